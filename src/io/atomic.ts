@@ -1,0 +1,79 @@
+import { randomBytes } from 'node:crypto';
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+/** A temporary name beside `path`: hidden, and not guessable by whoever shares the folder. */
+export function temporaryBeside(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.part`);
+}
+
+/** Makes a rename in `folder` survive a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+export interface AtomicOptions {
+  /** Permission bits of the new file; 0o644 unless given. */
+  mode?: number;
+}
+
+/**
+ * Writes a file so that its final name only ever shows the whole of it: temporary name in the same
+ * folder, `fill`, fsync, rename, fsync of the folder. On any error nothing is left behind.
+ */
+export async function writeAtomically<T>(
+  path: string,
+  fill: (file: FileHandle) => Promise<T>,
+  options: AtomicOptions = {},
+): Promise<T> {
+  const temporary = temporaryBeside(path);
+  const file = await open(temporary, 'wx', options.mode ?? 0o644);
+  try {
+    const result = await fill(file);
+    await file.sync();
+    await file.close();
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+    return result;
+  } catch (error) {
+    await file.close().catch(() => {});
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** The whole of `content` under `path`, or nothing. */
+export function writeFileAtomically(
+  path: string,
+  content: string | Buffer,
+  options?: AtomicOptions,
+): Promise<void> {
+  return writeAtomically(path, (file) => file.writeFile(content), options);
+}
+
+/** A stream of chunks under `path`, or nothing; `seen` is shown each chunk on its way. */
+export function writeStreamAtomically(
+  path: string,
+  content: AsyncIterable<Buffer>,
+  seen: (chunk: Buffer) => void = () => {},
+  options?: AtomicOptions,
+): Promise<number> {
+  return writeAtomically(
+    path,
+    async (file) => {
+      let size = 0;
+      for await (const chunk of content) {
+        seen(chunk);
+        for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
+        size += chunk.length;
+      }
+      return size;
+    },
+    options,
+  );
+}

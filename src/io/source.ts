@@ -1,0 +1,137 @@
+import { open, type FileHandle } from 'node:fs/promises';
+import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
+
+/**
+ * Random-access bytes: a file, a buffer, a window of either, later a file on the exchange.
+ * Formats read through this and never learn where the bytes lie.
+ */
+export interface ByteSource {
+  /** Total length in bytes. */
+  readonly size: number;
+  /** What this is, for messages: a path, or `build.zip!/bin/a.exe`. */
+  readonly name: string;
+  /** Exactly `length` bytes from `offset`; throws `source-out-of-range` when they are not all there. */
+  read(offset: number, length: number): Promise<Buffer>;
+}
+
+/** The largest single read that `chunks` makes, in bytes. */
+const CHUNK = 1024 * 1024;
+
+/** The bytes [start, end) in order, at most 1 MiB at a time. */
+export async function* chunks(source: ByteSource, start = 0, end = source.size): AsyncGenerator<Buffer> {
+  for (let at = start; at < end; at += CHUNK) yield await source.read(at, Math.min(CHUNK, end - at));
+}
+
+/** The whole source in memory; refuses more than `limit` bytes. */
+export async function readAll(source: ByteSource, limit: number): Promise<Buffer> {
+  if (source.size > limit)
+    throw new SignpipeError(
+      'invalid',
+      'source-too-large',
+      `${source.name}: ${source.size} bytes, more than the ${limit} allowed here`,
+    );
+  return source.read(0, source.size);
+}
+
+function requireRange(source: ByteSource, offset: number, length: number): void {
+  if (
+    !Number.isSafeInteger(offset) ||
+    !Number.isSafeInteger(length) ||
+    offset < 0 ||
+    length < 0 ||
+    offset + length > source.size
+  )
+    throw new SignpipeError(
+      'invalid',
+      'source-out-of-range',
+      `${source.name}: bytes ${offset} to ${offset + length} lie outside its ${source.size} bytes`,
+    );
+}
+
+/** Bytes that are in memory already. */
+export class BufferSource implements ByteSource {
+  readonly size: number;
+  constructor(
+    readonly bytes: Buffer,
+    readonly name: string,
+  ) {
+    this.size = bytes.length;
+  }
+
+  // eslint-disable-next-line require-await -- the interface is asynchronous
+  async read(offset: number, length: number): Promise<Buffer> {
+    requireRange(this, offset, length);
+    return this.bytes.subarray(offset, offset + length);
+  }
+}
+
+/** A window onto another source. */
+export class SliceSource implements ByteSource {
+  constructor(
+    private readonly whole: ByteSource,
+    private readonly start: number,
+    readonly size: number,
+    readonly name: string,
+  ) {
+    requireRange(whole, start, size);
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    requireRange(this, offset, length);
+    return this.whole.read(this.start + offset, length);
+  }
+}
+
+/** A file opened for reading. Its size is taken once: a file that shrinks later fails the read. */
+export class FileSource implements ByteSource {
+  private constructor(
+    private readonly handle: FileHandle,
+    readonly size: number,
+    readonly name: string,
+  ) {}
+
+  /** Opens `path`; throws `file-not-found`, `not-a-file` or `file-unreadable` (usage: somebody named it). */
+  static async open(path: string, name = path): Promise<FileSource> {
+    let handle: FileHandle;
+    try {
+      handle = await open(path, 'r');
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) throw usage('file-not-found', `${name}: no such file`, { cause: error });
+      throw usage('file-unreadable', `${name}: cannot be read: ${messageOf(error)}`, { cause: error });
+    }
+    const stat = await handle.stat();
+    if (stat.isFile()) return new FileSource(handle, stat.size, name);
+    await handle.close();
+    throw usage('not-a-file', `${name}: not a regular file`);
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    requireRange(this, offset, length);
+    const buffer = Buffer.allocUnsafe(length);
+    for (let done = 0; done < length;) {
+      const { bytesRead } = await this.handle.read(buffer, done, length - done, offset + done);
+      if (bytesRead === 0)
+        throw new SignpipeError('local', 'file-truncated', `${this.name}: became shorter while it was read`);
+      done += bytesRead;
+    }
+    return buffer;
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}
+
+/** Opens a file, hands it to `use`, and closes it whatever happens. */
+export async function withFile<T>(
+  path: string,
+  use: (file: FileSource) => Promise<T>,
+  name = path,
+): Promise<T> {
+  const file = await FileSource.open(path, name);
+  try {
+    return await use(file);
+  } finally {
+    await file.close();
+  }
+}
