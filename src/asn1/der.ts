@@ -1,0 +1,342 @@
+import { invalid, type SignpipeError } from '../errors.ts';
+
+/**
+ * DER (ITU-T X.690) over Buffers. A value keeps the exact bytes that it was read from, since
+ * signatures are made over bytes and not over meaning. Only DER is read: BER's indefinite and
+ * over-long lengths are refused, and so are trailing bytes.
+ */
+export interface Der {
+  /** Identifier octet: class, constructed bit and number; high tag numbers are refused. */
+  readonly tag: number;
+  /** Tag, length and contents. */
+  readonly raw: Buffer;
+  /** Contents alone. */
+  readonly body: Buffer;
+}
+
+/** Identifier octets of the universal types that we meet. */
+export const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  enumerated: 0x0a,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  t61String: 0x14,
+  ia5String: 0x16,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  bmpString: 0x1e,
+  sequence: 0x30,
+  set: 0x31,
+} as const;
+
+/** Identifier octet of a constructed context-specific value, `[n]`. */
+export const context = (n: number): number => 0xa0 | n;
+
+/** Identifier octet of a primitive context-specific value, `[n] IMPLICIT` of a primitive type. */
+export const contextPrimitive = (n: number): number => 0x80 | n;
+
+const malformed = (what: string, why: string): SignpipeError =>
+  invalid('der-malformed', `${what}: not valid DER: ${why}`);
+
+interface Length {
+  readonly length: number;
+  /** Octets that the length itself takes. */
+  readonly octets: number;
+}
+
+/** X.690 section 8.1.3 and 10.1: definite, and in the fewest octets. */
+function readLength(bytes: Buffer, what: string): Length {
+  const first = bytes[1];
+  if (first === undefined) throw malformed(what, 'it ends inside a header');
+  if (first < 0x80) return { length: first, octets: 1 };
+  const count = first & 0x7f;
+  if (count === 0) throw malformed(what, 'indefinite length (BER)');
+  if (count > 4 || bytes.length < 2 + count)
+    throw malformed(what, 'it ends inside a length, or the length is absurd');
+  const length = bytes.readUIntBE(2, count);
+  if (length < 0x80 || bytes[2] === 0) throw malformed(what, 'a length in more octets than needed (BER)');
+  return { length, octets: 1 + count };
+}
+
+/** The value at the start of `bytes`, and what follows it. `what` names the structure in errors. */
+export function readDer(bytes: Buffer, what: string): { der: Der; rest: Buffer } {
+  const tag = bytes[0];
+  if (tag === undefined) throw malformed(what, 'a value is missing');
+  if ((tag & 0x1f) === 0x1f) throw malformed(what, 'a high tag number');
+  const { length, octets } = readLength(bytes, what);
+  const end = 1 + octets + length;
+  if (end > bytes.length) throw malformed(what, `a value of ${length} bytes runs past the end`);
+  return {
+    der: { tag, raw: bytes.subarray(0, end), body: bytes.subarray(1 + octets, end) },
+    rest: bytes.subarray(end),
+  };
+}
+
+/** One value that takes up every byte; throws `der-malformed` otherwise. */
+export function parseDer(bytes: Buffer, what: string): Der {
+  const { der, rest } = readDer(bytes, what);
+  if (rest.length > 0) throw malformed(what, `${rest.length} bytes after its end`);
+  return der;
+}
+
+/** The most children that one value may have: no structure that we read comes near. */
+const MAX_CHILDREN = 10_000;
+
+/** The direct children of a constructed value, every byte consumed. */
+export function children(der: Der, what: string): Der[] {
+  if ((der.tag & 0x20) === 0) throw malformed(what, 'a constructed value was expected');
+  const result: Der[] = [];
+  for (let rest = der.body; rest.length > 0;) {
+    const next = readDer(rest, what);
+    if (result.push(next.der) > MAX_CHILDREN)
+      throw malformed(what, `more than ${MAX_CHILDREN} values in one`);
+    rest = next.rest;
+  }
+  return result;
+}
+
+/** Throws unless `der` bears `tag`. */
+export function expectTag(der: Der, tag: number, what: string): Der {
+  if (der.tag !== tag)
+    throw malformed(what, `tag 0x${der.tag.toString(16)} where 0x${tag.toString(16)} belongs`);
+  return der;
+}
+
+/** Takes the children of a SEQUENCE one by one, as its ASN.1 lists them; `end` refuses left-overs. */
+export class DerReader {
+  private readonly values: readonly Der[];
+  private readonly what: string;
+  private at = 0;
+
+  constructor(der: Der, what: string, tag: number = TAG.sequence) {
+    this.values = children(expectTag(der, tag, what), what);
+    this.what = what;
+  }
+
+  /** Parses `bytes` as one SEQUENCE (or `tag`) that takes up every byte. */
+  static of(bytes: Buffer, what: string, tag?: number): DerReader {
+    return new DerReader(parseDer(bytes, what), what, tag);
+  }
+
+  /** The next value, which must be there, and bear `tag` when one is given. */
+  next(tag?: number): Der {
+    const value = this.values[this.at++];
+    if (!value) throw malformed(this.what, 'a value is missing');
+    return tag === undefined ? value : expectTag(value, tag, this.what);
+  }
+
+  /** The next value if it bears `tag`; an OPTIONAL or DEFAULT component. */
+  optional(tag: number): Der | undefined {
+    const value = this.values[this.at];
+    if (value?.tag !== tag) return undefined;
+    this.at += 1;
+    return value;
+  }
+
+  get done(): boolean {
+    return this.at >= this.values.length;
+  }
+
+  /** Refuses components that the ASN.1 does not have. */
+  end(): void {
+    if (!this.done) throw malformed(this.what, 'values after the last that belongs there');
+  }
+}
+
+/** OBJECT IDENTIFIER, dotted. */
+export function readOid(der: Der, what = 'object identifier'): string {
+  const { body } = expectTag(der, TAG.oid, what);
+  const last = body[body.length - 1];
+  if (last === undefined || body.length > 64 || (last & 0x80) !== 0)
+    throw malformed(what, 'a broken object identifier');
+  const arcs: bigint[] = [];
+  let value = 0n;
+  for (const octet of body) {
+    value = (value << 7n) | BigInt(octet & 0x7f);
+    if ((octet & 0x80) !== 0) continue;
+    if (arcs.length > 0) arcs.push(value);
+    else arcs.push(value < 80n ? value / 40n : 2n, value < 80n ? value % 40n : value - 80n);
+    value = 0n;
+  }
+  return arcs.join('.');
+}
+
+/** INTEGER or ENUMERATED of any size. */
+export function readInteger(der: Der, what = 'integer'): bigint {
+  if (der.tag !== TAG.enumerated) expectTag(der, TAG.integer, what);
+  const { body } = der;
+  const [first, second] = body;
+  if (first === undefined) throw malformed(what, 'an empty integer');
+  const padded =
+    second !== undefined && ((first === 0 && second < 0x80) || (first === 0xff && second >= 0x80));
+  if (padded) throw malformed(what, 'an integer in more octets than needed');
+  return BigInt.asIntN(body.length * 8, BigInt(`0x${body.toString('hex')}`));
+}
+
+/** INTEGER that a version or a count holds: 0 to 2^31-1. */
+export function readSmallInteger(der: Der, what = 'integer'): number {
+  const value = readInteger(der, what);
+  if (value < 0n || value > 0x7fffffffn) throw malformed(what, 'an integer out of range');
+  return Number(value);
+}
+
+/** BOOLEAN; DER has 0x00 and 0xff only. */
+export function readBoolean(der: Der, what = 'boolean'): boolean {
+  const { body } = expectTag(der, TAG.boolean, what);
+  if (body.length !== 1 || (body[0] !== 0 && body[0] !== 0xff)) throw malformed(what, 'a broken boolean');
+  return body[0] === 0xff;
+}
+
+/** OCTET STRING, primitive. */
+export const readOctets = (der: Der, what = 'octet string'): Buffer =>
+  expectTag(der, TAG.octetString, what).body;
+
+/** BIT STRING of whole octets, or with unused bits when `unused` allows. */
+export function readBitString(der: Der, what = 'bit string'): { bytes: Buffer; unusedBits: number } {
+  const { body } = expectTag(der, TAG.bitString, what);
+  const unusedBits = body[0];
+  if (unusedBits === undefined || unusedBits > 7 || (unusedBits > 0 && body.length === 1))
+    throw malformed(what, 'a broken bit string');
+  return { bytes: body.subarray(1), unusedBits };
+}
+
+const UTC_TIME = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+const GENERALIZED_TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{1,9}))?Z$/;
+
+/** UTCTime (RFC 5280 section 4.1.2.5.1: 50 and later are 19xx) or GeneralizedTime, in UTC. */
+export function readTime(der: Der, what = 'time'): Date {
+  const utc = der.tag === TAG.utcTime;
+  if (!utc) expectTag(der, TAG.generalizedTime, what);
+  const found = (utc ? UTC_TIME : GENERALIZED_TIME).exec(der.body.toString('latin1'));
+  if (!found) throw malformed(what, 'a time that is not UTC to the second');
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = found.slice(1, 7).map(Number);
+  const full = utc ? year + (year < 50 ? 2000 : 1900) : year;
+  const fraction = Math.floor(Number(`0.${found[7] ?? '0'}`) * 1000);
+  const date = new Date(Date.UTC(full, month - 1, day, hour, minute, second, fraction));
+  // Date rolls 31 February over into March; a broken calendar must not pass as another day.
+  const rolled =
+    date.getUTCMonth() !== month - 1 ||
+    date.getUTCDate() !== day ||
+    date.getUTCHours() !== hour ||
+    date.getUTCMinutes() !== minute;
+  if (rolled || second > 59) throw malformed(what, 'a date or a time that does not exist');
+  return date;
+}
+
+/** Any of the string types that names and descriptions come in, as text. */
+export function readText(der: Der, what = 'text'): string {
+  switch (der.tag) {
+    case TAG.bmpString:
+      if (der.body.length % 2 !== 0) throw malformed(what, 'a BMPString of an odd length');
+      return Buffer.from(der.body).swap16().toString('utf16le');
+    case TAG.utf8String:
+      return der.body.toString('utf8');
+    case TAG.printableString:
+    case TAG.ia5String:
+    case TAG.t61String:
+      return der.body.toString('latin1');
+    default:
+      throw malformed(what, `no text type: tag 0x${der.tag.toString(16)}`);
+  }
+}
+
+// --- writing -------------------------------------------------------------------------------
+
+function lengthOctets(length: number): Buffer {
+  if (length < 0x80) return Buffer.from([length]);
+  const hex = length.toString(16);
+  const octets = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex');
+  return Buffer.concat([Buffer.from([0x80 | octets.length]), octets]);
+}
+
+/** A value of any tag around the given contents. */
+export function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  return Buffer.concat([Buffer.from([tag]), lengthOctets(length), ...parts]);
+}
+
+export const seq = (...parts: readonly Buffer[]): Buffer => tlv(TAG.sequence, ...parts);
+
+/** SET OF, its members in DER's order (X.690 section 11.6). */
+export const set = (...parts: readonly Buffer[]): Buffer => tlv(TAG.set, ...sorted(parts));
+
+/** Members of a SET OF in DER's order: by their octets. */
+export const sorted = (parts: readonly Buffer[]): Buffer[] => [...parts].sort((a, b) => a.compare(b));
+
+/** `[n] EXPLICIT`. */
+export const explicit = (n: number, ...parts: readonly Buffer[]): Buffer => tlv(context(n), ...parts);
+
+/** `[n] IMPLICIT`: the same contents under the context tag; constructed stays constructed. */
+export function implicit(n: number, value: Buffer): Buffer {
+  const { der } = readDer(value, 'implicit value');
+  return tlv(0x80 | (der.tag & 0x20) | n, der.body);
+}
+
+export const NULL = tlv(TAG.null);
+
+export const boolean = (value: boolean): Buffer => tlv(TAG.boolean, Buffer.from([value ? 0xff : 0]));
+
+/** OBJECT IDENTIFIER from its dotted form; arcs of any size, since 2.25 ones have 128 bits (X.690 section 8.19). */
+export function oid(dotted: string): Buffer {
+  const [first = 0n, second = 0n, ...rest] = dotted.split('.').map(BigInt);
+  return tlv(TAG.oid, ...[first * 40n + second, ...rest].map(base128));
+}
+
+function base128(value: bigint): Buffer {
+  const groups = [Number(value & 0x7fn)];
+  for (let left = value >> 7n; left > 0n; left >>= 7n) groups.unshift(Number(left & 0x7fn) | 0x80);
+  return Buffer.from(groups);
+}
+
+/** INTEGER from a number, or from an unsigned magnitude in big-endian octets (a serial, a nonce). */
+export function integer(value: number | bigint | Buffer): Buffer {
+  if (Buffer.isBuffer(value))
+    return tlv(TAG.integer, minimalInteger(Buffer.concat([Buffer.from([0]), value])));
+  const big = BigInt(value);
+  let octets = 1;
+  while (BigInt.asIntN(octets * 8, big) !== big) octets += 1;
+  const hex = BigInt.asUintN(octets * 8, big).toString(16);
+  return tlv(TAG.integer, Buffer.from(hex.padStart(octets * 2, '0'), 'hex'));
+}
+
+function minimalInteger(octets: Buffer): Buffer {
+  let at = 0;
+  while (at < octets.length - 1 && octets[at] === 0 && (octets[at + 1] ?? 0) < 0x80) at += 1;
+  return octets.subarray(at);
+}
+
+export const enumerated = (value: number): Buffer =>
+  tlv(TAG.enumerated, parseDer(integer(value), 'integer').body);
+
+export const octets = (content: Buffer): Buffer => tlv(TAG.octetString, content);
+
+export const bitString = (content: Buffer, unusedBits = 0): Buffer =>
+  tlv(TAG.bitString, Buffer.from([unusedBits]), content);
+
+export const utf8 = (text: string): Buffer => tlv(TAG.utf8String, Buffer.from(text, 'utf8'));
+
+export const printable = (text: string): Buffer => tlv(TAG.printableString, Buffer.from(text, 'latin1'));
+
+export const ia5 = (text: string): Buffer => tlv(TAG.ia5String, Buffer.from(text, 'latin1'));
+
+/** BMPString contents: UTF-16, big-endian. */
+export const bmpOctets = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16();
+
+export const bmp = (text: string): Buffer => tlv(TAG.bmpString, bmpOctets(text));
+
+const compactTime = (date: Date): string => date.toISOString().replace(/\.\d+/, '').replace(/[-:T]/g, '');
+
+export const generalizedTime = (date: Date): Buffer =>
+  tlv(TAG.generalizedTime, Buffer.from(compactTime(date), 'latin1'));
+
+/** RFC 5652 section 11.3 and RFC 5280 section 4.1.2.5: UTCTime from 1950 through 2049, then GeneralizedTime. */
+export function time(date: Date): Buffer {
+  const year = date.getUTCFullYear();
+  if (year < 1950 || year > 2049) return generalizedTime(date);
+  return tlv(TAG.utcTime, Buffer.from(compactTime(date).slice(2), 'latin1'));
+}
