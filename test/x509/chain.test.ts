@@ -1,0 +1,407 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { octets, seq } from '../../src/asn1/der.ts';
+import { OID } from '../../src/asn1/oids.ts';
+import { SignpipeError } from '../../src/errors.ts';
+import { buildChain } from '../../src/x509/chain.ts';
+import {
+  makeAuthority,
+  makeCertificate,
+  makeCodeSigner,
+  makeTimestamper,
+  newKey,
+  pem,
+  type Made,
+  type Recipe,
+} from './certificate-maker.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'chain-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const NOW = new Date();
+const DAY = 24 * 3600 * 1000;
+const days = (n: number): Date => new Date(NOW.getTime() + n * DAY);
+
+interface Case {
+  readonly leaf: Made;
+  readonly intermediates?: readonly Made[];
+  readonly roots: readonly Made[];
+  readonly at?: Date;
+  readonly usage?: string;
+}
+
+const build = ({ leaf, intermediates = [], roots, at = NOW, usage = OID.codeSigning }: Case): string[] =>
+  buildChain(leaf.certificate, {
+    intermediates: intermediates.map(({ certificate }) => certificate),
+    roots: roots.map(({ certificate }) => certificate),
+    at,
+    usage,
+  }).map(({ commonName }) => commonName);
+
+/**
+ * OpenSSL's verdict on the same chain. OpenSSL 3.0 knows a time-stamping purpose but no code-signing
+ * one, so a code-signing chain is judged without its purpose there.
+ */
+function opensslAccepts({ leaf, intermediates = [], roots, at = NOW, usage }: Case): boolean {
+  const purpose = usage === OID.timeStamping ? 'timestampsign' : 'any';
+  const seconds = String(Math.floor(at.getTime() / 1000));
+  const args = ['verify', '-no-CApath', '-no-CAstore', '-partial_chain', '-auth_level', '2'];
+  args.push('-purpose', purpose, '-attime', seconds);
+  args.push(...(roots.length > 0 ? ['-CAfile', pemFile('roots.pem', roots)] : ['-no-CAfile']));
+  if (intermediates.length > 0) args.push('-untrusted', pemFile('untrusted.pem', intermediates));
+  const { status, stderr } = spawnSync('openssl', [...args, pemFile('leaf.pem', [leaf])], {
+    encoding: 'utf8',
+  });
+  assert.ok(status === 0 || /error \d+ at/.test(stderr), stderr);
+  return status === 0;
+}
+
+function pemFile(name: string, certificates: readonly Made[]): string {
+  writeFileSync(join(folder, name), certificates.map(pem).join(''));
+  return join(folder, name);
+}
+
+function accepts(name: string, make: () => Case, expected: string[], openssl = true): void {
+  it(`accepts ${name}`, () => {
+    const chain = make();
+    assert.deepEqual(build(chain), expected);
+    assert.equal(opensslAccepts(chain), openssl);
+  });
+}
+
+/** `openssl` says where OpenSSL decides otherwise than we do. */
+function refuses(name: string, code: string, make: () => Case, openssl = false): void {
+  it(`${code}: ${name}`, () => {
+    const chain = make();
+    assert.throws(
+      () => build(chain),
+      (error) => error instanceof SignpipeError && error.kind === 'invalid' && error.code === code,
+    );
+    assert.equal(opensslAccepts(chain), openssl);
+  });
+}
+
+/** Root, intermediate and leaf, each with what the recipe changes. */
+function three({
+  root: rootRecipe = {},
+  middle: middleRecipe = {},
+  leaf: leafRecipe = {},
+}: { root?: Partial<Recipe>; middle?: Partial<Recipe>; leaf?: Partial<Recipe> } = {}): Case {
+  const root = makeAuthority({ name: 'Root', ...rootRecipe });
+  const middle = makeAuthority({ name: 'Middle', by: root, ...middleRecipe });
+  const leaf = makeCodeSigner({ name: 'Leaf', by: middle, ...leafRecipe });
+  return { leaf, intermediates: [middle], roots: [root] };
+}
+
+/** A chain of `count` certificates, named by height. */
+function tower(count: number): Case {
+  const authorities = [makeAuthority({ name: `Level ${count}` })];
+  for (let height = count - 1; height > 1; height -= 1) {
+    const by = authorities[authorities.length - 1];
+    authorities.push(makeAuthority({ name: `Level ${height}`, ...(by && { by }) }));
+  }
+  const [root, ...rest] = authorities;
+  const lowest = authorities[authorities.length - 1];
+  assert.ok(root && lowest);
+  return { leaf: makeCodeSigner({ name: 'Level 1', by: lowest }), intermediates: rest, roots: [root] };
+}
+
+describe('a chain that holds', () => {
+  accepts('leaf, intermediate and root', () => three(), ['Leaf', 'Middle', 'Root']);
+  accepts(
+    'intermediates in any order, with strangers and doubles among them',
+    () => {
+      const chain = three();
+      const stranger = makeAuthority({ name: 'Stranger' });
+      return { ...chain, intermediates: [stranger, ...(chain.intermediates ?? []), chain.leaf, stranger] };
+    },
+    ['Leaf', 'Middle', 'Root'],
+  );
+  accepts(
+    'a self-signed leaf that is itself a root',
+    () => {
+      const leaf = makeCodeSigner({ name: 'Self' });
+      return { leaf, roots: [leaf] };
+    },
+    ['Self'],
+  );
+  accepts(
+    'an intermediate trusted as a root, without the root above it',
+    () => {
+      const chain = three();
+      return { ...chain, roots: chain.intermediates ?? [] };
+    },
+    ['Leaf', 'Middle'],
+  );
+  accepts(
+    'a path length that is just long enough',
+    () => three({ root: { authority: { pathLength: 1 } }, middle: { authority: { pathLength: 0 } } }),
+    ['Leaf', 'Middle', 'Root'],
+  );
+  accepts(
+    'authorities that list the purpose',
+    () => three({ middle: { purposes: [OID.codeSigning, OID.timeStamping] } }),
+    ['Leaf', 'Middle', 'Root'],
+  );
+  accepts('an authority for any purpose', () => three({ middle: { purposes: [OID.anyExtendedKeyUsage] } }), [
+    'Leaf',
+    'Middle',
+    'Root',
+  ]);
+  accepts(
+    'a root of X.509 version 1, which cannot say that it is an authority',
+    () => three({ root: { version1: true } }),
+    ['Leaf', 'Middle', 'Root'],
+  );
+  accepts('a root that signed itself with SHA-1', () => three({ root: { hash: 'sha1' } }), [
+    'Leaf',
+    'Middle',
+    'Root',
+  ]);
+  accepts(
+    'a chain that has expired now, at a time when it was valid',
+    () => {
+      const until = days(-10);
+      return { ...three({ leaf: { from: days(-20), until } }), at: days(-15) };
+    },
+    ['Leaf', 'Middle', 'Root'],
+  );
+  accepts(
+    'the last second of validity',
+    () => {
+      const until = new Date(Math.floor(NOW.getTime() / 1000) * 1000);
+      return { ...three({ leaf: { until } }), at: until };
+    },
+    ['Leaf', 'Middle', 'Root'],
+    // RFC 5280 section 4.1.2.5 includes notAfter; OpenSSL calls that second expired.
+    false,
+  );
+  accepts(
+    'ten certificates',
+    () => tower(10),
+    Array.from({ length: 10 }, (_, at) => `Level ${at + 1}`),
+  );
+  accepts(
+    'critical policies and a critical alternative name',
+    () =>
+      three({
+        leaf: {
+          extensions: [
+            { oid: OID.certificatePolicies, critical: true, value: seq(seq(Buffer.from([6, 1, 42]))) },
+            { oid: '2.5.29.17', critical: true, value: seq(Buffer.from([0x82, 1, 0x61])) },
+          ],
+        },
+      }),
+    ['Leaf', 'Middle', 'Root'],
+  );
+  accepts(
+    'a time-stamping chain',
+    () => {
+      const root = makeAuthority({ name: 'Root' });
+      return { leaf: makeTimestamper({ name: 'TSA', by: root }), roots: [root], usage: OID.timeStamping };
+    },
+    ['TSA', 'Root'],
+  );
+});
+
+/** One authority with two certificates: from the old root, and from the new one. */
+function crossed(oldMiddle: Partial<Recipe> = {}, newMiddle: Partial<Recipe> = {}): Case & { both: Made[] } {
+  const [oldRoot, newRoot] = [makeAuthority({ name: 'Old root' }), makeAuthority({ name: 'New root' })];
+  const key = newKey();
+  const fromOld = makeAuthority({ name: 'Middle', key, by: oldRoot, ...oldMiddle });
+  const fromNew = makeAuthority({ name: 'Middle', key, by: newRoot, ...newMiddle });
+  const leaf = makeCodeSigner({ name: 'Leaf', by: fromOld });
+  return { leaf, intermediates: [fromOld, fromNew], roots: [newRoot], both: [oldRoot, newRoot] };
+}
+
+describe('several ways up', () => {
+  accepts(
+    'the cross-certificate that leads to the trusted root',
+    () => crossed(),
+    ['Leaf', 'Middle', 'New root'],
+    // OpenSSL follows the first intermediate and does not come back from its dead end.
+    false,
+  );
+  accepts(
+    'the path that is valid when the first one has expired',
+    () => {
+      const chain = crossed({ until: days(-1) });
+      return { ...chain, roots: chain.both };
+    },
+    ['Leaf', 'Middle', 'New root'],
+  );
+  it('takes the key, not the name, for the issuer when two authorities bear one name', () => {
+    const [right, wrong] = [makeAuthority({ name: 'Root' }), makeAuthority({ name: 'Root' })];
+    const leaf = makeCodeSigner({ name: 'Leaf', by: right });
+    assert.deepEqual(build({ leaf, roots: [wrong, right] }), ['Leaf', 'Root']);
+  });
+  it('does not run in circles when two authorities certify each other', () => {
+    const [one, two] = [makeAuthority({ name: 'One' }), makeAuthority({ name: 'Two' })];
+    const intermediates = [
+      makeAuthority({ name: 'One', key: one.key, by: two }),
+      makeAuthority({ name: 'Two', key: two.key, by: one }),
+    ];
+    const leaf = makeCodeSigner({ name: 'Leaf', by: one });
+    const roots = [makeAuthority({ name: 'Elsewhere' })];
+    assert.throws(() => build({ leaf, intermediates, roots }), { code: 'certificate-chain-incomplete' });
+  });
+  it('gives up a maze of crossed authorities in bounded time', () => {
+    const keys = Array.from({ length: 9 }, () => newKey());
+    const names = keys.map((_, at) => `Maze ${at}`);
+    const holders = keys.map((key, at) => makeAuthority({ name: names[at] ?? '', key }));
+    const intermediates = holders.flatMap((by) =>
+      holders.filter((other) => other !== by).map(({ name, key }) => makeAuthority({ name, key, by })),
+    );
+    const [lowest] = holders;
+    assert.ok(lowest);
+    const leaf = makeCodeSigner({ name: 'Leaf', by: lowest });
+    const start = performance.now();
+    assert.throws(() => build({ leaf, intermediates, roots: [makeAuthority({ name: 'Elsewhere' })] }), {
+      code: 'certificate-chain-too-long',
+    });
+    assert.ok(performance.now() - start < 2000);
+  });
+});
+
+describe('a chain that is refused', () => {
+  refuses('the intermediate is missing', 'certificate-chain-incomplete', () => ({
+    ...three(),
+    intermediates: [],
+  }));
+  refuses('no root at all', 'certificate-chain-incomplete', () => ({ ...three(), roots: [] }));
+  refuses('a root that nobody trusts', 'certificate-chain-untrusted-root', () => {
+    const chain = three();
+    return {
+      ...chain,
+      intermediates: [...(chain.intermediates ?? []), ...chain.roots],
+      roots: [makeAuthority({ name: 'Other root' })],
+    };
+  });
+  refuses('a self-signed leaf that is no root', 'certificate-chain-untrusted-root', () => ({
+    leaf: makeCodeSigner({ name: 'Self' }),
+    roots: [makeAuthority({ name: 'Root' })],
+  }));
+  refuses("a root with the trusted one's name and another key", 'certificate-chain-signature', () => ({
+    ...three(),
+    roots: [makeAuthority({ name: 'Root' })],
+  }));
+  refuses('a leaf that the issuer it names did not sign', 'certificate-chain-signature', () => {
+    const root = makeAuthority({ name: 'Root' });
+    const impostor = makeAuthority({ name: 'Root' });
+    return { leaf: makeCodeSigner({ name: 'Leaf', by: impostor }), roots: [root] };
+  });
+  refuses('eleven certificates', 'certificate-chain-too-long', () => tower(11), true);
+  refuses('an expired leaf', 'certificate-chain-expired', () =>
+    three({ leaf: { from: days(-20), until: days(-1) } }),
+  );
+  refuses('an expired intermediate', 'certificate-chain-expired', () =>
+    three({ middle: { from: days(-20), until: days(-1) } }),
+  );
+  refuses('an expired root', 'certificate-chain-expired', () =>
+    three({ root: { from: days(-20), until: days(-1) } }),
+  );
+  refuses('a leaf that is not valid yet', 'certificate-chain-not-yet-valid', () =>
+    three({ leaf: { from: days(1) } }),
+  );
+  refuses('a leaf as issuer', 'certificate-chain-not-a-ca', () => {
+    const root = makeAuthority({ name: 'Root' });
+    const middle = makeCodeSigner({ name: 'Middle', by: root });
+    return { leaf: makeCodeSigner({ name: 'Leaf', by: middle }), intermediates: [middle], roots: [root] };
+  });
+  refuses('an intermediate without basicConstraints', 'certificate-chain-not-a-ca', () => {
+    const root = makeAuthority({ name: 'Root' });
+    const middle = makeCertificate({ name: 'Middle', by: root });
+    return { leaf: makeCodeSigner({ name: 'Leaf', by: middle }), intermediates: [middle], roots: [root] };
+  });
+  refuses('an intermediate of X.509 version 1', 'certificate-chain-not-a-ca', () =>
+    three({ middle: { version1: true } }),
+  );
+  refuses('an authority whose key may not sign certificates', 'certificate-chain-not-a-ca', () =>
+    three({ middle: { usage: ['cRLSign'] } }),
+  );
+  refuses('more authorities than a path length permits', 'certificate-chain-path-length', () =>
+    three({ root: { authority: { pathLength: 0 } } }),
+  );
+  refuses(
+    'a leaf without the purpose',
+    'certificate-chain-usage',
+    () => three({ leaf: { purposes: ['1.3.6.1.5.5.7.3.1'] } }),
+    true,
+  );
+  refuses(
+    'a leaf that names no purpose',
+    'certificate-chain-usage',
+    () => {
+      const root = makeAuthority({ name: 'Root' });
+      return {
+        leaf: makeCertificate({ name: 'Leaf', by: root, usage: ['digitalSignature'] }),
+        roots: [root],
+      };
+    },
+    true,
+  );
+  refuses(
+    'a leaf for any purpose only',
+    'certificate-chain-usage',
+    () => three({ leaf: { purposes: [OID.anyExtendedKeyUsage] } }),
+    true,
+  );
+  refuses(
+    'a leaf whose key may not sign',
+    'certificate-chain-usage',
+    () => three({ leaf: { usage: ['keyEncipherment'] } }),
+    true,
+  );
+  refuses(
+    'an authority for other purposes',
+    'certificate-chain-usage',
+    () => three({ middle: { purposes: [OID.timeStamping] } }),
+    true,
+  );
+  refuses('a code-signing certificate as time-stamper', 'certificate-chain-usage', () => ({
+    ...three(),
+    usage: OID.timeStamping,
+  }));
+  refuses('a critical extension that nobody knows', 'certificate-chain-critical-extension', () =>
+    three({ leaf: { extensions: [{ oid: '2.25.42', critical: true, value: octets(Buffer.alloc(1)) }] } }),
+  );
+  refuses(
+    'critical policy constraints: OpenSSL looks at them only when policies are asked for',
+    'certificate-chain-critical-extension',
+    () =>
+      three({
+        middle: {
+          extensions: [{ oid: '2.5.29.36', critical: true, value: seq(Buffer.from([0x80, 1, 0])) }],
+        },
+      }),
+    true,
+  );
+  refuses(
+    'critical name constraints, even if met: they are not enforced here',
+    'certificate-chain-critical-extension',
+    () =>
+      three({
+        middle: {
+          extensions: [
+            {
+              oid: OID.nameConstraints,
+              critical: true,
+              value: seq(Buffer.from('a0083006820461626364', 'hex')),
+            },
+          ],
+        },
+      }),
+    true,
+  );
+  refuses('an intermediate signed with SHA-1', 'certificate-chain-weak', () =>
+    three({ middle: { hash: 'sha1' } }),
+  );
+  refuses('an RSA key of 1024 bits', 'certificate-chain-weak', () =>
+    three({ leaf: { key: generateKeyPairSync('rsa', { modulusLength: 1024 }) } }),
+  );
+});
