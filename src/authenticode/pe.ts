@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto';
+import { invalid } from '../errors.ts';
+import { bytes, copy, type Patch } from '../io/patch.ts';
+import type { ByteSource } from '../io/source.ts';
+import type { DigestName, KnownDigest } from '../asn1/oids.ts';
+import {
+  buildCertificateTable,
+  MAX_TABLE,
+  padding,
+  readCertificateTable,
+  type CertificateTable,
+} from './certificate-table.ts';
+import type { SignableImage, Span, Untidiness } from './image.ts';
+import { buildIndirectData, peImageData } from './indirect-data.ts';
+import { WordSum } from './pe-checksum.ts';
+import { locate, readLayout, type PeLayout } from './pe-layout.ts';
+
+export { looksLikePe } from './pe-layout.ts';
+
+/** Opens a PE file (.exe, .dll, .sys, .efi, …); throws `not-signable` or `pe-…`. */
+export async function openPe(source: ByteSource): Promise<PeImage> {
+  const layout = await readLayout(source);
+  return new PeImage(source, layout, await readTable(source, layout.table));
+}
+
+async function readTable(source: ByteSource, span: Span | null): Promise<CertificateTable | null> {
+  if (!span) return null;
+  const size = span.end - span.start;
+  if (size > MAX_TABLE)
+    throw invalid('pe-table-too-large', `${source.name}: a certificate table of ${size} bytes`);
+  return readCertificateTable(await source.read(span.start, size), source.name);
+}
+
+/** How many bytes one read asks for. */
+const CHUNK = 1024 * 1024;
+
+/** Chunks of [start, end), the next one being read while this one is worked on. */
+async function* readAhead(source: ByteSource, { start, end }: Span): AsyncGenerator<Buffer> {
+  const read = (at: number): Promise<Buffer> => {
+    const reading = source.read(at, Math.min(CHUNK, end - at));
+    reading.catch(() => {}); // whoever stops early never looks at it; who goes on, awaits it
+    return reading;
+  };
+  let next = start < end ? read(start) : undefined;
+  for (let at = start; next; at += CHUNK) {
+    const chunk = await next;
+    next = at + CHUNK < end ? read(at + CHUNK) : undefined;
+    yield chunk;
+  }
+}
+
+/** A PE image; see SignableImage for what each member promises. */
+export class PeImage implements SignableImage {
+  readonly format = 'pe';
+  readonly signature: Buffer | null;
+  readonly tableSlack: readonly Untidiness[];
+  readonly bodyEnd: number;
+  readonly rewritten: readonly Span[];
+  /** Sum of everything before `bodyEnd` but `rewritten`, a by-product of the first digest. */
+  private sum: WordSum | undefined;
+
+  constructor(
+    readonly source: ByteSource,
+    readonly layout: PeLayout,
+    table: CertificateTable | null,
+  ) {
+    this.signature = table?.signature ?? null;
+    this.tableSlack = table?.slack ?? [];
+    this.bodyEnd = layout.bodyEnd;
+    this.rewritten = [
+      { start: layout.checksumAt, end: layout.checksumAt + 4 },
+      { start: layout.directoryAt, end: layout.directoryAt + 8 },
+    ];
+  }
+
+  /**
+   * Microsoft, "Windows Authenticode Portable Executable Signature Format", "Calculating the PE
+   * Image Hash": all but CheckSum, the certificate directory entry and the certificate table, in
+   * the file's order, overlay included, padded with zeros as the signed file will be.
+   */
+  async digest(hash: KnownDigest): Promise<Buffer> {
+    const digest = createHash(hash);
+    await this.readBody((chunk) => digest.update(chunk));
+    return digest.update(padding(this.bodyEnd)).digest();
+  }
+
+  indirectData(hash: DigestName, digest: Buffer): Buffer {
+    return buildIndirectData({ ...peImageData, hash, digest });
+  }
+
+  async embed(signature: Buffer): Promise<Patch> {
+    const pad = padding(this.bodyEnd);
+    const start = this.bodyEnd + pad.length;
+    const table = buildCertificateTable(signature);
+    if (start + table.length > 0xffffffff)
+      throw invalid('pe-too-large', `${this.source.name}: signed, it would be larger than 4 GiB`);
+    const entry = Buffer.alloc(8);
+    entry.writeUInt32LE(start, 0);
+    entry.writeUInt32LE(table.length, 4);
+    return this.rebuild(entry, Buffer.concat([pad, table]));
+  }
+
+  remove(): Promise<Patch> {
+    if (!this.signature)
+      throw invalid('pe-not-signed', `${this.source.name}: it carries no signature that could be removed`);
+    return this.rebuild(Buffer.alloc(8), Buffer.alloc(0));
+  }
+
+  locate(offset: number): string {
+    return locate(this.layout, offset);
+  }
+
+  /** The file with this certificate directory entry and this after its body; the checksum from sums, not from reading. */
+  private async rebuild(entry: Buffer, tail: Buffer): Promise<Patch> {
+    const { checksumAt, directoryAt } = this.layout;
+    const sum = (await this.bodySum()).clone().add(tail).add(entry);
+    const checksum = Buffer.alloc(4);
+    checksum.writeUInt32LE(sum.checksum(this.bodyEnd + tail.length), 0);
+    const segments = [
+      copy(0, checksumAt),
+      bytes(checksum),
+      copy(checksumAt + 4, directoryAt),
+      bytes(entry),
+      copy(directoryAt + 8, this.bodyEnd),
+      ...(tail.length > 0 ? [bytes(tail)] : []),
+    ];
+    return { source: this.source, segments };
+  }
+
+  private async bodySum(): Promise<WordSum> {
+    return this.sum ?? this.readBody(() => {});
+  }
+
+  /** Reads the body once, in order, without the rewritten fields; keeps its sum. */
+  private async readBody(seen: (chunk: Buffer) => void): Promise<WordSum> {
+    const sum = new WordSum();
+    for (const span of this.bodySpans()) {
+      for await (const chunk of readAhead(this.source, span)) {
+        seen(chunk);
+        sum.add(chunk);
+      }
+    }
+    this.sum = sum;
+    return sum;
+  }
+
+  private bodySpans(): Span[] {
+    const { checksumAt, directoryAt } = this.layout;
+    return [
+      { start: 0, end: checksumAt },
+      { start: checksumAt + 4, end: directoryAt },
+      { start: directoryAt + 8, end: this.bodyEnd },
+    ];
+  }
+}
