@@ -1,0 +1,95 @@
+import { dirname, resolve } from 'node:path';
+import { z } from 'zod';
+
+/** Makes the paths of one configuration file absolute: they are relative to the file itself. */
+export type Resolve = (path: string) => string;
+
+export const resolverFor = (file: string): Resolve => {
+  const folder = dirname(resolve(file));
+  return (path) => resolve(folder, path);
+};
+
+/** The keys, wherever they stand, that hold a path. */
+const PATHS: ReadonlySet<string> = new Set([
+  'pfx',
+  'certificate',
+  'key',
+  'passphraseFile',
+  'roots',
+  'timestampRoots',
+  'allowedSigners',
+  'revokedKeys',
+  'identity',
+  'knownHosts',
+]);
+
+/** The same part of a configuration with its paths made absolute. */
+export function resolvePaths<T extends object>(part: T, resolve: Resolve): T {
+  const absolute = Object.entries(part).map(([name, value]: [string, unknown]) => [
+    name,
+    PATHS.has(name) && typeof value === 'string' ? resolve(value) : value,
+  ]);
+  return Object.fromEntries(absolute) as T;
+}
+
+const nonEmpty = z.string().min(1, 'must not be empty');
+
+export const path = nonEmpty;
+
+const CONTROL_URL = /^(?:ssh|file):\/\/\S+$/;
+const EXCHANGE_URL = /^(?:sftp|scp|file):\/\/\S+$/;
+
+/** A branch name that is plainly safe (git-check-ref-format, and no more than we need of it). */
+export const branch = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/,
+    'must be a plain branch name, such as main',
+  )
+  .refine(
+    (name) => !name.includes('..') && !name.endsWith('.lock') && name.length <= 100,
+    'must be a plain branch name, such as main',
+  );
+
+/** A folder of the exchange: relative, of the same alphabet as the names in zipname. */
+const folder = z
+  .string()
+  .regex(
+    /^(?:[A-Za-z0-9_+@=][A-Za-z0-9._+@=-]*)(?:\/[A-Za-z0-9_+@=][A-Za-z0-9._+@=-]*)*$/,
+    'must be a relative folder name, such as incoming',
+  );
+
+/** Where requests and receipts go. */
+export const control = z.strictObject({
+  url: z.string().regex(CONTROL_URL, 'must be ssh://user@host/path, or file:///path'),
+  requests: branch.default('main'),
+  receipts: branch.default('signed'),
+});
+
+/** Where zips go. */
+export const exchange = z.strictObject({
+  url: z.string().regex(EXCHANGE_URL, 'must be sftp://user@host/path, scp://user@host/path, or file:///path'),
+  incoming: folder.default('incoming'),
+  outgoing: folder.default('signed'),
+});
+
+/** How the SSH hosts are reached. Without an identity the agent of SSH_AUTH_SOCK is asked. */
+export const ssh = z.strictObject({
+  identity: path.optional(),
+  passphraseFile: path.optional(),
+  knownHosts: path,
+});
+
+/** Refuses a remote SSH URL without the ssh part; `file://` needs none. */
+export function requireSsh(
+  value: { control: { url: string }; exchange: { url: string }; ssh?: unknown },
+  context: z.RefinementCtx,
+): void {
+  const remote = !value.control.url.startsWith('file:') || !value.exchange.url.startsWith('file:');
+  if (remote && value.ssh === undefined)
+    context.addIssue({
+      code: 'custom',
+      path: [],
+      message: 'ssh: is missing: control.url or exchange.url is reached by SSH, and needs ssh.knownHosts',
+    });
+}

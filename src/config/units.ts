@@ -1,0 +1,50 @@
+import { z } from 'zod';
+
+const BYTES: Record<string, number> = {
+  '': 1,
+  B: 1,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+  kB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+};
+
+const SECONDS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** `8GiB`, `500 MB` or plain bytes, as a number of bytes; undefined when it is none of these. */
+export function parseBytes(text: string): number | undefined {
+  const found = /^(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]*)$/.exec(text);
+  const unit = BYTES[found?.[2] ?? '?'];
+  const bytes = Number(found?.[1]) * (unit ?? Number.NaN);
+  return Number.isFinite(bytes) && bytes <= Number.MAX_SAFE_INTEGER ? Math.floor(bytes) : undefined;
+}
+
+/** `30s`, `10m`, `1h30m`, `2d`, as milliseconds; undefined when it is no such thing. */
+export function parseDuration(text: string): number | undefined {
+  if (!/^(?:\d{1,9}[smhd])+$/.test(text)) return undefined;
+  const parts = [...text.matchAll(/(\d+)([smhd])/g)];
+  return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (SECONDS[unit ?? ''] ?? 0) * 1000, 0);
+}
+
+/** A size in the configuration: bytes, or text with a unit; yields bytes. */
+export const byteSize = z.union([z.int().nonnegative(), z.string()]).transform((value, context) => {
+  const bytes = typeof value === 'number' ? value : parseBytes(value);
+  if (bytes !== undefined) return bytes;
+  context.addIssue({
+    code: 'custom',
+    message: `"${value}" is no size: write 500MiB, 8GiB, or a number of bytes`,
+  });
+  return z.NEVER;
+});
+
+/** A time span in the configuration: `0`, or text with units; yields milliseconds. */
+export const duration = z.union([z.literal(0), z.string()]).transform((value, context) => {
+  const milliseconds = value === 0 ? 0 : parseDuration(value);
+  if (milliseconds !== undefined) return milliseconds;
+  context.addIssue({ code: 'custom', message: `"${value}" is no time span: write 30s, 10m, 2h, 1d` });
+  return z.NEVER;
+});

@@ -1,0 +1,88 @@
+import { readFile, stat } from 'node:fs/promises';
+import { isAlias, isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import type { z } from 'zod';
+import { hasCode, messageOf, usage, type SignpipeError } from '../errors.ts';
+
+/** No configuration that a person writes comes near. */
+const MAX_BYTES = 1024 * 1024;
+
+async function readText(path: string): Promise<string> {
+  try {
+    if ((await stat(path)).size > MAX_BYTES)
+      throw usage('config-too-large', `${path}: larger than ${MAX_BYTES} bytes`);
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (hasCode(error, 'ENOENT'))
+      throw usage('config-not-found', `${path}: no such configuration file`, {
+        hint: 'lay one out with: signpipe init',
+        cause: error,
+      });
+    if (hasCode(error, 'EACCES') || hasCode(error, 'EISDIR'))
+      throw usage('config-unreadable', `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
+    throw error;
+  }
+}
+
+type Path = readonly PropertyKey[];
+
+/** Where in the file a value stands, or the nearest one above it; for a key, where its name stands. */
+function offsetOf(document: Document, path: Path, key?: string): number {
+  const node = path.length === 0 ? document.contents : document.getIn(path.map(String), true);
+  if (key !== undefined && isMap(node)) {
+    const pair = node.items.find((each) => isScalar(each.key) && each.key.value === key);
+    if (pair && isNode(pair.key)) return pair.key.range?.[0] ?? 0;
+  }
+  if (isNode(node)) return node.range?.[0] ?? 0;
+  return path.length === 0 ? 0 : offsetOf(document, path.slice(0, -1));
+}
+
+function describeIssue(issue: z.core.$ZodIssue): { key: string | undefined; text: string } {
+  const where = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const [key] = issue.keys;
+    return { key, text: `unknown key "${where === '' ? '' : `${where}.`}${key ?? ''}"` };
+  }
+  return { key: undefined, text: where === '' ? issue.message : `${where}: ${issue.message}` };
+}
+
+function refuse(
+  path: string,
+  document: Document,
+  lines: LineCounter,
+  issues: readonly z.core.$ZodIssue[],
+): SignpipeError {
+  const told = issues.map((issue) => {
+    const { key, text } = describeIssue(issue);
+    const { line, col } = lines.linePos(offsetOf(document, issue.path, key));
+    return `${path}:${line}:${col}: ${text}`;
+  });
+  return usage('config-invalid', told.join('\n'), {
+    hint: 'keys.example/ has complete configurations with every key explained',
+  });
+}
+
+/**
+ * Reads a YAML configuration and checks it against `schema`, whose objects are strict: unknown keys
+ * are refused. Every error names file, line and column. Throws `config-...`, all of kind usage.
+ */
+export async function loadYaml<Schema extends z.ZodType>(
+  path: string,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  const lines = new LineCounter();
+  const document = parseDocument(await readText(path), {
+    lineCounter: lines,
+    prettyErrors: false,
+    version: '1.2',
+    uniqueKeys: true,
+  });
+  const [broken] = [...document.errors, ...document.warnings];
+  if (broken) {
+    const { line, col } = lines.linePos(broken.pos[0]);
+    throw usage('config-not-yaml', `${path}:${line}:${col}: ${broken.message}`);
+  }
+  if (isAlias(document.contents)) throw usage('config-not-yaml', `${path}:1:1: an alias is no configuration`);
+  const result = schema.safeParse(document.toJS({ maxAliasCount: 20 }));
+  if (!result.success) throw refuse(path, document, lines, result.error.issues);
+  return result.data;
+}
