@@ -1,0 +1,65 @@
+import { stat } from 'node:fs/promises';
+import { read } from 'read';
+import { readAll, withFile } from '../io/source.ts';
+import { messageOf, usage } from '../errors.ts';
+
+/** The environment variable that may hold the passphrase. */
+export const PASSPHRASE_VARIABLE = 'SIGNPIPE_PASSPHRASE';
+
+/** More than anyone types; a larger file is not a passphrase. */
+const LARGEST_FILE = 64 * 1024;
+const LONGEST_PASSPHRASE = 1024;
+
+export interface PassphraseSources {
+  /** A file whose first line it is. Comes before everything else. */
+  readonly file?: string | undefined;
+  /** What the passphrase is for, shown at the prompt; without it nobody is asked. */
+  readonly prompt?: string | undefined;
+  /** Told, without the secret, what is unwise about where it was found. */
+  readonly warn?: ((message: string) => void) | undefined;
+  /** process.env unless given. */
+  readonly environment?: NodeJS.ProcessEnv | undefined;
+}
+
+/**
+ * The first line of a file, without its line end; spaces belong to it. Throws `passphrase-file`, or
+ * what opening throws. A file that others may read is warned about and not refused: containers
+ * mount their secrets so.
+ */
+export async function readPassphraseFile(path: string, warn: (message: string) => void): Promise<string> {
+  const bytes = await withFile(path, (file) => {
+    if (file.size <= LARGEST_FILE) return readAll(file, LARGEST_FILE);
+    throw usage('passphrase-file', `${path}: ${file.size} bytes are too many for a passphrase`);
+  });
+  const [line = ''] = bytes.toString('utf8').split(/\r?\n/, 1);
+  if (line === '' || Buffer.byteLength(line) > LONGEST_PASSPHRASE)
+    throw usage('passphrase-file', `${path}: its first line is empty or too long for a passphrase`, {
+      hint: 'The passphrase must be the first line of the file',
+    });
+  const { mode } = await stat(path);
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0)
+    warn(`${path}: others on this machine may read the passphrase (mode ${(mode & 0o777).toString(8)})`);
+  return line;
+}
+
+/** Asks on the terminal, showing nothing of what is typed. */
+async function ask(prompt: string): Promise<string> {
+  try {
+    return await read({ prompt: `Passphrase for ${prompt}: `, silent: true, output: process.stderr });
+  } catch (error) {
+    throw usage('passphrase-prompt', `no passphrase was typed for ${prompt}: ${messageOf(error)}`);
+  }
+}
+
+/**
+ * The passphrase from its file, else from SIGNPIPE_PASSPHRASE, else typed when there is a terminal
+ * to ask on; undefined when it is in none of them. Never from the command line, where every user of
+ * the machine would see it, and never logged.
+ */
+export async function findPassphrase(sources: PassphraseSources): Promise<string | undefined> {
+  if (sources.file !== undefined) return readPassphraseFile(sources.file, sources.warn ?? (() => {}));
+  const fromEnvironment = (sources.environment ?? process.env)[PASSPHRASE_VARIABLE];
+  if (fromEnvironment !== undefined) return fromEnvironment;
+  if (sources.prompt !== undefined && process.stdin.isTTY) return ask(sources.prompt);
+  return undefined;
+}

@@ -1,0 +1,132 @@
+import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { DerReader, readOctets, TAG } from '../asn1/der.ts';
+import { usage, type SignpipeError } from '../errors.ts';
+import { Certificate, parsePemCertificates } from '../x509/certificate.ts';
+import { decrypt, WorkBudget } from './password-based.ts';
+import { readingKey, readKeyFile } from './pfx.ts';
+import { signingKey, type SigningKey } from './signing-key.ts';
+
+export interface PemOptions {
+  /** The certificate and its chain in any order, PEM; or one certificate in DER. */
+  readonly certificate: string;
+  /** PKCS#8, PKCS#1 or SEC 1, encrypted or not; may be the same file. */
+  readonly key: string;
+  readonly passphrase?: string | undefined;
+}
+
+/** The PEM labels of private keys (RFC 7468 10 and 11, and OpenSSL's older ones). */
+const KEY_BLOCK = /-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----([^-]{1,200000})-----END \1-----/g;
+const READABLE = new Set(['PRIVATE KEY', 'ENCRYPTED PRIVATE KEY', 'RSA PRIVATE KEY', 'EC PRIVATE KEY']);
+
+const missing = (path: string): SignpipeError =>
+  usage('key-passphrase-missing', `${path}: the private key is encrypted, and no passphrase was given`, {
+    hint: 'Give it by passphraseFile, SIGNPIPE_PASSPHRASE, or at the prompt',
+  });
+
+const wrong = (path: string, cause?: unknown): SignpipeError =>
+  usage('key-passphrase-wrong', `${path}: the passphrase does not open the private key`, {
+    hint: 'Check the passphrase file, SIGNPIPE_PASSPHRASE, or what was typed',
+    cause,
+  });
+
+const malformed = (path: string, cause: unknown): SignpipeError =>
+  usage('pem-malformed', `${path}: the private key cannot be read`, {
+    hint: 'The file is damaged, or not a private key in PEM',
+    cause,
+  });
+
+interface KeyBlock {
+  readonly label: string;
+  readonly body: string;
+  /** The whole block, from BEGIN to END. */
+  readonly text: string;
+}
+
+function findKey(pem: string, path: string): KeyBlock {
+  const [found, another] = [...pem.matchAll(KEY_BLOCK)].map(([text, label = '', body = '']) => ({
+    text,
+    label,
+    body,
+  }));
+  if (!found)
+    throw usage('pem-no-key', `${path}: holds no private key in PEM`, {
+      hint: 'It should have a line -----BEGIN PRIVATE KEY-----',
+    });
+  if (another)
+    throw usage('pem-several-keys', `${path}: holds more than one private key`, {
+      hint: 'Leave only the one that signs',
+    });
+  if (READABLE.has(found.label)) return found;
+  throw usage('key-unsupported', `${path}: ${found.label} is no key that can sign programs`, {
+    hint: 'Convert it by openssl pkcs8 -topk8',
+  });
+}
+
+/** EncryptedPrivateKeyInfo (RFC 5958, 3), the derivation's cost bounded. */
+async function openPkcs8(block: KeyBlock, passphrase: string, path: string): Promise<KeyObject> {
+  const bytes = Buffer.from(block.body, 'base64');
+  const reader = DerReader.of(bytes, path);
+  const algorithm = reader.next(TAG.sequence);
+  const data = readOctets(reader.next(TAG.octetString), path);
+  reader.end();
+  const utf8 = Buffer.from(passphrase, 'utf8');
+  const password = { utf8, bmp: Buffer.alloc(0) };
+  const clear = await decrypt(algorithm, password, data, new WorkBudget(path));
+  if (!clear) throw wrong(path);
+  try {
+    return createPrivateKey({ key: clear, format: 'der', type: 'pkcs8' });
+  } catch (error) {
+    throw wrong(path, error);
+  } finally {
+    clear.fill(0);
+  }
+}
+
+/** OpenSSL's older encryption, by a DEK-Info header; node:crypto reads it. */
+function openLegacy(block: KeyBlock, passphrase: string, path: string): KeyObject {
+  try {
+    return createPrivateKey({ key: block.text, passphrase });
+  } catch (error) {
+    throw wrong(path, error);
+  }
+}
+
+function openClear(block: KeyBlock, path: string): KeyObject {
+  try {
+    return createPrivateKey(block.text);
+  } catch (error) {
+    throw malformed(path, error);
+  }
+}
+
+/** Throws `key-passphrase-missing`, `key-passphrase-wrong`, `pem-malformed`, and what findKey throws. */
+async function readKey(path: string, passphrase: string | undefined): Promise<KeyObject> {
+  const block = findKey((await readKeyFile(path, 'pem')).toString('latin1'), path);
+  const modern = block.label === 'ENCRYPTED PRIVATE KEY';
+  if (!modern && !/^Proc-Type: *4, *ENCRYPTED/m.test(block.body)) return openClear(block, path);
+  if (passphrase === undefined || passphrase === '') throw missing(path);
+  return modern ? openPkcs8(block, passphrase, path) : openLegacy(block, passphrase, path);
+}
+
+async function readCertificates(path: string): Promise<Certificate[]> {
+  const bytes = await readKeyFile(path, 'pem');
+  if (bytes[0] === TAG.sequence) return [Certificate.parse(bytes, path)];
+  const text = bytes.toString('latin1');
+  if (text.includes('-----BEGIN CERTIFICATE-----')) return parsePemCertificates(text, path);
+  throw usage('pem-no-certificate', `${path}: holds no certificate in PEM`, {
+    hint: 'It should have a line -----BEGIN CERTIFICATE-----',
+  });
+}
+
+/**
+ * A signing key from a certificate file and a key file.
+ *
+ * Throws usage errors: `pem-no-certificate`, `pem-no-key`, `pem-several-keys`, `pem-malformed`,
+ * `pem-too-large`, `key-passphrase-missing`, `key-passphrase-wrong`, `key-does-not-match`, `key-too-weak`,
+ * `key-unsupported`, `key-encryption-unsupported`, `key-iterations`.
+ */
+export async function loadPem(options: PemOptions): Promise<SigningKey> {
+  const certificates = await readingKey('pem-malformed', () => readCertificates(options.certificate));
+  const key = await readingKey('pem-malformed', () => readKey(options.key, options.passphrase));
+  return signingKey(key, certificates, options.key);
+}

@@ -1,0 +1,207 @@
+import { createHash, createPublicKey, generateKeyPair, randomBytes, sign, type KeyObject } from 'node:crypto';
+import { promisify } from 'node:util';
+import {
+  bitString,
+  boolean,
+  DerReader,
+  explicit,
+  implicit,
+  integer,
+  NULL,
+  octets,
+  oid,
+  readBitString,
+  seq,
+  set,
+  TAG,
+  time,
+  utf8,
+} from '../asn1/der.ts';
+import { OID, type DigestName } from '../asn1/oids.ts';
+import { signingKey, type SigningKey } from '../keys/signing-key.ts';
+import { Certificate } from '../x509/certificate.ts';
+
+/**
+ * A throw-away certificate authority for the demo, `init --test-certificate` and the tests. Every
+ * certificate says in its subject that it is a test and bears the extension that
+ * `Certificate.isTest` looks for; nothing here is ever put in an operating system's store.
+ */
+
+/** The organisation in every test certificate's subject. */
+export const TEST_ORGANISATION = 'signpipe TEST certificate, do not trust';
+
+export type KeyKind = 'rsa2048' | 'rsa3072' | 'rsa4096' | 'p256' | 'p384' | 'p521';
+
+/** A certificate with its private key and those above it. */
+export interface TestIdentity {
+  readonly certificate: Certificate;
+  readonly key: KeyObject;
+  /** From this certificate up to and with the root. */
+  readonly chain: readonly Certificate[];
+}
+
+export interface TestCertificateOptions {
+  readonly commonName: string;
+  readonly purpose: 'authority' | 'code-signing' | 'timestamping';
+  /** Who issues it; itself when left out. */
+  readonly issuer?: TestIdentity | undefined;
+  /** Default `rsa3072` for code signing, `p256` otherwise. */
+  readonly key?: KeyKind | KeyObject | undefined;
+  /** Default an hour ago, two years ago for an authority. */
+  readonly notBefore?: Date | undefined;
+  /** Default in a year, in ten for an authority. */
+  readonly notAfter?: Date | undefined;
+  /** Other purposes than the right one, to make a bad certificate; none at all when empty. */
+  readonly extendedKeyUsage?: readonly string[] | undefined;
+  readonly extendedKeyUsageCritical?: boolean | undefined;
+}
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+const generate = promisify(generateKeyPair);
+
+/** A fresh private key. RSA takes up to a second or two: share it where that is sound. */
+export async function generateTestKey(kind: KeyKind): Promise<KeyObject> {
+  const curves: Partial<Record<KeyKind, string>> = { p256: 'P-256', p384: 'P-384', p521: 'P-521' };
+  const namedCurve = curves[kind];
+  if (namedCurve !== undefined) return (await generate('ec', { namedCurve })).privateKey;
+  return (await generate('rsa', { modulusLength: Number(kind.slice(3)) })).privateKey;
+}
+
+const subjectOf = (commonName: string): Buffer =>
+  seq(set(seq(oid('2.5.4.10'), utf8(TEST_ORGANISATION))), set(seq(oid('2.5.4.3'), utf8(commonName))));
+
+/** SHA-1 over the BIT STRING's contents (RFC 5280, 4.2.1.2, method 1). */
+function keyIdentifier(publicKeyInfo: Buffer): Buffer {
+  const reader = DerReader.of(publicKeyInfo, 'public key');
+  reader.next(TAG.sequence);
+  return createHash('sha1').update(readBitString(reader.next()).bytes).digest();
+}
+
+const extension = (id: string, critical: boolean, value: Buffer): Buffer =>
+  seq(oid(id), ...(critical ? [boolean(true)] : []), octets(value));
+
+/** KeyUsage (RFC 5280, 4.2.1.3): keyCertSign and cRLSign, or digitalSignature. */
+const keyUsage = (authority: boolean): Buffer =>
+  authority ? bitString(Buffer.of(0x06), 1) : bitString(Buffer.of(0x80), 7);
+
+function purposes(options: TestCertificateOptions): Buffer[] {
+  const { purpose, extendedKeyUsageCritical: critical } = options;
+  const usual = { authority: [], 'code-signing': [OID.codeSigning], timestamping: [OID.timeStamping] };
+  const named = options.extendedKeyUsage ?? usual[purpose];
+  if (named.length === 0) return [];
+  // RFC 3161, 2.3: an authority's timeStamping purpose is critical, and alone.
+  const value = seq(...named.map((each) => oid(each)));
+  return [extension(OID.extendedKeyUsage, critical ?? purpose === 'timestamping', value)];
+}
+
+function extensionsOf(options: TestCertificateOptions, publicKeyInfo: Buffer, issuerInfo: Buffer): Buffer {
+  const authority = options.purpose === 'authority';
+  return seq(
+    extension(OID.basicConstraints, true, authority ? seq(boolean(true)) : seq()),
+    extension(OID.keyUsage, true, keyUsage(authority)),
+    ...purposes(options),
+    extension(OID.subjectKeyIdentifier, false, octets(keyIdentifier(publicKeyInfo))),
+    extension(OID.authorityKeyIdentifier, false, seq(implicit(0, octets(keyIdentifier(issuerInfo))))),
+    extension(OID.signpipeTest, false, NULL),
+  );
+}
+
+/** The digest that goes with a key, and its signature's AlgorithmIdentifier (RFC 4055, RFC 5758). */
+export function signatureScheme(key: KeyObject): { hash: DigestName; algorithm: Buffer } {
+  if (key.asymmetricKeyType === 'rsa')
+    return { hash: 'sha256', algorithm: seq(oid(OID.sha256WithRsa), NULL) };
+  const curve = key.asymmetricKeyDetails?.namedCurve;
+  if (curve === 'secp384r1') return { hash: 'sha384', algorithm: seq(oid(OID.ecdsaWithSha384)) };
+  if (curve === 'secp521r1') return { hash: 'sha512', algorithm: seq(oid(OID.ecdsaWithSha512)) };
+  return { hash: 'sha256', algorithm: seq(oid(OID.ecdsaWithSha256)) };
+}
+
+const publicKeyInfo = (key: KeyObject): Buffer =>
+  createPublicKey(key).export({ type: 'spki', format: 'der' });
+
+/** A positive serial number of 16 random octets (RFC 5280, 4.1.2.2). */
+function randomSerial(): Buffer {
+  const serial = randomBytes(16);
+  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
+  return integer(serial);
+}
+
+/** TBSCertificate (RFC 5280, 4.1). */
+function toBeSigned(options: TestCertificateOptions, key: KeyObject, issuerKey: KeyObject): Buffer {
+  const subject = subjectOf(options.commonName);
+  const spki = publicKeyInfo(key);
+  const authority = options.purpose === 'authority';
+  const from = options.notBefore ?? new Date(Date.now() - (authority ? 730 * DAY : HOUR));
+  const until = options.notAfter ?? new Date(Date.now() + (authority ? 3650 * DAY : 365 * DAY));
+  return seq(
+    explicit(0, integer(2)),
+    randomSerial(),
+    signatureScheme(issuerKey).algorithm,
+    options.issuer?.certificate.subjectDer ?? subject,
+    seq(time(from), time(until)),
+    subject,
+    spki,
+    explicit(3, extensionsOf(options, spki, publicKeyInfo(issuerKey))),
+  );
+}
+
+/** Makes one test certificate and, unless one is given, its key. */
+export async function createTestCertificate(options: TestCertificateOptions): Promise<TestIdentity> {
+  const wanted = options.key ?? (options.purpose === 'code-signing' ? 'rsa3072' : 'p256');
+  const key = typeof wanted === 'string' ? await generateTestKey(wanted) : wanted;
+  const issuerKey = options.issuer?.key ?? key;
+  const { hash, algorithm } = signatureScheme(issuerKey);
+  const tbs = toBeSigned(options, key, issuerKey);
+  const der = seq(tbs, algorithm, bitString(sign(hash, tbs, issuerKey)));
+  const certificate = Certificate.parse(der, options.commonName);
+  return { certificate, key, chain: [certificate, ...(options.issuer?.chain ?? [])] };
+}
+
+export interface TestPki {
+  readonly root: TestIdentity;
+  /** Null unless asked for. */
+  readonly intermediate: TestIdentity | null;
+  readonly codeSigning: TestIdentity;
+  readonly timestamping: TestIdentity;
+}
+
+export interface TestPkiOptions {
+  /** The code-signing key; `rsa3072` unless given. The others are P-256, which costs no time. */
+  readonly key?: KeyKind | undefined;
+  readonly intermediate?: boolean | undefined;
+}
+
+/** A root, an intermediate if asked for, and below it a code-signing and a timestamping certificate. */
+export async function createTestPki(options: TestPkiOptions = {}): Promise<TestPki> {
+  const root = await createTestCertificate({ commonName: 'Test root', purpose: 'authority' });
+  const intermediate = options.intermediate
+    ? await createTestCertificate({ commonName: 'Test intermediate', purpose: 'authority', issuer: root })
+    : null;
+  const issuer = intermediate ?? root;
+  const [codeSigning, timestamping] = await Promise.all([
+    createTestCertificate({
+      commonName: 'Test publisher',
+      purpose: 'code-signing',
+      issuer,
+      key: options.key,
+    }),
+    createTestCertificate({ commonName: 'Test timestamp authority', purpose: 'timestamping', issuer }),
+  ]);
+  return { root, intermediate, codeSigning, timestamping };
+}
+
+/** The identity as the signer uses it. */
+export const testSigningKey = (identity: TestIdentity): SigningKey =>
+  signingKey(identity.key, identity.chain, identity.certificate.commonName);
+
+/** Certificates in PEM, in the order given. */
+export const toPem = (certificates: readonly Certificate[]): string =>
+  certificates.map((certificate) => certificate.x509.toString()).join('');
+
+/** The private key as PKCS#8 in PEM, encrypted with AES-256 when there is a passphrase. */
+export function keyToPem(key: KeyObject, passphrase?: string): string {
+  const encryption = passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase };
+  return key.export({ type: 'pkcs8', format: 'pem', ...encryption }).toString();
+}

@@ -1,0 +1,50 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { bmp, explicit, integer, NULL, octets, oid, parseDer, seq, set } from '../asn1/der.ts';
+import { OID } from '../asn1/oids.ts';
+import { derivePkcs12, passwordsFrom, PURPOSE } from '../keys/password-based.ts';
+import type { TestIdentity } from './certificates.ts';
+
+const MAC_ITERATIONS = 2048;
+const SALT_BYTES = 16;
+
+const data = (content: Buffer): Buffer => seq(oid(OID.data), explicit(0, octets(content)));
+
+/** SafeBag (RFC 7292, 4.2). */
+const bag = (type: number, value: Buffer, ...attributes: Buffer[]): Buffer =>
+  seq(oid(`1.2.840.113549.1.12.10.1.${type}`), explicit(0, value), ...attributes);
+
+/** The attributes that tie a key to its certificate: friendlyName and localKeyId. */
+const tied = (name: string, id: Buffer): Buffer =>
+  set(seq(oid('1.2.840.113549.1.9.20'), set(bmp(name))), seq(oid('1.2.840.113549.1.9.21'), set(octets(id))));
+
+const x509 = (der: Buffer): Buffer => seq(oid('1.2.840.113549.1.9.22.1'), explicit(0, octets(der)));
+
+/**
+ * A PKCS#12 file (RFC 7292) with the identity's key, encrypted by AES-256 and PBKDF2, and its chain
+ * without the root. OpenSSL 1.1 and later and Windows 10 1709 and later open it.
+ */
+export async function toPfx(identity: TestIdentity, passphrase: string, name: string): Promise<Buffer> {
+  const { key, certificate, chain } = identity;
+  const id = Buffer.from(certificate.sha256.slice(0, 40), 'hex');
+  const shrouded = key.export({ type: 'pkcs8', format: 'der', cipher: 'aes-256-cbc', passphrase });
+  const [leaf, ...above] = chain.filter((each, at) => at === 0 || !each.isSelfIssued);
+  const certificates = [
+    bag(3, x509((leaf ?? certificate).raw), tied(name, id)),
+    ...above.map((each) => bag(3, x509(each.raw))),
+  ];
+  const safe = seq(
+    data(seq(...certificates)),
+    data(seq(bag(2, parseDer(shrouded, 'key').raw, tied(name, id)))),
+  );
+  return seq(integer(3), data(safe), await macData(safe, passphrase));
+}
+
+/** MacData (RFC 7292, 4) with SHA-256. */
+async function macData(safe: Buffer, passphrase: string): Promise<Buffer> {
+  const [password] = passwordsFrom(passphrase);
+  const salt = randomBytes(SALT_BYTES);
+  const derivation = { hash: 'sha256', salt, iterations: MAC_ITERATIONS, purpose: PURPOSE.mac, length: 32 };
+  const key = await derivePkcs12(password ?? { bmp: Buffer.alloc(2), utf8: Buffer.alloc(0) }, derivation);
+  const digest = createHmac('sha256', key).update(safe).digest();
+  return seq(seq(seq(oid(OID.sha256), NULL), octets(digest)), octets(salt), integer(MAC_ITERATIONS));
+}
