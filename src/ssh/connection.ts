@@ -1,0 +1,109 @@
+import ssh2, { type Client, type ConnectConfig } from 'ssh2';
+import { messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
+import { HostKeyPin } from './host-key.ts';
+import { authMethods } from './identity.ts';
+import { KnownHosts, knownHostName } from './known-hosts.ts';
+import { timesOf, type SshOptions } from './options.ts';
+import type { SshTarget } from './url.ts';
+
+export { gitSshCommand } from './git-command.ts';
+export type { SshOptions } from './options.ts';
+export { parseSshUrl, type SshLocation, type SshTarget } from './url.ts';
+
+/** What ssh2 needs to connect; handed to whoever makes the connection. */
+type Connect<T> = (config: ConnectConfig) => Promise<T>;
+
+async function configFor(target: SshTarget, options: SshOptions, pin: HostKeyPin): Promise<ConnectConfig> {
+  const times = timesOf(options);
+  return {
+    host: target.host,
+    port: target.port,
+    username: target.user,
+    authHandler: await authMethods(target.user, options),
+    algorithms: { serverHostKey: pin.algorithms() },
+    // Without this function ssh2 accepts whatever key it is shown.
+    hostVerifier: (key: Buffer): boolean => pin.accept(key),
+    agentForward: false,
+    readyTimeout: times.connectTimeoutMs,
+    keepaliveInterval: times.keepAliveMs,
+    keepaliveCountMax: times.keepAliveCount,
+  };
+}
+
+const REFUSED = /authentication methods failed|too many authentication failures/i;
+const NO_SHARED_KEY_TYPE = /no matching host key format/i;
+
+/**
+ * A handshake that failed for want of a common key type: asks once more with all types, to learn what
+ * the host shows now. That answer is refused as well, whatever it is.
+ */
+async function refusalOfShownKey(config: ConnectConfig, pin: HostKeyPin): Promise<SignpipeError | null> {
+  const verify = (key: Buffer): boolean => {
+    pin.accept(key);
+    return false;
+  };
+  const probe = { ...config, hostVerifier: verify, algorithms: { serverHostKey: pin.everyAlgorithm() } };
+  await connectClient(probe).then(
+    (client) => client.destroy(),
+    () => {},
+  );
+  return pin.refusal;
+}
+
+function explain(error: unknown, target: SshTarget, options: SshOptions): SignpipeError {
+  if (error instanceof SignpipeError) return error;
+  const where = knownHostName(target.host, target.port);
+  const text = messageOf(error);
+  if (REFUSED.test(text))
+    return usage('key-refused', `${where} refused the SSH key for ${target.user}`, {
+      cause: error,
+      hint: `add the public key of ${options.identity ?? 'the agent'} to that account's authorized_keys, and see the server's log`,
+    });
+  if (/agent/i.test(text))
+    return usage('agent-unavailable', `${options.agent}: the ssh-agent does not answer: ${text}`, {
+      cause: error,
+    });
+  return unavailable('host-unreachable', `${where} cannot be reached over SSH: ${text}`, {
+    cause: error,
+    hint: 'check the network, the host name and port, and that sshd runs there',
+  });
+}
+
+/**
+ * Makes a connection by way of `connect`, with the host held to known_hosts. Errors:
+ * `host-key-unknown`, `host-key-certificate`, `key-refused`, `identity-*`, `known-hosts-*` (usage),
+ * `host-key-changed`, `host-key-revoked` (alarm), `host-unreachable` (unavailable).
+ */
+export async function connectPinned<T>(
+  target: SshTarget,
+  options: SshOptions,
+  connect: Connect<T>,
+): Promise<T> {
+  const pin = new HostKeyPin(target, await KnownHosts.load(options.knownHosts));
+  const config = await configFor(target, options, pin);
+  try {
+    return await connect(config);
+  } catch (error) {
+    if (pin.refusal) throw pin.refusal;
+    const refusal = NO_SHARED_KEY_TYPE.test(messageOf(error)) ? await refusalOfShownKey(config, pin) : null;
+    throw refusal ?? explain(error, target, options);
+  }
+}
+
+function connectClient(config: ConnectConfig): Promise<Client> {
+  const client = new ssh2.Client();
+  return new Promise((resolve, reject) => {
+    client.on('error', reject); // Stays: an `error` that nobody hears would end the process.
+    client.once('close', () => reject(new Error('the connection was closed during the handshake')));
+    client.once('ready', () => {
+      // Without it small packets wait for each other: 2 MB/s instead of 200.
+      client.setNoDelay(true);
+      resolve(client);
+    });
+    client.connect(config);
+  });
+}
+
+/** A logged-in connection, host key checked, kept alive; `connectPinned` has the errors. */
+export const connectSsh = (target: SshTarget, options: SshOptions): Promise<Client> =>
+  connectPinned(target, options, connectClient);

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { SignpipeError, usage } from '../errors.ts';
+import { parseIdentity } from './identity.ts';
+import { timesOf, type SshOptions } from './options.ts';
+import { shellCommand } from './quote.ts';
+
+/**
+ * A path as an ssh_config(5) value: quoted against spaces, `%` doubled. What cannot be written there
+ * (`${` is expanded, quotes cannot be escaped before OpenSSH 8.7) is refused.
+ */
+function configPath(path: string): string {
+  const absolute = resolve(path);
+  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/["\\\x00-\x1f]|\$\{/.test(absolute))
+    throw usage(
+      'ssh-path-unusable',
+      `${absolute}: ssh cannot be given a path with quotes, backslashes or \${`,
+      {
+        hint: 'move the file to a plainer path',
+      },
+    );
+  return `"${absolute.replaceAll('%', '%%')}"`;
+}
+
+/**
+ * The system's ssh asks nobody for a passphrase here, so an encrypted key needs an agent. Anything
+ * else that is wrong with the file is left for the connection to report.
+ */
+function requireOpenIdentity(path: string): void {
+  try {
+    parseIdentity(readFileSync(path), path);
+  } catch (error) {
+    if (!(error instanceof SignpipeError) || error.code !== 'identity-passphrase') return;
+    throw usage('identity-needs-agent', `${path}: Git cannot use an encrypted SSH identity by itself`, {
+      cause: error,
+      hint: 'load the key into an ssh-agent and set ssh.agent to its socket, or use a key without passphrase',
+    });
+  }
+}
+
+function identityOptions({ identity, agent }: SshOptions): string[] {
+  const agentOption = `IdentityAgent=${agent === undefined ? 'none' : configPath(agent)}`;
+  if (identity === undefined) return [agentOption, 'IdentityFile=none', 'IdentitiesOnly=no'];
+  if (agent === undefined) requireOpenIdentity(identity);
+  return [agentOption, `IdentityFile=${configPath(identity)}`, 'IdentitiesOnly=yes'];
+}
+
+/** ssh_config(5) counts in whole seconds, and 0 would mean never. */
+const seconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000));
+
+/**
+ * The value of Git's `core.sshCommand`: the system's ssh with the same identity and the same
+ * known_hosts as `connectSsh`, and nothing from anyone's own configuration (ssh_config(5)). Throws
+ * `identity-needs-agent`, `ssh-path-unusable` (usage).
+ */
+export function gitSshCommand(options: SshOptions): string {
+  const times = timesOf(options);
+  const settings = [
+    ...identityOptions(options),
+    `UserKnownHostsFile=${configPath(options.knownHosts)}`,
+    'GlobalKnownHostsFile=none',
+    'StrictHostKeyChecking=yes',
+    'UpdateHostKeys=no',
+    'VerifyHostKeyDNS=no',
+    'BatchMode=yes',
+    'PreferredAuthentications=publickey',
+    'ForwardAgent=no',
+    'ForwardX11=no',
+    'ClearAllForwardings=yes',
+    'PermitLocalCommand=no',
+    'ControlMaster=no',
+    'ControlPath=none',
+    `ConnectTimeout=${seconds(times.connectTimeoutMs)}`,
+    `ServerAliveInterval=${seconds(times.keepAliveMs)}`,
+    `ServerAliveCountMax=${times.keepAliveCount}`,
+  ];
+  return shellCommand(['ssh', '-F', '/dev/null', ...settings.flatMap((setting) => ['-o', setting])]);
+}
