@@ -16,6 +16,11 @@ export interface Untidiness {
   readonly message: string;
 }
 
+export interface Checksum {
+  readonly stored: number;
+  readonly computed: number;
+}
+
 /** What a format that can carry an Authenticode signature offers. Reading it never changes the source. */
 export interface SignableImage {
   readonly format: 'pe';
@@ -42,6 +47,8 @@ export interface SignableImage {
    * signing added before the signature stay: nothing in the file tells them from an overlay.
    */
   remove(): Promise<Patch>;
+  /** The checksum in the file's header and the one that it should hold; null in formats that have none. */
+  checksum(): Promise<Checksum | null>;
   /** The structure that a byte belongs to, for messages: `section .text, byte 0x1f`. */
   locate(offset: number): string;
 }

@@ -10,7 +10,7 @@ import {
   readCertificateTable,
   type CertificateTable,
 } from './certificate-table.ts';
-import type { SignableImage, Span, Untidiness } from './image.ts';
+import type { Checksum, SignableImage, Span, Untidiness } from './image.ts';
 import { buildIndirectData, peImageData } from './indirect-data.ts';
 import { WordSum } from './pe-checksum.ts';
 import { locate, readLayout, type PeLayout } from './pe-layout.ts';
@@ -104,6 +104,15 @@ export class PeImage implements SignableImage {
     if (!this.signature)
       throw invalid('pe-not-signed', `${this.source.name}: it carries no signature that could be removed`);
     return this.rebuild(Buffer.alloc(8), Buffer.alloc(0));
+  }
+
+  async checksum(): Promise<Checksum> {
+    const { checksumAt, directoryAt } = this.layout;
+    const stored = (await this.source.read(checksumAt, 4)).readUInt32LE(0);
+    const entry = await this.source.read(directoryAt, 8);
+    const table = await this.source.read(this.bodyEnd, this.source.size - this.bodyEnd);
+    const sum = (await this.bodySum()).clone().add(table).add(entry);
+    return { stored, computed: sum.checksum(this.source.size) };
   }
 
   locate(offset: number): string {

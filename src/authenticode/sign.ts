@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import type { DigestName } from '../asn1/oids.ts';
+import { signedAttributesToSign, verifySigner } from '../cms/signed-data.ts';
+import { notAllowed, SignpipeError, usage } from '../errors.ts';
+import type { Patch } from '../io/patch.ts';
+import type { ByteSource } from '../io/source.ts';
+import type { SigningKey } from '../keys/signing-key.ts';
+import type { Timestamper } from '../timestamp/authority.ts';
+import type { TimestampInfo } from '../timestamp/token.ts';
+import { parseDer } from '../asn1/der.ts';
+import { openImage, type SignableImage } from './image.ts';
+import {
+  addNested,
+  buildSignature,
+  parseSignature,
+  signedAttributes,
+  type Description,
+  type SignatureParts,
+} from './signature.ts';
+
+export interface SignOptions {
+  readonly key: SigningKey;
+  /** Of the file, of the signed attributes and of the timestamp's imprint; sha256 unless given. */
+  readonly hash?: DigestName;
+  /** What Windows shows as the program's name before it asks for elevation. */
+  readonly name?: string;
+  /** Where Windows points for more about the program: an absolute http or https URL. */
+  readonly url?: string;
+  /** A claim that nobody checks; none unless given, since the timestamp says it better. */
+  readonly signingTime?: Date;
+  /** null signs without a timestamp: the signature then dies with the certificate. */
+  readonly timestamper: Timestamper | null;
+  /**
+   * What to do with a signature that is there: `refuse` (default) throws `already-signed`, `replace`
+   * drops it and all that is nested in it, `append` nests the new one in it.
+   */
+  readonly existing?: 'replace' | 'append' | 'refuse';
+}
+
+export interface SignedProgram {
+  /** The signed file, as a patch on the source, which is never written to. */
+  readonly patch: Patch;
+  /** What the file now carries (PKCS#7 ContentInfo, DER): attached to the same unsigned file it gives the same bytes. */
+  readonly signature: Buffer;
+  /** The Authenticode digest. */
+  readonly digest: Buffer;
+  readonly hash: DigestName;
+  readonly timestamp: (TimestampInfo & { readonly url: string }) | null;
+}
+
+/**
+ * Signs one file: digest, signature, the signature checked with the public key, only then the
+ * timestamp over it, then the patch. Throws what `openImage` and the timestamper throw, and
+ * `already-signed`, `signature-name`, `signature-url`, `key-signature-wrong`.
+ */
+export async function signProgram(source: ByteSource, options: SignOptions): Promise<SignedProgram> {
+  const description = requireDescription(options);
+  const image = await openImage(source);
+  if (image.signature && (options.existing ?? 'refuse') === 'refuse')
+    throw notAllowed('already-signed', `${source.name}: it is signed already`, {
+      hint: 'choose to keep, to replace, or to append to the signature that is there',
+    });
+  const hash = options.hash ?? 'sha256';
+  const digest = await image.digest(hash);
+  const parts = await makeSignature(image.indirectData(hash, digest), hash, description, options);
+  requireSound(parts, source.name);
+  const stamped = (await options.timestamper?.timestamp(parts.signature, hash)) ?? null;
+  const made = buildSignature(stamped ? { ...parts, timestamp: stamped.token } : parts);
+  const signature = withExisting(image, made, options);
+  const timestamp = stamped && { ...stamped.info, url: stamped.url };
+  return { patch: await image.embed(signature), signature, digest, hash, timestamp };
+}
+
+async function makeSignature(
+  indirectData: Buffer,
+  hash: DigestName,
+  description: Description,
+  { key, signingTime }: SignOptions,
+): Promise<SignatureParts> {
+  const [leaf, ...chain] = key.certificates;
+  if (!leaf) throw usage('key-signature-wrong', 'the signing key comes without a certificate');
+  // Without tag and length: PKCS #7 version 1.5, section 9.3, for content that is no OCTET STRING too.
+  const { body } = parseDer(indirectData, 'indirect data');
+  const attributes = signedAttributes(createHash(hash).update(body).digest(), description, signingTime);
+  const signature = await key.sign(hash, signedAttributesToSign(attributes));
+  return {
+    indirectData,
+    hash,
+    key: key.algorithm,
+    certificates: [leaf, ...chain],
+    signedAttributes: attributes,
+    signature,
+  };
+}
+
+/** Reads back what was made and checks it with the certificate: a token or a service may answer with anything. */
+function requireSound(parts: SignatureParts, file: string): void {
+  const what = `${file}: new signature`;
+  try {
+    const { data, signer, content } = parseSignature(buildSignature(parts), what);
+    verifySigner(signer, parts.certificates[0], data.contentType, content, what);
+  } catch (error) {
+    if (!(error instanceof SignpipeError)) throw error;
+    throw usage('key-signature-wrong', `${what} does not verify with its own certificate: ${error.message}`, {
+      cause: error,
+      hint: 'the key and the first certificate have to belong together',
+    });
+  }
+}
+
+function withExisting(image: SignableImage, made: Buffer, { existing }: SignOptions): Buffer {
+  if (existing !== 'append' || !image.signature) return made;
+  return addNested(image.signature, made, `${image.source.name}: signature`);
+}
+
+/** The longest name and URL, in characters: more than any dialog shows. */
+const LONGEST_TEXT = 1024;
+
+function requireDescription({ name, url }: SignOptions): Description {
+  if (name !== undefined && (name === '' || name.length > LONGEST_TEXT || /[\p{Cc}\p{Cs}]/u.test(name)))
+    throw usage('signature-name', 'the program name is empty, too long, or has control characters');
+  if (url !== undefined && !isWebAddress(url))
+    throw usage('signature-url', `not an absolute http or https URL in ASCII: ${JSON.stringify(url)}`, {
+      hint: 'write other characters as %XX, and the host name in its xn-- form',
+    });
+  return { name: name ?? null, url: url ?? null };
+}
+
+const isWebAddress = (url: string): boolean =>
+  url.length <= LONGEST_TEXT && /^https?:\/\/[\x21-\x7e]+$/.test(url) && URL.canParse(url);
