@@ -1,0 +1,75 @@
+/**
+ * What `npm test` runs: node --import tsx test/run.ts [PATTERN...]
+ *
+ * Runs every test/**\/*.test.ts with Node's own runner, or those whose path contains one of the
+ * patterns, after seeing that the tools and fixtures they judge with are there. The exit status is the
+ * runner's, and its totals are the last lines.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { programs } from './fixtures/programs.ts';
+import { provideTools } from './tools.ts';
+
+/** No file may take longer, in ms; the slowest takes far less. */
+const FILE_LIMIT = 300_000;
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+async function testFiles(patterns: readonly string[]): Promise<string[]> {
+  const entries = await readdir(join(root, 'test'), { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts'))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+    .filter((path) => patterns.length === 0 || patterns.some((pattern) => path.includes(pattern)))
+    .sort();
+}
+
+/** Runs the files; the runner tells people through `spec`, and writes its TAP to `report`. */
+function runFiles(files: readonly string[], report: string): Promise<number> {
+  const limits = ['--test-concurrency=2', `--test-timeout=${FILE_LIMIT}`];
+  const people = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
+  const machines = ['--test-reporter=tap', `--test-reporter-destination=${report}`];
+  const words = ['--import', 'tsx', '--test', ...limits, ...people, ...machines, ...files];
+  return new Promise((resolve, reject) => {
+    const runner = spawn(process.execPath, words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    runner.on('error', reject);
+    runner.on('exit', (status) => resolve(status ?? 1));
+  });
+}
+
+/** The closing lines of TAP: `# tests 7`, `# pass 7` and so on. */
+async function totals(report: string): Promise<string[]> {
+  const lines = (await readFile(report, 'utf8').catch(() => '')).trimEnd().split('\n');
+  const last = lines.findLastIndex((line) => !line.startsWith('# '));
+  return lines.slice(last + 1);
+}
+
+async function main(patterns: readonly string[]): Promise<number> {
+  const problem = provideTools();
+  if (problem !== null) {
+    console.error(problem);
+    return 1;
+  }
+  const files = await testFiles(patterns);
+  if (files.length === 0) {
+    console.error(`no test file's path contains ${patterns.join(' or ')}`);
+    return 1;
+  }
+  // Fetched once here, so that files that run side by side find them ready.
+  await programs();
+  const folder = await mkdtemp(join(tmpdir(), 'signpipe-run-'));
+  try {
+    const report = join(folder, 'report.tap');
+    const status = await runFiles(files, report);
+    const summary = await totals(report);
+    console.log(['', ...summary].join('\n'));
+    return status === 0 && summary.length === 0 ? 1 : status;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));

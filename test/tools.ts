@@ -1,0 +1,80 @@
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** The programs that the tests judge with, none of them ours, and the Debian package that has each. */
+const TOOLS: Readonly<Record<string, string>> = {
+  ssh: 'openssh-client',
+  'ssh-keygen': 'openssh-client',
+  'ssh-agent': 'openssh-client',
+  scp: 'openssh-client',
+  sftp: 'openssh-client',
+  sshd: 'openssh-server',
+  osslsigncode: 'osslsigncode',
+  sbverify: 'sbsigntool',
+  openssl: 'openssl',
+  git: 'git',
+  zip: 'zip',
+  unzip: 'unzip',
+  '7z': 'p7zip-full',
+  python3: 'python3',
+};
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Where servers lie, which an ordinary user's PATH leaves out. */
+const SERVER_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+
+function onPath(command: string): boolean {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...SERVER_FOLDERS];
+  return folders.some((folder) => folder !== '' && isExecutable(join(folder, command)));
+}
+
+function missingTools(): string[] {
+  return Object.keys(TOOLS).filter((command) => !onPath(command));
+}
+
+function packagesFor(commands: readonly string[]): string[] {
+  return [...new Set(commands.map((command) => TOOLS[command] ?? command))].sort();
+}
+
+/**
+ * Whether installing is ours to do: root on Debian, and either CI or a container. On a machine with
+ * an init system the server's package would open a port, so there a person decides.
+ */
+function mayInstall(): boolean {
+  const unattended = Boolean(process.env['CI']) || !existsSync('/run/systemd/system');
+  return process.getuid?.() === 0 && existsSync('/etc/debian_version') && unattended;
+}
+
+function apt(...words: string[]): void {
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  spawnSync('apt-get', words, { stdio: ['ignore', 'inherit', 'inherit'], env: environment });
+}
+
+/**
+ * Sees that every tool is there, and installs what is not where that is ours to do.
+ * Returns what is wrong in words for a person, or null.
+ */
+export function provideTools(): string | null {
+  const missing = missingTools();
+  if (missing.length === 0) return null;
+  const packages = packagesFor(missing);
+  if (mayInstall()) {
+    apt('update', '--quiet');
+    apt('install', '--yes', '--quiet', '--no-install-recommends', ...packages);
+  }
+  const still = missingTools();
+  if (still.length === 0) return null;
+  return (
+    `The tests need ${still.join(', ')}, which ${still.length === 1 ? 'is' : 'are'} not installed. On Debian or Ubuntu:\n` +
+    `  sudo apt-get update && sudo apt-get install --no-install-recommends ${packagesFor(still).join(' ')}`
+  );
+}
