@@ -1,0 +1,277 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pLimit from 'p-limit';
+import type { DigestName } from '../asn1/oids.ts';
+import { messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
+import type { Certificate } from '../x509/certificate.ts';
+import { askAuthority, HttpRefusal, parseEndpoint, type Endpoint } from './http.ts';
+import { buildTimestampRequest, checkToken, parseTimestampResponse, type TimestampInfo } from './token.ts';
+
+/** A checked token, and where it came from. */
+export interface Timestamp {
+  /** ContentInfo, DER. */
+  readonly token: Buffer;
+  readonly info: TimestampInfo;
+  readonly url: string;
+}
+
+export interface Timestamper {
+  /** Stamps `data`: for Authenticode, the SignerInfo's signature value. */
+  timestamp(data: Buffer, hash: DigestName): Promise<Timestamp>;
+}
+
+export interface TimestampOptions {
+  /** For one request, from connecting to the last byte of the answer; 15 s unless given. */
+  readonly timeoutMs?: number | undefined;
+  /** Requests in flight at once, over all authorities; 8 unless given. */
+  readonly concurrency?: number | undefined;
+  /** How often each authority is asked for one stamp at the most; 3 unless given. */
+  readonly attempts?: number | undefined;
+  /** The pause before everyone is asked again, doubled every round; 1 s unless given. */
+  readonly backOffMs?: number | undefined;
+  /** How long an authority that failed stands at the end of the order; 1 min unless given. */
+  readonly restMs?: number | undefined;
+  /** The longest Retry-After that is waited for; 1 min unless given. */
+  readonly longestWaitMs?: number | undefined;
+  /** How far a token's time may be from this machine's; 5 min unless given. */
+  readonly clockToleranceMs?: number | undefined;
+  /** The policy to ask for, dotted. */
+  readonly policy?: string | undefined;
+  /** With these the authority's chain is checked before a token is taken. */
+  readonly roots?: readonly Certificate[] | undefined;
+  /** Ends all waiting. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told of every attempt that failed, for the log. */
+  readonly onFailure?: ((url: string, error: SignpipeError) => void) | undefined;
+}
+
+const DEFAULTS = {
+  timeoutMs: 15_000,
+  concurrency: 8,
+  attempts: 3,
+  backOffMs: 1000,
+  restMs: 60_000,
+  longestWaitMs: 60_000,
+  clockToleranceMs: 300_000,
+};
+
+const NONCE_BYTES = 16;
+
+/** 16 random octets whose first is neither zero nor negative: some authorities mangle other ones. */
+function freshNonce(): Buffer {
+  const nonce = randomBytes(NONCE_BYTES);
+  nonce[0] = ((nonce[0] ?? 0) & 0x7f) | 0x40;
+  return nonce;
+}
+
+/** Whether the same question may get a better answer from the same authority a moment later. */
+function worthAnotherTry(error: SignpipeError): boolean {
+  if (error instanceof HttpRefusal) return error.status >= 500 || [408, 425, 429].includes(error.status);
+  return error.kind === 'unavailable' || error.code === 'timestamp-status';
+}
+
+/** One authority and how it has behaved. Times are milliseconds of the monotonic clock. */
+class Authority {
+  /** It asked not to be bothered before this. */
+  private heldUntil = 0;
+  /** It failed, and others come first until this. */
+  private restsUntil = 0;
+  private lastFailure = 0;
+
+  constructor(readonly endpoint: Endpoint) {}
+
+  /** Where it stands: those that did not fail first, then those whose rest ends soonest. */
+  rank(now: number): number {
+    const until = Math.max(this.heldUntil, this.restsUntil);
+    return until > now ? until : 0;
+  }
+
+  wait(now: number): number {
+    return Math.max(0, this.heldUntil - now);
+  }
+
+  succeeded(): void {
+    this.restsUntil = 0;
+    this.heldUntil = 0;
+  }
+
+  /** Requests begun before the last failure say nothing new. */
+  failed(error: SignpipeError, begun: number, restMs: number): void {
+    const now = performance.now();
+    const asked = error instanceof HttpRefusal ? error.retryAfterMs : undefined;
+    if (asked !== undefined) this.heldUntil = Math.max(this.heldUntil, now + asked);
+    if (begun < this.lastFailure) return;
+    this.lastFailure = now;
+    this.restsUntil = now + restMs;
+  }
+}
+
+/** The search for one stamp: who was asked how often, and what they said. */
+class Errand {
+  private readonly asked = new Map<Authority, number>();
+  private readonly givenUp = new Set<Authority>();
+  private readonly failures = new Map<Authority, string[]>();
+
+  constructor(private readonly attempts: number) {}
+
+  /** Those asked least; an authority is asked again only when all others were too. */
+  candidates(authorities: readonly Authority[]): { round: number; candidates: Authority[] } {
+    const left = authorities.filter((a) => !this.givenUp.has(a) && this.count(a) < this.attempts);
+    const round = Math.min(...left.map((a) => this.count(a)));
+    return { round, candidates: left.filter((a) => this.count(a) === round) };
+  }
+
+  begin(authority: Authority): void {
+    this.asked.set(authority, this.count(authority) + 1);
+  }
+
+  failed(authority: Authority, why: string, final: boolean): void {
+    this.failures.set(authority, [...(this.failures.get(authority) ?? []), why]);
+    if (final) this.givenUp.add(authority);
+  }
+
+  /** Every authority and each different reason, in the configured order. */
+  summary(authorities: readonly Authority[]): string {
+    return authorities
+      .map((authority) => {
+        const why = [...new Set(this.failures.get(authority))];
+        const times = this.count(authority);
+        return `${authority.endpoint.url} (asked ${times} time${times === 1 ? '' : 's'}): ${why.join(', then ')}`;
+      })
+      .join('; ');
+  }
+
+  private count(authority: Authority): number {
+    return this.asked.get(authority) ?? 0;
+  }
+}
+
+type Settings = typeof DEFAULTS & TimestampOptions;
+
+function withDefaults(options: TimestampOptions): Settings {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...DEFAULTS, ...Object.fromEntries(given) };
+}
+
+/**
+ * Timestamp authorities in their order of preference. One that fails stands behind the others for a
+ * while; a Retry-After is obeyed; connections are kept. A token is handed out only after every check
+ * of `checkToken`. An authority whose answer is wrong is not asked again for the same stamp.
+ */
+export class TimestampAuthorities implements Timestamper {
+  private readonly authorities: readonly Authority[];
+  private readonly settings: Settings;
+  private readonly limit: ReturnType<typeof pLimit>;
+
+  /** Throws `timestamp-url` for an address that is none, or when there is none at all. */
+  constructor(urls: readonly string[], options: TimestampOptions = {}) {
+    if (urls.length === 0) throw usage('timestamp-url', 'no timestamp authority is configured');
+    const endpoints = new Map(urls.map((url) => [url, parseEndpoint(url)]));
+    this.authorities = [...endpoints.values()].map((endpoint) => new Authority(endpoint));
+    this.settings = withDefaults(options);
+    this.limit = pLimit(this.settings.concurrency);
+  }
+
+  /**
+   * Throws `timestamp-unavailable` (kind `unavailable`) when no authority gave a good token; its
+   * message lists each authority and why. Throws the signal's reason when told to stop.
+   */
+  async timestamp(data: Buffer, hash: DigestName): Promise<Timestamp> {
+    const imprint = createHash(hash).update(data).digest();
+    const errand = new Errand(this.settings.attempts);
+    let lastRound = 0;
+    for (;;) {
+      const { round, candidates } = errand.candidates(this.authorities);
+      if (candidates.length === 0) break;
+      if (round > lastRound) await this.backOff(round);
+      lastRound = round;
+      const found = await this.tryOne(errand, candidates, imprint, hash);
+      if (found) return found;
+    }
+    throw unavailable(
+      'timestamp-unavailable',
+      `no timestamp authority gave a good token: ${errand.summary(this.authorities)}`,
+      { hint: 'Check the network, or name more authorities under signing.timestamp' },
+    );
+  }
+
+  /** Pauses with a little chance in it, so that many waiting stamps do not come back as one crowd. */
+  private async backOff(round: number): Promise<void> {
+    const pause = this.settings.backOffMs * 2 ** (round - 1);
+    await this.pause(pause * (0.75 + Math.random() / 2));
+  }
+
+  private async pause(ms: number): Promise<void> {
+    const { signal } = this.settings;
+    signal?.throwIfAborted();
+    try {
+      await sleep(ms, undefined, signal ? { signal } : {});
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
+    }
+  }
+
+  /** One attempt with the best candidate, chosen only when its turn has come: by then more is known. */
+  private async tryOne(
+    errand: Errand,
+    candidates: readonly Authority[],
+    imprint: Buffer,
+    hash: DigestName,
+  ): Promise<Timestamp | undefined> {
+    const now = performance.now();
+    const soonest = Math.min(...candidates.map((authority) => authority.wait(now)));
+    if (soonest > this.settings.longestWaitMs) return this.tooLong(errand, candidates, now);
+    if (soonest > 0) await this.pause(soonest);
+    return this.limit(() => {
+      const then = performance.now();
+      const ready = candidates.filter((authority) => authority.wait(then) === 0);
+      const [best] = ready.toSorted((a, b) => a.rank(then) - b.rank(then));
+      return best && this.attempt(errand, best, imprint, hash);
+    });
+  }
+
+  private tooLong(errand: Errand, candidates: readonly Authority[], now: number): undefined {
+    for (const authority of candidates) {
+      const seconds = Math.ceil(authority.wait(now) / 1000);
+      errand.failed(authority, `asks to wait another ${seconds} s`, true);
+    }
+  }
+
+  private async attempt(
+    errand: Errand,
+    authority: Authority,
+    imprint: Buffer,
+    hash: DigestName,
+  ): Promise<Timestamp | undefined> {
+    const begun = performance.now();
+    errand.begin(authority);
+    try {
+      const found = await this.ask(authority.endpoint, imprint, hash);
+      authority.succeeded();
+      return found;
+    } catch (error) {
+      this.settings.signal?.throwIfAborted();
+      if (!(error instanceof SignpipeError)) throw error;
+      authority.failed(error, begun, this.settings.restMs);
+      const reason = messageOf(error).replace(`${authority.endpoint.url}: `, '');
+      errand.failed(authority, `${reason} [${error.code}]`, !worthAnotherTry(error));
+      this.settings.onFailure?.(authority.endpoint.url, error);
+      return undefined;
+    }
+  }
+
+  /** One request and all the checks of its answer. */
+  private async ask(endpoint: Endpoint, imprint: Buffer, hash: DigestName): Promise<Timestamp> {
+    const { policy, roots, clockToleranceMs, timeoutMs, signal } = this.settings;
+    const { url } = endpoint;
+    const nonce = freshNonce();
+    const earliest = new Date(Date.now() - clockToleranceMs);
+    const query = buildTimestampRequest({ imprint, hash, nonce, policy });
+    const answer = await askAuthority(endpoint, query, timeoutMs, signal);
+    const latest = new Date(Date.now() + clockToleranceMs);
+    const { token } = parseTimestampResponse(answer, url);
+    const expected = { imprint, hash, nonce, policy, roots, earliest, latest, what: url };
+    return { token, info: checkToken(token, expected), url };
+  }
+}

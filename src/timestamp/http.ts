@@ -1,0 +1,167 @@
+import { invalid, messageOf, SignpipeError, unavailable, usage, type ErrorDetails } from '../errors.ts';
+
+/** A token with a long chain has some eight kilobytes. */
+export const LARGEST_ANSWER = 256 * 1024;
+const MOST_REDIRECTS = 3;
+
+const QUERY = 'application/timestamp-query';
+
+/** What authorities call an answer; some call it nothing (RFC 3161, 3.4, wants the first). */
+const ANSWERS = new Set([
+  'application/timestamp-reply',
+  'application/timestamp-response',
+  'application/octet-stream',
+  'binary/octet-stream',
+]);
+
+/** An authority's address, its credentials set apart so that no message shows them. */
+export interface Endpoint {
+  /** Without user and password. */
+  readonly url: string;
+  /** Value of the Authorization header. */
+  readonly authorization: string | undefined;
+}
+
+/** Throws `timestamp-url` unless it is an http or https address; credentials need https. */
+export function parseEndpoint(text: string): Endpoint {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    throw usage('timestamp-url', `not the http or https URL of a timestamp authority: ${text}`);
+  const { username, password } = url;
+  url.username = '';
+  url.password = '';
+  url.hash = '';
+  if (username === '' && password === '') return { url: url.href, authorization: undefined };
+  if (url.protocol === 'http:')
+    throw usage('timestamp-url', `${url.href}: credentials would travel in the clear`, {
+      hint: 'Use https, or leave user and password out',
+    });
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return {
+    url: url.href,
+    authorization: `Basic ${Buffer.from(credentials, 'utf8').toString('base64')}`,
+  };
+}
+
+/** An HTTP status other than 200: the authority is there and does not want to, now or at all. */
+export class HttpRefusal extends SignpipeError {
+  constructor(
+    readonly status: number,
+    /** What its Retry-After asks for, in milliseconds. */
+    readonly retryAfterMs: number | undefined,
+    what: string,
+  ) {
+    const wait = retryAfterMs === undefined ? '' : `, and asks to wait ${Math.ceil(retryAfterMs / 1000)} s`;
+    super('unavailable', 'timestamp-http', `${what}: answered HTTP ${status}${wait}`);
+  }
+}
+
+/** Retry-After in milliseconds from now: seconds, or a date (RFC 9110, 10.2.3). */
+export function readRetryAfter(value: string | null, now: number): number | undefined {
+  if (value === null) return undefined;
+  const text = value.trim();
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  const date = /^[A-Z][a-z]{2}, /.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
+
+/** Where a redirect leads; throws `timestamp-redirect` when that is no place to follow to. */
+function redirected(from: string, response: Response): string {
+  const location = response.headers.get('location') ?? '';
+  const to = URL.canParse(location, from) ? new URL(location, from) : undefined;
+  const refuse = (why: string): SignpipeError =>
+    unavailable('timestamp-redirect', `${from}: redirects ${why}`, {
+      hint: "Write the authority's present address into the configuration",
+    });
+  if (!to || response.status === 303) throw refuse('without saying where a request may be repeated');
+  if (to.protocol !== 'https:' && to.protocol !== 'http:') throw refuse(`to ${to.protocol}`);
+  if (to.protocol === 'http:' && from.startsWith('https:')) throw refuse('from https to http');
+  if (to.username !== '' || to.password !== '') throw refuse('to an address with credentials');
+  return to.href;
+}
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+async function post(endpoint: Endpoint, query: Buffer, signal: AbortSignal): Promise<Response> {
+  let at = endpoint.url;
+  for (let hops = 0; hops <= MOST_REDIRECTS; hops += 1) {
+    const sameOrigin = new URL(at).origin === new URL(endpoint.url).origin;
+    const headers: Record<string, string> = { 'content-type': QUERY, accept: 'application/timestamp-reply' };
+    headers['accept-encoding'] = 'identity';
+    if (endpoint.authorization !== undefined && sameOrigin) headers['authorization'] = endpoint.authorization;
+    const options = { method: 'POST', headers, body: new Uint8Array(query), signal };
+    const response = await fetch(at, { ...options, redirect: 'manual' });
+    if (!REDIRECTS.has(response.status)) return response;
+    await response.body?.cancel();
+    at = redirected(at, response);
+  }
+  throw unavailable('timestamp-redirect', `${endpoint.url}: redirects more than ${MOST_REDIRECTS} times`);
+}
+
+/** The whole body, at most LARGEST_ANSWER bytes; throws `timestamp-too-large`. */
+async function readBody(response: Response, what: string): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  // Leaving the loop by an error cancels the body, and with it the connection.
+  for await (const part of response.body ?? []) {
+    size += part.length;
+    if (size > LARGEST_ANSWER)
+      throw invalid('timestamp-too-large', `${what}: answered more than ${LARGEST_ANSWER} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
+
+function checkType(response: Response, what: string): void {
+  const type = response.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  if (type === '' || ANSWERS.has(type)) return;
+  const shown = /^[\w.+-]{1,60}\/[\w.+-]{1,60}$/.test(type) ? type : 'of an unreadable type';
+  throw invalid('timestamp-content-type', `${what}: answered with ${shown} instead of a timestamp`, {
+    hint: 'A proxy or a login page may stand in between',
+  });
+}
+
+/** `fetch failed` says nothing; the reason is in its cause, or in the causes' causes. */
+function networkReason(error: unknown): string {
+  const inner = error instanceof Error ? error.cause : undefined;
+  if (inner instanceof AggregateError && inner.errors.length > 0) return messageOf(inner.errors[0]);
+  return inner === undefined ? messageOf(error) : messageOf(inner);
+}
+
+/** Whoever is told to stop gets its own reason back; the rest is the network's fault. */
+function asUnavailable(error: unknown, what: string, timeoutMs: number): unknown {
+  if (error instanceof SignpipeError) return error;
+  const details: ErrorDetails = { cause: error };
+  if (error instanceof Error && error.name === 'TimeoutError')
+    return unavailable('timestamp-timeout', `${what}: no answer within ${timeoutMs / 1000} s`, details);
+  return unavailable('timestamp-connection', `${what}: ${networkReason(error)}`, details);
+}
+
+/**
+ * Sends one request (RFC 3161, 3.4) and gives back the answer's bytes, unread.
+ *
+ * Throws `timestamp-timeout`, `timestamp-connection`, `timestamp-redirect`, `timestamp-http` (an
+ * HttpRefusal), `timestamp-content-type`, `timestamp-too-large`.
+ */
+export async function askAuthority(
+  endpoint: Endpoint,
+  query: Buffer,
+  timeoutMs: number,
+  stop?: AbortSignal,
+): Promise<Buffer> {
+  const what = endpoint.url;
+  const timeout = AbortSignal.timeout(timeoutMs);
+  try {
+    const response = await post(endpoint, query, stop ? AbortSignal.any([timeout, stop]) : timeout);
+    if (response.status !== 200) {
+      await response.body?.cancel();
+      const retryAfter = readRetryAfter(response.headers.get('retry-after'), Date.now());
+      throw new HttpRefusal(response.status, retryAfter, what);
+    }
+    checkType(response, what);
+    return await readBody(response, what);
+  } catch (error) {
+    stop?.throwIfAborted();
+    throw asUnavailable(error, what, timeoutMs);
+  }
+}
