@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import { DerReader, explicit, integer, oid, readOctets, readOid, seq, set, type Der } from '../asn1/der.ts';
+import { digestName, OID, type KnownDigest } from '../asn1/oids.ts';
+import {
+  claimedSigningTime,
+  findSignerCertificate,
+  parseSignedData,
+  readAlgorithm,
+  signerDigest,
+  verifySigner,
+  type SignerInfo,
+} from '../cms/signed-data.ts';
+import { invalid, messageOf } from '../errors.ts';
+import { checkToken } from '../timestamp/token.ts';
+import type { Certificate } from '../x509/certificate.ts';
+
+/** A timestamp whose own bytes hold; whether its authority is to be trusted is another question. */
+export interface Countersignature {
+  readonly kind: 'rfc3161' | 'legacy';
+  readonly time: Date;
+  readonly authority: string;
+  readonly certificate: Certificate;
+  /** What may stand between that certificate and a root. */
+  readonly certificates: readonly Certificate[];
+}
+
+/** How far ahead of our clock a timestamp may be, in milliseconds. */
+const CLOCK_SKEW = 10 * 60 * 1000;
+
+export interface CountersignatureOptions {
+  /** The time must not be later than this, give or take ten minutes. */
+  readonly now: Date;
+  /** Lets old timestamps made with SHA-1 pass. */
+  readonly weakDigests: boolean;
+  /** What carries the timestamp, for messages. */
+  readonly what: string;
+}
+
+/**
+ * The timestamp on a signature, verified; undefined when it has none. `certificates` are those that
+ * came with the signature: a legacy countersignature keeps its own among them.
+ *
+ * Throws `timestamp-…` as `checkToken` does, `timestamp-several` when there is more than one, and
+ * `cms-…` or `der-malformed` where one cannot be read.
+ */
+export function readCountersignature(
+  signer: SignerInfo,
+  certificates: readonly Certificate[],
+  options: CountersignatureOptions,
+): Countersignature | undefined {
+  const values = (type: string): Der[] =>
+    signer.unsignedAttributes.filter(({ oid }) => oid === type).flatMap((each) => [...each.values]);
+  const [token, legacy] = [values(OID.spcTimestampToken), values(OID.counterSignature)];
+  if (token.length + legacy.length > 1)
+    throw invalid('timestamp-several', `${options.what}: it carries more than one timestamp`);
+  if (token[0]) return readToken(token[0], signer, options);
+  return legacy[0] && readLegacy(legacy[0], signer, certificates, options);
+}
+
+const latestOf = ({ now }: CountersignatureOptions): Date => new Date(now.getTime() + CLOCK_SKEW);
+
+/** RFC 3161, over the signature value (Microsoft's attribute 1.3.6.1.4.1.311.3.3.1). */
+function readToken(token: Der, signer: SignerInfo, options: CountersignatureOptions): Countersignature {
+  const { weakDigests } = options;
+  const what = `${options.what}: timestamp`;
+  const hash = imprintDigest(token.raw, what);
+  if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
+    throw invalid('timestamp-imprint', `${what}: its imprint is made with ${hash}, which is no longer safe`);
+  const imprint = createHash(hash).update(signer.signature).digest();
+  const expected = { imprint, hash, weakDigests, latest: latestOf(options), what };
+  const { time, authority, certificate, certificates } = checkToken(token.raw, expected);
+  return { kind: 'rfc3161', time, authority, certificate, certificates };
+}
+
+/**
+ * The digest that a token's imprint was made with: the signer chose it, and nothing but the token
+ * says which.
+ *
+ *   TSTInfo ::= SEQUENCE { version INTEGER, policy OBJECT IDENTIFIER,
+ *                          messageImprint SEQUENCE { hashAlgorithm, hashedMessage }, ... }
+ */
+function imprintDigest(token: Buffer, what: string): KnownDigest {
+  const { contentType, content } = parseSignedData(token, what);
+  if (contentType !== OID.tstInfo || !content)
+    throw invalid('timestamp-malformed', `${what}: its content is ${contentType}, not TSTInfo`);
+  const info = DerReader.of(readOctets(content, what), what);
+  info.next();
+  readOid(info.next(), what);
+  const algorithm = readAlgorithm(new DerReader(info.next(), what).next(), what);
+  const hash = digestName(algorithm);
+  if (!hash) throw invalid('cms-digest-unknown', `${what}: unknown digest algorithm ${algorithm}`);
+  return hash;
+}
+
+/**
+ * The PKCS #9 countersignature (RFC 2985 section 5.3.6) that Authenticode had before RFC 3161: a
+ * SignerInfo over the signature value, whose signingTime is the timestamp.
+ */
+function readLegacy(
+  value: Der,
+  signer: SignerInfo,
+  certificates: readonly Certificate[],
+  options: CountersignatureOptions,
+): Countersignature {
+  const what = `${options.what}: legacy timestamp`;
+  const counter = readBareSigner(value, what);
+  const digest = signerDigest(counter, what);
+  if (digest === 'md5' || (digest === 'sha1' && !options.weakDigests))
+    throw invalid('timestamp-signature', `${what}: signed over ${digest}, which is no longer safe`);
+  const certificate = findSignerCertificate({ certificates }, counter);
+  if (!certificate)
+    throw invalid('timestamp-certificate', `${what}: came without its authority's certificate`);
+  if (!certificate.extendedKeyUsage?.includes(OID.timeStamping))
+    throw invalid('timestamp-certificate', `${what}: ${certificate.subject} is not for timestamping`);
+  verifyCounter(counter, certificate, signer.signature, what);
+  const time = claimedSigningTime(counter, what);
+  if (!time) throw invalid('timestamp-malformed', `${what}: it signs no time`);
+  if (time > latestOf(options) || time > certificate.notAfter || time < certificate.notBefore)
+    throw invalid(
+      'timestamp-time',
+      `${what}: ${time.toISOString()} is later than now, or its certificate was not valid then`,
+    );
+  return { kind: 'legacy', time, authority: certificate.subject, certificate, certificates };
+}
+
+function verifyCounter(counter: SignerInfo, certificate: Certificate, stamped: Buffer, what: string): void {
+  try {
+    verifySigner(counter, certificate, OID.data, stamped, what);
+  } catch (error) {
+    throw invalid('timestamp-signature', messageOf(error), { cause: error });
+  }
+}
+
+/** Reads a SignerInfo that stands alone, by putting the least SignedData around it. */
+function readBareSigner(value: Der, what: string): SignerInfo {
+  const around = seq(integer(1), set(), seq(oid(OID.data)), set(value.raw));
+  const [signer] = parseSignedData(seq(oid(OID.signedData), explicit(0, around)), what).signers;
+  if (!signer) throw invalid('timestamp-malformed', `${what}: no SignerInfo`);
+  return signer;
+}

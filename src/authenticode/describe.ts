@@ -1,0 +1,75 @@
+import type { Check, SignatureReport, VerifyReport } from './report.ts';
+
+/**
+ * A report for people: what is signed, by whom, until when, stamped when, or why not. Several lines,
+ * without colour and without a final newline. Text out of the file is cleaned of whatever could steer
+ * a terminal or pose as another line.
+ */
+export function describeReport(report: VerifyReport): string {
+  const lines = [`${printable(report.path)}: ${HEADLINES[report.status]}`];
+  for (const signature of report.signatures) lines.push(...describeSignature(signature));
+  for (const { code, message, signature } of report.problems)
+    lines.push(
+      `  problem${signature ? ` in nested signature ${signature}` : ''}: ${printable(message)} [${code}]`,
+    );
+  return lines.join('\n');
+}
+
+const HEADLINES: Record<VerifyReport['status'], string> = {
+  ok: 'ok: signed by a trusted publisher',
+  intact: 'intact: unchanged since it was signed; who signed it was not checked',
+  unsigned: 'not signed',
+  bad: 'BAD',
+};
+
+function describeSignature(report: SignatureReport): string[] {
+  const { signer, timestamp, digestAlgorithm, digest } = report;
+  const rows: [label: string, text: string | null | undefined][] = [
+    ['signed by', signer?.subject],
+    ['issued by', signer?.issuer],
+    [
+      'certificate',
+      signer && `valid ${day(signer.notBefore)} to ${day(signer.notAfter)}, serial ${signer.serial}`,
+    ],
+    ['program', report.programName],
+    ['about', report.url],
+    ['digest', digest && `${digestAlgorithm} ${digest}`],
+    ['signed at', report.signingTime && `${report.signingTime} (as the signer says)`],
+    [
+      'timestamp',
+      timestamp ? `${timestamp.time} by ${timestamp.authority}${vouched(timestamp.trusted)}` : 'none',
+    ],
+    ['chain', chainText(report.checks)],
+  ];
+  return [
+    report.nested ? `  nested signature ${report.index}` : '  signature',
+    ...rows
+      .filter(([, text]) => text)
+      .map(([label, text]) => `    ${label.padEnd(12)}${printable(text ?? '')}`),
+  ];
+}
+
+const vouched = (trusted: boolean | null): string =>
+  trusted === null ? ', authority not checked' : trusted ? '' : ', authority not trusted';
+
+function chainText(checks: readonly Check[]): string | undefined {
+  const chain = checks.find(({ name }) => name === 'chain');
+  return chain && chain.ok !== false ? chain.detail : undefined;
+}
+
+const day = (iso: string): string => iso.slice(0, 10);
+
+/** The longest text of a file's that is shown. */
+const LONGEST = 500;
+
+/**
+ * Text from a stranger's file, fit for one line on a terminal: control characters (C0, C1, DEL),
+ * invisible and direction-changing ones, line separators, lone surrogates and private-use characters
+ * each become a replacement character. Trailing NULs and blanks, which some signers write, are dropped.
+ */
+export function printable(text: string): string {
+  const clean = text
+    .replace(/[\0\s]+$/, '')
+    .replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, '\u{fffd}');
+  return clean.length > LONGEST ? `${clean.slice(0, LONGEST)}…` : clean;
+}

@@ -1,0 +1,298 @@
+import { OID, type KnownDigest } from '../asn1/oids.ts';
+import { checkContentType, checkMessageDigest, checkSignature } from '../cms/signed-data.ts';
+import { invalid, messageOf, SignpipeError } from '../errors.ts';
+import type { Certificate } from '../x509/certificate.ts';
+import { buildChain, type ChainOptions } from '../x509/chain.ts';
+import { Checklist, found, type Finding } from './checklist.ts';
+import { readCountersignature, type Countersignature } from './countersignature.ts';
+import type { SignableImage } from './image.ts';
+import { certificateReport, type SignatureReport, type TimestampReport } from './report.ts';
+import { parseSignature, type AuthenticodeSignature } from './signature.ts';
+import { requireForm } from './signature-form.ts';
+
+export interface VerifyOptions {
+  /**
+   * Who may vouch for signers. Without it nobody is asked, and the best answer is `intact`. The
+   * system's own store is never used.
+   */
+  readonly roots?: readonly Certificate[];
+  /** Who may vouch for timestamp authorities. Where `roots` are given, a timestamp proves no time without these. */
+  readonly timestampRoots?: readonly Certificate[];
+  /** As of when to judge; now when left out. */
+  readonly at?: Date;
+  /** Refuses a signature without a timestamp (`timestamp-missing`). */
+  readonly requireTimestamp?: boolean;
+}
+
+/** The file's digests, each made once. */
+export class FileDigests {
+  private readonly made = new Map<KnownDigest, Promise<Buffer>>();
+
+  constructor(private readonly image: SignableImage) {}
+
+  get name(): string {
+    return this.image.source.name;
+  }
+
+  of(hash: KnownDigest): Promise<Buffer> {
+    const digest = this.made.get(hash) ?? this.image.digest(hash);
+    this.made.set(hash, digest);
+    return digest;
+  }
+}
+
+/**
+ * One signature (ContentInfo, DER), step by step; `index` 0 is the primary one, others are nested in
+ * it. Each step adds a line to the report; one that needs what an earlier step did not find is left out.
+ */
+export async function verifySignature(
+  der: Buffer,
+  index: number,
+  file: FileDigests,
+  options: VerifyOptions,
+): Promise<SignatureReport> {
+  const steps = new Steps(index, file, options);
+  const { list } = steps;
+  const signature = await list.run('structure', () => steps.structure(der));
+  if (!signature) return unreadable(index, list);
+  const { certificate } = signature;
+  await steps.digestStrength(signature);
+  await list.run('file-digest', () => steps.fileDigest(signature));
+  await list.run('signed-attributes', () => steps.signedAttributes(signature));
+  await list.run('signature', () => steps.signature(signature));
+  await list.run('unsigned-attributes', () => steps.unsignedAttributes(signature));
+  if (certificate) await list.run('purpose', () => steps.purpose(certificate));
+  const timestamp = await steps.timestamp(signature);
+  const trusted = timestamp ? await steps.timestampChain(signature, timestamp) : null;
+  const stamped = timestamp && { ...timestamp, trusted };
+  if (certificate) {
+    const at = steps.decisiveTime(signature, certificate, stamped);
+    await list.run('validity', () => steps.validity(certificate, at, stamped));
+    await steps.chain(signature, certificate, at);
+  }
+  return reportOn(index, signature, stamped, list);
+}
+
+/** A signature of the right form, and the digest that it uses throughout. */
+interface Readable extends AuthenticodeSignature {
+  readonly hash: KnownDigest;
+}
+
+/** A timestamp, and whether a root that was given vouches for it; null when none was. */
+interface Stamped extends Countersignature {
+  readonly trusted: boolean | null;
+}
+
+/** MD5 is refused anyway. SHA-1 is what old systems need beside a better signature: read, and never trusted. */
+const isWeak = (hash: KnownDigest): boolean => hash === 'sha1' || hash === 'md5';
+
+const NOT_FOR_SHA1 = 'not asked of a SHA-1 signature';
+
+/** Unsigned attributes that have a meaning to Windows. */
+const TIMESTAMPS: readonly string[] = [OID.spcTimestampToken, OID.counterSignature];
+
+/** What is checked in each step of the list. */
+class Steps {
+  readonly list = new Checklist();
+  private readonly what: string;
+  private readonly now: Date;
+
+  constructor(
+    private readonly index: number,
+    private readonly file: FileDigests,
+    private readonly options: VerifyOptions,
+  ) {
+    this.what = index === 0 ? `${file.name}: signature` : `${file.name}: nested signature ${index}`;
+    this.now = options.at ?? new Date();
+  }
+
+  structure(der: Buffer): Finding<Readable> {
+    const signature = parseSignature(der, this.what);
+    const hash = requireForm(signature, this.what);
+    return { detail: `one signer, ${hash} throughout`, value: { ...signature, hash } };
+  }
+
+  async digestStrength({ hash }: Readable): Promise<void> {
+    if (hash === 'sha1') this.list.skip('digest-strength', 'SHA-1, which can be collided: never trusted');
+    else
+      await this.list.run('digest-strength', () => {
+        if (isWeak(hash))
+          throw invalid('digest-weak', `${this.what}: made with ${hash}, which can be collided`);
+        return found(hash);
+      });
+  }
+
+  async fileDigest({ hash, indirect }: Readable): Promise<Finding<true>> {
+    const actual = await this.file.of(hash);
+    if (actual.equals(indirect.digest)) return found(`the file has the ${hash} digest that was signed`);
+    throw invalid(
+      'file-digest-differs',
+      `${this.what}: it is over ${hash} ${indirect.digest.toString('hex')}, the file has ${actual.toString('hex')}`,
+      { hint: 'the program was changed after it was signed' },
+    );
+  }
+
+  /** RFC 2315 section 9.3: the digest is over the content without its tag and length. */
+  signedAttributes({ signer, content }: Readable): Finding<true> {
+    checkContentType(signer, OID.spcIndirectData, this.what);
+    checkMessageDigest(signer, content, this.what);
+    return found('contentType and messageDigest are those of the content');
+  }
+
+  signature({ certificate, signer, content }: Readable): Finding<true> {
+    if (!certificate)
+      throw invalid('signer-certificate-missing', `${this.what}: the signer's certificate is not in it`);
+    try {
+      checkSignature(signer, certificate.publicKey, content, this.what);
+    } catch (error) {
+      if (error instanceof SignpipeError) throw error;
+      throw invalid('cms-signature-wrong', `${this.what}: cannot be checked: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    return found(`made with the key of ${certificate.subject}`);
+  }
+
+  /** Anybody can add these to a signed file, so none that we do not know may stay unseen. */
+  unsignedAttributes({ signer }: Readable): Finding<true> {
+    const known = this.index === 0 ? [...TIMESTAMPS, OID.spcNestedSignature] : TIMESTAMPS;
+    const unknown = signer.unsignedAttributes.find(({ oid }) => !known.includes(oid));
+    if (!unknown) return found('nothing but timestamps and nested signatures');
+    throw invalid(
+      'attribute-unknown',
+      `${this.what}: ${unknown.raw.length} bytes that nobody signed, as attribute ${unknown.oid}`,
+    );
+  }
+
+  purpose(certificate: Certificate): Finding<true> {
+    const purpose = certificate.extendedKeyUsage?.includes(OID.codeSigning) ?? false;
+    const signs = certificate.keyUsage?.has('digitalSignature') ?? true;
+    if (purpose && signs) return found('the certificate is for code signing');
+    throw invalid(
+      'certificate-not-for-code-signing',
+      `${this.what}: ${certificate.subject} is not for code signing`,
+    );
+  }
+
+  async timestamp({ hash, signer, data }: Readable): Promise<Countersignature | undefined> {
+    const { requireTimestamp, timestampRoots } = this.options;
+    if (!requireTimestamp && !signer.unsignedAttributes.some(({ oid }) => TIMESTAMPS.includes(oid))) {
+      this.list.skip('timestamp', 'there is none');
+      return undefined;
+    }
+    return this.list.run('timestamp', () => {
+      const value = readCountersignature(signer, data.certificates, {
+        now: this.now,
+        weakDigests: timestampRoots === undefined || isWeak(hash),
+        what: this.what,
+      });
+      if (!value) throw invalid('timestamp-missing', `${this.what}: it carries no timestamp`);
+      const kind = value.kind === 'legacy' ? ' (legacy countersignature)' : '';
+      return { detail: `${value.time.toISOString()} by ${value.authority}${kind}`, value };
+    });
+  }
+
+  async timestampChain(
+    { hash }: Readable,
+    { certificate, certificates, time }: Countersignature,
+  ): Promise<boolean | null> {
+    const roots = this.options.timestampRoots;
+    if (!roots || isWeak(hash)) {
+      this.list.skip('timestamp-chain', roots ? NOT_FOR_SHA1 : 'no roots given for timestamps');
+      return null;
+    }
+    const usage = OID.timeStamping;
+    const holds = await this.list.run('timestamp-chain', () =>
+      chainFinding(certificate, { intermediates: certificates, roots, at: time, usage }),
+    );
+    return holds ?? false;
+  }
+
+  /**
+   * When the signer's certificate has to have been valid: at the timestamp's time, else now. The
+   * lifetime-signing purpose lets no signature outlive its certificate (Microsoft). Where trust is
+   * asked for, only a timestamp that is trusted itself counts: anyone can run an authority.
+   */
+  decisiveTime({ hash }: Readable, certificate: Certificate, timestamp: Stamped | undefined): Date {
+    if (!timestamp || certificate.extendedKeyUsage?.includes(OID.lifetimeSigning)) return this.now;
+    const nobodyAsked = this.options.roots === undefined || isWeak(hash);
+    return (timestamp.trusted ?? nobodyAsked) ? timestamp.time : this.now;
+  }
+
+  validity(certificate: Certificate, at: Date, timestamp: Stamped | undefined): Finding<true> {
+    const { subject, notBefore, notAfter } = certificate;
+    const when = `${at.toISOString()}${at === timestamp?.time ? ', the timestamp' : ''}`;
+    if (at < notBefore)
+      throw invalid(
+        'certificate-not-yet-valid',
+        `${this.what}: ${subject} is valid from ${notBefore.toISOString()}, after ${when}`,
+      );
+    if (at <= notAfter) return found(`the certificate is valid at ${when}`);
+    const unvouched = timestamp?.trusted === null && timestamp.time <= notAfter;
+    throw invalid(
+      'certificate-expired',
+      `${this.what}: ${subject} expired ${notAfter.toISOString()}`,
+      unvouched ? { hint: 'its timestamp is earlier: give the root of the timestamp authority' } : {},
+    );
+  }
+
+  /** Asked last, and only of a signature that nothing else is wrong with: one fault, one problem. */
+  async chain({ hash, data }: Readable, certificate: Certificate, at: Date): Promise<void> {
+    const { roots } = this.options;
+    if (!roots) this.list.skip('chain', 'not checked: no roots given');
+    else if (isWeak(hash)) this.list.skip('chain', NOT_FOR_SHA1);
+    else if (this.list.failed) this.list.skip('chain', 'not asked: an earlier step failed');
+    else
+      await this.list.run('chain', () =>
+        chainFinding(certificate, { intermediates: data.certificates, roots, at, usage: OID.codeSigning }),
+      );
+  }
+}
+
+function chainFinding(leaf: Certificate, options: ChainOptions): Finding<true> {
+  const chain = buildChain(leaf, options);
+  return found(chain.map(({ commonName }) => commonName).join(' < '));
+}
+
+// --- reporting -----------------------------------------------------------------------------
+
+const unreadable = (index: number, { checks }: Checklist): SignatureReport => ({
+  index,
+  nested: index > 0,
+  digestAlgorithm: null,
+  digest: null,
+  signer: null,
+  timestamp: null,
+  checks,
+  trusted: false,
+});
+
+function reportOn(
+  index: number,
+  { hash, indirect, certificate, description, signingTime }: Readable,
+  timestamp: Stamped | undefined,
+  { checks, failed }: Checklist,
+): SignatureReport {
+  const vouched = checks.some(({ name, ok }) => name === 'chain' && ok === true);
+  return {
+    index,
+    nested: index > 0,
+    digestAlgorithm: hash,
+    digest: indirect.digest.toString('hex'),
+    signer: certificate ? certificateReport(certificate) : null,
+    ...(description.name !== null && { programName: description.name }),
+    ...(description.url !== null && { url: description.url }),
+    ...(signingTime && { signingTime: signingTime.toISOString() }),
+    timestamp: timestamp ? timestampReport(timestamp) : null,
+    checks,
+    trusted: failed ? false : vouched || null,
+  };
+}
+
+const timestampReport = ({ kind, time, authority, certificate, trusted }: Stamped): TimestampReport => ({
+  kind,
+  time: time.toISOString(),
+  authority,
+  certificate: certificateReport(certificate),
+  trusted,
+});
