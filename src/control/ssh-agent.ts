@@ -1,0 +1,99 @@
+import { connect } from 'node:net';
+import { messageOf, SignpipeError, usage } from '../errors.ts';
+import { SshReader, sshString, uint32 } from './ssh-wire.ts';
+
+/** Message numbers and flags of draft-ietf-sshm-ssh-agent, sections 3.5, 3.6 and 5. */
+const REQUEST_IDENTITIES = 11;
+const IDENTITIES_ANSWER = 12;
+const SIGN_REQUEST = 13;
+const SIGN_RESPONSE = 14;
+const RSA_SHA2_512 = 4;
+
+const MAX_REPLY = 256 * 1024;
+const MAX_KEYS = 1000;
+const LIST_MS = 10_000;
+/** A person may have to find the security key, or to answer the agent's question. */
+const SIGN_MS = 120_000;
+
+/**
+ * A running ssh-agent, by its socket. (ssh2 has a client as well, but it drops the flags and the
+ * counter that belong to a security key's signature, and passes over security keys and
+ * certificates.) Errors are `usage`.
+ */
+export class SshAgent {
+  readonly #socket: string;
+
+  constructor(socket: string) {
+    this.#socket = socket;
+  }
+
+  /** The public keys and certificates that the agent can sign with, in wire form. */
+  async list(): Promise<Buffer[]> {
+    const reader = await this.#ask(Buffer.of(REQUEST_IDENTITIES), IDENTITIES_ANSWER, LIST_MS);
+    const count = reader.uint32();
+    if (count > MAX_KEYS) throw reader.error(`offers ${count} keys`);
+    const keys = Array.from({ length: count }, () => {
+      const key = reader.string();
+      reader.string(); // comment
+      return key;
+    });
+    reader.end();
+    return keys;
+  }
+
+  /** Signs `data`; the answer is a signature in wire form, of RSA keys with SHA-512. */
+  async sign(publicKey: Buffer, data: Buffer): Promise<Buffer> {
+    const request = [Buffer.of(SIGN_REQUEST), sshString(publicKey), sshString(data), uint32(RSA_SHA2_512)];
+    const reader = await this.#ask(Buffer.concat(request), SIGN_RESPONSE, SIGN_MS);
+    const signature = reader.string();
+    reader.end();
+    return signature;
+  }
+
+  async #ask(request: Buffer, expected: number, timeoutMs: number): Promise<SshReader> {
+    const what = `the answer of the ssh-agent at ${this.#socket}`;
+    try {
+      const reader = new SshReader(await exchange(this.#socket, sshString(request), timeoutMs), what);
+      if (reader.byte() === expected) return reader;
+    } catch (error) {
+      if (error instanceof SignpipeError) throw error;
+      throw usage(
+        'ssh-agent-unreachable',
+        `the ssh-agent at ${this.#socket} does not answer: ${messageOf(error)}`,
+        {
+          hint: 'start one with ssh-agent, and give its socket (SSH_AUTH_SOCK)',
+          cause: error,
+        },
+      );
+    }
+    throw usage('ssh-agent-refused', `the ssh-agent at ${this.#socket} refused`, {
+      hint: 'look whether it is locked, or whether it asked for a confirmation or a touch that nobody gave',
+    });
+  }
+}
+
+/** One request and its reply (without the length in front), over a connection of its own. */
+function exchange(path: string, request: Buffer, timeoutMs: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path, () => socket.write(request));
+    let received = Buffer.alloc(0);
+    const timer = setTimeout(
+      () => socket.destroy(new Error(`nothing came within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
+    socket.on('data', (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]);
+      const length = received.length < 4 ? 0 : received.readUInt32BE();
+      if (length > MAX_REPLY) socket.destroy(new Error(`it announced ${length} bytes`));
+      else if (received.length >= 4 && received.length >= length + 4) {
+        resolve(received.subarray(4, length + 4));
+        socket.destroy();
+      }
+    });
+    socket.on('error', reject);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      reject(new Error('it closed the connection')); // does nothing after an answer
+    });
+  });
+}

@@ -1,0 +1,147 @@
+import { createHash, verify } from 'node:crypto';
+import { invalid } from '../errors.ts';
+import type { SshKeyType, SshPublicKey } from './ssh-key.ts';
+import { SshReader, uint32 } from './ssh-wire.ts';
+
+/** A signature that verified, and what a security key said about the person before it. */
+export interface SshProof {
+  readonly securityKey: {
+    /** Somebody touched the key. */
+    readonly userPresent: boolean;
+    /** The key asked for a PIN or a fingerprint. */
+    readonly userVerified: boolean;
+    /** Grows with each signature of the key, if the key counts at all. */
+    readonly counter: number;
+  } | null;
+}
+
+const PLAIN: SshProof = { securityKey: null };
+
+const CODE = 'ssh-signature-malformed';
+const USER_PRESENT = 0x01; // FIDO U2F raw message formats, section 4.3; FIDO2 authenticator data
+const USER_VERIFIED = 0x04;
+
+/** RFC 8332: SHA-1 (`ssh-rsa`) is not in the table on purpose. */
+const RSA_HASHES: ReadonlyMap<string, string> = new Map([
+  ['rsa-sha2-256', 'sha256'],
+  ['rsa-sha2-512', 'sha512'],
+]);
+
+/** RFC 5656 section 6.2.1; the octets of r and of s. */
+const CURVES: Partial<Record<SshKeyType, { hash: string; octets: number }>> = {
+  'ecdsa-sha2-nistp256': { hash: 'sha256', octets: 32 },
+  'ecdsa-sha2-nistp384': { hash: 'sha384', octets: 48 },
+  'ecdsa-sha2-nistp521': { hash: 'sha512', octets: 66 },
+  'sk-ecdsa-sha2-nistp256@openssh.com': { hash: 'sha256', octets: 32 },
+};
+
+const sha256 = (data: Buffer | string): Buffer => createHash('sha256').update(data).digest();
+
+function padded(magnitude: Buffer, octets: number, reader: SshReader): Buffer {
+  if (magnitude.length > octets) throw reader.error('holds a number too large for its key');
+  return Buffer.concat([Buffer.alloc(octets - magnitude.length), magnitude]);
+}
+
+function checkEd25519(key: SshPublicKey, signature: Buffer, data: Buffer, reader: SshReader): boolean {
+  if (signature.length !== 64) throw reader.error('is an Ed25519 signature of the wrong length');
+  return verify(null, data, key.key, signature);
+}
+
+function checkEcdsa(key: SshPublicKey, signature: Buffer, data: Buffer, what: string): boolean {
+  const curve = CURVES[key.type];
+  if (!curve) return false;
+  const numbers = new SshReader(signature, what, CODE);
+  const r = padded(numbers.mpint(), curve.octets, numbers);
+  const s = padded(numbers.mpint(), curve.octets, numbers);
+  numbers.end();
+  return verify(curve.hash, data, { key: key.key, dsaEncoding: 'ieee-p1363' }, Buffer.concat([r, s]));
+}
+
+/** Some signers strip leading zeros, which OpenSSH forgives: put them back. */
+function checkRsa(
+  key: SshPublicKey,
+  name: string,
+  signature: Buffer,
+  data: Buffer,
+  reader: SshReader,
+): boolean {
+  const hash = RSA_HASHES.get(name);
+  if (!hash) throw reader.error('is an RSA signature over something else than SHA-256 or SHA-512');
+  const octets = Math.ceil((key.key.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
+  return verify(hash, data, key.key, padded(signature, octets, reader));
+}
+
+/**
+ * PROTOCOL.u2f: the key signs SHA256(application), flags, counter and SHA256(message). Signatures
+ * made by a browser (webauthn-...) wrap the message in JSON of the browser's choice: refused.
+ */
+function checkSecurityKey(
+  key: SshPublicKey,
+  signature: Buffer,
+  data: Buffer,
+  reader: SshReader,
+  what: string,
+) {
+  const flags = reader.byte();
+  const counter = reader.uint32();
+  const application = sha256(key.application ?? '');
+  const signed = Buffer.concat([application, Buffer.of(flags), uint32(counter), sha256(data)]);
+  const holds =
+    key.type === 'sk-ssh-ed25519@openssh.com'
+      ? checkEd25519(key, signature, signed, reader)
+      : checkEcdsa(key, signature, signed, what);
+  const securityKey = {
+    userPresent: (flags & USER_PRESENT) !== 0,
+    userVerified: (flags & USER_VERIFIED) !== 0,
+    counter,
+  };
+  return holds ? { securityKey } : null;
+}
+
+/**
+ * Checks a signature in SSH's wire form (`string algorithm, string signature`, and for security
+ * keys `byte flags, uint32 counter`) over `data`. Null means that it is not this key's signature
+ * over these bytes; broken bytes and algorithms that do not fit the key throw `invalid`.
+ */
+export function verifyRawSignature(
+  key: SshPublicKey,
+  signature: Buffer,
+  data: Buffer,
+  what: string,
+): SshProof | null {
+  const reader = new SshReader(signature, what, CODE);
+  const name = reader.text();
+  if (key.type !== 'ssh-rsa' && name !== key.type) {
+    const problem = name.startsWith('webauthn-')
+      ? 'was made by a web browser'
+      : 'is of another type than its key';
+    throw invalid(CODE, `${what} ${problem}`);
+  }
+  const value = reader.string();
+  const proof = check(key, name, value, data, reader, what);
+  reader.end();
+  return proof;
+}
+
+function check(
+  key: SshPublicKey,
+  name: string,
+  value: Buffer,
+  data: Buffer,
+  reader: SshReader,
+  what: string,
+): SshProof | null {
+  switch (key.type) {
+    case 'ssh-ed25519':
+      return checkEd25519(key, value, data, reader) ? PLAIN : null;
+    case 'ecdsa-sha2-nistp256':
+    case 'ecdsa-sha2-nistp384':
+    case 'ecdsa-sha2-nistp521':
+      return checkEcdsa(key, value, data, what) ? PLAIN : null;
+    case 'ssh-rsa':
+      return checkRsa(key, name, value, data, reader) ? PLAIN : null;
+    case 'sk-ssh-ed25519@openssh.com':
+    case 'sk-ecdsa-sha2-nistp256@openssh.com':
+      return checkSecurityKey(key, value, data, reader, what);
+  }
+}
