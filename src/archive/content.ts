@@ -1,0 +1,52 @@
+import { pipeline, Readable } from 'node:stream';
+import { crc32, createInflateRaw } from 'node:zlib';
+import { hasCode, invalid, messageOf, type SignpipeError } from '../errors.ts';
+import { chunks, type ByteSource } from '../io/source.ts';
+import type { ArchiveEntry } from './layout.ts';
+import { shown } from './names.ts';
+import { METHOD } from './records.ts';
+
+/** Output buffer of one inflate step, in bytes. */
+const INFLATE_CHUNK = 256 * 1024;
+
+const damaged = (where: string, why: string, cause?: unknown): SignpipeError =>
+  invalid('zip-entry-damaged', `${where}: ${why}`, { hint: 'transfer or pack the zip again', cause });
+
+/**
+ * An entry's content, inflated. The declared size is trusted no further than to stop at it: the stream
+ * fails with `zip-entry-damaged` when it is longer or shorter or its CRC-32 differs, and with
+ * `zip-entry-slack` when compressed bytes follow the end of the deflate stream.
+ */
+export async function* content(source: ByteSource, entry: ArchiveEntry): AsyncGenerator<Buffer> {
+  const where = `${source.name}: entry ${shown(entry.path)}`;
+  const raw =
+    entry.method === METHOD.stored
+      ? chunks(source, entry.dataStart, entry.dataEnd)
+      : inflated(source, entry, where);
+  let size = 0;
+  let crc = 0;
+  for await (const chunk of raw) {
+    size += chunk.length;
+    if (size > entry.size) throw damaged(where, `holds more than the ${entry.size} bytes declared`);
+    crc = crc32(chunk, crc);
+    yield chunk;
+  }
+  if (size !== entry.size) throw damaged(where, `holds ${size} bytes, not the ${entry.size} declared`);
+  if (crc !== entry.crc32) throw damaged(where, 'its CRC-32 is wrong');
+}
+
+async function* inflated(source: ByteSource, entry: ArchiveEntry, where: string): AsyncGenerator<Buffer> {
+  const inflate = createInflateRaw({ chunkSize: INFLATE_CHUNK });
+  const input = Readable.from(chunks(source, entry.dataStart, entry.dataEnd), { highWaterMark: 1 });
+  // The outcome reaches whoever reads `inflate`; the callback only keeps it from being unhandled.
+  pipeline(input, inflate, () => {});
+  try {
+    yield* inflate as AsyncIterable<Buffer>;
+  } catch (error) {
+    if (hasCode(error, 'Z_DATA_ERROR') || hasCode(error, 'Z_BUF_ERROR') || hasCode(error, 'Z_NEED_DICT'))
+      throw damaged(where, `is not a sound deflate stream: ${messageOf(error)}`, error);
+    throw error;
+  }
+  if (inflate.bytesWritten !== entry.compressedSize)
+    throw invalid('zip-entry-slack', `${where}: bytes are hidden behind the end of its compressed data`);
+}

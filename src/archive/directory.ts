@@ -1,0 +1,144 @@
+import { fromRandomAccessReaderPromise, RandomAccessReader, type Entry } from 'yauzl';
+import { invalid, messageOf, SignpipeError } from '../errors.ts';
+import type { ByteSource } from '../io/source.ts';
+import { TAIL, type EndRecords } from './end.ts';
+import { entryPath, shown } from './names.ts';
+import { CENTRAL, FLAG, headerLength, MAX16, METHOD, nameOf, readValues } from './records.ts';
+
+/** One entry as the central directory has it. Sizes in bytes. */
+export interface CentralEntry {
+  /** Position in the central directory, from 0. */
+  readonly index: number;
+  /** Decoded name; checked to be safe to unpack. */
+  readonly path: string;
+  readonly size: number;
+  readonly compressedSize: number;
+  /** APPNOTE 4.4.5: 0 stored, 8 deflated, others pass through. */
+  readonly method: number;
+  readonly flags: number;
+  readonly crc32: number;
+  readonly directory: boolean;
+  /** Neither a file nor a directory to some unpacker: a symbolic link, a device, a pipe. */
+  readonly special: boolean;
+  /** Offset of the local header. */
+  readonly offset: number;
+  /** The central header's bytes, name, extra fields and comment included. */
+  readonly central: Buffer;
+}
+
+/** Largest central directory taken into memory, in bytes: a million entries of common kind. */
+const LARGEST_DIRECTORY = 256 * 1024 * 1024;
+
+/** Serves yauzl from the end of the file, held in memory; nothing else is for it to read. */
+class TailReader extends RandomAccessReader {
+  constructor(
+    private readonly tail: Buffer,
+    private readonly start: number,
+  ) {
+    super();
+  }
+
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null, bytesRead?: number) => void,
+  ): void {
+    const at = position - this.start;
+    if (at < 0 || at + length > this.tail.length)
+      return callback(new Error('the directory points outside itself'));
+    callback(null, this.tail.copy(buffer, offset, at, at + length));
+  }
+
+  override close(callback: (error: Error | null) => void): void {
+    callback(null);
+  }
+}
+
+/**
+ * Reads the central directory through yauzl, with one read of the source, and holds every entry against
+ * what a signer can carry: nothing encrypted, nothing on other disks, names safe to unpack.
+ */
+export async function readDirectory(source: ByteSource, end: EndRecords): Promise<CentralEntry[]> {
+  if (end.directorySize > LARGEST_DIRECTORY)
+    throw invalid('zip-too-many-entries', `${source.name}: a directory of ${end.directorySize} bytes`);
+  const start = Math.min(end.directoryOffset, Math.max(0, source.size - TAIL));
+  const tail = await source.read(start, source.size - start);
+  const directoryEnd = end.directoryOffset + end.directorySize;
+  requireUnencrypted(tail.subarray(end.directoryOffset - start, directoryEnd - start), source);
+  const entries: CentralEntry[] = [];
+  let at = end.directoryOffset;
+  for await (const entry of entriesOf(new TailReader(tail, start), source)) {
+    const header = tail.subarray(at - start, directoryEnd - start);
+    const length = headerLength(header, CENTRAL);
+    if (length > header.length) throw damaged(source, 'an entry runs past its end');
+    entries.push(centralEntry(entry, header.subarray(0, length), entries.length, source));
+    at += length;
+  }
+  if (at !== directoryEnd || entries.length !== end.count)
+    throw damaged(source, `${directoryEnd - at} bytes of it belong to no entry`);
+  return entries;
+}
+
+/** Looks ahead for what yauzl would refuse in its own words, or pass on. */
+function requireUnencrypted(directory: Buffer, source: ByteSource): void {
+  for (let at = 0; at + CENTRAL.size <= directory.length;) {
+    const header = directory.subarray(at);
+    const hidden = header.readUInt16LE(CENTRAL.flags) & (FLAG.encrypted | FLAG.strong | FLAG.masked);
+    if (hidden || header.readUInt16LE(CENTRAL.method) === METHOD.aes)
+      throw invalid(
+        'zip-entry-encrypted',
+        `${source.name}: entry ${shown(nameOf(header, CENTRAL).toString('latin1'))} is encrypted`,
+        { hint: 'send the zip unencrypted: the exchange is reached through SSH' },
+      );
+    at += headerLength(header, CENTRAL);
+  }
+}
+
+const damaged = (source: ByteSource, why: string, cause?: unknown): SignpipeError =>
+  invalid('zip-directory-damaged', `${source.name}: its directory is damaged: ${why}`, { cause });
+
+/** yauzl's entries, its errors turned into ours. */
+async function* entriesOf(reader: TailReader, source: ByteSource): AsyncGenerator<Entry> {
+  const options = { lazyEntries: true, decodeStrings: false, autoClose: false };
+  try {
+    const zip = await fromRandomAccessReaderPromise(reader, source.size, options);
+    yield* zip.eachEntry();
+  } catch (error) {
+    throw error instanceof SignpipeError ? error : damaged(source, messageOf(error), error);
+  }
+}
+
+function centralEntry(entry: Entry, central: Buffer, index: number, source: ByteSource): CentralEntry {
+  const flags = entry.generalPurposeBitFlag;
+  const where = `${source.name}: entry ${index + 1}`;
+  const path = entryPath(flags, entry.fileNameRaw, entry.extraFieldRaw, where);
+  const method = entry.compressionMethod;
+  const disk = central.readUInt16LE(34);
+  if (disk !== 0 && disk !== MAX16)
+    throw invalid('zip-multi-disk', `${where} (${shown(path)}) lies in another part of a split zip`);
+  // A marked field without its 64-bit value, or two zip64 fields, are taken differently by readers.
+  const { crc32, size, compressedSize, offset } = readValues(central, CENTRAL, `${where} (${shown(path)})`);
+  if (size !== entry.uncompressedSize || offset !== entry.relativeOffsetOfLocalHeader)
+    throw damaged(source, `${shown(path)} has more than one size or place`);
+  return {
+    index,
+    path,
+    size,
+    compressedSize,
+    method,
+    flags,
+    crc32,
+    directory: path.endsWith('/'),
+    special: isSpecial(entry.externalFileAttributes),
+    offset,
+    central,
+  };
+}
+
+/** The Unix file type in the upper half of the attributes, whatever host the entry claims. */
+function isSpecial(attributes: number): boolean {
+  const type = (attributes >>> 16) & 0o170000;
+  return type !== 0 && type !== 0o100000 && type !== 0o040000;
+}

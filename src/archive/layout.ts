@@ -1,0 +1,188 @@
+import { invalid, type SignpipeError } from '../errors.ts';
+import type { ByteSource } from '../io/source.ts';
+import type { CentralEntry } from './directory.ts';
+import type { EndRecords } from './end.ts';
+import { entryPath, shown } from './names.ts';
+import {
+  CENTRAL,
+  DESCRIPTOR_SIGNATURE,
+  extraOf,
+  FLAG,
+  headerLength,
+  LOCAL,
+  LOCAL_SIGNATURE,
+  nameOf,
+  readValues,
+} from './records.ts';
+import { WindowedSource, type Range } from './windows.ts';
+
+/** A data descriptor's form (APPNOTE 4.3.9): with a signature or without, sizes of 8 bytes or of 4. */
+export interface Descriptor {
+  readonly signed: boolean;
+  readonly wide: boolean;
+}
+
+/** Where one entry lies in the file. Offsets in bytes from the file's beginning. */
+export interface ArchiveEntry extends CentralEntry {
+  /** The local header's bytes, name and extra fields included. */
+  readonly local: Buffer;
+  readonly dataStart: number;
+  readonly dataEnd: number;
+  readonly descriptor: Descriptor | null;
+  /** Behind data and descriptor; bytes from here to the next entry belong to none. */
+  readonly end: number;
+}
+
+/** Extra fields are a little longer in local headers (times): what is read beyond the central length. */
+const EXTRA_ROOM = 64;
+const LONGEST_DESCRIPTOR = 24;
+
+/** Every bit but those that tell how hard a compressor tried (1 and 2), which writers fill in late. */
+const COMPARED_FLAGS = 0xffff & ~0b110;
+
+export const descriptorLength = ({ signed, wide }: Descriptor): number => (signed ? 4 : 0) + (wide ? 20 : 12);
+
+/**
+ * Reads every local header and holds it against the central one. The entries, in the order of the
+ * file, must lie apart, begin at byte 0 and end before the directory. Returned in that order.
+ */
+export async function readLayout(
+  source: ByteSource,
+  central: readonly CentralEntry[],
+  end: EndRecords,
+): Promise<ArchiveEntry[]> {
+  const ordered = [...central].sort((a, b) => a.offset - b.offset || a.index - b.index);
+  const first = ordered[0];
+  if (first && first.offset > 0)
+    throw invalid('zip-prefix', `${source.name}: has ${first.offset} bytes before its first entry`, {
+      hint: 'a self-extracting archive is a program: have it signed as one, or send the zip itself',
+    });
+  const windows = new WindowedSource(source, headerRanges(ordered, end.directoryOffset));
+  const placed: ArchiveEntry[] = [];
+  for (const [position, entry] of ordered.entries()) {
+    const next = ordered[position + 1]?.offset ?? end.directoryOffset;
+    const result = await placeEntry(windows, entry, next);
+    await requireNoHiddenEntry(windows, result, next);
+    placed.push(result);
+  }
+  return placed;
+}
+
+/** The places where headers and descriptors are expected. */
+function headerRanges(ordered: readonly CentralEntry[], directoryOffset: number): Range[] {
+  const ranges = ordered.map(({ offset, central }) => ({
+    start: Math.max(0, Math.min(offset, directoryOffset) - LONGEST_DESCRIPTOR),
+    end: Math.min(directoryOffset, offset + LOCAL.size + central.length - CENTRAL.size + EXTRA_ROOM),
+  }));
+  ranges.push({ start: Math.max(0, directoryOffset - LONGEST_DESCRIPTOR), end: directoryOffset });
+  return ranges.filter((range) => range.start < range.end);
+}
+
+const overlap = (source: ByteSource, entry: CentralEntry): SignpipeError =>
+  invalid('zip-entries-overlap', `${whereOf(source, entry)} runs into what follows it`);
+
+const whereOf = (source: ByteSource, entry: CentralEntry): string =>
+  `${source.name}: entry ${shown(entry.path)}`;
+
+const disagree = (source: ByteSource, entry: CentralEntry, what: string): SignpipeError =>
+  invalid('zip-headers-disagree', `${whereOf(source, entry)}: ${what}`);
+
+async function placeEntry(source: ByteSource, entry: CentralEntry, next: number): Promise<ArchiveEntry> {
+  const local = await readLocal(source, entry, next);
+  requireSameHeaders(source, entry, local);
+  const dataStart = entry.offset + local.length;
+  const dataEnd = dataStart + entry.compressedSize;
+  if (dataEnd > next) throw overlap(source, entry);
+  const descriptor =
+    entry.flags & FLAG.descriptor ? await findDescriptor(source, entry, dataEnd, next) : null;
+  const end = dataEnd + (descriptor ? descriptorLength(descriptor) : 0);
+  return { ...entry, local, dataStart, dataEnd, descriptor, end };
+}
+
+/** A copy of the local header, so that no window of the file is kept in memory for it. */
+async function readLocal(source: ByteSource, entry: CentralEntry, next: number): Promise<Buffer> {
+  if (entry.offset + LOCAL.size > next) throw overlap(source, entry);
+  const fixed = await source.read(entry.offset, LOCAL.size);
+  if (fixed.readUInt32LE(0) !== LOCAL_SIGNATURE)
+    throw disagree(source, entry, 'no local header where the directory says');
+  const length = headerLength(fixed, LOCAL);
+  if (entry.offset + length > next) throw overlap(source, entry);
+  return Buffer.from(await source.read(entry.offset, length));
+}
+
+function requireSameHeaders(source: ByteSource, entry: CentralEntry, local: Buffer): void {
+  const { central } = entry;
+  const where = whereOf(source, entry);
+  if (!nameOf(local, LOCAL).equals(nameOf(central, CENTRAL)))
+    throw disagree(source, entry, 'another name in its local header');
+  if (local.readUInt16LE(LOCAL.method) !== entry.method)
+    throw disagree(source, entry, 'another method in its local header');
+  const flags = local.readUInt16LE(LOCAL.flags);
+  if ((flags ^ entry.flags) & COMPARED_FLAGS)
+    throw disagree(source, entry, 'other flags in its local header');
+  const values = readValues(local, LOCAL, `${where}: local header`);
+  // With a data descriptor the local header may leave all three at zero (APPNOTE 4.4.4, bit 3).
+  const late = (value: number): boolean => (flags & FLAG.descriptor) !== 0 && value === 0;
+  if (values.crc32 !== entry.crc32 && !late(values.crc32))
+    throw disagree(source, entry, 'another CRC-32 in its local header');
+  if (values.size !== entry.size && !late(values.size))
+    throw disagree(source, entry, 'another uncompressed size in its local header');
+  if (values.compressedSize !== entry.compressedSize && !late(values.compressedSize))
+    throw disagree(source, entry, 'another compressed size in its local header');
+  requireSamePath(source, entry, local, flags);
+}
+
+/** A reader that streams sees only local headers: a Unicode Path field there must say the same. */
+function requireSamePath(source: ByteSource, entry: CentralEntry, local: Buffer, flags: number): void {
+  const extra = extraOf(local, LOCAL);
+  const plain = entryPath(flags, nameOf(local, LOCAL), Buffer.alloc(0), whereOf(source, entry));
+  const path = entryPath(flags, nameOf(local, LOCAL), extra, whereOf(source, entry));
+  if (path !== entry.path && path !== plain)
+    throw disagree(source, entry, 'another Unicode name in its local header');
+}
+
+/** The descriptor behind the data: the form that says what the directory says, best one that fills the room. */
+async function findDescriptor(
+  source: ByteSource,
+  entry: CentralEntry,
+  dataEnd: number,
+  next: number,
+): Promise<Descriptor> {
+  const bytes = await source.read(dataEnd, Math.min(LONGEST_DESCRIPTOR, next - dataEnd));
+  const forms = [
+    { signed: true, wide: true },
+    { signed: true, wide: false },
+    { signed: false, wide: true },
+    { signed: false, wide: false },
+  ].filter((form) => isDescriptor(bytes, form, entry));
+  const best = forms.find((form) => dataEnd + descriptorLength(form) === next) ?? forms[0];
+  if (!best) throw disagree(source, entry, 'its data descriptor is missing or says otherwise');
+  return best;
+}
+
+function isDescriptor(bytes: Buffer, form: Descriptor, entry: CentralEntry): boolean {
+  if (bytes.length < descriptorLength(form)) return false;
+  if (form.signed && bytes.readUInt32LE(0) !== DESCRIPTOR_SIGNATURE) return false;
+  const at = form.signed ? 4 : 0;
+  const wide = (place: number): bigint => bytes.readBigUInt64LE(place);
+  return (
+    bytes.readUInt32LE(at) === entry.crc32 &&
+    (form.wide
+      ? wide(at + 4) === BigInt(entry.compressedSize) && wide(at + 12) === BigInt(entry.size)
+      : bytes.readUInt32LE(at + 4) === entry.compressedSize && bytes.readUInt32LE(at + 8) === entry.size)
+  );
+}
+
+/** An entry that only the file's own order shows would be unpacked by readers that stream. */
+async function requireNoHiddenEntry(source: ByteSource, entry: ArchiveEntry, next: number): Promise<void> {
+  if (next - entry.end < 4) return;
+  const gap = await source.read(entry.end, 4);
+  if (gap.readUInt32LE(0) === LOCAL_SIGNATURE)
+    throw invalid(
+      'zip-entry-unlisted',
+      `${whereOf(source, entry)}: an entry follows that the directory lacks`,
+      {
+        hint: 'pack the files again instead of changing the zip in place',
+      },
+    );
+}

@@ -1,0 +1,118 @@
+import { invalid } from '../errors.ts';
+import type { ByteSource } from '../io/source.ts';
+import { content } from './content.ts';
+import { readDirectory } from './directory.ts';
+import { readEnd, type EndRecords } from './end.ts';
+import { readLayout, type ArchiveEntry } from './layout.ts';
+import { requireDistinctPlaces, shown } from './names.ts';
+import { METHOD } from './records.ts';
+
+export { isZip } from './end.ts';
+export type { ArchiveEntry } from './layout.ts';
+
+/** What is taken from outside at most. */
+export interface ArchiveLimits {
+  /** The zip itself, in bytes. */
+  readonly archive: number;
+  /** Number of entries. */
+  readonly entries: number;
+  /** One entry, uncompressed, in bytes. */
+  readonly entry: number;
+  /** Uncompressed to compressed size, of the whole zip and of each entry opened. */
+  readonly ratio: number;
+}
+
+/** A zip whose structure is sound; the entries' content is checked as it is opened. */
+export interface Archive {
+  readonly source: ByteSource;
+  readonly limits: ArchiveLimits;
+  /** In the order of the central directory. */
+  readonly entries: readonly ArchiveEntry[];
+  /** In the order of the file. */
+  readonly layout: readonly ArchiveEntry[];
+  readonly end: EndRecords;
+  /**
+   * The inflated content, with length and CRC-32 checked at its end: use nothing of it before. Refuses
+   * what is no plain file, methods other than stored and deflated, and bombs, before the first byte.
+   */
+  open(entry: ArchiveEntry): Promise<AsyncIterable<Buffer>>;
+}
+
+/** Content this small is no bomb, however well it was compressed. In bytes. */
+const HARMLESS = 1024 * 1024;
+
+const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
+  size > HARMLESS && size > ratio * compressedSize;
+
+/**
+ * Reads a zip's structure and refuses by name what is broken, ambiguous or hostile. Every byte of the
+ * file is accounted for: entries in order and apart, the directory, the end records, nothing before
+ * and nothing behind. Bytes between entries that belong to none are kept and copied, unless they are
+ * themselves an entry that the directory lacks. Reads about 1 MiB at a time, and only where headers are.
+ *
+ * Entries that cannot be opened (other methods, symbolic links) are let be: they are copied as they are.
+ */
+export async function readArchive(source: ByteSource, limits: ArchiveLimits): Promise<Archive> {
+  if (source.size > limits.archive)
+    throw invalid(
+      'zip-archive-too-large',
+      `${source.name}: ${source.size} bytes; ${limits.archive} allowed`,
+      {
+        hint: 'limits.archive in the configuration sets this',
+      },
+    );
+  const end = await readEnd(source);
+  if (end.count > limits.entries)
+    throw invalid('zip-too-many-entries', `${source.name}: ${end.count} entries; ${limits.entries} allowed`, {
+      hint: 'limits.entries in the configuration sets this',
+    });
+  const central = await readDirectory(source, end);
+  requireDistinctPlaces(central, (code, message) => invalid(code, `${source.name}: ${message}`));
+  const layout = await readLayout(source, central, end);
+  requireModest(source, layout, limits);
+  const entries = [...layout].sort((a, b) => a.index - b.index);
+  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
+  const open = async (entry: ArchiveEntry): Promise<AsyncIterable<Buffer>> => {
+    requireOpenable(source, entry, limits);
+    return content(source, entry);
+  };
+  return { source, limits, entries, layout, end, open };
+}
+
+function requireModest(source: ByteSource, entries: readonly ArchiveEntry[], limits: ArchiveLimits): void {
+  let total = 0;
+  for (const entry of entries) {
+    if (entry.size > limits.entry)
+      throw invalid(
+        'zip-entry-too-large',
+        `${source.name}: entry ${shown(entry.path)}: ${entry.size} bytes; ${limits.entry} allowed`,
+        { hint: 'limits.entry in the configuration sets this' },
+      );
+    total += entry.size;
+  }
+  if (isBomb(total, source.size, limits.ratio))
+    throw invalid('zip-bomb', `${source.name}: ${source.size} bytes would unpack to ${total}`, {
+      hint: 'limits.ratio in the configuration sets what is too much',
+    });
+}
+
+/** Whether an entry can be opened and replaced at all: a plain file, stored or deflated. */
+export function requireOpenable(source: ByteSource, entry: ArchiveEntry, limits: ArchiveLimits): void {
+  const where = `${source.name}: entry ${shown(entry.path)}`;
+  if (entry.directory || entry.special)
+    throw invalid(
+      'zip-entry-not-a-file',
+      `${where} is ${entry.directory ? 'a folder' : 'a link or device'}`,
+      {
+        hint: 'name only plain files in signing.files',
+      },
+    );
+  if (entry.method !== METHOD.stored && entry.method !== METHOD.deflated)
+    throw invalid('zip-method-unsupported', `${where} is compressed by method ${entry.method}`, {
+      hint: 'pack what is to be signed with deflate (8), or store it (0)',
+    });
+  if (isBomb(entry.size, entry.compressedSize, limits.ratio))
+    throw invalid('zip-bomb', `${where}: ${entry.compressedSize} bytes would unpack to ${entry.size}`, {
+      hint: 'limits.ratio in the configuration sets what is too much',
+    });
+}

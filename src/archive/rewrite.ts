@@ -1,0 +1,155 @@
+import { crc32 } from 'node:zlib';
+import { invalid } from '../errors.ts';
+import { writeAtomically } from '../io/atomic.ts';
+import type { ByteSource } from '../io/source.ts';
+import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './changed.ts';
+import { packBlocks, type Block } from './deflate.ts';
+import { endBytes, movedEnd } from './end.ts';
+import { shown } from './names.ts';
+import { requireOpenable, type Archive, type ArchiveEntry } from './read.ts';
+import { METHOD } from './records.ts';
+import { FileWriter } from './writer.ts';
+
+/** One entry with its new content. */
+interface Replacement {
+  readonly entry: ArchiveEntry;
+  readonly source: ByteSource;
+}
+
+export interface RewriteResult {
+  /** Size of the new archive in bytes. */
+  readonly size: number;
+  readonly replaced: readonly { path: string; size: number; compressedSize: number }[];
+}
+
+/**
+ * Writes the archive to `output` with the content of some entries replaced, by path. All else is taken
+ * over byte for byte: local headers, data, descriptors and bytes between entries are copied as spans; a
+ * replaced entry keeps its header but for CRC-32 and sizes, and its method; the directory keeps all but
+ * those and the offsets. Zip64 values appear where a number no longer fits.
+ *
+ * The same archive and the same replacements give the same bytes. Memory stays flat whatever the sizes.
+ */
+export function rewriteArchive(
+  archive: Archive,
+  replacements: ReadonlyMap<string, ByteSource>,
+  output: string,
+): Promise<RewriteResult> {
+  const wanted = resolve(archive, replacements);
+  return writeAtomically(output, async (file) => {
+    const writer = new FileWriter(file);
+    const result = await new Rewriting(archive, writer).run(wanted);
+    await writer.flush();
+    return result;
+  });
+}
+
+/** The replacements in the order of the file; refuses paths that are not there or cannot be replaced. */
+function resolve(archive: Archive, replacements: ReadonlyMap<string, ByteSource>): Replacement[] {
+  const found: Replacement[] = [];
+  for (const entry of archive.layout) {
+    const source = replacements.get(entry.path);
+    if (!source) continue;
+    requireOpenable(archive.source, entry, archive.limits);
+    found.push({ entry, source });
+  }
+  const known = new Set(found.map(({ entry }) => entry.path));
+  for (const path of replacements.keys())
+    if (!known.has(path))
+      throw invalid('zip-entry-missing', `${archive.source.name}: has no entry ${shown(path)} to replace`);
+  return found;
+}
+
+/** One pass over the old file, front to back. */
+class Rewriting {
+  /** New content and new place by index, of replaced entries only. */
+  private readonly changed = new Map<number, ContentValues>();
+  private readonly offsets: number[] = [];
+  /** How far the old file is taken over; bytes before this are done. */
+  private taken = 0;
+
+  constructor(
+    private readonly archive: Archive,
+    private readonly writer: FileWriter,
+  ) {}
+
+  async run(replacements: readonly Replacement[]): Promise<RewriteResult> {
+    const jobs = replacements.map(({ entry, source }) => ({
+      source,
+      compress: entry.method === METHOD.deflated,
+    }));
+    const blocks = packBlocks(jobs);
+    const sources = new Map(replacements.map(({ entry, source }) => [entry.index, source]));
+    try {
+      for (const entry of this.archive.layout) {
+        const source = sources.get(entry.index);
+        if (source) await this.replace(entry, source, blocks);
+        else this.offsets[entry.index] = entry.offset - this.taken + this.writer.position;
+      }
+    } finally {
+      await blocks.return(undefined);
+    }
+    await this.take(this.archive.end.directoryOffset);
+    await this.writeDirectory();
+    return { size: this.writer.position, replaced: replacements.map(({ entry }) => this.report(entry)) };
+  }
+
+  /** Copies the old file up to `end`. */
+  private async take(end: number): Promise<void> {
+    await this.writer.copy(this.archive.source, this.taken, end);
+    this.taken = end;
+  }
+
+  private async replace(
+    entry: ArchiveEntry,
+    source: ByteSource,
+    blocks: AsyncGenerator<Block>,
+  ): Promise<void> {
+    await this.take(entry.offset);
+    const at = this.writer.position;
+    this.offsets[entry.index] = at;
+    // The header's length follows from the size; CRC-32 and compressed size are filled in afterwards.
+    await this.writer.append(changedLocal(entry, { crc32: 0, size: source.size, compressedSize: 0 }));
+    const values = await this.pack(source, blocks);
+    await this.writer.fill(at, changedLocal(entry, values));
+    await this.writer.append(changedDescriptor(entry, values));
+    this.changed.set(entry.index, values);
+    this.taken = entry.end;
+  }
+
+  /** Writes the blocks of one entry. */
+  private async pack(source: ByteSource, blocks: AsyncGenerator<Block>): Promise<ContentValues> {
+    let crc = 0;
+    const start = this.writer.position;
+    for (let last = false; !last;) {
+      const { value, done } = await blocks.next();
+      if (done) break;
+      crc = crc32(value.raw, crc);
+      await this.writer.append(value.packed);
+      last = value.last;
+    }
+    return { crc32: crc, size: source.size, compressedSize: this.writer.position - start };
+  }
+
+  private async writeDirectory(): Promise<void> {
+    const start = this.writer.position;
+    for (const entry of this.archive.entries) {
+      const values = this.changed.get(entry.index) ?? entry;
+      const offset = this.offsets[entry.index] ?? 0;
+      await this.writer.append(changedCentral(entry, { ...contentOf(values), offset }));
+    }
+    const end = movedEnd(this.archive.end, start, this.writer.position - start);
+    await this.writer.append(endBytes(end));
+  }
+
+  private report({ path, index }: ArchiveEntry): { path: string; size: number; compressedSize: number } {
+    const { size, compressedSize } = this.changed.get(index) ?? { size: 0, compressedSize: 0 };
+    return { path, size, compressedSize };
+  }
+}
+
+const contentOf = ({ crc32, size, compressedSize }: ContentValues): ContentValues => ({
+  crc32,
+  size,
+  compressedSize,
+});
