@@ -1,0 +1,182 @@
+import { constants } from 'node:fs';
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { hasCode, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
+import { syncFolder, temporaryBeside } from '../io/atomic.ts';
+import { sha256OfStream } from '../io/hash.ts';
+import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
+import * as failures from './failures.ts';
+import { requireInside } from './path.ts';
+import { readAhead, writeBehind } from './pipeline.ts';
+import { RemoteSource } from './remote-source.ts';
+import { announced, receive } from './transfer.ts';
+
+interface Held {
+  readonly handle: FileHandle;
+  readonly size: number;
+  readonly modified: number;
+}
+
+/** Exactly `length` bytes of an open file; throws `exchange-file-changed` when it ends before. */
+async function readExactly(
+  handle: FileHandle,
+  offset: number,
+  length: number,
+  name: string,
+): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(length);
+  for (let done = 0; done < length;) {
+    const { bytesRead } = await handle.read(buffer, done, length - done, offset + done);
+    if (bytesRead === 0) throw failures.fileChanged(name);
+    done += bytesRead;
+  }
+  return buffer;
+}
+
+async function writeExactly(handle: FileHandle, offset: number, bytes: Buffer): Promise<void> {
+  for (let done = 0; done < bytes.length;)
+    done += (await handle.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+}
+
+function folderOf(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw usage('exchange-url-invalid', `exchange.url: ${messageOf(error)}`, {
+      cause: error,
+      hint: 'write a shared folder as file:///absolute/path',
+    });
+  }
+}
+
+/** The exchange as a folder: on this machine, or a share that is mounted. */
+export class FolderExchange implements Exchange {
+  private readonly root: string;
+
+  constructor(url: string) {
+    this.root = folderOf(url);
+  }
+
+  async connect(): Promise<this> {
+    await this.requireRoot();
+    return this;
+  }
+
+  async close(): Promise<void> {}
+
+  async stat(path: string): Promise<RemoteFile | null> {
+    const place = this.place(path);
+    try {
+      const found = await stat(place);
+      if (!found.isFile()) throw failures.notAFile(path);
+      return { size: found.size, modified: found.mtime };
+    } catch (error) {
+      const failure = await this.explain(error, path);
+      if (failure.code === 'exchange-file-missing') return null;
+      throw failure;
+    }
+  }
+
+  async fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<Fetched> {
+    const { handle, size, modified } = await this.hold(path);
+    try {
+      if (size > limit) throw failures.tooLarge(path, size, limit);
+      const read = (offset: number, length: number): Promise<Buffer> =>
+        readExactly(handle, offset, length, path);
+      const confirm = async (): Promise<void> => {
+        const after = await handle.stat();
+        if (after.size !== size || after.mtimeMs !== modified) throw failures.fileChanged(path);
+      };
+      return await receive(
+        { name: path, size, content: readAhead(0, size, read), confirm },
+        destination,
+        onProgress,
+      );
+    } catch (error) {
+      throw await this.explain(error, path);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async openRead(path: string): Promise<OpenFile> {
+    const { handle, size } = await this.hold(path);
+    const read = (offset: number, length: number): Promise<Buffer> =>
+      readExactly(handle, offset, length, path);
+    return new RemoteSource(path, size, read, () => handle.close());
+  }
+
+  async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
+    const target = this.place(path);
+    const temporary = temporaryBeside(target);
+    await this.requireRoot();
+    try {
+      await mkdir(dirname(target), { recursive: true });
+      await this.write(file, path, temporary, options);
+      await rename(temporary, target);
+      await syncFolder(dirname(target));
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
+      throw failures.whileDelivering(path, await this.explain(error, path));
+    }
+  }
+
+  private place(path: string): string {
+    requireInside(path);
+    return join(this.root, ...path.split('/'));
+  }
+
+  /** Opens a regular file; a pipe is neither waited for nor read. */
+  private async hold(path: string): Promise<Held> {
+    const place = this.place(path);
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(place, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      const found = await handle.stat();
+      if (!found.isFile()) throw failures.notAFile(path);
+      return { handle, size: found.size, modified: found.mtimeMs };
+    } catch (error) {
+      await handle?.close();
+      throw await this.explain(error, path);
+    }
+  }
+
+  private async write(file: string, path: string, temporary: string, options: DeliverOptions): Promise<void> {
+    const handle = await open(temporary, 'wx+');
+    try {
+      await writeBehind(announced(file, options), (offset, bytes) => writeExactly(handle, offset, bytes));
+      await handle.sync();
+      const { size } = await handle.stat();
+      if (size !== options.size)
+        throw failures.verifyFailed(path, `${size} bytes instead of ${options.size}`);
+      const read = (offset: number, length: number): Promise<Buffer> =>
+        readExactly(handle, offset, length, path);
+      const actual = await sha256OfStream(readAhead(0, size, read));
+      if (actual !== options.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
+    } finally {
+      await handle.close();
+    }
+  }
+
+  private async requireRoot(): Promise<void> {
+    const root = await stat(this.root).catch((error: unknown) => {
+      throw failures.folderMissing(this.root, error);
+    });
+    if (!root.isDirectory()) throw failures.folderMissing(this.root);
+  }
+
+  private async explain(thrown: unknown, path: string): Promise<SignpipeError> {
+    if (thrown instanceof SignpipeError) return thrown;
+    if (hasCode(thrown, 'EACCES') || hasCode(thrown, 'EPERM')) return failures.permissionDenied(path, thrown);
+    // A folder has no contents to read, a socket cannot be opened.
+    if (hasCode(thrown, 'EISDIR') || hasCode(thrown, 'ENXIO')) return failures.notAFile(path, thrown);
+    if (!hasCode(thrown, 'ENOENT') && !hasCode(thrown, 'ENOTDIR'))
+      return failures.refused(path, messageOf(thrown), thrown);
+    return this.requireRoot().then(
+      () => failures.fileMissing(path, thrown),
+      (missing: unknown) =>
+        missing instanceof SignpipeError ? missing : unavailable('exchange-refused', path),
+    );
+  }
+}

@@ -1,0 +1,72 @@
+import type { Client } from 'ssh2';
+import { messageOf, type SignpipeError } from '../errors.ts';
+import { connectionLost, stalled } from './failures.ts';
+import type { Session } from './kept-open.ts';
+
+/** How long a polite goodbye may take before the connection is torn down, in milliseconds. */
+const GOODBYE_MS = 2000;
+
+/**
+ * One SSH connection under an exchange. Everything that waits for the other side waits through
+ * `guard`, so that a cut connection or a server that hangs ends the wait.
+ */
+export class SshLink implements Session {
+  private failure: SignpipeError | null = null;
+  private readonly waiting = new Set<(error: SignpipeError) => void>();
+
+  constructor(
+    readonly client: Client,
+    /** The host, for messages. */
+    readonly where: string,
+    private readonly stallTimeoutMs: number,
+  ) {
+    client.on('error', (error: Error) => this.fail(connectionLost(where, messageOf(error))));
+    client.on('close', () => this.fail(connectionLost(where, 'the other side closed it')));
+  }
+
+  get alive(): boolean {
+    return this.failure === null;
+  }
+
+  /** Why nothing more will come, when that is so. */
+  get lost(): SignpipeError | null {
+    return this.failure;
+  }
+
+  /** Ends every wait with `error` and tears the connection down. */
+  fail(error: SignpipeError): void {
+    if (this.failure) return;
+    this.failure = error;
+    for (const reject of this.waiting) reject(error);
+    this.waiting.clear();
+    this.client.destroy();
+  }
+
+  /**
+   * Waits for `work`, at most until the connection is lost or `ms` pass without its end. Not
+   * `Promise.race` against one promise of loss: that would hold every result until the connection ends.
+   */
+  guard<T>(work: Promise<T>, what: string, ms = this.stallTimeoutMs): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const timer = setTimeout(() => this.fail(stalled(this.where, what, ms)), ms);
+      const settle = (): void => {
+        clearTimeout(timer);
+        this.waiting.delete(reject);
+      };
+      this.waiting.add(reject);
+      work.finally(settle).then(resolve, (error: unknown) => reject(this.failure ?? error));
+      if (this.failure) reject(this.failure);
+    });
+  }
+
+  async end(): Promise<void> {
+    if (!this.alive) return;
+    const closed = new Promise<void>((resolve) => this.client.once('close', () => resolve()));
+    this.client.end();
+    let timer: NodeJS.Timeout | undefined;
+    const enough = new Promise<void>((resolve) => (timer = setTimeout(resolve, GOODBYE_MS)));
+    await Promise.race([closed, enough]);
+    clearTimeout(timer);
+    this.fail(connectionLost(this.where, 'it was ended'));
+  }
+}

@@ -1,0 +1,223 @@
+import { posix } from 'node:path';
+import { messageOf, SignpipeError } from '../errors.ts';
+import { sha256OfStream } from '../io/hash.ts';
+import { connectSsh, type SshLocation, type SshOptions } from '../ssh/connection.ts';
+import { openExec, printable, runRemotely, type RemoteResult } from '../ssh/exec.ts';
+import { shellCommand, shellQuote } from '../ssh/quote.ts';
+import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
+import * as failures from './failures.ts';
+import { KeptOpen } from './kept-open.ts';
+import { SshLink } from './link.ts';
+import { below, foldersOf, temporaryName } from './path.ts';
+import { hashesThere } from './remote-hash.ts';
+import { ScpWire, type Announced } from './scp-wire.ts';
+import { announced, receive } from './transfer.ts';
+
+/** A command's answer, or a file's next bytes, may be this late while disks are flushed; in milliseconds. */
+const COMMAND_TIMEOUT_MS = 120_000;
+
+/**
+ * The exchange over the legacy SCP protocol, for hosts without SFTP: `scp -f` takes, `scp -t` puts, and
+ * a shell does what scp cannot (flush, hash, rename). One connection, one channel for each command.
+ */
+export class ScpExchange implements Exchange {
+  private readonly kept: KeptOpen<SshLink>;
+  private readonly leftovers = new Set<string>();
+  private readonly root: string;
+
+  constructor(
+    location: SshLocation,
+    ssh: SshOptions,
+    private readonly stallTimeoutMs: number,
+  ) {
+    // A relative path must not look like an option to scp or mv.
+    this.root = location.path.startsWith('/') ? location.path : `./${location.path}`;
+    this.kept = new KeptOpen(async () => {
+      const link = new SshLink(await connectSsh(location, ssh), location.host, stallTimeoutMs);
+      await this.sweep(link);
+      return link;
+    });
+  }
+
+  /** Connects, so that a wrong key or host shows at once. */
+  async connect(): Promise<this> {
+    await this.kept.get();
+    return this;
+  }
+
+  close(): Promise<void> {
+    return this.kept.close();
+  }
+
+  // eslint-disable-next-line require-await -- the interface is asynchronous
+  async openRead(): Promise<OpenFile | null> {
+    return null;
+  }
+
+  async stat(path: string): Promise<RemoteFile | null> {
+    const place = this.place(path);
+    const link = await this.kept.get();
+    try {
+      const { size, mtime } = await this.look(link, path, place);
+      return { size, modified: new Date((mtime ?? 0) * 1000) };
+    } catch (error) {
+      const failure = await this.explain(error, path, link);
+      if (failure.code === 'exchange-file-missing') return null;
+      throw failure;
+    }
+  }
+
+  async fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<Fetched> {
+    const place = this.place(path);
+    const link = await this.kept.get();
+    try {
+      return await this.source(link, path, place, async (wire, found) => {
+        if (found.size > limit) throw failures.tooLarge(path, found.size, limit);
+        await wire.go();
+        const confirm = async (): Promise<void> => {
+          await wire.status();
+          const after = await this.look(link, path, place);
+          if (after.size !== found.size || after.mtime !== found.mtime) throw failures.fileChanged(path);
+        };
+        const incoming = { name: path, size: found.size, content: wire.bytes(found.size), confirm };
+        return receive(incoming, destination, onProgress);
+      });
+    } catch (error) {
+      throw await this.explain(error, path, link);
+    }
+  }
+
+  async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
+    const target = this.place(path);
+    const temporary = temporaryName(target);
+    const link = await this.kept.get();
+    try {
+      await this.makeFolders(link, path);
+      await this.sink(link, path, temporary, file, options);
+      await this.flush(link, temporary);
+      await this.verify(link, path, temporary, options);
+      await this.publish(link, path, temporary, target);
+    } catch (error) {
+      const failure = await this.explain(error, path, link);
+      await this.discard(temporary);
+      throw failures.whileDelivering(path, failure);
+    }
+  }
+
+  private place(path: string): string {
+    const place = below(this.root, path);
+    return place.startsWith('/') ? place : `./${place}`;
+  }
+
+  private run(
+    link: SshLink,
+    command: string,
+    ms = Math.max(COMMAND_TIMEOUT_MS, this.stallTimeoutMs),
+  ): Promise<RemoteResult> {
+    return link.guard(runRemotely(link.client, command, ms), 'command', ms + 1000);
+  }
+
+  /** Runs `scp -f` and hands over the announced file; its bytes come once `use` says go. */
+  private async source<T>(
+    link: SshLink,
+    path: string,
+    place: string,
+    use: (wire: ScpWire, found: Announced) => Promise<T>,
+  ): Promise<T> {
+    const command = shellCommand(['scp', '-p', '-f', place]);
+    const wire = new ScpWire(await link.guard(openExec(link.client, command), 'scp'), link, path);
+    try {
+      await wire.go();
+      return await use(wire, await wire.announcement(posix.basename(place)));
+    } finally {
+      wire.close();
+    }
+  }
+
+  /** What a transfer would announce: scp's only way to ask for a size. */
+  private look(link: SshLink, path: string, place: string): Promise<Announced> {
+    return this.source(link, path, place, (_, found) => Promise.resolve(found));
+  }
+
+  private async sink(
+    link: SshLink,
+    path: string,
+    temporary: string,
+    file: string,
+    options: DeliverOptions,
+  ): Promise<void> {
+    const command = shellCommand(['scp', '-t', temporary]);
+    const wire = new ScpWire(await link.guard(openExec(link.client, command), 'scp'), link, path);
+    try {
+      await wire.status();
+      await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
+      await wire.status();
+      for await (const chunk of announced(file, options)) await wire.send(chunk);
+      await wire.go();
+      await wire.status();
+    } finally {
+      wire.close();
+    }
+  }
+
+  private async makeFolders(link: SshLink, path: string): Promise<void> {
+    const folder = foldersOf(this.root, path).at(-1) ?? this.root;
+    const { code } = await this.run(
+      link,
+      `test -d ${shellQuote(this.root)} && mkdir -p ${shellQuote(folder)}`,
+    );
+    if (code !== 0) throw failures.folderMissing(folder);
+  }
+
+  /** `sync FILE` where coreutils can, the whole system where not; a host without either is left to its own pace. */
+  private async flush(link: SshLink, temporary: string): Promise<void> {
+    await this.run(link, `sync ${shellQuote(temporary)} 2>/dev/null || sync`);
+  }
+
+  private async verify(
+    link: SshLink,
+    path: string,
+    temporary: string,
+    expected: DeliverOptions,
+  ): Promise<void> {
+    if (await hashesThere((command, ms) => this.run(link, command, ms), temporary, expected)) return;
+    await this.source(link, path, temporary, async (wire, { size }) => {
+      if (size !== expected.size)
+        throw failures.verifyFailed(path, `${size} bytes instead of ${expected.size}`);
+      await wire.go();
+      const actual = await sha256OfStream(wire.bytes(size));
+      await wire.status();
+      if (actual !== expected.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
+    });
+  }
+
+  /** `mv` would move into a folder of the target's name, hence the test; the rename itself is one step. */
+  private async publish(link: SshLink, path: string, temporary: string, target: string): Promise<void> {
+    const command = `test ! -d ${shellQuote(target)} && ${shellCommand(['mv', '-f', temporary, target])}`;
+    const { code, stderr } = await this.run(link, command);
+    if (code !== 0) throw failures.refused(path, printable(stderr) || 'the upload could not be renamed');
+  }
+
+  private async discard(temporary: string): Promise<void> {
+    this.leftovers.add(temporary);
+    await this.kept.get().then(
+      (link) => this.sweep(link),
+      () => {}, // The next connection sweeps.
+    );
+  }
+
+  private async sweep(link: SshLink): Promise<void> {
+    if (this.leftovers.size === 0) return;
+    const gone = [...this.leftovers];
+    const { code } = await this.run(link, shellCommand(['rm', '-f', ...gone])).catch(() => ({ code: null }));
+    if (code === 0) for (const leftover of gone) this.leftovers.delete(leftover);
+  }
+
+  private async explain(thrown: unknown, path: string, link: SshLink): Promise<SignpipeError> {
+    if (!(thrown instanceof SignpipeError)) return failures.refused(path, messageOf(thrown), thrown);
+    if (thrown.code !== 'exchange-file-missing') return thrown;
+    // An exchange that is not mounted must not look like a file that was never uploaded.
+    const { code } = await this.run(link, `test -d ${shellQuote(this.root)}`).catch(() => ({ code: null }));
+    return code === 1 ? failures.folderMissing(this.root, thrown) : thrown;
+  }
+}
