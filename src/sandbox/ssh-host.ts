@@ -1,0 +1,249 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type Server as NetServer, type Socket } from 'node:net';
+import ssh2, {
+  type AuthContext,
+  type Connection,
+  type ParsedKey,
+  type ServerChannel,
+  type Session,
+} from 'ssh2';
+import { messageOf, SignpipeError, usage } from '../errors.ts';
+import { isGitProtocol, parseGitCommand, serveGit } from './git-service.ts';
+import { Jail } from './jail.ts';
+import { SftpServer } from './sftp-server.ts';
+
+/** What happened on the host, for whoever tells the story. `user` is the name that the client gave. */
+export type SshHostEvent =
+  | { kind: 'login'; user: string; key: string /* SHA256:… as OpenSSH prints it */ }
+  | { kind: 'refused'; user: string }
+  | { kind: 'git'; user: string; service: string; path: string; status: number }
+  | { kind: 'sftp'; user: string; operation: string; path: string }
+  | { kind: 'denied'; user: string; what: string };
+
+export interface SshHostOptions {
+  /** The folder that clients see as `/`: bare repositories, the exchange. */
+  root: string;
+  /** Public keys as in authorized_keys (`ssh-ed25519 AAAA… comment`); each may log in under any name. */
+  authorizedKeys: readonly string[];
+  /** The host's private key in OpenSSH's format; a fresh Ed25519 key unless given. */
+  hostKey?: string;
+  /** On 127.0.0.1; a free one unless given. */
+  port?: number;
+  onEvent?: (event: SshHostEvent) => void;
+}
+
+export interface SshHost {
+  readonly port: number;
+  /** For known_hosts. */
+  readonly hostKeyLine: string;
+  /** The private host key, to start another host that clients take for this one. */
+  readonly hostKey: string;
+  /** Ends every connection, and returns when nothing of the host is left. */
+  close(): Promise<void>;
+}
+
+const CONNECTION_LIMIT = 64;
+const SESSION_LIMIT = 16;
+
+interface AuthorizedKey {
+  readonly blob: Buffer;
+  readonly key: ParsedKey;
+}
+
+function parseKey(text: string, what: string): ParsedKey {
+  const key = ssh2.utils.parseKey(text);
+  if (key instanceof Error)
+    throw usage('ssh-key-invalid', `${what} cannot be read: ${key.message}`, { cause: key });
+  return key;
+}
+
+function authorizedKey(line: string): AuthorizedKey {
+  const key = parseKey(line, 'an authorized key');
+  return { blob: key.getPublicSSH(), key };
+}
+
+const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
+
+/** Compares digests, which are of one length, so that the time taken tells nothing about the key. */
+function findKey(keys: readonly AuthorizedKey[], blob: Buffer): AuthorizedKey | undefined {
+  const shown = sha256(blob);
+  return keys.filter((each) => timingSafeEqual(sha256(each.blob), shown))[0];
+}
+
+/**
+ * RFC 4252 section 7: a client first asks whether a key would do, then signs the session with it.
+ * Only the second logs in, and ssh2 leaves it to us to verify that signature.
+ */
+function judge(keys: readonly AuthorizedKey[], context: AuthContext): 'accept' | 'reject' {
+  if (context.method !== 'publickey') return 'reject';
+  // ssh2 calls RSA keys so whatever their hash, and names the hash for the SHA-2 ones alone.
+  if (context.key.algo === 'ssh-rsa' && context.hashAlgo === undefined) return 'reject';
+  const known = findKey(keys, context.key.data);
+  if (!known) return 'reject';
+  if (!context.signature) return 'accept';
+  if (!context.blob) return 'reject';
+  // Besides true and false it can return an Error, which is truthy.
+  const verdict: unknown = known.key.verify(context.blob, context.signature, context.hashAlgo);
+  return verdict === true ? 'accept' : 'reject';
+}
+
+const fingerprint = (blob: Buffer): string => `SHA256:${sha256(blob).toString('base64').replace(/=+$/, '')}`;
+
+class Host {
+  private readonly sockets = new Set<Socket>();
+  /** What is being served: closing waits for it. */
+  private readonly work = new Set<Promise<void>>();
+
+  constructor(
+    private readonly jail: Jail,
+    private readonly keys: readonly AuthorizedKey[],
+    private readonly tell: (event: SshHostEvent) => void,
+    private readonly listener: NetServer,
+    private readonly ssh: ssh2.Server,
+  ) {
+    ssh.on('connection', (connection) => this.welcome(connection));
+    listener.maxConnections = CONNECTION_LIMIT;
+    listener.on('connection', (socket) => {
+      this.sockets.add(socket);
+      socket.once('close', () => this.sockets.delete(socket));
+      socket.setNoDelay(true);
+      ssh.injectSocket(socket);
+    });
+  }
+
+  private welcome(connection: Connection): void {
+    let user = '';
+    let sessions = 0;
+    connection.on('error', () => {}); // A client that breaks off harms only itself.
+    connection.on('authentication', (context) => {
+      user = context.username;
+      this.authenticate(context);
+    });
+    connection.on('session', (accept, reject) => {
+      if (sessions >= SESSION_LIMIT) return reject();
+      sessions++;
+      const session = accept();
+      session.on('close', () => sessions--);
+      this.serveSession(session, user);
+    });
+  }
+
+  private authenticate(context: AuthContext): void {
+    if (judge(this.keys, context) === 'reject') {
+      if (context.method === 'publickey') this.tell({ kind: 'refused', user: context.username });
+      return context.reject(['publickey']);
+    }
+    if (context.method === 'publickey' && context.signature)
+      this.tell({ kind: 'login', user: context.username, key: fingerprint(context.key.data) });
+    context.accept();
+  }
+
+  private serveSession(session: Session, user: string): void {
+    let protocol: string | undefined;
+    session.on('env', (accept: (() => void) | undefined, reject: (() => void) | undefined, { key, val }) => {
+      const wanted = key === 'GIT_PROTOCOL' && isGitProtocol(val);
+      if (wanted) protocol = val;
+      (wanted ? accept : reject)?.();
+    });
+    session.on('exec', (accept, _reject, { command }) =>
+      this.during(this.runCommand(accept(), command, protocol, user)),
+    );
+    // Also for 'sftp': ssh2 emits this where nobody listens to its own event for that.
+    session.on(
+      'subsystem',
+      (accept: () => ServerChannel, reject: (() => void) | undefined, { name }: { name: string }) => {
+        if (name === 'sftp') this.during(this.serveSftp(accept(), user));
+        else reject?.();
+      },
+    );
+  }
+
+  private during(work: Promise<void>): void {
+    const watched = work.finally(() => this.work.delete(watched));
+    this.work.add(watched);
+  }
+
+  private async runCommand(
+    channel: ServerChannel,
+    line: string,
+    protocol: string | undefined,
+    user: string,
+  ): Promise<void> {
+    channel.on('error', () => {});
+    const command = parseGitCommand(line);
+    if (!command) {
+      this.tell({ kind: 'denied', user, what: line });
+      return finish(channel, 127, 'This host runs git-upload-pack, git-receive-pack and sftp only.\n');
+    }
+    try {
+      const status = await serveGit(this.jail, command, channel, protocol);
+      this.tell({ kind: 'git', user, service: command.service, path: command.path, status });
+      finish(channel, status);
+    } catch (error) {
+      this.tell({ kind: 'denied', user, what: line });
+      finish(
+        channel,
+        128,
+        `fatal: ${error instanceof SignpipeError ? messageOf(error) : 'cannot run git'}\n`,
+      );
+    }
+  }
+
+  private async serveSftp(channel: ServerChannel, user: string): Promise<void> {
+    channel.on('error', () => {});
+    const watch = (operation: string, path: string): void =>
+      this.tell({ kind: 'sftp', user, operation, path });
+    try {
+      await new SftpServer(this.jail, watch).serve(channel);
+      finish(channel, 0);
+    } catch {
+      finish(channel, 255);
+    }
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.listener, 'close');
+    this.listener.close();
+    for (const socket of this.sockets) socket.destroy();
+    await closed;
+    await Promise.allSettled(this.work);
+    this.ssh.removeAllListeners();
+  }
+}
+
+function finish(channel: ServerChannel, status: number, complaint = ''): void {
+  if (channel.destroyed || !channel.writable) return;
+  if (complaint) channel.stderr.write(complaint);
+  channel.exit(status);
+  channel.end();
+}
+
+function listen(listener: NetServer, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    listener.once('error', reject);
+    listener.listen(port, '127.0.0.1', () => {
+      const address = listener.address();
+      if (address !== null && typeof address === 'object') resolve(address.port);
+      else reject(new Error('no port'));
+    });
+  });
+}
+
+/**
+ * An SSH host in this process, for the demo and for tests on machines without sshd. It listens on the
+ * loopback interface only, lets in the given keys only, and offers two things, both inside `root`:
+ * Git's two services on bare repositories, and SFTP. There is no shell.
+ */
+export async function startSshHost(options: SshHostOptions): Promise<SshHost> {
+  const jail = await Jail.at(options.root);
+  const keys = options.authorizedKeys.map(authorizedKey);
+  const hostKey = options.hostKey ?? ssh2.utils.generateKeyPairSync('ed25519').private;
+  const shown = parseKey(hostKey, 'the host key');
+  const listener = createServer();
+  const ssh = new ssh2.Server({ hostKeys: [hostKey] });
+  const host = new Host(jail, keys, options.onEvent ?? (() => {}), listener, ssh);
+  const port = await listen(listener, options.port ?? 0);
+  const line = `[127.0.0.1]:${port},[localhost]:${port} ${shown.type} ${shown.getPublicSSH().toString('base64')}`;
+  return { port, hostKeyLine: `${line}\n`, hostKey, close: () => host.close() };
+}
