@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { DerReader, readOctets, TAG } from '../asn1/der.ts';
 import { usage, type SignpipeError } from '../errors.ts';
 import { Certificate, parsePemCertificates } from '../x509/certificate.ts';
-import { decrypt, WorkBudget } from './password-based.ts';
+import { decrypt, passwordsFrom, WorkBudget } from './password-based.ts';
 import { readingKey, readKeyFile } from './pfx.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
 
@@ -15,7 +15,7 @@ export interface PemOptions {
 }
 
 /** The PEM labels of private keys (RFC 7468 10 and 11, and OpenSSL's older ones). */
-const KEY_BLOCK = /-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----([^-]{1,200000})-----END \1-----/g;
+const KEY_BLOCK = /-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----((?:(?!-----)[^])*)-----END \1-----/g;
 const READABLE = new Set(['PRIVATE KEY', 'ENCRYPTED PRIVATE KEY', 'RSA PRIVATE KEY', 'EC PRIVATE KEY']);
 
 const missing = (path: string): SignpipeError =>
@@ -62,24 +62,30 @@ function findKey(pem: string, path: string): KeyBlock {
   });
 }
 
-/** EncryptedPrivateKeyInfo (RFC 5958, 3), the derivation's cost bounded. */
-async function openPkcs8(block: KeyBlock, passphrase: string, path: string): Promise<KeyObject> {
-  const bytes = Buffer.from(block.body, 'base64');
-  const reader = DerReader.of(bytes, path);
-  const algorithm = reader.next(TAG.sequence);
-  const data = readOctets(reader.next(TAG.octetString), path);
-  reader.end();
-  const utf8 = Buffer.from(passphrase, 'utf8');
-  const password = { utf8, bmp: Buffer.alloc(0) };
-  const clear = await decrypt(algorithm, password, data, new WorkBudget(path));
-  if (!clear) throw wrong(path);
+/** The key, or undefined when `clear` is none: a wrong passphrase can pass the padding by chance. */
+function parsePkcs8(clear: Buffer): KeyObject | undefined {
   try {
     return createPrivateKey({ key: clear, format: 'der', type: 'pkcs8' });
-  } catch (error) {
-    throw wrong(path, error);
+  } catch {
+    return undefined;
   } finally {
     clear.fill(0);
   }
+}
+
+/** EncryptedPrivateKeyInfo (RFC 5958, 3), the derivation's cost bounded. */
+async function openPkcs8(block: KeyBlock, passphrase: string, path: string): Promise<KeyObject> {
+  const reader = DerReader.of(Buffer.from(block.body, 'base64'), path);
+  const algorithm = reader.next(TAG.sequence);
+  const data = readOctets(reader.next(TAG.octetString), path);
+  reader.end();
+  const budget = new WorkBudget(path);
+  for (const password of passwordsFrom(passphrase)) {
+    const clear = await decrypt(algorithm, password, data, budget);
+    const key = clear && parsePkcs8(clear);
+    if (key) return key;
+  }
+  throw wrong(path);
 }
 
 /** OpenSSL's older encryption, by a DEK-Info header; node:crypto reads it. */

@@ -1,0 +1,158 @@
+import { after, before, describe, it } from 'node:test';
+import assert from 'node:assert/strict';
+import { verify } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { loadPem } from '../../src/keys/pem.ts';
+import { createTestCertificate, keyToPem, toPem, type TestIdentity } from '../../src/sandbox/certificates.ts';
+import { OpensslFolder } from './openssl.ts';
+import { PASSPHRASE, refuses } from './refusal.ts';
+
+let work: OpensslFolder;
+let rsa: TestIdentity;
+let ec: TestIdentity;
+
+before(async () => {
+  work = await OpensslFolder.create();
+  const root = await createTestCertificate({ commonName: 'Root', purpose: 'authority' });
+  const issuer = await createTestCertificate({
+    commonName: 'Intermediate',
+    purpose: 'authority',
+    issuer: root,
+  });
+  const common = { purpose: 'code-signing', issuer } as const;
+  rsa = await createTestCertificate({ ...common, commonName: 'RSA publisher', key: 'rsa2048' });
+  ec = await createTestCertificate({ ...common, commonName: 'EC publisher', key: 'p384' });
+  for (const [name, { key, chain }] of Object.entries({ rsa, ec })) {
+    await writeFile(work.path(`${name}.key`), keyToPem(key));
+    await writeFile(work.path(`${name}.pem`), toPem(chain.toReversed()));
+  }
+});
+
+after(() => work.remove());
+
+const load = (name: string, key: string, passphrase?: string) =>
+  loadPem({ certificate: work.path(`${name}.pem`), key: work.path(key), passphrase });
+
+/** Opens the key, and sees that it signs and that root first became leaf first without the root. */
+async function opens(name: 'rsa' | 'ec', file: string, passphrase?: string): Promise<void> {
+  const key = await load(name, file, passphrase);
+  const { certificate } = name === 'rsa' ? rsa : ec;
+  assert.deepEqual(
+    key.certificates.map((each) => each.commonName),
+    [certificate.commonName, 'Intermediate'],
+  );
+  const data = Buffer.from('what is signed');
+  assert.ok(verify('sha384', data, certificate.publicKey, await key.sign('sha384', data)));
+}
+
+const secret = ['-passout', `pass:${PASSPHRASE}`];
+
+describe('loadPem opens keys as openssl writes them', () => {
+  it('PKCS#8', async () => {
+    await opens('rsa', 'rsa.key');
+    await opens('ec', 'ec.key');
+  });
+
+  it('PKCS#1', async () => {
+    await work.openssl('rsa -traditional -in rsa.key -out pkcs1.key');
+    assert.match(await readFile(work.path('pkcs1.key'), 'latin1'), /BEGIN RSA PRIVATE KEY/);
+    await opens('rsa', 'pkcs1.key');
+  });
+
+  it('SEC 1, after its EC PARAMETERS', async () => {
+    await work.openssl('ec -in ec.key -out sec1.key');
+    const parameters = await work.openssl('ecparam -name secp384r1');
+    await writeFile(work.path('sec1p.key'), parameters + (await readFile(work.path('sec1.key'), 'latin1')));
+    assert.match(await readFile(work.path('sec1p.key'), 'latin1'), /EC PARAMETERS[^]*BEGIN EC PRIVATE KEY/);
+    await opens('ec', 'sec1p.key');
+  });
+
+  const pkcs8 = [
+    '-v2 aes-256-cbc',
+    '-v2 aes-128-cbc -v2prf hmacWithSHA512',
+    '-v2 des3',
+    '-scrypt',
+    '-v1 PBE-SHA1-3DES',
+  ];
+  for (const way of pkcs8)
+    it(`encrypted PKCS#8: ${way}`, async () => {
+      await work.openssl(`pkcs8 -topk8 ${way} -in ec.key -out pkcs8.key`, ...secret);
+      assert.match(await readFile(work.path('pkcs8.key'), 'latin1'), /BEGIN ENCRYPTED PRIVATE KEY/);
+      await opens('ec', 'pkcs8.key', PASSPHRASE);
+    });
+
+  for (const cipher of ['aes256', 'des3'])
+    it(`DEK-Info: ${cipher}`, async () => {
+      await work.openssl(`ec -in ec.key -${cipher} -out dek.key`, ...secret);
+      await work.openssl(`rsa -traditional -in rsa.key -${cipher} -out dek-rsa.key`, ...secret);
+      assert.match(await readFile(work.path('dek-rsa.key'), 'latin1'), /DEK-Info/);
+      await opens('ec', 'dek.key', PASSPHRASE);
+      await opens('rsa', 'dek-rsa.key', PASSPHRASE);
+    });
+
+  it('key and certificates in one file, with text between them', async () => {
+    const text = `Bag Attributes\n${keyToPem(ec.key)}subject=/CN=x\n${toPem(ec.chain)}`;
+    await writeFile(work.path('one.pem'), text);
+    const key = await load('one', 'one.pem');
+    assert.equal(key.certificates.length, 2);
+  });
+
+  it('a certificate in DER', async () => {
+    await writeFile(work.path('der.pem'), ec.certificate.raw);
+    assert.equal((await load('der', 'ec.key')).certificates.length, 1);
+  });
+
+  it('a passphrase for a key that needs none', () => opens('ec', 'ec.key', PASSPHRASE));
+});
+
+/** The text without its second line. */
+const cut = (text: string): string => text.replace(/\n.*\n/, '\n');
+
+describe('loadPem refuses', () => {
+  it('key-passphrase-missing', async () => {
+    await work.openssl('pkcs8 -topk8 -in ec.key -out enc.key', ...secret);
+    await work.openssl('ec -aes256 -in ec.key -out dek2.key', ...secret);
+    for (const file of ['enc.key', 'dek2.key']) {
+      await refuses('key-passphrase-missing', () => load('ec', file));
+      await refuses('key-passphrase-missing', () => load('ec', file, ''));
+    }
+  });
+
+  it('key-passphrase-wrong', async () => {
+    for (const file of ['enc.key', 'dek2.key'])
+      await refuses('key-passphrase-wrong', () => load('ec', file, 'wrong one 0815'));
+  });
+
+  it('pem-no-certificate', async () => {
+    const key = work.path('rsa.key');
+    await refuses('pem-no-certificate', () => loadPem({ certificate: key, key }));
+  });
+  it('pem-no-key', async () => {
+    await refuses('pem-no-key', () => load('rsa', 'rsa.pem'));
+  });
+  it('pem-several-keys', async () => {
+    await writeFile(work.path('two.key'), keyToPem(ec.key) + keyToPem(rsa.key));
+    await refuses('pem-several-keys', () => load('ec', 'two.key'));
+  });
+  it('pem-malformed: key or certificate cut off inside', async () => {
+    await writeFile(work.path('cut.key'), cut(keyToPem(rsa.key)));
+    await writeFile(work.path('cut.pem'), cut(toPem([rsa.certificate])));
+    await refuses('pem-malformed', () => load('rsa', 'cut.key'));
+    await refuses('pem-malformed', () => load('cut', 'rsa.key'));
+  });
+  it('pem-too-large', async () => {
+    await writeFile(work.path('large.key'), Buffer.alloc(2 * 1024 * 1024, 0x20));
+    await refuses('pem-too-large', () => load('rsa', 'large.key'));
+  });
+  it('key-unsupported: an OpenSSH key', async () => {
+    const text = '-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n';
+    await writeFile(work.path('ssh.key'), text);
+    await refuses('key-unsupported', () => load('rsa', 'ssh.key'));
+  });
+  it('key-does-not-match', async () => {
+    await refuses('key-does-not-match', () => load('rsa', 'ec.key'));
+  });
+  it('file-not-found', async () => {
+    await refuses('file-not-found', () => load('rsa', 'nowhere.key'));
+  });
+});

@@ -1,0 +1,323 @@
+import { after, before, describe, it } from 'node:test';
+import assert from 'node:assert/strict';
+import { createHash, verify } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import forge from 'node-forge';
+import {
+  bmp,
+  children,
+  explicit,
+  integer,
+  octets,
+  oid,
+  parseDer,
+  seq,
+  set,
+  tlv,
+} from '../../src/asn1/der.ts';
+import { loadPfx } from '../../src/keys/pfx.ts';
+import { createTestCertificate, keyToPem, toPem, type TestIdentity } from '../../src/sandbox/certificates.ts';
+import { toPfx } from '../../src/sandbox/pkcs12-writer.ts';
+import { OpensslFolder } from './openssl.ts';
+import { PASSPHRASE, refuses } from './refusal.ts';
+
+let work: OpensslFolder;
+let rsa: TestIdentity;
+let ec: TestIdentity;
+let intermediate: TestIdentity;
+let root: TestIdentity;
+
+before(async () => {
+  work = await OpensslFolder.create();
+  root = await createTestCertificate({ commonName: 'Root', purpose: 'authority' });
+  intermediate = await createTestCertificate({
+    commonName: 'Intermediate',
+    purpose: 'authority',
+    issuer: root,
+  });
+  const common = { purpose: 'code-signing', issuer: intermediate } as const;
+  rsa = await createTestCertificate({ ...common, commonName: 'RSA publisher', key: 'rsa2048' });
+  ec = await createTestCertificate({ ...common, commonName: 'EC publisher', key: 'p256' });
+  for (const [name, { key, certificate, chain }] of Object.entries({ rsa, ec })) {
+    await writeFile(work.path(`${name}.key`), keyToPem(key));
+    await writeFile(work.path(`${name}.pem`), toPem([certificate]));
+    await writeFile(work.path(`${name}-above.pem`), toPem(chain.slice(1).reverse()));
+  }
+});
+
+after(() => work.remove());
+
+/** `openssl pkcs12 -export` of one identity with its whole chain. */
+async function exported(name: 'rsa' | 'ec', line = '', passphrase = PASSPHRASE): Promise<string> {
+  const file = work.path(
+    `${name}-${createHash('sha1')
+      .update(line + passphrase)
+      .digest('hex')}.pfx`,
+  );
+  const from = `pkcs12 -export -inkey ${name}.key -in ${name}.pem -certfile ${name}-above.pem`;
+  await work.openssl(`${from}${line}`, '-passout', `pass:${passphrase}`, '-out', file);
+  return file;
+}
+
+/** Opens the file, and sees that the key signs and that the chain is leaf, intermediate. */
+async function opens(path: string, expected: TestIdentity, passphrase: string | undefined = PASSPHRASE) {
+  const key = await loadPfx({ path, passphrase });
+  assert.deepEqual(
+    key.certificates.map((certificate) => certificate.commonName),
+    [expected.certificate.commonName, 'Intermediate'],
+  );
+  const data = Buffer.from('what is signed');
+  const signature = await key.sign('sha256', data);
+  assert.ok(verify('sha256', data, expected.certificate.publicKey, signature));
+  await key.close();
+  await assert.rejects(key.sign('sha256', data), { code: 'key-closed' });
+}
+
+describe('loadPfx opens what openssl pkcs12 writes', () => {
+  it('by default: PBES2 with AES-256, MAC with SHA-256', async () => opens(await exported('rsa'), rsa));
+  it('with an EC key', async () => opens(await exported('ec'), ec));
+  it('with -legacy: RC2-40 certificates, triple-DES key, MAC with SHA-1', async () =>
+    opens(await exported('rsa', ' -legacy'), rsa));
+  it('with -legacy and an EC key', async () => opens(await exported('ec', ' -legacy'), ec));
+  it('with a friendly name', async () => opens(await exported('ec', ' -name Release'), ec));
+  it('with an empty passphrase', async () => {
+    await opens(await exported('ec', '', ''), ec, '');
+    assert.equal((await loadPfx({ path: await exported('ec', '', '') })).algorithm, 'ecdsa');
+  });
+  it('with -legacy and an empty passphrase', async () => opens(await exported('ec', ' -legacy', ''), ec, ''));
+  it('with letters outside ASCII and outside the Basic Multilingual Plane in the passphrase', async () => {
+    await opens(await exported('ec', '', 'Schlüssel 鍵 🔑'), ec, 'Schlüssel 鍵 🔑');
+    await opens(await exported('ec', ' -legacy', 'Schlüssel 鍵 🔑'), ec, 'Schlüssel 鍵 🔑');
+  });
+  it('with an unencrypted key and certificates', async () =>
+    opens(await exported('rsa', ' -keypbe NONE -certpbe NONE'), rsa));
+  it('without a MAC', async () => opens(await exported('ec', ' -nomac'), ec));
+  it('with a MAC by SHA-512, AES-128 and AES-192', async () =>
+    opens(await exported('ec', ' -macalg sha512 -keypbe aes-128-cbc -certpbe aes-192-cbc'), ec));
+  it('with 600,000 iterations', async () => opens(await exported('ec', ' -iter 600000'), ec));
+  it('with RC2-128 and two-key triple DES', async () =>
+    opens(await exported('ec', ' -legacy -keypbe PBE-SHA1-2DES -certpbe PBE-SHA1-RC2-128'), ec));
+});
+
+describe('loadPfx opens what others write', () => {
+  it('Windows: triple DES throughout, CSP name and key-set attributes, SHA-1 and 2000 iterations', async () => {
+    const line =
+      ' -legacy -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-3DES -macalg sha1 -iter 2000 -LMK -name te-1';
+    await opens(await exported('rsa', `${line} -CSP Microsoft_Enhanced_Cryptographic_Provider`), rsa);
+  });
+
+  it('Windows 10 and later: AES-256 for key and certificates, SHA-256, 2000 iterations', async () =>
+    opens(
+      await exported('rsa', ' -keypbe aes-256-cbc -certpbe aes-256-cbc -iter 2000 -LMK -name te-2'),
+      rsa,
+    ));
+
+  it('node-forge: triple DES', async () => {
+    const key = forge.pki.privateKeyFromPem(rsa.key.export({ type: 'pkcs1', format: 'pem' }).toString());
+    await work.openssl('req -x509 -key rsa.key -subj /CN=Alone -out alone.pem');
+    const certificate = forge.pki.certificateFromPem(await readFile(work.path('alone.pem'), 'utf8'));
+    const pfx = forge.pkcs12.toPkcs12Asn1(key, [certificate], PASSPHRASE, { algorithm: '3des' });
+    const path = work.path('forge.pfx');
+    await writeFile(path, Buffer.from(forge.asn1.toDer(pfx).getBytes(), 'latin1'));
+    const loaded = await loadPfx({ path, passphrase: PASSPHRASE });
+    assert.deepEqual(
+      loaded.certificates.map((each) => each.commonName),
+      ['Alone'],
+    );
+  });
+
+  it('BER with indefinite lengths and strings in pieces, as Windows and NSS write it', async () => {
+    const der = await readFile(await exported('ec'));
+    const path = work.path('ber.pfx');
+    await writeFile(path, toBer(der));
+    await opens(path, ec);
+  });
+
+  it('signpipe itself; and openssl opens that', async () => {
+    const path = work.path('ours.pfx');
+    await writeFile(path, await toPfx(ec, PASSPHRASE, 'Ours'));
+    await opens(path, ec);
+    const shown = await work.openssl(`pkcs12 -info -nodes -in ${path}`, '-passin', `pass:${PASSPHRASE}`);
+    assert.match(shown, /friendlyName: Ours/);
+    assert.match(shown, /BEGIN PRIVATE KEY/);
+  });
+
+  it('an unrelated certificate and the root in it: both are dropped', async () => {
+    const other = await createTestCertificate({
+      commonName: 'Unrelated',
+      purpose: 'code-signing',
+      key: 'p256',
+    });
+    const mixed = [root, other, intermediate, ec].map((each) => each.certificate);
+    const path = await assembled([ec], mixed);
+    await opens(path, ec, '');
+  });
+
+  it('a renewed certificate for the same key: the one that is valid longest leads', async () => {
+    const options = {
+      commonName: 'Renewed',
+      purpose: 'code-signing',
+      issuer: intermediate,
+      key: ec.key,
+    } as const;
+    const renewed = await createTestCertificate({ ...options, notAfter: new Date(Date.now() + 9e10) });
+    const path = await assembled(
+      [ec],
+      [ec, renewed, intermediate].map((each) => each.certificate),
+    );
+    await opens(path, renewed, '');
+  });
+});
+
+describe('loadPfx chooses among several keys', () => {
+  let path: string;
+  before(async () => {
+    path = await assembled(
+      [rsa, ec],
+      [rsa, ec, intermediate].map((each) => each.certificate),
+    );
+  });
+
+  it('by friendly name, common name, and SHA-256', async () => {
+    for (const name of ['friend of EC publisher', 'ec publisher', ec.certificate.sha256]) {
+      const key = await loadPfx({ path, name });
+      assert.equal(key.certificates[0]?.commonName, 'EC publisher');
+      assert.equal(key.algorithm, 'ecdsa');
+    }
+  });
+
+  it('pfx-several-keys when none is named, with the names', async () => {
+    const error = await refuses('pfx-several-keys', () => loadPfx({ path }));
+    assert.match(error.message, /friend of RSA publisher, friend of EC publisher/);
+  });
+
+  it('pfx-no-such-key', async () => {
+    const error = await refuses('pfx-no-such-key', () => loadPfx({ path, name: 'Nobody' }));
+    assert.match(error.message, /friend of RSA publisher/);
+  });
+});
+
+describe('loadPfx refuses', () => {
+  it('pfx-wrong-passphrase', async () => {
+    const wrong = 'wrong one 0815';
+    for (const line of ['', ' -legacy', ' -nomac']) {
+      const path = await exported('ec', line);
+      await refuses('pfx-wrong-passphrase', () => loadPfx({ path, passphrase: wrong }));
+    }
+  });
+
+  it('key-passphrase-missing when none was given and an empty one does not fit', async () => {
+    const path = await exported('ec');
+    await refuses('key-passphrase-missing', () => loadPfx({ path }));
+  });
+
+  it('pfx-malformed: something else, cut off, with bytes behind it, nested to death', async () => {
+    const whole = await readFile(await exported('ec'));
+    const broken = [
+      Buffer.alloc(0),
+      Buffer.from('not a PFX at all'),
+      whole.subarray(0, whole.length - 20),
+      Buffer.concat([whole, Buffer.of(0)]),
+      Buffer.alloc(100_000, 0x30),
+      Buffer.concat([Buffer.alloc(60_000, Buffer.of(0x30, 0x80)), Buffer.alloc(10)]),
+    ];
+    const path = work.path('broken.pfx');
+    for (const bytes of broken) {
+      await writeFile(path, bytes);
+      await refuses('pfx-malformed', () => loadPfx({ path, passphrase: PASSPHRASE }));
+    }
+  });
+
+  it('pfx-empty: certificates only', async () => {
+    await work.openssl('pkcs12 -export -nokeys -in ec.pem -out empty.pfx', '-passout', `pass:${PASSPHRASE}`);
+    await refuses('pfx-empty', () => loadPfx({ path: work.path('empty.pfx'), passphrase: PASSPHRASE }));
+  });
+
+  it('pfx-no-certificate: a key only', async () => {
+    await work.openssl(
+      'pkcs12 -export -nocerts -inkey ec.key -out bare.pfx',
+      '-passout',
+      `pass:${PASSPHRASE}`,
+    );
+    await refuses('pfx-no-certificate', () =>
+      loadPfx({ path: work.path('bare.pfx'), passphrase: PASSPHRASE }),
+    );
+  });
+
+  it('key-does-not-match', async () => {
+    const path = await assembled([ec], [rsa.certificate]);
+    await refuses('key-does-not-match', () => loadPfx({ path }));
+  });
+
+  it('pfx-too-large', async () => {
+    const path = work.path('large.pfx');
+    await writeFile(path, Buffer.alloc(2 * 1024 * 1024));
+    await refuses('pfx-too-large', () => loadPfx({ path }));
+  });
+
+  it('key-iterations: a file that would keep the signer busy for hours', async () => {
+    const [version, safe, mac] = children(parseDer(await readFile(await exported('ec')), 'pfx'), 'pfx');
+    assert.ok(version && safe && mac);
+    const [digest, salt] = children(mac, 'mac');
+    assert.ok(digest && salt);
+    const path = work.path('hostile.pfx');
+    await writeFile(path, seq(version.raw, safe.raw, seq(digest.raw, salt.raw, integer(2_000_000_000))));
+    await refuses('key-iterations', () => loadPfx({ path, passphrase: PASSPHRASE }));
+  });
+
+  it('key-too-weak: RSA of 1024 bits', async () => {
+    await work.openssl('req -x509 -newkey rsa:1024 -nodes -subj /CN=weak -keyout weak.key -out weak.pem');
+    await work.openssl('pkcs12 -export -inkey weak.key -in weak.pem -out weak.pfx', '-passout', 'pass:');
+    await refuses('key-too-weak', () => loadPfx({ path: work.path('weak.pfx') }));
+  });
+
+  it('key-unsupported: Ed25519, and a curve that Windows does not verify', async () => {
+    for (const kind of ['ed25519', 'ec -pkeyopt ec_paramgen_curve:secp256k1']) {
+      await work.openssl(`req -x509 -newkey ${kind} -nodes -subj /CN=odd -keyout odd.key -out odd.pem`);
+      await work.openssl('pkcs12 -export -inkey odd.key -in odd.pem -out odd.pfx', '-passout', 'pass:');
+      await refuses('key-unsupported', () => loadPfx({ path: work.path('odd.pfx') }));
+    }
+  });
+
+  it('pfx-unsupported: signed by a public key instead of a passphrase', async () => {
+    const path = work.path('signed.pfx');
+    await writeFile(path, seq(integer(3), seq(oid('1.2.840.113549.1.7.2'), explicit(0, seq()))));
+    await refuses('pfx-unsupported', () => loadPfx({ path }));
+  });
+
+  it('file-not-found', async () => {
+    await refuses('file-not-found', () => loadPfx({ path: work.path('nowhere.pfx') }));
+  });
+});
+
+const bag = (type: number, value: Buffer, ...attributes: Buffer[]): Buffer =>
+  seq(oid(`1.2.840.113549.1.12.10.1.${type}`), explicit(0, value), ...attributes);
+const name = (identity: TestIdentity): Buffer =>
+  set(seq(oid('1.2.840.113549.1.9.20'), set(bmp(`friend of ${identity.certificate.commonName}`))));
+const data = (content: Buffer): Buffer => seq(oid('1.2.840.113549.1.7.1'), explicit(0, octets(content)));
+
+/** A PFX without encryption or MAC: keys first, each with a friendly name, then certificates in this order. */
+async function assembled(keys: TestIdentity[], certificates: readonly { raw: Buffer }[]): Promise<string> {
+  const bags = [
+    ...keys.map((each) => bag(1, each.key.export({ type: 'pkcs8', format: 'der' }), name(each))),
+    ...certificates.map((each) => bag(3, seq(oid('1.2.840.113549.1.9.22.1'), explicit(0, octets(each.raw))))),
+  ];
+  const pfx = seq(integer(3), data(seq(data(seq(...bags)))));
+  const path = work.path(`assembled-${createHash('sha1').update(pfx).digest('hex')}.pfx`);
+  await writeFile(path, pfx);
+  return path;
+}
+
+/** The same value with every constructed length indefinite and OCTET STRINGs in pieces of 100 bytes. */
+function toBer(bytes: Buffer): Buffer {
+  const end = Buffer.alloc(2);
+  const der = parseDer(bytes, 'test');
+  if (der.tag === 0x04 && der.body.length > 100) {
+    const count = Math.ceil(der.body.length / 100);
+    const pieces = Array.from({ length: count }, (_, i) => octets(der.body.subarray(i * 100, i * 100 + 100)));
+    return Buffer.concat([Buffer.of(0x24, 0x80), ...pieces, end]);
+  }
+  if ((der.tag & 0x20) === 0) return tlv(der.tag, der.body);
+  const parts = children(der, 'test').map((each) => toBer(each.raw));
+  return Buffer.concat([Buffer.of(der.tag, 0x80), ...parts, end]);
+}
