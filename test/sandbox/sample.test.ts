@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { makeSample, SAMPLE_NAME, type Sample } from '../../src/sandbox/sample.ts';
+
+const run = promisify(execFile);
+
+/** Its complaints too; it fails on all of these, having no roots to trust. */
+async function whatOsslsigncodeSays(file: string): Promise<string> {
+  const failed = (error: { stdout: string; stderr: string }): typeof error => error;
+  const { stdout, stderr } = await run('osslsigncode', ['verify', '-in', file]).catch(failed);
+  return stdout + stderr;
+}
+
+describe("the demo's sample", () => {
+  let folder: string;
+  let sample: Sample;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'signpipe-sample-test-'));
+    sample = await makeSample(join(folder, SAMPLE_NAME));
+    await run('unzip', ['-q', join(folder, SAMPLE_NAME), '-d', folder]);
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  it('is a sound zip of exactly the names that it tells', async () => {
+    await run('unzip', ['-tq', join(folder, SAMPLE_NAME)]);
+    const { stdout } = await run('unzip', ['-Z1', join(folder, SAMPLE_NAME)]);
+    assert.deepEqual(stdout.trim().split('\n').sort(), sample.names);
+  });
+
+  it('holds programs that are ours and unsigned, and others that somebody signed', async () => {
+    assert.ok(sample.ours.length >= 4 && sample.programs.length > sample.ours.length);
+    for (const { name, ours } of sample.programs) {
+      const file = join(folder, name);
+      assert.equal((await readFile(file)).toString('latin1', 0, 2), 'MZ', name);
+      const said = await whatOsslsigncodeSays(file);
+      assert.match(said, ours ? /No signature found/ : /Signer's certificate:[^]*Martijn Laan/, name);
+    }
+  });
+
+  it('says where every file is from, and under what licence', async () => {
+    const text = await readFile(join(folder, 'product-1.0-windows64/LICENSES.txt'), 'utf8');
+    for (const name of sample.names.filter((each) => !/(README|LICENSES)\.txt$/.test(each)))
+      assert.ok(text.includes(name.replace(/^[^/]*\//, '')), name);
+    assert.match(text, /Jordan Russell/);
+    assert.match(text, /Sindre Sorhus/);
+  });
+
+  it('leaves no other file behind', async () => {
+    const { stdout } = await run('find', [folder, '-name', '*.part']);
+    assert.equal(stdout, '');
+  });
+});
