@@ -40,10 +40,10 @@ export interface IndirectData {
 }
 
 /** `type` and `value` for a PE file: includeResources, and the file name that never was of use. */
-export const peImageData = {
+export const peImageData: Pick<IndirectData, 'type' | 'value'> = {
   type: OID.spcPeImageData,
   value: seq(bitString(Buffer.from([0x80]), 7), explicit(0, spcFile('<<<Obsolete>>>'))),
-} as const;
+};
 
 /** SpcIndirectDataContent, DER. */
 export const buildIndirectData = (content: IndirectData & { readonly hash: DigestName }): Buffer =>

@@ -17,7 +17,7 @@ import { parseSignature, signatureFields, type AuthenticodeSignature } from './s
  * | `signature-attribute-unknown` | an unsigned attribute that is neither timestamp nor nested signature |
  * | `signature-timestamps`        | more than one timestamp                                             |
  * | `signature-nested-deep`       | a nested signature with another nested in it                        |
- * | `signature-certificate`       | a certificate that belongs to no signer's chain, or stands there twice |
+ * | `signature-certificate`       | a certificate that belongs to no signer's chain                     |
  * | `signature-crls`              | revocation lists                                                    |
  * | `signature-digests`           | a list of digests other than the signer's one                       |
  * | `signature-parameters`        | parameters beside an algorithm that has none                        |
@@ -97,20 +97,16 @@ function ofCertificates(
   signers: readonly Certificate[],
   label: string,
 ): Untidiness[] {
-  const needed = new Set(signers);
+  const needed = new Set(signers.map((each) => each.subjectDer.toString('latin1')));
   // A Set visits what is added to it meanwhile, so this climbs to the top.
-  for (const each of needed)
-    for (const other of all) if (other.subjectDer.equals(each.issuerDer)) needed.add(other);
-  const seen = new Set<string>();
-  const found: Untidiness[] = [];
-  for (const each of all) {
-    if (!needed.has(each))
-      found.push(untidy('signature-certificate', label, `carries an unrelated certificate: ${each.subject}`));
-    else if (seen.has(each.sha256))
-      found.push(untidy('signature-certificate', label, `carries a certificate twice: ${each.subject}`));
-    seen.add(each.sha256);
-  }
-  return found;
+  for (const subject of needed)
+    for (const each of all)
+      if (each.subjectDer.toString('latin1') === subject) needed.add(each.issuerDer.toString('latin1'));
+  return all
+    .filter((each) => !needed.has(each.subjectDer.toString('latin1')))
+    .map((each) =>
+      untidy('signature-certificate', label, `carries an unrelated certificate: ${each.subject}`),
+    );
 }
 
 /** The certificates that older timestamps name: theirs lie in the signature's own set. */
