@@ -46,11 +46,16 @@ type ObjectFormat = (typeof FORMATS)[keyof typeof FORMATS];
 function formatOf(raw: Buffer): ObjectFormat {
   const [, id = ''] = /^tree ([0-9a-f]+)\n/.exec(raw.toString('latin1', 0, 128)) ?? [];
   if (id.length === 40 || id.length === 64) return FORMATS[id.length];
-  throw invalid('commit-malformed', `a commit of ${raw.length} bytes does not begin with its tree`);
+  throw malformed(`a commit of ${raw.length} bytes does not begin with its tree`);
 }
 
 const idOf = (raw: Buffer, hash: string): string =>
   createHash(hash).update(`commit ${raw.length}\0`).update(raw).digest('hex');
+
+const malformed = (message: string): SignpipeError =>
+  invalid('commit-malformed', message, {
+    hint: 'no git wrote this commit: look at it with git cat-file commit and git fsck, and find out who pushed it',
+  });
 
 const label = (id: string): string => `commit ${id.slice(0, 12)}`;
 
@@ -66,7 +71,7 @@ function headersOf(raw: Buffer, what: string): Header[] {
   const headers: Header[] = [];
   for (let at = 0; at < raw.length && raw[at] !== LF;) {
     const lineEnd = raw.indexOf(LF, at);
-    if (lineEnd < 0) throw invalid('commit-malformed', `${what} ends within a header`);
+    if (lineEnd < 0) throw malformed(`${what} ends within a header`);
     const last = headers.at(-1);
     if (raw[at] === SPACE && last) last.end = lineEnd + 1;
     else
@@ -94,10 +99,7 @@ function checkOrder(headers: readonly Header[], what: string): void {
     (name) => names.indexOf(name) === names.lastIndexOf(name),
   );
   if (!unique || expected.some((name, index) => names[index] !== name)) {
-    throw invalid(
-      'commit-malformed',
-      `${what} does not have tree, parents, author and committer in git's order`,
-    );
+    throw malformed(`${what} does not have tree, parents, author and committer in git's order`);
   }
 }
 
@@ -105,7 +107,7 @@ function committerTime(raw: Buffer, headers: readonly Header[], what: string): D
   const header = headers.find(({ name }) => name === 'committer');
   const line = header ? raw.toString('utf8', header.start, header.end - 1) : '';
   const seconds = COMMITTER.exec(line)?.[1];
-  if (seconds === undefined) throw invalid('commit-malformed', `${what} has a committer without a time`);
+  if (seconds === undefined) throw malformed(`${what} has a committer without a time`);
   return new Date(Number(seconds) * 1000);
 }
 
@@ -119,12 +121,11 @@ function committerTime(raw: Buffer, headers: readonly Header[], what: string): D
  * are refused, `commit-signature-malformed`.
  */
 export function splitCommit(raw: Buffer): SignedCommit {
-  if (raw.length > MAX_COMMIT) throw invalid('commit-malformed', `a commit has ${raw.length} bytes`);
+  if (raw.length > MAX_COMMIT) throw malformed(`a commit has ${raw.length} bytes`);
   const format = formatOf(raw);
   const id = idOf(raw, format.hash);
   const what = label(id);
-  if (raw.includes(0))
-    throw invalid('commit-malformed', `${what} contains a NUL, which hides what follows it`);
+  if (raw.includes(0)) throw malformed(`${what} contains a NUL, which hides what follows it`);
   const headers = headersOf(raw, what);
   checkOrder(headers, what);
   const committedAt = committerTime(raw, headers, what);
@@ -153,8 +154,7 @@ export function attachSignature(unsignedCommit: Buffer, armored: string): Buffer
   if (signature !== null)
     throw usage('commit-signed-already', 'the commit to be signed has a signature already');
   const end = unsignedCommit.indexOf('\n\n') + 1;
-  if (end === 0)
-    throw invalid('commit-malformed', 'the commit to be signed has no blank line after its headers');
+  if (end === 0) throw malformed('the commit to be signed has no blank line after its headers');
   const lines = armored.replace(/\n$/, '').split('\n');
   const header = `${formatOf(unsignedCommit).header} ${lines.join('\n ')}\n`;
   return Buffer.concat([

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { messageOf, SignpipeError, usage } from '../errors.ts';
+import { messageOf, usage } from '../errors.ts';
 import { SshReader, sshString, uint32 } from './ssh-wire.ts';
 
 /** Message numbers and flags of draft-ietf-sshm-ssh-agent, sections 3.5, 3.6 and 5. */
@@ -28,35 +28,53 @@ export class SshAgent {
   }
 
   /** The public keys and certificates that the agent can sign with, in wire form. */
-  async list(): Promise<Buffer[]> {
-    const reader = await this.#ask(Buffer.of(REQUEST_IDENTITIES), IDENTITIES_ANSWER, LIST_MS);
-    const count = reader.uint32();
-    if (count > MAX_KEYS) throw reader.error(`offers ${count} keys`);
-    const keys = Array.from({ length: count }, () => {
-      const key = reader.string();
-      reader.string(); // comment
-      return key;
+  list(): Promise<Buffer[]> {
+    return this.#ask(Buffer.of(REQUEST_IDENTITIES), IDENTITIES_ANSWER, LIST_MS, (reader) => {
+      const count = reader.uint32();
+      if (count > MAX_KEYS) throw reader.error(`offers ${count} keys`);
+      return Array.from({ length: count }, () => {
+        const key = reader.string();
+        reader.string(); // comment
+        return key;
+      });
     });
-    reader.end();
-    return keys;
   }
 
   /** Signs `data`; the answer is a signature in wire form, of RSA keys with SHA-512. */
-  async sign(publicKey: Buffer, data: Buffer): Promise<Buffer> {
+  sign(publicKey: Buffer, data: Buffer): Promise<Buffer> {
     const request = [Buffer.of(SIGN_REQUEST), sshString(publicKey), sshString(data), uint32(RSA_SHA2_512)];
-    const reader = await this.#ask(Buffer.concat(request), SIGN_RESPONSE, SIGN_MS);
-    const signature = reader.string();
-    reader.end();
-    return signature;
+    return this.#ask(Buffer.concat(request), SIGN_RESPONSE, SIGN_MS, (reader) => reader.string());
   }
 
-  async #ask(request: Buffer, expected: number, timeoutMs: number): Promise<SshReader> {
-    const what = `the answer of the ssh-agent at ${this.#socket}`;
+  async #ask<T>(
+    request: Buffer,
+    expected: number,
+    timeoutMs: number,
+    read: (reader: SshReader) => T,
+  ): Promise<T> {
+    const who = `the ssh-agent at ${this.#socket}`;
+    const reader = new SshReader(await this.#exchange(request, timeoutMs), `the answer of ${who}`);
     try {
-      const reader = new SshReader(await exchange(this.#socket, sshString(request), timeoutMs), what);
-      if (reader.byte() === expected) return reader;
+      if (reader.byte() === expected) {
+        const value = read(reader);
+        reader.end();
+        return value;
+      }
     } catch (error) {
-      if (error instanceof SignpipeError) throw error;
+      throw usage('ssh-agent-unsound', messageOf(error), {
+        hint: `look what answers at ${this.#socket}`,
+        cause: error,
+      });
+    }
+    throw usage('ssh-agent-refused', `${who} refused`, {
+      hint: 'look whether it is locked, or whether it asked for a confirmation or a touch that nobody gave',
+    });
+  }
+
+  async #exchange(request: Buffer, timeoutMs: number): Promise<Buffer> {
+    try {
+      return await exchange(this.#socket, sshString(request), timeoutMs);
+    } catch (error) {
       throw usage(
         'ssh-agent-unreachable',
         `the ssh-agent at ${this.#socket} does not answer: ${messageOf(error)}`,
@@ -66,9 +84,6 @@ export class SshAgent {
         },
       );
     }
-    throw usage('ssh-agent-refused', `the ssh-agent at ${this.#socket} refused`, {
-      hint: 'look whether it is locked, or whether it asked for a confirmation or a touch that nobody gave',
-    });
   }
 }
 

@@ -1,4 +1,4 @@
-import { createHash, verify } from 'node:crypto';
+import { createHash, verify, type KeyObject, type SigningOptions } from 'node:crypto';
 import { invalid } from '../errors.ts';
 import type { SshKeyType, SshPublicKey } from './ssh-key.ts';
 import { SshReader, uint32 } from './ssh-wire.ts';
@@ -42,9 +42,20 @@ function padded(magnitude: Buffer, octets: number, reader: SshReader): Buffer {
   return Buffer.concat([Buffer.alloc(octets - magnitude.length), magnitude]);
 }
 
+type KeyInput = Pick<SigningOptions, 'dsaEncoding'> & { key: KeyObject };
+
+/** OpenSSL throws on some numbers (an even RSA modulus, say) where others just do not verify. */
+function holds(hash: string | null, data: Buffer, key: KeyInput, signature: Buffer): boolean {
+  try {
+    return verify(hash, data, key, signature);
+  } catch {
+    return false;
+  }
+}
+
 function checkEd25519(key: SshPublicKey, signature: Buffer, data: Buffer, reader: SshReader): boolean {
   if (signature.length !== 64) throw reader.error('is an Ed25519 signature of the wrong length');
-  return verify(null, data, key.key, signature);
+  return holds(null, data, { key: key.key }, signature);
 }
 
 function checkEcdsa(key: SshPublicKey, signature: Buffer, data: Buffer, what: string): boolean {
@@ -54,7 +65,7 @@ function checkEcdsa(key: SshPublicKey, signature: Buffer, data: Buffer, what: st
   const r = padded(numbers.mpint(), curve.octets, numbers);
   const s = padded(numbers.mpint(), curve.octets, numbers);
   numbers.end();
-  return verify(curve.hash, data, { key: key.key, dsaEncoding: 'ieee-p1363' }, Buffer.concat([r, s]));
+  return holds(curve.hash, data, { key: key.key, dsaEncoding: 'ieee-p1363' }, Buffer.concat([r, s]));
 }
 
 /** Some signers strip leading zeros, which OpenSSH forgives: put them back. */
@@ -68,7 +79,7 @@ function checkRsa(
   const hash = RSA_HASHES.get(name);
   if (!hash) throw reader.error('is an RSA signature over something else than SHA-256 or SHA-512');
   const octets = Math.ceil((key.key.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
-  return verify(hash, data, key.key, padded(signature, octets, reader));
+  return holds(hash, data, { key: key.key }, padded(signature, octets, reader));
 }
 
 /**
@@ -86,7 +97,7 @@ function checkSecurityKey(
   const counter = reader.uint32();
   const application = sha256(key.application ?? '');
   const signed = Buffer.concat([application, Buffer.of(flags), uint32(counter), sha256(data)]);
-  const holds =
+  const sound =
     key.type === 'sk-ssh-ed25519@openssh.com'
       ? checkEd25519(key, signature, signed, reader)
       : checkEcdsa(key, signature, signed, what);
@@ -95,7 +106,7 @@ function checkSecurityKey(
     userVerified: (flags & USER_VERIFIED) !== 0,
     counter,
   };
-  return holds ? { securityKey } : null;
+  return sound ? { securityKey } : null;
 }
 
 /**

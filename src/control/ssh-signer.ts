@@ -81,15 +81,44 @@ async function readKeyFile(path: string): Promise<{ text: string; openToOthers: 
   }
 }
 
-/** ssh2 says what was wrong in words only. */
+/** What ssh2 says in words only. */
+const KEY_FILE_PROBLEMS: readonly { said: RegExp; code: string; text: string; hint: string }[] = [
+  {
+    said: /no passphrase given/,
+    code: 'ssh-key-passphrase-missing',
+    text: 'is encrypted, and no passphrase was given',
+    hint: 'give its passphrase, or put the key into an ssh-agent and name its .pub file',
+  },
+  {
+    said: /integrity check failed|bad passphrase|unable to authenticate|bad decrypt/i,
+    code: 'ssh-key-passphrase-wrong',
+    text: 'cannot be opened with the passphrase given',
+    hint: 'give its passphrase, or put the key into an ssh-agent and name its .pub file',
+  },
+  {
+    said: /Unsupported cipher/,
+    code: 'ssh-key-unreadable',
+    text: 'is encrypted with a cipher that is not supported',
+    hint: 'encrypt it anew: ssh-keygen -p -Z aes256-ctr -f KEY',
+  },
+  {
+    said: /key type: sk-/,
+    code: 'ssh-key-unreadable',
+    text: 'belongs to a security key, which only an ssh-agent can ask',
+    hint: 'ssh-add it, and name its .pub file',
+  },
+  {
+    said: /(?:)/,
+    code: 'ssh-key-unreadable',
+    text: 'holds no OpenSSH private key that can be used',
+    hint: 'make a key with ssh-keygen -t ed25519',
+  },
+];
+
 function keyFileError(path: string, error: Error): SignpipeError {
-  const problem = /no passphrase given/.test(error.message)
-    ? { code: 'ssh-key-passphrase-missing', text: 'is encrypted, and no passphrase was given' }
-    : /integrity check failed|bad passphrase|unable to authenticate|bad decrypt/i.test(error.message)
-      ? { code: 'ssh-key-passphrase-wrong', text: 'cannot be opened with the passphrase given' }
-      : { code: 'ssh-key-unreadable', text: 'holds no OpenSSH private key that can be used' };
-  const hint = 'give the right passphrase, or put the key into an ssh-agent and name its .pub file';
-  return usage(problem.code, `${path} ${problem.text}`, { hint, cause: error });
+  const problem = KEY_FILE_PROBLEMS.find(({ said }) => said.test(error.message));
+  const { code = 'ssh-key-unreadable', text = 'cannot be used', hint = '' } = problem ?? {};
+  return usage(code, `${path} ${text}`, { hint, cause: error });
 }
 
 interface PrivateKey {
@@ -180,7 +209,7 @@ async function publicSigner(path: string, line: string, options: SshSignerOption
       if (!(error instanceof SignpipeError) || error.code !== 'ssh-key-missing') throw error;
     }
   }
-  const asked = agent ? `the ssh-agent does not hold it` : `no ssh-agent was given to sign with it`;
+  const asked = agent ? 'the ssh-agent does not hold it' : 'no ssh-agent was given to sign with it';
   throw usage('ssh-key-not-in-agent', `${path} is a public key, and ${asked}`, {
     hint: 'ssh-add the private key, or name the private key file',
   });
@@ -194,7 +223,7 @@ async function publicSigner(path: string, line: string, options: SshSignerOption
  *
  * Errors are `usage`: `ssh-key-missing`, `ssh-key-unreadable`, `ssh-key-permissions`,
  * `ssh-key-passphrase-missing`, `ssh-key-passphrase-wrong`, `ssh-key-mismatch`, `ssh-key-type`,
- * `ssh-key-not-in-agent`, `ssh-agent-unreachable`, `ssh-agent-refused`.
+ * `ssh-key-not-in-agent`, `ssh-agent-unreachable`, `ssh-agent-refused`, `ssh-agent-unsound`.
  */
 export async function loadSshSigner(path: string, options: SshSignerOptions = {}): Promise<SshSigner> {
   const { text } = await readKeyFile(path);

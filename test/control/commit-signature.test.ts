@@ -168,9 +168,9 @@ const cases: Case[] = [
     expect: 'bob@example.org',
   },
   {
-    name: 'within valid-after and valid-before',
+    name: 'within valid-after and valid-before, local time',
     raw: good,
-    allowed: `bob@example.org valid-after="20240601",valid-before="202406011200" ${ed}\n`,
+    allowed: `bob@example.org valid-after="20240501",valid-before="202407011200" ${ed}\n`,
     expect: 'bob@example.org',
   },
   {
@@ -508,7 +508,7 @@ function outcome(work: () => { principal: string }): string {
     return work().principal;
   } catch (error) {
     assert.ok(error instanceof SignpipeError, String(error));
-    assert.ok(error.hint || error.code === 'commit-malformed', `${error.code} has a hint`);
+    assert.ok(error.hint, `${error.code} has a hint`);
     return error.code;
   }
 }

@@ -3,6 +3,7 @@ import { createHash, generateKeyPairSync, sign as signWithNode, type KeyObject }
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SignpipeError } from '../../src/errors.ts';
 import { armor, buildSshSig, signedData } from '../../src/control/sshsig.ts';
 import { sshMpint, sshString, uint32 } from '../../src/control/ssh-wire.ts';
 
@@ -209,5 +210,16 @@ export class SoftwareSecurityKey {
   signed(parts: CommitParts = {}, options: { flags?: number; as?: Buffer } = {}): Buffer {
     const unsigned = commit(parts);
     return attached(unsigned, this.sshSign(unsigned, options));
+  }
+}
+
+/** The code of the error that `work` throws, if it does; anything else than our error goes on. */
+export function hasCodeOf(work: () => unknown): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    if (error instanceof SignpipeError) return error.code;
+    throw error;
   }
 }
