@@ -115,7 +115,7 @@ const LONGEST_TEXT = 200;
 
 /** A stranger's text, fit for a log line: no control or formatting characters, and not too long. */
 export function cleanText(text: string): string {
-  const clean = text.replaceAll(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]+/gu, ' ').trim();
+  const clean = text.replaceAll(/[\s\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]+/gu, ' ').trim();
   return clean.length > LONGEST_TEXT ? `${clean.slice(0, LONGEST_TEXT)}…` : clean;
 }
 
