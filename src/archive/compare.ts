@@ -96,7 +96,7 @@ class Comparing {
   /** New content may stand only in a plain file, and must be sound to its last byte. */
   private async newContent(where: string, a: ArchiveEntry, b: ArchiveEntry): Promise<void> {
     const openable = b.method === METHOD.stored || b.method === METHOD.deflated;
-    if (a.directory || a.special || !openable) throw this.differs(`${where}: data`);
+    if (a.directory || a.symlink || !openable) throw this.differs(`${where}: data`);
     try {
       for await (const _ of await this.signed.open(b)) continue;
     } catch (error) {

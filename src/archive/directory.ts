@@ -18,8 +18,8 @@ export interface CentralEntry {
   readonly flags: number;
   readonly crc32: number;
   readonly directory: boolean;
-  /** Neither a file nor a directory to some unpacker: a symbolic link, a device, a pipe. */
-  readonly special: boolean;
+  /** To some unpacker, whatever host the entry claims; copied as it is, never opened. */
+  readonly symlink: boolean;
   /** Offset of the local header. */
   readonly offset: number;
   /** The central header's bytes, name, extra fields and comment included. */
@@ -28,6 +28,10 @@ export interface CentralEntry {
 
 /** Largest central directory taken into memory, in bytes: a million entries of common kind. */
 const LARGEST_DIRECTORY = 256 * 1024 * 1024;
+
+/** Unix file types, in the upper half of an entry's attributes. */
+const FILE_TYPE = 0o170000;
+const SYMLINK = 0o120000;
 
 /** Serves yauzl from the end of the file, held in memory; nothing else is for it to read. */
 class TailReader extends RandomAccessReader {
@@ -131,14 +135,8 @@ function centralEntry(entry: Entry, central: Buffer, index: number, source: Byte
     flags,
     crc32,
     directory: path.endsWith('/'),
-    special: isSpecial(entry.externalFileAttributes),
+    symlink: ((entry.externalFileAttributes >>> 16) & FILE_TYPE) === SYMLINK,
     offset,
     central,
   };
-}
-
-/** The Unix file type in the upper half of the attributes, whatever host the entry claims. */
-function isSpecial(attributes: number): boolean {
-  const type = (attributes >>> 16) & 0o170000;
-  return type !== 0 && type !== 0o100000 && type !== 0o040000;
 }

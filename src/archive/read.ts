@@ -99,14 +99,10 @@ function requireModest(source: ByteSource, entries: readonly ArchiveEntry[], lim
 /** Whether an entry can be opened and replaced at all: a plain file, stored or deflated. */
 export function requireOpenable(source: ByteSource, entry: ArchiveEntry, limits: ArchiveLimits): void {
   const where = `${source.name}: entry ${shown(entry.path)}`;
-  if (entry.directory || entry.special)
-    throw invalid(
-      'zip-entry-not-a-file',
-      `${where} is ${entry.directory ? 'a folder' : 'a link or device'}`,
-      {
-        hint: 'name only plain files in signing.files',
-      },
-    );
+  if (entry.directory || entry.symlink)
+    throw invalid('zip-entry-not-a-file', `${where} is ${entry.directory ? 'a folder' : 'a symbolic link'}`, {
+      hint: 'name only plain files in signing.files',
+    });
   if (entry.method !== METHOD.stored && entry.method !== METHOD.deflated)
     throw invalid('zip-method-unsupported', `${where} is compressed by method ${entry.method}`, {
       hint: 'pack what is to be signed with deflate (8), or store it (0)',

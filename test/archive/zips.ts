@@ -209,7 +209,7 @@ export function random(seed: number): () => number {
 /** Every raw part of a zip as Python's struct and zipfile see it, apart from our own reader. */
 export interface RawEntry {
   name: string;
-  /** Headers in hex, CRC, sizes and offset blanked. */
+  /** Headers in hex, CRC, sizes and offset blanked (in the directory's zip64 field too). */
   local: string;
   central: string;
   /** SHA-256 of the compressed data, and of the content (null when Python cannot decompress it). */
@@ -234,6 +234,11 @@ for i in infos:
     length = 46 + sum(struct.unpack('<HHH', raw[at + 28:at + 34]))
     central = bytearray(raw[at:at + length]); central[16:28] = b'\0' * 12; central[42:46] = b'\0' * 4
     at += length
+    place = 46 + struct.unpack('<H', central[28:30])[0]
+    while place + 4 <= 46 + sum(struct.unpack('<HH', central[28:32])):
+        id, size = struct.unpack('<HH', central[place:place + 4])
+        if id == 1: central[place + 4:place + 4 + size] = b'\0' * size
+        place += 4 + size
     following = min(s for s in starts if s > i.header_offset)
     try: content = h(z.read(i))
     except (NotImplementedError, RuntimeError): content = None
