@@ -11,8 +11,9 @@ const run = promisify(execFile);
 
 /** Its complaints too; it fails on all of these, having no roots to trust. */
 async function whatOsslsigncodeSays(file: string): Promise<string> {
-  const failed = (error: { stdout: string; stderr: string }): typeof error => error;
-  const { stdout, stderr } = await run('osslsigncode', ['verify', '-in', file]).catch(failed);
+  const { stdout, stderr } = await run('osslsigncode', ['verify', '-in', file]).catch(
+    (error: { stdout: string; stderr: string }) => error,
+  );
   return stdout + stderr;
 }
 

@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import ssh2 from 'ssh2';
 import SftpClient from 'ssh2-sftp-client';
+import { openExchange } from '../../src/exchange/exchange.ts';
+import { sha256OfFile } from '../../src/io/hash.ts';
 import { parseGitCommand } from '../../src/sandbox/git-service.ts';
 import { startSshHost, type SshHost, type SshHostEvent } from '../../src/sandbox/ssh-host.ts';
 
@@ -298,6 +300,27 @@ describe('ssh2-sftp-client on the embedded host', () => {
   });
 });
 
+describe("signpipe's own exchange on the embedded host", () => {
+  it('delivers over a file that is there, and fetches it', async () => {
+    const content = randomBytes(300_000);
+    const file = join(folder, 'delivered');
+    await writeFile(file, content);
+    await writeFile(join(root, 'exchange/ours.zip'), 'old');
+    const ssh = { identity: join(folder, 'id'), knownHosts: join(folder, 'known_hosts') };
+    const exchange = await openExchange({ url: `sftp://build@127.0.0.1:${host.port}/exchange`, ssh });
+    const sha256 = await sha256OfFile(file);
+    await exchange.deliver(file, 'ours.zip', { size: content.length, sha256 });
+    const fetched = await exchange.fetch('ours.zip', join(folder, 'fetched'), { limit: content.length });
+    assert.equal(fetched.sha256, sha256);
+    assert.equal(await exchange.stat('none.zip'), null);
+    await exchange.close();
+    assert.deepEqual(
+      (await readdir(join(root, 'exchange'))).filter((name) => name.includes('part')),
+      [],
+    );
+  });
+});
+
 describe('who gets in', () => {
   it('an RSA key, by SHA-2 signatures', async () => {
     const { status, stderr } = await sftp('ls', 'rsa');
@@ -373,5 +396,24 @@ describe('close', () => {
     const gone = new Promise<void>((resolve) => client.on('close', () => resolve()));
     await short.close();
     await gone;
+  });
+
+  it('ends a git that waits for its client', async () => {
+    const key = await readFile(join(folder, 'id.pub'), 'utf8');
+    const short = await startSshHost({ root, authorizedKeys: [key] });
+    const connection = new ssh2.Client();
+    const privateKey = await readFile(join(folder, 'id'));
+    await new Promise<void>((resolve, reject) => {
+      connection.on('error', reject).once('ready', () => {
+        connection.exec('git-receive-pack /control.git', (error, channel) => {
+          if (error) return reject(error);
+          channel.once('data', () => resolve());
+        });
+      });
+      connection.connect({ host: '127.0.0.1', port: short.port, username: 'x', privateKey });
+    });
+    await short.close();
+    const { stdout } = await run('ps', ['-eo', 'args']);
+    assert.doesNotMatch(stdout, new RegExp(`git.*receive-pack.*${root}`));
   });
 });
