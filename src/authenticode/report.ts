@@ -42,9 +42,9 @@ export type CheckName =
   | 'file-digest'
   | 'signed-attributes'
   | 'signature'
-  | 'unsigned-attributes'
   | 'purpose'
   | 'timestamp'
+  | 'unsigned-parts'
   | 'timestamp-chain'
   | 'validity'
   | 'chain';

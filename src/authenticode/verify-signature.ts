@@ -60,9 +60,9 @@ export async function verifySignature(
   await list.run('file-digest', () => steps.fileDigest(signature));
   await list.run('signed-attributes', () => steps.signedAttributes(signature));
   await list.run('signature', () => steps.signature(signature));
-  await list.run('unsigned-attributes', () => steps.unsignedAttributes(signature));
   if (certificate) await list.run('purpose', () => steps.purpose(certificate));
   const timestamp = await steps.timestamp(signature);
+  await list.run('unsigned-parts', () => steps.unsignedParts(signature, timestamp));
   const trusted = timestamp ? await steps.timestampChain(signature, timestamp) : null;
   const stamped = timestamp && { ...timestamp, trusted };
   if (certificate) {
@@ -153,17 +153,6 @@ class Steps {
     return found(`made with the key of ${certificate.subject}`);
   }
 
-  /** Anybody can add these to a signed file, so none that we do not know may stay unseen. */
-  unsignedAttributes({ signer }: Readable): Finding<true> {
-    const known = this.index === 0 ? [...TIMESTAMPS, OID.spcNestedSignature] : TIMESTAMPS;
-    const unknown = signer.unsignedAttributes.find(({ oid }) => !known.includes(oid));
-    if (!unknown) return found('nothing but timestamps and nested signatures');
-    throw invalid(
-      'attribute-unknown',
-      `${this.what}: ${unknown.raw.length} bytes that nobody signed, as attribute ${unknown.oid}`,
-    );
-  }
-
   purpose(certificate: Certificate): Finding<true> {
     const purpose = certificate.extendedKeyUsage?.includes(OID.codeSigning) ?? false;
     const signs = certificate.keyUsage?.has('digitalSignature') ?? true;
@@ -190,6 +179,28 @@ class Steps {
       const kind = value.kind === 'legacy' ? ' (legacy countersignature)' : '';
       return { detail: `${value.time.toISOString()} by ${value.authority}${kind}`, value };
     });
+  }
+
+  /** Anybody can add to these in a signed file, so nothing that we have no use for may stay unseen. */
+  unsignedParts(
+    { signer, data, certificate }: Readable,
+    timestamp: Countersignature | undefined,
+  ): Finding<true> {
+    const known = this.index === 0 ? [...TIMESTAMPS, OID.spcNestedSignature] : TIMESTAMPS;
+    const unknown = signer.unsignedAttributes.find(({ oid }) => !known.includes(oid));
+    if (unknown)
+      throw invalid(
+        'attribute-unknown',
+        `${this.what}: ${unknown.raw.length} bytes that nobody signed, as attribute ${unknown.oid}`,
+      );
+    const ends = [certificate, timestamp?.certificate].filter((each) => each !== undefined);
+    const stray = strayAmong(data.certificates, ends);
+    if (stray && certificate && !this.list.failed)
+      throw invalid(
+        'certificate-stray',
+        `${this.what}: a certificate that neither signer nor timestamp needs: ${stray.subject}`,
+      );
+    return found('timestamps, nested signatures and the certificates of their chains, nothing else');
   }
 
   async timestampChain(
@@ -246,6 +257,21 @@ class Steps {
       await this.list.run('chain', () =>
         chainFinding(certificate, { intermediates: data.certificates, roots, at, usage: OID.codeSigning }),
       );
+  }
+}
+
+/** A certificate that stands above none of `ends`, going by names. */
+function strayAmong(
+  certificates: readonly Certificate[],
+  ends: readonly Certificate[],
+): Certificate | undefined {
+  const wanted = new Set(ends.map(({ issuerDer }) => issuerDer.toString('latin1')));
+  let left = certificates.filter((each) => !ends.some((end) => end.equals(each)));
+  for (;;) {
+    const above = left.filter(({ subjectDer }) => wanted.has(subjectDer.toString('latin1')));
+    if (above.length === 0) return left[0];
+    for (const { issuerDer } of above) wanted.add(issuerDer.toString('latin1'));
+    left = left.filter((each) => !above.includes(each));
   }
 }
 

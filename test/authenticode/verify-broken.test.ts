@@ -1,0 +1,554 @@
+import assert from 'node:assert/strict';
+import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import {
+  bmp,
+  explicit,
+  integer,
+  NULL,
+  octets,
+  oid,
+  parseDer,
+  seq,
+  set,
+  sorted,
+  tlv,
+} from '../../src/asn1/der.ts';
+import { OID } from '../../src/asn1/oids.ts';
+import { signatureFields } from '../../src/authenticode/signature.ts';
+import { attribute, baseAttributes } from '../../src/cms/signed-data.ts';
+import { makeCertificate, makeCodeSigner, makeTimestamper, type Made } from '../x509/certificate-maker.ts';
+import { peChecksum, peLayout, winCertificate } from '../fixtures/pe.ts';
+import { image, SIGNATURE_OK, tool, inFolder } from './tools.ts';
+import {
+  addTimestamp,
+  codes,
+  edited,
+  middle,
+  only,
+  osslSigned,
+  putSignerTogether,
+  putTogether,
+  redigest,
+  resign,
+  root,
+  setSigned,
+  signer,
+  stamper,
+  stampRoot,
+  takeApart,
+  trusting,
+  unsigned,
+  verify,
+  withSignature,
+  type Parts,
+} from './verify-maker.ts';
+
+const good = await osslSigned();
+
+const sha256 = seq(oid(OID.sha256), NULL);
+const sha384 = seq(oid(OID.sha384), NULL);
+
+/** The program with its signature changed has exactly this problem, whether trust is asked for or not. */
+function refuses(code: string, name: string, change: (parts: Parts) => void): void {
+  it(`${code}: ${name}`, async () => {
+    const program = await edited(good, change);
+    for (const options of [{}, trusting]) {
+      const report = await verify(program, options);
+      assert.deepEqual(codes(report), [code]);
+      assert.equal(report.status, 'bad');
+      assert.notEqual(report.signatures[0]?.trusted, true);
+    }
+  });
+}
+
+/** The program, changed outside its signature, has exactly this problem. */
+function refusesFile(code: string, name: string, change: (program: Buffer) => Buffer): void {
+  it(`${code}: ${name}`, async () => {
+    const report = await verify(change(Buffer.from(good)), trusting);
+    assert.deepEqual(codes(report), [code]);
+    assert.equal(report.status, 'bad');
+  });
+}
+
+interface Content {
+  readonly type?: string;
+  readonly digest?: Buffer;
+  readonly hash?: Buffer;
+}
+
+/** SpcIndirectDataContent with one of its two parts changed. */
+function content(changes: Content = {}): Buffer {
+  const { type = OID.spcPeImageData, digest = octets(Buffer.alloc(32)), hash = sha256 } = changes;
+  const file = explicit(0, tlv(0xa2, tlv(0x80)));
+  return seq(seq(oid(type), seq(tlv(0x03, Buffer.from([0])), file)), seq(hash, digest));
+}
+
+const signatureOf = async (program: Buffer): Promise<Buffer> => {
+  const { signature } = await image(program);
+  assert.ok(signature);
+  return signature;
+};
+
+it('the good program is good, and stays so when it is taken apart and put together', async () => {
+  assert.deepEqual(await edited(good, () => {}), good);
+  assert.equal((await verify(good, trusting)).status, 'ok');
+});
+
+describe('the file', () => {
+  refusesFile('file-digest-differs', 'a byte of the program flipped', (program) => {
+    const at = peLayout().sectionTable + 0x200;
+    program.writeUInt8(program.readUInt8(at) ^ 1, at);
+    return program;
+  });
+  refusesFile('file-digest-differs', 'a byte of the headers flipped', (program) => {
+    const at = peLayout().header + 8;
+    program.writeUInt8(program.readUInt8(at) ^ 1, at);
+    return program;
+  });
+  it('is still ok with another checksum, which no Authenticode digest covers', async () => {
+    const program = Buffer.from(good);
+    program.writeUInt32LE(0x12345678, peLayout().checksum);
+    assert.notEqual(program.readUInt32LE(peLayout().checksum), peChecksum(program));
+    assert.equal((await verify(program, trusting)).status, 'ok');
+  });
+  refusesFile('pe-table-out-of-range', 'cut short', (program) => program.subarray(0, program.length - 16));
+  refusesFile('pe-table-not-at-end', 'bytes appended to it', (program) =>
+    Buffer.concat([program, Buffer.alloc(8)]),
+  );
+});
+
+/** The good program with these bytes for its whole certificate table. */
+const withTable = (entries: Buffer): Buffer => {
+  const program = Buffer.from(good);
+  const at = peLayout().certificateEntry;
+  const start = program.readUInt32LE(at);
+  program.writeUInt32LE(entries.length, at + 4);
+  return Buffer.concat([program.subarray(0, start), entries]);
+};
+
+const refusesTable = (code: string, name: string, make: (signature: Buffer) => Buffer): void => {
+  it(`${code}: ${name}`, async () => {
+    const { signature } = await image(good);
+    assert.ok(signature);
+    const program = withTable(make(signature));
+    const report = await verify(program, trusting);
+    assert.deepEqual(codes(report), [code]);
+    assert.equal(report.status, 'bad');
+  });
+};
+
+describe('the certificate table', () => {
+  refusesTable(
+    'table-trailing-bytes',
+    'bytes smuggled in behind the signature (CVE-2013-3900)',
+    (signature) => winCertificate(Buffer.concat([signature, Buffer.from('smuggled')])),
+  );
+  refusesTable('table-trailing-bytes', 'even zeros, when they are more than padding', (signature) =>
+    winCertificate(Buffer.concat([signature, Buffer.alloc(16)])),
+  );
+  refusesTable('table-several-entries', 'a second entry', (signature) =>
+    Buffer.concat([winCertificate(signature), winCertificate(signature)]),
+  );
+  refusesTable('pe-table-corrupt', 'a signature in BER: an indefinite length', (signature) => {
+    const body = parseDer(signature, 'test').body;
+    return winCertificate(Buffer.concat([Buffer.from([0x30, 0x80]), body, Buffer.alloc(2)]));
+  });
+  refusesTable('pe-table-corrupt', 'a signature cut short', (signature) =>
+    winCertificate(signature.subarray(0, signature.length - 20)),
+  );
+  refusesTable('pe-table-foreign', 'an entry of another type', (signature) =>
+    winCertificate(signature, { type: 1 }),
+  );
+});
+
+/** A ContentInfo with `fields` put in before the SignerInfos of its SignedData. */
+function insertBeforeSigners(contentInfo: Buffer, fields: Buffer): Buffer {
+  const { type, data, signer: signerFields } = signatureFields(contentInfo, 'test');
+  const signers = set(seq(...signerFields.map(({ raw }) => raw)));
+  return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), fields, signers)));
+}
+
+describe('the structure', () => {
+  refuses('authenticode-version', 'SignedData of version 3, as CMS would have it', (parts) => {
+    parts.version = integer(3);
+  });
+  refuses('authenticode-content', 'content of another type', (parts) => {
+    parts.contentType = OID.data;
+  });
+  refuses('authenticode-kind', 'signed for another kind of file', (parts) => {
+    parts.content = content({ type: '1.3.6.1.4.1.311.2.1.30' });
+  });
+  refuses('authenticode-signers', 'no signer', (parts) => {
+    parts.signers = [];
+  });
+  refuses('authenticode-signers', 'two signers', (parts) => {
+    parts.signers = [only(parts), only(parts)];
+  });
+  refuses('authenticode-version', 'a SignerInfo of version 3', (parts) => {
+    only(parts).version = integer(3);
+  });
+  refuses('authenticode-attributes-missing', 'no signed attributes', (parts) => {
+    only(parts).signed = [];
+  });
+  refuses('authenticode-attributes-unsorted', 'signed attributes that are no DER SET OF', (parts) => {
+    only(parts).signed.reverse();
+    resign(parts);
+  });
+  refuses('authenticode-digest-mixed', 'SignedData names another digest', (parts) => {
+    parts.digestAlgorithms = [sha384];
+  });
+  refuses('authenticode-digest-mixed', 'SignedData names two digests', (parts) => {
+    parts.digestAlgorithms = [sha256, sha384];
+  });
+  refuses('authenticode-digest-mixed', 'the signer uses another digest', (parts) => {
+    only(parts).digestAlgorithm = sha384;
+    redigest(parts, 'sha384');
+    resign(parts, signer.key, 'sha384');
+  });
+  refuses('authenticode-digest-mixed', 'the content uses another digest', (parts) => {
+    parts.content = content({ hash: sha384, digest: octets(Buffer.alloc(48)) });
+    redigest(parts);
+    resign(parts);
+  });
+  refuses('authenticode-parameters', 'bytes hidden as parameters of a digest in SignedData', (parts) => {
+    parts.digestAlgorithms = [seq(oid(OID.sha256), octets(Buffer.from('anything')))];
+  });
+  refuses('authenticode-parameters', "bytes hidden as parameters of the signer's digest", (parts) => {
+    only(parts).digestAlgorithm = seq(oid(OID.sha256), octets(Buffer.from('anything')));
+  });
+  refuses('authenticode-parameters', 'bytes hidden as parameters of the signature algorithm', (parts) => {
+    only(parts).signatureAlgorithm = seq(oid(OID.ecdsaWithSha256), octets(Buffer.from('anything')));
+  });
+  it('authenticode-crls: revocation lists, or whatever is put in their place', async () => {
+    const parts = takeApart(await signatureOf(good));
+    const certificates = tlv(0xa0, ...parts.certificates);
+    const both = Buffer.concat([certificates, tlv(0xa1, octets(Buffer.from('anything')))]);
+    const whole = putTogether({ ...parts, certificates: [] });
+    const program = await withSignature(good, insertBeforeSigners(whole, both));
+    assert.deepEqual(codes(await verify(program)), ['authenticode-crls']);
+  });
+  refuses('authenticode-digest-length', 'a digest of the wrong length', (parts) => {
+    parts.content = content({ digest: octets(Buffer.alloc(20)) });
+  });
+  refuses('cms-digest-unknown', 'a digest that nobody knows', (parts) => {
+    only(parts).digestAlgorithm = seq(oid('2.25.42'), NULL);
+  });
+  refuses('cms-attribute-repeated', 'SpcSpOpusInfo twice', (parts) => {
+    const opus = attribute(OID.spcSpOpusInfo, seq());
+    only(parts).signed = sorted([...only(parts).signed, opus, opus]);
+    resign(parts);
+  });
+  refuses('der-malformed', 'a length in more octets than it needs (BER)', (parts) => {
+    const body = parseDer(parts.content, 'test').body;
+    parts.content = Buffer.concat([Buffer.from([0x30, 0x82, 0, body.length]), body]);
+  });
+  refuses('der-malformed', 'a value too many in the content', (parts) => {
+    parts.content = seq(parseDer(parts.content, 'test').body, NULL);
+  });
+  refuses('der-malformed', 'a program name that is no SpcString', (parts) => {
+    setSigned(parts, OID.spcSpOpusInfo, seq(explicit(0, bmp('Blender'))));
+    resign(parts);
+  });
+  refuses('certificate-malformed', 'a certificate that is none', (parts) => {
+    parts.certificates.push(seq(integer(1)));
+  });
+});
+
+describe('what is signed', () => {
+  refuses('file-digest-differs', 'the content holds another digest, signed as it should be', (parts) => {
+    parts.content = content();
+    redigest(parts);
+    resign(parts);
+  });
+  refuses('cms-message-digest', 'messageDigest of something else', (parts) => {
+    setSigned(parts, OID.messageDigest, octets(Buffer.alloc(32)));
+    resign(parts);
+  });
+  refuses('cms-message-digest', 'messageDigest with the tag and length of the content', (parts) => {
+    setSigned(parts, OID.messageDigest, octets(createHash('sha256').update(parts.content).digest()));
+    resign(parts);
+  });
+  refuses('cms-content-type', 'contentType says something else', (parts) => {
+    setSigned(parts, OID.contentType, oid(OID.data));
+    resign(parts);
+  });
+  refuses('cms-signature-wrong', 'an attribute changed after signing', (parts) => {
+    setSigned(parts, OID.spcSpOpusInfo, seq());
+  });
+  refuses('cms-signature-wrong', 'a signature by another key', (parts) => resign(parts, middle.key));
+  refuses('cms-signature-wrong', 'a signature that is none', (parts) => {
+    only(parts).signature = Buffer.alloc(70);
+  });
+  refuses('cms-signature-algorithm', "an algorithm that is not the key's", (parts) => {
+    only(parts).signatureAlgorithm = seq(oid(OID.rsaEncryption), NULL);
+  });
+  refuses('cms-signature-algorithm', "a signature algorithm whose digest is not the signer's", (parts) => {
+    only(parts).signatureAlgorithm = seq(oid(OID.ecdsaWithSha384));
+    resign(parts, signer.key, 'sha384');
+  });
+  refuses('signer-certificate-missing', "the signer's certificate did not come along", (parts) => {
+    parts.certificates = [middle.certificate.raw];
+  });
+});
+
+const bySigner = (code: string, name: string, by: Made, options: Parameters<typeof verify>[1] = {}): void => {
+  it(`${code}: ${name}`, async () => {
+    const program = await edited(good, (parts) => {
+      parts.certificates = [by.certificate.raw];
+      if (!by.certificate.isSelfIssued) parts.certificates.push(middle.certificate.raw);
+      only(parts).name = seq(by.certificate.issuerDer, by.certificate.serialDer);
+      resign(parts, by.key);
+    });
+    const report = await verify(program, options);
+    assert.deepEqual(codes(report), [code]);
+    assert.equal(report.signatures[0]?.signer?.sha256, by.certificate.sha256);
+  });
+};
+
+describe('the certificate', () => {
+  const server = makeCodeSigner({ name: 'Web server', by: middle, purposes: ['1.3.6.1.5.5.7.3.1'] });
+  bySigner('certificate-not-for-code-signing', 'for another purpose', server);
+  const any = makeCertificate({ name: 'Anything', by: middle, usage: ['digitalSignature'] });
+  bySigner('certificate-not-for-code-signing', 'for no purpose in particular', any);
+  const cipher = makeCodeSigner({ name: 'Cipher', by: middle, usage: ['keyEncipherment'] });
+  bySigner('certificate-not-for-code-signing', 'its key is not for signatures', cipher);
+  const stranger = makeCodeSigner({ name: 'Stranger' });
+  bySigner('certificate-chain-untrusted-root', 'that nobody vouches for', stranger, trusting);
+  const forged = makeCodeSigner({ name: 'Forged', by: stranger, issuerName: middle.name });
+  bySigner('certificate-chain-signature', 'that names an issuer who did not sign it', forged, trusting);
+  it('certificate-chain-incomplete: the intermediate did not come along', async () => {
+    const program = await edited(good, (parts) => {
+      parts.certificates = [signer.certificate.raw];
+    });
+    assert.deepEqual(codes(await verify(program, trusting)), ['certificate-chain-incomplete']);
+  });
+  refuses('certificate-stray', 'another one besides, which no chain needs', (parts) => {
+    parts.certificates.push(stranger.certificate.raw);
+  });
+  it('is not helped by a root that the file brings along', async () => {
+    const program = await edited(good, (parts) => parts.certificates.push(root.certificate.raw));
+    const report = await verify(program, { roots: [stampRoot.certificate] });
+    assert.deepEqual(codes(report), ['certificate-chain-untrusted-root']);
+  });
+});
+
+describe('the timestamp', () => {
+  it('timestamp-missing: where one is required', async () => {
+    const report = await verify(good, { ...trusting, requireTimestamp: true });
+    assert.deepEqual(codes(report), ['timestamp-missing']);
+  });
+  refuses('timestamp-imprint', 'over something else than this signature', (parts) => {
+    const { signature } = only(parts);
+    only(parts).signature = Buffer.from('another signature');
+    addTimestamp(parts);
+    only(parts).signature = signature;
+  });
+  refuses('timestamp-signature', 'its signature spoiled', (parts) => {
+    addTimestamp(parts);
+    const [token] = only(parts).unsigned;
+    assert.ok(token);
+    const at = token.length - 1;
+    token.writeUInt8(token.readUInt8(at) ^ 1, at);
+  });
+  const noPurpose = makeTimestamper({ name: 'No purpose', by: stampRoot, purposes: [OID.codeSigning] });
+  refuses('timestamp-certificate', 'its authority may not timestamp', (parts) =>
+    addTimestamp(parts, { by: noPurpose }),
+  );
+  const twoPurposes = makeTimestamper({
+    name: 'Two purposes',
+    by: stampRoot,
+    purposes: [OID.timeStamping, OID.codeSigning],
+  });
+  refuses('timestamp-certificate', 'its authority may do other things besides', (parts) =>
+    addTimestamp(parts, { by: twoPurposes }),
+  );
+  const expired = makeTimestamper({
+    name: 'Expired',
+    by: stampRoot,
+    from: new Date(Date.now() - 2e9),
+    until: new Date(Date.now() - 1e9),
+  });
+  refuses('timestamp-certificate', "its authority's certificate had expired", (parts) =>
+    addTimestamp(parts, { by: expired }),
+  );
+  refuses('timestamp-time', 'it is from the future', (parts) =>
+    addTimestamp(parts, { time: new Date(Date.now() + 3600 * 1000) }),
+  );
+  refuses('timestamp-several', 'there are two', (parts) => {
+    addTimestamp(parts);
+    addTimestamp(parts);
+  });
+  it('certificate-chain-untrusted-root: nobody vouches for its authority', async () => {
+    const own = makeTimestamper({ name: 'Own clock' });
+    const program = await edited(good, (parts) => addTimestamp(parts, { by: own }));
+    const report = await verify(program, trusting);
+    assert.deepEqual(codes(report), ['certificate-chain-untrusted-root']);
+    assert.equal(report.signatures[0]?.timestamp?.trusted, false);
+  });
+  it('osslsigncode calls the signature ok with a timestamp over the wrong data; we do not', async () => {
+    const program = await edited(good, (parts) => {
+      const { signature } = only(parts);
+      only(parts).signature = Buffer.from('another signature');
+      addTimestamp(parts);
+      only(parts).signature = signature;
+    });
+    assert.equal(await osslsigncodeAccepts(program), true);
+    assert.deepEqual(codes(await verify(program, trusting)), ['timestamp-imprint']);
+  });
+});
+
+/** `osslsigncode verify` with the right roots, by what it says of the signature. */
+const osslsigncodeAccepts = (program: Buffer): Promise<boolean> =>
+  inFolder(async (folder) => {
+    const [file, ca, tsa] = ['program.exe', 'ca.pem', 'tsa.pem'].map((name) => join(folder, name));
+    assert.ok(file && ca && tsa);
+    await writeFile(file, program);
+    await writeFile(ca, root.certificate.x509.toString());
+    await writeFile(tsa, stampRoot.certificate.x509.toString());
+    const { text } = await tool('osslsigncode', 'verify', '-CAfile', ca, '-TSA-CAfile', tsa, file);
+    return SIGNATURE_OK.test(text);
+  });
+
+describe('a legacy timestamp', () => {
+  interface Legacy {
+    readonly by?: Made;
+    readonly over?: Buffer;
+    readonly time?: Date | undefined;
+    readonly certificate?: boolean;
+  }
+
+  /** PKCS #9 countersignature: a SignerInfo over the signature value (RFC 2985 section 5.3.6). */
+  function addLegacy(parts: Parts, { by = stamper, over, time, certificate = true }: Legacy = {}): void {
+    const one = only(parts);
+    const digest = createHash('sha256')
+      .update(over ?? one.signature)
+      .digest();
+    const signed = set(...baseAttributes(OID.data, digest, time));
+    const counter = putSignerTogether({
+      version: integer(1),
+      name: seq(by.certificate.issuerDer, by.certificate.serialDer),
+      digestAlgorithm: sha256,
+      signed: [parseDer(signed, 'test').body],
+      signatureAlgorithm: seq(oid(OID.ecdsaWithSha256)),
+      signature: sign('sha256', signed, by.key.privateKey),
+      unsigned: [],
+    });
+    one.unsigned = [...one.unsigned, attribute(OID.counterSignature, counter)];
+    if (certificate) parts.certificates.push(by.certificate.raw);
+  }
+
+  it('is verified, and reported as legacy', async () => {
+    const time = new Date('2026-03-01T12:00:00Z');
+    const by = makeTimestamper({ name: 'Old clock', by: stampRoot, from: new Date('2026-01-01') });
+    const long = makeCodeSigner({ name: 'Long', by: middle, from: new Date('2026-01-01') });
+    const program = await edited(await osslSigned({ signer: long }), (parts) =>
+      addLegacy(parts, { by, time }),
+    );
+    const report = await verify(program, { ...trusting, at: new Date('2026-04-01'), requireTimestamp: true });
+    assert.deepEqual(codes(report), []);
+    assert.equal(report.status, 'ok');
+    assert.equal(report.signatures[0]?.timestamp?.kind, 'legacy');
+    assert.equal(report.signatures[0].timestamp.time, time.toISOString());
+    assert.equal(report.signatures[0].timestamp.trusted, true);
+  });
+
+  const now = new Date();
+  refuses('timestamp-signature', 'over something else than this signature', (parts) =>
+    addLegacy(parts, { over: Buffer.from('another signature'), time: now }),
+  );
+  refuses('timestamp-malformed', 'without a time', (parts) => addLegacy(parts));
+  refuses('timestamp-certificate', "its authority's certificate did not come along", (parts) =>
+    addLegacy(parts, { time: now, certificate: false }),
+  );
+  refuses('timestamp-certificate', 'its authority may not timestamp', (parts) =>
+    addLegacy(parts, { time: now, by: signer }),
+  );
+  refuses('timestamp-time', 'it is from the future', (parts) =>
+    addLegacy(parts, { time: new Date(Date.now() + 3600 * 1000) }),
+  );
+  refuses('timestamp-several', 'besides an RFC 3161 token', (parts) => {
+    addLegacy(parts, { time: now });
+    addTimestamp(parts);
+  });
+});
+
+describe('what nobody signed', () => {
+  refuses('attribute-unknown', 'an unsigned attribute that means nothing', (parts) => {
+    only(parts).unsigned = [attribute('1.3.6.1.4.1.42921.1.2.1', octets(Buffer.from('anything')))];
+  });
+});
+
+const nest = (parts: Parts, nested: Buffer): void => {
+  only(parts).unsigned = [attribute(OID.spcNestedSignature, nested)];
+};
+
+describe('nested signatures', () => {
+  it('are bad one by one: the report says which', async () => {
+    const inner = takeApart(await signatureOf(good));
+    setSigned(inner, OID.contentType, oid(OID.data));
+    resign(inner);
+    const program = await edited(good, (parts) => nest(parts, putTogether(inner)));
+    const report = await verify(program, trusting);
+    assert.equal(report.status, 'bad');
+    assert.deepEqual(
+      report.problems.map(({ code, signature }) => [code, signature]),
+      [['cms-content-type', 1]],
+    );
+    assert.deepEqual(
+      report.signatures.map(({ trusted }) => trusted),
+      [true, false],
+    );
+  });
+  it('der-malformed: one that is no signature', async () => {
+    const program = await edited(good, (parts) => nest(parts, seq(integer(1))));
+    assert.deepEqual(codes(await verify(program)), ['der-malformed']);
+  });
+  it('attribute-unknown: a signature nested in a nested one, where nobody would look', async () => {
+    const inner = takeApart(await signatureOf(good));
+    nest(inner, await signatureOf(good));
+    const program = await edited(good, (parts) => nest(parts, putTogether(inner)));
+    assert.deepEqual(codes(await verify(program, trusting)), ['attribute-unknown']);
+  });
+  it('file-digest-differs: a nested signature of another program', async () => {
+    const other = unsigned();
+    other.writeUInt8(other.readUInt8(0x400) ^ 1, 0x400);
+    const inner = await signatureOf(await osslSigned({ program: other }));
+    const program = await edited(good, (parts) => nest(parts, inner));
+    assert.deepEqual(codes(await verify(program, trusting)), ['file-digest-differs']);
+  });
+});
+
+describe('weak digests', () => {
+  it('digest-weak: MD5', async () => {
+    const key = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const rsa = makeCodeSigner({ name: 'RSA publisher', by: middle, key });
+    const program = await osslSigned({ signer: rsa, hash: 'md5' });
+    assert.deepEqual(codes(await verify(program)), ['digest-weak']);
+  });
+  it('digest-weak: SHA-1 alone, when trust is asked for', async () => {
+    const program = await osslSigned({ hash: 'sha1' });
+    assert.equal((await verify(program)).status, 'intact');
+    assert.deepEqual(codes(await verify(program, trusting)), ['digest-weak']);
+  });
+  it('a SHA-1 signature is passed over beside a better one, and never trusted', async () => {
+    const program = await osslSigned({ program: await osslSigned({ hash: 'sha1' }), arguments: ['-nest'] });
+    const report = await verify(program, trusting);
+    assert.equal(report.status, 'ok');
+    assert.deepEqual(
+      report.signatures.map(({ trusted }) => trusted),
+      [null, true],
+    );
+  });
+});
+
+it('a changed byte anywhere in the signature makes it bad', async () => {
+  const signature = await signatureOf(good);
+  for (let at = 0; at < signature.length; at += 3) {
+    const changed = Buffer.from(signature);
+    changed.writeUInt8(changed.readUInt8(at) ^ 0x55, at);
+    assert.equal((await verify(withTable(winCertificate(changed)), trusting)).status, 'bad', `byte ${at}`);
+  }
+});

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { verifyProgram } from '../../src/authenticode/verify.ts';
+import { withFile } from '../../src/io/source.ts';
+import { program, programs } from '../fixtures/programs.ts';
+import { tool } from './tools.ts';
+import { codes, verify } from './verify-maker.ts';
+
+const all = await programs();
+const signed = all.filter((each) => each.signed);
+
+/** What osslsigncode prints of each signature in a file. */
+async function ossl(path: string): Promise<{ digest: string; calculated: string; serial: string }[]> {
+  const { text } = await tool('osslsigncode', 'verify', '-ignore-cdp', path);
+  const parts = text.split(/^Signature Index: /m).slice(1);
+  return parts.map((part) => ({
+    digest: /Current message digest +: ([0-9A-F]+)/.exec(part)?.[1]?.toLowerCase() ?? '',
+    calculated: /Calculated message digest +: ([0-9A-F]+)/.exec(part)?.[1]?.toLowerCase() ?? '',
+    serial: /Serial ?: ([0-9A-F]+)/.exec(part)?.[1]?.toLowerCase() ?? '',
+  }));
+}
+
+/** Two signatures side by side in one table, as UEFI takes them. Windows knows only the first, osslsigncode neither. */
+const UNTIDY = 'shim-signed.efi';
+
+describe('a real program that somebody signed', () => {
+  for (const { name, path } of signed.filter((each) => each.name !== UNTIDY))
+    it(`${name} is intact, its digests and signers those that osslsigncode sees`, async () => {
+      const report = await withFile(path, (file) => verifyProgram(file));
+      assert.deepEqual(codes(report), []);
+      assert.equal(report.status, 'intact');
+      const ours = report.signatures.map(({ digest, signer }) => ({
+        digest,
+        calculated: digest,
+        serial: signer?.serial,
+      }));
+      assert.deepEqual(ours, await ossl(path));
+      assert.ok(report.signatures.every(({ trusted }) => trusted === null));
+    });
+
+  it(`table-several-entries: ${UNTIDY}, though its first signature holds`, async () => {
+    const { path } = await program(UNTIDY);
+    const report = await withFile(path, (file) => verifyProgram(file));
+    assert.deepEqual(codes(report), ['table-several-entries']);
+    assert.equal(report.status, 'bad');
+    assert.ok(report.signatures[0]?.checks.every(({ ok }) => ok !== false));
+    const { text } = await tool('sbverify', '--list', path);
+    assert.ok(report.signatures[0].signer);
+    assert.match(text, /Microsoft Windows UEFI Driver Publisher/);
+  });
+
+  for (const { name, path } of signed)
+    it(`${name} is bad with a byte changed: file-digest-differs`, async () => {
+      const bytes = await readFile(path);
+      const at = bytes.length >> 1;
+      bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
+      const found = codes(await verify(bytes));
+      assert.ok(found.includes('file-digest-differs'), found.join(', '));
+    });
+
+  for (const { name, path } of signed)
+    it(`${name} is bad when trust is asked for and nobody vouches`, async () => {
+      const report = await withFile(path, (file) => verifyProgram(file, { roots: [], timestampRoots: [] }));
+      assert.equal(report.status, 'bad');
+      assert.ok(report.signatures.every(({ trusted }) => trusted !== true));
+    });
+});
+
+describe('a real program without a signature', () => {
+  for (const { name, path } of all.filter((each) => !each.signed))
+    it(`${name} is unsigned`, async () => {
+      const report = await withFile(path, (file) => verifyProgram(file));
+      assert.equal(report.status, 'unsigned');
+    });
+});
