@@ -1,0 +1,113 @@
+import { isZip, readArchive, type ArchiveLimits } from '../archive/read.ts';
+import { rewriteArchive } from '../archive/rewrite.ts';
+import { HEAD_SIZE, openImage } from '../authenticode/image.ts';
+import { invalid } from '../errors.ts';
+import { writeStreamAtomically } from '../io/atomic.ts';
+import { sha256OfFile, sha256OfSource } from '../io/hash.ts';
+import { PatchedSource } from '../io/patch.ts';
+import { chunks, withFile, type ByteSource } from '../io/source.ts';
+import { Spool } from './spool.ts';
+
+/** A detached signature, and the program that it belongs to. */
+export interface DetachedSignature {
+  /** Path inside the zip; empty for a lone program. */
+  readonly path: string;
+  /** SHA-256 of the unsigned program, hex; undefined when nobody said. */
+  readonly before?: string | undefined;
+  /** SHA-256 of the signed program, hex; undefined when nobody said. */
+  readonly after?: string | undefined;
+  /** PKCS#7, DER. */
+  readonly signature: Buffer;
+}
+
+export interface AttachOptions {
+  readonly limits: ArchiveLimits;
+  readonly scratch: string;
+}
+
+function requireDigest(
+  what: string,
+  actual: string,
+  wanted: string | undefined,
+  code: string,
+  hint: string,
+): void {
+  if (wanted !== undefined && actual !== wanted)
+    throw invalid(code, `${what}: SHA-256 is ${actual}, the receipt says ${wanted}`, { hint });
+}
+
+/** The program with its signature, checked before and after against what the receipt says. */
+async function attachTo(
+  program: ByteSource,
+  before: string,
+  wanted: DetachedSignature,
+): Promise<PatchedSource> {
+  const hint = 'the rebuild is not the program that was signed: compare the two builds';
+  requireDigest(program.name, before, wanted.before, 'rebuild-differs', hint);
+  const made = new PatchedSource(await (await openImage(program)).embed(wanted.signature), program.name);
+  requireDigest(
+    program.name,
+    await sha256OfSource(made),
+    wanted.after,
+    'attached-differs',
+    'the signature is not the one that the receipt speaks of',
+  );
+  return made;
+}
+
+async function attachToZip(
+  source: ByteSource,
+  wanted: readonly DetachedSignature[],
+  output: string,
+  options: AttachOptions,
+  spool: Spool,
+): Promise<void> {
+  const archive = await readArchive(source, options.limits);
+  const made = new Map<string, ByteSource>();
+  for (const each of wanted) {
+    const entry = archive.entries.find(({ path }) => path === each.path);
+    if (!entry)
+      throw invalid('rebuild-differs', `${source.name}: "${each.path}", which was signed, is not in it`);
+    const program = await spool.take(await archive.open(entry), entry.size, `${source.name}!/${entry.path}`);
+    made.set(entry.path, await attachTo(program.source, program.sha256, each));
+  }
+  await rewriteArchive(archive, made, output);
+}
+
+async function attachToProgram(
+  source: ByteSource,
+  wanted: readonly DetachedSignature[],
+  output: string,
+): Promise<void> {
+  const [only, ...others] = wanted;
+  if (!only || others.length > 0 || only.path !== '')
+    throw invalid(
+      'rebuild-differs',
+      `${source.name}: it is a program, but the receipt speaks of a zip with ${wanted.length} signed in it`,
+    );
+  const made = await attachTo(source, await sha256OfSource(source), only);
+  await writeStreamAtomically(output, chunks(made));
+}
+
+/**
+ * Puts detached signatures back: whoever rebuilt the unsigned program or zip gets the signed one,
+ * bit for bit, without the key. Returns the output's SHA-256 in hex.
+ */
+export async function attachToFile(
+  input: string,
+  wanted: readonly DetachedSignature[],
+  output: string,
+  options: AttachOptions,
+): Promise<string> {
+  await withFile(input, async (source) => {
+    const spool = new Spool(options.scratch);
+    try {
+      if (isZip(await source.read(0, Math.min(source.size, HEAD_SIZE))))
+        await attachToZip(source, wanted, output, options, spool);
+      else await attachToProgram(source, wanted, output);
+    } finally {
+      await spool.close();
+    }
+  });
+  return sha256OfFile(output);
+}

@@ -1,0 +1,148 @@
+import type { DigestName } from '../asn1/oids.ts';
+import { openImage } from '../authenticode/image.ts';
+import { signProgram, type SignedProgram } from '../authenticode/sign.ts';
+import { proveStripped } from '../authenticode/strip-proof.ts';
+import { verifyProgram } from '../authenticode/verify.ts';
+import type { VerifyReport } from '../authenticode/report.ts';
+import { invalid, notAllowed, SignpipeError } from '../errors.ts';
+import { sha256OfSource } from '../io/hash.ts';
+import { PatchedSource } from '../io/patch.ts';
+import type { ByteSource } from '../io/source.ts';
+import type { SigningKey } from '../keys/signing-key.ts';
+import type { Timestamper } from '../timestamp/authority.ts';
+import type { Certificate } from '../x509/certificate.ts';
+import type { Spooled } from './spool.ts';
+
+/** What to do with a program that bears a signature already. */
+export type AlreadySigned = 'keep' | 'replace' | 'append' | 'reject';
+
+/** Key and manner of signing, the same for every program of a file. */
+export interface SigningOptions {
+  readonly key: SigningKey;
+  readonly hash: DigestName;
+  readonly timestamper: Timestamper | null;
+  readonly name?: string | undefined;
+  readonly url?: string | undefined;
+  readonly alreadySigned: AlreadySigned;
+  /** When given, our own chain must lead to one of these before anything is delivered. */
+  readonly roots?: readonly Certificate[] | undefined;
+  readonly timestampRoots?: readonly Certificate[] | undefined;
+}
+
+/** One program, signed and verified, with all that a receipt says of it. */
+export interface SignedEntry {
+  /** Path inside the zip; empty for a lone program. */
+  readonly path: string;
+  readonly before: { readonly size: number; readonly sha256: string };
+  readonly after: { readonly size: number; readonly sha256: string };
+  readonly authenticode: { readonly algorithm: DigestName; readonly digest: string };
+  readonly timestamp: { readonly time: Date; readonly authority: string; readonly url: string } | null;
+  /** The detached PKCS#7 signature, DER. */
+  readonly signature: Buffer;
+  /** The signed program. */
+  readonly content: ByteSource;
+}
+
+/** A program that was left alone since someone else signed it. */
+export interface KeptEntry {
+  readonly path: string;
+  /** The subject of whoever signed it. */
+  readonly signer: string;
+}
+
+function describeProblems(report: VerifyReport): string {
+  return report.problems.map((each) => each.message).join('; ');
+}
+
+/** Whoever signed a program already; throws `kept-signature-bad` when that signature does not hold. */
+async function signerOf(source: ByteSource): Promise<string> {
+  const report = await verifyProgram(source, {});
+  if (report.status === 'bad')
+    throw invalid(
+      'kept-signature-bad',
+      `${source.name}: it bears a signature that does not hold: ${describeProblems(report)}`,
+      {
+        hint: 'build it again, or have the signer replace such signatures (signing.alreadySigned: replace)',
+      },
+    );
+  return report.signatures[0]?.signer?.subject ?? 'unknown';
+}
+
+/**
+ * Decides about a program that may be signed already: its signer when it is to be left alone, null
+ * when it is to be signed. Throws `already-signed` where policy refuses such programs.
+ */
+export async function keptSigner(source: ByteSource, policy: AlreadySigned): Promise<string | null> {
+  if ((await openImage(source)).signature === null) return null;
+  if (policy === 'keep') return signerOf(source);
+  if (policy === 'reject')
+    throw notAllowed(
+      'already-signed',
+      `${source.name}: it is signed already, and signing.alreadySigned says reject`,
+      {
+        hint: 'send the unsigned program',
+      },
+    );
+  return null;
+}
+
+/**
+ * Nothing leaves before it was read back as a stranger would: every check of the verifier, the
+ * timestamp among them, and the proof that only a signature was added (design: promises).
+ */
+async function checkOwnWork(original: ByteSource, made: ByteSource, options: SigningOptions): Promise<void> {
+  const report = await verifyProgram(made, {
+    ...(options.roots ? { roots: [...options.roots] } : {}),
+    ...(options.timestampRoots ? { timestampRoots: [...options.timestampRoots] } : {}),
+    requireTimestamp: options.timestamper !== null,
+  });
+  if (report.status !== 'ok' && report.status !== 'intact')
+    throw new SignpipeError(
+      'local',
+      'own-signature-bad',
+      `${made.name}: the signature just made does not verify: ${describeProblems(report)}`,
+      {
+        hint: 'nothing was delivered; check the certificate chain and the configured roots, and report this',
+      },
+    );
+  await proveStripped(original, made);
+}
+
+function entryOf(
+  path: string,
+  before: Spooled,
+  made: ByteSource,
+  after: string,
+  signed: SignedProgram,
+): SignedEntry {
+  const { timestamp } = signed;
+  return {
+    path,
+    before: { size: before.source.size, sha256: before.sha256 },
+    after: { size: made.size, sha256: after },
+    authenticode: { algorithm: signed.hash, digest: signed.digest.toString('hex') },
+    timestamp: timestamp && { time: timestamp.time, authority: timestamp.authority, url: timestamp.url },
+    signature: signed.signature,
+    content: made,
+  };
+}
+
+/** Signs one program and verifies what was made; nothing is written anywhere. */
+export async function signAndCheck(
+  path: string,
+  program: Spooled,
+  options: SigningOptions,
+): Promise<SignedEntry> {
+  const { source } = program;
+  const signed = await signProgram(source, {
+    key: options.key,
+    hash: options.hash,
+    timestamper: options.timestamper,
+    ...(options.name === undefined ? {} : { name: options.name }),
+    ...(options.url === undefined ? {} : { url: options.url }),
+    existing: options.alreadySigned === 'append' ? 'append' : 'replace',
+  });
+  const made = new PatchedSource(signed.patch, source.name);
+  await checkOwnWork(source, made, options);
+  return entryOf(path, program, made, await sha256OfSource(made), signed);
+}

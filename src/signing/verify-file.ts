@@ -1,0 +1,96 @@
+import { isZip, readArchive, type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
+import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
+import type { VerifyReport, VerifyStatus } from '../authenticode/report.ts';
+import { verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
+import { invalid, SignpipeError } from '../errors.ts';
+import { withFile, type ByteSource } from '../io/source.ts';
+import { Spool } from './spool.ts';
+
+/** What was found in one file: the programs of a zip, or the one program. */
+export interface FileReport {
+  readonly path: string;
+  readonly kind: 'zip' | 'program';
+  /** The worst of the programs, except that unsigned ones beside signed ones do not count against a zip. */
+  readonly status: VerifyStatus;
+  /** One a program; a zip's bear their path inside it. */
+  readonly programs: readonly VerifyReport[];
+}
+
+export interface VerifyFileOptions extends VerifyOptions {
+  readonly limits: ArchiveLimits;
+  readonly scratch: string;
+}
+
+/** A zip with other people's unsigned programs is as good as its signed ones; nothing signed is `unsigned`. */
+function overall(programs: readonly VerifyReport[]): VerifyStatus {
+  const among = new Set(programs.map((each) => each.status));
+  return (['bad', 'intact', 'ok', 'unsigned'] as const).find((status) => among.has(status)) ?? 'unsigned';
+}
+
+/** The first bytes of an entry, without unpacking the rest. */
+async function headOf(archive: Archive, entry: ArchiveEntry): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of await archive.open(entry)) {
+    parts.push(chunk);
+    size += chunk.length;
+    if (size >= HEAD_SIZE) break;
+  }
+  return Buffer.concat(parts).subarray(0, HEAD_SIZE);
+}
+
+/** Methods whose bytes we can see: stored and deflated. Others cannot be looked into, and nothing of ours has them. */
+const READABLE_METHODS: ReadonlySet<number> = new Set([0, 8]);
+
+async function verifyEntry(
+  archive: Archive,
+  entry: ArchiveEntry,
+  options: VerifyFileOptions,
+): Promise<VerifyReport | null> {
+  if (entry.directory || !READABLE_METHODS.has(entry.method) || !isSignable(await headOf(archive, entry)))
+    return null;
+  const spool = new Spool(options.scratch);
+  try {
+    const { source } = await spool.take(
+      await archive.open(entry),
+      entry.size,
+      `${archive.source.name}!/${entry.path}`,
+    );
+    return { ...(await verifyProgram(source, options)), path: entry.path };
+  } catch (error) {
+    // A file that only begins like a program is somebody's data: say so, and go on.
+    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    return {
+      path: entry.path,
+      status: 'bad',
+      signatures: [],
+      problems: [{ code: error.code, message: error.message }],
+    };
+  } finally {
+    await spool.close();
+  }
+}
+
+async function verifyZip(source: ByteSource, options: VerifyFileOptions): Promise<VerifyReport[]> {
+  const archive = await readArchive(source, options.limits);
+  const reports: VerifyReport[] = [];
+  for (const entry of archive.entries) {
+    const report = await verifyEntry(archive, entry, options);
+    if (report) reports.push(report);
+  }
+  return reports;
+}
+
+/** Verifies a program, or every program in a zip, recognised by content. Broken files throw `invalid`. */
+export async function verifyFile(path: string, options: VerifyFileOptions): Promise<FileReport> {
+  return withFile(path, async (source) => {
+    const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
+    if (isZip(head)) {
+      const programs = await verifyZip(source, options);
+      return { path, kind: 'zip', status: overall(programs), programs };
+    }
+    if (!isSignable(head)) throw invalid('not-signable', `${path}: neither a zip nor a Windows program`);
+    const report = await verifyProgram(source, options);
+    return { path, kind: 'program', status: report.status, programs: [report] };
+  });
+}
