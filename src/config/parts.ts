@@ -21,6 +21,7 @@ const PATHS: ReadonlySet<string> = new Set([
   'revokedKeys',
   'identity',
   'knownHosts',
+  'agent',
 ]);
 
 /** The same part of a configuration with its paths made absolute. */
@@ -77,6 +78,7 @@ export const exchange = z.strictObject({
 export const ssh = z.strictObject({
   identity: path.optional(),
   passphraseFile: path.optional(),
+  agent: path.optional(),
   knownHosts: path,
 });
 

@@ -90,6 +90,9 @@ const schema = z
     }),
     trust,
     state: path.default('state'),
+    retry: z
+      .strictObject({ attempts: z.int().min(1).max(100).default(5), wait: duration.default(2000) })
+      .prefault({}),
     limits: z
       .strictObject({
         archive: byteSize.default(8 * 2 ** 30),

@@ -1,0 +1,57 @@
+import { ControlRepository } from '../control/repository.ts';
+import { openExchange } from '../exchange/exchange.ts';
+import type { Exchange } from '../exchange/contract.ts';
+import { findPassphrase } from '../keys/passphrase.ts';
+import { gitSshCommand, type SshOptions } from '../ssh/connection.ts';
+
+/** What signer.yaml and builder.yaml have in common. */
+export interface SiteConfig {
+  readonly control: { readonly url: string; readonly requests: string; readonly receipts: string };
+  readonly exchange: { readonly url: string };
+  readonly ssh?:
+    | {
+        readonly identity?: string | undefined;
+        readonly passphraseFile?: string | undefined;
+        readonly agent?: string | undefined;
+        readonly knownHosts: string;
+      }
+    | undefined;
+}
+
+/** The SSH part as connections take it; undefined when nothing is reached by SSH. */
+export async function sshOptionsOf(
+  config: SiteConfig,
+  warn: (message: string) => void,
+): Promise<SshOptions | undefined> {
+  const { ssh } = config;
+  if (!ssh) return undefined;
+  const agent = ssh.agent ?? (ssh.identity === undefined ? process.env['SSH_AUTH_SOCK'] : undefined);
+  const passphrase =
+    ssh.passphraseFile === undefined ? undefined : await findPassphrase({ file: ssh.passphraseFile, warn });
+  return {
+    knownHosts: ssh.knownHosts,
+    ...(ssh.identity === undefined ? {} : { identity: ssh.identity }),
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(agent === undefined ? {} : { agent }),
+  };
+}
+
+/** Opens the bare clone in `path`; nothing is fetched yet. */
+export function openControl(
+  config: SiteConfig,
+  ssh: SshOptions | undefined,
+  path: string,
+): Promise<ControlRepository> {
+  const { url, requests, receipts } = config.control;
+  return ControlRepository.open({
+    url,
+    path,
+    branches: { requests, receipts },
+    ...(ssh && url.startsWith('ssh:') ? { sshCommand: gitSshCommand(ssh) } : {}),
+  });
+}
+
+/** Opens the exchange; connects at its first use. */
+export function openConfiguredExchange(config: SiteConfig, ssh: SshOptions | undefined): Promise<Exchange> {
+  return openExchange({ url: config.exchange.url, ...(ssh ? { ssh } : {}) });
+}

@@ -1,0 +1,111 @@
+import { readFile } from 'node:fs/promises';
+import { AllowedSigners } from '../control/allowed-signers.ts';
+import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
+import { messageOf, usage } from '../errors.ts';
+import { findPassphrase } from '../keys/passphrase.ts';
+import { loadPem } from '../keys/pem.ts';
+import { loadPfx } from '../keys/pfx.ts';
+import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
+import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
+import { TimestampAuthorities, type Timestamper } from '../timestamp/authority.ts';
+import { parsePemCertificates, type Certificate } from '../x509/certificate.ts';
+
+/** One channel, ready to sign: its key is loaded, its policy compiled. */
+export interface Channel {
+  readonly config: ChannelConfig;
+  readonly key: SigningKey;
+  /** Null only with a test certificate. */
+  readonly timestamper: Timestamper | null;
+  /** Whether its certificate is good for tests only. */
+  readonly test: boolean;
+  readonly allowed: AllowedSigners | null;
+  readonly roots: readonly Certificate[] | undefined;
+  readonly timestampRoots: readonly Certificate[] | undefined;
+  /** Which entries of a zip are ours. */
+  readonly isOurs: PathFilter;
+  /** Which files may be named. */
+  readonly mayName: PathFilter;
+  /** Which principals may request. */
+  readonly mayRequest: PathFilter;
+}
+
+export interface ChannelOptions {
+  readonly now: Date;
+  readonly warn: (message: string) => void;
+}
+
+async function readCertificates(path: string | undefined): Promise<Certificate[] | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return parsePemCertificates(await readFile(path, 'utf8'), path);
+  } catch (error) {
+    throw usage('roots-unreadable', `${path}: no certificates can be read from it: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Loads the key that a configuration names; its passphrase comes from file or environment, never from a prompt. */
+export async function loadConfiguredKey(
+  config: SigningConfig,
+  warn: (message: string) => void,
+): Promise<SigningKey> {
+  const passphrase = await findPassphrase({ file: config.passphraseFile, warn });
+  if (config.pfx !== undefined) return loadPfx({ path: config.pfx, passphrase, name: config.keyName });
+  if (config.certificate !== undefined && config.key !== undefined)
+    return loadPem({ certificate: config.certificate, key: config.key, passphrase });
+  throw usage('key-missing', 'signing: no key is configured', { hint: 'give pfx, or certificate and key' });
+}
+
+/** Test certificates may go without timestamps; a real one's signature would die with the certificate. */
+function requireTimestamps(name: string, test: boolean, urls: readonly string[]): void {
+  if (urls.length === 0 && !test)
+    throw usage(
+      'untimestamped',
+      `channel ${name}: signing.timestamp is empty, and its certificate is no test certificate`,
+      {
+        hint: 'name at least one RFC 3161 authority',
+      },
+    );
+}
+
+const authoritiesOf = (
+  signing: SigningConfig,
+  roots: Certificate[] | undefined,
+  warn: (message: string) => void,
+): TimestampAuthorities =>
+  new TimestampAuthorities(signing.timestamp, {
+    roots,
+    onFailure: (url, error) => warn(`timestamp authority ${url}: ${error.message}`),
+  });
+
+/**
+ * Opens one channel: loads its key and refuses, before any work, one that cannot sign programs now.
+ * Throws usage errors.
+ */
+export async function openChannel(config: ChannelConfig, options: ChannelOptions): Promise<Channel> {
+  const { signing, trust } = config;
+  const key = await loadConfiguredKey(signing, options.warn);
+  requireUsable(key, options.now);
+  const test = key.certificates.some((certificate) => certificate.isTest);
+  requireTimestamps(config.name, test, signing.timestamp);
+  const timestampRoots = await readCertificates(signing.timestampRoots);
+  return {
+    config,
+    key,
+    timestamper: signing.timestamp.length > 0 ? authoritiesOf(signing, timestampRoots, options.warn) : null,
+    test,
+    allowed:
+      trust.allowedSigners === undefined
+        ? null
+        : await AllowedSigners.load(
+            trust.allowedSigners,
+            trust.revokedKeys === undefined ? {} : { revoked: trust.revokedKeys },
+          ),
+    roots: await readCertificates(signing.roots),
+    timestampRoots,
+    isOurs: compilePatterns(signing.files),
+    mayName: compilePatterns(trust.names),
+    mayRequest: compilePatterns(trust.requesters),
+  };
+}

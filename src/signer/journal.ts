@@ -1,0 +1,89 @@
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { receiptSchema } from '../control/receipt.ts';
+import { hasCode, messageOf, SignpipeError } from '../errors.ts';
+import { syncFolder, writeFileAtomically } from '../io/atomic.ts';
+
+const output = z.strictObject({
+  /** Name on the exchange, without the outgoing folder. */
+  name: z.string(),
+  /** File in the request's work folder. */
+  file: z.string(),
+  size: z.int().nonnegative(),
+  sha256: z.string(),
+});
+
+/**
+ * How far the request in hand has come. What a stage writes is on disk, flushed, before the record
+ * says so; what follows it can be done again with the same result.
+ *
+ * - `begun`: nothing outside this machine has changed; begin again.
+ * - `signed`: the signed files lie in the work folder; deliver exactly these.
+ * - `answered`: the files are delivered, or none will be; the receipt is settled and must be pushed.
+ */
+const record = z.strictObject({
+  version: z.literal(1),
+  request: z.string().regex(/^[0-9a-f]{40}$/),
+  stage: z.enum(['begun', 'signed', 'answered']),
+  receipt: receiptSchema.optional(),
+  outputs: z.array(output).default([]),
+});
+
+export type JournalRecord = z.output<typeof record>;
+export type JournaledOutput = z.output<typeof output>;
+
+/**
+ * The request in hand, on disk before anything is done about it, so that a crash at any instruction
+ * ends in exactly one delivered file and one receipt.
+ */
+export class Journal {
+  private readonly file: string;
+  private readonly folder: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.file = join(folder, 'journal.json');
+  }
+
+  /** Opens the journal of a state folder, which is made when it is not there. */
+  static async open(folder: string): Promise<Journal> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return new Journal(folder);
+  }
+
+  /** The request that a crash left in hand, or null. */
+  async read(): Promise<JournalRecord | null> {
+    let text: string;
+    try {
+      text = await readFile(this.file, 'utf8');
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return null;
+      throw error;
+    }
+    try {
+      return record.parse(JSON.parse(text));
+    } catch (error) {
+      throw new SignpipeError(
+        'local',
+        'journal-damaged',
+        `${this.file}: cannot be understood: ${messageOf(error).slice(0, 300)}`,
+        {
+          hint: 'look whether the request in it was answered (signpipe audit), then move the file away',
+          cause: error,
+        },
+      );
+    }
+  }
+
+  /** Replaces the record; when this returns, it is on disk. */
+  async write(next: JournalRecord): Promise<void> {
+    await writeFileAtomically(this.file, `${JSON.stringify(next)}\n`, { mode: 0o600 });
+  }
+
+  /** The request is answered and its receipt pushed. */
+  async clear(): Promise<void> {
+    await rm(this.file, { force: true });
+    await syncFolder(this.folder);
+  }
+}

@@ -1,0 +1,108 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
+import type { SignerConfig } from '../config/signer.ts';
+import type { ReceiptWriter } from '../control/receipt.ts';
+import type { ControlRepository } from '../control/repository.ts';
+import { loadSshSigner } from '../control/ssh-signer.ts';
+import { Witness } from '../control/witness.ts';
+import type { Exchange } from '../exchange/contract.ts';
+import { findPassphrase } from '../keys/passphrase.ts';
+import type { Progress } from '../progress.ts';
+import { openChannel, type Channel } from './channel.ts';
+import { Journal } from './journal.ts';
+import { lockState } from './lock.ts';
+
+/** Everything a signer works with, opened and checked. */
+export interface Site {
+  readonly config: SignerConfig;
+  readonly repository: ControlRepository;
+  readonly exchange: Exchange;
+  readonly channels: ReadonlyMap<string, Channel>;
+  readonly writer: ReceiptWriter;
+  readonly witness: Witness;
+  readonly journal: Journal;
+  /** Folder for the request in hand; this process's alone. */
+  readonly work: string;
+  readonly log: Logger;
+  readonly progress: Progress;
+  readonly now: () => Date;
+  close(): Promise<void>;
+}
+
+export interface SiteOptions {
+  readonly log: Logger;
+  readonly progress: Progress;
+  readonly now?: () => Date;
+}
+
+/** The key for receipts, and how commits made with it are named. */
+export async function openReceiptWriter(
+  config: SignerConfig,
+  warn: (message: string) => void,
+): Promise<ReceiptWriter> {
+  const passphrase =
+    config.receipts.passphraseFile === undefined
+      ? undefined
+      : await findPassphrase({ file: config.receipts.passphraseFile, warn });
+  const agent = process.env['SSH_AUTH_SOCK'];
+  const signer = await loadSshSigner(config.receipts.key, {
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(agent === undefined ? {} : { agent }),
+  });
+  return { signer, identity: { name: config.receipts.name, email: '' } };
+}
+
+/** Opens every channel; the first fault ends it, before anything is fetched or signed. */
+export async function openChannels(
+  config: SignerConfig,
+  now: Date,
+  warn: (message: string) => void,
+): Promise<Map<string, Channel>> {
+  const channels = new Map<string, Channel>();
+  for (const [name, channel] of config.channels)
+    channels.set(name, await openChannel(channel, { now, warn }));
+  return channels;
+}
+
+/** Opens a signer's site: keys first, then the state folder, which is locked, then the connections. */
+export async function openSite(config: SignerConfig, options: SiteOptions): Promise<Site> {
+  const { log, progress, now = () => new Date() } = options;
+  const warn = (message: string): void => log.warn(message);
+  const channels = await openChannels(config, now(), warn);
+  const writer = await openReceiptWriter(config, warn);
+  const ssh = await sshOptionsOf(config, warn);
+  const work = join(config.state, 'work');
+  await mkdir(work, { recursive: true, mode: 0o700 });
+  const unlock = await lockState(config.state);
+  try {
+    const journal = await Journal.open(config.state);
+    const witness = await Witness.open(join(config.state, 'witness'));
+    const repository = await openControl(config, ssh, join(config.state, 'control.git'));
+    const exchange = await openConfiguredExchange(config, ssh);
+    const close = async (): Promise<void> => {
+      await exchange.close();
+      repository.close();
+      for (const { key } of channels.values()) await key.close();
+      await unlock();
+    };
+    return {
+      config,
+      repository,
+      exchange,
+      channels,
+      writer,
+      witness,
+      journal,
+      work,
+      log,
+      progress,
+      now,
+      close,
+    };
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
+}

@@ -1,0 +1,154 @@
+import { schedule } from 'node-cron';
+import { shortId } from '../control/objects.ts';
+import { answeredRequests } from '../control/receipt.ts';
+import type { Heads } from '../control/repository.ts';
+import { listRequests, readRequest } from '../control/request.ts';
+import { messageOf, SignpipeError } from '../errors.ts';
+import { Answerer } from './answer.ts';
+import type { Site } from './site.ts';
+
+/** What one poll came to. */
+export interface PollResult {
+  /** Requests answered, refusals among them. */
+  readonly answered: number;
+  /** Requests that wait for vouches, a time lock or the end of a HOLD. */
+  readonly waiting: number;
+}
+
+interface Pending {
+  /** When this signer first saw the request: time locks count from here. */
+  readonly seen: Date;
+  /** What it was last said to wait for, so that the log says it once. */
+  told: string;
+}
+
+/** Polls the control repository and answers what is asked, one request after another, in order. */
+export class Signer {
+  private readonly answerer: Answerer;
+  /** Unanswered requests by id, oldest first. */
+  private readonly pending = new Map<string, Pending>();
+  /** Request head up to which `pending` is complete; null before the first poll. */
+  private listedTo: string | null = null;
+  private stopping = false;
+
+  constructor(private readonly site: Site) {
+    this.answerer = new Answerer(site);
+  }
+
+  /** Begins nothing new; the request in hand is finished. */
+  stop(): void {
+    this.stopping = true;
+  }
+
+  /**
+   * Looks once, and answers all that can be answered. Throws alarms (history rewound or forged), and
+   * whatever keeps this signer from working; requests that nobody could answer are no error.
+   */
+  async poll(): Promise<PollResult> {
+    const heads = await this.accepted();
+    if (await this.answerer.resume()) this.listedTo = null;
+    await this.list(heads);
+    let answered = 0;
+    for (const [id, pending] of this.pending) {
+      if (this.stopping) break;
+      if (await this.take(id, pending, heads)) answered += 1;
+    }
+    return { answered, waiting: this.pending.size };
+  }
+
+  /** Accepts a history that was refused, since a person looked at it and said so. */
+  async acceptHistory(commit: string): Promise<void> {
+    const heads = await this.site.repository.fetch();
+    await this.site.witness.acceptHistory(commit, heads, this.site.now());
+    this.site.log.warn({ commit }, `history accepted as it stands at ${shortId(commit)}`);
+  }
+
+  /** The remote's heads, once the witness agrees that they only grew. */
+  private async accepted(): Promise<Heads> {
+    const { repository, witness, config, log, now } = this.site;
+    const heads = await repository.fetch();
+    const checkReceipt = (id: string): Promise<void> => this.answerer.checkReceipt(id);
+    const verdict = await witness.judge(repository, heads, { checkReceipt, config: config.file });
+    if (verdict.first)
+      log.warn(
+        { requests: heads.requests, receipts: heads.receipts },
+        'first sight of this control repository: its history is taken as it is',
+      );
+    if (verdict.changed) await witness.accept(heads, { at: now() });
+    return heads;
+  }
+
+  /** Adds the requests that have come since the last look; the first look takes every unanswered one. */
+  private async list(heads: Heads): Promise<void> {
+    const { repository, config, now, log } = this.site;
+    if (heads.requests === null || heads.requests === this.listedTo) return;
+    const exclude = this.listedTo ?? config.control.since;
+    const ids = await listRequests(repository, heads.requests, exclude === undefined ? [] : [exclude]);
+    const answered =
+      this.listedTo === null && heads.receipts !== null
+        ? await answeredRequests(repository, heads.receipts)
+        : new Map();
+    for (const id of ids) {
+      if (answered.has(id) || this.pending.has(id)) continue;
+      this.pending.set(id, { seen: now(), told: '' });
+      log.info({ request: id }, `request ${shortId(id)}`);
+    }
+    this.listedTo = heads.requests;
+  }
+
+  /** Whether the request was answered. */
+  private async take(id: string, pending: Pending, heads: Heads): Promise<boolean> {
+    const request = await readRequest(this.site.repository, id);
+    const answer = await this.answerer.answer(request, heads, pending.seen);
+    if (answer.state === 'answered') {
+      this.pending.delete(id);
+      return true;
+    }
+    if (answer.why !== pending.told) this.site.log.info({ request: id }, `${shortId(id)}: ${answer.why}`);
+    pending.told = answer.why;
+    return false;
+  }
+}
+
+/** How the log tells an error: alarms loudest, with what to do. */
+export function logError(site: Pick<Site, 'log'>, error: unknown): void {
+  if (!(error instanceof SignpipeError)) {
+    site.log.error({ err: error }, messageOf(error));
+    return;
+  }
+  const fields = { code: error.code, hint: error.hint };
+  if (error.kind === 'alarm') site.log.fatal(fields, `ALARM: ${error.message}`);
+  else site.log.error(fields, error.message);
+}
+
+/**
+ * Polls on the configured schedule until `signal` says stop, one poll at a time; then finishes the
+ * request in hand. Errors are logged and the next poll tries again: an alarm repeats until a person
+ * looked, and nothing is signed meanwhile. Returns whether the last poll raised an alarm.
+ */
+export async function watch(site: Site, signal: AbortSignal): Promise<boolean> {
+  const signer = new Signer(site);
+  let alarmed = false;
+  const look = async (): Promise<void> => {
+    try {
+      await signer.poll();
+      alarmed = false;
+    } catch (error) {
+      alarmed = error instanceof SignpipeError && error.kind === 'alarm';
+      logError(site, error);
+    }
+  };
+  const stopped = new Promise<void>((resolve) => {
+    signal.addEventListener('abort', () => resolve(signer.stop()), { once: true });
+  });
+  let underway = look();
+  await underway;
+  if (signal.aborted) return alarmed;
+  const poll = (): Promise<void> => (underway = look());
+  const task = schedule(site.config.control.poll, poll, { noOverlap: true, name: 'poll' });
+  await stopped;
+  await task.stop();
+  await underway;
+  await task.destroy();
+  return alarmed;
+}

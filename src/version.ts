@@ -1,0 +1,9 @@
+import { readFileSync } from 'node:fs';
+
+const description: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+
+/** The version in package.json, for receipts and `--version`. */
+export const VERSION =
+  typeof description === 'object' && description !== null && 'version' in description
+    ? String(description.version)
+    : 'unknown';
