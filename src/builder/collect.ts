@@ -1,0 +1,105 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, extname, join, resolve } from 'node:path';
+import { filesOfFolder, packArchive } from '../archive/pack.ts';
+import { isZip } from '../archive/read.ts';
+import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
+import { nameProblem } from '../control/zipname.ts';
+import { hasCode, usage } from '../errors.ts';
+import { sha256OfSource } from '../io/hash.ts';
+import { withFile } from '../io/source.ts';
+
+/** A file ready to be uploaded. */
+export interface Upload {
+  /** Its name on the exchange. */
+  readonly name: string;
+  readonly path: string;
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** What is to be submitted; `discard` deletes what was packed for it. */
+export interface Collected {
+  readonly uploads: readonly Upload[];
+  readonly discard: () => Promise<void>;
+}
+
+type Kind = 'zip' | 'program' | 'other' | 'folder';
+
+async function kindOf(path: string): Promise<Kind> {
+  try {
+    if ((await stat(path)).isDirectory()) return 'folder';
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) throw usage('file-not-found', `${path}: no such file`, { cause: error });
+    throw error;
+  }
+  return withFile(path, async (file) => {
+    const head = await file.read(0, Math.min(file.size, HEAD_SIZE));
+    if (isZip(head)) return 'zip';
+    return isSignable(head) ? 'program' : 'other';
+  });
+}
+
+function checkName(name: string): string {
+  const problem = nameProblem(name);
+  if (problem !== null)
+    throw usage('name-unusable', `"${name}" cannot be named in a request: it ${problem}`, {
+      hint: 'give another name with --as NAME',
+    });
+  return name;
+}
+
+const describe = async (path: string, name: string): Promise<Upload> =>
+  withFile(path, async (file) => ({
+    name: checkName(name),
+    path,
+    size: file.size,
+    sha256: await sha256OfSource(file),
+  }));
+
+/** Folders and loose files travel in one zip, named after the first of them. */
+async function pack(
+  paths: readonly string[],
+  kinds: readonly Kind[],
+  name: string | undefined,
+): Promise<Collected> {
+  const [first = ''] = paths;
+  const stem = basename(resolve(first));
+  const zipName = checkName(name ?? `${kinds[0] === 'folder' ? stem : basename(stem, extname(stem))}.zip`);
+  const folder = await mkdtemp(join(tmpdir(), 'signpipe-pack-'));
+  const output = join(folder, 'packed.zip');
+  const discard = (): Promise<void> => rm(folder, { recursive: true, force: true });
+  try {
+    if (paths.length === 1 && kinds[0] === 'folder') await packArchive(await filesOfFolder(first), output);
+    else if (kinds.includes('folder'))
+      throw usage('folder-among-files', 'give one folder, or files, not both', {
+        hint: 'submit the folder that holds them all',
+      });
+    else
+      await packArchive(
+        paths.map((path) => ({ path, name: basename(path) })),
+        output,
+      );
+    return { uploads: [await describe(output, zipName)], discard };
+  } catch (error) {
+    await discard();
+    throw error;
+  }
+}
+
+/**
+ * Makes uploads of what was named on the command line: zips and a lone program go as they are, a
+ * folder or several loose files are packed into one zip. `as` names what travels.
+ */
+export async function collect(paths: readonly string[], as?: string): Promise<Collected> {
+  const kinds = await Promise.all(paths.map(kindOf));
+  const asTheyAre = kinds.every((kind) => kind === 'zip') || (paths.length === 1 && kinds[0] === 'program');
+  if (!asTheyAre) return pack(paths, kinds, as);
+  if (as !== undefined && paths.length > 1)
+    throw usage('one-name-for-several', '--as names one file, but several are submitted');
+  const uploads: Upload[] = [];
+  for (const path of paths) uploads.push(await describe(path, as ?? basename(path)));
+  const names = new Set(uploads.map(({ name }) => name));
+  if (names.size < uploads.length) throw usage('name-twice', 'two of the files have the same name');
+  return { uploads, discard: async () => {} };
+}

@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import type { BuilderConfig } from '../config/builder.ts';
+import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
+import { AllowedSigners } from '../control/allowed-signers.ts';
+import type { Identity } from '../control/objects.ts';
+import type { ControlRepository } from '../control/repository.ts';
+import { loadSshSigner, type SshSigner } from '../control/ssh-signer.ts';
+import type { Exchange } from '../exchange/contract.ts';
+import { findPassphrase } from '../keys/passphrase.ts';
+import type { Progress } from '../progress.ts';
+
+/** What a builder works with. The commit key is loaded only by those who commit. */
+export interface BuilderSession {
+  readonly config: BuilderConfig;
+  readonly repository: ControlRepository;
+  readonly exchange: Exchange;
+  readonly progress: Progress;
+  /** Told one line a step. */
+  readonly say: (line: string) => void;
+  close(): Promise<void>;
+}
+
+export interface SessionOptions {
+  readonly progress: Progress;
+  readonly say: (line: string) => void;
+}
+
+/** Opens clone and exchange; connects at their first use. */
+export async function openSession(
+  config: BuilderConfig,
+  { progress, say }: SessionOptions,
+): Promise<BuilderSession> {
+  const ssh = await sshOptionsOf(config, say);
+  const repository = await openControl(config, ssh, join(config.state, 'control.git'));
+  const exchange = await openConfiguredExchange(config, ssh);
+  const close = async (): Promise<void> => {
+    await exchange.close();
+    repository.close();
+  };
+  return { config, repository, exchange, progress, say, close };
+}
+
+/** The key and the name that this builder commits with. */
+export async function committerOf({
+  config,
+  say,
+}: Pick<BuilderSession, 'config' | 'say'>): Promise<{ signer: SshSigner; identity: Identity }> {
+  const { key, passphraseFile, name, email } = config.requests;
+  const passphrase = await findPassphrase({ file: passphraseFile, warn: say, environment: {} });
+  const agent = process.env['SSH_AUTH_SOCK'];
+  const signer = await loadSshSigner(key, {
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(agent === undefined ? {} : { agent }),
+  });
+  return { signer, identity: { name, email } };
+}
+
+/** Whose receipts are believed. */
+export const receiptSigners = (config: BuilderConfig): Promise<AllowedSigners> =>
+  AllowedSigners.load(config.trust.allowedSigners);

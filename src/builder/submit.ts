@@ -1,0 +1,109 @@
+import { commitFile } from '../control/write-commit.ts';
+import { formatTrailers, type Trailer } from '../control/trailers.ts';
+import { formatZipname } from '../control/zipname.ts';
+import { ZIPNAME } from '../control/request.ts';
+import { ZIPNAME_LIMIT } from '../control/zipname.ts';
+import { unavailable } from '../errors.ts';
+import { collect, type Upload } from './collect.ts';
+import { committerOf, type BuilderSession } from './session.ts';
+
+export interface SubmitOptions {
+  /** What was built, for the trailer `Source-Revision`. */
+  readonly revision?: string | undefined;
+  readonly channel?: string | undefined;
+  /** The name under which one file, or what is packed, travels. */
+  readonly as?: string | undefined;
+  /** Upload nothing: the file is on the exchange already. */
+  readonly now?: Date;
+}
+
+async function upload(session: BuilderSession, { name, path, size, sha256 }: Upload): Promise<void> {
+  const bar = session.progress.start(`upload ${name}`, 'bytes');
+  try {
+    await session.exchange.deliver(path, `${session.config.exchange.incoming}/${name}`, {
+      size,
+      sha256,
+      onProgress: bar.update,
+    });
+  } finally {
+    bar.stop();
+  }
+  session.say(`uploaded ${name} (${size} bytes, SHA-256 ${sha256})`);
+}
+
+function messageFor(uploads: readonly Upload[], options: SubmitOptions): string {
+  const trailers: Trailer[] = [];
+  if (options.revision !== undefined) trailers.push({ key: 'Source-Revision', value: options.revision });
+  if (options.channel !== undefined) trailers.push({ key: 'Channel', value: options.channel });
+  const subject = `Sign ${uploads
+    .map(({ name }) => name)
+    .join(', ')
+    .slice(0, 200)}\n`;
+  return trailers.length === 0 ? subject : `${subject}\n${formatTrailers(trailers)}`;
+}
+
+/** `zipname` must change for a commit to be a request: the same bytes again are told apart by a comment. */
+async function zipnameFor(
+  session: BuilderSession,
+  parent: string | null,
+  uploads: readonly Upload[],
+  now: Date,
+): Promise<Buffer> {
+  const content = formatZipname(uploads.map(({ name, sha256 }) => ({ name, sha256 })));
+  if (parent === null) return content;
+  const before = await session.repository.readFileAt(
+    await session.repository.readCommit(parent),
+    ZIPNAME,
+    ZIPNAME_LIMIT,
+  );
+  if (!before || !before.subarray(0, content.length).equals(content)) return content;
+  return Buffer.concat([content, Buffer.from(`# again, ${now.toISOString()}\n`)]);
+}
+
+/** Commits on the branch as it stands; whoever else pushed meanwhile goes first. */
+async function pushRequest(
+  session: BuilderSession,
+  uploads: readonly Upload[],
+  options: SubmitOptions,
+): Promise<string> {
+  const { repository } = session;
+  const { signer, identity } = await committerOf(session);
+  for (let tries = 0; tries < 10; tries += 1) {
+    const at = options.now ?? new Date();
+    const { requests: parent } = await repository.fetch();
+    const content = await zipnameFor(session, parent, uploads, at);
+    const id = await commitFile(repository, {
+      parent,
+      name: ZIPNAME,
+      content,
+      message: messageFor(uploads, options),
+      identity,
+      at,
+      signer,
+    });
+    if ((await repository.push(repository.branches.requests, id, parent)) === 'pushed') return id;
+  }
+  throw unavailable('request-race', 'the request branch moves faster than a request can be appended', {
+    hint: 'try again in a moment',
+  });
+}
+
+/**
+ * Uploads files and asks for their signatures: one signed commit that pins them by their digests.
+ * Returns the request's id. Nothing is committed unless everything was uploaded and verified.
+ */
+export async function submit(
+  session: BuilderSession,
+  paths: readonly string[],
+  options: SubmitOptions = {},
+): Promise<string> {
+  const { uploads, discard } = await collect(paths, options.as);
+  try {
+    // The commit key is tried first: an upload of gigabytes must not end at a wrong passphrase.
+    await committerOf(session);
+    for (const each of uploads) await upload(session, each);
+    return await pushRequest(session, uploads, options);
+  } finally {
+    await discard();
+  }
+}

@@ -1,0 +1,32 @@
+import { createVouchCommit } from '../control/vouch.ts';
+import { unavailable, usage } from '../errors.ts';
+import { collect } from './collect.ts';
+import { committerOf, type BuilderSession } from './session.ts';
+
+/**
+ * Says with a signed commit on `vouch/NAME` that this builder got these very bytes. Nothing is
+ * uploaded. Returns the vouch's commit id.
+ */
+export async function vouch(session: BuilderSession, paths: readonly string[], as?: string): Promise<string> {
+  const { repository, config } = session;
+  if (!config.vouch)
+    throw usage('vouch-name-missing', `${config.file}: vouch.name is missing`, {
+      hint: 'name this builder: vouch: { name: NAME }',
+    });
+  const branch = `${repository.branches.vouches}/${config.vouch.name}`;
+  const { uploads, discard } = await collect(paths, as);
+  try {
+    const files = uploads.map(({ name, sha256 }) => ({ name, sha256 }));
+    const { signer, identity } = await committerOf(session);
+    for (let tries = 0; tries < 10; tries += 1) {
+      const parent = (await repository.fetch()).vouches.get(config.vouch.name) ?? null;
+      const id = await createVouchCommit(repository, { parent, files, signer, identity, at: new Date() });
+      if ((await repository.push(branch, id, parent)) === 'pushed') return id;
+    }
+    throw unavailable('vouch-race', `${branch} moves faster than a vouch can be appended`, {
+      hint: 'is this name used by another builder?',
+    });
+  } finally {
+    await discard();
+  }
+}

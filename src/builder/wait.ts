@@ -1,0 +1,176 @@
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { verifyCommitSignature } from '../control/commit-signature.ts';
+import type { AllowedSigners } from '../control/allowed-signers.ts';
+import { shortId } from '../control/objects.ts';
+import {
+  readReceipt,
+  receiptsSince,
+  type FoundReceipt,
+  type Receipt,
+  type ReceiptFile,
+} from '../control/receipt.ts';
+import { readRequest } from '../control/request.ts';
+import { nameProblem } from '../control/zipname.ts';
+import { invalid, notAllowed, SignpipeError } from '../errors.ts';
+import { receiptSigners, type BuilderSession } from './session.ts';
+
+export interface WaitOptions {
+  /** Milliseconds. */
+  readonly timeout: number;
+  /** Where the signed files go; null downloads nothing. */
+  readonly output: string | null;
+  /** Take files signed with a test certificate. */
+  readonly allowTest: boolean;
+  /** Milliseconds between looks; 2 s unless given. */
+  readonly interval?: number;
+}
+
+/** What came back. */
+export interface Waited {
+  readonly receipt: Receipt;
+  /** The receipt's commit. */
+  readonly commit: string;
+  /** Paths of the downloaded files. */
+  readonly files: readonly string[];
+}
+
+/** No one who waits is hit by one failed look: the next one may succeed, until time is up. */
+async function tryLook<T>(look: () => Promise<T | null>, say: (line: string) => void): Promise<T | null> {
+  try {
+    return await look();
+  } catch (error) {
+    if (!(error instanceof SignpipeError) || !error.retryable) throw error;
+    say(`${error.message}; trying again`);
+    return null;
+  }
+}
+
+async function until<T>(
+  what: string,
+  look: () => Promise<T | null>,
+  options: WaitOptions,
+  say: (line: string) => void,
+): Promise<T> {
+  const deadline = Date.now() + options.timeout;
+  for (;;) {
+    const found = await tryLook(look, say);
+    if (found !== null) return found;
+    const left = deadline - Date.now();
+    if (left <= 0)
+      throw new SignpipeError('timeout', 'wait-timeout', `${what} was not answered in time`, {
+        hint: 'wait again with the same request id; is the signer running?',
+      });
+    await sleep(Math.min(left, options.interval ?? 2000));
+  }
+}
+
+/** Refuses a receipt that nobody we trust signed, or that speaks of other bytes than were asked for. */
+async function checkReceipt(
+  session: BuilderSession,
+  found: FoundReceipt,
+  allowed: AllowedSigners,
+): Promise<void> {
+  verifyCommitSignature(found.commit.raw, allowed);
+  const { files } = await readRequest(session.repository, found.receipt.request.id);
+  for (const { input } of found.receipt.outcome === 'signed' ? found.receipt.files : []) {
+    const asked = files.find(({ name }) => name === input.name);
+    if (!asked)
+      throw invalid(
+        'receipt-other-file',
+        `the receipt speaks of ${input.name}, which the request does not name`,
+      );
+    if (asked.sha256 !== undefined && asked.sha256 !== input.sha256)
+      throw invalid(
+        'receipt-other-bytes',
+        `${input.name}: the receipt is about ${input.sha256 ?? 'unknown bytes'}, the request pinned ${asked.sha256}`,
+        {
+          hint: 'do not use the signed file; ask the signer operator',
+        },
+      );
+  }
+}
+
+/** Finds the receipt for a request, looking only at what is new on the branch each time. */
+function receiptFinder(session: BuilderSession, request: string): () => Promise<FoundReceipt | null> {
+  let seenTo: string | null = null;
+  return async () => {
+    const { repository } = session;
+    const { receipts } = await repository.fetch();
+    if (receipts === null || receipts === seenTo) return null;
+    const steps = await receiptsSince(repository, receipts, seenTo);
+    seenTo = receipts;
+    const step = steps.find((each) => each.request === request);
+    return step ? readReceipt(repository, step.id) : null;
+  };
+}
+
+async function download(session: BuilderSession, file: ReceiptFile, folder: string): Promise<string> {
+  const { output } = file;
+  if (!output)
+    throw invalid('receipt-without-output', `${file.input.name}: the receipt names no signed file`);
+  const problem = nameProblem(output.name);
+  if (problem !== null) throw invalid('receipt-name', `the receipt names a file that ${problem}`);
+  const path = join(folder, output.name);
+  await mkdir(dirname(path), { recursive: true });
+  const bar = session.progress.start(`download ${output.name}`, 'bytes');
+  const temporary = `${path}.unchecked`;
+  try {
+    const got = await session.exchange.fetch(
+      `${session.config.exchange.outgoing}/${output.name}`,
+      temporary,
+      { limit: output.size, onProgress: bar.update },
+    );
+    await keepIfRight(temporary, path, got.sha256, output.sha256);
+  } finally {
+    bar.stop();
+  }
+  return path;
+}
+
+async function keepIfRight(temporary: string, path: string, actual: string, wanted: string): Promise<void> {
+  if (actual === wanted) return rename(temporary, path);
+  await rm(temporary, { force: true });
+  throw invalid(
+    'signed-file-differs',
+    `${path}: SHA-256 of what lies on the exchange is ${actual}, the receipt says ${wanted}`,
+    {
+      hint: 'it was changed after it was delivered, or replaced by a later request: do not use it',
+    },
+  );
+}
+
+function refused({ receipt }: FoundReceipt): SignpipeError {
+  const { code = 'unknown', message = 'no reason was given', hint } = receipt.reason ?? {};
+  const kind = receipt.outcome === 'failed' ? 'unavailable' : 'not-allowed';
+  return new SignpipeError(
+    kind,
+    code,
+    `request ${shortId(receipt.request.id)} was ${receipt.outcome}: ${message}`,
+    hint === undefined ? {} : { hint },
+  );
+}
+
+/**
+ * Waits until a request is answered, checks the receipt's signature and what it answers, and takes
+ * the signed files, held to the receipt's digests. Throws the refusal (exit status 3), the failure
+ * (1), or `wait-timeout` (4).
+ */
+export async function wait(session: BuilderSession, request: string, options: WaitOptions): Promise<Waited> {
+  const allowed = await receiptSigners(session.config);
+  await tryLook(() => session.repository.fetch(), session.say);
+  const id = await session.repository.resolveCommit(request);
+  const found = await until(`request ${shortId(id)}`, receiptFinder(session, id), options, session.say);
+  await checkReceipt(session, found, allowed);
+  if (found.receipt.outcome !== 'signed') throw refused(found);
+  if (found.receipt.test && !options.allowTest)
+    throw notAllowed('test-certificate', `request ${shortId(id)} was signed with a test certificate`, {
+      hint: 'take it all the same with --allow-test-certificate',
+    });
+  const files: string[] = [];
+  if (options.output !== null) {
+    for (const file of found.receipt.files) files.push(await download(session, file, options.output));
+  }
+  return { receipt: found.receipt, commit: found.id, files };
+}
