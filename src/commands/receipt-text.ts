@@ -1,0 +1,23 @@
+import type { Waited } from '../builder/wait.ts';
+import { shortId } from '../control/objects.ts';
+import { printable } from '../control/printable.ts';
+
+/** A receipt as a person reads it. */
+export function describeReceipt({ receipt, commit, files }: Waited): string {
+  const lines = [
+    `signed${receipt.test ? ' with a TEST certificate' : ''}: request ${shortId(receipt.request.id)}, receipt ${shortId(commit)}`,
+  ];
+  if (receipt.certificate)
+    lines.push(
+      `  by ${printable(receipt.certificate.subject)} (until ${receipt.certificate.notAfter.slice(0, 10)})`,
+    );
+  for (const file of receipt.files) {
+    lines.push(`  ${printable(file.input.name)}: ${file.signed.length} of ${file.entries} files signed`);
+    for (const { path, timestamp } of file.signed)
+      if (path !== '') lines.push(`    ${printable(path)}${timestamp ? `  ${timestamp.time}` : ''}`);
+    for (const { path, signer } of file.kept)
+      lines.push(`    ${printable(path)}  kept: signed by ${printable(signer)}`);
+  }
+  for (const path of files) lines.push(`  -> ${path}`);
+  return lines.join('\n');
+}

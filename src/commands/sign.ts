@@ -1,0 +1,129 @@
+import { stat } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
+import { printable } from '../control/printable.ts';
+import { usage } from '../errors.ts';
+import { findPassphrase } from '../keys/passphrase.ts';
+import { loadPem } from '../keys/pem.ts';
+import { loadPfx } from '../keys/pfx.ts';
+import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
+import { compilePatterns } from '../signing/patterns.ts';
+import { signFile, type SignedFile } from '../signing/sign-file.ts';
+import type { AlreadySigned } from '../signing/sign-program.ts';
+import { TimestampAuthorities } from '../timestamp/authority.ts';
+import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
+import { print, progressFor, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+
+export interface SignCommandOptions extends CommonOptions {
+  readonly output?: string;
+  readonly inPlace?: boolean;
+  readonly pfx?: string;
+  readonly keyName?: string;
+  readonly certificate?: string;
+  readonly key?: string;
+  readonly passphraseFile?: string;
+  readonly timestamp: string[];
+  readonly digest: 'sha256' | 'sha384' | 'sha512';
+  readonly alreadySigned: AlreadySigned;
+  readonly name?: string;
+  readonly url?: string;
+  readonly files?: string[];
+  readonly json?: boolean;
+}
+
+/** Which entries of a zip are signed unless `--files` says otherwise. */
+const DEFAULT_FILES = ['**/*.exe', '**/*.dll'];
+
+async function loadKey(options: SignCommandOptions, say: (line: string) => void): Promise<SigningKey> {
+  const what = options.pfx ?? options.key ?? 'the key';
+  const passphrase = await findPassphrase({ file: options.passphraseFile, prompt: what, warn: say });
+  if (options.pfx !== undefined && options.certificate === undefined && options.key === undefined)
+    return loadPfx({ path: options.pfx, passphrase, name: options.keyName });
+  if (options.pfx === undefined && options.certificate !== undefined && options.key !== undefined)
+    return loadPem({ certificate: options.certificate, key: options.key, passphrase });
+  throw usage('key-missing', 'no signing key', {
+    hint: 'give --pfx FILE, or --certificate FILE and --key FILE',
+  });
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+/** Where each signed file goes; the default stands beside its input, as `build.signed.zip`. */
+async function outputsFor(
+  files: readonly string[],
+  options: SignCommandOptions,
+): Promise<[input: string, output: string][]> {
+  const { output } = options;
+  if (output !== undefined && options.inPlace)
+    throw usage('output-twice', 'give either --output or --in-place, not both');
+  if (options.inPlace) return files.map((file) => [file, file]);
+  if (output === undefined)
+    return files.map((file) => [
+      file,
+      join(dirname(file), `${basename(file, extname(file))}.signed${extname(file)}`),
+    ]);
+  if (await isFolder(output)) return files.map((file) => [file, join(output, basename(file))]);
+  if (files.length > 1)
+    throw usage(
+      'one-output-for-several',
+      `${output}: several files are to be signed, and this is no folder`,
+      { hint: 'give a folder that exists, or --in-place' },
+    );
+  return files.map((file) => [file, output]);
+}
+
+function tell(file: SignedFile, input: string, output: string): string {
+  const lines = [
+    `${output}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${file.entries} files` : 'signed'} (${input})`,
+  ];
+  for (const { path, timestamp } of file.signed)
+    lines.push(
+      `  ${printable(path === '' ? basename(output) : path)}${timestamp ? `  timestamped ${timestamp.time.toISOString()} by ${printable(timestamp.authority)}` : '  not timestamped'}`,
+    );
+  for (const { path, signer } of file.kept)
+    lines.push(`  ${printable(path)}  kept: signed by ${printable(signer)}`);
+  return lines.join('\n');
+}
+
+/** `signpipe sign`: the pipeline's own engine on local files. */
+export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {
+  const say = sayUnlessQuiet(options);
+  const key = await loadKey(options, say);
+  requireUsable(key, new Date());
+  const timestamper = options.timestamp.length > 0 ? new TimestampAuthorities(options.timestamp) : null;
+  if (!timestamper) say('no --timestamp: the signatures will die with the certificate');
+  const progress = progressFor(options);
+  for (const [input, output] of await outputsFor(files, options)) {
+    const bar = progress.start(`sign ${basename(input)}`, 'files');
+    const signed = await withScratch((scratch) =>
+      signFile(input, output, {
+        key,
+        hash: options.digest,
+        timestamper,
+        name: options.name,
+        url: options.url,
+        alreadySigned: options.alreadySigned,
+        isOurs: compilePatterns(options.files ?? DEFAULT_FILES),
+        limits: DEFAULT_LIMITS,
+        scratch,
+        onProgress: bar.update,
+      }),
+    ).finally(bar.stop);
+    if (options.json)
+      print(
+        JSON.stringify({
+          input,
+          path: output,
+          ...signed,
+          signed: signed.signed.map(({ signature: _signature, ...entry }) => entry),
+        }),
+      );
+    else if (!options.quiet) print(tell(signed, input, output));
+  }
+  await key.close();
+  return 0;
+}

@@ -1,0 +1,48 @@
+import { submit } from '../builder/submit.ts';
+import { openSession } from '../builder/session.ts';
+import { wait } from '../builder/wait.ts';
+import { loadBuilderConfig } from '../config/builder.ts';
+import { print, progressFor, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { describeReceipt } from './receipt-text.ts';
+
+export interface SubmitCommandOptions extends CommonOptions {
+  readonly config: string;
+  readonly wait?: boolean;
+  readonly timeout: number;
+  readonly output?: string;
+  readonly revision?: string;
+  readonly channel?: string;
+  readonly as?: string;
+  readonly allowTestCertificate?: boolean;
+  readonly json?: boolean;
+}
+
+/** `signpipe submit`: uploads, commits, pushes; prints the request's id. */
+export async function submitCommand(files: string[], options: SubmitCommandOptions): Promise<number> {
+  const say = sayUnlessQuiet(options);
+  const session = await openSession(await loadBuilderConfig(options.config), {
+    progress: progressFor(options),
+    say,
+  });
+  try {
+    const request = await submit(session, files, {
+      revision: options.revision,
+      channel: options.channel,
+      as: options.as,
+    });
+    if (!options.wait) {
+      print(options.json ? JSON.stringify({ request }) : request);
+      return 0;
+    }
+    say(`request ${request}`);
+    const waited = await wait(session, request, {
+      timeout: options.timeout,
+      output: options.output ?? '.',
+      allowTest: options.allowTestCertificate === true,
+    });
+    print(options.json ? JSON.stringify({ request, ...waited }) : describeReceipt(waited));
+    return 0;
+  } finally {
+    await session.close();
+  }
+}

@@ -1,0 +1,32 @@
+import { openSession } from '../builder/session.ts';
+import { wait } from '../builder/wait.ts';
+import { loadBuilderConfig } from '../config/builder.ts';
+import { describeReceipt } from './receipt-text.ts';
+import { print, progressFor, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+
+export interface WaitCommandOptions extends CommonOptions {
+  readonly config: string;
+  readonly timeout: number;
+  readonly output?: string;
+  readonly allowTestCertificate?: boolean;
+  readonly json?: boolean;
+}
+
+/** `signpipe wait`: until answered; the refusal is exit status 3, a failure 1, the time-out 4. */
+export async function waitCommand(request: string, options: WaitCommandOptions): Promise<number> {
+  const session = await openSession(await loadBuilderConfig(options.config), {
+    progress: progressFor(options),
+    say: sayUnlessQuiet(options),
+  });
+  try {
+    const waited = await wait(session, request, {
+      timeout: options.timeout,
+      output: options.output ?? '.',
+      allowTest: options.allowTestCertificate === true,
+    });
+    print(options.json ? JSON.stringify(waited) : describeReceipt(waited));
+    return 0;
+  } finally {
+    await session.close();
+  }
+}

@@ -1,0 +1,205 @@
+#!/usr/bin/env node
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { reportError, type CommonOptions } from './commands/terminal.ts';
+import { parseDuration } from './config/units.ts';
+import { VERSION } from './version.ts';
+
+/** Options repeat: `--timestamp A --timestamp B`. */
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
+function timeSpan(text: string): number {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === undefined) throw new InvalidArgumentError('write 30s, 10m or 2h.');
+  return milliseconds;
+}
+
+/** Runs a command's module, loaded only now, and turns what it throws into an exit status. */
+function running<Args extends unknown[]>(load: () => Promise<(...args: Args) => Promise<number>>) {
+  return async (...args: unknown[]): Promise<void> => {
+    // commander hands over the arguments, the options, and the command itself.
+    const given = args.slice(0, -1) as Args;
+    try {
+      process.exitCode = await (await load())(...given);
+    } catch (error) {
+      process.exitCode = reportError(error, given.at(-1) as CommonOptions & { json?: boolean });
+    }
+  };
+}
+
+const program = new Command('signpipe')
+  .description('Git names the zip, SSH moves it, the signer signs it, a receipt proves it.')
+  .version(VERSION)
+  .configureHelp({ showGlobalOptions: true })
+  .showHelpAfterError('(signpipe COMMAND --help tells more)')
+  .exitOverride();
+
+/** A command with the flags that all have. */
+function command(parent: Command, usage: string, summary: string): Command {
+  return parent
+    .command(usage)
+    .description(summary)
+    .option('-q, --quiet', 'say less')
+    .option('-v, --verbose', 'say more')
+    .exitOverride();
+}
+
+const config = (file: string): Option =>
+  new Option('-c, --config <file>', `configuration, such as ${file}`).makeOptionMandatory();
+const json = new Option('--json', 'machine-readable result on standard output');
+const allowTest = new Option(
+  '--allow-test-certificate',
+  'take files that were signed with a test certificate',
+);
+
+command(
+  program,
+  'demo [zip]',
+  'the whole pipeline on this machine, with throw-away keys and no network beyond the loopback',
+)
+  .option('--dir <dir>', 'leave everything there to look at')
+  .action(running(async () => (await import('./commands/demo.ts')).demoCommand));
+
+command(program, 'init <what> <dir>', 'lay out a site: signer, builder or control')
+  .option('--test-certificate', 'make a self-signed code-signing certificate, marked as a test')
+  .option('--control <url>', 'URL of the control repository')
+  .option('--exchange <url>', 'URL of the exchange')
+  .option('--name <name>', 'who this is, in commits and key comments')
+  .option('--email <address>', 'address in commits')
+  .action(running(async () => (await import('./commands/init.ts')).initCommand));
+
+command(program, 'watch', 'the signer: answers requests as they come')
+  .addOption(config('signer.yaml'))
+  .option('--once', 'answer what is pending and exit')
+  .option(
+    '--accept-history <commit>',
+    'accept a request or receipt branch that was refused, as it stands at this commit',
+  )
+  .option('--json', 'log as JSON lines on a terminal too')
+  .action(running(async () => (await import('./commands/watch.ts')).watchCommand));
+
+command(program, 'submit <files...>', 'upload files and ask for their signatures; prints the request id')
+  .addOption(config('builder.yaml'))
+  .option('--wait', 'wait for the answer and download the result')
+  .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
+  .option('--output <dir>', 'where signed files go (with --wait)')
+  .option('--revision <rev>', 'what was built, for the Source-Revision trailer')
+  .option('--channel <name>', 'which policy applies')
+  .option('--as <name>', 'the name under which one file, or what is packed, travels')
+  .addOption(allowTest)
+  .addOption(json)
+  .action(running(async () => (await import('./commands/submit.ts')).submitCommand));
+
+command(program, 'wait <request>', 'wait until a request is answered; check the receipt; download the result')
+  .addOption(config('builder.yaml'))
+  .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
+  .option('--output <dir>', 'where signed files go')
+  .addOption(allowTest)
+  .addOption(json)
+  .action(running(async () => (await import('./commands/wait.ts')).waitCommand));
+
+command(program, 'sign <files...>', 'sign local programs, or the programs in local zips')
+  .option('--output <path>', 'where the signed file goes; a folder for several')
+  .option('--in-place', 'replace the files')
+  .option('--pfx <file>', 'PKCS#12 file with key and certificates')
+  .option('--key-name <name>', 'which key, when the PKCS#12 file holds several')
+  .option('--certificate <file>', 'PEM certificate chain')
+  .option('--key <file>', 'PEM private key')
+  .option('--passphrase-file <file>', 'passphrase of the key; else SIGNPIPE_PASSPHRASE, else asked for')
+  .option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order', collect, [])
+  .addOption(
+    new Option('--digest <name>', 'digest').choices(['sha256', 'sha384', 'sha512']).default('sha256'),
+  )
+  .addOption(
+    new Option('--already-signed <policy>', 'programs that bear a signature')
+      .choices(['keep', 'replace', 'append', 'reject'])
+      .default('keep'),
+  )
+  .option('--name <text>', 'description that Windows shows')
+  .option('--url <text>', 'where to learn more')
+  .option(
+    '--files <glob>',
+    'which entries of a zip to sign; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
+    collect,
+  )
+  .addOption(json)
+  .action(running(async () => (await import('./commands/sign.ts')).signCommand));
+
+command(
+  program,
+  'verify <files...>',
+  'check signatures, chains and timestamps; for a zip, of each program in it',
+)
+  .option('--ca <pem>', 'roots that signers must lead to')
+  .option('--timestamp-ca <pem>', 'roots that timestamps must lead to')
+  .option('--original <file>', 'prove that the file is this one plus signatures, and nothing else')
+  .addOption(json)
+  .action(running(async () => (await import('./commands/verify.ts')).verifyCommand));
+
+const signature = program
+  .command('signature')
+  .description('detached signatures: extract, remove, attach')
+  .exitOverride();
+
+command(signature, 'extract <file>', 'write the signature of a program as PKCS#7, DER')
+  .requiredOption('-o, --output <p7>', 'where it goes')
+  .action(running(async () => (await import('./commands/signature.ts')).extractCommand));
+
+command(signature, 'remove <file>', 'write the program without its signature')
+  .requiredOption('-o, --output <out>', 'where it goes')
+  .action(running(async () => (await import('./commands/signature.ts')).removeCommand));
+
+command(
+  signature,
+  'attach <file>',
+  'write the program or zip with its signatures, bit for bit, without the key',
+)
+  .requiredOption('-o, --output <out>', 'where it goes')
+  .option('--signature <p7>', 'a detached signature')
+  .option('--receipt <request>', 'take the signatures from the receipt of this request ...')
+  .option('--repo <url>', '... in this control repository')
+  .action(running(async () => (await import('./commands/signature.ts')).attachCommand));
+
+command(
+  program,
+  'audit',
+  'who asked for what, what was signed, what was refused; verifies every signature and link',
+)
+  .option('--repo <url>', 'control repository: a folder or URL', '.')
+  .option('--allowed-signers <file>', 'who may have signed requests, vouches and receipts')
+  .option('--html <out>', 'write one self-contained page')
+  .option('--since <date>', 'only what was answered since')
+  .option('--name <glob>', 'only requests that name such a file')
+  .addOption(
+    new Option('--outcome <outcome>', 'only such answers').choices([
+      'signed',
+      'rejected',
+      'failed',
+      'waiting',
+    ]),
+  )
+  .option(
+    '--revoked-at <time>',
+    'what would a revocation at this time kill, and what survives by its timestamp?',
+  )
+  .option('--certificate <sha256>', '... of the certificate with this SHA-256')
+  .addOption(json)
+  .action(running(async () => (await import('./commands/audit.ts')).auditCommand));
+
+command(program, 'vouch <files...>', 'say with a signed commit that this builder got the same bytes')
+  .addOption(config('builder.yaml'))
+  .option('--as <name>', 'the name that the request uses')
+  .addOption(json)
+  .action(running(async () => (await import('./commands/vouch.ts')).vouchCommand));
+
+command(program, 'doctor', 'try every part of a signer and say what is wrong and what to do')
+  .addOption(config('signer.yaml'))
+  .addOption(json)
+  .action(running(async () => (await import('./commands/doctor.ts')).doctorCommand));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  // Help and version were asked for; anything else that commander refuses is bad usage.
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}
