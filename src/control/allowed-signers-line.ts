@@ -116,13 +116,16 @@ function toOptions(values: ReadonlyMap<string, string>): Options {
   };
 }
 
+const KEY_LIKE = /^(?:ssh|ecdsa|sk|webauthn)-/;
+
 /** `PRINCIPALS [OPTIONS] TYPE BASE64 [COMMENT]`; null for a blank line or a comment. */
 export function parseAllowedSigner(text: string, line: number, what: string): AllowedSigner | null {
   const trimmed = text.trim();
   if (trimmed === '' || trimmed.startsWith('#')) return null;
   const [principals, afterPrincipals] = cutWord(trimmed);
   const [word, afterWord] = cutWord(afterPrincipals);
-  const [options, keyText] = isKeyName(word) ? ['', afterPrincipals] : [word, afterWord];
+  const bare = isKeyName(word) || KEY_LIKE.test(word); // no options; ssh-dss shall be called a key that is refused
+  const [options, keyText] = bare ? ['', afterPrincipals] : [word, afterWord];
   const key = parsePublicKeyLine(keyText, `the key in ${what}`);
   if (key.certificate) {
     throw new LineError('lists a certificate; list the key of its authority, with cert-authority');

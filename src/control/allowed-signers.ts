@@ -60,7 +60,9 @@ export class AllowedSigners {
     this.revoked = revoked;
     for (const signer of signers) {
       const id = identityOf(signer.key, signer.certAuthority);
-      this.#byKey.set(id, [...(this.#byKey.get(id) ?? []), signer]);
+      const others = this.#byKey.get(id);
+      if (others) others.push(signer);
+      else this.#byKey.set(id, [signer]);
     }
   }
 
@@ -89,15 +91,16 @@ export class AllowedSigners {
   /**
    * Whether `key` may sign in `namespace` at every one of the moments `at`, and as whom.
    *
-   * As `git verify-commit` has it: the first line that lists the key and was valid at the first
+   * The first moment is when it signed, a second one usually is now. As `git verify-commit` has it: the first line that lists the key and was valid at the first
    * moment gives the names, whatever its namespaces; the first of these names for which some line
    * permits key, namespace and moment is the principal. So a key in two lines with different names
    * and different namespaces is refused for the second line's namespace: name it alike in both.
    * Names that begin with `!` only take away and are never the principal. For certificates the
    * names are those principals in the certificate that match a pattern of the authority's line.
    *
-   * `proof` tells whether a security key was touched; it has to be, unless the line says
-   * `no-touch-required` (and for a certificate, its extension of that name says so too).
+   * `proof`, from verifySshSig, tells whether a security key was touched; it has to be, unless the
+   * line says `no-touch-required` (and for a certificate, its extension of that name says so too).
+   * Without it only the lists are asked: never leave it out where a signature is judged.
    */
   find(
     key: SshPublicKey,
@@ -130,25 +133,29 @@ export class AllowedSigners {
     return this.#byKey.get(id) ?? [];
   }
 
+  /** The first name that some line permits at each of the moments. */
   #permit(candidates: readonly AllowedSigner[], principals: readonly string[], use: Use): Finding {
     let first: Refusal | undefined;
     for (const principal of principals) {
-      let deciding: AllowedSigner | undefined;
-      const refusals = use.moments.map((moment) => {
-        const verdicts = candidates
-          .filter((signer) => matchesPatternList(principal, signer.principals))
-          .map((signer) => ({ signer, refusal: this.#lineRefusal(signer, use, moment) }));
-        const good = verdicts.find(({ refusal }) => !refusal);
-        deciding ??= good?.signer;
-        return good
-          ? undefined
-          : (verdicts[0]?.refusal ?? refuse('unknown', `is not listed for ${principal}`));
-      });
-      const refusal = refusals.find((found) => found !== undefined);
-      if (!refusal && deciding) return { principal, principals, line: deciding.line };
+      const lines = candidates.filter((signer) => matchesPatternList(principal, signer.principals));
+      const verdicts = use.moments.map((moment) => this.#decide(lines, use, moment));
+      const refusal = verdicts.find((verdict): verdict is Refusal => 'reason' in verdict);
+      const [deciding] = verdicts;
+      if (!refusal && deciding && 'line' in deciding) return { principal, principals, line: deciding.line };
       first ??= refusal;
     }
     return first ?? refuse('unknown', `is not listed in ${this.name}`);
+  }
+
+  /** The first line that permits the use, or why the first line does not. */
+  #decide(lines: readonly AllowedSigner[], use: Use, moment: Date): AllowedSigner | Refusal {
+    const refusals = lines.map((signer) => this.#lineRefusal(signer, use, moment));
+    const good = lines[refusals.indexOf(undefined)];
+    return (
+      good ??
+      refusals[0] ??
+      refuse('unknown', `is listed in ${this.name} under names that exclude each other`)
+    );
   }
 
   #lineRefusal(signer: AllowedSigner, { key, namespace, proof }: Use, moment: Date): Refusal | undefined {

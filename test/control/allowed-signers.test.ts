@@ -4,7 +4,7 @@ import { parseAbsoluteTime } from '../../src/control/allowed-signers-line.ts';
 import { AllowedSigners, isRefusal } from '../../src/control/allowed-signers.ts';
 import { matchesPattern, matchesPatternList } from '../../src/control/patterns.ts';
 import { parsePublicKeyLine } from '../../src/control/ssh-key.ts';
-import { SoftwareSecurityKey, SshWorld } from './ssh-world.ts';
+import { hasCodeOf, randomBelow, SoftwareSecurityKey, SshWorld } from './ssh-world.ts';
 
 const world = new SshWorld();
 after(() => world.close());
@@ -91,6 +91,23 @@ describe('the allowed signers file', () => {
       );
     });
   }
+
+  it('allowed-signers-malformed: a DSA key', () => {
+    assert.throws(() => AllowedSigners.parse(`bob ssh-dss AAAAB3NzaC1kc3M=\n`, 'it'), {
+      message: /of the type "ssh-dss"/,
+    });
+  });
+
+  it('allowed-signers-malformed: whatever is mutated, or a line that still makes sense', () => {
+    const random = randomBelow(1);
+    const text = Buffer.from(`"b b",*@x namespaces="git",valid-after="20240101Z",cert-authority ${ed}\n`);
+    for (let round = 0; round < 2000; round++) {
+      const bytes = Buffer.from(text);
+      for (let count = 1 + random(4); count > 0; count--) bytes.writeUInt8(random(128), random(bytes.length));
+      const code = hasCodeOf(() => AllowedSigners.parse(bytes.toString(), 'it'));
+      assert.ok(code === undefined || code === 'allowed-signers-malformed', code);
+    }
+  });
 
   it('allowed-signers-malformed: a certificate in place of a key', () => {
     world.certify('other', 'ed', ['-n', 'bob']);

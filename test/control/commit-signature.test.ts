@@ -6,7 +6,16 @@ import { attachSignature, splitCommit, verifyCommitSignature } from '../../src/c
 import { RevokedKeys } from '../../src/control/revoked-keys.ts';
 import { SignpipeError } from '../../src/errors.ts';
 import { armor, buildSshSig, dearmor, parseSshSig, signedData } from '../../src/control/sshsig.ts';
-import { attached, COMMITTED, commit, OTHER_TREE, SoftwareSecurityKey, SshWorld, TREE } from './ssh-world.ts';
+import {
+  attached,
+  COMMITTED,
+  commit,
+  OTHER_TREE,
+  randomBelow,
+  SoftwareSecurityKey,
+  SshWorld,
+  TREE,
+} from './ssh-world.ts';
 
 const world = new SshWorld();
 after(() => world.close());
@@ -536,6 +545,44 @@ describe('commit signatures: the same verdict as git verify-commit', () => {
   }
 });
 
+describe('allowed signers made up at random: the same verdict and name as git verify-commit', () => {
+  const random = randomBelow(11);
+  const pick = <T>(...choices: readonly T[]): T => choices[random(choices.length)] ?? assert.fail();
+  const line = (): string => {
+    const options = [
+      pick('', '', 'cert-authority'),
+      pick('', '', 'namespaces="git"', 'namespaces="file"', 'namespaces="g*,!git"'),
+      pick('', '', 'valid-after="20240101Z"', 'valid-after="20250101Z"'),
+      pick('', '', 'valid-before="20260101Z"', 'valid-before="20240202Z"'),
+    ];
+    const sound = options[2]?.includes('2025') === true ? options.slice(0, 3) : options;
+    const list = sound.filter((option) => option !== '').join(',');
+    const who = pick(
+      'bob@example.org',
+      '*@example.org',
+      'a@x.org,bob@example.org',
+      '!bob@example.org,*@example.org',
+      'b*',
+    );
+    return `${who} ${list === '' ? '' : `${list} `}${pick(ed, ed, ca, ca, other)}\n`;
+  };
+  for (let round = 0; round < 60; round++) {
+    const allowed = Array.from({ length: 1 + random(4) }, line).join('');
+    const [name, raw] = pick(
+      ['a key', good] as const,
+      ['a certificate', world.signed('cert-bob-cert.pub')] as const,
+    );
+    it(`${round}: ${name}`, () => {
+      const git = world.gitVerify(raw, allowed);
+      const principal = /^Good "git" signature for (.*) with /m.exec(git.said)?.[1];
+      const ours = outcome(() => verify({ raw, allowed }));
+      assert.equal(!ours.startsWith('commit-'), git.ok, `${allowed}${git.said}`);
+      // git's name for `!bob,*` is "!bob", which is what it excepts: ours is "*".
+      if (git.ok) assert.equal(ours, principal?.startsWith('!') ? '*@example.org' : principal);
+    });
+  }
+});
+
 describe('verifyCommitSignature', () => {
   it('says who, with which key, and when', () => {
     const said = verify({ raw: world.signed('ecdsa384'), allowed: `a@x.org,b@x.org ${keys.ecdsa384}\n` });
@@ -731,13 +778,7 @@ describe('splitCommit and attachSignature', () => {
 
 describe('hostile commits', () => {
   it('are refused with an error of ours, whatever is mutated', () => {
-    let state = 20_240_601; // a fixed seed: xorshift32
-    const random = (below: number): number => {
-      state ^= state << 13;
-      state ^= state >>> 17;
-      state ^= state << 5;
-      return (state >>> 0) % below;
-    };
+    const random = randomBelow(20_240_601);
     const mutate = (bytes: Buffer): Buffer => {
       const copy = Buffer.from(bytes);
       for (let count = 1 + random(3); count > 0; count--) copy.writeUInt8(random(256), random(copy.length));

@@ -5,7 +5,7 @@ import { AllowedSigners } from '../../src/control/allowed-signers.ts';
 import { verifyCommitSignature } from '../../src/control/commit-signature.ts';
 import { RevokedKeys } from '../../src/control/revoked-keys.ts';
 import { parsePublicKeyLine } from '../../src/control/ssh-key.ts';
-import { hasCodeOf, SshWorld } from './ssh-world.ts';
+import { hasCodeOf, randomBelow, SshWorld } from './ssh-world.ts';
 
 const world = new SshWorld();
 after(() => world.close());
@@ -95,6 +95,22 @@ describe('OpenSSH revocation lists: the same verdict as git verify-commit', () =
       if (code === undefined) sound++;
     }
     assert.equal(sound, 2, 'but after the header and after the first of two sections');
+  });
+
+  it('revoked-keys-malformed: whatever is mutated, or a list that still makes sense', () => {
+    const random = randomBelow(2);
+    const whole = list(
+      `key: ${ed}\nsha1: ${other}\nserial: 70\nserial: 72\nserial: 75\nid: somebody\n`,
+      authority,
+    );
+    const key = parsePublicKeyLine(readFileSync(world.path('cert-cert.pub'), 'utf8'), 'it');
+    for (let round = 0; round < 2000; round++) {
+      const bytes = Buffer.from(whole);
+      for (let count = 1 + random(4); count > 0; count--)
+        bytes.writeUInt8(random(256), 8 + random(bytes.length - 8));
+      const code = hasCodeOf(() => RevokedKeys.parse(bytes, 'list').reason(key));
+      assert.ok(code === undefined || code === 'revoked-keys-malformed', code);
+    }
   });
 
   for (const [name, section] of Object.entries({

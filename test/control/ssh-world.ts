@@ -223,3 +223,14 @@ export function hasCodeOf(work: () => unknown): string | undefined {
     throw error;
   }
 }
+
+/** Numbers from 0 to below `below`, the same for the same seed on every run (xorshift32). */
+export function randomBelow(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}
