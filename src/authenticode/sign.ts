@@ -51,15 +51,12 @@ export interface SignedProgram {
 /**
  * Signs one file: digest, signature, the signature checked with the public key, only then the
  * timestamp over it, then the patch. Throws what `openImage` and the timestamper throw, and
- * `already-signed`, `signature-name`, `signature-url`, `key-signature-wrong`.
+ * `already-signed`, `append-would-lose`, `signature-name`, `signature-url`, `key-signature-wrong`.
  */
 export async function signProgram(source: ByteSource, options: SignOptions): Promise<SignedProgram> {
   const description = requireDescription(options);
   const image = await openImage(source);
-  if (image.signature && (options.existing ?? 'refuse') === 'refuse')
-    throw notAllowed('already-signed', `${source.name}: it is signed already`, {
-      hint: 'choose to keep, to replace, or to append to the signature that is there',
-    });
+  requirePermitted(image, options.existing ?? 'refuse');
   const hash = options.hash ?? 'sha256';
   const digest = await image.digest(hash);
   const parts = await makeSignature(image.indirectData(hash, digest), hash, description, options);
@@ -69,6 +66,21 @@ export async function signProgram(source: ByteSource, options: SignOptions): Pro
   const signature = withExisting(image, made, options);
   const timestamp = stamped && { ...stamped.info, url: stamped.url };
   return { patch: await image.embed(signature), signature, digest, hash, timestamp };
+}
+
+function requirePermitted(image: SignableImage, existing: 'replace' | 'append' | 'refuse'): void {
+  const { name } = image.source;
+  if (image.signature && existing === 'refuse')
+    throw notAllowed('already-signed', `${name}: it is signed already`, {
+      hint: 'choose to keep, to replace, or to append to the signature that is there',
+    });
+  // A nested signature goes into the first; what else the table holds would be lost.
+  if (existing === 'append' && image.tableSlack.some(({ code }) => code === 'table-several-entries'))
+    throw notAllowed(
+      'append-would-lose',
+      `${name}: its certificate table has several entries, and appending to one would lose the others`,
+      { hint: 'leave it as it is, or replace all of its signatures' },
+    );
 }
 
 async function makeSignature(

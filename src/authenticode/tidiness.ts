@@ -1,4 +1,4 @@
-import { children, context, DerReader, NULL, readOid, TAG, type Der } from '../asn1/der.ts';
+import { children, context, DerReader, NULL, parseDer, readOid, TAG, type Der } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import { findSignerCertificate, parseSignedData, type SignedData } from '../cms/signed-data.ts';
 import type { Certificate } from '../x509/certificate.ts';
@@ -56,6 +56,8 @@ function ofOne(signature: AuthenticodeSignature, label: string): Untidiness[] {
   const found = ofSignedData(data, label, SIGNATURE_ATTRIBUTES, counterSigners(signature));
   if (timestamps.length + counterSignatures.length > 1)
     found.push(untidy('signature-timestamps', label, 'has several timestamps'));
+  for (const counter of counterSignatures)
+    found.push(...ofCounterSignature(counter, `the counter-signature of ${label}`));
   for (const token of timestamps) {
     const what = `the timestamp of ${label}`;
     const parsed = parseSignedData(token, what);
@@ -121,6 +123,21 @@ function counterSigners({ counterSignatures, data }: AuthenticodeSignature): Cer
   });
 }
 
+/** A SignerInfo (PKCS #9) that stands alone; it has no use for unsigned attributes. */
+function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
+  const fields = children(parseDer(der, label), label);
+  const found: Untidiness[] = [];
+  if (fields.some(({ tag }) => tag === context(1)))
+    found.push(untidy('signature-attribute-unknown', label, 'has unsigned attributes'));
+  if (!algorithmsOf(fields).every((each) => hasPlainParameters(each, label)))
+    found.push(untidy('signature-parameters', label, 'has parameters where its algorithms take none'));
+  return found;
+}
+
+/** A SignerInfo's digest and signature algorithms: the sequences after version and signer's name. */
+const algorithmsOf = (signer: readonly Der[]): Der[] =>
+  signer.slice(2).filter(({ tag }) => tag === TAG.sequence);
+
 /** Fields that the readers skip over. */
 function ofFields(signed: SignedData, label: string): Untidiness[] {
   const { data, signer } = signatureFields(signed.raw, label);
@@ -131,8 +148,7 @@ function ofFields(signed: SignedData, label: string): Untidiness[] {
   if (certificates && children(certificates, label).some(({ tag }) => tag !== TAG.sequence))
     found.push(untidy('signature-certificate', label, 'carries something else among its certificates'));
   const digests = data.find(({ tag }) => tag === TAG.set);
-  // After version and signer's name come digest, [0] and signature algorithm.
-  const algorithms = signer.slice(2).filter(({ tag }) => tag === TAG.sequence);
+  const algorithms = algorithmsOf(signer);
   if (digests) algorithms.push(...children(digests, label));
   if (!algorithms.every((each) => hasPlainParameters(each, label)))
     found.push(untidy('signature-parameters', label, 'has parameters where its algorithms take none'));

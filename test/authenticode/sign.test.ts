@@ -306,6 +306,17 @@ describe('a program that is signed already', () => {
     });
   });
 
+  it('append-would-lose: several entries in its certificate table', async () => {
+    const shim = await readFile((await program('shim-signed.efi')).path);
+    await assert.rejects(world.sign(shim, { existing: 'append' }), {
+      code: 'append-would-lose',
+      kind: 'not-allowed',
+    });
+    const replaced = await world.sign(shim, { existing: 'replace' });
+    assert.equal(count(await world.verify(replaced), SIGNATURE_OK), 1);
+    await proveStripped(source(shim), source(replaced));
+  });
+
   it("appended to a vendor's old signatures: SHA-1, nested, counter-signed", async () => {
     for (const name of ['inno-lzma64.exe', 'inno-compiler.exe', 'fwupd-signed.efi']) {
       const original = await readFile((await program(name)).path);

@@ -150,6 +150,14 @@ describe('the proof that nothing but a signature was added', () => {
     await assert.rejects(prove(second, first), { code: 'strip-signature-differs' });
   });
 
+  it('strip-signature-differs: one of two in the certificate table was appended to, the other lost', async () => {
+    const first = await sign(ORIGINAL);
+    const entry = winCertificate(await signatureOf(first));
+    const two = buildPe({ ...PROGRAM, certificates: Buffer.concat([entry, entry]) });
+    const appended = await sign(first, { existing: 'append' });
+    await assert.rejects(prove(two, appended), { code: 'strip-signature-differs' });
+  });
+
   it('strip-untidy: bytes behind the signature in its table', async () => {
     const signed = await sign(ORIGINAL);
     const table = winCertificate(Buffer.concat([await signatureOf(signed), filler(40)]));
@@ -258,6 +266,22 @@ describe('tidiness', () => {
     const stuffed = set(seq(oid('2.16.840.1.101.3.4.2.1'), octets(filler(40))));
     const codes = await found((der) => editData(der, (data) => data.with(1, stuffed)));
     assert.deepEqual(codes, ['signature-parameters']);
+  });
+
+  it('signature-attribute-unknown, signature-parameters: in a counter-signature', async () => {
+    const signed = await sign(ORIGINAL);
+    const signature = await signatureOf(signed);
+    const { signer } = signatureFields(signature, 'it');
+    const counter = (...fields: readonly Buffer[]): Buffer =>
+      editSigner(signature, () => [attribute('1.2.840.113549.1.9.6', seq(...fields))]);
+    const plain = signer.slice(0, 6).map(({ raw }) => raw);
+    const codes = async (signature: Buffer): Promise<string[]> =>
+      tidiness(await image(await withSignature(ORIGINAL, signature))).map(({ code }) => code);
+    assert.deepEqual(await codes(counter(...plain)), []);
+    const more = tlv(context(1), attribute('1.2.3', NULL));
+    assert.deepEqual(await codes(counter(...plain, more)), ['signature-attribute-unknown']);
+    const stuffed = plain.with(2, seq(oid('2.16.840.1.101.3.4.2.1'), octets(filler(40))));
+    assert.deepEqual(await codes(counter(...stuffed)), ['signature-parameters']);
   });
 
   it('signature-crls: revocation lists, or what poses as some', async () => {
