@@ -7,7 +7,7 @@ const reader = (text: string): SshReader => new SshReader(hex(text), 'it', 'a-co
 
 describe('SSH data types', () => {
   it('are read as RFC 4251 section 5 has them', () => {
-    const it = reader(`07${'29b7f4aa'}${'0102030405060708'}${'00000007'}74657374696e67`);
+    const it = reader('0729b7f4aa01020304050607080000000774657374696e67');
     assert.equal(it.byte(), 7);
     assert.equal(it.uint32(), 699921578);
     assert.equal(it.uint64(), 72623859790382856n);
