@@ -8,6 +8,7 @@ import {
   readAlgorithm,
   signerDigest,
   verifySigner,
+  type SignedData,
   type SignerInfo,
 } from '../cms/signed-data.ts';
 import { invalid, messageOf } from '../errors.ts';
@@ -20,6 +21,10 @@ export interface Countersignature {
   readonly time: Date;
   readonly authority: string;
   readonly certificate: Certificate;
+  /** Its own SignerInfo. */
+  readonly signer: SignerInfo;
+  /** The RFC 3161 token (ContentInfo, DER); null in the legacy kind. */
+  readonly token: Buffer | null;
   /** What may stand between that certificate and a root. */
   readonly certificates: readonly Certificate[];
 }
@@ -63,13 +68,16 @@ const latestOf = ({ now }: CountersignatureOptions): Date => new Date(now.getTim
 function readToken(token: Der, signer: SignerInfo, options: CountersignatureOptions): Countersignature {
   const { weakDigests } = options;
   const what = `${options.what}: timestamp`;
-  const hash = imprintDigest(token.raw, what);
+  const data = parseSignedData(token.raw, what);
+  const hash = imprintDigest(data, what);
   if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
     throw invalid('timestamp-imprint', `${what}: its imprint is made with ${hash}, which is no longer safe`);
   const imprint = createHash(hash).update(signer.signature).digest();
   const expected = { imprint, hash, weakDigests, latest: latestOf(options), what };
   const { time, authority, certificate, certificates } = checkToken(token.raw, expected);
-  return { kind: 'rfc3161', time, authority, certificate, certificates };
+  const [counter] = data.signers;
+  if (!counter) throw invalid('timestamp-malformed', `${what}: nobody signed it`);
+  return { kind: 'rfc3161', time, authority, certificate, signer: counter, token: token.raw, certificates };
 }
 
 /**
@@ -79,8 +87,7 @@ function readToken(token: Der, signer: SignerInfo, options: CountersignatureOpti
  *   TSTInfo ::= SEQUENCE { version INTEGER, policy OBJECT IDENTIFIER,
  *                          messageImprint SEQUENCE { hashAlgorithm, hashedMessage }, ... }
  */
-function imprintDigest(token: Buffer, what: string): KnownDigest {
-  const { contentType, content } = parseSignedData(token, what);
+function imprintDigest({ contentType, content }: SignedData, what: string): KnownDigest {
   if (contentType !== OID.tstInfo || !content)
     throw invalid('timestamp-malformed', `${what}: its content is ${contentType}, not TSTInfo`);
   const info = DerReader.of(readOctets(content, what), what);
@@ -120,7 +127,8 @@ function readLegacy(
       'timestamp-time',
       `${what}: ${time.toISOString()} is later than now, or its certificate was not valid then`,
     );
-  return { kind: 'legacy', time, authority: certificate.subject, certificate, certificates };
+  const authority = certificate.subject;
+  return { kind: 'legacy', time, authority, certificate, signer: counter, token: null, certificates };
 }
 
 function verifyCounter(counter: SignerInfo, certificate: Certificate, stamped: Buffer, what: string): void {

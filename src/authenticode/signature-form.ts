@@ -1,9 +1,8 @@
-import { children, context, NULL, type Der } from '../asn1/der.ts';
 import { digestName, OID, type KnownDigest } from '../asn1/oids.ts';
 import { isSorted, signerDigest, type SignerInfo } from '../cms/signed-data.ts';
 import { invalid } from '../errors.ts';
 import { parsePeImageData } from './indirect-data.ts';
-import { signatureFields, type AuthenticodeSignature } from './signature.ts';
+import type { AuthenticodeSignature } from './signature.ts';
 
 /**
  * Requires, of a signature that could be read, the form that Microsoft's "Windows Authenticode
@@ -11,8 +10,7 @@ import { signatureFields, type AuthenticodeSignature } from './signature.ts';
  * Other verifiers let some of these pass; what they tell two verifiers apart is then up to the forger.
  *
  * Throws `authenticode-kind`, `authenticode-version`, `authenticode-attributes-missing`,
- * `authenticode-attributes-unsorted`, `authenticode-digest-mixed`, `authenticode-crls`,
- * `authenticode-parameters` or `der-malformed`.
+ * `authenticode-attributes-unsorted`, `authenticode-digest-mixed` or `der-malformed`.
  */
 export function requireForm(signature: AuthenticodeSignature, what: string): KnownDigest {
   const { indirect, signer } = signature;
@@ -20,7 +18,6 @@ export function requireForm(signature: AuthenticodeSignature, what: string): Kno
     throw invalid('authenticode-kind', `${what}: it is over ${indirect.type}, not over a PE file`);
   parsePeImageData(indirect.value, what);
   requireSignerForm(signer, what);
-  requireNothingHidden(signature, what);
   return requireOneDigest(signature, what);
 }
 
@@ -49,25 +46,4 @@ function requireOneDigest({ data, signer, indirect }: AuthenticodeSignature, wha
       `${what}: the signer digests with ${hash}, SignedData and content say ${named.join(', ')}`,
     );
   return hash;
-}
-
-/**
- * Neither lists of revoked certificates nor parameters of digests, which have none: both are covered
- * by no signature and have room for anything.
- */
-function requireNothingHidden({ data }: AuthenticodeSignature, what: string): void {
-  const fields = signatureFields(data.raw, what);
-  if (fields.data.some(({ tag }) => tag === context(1)))
-    throw invalid('authenticode-crls', `${what}: it carries revocation lists, which nobody signed`);
-  const [, digests] = fields.data;
-  const [, , digest, , signature] = fields.signer;
-  for (const algorithm of [...(digests ? children(digests, what) : []), digest, signature])
-    if (algorithm && !isBare(algorithm, what))
-      throw invalid('authenticode-parameters', `${what}: an algorithm in it has parameters`);
-}
-
-/** An AlgorithmIdentifier with its parameters NULL or absent. */
-function isBare(algorithm: Der, what: string): boolean {
-  const [, parameters, ...rest] = children(algorithm, what);
-  return rest.length === 0 && (parameters === undefined || parameters.raw.equals(NULL));
 }

@@ -9,6 +9,7 @@ import type { SignableImage } from './image.ts';
 import { certificateReport, type SignatureReport, type TimestampReport } from './report.ts';
 import { parseSignature, type AuthenticodeSignature } from './signature.ts';
 import { requireForm } from './signature-form.ts';
+import { requireNothingBesides, TIMESTAMP_ATTRIBUTES } from './unsigned-parts.ts';
 
 export interface VerifyOptions {
   /**
@@ -88,9 +89,6 @@ const isWeak = (hash: KnownDigest): boolean => hash === 'sha1' || hash === 'md5'
 
 const NOT_FOR_SHA1 = 'not asked of a SHA-1 signature';
 
-/** Unsigned attributes that have a meaning to Windows. */
-const TIMESTAMPS: readonly string[] = [OID.spcTimestampToken, OID.counterSignature];
-
 /** What is checked in each step of the list. */
 class Steps {
   readonly list = new Checklist();
@@ -165,7 +163,10 @@ class Steps {
 
   async timestamp({ hash, signer, data }: Readable): Promise<Countersignature | undefined> {
     const { requireTimestamp, timestampRoots } = this.options;
-    if (!requireTimestamp && !signer.unsignedAttributes.some(({ oid }) => TIMESTAMPS.includes(oid))) {
+    if (
+      !requireTimestamp &&
+      !signer.unsignedAttributes.some(({ oid }) => TIMESTAMP_ATTRIBUTES.includes(oid))
+    ) {
       this.list.skip('timestamp', 'there is none');
       return undefined;
     }
@@ -181,25 +182,8 @@ class Steps {
     });
   }
 
-  /** Anybody can add to these in a signed file, so nothing that we have no use for may stay unseen. */
-  unsignedParts(
-    { signer, data, certificate }: Readable,
-    timestamp: Countersignature | undefined,
-  ): Finding<true> {
-    const known = this.index === 0 ? [...TIMESTAMPS, OID.spcNestedSignature] : TIMESTAMPS;
-    const unknown = signer.unsignedAttributes.find(({ oid }) => !known.includes(oid));
-    if (unknown)
-      throw invalid(
-        'attribute-unknown',
-        `${this.what}: ${unknown.raw.length} bytes that nobody signed, as attribute ${unknown.oid}`,
-      );
-    const ends = [certificate, timestamp?.certificate].filter((each) => each !== undefined);
-    const stray = strayAmong(data.certificates, ends);
-    if (stray && certificate && !this.list.failed)
-      throw invalid(
-        'certificate-stray',
-        `${this.what}: a certificate that neither signer nor timestamp needs: ${stray.subject}`,
-      );
+  unsignedParts(signature: Readable, timestamp: Countersignature | undefined): Finding<true> {
+    requireNothingBesides(signature, timestamp, this.index === 0, this.what);
     return found('timestamps, nested signatures and the certificates of their chains, nothing else');
   }
 
@@ -257,21 +241,6 @@ class Steps {
       await this.list.run('chain', () =>
         chainFinding(certificate, { intermediates: data.certificates, roots, at, usage: OID.codeSigning }),
       );
-  }
-}
-
-/** A certificate that stands above none of `ends`, going by names. */
-function strayAmong(
-  certificates: readonly Certificate[],
-  ends: readonly Certificate[],
-): Certificate | undefined {
-  const wanted = new Set(ends.map(({ issuerDer }) => issuerDer.toString('latin1')));
-  let left = certificates.filter((each) => !ends.some((end) => end.equals(each)));
-  for (;;) {
-    const above = left.filter(({ subjectDer }) => wanted.has(subjectDer.toString('latin1')));
-    if (above.length === 0) return left[0];
-    for (const { issuerDer } of above) wanted.add(issuerDer.toString('latin1'));
-    left = left.filter((each) => !above.includes(each));
   }
 }
 

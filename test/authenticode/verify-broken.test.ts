@@ -19,7 +19,13 @@ import {
 import { OID } from '../../src/asn1/oids.ts';
 import { signatureFields } from '../../src/authenticode/signature.ts';
 import { attribute, baseAttributes } from '../../src/cms/signed-data.ts';
-import { makeCertificate, makeCodeSigner, makeTimestamper, type Made } from '../x509/certificate-maker.ts';
+import {
+  makeAuthority,
+  makeCertificate,
+  makeCodeSigner,
+  makeTimestamper,
+  type Made,
+} from '../x509/certificate-maker.ts';
 import { peChecksum, peLayout, winCertificate } from '../fixtures/pe.ts';
 import { image, SIGNATURE_OK, tool, inFolder } from './tools.ts';
 import {
@@ -37,6 +43,7 @@ import {
   setSigned,
   signer,
   stamper,
+  stamp,
   stampRoot,
   takeApart,
   trusting,
@@ -164,13 +171,6 @@ describe('the certificate table', () => {
   );
 });
 
-/** A ContentInfo with `fields` put in before the SignerInfos of its SignedData. */
-function insertBeforeSigners(contentInfo: Buffer, fields: Buffer): Buffer {
-  const { type, data, signer: signerFields } = signatureFields(contentInfo, 'test');
-  const signers = set(seq(...signerFields.map(({ raw }) => raw)));
-  return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), fields, signers)));
-}
-
 describe('the structure', () => {
   refuses('authenticode-version', 'SignedData of version 3, as CMS would have it', (parts) => {
     parts.version = integer(3);
@@ -212,23 +212,6 @@ describe('the structure', () => {
     parts.content = content({ hash: sha384, digest: octets(Buffer.alloc(48)) });
     redigest(parts);
     resign(parts);
-  });
-  refuses('authenticode-parameters', 'bytes hidden as parameters of a digest in SignedData', (parts) => {
-    parts.digestAlgorithms = [seq(oid(OID.sha256), octets(Buffer.from('anything')))];
-  });
-  refuses('authenticode-parameters', "bytes hidden as parameters of the signer's digest", (parts) => {
-    only(parts).digestAlgorithm = seq(oid(OID.sha256), octets(Buffer.from('anything')));
-  });
-  refuses('authenticode-parameters', 'bytes hidden as parameters of the signature algorithm', (parts) => {
-    only(parts).signatureAlgorithm = seq(oid(OID.ecdsaWithSha256), octets(Buffer.from('anything')));
-  });
-  it('authenticode-crls: revocation lists, or whatever is put in their place', async () => {
-    const parts = takeApart(await signatureOf(good));
-    const certificates = tlv(0xa0, ...parts.certificates);
-    const both = Buffer.concat([certificates, tlv(0xa1, octets(Buffer.from('anything')))]);
-    const whole = putTogether({ ...parts, certificates: [] });
-    const program = await withSignature(good, insertBeforeSigners(whole, both));
-    assert.deepEqual(codes(await verify(program)), ['authenticode-crls']);
   });
   refuses('authenticode-digest-length', 'a digest of the wrong length', (parts) => {
     parts.content = content({ digest: octets(Buffer.alloc(20)) });
@@ -324,9 +307,6 @@ describe('the certificate', () => {
       parts.certificates = [signer.certificate.raw];
     });
     assert.deepEqual(codes(await verify(program, trusting)), ['certificate-chain-incomplete']);
-  });
-  refuses('certificate-stray', 'another one besides, which no chain needs', (parts) => {
-    parts.certificates.push(stranger.certificate.raw);
   });
   it('is not helped by a root that the file brings along', async () => {
     const program = await edited(good, (parts) => parts.certificates.push(root.certificate.raw));
@@ -475,10 +455,78 @@ describe('a legacy timestamp', () => {
   });
 });
 
+/** An AlgorithmIdentifier with bytes where its parameters would be. */
+const withJunk = (algorithm: string): Buffer => seq(oid(algorithm), octets(Buffer.from('anything')));
+
+/** A ContentInfo with `fields` put in before the SignerInfos of its SignedData. */
+function insertBeforeSigners(contentInfo: Buffer, fields: Buffer): Buffer {
+  const { type, data, signer: signerFields } = signatureFields(contentInfo, 'test');
+  const signers = set(seq(...signerFields.map(({ raw }) => raw)));
+  return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), fields, signers)));
+}
+
+/** A program with a timestamp whose token is changed in what its signature does not cover. */
+const inToken = (change: (token: Parts) => void) => (parts: Parts) => {
+  const token = takeApart(stamp(only(parts).signature));
+  change(token);
+  only(parts).unsigned = [attribute(OID.spcTimestampToken, putTogether(token))];
+};
+
 describe('what nobody signed', () => {
+  const junk = attribute('1.3.6.1.4.1.42921.1.2.1', octets(Buffer.from('anything')));
+  const stranger = makeCodeSigner({ name: 'Stranger' });
+
   refuses('attribute-unknown', 'an unsigned attribute that means nothing', (parts) => {
-    only(parts).unsigned = [attribute('1.3.6.1.4.1.42921.1.2.1', octets(Buffer.from('anything')))];
+    only(parts).unsigned = [junk];
   });
+  refuses('certificate-stray', 'a certificate that no chain needs', (parts) => {
+    parts.certificates.push(stranger.certificate.raw);
+  });
+  it('certificates of the chain may come along, the root and cross-certificates among them', async () => {
+    const cross = makeAuthority({ name: middle.name, key: middle.key, by: stampRoot });
+    const program = await edited(good, (parts) => {
+      parts.certificates.push(root.certificate.raw, cross.certificate.raw, stampRoot.certificate.raw);
+    });
+    assert.equal((await verify(program, trusting)).status, 'ok');
+  });
+  refuses('authenticode-parameters', 'bytes hidden as parameters of a digest in SignedData', (parts) => {
+    parts.digestAlgorithms = [withJunk(OID.sha256)];
+  });
+  refuses('authenticode-parameters', "bytes hidden as parameters of the signer's digest", (parts) => {
+    only(parts).digestAlgorithm = withJunk(OID.sha256);
+  });
+  refuses('authenticode-parameters', 'bytes hidden as parameters of the signature algorithm', (parts) => {
+    only(parts).signatureAlgorithm = withJunk(OID.ecdsaWithSha256);
+  });
+  it('authenticode-crls: revocation lists, or whatever is put in their place', async () => {
+    const parts = takeApart(await signatureOf(good));
+    const certificates = tlv(0xa0, ...parts.certificates);
+    const both = Buffer.concat([certificates, tlv(0xa1, octets(Buffer.from('anything')))]);
+    const whole = putTogether({ ...parts, certificates: [] });
+    const program = await withSignature(good, insertBeforeSigners(whole, both));
+    assert.deepEqual(codes(await verify(program)), ['authenticode-crls']);
+  });
+
+  refuses(
+    'attribute-unknown',
+    'an unsigned attribute in the timestamp',
+    inToken((token) => only(token).unsigned.push(junk)),
+  );
+  refuses(
+    'certificate-stray',
+    'a certificate in the timestamp that it has no use for',
+    inToken((token) => token.certificates.push(stranger.certificate.raw)),
+  );
+  refuses(
+    'authenticode-parameters',
+    'bytes hidden in the digests of the timestamp',
+    inToken((token) => token.digestAlgorithms.push(withJunk(OID.sha256))),
+  );
+  refuses(
+    'authenticode-parameters',
+    'a digest in the timestamp that is none',
+    inToken((token) => token.digestAlgorithms.push(seq(oid('2.25.42')))),
+  );
 });
 
 const nest = (parts: Parts, nested: Buffer): void => {
