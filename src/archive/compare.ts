@@ -3,6 +3,7 @@ import type { ByteSource } from '../io/source.ts';
 import { changedCentral, changedDescriptor, changedLocal } from './changed.ts';
 import { END_FIELDS, endBytes, LOCATOR_FIELDS, movedEnd, ZIP64_END_FIELDS, type EndRecords } from './end.ts';
 import { shown } from './names.ts';
+import { SequentialSource } from './windows.ts';
 import { CENTRAL, LOCAL, METHOD, type Fields, type HeaderShape } from './records.ts';
 import type { Archive, ArchiveEntry } from './read.ts';
 
@@ -33,10 +34,16 @@ export async function compareArchives(original: Archive, signed: Archive): Promi
 }
 
 class Comparing {
+  private readonly before: ByteSource;
+  private readonly after: ByteSource;
+
   constructor(
     private readonly original: Archive,
     private readonly signed: Archive,
-  ) {}
+  ) {
+    this.before = new SequentialSource(original.source);
+    this.after = new SequentialSource(signed.source);
+  }
 
   private differs(what: string, cause?: unknown): SignpipeError {
     const { name } = this.signed.source;
@@ -71,7 +78,7 @@ class Comparing {
 
   private async between(what: string, a: [number, number], b: [number, number]): Promise<void> {
     if (a[1] - a[0] !== b[1] - b[0]) throw this.differs(`${what}: ${b[1] - b[0]} instead of ${a[1] - a[0]}`);
-    const at = await firstDifference(this.original.source, a[0], this.signed.source, b[0], a[1] - a[0]);
+    const at = await firstDifference(this.before, a[0], this.after, b[0], a[1] - a[0]);
     if (at >= 0) throw this.differs(`${what}: at offset ${b[0] + at}`);
   }
 
@@ -79,15 +86,14 @@ class Comparing {
   private async isChanged(a: ArchiveEntry, b: ArchiveEntry): Promise<boolean> {
     const where = `entry ${shown(a.path)}`;
     const sameLength = a.end - a.offset === b.end - b.offset;
-    const { original, signed } = this;
     if (
       sameLength &&
       sameValues(a, b) &&
-      (await firstDifference(original.source, a.offset, signed.source, b.offset, a.end - a.offset)) < 0
+      (await firstDifference(this.before, a.offset, this.after, b.offset, a.end - a.offset)) < 0
     )
       return false;
     this.header(where, LOCAL, changedLocal(a, b), b.local, b.offset);
-    const descriptor = await signed.source.read(b.dataEnd, b.end - b.dataEnd);
+    const descriptor = await this.after.read(b.dataEnd, b.end - b.dataEnd);
     this.bytes(`${where}: data descriptor`, [], changedDescriptor(a, b), descriptor, b.dataEnd);
     await this.newContent(where, a, b);
     return true;

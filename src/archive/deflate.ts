@@ -16,6 +16,9 @@ const REACH = 32 * 1024;
  */
 const LEVEL = 6;
 
+/** Blocks worked on at once; Node deflates in four threads unless told otherwise. */
+const MOST_PROCESSORS = 8;
+
 /** A piece of one entry, as it is read and as it is written. */
 export interface Block {
   /** Which of the sources this belongs to. */
@@ -33,13 +36,13 @@ export interface Job {
 }
 
 /**
- * Deflates sources on all processors, one after another: each is cut into blocks that are compressed
+ * Deflates sources on several processors, one after another: each is cut into blocks that are compressed
  * at the same time and join to one deflate stream (as pigz does: RFC 1951 streams may be flushed to a
  * byte boundary). The result does not depend on how many processors there are. In memory are at most
  * a few blocks a processor, however large the source.
  */
 export function packBlocks(jobs: readonly Job[]): AsyncGenerator<Block> {
-  return inOrder(tasks(jobs), availableParallelism() + 2);
+  return inOrder(tasks(jobs), Math.min(availableParallelism(), MOST_PROCESSORS) + 2);
 }
 
 function* tasks(jobs: readonly Job[]): Generator<() => Promise<Block>> {

@@ -2,7 +2,7 @@ import { invalid, type SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { CentralEntry } from './directory.ts';
 import type { EndRecords } from './end.ts';
-import { entryPath, shown } from './names.ts';
+import { entryPath, hasUnicodePath, shown } from './names.ts';
 import {
   CENTRAL,
   DESCRIPTOR_SIGNATURE,
@@ -135,9 +135,8 @@ function requireSameHeaders(source: ByteSource, entry: CentralEntry, local: Buff
 /** A reader that streams sees only local headers: a Unicode Path field there must say the same. */
 function requireSamePath(source: ByteSource, entry: CentralEntry, local: Buffer, flags: number): void {
   const extra = extraOf(local, LOCAL);
-  const plain = entryPath(flags, nameOf(local, LOCAL), Buffer.alloc(0), whereOf(source, entry));
-  const path = entryPath(flags, nameOf(local, LOCAL), extra, whereOf(source, entry));
-  if (path !== entry.path && path !== plain)
+  if (!hasUnicodePath(extra)) return;
+  if (entryPath(flags, nameOf(local, LOCAL), extra, whereOf(source, entry)) !== entry.path)
     throw disagree(source, entry, 'another Unicode name in its local header');
 }
 

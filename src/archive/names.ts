@@ -8,6 +8,10 @@ const LONGEST_PATH = 4096;
 /** Info-ZIP's Unicode Path field: a UTF-8 name beside a name in an old code page (APPNOTE 4.6.9). */
 const UNICODE_PATH_FIELD = 0x7075;
 
+/** Whether a header carries a Unicode Path field. */
+export const hasUnicodePath = (extra: Buffer): boolean =>
+  parseExtraFields(extra).some(({ id }) => id === UNICODE_PATH_FIELD);
+
 /** C0, DEL and C1 controls, line separators, and the controls that make a name read backwards. */
 const DECEPTIVE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 

@@ -76,3 +76,26 @@ export class WindowedSource implements ByteSource {
     return reading;
   }
 }
+
+/** A source that is read from front to back in small pieces: it reads ahead, 1 MiB at a time. */
+export class SequentialSource implements ByteSource {
+  readonly size: number;
+  readonly name: string;
+  private start = 0;
+  private ahead: Buffer = Buffer.alloc(0);
+
+  constructor(private readonly source: ByteSource) {
+    this.size = source.size;
+    this.name = source.name;
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    const at = offset - this.start;
+    if (at < 0 || at + length > this.ahead.length) {
+      if (length >= WINDOW || offset + length > this.size) return this.source.read(offset, length);
+      this.ahead = await this.source.read(offset, Math.min(WINDOW, this.size - offset));
+      this.start = offset;
+    }
+    return this.ahead.subarray(offset - this.start, offset - this.start + length);
+  }
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { deflateRawSync } from 'node:zlib';
+import { crc32, deflateRawSync } from 'node:zlib';
 import { isZip } from '../../src/archive/read.ts';
 import type { ArchiveLimits } from '../../src/archive/read.ts';
 import { BufferSource } from '../../src/io/source.ts';
@@ -115,11 +115,7 @@ describe('a sound zip', () => {
 
   it('may name entries in code page 437, in UTF-8, in a Unicode Path field, and below ./', async () => {
     const plain = Buffer.from('na?ve.txt');
-    const { crc32 } = await import('node:zlib');
-    const head = Buffer.alloc(5);
-    head.writeUInt8(1, 0);
-    head.writeUInt32LE(crc32(plain), 1);
-    const field = extra(0x7075, Buffer.concat([head, Buffer.from('naïve.txt')]));
+    const field = unicodePath('na?ve.txt', 'naïve.txt');
     const archive = await read(
       forge([
         { name: Buffer.from([0x81, 0x2e, 0x74]), flags: 0 },
@@ -152,6 +148,13 @@ describe('a sound zip', () => {
     assert.ok(reads < 10, `${reads} reads`);
   });
 });
+
+/** Info-ZIP's Unicode Path field beside the name `plain`. */
+function unicodePath(plain: string, path: string): Buffer {
+  const head = Buffer.alloc(5, 1);
+  head.writeUInt32LE(crc32(plain), 1);
+  return extra(0x7075, Buffer.concat([head, Buffer.from(path)]));
+}
 
 /** Claims 20 bytes of data where there are 5. */
 const bigger = (at: number) => (header: Buffer) => {
@@ -216,6 +219,9 @@ const REJECTED: Record<string, Record<string, Buffer | [Buffer, Partial<ArchiveL
     'no data descriptor': forge([{ ...A, flags: 0x808, descriptor: Buffer.alloc(0) }]),
     'another data descriptor': forge([{ ...A, flags: 0x808, descriptor: descriptor(1, 2, 3) }]),
     'two counts': forge([A], { end: (end) => end.writeUInt16LE(2, 8) }),
+    'another Unicode name': forge([
+      { name: 'plain.txt', localExtra: unicodePath('plain.txt', 'evil.exe'), centralExtra: Buffer.alloc(0) },
+    ]),
     'zip64 field missing': forge([{ ...A, central: (header) => header.fill(0xff, 24, 28) }]),
     'zip64 field twice': forge([
       { ...A, localExtra: Buffer.concat([extra(1, uint64(1, 1)), extra(1, uint64(2, 2))]) },

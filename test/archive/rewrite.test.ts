@@ -113,22 +113,25 @@ const ENTRIES: Forged[] = [
 ];
 const FORGED = forge(ENTRIES, { comment: 'the end', beforeDirectory: Buffer.from('gap two') });
 
+/** Mostly short content, some longer than a block. */
+const fresh = (n: number): Buffer => sample(n % 10 ? n * 97 : n * 7000, n + 1);
+
 describe('rewriting', () => {
   it('keeps gaps, comments and foreign methods, keeps stored entries stored, several at once', async () => {
     const archive = await read(FORGED);
-    const fresh = new Map<string, ByteSource>(
+    const several = new Map<string, ByteSource>(
       ['a.exe', 'stored.exe', 'streamed.exe'].map((path, n) => [
         path,
         new BufferSource(sample(6000, n + 50), path),
       ]),
     );
     const output = join(folder, 'several.zip');
-    await rewriteArchive(archive, fresh, output);
+    await rewriteArchive(archive, several, output);
     const bytes = await readFile(output);
     for (const kept of ['gap one', 'gap two', 'PK??', 'the end', 'kept'])
       assert.ok(bytes.includes(kept), kept);
     const signed = await read(bytes);
-    for (const [n, path] of [...fresh.keys()].entries())
+    for (const [n, path] of [...several.keys()].entries())
       assert.deepEqual(await contentOf(signed, path), sample(6000, n + 50));
     assert.equal(entryOf(signed, 'stored.exe').method, 0);
     assert.equal((await compareArchives(archive, signed)).changed.length, 3);
@@ -149,6 +152,30 @@ describe('rewriting', () => {
         { name: 'b', content: 'left' },
       ]),
     );
+  });
+
+  it('replaces a hundred entries of all sizes at once, each with its own content', async () => {
+    const paths = Array.from({ length: 100 }, (_, n) => `p/${n}.exe`);
+    const archive = await read(
+      forge(
+        paths.map((name, n) => ({
+          name,
+          content: name,
+          method: n % 3 ? 8 : 0,
+          flags: n % 2 ? 0x808 : 0x800,
+        })),
+      ),
+    );
+    const output = join(folder, 'hundred.zip');
+    await rewriteArchive(
+      archive,
+      new Map(paths.map((path, n) => [path, new BufferSource(fresh(n), path)])),
+      output,
+    );
+    const signed = await readZipFile(output);
+    for (const [n, path] of paths.entries()) assert.deepEqual(await contentOf(signed, path), fresh(n));
+    assert.equal((await compareArchives(archive, signed)).changed.length, 100);
+    await judge(output);
   });
 
   it('gives the same bytes each time', async () => {
