@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { crc32 } from 'node:zlib';
 import { compareArchives } from '../../src/archive/compare.ts';
 import { readArchive } from '../../src/archive/read.ts';
 import { rewriteArchive } from '../../src/archive/rewrite.ts';
@@ -295,7 +294,22 @@ function pattern(size: number): ByteSource {
   };
 }
 
+/** How much memory some work takes at its height, in bytes above what was taken before. */
+async function peakOf(work: () => Promise<void>): Promise<number> {
+  const start = process.memoryUsage().rss;
+  let peak = start;
+  const watch = setInterval(() => (peak = Math.max(peak, process.memoryUsage().rss)), 20);
+  try {
+    await work();
+  } finally {
+    clearInterval(watch);
+  }
+  return peak - start;
+}
+
 describe('large entries', () => {
+  const FLAT = 100 * 1024 * 1024;
+
   it('200 MB go through in flat memory', async () => {
     const size = 200 * 1024 * 1024;
     const output = join(folder, 'large.zip');
@@ -305,32 +319,26 @@ describe('large entries', () => {
         { name: 'z', content: 'last' },
       ]),
     );
-    let peak = 0;
-    const start = process.memoryUsage().rss;
-    const watch = setInterval(() => (peak = Math.max(peak, process.memoryUsage().rss)), 20);
-    try {
+    const peak = await peakOf(async () => {
       await rewriteArchive(archive, new Map([['a.bin', pattern(size)]]), output);
-      let crc = 0;
       await withFile(output, async (file) => {
         const signed = await readArchive(file, LIMITS);
-        for await (const chunk of await signed.open(entryOf(signed, 'a.bin'))) crc = crc32(chunk, crc);
         assert.equal(entryOf(signed, 'a.bin').size, size);
-        await compareArchives(archive, signed);
+        // Reads the entry to its end, length and CRC-32 included.
+        assert.equal((await compareArchives(archive, signed)).changed.length, 1);
       });
-    } finally {
-      clearInterval(watch);
-    }
-    assert.ok(peak - start < 100 * 1024 * 1024, `${Math.round((peak - start) / 1e6)} MB more than before`);
+    });
+    assert.ok(peak < FLAT, `${Math.round(peak / 1e6)} MB more than before`);
     await rm(output);
   });
 
-  it('a deflated 40 MB entry is compressed in flat memory and read back', async () => {
+  it('a deflated 60 MB entry is compressed in flat memory and read back', async () => {
     const output = join(folder, 'deflated.zip');
     const archive = await read(forge([{ name: 'a.bin', content: 'old' }]));
-    const start = process.memoryUsage().rss;
-    await rewriteArchive(archive, new Map([['a.bin', pattern(40 << 20)]]), output);
-    const more = process.memoryUsage().rss - start;
-    assert.ok(more < 100 * 1024 * 1024, `${Math.round(more / 1e6)} MB more than before`);
+    const peak = await peakOf(async () => {
+      await rewriteArchive(archive, new Map([['a.bin', pattern(60 << 20)]]), output);
+    });
+    assert.ok(peak < FLAT, `${Math.round(peak / 1e6)} MB more than before`);
     assert.match((await run('unzip', ['-tq', output])).stdout, /No errors detected/);
     await rm(output);
   });
