@@ -2,9 +2,18 @@ import { createDecipheriv, hash as hashOf, pbkdf2, scrypt } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import forge from 'node-forge';
-import { bmpOctets, DerReader, readInteger, readOctets, readOid, TAG, type Der } from '../asn1/der.ts';
+import {
+  bmpOctets,
+  DerReader,
+  readInteger,
+  readOctets,
+  readOid,
+  readSmallInteger,
+  TAG,
+  type Der,
+} from '../asn1/der.ts';
 import { digestName } from '../asn1/oids.ts';
-import { usage, type SignpipeError } from '../errors.ts';
+import { invalid, usage, type SignpipeError } from '../errors.ts';
 
 /**
  * Encryption of keys under a passphrase: PKCS#5 v2 (RFC 8018: PBES2 with PBKDF2 or scrypt) and
@@ -167,24 +176,37 @@ const CIPHERS: Record<string, { name: string; keyBytes: number }> = {
 
 const pbkdf2Async = promisify(pbkdf2);
 
-/** PBKDF2 with the parameters of an AlgorithmIdentifier (RFC 8018, A.2). */
+/** Shorter keys would let a MAC be forged by trial (RFC 9579, 7, as amended by its successor RFC 9879). */
+const SHORTEST_MAC_KEY = 20;
+const LONGEST_MAC_KEY = 256;
+
+function macKeyLength(stated: Der | undefined, what: string): number {
+  const length = stated ? readSmallInteger(stated, what) : 0;
+  if (length >= SHORTEST_MAC_KEY && length <= LONGEST_MAC_KEY) return length;
+  throw invalid('pfx-mac', `${what}: its MAC has a key of ${length} bytes`);
+}
+
+/**
+ * PBKDF2 with the parameters of an AlgorithmIdentifier (RFC 8018, A.2). `length` is in octets; null
+ * takes the parameters' own, which must be there then, and no shorter than a MAC's key may be.
+ */
 export async function deriveByPbkdf2(
   parameters: Der,
   password: Password,
-  length: number,
+  length: number | null,
   budget: WorkBudget,
 ): Promise<Buffer> {
   const { what } = budget;
   const reader = new DerReader(parameters, what);
   const salt = saltOf(reader.next(TAG.octetString), what);
   const iterations = budget.spend(readInteger(reader.next(TAG.integer), what));
-  reader.optional(TAG.integer);
+  const stated = reader.optional(TAG.integer);
   const prf = reader.optional(TAG.sequence);
   const prfOid = prf ? readOid(new DerReader(prf, what).next(TAG.oid), what) : '1.2.840.113549.2.7';
   reader.end();
   const hash = PSEUDORANDOM[prfOid];
   if (!hash) throw unsupported(what, prfOid);
-  return pbkdf2Async(password.utf8, salt, iterations, length, hash);
+  return pbkdf2Async(password.utf8, salt, iterations, length ?? macKeyLength(stated, what), hash);
 }
 
 function deriveByScrypt(

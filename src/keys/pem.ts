@@ -1,13 +1,15 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { DerReader, readOctets, TAG } from '../asn1/der.ts';
+import { parseSignedData } from '../cms/signed-data.ts';
 import { usage, type SignpipeError } from '../errors.ts';
 import { Certificate, parsePemCertificates } from '../x509/certificate.ts';
+import { berToDer } from './ber.ts';
 import { decrypt, passwordsFrom, WorkBudget } from './password-based.ts';
 import { readingKey, readKeyFile } from './pfx.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
 
 export interface PemOptions {
-  /** The certificate and its chain in any order, PEM; or one certificate in DER. */
+  /** The certificate and its chain in any order: PEM, one certificate in DER, or PKCS #7 (`.p7b`, `.spc`). */
   readonly certificate: string;
   /** PKCS#8, PKCS#1 or SEC 1, encrypted or not; may be the same file. */
   readonly key: string;
@@ -114,11 +116,22 @@ async function readKey(path: string, passphrase: string | undefined): Promise<Ke
   return modern ? openPkcs8(block, passphrase, path) : openLegacy(block, passphrase, path);
 }
 
-async function readCertificates(path: string): Promise<Certificate[]> {
+/** A certificate, or the PKCS #7 bundle without signatures (RFC 5652, 5) that authorities hand out as .p7b or .spc. */
+function readDerCertificates(bytes: Buffer, path: string): readonly Certificate[] {
+  const der = berToDer(bytes, path);
+  const bundle = DerReader.of(der, path).next().tag === TAG.oid;
+  return bundle ? parseSignedData(der, path).certificates : [Certificate.parse(bytes, path)];
+}
+
+const PEM_BUNDLE = /-----BEGIN (PKCS7|CMS)-----([A-Za-z0-9+/=\s]+)-----END \1-----/;
+
+async function readCertificates(path: string): Promise<readonly Certificate[]> {
   const bytes = await readKeyFile(path, 'pem');
-  if (bytes[0] === TAG.sequence) return [Certificate.parse(bytes, path)];
+  if (bytes[0] === TAG.sequence) return readDerCertificates(bytes, path);
   const text = bytes.toString('latin1');
   if (text.includes('-----BEGIN CERTIFICATE-----')) return parsePemCertificates(text, path);
+  const base64 = PEM_BUNDLE.exec(text)?.[2];
+  if (base64 !== undefined) return readDerCertificates(Buffer.from(base64, 'base64'), path);
   throw usage('pem-no-certificate', `${path}: holds no certificate in PEM`, {
     hint: 'It should have a line -----BEGIN CERTIFICATE-----',
   });

@@ -1,6 +1,6 @@
 import { readAll, withFile } from '../io/source.ts';
 import { SignpipeError, usage } from '../errors.ts';
-import { readPkcs12, type KeyBag, type Pkcs12 } from './pkcs12.ts';
+import { readPkcs12, type CertificateBag, type KeyBag, type Pkcs12 } from './pkcs12.ts';
 import { matches, signingKey, type SigningKey } from './signing-key.ts';
 
 /** A PFX with a long chain has some ten kilobytes. */
@@ -27,34 +27,56 @@ export async function readKeyFile(path: string, code: string): Promise<Buffer> {
   });
 }
 
-/** A key's names, the friendliest first. */
-function namesOf(bag: KeyBag, { certificates }: Pkcs12): string[] {
-  const own = certificates.filter(({ certificate }) => matches(certificate, bag.key));
-  const names = [
-    bag.friendlyName,
-    ...own.map((entry) => entry.friendlyName),
-    ...own.flatMap(({ certificate: c }) => [c.commonName, c.subject, c.sha256]),
-  ];
-  return names.filter((name): name is string => name !== undefined && name !== '');
+/**
+ * The key's certificates: those that the file itself links to it, else all that match. One key may
+ * stand in a file twice, under the old and the renewed certificate.
+ */
+function certificatesOf(bag: KeyBag, store: Pkcs12): CertificateBag[] {
+  const own = store.certificates.filter(({ certificate }) => matches(certificate, bag.key));
+  const linked = own.filter((each) => bag.localKeyId !== undefined && each.localKeyId === bag.localKeyId);
+  return linked.length > 0 ? linked : own;
 }
 
-function chooseKey(store: Pkcs12, { path, name }: PfxOptions): KeyBag {
-  const [first, second] = store.keys;
+const present = (names: (string | undefined)[]): string[] =>
+  names.filter((name): name is string => name !== undefined && name !== '');
+
+const certificateNames = ({ friendlyName, certificate }: CertificateBag): string[] =>
+  present([friendlyName, certificate.commonName, certificate.subject, certificate.sha256]);
+
+const isCalled = (names: readonly string[], name: string): boolean =>
+  names.some((each) => each.toLowerCase() === name.toLowerCase());
+
+/** A key and those of its certificates that may lead. */
+interface Candidate {
+  readonly bag: KeyBag;
+  readonly own: readonly CertificateBag[];
+  /** The friendliest first. */
+  readonly names: readonly string[];
+}
+
+function candidatesIn(store: Pkcs12): Candidate[] {
+  return store.keys.map((bag) => {
+    const own = certificatesOf(bag, store);
+    return { bag, own, names: [...present([bag.friendlyName]), ...own.flatMap(certificateNames)] };
+  });
+}
+
+function chooseKey(store: Pkcs12, { path, name }: PfxOptions): Candidate {
+  const listed = candidatesIn(store);
+  const [first, second] = listed;
   if (!first)
     throw usage('pfx-empty', `${path}: holds no private key`, {
       hint: 'Export it again together with its private key',
     });
-  const listed = store.keys.map((bag) => ({ bag, names: namesOf(bag, store) }));
   const shown = listed.map(({ names }, index) => names[0] ?? `key ${index + 1}`).join(', ');
   if (name === undefined) {
     if (!second) return first;
-    throw usage('pfx-several-keys', `${path}: holds ${store.keys.length} keys: ${shown}`, {
+    throw usage('pfx-several-keys', `${path}: holds ${listed.length} keys: ${shown}`, {
       hint: 'Name one of them, or export only the one that signs',
     });
   }
-  const wanted = name.toLowerCase();
-  const [chosen, another] = listed.filter(({ names }) => names.some((n) => n.toLowerCase() === wanted));
-  if (chosen && !another) return chosen.bag;
+  const [chosen, another] = listed.filter(({ names }) => isCalled(names, name));
+  if (chosen && !another) return chosen;
   const why = chosen ? 'several keys are' : 'no key is';
   throw usage('pfx-no-such-key', `${path}: ${why} called ${name}; it holds: ${shown}`, {
     hint: "Use the SHA-256 of the key's certificate, which is unique",
@@ -98,17 +120,18 @@ async function open({ path, passphrase }: PfxOptions): Promise<Pkcs12> {
  */
 export async function loadPfx(options: PfxOptions): Promise<SigningKey> {
   const store = await open(options);
-  const { key, localKeyId } = chooseKey(store, options);
+  const { bag, own } = chooseKey(store, options);
   if (store.certificates.length === 0)
     throw usage('pfx-no-certificate', `${options.path}: holds a key but no certificate`, {
       hint: 'Export it again together with its certificate',
     });
-  // A renewed certificate may share its key with the old one: the file's own link decides first.
-  const linked = store.certificates.filter(
-    (entry) => localKeyId !== undefined && entry.localKeyId === localKeyId && matches(entry.certificate, key),
+  const { name } = options;
+  const named = own.filter((each) => name !== undefined && isCalled(certificateNames(each), name));
+  const leaves = named.length > 0 ? named : own;
+  const others = store.certificates.filter(({ certificate }) => !matches(certificate, bag.key));
+  return signingKey(
+    bag.key,
+    [...leaves, ...others].map(({ certificate }) => certificate),
+    options.path,
   );
-  const all = store.certificates.map(({ certificate }) => certificate);
-  const others = all.filter((certificate) => !matches(certificate, key));
-  const own = linked.length > 0 ? linked.map(({ certificate }) => certificate) : all;
-  return signingKey(key, [...own, ...others], options.path);
 }

@@ -233,7 +233,7 @@ async function pbmac1(mac: Mac, password: Password, content: Buffer, budget: Wor
   derivation.next(TAG.oid);
   const hash = pseudorandomDigest(readOid(scheme.next(TAG.oid), what));
   if (!hash) throw usage('key-encryption-unsupported', `${what}: a MAC of an unknown kind`);
-  const key = await deriveByPbkdf2(derivation.next(TAG.sequence), password, mac.digest.length, budget);
+  const key = await deriveByPbkdf2(derivation.next(TAG.sequence), password, null, budget);
   return createHmac(hash, key).update(content).digest();
 }
 

@@ -102,6 +102,16 @@ describe('loadPem opens keys as openssl writes them', () => {
     assert.equal((await load('der', 'ec.key')).certificates.length, 1);
   });
 
+  for (const form of ['DER', 'PEM'])
+    it(`PKCS #7 as authorities hand it out, in ${form}`, async () => {
+      await work.openssl(`crl2pkcs7 -nocrl -certfile ec.pem -outform ${form} -out p7.pem`);
+      const key = await load('p7', 'ec.key');
+      assert.deepEqual(
+        key.certificates.map((each) => each.commonName),
+        ['EC publisher', 'Intermediate'],
+      );
+    });
+
   it('a passphrase for a key that needs none', () => opens('ec', 'ec.key', PASSPHRASE));
 });
 

@@ -1,6 +1,6 @@
 import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
-import { createHash, verify } from 'node:crypto';
+import { createHash, createHmac, pbkdf2Sync, verify } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import forge from 'node-forge';
 import {
@@ -15,7 +15,9 @@ import {
   set,
   tlv,
 } from '../../src/asn1/der.ts';
+import { SignpipeError } from '../../src/errors.ts';
 import { loadPfx } from '../../src/keys/pfx.ts';
+import { readPkcs12 } from '../../src/keys/pkcs12.ts';
 import { createTestCertificate, keyToPem, toPem, type TestIdentity } from '../../src/sandbox/certificates.ts';
 import { toPfx } from '../../src/sandbox/pkcs12-writer.ts';
 import { OpensslFolder } from './openssl.ts';
@@ -133,6 +135,12 @@ describe('loadPfx opens what others write', () => {
     await opens(path, ec);
   });
 
+  it('PBMAC1 (RFC 9579), as openssl 3.4 and Java 24 can write it', async () => {
+    const path = await withPbmac1(await exported('ec', ' -nomac'), 32);
+    await opens(path, ec);
+    await refuses('pfx-wrong-passphrase', () => loadPfx({ path, passphrase: 'wrong one 0815' }));
+  });
+
   it('signpipe itself; and openssl opens that', async () => {
     const path = work.path('ours.pfx');
     await writeFile(path, await toPfx(ec, PASSPHRASE, 'Ours'));
@@ -184,6 +192,18 @@ describe('loadPfx chooses among several keys', () => {
       assert.equal(key.certificates[0]?.commonName, 'EC publisher');
       assert.equal(key.algorithm, 'ecdsa');
     }
+  });
+
+  it('by SHA-256 among certificates for one key: the one that was named leads', async () => {
+    const soon = new Date(Date.now() + 9e7);
+    const common = { purpose: 'code-signing', issuer: intermediate, key: ec.key } as const;
+    const older = await createTestCertificate({ ...common, commonName: 'Older', notAfter: soon });
+    const both = await assembled(
+      [ec],
+      [ec, older].map((each) => each.certificate),
+    );
+    const key = await loadPfx({ path: both, name: older.certificate.sha256 });
+    assert.equal(key.certificates[0]?.commonName, 'Older');
   });
 
   it('pfx-several-keys when none is named, with the names', async () => {
@@ -255,6 +275,24 @@ describe('loadPfx refuses', () => {
     await refuses('pfx-too-large', () => loadPfx({ path }));
   });
 
+  it('pfx-malformed: PBMAC1 with a key so short that its MAC could be forged', async () => {
+    const path = await withPbmac1(await exported('ec', ' -nomac'), 1);
+    await refuses('pfx-malformed', () => loadPfx({ path, passphrase: PASSPHRASE }));
+  });
+
+  it('any changed byte by name, or takes it as a matter of the labels', async () => {
+    const whole = await readFile(await assembled([ec], [ec.certificate]));
+    for (let at = 0; at < whole.length; at += 1) {
+      const changed = Buffer.from(whole);
+      changed[at] = (changed[at] ?? 0) ^ 0x41;
+      const error: unknown = await readPkcs12(changed, '', 'changed').then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      assert.ok(error === undefined || error instanceof SignpipeError, `byte ${at}: ${String(error)}`);
+    }
+  });
+
   it('key-iterations: a file that would keep the signer busy for hours', async () => {
     const [version, safe, mac] = children(parseDer(await readFile(await exported('ec')), 'pfx'), 'pfx');
     assert.ok(version && safe && mac);
@@ -305,6 +343,26 @@ async function assembled(keys: TestIdentity[], certificates: readonly { raw: Buf
   const pfx = seq(integer(3), data(seq(data(seq(...bags)))));
   const path = work.path(`assembled-${createHash('sha1').update(pfx).digest('hex')}.pfx`);
   await writeFile(path, pfx);
+  return path;
+}
+
+/** A PFX without a MAC, given one by PBMAC1 over a key of so many bytes. */
+async function withPbmac1(file: string, keyBytes: number): Promise<string> {
+  const [version, safe] = children(parseDer(await readFile(file), 'pfx'), 'pfx');
+  assert.ok(version && safe);
+  const content = parseDer(children(safe, 'safe')[1]?.body ?? Buffer.alloc(0), 'content').body;
+  const salt = Buffer.alloc(16, 7);
+  const mac = createHmac('sha512', pbkdf2Sync(PASSPHRASE, salt, 1000, keyBytes, 'sha256')).update(content);
+  const prf = seq(oid('1.2.840.113549.2.9'), tlv(0x05));
+  const derivation = seq(
+    oid('1.2.840.113549.1.5.12'),
+    seq(octets(salt), integer(1000), integer(keyBytes), prf),
+  );
+  const scheme = seq(oid('1.2.840.113549.2.11'), tlv(0x05));
+  const algorithm = seq(oid('1.2.840.113549.1.5.14'), seq(derivation, scheme));
+  const path = `${file}.pbmac1-${keyBytes}`;
+  const macData = seq(seq(algorithm, octets(mac.digest())), octets(Buffer.from('NOT USED')), integer(1));
+  await writeFile(path, seq(version.raw, safe.raw, macData));
   return path;
 }
 
