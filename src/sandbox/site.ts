@@ -1,0 +1,96 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFileAtomically } from '../io/atomic.ts';
+import { generateSshKey } from '../ssh/generate.ts';
+import { createTestPki, toPem, type TestPki } from './certificates.ts';
+import { toPfx } from './pkcs12-writer.ts';
+
+/** Where a sandbox site's two hosts and its timestamp authority are. */
+export interface SitePlaces {
+  /** URL of the control repository. */
+  readonly control: string;
+  /** URL of the exchange. */
+  readonly exchange: string;
+  /** RFC 3161 authorities; none only works since the certificate is a test. */
+  readonly timestamp: readonly string[];
+  /** Whether the URLs are reached by SSH. */
+  readonly ssh: boolean;
+}
+
+/** A signer and a builder with throw-away keys, laid out in one folder. */
+export interface SandboxSite {
+  readonly dir: string;
+  readonly signerConfig: string;
+  readonly builderConfig: string;
+  readonly pki: TestPki;
+  /** Public keys that the SSH host must let in. */
+  readonly authorizedKeys: readonly string[];
+}
+
+const PASSPHRASE = 'only for the sandbox';
+
+/** Keys, certificates and allowed signers; configurations follow with `writeConfigs`. */
+export async function layOutSite(dir: string): Promise<SandboxSite> {
+  const keys = join(dir, 'keys');
+  await mkdir(keys, { recursive: true, mode: 0o700 });
+  const pki = await createTestPki();
+  const builder = await generateSshKey(join(keys, 'builder_ed25519'), 'builder@sandbox');
+  const signer = await generateSshKey(join(keys, 'signer_ed25519'), 'signer@sandbox');
+  const receipts = await generateSshKey(join(keys, 'receipts_ed25519'), 'receipts@sandbox');
+  await writeFileAtomically(join(keys, 'codesign.pfx'), await toPfx(pki.codeSigning, PASSPHRASE, 'Sandbox'), {
+    mode: 0o600,
+  });
+  await writeFileAtomically(join(keys, 'passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 });
+  await writeFileAtomically(join(keys, 'allowed_signers'), `builder@sandbox namespaces="git" ${builder}\n`);
+  await writeFileAtomically(join(keys, 'receipt_signers'), `signer@sandbox namespaces="git" ${receipts}\n`);
+  await writeFileAtomically(
+    join(keys, 'audit_signers'),
+    `builder@sandbox namespaces="git" ${builder}\nsigner@sandbox namespaces="git" ${receipts}\n`,
+  );
+  await writeFileAtomically(join(dir, 'ca.pem'), toPem([pki.root.certificate]));
+  return {
+    dir,
+    signerConfig: join(dir, 'signer.yaml'),
+    builderConfig: join(dir, 'builder.yaml'),
+    pki,
+    authorizedKeys: [builder, signer],
+  };
+}
+
+const sshPart = (places: SitePlaces, key: string): string =>
+  places.ssh ? `ssh:\n  identity: keys/${key}\n  knownHosts: keys/known_hosts\n` : '';
+
+const list = (values: readonly string[]): string => JSON.stringify(values);
+
+/** Writes signer.yaml and builder.yaml for these places. */
+export async function writeConfigs(site: SandboxSite, places: SitePlaces): Promise<void> {
+  const common = `control:\n  url: ${places.control}\nexchange:\n  url: ${places.exchange}\n`;
+  await writeFileAtomically(
+    site.signerConfig,
+    `# The demo's signer. keys.example/signer.yaml explains every key.
+${common}${sshPart(places, 'signer_ed25519')}signing:
+  pfx: keys/codesign.pfx
+  passphraseFile: keys/passphrase
+  timestamp: ${list(places.timestamp)}
+  name: Sandbox product
+receipts:
+  key: keys/receipts_ed25519
+  name: Sandbox signer
+trust:
+  allowedSigners: keys/allowed_signers
+state: signer-state
+`,
+  );
+  await writeFileAtomically(
+    site.builderConfig,
+    `# The demo's build master. keys.example/builder.yaml explains every key.
+${common}${sshPart(places, 'builder_ed25519')}requests:
+  key: keys/builder_ed25519
+  name: Sandbox builder
+  email: builder@sandbox
+trust:
+  allowedSigners: keys/receipt_signers
+state: builder-state
+`,
+  );
+}
