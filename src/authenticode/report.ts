@@ -35,7 +35,26 @@ export interface Problem {
   readonly signature?: number;
 }
 
-/** The steps of the checklist, in the order in which they are taken. */
+/**
+ * The steps of the checklist, in the order in which they are taken, and the codes that each fails with:
+ *
+ * | step                | asks                                                       | codes                                        |
+ * | ------------------- | ---------------------------------------------------------- | -------------------------------------------- |
+ * | `structure`         | strict DER, one signer, one digest algorithm throughout    | `der-malformed`, `cms-…`, `authenticode-…`   |
+ * | `digest-strength`   | no MD5; null for SHA-1, which is never trusted             | `digest-weak`                                |
+ * | `file-digest`       | the file is what was signed                                | `file-digest-differs`                        |
+ * | `signed-attributes` | contentType and messageDigest are the content's            | `cms-content-type`, `cms-message-digest`     |
+ * | `signature`         | the signature value, with the signer certificate's key     | `cms-signature-…`, `signer-certificate-missing` |
+ * | `purpose`           | a certificate for code signing                             | `certificate-not-for-code-signing`           |
+ * | `timestamp`         | over this signature, and sound                             | `timestamp-…`                                |
+ * | `unsigned-parts`    | nothing but timestamps, nested signatures, chains          | `attribute-unknown`, `certificate-stray`, `authenticode-crls`, `authenticode-parameters` |
+ * | `timestamp-chain`   | the authority's chain at the time that it stamped          | `certificate-chain-…`                        |
+ * | `validity`          | the signer's certificate, at the timestamp's time or now   | `certificate-expired`, `certificate-not-yet-valid` |
+ * | `chain`             | the signer's chain, likewise; null after any failure       | `certificate-chain-…`                        |
+ *
+ * The file as a whole has problems of its own: `table-several-entries`, `table-trailing-bytes`,
+ * `pe-…`, and `digest-weak` when no signature is better than SHA-1. Revocation is not looked at.
+ */
 export type CheckName =
   | 'structure'
   | 'digest-strength'
