@@ -1,0 +1,141 @@
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import { invalid, SignpipeError } from '../errors.ts';
+import { gitEnvironment } from './git-environment.ts';
+import { OBJECT_ID, shortId, type ObjectType } from './objects.ts';
+
+export interface ObjectInfo {
+  type: string;
+  /** In bytes. */
+  size: number;
+}
+
+interface Waiting {
+  contents: boolean;
+  resolve: (answer: { info: ObjectInfo; content: Buffer } | null) => void;
+  reject: (error: Error) => void;
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * One long-lived `git cat-file --batch-command`: objects by full id, thousands a second. Sizes are asked for
+ * first, so an object larger than its caller allows is never read. Objects that a fetch brings later are found.
+ */
+export class CatFile {
+  private child: ChildProcessByStdio<Writable, Readable, null> | null = null;
+  private readonly waiting: Waiting[] = [];
+  private chunks: Buffer[] = [];
+  private length = 0;
+  /** Bytes needed before the answer at hand can be taken; saves joining chunks in vain. */
+  private needed = 0;
+
+  constructor(private readonly gitDir: string) {}
+
+  /** Type and size of an object, or null when it is not there. */
+  async info(id: string): Promise<ObjectInfo | null> {
+    return (await this.ask('info', id))?.info ?? null;
+  }
+
+  /** The content of an object; `object-missing`, `object-type` or `object-too-large` unless it is there, of that type, and within `limit` bytes. */
+  async read(id: string, type: ObjectType, limit: number): Promise<Buffer> {
+    const info = await this.info(id);
+    if (info === null)
+      throw invalid('object-missing', `object ${shortId(id)} is not in the control repository`);
+    if (info.type !== type)
+      throw invalid('object-type', `object ${shortId(id)} is a ${info.type}, and not a ${type}`);
+    if (info.size > limit)
+      throw invalid(
+        'object-too-large',
+        `${type} ${shortId(id)} is ${info.size} bytes, more than the ${limit} allowed`,
+      );
+    const answer = await this.ask('contents', id);
+    if (answer?.content.length !== info.size)
+      throw new SignpipeError('local', 'git-failed', `object ${shortId(id)} changed while it was read`);
+    return answer.content;
+  }
+
+  /** Ends the process; a later read starts another. */
+  close(): void {
+    const child = this.child;
+    this.child = null;
+    child?.stdin.end();
+    this.fail('closed');
+  }
+
+  private ask(
+    command: 'info' | 'contents',
+    id: string,
+  ): Promise<{ info: ObjectInfo; content: Buffer } | null> {
+    if (!OBJECT_ID.test(id)) throw invalid('object-id', `"${shortId(id)}" is not an object id`);
+    const child = (this.child ??= this.start());
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ contents: command === 'contents', resolve, reject });
+      child.stdin.write(`${command} ${id}\n`);
+    });
+  }
+
+  private start(): ChildProcessByStdio<Writable, Readable, null> {
+    const child = spawn('git', ['cat-file', '--batch-command'], {
+      cwd: this.gitDir,
+      env: gitEnvironment(this.gitDir),
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    const lost = (why: string) => (): void => {
+      if (this.child !== child) return;
+      this.child = null;
+      this.fail(why);
+    };
+    child.on('error', lost('could not be started'));
+    child.on('close', lost('ended'));
+    child.stdin.on('error', lost('does not read'));
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (this.child === child) this.take(chunk);
+    });
+    return child;
+  }
+
+  private fail(why: string): void {
+    this.chunks = [];
+    this.length = 0;
+    this.needed = 0;
+    for (const waiting of this.waiting.splice(0))
+      waiting.reject(new SignpipeError('local', 'git-failed', `git cat-file ${why}`));
+  }
+
+  private take(chunk: Buffer): void {
+    this.chunks.push(chunk);
+    this.length += chunk.length;
+    if (this.length < this.needed) return;
+    let buffer = this.chunks.length === 1 ? chunk : Buffer.concat(this.chunks);
+    for (let used = this.answer(buffer); used > 0; used = this.answer(buffer)) buffer = buffer.subarray(used);
+    this.chunks = buffer.length > 0 ? [buffer] : [];
+    this.length = buffer.length;
+  }
+
+  /** Takes one whole answer from the front: `ID TYPE SIZE LF` and, for contents, SIZE bytes and LF; or `ID missing LF`. */
+  private answer(buffer: Buffer): number {
+    this.needed = 0;
+    const end = buffer.indexOf(0x0a);
+    const waiting = this.waiting[0];
+    if (end < 0 || !waiting) return 0;
+    const [, type, size] = buffer.toString('latin1', 0, end).split(' ');
+    if (type === undefined || size === undefined) {
+      this.waiting.shift();
+      waiting.resolve(null);
+      return end + 1;
+    }
+    const info = { type, size: Number(size) };
+    const total = waiting.contents ? end + 1 + info.size + 1 : end + 1;
+    if (buffer.length < total) {
+      this.needed = total;
+      return 0;
+    }
+    this.waiting.shift();
+    waiting.resolve({
+      info,
+      content: waiting.contents ? Buffer.from(buffer.subarray(end + 1, total - 1)) : NOTHING,
+    });
+    return total;
+  }
+}

@@ -1,0 +1,73 @@
+import { usage } from '../errors.ts';
+import { printable } from './printable.ts';
+
+/**
+ * How every git process is run, whatever the account's or the machine's configuration says:
+ *
+ * - no system or user configuration, no attributes, no replace refs, no prompts, messages in English
+ *   (they are read to tell one failure from another);
+ * - only the ssh and file transports: a URL such as `ext::sh -c …` runs nothing;
+ * - no hooks of ours, no submodules, no background gc (`ControlRepository.maintain` packs);
+ * - every object that arrives is checked as `git fsck` would, and what we write is flushed.
+ *
+ * Everything goes by environment or `-c`, so that nothing in the clone's own configuration matters.
+ */
+export const GIT_CONFIG: readonly string[] = [
+  'core.hooksPath=/dev/null',
+  // Larger objects are streamed and never held in memory, whoever sent them.
+  'core.bigFileThreshold=4m',
+  'core.fsync=all',
+  'core.fsyncMethod=fsync',
+  'core.logAllRefUpdates=false',
+  'core.warnAmbiguousRefs=false',
+  'fetch.fsckObjects=true',
+  'transfer.fsckObjects=true',
+  // One growing pack a fetch, so that its size can be watched; see ControlRepository.fetch.
+  'fetch.unpackLimit=1',
+  'fetch.recurseSubmodules=false',
+  'submodule.recurse=false',
+  'gc.auto=0',
+  'maintenance.auto=false',
+  'protocol.version=2',
+  'advice.detachedHead=false',
+];
+
+/** Taken over from our own environment: where programs are, and where ssh finds its agent and home. */
+const INHERITED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'TMPDIR', 'SSH_AUTH_SOCK'];
+
+const OWN: Record<string, string> = {
+  LC_ALL: 'C',
+  GIT_CONFIG_NOSYSTEM: '1',
+  GIT_CONFIG_GLOBAL: '/dev/null',
+  GIT_ATTR_NOSYSTEM: '1',
+  GIT_TERMINAL_PROMPT: '0',
+  GIT_NO_REPLACE_OBJECTS: '1',
+  GIT_ALLOW_PROTOCOL: 'ssh:file',
+  GIT_ADVICE: '0',
+};
+
+/** The whole environment of a git process on the bare repository at `gitDir`. */
+export function gitEnvironment(gitDir: string): Record<string, string> {
+  const environment: Record<string, string> = { ...OWN, GIT_DIR: gitDir };
+  for (const name of INHERITED) {
+    const value = process.env[name];
+    if (value !== undefined) environment[name] = value;
+  }
+  return environment;
+}
+
+/**
+ * The URL of a control repository: `ssh://`, `host:path`, `file://` or a path. Others are refused before
+ * git sees them, as is what git would take for an option.
+ */
+export function requireControlUrl(url: string): string {
+  const remote = /^(ssh|file):\/\/[^\p{C}\s]+$/u.test(url);
+  const scpLike = /^([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9._-]*:(?![:/]\/)[^\p{C}\s:][^\p{C}\s]*$/u.test(
+    url,
+  );
+  const path = /^[./][^\p{C}]*$/u.test(url);
+  if (remote || scpLike || path) return url;
+  throw usage('control-url', `control repository "${printable(url, 200)}": not a URL that can be used`, {
+    hint: 'give ssh://user@host/path, user@host:path, file:///path or a path',
+  });
+}
