@@ -100,7 +100,7 @@ export class PeImage implements SignableImage {
     return this.rebuild(entry, Buffer.concat([pad, table]));
   }
 
-  remove(): Promise<Patch> {
+  async remove(): Promise<Patch> {
     if (!this.signature)
       throw invalid('pe-not-signed', `${this.source.name}: it carries no signature that could be removed`);
     return this.rebuild(Buffer.alloc(8), Buffer.alloc(0));

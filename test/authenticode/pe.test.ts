@@ -356,7 +356,7 @@ describe('a PE file is refused', () => {
 
   it('pe-not-signed: no signature to remove', async () => {
     const opened = await image(WELL);
-    await assert.rejects(async () => opened.remove(), { code: 'pe-not-signed' });
+    await assert.rejects(opened.remove(), { code: 'pe-not-signed' });
   });
 });
 

@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { context, explicit, implicit, octets, oid, seq, set, tlv, type Der } from '../../src/asn1/der.ts';
+import {
+  context,
+  explicit,
+  implicit,
+  octets,
+  oid,
+  seq,
+  set,
+  sorted,
+  tlv,
+  type Der,
+} from '../../src/asn1/der.ts';
 import { OID } from '../../src/asn1/oids.ts';
 import { addNested, parseSignature, signatureFields } from '../../src/authenticode/signature.ts';
 import { signProgram } from '../../src/authenticode/sign.ts';
@@ -69,6 +80,14 @@ describe('an Authenticode signature', () => {
     assert.deepEqual(raws(is.signer.slice(0, -1)), raws(was.signer.slice(0, -1)));
     assert.deepEqual(parseSignature(twice, 'it').timestamps, parseSignature(signature, 'it').timestamps);
     assert.equal(parseSignature(twice, 'it').nested.length, 2);
+  });
+
+  it('keeps its unsigned attributes in DER order, a short nested signature before a long timestamp', () => {
+    const [stamped] = parseSignature(signature, 'it').nested;
+    const short = addNested(stamped ?? assert.fail(), seq(octets(DATA)), 'it');
+    const attributes = parseSignature(short, 'it').signer.unsignedAttributes.map(({ raw }) => raw);
+    assert.equal(attributes.length, 2);
+    assert.deepEqual(attributes, sorted(attributes));
   });
 
   it('authenticode-version: SignedData of version 3', () => {
