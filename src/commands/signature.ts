@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { openImage } from '../authenticode/image.ts';
 import { ControlRepository } from '../control/repository.ts';
 import { findReceipt } from '../control/receipt.ts';
@@ -49,7 +49,7 @@ async function fromReceipt(
   repo: string,
 ): Promise<{ wanted: DetachedSignature[]; sha256: string | undefined }> {
   return withScratch(async (folder) => {
-    const url = /^[a-z]+:\/\//.test(repo) ? repo : `file://${join(process.cwd(), repo)}`;
+    const url = /^[a-z]+:\/\//.test(repo) ? repo : `file://${resolve(repo)}`;
     const repository = await ControlRepository.open({ url, path: join(folder, 'control.git') });
     try {
       const { receipts } = await repository.fetch();

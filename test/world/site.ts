@@ -1,0 +1,238 @@
+import { execFile, spawn } from 'node:child_process';
+import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { pino } from 'pino';
+import { loadSignerConfig } from '../../src/config/signer.ts';
+import { noProgress } from '../../src/progress.ts';
+import { openSite } from '../../src/signer/site.ts';
+import { Signer, type PollResult } from '../../src/signer/watch.ts';
+import { toPem } from '../../src/sandbox/certificates.ts';
+import { layOutSite, writeConfigs, type SandboxSite, type SitePlaces } from '../../src/sandbox/site.ts';
+import {
+  startTimestampAuthority,
+  type RunningAuthority,
+  type TimestampAuthorityOptions,
+} from '../../src/sandbox/timestamp-authority.ts';
+import { startSshd, type Sshd, type SshdOptions } from './sshd.ts';
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, '../..');
+
+/** How a command line ended. */
+export interface Ended {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Git with nobody's configuration. */
+export const gitEnvironment = (): NodeJS.ProcessEnv => ({
+  ...process.env,
+  GIT_CONFIG_NOSYSTEM: '1',
+  GIT_CONFIG_GLOBAL: '/dev/null',
+  GIT_TERMINAL_PROMPT: '0',
+});
+
+/** Runs the real command line in a process of its own. */
+export function signpipe(
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv; signal?: AbortSignal; killAfter?: number } = {},
+): Promise<Ended> {
+  return new Promise((done, failed) => {
+    const child = spawn(process.execPath, [join(root, 'dist/main.js'), ...args], {
+      cwd: options.cwd,
+      env: { ...process.env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
+    child.stderr.on('data', (data: Buffer) => (stderr += data.toString()));
+    const timer =
+      options.killAfter === undefined
+        ? undefined
+        : setTimeout(() => child.kill('SIGKILL'), options.killAfter);
+    child.on('error', failed);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      done({ status: code ?? -1, stdout, stderr });
+    });
+    options.signal?.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
+  });
+}
+
+export interface WorldOptions {
+  readonly sshd?: SshdOptions;
+  /** `scp` for the legacy protocol. */
+  readonly exchangeScheme?: 'sftp' | 'scp';
+  readonly timestamp?: TimestampAuthorityOptions;
+}
+
+/** A real sshd with a bare control repository and an exchange, an authority, a signer and a builder. */
+export class World {
+  private constructor(
+    readonly sshd: Sshd,
+    readonly authority: RunningAuthority,
+    readonly site: SandboxSite,
+    readonly places: SitePlaces,
+  ) {}
+
+  static async start(options: WorldOptions = {}): Promise<World> {
+    const sshd = await startSshd(options.sshd);
+    const dir = join(sshd.folder, 'site');
+    const site = await layOutSite(dir);
+    for (const key of site.authorizedKeys) await sshd.authorize(key);
+    const authority = await startTimestampAuthority({
+      identity: site.pki.timestamping,
+      ...options.timestamp,
+    });
+    const host = join(sshd.folder, 'host');
+    for (const folder of ['incoming', 'signed'])
+      await mkdir(join(host, 'exchange', folder), { recursive: true });
+    await run('git', ['init', '--quiet', '--bare', '--initial-branch=main', join(host, 'control.git')], {
+      env: gitEnvironment(),
+    });
+    await writeFile(join(dir, 'keys', 'known_hosts'), await readFile(sshd.knownHosts));
+    await writeFile(join(dir, 'tsa.pem'), toPem([authority.root]));
+    const places = {
+      control: sshd.url(join(host, 'control.git'), 'ssh'),
+      exchange: sshd.url(join(host, 'exchange'), options.exchangeScheme ?? 'sftp'),
+      timestamp: [authority.url],
+      ssh: true,
+    };
+    await writeConfigs(site, places);
+    const world = new World(sshd, authority, site, places);
+    await world.configure('retry: { attempts: 2, wait: 1s }');
+    return world;
+  }
+
+  /** A path in the site's folder. */
+  at(...names: string[]): string {
+    return join(this.site.dir, ...names);
+  }
+
+  /** The bare control repository on the host. */
+  get control(): string {
+    return join(this.sshd.folder, 'host', 'control.git');
+  }
+
+  /** A file of the exchange, on the host. */
+  exchange(...names: string[]): string {
+    return join(this.sshd.folder, 'host', 'exchange', ...names);
+  }
+
+  /** Adds lines to signer.yaml. */
+  configure(lines: string): Promise<void> {
+    return appendFile(this.site.signerConfig, `${lines}\n`);
+  }
+
+  /** Changes signer.yaml. */
+  async reconfigure(change: (text: string) => string): Promise<void> {
+    await writeFile(this.site.signerConfig, change(await readFile(this.site.signerConfig, 'utf8')));
+  }
+
+  async git(...args: string[]): Promise<string> {
+    const { stdout } = await run('git', ['-C', this.control, ...args], {
+      env: gitEnvironment(),
+      maxBuffer: 64 * 2 ** 20,
+    });
+    return stdout.trim();
+  }
+
+  /** `signpipe submit`; the request's id. */
+  async submit(files: readonly string[], ...more: string[]): Promise<string> {
+    const ended = await signpipe(['submit', '-c', this.site.builderConfig, ...files, ...more]);
+    if (ended.status !== 0) throw new Error(`submit: ${ended.status}\n${ended.stderr}`);
+    return ended.stdout.trim();
+  }
+
+  /** `signpipe watch --once`. */
+  watchOnce(): Promise<Ended> {
+    return signpipe(['watch', '-c', this.site.signerConfig, '--once']);
+  }
+
+  /** A poll in this process: faster than a process of its own, the same code. Throws what `poll` throws. */
+  async poll(): Promise<PollResult> {
+    const opened = await openSite(await loadSignerConfig(this.site.signerConfig), {
+      log: this.log,
+      progress: noProgress,
+    });
+    try {
+      return await new Signer(opened).poll();
+    } finally {
+      await opened.close();
+    }
+  }
+
+  /** What the signer logged in this process, one JSON record each. */
+  readonly logged: Record<string, unknown>[] = [];
+  private readonly log = pino(
+    { base: null, level: 'debug' },
+    { write: (line: string) => void this.logged.push(JSON.parse(line) as Record<string, unknown>) },
+  );
+
+  /** `signpipe wait`, the result in the site's folder `out`. */
+  wait(request: string, ...more: string[]): Promise<Ended> {
+    return signpipe([
+      'wait',
+      request,
+      '-c',
+      this.site.builderConfig,
+      '--output',
+      this.at('out'),
+      '--timeout',
+      '20s',
+      '--allow-test-certificate',
+      ...more,
+    ]);
+  }
+
+  /** receipt.json of the newest receipt, or of the one so many before it. */
+  async receipt(before = 0): Promise<Record<string, unknown>> {
+    return JSON.parse(await this.git('show', `signed~${before}:receipt.json`)) as Record<string, unknown>;
+  }
+
+  /**
+   * A request as a build master without Node makes it: by git alone, with whatever `zipname` says;
+   * signed by the builder's key unless told otherwise. Returns its id.
+   */
+  async request(
+    zipname: string,
+    options: { message?: string; sign?: string | null; change?: (folder: string) => Promise<void> } = {},
+  ): Promise<string> {
+    const clone = this.at('by-hand');
+    await rm(clone, { recursive: true, force: true });
+    const env = gitEnvironment();
+    await run('git', ['clone', '--quiet', this.control, clone], { env });
+    const key = options.sign === undefined ? this.at('keys', 'builder_ed25519') : options.sign;
+    const git = (...args: string[]): Promise<{ stdout: string }> =>
+      run(
+        'git',
+        [
+          '-C',
+          clone,
+          '-c',
+          'user.name=By Hand',
+          '-c',
+          'user.email=hand@example.org',
+          '-c',
+          'gpg.format=ssh',
+          ...(key === null ? [] : ['-c', `user.signingkey=${key}`]),
+          ...args,
+        ],
+        { env },
+      );
+    await git('checkout', '--quiet', '-B', 'main');
+    await writeFile(join(clone, 'zipname'), zipname);
+    await options.change?.(clone);
+    await git('add', '--all');
+    await git('commit', '--quiet', ...(key === null ? [] : ['-S']), '-m', options.message ?? 'Sign it');
+    await git('push', '--quiet', 'origin', 'main');
+    return (await git('rev-parse', 'HEAD')).stdout.trim();
+  }
+
+  async stop(): Promise<void> {
+    await this.authority.close();
+    await this.sshd.stop();
+  }
+}
