@@ -111,7 +111,7 @@ export class TestControl {
     { key, env = {}, config = [] }: { key?: TestKey; env?: Record<string, string>; config?: string[] } = {},
   ): Promise<string> {
     for (const [name, content] of Object.entries(files))
-      if (content === null) await git(this.work, ['rm', '-q', name]);
+      if (content === null) await git(this.work, ['rm', '-q', '-f', name]);
       else {
         await this.write(name, content);
         await git(this.work, ['add', '--', name]);

@@ -1,0 +1,62 @@
+import { shortId } from './objects.ts';
+import { printable } from './printable.ts';
+import type { Receipt } from './receipt-schema.ts';
+import { formatTrailers, type Trailer } from './trailers.ts';
+
+function whatFor({ files, request }: Receipt): string {
+  const [first, ...more] = files;
+  if (!first) return `request ${shortId(request.id)}`;
+  const name = printable(first.input.name, 255);
+  return more.length === 0 ? name : `${name} and ${more.length} more`;
+}
+
+function subject(receipt: Receipt): string {
+  const name = whatFor(receipt);
+  if (receipt.outcome !== 'signed')
+    return `${receipt.outcome} ${name}: ${printable(receipt.reason?.message ?? '', 160)}`;
+  const verb = receipt.test ? 'TEST signed' : 'signed';
+  const signed = receipt.files.reduce((sum, file) => sum + file.signed.length, 0);
+  const entries = receipt.files.reduce((sum, file) => sum + file.entries, 0);
+  const lone = receipt.files.every((file) => file.signed.every((entry) => entry.path === ''));
+  return lone && signed > 0 ? `${verb} ${name}` : `${verb} ${name}: ${signed} of ${entries} files`;
+}
+
+/** `HEX  NAME`, as sha256sum prints. */
+const sumLine = ({ name, sha256 }: { name: string; sha256: string }): string => `${sha256}  ${name}`;
+
+/** The content of `SHA256SUMS`: the delivered files, for `sha256sum -c`. */
+export const sumsOf = ({ files }: Receipt): string =>
+  files.flatMap(({ output }) => (output ? [`${sumLine(output)}\n`] : [])).join('');
+
+function latestTimestamp({ files }: Receipt): string | undefined {
+  const stamps = files.flatMap((f) => f.signed.flatMap((entry) => entry.timestamp ?? []));
+  const latest = stamps.sort((a, b) => (a.time < b.time ? -1 : 1)).at(-1);
+  return latest && `${latest.time} ${latest.url}`;
+}
+
+function trailersOf(receipt: Receipt): Trailer[] {
+  const { reason, files, certificate } = receipt;
+  const stamp = latestTimestamp(receipt);
+  const inputs = files.flatMap(({ input: { name, sha256 } }) =>
+    sha256 === undefined ? [] : [{ key: 'Input-SHA256', value: sumLine({ name, sha256 }) }],
+  );
+  const outputs = files.flatMap(({ output }) =>
+    output ? [{ key: 'Output-SHA256', value: sumLine(output) }] : [],
+  );
+  return [
+    { key: 'Request', value: receipt.request.id },
+    { key: 'Outcome', value: receipt.outcome },
+    ...(reason ? [{ key: 'Reason', value: `${reason.code}: ${reason.message}` }] : []),
+    ...inputs,
+    ...outputs,
+    ...(certificate ? [{ key: 'Certificate-SHA256', value: certificate.sha256 }] : []),
+    ...(stamp === undefined ? [] : [{ key: 'Timestamp', value: stamp }]),
+  ];
+}
+
+/** The message of a receipt commit. Hostile text in it is escaped; a value stays on its line. */
+export function receiptMessage(receipt: Receipt): string {
+  const { reason } = receipt;
+  const hint = reason?.hint === undefined ? '' : `${printable(reason.hint, 500)}\n\n`;
+  return `${subject(receipt)}\n\n${hint}${formatTrailers(trailersOf(receipt))}`;
+}

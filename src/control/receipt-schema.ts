@@ -1,0 +1,103 @@
+import { z } from 'zod';
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const commitId = z.string().regex(/^[0-9a-f]{40}$/);
+const text = z.string().max(4096);
+const size = z.int().min(0);
+const time = z.iso.datetime();
+
+const contents = z.object({ size: size.describe('bytes'), sha256 });
+
+const signedEntry = z.object({
+  path: z.string().max(65535).describe('the entry of the zip; empty for a lone program'),
+  before: contents,
+  after: contents,
+  authenticode: z.object({
+    algorithm: z.enum(['sha256', 'sha384', 'sha512']),
+    digest: z
+      .string()
+      .regex(/^[0-9a-f]{64,128}$/)
+      .describe('hex, the Authenticode digest that was signed'),
+  }),
+  timestamp: z
+    .object({ time, authority: text.describe('subject of the authority’s certificate'), url: text })
+    .nullable()
+    .describe('null only with a test certificate'),
+  signature: z
+    .string()
+    .regex(/^signatures\/[0-9a-f]{64}\.p7$/)
+    .describe('the detached PKCS #7 signature in this commit, by the SHA-256 of the unsigned bytes'),
+});
+
+const file = z.object({
+  input: z.object({ name: z.string().max(255), size: size.optional(), sha256: sha256.optional() }),
+  output: z.object({ name: z.string().max(255), size, sha256 }).optional(),
+  entries: z.int().min(0).describe('files in the zip; 1 for a lone program'),
+  signed: z.array(signedEntry),
+  kept: z
+    .array(z.object({ path: z.string().max(65535), signer: text }))
+    .describe('ours by policy, yet signed by somebody else already, and left as they were'),
+  seen: z
+    .enum(['whole', 'entries'])
+    .optional()
+    .describe('whether the signer read every byte of the zip, or its directory and the entries it signed'),
+});
+
+/** `receipt.json`, version 1. Readers pass over keys that they do not know, so that later ones can be added. */
+export const receiptSchema = z.object({
+  version: z.literal(1),
+  signpipe: z.string().max(64).describe('version of the program that wrote this'),
+  request: z.object({
+    id: commitId,
+    signer: text.nullable().describe('principal whose key signed the request; null when nobody’s did'),
+    key: text.nullable().describe('SHA256: fingerprint of that key'),
+    requestedAt: time,
+    sourceRevision: text.optional(),
+    channel: text,
+  }),
+  outcome: z.enum(['signed', 'rejected', 'failed']),
+  reason: z.object({ code: z.string().max(128), message: text, hint: text.optional() }).optional(),
+  test: z.boolean().describe('signed with a test certificate'),
+  certificate: z
+    .object({ subject: text, issuer: text, serial: text, sha256, notBefore: time, notAfter: time })
+    .optional(),
+  vouches: z.array(z.object({ name: text, signer: text, key: text, commit: commitId })),
+  files: z.array(file).max(100),
+  times: z.object({
+    requested: time,
+    seen: time,
+    fetched: time.optional(),
+    signed: time.optional(),
+    delivered: time.optional(),
+    answered: time,
+  }),
+  zlib: z.string().max(64).optional().describe('version of zlib that deflated the signed entries'),
+});
+
+export type Receipt = z.infer<typeof receiptSchema>;
+export type ReceiptFile = z.infer<typeof file>;
+export type ReceiptEntry = z.infer<typeof signedEntry>;
+
+/** What is wrong with a receipt beyond its shape, or null. */
+export function receiptProblem(receipt: Receipt): string | null {
+  if (receipt.outcome !== 'signed') return receipt.reason ? null : `is ${receipt.outcome} without a reason`;
+  if (!receipt.certificate) return 'is signed without a certificate';
+  if (receipt.files.length === 0) return 'is signed, yet names no file';
+  if (receipt.files.some((f) => !f.output)) return 'is signed, yet a file has no output';
+  const entries = receipt.files.flatMap((f) => f.signed);
+  if (entries.some((e) => e.signature !== `signatures/${e.before.sha256}.p7`))
+    return 'names a signature otherwise than by the SHA-256 of the unsigned bytes';
+  if (!receipt.test && entries.some((e) => e.timestamp === null))
+    return 'has no timestamp, yet is not of a test certificate';
+  return null;
+}
+
+/** The JSON Schema (2020-12) of `receipt.json`, as docs/receipt.schema.json holds it. */
+export function receiptJsonSchema(): string {
+  const schema = {
+    $id: 'https://signpipe.invalid/receipt.schema.json',
+    title: 'signpipe receipt',
+    ...z.toJSONSchema(receiptSchema, { io: 'input', target: 'draft-2020-12' }),
+  };
+  return `${JSON.stringify(schema, null, 2)}\n`;
+}

@@ -1,0 +1,269 @@
+import { z } from 'zod';
+import { invalid, SignpipeError } from '../errors.ts';
+import { objectId, serializeTree, shortId, type Commit, type Identity } from './objects.ts';
+import type { NewObject } from './pack.ts';
+import { receiptMessage, sumsOf } from './receipt-message.ts';
+import { receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
+import type { ControlRepository } from './repository.ts';
+import { writeCommit, type CommitSigner } from './write-commit.ts';
+
+export { receiptJsonSchema, receiptSchema } from './receipt-schema.ts';
+export type { Receipt, ReceiptEntry, ReceiptFile } from './receipt-schema.ts';
+
+/** The largest `receipt.json`: some 20,000 signed entries, in bytes. */
+const RECEIPT_LIMIT = 16 * 1024 * 1024;
+/** The largest detached signature, in bytes. */
+const SIGNATURE_LIMIT = 4 * 1024 * 1024;
+const OWNER_LIMIT = 64 * 1024;
+
+/** Who writes receipts: the name on the commits, and the key that signs them. */
+export interface ReceiptWriter {
+  /** An `SshSigner`: its public key, in wire form, and `SHA256:` fingerprint go into `signer.json`. */
+  signer: CommitSigner & { readonly publicKey: Buffer; readonly fingerprint: string };
+  identity: Identity;
+}
+
+const ownerSchema = z.object({
+  version: z.literal(1),
+  name: z.string().max(256),
+  publicKey: z.string().max(16384),
+  fingerprint: z.string().max(128),
+  created: z.iso.datetime(),
+});
+
+/** `signer.json` of the first commit on the receipt branch: whose receipts these are. */
+export type ReceiptsOwner = z.infer<typeof ownerSchema>;
+
+const json = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
+
+/** Files of the topmost folder as blobs, and the tree over them and over `folders`. */
+function treeOf(
+  files: Record<string, Buffer>,
+  folders: Record<string, Buffer> = {},
+): { id: string; objects: NewObject[] } {
+  const blobs = Object.values(files).map((content): NewObject => ({ type: 'blob', content }));
+  const trees = Object.values(folders).map((content): NewObject => ({ type: 'tree', content }));
+  const top = serializeTree([
+    ...Object.entries(files).map(([name, content]) => ({
+      mode: '100644',
+      name,
+      id: objectId('blob', content),
+    })),
+    ...Object.entries(folders).map(([name, content]) => ({
+      mode: '40000',
+      name,
+      id: objectId('tree', content),
+    })),
+  ]);
+  return { id: objectId('tree', top), objects: [...blobs, ...trees, { type: 'tree', content: top }] };
+}
+
+/** `TYPE BASE64`, as in a .pub file: the wire form begins with the type, after its length (RFC 4253 section 6.6). */
+const keyLine = (blob: Buffer): string =>
+  `${blob.toString('latin1', 4, 4 + blob.readUInt32BE())} ${blob.toString('base64')}`;
+
+/** Writes the commit that the receipt branch begins with: `signer.json`, signed by the key that it names. */
+export function createReceiptRoot(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  at: Date,
+): Promise<string> {
+  const { identity, signer } = writer;
+  const { publicKey, fingerprint } = signer;
+  const owner: ReceiptsOwner = {
+    version: 1,
+    name: identity.name,
+    publicKey: keyLine(publicKey),
+    fingerprint,
+    created: at.toISOString(),
+  };
+  const tree = treeOf({ 'signer.json': json(ownerSchema.parse(owner)) });
+  const message = `receipts of ${identity.name}\n\nEach commit from here on answers one request, and is signed by ${fingerprint}.\n`;
+  return writeCommit(
+    repository,
+    tree.objects,
+    { tree: tree.id, parents: [], identity, at, message },
+    writer.signer,
+  );
+}
+
+/** Begins the receipt branch; its first commit, or `lost-race` when it was begun elsewhere meanwhile. */
+export async function openReceipts(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  at: Date,
+): Promise<{ result: 'pushed' | 'lost-race'; id: string }> {
+  const id = await createReceiptRoot(repository, writer, at);
+  return { result: await repository.push(repository.branches.receipts, id, null), id };
+}
+
+/** Whose receipts a branch holds, as its first commit says (that commit's signature is the caller's to check). */
+export async function readReceiptsOwner(
+  repository: ControlRepository,
+  tip: string,
+): Promise<{ owner: ReceiptsOwner; commit: Commit }> {
+  const root = (await repository.firstParents(tip)).at(-1);
+  const commit = await repository.readCommit(root?.id ?? tip);
+  const bytes = await repository.readFileAt(commit, 'signer.json', OWNER_LIMIT);
+  const owner = ownerSchema.safeParse(bytes && parseJson(bytes, 'signer.json'));
+  if (!owner.success)
+    throw invalid(
+      'receipts-root',
+      `the receipt branch begins with ${shortId(commit.id)}, which does not say whose it is`,
+    );
+  return { owner: owner.data, commit };
+}
+
+/** Everything that goes into a receipt commit; equal input gives an equal commit where the key's signatures are deterministic (Ed25519). */
+export interface NewReceipt {
+  /** The receipt before this one, or the branch's first commit. */
+  parent: string;
+  receipt: Receipt;
+  /** Detached signatures (PKCS #7, DER) by the SHA-256 of the unsigned bytes: exactly those that the receipt names. */
+  signatures: ReadonlyMap<string, Buffer>;
+  /** The commit's time. */
+  at: Date;
+}
+
+function requireSound(receipt: Receipt, signatures: ReadonlyMap<string, Buffer>): Receipt {
+  const parsed = receiptSchema.parse(receipt);
+  const named = new Set(parsed.files.flatMap((file) => file.signed.map((entry) => entry.before.sha256)));
+  const problem =
+    receiptProblem(parsed) ??
+    (named.size === signatures.size && [...named].every((hash) => signatures.has(hash))
+      ? null
+      : 'names other signatures than were given');
+  if (problem !== null)
+    throw new SignpipeError(
+      'local',
+      'receipt-unsound',
+      `receipt of ${shortId(parsed.request.id)} ${problem}`,
+    );
+  return parsed;
+}
+
+/** Writes a receipt commit into the clone and gives its id. Pushing it is another step. */
+export async function createReceiptCommit(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  { parent, receipt, signatures, at }: NewReceipt,
+): Promise<string> {
+  const sound = requireSound(receipt, signatures);
+  const blobs = [...signatures].map(([hash, content]) => ({ name: `${hash}.p7`, content }));
+  const folder = serializeTree(
+    blobs.map(({ name, content }) => ({ mode: '100644', name, id: objectId('blob', content) })),
+  );
+  const sums = sumsOf(sound);
+  const tree = treeOf(
+    { 'receipt.json': json(sound), ...(sums === '' ? {} : { SHA256SUMS: Buffer.from(sums) }) },
+    blobs.length > 0 ? { signatures: folder } : {},
+  );
+  const objects = [...blobs.map(({ content }): NewObject => ({ type: 'blob', content })), ...tree.objects];
+  const parents = [parent, sound.request.id];
+  const commit = { tree: tree.id, parents, identity: writer.identity, at, message: receiptMessage(sound) };
+  return writeCommit(repository, objects, commit, writer.signer);
+}
+
+/**
+ * Writes a receipt and pushes it. `lost-race` means that the branch has moved on: fetch, look whether the
+ * request has been answered meanwhile, and append to the new tip.
+ */
+export async function appendReceipt(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  receipt: NewReceipt,
+): Promise<{ result: 'pushed' | 'lost-race'; id: string }> {
+  const id = await createReceiptCommit(repository, writer, receipt);
+  return { result: await repository.push(repository.branches.receipts, id, receipt.parent), id };
+}
+
+/** A receipt as found. Whether its commit is signed by whom we trust is the caller's to check, on `commit.raw`. */
+export interface FoundReceipt {
+  id: string;
+  commit: Commit;
+  receipt: Receipt;
+  /** The detached signature of one entry, by the SHA-256 of its unsigned bytes. */
+  signature(sha256: string): Promise<Buffer>;
+}
+
+function parseJson(bytes: Buffer, what: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw invalid('receipt-malformed', `${what} is not JSON`, { cause });
+  }
+}
+
+function parseReceipt(bytes: Buffer, id: string): Receipt {
+  const parsed = receiptSchema.safeParse(parseJson(bytes, `receipt.json of ${shortId(id)}`));
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw invalid(
+      'receipt-malformed',
+      `receipt ${shortId(id)}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'is not a receipt'}`,
+      { hint: 'was it written by a later version of signpipe?', cause: parsed.error },
+    );
+  }
+  const problem = receiptProblem(parsed.data);
+  if (problem !== null) throw invalid('receipt-malformed', `receipt ${shortId(id)} ${problem}`);
+  return parsed.data;
+}
+
+/** Reads the receipt in a commit: bounded, of the right shape, and about the request that the commit follows. */
+export async function readReceipt(repository: ControlRepository, id: string): Promise<FoundReceipt> {
+  const commit = await repository.readCommit(id);
+  const bytes = await repository.readFileAt(commit, 'receipt.json', RECEIPT_LIMIT);
+  if (bytes === null || commit.parents.length !== 2)
+    throw invalid('receipt-malformed', `commit ${shortId(id)} on the receipt branch is not a receipt`);
+  const receipt = parseReceipt(bytes, id);
+  if (receipt.request.id !== commit.parents[1])
+    throw invalid(
+      'receipt-mismatch',
+      `receipt ${shortId(id)} speaks of request ${shortId(receipt.request.id)}, but follows another commit`,
+    );
+  const signature = async (sha256: string): Promise<Buffer> => {
+    const content = await repository.readFileAt(commit, `signatures/${sha256}.p7`, SIGNATURE_LIMIT);
+    if (content === null)
+      throw invalid('receipt-no-signature', `receipt ${shortId(id)} has no signature for ${sha256}`);
+    return content;
+  };
+  return { id, commit, receipt, signature };
+}
+
+/** One commit on the receipt branch. */
+export interface ReceiptStep {
+  id: string;
+  /** The request that it answers: its second parent. Null for the branch's first commit, and for any that is no receipt. */
+  request: string | null;
+}
+
+/** The commits that the receipt branch gained since `exclude` (null: all of them), oldest first. */
+export async function receiptsSince(
+  repository: ControlRepository,
+  tip: string,
+  exclude: string | null,
+): Promise<ReceiptStep[]> {
+  const line = await repository.firstParents(tip, exclude === null ? [] : [exclude]);
+  return line
+    .reverse()
+    .map(({ id, parents }) => ({ id, request: parents.length === 2 ? (parents[1] ?? null) : null }));
+}
+
+/** Which receipt answers which request; where one was answered again, the later receipt. */
+export async function answeredRequests(
+  repository: ControlRepository,
+  tip: string,
+): Promise<Map<string, string>> {
+  const steps = await receiptsSince(repository, tip, null);
+  return new Map(steps.flatMap(({ id, request }) => (request === null ? [] : [[request, id]])));
+}
+
+/** The latest receipt that answers a request, or null. */
+export async function findReceipt(
+  repository: ControlRepository,
+  tip: string,
+  requestId: string,
+): Promise<FoundReceipt | null> {
+  const id = (await answeredRequests(repository, tip)).get(requestId);
+  return id === undefined ? null : readReceipt(repository, id);
+}

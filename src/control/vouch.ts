@@ -1,0 +1,168 @@
+import { SignpipeError } from '../errors.ts';
+import type { AllowedSigners } from './allowed-signers.ts';
+import { verifyCommitSignature, type CommitSignature } from './commit-signature.ts';
+import type { Identity } from './objects.ts';
+import type { ControlRepository } from './repository.ts';
+import { listRequests, readRequest, ZIPNAME, type Request } from './request.ts';
+import { commitFile, type CommitSigner } from './write-commit.ts';
+import { formatZipname, zipnameLines, type RequestedFile } from './zipname.ts';
+
+/** The newest vouches of one branch that are looked at. */
+const VOUCH_LIMIT = 5000;
+
+/** Where somebody's bytes are not those of the request. */
+export interface Difference {
+  /** `NAME`, or `NAME!/ENTRY`. */
+  what: string;
+  requested: string;
+  vouched: string;
+}
+
+/** What one principal says about the bytes of a request. */
+export interface Vouch {
+  /** NAME of the branch `vouch/NAME`. */
+  name: string;
+  /** The principal whose key signed the commit, and that key's fingerprint. */
+  signer: string;
+  fingerprint: string;
+  commit: string;
+  /** Every line that the request pins stands in this commit with the same hash. */
+  agrees: boolean;
+  /** Lines about the same file with another hash. */
+  differing: Difference[];
+}
+
+/** A signed commit on a branch of vouches, with the pins it states. */
+interface Statement {
+  name: string;
+  commit: string;
+  by: CommitSignature;
+  pins: Map<string, string>;
+}
+
+/** The pins of some files: hash by `NAME` or `NAME!/ENTRY`. */
+function pinsOf(files: readonly RequestedFile[]): Map<string, string> {
+  const pins = new Map<string, string>();
+  for (const file of files)
+    for (const line of zipnameLines(file)) {
+      const [, sha256, what] = /^([0-9a-f]{64}) {2}(.+)$/u.exec(line) ?? [];
+      if (sha256 !== undefined && what !== undefined) pins.set(what, sha256);
+    }
+  return pins;
+}
+
+/** Refusals of one commit are that commit's matter: it says nothing, and others still count. */
+function theirs(error: unknown): boolean {
+  return error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed');
+}
+
+export interface VouchOptions {
+  allowed: AllowedSigners;
+  /** The branches of vouches: `Heads.vouches`. */
+  branches: ReadonlyMap<string, string>;
+  /** The tip of the request branch: what is in its history was said there, and is no vouch. */
+  requests: string | null;
+  /** Who made the request: neither this principal nor this key can vouch for it. */
+  requester: { principal: string; fingerprint: string } | null;
+  /** When keys have to be valid, besides the time the commit states; now unless given. */
+  now?: Date;
+}
+
+async function readStatement(
+  repository: ControlRepository,
+  name: string,
+  commit: string,
+  { allowed, now }: VouchOptions,
+): Promise<Statement | null> {
+  const said = await readRequest(repository, commit);
+  if (said.error) return null;
+  try {
+    const by = verifyCommitSignature(said.raw, allowed, { now: now ?? new Date() });
+    return { name, commit, by, pins: pinsOf(said.files) };
+  } catch (error) {
+    if (theirs(error)) return null;
+    throw error;
+  }
+}
+
+/** The signed statements on all branches, newest first on each. */
+async function statements(repository: ControlRepository, options: VouchOptions): Promise<Statement[]> {
+  const found: Statement[] = [];
+  for (const [name, tip] of options.branches) {
+    const exclude = options.requests === null ? [] : [options.requests];
+    const commits = (await listRequests(repository, tip, exclude)).reverse().slice(0, VOUCH_LIMIT);
+    for (const commit of commits) {
+      const statement = await readStatement(repository, name, commit, options);
+      if (statement) found.push(statement);
+    }
+  }
+  return found;
+}
+
+function judge({ name, commit, by, pins }: Statement, wanted: ReadonlyMap<string, string>): Vouch | null {
+  const differing: Difference[] = [];
+  let same = 0;
+  for (const [what, requested] of wanted) {
+    const vouched = pins.get(what);
+    if (vouched === requested) same++;
+    else if (vouched !== undefined) differing.push({ what, requested, vouched });
+  }
+  if (same === 0 && differing.length === 0) return null;
+  const agrees = same === wanted.size;
+  return { name, signer: by.principal, fingerprint: by.fingerprint, commit, agrees, differing };
+}
+
+/** Whether a statement is by the requester: by name or by key. */
+function isOwn({ by }: Statement, requester: VouchOptions['requester']): boolean {
+  return (
+    requester !== null &&
+    (by.fingerprint === requester.fingerprint || by.principals.includes(requester.principal))
+  );
+}
+
+/**
+ * What others say about the bytes that a request pins: commits on `vouch/NAME`, each signed by an allowed
+ * signer who is not the requester, made before or after the request. One principal is heard once, and so is
+ * one key: an agreeing vouch counts whenever it was made; only who has none is heard with the newest differing one, since
+ * the same name is built anew each night. A vouch that states only some of the lines neither agrees nor differs.
+ * A request that pins nothing has nothing to vouch for.
+ */
+export async function vouchesFor(
+  repository: ControlRepository,
+  request: Pick<Request, 'files'>,
+  options: VouchOptions,
+): Promise<Vouch[]> {
+  const wanted = pinsOf(request.files);
+  if (wanted.size === 0) return [];
+  const heard = (await statements(repository, options))
+    .filter((statement) => !isOwn(statement, options.requester))
+    .flatMap((statement) => judge(statement, wanted) ?? []);
+  // Agreeing ones first; the sort is stable, so the newest of each branch stays in front.
+  heard.sort((a, b) => Number(b.agrees) - Number(a.agrees));
+  const counted: Vouch[] = [];
+  for (const vouch of heard)
+    if (!counted.some((c) => c.signer === vouch.signer || c.fingerprint === vouch.fingerprint))
+      counted.push(vouch);
+  return counted;
+}
+
+export interface NewVouch {
+  /** The tip of `vouch/NAME`, or null to begin the branch. */
+  parent: string | null;
+  /** Pinned files, as the request has them. */
+  files: readonly RequestedFile[];
+  signer: CommitSigner;
+  identity: Identity;
+  at: Date;
+}
+
+/** Writes a vouch for these bytes and gives its id; `push` to `vouch/NAME` makes it heard. */
+export function createVouchCommit(repository: ControlRepository, vouch: NewVouch): Promise<string> {
+  const names = vouch.files.map((file) => file.name).join(', ');
+  return commitFile(repository, {
+    ...vouch,
+    name: ZIPNAME,
+    content: formatZipname(vouch.files),
+    message: `Vouch for ${names}\n`,
+  });
+}

@@ -1,0 +1,286 @@
+import { open, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { hasCode, SignpipeError } from '../errors.ts';
+import { syncFolder, writeFileAtomically } from '../io/atomic.ts';
+import { sha256Hex } from '../io/hash.ts';
+import { shortId } from './objects.ts';
+import type { ControlRepository } from './repository.ts';
+
+/** The heads that the witness watches over; null for a branch that is not there yet. */
+export interface WitnessedHeads {
+  requests: string | null;
+  receipts: string | null;
+}
+
+const id = z
+  .string()
+  .regex(/^[0-9a-f]{40}$/)
+  .nullable();
+const lineSchema = z.strictObject({
+  version: z.literal(1),
+  at: z.iso.datetime(),
+  requests: id,
+  receipts: id,
+  /** Set where an operator accepted a history that would have been refused. */
+  forced: z.literal(true).optional(),
+  /** SHA-256 of the line before this one, without its line end. */
+  previous: z.string().regex(/^[0-9a-f]{64}$/),
+});
+
+type Line = z.infer<typeof lineSchema>;
+
+const BEGINNING = '0'.repeat(64);
+/** A file of more lines than this is made shorter; so many of the last stay. */
+const COMPACT_AT = 10_000;
+const KEEP = 1000;
+
+const alarm = (code: string, message: string, hint: string, cause?: unknown): SignpipeError =>
+  new SignpipeError('alarm', code, message, { hint, cause });
+
+export interface Verdict {
+  /** No heads had been accepted before: these are taken as they are, which should be said aloud. */
+  first: boolean;
+  /** The heads differ from the last accepted ones. */
+  changed: boolean;
+}
+
+export interface JudgeOptions {
+  /** Checks that a new commit on the receipt branch is signed by one whose receipts we take; throws where it is not. */
+  checkReceipt?: (commit: string) => Promise<void>;
+  /** The configuration file, for the command in a hint. */
+  config?: string;
+}
+
+/**
+ * The last heads that the signer accepted, kept where the Git host cannot reach: a file of JSON lines, each
+ * with the hash of the one before, fsynced before anything is done on the strength of it. With it, history
+ * that was rewound or rewritten is told from history that grew.
+ *
+ * A last line without its line end is what a crash during `accept` leaves: it is dropped, and the heads before
+ * it hold. Any other damage is an alarm.
+ */
+export class Witness {
+  private constructor(
+    readonly path: string,
+    private lines: string[],
+    private last: Line | null,
+  ) {}
+
+  /** Reads the file, which need not be there yet; `witness-damaged` when it is not as it was written. */
+  static async open(path: string): Promise<Witness> {
+    const text = await readFile(path, 'utf8').catch((error: unknown) => {
+      if (hasCode(error, 'ENOENT')) return '';
+      throw error;
+    });
+    const lines = text.split('\n');
+    const torn = lines.pop() !== '';
+    const witness = new Witness(path, lines, readChain(lines, path));
+    if (torn) await witness.rewrite(lines);
+    return witness;
+  }
+
+  /** The last accepted heads, or null before the first. */
+  get heads(): WitnessedHeads | null {
+    return this.last && { requests: this.last.requests, receipts: this.last.receipts };
+  }
+
+  /**
+   * Whether the remote's heads continue what was accepted. Throws an alarm when they do not:
+   * `history-rewound` (the request branch is back at an earlier commit, or gone), `history-rewritten` (it lacks
+   * accepted commits and has others instead), `history-forked` (new receipts answer requests that the request
+   * branch does not have: somebody was shown another history), `receipts-rewound`, `receipts-foreign`.
+   * Nothing is written: that is `accept`.
+   */
+  async judge(
+    repository: ControlRepository,
+    heads: WitnessedHeads,
+    options: JudgeOptions = {},
+  ): Promise<Verdict> {
+    const before = this.heads;
+    const changed = before?.requests !== heads.requests || before.receipts !== heads.receipts;
+    if (!changed) return { first: false, changed };
+    const how = acceptance(repository, options.config ?? 'signer.yaml');
+    await judgeRequests(repository, before?.requests ?? null, heads.requests, how);
+    await judgeReceipts(repository, before?.receipts ?? null, heads.receipts, how);
+    await judgeNewReceipts(repository, before?.receipts ?? null, heads, how, options.checkReceipt);
+    return { first: before === null, changed };
+  }
+
+  /** Records heads as accepted; on return they are on disk. `forced` marks an operator's decision. */
+  async accept(heads: WitnessedHeads, { forced = false, at = new Date() } = {}): Promise<void> {
+    const line: Line = {
+      version: 1,
+      at: at.toISOString(),
+      requests: heads.requests,
+      receipts: heads.receipts,
+      ...(forced && { forced: true as const }),
+      previous: hashOf(this.lines.at(-1)),
+    };
+    const text = JSON.stringify(line);
+    if (this.lines.length >= COMPACT_AT) await this.rewrite([...this.lines.slice(-KEEP), text]);
+    else {
+      await append(this.path, `${text}\n`);
+      this.lines.push(text);
+    }
+    this.last = line;
+  }
+
+  /**
+   * What `--accept-history COMMIT` does: accepts heads that were refused. The operator names the commit that
+   * was looked at, which has to be the one that the request or the receipt branch stands at now.
+   */
+  async acceptHistory(commit: string, heads: WitnessedHeads, at = new Date()): Promise<void> {
+    if (commit !== heads.requests && commit !== heads.receipts)
+      throw alarm(
+        'history-not-as-named',
+        `${shortId(commit)} was to be accepted, but neither branch stands there: requests ${nameOf(heads.requests)}, receipts ${nameOf(heads.receipts)}`,
+        'history changed again meanwhile: look at it anew',
+      );
+    await this.accept(heads, { forced: true, at });
+  }
+
+  private async rewrite(lines: string[]): Promise<void> {
+    await writeFileAtomically(this.path, lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
+    this.lines = lines;
+  }
+}
+
+const hashOf = (line: string | undefined): string => (line === undefined ? BEGINNING : sha256Hex(line));
+const nameOf = (head: string | null): string => (head === null ? '(gone)' : shortId(head));
+
+async function append(path: string, text: string): Promise<void> {
+  const file = await open(path, 'a', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Checks every line and its link to the one before. The first may follow lines that compaction dropped. */
+function readChain(lines: readonly string[], path: string): Line | null {
+  let last: Line | null = null;
+  for (const [i, text] of lines.entries()) {
+    const parsed = lineSchema.safeParse(parseLine(text));
+    const linked = parsed.success && (i === 0 || parsed.data.previous === hashOf(lines[i - 1]));
+    if (!linked)
+      throw alarm(
+        'witness-damaged',
+        `${path}: line ${i + 1} is not as it was written`,
+        'compare the control repository with a copy you trust, then move the file away: the next run accepts what is there',
+        parsed.error,
+      );
+    last = parsed.data;
+  }
+  return last;
+}
+
+function parseLine(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** The sentence that says how to look at two histories, and how to accept the newer. */
+type Acceptance = (before: string, now: string | null) => string;
+
+const acceptance =
+  ({ path }: ControlRepository, config: string): Acceptance =>
+  (before, now) =>
+    `look with: git -C ${path} log --graph ${shortId(before)} ${now === null ? '' : `${shortId(now)} `}; ` +
+    (now === null
+      ? 'have the branch pushed again as it was'
+      : `if it is meant, accept it with: signpipe watch -c ${config} --accept-history ${now}`);
+
+async function judgeRequests(
+  repository: ControlRepository,
+  before: string | null,
+  now: string | null,
+  how: Acceptance,
+): Promise<void> {
+  if (before === null || before === now) return;
+  const branch = repository.branches.requests;
+  if (now === null)
+    throw alarm('history-rewound', `${branch} is gone; it stood at ${shortId(before)}`, how(before, now));
+  if (await repository.isAncestor(before, now)) return;
+  if (await isRewind(repository, before, now))
+    throw alarm(
+      'history-rewound',
+      `${branch} was set back from ${shortId(before)} to ${shortId(now)}`,
+      how(before, now),
+    );
+  throw alarm(
+    'history-rewritten',
+    `${branch} was rewritten: it stood at ${shortId(before)}, which the history of ${shortId(now)} does not have`,
+    how(before, now),
+  );
+}
+
+/** Whether `now` lies in the history of `before`, which a clone made anew may not have. */
+async function isRewind(repository: ControlRepository, before: string, now: string): Promise<boolean> {
+  return (await repository.hasCommit(before)) && (await repository.isAncestor(now, before));
+}
+
+async function judgeReceipts(
+  repository: ControlRepository,
+  before: string | null,
+  now: string | null,
+  how: Acceptance,
+): Promise<void> {
+  if (before === null || before === now) return;
+  if (now !== null && (await repository.isAncestor(before, now))) return;
+  const branch = repository.branches.receipts;
+  throw alarm(
+    'receipts-rewound',
+    `${branch} has lost receipts: it stood at ${shortId(before)}, and is now ${now === null ? 'gone' : `at ${shortId(now)}`}`,
+    how(before, now),
+  );
+}
+
+async function judgeNewReceipts(
+  repository: ControlRepository,
+  before: string | null,
+  { requests, receipts }: WitnessedHeads,
+  how: Acceptance,
+  check: JudgeOptions['checkReceipt'],
+): Promise<void> {
+  if (receipts === null || receipts === before) return;
+  const known = before === null ? [] : [before];
+  const line = (await repository.firstParents(receipts, known)).map((step) => step.id).reverse();
+  for (const commit of line) await checkOne(commit, receipts, how, check);
+  const ours = new Set(line);
+  const exclude = requests === null ? known : [...known, requests];
+  const strange = (await repository.commitsBetween(receipts, exclude)).filter((commit) => !ours.has(commit));
+  if (strange.length > 0)
+    throw alarm(
+      'history-forked',
+      `${repository.branches.receipts} answers requests that ${repository.branches.requests} does not have, such as ${shortId(strange.at(-1) ?? '')}: somebody was shown another history`,
+      how(strange.at(-1) ?? receipts, requests ?? receipts),
+    );
+}
+
+async function checkOne(
+  commit: string,
+  tip: string,
+  how: Acceptance,
+  check: JudgeOptions['checkReceipt'],
+): Promise<void> {
+  try {
+    await check?.(commit);
+  } catch (error) {
+    const theirs =
+      error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed');
+    if (!theirs) throw error;
+    throw alarm(
+      'receipts-foreign',
+      `the receipt branch has gained ${shortId(commit)}, which none of our keys made: ${error.message}`,
+      how(commit, tip),
+      error,
+    );
+  }
+}

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import type { ControlRepository } from '../../src/control/repository.ts';
+import { readRequest } from '../../src/control/request.ts';
+import { createVouchCommit, vouchesFor, type Vouch } from '../../src/control/vouch.ts';
+import type { RequestedFile } from '../../src/control/zipname.ts';
+import { hash, TestControl, type TestKey } from './repositories.ts';
+
+const A = hash('a');
+const B = hash('b');
+const at = new Date('2026-01-02T03:04:05Z');
+const pinned: RequestedFile[] = [{ name: 'a.zip', sha256: A }];
+
+let world: TestControl;
+let repository: ControlRepository;
+let alice: TestKey;
+let bob: TestKey;
+let carol: TestKey;
+beforeEach(async () => {
+  world = await TestControl.create();
+  repository = await world.repository();
+  [alice, bob, carol] = await Promise.all([world.key('alice'), world.key('bob'), world.key('carol')]);
+});
+afterEach(() => world.close());
+
+async function request(zipname: string, key = alice): Promise<string> {
+  const id = await world.commit('Sign\n', { zipname }, { key });
+  await world.push();
+  await repository.fetch();
+  return id;
+}
+
+async function vouch(key: TestKey, branch: string, files: readonly RequestedFile[]): Promise<string> {
+  const parent = (await repository.heads()).vouches.get(branch) ?? null;
+  const identity = { name: branch, email: branch };
+  const id = await createVouchCommit(repository, { parent, files, signer: key.signer, identity, at });
+  assert.equal(await repository.push(`vouch/${branch}`, id, parent), 'pushed');
+  return id;
+}
+
+async function heard(id: string, keys = [alice, bob, carol]): Promise<Vouch[]> {
+  const { vouches, requests } = await repository.fetch();
+  return vouchesFor(repository, await readRequest(repository, id), {
+    allowed: TestControl.allowed(...keys),
+    branches: vouches,
+    requests,
+    requester: { principal: 'alice', fingerprint: alice.signer.fingerprint },
+  });
+}
+
+describe('a vouch', () => {
+  it('agrees where it states the same hash for every pinned line, before or after the request', async () => {
+    const early = await vouch(bob, 'bob', pinned);
+    const id = await request(`${A}  a.zip\n`);
+    const late = await vouch(carol, 'carol', pinned);
+    assert.deepEqual(await heard(id), [
+      {
+        name: 'bob',
+        signer: 'bob',
+        fingerprint: bob.signer.fingerprint,
+        commit: early,
+        agrees: true,
+        differing: [],
+      },
+      {
+        name: 'carol',
+        signer: 'carol',
+        fingerprint: carol.signer.fingerprint,
+        commit: late,
+        agrees: true,
+        differing: [],
+      },
+    ]);
+  });
+
+  it('differs where it states another hash, and says where', async () => {
+    const files = [
+      {
+        name: 'a.zip',
+        entries: [
+          { path: 'x.exe', sha256: A },
+          { path: 'y.exe', sha256: B },
+        ],
+      },
+    ];
+    const id = await request(`${A}  a.zip!/x.exe\n${A}  a.zip!/y.exe\n`);
+    await vouch(bob, 'bob', files);
+    const [found] = await heard(id);
+    assert.equal(found?.agrees, false);
+    assert.deepEqual(found.differing, [{ what: 'a.zip!/y.exe', requested: A, vouched: B }]);
+  });
+
+  it('neither agrees nor differs where it states only some of the lines', async () => {
+    const id = await request(`${A}  a.zip\n${B}  b.zip\n`);
+    await vouch(bob, 'bob', pinned);
+    const [found] = await heard(id);
+    assert.deepEqual([found?.agrees, found?.differing], [false, []]);
+  });
+
+  it('counts whenever it was made: last night’s hash under the same name does no harm', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    const agreeing = await vouch(bob, 'bob', pinned);
+    await vouch(bob, 'bob', [{ name: 'a.zip', sha256: B }]);
+    const found = await heard(id);
+    assert.deepEqual(
+      found.map(({ commit, agrees }) => [commit, agrees]),
+      [[agreeing, true]],
+    );
+  });
+
+  it('is heard with the newest where none agrees', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    await vouch(bob, 'bob', [{ name: 'a.zip', sha256: hash('1') }]);
+    const newest = await vouch(bob, 'bob', [{ name: 'a.zip', sha256: hash('2') }]);
+    assert.deepEqual(
+      (await heard(id)).map(({ commit }) => commit),
+      [newest],
+    );
+  });
+});
+
+describe('a vouch does not count', () => {
+  it('of the requester, by name or by key', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    await vouch(alice, 'mallory', pinned);
+    assert.deepEqual(await heard(id), []);
+    const second: TestKey = { ...bob, allowed: bob.allowed.replace(/^bob /, 'alice ') };
+    await vouch(bob, 'bob', pinned);
+    assert.deepEqual(await heard(id, [alice, second]), []);
+  });
+
+  it('twice, on two branches', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    await vouch(bob, 'bob', pinned);
+    await vouch(bob, 'robert', pinned);
+    assert.equal((await heard(id)).length, 1);
+  });
+
+  it('of somebody who is not an allowed signer', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    await vouch(carol, 'bob', pinned);
+    assert.deepEqual(await heard(id, [alice, bob]), []);
+  });
+
+  it('unsigned, malformed, or about other files; and it hides none that does', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    const good = await vouch(bob, 'bob', pinned);
+    await world.git('checkout', '-q', '--orphan', 'v');
+    await world.commit('unsigned\n', { zipname: `${A}  a.zip\n` });
+    await world.commit('malformed\n', { zipname: `../\n` }, { key: carol });
+    await world.commit('other\n', { zipname: `${A}  b.zip\n` }, { key: carol });
+    await world.push('v:vouch/carol');
+    assert.deepEqual(
+      (await heard(id)).map(({ commit }) => commit),
+      [good],
+    );
+  });
+
+  it('when it is a request of another builder, put on a branch of vouches by whoever owns the host', async () => {
+    await request(`${A}  a.zip\n`, bob);
+    await world.push('main:vouch/bob');
+    await world.commit('again\n', { zipname: 'other.zip\n' });
+    const id = await request(`${A}  a.zip\n`);
+    assert.deepEqual(await heard(id), []);
+  });
+
+  it('for a request that pins nothing', async () => {
+    const id = await request('a.zip\n');
+    await vouch(bob, 'bob', pinned);
+    assert.deepEqual(await heard(id), []);
+  });
+});
