@@ -12,7 +12,7 @@ const GOODBYE_MS = 2000;
  */
 export class SshLink implements Session {
   private failure: SignpipeError | null = null;
-  private readonly waiting = new Set<(error: SignpipeError) => void>();
+  private readonly waits = new Set<(error: SignpipeError) => void>();
 
   constructor(
     readonly client: Client,
@@ -37,8 +37,7 @@ export class SshLink implements Session {
   fail(error: SignpipeError): void {
     if (this.failure) return;
     this.failure = error;
-    for (const reject of this.waiting) reject(error);
-    this.waiting.clear();
+    for (const giveUp of this.waits) giveUp(error);
     this.client.destroy();
   }
 
@@ -47,15 +46,21 @@ export class SshLink implements Session {
    * `Promise.race` against one promise of loss: that would hold every result until the connection ends.
    */
   guard<T>(work: Promise<T>, what: string, ms = this.stallTimeoutMs): Promise<T> {
+    work.catch(() => {}); // When the wait is given up, nobody else hears of it.
+    if (this.failure) return Promise.reject(this.failure);
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => this.fail(stalled(this.where, what, ms)), ms);
       const settle = (): void => {
         clearTimeout(timer);
-        this.waiting.delete(reject);
+        this.waits.delete(giveUp);
       };
-      this.waiting.add(reject);
+      // The work itself may never end once the connection is gone, so its timer ends here.
+      const giveUp = (error: SignpipeError): void => {
+        settle();
+        reject(error);
+      };
+      this.waits.add(giveUp);
       work.finally(settle).then(resolve, (error: unknown) => reject(this.failure ?? error));
-      if (this.failure) reject(this.failure);
     });
   }
 

@@ -74,11 +74,7 @@ export class ScpExchange implements Exchange {
       return await this.source(link, path, place, async (wire, found) => {
         if (found.size > limit) throw failures.tooLarge(path, found.size, limit);
         await wire.go();
-        const confirm = async (): Promise<void> => {
-          await wire.status();
-          const after = await this.look(link, path, place);
-          if (after.size !== found.size || after.mtime !== found.mtime) throw failures.fileChanged(path);
-        };
+        const confirm = (): Promise<void> => this.requireUnchanged(link, path, place, found, wire.status());
         const incoming = { name: path, size: found.size, content: wire.bytes(found.size), confirm };
         return receive(incoming, destination, onProgress);
       });
@@ -117,6 +113,11 @@ export class ScpExchange implements Exchange {
     return link.guard(runRemotely(link.client, command, ms), 'command', ms + 1000);
   }
 
+  private wire(link: SshLink, path: string, command: string): Promise<ScpWire> {
+    const opening = openExec(link.client, command, (channel) => new ScpWire(channel, link, path));
+    return link.guard(opening, 'scp');
+  }
+
   /** Runs `scp -f` and hands over the announced file; its bytes come once `use` says go. */
   private async source<T>(
     link: SshLink,
@@ -125,7 +126,7 @@ export class ScpExchange implements Exchange {
     use: (wire: ScpWire, found: Announced) => Promise<T>,
   ): Promise<T> {
     const command = shellCommand(['scp', '-p', '-f', place]);
-    const wire = new ScpWire(await link.guard(openExec(link.client, command), 'scp'), link, path);
+    const wire = await this.wire(link, path, command);
     try {
       await wire.go();
       return await use(wire, await wire.announcement(posix.basename(place)));
@@ -139,6 +140,24 @@ export class ScpExchange implements Exchange {
     return this.source(link, path, place, (_, found) => Promise.resolve(found));
   }
 
+  /** Asks again once all bytes came; a file that changed also explains a `verdict` that they were not all read. */
+  private async requireUnchanged(
+    link: SshLink,
+    path: string,
+    place: string,
+    before: Announced,
+    verdict: Promise<void>,
+  ): Promise<void> {
+    const problem = await verdict.then(
+      () => null,
+      (error: unknown) => this.explain(error, path, link),
+    );
+    if (problem && !link.alive) throw problem;
+    const after = await this.look(link, path, place);
+    if (after.size !== before.size || after.mtime !== before.mtime) throw failures.fileChanged(path, problem);
+    if (problem) throw problem;
+  }
+
   private async sink(
     link: SshLink,
     path: string,
@@ -147,7 +166,7 @@ export class ScpExchange implements Exchange {
     options: DeliverOptions,
   ): Promise<void> {
     const command = shellCommand(['scp', '-t', temporary]);
-    const wire = new ScpWire(await link.guard(openExec(link.client, command), 'scp'), link, path);
+    const wire = await this.wire(link, path, command);
     try {
       await wire.status();
       await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));

@@ -12,12 +12,16 @@ export interface RemoteResult {
 /** The most that is kept of each output, in bytes; more is read and dropped. */
 const OUTPUT_LIMIT = 64 * 1024;
 
-/** Starts a command on the host; the channel is its standard input and output. */
-export function openExec(client: Client, command: string): Promise<ClientChannel> {
+/**
+ * Starts a command on the host; `use` gets its channel (standard input and output). `use` runs at once,
+ * not after an `await`: a short command's output, status and end can all come in one packet, and what
+ * nobody listens for by then is lost.
+ */
+export function openExec<T>(client: Client, command: string, use: (channel: ClientChannel) => T): Promise<T> {
   return new Promise((resolve, reject) => {
     client.exec(command, (error, channel) => {
       if (error) reject(error);
-      else resolve(channel);
+      else resolve(use(channel));
     });
   });
 }
@@ -40,29 +44,42 @@ export const printable = (text: string): string =>
     .trim()
     .slice(0, 300);
 
-/** Runs a command on the host to its end, with nothing on its standard input; throws `host-unreachable`. */
-export async function runRemotely(client: Client, command: string, timeoutMs: number): Promise<RemoteResult> {
-  const channel = await openExec(client, command);
+/** Follows a command to its end; rejects when the connection ends before. */
+function resultOf(client: Client, channel: ClientChannel): Promise<RemoteResult> {
   const stdout = collect(channel);
   const stderr = collect(channel.stderr);
-  channel.end();
-  let code: number | null | undefined;
+  return new Promise((resolve, reject) => {
+    let code: number | null | undefined;
+    const end = (): void => {
+      client.removeListener('close', end); // ssh2 does not close the channels of a connection that broke.
+      if (code !== undefined) resolve({ code, stdout: stdout(), stderr: stderr() });
+      else reject(unavailable('connection-lost', 'the connection was lost while a command ran'));
+    };
+    client.once('close', end);
+    channel.on('error', reject);
+    channel.on('exit', (status: number | null) => (code = status));
+    channel.on('close', end);
+    channel.end();
+  });
+}
+
+/**
+ * Runs a command on the host to its end, with nothing on its standard input; throws `command-timeout`,
+ * `connection-lost` (unavailable).
+ */
+export async function runRemotely(client: Client, command: string, timeoutMs: number): Promise<RemoteResult> {
   let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(unavailable('command-timeout', `a command on the host took more than ${timeoutMs} ms`)),
+      timeoutMs,
+    );
+  });
   try {
-    await new Promise<void>((resolve, reject) => {
-      timer = setTimeout(
-        () => reject(unavailable('host-unreachable', `a command on the host took more than ${timeoutMs} ms`)),
-        timeoutMs,
-      );
-      channel.on('error', reject);
-      channel.on('exit', (status: number | null) => (code = status));
-      channel.on('close', () => resolve());
-    });
+    const started = openExec(client, command, (channel) => ({ channel, result: resultOf(client, channel) }));
+    const { channel, result } = await Promise.race([started, late]);
+    return await Promise.race([result, late]).finally(() => channel.destroy());
   } finally {
     clearTimeout(timer);
-    channel.destroy();
   }
-  if (code === undefined)
-    throw unavailable('host-unreachable', 'the connection was lost while a command ran');
-  return { code, stdout: stdout(), stderr: stderr() };
 }
