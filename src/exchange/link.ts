@@ -60,8 +60,14 @@ export class SshLink implements Session {
         reject(error);
       };
       this.waits.add(giveUp);
-      work.finally(settle).then(resolve, (error: unknown) => reject(this.failure ?? error));
+      work.finally(settle).then(resolve, (error: unknown) => reject(this.failure ?? this.explain(error)));
     });
+  }
+
+  /** ssh2 may tell a waiting request of the loss before it tells the connection. */
+  private explain(error: unknown): unknown {
+    const text = messageOf(error);
+    return /no response from server|not connected/i.test(text) ? connectionLost(this.where, text) : error;
   }
 
   async end(): Promise<void> {

@@ -31,6 +31,9 @@ async function configFor(target: SshTarget, options: SshOptions, pin: HostKeyPin
 }
 
 const REFUSED = /authentication methods failed|too many authentication failures/i;
+/** ssh2's own sentences; a host may be called `agent` too. */
+const OF_AGENT =
+  /(connect to|identities from|data with|unexpected multiple|malformed) agent|agent responded/i;
 const NO_SHARED_KEY_TYPE = /no matching host key format/i;
 
 /**
@@ -59,7 +62,7 @@ function explain(error: unknown, target: SshTarget, options: SshOptions): Signpi
       cause: error,
       hint: `add the public key of ${options.identity ?? 'the agent'} to that account's authorized_keys, and see the server's log`,
     });
-  if (/agent/i.test(text))
+  if (options.agent !== undefined && OF_AGENT.test(text))
     return usage('agent-unavailable', `${options.agent}: the ssh-agent does not answer: ${text}`, {
       cause: error,
     });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -160,6 +160,16 @@ describe('identities', () => {
 
   it('agent-unavailable: no socket there', async () => {
     const ssh: SshOptions = { knownHosts: sshd.knownHosts, agent: join(sshd.folder, 'no-agent') };
+    await assert.rejects(greet(ssh), { code: 'agent-unavailable', kind: 'usage' });
+  });
+
+  it('agent-unavailable: a socket whose listener has gone', async () => {
+    const agent = join(sshd.folder, 'stale.sock');
+    const listener = createServer(() => {});
+    await new Promise<void>((resolve) => listener.listen(agent, resolve));
+    await rename(agent, `${agent}.moved`); // `close` removes the socket by its first name.
+    await new Promise((resolve) => listener.close(resolve));
+    const ssh: SshOptions = { knownHosts: sshd.knownHosts, agent: `${agent}.moved` };
     await assert.rejects(greet(ssh), { code: 'agent-unavailable', kind: 'usage' });
   });
 

@@ -211,6 +211,9 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   const [child, port] = await launchWithRetries(folder, keys, options);
   const knownHosts = await writeKnownHosts(folder, keys, port);
   const user = userInfo().username;
+  // A test that forgets `stop`, or dies before it, leaves no server behind.
+  const orphaned = (): void => void child.kill('SIGKILL');
+  process.once('exit', orphaned);
   return {
     host: '127.0.0.1',
     port,
@@ -223,6 +226,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
     sessions: () => (child.pid === undefined ? Promise.resolve([]) : childrenOf(child.pid)),
     log: () => readFile(join(folder, 'log'), 'utf8'),
     stop: async () => {
+      process.removeListener('exit', orphaned);
       await killAll(child);
       await rm(folder, { recursive: true, force: true, maxRetries: 3 });
     },
