@@ -10,6 +10,18 @@ interface Reading {
 /** What git and ssh say (in the C locale), in the order in which they are to be believed. */
 const READINGS: readonly Reading[] = [
   {
+    pattern: /REVOKED HOST KEY DETECTED|Host key \S+ \S+ revoked|marked as revoked/,
+    make: (url, said) =>
+      new SignpipeError(
+        'alarm',
+        'host-key-revoked',
+        `${url}: the host shows a key that known_hosts revokes: ${said}`,
+        {
+          hint: 'do not connect until its operator has given it another key',
+        },
+      ),
+  },
+  {
     pattern: /REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ has changed/,
     make: (url, said) =>
       new SignpipeError(

@@ -63,6 +63,8 @@ export class Git {
     return simpleGit({
       baseDir: this.gitDir,
       abort,
+      // Only when its pipes are closed is all of the output there; the default waits 50 ms after the exit.
+      completion: { onClose: true, onExit: false },
       timeout: { block: this.options.silenceMs ?? 60_000 },
       config: [...GIT_CONFIG, `core.sshCommand=${this.options.sshCommand ?? SSH_BY_DEFAULT}`],
       ...(input && { input: () => input }),

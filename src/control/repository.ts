@@ -1,6 +1,7 @@
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { invalid, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
+import { invalid, messageOf, SignpipeError, usage } from '../errors.ts';
+import { limitArrival } from './arrival.ts';
 import { CatFile } from './cat-file.ts';
 import { remoteError } from './git-failure.ts';
 import { requireControlUrl } from './git-environment.ts';
@@ -191,29 +192,11 @@ export class ControlRepository {
 
   private async fetchBranches(branches: readonly string[], signal?: AbortSignal): Promise<void> {
     const refspecs = branches.map((name) => `+refs/heads/${name}:refs/remote/${name}`);
-    const limit = new AbortController();
-    const watch = setInterval(() => void this.watchArrival(limit), 250);
-    const both = signal ? AbortSignal.any([signal, limit.signal]) : limit.signal;
-    try {
-      await this.remote(
-        [
-          'fetch',
-          '--quiet',
-          '--no-tags',
-          '--no-auto-gc',
-          '--no-write-fetch-head',
-          '--atomic',
-          this.url,
-          ...refspecs,
-        ],
-        both,
-      );
-    } catch (error) {
-      await this.dropPartialPacks();
-      throw error;
-    } finally {
-      clearInterval(watch);
-    }
+    const flags = ['--quiet', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
+    const limit = this.options.receiveLimit ?? RECEIVE_LIMIT;
+    await limitArrival(this.path, { limit, what: printable(this.url), signal }, (stop) =>
+      this.remote(['fetch', ...flags, this.url, ...refspecs], stop),
+    );
     await this.maintain();
   }
 
@@ -223,32 +206,6 @@ export class ControlRepository {
     } catch (error) {
       throw remoteError(error, this.url);
     }
-  }
-
-  private async partialPacks(): Promise<string[]> {
-    const folder = join(this.path, 'objects', 'pack');
-    const names = await readdir(folder).catch(() => []);
-    return names.filter((name) => name.startsWith('tmp_')).map((name) => join(folder, name));
-  }
-
-  private async watchArrival(limit: AbortController): Promise<void> {
-    const most = this.options.receiveLimit ?? RECEIVE_LIMIT;
-    for (const path of await this.partialPacks()) {
-      const size = await stat(path).then(
-        (s) => s.size,
-        () => 0,
-      );
-      if (size > most)
-        limit.abort(
-          unavailable('git-too-large', `${printable(this.url)}: sends more than ${most} bytes in one fetch`, {
-            hint: 'a control repository holds text only: what was pushed there?',
-          }),
-        );
-    }
-  }
-
-  private async dropPartialPacks(): Promise<void> {
-    for (const path of await this.partialPacks()) await rm(path, { force: true });
   }
 
   /** Makes one pack of many. Whatever no branch reaches any more is kept. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, afterEach, describe, it } from 'node:test';
@@ -344,7 +345,7 @@ describe('what the host sends is bounded', () => {
   });
 
   it('git-too-large: a pack beyond the limit is given up, and leaves nothing behind', async () => {
-    const { randomBytes } = await import('node:crypto');
+    await world.git('config', 'core.compression', '0');
     await world.commit('Big\n', { blob: randomBytes(60_000_000) });
     await world.push();
     const repository = await world.repository({ receiveLimit: 1_000_000 });
@@ -398,6 +399,13 @@ describe('over a real sshd', () => {
     const line = await makeKey(join(world.folder, 'otherhost'));
     await writeFile(knownHosts, `[127.0.0.1]:${sshd.port} ${line}\n`);
     await assert.rejects((await open({ knownHosts })).fetch(), { code: 'host-key-changed', kind: 'alarm' });
+  });
+
+  it('host-key-revoked: a line takes the key back', async () => {
+    const knownHosts = join(world.folder, 'known_hosts');
+    const lines = (await readFile(sshd.knownHosts, 'utf8')).trim().split('\n');
+    await writeFile(knownHosts, lines.map((line) => `@revoked ${line}\n`).join(''));
+    await assert.rejects((await open({ knownHosts })).fetch(), { code: 'host-key-revoked', kind: 'alarm' });
   });
 
   it('git-no-repository: nothing at that path', async () => {

@@ -91,41 +91,42 @@ describe('a request', () => {
   });
 });
 
-describe('a request that can never be signed comes back with its error, and lets others be answered', () => {
-  async function error(code: string): Promise<void> {
-    const request = await read();
-    assert.equal(request.error?.code, code);
-    assert.equal(request.error.kind, 'invalid');
-    assert.deepEqual(request.files, []);
-  }
+/** The last commit pushed is a request with this error. */
+async function refused(code: string): Promise<void> {
+  const request = await read();
+  assert.equal(request.error?.code, code);
+  assert.equal(request.error.kind, 'invalid');
+  assert.deepEqual(request.files, []);
+}
 
+describe('a request that can never be signed comes back with its error, and lets others be answered', () => {
   it('zipname-name', async () => {
     await world.commit('x\n', { zipname: '../../etc/shadow\n' });
-    await error('zipname-name');
+    await refused('zipname-name');
   });
 
   it('zipname-too-large: 70 MB of zeros', async () => {
     await world.commit('x\n', { zipname: Buffer.alloc(70_000_000) });
-    await error('zipname-too-large');
+    await refused('zipname-too-large');
   });
 
   it('zipname-not-a-file: a symbolic link', async () => {
     await symlink('/etc/passwd', join(world.work, 'zipname'));
     await git(world.work, ['add', 'zipname']);
     await world.commit('x\n', {});
-    await error('zipname-not-a-file');
+    await refused('zipname-not-a-file');
   });
 
   it('zipname-not-a-file: a folder', async () => {
     await world.commit('x\n', { 'zipname/a': 'a.zip\n' });
-    await error('zipname-not-a-file');
+    await refused('zipname-not-a-file');
   });
 
   it('zipname-not-a-file: a submodule', async () => {
     await world.commit('x\n', {});
     await git(world.work, ['update-index', '--add', '--cacheinfo', `160000,${'1'.repeat(40)},zipname`]);
     await world.commit('y\n', {});
-    await error('zipname-not-a-file');
+    await refused('zipname-not-a-file');
   });
 
   it('zipname-not-a-file: a file that becomes a link to the same text', async () => {
@@ -133,17 +134,17 @@ describe('a request that can never be signed comes back with its error, and lets
     const blob = await world.git('rev-parse', 'HEAD:zipname');
     await git(world.work, ['update-index', '--cacheinfo', `120000,${blob},zipname`]);
     await world.commit('y\n', {});
-    await error('zipname-not-a-file');
+    await refused('zipname-not-a-file');
   });
 
   it('request-trailer-repeated: which channel?', async () => {
     await world.commit('x\n\nChannel: a\nchannel: b\n', { zipname: 'a.zip\n' });
-    await error('request-trailer-repeated');
+    await refused('request-trailer-repeated');
   });
 
   it('request-trailer: a channel that is no word', async () => {
     await world.commit('x\n\nChannel: ../release\n', { zipname: 'a.zip\n' });
-    await error('request-trailer');
+    await refused('request-trailer');
   });
 
   it('object-too-large: a commit message of 2 MB', async () => {
