@@ -14,14 +14,14 @@ function timeSpan(text: string): number {
 }
 
 /** Runs a command's module, loaded only now, and turns what it throws into an exit status. */
-function running<Args extends unknown[]>(load: () => Promise<(...args: Args) => Promise<number>>) {
+function running(load: () => Promise<(...args: never[]) => Promise<number>>) {
   return async (...args: unknown[]): Promise<void> => {
     // commander hands over the arguments, the options, and the command itself.
-    const given = args.slice(0, -1) as Args;
+    const given = args.slice(0, -1) as never[];
     try {
       process.exitCode = await (await load())(...given);
     } catch (error) {
-      process.exitCode = reportError(error, given.at(-1) as CommonOptions & { json?: boolean });
+      process.exitCode = reportError(error, (given.at(-1) ?? {}) as CommonOptions & { json?: boolean });
     }
   };
 }

@@ -22,7 +22,8 @@ import { Signer } from '../signer/watch.ts';
 import { proveFile } from '../signing/prove-file.ts';
 import { verifyFile } from '../signing/verify-file.ts';
 import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
-import { print, progressFor, type CommonOptions } from './terminal.ts';
+import { progressFor } from './bars.ts';
+import { print, type CommonOptions } from './terminal.ts';
 
 export interface DemoCommandOptions extends CommonOptions {
   readonly dir?: string;

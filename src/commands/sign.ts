@@ -11,7 +11,8 @@ import { signFile, type SignedFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import { TimestampAuthorities } from '../timestamp/authority.ts';
 import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
-import { print, progressFor, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { progressFor } from './bars.ts';
+import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface SignCommandOptions extends CommonOptions {
   readonly output?: string;

@@ -2,7 +2,8 @@ import { submit } from '../builder/submit.ts';
 import { openSession } from '../builder/session.ts';
 import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
-import { print, progressFor, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { progressFor } from './bars.ts';
+import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 import { describeReceipt } from './receipt-text.ts';
 
 export interface SubmitCommandOptions extends CommonOptions {

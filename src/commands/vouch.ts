@@ -1,7 +1,8 @@
 import { openSession } from '../builder/session.ts';
 import { vouch } from '../builder/vouch.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
-import { print, progressFor, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { progressFor } from './bars.ts';
+import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface VouchCommandOptions extends CommonOptions {
   readonly config: string;

@@ -2,7 +2,8 @@ import { openSession } from '../builder/session.ts';
 import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
 import { describeReceipt } from './receipt-text.ts';
-import { print, progressFor, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { progressFor } from './bars.ts';
+import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface WaitCommandOptions extends CommonOptions {
   readonly config: string;

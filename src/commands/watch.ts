@@ -5,7 +5,8 @@ import { openSite } from '../signer/site.ts';
 import { logError, Signer, watch } from '../signer/watch.ts';
 import type { Site } from '../signer/site.ts';
 import { humanLog } from './human-log.ts';
-import { progressFor, type CommonOptions } from './terminal.ts';
+import { progressFor } from './bars.ts';
+import { type CommonOptions } from './terminal.ts';
 
 export interface WatchCommandOptions extends CommonOptions {
   readonly config: string;

@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { parseBytes, parseDuration } from './units.ts';
 
 /** Makes the paths of one configuration file absolute: they are relative to the file itself. */
 export type Resolve = (path: string) => string;
@@ -95,3 +96,22 @@ export function requireSsh(
       message: 'ssh: is missing: control.url or exchange.url is reached by SSH, and needs ssh.knownHosts',
     });
 }
+
+/** A size in the configuration: bytes, or text with a unit; yields bytes. */
+export const byteSize = z.union([z.int().nonnegative(), z.string()]).transform((value, context) => {
+  const bytes = typeof value === 'number' ? value : parseBytes(value);
+  if (bytes !== undefined) return bytes;
+  context.addIssue({
+    code: 'custom',
+    message: `"${value}" is no size: write 500MiB, 8GiB, or a number of bytes`,
+  });
+  return z.NEVER;
+});
+
+/** A time span in the configuration: `0`, or text with units; yields milliseconds. */
+export const duration = z.union([z.literal(0), z.string()]).transform((value, context) => {
+  const milliseconds = value === 0 ? 0 : parseDuration(value);
+  if (milliseconds !== undefined) return milliseconds;
+  context.addIssue({ code: 'custom', message: `"${value}" is no time span: write 30s, 10m, 2h, 1d` });
+  return z.NEVER;
+});

@@ -1,6 +1,8 @@
 import { validate } from 'node-cron';
 import { z } from 'zod';
 import {
+  byteSize,
+  duration,
   control,
   exchange,
   path,
@@ -10,7 +12,6 @@ import {
   ssh,
   type Resolve,
 } from './parts.ts';
-import { byteSize, duration } from './units.ts';
 import { loadYaml } from './yaml.ts';
 
 const glob = z.string().min(1).max(1000);

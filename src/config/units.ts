@@ -1,5 +1,3 @@
-import { z } from 'zod';
-
 const BYTES: Record<string, number> = {
   '': 1,
   B: 1,
@@ -29,22 +27,3 @@ export function parseDuration(text: string): number | undefined {
   const parts = [...text.matchAll(/(\d+)([smhd])/g)];
   return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (SECONDS[unit ?? ''] ?? 0) * 1000, 0);
 }
-
-/** A size in the configuration: bytes, or text with a unit; yields bytes. */
-export const byteSize = z.union([z.int().nonnegative(), z.string()]).transform((value, context) => {
-  const bytes = typeof value === 'number' ? value : parseBytes(value);
-  if (bytes !== undefined) return bytes;
-  context.addIssue({
-    code: 'custom',
-    message: `"${value}" is no size: write 500MiB, 8GiB, or a number of bytes`,
-  });
-  return z.NEVER;
-});
-
-/** A time span in the configuration: `0`, or text with units; yields milliseconds. */
-export const duration = z.union([z.literal(0), z.string()]).transform((value, context) => {
-  const milliseconds = value === 0 ? 0 : parseDuration(value);
-  if (milliseconds !== undefined) return milliseconds;
-  context.addIssue({ code: 'custom', message: `"${value}" is no time span: write 30s, 10m, 2h, 1d` });
-  return z.NEVER;
-});
