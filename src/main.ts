@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { reportError, type CommonOptions } from './commands/terminal.ts';
+import { reportError } from './commands/terminal.ts';
 import { parseDuration } from './config/units.ts';
 import { VERSION } from './version.ts';
 
@@ -21,7 +21,7 @@ function running(load: () => Promise<(...args: never[]) => Promise<number>>) {
     try {
       process.exitCode = await (await load())(...given);
     } catch (error) {
-      process.exitCode = reportError(error, (given.at(-1) ?? {}) as CommonOptions & { json?: boolean });
+      process.exitCode = reportError(error, given.at(-1) ?? {});
     }
   };
 }
