@@ -2,7 +2,7 @@ import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { invalid, SignpipeError } from '../errors.ts';
 import { gitEnvironment } from './git-environment.ts';
-import { OBJECT_ID, shortId, type ObjectType } from './objects.ts';
+import { OBJECT_ID, objectId, shortId, type ObjectType } from './objects.ts';
 
 export interface ObjectInfo {
   type: string;
@@ -19,8 +19,9 @@ interface Waiting {
 const NOTHING = Buffer.alloc(0);
 
 /**
- * One long-lived `git cat-file --batch-command`: objects by full id, thousands a second. Sizes are asked for
- * first, so an object larger than its caller allows is never read. Objects that a fetch brings later are found.
+ * One long-lived `git cat-file --batch-command`: objects by full id, tens of thousands a second when many are
+ * asked for side by side. Sizes are asked for first, so an object larger than its caller allows is never read,
+ * and contents are held to their id. Objects that a fetch brings later are found.
  */
 export class CatFile {
   private child: ChildProcessByStdio<Writable, Readable, null> | null = null;
@@ -29,6 +30,8 @@ export class CatFile {
   private length = 0;
   /** Bytes needed before the answer at hand can be taken; saves joining chunks in vain. */
   private needed = 0;
+  /** Commands that go to git together, with the next turn of the event loop. */
+  private queued = '';
 
   constructor(private readonly gitDir: string) {}
 
@@ -52,6 +55,10 @@ export class CatFile {
     const answer = await this.ask('contents', id);
     if (answer?.content.length !== info.size)
       throw new SignpipeError('local', 'git-failed', `object ${shortId(id)} changed while it was read`);
+    if (objectId(type, answer.content) !== id)
+      throw invalid('object-damaged', `${type} ${shortId(id)} does not have the content that its id says`, {
+        hint: 'run git fsck there; compare with another clone',
+      });
     return answer.content;
   }
 
@@ -68,15 +75,22 @@ export class CatFile {
     id: string,
   ): Promise<{ info: ObjectInfo; content: Buffer } | null> {
     if (!OBJECT_ID.test(id)) throw invalid('object-id', `"${shortId(id)}" is not an object id`);
-    const child = (this.child ??= this.start());
+    this.child ??= this.start();
     return new Promise((resolve, reject) => {
       this.waiting.push({ contents: command === 'contents', resolve, reject });
-      child.stdin.write(`${command} ${id}\n`);
+      if (this.queued === '') setImmediate(() => this.send());
+      this.queued += `${command} ${id}\n`;
     });
   }
 
+  /** git answers what it has been sent when it comes to `flush`: one write there and one back for many objects. */
+  private send(): void {
+    if (this.queued !== '') this.child?.stdin.write(`${this.queued}flush\n`);
+    this.queued = '';
+  }
+
   private start(): ChildProcessByStdio<Writable, Readable, null> {
-    const child = spawn('git', ['cat-file', '--batch-command'], {
+    const child = spawn('git', ['cat-file', '--batch-command', '--buffer'], {
       cwd: this.gitDir,
       env: gitEnvironment(this.gitDir),
       stdio: ['pipe', 'pipe', 'ignore'],
@@ -99,6 +113,7 @@ export class CatFile {
     this.chunks = [];
     this.length = 0;
     this.needed = 0;
+    this.queued = '';
     for (const waiting of this.waiting.splice(0))
       waiting.reject(new SignpipeError('local', 'git-failed', `git cat-file ${why}`));
   }

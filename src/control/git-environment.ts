@@ -20,6 +20,8 @@ export const GIT_CONFIG: readonly string[] = [
   'core.fsyncMethod=fsync',
   'core.logAllRefUpdates=false',
   'core.warnAmbiguousRefs=false',
+  // Parents are read from the commits; a commit-graph file is somebody's word about them.
+  'core.commitGraph=false',
   'fetch.fsckObjects=true',
   'transfer.fsckObjects=true',
   // One growing pack a fetch, so that its size can be watched; see ControlRepository.fetch.
@@ -42,6 +44,8 @@ const OWN: Record<string, string> = {
   GIT_ATTR_NOSYSTEM: '1',
   GIT_TERMINAL_PROMPT: '0',
   GIT_NO_REPLACE_OBJECTS: '1',
+  // What a partial clone lacks is missing, and no program that its configuration names goes and gets it.
+  GIT_NO_LAZY_FETCH: '1',
   GIT_ALLOW_PROTOCOL: 'ssh:file',
   GIT_ADVICE: '0',
 };

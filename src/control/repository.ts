@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { invalid, messageOf, SignpipeError, usage } from '../errors.ts';
 import { limitArrival } from './arrival.ts';
 import { CatFile } from './cat-file.ts';
+import { findGitFolder, requireWholeHistory } from './existing.ts';
 import { remoteError } from './git-failure.ts';
 import { requireControlUrl } from './git-environment.ts';
 import { Git, GitFailure, type GitOptions } from './git.ts';
@@ -56,6 +57,11 @@ const VOUCH_BRANCH_LIMIT = 64;
 /** Packs that may gather before they are made one. */
 const PACK_LIMIT = 50;
 
+/** Where our own clones keep the remote's branches. */
+const OWN_REFS = 'refs/remote/';
+/** Where others keep branches, the most telling first: a clone of ours, an ordinary clone, a bare repository. */
+const KNOWN_REFS = [OWN_REFS, 'refs/remotes/origin/', 'refs/heads/'];
+
 const BRANCH = /^[A-Za-z0-9_][A-Za-z0-9._+@=-]*(\/[A-Za-z0-9_][A-Za-z0-9._+@=-]*)*$/;
 const isBranch = (name: string): boolean =>
   BRANCH.test(name) && !/\.\.|\.lock(\/|$)|\.(\/|$)|@$/.test(name) && name.length <= 200;
@@ -83,6 +89,10 @@ export class ControlRepository {
   readonly url: string;
   readonly path: string;
   readonly branches: Branches;
+
+  /** The namespace that the branches are read from. */
+  private refs = OWN_REFS;
+  private readOnly = false;
 
   private constructor(private readonly options: RepositoryOptions) {
     this.url = options.url;
@@ -113,6 +123,43 @@ export class ControlRepository {
       });
     }
     return repository;
+  }
+
+  /**
+   * Reads a repository that is there, as it stands: a bare one, a clone with or without a work tree, or the
+   * signer's own. Nothing is fetched, and nothing is written into it. Branches are taken from the clone's
+   * remote where it has one, else from its own. Whoever filled that folder may be hostile: its configuration
+   * runs nothing, missing objects are not fetched, and every object read is held to its id; a history cut
+   * short or grafted is refused (`control-history-cut`).
+   */
+  static async openExisting(folder: string, branches: Partial<Branches> = {}): Promise<ControlRepository> {
+    const path = await findGitFolder(folder);
+    await requireWholeHistory(path);
+    const repository = new ControlRepository({ url: path, path, branches });
+    repository.readOnly = true;
+    await repository.chooseRefs();
+    return repository;
+  }
+
+  /** Takes the first namespace that has receipts, else the first that has requests. */
+  private async chooseRefs(): Promise<void> {
+    const { receipts, requests } = this.branches;
+    for (const branch of [receipts, requests])
+      for (const refs of KNOWN_REFS) {
+        this.refs = refs;
+        if ((await this.localRefs()).has(branch)) return;
+      }
+    this.close();
+    throw usage(
+      'control-no-branches',
+      `${printable(this.path)}: it has neither a branch ${requests} nor a branch ${receipts}`,
+      { hint: 'is this the control repository? Branches of other names have to be named' },
+    );
+  }
+
+  private requireWritable(): void {
+    if (this.readOnly)
+      throw new SignpipeError('local', 'control-read-only', `${printable(this.path)}: is opened to be read`);
   }
 
   /** Ends the reading process. */
@@ -149,6 +196,7 @@ export class ControlRepository {
 
   /** Brings our branches to where the remote's stand, whatever became of their history, and says where that is. */
   async fetch(signal?: AbortSignal): Promise<Heads> {
+    this.requireWritable();
     const wanted = this.branchMap(this.selectHeads(await this.listRemote()));
     const present = await this.localRefs();
     for (const name of present.keys()) if (!wanted.has(name)) await this.dropRef(name);
@@ -181,17 +229,17 @@ export class ControlRepository {
   }
 
   private async localRefs(): Promise<Map<string, string>> {
-    const said = await this.git.run(['for-each-ref', '--format=%(objectname) %(refname)', 'refs/remote/']);
+    const said = await this.git.run(['for-each-ref', '--format=%(objectname) %(refname)', this.refs]);
     const lines = said.split('\n').filter((line) => line !== '');
-    return new Map(lines.map((line) => [line.slice(41 + 'refs/remote/'.length), line.slice(0, 40)]));
+    return new Map(lines.map((line) => [line.slice(41 + this.refs.length), line.slice(0, 40)]));
   }
 
   private async dropRef(branch: string): Promise<void> {
-    await this.git.run(['update-ref', '-d', `refs/remote/${branch}`]);
+    await this.git.run(['update-ref', '-d', `${OWN_REFS}${branch}`]);
   }
 
   private async fetchBranches(branches: readonly string[], signal?: AbortSignal): Promise<void> {
-    const refspecs = branches.map((name) => `+refs/heads/${name}:refs/remote/${name}`);
+    const refspecs = branches.map((name) => `+refs/heads/${name}:${OWN_REFS}${name}`);
     const flags = ['--quiet', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
     const limit = this.options.receiveLimit ?? RECEIVE_LIMIT;
     await limitArrival(this.path, { limit, what: printable(this.url), signal }, (stop) =>
@@ -350,6 +398,7 @@ export class ControlRepository {
 
   /** Writes objects into the clone, all or none, checked as by fsck and flushed. No branch points to them until they are pushed. */
   async writeObjects(objects: readonly NewObject[]): Promise<void> {
+    this.requireWritable();
     await this.git.run(['index-pack', '--stdin', '--strict'], { input: buildPack(objects) });
   }
 
@@ -358,6 +407,7 @@ export class ControlRepository {
    * Never forced: a branch that somebody else moved first gives `lost-race`, and nothing has changed.
    */
   async push(branch: string, commit: string, expected: string | null): Promise<'pushed' | 'lost-race'> {
+    this.requireWritable();
     if (!isBranch(branch) || !OBJECT_ID.test(commit))
       throw usage('control-branch', `"${printable(branch, 200)}" is not a branch that can be pushed to`);
     if (expected !== null && !(await this.isAncestor(expected, commit)))
@@ -382,7 +432,7 @@ export class ControlRepository {
       if (error instanceof GitFailure && lostRace(error)) return 'lost-race';
       throw remoteError(error, this.url);
     }
-    await this.git.run(['update-ref', `refs/remote/${branch}`, commit]);
+    await this.git.run(['update-ref', `${OWN_REFS}${branch}`, commit]);
     return 'pushed';
   }
 }
