@@ -42,6 +42,17 @@ export interface Extension {
   readonly value: Buffer;
 }
 
+const CACHE_CERTIFICATES = 256;
+/** Longer ones, in bytes, are read anew each time. */
+const CACHE_DER = 16 * 1024;
+const cache = new Map<string, Certificate>();
+
+function remember(name: string, certificate: Certificate): void {
+  const [oldest] = cache.keys();
+  if (cache.size >= CACHE_CERTIFICATES && oldest !== undefined) cache.delete(oldest);
+  cache.set(name, certificate);
+}
+
 interface Tbs {
   readonly serial: Der;
   readonly issuer: Der;
@@ -105,8 +116,21 @@ export class Certificate {
     this.pathLength = basic.pathLength;
   }
 
-  /** Reads one DER certificate; throws `certificate-malformed`. `what` names its place in errors. */
+  /**
+   * Reads one DER certificate; throws `certificate-malformed`. `what` names its place in errors. The same few
+   * come back with every signature, so the latest are kept, read and with their key.
+   */
   static parse(der: Buffer, what = 'certificate'): Certificate {
+    const name = der.length <= CACHE_DER ? der.toString('latin1') : null;
+    const cached = name === null ? undefined : cache.get(name);
+    if (cached) return cached;
+    // A copy: the slice would keep the whole signature around it in memory.
+    const certificate = Certificate.read(Buffer.from(der), what);
+    if (name !== null) remember(name, certificate);
+    return certificate;
+  }
+
+  private static read(der: Buffer, what: string): Certificate {
     try {
       return new Certificate(der, new X509Certificate(der), readTbs(der, what), what);
     } catch (error) {
@@ -118,8 +142,10 @@ export class Certificate {
     }
   }
 
+  private key: KeyObject | undefined;
+
   get publicKey(): KeyObject {
-    return this.x509.publicKey;
+    return (this.key ??= this.x509.publicKey);
   }
 
   /** The subject's common name, or all of the subject when it has none. */
