@@ -27,6 +27,8 @@ const record = z.strictObject({
   request: z.string().regex(/^[0-9a-f]{40}$/),
   stage: z.enum(['begun', 'signed', 'answered']),
   receipt: receiptSchema.optional(),
+  /** With `answered`: where the receipt branch stood before the receipt was first pushed. */
+  since: z.string().nullable().optional(),
   outputs: z.array(output).default([]),
 });
 

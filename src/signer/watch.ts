@@ -5,6 +5,7 @@ import type { Heads } from '../control/repository.ts';
 import { listRequests, readRequest } from '../control/request.ts';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { Answerer } from './answer.ts';
+import { ReceiptBranch } from './receipt-branch.ts';
 import type { Site } from './site.ts';
 
 /** What one poll came to. */
@@ -24,6 +25,7 @@ interface Pending {
 
 /** Polls the control repository and answers what is asked, one request after another, in order. */
 export class Signer {
+  private readonly branch: ReceiptBranch;
   private readonly answerer: Answerer;
   /** Unanswered requests by id, oldest first. */
   private readonly pending = new Map<string, Pending>();
@@ -32,7 +34,8 @@ export class Signer {
   private stopping = false;
 
   constructor(private readonly site: Site) {
-    this.answerer = new Answerer(site);
+    this.branch = new ReceiptBranch(site);
+    this.answerer = new Answerer(site, this.branch);
   }
 
   /** Begins nothing new; the request in hand is finished. */
@@ -45,8 +48,8 @@ export class Signer {
    * whatever keeps this signer from working; requests that nobody could answer are no error.
    */
   async poll(): Promise<PollResult> {
+    await this.finishLeftOver();
     const heads = await this.accepted();
-    if (await this.answerer.resume()) this.listedTo = null;
     await this.list(heads);
     let answered = 0;
     for (const [id, pending] of this.pending) {
@@ -63,18 +66,25 @@ export class Signer {
     this.site.log.warn({ commit }, `history accepted as it stands at ${shortId(commit)}`);
   }
 
+  /**
+   * The request in hand comes first, and before new heads are accepted: its receipt is looked for
+   * among what is new on the branch.
+   */
+  private async finishLeftOver(): Promise<void> {
+    const finished = await this.answerer.resume();
+    if (finished !== null) this.pending.delete(finished);
+  }
+
   /** The remote's heads, once the witness agrees that they only grew. */
   private async accepted(): Promise<Heads> {
-    const { repository, witness, config, log, now } = this.site;
-    const heads = await repository.fetch();
-    const checkReceipt = (id: string): Promise<void> => this.answerer.checkReceipt(id);
-    const verdict = await witness.judge(repository, heads, { checkReceipt, config: config.file });
-    if (verdict.first)
+    const { witness, log, now } = this.site;
+    const { heads, first, changed } = await this.branch.judgedHeads();
+    if (first)
       log.warn(
         { requests: heads.requests, receipts: heads.receipts },
         'first sight of this control repository: its history is taken as it is',
       );
-    if (verdict.changed) await witness.accept(heads, { at: now() });
+    if (changed) await witness.accept(heads, { at: now() });
     return heads;
   }
 

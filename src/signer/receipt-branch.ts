@@ -1,0 +1,72 @@
+import { AllowedSigners } from '../control/allowed-signers.ts';
+import { verifyCommitSignature } from '../control/commit-signature.ts';
+import { appendReceipt, openReceipts, receiptsSince, type Receipt } from '../control/receipt.ts';
+import type { Heads } from '../control/repository.ts';
+import { unavailable } from '../errors.ts';
+import type { Site } from './site.ts';
+
+/** Tries against others who push at the same moment. */
+const MOST_RACES = 10;
+
+/** The branch that this signer alone writes: judges what is on it, and appends to it. */
+export class ReceiptBranch {
+  private readonly own: AllowedSigners;
+
+  constructor(
+    private readonly site: Pick<Site, 'repository' | 'writer' | 'witness' | 'config' | 'log' | 'now'>,
+  ) {
+    const { publicKey } = site.writer.signer;
+    const type = publicKey.subarray(4, 4 + publicKey.readUInt32BE(0)).toString('latin1');
+    this.own = AllowedSigners.parse(`signer ${type} ${publicKey.toString('base64')}\n`, 'receipts.key');
+  }
+
+  /** The remote's heads, which must only have grown, and by our own receipts; throws alarms. */
+  async judgedHeads(): Promise<{ heads: Heads; first: boolean; changed: boolean }> {
+    const { repository, witness, config } = this.site;
+    const heads = await repository.fetch();
+    const checkReceipt = async (id: string): Promise<void> => {
+      verifyCommitSignature((await repository.readCommit(id)).raw, this.own);
+    };
+    return { heads, ...(await witness.judge(repository, heads, { checkReceipt, config: config.file })) };
+  }
+
+  /**
+   * Appends a receipt to the branch as it stands, or finds that it is there: a push may have been
+   * accepted though we never heard so. `since` is the branch's tip before the receipt was first
+   * pushed; returns the receipt's commit.
+   */
+  async push(
+    receipt: Receipt,
+    since: string | null,
+    signatures: () => Promise<Map<string, Buffer>>,
+  ): Promise<string> {
+    const { repository, writer, log } = this.site;
+    const at = new Date(receipt.times.answered);
+    for (let tries = 0; tries < MOST_RACES; tries += 1) {
+      const parent = await this.tip();
+      const steps = await receiptsSince(repository, parent, since);
+      const there = steps.find((step) => step.request === receipt.request.id);
+      if (there) return there.id;
+      const { result, id } = await appendReceipt(repository, writer, {
+        parent,
+        receipt,
+        signatures: await signatures(),
+        at,
+      });
+      if (result === 'pushed') return id;
+      log.info('the receipt branch has moved on: appending to its new tip');
+    }
+    throw unavailable('receipt-race', 'the receipt branch moves faster than receipts can be appended', {
+      hint: 'is another signer writing to it?',
+    });
+  }
+
+  /** The branch's tip now; the branch is begun if need be. */
+  private async tip(): Promise<string> {
+    const { repository, writer, now } = this.site;
+    const { heads } = await this.judgedHeads();
+    if (heads.receipts !== null) return heads.receipts;
+    const { result, id } = await openReceipts(repository, writer, now());
+    return result === 'pushed' ? id : this.tip();
+  }
+}
