@@ -22,6 +22,11 @@ export interface DeliverOptions {
   readonly size: number;
   /** What the file must hash to, in lower-case hex; there and here. */
   readonly sha256: string;
+  /**
+   * Hex digits for the temporary name, drawn at random and kept by whoever may have to deliver again
+   * after a crash: what a cut upload left under this name is taken away first. Drawn anew unless given.
+   */
+  readonly temporary?: string;
   readonly onProgress?: Progress;
 }
 

@@ -1,13 +1,13 @@
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hasCode, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
-import { syncFolder, temporaryBeside } from '../io/atomic.ts';
+import { syncFolder } from '../io/atomic.ts';
 import { sha256OfStream } from '../io/hash.ts';
 import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
 import * as failures from './failures.ts';
-import { requireInside } from './path.ts';
+import { requireInside, temporaryName } from './path.ts';
 import { readAhead, writeBehind } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
 import { announced, receive } from './transfer.ts';
@@ -109,10 +109,12 @@ export class FolderExchange implements Exchange {
 
   async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
     const target = this.place(path);
-    const temporary = temporaryBeside(target);
+    const temporary = join(dirname(target), posix.basename(temporaryName(path, options.temporary)));
     await this.requireRoot();
     try {
       await mkdir(dirname(target), { recursive: true });
+      // What a crash during an earlier delivery left behind; nothing, as a rule.
+      if (options.temporary !== undefined) await rm(temporary, { force: true });
       await this.write(file, path, temporary, options);
       await rename(temporary, target);
       await syncFolder(dirname(target));

@@ -38,10 +38,13 @@ export function below(root: string, path: string): string {
   return posix.join(root, path);
 }
 
-/** A hidden name beside a remote target, not guessable by whoever shares the folder. */
-export function temporaryName(target: string): string {
+/** What makes a temporary name one that nobody who shares the folder can guess. */
+export const temporaryToken = (): string => randomBytes(6).toString('hex');
+
+/** A hidden name beside a remote target. */
+export function temporaryName(target: string, token = temporaryToken()): string {
   const name = posix.basename(target).slice(0, 200); // 255 bytes are what file systems allow.
-  return posix.join(posix.dirname(target), `.${name}.${randomBytes(6).toString('hex')}.part`);
+  return posix.join(posix.dirname(target), `.${name}.${token}.part`);
 }
 
 /** The folders between the root and a path's last segment, outermost first. */

@@ -85,10 +85,12 @@ export class ScpExchange implements Exchange {
 
   async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
     const target = this.place(path);
-    const temporary = temporaryName(target);
+    const temporary = temporaryName(target, options.temporary);
     const link = await this.kept.get();
     try {
       await this.makeFolders(link, path);
+      // What a crash during an earlier delivery left behind; nothing, as a rule.
+      if (options.temporary !== undefined) await this.run(link, shellCommand(['rm', '-f', temporary]));
       await this.sink(link, path, temporary, file, options);
       await this.flush(link, temporary);
       await this.verify(link, path, temporary, options);

@@ -96,9 +96,11 @@ export class SftpExchange implements Exchange {
 
   async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
     const target = below(this.location.path, path);
-    const temporary = temporaryName(target);
+    const temporary = temporaryName(target, options.temporary);
     const session = await this.kept.get();
     try {
+      // What a crash during an earlier delivery left behind; nothing, as a rule.
+      if (options.temporary !== undefined) await session.remove(temporary);
       await this.upload(session, file, path, temporary, options);
       await this.verify(session, path, temporary, options);
       await this.publish(session, path, temporary, target);

@@ -119,6 +119,24 @@ for (const protocol of PROTOCOLS)
       assert.equal(await readFile(join(world.remote, 'again.zip'), 'utf8'), 'new');
     });
 
+    it('takes away what a crash left of the same delivery, and follows no link that was put in its place', async () => {
+      const bytes = Buffer.from('delivered again');
+      const expected = { size: bytes.length, sha256: sha256(bytes), temporary: '0123456789ab' };
+      const file = join(world.local, 'again');
+      await writeFile(file, bytes);
+      const left = join(world.remote, '.cut.zip.0123456789ab.part');
+      await put(left, Buffer.alloc(100_000));
+      await world.exchange.deliver(file, 'cut.zip', expected);
+      assert.equal(await readFile(join(world.remote, 'cut.zip'), 'utf8'), 'delivered again');
+      const victim = join(world.local, 'victim');
+      await writeFile(victim, 'untouched');
+      await symlink(victim, left);
+      await world.exchange.deliver(file, 'cut.zip', expected);
+      assert.equal(await readFile(victim, 'utf8'), 'untouched');
+      assert.equal(await readFile(join(world.remote, 'cut.zip'), 'utf8'), 'delivered again');
+      assert.deepEqual(await leftBehind(world), []);
+    });
+
     it('tells size and time', async () => {
       await put(join(world.remote, 'stat.zip'), Buffer.alloc(1234));
       const found = await world.exchange.stat('stat.zip');
