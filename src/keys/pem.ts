@@ -1,10 +1,10 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { DerReader, readOctets, TAG } from '../asn1/der.ts';
+import { DerReader, TAG } from '../asn1/der.ts';
 import { parseSignedData } from '../cms/signed-data.ts';
-import { usage, type SignpipeError } from '../errors.ts';
+import { hasCode, usage, type SignpipeError } from '../errors.ts';
 import { Certificate, parsePemCertificates } from '../x509/certificate.ts';
-import { berToDer } from './ber.ts';
-import { decrypt, passwordsFrom, WorkBudget } from './password-based.ts';
+import { parseBer, toDer } from './ber.ts';
+import { checkIterations } from './iterations.ts';
 import { readingKey, readKeyFile } from './pfx.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
 
@@ -28,6 +28,12 @@ const missing = (path: string): SignpipeError =>
 const wrong = (path: string, cause?: unknown): SignpipeError =>
   usage('key-passphrase-wrong', `${path}: the passphrase does not open the private key`, {
     hint: 'Check the passphrase file, SIGNPIPE_PASSPHRASE, or what was typed',
+    cause,
+  });
+
+const unsupported = (path: string, cause: unknown): SignpipeError =>
+  usage('key-encryption-unsupported', `${path}: encrypted in a way that is not supported`, {
+    hint: 'Encrypt it again by openssl pkcs8 -topk8 -v2 aes-256-cbc',
     cause,
   });
 
@@ -64,61 +70,31 @@ function findKey(pem: string, path: string): KeyBlock {
   });
 }
 
-/** The key, or undefined when `clear` is none: a wrong passphrase can pass the padding by chance. */
-function parsePkcs8(clear: Buffer): KeyObject | undefined {
-  try {
-    return createPrivateKey({ key: clear, format: 'der', type: 'pkcs8' });
-  } catch {
-    return undefined;
-  } finally {
-    clear.fill(0);
-  }
+/** What node:crypto (OpenSSL) says of a key that it cannot open, in our words. */
+function refusal(error: unknown, encrypted: boolean, path: string): SignpipeError {
+  if (!encrypted) return malformed(path, error);
+  if (hasCode(error, 'ERR_OSSL_EVP_UNSUPPORTED')) return unsupported(path, error);
+  // A wrong passphrase passes the padding once in 256 times; then it is the key that cannot be read.
+  return wrong(path, error);
 }
 
-/** EncryptedPrivateKeyInfo (RFC 5958, 3), the derivation's cost bounded. */
-async function openPkcs8(block: KeyBlock, passphrase: string, path: string): Promise<KeyObject> {
-  const reader = DerReader.of(Buffer.from(block.body, 'base64'), path);
-  const algorithm = reader.next(TAG.sequence);
-  const data = readOctets(reader.next(TAG.octetString), path);
-  reader.end();
-  const budget = new WorkBudget(path);
-  for (const password of passwordsFrom(passphrase)) {
-    const clear = await decrypt(algorithm, password, data, budget);
-    const key = clear && parsePkcs8(clear);
-    if (key) return key;
-  }
-  throw wrong(path);
-}
-
-/** OpenSSL's older encryption, by a DEK-Info header; node:crypto reads it. */
-function openLegacy(block: KeyBlock, passphrase: string, path: string): KeyObject {
+/** Throws `key-passphrase-missing`, `key-passphrase-wrong`, `key-encryption-unsupported`, `key-iterations`, `pem-malformed`. */
+async function readKey(path: string, passphrase = ''): Promise<KeyObject> {
+  const { label, body, text } = findKey((await readKeyFile(path, 'pem')).toString('latin1'), path);
+  const modern = label === 'ENCRYPTED PRIVATE KEY';
+  const encrypted = modern || /^Proc-Type: *4, *ENCRYPTED/m.test(body);
+  if (encrypted && passphrase === '') throw missing(path);
+  if (modern) checkIterations(parseBer(Buffer.from(body, 'base64'), path), path);
   try {
-    return createPrivateKey({ key: block.text, passphrase });
+    return createPrivateKey({ key: text, passphrase });
   } catch (error) {
-    throw wrong(path, error);
+    throw refusal(error, encrypted, path);
   }
-}
-
-function openClear(block: KeyBlock, path: string): KeyObject {
-  try {
-    return createPrivateKey(block.text);
-  } catch (error) {
-    throw malformed(path, error);
-  }
-}
-
-/** Throws `key-passphrase-missing`, `key-passphrase-wrong`, `pem-malformed`, and what findKey throws. */
-async function readKey(path: string, passphrase: string | undefined): Promise<KeyObject> {
-  const block = findKey((await readKeyFile(path, 'pem')).toString('latin1'), path);
-  const modern = block.label === 'ENCRYPTED PRIVATE KEY';
-  if (!modern && !/^Proc-Type: *4, *ENCRYPTED/m.test(block.body)) return openClear(block, path);
-  if (passphrase === undefined || passphrase === '') throw missing(path);
-  return modern ? openPkcs8(block, passphrase, path) : openLegacy(block, passphrase, path);
 }
 
 /** A certificate, or the PKCS #7 bundle without signatures (RFC 5652, 5) that authorities hand out as .p7b or .spc. */
 function readDerCertificates(bytes: Buffer, path: string): readonly Certificate[] {
-  const der = berToDer(bytes, path);
+  const der = toDer(parseBer(bytes, path));
   const bundle = DerReader.of(der, path).next().tag === TAG.oid;
   return bundle ? parseSignedData(der, path).certificates : [Certificate.parse(bytes, path)];
 }

@@ -116,7 +116,7 @@ async function open({ path, passphrase }: PfxOptions): Promise<Pkcs12> {
  *
  * Throws usage errors: `pfx-wrong-passphrase`, `key-passphrase-missing`, `pfx-malformed`, `pfx-too-large`,
  * `pfx-empty`, `pfx-no-certificate`, `pfx-several-keys`, `pfx-no-such-key`, `pfx-unsupported`,
- * `key-does-not-match`, `key-too-weak`, `key-unsupported`, `key-encryption-unsupported`, `key-iterations`.
+ * `key-does-not-match`, `key-too-weak`, `key-unsupported`, `key-iterations`.
  */
 export async function loadPfx(options: PfxOptions): Promise<SigningKey> {
   const store = await open(options);

@@ -1,11 +1,13 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import forge from 'node-forge';
 import { bmp, explicit, integer, NULL, octets, oid, parseDer, seq, set } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
-import { derivePkcs12, passwordsFrom, PURPOSE } from '../keys/password-based.ts';
 import type { TestIdentity } from './certificates.ts';
 
 const MAC_ITERATIONS = 2048;
 const SALT_BYTES = 16;
+/** What the derived key is for (RFC 7292, B.3). */
+const MAC_PURPOSE = 3;
 
 const data = (content: Buffer): Buffer => seq(oid(OID.data), explicit(0, octets(content)));
 
@@ -23,7 +25,7 @@ const x509 = (der: Buffer): Buffer => seq(oid('1.2.840.113549.1.9.22.1'), explic
  * A PKCS#12 file (RFC 7292) with the identity's key, encrypted by AES-256 and PBKDF2, and its chain
  * without the root. OpenSSL 1.1 and later and Windows 10 1709 and later open it.
  */
-export async function toPfx(identity: TestIdentity, passphrase: string, name: string): Promise<Buffer> {
+export function toPfx(identity: TestIdentity, passphrase: string, name: string): Buffer {
   const { key, certificate, chain } = identity;
   const id = Buffer.from(certificate.sha256.slice(0, 40), 'hex');
   const shrouded = key.export({ type: 'pkcs8', format: 'der', cipher: 'aes-256-cbc', passphrase });
@@ -36,15 +38,21 @@ export async function toPfx(identity: TestIdentity, passphrase: string, name: st
     data(seq(...certificates)),
     data(seq(bag(2, parseDer(shrouded, 'key').raw, tied(name, id)))),
   );
-  return seq(integer(3), data(safe), await macData(safe, passphrase));
+  return seq(integer(3), data(safe), macData(safe, passphrase));
 }
 
 /** MacData (RFC 7292, 4) with SHA-256. */
-async function macData(safe: Buffer, passphrase: string): Promise<Buffer> {
-  const [password] = passwordsFrom(passphrase);
+function macData(safe: Buffer, passphrase: string): Buffer {
   const salt = randomBytes(SALT_BYTES);
-  const derivation = { hash: 'sha256', salt, iterations: MAC_ITERATIONS, purpose: PURPOSE.mac, length: 32 };
-  const key = await derivePkcs12(password ?? { bmp: Buffer.alloc(2), utf8: Buffer.alloc(0) }, derivation);
-  const digest = createHmac('sha256', key).update(safe).digest();
+  const saltText = forge.util.createBuffer(salt.toString('latin1'));
+  const derived = forge.pkcs12.generateKey(
+    passphrase,
+    saltText,
+    MAC_PURPOSE,
+    MAC_ITERATIONS,
+    32,
+    forge.md.sha256.create(),
+  );
+  const digest = createHmac('sha256', Buffer.from(derived.getBytes(), 'latin1')).update(safe).digest();
   return seq(seq(seq(oid(OID.sha256), NULL), octets(digest)), octets(salt), integer(MAC_ITERATIONS));
 }

@@ -37,7 +37,7 @@ export async function layOutSite(dir: string): Promise<SandboxSite> {
   const builder = await generateSshKey(join(keys, 'builder_ed25519'), 'builder@sandbox');
   const signer = await generateSshKey(join(keys, 'signer_ed25519'), 'signer@sandbox');
   const receipts = await generateSshKey(join(keys, 'receipts_ed25519'), 'receipts@sandbox');
-  await writeFileAtomically(join(keys, 'codesign.pfx'), await toPfx(pki.codeSigning, PASSPHRASE, 'Sandbox'), {
+  await writeFileAtomically(join(keys, 'codesign.pfx'), toPfx(pki.codeSigning, PASSPHRASE, 'Sandbox'), {
     mode: 0o600,
   });
   await writeFileAtomically(join(keys, 'passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 });

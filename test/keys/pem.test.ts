@@ -2,6 +2,7 @@ import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { verify } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
+import { integer, octets, oid, seq } from '../../src/asn1/der.ts';
 import { loadPem } from '../../src/keys/pem.ts';
 import { createTestCertificate, keyToPem, toPem, type TestIdentity } from '../../src/sandbox/certificates.ts';
 import { OpensslFolder } from './openssl.ts';
@@ -131,6 +132,28 @@ describe('loadPem refuses', () => {
   it('key-passphrase-wrong', async () => {
     for (const file of ['enc.key', 'dek2.key'])
       await refuses('key-passphrase-wrong', () => load('ec', file, 'wrong one 0815'));
+  });
+
+  it('key-encryption-unsupported: RC2, which OpenSSL 3 keeps apart', async () => {
+    const legacy = 'pkcs8 -topk8 -v1 PBE-SHA1-RC2-40 -provider legacy -provider default';
+    await work.openssl(`${legacy} -in ec.key -out rc2.key`, ...secret);
+    await refuses('key-encryption-unsupported', () => load('ec', 'rc2.key', PASSPHRASE));
+  });
+  it('key-iterations: a key that would keep the signer busy for hours', async () => {
+    const derivation = seq(
+      oid('1.2.840.113549.1.5.12'),
+      seq(octets(Buffer.alloc(8)), integer(2_000_000_000)),
+    );
+    const encryption = seq(oid('2.16.840.1.101.3.4.1.42'), octets(Buffer.alloc(16)));
+    const algorithm = seq(oid('1.2.840.113549.1.5.13'), seq(derivation, encryption));
+    const text = seq(algorithm, octets(Buffer.alloc(64))).toString('base64');
+    const pem = `-----BEGIN ENCRYPTED PRIVATE KEY-----\n${text}\n-----END ENCRYPTED PRIVATE KEY-----\n`;
+    await writeFile(work.path('slow.key'), pem);
+    await refuses('key-iterations', () => load('ec', 'slow.key', PASSPHRASE));
+  });
+  it('pem-malformed: an encrypted key cut off inside', async () => {
+    await writeFile(work.path('cut-enc.key'), cut(await readFile(work.path('enc.key'), 'latin1')));
+    await refuses('pem-malformed', () => load('ec', 'cut-enc.key', PASSPHRASE));
   });
 
   it('pem-no-certificate', async () => {

@@ -101,7 +101,7 @@ describe('its files', () => {
   it('are a PFX that openssl opens, with a MAC over it, empty passphrase and other scripts too', async () => {
     const { codeSigning } = await createTestPki({ key: 'p256', intermediate: true });
     for (const passphrase of ['open sesame 4711', '', 'Schlüssel 鍵 🔑']) {
-      await writeFile(work.path('made.pfx'), await toPfx(codeSigning, passphrase, 'Made'));
+      await writeFile(work.path('made.pfx'), toPfx(codeSigning, passphrase, 'Made'));
       const shown = await work.openssl('pkcs12 -in made.pfx -info -nodes', '-passin', `pass:${passphrase}`);
       assert.match(shown, /MAC: sha256, Iteration 2048/);
       assert.match(shown, /PBES2, PBKDF2, AES-256-CBC/);
