@@ -1,0 +1,77 @@
+import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
+import type { ZodType } from 'zod';
+import { control, exchange } from '../config/parts.ts';
+import { usage } from '../errors.ts';
+import { createTestCertificate } from '../sandbox/certificates.ts';
+import { toPfx } from '../sandbox/pkcs12-writer.ts';
+import { initBuilder } from '../setup/init-builder.ts';
+import { initControl } from '../setup/init-control.ts';
+import { initSigner, type SiteSetup, type TestCertificate } from '../setup/init-signer.ts';
+import type { Step } from '../setup/lines.ts';
+import { whoIs } from '../setup/who.ts';
+import { print, type CommonOptions } from './terminal.ts';
+
+export interface InitCommandOptions extends CommonOptions {
+  readonly testCertificate?: boolean;
+  readonly control?: string;
+  readonly exchange?: string;
+  readonly name?: string;
+  readonly email?: string;
+}
+
+/** A self-signed code-signing certificate that bears the marks of a test, under a passphrase nobody chose. */
+async function makeTestCertificate(): Promise<TestCertificate> {
+  const identity = await createTestCertificate({ commonName: 'Test publisher', purpose: 'code-signing' });
+  const passphrase = randomBytes(24).toString('base64url');
+  return { pfx: toPfx(identity, passphrase, 'Test publisher'), passphrase };
+}
+
+type Layout = (setup: SiteSetup, options: InitCommandOptions) => Promise<Step[]>;
+
+const LAYOUTS: Readonly<Record<string, Layout>> = {
+  signer: async (setup, options) =>
+    initSigner({ ...setup, testCertificate: options.testCertificate ? await makeTestCertificate() : null }),
+  builder: initBuilder,
+  control: initControl,
+};
+
+/** Throws `init-url` for what the configuration would refuse, before anything is written. */
+function requireUrl(option: string, schema: ZodType, url: string | undefined): void {
+  if (url === undefined) return;
+  const judged = schema.safeParse(url);
+  if (!judged.success)
+    throw usage('init-url', `${option} ${judged.error.issues[0]?.message ?? 'cannot be used'}`);
+}
+
+const TITLES: Readonly<Record<string, string>> = {
+  signer: 'A signer is laid out',
+  builder: 'A builder is laid out',
+  control: 'A control repository and an exchange are laid out',
+};
+
+function tell(what: string, dir: string, steps: readonly Step[]): string {
+  const told = steps.flatMap(({ what: todo, lines }, index) => [
+    '',
+    `${index + 1}. ${todo}${lines.length > 0 ? ':' : ''}`,
+    ...lines.map((line) => `     ${line}`),
+  ]);
+  return [`${TITLES[what]} in ${resolve(dir)}. What is left to do:`, ...told].join('\n');
+}
+
+/** `signpipe init`: lays out a signer, a builder or a host, and says what is left to do. */
+export async function initCommand(what: string, dir: string, options: InitCommandOptions): Promise<number> {
+  const layout = Object.hasOwn(LAYOUTS, what) ? LAYOUTS[what] : undefined;
+  if (!layout)
+    throw usage('init-what', `there is no "${what}" to lay out`, {
+      hint: `write: signpipe init ${Object.keys(LAYOUTS).join('|')} DIR`,
+    });
+  if (options.testCertificate && what !== 'signer')
+    throw usage('init-test-certificate', `--test-certificate is for a signer, not for a ${what}`);
+  requireUrl('--control', control.shape.url, options.control);
+  requireUrl('--exchange', exchange.shape.url, options.exchange);
+  const who = whoIs(what, options);
+  const steps = await layout({ dir, who, control: options.control, exchange: options.exchange }, options);
+  if (!options.quiet) print(tell(what, dir, steps));
+  return 0;
+}

@@ -1,0 +1,14 @@
+/** Where the examples say that control repository and exchange are. */
+export const EXAMPLE_PLACES = {
+  control: 'ssh://git@build.example.org/srv/control.git',
+  exchange: (user: string): string => `sftp://${user}@build.example.org/srv/exchange`,
+};
+
+/** What an empty known_hosts says. */
+export const KNOWN_HOSTS_TEXT = `# The keys that the hosts of control.url and exchange.url must show, one a line, as ssh-keyscan prints them:
+#
+#   ssh-keyscan -t ed25519 build.example.org >> known_hosts
+#
+# What comes over the network proves nothing: compare \`ssh-keygen -lf known_hosts\` with what
+# \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints on the host itself.
+`;
