@@ -132,6 +132,11 @@ command(
   .option('--ca <pem>', 'roots that signers must lead to')
   .option('--timestamp-ca <pem>', 'roots that timestamps must lead to')
   .option('--original <file>', 'prove that the file is this one plus signatures, and nothing else')
+  .option(
+    '--files <glob>',
+    'programs of a zip that must all be signed under --ca; repeat for more, "!" excludes',
+    collect,
+  )
   .addOption(json)
   .action(running(async () => (await import('./commands/verify.ts')).verifyCommand));
 

@@ -1,8 +1,9 @@
 import { describeReport } from '../authenticode/describe.ts';
-import { printable } from '../control/printable.ts';
+import { printable } from '../printable.ts';
 import { SignpipeError, usage } from '../errors.ts';
 import { proveFile, type FileProof } from '../signing/prove-file.ts';
-import { verifyFile, type FileReport } from '../signing/verify-file.ts';
+import { compilePatterns } from '../signing/patterns.ts';
+import { verifyFile, type FileReport, type ProgramReport } from '../signing/verify-file.ts';
 import { DEFAULT_LIMITS, readRoots, withScratch } from './defaults.ts';
 import { print, type CommonOptions } from './terminal.ts';
 
@@ -10,6 +11,7 @@ export interface VerifyCommandOptions extends CommonOptions {
   readonly ca?: string;
   readonly timestampCa?: string;
   readonly original?: string;
+  readonly files?: string[];
   readonly json?: boolean;
 }
 
@@ -20,28 +22,69 @@ interface Outcome {
 }
 
 const VERDICTS = {
-  ok: 'good: signed, and every signature leads to a root that was given',
+  ok: 'good: signed under the given roots',
   intact: 'intact, but nobody vouches for the signer: give --ca to check who signed',
   unsigned: 'not signed',
   bad: 'BAD',
 } as const;
 
-/** The bytes being whole is not enough: without --ca anyone may have signed them. Only a proof stands by itself. */
-function isGood({ report, proof, proofError }: Outcome): boolean {
-  if (proofError) return false;
-  return report.status === 'ok' || (report.status === 'intact' && proof !== null);
+/** The programs that must be ours: those that were signed since the original, or those that `--files` names. */
+function required(
+  { report, proof }: Outcome,
+  options: VerifyCommandOptions,
+): readonly ProgramReport[] | null {
+  if (proof)
+    return report.programs.filter(({ path }) => report.kind === 'program' || proof.signed.includes(path));
+  if (options.files === undefined || report.kind === 'program') return null;
+  const isMeant = compilePatterns(options.files);
+  return report.programs.filter(({ path }) => isMeant(path));
 }
 
-function tell({ report, proof, proofError }: Outcome, options: VerifyCommandOptions): string {
+/** The bytes being whole is not enough: without --ca anyone may have signed them. Only a proof stands by itself. */
+function isGood(outcome: Outcome, options: VerifyCommandOptions): boolean {
+  const { report, proof, proofError } = outcome;
+  if (proofError || report.status === 'bad') return false;
+  const programs = required(outcome, options);
+  if (programs === null) return report.status === 'ok';
+  const enough = proof && options.ca === undefined ? ['ok', 'intact'] : ['ok'];
+  return programs.length > 0 && programs.every(({ status }) => enough.includes(status));
+}
+
+const count = (programs: readonly ProgramReport[], of: (program: ProgramReport) => boolean): number =>
+  programs.filter(of).length;
+
+/** How many of a zip's programs are whose. */
+function summary({ programs }: FileReport): string {
+  const told = [
+    [count(programs, ({ status }) => status === 'ok'), 'signed under the given roots'],
+    [
+      count(programs, ({ status, stranger }) => status === 'intact' && !stranger),
+      'signed, by whom was not checked',
+    ],
+    [count(programs, ({ stranger }) => stranger === true), 'signed by others than the given roots vouch for'],
+    [count(programs, ({ status }) => status === 'unsigned'), 'unsigned'],
+    [count(programs, ({ status }) => status === 'bad'), 'BAD'],
+  ] as const;
+  return `  ${programs.length} programs: ${told
+    .filter(([number]) => number > 0)
+    .map(([number, what]) => `${number} ${what}`)
+    .join(', ')}`;
+}
+
+function tell(outcome: Outcome, options: VerifyCommandOptions): string {
+  const { report, proof, proofError } = outcome;
   const lines = [`${printable(report.path)}: ${VERDICTS[report.status]}`];
   if (!options.quiet)
     for (const program of report.programs) lines.push(describeReport(program).replace(/^/gm, '  '));
+  if (report.kind === 'zip') lines.push(summary(report));
   if (proof)
     lines.push(
       `  proved: it is ${options.original ?? ''} plus ${proof.signed.length} signature${proof.signed.length === 1 ? '' : 's'}, and nothing else`,
     );
   if (proofError)
     lines.push(`  NOT the original plus signatures: ${proofError.message} [${proofError.code}]`);
+  if (!proofError && report.status === 'ok' && !isGood(outcome, options))
+    lines.push('  FAILED: not every program that must be is signed under the given roots');
   return lines.join('\n');
 }
 
@@ -74,7 +117,7 @@ export async function verifyCommand(files: string[], options: VerifyCommandOptio
   let good = true;
   for (const path of files) {
     const outcome = await verifyOne(path, options);
-    good &&= isGood(outcome);
+    good &&= isGood(outcome, options);
     if (options.json) {
       const { report, proof, proofError } = outcome;
       print(

@@ -6,14 +6,23 @@ import { invalid, SignpipeError } from '../errors.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
 import { Spool } from './spool.ts';
 
+/** One program. In a zip, other people's programs lie beside ours. */
+export interface ProgramReport extends VerifyReport {
+  /** Its signature holds, but leads to none of the roots that were given: somebody else's program. */
+  readonly stranger?: true;
+}
+
 /** What was found in one file: the programs of a zip, or the one program. */
 export interface FileReport {
   readonly path: string;
   readonly kind: 'zip' | 'program';
-  /** The worst of the programs, except that unsigned ones beside signed ones do not count against a zip. */
+  /**
+   * `bad` when any program is. Other people's programs in a zip, unsigned or signed by strangers,
+   * do not count against the ones that are `ok`: who must have signed what, the caller knows.
+   */
   readonly status: VerifyStatus;
   /** One a program; a zip's bear their path inside it. */
-  readonly programs: readonly VerifyReport[];
+  readonly programs: readonly ProgramReport[];
 }
 
 export interface VerifyFileOptions extends VerifyOptions {
@@ -21,10 +30,18 @@ export interface VerifyFileOptions extends VerifyOptions {
   readonly scratch: string;
 }
 
-/** A zip with other people's unsigned programs is as good as its signed ones; nothing signed is `unsigned`. */
-function overall(programs: readonly VerifyReport[]): VerifyStatus {
+function overall(programs: readonly ProgramReport[]): VerifyStatus {
   const among = new Set(programs.map((each) => each.status));
-  return (['bad', 'intact', 'ok', 'unsigned'] as const).find((status) => among.has(status)) ?? 'unsigned';
+  return (['bad', 'ok', 'intact', 'unsigned'] as const).find((status) => among.has(status)) ?? 'unsigned';
+}
+
+/** With roots, a program whose signature only leads elsewhere is told from one whose signature is broken. */
+async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Promise<ProgramReport> {
+  const report = await verifyProgram(source, options);
+  if (report.status !== 'bad' || !options.roots) return report;
+  const { roots: _roots, timestampRoots: _timestampRoots, ...withoutRoots } = options;
+  const alone = await verifyProgram(source, withoutRoots);
+  return alone.status === 'intact' ? { ...alone, stranger: true } : report;
 }
 
 /** The first bytes of an entry, without unpacking the rest. */
@@ -46,7 +63,7 @@ async function verifyEntry(
   archive: Archive,
   entry: ArchiveEntry,
   options: VerifyFileOptions,
-): Promise<VerifyReport | null> {
+): Promise<ProgramReport | null> {
   if (entry.directory || !READABLE_METHODS.has(entry.method) || !isSignable(await headOf(archive, entry)))
     return null;
   const spool = new Spool(options.scratch);
@@ -56,7 +73,7 @@ async function verifyEntry(
       entry.size,
       `${archive.source.name}!/${entry.path}`,
     );
-    return { ...(await verifyProgram(source, options)), path: entry.path };
+    return { ...(await verifyAmongOthers(source, options)), path: entry.path };
   } catch (error) {
     // A file that only begins like a program is somebody's data: say so, and go on.
     if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
@@ -71,9 +88,9 @@ async function verifyEntry(
   }
 }
 
-async function verifyZip(source: ByteSource, options: VerifyFileOptions): Promise<VerifyReport[]> {
+async function verifyZip(source: ByteSource, options: VerifyFileOptions): Promise<ProgramReport[]> {
   const archive = await readArchive(source, options.limits);
-  const reports: VerifyReport[] = [];
+  const reports: ProgramReport[] = [];
   for (const entry of archive.entries) {
     const report = await verifyEntry(archive, entry, options);
     if (report) reports.push(report);
