@@ -30,7 +30,7 @@ export const SAMPLE_NAME = 'product-1.0-windows64.zip';
 const TOP = 'product-1.0-windows64';
 
 interface Source {
-  /** An npm package that signpipe depends on. */
+  /** An npm package among the development dependencies: a signer's installation has no use for it. */
   readonly package: string;
   readonly licence: string;
   /** The licence's text, in the package. */
@@ -80,7 +80,7 @@ async function packageFolder(name: string): Promise<string> {
     if (await stat(join(folder, 'package.json')).catch(() => null)) return folder;
   }
   throw new SignpipeError('local', 'sample-package-missing', `the npm package ${name} is not installed`, {
-    hint: 'install signpipe with its dependencies, or name a zip of your own: signpipe demo FILE.zip',
+    hint: 'run the demo in a clone of the project after npm ci, or name a zip of your own: signpipe demo FILE.zip',
   });
 }
 
