@@ -1,5 +1,6 @@
 import { getFileNameLowLevel, parseExtraFields } from 'yauzl';
 import { invalid, type SignpipeError } from '../errors.ts';
+import { printable } from '../printable.ts';
 import { FLAG } from './records.ts';
 
 /** Longer names are refused: no Windows or POSIX path is. In UTF-16 code units. */
@@ -22,12 +23,8 @@ const unsafe = (where: string, why: string): SignpipeError =>
     hint: 'pack the files again under plain relative names',
   });
 
-/** A name as it can be shown in a message: quoted, controls escaped, not endless. */
-export const shown = (path: string): string =>
-  JSON.stringify(path.length > 200 ? `${path.slice(0, 200)}...` : path).replaceAll(
-    new RegExp(DECEPTIVE, 'gu'),
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+/** A name as it can be shown in a message: quoted, with nothing hidden, not endless. */
+export const shown = (path: string): string => `"${printable(path, 200).replaceAll('"', '\\"')}"`;
 
 /**
  * Why a path must not be unpacked, or null. Refused: nothing, absolute paths, drive letters,

@@ -1,3 +1,4 @@
+import { printable } from '../printable.ts';
 import type { Check, SignatureReport, VerifyReport } from './report.ts';
 
 /**
@@ -6,11 +7,11 @@ import type { Check, SignatureReport, VerifyReport } from './report.ts';
  * a terminal or pose as another line.
  */
 export function describeReport(report: VerifyReport): string {
-  const lines = [`${printable(report.path)}: ${HEADLINES[report.status]}`];
+  const lines = [`${shown(report.path)}: ${HEADLINES[report.status]}`];
   for (const signature of report.signatures) lines.push(...describeSignature(signature));
   for (const { code, message, signature } of report.problems)
     lines.push(
-      `  problem${signature ? ` in nested signature ${signature}` : ''}: ${printable(message)} [${code}]`,
+      `  problem${signature ? ` in nested signature ${signature}` : ''}: ${shown(message)} [${code}]`,
     );
   return lines.join('\n');
 }
@@ -43,9 +44,7 @@ function describeSignature(report: SignatureReport): string[] {
   ];
   return [
     report.nested ? `  nested signature ${report.index}` : '  signature',
-    ...rows
-      .filter(([, text]) => text)
-      .map(([label, text]) => `    ${label.padEnd(12)}${printable(text ?? '')}`),
+    ...rows.filter(([, text]) => text).map(([label, text]) => `    ${label.padEnd(12)}${shown(text ?? '')}`),
   ];
 }
 
@@ -62,14 +61,5 @@ const day = (iso: string): string => iso.slice(0, 10);
 /** The longest text of a file's that is shown. */
 const LONGEST = 500;
 
-/**
- * Text from a stranger's file, fit for one line on a terminal: control characters (C0, C1, DEL),
- * invisible and direction-changing ones, line separators, lone surrogates and private-use characters
- * each become a replacement character. Trailing NULs and blanks, which some signers write, are dropped.
- */
-export function printable(text: string): string {
-  const clean = text
-    .replace(/[\0\s]+$/, '')
-    .replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, '\u{fffd}');
-  return clean.length > LONGEST ? `${clean.slice(0, LONGEST)}…` : clean;
-}
+/** A stranger's text without the trailing NULs and blanks that some signers write. */
+const shown = (text: string): string => printable(text.replace(/[\0\s]+$/, ''), LONGEST);

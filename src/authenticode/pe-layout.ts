@@ -164,7 +164,7 @@ function readSections(source: ByteSource, headers: Buffer, table: Span | null): 
     const size = headers.readUInt32LE(at + 16);
     const start = headers.readUInt32LE(at + 20);
     if (size === 0 || start === 0) continue; // nothing in the file: memory that starts as zeros
-    const section = { name: printable(headers.subarray(at, at + 8)), start, end: start + size };
+    const section = { name: sectionName(headers.subarray(at, at + 8)), start, end: start + size };
     if (section.end > source.size) throw truncated(source, `its section ${section.name}`);
     // Such bytes would be loaded as the program, yet no signature would cover them.
     if (table && section.end > table.start)
@@ -177,7 +177,7 @@ function readSections(source: ByteSource, headers: Buffer, table: Span | null): 
   return sections;
 }
 
-function printable(name: Buffer): string {
+function sectionName(name: Buffer): string {
   const end = name.indexOf(0);
   const text = name.toString('latin1', 0, end === -1 ? name.length : end);
   return text.replace(/[^\x21-\x7e]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);

@@ -9,7 +9,7 @@ import { submit } from '../builder/submit.ts';
 import { wait, type Waited } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
 import { loadSignerConfig } from '../config/signer.ts';
-import { printable } from '../control/printable.ts';
+import { printable } from '../printable.ts';
 import { hasCode, usage } from '../errors.ts';
 import { writeFileAtomically } from '../io/atomic.ts';
 import { toPem } from '../sandbox/certificates.ts';

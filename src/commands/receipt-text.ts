@@ -1,6 +1,6 @@
 import type { Waited } from '../builder/wait.ts';
 import { shortId } from '../control/objects.ts';
-import { printable } from '../control/printable.ts';
+import { printable } from '../printable.ts';
 
 /** A receipt as a person reads it. */
 export function describeReceipt({ receipt, commit, files }: Waited): string {

@@ -1,7 +1,7 @@
 import { access, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { usage } from '../errors.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(

@@ -1,5 +1,5 @@
 import { usage } from '../errors.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 /**
  * How every git process is run, whatever the account's or the machine's configuration says:

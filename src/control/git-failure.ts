@@ -1,6 +1,6 @@
 import { invalid, notAllowed, SignpipeError, unavailable, usage } from '../errors.ts';
 import { GitFailure } from './git.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 interface Reading {
   pattern: RegExp;

@@ -1,7 +1,7 @@
 import { GitPluginError, simpleGit, type SimpleGit } from 'simple-git';
 import { messageOf, SignpipeError, unavailable } from '../errors.ts';
 import { GIT_CONFIG, gitEnvironment } from './git-environment.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 export interface GitOptions {
   /** What git runs as ssh: `gitSshCommand` of src/ssh/connection.ts. */

@@ -1,7 +1,7 @@
 import { SignpipeError } from '../errors.ts';
 import type { AllowedSigners } from './allowed-signers.ts';
 import { verifyCommitSignature } from './commit-signature.ts';
-import { printableLines } from './printable.ts';
+import { printableLines } from '../printable.ts';
 import type { ControlRepository } from './repository.ts';
 
 /** The file that stops signing while it lies in the request branch. */

@@ -1,5 +1,5 @@
 import { shortId } from './objects.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import type { Receipt } from './receipt-schema.ts';
 import { formatTrailers, type Trailer } from './trailers.ts';
 

@@ -17,7 +17,7 @@ import {
   type TreeEntry,
 } from './objects.ts';
 import { buildPack, type NewObject } from './pack.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 /** The branches of a control repository, by what they carry. */
 export interface Branches {

@@ -1,6 +1,6 @@
 import { invalid, SignpipeError } from '../errors.ts';
 import { shortId, type Commit, type Person } from './objects.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import type { ControlRepository } from './repository.ts';
 import { parseTrailers, trailerValues, type Trailer } from './trailers.ts';
 import { parseZipname, ZIPNAME_LIMIT, type RequestedFile } from './zipname.ts';

@@ -1,4 +1,4 @@
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 /** How much of a message's end is looked at, in characters. */
 const TAIL = 64 * 1024;

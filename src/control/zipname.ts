@@ -1,5 +1,5 @@
 import { invalid, type SignpipeError } from '../errors.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 /** The largest `zipname`, in bytes. */
 export const ZIPNAME_LIMIT = 64 * 1024;

@@ -1,5 +1,8 @@
 import { invalid, notAllowed, SignpipeError, unavailable, usage } from '../errors.ts';
-import { printable } from '../ssh/exec.ts';
+import { printable } from '../printable.ts';
+
+/** The exchange's own text, fit for one line. */
+const said = (text: string): string => printable(text.trim(), 300);
 
 /** Every way an exchange fails, worded once for all protocols. `name` is the path as the caller gave it. */
 
@@ -40,19 +43,15 @@ export const permissionDenied = (name: string, cause?: unknown): SignpipeError =
 
 /** `why` is the exchange's own text: shortened and made printable. */
 export const refused = (name: string, why: string, cause?: unknown): SignpipeError =>
-  unavailable('exchange-refused', `${name}: the exchange answered: ${printable(why) || 'an error'}`, {
+  unavailable('exchange-refused', `${name}: the exchange answered: ${said(why) || 'an error'}`, {
     cause,
     hint: 'see whether its disk is full or its quota used up',
   });
 
 export const protocolBroken = (name: string, why: string): SignpipeError =>
-  unavailable(
-    'exchange-protocol',
-    `${name}: the exchange does not speak the SCP protocol: ${printable(why)}`,
-    {
-      hint: "the account's login shell must print nothing when it is not interactive",
-    },
-  );
+  unavailable('exchange-protocol', `${name}: the exchange does not speak the SCP protocol: ${said(why)}`, {
+    hint: "the account's login shell must print nothing when it is not interactive",
+  });
 
 export const verifyFailed = (name: string, why: string): SignpipeError =>
   unavailable('exchange-verify-failed', `${name}: the upload was not stored intact: ${why}`, {
@@ -60,7 +59,7 @@ export const verifyFailed = (name: string, why: string): SignpipeError =>
   });
 
 export const connectionLost = (where: string, why: string): SignpipeError =>
-  unavailable('connection-lost', `the connection to ${where} was lost: ${printable(why)}`, {
+  unavailable('connection-lost', `the connection to ${where} was lost: ${said(why)}`, {
     hint: 'try again; the connection is made anew',
   });
 

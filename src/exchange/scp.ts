@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { sha256OfStream } from '../io/hash.ts';
 import { connectSsh, type SshLocation, type SshOptions } from '../ssh/connection.ts';
-import { openExec, printable, runRemotely, type RemoteResult } from '../ssh/exec.ts';
+import { openExec, runRemotely, type RemoteResult } from '../ssh/exec.ts';
 import { shellCommand, shellQuote } from '../ssh/quote.ts';
 import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
 import * as failures from './failures.ts';
@@ -216,7 +216,7 @@ export class ScpExchange implements Exchange {
   private async publish(link: SshLink, path: string, temporary: string, target: string): Promise<void> {
     const command = `test ! -d ${shellQuote(target)} && ${shellCommand(['mv', '-f', temporary, target])}`;
     const { code, stderr } = await this.run(link, command);
-    if (code !== 0) throw failures.refused(path, printable(stderr) || 'the upload could not be renamed');
+    if (code !== 0) throw failures.refused(path, stderr.trim() || 'the upload could not be renamed');
   }
 
   private async discard(temporary: string): Promise<void> {

@@ -37,13 +37,6 @@ export function collect(stream: NodeJS.ReadableStream, limit = OUTPUT_LIMIT): ()
   return () => Buffer.concat(parts).toString('utf8');
 }
 
-/** Text from a host, safe to print: one line, no control characters, at most 300 characters. */
-export const printable = (text: string): string =>
-  text
-    .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
-    .trim()
-    .slice(0, 300);
-
 /** Follows a command to its end; rejects when the connection ends before. */
 function resultOf(client: Client, channel: ClientChannel): Promise<RemoteResult> {
   const stdout = collect(channel);

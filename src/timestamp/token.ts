@@ -30,6 +30,7 @@ import {
   type SignerInfo,
 } from '../cms/signed-data.ts';
 import { invalid, SignpipeError } from '../errors.ts';
+import { printable } from '../printable.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { buildChain } from '../x509/chain.ts';
 import { checkCertificateBinding } from './certificate-binding.ts';
@@ -111,14 +112,6 @@ const FAILURES: Record<number, string> = {
   25: 'systemFailure',
 };
 
-const LONGEST_TEXT = 200;
-
-/** A stranger's text, fit for a log line: no control or formatting characters, and not too long. */
-export function cleanText(text: string): string {
-  const clean = text.replaceAll(/[\s\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]+/gu, ' ').trim();
-  return clean.length > LONGEST_TEXT ? `${clean.slice(0, LONGEST_TEXT)}…` : clean;
-}
-
 function failureNames(der: Der, what: string): string[] {
   const { bytes } = readBitString(der, what);
   const set = Array.from({ length: bytes.length * 8 }, (_, bit) => bit).filter(
@@ -137,7 +130,7 @@ function checkStatus(der: Der, what: string): void {
   if (status === 0 || status === 1) return;
   const reasons = [
     ...(failure ? failureNames(failure, what) : []),
-    ...(text ? children(text, what).map((each) => cleanText(readText(each, what))) : []),
+    ...(text ? children(text, what).map((each) => printable(readText(each, what).trim(), 200)) : []),
   ];
   const detail = reasons.length > 0 ? `: ${reasons.join(', ')}` : '';
   throw invalid('timestamp-status', `${what}: ${STATUS[status] ?? `status ${status}`}${detail}`);
@@ -278,7 +271,7 @@ function checkSignature({ signer, content }: Token, certificate: Certificate, we
 /** RFC 3161, 2.3: the purpose timeStamping, critical and alone; valid when it stamped. */
 function checkCertificate(certificate: Certificate, time: Date, what: string): void {
   const refuse = (why: string): SignpipeError =>
-    invalid('timestamp-certificate', `${what}: the certificate of ${cleanText(certificate.subject)} ${why}`);
+    invalid('timestamp-certificate', `${what}: the certificate of ${printable(certificate.subject)} ${why}`);
   const purposes = certificate.extendedKeyUsage ?? [];
   if (!purposes.includes(OID.timeStamping)) throw refuse('was not issued for timestamping');
   if (purposes.length > 1) throw refuse('was issued for other purposes besides timestamping');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { describeReport, printable } from '../../src/authenticode/describe.ts';
+import { describeReport } from '../../src/authenticode/describe.ts';
 import type { SignatureReport, VerifyReport } from '../../src/authenticode/report.ts';
 import { addTimestamp, edited, osslSigned, trusting, unsigned, verify } from './verify-maker.ts';
 
@@ -85,17 +85,5 @@ describe('describeReport', () => {
     const text = describeReport({ path: hostile, status: 'bad', signatures: [signature], problems });
     assert.doesNotMatch(text, /[\p{Cf}\p{Zl}\p{Zp}]|(?!\n)\p{Cc}/u);
     assert.doesNotMatch(text, /^ *chain/m);
-  });
-});
-
-describe('printable', () => {
-  it('keeps letters of any script', () => {
-    assert.equal(printable('Bücher 書籍 книги'), 'Bücher 書籍 книги');
-  });
-  it('drops the NUL that old signers end text with', () => {
-    assert.equal(printable('https://example.org/\0'), 'https://example.org/');
-  });
-  it('cuts what is endless', () => {
-    assert.equal(printable('x'.repeat(10_000)).length, 501);
   });
 });

@@ -11,7 +11,7 @@ import {
   serializeTree,
 } from '../../src/control/objects.ts';
 import { buildPack } from '../../src/control/pack.ts';
-import { printable, printableLines } from '../../src/control/printable.ts';
+import { printable } from '../../src/printable.ts';
 import { formatTrailers, parseTrailers, trailerValues } from '../../src/control/trailers.ts';
 import { git, out, TestControl } from './repositories.ts';
 
@@ -225,18 +225,4 @@ describe('trailers', () => {
       { key: 'Reason', value: 'bad name: a\\nOutcome: signed' },
     ]);
   });
-});
-
-describe('printable', () => {
-  it('shows what would hide or act', () => {
-    assert.equal(
-      printable('a\u0000\u001b[1m\n\r\t\u007f\u009b\u200b\u202e\u2066\u2028\uFEFF\u{E0041}z'),
-      'a\\u{0}\\u{1b}[1m\\n\\r\\t\\u{7f}\\u{9b}\\u{200b}\\u{202e}\\u{2066}\\u{2028}\\u{feff}\\u{e0041}z',
-    );
-  });
-  it('leaves text in any script alone', () => assert.equal(printable('Grüße, 署名 🔏'), 'Grüße, 署名 🔏'));
-  it('cuts what is too long', () => assert.equal(printable('abcdef', 3), 'abc…'));
-  it('shows a surrogate cut in half', () => assert.equal(printable('🔏', 1), '\\u{d83d}…'));
-  it('keeps line feeds where lines are wanted', () =>
-    assert.equal(printableLines('a\r\nb\u001b'), 'a\nb\\u{1b}'));
 });
