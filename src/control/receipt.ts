@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { invalid, SignpipeError } from '../errors.ts';
 import { objectId, serializeTree, shortId, type Commit, type Identity } from './objects.ts';
 import type { NewObject } from './pack.ts';
+import { POLICY, policyBytes, type PublishedPolicy } from './published-policy.ts';
 import { receiptMessage, sumsOf } from './receipt-message.ts';
 import { receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
 import type { ControlRepository } from './repository.ts';
@@ -9,6 +10,7 @@ import { writeCommit, type CommitSigner } from './write-commit.ts';
 
 export { receiptJsonSchema, receiptSchema } from './receipt-schema.ts';
 export type { Receipt, ReceiptEntry, ReceiptFile } from './receipt-schema.ts';
+export { isPolicyCommit, readPolicy, type PublishedPolicy } from './published-policy.ts';
 
 /** The largest `receipt.json`: some 20,000 signed entries, in bytes. */
 const RECEIPT_LIMIT = 16 * 1024 * 1024;
@@ -21,7 +23,12 @@ export interface ReceiptWriter {
   /** An `SshSigner`: its public key, in wire form, and `SHA256:` fingerprint go into `signer.json`. */
   signer: CommitSigner & { readonly publicKey: Buffer; readonly fingerprint: string };
   identity: Identity;
+  /** What is published with every commit; nothing unless given. */
+  policy?: PublishedPolicy;
 }
+
+const policyFile = ({ policy }: ReceiptWriter): Record<string, Buffer> =>
+  policy === undefined ? {} : { [POLICY]: policyBytes(policy) };
 
 const ownerSchema = z.object({
   version: z.literal(1),
@@ -77,8 +84,8 @@ export function createReceiptRoot(
     fingerprint,
     created: at.toISOString(),
   };
-  const tree = treeOf({ 'signer.json': json(ownerSchema.parse(owner)) });
-  const message = `receipts of ${identity.name}\n\nEach commit from here on answers one request, and is signed by ${fingerprint}.\n`;
+  const tree = treeOf({ ...policyFile(writer), 'signer.json': json(ownerSchema.parse(owner)) });
+  const message = `receipts of ${identity.name}\n\nEach commit from here on answers one request or publishes a changed policy, and is signed by ${fingerprint}.\n`;
   return writeCommit(
     repository,
     tree.objects,
@@ -95,6 +102,20 @@ export async function openReceipts(
 ): Promise<{ result: 'pushed' | 'lost-race'; id: string }> {
   const id = await createReceiptRoot(repository, writer, at);
   return { result: await repository.push(repository.branches.receipts, id, null), id };
+}
+
+/** Publishes the writer's policy after `parent`, in a commit that answers nothing; `lost-race` when the branch has moved on. */
+export async function appendPolicy(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  { parent, at }: { parent: string; at: Date },
+): Promise<{ result: 'pushed' | 'lost-race'; id: string }> {
+  const { identity, signer } = writer;
+  const tree = treeOf(policyFile(writer));
+  const message = `policy of ${identity.name} changed\n`;
+  const commit = { tree: tree.id, parents: [parent], identity, at, message };
+  const id = await writeCommit(repository, tree.objects, commit, signer);
+  return { result: await repository.push(repository.branches.receipts, id, parent), id };
 }
 
 /** Whose receipts a branch holds, as its first commit says (that commit's signature is the caller's to check). */
@@ -155,7 +176,11 @@ export async function createReceiptCommit(
   );
   const sums = sumsOf(sound);
   const tree = treeOf(
-    { 'receipt.json': json(sound), ...(sums === '' ? {} : { SHA256SUMS: Buffer.from(sums) }) },
+    {
+      ...policyFile(writer),
+      'receipt.json': json(sound),
+      ...(sums === '' ? {} : { SHA256SUMS: Buffer.from(sums) }),
+    },
     blobs.length > 0 ? { signatures: folder } : {},
   );
   const objects = [...blobs.map(({ content }): NewObject => ({ type: 'blob', content })), ...tree.objects];

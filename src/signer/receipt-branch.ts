@@ -1,12 +1,24 @@
 import { AllowedSigners } from '../control/allowed-signers.ts';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
-import { appendReceipt, openReceipts, receiptsSince, type Receipt } from '../control/receipt.ts';
+import {
+  appendPolicy,
+  appendReceipt,
+  openReceipts,
+  receiptsSince,
+  type Receipt,
+} from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
-import { unavailable } from '../errors.ts';
+import { policyBytes, readPolicyBytes } from '../control/published-policy.ts';
+import { unavailable, type SignpipeError } from '../errors.ts';
 import type { Site } from './site.ts';
 
 /** Tries against others who push at the same moment. */
 const MOST_RACES = 10;
+
+const race = (): SignpipeError =>
+  unavailable('receipt-race', 'the receipt branch moves faster than receipts can be appended', {
+    hint: 'is another signer writing to it?',
+  });
 
 /** The branch that this signer alone writes: judges what is on it, and appends to it. */
 export class ReceiptBranch {
@@ -56,9 +68,33 @@ export class ReceiptBranch {
       if (result === 'pushed') return id;
       log.info('the receipt branch has moved on: appending to its new tip');
     }
-    throw unavailable('receipt-race', 'the receipt branch moves faster than receipts can be appended', {
-      hint: 'is another signer writing to it?',
-    });
+    throw race();
+  }
+
+  /**
+   * Sees to it that the branch's tip tells this signer's policy as it is configured now; the branch is begun if
+   * need be. Returns the heads as they are then.
+   */
+  async publishPolicy(heads: Heads): Promise<Heads> {
+    const { repository, writer, log, now } = this.site;
+    if (heads.receipts !== null && (await this.tellsPolicy(heads.receipts))) return heads;
+    for (let tries = 0; tries < MOST_RACES; tries += 1) {
+      const parent = await this.tip();
+      const told = await this.tellsPolicy(parent);
+      const done =
+        told || (await appendPolicy(repository, writer, { parent, at: now() })).result === 'pushed';
+      if (!done) continue;
+      if (!told) log.info('published the policy as it is configured now');
+      const { receipts } = await repository.heads();
+      return { ...heads, receipts };
+    }
+    throw race();
+  }
+
+  private async tellsPolicy(tip: string): Promise<boolean> {
+    const { repository, writer } = this.site;
+    const published = await readPolicyBytes(repository, await repository.readCommit(tip)).catch(() => null);
+    return writer.policy === undefined || (published?.equals(policyBytes(writer.policy)) ?? false);
   }
 
   /** The branch's tip now; the branch is begun if need be. */

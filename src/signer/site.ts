@@ -13,6 +13,7 @@ import type { Progress } from '../progress.ts';
 import { openChannel, type Channel } from './channel.ts';
 import { Journal } from './journal.ts';
 import { lockState } from './lock.ts';
+import { publicPolicy } from './public-policy.ts';
 
 /** Everything a signer works with, opened and checked. */
 export interface Site {
@@ -51,7 +52,8 @@ export async function openReceiptWriter(
     ...(passphrase === undefined ? {} : { passphrase }),
     ...(agent === undefined ? {} : { agent }),
   });
-  return { signer, identity: { name: config.receipts.name, email: '' } };
+  const policy = publicPolicy(config.channels);
+  return { signer, identity: { name: config.receipts.name, email: '' }, policy };
 }
 
 /** Opens every channel; the first fault ends it, before anything is fetched or signed. */
@@ -62,7 +64,7 @@ export async function openChannels(
 ): Promise<Map<string, Channel>> {
   const channels = new Map<string, Channel>();
   for (const [name, channel] of config.channels)
-    channels.set(name, await openChannel(channel, { now, warn }));
+    channels.set(name, await openChannel(channel, { now, warn, retry: config.retry }));
   return channels;
 }
 
@@ -75,18 +77,23 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
   const ssh = await sshOptionsOf(config, warn);
   const work = join(config.state, 'work');
   await mkdir(work, { recursive: true, mode: 0o700 });
-  const unlock = await lockState(config.state);
+  // What is open so far, closed in the opposite order: also when a later part cannot be opened.
+  const open: (() => Promise<void> | void)[] = [...channels.values()].map(
+    ({ key }) =>
+      () =>
+        key.close(),
+  );
+  const close = async (): Promise<void> => {
+    for (const each of open.splice(0).reverse()) await each();
+  };
   try {
+    open.push(await lockState(config.state));
     const journal = await Journal.open(config.state);
     const witness = await Witness.open(join(config.state, 'witness'));
     const repository = await openControl(config, ssh, join(config.state, 'control.git'));
+    open.push(() => repository.close());
     const exchange = await openConfiguredExchange(config, ssh);
-    const close = async (): Promise<void> => {
-      await exchange.close();
-      repository.close();
-      for (const { key } of channels.values()) await key.close();
-      await unlock();
-    };
+    open.push(() => exchange.close());
     return {
       config,
       repository,
@@ -102,7 +109,7 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
       close,
     };
   } catch (error) {
-    await unlock();
+    await close();
     throw error;
   }
 }

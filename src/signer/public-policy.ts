@@ -1,0 +1,21 @@
+import type { ChannelConfig } from '../config/signer.ts';
+import type { PublishedPolicy } from '../control/receipt.ts';
+
+const channelPolicy = ({ signing, trust }: ChannelConfig): PublishedPolicy['channels'][string] => ({
+  vouches: trust.vouches,
+  delay: Math.ceil(trust.delay / 1000),
+  unsignedRequests: trust.unsignedRequests,
+  pins: trust.pins,
+  requesters: trust.requesters,
+  names: trust.names,
+  files: signing.files,
+  timestamped: signing.timestamp.length > 0,
+});
+
+/** What builders may know of a signer's configuration: what it takes, and neither keys nor places. */
+export const publicPolicy = (channels: ReadonlyMap<string, ChannelConfig>): PublishedPolicy => ({
+  version: 1,
+  channels: Object.fromEntries(
+    [...channels].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, config]) => [name, channelPolicy(config)]),
+  ),
+});
