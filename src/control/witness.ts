@@ -140,10 +140,53 @@ export class Witness {
     await this.accept(heads, { forced: true, at });
   }
 
+  /**
+   * When a commit came into the accepted history of requests, or null where it is not in it. A commit that an
+   * accepted rewrite took out and that was pushed again counts from its return. Where compaction dropped the
+   * line that first had it, the oldest line that is left counts: later than it was, never earlier.
+   */
+  async firstSeen(repository: ControlRepository, commit: string): Promise<Date | null> {
+    const lines = this.lines.map((text) => JSON.parse(text) as Line);
+    const has = async ({ requests }: Line): Promise<boolean> =>
+      requests !== null &&
+      (await repository.hasCommit(requests)) &&
+      (await repository.isAncestor(commit, requests));
+    let found: Line | null = null;
+    for (let end = lines.length; end > 0;) {
+      // Between decisions of an operator history only grew: what is in one line is in all that follow.
+      const start = Math.max(
+        lines.slice(0, end).findLastIndex((line) => line.forced === true),
+        0,
+      );
+      const first = await firstWith(lines.slice(start, end), has);
+      found = first ?? found;
+      if (first === null || first !== lines[start]) break;
+      end = start;
+    }
+    return found && new Date(found.at);
+  }
+
   private async rewrite(lines: string[]): Promise<void> {
     await writeFileAtomically(this.path, lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
     this.lines = lines;
   }
+}
+
+/** The first line that has what all lines after it have; null when not even the last has it. */
+async function firstWith(
+  lines: readonly Line[],
+  has: (line: Line) => Promise<boolean>,
+): Promise<Line | null> {
+  const last = lines.at(-1);
+  if (!last || !(await has(last))) return null;
+  let [low, high] = [0, lines.length - 1];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const line = lines[middle];
+    if (line && (await has(line))) high = middle;
+    else low = middle + 1;
+  }
+  return lines[high] ?? null;
 }
 
 const hashOf = (line: string | undefined): string => (line === undefined ? BEGINNING : sha256Hex(line));

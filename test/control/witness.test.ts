@@ -122,6 +122,38 @@ describe('the witness', () => {
   });
 });
 
+describe('when a request was first seen', () => {
+  const at = (minute: number): Date => new Date(Date.UTC(2026, 0, 1, 0, minute));
+
+  it('is the time of the first accepted line that has it, also for another process', async () => {
+    const ids = await commits('a', 'b', 'c', 'd', 'e');
+    const witness = await Witness.open(path);
+    for (const [i, requests] of ids.entries())
+      await witness.accept({ requests, receipts: null }, { at: at(i) });
+    for (let i = 5; i < 9; i++)
+      await witness.accept({ requests: ids[4] ?? '', receipts: null }, { at: at(i) });
+    const again = await Witness.open(path);
+    for (const [i, id] of ids.entries()) assert.deepEqual(await again.firstSeen(repository, id), at(i));
+  });
+
+  it('is nothing for a commit that is not in the accepted history', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const witness = await accepted(first);
+    assert.equal(await witness.firstSeen(repository, second), null);
+  });
+
+  it('counts anew for what an accepted rewrite took out and what was pushed again', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const witness = await Witness.open(path);
+    await witness.accept({ requests: second, receipts: null }, { at: at(0) });
+    await witness.accept({ requests: first, receipts: null }, { at: at(1), forced: true });
+    assert.equal(await witness.firstSeen(repository, second), null);
+    await witness.accept({ requests: second, receipts: null }, { at: at(2) });
+    assert.deepEqual(await witness.firstSeen(repository, second), at(2));
+    assert.deepEqual(await witness.firstSeen(repository, first), at(0));
+  });
+});
+
 describe('the witness raises the alarm', () => {
   it('history-rewound: main is back at an earlier commit', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
