@@ -41,7 +41,7 @@ interface Statement {
 }
 
 /** The pins of some files: hash by `NAME` or `NAME!/ENTRY`. */
-function pinsOf(files: readonly RequestedFile[]): Map<string, string> {
+export function pinsOf(files: readonly RequestedFile[]): Map<string, string> {
   const pins = new Map<string, string>();
   for (const file of files)
     for (const line of zipnameLines(file)) {
