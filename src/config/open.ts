@@ -1,3 +1,4 @@
+import { RemoteHeads } from '../control/remote-heads.ts';
 import { ControlRepository } from '../control/repository.ts';
 import { openExchange } from '../exchange/exchange.ts';
 import type { Exchange } from '../exchange/contract.ts';
@@ -47,7 +48,9 @@ export function openControl(
     url,
     path,
     branches: { requests, receipts },
-    ...(ssh && url.startsWith('ssh:') ? { sshCommand: gitSshCommand(ssh) } : {}),
+    ...(ssh && url.startsWith('ssh:')
+      ? { sshCommand: gitSshCommand(ssh), remoteHeads: new RemoteHeads(url, ssh) }
+      : {}),
   });
 }
 

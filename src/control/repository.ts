@@ -44,8 +44,8 @@ export interface RepositoryOptions extends GitOptions {
   branches?: Partial<Branches>;
   /** The most that one fetch may bring, in bytes; 512 MiB unless given. */
   receiveLimit?: number;
-  /** Another way to ask where the remote's branches stand, such as over a kept-open connection. */
-  listRemote?: () => Promise<Map<string, string>>;
+  /** A cheaper way than `git ls-remote` to ask where the remote's branches stand. */
+  remoteHeads?: { list(): Promise<Map<string, string>>; close(): void };
 }
 
 /** Largest objects that are read, in bytes. */
@@ -86,6 +86,8 @@ function requireBranches(branches: Branches): Branches {
 export class ControlRepository {
   private readonly git: Git;
   private readonly objects: CatFile;
+  /** Where the branches stood after the last fetch; null when that may have changed since. */
+  private fetched: Heads | null = null;
   readonly url: string;
   readonly path: string;
   readonly branches: Branches;
@@ -162,14 +164,20 @@ export class ControlRepository {
       throw new SignpipeError('local', 'control-read-only', `${printable(this.path)}: is opened to be read`);
   }
 
-  /** Ends the reading process. */
+  /** Ends the reading process, and the connection that is kept open. */
   close(): void {
     this.objects.close();
+    this.options.remoteHeads?.close();
   }
 
   /** The remote's branches and the commits they point to; cheap, nothing is fetched. */
   async listRemote(): Promise<Map<string, string>> {
-    if (this.options.listRemote) return this.options.listRemote();
+    try {
+      if (this.options.remoteHeads) return await this.options.remoteHeads.list();
+    } catch (error) {
+      // Git itself may still get through, and says best why not. Host keys and logins are no such matter.
+      if (!(error instanceof SignpipeError) || error.code !== 'git-unreachable') throw error;
+    }
     const said = await this.remote(['ls-remote', '--heads', '--quiet', this.url]);
     const heads = new Map<string, string>();
     for (const line of said.split('\n')) {
@@ -198,11 +206,13 @@ export class ControlRepository {
   async fetch(signal?: AbortSignal): Promise<Heads> {
     this.requireWritable();
     const wanted = this.branchMap(this.selectHeads(await this.listRemote()));
+    if (this.fetched && sameBranches(this.branchMap(this.fetched), wanted)) return this.fetched;
     const present = await this.localRefs();
     for (const name of present.keys()) if (!wanted.has(name)) await this.dropRef(name);
     const changed = [...wanted].filter(([name, id]) => present.get(name) !== id).map(([name]) => name);
     if (changed.length > 0) await this.fetchBranches(changed, signal);
-    return this.heads();
+    this.fetched = await this.heads();
+    return this.fetched;
   }
 
   /** Where the branches stood at the last fetch or push. */
@@ -433,9 +443,13 @@ export class ControlRepository {
       throw remoteError(error, this.url);
     }
     await this.git.run(['update-ref', `${OWN_REFS}${branch}`, commit]);
+    this.fetched = null;
     return 'pushed';
   }
 }
+
+const sameBranches = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
+  a.size === b.size && [...a].every(([name, id]) => b.get(name) === id);
 
 /** Refused because the branch stands elsewhere by now, by our git or by a server that two writers reached at once. */
 function lostRace({ stdout }: GitFailure): boolean {
