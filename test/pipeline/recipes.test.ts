@@ -1,0 +1,343 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { parse } from 'yaml';
+import { AllowedSigners } from '../../src/control/allowed-signers.ts';
+import { verifyCommitSignature } from '../../src/control/commit-signature.ts';
+import { ControlRepository } from '../../src/control/repository.ts';
+import { listRequests, readRequest } from '../../src/control/request.ts';
+import { sha256Hex } from '../../src/io/hash.ts';
+import { initControl } from '../../src/setup/init-control.ts';
+import { whoIs } from '../../src/setup/who.ts';
+import { git } from '../control/repositories.ts';
+import { makeKey, startSshd, type Sshd } from '../world/sshd.ts';
+import { pipeline } from './site.ts';
+
+const run = promisify(execFile);
+const main = join(import.meta.dirname, '../../src/main.ts');
+const text = (name: string): Promise<string> => readFile(pipeline(name), 'utf8');
+
+let folder = '';
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'signpipe-recipes-'));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+/** A program of this name, first on the PATH of `bin`. */
+async function program(bin: string, name: string, script: string): Promise<void> {
+  await mkdir(bin, { recursive: true });
+  await writeFile(join(bin, name), `#!/bin/sh\n${script}\n`);
+  await chmod(join(bin, name), 0o755);
+}
+
+describe('a request without Node', () => {
+  let sshd: Sshd;
+  let bin = '';
+  let clone = '';
+  let key = '';
+  const zip = Buffer.from('PK\x05\x06'.padEnd(22, '\0'), 'latin1');
+
+  before(async () => {
+    const host = join(folder, 'host');
+    // As pipeline/host/sshd_config has it: relative paths begin at the exchange's parent.
+    sshd = await startSshd({ sftpCommand: `internal-sftp -d ${host}` });
+    await initControl({ dir: host, who: whoIs('control', { name: 'Host', email: 'host@example.org' }) });
+    await git(join(host, 'control.git'), ['config', 'signpipe.local', 'true']);
+    key = join(folder, 'builder_ed25519');
+    await makeKey(key);
+    bin = join(folder, 'bin');
+    await writeFile(
+      join(folder, 'ssh_config'),
+      `Host build.example.org\n HostName 127.0.0.1\n Port ${sshd.port}\n User ${sshd.user}\n IdentityFile ${sshd.clientKey}\n` +
+        ` IdentitiesOnly yes\n UserKnownHostsFile ${sshd.knownHosts}\n StrictHostKeyChecking yes\n BatchMode yes\n`,
+    );
+    await program(
+      bin,
+      'scp',
+      `exec /usr/bin/scp -q -F ${join(folder, 'ssh_config')} -o User=${sshd.user} "$@"`,
+    );
+    clone = join(folder, 'clone');
+    await git(folder, ['clone', '-q', `file://${host}/control.git`, clone]);
+    await git(clone, ['config', 'gpg.format', 'ssh']);
+    await git(clone, ['config', 'user.signingkey', key]);
+    await git(clone, ['config', 'user.name', 'Build Master']);
+    await git(clone, ['config', 'user.email', 'build@example.org']);
+  });
+  after(() => sshd.stop());
+
+  /** Runs a recipe in the clone, with scp led to our host, as a person with that in their ssh_config would. */
+  const shell = (args: string[], environment: Record<string, string> = {}): Promise<{ stdout: string }> => {
+    const env = {
+      ...process.env,
+      GIT_CONFIG_GLOBAL: '/dev/null',
+      GIT_CONFIG_NOSYSTEM: '1',
+      PATH: `${bin}:${process.env['PATH'] ?? ''}`,
+      ...environment,
+    };
+    return run('sh', args, { cwd: clone, env });
+  };
+
+  /** The only request since `exclude`, as the signer reads it, and the principal who signed it. */
+  async function request(
+    exclude: string[],
+  ): Promise<{ id: string; files: unknown; by: string; subject: string }> {
+    const repository = await ControlRepository.open({
+      url: `file://${join(folder, 'host', 'control.git')}`,
+      path: join(folder, 'signer-clone'),
+    });
+    try {
+      const { requests } = await repository.fetch();
+      assert.ok(requests);
+      const ids = await listRequests(repository, requests, exclude);
+      assert.equal(ids.length, 1);
+      const read = await readRequest(repository, ids[0] ?? '');
+      assert.equal(read.error, null);
+      const line = `build@example.org namespaces="git" ${await readFile(`${key}.pub`, 'utf8')}`;
+      const { principal } = verifyCommitSignature(read.raw, AllowedSigners.parse(line, 'allowed_signers'));
+      return { id: read.id, files: read.files, by: principal, subject: read.subject };
+    } finally {
+      repository.close();
+    }
+  }
+
+  let first = '';
+
+  it('the three lines of the template’s README make one, signed and pinned; the template itself made none', async () => {
+    await writeFile(join(clone, 'build.zip'), zip);
+    const lines = /```sh\n(scp [^`]*)```/.exec(await text('control/README.md'))?.[1] ?? '';
+    assert.equal(lines.trim().split('\n').length, 3);
+    await shell(['-ec', lines]);
+    const asked = await request([]);
+    assert.deepEqual(asked.files, [{ name: 'build.zip', sha256: sha256Hex(zip) }]);
+    assert.deepEqual([asked.by, asked.subject], ['build@example.org', 'Sign build.zip']);
+    assert.deepEqual(await readFile(join(folder, 'host/exchange/incoming/build.zip')), zip);
+    first = asked.id;
+  });
+
+  it('builder/request.sh makes one, of a file in another folder, and prints its id', async () => {
+    const other = Buffer.concat([zip.subarray(0, 20), Buffer.from([2, 0, 104, 105])]);
+    await mkdir(join(folder, 'out'));
+    await writeFile(join(folder, 'out', 'product-2.zip'), other);
+    const { stdout } = await shell([pipeline('builder/request.sh'), '../out/product-2.zip'], {
+      EXCHANGE: 'build.example.org:exchange',
+    });
+    const asked = await request([first]);
+    assert.equal(stdout.trim(), asked.id);
+    assert.deepEqual(asked.files, [{ name: 'product-2.zip', sha256: sha256Hex(other) }]);
+    assert.deepEqual(await readFile(join(folder, 'host/exchange/incoming/product-2.zip')), other);
+  });
+
+  it('a request whose upload fails is not made', async () => {
+    const before = await git(clone, ['rev-parse', 'origin/main']);
+    await assert.rejects(
+      shell([pipeline('builder/request.sh'), '../out/product-2.zip'], {
+        EXCHANGE: 'build.example.org:nowhere',
+      }),
+    );
+    await git(clone, ['fetch', '-q']);
+    assert.deepEqual(await git(clone, ['rev-parse', 'origin/main']), before);
+  });
+});
+
+interface Workflow {
+  readonly jobs: Record<string, { steps: { run?: string; uses?: string }[]; permissions?: unknown }>;
+  readonly permissions: unknown;
+}
+
+/** Every shell script in a recipe, as its CI system would run it. */
+const SCRIPTS: Record<string, (source: string) => string[]> = {
+  'builder/github-actions.yml': (source) => {
+    const { jobs } = parse(source) as Workflow;
+    return Object.values(jobs).flatMap(({ steps }) => steps.flatMap((step) => step.run ?? []));
+  },
+  'builder/gitlab-ci.yml': (source) => {
+    const jobs = Object.values(
+      parse(source) as Record<string, { script?: string[]; after_script?: string[] }>,
+    );
+    return jobs.flatMap((job) => [(job.script ?? []).join('\n'), (job.after_script ?? []).join('\n')]);
+  },
+  'builder/Jenkinsfile': (source) =>
+    [...source.matchAll(/sh '''\n([^]*?)'''/g)].map(([, script = '']) => script.replaceAll('\\\\', '\\')),
+};
+
+describe('recipes for CI systems', () => {
+  let bin = '';
+  before(async () => {
+    bin = join(folder, 'ci-bin');
+    await program(
+      bin,
+      'signpipe',
+      `exec ${process.execPath} --import ${import.meta.resolve('tsx')} ${main} "$@"`,
+    );
+  });
+
+  /** Runs signpipe as a recipe does; the options have to be real, and only its configuration is not there. */
+  async function ask(script: string): Promise<void> {
+    const cwd = await mkdtemp(join(folder, 'job-'));
+    await mkdir(join(cwd, 'ci/signpipe/keys'), { recursive: true });
+    const key = join(cwd, 'secret-key');
+    await writeFile(key, 'a key\n');
+    const env = {
+      ...process.env,
+      PATH: `${bin}:${process.env['PATH'] ?? ''}`,
+      SIGNPIPE_KEY: key,
+      GITHUB_REF_NAME: 'v1',
+      GITHUB_SHA: 'abc',
+      CI_COMMIT_TAG: 'v1',
+      CI_COMMIT_SHA: 'abc',
+      TAG_NAME: 'v1',
+      SIGNPIPE_REVISION: 'abc',
+    };
+    const ended = await run('bash', ['-e', '-c', script], { cwd, env }).then(
+      () => ({ code: 0, stderr: '' }),
+      (error: { code: number; stderr: string }) => error,
+    );
+    assert.equal(ended.code, 2, ended.stderr);
+    assert.match(
+      ended.stderr,
+      /ci\/signpipe\/builder\.yaml: no such configuration file \[config-not-found\]/,
+    );
+  }
+
+  for (const [name, scriptsOf] of Object.entries(SCRIPTS))
+    it(`${name}: its scripts are sound, and call signpipe with options that exist`, async () => {
+      const scripts = scriptsOf(await text(name));
+      for (const script of scripts) await run('bash', ['-n', '-c', script]);
+      const signing = scripts.filter((script) => script.includes('signpipe submit'));
+      assert.equal(signing.length, 1);
+      // Installing goes to the network; everything else is run as it stands.
+      await ask((signing[0] ?? '').replace(/^npm install .*$/m, ''));
+    });
+
+  it('builder/github-actions.yml asks for no more than it needs', async () => {
+    const { permissions, jobs } = parse(await text('builder/github-actions.yml')) as Workflow;
+    assert.deepEqual(permissions, { contents: 'read' });
+    assert.deepEqual(Object.keys(jobs), ['build', 'sign']);
+    assert.ok(!JSON.stringify(jobs['build']).includes('secrets.'));
+  });
+
+  it('builder/Jenkinsfile has balanced braces and quotes', async () => {
+    const source = (await text('builder/Jenkinsfile'))
+      .replace(/\/\/.*$/gm, '')
+      .replace(/'''[^]*?'''|'[^']*'/g, '');
+    const depths = source.split('').reduce<number[]>(
+      (all, c) => [...all, (all.at(-1) ?? 0) + (c === '{' ? 1 : c === '}' ? -1 : 0)],
+      [],
+    );
+    assert.ok(depths.every((depth) => depth >= 0));
+    assert.equal(depths.at(-1), 0);
+    assert.doesNotMatch(source, /'/);
+  });
+
+  it('builder/buildbot.py is Python, and its step calls signpipe with options that exist', async () => {
+    const script = `
+import sys, types, json
+class Recorder:
+    def __getattr__(self, name):
+        return lambda *a, **k: {"what": name, "args": a, **k} if name != "Interpolate" else a[0]
+plugins = types.ModuleType("buildbot.plugins"); plugins.steps = Recorder(); plugins.util = Recorder()
+sys.modules["buildbot"] = types.ModuleType("buildbot"); sys.modules["buildbot.plugins"] = plugins
+scope = {}
+exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"), scope)
+factory = scope["signing_factory"]("build.zip")
+command = [s for s in factory["args"][0] if s["what"] == "ShellCommand"][0]["command"]
+print(json.dumps([c if isinstance(c, str) else "revision" for c in command]))
+`;
+    const { stdout } = await run('python3', ['-c', script, pipeline('builder/buildbot.py')]);
+    const command = JSON.parse(stdout) as string[];
+    assert.deepEqual(command.slice(0, 2), ['signpipe', 'submit']);
+    const quoted = command.map((word) => `'${word}'`).join(' ');
+    await ask(quoted.replace('/home/buildbot/signpipe/builder.yaml', 'ci/signpipe/builder.yaml'));
+  });
+});
+
+describe('the host’s sshd_config', () => {
+  let effective: (user: string) => Promise<string>;
+  before(async () => {
+    const key = join(folder, 'host_key');
+    await makeKey(key);
+    await writeFile(
+      join(folder, 'sshd_config'),
+      `HostKey ${key}\nPort 22\n${await text('host/sshd_config')}`,
+    );
+    effective = async (user) => {
+      const who = `user=${user},host=client.example.org,addr=192.0.2.1`;
+      return (await run('/usr/sbin/sshd', ['-T', '-f', join(folder, 'sshd_config'), '-C', who])).stdout;
+    };
+  });
+
+  it('gives the accounts of the exchange SFTP in their folder, and nothing else', async () => {
+    for (const user of ['build', 'sign']) {
+      const config = await effective(user);
+      for (const line of [
+        'forcecommand internal-sftp -d / -u 0027',
+        'chrootdirectory /srv/sftp',
+        'disableforwarding yes',
+        'permittty no',
+        'authenticationmethods publickey',
+        'authorizedkeysfile /etc/ssh/signpipe/%u',
+      ])
+        assert.ok(config.split('\n').includes(line), `${user}: ${line}\n${config}`);
+    }
+  });
+
+  it('lets the Git account’s environment through for the protocol version alone', async () => {
+    const config = await effective('git');
+    assert.match(config, /^forcecommand none$/m);
+    assert.match(config, /^permittty no$/m);
+    assert.deepEqual(config.match(/^acceptenv .*$/gm), ['acceptenv GIT_PROTOCOL']);
+  });
+
+  it('says nothing of other accounts', async () => {
+    assert.match(await effective('somebody'), /^chrootdirectory none$/m);
+  });
+});
+
+describe('the signer’s systemd unit', () => {
+  const unit = (): Promise<string> => text('signer/signpipe-signer.service');
+
+  it('is hardened, never listens, and restarts only what a restart can help', async () => {
+    const lines = new Set((await unit()).split('\n'));
+    for (const line of [
+      'NoNewPrivileges=yes',
+      'ProtectSystem=strict',
+      'ReadWritePaths=/var/lib/signpipe/state',
+      'CapabilityBoundingSet=',
+      'SocketBindDeny=any',
+      'PrivateTmp=yes',
+      'ProtectHome=yes',
+      'Restart=on-failure',
+      'RestartPreventExitStatus=2 3',
+    ])
+      assert.ok(lines.has(line), line);
+  });
+
+  it('runs a command that exists, with options that exist', async () => {
+    const words = /^ExecStart=\/usr\/local\/bin\/signpipe (.+)$/m.exec(await unit())?.[1]?.split(' ') ?? [];
+    await assert.rejects(
+      run(process.execPath, ['--import', 'tsx', main, ...words]),
+      /\/var\/lib\/signpipe\/signer\.yaml: no such configuration file \[config-not-found\]/,
+    );
+  });
+
+  it('is sound by systemd-analyze, where that is, and by its syntax everywhere', async () => {
+    const source = await unit();
+    for (const line of source.split('\n'))
+      assert.match(line, /^(?:|[#;].*|\[(?:Unit|Service|Install)\]|[A-Z][A-Za-z]+=.*)$/);
+    // The program and the account are of a machine that has them.
+    const here = source
+      .replaceAll('/usr/local/bin/signpipe', process.execPath)
+      .replace(/^(User|Group)=.*$/gm, '$1=root');
+    const path = join(folder, 'signpipe-signer.service');
+    await writeFile(path, here);
+    const judged = await run('systemd-analyze', ['verify', '--man=no', path]).catch((error: unknown) => {
+      if ((error as { code?: unknown }).code === 'ENOENT') return null;
+      throw error;
+    });
+    if (judged) assert.equal(judged.stderr, '');
+  });
+});
