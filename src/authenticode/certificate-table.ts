@@ -1,6 +1,6 @@
 import { invalid, type SignpipeError } from '../errors.ts';
 import { readDer } from '../asn1/der.ts';
-import type { Untidiness } from './image.ts';
+import type { Untidiness } from './signable.ts';
 
 /** The longest certificate table that we read into memory, in bytes: signatures take tens of KiB. */
 export const MAX_TABLE = 16 * 1024 * 1024;

@@ -73,7 +73,9 @@ function readToken(token: Der, signer: SignerInfo, options: CountersignatureOpti
   if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
     throw invalid('timestamp-imprint', `${what}: its imprint is made with ${hash}, which is no longer safe`);
   const imprint = createHash(hash).update(signer.signature).digest();
-  const expected = { imprint, hash, weakDigests, latest: latestOf(options), what };
+  const latest = latestOf(options);
+  // Other people's files: Microsoft's older authorities do not mark their purpose critical.
+  const expected = { imprint, hash, weakDigests, uncriticalPurpose: true, latest, what };
   const { time, authority, certificate, certificates } = checkToken(token.raw, expected);
   const [counter] = data.signers;
   if (!counter) throw invalid('timestamp-malformed', `${what}: nobody signed it`);

@@ -1,6 +1,6 @@
 import { invalid, type SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
-import type { Span } from './image.ts';
+import type { Span } from './signable.ts';
 
 export interface PeSection extends Span {
   /** Whatever eight bytes the linker wrote, made printable. */

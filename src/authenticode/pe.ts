@@ -10,7 +10,7 @@ import {
   readCertificateTable,
   type CertificateTable,
 } from './certificate-table.ts';
-import type { Checksum, SignableImage, Span, Untidiness } from './image.ts';
+import type { Checksum, SignableImage, Span, Untidiness } from './signable.ts';
 import { buildIndirectData, peImageData } from './indirect-data.ts';
 import { WordSum } from './pe-checksum.ts';
 import { locate, readLayout, type PeLayout } from './pe-layout.ts';

@@ -8,7 +8,8 @@ import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import type { TimestampInfo } from '../timestamp/token.ts';
 import { parseDer } from '../asn1/der.ts';
-import { openImage, type SignableImage } from './image.ts';
+import { openImage } from './image.ts';
+import type { SignableImage } from './signable.ts';
 import {
   addNested,
   buildSignature,

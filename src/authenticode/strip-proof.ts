@@ -2,7 +2,8 @@ import { context, sorted } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
-import { openImage, type SignableImage, type Span } from './image.ts';
+import { openImage } from './image.ts';
+import type { SignableImage, Span } from './signable.ts';
 import { parseSignature, signatureFields } from './signature.ts';
 import { signatureTidiness } from './tidiness.ts';
 

@@ -2,7 +2,7 @@ import { children, context, DerReader, NULL, parseDer, readOid, TAG, type Der } 
 import { OID } from '../asn1/oids.ts';
 import { findSignerCertificate, parseSignedData, type SignedData } from '../cms/signed-data.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import type { SignableImage, Untidiness } from './image.ts';
+import type { SignableImage, Untidiness } from './signable.ts';
 import { parseSignature, signatureFields, type AuthenticodeSignature } from './signature.ts';
 
 /**

@@ -5,7 +5,7 @@ import type { Certificate } from '../x509/certificate.ts';
 import { buildChain, type ChainOptions } from '../x509/chain.ts';
 import { Checklist, found, type Finding } from './checklist.ts';
 import { readCountersignature, type Countersignature } from './countersignature.ts';
-import type { SignableImage } from './image.ts';
+import type { SignableImage } from './signable.ts';
 import { certificateReport, type SignatureReport, type TimestampReport } from './report.ts';
 import { parseSignature, type AuthenticodeSignature } from './signature.ts';
 import { requireForm } from './signature-form.ts';

@@ -1,6 +1,7 @@
 import { SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
-import { openImage, type SignableImage } from './image.ts';
+import { openImage } from './image.ts';
+import type { SignableImage } from './signable.ts';
 import type { Problem, SignatureReport, VerifyReport, VerifyStatus } from './report.ts';
 import { parseSignature } from './signature.ts';
 import { FileDigests, verifySignature, type VerifyOptions } from './verify-signature.ts';

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { SignableImage } from '../../src/authenticode/image.ts';
+import type { SignableImage } from '../../src/authenticode/signable.ts';
 import { openImage } from '../../src/authenticode/image.ts';
 import { PatchedSource, type Patch } from '../../src/io/patch.ts';
 import { BufferSource } from '../../src/io/source.ts';

@@ -1,0 +1,52 @@
+import type { DigestName, KnownDigest } from '../asn1/oids.ts';
+import type { Patch } from '../io/patch.ts';
+import type { ByteSource } from '../io/source.ts';
+
+/** Bytes [start, end) of a file. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Something that a signed file has and that no signature covers or needs, by a stable code. */
+export interface Untidiness {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface Checksum {
+  readonly stored: number;
+  readonly computed: number;
+}
+
+/** What a format that can carry an Authenticode signature offers. Reading it never changes the source. */
+export interface SignableImage {
+  readonly format: 'pe';
+  readonly source: ByteSource;
+  /** The embedded signature, a PKCS#7 ContentInfo in DER without its padding; null when there is none. */
+  readonly signature: Buffer | null;
+  /** Bytes beside the signature that a verifier would never look at (CVE-2013-3900); empty in a tidy file. */
+  readonly tableSlack: readonly Untidiness[];
+  /** Where what is signed ends and the signature, or the end of the file, begins. */
+  readonly bodyEnd: number;
+  /** Fields before `bodyEnd` that signing rewrites and no digest covers, in order. */
+  readonly rewritten: readonly Span[];
+  /**
+   * The Authenticode digest of the file as it would be hashed for signing: without any signature it
+   * carries, padded to eight bytes. It is the digest to compare with too, when verifying.
+   */
+  digest(hash: KnownDigest): Promise<Buffer>;
+  /** SpcIndirectDataContent in DER: what a signature over `digest` signs. */
+  indirectData(hash: DigestName, digest: Buffer): Buffer;
+  /** The file with this signature in the place of any it carries, its checksum right. */
+  embed(signature: Buffer): Promise<Patch>;
+  /**
+   * The file without its signature, its checksum right. Up to seven zero bytes of padding that
+   * signing added before the signature stay: nothing in the file tells them from an overlay.
+   */
+  remove(): Promise<Patch>;
+  /** The checksum in the file's header and the one that it should hold; null in formats that have none. */
+  checksum(): Promise<Checksum | null>;
+  /** The structure that a byte belongs to, for messages: `section .text, byte 0x1f`. */
+  locate(offset: number): string;
+}
