@@ -60,6 +60,11 @@ export interface TokenExpectation {
   readonly roots?: readonly Certificate[] | undefined;
   /** Lets a token be signed over SHA-1, as old ones in other people's files are. */
   readonly weakDigests?: boolean | undefined;
+  /**
+   * Lets the authority's certificate be for timestamping alone without marking that critical, as
+   * Microsoft's own authorities of about 2018 have it. RFC 3161 (2.3) wants it marked.
+   */
+  readonly uncriticalPurpose?: boolean | undefined;
   /** What the token belongs to, for messages. */
   readonly what?: string | undefined;
 }
@@ -223,12 +228,25 @@ interface Token {
   readonly info: TstInfo;
 }
 
+/**
+ * SignedData is of version 3 when its content is not id-data (RFC 5652, 5.1), and SignerInfo of version 1
+ * or, when it names its certificate by key identifier, 3 (5.3). Versions are not signed.
+ */
+function checkVersions(data: SignedData, signer: SignerInfo, what: string): void {
+  if (data.version !== 3)
+    throw invalid('timestamp-malformed', `${what}: SignedData of version ${data.version}, not 3`);
+  const expected = signer.subjectKeyIdentifier ? 3 : 1;
+  if (signer.version !== expected)
+    throw invalid('timestamp-malformed', `${what}: SignerInfo of version ${signer.version}, not ${expected}`);
+}
+
 function readToken(token: Buffer, what: string): Token {
   const data = parseSignedData(token, what);
   const [signer, another] = data.signers;
   if (data.contentType !== OID.tstInfo || !data.content)
     throw invalid('timestamp-malformed', `${what}: signs something else than a time`);
   if (!signer || another) throw invalid('timestamp-malformed', `${what}: must have exactly one signature`);
+  checkVersions(data, signer, what);
   const content = readOctets(data.content, what);
   return { data, signer, content, info: readTstInfo(content, what) };
 }
@@ -268,14 +286,14 @@ function checkSignature({ signer, content }: Token, certificate: Certificate, we
   });
 }
 
-/** RFC 3161, 2.3: the purpose timeStamping, critical and alone; valid when it stamped. */
-function checkCertificate(certificate: Certificate, time: Date, what: string): void {
+/** RFC 3161, 2.3: the purpose timeStamping, alone and (unless `uncritical`) critical; valid when it stamped. */
+function checkCertificate(certificate: Certificate, time: Date, uncritical: boolean, what: string): void {
   const refuse = (why: string): SignpipeError =>
     invalid('timestamp-certificate', `${what}: the certificate of ${printable(certificate.subject)} ${why}`);
   const purposes = certificate.extendedKeyUsage ?? [];
   if (!purposes.includes(OID.timeStamping)) throw refuse('was not issued for timestamping');
   if (purposes.length > 1) throw refuse('was issued for other purposes besides timestamping');
-  if (certificate.extensions.get(OID.extendedKeyUsage)?.critical !== true)
+  if (!uncritical && certificate.extensions.get(OID.extendedKeyUsage)?.critical !== true)
     throw refuse('does not mark its purpose as critical');
   const { keyUsage } = certificate;
   if (keyUsage && !keyUsage.has('digitalSignature') && !keyUsage.has('nonRepudiation'))
@@ -318,7 +336,7 @@ export function checkToken(token: Buffer, expected: TokenExpectation): Timestamp
   const certificate = requireCertificate(parsed, what);
   checkSignature(parsed, certificate, expected.weakDigests ?? false, what);
   reporting('timestamp-certificate', () => checkCertificateBinding(signer, certificate, what));
-  checkCertificate(certificate, info.time, what);
+  checkCertificate(certificate, info.time, expected.uncriticalPurpose ?? false, what);
   checkTime(info.time, expected, what);
   return {
     time: info.time,

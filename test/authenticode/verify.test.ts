@@ -6,7 +6,7 @@ import { signProgram } from '../../src/authenticode/sign.ts';
 import { verifyProgram } from '../../src/authenticode/verify.ts';
 import { signingKey } from '../../src/keys/signing-key.ts';
 import type { ByteSource } from '../../src/io/source.ts';
-import { makeCodeSigner, type Recipe } from '../x509/certificate-maker.ts';
+import { makeCodeSigner, makeTimestamper, type Recipe } from '../x509/certificate-maker.ts';
 import { apply, osslsigncode, source, OpensslTimestamper } from './tools.ts';
 import {
   addTimestamp,
@@ -267,6 +267,16 @@ describe('reading', () => {
       return Math.floor(counting.bytesRead / program.length);
     };
     assert.deepEqual([await passes(once), await passes(twice), await passes(mixed)], [1, 1, 2]);
+  });
+});
+
+describe('a timestamp by an authority that does not mark its purpose critical', () => {
+  it('is good, as those of Microsoft of about 2018 are to Windows', async () => {
+    const by = makeTimestamper({ name: 'Uncritical', by: stampRoot, purposesCritical: false });
+    const program = await edited(await osslSigned(), (parts) => addTimestamp(parts, { by }));
+    const report = await verify(program, trusting);
+    assert.equal(report.status, 'ok');
+    assert.match(report.signatures[0]?.timestamp?.authority ?? '', /Uncritical/);
   });
 });
 

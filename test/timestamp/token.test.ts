@@ -2,10 +2,26 @@ import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import { children, integer, parseDer, seq, utf8 } from '../../src/asn1/der.ts';
-import type { DigestName } from '../../src/asn1/oids.ts';
+import {
+  children,
+  explicit,
+  integer,
+  parseDer,
+  readOctets,
+  seq,
+  set,
+  tlv,
+  utf8,
+} from '../../src/asn1/der.ts';
+import { OID, type DigestName } from '../../src/asn1/oids.ts';
 import { SignpipeError } from '../../src/errors.ts';
-import { createTestCertificate, createTestPki, toPem, type TestPki } from '../../src/sandbox/certificates.ts';
+import {
+  createTestCertificate,
+  createTestPki,
+  toPem,
+  type TestIdentity,
+  type TestPki,
+} from '../../src/sandbox/certificates.ts';
 import { FAILURE, grant, makeToken, readRequest, refuse } from '../../src/sandbox/timestamp-token.ts';
 import {
   buildTimestampRequest,
@@ -33,8 +49,10 @@ const digest = (hash: DigestName): Buffer => createHash(hash).update(data).diges
 const asked = { imprint: digest('sha256'), hash: 'sha256', nonce } as const;
 
 /** A token for `asked` by the sandbox's own authority, at `time`. */
-const ownToken = (time = new Date()): Buffer =>
-  makeToken({ request: readRequest(buildTimestampRequest(asked)), time, identity: pki.timestamping });
+const ownToken = (time = new Date()): Buffer => stampedBy(pki.timestamping, time);
+
+const stampedBy = (identity: TestIdentity, time = new Date()): Buffer =>
+  makeToken({ request: readRequest(buildTimestampRequest(asked)), time, identity });
 
 const throwsCode = (code: string, act: () => unknown): SignpipeError => {
   try {
@@ -207,7 +225,49 @@ describe('checkToken refuses', () => {
     refuses('timestamp-malformed', {}, Buffer.concat([ownToken(), Buffer.of(0)]));
   });
 
-  it('any changed byte, but for versions and names of algorithms, which CMS does not sign', () => {
+  it('timestamp-certificate: its purpose not marked critical, unless that is let pass', async () => {
+    const lax = { issuer: pki.root, purpose: 'timestamping', extendedKeyUsageCritical: false } as const;
+    const alone = stampedBy(await createTestCertificate({ ...lax, commonName: 'Uncritical' }));
+    assert.match(
+      refuses('timestamp-certificate', {}, alone).message,
+      /does not mark its purpose as critical/,
+    );
+    refuses('timestamp-certificate', { uncriticalPurpose: false }, alone);
+    checkToken(alone, { ...asked, uncriticalPurpose: true, roots: [pki.root.certificate] });
+  });
+
+  it('timestamp-certificate: other purposes besides, or none, whatever is let pass', async () => {
+    for (const extendedKeyUsage of [[OID.timeStamping, OID.codeSigning], [OID.codeSigning], []]) {
+      const bad = { commonName: 'Bad', issuer: pki.root, purpose: 'timestamping', extendedKeyUsage } as const;
+      const token = stampedBy(await createTestCertificate({ ...bad, extendedKeyUsageCritical: false }));
+      refuses('timestamp-certificate', { uncriticalPurpose: true }, token);
+    }
+  });
+
+  it('timestamp-malformed: SignedData or SignerInfo of another version than RFC 5652 gives them', () => {
+    for (const version of [0, 1, 2, 4, 5])
+      assert.match(
+        refuses('timestamp-malformed', {}, withVersions(ownToken(), version, 1)).message,
+        /SignedData of version \d, not 3/,
+      );
+    for (const version of [0, 2, 3])
+      assert.match(
+        refuses('timestamp-malformed', {}, withVersions(ownToken(), 3, version)).message,
+        /SignerInfo of version \d, not 1/,
+      );
+    checkToken(withVersions(ownToken(), 3, 1), asked);
+  });
+
+  it('timestamp-malformed: likewise when its signer is named by key identifier, which makes it version 3', () => {
+    const { certificate } = pki.timestamping;
+    const identifier = certificate.extensions.get(OID.subjectKeyIdentifier);
+    assert.ok(identifier);
+    const named = tlv(0x80, readOctets(parseDer(identifier.value, 'identifier')));
+    checkToken(withVersions(ownToken(), 3, 3, named), asked);
+    refuses('timestamp-malformed', {}, withVersions(ownToken(), 3, 1, named));
+  });
+
+  it('any changed byte, but for names of algorithms, which CMS does not sign', () => {
     const token = ownToken();
     const expected = { ...asked, roots: [pki.root.certificate] };
     const passed: number[] = [];
@@ -226,16 +286,29 @@ describe('checkToken refuses', () => {
   });
 });
 
-/** Whether the byte lies in a version or an algorithm, which CMS leaves unsigned (RFC 5652, 5.1 and 5.3). */
+/** The token with other versions of SignedData and SignerInfo, which are not signed, and maybe another name of its signer. */
+function withVersions(token: Buffer, data: number, info: number, name?: Buffer): Buffer {
+  const [type, wrapped] = children(parseDer(token, 'token'), 'token');
+  assert.ok(type && wrapped);
+  const [, digests, content, certificates, signers] = children(parseDer(wrapped.body, 'data'), 'data');
+  assert.ok(digests && content && certificates && signers);
+  const [, signer, ...rest] = children(parseDer(signers.body, 'signer'), 'signer');
+  assert.ok(signer);
+  const rebuilt = seq(integer(info), name ?? signer.raw, ...rest.map(({ raw }) => raw));
+  const kept = [digests.raw, content.raw, certificates.raw];
+  return seq(type.raw, explicit(0, seq(integer(data), ...kept, set(rebuilt))));
+}
+
+/** Whether the byte lies in the name of an algorithm, which CMS leaves unsigned (RFC 5652, 5.1 and 5.3). */
 function isUnsignedByte(token: Buffer, at: number): boolean {
   const [, wrapped] = children(parseDer(token, 'token'), 'token');
   assert.ok(wrapped);
-  const [version, digests, ...rest] = children(parseDer(wrapped.body, 'token'), 'token');
+  const [, digests, ...rest] = children(parseDer(wrapped.body, 'token'), 'token');
   const signers = rest.at(-1);
-  assert.ok(version && digests && signers);
-  const [signerVersion, , digest, , signature] = children(parseDer(signers.body, 'token'), 'token');
-  assert.ok(signerVersion && digest && signature);
-  return [version, digests, signerVersion, digest, signature].some(({ raw }) => {
+  assert.ok(digests && signers);
+  const [, , digest, , signature] = children(parseDer(signers.body, 'token'), 'token');
+  assert.ok(digest && signature);
+  return [digests, digest, signature].some(({ raw }) => {
     const start = raw.byteOffset - token.byteOffset;
     return at >= start && at < start + raw.length;
   });
