@@ -1,9 +1,7 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ArchiveLimits } from '../archive/read.ts';
-import { messageOf, usage } from '../errors.ts';
-import { parsePemCertificates, type Certificate } from '../x509/certificate.ts';
 
 /** The same bounds as the signer's defaults (docs: configuration). */
 export const DEFAULT_LIMITS: ArchiveLimits = {
@@ -20,17 +18,5 @@ export async function withScratch<T>(use: (folder: string) => Promise<T>): Promi
     return await use(folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** The certificates of a PEM file named on the command line; undefined when none was named. */
-export async function readRoots(path: string | undefined): Promise<Certificate[] | undefined> {
-  if (path === undefined) return undefined;
-  try {
-    return parsePemCertificates(await readFile(path, 'utf8'), path);
-  } catch (error) {
-    throw usage('roots-unreadable', `${path}: no certificates can be read from it: ${messageOf(error)}`, {
-      cause: error,
-    });
   }
 }

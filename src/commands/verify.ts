@@ -4,7 +4,8 @@ import { SignpipeError, usage } from '../errors.ts';
 import { proveFile, type FileProof } from '../signing/prove-file.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../signing/verify-file.ts';
-import { DEFAULT_LIMITS, readRoots, withScratch } from './defaults.ts';
+import { readRoots } from '../keys/roots.ts';
+import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
 import { print, type CommonOptions } from './terminal.ts';
 
 export interface VerifyCommandOptions extends CommonOptions {
