@@ -1,18 +1,27 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { shortId } from '../control/objects.ts';
 import type { Receipt } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import type { Request } from '../control/request.ts';
-import { SignpipeError } from '../errors.ts';
+import { hasCode, SignpipeError } from '../errors.ts';
 import { requireUsable } from '../keys/signing-key.ts';
+import { answerTo, faultBelow } from './answerable.ts';
 import type { Channel } from './channel.ts';
-import { certificateOf, newDraft, reasonOf, receiptOf, refusalOf, type Draft } from './draft.ts';
+import {
+  certificateOf,
+  newDraft,
+  receiptOf,
+  refusalOf,
+  requireTellable,
+  undeliveredOf,
+  type Draft,
+} from './draft.ts';
 import { gateFor } from './gate.ts';
-import type { JournaledOutput } from './journal.ts';
+import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { channelOf, judge } from './policy.ts';
 import type { ReceiptBranch } from './receipt-branch.ts';
-import { deliverFiles, fetchFiles, signatureFile, signFiles } from './sign-request.ts';
+import { deliverFile, fetchFiles, signatureFile, signFiles } from './sign-request.ts';
 import type { Site } from './site.ts';
 
 /** What became of a request at this poll. */
@@ -20,9 +29,22 @@ export type Answer =
   | { readonly state: 'answered'; readonly outcome: Receipt['outcome'] }
   | { readonly state: 'waiting'; readonly why: string };
 
-/** Faults of the request or of the world around it are answered; faults of this signer are not the request's. */
-function isAnswerable(error: unknown): error is SignpipeError {
-  return error instanceof SignpipeError && !['usage', 'alarm', 'timeout'].includes(error.kind);
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+async function readSignature(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
+    throw new SignpipeError('local', 'work-missing', `${path}: a signature that was made is gone`, {
+      hint: 'its file is delivered, but its receipt cannot be written: restore the state folder, or move its journal.json away to have the request answered anew',
+      cause: error,
+    });
+  }
 }
 
 /** Carries requests, one at a time, from the commit to the pushed receipt; takes up what a crash left. */
@@ -32,13 +54,22 @@ export class Answerer {
     private readonly branch: ReceiptBranch,
   ) {}
 
-  /** Answers one request, or says what it waits for. Throws only what is no fault of the request. */
+  /**
+   * Answers one request, or says what it waits for. Throws only what is no fault of the request;
+   * `isInHand` then tells whether others must wait until it is finished.
+   */
   async answer(request: Request, heads: Heads, seen: Date): Promise<Answer> {
     const receipt = await this.receiptFor(request, heads, seen);
     if ('why' in receipt) return { state: 'waiting', why: receipt.why };
     // From here on nothing may be taken for a fault of the request: the answer stands, and must get out.
     await this.conclude(receipt);
     return { state: 'answered', outcome: receipt.outcome };
+  }
+
+  /** Whether a request has come so far that beginning another would lose its answer. */
+  async isInHand(): Promise<boolean> {
+    const record = await this.site.journal.read();
+    return record !== null && record.stage !== 'begun';
   }
 
   /** Finishes what a crash, or a Git host that was down, left in hand; returns the request that is answered now. */
@@ -53,7 +84,7 @@ export class Answerer {
       { request: record.request, stage: record.stage },
       `taking up request ${shortId(record.request)}, left at "${record.stage}"`,
     );
-    if (record.stage === 'begun' || !record.receipt) {
+    if (record.stage === 'begun' || !record.receipt || !(await this.isWhole(record))) {
       await this.clear();
       return null;
     }
@@ -76,10 +107,20 @@ export class Answerer {
       draft = { ...draft, vouches: gate.vouches };
       return await this.sign(draft, channel);
     } catch (error) {
-      if (!isAnswerable(error)) throw error;
-      site.log.warn({ request: request.id, code: error.code, hint: error.hint }, `refused: ${error.message}`);
-      return refusalOf(draft, error);
+      const answer = answerTo(error);
+      if (!answer) {
+        if (!(await this.isInHand())) await this.clear();
+        throw error;
+      }
+      this.tell('refused', request.id, answer);
+      return refusalOf(draft, answer);
     }
+  }
+
+  private tell(what: string, request: string, error: SignpipeError): void {
+    const err = faultBelow(error);
+    const fields = { request, code: error.code, hint: error.hint, ...(err ? { err } : {}) };
+    this.site.log[error.kind === 'local' ? 'error' : 'warn'](fields, `${what}: ${error.message}`);
   }
 
   private async sign(draft: Draft, channel: Channel): Promise<Receipt> {
@@ -99,22 +140,31 @@ export class Answerer {
       files: made.files,
       zlib: process.versions.zlib,
     });
+    requireTellable(receipt);
     await site.journal.write({ version: 1, request: id, stage: 'signed', receipt, outputs: made.outputs });
     return this.deliver(receipt, made.outputs);
   }
 
-  /** Delivers what lies signed in the work folder. That it cannot be delivered is an answer too. */
+  /**
+   * Delivers what lies signed in the work folder. That it cannot be delivered is an answer too,
+   * whatever keeps it from it; only an alarm stops everything.
+   */
   private async deliver(receipt: Receipt, outputs: readonly JournaledOutput[]): Promise<Receipt> {
     const { site } = this;
+    const { id } = receipt.request;
+    const delivered: string[] = [];
     try {
-      await deliverFiles(site, outputs, this.folder(receipt.request.id));
+      for (const output of outputs) {
+        await deliverFile(site, output, this.folder(id));
+        delivered.push(output.name);
+      }
       return { ...receipt, times: { ...receipt.times, delivered: site.now().toISOString() } };
     } catch (error) {
-      if (!isAnswerable(error)) throw error;
-      site.log.warn({ request: receipt.request.id, code: error.code }, `not delivered: ${error.message}`);
-      const { certificate: _certificate, zlib: _zlib, ...rest } = receipt;
-      const files = receipt.files.map(({ input }) => ({ input, entries: 0, signed: [], kept: [] }));
-      return { ...rest, outcome: 'failed', reason: reasonOf(error), files };
+      const usable = error instanceof SignpipeError && error.kind === 'usage';
+      const answer = usable ? error : answerTo(error);
+      if (!answer) throw error;
+      this.tell('not delivered', id, answer);
+      return undeliveredOf(receipt, delivered, answer);
     }
   }
 
@@ -154,8 +204,23 @@ export class Answerer {
     const folder = this.folder(receipt.request.id);
     const signatures = new Map<string, Buffer>();
     for (const { before } of receipt.files.flatMap((file) => file.signed))
-      signatures.set(before.sha256, await readFile(signatureFile(folder, before.sha256)));
+      signatures.set(before.sha256, await readSignature(signatureFile(folder, before.sha256)));
     return signatures;
+  }
+
+  /**
+   * Whether the work folder holds all that a record of stage `signed` speaks of; if not, nothing of
+   * it can be finished, and it is begun again.
+   */
+  private async isWhole({ stage, request, receipt, outputs }: JournalRecord): Promise<boolean> {
+    if (stage !== 'signed') return true;
+    const folder = this.folder(request);
+    const signatures = receipt?.files.flatMap((file) => file.signed) ?? [];
+    const paths = [
+      ...outputs.map(({ file }) => join(folder, file)),
+      ...signatures.map(({ before }) => signatureFile(folder, before.sha256)),
+    ];
+    return (await Promise.all(paths.map(exists))).every(Boolean);
   }
 
   private folder(request: string): string {

@@ -1,14 +1,14 @@
-import { readFile } from 'node:fs/promises';
 import { AllowedSigners } from '../control/allowed-signers.ts';
 import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
-import { messageOf, usage } from '../errors.ts';
+import { usage } from '../errors.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
 import { loadPfx } from '../keys/pfx.ts';
+import { readRoots } from '../keys/roots.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { TimestampAuthorities, type Timestamper } from '../timestamp/authority.ts';
-import { parsePemCertificates, type Certificate } from '../x509/certificate.ts';
+import type { Certificate } from '../x509/certificate.ts';
 
 /** One channel, ready to sign: its key is loaded, its policy compiled. */
 export interface Channel {
@@ -32,17 +32,8 @@ export interface Channel {
 export interface ChannelOptions {
   readonly now: Date;
   readonly warn: (message: string) => void;
-}
-
-async function readCertificates(path: string | undefined): Promise<Certificate[] | undefined> {
-  if (path === undefined) return undefined;
-  try {
-    return parsePemCertificates(await readFile(path, 'utf8'), path);
-  } catch (error) {
-    throw usage('roots-unreadable', `${path}: no certificates can be read from it: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
+  /** How often a timestamp authority is asked, and the first pause in ms; its own defaults unless given. */
+  readonly retry?: { readonly attempts: number; readonly wait: number };
 }
 
 /** Loads the key that a configuration names; its passphrase comes from file or environment, never from a prompt. */
@@ -72,10 +63,13 @@ function requireTimestamps(name: string, test: boolean, urls: readonly string[])
 const authoritiesOf = (
   signing: SigningConfig,
   roots: Certificate[] | undefined,
-  warn: (message: string) => void,
+  { warn, retry }: ChannelOptions,
 ): TimestampAuthorities =>
   new TimestampAuthorities(signing.timestamp, {
     roots,
+    timeoutMs: signing.timestampTimeout,
+    attempts: retry?.attempts,
+    backOffMs: retry?.wait,
     onFailure: (url, error) => warn(`timestamp authority ${url}: ${error.message}`),
   });
 
@@ -89,11 +83,11 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
   requireUsable(key, options.now);
   const test = key.certificates.some((certificate) => certificate.isTest);
   requireTimestamps(config.name, test, signing.timestamp);
-  const timestampRoots = await readCertificates(signing.timestampRoots);
+  const timestampRoots = await readRoots(signing.timestampRoots);
   return {
     config,
     key,
-    timestamper: signing.timestamp.length > 0 ? authoritiesOf(signing, timestampRoots, options.warn) : null,
+    timestamper: signing.timestamp.length > 0 ? authoritiesOf(signing, timestampRoots, options) : null,
     test,
     allowed:
       trust.allowedSigners === undefined
@@ -102,7 +96,7 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
             trust.allowedSigners,
             trust.revokedKeys === undefined ? {} : { revoked: trust.revokedKeys },
           ),
-    roots: await readCertificates(signing.roots),
+    roots: await readRoots(signing.roots),
     timestampRoots,
     isOurs: compilePatterns(signing.files),
     mayName: compilePatterns(trust.names),

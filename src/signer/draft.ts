@@ -1,7 +1,7 @@
-import type { Receipt } from '../control/receipt.ts';
+import { receiptSchema, type Receipt } from '../control/receipt.ts';
 import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
-import { SignpipeError } from '../errors.ts';
+import { notAllowed, SignpipeError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import type { Channel } from './channel.ts';
 import type { Requester } from './policy.ts';
@@ -15,6 +15,12 @@ export interface Draft {
   readonly times: Receipt['times'];
 }
 
+const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59);
+
+/** A commit may claim any time at all; a receipt holds what RFC 3339 can write. */
+const writable = (time: Date): string =>
+  new Date(Math.min(Math.max(time.getTime(), 0), LAST_TIME)).toISOString();
+
 /** A request of which nothing is known yet but that it is there. */
 export const newDraft = (request: Request, seen: Date): Draft => ({
   request,
@@ -22,7 +28,7 @@ export const newDraft = (request: Request, seen: Date): Draft => ({
   channel: null,
   vouches: [],
   times: {
-    requested: request.committedAt.toISOString(),
+    requested: writable(request.committedAt),
     seen: seen.toISOString(),
     answered: seen.toISOString(),
   },
@@ -76,6 +82,43 @@ export function refusalOf(draft: Draft, error: SignpipeError): Receipt {
     kept: [],
   }));
   return receiptOf(draft, outcome, { reason: reasonOf(error), files });
+}
+
+/**
+ * The receipt of a request whose files were signed but could not all be delivered. It names every
+ * signature all the same: the bytes were on their way, and whoever owns the exchange may have them.
+ * Only files that lie there as a whole have an output.
+ */
+export function undeliveredOf(receipt: Receipt, delivered: readonly string[], error: SignpipeError): Receipt {
+  const files = receipt.files.map(({ output, ...rest }) =>
+    output && delivered.includes(output.name) ? { output, ...rest } : rest,
+  );
+  const reason = reasonOf(error);
+  const told = delivered.length > 0 ? `; delivered before that: ${delivered.join(', ')}` : '';
+  const message = `${reason.message}${told}`.slice(0, MOST_TEXT);
+  return { ...receipt, outcome: 'failed', reason: { ...reason, message }, files };
+}
+
+/** As many bytes of receipt.json as its readers take. */
+const RECEIPT_LIMIT = 16 * 1024 * 1024;
+
+/** Refuses, while nothing has left this machine, what no receipt could tell: `receipt-unsound`, `receipt-too-large`. */
+export function requireTellable(receipt: Receipt): void {
+  const { error } = receiptSchema.safeParse(receipt);
+  if (error)
+    throw new SignpipeError(
+      'local',
+      'receipt-unsound',
+      `the receipt would say what none may: ${error.issues[0]?.path.join('.') ?? ''}: ${error.issues[0]?.message ?? ''}`,
+      { hint: 'nothing was delivered; this is a bug: please report it', cause: error },
+    );
+  const size = Buffer.byteLength(JSON.stringify(receipt, null, 2));
+  if (size > RECEIPT_LIMIT)
+    throw notAllowed(
+      'receipt-too-large',
+      `its receipt would take ${size} bytes, more than the ${RECEIPT_LIMIT} that readers take`,
+      { hint: 'make several requests, each with fewer programs' },
+    );
 }
 
 /** The certificate that a channel signs with, as receipts say it. */

@@ -1,6 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import pRetry from 'p-retry';
+import { printable } from '../printable.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { invalid, SignpipeError } from '../errors.ts';
@@ -102,7 +103,8 @@ function receiptFile(fetched: FetchedFile, made: SignedFile): ReceiptFile {
       },
       signature: `signatures/${before.sha256}.p7`,
     })),
-    kept: made.kept.map((each) => ({ ...each })),
+    // A stranger's certificate may name its owner at any length.
+    kept: made.kept.map(({ path, signer }) => ({ path, signer: printable(signer, 1000) })),
     seen: 'whole',
   };
 }
@@ -158,8 +160,10 @@ export async function signFiles(
   for (const [index, file] of fetched.entries()) {
     const name = `out-${index}`;
     const made = await signOne(site, channel, file, join(folder, name), folder);
-    for (const entry of made.signed)
-      await writeFileAtomically(signatureFile(folder, entry.before.sha256), entry.signature);
+    // The same program under several paths has one signature.
+    const signatures = new Map(made.signed.map((entry) => [entry.before.sha256, entry.signature]));
+    for (const [hash, signature] of signatures)
+      await writeFileAtomically(signatureFile(folder, hash), signature);
     await rm(file.path, { force: true });
     site.log.info(
       {
@@ -176,22 +180,17 @@ export async function signFiles(
   return result;
 }
 
-/** Puts the signed files on the exchange; doing it again changes nothing. */
-export async function deliverFiles(
-  site: Site,
-  outputs: readonly JournaledOutput[],
-  folder: string,
-): Promise<void> {
-  for (const { name, file, size, sha256 } of outputs) {
-    const to = `${site.config.exchange.outgoing}/${name}`;
-    await retrying(site, `delivering ${name}`, async () => {
-      const bar = site.progress.start(`deliver ${name}`, 'bytes');
-      try {
-        await site.exchange.deliver(join(folder, file), to, { size, sha256, onProgress: bar.update });
-      } finally {
-        bar.stop();
-      }
-    });
-    site.log.info({ file: name, bytes: size, sha256 }, `delivered ${to}`);
-  }
+/** Puts a signed file on the exchange; doing it again changes nothing. */
+export async function deliverFile(site: Site, output: JournaledOutput, folder: string): Promise<void> {
+  const { name, file, size, sha256 } = output;
+  const to = `${site.config.exchange.outgoing}/${name}`;
+  await retrying(site, `delivering ${name}`, async () => {
+    const bar = site.progress.start(`deliver ${name}`, 'bytes');
+    try {
+      await site.exchange.deliver(join(folder, file), to, { size, sha256, onProgress: bar.update });
+    } finally {
+      bar.stop();
+    }
+  });
+  site.log.info({ file: name, bytes: size, sha256 }, `delivered ${to}`);
 }

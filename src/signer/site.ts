@@ -78,11 +78,8 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
   const work = join(config.state, 'work');
   await mkdir(work, { recursive: true, mode: 0o700 });
   // What is open so far, closed in the opposite order: also when a later part cannot be opened.
-  const open: (() => Promise<void> | void)[] = [...channels.values()].map(
-    ({ key }) =>
-      () =>
-        key.close(),
-  );
+  const open: (() => Promise<void> | void)[] = [];
+  for (const { key } of channels.values()) open.push(() => key.close());
   const close = async (): Promise<void> => {
     for (const each of open.splice(0).reverse()) await each();
   };

@@ -17,8 +17,8 @@ export interface PollResult {
 }
 
 interface Pending {
-  /** When this signer first saw the request: time locks count from here. */
-  readonly seen: Date;
+  /** When this signer first saw the request, once that was asked: time locks count from here. */
+  seen: Date | null;
   /** What it was last said to wait for, so that the log says it once. */
   told: string;
 }
@@ -44,19 +44,34 @@ export class Signer {
   }
 
   /**
-   * Looks once, and answers all that can be answered. Throws alarms (history rewound or forged), and
-   * whatever keeps this signer from working; requests that nobody could answer are no error.
+   * Looks once, and answers all that can be answered. Throws alarms (history rewound or forged) and
+   * whatever keeps this signer from working; what keeps it from answering one request, such as a
+   * channel's key that has expired, is thrown after the others were answered.
    */
   async poll(): Promise<PollResult> {
-    await this.finishLeftOver();
-    const heads = await this.accepted();
+    let heads = await this.accepted();
+    if (await this.finishLeftOver()) heads = await this.accepted();
+    heads = await this.published(heads);
     await this.list(heads);
     let answered = 0;
+    const troubles: Error[] = [];
     for (const [id, pending] of this.pending) {
       if (this.stopping) break;
-      if (await this.take(id, pending, heads)) answered += 1;
+      try {
+        if (await this.take(id, pending, heads)) answered += 1;
+      } catch (error) {
+        if (isAlarm(error) || (await this.answerer.isInHand())) throw error;
+        troubles.push(error instanceof Error ? error : new Error(String(error)));
+      }
     }
+    this.tellTroubles(troubles);
     return { answered, waiting: this.pending.size };
+  }
+
+  /** Logs all but the first, and throws that. */
+  private tellTroubles([first, ...others]: readonly Error[]): void {
+    for (const error of others) logError(this.site, error);
+    if (first) throw first;
   }
 
   /** Accepts a history that was refused, since a person looked at it and said so. */
@@ -66,13 +81,20 @@ export class Signer {
     this.site.log.warn({ commit }, `history accepted as it stands at ${shortId(commit)}`);
   }
 
-  /**
-   * The request in hand comes first, and before new heads are accepted: its receipt is looked for
-   * among what is new on the branch.
-   */
-  private async finishLeftOver(): Promise<void> {
+  /** The request that a crash left in hand comes first, once history was judged: an alarm stops deliveries too. */
+  private async finishLeftOver(): Promise<boolean> {
     const finished = await this.answerer.resume();
     if (finished !== null) this.pending.delete(finished);
+    return finished !== null;
+  }
+
+  /** The heads once the receipt branch tells the policy as it is configured now. */
+  private async published(heads: Heads): Promise<Heads> {
+    const { witness, now } = this.site;
+    const after = await this.branch.publishPolicy(heads);
+    if (after.receipts !== witness.heads?.receipts)
+      await witness.accept({ requests: heads.requests, receipts: after.receipts }, { at: now() });
+    return after;
   }
 
   /** The remote's heads, once the witness agrees that they only grew. */
@@ -90,17 +112,18 @@ export class Signer {
 
   /** Adds the requests that have come since the last look; the first look takes every unanswered one. */
   private async list(heads: Heads): Promise<void> {
-    const { repository, config, now, log } = this.site;
+    const { repository, config, log } = this.site;
     if (heads.requests === null || heads.requests === this.listedTo) return;
     const exclude = this.listedTo ?? config.control.since;
     const ids = await listRequests(repository, heads.requests, exclude === undefined ? [] : [exclude]);
+    // Asked each time: a branch that was set back and put forth again brings what was answered already.
     const answered =
-      this.listedTo === null && heads.receipts !== null
+      ids.length > 0 && heads.receipts !== null
         ? await answeredRequests(repository, heads.receipts)
         : new Map();
     for (const id of ids) {
       if (answered.has(id) || this.pending.has(id)) continue;
-      this.pending.set(id, { seen: now(), told: '' });
+      this.pending.set(id, { seen: null, told: '' });
       log.info({ request: id }, `request ${shortId(id)}`);
     }
     this.listedTo = heads.requests;
@@ -108,7 +131,9 @@ export class Signer {
 
   /** Whether the request was answered. */
   private async take(id: string, pending: Pending, heads: Heads): Promise<boolean> {
-    const request = await readRequest(this.site.repository, id);
+    const { repository, witness, now } = this.site;
+    const request = await readRequest(repository, id);
+    pending.seen ??= (await witness.firstSeen(repository, id)) ?? now();
     const answer = await this.answerer.answer(request, heads, pending.seen);
     if (answer.state === 'answered') {
       this.pending.delete(id);
@@ -119,6 +144,8 @@ export class Signer {
     return false;
   }
 }
+
+const isAlarm = (error: unknown): boolean => error instanceof SignpipeError && error.kind === 'alarm';
 
 /** How the log tells an error: alarms loudest, with what to do. */
 export function logError(site: Pick<Site, 'log'>, error: unknown): void {
@@ -144,7 +171,7 @@ export async function watch(site: Site, signal: AbortSignal): Promise<boolean> {
       await signer.poll();
       alarmed = false;
     } catch (error) {
-      alarmed = error instanceof SignpipeError && error.kind === 'alarm';
+      alarmed = isAlarm(error);
       logError(site, error);
     }
   };
