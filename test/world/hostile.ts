@@ -1,0 +1,215 @@
+/** What whoever owns the Git host and the exchange can do: any commit, any branch, any file. */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { packArchive } from '../../src/archive/pack.ts';
+import { buildPe, filler } from '../fixtures/pe.ts';
+import { gitEnvironment, type World } from './site.ts';
+import { makeKey } from './sshd.ts';
+
+const run = promisify(execFile);
+
+/** A file of a commit: its content, an entry as `git update-index --cacheinfo` takes it, or null to remove it. */
+export type CommitFile = string | Buffer | { mode: string; id: string } | null;
+
+export interface CommitOptions {
+  /** Files changed; all others stay as the first parent has them. */
+  files?: Record<string, CommitFile>;
+  message?: string;
+  /** Parents; the branch's tip unless given. */
+  parents?: readonly string[];
+  /** Private key that signs; null for nobody; the builder's unless given. */
+  key?: string | null;
+  author?: string;
+  /** Author's and committer's time, as git takes it. */
+  date?: string;
+  /** `-c` settings. */
+  settings?: readonly string[];
+  /** The branch that is set to the commit, forward or not; null for none; `main` unless given. */
+  branch?: string | null;
+}
+
+/** The Git host's owner: works in the bare repository itself, without hooks and without leave. */
+export class Hostile {
+  private counter = 0;
+
+  constructor(readonly world: World) {}
+
+  async git(args: readonly string[], env: NodeJS.ProcessEnv = {}, input?: Buffer): Promise<string> {
+    const underway = run('git', ['-C', this.world.control, ...args], {
+      env: { ...gitEnvironment(), ...env },
+      maxBuffer: 64 * 2 ** 20,
+      encoding: 'latin1',
+    });
+    underway.child.stdin?.end(input);
+    return (await underway).stdout.trim();
+  }
+
+  /** Where a branch stands, or null. */
+  tip(branch = 'main'): Promise<string | null> {
+    return this.git(['rev-parse', '--verify', '--quiet', `refs/heads/${branch}`]).catch(() => null);
+  }
+
+  /** Sets a branch, whatever that does to history; null deletes it. */
+  async set(branch: string, commit: string | null): Promise<void> {
+    const ref = `refs/heads/${branch}`;
+    await this.git(commit === null ? ['update-ref', '-d', ref] : ['update-ref', ref, commit]);
+  }
+
+  blob(content: string | Buffer): Promise<string> {
+    return this.git(['hash-object', '-w', '--stdin'], {}, Buffer.from(content));
+  }
+
+  /** Any commit at all, made by git's plumbing. */
+  async commit(options: CommitOptions = {}): Promise<string> {
+    const { branch = 'main', message = 'Sign it', files = {}, settings = [] } = options;
+    const tip = branch === null ? null : await this.tip(branch);
+    const parents = options.parents ?? (tip === null ? [] : [tip]);
+    const tree = await this.tree(parents[0] ?? null, files);
+    const key = options.key === undefined ? this.world.at('keys', 'builder_ed25519') : options.key;
+    const id = await this.git(
+      [
+        ...['-c', 'gpg.format=ssh', ...(key === null ? [] : ['-c', `user.signingkey=${key}`])],
+        ...settings.flatMap((each) => ['-c', each]),
+        'commit-tree',
+        ...(key === null ? [] : ['-S']),
+        ...parents.flatMap((parent) => ['-p', parent]),
+        tree,
+      ],
+      this.people(options),
+      Buffer.from(message),
+    );
+    if (branch !== null) await this.set(branch, id);
+    return id;
+  }
+
+  private people({ author = 'By Hand', date }: CommitOptions): NodeJS.ProcessEnv {
+    return {
+      GIT_AUTHOR_NAME: author,
+      GIT_AUTHOR_EMAIL: 'hand@example.org',
+      GIT_COMMITTER_NAME: author,
+      GIT_COMMITTER_EMAIL: 'hand@example.org',
+      ...(date === undefined ? {} : { GIT_AUTHOR_DATE: date, GIT_COMMITTER_DATE: date }),
+    };
+  }
+
+  private async tree(parent: string | null, files: Record<string, CommitFile>): Promise<string> {
+    const index = { GIT_INDEX_FILE: this.world.at(`index-${(this.counter += 1)}`) };
+    await this.git(['read-tree', ...(parent === null ? ['--empty'] : [parent])], index);
+    for (const [name, file] of Object.entries(files)) {
+      if (file === null) {
+        await this.git(['update-index', '--force-remove', name], index);
+        continue;
+      }
+      const { mode, id } =
+        typeof file === 'string' || Buffer.isBuffer(file)
+          ? { mode: '100644', id: await this.blob(file) }
+          : file;
+      await this.git(['update-index', '--add', '--cacheinfo', `${mode},${id},${name}`], index);
+    }
+    const tree = await this.git(['write-tree', '--missing-ok'], index);
+    await rm(index.GIT_INDEX_FILE);
+    return tree;
+  }
+
+  /** A commit object with these very bytes. */
+  async raw(commit: string | Buffer, branch: string | null = 'main'): Promise<string> {
+    const id = await this.git(
+      ['hash-object', '-w', '-t', 'commit', '--literally', '--stdin'],
+      {},
+      Buffer.from(commit),
+    );
+    if (branch !== null) await this.set(branch, id);
+    return id;
+  }
+
+  /** The bytes of a commit object, as latin1. */
+  show(commit: string): Promise<string> {
+    return this.git(['cat-file', 'commit', commit]).then((text) => `${text}\n`);
+  }
+
+  /** A request for a release that lies on the exchange, pinned and signed by the builder unless told otherwise. */
+  async request(name: string, options: CommitOptions = {}): Promise<string> {
+    const line = await this.release(name);
+    return this.commit({ ...options, files: { zipname: line, ...options.files } });
+  }
+
+  /** Puts a zip with one small program on the exchange; gives its line for `zipname`. Other seeds, other bytes. */
+  async release(name: string, seed = (this.counter += 1)): Promise<string> {
+    const bytes = await this.zip(seed);
+    const place = this.world.exchange('incoming', name);
+    await mkdir(dirname(place), { recursive: true });
+    await writeFile(place, bytes);
+    return `${createHash('sha256').update(bytes).digest('hex')}  ${name}\n`;
+  }
+
+  /** A zip with one small program in it. */
+  async zip(seed: number): Promise<Buffer> {
+    const folder = this.world.at(`zip-${seed}`);
+    await mkdir(folder, { recursive: true });
+    const program = buildPe({ sections: [{ name: '.text', data: filler(2000, seed) }] });
+    await writeFile(join(folder, 'app.exe'), program);
+    await writeFile(join(folder, 'README.txt'), `release ${seed}\n`);
+    const names = ['app.exe', 'README.txt'];
+    await packArchive(
+      names.map((each) => ({ path: join(folder, each), name: each })),
+      join(folder, 'it.zip'),
+    );
+    const bytes = await readFile(join(folder, 'it.zip'));
+    await rm(folder, { recursive: true });
+    return bytes;
+  }
+
+  /** A further key pair: the private key's path and the public line. */
+  async key(name: string): Promise<{ path: string; line: string }> {
+    const path = this.world.at('keys', name);
+    return { path, line: await makeKey(path) };
+  }
+
+  /** Replaces the allowed signers. */
+  allow(...lines: string[]): Promise<void> {
+    return writeFile(this.world.at('keys', 'allowed_signers'), lines.map((line) => `${line}\n`).join(''));
+  }
+
+  /** The line that allows the builder. */
+  async builderLine(): Promise<string> {
+    const line = (await readFile(this.world.at('keys', 'builder_ed25519.pub'), 'utf8')).trim();
+    return `builder@sandbox namespaces="git" ${line}`;
+  }
+}
+
+/** What a test looks at in a receipt. */
+export interface ReceiptLike {
+  outcome: string;
+  reason?: { code: string; message: string; hint?: string };
+  request: { id: string; signer: string | null; channel: string };
+  test: boolean;
+  certificate?: { sha256: string };
+  vouches: { name: string; signer: string; key: string; commit: string }[];
+  files: { input: { name: string; sha256?: string }; output?: { name: string; sha256: string } }[];
+  times: { seen: string; answered: string };
+}
+
+/** Every receipt on the branch that answers a request, oldest first, the request's id with it. */
+export async function receiptsFor(world: World, request: string): Promise<ReceiptLike[]> {
+  const lines = await world
+    .git('rev-list', '--first-parent', '--reverse', '--parents', 'signed')
+    .catch(() => '');
+  const found: ReceiptLike[] = [];
+  for (const line of lines.split('\n')) {
+    const [commit = '', , second] = line.split(' ');
+    if (second === request)
+      found.push(JSON.parse(await world.git('show', `${commit}:receipt.json`)) as ReceiptLike);
+  }
+  return found;
+}
+
+/** The one receipt that answers a request; throws when there is none, or more. */
+export async function receiptFor(world: World, request: string): Promise<ReceiptLike> {
+  const [only, ...more] = await receiptsFor(world, request);
+  if (!only || more.length > 0)
+    throw new Error(`request ${request} has ${only ? more.length + 1 : 0} receipts`);
+  return only;
+}
