@@ -11,9 +11,11 @@ import {
   type Receipt,
   type ReceiptFile,
 } from '../control/receipt.ts';
-import { readRequest } from '../control/request.ts';
+import type { Heads } from '../control/repository.ts';
+import { readRequest, type Request } from '../control/request.ts';
 import { nameProblem } from '../control/zipname.ts';
 import { invalid, notAllowed, SignpipeError } from '../errors.ts';
+import { outlookOf } from './outlook.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
 
 export interface WaitOptions {
@@ -93,16 +95,34 @@ async function checkReceipt(
 }
 
 /** Finds the receipt for a request, looking only at what is new on the branch each time. */
-function receiptFinder(session: BuilderSession, request: string): () => Promise<FoundReceipt | null> {
+function receiptFinder(
+  { repository }: BuilderSession,
+  request: string,
+): (tip: string | null) => Promise<FoundReceipt | null> {
   let seenTo: string | null = null;
-  return async () => {
-    const { repository } = session;
-    const { receipts } = await repository.fetch();
-    if (receipts === null || receipts === seenTo) return null;
-    const steps = await receiptsSince(repository, receipts, seenTo);
-    seenTo = receipts;
+  return async (tip) => {
+    if (tip === null || tip === seenTo) return null;
+    const steps = await receiptsSince(repository, tip, seenTo);
     const step = steps.find((each) => each.request === request);
-    return step ? readReceipt(repository, step.id) : null;
+    const found = step ? await readReceipt(repository, step.id) : null;
+    seenTo = tip;
+    return found;
+  };
+}
+
+/** Says what an unanswered request waits for, whenever that changes. */
+function outlookTeller(
+  { repository, say }: BuilderSession,
+  id: string,
+  allowed: AllowedSigners,
+): (heads: Heads) => Promise<void> {
+  let told = '';
+  let request: Request | null = null;
+  return async (heads) => {
+    request ??= await readRequest(repository, id);
+    const outlook = (await outlookOf(repository, request, heads, allowed)) ?? '';
+    if (outlook !== told && outlook !== '') say(`request ${shortId(id)}: ${outlook}`);
+    told = outlook;
   };
 }
 
@@ -161,7 +181,15 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   const allowed = await receiptSigners(session.config);
   await tryLook(() => session.repository.fetch(), session.say);
   const id = await session.repository.resolveCommit(request);
-  const found = await until(`request ${shortId(id)}`, receiptFinder(session, id), options, session.say);
+  const find = receiptFinder(session, id);
+  const tell = outlookTeller(session, id, allowed);
+  const look = async (): Promise<FoundReceipt | null> => {
+    const heads = await session.repository.fetch();
+    const receipt = await find(heads.receipts);
+    if (receipt === null) await tell(heads);
+    return receipt;
+  };
+  const found = await until(`request ${shortId(id)}`, look, options, session.say);
   await checkReceipt(session, found, allowed);
   if (found.receipt.outcome !== 'signed') throw refused(found);
   if (found.receipt.test && !options.allowTest)

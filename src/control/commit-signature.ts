@@ -164,6 +164,17 @@ export function attachSignature(unsignedCommit: Buffer, armored: string): Buffer
   ]);
 }
 
+/** Who may sign: `AllowedSigners`, or `ANYONE`. */
+export type SignerList = Pick<AllowedSigners, 'find'>;
+
+/**
+ * Any key is good, and is its own name. For those who only watch, and have no list: what they count is a
+ * guess at what a signer with its list will find.
+ */
+export const ANYONE: SignerList = {
+  find: ({ fingerprint }) => ({ principal: fingerprint, principals: [fingerprint], line: 0 }),
+};
+
 export interface VerifyOptions {
   /**
    * Demands that the key may sign at this moment, too. Without it only the time in the commit
@@ -272,7 +283,7 @@ const REFUSALS: Record<Refusal['reason'], { code: string; hint: string }> = {
  */
 export function verifyCommitSignature(
   rawCommit: Buffer,
-  allowed: AllowedSigners,
+  allowed: SignerList,
   options: VerifyOptions = {},
 ): CommitSignature {
   const { id, payload, signature, committedAt } = splitCommit(rawCommit);

@@ -1,6 +1,5 @@
 import { SignpipeError } from '../errors.ts';
-import type { AllowedSigners } from './allowed-signers.ts';
-import { verifyCommitSignature } from './commit-signature.ts';
+import { verifyCommitSignature, type SignerList } from './commit-signature.ts';
 import { printableLines } from '../printable.ts';
 import type { ControlRepository } from './repository.ts';
 
@@ -24,7 +23,7 @@ export interface Hold {
 }
 
 export interface HoldOptions {
-  allowed: AllowedSigners;
+  allowed: SignerList;
   /** On a private Git host that takes unsigned requests, unsigned removals count too. */
   acceptUnsigned?: boolean;
   /** When keys have to be valid, besides the time the commit states; now unless given. */

@@ -1,6 +1,5 @@
 import { SignpipeError } from '../errors.ts';
-import type { AllowedSigners } from './allowed-signers.ts';
-import { verifyCommitSignature, type CommitSignature } from './commit-signature.ts';
+import { verifyCommitSignature, type CommitSignature, type SignerList } from './commit-signature.ts';
 import type { Identity } from './objects.ts';
 import type { ControlRepository } from './repository.ts';
 import { listRequests, readRequest, ZIPNAME, type Request } from './request.ts';
@@ -57,7 +56,7 @@ function theirs(error: unknown): boolean {
 }
 
 export interface VouchOptions {
-  allowed: AllowedSigners;
+  allowed: SignerList;
   /** The branches of vouches: `Heads.vouches`. */
   branches: ReadonlyMap<string, string>;
   /** The tip of the request branch: what is in its history was said there, and is no vouch. */

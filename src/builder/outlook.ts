@@ -1,0 +1,98 @@
+import type { AllowedSigners } from '../control/allowed-signers.ts';
+import { ANYONE, verifyCommitSignature } from '../control/commit-signature.ts';
+import { readHold } from '../control/hold.ts';
+import { readPolicy, type PublishedPolicy } from '../control/receipt.ts';
+import type { ControlRepository, Heads } from '../control/repository.ts';
+import type { Request } from '../control/request.ts';
+import { vouchesFor } from '../control/vouch.ts';
+import { SignpipeError } from '../errors.ts';
+import { printable } from '../printable.ts';
+
+type ChannelPolicy = PublishedPolicy['channels'][string];
+
+/** The policy that the newest commit on the receipt branch tells, if one of the signers we trust made it. */
+async function trustedPolicy(
+  repository: ControlRepository,
+  tip: string | null,
+  receiptSigners: AllowedSigners,
+): Promise<PublishedPolicy | null> {
+  if (tip === null) return null;
+  const commit = await repository.readCommit(tip);
+  verifyCommitSignature(commit.raw, receiptSigners);
+  return readPolicy(repository, commit);
+}
+
+async function holdOf(repository: ControlRepository, requests: string): Promise<string | null> {
+  const { held, commit, since, reason } = await readHold(repository, requests, { allowed: ANYONE });
+  if (!held || commit === null) return null;
+  const { committer } = await repository.readCommit(commit);
+  const why = reason === '' ? '' : `: ${printable(reason.replaceAll('\n', ' '), 300)}`;
+  return `on hold by ${printable(committer.name, 100)} since ${since?.toISOString() ?? 'an unknown time'}${why}`;
+}
+
+function lockOf({ delay }: ChannelPolicy, request: Request): string | null {
+  const until = request.committedAt.getTime() + delay * 1000;
+  return delay === 0 || until <= Date.now() ? null : `time lock until ${new Date(until).toISOString()}`;
+}
+
+/** Whose key signed the request, whoever that is; null for nobody's. */
+function requesterOf(request: Request): { principal: string; fingerprint: string } | null {
+  try {
+    return verifyCommitSignature(request.raw, ANYONE);
+  } catch (error) {
+    if (error instanceof SignpipeError) return null;
+    throw error;
+  }
+}
+
+async function vouchesOf(
+  repository: ControlRepository,
+  { vouches: needed }: ChannelPolicy,
+  request: Request,
+  heads: Heads,
+): Promise<string | null> {
+  if (needed === 0) return null;
+  const found = await vouchesFor(repository, request, {
+    allowed: ANYONE,
+    branches: heads.vouches,
+    requests: heads.requests,
+    requester: requesterOf(request),
+  });
+  const missing = needed - found.filter(({ agrees }) => agrees).length;
+  return missing > 0 ? `waiting for ${missing} of ${needed} vouches` : null;
+}
+
+async function lookOut(
+  repository: ControlRepository,
+  request: Request,
+  heads: Heads,
+  receiptSigners: AllowedSigners,
+): Promise<string | null> {
+  const hold = heads.requests === null ? null : await holdOf(repository, heads.requests);
+  if (hold !== null) return hold;
+  const policy = await trustedPolicy(repository, heads.receipts, receiptSigners);
+  const channel = policy?.channels[request.channel];
+  if (!channel || request.error) return null;
+  return lockOf(channel, request) ?? (await vouchesOf(repository, channel, request, heads));
+}
+
+/**
+ * What an unanswered request waits for, in the signer's words, as far as can be seen from here: the
+ * builder has the signer's published policy, and neither its list of keys nor its clock. So a vouch by a key
+ * that the signer does not know is counted here and not there. Null when nothing is known to stand in the way.
+ */
+export async function outlookOf(
+  repository: ControlRepository,
+  request: Request,
+  heads: Heads,
+  receiptSigners: AllowedSigners,
+): Promise<string | null> {
+  try {
+    return await lookOut(repository, request, heads, receiptSigners);
+  } catch (error) {
+    // Whatever somebody put there that cannot be read or believed, the receipt decides, and not this.
+    if (error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed'))
+      return null;
+    throw error;
+  }
+}
