@@ -1,4 +1,5 @@
-import { readHold } from '../control/hold.ts';
+import { AllowedSigners } from '../control/allowed-signers.ts';
+import { readHold, type Hold } from '../control/hold.ts';
 import { shortId } from '../control/objects.ts';
 import type { Heads } from '../control/repository.ts';
 import type { Request } from '../control/request.ts';
@@ -15,21 +16,32 @@ export type Gate =
 
 const closed = (why: string): Gate => ({ open: false, why });
 
-/** A HOLD by anyone allowed on any channel stops all of them. */
+const NOBODY = AllowedSigners.parse('', 'nobody');
+
+/** One line, whatever the reason's lines: it must not pass for other lines of the log. */
+function holdText({ by, since, commit, reason, ignored }: Hold): string {
+  const why = reason === '' ? '' : `: ${reason.replaceAll('\n', ' ')}`;
+  const [removal] = ignored;
+  const still =
+    removal === undefined ? '' : ` (its removal in ${shortId(removal)} is by nobody who may lift it)`;
+  return `on hold by ${by ?? 'somebody unknown'} since ${since?.toISOString() ?? 'an unknown time'}, commit ${shortId(commit ?? '')}${why}${still}`;
+}
+
+/** A HOLD stops every channel; whoever the default channel allows lifts it. */
 async function holdGate(site: Site, heads: Heads): Promise<Gate | null> {
+  if (heads.requests === null) return null;
   const byDefault = site.channels.get('default');
-  if (!byDefault?.allowed || heads.requests === null) return null;
-  const { allowed } = byDefault;
-  const acceptUnsigned = byDefault.config.trust.unsignedRequests === 'accept';
+  const allowed = byDefault?.allowed ?? NOBODY;
+  const acceptUnsigned = byDefault?.config.trust.unsignedRequests === 'accept';
   const hold = await readHold(site.repository, heads.requests, { allowed, acceptUnsigned, now: site.now() });
   if (!hold.held) return null;
-  return closed(
-    `on hold by ${hold.by ?? 'somebody unknown'} since commit ${shortId(hold.commit ?? '')}${hold.reason === '' ? '' : `: ${hold.reason}`}`,
-  );
+  return closed(holdText(hold));
 }
 
 /** A time lock counts from when this signer first saw the request: a commit's own time is its author's word. */
 function delayGate(site: Site, channel: Channel, seen: Date): Gate | null {
+  // Without a delay nothing may depend on a clock that was wrong for a while.
+  if (channel.config.trust.delay === 0) return null;
   const until = seen.getTime() + channel.config.trust.delay;
   if (site.now().getTime() >= until) return null;
   return closed(`time lock until ${new Date(until).toISOString()}; a signed commit that adds HOLD stops it`);

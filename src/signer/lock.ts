@@ -1,4 +1,5 @@
-import { open, readFile, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode, usage } from '../errors.ts';
 
@@ -30,31 +31,62 @@ async function isHeld(text: string): Promise<boolean> {
   return actual === undefined || start === '' || actual === start;
 }
 
+/** The lock's text, or null where there is none. */
+async function holderOf(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
+
+/** Takes the lock if nobody has it. It appears with its text: an empty lock would be nobody's. */
+async function take(path: string): Promise<boolean> {
+  const own = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
+  await writeFile(own, `${process.pid} ${(await startOf(process.pid)) ?? ''}\n`, { flag: 'wx', mode: 0o600 });
+  try {
+    await link(own, path);
+    return true;
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+    return false;
+  } finally {
+    await rm(own, { force: true });
+  }
+}
+
+/**
+ * Takes a dead process's lock away. Another signer may do the same at this moment and have locked anew
+ * already: what was moved aside is looked at, and put back where it is a live one.
+ */
+async function clearStale(path: string, stale: string): Promise<void> {
+  const aside = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
+  try {
+    await rename(path, aside);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return;
+    throw error;
+  }
+  if ((await holderOf(aside)) !== stale) await link(aside, path).catch(() => {});
+  await rm(aside, { force: true });
+}
+
 /**
  * Makes this process the only one to use a state folder; returns what gives it up again. Throws
- * `state-in-use` while another signer runs on it.
+ * `state-in-use` while another signer runs on it. The lock of a process that is dead is taken over.
  */
 export async function lockState(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
   for (let tries = 0; tries < 3; tries += 1) {
-    try {
-      const file = await open(path, 'wx', 0o600);
-      await file.writeFile(`${process.pid} ${(await startOf(process.pid)) ?? ''}\n`);
-      await file.close();
-      return () => rm(path, { force: true });
-    } catch (error) {
-      if (!hasCode(error, 'EEXIST')) throw error;
-    }
-    const holder = await readFile(path, 'utf8').catch(() => '');
-    if (holder !== '' && (await isHeld(holder))) break;
-    await rm(path, { force: true });
+    if (await take(path)) return () => rm(path, { force: true });
+    const holder = await holderOf(path);
+    if (holder === null) continue;
+    if (await isHeld(holder)) break;
+    await clearStale(path, holder);
   }
-  const holder = await readFile(path, 'utf8').catch(() => 'unknown');
-  throw usage(
-    'state-in-use',
-    `${folder}: another signer (process ${holder.trim().split(' ')[0] ?? ''}) is using this state folder`,
-    {
-      hint: 'stop it first; two signers need a state folder each',
-    },
-  );
+  const [pid = ''] = ((await holderOf(path)) ?? 'unknown').trim().split(' ');
+  throw usage('state-in-use', `${folder}: another signer (process ${pid}) is using this state folder`, {
+    hint: 'stop it first; two signers need a state folder each',
+  });
 }
