@@ -30,8 +30,8 @@ async function makeTestCertificate(): Promise<TestCertificate> {
 type Layout = (setup: SiteSetup, options: InitCommandOptions) => Promise<Step[]>;
 
 const LAYOUTS: Readonly<Record<string, Layout>> = {
-  signer: async (setup, options) =>
-    initSigner({ ...setup, testCertificate: options.testCertificate ? await makeTestCertificate() : null }),
+  signer: (setup, options) =>
+    initSigner({ ...setup, makeTestCertificate: options.testCertificate ? makeTestCertificate : null }),
   builder: initBuilder,
   control: initControl,
 };

@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
+import { writeFileAtomically } from '../io/atomic.ts';
 import { allowedSignerLine, step, type Step } from './lines.ts';
-import { file, layOut, privateFile, sshKey } from './layout.ts';
+import { file, layOut, privateFile, sshKey, type Piece } from './layout.ts';
 import { EXAMPLE_PLACES, KNOWN_HOSTS_TEXT } from './shared-texts.ts';
 import { sshSteps } from './ssh-steps.ts';
 import { shipped } from './templates.ts';
@@ -22,7 +23,8 @@ export interface SiteSetup {
 }
 
 export interface SignerSetup extends SiteSetup {
-  readonly testCertificate: TestCertificate | null;
+  /** Makes a test certificate, once nothing stands in the way; null where a real one will be put. */
+  readonly makeTestCertificate: (() => Promise<TestCertificate>) | null;
 }
 
 const ALLOWED_SIGNERS = `# Who may request signatures and vouch, in OpenSSH's ALLOWED SIGNERS format (ssh-keygen(1)): one key a line.
@@ -35,12 +37,12 @@ const ALLOWED_SIGNERS = `# Who may request signatures and vouch, in OpenSSH's AL
 `;
 
 /** The example with this site's values; what is about somebody's product becomes a comment. */
-async function configuration({ who, testCertificate, ...places }: SignerSetup): Promise<string> {
+async function configuration({ who, makeTestCertificate, ...places }: SignerSetup): Promise<string> {
   let text = await shipped('keys.example/signer.yaml');
   text = emptyMap(text, ['channels']);
   text = disable(text, ['signing', 'url']);
   text = disable(text, ['signing', 'name']);
-  if (testCertificate) text = setValue(text, ['signing', 'timestamp'], []);
+  if (makeTestCertificate) text = setValue(text, ['signing', 'timestamp'], []);
   text = setValue(text, ['receipts', 'name'], who.name);
   if (places.exchange !== undefined) text = setValue(text, ['exchange', 'url'], places.exchange);
   if (places.control !== undefined) text = setValue(text, ['control', 'url'], places.control);
@@ -49,7 +51,7 @@ async function configuration({ who, testCertificate, ...places }: SignerSetup): 
 
 function certificateSteps(setup: SignerSetup): Step[] {
   const { dir } = setup;
-  if (setup.testCertificate)
+  if (setup.makeTestCertificate)
     return [
       step(
         'keys/codesign.pfx holds a self-signed certificate, marked as a test: Windows will not trust it, and builders have to ask for it with --allow-test-certificate. Never install it anywhere.',
@@ -107,10 +109,22 @@ function nextSteps(setup: SignerSetup, keys: { identity: string; receipts: strin
   ];
 }
 
+/** The key that signs, under a passphrase; the place for the passphrase alone where there is no key yet. */
+function codesignPiece({ dir, makeTestCertificate }: SignerSetup): Piece {
+  const [pfx, passphrase] = [join(dir, 'keys/codesign.pfx'), join(dir, 'keys/passphrase')];
+  if (!makeTestCertificate) return privateFile(passphrase, '', 0o600);
+  const make = async (): Promise<void> => {
+    const made = await makeTestCertificate();
+    await writeFileAtomically(passphrase, `${made.passphrase}\n`, { mode: 0o600 });
+    await writeFileAtomically(pfx, made.pfx, { mode: 0o600 });
+  };
+  return { path: passphrase, also: [pfx], make, folderMode: 0o700 };
+}
+
 /** Lays out a signer's site in a folder; gives what is left to do. Throws `init-exists` (usage). */
 export async function initSigner(given: SignerSetup): Promise<Step[]> {
   const setup = { ...given, dir: resolve(given.dir) };
-  const { dir, who, testCertificate } = setup;
+  const { dir, who } = setup;
   const at = (name: string): string => join(dir, name);
   const keys = { identity: '', receipts: '' };
   await layOut([
@@ -119,8 +133,7 @@ export async function initSigner(given: SignerSetup): Promise<Step[]> {
     sshKey(at('keys/receipts_ed25519'), `receipts ${who.email}`, (line) => (keys.receipts = line)),
     privateFile(at('keys/allowed_signers'), ALLOWED_SIGNERS),
     privateFile(at('keys/known_hosts'), KNOWN_HOSTS_TEXT),
-    privateFile(at('keys/passphrase'), testCertificate ? `${testCertificate.passphrase}\n` : '', 0o600),
-    ...(testCertificate ? [privateFile(at('keys/codesign.pfx'), testCertificate.pfx, 0o600)] : []),
+    codesignPiece(setup),
   ]);
   return nextSteps(setup, keys);
 }
