@@ -1,4 +1,5 @@
 import { deflateBound } from './deflate.ts';
+import type { CentralEntry } from './directory.ts';
 import { descriptorLength, type ArchiveEntry } from './layout.ts';
 import { shown } from './names.ts';
 import {
@@ -52,5 +53,5 @@ export function changedDescriptor({ descriptor }: ArchiveEntry, values: ContentV
 }
 
 /** The central header of `entry` with other content or at another place. */
-export const changedCentral = (entry: ArchiveEntry, values: HeaderValues): Buffer =>
+export const changedCentral = (entry: CentralEntry, values: HeaderValues): Buffer =>
   writeValues(entry.central, CENTRAL, values, `entry ${shown(entry.path)}: central header`);

@@ -36,6 +36,7 @@ export interface ArchiveEntry extends CentralEntry {
 /** Extra fields are a little longer in local headers (times): what is read beyond the central length. */
 const EXTRA_ROOM = 64;
 const LONGEST_DESCRIPTOR = 24;
+const SHORTEST_DESCRIPTOR = 12;
 
 /** Every bit but those that tell how hard a compressor tried (1 and 2), which writers fill in late. */
 const COMPARED_FLAGS = 0xffff & ~0b110;
@@ -51,21 +52,65 @@ export async function readLayout(
   central: readonly CentralEntry[],
   end: EndRecords,
 ): Promise<ArchiveEntry[]> {
+  const ordered = inFileOrder(source, central);
+  const windows = new WindowedSource(source, headerRanges(ordered, end.directoryOffset));
+  const placed: ArchiveEntry[] = [];
+  for (const [position, entry] of ordered.entries()) {
+    const next = ordered[position + 1]?.offset ?? end.directoryOffset;
+    placed.push(await locate(windows, entry, next));
+  }
+  return placed;
+}
+
+/**
+ * Reads the local headers of some entries only, and checks those as `readLayout` does. The others must
+ * lie apart by what the directory says: header, name and data at least fit before what follows. `prepare`
+ * is told, before the first read, all the places that will be read and those of the entries' data.
+ */
+export async function locateEntries(
+  source: ByteSource,
+  central: readonly CentralEntry[],
+  end: EndRecords,
+  chosen: ReadonlySet<CentralEntry>,
+  prepare: (ranges: readonly Range[]) => Promise<void>,
+): Promise<{ layout: CentralEntry[]; located: ArchiveEntry[] }> {
+  const layout = inFileOrder(source, central);
+  const nextOf = (position: number): number => layout[position + 1]?.offset ?? end.directoryOffset;
+  for (const [position, entry] of layout.entries())
+    if (leastEnd(entry) > nextOf(position)) throw overlap(source, entry);
+  const wanted = [...layout.entries()].filter(([, entry]) => chosen.has(entry));
+  await prepare(wanted.map(([position, entry]) => wholeRange(entry, nextOf(position))));
+  const located: ArchiveEntry[] = [];
+  for (const [position, entry] of wanted) located.push(await locate(source, entry, nextOf(position)));
+  return { layout, located };
+}
+
+function inFileOrder(source: ByteSource, central: readonly CentralEntry[]): CentralEntry[] {
   const ordered = [...central].sort((a, b) => a.offset - b.offset || a.index - b.index);
   const first = ordered[0];
   if (first && first.offset > 0)
     throw invalid('zip-prefix', `${source.name}: has ${first.offset} bytes before its first entry`, {
       hint: 'a self-extracting archive is a program: have it signed as one, or send the zip itself',
     });
-  const windows = new WindowedSource(source, headerRanges(ordered, end.directoryOffset));
-  const placed: ArchiveEntry[] = [];
-  for (const [position, entry] of ordered.entries()) {
-    const next = ordered[position + 1]?.offset ?? end.directoryOffset;
-    const result = await placeEntry(windows, entry, next);
-    await requireNoHiddenEntry(windows, result, next);
-    placed.push(result);
-  }
-  return placed;
+  return ordered;
+}
+
+/** Where an entry ends at the earliest, by what the directory says of it. */
+function leastEnd({ offset, central, compressedSize, flags }: CentralEntry): number {
+  const descriptor = flags & FLAG.descriptor ? SHORTEST_DESCRIPTOR : 0;
+  return offset + LOCAL.size + nameOf(central, CENTRAL).length + compressedSize + descriptor;
+}
+
+/** Header, data, descriptor and the first bytes of what follows. */
+function wholeRange({ offset, central, compressedSize }: CentralEntry, next: number): Range {
+  const header = LOCAL.size + central.length - CENTRAL.size + EXTRA_ROOM;
+  return { start: offset, end: Math.min(next, offset + header + compressedSize + LONGEST_DESCRIPTOR + 4) };
+}
+
+async function locate(source: ByteSource, entry: CentralEntry, next: number): Promise<ArchiveEntry> {
+  const result = await placeEntry(source, entry, next);
+  await requireNoHiddenEntry(source, result, next);
+  return result;
 }
 
 /** The places where headers and descriptors are expected. */

@@ -1,14 +1,17 @@
 import { invalid } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import { content } from './content.ts';
-import { readDirectory } from './directory.ts';
+import { readDirectory, type CentralEntry } from './directory.ts';
 import { readEnd, type EndRecords } from './end.ts';
-import { readLayout, type ArchiveEntry } from './layout.ts';
+import { locateEntries, readLayout, type ArchiveEntry } from './layout.ts';
 import { requireDistinctPlaces, shown } from './names.ts';
 import { METHOD } from './records.ts';
+import type { Range } from './windows.ts';
 
 export { isZip } from './end.ts';
+export type { CentralEntry } from './directory.ts';
 export type { ArchiveEntry } from './layout.ts';
+export type { Range } from './windows.ts';
 
 /** What is taken from outside at most. */
 export interface ArchiveLimits {
@@ -22,20 +25,28 @@ export interface ArchiveLimits {
   readonly ratio: number;
 }
 
-/** A zip whose structure is sound; the entries' content is checked as it is opened. */
-export interface Archive {
+/** A zip of which the directory is known, and some entries: what it takes to replace those. */
+export interface PartialArchive {
   readonly source: ByteSource;
   readonly limits: ArchiveLimits;
   /** In the order of the central directory. */
-  readonly entries: readonly ArchiveEntry[];
+  readonly entries: readonly CentralEntry[];
   /** In the order of the file. */
-  readonly layout: readonly ArchiveEntry[];
+  readonly layout: readonly CentralEntry[];
+  /** Those whose local headers were read, in the order of the file. */
+  readonly located: readonly ArchiveEntry[];
   readonly end: EndRecords;
   /**
    * The inflated content, with length and CRC-32 checked at its end: use nothing of it before. Refuses
    * what is no plain file, methods other than stored and deflated, and bombs, before the first byte.
    */
   open(entry: ArchiveEntry): Promise<AsyncIterable<Buffer>>;
+}
+
+/** A zip whose structure is sound; the entries' content is checked as it is opened. */
+export interface Archive extends PartialArchive {
+  readonly entries: readonly ArchiveEntry[];
+  readonly layout: readonly ArchiveEntry[];
 }
 
 /** Content this small is no bomb, however well it was compressed. In bytes. */
@@ -53,6 +64,52 @@ const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
  * Entries that cannot be opened (other methods, symbolic links) are let be: they are copied as they are.
  */
 export async function readArchive(source: ByteSource, limits: ArchiveLimits): Promise<Archive> {
+  const { end, central } = await readCentral(source, limits);
+  const layout = await readLayout(source, central, end);
+  const entries = [...layout].sort((a, b) => a.index - b.index);
+  return { source, limits, entries, layout, located: layout, end, open: opener(source, limits) };
+}
+
+export interface PartialOptions {
+  /** Which files are wanted, by path. */
+  readonly wanted: (path: string) => boolean;
+  /** Told, before any of them is read, the wanted entries and where they lie; throws to stop. */
+  readonly prepare?: (entries: readonly CentralEntry[], ranges: readonly Range[]) => Promise<void>;
+}
+
+/**
+ * Reads a zip's directory and the wanted entries of it, and no other byte: for a source that lies far
+ * away. The directory is held to the same rules as `readArchive` has, and entries must lie apart as far
+ * as it tells; the wanted ones are checked in full. Of the others neither local headers nor data nor
+ * the bytes between them are seen, so what a reader that passes over the directory makes of them
+ * stays unknown: `compareArchives` with the whole original tells.
+ */
+export async function readPartially(
+  source: ByteSource,
+  limits: ArchiveLimits,
+  { wanted, prepare }: PartialOptions,
+): Promise<PartialArchive> {
+  const { end, central } = await readCentral(source, limits);
+  const chosen = central.filter((entry) => !entry.directory && wanted(entry.path));
+  const prepared = (ranges: readonly Range[]): Promise<void> =>
+    prepare ? prepare(chosen, ranges) : Promise.resolve();
+  const { layout, located } = await locateEntries(source, central, end, new Set(chosen), prepared);
+  return { source, limits, entries: central, layout, located, end, open: opener(source, limits) };
+}
+
+const opener =
+  (source: ByteSource, limits: ArchiveLimits): Archive['open'] =>
+  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
+  async (entry) => {
+    requireOpenable(source, entry, limits);
+    return content(source, entry);
+  };
+
+/** End records and directory: everything that is judged without a look at the entries themselves. */
+async function readCentral(
+  source: ByteSource,
+  limits: ArchiveLimits,
+): Promise<{ end: EndRecords; central: CentralEntry[] }> {
   if (source.size > limits.archive)
     throw invalid(
       'zip-archive-too-large',
@@ -68,18 +125,11 @@ export async function readArchive(source: ByteSource, limits: ArchiveLimits): Pr
     });
   const central = await readDirectory(source, end);
   requireDistinctPlaces(central, (code, message) => invalid(code, `${source.name}: ${message}`));
-  const layout = await readLayout(source, central, end);
-  requireModest(source, layout, limits);
-  const entries = [...layout].sort((a, b) => a.index - b.index);
-  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
-  const open = async (entry: ArchiveEntry): Promise<AsyncIterable<Buffer>> => {
-    requireOpenable(source, entry, limits);
-    return content(source, entry);
-  };
-  return { source, limits, entries, layout, end, open };
+  requireModest(source, central, limits);
+  return { end, central };
 }
 
-function requireModest(source: ByteSource, entries: readonly ArchiveEntry[], limits: ArchiveLimits): void {
+function requireModest(source: ByteSource, entries: readonly CentralEntry[], limits: ArchiveLimits): void {
   let total = 0;
   for (const entry of entries) {
     if (entry.size > limits.entry)
@@ -97,7 +147,7 @@ function requireModest(source: ByteSource, entries: readonly ArchiveEntry[], lim
 }
 
 /** Whether an entry can be opened and replaced at all: a plain file, stored or deflated. */
-export function requireOpenable(source: ByteSource, entry: ArchiveEntry, limits: ArchiveLimits): void {
+export function requireOpenable(source: ByteSource, entry: CentralEntry, limits: ArchiveLimits): void {
   const where = `${source.name}: entry ${shown(entry.path)}`;
   if (entry.directory || entry.symlink)
     throw invalid('zip-entry-not-a-file', `${where} is ${entry.directory ? 'a folder' : 'a symbolic link'}`, {

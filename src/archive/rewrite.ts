@@ -1,14 +1,15 @@
 import { crc32 } from 'node:zlib';
 import { invalid } from '../errors.ts';
 import { writeAtomically } from '../io/atomic.ts';
+import type { Assembly } from '../io/assembly.ts';
 import type { ByteSource } from '../io/source.ts';
 import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './changed.ts';
 import { packBlocks, type Block } from './deflate.ts';
 import { endBytes, movedEnd } from './end.ts';
 import { shown } from './names.ts';
-import { requireOpenable, type Archive, type ArchiveEntry } from './read.ts';
+import { requireOpenable, type ArchiveEntry, type PartialArchive } from './read.ts';
 import { METHOD } from './records.ts';
-import { FileWriter } from './writer.ts';
+import { AssemblyWriter, FileWriter, type ArchiveWriter } from './writer.ts';
 
 /** One entry with its new content. */
 interface Replacement {
@@ -31,7 +32,7 @@ export interface RewriteResult {
  * The same archive and the same replacements give the same bytes. Memory stays flat whatever the sizes.
  */
 export function rewriteArchive(
-  archive: Archive,
+  archive: PartialArchive,
   replacements: ReadonlyMap<string, ByteSource>,
   output: string,
 ): Promise<RewriteResult> {
@@ -44,10 +45,27 @@ export function rewriteArchive(
   });
 }
 
+/**
+ * What `rewriteArchive` would write, described instead: the spans that are taken over, and the new bytes
+ * in the file `fresh`, which is on disk when this returns. Reads nothing of the archive.
+ */
+export function planRewrite(
+  archive: PartialArchive,
+  replacements: ReadonlyMap<string, ByteSource>,
+  fresh: string,
+): Promise<RewriteResult & { readonly assembly: Assembly }> {
+  const wanted = resolve(archive, replacements);
+  return writeAtomically(fresh, async (file) => {
+    const writer = new AssemblyWriter(file);
+    const result = await new Rewriting(archive, writer).run(wanted);
+    return { ...result, assembly: await writer.finish() };
+  });
+}
+
 /** The replacements in the order of the file; refuses paths that are not there or cannot be replaced. */
-function resolve(archive: Archive, replacements: ReadonlyMap<string, ByteSource>): Replacement[] {
+function resolve(archive: PartialArchive, replacements: ReadonlyMap<string, ByteSource>): Replacement[] {
   const found: Replacement[] = [];
-  for (const entry of archive.layout) {
+  for (const entry of archive.located) {
     const source = replacements.get(entry.path);
     if (!source) continue;
     requireOpenable(archive.source, entry, archive.limits);
@@ -69,8 +87,8 @@ class Rewriting {
   private taken = 0;
 
   constructor(
-    private readonly archive: Archive,
-    private readonly writer: FileWriter,
+    private readonly archive: PartialArchive,
+    private readonly writer: ArchiveWriter,
   ) {}
 
   async run(replacements: readonly Replacement[]): Promise<RewriteResult> {
@@ -79,11 +97,11 @@ class Rewriting {
       compress: entry.method === METHOD.deflated,
     }));
     const blocks = packBlocks(jobs);
-    const sources = new Map(replacements.map(({ entry, source }) => [entry.index, source]));
+    const replaced = new Map(replacements.map((each) => [each.entry.index, each]));
     try {
       for (const entry of this.archive.layout) {
-        const source = sources.get(entry.index);
-        if (source) await this.replace(entry, source, blocks);
+        const replacement = replaced.get(entry.index);
+        if (replacement) await this.replace(replacement, blocks);
         else this.offsets[entry.index] = entry.offset - this.taken + this.writer.position;
       }
     } finally {
@@ -100,11 +118,7 @@ class Rewriting {
     this.taken = end;
   }
 
-  private async replace(
-    entry: ArchiveEntry,
-    source: ByteSource,
-    blocks: AsyncGenerator<Block>,
-  ): Promise<void> {
+  private async replace({ entry, source }: Replacement, blocks: AsyncGenerator<Block>): Promise<void> {
     await this.take(entry.offset);
     const at = this.writer.position;
     this.offsets[entry.index] = at;

@@ -1,18 +1,29 @@
 import type { FileHandle } from 'node:fs/promises';
+import type { Assembly, Span } from '../io/assembly.ts';
 import { chunks, type ByteSource } from '../io/source.ts';
 
 /** Small pieces are gathered to writes of about this size, in bytes. */
 const GATHER = 1024 * 1024;
 
+/** Takes a new archive from front to back. */
+export interface ArchiveWriter {
+  /** Where the next byte will stand. */
+  readonly position: number;
+  append(bytes: Buffer): Promise<void>;
+  /** Takes over the bytes [start, end) of a source, the same one each time. */
+  copy(source: ByteSource, start: number, end: number): Promise<void>;
+  /** Writes over bytes that one `append` brought. */
+  fill(position: number, bytes: Buffer): Promise<void>;
+}
+
 /** Appends to an open file in large writes, and can fill in a place that was left open. */
-export class FileWriter {
+export class FileWriter implements ArchiveWriter {
   private pending: Buffer[] = [];
   private gathered = 0;
   private written = 0;
 
   constructor(private readonly file: FileHandle) {}
 
-  /** Where the next byte will stand. */
   get position(): number {
     return this.written + this.gathered;
   }
@@ -23,12 +34,10 @@ export class FileWriter {
     if (this.gathered >= GATHER) await this.flush();
   }
 
-  /** Copies the bytes [start, end) of a source. */
   async copy(source: ByteSource, start: number, end: number): Promise<void> {
     for await (const chunk of chunks(source, start, end)) await this.append(chunk);
   }
 
-  /** Writes over bytes appended before. */
   async fill(position: number, bytes: Buffer): Promise<void> {
     await this.flush();
     await this.write(bytes, position);
@@ -46,5 +55,48 @@ export class FileWriter {
   private async write(bytes: Buffer, position: number): Promise<void> {
     for (let done = 0; done < bytes.length;)
       done += (await this.file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
+  }
+}
+
+/** Writes down where each byte comes from; only the new ones are written, to a file of their own. */
+export class AssemblyWriter implements ArchiveWriter {
+  private readonly spans: (Span & { at: number })[] = [];
+  private readonly fresh: FileWriter;
+  position = 0;
+
+  constructor(file: FileHandle) {
+    this.fresh = new FileWriter(file);
+  }
+
+  async append(bytes: Buffer): Promise<void> {
+    const start = this.fresh.position;
+    await this.fresh.append(bytes);
+    this.add({ from: 'fresh', start, end: start + bytes.length });
+  }
+
+  // eslint-disable-next-line require-await -- the interface is asynchronous
+  async copy(_source: ByteSource, start: number, end: number): Promise<void> {
+    this.add({ from: 'source', start, end });
+  }
+
+  async fill(position: number, bytes: Buffer): Promise<void> {
+    const span = this.spans.findLast(({ at }) => at <= position);
+    if (span?.from !== 'fresh') throw new RangeError('only what was appended can be filled in');
+    await this.fresh.fill(span.start + position - span.at, bytes);
+  }
+
+  /** The archive as it was written; the new bytes are in their file now. */
+  async finish(): Promise<Assembly> {
+    await this.fresh.flush();
+    return { size: this.position, spans: this.spans.map(({ from, start, end }) => ({ from, start, end })) };
+  }
+
+  private add(span: Span): void {
+    if (span.start === span.end) return;
+    const last = this.spans.at(-1);
+    if (last && last.from === span.from && last.end === span.start)
+      this.spans[this.spans.length - 1] = { ...last, end: span.end };
+    else this.spans.push({ ...span, at: this.position });
+    this.position += span.end - span.start;
   }
 }
