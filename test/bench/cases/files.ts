@@ -1,0 +1,136 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { copyFile, mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { buildPe } from '../../fixtures/pe.ts';
+import { program } from '../../fixtures/programs.ts';
+import { interleaved, measure, signpipe, type Sample } from '../measure.ts';
+import type { Place } from '../place.ts';
+import type { Group } from '../report.ts';
+import type { BenchOptions } from '../run.ts';
+
+const run = promisify(execFile);
+const MEGABYTE = 1_000_000;
+
+/** A program of so many bytes, most of them an overlay that does not compress. */
+async function largeProgram(path: string, size: number): Promise<void> {
+  const file = await open(path, 'w');
+  const block = randomBytes(16 * MEGABYTE);
+  try {
+    let { bytesWritten: written } = await file.write(buildPe());
+    for (let round = 0; written < size; round += 1) {
+      block.writeUInt32LE(round, 0);
+      written += (await file.write(block, 0, Math.min(block.length, size - written))).bytesWritten;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function signing(place: Place, output: string, command: readonly string[]): Promise<Sample> {
+  await rm(output, { force: true });
+  const { wall, cpu, rss } = await measure(command);
+  await place.checkProgram(output);
+  return { wall, cpu, rss };
+}
+
+/** `signpipe sign` and `osslsigncode sign` on one large program. */
+async function oneLarge(place: Place, options: BenchOptions): Promise<Group> {
+  const size = (options.full ? 1000 : 100) * MEGABYTE;
+  const input = place.world.at('large.exe');
+  const output = place.world.at('large.signed.exe');
+  await largeProgram(input, size);
+  const { url } = await place.authority(0);
+  const ours = signpipe('sign', input, ...place.signOptions(), '--timestamp', url, '--output', output);
+  const theirs = [...place.osslsigncode(), '-ts', url, '-in', input, '-out', output];
+  const results = await interleaved(options.repetitions, [
+    { name: 'signpipe sign', ours: true, run: () => signing(place, output, ours) },
+    { name: 'osslsigncode sign', ours: false, run: () => signing(place, output, theirs) },
+    {
+      name: 'osslsigncode sign, then verify',
+      ours: false,
+      run: async () => {
+        const signed = await signing(place, output, theirs);
+        const roots = ['-CAfile', place.world.at('ca.pem'), '-TSA-CAfile', place.world.at('tsa.pem')];
+        const verified = await measure(['osslsigncode', 'verify', ...roots, '-in', output]);
+        return {
+          wall: signed.wall + verified.wall,
+          cpu: (signed.cpu ?? 0) + verified.cpu,
+          rss: verified.rss,
+        };
+      },
+    },
+  ]);
+  await rm(input);
+  await rm(output);
+  return {
+    title: `One program of ${size / MEGABYTE} MB`,
+    results,
+    notes: ['ours verifies what it made, proves that only a signature was added, and flushes it to the disk'],
+  };
+}
+
+/** A zip64 archive of zeros, stored, sparse on the disk, with two programs of ours. */
+async function hugeZip(folder: string, parts: number): Promise<string> {
+  await mkdir(join(folder, 'product'), { recursive: true });
+  await copyFile((await program('7za-x64.exe')).path, join(folder, 'product/first.exe'));
+  await copyFile((await program('7za-x86.exe')).path, join(folder, 'product/last.exe'));
+  const zeros = Array.from({ length: parts }, (_, at) => `product/part${at}.bin`);
+  for (const path of zeros) await run('truncate', ['-s', '3G', join(folder, path)]);
+  await run('zip', ['-q', '-X', '-0', 'huge.zip', 'product/first.exe', ...zeros, 'product/last.exe'], {
+    cwd: folder,
+  });
+  await run('fallocate', ['--dig-holes', 'huge.zip'], { cwd: folder });
+  return join(folder, 'huge.zip');
+}
+
+async function zipUpdate(place: Place, huge: string, url: string): Promise<Sample> {
+  const folder = place.world.at('update');
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder);
+  const sign = (path: string): string =>
+    `${place.osslsigncode().join(' ')} -ts ${url} -in ${path} -out ${path}.s >/dev/null && mv ${path}.s ${path}`;
+  const script = `set -e; cp --sparse=always ${huge} out.zip; unzip -q out.zip 'product/*.exe'
+for f in product/first.exe product/last.exe; do ${sign('$f')}; done
+zip -q -X -u out.zip product/first.exe product/last.exe`;
+  const { wall, cpu, rss } = await measure(['bash', '-c', script], { cwd: folder });
+  await rm(folder, { recursive: true });
+  return { wall, cpu, rss };
+}
+
+/** More than 4 GiB in a zip: only that it works, how long it takes and that memory stays flat. */
+async function huge(place: Place, options: BenchOptions): Promise<Group> {
+  const input = await hugeZip(place.world.at('huge'), 2);
+  const output = place.world.at('huge.signed.zip');
+  const { url } = await place.authority(0);
+  const files = ['--files', '**/*.exe'];
+  const command = signpipe(
+    'sign',
+    input,
+    ...place.signOptions(),
+    '--timestamp',
+    url,
+    ...files,
+    '--output',
+    output,
+  );
+  const results = await interleaved(options.repetitions, [
+    {
+      name: 'signpipe sign',
+      ours: true,
+      run: async () => {
+        await rm(output, { force: true });
+        const { wall, cpu, rss } = await measure(command);
+        await place.check(output, ['product/first.exe', 'product/last.exe']);
+        return { wall, cpu, rss };
+      },
+    },
+    { name: 'unzip, osslsigncode, zip -u', ours: false, run: () => zipUpdate(place, input, url) },
+  ]);
+  return { title: 'A zip64 archive of 6 GB, 2 programs of ours in it', results, notes: [] };
+}
+
+export async function files(place: Place, options: BenchOptions): Promise<Group[]> {
+  return [await oneLarge(place, options), ...(options.full ? [await huge(place, options)] : [])];
+}

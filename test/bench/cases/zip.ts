@@ -1,0 +1,66 @@
+import type { Corpus } from '../corpus/corpus.ts';
+import { large, many, small } from '../corpus/corpus.ts';
+import { interleaved, type Way } from '../measure.ts';
+import type { Place } from '../place.ts';
+import type { Group } from '../report.ts';
+import type { BenchOptions } from '../run.ts';
+
+/** The whole job, from the poll that sees the commit to the receipt pushed, against today's script. */
+async function job(
+  place: Place,
+  corpus: Corpus,
+  delayMs: number,
+  today: readonly { name: string; pack: string; jobs?: number }[],
+  repetitions: number,
+): Promise<Group> {
+  const ways: Way[] = [
+    {
+      name: 'signpipe',
+      ours: true,
+      run: async () => {
+        await place.request(corpus);
+        return place.ours(corpus, delayMs);
+      },
+    },
+    ...today.map(({ name, ...settings }): Way => ({
+      name,
+      ours: false,
+      run: () => place.today(corpus, delayMs, settings),
+    })),
+  ];
+  await place.request(corpus);
+  await place.ours(corpus, delayMs);
+  const results = await interleaved(repetitions, ways);
+  const checked = corpus.ours.filter((_, at) => at % Math.ceil(corpus.ours.length / 10) === 0);
+  await place.check(place.world.exchange('signed', `${corpus.name}.zip`), checked);
+  await place.check(place.world.exchange(`today-${corpus.name}.zip`), checked);
+  return {
+    title: `${corpus.name}: zip of ${Math.round(corpus.size / 1e6)} MB, ${corpus.ours.length} programs of ours, authority answers after ${delayMs} ms`,
+    results,
+    notes: ['ours is a whole process: start of Node, configuration and connecting are in it'],
+  };
+}
+
+/** A release with a few large programs of ours in it. */
+export async function release(place: Place, options: BenchOptions): Promise<Group[]> {
+  const corpus = options.full ? await large(options.work) : await small(options.work);
+  const ways = [
+    { name: 'script: unzip, osslsigncode, zip', pack: 'full' },
+    { name: 'script: zip -u', pack: 'zip-u' },
+    { name: 'script: zip -u -1', pack: 'zip-u-1' },
+  ];
+  return [await job(place, corpus, 0, ways, options.repetitions)];
+}
+
+/** Very many small programs, all of them ours. */
+export async function programs(place: Place, options: BenchOptions): Promise<Group[]> {
+  const corpus = await many(options.work, options.full ? 1000 : 100);
+  const ways = [
+    { name: 'script: osslsigncode, one by one', pack: 'full' },
+    { name: 'script: osslsigncode, 8 at a time', pack: 'full', jobs: 8 },
+  ];
+  return [
+    await job(place, corpus, 0, ways, options.repetitions),
+    await job(place, corpus, 100, ways, options.repetitions),
+  ];
+}

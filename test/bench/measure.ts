@@ -1,0 +1,151 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+
+export const root = resolve(import.meta.dirname, '../..');
+const WAIT4 = join(import.meta.dirname, 'wait4.py');
+
+/** One run of one way of doing something. */
+export interface Sample {
+  /** Seconds from beginning to end. */
+  readonly wall: number;
+  /** Seconds of CPU, of the process and all it started here; the far side and the authority are apart. */
+  readonly cpu?: number;
+  /** Largest resident set of any single process, in bytes. */
+  readonly rss?: number;
+  /** The most that lay in the work folder, in bytes. */
+  readonly scratch?: number;
+  /** Bytes over SSH, from and to this side. */
+  readonly sent?: number;
+  readonly received?: number;
+  /** Seconds of CPU that the timestamp authority used meanwhile. */
+  readonly authority?: number;
+  /** Seconds by stage. */
+  readonly stages?: Readonly<Record<string, number>>;
+}
+
+export interface Measured extends Sample {
+  readonly cpu: number;
+  readonly rss: number;
+  readonly stdout: string;
+}
+
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Looked at every 100 ms while the command runs. */
+  readonly watchFolder?: string;
+  readonly expectStatus?: number;
+}
+
+interface Report {
+  readonly wall: number;
+  readonly cpu: number;
+  readonly rss: number;
+  readonly status: number;
+}
+
+async function sizeOf(folder: string): Promise<number> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const sizes = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) =>
+      stat(join(entry.parentPath, entry.name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    );
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
+/** Calls back with a folder's size until stopped; the largest seen is the result. */
+function watchSize(folder: string): () => Promise<number> {
+  let largest = 0;
+  const look = async (): Promise<void> => {
+    largest = Math.max(largest, await sizeOf(folder));
+  };
+  const timer = setInterval(() => void look(), 100);
+  return async () => {
+    clearInterval(timer);
+    await look();
+    return largest;
+  };
+}
+
+/** Runs a command to its end and says what it cost; throws when it fails. */
+export async function measure(command: readonly string[], options: RunOptions = {}): Promise<Measured> {
+  const settle = options.watchFolder === undefined ? undefined : watchSize(options.watchFolder);
+  const child = spawn('python3', [WAIT4, ...command], {
+    cwd: options.cwd,
+    env: options.env ?? process.env,
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+  });
+  const texts = ['', '', ''];
+  [child.stdout, child.stderr, child.stdio[3]].forEach((stream, at) =>
+    stream?.on('data', (data: Buffer) => (texts[at] += data.toString())),
+  );
+  await new Promise((done, failed) => child.once('close', done).once('error', failed));
+  const [stdout = '', stderr = '', reported = ''] = texts;
+  const scratch = await settle?.();
+  const report = reported === '' ? null : (JSON.parse(reported) as Report);
+  if (!report || report.status !== (options.expectStatus ?? 0))
+    throw new Error(
+      `${command.join(' ')}: status ${report?.status}\n${stdout.slice(-2000)}${stderr.slice(-2000)}`,
+    );
+  const { wall, cpu, rss } = report;
+  return { wall, cpu, rss, stdout, ...(scratch === undefined ? {} : { scratch }) };
+}
+
+/** The real command line, as installed. */
+export const signpipe = (...args: string[]): string[] => [
+  process.execPath,
+  join(root, 'dist/main.js'),
+  ...args,
+];
+
+export function sha256Of(path: string): Promise<string> {
+  return new Promise((done, failed) => {
+    const hash = createHash('sha256');
+    createReadStream(path, { highWaterMark: 1 << 20 })
+      .on('data', (chunk) => hash.update(chunk))
+      .on('end', () => done(hash.digest('hex')))
+      .on('error', failed);
+  });
+}
+
+/** A way of doing something, run again and again. */
+export interface Way {
+  readonly name: string;
+  /** Ours stand first; the others are held against the first of them. */
+  readonly ours: boolean;
+  readonly run: () => Promise<Sample>;
+}
+
+/** What several runs of one way gave. */
+export interface Result {
+  readonly name: string;
+  readonly ours: boolean;
+  readonly samples: readonly Sample[];
+}
+
+/** Every way once, then all again in another order, so that a slow minute of the machine falls on all alike. */
+export async function interleaved(repetitions: number, ways: readonly Way[]): Promise<Result[]> {
+  const samples = ways.map((): Sample[] => []);
+  for (let round = 0; round < repetitions; round += 1) {
+    for (let step = 0; step < ways.length; step += 1) {
+      const at = (step + round) % ways.length;
+      const sample = await ways[at]?.run();
+      if (sample) samples[at]?.push(sample);
+    }
+  }
+  return ways.map(({ name, ours }, at) => ({ name, ours, samples: samples[at] ?? [] }));
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const [low = NaN, high = NaN] = [sorted[sorted.length % 2 === 0 ? middle - 1 : middle], sorted[middle]];
+  return (low + high) / 2;
+}

@@ -1,0 +1,52 @@
+/**
+ * Polls that find nothing: poll-child.ts SIGNER_YAML COUNT. One signer in this process, as `watch` has it;
+ * prints the milliseconds of each poll, and the CPU of all of them, children such as git included.
+ */
+import { readFile } from 'node:fs/promises';
+import { pino } from 'pino';
+import { loadSignerConfig } from '../../src/config/signer.ts';
+import { noProgress } from '../../src/progress.ts';
+import { openSite } from '../../src/signer/site.ts';
+import { Signer } from '../../src/signer/watch.ts';
+
+export interface PollReport {
+  /** Milliseconds of each poll. */
+  readonly walls: readonly number[];
+  /** Milliseconds of CPU of all polls. */
+  readonly cpu: number;
+  readonly rss: number;
+}
+
+/** CPU of children that ended, in ms (man 5 proc). */
+async function childrenCpu(): Promise<number> {
+  const stat = await readFile('/proc/self/stat', 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[13]) + Number(fields[14])) * 10;
+}
+
+async function cpu(): Promise<number> {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000 + (await childrenCpu());
+}
+
+const [config = '', count = '50'] = process.argv.slice(2);
+const site = await openSite(await loadSignerConfig(config), {
+  log: pino({ level: 'silent' }),
+  progress: noProgress,
+});
+const signer = new Signer(site);
+for (let warm = 0; warm < 3; warm += 1) await signer.poll();
+const before = await cpu();
+const walls: number[] = [];
+for (let done = 0; done < Number(count); done += 1) {
+  const begun = performance.now();
+  await signer.poll();
+  walls.push(performance.now() - begun);
+}
+const report: PollReport = {
+  walls,
+  cpu: (await cpu()) - before,
+  rss: process.resourceUsage().maxRSS * 1024,
+};
+console.log(JSON.stringify(report));
+await site.close();

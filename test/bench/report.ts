@@ -1,0 +1,102 @@
+import { median, type Result, type Sample } from './measure.ts';
+
+/** Results that are held against each other. */
+export interface Group {
+  readonly title: string;
+  readonly results: readonly Result[];
+  /** What a reader must know besides. */
+  readonly notes: readonly string[];
+}
+
+const seconds = (value: number): string =>
+  value < 0.1 ? `${(value * 1000).toFixed(1)} ms` : `${value.toFixed(value < 10 ? 2 : 1)} s`;
+const megabytes = (value: number): string => `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} MB`;
+
+type Metric = 'wall' | 'cpu' | 'rss' | 'scratch' | 'sent' | 'received' | 'authority';
+const METRICS: readonly [metric: Metric, title: string, show: (value: number) => string][] = [
+  ['cpu', 'CPU', seconds],
+  ['rss', 'RSS', megabytes],
+  ['scratch', 'scratch', megabytes],
+  ['received', 'SSH in', megabytes],
+  ['sent', 'SSH out', megabytes],
+  ['authority', 'authority CPU', seconds],
+];
+
+const values = (samples: readonly Sample[], metric: Metric): number[] =>
+  samples.flatMap((sample) => sample[metric] ?? []);
+
+/** How many times as long as the first of ours. */
+function ratio(group: Group, result: Result, metric: 'wall' | 'cpu'): number | null {
+  const ours = group.results.find((each) => each.ours);
+  if (!ours || ours === result) return null;
+  return median(values(result.samples, metric)) / median(values(ours.samples, metric));
+}
+
+function rowOf(group: Group, result: Result, metrics: typeof METRICS): string[] {
+  const walls = values(result.samples, 'wall');
+  const times = ratio(group, result, 'wall');
+  const wall = `${seconds(median(walls))} (${seconds(Math.min(...walls))} to ${seconds(Math.max(...walls))})`;
+  return [
+    result.name,
+    String(walls.length),
+    wall,
+    times === null || Number.isNaN(times) ? '' : `${times.toFixed(2)}x`,
+    ...metrics.map(([metric, , show]) => {
+      const found = values(result.samples, metric);
+      return found.length === 0 ? '' : show(median(found));
+    }),
+  ];
+}
+
+function stageLines(group: Group): string[] {
+  return group.results.flatMap(({ name, samples }) => {
+    const stages = [...new Set(samples.flatMap((sample) => Object.keys(sample.stages ?? {})))];
+    if (stages.length === 0) return [];
+    const told = stages.map(
+      (stage) => `${stage} ${seconds(median(samples.flatMap((sample) => sample.stages?.[stage] ?? [])))}`,
+    );
+    return [`stages of ${name}: ${told.join(', ')}`];
+  });
+}
+
+/** A group as a table that Markdown takes too. */
+export function table(group: Group): string {
+  const metrics = METRICS.filter(([metric]) =>
+    group.results.some(({ samples }) => values(samples, metric).length > 0),
+  );
+  const rows = [
+    ['', 'n', 'wall (min to max)', 'to ours', ...metrics.map(([, title]) => title)],
+    ...group.results.map((result) => rowOf(group, result, metrics)),
+  ];
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  const line = (row: readonly string[]): string =>
+    `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`;
+  const [head = [], ...body] = rows;
+  const rule = `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`;
+  const notes = [...stageLines(group), ...group.notes].map((note) => `- ${note}`);
+  return [
+    `### ${group.title}`,
+    '',
+    line(head),
+    rule,
+    ...body.map(line),
+    ...(notes.length ? ['', ...notes] : []),
+    '',
+  ].join('\n');
+}
+
+/** The same for programs: every sample, and medians with ratios. */
+export function machineReadable(groups: readonly Group[]): unknown {
+  return groups.map((group) => ({
+    ...group,
+    results: group.results.map((result) => ({
+      ...result,
+      median: Object.fromEntries(
+        (['wall', 'cpu', 'rss', 'scratch', 'sent', 'received', 'authority'] as const)
+          .map((metric) => [metric, median(values(result.samples, metric))] as const)
+          .filter(([, value]) => !Number.isNaN(value)),
+      ),
+      toOurs: { wall: ratio(group, result, 'wall'), cpu: ratio(group, result, 'cpu') },
+    })),
+  }));
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# What a release team would write today in place of a pipeline: one pass of a signer's loop with git, scp,
+# unzip, osslsigncode and zip. Settings come in the environment:
+#   WORK      folder for the clone and the job         CONTROL   ssh URL of the control repository
+#   SSH_CONF  ssh_config with a host called `far`      EXCHANGE  folder of the exchange on it
+#   CERT KEY  PEM files for osslsigncode               TSA       timestamp authority
+#   LIST      file with the paths to sign, a line each
+#   PACK      full (unpack all, zip all) | zip-u (unpack ours, update in place) | zip-u-1 (same, zip -1)
+#   JOBS      osslsigncode processes at a time
+# Writes "STAGE SECONDS" lines to $WORK/stages and the largest size of the job's folder to $WORK/scratch.
+set -euo pipefail
+job=$WORK/job; repo=$WORK/control; peak=0
+rm -rf "$job"; mkdir -p "$job/tree"; : > "$WORK/stages"
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0
+export GIT_SSH_COMMAND="ssh -F $SSH_CONF"
+export GIT_AUTHOR_NAME=today GIT_AUTHOR_EMAIL=today@example.org
+export GIT_COMMITTER_NAME=today GIT_COMMITTER_EMAIL=today@example.org
+
+stage() {
+  local step=$1 begun=$EPOCHREALTIME size; shift
+  "$@"
+  awk -v n="$step" -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "%s %.3f\n", n, b - a }' >> "$WORK/stages"
+  size=$(du -sb "$job" | cut -f1)
+  [ "$size" -le "$peak" ] || peak=$size
+}
+fetch() {
+  git -C "$repo" fetch -q origin main
+  git -C "$repo" reset -q --hard FETCH_HEAD
+  name=$(awk '!/^#/ { print $NF }' "$repo/zipname")
+}
+take() { scp -q -F "$SSH_CONF" "far:$EXCHANGE/incoming/$name" "$job/in.zip"; }
+unpack() {
+  if [ "$PACK" = full ]; then unzip -q -o "$job/in.zip" -d "$job/tree"
+  else xargs -d '\n' -a "$LIST" unzip -q -o "$job/in.zip" -d "$job/tree"; fi
+}
+sign_one() {
+  osslsigncode sign -certs "$CERT" -key "$KEY" -h sha256 -n 'Sandbox product' -ts "$TSA" \
+    -in "$1" -out "$1.signed" > /dev/null
+  mv -f "$1.signed" "$1"
+}
+sign_all() {
+  cd "$job/tree"
+  if [ "$JOBS" = 1 ]; then while IFS= read -r f; do sign_one "$f" < /dev/null; done < "$LIST"
+  else
+    export -f sign_one; export CERT KEY TSA
+    xargs -d '\n' -n 1 -P "$JOBS" -a "$LIST" bash -c 'set -e; sign_one "$1"' _
+  fi
+}
+pack() {
+  cd "$job/tree"
+  case $PACK in
+    full)    zip -q -X -r ../out.zip . ;;
+    zip-u)   mv ../in.zip ../out.zip; zip -q -X -u ../out.zip -@ < "$LIST" ;;
+    zip-u-1) mv ../in.zip ../out.zip; zip -q -X -1 -u ../out.zip -@ < "$LIST" ;;
+  esac
+}
+hash() { cd "$job"; sha256sum out.zip > result; }
+put() { scp -q -F "$SSH_CONF" "$job/out.zip" "far:$EXCHANGE/today-$name"; }
+answer() {
+  cd "$repo"; cp "$job/result" result
+  git add result; git commit -q -m "signed $name"; git push -q -f origin HEAD:refs/heads/today
+}
+[ -d "$repo" ] || git clone -q "$CONTROL" "$repo" 2> /dev/null
+stage fetch fetch; stage take take; stage unpack unpack; stage sign sign_all
+stage pack pack; stage hash hash; stage put put; stage answer answer
+echo "$peak" > "$WORK/scratch"
