@@ -29,7 +29,7 @@ export interface Pkcs12 {
 
 type Bag = forge.pkcs12.Bag;
 
-/** Reads PBKDF2 as forge calls it: salt and result with one character an octet. */
+/** PBKDF2 as forge calls it: salt and result with one character an octet. */
 type Pbkdf2 = (
   password: string,
   salt: string,
@@ -123,7 +123,7 @@ function fault(error: unknown, opened: boolean, what: string): SignpipeError | u
       cause: error,
     });
   if (!opened || /MAC could not be verified/.test(message)) return undefined;
-  return invalid('pfx-broken', `${what}: ${message}`, { cause: error });
+  return invalid('pfx-malformed', `${what}: ${message}`, { cause: error });
 }
 
 /** The bags, or undefined when this reading of the passphrase does not fit. */
