@@ -1,0 +1,274 @@
+/** The documents say nothing that the program would not bear out. */
+import { describe, it } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { loadBuilderConfig } from '../../src/config/builder.ts';
+import { loadSignerConfig } from '../../src/config/signer.ts';
+import { SignpipeError } from '../../src/errors.ts';
+import { collectCodes, root, sourceFiles, type Kind } from './error-codes.ts';
+import { commandLines, readDocuments, tableRows, type Document } from './markdown.ts';
+
+const documents = await readDocuments();
+const codes = await collectCodes();
+
+function documentAt(path: string): Document {
+  const found = documents.find((document) => document.path === path);
+  assert(found, `${path} is missing`);
+  return found;
+}
+
+const KINDS: Record<Kind, true> = {
+  usage: true,
+  invalid: true,
+  'not-allowed': true,
+  alarm: true,
+  unavailable: true,
+  local: true,
+  timeout: true,
+};
+const kinds = Object.keys(KINDS) as Kind[];
+const exitStatus = (kind: Kind): number => new SignpipeError(kind, 'any', 'any').exitStatus;
+
+/** `` `a`, `b` `` in a table's cell. */
+const spansOf = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, span = '']) => span);
+
+async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'signpipe-docs-'));
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+describe('configuration examples in the documents', () => {
+  const loaders = { signer: loadSignerConfig, builder: loadBuilderConfig };
+  const examples = documents.flatMap(({ path, blocks }) =>
+    blocks.flatMap(({ info, lines }) => {
+      const kind = /^yaml (signer|builder)$/.exec(info)?.[1] as 'signer' | 'builder' | undefined;
+      return kind === undefined ? [] : [{ path, kind, text: lines.join('\n') }];
+    }),
+  );
+
+  it('are there for both', () => {
+    assert(examples.some(({ kind }) => kind === 'signer') && examples.some(({ kind }) => kind === 'builder'));
+  });
+
+  for (const [index, { path, kind, text }] of examples.entries())
+    it(`${path}: example ${index + 1} loads as ${kind}.yaml`, () =>
+      withFolder(async (folder) => {
+        const file = join(folder, `${kind}.yaml`);
+        await writeFile(file, text);
+        await loaders[kind](file);
+      }));
+
+  it('are marked: every YAML block that looks like a configuration says which', () => {
+    for (const { path, blocks } of documents)
+      for (const { info, lines } of blocks)
+        if (info.startsWith('yaml') && lines.some((line) => line.startsWith('control:')))
+          assert.match(info, /^yaml (signer|builder)$/, `${path}: ${lines[0] ?? ''}`);
+  });
+});
+
+describe('docs/configuration.md', () => {
+  const { text } = documentAt('docs/configuration.md');
+  const [signerPart = '', builderPart = ''] = text.split(/^## builder\.yaml$/m);
+  const keysIn = (part: string): string[] =>
+    tableRows(part)
+      .flatMap(([first = '']) => spansOf(first))
+      .filter((key) => /^[a-z]/.test(key));
+  const documented = { signer: keysIn(signerPart), builder: keysIn(builderPart) };
+
+  /** Keys of the schemas, read from the source: what stands before a zod type, and the parts by name. */
+  async function schemaKeys(name: 'signer' | 'builder'): Promise<Set<string>> {
+    const source = await sourceFiles();
+    const text = `${source.get('config/parts.ts') ?? ''}\n${source.get(`config/${name}.ts`) ?? ''}`;
+    const code = text.replace(/'[^'\n]*'/g, "''");
+    const types = 'z|path|branch|folder|duration|byteSize|control|glob|signingShape|trustShape';
+    const named = [...code.matchAll(new RegExp(`\\b([a-zA-Z]+):\\s(?!z\\.[A-Zoc])(?:${types})\\b`, 'g'))];
+    return new Set(named.map(([, key = '']) => key));
+  }
+
+  for (const name of ['signer', 'builder'] as const) {
+    it(`names every key of ${name}.yaml`, async () => {
+      const last = new Set(documented[name].flatMap((key) => key.split('.')));
+      const keys = await schemaKeys(name);
+      assert(keys.size > 10, 'the keys could be read from the source');
+      for (const key of keys) assert(last.has(key), `${key} is not in the tables`);
+    });
+
+    it(`names no key that ${name}.yaml does not have`, () =>
+      withFolder(async (folder) => {
+        const load = name === 'signer' ? loadSignerConfig : loadBuilderConfig;
+        for (const key of documented[name]) {
+          const parts = key.replace('NAME', 'release').split('.');
+          const [last = ''] = parts.slice(-1);
+          const yaml = parts
+            .slice(0, -1)
+            .reduceRight((inner, part) => `{ ${part}: ${inner} }`, `{ ${last}: !!null }`);
+          const file = join(folder, `${name}.yaml`);
+          await writeFile(file, `${yaml}\n`);
+          await assert.rejects(load(file), (error: unknown) => {
+            assert(error instanceof SignpipeError && error.code === 'config-invalid', String(error));
+            assert.doesNotMatch(error.message, /unknown key/, `${name}.yaml has no ${key}`);
+            return true;
+          });
+        }
+      }));
+  }
+});
+
+describe('error codes', () => {
+  const rows = tableRows(documentAt('docs/errors.md').text)
+    .map(([first = '', second = '']) => ({ code: spansOf(first)[0] ?? '', kinds: second.split(', ') }))
+    .filter(({ code }) => !kinds.includes(code as Kind));
+
+  it('can all be read from the source', () => {
+    assert.deepEqual(codes.unread, [], 'tell error-codes.ts how to read these');
+  });
+
+  it('are all in docs/errors.md', () => {
+    const listed = new Set(rows.map(({ code }) => code));
+    assert.deepEqual(
+      [...codes.kinds.keys()].filter((code) => !listed.has(code)),
+      [],
+    );
+  });
+
+  it('stand there once, and none that the source lacks', () => {
+    const listed = rows.map(({ code }) => code);
+    assert.deepEqual(
+      listed.filter((code, i) => !codes.kinds.has(code) || listed.indexOf(code) !== i),
+      [],
+    );
+  });
+
+  it('have the kinds that the source gives them', () => {
+    for (const { code, kinds: told } of rows)
+      assert.deepEqual(new Set(told), codes.kinds.get(code) ?? new Set(), code);
+  });
+
+  it('exist wherever a document mentions one', () => {
+    const families = new Set([...codes.kinds.keys()].map((code) => code.split('-')[0] ?? ''));
+    for (const { path, spans, blocks } of documents) {
+      if (path === 'docs/errors.md') continue;
+      const shown = blocks.flatMap(({ lines }) =>
+        lines.flatMap((line) => /^signpipe: .*\[([a-z0-9-]+)\]$/.exec(line)?.[1] ?? []),
+      );
+      for (const code of shown) assert(codes.kinds.has(code), `${path}: ${code}`);
+      for (const span of spans) {
+        const isOne = /^[a-z0-9]+(?:-[a-z0-9]+)+$/.test(span) && families.has(span.split('-')[0] ?? '');
+        if (isOne && !NO_CODES.has(span)) assert(codes.kinds.has(span), `${path}: ${span} is no code`);
+      }
+    }
+  });
+});
+
+/** Words in code spans that look like codes and are something else. */
+const NO_CODES: ReadonlySet<string> = new Set([
+  ...kinds,
+  'ssh-keygen',
+  'ssh-agent',
+  'ssh-keyscan',
+  'ssh-add',
+  'git-shell',
+]);
+
+describe('the exit status', () => {
+  it('of each kind is in docs/errors.md', () => {
+    const rows = tableRows(documentAt('docs/errors.md').text);
+    for (const kind of kinds) {
+      const row = rows.find(([first]) => first === `\`${kind}\``);
+      assert.equal(row?.[2], String(exitStatus(kind)), kind);
+    }
+  });
+
+  it('table of README.md has every status that there is, and the kinds behind it', () => {
+    const rows = tableRows(documentAt('README.md').text).filter(([first = '']) => /^`?\d`?$/.test(first));
+    const told = new Map(
+      rows.map(([first = '', , third = '']) => [Number(first.replaceAll('`', '')), spansOf(third)]),
+    );
+    const actual = new Map<number, string[]>([[0, []]]);
+    for (const kind of kinds) actual.set(exitStatus(kind), [...(actual.get(exitStatus(kind)) ?? []), kind]);
+    assert.deepEqual(new Set(told.keys()), new Set(actual.keys()));
+    for (const [status, names] of actual)
+      assert.deepEqual(new Set(told.get(status)), new Set(names), String(status));
+  });
+});
+
+describe('links', () => {
+  for (const { path, links } of documents)
+    it(`of ${path} lead to files and headings that are there`, async () => {
+      for (const link of links) {
+        if (/^[a-z]+:/.test(link)) continue;
+        const [file = '', anchor] = link.split('#');
+        const target = file === '' ? path : join(dirname(path), file);
+        await access(join(root, target)).catch(() => assert.fail(`${path}: ${link} leads nowhere`));
+        const document = documents.find((each) => each.path === target);
+        if (anchor !== undefined && document)
+          assert(document.anchors.has(anchor), `${path}: no heading for ${link}`);
+      }
+    });
+});
+
+describe('command lines', () => {
+  const run = promisify(execFile);
+  const helps = new Map<string, Promise<string>>();
+  const help = (words: readonly string[]): Promise<string> => {
+    const key = words.join(' ');
+    const cli = ['--import', 'tsx', join(root, 'src', 'main.ts')];
+    const asked =
+      helps.get(key) ??
+      run(process.execPath, [...cli, ...words, '--help'], { cwd: root }).then((r) => r.stdout);
+    helps.set(key, asked);
+    return asked;
+  };
+  const COMMAND = /^ {2}([a-z]+)\b/gm;
+  const namesIn = (text: string): Set<string> =>
+    new Set([...(text.split(/^Commands:$/m)[1] ?? '').matchAll(COMMAND)].map(([, name = '']) => name));
+
+  /** Words that a shell would make of a line, as far as flags go; quotes keep spaces together. */
+  const wordsOf = (line: string): string[] =>
+    [...line.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)].map(([word]) => word.replace(/^["']|["']$/g, ''));
+
+  async function check(line: string): Promise<void> {
+    const end = /\s(?:&&|\|\||\||>|2>|<|;)(?:\s|$)/.exec(line)?.index;
+    const [, first = '', ...rest] = wordsOf(line.slice(0, end));
+    if (first.startsWith('-')) {
+      assert((await help([])).includes(first), line);
+      return;
+    }
+    assert(namesIn(await help([])).has(first), `there is no command: ${line}`);
+    const below = namesIn(await help([first]));
+    const nested = below.size > 0 && rest[0] !== undefined && /^[a-z]+$/.test(rest[0]);
+    if (nested) assert(below.has(rest[0] ?? ''), `there is no command: ${line}`);
+    const text = await help(nested ? [first, rest[0] ?? ''] : [first]);
+    for (const word of rest) {
+      const flag = /^(-[a-zA-Z]|--[a-z][a-z-]*)(?==|$)/.exec(word.replace(/[\]`]+$/, ''))?.[1];
+      if (flag !== undefined)
+        assert(new RegExp(`(?:^|[ ,])${flag}\\b(?![a-z-])`, 'm').test(text), `${flag} is no flag: ${line}`);
+    }
+  }
+
+  for (const document of documents)
+    it(`of ${document.path} name commands and flags that exist`, async () => {
+      for (const line of commandLines(document)) await check(line);
+    });
+
+  it('are found in the documents', () => {
+    assert(commandLines(documentAt('README.md')).length > 5);
+  });
+
+  it('of npm are scripts of package.json', async () => {
+    const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
+    for (const { path, text } of documents)
+      for (const [, name = ''] of text.matchAll(/\bnpm run (?:-s )?([a-z]+)/g))
+        assert(scripts[name], `${path}: npm run ${name}`);
+  });
+});

@@ -1,0 +1,169 @@
+/**
+ * Every error code in src/, with its kinds, read from the source text: the calls of the helpers in
+ * src/errors.ts, `new SignpipeError`, and the few places that compute a code, which are listed here
+ * one by one. A new place of that sort fails the test until it is listed.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export type Kind = 'usage' | 'invalid' | 'not-allowed' | 'alarm' | 'unavailable' | 'local' | 'timeout';
+
+export interface Codes {
+  /** Kinds by code. A `problem` is a line in the verifier's report rather than an error. */
+  readonly kinds: ReadonlyMap<string, ReadonlySet<Kind | 'problem'>>;
+  /** Calls whose code is computed and that nothing here knows how to read, as `file: call`. */
+  readonly unread: readonly string[];
+}
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Helpers whose first argument is the code, by the kind that they make. */
+const HELPERS: Record<string, Kind> = {
+  invalid: 'invalid',
+  notAllowed: 'not-allowed',
+  unavailable: 'unavailable',
+  usage: 'usage',
+  alarm: 'alarm',
+};
+
+interface Computed {
+  readonly file: string;
+  readonly kind: Kind;
+  /** Finds what stands in for the code, in its first group. */
+  readonly pattern: RegExp;
+  readonly code: (found: string) => string;
+}
+
+const same = (found: string): string => found;
+
+/** The places that compute their code: a helper of one file, a constant, a table. */
+const COMPUTED: readonly Computed[] = [
+  { file: 'archive/read.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // names.ts has the codes
+  { file: 'archive/names.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
+  // A refusal comes back from the receipt with the code that the signer gave it.
+  { file: 'builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
+  {
+    file: 'control/allowed-signers.ts',
+    kind: 'usage',
+    pattern: /readConfigured\([^']*'([^']+)'/g,
+    code: same,
+  },
+  { file: 'control/commit-signature.ts', kind: 'not-allowed', pattern: /code: '([^']+)'/g, code: same },
+  {
+    file: 'control/repository.ts',
+    kind: 'invalid',
+    pattern: /(-not-a-file)`/g,
+    code: () => 'zipname-not-a-file',
+  },
+  {
+    file: 'control/repository.ts',
+    kind: 'invalid',
+    pattern: /'(entry)'\}-not-a-file`/g,
+    code: (x) => `${x}-not-a-file`,
+  },
+  {
+    file: 'control/repository.ts',
+    kind: 'invalid',
+    pattern: /(-not-a-file)`/g,
+    code: () => 'hold-not-a-file',
+  },
+  { file: 'control/ssh-signature.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'control/sshsig.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'control/krl.ts', kind: 'usage', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'control/ssh-wire.ts', kind: 'invalid', pattern: /code = '([^']+)'/g, code: same },
+  { file: 'control/ssh-key.ts', kind: 'invalid', pattern: /new SshReader\(\w+, \w+, '([^']+)'/g, code: same },
+  {
+    file: 'control/ssh-signer.ts',
+    kind: 'usage',
+    pattern: /(?:code: |missing \? |missing \? 'ssh-key-missing' : |code = )'(ssh-[^']+)'/g,
+    code: same,
+  },
+  { file: 'control/witness.ts', kind: 'alarm', pattern: /(?!)/g, code: same }, // its helper is called `alarm`
+  {
+    file: 'control/zipname.ts',
+    kind: 'invalid',
+    pattern: /(?<=\brefuse\(\s*|NAME_LIMIT \? |'name-too-long' : )'([^']+)'/g,
+    code: (x) => `zipname-${x}`,
+  },
+  { file: 'keys/pfx.ts', kind: 'usage', pattern: /readingKey\('([^']+)'/g, code: same },
+  {
+    file: 'keys/pfx.ts',
+    kind: 'usage',
+    pattern: /readKeyFile\(path, '([^']+)'/g,
+    code: (x) => `${x}-too-large`,
+  },
+  { file: 'keys/pem.ts', kind: 'usage', pattern: /readingKey\('([^']+)'/g, code: same },
+  {
+    file: 'keys/pem.ts',
+    kind: 'usage',
+    pattern: /readKeyFile\(path, '([^']+)'/g,
+    code: (x) => `${x}-too-large`,
+  },
+  {
+    file: 'signing/attach-file.ts',
+    kind: 'invalid',
+    pattern: /'((?:rebuild|attached)-differs)'/g,
+    code: same,
+  },
+  { file: 'timestamp/token.ts', kind: 'invalid', pattern: /reporting\('([^']+)'/g, code: same },
+  {
+    file: 'x509/chain.ts',
+    kind: 'invalid',
+    pattern: /\bproblem\(\s*'([^']+)'/g,
+    code: (x) => `certificate-chain-${x}`,
+  },
+];
+
+/** Source without its comments; strings are left as they are. */
+function withoutComments(source: string): string {
+  return source.replace(
+    /('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")|\/\*[^]*?\*\/|(^|[ \t(,;])\/\/[^\n]*/g,
+    (_all, text: string | undefined, before: string | undefined) => text ?? before ?? '',
+  );
+}
+
+export async function sourceFiles(): Promise<Map<string, string>> {
+  const folder = join(root, 'src');
+  const names = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.ts'));
+  const texts = names.sort().map(async (name): Promise<[string, string]> => {
+    return [name.replaceAll('\\', '/'), await readFile(join(folder, name), 'utf8')];
+  });
+  return new Map(await Promise.all(texts));
+}
+
+const LITERAL = /^'([a-z0-9-]+)'$/;
+
+/** Collects the codes of src/, the sandbox's own servers left out: what they answer is for their clients. */
+export async function collectCodes(): Promise<Codes> {
+  const kinds = new Map<string, Set<Kind | 'problem'>>();
+  const unread: string[] = [];
+  const add = (code: string, kind: Kind | 'problem'): void => {
+    kinds.set(code, (kinds.get(code) ?? new Set()).add(kind));
+  };
+  for (const [file, source] of await sourceFiles()) {
+    if (file === 'errors.ts' || file.startsWith('sandbox/')) continue;
+    const text = withoutComments(source);
+    const computed = COMPUTED.filter((each) => each.file === file);
+    for (const { kind, pattern, code } of computed)
+      for (const [, found = ''] of text.matchAll(pattern)) add(code(found), kind);
+    for (const [call, helper = '', first = ''] of text.matchAll(
+      /(?<!function )\b(invalid|notAllowed|unavailable|usage|alarm)\(\s*('[^']*'|[^,)]*),/g,
+    )) {
+      const kind = HELPERS[helper];
+      const code = LITERAL.exec(first.trim())?.[1];
+      if (kind !== undefined && code !== undefined) add(code, kind);
+      else if (computed.length === 0) unread.push(`${file}: ${call}`);
+    }
+    for (const [call, kind = '', first = ''] of text.matchAll(/new SignpipeError\(\s*([^,]*),\s*([^,]*),/g)) {
+      const code = LITERAL.exec(first.trim())?.[1];
+      if (code !== undefined) add(code, LITERAL.exec(kind.trim())?.[1] as Kind);
+      else if (computed.length === 0) unread.push(`${file}: ${call}`);
+    }
+    if (file.startsWith('audit/'))
+      for (const [, code = ''] of text.matchAll(/findings\.add\(\s*'([^']+)'/g)) add(code, 'problem');
+    if (file.startsWith('authenticode/'))
+      for (const [, code = ''] of text.matchAll(/\bcode: '([^']+)'/g)) add(code, 'problem');
+  }
+  return { kinds, unread };
+}

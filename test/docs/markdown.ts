@@ -1,0 +1,99 @@
+/** Just enough Markdown to hold the documents to the program: code blocks, code spans, links, headings, tables. */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { root } from './error-codes.ts';
+
+export interface Block {
+  /** What stands behind the fence: `yaml signer`, `console`. */
+  readonly info: string;
+  readonly lines: readonly string[];
+}
+
+export interface Document {
+  /** Relative to the repository. */
+  readonly path: string;
+  readonly text: string;
+  readonly blocks: readonly Block[];
+  /** The text without its code blocks. */
+  readonly prose: string;
+  /** Content of `code spans` in the prose. */
+  readonly spans: readonly string[];
+  /** Link targets in the prose. */
+  readonly links: readonly string[];
+  /** Anchors that GitHub makes of the headings. */
+  readonly anchors: ReadonlySet<string>;
+}
+
+const FENCE = /^(```+)([^\n]*)\n([^]*?)^\1 *$/gm;
+
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .trim()
+    .replaceAll(' ', '-');
+}
+
+function parse(path: string, text: string): Document {
+  const blocks = [...text.matchAll(FENCE)].map(([, , info = '', body = '']): Block => {
+    return { info: info.trim(), lines: body.split('\n').slice(0, -1) };
+  });
+  const prose = text.replace(FENCE, '');
+  return {
+    path,
+    text,
+    blocks,
+    prose,
+    spans: [...prose.matchAll(/`([^`\n]+(?:\n[^`\n]+)?)`/g)].map(([, span = '']) => span.replace('\n', ' ')),
+    links: [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target),
+    anchors: new Set([...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => anchorOf(heading))),
+  };
+}
+
+/** README.md, CHANGELOG.md and what lies in docs/. */
+export async function readDocuments(): Promise<Document[]> {
+  const inDocs = (await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md')).sort();
+  const paths = ['README.md', 'CHANGELOG.md', ...inDocs.map((name) => `docs/${name}`)];
+  return Promise.all(paths.map(async (path) => parse(path, await readFile(join(root, path), 'utf8'))));
+}
+
+/** Rows of every table, as cells, heads and rulers left out. */
+export function tableRows(text: string): string[][] {
+  const lines = text.split('\n');
+  return lines
+    .filter((line, i) => {
+      const isHead = /^\| *-/.test(lines[i + 1] ?? '');
+      return line.startsWith('| ') && !isHead && !/^\| *-/.test(line);
+    })
+    .map((line) =>
+      line
+        .split(/(?<!\\)\|/)
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+}
+
+/** Lines of a block with those that end in a backslash joined to the next. */
+function joined(lines: readonly string[]): string[] {
+  return lines
+    .join('\n')
+    .replace(/\\\n\s*/g, '')
+    .split('\n');
+}
+
+/** Names of committers, by default. */
+const NAMES: ReadonlySet<string> = new Set(['signpipe signer', 'signpipe builder']);
+
+/** Every command line that begins with `signpipe`, in code blocks and code spans. */
+export function commandLines({ blocks, spans }: Document): string[] {
+  const inBlocks = blocks.flatMap(({ lines }) =>
+    joined(lines).flatMap((line) => {
+      const found = /^(?:\$ |# )?(?:.*(?:&& |\| |; |\$\())?(signpipe [a-z-].*)$/.exec(
+        line.replace(/\s#\s.*$/, ''),
+      );
+      return found?.[1] !== undefined && !/^\s*(?:signpipe):/.test(line) ? [found[1]] : [];
+    }),
+  );
+  const inSpans = spans.filter((span) => /^signpipe [a-z-]/.test(span) && !NAMES.has(span));
+  return [...inBlocks, ...inSpans];
+}
