@@ -12,6 +12,11 @@ const output = z.strictObject({
   file: z.string(),
   size: z.int().nonnegative(),
   sha256: z.string(),
+  /** Of its temporary name on the exchange: delivering again takes away what a crash left there. */
+  temporary: z
+    .string()
+    .regex(/^[0-9a-f]{12}$/)
+    .optional(),
 });
 
 /**

@@ -49,7 +49,8 @@ async function take(path: string): Promise<boolean> {
     await link(own, path);
     return true;
   } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error;
+    // Not there any more: another signer has just taken the lock, and tidied up.
+    if (!hasCode(error, 'EEXIST') && !hasCode(error, 'ENOENT')) throw error;
     return false;
   } finally {
     await rm(own, { force: true });

@@ -5,6 +5,7 @@ import { printable } from '../printable.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { invalid, SignpipeError } from '../errors.ts';
+import { temporaryToken } from '../exchange/path.ts';
 import { writeFileAtomically } from '../io/atomic.ts';
 import { signFile, type SignedFile } from '../signing/sign-file.ts';
 import type { Channel } from './channel.ts';
@@ -175,19 +176,25 @@ export async function signFiles(
       `signed ${file.requested.name}`,
     );
     result.files.push(receiptFile(file, made));
-    result.outputs.push({ name: file.requested.name, file: name, ...made.output });
+    const temporary = temporaryToken();
+    result.outputs.push({ name: file.requested.name, file: name, temporary, ...made.output });
   }
   return result;
 }
 
 /** Puts a signed file on the exchange; doing it again changes nothing. */
 export async function deliverFile(site: Site, output: JournaledOutput, folder: string): Promise<void> {
-  const { name, file, size, sha256 } = output;
+  const { name, file, size, sha256, temporary } = output;
   const to = `${site.config.exchange.outgoing}/${name}`;
   await retrying(site, `delivering ${name}`, async () => {
     const bar = site.progress.start(`deliver ${name}`, 'bytes');
     try {
-      await site.exchange.deliver(join(folder, file), to, { size, sha256, onProgress: bar.update });
+      await site.exchange.deliver(join(folder, file), to, {
+        size,
+        sha256,
+        ...(temporary === undefined ? {} : { temporary }),
+        onProgress: bar.update,
+      });
     } finally {
       bar.stop();
     }

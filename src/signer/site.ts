@@ -12,6 +12,7 @@ import { findPassphrase } from '../keys/passphrase.ts';
 import type { Progress } from '../progress.ts';
 import { openChannel, type Channel } from './channel.ts';
 import { Journal } from './journal.ts';
+import { sweepLeftovers } from './leftovers.ts';
 import { lockState } from './lock.ts';
 import { publicPolicy } from './public-policy.ts';
 
@@ -85,9 +86,11 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
   };
   try {
     open.push(await lockState(config.state));
+    const clone = join(config.state, 'control.git');
+    await sweepLeftovers(config.state, clone);
     const journal = await Journal.open(config.state);
     const witness = await Witness.open(join(config.state, 'witness'));
-    const repository = await openControl(config, ssh, join(config.state, 'control.git'));
+    const repository = await openControl(config, ssh, clone);
     open.push(() => repository.close());
     const exchange = await openConfiguredExchange(config, ssh);
     open.push(() => exchange.close());
