@@ -24,7 +24,13 @@ function loggerFor(options: WatchCommandOptions): Logger {
     : pino(settings, pino.destination({ dest: 1, sync: true }));
 }
 
-/** Answers what is pending; 0 when all was answered, 3 for an alarm, else 1. */
+/** 2 for what a person mends in the configuration, 3 for an alarm; whatever else kept it from answering is 1. */
+function statusOf(error: unknown): number {
+  if (!(error instanceof SignpipeError)) return 1;
+  return error.kind === 'alarm' || error.kind === 'usage' ? error.exitStatus : 1;
+}
+
+/** Answers what is pending; 0 when all was answered. */
 async function once(site: Site, signer: Signer): Promise<number> {
   try {
     const { answered, waiting } = await signer.poll();
@@ -32,8 +38,7 @@ async function once(site: Site, signer: Signer): Promise<number> {
     return waiting > 0 ? 1 : 0;
   } catch (error) {
     logError(site, error);
-    if (!(error instanceof SignpipeError)) return 1;
-    return error.exitStatus;
+    return statusOf(error);
   }
 }
 

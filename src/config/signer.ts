@@ -28,6 +28,7 @@ const signingShape = {
   files: z.array(glob).min(1, 'must name at least one pattern'),
   alreadySigned: z.enum(['keep', 'replace', 'append', 'reject']),
   timestamp: z.array(timestampUrl).max(16),
+  timestampTimeout: duration,
   roots: path.optional(),
   timestampRoots: path.optional(),
   name: z.string().max(200).optional(),
@@ -51,6 +52,7 @@ const signing = z
     digest: signingShape.digest.default('sha256'),
     files: signingShape.files.default(['**/*.exe', '**/*.dll']),
     alreadySigned: signingShape.alreadySigned.default('keep'),
+    timestampTimeout: signingShape.timestampTimeout.default(15_000),
   })
   .superRefine(requireOneKey);
 
