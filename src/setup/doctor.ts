@@ -1,0 +1,101 @@
+import { sshOptionsOf } from '../config/open.ts';
+import type { ChannelConfig, SignerConfig } from '../config/signer.ts';
+import { checkControl } from './check-control.ts';
+import { checkExchange } from './check-exchange.ts';
+import { checkFiles } from './check-files.ts';
+import { checkHost } from './check-hosts.ts';
+import { checkReceiptsKey, checkSigningKey } from './check-keys.ts';
+import { checkPrograms } from './check-programs.ts';
+import { checkState } from './check-state.ts';
+import { checkTimestamps } from './check-timestamps.ts';
+import { checkTrust } from './check-trust.ts';
+import { runChecks, type Check, type Finding } from './finding.ts';
+
+/** No check may take longer, in ms: a host that hangs is given up after 20 s, and Git after 25. */
+const LIMIT = 60_000;
+
+/** Channels that share something, under all their names: it is tried once. */
+function groups(
+  config: SignerConfig,
+  shared: (channel: ChannelConfig) => unknown,
+): [string, ChannelConfig][] {
+  const found = new Map<string, [string[], ChannelConfig]>();
+  for (const channel of config.channels.values()) {
+    const key = JSON.stringify(shared(channel));
+    const group = found.get(key);
+    if (group) group[0].push(channel.name);
+    else found.set(key, [[channel.name], channel]);
+  }
+  return [...found.values()].map(([names, channel]) => [names.join(', '), channel]);
+}
+
+function channelChecks(config: SignerConfig, now: Date): Check[] {
+  const keys = groups(config, ({ signing }) => [
+    signing.pfx,
+    signing.certificate,
+    signing.key,
+    signing.keyName,
+    signing.passphraseFile,
+    signing.digest,
+    signing.roots,
+    signing.timestamp.length === 0,
+  ]);
+  const stamps = groups(config, ({ signing }) => [signing.timestamp, signing.timestampRoots, signing.digest]);
+  const trusts = groups(config, ({ trust }) => [
+    trust.allowedSigners,
+    trust.revokedKeys,
+    trust.unsignedRequests,
+    trust.vouches,
+  ]);
+  return [
+    ...keys.map(([names, { signing }]): Check => ({
+      name: `signing key (${names})`,
+      run: () => checkSigningKey(signing, now),
+    })),
+    ...stamps.map(([names, { signing }]): Check => ({
+      name: `timestamps (${names})`,
+      run: () => checkTimestamps(signing),
+    })),
+    ...trusts.map(([names, { trust }]): Check => ({
+      name: `allowed signers (${names})`,
+      run: () => checkTrust(trust, now),
+    })),
+  ];
+}
+
+/** A passphrase file that others may read is told of by the check of files. */
+const silent = (): void => {};
+
+function hostChecks(config: SignerConfig): Check[] {
+  const ssh = (): ReturnType<typeof sshOptionsOf> => sshOptionsOf(config, silent);
+  const remote = [
+    ['SSH to control', config.control.url],
+    ['SSH to exchange', config.exchange.url],
+  ].filter(([, url = '']) => !url.startsWith('file:'));
+  return [
+    ...remote.map(([name = '', url = '']): Check => ({
+      name,
+      run: async () => checkHost(url, await ssh()),
+    })),
+    { name: 'control repository', run: async () => checkControl(config, await ssh()) },
+    { name: 'exchange', run: async () => checkExchange(config, await ssh()) },
+  ];
+}
+
+/**
+ * Tries every part of a signer, all of them even when some fail, side by side. Nothing is changed but for a
+ * small file that is written to the exchange's outgoing folder and removed, and a lock that is taken and
+ * given up. Findings hold no secrets.
+ */
+export function examine(config: SignerConfig, now = new Date()): Promise<Finding[]> {
+  const needsSsh = config.control.url.startsWith('ssh:');
+  const checks: Check[] = [
+    { name: 'programs', run: () => checkPrograms(needsSsh) },
+    ...hostChecks(config),
+    ...channelChecks(config, now),
+    { name: 'receipts key', run: () => checkReceiptsKey(config) },
+    { name: 'state', run: () => checkState(config) },
+    { name: 'files', run: () => checkFiles(config) },
+  ];
+  return runChecks(checks, LIMIT);
+}
