@@ -169,17 +169,22 @@ command(
   'audit',
   'who asked for what, what was signed, what was refused; verifies every signature and link',
 )
-  .option('--repo <url>', 'control repository: a folder or URL', '.')
-  .option('--allowed-signers <file>', 'who may have signed requests, vouches and receipts')
+  .option('--repo <url>', 'control repository: a folder, which is only read, or a URL', '.')
+  .option('--allowed-signers <file>', 'who may have signed requests, vouches and receipts (required)')
+  .option('--receipt-signers <file>', 'who may have signed receipts; else the key that the branch belongs to')
+  .option('--requests <branch>', 'the branch of requests', 'main')
+  .option('--receipts <branch>', 'the branch of receipts', 'signed')
+  .option('--after <commit>', 'requests up to this one were never meant to be answered (control.since)')
   .option('--html <out>', 'write one self-contained page')
-  .option('--since <date>', 'only what was answered since')
+  .option('--since <date>', 'only what was answered since: 2026-01-31, or 30d')
   .option('--name <glob>', 'only requests that name such a file')
   .addOption(
-    new Option('--outcome <outcome>', 'only such answers').choices([
+    new Option('--outcome <outcome>', 'only such rows').choices([
       'signed',
       'rejected',
       'failed',
       'waiting',
+      'unproven',
     ]),
   )
   .option(

@@ -85,7 +85,7 @@ export class CatFile {
 
   /** git answers what it has been sent when it comes to `flush`: one write there and one back for many objects. */
   private send(): void {
-    if (this.queued !== '') this.child?.stdin.write(`${this.queued}flush\n`);
+    if (this.queued !== '') this.child?.stdin.write(`${this.queued}flush\n`, 'latin1');
     this.queued = '';
   }
 

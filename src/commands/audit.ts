@@ -1,0 +1,197 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { auditDocument, safeJson } from '../audit/document.ts';
+import { filterRows } from '../audit/filter.ts';
+import type { Audit, AuditRow, RowOutcome } from '../audit/model.ts';
+import { auditPage } from '../audit/page.ts';
+import { readAudit } from '../audit/read-audit.ts';
+import { judgeRevocation, type Revocation } from '../audit/revocation.ts';
+import { revocationText, summaryText, tableText, type TableOptions } from '../audit/table.ts';
+import { parseDuration } from '../config/units.ts';
+import { AllowedSigners } from '../control/allowed-signers.ts';
+import { ControlRepository } from '../control/repository.ts';
+import { usage } from '../errors.ts';
+import { writeFileAtomically } from '../io/atomic.ts';
+import { progressFor } from './bars.ts';
+import { withScratch } from './defaults.ts';
+import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+
+export interface AuditCommandOptions extends CommonOptions {
+  readonly repo: string;
+  readonly allowedSigners?: string;
+  readonly receiptSigners?: string;
+  readonly requests: string;
+  readonly receipts: string;
+  readonly after?: string;
+  readonly html?: string;
+  readonly since?: string;
+  readonly name?: string;
+  readonly outcome?: RowOutcome;
+  readonly revokedAt?: string;
+  readonly certificate?: string;
+  readonly json?: boolean;
+}
+
+/** A moment as people write it: a date, a date and time, or how long ago. */
+function parseMoment(text: string, option: string, now: Date): Date {
+  const ago = parseDuration(text);
+  if (ago !== undefined) return new Date(now.getTime() - ago);
+  const iso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text);
+  // Without a zone it is UTC, wherever the auditor sits.
+  const zoned = /T/.test(text) && !/(Z|[+-]\d{2}:\d{2})$/.test(text) ? `${text}Z` : text;
+  const time = new Date(zoned);
+  if (iso && !Number.isNaN(time.getTime())) return time;
+  throw usage('time-unreadable', `${option} ${text}: is no time`, {
+    hint: 'write 2026-01-31, 2026-01-31T09:30Z, or 30d for so long ago',
+  });
+}
+
+interface Question {
+  readonly certificate: string;
+  readonly at: Date;
+}
+
+/** What `--revoked-at` and `--certificate` ask together. */
+function parseQuestion({ revokedAt, certificate }: AuditCommandOptions, now: Date): Question | null {
+  if (revokedAt === undefined && certificate === undefined) return null;
+  if (revokedAt === undefined || certificate === undefined)
+    throw usage('revocation-half', '--revoked-at and --certificate belong together', {
+      hint: 'the certificate’s SHA-256 stands in every receipt, and in the table that the audit ends with',
+    });
+  const digest = certificate.replaceAll(':', '').toLowerCase();
+  if (!/^[0-9a-f]{64}$/.test(digest))
+    throw usage('certificate-digest', `--certificate ${certificate}: is no SHA-256`, {
+      hint: 'give 64 hexadecimal digits, with or without colons',
+    });
+  return { certificate: digest, at: parseMoment(revokedAt, '--revoked-at', now) };
+}
+
+interface Signers {
+  readonly allowed: AllowedSigners;
+  readonly receiptSigners?: AllowedSigners;
+}
+
+/**
+ * The lists of those whose signatures count. Without one there is nothing to verify against, and the repository's
+ * own word must not stand in for it: that is refused, so that no table looks like a proof.
+ */
+async function loadSigners({ allowedSigners, receiptSigners }: AuditCommandOptions): Promise<Signers> {
+  if (allowedSigners === undefined)
+    throw usage('audit-signers-missing', 'whose signatures count? The repository cannot say that itself', {
+      hint: 'give --allowed-signers FILE, OpenSSH’s format: builders, vouchers and the signer’s receipt key, past ones with valid-before',
+    });
+  const allowed = await AllowedSigners.load(allowedSigners);
+  if (receiptSigners === undefined) return { allowed };
+  return { allowed, receiptSigners: await AllowedSigners.load(receiptSigners) };
+}
+
+const isUrl = (repo: string): boolean =>
+  /^[a-z][a-z0-9+.-]*:\/\//.test(repo) || (/^[^/]+:/.test(repo) && !existsSync(repo));
+
+/** A folder is read where it lies; from a URL everything is fetched, and forgotten afterwards. */
+async function withRepository<T>(
+  { repo, requests, receipts }: AuditCommandOptions,
+  use: (repository: ControlRepository) => Promise<T>,
+): Promise<T> {
+  const branches = { requests, receipts };
+  const using = async (repository: ControlRepository): Promise<T> => {
+    try {
+      return await use(repository);
+    } finally {
+      repository.close();
+    }
+  };
+  if (!isUrl(repo)) return using(await ControlRepository.openExisting(repo, branches));
+  return withScratch(async (folder) => {
+    const repository = await ControlRepository.open({
+      url: repo,
+      path: join(folder, 'control.git'),
+      branches,
+    });
+    return using(await fetched(repository));
+  });
+}
+
+async function fetched(repository: ControlRepository): Promise<ControlRepository> {
+  try {
+    const { requests, receipts } = await repository.fetch();
+    if (requests !== null || receipts !== null) return repository;
+  } catch (error) {
+    repository.close();
+    throw error;
+  }
+  repository.close();
+  const { branches } = repository;
+  throw usage(
+    'control-no-branches',
+    `${repository.url}: it has neither a branch ${branches.requests} nor a branch ${branches.receipts}`,
+    { hint: 'is this the control repository? Branches of other names have to be named' },
+  );
+}
+
+async function runAudit(options: AuditCommandOptions, now: Date): Promise<Audit> {
+  const signers = await loadSigners(options);
+  return withRepository(options, async (repository) => {
+    const { after } = options;
+    const bar = progressFor(options).start('receipts', 'files');
+    try {
+      return await readAudit(repository, {
+        ...signers,
+        ...(after === undefined ? {} : { after: await repository.resolveCommit(after) }),
+        now,
+        bar,
+      });
+    } finally {
+      bar.stop();
+    }
+  });
+}
+
+function tableOptions(now: Date): TableOptions {
+  const { stdout, env } = process;
+  const width = stdout.columns ?? Number(env['COLUMNS'] ?? 0);
+  return {
+    width: Math.max(80, width || 120),
+    colour: stdout.isTTY && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
+    now,
+  };
+}
+
+function tell(
+  audit: Audit,
+  rows: readonly AuditRow[],
+  revocation: Revocation | null,
+  options: AuditCommandOptions,
+  now: Date,
+): void {
+  const table = tableOptions(now);
+  const parts = [
+    ...(options.quiet || options.html !== undefined || revocation || rows.length === 0
+      ? []
+      : [tableText(rows, table)]),
+    ...(revocation ? [revocationText(revocation, table)] : []),
+    summaryText(audit, rows, table),
+  ];
+  print(parts.join('\n\n'));
+}
+
+/**
+ * `signpipe audit`: everything that the repository tells, verified; exit status 3 when a signature or a link does
+ * not hold. What is shown may be filtered; what is verified never is.
+ */
+export async function auditCommand(options: AuditCommandOptions): Promise<number> {
+  const now = new Date();
+  const question = parseQuestion(options, now);
+  const since = options.since === undefined ? undefined : parseMoment(options.since, '--since', now);
+  const audit = await runAudit(options, now);
+  const rows = filterRows(audit.rows, { since, name: options.name, outcome: options.outcome });
+  const revocation = question && judgeRevocation(audit.rows, question);
+  const document = auditDocument(audit, { repository: options.repo, at: now, rows, revocation });
+  if (options.html !== undefined) {
+    await writeFileAtomically(options.html, await auditPage(document));
+    sayUnlessQuiet(options)(`${options.html}: a page to look at, no network needed`);
+  }
+  if (options.json) print(safeJson(document, 2));
+  else tell(audit, rows, revocation, options, now);
+  return audit.problems.length > 0 ? 3 : 0;
+}
