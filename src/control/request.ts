@@ -121,7 +121,10 @@ async function readAsked(repository: ControlRepository, commit: Commit): Promise
 
 function tooLarge(error: unknown): never {
   if (error instanceof SignpipeError && error.code === 'object-too-large')
-    throw invalid('zipname-too-large', `zipname is larger than ${ZIPNAME_LIMIT} bytes`, { cause: error });
+    throw invalid('zipname-too-large', `zipname is larger than ${ZIPNAME_LIMIT} bytes`, {
+      hint: 'keep to names and digests: other text has no place in it',
+      cause: error,
+    });
   throw error;
 }
 

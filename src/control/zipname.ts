@@ -105,7 +105,9 @@ function contentLines(text: string): { number: number; text: string }[] {
 
 function decode(bytes: Buffer): string {
   if (bytes.length > ZIPNAME_LIMIT)
-    throw invalid('zipname-too-large', `zipname is ${bytes.length} bytes, more than ${ZIPNAME_LIMIT}`);
+    throw invalid('zipname-too-large', `zipname is ${bytes.length} bytes, more than ${ZIPNAME_LIMIT}`, {
+      hint: 'keep to names and digests: other text has no place in it',
+    });
   const hint = 'save it as UTF-8 without a byte order mark';
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -128,9 +130,14 @@ function decode(bytes: Buffer): string {
  */
 export function parseZipname(bytes: Buffer): RequestedFile[] {
   const lines = contentLines(decode(bytes));
-  if (lines.length === 0) throw invalid('zipname-empty', 'zipname names no file');
+  if (lines.length === 0)
+    throw invalid('zipname-empty', 'zipname names no file', {
+      hint: 'write one name a line: sha256sum FILE > zipname',
+    });
   if (lines.length > LINE_LIMIT)
-    throw invalid('zipname-too-many-lines', `zipname has ${lines.length} lines, more than ${LINE_LIMIT}`);
+    throw invalid('zipname-too-many-lines', `zipname has ${lines.length} lines, more than ${LINE_LIMIT}`, {
+      hint: 'make several requests, or put the files into one zip',
+    });
   const files = new Map<string, RequestedFile>();
   const seen = new Set<string>();
   const bare = new Set<string>();
@@ -138,7 +145,11 @@ export function parseZipname(bytes: Buffer): RequestedFile[] {
     const refuse = refusalAt(number, text);
     const line = parseLine(text, refuse);
     if (seen.has(keyOf(line)) || bare.has(line.name) || (line.sha256 === undefined && files.has(line.name)))
-      throw refuse('duplicate', 'names something that a line above names already');
+      throw refuse(
+        'duplicate',
+        'names something that a line above names already',
+        'leave one of the two lines out',
+      );
     seen.add(keyOf(line));
     if (line.sha256 === undefined) bare.add(line.name);
     addLine(files, line);

@@ -1,12 +1,12 @@
 import { access, mkdir, readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { shortId } from '../control/objects.ts';
 import type { Receipt } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import type { Request } from '../control/request.ts';
 import { hasCode, SignpipeError } from '../errors.ts';
 import { requireUsable } from '../keys/signing-key.ts';
-import { answerTo, faultBelow } from './answerable.ts';
+import { answerTo, faultBelow, withoutFolders } from './answerable.ts';
 import type { Channel } from './channel.ts';
 import {
   certificateOf,
@@ -113,8 +113,13 @@ export class Answerer {
         throw error;
       }
       this.tell('refused', request.id, answer);
-      return refusalOf(draft, answer);
+      return refusalOf(draft, this.discreet(answer));
     }
+  }
+
+  private discreet(error: SignpipeError): SignpipeError {
+    const { state, file } = this.site.config;
+    return withoutFolders(error, [state, dirname(resolve(file))]);
   }
 
   private tell(what: string, request: string, error: SignpipeError): void {
@@ -164,7 +169,7 @@ export class Answerer {
       const answer = usable ? error : answerTo(error);
       if (!answer) throw error;
       this.tell('not delivered', id, answer);
-      return undeliveredOf(receipt, delivered, answer);
+      return undeliveredOf(receipt, delivered, this.discreet(answer));
     }
   }
 

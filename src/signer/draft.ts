@@ -1,7 +1,7 @@
 import { receiptSchema, type Receipt } from '../control/receipt.ts';
 import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
-import { notAllowed, SignpipeError } from '../errors.ts';
+import { notAllowed, SignpipeError, type ErrorKind } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import type { Channel } from './channel.ts';
 import type { Requester } from './policy.ts';
@@ -65,11 +65,22 @@ export function receiptOf(draft: Draft, outcome: Receipt['outcome'], more: Parti
 /** Longer texts would not fit a receipt. */
 const MOST_TEXT = 4000;
 
-/** Why a request was not answered with signatures, as receipts say it. */
+/** What to do about an error that has no hint of its own. */
+const USUALLY: Record<ErrorKind, string> = {
+  invalid: 'make the file anew with other tools, upload it, and make another request',
+  'not-allowed': "ask the signer's operator what is allowed here",
+  unavailable: 'make the request again when it is up again',
+  local: "tell the signer's operator, whose log has more",
+  usage: "tell the signer's operator: the signer's configuration is at fault",
+  alarm: "tell the signer's operator at once",
+  timeout: 'make the request again',
+};
+
+/** Why a request was not answered with signatures, as receipts say it: never without what to do. */
 export const reasonOf = (error: SignpipeError): NonNullable<Receipt['reason']> => ({
   code: error.code,
   message: error.message.slice(0, MOST_TEXT),
-  ...(error.hint === undefined ? {} : { hint: error.hint.slice(0, MOST_TEXT) }),
+  hint: (error.hint ?? USUALLY[error.kind]).slice(0, MOST_TEXT),
 });
 
 /** The receipt of a request that is refused, or that could not be served. */

@@ -105,7 +105,7 @@ function receiptFile(fetched: FetchedFile, made: SignedFile): ReceiptFile {
       signature: `signatures/${before.sha256}.p7`,
     })),
     // A stranger's certificate may name its owner at any length.
-    kept: made.kept.map(({ path, signer }) => ({ path, signer: printable(signer, 1000) })),
+    kept: made.kept.map(({ path, signer }) => ({ path, signer: printable(signer, 400) })),
     seen: 'whole',
   };
 }

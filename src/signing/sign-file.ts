@@ -3,6 +3,7 @@ import { readArchive, isZip, type Archive, type ArchiveEntry, type ArchiveLimits
 import { rewriteArchive } from '../archive/rewrite.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { writeStreamAtomically } from '../io/atomic.ts';
+import { printable } from '../printable.ts';
 import { sha256OfFile, sha256OfSource } from '../io/hash.ts';
 import { chunks, withFile, type ByteSource } from '../io/source.ts';
 import { invalid, notAllowed } from '../errors.ts';
@@ -158,12 +159,19 @@ async function signAll(candidates: readonly Candidate[], options: SignFileOption
 
 function requireSomething(signed: number, kept: readonly KeptEntry[], files: number, name: string): void {
   if (signed > 0) return;
-  const told =
-    kept.length > 0
-      ? `all ${kept.length} programs of ours are signed already`
-      : `none of its ${files} files is ours`;
+  const [first, ...others] = kept;
+  if (!first)
+    throw notAllowed(
+      'nothing-to-sign',
+      `${name}: nothing to sign: none of its files is ours (${files} in all)`,
+      {
+        hint: 'check the zip, and signing.files on the signer',
+      },
+    );
+  const whose = `signed already, ${first.path === '' ? '' : `${first.path} `}by ${printable(first.signer, 200)}`;
+  const told = others.length > 0 ? `all ${kept.length} programs of ours are ${whose}` : `it is ${whose}`;
   throw notAllowed('nothing-to-sign', `${name}: nothing to sign: ${told}`, {
-    hint: 'check the zip, and signing.files on the signer',
+    hint: 'send unsigned programs, or have the signer replace or append (signing.alreadySigned)',
   });
 }
 

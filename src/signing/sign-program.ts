@@ -50,9 +50,9 @@ export interface KeptEntry {
   readonly signer: string;
 }
 
-function describeProblems(report: VerifyReport): string {
-  return report.problems.map((each) => each.message).join('; ');
-}
+/** Problems name the file themselves; it is named once. */
+const describeProblems = ({ path, problems }: VerifyReport): string =>
+  problems.map(({ message }) => message.replace(`${path}: `, '')).join('; ');
 
 /** Whoever signed a program already; throws `kept-signature-bad` when that signature does not hold. */
 async function signerOf(source: ByteSource): Promise<string> {
@@ -74,7 +74,9 @@ async function signerOf(source: ByteSource): Promise<string> {
  */
 export async function keptSigner(source: ByteSource, policy: AlreadySigned): Promise<string | null> {
   if ((await openImage(source)).signature === null) return null;
-  if (policy === 'keep') return signerOf(source);
+  // To append to a signature that does not hold would put ours beside it, and mend nothing.
+  const signer = policy === 'keep' || policy === 'append' ? await signerOf(source) : null;
+  if (policy === 'keep') return signer;
   if (policy === 'reject')
     throw notAllowed(
       'already-signed',
@@ -86,9 +88,21 @@ export async function keptSigner(source: ByteSource, policy: AlreadySigned): Pro
   return null;
 }
 
+/** Why a signature just made may not leave, or null. Of several, those with our certificate are ours. */
+function faultOf(report: VerifyReport, { key, roots }: SigningOptions): string | null {
+  const ours = report.signatures.filter(({ signer }) => signer?.sha256 === key.certificates[0]?.sha256);
+  if (ours.length === 0) return 'it is not among the signatures of the program';
+  const problems = report.problems.filter(
+    ({ signature }) => signature === undefined || ours.some(({ index }) => index === signature),
+  );
+  if (problems.length > 0) return describeProblems({ ...report, problems });
+  return roots && ours.some(({ trusted }) => trusted !== true) ? 'nobody vouches for it' : null;
+}
+
 /**
  * Nothing leaves before it was read back as a stranger would: every check of the verifier, the
- * timestamp among them, and the proof that only a signature was added (design: promises).
+ * timestamp among them, and the proof that only a signature was added (design: promises). Where ours
+ * was appended, the others need no timestamp and none of our roots, and still have to hold.
  */
 async function checkOwnWork(original: ByteSource, made: ByteSource, options: SigningOptions): Promise<void> {
   const report = await verifyProgram(made, {
@@ -96,11 +110,13 @@ async function checkOwnWork(original: ByteSource, made: ByteSource, options: Sig
     ...(options.timestampRoots ? { timestampRoots: [...options.timestampRoots] } : {}),
     requireTimestamp: options.timestamper !== null,
   });
-  if (report.status !== 'ok' && report.status !== 'intact')
+  const others = report.signatures.length > 1 ? await verifyProgram(made) : null;
+  const fault = faultOf(report, options) ?? (others?.status === 'bad' ? describeProblems(others) : null);
+  if (fault !== null)
     throw new SignpipeError(
       'local',
       'own-signature-bad',
-      `${made.name}: the signature just made does not verify: ${describeProblems(report)}`,
+      `${made.name}: the signature just made does not verify: ${fault}`,
       {
         hint: 'nothing was delivered; check the certificate chain and the configured roots, and report this',
       },

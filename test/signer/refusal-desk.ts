@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { loadSignerConfig } from '../../src/config/signer.ts';
@@ -291,3 +292,50 @@ export class Desk {
     await this.assertIdle();
   }
 }
+
+/** One request that has to be refused. */
+export interface Case {
+  /** The test's name, after the code. */
+  readonly what: string;
+  /** Makes the request; returns its id. */
+  readonly make: (desk: Desk) => Promise<string>;
+  readonly outcome?: Expected['outcome'];
+  readonly code: string;
+  readonly says: RegExp;
+  readonly hint: RegExp;
+}
+
+/**
+ * Makes all of these requests and a sound one behind them, has them answered in one poll, and looks at
+ * each answer in a test of its own; last, that the sound one was signed, and is all that was delivered.
+ */
+export function refusesAll(title: string, options: DeskOptions, cases: readonly Case[]): void {
+  describe(title, () => {
+    let desk: Desk;
+    let sound = '';
+    const requests: string[] = [];
+    before(async () => {
+      desk = await Desk.open(options);
+      for (const each of cases) requests.push(await each.make(desk));
+      sound = await desk.sendSound();
+      await desk.poll();
+    });
+    after(() => desk.close());
+
+    for (const [index, { what, code, outcome = 'rejected', says, hint }] of cases.entries())
+      it(`${code}: ${what}`, async () => {
+        const answer = await desk.assertRefusal(requests[index] ?? '', { outcome, code, says, hint });
+        assert.ok(answer.told.files.every((file) => file.output === undefined && file.signed.length === 0));
+        assert.equal(answer.told.certificate, undefined);
+      });
+
+    it('signs the request that came after all of these; nothing else was delivered, nothing is left behind', () =>
+      desk.assertSigned(sound, new Map()));
+  });
+}
+
+/** A case whose file is sent as these bytes. */
+export const sending =
+  (name: string, bytes: Buffer): Case['make'] =>
+  (desk) =>
+    desk.send(name, bytes);
