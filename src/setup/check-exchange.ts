@@ -4,11 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { openConfiguredExchange } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
-import { hasCode, SignpipeError } from '../errors.ts';
+import { hasCode, messageOf, SignpipeError } from '../errors.ts';
 import type { Exchange } from '../exchange/contract.ts';
 import { temporaryName } from '../exchange/path.ts';
 import { SftpSession } from '../exchange/sftp-session.ts';
 import { temporaryBeside, writeFileAtomically } from '../io/atomic.ts';
+import { printable } from '../printable.ts';
 import { connectSsh, parseSshUrl, type SshOptions } from '../ssh/connection.ts';
 import { runRemotely } from '../ssh/exec.ts';
 import { shellQuote } from '../ssh/quote.ts';
@@ -16,12 +17,11 @@ import { bad, ok, warning, type Verdict } from './finding.ts';
 
 const STALL_MS = 20_000;
 
-/** Status codes of SFTP (draft-ietf-secsh-filexfer-02, section 7). */
+/** A status code of SFTP (draft-ietf-secsh-filexfer-02, section 7). */
 const NO_SUCH_FILE = 2;
-const PERMISSION_DENIED = 3;
 
-const hasStatus = (error: unknown, status: number): boolean =>
-  error instanceof Error && 'code' in error && error.code === status;
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === NO_SUCH_FILE;
 
 const notThere = (folder: string): Verdict =>
   warning(
@@ -70,7 +70,7 @@ async function tryFolder(url: string, folder: string): Promise<Verdict> {
     return writable(folder, 'a file was written and removed');
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return notThere(folder);
-    return notWritable(folder, error instanceof Error ? error.message : '');
+    return notWritable(folder, messageOf(error));
   }
 }
 
@@ -81,7 +81,7 @@ async function trySftp(url: string, folder: string, ssh: SshOptions): Promise<Ve
   const place = posix.join(location.path, folder);
   const [first, second] = [0, 1].map(() => temporaryName(posix.join(place, 'signpipe-doctor')));
   try {
-    await session.stat(place);
+    if (!(await session.stat(place)).isDirectory()) return notWritable(folder, 'it is no folder');
     const handle = await session.open(first ?? '', 'wx');
     await session.write(handle, 0, Buffer.from('signpipe doctor\n'));
     const flushes = await session.flush(handle);
@@ -90,9 +90,9 @@ async function trySftp(url: string, folder: string, ssh: SshOptions): Promise<Ve
     const offers = `fsync ${flushes ? 'offered' : 'not offered'}, posix-rename ${replaces ? 'offered' : 'not offered'}`;
     return writable(folder, `a file was written and removed; ${offers}`);
   } catch (error) {
-    if (hasStatus(error, NO_SUCH_FILE)) return notThere(folder);
-    if (hasStatus(error, PERMISSION_DENIED)) return notWritable(folder, 'permission denied');
-    throw error;
+    if (isMissing(error)) return notThere(folder);
+    if (error instanceof SignpipeError) throw error;
+    return notWritable(folder, printable(messageOf(error), 200));
   } finally {
     for (const name of [first, second]) await session.remove(name ?? '').catch(() => {});
     await session.end();
