@@ -28,7 +28,7 @@ const signingShape = {
   files: z.array(glob).min(1, 'must name at least one pattern'),
   alreadySigned: z.enum(['keep', 'replace', 'append', 'reject']),
   timestamp: z.array(timestampUrl).max(16),
-  timestampTimeout: duration,
+  timestampTimeout: duration.refine((ms) => ms > 0, 'must be some time: 15s'),
   roots: path.optional(),
   timestampRoots: path.optional(),
   name: z.string().max(200).optional(),
