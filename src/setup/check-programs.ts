@@ -6,8 +6,8 @@ import { bad, ok, type Verdict } from './finding.ts';
 
 const run = promisify(execFile);
 
-/** GIT_CONFIG_GLOBAL, by which nobody's own configuration is kept out, is of this version. */
-const GIT = { major: 2, minor: 32 };
+/** core.fsync is of this version; GIT_CONFIG_GLOBAL, by which nobody's own configuration is kept out, of 2.32. */
+const GIT = { major: 2, minor: 36 };
 
 async function versionOf(program: string, flag: string): Promise<string | null> {
   try {

@@ -224,10 +224,9 @@ describe('recipes for CI systems', () => {
     const source = (await text('builder/Jenkinsfile'))
       .replace(/\/\/.*$/gm, '')
       .replace(/'''[^]*?'''|'[^']*'/g, '');
-    const depths = source.split('').reduce<number[]>(
-      (all, c) => [...all, (all.at(-1) ?? 0) + (c === '{' ? 1 : c === '}' ? -1 : 0)],
-      [],
-    );
+    const depths = source
+      .split('')
+      .reduce<number[]>((all, c) => [...all, (all.at(-1) ?? 0) + (c === '{' ? 1 : c === '}' ? -1 : 0)], []);
     assert.ok(depths.every((depth) => depth >= 0));
     assert.equal(depths.at(-1), 0);
     assert.doesNotMatch(source, /'/);
