@@ -1,3 +1,4 @@
+import type { Assembly } from '../io/assembly.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { SshOptions } from '../ssh/connection.ts';
 
@@ -36,9 +37,30 @@ export interface Fetched {
   readonly sha256: string;
 }
 
+/** A run of bytes [start, end). */
+export interface Run {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** A file on the exchange, open for random access. */
 export interface OpenFile extends ByteSource {
+  /** By the exchange's clock, in whole seconds, when it was opened. */
+  readonly modified: Date;
+  /** The bytes of several runs, one after another, with many reads on their way at once. */
+  readRuns(runs: Iterable<Run>): AsyncIterable<{ readonly offset: number; readonly bytes: Buffer }>;
   close(): Promise<void>;
+}
+
+export interface AssembleOptions {
+  /** The old file as it was read: it must still be so. */
+  readonly source: RemoteFile;
+  readonly assembly: Assembly;
+  /** The new bytes: a local file, and what it must hash to, in lower-case hex. */
+  readonly fresh: { readonly file: string; readonly sha256: string };
+  /** As in `DeliverOptions`. */
+  readonly temporary?: string;
+  readonly onProgress?: Progress;
 }
 
 /**
@@ -47,7 +69,7 @@ export interface OpenFile extends ByteSource {
  *
  * - `exchange-file-missing`, `exchange-not-a-file`, `exchange-file-changed`, `exchange-path-outside` (invalid)
  * - `exchange-file-too-large` (not-allowed)
- * - `exchange-no-sftp`, `exchange-no-replace`, and those of `connectPinned` (usage, alarm)
+ * - `exchange-no-sftp`, `exchange-no-replace`, `exchange-no-copy`, and those of `connectPinned` (usage, alarm)
  * - `exchange-folder-missing`, `exchange-permission-denied`, `exchange-refused`, `exchange-protocol`,
  *   `exchange-stalled`, `exchange-verify-failed`, `connection-lost`, `host-unreachable` (unavailable)
  * - `exchange-local-file`, `exchange-closed` (local)
@@ -55,12 +77,25 @@ export interface OpenFile extends ByteSource {
 export interface Exchange {
   /** Size and time of a regular file; null when there is none of that name. */
   stat(path: string): Promise<RemoteFile | null>;
-  /** Takes a whole file. `destination` shows it only once it is complete. */
+  /**
+   * Takes a whole file. `destination` shows it only once it is complete. What came in before the connection
+   * was cut may stay beside it, hidden, for the next call with this destination to go on from.
+   */
   fetch(path: string, destination: string, options: FetchOptions): Promise<Fetched>;
   /** Puts a file: temporary name, flush, verification, rename over the target. Makes missing folders below the url's own. */
   deliver(file: string, path: string, options: DeliverOptions): Promise<void>;
   /** A file for random access; null where the protocol has none (the legacy SCP protocol). */
   openRead(path: string): Promise<OpenFile | null>;
+  /** Whether `assemble` can be used. */
+  canAssemble(): Promise<boolean>;
+  /**
+   * Puts a file of which the exchange holds most bytes already, in the file `from`: those are copied there
+   * and never travel. The new ones are held against the local file again, by a hash made there, or where
+   * no command may be run by reading some of them back. Name, flush and rename as in `deliver`; the result
+   * may replace `from` itself. When `from` changed or is gone, and the target holds the result already,
+   * that was done before a crash, and stands.
+   */
+  assemble(from: string, path: string, options: AssembleOptions): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -71,6 +106,12 @@ export interface ExchangeOptions {
   readonly ssh?: SshOptions;
   /** How long a single answer may take, in milliseconds; two minutes unless given. */
   readonly stallTimeoutMs?: number;
+  /**
+   * After so many bytes a transfer whose connection was cut goes on where it was; 32 MiB unless given. Of
+   * SFTP only.
+   */
+  readonly resumeAfter?: number;
 }
 
 export const STALL_TIMEOUT_MS = 120_000;
+export const RESUME_AFTER = 32 * 1024 * 1024;

@@ -1,11 +1,12 @@
 import { usage } from '../errors.ts';
 import { parseSshUrl, type SshOptions } from '../ssh/connection.ts';
-import { STALL_TIMEOUT_MS, type Exchange, type ExchangeOptions } from './contract.ts';
+import { RESUME_AFTER, STALL_TIMEOUT_MS, type Exchange, type ExchangeOptions } from './contract.ts';
 import { FolderExchange } from './folder.ts';
 import { ScpExchange } from './scp.ts';
 import { SftpExchange } from './sftp.ts';
 
 export type {
+  AssembleOptions,
   DeliverOptions,
   Exchange,
   ExchangeOptions,
@@ -28,11 +29,11 @@ function requireSsh(ssh: SshOptions | undefined): SshOptions {
  * OpenSSH 9), `scp://` (the legacy protocol, for hosts without SFTP) or `file://` (a shared folder).
  */
 export async function openExchange(options: ExchangeOptions): Promise<Exchange> {
-  const { url, stallTimeoutMs = STALL_TIMEOUT_MS } = options;
+  const { url, stallTimeoutMs = STALL_TIMEOUT_MS, resumeAfter = RESUME_AFTER } = options;
   if (/^file:\/\//i.test(url)) return new FolderExchange(url).connect();
   const location = parseSshUrl(url);
   if (location.scheme === 'sftp')
-    return new SftpExchange(location, requireSsh(options.ssh), stallTimeoutMs).connect();
+    return new SftpExchange(location, requireSsh(options.ssh), { stallTimeoutMs, resumeAfter }).connect();
   if (location.scheme === 'scp')
     return new ScpExchange(location, requireSsh(options.ssh), stallTimeoutMs).connect();
   throw usage(

@@ -83,6 +83,12 @@ export const noReplace = (name: string, cause?: unknown): SignpipeError =>
     hint: 'use a server that offers posix-rename@openssh.com, or have files delivered to another folder',
   });
 
+export const noCopy = (name: string, cause?: unknown): SignpipeError =>
+  usage('exchange-no-copy', `${name}: the exchange cannot copy within itself`, {
+    cause,
+    hint: 'use OpenSSH 9.0 or later there, with copy-data permitted, or have files moved as a whole',
+  });
+
 /** Something on this machine went wrong with a local file. */
 export const localFile = (path: string, why: string, cause?: unknown): SignpipeError =>
   new SignpipeError('local', 'exchange-local-file', `${path}: ${why}`, {

@@ -101,10 +101,11 @@ export class FolderExchange implements Exchange {
   }
 
   async openRead(path: string): Promise<OpenFile> {
-    const { handle, size } = await this.hold(path);
+    const { handle, size, modified } = await this.hold(path);
+    const file = { size, modified: new Date(modified) };
     const read = (offset: number, length: number): Promise<Buffer> =>
       readExactly(handle, offset, length, path);
-    return new RemoteSource(path, size, read, () => handle.close());
+    return new RemoteSource(path, file, read, () => handle.close());
   }
 
   async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
@@ -122,6 +123,15 @@ export class FolderExchange implements Exchange {
       await rm(temporary, { force: true }).catch(() => {});
       throw failures.whileDelivering(path, await this.explain(error, path));
     }
+  }
+
+  // eslint-disable-next-line require-await -- the interface is asynchronous
+  async canAssemble(): Promise<boolean> {
+    return false; // Reading and writing the whole of it costs little where no line lies between.
+  }
+
+  assemble(_from: string, path: string): Promise<void> {
+    return Promise.reject(failures.noCopy(path));
   }
 
   private place(path: string): string {

@@ -6,32 +6,67 @@ export const REQUEST_SIZE = 261_120;
 export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
 export type WriteAt = (offset: number, bytes: Buffer) => Promise<void>;
 
+/** Bytes and where they stand. */
+export interface Piece {
+  readonly offset: number;
+  readonly bytes: Buffer;
+}
+
+/** The bytes of several runs [start, end), one run after another, with several reads in flight. */
+export async function* readRuns(
+  runs: Iterable<{ readonly start: number; readonly end: number }>,
+  read: ReadAt,
+): AsyncGenerator<Piece> {
+  const pending: Promise<Piece>[] = [];
+  for (const { offset, length } of requests(runs)) {
+    const first = pending.length >= IN_FLIGHT ? pending.shift() : undefined;
+    if (first) yield await first;
+    const ahead = read(offset, length).then((bytes) => ({ offset, bytes }));
+    ahead.catch(() => {}); // Reported when its turn comes; another may have failed before.
+    pending.push(ahead);
+  }
+  for (let next = pending.shift(); next; next = pending.shift()) yield await next;
+}
+
+function* requests(
+  runs: Iterable<{ readonly start: number; readonly end: number }>,
+): Generator<{ offset: number; length: number }> {
+  for (const { start, end } of runs)
+    for (let offset = start; offset < end; offset += REQUEST_SIZE)
+      yield { offset, length: Math.min(REQUEST_SIZE, end - offset) };
+}
+
 /** The bytes [start, end) in order, with several reads in flight. */
 export async function* readAhead(start: number, end: number, read: ReadAt): AsyncGenerator<Buffer> {
-  const pending: Promise<Buffer>[] = [];
-  let next = start;
-  for (;;) {
-    for (; pending.length < IN_FLIGHT && next < end; next += REQUEST_SIZE) {
-      const ahead = read(next, Math.min(REQUEST_SIZE, end - next));
-      ahead.catch(() => {}); // Reported when its turn comes; another may have failed before.
-      pending.push(ahead);
-    }
-    const first = pending.shift();
-    if (!first) return;
-    yield await first;
-  }
+  for await (const { bytes } of readRuns([{ start, end }], read)) yield bytes;
+}
+
+export interface WriteBehindOptions {
+  /** Where the first chunk goes; 0 unless given. */
+  readonly start?: number;
+  /** Told up to where everything was written. */
+  readonly onWritten?: (end: number) => void;
 }
 
 /** Writes chunks one after another with several writes in flight; returns when all were answered. */
-export async function writeBehind(content: AsyncIterable<Buffer>, write: WriteAt): Promise<void> {
-  const pending: Promise<void>[] = [];
-  let offset = 0;
+export async function writeBehind(
+  content: AsyncIterable<Buffer>,
+  write: WriteAt,
+  { start = 0, onWritten }: WriteBehindOptions = {},
+): Promise<void> {
+  const pending: { end: number; written: Promise<void> }[] = [];
+  const settle = async (): Promise<void> => {
+    const first = pending.shift();
+    await first?.written;
+    if (first) onWritten?.(first.end);
+  };
+  let offset = start;
   for await (const chunk of content) {
-    if (pending.length >= IN_FLIGHT) await pending.shift();
-    const behind = write(offset, chunk);
-    behind.catch(() => {}); // As above.
-    pending.push(behind);
+    if (pending.length >= IN_FLIGHT) await settle();
+    const written = write(offset, chunk);
+    written.catch(() => {}); // As above.
     offset += chunk.length;
+    pending.push({ end: offset, written });
   }
-  for (const behind of pending) await behind;
+  while (pending.length > 0) await settle();
 }

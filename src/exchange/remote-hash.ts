@@ -25,3 +25,31 @@ export async function hashesThere(
     return false; // A connection that is gone shows with the next request.
   }
 }
+
+/** Longer command lines are not tried. */
+const LONGEST_COMMAND = 16 * 1024;
+
+/**
+ * The same for runs of a file, hashed as if they were one: each is cut out by `tail` and `head`, which
+ * seek. Nothing to hash is `false`.
+ */
+export async function runsHashThere(
+  run: (command: string, timeoutMs: number) => Promise<RemoteResult>,
+  path: string,
+  runs: readonly { readonly start: number; readonly end: number }[],
+  sha256: string,
+): Promise<boolean> {
+  const size = runs.reduce((sum, { start, end }) => sum + end - start, 0);
+  if (size <= SMALL) return false;
+  const cuts = runs.map(
+    ({ start, end }) => `tail -c +${start + 1} ${shellQuote(path)} | head -c ${end - start}`,
+  );
+  const command = `{ ${cuts.join('; ')}; } 2>/dev/null | sha256sum`;
+  if (command.length > LONGEST_COMMAND) return false;
+  try {
+    const { stdout } = await run(command, 60_000 + size / SLOWEST_DISK);
+    return ANSWER.exec(stdout)?.[1] === sha256;
+  } catch {
+    return false;
+  }
+}

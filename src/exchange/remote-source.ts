@@ -1,27 +1,37 @@
 import { invalid } from '../errors.ts';
-import type { OpenFile } from './contract.ts';
-import { readAhead, REQUEST_SIZE, type ReadAt } from './pipeline.ts';
+import type { OpenFile, RemoteFile, Run } from './contract.ts';
+import { readAhead, readRuns, REQUEST_SIZE, type Piece, type ReadAt } from './pipeline.ts';
 
-/** How much of a file's end is read at once, in bytes: a zip keeps its directory there. */
-const TAIL = 1024 * 1024;
+/** Reads of this size and more are not kept. In bytes. */
+const LARGE = 1024 * 1024;
+/**
+ * How much of a file's end is read at once, in bytes: a zip keeps its directory there. That of some two
+ * thousand entries is in it, and at 100 Mbit/s it takes no longer than one round trip across a continent.
+ */
+const TAIL = 256 * 1024;
 /** How much is read ahead when small reads follow each other. */
 const AHEAD = 4 * REQUEST_SIZE;
 
 /**
- * Random access to a remote file. One window of it is kept: the last MiB once anything in it is
+ * Random access to a remote file. One window of it is kept: its last 256 KiB once anything in it is
  * wanted, or what follows when reads come in order. A zip's directory of 4,833 reads then costs 5
  * round trips.
  */
 export class RemoteSource implements OpenFile {
   private window: { start: number; bytes: Buffer } = { start: 0, bytes: Buffer.alloc(0) };
   private expected = -1;
+  readonly size: number;
+  readonly modified: Date;
 
   constructor(
     readonly name: string,
-    readonly size: number,
+    { size, modified }: RemoteFile,
     private readonly readAt: ReadAt,
     private readonly release: () => Promise<void>,
-  ) {}
+  ) {
+    this.size = size;
+    this.modified = modified;
+  }
 
   close(): Promise<void> {
     return this.release();
@@ -33,11 +43,17 @@ export class RemoteSource implements OpenFile {
     this.expected = offset + length;
     const kept = this.kept(offset, length);
     if (kept) return kept;
-    if (length >= TAIL) return this.readDirectly(offset, length);
+    if (length >= LARGE) return this.readDirectly(offset, length);
     const [start, end] = this.windowFor(offset, length, inOrder);
     const bytes = await this.readDirectly(start, end - start);
     this.window = { start, bytes };
     return bytes.subarray(offset - start, offset - start + length);
+  }
+
+  readRuns(runs: Iterable<Run>): AsyncGenerator<Piece> {
+    const wanted = [...runs];
+    for (const { start, end } of wanted) this.requireRange(start, end - start);
+    return readRuns(wanted, this.readAt);
   }
 
   private requireRange(offset: number, length: number): void {

@@ -54,6 +54,15 @@ export class ScpExchange implements Exchange {
     return null;
   }
 
+  // eslint-disable-next-line require-await -- the interface is asynchronous
+  async canAssemble(): Promise<boolean> {
+    return false;
+  }
+
+  assemble(_from: string, path: string): Promise<void> {
+    return Promise.reject(failures.noCopy(path));
+  }
+
   async stat(path: string): Promise<RemoteFile | null> {
     const place = this.place(path);
     const link = await this.kept.get();

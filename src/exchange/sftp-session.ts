@@ -1,20 +1,13 @@
-import type { Client, SFTPWrapper, Stats } from 'ssh2';
+import type { Client, SFTPWrapper } from 'ssh2';
 import SftpClient from 'ssh2-sftp-client';
 import { messageOf, usage } from '../errors.ts';
 import { connectPinned, type SshOptions, type SshTarget } from '../ssh/connection.ts';
 import { timesOf } from '../ssh/options.ts';
 import { runRemotely, type RemoteResult } from '../ssh/exec.ts';
-import { connectionLost, fileChanged, stalled } from './failures.ts';
+import { connectionLost, stalled } from './failures.ts';
 import type { Session } from './kept-open.ts';
 import { SshLink } from './link.ts';
-
-/** Status codes of the SFTP protocol (draft-ietf-secsh-filexfer-02, section 7). */
-export const STATUS = { eof: 1, noSuchFile: 2, permissionDenied: 3, failure: 4 } as const;
-
-export const hasStatus = (error: unknown, status: number): boolean =>
-  error instanceof Error && 'code' in error && error.code === status;
-
-type Callback<T> = (error: Error | null | undefined, value: T) => void;
+import { isUnsupported, SftpChannel } from './sftp-channel.ts';
 
 /** What ssh2-sftp-client keeps to itself: the connection that its channel runs over. */
 const connectionOf = (sftp: SftpClient): Client => (sftp as unknown as { client: Client }).client;
@@ -49,12 +42,14 @@ async function openSubsystem(
   }
 }
 
-/** One SFTP channel over one pinned connection: each request as a promise, bounded in time. */
-export class SftpSession implements Session {
+/** A pinned connection with one SFTP channel over it, and what else runs over it. */
+export class SftpSession extends SftpChannel implements Session {
   private constructor(
     private readonly opened: Opened,
-    private readonly link: SshLink,
-  ) {}
+    link: SshLink,
+  ) {
+    super(opened.channel, link);
+  }
 
   static async open(target: SshTarget, options: SshOptions, stallTimeoutMs: number): Promise<SftpSession> {
     const where = target.host;
@@ -72,83 +67,27 @@ export class SftpSession implements Session {
     return new SftpSession(opened, link);
   }
 
-  get alive(): boolean {
-    return this.link.alive;
+  /**
+   * A second channel over the same connection, for requests that take long: a server carries out one at a
+   * time a channel. `use` may fail with `connection-lost` though the connection stands.
+   */
+  async beside<T>(use: (channel: SftpChannel) => Promise<T>): Promise<T> {
+    const opening = new Promise<SFTPWrapper>((resolve, reject) => {
+      this.link.client.sftp((error, channel) => (error ? reject(error) : resolve(channel)));
+    });
+    const channel = await this.link.guard(opening, 'opening SFTP');
+    channel.on('error', () => {}); // Whoever waits for an answer hears of it.
+    try {
+      return await use(new SftpChannel(channel, this.link));
+    } finally {
+      channel.end();
+    }
   }
 
   async end(): Promise<void> {
     if (!this.alive) return;
     await this.link.guard(this.opened.sftp.end(), 'closing', 2000).catch(() => {});
     await this.link.end();
-  }
-
-  private request<T>(what: string, send: (channel: SFTPWrapper, done: Callback<T>) => void): Promise<T> {
-    // ssh2 throws at once for an extension that the server does not offer: inside the promise that is a rejection.
-    const answer = new Promise<T>((resolve, reject) => {
-      send(this.opened.channel, (error, value) => (error ? reject(error) : resolve(value)));
-    });
-    return this.link.guard(answer, what);
-  }
-
-  /** Attributes, symbolic links followed. */
-  stat(path: string): Promise<Stats> {
-    return this.request(`stat ${path}`, (channel, done: Callback<Stats>) => channel.stat(path, done));
-  }
-
-  fstat(handle: Buffer): Promise<Stats> {
-    return this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
-  }
-
-  /** `r` reads; `wx` creates, and fails where something of that name is. */
-  open(path: string, mode: 'r' | 'wx'): Promise<Buffer> {
-    return this.request(`open ${path}`, (channel, done: Callback<Buffer>) => channel.open(path, mode, done));
-  }
-
-  /** Closes a handle; an error of a write that the server had delayed would come here. */
-  closeHandle(handle: Buffer): Promise<void> {
-    return this.request('close', (channel, done: Callback<void>) =>
-      channel.close(handle, (error) => done(error, undefined)),
-    );
-  }
-
-  private readSome(handle: Buffer, buffer: Buffer, done: number, position: number): Promise<number> {
-    const length = buffer.length - done;
-    return this.request('read', (channel, answer: Callback<number>) =>
-      channel.read(handle, buffer, done, length, position, answer),
-    );
-  }
-
-  /** Exactly `length` bytes; throws `exchange-file-changed` when the file ends before. */
-  async read(handle: Buffer, offset: number, length: number, name: string): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(length);
-    for (let done = 0; done < length;) {
-      const count = await this.readSome(handle, buffer, done, offset + done).catch((error: unknown) => {
-        if (hasStatus(error, STATUS.eof)) return 0;
-        throw error;
-      });
-      if (count <= 0 || count > length - done) throw fileChanged(name);
-      done += count;
-    }
-    return buffer;
-  }
-
-  write(handle: Buffer, offset: number, bytes: Buffer): Promise<void> {
-    return this.request('write', (channel, done: Callback<void>) =>
-      channel.write(handle, bytes, 0, bytes.length, offset, (error) => done(error, undefined)),
-    );
-  }
-
-  /** Flushes to the disk where the server offers `fsync@openssh.com`; false where it does not. */
-  async flush(handle: Buffer): Promise<boolean> {
-    try {
-      await this.request('fsync', (channel, done: Callback<void>) =>
-        channel.ext_openssh_fsync(handle, (error) => done(error, undefined)),
-      );
-      return true;
-    } catch (error) {
-      if (isUnsupported(error)) return false;
-      throw error;
-    }
   }
 
   /** Renames over what is there, in one step (`posix-rename@openssh.com`); false where that is not offered. */
@@ -173,7 +112,7 @@ export class SftpSession implements Session {
   }
 
   makeFolder(path: string): Promise<void> {
-    return this.request(`mkdir ${path}`, (channel, done: Callback<void>) =>
+    return this.request(`mkdir ${path}`, (channel, done) =>
       channel.mkdir(path, (error) => done(error, undefined)),
     );
   }
@@ -183,6 +122,3 @@ export class SftpSession implements Session {
     return this.link.guard(runRemotely(this.link.client, command, timeoutMs), 'command', timeoutMs + 1000);
   }
 }
-
-const isUnsupported = (error: unknown): boolean =>
-  hasStatus(error, 8) || /does not support this extended request/i.test(messageOf(error));

@@ -1,17 +1,26 @@
-import { posix } from 'node:path';
 import type { Stats } from 'ssh2';
 import { messageOf, SignpipeError } from '../errors.ts';
-import { sha256OfStream } from '../io/hash.ts';
+import { sha256Hex } from '../io/hash.ts';
 import type { SshLocation, SshOptions } from '../ssh/connection.ts';
-import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
+import type {
+  AssembleOptions,
+  DeliverOptions,
+  Exchange,
+  Fetched,
+  FetchOptions,
+  OpenFile,
+  RemoteFile,
+} from './contract.ts';
 import * as failures from './failures.ts';
 import { KeptOpen } from './kept-open.ts';
-import { below, foldersOf, temporaryName } from './path.ts';
-import { readAhead, writeBehind } from './pipeline.ts';
-import { hashesThere } from './remote-hash.ts';
+import { below } from './path.ts';
+import { readAhead } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
-import { hasStatus, SftpSession, STATUS } from './sftp-session.ts';
-import { announced, receive } from './transfer.ts';
+import { SftpAssembly } from './sftp-assembly.ts';
+import { hasStatus, STATUS } from './sftp-channel.ts';
+import { SftpSession } from './sftp-session.ts';
+import { Upload } from './sftp-upload.ts';
+import { receiveOn } from './transfer.ts';
 
 /** A regular file that is open on the exchange. */
 interface Held {
@@ -20,11 +29,29 @@ interface Held {
   readonly stats: Stats;
 }
 
+/** An upload that was cut, and may be taken up again. */
+interface Unfinished {
+  readonly upload: Upload;
+  /** By this machine's clock, in milliseconds. */
+  readonly since: number;
+}
+
+/** An upload that nobody took up for so long is removed. In milliseconds. */
+const ABANDONED = 15 * 60_000;
+
 const isSame = (a: Stats, b: Stats): boolean => a.size === b.size && a.mtime === b.mtime;
+
+const remoteFile = ({ size, mtime }: Stats): RemoteFile => ({ size, modified: new Date(mtime * 1000) });
 
 function requireRegular(stats: Stats, name: string): void {
   if (!stats.isFile()) throw failures.notAFile(name);
   if (!Number.isSafeInteger(stats.size) || stats.size < 0) throw failures.refused(name, 'an impossible size');
+}
+
+/** How SFTP exchanges treat a server that is slow, or a connection that was cut. */
+export interface SftpTerms {
+  readonly stallTimeoutMs: number;
+  readonly resumeAfter: number;
 }
 
 /** The exchange over SFTP (draft-ietf-secsh-filexfer-02, with OpenSSH's PROTOCOL extensions). */
@@ -32,14 +59,16 @@ export class SftpExchange implements Exchange {
   private readonly kept: KeptOpen<SftpSession>;
   /** Temporary files that could not be removed because the connection was gone. */
   private readonly leftovers = new Set<string>();
+  /** Uploads that were cut after much had arrived, by target and content. */
+  private readonly unfinished = new Map<string, Unfinished>();
 
   constructor(
     private readonly location: SshLocation,
     ssh: SshOptions,
-    stallTimeoutMs: number,
+    private readonly terms: SftpTerms,
   ) {
     this.kept = new KeptOpen(async () => {
-      const session = await SftpSession.open(location, ssh, stallTimeoutMs);
+      const session = await SftpSession.open(location, ssh, terms.stallTimeoutMs);
       await this.sweep(session);
       return session;
     });
@@ -51,8 +80,14 @@ export class SftpExchange implements Exchange {
     return this;
   }
 
-  close(): Promise<void> {
-    return this.kept.close();
+  async close(): Promise<void> {
+    const abandoned = this.abandon(0);
+    if (abandoned)
+      await this.kept.get().then(
+        (session) => this.sweep(session),
+        () => {},
+      );
+    await this.kept.close();
   }
 
   async stat(path: string): Promise<RemoteFile | null> {
@@ -61,7 +96,7 @@ export class SftpExchange implements Exchange {
     try {
       const stats = await session.stat(place);
       requireRegular(stats, path);
-      return { size: stats.size, modified: new Date(stats.mtime * 1000) };
+      return remoteFile(stats);
     } catch (error) {
       const failure = await this.explain(error, path, session);
       if (failure.code === 'exchange-file-missing') return null;
@@ -69,16 +104,49 @@ export class SftpExchange implements Exchange {
     }
   }
 
-  fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<Fetched> {
-    return this.holding(path, async ({ session, handle, stats }) => {
-      if (stats.size > limit) throw failures.tooLarge(path, stats.size, limit);
-      const read = (offset: number, length: number): Promise<Buffer> =>
-        session.read(handle, offset, length, path);
-      const confirm = async (): Promise<void> => {
-        if (!isSame(stats, await session.fstat(handle))) throw failures.fileChanged(path);
+  async fetch(path: string, destination: string, options: FetchOptions): Promise<Fetched> {
+    for (;;) {
+      let [start, done] = [0, 0];
+      const onProgress = (now: number, total: number): void => {
+        done = now;
+        options.onProgress?.(now, total);
       };
-      const incoming = { name: path, size: stats.size, content: readAhead(0, stats.size, read), confirm };
-      return receive(incoming, destination, onProgress);
+      const onStart = (at: number): void => void (start = done = at);
+      try {
+        return await this.fetchOnce(path, destination, { ...options, onProgress }, onStart);
+      } catch (error) {
+        if (!this.goesOn(error, done - start)) throw error;
+      }
+    }
+  }
+
+  /** Whether a transfer that failed is begun again at once: it was cut, and had come a good way further. */
+  private goesOn(error: unknown, gained: number): boolean {
+    const cut = error instanceof SignpipeError && error.code === 'connection-lost';
+    return cut && gained > 0 && gained >= this.terms.resumeAfter;
+  }
+
+  private fetchOnce(
+    path: string,
+    destination: string,
+    { limit, onProgress }: FetchOptions,
+    onStart: (at: number) => void,
+  ): Promise<Fetched> {
+    return this.holding(path, ({ session, handle, stats }) => {
+      const { size, mtime } = stats;
+      if (size > limit) throw failures.tooLarge(path, size, limit);
+      const { host, port, path: root } = this.location;
+      const incoming = {
+        name: path,
+        size,
+        identity: sha256Hex(JSON.stringify([host, port, root, path, size, mtime])).slice(0, 16),
+        contentFrom: (at: number) => readAhead(at, size, session.reader(handle, path)),
+        confirm: async (): Promise<void> => {
+          if (!isSame(stats, await session.fstat(handle))) throw failures.fileChanged(path);
+        },
+      };
+      const { resumeAfter } = this.terms;
+      return receiveOn(incoming, destination, { resumeAfter, onProgress, onStart });
     });
   }
 
@@ -91,23 +159,53 @@ export class SftpExchange implements Exchange {
         throw await this.explain(error, path, session);
       }
     };
-    return new RemoteSource(path, stats.size, read, () => session.closeHandle(handle).catch(() => {}));
+    return new RemoteSource(path, remoteFile(stats), read, () => session.closeHandle(handle).catch(() => {}));
   }
 
   async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
-    const target = below(this.location.path, path);
-    const temporary = temporaryName(target, options.temporary);
+    const key = JSON.stringify([path, options.size, options.sha256]);
+    const upload =
+      this.unfinished.get(key)?.upload ?? new Upload(this.location.path, path, options.temporary);
     const session = await this.kept.get();
+    this.unfinished.delete(key);
+    this.abandon(ABANDONED);
+    const before = upload.written;
     try {
       // What a crash during an earlier delivery left behind; nothing, as a rule.
-      if (options.temporary !== undefined) await session.remove(temporary);
-      await this.upload(session, file, path, temporary, options);
-      await this.verify(session, path, temporary, options);
-      await this.publish(session, path, temporary, target);
+      if (options.temporary !== undefined && before === 0) await session.remove(upload.temporary);
+      await upload.send(session, file, options);
+      await upload.verify(session, options);
+      await upload.publish(session);
     } catch (error) {
       const failure = await this.explain(error, path, session);
-      await this.discard(temporary);
-      throw failures.whileDelivering(path, failure);
+      const resumable = !session.alive && failure.retryable && upload.written >= this.terms.resumeAfter;
+      if (resumable) this.unfinished.set(key, { upload, since: Date.now() });
+      else await this.discard(upload.temporary);
+      if (!resumable || !this.goesOn(failure, upload.written - before))
+        throw failures.whileDelivering(path, failure);
+      await this.deliver(file, path, options);
+    }
+  }
+
+  async canAssemble(): Promise<boolean> {
+    return (await this.kept.get()).canCopy;
+  }
+
+  async assemble(from: string, path: string, options: AssembleOptions): Promise<void> {
+    const source = below(this.location.path, from);
+    const upload = new Upload(this.location.path, path, options.temporary);
+    const session = await this.kept.get();
+    if (!session.canCopy) throw failures.noCopy(path);
+    try {
+      // What a crash during an earlier delivery left behind; nothing, as a rule.
+      if (options.temporary !== undefined) await session.remove(upload.temporary);
+      const assembly = await SftpAssembly.of(session, source, upload, options);
+      if (await assembly.isUnchanged()) await assembly.run();
+      else if (!(await assembly.isDone())) throw failures.fileChanged(from);
+    } catch (error) {
+      const failure = await this.explain(error, path, session);
+      await this.discard(upload.temporary);
+      throw failure;
     }
   }
 
@@ -137,76 +235,14 @@ export class SftpExchange implements Exchange {
     }
   }
 
-  /** A new file; the folders that `path` names below the root are made when they are missing. */
-  private async create(session: SftpSession, path: string, temporary: string): Promise<Buffer> {
-    try {
-      return await session.open(temporary, 'wx');
-    } catch (error) {
-      if (!hasStatus(error, STATUS.noSuchFile)) throw error;
-      const folders = foldersOf(this.location.path, path);
-      for (const folder of folders) await session.makeFolder(folder).catch(() => {}); // Most exist.
-      return session.open(temporary, 'wx').catch((again: unknown) => {
-        if (!hasStatus(again, STATUS.noSuchFile)) throw again;
-        throw failures.folderMissing(posix.dirname(temporary), again);
-      });
+  /** Gives up uploads that have waited for so long; whether there were any. */
+  private abandon(milliseconds: number): boolean {
+    const late = [...this.unfinished].filter(([, { since }]) => Date.now() - since >= milliseconds);
+    for (const [key, { upload }] of late) {
+      this.unfinished.delete(key);
+      this.leftovers.add(upload.temporary);
     }
-  }
-
-  private async upload(
-    session: SftpSession,
-    file: string,
-    path: string,
-    temporary: string,
-    options: DeliverOptions,
-  ): Promise<void> {
-    const handle = await this.create(session, path, temporary);
-    try {
-      await writeBehind(announced(file, options), (offset, bytes) => session.write(handle, offset, bytes));
-      await session.flush(handle);
-    } catch (error) {
-      await session.closeHandle(handle).catch(() => {});
-      throw error;
-    }
-    await session.closeHandle(handle);
-  }
-
-  private async verify(
-    session: SftpSession,
-    path: string,
-    temporary: string,
-    expected: DeliverOptions,
-  ): Promise<void> {
-    const { size } = await session.stat(temporary);
-    if (size !== expected.size)
-      throw failures.verifyFailed(path, `${size} bytes instead of ${expected.size}`);
-    if (await hashesThere((command, ms) => session.run(command, ms), temporary, expected)) return;
-    const handle = await session.open(temporary, 'r');
-    try {
-      const read = (offset: number, length: number): Promise<Buffer> =>
-        session.read(handle, offset, length, path);
-      const actual = await sha256OfStream(readAhead(0, size, read));
-      if (actual !== expected.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
-    } finally {
-      await session.closeHandle(handle).catch(() => {});
-    }
-  }
-
-  private async publish(
-    session: SftpSession,
-    path: string,
-    temporary: string,
-    target: string,
-  ): Promise<void> {
-    if (await session.replace(temporary, target)) return;
-    try {
-      await session.rename(temporary, target);
-    } catch (error) {
-      const taken = await session.stat(target).then(
-        () => true,
-        () => false,
-      );
-      throw taken ? failures.noReplace(path, error) : error;
-    }
+    return late.length > 0;
   }
 
   /** Removes an upload that failed: over the same connection, or a new one where it was cut. */

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { writeAtomically } from '../io/atomic.ts';
-import { FileSource } from '../io/source.ts';
+import { chunks, FileSource } from '../io/source.ts';
 import type { DeliverOptions, Fetched, Progress } from './contract.ts';
 import { fileChanged, localFile } from './failures.ts';
+import { Partial } from './partial.ts';
 import { REQUEST_SIZE } from './pipeline.ts';
 
 const asLocal = (path: string, error: unknown): SignpipeError =>
@@ -47,6 +48,50 @@ export async function receive(
   return { size: done, sha256: hash.digest('hex') };
 }
 
+export interface Resumable extends Omit<Incoming, 'content'> {
+  /** Hex, 16 digits; the same only for the same bytes. */
+  readonly identity: string;
+  readonly contentFrom: (start: number) => AsyncIterable<Buffer>;
+}
+
+/** How a resumable transfer is to be done. */
+export interface ResumeOptions {
+  /** From how many bytes on it is worth going on with what came in. */
+  readonly resumeAfter: number;
+  readonly onProgress?: Progress | undefined;
+  /** Told where the transfer begins. */
+  readonly onStart?: (start: number) => void;
+}
+
+/**
+ * As `receive`, but goes on with what an earlier transfer of the same file brought, and keeps what this
+ * one brings when it is interrupted. The hash is that of all bytes as they lie on disk.
+ */
+export async function receiveOn(
+  incoming: Resumable,
+  destination: string,
+  options: ResumeOptions,
+): Promise<Fetched> {
+  let partial: Partial | undefined;
+  try {
+    partial = await Partial.open(destination, incoming.identity);
+    options.onStart?.(partial.size);
+    for await (const chunk of incoming.contentFrom(partial.size)) {
+      await partial.append(chunk);
+      options.onProgress?.(partial.size, incoming.size);
+    }
+    if (partial.size !== incoming.size) throw fileChanged(incoming.name);
+    await incoming.confirm();
+    await partial.publish();
+    return { size: partial.size, sha256: partial.hash.digest('hex') };
+  } catch (error) {
+    const interrupted = error instanceof SignpipeError && error.retryable;
+    if (interrupted && partial && partial.size >= options.resumeAfter) await partial.keep();
+    else await partial?.discard();
+    throw asLocal(destination, error);
+  }
+}
+
 /** Opens the local file to deliver; its size must be the announced one. */
 async function openAnnounced(file: string, size: number): Promise<FileSource> {
   const source = await FileSource.open(file);
@@ -55,13 +100,17 @@ async function openAnnounced(file: string, size: number): Promise<FileSource> {
   throw localFile(file, `has ${source.size} bytes, and ${size} were to be delivered`);
 }
 
-/** The bytes of the local file in order; fails after the last one unless they hash as announced. */
-export async function* announced(file: string, options: DeliverOptions): AsyncGenerator<Buffer> {
+/**
+ * The bytes of the local file in order, those before `start` left out; fails after the last one unless
+ * the whole file hashes as announced.
+ */
+export async function* announced(file: string, options: DeliverOptions, start = 0): AsyncGenerator<Buffer> {
   const { size, sha256, onProgress } = options;
   const hash = createHash('sha256');
   const source = await openAnnounced(file, size);
   try {
-    for (let at = 0; at < size; at += REQUEST_SIZE) {
+    for await (const chunk of chunks(source, 0, start)) hash.update(chunk);
+    for (let at = start; at < size; at += REQUEST_SIZE) {
       const chunk = await source.read(at, Math.min(REQUEST_SIZE, size - at));
       hash.update(chunk);
       yield chunk;

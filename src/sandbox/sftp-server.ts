@@ -20,6 +20,8 @@ import {
 
 /** The most files and folders that one client may hold open. */
 const HANDLE_LIMIT = 64;
+/** Read and written at once by `copy-data`, in bytes. */
+const COPIED = 1024 * 1024;
 /** Names in one answer to READDIR. */
 const NAMES_PER_ANSWER = 100;
 
@@ -28,6 +30,7 @@ const EXTENSIONS = {
   'posix-rename@openssh.com': '1',
   'fsync@openssh.com': '1',
   'limits@openssh.com': '1',
+  'copy-data': '1',
 };
 
 /** An open folder: the names that were not sent yet. */
@@ -223,6 +226,24 @@ export class SftpServer {
     return done(id);
   }
 
+  /** As OpenSSH has it: a length of 0 copies to the end, and a source that ends before is no error. */
+  private async copy(id: number, packet: PacketReader): Answer {
+    const from = this.file(packet.text());
+    const [start, length] = [packet.offset(), packet.offset()];
+    const to = this.file(packet.text());
+    const at = packet.offset();
+    if (from === to) return answer.status(id, STATUS.FAILURE, 'a file cannot be copied into itself');
+    const end = length === 0 ? Infinity : start + length;
+    const buffer = Buffer.allocUnsafe(COPIED);
+    for (let offset = start; offset < end;) {
+      const { bytesRead } = await from.read(buffer, 0, Math.min(COPIED, end - offset), offset);
+      if (bytesRead === 0) break;
+      await this.write(id, to, at + offset - start, buffer.subarray(0, bytesRead));
+      offset += bytesRead;
+    }
+    return done(id);
+  }
+
   private async extended(id: number, name: string, packet: PacketReader): Answer {
     switch (name) {
       case 'posix-rename@openssh.com':
@@ -235,6 +256,8 @@ export class SftpServer {
           id,
           ...[PACKET_LIMIT, TRANSFER_LIMIT, TRANSFER_LIMIT, HANDLE_LIMIT].map(uint64),
         );
+      case 'copy-data':
+        return this.copy(id, packet);
       default:
         return answer.status(id, STATUS.OP_UNSUPPORTED, 'no such extension here');
     }

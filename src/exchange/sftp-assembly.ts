@@ -1,0 +1,234 @@
+import pLimit from 'p-limit';
+import type { Stats } from 'ssh2';
+import { SignpipeError } from '../errors.ts';
+import { placeSpans, type PlacedSpan } from '../io/assembly.ts';
+import { withFile, type ByteSource } from '../io/source.ts';
+import type { AssembleOptions, DeliverOptions, RemoteFile, Run } from './contract.ts';
+import * as failures from './failures.ts';
+import { readRuns, writeBehind } from './pipeline.ts';
+import { runsHashThere } from './remote-hash.ts';
+import { hasStatus, isUnsupported, STATUS, type SftpChannel } from './sftp-channel.ts';
+import type { SftpSession } from './sftp-session.ts';
+import type { Upload } from './sftp-upload.ts';
+import { announced } from './transfer.ts';
+
+/** Asked for at once, in bytes: what any disk copies before an answer counts as stalled. */
+const COPIED = 32 * 1024 * 1024;
+/** Copies asked for before the first is answered. */
+const COPIES = 4;
+/** Where nothing can be hashed there, so much of what is new is read back at most, in bytes. */
+const READ_BACK = 384 * 1024;
+/** Read back of each end of a span then, in bytes. */
+const EDGE = 4096;
+
+/** An assembly with its numbers checked, and its parts by where they come from. */
+interface Parts {
+  readonly old: readonly PlacedSpan[];
+  readonly fresh: readonly PlacedSpan[];
+  readonly freshSize: number;
+}
+
+async function partsOf({ assembly, source, fresh }: AssembleOptions): Promise<Parts> {
+  const freshSize = await withFile(fresh.file, (file) => Promise.resolve(file.size));
+  const spans = placeSpans(assembly, { source: source.size, fresh: freshSize });
+  return {
+    old: spans.filter(({ from }) => from === 'source'),
+    fresh: spans.filter(({ from }) => from === 'fresh'),
+    freshSize,
+  };
+}
+
+const placeOf = ({ at, start, end }: PlacedSpan): Run => ({ start: at, end: at + end - start });
+
+const isAsRead = (stats: Stats, { size, modified }: RemoteFile): boolean =>
+  stats.isFile() && stats.size === size && stats.mtime * 1000 === modified.getTime();
+
+/** One file made on the exchange out of another and of new bytes. */
+export class SftpAssembly {
+  private done = 0;
+
+  private constructor(
+    private readonly session: SftpSession,
+    private readonly from: string,
+    private readonly upload: Upload,
+    private readonly options: AssembleOptions,
+    private readonly parts: Parts,
+  ) {}
+
+  /** `from` is the old file's place there, and its name for messages. */
+  static async of(
+    session: SftpSession,
+    from: string,
+    upload: Upload,
+    options: AssembleOptions,
+  ): Promise<SftpAssembly> {
+    return new SftpAssembly(session, from, upload, options, await partsOf(options));
+  }
+
+  /** Makes the file under its temporary name, verifies it and publishes it. */
+  async run(): Promise<void> {
+    const { session, upload } = this;
+    const handle = await upload.create(session);
+    try {
+      await session.beside((copier) => this.fill(copier, handle));
+      await session.flush(handle);
+    } catch (error) {
+      await session.closeHandle(handle).catch(() => {});
+      throw error;
+    }
+    await session.closeHandle(handle);
+    if (!(await this.isResult(upload.temporary, { thorough: false })))
+      throw failures.verifyFailed(upload.path, 'what was put together is not what was sent');
+    await upload.publish(session);
+  }
+
+  /** Whether the target is the result already: its size is right, and every new byte is in its place. */
+  async isDone(): Promise<boolean> {
+    try {
+      return await this.isResult(this.upload.target, { thorough: true });
+    } catch (error) {
+      if (hasStatus(error, STATUS.noSuchFile)) return false;
+      throw error;
+    }
+  }
+
+  /** Whether the old file is as it was read. */
+  async isUnchanged(): Promise<boolean> {
+    try {
+      return isAsRead(await this.session.stat(this.from), this.options.source);
+    } catch (error) {
+      if (hasStatus(error, STATUS.noSuchFile)) return false;
+      throw error;
+    }
+  }
+
+  /** Copies and sends at the same time, each over its own channel: a copy holds up whatever follows it. */
+  private async fill(copier: SftpChannel, handle: Buffer): Promise<void> {
+    const from = await copier.open(this.from, 'r');
+    const to = await copier.open(this.upload.temporary, 'r+');
+    const settled = await Promise.allSettled([this.copyOld(copier, from, to), this.sendFresh(handle)]);
+    for (const each of settled) if (each.status === 'rejected') throw each.reason;
+    // A copy that came to the old file's end too early was reported as done.
+    const after = await copier.fstat(from);
+    if (!isAsRead(after, this.options.source)) throw failures.fileChanged(this.from);
+    await copier.closeHandle(from);
+    await copier.closeHandle(to);
+  }
+
+  private async copyOld(copier: SftpChannel, from: Buffer, to: Buffer): Promise<void> {
+    if (!isAsRead(await copier.fstat(from), this.options.source)) throw failures.fileChanged(this.from);
+    const limit = pLimit(COPIES);
+    let failed = false;
+    const copy = async (start: number, length: number, at: number): Promise<void> => {
+      if (failed) return;
+      try {
+        await copier.copy(from, start, length, to, at);
+        this.progress(length);
+      } catch (error) {
+        failed = true;
+        // Only a copy that begins beyond the end is told of it.
+        if (hasStatus(error, STATUS.eof)) throw failures.fileChanged(this.from, error);
+        throw isRefusal(error) ? failures.noCopy(this.upload.path, error) : error;
+      }
+    };
+    const settled = await Promise.allSettled(
+      [...pieces(this.parts.old)].map(({ start, length, at }) => limit(() => copy(start, length, at))),
+    );
+    for (const each of settled) if (each.status === 'rejected') throw each.reason;
+  }
+
+  private async sendFresh(handle: Buffer): Promise<void> {
+    const { file, sha256 } = this.options.fresh;
+    const announcing: DeliverOptions = { size: this.parts.freshSize, sha256 };
+    const write = async (offset: number, bytes: Buffer): Promise<void> => {
+      const runs = overlaps(this.parts.fresh, { start: offset, end: offset + bytes.length });
+      await Promise.all(
+        runs.map(({ span, start, end }) =>
+          this.session.write(
+            handle,
+            span.at + start - span.start,
+            bytes.subarray(start - offset, end - offset),
+          ),
+        ),
+      );
+      this.progress(bytes.length);
+    };
+    await writeBehind(announced(file, announcing), write);
+  }
+
+  private progress(bytes: number): void {
+    this.done += bytes;
+    this.options.onProgress?.(this.done, this.options.assembly.size);
+  }
+
+  private async isResult(place: string, { thorough }: { thorough: boolean }): Promise<boolean> {
+    const { session, options, parts } = this;
+    const stats = await session.stat(place);
+    if (!stats.isFile() || stats.size !== options.assembly.size) return false;
+    const runs = parts.fresh.map(placeOf);
+    const run = (command: string, ms: number): ReturnType<SftpSession['run']> => session.run(command, ms);
+    if (await runsHashThere(run, place, runs, options.fresh.sha256)) return true;
+    const handle = await session.open(place, 'r');
+    try {
+      return await withFile(options.fresh.file, (fresh) =>
+        this.isSame(handle, place, fresh, thorough ? runs : someOf(runs, READ_BACK)),
+      );
+    } finally {
+      await session.closeHandle(handle).catch(() => {});
+    }
+  }
+
+  /** Whether some runs of the result hold the new bytes that belong there. */
+  private async isSame(
+    handle: Buffer,
+    place: string,
+    fresh: ByteSource,
+    runs: readonly Run[],
+  ): Promise<boolean> {
+    for await (const { offset, bytes } of readRuns(runs, this.session.reader(handle, place))) {
+      const span = this.parts.fresh.find(({ at, start, end }) => offset >= at && offset < at + end - start);
+      if (!span) return false;
+      if (!bytes.equals(await fresh.read(span.start + offset - span.at, bytes.length))) return false;
+    }
+    return true;
+  }
+}
+
+/** The server will not copy, whatever it announced; a full disk or a lost connection is something else. */
+const isRefusal = (error: unknown): boolean =>
+  !(error instanceof SignpipeError) && (isUnsupported(error) || hasStatus(error, STATUS.permissionDenied));
+
+function* pieces(spans: readonly PlacedSpan[]): Generator<{ start: number; length: number; at: number }> {
+  for (const { start, end, at } of spans)
+    for (let from = start; from < end; from += COPIED)
+      yield { start: from, length: Math.min(COPIED, end - from), at: at + from - start };
+}
+
+/** The parts of a run of the new file in each span that it touches. Spans are in order. */
+function overlaps(
+  spans: readonly PlacedSpan[],
+  run: Run,
+): { readonly span: PlacedSpan; readonly start: number; readonly end: number }[] {
+  return spans
+    .filter(({ start, end }) => start < run.end && end > run.start)
+    .map((span) => ({
+      span,
+      start: Math.max(span.start, run.start),
+      end: Math.min(span.end, run.end),
+    }));
+}
+
+/** All runs when they are few bytes, else the ends of each, or of as many as `most` bytes permit, evenly chosen. */
+function someOf(runs: readonly Run[], most: number): Run[] {
+  if (runs.reduce((sum, { start, end }) => sum + end - start, 0) <= most) return [...runs];
+  const edges = runs.flatMap(({ start, end }) =>
+    end - start <= 2 * EDGE
+      ? [{ start, end }]
+      : [
+          { start, end: start + EDGE },
+          { start: end - EDGE, end },
+        ],
+  );
+  const step = Math.max(1, Math.ceil((edges.length * 2 * EDGE) / most));
+  return edges.filter((_, index) => (edges.length - 1 - index) % step === 0);
+}

@@ -1,0 +1,127 @@
+import type { SFTPWrapper, Stats } from 'ssh2';
+import { messageOf } from '../errors.ts';
+import { fileChanged } from './failures.ts';
+import type { SshLink } from './link.ts';
+import type { ReadAt } from './pipeline.ts';
+
+/** Status codes of the SFTP protocol (draft-ietf-secsh-filexfer-02, section 7). */
+export const STATUS = { eof: 1, noSuchFile: 2, permissionDenied: 3, failure: 4, unsupported: 8 } as const;
+
+export const hasStatus = (error: unknown, status: number): boolean =>
+  error instanceof Error && 'code' in error && error.code === status;
+
+/** Whether the server, or ssh2 on its behalf, says that it does not offer an extension. */
+export const isUnsupported = (error: unknown): boolean =>
+  hasStatus(error, STATUS.unsupported) || /does not support this extended request/i.test(messageOf(error));
+
+type Callback<T> = (error: Error | null | undefined, value: T) => void;
+
+/** What ssh2 keeps to itself: the extensions that the server announced, with their versions. */
+const extensionsOf = (channel: SFTPWrapper): Readonly<Record<string, string>> =>
+  (channel as unknown as { _extensions?: Record<string, string> })._extensions ?? {};
+
+/** One SFTP channel: each request as a promise, bounded in time. Its server answers in order. */
+export class SftpChannel {
+  constructor(
+    protected readonly channel: SFTPWrapper,
+    protected readonly link: SshLink,
+  ) {}
+
+  get alive(): boolean {
+    return this.link.alive;
+  }
+
+  /** Whether the server copies within itself: `copy-data` (draft-ietf-secsh-filexfer-extensions-00, section 7; OpenSSH 9.0). */
+  get canCopy(): boolean {
+    return extensionsOf(this.channel)['copy-data'] === '1';
+  }
+
+  protected request<T>(what: string, send: (channel: SFTPWrapper, done: Callback<T>) => void): Promise<T> {
+    // ssh2 throws at once for an extension that the server does not offer: inside the promise that is a rejection.
+    const answer = new Promise<T>((resolve, reject) => {
+      send(this.channel, (error, value) => (error ? reject(error) : resolve(value)));
+    });
+    return this.link.guard(answer, what);
+  }
+
+  /** Attributes, symbolic links followed. */
+  stat(path: string): Promise<Stats> {
+    return this.request(`stat ${path}`, (channel, done: Callback<Stats>) => channel.stat(path, done));
+  }
+
+  /** Attributes of the name itself, a symbolic link's among them. */
+  lstat(path: string): Promise<Stats> {
+    return this.request(`lstat ${path}`, (channel, done: Callback<Stats>) => channel.lstat(path, done));
+  }
+
+  fstat(handle: Buffer): Promise<Stats> {
+    return this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
+  }
+
+  /** `r` reads; `r+` writes too, to what is there; `wx` creates, and fails where something of that name is. */
+  open(path: string, mode: 'r' | 'r+' | 'wx'): Promise<Buffer> {
+    return this.request(`open ${path}`, (channel, done: Callback<Buffer>) => channel.open(path, mode, done));
+  }
+
+  /** Closes a handle; an error of a write that the server had delayed would come here. */
+  closeHandle(handle: Buffer): Promise<void> {
+    return this.request('close', (channel, done: Callback<void>) =>
+      channel.close(handle, (error) => done(error, undefined)),
+    );
+  }
+
+  private readSome(handle: Buffer, buffer: Buffer, done: number, position: number): Promise<number> {
+    const length = buffer.length - done;
+    return this.request('read', (channel, answer: Callback<number>) =>
+      channel.read(handle, buffer, done, length, position, answer),
+    );
+  }
+
+  /** Exactly `length` bytes; throws `exchange-file-changed` when the file ends before. */
+  async read(handle: Buffer, offset: number, length: number, name: string): Promise<Buffer> {
+    const buffer = Buffer.allocUnsafe(length);
+    for (let done = 0; done < length;) {
+      const count = await this.readSome(handle, buffer, done, offset + done).catch((error: unknown) => {
+        if (hasStatus(error, STATUS.eof)) return 0;
+        throw error;
+      });
+      if (count <= 0 || count > length - done) throw fileChanged(name);
+      done += count;
+    }
+    return buffer;
+  }
+
+  /** `read` of one open file, as `readAhead` takes it. */
+  reader(handle: Buffer, name: string): ReadAt {
+    return (offset, length) => this.read(handle, offset, length, name);
+  }
+
+  write(handle: Buffer, offset: number, bytes: Buffer): Promise<void> {
+    return this.request('write', (channel, done: Callback<void>) =>
+      channel.write(handle, bytes, 0, bytes.length, offset, (error) => done(error, undefined)),
+    );
+  }
+
+  /**
+   * Has the server copy `length` bytes, more than none, from one open file to another. It says nothing when
+   * the source ends before, and takes a length of 0 for "to the end": sizes are the caller's to compare.
+   */
+  copy(from: Buffer, offset: number, length: number, to: Buffer, at: number): Promise<void> {
+    return this.request('copy-data', (channel, done: Callback<void>) =>
+      channel.ext_copy_data(from, offset, length, to, at, (error) => done(error, undefined)),
+    );
+  }
+
+  /** Flushes to the disk where the server offers `fsync@openssh.com`; false where it does not. */
+  async flush(handle: Buffer): Promise<boolean> {
+    try {
+      await this.request('fsync', (channel, done: Callback<void>) =>
+        channel.ext_openssh_fsync(handle, (error) => done(error, undefined)),
+      );
+      return true;
+    } catch (error) {
+      if (isUnsupported(error)) return false;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import { posix } from 'node:path';
+import { sha256OfStream } from '../io/hash.ts';
+import type { DeliverOptions } from './contract.ts';
+import * as failures from './failures.ts';
+import { below, foldersOf, temporaryName } from './path.ts';
+import { readAhead, writeBehind } from './pipeline.ts';
+import { hashesThere } from './remote-hash.ts';
+import { hasStatus, STATUS } from './sftp-channel.ts';
+import type { SftpSession } from './sftp-session.ts';
+import { announced } from './transfer.ts';
+
+/** A file on its way to an SFTP exchange: it grows under a temporary name, and gets its own when it is right. */
+export class Upload {
+  readonly target: string;
+  readonly temporary: string;
+  /** Up to where the server has answered for every byte. */
+  written = 0;
+
+  constructor(
+    private readonly root: string,
+    /** As the caller has it, for messages. */
+    readonly path: string,
+    token?: string,
+  ) {
+    this.target = below(root, path);
+    this.temporary = temporaryName(this.target, token);
+  }
+
+  /** A new file; the folders that `path` names below the root are made when they are missing. */
+  async create(session: SftpSession): Promise<Buffer> {
+    const { temporary } = this;
+    try {
+      return await session.open(temporary, 'wx');
+    } catch (error) {
+      if (!hasStatus(error, STATUS.noSuchFile)) throw error;
+      const folders = foldersOf(this.root, this.path);
+      for (const folder of folders) await session.makeFolder(folder).catch(() => {}); // Most exist.
+      return session.open(temporary, 'wx').catch((again: unknown) => {
+        if (!hasStatus(again, STATUS.noSuchFile)) throw again;
+        throw failures.folderMissing(posix.dirname(temporary), again);
+      });
+    }
+  }
+
+  /** Sends the file, from its beginning or from where a cut connection left it. */
+  async send(session: SftpSession, file: string, options: DeliverOptions): Promise<void> {
+    const handle = (await this.reopen(session)) ?? (await this.create(session));
+    const start = this.written;
+    try {
+      await writeBehind(
+        announced(file, options, start),
+        (offset, bytes) => session.write(handle, offset, bytes),
+        { start, onWritten: (end) => (this.written = end) },
+      );
+      await session.flush(handle);
+    } catch (error) {
+      await session.closeHandle(handle).catch(() => {});
+      throw error;
+    }
+    await session.closeHandle(handle);
+  }
+
+  /** What lies under the temporary name, to go on with; null, and nothing there any more, when it is of no use. */
+  private async reopen(session: SftpSession): Promise<Buffer | null> {
+    if (this.written === 0) return null;
+    try {
+      // Of the name itself: a link that was put in its place would lead the upload elsewhere.
+      const found = await session.lstat(this.temporary);
+      if (found.isFile() && found.size > 0) {
+        this.written = Math.min(this.written, found.size);
+        return await session.open(this.temporary, 'r+');
+      }
+    } catch (error) {
+      if (!hasStatus(error, STATUS.noSuchFile)) throw error;
+    }
+    this.written = 0;
+    await session.remove(this.temporary);
+    return null;
+  }
+
+  /** Holds what was stored against what should be; throws `exchange-verify-failed`. */
+  async verify(session: SftpSession, expected: DeliverOptions): Promise<void> {
+    const { path, temporary } = this;
+    const { size } = await session.stat(temporary);
+    if (size !== expected.size)
+      throw failures.verifyFailed(path, `${size} bytes instead of ${expected.size}`);
+    if (await hashesThere((command, ms) => session.run(command, ms), temporary, expected)) return;
+    const handle = await session.open(temporary, 'r');
+    try {
+      const actual = await sha256OfStream(readAhead(0, size, session.reader(handle, path)));
+      if (actual !== expected.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
+    } finally {
+      await session.closeHandle(handle).catch(() => {});
+    }
+  }
+
+  /** Gives it its name, over whatever bears it. */
+  async publish(session: SftpSession): Promise<void> {
+    const { path, temporary, target } = this;
+    if (await session.replace(temporary, target)) return;
+    try {
+      await session.rename(temporary, target);
+    } catch (error) {
+      const taken = await session.stat(target).then(
+        () => true,
+        () => false,
+      );
+      throw taken ? failures.noReplace(path, error) : error;
+    }
+  }
+}
