@@ -13,6 +13,7 @@ let world: World;
 let host: Hostile;
 before(async () => {
   world = await World.start();
+  await world.withoutSsh();
   host = new Hostile(world);
 });
 after(() => world.stop());
