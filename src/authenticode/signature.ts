@@ -1,20 +1,6 @@
-import {
-  children,
-  context,
-  DerReader,
-  explicit,
-  oid,
-  parseDer,
-  seq,
-  set,
-  sorted,
-  TAG,
-  tlv,
-  type Der,
-} from '../asn1/der.ts';
+import { context, DerReader, explicit, oid, parseDer, seq } from '../asn1/der.ts';
 import { OID, type DigestName } from '../asn1/oids.ts';
 import {
-  algorithm,
   attribute,
   baseAttributes,
   buildSignedData,
@@ -22,7 +8,9 @@ import {
   claimedSigningTime,
   findSignerCertificate,
   parseSignedData,
+  signatureAlgorithm,
   singleAttribute,
+  withUnsignedAttributes,
   type SignedData,
   type SignerInfo,
 } from '../cms/signed-data.ts';
@@ -140,21 +128,6 @@ const opusInfo = ({ name, url }: Description): Buffer =>
     ...(url === null ? [] : [explicit(1, spcUrl(url))]),
   );
 
-const ECDSA: Record<DigestName, string> = {
-  sha256: OID.ecdsaWithSha256,
-  sha384: OID.ecdsaWithSha384,
-  sha512: OID.ecdsaWithSha512,
-};
-
-/**
- * SignerInfo's signature algorithm. For RSA the key's own, rsaEncryption with NULL, as signtool and
- * osslsigncode write it (RFC 3370 section 3.2 allows it). For ECDSA the one that RFC 5754 section
- * 3.3 asks for, parameters absent, as osslsigncode writes it; signtool writes id-ecPublicKey,
- * which is read everywhere too but which no standard has.
- */
-export const signatureAlgorithm = (key: 'rsa' | 'ecdsa', hash: DigestName): Buffer =>
-  key === 'rsa' ? algorithm(OID.rsaEncryption) : seq(oid(ECDSA[hash]));
-
 /** What an Authenticode signature is made of. */
 export interface SignatureParts {
   /** SpcIndirectDataContent, DER. */
@@ -196,35 +169,6 @@ export function addNested(primary: Buffer, nested: Buffer, what: string): Buffer
   const { signer } = parseSignature(primary, what);
   const others = signer.unsignedAttributes.filter((each) => each.oid !== OID.spcNestedSignature);
   const values = [...valuesOf(signer, OID.spcNestedSignature), nested];
-  return replaceUnsignedAttributes(primary, what, [
-    ...others.map((each) => each.raw),
-    attribute(OID.spcNestedSignature, ...values),
-  ]);
-}
-
-/** The ContentInfo with these unsigned attributes, sorted, for those of its one signer. */
-function replaceUnsignedAttributes(contentInfo: Buffer, what: string, attributes: readonly Buffer[]): Buffer {
-  const { type, data, signer } = signatureFields(contentInfo, what);
-  const kept = signer.filter(({ tag }) => tag !== context(1));
-  const newSigner = seq(...kept.map(({ raw }) => raw), tlv(context(1), ...sorted(attributes)));
-  return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), set(newSigner))));
-}
-
-/** A ContentInfo with SignedData and one signer, taken apart byte for byte without interpreting it. */
-export interface SignatureFields {
-  /** ContentInfo's content type. */
-  readonly type: Der;
-  /** SignedData's components but the last, the SignerInfos. */
-  readonly data: readonly Der[];
-  /** The SignerInfo's components. */
-  readonly signer: readonly Der[];
-}
-
-/** Takes apart what `parseSignedData` has accepted and found one signer in. */
-export function signatureFields(contentInfo: Buffer, what: string): SignatureFields {
-  const info = DerReader.of(contentInfo, what);
-  const [type, wrapped] = [info.next(), info.next(context(0))];
-  const fields = children(parseDer(wrapped.body, what), what);
-  const signers = new DerReader(fields.pop() ?? wrapped, what, TAG.set);
-  return { type, data: fields, signer: children(signers.next(TAG.sequence), what) };
+  const attributes = [...others.map((each) => each.raw), attribute(OID.spcNestedSignature, ...values)];
+  return withUnsignedAttributes(primary, attributes, what);
 }

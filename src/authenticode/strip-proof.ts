@@ -1,10 +1,11 @@
 import { context, sorted } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
+import { signedDataFields } from '../cms/signed-data.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import { openImage } from './image.ts';
 import type { SignableImage, Span } from './signable.ts';
-import { parseSignature, signatureFields } from './signature.ts';
+import { parseSignature } from './signature.ts';
 import { signatureTidiness } from './tidiness.ts';
 
 /**
@@ -134,7 +135,7 @@ function addedSignature(original: SignableImage, after: Buffer, file: string): B
 
 /** All of a signature but those nested in it, its unsigned attributes in an order that sorting cannot change. */
 function everythingElse(contentInfo: Buffer, what: string): Buffer {
-  const { type, data, signer } = signatureFields(contentInfo, what);
+  const { type, data, signer } = signedDataFields(contentInfo, what);
   const unsigned = parseSignature(contentInfo, what).signer.unsignedAttributes;
   const others = unsigned.filter(({ oid }) => oid !== OID.spcNestedSignature).map(({ raw }) => raw);
   const rest = signer.filter(({ tag }) => tag !== context(1));

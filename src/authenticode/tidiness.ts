@@ -1,9 +1,14 @@
 import { children, context, DerReader, NULL, parseDer, readOid, TAG, type Der } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
-import { findSignerCertificate, parseSignedData, type SignedData } from '../cms/signed-data.ts';
+import {
+  findSignerCertificate,
+  parseSignedData,
+  signedDataFields,
+  type SignedData,
+} from '../cms/signed-data.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
-import { parseSignature, signatureFields, type AuthenticodeSignature } from './signature.ts';
+import { parseSignature, type AuthenticodeSignature } from './signature.ts';
 
 /**
  * Lists what a signed file carries in places that no signature covers and that no verifier needs:
@@ -140,7 +145,7 @@ const algorithmsOf = (signer: readonly Der[]): Der[] =>
 
 /** Fields that the readers skip over. */
 function ofFields(signed: SignedData, label: string): Untidiness[] {
-  const { data, signer } = signatureFields(signed.raw, label);
+  const { data, signer } = signedDataFields(signed.raw, label);
   const found: Untidiness[] = [];
   if (data.some(({ tag }) => tag === context(1)))
     found.push(untidy('signature-crls', label, 'carries revocation lists'));

@@ -1,10 +1,10 @@
 import { children, context, NULL, parseDer, type Der } from '../asn1/der.ts';
 import { digestName, OID } from '../asn1/oids.ts';
-import { parseSignedData, type SignedData, type SignerInfo } from '../cms/signed-data.ts';
+import { parseSignedData, signedDataFields, type SignedData, type SignerInfo } from '../cms/signed-data.ts';
 import { invalid } from '../errors.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import type { Countersignature } from './countersignature.ts';
-import { signatureFields, type AuthenticodeSignature } from './signature.ts';
+import type { AuthenticodeSignature } from './signature.ts';
 
 /*
  * A signature has parts that neither it nor anything else covers. Whoever has a signed file can put
@@ -57,7 +57,7 @@ function requireAttributes(signer: SignerInfo, known: readonly string[], what: s
 
 /** Neither lists of revoked certificates, nor digests that nobody uses, nor parameters where there are none. */
 function requireNothingHidden(data: SignedData, what: string): void {
-  const fields = signatureFields(data.raw, what);
+  const fields = signedDataFields(data.raw, what);
   if (fields.data.some(({ tag }) => tag === context(1)))
     throw invalid('authenticode-crls', `${what}: it carries revocation lists, which nobody signed`);
   const digests = fields.data[1] ? children(fields.data[1], what) : [];

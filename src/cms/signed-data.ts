@@ -124,6 +124,10 @@ function readCertificates(wrapped: Der | undefined, what: string): Certificate[]
   return found.filter((each) => each.tag === TAG.sequence).map((each) => Certificate.parse(each.raw, what));
 }
 
+/** A SignerInfo that stands alone, as a countersignature does (RFC 5652 section 11.4). */
+export const parseSignerInfo = (der: Buffer, what: string): SignerInfo =>
+  readSigner(parseDer(der, what), what);
+
 function readSigner(der: Der, what: string): SignerInfo {
   const reader = new DerReader(der, what);
   const version = readSmallInteger(reader.next(), what);
@@ -210,32 +214,25 @@ export function claimedSigningTime(signer: SignerInfo, what: string): Date | und
   return value && readTime(value, what);
 }
 
-/** Digests that go with a signature algorithm that names one; undefined where it leaves the digest to the SignerInfo. */
-const SIGNATURE_DIGEST: ReadonlyMap<string, KnownDigest> = new Map([
-  [OID.sha1WithRsa, 'sha1'],
-  [OID.sha256WithRsa, 'sha256'],
-  [OID.sha384WithRsa, 'sha384'],
-  [OID.sha512WithRsa, 'sha512'],
-  [OID.ecdsaWithSha1, 'sha1'],
-  [OID.ecdsaWithSha256, 'sha256'],
-  [OID.ecdsaWithSha384, 'sha384'],
-  [OID.ecdsaWithSha512, 'sha512'],
-]);
+interface SignatureAlgorithm {
+  /** The type of key that it takes, in node:crypto's words. */
+  readonly key: 'rsa' | 'ec';
+  /** The digest that it names; one that names none leaves that to the SignerInfo. */
+  readonly digest?: KnownDigest;
+}
 
-const RSA_ALGORITHMS: ReadonlySet<string> = new Set([
-  OID.rsaEncryption,
-  OID.sha1WithRsa,
-  OID.sha256WithRsa,
-  OID.sha384WithRsa,
-  OID.sha512WithRsa,
-]);
-
-const EC_ALGORITHMS: ReadonlySet<string> = new Set([
-  OID.ecPublicKey,
-  OID.ecdsaWithSha1,
-  OID.ecdsaWithSha256,
-  OID.ecdsaWithSha384,
-  OID.ecdsaWithSha512,
+/** Signature algorithms that a SignerInfo may name: RFC 3370, RFC 5754. */
+const SIGNATURE_ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map<string, SignatureAlgorithm>([
+  [OID.rsaEncryption, { key: 'rsa' }],
+  [OID.sha1WithRsa, { key: 'rsa', digest: 'sha1' }],
+  [OID.sha256WithRsa, { key: 'rsa', digest: 'sha256' }],
+  [OID.sha384WithRsa, { key: 'rsa', digest: 'sha384' }],
+  [OID.sha512WithRsa, { key: 'rsa', digest: 'sha512' }],
+  [OID.ecPublicKey, { key: 'ec' }],
+  [OID.ecdsaWithSha1, { key: 'ec', digest: 'sha1' }],
+  [OID.ecdsaWithSha256, { key: 'ec', digest: 'sha256' }],
+  [OID.ecdsaWithSha384, { key: 'ec', digest: 'sha384' }],
+  [OID.ecdsaWithSha512, { key: 'ec', digest: 'sha512' }],
 ]);
 
 /** The digest that a SignerInfo uses; throws `cms-digest-unknown`. */
@@ -273,18 +270,14 @@ export function checkMessageDigest(signer: SignerInfo, content: Buffer, what: st
  * with `key`; throws `cms-signature-...`. Contents and attributes are the other checks' matter.
  */
 export function checkSignature(signer: SignerInfo, key: KeyObject, content: Buffer, what: string): void {
-  const digest = SIGNATURE_DIGEST.get(signer.signatureAlgorithm) ?? signerDigest(signer, what);
-  if (digest !== signerDigest(signer, what))
+  const digest = signerDigest(signer, what);
+  const algorithm = SIGNATURE_ALGORITHMS.get(signer.signatureAlgorithm);
+  if (algorithm?.digest !== undefined && algorithm.digest !== digest)
     throw invalid(
       'cms-signature-algorithm',
-      `${what}: the signature algorithm's digest is ${digest}, the signer's is ${signerDigest(signer, what)}`,
+      `${what}: the signature algorithm's digest is ${algorithm.digest}, the signer's is ${digest}`,
     );
-  const family = RSA_ALGORITHMS.has(signer.signatureAlgorithm)
-    ? 'rsa'
-    : EC_ALGORITHMS.has(signer.signatureAlgorithm)
-      ? 'ec'
-      : undefined;
-  if (family === undefined || key.asymmetricKeyType !== family)
+  if (!algorithm || key.asymmetricKeyType !== algorithm.key)
     throw invalid(
       'cms-signature-algorithm',
       `${what}: signature algorithm ${signer.signatureAlgorithm} with a ${key.asymmetricKeyType ?? 'strange'} key`,
@@ -322,6 +315,21 @@ export function verifySigner(
 
 /** AlgorithmIdentifier with NULL parameters, as digests and RSA have them. */
 export const algorithm = (dotted: string): Buffer => seq(oid(dotted), NULL);
+
+const ECDSA: Record<DigestName, string> = {
+  sha256: OID.ecdsaWithSha256,
+  sha384: OID.ecdsaWithSha384,
+  sha512: OID.ecdsaWithSha512,
+};
+
+/**
+ * The signature algorithm that we put into a SignerInfo. For RSA the key's own, rsaEncryption with
+ * NULL, as signtool and osslsigncode write it (RFC 3370 section 3.2 allows it). For ECDSA the one
+ * that RFC 5754 section 3.3 asks for, parameters absent, as osslsigncode writes it; signtool writes
+ * id-ecPublicKey, which is read everywhere too but which no standard has.
+ */
+export const signatureAlgorithm = (key: 'rsa' | 'ecdsa', hash: DigestName): Buffer =>
+  key === 'rsa' ? algorithm(OID.rsaEncryption) : seq(oid(ECDSA[hash]));
 
 /** Attribute with its values as a SET OF. */
 export const attribute = (type: string, ...values: readonly Buffer[]): Buffer =>
@@ -399,24 +407,35 @@ export function isSorted(members: readonly Buffer[]): boolean {
   return members.every((each, at) => at === 0 || Buffer.compare(members[at - 1] ?? each, each) <= 0);
 }
 
+/** A ContentInfo with SignedData and one signer, taken apart byte for byte without interpreting it. */
+export interface SignedDataFields {
+  /** ContentInfo's content type. */
+  readonly type: Der;
+  /** SignedData's components but the last, the SignerInfos. */
+  readonly data: readonly Der[];
+  /** The SignerInfo's components. */
+  readonly signer: readonly Der[];
+}
+
+/** Takes apart what `parseSignedData` has accepted; throws `cms-signers` unless it has exactly one signer. */
+export function signedDataFields(contentInfo: Buffer, what: string): SignedDataFields {
+  const info = DerReader.of(contentInfo, what);
+  const [type, wrapped] = [info.next(), info.next(context(0))];
+  const data = children(parseDer(wrapped.body, what), what);
+  const [signer, another] = children(expectTag(data.pop() ?? wrapped, TAG.set, what), what);
+  if (!signer || another) throw invalid('cms-signers', `${what}: not exactly one signer`);
+  return { type, data, signer: children(signer, what) };
+}
+
 /** The same SignedData with other unsigned attributes on its only signer: how a timestamp is added. */
 export function withUnsignedAttributes(
-  data: SignedData,
+  contentInfo: Buffer,
   attributes: readonly Buffer[],
   what: string,
 ): Buffer {
-  const info = children(parseDer(data.raw, what), what);
-  const body = children(
-    parseDer(expectTag(info[1] ?? parseDer(data.raw, what), context(0), what).body, what),
-    what,
-  );
-  const [signer, ...others] = children(
-    expectTag(body[body.length - 1] ?? parseDer(data.raw, what), TAG.set, what),
-    what,
-  );
-  if (!signer || others.length > 0) throw invalid('cms-signers', `${what}: not exactly one signer`);
-  const kept = children(signer, what).filter((each) => each.tag !== context(1));
+  const { type, data, signer } = signedDataFields(contentInfo, what);
+  const kept = signer.filter(({ tag }) => tag !== context(1)).map(({ raw }) => raw);
   const unsigned = attributes.length > 0 ? [tlv(context(1), ...sorted(attributes))] : [];
-  const rebuilt = set(seq(...kept.map((each) => each.raw), ...unsigned));
-  return seq(oid(OID.signedData), explicit(0, seq(...body.slice(0, -1).map((each) => each.raw), rebuilt)));
+  const rebuilt = set(seq(...kept, ...unsigned));
+  return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), rebuilt)));
 }

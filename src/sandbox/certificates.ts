@@ -18,6 +18,7 @@ import {
   utf8,
 } from '../asn1/der.ts';
 import { OID, type DigestName } from '../asn1/oids.ts';
+import { algorithm, signatureAlgorithm } from '../cms/signed-data.ts';
 import { signingKey, type SigningKey } from '../keys/signing-key.ts';
 import { Certificate } from '../x509/certificate.ts';
 
@@ -110,12 +111,10 @@ function extensionsOf(options: TestCertificateOptions, publicKeyInfo: Buffer, is
 
 /** The digest that goes with a key, and its signature's AlgorithmIdentifier (RFC 4055, RFC 5758). */
 export function signatureScheme(key: KeyObject): { hash: DigestName; algorithm: Buffer } {
-  if (key.asymmetricKeyType === 'rsa')
-    return { hash: 'sha256', algorithm: seq(oid(OID.sha256WithRsa), NULL) };
+  if (key.asymmetricKeyType === 'rsa') return { hash: 'sha256', algorithm: algorithm(OID.sha256WithRsa) };
   const curve = key.asymmetricKeyDetails?.namedCurve;
-  if (curve === 'secp384r1') return { hash: 'sha384', algorithm: seq(oid(OID.ecdsaWithSha384)) };
-  if (curve === 'secp521r1') return { hash: 'sha512', algorithm: seq(oid(OID.ecdsaWithSha512)) };
-  return { hash: 'sha256', algorithm: seq(oid(OID.ecdsaWithSha256)) };
+  const hash = curve === 'secp384r1' ? 'sha384' : curve === 'secp521r1' ? 'sha512' : 'sha256';
+  return { hash, algorithm: signatureAlgorithm('ecdsa', hash) };
 }
 
 const publicKeyInfo = (key: KeyObject): Buffer =>

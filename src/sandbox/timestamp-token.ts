@@ -18,11 +18,11 @@ import {
 } from '../asn1/der.ts';
 import { digestName, OID } from '../asn1/oids.ts';
 import {
-  algorithm,
   attribute,
   baseAttributes,
   buildSignedData,
   buildSignerInfo,
+  signatureAlgorithm,
   signedAttributesToSign,
 } from '../cms/signed-data.ts';
 import { invalid } from '../errors.ts';
@@ -116,8 +116,6 @@ export function makeToken(contents: TokenContents): Buffer {
   ];
   const signature = sign(scheme.hash, signedAttributesToSign(signedAttributes), key);
   if (contents.spoiled) signature[signature.length - 1] = (signature[signature.length - 1] ?? 0) ^ 1;
-  const rsa = key.asymmetricKeyType === 'rsa';
-  const signatureAlgorithm = rsa ? algorithm(OID.rsaEncryption) : scheme.algorithm;
   return buildSignedData({
     version: 3,
     hash: scheme.hash,
@@ -128,7 +126,7 @@ export function makeToken(contents: TokenContents): Buffer {
       certificate,
       hash: scheme.hash,
       signedAttributes,
-      signatureAlgorithm,
+      signatureAlgorithm: signatureAlgorithm(key.asymmetricKeyType === 'rsa' ? 'rsa' : 'ecdsa', scheme.hash),
       signature,
     }),
   });

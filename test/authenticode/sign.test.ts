@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { children, DerReader, NULL, readOid, readOctets, sorted, TAG } from '../../src/asn1/der.ts';
 import { DIGEST_BYTES, OID, type DigestName } from '../../src/asn1/oids.ts';
-import { parseSignature, signatureFields } from '../../src/authenticode/signature.ts';
+import { parseSignature } from '../../src/authenticode/signature.ts';
 import { signProgram, type SignOptions } from '../../src/authenticode/sign.ts';
 import { proveStripped } from '../../src/authenticode/strip-proof.ts';
 import { tidiness } from '../../src/authenticode/tidiness.ts';
+import { signedDataFields } from '../../src/cms/signed-data.ts';
 import { unavailable } from '../../src/errors.ts';
 import type { SigningKey } from '../../src/keys/signing-key.ts';
 import {
@@ -160,8 +161,8 @@ async function sbverify(bytes: Buffer): Promise<void> {
   });
 }
 
-const fields = async (bytes: Buffer): Promise<ReturnType<typeof signatureFields>> =>
-  signatureFields(await signatureOf(bytes), 'signature');
+const fields = async (bytes: Buffer): Promise<ReturnType<typeof signedDataFields>> =>
+  signedDataFields(await signatureOf(bytes), 'signature');
 
 /** The SignerInfo's signature algorithm and its parameters. */
 async function algorithm(key: KeyKind, hash: DigestName): Promise<[string, Buffer | undefined]> {

@@ -13,10 +13,10 @@ import {
   type Der,
 } from '../../src/asn1/der.ts';
 import { OID } from '../../src/asn1/oids.ts';
-import { addNested, parseSignature, signatureFields } from '../../src/authenticode/signature.ts';
+import { addNested, parseSignature } from '../../src/authenticode/signature.ts';
 import { signProgram } from '../../src/authenticode/sign.ts';
 import { signatureTidiness } from '../../src/authenticode/tidiness.ts';
-import { attribute } from '../../src/cms/signed-data.ts';
+import { attribute, signedDataFields } from '../../src/cms/signed-data.ts';
 import { SignpipeError } from '../../src/errors.ts';
 import { createTestPki, testSigningKey } from '../../src/sandbox/certificates.ts';
 import { buildPe } from '../fixtures/pe.ts';
@@ -41,7 +41,7 @@ const raws = (values: readonly Der[]): Buffer[] => values.map(({ raw }) => raw);
 
 /** The signature with other parts. */
 function rebuilt(edit: (data: Buffer[], signer: Buffer[]) => readonly [Buffer[], Buffer[][]]): Buffer {
-  const { type, data, signer } = signatureFields(signature, 'it');
+  const { type, data, signer } = signedDataFields(signature, 'it');
   const [newData, signers] = edit(raws(data), raws(signer));
   return seq(type.raw, explicit(0, seq(...newData, set(...signers.map((each) => seq(...each))))));
 }
@@ -75,7 +75,7 @@ describe('an Authenticode signature', () => {
 
   it('gains a nested signature, and nothing else of it changes', () => {
     const twice = addNested(signature, Buffer.from(signature), 'it');
-    const [was, is] = [signatureFields(signature, 'it'), signatureFields(twice, 'it')];
+    const [was, is] = [signedDataFields(signature, 'it'), signedDataFields(twice, 'it')];
     assert.deepEqual(raws(is.data), raws(was.data));
     assert.deepEqual(raws(is.signer.slice(0, -1)), raws(was.signer.slice(0, -1)));
     assert.deepEqual(parseSignature(twice, 'it').timestamps, parseSignature(signature, 'it').timestamps);

@@ -13,11 +13,11 @@ import {
   sorted,
   tlv,
 } from '../../src/asn1/der.ts';
-import { addNested, parseSignature, signatureFields } from '../../src/authenticode/signature.ts';
+import { addNested, parseSignature } from '../../src/authenticode/signature.ts';
 import { signProgram, type SignOptions } from '../../src/authenticode/sign.ts';
 import { proveStripped } from '../../src/authenticode/strip-proof.ts';
 import { tidiness } from '../../src/authenticode/tidiness.ts';
-import { attribute } from '../../src/cms/signed-data.ts';
+import { attribute, signedDataFields } from '../../src/cms/signed-data.ts';
 import {
   createTestCertificate,
   createTestPki,
@@ -177,7 +177,7 @@ type Edit = (unsignedAttributes: Buffer[]) => Buffer[];
 
 /** The signature with other unsigned attributes. */
 function editSigner(signature: Buffer, edit: Edit): Buffer {
-  const { type, data, signer } = signatureFields(signature, 'it');
+  const { type, data, signer } = signedDataFields(signature, 'it');
   const unsigned = signer.find(({ tag }) => tag === context(1));
   const attributes = edit((unsigned ? children(unsigned, 'it') : []).map(({ raw }) => raw));
   const kept = signer.filter(({ tag }) => tag !== context(1)).map(({ raw }) => raw);
@@ -193,7 +193,7 @@ const assemble = (type: Buffer, data: readonly Buffer[], signer: Buffer): Buffer
 
 /** The signature with other components of SignedData, the SignerInfos aside. */
 function editData(signature: Buffer, edit: (data: Buffer[]) => Buffer[]): Buffer {
-  const { type, data, signer } = signatureFields(signature, 'it');
+  const { type, data, signer } = signedDataFields(signature, 'it');
   return assemble(type.raw, edit(data.map(({ raw }) => raw)), seq(...signer.map(({ raw }) => raw)));
 }
 
@@ -271,7 +271,7 @@ describe('tidiness', () => {
   it('signature-attribute-unknown, signature-parameters: in a counter-signature', async () => {
     const signed = await sign(ORIGINAL);
     const signature = await signatureOf(signed);
-    const { signer } = signatureFields(signature, 'it');
+    const { signer } = signedDataFields(signature, 'it');
     const counter = (...fields: readonly Buffer[]): Buffer =>
       editSigner(signature, () => [attribute('1.2.840.113549.1.9.6', seq(...fields))]);
     const plain = signer.slice(0, 6).map(({ raw }) => raw);

@@ -17,8 +17,7 @@ import {
   tlv,
 } from '../../src/asn1/der.ts';
 import { OID } from '../../src/asn1/oids.ts';
-import { signatureFields } from '../../src/authenticode/signature.ts';
-import { attribute, baseAttributes } from '../../src/cms/signed-data.ts';
+import { attribute, baseAttributes, signedDataFields } from '../../src/cms/signed-data.ts';
 import {
   makeAuthority,
   makeCertificate,
@@ -460,7 +459,7 @@ const withJunk = (algorithm: string): Buffer => seq(oid(algorithm), octets(Buffe
 
 /** A ContentInfo with `fields` put in before the SignerInfos of its SignedData. */
 function insertBeforeSigners(contentInfo: Buffer, fields: Buffer): Buffer {
-  const { type, data, signer: signerFields } = signatureFields(contentInfo, 'test');
+  const { type, data, signer: signerFields } = signedDataFields(contentInfo, 'test');
   const signers = set(seq(...signerFields.map(({ raw }) => raw)));
   return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), fields, signers)));
 }

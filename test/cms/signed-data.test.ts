@@ -224,11 +224,7 @@ describe('SignedData of ours, read by OpenSSL', () => {
 
   it('still verifies with an unsigned attribute added, and gives the same bytes with it taken out', () => {
     const plain = signedByUs();
-    const more = withUnsignedAttributes(
-      parseSignedData(plain, 'p7'),
-      [attribute('1.2.3.4', octets(Buffer.from('token')))],
-      'p7',
-    );
+    const more = withUnsignedAttributes(plain, [attribute('1.2.3.4', octets(Buffer.from('token')))], 'p7');
     writeFileSync(at('more.p7'), more);
     openssl(
       'cms',
@@ -246,6 +242,6 @@ describe('SignedData of ours, read by OpenSSL', () => {
       'out',
     );
     assert.equal(parseSignedData(more, 'p7').signers[0]?.unsignedAttributes[0]?.oid, '1.2.3.4');
-    assert.deepEqual(withUnsignedAttributes(parseSignedData(more, 'p7'), [], 'p7'), plain);
+    assert.deepEqual(withUnsignedAttributes(more, [], 'p7'), plain);
   });
 });
