@@ -72,12 +72,13 @@ async function checkPush(repository: ControlRepository, sshCommand: string | und
 /** The control repository, through a throw-away clone; nothing is changed there or in the state folder. */
 export async function checkControl(config: SignerConfig, ssh: SshOptions | undefined): Promise<Verdict[]> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-doctor-'));
-  const repository = await openControl(config, ssh, join(folder, 'control.git'));
+  let repository: ControlRepository | undefined;
   try {
+    repository = await openControl(config, ssh, join(folder, 'control.git'));
     const sshCommand = ssh && config.control.url.startsWith('ssh:') ? gitSshCommand(ssh) : undefined;
     return [await checkBranches(repository), await checkPush(repository, sshCommand)];
   } finally {
-    repository.close();
+    repository?.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
