@@ -2,6 +2,29 @@ import { usage } from '../errors.ts';
 import { printable } from '../printable.ts';
 
 /**
+ * What fsck refuses for the sake of a work tree. Here is none, and one commit with such a file, which stays in
+ * history for good, would stop every fetch for good. (A git that does not know one of them warns.)
+ */
+const WORK_TREE_CHECKS = [
+  'gitmodulesBlob',
+  'gitmodulesLarge',
+  'gitmodulesMissing',
+  'gitmodulesName',
+  'gitmodulesParse',
+  'gitmodulesPath',
+  'gitmodulesSymlink',
+  'gitmodulesUpdate',
+  'gitmodulesUrl',
+  'gitattributesBlob',
+  'gitattributesLarge',
+  'gitattributesLineLength',
+  'gitattributesMissing',
+  'gitattributesSymlink',
+  'gitignoreSymlink',
+  'mailmapSymlink',
+];
+
+/**
  * How every git process is run, whatever the account's or the machine's configuration says:
  *
  * - no system or user configuration, no attributes, no replace refs, no prompts, messages in English
@@ -24,6 +47,7 @@ export const GIT_CONFIG: readonly string[] = [
   'core.commitGraph=false',
   'fetch.fsckObjects=true',
   'transfer.fsckObjects=true',
+  ...WORK_TREE_CHECKS.map((check) => `fetch.fsck.${check}=ignore`),
   // One growing pack a fetch, so that its size can be watched; see ControlRepository.fetch.
   'fetch.unpackLimit=1',
   'fetch.recurseSubmodules=false',
