@@ -100,7 +100,11 @@ export class Hostile {
     await this.git(['read-tree', ...(parent === null ? ['--empty'] : [parent])], index);
     for (const [name, file] of Object.entries(files)) {
       if (file === null) {
-        await this.git(['update-index', '--force-remove', name], index);
+        await this.git(
+          ['update-index', '--index-info'],
+          index,
+          Buffer.from(`0 ${'0'.repeat(40)}\t${name}\n`),
+        );
         continue;
       }
       const { mode, id } =
