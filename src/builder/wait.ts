@@ -38,35 +38,39 @@ export interface Waited {
   readonly files: readonly string[];
 }
 
-/** No one who waits is hit by one failed look: the next one may succeed, until time is up. */
-async function tryLook<T>(look: () => Promise<T | null>, say: (line: string) => void): Promise<T | null> {
-  try {
-    return await look();
-  } catch (error) {
-    if (!(error instanceof SignpipeError) || !error.retryable) throw error;
-    say(`${error.message}; trying again`);
-    return null;
-  }
-}
-
+/**
+ * Looks until there is something, or time is up. No one who waits is hit by one failed look: the next
+ * may succeed; only when the last one failed, too, does the time-out say why.
+ */
 async function until<T>(
   what: string,
   look: () => Promise<T | null>,
-  options: WaitOptions,
+  { deadline, interval = 2000 }: { deadline: number; interval?: number | undefined },
   say: (line: string) => void,
 ): Promise<T> {
-  const deadline = Date.now() + options.timeout;
   for (;;) {
-    const found = await tryLook(look, say);
-    if (found !== null) return found;
+    let trouble: SignpipeError | null = null;
+    try {
+      const found = await look();
+      if (found !== null) return found;
+    } catch (error) {
+      if (!(error instanceof SignpipeError) || !error.retryable) throw error;
+      trouble = error;
+    }
     const left = deadline - Date.now();
-    if (left <= 0)
-      throw new SignpipeError('timeout', 'wait-timeout', `${what} was not answered in time`, {
-        hint: 'wait again with the same request id; is the signer running?',
-      });
-    await sleep(Math.min(left, options.interval ?? 2000));
+    if (left <= 0) throw timedOut(what, trouble);
+    if (trouble) say(`${trouble.message}; trying again`);
+    await sleep(Math.min(left, interval));
   }
 }
+
+const timedOut = (what: string, trouble: SignpipeError | null): SignpipeError =>
+  new SignpipeError(
+    'timeout',
+    'wait-timeout',
+    `${what} was not answered in time${trouble ? `: ${trouble.message}` : ''}`,
+    { hint: trouble?.hint ?? 'wait again with the same request id; is the signer running?', cause: trouble },
+  );
 
 /** Refuses a receipt that nobody we trust signed, or that speaks of other bytes than were asked for. */
 async function checkReceipt(
@@ -179,8 +183,12 @@ function refused({ receipt }: FoundReceipt): SignpipeError {
  */
 export async function wait(session: BuilderSession, request: string, options: WaitOptions): Promise<Waited> {
   const allowed = await receiptSigners(session.config);
-  await tryLook(() => session.repository.fetch(), session.say);
-  const id = await session.repository.resolveCommit(request);
+  const times = { deadline: Date.now() + options.timeout, interval: options.interval };
+  const named = async (): Promise<string> => {
+    await session.repository.fetch();
+    return session.repository.resolveCommit(request);
+  };
+  const id = await until(`request ${shortId(request)}`, named, times, session.say);
   const find = receiptFinder(session, id);
   const tell = outlookTeller(session, id, allowed);
   const look = async (): Promise<FoundReceipt | null> => {
@@ -189,7 +197,7 @@ export async function wait(session: BuilderSession, request: string, options: Wa
     if (receipt === null) await tell(heads);
     return receipt;
   };
-  const found = await until(`request ${shortId(id)}`, look, options, session.say);
+  const found = await until(`request ${shortId(id)}`, look, times, session.say);
   await checkReceipt(session, found, allowed);
   if (found.receipt.outcome !== 'signed') throw refused(found);
   if (found.receipt.test && !options.allowTest)

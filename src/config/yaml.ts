@@ -36,13 +36,17 @@ function offsetOf(document: Document, path: Path, key?: string): number {
   return path.length === 0 ? 0 : offsetOf(document, path.slice(0, -1));
 }
 
+const isMissing = (issue: z.core.$ZodIssue): boolean =>
+  issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
+
 function describeIssue(issue: z.core.$ZodIssue): { key: string | undefined; text: string } {
   const where = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
     const [key] = issue.keys;
     return { key, text: `unknown key "${where === '' ? '' : `${where}.`}${key ?? ''}"` };
   }
-  return { key: undefined, text: where === '' ? issue.message : `${where}: ${issue.message}` };
+  const text = isMissing(issue) ? 'is missing' : issue.message;
+  return { key: undefined, text: where === '' ? text : `${where}: ${text}` };
 }
 
 function refuse(

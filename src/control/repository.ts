@@ -355,7 +355,7 @@ export class ControlRepository {
       return said.trim();
     } catch (cause) {
       throw usage('request-unknown', `no single commit in the control repository has the id ${text}`, {
-        hint: 'give more digits of it, or fetch first',
+        hint: 'has it been pushed? Give its whole id',
         cause,
       });
     }
