@@ -1,18 +1,16 @@
 import { createHash } from 'node:crypto';
-import { DerReader, explicit, integer, oid, readOctets, readOid, seq, set, type Der } from '../asn1/der.ts';
-import { digestName, OID, type KnownDigest } from '../asn1/oids.ts';
+import type { Der } from '../asn1/der.ts';
+import { OID } from '../asn1/oids.ts';
 import {
   claimedSigningTime,
   findSignerCertificate,
-  parseSignedData,
-  readAlgorithm,
+  parseSignerInfo,
   signerDigest,
   verifySigner,
-  type SignedData,
   type SignerInfo,
 } from '../cms/signed-data.ts';
 import { invalid, messageOf } from '../errors.ts';
-import { checkToken } from '../timestamp/token.ts';
+import { checkToken, imprintDigest } from '../timestamp/token.ts';
 import type { Certificate } from '../x509/certificate.ts';
 
 /** A timestamp whose own bytes hold; whether its authority is to be trusted is another question. */
@@ -21,10 +19,6 @@ export interface Countersignature {
   readonly time: Date;
   readonly authority: string;
   readonly certificate: Certificate;
-  /** Its own SignerInfo. */
-  readonly signer: SignerInfo;
-  /** The RFC 3161 token (ContentInfo, DER); null in the legacy kind. */
-  readonly token: Buffer | null;
   /** What may stand between that certificate and a root. */
   readonly certificates: readonly Certificate[];
 }
@@ -68,8 +62,7 @@ const latestOf = ({ now }: CountersignatureOptions): Date => new Date(now.getTim
 function readToken(token: Der, signer: SignerInfo, options: CountersignatureOptions): Countersignature {
   const { weakDigests } = options;
   const what = `${options.what}: timestamp`;
-  const data = parseSignedData(token.raw, what);
-  const hash = imprintDigest(data, what);
+  const hash = imprintDigest(token.raw, what);
   if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
     throw invalid('timestamp-imprint', `${what}: its imprint is made with ${hash}, which is no longer safe`);
   const imprint = createHash(hash).update(signer.signature).digest();
@@ -77,28 +70,7 @@ function readToken(token: Der, signer: SignerInfo, options: CountersignatureOpti
   // Other people's files: Microsoft's older authorities do not mark their purpose critical.
   const expected = { imprint, hash, weakDigests, uncriticalPurpose: true, latest, what };
   const { time, authority, certificate, certificates } = checkToken(token.raw, expected);
-  const [counter] = data.signers;
-  if (!counter) throw invalid('timestamp-malformed', `${what}: nobody signed it`);
-  return { kind: 'rfc3161', time, authority, certificate, signer: counter, token: token.raw, certificates };
-}
-
-/**
- * The digest that a token's imprint was made with: the signer chose it, and nothing but the token
- * says which.
- *
- *   TSTInfo ::= SEQUENCE { version INTEGER, policy OBJECT IDENTIFIER,
- *                          messageImprint SEQUENCE { hashAlgorithm, hashedMessage }, ... }
- */
-function imprintDigest({ contentType, content }: SignedData, what: string): KnownDigest {
-  if (contentType !== OID.tstInfo || !content)
-    throw invalid('timestamp-malformed', `${what}: its content is ${contentType}, not TSTInfo`);
-  const info = DerReader.of(readOctets(content, what), what);
-  info.next();
-  readOid(info.next(), what);
-  const algorithm = readAlgorithm(new DerReader(info.next(), what).next(), what);
-  const hash = digestName(algorithm);
-  if (!hash) throw invalid('cms-digest-unknown', `${what}: unknown digest algorithm ${algorithm}`);
-  return hash;
+  return { kind: 'rfc3161', time, authority, certificate, certificates };
 }
 
 /**
@@ -112,7 +84,7 @@ function readLegacy(
   options: CountersignatureOptions,
 ): Countersignature {
   const what = `${options.what}: legacy timestamp`;
-  const counter = readBareSigner(value, what);
+  const counter = parseSignerInfo(value.raw, what);
   const digest = signerDigest(counter, what);
   if (digest === 'md5' || (digest === 'sha1' && !options.weakDigests))
     throw invalid('timestamp-signature', `${what}: signed over ${digest}, which is no longer safe`);
@@ -130,7 +102,7 @@ function readLegacy(
       `${what}: ${time.toISOString()} is later than now, or its certificate was not valid then`,
     );
   const authority = certificate.subject;
-  return { kind: 'legacy', time, authority, certificate, signer: counter, token: null, certificates };
+  return { kind: 'legacy', time, authority, certificate, certificates };
 }
 
 function verifyCounter(counter: SignerInfo, certificate: Certificate, stamped: Buffer, what: string): void {
@@ -139,12 +111,4 @@ function verifyCounter(counter: SignerInfo, certificate: Certificate, stamped: B
   } catch (error) {
     throw invalid('timestamp-signature', messageOf(error), { cause: error });
   }
-}
-
-/** Reads a SignerInfo that stands alone, by putting the least SignedData around it. */
-function readBareSigner(value: Der, what: string): SignerInfo {
-  const around = seq(integer(1), set(), seq(oid(OID.data)), set(value.raw));
-  const [signer] = parseSignedData(seq(oid(OID.signedData), explicit(0, around)), what).signers;
-  if (!signer) throw invalid('timestamp-malformed', `${what}: no SignerInfo`);
-  return signer;
 }

@@ -36,7 +36,8 @@ export interface Problem {
 }
 
 /**
- * The steps of the checklist, in the order in which they are taken, and the codes that each fails with:
+ * The steps of the checklist, in the order in which they are taken, and the codes that each fails with;
+ * each is one line of a report, or as many as it found faults:
  *
  * | step                | asks                                                       | codes                                        |
  * | ------------------- | ---------------------------------------------------------- | -------------------------------------------- |
@@ -47,7 +48,7 @@ export interface Problem {
  * | `signature`         | the signature value, with the signer certificate's key     | `cms-signature-…`, `signer-certificate-missing` |
  * | `purpose`           | a certificate for code signing                             | `certificate-not-for-code-signing`           |
  * | `timestamp`         | over this signature, and sound                             | `timestamp-…`                                |
- * | `unsigned-parts`    | nothing but timestamps, nested signatures, chains          | `attribute-unknown`, `certificate-stray`, `authenticode-crls`, `authenticode-parameters` |
+ * | `unsigned-parts`    | nothing but timestamps, nested signatures, chains          | those of `tidiness`, a line for each finding  |
  * | `timestamp-chain`   | the authority's chain at the time that it stamped          | `certificate-chain-…`                        |
  * | `validity`          | the signer's certificate, at the timestamp's time or now   | `certificate-expired`, `certificate-not-yet-valid` |
  * | `chain`             | the signer's chain, likewise; null after any failure       | `certificate-chain-…`                        |

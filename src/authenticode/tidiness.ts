@@ -1,33 +1,45 @@
-import { children, context, DerReader, NULL, parseDer, readOid, TAG, type Der } from '../asn1/der.ts';
+import { children, context, NULL, parseDer, TAG, tlv, type Der } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import {
   findSignerCertificate,
   parseSignedData,
+  parseSignerInfo,
   signedDataFields,
   type SignedData,
+  type SignerInfo,
 } from '../cms/signed-data.ts';
+import { isBoundCertificate } from '../timestamp/certificate-binding.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
 import { parseSignature, type AuthenticodeSignature } from './signature.ts';
+
+/*
+ * A signature has parts that neither it nor anything else covers. Whoever has a signed file can put
+ * bytes there and the signature still holds: that is how one signed installer becomes many, each with
+ * a message for the program inside. So nothing may stand in them that has no use.
+ */
 
 /**
  * Lists what a signed file carries in places that no signature covers and that no verifier needs:
  * bytes there can be changed at will while the file still verifies (CVE-2013-3900 is the best known
  * of these places). A file that signpipe, signtool or osslsigncode has signed plainly has none.
  *
- * | code                          | what                                                                |
- * | ----------------------------- | ------------------------------------------------------------------- |
- * | `table-several-entries`       | more than one entry in the certificate table                        |
- * | `table-trailing-bytes`        | bytes after the signature in its entry, other than its padding      |
+ * | code                          | what                                                                 |
+ * | ----------------------------- | -------------------------------------------------------------------- |
+ * | `table-several-entries`       | more than one entry in the certificate table                         |
+ * | `table-trailing-bytes`        | bytes after the signature in its entry, other than its padding       |
  * | `signature-attribute-unknown` | an unsigned attribute that is neither timestamp nor nested signature |
- * | `signature-timestamps`        | more than one timestamp                                             |
- * | `signature-nested-deep`       | a nested signature with another nested in it                        |
- * | `signature-certificate`       | a certificate that belongs to no signer's chain                     |
- * | `signature-crls`              | revocation lists                                                    |
- * | `signature-digests`           | a list of digests other than the signer's one                       |
- * | `signature-parameters`        | parameters beside an algorithm that has none                        |
+ * | `signature-nested-deep`       | a nested signature with another nested in it                         |
+ * | `signature-certificate`       | a certificate that belongs to no signer's chain                      |
+ * | `signature-crls`              | revocation lists                                                     |
+ * | `signature-digests`           | a list of digests other than the signer's one                        |
+ * | `signature-parameters`        | parameters beside an algorithm that has none                         |
+ * | `timestamp-several`           | more than one timestamp                                              |
+ * | `timestamp-malformed`         | a timestamp that not exactly one authority signed                    |
  *
- * Throws what `parseSignature` throws when a signature cannot be read at all.
+ * The `signature-…` ones are looked for in timestamps too. Chains are followed by name: whose root is
+ * to be trusted is not asked here. Throws what `parseSignature` throws when a signature cannot be
+ * read at all, and `der-malformed` or `cms-…` when a timestamp cannot.
  */
 export function tidiness(image: SignableImage): Untidiness[] {
   if (!image.signature) return [...image.tableSlack];
@@ -37,17 +49,37 @@ export function tidiness(image: SignableImage): Untidiness[] {
 /** What `tidiness` finds in a signature (ContentInfo, DER) and those nested in it, without a file around it. */
 export function signatureTidiness(der: Buffer, what: string): Untidiness[] {
   const primary = parseSignature(der, what);
+  const nested = primary.nested.map((each, at) =>
+    parseSignature(each, `${what}: nested signature ${at + 1}`),
+  );
+  return [primary, ...nested].flatMap((each, index) => partsTidiness(each, index));
+}
+
+/** What of a signature to look into, besides that which it has to itself. */
+export interface Scope {
+  /** Its certificates. They are strays where the signer's own, or a timestamp's, is missing. */
+  readonly certificates: boolean;
+  /** Its timestamps, which have to be readable. */
+  readonly timestamps: boolean;
+}
+
+const EVERYTHING: Scope = { certificates: true, timestamps: true };
+
+/** What `tidiness` finds in one signature, those nested in it left out; `index` 0 is the primary one. */
+export function partsTidiness(
+  signature: AuthenticodeSignature,
+  index: number,
+  { certificates, timestamps }: Scope = EVERYTHING,
+): Untidiness[] {
+  const { data, signer } = signature;
+  const label = index === 0 ? 'the signature' : `nested signature ${index}`;
+  const deep = index > 0 && signer.unsignedAttributes.some(({ oid }) => oid === OID.spcNestedSignature);
   return [
-    ...ofOne(primary, 'the signature'),
-    ...primary.nested.flatMap((nested, index) => {
-      const label = `nested signature ${index + 1}`;
-      const signature = parseSignature(nested, `${what}: ${label}`);
-      const deep = signature.nested.length > 0;
-      return [
-        ...ofOne(signature, label),
-        ...(deep ? [untidy('signature-nested-deep', label, 'has signatures nested in it')] : []),
-      ];
-    }),
+    ...ofAttributes(signer, SIGNATURE_ATTRIBUTES, label),
+    ...(deep ? [untidy('signature-nested-deep', label, 'has signatures nested in it')] : []),
+    ...ofFields(data, signer, label),
+    ...(certificates ? ofCertificates(data.certificates, signersOf(signature, label), label) : []),
+    ...(timestamps ? ofTimestamps(signature, label) : []),
   ];
 }
 
@@ -56,22 +88,6 @@ const untidy = (code: string, label: string, rest: string): Untidiness => ({
   message: `${label} ${rest}`,
 });
 
-function ofOne(signature: AuthenticodeSignature, label: string): Untidiness[] {
-  const { data, timestamps, counterSignatures } = signature;
-  const found = ofSignedData(data, label, SIGNATURE_ATTRIBUTES, counterSigners(signature));
-  if (timestamps.length + counterSignatures.length > 1)
-    found.push(untidy('signature-timestamps', label, 'has several timestamps'));
-  for (const counter of counterSignatures)
-    found.push(...ofCounterSignature(counter, `the counter-signature of ${label}`));
-  for (const token of timestamps) {
-    const what = `the timestamp of ${label}`;
-    const parsed = parseSignedData(token, what);
-    if (parsed.signers.length === 1) found.push(...ofSignedData(parsed, what, NO_ATTRIBUTES, []));
-    else found.push(untidy('signature-timestamps', what, `has ${parsed.signers.length} signers`));
-  }
-  return found;
-}
-
 const SIGNATURE_ATTRIBUTES: ReadonlySet<string> = new Set([
   OID.spcTimestampToken,
   OID.spcNestedSignature,
@@ -79,94 +95,113 @@ const SIGNATURE_ATTRIBUTES: ReadonlySet<string> = new Set([
 ]);
 const NO_ATTRIBUTES: ReadonlySet<string> = new Set();
 
-/** What holds for any SignedData with one signer, a timestamp's too. */
-function ofSignedData(
-  data: SignedData,
-  label: string,
-  attributes: ReadonlySet<string>,
-  moreSigners: readonly Certificate[],
-): Untidiness[] {
-  const [signer] = data.signers;
-  if (!signer) return [];
-  const found = signer.unsignedAttributes
-    .filter(({ oid }) => !attributes.has(oid))
-    .map(({ oid }) => untidy('signature-attribute-unknown', label, `has the unsigned attribute ${oid}`));
-  const own = findSignerCertificate(data, signer);
-  found.push(...ofCertificates(data.certificates, own ? [own, ...moreSigners] : moreSigners, label));
-  if (data.digestAlgorithms.length !== 1 || data.digestAlgorithms[0] !== signer.digestAlgorithm)
-    found.push(untidy('signature-digests', label, 'lists other digests than its one signer uses'));
-  return [...found, ...ofFields(data, label)];
-}
-
-/** Certificates that lead from no signer towards a root. */
-function ofCertificates(
-  all: readonly Certificate[],
-  signers: readonly Certificate[],
-  label: string,
-): Untidiness[] {
-  const needed = new Set(signers.map((each) => each.subjectDer.toString('latin1')));
-  // A Set visits what is added to it meanwhile, so this climbs to the top.
-  for (const subject of needed)
-    for (const each of all)
-      if (each.subjectDer.toString('latin1') === subject) needed.add(each.issuerDer.toString('latin1'));
-  return all
-    .filter((each) => !needed.has(each.subjectDer.toString('latin1')))
-    .map((each) =>
-      untidy('signature-certificate', label, `carries an unrelated certificate: ${each.subject}`),
+/** Unsigned attributes beyond the known ones; one of those that holds no value is as good as unknown. */
+const ofAttributes = (signer: SignerInfo, known: ReadonlySet<string>, label: string): Untidiness[] =>
+  signer.unsignedAttributes
+    .filter(({ oid, values }) => !known.has(oid) || values.length === 0)
+    .map(({ oid, raw }) =>
+      untidy(
+        'signature-attribute-unknown',
+        label,
+        `has ${raw.length} bytes that nobody signed, as unsigned attribute ${oid}`,
+      ),
     );
-}
 
-/** The certificates that older timestamps name: theirs lie in the signature's own set. */
-function counterSigners({ counterSignatures, data }: AuthenticodeSignature): Certificate[] {
-  return counterSignatures.flatMap((der) => {
-    const reader = DerReader.of(der, 'counter-signature');
-    reader.next(TAG.integer);
-    const name = reader.next(TAG.sequence);
-    return data.certificates.filter((each) =>
-      name.body.equals(Buffer.concat([each.issuerDer, each.serialDer])),
-    );
-  });
-}
-
-/** A SignerInfo (PKCS #9) that stands alone; it has no use for unsigned attributes. */
-function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
-  const fields = children(parseDer(der, label), label);
+/** The list of digests, and fields that the readers skip over; of any SignedData with one signer. */
+function ofFields(signed: SignedData, info: SignerInfo, label: string): Untidiness[] {
+  const { data, signer } = signedDataFields(signed.raw, label);
   const found: Untidiness[] = [];
-  if (fields.some(({ tag }) => tag === context(1)))
-    found.push(untidy('signature-attribute-unknown', label, 'has unsigned attributes'));
-  if (!algorithmsOf(fields).every((each) => hasPlainParameters(each, label)))
-    found.push(untidy('signature-parameters', label, 'has parameters where its algorithms take none'));
-  return found;
+  if (data.some(({ tag }) => tag === context(1)))
+    found.push(untidy('signature-crls', label, 'carries revocation lists'));
+  const certificates = data.find(({ tag }) => tag === context(0));
+  if (certificates && !children(certificates, label).every((each) => isOfUse(each, info, label)))
+    found.push(untidy('signature-certificate', label, 'carries something else among its certificates'));
+  if (signed.digestAlgorithms.length !== 1 || signed.digestAlgorithms[0] !== info.digestAlgorithm)
+    found.push(untidy('signature-digests', label, 'lists other digests than its one signer uses'));
+  const digests = data.find(({ tag }) => tag === TAG.set);
+  const algorithms = [...algorithmsOf(signer), ...(digests ? children(digests, label) : [])];
+  return [...found, ...ofAlgorithms(algorithms, label)];
+}
+
+/** A plain certificate, which `ofCertificates` looks at, or an attribute certificate that is bound by the signature. */
+function isOfUse({ tag, body }: Der, signer: SignerInfo, label: string): boolean {
+  if (tag === TAG.sequence) return true;
+  const attribute = tag === context(1) || tag === context(2); // RFC 5652 section 10.2.2
+  return attribute && isBoundCertificate(signer, tlv(TAG.sequence, body), label);
 }
 
 /** A SignerInfo's digest and signature algorithms: the sequences after version and signer's name. */
 const algorithmsOf = (signer: readonly Der[]): Der[] =>
   signer.slice(2).filter(({ tag }) => tag === TAG.sequence);
 
-/** Fields that the readers skip over. */
-function ofFields(signed: SignedData, label: string): Untidiness[] {
-  const { data, signer } = signedDataFields(signed.raw, label);
-  const found: Untidiness[] = [];
-  if (data.some(({ tag }) => tag === context(1)))
-    found.push(untidy('signature-crls', label, 'carries revocation lists'));
-  const certificates = data.find(({ tag }) => tag === context(0));
-  if (certificates && children(certificates, label).some(({ tag }) => tag !== TAG.sequence))
-    found.push(untidy('signature-certificate', label, 'carries something else among its certificates'));
-  const digests = data.find(({ tag }) => tag === TAG.set);
-  const algorithms = algorithmsOf(signer);
-  if (digests) algorithms.push(...children(digests, label));
-  if (!algorithms.every((each) => hasPlainParameters(each, label)))
-    found.push(untidy('signature-parameters', label, 'has parameters where its algorithms take none'));
-  return found;
+/** Parameters are absent or NULL in every algorithm that `checkSignature` knows. */
+function ofAlgorithms(algorithms: readonly Der[], label: string): Untidiness[] {
+  const plain = algorithms.every((each) => {
+    const [type, parameters, ...rest] = children(each, label);
+    return type && rest.length === 0 && (!parameters || parameters.raw.equals(NULL));
+  });
+  return plain
+    ? []
+    : [untidy('signature-parameters', label, 'has parameters where its algorithms take none')];
 }
 
-/** Absent or NULL; a curve beside id-ecPublicKey; RSASSA-PSS has real ones, and the signature rests on them. */
-function hasPlainParameters(algorithm: Der, label: string): boolean {
-  const [type, parameters, ...rest] = children(algorithm, label);
-  if (!type || rest.length > 0) return false;
-  const name = readOid(type, label);
-  if (!parameters || parameters.raw.equals(NULL) || name === OID.rsaPss) return true;
-  return name === OID.ecPublicKey && parameters.tag === TAG.oid && isCurve(readOid(parameters, label));
+/** Certificates that are neither a signer's nor, going by names, above one. */
+function ofCertificates(
+  all: readonly Certificate[],
+  signers: readonly Certificate[],
+  label: string,
+): Untidiness[] {
+  const above = new Set(signers.map(issuerOf));
+  // A Set visits what is added to it meanwhile, so this climbs to the top.
+  for (const name of above) for (const each of all) if (subjectOf(each) === name) above.add(issuerOf(each));
+  return all
+    .filter((each) => !above.has(subjectOf(each)) && !signers.some((signer) => signer.equals(each)))
+    .map((each) =>
+      untidy('signature-certificate', label, `carries an unrelated certificate: ${each.subject}`),
+    );
 }
 
-const isCurve = (oid: string): boolean => [OID.p256, OID.p384, OID.p521].some((curve) => curve === oid);
+const subjectOf = ({ subjectDer }: Certificate): string => subjectDer.toString('latin1');
+const issuerOf = ({ issuerDer }: Certificate): string => issuerDer.toString('latin1');
+
+/** The signer's certificate, and those of older timestamps: theirs lie in the signature's own set. */
+const signersOf = (
+  { signer, data, counterSignatures }: AuthenticodeSignature,
+  label: string,
+): Certificate[] =>
+  [signer, ...counterSignatures.map((der) => parseSignerInfo(der, `the counter-signature of ${label}`))]
+    .map((each) => findSignerCertificate(data, each))
+    .filter((each) => each !== undefined);
+
+function ofTimestamps({ timestamps, counterSignatures }: AuthenticodeSignature, label: string): Untidiness[] {
+  const several = timestamps.length + counterSignatures.length > 1;
+  return [
+    ...(several ? [untidy('timestamp-several', label, 'has several timestamps')] : []),
+    ...counterSignatures.flatMap((der) => ofCounterSignature(der, `the counter-signature of ${label}`)),
+    ...timestamps.flatMap((der) => ofToken(der, `the timestamp of ${label}`)),
+  ];
+}
+
+/** A SignerInfo (PKCS #9) that stands alone; it has no use for unsigned attributes. */
+function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
+  const fields = children(parseDer(der, label), label);
+  const more = fields.some(({ tag }) => tag === context(1));
+  return [
+    ...(more ? [untidy('signature-attribute-unknown', label, 'has unsigned attributes')] : []),
+    ...ofAlgorithms(algorithmsOf(fields), label),
+  ];
+}
+
+/** An RFC 3161 token. */
+function ofToken(der: Buffer, label: string): Untidiness[] {
+  const data = parseSignedData(der, label);
+  const [signer, another] = data.signers;
+  if (!signer || another)
+    return [untidy('timestamp-malformed', label, `has ${data.signers.length} signers, not one`)];
+  const own = findSignerCertificate(data, signer);
+  return [
+    ...ofAttributes(signer, NO_ATTRIBUTES, label),
+    ...ofFields(data, signer, label),
+    ...ofCertificates(data.certificates, own ? [own] : [], label),
+  ];
+}

@@ -5,11 +5,11 @@ import type { Certificate } from '../x509/certificate.ts';
 import { buildChain, type ChainOptions } from '../x509/chain.ts';
 import { Checklist, found, type Finding } from './checklist.ts';
 import { readCountersignature, type Countersignature } from './countersignature.ts';
-import type { SignableImage } from './signable.ts';
+import type { SignableImage, Untidiness } from './signable.ts';
 import { certificateReport, type SignatureReport, type TimestampReport } from './report.ts';
 import { parseSignature, type AuthenticodeSignature } from './signature.ts';
 import { requireForm } from './signature-form.ts';
-import { requireNothingBesides, TIMESTAMP_ATTRIBUTES } from './unsigned-parts.ts';
+import { partsTidiness } from './tidiness.ts';
 
 export interface VerifyOptions {
   /**
@@ -63,7 +63,7 @@ export async function verifySignature(
   await list.run('signature', () => steps.signature(signature));
   if (certificate) await list.run('purpose', () => steps.purpose(certificate));
   const timestamp = await steps.timestamp(signature);
-  await list.run('unsigned-parts', () => steps.unsignedParts(signature, timestamp));
+  list.survey('unsigned-parts', NOTHING_BESIDES, () => steps.unsignedParts(signature, timestamp));
   const trusted = timestamp ? await steps.timestampChain(signature, timestamp) : null;
   const stamped = timestamp && { ...timestamp, trusted };
   if (certificate) {
@@ -87,7 +87,12 @@ interface Stamped extends Countersignature {
 /** MD5 is refused anyway. SHA-1 is what old systems need beside a better signature: read, and never trusted. */
 const isWeak = (hash: KnownDigest): boolean => hash === 'sha1' || hash === 'md5';
 
+const isStamped = ({ timestamps, counterSignatures }: AuthenticodeSignature): boolean =>
+  timestamps.length + counterSignatures.length > 0;
+
 const NOT_FOR_SHA1 = 'not asked of a SHA-1 signature';
+
+const NOTHING_BESIDES = 'timestamps, nested signatures and the certificates of their chains, nothing else';
 
 /** What is checked in each step of the list. */
 class Steps {
@@ -161,12 +166,10 @@ class Steps {
     );
   }
 
-  async timestamp({ hash, signer, data }: Readable): Promise<Countersignature | undefined> {
+  async timestamp(signature: Readable): Promise<Countersignature | undefined> {
+    const { hash, signer, data } = signature;
     const { requireTimestamp, timestampRoots } = this.options;
-    if (
-      !requireTimestamp &&
-      !signer.unsignedAttributes.some(({ oid }) => TIMESTAMP_ATTRIBUTES.includes(oid))
-    ) {
+    if (!requireTimestamp && !isStamped(signature)) {
       this.list.skip('timestamp', 'there is none');
       return undefined;
     }
@@ -182,9 +185,17 @@ class Steps {
     });
   }
 
-  unsignedParts(signature: Readable, timestamp: Countersignature | undefined): Finding<true> {
-    requireNothingBesides(signature, timestamp, this.index === 0, this.what);
-    return found('timestamps, nested signatures and the certificates of their chains, nothing else');
+  /**
+   * Where the signer's certificate is missing, or the timestamp does not hold, that was said; what
+   * the certificates are for can then not be told.
+   */
+  unsignedParts(signature: Readable, timestamp: Countersignature | undefined): Untidiness[] {
+    const timestamps = isStamped(signature) === (timestamp !== undefined);
+    const certificates = timestamps && signature.certificate !== undefined;
+    return partsTidiness(signature, this.index, { certificates, timestamps }).map(({ code, message }) => ({
+      code,
+      message: `${this.file.name}: ${message}`,
+    }));
   }
 
   async timestampChain(

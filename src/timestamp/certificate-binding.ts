@@ -41,15 +41,31 @@ function readSecondVersion(der: Der, what: string): CertificateId {
   return { hash, digest, issuerSerial };
 }
 
-/** The first of `certs` is the signer's (RFC 2634, 5.4); the others are of its chain. */
-function firstId(attribute: Der, read: typeof readFirstVersion, what: string): CertificateId {
+type ReadId = (der: Der, what: string) => CertificateId;
+
+/** `SigningCertificate ::= SEQUENCE { certs SEQUENCE OF ESSCertID, policies OPTIONAL }`, either version (RFC 5035, 3). */
+function listIds(attribute: Der, what: string): Der[] {
   const reader = new DerReader(attribute, what);
-  const [first] = children(reader.next(TAG.sequence), what);
+  const ids = children(reader.next(TAG.sequence), what);
   reader.optional(TAG.sequence);
   reader.end();
-  if (!first) throw unbound(what, 'identifies no certificate');
-  return read(first, what);
+  return ids;
 }
+
+/** The attributes that there are, and how their ids are read. */
+function bindings(signer: SignerInfo, what: string): { ids: Der[]; read: ReadId }[] {
+  const versions: [string, ReadId][] = [
+    [OID.signingCertificate, readFirstVersion],
+    [OID.signingCertificateV2, readSecondVersion],
+  ];
+  return versions.flatMap(([type, read]) => {
+    const attribute = singleAttribute(signer.signedAttributes, type, what);
+    return attribute ? [{ ids: listIds(attribute, what), read }] : [];
+  });
+}
+
+const isDigestOf = ({ hash, digest }: CertificateId, certificate: Buffer): boolean =>
+  createHash(hash).update(certificate).digest().equals(digest);
 
 /** `IssuerSerial ::= SEQUENCE { issuer GeneralNames, serialNumber }` (RFC 5035, 5). */
 function checkIssuerSerial(der: Der, certificate: Certificate, what: string): void {
@@ -70,16 +86,23 @@ function checkIssuerSerial(der: Der, certificate: Certificate, what: string): vo
  * attribute will do; both are checked when both are there. Throws `timestamp-certificate`.
  */
 export function checkCertificateBinding(signer: SignerInfo, certificate: Certificate, what: string): void {
-  const first = singleAttribute(signer.signedAttributes, OID.signingCertificate, what);
-  const second = singleAttribute(signer.signedAttributes, OID.signingCertificateV2, what);
-  const ids = [
-    ...(first ? [firstId(first, readFirstVersion, what)] : []),
-    ...(second ? [firstId(second, readSecondVersion, what)] : []),
-  ];
+  // The first is the signer's (RFC 2634, 5.4); the others are of its chain, or lend it authority.
+  const ids = bindings(signer, what).map(({ ids: [first], read }) => {
+    if (!first) throw unbound(what, 'identifies no certificate');
+    return read(first, what);
+  });
   if (ids.length === 0) throw unbound(what, 'does not say which certificate signed it (no ESSCertID)');
-  for (const { hash, digest, issuerSerial } of ids) {
-    if (!createHash(hash).update(certificate.raw).digest().equals(digest))
+  for (const id of ids) {
+    if (!isDigestOf(id, certificate.raw))
       throw unbound(what, 'names another certificate than the one that came with it');
-    if (issuerSerial) checkIssuerSerial(issuerSerial, certificate, what);
+    if (id.issuerSerial) checkIssuerSerial(id.issuerSerial, certificate, what);
   }
 }
+
+/**
+ * Whether a certificate of any kind (DER, under SEQUENCE's own tag) is among those whose digests the
+ * signed attributes hold, so that nobody can have changed it. Authorities bind attribute certificates
+ * like that, to tell how their clock is kept: Microsoft's do.
+ */
+export const isBoundCertificate = (signer: SignerInfo, certificate: Buffer, what: string): boolean =>
+  bindings(signer, what).some(({ ids, read }) => ids.some((id) => isDigestOf(read(id, what), certificate)));

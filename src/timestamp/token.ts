@@ -251,6 +251,16 @@ function readToken(token: Buffer, what: string): Token {
   return { data, signer, content, info: readTstInfo(content, what) };
 }
 
+/**
+ * The digest that a token's imprint was made with: of a token found in a file, nothing else says
+ * which. Throws `timestamp-malformed`, or `cms-digest-unknown`.
+ */
+export function imprintDigest(token: Buffer, what: string): KnownDigest {
+  const { hash } = reporting('timestamp-malformed', () => readToken(token, what)).info;
+  if (!hash) throw invalid('cms-digest-unknown', `${what}: its imprint is made with an unknown digest`);
+  return hash;
+}
+
 function checkAnswer(info: TstInfo, expected: TokenExpectation, what: string): void {
   const { imprint, hash, nonce, policy } = expected;
   if (info.hash !== hash || !info.imprint.equals(imprint))

@@ -197,6 +197,13 @@ function editData(signature: Buffer, edit: (data: Buffer[]) => Buffer[]): Buffer
   return assemble(type.raw, edit(data.map(({ raw }) => raw)), seq(...signer.map(({ raw }) => raw)));
 }
 
+/** The signature with one certificate more. */
+const addCertificate = (signature: Buffer, added: Buffer): Buffer =>
+  editData(signature, (data) => {
+    const all = children(parseDer(data[3] ?? assert.fail(), 'it'), 'it').map(({ raw }) => raw);
+    return data.with(3, tlv(context(0), ...sorted([...all, added])));
+  });
+
 /** What is found in a signed file whose signature was edited, and still verifies. */
 async function found(edit: (signature: Buffer) => Buffer | Promise<Buffer>): Promise<string[]> {
   const signed = await sign(ORIGINAL);
@@ -229,14 +236,14 @@ describe('tidiness', () => {
     assert.deepEqual(codes, ['signature-attribute-unknown']);
   });
 
-  it('signature-timestamps: more than one', async () => {
+  it('timestamp-several: more than one', async () => {
     const codes = await found(async (der) => {
       const [token] = parseSignature(der, 'it').timestamps;
       const [other] = parseSignature(await signatureOf(await sign(ORIGINAL)), 'it').timestamps;
       const both = attribute('1.3.6.1.4.1.311.3.3.1', token ?? assert.fail(), other ?? assert.fail());
       return editSigner(der, () => [both]);
     });
-    assert.deepEqual(codes, ['signature-timestamps']);
+    assert.deepEqual(codes, ['timestamp-several']);
   });
 
   it('signature-nested-deep: a signature in a signature in a signature', async () => {
@@ -246,13 +253,20 @@ describe('tidiness', () => {
 
   it('signature-certificate: one that leads nowhere', async () => {
     const stranger = await createTestCertificate({ commonName: 'Nobody', purpose: 'authority' });
-    const codes = await found((der) =>
-      editData(der, ([version, digests, content, certificates]) => {
-        const all = children(parseDer(certificates ?? assert.fail(), 'it'), 'it');
-        const set = tlv(context(0), ...sorted([...all.map(({ raw }) => raw), stranger.certificate.raw]));
-        return [version ?? assert.fail(), digests ?? assert.fail(), content ?? assert.fail(), set];
-      }),
-    );
+    const codes = await found((der) => addCertificate(der, stranger.certificate.raw));
+    assert.deepEqual(codes, ['signature-certificate']);
+  });
+
+  it('signature-certificate: one that only bears the name of the signer', async () => {
+    const double = await createTestCertificate({ commonName: 'Test publisher', purpose: 'code-signing' });
+    const codes = await found((der) => addCertificate(der, double.certificate.raw));
+    assert.deepEqual(codes, ['signature-certificate']);
+  });
+
+  it('signature-certificate: something that is no certificate', async () => {
+    const signed = await signatureOf(await sign(ORIGINAL));
+    const stuffed = addCertificate(signed, implicit(2, seq(octets(filler(40)))));
+    const codes = tidiness(await image(await withSignature(ORIGINAL, stuffed))).map(({ code }) => code);
     assert.deepEqual(codes, ['signature-certificate']);
   });
 
@@ -266,6 +280,31 @@ describe('tidiness', () => {
     const stuffed = set(seq(oid('2.16.840.1.101.3.4.2.1'), octets(filler(40))));
     const codes = await found((der) => editData(der, (data) => data.with(1, stuffed)));
     assert.deepEqual(codes, ['signature-parameters']);
+  });
+
+  it('signature-parameters: a curve beside the algorithm of a key, which nothing reads', async () => {
+    const signature = await signatureOf(await sign(ORIGINAL));
+    const { type, data, signer } = signedDataFields(signature, 'it');
+    const fields = signer.map(({ raw }) => raw);
+    const named = seq(oid('1.2.840.10045.2.1'), oid('1.2.840.10045.3.1.7'));
+    const whole = assemble(
+      type.raw,
+      data.map(({ raw }) => raw),
+      seq(...fields.with(4, named)),
+    );
+    const codes = tidiness(await image(await withSignature(ORIGINAL, whole))).map(({ code }) => code);
+    assert.deepEqual(codes, ['signature-parameters']);
+  });
+
+  it('timestamp-malformed: a token that two have signed', async () => {
+    const codes = await found((der) => {
+      const [token] = parseSignature(der, 'it').timestamps;
+      const { type, data, signer } = signedDataFields(token ?? assert.fail(), 'it');
+      const one = seq(...signer.map(({ raw }) => raw));
+      const two = tlv(context(0), seq(...data.map(({ raw }) => raw), set(one, one)));
+      return editSigner(der, () => [attribute('1.3.6.1.4.1.311.3.3.1', seq(type.raw, two))]);
+    });
+    assert.deepEqual(codes, ['timestamp-malformed']);
   });
 
   it('signature-attribute-unknown, signature-parameters: in a counter-signature', async () => {

@@ -475,12 +475,31 @@ describe('what nobody signed', () => {
   const junk = attribute('1.3.6.1.4.1.42921.1.2.1', octets(Buffer.from('anything')));
   const stranger = makeCodeSigner({ name: 'Stranger' });
 
-  refuses('attribute-unknown', 'an unsigned attribute that means nothing', (parts) => {
+  refuses('signature-attribute-unknown', 'an unsigned attribute that means nothing', (parts) => {
     only(parts).unsigned = [junk];
   });
-  refuses('certificate-stray', 'a certificate that no chain needs', (parts) => {
+  refuses('signature-certificate', 'a certificate that no chain needs', (parts) => {
     parts.certificates.push(stranger.certificate.raw);
   });
+  refuses('signature-attribute-unknown', 'an attribute of a known type, without a value', (parts) => {
+    only(parts).unsigned = [attribute(OID.spcNestedSignature)];
+  });
+  refuses('signature-certificate', 'an attribute certificate, or whatever is put in its place', (parts) => {
+    parts.certificates.push(tlv(0xa2, octets(Buffer.from('anything'))));
+  });
+  refuses('signature-certificate', "a certificate that only bears the signer's name", (parts) => {
+    const double = makeCodeSigner({ name: 'Test publisher' });
+    assert.equal(double.certificate.subject, signer.certificate.subject);
+    parts.certificates.push(double.certificate.raw);
+  });
+  refuses(
+    'signature-certificate',
+    "the authority's certificate, which lies in its token already",
+    (parts) => {
+      addTimestamp(parts);
+      parts.certificates.push(stamper.certificate.raw);
+    },
+  );
   it('certificates of the chain may come along, the root and cross-certificates among them', async () => {
     const cross = makeAuthority({ name: middle.name, key: middle.key, by: stampRoot });
     const program = await edited(good, (parts) => {
@@ -488,44 +507,69 @@ describe('what nobody signed', () => {
     });
     assert.equal((await verify(program, trusting)).status, 'ok');
   });
-  refuses('authenticode-parameters', 'bytes hidden as parameters of a digest in SignedData', (parts) => {
+  refuses('signature-parameters', 'bytes hidden as parameters of a digest in SignedData', (parts) => {
     parts.digestAlgorithms = [withJunk(OID.sha256)];
   });
-  refuses('authenticode-parameters', "bytes hidden as parameters of the signer's digest", (parts) => {
+  refuses('signature-parameters', "bytes hidden as parameters of the signer's digest", (parts) => {
     only(parts).digestAlgorithm = withJunk(OID.sha256);
   });
-  refuses('authenticode-parameters', 'bytes hidden as parameters of the signature algorithm', (parts) => {
+  refuses('signature-parameters', 'bytes hidden as parameters of the signature algorithm', (parts) => {
     only(parts).signatureAlgorithm = withJunk(OID.ecdsaWithSha256);
   });
-  it('authenticode-crls: revocation lists, or whatever is put in their place', async () => {
+  it('signature-crls: revocation lists, or whatever is put in their place', async () => {
     const parts = takeApart(await signatureOf(good));
     const certificates = tlv(0xa0, ...parts.certificates);
     const both = Buffer.concat([certificates, tlv(0xa1, octets(Buffer.from('anything')))]);
     const whole = putTogether({ ...parts, certificates: [] });
     const program = await withSignature(good, insertBeforeSigners(whole, both));
-    assert.deepEqual(codes(await verify(program)), ['authenticode-crls']);
+    assert.deepEqual(codes(await verify(program)), ['signature-crls']);
   });
 
   refuses(
-    'attribute-unknown',
+    'signature-attribute-unknown',
     'an unsigned attribute in the timestamp',
     inToken((token) => only(token).unsigned.push(junk)),
   );
   refuses(
-    'certificate-stray',
+    'signature-certificate',
     'a certificate in the timestamp that it has no use for',
     inToken((token) => token.certificates.push(stranger.certificate.raw)),
   );
   refuses(
-    'authenticode-parameters',
+    'signature-parameters',
     'bytes hidden in the digests of the timestamp',
-    inToken((token) => token.digestAlgorithms.push(withJunk(OID.sha256))),
+    inToken((token) => {
+      token.digestAlgorithms = [withJunk(OID.sha256)];
+    }),
   );
   refuses(
-    'authenticode-parameters',
+    'signature-digests',
     'a digest in the timestamp that is none',
     inToken((token) => token.digestAlgorithms.push(seq(oid('2.25.42')))),
   );
+  refuses(
+    'signature-digests',
+    'a digest in the timestamp that it has no use for',
+    inToken((token) => token.digestAlgorithms.push(sha384)),
+  );
+  it('every finding is a problem of its own', async () => {
+    const program = await edited(
+      good,
+      inToken((token) => {
+        token.digestAlgorithms.push(withJunk(OID.sha256));
+        token.certificates.push(stranger.certificate.raw);
+        only(token).unsigned.push(junk);
+      }),
+    );
+    const report = await verify(program, trusting);
+    assert.deepEqual(codes(report), [
+      'signature-attribute-unknown',
+      'signature-digests',
+      'signature-parameters',
+      'signature-certificate',
+    ]);
+    assert.ok(report.problems.every(({ message }) => message.includes('timestamp of the signature')));
+  });
 });
 
 const nest = (parts: Parts, nested: Buffer): void => {
@@ -553,11 +597,11 @@ describe('nested signatures', () => {
     const program = await edited(good, (parts) => nest(parts, seq(integer(1))));
     assert.deepEqual(codes(await verify(program)), ['der-malformed']);
   });
-  it('attribute-unknown: a signature nested in a nested one, where nobody would look', async () => {
+  it('signature-nested-deep: a signature nested in a nested one, where nobody would look', async () => {
     const inner = takeApart(await signatureOf(good));
     nest(inner, await signatureOf(good));
     const program = await edited(good, (parts) => nest(parts, putTogether(inner)));
-    assert.deepEqual(codes(await verify(program, trusting)), ['attribute-unknown']);
+    assert.deepEqual(codes(await verify(program, trusting)), ['signature-nested-deep']);
   });
   it('file-digest-differs: a nested signature of another program', async () => {
     const other = unsigned();

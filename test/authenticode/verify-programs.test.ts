@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
+import { children, context } from '../../src/asn1/der.ts';
+import { parseSignature } from '../../src/authenticode/signature.ts';
 import { verifyProgram } from '../../src/authenticode/verify.ts';
+import { signedDataFields } from '../../src/cms/signed-data.ts';
 import { withFile } from '../../src/io/source.ts';
 import { program, programs } from '../fixtures/programs.ts';
-import { tool } from './tools.ts';
+import { image, tool } from './tools.ts';
 import { codes, verify } from './verify-maker.ts';
 
 const all = await programs();
@@ -23,6 +26,15 @@ async function ossl(path: string): Promise<{ digest: string; calculated: string;
 
 /** Two signatures side by side in one table, as UEFI takes them. Windows knows only the first, osslsigncode neither. */
 const UNTIDY = 'shim-signed.efi';
+
+/** The version 1 attribute certificate in the timestamp of a signed program, as Microsoft's authorities send it along. */
+function attributeCertificate({ signature }: { readonly signature: Buffer | null }): Buffer {
+  assert.ok(signature);
+  const [token] = parseSignature(signature, 'it').timestamps;
+  const { data } = signedDataFields(token ?? assert.fail(), 'it');
+  const certificates = data.find(({ tag }) => tag === context(0)) ?? assert.fail();
+  return (children(certificates, 'it').find(({ tag }) => tag === context(1)) ?? assert.fail()).raw;
+}
 
 describe('a real program that somebody signed', () => {
   for (const { name, path } of signed.filter((each) => each.name !== UNTIDY))
@@ -48,6 +60,16 @@ describe('a real program that somebody signed', () => {
     const { text } = await tool('sbverify', '--list', path);
     assert.ok(report.signatures[0]?.signer);
     assert.match(text, /Microsoft Windows UEFI Driver Publisher/);
+  });
+
+  it(`signature-certificate: ${UNTIDY}, the attribute certificate that its timestamp binds changed`, async () => {
+    const { path } = await program(UNTIDY);
+    const bytes = await readFile(path);
+    const at = bytes.indexOf(attributeCertificate(await image(bytes)));
+    assert.ok(at > 0);
+    const last = at + bytes.readUInt16BE(at + 2) + 3;
+    bytes.writeUInt8(bytes.readUInt8(last) ^ 1, last);
+    assert.deepEqual(codes(await verify(bytes)), ['table-several-entries', 'signature-certificate']);
   });
 
   for (const { name, path } of signed)

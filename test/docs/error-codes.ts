@@ -163,7 +163,7 @@ export async function collectCodes(): Promise<Codes> {
     if (file.startsWith('audit/'))
       for (const [, code = ''] of text.matchAll(/findings\.add\(\s*'([^']+)'/g)) add(code, 'problem');
     if (file.startsWith('authenticode/'))
-      for (const [, code = ''] of text.matchAll(/\bcode: '([^']+)'/g)) add(code, 'problem');
+      for (const [, code = ''] of text.matchAll(/\b(?:code: |untidy\()'([^']+)'/g)) add(code, 'problem');
   }
   return { kinds, unread };
 }
