@@ -66,6 +66,8 @@ async function packBlock({ source, compress }: Job, of: number, start: number, e
   if (!compress) return { of, raw, packed: raw, last };
   const packed = await deflate(raw, {
     level: LEVEL,
+    // Room for all of it: with less, the work comes back to this thread for every 16 KiB.
+    chunkSize: deflateBound(raw.length),
     finishFlush: last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
     ...(start > from ? { dictionary: bytes.subarray(0, start - from) } : {}),
   });

@@ -39,8 +39,26 @@ export class FileWriter implements ArchiveWriter {
   }
 
   async fill(position: number, bytes: Buffer): Promise<void> {
+    if (this.fillPending(position, bytes)) return;
     await this.flush();
     await this.write(bytes, position);
+  }
+
+  /** Fills in a place that is not written yet; false when there is none such. */
+  private fillPending(position: number, bytes: Buffer): boolean {
+    let at = this.position;
+    for (let index = this.pending.length - 1; index >= 0; index -= 1) {
+      const held = this.pending[index] ?? Buffer.alloc(0);
+      at -= held.length;
+      if (position < at) continue;
+      if (position + bytes.length > at + held.length) return false;
+      // A copy: the buffer is whoever's appended it.
+      const filled = Buffer.from(held);
+      bytes.copy(filled, position - at);
+      this.pending[index] = filled;
+      return true;
+    }
+    return false;
   }
 
   async flush(): Promise<void> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { invalid } from '../errors.ts';
 import { bytes, copy, type Patch } from '../io/patch.ts';
+import { scan } from '../io/scan.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { DigestName, KnownDigest } from '../asn1/oids.ts';
 import {
@@ -29,24 +30,6 @@ async function readTable(source: ByteSource, span: Span | null): Promise<Certifi
   if (size > MAX_TABLE)
     throw invalid('pe-table-too-large', `${source.name}: a certificate table of ${size} bytes`);
   return readCertificateTable(await source.read(span.start, size), source.name);
-}
-
-/** How many bytes one read asks for. */
-const CHUNK = 1024 * 1024;
-
-/** Chunks of [start, end), the next one being read while this one is worked on. */
-async function* readAhead(source: ByteSource, { start, end }: Span): AsyncGenerator<Buffer> {
-  const read = (at: number): Promise<Buffer> => {
-    const reading = source.read(at, Math.min(CHUNK, end - at));
-    reading.catch(() => {}); // whoever stops early never looks at it; who goes on, awaits it
-    return reading;
-  };
-  let next = start < end ? read(start) : undefined;
-  for (let at = start; next; at += CHUNK) {
-    const chunk = await next;
-    next = at + CHUNK < end ? read(at + CHUNK) : undefined;
-    yield chunk;
-  }
 }
 
 /** A PE image; see SignableImage for what each member promises. */
@@ -144,7 +127,7 @@ export class PeImage implements SignableImage {
   private async readBody(seen: (chunk: Buffer) => void): Promise<WordSum> {
     const sum = new WordSum();
     for (const span of this.bodySpans()) {
-      for await (const chunk of readAhead(this.source, span)) {
+      for await (const chunk of scan(this.source, span.start, span.end)) {
         seen(chunk);
         sum.add(chunk);
       }

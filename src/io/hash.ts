@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { chunks, withFile, type ByteSource } from './source.ts';
+import { scan } from './scan.ts';
+import { withFile, type ByteSource } from './source.ts';
 
 /** SHA-256 of bytes in memory, in lower-case hex. */
 export const sha256Hex = (content: Buffer | string): string =>
@@ -13,7 +14,7 @@ export async function sha256OfStream(content: AsyncIterable<Buffer>): Promise<st
 }
 
 /** SHA-256 of a whole source, in lower-case hex. */
-export const sha256OfSource = (source: ByteSource): Promise<string> => sha256OfStream(chunks(source));
+export const sha256OfSource = (source: ByteSource): Promise<string> => sha256OfStream(scan(source));
 
 /** SHA-256 of a file, in lower-case hex. */
 export const sha256OfFile = (path: string): Promise<string> => withFile(path, sha256OfSource);

@@ -65,17 +65,37 @@ export class PatchedSource implements ByteSource {
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    const parts: Buffer[] = [];
-    for (const { at, length: size, segment } of this.placed) {
-      const from = Math.max(offset, at) - at;
-      const to = Math.min(offset + length, at + size) - at;
-      if (from >= to) continue;
-      if (segment.kind === 'bytes') parts.push(segment.bytes.subarray(from, to));
-      else parts.push(await this.patch.source.read(segment.start + from, to - from));
-    }
-    const result = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
-    if (result.length !== length || offset < 0)
-      throw new RangeError(`${this.name}: read outside the patched result`);
+    this.requireInside(offset, length);
+    const within = this.placed.find((each) => offset >= each.at && offset + length <= each.at + each.length);
+    if (within?.segment.kind === 'bytes')
+      return within.segment.bytes.subarray(offset - within.at, offset - within.at + length);
+    if (within?.segment.kind === 'copy')
+      return this.patch.source.read(within.segment.start + offset - within.at, length);
+    const result = Buffer.allocUnsafe(length);
+    await this.readInto(result, offset);
     return result;
+  }
+
+  async readInto(target: Buffer, offset: number): Promise<void> {
+    this.requireInside(offset, target.length);
+    for (const { at, length, segment } of this.placed) {
+      const from = Math.max(offset, at);
+      const to = Math.min(offset + target.length, at + length);
+      if (from >= to) continue;
+      const part = target.subarray(from - offset, to - offset);
+      if (segment.kind === 'bytes') segment.bytes.copy(part, 0, from - at, to - at);
+      else await this.copyInto(part, segment.start + from - at);
+    }
+  }
+
+  private async copyInto(target: Buffer, offset: number): Promise<void> {
+    const { source } = this.patch;
+    if (source.readInto) await source.readInto(target, offset);
+    else (await source.read(offset, target.length)).copy(target);
+  }
+
+  private requireInside(offset: number, length: number): void {
+    if (offset < 0 || length < 0 || offset + length > this.size)
+      throw new RangeError(`${this.name}: read outside the patched result`);
   }
 }

@@ -12,6 +12,8 @@ export interface ByteSource {
   readonly name: string;
   /** Exactly `length` bytes from `offset`; throws `source-out-of-range` when they are not all there. */
   read(offset: number, length: number): Promise<Buffer>;
+  /** The same into memory that the caller owns, filled to its end; there where that saves something. */
+  readInto?(target: Buffer, offset: number): Promise<void>;
 }
 
 /** The largest single read that `chunks` makes, in bytes. */
@@ -108,13 +110,19 @@ export class FileSource implements ByteSource {
   async read(offset: number, length: number): Promise<Buffer> {
     requireRange(this, offset, length);
     const buffer = Buffer.allocUnsafe(length);
+    await this.readInto(buffer, offset);
+    return buffer;
+  }
+
+  async readInto(target: Buffer, offset: number): Promise<void> {
+    const { length } = target;
+    requireRange(this, offset, length);
     for (let done = 0; done < length;) {
-      const { bytesRead } = await this.handle.read(buffer, done, length - done, offset + done);
+      const { bytesRead } = await this.handle.read(target, done, length - done, offset + done);
       if (bytesRead === 0)
         throw new SignpipeError('local', 'file-truncated', `${this.name}: became shorter while it was read`);
       done += bytesRead;
     }
-    return buffer;
   }
 
   close(): Promise<void> {

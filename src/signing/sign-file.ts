@@ -1,12 +1,20 @@
+import { createHash } from 'node:crypto';
 import pLimit from 'p-limit';
-import { readArchive, isZip, type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
+import {
+  readArchive,
+  isZip,
+  type ArchiveEntry,
+  type ArchiveLimits,
+  type PartialArchive,
+} from '../archive/read.ts';
 import { rewriteArchive } from '../archive/rewrite.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { writeStreamAtomically } from '../io/atomic.ts';
 import { printable } from '../printable.ts';
-import { sha256OfFile, sha256OfSource } from '../io/hash.ts';
-import { chunks, withFile, type ByteSource } from '../io/source.ts';
-import { invalid, notAllowed } from '../errors.ts';
+import { sha256OfSource } from '../io/hash.ts';
+import { scan } from '../io/scan.ts';
+import { withFile, type ByteSource } from '../io/source.ts';
+import { invalid, notAllowed, SignpipeError } from '../errors.ts';
 import type { PathFilter } from './patterns.ts';
 import {
   keptSigner,
@@ -55,17 +63,27 @@ async function requireProgram(source: ByteSource): Promise<void> {
     });
 }
 
+/** Refuses, before anything of them is read, what is not pinned entry by entry. */
+export function requirePinned(
+  ours: readonly { readonly path: string }[],
+  pins: ReadonlyMap<string, string>,
+  name: string,
+): void {
+  for (const { path } of ours) requirePin(path, pins, `${name}!/${path}`);
+  requireAllPinsFound(ours, pins, name);
+}
+
+function requirePin(path: string, pins: ReadonlyMap<string, string>, name: string): string {
+  const pin = pins.get(path);
+  if (pin !== undefined) return pin;
+  throw notAllowed('entry-unpinned', `${name}: zipname pins entries of this zip, but not this one`, {
+    hint: 'pin every program that is to be signed, or the zip as a whole',
+  });
+}
+
 function checkPin(path: string, program: Spooled, pins: ReadonlyMap<string, string> | undefined): void {
   if (!pins) return;
-  const pin = pins.get(path);
-  if (pin === undefined)
-    throw notAllowed(
-      'entry-unpinned',
-      `${program.source.name}: zipname pins entries of this zip, but not this one`,
-      {
-        hint: 'pin every program that is to be signed, or the zip as a whole',
-      },
-    );
+  const pin = requirePin(path, pins, program.source.name);
   if (pin !== program.sha256)
     throw invalid(
       'entry-digest-differs',
@@ -77,7 +95,7 @@ function checkPin(path: string, program: Spooled, pins: ReadonlyMap<string, stri
 }
 
 function requireAllPinsFound(
-  ours: readonly ArchiveEntry[],
+  ours: readonly { readonly path: string }[],
   pins: ReadonlyMap<string, string> | undefined,
   name: string,
 ): void {
@@ -95,7 +113,7 @@ function requireAllPinsFound(
 }
 
 async function unpack(
-  archive: Archive,
+  archive: PartialArchive,
   ours: readonly ArchiveEntry[],
   spool: Spool,
   options: SignFileOptions,
@@ -175,7 +193,36 @@ function requireSomething(signed: number, kept: readonly KeptEntry[], files: num
   });
 }
 
-const withoutContent = ({ content: _content, ...entry }: SignedEntry): Omit<SignedEntry, 'content'> => entry;
+export const withoutContent = ({ content: _content, ...entry }: SignedEntry): Omit<SignedEntry, 'content'> =>
+  entry;
+
+/** What was done to the programs of ours in a zip; the zip itself is yet to be written. */
+export interface SignedPrograms {
+  readonly entries: number;
+  readonly signed: readonly SignedEntry[];
+  readonly kept: readonly KeptEntry[];
+}
+
+/** Signs what is ours in a zip, all of which must be located in it. */
+export async function signOurs(
+  archive: PartialArchive,
+  spool: Spool,
+  options: SignFileOptions,
+): Promise<SignedPrograms> {
+  const { name } = archive.source;
+  const entries = archive.entries.filter((entry) => !entry.directory).length;
+  const ours = archive.located
+    .filter((entry) => !entry.directory && options.isOurs(entry.path))
+    .sort((a, b) => a.index - b.index);
+  requireAllPinsFound(ours, options.pins, name);
+  const { kept, toSign } = await sortOut(await unpack(archive, ours, spool, options), options);
+  requireSomething(toSign.length, kept, entries, name);
+  return { entries, kept, signed: await signAll(toSign, options) };
+}
+
+/** The new content of a zip's entries, by path. */
+export const replacementsOf = ({ signed }: SignedPrograms): Map<string, ByteSource> =>
+  new Map(signed.map((entry) => [entry.path, entry.content]));
 
 async function signZip(
   source: ByteSource,
@@ -184,20 +231,30 @@ async function signZip(
   options: SignFileOptions,
 ): Promise<SignedFile> {
   const archive = await readArchive(source, options.limits);
-  const files = archive.entries.filter((entry) => !entry.directory);
-  const ours = files.filter((entry) => options.isOurs(entry.path));
-  requireAllPinsFound(ours, options.pins, source.name);
-  const { kept, toSign } = await sortOut(await unpack(archive, ours, spool, options), options);
-  requireSomething(toSign.length, kept, files.length, source.name);
-  const signed = await signAll(toSign, options);
-  await rewriteArchive(archive, new Map(signed.map((entry) => [entry.path, entry.content])), output);
+  const programs = await signOurs(archive, spool, options);
+  await rewriteArchive(archive, replacementsOf(programs), output);
   return {
+    ...programs,
     kind: 'zip',
-    entries: files.length,
-    signed: signed.map(withoutContent),
-    kept,
+    signed: programs.signed.map(withoutContent),
     output: await withFile(output, async (file) => ({ size: file.size, sha256: await sha256OfSource(file) })),
   };
+}
+
+/** What was verified a moment ago, once more; fails at its end when it is not that any longer. */
+async function* verified(content: ByteSource, sha256: string): AsyncGenerator<Buffer> {
+  const hash = createHash('sha256');
+  for await (const chunk of scan(content)) {
+    hash.update(chunk);
+    yield chunk;
+  }
+  if (hash.digest('hex') !== sha256)
+    throw new SignpipeError(
+      'local',
+      'own-signature-bad',
+      `${content.name}: it changed while it was signed, and is not what was verified`,
+      { hint: 'nothing was delivered; sign it again, and let nothing write to it meanwhile' },
+    );
 }
 
 async function signLone(source: ByteSource, output: string, options: SignFileOptions): Promise<SignedFile> {
@@ -214,14 +271,9 @@ async function signLone(source: ByteSource, output: string, options: SignFileOpt
   requireSomething(signer === null ? 1 : 0, signer === null ? [] : [{ path: '', signer }], 1, source.name);
   const [entry] = await signAll([{ path: '', program }], options);
   if (!entry) throw new RangeError('one program in, one out');
-  const size = await writeStreamAtomically(output, chunks(entry.content));
-  return {
-    kind: 'program',
-    entries: 1,
-    signed: [withoutContent(entry)],
-    kept: [],
-    output: { size, sha256: await sha256OfFile(output) },
-  };
+  const { content, after } = entry;
+  await writeStreamAtomically(output, verified(content, after.sha256));
+  return { kind: 'program', entries: 1, signed: [withoutContent(entry)], kept: [], output: { ...after } };
 }
 
 /**

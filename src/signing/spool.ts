@@ -16,6 +16,34 @@ const SMALL = 4 * 1024 * 1024;
 /** What all the entries in memory may take together. */
 const MEMORY = 64 * 1024 * 1024;
 
+/** Of an entry in a file, this much stays in memory too, as long as there is room for it. */
+const HEAD = 4096;
+const HEADS = 16 * 1024 * 1024;
+
+/** A file whose first bytes are in memory: headers are read in many small pieces, again and again. */
+class HeadedSource implements ByteSource {
+  readonly size: number;
+  readonly name: string;
+
+  constructor(
+    private readonly file: FileSource,
+    private readonly head: Buffer,
+  ) {
+    this.size = file.size;
+    this.name = file.name;
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    if (offset >= 0 && length >= 0 && offset + length <= this.head.length)
+      return this.head.subarray(offset, offset + length);
+    return this.file.read(offset, length);
+  }
+
+  readInto(target: Buffer, offset: number): Promise<void> {
+    return this.file.readInto(target, offset);
+  }
+}
+
 /**
  * Holds unpacked programs while they are signed: small ones in memory, the rest in files that are
  * gone when it is closed. However many programs a zip has, memory stays bounded.
@@ -24,6 +52,7 @@ export class Spool {
   private readonly folder: string;
   private readonly files: { path: string; source: FileSource }[] = [];
   private inMemory = 0;
+  private inHeads = 0;
 
   /** `folder` must be there; only this process uses what is put in it. */
   constructor(folder: string) {
@@ -57,7 +86,13 @@ export class Spool {
     }
     const source = await FileSource.open(path, name);
     this.files.push({ path, source });
-    return { source, sha256: hash.digest('hex') };
+    return { source: await this.withHead(source), sha256: hash.digest('hex') };
+  }
+
+  private async withHead(source: FileSource): Promise<ByteSource> {
+    if (this.inHeads + HEAD > HEADS) return source;
+    this.inHeads += HEAD;
+    return new HeadedSource(source, await source.read(0, Math.min(HEAD, source.size)));
   }
 
   /** Closes and deletes every file. */
