@@ -18,6 +18,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   unzip: 'unzip',
   '7z': 'p7zip-full',
   python3: 'python3',
+  chromium: 'chromium',
 };
 
 function isExecutable(path: string): boolean {

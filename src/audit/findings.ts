@@ -1,4 +1,3 @@
-import { shortId } from '../control/objects.ts';
 import { SignpipeError } from '../errors.ts';
 import type { Problem } from './model.ts';
 
@@ -9,7 +8,7 @@ export class Findings {
   constructor(private readonly commit: string) {}
 
   add(code: string, message: string): void {
-    this.problems.push({ code, commit: this.commit, message: `${shortId(this.commit)}: ${message}` });
+    this.problems.push({ code, commit: this.commit, message });
   }
 
   /**

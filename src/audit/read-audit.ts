@@ -76,7 +76,7 @@ class Auditor {
     this.verified += vouches.size;
     const history = new Set(requests === null ? [] : await this.repository.commitsBetween(requests));
     const line = receipts === null ? [] : (await this.repository.firstParents(receipts)).reverse();
-    const receiptsBy = receipts === null ? null : await this.readOwner(receipts);
+    const receiptsBy = line[0] ? await this.readOwner(line[0].id) : null;
     const context = this.contextFor(asked, history, vouches, receiptsBy?.key ?? null);
     const answers = await this.readAnswers(context, line);
     if (receipts !== null) await this.findStrange(receipts, new Set(line.map(({ id }) => id)), answers);
@@ -115,12 +115,11 @@ class Auditor {
   }
 
   /** Whose receipts these are: the key that the branch's first commit names, which has to have signed it, and to be permitted. */
-  private async readOwner(tip: string): Promise<Audit['receiptsBy']> {
-    const root = (await this.repository.firstParents(tip)).at(-1)?.id ?? tip;
+  private async readOwner(root: string): Promise<Audit['receiptsBy']> {
     const findings = new Findings(root);
     const signers = this.options.receiptSigners ?? this.options.allowed;
     const owner = await findings.try(async () => {
-      const { owner, commit } = await readReceiptsOwner(this.repository, tip);
+      const { owner, commit } = await readReceiptsOwner(this.repository, root);
       const { fingerprint } = parsePublicKeyLine(owner.publicKey, 'the key in signer.json');
       if (fingerprint !== owner.fingerprint || commit.parents.length > 0)
         throw notAllowed('receipts-root', 'the receipt branch does not begin with a sound signer.json');

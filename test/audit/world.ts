@@ -9,6 +9,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { addNested } from '../../src/authenticode/signature.ts';
 import { signProgram } from '../../src/authenticode/sign.ts';
 import { AllowedSigners } from '../../src/control/allowed-signers.ts';
 import { objectId, serializeTree, type NewCommit, type NewTreeEntry } from '../../src/control/objects.ts';
@@ -73,6 +74,8 @@ const sha256 = (data: string | Buffer): string => createHash('sha256').update(da
 export const hashOf = (text: string): string => sha256(text);
 
 const LONG_AGO = new Date('2024-01-01T00:00:00Z');
+/** When there was an authority and nobody to sign yet. */
+const BEFORE_THAT = new Date('2020-01-01T00:00:00Z');
 const LONG_AFTER = new Date('2034-01-01T00:00:00Z');
 
 export class AuditWorld {
@@ -108,9 +111,20 @@ export class AuditWorld {
       return { principal, signer: await loadSshSigner(path), allowed: `${principal} ${line}` };
     };
     const validity = { key: 'p256', notBefore: LONG_AGO, notAfter: LONG_AFTER } as const;
-    const root = await createTestCertificate({ commonName: 'Root', purpose: 'authority', ...validity });
+    const root = await createTestCertificate({
+      commonName: 'Root',
+      purpose: 'authority',
+      ...validity,
+      notBefore: BEFORE_THAT,
+    });
     const issue = (commonName: string, purpose: 'code-signing' | 'timestamping'): Promise<TestIdentity> =>
-      createTestCertificate({ commonName, purpose, issuer: root, ...validity });
+      createTestCertificate({
+        commonName,
+        purpose,
+        issuer: root,
+        ...validity,
+        ...(purpose === 'timestamping' ? { notBefore: BEFORE_THAT } : {}),
+      });
     const world = new AuditWorld(
       folder,
       {
@@ -123,8 +137,18 @@ export class AuditWorld {
       await issue('Successor', 'code-signing'),
       await issue('Stamps', 'timestamping'),
     );
-    await run('git', ['init', '--quiet', '--bare', '--initial-branch=main', world.gitDir]);
-    return world;
+    return world.init();
+  }
+
+  private async init(): Promise<this> {
+    await run('git', ['init', '--quiet', '--bare', '--initial-branch=main', this.gitDir]);
+    return this;
+  }
+
+  /** An empty repository of its own with the same keys and certificates; it goes when this one does. */
+  async another(): Promise<AuditWorld> {
+    const folder = await mkdtemp(join(this.folder, 'another-'));
+    return new AuditWorld(folder, this.keys, this.publisher, this.successor, this.stamper).init();
   }
 
   close(): Promise<void> {
@@ -151,7 +175,8 @@ export class AuditWorld {
 
   /** The next minute. */
   tick(): Date {
-    this.clock += 60_000;
+    // Git keeps whole seconds.
+    this.clock = Math.floor(this.clock / 1000) * 1000 + 60_000;
     return new Date(this.clock);
   }
 
@@ -202,6 +227,14 @@ export class AuditWorld {
     return { entry, signature, by };
   }
 
+  /** The same with our signature nested in somebody else's. */
+  async appended(path: string, time: Date): Promise<Made> {
+    const other = await this.program(path, time, this.successor);
+    const ours = await this.program(path, time);
+    const { entry } = ours;
+    return { by: this.publisher, entry, signature: addNested(other.signature, ours.signature, path) };
+  }
+
   blob(content: string | Buffer): string {
     const bytes = Buffer.from(content);
     this.objects.push({ type: 'blob', content: bytes });
@@ -214,15 +247,21 @@ export class AuditWorld {
     return objectId('tree', content);
   }
 
+  /** The bytes of a tree as they are. */
+  rawTree(content: Buffer): string {
+    this.objects.push({ type: 'tree', content });
+    return objectId('tree', content);
+  }
+
   /** Any commit at all, signed or not. */
   async commit(commit: Partial<NewCommit> & { tree: string }, by: WorldKey | null): Promise<string> {
     const content = await buildCommit(
       {
         parents: [],
         identity: { name: by?.principal ?? 'Nobody', email: by?.principal ?? 'nobody' },
-        at: this.tick(),
         message: 'commit\n',
         ...commit,
+        at: commit.at ?? this.tick(),
       },
       by?.signer ?? null,
     );
@@ -280,6 +319,11 @@ export class AuditWorld {
     );
     line.push(commit);
     return { name: 'second', signer: by.principal, key: by.signer.fingerprint, commit };
+  }
+
+  /** Lets a commit be answered as if it were this request. */
+  know(commit: string, request: string): void {
+    this.requests.set(commit, this.requestOf(request));
   }
 
   private requestOf(id: string): { name: string; sha256: string; by: WorldKey | null; at: Date } {

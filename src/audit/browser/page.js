@@ -252,6 +252,13 @@ const sign = (outcome) =>
     svg('path', { d: SHAPES[outcome](8, 8, 4.6) }),
   );
 
+const checkMark = () =>
+  svg(
+    'svg',
+    { class: 'sign check', viewBox: '0 0 16 16', 'aria-hidden': 'true' },
+    svg('path', { d: 'M2.5 8.5l3.7 3.8 7.3-8' }),
+  );
+
 /** @param {RowOutcome} outcome */
 const badge = (outcome) =>
   el('span', { class: `badge ${outcome}`, title: MEANING[outcome] }, sign(outcome), outcome);
@@ -263,10 +270,10 @@ function drawVerdict() {
   const verdict = byId('verdict');
   verdict.classList.add(holds ? 'holds' : 'broken');
   verdict.append(
-    sign(holds ? 'signed' : 'unproven'),
+    holds ? checkMark() : sign('unproven'),
     holds
       ? `Every signature and every link holds (${plural(verifiedCommits, 'commit')} verified).`
-      : `This history does not hold: ${plural(problems.length, 'problem')}. Believe nothing below before they are explained.`,
+      : `This history does not hold: ${plural(problems.length, 'problem')}. Nothing below is proved until that is explained.`,
   );
   if (holds) return;
   const list = el('ol', { class: 'problems' });
@@ -456,9 +463,12 @@ function remarkOf(row) {
   return row.waitingFor === null ? null : `waits: ${row.waitingFor}`;
 }
 
+/** A text that may break before each `@`, where addresses are best broken. @param {string} text @returns {Child[]} */
+const breakable = (text) => text.split(/(?=@)/).flatMap((part, i) => (i === 0 ? [part] : [el('wbr'), part]));
+
 /** @param {AuditRow} row */
 function askedCell(row) {
-  if (row.askedBy) return [row.askedBy.principal];
+  if (row.askedBy) return breakable(row.askedBy.principal);
   if (row.author === '') return ['–'];
   return [
     el('span', { class: 'claim', title: 'the commit’s own word; no signature proves it' }, `(${row.author})`),
@@ -491,7 +501,7 @@ function drawRow({ row, index }) {
     cell('when', minute(row.answeredAt ?? row.requestedAt)),
     cell('what', button, remark !== null && el('span', { class: 'remark' }, remark)),
     cell('asked', ...askedCell(row)),
-    cell('vouched', row.vouchedBy.map(({ signer }) => signer).join(', ') || '–'),
+    cell('vouched', ...breakable(row.vouchedBy.map(({ signer }) => signer).join(', ') || '–')),
     cell('signed', signed > 0 ? `${signed} of ${entriesOf(row)}` : '–'),
     cell(
       'certificate',
@@ -515,7 +525,7 @@ function drawRow({ row, index }) {
 function sofar(row) {
   if (row.outcome !== 'waiting' || row.requestedAt === null) return '–';
   const time = NOW - new Date(row.requestedAt).getTime();
-  return time < 0 ? '–' : `${span(time)} so far`;
+  return time < 0 ? '–' : `${span(time)}\u00a0…`;
 }
 
 /** @param {number} until */
@@ -829,6 +839,7 @@ function drawTimeline() {
   const x = (time) =>
     Math.min(Math.max(left + ((time - from) / (to - from)) * room, left), width - EDGE.right);
   const drawing = svg('svg', {
+    class: state.found.length > room / 5 ? 'dense' : '',
     viewBox: `0 0 ${width} ${height}`,
     width,
     height,

@@ -23,7 +23,7 @@ body {
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
   font-variant-numeric: tabular-nums;
 }
-main { max-width: 1320px; margin: 0 auto; padding: 28px 28px 60px; }
+main { max-width: 1440px; margin: 0 auto; padding: 28px 28px 60px; }
 h1 { font-size: 25px; line-height: 1.2; font-weight: 650; letter-spacing: -0.01em; margin: 0; }
 h1 + p { margin: 4px 0 0; color: var(--soft); overflow-wrap: anywhere; }
 h2 { font-size: 16px; font-weight: 650; margin: 30px 0 8px; }
@@ -41,12 +41,13 @@ code, .hash { font-family: var(--mono); font-size: 0.87em; }
   display: flex; align-items: baseline; gap: 10px; margin: 20px 0 0; padding: 12px 16px; font-weight: 600;
   border: 1px solid; border-radius: 8px;
 }
-.verdict .sign { flex: none; align-self: center; }
+.verdict .sign { flex: none; align-self: center; width: 18px; height: 18px; }
+.sign.check path { fill: none; stroke-width: 2.4; stroke-linecap: round; }
 .verdict.holds { color: var(--signed); background: var(--signed-bg); border-color: var(--signed); }
 .verdict.broken {
   color: var(--rejected); background: var(--rejected-bg); border-color: var(--rejected); border-width: 2px; font-size: 17px;
 }
-.verdict.broken .sign path { fill: var(--rejected); }
+.verdict.broken .sign { color: inherit; }
 .problems { margin: 12px 0 0; padding: 0; list-style: none; border: 1px solid var(--line); border-radius: 8px; background: var(--sheet); }
 .problems li { padding: 10px 16px; overflow-wrap: anywhere; }
 .problems li + li { border-top: 1px solid var(--line); }
@@ -99,6 +100,12 @@ code, .hash { font-family: var(--mono); font-size: 0.87em; }
 .drawing text.rejected { fill: var(--rejected); font-weight: 600; }
 .drawing text.unproven { fill: var(--unproven); font-weight: 600; }
 .drawing text.failed { fill: var(--failed); font-weight: 600; }
+.dense .mark { stroke: none; }
+.dense .mark.rejected { stroke: var(--rejected); stroke-width: 2.2; }
+.dense .mark.waiting { stroke: var(--waiting); }
+.dense .link.signed { opacity: 0.1; }
+.dense .link { opacity: 0.45; }
+.dense .asked { opacity: 0.35; }
 .halo { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 .tip {
   position: absolute; z-index: 2; width: 250px; padding: 8px 11px; font-size: 13px; pointer-events: none; overflow-wrap: anywhere;
@@ -109,11 +116,11 @@ code, .hash { font-family: var(--mono); font-size: 0.87em; }
 .filters label.field { display: grid; gap: 3px; font-size: 12px; color: var(--soft); }
 .filters .grow { flex: 1 1 260px; }
 .filters input[type='search'], .filters input[type='date'] {
-  font-size: 15px; padding: 6px 10px; color: var(--ink); background: var(--sheet); border: 1px solid var(--line); border-radius: 6px; min-height: 36px; width: 100%;
+  font-size: 15px; padding: 6px 10px; color: var(--ink); background: var(--sheet); border: 1px solid var(--line); border-radius: 6px; height: 38px; width: 100%;
 }
 fieldset { border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 6px; }
 legend { font-size: 12px; color: var(--soft); padding: 0; margin-bottom: 3px; }
-.chip { display: inline-flex; align-items: center; gap: 6px; min-height: 36px; padding: 0 12px; border: 1px solid var(--line); border-radius: 999px; background: var(--sheet); cursor: pointer; font-size: 14px; }
+.chip { display: inline-flex; align-items: center; gap: 6px; height: 38px; padding: 0 13px; border: 1px solid var(--line); border-radius: 999px; background: var(--sheet); cursor: pointer; font-size: 14px; }
 .chip input { position: absolute; opacity: 0; pointer-events: none; }
 .chip b { font-weight: 600; }
 .chip:has(input:not(:checked)) { background: transparent; color: var(--soft); text-decoration: line-through; border-style: dashed; }
@@ -124,7 +131,9 @@ legend { font-size: 12px; color: var(--soft); padding: 0; margin-bottom: 3px; }
 
 table { border-collapse: collapse; width: 100%; }
 .rows { background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; }
-.rows > table { table-layout: fixed; }
+.rows > table { table-layout: fixed; font-size: 14.5px; }
+.rows th:first-child { border-top-left-radius: 8px; }
+.rows th:last-child { border-top-right-radius: 8px; }
 .rows th { position: sticky; top: 0; z-index: 1; padding: 0; text-align: left; background: var(--sheet); box-shadow: inset 0 -1px var(--line); }
 .rows th button { display: block; width: 100%; padding: 9px 10px; text-align: left; font-size: 13px; font-weight: 600; color: var(--soft); background: none; border: 0; cursor: pointer; white-space: nowrap; }
 .rows th button:hover { color: var(--ink); }
@@ -132,8 +141,8 @@ table { border-collapse: collapse; width: 100%; }
 th[aria-sort] button { color: var(--ink); }
 th[aria-sort='ascending'] .arrow::after { content: ' ↑'; }
 th[aria-sort='descending'] .arrow::after { content: ' ↓'; }
-th.when { width: 152px; } th.asked, th.vouched { width: 15%; } th.signed { width: 92px; }
-th.certificate { width: 14%; } th.waited { width: 88px; } th.outcome { width: 122px; }
+th.when { width: 156px; } th.asked, th.vouched { width: 14%; } th.signed { width: 100px; }
+th.certificate { width: 11.5%; } th.waited { width: 82px; } th.outcome { width: 126px; }
 .row > td { padding: 8px 10px; vertical-align: top; border-top: 1px solid var(--faint); overflow-wrap: anywhere; }
 .row { cursor: pointer; }
 .row:hover > td { background: var(--faint); }
@@ -145,10 +154,12 @@ th.certificate { width: 14%; } th.waited { width: 88px; } th.outcome { width: 12
 .row.rejected > td { background: color-mix(in srgb, var(--rejected-bg) 55%, var(--sheet)); }
 .row.waiting > td:first-child { box-shadow: inset 4px 0 var(--waiting); }
 .row.open > td { background: var(--faint); }
-button.what { padding: 0; border: 0; background: none; text-align: left; font-weight: 550; cursor: pointer; overflow-wrap: anywhere; }
-button.what::before { content: '›'; display: inline-block; width: 0.9em; color: var(--soft); font-weight: 400; }
-button.what[aria-expanded='true']::before { transform: rotate(90deg) translate(1px, 2px); }
-.remark { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; font-size: 13px; padding-left: 0.9em; color: var(--soft); }
+button.what { display: block; position: relative; padding: 0 0 0 17px; border: 0; background: none; text-align: left; font-weight: 500; cursor: pointer; overflow-wrap: anywhere; }
+button.what::before {
+  content: ''; position: absolute; left: 2px; top: 0.46em; width: 6px; height: 6px; border: solid var(--soft); border-width: 0 1.6px 1.6px 0; transform: rotate(-45deg);
+}
+button.what[aria-expanded='true']::before { transform: translateY(-2px) rotate(45deg); }
+.remark { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; font-size: 13px; margin: 1px 0 0 17px; color: var(--soft); }
 .rejected .remark { color: var(--rejected); } .failed .remark { color: var(--failed); } .unproven .remark { color: var(--unproven); }
 .claim { color: var(--soft); font-style: italic; }
 
@@ -180,15 +191,17 @@ footer { margin-top: 36px; color: var(--soft); font-size: 13px; max-width: 70ch;
   main { padding: 18px 14px 40px; }
   .rows { background: none; border: 0; }
   .rows > table, .rows > table > tbody { display: block; }
-  .rows > table > thead { position: absolute; clip-path: inset(50%); height: 1px; overflow: hidden; }
+  .rows > table > thead { display: block; }
+  .rows > table > thead > tr { display: flex; flex-wrap: wrap; gap: 4px 2px; }
+  .rows th { position: static; width: auto; background: none; box-shadow: none; }
+  .rows th button, .rows th:first-child button { padding: 4px 10px 4px 0; }
   .row, .detail, .detail > td { display: block; }
   .row { position: relative; display: grid; grid-template-columns: 1fr auto; gap: 0 10px; padding: 10px 12px 10px 16px; margin-top: 10px; border: 1px solid var(--line); border-radius: 8px; background: var(--sheet); box-shadow: inset 4px 0 var(--line); }
   .row.signed { box-shadow: inset 4px 0 var(--signed); } .row.waiting { box-shadow: inset 4px 0 var(--waiting); }
   .row.failed { box-shadow: inset 4px 0 var(--failed); }
   .row.rejected { box-shadow: inset 4px 0 var(--rejected); background: var(--rejected-bg); }
   .row.unproven { box-shadow: inset 4px 0 var(--unproven); background: var(--unproven-bg); }
-  .row > td, .row:hover > td, .row.rejected > td, .row.unproven > td, .row.open > td { border: 0; padding: 0; background: none; }
-  .row > td:first-child { padding: 0; box-shadow: none; }
+  .rows .row > td, .rows .row:hover > td { border: 0; padding: 0; background: none; box-shadow: none; }
   .row td.what { grid-column: 1 / -1; grid-row: 2; font-size: 16px; margin: 2px 0; }
   .row td.when { color: var(--soft); font-size: 14px; }
   .row td.outcome { grid-row: 1; grid-column: 2; }
@@ -215,9 +228,11 @@ footer { margin-top: 36px; color: var(--soft); font-size: 13px; max-width: 70ch;
   main { max-width: none; padding: 0; }
   .filters, .more, .tip { display: none; }
   .rows th { position: static; }
+  .rows > table { font-size: inherit; }
+  .status { margin-top: 10px; }
   tr, .part, .problems li { break-inside: avoid; }
   .rows, .drawing { border-radius: 0; }
-  button.what::before { content: none; }
+  button.what { padding-left: 0; } button.what::before { content: none; } .remark { margin-left: 0; }
   .badge { padding-left: 0; }
 }
 @media (prefers-reduced-motion: no-preference) { button.what::before { transition: transform 0.12s; } }
