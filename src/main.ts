@@ -85,6 +85,15 @@ command(program, 'submit <files...>', 'upload files and ask for their signatures
   .option('--revision <rev>', 'what was built, for the Source-Revision trailer')
   .option('--channel <name>', 'which policy applies')
   .option('--as <name>', 'the name under which one file, or what is packed, travels')
+  .option(
+    '--sparse',
+    'pin the programs of a zip one by one, so that the signer need not move the rest; the answer is proved by the zip',
+  )
+  .option(
+    '--files <glob>',
+    'with --sparse: which ones; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
+    collect,
+  )
   .addOption(allowTest)
   .addOption(json)
   .action(running(async () => (await import('./commands/submit.ts')).submitCommand));
@@ -93,6 +102,11 @@ command(program, 'wait <request>', 'wait until a request is answered; check the 
   .addOption(config('builder.yaml'))
   .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
   .option('--output <dir>', 'where signed files go')
+  .option(
+    '--original <file>',
+    'prove that the signed file is this one plus its signatures; repeat for several files',
+    collect,
+  )
   .addOption(allowTest)
   .addOption(json)
   .action(running(async () => (await import('./commands/wait.ts')).waitCommand));

@@ -21,6 +21,8 @@ export interface Upload {
 /** What is to be submitted; `discard` deletes what was packed for it. */
 export interface Collected {
   readonly uploads: readonly Upload[];
+  /** Whether it was packed for this. */
+  readonly packed: boolean;
   readonly discard: () => Promise<void>;
 }
 
@@ -80,7 +82,7 @@ async function pack(
         paths.map((path) => ({ path, name: basename(path) })),
         output,
       );
-    return { uploads: [await describe(output, zipName)], discard };
+    return { uploads: [await describe(output, zipName)], packed: true, discard };
   } catch (error) {
     await discard();
     throw error;
@@ -101,5 +103,5 @@ export async function collect(paths: readonly string[], as?: string): Promise<Co
   for (const path of paths) uploads.push(await describe(path, as ?? basename(path)));
   const names = new Set(uploads.map(({ name }) => name));
   if (names.size < uploads.length) throw usage('name-twice', 'two of the files have the same name');
-  return { uploads, discard: async () => {} };
+  return { uploads, packed: false, discard: async () => {} };
 }

@@ -1,10 +1,11 @@
 import { commitFile } from '../control/write-commit.ts';
 import { formatTrailers, type Trailer } from '../control/trailers.ts';
-import { formatZipname } from '../control/zipname.ts';
+import { formatZipname, type RequestedFile } from '../control/zipname.ts';
 import { ZIPNAME } from '../control/request.ts';
 import { ZIPNAME_LIMIT } from '../control/zipname.ts';
-import { unavailable } from '../errors.ts';
+import { unavailable, usage } from '../errors.ts';
 import { collect, type Upload } from './collect.ts';
+import { pinEntries, type EntryPins } from './pin-entries.ts';
 import { committerOf, type BuilderSession } from './session.ts';
 
 export interface SubmitOptions {
@@ -13,6 +14,8 @@ export interface SubmitOptions {
   readonly channel?: string | undefined;
   /** The name under which one file, or what is packed, travels. */
   readonly as?: string | undefined;
+  /** Pins these entries of each zip instead of the zip, so that the signer need not move the rest. */
+  readonly sparse?: EntryPins | undefined;
   /** Upload nothing: the file is on the exchange already. */
   readonly now?: Date;
 }
@@ -31,11 +34,11 @@ async function upload(session: BuilderSession, { name, path, size, sha256 }: Upl
   session.say(`uploaded ${name} (${size} bytes, SHA-256 ${sha256})`);
 }
 
-function messageFor(uploads: readonly Upload[], options: SubmitOptions): string {
+function messageFor(files: readonly RequestedFile[], options: SubmitOptions): string {
   const trailers: Trailer[] = [];
   if (options.revision !== undefined) trailers.push({ key: 'Source-Revision', value: options.revision });
   if (options.channel !== undefined) trailers.push({ key: 'Channel', value: options.channel });
-  const subject = `Sign ${uploads
+  const subject = `Sign ${files
     .map(({ name }) => name)
     .join(', ')
     .slice(0, 200)}\n`;
@@ -46,10 +49,10 @@ function messageFor(uploads: readonly Upload[], options: SubmitOptions): string 
 async function zipnameFor(
   session: BuilderSession,
   parent: string | null,
-  uploads: readonly Upload[],
+  files: readonly RequestedFile[],
   now: Date,
 ): Promise<Buffer> {
-  const content = formatZipname(uploads.map(({ name, sha256 }) => ({ name, sha256 })));
+  const content = formatZipname(files);
   if (parent === null) return content;
   const before = await session.repository.readFileAt(
     await session.repository.readCommit(parent),
@@ -60,10 +63,24 @@ async function zipnameFor(
   return Buffer.concat([content, Buffer.from(`# again, ${now.toISOString()}\n`)]);
 }
 
+/** A file as `zipname` is to have it. What was packed for this request is gone when its answer must be proved. */
+async function requested(
+  { name, path, sha256 }: Upload,
+  packed: boolean,
+  { sparse }: SubmitOptions,
+): Promise<RequestedFile> {
+  if (!sparse) return { name, sha256 };
+  if (packed)
+    throw usage('sparse-not-a-zip', '--sparse takes zips that are there, and packs none', {
+      hint: 'pack the zip first and keep it: its answer is proved by it',
+    });
+  return { name, entries: await pinEntries(path, sparse) };
+}
+
 /** Commits on the branch as it stands; whoever else pushed meanwhile goes first. */
 async function pushRequest(
   session: BuilderSession,
-  uploads: readonly Upload[],
+  files: readonly RequestedFile[],
   options: SubmitOptions,
 ): Promise<string> {
   const { repository } = session;
@@ -71,12 +88,12 @@ async function pushRequest(
   for (let tries = 0; tries < 10; tries += 1) {
     const at = options.now ?? new Date();
     const { requests: parent } = await repository.fetch();
-    const content = await zipnameFor(session, parent, uploads, at);
+    const content = await zipnameFor(session, parent, files, at);
     const id = await commitFile(repository, {
       parent,
       name: ZIPNAME,
       content,
-      message: messageFor(uploads, options),
+      message: messageFor(files, options),
       identity,
       at,
       signer,
@@ -97,12 +114,15 @@ export async function submit(
   paths: readonly string[],
   options: SubmitOptions = {},
 ): Promise<string> {
-  const { uploads, discard } = await collect(paths, options.as);
+  const { uploads, packed, discard } = await collect(paths, options.as);
   try {
     // The commit key is tried first: an upload of gigabytes must not end at a wrong passphrase.
     await committerOf(session);
+    const files: RequestedFile[] = [];
+    for (const each of uploads) files.push(await requested(each, packed, options));
+    formatZipname(files);
     for (const each of uploads) await upload(session, each);
-    return await pushRequest(session, uploads, options);
+    return await pushRequest(session, files, options);
   } finally {
     await discard();
   }

@@ -1,28 +1,22 @@
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
 import type { AllowedSigners } from '../control/allowed-signers.ts';
 import { shortId } from '../control/objects.ts';
-import {
-  readReceipt,
-  receiptsSince,
-  type FoundReceipt,
-  type Receipt,
-  type ReceiptFile,
-} from '../control/receipt.ts';
+import { readReceipt, receiptsSince, type FoundReceipt, type Receipt } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import { readRequest, type Request } from '../control/request.ts';
-import { nameProblem } from '../control/zipname.ts';
 import { invalid, notAllowed, SignpipeError } from '../errors.ts';
 import { outlookOf } from './outlook.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
+import { takeFiles, type Originals } from './take.ts';
 
 export interface WaitOptions {
   /** Milliseconds. */
   readonly timeout: number;
   /** Where the signed files go; null downloads nothing. */
   readonly output: string | null;
+  /** What the signed files are proved against. */
+  readonly originals?: Originals;
   /** Take files signed with a test certificate. */
   readonly allowTest: boolean;
   /** Milliseconds between looks; 2 s unless given. */
@@ -130,41 +124,6 @@ function outlookTeller(
   };
 }
 
-async function download(session: BuilderSession, file: ReceiptFile, folder: string): Promise<string> {
-  const { output } = file;
-  if (!output)
-    throw invalid('receipt-without-output', `${file.input.name}: the receipt names no signed file`);
-  const problem = nameProblem(output.name);
-  if (problem !== null) throw invalid('receipt-name', `the receipt names a file that ${problem}`);
-  const path = join(folder, output.name);
-  await mkdir(dirname(path), { recursive: true });
-  const bar = session.progress.start(`download ${output.name}`, 'bytes');
-  const temporary = `${path}.unchecked`;
-  try {
-    const got = await session.exchange.fetch(
-      `${session.config.exchange.outgoing}/${output.name}`,
-      temporary,
-      { limit: output.size, onProgress: bar.update },
-    );
-    await keepIfRight(temporary, path, got.sha256, output.sha256);
-  } finally {
-    bar.stop();
-  }
-  return path;
-}
-
-async function keepIfRight(temporary: string, path: string, actual: string, wanted: string): Promise<void> {
-  if (actual === wanted) return rename(temporary, path);
-  await rm(temporary, { force: true });
-  throw invalid(
-    'signed-file-differs',
-    `${path}: SHA-256 of what lies on the exchange is ${actual}, the receipt says ${wanted}`,
-    {
-      hint: 'it was changed after it was delivered, or replaced by a later request: do not use it',
-    },
-  );
-}
-
 function refused({ receipt }: FoundReceipt): SignpipeError {
   const { code = 'unknown', message = 'no reason was given', hint } = receipt.reason ?? {};
   const kind = receipt.outcome === 'failed' ? 'unavailable' : 'not-allowed';
@@ -178,7 +137,7 @@ function refused({ receipt }: FoundReceipt): SignpipeError {
 
 /**
  * Waits until a request is answered, checks the receipt's signature and what it answers, and takes
- * the signed files, held to the receipt's digests. Throws the refusal (exit status 3), the failure
+ * the signed files, held to the receipt's digests, or proved by the originals. Throws the refusal (exit status 3), the failure
  * (1), or `wait-timeout` (4).
  */
 export async function wait(session: BuilderSession, request: string, options: WaitOptions): Promise<Waited> {
@@ -204,9 +163,7 @@ export async function wait(session: BuilderSession, request: string, options: Wa
     throw notAllowed('test-certificate', `request ${shortId(id)} was signed with a test certificate`, {
       hint: 'take it all the same with --allow-test-certificate',
     });
-  const files: string[] = [];
-  if (options.output !== null) {
-    for (const file of found.receipt.files) files.push(await download(session, file, options.output));
-  }
+  const { output, originals } = options;
+  const files = output === null ? [] : await takeFiles(session, found.receipt.files, output, originals);
   return { receipt: found.receipt, commit: found.id, files };
 }

@@ -2,6 +2,8 @@ import { submit } from '../builder/submit.ts';
 import { openSession } from '../builder/session.ts';
 import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
+import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
+import { DEFAULT_LIMITS } from './defaults.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 import { describeReceipt } from './receipt-text.ts';
@@ -14,8 +16,17 @@ export interface SubmitCommandOptions extends CommonOptions {
   readonly revision?: string;
   readonly channel?: string;
   readonly as?: string;
+  readonly sparse?: boolean;
+  readonly files?: string[];
   readonly allowTestCertificate?: boolean;
   readonly json?: boolean;
+}
+
+/** What the signer takes for ours unless it is told otherwise, too. */
+const PROGRAMS = ['**/*.exe', '**/*.dll'];
+
+function meant({ files }: SubmitCommandOptions): PathFilter {
+  return compilePatterns(files ?? PROGRAMS);
 }
 
 /** `signpipe submit`: uploads, commits, pushes; prints the request's id. */
@@ -30,6 +41,7 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
       revision: options.revision,
       channel: options.channel,
       as: options.as,
+      sparse: options.sparse ? { isMeant: meant(options), limits: DEFAULT_LIMITS } : undefined,
     });
     if (!options.wait) {
       print(options.json ? JSON.stringify({ request }) : request);
@@ -39,6 +51,7 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
     const waited = await wait(session, request, {
       timeout: options.timeout,
       output: options.output ?? '.',
+      originals: { paths: options.sparse ? files : [], limits: DEFAULT_LIMITS },
       allowTest: options.allowTestCertificate === true,
     });
     print(options.json ? JSON.stringify({ request, ...waited }) : describeReceipt(waited));

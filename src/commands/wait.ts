@@ -1,6 +1,7 @@
 import { openSession } from '../builder/session.ts';
 import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
+import { DEFAULT_LIMITS } from './defaults.ts';
 import { describeReceipt } from './receipt-text.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
@@ -9,6 +10,7 @@ export interface WaitCommandOptions extends CommonOptions {
   readonly config: string;
   readonly timeout: number;
   readonly output?: string;
+  readonly original?: string[];
   readonly allowTestCertificate?: boolean;
   readonly json?: boolean;
 }
@@ -23,6 +25,7 @@ export async function waitCommand(request: string, options: WaitCommandOptions):
     const waited = await wait(session, request, {
       timeout: options.timeout,
       output: options.output ?? '.',
+      originals: { paths: options.original ?? [], limits: DEFAULT_LIMITS },
       allowTest: options.allowTestCertificate === true,
     });
     print(options.json ? JSON.stringify(waited) : describeReceipt(waited));

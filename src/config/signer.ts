@@ -83,7 +83,7 @@ const schema = z
         .regex(/^[0-9a-f]{40}$/, 'must be a full commit id')
         .optional(),
     }),
-    exchange,
+    exchange: exchange.extend({ sparse: z.enum(['auto', 'never']).default('auto') }),
     ssh: ssh.optional(),
     signing,
     receipts: z.strictObject({

@@ -24,9 +24,20 @@ function subject(receipt: Receipt): string {
 /** `HEX  NAME`, as sha256sum prints. */
 const sumLine = ({ name, sha256 }: { name: string; sha256: string }): string => `${sha256}  ${name}`;
 
+interface Known {
+  readonly name: string;
+  readonly sha256: string;
+}
+
+/** Those whose SHA-256 the signer knows: it vouches for no byte that it did not see. */
+const known = (files: readonly ({ name: string; sha256?: string | undefined } | undefined)[]): Known[] =>
+  files.flatMap((file) => (file?.sha256 === undefined ? [] : [{ name: file.name, sha256: file.sha256 }]));
+
 /** The content of `SHA256SUMS`: the delivered files, for `sha256sum -c`. */
 export const sumsOf = ({ files }: Receipt): string =>
-  files.flatMap(({ output }) => (output ? [`${sumLine(output)}\n`] : [])).join('');
+  known(files.map(({ output }) => output))
+    .map((output) => `${sumLine(output)}\n`)
+    .join('');
 
 function latestTimestamp({ files }: Receipt): string | undefined {
   const stamps = files.flatMap((f) => f.signed.flatMap((entry) => entry.timestamp ?? []));
@@ -37,18 +48,14 @@ function latestTimestamp({ files }: Receipt): string | undefined {
 function trailersOf(receipt: Receipt): Trailer[] {
   const { reason, files, certificate } = receipt;
   const stamp = latestTimestamp(receipt);
-  const inputs = files.flatMap(({ input: { name, sha256 } }) =>
-    sha256 === undefined ? [] : [{ key: 'Input-SHA256', value: sumLine({ name, sha256 }) }],
-  );
-  const outputs = files.flatMap(({ output }) =>
-    output ? [{ key: 'Output-SHA256', value: sumLine(output) }] : [],
-  );
+  const inputs = known(files.map(({ input }) => input));
+  const outputs = known(files.map(({ output }) => output));
   return [
     { key: 'Request', value: receipt.request.id },
     { key: 'Outcome', value: receipt.outcome },
     ...(reason ? [{ key: 'Reason', value: `${reason.code}: ${reason.message}` }] : []),
-    ...inputs,
-    ...outputs,
+    ...inputs.map((file) => ({ key: 'Input-SHA256', value: sumLine(file) })),
+    ...outputs.map((file) => ({ key: 'Output-SHA256', value: sumLine(file) })),
     ...(certificate ? [{ key: 'Certificate-SHA256', value: certificate.sha256 }] : []),
     ...(stamp === undefined ? [] : [{ key: 'Timestamp', value: stamp }]),
   ];

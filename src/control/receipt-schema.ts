@@ -31,7 +31,13 @@ const signedEntry = z.object({
 
 const file = z.object({
   input: z.object({ name: z.string().max(255), size: size.optional(), sha256: sha256.optional() }),
-  output: z.object({ name: z.string().max(255), size, sha256 }).optional(),
+  output: z
+    .object({
+      name: z.string().max(255),
+      size,
+      sha256: sha256.optional().describe('absent only where the signer did not see the whole of it'),
+    })
+    .optional(),
   entries: z.int().min(0).describe('files in the zip; 1 for a lone program'),
   signed: z.array(signedEntry),
   kept: z
@@ -84,6 +90,8 @@ export function receiptProblem(receipt: Receipt): string | null {
   if (!receipt.certificate) return 'is signed without a certificate';
   if (receipt.files.length === 0) return 'is signed, yet names no file';
   if (receipt.files.some((f) => !f.output)) return 'is signed, yet a file has no output';
+  if (receipt.files.some((f) => f.seen !== 'entries' && f.output?.sha256 === undefined))
+    return 'lacks the SHA-256 of a file that was seen as a whole';
   const entries = receipt.files.flatMap((f) => f.signed);
   if (entries.some((e) => e.signature !== `signatures/${e.before.sha256}.p7`))
     return 'names a signature otherwise than by the SHA-256 of the unsigned bytes';

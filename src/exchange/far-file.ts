@@ -10,6 +10,8 @@ export interface FarFileOptions {
   /** A local file that does not exist yet: what was fetched lies in it, at its own offsets. */
   readonly cache: string;
   readonly retry: Retry;
+  /** For messages. */
+  readonly name: string;
 }
 
 /**
@@ -26,6 +28,7 @@ export class FarFile implements ByteSource {
 
   private constructor(
     private readonly exchange: Exchange,
+    private readonly path: string,
     readonly name: string,
     first: OpenFile,
     private readonly cache: FileHandle,
@@ -41,7 +44,7 @@ export class FarFile implements ByteSource {
     const first = await options.retry(() => exchange.openRead(path));
     if (!first) return null;
     const cache = await open(options.cache, 'wx+', 0o600);
-    return new FarFile(exchange, path, first, cache, options.retry);
+    return new FarFile(exchange, path, options.name, first, cache, options.retry);
   }
 
   /** How many bytes of it were fetched ahead. */
@@ -96,7 +99,7 @@ export class FarFile implements ByteSource {
   }
 
   private async reopen(): Promise<OpenFile> {
-    const remote = await this.exchange.openRead(this.name);
+    const remote = await this.exchange.openRead(this.path);
     if (!remote) throw fileMissing(this.name);
     if (remote.size === this.size && remote.modified.getTime() === this.modified.getTime()) return remote;
     await remote.close();

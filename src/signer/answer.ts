@@ -21,7 +21,15 @@ import { gateFor } from './gate.ts';
 import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { channelOf, judge } from './policy.ts';
 import type { ReceiptBranch } from './receipt-branch.ts';
-import { deliverFile, fetchFiles, signatureFile, signFiles } from './sign-request.ts';
+import {
+  closeFiles,
+  deliverFile,
+  fetchFiles,
+  signatureFile,
+  signFiles,
+  type FetchedFile,
+  type SignedRequest,
+} from './sign-request.ts';
 import type { Site } from './site.ts';
 
 /** What became of a request at this poll. */
@@ -138,7 +146,7 @@ export class Answerer {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const fetched = await fetchFiles(site, files, folder);
     const fetchedAt = site.now().toISOString();
-    const made = await signFiles(site, channel, fetched, folder);
+    const made = await this.signFetched(channel, fetched, folder);
     const times = { ...draft.times, fetched: fetchedAt, signed: site.now().toISOString() };
     const receipt = receiptOf({ ...draft, times }, 'signed', {
       certificate: certificateOf(channel),
@@ -148,6 +156,18 @@ export class Answerer {
     requireTellable(receipt);
     await site.journal.write({ version: 1, request: id, stage: 'signed', receipt, outputs: made.outputs });
     return this.deliver(receipt, made.outputs);
+  }
+
+  private async signFetched(
+    channel: Channel,
+    fetched: readonly FetchedFile[],
+    folder: string,
+  ): Promise<SignedRequest> {
+    try {
+      return await signFiles(this.site, channel, fetched, folder);
+    } finally {
+      await closeFiles(fetched);
+    }
   }
 
   /**

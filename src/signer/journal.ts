@@ -5,13 +5,25 @@ import { receiptSchema } from '../control/receipt.ts';
 import { hasCode, messageOf, SignpipeError } from '../errors.ts';
 import { syncFolder, writeFileAtomically } from '../io/atomic.ts';
 
+const offset = z.int().nonnegative();
+
+/** How the exchange makes a file out of one that it has: `file` in the work folder then holds the new bytes only. */
+const assembly = z.strictObject({
+  /** The unsigned file, of the same name, as it was read. */
+  source: z.strictObject({ size: offset, modified: z.iso.datetime() }),
+  spans: z.array(z.strictObject({ from: z.enum(['source', 'fresh']), start: offset, end: offset })),
+});
+
 const output = z.strictObject({
   /** Name on the exchange, without the outgoing folder. */
   name: z.string(),
   /** File in the request's work folder. */
   file: z.string(),
-  size: z.int().nonnegative(),
+  /** Of what is delivered. */
+  size: offset,
+  /** Of `file`. */
   sha256: z.string(),
+  assembly: assembly.optional(),
   /** Of its temporary name on the exchange: delivering again takes away what a crash left there. */
   temporary: z
     .string()

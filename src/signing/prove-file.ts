@@ -4,7 +4,7 @@ import { HEAD_SIZE } from '../authenticode/image.ts';
 import { proveStripped } from '../authenticode/strip-proof.ts';
 import { invalid } from '../errors.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
-import { Spool } from './spool.ts';
+import { Spool, type Spooled } from './spool.ts';
 
 export interface ProveOptions {
   readonly limits: ArchiveLimits;
@@ -18,24 +18,29 @@ export interface FileProof {
   readonly entries: number;
   /** Paths of the programs that got a signature; a lone program's is empty. */
   readonly signed: readonly string[];
+  /** SHA-256 of each of those as they are now, by path, in lower-case hex; of a zip only. */
+  readonly digests: ReadonlyMap<string, string>;
 }
 
-const unpacked = async (archive: Archive, entry: ArchiveEntry, spool: Spool): Promise<ByteSource> =>
-  (await spool.take(await archive.open(entry), entry.size, `${archive.source.name}!/${entry.path}`)).source;
+const unpacked = async (archive: Archive, entry: ArchiveEntry, spool: Spool): Promise<Spooled> =>
+  spool.take(await archive.open(entry), entry.size, `${archive.source.name}!/${entry.path}`);
 
 async function proveZip(original: ByteSource, signed: ByteSource, options: ProveOptions): Promise<FileProof> {
   const before = await readArchive(original, options.limits);
   const after = await readArchive(signed, options.limits);
   const { changed } = await compareArchives(before, after);
+  const digests = new Map<string, string>();
   for (const [entry, made] of changed) {
     const spool = new Spool(options.scratch);
     try {
-      await proveStripped(await unpacked(before, entry, spool), await unpacked(after, made, spool));
+      const now = await unpacked(after, made, spool);
+      await proveStripped((await unpacked(before, entry, spool)).source, now.source);
+      digests.set(entry.path, now.sha256);
     } finally {
       await spool.close();
     }
   }
-  return { kind: 'zip', entries: after.entries.length, signed: changed.map(([entry]) => entry.path) };
+  return { kind: 'zip', entries: after.entries.length, signed: [...digests.keys()], digests };
 }
 
 const isZipSource = async (source: ByteSource): Promise<boolean> =>
@@ -54,7 +59,7 @@ export async function proveFile(original: string, signed: string, options: Prove
         throw invalid('not-the-same-kind', `${signed}: one of the two is a zip, the other is not`);
       if (zipBefore) return proveZip(before, after, options);
       await proveStripped(before, after);
-      return { kind: 'program', entries: 1, signed: [''] };
+      return { kind: 'program', entries: 1, signed: [''], digests: new Map() };
     }),
   );
 }

@@ -303,7 +303,7 @@ describe('a file that stays on the exchange', () => {
 
   async function openFar(retry: typeof once): Promise<FarFile> {
     const cache = join(world.sshd.folder, `cache-${randomBytes(4).toString('hex')}`);
-    const file = await FarFile.open(world.exchange, 'old.zip', { cache, retry });
+    const file = await FarFile.open(world.exchange, 'old.zip', { cache, retry, name: 'old.zip' });
     assert(file);
     return file;
   }

@@ -1,0 +1,31 @@
+import { isZip, readArchive, type ArchiveLimits } from '../archive/read.ts';
+import type { PinnedEntry } from '../control/zipname.ts';
+import { usage } from '../errors.ts';
+import { sha256OfStream } from '../io/hash.ts';
+import { withFile } from '../io/source.ts';
+import type { PathFilter } from '../signing/patterns.ts';
+
+/** Which entries of a zip are pinned one by one. */
+export interface EntryPins {
+  readonly isMeant: PathFilter;
+  readonly limits: ArchiveLimits;
+}
+
+/** The entries of a zip that are meant, each with the SHA-256 of its uncompressed bytes. */
+export async function pinEntries(path: string, { isMeant, limits }: EntryPins): Promise<PinnedEntry[]> {
+  return withFile(path, async (source) => {
+    if (!isZip(await source.read(0, Math.min(4, source.size))))
+      throw usage('sparse-not-a-zip', `${path}: only the programs of a zip can be pinned one by one`, {
+        hint: 'leave --sparse out',
+      });
+    const archive = await readArchive(source, limits);
+    const pinned: PinnedEntry[] = [];
+    for (const entry of archive.entries)
+      if (!entry.directory && isMeant(entry.path))
+        pinned.push({ path: entry.path, sha256: await sha256OfStream(await archive.open(entry)) });
+    if (pinned.length > 0) return pinned;
+    throw usage('sparse-nothing-to-pin', `${path}: nothing in it matches --files`, {
+      hint: 'give the patterns that signing.files has on the signer',
+    });
+  });
+}

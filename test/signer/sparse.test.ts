@@ -1,0 +1,275 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { appendFile, copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { loadSignerConfig } from '../../src/config/signer.ts';
+import type { Receipt } from '../../src/control/receipt.ts';
+import { sha256OfFile } from '../../src/io/hash.ts';
+import { noProgress } from '../../src/progress.ts';
+import { makeSample } from '../../src/sandbox/sample.ts';
+import { openSite } from '../../src/signer/site.ts';
+import { Signer } from '../../src/signer/watch.ts';
+import { pino } from 'pino';
+import { Line } from '../bench/line.ts';
+import { signpipe, World, type WorldOptions } from '../world/site.ts';
+
+const run = promisify(execFile);
+
+/** Bytes beside the programs of ours: what must not travel. */
+const BALLAST = 12_000_000;
+
+/** A zip with programs of ours among much else; how many compressed bytes are ours. */
+async function makeZip(world: World, name: string): Promise<{ ours: number; paths: string[] }> {
+  const zip = world.at(name);
+  await makeSample(zip);
+  await writeFile(world.at('ballast.bin'), randomBytes(BALLAST));
+  await run('zip', ['-q', '-0', zip, 'ballast.bin'], { cwd: world.at() });
+  const script =
+    'import sys, zipfile, json\nz = [i for i in zipfile.ZipFile(sys.argv[1]).infolist() if i.filename.lower().endswith((".exe", ".dll"))]\nprint(json.dumps(dict(ours=sum(i.compress_size for i in z), paths=[i.filename for i in z])))';
+  const { stdout } = await run('python3', ['-c', script, zip]);
+  return JSON.parse(stdout) as { ours: number; paths: string[] };
+}
+
+const receiptOf = async (world: World, back = 0): Promise<Receipt> =>
+  (await world.receipt(back)) as unknown as Receipt;
+
+/** A world whose exchange is reached over a line that counts. */
+async function startWorld(options: WorldOptions = {}): Promise<{ world: World; line: Line }> {
+  const world = await World.start(options);
+  const line = await Line.open({ port: world.sshd.port });
+  const known = await readFile(world.at('keys', 'known_hosts'), 'utf8');
+  await appendFile(
+    world.at('keys', 'known_hosts'),
+    known.replaceAll(`]:${world.sshd.port}`, `]:${line.port}`),
+  );
+  await world.reconfigure((text) =>
+    text.replace(/(url: "?sftp:\/\/[^@]+@127\.0\.0\.1):\d+/, `$1:${line.port}`),
+  );
+  assert.match(await readFile(world.site.signerConfig, 'utf8'), new RegExp(`sftp://.*:${line.port}`));
+  return { world, line };
+}
+
+describe('sparse signing, over a real sshd', () => {
+  let world: World;
+  let line: Line;
+  let zip: { ours: number; paths: string[] };
+  let request = '';
+  before(async () => {
+    ({ world, line } = await startWorld());
+    zip = await makeZip(world, 'product.zip');
+  });
+  after(async () => {
+    await line.close();
+    await world.stop();
+  });
+
+  it('moves the directory and the programs, and makes the zip that the whole-file way makes', async () => {
+    request = await world.submit([world.at('product.zip')], '--sparse');
+    const zipname = await world.git('show', 'main:zipname');
+    assert.equal(zipname.split('\n').length, zip.paths.length);
+    const before = line.total;
+    await world.poll();
+    const moved = line.total - before;
+    assert.ok(moved <= zip.ours * 2 + 2_000_000, `${moved} bytes for ${zip.ours} of ours`);
+    const receipt = await receiptOf(world);
+    assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
+    assert.equal(receipt.request.id, request);
+    const [file] = receipt.files;
+    assert.equal(file?.seen, 'entries');
+    assert.equal(file?.input.sha256, undefined);
+    assert.equal(file?.input.size, (await stat(world.at('product.zip'))).size);
+    const delivered = world.exchange('signed', 'product.zip');
+    assert.deepEqual(file?.output, { name: 'product.zip', size: (await stat(delivered)).size });
+    assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
+    // The detached signatures, attached to the whole zip, give what the whole-file way writes.
+    const attached = await signpipe([
+      ...['signature', 'attach', world.at('product.zip'), '--receipt', request],
+      ...['--repo', world.control, '-o', world.at('whole.zip')],
+    ]);
+    assert.equal(attached.status, 0, attached.stderr);
+    assert.equal(await sha256OfFile(delivered), await sha256OfFile(world.at('whole.zip')));
+    await run('unzip', ['-tq', delivered]);
+  });
+
+  it('claims no SHA-256 of bytes that nobody saw', async () => {
+    const trailers = await world.git('log', '-1', '--format=%(trailers:only)', 'signed');
+    assert.doesNotMatch(trailers, /^(Input|Output)-SHA256:/m);
+    assert.doesNotMatch(await world.git('ls-tree', '--name-only', 'signed'), /SHA256SUMS/);
+  });
+
+  it('original-needed: `wait` takes nothing of which the rest is not proved', async () => {
+    const ended = await world.wait(request);
+    assert.equal(ended.status, 3);
+    assert.match(ended.stderr, /--original FILE/);
+    await assert.rejects(stat(world.at('out', 'product.zip')));
+  });
+
+  it('lets `wait --original` prove the rest', async () => {
+    const ended = await world.wait(request, '--original', world.at('product.zip'));
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stderr, /proved/);
+    assert.equal(
+      await sha256OfFile(world.at('out', 'product.zip')),
+      await sha256OfFile(world.exchange('signed', 'product.zip')),
+    );
+  });
+
+  it('archive-differs: the exchange changed what the signer did not see', async () => {
+    const delivered = world.exchange('signed', 'product.zip');
+    const bytes = await readFile(delivered);
+    const at = bytes.indexOf('ballast.bin') + 100;
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    await writeFile(delivered, bytes);
+    await rm(world.at('out'), { recursive: true, force: true });
+    const ended = await world.wait(request, '--original', world.at('product.zip'));
+    assert.equal(ended.status, 3);
+    assert.match(ended.stderr, /archive-differs|differs from/);
+    assert.deepEqual(await readdir(world.at('out')), []);
+  });
+
+  it('submits, waits and proves with one command', async () => {
+    const submitting = signpipe([
+      ...['submit', '-c', world.site.builderConfig, world.at('product.zip'), '--sparse', '--wait'],
+      ...['--output', world.at('out'), '--allow-test-certificate', '--timeout', '60s'],
+    ]);
+    const before = await world.git('rev-parse', 'main');
+    for (let tries = 0; tries < 100 && (await world.git('rev-parse', 'main')) === before; tries += 1)
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    await world.poll();
+    const ended = await submitting;
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stderr, /proved/);
+  });
+
+  it('entry-unpinned: a program of ours that no line pins, before any of it is moved', async () => {
+    const [first = ''] = zip.paths;
+    const before = line.total;
+    const pins = (await world.git('show', 'main:zipname')).split('\n').filter((each) => each.includes(first));
+    await world.request(`${pins.join('\n')}\n`);
+    await world.poll();
+    const receipt = await receiptOf(world);
+    assert.deepEqual([receipt.outcome, receipt.reason?.code], ['rejected', 'entry-unpinned']);
+    assert.ok(line.total - before < 1_000_000);
+  });
+
+  it('entry-digest-differs: a program that is not the pinned one', async () => {
+    await world.request(`${zip.paths.map((path) => `${'0'.repeat(64)}  product.zip!/${path}`).join('\n')}\n`);
+    await world.poll();
+    const receipt = await receiptOf(world);
+    assert.deepEqual([receipt.outcome, receipt.reason?.code], ['rejected', 'entry-digest-differs']);
+  });
+
+  it('moves the whole file where the configuration says so', async () => {
+    await world.reconfigure((text) => text.replace(/^exchange:\n/m, 'exchange:\n  sparse: never\n'));
+    await world.submit([world.at('product.zip')], '--sparse');
+    const before = line.total;
+    await world.poll();
+    assert.ok(line.total - before > BALLAST);
+    const [file] = (await receiptOf(world)).files;
+    assert.equal(file?.seen, 'whole');
+    assert.equal(file?.output?.sha256, await sha256OfFile(world.exchange('signed', 'product.zip')));
+    await world.reconfigure((text) => text.replace('  sparse: never\n', ''));
+  });
+
+  it('goes on after its connection was cut', async () => {
+    await world.submit([world.at('product.zip')], '--sparse');
+    line.cutAfter(zip.ours / 2);
+    await world.poll();
+    const receipt = await receiptOf(world);
+    assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
+    assert.equal(receipt.files[0]?.seen, 'entries');
+  });
+
+  it('leaves nothing of its work behind', async () => {
+    assert.deepEqual(await readdir(world.at('signer-state', 'work')), []);
+    assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
+    assert.deepEqual(await readdir(world.exchange('incoming')), ['product.zip']);
+  });
+});
+
+describe('sparse signing on a server without copy-data', () => {
+  it('moves the whole file by itself, and says so in the log and the receipt', async () => {
+    const world = await World.start({ sshd: { sftpCommand: 'internal-sftp -P copy-data' } });
+    try {
+      await makeZip(world, 'product.zip');
+      const request = await world.submit([world.at('product.zip')], '--sparse');
+      await world.poll();
+      const receipt = await receiptOf(world);
+      assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
+      assert.equal(receipt.files[0]?.seen, 'whole');
+      assert.ok(world.logged.some(({ msg }) => /does not copy within itself/.test(String(msg))));
+      assert.equal((await world.wait(request)).status, 0);
+    } finally {
+      await world.stop();
+    }
+  });
+});
+
+/** How often a request's file was put together, and a poll that dies at some moment of it. */
+async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<void> {
+  const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
+    log: pino({ enabled: false }),
+    progress: noProgress,
+  });
+  const assemble = opened.exchange.assemble.bind(opened.exchange);
+  const dead = new Promise<never>(() => {});
+  const reached = new Promise<void>((resolve) => {
+    opened.exchange.assemble = async (...args) => {
+      if (moment === 'after') await assemble(...args);
+      resolve();
+      return dead;
+    };
+  });
+  void new Signer(opened).poll().catch(() => {});
+  await reached;
+  // As when the process is killed: nothing of it goes on, and its lock is free.
+  await opened.close();
+}
+
+for (const outgoing of ['signed', 'incoming'])
+  describe(`sparse signing into ${outgoing}, killed`, () => {
+    let world: World;
+    before(async () => {
+      world = await World.start();
+      if (outgoing === 'incoming')
+        await world.reconfigure((text) =>
+          text.replace(/^exchange:\n/m, 'exchange:\n  incoming: incoming\n  outgoing: incoming\n'),
+        );
+      await makeZip(world, 'product.zip');
+    });
+    after(() => world.stop());
+
+    for (const moment of ['before', 'after'] as const)
+      it(`${moment} the zip got its name: it is delivered once, and answered once`, async () => {
+        const request = await world.submit([world.at('product.zip')], '--sparse');
+        const answers = await world.git('rev-list', '--count', 'signed').catch(() => '0');
+        await pollDyingAt(world, moment);
+        await world.poll();
+        const receipt = await receiptOf(world);
+        assert.equal(receipt.request.id, request);
+        assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
+        assert.ok(Number(await world.git('rev-list', '--count', 'signed')) > Number(answers));
+        await run('unzip', ['-tq', world.exchange(outgoing, 'product.zip')]);
+        const proof = await signpipe([
+          ...['verify', world.exchange(outgoing, 'product.zip'), '--original', world.at('product.zip')],
+          ...['--ca', world.at('ca.pem'), '--timestamp-ca', world.at('tsa.pem')],
+        ]);
+        assert.equal(proof.status, 0, proof.stdout);
+        assert.deepEqual(
+          (await readdir(world.exchange(outgoing))).filter((name) => name.startsWith('.')),
+          [],
+        );
+      });
+
+    it('exchange-file-changed: the unsigned zip is another by then', async () => {
+      await world.submit([world.at('product.zip')], '--sparse');
+      await pollDyingAt(world, 'before');
+      await copyFile(world.at('ballast.bin'), world.exchange('incoming', 'product.zip'));
+      await world.poll();
+      const receipt = await receiptOf(world);
+      assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'exchange-file-changed']);
+      assert.equal(receipt.files[0]?.output, undefined);
+    });
+  });
