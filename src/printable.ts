@@ -29,3 +29,17 @@ export const printableLines = (text: string, limit = 4000): string =>
     .split('\n')
     .map((line) => printable(line.replace(/\r$/, ''), limit))
     .join('\n');
+
+/**
+ * The same for text that is JSON: whatever hides in its strings becomes a JSON escape, so that the text
+ * shows itself and still means the same. Line feeds between records stay.
+ */
+export const printableJson = (json: string): string =>
+  json.replace(HIDDEN, (character) =>
+    character === '\n'
+      ? character
+      : Array.from(
+          { length: character.length },
+          (_, i) => String.raw`\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`,
+        ).join(''),
+  );

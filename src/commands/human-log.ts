@@ -1,4 +1,9 @@
+import { printable } from '../printable.ts';
+
 const LEVELS: Record<number, string> = { 40: 'warning: ', 50: 'ERROR: ', 60: '' };
+
+/** Longer messages are cut: they quote what others wrote. */
+const MOST_TEXT = 4000;
 
 interface Line {
   readonly level?: number;
@@ -12,8 +17,8 @@ export function humanLog(out: NodeJS.WritableStream): { write(record: string): v
   return {
     write: (record) => {
       const { level = 30, time = '', msg = '', hint }: Line = JSON.parse(record) as Line;
-      out.write(`${time.slice(11, 19)} ${LEVELS[level] ?? ''}${msg}\n`);
-      if (hint !== undefined) out.write(`         ${hint}\n`);
+      out.write(`${time.slice(11, 19)} ${LEVELS[level] ?? ''}${printable(msg, MOST_TEXT)}\n`);
+      if (hint !== undefined) out.write(`         ${printable(hint, MOST_TEXT)}\n`);
     },
   };
 }

@@ -1,4 +1,5 @@
 import { SignpipeError } from '../errors.ts';
+import { printableJson, printableLines } from '../printable.ts';
 
 /** Flags that every command has. */
 export interface CommonOptions {
@@ -11,11 +12,17 @@ export const print = (text: string): void => {
   process.stdout.write(`${text}\n`);
 };
 
+/** Longer texts are cut: a message quotes what others wrote. */
+const MOST_TEXT = 10_000;
+
+/** Messages quote names and texts from outside: none of them may steer the terminal. */
+const shown = (text: string): string => printableLines(text, MOST_TEXT);
+
 /** One line a step, unless `-q`. */
 export const sayUnlessQuiet =
   (options: CommonOptions): ((line: string) => void) =>
   (line) => {
-    if (!options.quiet) process.stderr.write(`${line}\n`);
+    if (!options.quiet) process.stderr.write(`${shown(line)}\n`);
   };
 
 function causes(error: unknown): string[] {
@@ -42,19 +49,21 @@ export function reportError(error: unknown, options: CommonOptions & { readonly 
   }
   if (options.json)
     print(
-      JSON.stringify({
-        error: {
-          code: error.code,
-          kind: error.kind,
-          message: error.message,
-          hint: error.hint ?? null,
-          retry: error.retryable,
-        },
-      }),
+      printableJson(
+        JSON.stringify({
+          error: {
+            code: error.code,
+            kind: error.kind,
+            message: error.message,
+            hint: error.hint ?? null,
+            retry: error.retryable,
+          },
+        }),
+      ),
     );
   const lines = [`signpipe: ${error.message} [${error.code}]`];
   if (error.hint !== undefined) lines.push(`  ${error.hint}`);
   if (options.verbose) lines.push(...causes(error));
-  process.stderr.write(`${lines.join('\n')}\n`);
+  process.stderr.write(`${lines.map(shown).join('\n')}\n`);
   return error.exitStatus;
 }

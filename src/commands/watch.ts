@@ -1,6 +1,7 @@
 import { pino, type Logger } from 'pino';
 import { loadSignerConfig } from '../config/signer.ts';
 import { SignpipeError } from '../errors.ts';
+import { printableJson } from '../printable.ts';
 import { openSite } from '../signer/site.ts';
 import { logError, Signer, watch } from '../signer/watch.ts';
 import type { Site } from '../signer/site.ts';
@@ -19,9 +20,10 @@ export interface WatchCommandOptions extends CommonOptions {
 function loggerFor(options: WatchCommandOptions): Logger {
   const level = options.quiet ? 'warn' : options.verbose ? 'debug' : 'info';
   const settings = { level, base: {}, timestamp: pino.stdTimeFunctions.isoTime };
-  return process.stdout.isTTY && !options.json
-    ? pino(settings, humanLog(process.stdout))
-    : pino(settings, pino.destination({ dest: 1, sync: true }));
+  if (process.stdout.isTTY && !options.json) return pino(settings, humanLog(process.stdout));
+  const out = pino.destination({ dest: 1, sync: true });
+  // JSON leaves some control characters as they are, and logs are read on terminals.
+  return pino(settings, { write: (record) => void out.write(printableJson(record)) });
 }
 
 /** 2 for what a person mends in the configuration, 3 for an alarm; whatever else kept it from answering is 1. */
