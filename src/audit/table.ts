@@ -116,7 +116,7 @@ function certificateLines(rows: readonly AuditRow[]): string[] {
   }
   return [...found].map(([sha256, { row, programs }]) => {
     const until = row.certificate?.notAfter.slice(0, 10) ?? '';
-    return `certificate ${sha256.slice(0, 8)}  ${printable(row.certificate?.subject ?? '', 200)}${row.test ? ' (TEST)' : ''}, until ${until}: ${plural(programs, 'program')}`;
+    return `certificate  ${sha256.slice(0, 8)}  ${printable(row.certificate?.subject ?? '', 200)}${row.test ? ' (TEST)' : ''}, until ${until}: ${plural(programs, 'program')}`;
   });
 }
 

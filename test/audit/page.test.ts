@@ -131,13 +131,12 @@ describe('the audit page', () => {
 
   it('makes refusals stand out by shape, word and reason, not by colour alone', async () => {
     assert.match((await texts('tr.row.rejected .remark'))[0] ?? '', /^unpinned: why/);
-    assert.deepEqual(await texts('tr.row.rejected:first-of-type .badge'), []);
     const shapes = await browser.evaluate<string[]>(
       `['signed', 'rejected', 'failed', 'unproven', 'waiting'].map((o) =>
         document.querySelector('.chip.' + o + ' path').getAttribute('d') + getComputedStyle(document.querySelector('.chip.' + o + ' path')).fill)`,
     );
     assert.equal(new Set(shapes).size, 5);
-    const [chips] = await Promise.all([texts('.chip')]);
+    const chips = await texts('.chip');
     assert.deepEqual(
       chips.map((chip) => chip.replace(/\s+/g, ' ')),
       ['signed 131', 'waiting 2', 'failed 1', 'rejected 131', 'unproven 1'],

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { columnWidths, fit, widthOf } from '../../src/audit/columns.ts';
 import { safeJson } from '../../src/audit/document.ts';
 import { filterRows } from '../../src/audit/filter.ts';
@@ -105,7 +106,7 @@ describe('the table', () => {
         tableText(rows, { ...options, colour }),
         summaryText(audit, rows, { ...options, colour }),
       ].join('\n');
-      const bare = text.replace(/\u001b\[[\d;]+m/g, '');
+      const bare = stripVTControlCharacters(text);
       assert.doesNotMatch(bare.replaceAll('\n', ''), /[\p{C}]/u);
       assert(bare.includes('\\u{1b}[2J\\u{202e}gpj'));
       assert.equal(colour, text.includes('\u001b['));
