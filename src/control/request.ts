@@ -8,6 +8,12 @@ import { parseZipname, ZIPNAME_LIMIT, type RequestedFile } from './zipname.ts';
 /** The file whose change makes a commit a request. */
 export const ZIPNAME = 'zipname';
 
+/**
+ * The trailer that makes a signed commit a vouch and nothing else. Without it a Git host could merge a branch of
+ * vouches into that of requests, and each vouch would be a request that its author never made.
+ */
+export const VOUCH_TRAILER = 'Vouch';
+
 /** A commit that asks for signatures. Texts are as the commit has them: hostile, to be shown through `printable`. */
 export interface Request {
   /** The commit's id, 40 hex digits. */
@@ -19,6 +25,8 @@ export interface Request {
   subject: string;
   /** Trailer `Source-Revision`. */
   sourceRevision?: string;
+  /** Trailer `Vouch`: its author meant it as a vouch, wherever somebody else has put it. */
+  vouch?: true;
   /** Trailer `Channel`; `default` without one. */
   channel: string;
   /** `Name <address>`. */
@@ -105,6 +113,7 @@ const REVISION = /^[^\p{C}]{1,200}$/u;
 async function readAsked(repository: ControlRepository, commit: Commit): Promise<Partial<Request>> {
   const trailers = parseTrailers(commit.message);
   const asked: Partial<Request> = {};
+  if (trailerValues(trailers, VOUCH_TRAILER).length > 0) asked.vouch = true;
   try {
     const revision = single(trailers, 'Source-Revision', REVISION);
     if (revision !== undefined) asked.sourceRevision = revision;

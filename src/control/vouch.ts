@@ -2,7 +2,8 @@ import { SignpipeError } from '../errors.ts';
 import { verifyCommitSignature, type CommitSignature, type SignerList } from './commit-signature.ts';
 import type { Identity } from './objects.ts';
 import type { ControlRepository } from './repository.ts';
-import { listRequests, readRequest, ZIPNAME, type Request } from './request.ts';
+import { listRequests, readRequest, VOUCH_TRAILER, ZIPNAME, type Request } from './request.ts';
+import { formatTrailers } from './trailers.ts';
 import { commitFile, type CommitSigner } from './write-commit.ts';
 import { formatZipname, zipnameLines, type RequestedFile } from './zipname.ts';
 
@@ -162,6 +163,6 @@ export function createVouchCommit(repository: ControlRepository, vouch: NewVouch
     ...vouch,
     name: ZIPNAME,
     content: formatZipname(vouch.files),
-    message: `Vouch for ${names}\n`,
+    message: `Vouch for ${names}\n\n${formatTrailers([{ key: VOUCH_TRAILER, value: 'yes' }])}`,
   });
 }

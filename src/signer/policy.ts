@@ -78,6 +78,12 @@ function requireName(file: RequestedFile, channel: Channel): void {
 /** All that can be judged from the commit alone, before a byte of the zip is fetched. */
 export function judge(request: Request, channel: Channel, now: Date): Requester {
   const requester = requesterOf(request, channel, now);
+  if (request.vouch)
+    throw notAllowed(
+      'vouch-not-request',
+      `request ${shortId(request.id)} is a vouch: somebody else brought it from a branch of vouches`,
+      { hint: 'find out who merged it; whoever wants signatures commits a request, without a Vouch trailer' },
+    );
   if (request.error) throw request.error;
   for (const file of request.files) {
     requireName(file, channel);

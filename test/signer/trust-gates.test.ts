@@ -165,6 +165,15 @@ describe('a request on a channel that wants two vouches', () => {
     const { vouches } = await receiptFor(world, request);
     assert.equal(vouches.find(({ name }) => name === 'ann')?.commit, vouched.stdout.trim());
   });
+
+  it('vouch-not-request: is not made out of a vouch that the host merged into main', async () => {
+    const vouched = (await host.tip('vouch/ann')) ?? '';
+    await host.commit({ parents: [(await host.tip()) ?? '', vouched], key: null, message: 'Merge' });
+    await world.poll();
+    const { outcome, reason } = await receiptFor(world, vouched);
+    assert.deepEqual([outcome, reason?.code], ['rejected', 'vouch-not-request']);
+    assert.match(reason?.hint ?? '', /find out who merged it/);
+  });
 });
 
 describe('a HOLD', () => {
