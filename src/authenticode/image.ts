@@ -20,3 +20,15 @@ export async function openImage(source: ByteSource): Promise<SignableImage> {
     hint: 'PE files can: .exe, .dll, .sys, .efi and their like; they begin with MZ and hold a PE header',
   });
 }
+
+/** A file, or the same opened already: whoever asks several things of one opens it first, and has it read once. */
+export type Openable = ByteSource | SignableImage;
+
+const isOpen = (file: Openable): file is SignableImage => 'format' in file;
+
+/** The file itself. */
+export const sourceOf = (file: Openable): ByteSource => (isOpen(file) ? file.source : file);
+
+/** As `openImage`, of a file that may be open already. */
+export const opened = async (file: Openable): Promise<SignableImage> =>
+  isOpen(file) ? file : openImage(file);

@@ -41,6 +41,7 @@ export class PeImage implements SignableImage {
   readonly rewritten: readonly Span[];
   /** Sum of everything before `bodyEnd` but `rewritten`, a by-product of the first digest. */
   private sum: WordSum | undefined;
+  private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
   constructor(
     readonly source: ByteSource,
@@ -56,12 +57,18 @@ export class PeImage implements SignableImage {
     ];
   }
 
+  digest(hash: KnownDigest): Promise<Buffer> {
+    const digest = this.digests.get(hash) ?? this.makeDigest(hash);
+    this.digests.set(hash, digest);
+    return digest;
+  }
+
   /**
    * Microsoft, "Windows Authenticode Portable Executable Signature Format", "Calculating the PE
    * Image Hash": all but CheckSum, the certificate directory entry and the certificate table, in
    * the file's order, overlay included, padded with zeros as the signed file will be.
    */
-  async digest(hash: KnownDigest): Promise<Buffer> {
+  private async makeDigest(hash: KnownDigest): Promise<Buffer> {
     const digest = createHash(hash);
     await this.readBody((chunk) => digest.update(chunk));
     return digest.update(padding(this.bodyEnd)).digest();

@@ -19,7 +19,10 @@ export interface Checksum {
   readonly computed: number;
 }
 
-/** What a format that can carry an Authenticode signature offers. Reading it never changes the source. */
+/**
+ * What a format that can carry an Authenticode signature offers. Reading it never changes the source,
+ * which is taken not to change either while the image is in use.
+ */
 export interface SignableImage {
   readonly format: 'pe';
   readonly source: ByteSource;
@@ -33,7 +36,8 @@ export interface SignableImage {
   readonly rewritten: readonly Span[];
   /**
    * The Authenticode digest of the file as it would be hashed for signing: without any signature it
-   * carries, padded to eight bytes. It is the digest to compare with too, when verifying.
+   * carries, padded to eight bytes. It is the digest to compare with too, when verifying. The file
+   * is read once for each algorithm, and `checksum` and `embed` need no reading after that.
    */
   digest(hash: KnownDigest): Promise<Buffer>;
   /** SpcIndirectDataContent in DER: what a signature over `digest` signs. */

@@ -2,8 +2,7 @@ import { context, sorted } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import { signedDataFields } from '../cms/signed-data.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
-import type { ByteSource } from '../io/source.ts';
-import { openImage } from './image.ts';
+import { opened, type Openable } from './image.ts';
 import type { SignableImage, Span } from './signable.ts';
 import { parseSignature } from './signature.ts';
 import { signatureTidiness } from './tidiness.ts';
@@ -30,15 +29,15 @@ import { signatureTidiness } from './tidiness.ts';
  *
  * Throws also what `openImage` throws for either file. Reads both as streams.
  */
-export async function proveStripped(original: ByteSource, signed: ByteSource): Promise<void> {
-  const [before, after] = [await openImage(original), await openImage(signed)];
-  const { signature } = after;
-  if (!signature) throw invalid('strip-not-signed', `${signed.name}: it carries no signature`);
+export async function proveStripped(original: Openable, signed: Openable): Promise<void> {
+  const [before, after] = [await opened(original), await opened(signed)];
+  const { signature, source } = after;
+  if (!signature) throw invalid('strip-not-signed', `${source.name}: it carries no signature`);
   requireLength(before, after);
   await requireSameBody(before, after);
   await requireZeroPadding(before, after);
   await requireChecksum(before, after);
-  requireTidy(after, addedSignature(before, signature, signed.name));
+  requireTidy(after, addedSignature(before, signature, source.name));
 }
 
 const align = (length: number): number => Math.ceil(length / 8) * 8;

@@ -25,23 +25,6 @@ export interface VerifyOptions {
   readonly requireTimestamp?: boolean;
 }
 
-/** The file's digests, each made once. */
-export class FileDigests {
-  private readonly made = new Map<KnownDigest, Promise<Buffer>>();
-
-  constructor(private readonly image: SignableImage) {}
-
-  get name(): string {
-    return this.image.source.name;
-  }
-
-  of(hash: KnownDigest): Promise<Buffer> {
-    const digest = this.made.get(hash) ?? this.image.digest(hash);
-    this.made.set(hash, digest);
-    return digest;
-  }
-}
-
 /**
  * One signature (ContentInfo, DER), step by step; `index` 0 is the primary one, others are nested in
  * it. Each step adds a line to the report; one that needs what an earlier step did not find is left out.
@@ -49,10 +32,10 @@ export class FileDigests {
 export async function verifySignature(
   der: Buffer,
   index: number,
-  file: FileDigests,
+  image: SignableImage,
   options: VerifyOptions,
 ): Promise<SignatureReport> {
-  const steps = new Steps(index, file, options);
+  const steps = new Steps(index, image, options);
   const { list } = steps;
   const signature = await list.run('structure', () => steps.structure(der));
   if (!signature) return unreadable(index, list);
@@ -102,10 +85,11 @@ class Steps {
 
   constructor(
     private readonly index: number,
-    private readonly file: FileDigests,
+    private readonly image: SignableImage,
     private readonly options: VerifyOptions,
   ) {
-    this.what = index === 0 ? `${file.name}: signature` : `${file.name}: nested signature ${index}`;
+    const { name } = image.source;
+    this.what = index === 0 ? `${name}: signature` : `${name}: nested signature ${index}`;
     this.now = options.at ?? new Date();
   }
 
@@ -126,7 +110,7 @@ class Steps {
   }
 
   async fileDigest({ hash, indirect }: Readable): Promise<Finding<true>> {
-    const actual = await this.file.of(hash);
+    const actual = await this.image.digest(hash);
     if (actual.equals(indirect.digest)) return found(`the file has the ${hash} digest that was signed`);
     throw invalid(
       'file-digest-differs',
@@ -194,7 +178,7 @@ class Steps {
     const certificates = timestamps && signature.certificate !== undefined;
     return partsTidiness(signature, this.index, { certificates, timestamps }).map(({ code, message }) => ({
       code,
-      message: `${this.file.name}: ${message}`,
+      message: `${this.image.source.name}: ${message}`,
     }));
   }
 

@@ -1,10 +1,9 @@
 import { SignpipeError } from '../errors.ts';
-import type { ByteSource } from '../io/source.ts';
-import { openImage } from './image.ts';
+import { opened, sourceOf, type Openable } from './image.ts';
 import type { SignableImage } from './signable.ts';
 import type { Problem, SignatureReport, VerifyReport, VerifyStatus } from './report.ts';
 import { parseSignature } from './signature.ts';
-import { FileDigests, verifySignature, type VerifyOptions } from './verify-signature.ts';
+import { verifySignature, type VerifyOptions } from './verify-signature.ts';
 
 export type { VerifyOptions } from './verify-signature.ts';
 export type { VerifyReport } from './report.ts';
@@ -18,14 +17,14 @@ export type { VerifyReport } from './report.ts';
  * A broken program or signature is a report (`status: 'bad'`), not an error; throws `not-signable`
  * for what is no program at all, and errors of reading. What the statuses mean: `report.ts`.
  */
-export async function verifyProgram(source: ByteSource, options: VerifyOptions = {}): Promise<VerifyReport> {
+export async function verifyProgram(file: Openable, options: VerifyOptions = {}): Promise<VerifyReport> {
   const report = (
     status: VerifyStatus,
     signatures: readonly SignatureReport[] = [],
     problems: readonly Problem[] = [],
-  ): VerifyReport => ({ path: source.name, status, signatures, problems });
+  ): VerifyReport => ({ path: sourceOf(file).name, status, signatures, problems });
 
-  const image = await openOrProblem(source);
+  const image = await openOrProblem(file);
   if (!('source' in image)) return report('bad', [], [image]);
   if (!image.signature) return report('unsigned');
   const signatures = await verifySignatures(image, image.signature, options);
@@ -34,9 +33,9 @@ export async function verifyProgram(source: ByteSource, options: VerifyOptions =
 }
 
 /** Headers or a certificate table that cannot be read make a bad program; what is no program is the caller's mistake. */
-async function openOrProblem(source: ByteSource): Promise<SignableImage | Problem> {
+async function openOrProblem(file: Openable): Promise<SignableImage | Problem> {
   try {
-    return await openImage(source);
+    return await opened(file);
   } catch (error) {
     if (!(error instanceof SignpipeError) || error.kind !== 'invalid' || error.code === 'not-signable')
       throw error;
@@ -50,10 +49,9 @@ async function verifySignatures(
   primary: Buffer,
   options: VerifyOptions,
 ): Promise<SignatureReport[]> {
-  const file = new FileDigests(image);
   const reports: SignatureReport[] = [];
   for (const [index, der] of [primary, ...nestedIn(primary)].entries())
-    reports.push(await verifySignature(der, index, file, options));
+    reports.push(await verifySignature(der, index, image, options));
   return reports;
 }
 

@@ -1,5 +1,6 @@
 import type { DigestName } from '../asn1/oids.ts';
 import { openImage } from '../authenticode/image.ts';
+import type { SignableImage } from '../authenticode/signable.ts';
 import { signProgram, type SignedProgram } from '../authenticode/sign.ts';
 import { proveStripped } from '../authenticode/strip-proof.ts';
 import { verifyProgram } from '../authenticode/verify.ts';
@@ -105,24 +106,37 @@ function faultOf(report: VerifyReport, { key, roots }: SigningOptions): string |
  * was appended, the others need no timestamp and none of our roots, and still have to hold.
  */
 async function checkOwnWork(original: ByteSource, made: ByteSource, options: SigningOptions): Promise<void> {
-  const report = await verifyProgram(made, {
+  const image = await openOwnWork(made);
+  const report = await verifyProgram(image, {
     ...(options.roots ? { roots: [...options.roots] } : {}),
     ...(options.timestampRoots ? { timestampRoots: [...options.timestampRoots] } : {}),
     requireTimestamp: options.timestamper !== null,
   });
-  const others = report.signatures.length > 1 ? await verifyProgram(made) : null;
+  const others = report.signatures.length > 1 ? await verifyProgram(image) : null;
   const fault = faultOf(report, options) ?? (others?.status === 'bad' ? describeProblems(others) : null);
-  if (fault !== null)
-    throw new SignpipeError(
-      'local',
-      'own-signature-bad',
-      `${made.name}: the signature just made does not verify: ${fault}`,
-      {
-        hint: 'nothing was delivered; check the certificate chain and the configured roots, and report this',
-      },
-    );
-  await proveStripped(original, made);
+  if (fault !== null) throw ownWorkBad(made, fault);
+  await proveStripped(original, image);
 }
+
+/** What was made, opened anew from the bytes that will be written, and once for all that is asked of them. */
+async function openOwnWork(made: ByteSource): Promise<SignableImage> {
+  try {
+    return await openImage(made);
+  } catch (error) {
+    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    throw ownWorkBad(made, error.message);
+  }
+}
+
+const ownWorkBad = (made: ByteSource, fault: string): SignpipeError =>
+  new SignpipeError(
+    'local',
+    'own-signature-bad',
+    `${made.name}: the signature just made does not verify: ${fault}`,
+    {
+      hint: 'nothing was delivered; check the certificate chain and the configured roots, and report this',
+    },
+  );
 
 function entryOf(
   path: string,

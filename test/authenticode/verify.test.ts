@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { OID } from '../../src/asn1/oids.ts';
+import { openImage } from '../../src/authenticode/image.ts';
 import { signProgram } from '../../src/authenticode/sign.ts';
+import { proveStripped } from '../../src/authenticode/strip-proof.ts';
 import { verifyProgram } from '../../src/authenticode/verify.ts';
 import { signingKey } from '../../src/keys/signing-key.ts';
 import type { ByteSource } from '../../src/io/source.ts';
@@ -267,6 +269,19 @@ describe('reading', () => {
       return Math.floor(counting.bytesRead / program.length);
     };
     assert.deepEqual([await passes(once), await passes(twice), await passes(mixed)], [1, 1, 2]);
+  });
+
+  it('reads a file that is open already once for all that is asked of it', async () => {
+    const program = Buffer.concat([unsigned(), Buffer.alloc(4 * 1024 * 1024, 7)]);
+    const counting = new Counting(await osslSigned({ program }));
+    const image = await openImage(counting);
+    assert.equal((await verifyProgram(image, trusting)).status, 'ok');
+    assert.equal((await verifyProgram(image)).status, 'intact');
+    assert.equal((await verifyProgram(image)).path, 'program.exe');
+    assert.equal(Math.floor(counting.bytesRead / program.length), 1);
+    // Comparing it with the original reads it; its checksum was summed while it was hashed.
+    await proveStripped(source(program), image);
+    assert.equal(Math.floor(counting.bytesRead / program.length), 2);
   });
 });
 
