@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { keyToPem, toPem } from '../../src/sandbox/certificates.ts';
 import { World } from '../world/site.ts';
+import { Line } from './line.ts';
 import type { AuthorityInput } from './authority.ts';
 import type { Corpus } from './corpus/corpus.ts';
 import { measure, root, sha256Of, signpipe, type Sample } from './measure.ts';
@@ -17,6 +17,9 @@ interface Authority {
   readonly url: string;
   readonly process: ChildProcess;
 }
+
+const rewrite = async (file: string, change: (text: string) => string): Promise<void> =>
+  writeFile(file, change(await readFile(file, 'utf8')));
 
 const TICKS = 100;
 
@@ -127,18 +130,32 @@ Host far 127.0.0.1
     await this.world.request(`# ${(this.requests += 1)}\n${await sha256Of(corpus.zip)}  ${name}\n`);
   }
 
-  /** Adds what the authority used, and what went over SSH by the server's own count. */
+  /** Adds what the authority used. */
   private async counted(delayMs: number, work: () => Promise<Sample>): Promise<Sample> {
     const { process: server } = await this.authority(delayMs);
-    const pid = server.pid ?? 0;
-    const [before, logged] = [await cpuOf(pid), (await this.world.sshd.log()).length];
+    const before = await cpuOf(server.pid ?? 0);
     const sample = await work();
-    await sleep(300); // The server's sessions write their counts as they end.
-    const counts = [
-      ...(await this.world.sshd.log()).slice(logged).matchAll(/Transferred: sent (\d+), received (\d+)/g),
-    ];
-    const sum = (group: number): number => counts.reduce((total, match) => total + Number(match[group]), 0);
-    return { ...sample, authority: (await cpuOf(pid)) - before, received: sum(1), sent: sum(2) };
+    return { ...sample, authority: (await cpuOf(server.pid ?? 0)) - before };
+  }
+
+  /** Runs something once more over a line that counts, which costs time: for the bytes alone. */
+  async bytes(work: () => Promise<unknown>): Promise<{ sent: number; received: number }> {
+    const { port } = this.world.sshd;
+    const line = await Line.open({ port });
+    const move = async (from: number, to: number): Promise<void> => {
+      await this.world.reconfigure((text) => text.replaceAll(`:${from}/`, `:${to}/`));
+      await rewrite(this.sshConfig, (text) => text.replace(`Port ${from}`, `Port ${to}`));
+      for (const file of [this.world.at('keys', 'known_hosts'), this.world.sshd.knownHosts])
+        await rewrite(file, (text) => text.replaceAll(`]:${from} `, `]:${to} `));
+    };
+    await move(port, line.port);
+    try {
+      await work();
+    } finally {
+      await move(line.port, port);
+      await line.close();
+    }
+    return { sent: line.passed.there, received: line.passed.back };
   }
 
   /** Our signer, in a process of its own, from its start to its end: one request answered. */

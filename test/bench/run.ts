@@ -11,7 +11,6 @@ import { cpus, loadavg, release as kernel, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { provideTools } from '../tools.ts';
-import { audit } from './cases/audit.ts';
 import { programs, release } from './cases/zip.ts';
 import { files } from './cases/files.ts';
 import { growth } from './cases/growth.ts';
@@ -38,7 +37,6 @@ const CASES: Readonly<Record<string, (place: Place, options: BenchOptions) => Pr
   files,
   transfer,
   growth,
-  audit,
 };
 
 async function machine(): Promise<string> {

@@ -1,7 +1,109 @@
+import { rm } from 'node:fs/promises';
+import { gitEnvironment } from '../../world/site.ts';
+import { small } from '../corpus/corpus.ts';
+import { History } from '../history.ts';
+import { interleaved, measure, median, signpipe, type Sample } from '../measure.ts';
 import type { Place } from '../place.ts';
 import type { Group } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
 
-export async function growth(_place: Place, _options: BenchOptions): Promise<Group[]> {
-  return [];
+/** The most commits that git is asked to verify: it starts a process for each. */
+const MOST_SHOWN = 500;
+
+/** One request, refused since its file is not there, by a signer that begins from nothing or not. */
+async function answer(place: Place, name: string, fresh: boolean): Promise<Sample> {
+  if (fresh) await rm(place.world.at('signer-state'), { recursive: true, force: true });
+  await place.world.request(`${name}.zip\n`);
+  const { wall, cpu, rss } = await measure(place.watch());
+  return { wall, cpu, rss };
+}
+
+/** What git alone needs to see one new commit. */
+async function gitFetch(place: Place, name: string, fresh: boolean): Promise<Sample> {
+  const clone = place.world.at('growth');
+  const env = { ...gitEnvironment(), GIT_SSH_COMMAND: `ssh -F ${place.sshConfig}` };
+  const url = `ssh://far${place.world.control}`;
+  if (fresh) await rm(clone, { recursive: true, force: true });
+  else await place.world.request(`${name}.zip\n`);
+  const command = fresh
+    ? ['clone', '-q', '--bare', url, clone]
+    : ['-C', clone, 'fetch', '-q', url, 'main:main'];
+  const { wall, cpu, rss } = await measure(['git', ...command], { env });
+  // Answered at once, so that it is not in the way of the next one.
+  if (!fresh) await measure(place.watch());
+  return { wall, cpu, rss };
+}
+
+async function oneSize(place: Place, count: number, repetitions: number): Promise<Group> {
+  let serial = 0;
+  const next = (): string => `grown-${count}-${(serial += 1)}`;
+  const results = await interleaved(repetitions, [
+    { name: 'signpipe: the next request', ours: true, run: () => answer(place, next(), false) },
+    { name: 'signpipe: first sight, nothing cloned yet', ours: true, run: () => answer(place, next(), true) },
+    { name: 'git clone', ours: false, run: () => gitFetch(place, next(), true) },
+    { name: 'git fetch of the next commit', ours: false, run: () => gitFetch(place, next(), false) },
+  ]);
+  return {
+    title: `A control repository with ${count.toLocaleString('en')} answered requests`,
+    results,
+    notes: ['each of ours is a process of its own that answers one request'],
+  };
+}
+
+async function audited(place: Place, count: number, repetitions: number): Promise<Group> {
+  const { world } = place;
+  const shown = Math.min(MOST_SHOWN, 2 * count);
+  const signers = world.at('keys', 'audit_signers');
+  const ours = signpipe('audit', '--repo', world.control, '--allowed-signers', signers, '--json');
+  const settings = ['-c', 'gpg.format=ssh', '-c', `gpg.ssh.allowedSignersFile=${signers}`];
+  const theirs = [
+    'git',
+    '-C',
+    world.control,
+    ...settings,
+    'log',
+    '--show-signature',
+    '--oneline',
+    `-${shown}`,
+    'signed',
+  ];
+  const plain = async (command: readonly string[]): Promise<Sample> => {
+    const { wall, cpu, rss } = await measure(command, { env: gitEnvironment() });
+    return { wall, cpu, rss };
+  };
+  const results = await interleaved(repetitions, [
+    { name: `signpipe audit, ${2 * count} commits`, ours: true, run: () => plain(ours) },
+    { name: `git log --show-signature, ${shown} commits`, ours: false, run: () => plain(theirs) },
+  ]);
+  const rates = results.map(({ name, samples }, at) => {
+    const rate = (at === 0 ? 2 * count : shown) / median(samples.map(({ wall }) => wall));
+    return `${name}: ${Math.round(rate)} commits a second`;
+  });
+  return {
+    title: `Auditing ${count.toLocaleString('en')} answered requests`,
+    results,
+    notes: [
+      ...rates,
+      'the ratio in the table is of unequal numbers of commits; the rates are what to compare',
+    ],
+  };
+}
+
+/** What becomes of time and memory as the history grows. */
+export async function growth(place: Place, options: BenchOptions): Promise<Group[]> {
+  const corpus = await small(options.work);
+  await place.request(corpus);
+  await place.ours(corpus, 0);
+  const history = await History.of(place.world);
+  const groups: Group[] = [];
+  for (const count of options.full ? [100, 10_000, 100_000] : [100, 1000]) {
+    await history.growTo(count);
+    // What was there before this size was made belongs to no earlier signer: it begins anew.
+    await answer(place, `begin-${count}`, true);
+    groups.push(
+      await oneSize(place, count, options.repetitions),
+      await audited(place, count, options.repetitions),
+    );
+  }
+  return groups;
 }

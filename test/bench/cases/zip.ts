@@ -1,9 +1,19 @@
 import type { Corpus } from '../corpus/corpus.ts';
 import { large, many, small } from '../corpus/corpus.ts';
-import { interleaved, type Way } from '../measure.ts';
+import { interleaved, type Result, type Way } from '../measure.ts';
 import type { Place } from '../place.ts';
 import type { Group } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
+
+/** The bytes over SSH of each way, from a run that is not timed. */
+async function withBytes(place: Place, ways: readonly Way[], results: readonly Result[]): Promise<Result[]> {
+  const counted: Result[] = [];
+  for (const [at, result] of results.entries()) {
+    const bytes = await place.bytes(async () => ways[at]?.run());
+    counted.push({ ...result, samples: result.samples.map((sample) => ({ ...sample, ...bytes })) });
+  }
+  return counted;
+}
 
 /** The whole job, from the poll that sees the commit to the receipt pushed, against today's script. */
 async function job(
@@ -12,6 +22,7 @@ async function job(
   delayMs: number,
   today: readonly { name: string; pack: string; jobs?: number }[],
   repetitions: number,
+  counts: boolean,
 ): Promise<Group> {
   const ways: Way[] = [
     {
@@ -30,7 +41,8 @@ async function job(
   ];
   await place.request(corpus);
   await place.ours(corpus, delayMs);
-  const results = await interleaved(repetitions, ways);
+  const timed = await interleaved(repetitions, ways);
+  const results = counts ? await withBytes(place, ways, timed) : timed;
   const checked = corpus.ours.filter((_, at) => at % Math.ceil(corpus.ours.length / 10) === 0);
   await place.check(place.world.exchange('signed', `${corpus.name}.zip`), checked);
   await place.check(place.world.exchange(`today-${corpus.name}.zip`), checked);
@@ -49,7 +61,7 @@ export async function release(place: Place, options: BenchOptions): Promise<Grou
     { name: 'script: zip -u', pack: 'zip-u' },
     { name: 'script: zip -u -1', pack: 'zip-u-1' },
   ];
-  return [await job(place, corpus, 0, ways, options.repetitions)];
+  return [await job(place, corpus, 0, ways, options.repetitions, true)];
 }
 
 /** Very many small programs, all of them ours. */
@@ -60,7 +72,7 @@ export async function programs(place: Place, options: BenchOptions): Promise<Gro
     { name: 'script: osslsigncode, 8 at a time', pack: 'full', jobs: 8 },
   ];
   return [
-    await job(place, corpus, 0, ways, options.repetitions),
-    await job(place, corpus, 100, ways, options.repetitions),
+    await job(place, corpus, 0, ways, options.repetitions, false),
+    await job(place, corpus, 100, ways, options.repetitions, false),
   ];
 }
