@@ -46,6 +46,8 @@ function command(parent: Command, usage: string, summary: string): Command {
 const config = (file: string): Option =>
   new Option('-c, --config <file>', `configuration, such as ${file}`).makeOptionMandatory();
 const json = new Option('--json', 'machine-readable result on standard output');
+const requestsBranch = new Option('--requests <branch>', 'the branch of requests').default('main');
+const receiptsBranch = new Option('--receipts <branch>', 'the branch of receipts').default('signed');
 const allowTest = new Option(
   '--allow-test-certificate',
   'take files that were signed with a test certificate',
@@ -175,7 +177,9 @@ command(
   .requiredOption('-o, --output <out>', 'where it goes')
   .option('--signature <p7>', 'a detached signature')
   .option('--receipt <request>', 'take the signatures from the receipt of this request ...')
-  .option('--repo <url>', '... in this control repository')
+  .option('--repo <url>', '... in this control repository: a folder or URL')
+  .addOption(requestsBranch)
+  .addOption(receiptsBranch)
   .action(running(async () => (await import('./commands/signature.ts')).attachCommand));
 
 command(
@@ -186,8 +190,8 @@ command(
   .option('--repo <url>', 'control repository: a folder, which is only read, or a URL', '.')
   .option('--allowed-signers <file>', 'who may have signed requests, vouches and receipts (required)')
   .option('--receipt-signers <file>', 'who may have signed receipts; else the key that the branch belongs to')
-  .option('--requests <branch>', 'the branch of requests', 'main')
-  .option('--receipts <branch>', 'the branch of receipts', 'signed')
+  .addOption(requestsBranch)
+  .addOption(receiptsBranch)
   .option('--after <commit>', 'requests up to this one were never meant to be answered (control.since)')
   .option('--html <out>', 'write one self-contained page')
   .option('--since <date>', 'only what was answered since: 2026-01-31, or 30d')

@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { auditDocument, safeJson } from '../audit/document.ts';
 import { filterRows } from '../audit/filter.ts';
 import type { Audit, AuditRow, RowOutcome } from '../audit/model.ts';
@@ -9,11 +7,10 @@ import { judgeRevocation, type Revocation } from '../audit/revocation.ts';
 import { revocationText, summaryText, tableText, type TableOptions } from '../audit/table.ts';
 import { parseDuration } from '../config/units.ts';
 import { AllowedSigners } from '../control/allowed-signers.ts';
-import { ControlRepository } from '../control/repository.ts';
 import { usage } from '../errors.ts';
 import { writeFileAtomically } from '../io/atomic.ts';
 import { progressFor } from './bars.ts';
-import { withScratch } from './defaults.ts';
+import { withRepository } from './repository.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface AuditCommandOptions extends CommonOptions {
@@ -85,53 +82,9 @@ async function loadSigners({ allowedSigners, receiptSigners }: AuditCommandOptio
   return { allowed, receiptSigners: await AllowedSigners.load(receiptSigners) };
 }
 
-const isUrl = (repo: string): boolean =>
-  /^[a-z][a-z0-9+.-]*:\/\//.test(repo) || (/^[^/]+:/.test(repo) && !existsSync(repo));
-
-/** A folder is read where it lies; from a URL everything is fetched, and forgotten afterwards. */
-async function withRepository<T>(
-  { repo, requests, receipts }: AuditCommandOptions,
-  use: (repository: ControlRepository) => Promise<T>,
-): Promise<T> {
-  const branches = { requests, receipts };
-  const using = async (repository: ControlRepository): Promise<T> => {
-    try {
-      return await use(repository);
-    } finally {
-      repository.close();
-    }
-  };
-  if (!isUrl(repo)) return using(await ControlRepository.openExisting(repo, branches));
-  return withScratch(async (folder) => {
-    const repository = await ControlRepository.open({
-      url: repo,
-      path: join(folder, 'control.git'),
-      branches,
-    });
-    return using(await fetched(repository));
-  });
-}
-
-async function fetched(repository: ControlRepository): Promise<ControlRepository> {
-  try {
-    const { requests, receipts } = await repository.fetch();
-    if (requests !== null || receipts !== null) return repository;
-  } catch (error) {
-    repository.close();
-    throw error;
-  }
-  repository.close();
-  const { branches } = repository;
-  throw usage(
-    'control-no-branches',
-    `${repository.url}: it has neither a branch ${branches.requests} nor a branch ${branches.receipts}`,
-    { hint: 'is this the control repository? Branches of other names have to be named' },
-  );
-}
-
 async function runAudit(options: AuditCommandOptions, now: Date): Promise<Audit> {
   const signers = await loadSigners(options);
-  return withRepository(options, async (repository) => {
+  return withRepository(options.repo, options, async (repository) => {
     const { after } = options;
     const bar = progressFor(options).start('receipts', 'files');
     try {

@@ -1,6 +1,4 @@
-import { join, resolve } from 'node:path';
 import { openImage } from '../authenticode/image.ts';
-import { ControlRepository } from '../control/repository.ts';
 import { findReceipt } from '../control/receipt.ts';
 import { invalid, usage } from '../errors.ts';
 import { writeFileAtomically, writeStreamAtomically } from '../io/atomic.ts';
@@ -8,6 +6,7 @@ import { patched } from '../io/patch.ts';
 import { readAll, withFile } from '../io/source.ts';
 import { attachToFile, type DetachedSignature } from '../signing/attach-file.ts';
 import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
+import { withRepository } from './repository.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface OutputOptions extends CommonOptions {
@@ -18,6 +17,8 @@ export interface AttachCommandOptions extends OutputOptions {
   readonly signature?: string;
   readonly receipt?: string;
   readonly repo?: string;
+  readonly requests: string;
+  readonly receipts: string;
 }
 
 /** No signature with its chain and timestamp comes near. */
@@ -43,43 +44,41 @@ export async function removeCommand(file: string, options: OutputOptions): Promi
   return 0;
 }
 
-/** The detached signatures of one request, out of the control repository. */
-async function fromReceipt(
-  request: string,
-  repo: string,
-): Promise<{ wanted: DetachedSignature[]; sha256: string | undefined }> {
-  return withScratch(async (folder) => {
-    const url = /^[a-z]+:\/\//.test(repo) ? repo : `file://${resolve(repo)}`;
-    const repository = await ControlRepository.open({ url, path: join(folder, 'control.git') });
-    try {
-      const { receipts } = await repository.fetch();
-      const id = await repository.resolveCommit(request);
-      const found = receipts === null ? null : await findReceipt(repository, receipts, id);
-      const [file, ...others] = found?.receipt.files ?? [];
-      if (!found || found.receipt.outcome !== 'signed' || !file)
-        throw invalid('not-signed', `request ${request}: nothing was signed for it`);
-      if (others.length > 0)
-        throw usage('receipt-of-several', `request ${request} is about several files`, {
-          hint: 'attach with --signature, one file at a time',
-        });
-      const wanted: DetachedSignature[] = [];
-      for (const { path, before, after } of file.signed)
-        wanted.push({
-          path,
-          before: before.sha256,
-          after: after.sha256,
-          signature: await found.signature(before.sha256),
-        });
-      return { wanted, sha256: file.output?.sha256 };
-    } finally {
-      repository.close();
-    }
-  });
+interface Wanted {
+  readonly wanted: DetachedSignature[];
+  /** What the whole result must come to, when somebody said. */
+  readonly sha256: string | undefined;
 }
 
-async function wantedBy(
-  options: AttachCommandOptions,
-): Promise<{ wanted: DetachedSignature[]; sha256: string | undefined }> {
+/** The detached signatures of one request, out of the control repository. */
+const fromReceipt = (
+  request: string,
+  repo: string,
+  branches: { requests: string; receipts: string },
+): Promise<Wanted> =>
+  withRepository(repo, branches, async (repository) => {
+    const { receipts } = await repository.heads();
+    const id = await repository.resolveCommit(request);
+    const found = receipts === null ? null : await findReceipt(repository, receipts, id);
+    const [file, ...others] = found?.receipt.files ?? [];
+    if (!found || found.receipt.outcome !== 'signed' || !file)
+      throw invalid('not-signed', `request ${request}: nothing was signed for it`);
+    if (others.length > 0)
+      throw usage('receipt-of-several', `request ${request} is about several files`, {
+        hint: 'attach with --signature, one file at a time',
+      });
+    const wanted: DetachedSignature[] = [];
+    for (const { path, before, after } of file.signed)
+      wanted.push({
+        path,
+        before: before.sha256,
+        after: after.sha256,
+        signature: await found.signature(before.sha256),
+      });
+    return { wanted, sha256: file.output?.sha256 };
+  });
+
+async function wantedBy(options: AttachCommandOptions): Promise<Wanted> {
   const { signature, receipt, repo } = options;
   if (signature !== undefined && receipt === undefined)
     return {
@@ -87,7 +86,7 @@ async function wantedBy(
       sha256: undefined,
     };
   if (signature === undefined && receipt !== undefined && repo !== undefined)
-    return fromReceipt(receipt, repo);
+    return fromReceipt(receipt, repo, options);
   throw usage('signature-missing', 'which signature is to be attached?', {
     hint: 'give --signature P7, or --receipt REQUEST --repo URL',
   });
