@@ -76,7 +76,7 @@ const schema = z
     control: control.extend({
       poll: z
         .string()
-        .default('*/10 * * * * *')
+        .default('* * * * * *')
         .refine(validate, 'must be a cron expression, seconds first, such as "*/10 * * * * *"'),
       since: z
         .string()
