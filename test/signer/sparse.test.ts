@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { loadSignerConfig } from '../../src/config/signer.ts';
 import type { Receipt } from '../../src/control/receipt.ts';
+import { usage } from '../../src/errors.ts';
 import { sha256OfFile } from '../../src/io/hash.ts';
 import { noProgress } from '../../src/progress.ts';
 import { makeSample } from '../../src/sandbox/sample.ts';
@@ -207,7 +208,34 @@ describe('sparse signing on a server without copy-data', () => {
   });
 });
 
-/** How often a request's file was put together, and a poll that dies at some moment of it. */
+describe('sparse signing on a server that announces copy-data and will not do it', () => {
+  it('moves the whole file after all, which comes out the same', async () => {
+    const world = await World.start();
+    try {
+      await makeZip(world, 'product.zip');
+      const request = await world.submit([world.at('product.zip')], '--sparse');
+      const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
+        log: pino({ enabled: false }),
+        progress: noProgress,
+      });
+      opened.exchange.assemble = () => Promise.reject(usage('exchange-no-copy', 'it will not copy'));
+      try {
+        assert.equal((await new Signer(opened).poll()).answered, 1);
+      } finally {
+        await opened.close();
+      }
+      const receipt = await receiptOf(world);
+      assert.deepEqual([receipt.outcome, receipt.files[0]?.seen], ['signed', 'entries']);
+      const ended = await world.wait(request, '--original', world.at('product.zip'));
+      assert.equal(ended.status, 0, ended.stderr);
+      assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
+    } finally {
+      await world.stop();
+    }
+  });
+});
+
+/** A poll that dies at some moment of its delivery. */
 async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<void> {
   const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
     log: pino({ enabled: false }),
