@@ -57,6 +57,12 @@ export class SignpipeError extends Error {
   get exitStatus(): number {
     return EXIT_STATUS[this.kind];
   }
+
+  /** The same error with its texts changed, for readers who may see less. */
+  reworded(change: (text: string) => string): SignpipeError {
+    const hint = this.hint === undefined ? {} : { hint: change(this.hint) };
+    return new SignpipeError(this.kind, this.code, change(this.message), { ...hint, cause: this.cause });
+  }
 }
 
 /** Broken bytes from outside: refused whatever the policy says. */

@@ -40,8 +40,5 @@ export function faultBelow(error: SignpipeError): Error | undefined {
 
 /** The same error without the signer's own folders: receipts are read by everyone who can read the repository. */
 export function withoutFolders(error: SignpipeError, folders: readonly string[]): SignpipeError {
-  const clean = (text: string): string =>
-    folders.reduce((left, folder) => left.replaceAll(`${folder}/`, ''), text);
-  const hint = error.hint === undefined ? {} : { hint: clean(error.hint) };
-  return new SignpipeError(error.kind, error.code, clean(error.message), { ...hint, cause: error.cause });
+  return error.reworded((text) => folders.reduce((left, folder) => left.replaceAll(`${folder}/`, ''), text));
 }
