@@ -707,7 +707,7 @@ function filePart({ input, output, signed, kept, entries }) {
       'dl',
       {},
       ...(input.sha256 ? [el('dt', {}, 'As sent'), el('dd', {}, hash(input.sha256))] : []),
-      ...(output ? [el('dt', {}, 'As delivered'), el('dd', {}, hash(output.sha256))] : []),
+      ...(output?.sha256 ? [el('dt', {}, 'As delivered'), el('dd', {}, hash(output.sha256))] : []),
     ),
     signed.length > 0 && entryTable(signed),
     kept.length > 0 &&
