@@ -25,6 +25,14 @@ export interface ArchiveLimits {
   readonly ratio: number;
 }
 
+/** What signer.yaml bounds zips to unless it says otherwise; local commands keep to the same. */
+export const DEFAULT_LIMITS: ArchiveLimits = {
+  archive: 8 * 2 ** 30,
+  entries: 200_000,
+  entry: 4 * 2 ** 30,
+  ratio: 200,
+};
+
 /** A zip of which the directory is known, and some entries: what it takes to replace those. */
 export interface PartialArchive {
   readonly source: ByteSource;

@@ -1,19 +1,14 @@
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import type { ArchiveLimits } from '../archive/read.ts';
+import { DEFAULT_LIMITS } from '../archive/read.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import { nameProblem } from '../control/zipname.ts';
 import { invalid, notAllowed, type SignpipeError } from '../errors.ts';
+import { readRoots } from '../keys/roots.ts';
 import { proveFile } from '../signing/prove-file.ts';
+import { verifyFile } from '../signing/verify-file.ts';
 import type { BuilderSession } from './session.ts';
-
-/** What downloaded files are held against, besides their receipt. */
-export interface Originals {
-  /** Paths of the unsigned files; each belongs to the signed file of its name, one alone to the only one. */
-  readonly paths: readonly string[];
-  readonly limits: ArchiveLimits;
-}
 
 const differs = (path: string, why: string): SignpipeError =>
   invalid('signed-file-differs', `${path}: ${why}`, {
@@ -51,24 +46,44 @@ function originalOf(
 }
 
 /** That the signed file is the unsigned one with exactly the programs that the receipt names. */
-async function prove(
-  original: string,
+async function prove(original: string, signed: string, file: ReceiptFile, scratch: string): Promise<void> {
+  const proof = await proveFile(original, signed, { limits: DEFAULT_LIMITS, scratch });
+  if (proof.kind === 'program') return;
+  const { name } = outputOf(file);
+  if (proof.digests.size !== file.signed.length)
+    throw differs(name, `${proof.digests.size} programs changed, the receipt names ${file.signed.length}`);
+  for (const { path, after } of file.signed)
+    if (proof.digests.get(path) !== after.sha256)
+      throw differs(name, `"${path}" is not the program that the receipt speaks of`);
+}
+
+/** That every program which the receipt names leads to the roots that builder.yaml trusts. */
+async function requireTrusted(
+  { config }: BuilderSession,
   signed: string,
   file: ReceiptFile,
-  limits: ArchiveLimits,
+  scratch: string,
 ): Promise<void> {
-  const scratch = await mkdtemp(join(tmpdir(), 'signpipe-prove-'));
-  try {
-    const proof = await proveFile(original, signed, { limits, scratch });
-    if (proof.kind === 'program') return;
-    const { name } = outputOf(file);
-    if (proof.digests.size !== file.signed.length)
-      throw differs(name, `${proof.digests.size} programs changed, the receipt names ${file.signed.length}`);
-    for (const { path, after } of file.signed)
-      if (proof.digests.get(path) !== after.sha256)
-        throw differs(name, `"${path}" is not the program that the receipt speaks of`);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
+  const roots = await readRoots(config.trust.roots);
+  if (!roots) return;
+  const timestampRoots = await readRoots(config.trust.timestampRoots);
+  const { programs } = await verifyFile(signed, {
+    limits: DEFAULT_LIMITS,
+    scratch,
+    roots,
+    ...(timestampRoots ? { timestampRoots } : {}),
+  });
+  for (const { path } of file.signed) {
+    const program = path === '' ? programs[0] : programs.find((each) => each.path === path);
+    if (program?.status === 'ok') continue;
+    const why = program?.problems[0]?.message ?? 'its signature leads elsewhere';
+    throw notAllowed(
+      'signed-program-untrusted',
+      `${outputOf(file).name}: ${path === '' ? 'it' : `"${path}"`} is not signed under trust.roots: ${why}`,
+      {
+        hint: 'ask the signer operator which certificate signs now; do not use the file',
+      },
+    );
   }
 }
 
@@ -99,30 +114,49 @@ async function takeOne(
   return path;
 }
 
+/** Holds a downloaded file to the receipt, to the original if there is one, and to the trusted roots. */
+async function checkTaken(
+  session: BuilderSession,
+  file: ReceiptFile,
+  taken: { path: string; sha256: string },
+  original: string | undefined,
+): Promise<void> {
+  const { name, sha256 } = outputOf(file);
+  if (sha256 !== undefined && taken.sha256 !== sha256)
+    throw differs(
+      name,
+      `SHA-256 of what lies on the exchange is ${taken.sha256}, the receipt says ${sha256}`,
+    );
+  const scratch = await mkdtemp(join(tmpdir(), 'signpipe-take-'));
+  try {
+    if (original !== undefined) await prove(original, taken.path, file, scratch);
+    await requireTrusted(session, taken.path, file, scratch);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
 /**
  * Downloads what a receipt says was signed, and holds it to the digests there; where an original was
- * given, it is proved to be that one plus the signatures. Nothing gets its name before. Returns the paths.
+ * given (each belongs to the signed file of its name, one alone to the only one), it is proved to be
+ * that one plus the signatures. Nothing gets its name before. Returns the paths.
  */
 export async function takeFiles(
   session: BuilderSession,
   files: readonly ReceiptFile[],
   folder: string,
-  originals?: Originals,
+  originals: readonly string[] = [],
 ): Promise<string[]> {
-  const planned = files.map((file) => ({ file, original: originalOf(files, file, originals?.paths ?? []) }));
+  const planned = files.map((file) => ({ file, original: originalOf(files, file, originals) }));
   const taken: string[] = [];
   for (const { file, original } of planned) {
-    const { name, sha256 } = outputOf(file);
-    const check = async (path: string, actual: string): Promise<void> => {
-      if (sha256 !== undefined && actual !== sha256)
-        throw differs(
-          join(folder, name),
-          `SHA-256 of what lies on the exchange is ${actual}, the receipt says ${sha256}`,
-        );
-      if (original !== undefined && originals) await prove(original, path, file, originals.limits);
-    };
-    taken.push(await takeOne(session, file, folder, check));
-    if (original !== undefined) session.say(`${name}: proved to be ${original} plus its signatures`);
+    taken.push(
+      await takeOne(session, file, folder, (path, sha256) =>
+        checkTaken(session, file, { path, sha256 }, original),
+      ),
+    );
+    if (original !== undefined)
+      session.say(`${outputOf(file).name}: proved to be ${original} plus its signatures`);
   }
   return taken;
 }

@@ -8,7 +8,7 @@ import { readRequest, type Request } from '../control/request.ts';
 import { invalid, notAllowed, SignpipeError } from '../errors.ts';
 import { outlookOf } from './outlook.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
-import { takeFiles, type Originals } from './take.ts';
+import { takeFiles } from './take.ts';
 
 export interface WaitOptions {
   /** Milliseconds. */
@@ -16,7 +16,7 @@ export interface WaitOptions {
   /** Where the signed files go; null downloads nothing. */
   readonly output: string | null;
   /** What the signed files are proved against. */
-  readonly originals?: Originals;
+  readonly originals?: readonly string[];
   /** Take files signed with a test certificate. */
   readonly allowTest: boolean;
   /** Milliseconds between looks; 2 s unless given. */

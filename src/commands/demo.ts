@@ -1,3 +1,4 @@
+import { DEFAULT_LIMITS } from '../archive/read.ts';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -21,7 +22,7 @@ import { openSite } from '../signer/site.ts';
 import { Signer } from '../signer/watch.ts';
 import { proveFile } from '../signing/prove-file.ts';
 import { verifyFile } from '../signing/verify-file.ts';
-import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
+import { withScratch } from './defaults.ts';
 import { progressFor } from './bars.ts';
 import { print, type CommonOptions } from './terminal.ts';
 

@@ -1,3 +1,4 @@
+import { DEFAULT_LIMITS } from '../archive/read.ts';
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { printable } from '../printable.ts';
@@ -10,7 +11,7 @@ import { compilePatterns } from '../signing/patterns.ts';
 import { signFile, type SignedFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import { TimestampAuthorities } from '../timestamp/authority.ts';
-import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
+import { withScratch } from './defaults.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 

@@ -1,3 +1,4 @@
+import { DEFAULT_LIMITS } from '../archive/read.ts';
 import { openImage } from '../authenticode/image.ts';
 import { findReceipt } from '../control/receipt.ts';
 import { invalid, usage } from '../errors.ts';
@@ -5,7 +6,7 @@ import { writeFileAtomically, writeStreamAtomically } from '../io/atomic.ts';
 import { patched } from '../io/patch.ts';
 import { readAll, withFile } from '../io/source.ts';
 import { attachToFile, type DetachedSignature } from '../signing/attach-file.ts';
-import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
+import { withScratch } from './defaults.ts';
 import { withRepository } from './repository.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 

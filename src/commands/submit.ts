@@ -1,9 +1,9 @@
+import { DEFAULT_LIMITS } from '../archive/read.ts';
 import { submit } from '../builder/submit.ts';
 import { openSession } from '../builder/session.ts';
 import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
 import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
-import { DEFAULT_LIMITS } from './defaults.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 import { describeReceipt } from './receipt-text.ts';
@@ -51,7 +51,7 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
     const waited = await wait(session, request, {
       timeout: options.timeout,
       output: options.output ?? '.',
-      originals: { paths: options.sparse ? files : [], limits: DEFAULT_LIMITS },
+      originals: options.sparse ? files : [],
       allowTest: options.allowTestCertificate === true,
     });
     print(options.json ? JSON.stringify({ request, ...waited }) : describeReceipt(waited));

@@ -1,3 +1,4 @@
+import { DEFAULT_LIMITS } from '../archive/read.ts';
 import { describeReport } from '../authenticode/describe.ts';
 import { printable } from '../printable.ts';
 import { SignpipeError, usage } from '../errors.ts';
@@ -5,7 +6,7 @@ import { proveFile, type FileProof } from '../signing/prove-file.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../signing/verify-file.ts';
 import { readRoots } from '../keys/roots.ts';
-import { DEFAULT_LIMITS, withScratch } from './defaults.ts';
+import { withScratch } from './defaults.ts';
 import { print, type CommonOptions } from './terminal.ts';
 
 export interface VerifyCommandOptions extends CommonOptions {

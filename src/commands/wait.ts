@@ -1,7 +1,6 @@
 import { openSession } from '../builder/session.ts';
 import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
-import { DEFAULT_LIMITS } from './defaults.ts';
 import { describeReceipt } from './receipt-text.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
@@ -25,7 +24,7 @@ export async function waitCommand(request: string, options: WaitCommandOptions):
     const waited = await wait(session, request, {
       timeout: options.timeout,
       output: options.output ?? '.',
-      originals: { paths: options.original ?? [], limits: DEFAULT_LIMITS },
+      originals: options.original ?? [],
       allowTest: options.allowTestCertificate === true,
     });
     print(options.json ? JSON.stringify(waited) : describeReceipt(waited));

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { sha256OfFile } from '../../src/io/hash.ts';
+import { createTestCertificate, toPem } from '../../src/sandbox/certificates.ts';
 import { Hostile, receiptFor } from '../world/hostile.ts';
 import { signpipe, World, type Ended } from '../world/site.ts';
 
@@ -75,6 +76,28 @@ describe('wait', () => {
     const request = await answered('after.zip');
     await writeFile(world.exchange('incoming', 'after.zip'), await host.zip(4343));
     assert.equal((await world.wait(request)).status, 0);
+  });
+
+  it('signed-program-untrusted: refuses programs that do not lead to trust.roots, and takes those that do', async () => {
+    const request = await answered('rooted.zip');
+    const plain = await readFile(world.site.builderConfig, 'utf8');
+    const stranger = await createTestCertificate({ commonName: 'Stranger', purpose: 'authority' });
+    await writeFile(world.at('stranger.pem'), toPem([stranger.certificate]));
+    const trusting = (roots: string): Promise<void> =>
+      writeFile(
+        world.site.builderConfig,
+        `${plain}  roots: ${roots}\n  timestampRoots: tsa.pem\n`.replace(
+          /^(state: .*\n)((?:  .*\n)+)/m,
+          '$2$1',
+        ),
+      );
+    await trusting('stranger.pem');
+    assertRefused(await world.wait(request), 'signed-program-untrusted', /do not use the file/);
+    assert.ok(!(await downloaded()).some((name) => name.includes('rooted')));
+    await trusting('ca.pem');
+    const taken = await world.wait(request);
+    await writeFile(world.site.builderConfig, plain);
+    assert.equal(taken.status, 0, taken.stderr);
   });
 
   it('digest-differs: gets the refusal of a zip swapped between pin and fetch', async () => {

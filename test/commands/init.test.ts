@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { DEFAULT_LIMITS } from '../../src/commands/defaults.ts';
+import { DEFAULT_LIMITS } from '../../src/archive/read.ts';
 import { initCommand, type InitCommandOptions } from '../../src/commands/init.ts';
 import { loadBuilderConfig } from '../../src/config/builder.ts';
 import { loadSignerConfig } from '../../src/config/signer.ts';
