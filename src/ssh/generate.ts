@@ -7,7 +7,6 @@ const WIRE_LENGTH = 51;
 
 /**
  * ssh2 drops a public key's leading zero bytes, and so spoils one pair of 256: those are drawn again.
- * Exported for its test.
  */
 export function drawKeyPair(comment: string): { readonly private: string; readonly public: string } {
   for (;;) {
