@@ -122,12 +122,22 @@ Host far 127.0.0.1
     );
   }
 
-  /** Puts a corpus on the exchange and commits its name. */
-  async request(corpus: Corpus): Promise<void> {
+  /** Puts a corpus on the exchange and commits its name, pinning the zip or each program of ours in it. */
+  async request(corpus: Corpus, pinned: 'zip' | 'entries' = 'zip'): Promise<void> {
     const name = `${corpus.name}.zip`;
     await copyFile(corpus.zip, this.world.exchange('incoming', name));
+    const pins = pinned === 'zip' ? [`${await sha256Of(corpus.zip)}  ${name}`] : await this.entryPins(corpus);
     // A comment makes the commit a change where the same zip is asked for again.
-    await this.world.request(`# ${(this.requests += 1)}\n${await sha256Of(corpus.zip)}  ${name}\n`);
+    await this.world.request(`# ${(this.requests += 1)}\n${pins.join('\n')}\n`);
+  }
+
+  private async entryPins({ name, zip, ours }: Corpus): Promise<string[]> {
+    const script = 'unzip -p "$1" "$2" | sha256sum';
+    const digests = ours.map(async (path) => {
+      const { stdout } = await run('bash', ['-o', 'pipefail', '-c', script, 'pin', zip, path]);
+      return `${stdout.slice(0, 64)}  ${name}.zip!/${path}`;
+    });
+    return Promise.all(digests);
   }
 
   /** Adds what the authority used. */

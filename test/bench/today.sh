@@ -26,7 +26,7 @@ stage() {
 fetch() {
   git -C "$repo" fetch -q origin main
   git -C "$repo" reset -q --hard FETCH_HEAD
-  name=$(awk '!/^#/ { print $NF }' "$repo/zipname")
+  name=$(awk '!/^#/ { sub(/!.*/, "", $2); print $2; exit }' "$repo/zipname")
 }
 take() { scp -q -F "$SSH_CONF" "far:$EXCHANGE/incoming/$name" "$job/in.zip"; }
 unpack() {
