@@ -24,6 +24,15 @@ export class Findings {
     }
   }
 
+  /** The same for what is judged at once. */
+  check(judge: () => void): void {
+    try {
+      judge();
+    } catch (error) {
+      this.caught(error);
+    }
+  }
+
   /** Takes an error that `check` of the history threw for a problem; others are thrown on. */
   caught(error: unknown): void {
     if (!isFault(error)) throw error;

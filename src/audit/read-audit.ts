@@ -13,12 +13,13 @@ import { invalid, notAllowed } from '../errors.ts';
 import type { Bar } from '../progress.ts';
 import { Findings } from './findings.ts';
 import type { Audit, AuditRow, Problem } from './model.ts';
-import { auditReceipt, type AuditedReceipt, type ReceiptContext } from './receipt-audit.ts';
+import { auditReceipts } from './crew.ts';
+import type { AuditedReceipt, ReceiptContext } from './receipt-audit.ts';
 import { auditRequest, provenBy, reportDamage } from './request-audit.ts';
 import { settle, waitingRow } from './rows.ts';
-import { Vouches } from './vouches.ts';
+import { repeats, Vouches } from './vouches.ts';
 
-/** Receipts that are read side by side; memory is bounded by so many of them. */
+/** Requests that are read side by side. */
 const WIDTH = 64;
 
 export interface AuditOptions {
@@ -31,6 +32,16 @@ export interface AuditOptions {
   readonly now?: Date;
   /** Shown how many receipts are done. */
   readonly bar?: Bar;
+}
+
+/** What the history besides a receipt tells, to which it is held. */
+interface Surroundings {
+  /** The requests, and every commit, in the history of the request branch. */
+  readonly requests: ReadonlySet<string>;
+  readonly history: ReadonlySet<string>;
+  readonly vouches: Vouches;
+  /** Answers so far, by request. */
+  readonly answered: Map<string, AuditRow>;
 }
 
 /**
@@ -56,6 +67,44 @@ function waitingFor(hold: Hold | null, vouches: number, needed: number): string 
   return vouches < needed ? `${vouches} of ${needed} vouches` : null;
 }
 
+/** The row of a receipt, with what does not hold about it in its surroundings. */
+function placed(audited: AuditedReceipt, row: AuditRow, around: Surroundings): AuditRow {
+  const findings = new Findings(audited.id);
+  const id = shortId(row.request);
+  if (!around.history.has(row.request))
+    findings.add('request-elsewhere', `it answers ${id}, which the request branch does not have`);
+  else if (!around.requests.has(row.request))
+    findings.add('request-none', `it answers ${id}, which asks for nothing: zipname is as it was before`);
+  compareVouches(audited, row, around.vouches, findings);
+  if (audited.signedByOwner) compareRepetition(row, around.answered, findings);
+  return { ...row, problems: [...row.problems, ...findings.problems] };
+}
+
+/** Each vouch that a receipt counts has to stand on its branch, and one voice counts once. */
+function compareVouches(
+  { requested }: AuditedReceipt,
+  { vouchedBy, askedBy }: AuditRow,
+  vouches: Vouches,
+  findings: Findings,
+): void {
+  for (const [i, vouch] of vouchedBy.entries()) {
+    findings.check(() => vouches.require(vouch, { files: requested }, askedBy));
+    if (vouchedBy.slice(0, i).some((each) => repeats(each, vouch)))
+      findings.add('vouch-repeated', `it counts ${vouch.signer} twice`);
+  }
+}
+
+/** A request is answered once; only after a failure may it be taken up again. */
+function compareRepetition(row: AuditRow, answered: Map<string, AuditRow>, findings: Findings): void {
+  const before = answered.get(row.request);
+  if (before === undefined || before.claimed === 'failed') answered.set(row.request, row);
+  else
+    findings.add(
+      'request-answered-twice',
+      `it answers ${shortId(row.request)}, which ${shortId(before.receipt ?? '')} answered before`,
+    );
+}
+
 class Auditor {
   private readonly problems: Problem[] = [];
   private readonly now: Date;
@@ -77,8 +126,8 @@ class Auditor {
     const history = new Set(requests === null ? [] : await this.repository.commitsBetween(requests));
     const line = receipts === null ? [] : (await this.repository.firstParents(receipts)).reverse();
     const receiptsBy = line[0] ? await this.readOwner(line[0].id) : null;
-    const context = this.contextFor(asked, history, vouches, receiptsBy?.key ?? null);
-    const answers = await this.readAnswers(context, line);
+    const around = { requests: new Set(asked), history, vouches, answered: new Map<string, AuditRow>() };
+    const answers = await this.readAnswers(this.contextFor(receiptsBy?.key ?? ''), line, around);
     if (receipts !== null) await this.findStrange(receipts, new Set(line.map(({ id }) => id)), answers);
     const policy = await this.readPolicy();
     const hold = await this.readHold(policy);
@@ -95,21 +144,14 @@ class Auditor {
     };
   }
 
-  private contextFor(
-    asked: readonly string[],
-    history: ReadonlySet<string>,
-    vouches: Vouches,
-    ownerKey: string | null,
-  ): ReceiptContext {
+  /** Where nobody can say whose the branch is, no key may sign on it. */
+  private contextFor(ownerKey: string): ReceiptContext {
     const { allowed, receiptSigners } = this.options;
     return {
       repository: this.repository,
       allowed,
       receiptSigners: receiptSigners ?? allowed,
-      isReceiptKey: (key) => receiptSigners !== undefined || key === ownerKey,
-      requests: new Set(asked),
-      history,
-      vouches,
+      onlyKey: receiptSigners ? null : ownerKey,
       now: this.now,
     };
   }
@@ -136,41 +178,22 @@ class Auditor {
     return owner ?? null;
   }
 
-  private async readAnswers(context: ReceiptContext, line: readonly { id: string }[]): Promise<AuditRow[]> {
+  private async readAnswers(
+    context: ReceiptContext,
+    line: readonly { id: string }[],
+    around: Surroundings,
+  ): Promise<AuditRow[]> {
     const { bar } = this.options;
-    const tasks = line.slice(1).map(
-      ({ id }, i) =>
-        () =>
-          auditReceipt(context, id, line[i]?.id ?? ''),
-    );
+    const steps = line.slice(1).map(({ id }, i) => ({ id, previous: line[i]?.id ?? '' }));
     const rows: AuditRow[] = [];
-    const answered = new Map<string, AuditRow>();
     let done = 0;
-    for await (const audited of inOrder(tasks, WIDTH)) {
+    for await (const audited of auditReceipts(context, steps)) {
       this.verified += 2;
-      const row = this.judgeRepetition(audited, answered);
-      if (row) rows.push(row);
+      if (audited.row) rows.push(placed(audited, audited.row, around));
       else this.problems.push(...audited.problems);
-      bar?.update(++done, tasks.length);
+      bar?.update(++done, steps.length);
     }
     return rows;
-  }
-
-  /** A request is answered once; only after a failure may it be taken up again. */
-  private judgeRepetition(audited: AuditedReceipt, answered: Map<string, AuditRow>): AuditRow | null {
-    const { row } = audited;
-    if (!row || !audited.signedByOwner) return row;
-    const before = answered.get(row.request);
-    if (before === undefined || before.claimed === 'failed') {
-      answered.set(row.request, row);
-      return row;
-    }
-    const findings = new Findings(audited.id);
-    findings.add(
-      'request-answered-twice',
-      `it answers ${shortId(row.request)}, which ${shortId(before.receipt ?? '')} answered before`,
-    );
-    return { ...row, problems: [...row.problems, ...findings.problems] };
   }
 
   /** What the receipt branch brings along besides receipts, and requests that the request branch has. */

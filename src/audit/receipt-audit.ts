@@ -12,6 +12,7 @@ import {
 } from '../control/receipt.ts';
 import type { ControlRepository } from '../control/repository.ts';
 import { parseTrailers } from '../control/trailers.ts';
+import type { RequestedFile } from '../control/zipname.ts';
 import { invalid, notAllowed } from '../errors.ts';
 import { requireDetached } from './detached-signature.ts';
 import { Findings } from './findings.ts';
@@ -20,12 +21,10 @@ import {
   auditRequest,
   compareWithRequest,
   hasSigned,
-  provenBy,
   reportDamage,
   type AuditedRequest,
 } from './request-audit.ts';
 import { answeredRow, unreadRow } from './rows.ts';
-import { repeats, type Vouches } from './vouches.ts';
 
 /** The largest detached signature and list of sums, in bytes. */
 const SIGNATURE_LIMIT = 4 * 1024 * 1024;
@@ -38,33 +37,36 @@ export interface ReceiptContext {
   readonly allowed: AllowedSigners;
   /** Who may have signed receipts. */
   readonly receiptSigners: AllowedSigners;
-  /** Whether receipts may be signed with this key (`SHA256:…`), of all that `receiptSigners` lists. */
-  readonly isReceiptKey: (fingerprint: string) => boolean;
-  /** The requests, and every commit, in the history of the request branch. */
-  readonly requests: ReadonlySet<string>;
-  readonly history: ReadonlySet<string>;
-  readonly vouches: Vouches;
+  /** The one of their keys (`SHA256:…`) that the branch belongs to; null for any of them. */
+  readonly onlyKey: string | null;
   readonly now: Date;
 }
 
-/** A commit of the receipt branch, judged. */
-export interface AuditedReceipt {
-  /** Null for a commit that does not even look like an answer. */
-  readonly row: AuditRow | null;
-  /** The receipt's commit, and that its signature holds. */
+/** A commit of the receipt branch, and the one that it should follow. */
+export interface Step {
   readonly id: string;
-  readonly signedByOwner: boolean;
-  readonly problems: readonly Problem[];
+  readonly previous: string;
 }
 
-/** Judges one commit that follows `previous` on the receipt branch. Every fault is found, not only the first. */
-export async function auditReceipt(
-  context: ReceiptContext,
-  id: string,
-  previous: string,
-): Promise<AuditedReceipt> {
+/** A commit of the receipt branch, judged by itself and by its request. Made of nothing but data. */
+export interface AuditedReceipt {
+  readonly id: string;
+  /** Null for a commit that does not even look like an answer. */
+  readonly row: AuditRow | null;
+  readonly signedByOwner: boolean;
+  readonly problems: readonly Problem[];
+  /** What the request names, where vouches are to be held to it. */
+  readonly requested: readonly RequestedFile[];
+}
+
+/**
+ * Judges one commit of the receipt branch. Every fault is found, not only the first. What the rest of the history
+ * decides (is it on the request branch? answered before? do the vouches stand?) is asked elsewhere.
+ */
+export async function auditReceipt(context: ReceiptContext, { id, previous }: Step): Promise<AuditedReceipt> {
   const findings = new Findings(id);
-  const nothing = { row: null, id, signedByOwner: false, problems: findings.problems };
+  const { problems } = findings;
+  const nothing = { row: null, id, signedByOwner: false, problems, requested: [] };
   const commit = await findings.try(() => context.repository.readCommit(id));
   if (!commit) return nothing;
   if (commit.parents[0] !== previous)
@@ -78,17 +80,11 @@ export async function auditReceipt(
   const signedByOwner = await isByOwner(context, commit, findings);
   // What nobody whom we trust has signed is not read: it would only stand in a table as if it were so.
   const found = signedByOwner ? await findings.try(() => readReceipt(context.repository, id)) : undefined;
-  if (!found)
-    return { ...nothing, signedByOwner, row: unreadRow(request, commit, audited, findings.problems) };
-  const { receipt } = found;
-  const files = await compareParts(context, commit, receipt, findings);
+  if (!found) return { ...nothing, signedByOwner, row: unreadRow(request, commit, audited, problems) };
+  const files = await compareParts(context, commit, found.receipt, findings);
   if (audited) await compareAnswer(context, found, audited, findings);
-  return {
-    id,
-    signedByOwner,
-    problems: findings.problems,
-    row: answeredRow(found, audited, files, findings.problems),
-  };
+  const requested = found.receipt.vouches.length > 0 ? (audited?.request.files ?? []) : [];
+  return { id, signedByOwner, problems, requested, row: answeredRow(found, audited, files, problems) };
 }
 
 /** What answers nothing has to be a change of the published policy, and to be signed like a receipt. */
@@ -105,17 +101,12 @@ async function requirePolicyCommit(
     );
 }
 
-/** The request that a receipt follows; a commit that is none, or that the request branch does not have, is a finding. */
+/** The request that a receipt follows, as far as it can be read. */
 async function readAnswered(
-  { repository, allowed, requests, history }: ReceiptContext,
+  { repository, allowed }: ReceiptContext,
   request: string,
   findings: Findings,
 ): Promise<AuditedRequest | null> {
-  const id = shortId(request);
-  if (!history.has(request))
-    findings.add('request-elsewhere', `it answers ${id}, which the request branch does not have`);
-  else if (!requests.has(request))
-    findings.add('request-none', `it answers ${id}, which asks for nothing: zipname is as it was before`);
   const audited = await findings.try(() => auditRequest(repository, request, allowed));
   if (audited) reportDamage(audited, findings);
   return audited ?? null;
@@ -123,13 +114,13 @@ async function readAnswered(
 
 /** Whether the receipt's commit is signed by who may, with the key that the branch belongs to. */
 async function isByOwner(
-  { receiptSigners, isReceiptKey }: ReceiptContext,
+  { receiptSigners, onlyKey }: ReceiptContext,
   commit: Commit,
   findings: Findings,
 ): Promise<boolean> {
   const holds = await findings.try(() => {
     const { fingerprint, principal } = verifyCommitSignature(commit.raw, receiptSigners);
-    if (!isReceiptKey(fingerprint))
+    if (onlyKey !== null && fingerprint !== onlyKey)
       throw notAllowed(
         'receipt-foreign-key',
         `it is signed by ${principal} with ${fingerprint}, which is not the key that the receipt branch belongs to`,
@@ -220,9 +211,9 @@ async function requireSignature(
   return true;
 }
 
-/** What the receipt says of its request and of vouches. */
+/** What the receipt says of its request, and under which policy it was signed. */
 async function compareAnswer(
-  { repository, vouches }: ReceiptContext,
+  { repository }: ReceiptContext,
   { commit, receipt }: FoundReceipt,
   audited: AuditedRequest,
   findings: Findings,
@@ -231,12 +222,6 @@ async function compareAnswer(
   const channel = policy?.channels[receipt.request.channel];
   compareWithRequest(receipt, audited, findings, channel?.unsignedRequests === 'accept');
   requireEnoughVouches(receipt, channel, findings);
-  const requester = provenBy(audited);
-  for (const [i, vouch] of receipt.vouches.entries()) {
-    await findings.try(() => vouches.require(vouch, audited.request, requester));
-    if (receipt.vouches.slice(0, i).some((each) => repeats(each, vouch)))
-      findings.add('vouch-repeated', `it counts ${vouch.signer} twice`);
-  }
 }
 
 /** The policy that the signer published with this very receipt says how many it takes. */

@@ -2,8 +2,9 @@ import type { AllowedSigners } from '../control/allowed-signers.ts';
 import { verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
 import { shortId } from '../control/objects.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
-import { listRequests, readRequest, type Request } from '../control/request.ts';
+import { listRequests, readRequest } from '../control/request.ts';
 import { pinsOf } from '../control/vouch.ts';
+import type { RequestedFile } from '../control/zipname.ts';
 import { inOrder } from '../archive/ordered.ts';
 import { invalid, notAllowed } from '../errors.ts';
 import { isFault } from './findings.ts';
@@ -57,7 +58,11 @@ export class Vouches {
   }
 
   /** Throws `vouch-…`, or what is wrong with the commit, unless a vouch that a receipt counts is one. */
-  require(vouch: Vouch, request: Pick<Request, 'files'>, requester: Proven | null): void {
+  require(
+    vouch: Vouch,
+    request: { readonly files: readonly RequestedFile[] },
+    requester: Proven | null,
+  ): void {
     const what = `the vouch ${shortId(vouch.commit)} of ${vouch.signer}`;
     const statement = this.byCommit.get(vouch.commit);
     if (!statement || statement.name !== vouch.name)
@@ -76,7 +81,7 @@ export class Vouches {
   }
 
   /** Who vouches for a request that is not answered yet: each principal and each key once. */
-  for(request: Pick<Request, 'files'>, requester: Proven | null): Vouch[] {
+  for(request: { readonly files: readonly RequestedFile[] }, requester: Proven | null): Vouch[] {
     const wanted = pinsOf(request.files);
     const [first] = wanted;
     const heard = first ? (this.byPin.get(pinKey(...first)) ?? []) : [];

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Audit } from '../../src/audit/model.ts';
 import { readAudit, type AuditOptions } from '../../src/audit/read-audit.ts';
+import { parseSignature } from '../../src/authenticode/signature.ts';
 import type { PublishedPolicy, Receipt } from '../../src/control/receipt.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
 import { AuditWorld, hashOf, type Made, type ReceiptOptions } from './world.ts';
@@ -699,11 +700,10 @@ describe('the audit of detached signatures', () => {
   refused('its bytes were changed', 'cms-signature-wrong', () => {
     const [first] = programs;
     assert(first);
+    const { signer } = parseSignature(first.signature, 'signature');
     const signature = Buffer.from(first.signature);
-    // The signing key's own signature comes before the timestamp's; EC signatures are SEQUENCEs of two INTEGERs.
-    const stamp = signature.indexOf(Buffer.from('060a2b060104018237030301', 'hex'));
-    const at = signature.lastIndexOf(Buffer.from('0220', 'hex'), stamp);
-    signature.writeUInt8(signature.readUInt8(at + 10) ^ 1, at + 10);
+    const last = signature.indexOf(signer.signature) + signer.signature.length - 1;
+    signature.writeUInt8(signature.readUInt8(last) ^ 1, last);
     return [{ ...first, signature }];
   });
   refused('it is no signature at all', 'der-malformed', () => {
