@@ -52,10 +52,13 @@ export class AllowedSigners {
   readonly name: string;
   readonly signers: readonly AllowedSigner[];
   readonly revoked: RevokedKeys;
+  /** The file as it was read, so that another thread can read it too. */
+  readonly text: string;
   readonly #byKey = new Map<string, AllowedSigner[]>();
 
-  private constructor(name: string, signers: AllowedSigner[], revoked: RevokedKeys) {
+  private constructor(name: string, text: string, signers: AllowedSigner[], revoked: RevokedKeys) {
     this.name = name;
+    this.text = text;
     this.signers = signers;
     this.revoked = revoked;
     for (const signer of signers) {
@@ -85,7 +88,7 @@ export class AllowedSigners {
     if (lines.length > MAX_LINES)
       throw usage('allowed-signers-malformed', `${name} has more than ${MAX_LINES} lines`);
     const signers = lines.flatMap((line, index) => parseLine(line, index + 1, name) ?? []);
-    return new AllowedSigners(name, signers, revoked);
+    return new AllowedSigners(name, text, signers, revoked);
   }
 
   /**

@@ -18,6 +18,34 @@ interface Waiting {
 
 const NOTHING = Buffer.alloc(0);
 
+/** Small objects that were read last are kept: trees and commits are come back to. In bytes. */
+const KEEP_OBJECT = 16 * 1024;
+const KEEP_ALL = 24 * 1024 * 1024;
+/** What an object costs beside its bytes. */
+const KEEP_COST = 256;
+
+/** The objects that were read last: a generation that grows, and the one before it, forgotten as a whole. */
+class Kept {
+  private young = new Map<string, { type: ObjectType; content: Buffer }>();
+  private old = this.young;
+  private bytes = 0;
+
+  get(id: string, type: ObjectType): Buffer | undefined {
+    const found = this.young.get(id) ?? this.old.get(id);
+    return found?.type === type ? found.content : undefined;
+  }
+
+  add(id: string, type: ObjectType, content: Buffer): void {
+    if (content.length > KEEP_OBJECT) return;
+    this.young.set(id, { type, content });
+    this.bytes += content.length + KEEP_COST;
+    if (this.bytes < KEEP_ALL / 2) return;
+    this.old = this.young;
+    this.young = new Map();
+    this.bytes = 0;
+  }
+}
+
 /**
  * One long-lived `git cat-file --batch-command`: objects by full id, tens of thousands a second when many are
  * asked for side by side. Sizes are asked for first, so an object larger than its caller allows is never read,
@@ -30,6 +58,7 @@ export class CatFile {
   private length = 0;
   /** Bytes needed before the answer at hand can be taken; saves joining chunks in vain. */
   private needed = 0;
+  private readonly kept = new Kept();
   /** Commands that go to git together, with the next turn of the event loop. */
   private queued = '';
 
@@ -40,8 +69,19 @@ export class CatFile {
     return (await this.ask('info', id))?.info ?? null;
   }
 
-  /** The content of an object; `object-missing`, `object-type` or `object-too-large` unless it is there, of that type, and within `limit` bytes. */
+  /**
+   * The content of an object, which nobody may write to; `object-missing`, `object-type` or `object-too-large`
+   * unless it is there, of that type, and within `limit` bytes.
+   */
   async read(id: string, type: ObjectType, limit: number): Promise<Buffer> {
+    const kept = this.kept.get(id, type);
+    if (kept && kept.length <= limit) return kept;
+    const content = await this.fetch(id, type, limit);
+    this.kept.add(id, type, content);
+    return content;
+  }
+
+  private async fetch(id: string, type: ObjectType, limit: number): Promise<Buffer> {
     const info = await this.info(id);
     if (info === null)
       throw invalid('object-missing', `object ${shortId(id)} is not in the control repository`);
