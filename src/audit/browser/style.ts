@@ -184,11 +184,12 @@ dl { margin: 0; }
 footer { margin-top: 36px; color: var(--soft); font-size: 13px; max-width: 70ch; }
 .quiet { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
-@media (max-width: 1020px) {
-  .rows th.vouched, .row td.vouched { display: none; }
-}
 @media (max-width: 760px) {
   main { padding: 18px 14px 40px; }
+  .filters .dates { width: 100%; }
+  .filters .dates > * { flex: 1; }
+}
+@media (max-width: 1140px) {
   .rows { background: none; border: 0; }
   .rows > table, .rows > table > tbody { display: block; }
   .rows > table > thead { display: block; }
@@ -209,11 +210,10 @@ footer { margin-top: 36px; color: var(--soft); font-size: 13px; max-width: 70ch;
   .row td.waited { text-align: right; }
   .row td.signed { grid-column: 1; font-size: 14px; color: var(--soft); }
   .row td.signed::after { content: ' signed'; }
-  .row.rejected td.signed, .row.waiting td.signed, .row td.certificate { display: none; }
+  .row.rejected td.signed, .row.waiting td.signed, .row td.certificate, .row td.vouched { display: none; }
   .row.open { border-radius: 8px 8px 0 0; }
   .detail { border: 1px solid var(--line); border-top: 0; border-radius: 0 0 8px 8px; overflow: hidden; }
   .detail > td { padding: 14px; }
-  .filters .dates { display: flex; gap: 12px; width: 100%; } .filters .dates > * { flex: 1; }
 }
 .dates { display: flex; gap: 12px; }
 
