@@ -41,6 +41,8 @@ const same = (found: string): string => found;
 const COMPUTED: readonly Computed[] = [
   { file: 'archive/read.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // names.ts has the codes
   { file: 'archive/names.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
+  // Errors that a thread of the audit sent over are made anew here, with the code that they had there.
+  { file: 'audit/crew.ts', kind: 'local', pattern: /(?!)/g, code: same },
   // A refusal comes back from the receipt with the code that the signer gave it.
   { file: 'builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
   {
