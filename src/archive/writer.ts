@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Assembly, Span } from '../io/assembly.ts';
+import { scan } from '../io/scan.ts';
 import { chunks, type ByteSource } from '../io/source.ts';
 
 /** Small pieces are gathered to writes of about this size, in bytes. */
@@ -35,7 +36,16 @@ export class FileWriter implements ArchiveWriter {
   }
 
   async copy(source: ByteSource, start: number, end: number): Promise<void> {
-    for await (const chunk of chunks(source, start, end)) await this.append(chunk);
+    if (end - start < GATHER) {
+      for await (const chunk of chunks(source, start, end)) await this.append(chunk);
+      return;
+    }
+    await this.flush();
+    // Written before the next chunk is asked for, as `scan` wants it.
+    for await (const chunk of scan(source, start, end)) {
+      await this.write(chunk, this.written);
+      this.written += chunk.length;
+    }
   }
 
   async fill(position: number, bytes: Buffer): Promise<void> {
