@@ -1,6 +1,6 @@
 /** One thread of the audit: judges the batches of receipts that it is sent, one after another. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { AllowedSigners } from '../control/allowed-signers.ts';
+import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { ControlRepository } from '../control/repository.ts';
 import { SignpipeError } from '../errors.ts';
 import { auditAside, type CrewAnswer, type CrewSetup } from './crew.ts';

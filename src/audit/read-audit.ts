@@ -1,5 +1,5 @@
 import { inOrder } from '../archive/ordered.ts';
-import type { AllowedSigners } from '../control/allowed-signers.ts';
+import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
 import { GitFailure } from '../control/git.ts';
 import { readHold, type Hold } from '../control/hold.ts';
@@ -8,7 +8,7 @@ import { printable } from '../printable.ts';
 import { readPolicy, readReceiptsOwner, type PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
 import { listRequests } from '../control/request.ts';
-import { parsePublicKeyLine } from '../control/ssh-key.ts';
+import { parsePublicKeyLine } from '../sshsig/ssh-key.ts';
 import { invalid, notAllowed } from '../errors.ts';
 import type { Bar } from '../progress.ts';
 import { Findings } from './findings.ts';

@@ -1,4 +1,4 @@
-import type { AllowedSigners } from '../control/allowed-signers.ts';
+import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
 import { shortId, type Commit, type TreeEntry } from '../control/objects.ts';
 import { receiptMessage, sumsOf } from '../control/receipt-message.ts';

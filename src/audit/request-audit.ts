@@ -1,4 +1,4 @@
-import type { AllowedSigners } from '../control/allowed-signers.ts';
+import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
 import { shortId } from '../control/objects.ts';
 import type { Receipt, ReceiptFile } from '../control/receipt.ts';
@@ -112,6 +112,11 @@ function compareFiles({ files }: Receipt, request: Request, findings: Findings):
     );
     return;
   }
+  if (request.vouch)
+    findings.add(
+      'vouch-not-request',
+      `it signed for ${shortId(request.id)}, which its author meant as a vouch and nothing else`,
+    );
   const asked = new Map(request.files.map((file) => [file.name, file]));
   for (const file of files) compareFile(file, asked.get(file.input.name), findings);
   const given = new Set(files.map(({ input }) => input.name));

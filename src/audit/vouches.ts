@@ -1,4 +1,4 @@
-import type { AllowedSigners } from '../control/allowed-signers.ts';
+import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
 import { shortId } from '../control/objects.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';

@@ -518,6 +518,13 @@ describe('the audit of a history that was tampered with', () => {
     assert.deepEqual(told(await audited(world)), [['request-unsound', receipt]]);
   });
 
+  it('vouch-not-request: signed for a vouch that somebody brought into the request branch', async () => {
+    const world = await begun();
+    const request = await world.request({ message: 'Vouch for it\n\nVouch: yes\n' });
+    const receipt = await world.receipt(request, { programs });
+    assert.deepEqual(told(await audited(world)), [['vouch-not-request', receipt]]);
+  });
+
   it('request-none: a receipt for a commit that asks for nothing', async () => {
     const world = await begun();
     const [last = ''] = world.main.slice(-1);

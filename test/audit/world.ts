@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { addNested } from '../../src/authenticode/signature.ts';
 import { signProgram } from '../../src/authenticode/sign.ts';
-import { AllowedSigners } from '../../src/control/allowed-signers.ts';
+import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { objectId, serializeTree, type NewCommit, type NewTreeEntry } from '../../src/control/objects.ts';
 import { buildPack, type NewObject } from '../../src/control/pack.ts';
 import {
@@ -22,7 +22,7 @@ import {
   type ReceiptEntry,
 } from '../../src/control/receipt.ts';
 import type { ControlRepository } from '../../src/control/repository.ts';
-import { loadSshSigner, type SshSigner } from '../../src/control/ssh-signer.ts';
+import { loadSshSigner, type SshSigner } from '../../src/sshsig/ssh-signer.ts';
 import { buildCommit } from '../../src/control/write-commit.ts';
 import { BufferSource } from '../../src/io/source.ts';
 import { createTestCertificate, testSigningKey, type TestIdentity } from '../../src/sandbox/certificates.ts';

@@ -19,8 +19,8 @@ async function fill(world: AuditWorld, receipts: number, programs: number): Prom
   for (let n = 0; n < receipts; n += 1) {
     const request = await world.request();
     const made: Made[] = [];
-    for (let i = 0; n % 10 !== 9 && i < programs; i += 1)
-      made.push(await world.program(`bin/${n}-${i}.exe`, time));
+    const count = n % 10 === 9 ? 0 : programs;
+    for (let i = 0; i < count; i += 1) made.push(await world.program(`bin/${n}-${i}.exe`, time));
     await world.receipt(request, { programs: made });
     if (n % BATCH === BATCH - 1) await world.write();
   }

@@ -39,6 +39,8 @@ const same = (found: string): string => found;
 
 /** The places that compute their code: a helper of one file, a constant, a table. */
 const COMPUTED: readonly Computed[] = [
+  // What went wrong in a thread comes back with the code that it has there.
+  { file: 'audit/crew.ts', kind: 'local', pattern: /(?!)/g, code: same },
   { file: 'archive/read.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // names.ts has the codes
   { file: 'archive/names.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
   // Errors that a thread of the audit sent over are made anew here, with the code that they had there.
@@ -46,7 +48,7 @@ const COMPUTED: readonly Computed[] = [
   // A refusal comes back from the receipt with the code that the signer gave it.
   { file: 'builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
   {
-    file: 'control/allowed-signers.ts',
+    file: 'sshsig/allowed-signers.ts',
     kind: 'usage',
     pattern: /readConfigured\([^']*'([^']+)'/g,
     code: same,
@@ -70,13 +72,13 @@ const COMPUTED: readonly Computed[] = [
     pattern: /(-not-a-file)`/g,
     code: () => 'hold-not-a-file',
   },
-  { file: 'control/ssh-signature.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
-  { file: 'control/sshsig.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
-  { file: 'control/krl.ts', kind: 'usage', pattern: /CODE = '([^']+)'/g, code: same },
-  { file: 'control/ssh-wire.ts', kind: 'invalid', pattern: /code = '([^']+)'/g, code: same },
-  { file: 'control/ssh-key.ts', kind: 'invalid', pattern: /new SshReader\(\w+, \w+, '([^']+)'/g, code: same },
+  { file: 'sshsig/ssh-signature.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'sshsig/sshsig.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'sshsig/krl.ts', kind: 'usage', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'sshsig/ssh-wire.ts', kind: 'invalid', pattern: /code = '([^']+)'/g, code: same },
+  { file: 'sshsig/ssh-key.ts', kind: 'invalid', pattern: /new SshReader\(\w+, \w+, '([^']+)'/g, code: same },
   {
-    file: 'control/ssh-signer.ts',
+    file: 'sshsig/ssh-signer.ts',
     kind: 'usage',
     pattern: /(?:code: |missing \? |missing \? 'ssh-key-missing' : |code = )'(ssh-[^']+)'/g,
     code: same,

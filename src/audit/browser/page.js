@@ -471,7 +471,11 @@ function askedCell(row) {
   if (row.askedBy) return breakable(row.askedBy.principal);
   if (row.author === '') return ['–'];
   return [
-    el('span', { class: 'claim', title: 'the commit’s own word; no signature proves it' }, `(${row.author})`),
+    el(
+      'span',
+      { class: 'claim', title: 'the commit’s own word; no signature proves it' },
+      ...breakable(`(${row.author})`),
+    ),
   ];
 }
 
