@@ -1,4 +1,4 @@
-import type { AllowedSigners } from '../control/allowed-signers.ts';
+import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { ANYONE, verifyCommitSignature } from '../control/commit-signature.ts';
 import { readHold } from '../control/hold.ts';
 import { readPolicy, type PublishedPolicy } from '../control/receipt.ts';

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { BuilderConfig } from '../config/builder.ts';
 import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
-import { AllowedSigners } from '../control/allowed-signers.ts';
+import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import type { Identity } from '../control/objects.ts';
 import type { ControlRepository } from '../control/repository.ts';
-import { loadSshSigner, type SshSigner } from '../control/ssh-signer.ts';
+import { loadSshSigner, type SshSigner } from '../sshsig/ssh-signer.ts';
 import type { Exchange } from '../exchange/contract.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
 import type { Progress } from '../progress.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
-import type { AllowedSigners } from '../control/allowed-signers.ts';
+import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { shortId } from '../control/objects.ts';
 import { readReceipt, receiptsSince, type FoundReceipt, type Receipt } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';

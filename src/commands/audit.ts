@@ -6,7 +6,7 @@ import { readAudit } from '../audit/read-audit.ts';
 import { judgeRevocation, type Revocation } from '../audit/revocation.ts';
 import { revocationText, summaryText, tableText, type TableOptions } from '../audit/table.ts';
 import { parseDuration } from '../config/units.ts';
-import { AllowedSigners } from '../control/allowed-signers.ts';
+import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { usage } from '../errors.ts';
 import { writeFileAtomically } from '../io/atomic.ts';
 import { progressFor } from './bars.ts';

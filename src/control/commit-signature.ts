@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { invalid, notAllowed, SignpipeError, usage } from '../errors.ts';
-import { isRefusal, type AllowedSigners, type Refusal } from './allowed-signers.ts';
-import { dearmor, parseSshSig, verifySshSig, type SshSig } from './sshsig.ts';
+import { isRefusal, type AllowedSigners, type Refusal } from '../sshsig/allowed-signers.ts';
+import { dearmor, parseSshSig, verifySshSig, type SshSig } from '../sshsig/sshsig.ts';
 
 export interface CommitSignature {
   /** Who signed, as the allowed signers name the key. */

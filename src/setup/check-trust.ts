@@ -1,5 +1,5 @@
 import type { TrustConfig } from '../config/signer.ts';
-import { AllowedSigners } from '../control/allowed-signers.ts';
+import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { printable } from '../printable.ts';
 import { ok, warning, type Verdict } from './finding.ts';
 

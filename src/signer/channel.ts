@@ -1,4 +1,4 @@
-import { AllowedSigners } from '../control/allowed-signers.ts';
+import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
 import { usage } from '../errors.ts';
 import { findPassphrase } from '../keys/passphrase.ts';

@@ -1,4 +1,4 @@
-import { AllowedSigners } from '../control/allowed-signers.ts';
+import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { readHold, type Hold } from '../control/hold.ts';
 import { shortId } from '../control/objects.ts';
 import type { Heads } from '../control/repository.ts';

@@ -1,4 +1,4 @@
-import { AllowedSigners } from '../control/allowed-signers.ts';
+import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
 import {
   appendPolicy,

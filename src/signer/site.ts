@@ -5,7 +5,7 @@ import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/ope
 import type { SignerConfig } from '../config/signer.ts';
 import type { ReceiptWriter } from '../control/receipt.ts';
 import type { ControlRepository } from '../control/repository.ts';
-import { loadSshSigner } from '../control/ssh-signer.ts';
+import { loadSshSigner } from '../sshsig/ssh-signer.ts';
 import { Witness } from '../control/witness.ts';
 import type { Exchange } from '../exchange/contract.ts';
 import { findPassphrase } from '../keys/passphrase.ts';

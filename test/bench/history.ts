@@ -6,7 +6,7 @@ import { objectId, serializeTree } from '../../src/control/objects.ts';
 import { buildPack, type NewObject } from '../../src/control/pack.ts';
 import { createReceiptCommit, type Receipt } from '../../src/control/receipt.ts';
 import type { ControlRepository } from '../../src/control/repository.ts';
-import { loadSshSigner, type SshSigner } from '../../src/control/ssh-signer.ts';
+import { loadSshSigner, type SshSigner } from '../../src/sshsig/ssh-signer.ts';
 import { writeCommit } from '../../src/control/write-commit.ts';
 import { gitEnvironment, type World } from '../world/site.ts';
 

@@ -19,7 +19,7 @@ import { DEFAULT_LIMITS } from '../../src/archive/read.ts';
 import { initCommand, type InitCommandOptions } from '../../src/commands/init.ts';
 import { loadBuilderConfig } from '../../src/config/builder.ts';
 import { loadSignerConfig } from '../../src/config/signer.ts';
-import { AllowedSigners } from '../../src/control/allowed-signers.ts';
+import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
 import { listRequests } from '../../src/control/request.ts';
 import { SignpipeError } from '../../src/errors.ts';

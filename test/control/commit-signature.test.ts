@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
-import { AllowedSigners } from '../../src/control/allowed-signers.ts';
+import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { attachSignature, splitCommit, verifyCommitSignature } from '../../src/control/commit-signature.ts';
-import { RevokedKeys } from '../../src/control/revoked-keys.ts';
+import { RevokedKeys } from '../../src/sshsig/revoked-keys.ts';
 import { SignpipeError } from '../../src/errors.ts';
-import { armor, buildSshSig, dearmor, parseSshSig, signedData } from '../../src/control/sshsig.ts';
+import { armor, buildSshSig, dearmor, parseSshSig, signedData } from '../../src/sshsig/sshsig.ts';
 import {
   attached,
   COMMITTED,
@@ -15,7 +15,7 @@ import {
   SoftwareSecurityKey,
   SshWorld,
   TREE,
-} from './ssh-world.ts';
+} from '../sshsig/ssh-world.ts';
 
 const world = new SshWorld();
 after(() => world.close());

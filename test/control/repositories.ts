@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { AllowedSigners } from '../../src/control/allowed-signers.ts';
+import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { ControlRepository, type RepositoryOptions } from '../../src/control/repository.ts';
-import { loadSshSigner, type SshSigner } from '../../src/control/ssh-signer.ts';
+import { loadSshSigner, type SshSigner } from '../../src/sshsig/ssh-signer.ts';
 
 const run = promisify(execFile);
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
-import { AllowedSigners } from '../../src/control/allowed-signers.ts';
+import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../../src/control/commit-signature.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
 import { listRequests, readRequest } from '../../src/control/request.ts';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
-import { parsePublicKey, parsePublicKeyLine } from '../../src/control/ssh-key.ts';
-import { sshMpint, sshString } from '../../src/control/ssh-wire.ts';
+import { parsePublicKey, parsePublicKeyLine } from '../../src/sshsig/ssh-key.ts';
+import { sshMpint, sshString } from '../../src/sshsig/ssh-wire.ts';
 import { SoftwareSecurityKey, SshWorld } from './ssh-world.ts';
 
 const world = new SshWorld();

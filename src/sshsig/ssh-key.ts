@@ -1,33 +1,8 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { invalid, SignpipeError } from '../errors.ts';
-import { parseCertificate, type SshCertificate } from './ssh-certificate.ts';
+import type { SshKeyType, SshPublicKey } from './public-key.ts';
+import { parseCertificate } from './ssh-certificate.ts';
 import { SshReader, sshString } from './ssh-wire.ts';
-
-/** The kinds of keys that may sign; DSA is not among them. */
-export type SshKeyType =
-  | 'ssh-ed25519'
-  | 'ecdsa-sha2-nistp256'
-  | 'ecdsa-sha2-nistp384'
-  | 'ecdsa-sha2-nistp521'
-  | 'ssh-rsa'
-  | 'sk-ssh-ed25519@openssh.com'
-  | 'sk-ecdsa-sha2-nistp256@openssh.com';
-
-export interface SshPublicKey {
-  /** The name the blob begins with: an SshKeyType, or the name of its certificate form. */
-  readonly name: string;
-  readonly type: SshKeyType;
-  /** The wire form as it came, certificate included. */
-  readonly blob: Buffer;
-  /** The wire form of the bare key; the same as `blob` when there is no certificate. */
-  readonly plain: Buffer;
-  /** `SHA256:` and unpadded base64 over the bare key, as `ssh-keygen -l` prints it. */
-  readonly fingerprint: string;
-  readonly key: KeyObject;
-  /** Of security keys: what the key was made for, usually `ssh:`. */
-  readonly application: string | null;
-  readonly certificate: SshCertificate | null;
-}
 
 /**
  * RSA moduli below this are refused, in bits. OpenSSH goes down to 1024; CA/Browser rules and NIST

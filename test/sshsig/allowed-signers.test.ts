@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import { parseAbsoluteTime } from '../../src/control/allowed-signers-line.ts';
-import { AllowedSigners, isRefusal } from '../../src/control/allowed-signers.ts';
-import { matchesPattern, matchesPatternList } from '../../src/control/patterns.ts';
-import { parsePublicKeyLine } from '../../src/control/ssh-key.ts';
+import { parseAbsoluteTime } from '../../src/sshsig/allowed-signers-line.ts';
+import { AllowedSigners, isRefusal } from '../../src/sshsig/allowed-signers.ts';
+import { matchesPattern, matchesPatternList } from '../../src/sshsig/patterns.ts';
+import { parsePublicKeyLine } from '../../src/sshsig/ssh-key.ts';
 import { hasCodeOf, randomBelow, SoftwareSecurityKey, SshWorld } from './ssh-world.ts';
 
 const world = new SshWorld();

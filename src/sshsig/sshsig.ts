@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { invalid } from '../errors.ts';
-import { decodeBase64, parsePublicKey, type SshPublicKey } from './ssh-key.ts';
+import type { SshPublicKey } from './public-key.ts';
+import { decodeBase64, parsePublicKey } from './ssh-key.ts';
 import { verifyRawSignature, type SshProof } from './ssh-signature.ts';
 import { SshReader, sshString, uint32 } from './ssh-wire.ts';
 

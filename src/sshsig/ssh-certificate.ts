@@ -1,22 +1,7 @@
 import { invalid } from '../errors.ts';
-import type { SshPublicKey } from './ssh-key.ts';
+import type { SshCertificate, SshPublicKey } from './public-key.ts';
 import { verifyRawSignature } from './ssh-signature.ts';
 import type { SshReader } from './ssh-wire.ts';
-
-export interface SshCertificate {
-  readonly kind: 'user' | 'host';
-  readonly serial: bigint;
-  readonly keyId: string;
-  readonly principals: readonly string[];
-  /** Seconds since 1970: valid from `validAfter` on, and before `validBefore`. */
-  readonly validAfter: bigint;
-  readonly validBefore: bigint;
-  /** Name to value. A verifier refuses a certificate with a critical option it does not know. */
-  readonly criticalOptions: ReadonlyMap<string, Buffer>;
-  readonly extensions: ReadonlyMap<string, Buffer>;
-  /** The key that signed the certificate; never a certificate itself. */
-  readonly authority: SshPublicKey;
-}
 
 const KINDS = new Map<number, 'user' | 'host'>([
   [1, 'user'],

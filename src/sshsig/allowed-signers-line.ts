@@ -1,4 +1,5 @@
-import { isKeyName, parsePublicKeyLine, type SshPublicKey } from './ssh-key.ts';
+import type { SshPublicKey } from './public-key.ts';
+import { isKeyName, parsePublicKeyLine } from './ssh-key.ts';
 
 /** One line of an allowed signers file. */
 export interface AllowedSigner {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { SshPublicKey } from './ssh-key.ts';
+import type { SshPublicKey } from './public-key.ts';
 import { SshReader } from './ssh-wire.ts';
 
 /** The serial numbers and key IDs that are revoked for one authority, or for all of them. */

@@ -1,6 +1,6 @@
 import { createHash, verify, type KeyObject, type SigningOptions } from 'node:crypto';
 import { invalid } from '../errors.ts';
-import type { SshKeyType, SshPublicKey } from './ssh-key.ts';
+import type { SshKeyType, SshPublicKey } from './public-key.ts';
 import { SshReader, uint32 } from './ssh-wire.ts';
 
 /** A signature that verified, and what a security key said about the person before it. */

@@ -3,7 +3,8 @@ import { open } from 'node:fs/promises';
 import ssh2 from 'ssh2';
 import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
 import { SshAgent } from './ssh-agent.ts';
-import { isKeyName, parsePublicKey, parsePublicKeyLine, type SshPublicKey } from './ssh-key.ts';
+import type { SshPublicKey } from './public-key.ts';
+import { isKeyName, parsePublicKey, parsePublicKeyLine } from './ssh-key.ts';
 import { armor, buildSshSig, parseSshSig, signedData, verifySshSig } from './sshsig.ts';
 import { sshMpint, sshString } from './ssh-wire.ts';
 

@@ -4,8 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SignpipeError } from '../../src/errors.ts';
-import { armor, buildSshSig, signedData } from '../../src/control/sshsig.ts';
-import { sshMpint, sshString, uint32 } from '../../src/control/ssh-wire.ts';
+import { armor, buildSshSig, signedData } from '../../src/sshsig/sshsig.ts';
+import { sshMpint, sshString, uint32 } from '../../src/sshsig/ssh-wire.ts';
 
 /** Git and ssh-keygen see nothing of whoever runs the tests. */
 const ENVIRONMENT = {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
-import { AllowedSigners } from '../../src/control/allowed-signers.ts';
+import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../../src/control/commit-signature.ts';
-import { RevokedKeys } from '../../src/control/revoked-keys.ts';
-import { parsePublicKeyLine } from '../../src/control/ssh-key.ts';
+import { RevokedKeys } from '../../src/sshsig/revoked-keys.ts';
+import { parsePublicKeyLine } from '../../src/sshsig/ssh-key.ts';
 import { hasCodeOf, randomBelow, SshWorld } from './ssh-world.ts';
 
 const world = new SshWorld();

@@ -8,7 +8,7 @@ import {
   parseSshSig,
   signedData,
   verifySshSig,
-} from '../../src/control/sshsig.ts';
+} from '../../src/sshsig/sshsig.ts';
 import { SoftwareSecurityKey, SshWorld } from './ssh-world.ts';
 
 const world = new SshWorld();

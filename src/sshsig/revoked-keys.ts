@@ -1,6 +1,7 @@
 import { messageOf, SignpipeError, usage } from '../errors.ts';
 import { KeyRevocationList } from './krl.ts';
-import { parsePublicKeyLine, type SshPublicKey } from './ssh-key.ts';
+import type { SshPublicKey } from './public-key.ts';
+import { parsePublicKeyLine } from './ssh-key.ts';
 
 const MAX_LINES = 100_000;
 const FINGERPRINT = /^SHA256:[A-Za-z0-9+/]{43}$/;

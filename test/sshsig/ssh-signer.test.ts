@@ -5,9 +5,9 @@ import { createServer, type Server } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { attachSignature } from '../../src/control/commit-signature.ts';
-import { dearmor, parseSshSig } from '../../src/control/sshsig.ts';
-import { loadSshSigner } from '../../src/control/ssh-signer.ts';
-import { SshReader, sshString, uint32 } from '../../src/control/ssh-wire.ts';
+import { dearmor, parseSshSig } from '../../src/sshsig/sshsig.ts';
+import { loadSshSigner } from '../../src/sshsig/ssh-signer.ts';
+import { SshReader, sshString, uint32 } from '../../src/sshsig/ssh-wire.ts';
 import { commit, SoftwareSecurityKey, SshWorld } from './ssh-world.ts';
 
 const world = new SshWorld();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { sshMpint, SshReader, sshString } from '../../src/control/ssh-wire.ts';
+import { sshMpint, SshReader, sshString } from '../../src/sshsig/ssh-wire.ts';
 
 const hex = (text: string): Buffer => Buffer.from(text, 'hex');
 const reader = (text: string): SshReader => new SshReader(hex(text), 'it', 'a-code');

@@ -4,8 +4,8 @@ import { messageOf, SignpipeError, usage } from '../errors.ts';
 import { LineError, parseAllowedSigner, type AllowedSigner } from './allowed-signers-line.ts';
 import { matchesPattern, matchesPatternList } from './patterns.ts';
 import { RevokedKeys } from './revoked-keys.ts';
-import type { SshCertificate } from './ssh-certificate.ts';
-import type { SshPublicKey } from './ssh-key.ts';
+import type { SshCertificate } from './public-key.ts';
+import type { SshPublicKey } from './public-key.ts';
 import type { SshProof } from './ssh-signature.ts';
 
 /** Why a key may not sign; `detail` is the end of a sentence that begins with the key. */
