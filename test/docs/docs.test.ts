@@ -176,6 +176,7 @@ const NO_CODES: ReadonlySet<string> = new Set([
   'ssh-keyscan',
   'ssh-add',
   'git-shell',
+  'no-touch-required',
 ]);
 
 describe('the exit status', () => {

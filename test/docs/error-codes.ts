@@ -43,8 +43,6 @@ const COMPUTED: readonly Computed[] = [
   { file: 'audit/crew.ts', kind: 'local', pattern: /(?!)/g, code: same },
   { file: 'archive/read.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // names.ts has the codes
   { file: 'archive/names.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
-  // Errors that a thread of the audit sent over are made anew here, with the code that they had there.
-  { file: 'audit/crew.ts', kind: 'local', pattern: /(?!)/g, code: same },
   // A refusal comes back from the receipt with the code that the signer gave it.
   { file: 'builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
   {
@@ -166,6 +164,9 @@ export async function collectCodes(): Promise<Codes> {
     }
     if (file.startsWith('audit/'))
       for (const [, code = ''] of text.matchAll(/findings\.add\(\s*'([^']+)'/g)) add(code, 'problem');
+    if (file.startsWith('setup/'))
+      for (const [, code = ''] of text.matchAll(/(?:\b(?:bad|warning)\(\s*|code: )'([^']+)'/g))
+        add(code, 'problem');
     if (file.startsWith('authenticode/'))
       for (const [, code = ''] of text.matchAll(/\b(?:code: |untidy\()'([^']+)'/g)) add(code, 'problem');
   }
