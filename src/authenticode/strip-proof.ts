@@ -65,11 +65,13 @@ async function requireSameBody(before: SignableImage, after: SignableImage): Pro
 
 /** Where the two differ, the fields that signing rewrites left out. The layouts agree there: the headers are equal. */
 function firstDifference(a: Buffer, b: Buffer, start: number, allowed: readonly Span[]): number | undefined {
-  for (let at = 0; at < a.length; at++) {
-    const offset = start + at;
-    if (a[at] !== b[at] && !allowed.some((span) => offset >= span.start && offset < span.end)) return at;
+  const levelled = Buffer.from(b);
+  for (const span of allowed) {
+    const [from, to] = [Math.max(span.start - start, 0), Math.min(span.end - start, a.length)];
+    if (from < to) a.copy(levelled, from, from, to);
   }
-  return undefined;
+  if (a.equals(levelled)) return undefined;
+  return a.findIndex((byte, at) => byte !== levelled[at]);
 }
 
 function bodyDiffers(
