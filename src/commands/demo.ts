@@ -246,11 +246,14 @@ async function play(dir: string, zip: string | undefined, options: DemoCommandOp
 
 /** `signpipe demo`: the main job from end to end on this machine. */
 export async function demoCommand(zip: string | undefined, options: DemoCommandOptions): Promise<number> {
-  const dir =
-    options.dir === undefined
-      ? await mkdtemp(join(tmpdir(), 'signpipe-demo-'))
-      : await emptyFolder(options.dir);
-  await play(dir, zip, options);
+  const own = options.dir === undefined ? await mkdtemp(join(tmpdir(), 'signpipe-demo-')) : null;
+  const dir = own ?? (await emptyFolder(options.dir ?? ''));
+  try {
+    await play(dir, zip, options);
+  } catch (error) {
+    if (own !== null) await rm(own, { recursive: true, force: true });
+    throw error;
+  }
   print([...tryNext(dir), '', `Everything lies in ${dir}`].join('\n'));
   return 0;
 }

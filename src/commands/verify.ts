@@ -75,7 +75,8 @@ function summary({ programs }: FileReport): string {
 
 function tell(outcome: Outcome, options: VerifyCommandOptions): string {
   const { report, proof, proofError } = outcome;
-  const lines = [`${printable(report.path)}: ${VERDICTS[report.status]}`];
+  const short = report.status === 'ok' && !isGood(outcome, options);
+  const lines = [`${printable(report.path)}: ${short ? 'NOT AS ASKED' : VERDICTS[report.status]}`];
   if (!options.quiet)
     for (const program of report.programs) lines.push(describeReport(program).replace(/^/gm, '  '));
   if (report.kind === 'zip') lines.push(summary(report));
@@ -85,7 +86,7 @@ function tell(outcome: Outcome, options: VerifyCommandOptions): string {
     );
   if (proofError)
     lines.push(`  NOT the original plus signatures: ${proofError.message} [${proofError.code}]`);
-  if (!proofError && report.status === 'ok' && !isGood(outcome, options))
+  if (short && !proofError)
     lines.push('  FAILED: not every program that must be is signed under the given roots');
   return lines.join('\n');
 }

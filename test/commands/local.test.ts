@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { packArchive } from '../../src/archive/pack.ts';
+import { sha256OfFile } from '../../src/io/hash.ts';
+import { createTestPki, keyToPem, toPem, type TestPki } from '../../src/sandbox/certificates.ts';
+import { toPfx } from '../../src/sandbox/pkcs12-writer.ts';
+import { startTimestampAuthority, type RunningAuthority } from '../../src/sandbox/timestamp-authority.ts';
+import { buildPe } from '../fixtures/pe.ts';
+import { program } from '../fixtures/programs.ts';
+import { signpipe, type Ended } from '../world/site.ts';
+
+const run = promisify(execFile);
+const PASSPHRASE = 'correct horse battery staple';
+
+let folder: string;
+let pki: TestPki;
+let authority: RunningAuthority;
+const at = (...names: string[]): string => join(folder, ...names);
+const here = (...args: string[]): Promise<Ended> =>
+  signpipe(args, { cwd: folder, env: { SIGNPIPE_PASSPHRASE: PASSPHRASE } });
+const signed = (...args: string[]): Promise<Ended> =>
+  here('sign', ...args, '--pfx', 'code.pfx', '--timestamp', authority.url);
+const verified = (...args: string[]): Promise<Ended> =>
+  here('verify', ...args, '--ca', 'ca.pem', '--timestamp-ca', 'tsa.pem');
+
+/** Flips one bit near the end of a program's own bytes, before its signature. */
+async function tamper(path: string, unsigned: string): Promise<void> {
+  const bytes = await readFile(path);
+  const place = (await readFile(unsigned)).length - 8;
+  bytes[place] = (bytes[place] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'signpipe-local-'));
+  pki = await createTestPki({ key: 'p256' });
+  authority = await startTimestampAuthority({ identity: pki.timestamping });
+  await writeFile(at('code.pfx'), toPfx(pki.codeSigning, PASSPHRASE, 'Test'));
+  await writeFile(at('code.pem'), toPem(pki.codeSigning.chain));
+  await writeFile(at('code.key'), keyToPem(pki.codeSigning.key, PASSPHRASE));
+  await writeFile(at('ca.pem'), toPem([pki.root.certificate]));
+  await writeFile(at('tsa.pem'), toPem([authority.root]));
+  await writeFile(at('tool.exe'), buildPe({}));
+  await writeFile(at('odd.exe'), buildPe({ overlay: Buffer.alloc(13, 7) }));
+  await copyFile(
+    (await program('inno-iscc.exe').catch(() => program('inno-lzma64.exe'))).path,
+    at('theirs.exe'),
+  );
+  await writeFile(at('notes.txt'), 'notes');
+  const files = ['tool.exe', 'odd.exe', 'notes.txt'].map((name) => ({
+    path: at(name),
+    name: `product/${name}`,
+  }));
+  await packArchive([...files, { path: at('theirs.exe'), name: 'product/theirs.exe' }], at('product.zip'));
+});
+after(async () => {
+  await authority.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('signpipe sign', () => {
+  it('signs a program beside itself, as osslsigncode verifies', async () => {
+    const ended = await signed('tool.exe');
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stdout, /timestamped \d{4}-/);
+    const { stdout } = await run('osslsigncode', [
+      'verify',
+      '-CAfile',
+      at('ca.pem'),
+      '-TSA-CAfile',
+      at('tsa.pem'),
+      '-in',
+      at('tool.signed.exe'),
+    ]);
+    assert.match(stdout, /^Signature verification: ok/m);
+    assert.match(stdout, /^Timestamp Server Signature verification: ok/m);
+  });
+
+  it('signs the programs of a zip, and keeps the one that its author signed', async () => {
+    const ended = await signed('product.zip', '--output', 'product.signed.zip', '--json');
+    assert.equal(ended.status, 0, ended.stderr);
+    const told = JSON.parse(ended.stdout) as {
+      signed: { path: string }[];
+      kept: { path: string; signer: string }[];
+      output: { sha256: string };
+    };
+    assert.deepEqual(told.signed.map(({ path }) => path).sort(), ['product/odd.exe', 'product/tool.exe']);
+    assert.deepEqual(
+      told.kept.map(({ path }) => path),
+      ['product/theirs.exe'],
+    );
+    assert.equal(await sha256OfFile(at('product.signed.zip')), told.output.sha256);
+    await run('unzip', ['-tq', at('product.signed.zip')]);
+  });
+
+  it('signs in place, with an encrypted PEM key and a chain, several files at once', async () => {
+    await mkdir(at('place'), { recursive: true });
+    for (const name of ['tool.exe', 'odd.exe']) await copyFile(at(name), at('place', name));
+    const ended = await here(
+      'sign',
+      'place/tool.exe',
+      'place/odd.exe',
+      '--in-place',
+      '--certificate',
+      'code.pem',
+      '--key',
+      'code.key',
+      '--digest',
+      'sha384',
+    );
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stderr, /no --timestamp/);
+    assert.deepEqual((await readdir(at('place'))).sort(), ['odd.exe', 'tool.exe']);
+    assert.equal((await verified('place/tool.exe', 'place/odd.exe')).status, 0);
+  });
+
+  const refused: [what: string, args: string[], status: number, code: string][] = [
+    ['a file that is not there', ['none.exe'], 2, 'file-not-found'],
+    ['a text', ['notes.txt'], 3, 'not-signable'],
+    ['a pattern that names a text', ['product.zip', '--files', '**/*'], 3, 'not-a-program'],
+    ['patterns that name nothing', ['product.zip', '--files', '**/*.sys'], 3, 'nothing-to-sign'],
+    [
+      'a signed program where policy says reject',
+      ['theirs.exe', '--already-signed', 'reject'],
+      3,
+      'already-signed',
+    ],
+    ['two outputs', ['tool.exe', '--output', 'x.exe', '--in-place'], 2, 'output-twice'],
+    ['one output for several', ['tool.exe', 'odd.exe', '--output', 'x.exe'], 2, 'one-output-for-several'],
+  ];
+  for (const [what, args, status, code] of refused) {
+    it(`${code}: ${what}`, async () => {
+      const before = await readdir(folder);
+      const ended = await signed(...args);
+      assert.equal(ended.status, status, ended.stderr);
+      assert.match(ended.stderr, new RegExp(`\\[${code}\\]`));
+      assert.deepEqual(await readdir(folder), before);
+    });
+  }
+
+  it('key-missing, and a wrong passphrase that shows nowhere', async () => {
+    assert.match((await here('sign', 'tool.exe')).stderr, /\[key-missing\]/);
+    const wrong = 'wrong-and-secret';
+    const ended = await signpipe(['sign', 'tool.exe', '--pfx', 'code.pfx', '-v'], {
+      cwd: folder,
+      env: { SIGNPIPE_PASSPHRASE: wrong },
+    });
+    assert.equal(ended.status, 2);
+    assert.match(ended.stderr, /\[pfx-wrong-passphrase\]/);
+    assert.doesNotMatch(ended.stderr + ended.stdout, new RegExp(wrong));
+  });
+
+  it('timestamp-unavailable: leaves nothing under the final name when no authority answers', async () => {
+    const ended = await here(
+      'sign',
+      'tool.exe',
+      '--pfx',
+      'code.pfx',
+      '--output',
+      'never.exe',
+      '--timestamp',
+      `${authority.url}garbage`,
+    );
+    assert.equal(ended.status, 1, ended.stderr);
+    assert.match(ended.stderr, /\[timestamp-unavailable\]/);
+    assert.ok(!(await readdir(folder)).some((name) => name.includes('never')));
+  });
+});
+
+describe('signpipe verify', () => {
+  it('takes a program that leads to the roots, and says by whom, until when, stamped when', async () => {
+    const ended = await verified('tool.signed.exe');
+    assert.equal(ended.status, 0, ended.stdout);
+    for (const told of [/signed by .*Test publisher/, /certificate valid/, /timestamp .*\d{4}-/])
+      assert.match(ended.stdout, told);
+  });
+
+  it('takes a zip with programs of others, and counts whose they are', async () => {
+    const ended = await verified('product.signed.zip');
+    assert.equal(ended.status, 0, ended.stdout);
+    assert.match(ended.stdout, /3 programs: 2 signed under the given roots, 1 signed by others/);
+  });
+
+  it('refuses that zip where --files says that all of them must be ours', async () => {
+    assert.equal((await verified('product.signed.zip', '--files', '**/*.exe')).status, 3);
+    assert.equal(
+      (await verified('product.signed.zip', '--files', '**/*.exe', '--files', '!**/theirs.exe')).status,
+      0,
+    );
+  });
+
+  it('proves a zip by its original, roots or not', async () => {
+    assert.equal((await verified('product.signed.zip', '--original', 'product.zip')).status, 0);
+    const ended = await here('verify', 'product.signed.zip', '--original', 'product.zip');
+    assert.equal(ended.status, 0, ended.stdout);
+    assert.match(ended.stdout, /plus 2 signatures, and nothing else/);
+  });
+
+  it('does not take anybody’s signature for good: without --ca the exit status is 3', async () => {
+    const ended = await here('verify', 'tool.signed.exe');
+    assert.equal(ended.status, 3);
+    assert.match(ended.stdout, /nobody vouches for the signer/);
+  });
+
+  it('finds one flipped bit, in a program and in a program of a zip', async () => {
+    await copyFile(at('tool.signed.exe'), at('flipped.exe'));
+    await tamper(at('flipped.exe'), at('tool.exe'));
+    const ended = await verified('flipped.exe', '--json');
+    assert.equal(ended.status, 3);
+    assert.match(ended.stdout, /file-digest-differs/);
+    await packArchive(
+      [
+        { path: at('flipped.exe'), name: 'a.exe' },
+        { path: at('tool.signed.exe'), name: 'b.exe' },
+      ],
+      at('flipped.zip'),
+    );
+    assert.equal((await verified('flipped.zip')).status, 3);
+  });
+
+  it('names what is not the original, and what is not signed', async () => {
+    const other = await verified('tool.signed.exe', '--original', 'odd.exe');
+    assert.equal(other.status, 3);
+    assert.match(other.stdout, /NOT the original plus signatures: .*strip-/s);
+    const plain = await verified('tool.exe');
+    assert.equal(plain.status, 3);
+    assert.match(plain.stdout, /not signed/);
+  });
+});
+
+describe('signpipe signature', () => {
+  it('takes a signature off and puts it back, byte for byte', async () => {
+    assert.equal((await here('signature', 'extract', 'tool.signed.exe', '-o', 'tool.p7')).status, 0);
+    await run('openssl', ['pkcs7', '-inform', 'DER', '-in', at('tool.p7'), '-noout']);
+    assert.equal((await here('signature', 'remove', 'tool.signed.exe', '-o', 'bare.exe')).status, 0);
+    for (const bare of ['bare.exe', 'tool.exe']) {
+      assert.equal(
+        (await here('signature', 'attach', bare, '--signature', 'tool.p7', '-o', 'again.exe')).status,
+        0,
+      );
+      assert.equal(await sha256OfFile(at('again.exe')), await sha256OfFile(at('tool.signed.exe')));
+    }
+  });
+
+  it('not-signed: has nothing to take from an unsigned program', async () => {
+    const ended = await here('signature', 'extract', 'tool.exe', '-o', 'x.p7');
+    assert.equal(ended.status, 3);
+    assert.match(ended.stderr, /\[not-signed\]/);
+  });
+
+  it('signature-missing: wants to be told which', async () => {
+    const ended = await here('signature', 'attach', 'tool.exe', '-o', 'x.exe');
+    assert.equal(ended.status, 2);
+    assert.match(ended.stderr, /\[signature-missing\]/);
+  });
+});
