@@ -7,11 +7,14 @@
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { programs } from './fixtures/programs.ts';
 import { provideTools } from './tools.ts';
+
+/** Files at once: much of a test's time is spent waiting for other programs. */
+const AT_ONCE = 2 * availableParallelism();
 
 /** No file may take longer, in ms; the slowest takes far less. */
 const FILE_LIMIT = 300_000;
@@ -29,7 +32,7 @@ async function testFiles(patterns: readonly string[]): Promise<string[]> {
 
 /** Runs the files; the runner tells people through `spec`, and writes its TAP to `report`. */
 function runFiles(files: readonly string[], report: string): Promise<number> {
-  const limits = ['--test-concurrency=2', `--test-timeout=${FILE_LIMIT}`];
+  const limits = [`--test-concurrency=${AT_ONCE}`, `--test-timeout=${FILE_LIMIT}`];
   const people = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
   const machines = ['--test-reporter=tap', `--test-reporter-destination=${report}`];
   const words = ['--import', 'tsx', '--test', ...limits, ...people, ...machines, ...files];
