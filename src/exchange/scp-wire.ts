@@ -42,9 +42,9 @@ export class ScpWire {
     this.incoming = (channel as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   }
 
-  /** Tells the other side to go on. */
-  go(): Promise<void> {
-    return this.send(Buffer.from([OK]));
+  /** Tells the other side to go on; one that has ended already is not told, and what it said last is read next. */
+  async go(): Promise<void> {
+    if (this.channel.writable) await this.send(Buffer.from([OK]));
   }
 
   /** Sends bytes, at the pace the other side takes them. */
