@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DEFAULT_LIMITS } from '../archive/read.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import { nameProblem } from '../control/zipname.ts';
 import { invalid, notAllowed, type SignpipeError } from '../errors.ts';
+import { withScratch } from '../io/scratch.ts';
 import { readRoots } from '../keys/roots.ts';
 import { proveFile } from '../signing/prove-file.ts';
 import { verifyFile } from '../signing/verify-file.ts';
@@ -127,13 +127,10 @@ async function checkTaken(
       name,
       `SHA-256 of what lies on the exchange is ${taken.sha256}, the receipt says ${sha256}`,
     );
-  const scratch = await mkdtemp(join(tmpdir(), 'signpipe-take-'));
-  try {
+  await withScratch(async (scratch) => {
     if (original !== undefined) await prove(original, taken.path, file, scratch);
     await requireTrusted(session, taken.path, file, scratch);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  });
 }
 
 /**

@@ -22,7 +22,7 @@ import { openSite } from '../signer/site.ts';
 import { Signer } from '../signer/watch.ts';
 import { proveFile } from '../signing/prove-file.ts';
 import { verifyFile } from '../signing/verify-file.ts';
-import { withScratch } from './defaults.ts';
+import { withScratch } from '../io/scratch.ts';
 import { progressFor } from './bars.ts';
 import { print, type CommonOptions } from './terminal.ts';
 

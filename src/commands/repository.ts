@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ControlRepository, type Branches } from '../control/repository.ts';
 import { usage } from '../errors.ts';
-import { withScratch } from './defaults.ts';
+import { withScratch } from '../io/scratch.ts';
 
 const isUrl = (repo: string): boolean =>
   /^[a-z][a-z0-9+.-]*:\/\//.test(repo) || (/^[^/]+:/.test(repo) && !existsSync(repo));

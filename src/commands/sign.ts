@@ -11,7 +11,7 @@ import { compilePatterns } from '../signing/patterns.ts';
 import { signFile, type SignedFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import { TimestampAuthorities } from '../timestamp/authority.ts';
-import { withScratch } from './defaults.ts';
+import { withScratch } from '../io/scratch.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 

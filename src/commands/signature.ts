@@ -6,7 +6,7 @@ import { writeFileAtomically, writeStreamAtomically } from '../io/atomic.ts';
 import { patched } from '../io/patch.ts';
 import { readAll, withFile } from '../io/source.ts';
 import { attachToFile, type DetachedSignature } from '../signing/attach-file.ts';
-import { withScratch } from './defaults.ts';
+import { withScratch } from '../io/scratch.ts';
 import { withRepository } from './repository.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 

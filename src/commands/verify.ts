@@ -6,7 +6,7 @@ import { proveFile, type FileProof } from '../signing/prove-file.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../signing/verify-file.ts';
 import { readRoots } from '../keys/roots.ts';
-import { withScratch } from './defaults.ts';
+import { withScratch } from '../io/scratch.ts';
 import { print, type CommonOptions } from './terminal.ts';
 
 export interface VerifyCommandOptions extends CommonOptions {

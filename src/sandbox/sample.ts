@@ -1,9 +1,9 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { packArchive, type PackFile } from '../archive/pack.ts';
 import { SignpipeError } from '../errors.ts';
+import { withScratch } from '../io/scratch.ts';
 
 /** One program of the sample. */
 export interface SampleProgram {
@@ -112,8 +112,7 @@ async function written(folder: string, name: string, text: string): Promise<Pack
  * Errors: `sample-package-missing`, and those of `packArchive`.
  */
 export async function makeSample(output: string): Promise<Sample> {
-  const folder = await mkdtemp(join(tmpdir(), 'signpipe-sample-'));
-  try {
+  return withScratch(async (folder) => {
     const files = [
       await written(folder, `${TOP}/README.txt`, README),
       await written(folder, `${TOP}/LICENSES.txt`, await licences()),
@@ -122,9 +121,7 @@ export async function makeSample(output: string): Promise<Sample> {
       files.push({ path: await located(source, path), name: `${TOP}/${name}` });
     await packArchive(files, output);
     return describeSample(files);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 function describeSample(files: readonly PackFile[]): Sample {

@@ -1,6 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { withScratch } from '../io/scratch.ts';
 import { openControl } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
 import { remoteError } from '../control/git-failure.ts';
@@ -71,14 +70,13 @@ async function checkPush(repository: ControlRepository, sshCommand: string | und
 
 /** The control repository, through a throw-away clone; nothing is changed there or in the state folder. */
 export async function checkControl(config: SignerConfig, ssh: SshOptions | undefined): Promise<Verdict[]> {
-  const folder = await mkdtemp(join(tmpdir(), 'signpipe-doctor-'));
-  let repository: ControlRepository | undefined;
-  try {
-    repository = await openControl(config, ssh, join(folder, 'control.git'));
-    const sshCommand = ssh && config.control.url.startsWith('ssh:') ? gitSshCommand(ssh) : undefined;
-    return [await checkBranches(repository), await checkPush(repository, sshCommand)];
-  } finally {
-    repository?.close();
-    await rm(folder, { recursive: true, force: true });
-  }
+  return withScratch(async (folder) => {
+    const repository = await openControl(config, ssh, join(folder, 'control.git'));
+    try {
+      const sshCommand = ssh && config.control.url.startsWith('ssh:') ? gitSshCommand(ssh) : undefined;
+      return [await checkBranches(repository), await checkPush(repository, sshCommand)];
+    } finally {
+      repository.close();
+    }
+  });
 }
