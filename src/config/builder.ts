@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { control, exchange, path, requireSsh, resolvePaths, resolverFor, ssh } from './parts.ts';
+import { commonOf, control, exchange, path, requireSsh, resolvePaths, resolverFor, ssh } from './parts.ts';
 import { loadYaml } from './yaml.ts';
 
 const schema = z
@@ -43,10 +43,8 @@ export async function loadBuilderConfig(file: string): Promise<BuilderConfig> {
   const resolve = resolverFor(file);
   return {
     ...raw,
-    file,
-    ...(raw.ssh ? { ssh: resolvePaths(raw.ssh, resolve) } : {}),
+    ...commonOf(raw, file),
     requests: resolvePaths(raw.requests, resolve),
     trust: resolvePaths(raw.trust, resolve),
-    state: resolve(raw.state),
   };
 }

@@ -34,6 +34,12 @@ export function resolvePaths<T extends object>(part: T, resolve: Resolve): T {
   return Object.fromEntries(absolute) as T;
 }
 
+/** What signer.yaml and builder.yaml alike need made absolute, and the file that they came from. */
+export const commonOf = <Ssh extends object>(raw: { ssh?: Ssh | undefined; state: string }, file: string) => {
+  const resolve = resolverFor(file);
+  return { file, ...(raw.ssh ? { ssh: resolvePaths(raw.ssh, resolve) } : {}), state: resolve(raw.state) };
+};
+
 const nonEmpty = z.string().min(1, 'must not be empty');
 
 export const path = nonEmpty;

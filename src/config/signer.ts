@@ -1,6 +1,7 @@
 import { validate } from 'node-cron';
 import { z } from 'zod';
 import {
+  commonOf,
   byteSize,
   duration,
   control,
@@ -192,10 +193,8 @@ export async function loadSignerConfig(file: string): Promise<SignerConfig> {
   const resolve = resolverFor(file);
   return {
     ...raw,
-    file,
-    ...(raw.ssh ? { ssh: resolvePaths(raw.ssh, resolve) } : {}),
+    ...commonOf(raw, file),
     receipts: resolvePaths(raw.receipts, resolve),
-    state: resolve(raw.state),
     channels: channelsOf(raw, resolve),
   };
 }

@@ -6,6 +6,7 @@ import { POLICY, policyBytes, type PublishedPolicy } from './published-policy.ts
 import { receiptMessage, sumsOf } from './receipt-message.ts';
 import { receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
 import type { ControlRepository } from './repository.ts';
+import { publicKeyLine } from '../sshsig/ssh-key.ts';
 import { writeCommit, type CommitSigner } from './write-commit.ts';
 
 export { receiptJsonSchema, receiptSchema } from './receipt-schema.ts';
@@ -65,10 +66,6 @@ function treeOf(
   return { id: objectId('tree', top), objects: [...blobs, ...trees, { type: 'tree', content: top }] };
 }
 
-/** `TYPE BASE64`, as in a .pub file: the wire form begins with the type, after its length (RFC 4253 section 6.6). */
-const keyLine = (blob: Buffer): string =>
-  `${blob.toString('latin1', 4, 4 + blob.readUInt32BE())} ${blob.toString('base64')}`;
-
 /** Writes the commit that the receipt branch begins with: `signer.json`, signed by the key that it names. */
 export function createReceiptRoot(
   repository: ControlRepository,
@@ -80,7 +77,7 @@ export function createReceiptRoot(
   const owner: ReceiptsOwner = {
     version: 1,
     name: identity.name,
-    publicKey: keyLine(publicKey),
+    publicKey: publicKeyLine(publicKey),
     fingerprint,
     created: at.toISOString(),
   };

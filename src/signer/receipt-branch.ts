@@ -10,6 +10,7 @@ import {
 import type { Heads } from '../control/repository.ts';
 import { policyBytes, readPolicyBytes } from '../control/published-policy.ts';
 import { unavailable, type SignpipeError } from '../errors.ts';
+import { publicKeyLine } from '../sshsig/ssh-key.ts';
 import type { Site } from './site.ts';
 
 /** Tries against others who push at the same moment. */
@@ -27,9 +28,8 @@ export class ReceiptBranch {
   constructor(
     private readonly site: Pick<Site, 'repository' | 'writer' | 'witness' | 'config' | 'log' | 'now'>,
   ) {
-    const { publicKey } = site.writer.signer;
-    const type = publicKey.subarray(4, 4 + publicKey.readUInt32BE(0)).toString('latin1');
-    this.own = AllowedSigners.parse(`signer ${type} ${publicKey.toString('base64')}\n`, 'receipts.key');
+    const line = publicKeyLine(site.writer.signer.publicKey);
+    this.own = AllowedSigners.parse(`signer ${line}\n`, 'receipts.key');
   }
 
   /** The remote's heads, which must only have grown, and by our own receipts; throws alarms. */

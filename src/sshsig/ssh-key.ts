@@ -155,6 +155,10 @@ function parseSoundly(blob: Buffer, what: string): SshPublicKey {
   }
 }
 
+/** `TYPE BASE64`, as in a .pub file: the wire form begins with the type, after its length (RFC 4253 section 6.6). */
+export const publicKeyLine = (blob: Buffer): string =>
+  `${blob.toString('latin1', 4, 4 + blob.readUInt32BE())} ${blob.toString('base64')}`;
+
 /** `TYPE BASE64 [COMMENT]`, as in a .pub file; the comment is not kept. */
 export function parsePublicKeyLine(line: string, what: string): SshPublicKey {
   const [name = '', base64 = ''] = line.trim().split(/[ \t]+/);
