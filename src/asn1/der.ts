@@ -322,8 +322,6 @@ export const utf8 = (text: string): Buffer => tlv(TAG.utf8String, Buffer.from(te
 
 export const printable = (text: string): Buffer => tlv(TAG.printableString, Buffer.from(text, 'latin1'));
 
-export const ia5 = (text: string): Buffer => tlv(TAG.ia5String, Buffer.from(text, 'latin1'));
-
 /** BMPString contents: UTF-16, big-endian. */
 export const bmpOctets = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16();
 

@@ -25,11 +25,6 @@ export interface Patch {
 export const copy = (start: number, end: number): CopySegment => ({ kind: 'copy', start, end });
 export const bytes = (content: Buffer): BytesSegment => ({ kind: 'bytes', bytes: content });
 
-/** The length of the patched result, in bytes. */
-export function patchedSize(patch: Patch): number {
-  return patch.segments.reduce((sum, s) => sum + (s.kind === 'copy' ? s.end - s.start : s.bytes.length), 0);
-}
-
 /** The patched result as a stream of chunks. */
 export async function* patched(patch: Patch): AsyncGenerator<Buffer> {
   for (const segment of patch.segments) {

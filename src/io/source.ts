@@ -67,23 +67,6 @@ export class BufferSource implements ByteSource {
   }
 }
 
-/** A window onto another source. */
-export class SliceSource implements ByteSource {
-  constructor(
-    private readonly whole: ByteSource,
-    private readonly start: number,
-    readonly size: number,
-    readonly name: string,
-  ) {
-    requireRange(whole, start, size);
-  }
-
-  async read(offset: number, length: number): Promise<Buffer> {
-    requireRange(this, offset, length);
-    return this.whole.read(this.start + offset, length);
-  }
-}
-
 /** A file opened for reading. Its size is taken once: a file that shrinks later fails the read. */
 export class FileSource implements ByteSource {
   private constructor(
