@@ -3,14 +3,14 @@ import { planRewrite } from '../archive/rewrite.ts';
 import type { Assembly } from '../io/assembly.ts';
 import { sha256OfFile } from '../io/hash.ts';
 import type { ByteSource } from '../io/source.ts';
+import { requirePinned } from './pins.ts';
 import {
   replacementsOf,
-  requirePinned,
   signOurs,
   withoutContent,
   type SignedFile,
   type SignFileOptions,
-} from './sign-file.ts';
+} from './sign-entries.ts';
 import { Spool } from './spool.ts';
 
 /** A file that lies elsewhere: runs of it can be brought nearer before they are read. */

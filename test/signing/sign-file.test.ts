@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { sha256OfFile } from '../../src/io/hash.ts';
 import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
-import { signFile, type SignFileOptions } from '../../src/signing/sign-file.ts';
+import type { SignFileOptions } from '../../src/signing/sign-entries.ts';
+import { signFile } from '../../src/signing/sign-file.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
 
 describe('signing a lone program', () => {

@@ -1,0 +1,174 @@
+import pLimit from 'p-limit';
+import type { ArchiveEntry, ArchiveLimits, PartialArchive } from '../archive/read.ts';
+import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
+import { printable } from '../printable.ts';
+import type { ByteSource } from '../io/source.ts';
+import { invalid, notAllowed } from '../errors.ts';
+import type { PathFilter } from './patterns.ts';
+import { checkPin, requireAllPinsFound } from './pins.ts';
+import {
+  keptSigner,
+  signAndCheck,
+  type KeptEntry,
+  type SignedEntry,
+  type SigningOptions,
+} from './sign-program.ts';
+import type { Spool, Spooled } from './spool.ts';
+
+export interface SignFileOptions extends SigningOptions {
+  /** Which entries of a zip are ours. A lone program that was named is ours whatever its name. */
+  readonly isOurs: PathFilter;
+  readonly limits: ArchiveLimits;
+  /** A folder for unpacked programs; emptied again. */
+  readonly scratch: string;
+  /** SHA-256 by path: with it every entry of ours must be named here, and match. */
+  readonly pins?: ReadonlyMap<string, string> | undefined;
+  /** Told after each program, how many of how many are done. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** What was done to one file. */
+export interface SignedFile {
+  readonly kind: 'zip' | 'program';
+  /** Files in the zip, folders left out; 1 for a lone program. */
+  readonly entries: number;
+  readonly signed: readonly Omit<SignedEntry, 'content'>[];
+  readonly kept: readonly KeptEntry[];
+  readonly output: { readonly size: number; readonly sha256: string };
+}
+
+/** Programs being signed at once: enough to hide a timestamp authority's latency. */
+const IN_FLIGHT = 16;
+
+interface Candidate {
+  readonly path: string;
+  readonly program: Spooled;
+}
+
+/** Only what is a program can be ours: a text named x.exe is refused before anything is signed. */
+async function requireProgram(source: ByteSource): Promise<void> {
+  if (!isSignable(await source.read(0, Math.min(source.size, HEAD_SIZE))))
+    throw invalid('not-a-program', `${source.name}: signing.files names it, but it is no Windows program`, {
+      hint: 'exclude it from signing.files with "!", or build it again',
+    });
+}
+
+async function unpack(
+  archive: PartialArchive,
+  ours: readonly ArchiveEntry[],
+  spool: Spool,
+  options: SignFileOptions,
+): Promise<Candidate[]> {
+  const result: Candidate[] = [];
+  for (const entry of ours) {
+    const name = `${archive.source.name}!/${entry.path}`;
+    const program = await spool.take(await archive.open(entry), entry.size, name);
+    checkPin(entry.path, program, options.pins);
+    await requireProgram(program.source);
+    result.push({ path: entry.path, program });
+  }
+  return result;
+}
+
+interface Sorted {
+  readonly kept: KeptEntry[];
+  readonly toSign: Candidate[];
+}
+
+async function sortOut(candidates: readonly Candidate[], options: SignFileOptions): Promise<Sorted> {
+  const sorted: Sorted = { kept: [], toSign: [] };
+  for (const candidate of candidates) {
+    const signer = await keptSigner(candidate.program.source, options.alreadySigned);
+    if (signer === null) sorted.toSign.push(candidate);
+    else sorted.kept.push({ path: candidate.path, signer });
+  }
+  return sorted;
+}
+
+/**
+ * Signs each distinct program once: the same bytes under two paths get the same signature. The first
+ * failure stops what has not begun, and leaves only when everything begun has come to an end.
+ */
+export async function signAll(
+  candidates: readonly Candidate[],
+  options: SignFileOptions,
+): Promise<SignedEntry[]> {
+  const limit = pLimit(IN_FLIGHT);
+  const underway = new Map<string, Promise<SignedEntry>>();
+  const failures: unknown[] = [];
+  let done = 0;
+  const signUnlessFailed = async ({ path, program }: Candidate): Promise<SignedEntry> => {
+    if (failures.length > 0) throw failures[0];
+    try {
+      return await signAndCheck(path, program, options);
+    } catch (error) {
+      failures.push(error);
+      throw error;
+    }
+  };
+  const signOne = async (candidate: Candidate): Promise<SignedEntry> => {
+    const begun = underway.get(candidate.program.sha256) ?? limit(() => signUnlessFailed(candidate));
+    underway.set(candidate.program.sha256, begun);
+    const entry = await begun;
+    options.onProgress?.(++done, candidates.length);
+    return { ...entry, path: candidate.path };
+  };
+  options.onProgress?.(0, candidates.length);
+  const settled = await Promise.allSettled(candidates.map(signOne));
+  if (failures.length > 0) throw failures[0];
+  return settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+}
+
+export function requireSomething(
+  signed: number,
+  kept: readonly KeptEntry[],
+  files: number,
+  name: string,
+): void {
+  if (signed > 0) return;
+  const [first, ...others] = kept;
+  if (!first)
+    throw notAllowed(
+      'nothing-to-sign',
+      `${name}: nothing to sign: none of its files is ours (${files} in all)`,
+      {
+        hint: 'check the zip, and signing.files on the signer',
+      },
+    );
+  const whose = `signed already, ${first.path === '' ? '' : `${first.path} `}by ${printable(first.signer, 200)}`;
+  const told = others.length > 0 ? `all ${kept.length} programs of ours are ${whose}` : `it is ${whose}`;
+  throw notAllowed('nothing-to-sign', `${name}: nothing to sign: ${told}`, {
+    hint: 'send unsigned programs, or have the signer replace or append (signing.alreadySigned)',
+  });
+}
+
+export const withoutContent = ({ content: _content, ...entry }: SignedEntry): Omit<SignedEntry, 'content'> =>
+  entry;
+
+/** What was done to the programs of ours in a zip; the zip itself is yet to be written. */
+export interface SignedPrograms {
+  readonly entries: number;
+  readonly signed: readonly SignedEntry[];
+  readonly kept: readonly KeptEntry[];
+}
+
+/** Signs what is ours in a zip, all of which must be located in it. */
+export async function signOurs(
+  archive: PartialArchive,
+  spool: Spool,
+  options: SignFileOptions,
+): Promise<SignedPrograms> {
+  const { name } = archive.source;
+  const entries = archive.entries.filter((entry) => !entry.directory).length;
+  const ours = archive.located
+    .filter((entry) => !entry.directory && options.isOurs(entry.path))
+    .sort((a, b) => a.index - b.index);
+  requireAllPinsFound(ours, options.pins, name);
+  const { kept, toSign } = await sortOut(await unpack(archive, ours, spool, options), options);
+  requireSomething(toSign.length, kept, entries, name);
+  return { entries, kept, signed: await signAll(toSign, options) };
+}
+
+/** The new content of a zip's entries, by path. */
+export const replacementsOf = ({ signed }: SignedPrograms): Map<string, ByteSource> =>
+  new Map(signed.map((entry) => [entry.path, entry.content]));
