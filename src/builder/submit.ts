@@ -4,6 +4,7 @@ import { formatZipname, type RequestedFile } from '../control/zipname.ts';
 import { ZIPNAME } from '../control/request.ts';
 import { ZIPNAME_LIMIT } from '../control/zipname.ts';
 import { unavailable, usage } from '../errors.ts';
+import { withFile } from '../io/source.ts';
 import { collect, type Upload } from './collect.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
 import { committerOf, type BuilderSession } from './session.ts';
@@ -23,11 +24,10 @@ export interface SubmitOptions {
 async function upload(session: BuilderSession, { name, path, size, sha256 }: Upload): Promise<void> {
   const bar = session.progress.start(`upload ${name}`, 'bytes');
   try {
-    await session.exchange.deliver(path, `${session.config.exchange.incoming}/${name}`, {
-      size,
-      sha256,
-      onProgress: bar.update,
-    });
+    const to = `${session.config.exchange.incoming}/${name}`;
+    await withFile(path, (content) =>
+      session.exchange.deliver(content, to, { size, sha256, onProgress: bar.update }),
+    );
   } finally {
     bar.stop();
   }

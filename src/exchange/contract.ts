@@ -19,9 +19,9 @@ export interface FetchOptions {
 }
 
 export interface DeliverOptions {
-  /** What the local file must have, in bytes. */
+  /** What the content must have, in bytes. */
   readonly size: number;
-  /** What the file must hash to, in lower-case hex; there and here. */
+  /** What it must hash to, in lower-case hex; there and here. */
   readonly sha256: string;
   /**
    * Hex digits for the temporary name, drawn at random and kept by whoever may have to deliver again
@@ -82,8 +82,11 @@ export interface Exchange {
    * was cut may stay beside it, hidden, for the next call with this destination to go on from.
    */
   fetch(path: string, destination: string, options: FetchOptions): Promise<Fetched>;
-  /** Puts a file: temporary name, flush, verification, rename over the target. Makes missing folders below the url's own. */
-  deliver(file: string, path: string, options: DeliverOptions): Promise<void>;
+  /**
+   * Puts a file: temporary name, flush, verification, rename over the target. Makes missing folders below
+   * the url's own. The content is read in order, from its beginning again when a cut transfer goes on.
+   */
+  deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void>;
   /** A file for random access; null where the protocol has none (the legacy SCP protocol). */
   openRead(path: string): Promise<OpenFile | null>;
   /** Whether `assemble` can be used. */

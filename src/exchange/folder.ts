@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { hasCode, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
 import { syncFolder } from '../io/atomic.ts';
 import { sha256OfStream } from '../io/hash.ts';
+import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
 import * as failures from './failures.ts';
 import { requireInside, temporaryName } from './path.ts';
@@ -108,7 +109,7 @@ export class FolderExchange implements Exchange {
     return new RemoteSource(path, file, read, () => handle.close());
   }
 
-  async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
+  async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
     const target = this.place(path);
     const temporary = join(dirname(target), posix.basename(temporaryName(path, options.temporary)));
     await this.requireRoot();
@@ -116,7 +117,7 @@ export class FolderExchange implements Exchange {
       await mkdir(dirname(target), { recursive: true });
       // What a crash during an earlier delivery left behind; nothing, as a rule.
       if (options.temporary !== undefined) await rm(temporary, { force: true });
-      await this.write(file, path, temporary, options);
+      await this.write(content, path, temporary, options);
       await rename(temporary, target);
       await syncFolder(dirname(target));
     } catch (error) {
@@ -154,10 +155,15 @@ export class FolderExchange implements Exchange {
     }
   }
 
-  private async write(file: string, path: string, temporary: string, options: DeliverOptions): Promise<void> {
+  private async write(
+    content: ByteSource,
+    path: string,
+    temporary: string,
+    options: DeliverOptions,
+  ): Promise<void> {
     const handle = await open(temporary, 'wx+');
     try {
-      await writeBehind(announced(file, options), (offset, bytes) => writeExactly(handle, offset, bytes));
+      await writeBehind(announced(content, options), (offset, bytes) => writeExactly(handle, offset, bytes));
       await handle.sync();
       const { size } = await handle.stat();
       if (size !== options.size)

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { sha256OfStream } from '../io/hash.ts';
+import type { ByteSource } from '../io/source.ts';
 import { connectSsh, type SshLocation, type SshOptions } from '../ssh/connection.ts';
 import { openExec, runRemotely, type RemoteResult } from '../ssh/exec.ts';
 import { shellCommand, shellQuote } from '../ssh/quote.ts';
@@ -92,7 +93,7 @@ export class ScpExchange implements Exchange {
     }
   }
 
-  async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
+  async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
     const target = this.place(path);
     const temporary = temporaryName(target, options.temporary);
     const link = await this.kept.get();
@@ -100,7 +101,7 @@ export class ScpExchange implements Exchange {
       await this.makeFolders(link, path);
       // What a crash during an earlier delivery left behind; nothing, as a rule.
       if (options.temporary !== undefined) await this.run(link, shellCommand(['rm', '-f', temporary]));
-      await this.sink(link, path, temporary, file, options);
+      await this.sink(link, path, temporary, content, options);
       await this.flush(link, temporary);
       await this.verify(link, path, temporary, options);
       await this.publish(link, path, temporary, target);
@@ -173,7 +174,7 @@ export class ScpExchange implements Exchange {
     link: SshLink,
     path: string,
     temporary: string,
-    file: string,
+    content: ByteSource,
     options: DeliverOptions,
   ): Promise<void> {
     const command = shellCommand(['scp', '-t', temporary]);
@@ -182,7 +183,7 @@ export class ScpExchange implements Exchange {
       await wire.status();
       await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
       await wire.status();
-      for await (const chunk of announced(file, options)) await wire.send(chunk);
+      for await (const chunk of announced(content, options)) await wire.send(chunk);
       await wire.go();
       await wire.status();
     } finally {

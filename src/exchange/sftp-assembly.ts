@@ -153,7 +153,7 @@ export class SftpAssembly {
       );
       this.progress(bytes.length);
     };
-    await writeBehind(announced(file, announcing), write);
+    await withFile(file, (content) => writeBehind(announced(content, announcing), write));
   }
 
   private progress(bytes: number): void {

@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { sha256OfStream } from '../io/hash.ts';
+import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions } from './contract.ts';
 import * as failures from './failures.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
@@ -42,13 +43,13 @@ export class Upload {
     }
   }
 
-  /** Sends the file, from its beginning or from where a cut connection left it. */
-  async send(session: SftpSession, file: string, options: DeliverOptions): Promise<void> {
+  /** Sends the content, from its beginning or from where a cut connection left it. */
+  async send(session: SftpSession, content: ByteSource, options: DeliverOptions): Promise<void> {
     const handle = (await this.reopen(session)) ?? (await this.create(session));
     const start = this.written;
     try {
       await writeBehind(
-        announced(file, options, start),
+        announced(content, options, start),
         (offset, bytes) => session.write(handle, offset, bytes),
         { start, onWritten: (end) => (this.written = end) },
       );

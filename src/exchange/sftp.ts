@@ -1,6 +1,7 @@
 import type { Stats } from 'ssh2';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { sha256Hex } from '../io/hash.ts';
+import type { ByteSource } from '../io/source.ts';
 import type { SshLocation, SshOptions } from '../ssh/connection.ts';
 import type {
   AssembleOptions,
@@ -162,7 +163,7 @@ export class SftpExchange implements Exchange {
     return new RemoteSource(path, remoteFile(stats), read, () => session.closeHandle(handle).catch(() => {}));
   }
 
-  async deliver(file: string, path: string, options: DeliverOptions): Promise<void> {
+  async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
     const key = JSON.stringify([path, options.size, options.sha256]);
     const upload =
       this.unfinished.get(key)?.upload ?? new Upload(this.location.path, path, options.temporary);
@@ -173,7 +174,7 @@ export class SftpExchange implements Exchange {
     try {
       // What a crash during an earlier delivery left behind; nothing, as a rule.
       if (options.temporary !== undefined && before === 0) await session.remove(upload.temporary);
-      await upload.send(session, file, options);
+      await upload.send(session, content, options);
       await upload.verify(session, options);
       await upload.publish(session);
     } catch (error) {
@@ -183,7 +184,7 @@ export class SftpExchange implements Exchange {
       else await this.discard(upload.temporary);
       if (!resumable || !this.goesOn(failure, upload.written - before))
         throw failures.whileDelivering(path, failure);
-      await this.deliver(file, path, options);
+      await this.deliver(content, path, options);
     }
   }
 

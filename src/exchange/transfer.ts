@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { writeAtomically } from '../io/atomic.ts';
-import { chunks, FileSource } from '../io/source.ts';
+import { scan } from '../io/scan.ts';
+import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Fetched, Progress } from './contract.ts';
 import { fileChanged, localFile } from './failures.ts';
 import { Partial } from './partial.ts';
@@ -92,32 +93,26 @@ export async function receiveOn(
   }
 }
 
-/** Opens the local file to deliver; its size must be the announced one. */
-async function openAnnounced(file: string, size: number): Promise<FileSource> {
-  const source = await FileSource.open(file);
-  if (source.size === size) return source;
-  await source.close();
-  throw localFile(file, `has ${source.size} bytes, and ${size} were to be delivered`);
-}
-
 /**
- * The bytes of the local file in order, those before `start` left out; fails after the last one unless
- * the whole file hashes as announced.
+ * The bytes of what is delivered in order, those before `start` left out; fails after the last one unless
+ * the whole of it hashes as announced.
  */
-export async function* announced(file: string, options: DeliverOptions, start = 0): AsyncGenerator<Buffer> {
+export async function* announced(
+  content: ByteSource,
+  options: DeliverOptions,
+  start = 0,
+): AsyncGenerator<Buffer> {
   const { size, sha256, onProgress } = options;
+  const { name } = content;
+  if (content.size !== size)
+    throw localFile(name, `has ${content.size} bytes, and ${size} were to be delivered`);
   const hash = createHash('sha256');
-  const source = await openAnnounced(file, size);
-  try {
-    for await (const chunk of chunks(source, 0, start)) hash.update(chunk);
-    for (let at = start; at < size; at += REQUEST_SIZE) {
-      const chunk = await source.read(at, Math.min(REQUEST_SIZE, size - at));
-      hash.update(chunk);
-      yield chunk;
-      onProgress?.(at + chunk.length, size);
-    }
-  } finally {
-    await source.close();
+  for await (const chunk of scan(content, 0, start)) hash.update(chunk);
+  for (let at = start; at < size; at += REQUEST_SIZE) {
+    const chunk = await content.read(at, Math.min(REQUEST_SIZE, size - at));
+    hash.update(chunk);
+    yield chunk;
+    onProgress?.(at + chunk.length, size);
   }
-  if (hash.digest('hex') !== sha256) throw localFile(file, 'its SHA-256 is not the one to be delivered');
+  if (hash.digest('hex') !== sha256) throw localFile(name, 'its SHA-256 is not the one to be delivered');
 }

@@ -7,6 +7,7 @@ import { invalid } from '../errors.ts';
 import type { FarFile } from '../exchange/far-file.ts';
 import { temporaryToken } from '../exchange/path.ts';
 import { writeFileAtomically } from '../io/atomic.ts';
+import { withFile } from '../io/source.ts';
 import type { SignedFile, SignFileOptions } from '../signing/sign-entries.ts';
 import { signFile } from '../signing/sign-file.ts';
 import { signRemotely, type SignedRemotely } from '../signing/sign-remotely.ts';
@@ -265,12 +266,14 @@ export async function deliverFile(site: Site, output: JournaledOutput, folder: s
   await retrying(site, `delivering ${name}`, async () => {
     const bar = site.progress.start(`deliver ${name}`, 'bytes');
     try {
-      await site.exchange.deliver(join(folder, file), to, {
-        size,
-        sha256,
-        ...(temporary === undefined ? {} : { temporary }),
-        onProgress: bar.update,
-      });
+      await withFile(join(folder, file), (content) =>
+        site.exchange.deliver(content, to, {
+          size,
+          sha256,
+          ...(temporary === undefined ? {} : { temporary }),
+          onProgress: bar.update,
+        }),
+      );
     } finally {
       bar.stop();
     }

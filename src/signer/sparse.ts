@@ -89,11 +89,13 @@ async function deliverWhole(
   );
   const sha256 = await sha256OfFile(signed);
   await retrying(site, `delivering ${name}`, () =>
-    site.exchange.deliver(signed, `${site.config.exchange.outgoing}/${name}`, {
-      size,
-      sha256,
-      ...(temporary === undefined ? {} : { temporary }),
-    }),
+    withFile(signed, (content) =>
+      site.exchange.deliver(content, `${site.config.exchange.outgoing}/${name}`, {
+        size,
+        sha256,
+        ...(temporary === undefined ? {} : { temporary }),
+      }),
+    ),
   );
   await rm(unsigned, { force: true });
   await rm(signed, { force: true });

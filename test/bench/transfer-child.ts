@@ -1,6 +1,7 @@
 /** transfer-child.ts fetch|deliver INPUT: one transfer through our exchange, in a process of its own. */
 import { text } from 'node:stream/consumers';
 import { openExchange } from '../../src/exchange/exchange.ts';
+import { deliverFile } from '../exchange/deliver-file.ts';
 
 export interface TransferInput {
   readonly direction: 'fetch' | 'deliver';
@@ -19,7 +20,7 @@ const { direction, url, identity, knownHosts, local, remote, size, sha256 } = JS
 const begun = performance.now();
 const exchange = await openExchange({ url, ssh: { identity, knownHosts } });
 const connected = performance.now();
-if (direction === 'deliver') await exchange.deliver(local, remote, { size, sha256 });
+if (direction === 'deliver') await deliverFile(exchange, local, remote, { size, sha256 });
 else if ((await exchange.fetch(remote, local, { limit: size })).sha256 !== sha256)
   throw new Error('not what was sent');
 const done = performance.now();

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { openExchange, type Exchange } from '../../src/exchange/exchange.ts';
 import type { SshOptions } from '../../src/ssh/connection.ts';
 import { startSshd, type Sshd } from '../world/sshd.ts';
+import { deliverFile } from './deliver-file.ts';
 
 const run = promisify(execFile);
 const LIMIT = 64 * 1024 * 1024;
@@ -58,7 +59,7 @@ async function deliver(world: World, path: string, bytes: Buffer, onProgress?: (
   const file = join(world.local, `out-${randomBytes(4).toString('hex')}`);
   await writeFile(file, bytes);
   const expected = { size: bytes.length, sha256: sha256(bytes) };
-  await world.exchange.deliver(file, path, onProgress ? { ...expected, onProgress } : expected);
+  await deliverFile(world.exchange, file, path, onProgress ? { ...expected, onProgress } : expected);
 }
 
 /** Fetches a file, and gives its bytes. */
@@ -126,12 +127,12 @@ for (const protocol of PROTOCOLS)
       await writeFile(file, bytes);
       const left = join(world.remote, '.cut.zip.0123456789ab.part');
       await put(left, Buffer.alloc(100_000));
-      await world.exchange.deliver(file, 'cut.zip', expected);
+      await deliverFile(world.exchange, file, 'cut.zip', expected);
       assert.equal(await readFile(join(world.remote, 'cut.zip'), 'utf8'), 'delivered again');
       const victim = join(world.local, 'victim');
       await writeFile(victim, 'untouched');
       await symlink(victim, left);
-      await world.exchange.deliver(file, 'cut.zip', expected);
+      await deliverFile(world.exchange, file, 'cut.zip', expected);
       assert.equal(await readFile(victim, 'utf8'), 'untouched');
       assert.equal(await readFile(join(world.remote, 'cut.zip'), 'utf8'), 'delivered again');
       assert.deepEqual(await leftBehind(world), []);
@@ -154,7 +155,11 @@ for (const protocol of PROTOCOLS)
       const file = join(world.local, 'progress');
       await writeFile(file, bytes);
       const onProgress = (done: number, total: number): void => void seen.push([done, total]);
-      await world.exchange.deliver(file, 'p.zip', { size: bytes.length, sha256: sha256(bytes), onProgress });
+      await deliverFile(world.exchange, file, 'p.zip', {
+        size: bytes.length,
+        sha256: sha256(bytes),
+        onProgress,
+      });
       assert.deepEqual(seen.at(-1), [1_000_000, 1_000_000]);
       seen.length = 0;
       await world.exchange.fetch('p.zip', file, { limit: LIMIT, onProgress });
@@ -248,9 +253,12 @@ for (const protocol of PROTOCOLS)
       const file = join(world.local, 'other');
       await writeFile(file, 'other');
       const failure = { code: 'exchange-local-file', kind: 'local' };
-      const wrongHash = world.exchange.deliver(file, 'x.zip', { size: 5, sha256: sha256(Buffer.from('b')) });
+      const wrongHash = deliverFile(world.exchange, file, 'x.zip', {
+        size: 5,
+        sha256: sha256(Buffer.from('b')),
+      });
       await assert.rejects(wrongHash, failure);
-      const wrongSize = world.exchange.deliver(file, 'x.zip', {
+      const wrongSize = deliverFile(world.exchange, file, 'x.zip', {
         size: 6,
         sha256: sha256(Buffer.from('other')),
       });

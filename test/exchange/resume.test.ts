@@ -6,6 +6,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import { openExchange, type Exchange } from '../../src/exchange/exchange.ts';
 import { Line } from '../bench/line.ts';
 import { startSshd, type Sshd } from '../world/sshd.ts';
+import { deliverFile } from './deliver-file.ts';
 
 const MIB = 2 ** 20;
 const BIG = randomBytes(24 * MIB);
@@ -132,7 +133,9 @@ describe('an sftp:// transfer whose connection is cut', () => {
 
   it('goes on with an upload within the same call', async () => {
     line.cutAfter(16 * MIB);
-    const bytes = await carried(() => exchange.deliver(join(local, 'out.zip'), 'signed/out.zip', expected));
+    const bytes = await carried(() =>
+      deliverFile(exchange, join(local, 'out.zip'), 'signed/out.zip', expected),
+    );
     assert.ok(bytes < (BIG.length + 7 * MIB) * OVERHEAD, `${bytes} bytes passed`);
     assert.ok((await readFile(join(remote, 'signed/out.zip'))).equals(BIG));
     assert.deepEqual(await readdir(join(remote, 'signed')), ['out.zip']);
@@ -154,9 +157,12 @@ describe('an sftp:// transfer whose connection is cut', () => {
     // Meanwhile no new connection comes about, so that the call cannot go on by itself.
     const refuse = setInterval(() => void (refusing && line.cut()), 1);
     try {
-      await assert.rejects(exchange.deliver(join(local, 'out.zip'), 'out.zip', { ...expected, onProgress }), {
-        retryable: true,
-      });
+      await assert.rejects(
+        deliverFile(exchange, join(local, 'out.zip'), 'out.zip', { ...expected, onProgress }),
+        {
+          retryable: true,
+        },
+      );
     } finally {
       clearInterval(refuse);
     }
@@ -166,7 +172,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
 
   it('goes on with an upload in the next call, under the same temporary name', async () => {
     await cutUpload();
-    const bytes = await carried(() => exchange.deliver(join(local, 'out.zip'), 'out.zip', expected));
+    const bytes = await carried(() => deliverFile(exchange, join(local, 'out.zip'), 'out.zip', expected));
     assert.ok(bytes < (BIG.length - 6 * MIB) * OVERHEAD, `${bytes} bytes passed`);
     assert.ok((await readFile(join(remote, 'out.zip'))).equals(BIG));
     assert.deepEqual((await readdir(remote)).sort(), ['in.zip', 'out.zip']);
@@ -188,7 +194,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
       const part = (await readdir(remote)).find((name) => name.endsWith('.part'));
       assert.ok(part);
       await meddle(join(remote, part));
-      await exchange.deliver(join(local, 'out.zip'), 'out.zip', expected);
+      await deliverFile(exchange, join(local, 'out.zip'), 'out.zip', expected);
       assert.ok((await readFile(join(remote, 'out.zip'))).equals(BIG));
       assert.deepEqual((await readdir(remote)).sort(), ['in.zip', 'out.zip']);
     }
@@ -201,12 +207,12 @@ describe('an sftp:// transfer whose connection is cut', () => {
     const part = (await readdir(remote)).find((name) => name.endsWith('.part')) ?? '';
     const stored = await readFile(join(remote, part));
     await writeFile(join(remote, part), Buffer.alloc(stored.length));
-    await assert.rejects(exchange.deliver(join(local, 'out.zip'), 'out.zip', expected), {
+    await assert.rejects(deliverFile(exchange, join(local, 'out.zip'), 'out.zip', expected), {
       code: 'exchange-verify-failed',
       retryable: true,
     });
     assert.deepEqual(await readdir(remote), ['in.zip']);
-    await exchange.deliver(join(local, 'out.zip'), 'out.zip', expected);
+    await deliverFile(exchange, join(local, 'out.zip'), 'out.zip', expected);
     await exchange.close();
   });
 

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openExchange, type Exchange } from '../../src/exchange/exchange.ts';
 import type { SshOptions } from '../../src/ssh/connection.ts';
 import { startSshd, type Sshd, type SshdOptions } from '../world/sshd.ts';
+import { deliverFile } from './deliver-file.ts';
 
 const BIG = Buffer.alloc(48_000_000, 'signpipe');
 const expected = { size: BIG.length, sha256: createHash('sha256').update(BIG).digest('hex') };
@@ -68,13 +69,13 @@ for (const scheme of ['sftp', 'scp'] as const)
     it('connection-lost: an upload that was cut leaves nothing, and the next one works', async () => {
       const { sshd, exchange, remote, file } = world;
       const onProgress = await whenBegun(sshd, 'SIGKILL');
-      const delivering = exchange.deliver(file, 'signed/big.zip', {
+      const delivering = deliverFile(exchange, file, 'signed/big.zip', {
         ...expected,
         onProgress,
       });
       await assert.rejects(delivering, { code: 'connection-lost', kind: 'unavailable', retryable: true });
       assert.equal(await exchange.stat('signed/big.zip'), null);
-      await exchange.deliver(file, 'signed/big.zip', expected);
+      await deliverFile(exchange, file, 'signed/big.zip', expected);
       assert.deepEqual(await readdir(join(remote, 'signed')), ['big.zip']);
       assert((await readFile(join(remote, 'signed/big.zip'))).equals(BIG));
     });
@@ -120,7 +121,7 @@ describe('an sftp:// exchange on an unusual server', () => {
   it('reads the upload back where no shell can hash it', async () => {
     const world = await startWorld('sftp', { config: ['ForceCommand internal-sftp'] });
     try {
-      await world.exchange.deliver(world.file, 'big.zip', expected);
+      await deliverFile(world.exchange, world.file, 'big.zip', expected);
       assert((await readFile(join(world.remote, 'big.zip'))).equals(BIG));
     } finally {
       await stopWorld(world);
@@ -150,7 +151,7 @@ describe('an sftp:// exchange on an unusual server', () => {
   it('exchange-refused: it may read and not write', async () => {
     const world = await startWorld('sftp', { sftpCommand: 'internal-sftp -R' });
     try {
-      await assert.rejects(world.exchange.deliver(world.file, 'big.zip', expected), {
+      await assert.rejects(deliverFile(world.exchange, world.file, 'big.zip', expected), {
         code: /^exchange-(refused|permission-denied)$/,
         kind: 'unavailable',
       });
@@ -163,9 +164,9 @@ describe('an sftp:// exchange on an unusual server', () => {
     const world = await startWorld('sftp', { sftpCommand: 'internal-sftp -P posix-rename' });
     const { exchange, remote, file } = world;
     try {
-      await exchange.deliver(file, 'big.zip', expected);
+      await deliverFile(exchange, file, 'big.zip', expected);
       await writeFile(join(remote, 'old.zip'), 'old');
-      await assert.rejects(exchange.deliver(file, 'old.zip', expected), { kind: /usage|unavailable/ });
+      await assert.rejects(deliverFile(exchange, file, 'old.zip', expected), { kind: /usage|unavailable/ });
       assert.deepEqual((await readdir(remote)).sort(), ['big.zip', 'old.zip']);
       assert.equal(await readFile(join(remote, 'old.zip'), 'utf8'), 'old');
     } finally {

@@ -11,6 +11,7 @@ import { openExchange } from '../../src/exchange/exchange.ts';
 import { sha256OfFile } from '../../src/io/hash.ts';
 import { parseGitCommand } from '../../src/sandbox/git-service.ts';
 import { startSshHost, type SshHost, type SshHostEvent } from '../../src/sandbox/ssh-host.ts';
+import { deliverFile } from '../exchange/deliver-file.ts';
 
 interface Outcome {
   status: number;
@@ -309,7 +310,7 @@ describe("signpipe's own exchange on the embedded host", () => {
     const ssh = { identity: join(folder, 'id'), knownHosts: join(folder, 'known_hosts') };
     const exchange = await openExchange({ url: `sftp://build@127.0.0.1:${host.port}/exchange`, ssh });
     const sha256 = await sha256OfFile(file);
-    await exchange.deliver(file, 'ours.zip', { size: content.length, sha256 });
+    await deliverFile(exchange, file, 'ours.zip', { size: content.length, sha256 });
     const fetched = await exchange.fetch('ours.zip', join(folder, 'fetched'), { limit: content.length });
     assert.equal(fetched.sha256, sha256);
     assert.equal(await exchange.stat('none.zip'), null);
