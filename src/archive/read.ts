@@ -5,33 +5,15 @@ import { readDirectory, type CentralEntry } from './directory.ts';
 import { readEnd, type EndRecords } from './end.ts';
 import { locateEntries, readLayout, type ArchiveEntry } from './layout.ts';
 import { requireDistinctPlaces, shown } from './names.ts';
+import type { ArchiveLimits } from './limits.ts';
 import { METHOD } from './records.ts';
 import type { Range } from './windows.ts';
 
 export { isZip } from './end.ts';
+export { DEFAULT_LIMITS, type ArchiveLimits } from './limits.ts';
 export type { CentralEntry } from './directory.ts';
 export type { ArchiveEntry } from './layout.ts';
 export type { Range } from './windows.ts';
-
-/** What is taken from outside at most. */
-export interface ArchiveLimits {
-  /** The zip itself, in bytes. */
-  readonly archive: number;
-  /** Number of entries. */
-  readonly entries: number;
-  /** One entry, uncompressed, in bytes. */
-  readonly entry: number;
-  /** Uncompressed to compressed size, of the whole zip and of each entry opened. */
-  readonly ratio: number;
-}
-
-/** What signer.yaml bounds zips to unless it says otherwise; local commands keep to the same. */
-export const DEFAULT_LIMITS: ArchiveLimits = {
-  archive: 8 * 2 ** 30,
-  entries: 200_000,
-  entry: 4 * 2 ** 30,
-  ratio: 200,
-};
 
 /** A zip of which the directory is known, and some entries: what it takes to replace those. */
 export interface PartialArchive {

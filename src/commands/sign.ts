@@ -1,11 +1,10 @@
-import { DEFAULT_LIMITS } from '../archive/read.ts';
+import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { printable } from '../printable.ts';
 import { usage } from '../errors.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
-import { loadPfx } from '../keys/pfx.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import type { SignedFile } from '../signing/sign-entries.ts';
@@ -39,8 +38,10 @@ const DEFAULT_FILES = ['**/*.exe', '**/*.dll'];
 async function loadKey(options: SignCommandOptions, say: (line: string) => void): Promise<SigningKey> {
   const what = options.pfx ?? options.key ?? 'the key';
   const passphrase = await findPassphrase({ file: options.passphraseFile, prompt: what, warn: say });
-  if (options.pfx !== undefined && options.certificate === undefined && options.key === undefined)
+  if (options.pfx !== undefined && options.certificate === undefined && options.key === undefined) {
+    const { loadPfx } = await import('../keys/pfx.ts');
     return loadPfx({ path: options.pfx, passphrase, name: options.keyName });
+  }
   if (options.pfx === undefined && options.certificate !== undefined && options.key !== undefined)
     return loadPem({ certificate: options.certificate, key: options.key, passphrase });
   throw usage('key-missing', 'no signing key', {

@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { read } from 'read';
 import { readAll, withFile } from '../io/source.ts';
 import { messageOf, usage } from '../errors.ts';
 
@@ -44,6 +43,7 @@ export async function readPassphraseFile(path: string, warn: (message: string) =
 
 /** Asks on the terminal, showing nothing of what is typed. */
 async function ask(prompt: string): Promise<string> {
+  const { read } = await import('read');
   try {
     return await read({ prompt: `Passphrase for ${prompt}: `, silent: true, output: process.stderr });
   } catch (error) {

@@ -3,9 +3,7 @@ import { DerReader, TAG } from '../asn1/der.ts';
 import { parseSignedData } from '../cms/signed-data.ts';
 import { hasCode, usage, type SignpipeError } from '../errors.ts';
 import { Certificate, parsePemCertificates } from '../x509/certificate.ts';
-import { parseBer, toDer } from './ber.ts';
-import { checkIterations } from './iterations.ts';
-import { readingKey, readKeyFile } from './pfx.ts';
+import { readingKey, readKeyFile } from './key-file.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
 
 export interface PemOptions {
@@ -78,13 +76,22 @@ function refusal(error: unknown, encrypted: boolean, path: string): SignpipeErro
   return wrong(path, error);
 }
 
+/** What reads BER takes 30 ms to load, and few keys need it: `key-iterations` for those that ask for too much. */
+async function checkEncryption(bytes: Buffer, path: string): Promise<void> {
+  const [{ parseBer }, { checkIterations }] = await Promise.all([
+    import('./ber.ts'),
+    import('./iterations.ts'),
+  ]);
+  checkIterations(parseBer(bytes, path), path);
+}
+
 /** Throws `key-passphrase-missing`, `key-passphrase-wrong`, `key-encryption-unsupported`, `key-iterations`, `pem-malformed`. */
 async function readKey(path: string, passphrase = ''): Promise<KeyObject> {
   const { label, body, text } = findKey((await readKeyFile(path, 'pem')).toString('latin1'), path);
   const modern = label === 'ENCRYPTED PRIVATE KEY';
   const encrypted = modern || /^Proc-Type: *4, *ENCRYPTED/m.test(body);
   if (encrypted && passphrase === '') throw missing(path);
-  if (modern) checkIterations(parseBer(Buffer.from(body, 'base64'), path), path);
+  if (modern) await checkEncryption(Buffer.from(body, 'base64'), path);
   try {
     return createPrivateKey({ key: text, passphrase });
   } catch (error) {
@@ -93,7 +100,8 @@ async function readKey(path: string, passphrase = ''): Promise<KeyObject> {
 }
 
 /** A certificate, or the PKCS #7 bundle without signatures (RFC 5652, 5) that authorities hand out as .p7b or .spc. */
-function readDerCertificates(bytes: Buffer, path: string): readonly Certificate[] {
+async function readDerCertificates(bytes: Buffer, path: string): Promise<readonly Certificate[]> {
+  const { parseBer, toDer } = await import('./ber.ts');
   const der = toDer(parseBer(bytes, path));
   const bundle = DerReader.of(der, path).next().tag === TAG.oid;
   return bundle ? parseSignedData(der, path).certificates : [Certificate.parse(bytes, path)];

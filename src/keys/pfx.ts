@@ -1,10 +1,7 @@
-import { readAll, withFile } from '../io/source.ts';
 import { SignpipeError, usage } from '../errors.ts';
+import { readingKey, readKeyFile } from './key-file.ts';
 import { readPkcs12, type CertificateBag, type KeyBag, type Pkcs12 } from './pkcs12.ts';
 import { matches, signingKey, type SigningKey } from './signing-key.ts';
-
-/** A PFX with a long chain has some ten kilobytes. */
-export const LARGEST_KEY_FILE = 1024 * 1024;
 
 export interface PfxOptions {
   readonly path: string;
@@ -15,16 +12,6 @@ export interface PfxOptions {
    * or SHA-256 in hex.
    */
   readonly name?: string | undefined;
-}
-
-/** The whole of a small file; throws `CODE-too-large`. */
-export async function readKeyFile(path: string, code: string): Promise<Buffer> {
-  return withFile(path, (file) => {
-    if (file.size <= LARGEST_KEY_FILE) return readAll(file, LARGEST_KEY_FILE);
-    throw usage(`${code}-too-large`, `${path}: ${file.size} bytes are too many for a key`, {
-      hint: 'Check that this is the right file',
-    });
-  });
 }
 
 /**
@@ -81,21 +68,6 @@ function chooseKey(store: Pkcs12, { path, name }: PfxOptions): Candidate {
   throw usage('pfx-no-such-key', `${path}: ${why} called ${name}; it holds: ${shown}`, {
     hint: "Use the SHA-256 of the key's certificate, which is unique",
   });
-}
-
-/** Broken bytes in a key file are a matter of configuration, and keep nobody's request from being signed later. */
-function asMalformed(error: unknown, code: string): unknown {
-  if (!(error instanceof SignpipeError) || error.kind !== 'invalid') return error;
-  return usage(code, error.message, { hint: 'The file is damaged, or not of this kind', cause: error });
-}
-
-/** Runs `read`, and turns broken bytes into a usage error with `code`. */
-export async function readingKey<T>(code: string, read: () => T | Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    throw asMalformed(error, code);
-  }
 }
 
 async function open({ path, passphrase }: PfxOptions): Promise<Pkcs12> {

@@ -3,7 +3,6 @@ import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
 import { usage } from '../errors.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
-import { loadPfx } from '../keys/pfx.ts';
 import { readRoots } from '../keys/roots.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
@@ -42,7 +41,10 @@ export async function loadConfiguredKey(
   warn: (message: string) => void,
 ): Promise<SigningKey> {
   const passphrase = await findPassphrase({ file: config.passphraseFile, warn });
-  if (config.pfx !== undefined) return loadPfx({ path: config.pfx, passphrase, name: config.keyName });
+  if (config.pfx !== undefined) {
+    const { loadPfx } = await import('../keys/pfx.ts');
+    return loadPfx({ path: config.pfx, passphrase, name: config.keyName });
+  }
   if (config.certificate !== undefined && config.key !== undefined)
     return loadPem({ certificate: config.certificate, key: config.key, passphrase });
   throw usage('key-missing', 'signing: no key is configured', { hint: 'give pfx, or certificate and key' });
