@@ -49,10 +49,11 @@ export class Signer {
    * channel's key that has expired, is thrown after the others were answered.
    */
   async poll(): Promise<PollResult> {
+    const polled = this.site.now();
     let heads = await this.accepted();
     if (await this.finishLeftOver()) heads = await this.accepted();
     heads = await this.published(heads);
-    await this.list(heads);
+    await this.list(heads, polled);
     let answered = 0;
     const troubles: Error[] = [];
     for (const [id, pending] of this.pending) {
@@ -110,8 +111,11 @@ export class Signer {
     return heads;
   }
 
-  /** Adds the requests that have come since the last look; the first look takes every unanswered one. */
-  private async list(heads: Heads): Promise<void> {
+  /**
+   * Adds the requests that have come since the last look; the first look takes every unanswered one. The
+   * log tells when the poll that saw them began, so that what an answer takes can be told whole.
+   */
+  private async list(heads: Heads, polled: Date): Promise<void> {
     const { repository, config, log } = this.site;
     if (heads.requests === null || heads.requests === this.listedTo) return;
     const exclude = this.listedTo ?? config.control.since;
@@ -124,7 +128,7 @@ export class Signer {
     for (const id of ids) {
       if (answered.has(id) || this.pending.has(id)) continue;
       this.pending.set(id, { seen: null, told: '' });
-      log.info({ request: id }, `request ${shortId(id)}`);
+      log.info({ request: id, polled }, `request ${shortId(id)}`);
     }
     this.listedTo = heads.requests;
   }
