@@ -58,6 +58,8 @@ export interface AssembleOptions {
   readonly assembly: Assembly;
   /** The new bytes: a local file, and what it must hash to, in lower-case hex. */
   readonly fresh: { readonly file: string; readonly sha256: string };
+  /** What the result must hash to as a whole, where that is known; only its new bytes are verified else. */
+  readonly sha256?: string;
   /** As in `DeliverOptions`. */
   readonly temporary?: string;
   readonly onProgress?: Progress;

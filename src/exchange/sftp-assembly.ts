@@ -1,12 +1,13 @@
 import pLimit from 'p-limit';
 import type { Stats } from 'ssh2';
 import { SignpipeError } from '../errors.ts';
+import { sha256OfStream } from '../io/hash.ts';
 import { placeSpans, type PlacedSpan } from '../io/assembly.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
 import type { AssembleOptions, DeliverOptions, RemoteFile, Run } from './contract.ts';
 import * as failures from './failures.ts';
-import { readRuns, writeBehind } from './pipeline.ts';
-import { runsHashThere } from './remote-hash.ts';
+import { readAhead, readRuns, writeBehind } from './pipeline.ts';
+import { hashesThere, runsHashThere } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS, type SftpChannel } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
 import type { Upload } from './sftp-upload.ts';
@@ -165,6 +166,8 @@ export class SftpAssembly {
     const { session, options, parts } = this;
     const stats = await session.stat(place);
     if (!stats.isFile() || stats.size !== options.assembly.size) return false;
+    const { sha256 } = options;
+    if (sha256 !== undefined) return this.isWhole(place, { size: stats.size, sha256 });
     const runs = parts.fresh.map(placeOf);
     const run = (command: string, ms: number): ReturnType<SftpSession['run']> => session.run(command, ms);
     if (await runsHashThere(run, place, runs, options.fresh.sha256)) return true;
@@ -173,6 +176,19 @@ export class SftpAssembly {
       return await withFile(options.fresh.file, (fresh) =>
         this.isSame(handle, place, fresh, thorough ? runs : someOf(runs, READ_BACK)),
       );
+    } finally {
+      await session.closeHandle(handle).catch(() => {});
+    }
+  }
+
+  /** Whether every byte is right: hashed there, or where no command may be run, read back. */
+  private async isWhole(place: string, expected: { size: number; sha256: string }): Promise<boolean> {
+    const { session } = this;
+    if (await hashesThere((command, ms) => session.run(command, ms), place, expected)) return true;
+    const handle = await session.open(place, 'r');
+    try {
+      const read = readAhead(0, expected.size, session.reader(handle, place));
+      return (await sha256OfStream(read)) === expected.sha256;
     } finally {
       await session.closeHandle(handle).catch(() => {});
     }

@@ -251,6 +251,56 @@ describe('a file put together where no command may be run', () => {
   });
 });
 
+/** Another byte in what is only copied there; neither size nor time tells. */
+async function changeUnseen(remote: string, { source }: AssembleOptions): Promise<void> {
+  const path = join(remote, 'old.zip');
+  const bytes = await readFile(path);
+  bytes[20 * MIB] = (bytes[20 * MIB] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+  await utimes(path, source.modified, source.modified);
+}
+
+for (const [where, config] of [
+  ['where it can be hashed', []],
+  ['where it must be read back', ['ForceCommand internal-sftp']],
+] as const)
+  describe(`a file put together, of which the whole is known, ${where}`, () => {
+    let world: World;
+    let options: AssembleOptions;
+    before(async () => {
+      world = await startWorld({ config: [...config] });
+    });
+    beforeEach(async () => {
+      options = { ...(await prepare(world)), sha256: sha256Hex(RESULT) };
+    });
+    after(() => world.stop());
+
+    it('is held to it, and to nothing less when it was done before', async () => {
+      await world.exchange.assemble('old.zip', 'old.zip', options);
+      assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(RESULT));
+      await world.exchange.assemble('old.zip', 'old.zip', options);
+    });
+
+    it('exchange-verify-failed: a byte that was copied there is not the one that was seen', async () => {
+      await changeUnseen(world.remote, options);
+      await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
+        code: 'exchange-verify-failed',
+      });
+      assert.deepEqual(await readdir(world.remote), ['old.zip']);
+      const { sha256: _known, ...less } = options;
+      await world.exchange.assemble('old.zip', 'new.zip', less);
+    });
+
+    it('exchange-file-changed: what lies at the target differs in a byte that was copied', async () => {
+      await changeUnseen(world.remote, options);
+      const { sha256: _known, ...less } = options;
+      await world.exchange.assemble('old.zip', 'old.zip', less);
+      await assert.rejects(world.exchange.assemble('old.zip', 'old.zip', options), {
+        code: 'exchange-file-changed',
+      });
+    });
+  });
+
 describe('an exchange that cannot put files together', () => {
   it('exchange-no-copy: a server without copy-data says so before anything is done', async () => {
     const world = await startWorld({ sftpCommand: 'internal-sftp -P copy-data' });
