@@ -8,6 +8,7 @@ import { hasCode, SignpipeError } from '../errors.ts';
 import { requireUsable } from '../keys/signing-key.ts';
 import { answerTo, faultBelow, withoutFolders } from './answerable.ts';
 import type { Channel } from './channel.ts';
+import { deliverFile } from './deliver.ts';
 import {
   certificateOf,
   newDraft,
@@ -19,17 +20,10 @@ import {
 } from './draft.ts';
 import { gateFor } from './gate.ts';
 import type { JournaledOutput, JournalRecord } from './journal.ts';
+import { closeFiles, fetchFiles, type FetchedFile } from './fetch.ts';
 import { channelOf, judge } from './policy.ts';
 import type { ReceiptBranch } from './receipt-branch.ts';
-import {
-  closeFiles,
-  deliverFile,
-  fetchFiles,
-  signatureFile,
-  signFiles,
-  type FetchedFile,
-  type SignedRequest,
-} from './sign-request.ts';
+import { signatureFile, signFiles, type SignedRequest } from './sign-request.ts';
 import type { Site } from './site.ts';
 
 /** What became of a request at this poll. */
@@ -242,7 +236,9 @@ export class Answerer {
     const folder = this.folder(request);
     const signatures = receipt?.files.flatMap((file) => file.signed) ?? [];
     const paths = [
-      ...outputs.map(({ file }) => join(folder, file)),
+      ...outputs
+        .flatMap(({ file, assembly }) => [file, assembly?.whole?.unsigned ?? file])
+        .map((file) => join(folder, file)),
       ...signatures.map(({ before }) => signatureFile(folder, before.sha256)),
     ];
     return (await Promise.all(paths.map(exists))).every(Boolean);

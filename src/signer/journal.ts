@@ -9,9 +9,11 @@ const offset = z.int().nonnegative();
 
 /** How the exchange makes a file out of one that it has: `file` in the work folder then holds the new bytes only. */
 const assembly = z.strictObject({
-  /** The unsigned file, of the same name, as it was read. */
-  source: z.strictObject({ size: offset, modified: z.iso.datetime() }),
+  /** The unsigned file, of the same name, as it was read; without a time, nothing is made out of it there. */
+  source: z.strictObject({ size: offset, modified: z.iso.datetime().optional() }),
   spans: z.array(z.strictObject({ from: z.enum(['source', 'fresh']), start: offset, end: offset })),
+  /** Where all of it was fetched: the unsigned file in the work folder, and the SHA-256 of the result. */
+  whole: z.strictObject({ unsigned: z.string(), sha256: z.string() }).optional(),
 });
 
 const output = z.strictObject({

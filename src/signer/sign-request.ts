@@ -1,97 +1,18 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { printable } from '../printable.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
-import { invalid } from '../errors.ts';
-import type { FarFile } from '../exchange/far-file.ts';
 import { temporaryToken } from '../exchange/path.ts';
 import { writeFileAtomically } from '../io/atomic.ts';
 import { withFile } from '../io/source.ts';
 import type { SignedFile, SignFileOptions } from '../signing/sign-entries.ts';
 import { signFile } from '../signing/sign-file.ts';
-import { signRemotely, type SignedRemotely } from '../signing/sign-remotely.ts';
+import { signInParts, signRemotely, type SignedInParts } from '../signing/sign-parts.ts';
 import type { Channel } from './channel.ts';
+import { fetchWhole, type DistantFile, type FetchedFile, type WholeFile } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
-import { retrying } from './retrying.ts';
 import type { Site } from './site.ts';
-import { deliverSparse, isSparse, openFar } from './sparse.ts';
-
-/** One file of a request, in the work folder. */
-export interface WholeFile {
-  readonly requested: RequestedFile;
-  readonly path: string;
-  readonly size: number;
-  readonly sha256: string;
-}
-
-/** One file of a request that stays where it is, but for what is fetched of it into the work folder. */
-interface DistantFile {
-  readonly requested: RequestedFile;
-  readonly path: string;
-  readonly far: FarFile;
-}
-
-/** One file of a request, ready to be signed. */
-export type FetchedFile = WholeFile | DistantFile;
-
-function checkPin(file: RequestedFile, sha256: string): void {
-  if (file.sha256 === undefined || file.sha256 === sha256) return;
-  throw invalid(
-    'digest-differs',
-    `${file.name}: SHA-256 of what lies on the exchange is ${sha256}, zipname says ${file.sha256}`,
-    {
-      hint: 'upload the very bytes that were pinned, or commit their digest',
-    },
-  );
-}
-
-/** Fetches a file as a whole and holds it to its pin. */
-async function fetchWhole(site: Site, requested: RequestedFile, path: string): Promise<WholeFile> {
-  const from = `${site.config.exchange.incoming}/${requested.name}`;
-  const got = await retrying(site, `fetching ${requested.name}`, async () => {
-    const bar = site.progress.start(`fetch ${requested.name}`, 'bytes');
-    try {
-      return await site.exchange.fetch(from, path, {
-        limit: site.config.limits.archive,
-        onProgress: bar.update,
-      });
-    } finally {
-      bar.stop();
-    }
-  });
-  checkPin(requested, got.sha256);
-  site.log.info({ file: requested.name, bytes: got.size, sha256: got.sha256 }, `fetched ${requested.name}`);
-  return { requested, path, ...got };
-}
-
-/**
- * Fetches every file of a request, or opens it where it lies; nothing is signed before all are there.
- * Who calls this closes what was opened.
- */
-export async function fetchFiles(
-  site: Site,
-  files: readonly RequestedFile[],
-  folder: string,
-): Promise<FetchedFile[]> {
-  const fetched: FetchedFile[] = [];
-  try {
-    for (const [index, requested] of files.entries()) {
-      const path = join(folder, `in-${index}`);
-      const far = await openFar(site, requested, path);
-      fetched.push(far ? { requested, path, far } : await fetchWhole(site, requested, path));
-    }
-    return fetched;
-  } catch (error) {
-    await closeFiles(fetched);
-    throw error;
-  }
-}
-
-/** Lets go of files that were opened where they lie. */
-export async function closeFiles(fetched: readonly FetchedFile[]): Promise<void> {
-  for (const file of fetched) if ('far' in file) await file.far.close();
-}
 
 /** What signing a request's files gave. */
 export interface SignedRequest {
@@ -162,22 +83,51 @@ async function signWhole(
   name: string,
   options: SignFileOptions,
 ): Promise<SignedOne> {
-  const { requested, size, sha256 } = file;
-  const made = await signFile(file.path, join(folder, name), options, requested.name);
+  const fresh = join(folder, name);
+  const parts = await withFile(
+    file.path,
+    (source) => signInParts(source, fresh, options),
+    file.requested.name,
+  );
+  const made = parts ?? (await signFile(file.path, fresh, options, file.requested.name));
   return {
     made,
-    file: {
-      input: { name: requested.name, size, sha256 },
-      output: { name: requested.name, ...made.output },
-      ...programsOf(made),
-      seen: 'whole',
+    file: describeWhole(file, made),
+    output: {
+      name: file.requested.name,
+      file: name,
+      temporary: temporaryToken(),
+      size: made.output.size,
+      ...(parts ? inParts(file, parts) : { sha256: made.output.sha256 }),
     },
-    output: { name: requested.name, file: name, temporary: temporaryToken(), ...made.output },
   };
 }
 
+const describeWhole = (
+  { requested: { name }, size, sha256 }: WholeFile,
+  made: Made & Pick<SignedFile, 'output'>,
+): ReceiptFile => ({
+  input: { name, size, sha256 },
+  output: { name, ...made.output },
+  ...programsOf(made),
+  seen: 'whole',
+});
+
+/** The unsigned file stays in the work folder until the signed one is delivered. */
+const inParts = (
+  { path, size, modified }: WholeFile,
+  { assembly, sha256, output }: SignedInParts & Pick<SignedFile, 'output'>,
+): Pick<JournaledOutput, 'sha256' | 'assembly'> => ({
+  sha256,
+  assembly: {
+    source: { size, ...(modified ? { modified: modified.toISOString() } : {}) },
+    spans: [...assembly.spans],
+    whole: { unsigned: basename(path), sha256: output.sha256 },
+  },
+});
+
 /** Of a file that was not seen as a whole, no SHA-256 is claimed. */
-function describeSparse({ requested, far }: DistantFile, made: SignedRemotely, name: string): SignedOne {
+function describeSparse({ requested, far }: DistantFile, made: SignedInParts, name: string): SignedOne {
   const { size, spans } = made.assembly;
   const source = { size: far.size, modified: far.modified.toISOString() };
   return {
@@ -243,7 +193,7 @@ export async function signFiles(
     const signatures = new Map(made.signed.map((entry) => [entry.before.sha256, entry.signature]));
     for (const [hash, signature] of signatures)
       await writeFileAtomically(signatureFile(folder, hash), signature);
-    await rm(each.path, { force: true });
+    if (!output.assembly?.whole) await rm(each.path, { force: true });
     site.log.info(
       { file: output.name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
       `signed ${output.name}`,
@@ -252,31 +202,4 @@ export async function signFiles(
     result.outputs.push(output);
   }
   return result;
-}
-
-/** Puts a signed file on the exchange; doing it again changes nothing. */
-export async function deliverFile(site: Site, output: JournaledOutput, folder: string): Promise<void> {
-  const { name, file, size, sha256, temporary } = output;
-  if (isSparse(output)) {
-    await deliverSparse(site, output, folder);
-    site.log.info({ file: name, bytes: size }, `delivered ${name}, put together on the exchange`);
-    return;
-  }
-  const to = `${site.config.exchange.outgoing}/${name}`;
-  await retrying(site, `delivering ${name}`, async () => {
-    const bar = site.progress.start(`deliver ${name}`, 'bytes');
-    try {
-      await withFile(join(folder, file), (content) =>
-        site.exchange.deliver(content, to, {
-          size,
-          sha256,
-          ...(temporary === undefined ? {} : { temporary }),
-          onProgress: bar.update,
-        }),
-      );
-    } finally {
-      bar.stop();
-    }
-  });
-  site.log.info({ file: name, bytes: size, sha256 }, `delivered ${to}`);
 }

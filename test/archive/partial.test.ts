@@ -5,7 +5,9 @@ import { before, describe, it } from 'node:test';
 import { compareArchives } from '../../src/archive/compare.ts';
 import { readArchive, readPartially, type PartialArchive, type Range } from '../../src/archive/read.ts';
 import { planRewrite, rewriteArchive } from '../../src/archive/rewrite.ts';
-import { writeAssembly } from '../../src/io/assembly.ts';
+import { AssembledSource } from '../../src/io/assembly.ts';
+import { writeStreamAtomically } from '../../src/io/atomic.ts';
+import { scan } from '../../src/io/scan.ts';
 import { BufferSource, withFile, type ByteSource } from '../../src/io/source.ts';
 import { MAKERS, makeTree, PROGRAM } from './makers.ts';
 import {
@@ -71,7 +73,9 @@ async function carriedOut(original: string, replacements: ReadonlyMap<string, By
   const { assembly, size } = await planRewrite(archive, replacements, fresh);
   assert.equal(assembly.size, size);
   await withFile(original, (source) =>
-    withFile(fresh, (made) => writeAssembly(assembly, source, made, output)),
+    withFile(fresh, (made) =>
+      writeStreamAtomically(output, scan(new AssembledSource(assembly, source, made))),
+    ),
   );
   return readFile(output);
 }

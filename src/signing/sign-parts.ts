@@ -1,8 +1,8 @@
-import { isZip, readPartially, type Range } from '../archive/read.ts';
+import { isZip, readArchive, readPartially, type PartialArchive, type Range } from '../archive/read.ts';
 import { planRewrite } from '../archive/rewrite.ts';
-import type { Assembly } from '../io/assembly.ts';
-import { sha256OfFile } from '../io/hash.ts';
-import type { ByteSource } from '../io/source.ts';
+import { AssembledSource, type Assembly } from '../io/assembly.ts';
+import { sha256OfSource } from '../io/hash.ts';
+import { withFile, type ByteSource } from '../io/source.ts';
 import { requirePinned } from './pins.ts';
 import {
   replacementsOf,
@@ -23,13 +23,16 @@ export interface SignRemotelyOptions extends SignFileOptions {
   readonly pins: ReadonlyMap<string, string>;
 }
 
-/** What was done to a zip of which only some bytes were seen. */
-export interface SignedRemotely extends Omit<SignedFile, 'output'> {
+/** What was done to a zip, told by the bytes that are new in it. */
+export interface SignedInParts extends Omit<SignedFile, 'output'> {
   /** The signed zip, out of the unsigned one and the new bytes. */
   readonly assembly: Assembly;
   /** SHA-256 of the new bytes. */
   readonly sha256: string;
 }
+
+const beginsAsZip = async (source: ByteSource): Promise<boolean> =>
+  isZip(await source.read(0, Math.min(source.size, 4)));
 
 /**
  * Signs the programs of ours in a zip without moving the rest of it: reads the directory and those
@@ -40,8 +43,8 @@ export async function signRemotely(
   source: DistantSource,
   fresh: string,
   options: SignRemotelyOptions,
-): Promise<SignedRemotely | null> {
-  if (!isZip(await source.read(0, Math.min(source.size, 4)))) return null;
+): Promise<SignedInParts | null> {
+  if (!(await beginsAsZip(source))) return null;
   const archive = await readPartially(source, options.limits, {
     wanted: options.isOurs,
     prepare: async (ours, runs) => {
@@ -49,6 +52,31 @@ export async function signRemotely(
       await source.fetch(runs);
     },
   });
+  return signParts(archive, fresh, options);
+}
+
+/**
+ * The same for a zip that is here as a whole, all of which is checked: what does not change need not be
+ * written again to know what the signed zip is, nor to deliver it.
+ */
+export async function signInParts(
+  source: ByteSource,
+  fresh: string,
+  options: SignFileOptions,
+): Promise<(SignedInParts & Pick<SignedFile, 'output'>) | null> {
+  if (!(await beginsAsZip(source))) return null;
+  const made = await signParts(await readArchive(source, options.limits), fresh, options);
+  const sha256 = await withFile(fresh, (bytes) =>
+    sha256OfSource(new AssembledSource(made.assembly, source, bytes)),
+  );
+  return { ...made, output: { size: made.assembly.size, sha256 } };
+}
+
+async function signParts(
+  archive: PartialArchive,
+  fresh: string,
+  options: SignFileOptions,
+): Promise<SignedInParts> {
   const spool = new Spool(options.scratch);
   try {
     const programs = await signOurs(archive, spool, options);
@@ -58,7 +86,7 @@ export async function signRemotely(
       kind: 'zip',
       signed: programs.signed.map(withoutContent),
       assembly,
-      sha256: await sha256OfFile(fresh),
+      sha256: await withFile(fresh, sha256OfSource),
     };
   } finally {
     await spool.close();

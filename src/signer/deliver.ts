@@ -1,0 +1,142 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { invalid, SignpipeError } from '../errors.ts';
+import { AssembledSource } from '../io/assembly.ts';
+import { sha256OfSource } from '../io/hash.ts';
+import { withFile, type ByteSource } from '../io/source.ts';
+import { incoming } from './fetch.ts';
+import type { JournaledOutput } from './journal.ts';
+import { retrying } from './retrying.ts';
+import type { Site } from './site.ts';
+
+type Assembled = JournaledOutput & { readonly assembly: NonNullable<JournaledOutput['assembly']> };
+
+const isAssembled = (output: JournaledOutput): output is Assembled => output.assembly !== undefined;
+
+const outgoing = (site: Site, name: string): string => `${site.config.exchange.outgoing}/${name}`;
+
+/** Puts a signed file on the exchange; doing it again changes nothing. */
+export async function deliverFile(site: Site, output: JournaledOutput, folder: string): Promise<void> {
+  const { name, size } = output;
+  if (isAssembled(output) && (await isAssembledThere(site, output, folder))) {
+    site.log.info({ file: name, bytes: size }, `delivered ${name}, put together on the exchange`);
+    return;
+  }
+  if (!isAssembled(output)) await deliverLocal(site, output, folder);
+  else if (output.assembly.whole) await deliverFromParts(site, output, output.assembly.whole, folder);
+  else await deliverRefetched(site, output, folder);
+  site.log.info({ file: name, bytes: size }, `delivered ${outgoing(site, name)}`);
+}
+
+async function deliverContent(
+  site: Site,
+  { name, size, temporary }: JournaledOutput,
+  content: ByteSource,
+  sha256: string,
+): Promise<void> {
+  await retrying(site, `delivering ${name}`, async () => {
+    const bar = site.progress.start(`deliver ${name}`, 'bytes');
+    try {
+      await site.exchange.deliver(content, outgoing(site, name), {
+        size,
+        sha256,
+        ...(temporary === undefined ? {} : { temporary }),
+        onProgress: bar.update,
+      });
+    } finally {
+      bar.stop();
+    }
+  });
+}
+
+const deliverLocal = (site: Site, output: JournaledOutput, folder: string): Promise<void> =>
+  withFile(join(folder, output.file), (content) => deliverContent(site, output, content, output.sha256));
+
+/** The same out of the unsigned file and the new bytes, both of which lie here. */
+const deliverFromParts = (
+  site: Site,
+  output: Assembled,
+  { unsigned, sha256 }: { readonly unsigned: string; readonly sha256: string },
+  folder: string,
+): Promise<void> =>
+  withFile(join(folder, unsigned), (source) =>
+    withFile(join(folder, output.file), (fresh) =>
+      deliverContent(site, output, new AssembledSource(assemblyOf(output), source, fresh), sha256),
+    ),
+  );
+
+const assemblyOf = ({
+  size,
+  assembly: { spans },
+}: Assembled): { size: number; spans: Assembled['assembly']['spans'] } => ({
+  size,
+  spans,
+});
+
+/**
+ * What an exchange may answer where the file can still be delivered by way of this machine: it does not
+ * copy after all; or the unsigned file is not there any more as it was fetched, though we have it.
+ */
+const GIVES_WAY = ['exchange-no-copy'];
+const GIVES_WAY_TO_OURS = [...GIVES_WAY, 'exchange-file-changed', 'exchange-verify-failed'];
+
+/**
+ * Has the exchange put the signed file together out of the unsigned one and the new bytes, where it can.
+ * Doing it again changes nothing, also where the one replaced the other. Throws `exchange-file-changed`
+ * when the unsigned file changed and there is no other copy of it.
+ */
+async function isAssembledThere(site: Site, output: Assembled, folder: string): Promise<boolean> {
+  const { name, assembly } = output;
+  const { modified } = assembly.source;
+  if (modified === undefined) return false;
+  const accepted = assembly.whole ? GIVES_WAY_TO_OURS : GIVES_WAY;
+  return retrying(site, `delivering ${name}`, async () => {
+    try {
+      if (assembly.whole && !(await site.exchange.canAssemble())) return false;
+      await assembleThere(site, output, new Date(modified), folder);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SignpipeError) || !accepted.includes(error.code)) throw error;
+      site.log.warn({ code: error.code }, `${name} is moved as a whole after all: ${error.message}`);
+      return false;
+    }
+  });
+}
+
+async function assembleThere(site: Site, output: Assembled, modified: Date, folder: string): Promise<void> {
+  const { name, assembly, temporary } = output;
+  const bar = site.progress.start(`deliver ${name}`, 'bytes');
+  try {
+    await site.exchange.assemble(incoming(site, name), outgoing(site, name), {
+      source: { size: assembly.source.size, modified },
+      assembly: assemblyOf(output),
+      fresh: { file: join(folder, output.file), sha256: output.sha256 },
+      ...(assembly.whole ? { sha256: assembly.whole.sha256 } : {}),
+      ...(temporary === undefined ? {} : { temporary }),
+      onProgress: bar.update,
+    });
+  } finally {
+    bar.stop();
+  }
+}
+
+/** By way of this machine, which has not seen the unsigned file as a whole yet. */
+async function deliverRefetched(site: Site, output: Assembled, folder: string): Promise<void> {
+  const { name, assembly } = output;
+  const unsigned = join(folder, `${output.file}.unsigned`);
+  await retrying(site, `fetching ${name}`, async () => {
+    const now = await site.exchange.stat(incoming(site, name));
+    if (now?.size !== assembly.source.size || now.modified.toISOString() !== assembly.source.modified)
+      throw invalid('exchange-file-changed', `${name}: changed on the exchange after it was read`, {
+        hint: 'make the request again, and leave the file alone until it is answered',
+      });
+    await site.exchange.fetch(incoming(site, name), unsigned, { limit: assembly.source.size });
+  });
+  await withFile(unsigned, (source) =>
+    withFile(join(folder, output.file), async (fresh) => {
+      const content = new AssembledSource(assemblyOf(output), source, fresh);
+      await deliverContent(site, output, content, await sha256OfSource(content));
+    }),
+  );
+  await rm(unsigned, { force: true });
+}
