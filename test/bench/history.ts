@@ -4,7 +4,12 @@ import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { objectId, serializeTree } from '../../src/control/objects.ts';
 import { buildPack, type NewObject } from '../../src/control/pack.ts';
-import { createReceiptCommit, type Receipt } from '../../src/control/receipt.ts';
+import {
+  createReceiptCommit,
+  createReceiptRoot,
+  type Receipt,
+  type ReceiptWriter,
+} from '../../src/control/receipt.ts';
 import type { ControlRepository } from '../../src/control/repository.ts';
 import { loadSshSigner, type SshSigner } from '../../src/sshsig/ssh-signer.ts';
 import { writeCommit } from '../../src/control/write-commit.ts';
@@ -12,6 +17,11 @@ import { gitEnvironment, type World } from '../world/site.ts';
 
 /** Answered requests in one pack: bounds memory. */
 const BATCH = 2000;
+
+/** Milliseconds between one request and the next. Git walks by date: were all of one second, it would walk far. */
+const STEP = 60_000;
+
+const WRITER = { name: 'Sandbox signer', email: '' };
 
 /** Takes objects in place of a repository, so that a thousand commits cost one call of git. */
 class Gathering {
@@ -40,7 +50,7 @@ async function blob(repository: string, name: string): Promise<Buffer> {
   return stdout;
 }
 
-/** Makes the control repository longer by answered requests, signed like any others, and put there by Git itself. */
+/** Makes histories of answered requests, signed like any others, and puts them there by Git itself. */
 export class History {
   private constructor(
     private readonly world: World,
@@ -49,7 +59,6 @@ export class History {
     /** What a receipt looks like: a real one. */
     private readonly model: Receipt,
     private readonly signature: Buffer,
-    private made: number,
   ) {}
 
   /** The newest receipt must be of a signed file: it is the model for all others. */
@@ -58,58 +67,64 @@ export class History {
     const name = model.files[0]?.signed[0]?.signature;
     if (name === undefined) throw new Error('the newest receipt signed nothing');
     const signature = await blob(world.control, `signed:${name}`);
-    const made = Number(await world.git('rev-list', '--count', '--first-parent', 'signed')) - 1;
     const builder = await loadSshSigner(world.at('keys', 'builder_ed25519'));
     const writer = await loadSshSigner(world.at('keys', 'receipts_ed25519'));
-    return new History(world, builder, writer, model, signature, made);
+    return new History(world, builder, writer, model, signature);
   }
 
-  /** Adds answered requests until there are so many. */
-  async growTo(count: number): Promise<void> {
+  /** Puts a history of so many answered requests, the last of them made a moment ago, in place of what is there. */
+  async replaceBy(count: number): Promise<void> {
     const { world } = this;
-    const at = new Date(Math.floor(Date.now() / 1000) * 1000);
-    let [request, receipt] = [await world.git('rev-parse', 'main'), await world.git('rev-parse', 'signed')];
-    while (this.made < count) {
+    const end = Math.floor(Date.now() / 1000) * 1000;
+    const timeOf = (made: number): Date => new Date(end - (count - made) * STEP);
+    let [request, receipt]: [string | null, string | null] = [null, null];
+    for (let made = 0; made < count;) {
       const gathering = new Gathering();
       const repository = gathering as unknown as ControlRepository;
-      for (let left = Math.min(BATCH, count - this.made); left > 0; left -= 1) {
-        this.made += 1;
-        request = await this.addRequest(repository, request, at);
-        receipt = await this.addReceipt(repository, request, receipt, at);
+      for (const stop = Math.min(made + BATCH, count); made < stop; made += 1) {
+        request = await this.addRequest(repository, request, made, timeOf(made));
+        receipt ??= await createReceiptRoot(repository, this.receiptWriter, timeOf(made));
+        receipt = await this.addReceipt(repository, { made, request, parent: receipt, at: timeOf(made) });
       }
       await index(world.control, gathering.objects);
-      await world.git('update-ref', 'refs/heads/main', request);
-      await world.git('update-ref', 'refs/heads/signed', receipt);
+      await world.git('update-ref', 'refs/heads/main', request ?? '');
+      await world.git('update-ref', 'refs/heads/signed', receipt ?? '');
     }
-    await world.git('repack', '-q', '-a', '-d');
+    await world.git('-c', 'pack.window=2', 'repack', '-q', '-a', '-d');
   }
 
-  private addRequest(repository: ControlRepository, parent: string, at: Date): Promise<string> {
-    const digest = createHash('sha256').update(String(this.made)).digest('hex');
-    const content = Buffer.from(`${digest}  build-${this.made}.zip\n`);
+  private get receiptWriter(): ReceiptWriter {
+    return { signer: this.writer, identity: WRITER };
+  }
+
+  private addRequest(
+    repository: ControlRepository,
+    parent: string | null,
+    made: number,
+    at: Date,
+  ): Promise<string> {
+    const digest = createHash('sha256').update(String(made)).digest('hex');
+    const content = Buffer.from(`${digest}  build-${made}.zip\n`);
     const tree = serializeTree([{ mode: '100644', name: 'zipname', id: objectId('blob', content) }]);
     const objects: NewObject[] = [
       { type: 'blob', content },
       { type: 'tree', content: tree },
     ];
-    const identity = { name: 'Builder', email: 'builder@sandbox' };
     const commit = {
       tree: objectId('tree', tree),
-      parents: [parent],
-      identity,
+      parents: parent === null ? [] : [parent],
+      identity: { name: 'Builder', email: 'builder@sandbox' },
       at,
-      message: `Sign build-${this.made}.zip`,
+      message: `Sign build-${made}.zip`,
     };
     return writeCommit(repository, objects, commit, this.builder);
   }
 
   private addReceipt(
     repository: ControlRepository,
-    request: string,
-    parent: string,
-    at: Date,
+    { made, request, parent, at }: { made: number; request: string; parent: string; at: Date },
   ): Promise<string> {
-    const { model, signature, made } = this;
+    const { model, signature } = this;
     const name = `build-${made}.zip`;
     const sha256 = createHash('sha256').update(String(made)).digest('hex');
     const [file] = model.files;
@@ -122,7 +137,6 @@ export class History {
       files: [{ ...file, input: { ...file.input, name, sha256 }, output: { ...file.output, name }, signed }],
     };
     const signatures = new Map(signed.map(({ before }) => [before.sha256, signature]));
-    const writer = { signer: this.writer, identity: { name: 'Sandbox signer', email: '' } };
-    return createReceiptCommit(repository, writer, { parent, receipt, signatures, at });
+    return createReceiptCommit(repository, this.receiptWriter, { parent, receipt, signatures, at });
   }
 }

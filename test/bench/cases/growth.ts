@@ -97,8 +97,8 @@ export async function growth(place: Place, options: BenchOptions): Promise<Group
   const history = await History.of(place.world);
   const groups: Group[] = [];
   for (const count of options.full ? [100, 10_000, 100_000] : [100, 1000]) {
-    await history.growTo(count);
-    // What was there before this size was made belongs to no earlier signer: it begins anew.
+    await history.replaceBy(count);
+    // No earlier signer knows this history: it begins anew.
     await answer(place, `begin-${count}`, true);
     groups.push(
       await oneSize(place, count, options.repetitions),
