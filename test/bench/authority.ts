@@ -1,26 +1,53 @@
 /**
  * A timestamp authority in a process of its own, so that its CPU is not counted as anybody's else. Reads
- * on standard input who it is; prints its address. Its key is P-256, so that a stamp costs almost nothing.
+ * on standard input who it is; prints its address. It does nothing but sleep, and sign with P-256.
  */
 import { createPrivateKey } from 'node:crypto';
+import { createServer, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Certificate } from '../../src/x509/certificate.ts';
-import { startTimestampAuthority } from '../../src/sandbox/timestamp-authority.ts';
+import { bareStamper } from './bare-token.ts';
 
 export interface AuthorityInput {
   /** PKCS#8, PEM. */
   readonly key: string;
   /** DER in base64, the leaf first. */
   readonly chain: readonly string[];
+  /** How long lies between a question and its answer, at least. */
   readonly delayMs: number;
 }
 
-const input = JSON.parse(await text(process.stdin)) as AuthorityInput;
-const chain = input.chain.map((der) => Certificate.parse(Buffer.from(der, 'base64')));
+const { key, chain: encoded, delayMs } = JSON.parse(await text(process.stdin)) as AuthorityInput;
+const chain = encoded.map((der) => Certificate.parse(Buffer.from(der, 'base64')));
 const [certificate] = chain;
 if (!certificate) throw new Error('an authority needs a certificate');
-const authority = await startTimestampAuthority({
-  identity: { certificate, chain, key: createPrivateKey(input.key) },
-  ...(input.delayMs > 0 ? { delayMs: input.delayMs } : {}),
+const stamp = bareStamper({ certificate, chain, key: createPrivateKey(key) });
+
+function body(request: IncomingMessage): Promise<Buffer> {
+  return new Promise((done, failed) => {
+    const parts: Buffer[] = [];
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', () => done(Buffer.concat(parts)));
+    request.on('error', failed);
+  });
+}
+
+const server = createServer((request, response) => {
+  const asked = performance.now();
+  const answer = async (): Promise<void> => {
+    const stamped = stamp(await body(request));
+    const rest = delayMs - (performance.now() - asked);
+    if (rest > 0) await sleep(rest);
+    response.writeHead(200, {
+      'content-type': 'application/timestamp-reply',
+      'content-length': stamped.length,
+    });
+    response.end(stamped);
+  };
+  answer().catch(() => response.destroy());
 });
-console.log(authority.url);
+server.listen(0, '127.0.0.1', () => {
+  const address = server.address();
+  if (address !== null && typeof address === 'object') console.log(`http://127.0.0.1:${address.port}/`);
+});

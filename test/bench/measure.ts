@@ -1,8 +1,10 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
 export const root = resolve(import.meta.dirname, '../..');
 const WAIT4 = join(import.meta.dirname, 'wait4.py');
@@ -35,10 +37,13 @@ export interface Measured extends Sample {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Looked at every 100 ms while the command runs. */
+  /** Whose size is looked at while the command runs. */
   readonly watchFolder?: string;
   readonly expectStatus?: number;
 }
+
+/** Milliseconds between looks at a folder, at least. */
+const LOOK_EVERY = 50;
 
 interface Report {
   readonly wall: number;
@@ -53,23 +58,31 @@ async function sizeOf(folder: string): Promise<number> {
     .filter((entry) => entry.isFile())
     .map((entry) =>
       stat(join(entry.parentPath, entry.name)).then(
-        ({ size }) => size,
+        // Of a file with holes, what is on the disk.
+        ({ size, blocks }) => Math.min(size, blocks * 512),
         () => 0,
       ),
     );
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
-/** Calls back with a folder's size until stopped; the largest seen is the result. */
-function watchSize(folder: string): () => Promise<number> {
+/** Looks at a folder's size again and again until called; then the largest seen is the result. */
+export function watchSize(folder: string): () => Promise<number> {
+  const stop = new AbortController();
   let largest = 0;
   const look = async (): Promise<void> => {
-    largest = Math.max(largest, await sizeOf(folder));
+    while (!stop.signal.aborted) {
+      const begun = performance.now();
+      largest = Math.max(largest, await sizeOf(folder));
+      // Many small files take long to count: the looks must not weigh on what they look at.
+      const pause = Math.max(LOOK_EVERY, 20 * (performance.now() - begun));
+      await sleep(pause, undefined, { signal: stop.signal }).catch(() => {});
+    }
   };
-  const timer = setInterval(() => void look(), 100);
+  const looking = look();
   return async () => {
-    clearInterval(timer);
-    await look();
+    stop.abort();
+    await looking;
     return largest;
   };
 }
@@ -120,6 +133,8 @@ export interface Way {
   readonly name: string;
   /** Ours stand first; the others are held against the first of them. */
   readonly ours: boolean;
+  /** So slow that a single run has to do where time is short. */
+  readonly slow?: boolean;
   readonly run: () => Promise<Sample>;
 }
 
@@ -130,14 +145,25 @@ export interface Result {
   readonly samples: readonly Sample[];
 }
 
+/** How often ways are run. */
+export interface Rounds {
+  readonly repetitions: number;
+  /** Runs those that are slow once. */
+  readonly slowOnce?: boolean;
+}
+
 /** Every way once, then all again in another order, so that a slow minute of the machine falls on all alike. */
-export async function interleaved(repetitions: number, ways: readonly Way[]): Promise<Result[]> {
+export async function interleaved(rounds: number | Rounds, ways: readonly Way[]): Promise<Result[]> {
+  const { repetitions, slowOnce = false } = typeof rounds === 'number' ? { repetitions: rounds } : rounds;
   const samples = ways.map((): Sample[] => []);
   for (let round = 0; round < repetitions; round += 1) {
     for (let step = 0; step < ways.length; step += 1) {
       const at = (step + round) % ways.length;
-      const sample = await ways[at]?.run();
-      if (sample) samples[at]?.push(sample);
+      const way = ways[at];
+      if (!way || (slowOnce && way.slow && round > 0)) continue;
+      // What one way left to be written is not to be written while the next one is measured.
+      await promisify(execFile)('sync');
+      samples[at]?.push(await way.run());
     }
   }
   return ways.map(({ name, ours }, at) => ({ name, ours, samples: samples[at] ?? [] }));

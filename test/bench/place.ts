@@ -3,13 +3,16 @@ import { once } from 'node:events';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { keyToPem, toPem } from '../../src/sandbox/certificates.ts';
 import { World } from '../world/site.ts';
-import { Line } from './line.ts';
+import { Line, type LineOptions } from './line.ts';
 import type { AuthorityInput } from './authority.ts';
 import type { Corpus } from './corpus/corpus.ts';
 import { measure, root, sha256Of, signpipe, type Sample } from './measure.ts';
+import { cpuOf } from './process.ts';
+import { parseLog, RunningSigner, stagesOf } from './running.ts';
 
 const run = promisify(execFile);
 
@@ -21,18 +24,14 @@ interface Authority {
 const rewrite = async (file: string, change: (text: string) => string): Promise<void> =>
   writeFile(file, change(await readFile(file, 'utf8')));
 
-const TICKS = 100;
-
-/** CPU that a process has used itself, in seconds, from /proc (man 5 proc); ticks of 10 ms. */
-async function cpuOf(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS;
-}
+/** The branch on which requests are made that our signer does not look at. */
+const ASKED = 'asked';
 
 /** A real sshd with a control repository and an exchange, timestamp authorities, our signer, and today's tools. */
 export class Place {
   private readonly authorities = new Map<number, Authority>();
+  /** What a request says of a corpus, by how it is pinned; once it lies on the exchange. */
+  private readonly pins = new Map<string, readonly string[]>();
   private requests = 0;
 
   private constructor(
@@ -122,13 +121,42 @@ Host far 127.0.0.1
     );
   }
 
-  /** Puts a corpus on the exchange and commits its name, pinning the zip or each program of ours in it. */
-  async request(corpus: Corpus, pinned: 'zip' | 'entries' = 'zip'): Promise<void> {
+  /** Commits the name of a corpus that lies on the exchange, pinning the zip or each program of ours in it. */
+  async request(corpus: Corpus, pinned: 'zip' | 'entries' = 'zip'): Promise<string> {
+    return this.world.request(await this.zipname(corpus, pinned));
+  }
+
+  private async zipname(corpus: Corpus, pinned: 'zip' | 'entries'): Promise<string> {
     const name = `${corpus.name}.zip`;
-    await copyFile(corpus.zip, this.world.exchange('incoming', name));
-    const pins = pinned === 'zip' ? [`${await sha256Of(corpus.zip)}  ${name}`] : await this.entryPins(corpus);
+    const key = `${pinned} ${name}`;
+    if (!this.pins.has(key)) {
+      await copyFile(corpus.zip, this.world.exchange('incoming', name));
+      const whole = async (): Promise<string[]> => [`${await sha256Of(corpus.zip)}  ${name}`];
+      this.pins.set(key, pinned === 'zip' ? await whole() : await this.entryPins(corpus));
+    }
     // A comment makes the commit a change where the same zip is asked for again.
-    await this.world.request(`# ${(this.requests += 1)}\n${pins.join('\n')}\n`);
+    return `# ${(this.requests += 1)}\n${(this.pins.get(key) ?? []).join('\n')}\n`;
+  }
+
+  /** Bytes that the programs of ours have in the zip. */
+  async compressed({ zip, ours }: Corpus): Promise<number> {
+    const { stdout } = await run('unzip', ['-v', zip, ...ours]);
+    const [, bytes] = /^\s*\d+\s+(\d+)\s+-?\d+%\s+\d+ files?$/m.exec(stdout) ?? [];
+    return Number(bytes);
+  }
+
+  /** The same for today's script, on a branch of its own: our signer, which runs meanwhile, is not asked. */
+  private async askToday(corpus: Corpus): Promise<void> {
+    const { world } = this;
+    const file = world.at('today-zipname');
+    await writeFile(file, await this.zipname(corpus, 'zip'));
+    const blob = await world.git('hash-object', '-w', file);
+    await writeFile(file, `100644 blob ${blob}\tzipname\n`);
+    const { stdout } = await run('bash', ['-c', 'git -C "$1" mktree < "$2"', 'mktree', world.control, file]);
+    const parent = await world.git('rev-parse', '-q', '--verify', `refs/heads/${ASKED}`).catch(() => 'main');
+    const named = ['-c', 'user.name=today', '-c', 'user.email=today@example.org'];
+    const commit = await world.git(...named, 'commit-tree', stdout.trim(), '-p', parent, '-m', 'Sign it');
+    await world.git('update-ref', `refs/heads/${ASKED}`, commit);
   }
 
   private async entryPins({ name, zip, ours }: Corpus): Promise<string[]> {
@@ -148,10 +176,10 @@ Host far 127.0.0.1
     return { ...sample, authority: (await cpuOf(server.pid ?? 0)) - before };
   }
 
-  /** Runs something once more over a line that counts, which costs time: for the bytes alone. */
-  async bytes(work: () => Promise<unknown>): Promise<{ sent: number; received: number }> {
+  /** Has our signer, today's tools and whatever asks for `world.sshd` go over a line meanwhile. */
+  async through<T>(options: Omit<LineOptions, 'port'>, work: (line: Line) => Promise<T>): Promise<T> {
     const { port } = this.world.sshd;
-    const line = await Line.open({ port });
+    const line = await Line.open({ ...options, port });
     const move = async (from: number, to: number): Promise<void> => {
       await this.world.reconfigure((text) => text.replaceAll(`:${from}/`, `:${to}/`));
       await rewrite(this.sshConfig, (text) => text.replace(`Port ${from}`, `Port ${to}`));
@@ -160,34 +188,65 @@ Host far 127.0.0.1
     };
     await move(port, line.port);
     try {
-      await work();
+      return await work(line);
     } finally {
       await move(line.port, port);
       await line.close();
     }
-    return { sent: line.passed.there, received: line.passed.back };
+  }
+
+  /** Runs something once more over a line that counts, which costs time: for the bytes alone. */
+  bytes(work: () => Promise<unknown>): Promise<{ sent: number; received: number }> {
+    return this.through({}, async ({ passed }) => {
+      await work();
+      return { sent: passed.there, received: passed.back };
+    });
+  }
+
+  private get work(): string {
+    return this.world.at('signer-state', 'work');
   }
 
   /** Our signer, in a process of its own, from its start to its end: one request answered. */
   async ours(corpus: Corpus, delayMs: number): Promise<Sample> {
     await this.configure(corpus, delayMs);
     return this.counted(delayMs, async () => {
-      const folder = this.world.at('signer-state', 'work');
-      const { stdout, ...sample } = await measure(this.watch(), { watchFolder: folder });
+      const { stdout, ...sample } = await measure(this.watch(), { watchFolder: this.work });
       if (!stdout.includes('"outcome":"signed"')) throw new Error(`nothing was signed:\n${stdout}`);
-      return { ...sample, stages: stagesOf(stdout) };
+      return { ...sample, stages: stagesOf(parseLog(stdout)) };
     });
   }
 
-  /** Today's script on the request that was committed last. */
+  /** Has our signer run as it does on its machine, polling, while it is asked. */
+  async running<T>(corpus: Corpus, delayMs: number, use: (signer: RunningSigner) => Promise<T>): Promise<T> {
+    await this.configure(corpus, delayMs);
+    const signer = await RunningSigner.start(this.world.site.signerConfig, this.work);
+    try {
+      return await use(signer);
+    } finally {
+      await signer.stop();
+    }
+  }
+
+  /** One request to a signer that runs. */
+  answered(
+    signer: RunningSigner,
+    corpus: Corpus,
+    delayMs: number,
+    pinned: 'zip' | 'entries',
+  ): Promise<Sample> {
+    return this.counted(delayMs, () => signer.answer(() => this.request(corpus, pinned)));
+  }
+
+  /** Today's script, its loop running: from the fetch that sees a new request to its answer pushed. */
   async today(corpus: Corpus, delayMs: number, settings: { pack: string; jobs?: number }): Promise<Sample> {
     const { url } = await this.authority(delayMs);
     const work = this.world.at('today');
-    await run('mkdir', ['-p', work]);
     const env = {
       ...process.env,
       WORK: work,
       CONTROL: `ssh://far${this.world.control}`,
+      BRANCH: ASKED,
       SSH_CONF: this.sshConfig,
       EXCHANGE: this.world.exchange(),
       CERT: this.certificate,
@@ -197,14 +256,26 @@ Host far 127.0.0.1
       PACK: settings.pack,
       JOBS: String(settings.jobs ?? 1),
     };
-    return this.counted(delayMs, async () => {
-      const { stdout: _stdout, ...sample } = await measure([join(import.meta.dirname, 'today.sh')], { env });
-      const told = (await readFile(join(work, 'stages'), 'utf8')).trim().split('\n');
-      const stages = Object.fromEntries(
-        told.map((line): [string, number] => [line.split(' ')[0] ?? '', Number(line.split(' ')[1])]),
-      );
-      return { ...sample, stages, scratch: Number(await readFile(join(work, 'scratch'), 'utf8')) };
+    const script = join(import.meta.dirname, 'today.sh');
+    await run(script, ['prepare'], { env });
+    await this.askToday(corpus);
+    const carried = await this.carried();
+    const sample = await this.counted(delayMs, async () => {
+      const { rss } = await measure([script], { env });
+      return { ...(await toldBy(work)), rss };
     });
+    const after = await this.carried();
+    return { ...sample, sent: after.sent - carried.sent, received: after.received - carried.received };
+  }
+
+  /** Bytes over the connections that have ended so far, as the SSH server counts them. */
+  private async carried(): Promise<{ sent: number; received: number }> {
+    // The server tells it a moment after the client has gone.
+    await sleep(300);
+    const log = await this.world.sshd.log();
+    const found = [...log.matchAll(/^Transferred: sent (\d+), received (\d+) bytes/gm)];
+    const sum = (group: 1 | 2): number => found.reduce((all, each) => all + Number(each[group]), 0);
+    return { sent: sum(2), received: sum(1) };
   }
 
   /** Has osslsigncode judge some of ours in a signed zip; its exit status alone proves nothing. */
@@ -229,18 +300,13 @@ Host far 127.0.0.1
   }
 }
 
-/** How long lies between the lines of our signer's log. */
-function stagesOf(log: string): Record<string, number> {
-  const records = log
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as { time: string; msg: string });
-  const stages: Record<string, number> = {};
-  for (const [at, { time, msg }] of records.entries()) {
-    const before = records[at - 1];
-    const word = /^(fetched|signed|delivered|answered)\b/.exec(msg)?.[1];
-    if (before && word !== undefined)
-      stages[word] = (stages[word] ?? 0) + (Date.parse(time) - Date.parse(before.time)) / 1000;
-  }
-  return stages;
+/** What today's script wrote of itself. */
+async function toldBy(work: string): Promise<Sample> {
+  const told = (await readFile(join(work, 'stages'), 'utf8')).trim().split('\n');
+  const stages = Object.fromEntries(
+    told.map((line): [string, number] => [line.split(' ')[0] ?? '', Number(line.split(' ')[1])]),
+  );
+  const wall = Object.values(stages).reduce((sum, each) => sum + each, 0);
+  const [cpu, scratch] = (await readFile(join(work, 'used'), 'utf8')).trim().split(' ').map(Number);
+  return { wall, cpu: cpu ?? NaN, scratch: scratch ?? NaN, stages };
 }

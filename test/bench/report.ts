@@ -1,18 +1,26 @@
 import { median, type Result, type Sample } from './measure.ts';
 
+/** What was aimed at, and what became of it. */
+export interface Target {
+  readonly what: string;
+  readonly target: string;
+  readonly measured: string;
+}
+
 /** Results that are held against each other. */
 export interface Group {
   readonly title: string;
   readonly results: readonly Result[];
   /** What a reader must know besides. */
   readonly notes: readonly string[];
+  readonly targets?: readonly Target[];
 }
 
-const seconds = (value: number): string =>
+export const seconds = (value: number): string =>
   value < 0.1 ? `${(value * 1000).toFixed(1)} ms` : `${value.toFixed(value < 10 ? 2 : 1)} s`;
-const megabytes = (value: number): string => `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} MB`;
+export const megabytes = (value: number): string => `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} MB`;
 
-type Metric = 'wall' | 'cpu' | 'rss' | 'scratch' | 'sent' | 'received' | 'authority';
+export type Metric = 'wall' | 'cpu' | 'rss' | 'scratch' | 'sent' | 'received' | 'authority';
 const METRICS: readonly [metric: Metric, title: string, show: (value: number) => string][] = [
   ['cpu', 'CPU', seconds],
   ['rss', 'RSS', megabytes],
@@ -24,6 +32,41 @@ const METRICS: readonly [metric: Metric, title: string, show: (value: number) =>
 
 const values = (samples: readonly Sample[], metric: Metric): number[] =>
   samples.flatMap((sample) => sample[metric] ?? []);
+
+/** The median of what a way was measured to take; NaN where it was not measured. */
+export function medianOf(results: readonly Result[], name: string, metric: Metric): number {
+  const result = results.find((each) => each.name === name);
+  return median(values(result?.samples ?? [], metric));
+}
+
+/** Ours is to be so many times as fast as another way. */
+export function timesAsFast(results: readonly Result[], ours: string, theirs: string, least: number): Target {
+  const measured = medianOf(results, theirs, 'wall') / medianOf(results, ours, 'wall');
+  return {
+    what: `${ours}, to "${theirs}"`,
+    target: `>= ${least}x as fast`,
+    measured: `${measured.toFixed(2)}x`,
+  };
+}
+
+/** Ours is to take at most so much of something, a fixed amount or so many times what another way takes. */
+export function atMost(
+  results: readonly Result[],
+  ours: string,
+  metric: Metric,
+  most: number | { readonly times: number; readonly theirs: string },
+): Target {
+  const [, title = 'wall', show = seconds] = METRICS.find(([each]) => each === metric) ?? [];
+  const measured = medianOf(results, ours, metric);
+  if (typeof most === 'number')
+    return { what: `${ours}, ${title}`, target: `<= ${show(most)}`, measured: show(measured) };
+  const ratio = measured / medianOf(results, most.theirs, metric);
+  return {
+    what: `${ours}, ${title} to that of "${most.theirs}"`,
+    target: `<= ${most.times}x`,
+    measured: `${ratio.toFixed(2)}x (${show(measured)})`,
+  };
+}
 
 /** How many times as long as the first of ours. */
 function ratio(group: Group, result: Result, metric: 'wall' | 'cpu'): number | null {
@@ -73,7 +116,10 @@ export function table(group: Group): string {
     `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`;
   const [head = [], ...body] = rows;
   const rule = `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`;
-  const notes = [...stageLines(group), ...group.notes].map((note) => `- ${note}`);
+  const targets = (group.targets ?? []).map(
+    ({ what, target, measured }) => `${what}: target: ${target}; measured: ${measured}`,
+  );
+  const notes = [...stageLines(group), ...group.notes, ...targets].map((note) => `- ${note}`);
   return [
     `### ${group.title}`,
     '',

@@ -1,6 +1,6 @@
 /**
  * What `npm run bench` runs: node --import tsx test/bench/run.ts [--full] [--only NAME]... [--json]
- *   [--repetitions N] [--work DIR]
+ *   [--repetitions N] [--slow-once] [--work DIR]
  *
  * Measures signpipe beside the tools that people have today, in one run and in turns, and prints medians
  * with the least and the most, and ratios. Nothing here passes or fails; docs/benchmarks.md explains.
@@ -14,6 +14,7 @@ import { provideTools } from '../tools.ts';
 import { programs, release } from './cases/zip.ts';
 import { files } from './cases/files.ts';
 import { growth } from './cases/growth.ts';
+import { line } from './cases/line.ts';
 import { poll } from './cases/poll.ts';
 import { startup } from './cases/startup.ts';
 import { transfer } from './cases/transfer.ts';
@@ -25,6 +26,8 @@ export interface BenchOptions {
   /** The large corpora, which take the better part of an hour. */
   readonly full: boolean;
   readonly repetitions: number;
+  /** Ways of others that take minutes run once. */
+  readonly slowOnce: boolean;
   /** For corpora, which are kept, and what is temporary. */
   readonly work: string;
 }
@@ -33,6 +36,7 @@ const CASES: Readonly<Record<string, (place: Place, options: BenchOptions) => Pr
   startup,
   poll,
   release,
+  line,
   programs,
   files,
   transfer,
@@ -63,6 +67,7 @@ async function main(): Promise<number> {
       only: { type: 'string', multiple: true, default: [] },
       json: { type: 'boolean', default: false },
       repetitions: { type: 'string', default: '3' },
+      'slow-once': { type: 'boolean', default: false },
       work: { type: 'string', default: join(root, 'bench-work') },
     },
   });
@@ -81,7 +86,12 @@ async function main(): Promise<number> {
   await rm(temporary, { recursive: true, force: true });
   await mkdir(temporary, { recursive: true });
   process.env['TMPDIR'] = temporary;
-  const options = { full: values.full, repetitions: Number(values.repetitions), work };
+  const options: BenchOptions = {
+    full: values.full,
+    repetitions: Number(values.repetitions),
+    slowOnce: values['slow-once'],
+    work,
+  };
   const [about, load, started] = [await machine(), loadavg(), new Date().toISOString()];
   if (!values.json) console.log(`${about}\nload before: ${load.map((each) => each.toFixed(2)).join(' ')}\n`);
   const all: Group[] = [];

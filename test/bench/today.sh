@@ -1,30 +1,37 @@
 #!/usr/bin/env bash
 # What a release team would write today in place of a pipeline: one pass of a signer's loop with git, scp,
-# unzip, osslsigncode and zip. Settings come in the environment:
+# unzip, osslsigncode and zip.
+#   today.sh prepare   once before the loop: the clone; and what the last job left behind goes
+#   today.sh           one pass, in which the fetch sees a new request
+# Settings come in the environment:
 #   WORK      folder for the clone and the job         CONTROL   ssh URL of the control repository
-#   SSH_CONF  ssh_config with a host called `far`      EXCHANGE  folder of the exchange on it
-#   CERT KEY  PEM files for osslsigncode               TSA       timestamp authority
-#   LIST      file with the paths to sign, a line each
+#   SSH_CONF  ssh_config with a host called `far`      BRANCH    where requests are made in it
+#   CERT KEY  PEM files for osslsigncode               EXCHANGE  folder of the exchange on the far host
+#   LIST      file with the paths to sign, a line each TSA       timestamp authority
 #   PACK      full (unpack all, zip all) | zip-u (unpack ours, update in place) | zip-u-1 (same, zip -1)
 #   JOBS      osslsigncode processes at a time
-# Writes "STAGE SECONDS" lines to $WORK/stages and the largest size of the job's folder to $WORK/scratch.
+# Writes "STAGE SECONDS" lines to $WORK/stages, and to $WORK/used the seconds of CPU and the largest size of
+# the job's folder in bytes. What measuring costs is in neither.
 set -euo pipefail
-job=$WORK/job; repo=$WORK/control; peak=0
-rm -rf "$job"; mkdir -p "$job/tree"; : > "$WORK/stages"
+job=$WORK/job; repo=$WORK/control; peak=0; used=0
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0
 export GIT_SSH_COMMAND="ssh -F $SSH_CONF"
 export GIT_AUTHOR_NAME=today GIT_AUTHOR_EMAIL=today@example.org
 export GIT_COMMITTER_NAME=today GIT_COMMITTER_EMAIL=today@example.org
 
+# CPU of this shell and of its children, in ticks of 10 ms (man 5 proc).
+ticks() { local -a stat; read -r -a stat < "/proc/$$/stat"; now=$((stat[13] + stat[14] + stat[15] + stat[16])); }
 stage() {
-  local step=$1 begun=$EPOCHREALTIME size; shift
+  local step=$1 begun ended before size; shift
+  ticks; before=$now; begun=$EPOCHREALTIME
   "$@"
-  awk -v n="$step" -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "%s %.3f\n", n, b - a }' >> "$WORK/stages"
+  ended=$EPOCHREALTIME; ticks; used=$((used + now - before))
+  awk -v n="$step" -v a="$begun" -v b="$ended" 'BEGIN { printf "%s %.3f\n", n, b - a }' >> "$WORK/stages"
   size=$(du -sb "$job" | cut -f1)
   [ "$size" -le "$peak" ] || peak=$size
 }
 fetch() {
-  git -C "$repo" fetch -q origin main
+  git -C "$repo" fetch -q origin "$BRANCH"
   git -C "$repo" reset -q --hard FETCH_HEAD
   name=$(awk '!/^#/ { sub(/!.*/, "", $2); print $2; exit }' "$repo/zipname")
 }
@@ -60,7 +67,12 @@ answer() {
   cd "$repo"; cp "$job/result" result
   git add result; git commit -q -m "signed $name"; git push -q -f origin HEAD:refs/heads/today
 }
-[ -d "$repo" ] || git clone -q "$CONTROL" "$repo" 2> /dev/null
+if [ "${1:-}" = prepare ]; then
+  mkdir -p "$WORK"; rm -rf "$job"
+  [ -d "$repo" ] || git clone -q "$CONTROL" "$repo" 2> /dev/null
+  exit
+fi
+mkdir -p "$job/tree"; : > "$WORK/stages"
 stage fetch fetch; stage take take; stage unpack unpack; stage sign sign_all
 stage pack pack; stage hash hash; stage put put; stage answer answer
-echo "$peak" > "$WORK/scratch"
+awk -v t="$used" -v p="$peak" 'BEGIN { printf "%.2f %d\n", t / 100, p }' > "$WORK/used"

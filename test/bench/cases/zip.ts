@@ -1,81 +1,132 @@
 import type { Corpus } from '../corpus/corpus.ts';
 import { large, many, small } from '../corpus/corpus.ts';
-import { interleaved, type Result, type Way } from '../measure.ts';
+import { interleaved, type Result, type Sample, type Way } from '../measure.ts';
 import type { Place } from '../place.ts';
-import type { Group } from '../report.ts';
+import { atMost, timesAsFast, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
 
-/** The bytes over SSH of each way, from a run that is not timed. */
-async function withBytes(place: Place, ways: readonly Way[], results: readonly Result[]): Promise<Result[]> {
-  const counted: Result[] = [];
-  for (const [at, result] of results.entries()) {
-    const bytes = await place.bytes(async () => ways[at]?.run());
-    counted.push({ ...result, samples: result.samples.map((sample) => ({ ...sample, ...bytes })) });
+/** The rows of ours; the first is what the others are held against. */
+const WHOLE = 'signpipe';
+const SPARSE = 'signpipe, programs pinned: the rest stays there';
+
+/** One of today's ways: a setting of today.sh. */
+interface Script {
+  readonly name: string;
+  readonly pack: string;
+  readonly jobs?: number;
+  readonly slow?: boolean;
+}
+
+interface Job {
+  readonly corpus: Corpus;
+  /** After how many ms the authority answers. */
+  readonly delayMs: number;
+  readonly today: readonly Script[];
+  /** Whether the programs of ours are few enough to be pinned one by one. */
+  readonly sparse: boolean;
+  readonly targets: (results: readonly Result[]) => readonly Target[];
+}
+
+/** Our ways to have one request answered, its zip pinned or each program of ours in it. */
+const ourWays = (sparse: boolean): readonly (readonly [name: string, pinned: 'zip' | 'entries'])[] => [
+  [WHOLE, 'zip'],
+  ...(sparse ? [[SPARSE, 'entries'] as const] : []),
+];
+
+/** A signer that has just started, and after that every way in turns; the signer polls all the while. */
+async function timed(place: Place, job: Job, options: BenchOptions): Promise<Result[]> {
+  const { corpus, delayMs, today, sparse } = job;
+  const { repetitions, slowOnce } = options;
+  return place.running(corpus, delayMs, async (signer) => {
+    const first = await place.answered(signer, corpus, delayMs, 'zip');
+    const ours = ourWays(sparse).map(([name, pinned]): Way => ({
+      name,
+      ours: true,
+      run: () => place.answered(signer, corpus, delayMs, pinned),
+    }));
+    const theirs = today.map(({ name, slow = false, ...settings }): Way => ({
+      name,
+      ours: false,
+      slow,
+      run: () => place.today(corpus, delayMs, settings),
+    }));
+    const results = await interleaved({ repetitions, slowOnce }, [...ours, ...theirs]);
+    return [...results, { name: 'signpipe, the first since it started', ours: true, samples: [first] }];
+  });
+}
+
+/** The bytes over SSH of each of our ways, from a run that is not timed; today's are counted in every run. */
+async function withBytes(place: Place, job: Job, results: readonly Result[]): Promise<Result[]> {
+  const { corpus, delayMs, sparse } = job;
+  const counted = new Map<string, Pick<Sample, 'sent' | 'received'>>();
+  for (const [name, pinned] of ourWays(sparse)) {
+    await place.request(corpus, pinned);
+    counted.set(name, await place.bytes(() => place.ours(corpus, delayMs)));
   }
-  return counted;
+  return results.map((result) => ({
+    ...result,
+    samples: result.samples.map((sample) => ({ ...sample, ...counted.get(result.name) })),
+  }));
 }
 
 /** The whole job, from the poll that sees the commit to the receipt pushed, against today's script. */
-async function job(
-  place: Place,
-  corpus: Corpus,
-  delayMs: number,
-  today: readonly { name: string; pack: string; jobs?: number }[],
-  repetitions: number,
-  counts: boolean,
-): Promise<Group> {
-  const ours = (name: string, pinned: 'zip' | 'entries'): Way => ({
-    name,
-    ours: true,
-    run: async () => {
-      await place.request(corpus, pinned);
-      return place.ours(corpus, delayMs);
-    },
-  });
-  const ways: Way[] = [
-    ours('signpipe', 'zip'),
-    // A request names a hundred lines at most.
-    ...(corpus.ours.length <= 20 ? [ours('signpipe, programs pinned: the rest stays there', 'entries')] : []),
-    ...today.map(({ name, ...settings }): Way => ({
-      name,
-      ours: false,
-      run: () => place.today(corpus, delayMs, settings),
-    })),
-  ];
+async function measured(place: Place, job: Job, options: BenchOptions): Promise<Group> {
+  const { corpus, delayMs } = job;
   await place.request(corpus);
-  await place.ours(corpus, delayMs);
-  const timed = await interleaved(repetitions, ways);
-  const results = counts ? await withBytes(place, ways, timed) : timed;
+  const once = await place.ours(corpus, delayMs);
+  const results = [
+    ...(await withBytes(place, job, await timed(place, job, options))),
+    { name: 'signpipe, a process for it: watch --once', ours: true, samples: [once] },
+  ];
   const checked = corpus.ours.filter((_, at) => at % Math.ceil(corpus.ours.length / 10) === 0);
   await place.check(place.world.exchange('signed', `${corpus.name}.zip`), checked);
   await place.check(place.world.exchange(`today-${corpus.name}.zip`), checked);
   return {
     title: `${corpus.name}: zip of ${Math.round(corpus.size / 1e6)} MB, ${corpus.ours.length} programs of ours, authority answers after ${delayMs} ms`,
     results,
-    notes: ['ours is a whole process: start of Node, configuration and connecting are in it'],
+    notes: [
+      'from the poll, or the fetch, that sees the commit to the receipt pushed; ours by a signer that runs (`watch`), each time another request',
+    ],
+    targets: job.targets(results),
   };
 }
 
 /** A release with a few large programs of ours in it. */
 export async function release(place: Place, options: BenchOptions): Promise<Group[]> {
   const corpus = options.full ? await large(options.work) : await small(options.work);
-  const ways = [
-    { name: 'script: unzip, osslsigncode, zip', pack: 'full' },
-    { name: 'script: zip -u', pack: 'zip-u' },
-    { name: 'script: zip -u -1', pack: 'zip-u-1' },
+  const [full, update, fast] = ['script: unzip, osslsigncode, zip', 'script: zip -u', 'script: zip -u -1'];
+  const targets = (results: readonly Result[]): Target[] => [
+    timesAsFast(results, WHOLE, full, 12),
+    timesAsFast(results, WHOLE, update, 2.5),
+    timesAsFast(results, WHOLE, fast, 1),
+    atMost(results, WHOLE, 'rss', 250e6),
+    atMost(results, WHOLE, 'scratch', corpus.size),
+    atMost(results, SPARSE, 'scratch', 0),
   ];
-  return [await job(place, corpus, 0, ways, options.repetitions, true)];
+  const today = [
+    { name: full, pack: 'full' },
+    { name: update, pack: 'zip-u' },
+    { name: fast, pack: 'zip-u-1' },
+  ];
+  return [await measured(place, { corpus, delayMs: 0, today, sparse: true, targets }, options)];
 }
 
 /** Very many small programs, all of them ours. */
 export async function programs(place: Place, options: BenchOptions): Promise<Group[]> {
   const corpus = await many(options.work, options.full ? 1000 : 100);
-  const ways = [
-    { name: 'script: osslsigncode, one by one', pack: 'full' },
-    { name: 'script: osslsigncode, 8 at a time', pack: 'full', jobs: 8 },
+  const [one, eight] = ['script: osslsigncode, one by one', 'script: osslsigncode, 8 at a time'];
+  const today = [
+    { name: one, pack: 'full', slow: true },
+    { name: eight, pack: 'full', jobs: 8 },
   ];
+  const targets = (results: readonly Result[]): Target[] => [
+    timesAsFast(results, WHOLE, one, 12),
+    timesAsFast(results, WHOLE, eight, 2.5),
+    atMost(results, WHOLE, 'cpu', { times: 0.5, theirs: eight }),
+  ];
+  const job = { corpus, today, sparse: false };
   return [
-    await job(place, corpus, 0, ways, options.repetitions, false),
-    await job(place, corpus, 100, ways, options.repetitions, false),
+    await measured(place, { ...job, delayMs: 0, targets: () => [] }, options),
+    await measured(place, { ...job, delayMs: 100, targets }, options),
   ];
 }

@@ -1,0 +1,138 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { signpipe, watchSize, type Sample } from './measure.ts';
+import { cpuOf, peakOf, resetPeak } from './process.ts';
+
+/** One line of our signer's log. */
+export interface LogLine {
+  readonly time: string;
+  readonly msg: string;
+  readonly request?: string;
+  /** When the poll began that saw the request. */
+  readonly polled?: string;
+  readonly outcome?: string;
+}
+
+/** How long a request may take, in ms. */
+const PATIENCE = 600_000;
+/** A signer that uses less CPU than this in half a second, in seconds, is at rest. */
+const AT_REST = 0.05;
+
+const STAGE = /^(fetched|signed|delivered|answered)\b/;
+
+/** How long lies between the lines of our signer's log, in seconds. */
+export function stagesOf(lines: readonly LogLine[]): { [stage: string]: number } {
+  const stages: { [stage: string]: number } = {};
+  const add = (stage: string, from: string, to: string): void => {
+    stages[stage] = (stages[stage] ?? 0) + (Date.parse(to) - Date.parse(from)) / 1000;
+  };
+  for (const [at, { time, msg, polled }] of lines.entries()) {
+    const before = lines[at - 1];
+    const word = STAGE.exec(msg)?.[1];
+    if (polled !== undefined) add('seen', polled, time);
+    else if (before && word !== undefined) add(word, before.time, time);
+  }
+  return stages;
+}
+
+export const parseLog = (log: string): LogLine[] =>
+  log
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as LogLine);
+
+/** Our signer as it stands on its machine: `signpipe watch`, polling as it does by default. */
+export class RunningSigner {
+  private readonly lines: LogLine[] = [];
+  private readonly news = new EventEmitter();
+  private rest = '';
+  private ended = false;
+
+  private constructor(
+    private readonly process: ChildProcess,
+    readonly pid: number,
+    private readonly work: string,
+  ) {
+    process.stdout?.on('data', (data: Buffer) => this.read(data.toString()));
+    process.once('close', () => {
+      this.ended = true;
+      this.news.emit('news');
+    });
+  }
+
+  /** Starts it, and waits until it is at rest. `work` is the folder of the request in hand. */
+  static async start(config: string, work: string): Promise<RunningSigner> {
+    const [command = '', ...args] = signpipe('watch', '-c', config, '--json');
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const signer = new RunningSigner(child, child.pid ?? 0, work);
+    await signer.line(({ msg }) => msg === 'watching');
+    await signer.settled();
+    return signer;
+  }
+
+  private read(text: string): void {
+    const whole = this.rest + text;
+    const end = whole.lastIndexOf('\n') + 1;
+    this.lines.push(...parseLog(whole.slice(0, end)));
+    this.rest = whole.slice(end);
+    this.news.emit('news');
+  }
+
+  /** The first line that fits, there already or still to come. */
+  async line(fits: (line: LogLine) => boolean): Promise<LogLine> {
+    const signal = AbortSignal.timeout(PATIENCE);
+    for (;;) {
+      const found = this.lines.find(fits);
+      if (found) return found;
+      if (this.ended) throw new Error(`the signer ended:\n${this.tail()}`);
+      await once(this.news, 'news', { signal });
+    }
+  }
+
+  private tail(): string {
+    return this.lines
+      .slice(-10)
+      .map((line) => JSON.stringify(line))
+      .join('\n');
+  }
+
+  private async settled(): Promise<void> {
+    for (;;) {
+      const before = await cpuOf(this.pid);
+      await sleep(500);
+      if ((await cpuOf(this.pid)) - before < AT_REST) return;
+    }
+  }
+
+  /** One request, from the poll that saw it to its receipt pushed. `ask` commits it and gives its id. */
+  async answer(ask: () => Promise<string>): Promise<Sample> {
+    const { pid } = this;
+    await resetPeak(pid);
+    const largest = watchSize(this.work);
+    const before = await cpuOf(pid);
+    const request = await ask();
+    const answered = await this.line((line) => line.request === request && line.outcome !== undefined);
+    const [cpu, rss] = [(await cpuOf(pid)) - before, await peakOf(pid)];
+    const scratch = await largest();
+    if (answered.outcome !== 'signed') throw new Error(`not signed:\n${this.tail()}`);
+    const seen = this.lines.findIndex((line) => line.request === request && line.polled !== undefined);
+    const polled = this.lines[seen]?.polled ?? answered.time;
+    const wall = (Date.parse(answered.time) - Date.parse(polled)) / 1000;
+    const stages = stagesOf(this.lines.slice(seen, this.lines.indexOf(answered) + 1));
+    return { wall, cpu, rss, scratch, stages };
+  }
+
+  /** When the log told of a request that it was seen, in ms since the epoch. */
+  async sees(request: string): Promise<number> {
+    const { time } = await this.line((line) => line.request === request && line.polled !== undefined);
+    return Date.parse(time);
+  }
+
+  /** Ends it as its service does. */
+  async stop(): Promise<void> {
+    if (this.ended) return;
+    this.process.kill('SIGTERM');
+    await once(this.process, 'close');
+  }
+}
