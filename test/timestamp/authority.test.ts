@@ -277,7 +277,7 @@ describe('the address of an authority', () => {
     assert.equal(readRetryAfter('120', now), 120_000);
     assert.equal(readRetryAfter('Thu, 01 Jan 2026 00:01:00 GMT', now), 60_000);
     assert.equal(readRetryAfter('Wed, 31 Dec 2025 00:00:00 GMT', now), 0);
-    for (const other of [null, '', '-1', 'soon', '1e9', '99999999999999'])
+    for (const other of [undefined, '', '-1', 'soon', '1e9', '99999999999999'])
       assert.equal(readRetryAfter(other, now), undefined);
   });
 });
