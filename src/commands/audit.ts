@@ -86,7 +86,8 @@ async function runAudit(options: AuditCommandOptions, now: Date): Promise<Audit>
   const signers = await loadSigners(options);
   return withRepository(options.repo, options, async (repository) => {
     const { after } = options;
-    const bar = progressFor(options).start('receipts', 'files');
+    const progress = await progressFor(options);
+    const bar = progress.start('receipts', 'files');
     try {
       return await readAudit(repository, {
         ...signers,

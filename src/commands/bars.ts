@@ -1,12 +1,12 @@
-import { SingleBar } from 'cli-progress';
+import type { SingleBar } from 'cli-progress';
 import { noProgress, type Bar, type Progress } from '../progress.ts';
 import type { CommonOptions } from './terminal.ts';
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-function startBar(label: string, unit: 'bytes' | 'files'): Bar {
+function startBar(Drawn: typeof SingleBar, label: string, unit: 'bytes' | 'files'): Bar {
   const show = unit === 'bytes' ? mebibytes : String;
-  const bar = new SingleBar({
+  const bar = new Drawn({
     format: `${label} {bar} {percentage}% {done} of {all}`,
     hideCursor: true,
     clearOnComplete: true,
@@ -28,6 +28,9 @@ function startBar(label: string, unit: 'bytes' | 'files'): Bar {
   };
 }
 
-/** Bars where a person watches; nothing where output goes to a file or a CI job's log. */
-export const progressFor = (options: CommonOptions): Progress =>
-  process.stderr.isTTY && !options.quiet ? { start: startBar } : noProgress;
+/** Bars where a person watches; nothing, and nothing loaded, where output goes to a file or a CI job's log. */
+export async function progressFor(options: CommonOptions): Promise<Progress> {
+  if (!process.stderr.isTTY || options.quiet) return noProgress;
+  const { SingleBar } = await import('cli-progress');
+  return { start: (label, unit) => startBar(SingleBar, label, unit) };
+}

@@ -105,7 +105,7 @@ async function startHosts(site: SandboxSite): Promise<{ close: () => Promise<voi
 
 async function submitZip(site: SandboxSite, options: CommonOptions): Promise<string> {
   const session = await openSession(await loadBuilderConfig(site.builderConfig), {
-    progress: progressFor(options),
+    progress: await progressFor(options),
     say: () => {},
   });
   try {
@@ -123,7 +123,7 @@ async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<st
   );
   const opened = await openSite(await loadSignerConfig(site.signerConfig), {
     log,
-    progress: progressFor(options),
+    progress: await progressFor(options),
   });
   try {
     await new Signer(opened).poll();
@@ -135,7 +135,7 @@ async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<st
 
 async function collectSigned(site: SandboxSite, request: string, options: CommonOptions): Promise<Waited> {
   const session = await openSession(await loadBuilderConfig(site.builderConfig), {
-    progress: progressFor(options),
+    progress: await progressFor(options),
     say: () => {},
   });
   const folder = join(site.dir, 'download');

@@ -10,7 +10,7 @@ import { compilePatterns } from '../signing/patterns.ts';
 import type { SignedFile } from '../signing/sign-entries.ts';
 import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
-import { TimestampAuthorities } from '../timestamp/authority.ts';
+import type { Timestamper } from '../timestamp/authority.ts';
 import { withScratch } from '../io/scratch.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
@@ -93,14 +93,21 @@ function tell(file: SignedFile, input: string, output: string): string {
   return lines.join('\n');
 }
 
+/** Null where none is named. What talks with them is loaded only when there is somebody to talk to. */
+async function timestamperFor(urls: readonly string[]): Promise<Timestamper | null> {
+  if (urls.length === 0) return null;
+  const { TimestampAuthorities } = await import('../timestamp/authority.ts');
+  return new TimestampAuthorities(urls);
+}
+
 /** `signpipe sign`: the pipeline's own engine on local files. */
 export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {
   const say = sayUnlessQuiet(options);
   const key = await loadKey(options, say);
   requireUsable(key, new Date());
-  const timestamper = options.timestamp.length > 0 ? new TimestampAuthorities(options.timestamp) : null;
+  const timestamper = await timestamperFor(options.timestamp);
   if (!timestamper) say('no --timestamp: the signatures will die with the certificate');
-  const progress = progressFor(options);
+  const progress = await progressFor(options);
   for (const [input, output] of await outputsFor(files, options)) {
     const bar = progress.start(`sign ${basename(input)}`, 'files');
     const signed = await withScratch((scratch) =>

@@ -33,7 +33,7 @@ function meant({ files }: SubmitCommandOptions): PathFilter {
 export async function submitCommand(files: string[], options: SubmitCommandOptions): Promise<number> {
   const say = sayUnlessQuiet(options);
   const session = await openSession(await loadBuilderConfig(options.config), {
-    progress: progressFor(options),
+    progress: await progressFor(options),
     say,
   });
   try {

@@ -13,7 +13,7 @@ export interface VouchCommandOptions extends CommonOptions {
 /** `signpipe vouch`: says that this builder got the same bytes; prints the vouch's commit id. */
 export async function vouchCommand(files: string[], options: VouchCommandOptions): Promise<number> {
   const session = await openSession(await loadBuilderConfig(options.config), {
-    progress: progressFor(options),
+    progress: await progressFor(options),
     say: sayUnlessQuiet(options),
   });
   try {

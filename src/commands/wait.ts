@@ -17,7 +17,7 @@ export interface WaitCommandOptions extends CommonOptions {
 /** `signpipe wait`: until answered; the refusal is exit status 3, a failure 1, the time-out 4. */
 export async function waitCommand(request: string, options: WaitCommandOptions): Promise<number> {
   const session = await openSession(await loadBuilderConfig(options.config), {
-    progress: progressFor(options),
+    progress: await progressFor(options),
     say: sayUnlessQuiet(options),
   });
   try {

@@ -61,7 +61,7 @@ async function untilStopped(site: Site): Promise<number> {
 /** `signpipe watch`: the signer. */
 export async function watchCommand(options: WatchCommandOptions): Promise<number> {
   const config = await loadSignerConfig(options.config);
-  const site = await openSite(config, { log: loggerFor(options), progress: progressFor(options) });
+  const site = await openSite(config, { log: loggerFor(options), progress: await progressFor(options) });
   try {
     const signer = new Signer(site);
     if (options.acceptHistory !== undefined) await signer.acceptHistory(options.acceptHistory);
