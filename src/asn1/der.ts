@@ -43,44 +43,65 @@ export const contextPrimitive = (n: number): number => 0x80 | n;
 const malformed = (what: string, why: string): SignpipeError =>
   invalid('der-malformed', `${what}: not valid DER: ${why}`);
 
-interface Length {
-  readonly length: number;
-  /** Octets that the length itself takes. */
-  readonly octets: number;
+/** A value as a place in the bytes that it was read from: most are only walked through, and never need slices. */
+class Value implements Der {
+  private rawBytes: Buffer | undefined;
+  private bodyBytes: Buffer | undefined;
+
+  constructor(
+    readonly tag: number,
+    readonly source: Buffer,
+    readonly start: number,
+    readonly bodyStart: number,
+    readonly end: number,
+  ) {}
+
+  get raw(): Buffer {
+    return (this.rawBytes ??= this.source.subarray(this.start, this.end));
+  }
+
+  get body(): Buffer {
+    return (this.bodyBytes ??= this.source.subarray(this.bodyStart, this.end));
+  }
 }
 
-/** X.690 section 8.1.3 and 10.1: definite, and in the fewest octets. */
-function readLength(bytes: Buffer, what: string): Length {
-  const first = bytes[1];
-  if (first === undefined) throw malformed(what, 'it ends inside a header');
-  if (first < 0x80) return { length: first, octets: 1 };
-  const count = first & 0x7f;
+/**
+ * The value that begins at `start` and must end by `limit`. X.690 sections 8.1.3 and 10.1: its length is
+ * definite, and in the fewest octets.
+ */
+function readValue(source: Buffer, start: number, limit: number, what: string): Value {
+  const tag = source[start];
+  if (tag === undefined || start >= limit) throw malformed(what, 'a value is missing');
+  if ((tag & 0x1f) === 0x1f) throw malformed(what, 'a high tag number');
+  const first = source[start + 1];
+  if (first === undefined || start + 2 > limit) throw malformed(what, 'it ends inside a header');
+  const long = first >= 0x80;
+  const bodyStart = start + 2 + (long ? first & 0x7f : 0);
+  const length = long ? readLongLength(source, start + 2, bodyStart, limit, what) : first;
+  if (bodyStart + length > limit) throw malformed(what, `a value of ${length} bytes runs past the end`);
+  return new Value(tag, source, start, bodyStart, bodyStart + length);
+}
+
+/** A length in octets of its own, those from `from` to `to`. */
+function readLongLength(source: Buffer, from: number, to: number, limit: number, what: string): number {
+  const count = to - from;
   if (count === 0) throw malformed(what, 'indefinite length (BER)');
-  if (count > 4 || bytes.length < 2 + count)
-    throw malformed(what, 'it ends inside a length, or the length is absurd');
-  const length = bytes.readUIntBE(2, count);
-  if (length < 0x80 || bytes[2] === 0) throw malformed(what, 'a length in more octets than needed (BER)');
-  return { length, octets: 1 + count };
+  if (count > 4 || to > limit) throw malformed(what, 'it ends inside a length, or the length is absurd');
+  const length = source.readUIntBE(from, count);
+  if (length < 0x80 || source[from] === 0) throw malformed(what, 'a length in more octets than needed (BER)');
+  return length;
 }
 
 /** The value at the start of `bytes`, and what follows it. `what` names the structure in errors. */
 export function readDer(bytes: Buffer, what: string): { der: Der; rest: Buffer } {
-  const tag = bytes[0];
-  if (tag === undefined) throw malformed(what, 'a value is missing');
-  if ((tag & 0x1f) === 0x1f) throw malformed(what, 'a high tag number');
-  const { length, octets } = readLength(bytes, what);
-  const end = 1 + octets + length;
-  if (end > bytes.length) throw malformed(what, `a value of ${length} bytes runs past the end`);
-  return {
-    der: { tag, raw: bytes.subarray(0, end), body: bytes.subarray(1 + octets, end) },
-    rest: bytes.subarray(end),
-  };
+  const der = readValue(bytes, 0, bytes.length, what);
+  return { der, rest: bytes.subarray(der.end) };
 }
 
 /** One value that takes up every byte; throws `der-malformed` otherwise. */
 export function parseDer(bytes: Buffer, what: string): Der {
-  const { der, rest } = readDer(bytes, what);
-  if (rest.length > 0) throw malformed(what, `${rest.length} bytes after its end`);
+  const der = readValue(bytes, 0, bytes.length, what);
+  if (der.end < bytes.length) throw malformed(what, `${bytes.length - der.end} bytes after its end`);
   return der;
 }
 
@@ -90,12 +111,13 @@ const MAX_CHILDREN = 10_000;
 /** The direct children of a constructed value, every byte consumed. */
 export function children(der: Der, what: string): Der[] {
   if ((der.tag & 0x20) === 0) throw malformed(what, 'a constructed value was expected');
+  const [source, start, end] =
+    der instanceof Value ? [der.source, der.bodyStart, der.end] : [der.body, 0, der.body.length];
   const result: Der[] = [];
-  for (let rest = der.body; rest.length > 0;) {
-    const next = readDer(rest, what);
-    if (result.push(next.der) > MAX_CHILDREN)
-      throw malformed(what, `more than ${MAX_CHILDREN} values in one`);
-    rest = next.rest;
+  for (let at = start; at < end;) {
+    const next = readValue(source, at, end, what);
+    if (result.push(next) > MAX_CHILDREN) throw malformed(what, `more than ${MAX_CHILDREN} values in one`);
+    at = next.end;
   }
   return result;
 }
@@ -148,12 +170,26 @@ export class DerReader {
   }
 }
 
+/** Dotted forms by contents, so many at the most: the same few come again and again. */
+const knownOids = new Map<string, string>();
+const KNOWN_OIDS = 1000;
+
 /** OBJECT IDENTIFIER, dotted. */
 export function readOid(der: Der, what = 'object identifier'): string {
   const { body } = expectTag(der, TAG.oid, what);
   const last = body[body.length - 1];
   if (last === undefined || body.length > 64 || (last & 0x80) !== 0)
     throw malformed(what, 'a broken object identifier');
+  const name = body.toString('latin1');
+  const known = knownOids.get(name);
+  if (known !== undefined) return known;
+  const fresh = dotted(body);
+  if (knownOids.size < KNOWN_OIDS) knownOids.set(name, fresh);
+  return fresh;
+}
+
+/** X.690 section 8.19; arcs of any size. */
+function dotted(body: Buffer): string {
   const arcs: bigint[] = [];
   let value = 0n;
   for (const octet of body) {
@@ -180,6 +216,9 @@ export function readInteger(der: Der, what = 'integer'): bigint {
 
 /** INTEGER that a version or a count holds: 0 to 2^31-1. */
 export function readSmallInteger(der: Der, what = 'integer'): number {
+  const { tag, body } = der;
+  const first = body[0] ?? 0x80;
+  if (tag === TAG.integer && body.length === 1 && first < 0x80) return first;
   const value = readInteger(der, what);
   if (value < 0n || value > 0x7fffffffn) throw malformed(what, 'an integer out of range');
   return Number(value);
@@ -247,17 +286,20 @@ export function readText(der: Der, what = 'text'): string {
 
 // --- writing -------------------------------------------------------------------------------
 
-function lengthOctets(length: number): Buffer {
-  if (length < 0x80) return Buffer.from([length]);
-  const hex = length.toString(16);
-  const octets = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex');
-  return Buffer.concat([Buffer.from([0x80 | octets.length]), octets]);
-}
-
 /** A value of any tag around the given contents. */
 export function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  return Buffer.concat([Buffer.from([tag]), lengthOctets(length), ...parts]);
+  const octets = length < 0x80 ? 0 : length < 0x100 ? 1 : length < 0x10000 ? 2 : length < 0x1000000 ? 3 : 4;
+  const result = Buffer.allocUnsafe(2 + octets + length);
+  result[0] = tag;
+  result[1] = octets === 0 ? length : 0x80 | octets;
+  if (octets > 0) result.writeUIntBE(length, 2, octets);
+  let at = 2 + octets;
+  for (const part of parts) {
+    result.set(part, at);
+    at += part.length;
+  }
+  return result;
 }
 
 export const seq = (...parts: readonly Buffer[]): Buffer => tlv(TAG.sequence, ...parts);
@@ -281,8 +323,19 @@ export const NULL = tlv(TAG.null);
 
 export const boolean = (value: boolean): Buffer => tlv(TAG.boolean, Buffer.from([value ? 0xff : 0]));
 
+/** Object identifiers by their dotted form, as many at the most as are known when read. */
+const writtenOids = new Map<string, Buffer>();
+
 /** OBJECT IDENTIFIER from its dotted form; arcs of any size, since 2.25 ones have 128 bits (X.690 section 8.19). */
 export function oid(dotted: string): Buffer {
+  const written = writtenOids.get(dotted);
+  if (written) return written;
+  const fresh = oidBytes(dotted);
+  if (writtenOids.size < KNOWN_OIDS) writtenOids.set(dotted, fresh);
+  return fresh;
+}
+
+function oidBytes(dotted: string): Buffer {
   const [first = 0n, second = 0n, ...rest] = dotted.split('.').map(BigInt);
   return tlv(TAG.oid, ...[first * 40n + second, ...rest].map(base128));
 }

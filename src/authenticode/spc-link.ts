@@ -40,7 +40,7 @@ export const spcUrl = (url: string): Buffer => tlv(contextPrimitive(0), Buffer.f
 export function readSpcString(der: Der, what: string): string {
   const tag = der.tag === contextPrimitive(0) ? TAG.bmpString : TAG.ia5String;
   if (tag === TAG.ia5String) expectTag(der, contextPrimitive(1), what);
-  return readText({ ...der, tag }, what);
+  return readText({ tag, raw: der.raw, body: der.body }, what);
 }
 
 /** SpcLink, every choice. */
