@@ -131,12 +131,13 @@ export function expectTag(der: Der, tag: number, what: string): Der {
 
 /** Takes the children of a SEQUENCE one by one, as its ASN.1 lists them; `end` refuses left-overs. */
 export class DerReader {
-  private readonly values: readonly Der[];
+  /** Every value, taken or not. */
+  readonly all: readonly Der[];
   private readonly what: string;
   private at = 0;
 
   constructor(der: Der, what: string, tag: number = TAG.sequence) {
-    this.values = children(expectTag(der, tag, what), what);
+    this.all = children(expectTag(der, tag, what), what);
     this.what = what;
   }
 
@@ -147,21 +148,21 @@ export class DerReader {
 
   /** The next value, which must be there, and bear `tag` when one is given. */
   next(tag?: number): Der {
-    const value = this.values[this.at++];
+    const value = this.all[this.at++];
     if (!value) throw malformed(this.what, 'a value is missing');
     return tag === undefined ? value : expectTag(value, tag, this.what);
   }
 
   /** The next value if it bears `tag`; an OPTIONAL or DEFAULT component. */
   optional(tag: number): Der | undefined {
-    const value = this.values[this.at];
+    const value = this.all[this.at];
     if (value?.tag !== tag) return undefined;
     this.at += 1;
     return value;
   }
 
   get done(): boolean {
-    return this.at >= this.values.length;
+    return this.at >= this.all.length;
   }
 
   /** Refuses components that the ASN.1 does not have. */

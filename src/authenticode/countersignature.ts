@@ -10,7 +10,7 @@ import {
   type SignerInfo,
 } from '../cms/signed-data.ts';
 import { invalid, messageOf } from '../errors.ts';
-import { checkToken, imprintDigest } from '../timestamp/token.ts';
+import { checkToken, imprintDigest, openToken } from '../timestamp/token.ts';
 import type { Certificate } from '../x509/certificate.ts';
 
 /** A timestamp whose own bytes hold; whether its authority is to be trusted is another question. */
@@ -59,17 +59,18 @@ export function readCountersignature(
 const latestOf = ({ now }: CountersignatureOptions): Date => new Date(now.getTime() + CLOCK_SKEW);
 
 /** RFC 3161, over the signature value (Microsoft's attribute 1.3.6.1.4.1.311.3.3.1). */
-function readToken(token: Der, signer: SignerInfo, options: CountersignatureOptions): Countersignature {
+function readToken(value: Der, signer: SignerInfo, options: CountersignatureOptions): Countersignature {
   const { weakDigests } = options;
   const what = `${options.what}: timestamp`;
-  const hash = imprintDigest(token.raw, what);
+  const token = openToken(value, what);
+  const hash = imprintDigest(token, what);
   if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
     throw invalid('timestamp-imprint', `${what}: its imprint is made with ${hash}, which is no longer safe`);
   const imprint = createHash(hash).update(signer.signature).digest();
   const latest = latestOf(options);
   // Other people's files: Microsoft's older authorities do not mark their purpose critical.
   const expected = { imprint, hash, weakDigests, uncriticalPurpose: true, latest, what };
-  const { time, authority, certificate, certificates } = checkToken(token.raw, expected);
+  const { time, authority, certificate, certificates } = checkToken(token, expected);
   return { kind: 'rfc3161', time, authority, certificate, certificates };
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { DigestName } from '../asn1/oids.ts';
-import { signedAttributesToSign, verifySigner } from '../cms/signed-data.ts';
+import { OID, type DigestName } from '../asn1/oids.ts';
+import { parseSignerInfo, signedAttributesToSign, verifySigner } from '../cms/signed-data.ts';
 import { notAllowed, SignpipeError, usage } from '../errors.ts';
 import type { Patch } from '../io/patch.ts';
 import type { ByteSource } from '../io/source.ts';
@@ -13,7 +13,7 @@ import type { SignableImage } from './signable.ts';
 import {
   addNested,
   buildSignature,
-  parseSignature,
+  buildSigner,
   signedAttributes,
   type Description,
   type SignatureParts,
@@ -110,8 +110,9 @@ async function makeSignature(
 function requireSound(parts: SignatureParts, file: string): void {
   const what = `${file}: new signature`;
   try {
-    const { data, signer, content } = parseSignature(buildSignature(parts), what);
-    verifySigner(signer, parts.certificates[0], data.contentType, content, what);
+    const signer = parseSignerInfo(buildSigner(parts), what);
+    const content = parseDer(parts.indirectData, what).body;
+    verifySigner(signer, parts.certificates[0], OID.spcIndirectData, content, what);
   } catch (error) {
     if (!(error instanceof SignpipeError)) throw error;
     throw usage('key-signature-wrong', `${what} does not verify with its own certificate: ${error.message}`, {

@@ -82,6 +82,18 @@ export function parseSignature(der: Buffer, what: string): AuthenticodeSignature
   };
 }
 
+const known = new WeakMap<Buffer, AuthenticodeSignature>();
+
+/**
+ * As `parseSignature`, of the signature of an opened image, or of one nested in it: read once for all
+ * who ask about that image, which does not change while it is in use.
+ */
+export function readSignature(der: Buffer, what: string): AuthenticodeSignature {
+  const signature = known.get(der) ?? parseSignature(der, what);
+  known.set(der, signature);
+  return signature;
+}
+
 const valuesOf = (signer: SignerInfo, type: string): Buffer[] =>
   signer.unsignedAttributes
     .filter((each) => each.oid === type)
@@ -151,14 +163,18 @@ export const buildSignature = (parts: SignatureParts): Buffer =>
     contentType: OID.spcIndirectData,
     content: parts.indirectData,
     certificates: parts.certificates,
-    signer: buildSignerInfo({
-      certificate: parts.certificates[0],
-      hash: parts.hash,
-      signedAttributes: parts.signedAttributes,
-      signatureAlgorithm: signatureAlgorithm(parts.key, parts.hash),
-      signature: parts.signature,
-      unsignedAttributes: parts.timestamp ? [attribute(OID.spcTimestampToken, parts.timestamp)] : [],
-    }),
+    signer: buildSigner(parts),
+  });
+
+/** SignerInfo, DER. */
+export const buildSigner = (parts: SignatureParts): Buffer =>
+  buildSignerInfo({
+    certificate: parts.certificates[0],
+    hash: parts.hash,
+    signedAttributes: parts.signedAttributes,
+    signatureAlgorithm: signatureAlgorithm(parts.key, parts.hash),
+    signature: parts.signature,
+    unsignedAttributes: parts.timestamp ? [attribute(OID.spcTimestampToken, parts.timestamp)] : [],
   });
 
 /**

@@ -2,16 +2,15 @@ import { children, context, NULL, parseDer, TAG, tlv, type Der } from '../asn1/d
 import { OID } from '../asn1/oids.ts';
 import {
   findSignerCertificate,
-  parseSignedData,
+  readSignedData,
   parseSignerInfo,
-  signedDataFields,
   type SignedData,
   type SignerInfo,
 } from '../cms/signed-data.ts';
 import { isBoundCertificate } from '../timestamp/certificate-binding.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
-import { parseSignature, type AuthenticodeSignature } from './signature.ts';
+import { readSignature, type AuthenticodeSignature } from './signature.ts';
 
 /*
  * A signature has parts that neither it nor anything else covers. Whoever has a signed file can put
@@ -46,12 +45,13 @@ export function tidiness(image: SignableImage): Untidiness[] {
   return [...image.tableSlack, ...signatureTidiness(image.signature, `${image.source.name}: signature`)];
 }
 
-/** What `tidiness` finds in a signature (ContentInfo, DER) and those nested in it, without a file around it. */
+/**
+ * What `tidiness` finds in a signature (ContentInfo, DER) and those nested in it, without a file around
+ * it. The bytes must not be changed afterwards.
+ */
 export function signatureTidiness(der: Buffer, what: string): Untidiness[] {
-  const primary = parseSignature(der, what);
-  const nested = primary.nested.map((each, at) =>
-    parseSignature(each, `${what}: nested signature ${at + 1}`),
-  );
+  const primary = readSignature(der, what);
+  const nested = primary.nested.map((each, at) => readSignature(each, `${what}: nested signature ${at + 1}`));
   return [primary, ...nested].flatMap((each, index) => partsTidiness(each, index));
 }
 
@@ -109,7 +109,7 @@ const ofAttributes = (signer: SignerInfo, known: ReadonlySet<string>, label: str
 
 /** The list of digests, and fields that the readers skip over; of any SignedData with one signer. */
 function ofFields(signed: SignedData, info: SignerInfo, label: string): Untidiness[] {
-  const { data, signer } = signedDataFields(signed.raw, label);
+  const data = signed.fields.slice(0, -1);
   const found: Untidiness[] = [];
   if (data.some(({ tag }) => tag === context(1)))
     found.push(untidy('signature-crls', label, 'carries revocation lists'));
@@ -119,7 +119,7 @@ function ofFields(signed: SignedData, info: SignerInfo, label: string): Untidine
   if (signed.digestAlgorithms.length !== 1 || signed.digestAlgorithms[0] !== info.digestAlgorithm)
     found.push(untidy('signature-digests', label, 'lists other digests than its one signer uses'));
   const digests = data.find(({ tag }) => tag === TAG.set);
-  const algorithms = [...algorithmsOf(signer), ...(digests ? children(digests, label) : [])];
+  const algorithms = [...algorithmsOf(info.fields), ...(digests ? children(digests, label) : [])];
   return [...found, ...ofAlgorithms(algorithms, label)];
 }
 
@@ -173,7 +173,10 @@ const signersOf = (
     .map((each) => findSignerCertificate(data, each))
     .filter((each) => each !== undefined);
 
-function ofTimestamps({ timestamps, counterSignatures }: AuthenticodeSignature, label: string): Untidiness[] {
+function ofTimestamps({ signer, counterSignatures }: AuthenticodeSignature, label: string): Untidiness[] {
+  const timestamps = signer.unsignedAttributes
+    .filter(({ oid }) => oid === OID.spcTimestampToken)
+    .flatMap(({ values }) => values);
   const several = timestamps.length + counterSignatures.length > 1;
   return [
     ...(several ? [untidy('timestamp-several', label, 'has several timestamps')] : []),
@@ -193,8 +196,8 @@ function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
 }
 
 /** An RFC 3161 token. */
-function ofToken(der: Buffer, label: string): Untidiness[] {
-  const data = parseSignedData(der, label);
+function ofToken(der: Der, label: string): Untidiness[] {
+  const data = readSignedData(der, label);
   const [signer, another] = data.signers;
   if (!signer || another)
     return [untidy('timestamp-malformed', label, `has ${data.signers.length} signers, not one`)];

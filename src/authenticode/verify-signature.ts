@@ -7,7 +7,7 @@ import { Checklist, found, type Finding } from './checklist.ts';
 import { readCountersignature, type Countersignature } from './countersignature.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
 import { certificateReport, type SignatureReport, type TimestampReport } from './report.ts';
-import { parseSignature, type AuthenticodeSignature } from './signature.ts';
+import { readSignature, type AuthenticodeSignature } from './signature.ts';
 import { requireForm } from './signature-form.ts';
 import { partsTidiness } from './tidiness.ts';
 
@@ -94,7 +94,7 @@ class Steps {
   }
 
   structure(der: Buffer): Finding<Readable> {
-    const signature = parseSignature(der, this.what);
+    const signature = readSignature(der, this.what);
     const hash = requireForm(signature, this.what);
     return { detail: `one signer, ${hash} throughout`, value: { ...signature, hash } };
   }

@@ -2,7 +2,7 @@ import { SignpipeError } from '../errors.ts';
 import { opened, sourceOf, type Openable } from './image.ts';
 import type { SignableImage } from './signable.ts';
 import type { Problem, SignatureReport, VerifyReport, VerifyStatus } from './report.ts';
-import { parseSignature } from './signature.ts';
+import { readSignature } from './signature.ts';
 import { verifySignature, type VerifyOptions } from './verify-signature.ts';
 
 export type { VerifyOptions } from './verify-signature.ts';
@@ -58,7 +58,7 @@ async function verifySignatures(
 /** None when the primary signature cannot be read, which its own report says. */
 function nestedIn(primary: Buffer): readonly Buffer[] {
   try {
-    return parseSignature(primary, 'signature').nested;
+    return readSignature(primary, 'signature').nested;
   } catch {
     return [];
   }

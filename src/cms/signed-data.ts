@@ -50,6 +50,8 @@ export interface SignerInfo {
   readonly signature: Buffer;
   readonly unsignedAttributes: readonly Attribute[];
   readonly raw: Buffer;
+  /** Its components, in order. */
+  readonly fields: readonly Der[];
 }
 
 /** SignedData (RFC 5652 section 5.1; RFC 2315 for Authenticode, whose content is not an OCTET STRING). */
@@ -63,6 +65,8 @@ export interface SignedData {
   readonly signers: readonly SignerInfo[];
   /** The ContentInfo, DER. */
   readonly raw: Buffer;
+  /** SignedData's components, in order. */
+  readonly fields: readonly Der[];
 }
 
 /** Bounds on what a stranger's SignedData may hold. */
@@ -70,8 +74,20 @@ const MAX_CERTIFICATES = 100;
 const MAX_SIGNERS = 16;
 
 /** Reads a ContentInfo that holds SignedData, every byte; throws `der-malformed` or `cms-...`. */
-export function parseSignedData(der: Buffer, what: string): SignedData {
-  const info = DerReader.of(der, what);
+export const parseSignedData = (der: Buffer, what: string): SignedData =>
+  readContentInfo(parseDer(der, what), what);
+
+const known = new WeakMap<Der, SignedData>();
+
+/** As `parseSignedData`, of a value that was found in another; who asks again is given what was read. */
+export function readSignedData(der: Der, what: string): SignedData {
+  const data = known.get(der) ?? readContentInfo(der, what);
+  known.set(der, data);
+  return data;
+}
+
+function readContentInfo(der: Der, what: string): SignedData {
+  const info = new DerReader(der, what);
   const type = readOid(info.next(), what);
   if (type !== OID.signedData)
     throw invalid('cms-not-signed-data', `${what}: content type ${type} is not SignedData`);
@@ -94,7 +110,8 @@ export function parseSignedData(der: Buffer, what: string): SignedData {
     content,
     certificates,
     signers: signers.map((each) => readSigner(each, what)),
-    raw: der,
+    raw: der.raw,
+    fields: reader.all,
   };
 }
 
@@ -152,6 +169,7 @@ function readSigner(der: Der, what: string): SignerInfo {
     signature,
     unsignedAttributes: readAttributes(unsigned, what),
     raw: der.raw,
+    fields: reader.all,
   };
 }
 

@@ -8,6 +8,7 @@ import {
   NULL,
   octets,
   oid,
+  parseDer,
   readBitString,
   readBoolean,
   readInteger,
@@ -23,7 +24,7 @@ import {
 import { digestName, OID, type DigestName, type KnownDigest } from '../asn1/oids.ts';
 import {
   findSignerCertificate,
-  parseSignedData,
+  readSignedData,
   signerDigest,
   verifySigner,
   type SignedData,
@@ -166,7 +167,7 @@ export function parseTimestampResponse(der: Buffer, what: string): { token: Buff
 }
 
 /** TSTInfo (RFC 3161, 2.4.2). */
-interface TstInfo {
+export interface TstInfo {
   readonly policy: string;
   readonly hash: KnownDigest | undefined;
   readonly imprint: Buffer;
@@ -220,7 +221,8 @@ function readTstInfo(bytes: Buffer, what: string): TstInfo {
   return { policy, ...imprint, serial, time, nonce: nonce ? readInteger(nonce, what) : null };
 }
 
-interface Token {
+/** A token that was read, and of which nothing is checked. */
+export interface Token {
   readonly data: SignedData;
   readonly signer: SignerInfo;
   /** TSTInfo, as it was signed. */
@@ -240,8 +242,8 @@ function checkVersions(data: SignedData, signer: SignerInfo, what: string): void
     throw invalid('timestamp-malformed', `${what}: SignerInfo of version ${signer.version}, not ${expected}`);
 }
 
-function readToken(token: Buffer, what: string): Token {
-  const data = parseSignedData(token, what);
+function readToken(token: Der, what: string): Token {
+  const data = readSignedData(token, what);
   const [signer, another] = data.signers;
   if (data.contentType !== OID.tstInfo || !data.content)
     throw invalid('timestamp-malformed', `${what}: signs something else than a time`);
@@ -251,12 +253,18 @@ function readToken(token: Buffer, what: string): Token {
   return { data, signer, content, info: readTstInfo(content, what) };
 }
 
+const parseToken = (token: Buffer, what: string): Token =>
+  reporting('timestamp-malformed', () => readToken(parseDer(token, what), what));
+
+/** Reads a token (ContentInfo); throws `timestamp-malformed`. */
+export const openToken = (token: Der, what: string): Token =>
+  reporting('timestamp-malformed', () => readToken(token, what));
+
 /**
  * The digest that a token's imprint was made with: of a token found in a file, nothing else says
- * which. Throws `timestamp-malformed`, or `cms-digest-unknown`.
+ * which. Throws `cms-digest-unknown`.
  */
-export function imprintDigest(token: Buffer, what: string): KnownDigest {
-  const { hash } = reporting('timestamp-malformed', () => readToken(token, what)).info;
+export function imprintDigest({ info: { hash } }: Token, what: string): KnownDigest {
   if (!hash) throw invalid('cms-digest-unknown', `${what}: its imprint is made with an unknown digest`);
   return hash;
 }
@@ -338,9 +346,9 @@ function checkTime(time: Date, { earliest, latest }: TokenExpectation, what: str
  * | `timestamp-time`        | outside `earliest` to `latest`                                              |
  * | `timestamp-untrusted`   | no chain to any of `roots`                                                  |
  */
-export function checkToken(token: Buffer, expected: TokenExpectation): TimestampInfo {
+export function checkToken(token: Buffer | Token, expected: TokenExpectation): TimestampInfo {
   const what = expected.what ?? 'timestamp';
-  const parsed = reporting('timestamp-malformed', () => readToken(token, what));
+  const parsed = Buffer.isBuffer(token) ? parseToken(token, what) : token;
   const { data, info, signer } = parsed;
   checkAnswer(info, expected, what);
   const certificate = requireCertificate(parsed, what);

@@ -148,12 +148,20 @@ export class Certificate {
     return (this.key ??= this.x509.publicKey);
   }
 
+  private name: string | undefined;
+
   /** The subject's common name, or all of the subject when it has none. */
   get commonName(): string {
-    return (
+    return (this.name ??=
       nameParts(parseDer(this.subjectDer, 'name'), 'name').find(([type]) => type === 'CN')?.[1] ??
-      this.subject
-    );
+      this.subject);
+  }
+
+  private algorithm: string | undefined;
+
+  /** OID of the algorithm that it is signed with; throws `der-malformed`. */
+  get signatureAlgorithm(): string {
+    return (this.algorithm ??= readSignatureAlgorithm(this.raw));
   }
 
   /** Whether issuer and subject are the same name: a root, or a certificate that nobody vouches for. */
@@ -173,6 +181,13 @@ export class Certificate {
   equals(other: Certificate): boolean {
     return this.raw.equals(other.raw);
   }
+}
+
+/** Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue } (RFC 5280 section 4.1). */
+function readSignatureAlgorithm(der: Buffer): string {
+  const reader = DerReader.of(der, 'certificate');
+  reader.next(TAG.sequence);
+  return readOid(new DerReader(reader.next(), 'certificate signature algorithm').next());
 }
 
 function readTbs(der: Buffer, what: string): Tbs {

@@ -1,4 +1,3 @@
-import { DerReader, readOid, TAG } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 import type { Certificate, KeyUsage } from './certificate.ts';
@@ -165,7 +164,20 @@ const sameHolder = (one: Certificate, other: Certificate): boolean =>
   one.sha256 === other.sha256 ||
   (one.subjectDer.equals(other.subjectDer) && one.publicKeyDer.equals(other.publicKeyDer));
 
+/** Pairs of certificates and issuers (SHA-256 of both) of which the one was found to have signed the other. */
+const signed = new Set<string>();
+const MOST_SIGNED = 1000;
+
+/** Bytes that one key has signed, it has signed for ever: the same few pairs come with every program. */
 function signatureHolds(certificate: Certificate, issuer: Certificate): boolean {
+  const pair = `${certificate.sha256} ${issuer.sha256}`;
+  if (signed.has(pair)) return true;
+  const holds = verifies(certificate, issuer);
+  if (holds && signed.size < MOST_SIGNED) signed.add(pair);
+  return holds;
+}
+
+function verifies(certificate: Certificate, issuer: Certificate): boolean {
   try {
     return certificate.x509.verify(issuer.publicKey);
   } catch {
@@ -272,19 +284,12 @@ const MIN_RSA_BITS = 2048;
 
 /** Not asked of roots: their own signature counts for nothing. */
 function weaknessProblem(certificate: Certificate): SignpipeError | undefined {
-  const digest = WEAK_SIGNATURES.get(signatureAlgorithmOf(certificate));
+  const digest = WEAK_SIGNATURES.get(certificate.signatureAlgorithm);
   if (digest) return problem('weak', certificate, `is signed with ${digest}`);
   const bits = certificate.publicKey.asymmetricKeyDetails?.modulusLength;
   if (bits !== undefined && bits < MIN_RSA_BITS)
     return problem('weak', certificate, `has an RSA key of only ${bits} bits`);
   return undefined;
-}
-
-/** Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue } (RFC 5280 section 4.1). */
-function signatureAlgorithmOf({ raw }: Certificate): string {
-  const reader = DerReader.of(raw, 'certificate');
-  reader.next(TAG.sequence);
-  return readOid(new DerReader(reader.next(), 'certificate signature algorithm').next());
 }
 
 const purposeName = (usage: string): string =>
