@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { loadSignerConfig } from '../../src/config/signer.ts';
 import type { Receipt } from '../../src/control/receipt.ts';
-import { usage } from '../../src/errors.ts';
+import { unavailable, usage, type SignpipeError } from '../../src/errors.ts';
 import { sha256OfFile } from '../../src/io/hash.ts';
 import { noProgress } from '../../src/progress.ts';
 import { makeSample } from '../../src/sandbox/sample.ts';
@@ -162,12 +162,25 @@ describe('sparse signing, over a real sshd', () => {
     assert.deepEqual([receipt.outcome, receipt.reason?.code], ['rejected', 'entry-digest-differs']);
   });
 
+  it('fetches a zip that is pinned as a whole, and sends back its new bytes only', async () => {
+    const whole = await world.submit([world.at('product.zip')]);
+    const [there, back] = [line.passed.there, line.passed.back];
+    await world.poll();
+    assert.ok(line.passed.back - back > BALLAST);
+    assert.ok(line.passed.there - there <= zip.ours * 1.1 + 1_000_000, `${line.passed.there - there} sent`);
+    const [file] = (await receiptOf(world)).files;
+    assert.equal(file?.seen, 'whole');
+    assert.equal(file?.output?.sha256, await sha256OfFile(world.exchange('signed', 'product.zip')));
+    await rm(world.at('out'), { recursive: true, force: true });
+    assert.equal((await world.wait(whole, '--original', world.at('product.zip'))).status, 0);
+  });
+
   it('moves the whole file where the configuration says so', async () => {
     await world.reconfigure((text) => text.replace(/^exchange:\n/m, 'exchange:\n  sparse: never\n'));
     await world.submit([world.at('product.zip')], '--sparse');
-    const before = line.total;
+    const [there, back] = [line.passed.there, line.passed.back];
     await world.poll();
-    assert.ok(line.total - before > BALLAST);
+    assert.ok(line.passed.there - there > BALLAST && line.passed.back - back > BALLAST);
     const [file] = (await receiptOf(world)).files;
     assert.equal(file?.seen, 'whole');
     assert.equal(file?.output?.sha256, await sha256OfFile(world.exchange('signed', 'product.zip')));
@@ -208,32 +221,40 @@ describe('sparse signing on a server without copy-data', () => {
   });
 });
 
-describe('sparse signing on a server that announces copy-data and will not do it', () => {
-  it('moves the whole file after all, which comes out the same', async () => {
-    const world = await World.start();
-    try {
-      await makeZip(world, 'product.zip');
-      const request = await world.submit([world.at('product.zip')], '--sparse');
-      const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
-        log: pino({ enabled: false }),
-        progress: noProgress,
-      });
-      opened.exchange.assemble = () => Promise.reject(usage('exchange-no-copy', 'it will not copy'));
+/** What keeps an exchange from putting files together when it comes to it. */
+const REFUSALS: readonly [string, string, SignpipeError][] = [
+  ['announces copy-data and will not do it', '--sparse', usage('exchange-no-copy', 'it will not copy')],
+  ['announces copy-data and will not do it', '', usage('exchange-no-copy', 'it will not copy')],
+  ['copied other bytes than were fetched', '', unavailable('exchange-verify-failed', 'it differs')],
+];
+for (const [what, flag, refusal] of REFUSALS)
+  describe(`submit ${flag}, on a server that ${what}`, () => {
+    it('moves the whole file after all, which comes out the same', async () => {
+      const world = await World.start();
       try {
-        assert.equal((await new Signer(opened).poll()).answered, 1);
+        await makeZip(world, 'product.zip');
+        const request = await world.submit([world.at('product.zip')], ...(flag === '' ? [] : [flag]));
+        const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
+          log: pino({ enabled: false }),
+          progress: noProgress,
+        });
+        opened.exchange.assemble = () => Promise.reject(refusal);
+        try {
+          assert.equal((await new Signer(opened).poll()).answered, 1);
+        } finally {
+          await opened.close();
+        }
+        const receipt = await receiptOf(world);
+        const seen = flag === '' ? 'whole' : 'entries';
+        assert.deepEqual([receipt.outcome, receipt.files[0]?.seen], ['signed', seen]);
+        const ended = await world.wait(request, '--original', world.at('product.zip'));
+        assert.equal(ended.status, 0, ended.stderr);
+        assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
       } finally {
-        await opened.close();
+        await world.stop();
       }
-      const receipt = await receiptOf(world);
-      assert.deepEqual([receipt.outcome, receipt.files[0]?.seen], ['signed', 'entries']);
-      const ended = await world.wait(request, '--original', world.at('product.zip'));
-      assert.equal(ended.status, 0, ended.stderr);
-      assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
-    } finally {
-      await world.stop();
-    }
+    });
   });
-});
 
 /** A poll that dies at some moment of its delivery. */
 async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<void> {
@@ -256,8 +277,13 @@ async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<vo
   await opened.close();
 }
 
-for (const outgoing of ['signed', 'incoming'])
-  describe(`sparse signing into ${outgoing}, killed`, () => {
+for (const [outgoing, flags] of [
+  ['signed', ['--sparse']],
+  ['incoming', ['--sparse']],
+  ['signed', []],
+  ['incoming', []],
+] as const)
+  describe(`submit ${flags.join(' ')}, signed into ${outgoing}, killed`, () => {
     let world: World;
     before(async () => {
       world = await World.start();
@@ -271,7 +297,7 @@ for (const outgoing of ['signed', 'incoming'])
 
     for (const moment of ['before', 'after'] as const)
       it(`${moment} the zip got its name: it is delivered once, and answered once`, async () => {
-        const request = await world.submit([world.at('product.zip')], '--sparse');
+        const request = await world.submit([world.at('product.zip')], ...flags);
         const answers = await world.git('rev-list', '--count', 'signed').catch(() => '0');
         await pollDyingAt(world, moment);
         await world.poll();
@@ -291,13 +317,24 @@ for (const outgoing of ['signed', 'incoming'])
         );
       });
 
-    it('exchange-file-changed: the unsigned zip is another by then', async () => {
-      await world.submit([world.at('product.zip')], '--sparse');
+    const afterwards = async (): Promise<Receipt> => {
+      await world.submit([world.at('product.zip')], ...flags);
       await pollDyingAt(world, 'before');
       await copyFile(world.at('ballast.bin'), world.exchange('incoming', 'product.zip'));
       await world.poll();
-      const receipt = await receiptOf(world);
-      assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'exchange-file-changed']);
-      assert.equal(receipt.files[0]?.output, undefined);
-    });
+      return receiptOf(world);
+    };
+    if (flags.length > 0)
+      it('exchange-file-changed: the unsigned zip is another by then', async () => {
+        const receipt = await afterwards();
+        assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'exchange-file-changed']);
+        assert.equal(receipt.files[0]?.output, undefined);
+      });
+    else
+      it('delivers what it fetched, also when the unsigned zip is another by then', async () => {
+        const receipt = await afterwards();
+        assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
+        const delivered = await sha256OfFile(world.exchange(outgoing, 'product.zip'));
+        assert.equal(receipt.files[0]?.output?.sha256, delivered);
+      });
   });
