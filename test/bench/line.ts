@@ -87,7 +87,8 @@ export class Line {
     let last: Promise<void> = Promise.resolve();
     const arrive = async (chunk: Buffer, at: number, before: Promise<void>): Promise<void> => {
       const wait = at + roundTrip / 2 - performance.now();
-      if (wait > 0) await sleep(wait);
+      // A timer drops what is less than a millisecond.
+      if (wait > 0) await sleep(Math.ceil(wait));
       await before;
       if (!to.destroyed) to.write(chunk);
       queued -= chunk.length;

@@ -3,10 +3,9 @@ import { once } from 'node:events';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { keyToPem, toPem } from '../../src/sandbox/certificates.ts';
-import { World } from '../world/site.ts';
+import { World, type WorldOptions } from '../world/site.ts';
 import { Line, type LineOptions } from './line.ts';
 import type { AuthorityInput } from './authority.ts';
 import type { Corpus } from './corpus/corpus.ts';
@@ -41,8 +40,8 @@ export class Place {
     readonly sshConfig: string,
   ) {}
 
-  static async start(): Promise<Place> {
-    const world = await World.start();
+  static async start(options: WorldOptions = {}): Promise<Place> {
+    const world = await World.start(options);
     const { codeSigning } = world.site.pki;
     const [certificate, key] = [world.at('today-chain.pem'), world.at('today-key.pem')];
     await writeFile(certificate, toPem(codeSigning.chain.filter((each) => !each.isSelfIssued)));
@@ -220,6 +219,11 @@ Host far 127.0.0.1
   /** Has our signer run as it does on its machine, polling, while it is asked. */
   async running<T>(corpus: Corpus, delayMs: number, use: (signer: RunningSigner) => Promise<T>): Promise<T> {
     await this.configure(corpus, delayMs);
+    return this.resting(use);
+  }
+
+  /** The same, as it is configured. */
+  async resting<T>(use: (signer: RunningSigner) => Promise<T>): Promise<T> {
     const signer = await RunningSigner.start(this.world.site.signerConfig, this.work);
     try {
       return await use(signer);
@@ -259,23 +263,10 @@ Host far 127.0.0.1
     const script = join(import.meta.dirname, 'today.sh');
     await run(script, ['prepare'], { env });
     await this.askToday(corpus);
-    const carried = await this.carried();
-    const sample = await this.counted(delayMs, async () => {
+    return this.counted(delayMs, async () => {
       const { rss } = await measure([script], { env });
       return { ...(await toldBy(work)), rss };
     });
-    const after = await this.carried();
-    return { ...sample, sent: after.sent - carried.sent, received: after.received - carried.received };
-  }
-
-  /** Bytes over the connections that have ended so far, as the SSH server counts them. */
-  private async carried(): Promise<{ sent: number; received: number }> {
-    // The server tells it a moment after the client has gone.
-    await sleep(300);
-    const log = await this.world.sshd.log();
-    const found = [...log.matchAll(/^Transferred: sent (\d+), received (\d+) bytes/gm)];
-    const sum = (group: 1 | 2): number => found.reduce((all, each) => all + Number(each[group]), 0);
-    return { sent: sum(2), received: sum(1) };
   }
 
   /** Has osslsigncode judge some of ours in a signed zip; its exit status alone proves nothing. */
@@ -307,6 +298,7 @@ async function toldBy(work: string): Promise<Sample> {
     told.map((line): [string, number] => [line.split(' ')[0] ?? '', Number(line.split(' ')[1])]),
   );
   const wall = Object.values(stages).reduce((sum, each) => sum + each, 0);
-  const [cpu, scratch] = (await readFile(join(work, 'used'), 'utf8')).trim().split(' ').map(Number);
-  return { wall, cpu: cpu ?? NaN, scratch: scratch ?? NaN, stages };
+  const used = (await readFile(join(work, 'used'), 'utf8')).trim().split(' ').map(Number);
+  const [cpu = NaN, scratch = NaN, sent = NaN, received = NaN] = used;
+  return { wall, cpu, scratch, sent, received, stages };
 }

@@ -49,7 +49,7 @@ async function machine(): Promise<string> {
       stdout: '?',
       stderr: '',
     }));
-    return (stdout || stderr).split('\n')[0]?.trim() ?? '?';
+    return (stdout || stderr).split(/\n|, using/)[0]?.trim() ?? '?';
   };
   const tools = [
     await version('osslsigncode', '--version'),

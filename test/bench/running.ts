@@ -47,6 +47,7 @@ export class RunningSigner {
   private readonly lines: LogLine[] = [];
   private readonly news = new EventEmitter();
   private rest = '';
+  private complaints = '';
   private ended = false;
 
   private constructor(
@@ -55,6 +56,7 @@ export class RunningSigner {
     private readonly work: string,
   ) {
     process.stdout?.on('data', (data: Buffer) => this.read(data.toString()));
+    process.stderr?.on('data', (data: Buffer) => (this.complaints += data.toString()));
     process.once('close', () => {
       this.ended = true;
       this.news.emit('news');
@@ -64,7 +66,7 @@ export class RunningSigner {
   /** Starts it, and waits until it is at rest. `work` is the folder of the request in hand. */
   static async start(config: string, work: string): Promise<RunningSigner> {
     const [command = '', ...args] = signpipe('watch', '-c', config, '--json');
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const signer = new RunningSigner(child, child.pid ?? 0, work);
     await signer.line(({ msg }) => msg === 'watching');
     await signer.settled();
@@ -94,7 +96,8 @@ export class RunningSigner {
     return this.lines
       .slice(-10)
       .map((line) => JSON.stringify(line))
-      .join('\n');
+      .join('\n')
+      .concat(this.complaints.slice(-2000));
   }
 
   private async settled(): Promise<void> {

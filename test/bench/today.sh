@@ -10,12 +10,12 @@
 #   LIST      file with the paths to sign, a line each TSA       timestamp authority
 #   PACK      full (unpack all, zip all) | zip-u (unpack ours, update in place) | zip-u-1 (same, zip -1)
 #   JOBS      osslsigncode processes at a time
-# Writes "STAGE SECONDS" lines to $WORK/stages, and to $WORK/used the seconds of CPU and the largest size of
-# the job's folder in bytes. What measuring costs is in neither.
+# Writes "STAGE SECONDS" lines to $WORK/stages; to $WORK/used the seconds of CPU, the largest size of the job's
+# folder, and the bytes sent and received over SSH. What measuring costs is in none of them.
 set -euo pipefail
 job=$WORK/job; repo=$WORK/control; peak=0; used=0
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0
-export GIT_SSH_COMMAND="ssh -F $SSH_CONF"
+export GIT_SSH_COMMAND="$WORK/ssh -F $SSH_CONF"
 export GIT_AUTHOR_NAME=today GIT_AUTHOR_EMAIL=today@example.org
 export GIT_COMMITTER_NAME=today GIT_COMMITTER_EMAIL=today@example.org
 
@@ -35,7 +35,7 @@ fetch() {
   git -C "$repo" reset -q --hard FETCH_HEAD
   name=$(awk '!/^#/ { sub(/!.*/, "", $2); print $2; exit }' "$repo/zipname")
 }
-take() { scp -q -F "$SSH_CONF" "far:$EXCHANGE/incoming/$name" "$job/in.zip"; }
+take() { scp -q -S "$WORK/ssh" -F "$SSH_CONF" "far:$EXCHANGE/incoming/$name" "$job/in.zip"; }
 unpack() {
   if [ "$PACK" = full ]; then unzip -q -o "$job/in.zip" -d "$job/tree"
   else xargs -d '\n' -a "$LIST" unzip -q -o "$job/in.zip" -d "$job/tree"; fi
@@ -62,17 +62,20 @@ pack() {
   esac
 }
 hash() { cd "$job"; sha256sum out.zip > result; }
-put() { scp -q -F "$SSH_CONF" "$job/out.zip" "far:$EXCHANGE/today-$name"; }
+put() { scp -q -S "$WORK/ssh" -F "$SSH_CONF" "$job/out.zip" "far:$EXCHANGE/today-$name"; }
 answer() {
   cd "$repo"; cp "$job/result" result
   git add result; git commit -q -m "signed $name"; git push -q -f origin HEAD:refs/heads/today
 }
 if [ "${1:-}" = prepare ]; then
   mkdir -p "$WORK"; rm -rf "$job"
+  # An ssh that says at its end what it carried.
+  printf '#!/bin/sh\nexec ssh -v -E "%s" "$@"\n' "$WORK/ssh.log" > "$WORK/ssh"; chmod +x "$WORK/ssh"
   [ -d "$repo" ] || git clone -q "$CONTROL" "$repo" 2> /dev/null
   exit
 fi
-mkdir -p "$job/tree"; : > "$WORK/stages"
+mkdir -p "$job/tree"; : > "$WORK/stages"; : > "$WORK/ssh.log"
 stage fetch fetch; stage take take; stage unpack unpack; stage sign sign_all
 stage pack pack; stage hash hash; stage put put; stage answer answer
-awk -v t="$used" -v p="$peak" 'BEGIN { printf "%.2f %d\n", t / 100, p }' > "$WORK/used"
+awk -v t="$used" -v p="$peak" '/^Transferred: sent/ { gsub(",", ""); s += $3; r += $5 }
+  END { printf "%.2f %d %d %d\n", t / 100, p, s, r }' "$WORK/ssh.log" > "$WORK/used"

@@ -17,7 +17,7 @@ export interface TransferInput {
 const { direction, url, identity, knownHosts, local, remote, size, sha256 } = JSON.parse(
   await text(process.stdin),
 ) as TransferInput;
-const begun = performance.now();
+const [begun, idle] = [performance.now(), process.cpuUsage()];
 const exchange = await openExchange({ url, ssh: { identity, knownHosts } });
 const connected = performance.now();
 if (direction === 'deliver') await deliverFile(exchange, local, remote, { size, sha256 });
@@ -25,7 +25,7 @@ else if ((await exchange.fetch(remote, local, { limit: size })).sha256 !== sha25
   throw new Error('not what was sent');
 const done = performance.now();
 await exchange.close();
-const { user, system } = process.cpuUsage();
+const { user, system } = process.cpuUsage(idle);
 console.log(
   JSON.stringify({
     wall: (done - begun) / 1000,

@@ -1,16 +1,21 @@
-import { execFile, spawn } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gitEnvironment } from '../../world/site.ts';
-import { interleaved, measure, median, root, signpipe, type Sample } from '../measure.ts';
+import { interleaved, measure, median, root, type Sample } from '../measure.ts';
 import type { Place } from '../place.ts';
 import type { PollReport } from '../poll-child.ts';
-import type { Group } from '../report.ts';
+import { threadsCpuOf } from '../process.ts';
+import { atMost, seconds, type Group } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
 
 const run = promisify(execFile);
+
+const OURS = 'signpipe: Signer.poll()';
+/** How long a signer is watched that has nothing to do, in seconds. */
+const REST = 10;
 
 /** Many polls in one process; a sample is the median poll. */
 async function ourPolls(place: Place, count: number): Promise<Sample> {
@@ -33,9 +38,19 @@ async function gitRuns(args: readonly string[], ssh: string, clone: string, coun
   return { wall: of('wall'), cpu: of('cpu'), rss: of('rss') };
 }
 
+/** Seconds of CPU that a running signer uses in a second in which there is nothing to do. */
+async function atRest(place: Place): Promise<number> {
+  return place.resting(async ({ pid }) => {
+    const before = await threadsCpuOf(pid);
+    await sleep(1000 * REST);
+    return ((await threadsCpuOf(pid)) - before) / REST;
+  });
+}
+
 /** A poll that finds nothing new. */
 async function idle(place: Place, options: BenchOptions): Promise<Group> {
   const count = options.full ? 100 : 17;
+  const fewer = options.full ? 20 : 5;
   const ssh = `ssh -F ${place.sshConfig}`;
   const clone = place.world.at('idle');
   const env = { ...gitEnvironment(), GIT_SSH_COMMAND: ssh };
@@ -59,78 +74,89 @@ async function idle(place: Place, options: BenchOptions): Promise<Group> {
   ];
   try {
     const results = await interleaved(options.repetitions, [
-      { name: 'signpipe: Signer.poll()', ours: true, run: () => ourPolls(place, count) },
-      { name: 'git ls-remote', ours: false, run: () => gitRuns(list, ssh, clone, count) },
-      { name: 'git fetch', ours: false, run: () => gitRuns(fetch, ssh, clone, count) },
-      { name: 'git ls-remote, ControlMaster', ours: false, run: () => gitRuns(list, shared, clone, count) },
-      { name: 'git fetch, ControlMaster', ours: false, run: () => gitRuns(fetch, shared, clone, count) },
+      { name: OURS, ours: true, run: () => ourPolls(place, count) },
+      { name: 'git ls-remote', ours: false, run: () => gitRuns(list, ssh, clone, fewer) },
+      { name: 'git fetch', ours: false, run: () => gitRuns(fetch, ssh, clone, fewer) },
+      { name: 'git ls-remote, ControlMaster', ours: false, run: () => gitRuns(list, shared, clone, fewer) },
+      { name: 'git fetch, ControlMaster', ours: false, run: () => gitRuns(fetch, shared, clone, fewer) },
     ]);
-    const note = `each sample is the median of ${count} polls; CPU is of this side only, with all processes started`;
-    return { title: 'An idle poll over SSH', results, notes: [note] };
+    const resting = await atRest(place);
+    return {
+      title: 'An idle poll over SSH',
+      results,
+      notes: [
+        `each sample is the median of ${count} polls of ours, ${fewer} of git; CPU is of this side only, with all processes started`,
+        `\`signpipe watch\`, which polls each second, used ${seconds(resting)} of CPU a second at rest`,
+      ],
+      targets: [atMost(results, OURS, 'wall', 0.01), atMost(results, OURS, 'cpu', 0.002)],
+    };
   } finally {
     await run('ssh', ['-F', place.sshConfig, '-o', `ControlPath=${socket}`, '-O', 'exit', 'far']);
   }
 }
 
-/** The seconds until a line of a file names the commit. */
-async function noticed(commit: string, pushed: number, file: string): Promise<number> {
-  for (;;) {
-    const text = await readFile(file, 'utf8').catch(() => '');
-    const line = text.split('\n').find((each) => each.startsWith(commit));
-    if (line !== undefined) return (Number(line.split(' ')[1]) - pushed) / 1000;
-    await sleep(50);
-  }
+/** The loop that people have: looks every ten seconds, and writes down what it sees and when. */
+function todaysLoop(place: Place, clone: string, seen: string): ChildProcess {
+  const script = `while :; do git -C "$1" fetch -q "$2" main; echo "$(git -C "$1" rev-parse FETCH_HEAD) $(date +%s%3N)" >> "$3"; sleep 10; done`;
+  return spawn('bash', ['-c', script, 'loop', clone, `ssh://far${place.world.control}`, seen], {
+    env: { ...gitEnvironment(), GIT_SSH_COMMAND: `ssh -F ${place.sshConfig}` },
+    stdio: 'ignore',
+  });
+}
+
+interface Push {
+  readonly commit: string;
+  /** In ms since the epoch. */
+  readonly at: number;
+}
+
+/** Seconds from each push to the first look at a branch that has it, or what was pushed after it. */
+function delays(pushes: readonly Push[], looks: readonly Push[]): number[] {
+  const order = new Map(pushes.map(({ commit }, at) => [commit, at]));
+  return pushes.map((push, at) => {
+    const look = looks.find((each) => (order.get(each.commit) ?? -1) >= at);
+    return ((look?.at ?? NaN) - push.at) / 1000;
+  });
+}
+
+async function looksIn(file: string): Promise<Push[]> {
+  const lines = (await readFile(file, 'utf8').catch(() => '')).trim().split('\n');
+  return lines.map((line) => ({ commit: line.slice(0, 40), at: Number(line.slice(41)) }));
 }
 
 /** Both loops look at the same pushes: ours as often as it does by default, the other every ten seconds. */
 async function pickup(place: Place, options: BenchOptions): Promise<Group> {
   const { world } = place;
-  const [ours, theirs, clone] = [world.at('seen-ours'), world.at('seen-today'), world.at('pickup')];
+  const [seen, clone] = [world.at('seen-today'), world.at('pickup')];
   await run('git', ['clone', '-q', '--bare', world.control, clone], { env: gitEnvironment() });
-  await writeFile(ours, '');
-  await writeFile(theirs, '');
-  const [command = '', ...args] = signpipe('watch', '-c', world.site.signerConfig, '--json');
-  const signer = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let rest = '';
-  let seen = '';
-  signer.stdout.on('data', (data: Buffer) => {
-    const lines = (rest + data.toString()).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) {
-      const { time, msg, request } = JSON.parse(line) as { time: string; msg: string; request?: string };
-      if (msg.startsWith('request ')) seen += `${request} ${Date.parse(time)}\n`;
-    }
-    void writeFile(ours, seen);
-  });
-  const script = `while :; do git -C "$1" fetch -q "$2" main; echo "$(git -C "$1" rev-parse FETCH_HEAD) $(date +%s%3N)" >> "$3"; sleep 10; done`;
-  const loop = spawn('bash', ['-c', script, 'loop', clone, `ssh://far${world.control}`, theirs], {
-    env: { ...gitEnvironment(), GIT_SSH_COMMAND: `ssh -F ${place.sshConfig}` },
-    stdio: 'ignore',
-  });
-  const samples: { ours: Sample[]; theirs: Sample[] } = { ours: [], theirs: [] };
+  const pushes: Push[] = [];
+  const ours: Sample[] = [];
+  const loop = todaysLoop(place, clone, seen);
   try {
-    await sleep(3000);
-    for (let at = 0; at < (options.full ? 20 : 5); at += 1) {
-      await sleep(((at * 37) % 100) * 50);
-      const commit = await world.request(`not-there-${at}.zip\n`);
-      const pushed = Date.now();
-      const [a, b] = await Promise.all([noticed(commit, pushed, ours), noticed(commit, pushed, theirs)]);
-      samples.ours.push({ wall: a });
-      samples.theirs.push({ wall: b });
-    }
+    await place.resting(async (signer) => {
+      for (let at = 0; at < (options.full ? 20 : 5); at += 1) {
+        await sleep(Math.random() * 2000);
+        const commit = await world.request(`not-there-${at}.zip\n`);
+        const pushed = Date.now();
+        pushes.push({ commit, at: pushed });
+        ours.push({ wall: ((await signer.sees(commit)) - pushed) / 1000 });
+        await signer.line((line) => line.request === commit && line.outcome !== undefined);
+      }
+    });
+    while (delays(pushes, await looksIn(seen)).some(Number.isNaN)) await sleep(500);
   } finally {
-    signer.kill('SIGTERM');
     loop.kill('SIGTERM');
   }
-  await new Promise((done) => signer.once('close', done));
-  await rm(clone, { recursive: true, force: true });
+  const theirs = delays(pushes, await looksIn(seen)).map((wall): Sample => ({ wall }));
+  const results = [
+    { name: 'signpipe watch', ours: true, samples: ours },
+    { name: 'loop: git fetch; sleep 10', ours: false, samples: theirs },
+  ];
   return {
     title: 'From push to pick-up, with the schedule that each has by default',
-    results: [
-      { name: 'signpipe watch', ours: true, samples: samples.ours },
-      { name: 'loop: git fetch; sleep 10', ours: false, samples: samples.theirs },
-    ],
+    results,
     notes: ['the schedule decides this, not the speed of either'],
+    targets: [atMost(results, 'signpipe watch', 'wall', 1.5)],
   };
 }
 

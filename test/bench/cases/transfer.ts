@@ -3,9 +3,9 @@ import { createCipheriv, randomBytes } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { interleaved, measure, root, sha256Of, type Sample, type Way } from '../measure.ts';
+import { interleaved, measure, root, sha256Of, type Result, type Sample, type Way } from '../measure.ts';
 import type { Place } from '../place.ts';
-import type { Group } from '../report.ts';
+import { megabytes, timesAsFast, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
 import type { TransferInput } from '../transfer-child.ts';
 
@@ -31,6 +31,36 @@ async function throughExchange(input: TransferInput): Promise<Sample> {
   return JSON.parse(await text(child.stdout)) as Sample;
 }
 
+/** Both ways, over a line that is cut once in the middle: what travels, and how often, is the line's to say. */
+async function resumed(place: Place, input: TransferInput, local: string, back: string): Promise<Group> {
+  const cutAt = Math.max(input.size / 5, 40e6);
+  const cut = (direction: 'deliver' | 'fetch'): Promise<Sample> =>
+    place.through({}, async (line) => {
+      line.cutAfter(cutAt);
+      const url = input.url.replace(`:${place.world.sshd.port}`, `:${line.port}`);
+      const remote = direction === 'deliver' ? 'incoming/resumed.bin' : input.remote;
+      const file = direction === 'deliver' ? local : back;
+      const sample = await throughExchange({ ...input, url, remote, direction, local: file });
+      return { ...sample, sent: line.passed.there, received: line.passed.back };
+    });
+  await rm(back, { force: true });
+  const results = [
+    { name: 'our exchange, delivering', ours: true, samples: [await cut('deliver')] },
+    { name: 'our exchange, fetching', ours: true, samples: [await cut('fetch')] },
+  ];
+  const whole = megabytes(input.size);
+  return {
+    title: `${whole}, the connection cut after ${megabytes(cutAt)}`,
+    results,
+    notes: [],
+    targets: results.map(({ name, samples: [sample] }) => ({
+      what: name,
+      target: `${whole} arrive, and what has arrived is not sent again`,
+      measured: `${megabytes((sample?.sent ?? NaN) + (sample?.received ?? NaN))} travelled in all`,
+    })),
+  };
+}
+
 /** A large file both ways, beside scp alone and scp with the same checks afterwards. */
 export async function transfer(place: Place, options: BenchOptions): Promise<Group[]> {
   const { world, sshConfig } = place;
@@ -44,7 +74,7 @@ export async function transfer(place: Place, options: BenchOptions): Promise<Gro
   const sha256 = await sha256Of(local);
   const { clientKey: identity, knownHosts } = world.sshd;
   const url = world.sshd.url(world.exchange());
-  const input = { url, identity, knownHosts, remote: 'incoming/out.bin', size, sha256 };
+  const common = { url, identity, knownHosts, remote: 'incoming/out.bin', size, sha256 };
   const shell = (script: string) => async (): Promise<Sample> => {
     const { wall, cpu, rss } = await measure(['bash', '-ec', script]);
     return { wall, cpu, rss };
@@ -55,7 +85,7 @@ export async function transfer(place: Place, options: BenchOptions): Promise<Gro
     {
       name: 'our exchange',
       ours: true,
-      run: () => throughExchange({ ...input, direction: 'deliver', local }),
+      run: () => throughExchange({ ...common, direction: 'deliver', local }),
     },
     { name: 'scp', ours: false, run: shell(`${scp} ${local} far:${remote}.scp`) },
     {
@@ -70,7 +100,7 @@ export async function transfer(place: Place, options: BenchOptions): Promise<Gro
       ours: true,
       run: async () => {
         await rm(back, { force: true });
-        return throughExchange({ ...input, direction: 'fetch', local: back });
+        return throughExchange({ ...common, direction: 'fetch', local: back });
       },
     },
     { name: 'scp', ours: false, run: shell(`rm -f ${back}; ${scp} far:${remote} ${back}`) },
@@ -81,6 +111,7 @@ export async function transfer(place: Place, options: BenchOptions): Promise<Gro
     },
   ];
   const title = (what: string): string => `${what} ${size / 1e6} MB`;
+  const asFast = (results: readonly Result[]): Target[] => [timesAsFast(results, 'our exchange', 'scp', 1)];
   const up = await interleaved(options.repetitions, deliver);
   const down = await interleaved(options.repetitions, fetch);
   return [
@@ -88,7 +119,14 @@ export async function transfer(place: Place, options: BenchOptions): Promise<Gro
       title: title('Delivering'),
       results: up,
       notes: ['ours hashes on the way, flushes there, has the host hash what it stored, and renames'],
+      targets: asFast(up),
     },
-    { title: title('Fetching'), results: down, notes: ['ours hashes on the way, and flushes to the disk'] },
+    {
+      title: title('Fetching'),
+      results: down,
+      notes: ['ours hashes on the way, and flushes to the disk'],
+      targets: asFast(down),
+    },
+    await resumed(place, { ...common, direction: 'deliver', local }, local, back),
   ];
 }
