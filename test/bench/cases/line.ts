@@ -2,11 +2,10 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { large, small, type Corpus } from '../corpus/corpus.ts';
 import { Line } from '../line.ts';
-import { interleaved, median, type Sample } from '../measure.ts';
-import type { Place } from '../place.ts';
-import { megabytes, timesAsFast, type Group, type Target } from '../report.ts';
+import { interleaved, median, type Result, type Sample } from '../measure.ts';
+import { Place } from '../place.ts';
+import { medianOf, megabytes, timesAsFast, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
-import type { RunningSigner } from '../running.ts';
 
 /** Bits a second, and milliseconds there and back. */
 const TERMS = { rate: 100e6, roundTrip: 20 } as const;
@@ -65,52 +64,65 @@ async function probe(): Promise<string> {
   return `such a line gave ${megabits(there)} Mbit/s there, ${megabits(back)} back, and ${ping.toFixed(1)} ms round trip`;
 }
 
-/** One request over the line, with what passed; the line lies in this process. */
-async function sample(
-  place: Place,
-  signer: RunningSigner,
-  line: Line,
-  corpus: Corpus,
-  pinned: 'zip' | 'entries',
-): Promise<Sample> {
-  const before = { ...line.passed };
-  const done = await place.answered(signer, corpus, 0, pinned);
-  return { ...done, sent: line.passed.there - before.there, received: line.passed.back - before.back };
+type Ask = (pinned: 'zip' | 'entries') => Promise<Sample>;
+
+/** Has a signer run beyond such a line; each request to it tells what passed. The line lies in this process. */
+const beyond = <T>(place: Place, corpus: Corpus, use: (ask: Ask) => Promise<T>): Promise<T> =>
+  place.through(TERMS, ({ passed }) =>
+    place.running(corpus, 0, (signer) =>
+      use(async (pinned) => {
+        const before = { ...passed };
+        const done = await place.answered(signer, corpus, 0, pinned);
+        return { ...done, sent: passed.there - before.there, received: passed.back - before.back };
+      }),
+    ),
+  );
+
+const [SPARSE, WHOLE] = ['signpipe, programs pinned', 'signpipe, the zip pinned'];
+/** What every host was to us before files were put together on it. */
+const BOTH_WAYS = 'signpipe, a host that cannot copy: the whole zip both ways';
+
+/** Three ways in turns: two hosts, each with a signer of its own. */
+async function timed(place: Place, plain: Place, corpus: Corpus, options: BenchOptions): Promise<Result[]> {
+  const { repetitions, slowOnce } = options;
+  return beyond(place, corpus, (ask) =>
+    beyond(plain, corpus, async (askPlain) => {
+      const ways = [
+        { name: SPARSE, ours: true, run: () => ask('entries') },
+        { name: WHOLE, ours: true, run: () => ask('zip') },
+        { name: BOTH_WAYS, ours: true, slow: true, run: () => askPlain('zip') },
+      ];
+      await ask('entries');
+      return interleaved({ repetitions, slowOnce }, ways);
+    }),
+  );
+}
+
+async function targetsOf(place: Place, corpus: Corpus, results: readonly Result[]): Promise<Target[]> {
+  const bytes = medianOf(results, SPARSE, 'sent') + medianOf(results, SPARSE, 'received');
+  const allowed = 2 * (await place.compressed(corpus)) + 2e6;
+  return [
+    timesAsFast(results, SPARSE, WHOLE, 6),
+    timesAsFast(results, SPARSE, BOTH_WAYS, 6),
+    { what: `${SPARSE}, bytes over SSH`, target: `<= ${megabytes(allowed)}`, measured: megabytes(bytes) },
+  ];
 }
 
 /** Programs pinned one by one, so that the rest of the zip stays where it is, against the zip moved as a whole. */
 export async function line(place: Place, options: BenchOptions): Promise<Group[]> {
   const corpus = options.full ? await large(options.work) : await small(options.work);
   const gives = await probe();
-  const [sparse, whole] = ['signpipe, programs pinned', 'signpipe, the zip pinned'];
-  const before = process.cpuUsage();
-  const results = await place.through(TERMS, (line) =>
-    place.running(corpus, 0, async (signer) => {
-      const ways = [
-        { name: sparse, ours: true, run: () => sample(place, signer, line, corpus, 'entries') },
-        { name: whole, ours: true, run: () => sample(place, signer, line, corpus, 'zip') },
-      ];
-      await place.answered(signer, corpus, 0, 'entries');
-      return interleaved(options.repetitions, ways);
-    }),
-  );
-  const { user, system } = process.cpuUsage(before);
-  await place.check(place.world.exchange('signed', `${corpus.name}.zip`), corpus.ours);
-  const bytes = median((results[0]?.samples ?? []).map(({ sent = 0, received = 0 }) => sent + received));
-  const allowed = 2 * (await place.compressed(corpus)) + 2e6;
-  const targets: Target[] = [
-    timesAsFast(results, sparse, whole, 6),
-    { what: `${sparse}, bytes over SSH`, target: `<= ${megabytes(allowed)}`, measured: megabytes(bytes) },
-  ];
-  return [
-    {
-      title: `${corpus.name} at 100 Mbit/s and 20 ms there and back`,
-      results,
-      notes: [
-        gives,
-        `the line and this harness used ${((user + system) / 1e6).toFixed(1)} s of CPU in all these runs`,
-      ],
-      targets,
-    },
-  ];
+  const plain = await Place.start({ sshd: { sftpCommand: 'internal-sftp -P copy-data' } });
+  try {
+    const before = process.cpuUsage();
+    const results = await timed(place, plain, corpus, options);
+    const { user, system } = process.cpuUsage(before);
+    for (const each of [place, plain])
+      await each.check(each.world.exchange('signed', `${corpus.name}.zip`), corpus.ours);
+    const used = `the line and this harness used ${((user + system) / 1e6).toFixed(1)} s of CPU in all these runs`;
+    const title = `${corpus.name} at 100 Mbit/s and 20 ms there and back`;
+    return [{ title, results, notes: [gives, used], targets: await targetsOf(place, corpus, results) }];
+  } finally {
+    await plain.stop();
+  }
 }
