@@ -9,7 +9,7 @@ import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
 import * as failures from './failures.ts';
 import { requireInside, temporaryName } from './path.ts';
-import { readAhead, writeBehind } from './pipeline.ts';
+import { Blocks, readBlocksAhead, writeBehind } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
 import { announced, receive } from './transfer.ts';
 
@@ -19,7 +19,16 @@ interface Held {
   readonly modified: number;
 }
 
-/** Exactly `length` bytes of an open file; throws `exchange-file-changed` when it ends before. */
+/** Fills memory from an open file; throws `exchange-file-changed` when it ends before. */
+async function fill(handle: FileHandle, target: Buffer, offset: number, name: string): Promise<void> {
+  const { length } = target;
+  for (let done = 0; done < length;) {
+    const { bytesRead } = await handle.read(target, done, length - done, offset + done);
+    if (bytesRead === 0) throw failures.fileChanged(name);
+    done += bytesRead;
+  }
+}
+
 async function readExactly(
   handle: FileHandle,
   offset: number,
@@ -27,11 +36,7 @@ async function readExactly(
   name: string,
 ): Promise<Buffer> {
   const buffer = Buffer.allocUnsafe(length);
-  for (let done = 0; done < length;) {
-    const { bytesRead } = await handle.read(buffer, done, length - done, offset + done);
-    if (bytesRead === 0) throw failures.fileChanged(name);
-    done += bytesRead;
-  }
+  await fill(handle, buffer, offset, name);
   return buffer;
 }
 
@@ -83,17 +88,12 @@ export class FolderExchange implements Exchange {
     const { handle, size, modified } = await this.hold(path);
     try {
       if (size > limit) throw failures.tooLarge(path, size, limit);
-      const read = (offset: number, length: number): Promise<Buffer> =>
-        readExactly(handle, offset, length, path);
+      const content = readBlocksAhead(0, size, (target, offset) => fill(handle, target, offset, path));
       const confirm = async (): Promise<void> => {
         const after = await handle.stat();
         if (after.size !== size || after.mtimeMs !== modified) throw failures.fileChanged(path);
       };
-      return await receive(
-        { name: path, size, content: readAhead(0, size, read), confirm },
-        destination,
-        onProgress,
-      );
+      return await receive({ name: path, size, content, confirm }, destination, onProgress);
     } catch (error) {
       throw await this.explain(error, path);
     } finally {
@@ -163,14 +163,15 @@ export class FolderExchange implements Exchange {
   ): Promise<void> {
     const handle = await open(temporary, 'wx+');
     try {
-      await writeBehind(announced(content, options), (offset, bytes) => writeExactly(handle, offset, bytes));
+      const memory = new Blocks();
+      const write = (offset: number, bytes: Buffer): Promise<void> => writeExactly(handle, offset, bytes);
+      await writeBehind(announced(content, options, { memory }), write, { memory });
       await handle.sync();
       const { size } = await handle.stat();
       if (size !== options.size)
         throw failures.verifyFailed(path, `${size} bytes instead of ${options.size}`);
-      const read = (offset: number, length: number): Promise<Buffer> =>
-        readExactly(handle, offset, length, path);
-      const actual = await sha256OfStream(readAhead(0, size, read));
+      const stored = readBlocksAhead(0, size, (target, offset) => fill(handle, target, offset, path));
+      const actual = await sha256OfStream(stored);
       if (actual !== options.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
     } finally {
       await handle.close();

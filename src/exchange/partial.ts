@@ -42,9 +42,9 @@ export class Partial {
   }
 
   async append(bytes: Buffer): Promise<void> {
-    for (let done = 0; done < bytes.length;)
-      done += (await this.file.write(bytes, done, bytes.length - done, this.size + done)).bytesWritten;
-    this.hash.update(bytes);
+    const written = this.write(bytes);
+    this.hash.update(bytes); // Meanwhile.
+    await written;
     this.size += bytes.length;
   }
 
@@ -61,6 +61,11 @@ export class Partial {
   async discard(): Promise<void> {
     await this.file.close().catch(() => {});
     await rm(this.temporary, { force: true });
+  }
+
+  private async write(bytes: Buffer): Promise<void> {
+    for (let done = 0; done < bytes.length;)
+      done += (await this.file.write(bytes, done, bytes.length - done, this.size + done)).bytesWritten;
   }
 
   private async store(path: string): Promise<void> {

@@ -3,7 +3,14 @@ export const IN_FLIGHT = 16;
 /** The largest read or write that OpenSSH's sftp-server takes (PROTOCOL, `limits@openssh.com`). */
 export const REQUEST_SIZE = 261_120;
 
+/** Bytes that are read, hashed and written here at a time: several requests. */
+const BLOCK = 4 * REQUEST_SIZE;
+/** So many blocks are in flight. */
+const BLOCKS_IN_FLIGHT = IN_FLIGHT / 4;
+
 export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
+/** Fills memory of the caller's. */
+export type ReadInto = (target: Buffer, offset: number) => Promise<void>;
 export type WriteAt = (offset: number, bytes: Buffer) => Promise<void>;
 
 /** Bytes and where they stand. */
@@ -41,32 +48,109 @@ export async function* readAhead(start: number, end: number, read: ReadAt): Asyn
   for await (const { bytes } of readRuns([{ start, end }], read)) yield bytes;
 }
 
+/**
+ * Memory for blocks, to be used again: fresh memory for all that passes through keeps the garbage
+ * collector busier than everything else in a transfer.
+ */
+export class Blocks {
+  private readonly spare: Buffer[] = [];
+
+  /** So many bytes, at most a block's, with anything in them. */
+  take(length: number): Buffer {
+    return (this.spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK)).subarray(0, length);
+  }
+
+  /** Takes back what `take` gave, once nobody reads or fills it any more. */
+  give(block: Buffer): void {
+    this.spare.push(Buffer.from(block.buffer));
+  }
+}
+
+/** A block as requests, with their places in it. */
+function partsOf(block: Buffer): Piece[] {
+  const parts: Piece[] = [];
+  for (let offset = 0; offset < block.length; offset += REQUEST_SIZE)
+    parts.push({ offset, bytes: block.subarray(offset, offset + REQUEST_SIZE) });
+  return parts;
+}
+
+/**
+ * The bytes [start, end) in order, in blocks, with so many being filled while one is worked on. The memory
+ * is used again: a block is good until the next one is asked for, unless `memory` is the caller's, who
+ * then gives back what comes.
+ */
+export async function* readBlocks(
+  start: number,
+  end: number,
+  fill: ReadInto,
+  { ahead, memory }: { readonly ahead: number; readonly memory?: Blocks | undefined },
+): AsyncGenerator<Buffer> {
+  const blocks = memory ?? new Blocks();
+  const pending: Promise<Buffer>[] = [];
+  try {
+    for (let at = start; at < end; at += BLOCK) {
+      const block = blocks.take(Math.min(BLOCK, end - at));
+      const filled = fill(block, at).then(() => block);
+      filled.catch(() => {}); // As above.
+      pending.push(filled);
+      if (pending.length > ahead) yield* inTurn(pending, memory ? null : blocks);
+    }
+    while (pending.length > 0) yield* inTurn(pending, memory ? null : blocks);
+  } finally {
+    await Promise.allSettled(pending); // Whoever owns what is read may close it then.
+  }
+}
+
+async function* inTurn(pending: Promise<Buffer>[], memory: Blocks | null): AsyncGenerator<Buffer> {
+  const block = await pending.shift();
+  if (!block) return;
+  yield block;
+  memory?.give(block);
+}
+
+/** As `readAhead`, in blocks whose memory is used again: one is good until the next is asked for. */
+export const readBlocksAhead = (start: number, end: number, read: ReadInto): AsyncGenerator<Buffer> =>
+  readBlocks(start, end, (block, at) => inParts(block, (part, offset) => read(part, at + offset)), {
+    ahead: BLOCKS_IN_FLIGHT,
+  });
+
+async function inParts(block: Buffer, each: (part: Buffer, offset: number) => Promise<void>): Promise<void> {
+  await Promise.all(partsOf(block).map(({ offset, bytes }) => each(bytes, offset)));
+}
+
 export interface WriteBehindOptions {
-  /** Where the first chunk goes; 0 unless given. */
+  /** Where the first block goes; 0 unless given. */
   readonly start?: number;
   /** Told up to where everything was written. */
   readonly onWritten?: (end: number) => void;
+  /** Where the blocks' memory came from: each is given back when all of it was written. */
+  readonly memory?: Blocks;
 }
 
-/** Writes chunks one after another with several writes in flight; returns when all were answered. */
+/** Writes blocks one after another with several writes in flight; returns when all were answered. */
 export async function writeBehind(
   content: AsyncIterable<Buffer>,
   write: WriteAt,
-  { start = 0, onWritten }: WriteBehindOptions = {},
+  { start = 0, onWritten, memory }: WriteBehindOptions = {},
 ): Promise<void> {
-  const pending: { end: number; written: Promise<void> }[] = [];
+  const pending: { end: number; written: Promise<void>; done: Buffer | null }[] = [];
   const settle = async (): Promise<void> => {
     const first = pending.shift();
-    await first?.written;
-    if (first) onWritten?.(first.end);
+    if (!first) return;
+    await first.written;
+    onWritten?.(first.end);
+    if (first.done) memory?.give(first.done);
   };
-  let offset = start;
-  for await (const chunk of content) {
-    if (pending.length >= IN_FLIGHT) await settle();
-    const written = write(offset, chunk);
-    written.catch(() => {}); // As above.
-    offset += chunk.length;
-    pending.push({ end: offset, written });
+  let at = start;
+  for await (const block of content) {
+    for (const { offset, bytes } of partsOf(block)) {
+      if (pending.length >= IN_FLIGHT) await settle();
+      const written = write(at + offset, bytes);
+      written.catch(() => {}); // As above.
+      const end = offset + bytes.length;
+      pending.push({ end: at + end, written, done: end === block.length ? block : null });
+    }
+    at += block.length;
   }
   while (pending.length > 0) await settle();
 }

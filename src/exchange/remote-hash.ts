@@ -8,7 +8,14 @@ const SLOWEST_DISK = 10_000;
 const ANSWER = /^\\?([0-9a-f]{64})[ \t]/;
 
 /**
- * Asks the host's own `sha256sum` whether a file holds the right bytes, which saves the way back of a
+ * Hashes a file, or without one its standard input. OpenSSL first, where it is: many builds of sha256sum do
+ * without the processor's own instructions for SHA-256, and take six times as long.
+ */
+const hashing = (quoted: string): string =>
+  `openssl dgst -sha256 -r ${quoted} 2>/dev/null || sha256sum ${quoted}`;
+
+/**
+ * Asks the host's own programs whether a file holds the right bytes, which saves the way back of a
  * large file. Only a "yes" counts: no shell, no such program, a jail with other paths or any other
  * answer is `false`, and the file is then read back instead.
  */
@@ -19,7 +26,7 @@ export async function hashesThere(
 ): Promise<boolean> {
   if (expected.size <= SMALL) return false;
   try {
-    const { stdout } = await run(`sha256sum ${shellQuote(path)}`, 60_000 + expected.size / SLOWEST_DISK);
+    const { stdout } = await run(hashing(shellQuote(path)), 60_000 + expected.size / SLOWEST_DISK);
     return ANSWER.exec(stdout)?.[1] === expected.sha256;
   } catch {
     return false; // A connection that is gone shows with the next request.
@@ -44,7 +51,7 @@ export async function runsHashThere(
   const cuts = runs.map(
     ({ start, end }) => `tail -c +${start + 1} ${shellQuote(path)} | head -c ${end - start}`,
   );
-  const command = `{ ${cuts.join('; ')}; } 2>/dev/null | sha256sum`;
+  const command = `{ ${cuts.join('; ')}; } 2>/dev/null | { ${hashing('')}; }`;
   if (command.length > LONGEST_COMMAND) return false;
   try {
     const { stdout } = await run(command, 60_000 + size / SLOWEST_DISK);

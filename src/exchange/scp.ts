@@ -10,6 +10,7 @@ import * as failures from './failures.ts';
 import { KeptOpen } from './kept-open.ts';
 import { SshLink } from './link.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
+import { Blocks } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
 import { ScpWire, type Announced } from './scp-wire.ts';
 import { announced, receive } from './transfer.ts';
@@ -183,7 +184,11 @@ export class ScpExchange implements Exchange {
       await wire.status();
       await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
       await wire.status();
-      for await (const chunk of announced(content, options)) await wire.send(chunk);
+      const memory = new Blocks();
+      for await (const block of announced(content, options, { memory })) {
+        await wire.send(block);
+        memory.give(block);
+      }
       await wire.go();
       await wire.status();
     } finally {

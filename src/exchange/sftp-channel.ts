@@ -2,7 +2,7 @@ import type { SFTPWrapper, Stats } from 'ssh2';
 import { messageOf } from '../errors.ts';
 import { fileChanged } from './failures.ts';
 import type { SshLink } from './link.ts';
-import type { ReadAt } from './pipeline.ts';
+import { readBlocksAhead, type ReadAt } from './pipeline.ts';
 
 /** Status codes of the SFTP protocol (draft-ietf-secsh-filexfer-02, section 7). */
 export const STATUS = { eof: 1, noSuchFile: 2, permissionDenied: 3, failure: 4, unsupported: 8 } as const;
@@ -80,20 +80,31 @@ export class SftpChannel {
   /** Exactly `length` bytes; throws `exchange-file-changed` when the file ends before. */
   async read(handle: Buffer, offset: number, length: number, name: string): Promise<Buffer> {
     const buffer = Buffer.allocUnsafe(length);
+    await this.readInto(handle, buffer, offset, name);
+    return buffer;
+  }
+
+  /** The same into memory of the caller's, filled to its end. */
+  async readInto(handle: Buffer, target: Buffer, offset: number, name: string): Promise<void> {
+    const { length } = target;
     for (let done = 0; done < length;) {
-      const count = await this.readSome(handle, buffer, done, offset + done).catch((error: unknown) => {
+      const count = await this.readSome(handle, target, done, offset + done).catch((error: unknown) => {
         if (hasStatus(error, STATUS.eof)) return 0;
         throw error;
       });
       if (count <= 0 || count > length - done) throw fileChanged(name);
       done += count;
     }
-    return buffer;
   }
 
   /** `read` of one open file, as `readAhead` takes it. */
   reader(handle: Buffer, name: string): ReadAt {
     return (offset, length) => this.read(handle, offset, length, name);
+  }
+
+  /** The bytes [start, end) of one open file in order, as `readBlocksAhead` has them. */
+  blocks(handle: Buffer, start: number, end: number, name: string): AsyncGenerator<Buffer> {
+    return readBlocksAhead(start, end, (target, offset) => this.readInto(handle, target, offset, name));
   }
 
   write(handle: Buffer, offset: number, bytes: Buffer): Promise<void> {

@@ -4,7 +4,7 @@ import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions } from './contract.ts';
 import * as failures from './failures.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
-import { readAhead, writeBehind } from './pipeline.ts';
+import { Blocks, writeBehind } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
 import { hasStatus, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
@@ -43,17 +43,22 @@ export class Upload {
     }
   }
 
-  /** Sends the content, from its beginning or from where a cut connection left it. */
+  /**
+   * Sends the content, from its beginning or from where a cut connection left it; when it was flushed there,
+   * and is what it should be, this ends.
+   */
   async send(session: SftpSession, content: ByteSource, options: DeliverOptions): Promise<void> {
     const handle = (await this.reopen(session)) ?? (await this.create(session));
     const start = this.written;
+    const memory = new Blocks();
     try {
       await writeBehind(
-        announced(content, options, start),
+        announced(content, options, { start, memory }),
         (offset, bytes) => session.write(handle, offset, bytes),
-        { start, onWritten: (end) => (this.written = end) },
+        { start, memory, onWritten: (end) => (this.written = end) },
       );
-      await session.flush(handle);
+      const settled = await Promise.allSettled([session.flush(handle), this.verify(session, options)]);
+      for (const each of settled) if (each.status === 'rejected') throw each.reason;
     } catch (error) {
       await session.closeHandle(handle).catch(() => {});
       throw error;
@@ -80,7 +85,7 @@ export class Upload {
   }
 
   /** Holds what was stored against what should be; throws `exchange-verify-failed`. */
-  async verify(session: SftpSession, expected: DeliverOptions): Promise<void> {
+  private async verify(session: SftpSession, expected: DeliverOptions): Promise<void> {
     const { path, temporary } = this;
     const { size } = await session.stat(temporary);
     if (size !== expected.size)
@@ -88,7 +93,7 @@ export class Upload {
     if (await hashesThere((command, ms) => session.run(command, ms), temporary, expected)) return;
     const handle = await session.open(temporary, 'r');
     try {
-      const actual = await sha256OfStream(readAhead(0, size, session.reader(handle, path)));
+      const actual = await sha256OfStream(session.blocks(handle, 0, size, path));
       if (actual !== expected.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
     } finally {
       await session.closeHandle(handle).catch(() => {});

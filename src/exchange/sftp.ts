@@ -15,7 +15,6 @@ import type {
 import * as failures from './failures.ts';
 import { KeptOpen } from './kept-open.ts';
 import { below } from './path.ts';
-import { readAhead } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
 import { SftpAssembly } from './sftp-assembly.ts';
 import { hasStatus, STATUS } from './sftp-channel.ts';
@@ -141,7 +140,7 @@ export class SftpExchange implements Exchange {
         name: path,
         size,
         identity: sha256Hex(JSON.stringify([host, port, root, path, size, mtime])).slice(0, 16),
-        contentFrom: (at: number) => readAhead(at, size, session.reader(handle, path)),
+        contentFrom: (at: number) => session.blocks(handle, at, size, path),
         confirm: async (): Promise<void> => {
           if (!isSame(stats, await session.fstat(handle))) throw failures.fileChanged(path);
         },
@@ -175,7 +174,6 @@ export class SftpExchange implements Exchange {
       // What a crash during an earlier delivery left behind; nothing, as a rule.
       if (options.temporary !== undefined && before === 0) await session.remove(upload.temporary);
       await upload.send(session, content, options);
-      await upload.verify(session, options);
       await upload.publish(session);
     } catch (error) {
       const failure = await this.explain(error, path, session);

@@ -6,7 +6,7 @@ import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Fetched, Progress } from './contract.ts';
 import { fileChanged, localFile } from './failures.ts';
 import { Partial } from './partial.ts';
-import { REQUEST_SIZE } from './pipeline.ts';
+import { Blocks, readBlocks } from './pipeline.ts';
 
 const asLocal = (path: string, error: unknown): SignpipeError =>
   error instanceof SignpipeError ? error : localFile(path, messageOf(error), error);
@@ -16,6 +16,7 @@ export interface Incoming {
   readonly name: string;
   /** How many bytes were promised. */
   readonly size: number;
+  /** Each chunk need only be good until the next is asked for. */
   readonly content: AsyncIterable<Buffer>;
   /** Runs after the last byte and before the file gets its name; throws when it must not. */
   readonly confirm: () => Promise<void>;
@@ -52,6 +53,7 @@ export async function receive(
 export interface Resumable extends Omit<Incoming, 'content'> {
   /** Hex, 16 digits; the same only for the same bytes. */
   readonly identity: string;
+  /** Each chunk need only be good until the next is asked for. */
   readonly contentFrom: (start: number) => AsyncIterable<Buffer>;
 }
 
@@ -93,26 +95,42 @@ export async function receiveOn(
   }
 }
 
+/** Where `announced` begins, and the memory that it uses; what it yields is not given back unless the caller does. */
+export interface AnnouncedOptions {
+  readonly start?: number;
+  readonly memory?: Blocks;
+}
+
+/** Fills memory from the local side; what the system says of it is told as `exchange-local-file`. */
+async function readLocally(content: ByteSource, target: Buffer, offset: number): Promise<void> {
+  try {
+    if (content.readInto) await content.readInto(target, offset);
+    else (await content.read(offset, target.length)).copy(target);
+  } catch (error) {
+    throw asLocal(content.name, error);
+  }
+}
+
 /**
- * The bytes of what is delivered in order, those before `start` left out; fails after the last one unless
- * the whole of it hashes as announced.
+ * The bytes of what is delivered in order, those before `start` left out, the next block being read while
+ * one is on its way; fails after the last one unless the whole of it hashes as announced.
  */
 export async function* announced(
   content: ByteSource,
-  options: DeliverOptions,
-  start = 0,
+  { size, sha256, onProgress }: DeliverOptions,
+  { start = 0, memory = new Blocks() }: AnnouncedOptions = {},
 ): AsyncGenerator<Buffer> {
-  const { size, sha256, onProgress } = options;
   const { name } = content;
   if (content.size !== size)
     throw localFile(name, `has ${content.size} bytes, and ${size} were to be delivered`);
   const hash = createHash('sha256');
   for await (const chunk of scan(content, 0, start)) hash.update(chunk);
-  for (let at = start; at < size; at += REQUEST_SIZE) {
-    const chunk = await content.read(at, Math.min(REQUEST_SIZE, size - at));
-    hash.update(chunk);
-    yield chunk;
-    onProgress?.(at + chunk.length, size);
+  const fill = (target: Buffer, offset: number): Promise<void> => readLocally(content, target, offset);
+  let done = start;
+  for await (const block of readBlocks(start, size, fill, { ahead: 1, memory })) {
+    hash.update(block);
+    yield block;
+    onProgress?.((done += block.length), size);
   }
   if (hash.digest('hex') !== sha256) throw localFile(name, 'its SHA-256 is not the one to be delivered');
 }
