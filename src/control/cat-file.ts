@@ -3,6 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import { invalid, SignpipeError } from '../errors.ts';
 import { gitEnvironment } from './git-environment.ts';
 import { OBJECT_ID, objectId, shortId, type ObjectType } from './objects.ts';
+import { printable } from '../printable.ts';
 
 export interface ObjectInfo {
   type: string;
@@ -10,13 +11,23 @@ export interface ObjectInfo {
   size: number;
 }
 
+/** What git says of one object. */
+interface Answer {
+  id: string;
+  info: ObjectInfo;
+  content: Buffer;
+}
+
 interface Waiting {
   contents: boolean;
-  resolve: (answer: { info: ObjectInfo; content: Buffer } | null) => void;
+  resolve: (answer: Answer | null) => void;
   reject: (error: Error) => void;
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** Full names of references; nothing that git would take for a path in one, or for another of its notations. */
+const REF = /^refs\/[A-Za-z0-9._+@=/-]+$/;
 
 /** Small objects that were read last are kept: trees and commits are come back to. In bytes. */
 const KEEP_OBJECT = 16 * 1024;
@@ -66,7 +77,15 @@ export class CatFile {
 
   /** Type and size of an object, or null when it is not there. */
   async info(id: string): Promise<ObjectInfo | null> {
+    if (!OBJECT_ID.test(id)) throw invalid('object-id', `"${shortId(id)}" is not an object id`);
     return (await this.ask('info', id))?.info ?? null;
+  }
+
+  /** What a reference points to as it stands now, by its full name, `refs/…`; null when it is not there. */
+  async resolve(ref: string): Promise<{ id: string; type: string } | null> {
+    if (!REF.test(ref)) throw invalid('object-id', `"${printable(ref, 80)}" is not a reference`);
+    const answer = await this.ask('info', ref);
+    return answer && { id: answer.id, type: answer.info.type };
   }
 
   /**
@@ -110,16 +129,12 @@ export class CatFile {
     this.fail('closed');
   }
 
-  private ask(
-    command: 'info' | 'contents',
-    id: string,
-  ): Promise<{ info: ObjectInfo; content: Buffer } | null> {
-    if (!OBJECT_ID.test(id)) throw invalid('object-id', `"${shortId(id)}" is not an object id`);
+  private ask(command: 'info' | 'contents', name: string): Promise<Answer | null> {
     this.child ??= this.start();
     return new Promise((resolve, reject) => {
       this.waiting.push({ contents: command === 'contents', resolve, reject });
       if (this.queued === '') setImmediate(() => this.send());
-      this.queued += `${command} ${id}\n`;
+      this.queued += `${command} ${name}\n`;
     });
   }
 
@@ -174,7 +189,7 @@ export class CatFile {
     const end = buffer.indexOf(0x0a);
     const waiting = this.waiting[0];
     if (end < 0 || !waiting) return 0;
-    const [, type, size] = buffer.toString('latin1', 0, end).split(' ');
+    const [id = '', type, size] = buffer.toString('latin1', 0, end).split(' ');
     if (type === undefined || size === undefined) {
       this.waiting.shift();
       waiting.resolve(null);
@@ -188,6 +203,7 @@ export class CatFile {
     }
     this.waiting.shift();
     waiting.resolve({
+      id,
       info,
       content: waiting.contents ? Buffer.from(buffer.subarray(end + 1, total - 1)) : NOTHING,
     });

@@ -91,6 +91,7 @@ export async function readHold(
   options: HoldOptions,
 ): Promise<Hold> {
   const changes = await changesOf(repository, tip, options);
+  if (changes.length === 0) return FREE;
   const lifts = changes.filter(
     ({ present, by }) => !present && (by !== null || options.acceptUnsigned === true),
   );

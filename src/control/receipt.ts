@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { invalid, SignpipeError } from '../errors.ts';
+import type { Step } from './line.ts';
 import { objectId, serializeTree, shortId, type Commit, type Identity } from './objects.ts';
 import type { NewObject } from './pack.ts';
 import { POLICY, policyBytes, type PublishedPolicy } from './published-policy.ts';
 import { receiptMessage, sumsOf } from './receipt-message.ts';
 import { receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
-import type { ControlRepository } from './repository.ts';
+import type { ControlRepository, Heads } from './repository.ts';
+import { requestsAmong } from './request.ts';
 import { publicKeyLine } from '../sshsig/ssh-key.ts';
 import { writeCommit, type CommitSigner } from './write-commit.ts';
 
@@ -278,6 +280,33 @@ export async function answeredRequests(
 ): Promise<Map<string, string>> {
   const steps = await receiptsSince(repository, tip, null);
   return new Map(steps.flatMap(({ id, request }) => (request === null ? [] : [[request, id]])));
+}
+
+/** Receipts by the request that they answer: at least those that answer one of these commits, which are what the branch of requests has gained since `after`. */
+async function answeredAmong(
+  repository: ControlRepository,
+  commits: readonly Step[],
+  { requests, receipts, after }: { requests: string; receipts: string; after: string | undefined },
+): Promise<ReadonlyMap<string, string>> {
+  // A receipt has what it answers in its history: what no receipt has, none answers, and nobody goes through them all.
+  const unknown = after === undefined ? [] : await repository.history(requests, [after, receipts]);
+  return unknown.length === commits.length ? new Map() : answeredRequests(repository, receipts);
+}
+
+/** The requests that no receipt answers, oldest first: all, or those that came to the branch after a commit. */
+export async function unansweredRequests(
+  repository: ControlRepository,
+  { requests, receipts }: Pick<Heads, 'requests' | 'receipts'>,
+  after?: string,
+): Promise<string[]> {
+  if (requests === null) return [];
+  const commits = await repository.history(requests, after === undefined ? [] : [after]);
+  if (receipts === null || commits.length === 0) return requestsAmong(repository, commits);
+  const answered = await answeredAmong(repository, commits, { requests, receipts, after });
+  return requestsAmong(
+    repository,
+    commits.filter(({ id }) => !answered.has(id)),
+  );
 }
 
 /** The latest receipt that answers a request, or null. */

@@ -7,6 +7,7 @@ import { findGitFolder, requireWholeHistory } from './existing.ts';
 import { remoteError } from './git-failure.ts';
 import { requireControlUrl } from './git-environment.ts';
 import { Git, GitFailure, type GitOptions } from './git.ts';
+import { lineBetween, straightLine, touchedIn, type Step } from './line.ts';
 import {
   OBJECT_ID,
   parseCommit,
@@ -54,8 +55,10 @@ const TREE_LIMIT = 16 * 1024 * 1024;
 const RECEIVE_LIMIT = 512 * 1024 * 1024;
 /** More branches of vouches than this are not looked at: names in order, the first ones. */
 const VOUCH_BRANCH_LIMIT = 64;
-/** Packs that may gather before they are made one. */
+/** Packs that may gather before they are joined. */
 const PACK_LIMIT = 50;
+/** Answers about what touched a path that are remembered. */
+const TOUCHED_LIMIT = 8;
 
 /** Where our own clones keep the remote's branches. */
 const OWN_REFS = 'refs/remote/';
@@ -86,8 +89,10 @@ function requireBranches(branches: Branches): Branches {
 export class ControlRepository {
   private readonly git: Git;
   private readonly objects: CatFile;
-  /** Where the branches stood after the last fetch; null when that may have changed since. */
+  /** Where the branches stood after the last fetch or push; null before, and after one that failed. */
   private fetched: Heads | null = null;
+  /** Which commits, up to which tip, touched a path: histories grow, and are not gone through again for each commit. */
+  private readonly touched = new Map<string, { tip: string; ids: readonly string[] }>();
   readonly url: string;
   readonly path: string;
   readonly branches: Branches;
@@ -206,27 +211,36 @@ export class ControlRepository {
   async fetch(signal?: AbortSignal): Promise<Heads> {
     this.requireWritable();
     const wanted = this.branchMap(this.selectHeads(await this.listRemote()));
-    if (this.fetched && sameBranches(this.branchMap(this.fetched), wanted)) return this.fetched;
-    const present = await this.localRefs();
+    const present = this.fetched ? this.branchMap(this.fetched) : await this.localRefs();
+    if (this.fetched && sameBranches(present, wanted)) return this.fetched;
+    this.fetched = null;
     for (const name of present.keys()) if (!wanted.has(name)) await this.dropRef(name);
     const changed = [...wanted].filter(([name, id]) => present.get(name) !== id).map(([name]) => name);
     if (changed.length > 0) await this.fetchBranches(changed, signal);
-    this.fetched = await this.heads();
+    this.fetched = this.selectHeads(await this.readRefs(wanted.keys()));
     return this.fetched;
   }
 
   /** Where the branches stood at the last fetch or push. */
   async heads(): Promise<Heads> {
+    if (this.fetched) return this.fetched;
     const heads = this.selectHeads(await this.localRefs());
-    for (const id of this.branchMap(heads).values()) {
-      const info = await this.objects.info(id);
-      if (info?.type !== 'commit')
+    return this.selectHeads(await this.readRefs(this.branchMap(heads).keys()));
+  }
+
+  /** Where these branches stand in the clone, each of which has to be at a commit. Starts no process. */
+  private async readRefs(branches: Iterable<string>): Promise<Map<string, string>> {
+    const found = new Map<string, string>();
+    for (const name of branches) {
+      const ref = await this.objects.resolve(`${this.refs}${name}`);
+      if (ref?.type !== 'commit')
         throw invalid(
           'branch-not-a-commit',
-          `${printable(this.url)}: a branch points to ${shortId(id)}, not a commit`,
+          `${printable(this.url)}: branch ${printable(name)} points to ${shortId(ref?.id ?? 'nothing')}, not a commit`,
         );
+      found.set(name, ref.id);
     }
-    return heads;
+    return found;
   }
 
   private branchMap(heads: Heads): Map<string, string> {
@@ -266,11 +280,15 @@ export class ControlRepository {
     }
   }
 
-  /** Makes one pack of many. Whatever no branch reaches any more is kept. */
+  /**
+   * Joins packs when there are many, the small ones first: one that holds more than all smaller ones together is
+   * left alone, so a long history is not written again for a few new commits. Whatever no branch reaches any more
+   * is kept.
+   */
   async maintain(): Promise<void> {
     const names = await readdir(join(this.path, 'objects', 'pack'));
     if (names.filter((name) => name.endsWith('.pack')).length <= PACK_LIMIT) return;
-    await this.git.run(['repack', '-a', '-d', '-k', '-q']);
+    await this.git.run(['repack', '--geometric=2', '-d', '-q']);
   }
 
   /** The commits that `tip` has and none of `exclude` has, oldest first, parents before children. Ids in `exclude` that are not here are passed over. */
@@ -279,19 +297,47 @@ export class ControlRepository {
   }
 
   /** The same commits with their parents. */
-  history(tip: string, exclude: readonly string[] = []): Promise<{ id: string; parents: string[] }[]> {
-    return this.revList(tip, exclude, ['--topo-order', '--reverse']);
+  async history(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
+    const line = await this.since(straightLine, tip, exclude);
+    return line?.reverse() ?? this.revList(tip, exclude, ['--topo-order', '--reverse']);
   }
 
   /** The first-parent line of `tip`, newest first, each with its parents. */
-  firstParents(tip: string, exclude: readonly string[] = []): Promise<{ id: string; parents: string[] }[]> {
-    return this.revList(tip, exclude, ['--first-parent', '--topo-order']);
+  async firstParents(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
+    const line = await this.since(lineBetween, tip, exclude);
+    return line ?? this.revList(tip, exclude, ['--first-parent', '--topo-order']);
+  }
+
+  /** A short way from one commit to another, walked without a process of git; null where there is none. */
+  private async since(
+    walk: typeof lineBetween,
+    tip: string,
+    [base, ...more]: readonly string[],
+  ): Promise<Step[] | null> {
+    await this.requireCommit(tip);
+    return base === undefined || more.length > 0 ? null : walk(this, tip, base);
   }
 
   /** Those commits that changed `path` against every parent, newest first (parents after children). */
   async commitsTouching(tip: string, path: string, exclude: readonly string[] = []): Promise<string[]> {
+    const key = [path, ...exclude].join(' ');
+    const ids = (await this.touchedSince(tip, path, key)) ?? (await this.allTouching(tip, path, exclude));
+    if (this.touched.size >= TOUCHED_LIMIT) this.touched.clear();
+    this.touched.set(key, { tip, ids });
+    return [...ids];
+  }
+
+  private async allTouching(tip: string, path: string, exclude: readonly string[]): Promise<string[]> {
     const lines = await this.revList(tip, exclude, ['--topo-order', '--full-history'], ['--', path]);
     return lines.map((line) => line.id);
+  }
+
+  /** What was found for an earlier tip still holds where only plain commits followed it; merges are git's to judge. */
+  private async touchedSince(tip: string, path: string, key: string): Promise<readonly string[] | null> {
+    const known = this.touched.get(key);
+    const line = known && (await this.since(straightLine, tip, [known.tip]));
+    const newer = line && (await touchedIn(this, line, path));
+    return newer ? [...newer, ...known.ids] : null;
   }
 
   private async revList(
@@ -299,7 +345,7 @@ export class ControlRepository {
     exclude: readonly string[],
     options: readonly string[],
     paths: readonly string[] = [],
-  ): Promise<{ id: string; parents: string[] }[]> {
+  ): Promise<Step[]> {
     const there: string[] = [];
     for (const id of new Set(exclude)) if ((await this.objects.info(id)) !== null) there.push(id);
     await this.requireCommit(tip);
@@ -337,6 +383,9 @@ export class ControlRepository {
   async isAncestor(ancestor: string, descendant: string): Promise<boolean> {
     await this.requireCommit(descendant);
     if (!(await this.hasCommit(ancestor))) return false;
+    if (await lineBetween(this, descendant, ancestor)) return true;
+    // What comes after a commit is not before it.
+    if (await lineBetween(this, ancestor, descendant)) return false;
     try {
       await this.git.run(['merge-base', '--is-ancestor', ancestor, descendant]);
       return true;
@@ -443,7 +492,7 @@ export class ControlRepository {
       throw remoteError(error, this.url);
     }
     await this.git.run(['update-ref', `${OWN_REFS}${branch}`, commit]);
-    this.fetched = null;
+    if (this.fetched) this.fetched = this.selectHeads(this.branchMap(this.fetched).set(branch, commit));
     return 'pushed';
   }
 }

@@ -1,4 +1,5 @@
 import { invalid, SignpipeError } from '../errors.ts';
+import type { Step } from './line.ts';
 import { shortId, type Commit, type Person } from './objects.ts';
 import { printable } from '../printable.ts';
 import type { ControlRepository } from './repository.ts';
@@ -74,7 +75,14 @@ export async function listRequests(
   tip: string,
   exclude: readonly string[] = [],
 ): Promise<string[]> {
-  const commits = await repository.history(tip, exclude);
+  return requestsAmong(repository, await repository.history(tip, exclude));
+}
+
+/** Those of some commits that are requests, in the order given. */
+export async function requestsAmong(
+  repository: ControlRepository,
+  commits: readonly Step[],
+): Promise<string[]> {
   const ids = new Set(commits.flatMap(({ id, parents }) => [id, ...parents]));
   const keys = await zipnameKeys(repository, [...ids]);
   return commits

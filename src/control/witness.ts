@@ -30,10 +30,15 @@ const lineSchema = z.strictObject({
 
 type Line = z.infer<typeof lineSchema>;
 
+/** How a line shows that it may be a decision of an operator, before it is parsed. */
+const FORCED = '"forced":true';
+
 const BEGINNING = '0'.repeat(64);
 /** A file of more lines than this is made shorter; so many of the last stay. */
 const COMPACT_AT = 10_000;
 const KEEP = 1000;
+/** Receipts checked side by side; the reader answers them in one stream. */
+const BATCH = 200;
 
 const alarm = (code: string, message: string, hint: string, cause?: unknown): SignpipeError =>
   new SignpipeError('alarm', code, message, { hint, cause });
@@ -146,24 +151,34 @@ export class Witness {
    * line that first had it, the oldest line that is left counts: later than it was, never earlier.
    */
   async firstSeen(repository: ControlRepository, commit: string): Promise<Date | null> {
-    const lines = this.lines.map((text) => JSON.parse(text) as Line);
-    const has = async ({ requests }: Line): Promise<boolean> =>
-      requests !== null &&
-      (await repository.hasCommit(requests)) &&
-      (await repository.isAncestor(commit, requests));
-    let found: Line | null = null;
-    for (let end = lines.length; end > 0;) {
-      // Between decisions of an operator history only grew: what is in one line is in all that follow.
-      const start = Math.max(
-        lines.slice(0, end).findLastIndex((line) => line.forced === true),
-        0,
+    const has = async (at: number): Promise<boolean> => {
+      const { requests } = this.lineAt(at);
+      return (
+        requests !== null &&
+        (await repository.hasCommit(requests)) &&
+        (await repository.isAncestor(commit, requests))
       );
-      const first = await firstWith(lines.slice(start, end), has);
+    };
+    let found: number | null = null;
+    for (let end = this.lines.length; end > 0;) {
+      const start = this.grownSince(end);
+      const first = await firstWith(start, end, has);
       found = first ?? found;
-      if (first === null || first !== lines[start]) break;
+      if (first !== start) break;
       end = start;
     }
-    return found && new Date(found.at);
+    return found === null ? null : new Date(this.lineAt(found).at);
+  }
+
+  /** Between decisions of an operator history only grew: what is in one line is in all that follow, from this line to `end`. */
+  private grownSince(end: number): number {
+    for (let at = end - 1; at > 0; at -= 1)
+      if (this.lines[at]?.includes(FORCED) && this.lineAt(at).forced === true) return at;
+    return 0;
+  }
+
+  private lineAt(at: number): Line {
+    return JSON.parse(this.lines[at] ?? '') as Line;
   }
 
   private async rewrite(lines: string[]): Promise<void> {
@@ -172,21 +187,30 @@ export class Witness {
   }
 }
 
-/** The first line that has what all lines after it have; null when not even the last has it. */
+/**
+ * The first place from `start` to before `end` that has what all places after it have; null when not even the last
+ * has it. Sought from the end in steps that double: what is asked for has mostly just come.
+ */
 async function firstWith(
-  lines: readonly Line[],
-  has: (line: Line) => Promise<boolean>,
-): Promise<Line | null> {
-  const last = lines.at(-1);
-  if (!last || !(await has(last))) return null;
-  let [low, high] = [0, lines.length - 1];
+  start: number,
+  end: number,
+  has: (at: number) => Promise<boolean>,
+): Promise<number | null> {
+  if (end <= start || !(await has(end - 1))) return null;
+  let [low, high] = [start, end - 1];
+  for (let step = 1; high - step >= low; step *= 2) {
+    if (!(await has(high - step))) {
+      low = high - step + 1;
+      break;
+    }
+    high -= step;
+  }
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    const line = lines[middle];
-    if (line && (await has(line))) high = middle;
+    if (await has(middle)) high = middle;
     else low = middle + 1;
   }
-  return lines[high] ?? null;
+  return high;
 }
 
 const hashOf = (line: string | undefined): string => (line === undefined ? BEGINNING : sha256Hex(line));
@@ -295,7 +319,12 @@ async function judgeNewReceipts(
   if (receipts === null || receipts === before) return;
   const known = before === null ? [] : [before];
   const line = (await repository.firstParents(receipts, known)).map((step) => step.id).reverse();
-  for (const commit of line) await checkOne(commit, receipts, how, check);
+  for (let at = 0; at < line.length; at += BATCH) {
+    const batch = line.slice(at, at + BATCH);
+    const checked = await Promise.allSettled(batch.map((commit) => checkOne(commit, receipts, how, check)));
+    const failed = checked.find((each) => each.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
   const ours = new Set(line);
   const exclude = requests === null ? known : [...known, requests];
   const strange = (await repository.commitsBetween(receipts, exclude)).filter((commit) => !ours.has(commit));

@@ -1,8 +1,8 @@
 import { schedule } from 'node-cron';
 import { shortId } from '../control/objects.ts';
-import { answeredRequests } from '../control/receipt.ts';
+import { unansweredRequests } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
-import { listRequests, readRequest } from '../control/request.ts';
+import { readRequest } from '../control/request.ts';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { Answerer } from './answer.ts';
 import { ReceiptBranch } from './receipt-branch.ts';
@@ -118,15 +118,10 @@ export class Signer {
   private async list(heads: Heads, polled: Date): Promise<void> {
     const { repository, config, log } = this.site;
     if (heads.requests === null || heads.requests === this.listedTo) return;
-    const exclude = this.listedTo ?? config.control.since;
-    const ids = await listRequests(repository, heads.requests, exclude === undefined ? [] : [exclude]);
-    // Asked each time: a branch that was set back and put forth again brings what was answered already.
-    const answered =
-      ids.length > 0 && heads.receipts !== null
-        ? await answeredRequests(repository, heads.receipts)
-        : new Map();
+    // Held to the receipts each time: a branch that was set back and put forth again brings what was answered already.
+    const ids = await unansweredRequests(repository, heads, this.listedTo ?? config.control.since);
     for (const id of ids) {
-      if (answered.has(id) || this.pending.has(id)) continue;
+      if (this.pending.has(id)) continue;
       this.pending.set(id, { seen: null, told: '' });
       log.info({ request: id, polled }, `request ${shortId(id)}`);
     }

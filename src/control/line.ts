@@ -1,0 +1,71 @@
+import { SignpipeError } from '../errors.ts';
+import type { Commit, TreeEntry } from './objects.ts';
+
+/** A commit, with its parents. */
+export interface Step {
+  id: string;
+  parents: readonly string[];
+}
+
+/** Who reads commits: a `ControlRepository`. */
+export interface CommitReader {
+  readCommit(id: string): Promise<Commit>;
+  entryAt(commit: Commit, path: string): Promise<TreeEntry | null>;
+}
+
+/** So many commits are walked here, one by one. For a longer way a git process, which reads them faster, is worth its start. */
+const FAR = 64;
+
+/** What cannot be read here is git's to judge. */
+async function orNull<T>(reading: Promise<T>): Promise<T | null> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof SignpipeError && error.kind === 'invalid') return null;
+    throw error;
+  }
+}
+
+/**
+ * The commits from `tip` back to `base` by first parents, newest first, `tip` among them and `base` not; null when
+ * that way does not lead there, or is a long one. As commits come after their parents, none of these is in the
+ * history of `base`: they are what `git rev-list --first-parent tip ^base` says.
+ */
+export async function lineBetween(reader: CommitReader, tip: string, base: string): Promise<Step[] | null> {
+  const line: Step[] = [];
+  for (let id: string | undefined = tip; id !== base;) {
+    if (id === undefined || line.length === FAR) return null;
+    const commit: Commit | null = await orNull(reader.readCommit(id));
+    if (commit === null) return null;
+    line.push({ id, parents: commit.parents });
+    id = commit.parents[0];
+  }
+  return line;
+}
+
+/** The same where no commit between is a merge: then they are all that `tip` has and `base` has not. */
+export async function straightLine(reader: CommitReader, tip: string, base: string): Promise<Step[] | null> {
+  const line = await lineBetween(reader, tip, base);
+  return line?.every(({ parents }) => parents.length === 1) ? line : null;
+}
+
+const entryKey = async (reader: CommitReader, id: string, path: string): Promise<string> => {
+  const entry = await reader.entryAt(await reader.readCommit(id), path);
+  return entry === null ? '' : `${entry.mode} ${entry.id}`;
+};
+
+/** Those commits of a straight line that changed what lies at `path`; null where that cannot be read. */
+export async function touchedIn(
+  reader: CommitReader,
+  line: readonly Step[],
+  path: string,
+): Promise<string[] | null> {
+  const touched: string[] = [];
+  for (const { id, parents } of line)
+    for (const parent of parents) {
+      const keys = await orNull(Promise.all([id, parent].map((each) => entryKey(reader, each, path))));
+      if (keys === null) return null;
+      if (keys[0] !== keys[1]) touched.push(id);
+    }
+  return touched;
+}
