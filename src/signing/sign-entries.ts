@@ -1,9 +1,11 @@
 import pLimit from 'p-limit';
+import { inOrder } from '../archive/ordered.ts';
 import type { ArchiveEntry, ArchiveLimits, PartialArchive } from '../archive/read.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { printable } from '../printable.ts';
 import type { ByteSource } from '../io/source.ts';
 import { invalid, notAllowed } from '../errors.ts';
+import type { Timestamper } from '../timestamp/authority.ts';
 import type { PathFilter } from './patterns.ts';
 import { checkPin, requireAllPinsFound } from './pins.ts';
 import {
@@ -14,6 +16,7 @@ import {
   type SigningOptions,
 } from './sign-program.ts';
 import type { Spool, Spooled } from './spool.ts';
+import { Turns } from './turns.ts';
 
 export interface SignFileOptions extends SigningOptions {
   /** Which entries of a zip are ours. A lone program that was named is ours whatever its name. */
@@ -37,8 +40,14 @@ export interface SignedFile {
   readonly output: { readonly size: number; readonly sha256: string };
 }
 
-/** Programs being signed at once: enough to hide a timestamp authority's latency. */
-const IN_FLIGHT = 16;
+/** Entries being unpacked at once: Node has four threads for that. */
+const UNPACKING = 4;
+
+/** Programs begun and not ended: enough to hide a timestamp authority's latency. */
+const IN_FLIGHT = 64;
+
+/** Of those, how many are worked on at a time. The others wait for a timestamp, and hold next to nothing. */
+const AT_WORK = 8;
 
 interface Candidate {
   readonly path: string;
@@ -53,20 +62,29 @@ async function requireProgram(source: ByteSource): Promise<void> {
     });
 }
 
+async function unpackOne(
+  archive: PartialArchive,
+  entry: ArchiveEntry,
+  spool: Spool,
+  options: SignFileOptions,
+): Promise<Candidate> {
+  const name = `${archive.source.name}!/${entry.path}`;
+  const program = await spool.take(await archive.open(entry), entry.size, name);
+  checkPin(entry.path, program, options.pins);
+  await requireProgram(program.source);
+  return { path: entry.path, program };
+}
+
+/** Unpacks several at once; of those that are refused, the first in order counts. */
 async function unpack(
   archive: PartialArchive,
   ours: readonly ArchiveEntry[],
   spool: Spool,
   options: SignFileOptions,
 ): Promise<Candidate[]> {
+  const tasks = ours.map((entry) => () => unpackOne(archive, entry, spool, options));
   const result: Candidate[] = [];
-  for (const entry of ours) {
-    const name = `${archive.source.name}!/${entry.path}`;
-    const program = await spool.take(await archive.open(entry), entry.size, name);
-    checkPin(entry.path, program, options.pins);
-    await requireProgram(program.source);
-    result.push({ path: entry.path, program });
-  }
+  for await (const candidate of inOrder(tasks, UNPACKING)) result.push(candidate);
   return result;
 }
 
@@ -85,6 +103,11 @@ async function sortOut(candidates: readonly Candidate[], options: SignFileOption
   return sorted;
 }
 
+/** Who asks it for a timestamp lets others work until it is there. */
+const patient = (timestamper: Timestamper, turns: Turns): Timestamper => ({
+  timestamp: (data, hash) => turns.aside(() => timestamper.timestamp(data, hash)),
+});
+
 /**
  * Signs each distinct program once: the same bytes under two paths get the same signature. The first
  * failure stops what has not begun, and leaves only when everything begun has come to an end.
@@ -94,20 +117,26 @@ export async function signAll(
   options: SignFileOptions,
 ): Promise<SignedEntry[]> {
   const limit = pLimit(IN_FLIGHT);
+  const turns = new Turns(AT_WORK);
+  const steppingAside = {
+    ...options,
+    timestamper: options.timestamper && patient(options.timestamper, turns),
+  };
   const underway = new Map<string, Promise<SignedEntry>>();
   const failures: unknown[] = [];
   let done = 0;
   const signUnlessFailed = async ({ path, program }: Candidate): Promise<SignedEntry> => {
     if (failures.length > 0) throw failures[0];
     try {
-      return await signAndCheck(path, program, options);
+      return await signAndCheck(path, program, steppingAside);
     } catch (error) {
       failures.push(error);
       throw error;
     }
   };
   const signOne = async (candidate: Candidate): Promise<SignedEntry> => {
-    const begun = underway.get(candidate.program.sha256) ?? limit(() => signUnlessFailed(candidate));
+    const begun =
+      underway.get(candidate.program.sha256) ?? limit(() => turns.run(() => signUnlessFailed(candidate)));
     underway.set(candidate.program.sha256, begun);
     const entry = await begun;
     options.onProgress?.(++done, candidates.length);

@@ -23,7 +23,10 @@ export interface Timestamper {
 export interface TimestampOptions {
   /** For one request, from connecting to the last byte of the answer; 15 s unless given. */
   readonly timeoutMs?: number | undefined;
-  /** Requests in flight at once, over all authorities; 8 unless given. */
+  /**
+   * The most requests in flight at once, over all authorities; 64 unless given. Eight are the first,
+   * and each good answer makes room for one more; a failure halves the room.
+   */
   readonly concurrency?: number | undefined;
   /** How often each authority is asked for one stamp at the most; 3 unless given. */
   readonly attempts?: number | undefined;
@@ -47,7 +50,7 @@ export interface TimestampOptions {
 
 const DEFAULTS = {
   timeoutMs: 15_000,
-  concurrency: 8,
+  concurrency: 64,
   attempts: 3,
   backOffMs: 1000,
   restMs: 60_000,
@@ -106,6 +109,34 @@ class Authority {
   }
 }
 
+/** How many requests are in flight before anything is known of an authority's strength. */
+const FIRST_IN_FLIGHT = 8;
+
+/** Lets as many requests at a time through as authorities show that they can bear (as TCP starts, RFC 5681). */
+class Pace {
+  private readonly limit: ReturnType<typeof pLimit>;
+  private lastCut = 0;
+
+  constructor(private readonly most: number) {
+    this.limit = pLimit(Math.min(FIRST_IN_FLIGHT, most));
+  }
+
+  run<T>(request: () => Promise<T> | T): Promise<T> {
+    return this.limit(request);
+  }
+
+  succeeded(): void {
+    if (this.limit.concurrency < this.most) this.limit.concurrency += 1;
+  }
+
+  /** Of several requests that fail together only the first cuts. `begun` is a time of the monotonic clock. */
+  failed(begun: number): void {
+    if (begun < this.lastCut) return;
+    this.lastCut = performance.now();
+    this.limit.concurrency = Math.max(1, this.limit.concurrency >> 1);
+  }
+}
+
 /** The search for one stamp: who was asked how often, and what they said. */
 class Errand {
   private readonly asked = new Map<Authority, number>();
@@ -161,7 +192,7 @@ function withDefaults(options: TimestampOptions): Settings {
 export class TimestampAuthorities implements Timestamper {
   private readonly authorities: readonly Authority[];
   private readonly settings: Settings;
-  private readonly limit: ReturnType<typeof pLimit>;
+  private readonly pace: Pace;
 
   /** Throws `timestamp-url` for an address that is none, or when there is none at all. */
   constructor(urls: readonly string[], options: TimestampOptions = {}) {
@@ -169,7 +200,7 @@ export class TimestampAuthorities implements Timestamper {
     const endpoints = new Map(urls.map((url) => [url, parseEndpoint(url)]));
     this.authorities = [...endpoints.values()].map((endpoint) => new Authority(endpoint));
     this.settings = withDefaults(options);
-    this.limit = pLimit(this.settings.concurrency);
+    this.pace = new Pace(this.settings.concurrency);
   }
 
   /**
@@ -223,7 +254,7 @@ export class TimestampAuthorities implements Timestamper {
     const soonest = Math.min(...candidates.map((authority) => authority.wait(now)));
     if (soonest > this.settings.longestWaitMs) return this.tooLong(errand, candidates, now);
     if (soonest > 0) await this.pause(soonest);
-    return this.limit(() => {
+    return this.pace.run(() => {
       const then = performance.now();
       const ready = candidates.filter((authority) => authority.wait(then) === 0);
       const [best] = ready.toSorted((a, b) => a.rank(then) - b.rank(then));
@@ -249,11 +280,13 @@ export class TimestampAuthorities implements Timestamper {
     try {
       const found = await this.ask(authority.endpoint, imprint, hash);
       authority.succeeded();
+      this.pace.succeeded();
       return found;
     } catch (error) {
       this.settings.signal?.throwIfAborted();
       if (!(error instanceof SignpipeError)) throw error;
       authority.failed(error, begun, this.settings.restMs);
+      this.pace.failed(begun);
       const reason = messageOf(error).replace(`${authority.endpoint.url}: `, '');
       errand.failed(authority, `${reason} [${error.code}]`, !worthAnotherTry(error));
       this.settings.onFailure?.(authority.endpoint.url, error);

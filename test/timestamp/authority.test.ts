@@ -224,6 +224,27 @@ describe('TimestampAuthorities with many stamps at once', () => {
     assert.ok(connections.size < 10, `${connections.size} connections for 15 requests`);
   });
 
+  const inFlight = ({ requests }: RunningAuthority, from: number, to: number): number =>
+    Math.max(...requests.slice(from, to).map((each) => each.inFlight));
+
+  it('begins with eight, and sends more at once as good answers come', async () => {
+    const strong = await start({ delayMs: 50 });
+    const authorities = new TimestampAuthorities([strong.url]);
+    await Promise.all(Array.from({ length: 60 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256')));
+    assert.equal(inFlight(strong, 0, 8), 8);
+    assert.ok(inFlight(strong, 0, 24) <= 16, 'it grew faster than twofold');
+    assert.ok(inFlight(strong, 24, 60) > 16, 'it did not grow');
+  });
+
+  it('sends half as many at once when some fail, and more again when all is well', async () => {
+    const weak = await start({ delayMs: 20, misbehave: (n) => (n < 8 ? 'http-500' : undefined) });
+    const authorities = new TimestampAuthorities([weak.url], { backOffMs: 1 });
+    await Promise.all(Array.from({ length: 40 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256')));
+    assert.equal(weak.requests.length, 48);
+    assert.ok(inFlight(weak, 16, 20) <= 8, 'it did not shrink');
+    assert.ok(inFlight(weak, 28, 48) > 4, 'it did not grow again');
+  });
+
   it('keeps its connection', async () => {
     const calm = await start();
     const authorities = new TimestampAuthorities([calm.url]);
