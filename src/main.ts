@@ -180,7 +180,7 @@ command(
   .option('--repo <url>', '... in this control repository: a folder or URL')
   .addOption(requestsBranch)
   .addOption(receiptsBranch)
-  .action(running(async () => (await import('./commands/signature.ts')).attachCommand));
+  .action(running(async () => (await import('./commands/attach.ts')).attachCommand));
 
 command(
   program,

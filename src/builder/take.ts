@@ -1,6 +1,6 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { DEFAULT_LIMITS } from '../archive/read.ts';
+import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import { nameProblem } from '../control/zipname.ts';
 import { invalid, notAllowed, type SignpipeError } from '../errors.ts';

@@ -1,4 +1,4 @@
-import { DEFAULT_LIMITS } from '../archive/read.ts';
+import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,12 +1,10 @@
-import { DEFAULT_LIMITS } from '../archive/read.ts';
+import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { submit } from '../builder/submit.ts';
 import { openSession } from '../builder/session.ts';
-import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
 import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
-import { describeReceipt } from './receipt-text.ts';
 
 export interface SubmitCommandOptions extends CommonOptions {
   readonly config: string;
@@ -48,6 +46,10 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
       return 0;
     }
     say(`request ${request}`);
+    const [{ wait }, { describeReceipt }] = await Promise.all([
+      import('../builder/wait.ts'),
+      import('./receipt-text.ts'),
+    ]);
     const waited = await wait(session, request, {
       timeout: options.timeout,
       output: options.output ?? '.',

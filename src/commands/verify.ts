@@ -1,4 +1,4 @@
-import { DEFAULT_LIMITS } from '../archive/read.ts';
+import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { describeReport } from '../authenticode/describe.ts';
 import { printable } from '../printable.ts';
 import { SignpipeError, usage } from '../errors.ts';

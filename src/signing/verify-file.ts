@@ -1,10 +1,10 @@
-import { isZip, readArchive, type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
+import { isZip } from '../archive/end.ts';
+import type { ArchiveLimits } from '../archive/limits.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import type { VerifyReport, VerifyStatus } from '../authenticode/report.ts';
 import { verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
-import { invalid, SignpipeError } from '../errors.ts';
-import { withFile, type ByteSource } from '../io/source.ts';
-import { Spool } from './spool.ts';
+import { invalid } from '../errors.ts';
+import { withFile } from '../io/source.ts';
 
 /** One program. In a zip, other people's programs lie beside ours. */
 export interface ProgramReport extends VerifyReport {
@@ -35,74 +35,12 @@ function overall(programs: readonly ProgramReport[]): VerifyStatus {
   return (['bad', 'ok', 'intact', 'unsigned'] as const).find((status) => among.has(status)) ?? 'unsigned';
 }
 
-/** With roots, a program whose signature only leads elsewhere is told from one whose signature is broken. */
-async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Promise<ProgramReport> {
-  const report = await verifyProgram(source, options);
-  if (report.status !== 'bad' || !options.roots) return report;
-  const { roots: _roots, timestampRoots: _timestampRoots, ...withoutRoots } = options;
-  const alone = await verifyProgram(source, withoutRoots);
-  return alone.status === 'intact' ? { ...alone, stranger: true } : report;
-}
-
-/** The first bytes of an entry, without unpacking the rest. */
-async function headOf(archive: Archive, entry: ArchiveEntry): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of await archive.open(entry)) {
-    parts.push(chunk);
-    size += chunk.length;
-    if (size >= HEAD_SIZE) break;
-  }
-  return Buffer.concat(parts).subarray(0, HEAD_SIZE);
-}
-
-/** Methods whose bytes we can see: stored and deflated. Others cannot be looked into, and nothing of ours has them. */
-const READABLE_METHODS: ReadonlySet<number> = new Set([0, 8]);
-
-async function verifyEntry(
-  archive: Archive,
-  entry: ArchiveEntry,
-  options: VerifyFileOptions,
-): Promise<ProgramReport | null> {
-  if (entry.directory || !READABLE_METHODS.has(entry.method) || !isSignable(await headOf(archive, entry)))
-    return null;
-  const spool = new Spool(options.scratch);
-  try {
-    const { source } = await spool.take(
-      await archive.open(entry),
-      entry.size,
-      `${archive.source.name}!/${entry.path}`,
-    );
-    return { ...(await verifyAmongOthers(source, options)), path: entry.path };
-  } catch (error) {
-    // A file that only begins like a program is somebody's data: say so, and go on.
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
-    return {
-      path: entry.path,
-      status: 'bad',
-      signatures: [],
-      problems: [{ code: error.code, message: error.message }],
-    };
-  } finally {
-    await spool.close();
-  }
-}
-
-async function verifyZip(source: ByteSource, options: VerifyFileOptions): Promise<ProgramReport[]> {
-  const archive = await readArchive(source, options.limits);
-  const reports: ProgramReport[] = [];
-  for (const entry of archive.entries) {
-    const report = await verifyEntry(archive, entry, options);
-    if (report) reports.push(report);
-  }
-  return reports;
-}
-
 /** Verifies a program, or every program in a zip, recognised by content. Broken files throw `invalid`. */
 export async function verifyFile(path: string, options: VerifyFileOptions): Promise<FileReport> {
   return withFile(path, async (source) => {
     const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
     if (isZip(head)) {
+      const { verifyZip } = await import('./verify-zip.ts');
       const programs = await verifyZip(source, options);
       return { path, kind: 'zip', status: overall(programs), programs };
     }

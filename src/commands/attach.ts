@@ -1,0 +1,54 @@
+import { DEFAULT_LIMITS } from '../archive/limits.ts';
+import { invalid, usage } from '../errors.ts';
+import { readAll, withFile } from '../io/source.ts';
+import { attachToFile } from '../signing/attach-file.ts';
+import type { Wanted } from './receipt-signatures.ts';
+import { withScratch } from '../io/scratch.ts';
+import type { OutputOptions } from './signature.ts';
+import { print, sayUnlessQuiet } from './terminal.ts';
+
+export interface AttachCommandOptions extends OutputOptions {
+  readonly signature?: string;
+  readonly receipt?: string;
+  readonly repo?: string;
+  readonly requests: string;
+  readonly receipts: string;
+}
+
+/** No signature with its chain and timestamp comes near. */
+const MAX_SIGNATURE = 4 * 1024 * 1024;
+
+async function wantedBy(options: AttachCommandOptions): Promise<Wanted> {
+  const { signature, receipt, repo } = options;
+  if (signature !== undefined && receipt === undefined)
+    return {
+      wanted: [{ path: '', signature: await withFile(signature, (file) => readAll(file, MAX_SIGNATURE)) }],
+      sha256: undefined,
+    };
+  if (signature === undefined && receipt !== undefined && repo !== undefined) {
+    const { fromReceipt } = await import('./receipt-signatures.ts');
+    return fromReceipt(receipt, repo, options);
+  }
+  throw usage('signature-missing', 'which signature is to be attached?', {
+    hint: 'give --signature P7, or --receipt REQUEST --repo URL',
+  });
+}
+
+/** `signpipe signature attach`: the signed file, bit for bit, without the key. */
+export async function attachCommand(file: string, options: AttachCommandOptions): Promise<number> {
+  const { wanted, sha256 } = await wantedBy(options);
+  const actual = await withScratch((scratch) =>
+    attachToFile(file, wanted, options.output, { limits: DEFAULT_LIMITS, scratch }),
+  );
+  if (sha256 !== undefined && sha256 !== actual)
+    throw invalid('rebuild-differs', `${options.output}: SHA-256 is ${actual}, the receipt says ${sha256}`, {
+      hint: 'the programs match, but something else in the zip differs, or another zlib packed it: compare with signpipe verify --original',
+    });
+  sayUnlessQuiet(options)(
+    sha256 === undefined
+      ? `${options.output}: signature attached`
+      : `${options.output}: bit for bit what the receipt speaks of`,
+  );
+  print(actual);
+  return 0;
+}

@@ -1,0 +1,71 @@
+import { readArchive, type Archive, type ArchiveEntry } from '../archive/read.ts';
+import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
+import { verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
+import { SignpipeError } from '../errors.ts';
+import type { ByteSource } from '../io/source.ts';
+import { Spool } from './spool.ts';
+import type { ProgramReport, VerifyFileOptions } from './verify-file.ts';
+
+/** With roots, a program whose signature only leads elsewhere is told from one whose signature is broken. */
+async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Promise<ProgramReport> {
+  const report = await verifyProgram(source, options);
+  if (report.status !== 'bad' || !options.roots) return report;
+  const { roots: _roots, timestampRoots: _timestampRoots, ...withoutRoots } = options;
+  const alone = await verifyProgram(source, withoutRoots);
+  return alone.status === 'intact' ? { ...alone, stranger: true } : report;
+}
+
+/** The first bytes of an entry, without unpacking the rest. */
+async function headOf(archive: Archive, entry: ArchiveEntry): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of await archive.open(entry)) {
+    parts.push(chunk);
+    size += chunk.length;
+    if (size >= HEAD_SIZE) break;
+  }
+  return Buffer.concat(parts).subarray(0, HEAD_SIZE);
+}
+
+/** Methods whose bytes we can see: stored and deflated. Others cannot be looked into, and nothing of ours has them. */
+const READABLE_METHODS: ReadonlySet<number> = new Set([0, 8]);
+
+async function verifyEntry(
+  archive: Archive,
+  entry: ArchiveEntry,
+  options: VerifyFileOptions,
+): Promise<ProgramReport | null> {
+  if (entry.directory || !READABLE_METHODS.has(entry.method) || !isSignable(await headOf(archive, entry)))
+    return null;
+  const spool = new Spool(options.scratch);
+  try {
+    const { source } = await spool.take(
+      await archive.open(entry),
+      entry.size,
+      `${archive.source.name}!/${entry.path}`,
+    );
+    return { ...(await verifyAmongOthers(source, options)), path: entry.path };
+  } catch (error) {
+    // A file that only begins like a program is somebody's data: say so, and go on.
+    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    return {
+      path: entry.path,
+      status: 'bad',
+      signatures: [],
+      problems: [{ code: error.code, message: error.message }],
+    };
+  } finally {
+    await spool.close();
+  }
+}
+
+/** Verifies every program in a zip, other people's among them. */
+export async function verifyZip(source: ByteSource, options: VerifyFileOptions): Promise<ProgramReport[]> {
+  const archive = await readArchive(source, options.limits);
+  const reports: ProgramReport[] = [];
+  for (const entry of archive.entries) {
+    const report = await verifyEntry(archive, entry, options);
+    if (report) reports.push(report);
+  }
+  return reports;
+}
