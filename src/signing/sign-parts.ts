@@ -13,9 +13,12 @@ import {
 } from './sign-entries.ts';
 import { Spool } from './spool.ts';
 
-/** A file that lies elsewhere: runs of it can be brought nearer before they are read. */
+/** A file that lies elsewhere. */
 export interface DistantSource extends ByteSource {
-  fetch(runs: readonly Range[]): Promise<void>;
+  /** Begins to bring nearer what will be read. */
+  fetchAhead(runs: readonly Range[]): void;
+  /** What was brought nearer will not be read any more. */
+  release(): Promise<void>;
 }
 
 export interface SignRemotelyOptions extends SignFileOptions {
@@ -47,12 +50,13 @@ export async function signRemotely(
   if (!(await beginsAsZip(source))) return null;
   const archive = await readPartially(source, options.limits, {
     wanted: options.isOurs,
+    // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (ours, runs) => {
       requirePinned(ours, options.pins, source.name);
-      await source.fetch(runs);
+      source.fetchAhead(runs);
     },
   });
-  return signParts(archive, fresh, options);
+  return signParts(archive, fresh, options, () => source.release());
 }
 
 /**
@@ -76,10 +80,12 @@ async function signParts(
   archive: PartialArchive,
   fresh: string,
   options: SignFileOptions,
+  onSigned = (): Promise<void> => Promise.resolve(),
 ): Promise<SignedInParts> {
   const spool = new Spool(options.scratch);
   try {
     const programs = await signOurs(archive, spool, options);
+    await onSigned();
     const { assembly } = await planRewrite(archive, replacementsOf(programs), fresh);
     return {
       ...programs,

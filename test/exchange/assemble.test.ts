@@ -358,13 +358,17 @@ describe('a file that stays on the exchange', () => {
     return file;
   }
 
+  const isRead = async (file: FarFile, start: number, end: number): Promise<void> =>
+    assert.ok((await file.read(start, end - start)).equals(OLD.subarray(start, end)), `${start} to ${end}`);
+
   it('is read here where it was fetched, and over the line where it was not', async () => {
     const file = await openFar(once);
     assert.equal(file.size, OLD.length);
-    await file.fetch(RUNS);
+    file.fetchAhead(RUNS);
+    for (const { start, end } of RUNS) await isRead(file, start, end);
     const before = world.line.total;
-    for (const { start, end } of RUNS)
-      assert.ok((await file.read(start, end - start)).equals(OLD.subarray(start, end)));
+    for (const { start, end } of RUNS) await isRead(file, start + 3, end - 2);
+    await isRead(file, 20 * MIB + 5, 20 * MIB + 5);
     assert.equal(world.line.total, before);
     for (const [at, length] of [
       [0, 1000],
@@ -381,12 +385,21 @@ describe('a file that stays on the exchange', () => {
     const file = await openFar(twice);
     world.line.cutAfter(9 * MIB);
     const before = world.line.total;
-    await file.fetch(RUNS);
+    file.fetchAhead(RUNS);
+    for (const { start, end } of RUNS) await isRead(file, start, end);
     const wanted = RUNS.reduce((sum, { start, end }) => sum + end - start, 0);
     assert.ok(world.line.total - before < wanted * 1.05 + 5 * MIB);
-    for (const { start, end } of RUNS)
-      assert.ok((await file.read(start, end - start)).equals(OLD.subarray(start, end)));
     assert.equal(file.fetched, wanted);
+    await file.close();
+  });
+
+  it('exchange-file-changed: whoever waits for what is fetched ahead hears of it', async () => {
+    const file = await openFar(twice);
+    await utimes(join(world.remote, 'old.zip'), 2_000_000, 2_000_000);
+    world.line.cut();
+    file.fetchAhead(RUNS);
+    for (const { start, end } of RUNS)
+      await assert.rejects(file.read(start, end - start), { code: 'exchange-file-changed' });
     await file.close();
   });
 

@@ -1,0 +1,106 @@
+import { open, type FileHandle } from 'node:fs/promises';
+import type { Run } from './contract.ts';
+
+/** What is kept in memory of one file, in bytes; the rest goes to disk. */
+const MEMORY = 64 * 1024 * 1024;
+
+interface Piece extends Run {
+  /** Null when it lies in the file. */
+  readonly bytes: Buffer | null;
+}
+
+/** The index of the first run that ends behind `offset`; they are in rising order and apart. */
+export function indexBeyond(runs: readonly Run[], offset: number): number {
+  let [low, high] = [0, runs.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((runs[middle]?.end ?? 0) <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * Runs of a file that were brought here, in rising order and apart: in memory as far as that goes, the rest
+ * in a local file at its own offsets, which is not made before it is needed.
+ */
+export class HeldRuns {
+  private readonly pieces: Piece[] = [];
+  private file: FileHandle | null = null;
+  private inMemory = 0;
+  /** Bytes held. */
+  size = 0;
+
+  /** `path` must not exist yet. */
+  constructor(private readonly path: string) {}
+
+  /** Where the last run ends; 0 before the first. */
+  get end(): number {
+    return this.pieces.at(-1)?.end ?? 0;
+  }
+
+  /** Takes what follows, next to what is held or further on. The bytes are kept, not copied. */
+  async append(offset: number, bytes: Buffer): Promise<void> {
+    const piece = { start: offset, end: offset + bytes.length };
+    if (this.inMemory + bytes.length <= MEMORY) {
+      this.inMemory += bytes.length;
+      this.pieces.push({ ...piece, bytes });
+    } else {
+      await this.toFile(offset, bytes);
+      this.pieces.push({ ...piece, bytes: null });
+    }
+    this.size += bytes.length;
+  }
+
+  /** The bytes [offset, offset + length), or null where not all of them are held. */
+  async read(offset: number, length: number): Promise<Buffer | null> {
+    if (length === 0) return Buffer.alloc(0);
+    const found = this.piecesOf(offset, offset + length);
+    if (!found) return null;
+    const [only] = found;
+    if (found.length === 1 && only?.bytes)
+      return only.bytes.subarray(offset - only.start, offset - only.start + length);
+    const result = Buffer.allocUnsafe(length);
+    for (const piece of found) {
+      const from = Math.max(offset, piece.start);
+      const part = result.subarray(from - offset, Math.min(offset + length, piece.end) - offset);
+      if (piece.bytes) piece.bytes.copy(part, 0, from - piece.start);
+      else await this.fromFile(part, from);
+    }
+    return result;
+  }
+
+  /** Lets go of all of it. */
+  async close(): Promise<void> {
+    this.pieces.length = 0;
+    await this.file?.close();
+    this.file = null;
+  }
+
+  /** Pieces that hold [start, end) without a gap, in order; null when there are none such. */
+  private piecesOf(start: number, end: number): Piece[] | null {
+    const found: Piece[] = [];
+    let reached = start;
+    for (let at = indexBeyond(this.pieces, start); reached < end; at += 1) {
+      const piece = this.pieces[at];
+      if (!piece || piece.start > reached) return null;
+      found.push(piece);
+      reached = piece.end;
+    }
+    return found;
+  }
+
+  private async toFile(offset: number, bytes: Buffer): Promise<void> {
+    this.file ??= await open(this.path, 'wx+', 0o600);
+    for (let done = 0; done < bytes.length;)
+      done += (await this.file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+  }
+
+  private async fromFile(target: Buffer, offset: number): Promise<void> {
+    for (let done = 0; done < target.length;) {
+      const read = await this.file?.read(target, done, target.length - done, offset + done);
+      if (!read?.bytesRead) throw new RangeError('a run that was held is not there');
+      done += read.bytesRead;
+    }
+  }
+}
