@@ -35,7 +35,7 @@ fetch() {
   git -C "$repo" reset -q --hard FETCH_HEAD
   name=$(awk '!/^#/ { sub(/!.*/, "", $2); print $2; exit }' "$repo/zipname")
 }
-take() { scp -q -S "$WORK/ssh" -F "$SSH_CONF" "far:$EXCHANGE/incoming/$name" "$job/in.zip"; }
+take() { scp -S "$WORK/ssh" -F "$SSH_CONF" "far:$EXCHANGE/incoming/$name" "$job/in.zip"; }
 unpack() {
   if [ "$PACK" = full ]; then unzip -q -o "$job/in.zip" -d "$job/tree"
   else xargs -d '\n' -a "$LIST" unzip -q -o "$job/in.zip" -d "$job/tree"; fi
@@ -62,7 +62,7 @@ pack() {
   esac
 }
 hash() { cd "$job"; sha256sum out.zip > result; }
-put() { scp -q -S "$WORK/ssh" -F "$SSH_CONF" "$job/out.zip" "far:$EXCHANGE/today-$name"; }
+put() { scp -S "$WORK/ssh" -F "$SSH_CONF" "$job/out.zip" "far:$EXCHANGE/today-$name"; }
 answer() {
   cd "$repo"; cp "$job/result" result
   git add result; git commit -q -m "signed $name"; git push -q -f origin HEAD:refs/heads/today
