@@ -1,9 +1,10 @@
+import { dirname } from 'node:path';
 import { RemoteHeads } from '../control/remote-heads.ts';
 import { ControlRepository } from '../control/repository.ts';
 import { openExchange } from '../exchange/exchange.ts';
 import type { Exchange } from '../exchange/contract.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
-import { gitSshCommand, type SshOptions } from '../ssh/connection.ts';
+import { SharedSsh, type SshOptions } from '../ssh/connection.ts';
 
 /** What signer.yaml and builder.yaml have in common. */
 export interface SiteConfig {
@@ -49,7 +50,7 @@ export function openControl(
     path,
     branches: { requests, receipts },
     ...(ssh && url.startsWith('ssh:')
-      ? { sshCommand: gitSshCommand(ssh), remoteHeads: new RemoteHeads(url, ssh) }
+      ? { ssh: new SharedSsh(ssh, dirname(path)), remoteHeads: new RemoteHeads(url, ssh) }
       : {}),
   });
 }

@@ -45,6 +45,8 @@ export interface RepositoryOptions extends GitOptions {
   branches?: Partial<Branches>;
   /** The most that one fetch may bring, in bytes; 512 MiB unless given. */
   receiveLimit?: number;
+  /** What git runs as ssh where its runs share a connection, in place of `sshCommand`. */
+  ssh?: { readonly command: string; close(): void };
   /** A cheaper way than `git ls-remote` to ask where the remote's branches stand. */
   remoteHeads?: { list(): Promise<Map<string, string>>; close(): void };
 }
@@ -105,7 +107,7 @@ export class ControlRepository {
     this.url = options.url;
     this.path = options.path;
     this.branches = requireBranches({ ...DEFAULT_BRANCHES, ...options.branches });
-    this.git = new Git(this.path, options);
+    this.git = new Git(this.path, options.ssh ? { ...options, sshCommand: options.ssh.command } : options);
     this.objects = new CatFile(this.path);
   }
 
@@ -169,9 +171,10 @@ export class ControlRepository {
       throw new SignpipeError('local', 'control-read-only', `${printable(this.path)}: is opened to be read`);
   }
 
-  /** Ends the reading process, and the connection that is kept open. */
+  /** Ends the reading process, and the connections that are kept open. */
   close(): void {
     this.objects.close();
+    this.options.ssh?.close();
     this.options.remoteHeads?.close();
   }
 
@@ -276,6 +279,8 @@ export class ControlRepository {
     try {
       return await this.git.run(args, { signal });
     } catch (error) {
+      // A connection in which something went wrong is not used again.
+      this.options.ssh?.close();
       throw remoteError(error, this.url);
     }
   }
@@ -489,6 +494,7 @@ export class ControlRepository {
       ]);
     } catch (error) {
       if (error instanceof GitFailure && lostRace(error)) return 'lost-race';
+      this.options.ssh?.close();
       throw remoteError(error, this.url);
     }
     await this.git.run(['update-ref', `${OWN_REFS}${branch}`, commit]);

@@ -7,6 +7,7 @@ import { timesOf, type SshOptions } from './options.ts';
 import type { SshTarget } from './url.ts';
 
 export { gitSshCommand } from './git-command.ts';
+export { SharedSsh } from './shared-ssh.ts';
 export type { SshOptions } from './options.ts';
 export { parseSshUrl, type SshLocation, type SshTarget } from './url.ts';
 

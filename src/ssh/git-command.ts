@@ -9,7 +9,7 @@ import { shellCommand } from './quote.ts';
  * A path as an ssh_config(5) value: quoted against spaces, `%` doubled. What cannot be written there
  * (`${` is expanded, quotes cannot be escaped before OpenSSH 8.7) is refused.
  */
-function configPath(path: string): string {
+export function configPath(path: string): string {
   const absolute = resolve(path);
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/["\\\x00-\x1f]|\$\{/.test(absolute))
@@ -49,12 +49,21 @@ function identityOptions({ identity, agent }: SshOptions): string[] {
 /** ssh_config(5) counts in whole seconds, and 0 would mean never. */
 const seconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000));
 
+/** How long a shared connection that nobody uses stays, in seconds: longer than between a request's fetch and its receipt. */
+const SHARED_FOR = 600;
+
+/** Connections are made one by one, or the first is left open for the others behind a socket. */
+const sharing = (socket: string | undefined): string[] =>
+  socket === undefined
+    ? ['ControlMaster=no', 'ControlPath=none']
+    : ['ControlMaster=auto', `ControlPath=${configPath(socket)}`, `ControlPersist=${SHARED_FOR}`];
+
 /**
  * The value of Git's `core.sshCommand`: the system's ssh with the same identity and the same
- * known_hosts as `connectSsh`, and nothing from anyone's own configuration (ssh_config(5)). Throws
- * `identity-needs-agent`, `ssh-path-unusable` (usage).
+ * known_hosts as `connectSsh`, and nothing from anyone's own configuration (ssh_config(5)). With a path for a
+ * socket, its runs share a connection: see `SharedSsh`. Throws `identity-needs-agent`, `ssh-path-unusable` (usage).
  */
-export function gitSshCommand(options: SshOptions): string {
+export function gitSshCommand(options: SshOptions, socket?: string): string {
   const times = timesOf(options);
   const settings = [
     ...identityOptions(options),
@@ -69,8 +78,7 @@ export function gitSshCommand(options: SshOptions): string {
     'ForwardX11=no',
     'ClearAllForwardings=yes',
     'PermitLocalCommand=no',
-    'ControlMaster=no',
-    'ControlPath=none',
+    ...sharing(socket),
     `ConnectTimeout=${seconds(times.connectTimeoutMs)}`,
     `ServerAliveInterval=${seconds(times.keepAliveMs)}`,
     `ServerAliveCountMax=${times.keepAliveCount}`,

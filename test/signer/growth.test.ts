@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
+import { makeSample } from '../../src/sandbox/sample.ts';
+import { History } from '../bench/history.ts';
+import { World } from '../world/site.ts';
+
+/** Notes every run of git, and what is asked of the reader that stays open. */
+const noting = (path: string, log: string): string => `#!/bin/sh
+PATH='${path}'
+echo "$*" >> '${log}'
+case "$1" in cat-file) tee -a '${log}.reads' | exec git "$@" ;; *) exec git "$@" ;; esac
+`;
+
+describe('a request that comes to a long history', () => {
+  let world: World;
+  let pinned: string;
+  const path = process.env['PATH'] ?? '';
+  before(async () => {
+    world = await World.start();
+    await world.withoutSsh();
+    await makeSample(world.at('product.zip'));
+    await copyFile(world.at('product.zip'), world.exchange('incoming', 'product.zip'));
+    pinned = createHash('sha256')
+      .update(await readFile(world.at('product.zip')))
+      .digest('hex');
+    await mkdir(world.at('bin'));
+    await writeFile(world.at('bin', 'git'), noting(path, world.at('log')));
+    await chmod(world.at('bin', 'git'), 0o755);
+  });
+  after(async () => {
+    process.env['PATH'] = path;
+    await world.stop();
+  });
+
+  const ask = (word: string): Promise<string> => world.request(`# ${word}\n${pinned}  product.zip\n`);
+  const linesOf = async (file: string): Promise<string[]> =>
+    (await readFile(file, 'utf8').catch(() => '')).trim().split('\n');
+
+  /** What a signer that has been at work for a while runs and reads to sign what comes next. */
+  async function costOfNext(word: string): Promise<{ commands: string[]; reads: number }> {
+    await rm(world.at('signer-state'), { recursive: true, force: true });
+    process.env['PATH'] = `${world.at('bin')}:${path}`;
+    const { signer, close } = await world.openSigner();
+    try {
+      await signer.poll();
+      await ask(`${word}, to begin with`);
+      assert.equal((await signer.poll()).answered, 1);
+      await ask(word);
+      for (const log of ['log', 'log.reads']) await writeFile(world.at(log), '');
+      assert.equal((await signer.poll()).answered, 1);
+    } finally {
+      await close();
+      process.env['PATH'] = path;
+    }
+    const commands = (await linesOf(world.at('log'))).map((line) => line.replace(/[0-9a-f]{40}/g, 'ID'));
+    const reads = (await linesOf(world.at('log.reads'))).filter((line) => line !== 'flush');
+    return { commands, reads: reads.length };
+  }
+
+  it('takes the same git commands, and reads as many objects, as one that comes to a short history', async () => {
+    await ask('the model of all receipts');
+    await world.poll();
+    const history = await History.of(world);
+    await history.replaceBy(3);
+    const few = await costOfNext('few');
+    await history.replaceBy(600);
+    const many = await costOfNext('many');
+    assert.deepEqual(many, few);
+    assert.ok(few.commands.length > 3 && few.reads > 3, JSON.stringify(few));
+  });
+});
