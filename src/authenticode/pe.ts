@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
 import { invalid } from '../errors.ts';
 import { bytes, copy, type Patch } from '../io/patch.ts';
-import { scan } from '../io/scan.ts';
+import { hashParts, type Hashed } from '../io/bulk.ts';
+import type { Part } from '../io/joined.ts';
 import type { ByteSource } from '../io/source.ts';
+import type { WordSum } from '../io/word-sum.ts';
 import type { DigestName, KnownDigest } from '../asn1/oids.ts';
 import {
   buildCertificateTable,
@@ -13,7 +14,6 @@ import {
 } from './certificate-table.ts';
 import type { Checksum, SignableImage, Span, Untidiness } from './signable.ts';
 import { buildIndirectData, peImageData } from './indirect-data.ts';
-import { WordSum } from './pe-checksum.ts';
 import { locate, readLayout, type PeLayout } from './pe-layout.ts';
 
 export { looksLikePe } from './pe-layout.ts';
@@ -40,7 +40,7 @@ export class PeImage implements SignableImage {
   readonly bodyEnd: number;
   readonly rewritten: readonly Span[];
   /** Sum of everything before `bodyEnd` but `rewritten`, a by-product of the first digest. */
-  private sum: WordSum | undefined;
+  private sum: Promise<WordSum> | undefined;
   private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
   constructor(
@@ -69,9 +69,7 @@ export class PeImage implements SignableImage {
    * the file's order, overlay included, padded with zeros as the signed file will be.
    */
   private async makeDigest(hash: KnownDigest): Promise<Buffer> {
-    const digest = createHash(hash);
-    await this.readBody((chunk) => digest.update(chunk));
-    return digest.update(padding(this.bodyEnd)).digest();
+    return (await this.readBody(hash)).digest;
   }
 
   indirectData(hash: DigestName, digest: Buffer): Buffer {
@@ -126,29 +124,29 @@ export class PeImage implements SignableImage {
     return { source: this.source, segments };
   }
 
-  private async bodySum(): Promise<WordSum> {
-    return this.sum ?? this.readBody(() => {});
+  private bodySum(): Promise<WordSum> {
+    return this.sum ?? this.readBody().then(({ sum }) => sum);
   }
 
-  /** Reads the body once, in order, without the rewritten fields; keeps its sum. */
-  private async readBody(seen: (chunk: Buffer) => void): Promise<WordSum> {
-    const sum = new WordSum();
-    for (const span of this.bodySpans()) {
-      for await (const chunk of scan(this.source, span.start, span.end)) {
-        seen(chunk);
-        sum.add(chunk);
-      }
-    }
-    this.sum = sum;
-    return sum;
+  /** Reads the body once, in order, without the rewritten fields; keeps its sum for who asks next. */
+  private readBody(algorithm?: KnownDigest): Promise<Hashed> {
+    const zeros = padding(this.bodyEnd).length;
+    const reading = hashParts(this.bodyParts(), {
+      ...(algorithm && { algorithm }),
+      summed: !this.sum,
+      zeros,
+    });
+    this.sum ??= reading.then(({ sum }) => sum);
+    this.sum.catch(() => {}); // whoever reads is told
+    return reading;
   }
 
-  private bodySpans(): Span[] {
+  private bodyParts(): Part[] {
     const { checksumAt, directoryAt } = this.layout;
     return [
-      { start: 0, end: checksumAt },
-      { start: checksumAt + 4, end: directoryAt },
-      { start: directoryAt + 8, end: this.bodyEnd },
+      { source: this.source, start: 0, end: checksumAt },
+      { source: this.source, start: checksumAt + 4, end: directoryAt },
+      { source: this.source, start: directoryAt + 8, end: this.bodyEnd },
     ];
   }
 }

@@ -2,6 +2,7 @@ import { context, sorted } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import { signedDataFields } from '../cms/signed-data.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
+import { firstDifference } from '../io/bulk.ts';
 import { opened, type Openable } from './image.ts';
 import type { SignableImage, Span } from './signable.ts';
 import { parseSignature } from './signature.ts';
@@ -51,27 +52,18 @@ function requireLength(before: SignableImage, after: SignableImage): void {
   );
 }
 
-const CHUNK = 1024 * 1024;
-
 async function requireSameBody(before: SignableImage, after: SignableImage): Promise<void> {
-  for (let start = 0; start < before.bodyEnd; start += CHUNK) {
-    const length = Math.min(CHUNK, before.bodyEnd - start);
-    const [a, b] = await Promise.all([before.source.read(start, length), after.source.read(start, length)]);
-    if (a.equals(b)) continue;
-    const at = firstDifference(a, b, start, before.rewritten);
-    if (at !== undefined) throw bodyDiffers(before, after, start + at, a[at], b[at]);
-  }
+  const at = await firstDifference(before.source, after.source, coveredSpans(before));
+  if (at === undefined) return;
+  const [[was], [is]] = await Promise.all([before.source.read(at, 1), after.source.read(at, 1)]);
+  throw bodyDiffers(before, after, at, was, is);
 }
 
-/** Where the two differ, the fields that signing rewrites left out. The layouts agree there: the headers are equal. */
-function firstDifference(a: Buffer, b: Buffer, start: number, allowed: readonly Span[]): number | undefined {
-  const levelled = Buffer.from(b);
-  for (const span of allowed) {
-    const [from, to] = [Math.max(span.start - start, 0), Math.min(span.end - start, a.length)];
-    if (from < to) a.copy(levelled, from, from, to);
-  }
-  if (a.equals(levelled)) return undefined;
-  return a.findIndex((byte, at) => byte !== levelled[at]);
+/** All of the body but the fields that signing rewrites. They lie alike in both: the headers are compared too. */
+function coveredSpans({ bodyEnd, rewritten }: SignableImage): Span[] {
+  const starts = [0, ...rewritten.map(({ end }) => end)];
+  const ends = [...rewritten.map(({ start }) => start), bodyEnd];
+  return starts.map((start, index) => ({ start, end: ends[index] ?? bodyEnd }));
 }
 
 function bodyDiffers(

@@ -1,4 +1,5 @@
 import { invalid, type SignpipeError } from '../errors.ts';
+import { JoinedSource } from './joined.ts';
 import type { ByteSource } from './source.ts';
 
 /** The bytes [start, end) of the old file (`source`) or of the file that holds the new bytes (`fresh`). */
@@ -55,52 +56,12 @@ export function placeSpans(
 }
 
 /** The result as a source of its own, out of two others. Throws `assembly-unsound`. */
-export class AssembledSource implements ByteSource {
-  readonly size: number;
-  private readonly placed: readonly PlacedSpan[];
-
-  constructor(
-    assembly: Assembly,
-    private readonly source: ByteSource,
-    private readonly fresh: ByteSource,
-    readonly name: string = source.name,
-  ) {
-    this.size = assembly.size;
-    this.placed = placeSpans(assembly, { source: source.size, fresh: fresh.size });
-  }
-
-  async read(offset: number, length: number): Promise<Buffer> {
-    const target = Buffer.allocUnsafe(length);
-    await this.readInto(target, offset);
-    return target;
-  }
-
-  async readInto(target: Buffer, offset: number): Promise<void> {
-    const end = offset + target.length;
-    if (offset < 0 || end > this.size) throw new RangeError(`${this.name}: read outside the result`);
-    for (let index = this.indexAt(offset); index < this.placed.length; index += 1) {
-      const span = this.placed[index];
-      if (!span || span.at >= end) return;
-      const from = Math.max(offset, span.at);
-      const part = target.subarray(from - offset, Math.min(end, span.at + span.end - span.start) - offset);
-      await this.copyInto(part, span, span.start + from - span.at);
-    }
-  }
-
-  /** Spans are in order: halved until the one that holds the offset is found. */
-  private indexAt(offset: number): number {
-    let [low, high] = [0, this.placed.length];
-    while (high - low > 1) {
-      const middle = (low + high) >>> 1;
-      if ((this.placed[middle]?.at ?? 0) <= offset) low = middle;
-      else high = middle;
-    }
-    return low;
-  }
-
-  private async copyInto(part: Buffer, { from }: PlacedSpan, offset: number): Promise<void> {
-    const source = from === 'source' ? this.source : this.fresh;
-    if (source.readInto) await source.readInto(part, offset);
-    else (await source.read(offset, part.length)).copy(part);
+export class AssembledSource extends JoinedSource {
+  constructor(assembly: Assembly, source: ByteSource, fresh: ByteSource, name: string = source.name) {
+    const placed = placeSpans(assembly, { source: source.size, fresh: fresh.size });
+    super(
+      placed.map(({ from, start, end }) => ({ source: from === 'source' ? source : fresh, start, end })),
+      name,
+    );
   }
 }

@@ -24,17 +24,18 @@ export interface AtomicOptions {
 
 /**
  * Writes a file so that its final name only ever shows the whole of it: temporary name in the same
- * folder, `fill`, fsync, rename, fsync of the folder. On any error nothing is left behind.
+ * folder, `fill`, fsync, rename, fsync of the folder. On any error nothing is left behind. `fill` is
+ * told the temporary name too, to read what it wrote.
  */
 export async function writeAtomically<T>(
   path: string,
-  fill: (file: FileHandle) => Promise<T>,
+  fill: (file: FileHandle, temporary: string) => Promise<T>,
   options: AtomicOptions = {},
 ): Promise<T> {
   const temporary = temporaryBeside(path);
   const file = await open(temporary, 'wx', options.mode ?? 0o644);
   try {
-    const result = await fill(file);
+    const result = await fill(file, temporary);
     await file.sync();
     await file.close();
     await rename(temporary, path);

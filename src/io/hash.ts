@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { scan } from './scan.ts';
+import { hashParts } from './bulk.ts';
+import { whole } from './joined.ts';
 import { withFile, type ByteSource } from './source.ts';
 
 /** SHA-256 of bytes in memory, in lower-case hex. */
@@ -14,7 +15,8 @@ export async function sha256OfStream(content: AsyncIterable<Buffer>): Promise<st
 }
 
 /** SHA-256 of a whole source, in lower-case hex. */
-export const sha256OfSource = (source: ByteSource): Promise<string> => sha256OfStream(scan(source));
+export const sha256OfSource = async (source: ByteSource): Promise<string> =>
+  (await hashParts([whole(source)], { algorithm: 'sha256' })).digest.toString('hex');
 
 /** SHA-256 of a file, in lower-case hex. */
 export const sha256OfFile = (path: string): Promise<string> => withFile(path, sha256OfSource);

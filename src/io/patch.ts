@@ -1,4 +1,7 @@
-import { chunks, type ByteSource } from './source.ts';
+import type { FileHandle } from 'node:fs/promises';
+import { JoinedSource, whole } from './joined.ts';
+import { scan } from './scan.ts';
+import { BufferSource, chunks, type ByteSource } from './source.ts';
 
 /** A run of a source's bytes, taken over as it is. */
 export interface CopySegment {
@@ -33,64 +36,34 @@ export async function* patched(patch: Patch): AsyncGenerator<Buffer> {
   }
 }
 
-interface Placed {
-  readonly at: number;
-  readonly length: number;
-  readonly segment: CopySegment | BytesSegment;
+/** The patched result as a source of its own, so that what was made can be verified before it is written. */
+export class PatchedSource extends JoinedSource {
+  constructor({ source, segments }: Patch, name = source.name) {
+    const parts = segments.map((segment) =>
+      segment.kind === 'bytes' ? whole(new BufferSource(segment.bytes, name)) : { source, ...segment },
+    );
+    super(parts, name);
+  }
 }
 
-/** The patched result as a source of its own, so that what was made can be verified before it is written. */
-export class PatchedSource implements ByteSource {
-  readonly size: number;
-  private readonly placed: readonly Placed[];
-
-  constructor(
-    private readonly patch: Patch,
-    readonly name: string = patch.source.name,
-  ) {
-    const placed: Placed[] = [];
-    let at = 0;
-    for (const segment of patch.segments) {
-      const length = segment.kind === 'copy' ? segment.end - segment.start : segment.bytes.length;
-      placed.push({ at, length, segment });
-      at += length;
-    }
-    this.size = at;
-    this.placed = placed;
+/**
+ * Makes a file that holds what the patch's source holds into the patched result. Only what differs is
+ * written: of a program that is signed, some fields of its headers and what follows its end.
+ */
+export async function patchCopy(file: FileHandle, { source, segments }: Patch): Promise<void> {
+  let at = 0;
+  for (const segment of segments) {
+    if (segment.kind === 'bytes') at += await writeAt(file, segment.bytes, at);
+    else if (segment.start === at) at = segment.end;
+    else
+      for await (const chunk of scan(source, segment.start, segment.end))
+        at += await writeAt(file, chunk, at);
   }
+  await file.truncate(at);
+}
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    this.requireInside(offset, length);
-    const within = this.placed.find((each) => offset >= each.at && offset + length <= each.at + each.length);
-    if (within?.segment.kind === 'bytes')
-      return within.segment.bytes.subarray(offset - within.at, offset - within.at + length);
-    if (within?.segment.kind === 'copy')
-      return this.patch.source.read(within.segment.start + offset - within.at, length);
-    const result = Buffer.allocUnsafe(length);
-    await this.readInto(result, offset);
-    return result;
-  }
-
-  async readInto(target: Buffer, offset: number): Promise<void> {
-    this.requireInside(offset, target.length);
-    for (const { at, length, segment } of this.placed) {
-      const from = Math.max(offset, at);
-      const to = Math.min(offset + target.length, at + length);
-      if (from >= to) continue;
-      const part = target.subarray(from - offset, to - offset);
-      if (segment.kind === 'bytes') segment.bytes.copy(part, 0, from - at, to - at);
-      else await this.copyInto(part, segment.start + from - at);
-    }
-  }
-
-  private async copyInto(target: Buffer, offset: number): Promise<void> {
-    const { source } = this.patch;
-    if (source.readInto) await source.readInto(target, offset);
-    else (await source.read(offset, target.length)).copy(target);
-  }
-
-  private requireInside(offset: number, length: number): void {
-    if (offset < 0 || length < 0 || offset + length > this.size)
-      throw new RangeError(`${this.name}: read outside the patched result`);
-  }
+async function writeAt(file: FileHandle, bytes: Buffer, at: number): Promise<number> {
+  for (let done = 0; done < bytes.length;)
+    done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+  return bytes.length;
 }

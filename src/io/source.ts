@@ -1,5 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
+import { truncated, type Run } from './runs.ts';
 
 /**
  * Random-access bytes: a file, a buffer, a window of either, later a file on the exchange.
@@ -14,6 +15,8 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Buffer>;
   /** The same into memory that the caller owns, filled to its end; there where that saves something. */
   readInto?(target: Buffer, offset: number): Promise<void>;
+  /** Where the bytes [start, end) lie, so that another thread can read them; null when only this one can. */
+  runs?(start: number, end: number): Run[] | null;
 }
 
 /** The largest single read that `chunks` makes, in bytes. */
@@ -65,6 +68,11 @@ export class BufferSource implements ByteSource {
     requireRange(this, offset, length);
     return this.bytes.subarray(offset, offset + length);
   }
+
+  runs(start: number, end: number): Run[] {
+    requireRange(this, start, end - start);
+    return start < end ? [{ bytes: this.bytes.subarray(start, end) }] : [];
+  }
 }
 
 /** A file opened for reading. Its size is taken once: a file that shrinks later fails the read. */
@@ -102,10 +110,14 @@ export class FileSource implements ByteSource {
     requireRange(this, offset, length);
     for (let done = 0; done < length;) {
       const { bytesRead } = await this.handle.read(target, done, length - done, offset + done);
-      if (bytesRead === 0)
-        throw new SignpipeError('local', 'file-truncated', `${this.name}: became shorter while it was read`);
+      if (bytesRead === 0) throw truncated(this.name);
       done += bytesRead;
     }
+  }
+
+  runs(start: number, end: number): Run[] {
+    requireRange(this, start, end - start);
+    return start < end ? [{ fd: this.handle.fd, start, end, name: this.name }] : [];
   }
 
   close(): Promise<void> {

@@ -9,6 +9,7 @@ import { invalid, notAllowed, SignpipeError } from '../errors.ts';
 import { sha256OfSource } from '../io/hash.ts';
 import { PatchedSource } from '../io/patch.ts';
 import type { ByteSource } from '../io/source.ts';
+import { together } from '../io/together.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
@@ -102,11 +103,31 @@ function faultOf(report: VerifyReport, { key, roots }: SigningOptions): string |
 
 /**
  * Nothing leaves before it was read back as a stranger would: every check of the verifier, the
- * timestamp among them, and the proof that only a signature was added (design: promises). Where ours
- * was appended, the others need no timestamp and none of our roots, and still have to hold.
+ * timestamp among them, and the proof that only a signature was added (design: promises). Returns
+ * the SHA-256 of what was made, in hex; that is read meanwhile.
  */
-async function checkOwnWork(original: ByteSource, made: ByteSource, options: SigningOptions): Promise<void> {
-  const image = await openOwnWork(made);
+export async function checkOwnWork(
+  original: ByteSource,
+  made: ByteSource,
+  options: SigningOptions,
+): Promise<string> {
+  try {
+    const image = await openImage(made);
+    const [, , , sha256] = await together([
+      verifyOwnWork(image, options),
+      proveStripped(original, image),
+      image.digest(options.hash),
+      sha256OfSource(made),
+    ]);
+    return sha256;
+  } catch (error) {
+    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    throw ownWorkBad(made, error.message, error);
+  }
+}
+
+/** Where ours was appended, the others need no timestamp and none of our roots, and still have to hold. */
+async function verifyOwnWork(image: SignableImage, options: SigningOptions): Promise<void> {
   const report = await verifyProgram(image, {
     ...(options.roots ? { roots: [...options.roots] } : {}),
     ...(options.timestampRoots ? { timestampRoots: [...options.timestampRoots] } : {}),
@@ -114,37 +135,30 @@ async function checkOwnWork(original: ByteSource, made: ByteSource, options: Sig
   });
   const others = report.signatures.length > 1 ? await verifyProgram(image) : null;
   const fault = faultOf(report, options) ?? (others?.status === 'bad' ? describeProblems(others) : null);
-  if (fault !== null) throw ownWorkBad(made, fault);
-  await proveStripped(original, image);
+  if (fault !== null) throw ownWorkBad(image.source, fault);
 }
 
-/** What was made, opened anew from the bytes that will be written, and once for all that is asked of them. */
-async function openOwnWork(made: ByteSource): Promise<SignableImage> {
-  try {
-    return await openImage(made);
-  } catch (error) {
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
-    throw ownWorkBad(made, error.message);
-  }
-}
-
-const ownWorkBad = (made: ByteSource, fault: string): SignpipeError =>
+const ownWorkBad = (made: ByteSource, fault: string, cause?: unknown): SignpipeError =>
   new SignpipeError(
     'local',
     'own-signature-bad',
     `${made.name}: the signature just made does not verify: ${fault}`,
     {
-      hint: 'nothing was delivered; check the certificate chain and the configured roots, and report this',
+      cause,
+      hint: 'nothing was delivered; check the certificate chain, the configured roots, and that nothing writes to the program meanwhile; else report this',
     },
   );
 
-function entryOf(
-  path: string,
-  before: Spooled,
-  made: ByteSource,
-  after: string,
-  signed: SignedProgram,
-): SignedEntry {
+/** What came of one program. */
+interface Outcome {
+  readonly before: Spooled;
+  readonly signed: SignedProgram;
+  readonly made: ByteSource;
+  /** SHA-256 of what was made, hex. */
+  readonly after: string;
+}
+
+export function entryOf(path: string, { before, signed, made, after }: Outcome): SignedEntry {
   const { timestamp } = signed;
   return {
     path,
@@ -157,14 +171,9 @@ function entryOf(
   };
 }
 
-/** Signs one program and verifies what was made; nothing is written anywhere. */
-export async function signAndCheck(
-  path: string,
-  program: Spooled,
-  options: SigningOptions,
-): Promise<SignedEntry> {
-  const { source } = program;
-  const signed = await signProgram(source, {
+/** Signs one program; nothing is written anywhere, nor checked but the signature alone. */
+export const makeSigned = (source: ByteSource, options: SigningOptions): Promise<SignedProgram> =>
+  signProgram(source, {
     key: options.key,
     hash: options.hash,
     timestamper: options.timestamper,
@@ -172,7 +181,16 @@ export async function signAndCheck(
     ...(options.url === undefined ? {} : { url: options.url }),
     existing: options.alreadySigned === 'append' ? 'append' : 'replace',
   });
+
+/** Signs one program and verifies what was made; nothing is written anywhere. */
+export async function signAndCheck(
+  path: string,
+  before: Spooled,
+  options: SigningOptions,
+): Promise<SignedEntry> {
+  const { source } = before;
+  const signed = await makeSigned(source, options);
   const made = new PatchedSource(signed.patch, source.name);
-  await checkOwnWork(source, made, options);
-  return entryOf(path, program, made, await sha256OfSource(made), signed);
+  const after = await checkOwnWork(source, made, options);
+  return entryOf(path, { before, signed, made, after });
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Run } from '../io/runs.ts';
 import { BufferSource, FileSource, type ByteSource } from '../io/source.ts';
 
 /** Unpacked bytes that can be read at random, and their SHA-256 in hex. */
@@ -41,6 +42,10 @@ class HeadedSource implements ByteSource {
 
   readInto(target: Buffer, offset: number): Promise<void> {
     return this.file.readInto(target, offset);
+  }
+
+  runs(start: number, end: number): Run[] {
+    return this.file.runs(start, end);
   }
 }
 

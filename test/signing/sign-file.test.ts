@@ -4,11 +4,16 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { sha256OfFile } from '../../src/io/hash.ts';
+import { sha256Hex, sha256OfFile } from '../../src/io/hash.ts';
 import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
+import type { SigningKey } from '../../src/keys/signing-key.ts';
+import { proveFile } from '../../src/signing/prove-file.ts';
 import type { SignFileOptions } from '../../src/signing/sign-entries.ts';
 import { signFile } from '../../src/signing/sign-file.ts';
+import { verifyFile } from '../../src/signing/verify-file.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
+
+const limits = { archive: 1e9, entries: 10, entry: 1e9, ratio: 200 };
 
 describe('signing a lone program', () => {
   let folder: string;
@@ -26,7 +31,7 @@ describe('signing a lone program', () => {
       timestamper: null,
       alreadySigned: 'reject',
       isOurs: () => true,
-      limits: { archive: 1e9, entries: 10, entry: 1e9, ratio: 200 },
+      limits,
       scratch: folder,
     };
   });
@@ -40,21 +45,60 @@ describe('signing a lone program', () => {
     assert.deepEqual(signed.output, signed.signed[0]?.after);
   });
 
-  it('own-signature-bad: the program was written to between verification and delivery', async () => {
+  const changes = (path: string): void => {
+    const file = openSync(path, 'r+');
+    writeSync(file, 'x', 2_000_000);
+    closeSync(file);
+  };
+
+  const leftBy = async (output: string): Promise<string[]> =>
+    (await readdir(folder)).filter((name) => name.includes(output));
+
+  it('own-signature-bad: the program was written to while it was signed', async () => {
     const input = join(folder, 'b.exe');
     await writeFile(input, buildPe({ overlay: filler(3_000_001) }));
-    const meddle = (done: number): void => {
-      if (done !== 1) return;
-      const file = openSync(input, 'r+');
-      writeSync(file, 'x', 2_000_000);
-      closeSync(file);
+    const { key } = options;
+    const meddling: SigningKey = {
+      certificates: key.certificates,
+      algorithm: key.algorithm,
+      sign: (hash, data) => {
+        changes(input);
+        return key.sign(hash, data);
+      },
+      close: () => key.close(),
     };
-    await assert.rejects(signFile(input, join(folder, 'b.signed.exe'), { ...options, onProgress: meddle }), {
+    await assert.rejects(signFile(input, join(folder, 'b.signed.exe'), { ...options, key: meddling }), {
       code: 'own-signature-bad',
     });
-    assert.deepEqual(
-      (await readdir(folder)).filter((name) => name.includes('b.signed')),
-      [],
-    );
+    assert.deepEqual(await leftBy('b.signed'), []);
+  });
+
+  it('gives out what it verified, whatever becomes of the program afterwards', async () => {
+    const [input, output] = [join(folder, 'c.exe'), join(folder, 'c.signed.exe')];
+    const program = buildPe({ overlay: filler(3_000_001) });
+    await writeFile(input, program);
+    const onProgress = (done: number): void => (done === 1 ? changes(input) : undefined);
+    const signed = await signFile(input, output, { ...options, onProgress });
+    assert.equal(signed.signed[0]?.before.sha256, sha256Hex(program));
+    assert.equal(signed.output.sha256, await sha256OfFile(output));
+    assert.equal((await verifyFile(output, { limits, scratch: folder })).status, 'intact');
+  });
+
+  it('leaves nothing of a longer signature that it replaces', async () => {
+    const [input, first, second] = [join(folder, 'd.exe'), join(folder, 'd1.exe'), join(folder, 'd2.exe')];
+    await writeFile(input, buildPe({ overlay: filler(300_001) }));
+    const longer = await signFile(input, first, { ...options, name: 'long name '.repeat(90) });
+    const signed = await signFile(first, second, { ...options, alreadySigned: 'replace' });
+    assert.ok(signed.output.size < longer.output.size - 900);
+    assert.equal((await verifyFile(second, { limits, scratch: folder })).status, 'intact');
+    await proveFile(input, second, options);
+  });
+
+  it('signs a program onto itself', async () => {
+    const input = join(folder, 'e.exe');
+    await writeFile(input, buildPe({ overlay: filler(300_001) }));
+    const signed = await signFile(input, input, options);
+    assert.equal(signed.output.sha256, await sha256OfFile(input));
+    assert.notEqual(signed.output.sha256, signed.signed[0]?.before.sha256);
   });
 });

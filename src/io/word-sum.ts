@@ -6,18 +6,21 @@ const BIG_ENDIAN = endianness() === 'BE';
 /**
  * The PE optional header's CheckSum: the 16-bit little-endian words of the file, the field itself
  * left out, summed with end-around carry, plus the file's length (ImageHlp's CheckSumMappedFile).
+ * It stands here, and not with the format, for whoever reads a large file sums it on the way.
  *
  * A sum with end-around carry is a residue modulo 0xffff. So words may be taken in any order and
  * two at a time (2^16 is 1 modulo 0xffff), and the sum of a patched file is the sum of what stayed
  * plus the sum of what is new.
  */
 export class WordSum {
-  /** Bytes summed so far. */
-  length = 0;
-  private sum = 0;
+  /** `sum` is a residue, of `length` bytes summed so far: what another thread came to can be gone on with. */
+  constructor(
+    public sum = 0,
+    public length = 0,
+  ) {}
 
   /** Adds the bytes that follow those added before; a run of odd length splits a word, which is fine. */
-  add(bytes: Buffer): this {
+  add(bytes: Uint8Array): this {
     const sum = sumOfWords(bytes);
     // After an odd number of bytes every byte sits in the other half of its word.
     this.sum = (this.sum + (this.length % 2 === 0 ? sum : (sum * 256) % MODULUS)) % MODULUS;
@@ -26,10 +29,7 @@ export class WordSum {
   }
 
   clone(): WordSum {
-    const copy = new WordSum();
-    copy.sum = this.sum;
-    copy.length = this.length;
-    return copy;
+    return new WordSum(this.sum, this.length);
   }
 
   /** The checksum of a file of `size` bytes whose every byte but the field's own was added. */
@@ -42,7 +42,7 @@ export class WordSum {
 /** Whole 32-bit words whose doubles add up exactly: 2^20 of them stay below 2^53. */
 const RUN = 1 << 20;
 
-function sumOfWords(bytes: Buffer): number {
+function sumOfWords(bytes: Uint8Array): number {
   const whole = bytes.length >>> 2;
   let sum = 0;
   for (let at = 0; at < whole; at += RUN) {
@@ -54,7 +54,7 @@ function sumOfWords(bytes: Buffer): number {
 }
 
 /** A view of the bytes as 32-bit words where their alignment allows one, else of a copy. */
-function littleEndianWords(bytes: Buffer, from: number, count: number): Uint32Array {
+function littleEndianWords(bytes: Uint8Array, from: number, count: number): Uint32Array {
   const part = bytes.subarray(from * 4, (from + count) * 4);
   if (BIG_ENDIAN) return new Uint32Array(Uint8Array.from(Buffer.from(part).swap32()).buffer);
   if (part.byteOffset % 4 === 0) return new Uint32Array(part.buffer, part.byteOffset, count);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { WordSum } from '../../src/authenticode/pe-checksum.ts';
+import { WordSum } from '../../src/io/word-sum.ts';
 import { buildPe, filler, peChecksum, peLayout } from '../fixtures/pe.ts';
 
 /** The file's checksum, its bytes added in runs that end at `cuts`, the field itself left out. */
