@@ -122,5 +122,7 @@ function listen(
   });
   channel.stderr.resume();
   channel.on('error', reject);
-  channel.on('close', () => reject(new Error('it ended before it told them')));
+  channel.on('close', () => {
+    if (!conversation.result) reject(new Error('it ended before it told them'));
+  });
 }

@@ -51,6 +51,9 @@ async function readSignature(path: string): Promise<Buffer> {
 
 /** Carries requests, one at a time, from the commit to the pushed receipt; takes up what a crash left. */
 export class Answerer {
+  /** Whether the work folder is known to be empty. */
+  private swept = false;
+
   constructor(
     private readonly site: Site,
     private readonly branch: ReceiptBranch,
@@ -79,7 +82,7 @@ export class Answerer {
     const { journal, log } = this.site;
     const record = await journal.read();
     if (!record) {
-      await this.sweep();
+      if (!this.swept) await this.sweep();
       return null;
     }
     log.info(
@@ -135,6 +138,7 @@ export class Answerer {
     const { id, files } = draft.request;
     requireUsable(channel.key, site.now());
     const folder = this.folder(id);
+    this.swept = false;
     await site.journal.write({ version: 1, request: id, stage: 'begun', outputs: [] });
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -258,5 +262,6 @@ export class Answerer {
   private async sweep(): Promise<void> {
     for (const name of await readdir(this.site.work))
       await rm(join(this.site.work, name), { recursive: true, force: true });
+    this.swept = true;
   }
 }

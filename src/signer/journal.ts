@@ -61,6 +61,8 @@ export type JournaledOutput = z.output<typeof output>;
 export class Journal {
   private readonly file: string;
   private readonly folder: string;
+  /** That no record is there is remembered: whoever holds the lock is the only one to write one. */
+  private empty = false;
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -75,12 +77,14 @@ export class Journal {
 
   /** The request that a crash left in hand, or null. */
   async read(): Promise<JournalRecord | null> {
+    if (this.empty) return null;
     let text: string;
     try {
       text = await readFile(this.file, 'utf8');
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return null;
-      throw error;
+      if (!hasCode(error, 'ENOENT')) throw error;
+      this.empty = true;
+      return null;
     }
     try {
       return record.parse(JSON.parse(text));
@@ -99,6 +103,7 @@ export class Journal {
 
   /** Replaces the record; when this returns, it is on disk. */
   async write(next: JournalRecord): Promise<void> {
+    this.empty = false;
     await writeFileAtomically(this.file, `${JSON.stringify(next)}\n`, { mode: 0o600 });
   }
 
@@ -106,5 +111,6 @@ export class Journal {
   async clear(): Promise<void> {
     await rm(this.file, { force: true });
     await syncFolder(this.folder);
+    this.empty = true;
   }
 }

@@ -31,6 +31,8 @@ export class Signer {
   private readonly pending = new Map<string, Pending>();
   /** Request head up to which `pending` is complete; null before the first poll. */
   private listedTo: string | null = null;
+  /** The tip of the receipt branch that was seen to tell our policy. */
+  private tellingTip: string | null = null;
   private stopping = false;
 
   constructor(private readonly site: Site) {
@@ -91,8 +93,10 @@ export class Signer {
 
   /** The heads once the receipt branch tells the policy as it is configured now. */
   private async published(heads: Heads): Promise<Heads> {
+    if (heads.receipts !== null && heads.receipts === this.tellingTip) return heads;
     const { witness, now } = this.site;
     const after = await this.branch.publishPolicy(heads);
+    this.tellingTip = after.receipts;
     if (after.receipts !== witness.heads?.receipts)
       await witness.accept({ requests: heads.requests, receipts: after.receipts }, { at: now() });
     return after;
