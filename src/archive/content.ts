@@ -1,5 +1,5 @@
 import { pipeline, Readable } from 'node:stream';
-import { crc32, createInflateRaw } from 'node:zlib';
+import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
 import { hasCode, invalid, messageOf, type SignpipeError } from '../errors.ts';
 import { chunks, type ByteSource } from '../io/source.ts';
 import type { ArchiveEntry } from './layout.ts';
@@ -8,6 +8,9 @@ import { METHOD } from './records.ts';
 
 /** Output buffer of one inflate step, in bytes. */
 const INFLATE_CHUNK = 256 * 1024;
+
+/** Packed data up to this size, in bytes, is handed over in one piece: it costs less than a stream. */
+const SMALL = 1024 * 1024;
 
 const damaged = (where: string, why: string, cause?: unknown): SignpipeError =>
   invalid('zip-entry-damaged', `${where}: ${why}`, { hint: 'transfer or pack the zip again', cause });
@@ -35,11 +38,16 @@ export async function* content(source: ByteSource, entry: ArchiveEntry): AsyncGe
   if (crc !== entry.crc32) throw damaged(where, 'its CRC-32 is wrong');
 }
 
-async function* inflated(source: ByteSource, entry: ArchiveEntry, where: string): AsyncGenerator<Buffer> {
-  const inflate = createInflateRaw({ chunkSize: INFLATE_CHUNK });
-  const input = Readable.from(chunks(source, entry.dataStart, entry.dataEnd), { highWaterMark: 1 });
+function feed(inflate: InflateRaw, packed: AsyncIterable<Buffer>): void {
   // The outcome reaches whoever reads `inflate`; the callback only keeps it from being unhandled.
-  pipeline(input, inflate, () => {});
+  pipeline(Readable.from(packed, { highWaterMark: 1 }), inflate, () => {});
+}
+
+async function* inflated(source: ByteSource, entry: ArchiveEntry, where: string): AsyncGenerator<Buffer> {
+  // No more memory than it takes; the byte too many is for finding that there are too many.
+  const inflate = createInflateRaw({ chunkSize: Math.max(64, Math.min(INFLATE_CHUNK, entry.size + 1)) });
+  if (entry.compressedSize <= SMALL) inflate.end(await source.read(entry.dataStart, entry.compressedSize));
+  else feed(inflate, chunks(source, entry.dataStart, entry.dataEnd));
   try {
     yield* inflate as AsyncIterable<Buffer>;
   } catch (error) {
