@@ -1,10 +1,10 @@
-import { access, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { access, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { shortId } from '../control/objects.ts';
 import type { Receipt } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import type { Request } from '../control/request.ts';
-import { hasCode, SignpipeError } from '../errors.ts';
+import { SignpipeError } from '../errors.ts';
 import { requireUsable } from '../keys/signing-key.ts';
 import { answerTo, faultBelow, withoutFolders } from './answerable.ts';
 import type { Channel } from './channel.ts';
@@ -23,7 +23,8 @@ import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from './fetch.ts';
 import { channelOf, judge } from './policy.ts';
 import type { ReceiptBranch } from './receipt-branch.ts';
-import { signatureFile, signFiles, type SignedRequest } from './sign-request.ts';
+import { readSignatures, signatureOf, signaturesFile } from './signatures.ts';
+import { signFiles, type SignedRequest } from './sign-request.ts';
 import type { Site } from './site.ts';
 
 /** What became of a request at this poll. */
@@ -36,18 +37,6 @@ const exists = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   );
-
-async function readSignature(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error;
-    throw new SignpipeError('local', 'work-missing', `${path}: a signature that was made is gone`, {
-      hint: 'its file is delivered, but its receipt cannot be written: restore the state folder, or move its journal.json away to have the request answered anew',
-      cause: error,
-    });
-  }
-}
 
 /** Carries requests, one at a time, from the commit to the pushed receipt; takes up what a crash left. */
 export class Answerer {
@@ -224,27 +213,20 @@ export class Answerer {
   }
 
   private async signaturesOf(receipt: Receipt): Promise<Map<string, Buffer>> {
-    const folder = this.folder(receipt.request.id);
-    const signatures = new Map<string, Buffer>();
-    for (const { before } of receipt.files.flatMap((file) => file.signed))
-      signatures.set(before.sha256, await readSignature(signatureFile(folder, before.sha256)));
-    return signatures;
+    const programs = receipt.files.flatMap((file) => file.signed);
+    const made = programs.length > 0 ? await readSignatures(this.folder(receipt.request.id)) : new Map();
+    return new Map(programs.map(({ before: { sha256 } }) => [sha256, signatureOf(made, sha256)]));
   }
 
   /**
    * Whether the work folder holds all that a record of stage `signed` speaks of; if not, nothing of
    * it can be finished, and it is begun again.
    */
-  private async isWhole({ stage, request, receipt, outputs }: JournalRecord): Promise<boolean> {
+  private async isWhole({ stage, request, outputs }: JournalRecord): Promise<boolean> {
     if (stage !== 'signed') return true;
     const folder = this.folder(request);
-    const signatures = receipt?.files.flatMap((file) => file.signed) ?? [];
-    const paths = [
-      ...outputs
-        .flatMap(({ file, assembly }) => [file, assembly?.whole?.unsigned ?? file])
-        .map((file) => join(folder, file)),
-      ...signatures.map(({ before }) => signatureFile(folder, before.sha256)),
-    ];
+    const files = outputs.flatMap(({ file, assembly }) => [file, assembly?.whole?.unsigned ?? file]);
+    const paths = [...files.map((file) => join(folder, file)), signaturesFile(folder)];
     return (await Promise.all(paths.map(exists))).every(Boolean);
   }
 

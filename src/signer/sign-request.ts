@@ -1,10 +1,9 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { printable } from '../printable.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { temporaryToken } from '../exchange/path.ts';
-import { writeFileAtomically } from '../io/atomic.ts';
 import { withFile } from '../io/source.ts';
 import type { SignedFile, SignFileOptions } from '../signing/sign-entries.ts';
 import { signFile } from '../signing/sign-file.ts';
@@ -12,6 +11,7 @@ import { signInParts, signRemotely, type SignedInParts } from '../signing/sign-p
 import type { Channel } from './channel.ts';
 import { fetchWhole, type DistantFile, type FetchedFile, type WholeFile } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
+import { writeSignatures } from './signatures.ts';
 import type { Site } from './site.ts';
 
 /** What signing a request's files gave. */
@@ -19,10 +19,6 @@ export interface SignedRequest {
   readonly files: ReceiptFile[];
   readonly outputs: JournaledOutput[];
 }
-
-/** The folder of a request's detached signatures, by the SHA-256 of the unsigned program. */
-export const signatureFile = (folder: string, sha256: string): string =>
-  join(folder, 'signatures', `${sha256}.p7`);
 
 type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept'>;
 
@@ -186,13 +182,11 @@ export async function signFiles(
   folder: string,
 ): Promise<SignedRequest> {
   const result: SignedRequest = { files: [], outputs: [] };
-  await mkdir(join(folder, 'signatures'), { recursive: true });
+  const signatures = new Map<string, Buffer>();
   for (const [index, each] of fetched.entries()) {
     const { made, file, output } = await signOne(site, channel, each, folder, `out-${index}`);
     // The same program under several paths has one signature.
-    const signatures = new Map(made.signed.map((entry) => [entry.before.sha256, entry.signature]));
-    for (const [hash, signature] of signatures)
-      await writeFileAtomically(signatureFile(folder, hash), signature);
+    for (const { before, signature } of made.signed) signatures.set(before.sha256, signature);
     if (!output.assembly?.whole) await rm(each.path, { force: true });
     site.log.info(
       { file: output.name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
@@ -201,5 +195,6 @@ export async function signFiles(
     result.files.push(file);
     result.outputs.push(output);
   }
+  await writeSignatures(folder, signatures);
   return result;
 }

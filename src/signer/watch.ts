@@ -1,4 +1,4 @@
-import { schedule } from 'node-cron';
+import { schedule, type Logger } from 'node-cron';
 import { shortId } from '../control/objects.ts';
 import { unansweredRequests } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
@@ -161,6 +161,12 @@ export function logError(site: Pick<Site, 'log'>, error: unknown): void {
   else site.log.error(fields, error.message);
 }
 
+/** The schedule warns of every tick that finds a poll at work: no more than a busy signer's second. */
+function quietLogger({ log }: Site): Logger {
+  const debug = (message: unknown): void => log.debug(`schedule: ${messageOf(message)}`);
+  return { info: debug, warn: debug, debug, error: debug };
+}
+
 /**
  * Polls on the configured schedule until `signal` says stop, one poll at a time; then finishes the
  * request in hand. Errors are logged and the next poll tries again: an alarm repeats until a person
@@ -171,7 +177,8 @@ export async function watch(site: Site, signal: AbortSignal): Promise<boolean> {
   let alarmed = false;
   const look = async (): Promise<void> => {
     try {
-      await signer.poll();
+      // What came while a request was answered need not wait for the schedule.
+      while ((await signer.poll()).answered > 0 && !signal.aborted);
       alarmed = false;
     } catch (error) {
       alarmed = isAlarm(error);
@@ -185,7 +192,11 @@ export async function watch(site: Site, signal: AbortSignal): Promise<boolean> {
   await underway;
   if (signal.aborted) return alarmed;
   const poll = (): Promise<void> => (underway = look());
-  const task = schedule(site.config.control.poll, poll, { noOverlap: true, name: 'poll' });
+  const task = schedule(site.config.control.poll, poll, {
+    noOverlap: true,
+    name: 'poll',
+    logger: quietLogger(site),
+  });
   await stopped;
   await task.stop();
   await underway;

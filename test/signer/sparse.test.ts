@@ -1,40 +1,20 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { appendFile, copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { loadSignerConfig } from '../../src/config/signer.ts';
-import type { Receipt } from '../../src/control/receipt.ts';
 import { unavailable, usage, type SignpipeError } from '../../src/errors.ts';
 import { sha256OfFile } from '../../src/io/hash.ts';
 import { noProgress } from '../../src/progress.ts';
-import { makeSample } from '../../src/sandbox/sample.ts';
 import { openSite } from '../../src/signer/site.ts';
 import { Signer } from '../../src/signer/watch.ts';
 import { pino } from 'pino';
 import { Line } from '../bench/line.ts';
 import { signpipe, World, type WorldOptions } from '../world/site.ts';
+import { BALLAST, makeZip, receiptOf } from './product.ts';
 
 const run = promisify(execFile);
-
-/** Bytes beside the programs of ours: what must not travel. */
-const BALLAST = 12_000_000;
-
-/** A zip with programs of ours among much else; how many compressed bytes are ours. */
-async function makeZip(world: World, name: string): Promise<{ ours: number; paths: string[] }> {
-  const zip = world.at(name);
-  await makeSample(zip);
-  await writeFile(world.at('ballast.bin'), randomBytes(BALLAST));
-  await run('zip', ['-q', '-0', zip, 'ballast.bin'], { cwd: world.at() });
-  const script =
-    'import sys, zipfile, json\nz = [i for i in zipfile.ZipFile(sys.argv[1]).infolist() if i.filename.lower().endswith((".exe", ".dll"))]\nprint(json.dumps(dict(ours=sum(i.compress_size for i in z), paths=[i.filename for i in z])))';
-  const { stdout } = await run('python3', ['-c', script, zip]);
-  return JSON.parse(stdout) as { ours: number; paths: string[] };
-}
-
-const receiptOf = async (world: World, back = 0): Promise<Receipt> =>
-  (await world.receipt(back)) as unknown as Receipt;
 
 /** A world whose exchange is reached over a line that counts. */
 async function startWorld(options: WorldOptions = {}): Promise<{ world: World; line: Line }> {
@@ -254,87 +234,4 @@ for (const [what, flag, refusal] of REFUSALS)
         await world.stop();
       }
     });
-  });
-
-/** A poll that dies at some moment of its delivery. */
-async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<void> {
-  const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
-    log: pino({ enabled: false }),
-    progress: noProgress,
-  });
-  const assemble = opened.exchange.assemble.bind(opened.exchange);
-  const dead = new Promise<never>(() => {});
-  const reached = new Promise<void>((resolve) => {
-    opened.exchange.assemble = async (...args) => {
-      if (moment === 'after') await assemble(...args);
-      resolve();
-      return dead;
-    };
-  });
-  void new Signer(opened).poll().catch(() => {});
-  await reached;
-  // As when the process is killed: nothing of it goes on, and its lock is free.
-  await opened.close();
-}
-
-for (const [outgoing, flags] of [
-  ['signed', ['--sparse']],
-  ['incoming', ['--sparse']],
-  ['signed', []],
-  ['incoming', []],
-] as const)
-  describe(`submit ${flags.join(' ')}, signed into ${outgoing}, killed`, () => {
-    let world: World;
-    before(async () => {
-      world = await World.start();
-      if (outgoing === 'incoming')
-        await world.reconfigure((text) =>
-          text.replace(/^exchange:\n/m, 'exchange:\n  incoming: incoming\n  outgoing: incoming\n'),
-        );
-      await makeZip(world, 'product.zip');
-    });
-    after(() => world.stop());
-
-    for (const moment of ['before', 'after'] as const)
-      it(`${moment} the zip got its name: it is delivered once, and answered once`, async () => {
-        const request = await world.submit([world.at('product.zip')], ...flags);
-        const answers = await world.git('rev-list', '--count', 'signed').catch(() => '0');
-        await pollDyingAt(world, moment);
-        await world.poll();
-        const receipt = await receiptOf(world);
-        assert.equal(receipt.request.id, request);
-        assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
-        assert.ok(Number(await world.git('rev-list', '--count', 'signed')) > Number(answers));
-        await run('unzip', ['-tq', world.exchange(outgoing, 'product.zip')]);
-        const proof = await signpipe([
-          ...['verify', world.exchange(outgoing, 'product.zip'), '--original', world.at('product.zip')],
-          ...['--ca', world.at('ca.pem'), '--timestamp-ca', world.at('tsa.pem')],
-        ]);
-        assert.equal(proof.status, 0, proof.stdout);
-        assert.deepEqual(
-          (await readdir(world.exchange(outgoing))).filter((name) => name.startsWith('.')),
-          [],
-        );
-      });
-
-    const afterwards = async (): Promise<Receipt> => {
-      await world.submit([world.at('product.zip')], ...flags);
-      await pollDyingAt(world, 'before');
-      await copyFile(world.at('ballast.bin'), world.exchange('incoming', 'product.zip'));
-      await world.poll();
-      return receiptOf(world);
-    };
-    if (flags.length > 0)
-      it('exchange-file-changed: the unsigned zip is another by then', async () => {
-        const receipt = await afterwards();
-        assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'exchange-file-changed']);
-        assert.equal(receipt.files[0]?.output, undefined);
-      });
-    else
-      it('delivers what it fetched, also when the unsigned zip is another by then', async () => {
-        const receipt = await afterwards();
-        assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
-        const delivered = await sha256OfFile(world.exchange(outgoing, 'product.zip'));
-        assert.equal(receipt.files[0]?.output?.sha256, delivered);
-      });
   });
