@@ -6,7 +6,7 @@ import { placeSpans, type PlacedSpan } from '../io/assembly.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
 import type { AssembleOptions, DeliverOptions, RemoteFile, Run } from './contract.ts';
 import * as failures from './failures.ts';
-import { readAhead, readRuns, writeBehind } from './pipeline.ts';
+import { Blocks, readRuns, writeBehind } from './pipeline.ts';
 import { hashesThere, runsHashThere } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS, type SftpChannel } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
@@ -154,7 +154,10 @@ export class SftpAssembly {
       );
       this.progress(bytes.length);
     };
-    await withFile(file, (content) => writeBehind(announced(content, announcing), write));
+    const memory = new Blocks();
+    await withFile(file, (content) =>
+      writeBehind(announced(content, announcing, { memory }), write, { memory }),
+    );
   }
 
   private progress(bytes: number): void {
@@ -187,8 +190,8 @@ export class SftpAssembly {
     if (await hashesThere((command, ms) => session.run(command, ms), place, expected)) return true;
     const handle = await session.open(place, 'r');
     try {
-      const read = readAhead(0, expected.size, session.reader(handle, place));
-      return (await sha256OfStream(read)) === expected.sha256;
+      const stored = session.blocks(handle, 0, expected.size, place);
+      return (await sha256OfStream(stored)) === expected.sha256;
     } finally {
       await session.closeHandle(handle).catch(() => {});
     }

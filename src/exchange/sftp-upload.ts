@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import { sha256OfStream } from '../io/hash.ts';
 import type { ByteSource } from '../io/source.ts';
+import { together } from '../io/together.ts';
 import type { DeliverOptions } from './contract.ts';
 import * as failures from './failures.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
@@ -57,8 +58,7 @@ export class Upload {
         (offset, bytes) => session.write(handle, offset, bytes),
         { start, memory, onWritten: (end) => (this.written = end) },
       );
-      const settled = await Promise.allSettled([session.flush(handle), this.verify(session, options)]);
-      for (const each of settled) if (each.status === 'rejected') throw each.reason;
+      await together([session.flush(handle), this.verify(session, options)]);
     } catch (error) {
       await session.closeHandle(handle).catch(() => {});
       throw error;
