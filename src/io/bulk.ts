@@ -13,7 +13,7 @@ const WORTH_A_THREAD = 16 * 1024 * 1024;
 /** What is in memory that threads do not share has to be copied for another: only so much, in bytes. */
 const MOST_COPIED = 1024 * 1024;
 
-/** Bytes that are compared at once on this thread. */
+/** Bytes that are taken at once on this thread, in memory. */
 const STEP = 1024 * 1024;
 
 export interface HashOptions {
@@ -51,14 +51,26 @@ async function hashHere(
 ): Promise<Hashed> {
   const hash = algorithm === undefined ? undefined : createHash(algorithm);
   const sum = new WordSum();
-  for (const { source, start, end } of parts) {
-    for await (const chunk of scan(source, start, end)) {
-      hash?.update(chunk);
-      if (summed) sum.add(chunk);
-      await copyTo?.writeFile(chunk);
-    }
+  const take = (chunk: Uint8Array): void => {
+    hash?.update(chunk);
+    if (summed) sum.add(chunk);
+  };
+  for (const part of parts) {
+    const ready = copyTo ? null : inMemory(part);
+    if (ready) ready.forEach(({ bytes }) => take(bytes));
+    else
+      for await (const chunk of scan(part.source, part.start, part.end)) {
+        take(chunk);
+        await copyTo?.writeFile(chunk);
+      }
   }
   return { digest: hash?.update(Buffer.alloc(zeros)).digest() ?? Buffer.alloc(0), sum };
+}
+
+/** A part that is small and in memory needs no waiting, which takes longer than hashing a small program. */
+function inMemory({ source, start, end }: Part): MemoryRun[] | null {
+  const runs = end - start <= STEP ? source.runs?.(start, end) : null;
+  return runs?.every((run) => 'bytes' in run) ? runs : null;
 }
 
 /** Bytes [start, end) of whatever is spoken of. */
