@@ -11,11 +11,11 @@ export interface Spooled {
   readonly sha256: string;
 }
 
-/** Up to here an entry stays in memory, if there is room. */
-const SMALL = 4 * 1024 * 1024;
+/** What all the entries in memory may take together, in bytes. */
+const MEMORY = 96 * 1024 * 1024;
 
-/** What all the entries in memory may take together. */
-const MEMORY = 64 * 1024 * 1024;
+/** From this size on, an entry in memory is where other threads can read it too. */
+const LARGE = 4 * 1024 * 1024;
 
 /** Of an entry in a file, this much stays in memory too, as long as there is room for it. */
 const HEAD = 4096;
@@ -50,8 +50,8 @@ class HeadedSource implements ByteSource {
 }
 
 /**
- * Holds unpacked programs while they are signed: small ones in memory, the rest in files that are
- * gone when it is closed. However many programs a zip has, memory stays bounded.
+ * Holds unpacked programs while they are signed: in memory as long as there is room, the rest in files
+ * that are gone when it is closed. However many programs a zip has, memory stays bounded.
  */
 export class Spool {
   private readonly folder: string;
@@ -66,15 +66,16 @@ export class Spool {
 
   /** Takes in `size` bytes of content under a name for messages. */
   async take(content: AsyncIterable<Buffer>, size: number, name: string): Promise<Spooled> {
-    if (size > SMALL || this.inMemory + size > MEMORY) return this.toFile(content, name);
+    if (this.inMemory + size > MEMORY) return this.toFile(content, name);
     this.inMemory += size;
     const hash = createHash('sha256');
-    const parts: Buffer[] = [];
+    const bytes = size < LARGE ? Buffer.allocUnsafeSlow(size) : Buffer.from(new SharedArrayBuffer(size));
+    let filled = 0;
     for await (const chunk of content) {
       hash.update(chunk);
-      parts.push(chunk);
+      filled += chunk.copy(bytes, filled);
     }
-    return { source: new BufferSource(Buffer.concat(parts), name), sha256: hash.digest('hex') };
+    return { source: new BufferSource(bytes.subarray(0, filled), name), sha256: hash.digest('hex') };
   }
 
   private async toFile(content: AsyncIterable<Buffer>, name: string): Promise<Spooled> {
