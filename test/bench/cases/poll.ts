@@ -9,6 +9,7 @@ import type { Place } from '../place.ts';
 import type { PollReport } from '../poll-child.ts';
 import { threadsCpuOf } from '../process.ts';
 import { atMost, seconds, type Group } from '../report.ts';
+import type { RunningSigner } from '../running.ts';
 import type { BenchOptions } from '../run.ts';
 
 const run = promisify(execFile);
@@ -39,12 +40,10 @@ async function gitRuns(args: readonly string[], ssh: string, clone: string, coun
 }
 
 /** Seconds of CPU that a running signer uses in a second in which there is nothing to do. */
-async function atRest(place: Place): Promise<number> {
-  return place.resting(async ({ pid }) => {
-    const before = await threadsCpuOf(pid);
-    await sleep(1000 * REST);
-    return ((await threadsCpuOf(pid)) - before) / REST;
-  });
+async function atRest({ pid }: RunningSigner): Promise<number> {
+  const before = await threadsCpuOf(pid);
+  await sleep(1000 * REST);
+  return ((await threadsCpuOf(pid)) - before) / REST;
 }
 
 /** A poll that finds nothing new. */
@@ -80,13 +79,11 @@ async function idle(place: Place, options: BenchOptions): Promise<Group> {
       { name: 'git ls-remote, ControlMaster', ours: false, run: () => gitRuns(list, shared, clone, fewer) },
       { name: 'git fetch, ControlMaster', ours: false, run: () => gitRuns(fetch, shared, clone, fewer) },
     ]);
-    const resting = await atRest(place);
     return {
       title: 'An idle poll over SSH',
       results,
       notes: [
         `each sample is the median of ${count} polls of ours, ${fewer} of git; CPU is of this side only, with all processes started`,
-        `\`signpipe watch\`, which polls each second, used ${seconds(resting)} of CPU a second at rest`,
       ],
       targets: [atMost(results, OURS, 'wall', 0.01), atMost(results, OURS, 'cpu', 0.002)],
     };
@@ -132,6 +129,7 @@ async function pickup(place: Place, options: BenchOptions): Promise<Group> {
   const pushes: Push[] = [];
   const ours: Sample[] = [];
   const loop = todaysLoop(place, clone, seen);
+  let resting = NaN;
   try {
     await place.resting(async (signer) => {
       for (let at = 0; at < (options.full ? 20 : 5); at += 1) {
@@ -142,6 +140,7 @@ async function pickup(place: Place, options: BenchOptions): Promise<Group> {
         ours.push({ wall: ((await signer.sees(commit)) - pushed) / 1000 });
         await signer.line((line) => line.request === commit && line.outcome !== undefined);
       }
+      resting = await atRest(signer);
     });
     while (delays(pushes, await looksIn(seen)).some(Number.isNaN)) await sleep(500);
   } finally {
@@ -155,7 +154,10 @@ async function pickup(place: Place, options: BenchOptions): Promise<Group> {
   return {
     title: 'From push to pick-up, with the schedule that each has by default',
     results,
-    notes: ['the schedule decides this, not the speed of either'],
+    notes: [
+      'the schedule decides this, not the speed of either',
+      `afterwards, with nothing to do but to poll each second, signpipe used ${seconds(resting)} of CPU a second`,
+    ],
     targets: [atMost(results, 'signpipe watch', 'wall', 1.5)],
   };
 }
