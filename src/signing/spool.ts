@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Run } from '../io/runs.ts';
+import { SharedMemory } from '../io/shared-memory.ts';
 import { BufferSource, FileSource, type ByteSource } from '../io/source.ts';
 
 /** Unpacked bytes that can be read at random, and their SHA-256 in hex. */
@@ -11,11 +12,11 @@ export interface Spooled {
   readonly sha256: string;
 }
 
-/** What all the entries in memory may take together, in bytes. */
-const MEMORY = 96 * 1024 * 1024;
-
-/** From this size on, an entry in memory is where other threads can read it too. */
+/** From this size on, an entry is where other threads can read it too. In bytes. */
 const LARGE = 4 * 1024 * 1024;
+
+/** What all the smaller entries in memory may take together. */
+const MEMORY = 64 * 1024 * 1024;
 
 /** Of an entry in a file, this much stays in memory too, as long as there is room for it. */
 const HEAD = 4096;
@@ -56,6 +57,7 @@ class HeadedSource implements ByteSource {
 export class Spool {
   private readonly folder: string;
   private readonly files: { path: string; source: FileSource }[] = [];
+  private readonly shared = new SharedMemory();
   private inMemory = 0;
   private inHeads = 0;
 
@@ -66,16 +68,21 @@ export class Spool {
 
   /** Takes in `size` bytes of content under a name for messages. */
   async take(content: AsyncIterable<Buffer>, size: number, name: string): Promise<Spooled> {
-    if (this.inMemory + size > MEMORY) return this.toFile(content, name);
-    this.inMemory += size;
+    const bytes = size < LARGE ? this.memory(size) : this.shared.take(size);
+    if (!bytes) return this.toFile(content, name);
     const hash = createHash('sha256');
-    const bytes = size < LARGE ? Buffer.allocUnsafeSlow(size) : Buffer.from(new SharedArrayBuffer(size));
     let filled = 0;
     for await (const chunk of content) {
       hash.update(chunk);
       filled += chunk.copy(bytes, filled);
     }
     return { source: new BufferSource(bytes.subarray(0, filled), name), sha256: hash.digest('hex') };
+  }
+
+  private memory(size: number): Buffer | null {
+    if (this.inMemory + size > MEMORY) return null;
+    this.inMemory += size;
+    return Buffer.allocUnsafeSlow(size);
   }
 
   private async toFile(content: AsyncIterable<Buffer>, name: string): Promise<Spooled> {
@@ -101,8 +108,9 @@ export class Spool {
     return new HeadedSource(source, await source.read(0, Math.min(HEAD, source.size)));
   }
 
-  /** Closes and deletes every file. */
+  /** Closes and deletes every file, and gives back memory: nothing that was taken may be read any more. */
   async close(): Promise<void> {
+    this.shared.release();
     for (const { path, source } of this.files.splice(0)) {
       await source.close();
       await rm(path, { force: true });
