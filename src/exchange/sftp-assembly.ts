@@ -4,6 +4,7 @@ import { SignpipeError } from '../errors.ts';
 import { sha256OfStream } from '../io/hash.ts';
 import { placeSpans, type PlacedSpan } from '../io/assembly.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
+import { together } from '../io/together.ts';
 import type { AssembleOptions, DeliverOptions, RemoteFile, Run } from './contract.ts';
 import * as failures from './failures.ts';
 import { Blocks, readRuns, writeBehind } from './pipeline.ts';
@@ -72,15 +73,20 @@ export class SftpAssembly {
     const handle = await upload.create(session);
     try {
       await session.beside((copier) => this.fill(copier, handle));
-      await session.flush(handle);
+      // In this order: what is asked for after a flush is answered after it.
+      await together([this.verify(), session.flush(handle)]);
     } catch (error) {
       await session.closeHandle(handle).catch(() => {});
       throw error;
     }
     await session.closeHandle(handle);
+    await upload.publish(session);
+  }
+
+  private async verify(): Promise<void> {
+    const { upload } = this;
     if (!(await this.isResult(upload.temporary, { thorough: false })))
       throw failures.verifyFailed(upload.path, 'what was put together is not what was sent');
-    await upload.publish(session);
   }
 
   /** Whether the target is the result already: its size is right, and every new byte is in its place. */

@@ -58,7 +58,8 @@ export class Upload {
         (offset, bytes) => session.write(handle, offset, bytes),
         { start, memory, onWritten: (end) => (this.written = end) },
       );
-      await together([session.flush(handle), this.verify(session, options)]);
+      // In this order: what is asked for after a flush is answered after it.
+      await together([this.verify(session, options), session.flush(handle)]);
     } catch (error) {
       await session.closeHandle(handle).catch(() => {});
       throw error;
