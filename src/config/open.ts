@@ -38,21 +38,26 @@ export async function sshOptionsOf(
   };
 }
 
-/** Opens the bare clone in `path`; nothing is fetched yet. */
-export function openControl(
+/**
+ * Opens the bare clone in `path`; nothing is fetched yet. Connects meanwhile: shaking hands takes as long as
+ * the rest. A connection that fails is tried again, and its fault told, at the first use.
+ */
+export async function openControl(
   config: SiteConfig,
   ssh: SshOptions | undefined,
   path: string,
 ): Promise<ControlRepository> {
   const { url, requests, receipts } = config.control;
-  return ControlRepository.open({
-    url,
-    path,
-    branches: { requests, receipts },
-    ...(ssh && url.startsWith('ssh:')
-      ? { ssh: new SharedSsh(ssh, dirname(path)), remoteHeads: new RemoteHeads(url, ssh) }
-      : {}),
-  });
+  const common = { url, path, branches: { requests, receipts } };
+  if (!ssh || !url.startsWith('ssh:')) return ControlRepository.open(common);
+  const remoteHeads = new RemoteHeads(url, ssh);
+  remoteHeads.connect();
+  try {
+    return await ControlRepository.open({ ...common, ssh: new SharedSsh(ssh, dirname(path)), remoteHeads });
+  } catch (error) {
+    remoteHeads.close();
+    throw error;
+  }
 }
 
 /** Opens the exchange; connects at its first use. */

@@ -34,6 +34,11 @@ export class RemoteHeads {
     }
   }
 
+  /** Begins to connect, so that the first look need not wait; what goes wrong is told there. */
+  connect(): void {
+    this.connection().catch(() => {});
+  }
+
   close(): void {
     const { client } = this;
     this.client = null;
