@@ -49,6 +49,28 @@ export async function straightLine(reader: CommitReader, tip: string, base: stri
   return line?.every(({ parents }) => parents.length === 1) ? line : null;
 }
 
+async function firstParent(reader: CommitReader, id: string | undefined): Promise<string | undefined> {
+  return id === undefined ? undefined : (await orNull(reader.readCommit(id)))?.parents[0];
+}
+
+/**
+ * Whether one commit is in the history of another, where a short way of first parents leads from either to the
+ * other: what comes after a commit is not before it. Null where there is no such way.
+ */
+export async function isBefore(
+  reader: CommitReader,
+  ancestor: string,
+  descendant: string,
+): Promise<boolean | null> {
+  let [down, up]: [string | undefined, string | undefined] = [descendant, ancestor];
+  for (let step = 0; step <= FAR; step += 1) {
+    if (down === ancestor) return true;
+    if (up === descendant) return false;
+    [down, up] = await Promise.all([firstParent(reader, down), firstParent(reader, up)]);
+  }
+  return null;
+}
+
 const entryKey = async (reader: CommitReader, id: string, path: string): Promise<string> => {
   const entry = await reader.entryAt(await reader.readCommit(id), path);
   return entry === null ? '' : `${entry.mode} ${entry.id}`;

@@ -278,31 +278,45 @@ export async function answeredRequests(
   repository: ControlRepository,
   tip: string,
 ): Promise<Map<string, string>> {
-  const steps = await receiptsSince(repository, tip, null);
-  return new Map(steps.flatMap(({ id, request }) => (request === null ? [] : [[request, id]])));
+  return answersIn(await receiptsSince(repository, tip, null));
 }
 
-/** Receipts by the request that they answer: at least those that answer one of these commits, which are what the branch of requests has gained since `after`. */
-async function answeredAmong(
+const answersIn = (steps: readonly ReceiptStep[]): Map<string, string> =>
+  new Map(steps.flatMap(({ id, request }) => (request === null ? [] : [[request, id]])));
+
+/** Where a look at the history begins: after a commit of the request branch, with what the receipt branch stood at then. */
+export interface LookAfter {
+  requests: string;
+  /** Null where there was no branch; undefined where that is not known. */
+  receipts?: string | null | undefined;
+}
+
+/** Receipts by the request that they answer: at least those that answer one of these commits, which came after `after`. */
+async function answersTo(
   repository: ControlRepository,
   commits: readonly Step[],
-  { requests, receipts, after }: { requests: string; receipts: string; after: string | undefined },
+  { requests, receipts }: { requests: string; receipts: string },
+  after: LookAfter | null,
 ): Promise<ReadonlyMap<string, string>> {
-  // A receipt has what it answers in its history: what no receipt has, none answers, and nobody goes through them all.
-  const unknown = after === undefined ? [] : await repository.history(requests, [after, receipts]);
-  return unknown.length === commits.length ? new Map() : answeredRequests(repository, receipts);
+  if (after?.receipts === undefined) return answeredRequests(repository, receipts);
+  const before = after.receipts === null ? [] : [after.receipts];
+  // A receipt has what it answers in its history: what no earlier one has, only later ones can answer.
+  const unknown = await repository.history(requests, [after.requests, ...before]);
+  return unknown.length === commits.length
+    ? answersIn(await receiptsSince(repository, receipts, after.receipts))
+    : answeredRequests(repository, receipts);
 }
 
 /** The requests that no receipt answers, oldest first: all, or those that came to the branch after a commit. */
 export async function unansweredRequests(
   repository: ControlRepository,
   { requests, receipts }: Pick<Heads, 'requests' | 'receipts'>,
-  after?: string,
+  after: LookAfter | null = null,
 ): Promise<string[]> {
   if (requests === null) return [];
-  const commits = await repository.history(requests, after === undefined ? [] : [after]);
+  const commits = await repository.history(requests, after === null ? [] : [after.requests]);
   if (receipts === null || commits.length === 0) return requestsAmong(repository, commits);
-  const answered = await answeredAmong(repository, commits, { requests, receipts, after });
+  const answered = await answersTo(repository, commits, { requests, receipts }, after);
   return requestsAmong(
     repository,
     commits.filter(({ id }) => !answered.has(id)),

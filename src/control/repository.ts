@@ -7,7 +7,7 @@ import { findGitFolder, requireWholeHistory } from './existing.ts';
 import { remoteError } from './git-failure.ts';
 import { requireControlUrl } from './git-environment.ts';
 import { Git, GitFailure, type GitOptions } from './git.ts';
-import { lineBetween, straightLine, touchedIn, type Step } from './line.ts';
+import { isBefore, lineBetween, straightLine, touchedIn, type Step } from './line.ts';
 import {
   OBJECT_ID,
   parseCommit,
@@ -94,7 +94,7 @@ export class ControlRepository {
   /** Where the branches stood after the last fetch or push; null before, and after one that failed. */
   private fetched: Heads | null = null;
   /** Which commits, up to which tip, touched a path: histories grow, and are not gone through again for each commit. */
-  private readonly touched = new Map<string, { tip: string; ids: readonly string[] }>();
+  readonly touched = new Map<string, { tip: string; ids: readonly string[] }>();
   readonly url: string;
   readonly path: string;
   readonly branches: Branches;
@@ -388,9 +388,8 @@ export class ControlRepository {
   async isAncestor(ancestor: string, descendant: string): Promise<boolean> {
     await this.requireCommit(descendant);
     if (!(await this.hasCommit(ancestor))) return false;
-    if (await lineBetween(this, descendant, ancestor)) return true;
-    // What comes after a commit is not before it.
-    if (await lineBetween(this, ancestor, descendant)) return false;
+    const near = await isBefore(this, ancestor, descendant);
+    if (near !== null) return near;
     try {
       await this.git.run(['merge-base', '--is-ancestor', ancestor, descendant]);
       return true;

@@ -1,10 +1,12 @@
+import { join } from 'node:path';
 import { schedule, type Logger } from 'node-cron';
 import { shortId } from '../control/objects.ts';
-import { unansweredRequests } from '../control/receipt.ts';
+import { unansweredRequests, type LookAfter } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import { readRequest } from '../control/request.ts';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { Answerer } from './answer.ts';
+import { Landmark } from './landmark.ts';
 import { ReceiptBranch } from './receipt-branch.ts';
 import type { Site } from './site.ts';
 
@@ -29,8 +31,9 @@ export class Signer {
   private readonly answerer: Answerer;
   /** Unanswered requests by id, oldest first. */
   private readonly pending = new Map<string, Pending>();
-  /** Request head up to which `pending` is complete; null before the first poll. */
-  private listedTo: string | null = null;
+  /** Heads up to which `pending` is complete; null before the first poll. */
+  private listed: LookAfter | null = null;
+  private readonly landmark: Landmark;
   /** The tip of the receipt branch that was seen to tell our policy. */
   private tellingTip: string | null = null;
   private stopping = false;
@@ -38,6 +41,7 @@ export class Signer {
   constructor(private readonly site: Site) {
     this.branch = new ReceiptBranch(site);
     this.answerer = new Answerer(site, this.branch);
+    this.landmark = new Landmark(join(site.config.state, 'landmark'), site.config.control.since);
   }
 
   /** Begins nothing new; the request in hand is finished. */
@@ -68,6 +72,7 @@ export class Signer {
       }
     }
     this.tellTroubles(troubles);
+    await this.setLandmark();
     return { answered, waiting: this.pending.size };
   }
 
@@ -120,16 +125,34 @@ export class Signer {
    * log tells when the poll that saw them began, so that what an answer takes can be told whole.
    */
   private async list(heads: Heads, polled: Date): Promise<void> {
-    const { repository, config, log } = this.site;
-    if (heads.requests === null || heads.requests === this.listedTo) return;
+    const { repository, log } = this.site;
+    if (heads.requests === null || heads.requests === this.listed?.requests) return;
+    this.listed ??= await this.begin(heads);
     // Held to the receipts each time: a branch that was set back and put forth again brings what was answered already.
-    const ids = await unansweredRequests(repository, heads, this.listedTo ?? config.control.since);
+    const ids = await unansweredRequests(repository, heads, this.listed);
     for (const id of ids) {
       if (this.pending.has(id)) continue;
       this.pending.set(id, { seen: null, told: '' });
       log.info({ request: id, polled }, `request ${shortId(id)}`);
     }
-    this.listedTo = heads.requests;
+    this.listed = { requests: heads.requests, receipts: heads.receipts };
+    this.landmark.count(ids.length);
+  }
+
+  /** Where the first look begins; null for the beginning of the history. */
+  private async begin({ receipts }: Heads): Promise<LookAfter | null> {
+    const { repository, config } = this.site;
+    const settled = await this.landmark.read(repository, receipts);
+    const { since } = config.control;
+    return settled ?? (since === undefined ? null : { requests: since });
+  }
+
+  /** With nothing left to answer, the next signer can begin from here. */
+  private async setLandmark(): Promise<void> {
+    const { repository } = this.site;
+    const { receipts } = await repository.heads();
+    if (this.pending.size > 0 || !this.listed || receipts === null) return;
+    await this.landmark.set(repository, { requests: this.listed.requests, receipts });
   }
 
   /** Whether the request was answered. */
