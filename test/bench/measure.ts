@@ -43,7 +43,7 @@ export interface RunOptions {
 }
 
 /** Milliseconds between looks at a folder, at least. */
-const LOOK_EVERY = 100;
+const LOOK_EVERY = 50;
 
 interface Report {
   readonly wall: number;
@@ -75,7 +75,7 @@ export function watchSize(folder: string): () => Promise<number> {
       const begun = performance.now();
       largest = Math.max(largest, await sizeOf(folder));
       // Many small files take long to count: the looks must not weigh on what they look at.
-      const pause = Math.max(LOOK_EVERY, 50 * (performance.now() - begun));
+      const pause = Math.max(LOOK_EVERY, 20 * (performance.now() - begun));
       await sleep(pause, undefined, { signal: stop.signal }).catch(() => {});
     }
   };

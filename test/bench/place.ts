@@ -202,15 +202,15 @@ Host far 127.0.0.1
     });
   }
 
-  private get work(): string {
-    return this.world.at('signer-state', 'work');
+  private get state(): string {
+    return this.world.at('signer-state');
   }
 
   /** Our signer, in a process of its own, from its start to its end: one request answered. */
   async ours(corpus: Corpus, delayMs: number): Promise<Sample> {
     await this.configure(corpus, delayMs);
     return this.counted(delayMs, async () => {
-      const { stdout, ...sample } = await measure(this.watch(), { watchFolder: this.work });
+      const { stdout, ...sample } = await measure(this.watch(), { watchFolder: join(this.state, 'work') });
       if (!stdout.includes('"outcome":"signed"')) throw new Error(`nothing was signed:\n${stdout}`);
       return { ...sample, stages: stagesOf(parseLog(stdout)) };
     });
@@ -224,7 +224,7 @@ Host far 127.0.0.1
 
   /** The same, as it is configured. */
   async resting<T>(use: (signer: RunningSigner) => Promise<T>): Promise<T> {
-    const signer = await RunningSigner.start(this.world.site.signerConfig, this.work);
+    const signer = await RunningSigner.start(this.world.site.signerConfig, this.state);
     try {
       return await use(signer);
     } finally {

@@ -26,6 +26,21 @@ async function childrenOf(pid: number): Promise<number[]> {
   return lists.flatMap((list) => list.split(' ').filter((each) => each !== '')).map(Number);
 }
 
+/**
+ * CPU of a signer with all that works for it, in seconds: an SSH connection that git's runs share is held by a
+ * process that belongs to nobody (ssh's ControlPersist), and shows the path of its socket, in the signer's
+ * state folder, as its command.
+ */
+export async function signerCpu(pid: number, state: string): Promise<number> {
+  const all = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const commands = await Promise.all(
+    all.map((each) => readFile(`/proc/${each}/cmdline`, 'utf8').catch(() => '')),
+  );
+  const shared = all.filter((_, at) => commands[at]?.startsWith(`ssh: ${state}/`));
+  const used = await Promise.all([pid, ...shared].map(cpuOf));
+  return used.reduce((sum, each) => sum + each, 0);
+}
+
 /** CPU of a process's threads that still run, in seconds, to the nanosecond: for what takes less than a tick. */
 export async function threadsCpuOf(pid: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`);

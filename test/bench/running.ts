@@ -1,8 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { signpipe, watchSize, type Sample } from './measure.ts';
-import { cpuOf, peakOf, resetPeak } from './process.ts';
+import { cpuOf, peakOf, resetPeak, signerCpu } from './process.ts';
 
 /** One line of our signer's log. */
 export interface LogLine {
@@ -53,7 +54,7 @@ export class RunningSigner {
   private constructor(
     private readonly process: ChildProcess,
     readonly pid: number,
-    private readonly work: string,
+    private readonly state: string,
   ) {
     process.stdout?.on('data', (data: Buffer) => this.read(data.toString()));
     process.stderr?.on('data', (data: Buffer) => (this.complaints += data.toString()));
@@ -63,11 +64,11 @@ export class RunningSigner {
     });
   }
 
-  /** Starts it, and waits until it is at rest. `work` is the folder of the request in hand. */
-  static async start(config: string, work: string): Promise<RunningSigner> {
+  /** Starts it, and waits until it is at rest. `state` is its state folder. */
+  static async start(config: string, state: string): Promise<RunningSigner> {
     const [command = '', ...args] = signpipe('watch', '-c', config, '--json');
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    const signer = new RunningSigner(child, child.pid ?? 0, work);
+    const signer = new RunningSigner(child, child.pid ?? 0, state);
     await signer.line(({ msg }) => msg === 'watching');
     await signer.settled();
     return signer;
@@ -112,11 +113,11 @@ export class RunningSigner {
   async answer(ask: () => Promise<string>): Promise<Sample> {
     const { pid } = this;
     await resetPeak(pid);
-    const largest = watchSize(this.work);
-    const before = await cpuOf(pid);
+    const largest = watchSize(join(this.state, 'work'));
+    const before = await signerCpu(pid, this.state);
     const request = await ask();
     const answered = await this.line((line) => line.request === request && line.outcome !== undefined);
-    const [cpu, rss] = [(await cpuOf(pid)) - before, await peakOf(pid)];
+    const [cpu, rss] = [(await signerCpu(pid, this.state)) - before, await peakOf(pid)];
     const scratch = await largest();
     if (answered.outcome !== 'signed') throw new Error(`not signed:\n${this.tail()}`);
     const seen = this.lines.findIndex((line) => line.request === request && line.polled !== undefined);
