@@ -1,17 +1,13 @@
 /** What all of a process's borrowers have together, in bytes; only what was ever written to is real memory. */
 const SIZE = 96 * 1024 * 1024;
 
-/** So long it is kept when nobody needs it, in milliseconds. */
-const KEPT_IDLE = 10_000;
-
 let arena: SharedArrayBuffer | undefined;
 let used = 0;
 let borrowers = 0;
-let expiry: NodeJS.Timeout | undefined;
 
 /**
- * Memory that every thread can read. It is the same again and again: what threads share is garbage only
- * once each of them has collected its own, and those that rest do not.
+ * Memory that every thread can read. It is the same again and again, and never given back: what threads
+ * share is garbage only once each of them has collected its own, and those that rest do not.
  */
 export class SharedMemory {
   private borrowing = false;
@@ -21,7 +17,6 @@ export class SharedMemory {
     if (used + size > SIZE) return null;
     if (!this.borrowing) borrowers += 1;
     this.borrowing = true;
-    clearTimeout(expiry);
     arena ??= new SharedArrayBuffer(SIZE);
     const taken = Buffer.from(arena, used, size);
     used += size;
@@ -33,8 +28,6 @@ export class SharedMemory {
     if (!this.borrowing) return;
     this.borrowing = false;
     borrowers -= 1;
-    if (borrowers > 0) return;
-    used = 0;
-    expiry = setTimeout(() => (arena = undefined), KEPT_IDLE).unref();
+    if (borrowers === 0) used = 0;
   }
 }
