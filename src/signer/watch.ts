@@ -187,7 +187,7 @@ export function logError(site: Pick<Site, 'log'>, error: unknown): void {
 /** The schedule warns of every tick that finds a poll at work: no more than a busy signer's second. */
 function quietLogger({ log }: Site): Logger {
   const debug = (message: unknown): void => log.debug(`schedule: ${messageOf(message)}`);
-  return { info: debug, warn: debug, debug, error: debug };
+  return { info: debug, warn: debug, debug, error: (fault) => log.error(`schedule: ${messageOf(fault)}`) };
 }
 
 /**
