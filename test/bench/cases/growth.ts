@@ -2,9 +2,9 @@ import { rm } from 'node:fs/promises';
 import { gitEnvironment } from '../../world/site.ts';
 import { small } from '../corpus/corpus.ts';
 import { History } from '../history.ts';
-import { interleaved, measure, median, signpipe, type Sample } from '../measure.ts';
+import { interleaved, measure, median, signpipe, type Result, type Sample } from '../measure.ts';
 import type { Place } from '../place.ts';
-import type { Group } from '../report.ts';
+import { medianOf, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
 
 /** The most commits that git is asked to verify: it starts a process for each. */
@@ -34,11 +34,31 @@ async function gitFetch(place: Place, name: string, fresh: boolean): Promise<Sam
   return { wall, cpu, rss };
 }
 
-async function oneSize(place: Place, count: number, repetitions: number): Promise<Group> {
+const NEXT = 'signpipe: the next request';
+
+/** What the next request takes in times of what it took after the shortest history. */
+function growthOf(results: readonly Result[], shortest: readonly Result[]): Target {
+  const told = (['wall', 'cpu', 'rss'] as const).map((metric) => {
+    const times = medianOf(results, NEXT, metric) / medianOf(shortest, NEXT, metric);
+    return `${metric} ${times.toFixed(2)}x`;
+  });
+  return {
+    what: `${NEXT}, to that after the shortest history`,
+    target: 'does not grow',
+    measured: told.join(', '),
+  };
+}
+
+async function oneSize(
+  place: Place,
+  count: number,
+  repetitions: number,
+  shortest: Group | undefined,
+): Promise<Group> {
   let serial = 0;
   const next = (): string => `grown-${count}-${(serial += 1)}`;
   const results = await interleaved(repetitions, [
-    { name: 'signpipe: the next request', ours: true, run: () => answer(place, next(), false) },
+    { name: NEXT, ours: true, run: () => answer(place, next(), false) },
     { name: 'signpipe: first sight, nothing cloned yet', ours: true, run: () => answer(place, next(), true) },
     { name: 'git clone', ours: false, run: () => gitFetch(place, next(), true) },
     { name: 'git fetch of the next commit', ours: false, run: () => gitFetch(place, next(), false) },
@@ -47,6 +67,7 @@ async function oneSize(place: Place, count: number, repetitions: number): Promis
     title: `A control repository with ${count.toLocaleString('en')} answered requests`,
     results,
     notes: ['each of ours is a process of its own that answers one request'],
+    targets: shortest ? [growthOf(results, shortest.results)] : [],
   };
 }
 
@@ -79,6 +100,7 @@ async function audited(place: Place, count: number, repetitions: number): Promis
     const rate = (at === 0 ? 2 * count : shown) / median(samples.map(({ wall }) => wall));
     return `${name}: ${Math.round(rate)} commits a second`;
   });
+  const [measured = ''] = rates;
   return {
     title: `Auditing ${count.toLocaleString('en')} answered requests`,
     results,
@@ -86,6 +108,7 @@ async function audited(place: Place, count: number, repetitions: number): Promis
       ...rates,
       'the ratio in the table is of unequal numbers of commits; the rates are what to compare',
     ],
+    targets: [{ what: 'auditing', target: '>= 2000 commits a second', measured }],
   };
 }
 
@@ -101,7 +124,7 @@ export async function growth(place: Place, options: BenchOptions): Promise<Group
     // No earlier signer knows this history: it begins anew.
     await answer(place, `begin-${count}`, true);
     groups.push(
-      await oneSize(place, count, options.repetitions),
+      await oneSize(place, count, options.repetitions, groups[0]),
       await audited(place, count, options.repetitions),
     );
   }
