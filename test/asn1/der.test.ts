@@ -41,6 +41,19 @@ describe('DER reader', () => {
     assert.throws(() => der.children(der.parseDer(hex('30 02 05 05'), 'x'), 'x'), malformed);
   });
 
+  const beyond: [name: string, contents: string][] = [
+    ['contents', '04 02'],
+    ['a length', '04'],
+    ['a length of several octets', '04 82 01'],
+  ];
+  for (const [name, contents] of beyond) {
+    it(`der-malformed: ${name} beyond the parent, though bytes of others follow`, () => {
+      const both = der.seq(der.tlv(der.TAG.sequence, hex(contents)), der.octets(Buffer.alloc(1000)));
+      const [first] = der.children(der.parseDer(both, 'x'), 'x');
+      assert.throws(() => der.children(first ?? assert.fail(), 'x'), malformed);
+    });
+  }
+
   it('der-malformed: left-over, missing and wrongly tagged components', () => {
     const two = hex('30 04 05 00 05 00');
     const reader = der.DerReader.of(two, 'x');
