@@ -7,7 +7,7 @@ import { findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns } from '../signing/patterns.ts';
-import type { SignedFile } from '../signing/sign-entries.ts';
+import type { SignedFile } from '../signing/signed-file.ts';
 import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import type { Timestamper } from '../timestamp/authority.ts';

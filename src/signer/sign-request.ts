@@ -5,7 +5,7 @@ import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { temporaryToken } from '../exchange/path.ts';
 import { withFile } from '../io/source.ts';
-import type { SignedFile, SignFileOptions } from '../signing/sign-entries.ts';
+import type { SignedFile, SignFileOptions } from '../signing/signed-file.ts';
 import { signFile } from '../signing/sign-file.ts';
 import { signInParts, signRemotely, type SignedInParts } from '../signing/sign-parts.ts';
 import type { Channel } from './channel.ts';

@@ -1,44 +1,15 @@
 import pLimit from 'p-limit';
 import { inOrder } from '../archive/ordered.ts';
-import type { ArchiveEntry, ArchiveLimits, PartialArchive } from '../archive/read.ts';
+import type { ArchiveEntry, PartialArchive } from '../archive/read.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
-import { printable } from '../printable.ts';
 import type { ByteSource } from '../io/source.ts';
-import { invalid, notAllowed } from '../errors.ts';
+import { invalid } from '../errors.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
-import type { PathFilter } from './patterns.ts';
 import { checkPin, requireAllPinsFound } from './pins.ts';
-import {
-  keptSigner,
-  signAndCheck,
-  type KeptEntry,
-  type SignedEntry,
-  type SigningOptions,
-} from './sign-program.ts';
+import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
+import { requireSomething, type SignFileOptions } from './signed-file.ts';
 import type { Spool, Spooled } from './spool.ts';
 import { Turns } from './turns.ts';
-
-export interface SignFileOptions extends SigningOptions {
-  /** Which entries of a zip are ours. A lone program that was named is ours whatever its name. */
-  readonly isOurs: PathFilter;
-  readonly limits: ArchiveLimits;
-  /** A folder for unpacked programs; emptied again. */
-  readonly scratch: string;
-  /** SHA-256 by path: with it every entry of ours must be named here, and match. */
-  readonly pins?: ReadonlyMap<string, string> | undefined;
-  /** Told after each program, how many of how many are done. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-}
-
-/** What was done to one file. */
-export interface SignedFile {
-  readonly kind: 'zip' | 'program';
-  /** Files in the zip, folders left out; 1 for a lone program. */
-  readonly entries: number;
-  readonly signed: readonly Omit<SignedEntry, 'content'>[];
-  readonly kept: readonly KeptEntry[];
-  readonly output: { readonly size: number; readonly sha256: string };
-}
 
 /** Entries being unpacked at once: Node has four threads for that. */
 const UNPACKING = 4;
@@ -147,32 +118,6 @@ export async function signAll(
   if (failures.length > 0) throw failures[0];
   return settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
 }
-
-export function requireSomething(
-  signed: number,
-  kept: readonly KeptEntry[],
-  files: number,
-  name: string,
-): void {
-  if (signed > 0) return;
-  const [first, ...others] = kept;
-  if (!first)
-    throw notAllowed(
-      'nothing-to-sign',
-      `${name}: nothing to sign: none of its files is ours (${files} in all)`,
-      {
-        hint: 'check the zip, and signing.files on the signer',
-      },
-    );
-  const whose = `signed already, ${first.path === '' ? '' : `${first.path} `}by ${printable(first.signer, 200)}`;
-  const told = others.length > 0 ? `all ${kept.length} programs of ours are ${whose}` : `it is ${whose}`;
-  throw notAllowed('nothing-to-sign', `${name}: nothing to sign: ${told}`, {
-    hint: 'send unsigned programs, or have the signer replace or append (signing.alreadySigned)',
-  });
-}
-
-export const withoutContent = ({ content: _content, ...entry }: SignedEntry): Omit<SignedEntry, 'content'> =>
-  entry;
 
 /** What was done to the programs of ours in a zip; the zip itself is yet to be written. */
 export interface SignedPrograms {

@@ -2,7 +2,7 @@ import { isZip } from '../archive/end.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { invalid } from '../errors.ts';
 import { withFile } from '../io/source.ts';
-import type { SignedFile, SignFileOptions } from './sign-entries.ts';
+import type { SignedFile, SignFileOptions } from './signed-file.ts';
 import { signLone } from './sign-lone.ts';
 
 /**

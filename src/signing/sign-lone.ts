@@ -6,7 +6,7 @@ import { whole } from '../io/joined.ts';
 import { patchCopy } from '../io/patch.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
 import { together } from '../io/together.ts';
-import { requireSomething, withoutContent, type SignedFile, type SignFileOptions } from './sign-entries.ts';
+import { requireSomething, withoutContent, type SignedFile, type SignFileOptions } from './signed-file.ts';
 import { checkOwnWork, entryOf, keptSigner, makeSigned, type SignedEntry } from './sign-program.ts';
 
 /**

@@ -4,13 +4,8 @@ import { AssembledSource, type Assembly } from '../io/assembly.ts';
 import { sha256OfSource } from '../io/hash.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
 import { requirePinned } from './pins.ts';
-import {
-  replacementsOf,
-  signOurs,
-  withoutContent,
-  type SignedFile,
-  type SignFileOptions,
-} from './sign-entries.ts';
+import { replacementsOf, signOurs } from './sign-entries.ts';
+import { withoutContent, type SignedFile, type SignFileOptions } from './signed-file.ts';
 import { Spool } from './spool.ts';
 
 /** A file that lies elsewhere. */

@@ -2,13 +2,8 @@ import { readArchive } from '../archive/read.ts';
 import { rewriteArchive } from '../archive/rewrite.ts';
 import { sha256OfSource } from '../io/hash.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
-import {
-  replacementsOf,
-  signOurs,
-  withoutContent,
-  type SignedFile,
-  type SignFileOptions,
-} from './sign-entries.ts';
+import { replacementsOf, signOurs } from './sign-entries.ts';
+import { withoutContent, type SignedFile, type SignFileOptions } from './signed-file.ts';
 import { Spool } from './spool.ts';
 
 /** Signs the programs of ours in a zip; the output appears whole, or not at all. */

@@ -8,7 +8,7 @@ import { sha256Hex, sha256OfFile } from '../../src/io/hash.ts';
 import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
 import type { SigningKey } from '../../src/keys/signing-key.ts';
 import { proveFile } from '../../src/signing/prove-file.ts';
-import type { SignFileOptions } from '../../src/signing/sign-entries.ts';
+import type { SignFileOptions } from '../../src/signing/signed-file.ts';
 import { signFile } from '../../src/signing/sign-file.ts';
 import { verifyFile } from '../../src/signing/verify-file.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';

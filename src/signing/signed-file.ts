@@ -1,0 +1,53 @@
+import type { ArchiveLimits } from '../archive/limits.ts';
+import { notAllowed } from '../errors.ts';
+import { printable } from '../printable.ts';
+import type { PathFilter } from './patterns.ts';
+import type { KeptEntry, SignedEntry, SigningOptions } from './sign-program.ts';
+
+export interface SignFileOptions extends SigningOptions {
+  /** Which entries of a zip are ours. A lone program that was named is ours whatever its name. */
+  readonly isOurs: PathFilter;
+  readonly limits: ArchiveLimits;
+  /** A folder for unpacked programs; emptied again. */
+  readonly scratch: string;
+  /** SHA-256 by path: with it every entry of ours must be named here, and match. */
+  readonly pins?: ReadonlyMap<string, string> | undefined;
+  /** Told after each program, how many of how many are done. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** What was done to one file. */
+export interface SignedFile {
+  readonly kind: 'zip' | 'program';
+  /** Files in the zip, folders left out; 1 for a lone program. */
+  readonly entries: number;
+  readonly signed: readonly Omit<SignedEntry, 'content'>[];
+  readonly kept: readonly KeptEntry[];
+  readonly output: { readonly size: number; readonly sha256: string };
+}
+
+export function requireSomething(
+  signed: number,
+  kept: readonly KeptEntry[],
+  files: number,
+  name: string,
+): void {
+  if (signed > 0) return;
+  const [first, ...others] = kept;
+  if (!first)
+    throw notAllowed(
+      'nothing-to-sign',
+      `${name}: nothing to sign: none of its files is ours (${files} in all)`,
+      {
+        hint: 'check the zip, and signing.files on the signer',
+      },
+    );
+  const whose = `signed already, ${first.path === '' ? '' : `${first.path} `}by ${printable(first.signer, 200)}`;
+  const told = others.length > 0 ? `all ${kept.length} programs of ours are ${whose}` : `it is ${whose}`;
+  throw notAllowed('nothing-to-sign', `${name}: nothing to sign: ${told}`, {
+    hint: 'send unsigned programs, or have the signer replace or append (signing.alreadySigned)',
+  });
+}
+
+export const withoutContent = ({ content: _content, ...entry }: SignedEntry): Omit<SignedEntry, 'content'> =>
+  entry;
