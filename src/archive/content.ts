@@ -20,12 +20,35 @@ const damaged = (where: string, why: string, cause?: unknown): SignpipeError =>
  * fails with `zip-entry-damaged` when it is longer or shorter or its CRC-32 differs, and with
  * `zip-entry-slack` when compressed bytes follow the end of the deflate stream.
  */
-export async function* content(source: ByteSource, entry: ArchiveEntry): AsyncGenerator<Buffer> {
+export const content = (source: ByteSource, entry: ArchiveEntry): AsyncGenerator<Buffer> =>
+  checked(source, entry, Math.min(INFLATE_CHUNK, entry.size + 1));
+
+/** The same in one piece of memory, of the declared size. */
+export async function contentInMemory(source: ByteSource, entry: ArchiveEntry): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  // With room for all of it and a byte too many, the parts are pieces of one buffer, one after another.
+  for await (const part of checked(source, entry, entry.size + 1)) parts.push(part);
+  return joined(parts);
+}
+
+function joined(parts: readonly Buffer[]): Buffer {
+  const [first] = parts;
+  if (!first) return Buffer.alloc(0);
+  let end = first.byteOffset;
+  for (const part of parts) {
+    if (part.buffer !== first.buffer || part.byteOffset !== end) return Buffer.concat(parts);
+    end += part.length;
+  }
+  return Buffer.from(first.buffer, first.byteOffset, end - first.byteOffset);
+}
+
+/** `room` is the memory that is inflated into at a time, in bytes. */
+async function* checked(source: ByteSource, entry: ArchiveEntry, room: number): AsyncGenerator<Buffer> {
   const where = `${source.name}: entry ${shown(entry.path)}`;
   const raw =
     entry.method === METHOD.stored
       ? chunks(source, entry.dataStart, entry.dataEnd)
-      : inflated(source, entry, where);
+      : inflated(source, entry, where, room);
   let size = 0;
   let crc = 0;
   for await (const chunk of raw) {
@@ -43,9 +66,14 @@ function feed(inflate: InflateRaw, packed: AsyncIterable<Buffer>): void {
   pipeline(Readable.from(packed, { highWaterMark: 1 }), inflate, () => {});
 }
 
-async function* inflated(source: ByteSource, entry: ArchiveEntry, where: string): AsyncGenerator<Buffer> {
+async function* inflated(
+  source: ByteSource,
+  entry: ArchiveEntry,
+  where: string,
+  room: number,
+): AsyncGenerator<Buffer> {
   // No more memory than it takes; the byte too many is for finding that there are too many.
-  const inflate = createInflateRaw({ chunkSize: Math.max(64, Math.min(INFLATE_CHUNK, entry.size + 1)) });
+  const inflate = createInflateRaw({ chunkSize: Math.max(64, room) });
   if (entry.compressedSize <= SMALL) inflate.end(await source.read(entry.dataStart, entry.compressedSize));
   else feed(inflate, chunks(source, entry.dataStart, entry.dataEnd));
   try {

@@ -1,6 +1,6 @@
 import { invalid } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
-import { content } from './content.ts';
+import { content, contentInMemory } from './content.ts';
 import { readDirectory, type CentralEntry } from './directory.ts';
 import { readEnd, type EndRecords } from './end.ts';
 import { locateEntries, readLayout, type ArchiveEntry } from './layout.ts';
@@ -31,6 +31,8 @@ export interface PartialArchive {
    * what is no plain file, methods other than stored and deflated, and bombs, before the first byte.
    */
   open(entry: ArchiveEntry): Promise<AsyncIterable<Buffer>>;
+  /** The same in memory, all of it checked: for whoever has room for the size that the directory tells. */
+  read(entry: ArchiveEntry): Promise<Buffer>;
 }
 
 /** A zip whose structure is sound; the entries' content is checked as it is opened. */
@@ -57,7 +59,7 @@ export async function readArchive(source: ByteSource, limits: ArchiveLimits): Pr
   const { end, central } = await readCentral(source, limits);
   const layout = await readLayout(source, central, end);
   const entries = [...layout].sort((a, b) => a.index - b.index);
-  return { source, limits, entries, layout, located: layout, end, open: opener(source, limits) };
+  return { source, limits, entries, layout, located: layout, end, ...openers(source, limits) };
 }
 
 export interface PartialOptions {
@@ -84,16 +86,21 @@ export async function readPartially(
   const prepared = (ranges: readonly Range[]): Promise<void> =>
     prepare ? prepare(chosen, ranges) : Promise.resolve();
   const { layout, located } = await locateEntries(source, central, end, new Set(chosen), prepared);
-  return { source, limits, entries: central, layout, located, end, open: opener(source, limits) };
+  return { source, limits, entries: central, layout, located, end, ...openers(source, limits) };
 }
 
-const opener =
-  (source: ByteSource, limits: ArchiveLimits): Archive['open'] =>
+const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open' | 'read'> => ({
   // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
-  async (entry) => {
+  open: async (entry) => {
     requireOpenable(source, entry, limits);
     return content(source, entry);
-  };
+  },
+  // eslint-disable-next-line require-await -- as above
+  read: async (entry) => {
+    requireOpenable(source, entry, limits);
+    return contentInMemory(source, entry);
+  },
+});
 
 /** End records and directory: everything that is judged without a look at the entries themselves. */
 async function readCentral(

@@ -68,7 +68,7 @@ async function attachToZip(
     const entry = archive.entries.find(({ path }) => path === each.path);
     if (!entry)
       throw invalid('rebuild-differs', `${source.name}: "${each.path}", which was signed, is not in it`);
-    const program = await spool.take(await archive.open(entry), entry.size, `${source.name}!/${entry.path}`);
+    const program = await spool.take(archive, entry);
     made.set(entry.path, await attachTo(program.source, program.sha256, each));
   }
   await rewriteArchive(archive, made, output);

@@ -6,7 +6,7 @@ import type { FileProof, ProveOptions } from './prove-file.ts';
 import { Spool, type Spooled } from './spool.ts';
 
 const unpacked = async (archive: Archive, entry: ArchiveEntry, spool: Spool): Promise<Spooled> =>
-  spool.take(await archive.open(entry), entry.size, `${archive.source.name}!/${entry.path}`);
+  spool.take(archive, entry);
 
 /** Proves that a zip is another one but for the signatures of its programs. */
 export async function proveZip(

@@ -39,8 +39,7 @@ async function unpackOne(
   spool: Spool,
   options: SignFileOptions,
 ): Promise<Candidate> {
-  const name = `${archive.source.name}!/${entry.path}`;
-  const program = await spool.take(await archive.open(entry), entry.size, name);
+  const program = await spool.take(archive, entry);
   checkPin(entry.path, program, options.pins);
   await requireProgram(program.source);
   return { path: entry.path, program };

@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ArchiveEntry, PartialArchive } from '../archive/read.ts';
+import { sha256Hex } from '../io/hash.ts';
 import type { Run } from '../io/runs.ts';
-import { SharedMemory } from '../io/shared-memory.ts';
 import { BufferSource, FileSource, type ByteSource } from '../io/source.ts';
 
 /** Unpacked bytes that can be read at random, and their SHA-256 in hex. */
@@ -12,11 +12,8 @@ export interface Spooled {
   readonly sha256: string;
 }
 
-/** From this size on, an entry is where other threads can read it too. In bytes. */
-const LARGE = 4 * 1024 * 1024;
-
-/** What all the smaller entries in memory may take together. */
-const MEMORY = 64 * 1024 * 1024;
+/** What all the entries in memory may take together, in bytes. */
+const MEMORY = 96 * 1024 * 1024;
 
 /** Of an entry in a file, this much stays in memory too, as long as there is room for it. */
 const HEAD = 4096;
@@ -57,7 +54,6 @@ class HeadedSource implements ByteSource {
 export class Spool {
   private readonly folder: string;
   private readonly files: { path: string; source: FileSource }[] = [];
-  private readonly shared = new SharedMemory();
   private inMemory = 0;
   private inHeads = 0;
 
@@ -66,23 +62,13 @@ export class Spool {
     this.folder = folder;
   }
 
-  /** Takes in `size` bytes of content under a name for messages. */
-  async take(content: AsyncIterable<Buffer>, size: number, name: string): Promise<Spooled> {
-    const bytes = size < LARGE ? this.memory(size) : this.shared.take(size);
-    if (!bytes) return this.toFile(content, name);
-    const hash = createHash('sha256');
-    let filled = 0;
-    for await (const chunk of content) {
-      hash.update(chunk);
-      filled += chunk.copy(bytes, filled);
-    }
-    return { source: new BufferSource(bytes.subarray(0, filled), name), sha256: hash.digest('hex') };
-  }
-
-  private memory(size: number): Buffer | null {
-    if (this.inMemory + size > MEMORY) return null;
-    this.inMemory += size;
-    return Buffer.allocUnsafeSlow(size);
+  /** Unpacks an entry. */
+  async take(archive: PartialArchive, entry: ArchiveEntry): Promise<Spooled> {
+    const name = `${archive.source.name}!/${entry.path}`;
+    if (this.inMemory + entry.size > MEMORY) return this.toFile(await archive.open(entry), name);
+    this.inMemory += entry.size;
+    const bytes = await archive.read(entry);
+    return { source: new BufferSource(bytes, name), sha256: sha256Hex(bytes) };
   }
 
   private async toFile(content: AsyncIterable<Buffer>, name: string): Promise<Spooled> {
@@ -108,9 +94,8 @@ export class Spool {
     return new HeadedSource(source, await source.read(0, Math.min(HEAD, source.size)));
   }
 
-  /** Closes and deletes every file, and gives back memory: nothing that was taken may be read any more. */
+  /** Closes and deletes every file. */
   async close(): Promise<void> {
-    this.shared.release();
     for (const { path, source } of this.files.splice(0)) {
       await source.close();
       await rm(path, { force: true });

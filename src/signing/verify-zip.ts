@@ -39,11 +39,7 @@ async function verifyEntry(
     return null;
   const spool = new Spool(options.scratch);
   try {
-    const { source } = await spool.take(
-      await archive.open(entry),
-      entry.size,
-      `${archive.source.name}!/${entry.path}`,
-    );
+    const { source } = await spool.take(archive, entry);
     return { ...(await verifyAmongOthers(source, options)), path: entry.path };
   } catch (error) {
     // A file that only begins like a program is somebody's data: say so, and go on.
