@@ -26,7 +26,7 @@ export interface BenchOptions {
   /** The large corpora, which take the better part of an hour. */
   readonly full: boolean;
   readonly repetitions: number;
-  /** Ways of others that take minutes run once. */
+  /** Ways that take minutes run once. */
   readonly slowOnce: boolean;
   /** For corpora, which are kept, and what is temporary. */
   readonly work: string;

@@ -2,13 +2,15 @@ import { rm } from 'node:fs/promises';
 import { gitEnvironment } from '../../world/site.ts';
 import { small } from '../corpus/corpus.ts';
 import { History } from '../history.ts';
-import { interleaved, measure, median, signpipe, type Result, type Sample } from '../measure.ts';
+import { interleaved, measure, median, signpipe, type Result, type Rounds, type Sample } from '../measure.ts';
 import type { Place } from '../place.ts';
 import { medianOf, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
 
 /** The most commits that git is asked to verify: it starts a process for each. */
 const MOST_SHOWN = 500;
+/** A longer history than this takes minutes to be read as a whole. */
+const LONG = 10_000;
 
 /** One request, refused since its file is not there, by a signer that begins from nothing or not. */
 async function answer(place: Place, name: string, fresh: boolean): Promise<Sample> {
@@ -52,14 +54,19 @@ function growthOf(results: readonly Result[], shortest: readonly Result[]): Targ
 async function oneSize(
   place: Place,
   count: number,
-  repetitions: number,
+  rounds: Rounds,
   shortest: Group | undefined,
 ): Promise<Group> {
   let serial = 0;
   const next = (): string => `grown-${count}-${(serial += 1)}`;
-  const results = await interleaved(repetitions, [
+  const results = await interleaved(rounds, [
     { name: NEXT, ours: true, run: () => answer(place, next(), false) },
-    { name: 'signpipe: first sight, nothing cloned yet', ours: true, run: () => answer(place, next(), true) },
+    {
+      name: 'signpipe: first sight, nothing cloned yet',
+      ours: true,
+      slow: count > LONG,
+      run: () => answer(place, next(), true),
+    },
     { name: 'git clone', ours: false, run: () => gitFetch(place, next(), true) },
     { name: 'git fetch of the next commit', ours: false, run: () => gitFetch(place, next(), false) },
   ]);
@@ -71,7 +78,7 @@ async function oneSize(
   };
 }
 
-async function audited(place: Place, count: number, repetitions: number): Promise<Group> {
+async function audited(place: Place, count: number, rounds: Rounds): Promise<Group> {
   const { world } = place;
   const shown = Math.min(MOST_SHOWN, 2 * count);
   const signers = world.at('keys', 'audit_signers');
@@ -92,8 +99,8 @@ async function audited(place: Place, count: number, repetitions: number): Promis
     const { wall, cpu, rss } = await measure(command, { env: gitEnvironment() });
     return { wall, cpu, rss };
   };
-  const results = await interleaved(repetitions, [
-    { name: `signpipe audit, ${2 * count} commits`, ours: true, run: () => plain(ours) },
+  const results = await interleaved(rounds, [
+    { name: `signpipe audit, ${2 * count} commits`, ours: true, slow: count > LONG, run: () => plain(ours) },
     { name: `git log --show-signature, ${shown} commits`, ours: false, run: () => plain(theirs) },
   ]);
   const rates = results.map(({ name, samples }, at) => {
@@ -123,10 +130,7 @@ export async function growth(place: Place, options: BenchOptions): Promise<Group
     await history.replaceBy(count);
     // No earlier signer knows this history: it begins anew.
     await answer(place, `begin-${count}`, true);
-    groups.push(
-      await oneSize(place, count, options.repetitions, groups[0]),
-      await audited(place, count, options.repetitions),
-    );
+    groups.push(await oneSize(place, count, options, groups[0]), await audited(place, count, options));
   }
   return groups;
 }
