@@ -1,6 +1,7 @@
-import { pipeline, Readable } from 'node:stream';
+import { promisify } from 'node:util';
 import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
 import { hasCode, invalid, messageOf, type SignpipeError } from '../errors.ts';
+import { scan } from '../io/scan.ts';
 import { chunks, type ByteSource } from '../io/source.ts';
 import type { ArchiveEntry } from './layout.ts';
 import { shown } from './names.ts';
@@ -61,10 +62,23 @@ async function* checked(source: ByteSource, entry: ArchiveEntry, room: number): 
   if (crc !== entry.crc32) throw damaged(where, 'its CRC-32 is wrong');
 }
 
-function feed(inflate: InflateRaw, packed: AsyncIterable<Buffer>): void {
-  // The outcome reaches whoever reads `inflate`; the callback only keeps it from being unhandled.
-  pipeline(Readable.from(packed, { highWaterMark: 1 }), inflate, () => {});
+const write = promisify((inflate: InflateRaw, bytes: Buffer, done: (error?: Error | null) => void) =>
+  inflate.write(bytes, done),
+);
+
+/** Each chunk is asked for when the one before was taken in: its memory may be used again then. */
+async function feed(inflate: InflateRaw, packed: AsyncIterable<Buffer>): Promise<void> {
+  try {
+    for await (const chunk of packed) await write(inflate, chunk);
+    inflate.end();
+  } catch (error) {
+    // It reaches whoever reads; nothing happens where that is why it failed.
+    inflate.destroy(error instanceof Error ? error : new Error(String(error)));
+  }
 }
+
+const packedBytes = (source: ByteSource, { dataStart, dataEnd }: ArchiveEntry): AsyncIterable<Buffer> =>
+  source.drain?.(dataStart, dataEnd) ?? scan(source, dataStart, dataEnd);
 
 async function* inflated(
   source: ByteSource,
@@ -75,7 +89,7 @@ async function* inflated(
   // No more memory than it takes; the byte too many is for finding that there are too many.
   const inflate = createInflateRaw({ chunkSize: Math.max(64, room) });
   if (entry.compressedSize <= SMALL) inflate.end(await source.read(entry.dataStart, entry.compressedSize));
-  else feed(inflate, chunks(source, entry.dataStart, entry.dataEnd));
+  else void feed(inflate, packedBytes(source, entry));
   try {
     yield* inflate as AsyncIterable<Buffer>;
   } catch (error) {

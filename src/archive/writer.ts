@@ -72,12 +72,14 @@ export class FileWriter implements ArchiveWriter {
   }
 
   async flush(): Promise<void> {
-    const bytes = this.pending.length === 1 ? this.pending[0] : Buffer.concat(this.pending);
+    const { pending, gathered } = this;
     this.pending = [];
     this.gathered = 0;
-    if (!bytes) return;
-    await this.write(bytes, this.written);
-    this.written += bytes.length;
+    if (gathered === 0) return;
+    const { bytesWritten } = await this.file.writev(pending, this.written);
+    // Not all at once: rare, and nothing to be fast at.
+    if (bytesWritten < gathered) await this.write(Buffer.concat(pending), this.written);
+    this.written += gathered;
   }
 
   private async write(bytes: Buffer, position: number): Promise<void> {

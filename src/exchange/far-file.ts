@@ -16,6 +16,9 @@ export interface FarFileOptions {
   readonly onProgress?: Progress;
 }
 
+/** Bytes that are waited for at a time when all of a run is wanted. */
+const STEP = 256 * 1024;
+
 interface Waiting {
   readonly end: number;
   readonly resolve: () => void;
@@ -98,6 +101,17 @@ export class FarFile implements ByteSource {
     const run = this.ahead[indexBeyond(this.ahead, offset)];
     if (run && run.start <= offset && end <= run.end) await this.arrival(end);
     return (await this.held.read(offset, length)) ?? this.again((remote) => remote.read(offset, length));
+  }
+
+  /** What is fetched ahead passes through memory and is not kept. */
+  async *drain(start: number, end: number): AsyncGenerator<Buffer> {
+    for (let at = start; at < end;) {
+      const run = this.ahead[indexBeyond(this.ahead, at)];
+      if (run && run.start <= at) await this.arrival(Math.min(end, run.end, at + STEP));
+      const bytes = (await this.held.take(at, end)) ?? (await this.read(at, Math.min(STEP, end - at)));
+      yield bytes;
+      at += bytes.length;
+    }
   }
 
   /** Until what is fetched ahead has come as far as this. */
