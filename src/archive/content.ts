@@ -1,8 +1,9 @@
-import { promisify } from 'node:util';
-import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
-import { hasCode, invalid, messageOf, type SignpipeError } from '../errors.ts';
+import { crc32 } from 'node:zlib';
+import { invalid, messageOf, type SignpipeError } from '../errors.ts';
 import { scan } from '../io/scan.ts';
 import { chunks, type ByteSource } from '../io/source.ts';
+import type { DeflateScanner } from './deflate-map.ts';
+import { inflating, isUnsound } from './inflate.ts';
 import type { ArchiveEntry } from './layout.ts';
 import { shown } from './names.ts';
 import { METHOD } from './records.ts';
@@ -19,16 +20,25 @@ const damaged = (where: string, why: string, cause?: unknown): SignpipeError =>
 /**
  * An entry's content, inflated. The declared size is trusted no further than to stop at it: the stream
  * fails with `zip-entry-damaged` when it is longer or shorter or its CRC-32 differs, and with
- * `zip-entry-slack` when compressed bytes follow the end of the deflate stream.
+ * `zip-entry-slack` when compressed bytes follow the end of the deflate stream. A scanner is shown the
+ * packed bytes of a deflated entry.
  */
-export const content = (source: ByteSource, entry: ArchiveEntry): AsyncGenerator<Buffer> =>
-  checked(source, entry, Math.min(INFLATE_CHUNK, entry.size + 1));
+export const content = (
+  source: ByteSource,
+  entry: ArchiveEntry,
+  scanner?: DeflateScanner,
+): AsyncGenerator<Buffer> =>
+  checked(source, entry, { room: Math.min(INFLATE_CHUNK, entry.size + 1), scanner });
 
 /** The same in one piece of memory, of the declared size. */
-export async function contentInMemory(source: ByteSource, entry: ArchiveEntry): Promise<Buffer> {
+export async function contentInMemory(
+  source: ByteSource,
+  entry: ArchiveEntry,
+  scanner?: DeflateScanner,
+): Promise<Buffer> {
   const parts: Buffer[] = [];
   // With room for all of it and a byte too many, the parts are pieces of one buffer, one after another.
-  for await (const part of checked(source, entry, entry.size + 1)) parts.push(part);
+  for await (const part of checked(source, entry, { room: entry.size + 1, scanner })) parts.push(part);
   return joined(parts);
 }
 
@@ -43,13 +53,18 @@ function joined(parts: readonly Buffer[]): Buffer {
   return Buffer.from(first.buffer, first.byteOffset, end - first.byteOffset);
 }
 
-/** `room` is the memory that is inflated into at a time, in bytes. */
-async function* checked(source: ByteSource, entry: ArchiveEntry, room: number): AsyncGenerator<Buffer> {
+interface Manner {
+  /** The memory that is inflated into at a time, in bytes. */
+  readonly room: number;
+  readonly scanner: DeflateScanner | undefined;
+}
+
+async function* checked(source: ByteSource, entry: ArchiveEntry, manner: Manner): AsyncGenerator<Buffer> {
   const where = `${source.name}: entry ${shown(entry.path)}`;
   const raw =
     entry.method === METHOD.stored
       ? chunks(source, entry.dataStart, entry.dataEnd)
-      : inflated(source, entry, where, room);
+      : inflated(source, entry, where, manner);
   let size = 0;
   let crc = 0;
   for await (const chunk of raw) {
@@ -62,39 +77,28 @@ async function* checked(source: ByteSource, entry: ArchiveEntry, room: number): 
   if (crc !== entry.crc32) throw damaged(where, 'its CRC-32 is wrong');
 }
 
-const write = promisify((inflate: InflateRaw, bytes: Buffer, done: (error?: Error | null) => void) =>
-  inflate.write(bytes, done),
-);
-
-/** Each chunk is asked for when the one before was taken in: its memory may be used again then. */
-async function feed(inflate: InflateRaw, packed: AsyncIterable<Buffer>): Promise<void> {
-  try {
-    for await (const chunk of packed) await write(inflate, chunk);
-    inflate.end();
-  } catch (error) {
-    // It reaches whoever reads; nothing happens where that is why it failed.
-    inflate.destroy(error instanceof Error ? error : new Error(String(error)));
-  }
+async function* inOnePiece(
+  source: ByteSource,
+  { dataStart, compressedSize }: ArchiveEntry,
+): AsyncGenerator<Buffer> {
+  yield await source.read(dataStart, compressedSize);
 }
 
-const packedBytes = (source: ByteSource, { dataStart, dataEnd }: ArchiveEntry): AsyncIterable<Buffer> =>
-  source.drain?.(dataStart, dataEnd) ?? scan(source, dataStart, dataEnd);
+const packedBytes = (source: ByteSource, entry: ArchiveEntry): AsyncIterable<Buffer> =>
+  entry.compressedSize <= SMALL ? inOnePiece(source, entry) : scan(source, entry.dataStart, entry.dataEnd);
 
 async function* inflated(
   source: ByteSource,
   entry: ArchiveEntry,
   where: string,
-  room: number,
+  { room, scanner }: Manner,
 ): AsyncGenerator<Buffer> {
   // No more memory than it takes; the byte too many is for finding that there are too many.
-  const inflate = createInflateRaw({ chunkSize: Math.max(64, room) });
-  if (entry.compressedSize <= SMALL) inflate.end(await source.read(entry.dataStart, entry.compressedSize));
-  else void feed(inflate, packedBytes(source, entry));
+  const inflate = inflating(packedBytes(source, entry), room, (bytes) => scanner?.push(bytes));
   try {
     yield* inflate as AsyncIterable<Buffer>;
   } catch (error) {
-    if (hasCode(error, 'Z_DATA_ERROR') || hasCode(error, 'Z_BUF_ERROR') || hasCode(error, 'Z_NEED_DICT'))
-      throw damaged(where, `is not a sound deflate stream: ${messageOf(error)}`, error);
+    if (isUnsound(error)) throw damaged(where, `is not a sound deflate stream: ${messageOf(error)}`, error);
     throw error;
   }
   if (inflate.bytesWritten !== entry.compressedSize)

@@ -1,6 +1,7 @@
 import { invalid } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import { content, contentInMemory } from './content.ts';
+import type { DeflateScanner } from './deflate-map.ts';
 import { readDirectory, type CentralEntry } from './directory.ts';
 import { readEnd, type EndRecords } from './end.ts';
 import { locateEntries, readLayout, type ArchiveEntry } from './layout.ts';
@@ -28,11 +29,12 @@ export interface PartialArchive {
   readonly end: EndRecords;
   /**
    * The inflated content, with length and CRC-32 checked at its end: use nothing of it before. Refuses
-   * what is no plain file, methods other than stored and deflated, and bombs, before the first byte.
+   * what is no plain file, methods other than stored and deflated, and bombs, before the first byte. A
+   * scanner sees the packed bytes of what is deflated.
    */
-  open(entry: ArchiveEntry): Promise<AsyncIterable<Buffer>>;
+  open(entry: ArchiveEntry, scanner?: DeflateScanner): Promise<AsyncIterable<Buffer>>;
   /** The same in memory, all of it checked: for whoever has room for the size that the directory tells. */
-  read(entry: ArchiveEntry): Promise<Buffer>;
+  read(entry: ArchiveEntry, scanner?: DeflateScanner): Promise<Buffer>;
 }
 
 /** A zip whose structure is sound; the entries' content is checked as it is opened. */
@@ -91,14 +93,14 @@ export async function readPartially(
 
 const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open' | 'read'> => ({
   // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
-  open: async (entry) => {
+  open: async (entry, scanner) => {
     requireOpenable(source, entry, limits);
-    return content(source, entry);
+    return content(source, entry, scanner);
   },
   // eslint-disable-next-line require-await -- as above
-  read: async (entry) => {
+  read: async (entry, scanner) => {
     requireOpenable(source, entry, limits);
-    return contentInMemory(source, entry);
+    return contentInMemory(source, entry, scanner);
   },
 });
 

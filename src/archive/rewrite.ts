@@ -2,19 +2,32 @@ import { crc32 } from 'node:zlib';
 import { invalid } from '../errors.ts';
 import { writeAtomically } from '../io/atomic.ts';
 import type { Assembly } from '../io/assembly.ts';
+import { JoinedSource } from '../io/joined.ts';
 import type { ByteSource } from '../io/source.ts';
+import { together } from '../io/together.ts';
 import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './changed.ts';
-import { packBlocks, type Block } from './deflate.ts';
+import { packBlocks, type Block, type Job } from './deflate.ts';
 import { endBytes, movedEnd } from './end.ts';
 import { shown } from './names.ts';
 import { requireOpenable, type ArchiveEntry, type PartialArchive } from './read.ts';
 import { METHOD } from './records.ts';
+import { splice, type Reuse, type Splice } from './splice.ts';
 import { AssemblyWriter, FileWriter, type ArchiveWriter } from './writer.ts';
 
-/** One entry with its new content. */
-interface Replacement {
-  readonly entry: ArchiveEntry;
+/** What an entry is to hold; with `reuse`, packed out of what is packed already as far as that goes. */
+export interface NewContent {
   readonly source: ByteSource;
+  readonly reuse?: Reuse;
+}
+
+/** One entry with its new content. */
+interface Replacement extends NewContent {
+  readonly entry: ArchiveEntry;
+}
+
+/** One that needs not be packed. */
+interface Spliced extends Replacement {
+  readonly splice: Splice | null;
 }
 
 export interface RewriteResult {
@@ -33,7 +46,7 @@ export interface RewriteResult {
  */
 export function rewriteArchive(
   archive: PartialArchive,
-  replacements: ReadonlyMap<string, ByteSource>,
+  replacements: ReadonlyMap<string, NewContent>,
   output: string,
 ): Promise<RewriteResult> {
   const wanted = resolve(archive, replacements);
@@ -51,7 +64,7 @@ export function rewriteArchive(
  */
 export function planRewrite(
   archive: PartialArchive,
-  replacements: ReadonlyMap<string, ByteSource>,
+  replacements: ReadonlyMap<string, NewContent>,
   fresh: string,
 ): Promise<RewriteResult & { readonly assembly: Assembly }> {
   const wanted = resolve(archive, replacements);
@@ -63,13 +76,13 @@ export function planRewrite(
 }
 
 /** The replacements in the order of the file; refuses paths that are not there or cannot be replaced. */
-function resolve(archive: PartialArchive, replacements: ReadonlyMap<string, ByteSource>): Replacement[] {
+function resolve(archive: PartialArchive, replacements: ReadonlyMap<string, NewContent>): Replacement[] {
   const found: Replacement[] = [];
   for (const entry of archive.located) {
-    const source = replacements.get(entry.path);
-    if (!source) continue;
+    const content = replacements.get(entry.path);
+    if (!content) continue;
     requireOpenable(archive.source, entry, archive.limits);
-    found.push({ entry, source });
+    found.push({ entry, ...content });
   }
   const known = new Set(found.map(({ entry }) => entry.path));
   for (const path of replacements.keys())
@@ -92,12 +105,9 @@ class Rewriting {
   ) {}
 
   async run(replacements: readonly Replacement[]): Promise<RewriteResult> {
-    const jobs = replacements.map(({ entry, source }) => ({
-      source,
-      compress: entry.method === METHOD.deflated,
-    }));
-    const blocks = packBlocks(jobs);
-    const replaced = new Map(replacements.map((each) => [each.entry.index, each]));
+    const spliced = await together(replacements.map((each) => this.spliced(each)));
+    const blocks = packBlocks(spliced.flatMap((each) => (each.splice ? [] : [jobOf(each)])));
+    const replaced = new Map(spliced.map((each) => [each.entry.index, each]));
     try {
       for (const entry of this.archive.layout) {
         const replacement = replaced.get(entry.index);
@@ -118,17 +128,43 @@ class Rewriting {
     this.taken = end;
   }
 
-  private async replace({ entry, source }: Replacement, blocks: AsyncGenerator<Block>): Promise<void> {
+  private async spliced(replacement: Replacement): Promise<Spliced> {
+    const { entry, source, reuse } = replacement;
+    const packed = { source: this.archive.source, start: entry.dataStart, end: entry.dataEnd };
+    const name = this.archive.source.name;
+    return {
+      ...replacement,
+      splice: reuse ? await splice(source, new JoinedSource([packed], name), reuse) : null,
+    };
+  }
+
+  private async replace(
+    { entry, source, splice: parts }: Spliced,
+    blocks: AsyncGenerator<Block>,
+  ): Promise<void> {
     await this.take(entry.offset);
     const at = this.writer.position;
     this.offsets[entry.index] = at;
     // The header's length follows from the size; CRC-32 and compressed size are filled in afterwards.
     await this.writer.append(changedLocal(entry, { crc32: 0, size: source.size, compressedSize: 0 }));
-    const values = await this.pack(source, blocks);
+    const values = parts ? await this.join(source, parts, entry) : await this.pack(source, blocks);
     await this.writer.fill(at, changedLocal(entry, values));
     await this.writer.append(changedDescriptor(entry, values));
     this.changed.set(entry.index, values);
     this.taken = entry.end;
+  }
+
+  /** Writes the parts of one entry, and takes over those that are packed already. */
+  private async join(
+    source: ByteSource,
+    { parts, size, crc32: sum }: Splice,
+    { dataStart }: ArchiveEntry,
+  ): Promise<ContentValues> {
+    for (const part of parts)
+      if ('start' in part)
+        await this.writer.copy(this.archive.source, dataStart + part.start, dataStart + part.end);
+      else await this.writer.append(part);
+    return { crc32: sum, size: source.size, compressedSize: size };
   }
 
   /** Writes the blocks of one entry. */
@@ -161,6 +197,11 @@ class Rewriting {
     return { path, size, compressedSize };
   }
 }
+
+const jobOf = ({ entry, source }: Replacement): Job => ({
+  source,
+  compress: entry.method === METHOD.deflated,
+});
 
 const contentOf = ({ crc32, size, compressedSize }: ContentValues): ContentValues => ({
   crc32,

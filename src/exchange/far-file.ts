@@ -16,9 +16,6 @@ export interface FarFileOptions {
   readonly onProgress?: Progress;
 }
 
-/** Bytes that are waited for at a time when all of a run is wanted. */
-const STEP = 256 * 1024;
-
 interface Waiting {
   readonly end: number;
   readonly resolve: () => void;
@@ -36,7 +33,6 @@ export class FarFile implements ByteSource {
   private remote: Promise<OpenFile> | null;
   /** What is being fetched ahead, or was. */
   private ahead: readonly Run[] = [];
-  private fetching: Promise<void> = Promise.resolve();
   private failure: { readonly error: unknown } | null = null;
   private waiting: Waiting[] = [];
   private closed = false;
@@ -74,7 +70,7 @@ export class FarFile implements ByteSource {
    */
   fetchAhead(runs: readonly Run[]): void {
     this.ahead = runs;
-    this.fetching = this.fetch(runs).catch((error: unknown) => {
+    void this.fetch(runs).catch((error: unknown) => {
       this.failure = { error };
       for (const { reject } of this.waiting.splice(0)) reject(error);
     });
@@ -97,21 +93,20 @@ export class FarFile implements ByteSource {
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    const end = offset + length;
-    const run = this.ahead[indexBeyond(this.ahead, offset)];
-    if (run && run.start <= offset && end <= run.end) await this.arrival(end);
+    await this.waitFor(offset, offset + length);
     return (await this.held.read(offset, length)) ?? this.again((remote) => remote.read(offset, length));
   }
 
-  /** What is fetched ahead passes through memory and is not kept. */
-  async *drain(start: number, end: number): AsyncGenerator<Buffer> {
-    for (let at = start; at < end;) {
-      const run = this.ahead[indexBeyond(this.ahead, at)];
-      if (run && run.start <= at) await this.arrival(Math.min(end, run.end, at + STEP));
-      const bytes = (await this.held.take(at, end)) ?? (await this.read(at, Math.min(STEP, end - at)));
-      yield bytes;
-      at += bytes.length;
-    }
+  async readInto(target: Buffer, offset: number): Promise<void> {
+    await this.waitFor(offset, offset + target.length);
+    if (await this.held.readInto(target, offset)) return;
+    (await this.again((remote) => remote.read(offset, target.length))).copy(target);
+  }
+
+  /** Until what is being fetched ahead of this has come. */
+  private async waitFor(start: number, end: number): Promise<void> {
+    const run = this.ahead[indexBeyond(this.ahead, start)];
+    if (run && run.start <= start && end <= run.end) await this.arrival(end);
   }
 
   /** Until what is fetched ahead has come as far as this. */
@@ -126,13 +121,6 @@ export class FarFile implements ByteSource {
     const ready = this.waiting.filter(({ end }) => end <= this.held.end);
     this.waiting = this.waiting.filter(({ end }) => end > this.held.end);
     for (const { resolve } of ready) resolve();
-  }
-
-  /** What was fetched will not be read any more. */
-  async release(): Promise<void> {
-    await this.fetching;
-    this.ahead = [];
-    await this.held.close();
   }
 
   async close(): Promise<void> {

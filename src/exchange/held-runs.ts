@@ -5,8 +5,8 @@ import type { Run } from './contract.ts';
 const MEMORY = 64 * 1024 * 1024;
 
 interface Piece extends Run {
-  /** The bytes, or where they are instead. */
-  readonly bytes: Buffer | 'in the file' | 'gone';
+  /** Null when it lies in the file. */
+  readonly bytes: Buffer | null;
 }
 
 /** The index of the first run that ends behind `offset`; they are in rising order and apart. */
@@ -47,7 +47,7 @@ export class HeldRuns {
       this.pieces.push({ ...piece, bytes });
     } else {
       await this.toFile(offset, bytes);
-      this.pieces.push({ ...piece, bytes: 'in the file' });
+      this.pieces.push({ ...piece, bytes: null });
     }
     this.size += bytes.length;
   }
@@ -58,29 +58,28 @@ export class HeldRuns {
     const found = this.piecesOf(offset, offset + length);
     if (!found) return null;
     const [only] = found;
-    if (found.length === 1 && only?.bytes instanceof Buffer)
+    if (found.length === 1 && only?.bytes)
       return only.bytes.subarray(offset - only.start, offset - only.start + length);
     const result = Buffer.allocUnsafe(length);
-    for (const piece of found) {
-      const from = Math.max(offset, piece.start);
-      const part = result.subarray(from - offset, Math.min(offset + length, piece.end) - offset);
-      if (piece.bytes instanceof Buffer) piece.bytes.copy(part, 0, from - piece.start);
-      else await this.fromFile(part, from);
-    }
+    await this.fill(result, offset, found);
     return result;
   }
 
-  /** What is held from `offset` on, up to `end` or less; memory keeps nothing of it. Null where nothing is held. */
-  async take(offset: number, end: number): Promise<Buffer | null> {
-    const index = indexBeyond(this.pieces, offset);
-    const piece = this.pieces[index];
-    if (!piece || piece.start > offset) return null;
-    const bytes = await this.read(offset, Math.min(end, piece.end) - offset);
-    if (piece.bytes instanceof Buffer && piece.end <= end) {
-      this.inMemory -= piece.bytes.length;
-      this.pieces[index] = { ...piece, bytes: 'gone' };
+  /** The same into memory of the caller's; false where not all of them are held. */
+  async readInto(target: Buffer, offset: number): Promise<boolean> {
+    const found = this.piecesOf(offset, offset + target.length);
+    if (found) await this.fill(target, offset, found);
+    return found !== null;
+  }
+
+  private async fill(target: Buffer, offset: number, pieces: readonly Piece[]): Promise<void> {
+    const end = offset + target.length;
+    for (const piece of pieces) {
+      const from = Math.max(offset, piece.start);
+      const part = target.subarray(from - offset, Math.min(end, piece.end) - offset);
+      if (piece.bytes) piece.bytes.copy(part, 0, from - piece.start);
+      else await this.fromFile(part, from);
     }
-    return bytes;
   }
 
   /** Lets go of all of it. */
@@ -96,7 +95,7 @@ export class HeldRuns {
     let reached = start;
     for (let at = indexBeyond(this.pieces, start); reached < end; at += 1) {
       const piece = this.pieces[at];
-      if (!piece || piece.start > reached || piece.bytes === 'gone') return null;
+      if (!piece || piece.start > reached) return null;
       found.push(piece);
       reached = piece.end;
     }

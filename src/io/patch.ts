@@ -46,6 +46,19 @@ export class PatchedSource extends JoinedSource {
   }
 }
 
+/** The longest run of bytes that the result has in common with the source at the same place. */
+export function keptRun({ segments }: Patch): { readonly start: number; readonly end: number } {
+  let kept = { start: 0, end: 0 };
+  let at = 0;
+  for (const segment of segments) {
+    const length = segment.kind === 'bytes' ? segment.bytes.length : segment.end - segment.start;
+    if (segment.kind === 'copy' && segment.start === at && length > kept.end - kept.start)
+      kept = { start: at, end: at + length };
+    at += length;
+  }
+  return kept;
+}
+
 /**
  * Makes a file that holds what the patch's source holds into the patched result. Only what differs is
  * written: of a program that is signed, some fields of its headers and what follows its end.

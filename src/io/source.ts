@@ -15,11 +15,6 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Buffer>;
   /** The same into memory that the caller owns, filled to its end; there where that saves something. */
   readInto?(target: Buffer, offset: number): Promise<void>;
-  /**
-   * The bytes [start, end) in order, for somebody who will not ask for them again: there where they need
-   * not be kept then. A chunk is good until the next one is asked for.
-   */
-  drain?(start: number, end: number): AsyncIterable<Buffer>;
   /** Where the bytes [start, end) lie, so that another thread can read them; null when only this one can. */
   runs?(start: number, end: number): Run[] | null;
 }

@@ -1,12 +1,13 @@
 import { isZip, readArchive, type ArchiveLimits } from '../archive/read.ts';
-import { rewriteArchive } from '../archive/rewrite.ts';
+import { rewriteArchive, type NewContent } from '../archive/rewrite.ts';
 import { HEAD_SIZE, openImage } from '../authenticode/image.ts';
 import { invalid } from '../errors.ts';
 import { writeStreamAtomically } from '../io/atomic.ts';
 import { sha256OfFile, sha256OfSource } from '../io/hash.ts';
-import { PatchedSource } from '../io/patch.ts';
+import { keptRun, PatchedSource } from '../io/patch.ts';
 import { chunks, withFile, type ByteSource } from '../io/source.ts';
-import { Spool } from './spool.ts';
+import { newContent } from './signed-file.ts';
+import { Spool, type Spooled } from './spool.ts';
 
 /** A detached signature, and the program that it belongs to. */
 export interface DetachedSignature {
@@ -37,22 +38,19 @@ function requireDigest(
 }
 
 /** The program with its signature, checked before and after against what the receipt says. */
-async function attachTo(
-  program: ByteSource,
-  before: string,
-  wanted: DetachedSignature,
-): Promise<PatchedSource> {
+async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
-  requireDigest(program.name, before, wanted.before, 'rebuild-differs', hint);
-  const made = new PatchedSource(await (await openImage(program)).embed(wanted.signature), program.name);
+  requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
+  const patch = await (await openImage(program.source)).embed(wanted.signature);
+  const made = new PatchedSource(patch, program.source.name);
   requireDigest(
-    program.name,
+    program.source.name,
     await sha256OfSource(made),
     wanted.after,
     'attached-differs',
     'the signature is not the one that the receipt speaks of',
   );
-  return made;
+  return newContent(made, keptRun(patch), program.map);
 }
 
 async function attachToZip(
@@ -63,13 +61,13 @@ async function attachToZip(
   spool: Spool,
 ): Promise<void> {
   const archive = await readArchive(source, options.limits);
-  const made = new Map<string, ByteSource>();
+  const made = new Map<string, NewContent>();
   for (const each of wanted) {
     const entry = archive.entries.find(({ path }) => path === each.path);
     if (!entry)
       throw invalid('rebuild-differs', `${source.name}: "${each.path}", which was signed, is not in it`);
     const program = await spool.take(archive, entry);
-    made.set(entry.path, await attachTo(program.source, program.sha256, each));
+    made.set(entry.path, await attachTo(program, each));
   }
   await rewriteArchive(archive, made, output);
 }
@@ -85,8 +83,8 @@ async function attachToProgram(
       'rebuild-differs',
       `${source.name}: it is a program, but the receipt speaks of a zip with ${wanted.length} signed in it`,
     );
-  const made = await attachTo(source, await sha256OfSource(source), only);
-  await writeStreamAtomically(output, chunks(made));
+  const made = await attachTo({ source, sha256: await sha256OfSource(source) }, only);
+  await writeStreamAtomically(output, chunks(made.source));
 }
 
 /**

@@ -1,13 +1,14 @@
 import pLimit from 'p-limit';
 import { inOrder } from '../archive/ordered.ts';
 import type { ArchiveEntry, PartialArchive } from '../archive/read.ts';
+import type { NewContent } from '../archive/rewrite.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import type { ByteSource } from '../io/source.ts';
 import { invalid } from '../errors.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import { checkPin, requireAllPinsFound } from './pins.ts';
 import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
-import { requireSomething, type SignFileOptions } from './signed-file.ts';
+import { newContent, requireSomething, type SignFileOptions } from './signed-file.ts';
 import type { Spool, Spooled } from './spool.ts';
 import { Turns } from './turns.ts';
 
@@ -110,7 +111,7 @@ export async function signAll(
     underway.set(candidate.program.sha256, begun);
     const entry = await begun;
     options.onProgress?.(++done, candidates.length);
-    return { ...entry, path: candidate.path };
+    return { ...entry, path: candidate.path, packed: candidate.program.map };
   };
   options.onProgress?.(0, candidates.length);
   const settled = await Promise.allSettled(candidates.map(signOne));
@@ -143,5 +144,7 @@ export async function signOurs(
 }
 
 /** The new content of a zip's entries, by path. */
-export const replacementsOf = ({ signed }: SignedPrograms): Map<string, ByteSource> =>
-  new Map(signed.map((entry) => [entry.path, entry.content]));
+export const replacementsOf = ({ signed }: SignedPrograms): Map<string, NewContent> =>
+  new Map(
+    signed.map(({ path, content, unchanged, packed }) => [path, newContent(content, unchanged, packed)]),
+  );

@@ -12,8 +12,6 @@ import { Spool } from './spool.ts';
 export interface DistantSource extends ByteSource {
   /** Begins to bring nearer what will be read. */
   fetchAhead(runs: readonly Range[]): void;
-  /** What was brought nearer will not be read any more. */
-  release(): Promise<void>;
 }
 
 export interface SignRemotelyOptions extends SignFileOptions {
@@ -51,7 +49,7 @@ export async function signRemotely(
       source.fetchAhead(runs);
     },
   });
-  return signParts(archive, fresh, options, () => source.release());
+  return signParts(archive, fresh, options);
 }
 
 /**
@@ -75,12 +73,10 @@ async function signParts(
   archive: PartialArchive,
   fresh: string,
   options: SignFileOptions,
-  onSigned = (): Promise<void> => Promise.resolve(),
 ): Promise<SignedInParts> {
   const spool = new Spool(options.scratch);
   try {
     const programs = await signOurs(archive, spool, options);
-    await onSigned();
     const { assembly } = await planRewrite(archive, replacementsOf(programs), fresh);
     return {
       ...programs,

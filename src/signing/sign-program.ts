@@ -1,3 +1,5 @@
+import type { DeflateMap } from '../archive/deflate-map.ts';
+import type { Range } from '../archive/windows.ts';
 import type { DigestName } from '../asn1/oids.ts';
 import { openImage } from '../authenticode/image.ts';
 import type { SignableImage } from '../authenticode/signable.ts';
@@ -7,7 +9,7 @@ import { verifyProgram } from '../authenticode/verify.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import { invalid, notAllowed, SignpipeError } from '../errors.ts';
 import { sha256OfSource } from '../io/hash.ts';
-import { PatchedSource } from '../io/patch.ts';
+import { keptRun, PatchedSource } from '../io/patch.ts';
 import type { ByteSource } from '../io/source.ts';
 import { together } from '../io/together.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
@@ -43,6 +45,10 @@ export interface SignedEntry {
   readonly signature: Buffer;
   /** The signed program. */
   readonly content: ByteSource;
+  /** What stands in it where it stood in the unsigned one. */
+  readonly unchanged: Range;
+  /** How the unsigned one was packed, where that is known. */
+  readonly packed?: DeflateMap | null | undefined;
 }
 
 /** A program that was left alone since someone else signed it. */
@@ -168,6 +174,7 @@ export function entryOf(path: string, { before, signed, made, after }: Outcome):
     timestamp: timestamp && { time: timestamp.time, authority: timestamp.authority, url: timestamp.url },
     signature: signed.signature,
     content: made,
+    unchanged: keptRun(signed.patch),
   };
 }
 

@@ -1,5 +1,9 @@
+import type { DeflateMap } from '../archive/deflate-map.ts';
 import type { ArchiveLimits } from '../archive/limits.ts';
+import type { NewContent } from '../archive/rewrite.ts';
+import type { Range } from '../archive/windows.ts';
 import { notAllowed } from '../errors.ts';
+import type { ByteSource } from '../io/source.ts';
 import { printable } from '../printable.ts';
 import type { PathFilter } from './patterns.ts';
 import type { KeptEntry, SignedEntry, SigningOptions } from './sign-program.ts';
@@ -16,12 +20,15 @@ export interface SignFileOptions extends SigningOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** What stays known of a program once it was written. */
+export type SignedAway = Omit<SignedEntry, 'content' | 'unchanged' | 'packed'>;
+
 /** What was done to one file. */
 export interface SignedFile {
   readonly kind: 'zip' | 'program';
   /** Files in the zip, folders left out; 1 for a lone program. */
   readonly entries: number;
-  readonly signed: readonly Omit<SignedEntry, 'content'>[];
+  readonly signed: readonly SignedAway[];
   readonly kept: readonly KeptEntry[];
   readonly output: { readonly size: number; readonly sha256: string };
 }
@@ -49,5 +56,13 @@ export function requireSomething(
   });
 }
 
-export const withoutContent = ({ content: _content, ...entry }: SignedEntry): Omit<SignedEntry, 'content'> =>
-  entry;
+export const withoutContent = ({
+  content: _content,
+  unchanged: _unchanged,
+  packed: _packed,
+  ...entry
+}: SignedEntry): SignedAway => entry;
+
+/** New content, with what it has in common with the old where it is known how that is packed. */
+export const newContent = (source: ByteSource, kept: Range, map: DeflateMap | null | undefined): NewContent =>
+  map ? { source, reuse: { map, kept } } : { source };

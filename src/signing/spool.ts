@@ -1,7 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DeflateScanner, type DeflateMap } from '../archive/deflate-map.ts';
 import type { ArchiveEntry, PartialArchive } from '../archive/read.ts';
+import { METHOD } from '../archive/records.ts';
 import { sha256Hex } from '../io/hash.ts';
 import type { Run } from '../io/runs.ts';
 import { BufferSource, FileSource, type ByteSource } from '../io/source.ts';
@@ -10,7 +12,12 @@ import { BufferSource, FileSource, type ByteSource } from '../io/source.ts';
 export interface Spooled {
   readonly source: ByteSource;
   readonly sha256: string;
+  /** How it was packed, where that is worth knowing. */
+  readonly map?: DeflateMap | null;
 }
+
+/** Of what was packed smaller than this, in bytes, nothing is reused. */
+const WORTH_A_MAP = 1024 * 1024;
 
 /** What all the entries in memory may take together, in bytes. */
 const MEMORY = 96 * 1024 * 1024;
@@ -65,9 +72,23 @@ export class Spool {
   /** Unpacks an entry. */
   async take(archive: PartialArchive, entry: ArchiveEntry): Promise<Spooled> {
     const name = `${archive.source.name}!/${entry.path}`;
-    if (this.inMemory + entry.size > MEMORY) return this.toFile(await archive.open(entry), name);
+    const scanner =
+      entry.method === METHOD.deflated && entry.compressedSize >= WORTH_A_MAP
+        ? new DeflateScanner()
+        : undefined;
+    const spooled = await this.takeIn(archive, entry, name, scanner);
+    return scanner ? { ...spooled, map: scanner.finish() } : spooled;
+  }
+
+  private async takeIn(
+    archive: PartialArchive,
+    entry: ArchiveEntry,
+    name: string,
+    scanner: DeflateScanner | undefined,
+  ): Promise<Spooled> {
+    if (this.inMemory + entry.size > MEMORY) return this.toFile(await archive.open(entry, scanner), name);
     this.inMemory += entry.size;
-    const bytes = await archive.read(entry);
+    const bytes = await archive.read(entry, scanner);
     return { source: new BufferSource(bytes, name), sha256: sha256Hex(bytes) };
   }
 

@@ -93,7 +93,11 @@ describe('a signed zip that is the original but for content', () => {
   it('is what a rewrite makes', async () => {
     const output = join(folder, 'rewritten.zip');
     const archive = await original;
-    await rewriteArchive(archive, new Map([['s.exe', new BufferSource(SIGNED, 's.exe')]]), output);
+    await rewriteArchive(
+      archive,
+      new Map([['s.exe', { source: new BufferSource(SIGNED, 's.exe') }]]),
+      output,
+    );
     const { changed } = await compareArchives(archive, await read(await readFile(output)));
     assert.deepEqual(
       changed.map(([a]) => a.path),

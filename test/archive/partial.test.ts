@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { compareArchives } from '../../src/archive/compare.ts';
 import { readArchive, readPartially, type PartialArchive, type Range } from '../../src/archive/read.ts';
-import { planRewrite, rewriteArchive } from '../../src/archive/rewrite.ts';
+import { planRewrite, rewriteArchive, type NewContent } from '../../src/archive/rewrite.ts';
 import { AssembledSource } from '../../src/io/assembly.ts';
 import { writeStreamAtomically } from '../../src/io/atomic.ts';
 import { scan } from '../../src/io/scan.ts';
@@ -65,7 +65,7 @@ async function contentHere(archive: PartialArchive, path: string): Promise<Buffe
 }
 
 /** The zip that a plan describes, put together from the old zip and the new bytes. */
-async function carriedOut(original: string, replacements: ReadonlyMap<string, ByteSource>): Promise<Buffer> {
+async function carriedOut(original: string, replacements: ReadonlyMap<string, NewContent>): Promise<Buffer> {
   const bytes = await readFile(original);
   const archive = await partially(bytes, ...replacements.keys());
   const fresh = join(folder, 'fresh');
@@ -92,7 +92,7 @@ describe('a zip of which only some entries are read', () => {
       await mkdir(work);
       const original = join(work, 'original.zip');
       await make(tree, original);
-      const replacements = new Map([[PROGRAM, new BufferSource(NEW, PROGRAM)]]);
+      const replacements = new Map([[PROGRAM, { source: new BufferSource(NEW, PROGRAM) }]]);
       const bytes = await readFile(original);
       assert.deepEqual(
         await contentHere(await partially(bytes, PROGRAM), PROGRAM),
@@ -112,7 +112,7 @@ describe('a zip of which only some entries are read', () => {
       { name: 'c.bin', content: sample(2_000_000, 6) },
     ]);
     const archive = await partially(bytes, 'b.exe');
-    const replacements = new Map([['b.exe', new BufferSource(sample(3000, 2), 'b.exe')]]);
+    const replacements = new Map([['b.exe', { source: new BufferSource(sample(3000, 2), 'b.exe') }]]);
     const { assembly } = await planRewrite(archive, replacements, original);
     assert.deepEqual(
       assembly.spans.map(({ from }) => from),
@@ -228,7 +228,11 @@ describe('what is refused though only some entries are read', () => {
   it('zip-entry-missing: a replacement for an entry that was not read', async () => {
     const archive = await partially(forge([OURS, THEIRS]), 'a.exe');
     const wrong = async (): Promise<unknown> =>
-      planRewrite(archive, new Map([['b.bin', new BufferSource(NEW, 'b')]]), join(folder, 'never'));
+      planRewrite(
+        archive,
+        new Map([['b.bin', { source: new BufferSource(NEW, 'b') }]]),
+        join(folder, 'never'),
+      );
     await assert.rejects(wrong, { code: 'zip-entry-missing' });
   });
 });
@@ -255,9 +259,9 @@ describe('a described rewrite of a forged zip', () => {
     const original = join(folder, 'forged.zip');
     await writeFile(original, forge(entries, { comment: 'the end', beforeDirectory: Buffer.from('stray') }));
     const replacements = new Map(
-      ['a.exe', 'stored.exe', 'streamed.exe', 'long.exe'].map((path, at): [string, ByteSource] => [
+      ['a.exe', 'stored.exe', 'streamed.exe', 'long.exe'].map((path, at): [string, NewContent] => [
         path,
-        new BufferSource(NEW.subarray(at * 1000, 600_000), path),
+        { source: new BufferSource(NEW.subarray(at * 1000, 600_000), path) },
       ]),
     );
     const whole = await readZipFile(original);

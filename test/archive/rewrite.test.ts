@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { compareArchives } from '../../src/archive/compare.ts';
 import { readArchive } from '../../src/archive/read.ts';
-import { rewriteArchive } from '../../src/archive/rewrite.ts';
+import { rewriteArchive, type NewContent } from '../../src/archive/rewrite.ts';
 import { BufferSource, withFile, type ByteSource } from '../../src/io/source.ts';
 import { MAKERS, makeTree, PROGRAM } from './makers.ts';
 import {
@@ -24,8 +24,8 @@ import {
 } from './zips.ts';
 
 const folder = await temporaryFolder();
-const replacement = (bytes: Buffer, path = PROGRAM): Map<string, ByteSource> =>
-  new Map([[path, new BufferSource(bytes, path)]]);
+const replacement = (bytes: Buffer, path = PROGRAM): Map<string, NewContent> =>
+  new Map([[path, { source: new BufferSource(bytes, path) }]]);
 
 /** Longer than a deflate block, so that blocks have to join. */
 const NEW = sample(1_300_000, 99);
@@ -118,10 +118,10 @@ const fresh = (n: number): Buffer => sample(n % 10 ? n * 97 : n * 7000, n + 1);
 describe('rewriting', () => {
   it('keeps gaps, comments and foreign methods, keeps stored entries stored, several at once', async () => {
     const archive = await read(FORGED);
-    const several = new Map<string, ByteSource>(
+    const several = new Map<string, NewContent>(
       ['a.exe', 'stored.exe', 'streamed.exe'].map((path, n) => [
         path,
-        new BufferSource(sample(6000, n + 50), path),
+        { source: new BufferSource(sample(6000, n + 50), path) },
       ]),
     );
     const output = join(folder, 'several.zip');
@@ -168,7 +168,7 @@ describe('rewriting', () => {
     const output = join(folder, 'hundred.zip');
     await rewriteArchive(
       archive,
-      new Map(paths.map((path, n) => [path, new BufferSource(fresh(n), path)])),
+      new Map(paths.map((path, n) => [path, { source: new BufferSource(fresh(n), path) }])),
       output,
     );
     const signed = await readZipFile(output);
@@ -267,7 +267,7 @@ describe('rewriting', () => {
     };
     const output = join(folder, 'broken.zip');
     await assert.rejects(
-      async () => rewriteArchive(await read(FORGED), new Map([['a.exe', broken]]), output),
+      async () => rewriteArchive(await read(FORGED), new Map([['a.exe', { source: broken }]]), output),
       {
         message: 'the disk is gone',
       },
@@ -320,7 +320,7 @@ describe('large entries', () => {
       ]),
     );
     const peak = await peakOf(async () => {
-      await rewriteArchive(archive, new Map([['a.bin', pattern(size)]]), output);
+      await rewriteArchive(archive, new Map([['a.bin', { source: pattern(size) }]]), output);
       await withFile(output, async (file) => {
         const signed = await readArchive(file, LIMITS);
         assert.equal(entryOf(signed, 'a.bin').size, size);
@@ -336,7 +336,7 @@ describe('large entries', () => {
     const output = join(folder, 'deflated.zip');
     const archive = await read(forge([{ name: 'a.bin', content: 'old' }]));
     const peak = await peakOf(async () => {
-      await rewriteArchive(archive, new Map([['a.bin', pattern(60 << 20)]]), output);
+      await rewriteArchive(archive, new Map([['a.bin', { source: pattern(60 << 20) }]]), output);
     });
     assert.ok(peak < FLAT, `${Math.round(peak / 1e6)} MB more than before`);
     assert.match((await run('unzip', ['-tq', output])).stdout, /No errors detected/);

@@ -381,20 +381,6 @@ describe('a file that stays on the exchange', () => {
     await file.close();
   });
 
-  it('keeps nothing of what is drained, and fetches again what is asked for all the same', async () => {
-    const file = await openFar(once);
-    file.fetchAhead(RUNS);
-    for (const { start, end } of RUNS) {
-      const parts: Buffer[] = [];
-      for await (const part of file.drain(start, end)) parts.push(Buffer.from(part));
-      assert.ok(Buffer.concat(parts).equals(OLD.subarray(start, end)));
-    }
-    const before = world.line.total;
-    await isRead(file, 2 * MIB, 3 * MIB);
-    assert.ok(world.line.total - before > MIB);
-    await file.close();
-  });
-
   it('goes on after a cut, and fetches nothing twice', async () => {
     const file = await openFar(twice);
     world.line.cutAfter(9 * MIB);
