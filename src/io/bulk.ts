@@ -10,7 +10,7 @@ import { WordSum } from './word-sum.ts';
 /** So many bytes are hashed before a thread has started, and this one may well wait for that. */
 const WORTH_A_THREAD = 16 * 1024 * 1024;
 
-/** What is in memory that threads do not share has to be copied for another: only so much, in bytes. */
+/** What is in memory has to be copied for another thread: only so much, in bytes. */
 const MOST_COPIED = 1024 * 1024;
 
 /** Bytes that are taken at once on this thread, in memory. */
@@ -128,11 +128,9 @@ function runsFor(parts: readonly Part[]): Run[] | null {
   return handedOver(runs);
 }
 
-/** Memory that is not shared is copied: a view into it would take all of what it is a view into along. */
+/** What is in memory is copied: a view into it would take all of what it is a view into along. */
 function handedOver(runs: readonly Run[]): Run[] | null {
-  const unshared = runs.flatMap((run) => ('bytes' in run && !isShared(run) ? [run.bytes.length] : []));
-  if (unshared.reduce((total, length) => total + length, 0) > MOST_COPIED) return null;
-  return runs.map((run) => ('bytes' in run && !isShared(run) ? { bytes: Uint8Array.from(run.bytes) } : run));
+  const copied = runs.reduce((total, run) => total + ('bytes' in run ? run.bytes.length : 0), 0);
+  if (copied > MOST_COPIED) return null;
+  return runs.map((run) => ('bytes' in run ? { bytes: Uint8Array.from(run.bytes) } : run));
 }
-
-const isShared = ({ bytes }: MemoryRun): boolean => bytes.buffer instanceof SharedArrayBuffer;

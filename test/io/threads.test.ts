@@ -55,14 +55,8 @@ describe('threads', () => {
     content.subarray(9, SIZE - 1),
     Buffer.from('the end'),
   ]);
-  const shared = (): BufferSource => {
-    const memory = Buffer.from(new SharedArrayBuffer(SIZE));
-    content.copy(memory);
-    return new BufferSource(memory, 'shared');
-  };
-
   it('hash, sum and pad what this thread hashes, sums and pads: files, patches and memory, cut anywhere', async () => {
-    const [patched, memory, unshared] = [patchedFile(), shared(), new BufferSource(content, 'memory')];
+    const [patched, memory] = [patchedFile(), new BufferSource(content, 'memory')];
     const cases: [string, Part[], Buffer[]][] = [
       ['a file', [{ source: file, start: 0, end: SIZE }], [content]],
       [
@@ -76,8 +70,7 @@ describe('threads', () => {
         [content.subarray(1, 218), content.subarray(222, 223), content.subarray(262144, SIZE - 1)],
       ],
       ['a patch', [{ source: patched, start: 3, end: patched.size - 2 }], [patchedContent.subarray(3, -2)]],
-      ['shared memory', [{ source: memory, start: 5, end: SIZE }], [content.subarray(5)]],
-      ['memory', [{ source: unshared, start: 5, end: SIZE }], [content.subarray(5)]],
+      ['memory', [{ source: memory, start: 5, end: SIZE }], [content.subarray(5)]],
     ];
     for (const [what, parts, expected] of cases) {
       const options = { algorithm: 'sha256', summed: true, zeros: 5 };
@@ -111,16 +104,22 @@ describe('threads', () => {
       { start: 0, end: 216 },
       { start: 220, end: SIZE },
     ];
-    const [one, other] = [shared(), shared()];
-    assert.equal(await aside.firstDifference(one, file, spans), undefined);
-    for (const at of [SIZE - 1, 1024 * 1024 + 221, 300_000, 262_144 + 4, 262_144, 220, 215, 0]) {
-      other.bytes.writeUInt8((content[at] ?? 0) ^ 1, at);
-      assert.equal(await aside.firstDifference(file, other, spans), at);
-      assert.equal(await here.firstDifference(file, other, spans), at);
+    const path = join(folder, 'changed');
+    await writeFile(path, content);
+    const [change, other] = [await open(path, 'r+'), await FileSource.open(path)];
+    try {
+      assert.equal(await aside.firstDifference(other, file, spans), undefined);
+      await change.write(Buffer.alloc(4, 0xa5), 0, 4, 216);
+      assert.equal(await aside.firstDifference(file, other, spans), undefined);
+      for (const at of [SIZE - 1, 1024 * 1024 + 221, 300_000, 262_144 + 4, 262_144, 220, 215, 0]) {
+        await change.write(Buffer.of((content[at] ?? 0) ^ 1), 0, 1, at);
+        assert.equal(await aside.firstDifference(file, other, spans), at);
+        assert.equal(await here.firstDifference(file, other, spans), at);
+      }
+    } finally {
+      await change.close();
+      await other.close();
     }
-    const beside = shared();
-    beside.bytes.fill(0, 216, 220);
-    assert.equal(await aside.firstDifference(file, beside, spans), undefined);
   });
 
   it('do more jobs than there are threads, each with its own result', async () => {
