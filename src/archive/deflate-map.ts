@@ -21,6 +21,8 @@ export interface DeflateMap {
 const APART = 32 * 1024;
 /** No code, and no block's header, is longer than this, in bytes (RFC 1951, 3.2.7: 2,300 bits). */
 const LONGEST = 512;
+/** So many bytes of the stream are looked at together. */
+const PIECE = 64 * 1024;
 
 const TYPE = { stored: 0, fixed: 1, dynamic: 2 } as const;
 const END_OF_BLOCK = 256;
@@ -34,43 +36,87 @@ const LENGTH_BITS = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3,
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /** Codes up to this many bits are looked up at once. */
-const QUICK = 10;
+const QUICK = 11;
 const LONGEST_CODE = 15;
 
 /**
- * A Huffman code (RFC 1951, 3.2.2). `quick` has, by the next 10 bits, symbol << 4 | length, or 0 for a longer
- * code, which is then found by counting, length by length.
+ * What a symbol stands for, as a number: how many extra bits follow its code, twice (bits 0 to 4, and 5 to
+ * 8); its kind (bits 9 and 10); from bit 11 on how many bytes it inflates to, not counting the extra bits, or
+ * its value. With the length of the code added, bits 0 to 4 tell how many bits it takes in all.
+ */
+const meaning = (value: number, extra = 0, kind = 0): number => (value << 11) | kind | (extra << 5) | extra;
+const ALL_BITS = 31;
+const extraOf = (entry: number): number => (entry >>> 5) & 15;
+const valueOf = (entry: number): number => entry >>> 11;
+const KIND = { literal: 0, length: 1 << 9, end: 2 << 9, bad: 3 << 9, mask: 3 << 9 } as const;
+
+const LITERALS = Int32Array.from({ length: 288 }, (_, symbol) => {
+  if (symbol < END_OF_BLOCK) return meaning(1);
+  if (symbol === END_OF_BLOCK) return meaning(0, 0, KIND.end);
+  const [length, extra] = [LENGTHS[symbol - 257], LENGTH_BITS[symbol - 257] ?? 0];
+  return length === undefined ? meaning(0, 0, KIND.bad) : meaning(length, extra, KIND.length);
+});
+const DISTANCES = Int32Array.from({ length: 32 }, (_, symbol) =>
+  symbol < 30 ? meaning(symbol, symbol < 4 ? 0 : (symbol >>> 1) - 1) : meaning(0, 0, KIND.bad),
+);
+const CODE_LENGTHS = Int32Array.from({ length: 19 }, (_, symbol) => meaning(symbol));
+
+/**
+ * A Huffman code (RFC 1951, 3.2.2). `quick` has, by the next bits, the meaning of the symbol and the length
+ * of its code, or 0 for a longer code, which is then found by counting, length by length.
  */
 class Code {
-  readonly quick = new Uint16Array(1 << QUICK);
+  readonly quick = new Int32Array(1 << QUICK);
   private readonly counts = new Uint16Array(LONGEST_CODE + 1);
-  private readonly symbols: Uint16Array;
+  private readonly symbols = new Uint16Array(320);
+  private readonly offsets = new Uint16Array(LONGEST_CODE + 2);
+  private readonly next = new Uint16Array(LONGEST_CODE + 2);
 
-  constructor(lengths: Uint8Array) {
-    this.symbols = new Uint16Array(lengths.length);
-    for (const length of lengths) this.counts[length] = (this.counts[length] ?? 0) + 1;
-    this.counts[0] = 0;
-    const offsets = new Uint16Array(LONGEST_CODE + 2);
-    const next = new Uint16Array(LONGEST_CODE + 2);
+  constructor(private readonly meanings: Int32Array) {}
+
+  /** Becomes the code in which each symbol has so many bits. */
+  set(lengths: Uint8Array): this {
+    const { counts, symbols, offsets, next } = this;
+    counts.fill(0);
+    this.quick.fill(0);
+    for (const length of lengths) counts[length] = (counts[length] as number) + 1;
+    counts[0] = offsets[1] = next[1] = 0;
     for (let length = 1; length <= LONGEST_CODE; length += 1) {
-      const count = this.counts[length] ?? 0;
-      offsets[length + 1] = (offsets[length] ?? 0) + count;
-      next[length + 1] = ((next[length] ?? 0) + count) << 1;
+      const count = counts[length] as number;
+      offsets[length + 1] = (offsets[length] as number) + count;
+      next[length + 1] = ((next[length] as number) + count) << 1;
     }
-    for (const [symbol, length] of lengths.entries()) {
+    for (let symbol = 0; symbol < lengths.length; symbol += 1) {
+      const length = lengths[symbol] as number;
       if (length === 0) continue;
-      this.symbols[offsets[length] ?? 0] = symbol;
-      offsets[length] = (offsets[length] ?? 0) + 1;
-      this.enter(symbol, length, next[length] ?? 0);
-      next[length] = (next[length] ?? 0) + 1;
+      symbols[offsets[length] as number] = symbol;
+      offsets[length] = (offsets[length] as number) + 1;
+      this.enter(symbol, length, next[length] as number);
+      next[length] = (next[length] as number) + 1;
     }
+    return this;
   }
 
   private enter(symbol: number, length: number, code: number): void {
     if (length > QUICK) return;
     let reversed = 0;
     for (let bit = 0; bit < length; bit += 1) reversed |= ((code >>> bit) & 1) << (length - 1 - bit);
-    for (let at = reversed; at < 1 << QUICK; at += 1 << length) this.quick[at] = (symbol << 4) | length;
+    const entry = (this.meanings[symbol] as number) + length;
+    for (let at = reversed; at < 1 << QUICK; at += 1 << length) this.quick[at] = entry;
+  }
+
+  /** A literal and what follows it become one entry, where the codes of both can be seen at once. */
+  join(): this {
+    const { quick } = this;
+    // Backwards: what stands at a lower index is a single symbol still.
+    for (let at = (1 << QUICK) - 1; at >= 0; at -= 1) {
+      const first = quick[at] as number;
+      if (first === 0 || (first & KIND.mask) !== KIND.literal) continue;
+      const second = quick[at >>> (first & ALL_BITS)] as number;
+      const length = (first & ALL_BITS) + (second & ALL_BITS) - extraOf(second);
+      if (second !== 0 && length <= QUICK) quick[at] = first + second;
+    }
+    return this;
   }
 
   /** The same for a code of any length; 0 where there is none. */
@@ -78,8 +124,9 @@ class Code {
     let [code, first, index] = [0, 0, 0];
     for (let length = 1; length <= LONGEST_CODE; length += 1) {
       code |= (bits >>> (length - 1)) & 1;
-      const count = this.counts[length] ?? 0;
-      if (code - count < first) return ((this.symbols[index + code - first] ?? 0) << 4) | length;
+      const count = this.counts[length] as number;
+      if (code - count < first)
+        return (this.meanings[this.symbols[index + code - first] as number] as number) + length;
       index += count;
       first = (first + count) << 1;
       code <<= 1;
@@ -89,12 +136,14 @@ class Code {
 }
 
 const FIXED = {
-  literals: new Code(
-    Uint8Array.from({ length: 288 }, (_, symbol) =>
-      symbol < 144 ? 8 : symbol < 256 ? 9 : symbol < 280 ? 7 : 8,
-    ),
-  ),
-  distances: new Code(new Uint8Array(30).fill(5)),
+  literals: new Code(LITERALS)
+    .set(
+      Uint8Array.from({ length: 288 }, (_, symbol) =>
+        symbol < 144 ? 8 : symbol < 256 ? 9 : symbol < 280 ? 7 : 8,
+      ),
+    )
+    .join(),
+  distances: new Code(DISTANCES).set(new Uint8Array(30).fill(5)),
 };
 
 interface Packed {
@@ -108,14 +157,15 @@ interface Stored {
 }
 
 /** More blocks than one for so many bytes of the stream are nobody's way of packing. */
-const BYTES_A_BLOCK = 512;
+const BYTES_A_BLOCK = 64;
 
 /**
  * Follows a deflate stream (RFC 1951), as its bytes come, to see where its blocks lie; what it inflates to is
  * somebody else's to find out. It judges nothing: a stream that it cannot follow has no map.
  */
 export class DeflateScanner {
-  private work = Buffer.alloc(LONGEST);
+  private readonly work = Buffer.alloc(PIECE + 2 * LONGEST);
+  private readonly view = new DataView(this.work.buffer, this.work.byteOffset, this.work.length);
   /** Bytes in `work`; those before were read. */
   private filled = 0;
   /** Bytes of the stream before `work`. */
@@ -124,6 +174,8 @@ export class DeflateScanner {
   private bit = 0;
   private at = 0;
   private block: Packed | Stored | null = null;
+  private readonly codes = new Code(CODE_LENGTHS);
+  private readonly packed = { literals: new Code(LITERALS), distances: new Code(DISTANCES) };
   private blocks = 0;
   private readonly boundaries: Boundary[] = [];
   private last: Boundary | null = null;
@@ -132,15 +184,18 @@ export class DeflateScanner {
 
   /** Takes the next bytes of the stream. */
   push(bytes: Buffer): void {
-    if (this.failed) return;
+    for (let at = 0; at < bytes.length && !this.failed; at += PIECE)
+      this.pushPiece(bytes.subarray(at, at + PIECE));
+  }
+
+  private pushPiece(bytes: Buffer): void {
+    // Behind the end there is nothing to follow.
+    if (this.end) this.failed = true;
     const read = this.bit >>> 3;
-    const rest = this.work.subarray(read, this.filled);
-    const needed = rest.length + bytes.length + LONGEST;
-    const target = this.work.length < needed ? Buffer.alloc(needed) : this.work;
-    rest.copy(target);
-    bytes.copy(target, rest.length);
-    this.work = target;
-    this.filled = rest.length + bytes.length;
+    this.work.copyWithin(0, read, this.filled);
+    const rest = this.filled - read;
+    bytes.copy(this.work, rest);
+    this.filled = rest + bytes.length;
     this.base += read;
     this.bit &= 7;
     this.run((this.filled - LONGEST) * 8);
@@ -175,8 +230,7 @@ export class DeflateScanner {
   }
 
   private take(count: number): number {
-    const byte = this.bit >>> 3;
-    const bits = (this.work.readUInt32LE(byte) >>> (this.bit & 7)) & ((1 << count) - 1);
+    const bits = bitsAt(this.view, this.bit) & ((1 << count) - 1);
     this.bit += count;
     return bits;
   }
@@ -184,23 +238,25 @@ export class DeflateScanner {
   private begin(): void {
     const here = this.here();
     this.blocks += 1;
-    if (this.blocks > 64 + this.base / BYTES_A_BLOCK + this.filled / BYTES_A_BLOCK) this.failed = true;
+    if (this.blocks > 64 + here.bit / 8 / BYTES_A_BLOCK) this.failed = true;
     if (here.at >= (this.boundaries.at(-1)?.at ?? -APART) + APART) this.boundaries.push(here);
     if (this.take(1) === 1) this.last = here;
     const type = this.take(2);
-    if (type === TYPE.stored) this.block = this.stored();
+    if (type === TYPE.stored) this.beginStored();
     else if (type === TYPE.fixed) this.block = FIXED;
     else if (type === TYPE.dynamic) this.block = this.dynamic();
     else this.failed = true;
   }
 
-  private stored(): Stored {
+  private beginStored(): void {
     this.bit = (this.bit + 7) & ~7;
     const byte = this.bit >>> 3;
     const rest = this.work.readUInt16LE(byte);
     if ((rest ^ this.work.readUInt16LE(byte + 2)) !== 0xffff) this.failed = true;
     this.bit += 32;
-    return { rest };
+    this.block = { rest };
+    // The stream may end here, so that nothing is there to go on with.
+    if (rest === 0) this.endBlock();
   }
 
   /** RFC 1951, 3.2.7. */
@@ -208,11 +264,10 @@ export class DeflateScanner {
     const [literals, distances, codes] = [this.take(5) + 257, this.take(5) + 1, this.take(4) + 4];
     const own = new Uint8Array(19);
     for (const place of ORDER.slice(0, codes)) own[place] = this.take(3);
-    const lengths = this.lengths(new Code(own), literals + distances);
-    return {
-      literals: new Code(lengths.subarray(0, literals)),
-      distances: new Code(lengths.subarray(literals)),
-    };
+    const lengths = this.lengths(this.codes.set(own), literals + distances);
+    this.packed.literals.set(lengths.subarray(0, literals)).join();
+    this.packed.distances.set(lengths.subarray(literals));
+    return this.packed;
   }
 
   private lengths(code: Code, count: number): Uint8Array {
@@ -234,11 +289,11 @@ export class DeflateScanner {
   }
 
   private decode(code: Code): number {
-    const bits = this.work.readUInt32LE(this.bit >>> 3) >>> (this.bit & 7);
-    const entry = code.quick[bits & ((1 << QUICK) - 1)] || code.slow(bits);
+    const bits = bitsAt(this.view, this.bit);
+    const entry = (code.quick[bits & ((1 << QUICK) - 1)] as number) || code.slow(bits);
     if (entry === 0) this.failed = true;
-    this.bit += entry & 15;
-    return entry >>> 4;
+    this.bit += entry & ALL_BITS;
+    return valueOf(entry);
   }
 
   /** False when it ends beyond what is there. */
@@ -258,40 +313,32 @@ export class DeflateScanner {
 
   /** Where most of the time is spent: nothing is called for a common symbol, and nothing made. */
   private passSymbols({ literals, distances }: Packed, limit: number): void {
-    const { work } = this;
+    const { view } = this;
     const [quick, far] = [literals.quick, distances.quick];
     const mask = (1 << QUICK) - 1;
     let { bit, at } = this;
+    let kind: number = KIND.literal;
     while (bit < limit) {
-      let bits = bitsAt(work, bit);
+      let bits = bitsAt(view, bit);
       let entry = (quick[bits & mask] as number) || literals.slow(bits);
-      bit += entry & 15;
-      const symbol = entry >>> 4;
-      if (symbol < END_OF_BLOCK && entry !== 0) {
-        at += 1;
-        continue;
-      }
-      [this.bit, this.at] = [bit, at];
-      if (symbol === END_OF_BLOCK) return this.endBlock();
-      const extra = LENGTH_BITS[symbol - 257];
-      if (entry === 0 || extra === undefined) break;
-      at += (LENGTHS[symbol - 257] as number) + ((bits >>> (entry & 15)) & ((1 << extra) - 1));
-      bit += extra;
-      bits = bitsAt(work, bit);
+      bit += entry & ALL_BITS;
+      at += valueOf(entry);
+      kind = entry === 0 ? KIND.bad : entry & KIND.mask;
+      if (kind === KIND.literal) continue;
+      if (kind !== KIND.length) break;
+      const extra = extraOf(entry);
+      at += (bits >>> ((entry & ALL_BITS) - extra)) & ((1 << extra) - 1);
+      bits = bitsAt(view, bit);
       entry = (far[bits & mask] as number) || distances.slow(bits);
-      const distance = entry >>> 4;
-      if (entry === 0 || distance > 29) break;
-      bit += (entry & 15) + (distance < 4 ? 0 : (distance >>> 1) - 1);
+      bit += entry & ALL_BITS;
+      kind = entry === 0 ? KIND.bad : entry & KIND.mask;
+      if (kind === KIND.bad) break;
     }
-    this.failed = bit < limit;
     [this.bit, this.at] = [bit, at];
+    if (kind === KIND.bad) this.failed = true;
+    else if (kind === KIND.end) this.endBlock();
   }
 }
 
-/** At least 25 bits from this one on; what is behind the last byte counts as 0. */
-function bitsAt(bytes: Uint8Array, bit: number): number {
-  const at = bit >>> 3;
-  const low = (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
-  const high = (bytes[at + 2] as number) | ((bytes[at + 3] as number) << 8);
-  return (low | (high << 16)) >>> (bit & 7);
-}
+/** At least 25 bits from this one on. */
+const bitsAt = (bytes: DataView, bit: number): number => bytes.getInt32(bit >>> 3, true) >>> (bit & 7);

@@ -44,7 +44,8 @@ export interface Splice {
  * The same content and the same old packed bytes give the same result.
  */
 export async function splice(content: ByteSource, packed: ByteSource, reuse: Reuse): Promise<Splice | null> {
-  const plan = planOf(content.size, reuse);
+  // Else it is the map of something else.
+  const plan = Math.ceil(reuse.map.end.bit / 8) === packed.size ? planOf(content.size, reuse) : null;
   if (!plan) return null;
   const before = await packBefore(content, plan.from);
   if (!before) return null;
