@@ -232,6 +232,13 @@ describe('no map', () => {
     // Fixed codes, highest bit first: 286 is 11000110, the length 3 is 0000001, distance 30 is 11110.
     assertNone(bits([0b011, 3], [0b01100011, 8], [0, 4000]), 'length 286');
     assertNone(bits([0b011, 3], [0b1000000, 7], [0b01111, 5], [0, 4000]), 'distance 30');
+    // Wherever the pieces end: behind it the stream goes on as if nothing had been.
+    const zeros = Array.from({ length: 1100 }, (): [number, number] => [0b00001100, 8]);
+    const around = (...middle: [number, number][]): Buffer =>
+      bits([0b011, 3], ...zeros, ...middle, ...zeros, [0, 7]);
+    assert.equal(mapOf(around([0b1000000, 7], [0b00000, 5]), 1)?.end.at, 2203);
+    assertNone(around([0b1000000, 7], [0b01111, 5]), 'distance 30 among others');
+    assertNone(around([0b01100011, 8]), 'length 286 among others');
     assertNone(bits([0b101, 3], [0, 5], [0, 5], [0, 4], [0, 6000]), 'no code at all');
     const repeated: [number, number][] = [0, 0, 1, 0].map((length) => [length, 3]);
     assertNone(bits([0b101, 3], [0, 10], [0, 4], [1, 3], ...repeated, [0, 6000]), 'a repeat of nothing');
