@@ -7,7 +7,18 @@ import { interleaved, measure, root, sha256Of, type Result, type Sample, type Wa
 import type { Place } from '../place.ts';
 import { megabytes, timesAsFast, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
-import type { TransferInput } from '../transfer-child.ts';
+
+/** What transfer-child.mjs is told. */
+interface TransferInput {
+  readonly direction: 'fetch' | 'deliver';
+  readonly url: string;
+  readonly identity: string;
+  readonly knownHosts: string;
+  readonly local: string;
+  readonly remote: string;
+  readonly size: number;
+  readonly sha256: string;
+}
 
 async function randomFile(path: string, size: number): Promise<void> {
   const cipher = createCipheriv('aes-128-ctr', randomBytes(16), randomBytes(16));
@@ -19,14 +30,10 @@ async function randomFile(path: string, size: number): Promise<void> {
 }
 
 async function throughExchange(input: TransferInput): Promise<Sample> {
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', join(import.meta.dirname, '../transfer-child.ts')],
-    {
-      cwd: root,
-      stdio: ['pipe', 'pipe', 'inherit'],
-    },
-  );
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../transfer-child.mjs')], {
+    cwd: root,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   child.stdin.end(JSON.stringify(input));
   return JSON.parse(await text(child.stdout)) as Sample;
 }

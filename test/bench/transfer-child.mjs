@@ -1,26 +1,19 @@
-/** transfer-child.ts fetch|deliver INPUT: one transfer through our exchange, in a process of its own. */
+/**
+ * One transfer through our exchange as it is compiled, in a process of its own: plain JavaScript, since what
+ * translates TypeScript on the way is no part of what is measured. Reads a TransferInput from its input.
+ */
 import { text } from 'node:stream/consumers';
-import { openExchange } from '../../src/exchange/exchange.ts';
-import { deliverFile } from '../exchange/deliver-file.ts';
-
-export interface TransferInput {
-  readonly direction: 'fetch' | 'deliver';
-  readonly url: string;
-  readonly identity: string;
-  readonly knownHosts: string;
-  readonly local: string;
-  readonly remote: string;
-  readonly size: number;
-  readonly sha256: string;
-}
+import { openExchange } from '../../dist/exchange/exchange.js';
+import { withFile } from '../../dist/io/source.js';
 
 const { direction, url, identity, knownHosts, local, remote, size, sha256 } = JSON.parse(
   await text(process.stdin),
-) as TransferInput;
+);
 const [begun, idle] = [performance.now(), process.cpuUsage()];
 const exchange = await openExchange({ url, ssh: { identity, knownHosts } });
 const connected = performance.now();
-if (direction === 'deliver') await deliverFile(exchange, local, remote, { size, sha256 });
+if (direction === 'deliver')
+  await withFile(local, (content) => exchange.deliver(content, remote, { size, sha256 }));
 else if ((await exchange.fetch(remote, local, { limit: size })).sha256 !== sha256)
   throw new Error('not what was sent');
 const done = performance.now();
