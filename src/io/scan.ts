@@ -5,7 +5,7 @@ const STEP = 1024 * 1024;
 
 /** Steps' memory that nobody fills or reads now, of whichever scan: this much is kept. */
 const spare: Buffer[] = [];
-const MOST_SPARE = 8;
+const MOST_SPARE = 4;
 
 /**
  * The bytes [start, end) in order, the next step being read while one is worked on. The memory is used
