@@ -4,11 +4,11 @@ import { writeAtomically } from '../io/atomic.ts';
 import type { Assembly } from '../io/assembly.ts';
 import { JoinedSource } from '../io/joined.ts';
 import type { ByteSource } from '../io/source.ts';
-import { together } from '../io/together.ts';
 import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './changed.ts';
 import { packBlocks, type Block, type Job } from './deflate.ts';
 import { endBytes, movedEnd } from './end.ts';
 import { shown } from './names.ts';
+import { inOrder } from './ordered.ts';
 import { requireOpenable, type ArchiveEntry, type PartialArchive } from './read.ts';
 import { METHOD } from './records.ts';
 import { splice, type Reuse, type Splice } from './splice.ts';
@@ -25,10 +25,14 @@ interface Replacement extends NewContent {
   readonly entry: ArchiveEntry;
 }
 
-/** One that needs not be packed. */
-interface Spliced extends Replacement {
-  readonly splice: Splice | null;
+/** Content packed and spliced in the order of the file, a little ahead of where it is written. */
+interface Ahead {
+  readonly blocks: AsyncGenerator<Block>;
+  readonly splices: AsyncGenerator<Splice | null>;
 }
+
+/** Splices made at once: each may hold some megabytes until it is written. */
+const SPLICED_AHEAD = 2;
 
 export interface RewriteResult {
   /** Size of the new archive in bytes. */
@@ -42,7 +46,8 @@ export interface RewriteResult {
  * replaced entry keeps its header but for CRC-32 and sizes, and its method; the directory keeps all but
  * those and the offsets. Zip64 values appear where a number no longer fits.
  *
- * The same archive and the same replacements give the same bytes. Memory stays flat whatever the sizes.
+ * The same archive and the same replacements give the same bytes. Memory stays flat whatever the sizes and
+ * the number of replacements.
  */
 export function rewriteArchive(
   archive: PartialArchive,
@@ -60,7 +65,8 @@ export function rewriteArchive(
 
 /**
  * What `rewriteArchive` would write, described instead: the spans that are taken over, and the new bytes
- * in the file `fresh`, which is on disk when this returns. Reads nothing of the archive.
+ * in the file `fresh`, which is on disk when this returns. Reads nothing of the archive but packed data that
+ * is to be reused.
  */
 export function planRewrite(
   archive: PartialArchive,
@@ -105,21 +111,36 @@ class Rewriting {
   ) {}
 
   async run(replacements: readonly Replacement[]): Promise<RewriteResult> {
-    const spliced = await together(replacements.map((each) => this.spliced(each)));
-    const blocks = packBlocks(spliced.flatMap((each) => (each.splice ? [] : [jobOf(each)])));
-    const replaced = new Map(spliced.map((each) => [each.entry.index, each]));
+    const ahead = this.begin(replacements);
+    const replaced = new Map(replacements.map((each) => [each.entry.index, each]));
     try {
       for (const entry of this.archive.layout) {
         const replacement = replaced.get(entry.index);
-        if (replacement) await this.replace(replacement, blocks);
+        if (replacement) await this.replace(replacement, ahead);
         else this.offsets[entry.index] = entry.offset - this.taken + this.writer.position;
       }
     } finally {
-      await blocks.return(undefined);
+      await ahead.blocks.return(undefined);
+      await ahead.splices.return(undefined);
     }
     await this.take(this.archive.end.directoryOffset);
     await this.writeDirectory();
     return { size: this.writer.position, replaced: replacements.map(({ entry }) => this.report(entry)) };
+  }
+
+  private begin(replacements: readonly Replacement[]): Ahead {
+    const splices = replacements.flatMap(({ entry, source, reuse }) =>
+      reuse ? [() => splice(source, this.packedData(entry), reuse)] : [],
+    );
+    return {
+      blocks: packBlocks(replacements.filter(({ reuse }) => !reuse).map(jobOf)),
+      splices: inOrder(splices, SPLICED_AHEAD),
+    };
+  }
+
+  private packedData({ dataStart, dataEnd }: ArchiveEntry): ByteSource {
+    const { source } = this.archive;
+    return new JoinedSource([{ source, start: dataStart, end: dataEnd }], source.name);
   }
 
   /** Copies the old file up to `end`. */
@@ -128,30 +149,31 @@ class Rewriting {
     this.taken = end;
   }
 
-  private async spliced(replacement: Replacement): Promise<Spliced> {
-    const { entry, source, reuse } = replacement;
-    const packed = { source: this.archive.source, start: entry.dataStart, end: entry.dataEnd };
-    const name = this.archive.source.name;
-    return {
-      ...replacement,
-      splice: reuse ? await splice(source, new JoinedSource([packed], name), reuse) : null,
-    };
-  }
-
-  private async replace(
-    { entry, source, splice: parts }: Spliced,
-    blocks: AsyncGenerator<Block>,
-  ): Promise<void> {
+  private async replace(replacement: Replacement, ahead: Ahead): Promise<void> {
+    const { entry, source } = replacement;
     await this.take(entry.offset);
     const at = this.writer.position;
     this.offsets[entry.index] = at;
     // The header's length follows from the size; CRC-32 and compressed size are filled in afterwards.
     await this.writer.append(changedLocal(entry, { crc32: 0, size: source.size, compressedSize: 0 }));
-    const values = parts ? await this.join(source, parts, entry) : await this.pack(source, blocks);
+    const values = await this.write(replacement, ahead);
     await this.writer.fill(at, changedLocal(entry, values));
     await this.writer.append(changedDescriptor(entry, values));
     this.changed.set(entry.index, values);
     this.taken = entry.end;
+  }
+
+  private async write(replacement: Replacement, { blocks, splices }: Ahead): Promise<ContentValues> {
+    const { entry, source, reuse } = replacement;
+    if (!reuse) return this.pack(source, blocks);
+    const next = await splices.next();
+    if (!next.done && next.value) return this.join(source, next.value, entry);
+    const own = packBlocks([jobOf(replacement)]);
+    try {
+      return await this.pack(source, own);
+    } finally {
+      await own.return(undefined);
+    }
   }
 
   /** Writes the parts of one entry, and takes over those that are packed already. */

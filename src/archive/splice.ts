@@ -52,7 +52,7 @@ export async function splice(content: ByteSource, packed: ByteSource, reuse: Reu
   const parts = [
     before.bytes,
     ...keptParts(reuse.map, plan, before.bits),
-    ...(await packBehind(content, plan.to)),
+    await packBehind(content, plan.to),
   ];
   const joined = parts.filter((part) => sizeOf(part) > 0);
   const sum = await checkedSum(joined, packed, content);
@@ -182,9 +182,8 @@ const emptyBlock = (place: number): Buffer =>
   Buffer.from([...(place === 0 || place > 5 ? [0] : []), 0x00, 0x00, 0xff, 0xff]);
 
 /** Packs what follows the kept blocks, to the end of the stream. */
-async function packBehind(content: ByteSource, { at }: Boundary): Promise<Buffer[]> {
-  return [await pack(await content.read(at, content.size - at), constants.Z_FINISH)];
-}
+const packBehind = async (content: ByteSource, { at }: Boundary): Promise<Buffer> =>
+  pack(await content.read(at, content.size - at), constants.Z_FINISH);
 
 async function* bytesOf(parts: readonly PackedPart[], packed: ByteSource): AsyncGenerator<Buffer> {
   for (const part of parts) {

@@ -413,6 +413,36 @@ describe('a zip with a signed program of three megabytes', () => {
     assert.ok(size < 100_000, `${size} new bytes for ${content.length} of content`);
   });
 
+  it('is one of many, of which a few at a time are worked on', async () => {
+    const program = await readFile(PROGRAMS.x64);
+    const names = Array.from({ length: 12 }, (_, at) => `bin/${at}.exe`);
+    const tree = join(folder, 'many');
+    await run('mkdir', ['-p', join(tree, 'bin')]);
+    for (const name of names) await save(tree, name, program);
+    await run('zip', ['-q', '-9', join(folder, 'many.zip'), ...names], { cwd: tree });
+    const bytes = await readFile(join(folder, 'many.zip'));
+    const archive = await read(bytes);
+    const content = signed(program);
+    let [open, most] = [0, 0];
+    const replacements = names.map((name): [string, NewContent] => {
+      const { dataStart, dataEnd } = entryOf(archive, name);
+      const inner = new BufferSource(content, name);
+      const slow = async (offset: number, length: number): Promise<Buffer> => {
+        most = Math.max(most, ++open);
+        await new Promise((done) => setTimeout(done, 1));
+        open -= 1;
+        return inner.read(offset, length);
+      };
+      const map = mapped(bytes.subarray(dataStart, dataEnd));
+      return [name, { source: { name, size: inner.size, read: slow }, reuse: { map, kept: kept(program) } }];
+    });
+    const output = join(folder, 'many-rewritten.zip');
+    await rewriteArchive(archive, new Map(replacements), output);
+    assert.ok(most <= 3, `${most} at once`);
+    const rewritten = await read(await readFile(output));
+    for (const name of names) assert.ok((await contentOf(rewritten, name)).equals(content), name);
+  });
+
   it('is the same when written again, and is packed anew where nothing can be reused', async () => {
     const { archive, content, replacements } = await made('-9');
     const [one, other, plain] = ['one.zip', 'other.zip', 'plain.zip'].map((name) => join(folder, name));
