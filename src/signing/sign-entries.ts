@@ -8,8 +8,14 @@ import { invalid } from '../errors.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import { checkPin, requireAllPinsFound } from './pins.ts';
 import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
-import { newContent, requireSomething, type SignFileOptions } from './signed-file.ts';
-import type { Spool, Spooled } from './spool.ts';
+import {
+  newContent,
+  requireSomething,
+  withoutContent,
+  type SignedFile,
+  type SignFileOptions,
+} from './signed-file.ts';
+import { Spool, type Spooled } from './spool.ts';
 import { Turns } from './turns.ts';
 
 /** Entries being unpacked at once: Node has four threads for that. */
@@ -83,10 +89,7 @@ const patient = (timestamper: Timestamper, turns: Turns): Timestamper => ({
  * Signs each distinct program once: the same bytes under two paths get the same signature. The first
  * failure stops what has not begun, and leaves only when everything begun has come to an end.
  */
-export async function signAll(
-  candidates: readonly Candidate[],
-  options: SignFileOptions,
-): Promise<SignedEntry[]> {
+async function signAll(candidates: readonly Candidate[], options: SignFileOptions): Promise<SignedEntry[]> {
   const limit = pLimit(IN_FLIGHT);
   const turns = new Turns(AT_WORK);
   const steppingAside = {
@@ -119,32 +122,40 @@ export async function signAll(
   return settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
 }
 
-/** What was done to the programs of ours in a zip; the zip itself is yet to be written. */
-export interface SignedPrograms {
-  readonly entries: number;
-  readonly signed: readonly SignedEntry[];
-  readonly kept: readonly KeptEntry[];
+/** What was done to the programs of ours in a zip, and what came of writing it. */
+export interface SignedOurs<T> {
+  readonly made: Omit<SignedFile, 'output'>;
+  readonly written: T;
 }
 
-/** Signs what is ours in a zip, all of which must be located in it. */
-export async function signOurs(
+/**
+ * Signs what is ours in a zip, all of which must be located in it. `write` is given the new content by path,
+ * which is gone when this returns.
+ */
+export async function signOurs<T>(
   archive: PartialArchive,
-  spool: Spool,
   options: SignFileOptions,
-): Promise<SignedPrograms> {
-  const { name } = archive.source;
-  const entries = archive.entries.filter((entry) => !entry.directory).length;
-  const ours = archive.located
-    .filter((entry) => !entry.directory && options.isOurs(entry.path))
-    .sort((a, b) => a.index - b.index);
-  requireAllPinsFound(ours, options.pins, name);
-  const { kept, toSign } = await sortOut(await unpack(archive, ours, spool, options), options);
-  requireSomething(toSign.length, kept, entries, name);
-  return { entries, kept, signed: await signAll(toSign, options) };
+  write: (contents: ReadonlyMap<string, NewContent>) => Promise<T>,
+): Promise<SignedOurs<T>> {
+  const spool = new Spool(options.scratch);
+  try {
+    const { name } = archive.source;
+    const entries = archive.entries.filter((entry) => !entry.directory).length;
+    const ours = archive.located
+      .filter((entry) => !entry.directory && options.isOurs(entry.path))
+      .sort((a, b) => a.index - b.index);
+    requireAllPinsFound(ours, options.pins, name);
+    const { kept, toSign } = await sortOut(await unpack(archive, ours, spool, options), options);
+    requireSomething(toSign.length, kept, entries, name);
+    const signed = await signAll(toSign, options);
+    const written = await write(contentsOf(signed));
+    return { made: { kind: 'zip', entries, kept, signed: signed.map(withoutContent) }, written };
+  } finally {
+    await spool.close();
+  }
 }
 
-/** The new content of a zip's entries, by path. */
-export const replacementsOf = ({ signed }: SignedPrograms): Map<string, NewContent> =>
+const contentsOf = (signed: readonly SignedEntry[]): Map<string, NewContent> =>
   new Map(
     signed.map(({ path, content, unchanged, packed }) => [path, newContent(content, unchanged, packed)]),
   );

@@ -5,9 +5,8 @@ import { sha256OfSource, sha256OfStream } from '../io/hash.ts';
 import { scan } from '../io/scan.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
 import { requirePinned } from './pins.ts';
-import { replacementsOf, signOurs } from './sign-entries.ts';
-import { withoutContent, type SignedFile, type SignFileOptions } from './signed-file.ts';
-import { Spool } from './spool.ts';
+import { signOurs } from './sign-entries.ts';
+import type { SignedFile, SignFileOptions } from './signed-file.ts';
 
 /** A file that lies elsewhere. */
 export interface DistantSource extends ByteSource {
@@ -76,18 +75,8 @@ async function signParts(
   fresh: string,
   options: SignFileOptions,
 ): Promise<SignedInParts> {
-  const spool = new Spool(options.scratch);
-  try {
-    const programs = await signOurs(archive, spool, options);
-    const { assembly } = await planRewrite(archive, replacementsOf(programs), fresh);
-    return {
-      ...programs,
-      kind: 'zip',
-      signed: programs.signed.map(withoutContent),
-      assembly,
-      sha256: await withFile(fresh, sha256OfSource),
-    };
-  } finally {
-    await spool.close();
-  }
+  const { made, written } = await signOurs(archive, options, (contents) =>
+    planRewrite(archive, contents, fresh),
+  );
+  return { ...made, assembly: written.assembly, sha256: await withFile(fresh, sha256OfSource) };
 }
