@@ -1,5 +1,5 @@
 import type { ByteSource } from '../io/source.ts';
-import type { Exchange, OpenFile, Progress, Run } from './contract.ts';
+import type { Exchange, OpenFile, Run } from './contract.ts';
 import { fileChanged, fileMissing } from './failures.ts';
 import { HeldRuns, indexBeyond } from './held-runs.ts';
 
@@ -12,8 +12,6 @@ export interface FarFileOptions {
   readonly retry: Retry;
   /** For messages. */
   readonly name: string;
-  /** Told of what is fetched ahead. */
-  readonly onProgress?: Progress;
 }
 
 interface Waiting {
@@ -77,7 +75,6 @@ export class FarFile implements ByteSource {
   }
 
   private fetch(runs: readonly Run[]): Promise<void> {
-    const total = runs.reduce((sum, { start, end }) => sum + end - start, 0);
     return this.again(async (remote) => {
       const reached = this.held.end;
       const missing = runs
@@ -87,7 +84,6 @@ export class FarFile implements ByteSource {
         if (this.closed) return;
         await this.held.append(offset, bytes);
         this.wake();
-        this.options.onProgress?.(this.held.size, total);
       }
     });
   }

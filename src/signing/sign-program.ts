@@ -122,6 +122,7 @@ export async function checkOwnWork(
     const [, , , sha256] = await together([
       verifyOwnWork(image, options),
       proveStripped(original, image),
+      // The proof asks for the checksum, which is a by-product of this.
       image.digest(options.hash),
       sha256OfSource(made),
     ]);
