@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Assembly, Span } from '../io/assembly.ts';
+import { writeAll } from '../io/exact.ts';
 import { scan } from '../io/scan.ts';
 import { chunks, type ByteSource } from '../io/source.ts';
 
@@ -43,7 +44,7 @@ export class FileWriter implements ArchiveWriter {
     await this.flush();
     // Written before the next chunk is asked for, as `scan` wants it.
     for await (const chunk of scan(source, start, end)) {
-      await this.write(chunk, this.written);
+      await writeAll(this.file, chunk, this.written);
       this.written += chunk.length;
     }
   }
@@ -51,7 +52,7 @@ export class FileWriter implements ArchiveWriter {
   async fill(position: number, bytes: Buffer): Promise<void> {
     if (this.fillPending(position, bytes)) return;
     await this.flush();
-    await this.write(bytes, position);
+    await writeAll(this.file, bytes, position);
   }
 
   /** Fills in a place that is not written yet; false when there is none such. */
@@ -78,13 +79,8 @@ export class FileWriter implements ArchiveWriter {
     if (gathered === 0) return;
     const { bytesWritten } = await this.file.writev(pending, this.written);
     // Not all at once: rare, and nothing to be fast at.
-    if (bytesWritten < gathered) await this.write(Buffer.concat(pending), this.written);
+    if (bytesWritten < gathered) await writeAll(this.file, Buffer.concat(pending), this.written);
     this.written += gathered;
-  }
-
-  private async write(bytes: Buffer, position: number): Promise<void> {
-    for (let done = 0; done < bytes.length;)
-      done += (await this.file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
   }
 }
 

@@ -4,6 +4,7 @@ import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hasCode, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
 import { syncFolder } from '../io/atomic.ts';
+import { fillFrom, writeAll } from '../io/exact.ts';
 import { sha256OfStream } from '../io/hash.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
@@ -21,12 +22,7 @@ interface Held {
 
 /** Fills memory from an open file; throws `exchange-file-changed` when it ends before. */
 async function fill(handle: FileHandle, target: Buffer, offset: number, name: string): Promise<void> {
-  const { length } = target;
-  for (let done = 0; done < length;) {
-    const { bytesRead } = await handle.read(target, done, length - done, offset + done);
-    if (bytesRead === 0) throw failures.fileChanged(name);
-    done += bytesRead;
-  }
+  if (!(await fillFrom(handle, target, offset))) throw failures.fileChanged(name);
 }
 
 async function readExactly(
@@ -38,11 +34,6 @@ async function readExactly(
   const buffer = Buffer.allocUnsafe(length);
   await fill(handle, buffer, offset, name);
   return buffer;
-}
-
-async function writeExactly(handle: FileHandle, offset: number, bytes: Buffer): Promise<void> {
-  for (let done = 0; done < bytes.length;)
-    done += (await handle.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
 }
 
 function folderOf(url: string): string {
@@ -164,7 +155,7 @@ export class FolderExchange implements Exchange {
     const handle = await open(temporary, 'wx+');
     try {
       const memory = new Blocks();
-      const write = (offset: number, bytes: Buffer): Promise<void> => writeExactly(handle, offset, bytes);
+      const write = (offset: number, bytes: Buffer): Promise<void> => writeAll(handle, bytes, offset);
       await writeBehind(announced(content, options, { memory }), write, { memory });
       await handle.sync();
       const { size } = await handle.stat();

@@ -1,4 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
+import { fillFrom, writeAll } from '../io/exact.ts';
+import { firstIndex } from '../io/halve.ts';
 import type { Run } from './contract.ts';
 
 /** What is kept in memory of one file, in bytes; the rest goes to disk. */
@@ -10,15 +12,8 @@ interface Piece extends Run {
 }
 
 /** The index of the first run that ends behind `offset`; they are in rising order and apart. */
-export function indexBeyond(runs: readonly Run[], offset: number): number {
-  let [low, high] = [0, runs.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((runs[middle]?.end ?? 0) <= offset) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
+export const indexBeyond = (runs: readonly Run[], offset: number): number =>
+  firstIndex(runs.length, (index) => (runs[index]?.end ?? 0) > offset);
 
 /**
  * Runs of a file that were brought here, in rising order and apart: in memory as far as that goes, the rest
@@ -104,15 +99,11 @@ export class HeldRuns {
 
   private async toFile(offset: number, bytes: Buffer): Promise<void> {
     this.file ??= await open(this.path, 'wx+', 0o600);
-    for (let done = 0; done < bytes.length;)
-      done += (await this.file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+    await writeAll(this.file, bytes, offset);
   }
 
   private async fromFile(target: Buffer, offset: number): Promise<void> {
-    for (let done = 0; done < target.length;) {
-      const read = await this.file?.read(target, done, target.length - done, offset + done);
-      if (!read?.bytesRead) throw new RangeError('a run that was held is not there');
-      done += read.bytesRead;
-    }
+    if (!this.file || !(await fillFrom(this.file, target, offset)))
+      throw new RangeError('a run that was held is not there');
   }
 }

@@ -3,6 +3,7 @@ import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promi
 import { basename, dirname, join } from 'node:path';
 import { hasCode } from '../errors.ts';
 import { syncFolder, temporaryBeside } from '../io/atomic.ts';
+import { writeAll } from '../io/exact.ts';
 
 /** Read at once while hashing again what came in before, in bytes. */
 const CHUNK = 1024 * 1024;
@@ -42,7 +43,7 @@ export class Partial {
   }
 
   async append(bytes: Buffer): Promise<void> {
-    const written = this.write(bytes);
+    const written = writeAll(this.file, bytes, this.size);
     this.hash.update(bytes); // Meanwhile.
     await written;
     this.size += bytes.length;
@@ -61,11 +62,6 @@ export class Partial {
   async discard(): Promise<void> {
     await this.file.close().catch(() => {});
     await rm(this.temporary, { force: true });
-  }
-
-  private async write(bytes: Buffer): Promise<void> {
-    for (let done = 0; done < bytes.length;)
-      done += (await this.file.write(bytes, done, bytes.length - done, this.size + done)).bytesWritten;
   }
 
   private async store(path: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { writeAtomically } from '../io/atomic.ts';
+import { writeAll } from '../io/exact.ts';
 import { scan } from '../io/scan.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Fetched, Progress } from './contract.ts';
@@ -37,7 +38,7 @@ export async function receive(
     await writeAtomically(destination, async (file) => {
       for await (const chunk of incoming.content) {
         hash.update(chunk);
-        for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
+        await writeAll(file, chunk, done);
         done += chunk.length;
         onProgress?.(done, incoming.size);
       }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { writeAll } from './exact.ts';
 
 /** A temporary name beside `path`: hidden, and not guessable by whoever shares the folder. */
 export function temporaryBeside(path: string): string {
@@ -70,7 +71,7 @@ export function writeStreamAtomically(
       let size = 0;
       for await (const chunk of content) {
         seen(chunk);
-        for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
+        await writeAll(file, chunk, size);
         size += chunk.length;
       }
       return size;

@@ -1,3 +1,4 @@
+import { firstIndex } from './halve.ts';
 import type { Run } from './runs.ts';
 import type { ByteSource } from './source.ts';
 
@@ -79,12 +80,6 @@ export class JoinedSource implements ByteSource {
 
   /** The part that holds a place: halved until it is found, since a zip may have been cut into many. */
   private indexAt(place: number): number {
-    let [low, high] = [0, this.placed.length];
-    while (high - low > 1) {
-      const middle = (low + high) >>> 1;
-      if ((this.placed[middle]?.at ?? 0) <= place) low = middle;
-      else high = middle;
-    }
-    return low;
+    return firstIndex(this.placed.length, (index) => (this.placed[index + 1]?.at ?? Infinity) > place);
   }
 }

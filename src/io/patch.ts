@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
+import { writeAll } from './exact.ts';
 import { JoinedSource, whole } from './joined.ts';
 import { scan } from './scan.ts';
 import { BufferSource, chunks, type ByteSource } from './source.ts';
@@ -76,7 +77,6 @@ export async function patchCopy(file: FileHandle, { source, segments }: Patch): 
 }
 
 async function writeAt(file: FileHandle, bytes: Buffer, at: number): Promise<number> {
-  for (let done = 0; done < bytes.length;)
-    done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+  await writeAll(file, bytes, at);
   return bytes.length;
 }

@@ -1,5 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
+import { fillFrom } from './exact.ts';
 import { truncated, type Run } from './runs.ts';
 
 /**
@@ -106,13 +107,8 @@ export class FileSource implements ByteSource {
   }
 
   async readInto(target: Buffer, offset: number): Promise<void> {
-    const { length } = target;
-    requireRange(this, offset, length);
-    for (let done = 0; done < length;) {
-      const { bytesRead } = await this.handle.read(target, done, length - done, offset + done);
-      if (bytesRead === 0) throw truncated(this.name);
-      done += bytesRead;
-    }
+    requireRange(this, offset, target.length);
+    if (!(await fillFrom(this.handle, target, offset))) throw truncated(this.name);
   }
 
   runs(start: number, end: number): Run[] {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { once } from 'node:events';
 import { hasCode, messageOf, notAllowed, SignpipeError } from '../errors.ts';
+import { writeAll } from '../io/exact.ts';
 import type { Jail } from './jail.ts';
 import {
   answer,
@@ -151,8 +152,7 @@ export class SftpServer {
   }
 
   private async write(id: number, file: FileHandle, offset: number, data: Buffer): Answer {
-    for (let at = 0; at < data.length;)
-      at += (await file.write(data, at, data.length - at, offset + at)).bytesWritten;
+    await writeAll(file, data, offset);
     return done(id);
   }
 
