@@ -11,5 +11,20 @@ export interface Progress {
   start(label: string, unit: 'bytes' | 'files'): Bar;
 }
 
+/** Does some work under a bar of its own, which ends with it. */
+export async function underBar<T>(
+  progress: Progress,
+  label: string,
+  unit: 'bytes' | 'files',
+  work: (update: Bar['update']) => Promise<T>,
+): Promise<T> {
+  const bar = progress.start(label, unit);
+  try {
+    return await work(bar.update);
+  } finally {
+    bar.stop();
+  }
+}
+
 /** Nobody is looking. */
 export const noProgress: Progress = { start: () => ({ update: () => {}, stop: () => {} }) };

@@ -5,6 +5,7 @@ import { ZIPNAME } from '../control/request.ts';
 import { ZIPNAME_LIMIT } from '../control/zipname.ts';
 import { unavailable, usage } from '../errors.ts';
 import { withFile } from '../io/source.ts';
+import { underBar } from '../progress.ts';
 import { collect, type Upload } from './collect.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
 import { committerOf, type BuilderSession } from './session.ts';
@@ -22,15 +23,10 @@ export interface SubmitOptions {
 }
 
 async function upload(session: BuilderSession, { name, path, size, sha256 }: Upload): Promise<void> {
-  const bar = session.progress.start(`upload ${name}`, 'bytes');
-  try {
-    const to = `${session.config.exchange.incoming}/${name}`;
-    await withFile(path, (content) =>
-      session.exchange.deliver(content, to, { size, sha256, onProgress: bar.update }),
-    );
-  } finally {
-    bar.stop();
-  }
+  const to = `${session.config.exchange.incoming}/${name}`;
+  await underBar(session.progress, `upload ${name}`, 'bytes', (onProgress) =>
+    withFile(path, (content) => session.exchange.deliver(content, to, { size, sha256, onProgress })),
+  );
   session.say(`uploaded ${name} (${size} bytes, SHA-256 ${sha256})`);
 }
 

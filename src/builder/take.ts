@@ -6,6 +6,7 @@ import { nameProblem } from '../control/zipname.ts';
 import { invalid, notAllowed, type SignpipeError } from '../errors.ts';
 import { withScratch } from '../io/scratch.ts';
 import { readRoots } from '../keys/roots.ts';
+import { underBar } from '../progress.ts';
 import { proveFile } from '../signing/prove-file.ts';
 import { verifyFile } from '../signing/verify-file.ts';
 import type { BuilderSession } from './session.ts';
@@ -96,11 +97,10 @@ async function takeOne(
   const { name, size } = outputOf(file);
   const path = join(folder, name);
   await mkdir(dirname(path), { recursive: true });
-  const bar = session.progress.start(`download ${name}`, 'bytes');
   const temporary = `${path}.unchecked`;
-  try {
+  await underBar(session.progress, `download ${name}`, 'bytes', async (onProgress) => {
     const from = `${session.config.exchange.outgoing}/${name}`;
-    const got = await session.exchange.fetch(from, temporary, { limit: size, onProgress: bar.update });
+    const got = await session.exchange.fetch(from, temporary, { limit: size, onProgress });
     try {
       await check(temporary, got.sha256);
     } catch (error) {
@@ -108,9 +108,7 @@ async function takeOne(
       throw error;
     }
     await rename(temporary, path);
-  } finally {
-    bar.stop();
-  }
+  });
   return path;
 }
 

@@ -8,6 +8,7 @@ import { loadPem } from '../keys/pem.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import type { SignedFile } from '../signing/signed-file.ts';
+import { underBar } from '../progress.ts';
 import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
@@ -109,21 +110,22 @@ export async function signCommand(files: string[], options: SignCommandOptions):
   if (!timestamper) say('no --timestamp: the signatures will die with the certificate');
   const progress = await progressFor(options);
   for (const [input, output] of await outputsFor(files, options)) {
-    const bar = progress.start(`sign ${basename(input)}`, 'files');
-    const signed = await withScratch((scratch) =>
-      signFile(input, output, {
-        key,
-        hash: options.digest,
-        timestamper,
-        name: options.name,
-        url: options.url,
-        alreadySigned: options.alreadySigned,
-        isOurs: compilePatterns(options.files ?? DEFAULT_FILES),
-        limits: DEFAULT_LIMITS,
-        scratch,
-        onProgress: bar.update,
-      }),
-    ).finally(bar.stop);
+    const signed = await underBar(progress, `sign ${basename(input)}`, 'files', (onProgress) =>
+      withScratch((scratch) =>
+        signFile(input, output, {
+          key,
+          hash: options.digest,
+          timestamper,
+          name: options.name,
+          url: options.url,
+          alreadySigned: options.alreadySigned,
+          isOurs: compilePatterns(options.files ?? DEFAULT_FILES),
+          limits: DEFAULT_LIMITS,
+          scratch,
+          onProgress,
+        }),
+      ),
+    );
     if (options.json)
       print(
         JSON.stringify({

@@ -6,6 +6,7 @@ import { sha256OfSource } from '../io/hash.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
 import { incoming } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
+import { underBar } from '../progress.ts';
 import { retrying } from './retrying.ts';
 import type { Site } from './site.ts';
 
@@ -34,19 +35,16 @@ async function deliverContent(
   content: ByteSource,
   sha256: string,
 ): Promise<void> {
-  await retrying(site, `delivering ${name}`, async () => {
-    const bar = site.progress.start(`deliver ${name}`, 'bytes');
-    try {
-      await site.exchange.deliver(content, outgoing(site, name), {
+  await retrying(site, `delivering ${name}`, () =>
+    underBar(site.progress, `deliver ${name}`, 'bytes', (onProgress) =>
+      site.exchange.deliver(content, outgoing(site, name), {
         size,
         sha256,
         ...(temporary === undefined ? {} : { temporary }),
-        onProgress: bar.update,
-      });
-    } finally {
-      bar.stop();
-    }
-  });
+        onProgress,
+      }),
+    ),
+  );
 }
 
 const deliverLocal = (site: Site, output: JournaledOutput, folder: string): Promise<void> =>
@@ -103,21 +101,18 @@ async function isAssembledThere(site: Site, output: Assembled, folder: string): 
   });
 }
 
-async function assembleThere(site: Site, output: Assembled, modified: Date, folder: string): Promise<void> {
+function assembleThere(site: Site, output: Assembled, modified: Date, folder: string): Promise<void> {
   const { name, assembly, temporary } = output;
-  const bar = site.progress.start(`deliver ${name}`, 'bytes');
-  try {
-    await site.exchange.assemble(incoming(site, name), outgoing(site, name), {
+  return underBar(site.progress, `deliver ${name}`, 'bytes', (onProgress) =>
+    site.exchange.assemble(incoming(site, name), outgoing(site, name), {
       source: { size: assembly.source.size, modified },
       assembly: assemblyOf(output),
       fresh: { file: join(folder, output.file), sha256: output.sha256 },
       ...(assembly.whole ? { sha256: assembly.whole.sha256 } : {}),
       ...(temporary === undefined ? {} : { temporary }),
-      onProgress: bar.update,
-    });
-  } finally {
-    bar.stop();
-  }
+      onProgress,
+    }),
+  );
 }
 
 /** By way of this machine, which has not seen the unsigned file as a whole yet. */

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { RequestedFile } from '../control/zipname.ts';
 import { invalid } from '../errors.ts';
 import { FarFile } from '../exchange/far-file.ts';
+import { underBar } from '../progress.ts';
 import { retrying } from './retrying.ts';
 import type { Site } from './site.ts';
 
@@ -44,17 +45,12 @@ function checkPin(file: RequestedFile, sha256: string): void {
 /** Fetches a file as a whole and holds it to its pin. */
 export async function fetchWhole(site: Site, requested: RequestedFile, path: string): Promise<WholeFile> {
   const { name } = requested;
-  const got = await retrying(site, `fetching ${name}`, async () => {
-    const bar = site.progress.start(`fetch ${name}`, 'bytes');
-    try {
-      return await site.exchange.fetch(incoming(site, name), path, {
-        limit: site.config.limits.archive,
-        onProgress: bar.update,
-      });
-    } finally {
-      bar.stop();
-    }
-  });
+  const limit = site.config.limits.archive;
+  const got = await retrying(site, `fetching ${name}`, () =>
+    underBar(site.progress, `fetch ${name}`, 'bytes', (onProgress) =>
+      site.exchange.fetch(incoming(site, name), path, { limit, onProgress }),
+    ),
+  );
   checkPin(requested, got.sha256);
   site.log.info({ file: name, bytes: got.size, sha256: got.sha256 }, `fetched ${name}`);
   return { requested, path, ...got, modified: await modifiedOf(site, name) };

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { printable } from '../printable.ts';
+import { underBar } from '../progress.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { temporaryToken } from '../exchange/path.ts';
@@ -147,28 +148,22 @@ function describeSparse({ requested, far }: DistantFile, made: SignedInParts, na
 
 async function signOne(
   site: Site,
-  channel: Channel,
   file: FetchedFile,
   folder: string,
   name: string,
+  options: SignFileOptions,
 ): Promise<SignedOne> {
-  const { requested, path } = file;
-  const bar = site.progress.start(`sign ${requested.name}`, 'files');
-  const options = { ...optionsFor(site, channel, requested, folder), onProgress: bar.update };
+  if (!('far' in file)) return signWhole(file, folder, name, options);
+  const { requested, path, far } = file;
   const { pins } = options;
-  try {
-    if (!('far' in file)) return await signWhole(file, folder, name, options);
-    const made = pins && (await signRemotely(file.far, join(folder, name), { ...options, pins }));
-    if (made) {
-      const told = { file: requested.name, bytes: file.far.fetched, of: file.far.size };
-      site.log.info(told, `fetched ${requested.name} in part`);
-      return describeSparse(file, made, name);
-    }
-    await rm(path, { force: true });
-    return await signWhole(await fetchWhole(site, requested, path), folder, name, options);
-  } finally {
-    bar.stop();
+  const made = pins && (await signRemotely(far, join(folder, name), { ...options, pins }));
+  if (made) {
+    const told = { file: requested.name, bytes: far.fetched, of: far.size };
+    site.log.info(told, `fetched ${requested.name} in part`);
+    return describeSparse(file, made, name);
   }
+  await rm(path, { force: true });
+  return signWhole(await fetchWhole(site, requested, path), folder, name, options);
 }
 
 /**
@@ -184,7 +179,13 @@ export async function signFiles(
   const result: SignedRequest = { files: [], outputs: [] };
   const signatures = new Map<string, Buffer>();
   for (const [index, each] of fetched.entries()) {
-    const { made, file, output } = await signOne(site, channel, each, folder, `out-${index}`);
+    const options = optionsFor(site, channel, each.requested, folder);
+    const { made, file, output } = await underBar(
+      site.progress,
+      `sign ${each.requested.name}`,
+      'files',
+      (onProgress) => signOne(site, each, folder, `out-${index}`, { ...options, onProgress }),
+    );
     // The same program under several paths has one signature.
     for (const { before, signature } of made.signed) signatures.set(before.sha256, signature);
     if (!output.assembly?.whole) await rm(each.path, { force: true });
