@@ -10,7 +10,7 @@ import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
 import * as failures from './failures.ts';
 import { requireInside, temporaryName } from './path.ts';
-import { Blocks, readBlocksAhead, writeBehind } from './pipeline.ts';
+import { requestBlocks, readBlocksAhead, writeBehind } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
 import { announced, receive } from './transfer.ts';
 
@@ -154,7 +154,7 @@ export class FolderExchange implements Exchange {
   ): Promise<void> {
     const handle = await open(temporary, 'wx+');
     try {
-      const memory = new Blocks();
+      const memory = requestBlocks();
       const write = (offset: number, bytes: Buffer): Promise<void> => writeAll(handle, bytes, offset);
       await writeBehind(announced(content, options, { memory }), write, { memory });
       await handle.sync();

@@ -1,3 +1,5 @@
+import { Blocks, passing, readBlocks, type ReadInto } from '../io/blocks.ts';
+
 /** Requests in flight at a time, and bytes in each: what keeps a long fat line full (16 x 261,120 = 4 MB). */
 export const IN_FLIGHT = 16;
 /** The largest read or write that OpenSSH's sftp-server takes (PROTOCOL, `limits@openssh.com`). */
@@ -9,8 +11,6 @@ const BLOCK = 4 * REQUEST_SIZE;
 const BLOCKS_IN_FLIGHT = IN_FLIGHT / 4;
 
 export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
-/** Fills memory of the caller's. */
-export type ReadInto = (target: Buffer, offset: number) => Promise<void>;
 export type WriteAt = (offset: number, bytes: Buffer) => Promise<void>;
 
 /** Bytes and where they stand. */
@@ -48,23 +48,8 @@ export async function* readAhead(start: number, end: number, read: ReadAt): Asyn
   for await (const { bytes } of readRuns([{ start, end }], read)) yield bytes;
 }
 
-/**
- * Memory for blocks, to be used again: fresh memory for all that passes through keeps the garbage
- * collector busier than everything else in a transfer.
- */
-export class Blocks {
-  private readonly spare: Buffer[] = [];
-
-  /** So many bytes, at most a block's, with anything in them. */
-  take(length: number): Buffer {
-    return (this.spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK)).subarray(0, length);
-  }
-
-  /** Takes back what `take` gave, once nobody reads or fills it any more. */
-  give(block: Buffer): void {
-    this.spare.push(Buffer.from(block.buffer));
-  }
-}
+/** Memory for blocks of several requests each. */
+export const requestBlocks = (): Blocks => new Blocks(BLOCK);
 
 /** A block as requests, with their places in it. */
 function partsOf(block: Buffer): Piece[] {
@@ -74,45 +59,12 @@ function partsOf(block: Buffer): Piece[] {
   return parts;
 }
 
-/**
- * The bytes [start, end) in order, in blocks, with so many being filled while one is worked on. The memory
- * is used again: a block is good until the next one is asked for, unless `memory` is the caller's, who
- * then gives back what comes.
- */
-export async function* readBlocks(
-  start: number,
-  end: number,
-  fill: ReadInto,
-  { ahead, memory }: { readonly ahead: number; readonly memory?: Blocks | undefined },
-): AsyncGenerator<Buffer> {
-  const blocks = memory ?? new Blocks();
-  const pending: Promise<Buffer>[] = [];
-  try {
-    for (let at = start; at < end; at += BLOCK) {
-      const block = blocks.take(Math.min(BLOCK, end - at));
-      const filled = fill(block, at).then(() => block);
-      filled.catch(() => {}); // As above.
-      pending.push(filled);
-      if (pending.length > ahead) yield* inTurn(pending, memory ? null : blocks);
-    }
-    while (pending.length > 0) yield* inTurn(pending, memory ? null : blocks);
-  } finally {
-    await Promise.allSettled(pending); // Whoever owns what is read may close it then.
-  }
-}
-
-async function* inTurn(pending: Promise<Buffer>[], memory: Blocks | null): AsyncGenerator<Buffer> {
-  const block = await pending.shift();
-  if (!block) return;
-  yield block;
-  memory?.give(block);
-}
-
 /** As `readAhead`, in blocks whose memory is used again: one is good until the next is asked for. */
-export const readBlocksAhead = (start: number, end: number, read: ReadInto): AsyncGenerator<Buffer> =>
-  readBlocks(start, end, (block, at) => inParts(block, (part, offset) => read(part, at + offset)), {
-    ahead: BLOCKS_IN_FLIGHT,
-  });
+export function readBlocksAhead(start: number, end: number, read: ReadInto): AsyncGenerator<Buffer> {
+  const memory = requestBlocks();
+  const fill: ReadInto = (block, at) => inParts(block, (part, offset) => read(part, at + offset));
+  return passing(readBlocks(start, end, fill, { ahead: BLOCKS_IN_FLIGHT, memory }), memory);
+}
 
 async function inParts(block: Buffer, each: (part: Buffer, offset: number) => Promise<void>): Promise<void> {
   await Promise.all(partsOf(block).map(({ offset, bytes }) => each(bytes, offset)));

@@ -10,7 +10,7 @@ import * as failures from './failures.ts';
 import { KeptOpen } from './kept-open.ts';
 import { SshLink } from './link.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
-import { Blocks } from './pipeline.ts';
+import { requestBlocks } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
 import { ScpWire, type Announced } from './scp-wire.ts';
 import { announced, receive } from './transfer.ts';
@@ -184,7 +184,7 @@ export class ScpExchange implements Exchange {
       await wire.status();
       await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
       await wire.status();
-      const memory = new Blocks();
+      const memory = requestBlocks();
       for await (const block of announced(content, options, { memory })) {
         await wire.send(block);
         memory.give(block);

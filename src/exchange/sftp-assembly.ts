@@ -7,7 +7,7 @@ import { withFile, type ByteSource } from '../io/source.ts';
 import { together } from '../io/together.ts';
 import type { AssembleOptions, DeliverOptions, RemoteFile, Run } from './contract.ts';
 import * as failures from './failures.ts';
-import { Blocks, readRuns, writeBehind } from './pipeline.ts';
+import { requestBlocks, readRuns, writeBehind } from './pipeline.ts';
 import { hashesThere, runsHashThere } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS, type SftpChannel } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
@@ -160,7 +160,7 @@ export class SftpAssembly {
       );
       this.progress(bytes.length);
     };
-    const memory = new Blocks();
+    const memory = requestBlocks();
     await withFile(file, (content) =>
       writeBehind(announced(content, announcing, { memory }), write, { memory }),
     );

@@ -5,7 +5,7 @@ import { together } from '../io/together.ts';
 import type { DeliverOptions } from './contract.ts';
 import * as failures from './failures.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
-import { Blocks, writeBehind } from './pipeline.ts';
+import { requestBlocks, writeBehind } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
 import { hasStatus, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
@@ -51,7 +51,7 @@ export class Upload {
   async send(session: SftpSession, content: ByteSource, options: DeliverOptions): Promise<void> {
     const handle = (await this.reopen(session)) ?? (await this.create(session));
     const start = this.written;
-    const memory = new Blocks();
+    const memory = requestBlocks();
     try {
       await writeBehind(
         announced(content, options, { start, memory }),

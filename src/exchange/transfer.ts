@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { writeAtomically } from '../io/atomic.ts';
 import { writeAll } from '../io/exact.ts';
+import { readBlocks, type Blocks } from '../io/blocks.ts';
 import { scan } from '../io/scan.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Fetched, Progress } from './contract.ts';
 import { fileChanged, localFile } from './failures.ts';
 import { Partial } from './partial.ts';
-import { Blocks, readBlocks } from './pipeline.ts';
+import { requestBlocks } from './pipeline.ts';
 
 const asLocal = (path: string, error: unknown): SignpipeError =>
   error instanceof SignpipeError ? error : localFile(path, messageOf(error), error);
@@ -119,7 +120,7 @@ async function readLocally(content: ByteSource, target: Buffer, offset: number):
 export async function* announced(
   content: ByteSource,
   { size, sha256, onProgress }: DeliverOptions,
-  { start = 0, memory = new Blocks() }: AnnouncedOptions = {},
+  { start = 0, memory = requestBlocks() }: AnnouncedOptions = {},
 ): AsyncGenerator<Buffer> {
   const { name } = content;
   if (content.size !== size)

@@ -3,7 +3,7 @@ import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  Blocks,
+  requestBlocks,
   IN_FLIGHT,
   readBlocksAhead,
   REQUEST_SIZE,
@@ -43,7 +43,7 @@ async function gathered(content: AsyncIterable<Buffer>): Promise<Buffer> {
 
 describe('blocks that are written behind', () => {
   it('keep their memory until the write is answered, with many writes on their way', async () => {
-    const memory = new Blocks();
+    const memory = requestBlocks();
     const { stored, most, write } = lateWriter();
     const content = announced(new BufferSource(BYTES, 'bytes'), expected, { memory });
     const ends: number[] = [];
@@ -59,7 +59,7 @@ describe('blocks that are written behind', () => {
 
   it('leave the memory of whoever delivers alone', async () => {
     const mine = Buffer.from(BYTES);
-    const memory = new Blocks();
+    const memory = requestBlocks();
     const content = announced(new BufferSource(mine, 'mine'), expected, { memory });
     await writeBehind(content, lateWriter().write, { memory });
     assert.ok(mine.equals(BYTES));
