@@ -19,6 +19,13 @@ import {
   type SignatureParts,
 } from './signature.ts';
 
+/** A signature that no file carries yet. */
+export interface MadeSignature {
+  /** PKCS#7 ContentInfo, DER. */
+  readonly der: Buffer;
+  readonly timestamp: SignedProgram['timestamp'];
+}
+
 export interface SignOptions {
   readonly key: SigningKey;
   /** Of the file, of the signed attributes and of the timestamp's imprint; sha256 unless given. */
@@ -36,6 +43,11 @@ export interface SignOptions {
    * drops it and all that is nested in it, `append` nests the new one in it.
    */
   readonly existing?: 'replace' | 'append' | 'refuse';
+  /**
+   * What was made before with these very options, by Authenticode digest in hex: the same program gets
+   * the same signature. A new one is added.
+   */
+  readonly made?: Map<string, MadeSignature> | undefined;
 }
 
 export interface SignedProgram {
@@ -60,13 +72,33 @@ export async function signProgram(source: ByteSource, options: SignOptions): Pro
   requirePermitted(image, options.existing ?? 'refuse');
   const hash = options.hash ?? 'sha256';
   const digest = await image.digest(hash);
-  const parts = await makeSignature(image.indirectData(hash, digest), hash, description, options);
-  requireSound(parts, source.name);
-  const stamped = (await options.timestamper?.timestamp(parts.signature, hash)) ?? null;
-  const made = buildSignature(stamped ? { ...parts, timestamp: stamped.token } : parts);
-  const signature = withExisting(image, made, options);
-  const timestamp = stamped && { ...stamped.info, url: stamped.url };
+  const earlier = options.made?.get(digest.toString('hex'));
+  const { der, timestamp } =
+    earlier ?? (await stampedSignature(image, { hash, digest, description }, options));
+  options.made?.set(digest.toString('hex'), { der, timestamp });
+  const signature = withExisting(image, der, options);
   return { patch: await image.embed(signature), signature, digest, hash, timestamp };
+}
+
+/** What a signature is about. */
+interface Subject {
+  readonly hash: DigestName;
+  readonly digest: Buffer;
+  readonly description: Description;
+}
+
+async function stampedSignature(
+  image: SignableImage,
+  subject: Subject,
+  options: SignOptions,
+): Promise<MadeSignature> {
+  const parts = await makeSignature(image, subject, options);
+  requireSound(parts, image.source.name);
+  const stamped = (await options.timestamper?.timestamp(parts.signature, subject.hash)) ?? null;
+  return {
+    der: buildSignature(stamped ? { ...parts, timestamp: stamped.token } : parts),
+    timestamp: stamped && { ...stamped.info, url: stamped.url },
+  };
 }
 
 function requirePermitted(image: SignableImage, existing: 'replace' | 'append' | 'refuse'): void {
@@ -85,14 +117,14 @@ function requirePermitted(image: SignableImage, existing: 'replace' | 'append' |
 }
 
 async function makeSignature(
-  indirectData: Buffer,
-  hash: DigestName,
-  description: Description,
+  image: SignableImage,
+  { hash, digest, description }: Subject,
   { key, signingTime }: SignOptions,
 ): Promise<SignatureParts> {
   const [leaf, ...chain] = key.certificates;
   if (!leaf) throw usage('key-signature-wrong', 'the signing key comes without a certificate');
   // Without tag and length: PKCS #7 version 1.5, section 9.3, for content that is no OCTET STRING too.
+  const indirectData = image.indirectData(hash, digest);
   const { body } = parseDer(indirectData, 'indirect data');
   const attributes = signedAttributes(createHash(hash).update(body).digest(), description, signingTime);
   const signature = await key.sign(hash, signedAttributesToSign(attributes));

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { printable } from '../printable.ts';
 import { underBar } from '../progress.ts';
+import type { MadeSignature } from '../authenticode/sign.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { temporaryToken } from '../exchange/path.ts';
@@ -178,8 +179,10 @@ export async function signFiles(
 ): Promise<SignedRequest> {
   const result: SignedRequest = { files: [], outputs: [] };
   const signatures = new Map<string, Buffer>();
+  // The receipt holds one signature for a program, in how many of the files it may be.
+  const earlier = new Map<string, MadeSignature>();
   for (const [index, each] of fetched.entries()) {
-    const options = optionsFor(site, channel, each.requested, folder);
+    const options = { ...optionsFor(site, channel, each.requested, folder), made: earlier };
     const { made, file, output } = await underBar(
       site.progress,
       `sign ${each.requested.name}`,

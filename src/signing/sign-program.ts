@@ -3,7 +3,7 @@ import type { Range } from '../archive/windows.ts';
 import type { DigestName } from '../asn1/oids.ts';
 import { openImage } from '../authenticode/image.ts';
 import type { SignableImage } from '../authenticode/signable.ts';
-import { signProgram, type SignedProgram } from '../authenticode/sign.ts';
+import { signProgram, type MadeSignature, type SignedProgram } from '../authenticode/sign.ts';
 import { proveStripped } from '../authenticode/strip-proof.ts';
 import { verifyProgram } from '../authenticode/verify.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
@@ -31,6 +31,8 @@ export interface SigningOptions {
   /** When given, our own chain must lead to one of these before anything is delivered. */
   readonly roots?: readonly Certificate[] | undefined;
   readonly timestampRoots?: readonly Certificate[] | undefined;
+  /** The signatures of a request, so that a program in several of its files gets one; see `SignOptions`. */
+  readonly made?: Map<string, MadeSignature> | undefined;
 }
 
 /** One program, signed and verified, with all that a receipt says of it. */
@@ -188,6 +190,7 @@ export const makeSigned = (source: ByteSource, options: SigningOptions): Promise
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.url === undefined ? {} : { url: options.url }),
     existing: options.alreadySigned === 'append' ? 'append' : 'replace',
+    made: options.made,
   });
 
 /** Signs one program and verifies what was made; nothing is written anywhere. */
