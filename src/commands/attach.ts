@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { invalid, usage } from '../errors.ts';
 import { readAll, withFile } from '../io/source.ts';
@@ -18,16 +19,16 @@ export interface AttachCommandOptions extends OutputOptions {
 /** No signature with its chain and timestamp comes near. */
 const MAX_SIGNATURE = 4 * 1024 * 1024;
 
-async function wantedBy(options: AttachCommandOptions): Promise<Wanted> {
+async function wantedBy(file: string, options: AttachCommandOptions): Promise<Wanted> {
   const { signature, receipt, repo } = options;
   if (signature !== undefined && receipt === undefined)
     return {
-      wanted: [{ path: '', signature: await withFile(signature, (file) => readAll(file, MAX_SIGNATURE)) }],
+      wanted: [{ path: '', signature: await withFile(signature, (p7) => readAll(p7, MAX_SIGNATURE)) }],
       sha256: undefined,
     };
   if (signature === undefined && receipt !== undefined && repo !== undefined) {
     const { fromReceipt } = await import('./receipt-signatures.ts');
-    return fromReceipt(receipt, repo, options);
+    return fromReceipt(receipt, repo, basename(file), options);
   }
   throw usage('signature-missing', 'which signature is to be attached?', {
     hint: 'give --signature P7, or --receipt REQUEST --repo URL',
@@ -36,7 +37,7 @@ async function wantedBy(options: AttachCommandOptions): Promise<Wanted> {
 
 /** `signpipe signature attach`: the signed file, bit for bit, without the key. */
 export async function attachCommand(file: string, options: AttachCommandOptions): Promise<number> {
-  const { wanted, sha256 } = await wantedBy(options);
+  const { wanted, sha256 } = await wantedBy(file, options);
   const actual = await withScratch((scratch) =>
     attachToFile(file, wanted, options.output, { limits: DEFAULT_LIMITS, scratch }),
   );

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { sha256OfFile } from '../../src/io/hash.ts';
@@ -166,6 +166,34 @@ describe('the main job, over a real sshd with SFTP', () => {
     assert.equal((await world.watchOnce()).status, 0);
     assert.equal((await world.wait(request)).status, 0);
     assert.match(await osslsigncode(world, world.at('out', program)), /^Signature verification: ok/m);
+  });
+
+  it('signs a program once that is in two files of a request, so that its one receipt proves both', async () => {
+    const program = (await readdir(world.at('lone')))[0] ?? '';
+    const files = [world.at('product.zip'), world.at('lone', program)];
+    const lines = files.map(async (file) => {
+      await copyFile(file, world.exchange('incoming', basename(file)));
+      return `${await sha256OfFile(file)}  ${basename(file)}\n`;
+    });
+    const request = await world.request((await Promise.all(lines)).join(''));
+    assert.equal((await world.watchOnce()).status, 0);
+    assert.equal((await world.wait(request)).status, 0);
+    for (const file of files) {
+      const again = world.at(`again-${basename(file)}`);
+      const source = ['--receipt', request, '--repo', world.control];
+      const ended = await signpipe(['signature', 'attach', file, ...source, '-o', again]);
+      assert.equal(ended.status, 0, ended.stderr);
+      assert.equal(await sha256OfFile(again), await sha256OfFile(world.at('out', basename(file))));
+    }
+  });
+
+  it('receipt-of-several: which of its files is meant, their names tell', async () => {
+    const [request, other] = [await world.git('rev-parse', 'main'), world.at('other.zip')];
+    await copyFile(world.at('product.zip'), other);
+    const source = ['--receipt', request, '--repo', world.control];
+    const ended = await signpipe(['signature', 'attach', other, ...source, '-o', world.at('never.zip')]);
+    assert.equal(ended.status, 2);
+    assert.match(ended.stderr, /\[receipt-of-several\]\n.*give the file its name there: product\.zip, /);
   });
 
   it('packs loose files into the zip that travels', async () => {
