@@ -1,4 +1,4 @@
-import { children, context, NULL, parseDer, TAG, tlv, type Der } from '../asn1/der.ts';
+import { children, context, NULL, parseDer, TAG, type Der } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import {
   findSignerCertificate,
@@ -7,7 +7,7 @@ import {
   type SignedData,
   type SignerInfo,
 } from '../cms/signed-data.ts';
-import { isBoundCertificate } from '../timestamp/certificate-binding.ts';
+import { isAttributeCertificateOf } from '../timestamp/attribute-certificate.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
 import { readSignature, type AuthenticodeSignature } from './signature.ts';
@@ -29,14 +29,16 @@ import { readSignature, type AuthenticodeSignature } from './signature.ts';
  * | `table-trailing-bytes`        | bytes after the signature in its entry, other than its padding       |
  * | `signature-attribute-unknown` | an unsigned attribute that is neither timestamp nor nested signature |
  * | `signature-nested-deep`       | a nested signature with another nested in it                         |
- * | `signature-certificate`       | a certificate that belongs to no signer's chain                      |
+ * | `signature-certificate`       | a certificate that belongs to no signer's chain, or no certificate   |
  * | `signature-crls`              | revocation lists                                                     |
  * | `signature-digests`           | a list of digests other than the signer's one                        |
  * | `signature-parameters`        | parameters beside an algorithm that has none                         |
  * | `timestamp-several`           | more than one timestamp                                              |
  * | `timestamp-malformed`         | a timestamp that not exactly one authority signed                    |
  *
- * The `signature-…` ones are looked for in timestamps too. Chains are followed by name: whose root is
+ * The `signature-…` ones are looked for in timestamps too; the authority's attribute certificate may lie
+ * there, though nothing covers it: anybody can have a new timestamp with bytes of his choice (its nonce)
+ * put in the place of the old, so no more can be hidden. Chains are followed by name: whose root is
  * to be trusted is not asked here. Throws what `parseSignature` throws when a signature cannot be
  * read at all, and `der-malformed` or `cms-…` when a timestamp cannot.
  */
@@ -77,7 +79,7 @@ export function partsTidiness(
   return [
     ...ofAttributes(signer, SIGNATURE_ATTRIBUTES, label),
     ...(deep ? [untidy('signature-nested-deep', label, 'has signatures nested in it')] : []),
-    ...ofFields(data, signer, label),
+    ...ofFields(data, signer, () => false, label),
     ...(certificates ? ofCertificates(data.certificates, signersOf(signature, label), label) : []),
     ...(timestamps ? ofTimestamps(signature, label) : []),
   ];
@@ -107,27 +109,24 @@ const ofAttributes = (signer: SignerInfo, known: ReadonlySet<string>, label: str
       ),
     );
 
+/** Whether something other than a certificate may lie among the certificates. */
+type IsOfUse = (other: Der) => boolean;
+
 /** The list of digests, and fields that the readers skip over; of any SignedData with one signer. */
-function ofFields(signed: SignedData, info: SignerInfo, label: string): Untidiness[] {
+function ofFields(signed: SignedData, info: SignerInfo, isOfUse: IsOfUse, label: string): Untidiness[] {
   const data = signed.fields.slice(0, -1);
   const found: Untidiness[] = [];
   if (data.some(({ tag }) => tag === context(1)))
     found.push(untidy('signature-crls', label, 'carries revocation lists'));
   const certificates = data.find(({ tag }) => tag === context(0));
-  if (certificates && !children(certificates, label).every((each) => isOfUse(each, info, label)))
+  const others = certificates && children(certificates, label).filter(({ tag }) => tag !== TAG.sequence);
+  if (others && !others.every(isOfUse))
     found.push(untidy('signature-certificate', label, 'carries something else among its certificates'));
   if (signed.digestAlgorithms.length !== 1 || signed.digestAlgorithms[0] !== info.digestAlgorithm)
     found.push(untidy('signature-digests', label, 'lists other digests than its one signer uses'));
   const digests = data.find(({ tag }) => tag === TAG.set);
   const algorithms = [...algorithmsOf(info.fields), ...(digests ? children(digests, label) : [])];
   return [...found, ...ofAlgorithms(algorithms, label)];
-}
-
-/** A plain certificate, which `ofCertificates` looks at, or an attribute certificate that is bound by the signature. */
-function isOfUse({ tag, body }: Der, signer: SignerInfo, label: string): boolean {
-  if (tag === TAG.sequence) return true;
-  const attribute = tag === context(1) || tag === context(2); // RFC 5652 section 10.2.2
-  return attribute && isBoundCertificate(signer, tlv(TAG.sequence, body), label);
 }
 
 /** A SignerInfo's digest and signature algorithms: the sequences after version and signer's name. */
@@ -202,9 +201,11 @@ function ofToken(der: Der, label: string): Untidiness[] {
   if (!signer || another)
     return [untidy('timestamp-malformed', label, `has ${data.signers.length} signers, not one`)];
   const own = findSignerCertificate(data, signer);
+  const ofAuthority = (other: Der): boolean =>
+    own !== undefined && isAttributeCertificateOf(other, own, signer, label);
   return [
     ...ofAttributes(signer, NO_ATTRIBUTES, label),
-    ...ofFields(data, signer, label),
+    ...ofFields(data, signer, ofAuthority, label),
     ...ofCertificates(data.certificates, own ? [own] : [], label),
   ];
 }

@@ -4,8 +4,12 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
+  bitString,
   bmp,
+  context,
+  enumerated,
   explicit,
+  generalizedTime,
   integer,
   NULL,
   octets,
@@ -471,6 +475,16 @@ const inToken = (change: (token: Parts) => void) => (parts: Parts) => {
   only(parts).unsigned = [attribute(OID.spcTimestampToken, putTogether(token))];
 };
 
+interface AttributeCertificate {
+  readonly tag: number;
+  /** The certificate whose holder it is for, DER. */
+  readonly holder: Buffer;
+  /** What follows the last field. */
+  readonly extra: Buffer;
+  /** Bytes of attributes. */
+  readonly attributes: number;
+}
+
 describe('what nobody signed', () => {
   const junk = attribute('1.3.6.1.4.1.42921.1.2.1', octets(Buffer.from('anything')));
   const stranger = makeCodeSigner({ name: 'Stranger' });
@@ -535,6 +549,56 @@ describe('what nobody signed', () => {
     'a certificate in the timestamp that it has no use for',
     inToken((token) => token.certificates.push(stranger.certificate.raw)),
   );
+  const attributeCertificate = (change: Partial<AttributeCertificate> = {}): Buffer => {
+    const { tag, holder, extra, attributes } = {
+      tag: 0xa1,
+      holder: stamper.certificate.raw,
+      extra: Buffer.alloc(0),
+      attributes: 0,
+      ...change,
+    };
+    const sha1 = seq(oid(OID.sha1));
+    const digest = createHash('sha1').update(holder).digest();
+    const now = generalizedTime(new Date('2026-01-01'));
+    const information = seq(
+      integer(1),
+      seq(tlv(context(2), enumerated(1), sha1, bitString(digest))),
+      tlv(context(0)),
+      seq(oid(OID.sha256WithRsa)),
+      integer(7),
+      seq(now, now),
+      seq(octets(Buffer.alloc(attributes))),
+      extra,
+    );
+    return tlv(tag, information, seq(oid(OID.sha256WithRsa)), bitString(Buffer.alloc(128)));
+  };
+  const withAttributeCertificate = (change: Partial<AttributeCertificate>): ((parts: Parts) => void) =>
+    inToken((token) => token.certificates.push(attributeCertificate(change)));
+
+  for (const tag of [0xa1, 0xa2])
+    it(`an attribute certificate of the authority may be there, under [${tag - 0xa0}], though nothing covers it`, async () => {
+      const program = await edited(good, withAttributeCertificate({ tag }));
+      assert.deepEqual(codes(await verify(program, trusting)), []);
+    });
+  refuses(
+    'signature-certificate',
+    'an attribute certificate of somebody else than the authority in the timestamp',
+    withAttributeCertificate({ holder: stranger.certificate.raw }),
+  );
+  refuses(
+    'signature-certificate',
+    'an attribute certificate with more in it than belongs there',
+    withAttributeCertificate({ extra: octets(Buffer.from('anything')) }),
+  );
+  refuses(
+    'signature-certificate',
+    'an attribute certificate with room for much more',
+    withAttributeCertificate({ attributes: 2000 }),
+  );
+  refuses('signature-certificate', "the authority's attribute certificate beside the signer's", (parts) => {
+    addTimestamp(parts);
+    parts.certificates.push(attributeCertificate());
+  });
   refuses(
     'signature-parameters',
     'bytes hidden in the digests of the timestamp',

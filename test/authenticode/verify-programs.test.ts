@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
-import { children, context } from '../../src/asn1/der.ts';
+import { children, context, type Der } from '../../src/asn1/der.ts';
 import { parseSignature } from '../../src/authenticode/signature.ts';
 import { verifyProgram } from '../../src/authenticode/verify.ts';
 import { signedDataFields } from '../../src/cms/signed-data.ts';
@@ -27,14 +28,20 @@ async function ossl(path: string): Promise<{ digest: string; calculated: string;
 /** Two signatures side by side in one table, as UEFI takes them. Windows knows only the first, osslsigncode neither. */
 const UNTIDY = 'shim-signed.efi';
 
-/** The version 1 attribute certificate in the timestamp of a signed program, as Microsoft's authorities send it along. */
-function attributeCertificate({ signature }: { readonly signature: Buffer | null }): Buffer {
+const certificatesOf = ({ signature }: { readonly signature: Buffer | null }): Der[] => {
   assert.ok(signature);
   const [token] = parseSignature(signature, 'it').timestamps;
   const { data } = signedDataFields(token ?? assert.fail(), 'it');
-  const certificates = data.find(({ tag }) => tag === context(0)) ?? assert.fail();
-  return (children(certificates, 'it').find(({ tag }) => tag === context(1)) ?? assert.fail()).raw;
-}
+  return children(data.find(({ tag }) => tag === context(0)) ?? assert.fail(), 'it');
+};
+
+/** The version 1 attribute certificate in the timestamp of a signed program, as Microsoft's authorities send it along. */
+const attributeCertificate = (program: { readonly signature: Buffer | null }): Buffer =>
+  (certificatesOf(program).find(({ tag }) => tag === context(1)) ?? assert.fail()).raw;
+
+/** The certificate of the authority, which comes first. */
+const authorityOf = (program: { readonly signature: Buffer | null }): Buffer =>
+  certificatesOf(program)[0]?.raw ?? assert.fail();
 
 describe('a real program that somebody signed', () => {
   for (const { name, path } of signed.filter((each) => each.name !== UNTIDY))
@@ -62,13 +69,15 @@ describe('a real program that somebody signed', () => {
     assert.match(text, /Microsoft Windows UEFI Driver Publisher/);
   });
 
-  it(`signature-certificate: ${UNTIDY}, the attribute certificate that its timestamp binds changed`, async () => {
+  it(`signature-certificate: ${UNTIDY}, the attribute certificate of its timestamp made somebody else's`, async () => {
     const { path } = await program(UNTIDY);
     const bytes = await readFile(path);
-    const at = bytes.indexOf(attributeCertificate(await image(bytes)));
-    assert.ok(at > 0);
-    const last = at + bytes.readUInt16BE(at + 2) + 3;
-    bytes.writeUInt8(bytes.readUInt8(last) ^ 1, last);
+    const own = await image(bytes);
+    const at = bytes.indexOf(attributeCertificate(own));
+    const holder = createHash('sha1').update(authorityOf(own)).digest();
+    const digest = bytes.indexOf(holder, at);
+    assert.ok(at > 0 && digest > at);
+    bytes.writeUInt8(bytes.readUInt8(digest) ^ 1, digest);
     assert.deepEqual(codes(await verify(bytes)), ['table-several-entries', 'signature-certificate']);
   });
 
