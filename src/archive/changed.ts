@@ -28,7 +28,7 @@ const isLarge = (size: number): boolean => deflateBound(size) >= MAX32;
  */
 export function changedLocal(entry: ArchiveEntry, values: ContentValues): Buffer {
   const where = `entry ${shown(entry.path)}: local header`;
-  const old = readValues(entry.local, LOCAL, where);
+  const old = readValues(entry.local, LOCAL, () => where);
   const streamed = (entry.flags & FLAG.descriptor) !== 0;
   const value = (before: number, now: number): number => (streamed && before === 0 ? 0 : now);
   const now = {

@@ -116,14 +116,18 @@ async function* entriesOf(reader: TailReader, source: ByteSource): AsyncGenerato
 
 function centralEntry(entry: Entry, central: Buffer, index: number, source: ByteSource): CentralEntry {
   const flags = entry.generalPurposeBitFlag;
-  const where = `${source.name}: entry ${index + 1}`;
+  const where = (): string => `${source.name}: entry ${index + 1}`;
   const path = entryPath(flags, entry.fileNameRaw, entry.extraFieldRaw, where);
   const method = entry.compressionMethod;
   const disk = central.readUInt16LE(34);
   if (disk !== 0 && disk !== MAX16)
-    throw invalid('zip-multi-disk', `${where} (${shown(path)}) lies in another part of a split zip`);
+    throw invalid('zip-multi-disk', `${where()} (${shown(path)}) lies in another part of a split zip`);
   // A marked field without its 64-bit value, or two zip64 fields, are taken differently by readers.
-  const { crc32, size, compressedSize, offset } = readValues(central, CENTRAL, `${where} (${shown(path)})`);
+  const { crc32, size, compressedSize, offset } = readValues(
+    central,
+    CENTRAL,
+    () => `${where()} (${shown(path)})`,
+  );
   if (size !== entry.uncompressedSize || offset !== entry.relativeOffsetOfLocalHeader)
     throw damaged(source, `${shown(path)} has more than one size or place`);
   return {

@@ -1,3 +1,4 @@
+import { isAscii, isUtf8 } from 'node:buffer';
 import { getFileNameLowLevel, parseExtraFields } from 'yauzl';
 import { invalid, type SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
@@ -13,10 +14,11 @@ const UNICODE_PATH_FIELD = 0x7075;
 export const hasUnicodePath = (extra: Buffer): boolean =>
   parseExtraFields(extra).some(({ id }) => id === UNICODE_PATH_FIELD);
 
+/** C0 and DEL, in whatever code page. */
+const CONTROLS = /[\0-\x1f\x7f]/;
+
 /** C0, DEL and C1 controls, line separators, and the controls that make a name read backwards. */
 const DECEPTIVE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 const unsafe = (where: string, why: string): SignpipeError =>
   invalid('zip-entry-path-unsafe', `${where}: ${why}`, {
@@ -47,33 +49,27 @@ export function whyUnsafe(path: string): string | null {
 
 /**
  * Decodes an entry's name: UTF-8 when the flag or a valid Unicode Path field says so, else code page
- * 437, as APPNOTE appendix D has it. Refuses names that are not safe to unpack.
+ * 437, as APPNOTE appendix D has it. Refuses names that are not safe to unpack; `where` is asked then.
  */
-export function entryPath(flags: number, name: Buffer, extra: Buffer, where: string): string {
+export function entryPath(flags: number, name: Buffer, extra: Buffer, where: () => string): string {
+  const plain = name.toString('latin1');
+  if (CONTROLS.test(plain)) throw unsafe(where(), 'has control characters in its name');
   const fields = parseExtraFields(extra);
-  if (name.some((byte) => byte < 0x20 || byte === 0x7f))
-    throw unsafe(where, 'has control characters in its name');
-  for (const bytes of [
-    flags & FLAG.utf8 ? name : null,
-    ...fields.filter((f) => f.id === UNICODE_PATH_FIELD).map((f) => f.data.subarray(5)),
-  ])
-    if (bytes && !isUtf8(bytes)) throw unsafe(where, 'has a name that is not valid UTF-8');
+  const unicode = fields.filter(({ id }) => id === UNICODE_PATH_FIELD).map(({ data }) => data.subarray(5));
+  if (![...(flags & FLAG.utf8 ? [name] : []), ...unicode].every((bytes) => isUtf8(bytes)))
+    throw unsafe(where(), 'has a name that is not valid UTF-8');
+  // Of ASCII, every code page makes the same; readers that know no Unicode Path field see the plain name.
+  const seen = isAscii(name) ? plain : getFileNameLowLevel(flags, name, [], true);
+  requireSafe(seen, where);
+  if (unicode.length === 0) return seen;
   const path = getFileNameLowLevel(flags, name, fields, true);
-  // Readers that know no Unicode Path field see the plain name: both must be safe.
-  for (const seen of new Set([path, getFileNameLowLevel(flags, name, [], true)])) {
-    const why = whyUnsafe(seen);
-    if (why) throw unsafe(`${where} (${shown(seen)})`, why);
-  }
+  requireSafe(path, where);
   return path;
 }
 
-function isUtf8(bytes: Buffer): boolean {
-  try {
-    utf8.decode(bytes);
-    return true;
-  } catch {
-    return false;
-  }
+function requireSafe(path: string, where: () => string): void {
+  const why = whyUnsafe(path);
+  if (why) throw unsafe(`${where()} (${shown(path)})`, why);
 }
 
 /**

@@ -146,14 +146,14 @@ export function extraOf(header: Buffer, shape: HeaderShape): Buffer {
 }
 
 /** The zip64 field's place within the extra fields: [start of its data, end of its data]. */
-function findZip64(extra: Buffer, what: string): [start: number, end: number] | null {
+function findZip64(extra: Buffer, what: () => string): [start: number, end: number] | null {
   let found: [number, number] | null = null;
   for (let at = 0; at + 4 <= extra.length;) {
     const end = at + 4 + extra.readUInt16LE(at + 2);
     if (end > extra.length)
-      throw invalid('zip-headers-disagree', `${what}: an extra field runs past the end of its header`);
+      throw invalid('zip-headers-disagree', `${what()}: an extra field runs past the end of its header`);
     if (extra.readUInt16LE(at) === ZIP64_FIELD) {
-      if (found) throw invalid('zip-headers-disagree', `${what}: two zip64 fields`);
+      if (found) throw invalid('zip-headers-disagree', `${what()}: two zip64 fields`);
       found = [at + 4, end];
     }
     at = end;
@@ -167,8 +167,11 @@ const widenable = (shape: HeaderShape): number[] =>
     ? [shape.uncompressedSize, shape.compressedSize]
     : [shape.uncompressedSize, shape.compressedSize, shape.offset];
 
-/** Reads CRC, sizes and offset of a header, through its zip64 field where the header points there. */
-export function readValues(header: Buffer, shape: HeaderShape, what: string): HeaderValues {
+/**
+ * Reads CRC, sizes and offset of a header, through its zip64 field where the header points there. `what`
+ * is asked when there is something to complain about.
+ */
+export function readValues(header: Buffer, shape: HeaderShape, what: () => string): HeaderValues {
   const extra = extraOf(header, shape);
   const zip64 = findZip64(extra, what);
   let at = zip64 ? zip64[0] : 0;
@@ -178,10 +181,10 @@ export function readValues(header: Buffer, shape: HeaderShape, what: string): He
     if (!zip64 || at + 8 > zip64[1])
       throw invalid(
         'zip-headers-disagree',
-        `${what}: points to a 64-bit value that its zip64 field does not hold`,
+        `${what()}: points to a 64-bit value that its zip64 field does not hold`,
       );
     at += 8;
-    return readUInt64(extra, at - 8, what);
+    return readUInt64(extra, at - 8, what());
   });
   return { crc32: header.readUInt32LE(shape.crc32), size, compressedSize, offset };
 }
@@ -194,7 +197,7 @@ function uint64s(values: number[]): Buffer {
 
 /** The extra fields with the zip64 field's leading values replaced; a new field goes in front. */
 function withZip64(extra: Buffer, replaced: number, values: number[], what: string): Buffer {
-  const place = findZip64(extra, what);
+  const place = findZip64(extra, () => what);
   if (!place) {
     const head = Buffer.alloc(4);
     head.writeUInt16LE(ZIP64_FIELD, 0);

@@ -6,12 +6,12 @@ export interface Range {
   readonly end: number;
 }
 
-/** The largest read made, in bytes. */
-const WINDOW = 1024 * 1024;
+/** The largest read made for several ranges, in bytes. */
+const WINDOW = 256 * 1024;
 /** Ranges closer than this are read in one go: cheaper than another round trip. In bytes. */
-const NEAR = 64 * 1024;
-/** Windows read ahead of the one in use, so that a distant source answers several at once. */
-const AHEAD = 8;
+const NEAR = 32 * 1024;
+/** Windows read ahead of the one in use. */
+const AHEAD = 2;
 
 /** Joins ranges that lie close, in rising order, into windows. */
 function join(ranges: readonly Range[]): Range[] {
@@ -77,7 +77,10 @@ export class WindowedSource implements ByteSource {
   }
 }
 
-/** A source that is read from front to back in small pieces: it reads ahead, 1 MiB at a time. */
+/** How much is read ahead where all is read, in bytes. */
+const STEP = 1024 * 1024;
+
+/** A source that is read from front to back in small pieces: it reads ahead. */
 export class SequentialSource implements ByteSource {
   readonly size: number;
   readonly name: string;
@@ -92,8 +95,8 @@ export class SequentialSource implements ByteSource {
   async read(offset: number, length: number): Promise<Buffer> {
     const at = offset - this.start;
     if (at < 0 || at + length > this.ahead.length) {
-      if (length >= WINDOW || offset + length > this.size) return this.source.read(offset, length);
-      this.ahead = await this.source.read(offset, Math.min(WINDOW, this.size - offset));
+      if (length >= STEP || offset + length > this.size) return this.source.read(offset, length);
+      this.ahead = await this.source.read(offset, Math.min(STEP, this.size - offset));
       this.start = offset;
     }
     return this.ahead.subarray(offset - this.start, offset - this.start + length);
