@@ -77,7 +77,13 @@ command(program, 'watch', 'the signer: answers requests as they come')
     'accept a request or receipt branch that was refused, as it stands at this commit',
   )
   .option('--json', 'log as JSON lines on a terminal too')
-  .action(running(async () => (await import('./commands/watch.ts')).watchCommand));
+  .action(
+    running(async () => {
+      // Before the many modules are there, whose objects are new too.
+      (await import('./io/garbage.ts')).collectYoungOften();
+      return (await import('./commands/watch.ts')).watchCommand;
+    }),
+  );
 
 command(program, 'submit <files...>', 'upload files and ask for their signatures; prints the request id')
   .addOption(config('builder.yaml'))
