@@ -12,7 +12,7 @@ import * as failures from './failures.ts';
 import { requireInside, temporaryName } from './path.ts';
 import { requestBlocks, readBlocksAhead, writeBehind } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
-import { announced, receive } from './transfer.ts';
+import { outgoing, receive, whyDifferent } from './transfer.ts';
 
 interface Held {
   readonly handle: FileHandle;
@@ -156,14 +156,14 @@ export class FolderExchange implements Exchange {
     try {
       const memory = requestBlocks();
       const write = (offset: number, bytes: Buffer): Promise<void> => writeAll(handle, bytes, offset);
-      await writeBehind(announced(content, options, { memory }), write, { memory });
+      await writeBehind(outgoing(content, options, { memory }), write, { memory });
       await handle.sync();
       const { size } = await handle.stat();
       if (size !== options.size)
         throw failures.verifyFailed(path, `${size} bytes instead of ${options.size}`);
       const stored = readBlocksAhead(0, size, (target, offset) => fill(handle, target, offset, path));
       const actual = await sha256OfStream(stored);
-      if (actual !== options.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
+      if (actual !== options.sha256) throw await whyDifferent(content, path, options);
     } finally {
       await handle.close();
     }

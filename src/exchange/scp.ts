@@ -13,7 +13,7 @@ import { below, foldersOf, temporaryName } from './path.ts';
 import { requestBlocks } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
 import { ScpWire, type Announced } from './scp-wire.ts';
-import { announced, receive } from './transfer.ts';
+import { outgoing, receive, whyDifferent } from './transfer.ts';
 
 /** A command's answer, or a file's next bytes, may be this late while disks are flushed; in milliseconds. */
 const COMMAND_TIMEOUT_MS = 120_000;
@@ -104,7 +104,7 @@ export class ScpExchange implements Exchange {
       if (options.temporary !== undefined) await this.run(link, shellCommand(['rm', '-f', temporary]));
       await this.sink(link, path, temporary, content, options);
       await this.flush(link, temporary);
-      await this.verify(link, path, temporary, options);
+      await this.verify(link, { path, temporary }, content, options);
       await this.publish(link, path, temporary, target);
     } catch (error) {
       const failure = await this.explain(error, path, link);
@@ -185,7 +185,7 @@ export class ScpExchange implements Exchange {
       await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
       await wire.status();
       const memory = requestBlocks();
-      for await (const block of announced(content, options, { memory })) {
+      for await (const block of outgoing(content, options, { memory })) {
         await wire.send(block);
         memory.give(block);
       }
@@ -212,8 +212,8 @@ export class ScpExchange implements Exchange {
 
   private async verify(
     link: SshLink,
-    path: string,
-    temporary: string,
+    { path, temporary }: { readonly path: string; readonly temporary: string },
+    content: ByteSource,
     expected: DeliverOptions,
   ): Promise<void> {
     if (await hashesThere((command, ms) => this.run(link, command, ms), temporary, expected)) return;
@@ -223,7 +223,7 @@ export class ScpExchange implements Exchange {
       await wire.go();
       const actual = await sha256OfStream(wire.bytes(size));
       await wire.status();
-      if (actual !== expected.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
+      if (actual !== expected.sha256) throw await whyDifferent(content, path, expected);
     });
   }
 

@@ -161,9 +161,7 @@ export class SftpAssembly {
       this.progress(bytes.length);
     };
     const memory = requestBlocks();
-    await withFile(file, (content) =>
-      writeBehind(announced(content, announcing, { memory }), write, { memory }),
-    );
+    await withFile(file, (content) => writeBehind(announced(content, announcing, memory), write, { memory }));
   }
 
   private progress(bytes: number): void {

@@ -9,7 +9,7 @@ import { requestBlocks, writeBehind } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
 import { hasStatus, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
-import { announced } from './transfer.ts';
+import { outgoing, whyDifferent } from './transfer.ts';
 
 /** A file on its way to an SFTP exchange: it grows under a temporary name, and gets its own when it is right. */
 export class Upload {
@@ -54,12 +54,12 @@ export class Upload {
     const memory = requestBlocks();
     try {
       await writeBehind(
-        announced(content, options, { start, memory }),
+        outgoing(content, options, { start, memory }),
         (offset, bytes) => session.write(handle, offset, bytes),
         { start, memory, onWritten: (end) => (this.written = end) },
       );
       // In this order: what is asked for after a flush is answered after it.
-      await together([this.verify(session, options), session.flush(handle)]);
+      await together([this.verify(session, content, options), session.flush(handle)]);
     } catch (error) {
       await session.closeHandle(handle).catch(() => {});
       throw error;
@@ -85,8 +85,8 @@ export class Upload {
     return null;
   }
 
-  /** Holds what was stored against what should be; throws `exchange-verify-failed`. */
-  private async verify(session: SftpSession, expected: DeliverOptions): Promise<void> {
+  /** Holds what was stored against what should be; throws `exchange-verify-failed` or `exchange-local-file`. */
+  private async verify(session: SftpSession, content: ByteSource, expected: DeliverOptions): Promise<void> {
     const { path, temporary } = this;
     const { size } = await session.stat(temporary);
     if (size !== expected.size)
@@ -95,7 +95,7 @@ export class Upload {
     const handle = await session.open(temporary, 'r');
     try {
       const actual = await sha256OfStream(session.blocks(handle, 0, size, path));
-      if (actual !== expected.sha256) throw failures.verifyFailed(path, 'its SHA-256 differs');
+      if (actual !== expected.sha256) throw await whyDifferent(content, path, expected);
     } finally {
       await session.closeHandle(handle).catch(() => {});
     }

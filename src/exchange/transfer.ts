@@ -3,10 +3,10 @@ import { messageOf, SignpipeError } from '../errors.ts';
 import { writeAtomically } from '../io/atomic.ts';
 import { writeAll } from '../io/exact.ts';
 import { readBlocks, type Blocks } from '../io/blocks.ts';
-import { scan } from '../io/scan.ts';
+import { sha256OfSource } from '../io/hash.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Fetched, Progress } from './contract.ts';
-import { fileChanged, localFile } from './failures.ts';
+import { fileChanged, localFile, verifyFailed } from './failures.ts';
 import { Partial } from './partial.ts';
 import { requestBlocks } from './pipeline.ts';
 
@@ -97,8 +97,8 @@ export async function receiveOn(
   }
 }
 
-/** Where `announced` begins, and the memory that it uses; what it yields is not given back unless the caller does. */
-export interface AnnouncedOptions {
+/** Where what is sent begins, and the memory that it uses; what it yields is not given back unless the caller does. */
+export interface OutgoingOptions {
   readonly start?: number;
   readonly memory?: Blocks;
 }
@@ -114,25 +114,51 @@ async function readLocally(content: ByteSource, target: Buffer, offset: number):
 }
 
 /**
- * The bytes of what is delivered in order, those before `start` left out, the next block being read while
- * one is on its way; fails after the last one unless the whole of it hashes as announced.
+ * The bytes of what is delivered in order, the next block being read while one is on its way. Whoever
+ * sends them has the whole hashed where it arrived; `whyDifferent` tells what it means when that differs.
  */
-export async function* announced(
+export async function* outgoing(
   content: ByteSource,
-  { size, sha256, onProgress }: DeliverOptions,
-  { start = 0, memory = requestBlocks() }: AnnouncedOptions = {},
+  { size, onProgress }: Pick<DeliverOptions, 'size' | 'onProgress'>,
+  { start = 0, memory = requestBlocks() }: OutgoingOptions = {},
 ): AsyncGenerator<Buffer> {
-  const { name } = content;
   if (content.size !== size)
-    throw localFile(name, `has ${content.size} bytes, and ${size} were to be delivered`);
-  const hash = createHash('sha256');
-  for await (const chunk of scan(content, 0, start)) hash.update(chunk);
+    throw localFile(content.name, `has ${content.size} bytes, and ${size} were to be delivered`);
   const fill = (target: Buffer, offset: number): Promise<void> => readLocally(content, target, offset);
   let done = start;
   for await (const block of readBlocks(start, size, fill, { ahead: 1, memory })) {
-    hash.update(block);
     yield block;
     onProgress?.((done += block.length), size);
   }
-  if (hash.digest('hex') !== sha256) throw localFile(name, 'its SHA-256 is not the one to be delivered');
+}
+
+const notAnnounced = ({ name }: ByteSource): SignpipeError =>
+  localFile(name, 'its SHA-256 is not the one to be delivered');
+
+/** The same, hashed on the way: fails after the last byte unless that is the announced SHA-256. */
+export async function* announced(
+  content: ByteSource,
+  options: Pick<DeliverOptions, 'size' | 'sha256'>,
+  memory = requestBlocks(),
+): AsyncGenerator<Buffer> {
+  const hash = createHash('sha256');
+  for await (const block of outgoing(content, options, { memory })) {
+    hash.update(block);
+    yield block;
+  }
+  if (hash.digest('hex') !== options.sha256) throw notAnnounced(content);
+}
+
+/** Why what was stored under `path` has another SHA-256 than announced: the content has, or it was damaged on the way. */
+export async function whyDifferent(
+  content: ByteSource,
+  path: string,
+  { sha256 }: DeliverOptions,
+): Promise<SignpipeError> {
+  try {
+    if ((await sha256OfSource(content)) !== sha256) return notAnnounced(content);
+  } catch (error) {
+    return asLocal(content.name, error);
+  }
+  return verifyFailed(path, 'its SHA-256 differs');
 }
