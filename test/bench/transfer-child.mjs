@@ -12,9 +12,11 @@ const { direction, url, identity, knownHosts, local, remote, size, sha256 } = JS
 const [begun, idle] = [performance.now(), process.cpuUsage()];
 const exchange = await openExchange({ url, ssh: { identity, knownHosts } });
 const connected = performance.now();
+let moved = connected;
+const onProgress = (at) => void (at === size && (moved = performance.now()));
 if (direction === 'deliver')
-  await withFile(local, (content) => exchange.deliver(content, remote, { size, sha256 }));
-else if ((await exchange.fetch(remote, local, { limit: size })).sha256 !== sha256)
+  await withFile(local, (content) => exchange.deliver(content, remote, { size, sha256, onProgress }));
+else if ((await exchange.fetch(remote, local, { limit: size, onProgress })).sha256 !== sha256)
   throw new Error('not what was sent');
 const done = performance.now();
 await exchange.close();
@@ -24,6 +26,10 @@ console.log(
     wall: (done - begun) / 1000,
     cpu: (user + system) / 1e6,
     rss: process.resourceUsage().maxRSS * 1024,
-    stages: { connect: (connected - begun) / 1000, [direction]: (done - connected) / 1000 },
+    stages: {
+      connect: (connected - begun) / 1000,
+      moved: (moved - connected) / 1000,
+      'flushed and verified': (done - moved) / 1000,
+    },
   }),
 );
