@@ -1,9 +1,21 @@
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unavailable } from '../errors.ts';
 
 /** How often the growing pack is looked at, in milliseconds. */
 const INTERVAL = 100;
+
+/** What may come in any case, in bytes. */
+const ALWAYS = 512 * 1024 * 1024;
+
+/**
+ * The most that one fetch may bring, in bytes: half of what the disk has left, so that the first one of a
+ * long history passes, and a hostile one leaves room to work.
+ */
+export async function mostToReceive(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return Math.max(ALWAYS, (bavail * bsize) / 2);
+}
 
 /** Packs that git is writing, or left half written. */
 async function partialPacks(gitDir: string): Promise<string[]> {

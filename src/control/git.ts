@@ -15,7 +15,12 @@ export interface GitOptions {
 export interface RunOptions {
   input?: Buffer;
   signal?: AbortSignal | undefined;
+  /** For a command that tells how far it is, and may take longer than others: its time in all. */
+  totalMs?: number;
 }
+
+/** The most that git, and the host through it, may say besides a result: the progress of many hours, in bytes. */
+const CHATTER = 8 * 1024 * 1024;
 
 /** A git process that ended badly: its exit status and what it said. */
 export class GitFailure extends Error {
@@ -38,18 +43,20 @@ export class Git {
   ) {}
 
   /** Standard output of a git command; a bad end is a `GitFailure`, a time limit `git-timeout`. */
-  async run(args: readonly string[], { input, signal }: RunOptions = {}): Promise<string> {
-    const limit = AbortSignal.timeout(this.options.totalMs ?? 600_000);
-    const abort = signal ? AbortSignal.any([limit, signal]) : limit;
+  async run(args: readonly string[], { input, signal, totalMs }: RunOptions = {}): Promise<string> {
+    const limit = AbortSignal.timeout(this.options.totalMs ?? totalMs ?? 600_000);
+    const flood = new AbortController();
+    const abort = AbortSignal.any([limit, flood.signal, ...(signal ? [signal] : [])]);
     let failure: GitFailure | null = null;
     // simple-git wraps what it is given here, and takes a failure that says nothing for success.
     const note = (failed: GitFailure): void => {
       failure = failed;
     };
     try {
-      return await this.runner(abort, input, note).raw([...args]);
+      const runner = this.runner(abort, input, note);
+      return await runner.outputHandler((_, __, stderr) => bound(stderr, flood)).raw([...args]);
     } catch (error) {
-      if (signal?.aborted) throw signal.reason;
+      for (const stopped of [signal, flood.signal]) if (stopped?.aborted) throw stopped.reason;
       if (error instanceof GitPluginError) throw pluginFailure(error, args[0] ?? '');
       throw failure ?? couldNotRun(error, args[0] ?? '');
     }
@@ -88,6 +95,20 @@ export class Git {
       },
     }).env(gitEnvironment(this.gitDir));
   }
+}
+
+/** Whatever git says is kept, for when it fails. */
+function bound(stderr: NodeJS.ReadableStream, flood: AbortController): void {
+  let said = 0;
+  stderr.on('data', (chunk: Buffer) => {
+    said += chunk.length;
+    if (said > CHATTER)
+      flood.abort(
+        unavailable('git-too-large', `the Git host says more than ${CHATTER} bytes, and comes to no end`, {
+          hint: "ask the host's operator what became of it",
+        }),
+      );
+  });
 }
 
 function pluginFailure(error: GitPluginError, command: string): SignpipeError {

@@ -1,12 +1,12 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { invalid, messageOf, SignpipeError, usage } from '../errors.ts';
-import { limitArrival } from './arrival.ts';
+import { limitArrival, mostToReceive } from './arrival.ts';
 import { CatFile } from './cat-file.ts';
 import { findGitFolder, requireWholeHistory } from './existing.ts';
 import { remoteError } from './git-failure.ts';
 import { requireControlUrl } from './git-environment.ts';
-import { Git, GitFailure, type GitOptions } from './git.ts';
+import { Git, GitFailure, type GitOptions, type RunOptions } from './git.ts';
 import { isBefore, lineBetween, straightLine, touchedIn, type Step } from './line.ts';
 import {
   OBJECT_ID,
@@ -43,7 +43,7 @@ export interface RepositoryOptions extends GitOptions {
   /** Folder of the bare clone; made when missing. */
   path: string;
   branches?: Partial<Branches>;
-  /** The most that one fetch may bring, in bytes; 512 MiB unless given. */
+  /** The most that one fetch may bring, in bytes; `mostToReceive` unless given. */
   receiveLimit?: number;
   /** What git runs as ssh where its runs share a connection, in place of `sshCommand`. */
   ssh?: { readonly command: string; close(): void };
@@ -54,7 +54,8 @@ export interface RepositoryOptions extends GitOptions {
 /** Largest objects that are read, in bytes. */
 const COMMIT_LIMIT = 1024 * 1024;
 const TREE_LIMIT = 16 * 1024 * 1024;
-const RECEIVE_LIMIT = 512 * 1024 * 1024;
+/** How long one fetch may take in all, in milliseconds: a night's worth of a thin line. */
+const FETCH_MS = 6 * 60 * 60 * 1000;
 /** More branches of vouches than this are not looked at: names in order, the first ones. */
 const VOUCH_BRANCH_LIMIT = 64;
 /** Packs that may gather before they are joined. */
@@ -267,17 +268,18 @@ export class ControlRepository {
 
   private async fetchBranches(branches: readonly string[], signal?: AbortSignal): Promise<void> {
     const refspecs = branches.map((name) => `+refs/heads/${name}:${OWN_REFS}${name}`);
-    const flags = ['--quiet', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
-    const limit = this.options.receiveLimit ?? RECEIVE_LIMIT;
+    // Its progress is a sign of life: the first fetch of a long history takes longer than any silence may.
+    const flags = ['--progress', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
+    const limit = this.options.receiveLimit ?? (await mostToReceive(this.path));
     await limitArrival(this.path, { limit, what: printable(this.url), signal }, (stop) =>
-      this.remote(['fetch', ...flags, this.url, ...refspecs], stop),
+      this.remote(['fetch', ...flags, this.url, ...refspecs], { signal: stop, totalMs: FETCH_MS }),
     );
     await this.maintain();
   }
 
-  private async remote(args: readonly string[], signal?: AbortSignal): Promise<string> {
+  private async remote(args: readonly string[], options: RunOptions = {}): Promise<string> {
     try {
-      return await this.git.run(args, { signal });
+      return await this.git.run(args, options);
     } catch (error) {
       // A connection in which something went wrong is not used again.
       this.options.ssh?.close();

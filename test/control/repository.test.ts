@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, afterEach, describe, it } from 'node:test';
+import { mostToReceive } from '../../src/control/arrival.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
 import { commitFile } from '../../src/control/write-commit.ts';
 import { SignpipeError } from '../../src/errors.ts';
@@ -344,6 +345,13 @@ describe('what the host sends is bounded', () => {
     assert.equal((await repository.heads()).requests, null);
   });
 
+  it('takes half of what the disk has left, and 512 MiB in any case', async () => {
+    const most = await mostToReceive(world.folder);
+    const { bavail, bsize } = await statfs(world.folder);
+    assert.ok(most >= 512 * 1024 * 1024);
+    assert.ok(Math.abs(most - Math.max(512 * 1024 * 1024, (bavail * bsize) / 2)) < 1e9);
+  });
+
   it('git-too-large: a pack beyond the limit is given up, and leaves nothing behind', async () => {
     await world.git('config', 'core.compression', '0');
     await world.commit('Big\n', { blob: randomBytes(60_000_000) });
@@ -416,6 +424,40 @@ describe('over a real sshd', () => {
   it('git-unreachable: nobody listens', async () => {
     const url = `ssh://${sshd.user}@127.0.0.1:1/x.git`;
     await assert.rejects((await open({ url })).fetch(), { code: 'git-unreachable', kind: 'unavailable' });
+  });
+
+  /** Runs what ssh would run on the host, what it answers coming at so many bytes a second. */
+  const slowly = async (rate: number): Promise<string> => {
+    const throttle = join(world.folder, 'throttle.mjs');
+    await writeFile(
+      throttle,
+      `import { setTimeout as sleep } from 'node:timers/promises';
+for await (const chunk of process.stdin)
+  for (let at = 0; at < chunk.length; at += ${rate / 10}) {
+    process.stdout.write(chunk.subarray(at, at + ${rate / 10}));
+    await sleep((100 * Math.min(chunk.length - at, ${rate / 10})) / ${rate / 10});
+  }`,
+    );
+    return `sh -c 'for last; do :; done; eval "$last" | ${process.execPath} ${throttle}' --`;
+  };
+
+  it('waits for a long history over a slow line, as long as it comes', async () => {
+    await world.commit('Much\n', { blob: randomBytes(3_000_000) });
+    await world.push();
+    const url = `ssh://git@127.0.0.1${world.remote}`;
+    const repository = await world.repository({ url, sshCommand: await slowly(1_000_000), silenceMs: 1500 });
+    const begun = Date.now();
+    assert.notEqual((await repository.fetch()).requests, null);
+    assert.ok(Date.now() - begun > 2 * 1500);
+  });
+
+  it('git-too-large: the host talks without end', async () => {
+    const repository = await world.repository({
+      url: 'ssh://git@127.0.0.1/x.git',
+      // Git asks what ssh it is first, without a command.
+      sshCommand: `sh -c 'for last; do :; done; case "$last" in git-*) yes | head -c 30000000 >&2 ;; esac' --`,
+    });
+    await assert.rejects(repository.fetch(), { code: 'git-too-large', kind: 'unavailable' });
   });
 
   it('git-timeout: the host accepts and says nothing', async () => {
