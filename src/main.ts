@@ -2,6 +2,8 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { reportError } from './commands/terminal.ts';
 import { parseDuration } from './config/units.ts';
+import { collectYoungOften } from './io/garbage.ts';
+import { removeTemporaries } from './io/temporaries.ts';
 import { VERSION } from './version.ts';
 
 /** Options repeat: `--timestamp A --timestamp B`. */
@@ -13,9 +15,19 @@ function timeSpan(text: string): number {
   return milliseconds;
 }
 
+/** Ctrl-C, or a job that is called off, ends a command at once, with nothing half-written left behind. */
+function endWhenStopped(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      removeTemporaries();
+      process.kill(process.pid, signal);
+    });
+}
+
 /** Runs a command's module, loaded only now, and turns what it throws into an exit status. */
-function running(load: () => Promise<(...args: never[]) => Promise<number>>) {
+function running(load: () => Promise<(...args: never[]) => Promise<number>>, prepare = endWhenStopped) {
   return async (...args: unknown[]): Promise<void> => {
+    prepare();
     // commander hands over the arguments, the options, and the command itself.
     const given = args.slice(0, -1) as never[];
     try {
@@ -78,11 +90,8 @@ command(program, 'watch', 'the signer: answers requests as they come')
   )
   .option('--json', 'log as JSON lines on a terminal too')
   .action(
-    running(async () => {
-      // Before the many modules are there, whose objects are new too.
-      (await import('./io/garbage.ts')).collectYoungOften();
-      return (await import('./commands/watch.ts')).watchCommand;
-    }),
+    // Before its many modules are there, whose objects are new too. It ends what is in hand by itself.
+    running(async () => (await import('./commands/watch.ts')).watchCommand, collectYoungOften),
   );
 
 command(program, 'submit <files...>', 'upload files and ask for their signatures; prints the request id')

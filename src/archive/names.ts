@@ -15,7 +15,7 @@ export const hasUnicodePath = (extra: Buffer): boolean =>
   parseExtraFields(extra).some(({ id }) => id === UNICODE_PATH_FIELD);
 
 /** C0 and DEL, in whatever code page. */
-const CONTROLS = /[\0-\x1f\x7f]/;
+const CONTROLS = /[^ -~\x80-\xff]/;
 
 /** C0, DEL and C1 controls, line separators, and the controls that make a name read backwards. */
 const DECEPTIVE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;

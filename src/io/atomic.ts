@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writeAll } from './exact.ts';
+import { asTemporary } from './temporaries.ts';
 
 /** A temporary name beside `path`: hidden, and not guessable by whoever shares the folder. */
 export function temporaryBeside(path: string): string {
@@ -34,19 +35,21 @@ export async function writeAtomically<T>(
   options: AtomicOptions = {},
 ): Promise<T> {
   const temporary = temporaryBeside(path);
-  const file = await open(temporary, 'wx', options.mode ?? 0o644);
-  try {
-    const result = await fill(file, temporary);
-    await file.sync();
-    await file.close();
-    await rename(temporary, path);
-    await syncFolder(dirname(path));
-    return result;
-  } catch (error) {
-    await file.close().catch(() => {});
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  return asTemporary(temporary, async () => {
+    const file = await open(temporary, 'wx', options.mode ?? 0o644);
+    try {
+      const result = await fill(file, temporary);
+      await file.sync();
+      await file.close();
+      await rename(temporary, path);
+      await syncFolder(dirname(path));
+      return result;
+    } catch (error) {
+      await file.close().catch(() => {});
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  });
 }
 
 /** The whole of `content` under `path`, or nothing. */

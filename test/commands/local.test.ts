@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +17,8 @@ import { program } from '../fixtures/programs.ts';
 import { signpipe, type Ended } from '../world/site.ts';
 
 const run = promisify(execFile);
+/** Compiled, as it is installed. */
+const main = join(import.meta.dirname, '../../dist/main.js');
 const PASSPHRASE = 'correct horse battery staple';
 
 let folder: string;
@@ -61,6 +65,36 @@ before(async () => {
 after(async () => {
   await authority.close();
   await rm(folder, { recursive: true, force: true });
+});
+
+describe('signpipe sign, stopped while it waits for a timestamp', () => {
+  for (const [what, file] of [
+    ['a program', 'tool.exe'],
+    ['a zip', 'product.zip'],
+  ] as const)
+    it(`leaves nothing of ${what} behind`, async () => {
+      const silent = createServer().listen(0, '127.0.0.1');
+      await once(silent, 'listening');
+      const { port } = silent.address() as AddressInfo;
+      const [out, scratch] = [at(`stopped-${file}`), at(`scratch-${file}`)];
+      for (const each of [out, scratch]) await mkdir(each);
+      const args = ['sign', file, '--pfx', 'code.pfx', '--timestamp', `http://127.0.0.1:${port}`];
+      const child = spawn(process.execPath, [main, ...args, '--output', join(out, file)], {
+        cwd: folder,
+        env: { ...process.env, SIGNPIPE_PASSPHRASE: PASSPHRASE, TMPDIR: scratch },
+      });
+      try {
+        await once(silent, 'connection');
+        const left = async (): Promise<string[]> => [...(await readdir(out)), ...(await readdir(scratch))];
+        assert.notDeepEqual(await left(), []);
+        child.kill('SIGINT');
+        assert.deepEqual(await once(child, 'close'), [null, 'SIGINT']);
+        assert.deepEqual(await left(), []);
+      } finally {
+        child.kill('SIGKILL');
+        silent.close();
+      }
+    });
 });
 
 describe('signpipe sign', () => {
