@@ -7,7 +7,7 @@ export interface Step {
   parents: readonly string[];
 }
 
-/** Who reads commits: a `ControlRepository`. */
+/** Who reads commits: a `History`. */
 export interface CommitReader {
   readCommit(id: string): Promise<Commit>;
   entryAt(commit: Commit, path: string): Promise<TreeEntry | null>;

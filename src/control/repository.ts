@@ -7,16 +7,8 @@ import { findGitFolder, requireWholeHistory } from './existing.ts';
 import { remoteError } from './git-failure.ts';
 import { requireControlUrl } from './git-environment.ts';
 import { Git, GitFailure, type GitOptions, type RunOptions } from './git.ts';
-import { isBefore, lineBetween, straightLine, touchedIn, type Step } from './line.ts';
-import {
-  OBJECT_ID,
-  parseCommit,
-  parseTree,
-  shortId,
-  type Commit,
-  type ObjectType,
-  type TreeEntry,
-} from './objects.ts';
+import { History } from './history.ts';
+import { OBJECT_ID, shortId } from './objects.ts';
 import { buildPack, type NewObject } from './pack.ts';
 import { printable } from '../printable.ts';
 
@@ -51,17 +43,12 @@ export interface RepositoryOptions extends GitOptions {
   remoteHeads?: { list(): Promise<Map<string, string>>; close(): void };
 }
 
-/** Largest objects that are read, in bytes. */
-const COMMIT_LIMIT = 1024 * 1024;
-const TREE_LIMIT = 16 * 1024 * 1024;
 /** How long one fetch may take in all, in milliseconds: a night's worth of a thin line. */
 const FETCH_MS = 6 * 60 * 60 * 1000;
 /** More branches of vouches than this are not looked at: names in order, the first ones. */
 const VOUCH_BRANCH_LIMIT = 64;
 /** Packs that may gather before they are joined. */
 const PACK_LIMIT = 50;
-/** Answers about what touched a path that are remembered. */
-const TOUCHED_LIMIT = 8;
 
 /** Where our own clones keep the remote's branches. */
 const OWN_REFS = 'refs/remote/';
@@ -89,13 +76,9 @@ function requireBranches(branches: Branches): Branches {
  * the host may ignore it, and it would have every later look at a blob go back to the host. Large blobs are
  * rather streamed to disk, and never read: sizes are asked before contents.
  */
-export class ControlRepository {
-  private readonly git: Git;
-  private readonly objects: CatFile;
+export class ControlRepository extends History {
   /** Where the branches stood after the last fetch or push; null before, and after one that failed. */
   private fetched: Heads | null = null;
-  /** Which commits, up to which tip, touched a path: histories grow, and are not gone through again for each commit. */
-  readonly touched = new Map<string, { tip: string; ids: readonly string[] }>();
   readonly url: string;
   readonly path: string;
   readonly branches: Branches;
@@ -105,11 +88,11 @@ export class ControlRepository {
   private readOnly = false;
 
   private constructor(private readonly options: RepositoryOptions) {
-    this.url = options.url;
-    this.path = options.path;
+    const { url, path, ssh } = options;
+    super(new Git(path, ssh ? { ...options, sshCommand: ssh.command } : options), new CatFile(path));
+    this.url = url;
+    this.path = path;
     this.branches = requireBranches({ ...DEFAULT_BRANCHES, ...options.branches });
-    this.git = new Git(this.path, options.ssh ? { ...options, sshCommand: options.ssh.command } : options);
-    this.objects = new CatFile(this.path);
   }
 
   /** Makes the bare clone, or takes up the one that is there. Nothing is fetched yet: that is `fetch`. */
@@ -296,169 +279,6 @@ export class ControlRepository {
     const names = await readdir(join(this.path, 'objects', 'pack'));
     if (names.filter((name) => name.endsWith('.pack')).length <= PACK_LIMIT) return;
     await this.git.run(['repack', '--geometric=2', '-d', '-q']);
-  }
-
-  /** The commits that `tip` has and none of `exclude` has, oldest first, parents before children. Ids in `exclude` that are not here are passed over. */
-  async commitsBetween(tip: string, exclude: readonly string[] = []): Promise<string[]> {
-    return (await this.history(tip, exclude)).map((line) => line.id);
-  }
-
-  /** The same commits with their parents. */
-  async history(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
-    const line = await this.since(straightLine, tip, exclude);
-    return line?.reverse() ?? this.revList(tip, exclude, ['--topo-order', '--reverse']);
-  }
-
-  /** The first-parent line of `tip`, newest first, each with its parents. */
-  async firstParents(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
-    const line = await this.since(lineBetween, tip, exclude);
-    return line ?? this.revList(tip, exclude, ['--first-parent', '--topo-order']);
-  }
-
-  /** A short way from one commit to another, walked without a process of git; null where there is none. */
-  private async since(
-    walk: typeof lineBetween,
-    tip: string,
-    [base, ...more]: readonly string[],
-  ): Promise<Step[] | null> {
-    await this.requireCommit(tip);
-    return base === undefined || more.length > 0 ? null : walk(this, tip, base);
-  }
-
-  /** Those commits that changed `path` against every parent, newest first (parents after children). */
-  async commitsTouching(tip: string, path: string, exclude: readonly string[] = []): Promise<string[]> {
-    const key = [path, ...exclude].join(' ');
-    const ids = (await this.touchedSince(tip, path, key)) ?? (await this.allTouching(tip, path, exclude));
-    if (this.touched.size >= TOUCHED_LIMIT) this.touched.clear();
-    this.touched.set(key, { tip, ids });
-    return [...ids];
-  }
-
-  private async allTouching(tip: string, path: string, exclude: readonly string[]): Promise<string[]> {
-    const lines = await this.revList(tip, exclude, ['--topo-order', '--full-history'], ['--', path]);
-    return lines.map((line) => line.id);
-  }
-
-  /** What was found for an earlier tip still holds where only plain commits followed it; merges are git's to judge. */
-  private async touchedSince(tip: string, path: string, key: string): Promise<readonly string[] | null> {
-    const known = this.touched.get(key);
-    const line = known && (await this.since(straightLine, tip, [known.tip]));
-    const newer = line && (await touchedIn(this, line, path));
-    return newer ? [...newer, ...known.ids] : null;
-  }
-
-  private async revList(
-    tip: string,
-    exclude: readonly string[],
-    options: readonly string[],
-    paths: readonly string[] = [],
-  ): Promise<Step[]> {
-    const there: string[] = [];
-    for (const id of new Set(exclude)) if ((await this.objects.info(id)) !== null) there.push(id);
-    await this.requireCommit(tip);
-    const parents = paths.length === 0 ? ['--parents'] : [];
-    const said = await this.git.run([
-      'rev-list',
-      ...options,
-      ...parents,
-      tip,
-      ...there.map((id) => `^${id}`),
-      ...paths,
-    ]);
-    return said
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => {
-        const [id = '', ...rest] = line.split(' ');
-        return { id, parents: rest };
-      });
-  }
-
-  /** Whether a commit is in the clone. */
-  async hasCommit(id: string): Promise<boolean> {
-    return (await this.objects.info(id))?.type === 'commit';
-  }
-
-  private async requireCommit(id: string): Promise<void> {
-    if (!(await this.hasCommit(id)))
-      throw invalid('object-missing', `commit ${shortId(id)} is not in the control repository`, {
-        hint: 'has it been pushed, and the whole id been given?',
-      });
-  }
-
-  /** Whether `ancestor` is in the history of `descendant`, itself included. A commit that is not here is nobody's ancestor. */
-  async isAncestor(ancestor: string, descendant: string): Promise<boolean> {
-    await this.requireCommit(descendant);
-    if (!(await this.hasCommit(ancestor))) return false;
-    const near = await isBefore(this, ancestor, descendant);
-    if (near !== null) return near;
-    try {
-      await this.git.run(['merge-base', '--is-ancestor', ancestor, descendant]);
-      return true;
-    } catch (error) {
-      if (error instanceof GitFailure && error.status === 1) return false;
-      throw error;
-    }
-  }
-
-  /** The full id of a commit that a person named by its first digits (at least 7), or whole. */
-  async resolveCommit(text: string): Promise<string> {
-    if (!/^[0-9a-f]{7,40}$/i.test(text))
-      throw usage('request-id', `"${printable(text, 80)}" is not a commit id`);
-    try {
-      const said = await this.git.run(['rev-parse', '--verify', '--quiet', `${text.toLowerCase()}^{commit}`]);
-      return said.trim();
-    } catch (cause) {
-      throw usage('request-unknown', `no single commit in the control repository has the id ${text}`, {
-        hint: 'has it been pushed? Give its whole id',
-        cause,
-      });
-    }
-  }
-
-  /** A commit, taken apart; at most 1 MiB of it. */
-  async readCommit(id: string): Promise<Commit> {
-    return parseCommit(await this.objects.read(id, 'commit', COMMIT_LIMIT));
-  }
-
-  /** The entries of a tree. */
-  async readTree(id: string): Promise<TreeEntry[]> {
-    return parseTree(await this.objects.read(id, 'tree', TREE_LIMIT));
-  }
-
-  /** What lies at `path` in a commit, of whatever kind, or null. */
-  async entryAt(commit: Commit, path: string): Promise<TreeEntry | null> {
-    let tree = commit.tree;
-    const segments = path.split('/');
-    for (const [i, segment] of segments.entries()) {
-      const entry = (await this.readTree(tree)).find(({ name }) => name === segment);
-      if (!entry || i === segments.length - 1) return entry ?? null;
-      if (entry.kind !== 'tree') return null;
-      tree = entry.id;
-    }
-    return null;
-  }
-
-  /** A regular file at `path`, at most `limit` bytes, or null; anything else there is refused as `NAME-not-a-file`. */
-  async readFileAt(commit: Commit, path: string, limit: number): Promise<Buffer | null> {
-    const entry = await this.entryAt(commit, path);
-    return entry === null ? null : this.readEntry(entry, path, limit);
-  }
-
-  /** The content of an entry that has to be a regular file. */
-  async readEntry(entry: TreeEntry, path: string, limit: number): Promise<Buffer> {
-    const name = path.split('/').at(-1) ?? path;
-    if (entry.kind !== 'file')
-      throw invalid(
-        `${/^[a-z]+$/i.test(name) ? name.toLowerCase() : 'entry'}-not-a-file`,
-        `${printable(path)} is a ${entry.kind === 'tree' ? 'folder' : entry.kind} in the commit, and not a regular file`,
-      );
-    return this.objects.read(entry.id, 'blob', limit);
-  }
-
-  /** An object by its id. */
-  readObject(id: string, type: ObjectType, limit: number): Promise<Buffer> {
-    return this.objects.read(id, type, limit);
   }
 
   /** Writes objects into the clone, all or none, checked as by fsck and flushed. No branch points to them until they are pushed. */
