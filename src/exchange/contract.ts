@@ -16,6 +16,8 @@ export interface FetchOptions {
   /** The most bytes the file may have. */
   readonly limit: number;
   readonly onProgress?: Progress;
+  /** Whether it survives a power cut when this ends; true unless given. Else the caller sees to that, if need be. */
+  readonly flushed?: boolean;
 }
 
 export interface DeliverOptions {

@@ -49,14 +49,14 @@ export class Partial {
     this.size += bytes.length;
   }
 
-  /** It is complete: gives it its name. */
-  async publish(): Promise<void> {
-    await this.store(this.destination);
+  /** It is complete: gives it its name, flushed or not. */
+  async publish(flushed: boolean): Promise<void> {
+    await this.store(this.destination, flushed);
   }
 
   /** Keeps it for the next one who fetches the same; flushed, so that not even a power cut makes it a lie. */
   async keep(): Promise<void> {
-    await this.store(this.kept).catch(() => this.discard());
+    await this.store(this.kept, true).catch(() => this.discard());
   }
 
   async discard(): Promise<void> {
@@ -64,11 +64,11 @@ export class Partial {
     await rm(this.temporary, { force: true });
   }
 
-  private async store(path: string): Promise<void> {
-    await this.file.sync();
+  private async store(path: string, flushed: boolean): Promise<void> {
+    if (flushed) await this.file.sync();
     await this.file.close();
     await rename(this.temporary, path);
-    await syncFolder(dirname(path));
+    if (flushed) await syncFolder(dirname(path));
   }
 }
 

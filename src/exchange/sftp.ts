@@ -129,7 +129,7 @@ export class SftpExchange implements Exchange {
   private fetchOnce(
     path: string,
     destination: string,
-    { limit, onProgress }: FetchOptions,
+    { limit, onProgress, flushed }: FetchOptions,
     onStart: (at: number) => void,
   ): Promise<Fetched> {
     return this.holding(path, ({ session, handle, stats }) => {
@@ -146,7 +146,7 @@ export class SftpExchange implements Exchange {
         },
       };
       const { resumeAfter } = this.terms;
-      return receiveOn(incoming, destination, { resumeAfter, onProgress, onStart });
+      return receiveOn(incoming, destination, { resumeAfter, onProgress, onStart, flushed });
     });
   }
 

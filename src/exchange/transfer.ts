@@ -64,6 +64,8 @@ export interface ResumeOptions {
   /** From how many bytes on it is worth going on with what came in. */
   readonly resumeAfter: number;
   readonly onProgress?: Progress | undefined;
+  /** As `FetchOptions` has it. */
+  readonly flushed?: boolean | undefined;
   /** Told where the transfer begins. */
   readonly onStart?: (start: number) => void;
 }
@@ -87,7 +89,7 @@ export async function receiveOn(
     }
     if (partial.size !== incoming.size) throw fileChanged(incoming.name);
     await incoming.confirm();
-    await partial.publish();
+    await partial.publish(options.flushed ?? true);
     return { size: partial.size, sha256: partial.hash.digest('hex') };
   } catch (error) {
     const interrupted = error instanceof SignpipeError && error.retryable;

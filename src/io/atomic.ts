@@ -19,6 +19,17 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Makes a file that was written, and its name, survive a power cut. */
+export async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await syncFolder(dirname(path));
+}
+
 export interface AtomicOptions {
   /** Permission bits of the new file; 0o644 unless given. */
   mode?: number;

@@ -42,13 +42,13 @@ function checkPin(file: RequestedFile, sha256: string): void {
   );
 }
 
-/** Fetches a file as a whole and holds it to its pin. */
+/** Fetches a file as a whole and holds it to its pin. It is not flushed: until it is signed, it can be fetched again. */
 export async function fetchWhole(site: Site, requested: RequestedFile, path: string): Promise<WholeFile> {
   const { name } = requested;
   const limit = site.config.limits.archive;
   const got = await retrying(site, `fetching ${name}`, () =>
     underBar(site.progress, `fetch ${name}`, 'bytes', (onProgress) =>
-      site.exchange.fetch(incoming(site, name), path, { limit, onProgress }),
+      site.exchange.fetch(incoming(site, name), path, { limit, onProgress, flushed: false }),
     ),
   );
   checkPin(requested, got.sha256);

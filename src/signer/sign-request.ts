@@ -6,7 +6,9 @@ import type { MadeSignature } from '../authenticode/sign.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { temporaryToken } from '../exchange/path.ts';
+import { syncFile } from '../io/atomic.ts';
 import { withFile } from '../io/source.ts';
+import { together } from '../io/together.ts';
 import type { SignedFile, SignFileOptions } from '../signing/signed-file.ts';
 import { signFile } from '../signing/sign-file.ts';
 import { signInParts, signRemotely, type SignedInParts } from '../signing/sign-parts.ts';
@@ -82,11 +84,11 @@ async function signWhole(
   options: SignFileOptions,
 ): Promise<SignedOne> {
   const fresh = join(folder, name);
-  const parts = await withFile(
-    file.path,
-    (source) => signInParts(source, fresh, options),
-    file.requested.name,
-  );
+  // Once something was delivered, a crash must find the unsigned file: on the disk it is in time.
+  const [parts] = await together([
+    withFile(file.path, (source) => signInParts(source, fresh, options), file.requested.name),
+    syncFile(file.path),
+  ]);
   const made = parts ?? (await signFile(file.path, fresh, options, file.requested.name));
   return {
     made,
