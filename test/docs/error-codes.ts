@@ -54,19 +54,19 @@ const COMPUTED: readonly Computed[] = [
   },
   { file: 'control/commit-signature.ts', kind: 'not-allowed', pattern: /code: '([^']+)'/g, code: same },
   {
-    file: 'control/repository.ts',
+    file: 'control/history.ts',
     kind: 'invalid',
     pattern: /(-not-a-file)`/g,
     code: () => 'zipname-not-a-file',
   },
   {
-    file: 'control/repository.ts',
+    file: 'control/history.ts',
     kind: 'invalid',
     pattern: /'(entry)'\}-not-a-file`/g,
     code: (x) => `${x}-not-a-file`,
   },
   {
-    file: 'control/repository.ts',
+    file: 'control/history.ts',
     kind: 'invalid',
     pattern: /(-not-a-file)`/g,
     code: () => 'hold-not-a-file',
