@@ -142,27 +142,8 @@ async function placeEntry(source: ByteSource, entry: CentralEntry, next: number)
   const descriptor =
     entry.flags & FLAG.descriptor ? await findDescriptor(source, entry, dataEnd, next) : null;
   const end = dataEnd + (descriptor ? descriptorLength(descriptor) : 0);
-  // Named one by one: what is spread takes four times the memory here, for each of a million entries.
-  const { index, path, size, compressedSize, method, flags, crc32 } = entry;
-  const { directory, symlink, offset, central } = entry;
-  return {
-    index,
-    path,
-    size,
-    compressedSize,
-    method,
-    flags,
-    crc32,
-    directory,
-    symlink,
-    offset,
-    central,
-    local,
-    dataStart,
-    dataEnd,
-    descriptor,
-    end,
-  };
+  // In this order: what is spread first, and added to, takes four times the memory, for each of a million entries.
+  return { local, dataStart, dataEnd, descriptor, end, ...entry };
 }
 
 /** A copy of the local header, so that no window of the file is kept in memory for it. */
