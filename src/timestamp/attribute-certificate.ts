@@ -1,20 +1,9 @@
-import { createHash } from 'node:crypto';
-import {
-  children,
-  context,
-  DerReader,
-  readBitString,
-  readOid,
-  readTime,
-  TAG,
-  tlv,
-  type Der,
-} from '../asn1/der.ts';
+import { context, DerReader, readBitString, readTime, TAG, tlv, type Der } from '../asn1/der.ts';
 import { digestName } from '../asn1/oids.ts';
 import { SignpipeError } from '../errors.ts';
-import type { SignerInfo } from '../cms/signed-data.ts';
+import { readAlgorithm, type SignerInfo } from '../cms/signed-data.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { isBoundCertificate } from './certificate-binding.ts';
+import { isBoundCertificate, isDigestOf } from './certificate-binding.ts';
 
 /** None that an authority sends along comes near, in bytes. */
 const LONGEST = 2048;
@@ -87,14 +76,9 @@ const WHOLE_CERTIFICATE = 1;
 function isObjectDigest(info: Der, certificate: Certificate, what: string): boolean {
   const reader = new DerReader(info, what, context(2));
   const kind = reader.next(TAG.enumerated).body;
-  const [algorithm] = children(reader.next(TAG.sequence), what);
+  const hash = digestName(readAlgorithm(reader.next(), what));
   const { bytes } = readBitString(reader.next(), what);
   reader.end();
-  const hash = algorithm && digestName(readOid(algorithm, what));
-  return (
-    hash !== undefined &&
-    hash !== 'md5' &&
-    kind.equals(Buffer.from([WHOLE_CERTIFICATE])) &&
-    createHash(hash).update(certificate.raw).digest().equals(bytes)
-  );
+  if (hash === undefined || hash === 'md5' || !kind.equals(Buffer.from([WHOLE_CERTIFICATE]))) return false;
+  return isDigestOf({ hash, digest: bytes }, certificate.raw);
 }

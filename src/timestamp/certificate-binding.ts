@@ -64,8 +64,11 @@ function bindings(signer: SignerInfo, what: string): { ids: Der[]; read: ReadId 
   });
 }
 
-const isDigestOf = ({ hash, digest }: CertificateId, certificate: Buffer): boolean =>
-  createHash(hash).update(certificate).digest().equals(digest);
+/** Whether a digest, made by `hash`, is that of a certificate (DER). */
+export const isDigestOf = (
+  { hash, digest }: Pick<CertificateId, 'hash' | 'digest'>,
+  certificate: Buffer,
+): boolean => createHash(hash).update(certificate).digest().equals(digest);
 
 /** `IssuerSerial ::= SEQUENCE { issuer GeneralNames, serialNumber }` (RFC 5035, 5). */
 function checkIssuerSerial(der: Der, certificate: Certificate, what: string): void {
