@@ -72,12 +72,12 @@ export async function signProgram(source: ByteSource, options: SignOptions): Pro
   requirePermitted(image, options.existing ?? 'refuse');
   const hash = options.hash ?? 'sha256';
   const digest = await image.digest(hash);
-  const earlier = options.made?.get(digest.toString('hex'));
-  const { der, timestamp } =
-    earlier ?? (await stampedSignature(image, { hash, digest, description }, options));
-  options.made?.set(digest.toString('hex'), { der, timestamp });
-  const signature = withExisting(image, der, options);
-  return { patch: await image.embed(signature), signature, digest, hash, timestamp };
+  const key = digest.toString('hex');
+  const made =
+    options.made?.get(key) ?? (await stampedSignature(image, { hash, digest, description }, options));
+  options.made?.set(key, made);
+  const signature = withExisting(image, made.der, options);
+  return { patch: await image.embed(signature), signature, digest, hash, timestamp: made.timestamp };
 }
 
 /** What a signature is about. */
