@@ -216,6 +216,19 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
+  it('exchange-local-file: what is delivered is another before the cut than after it', async () => {
+    await cutUpload();
+    const other = Buffer.from(BIG);
+    other.writeUInt8(other.readUInt8(BIG.length - 1) ^ 1, BIG.length - 1);
+    await writeFile(join(local, 'out.zip'), other);
+    await assert.rejects(deliverFile(exchange, join(local, 'out.zip'), 'out.zip', expected), {
+      code: 'exchange-local-file',
+      retryable: false,
+    });
+    assert.deepEqual(await readdir(remote), ['in.zip']);
+    await exchange.close();
+  });
+
   it('takes away what was left of an upload when it is closed', async () => {
     await cutUpload();
     await exchange.close();
