@@ -2,7 +2,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { reportError } from './commands/terminal.ts';
 import { parseDuration } from './config/units.ts';
-import { collectYoungOften } from './io/garbage.ts';
 import { removeTemporaries } from './io/temporaries.ts';
 import { VERSION } from './version.ts';
 
@@ -25,9 +24,12 @@ function endWhenStopped(): void {
 }
 
 /** Runs a command's module, loaded only now, and turns what it throws into an exit status. */
-function running(load: () => Promise<(...args: never[]) => Promise<number>>, prepare = endWhenStopped) {
+function running(
+  load: () => Promise<(...args: never[]) => Promise<number>>,
+  prepare: () => void | Promise<void> = endWhenStopped,
+) {
   return async (...args: unknown[]): Promise<void> => {
-    prepare();
+    await prepare();
     // commander hands over the arguments, the options, and the command itself.
     const given = args.slice(0, -1) as never[];
     try {
@@ -90,8 +92,11 @@ command(program, 'watch', 'the signer: answers requests as they come')
   )
   .option('--json', 'log as JSON lines on a terminal too')
   .action(
-    // Before its many modules are there, whose objects are new too. It ends what is in hand by itself.
-    running(async () => (await import('./commands/watch.ts')).watchCommand, collectYoungOften),
+    running(
+      async () => (await import('./commands/watch.ts')).watchCommand,
+      // Before its many modules are there, whose objects are new too. It ends what is in hand by itself.
+      async () => (await import('./io/garbage.ts')).collectYoungOften(),
+    ),
   );
 
 command(program, 'submit <files...>', 'upload files and ask for their signatures; prints the request id')
