@@ -1,5 +1,4 @@
-import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { filesOfFolder, packArchive } from '../archive/pack.ts';
 import { isZip } from '../archive/read.ts';
@@ -18,12 +17,11 @@ export interface Upload {
   readonly sha256: string;
 }
 
-/** What is to be submitted; `discard` deletes what was packed for it. */
+/** What is to be submitted. */
 export interface Collected {
   readonly uploads: readonly Upload[];
   /** Whether it was packed for this. */
   readonly packed: boolean;
-  readonly discard: () => Promise<void>;
 }
 
 type Kind = 'zip' | 'program' | 'other' | 'folder';
@@ -63,45 +61,40 @@ const describe = async (path: string, name: string): Promise<Upload> =>
 async function pack(
   paths: readonly string[],
   kinds: readonly Kind[],
+  scratch: string,
   name: string | undefined,
 ): Promise<Collected> {
   const [first = ''] = paths;
   const stem = basename(resolve(first));
   const zipName = checkName(name ?? `${kinds[0] === 'folder' ? stem : basename(stem, extname(stem))}.zip`);
-  const folder = await mkdtemp(join(tmpdir(), 'signpipe-pack-'));
-  const output = join(folder, 'packed.zip');
-  const discard = (): Promise<void> => rm(folder, { recursive: true, force: true });
-  try {
-    if (paths.length === 1 && kinds[0] === 'folder') await packArchive(await filesOfFolder(first), output);
-    else if (kinds.includes('folder'))
-      throw usage('folder-among-files', 'give one folder, or files, not both', {
-        hint: 'submit the folder that holds them all',
-      });
-    else
-      await packArchive(
-        paths.map((path) => ({ path, name: basename(path) })),
-        output,
-      );
-    return { uploads: [await describe(output, zipName)], packed: true, discard };
-  } catch (error) {
-    await discard();
-    throw error;
-  }
+  const output = join(scratch, 'packed.zip');
+  if (paths.length === 1 && kinds[0] === 'folder') await packArchive(await filesOfFolder(first), output);
+  else if (kinds.includes('folder'))
+    throw usage('folder-among-files', 'give one folder, or files, not both', {
+      hint: 'submit the folder that holds them all',
+    });
+  else
+    await packArchive(
+      paths.map((path) => ({ path, name: basename(path) })),
+      output,
+    );
+  return { uploads: [await describe(output, zipName)], packed: true };
 }
 
 /**
  * Makes uploads of what was named on the command line: zips and a lone program go as they are, a
- * folder or several loose files are packed into one zip. `as` names what travels.
+ * folder or several loose files are packed into one zip, which lies in the folder `scratch`. `as` names what
+ * travels.
  */
-export async function collect(paths: readonly string[], as?: string): Promise<Collected> {
+export async function collect(paths: readonly string[], scratch: string, as?: string): Promise<Collected> {
   const kinds = await Promise.all(paths.map(kindOf));
   const asTheyAre = kinds.every((kind) => kind === 'zip') || (paths.length === 1 && kinds[0] === 'program');
-  if (!asTheyAre) return pack(paths, kinds, as);
+  if (!asTheyAre) return pack(paths, kinds, scratch, as);
   if (as !== undefined && paths.length > 1)
     throw usage('one-name-for-several', '--as names one file, but several are submitted');
   const uploads: Upload[] = [];
   for (const path of paths) uploads.push(await describe(path, as ?? basename(path)));
   const names = new Set(uploads.map(({ name }) => name));
   if (names.size < uploads.length) throw usage('name-twice', 'two of the files have the same name');
-  return { uploads, packed: false, discard: async () => {} };
+  return { uploads, packed: false };
 }

@@ -4,6 +4,7 @@ import { formatZipname, type RequestedFile } from '../control/zipname.ts';
 import { ZIPNAME } from '../control/request.ts';
 import { ZIPNAME_LIMIT } from '../control/zipname.ts';
 import { unavailable, usage } from '../errors.ts';
+import { withScratch } from '../io/scratch.ts';
 import { withFile } from '../io/source.ts';
 import { underBar } from '../progress.ts';
 import { collect, type Upload } from './collect.ts';
@@ -105,21 +106,19 @@ async function pushRequest(
  * Uploads files and asks for their signatures: one signed commit that pins them by their digests.
  * Returns the request's id. Nothing is committed unless everything was uploaded and verified.
  */
-export async function submit(
+export function submit(
   session: BuilderSession,
   paths: readonly string[],
   options: SubmitOptions = {},
 ): Promise<string> {
-  const { uploads, packed, discard } = await collect(paths, options.as);
-  try {
+  return withScratch(async (scratch) => {
+    const { uploads, packed } = await collect(paths, scratch, options.as);
     // The commit key is tried first: an upload of gigabytes must not end at a wrong passphrase.
     await committerOf(session);
     const files: RequestedFile[] = [];
     for (const each of uploads) files.push(await requested(each, packed, options));
     formatZipname(files);
     for (const each of uploads) await upload(session, each);
-    return await pushRequest(session, files, options);
-  } finally {
-    await discard();
-  }
+    return pushRequest(session, files, options);
+  });
 }

@@ -1,10 +1,11 @@
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import { nameProblem } from '../control/zipname.ts';
 import { invalid, notAllowed, type SignpipeError } from '../errors.ts';
 import { withScratch } from '../io/scratch.ts';
+import { asTemporary } from '../io/temporaries.ts';
 import { readRoots } from '../keys/roots.ts';
 import { underBar } from '../progress.ts';
 import { proveFile } from '../signing/prove-file.ts';
@@ -98,17 +99,14 @@ async function takeOne(
   const path = join(folder, name);
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.unchecked`;
-  await underBar(session.progress, `download ${name}`, 'bytes', async (onProgress) => {
-    const from = `${session.config.exchange.outgoing}/${name}`;
-    const got = await session.exchange.fetch(from, temporary, { limit: size, onProgress });
-    try {
+  await underBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
+    asTemporary(temporary, async () => {
+      const from = `${session.config.exchange.outgoing}/${name}`;
+      const got = await session.exchange.fetch(from, temporary, { limit: size, onProgress });
       await check(temporary, got.sha256);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw error;
-    }
-    await rename(temporary, path);
-  });
+      await rename(temporary, path);
+    }),
+  );
   return path;
 }
 

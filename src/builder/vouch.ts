@@ -1,5 +1,6 @@
 import { createVouchCommit } from '../control/vouch.ts';
 import { unavailable, usage } from '../errors.ts';
+import { withScratch } from '../io/scratch.ts';
 import { collect } from './collect.ts';
 import { committerOf, type BuilderSession } from './session.ts';
 
@@ -13,20 +14,19 @@ export async function vouch(session: BuilderSession, paths: readonly string[], a
     throw usage('vouch-name-missing', `${config.file}: vouch.name is missing`, {
       hint: 'name this builder: vouch: { name: NAME }',
     });
-  const branch = `${repository.branches.vouches}/${config.vouch.name}`;
-  const { uploads, discard } = await collect(paths, as);
-  try {
+  const { name: voice } = config.vouch;
+  const branch = `${repository.branches.vouches}/${voice}`;
+  return withScratch(async (scratch) => {
+    const { uploads } = await collect(paths, scratch, as);
     const files = uploads.map(({ name, sha256 }) => ({ name, sha256 }));
     const { signer, identity } = await committerOf(session);
     for (let tries = 0; tries < 10; tries += 1) {
-      const parent = (await repository.fetch()).vouches.get(config.vouch.name) ?? null;
+      const parent = (await repository.fetch()).vouches.get(voice) ?? null;
       const id = await createVouchCommit(repository, { parent, files, signer, identity, at: new Date() });
       if ((await repository.push(branch, id, parent)) === 'pushed') return id;
     }
     throw unavailable('vouch-race', `${branch} moves faster than a vouch can be appended`, {
       hint: 'is this name used by another builder?',
     });
-  } finally {
-    await discard();
-  }
+  });
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { open, rename, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writeAll } from './exact.ts';
 import { asTemporary } from './temporaries.ts';
@@ -9,9 +9,8 @@ export function temporaryBeside(path: string): string {
   return join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.part`);
 }
 
-/** Makes a rename in `folder` survive a power cut. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
+async function sync(path: string, mode: 'r' | 'r+'): Promise<void> {
+  const handle = await open(path, mode);
   try {
     await handle.sync();
   } finally {
@@ -19,14 +18,12 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Makes a rename in `folder` survive a power cut. */
+export const syncFolder = (folder: string): Promise<void> => sync(folder, 'r');
+
 /** Makes a file that was written, and its name, survive a power cut. */
 export async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await sync(path, 'r+');
   await syncFolder(dirname(path));
 }
 
@@ -57,7 +54,6 @@ export async function writeAtomically<T>(
       return result;
     } catch (error) {
       await file.close().catch(() => {});
-      await rm(temporary, { force: true });
       throw error;
     }
   });

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { asTemporary } from './temporaries.ts';
@@ -6,11 +6,5 @@ import { asTemporary } from './temporaries.ts';
 /** A private temporary folder for the time of `use`. */
 export async function withScratch<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-'));
-  return asTemporary(folder, async () => {
-    try {
-      return await use(folder);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
+  return asTemporary(folder, () => use(folder));
 }

@@ -1,19 +1,24 @@
 import { rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 
-/** Files and folders of this process that nobody else will remove. */
+/** What this process made, and nobody else will remove. */
 const paths = new Set<string>();
 
-/** Has `path` removed with the process, should it be stopped, for the time of `use`. */
+/**
+ * Has a file or folder, there or yet to be made, removed when `use` has ended, or with the process should
+ * it be stopped before. What was given another name meanwhile stays.
+ */
 export async function asTemporary<T>(path: string, use: () => Promise<T>): Promise<T> {
   paths.add(path);
   try {
     return await use();
   } finally {
+    await rm(path, { recursive: true, force: true });
     paths.delete(path);
   }
 }
 
-/** Removes what would be left behind if the process ended now. */
+/** Removes all of them, for a process that ends now. */
 export function removeTemporaries(): void {
   for (const path of paths) rmSync(path, { recursive: true, force: true });
 }
