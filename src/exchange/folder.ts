@@ -12,7 +12,7 @@ import * as failures from './failures.ts';
 import { requireInside, temporaryName } from './path.ts';
 import { requestBlocks, readBlocksAhead, writeBehind } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
-import { outgoing, receive, whyDifferent } from './transfer.ts';
+import { blocksToSend, receive, whyDifferent } from './transfer.ts';
 
 interface Held {
   readonly handle: FileHandle;
@@ -156,7 +156,7 @@ export class FolderExchange implements Exchange {
     try {
       const memory = requestBlocks();
       const write = (offset: number, bytes: Buffer): Promise<void> => writeAll(handle, bytes, offset);
-      await writeBehind(outgoing(content, options, { memory }), write, { memory });
+      await writeBehind(blocksToSend(content, options, { memory }), write, { memory });
       await handle.sync();
       const { size } = await handle.stat();
       if (size !== options.size)

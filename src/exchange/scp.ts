@@ -13,7 +13,7 @@ import { below, foldersOf, temporaryName } from './path.ts';
 import { requestBlocks } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
 import { ScpWire, type Announced } from './scp-wire.ts';
-import { outgoing, receive, whyDifferent } from './transfer.ts';
+import { blocksToSend, receive, whyDifferent } from './transfer.ts';
 
 /** A command's answer, or a file's next bytes, may be this late while disks are flushed; in milliseconds. */
 const COMMAND_TIMEOUT_MS = 120_000;
@@ -185,7 +185,7 @@ export class ScpExchange implements Exchange {
       await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
       await wire.status();
       const memory = requestBlocks();
-      for await (const block of outgoing(content, options, { memory })) {
+      for await (const block of blocksToSend(content, options, { memory })) {
         await wire.send(block);
         memory.give(block);
       }

@@ -9,7 +9,7 @@ import { requestBlocks, writeBehind } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
 import { hasStatus, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
-import { outgoing, whyDifferent } from './transfer.ts';
+import { blocksToSend, whyDifferent } from './transfer.ts';
 
 /** A file on its way to an SFTP exchange: it grows under a temporary name, and gets its own when it is right. */
 export class Upload {
@@ -54,7 +54,7 @@ export class Upload {
     const memory = requestBlocks();
     try {
       await writeBehind(
-        outgoing(content, options, { start, memory }),
+        blocksToSend(content, options, { start, memory }),
         (offset, bytes) => session.write(handle, offset, bytes),
         { start, memory, onWritten: (end) => (this.written = end) },
       );

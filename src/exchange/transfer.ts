@@ -100,7 +100,7 @@ export async function receiveOn(
 }
 
 /** Where what is sent begins, and the memory that it uses; what it yields is not given back unless the caller does. */
-export interface OutgoingOptions {
+export interface SendingOptions {
   readonly start?: number;
   readonly memory?: Blocks;
 }
@@ -119,10 +119,10 @@ async function readLocally(content: ByteSource, target: Buffer, offset: number):
  * The bytes of what is delivered in order, the next block being read while one is on its way. Whoever
  * sends them has the whole hashed where it arrived; `whyDifferent` tells what it means when that differs.
  */
-export async function* outgoing(
+export async function* blocksToSend(
   content: ByteSource,
   { size, onProgress }: Pick<DeliverOptions, 'size' | 'onProgress'>,
-  { start = 0, memory = requestBlocks() }: OutgoingOptions = {},
+  { start = 0, memory = requestBlocks() }: SendingOptions = {},
 ): AsyncGenerator<Buffer> {
   if (content.size !== size)
     throw localFile(content.name, `has ${content.size} bytes, and ${size} were to be delivered`);
@@ -144,7 +144,7 @@ export async function* announced(
   memory = requestBlocks(),
 ): AsyncGenerator<Buffer> {
   const hash = createHash('sha256');
-  for await (const block of outgoing(content, options, { memory })) {
+  for await (const block of blocksToSend(content, options, { memory })) {
     hash.update(block);
     yield block;
   }

@@ -9,7 +9,7 @@ import {
   REQUEST_SIZE,
   writeBehind,
 } from '../../src/exchange/pipeline.ts';
-import { announced, outgoing } from '../../src/exchange/transfer.ts';
+import { announced, blocksToSend } from '../../src/exchange/transfer.ts';
 import { BufferSource, type ByteSource } from '../../src/io/source.ts';
 
 /** Several blocks, and a bit. */
@@ -68,7 +68,7 @@ describe('blocks that are written behind', () => {
   it('go on from where an earlier transfer came to', async () => {
     const start = 3 * REQUEST_SIZE + 7;
     const source = new BufferSource(BYTES, 'bytes');
-    assert.ok((await gathered(outgoing(source, expected, { start }))).equals(BYTES.subarray(start)));
+    assert.ok((await gathered(blocksToSend(source, expected, { start }))).equals(BYTES.subarray(start)));
   });
 
   it('exchange-local-file: they are not those that were announced', async () => {
