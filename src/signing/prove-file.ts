@@ -1,25 +1,11 @@
 import { isZip } from '../archive/end.ts';
-import type { ArchiveLimits } from '../archive/limits.ts';
 import { HEAD_SIZE } from '../authenticode/image.ts';
 import { proveStripped } from '../authenticode/strip-proof.ts';
 import { invalid } from '../errors.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
+import type { FileProof, ProveOptions } from './prove-zip.ts';
 
-export interface ProveOptions {
-  readonly limits: ArchiveLimits;
-  readonly scratch: string;
-}
-
-/** What the proof covers. */
-export interface FileProof {
-  readonly kind: 'zip' | 'program';
-  /** Entries, or 1. */
-  readonly entries: number;
-  /** Paths of the programs that got a signature; a lone program's is empty. */
-  readonly signed: readonly string[];
-  /** SHA-256 of each of those as they are now, by path, in lower-case hex; of a zip only. */
-  readonly digests: ReadonlyMap<string, string>;
-}
+export type { FileProof } from './prove-zip.ts';
 
 const isZipSource = async (source: ByteSource): Promise<boolean> =>
   isZip(await source.read(0, Math.min(source.size, HEAD_SIZE)));

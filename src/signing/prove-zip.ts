@@ -1,9 +1,24 @@
 import { compareArchives } from '../archive/compare.ts';
-import { readArchive, type Archive, type ArchiveEntry } from '../archive/read.ts';
+import { readArchive, type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
 import { proveStripped } from '../authenticode/strip-proof.ts';
 import type { ByteSource } from '../io/source.ts';
-import type { FileProof, ProveOptions } from './prove-file.ts';
 import { Spool, type Spooled } from './spool.ts';
+
+export interface ProveOptions {
+  readonly limits: ArchiveLimits;
+  readonly scratch: string;
+}
+
+/** What the proof covers. */
+export interface FileProof {
+  readonly kind: 'zip' | 'program';
+  /** Entries, or 1. */
+  readonly entries: number;
+  /** Paths of the programs that got a signature; a lone program's is empty. */
+  readonly signed: readonly string[];
+  /** SHA-256 of each of those as they are now, by path, in lower-case hex; of a zip only. */
+  readonly digests: ReadonlyMap<string, string>;
+}
 
 const unpacked = async (archive: Archive, entry: ArchiveEntry, spool: Spool): Promise<Spooled> =>
   spool.take(archive, entry);

@@ -1,16 +1,12 @@
 import { isZip } from '../archive/end.ts';
-import type { ArchiveLimits } from '../archive/limits.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
-import type { VerifyReport, VerifyStatus } from '../authenticode/report.ts';
-import { verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
+import type { VerifyStatus } from '../authenticode/report.ts';
+import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../errors.ts';
 import { withFile } from '../io/source.ts';
+import type { ProgramReport, VerifyFileOptions } from './verify-zip.ts';
 
-/** One program. In a zip, other people's programs lie beside ours. */
-export interface ProgramReport extends VerifyReport {
-  /** Its signature holds, but leads to none of the roots that were given: somebody else's program. */
-  readonly stranger?: true;
-}
+export type { ProgramReport } from './verify-zip.ts';
 
 /** What was found in one file: the programs of a zip, or the one program. */
 export interface FileReport {
@@ -23,11 +19,6 @@ export interface FileReport {
   readonly status: VerifyStatus;
   /** One a program; a zip's bear their path inside it. */
   readonly programs: readonly ProgramReport[];
-}
-
-export interface VerifyFileOptions extends VerifyOptions {
-  readonly limits: ArchiveLimits;
-  readonly scratch: string;
 }
 
 function overall(programs: readonly ProgramReport[]): VerifyStatus {

@@ -1,10 +1,21 @@
-import { readArchive, type Archive, type ArchiveEntry } from '../archive/read.ts';
+import { readArchive, type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
+import type { VerifyReport } from '../authenticode/report.ts';
 import { verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
 import { SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import { Spool } from './spool.ts';
-import type { ProgramReport, VerifyFileOptions } from './verify-file.ts';
+
+/** One program. In a zip, other people's programs lie beside ours. */
+export interface ProgramReport extends VerifyReport {
+  /** Its signature holds, but leads to none of the roots that were given: somebody else's program. */
+  readonly stranger?: true;
+}
+
+export interface VerifyFileOptions extends VerifyOptions {
+  readonly limits: ArchiveLimits;
+  readonly scratch: string;
+}
 
 /** With roots, a program whose signature only leads elsewhere is told from one whose signature is broken. */
 async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Promise<ProgramReport> {
