@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty';
 import type { SingleBar } from 'cli-progress';
 import { noProgress, type Bar, type Progress } from '../progress.ts';
 import type { CommonOptions } from './terminal.ts';
@@ -30,7 +31,7 @@ function startBar(Drawn: typeof SingleBar, label: string, unit: 'bytes' | 'files
 
 /** Bars where a person watches; nothing, and nothing loaded, where output goes to a file or a CI job's log. */
 export async function progressFor(options: CommonOptions): Promise<Progress> {
-  if (!process.stderr.isTTY || options.quiet) return noProgress;
+  if (options.quiet || !isatty(2)) return noProgress;
   const { SingleBar } = await import('cli-progress');
   return { start: (label, unit) => startBar(SingleBar, label, unit) };
 }

@@ -1,5 +1,6 @@
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
 import { printable } from '../printable.ts';
 import { usage } from '../errors.ts';
@@ -7,12 +8,11 @@ import { findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns } from '../signing/patterns.ts';
-import type { SignedFile } from '../signing/signed-file.ts';
+import type { SignedFile, SignedUnhashed } from '../signing/signed-file.ts';
 import { underBar } from '../progress.ts';
 import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
-import { withScratch } from '../io/scratch.ts';
 import { progressFor } from './bars.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
@@ -81,7 +81,7 @@ async function outputsFor(
   return files.map((file) => [file, output]);
 }
 
-function tell(file: SignedFile, input: string, output: string): string {
+function tell(file: SignedUnhashed, input: string, output: string): string {
   const lines = [
     `${output}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${file.entries} files` : 'signed'} (${input})`,
   ];
@@ -93,6 +93,14 @@ function tell(file: SignedFile, input: string, output: string): string {
     lines.push(`  ${printable(path)}  kept: signed by ${printable(signer)}`);
   return lines.join('\n');
 }
+
+const asJson = (file: SignedFile, input: string, output: string): string =>
+  JSON.stringify({
+    input,
+    path: output,
+    ...file,
+    signed: file.signed.map(({ signature: _signature, ...entry }) => entry),
+  });
 
 /** Null where none is named. What talks with them is loaded only when there is somebody to talk to. */
 async function timestamperFor(urls: readonly string[]): Promise<Timestamper | null> {
@@ -109,34 +117,26 @@ export async function signCommand(files: string[], options: SignCommandOptions):
   const timestamper = await timestamperFor(options.timestamp);
   if (!timestamper) say('no --timestamp: the signatures will die with the certificate');
   const progress = await progressFor(options);
-  for (const [input, output] of await outputsFor(files, options)) {
-    const signed = await underBar(progress, `sign ${basename(input)}`, 'files', (onProgress) =>
-      withScratch((scratch) =>
-        signFile(input, output, {
-          key,
-          hash: options.digest,
-          timestamper,
-          name: options.name,
-          url: options.url,
-          alreadySigned: options.alreadySigned,
-          isOurs: compilePatterns(options.files ?? DEFAULT_FILES),
-          limits: DEFAULT_LIMITS,
-          scratch,
-          onProgress,
-        }),
-      ),
-    );
-    if (options.json)
-      print(
-        JSON.stringify({
-          input,
-          path: output,
-          ...signed,
-          signed: signed.signed.map(({ signature: _signature, ...entry }) => entry),
-        }),
-      );
-    else if (!options.quiet) print(tell(signed, input, output));
-  }
+  const signing = {
+    key,
+    hash: options.digest,
+    timestamper,
+    name: options.name,
+    url: options.url,
+    alreadySigned: options.alreadySigned,
+    isOurs: compilePatterns(options.files ?? DEFAULT_FILES),
+    limits: DEFAULT_LIMITS,
+    scratch: tmpdir(),
+  };
+  for (const [input, output] of await outputsFor(files, options))
+    await underBar(progress, `sign ${basename(input)}`, 'files', async (onProgress) => {
+      if (options.json)
+        print(asJson(await signFile(input, output, { ...signing, onProgress }), input, output));
+      else {
+        const signed = await signFile(input, output, { ...signing, onProgress, unhashed: true });
+        if (!options.quiet) print(tell(signed, input, output));
+      }
+    });
   await key.close();
   return 0;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { open, rename, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writeAll } from './exact.ts';
-import { asTemporary } from './temporaries.ts';
+import { asTemporary, keepTemporary } from './temporaries.ts';
 
 /** A temporary name beside `path`: hidden, and not guessable by whoever shares the folder. */
 export function temporaryBeside(path: string): string {
@@ -34,8 +34,8 @@ export interface AtomicOptions {
 
 /**
  * Writes a file so that its final name only ever shows the whole of it: temporary name in the same
- * folder, `fill`, fsync, rename, fsync of the folder. On any error nothing is left behind. `fill` is
- * told the temporary name too, to read what it wrote.
+ * folder, `fill`, fsync, rename, fsync of the folder. On any error nothing is left behind. `fill` may
+ * read what it wrote, and is told the temporary name too.
  */
 export async function writeAtomically<T>(
   path: string,
@@ -44,12 +44,13 @@ export async function writeAtomically<T>(
 ): Promise<T> {
   const temporary = temporaryBeside(path);
   return asTemporary(temporary, async () => {
-    const file = await open(temporary, 'wx', options.mode ?? 0o644);
+    const file = await open(temporary, 'wx+', options.mode ?? 0o644);
     try {
       const result = await fill(file, temporary);
       await file.sync();
       await file.close();
       await rename(temporary, path);
+      keepTemporary(temporary);
       await syncFolder(dirname(path));
       return result;
     } catch (error) {

@@ -37,6 +37,13 @@ export async function* patched(patch: Patch): AsyncGenerator<Buffer> {
   }
 }
 
+/** The patched result as a whole, where it is small. */
+export async function patchedBytes(patch: Patch): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of patched(patch)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
 /** The patched result as a source of its own, so that what was made can be verified before it is written. */
 export class PatchedSource extends JoinedSource {
   constructor({ source, segments }: Patch, name = source.name) {

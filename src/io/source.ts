@@ -121,6 +121,13 @@ export class FileSource implements ByteSource {
   }
 }
 
+/** A file of at most so many bytes is read at once by whoever needs all of it: many small reads take longer. */
+export const SMALL = 1024 * 1024;
+
+/** The file itself, or what is in it, where it is small: it then stays as it was when this was called. */
+export const atHand = async (file: ByteSource): Promise<ByteSource> =>
+  file.size > SMALL ? file : new BufferSource(await file.read(0, file.size), file.name);
+
 /** Opens a file, hands it to `use`, and closes it whatever happens. */
 export async function withFile<T>(
   path: string,

@@ -1,8 +1,8 @@
 import { isZip } from '../archive/end.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { invalid } from '../errors.ts';
-import { withFile } from '../io/source.ts';
-import type { SignedFile, SignFileOptions } from './signed-file.ts';
+import { atHand, withFile } from '../io/source.ts';
+import type { SignedFile, SignedUnhashed, SignFileOptions, UnhashedOptions } from './signed-file.ts';
 import { signLone } from './sign-lone.ts';
 
 /**
@@ -12,19 +12,32 @@ import { signLone } from './sign-lone.ts';
 export async function signFile(
   input: string,
   output: string,
+  options: UnhashedOptions,
+  name?: string,
+): Promise<SignedUnhashed>;
+export async function signFile(
+  input: string,
+  output: string,
   options: SignFileOptions,
+  name?: string,
+): Promise<SignedFile>;
+export async function signFile(
+  input: string,
+  output: string,
+  options: SignFileOptions | UnhashedOptions,
   name = input,
 ): Promise<SignedFile> {
   return withFile(
     input,
-    async (source) => {
+    async (file) => {
+      const source = await atHand(file);
       const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
       if (isZip(head)) {
         // Loaded only here: for a lone program it would be a good part of the time.
         const { signZip } = await import('./sign-zip.ts');
         return signZip(source, output, options);
       }
-      if (isSignable(head)) return signLone(source, output, options);
+      if (isSignable(head)) return signLone(source, output, options, !('unhashed' in options));
       throw invalid('not-signable', `${name}: neither a zip nor a Windows program`, {
         hint: 'send a .zip, or a program such as .exe or .dll',
       });

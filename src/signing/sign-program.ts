@@ -111,24 +111,21 @@ function faultOf(report: VerifyReport, { key, roots }: SigningOptions): string |
 
 /**
  * Nothing leaves before it was read back as a stranger would: every check of the verifier, the
- * timestamp among them, and the proof that only a signature was added (design: promises). Returns
- * the SHA-256 of what was made, in hex; that is read meanwhile.
+ * timestamp among them, and the proof that only a signature was added (design: promises).
  */
 export async function checkOwnWork(
   original: ByteSource,
   made: ByteSource,
   options: SigningOptions,
-): Promise<string> {
+): Promise<void> {
   try {
     const image = await openImage(made);
-    const [, , , sha256] = await together([
+    await together([
       verifyOwnWork(image, options),
       proveStripped(original, image),
       // The proof asks for the checksum, which is a by-product of this.
       image.digest(options.hash),
-      sha256OfSource(made),
     ]);
-    return sha256;
   } catch (error) {
     if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
     throw ownWorkBad(made, error.message, error);
@@ -202,6 +199,6 @@ export async function signAndCheck(
   const { source } = before;
   const signed = await makeSigned(source, options);
   const made = new PatchedSource(signed.patch, source.name);
-  const after = await checkOwnWork(source, made, options);
+  const [, after] = await together([checkOwnWork(source, made, options), sha256OfSource(made)]);
   return entryOf(path, { before, signed, made, after });
 }

@@ -23,14 +23,24 @@ export interface SignFileOptions extends SigningOptions {
 /** What stays known of a program once it was written. */
 export type SignedAway = Omit<SignedEntry, 'content' | 'unchanged' | 'packed'>;
 
-/** What was done to one file. */
-export interface SignedFile {
+/** What was done to one file, as far as it can be told without a SHA-256. */
+export interface SignedUnhashed {
   readonly kind: 'zip' | 'program';
   /** Files in the zip, folders left out; 1 for a lone program. */
   readonly entries: number;
-  readonly signed: readonly SignedAway[];
+  readonly signed: readonly Omit<SignedAway, 'before' | 'after'>[];
   readonly kept: readonly KeptEntry[];
+}
+
+/** What was done to one file. */
+export interface SignedFile extends SignedUnhashed {
+  readonly signed: readonly SignedAway[];
   readonly output: { readonly size: number; readonly sha256: string };
+}
+
+/** For who asks for no SHA-256 of a file: of a large program, the two would take half of the time. */
+export interface UnhashedOptions extends SignFileOptions {
+  readonly unhashed: true;
 }
 
 export function requireSomething(

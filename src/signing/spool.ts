@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { open, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DeflateScanner, type DeflateMap } from '../archive/deflate-map.ts';
 import type { ArchiveEntry, PartialArchive } from '../archive/read.ts';
@@ -7,6 +7,7 @@ import { METHOD } from '../archive/records.ts';
 import { sha256Hex } from '../io/hash.ts';
 import type { Run } from '../io/runs.ts';
 import { BufferSource, FileSource, type ByteSource } from '../io/source.ts';
+import { noteTemporary, removeTemporary } from '../io/temporaries.ts';
 
 /** Unpacked bytes that can be read at random, and their SHA-256 in hex. */
 export interface Spooled {
@@ -64,7 +65,7 @@ export class Spool {
   private inMemory = 0;
   private inHeads = 0;
 
-  /** `folder` must be there; only this process uses what is put in it. */
+  /** `folder` must be there; nobody else guesses the names of what is put in it, nor can read it. */
   constructor(folder: string) {
     this.folder = folder;
   }
@@ -95,6 +96,7 @@ export class Spool {
   private async toFile(content: AsyncIterable<Buffer>, name: string): Promise<Spooled> {
     const path = join(this.folder, `${randomUUID()}.part`);
     const hash = createHash('sha256');
+    noteTemporary(path);
     const file = await open(path, 'wx', 0o600);
     try {
       for await (const chunk of content) {
@@ -119,7 +121,7 @@ export class Spool {
   async close(): Promise<void> {
     for (const { path, source } of this.files.splice(0)) {
       await source.close();
-      await rm(path, { force: true });
+      await removeTemporary(path);
     }
   }
 }

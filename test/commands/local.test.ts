@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -68,9 +68,16 @@ after(async () => {
 });
 
 describe('signpipe sign, stopped while it waits for a timestamp', () => {
+  before(async () => {
+    // More than is unpacked in memory.
+    await writeFile(at('large.exe'), buildPe());
+    await truncate(at('large.exe'), 97 * 2 ** 20);
+    await run('zip', ['-q', '-0', 'large.zip', 'large.exe'], { cwd: folder });
+  });
+
   for (const [what, file] of [
     ['a program', 'tool.exe'],
-    ['a zip', 'product.zip'],
+    ['a large zip', 'large.zip'],
   ] as const)
     it(`leaves nothing of ${what} behind`, async () => {
       const silent = createServer().listen(0, '127.0.0.1');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -47,18 +47,17 @@ describe('signing a lone program', () => {
 
   const changes = (path: string): void => {
     const file = openSync(path, 'r+');
-    writeSync(file, 'x', 2_000_000);
+    writeSync(file, 'x', 200_000);
     closeSync(file);
   };
 
   const leftBy = async (output: string): Promise<string[]> =>
     (await readdir(folder)).filter((name) => name.includes(output));
 
-  it('own-signature-bad: the program was written to while it was signed', async () => {
-    const input = join(folder, 'b.exe');
-    await writeFile(input, buildPe({ overlay: filler(3_000_001) }));
+  /** Has the program written to when it has been hashed, and is not written yet. */
+  const meddling = (input: string): SigningKey => {
     const { key } = options;
-    const meddling: SigningKey = {
+    return {
       certificates: key.certificates,
       algorithm: key.algorithm,
       sign: (hash, data) => {
@@ -67,10 +66,44 @@ describe('signing a lone program', () => {
       },
       close: () => key.close(),
     };
-    await assert.rejects(signFile(input, join(folder, 'b.signed.exe'), { ...options, key: meddling }), {
-      code: 'own-signature-bad',
+  };
+
+  for (const unhashed of [false, true])
+    it(`own-signature-bad: the program was written to while it was signed${unhashed ? ', with no SHA-256 to tell' : ''}`, async () => {
+      const input = join(folder, 'b.exe');
+      await writeFile(input, buildPe({ overlay: filler(3_000_001) }));
+      const meddled = { ...options, ...(unhashed && { unhashed }), key: meddling(input) };
+      await assert.rejects(signFile(input, join(folder, 'b.signed.exe'), meddled), {
+        code: 'own-signature-bad',
+      });
+      assert.deepEqual(await leftBy('b.signed'), []);
     });
-    assert.deepEqual(await leftBy('b.signed'), []);
+
+  it('signs a small program as it was when it began, whatever becomes of it meanwhile', async () => {
+    const [input, output, before] = ['f.exe', 'f.signed.exe', 'f.before.exe'].map((name) =>
+      join(folder, name),
+    );
+    assert.ok(input && output && before);
+    await writeFile(input, buildPe({ overlay: filler(300_001) }));
+    await copyFile(input, before);
+    const signed = await signFile(input, output, { ...options, key: meddling(input) });
+    assert.notEqual(await sha256OfFile(input), await sha256OfFile(before));
+    assert.equal(signed.signed[0]?.before.sha256, await sha256OfFile(before));
+    assert.equal(signed.output.sha256, await sha256OfFile(output));
+    await proveFile(before, output, options);
+    assert.equal((await verifyFile(output, { limits, scratch: folder })).status, 'intact');
+  });
+
+  it('signs a large program alike where nobody asks for its SHA-256', async () => {
+    const [input, output] = [join(folder, 'g.exe'), join(folder, 'g.signed.exe')];
+    await writeFile(input, buildPe({ overlay: filler(3_000_001) }));
+    const { signed } = await signFile(input, output, { ...options, unhashed: true });
+    assert.deepEqual(
+      signed.map(({ path }) => path),
+      [''],
+    );
+    await proveFile(input, output, options);
+    assert.equal((await verifyFile(output, { limits, scratch: folder })).status, 'intact');
   });
 
   it('gives out what it verified, whatever becomes of the program afterwards', async () => {
