@@ -152,13 +152,17 @@ export interface Rounds {
   readonly slowOnce?: boolean;
 }
 
-/** Every way once, then all again in another order, so that a slow minute of the machine falls on all alike. */
+/**
+ * Every way once, then all again in another order, so that a slow minute of the machine falls on all alike, and
+ * what one way leaves in the machine's memory not always on the same other.
+ */
 export async function interleaved(rounds: number | Rounds, ways: readonly Way[]): Promise<Result[]> {
   const { repetitions, slowOnce = false } = typeof rounds === 'number' ? { repetitions: rounds } : rounds;
   const samples = ways.map((): Sample[] => []);
   for (let round = 0; round < repetitions; round += 1) {
     for (let step = 0; step < ways.length; step += 1) {
-      const at = (step + round) % ways.length;
+      const turn = (step + (round >> 1)) % ways.length;
+      const at = round % 2 === 0 ? turn : ways.length - 1 - turn;
       const way = ways[at];
       if (!way || (slowOnce && way.slow && round > 0)) continue;
       // What one way left to be written is not to be written while the next one is measured.
