@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { reportError } from './commands/terminal.ts';
 import { parseDuration } from './config/units.ts';
@@ -244,10 +243,15 @@ command(program, 'doctor', 'try every part of a signer and say what is wrong and
   .addOption(json)
   .action(running(async () => (await import('./commands/doctor.ts')).doctorCommand));
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  // Help and version were asked for; anything else that commander refuses is bad usage.
-  process.exitCode = error.exitCode === 0 ? 0 : 2;
+async function run(): Promise<void> {
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Help and version were asked for; anything else that commander refuses is bad usage.
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  }
 }
+
+/** Settles when the command that was typed has come to its end. */
+export const ended = run();

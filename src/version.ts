@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { packageRoot } from './package-root.ts';
 
-const description: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+const description: unknown = JSON.parse(readFileSync(new URL('package.json', packageRoot), 'utf8'));
 
 /** The version in package.json, for receipts and `--version`. */
 export const VERSION =

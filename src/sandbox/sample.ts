@@ -88,6 +88,9 @@ async function located(source: Source, path: string): Promise<string> {
   return join(await packageFolder(source.package), path);
 }
 
+/** The path of a small program, as its package has it. */
+export const smallProgram = (): Promise<string> => located(FASTLIST, 'vendor/fastlist-0.3.0-x86.exe');
+
 async function licences(): Promise<string> {
   const lines = [...PROGRAMS, ...TEXTS].map(
     ([name, source, path]) => `${name}\n    npm ${source.package}, ${path} (${source.licence})\n`,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -18,35 +18,51 @@ let folder: string;
 let authority: RunningAuthority;
 const at = (name: string): string => join(folder, name);
 
-/** Writes the address of every module that is loaded, by import or require, and whether the global fetch was. */
-const RECORDER = `
-import Module, { register } from 'node:module';
-import { appendFileSync } from 'node:fs';
-const hooks = \`
-  import { appendFileSync } from 'node:fs';
-  export async function load(url, context, next) {
-    appendFileSync(process.env.LOADED, url + '\\\\n');
-    return next(url, context);
-  }\`;
-register('data:text/javascript,' + encodeURIComponent(hooks));
-process.once('exit', () => {
-  const own = process.moduleLoadList.includes('NativeModule internal/deps/undici/undici');
-  const fetched = own ? ['/node_modules/fetch/'] : [];
-  appendFileSync(process.env.LOADED, [...Object.keys(Module._cache), ...fetched, ''].join('\\n'));
-});`;
+interface Coverage {
+  readonly result: readonly {
+    readonly url: string;
+    readonly functions: readonly {
+      readonly ranges: readonly {
+        readonly startOffset: number;
+        readonly endOffset: number;
+        readonly count: number;
+      }[];
+    }[];
+  }[];
+}
 
-/** What a successful command loads: packages by name, our own folders as \`src/NAME\`, the global fetch as \`fetch\`. */
+/** A part of the compiled program begins with the names of the modules in it. */
+const PART = /^"[^"\n]+"\(exports, require, module, __url\) \{\n(?<modules>(?:\/\/ .*\n)+)/;
+
+/** The address of every module that ran, in a file of its own or in the compiled program. */
+async function ran({ result }: Coverage): Promise<string[]> {
+  const modules = result.map(({ url }) => url);
+  for (const { url, functions } of result) {
+    if (!/\/dist\/signpipe-\w+\.js$/.test(url)) continue;
+    const text = await readFile(new URL(url), 'latin1');
+    for (const [range] of functions.map(({ ranges }) => ranges)) {
+      if (!range || range.count === 0) continue;
+      const part = PART.exec(text.slice(range.startOffset, range.endOffset));
+      modules.push(...(part?.groups?.['modules']?.match(/[^ \n]+\.\w+$/gm) ?? []));
+    }
+  }
+  return modules;
+}
+
+/** What a successful command loads: packages by name, our own folders as `src/NAME`, the global fetch as `fetch`. */
 async function loadedBy(...args: string[]): Promise<Set<string>> {
-  const list = at('loaded');
-  await rm(list, { force: true });
-  const recorder = `--import=data:text/javascript,${encodeURIComponent(RECORDER)}`;
-  const ended = await signpipe(args, { cwd: folder, env: { LOADED: list, NODE_OPTIONS: recorder } });
+  const coverage = await mkdtemp(at('coverage-'));
+  const ended = await signpipe(args, { cwd: folder, env: { NODE_V8_COVERAGE: coverage } });
   assert.equal(ended.status, 0, ended.stderr);
+  const [report = ''] = await readdir(coverage);
+  const modules = await ran(JSON.parse(await readFile(join(coverage, report), 'utf8')) as Coverage);
   const loaded = new Set<string>();
-  for (const url of (await readFile(list, 'utf8')).split('\n')) {
-    const { name, own } = /\/node_modules\/(?<name>[^/]+)\/|\/dist\/(?<own>[^/]+)\//.exec(url)?.groups ?? {};
+  for (const module of modules) {
+    const { name, own } =
+      /node_modules\/(?<name>[^/]+)\/|^(?<own>\w+)\/[^/]+\.ts$/.exec(module)?.groups ?? {};
     if (name !== undefined) loaded.add(name);
     else if (own !== undefined) loaded.add(`src/${own}`);
+    else if (module === 'node:internal/deps/undici/undici') loaded.add('fetch');
   }
   return loaded;
 }

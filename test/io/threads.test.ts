@@ -12,10 +12,15 @@ import type { Part } from '../../src/io/joined.ts';
 import { bytes, copy, PatchedSource } from '../../src/io/patch.ts';
 import { doJob, type Job } from '../../src/io/runs.ts';
 import { BufferSource, FileSource } from '../../src/io/source.ts';
+import { compiled } from '../compiled.ts';
 
-const compiled = (path: string): string => new URL(`../../dist/io/${path}`, import.meta.url).href;
-const aside = (await import(compiled('bulk.js'))) as typeof here;
-const threads = (await import(compiled('threads.js'))) as typeof import('../../src/io/threads.ts');
+const dist = await mkdtemp(join(tmpdir(), 'signpipe-compiled-'));
+const compile = (name: string): Promise<string> =>
+  compiled(join(import.meta.dirname, '../../src/io', name), dist);
+const [bulk, source] = [await compile('bulk.ts'), await compile('source.ts')];
+const aside = (await import(bulk)) as typeof here;
+const threads = (await import(await compile('threads.ts'))) as typeof import('../../src/io/threads.ts');
+after(() => rm(dist, { recursive: true }));
 
 const SIZE = 17 * 1024 * 1024 + 13;
 const CODE = { file: 'file-truncated', system: 'EBADF' };
@@ -166,8 +171,8 @@ describe('threads', () => {
   /** Runs a program that has `hash`, a function that begins to hash the large file. */
   const running = async (program: string): Promise<{ stdout: string; milliseconds: number }> => {
     const lines = [
-      `import { hashParts } from ${JSON.stringify(compiled('bulk.js'))};`,
-      `import { FileSource } from ${JSON.stringify(compiled('source.js'))};`,
+      `import { hashParts } from ${JSON.stringify(bulk)};`,
+      `import { FileSource } from ${JSON.stringify(source)};`,
       `const source = await FileSource.open(${JSON.stringify(path)});`,
       'const hash = () => hashParts([{ source, start: 0, end: source.size }], { algorithm: "sha256" });',
       program,

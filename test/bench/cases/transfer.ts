@@ -7,18 +7,8 @@ import { interleaved, measure, root, sha256Of, type Result, type Sample, type Wa
 import type { Place } from '../place.ts';
 import { megabytes, timesAsFast, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
-
-/** What transfer-child.mjs is told. */
-interface TransferInput {
-  readonly direction: 'fetch' | 'deliver';
-  readonly url: string;
-  readonly identity: string;
-  readonly knownHosts: string;
-  readonly local: string;
-  readonly remote: string;
-  readonly size: number;
-  readonly sha256: string;
-}
+import type { TransferInput } from '../transfer-child.ts';
+import { compiled } from '../../compiled.ts';
 
 async function randomFile(path: string, size: number): Promise<void> {
   const cipher = createCipheriv('aes-128-ctr', randomBytes(16), randomBytes(16));
@@ -29,8 +19,12 @@ async function randomFile(path: string, size: number): Promise<void> {
   await file.close();
 }
 
+/** Inside the project, so that it finds its packages. */
+const childPath = (): Promise<string> =>
+  compiled(join(import.meta.dirname, '../transfer-child.ts'), join(root, 'bench-work/compiled'));
+
 async function throughExchange(input: TransferInput): Promise<Sample> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../transfer-child.mjs')], {
+  const child = spawn(process.execPath, [await childPath()], {
     cwd: root,
     stdio: ['pipe', 'pipe', 'inherit'],
   });

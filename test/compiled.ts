@@ -1,0 +1,18 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { basename, join, relative, resolve } from 'node:path';
+import { compileModule } from '../src/bundle/compile.ts';
+
+const src = resolve(import.meta.dirname, '../src');
+
+/**
+ * Compiles a module, with all that it imports, as `npm run build` does, into a folder with the thread that only
+ * compiled modules have. Gives the path of what can be imported, required or run.
+ */
+export async function compiled(module: string, folder: string): Promise<string> {
+  const path = join(folder, `${basename(module, '.ts')}.js`);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
+  await writeFile(join(folder, 'thread.js'), await compileModule('io/thread.ts'));
+  await writeFile(path, await compileModule(relative(src, resolve(module))));
+  return path;
+}
