@@ -46,14 +46,20 @@ const program = new Command('signpipe')
   .showHelpAfterError('(signpipe COMMAND --help tells more)')
   .exitOverride();
 
-/** A command with the flags that all have. */
-function command(parent: Command, usage: string, summary: string): Command {
-  return parent
-    .command(usage)
-    .description(summary)
-    .option('-q, --quiet', 'say less')
-    .option('-v, --verbose', 'say more')
-    .exitOverride();
+/** What was typed. Options of other commands are not even made: there are many, and it takes time. */
+const words = new Set(process.argv.slice(2));
+const helping = words.size === 0 || ['help', '-h', '--help'].some((word) => words.has(word));
+
+/** A command with the flags that all have, and those that `complete` gives it. */
+function command(
+  parent: Command,
+  usage: string,
+  summary: string,
+  complete: (made: Command) => Command,
+): void {
+  const made = parent.command(usage).description(summary).exitOverride();
+  if (helping || words.has(made.name()))
+    complete(made.option('-q, --quiet', 'say less').option('-v, --verbose', 'say more'));
 }
 
 const config = (file: string): Option =>
@@ -70,178 +76,219 @@ command(
   program,
   'demo [zip]',
   'the whole pipeline on this machine, with throw-away keys and no network beyond the loopback',
-)
-  .option('--dir <dir>', 'leave everything there to look at')
-  .action(running(async () => (await import('./commands/demo.ts')).demoCommand));
+  (made) =>
+    made
+      .option('--dir <dir>', 'leave everything there to look at')
+      .action(running(async () => (await import('./commands/demo.ts')).demoCommand)),
+);
 
-command(program, 'init <what> <dir>', 'lay out a site: signer, builder or control')
-  .option('--test-certificate', 'make a self-signed code-signing certificate, marked as a test')
-  .option('--control <url>', 'URL of the control repository')
-  .option('--exchange <url>', 'URL of the exchange')
-  .option('--name <name>', 'who this is, in commits and key comments')
-  .option('--email <address>', 'address in commits')
-  .action(running(async () => (await import('./commands/init.ts')).initCommand));
+command(program, 'init <what> <dir>', 'lay out a site: signer, builder or control', (made) =>
+  made
+    .option('--test-certificate', 'make a self-signed code-signing certificate, marked as a test')
+    .option('--control <url>', 'URL of the control repository')
+    .option('--exchange <url>', 'URL of the exchange')
+    .option('--name <name>', 'who this is, in commits and key comments')
+    .option('--email <address>', 'address in commits')
+    .action(running(async () => (await import('./commands/init.ts')).initCommand)),
+);
 
-command(program, 'watch', 'the signer: answers requests as they come')
-  .addOption(config('signer.yaml'))
-  .option('--once', 'answer what is pending and exit')
-  .option(
-    '--accept-history <commit>',
-    'accept a request or receipt branch that was refused, as it stands at this commit',
-  )
-  .option('--json', 'log as JSON lines on a terminal too')
-  .action(
-    running(
-      async () => (await import('./commands/watch.ts')).watchCommand,
-      // Before its many modules are there, whose objects are new too. It ends what is in hand by itself.
-      async () => (await import('./io/garbage.ts')).collectYoungOften(),
+command(program, 'watch', 'the signer: answers requests as they come', (made) =>
+  made
+    .addOption(config('signer.yaml'))
+    .option('--once', 'answer what is pending and exit')
+    .option(
+      '--accept-history <commit>',
+      'accept a request or receipt branch that was refused, as it stands at this commit',
+    )
+    .option('--json', 'log as JSON lines on a terminal too')
+    .action(
+      running(
+        async () => (await import('./commands/watch.ts')).watchCommand,
+        // Before its many modules are there, whose objects are new too. It ends what is in hand by itself.
+        async () => (await import('./io/garbage.ts')).collectYoungOften(),
+      ),
     ),
-  );
+);
 
-command(program, 'submit <files...>', 'upload files and ask for their signatures; prints the request id')
-  .addOption(config('builder.yaml'))
-  .option('--wait', 'wait for the answer and download the result')
-  .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
-  .option('--output <dir>', 'where signed files go (with --wait)')
-  .option('--revision <rev>', 'what was built, for the Source-Revision trailer')
-  .option('--channel <name>', 'which policy applies')
-  .option('--as <name>', 'the name under which one file, or what is packed, travels')
-  .option(
-    '--sparse',
-    'pin the programs of a zip one by one, so that the signer need not move the rest; the answer is proved by the zip',
-  )
-  .option(
-    '--files <glob>',
-    'with --sparse: which ones; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
-    collect,
-  )
-  .addOption(allowTest)
-  .addOption(json)
-  .action(running(async () => (await import('./commands/submit.ts')).submitCommand));
+command(
+  program,
+  'submit <files...>',
+  'upload files and ask for their signatures; prints the request id',
+  (made) =>
+    made
+      .addOption(config('builder.yaml'))
+      .option('--wait', 'wait for the answer and download the result')
+      .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
+      .option('--output <dir>', 'where signed files go (with --wait)')
+      .option('--revision <rev>', 'what was built, for the Source-Revision trailer')
+      .option('--channel <name>', 'which policy applies')
+      .option('--as <name>', 'the name under which one file, or what is packed, travels')
+      .option(
+        '--sparse',
+        'pin the programs of a zip one by one, so that the signer need not move the rest; the answer is proved by the zip',
+      )
+      .option(
+        '--files <glob>',
+        'with --sparse: which ones; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
+        collect,
+      )
+      .addOption(allowTest)
+      .addOption(json)
+      .action(running(async () => (await import('./commands/submit.ts')).submitCommand)),
+);
 
-command(program, 'wait <request>', 'wait until a request is answered; check the receipt; download the result')
-  .addOption(config('builder.yaml'))
-  .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
-  .option('--output <dir>', 'where signed files go')
-  .option(
-    '--original <file>',
-    'prove that the signed file is this one plus its signatures; repeat for several files',
-    collect,
-  )
-  .addOption(allowTest)
-  .addOption(json)
-  .action(running(async () => (await import('./commands/wait.ts')).waitCommand));
+command(
+  program,
+  'wait <request>',
+  'wait until a request is answered; check the receipt; download the result',
+  (made) =>
+    made
+      .addOption(config('builder.yaml'))
+      .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
+      .option('--output <dir>', 'where signed files go')
+      .option(
+        '--original <file>',
+        'prove that the signed file is this one plus its signatures; repeat for several files',
+        collect,
+      )
+      .addOption(allowTest)
+      .addOption(json)
+      .action(running(async () => (await import('./commands/wait.ts')).waitCommand)),
+);
 
-command(program, 'sign <files...>', 'sign local programs, or the programs in local zips')
-  .option('--output <path>', 'where the signed file goes; a folder for several')
-  .option('--in-place', 'replace the files')
-  .option('--pfx <file>', 'PKCS#12 file with key and certificates')
-  .option('--key-name <name>', 'which key, when the PKCS#12 file holds several')
-  .option('--certificate <file>', 'PEM certificate chain')
-  .option('--key <file>', 'PEM private key')
-  .option('--passphrase-file <file>', 'passphrase of the key; else SIGNPIPE_PASSPHRASE, else asked for')
-  .option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order', collect, [])
-  .addOption(
-    new Option('--digest <name>', 'digest').choices(['sha256', 'sha384', 'sha512']).default('sha256'),
-  )
-  .addOption(
-    new Option('--already-signed <policy>', 'programs that bear a signature')
-      .choices(['keep', 'replace', 'append', 'reject'])
-      .default('keep'),
-  )
-  .option('--name <text>', 'description that Windows shows')
-  .option('--url <text>', 'where to learn more')
-  .option(
-    '--files <glob>',
-    'which entries of a zip to sign; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
-    collect,
-  )
-  .addOption(json)
-  .action(running(async () => (await import('./commands/sign.ts')).signCommand));
+command(program, 'sign <files...>', 'sign local programs, or the programs in local zips', (made) =>
+  made
+    .option('--output <path>', 'where the signed file goes; a folder for several')
+    .option('--in-place', 'replace the files')
+    .option('--pfx <file>', 'PKCS#12 file with key and certificates')
+    .option('--key-name <name>', 'which key, when the PKCS#12 file holds several')
+    .option('--certificate <file>', 'PEM certificate chain')
+    .option('--key <file>', 'PEM private key')
+    .option('--passphrase-file <file>', 'passphrase of the key; else SIGNPIPE_PASSPHRASE, else asked for')
+    .option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order', collect, [])
+    .addOption(
+      new Option('--digest <name>', 'digest').choices(['sha256', 'sha384', 'sha512']).default('sha256'),
+    )
+    .addOption(
+      new Option('--already-signed <policy>', 'programs that bear a signature')
+        .choices(['keep', 'replace', 'append', 'reject'])
+        .default('keep'),
+    )
+    .option('--name <text>', 'description that Windows shows')
+    .option('--url <text>', 'where to learn more')
+    .option(
+      '--files <glob>',
+      'which entries of a zip to sign; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
+      collect,
+    )
+    .addOption(json)
+    .action(running(async () => (await import('./commands/sign.ts')).signCommand)),
+);
 
 command(
   program,
   'verify <files...>',
   'check signatures, chains and timestamps; for a zip, of each program in it',
-)
-  .option('--ca <pem>', 'roots that signers must lead to')
-  .option('--timestamp-ca <pem>', 'roots that timestamps must lead to')
-  .option('--original <file>', 'prove that the file is this one plus signatures, and nothing else')
-  .option(
-    '--files <glob>',
-    'programs of a zip that must all be signed under --ca; repeat for more, "!" excludes',
-    collect,
-  )
-  .addOption(json)
-  .action(running(async () => (await import('./commands/verify.ts')).verifyCommand));
+  (made) =>
+    made
+      .option('--ca <pem>', 'roots that signers must lead to')
+      .option('--timestamp-ca <pem>', 'roots that timestamps must lead to')
+      .option('--original <file>', 'prove that the file is this one plus signatures, and nothing else')
+      .option(
+        '--files <glob>',
+        'programs of a zip that must all be signed under --ca; repeat for more, "!" excludes',
+        collect,
+      )
+      .addOption(json)
+      .action(running(async () => (await import('./commands/verify.ts')).verifyCommand)),
+);
 
 const signature = program
   .command('signature')
   .description('detached signatures: extract, remove, attach')
   .exitOverride();
 
-command(signature, 'extract <file>', 'write the signature of a program as PKCS#7, DER')
-  .requiredOption('-o, --output <p7>', 'where it goes')
-  .action(running(async () => (await import('./commands/signature.ts')).extractCommand));
+command(signature, 'extract <file>', 'write the signature of a program as PKCS#7, DER', (made) =>
+  made
+    .requiredOption('-o, --output <p7>', 'where it goes')
+    .action(running(async () => (await import('./commands/signature.ts')).extractCommand)),
+);
 
-command(signature, 'remove <file>', 'write the program without its signature')
-  .requiredOption('-o, --output <out>', 'where it goes')
-  .action(running(async () => (await import('./commands/signature.ts')).removeCommand));
+command(signature, 'remove <file>', 'write the program without its signature', (made) =>
+  made
+    .requiredOption('-o, --output <out>', 'where it goes')
+    .action(running(async () => (await import('./commands/signature.ts')).removeCommand)),
+);
 
 command(
   signature,
   'attach <file>',
   'write the program or zip with its signatures, bit for bit, without the key',
-)
-  .requiredOption('-o, --output <out>', 'where it goes')
-  .option('--signature <p7>', 'a detached signature')
-  .option('--receipt <request>', 'take the signatures from the receipt of this request ...')
-  .option('--repo <url>', '... in this control repository: a folder or URL')
-  .addOption(requestsBranch)
-  .addOption(receiptsBranch)
-  .action(running(async () => (await import('./commands/attach.ts')).attachCommand));
+  (made) =>
+    made
+      .requiredOption('-o, --output <out>', 'where it goes')
+      .option('--signature <p7>', 'a detached signature')
+      .option('--receipt <request>', 'take the signatures from the receipt of this request ...')
+      .option('--repo <url>', '... in this control repository: a folder or URL')
+      .addOption(requestsBranch)
+      .addOption(receiptsBranch)
+      .action(running(async () => (await import('./commands/attach.ts')).attachCommand)),
+);
 
 command(
   program,
   'audit',
   'who asked for what, what was signed, what was refused; verifies every signature and link',
-)
-  .option('--repo <url>', 'control repository: a folder, which is only read, or a URL', '.')
-  .option('--allowed-signers <file>', 'who may have signed requests, vouches and receipts (required)')
-  .option('--receipt-signers <file>', 'who may have signed receipts; else the key that the branch belongs to')
-  .addOption(requestsBranch)
-  .addOption(receiptsBranch)
-  .option('--after <commit>', 'requests up to this one were never meant to be answered (control.since)')
-  .option('--html <out>', 'write one self-contained page')
-  .option('--since <date>', 'only what was answered since: 2026-01-31, or 30d')
-  .option('--name <glob>', 'only requests that name such a file')
-  .addOption(
-    new Option('--outcome <outcome>', 'only such rows').choices([
-      'signed',
-      'rejected',
-      'failed',
-      'waiting',
-      'unproven',
-    ]),
-  )
-  .option(
-    '--revoked-at <time>',
-    'what would a revocation at this time kill, and what survives by its timestamp?',
-  )
-  .option('--certificate <sha256>', '... of the certificate with this SHA-256')
-  .addOption(json)
-  .action(running(async () => (await import('./commands/audit.ts')).auditCommand));
+  (made) =>
+    made
+      .option('--repo <url>', 'control repository: a folder, which is only read, or a URL', '.')
+      .option('--allowed-signers <file>', 'who may have signed requests, vouches and receipts (required)')
+      .option(
+        '--receipt-signers <file>',
+        'who may have signed receipts; else the key that the branch belongs to',
+      )
+      .addOption(requestsBranch)
+      .addOption(receiptsBranch)
+      .option('--after <commit>', 'requests up to this one were never meant to be answered (control.since)')
+      .option('--html <out>', 'write one self-contained page')
+      .option('--since <date>', 'only what was answered since: 2026-01-31, or 30d')
+      .option('--name <glob>', 'only requests that name such a file')
+      .addOption(
+        new Option('--outcome <outcome>', 'only such rows').choices([
+          'signed',
+          'rejected',
+          'failed',
+          'waiting',
+          'unproven',
+        ]),
+      )
+      .option(
+        '--revoked-at <time>',
+        'what would a revocation at this time kill, and what survives by its timestamp?',
+      )
+      .option('--certificate <sha256>', '... of the certificate with this SHA-256')
+      .addOption(json)
+      .action(running(async () => (await import('./commands/audit.ts')).auditCommand)),
+);
 
-command(program, 'vouch <files...>', 'say with a signed commit that this builder got the same bytes')
-  .addOption(config('builder.yaml'))
-  .option('--as <name>', 'the name that the request uses')
-  .addOption(json)
-  .action(running(async () => (await import('./commands/vouch.ts')).vouchCommand));
+command(
+  program,
+  'vouch <files...>',
+  'say with a signed commit that this builder got the same bytes',
+  (made) =>
+    made
+      .addOption(config('builder.yaml'))
+      .option('--as <name>', 'the name that the request uses')
+      .addOption(json)
+      .action(running(async () => (await import('./commands/vouch.ts')).vouchCommand)),
+);
 
-command(program, 'doctor', 'try every part of a signer and say what is wrong and what to do')
-  .addOption(config('signer.yaml'))
-  .addOption(json)
-  .action(running(async () => (await import('./commands/doctor.ts')).doctorCommand));
+command(program, 'doctor', 'try every part of a signer and say what is wrong and what to do', (made) =>
+  made
+    .addOption(config('signer.yaml'))
+    .addOption(json)
+    .action(running(async () => (await import('./commands/doctor.ts')).doctorCommand)),
+);
 
 async function run(): Promise<void> {
   try {

@@ -46,8 +46,8 @@ function nearParts({ outputs }: Metafile): Set<string> {
     for (const { path: imported, kind, external } of outputs[path]?.imports ?? [])
       if (kind === 'import-statement' && !external) add(imported);
   };
-  for (const [path, { inputs }] of Object.entries(outputs))
-    if (NEAR.some((module) => module in inputs)) add(path);
+  for (const [path, { entryPoint, inputs }] of Object.entries(outputs))
+    if (NEAR.some((module) => module === entryPoint || module in inputs)) add(path);
   return near;
 }
 
