@@ -1,9 +1,11 @@
 import { crc32 } from 'node:zlib';
+import pLimit from 'p-limit';
 import { invalid } from '../errors.ts';
 import { writeAtomically } from '../io/atomic.ts';
 import type { Assembly } from '../io/assembly.ts';
 import { JoinedSource } from '../io/joined.ts';
 import type { ByteSource } from '../io/source.ts';
+import { together } from '../io/together.ts';
 import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './changed.ts';
 import { packBlocks, type Block, type Job } from './deflate.ts';
 import { endBytes, movedEnd } from './end.ts';
@@ -31,7 +33,7 @@ interface Ahead {
   readonly splices: AsyncGenerator<Splice | null>;
 }
 
-/** Splices made at once: each may hold some megabytes until it is written. */
+/** Splices made at once: each may hold some megabytes until it is written. So many are checked at once, too. */
 const SPLICED_AHEAD = 2;
 
 export interface RewriteResult {
@@ -55,31 +57,77 @@ export function rewriteArchive(
   output: string,
 ): Promise<RewriteResult> {
   const wanted = resolve(archive, replacements);
-  return writeAtomically(output, async (file) => {
-    const writer = new FileWriter(file);
-    const result = await new Rewriting(archive, writer).run(wanted);
-    await writer.flush();
-    return result;
-  });
+  return writeAtomically(output, (file) =>
+    splicing(wanted, async (contents, checks) => {
+      await file.truncate(0);
+      const writer = new FileWriter(file);
+      const result = await new Rewriting(archive, writer, checks).run(contents);
+      await writer.flush();
+      return result;
+    }),
+  );
+}
+
+/** What `rewriteArchive` would write, and what came of it meanwhile. */
+export interface RewritePlan<T> extends RewriteResult {
+  readonly assembly: Assembly;
+  readonly meanwhile: T;
 }
 
 /**
  * What `rewriteArchive` would write, described instead: the spans that are taken over, and the new bytes
  * in the file `fresh`, which is on disk when this returns. Reads nothing of the archive but packed data that
- * is to be reused.
+ * is to be reused. `meanwhile` is called with them while it is still checked that they hold; where they do not,
+ * once more with those that do.
  */
-export function planRewrite(
+export function planRewrite<T>(
   archive: PartialArchive,
   replacements: ReadonlyMap<string, NewContent>,
   fresh: string,
-): Promise<RewriteResult & { readonly assembly: Assembly }> {
-  const wanted = resolve(archive, replacements);
-  return writeAtomically(fresh, async (file) => {
-    const writer = new AssemblyWriter(file);
-    const result = await new Rewriting(archive, writer).run(wanted);
-    return { ...result, assembly: await writer.finish() };
+  meanwhile: (assembly: Assembly) => Promise<T>,
+): Promise<RewritePlan<T>> {
+  return splicing(resolve(archive, replacements), async (contents, checks) => {
+    const plan = await writeAtomically(fresh, async (file) => {
+      const writer = new AssemblyWriter(file);
+      const result = await new Rewriting(archive, writer, checks).run(contents);
+      return { ...result, assembly: await writer.finish() };
+    });
+    return { ...plan, meanwhile: await meanwhile(plan.assembly) };
   });
 }
+
+/** Checks of what was spliced, a few at a time, beside what else is done. */
+class Checks {
+  private readonly limit = pLimit(SPLICED_AHEAD);
+  private readonly begun: Promise<boolean>[] = [];
+
+  add(check: () => Promise<boolean>): void {
+    this.begun.push(this.limit(check));
+  }
+
+  /** Whether all of them hold, when all have ended. */
+  async hold(): Promise<boolean> {
+    return (await together(this.begun)).every(Boolean);
+  }
+}
+
+/** Writes archives out of what is packed already; where that turns out not to hold, again with all of it packed anew. */
+async function splicing<T>(
+  contents: readonly Replacement[],
+  write: (contents: readonly Replacement[], checks: Checks) => Promise<T>,
+): Promise<T> {
+  const checks = new Checks();
+  const writing = write(contents, checks);
+  // Whatever comes of it: what is checked is read until then.
+  const holding = writing.then(
+    () => checks.hold(),
+    () => checks.hold(),
+  );
+  const [written, hold] = await together([writing, holding]);
+  return hold ? written : write(contents.map(packedAnew), new Checks());
+}
+
+const packedAnew = ({ entry, source }: Replacement): Replacement => ({ entry, source });
 
 /** The replacements in the order of the file; refuses paths that are not there or cannot be replaced. */
 function resolve(archive: PartialArchive, replacements: ReadonlyMap<string, NewContent>): Replacement[] {
@@ -108,6 +156,7 @@ class Rewriting {
   constructor(
     private readonly archive: PartialArchive,
     private readonly writer: ArchiveWriter,
+    private readonly checks: Checks,
   ) {}
 
   async run(replacements: readonly Replacement[]): Promise<RewriteResult> {
@@ -167,7 +216,10 @@ class Rewriting {
     const { entry, source, reuse } = replacement;
     if (!reuse) return this.pack(source, blocks);
     const next = await splices.next();
-    if (!next.done && next.value) return this.join(source, next.value, entry);
+    if (!next.done && next.value) {
+      this.checks.add(next.value.holds);
+      return this.join(source, next.value, entry);
+    }
     const own = packBlocks([jobOf(replacement)]);
     try {
       return await this.pack(source, own);

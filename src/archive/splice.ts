@@ -34,12 +34,14 @@ export interface Splice {
   readonly size: number;
   /** Of the content. */
   readonly crc32: number;
+  /** Inflates the parts and compares: whether they are the content. Nothing may become of them before. */
+  readonly holds: () => Promise<boolean>;
 }
 
 /**
  * Packs content that differs from the old only in places, out of the old packed bytes: whole blocks of them
  * are taken over where all that they can refer to is unchanged, and only what lies around them is packed
- * anew. What comes out is inflated and compared; null where it cannot be done. `packed` is the old packed data.
+ * anew. Null where it cannot be done. `packed` is the old packed data.
  *
  * The same content and the same old packed bytes give the same result.
  */
@@ -55,8 +57,12 @@ export async function splice(content: ByteSource, packed: ByteSource, reuse: Reu
     await packBehind(content, plan.to),
   ];
   const joined = parts.filter((part) => sizeOf(part) > 0);
-  const sum = await checkedSum(joined, packed, content);
-  return sum === null ? null : { parts: joined, size: sizeOfAll(joined), crc32: sum };
+  return {
+    parts: joined,
+    size: sizeOfAll(joined),
+    crc32: await sumOf(content),
+    holds: () => isPacked(joined, packed, content),
+  };
 }
 
 const sizeOf = (part: PackedPart): number => ('start' in part ? part.end - part.start : part.length);
@@ -192,24 +198,29 @@ async function* bytesOf(parts: readonly PackedPart[], packed: ByteSource): Async
   }
 }
 
-/** The content's CRC-32, if it is just what the parts inflate to; else null. */
-async function checkedSum(
+async function sumOf(content: ByteSource): Promise<number> {
+  let sum = 0;
+  for await (const chunk of scan(content)) sum = crc32(chunk, sum);
+  return sum;
+}
+
+/** Whether the content is just what the parts inflate to. */
+async function isPacked(
   parts: readonly PackedPart[],
   packed: ByteSource,
   content: ByteSource,
-): Promise<number | null> {
+): Promise<boolean> {
   const inflate = inflating(bytesOf(parts, packed), ROOM);
-  let [at, sum] = [0, 0];
+  let at = 0;
   try {
     for await (const chunk of inflate as AsyncIterable<Buffer>) {
       const end = at + chunk.length;
-      if (end > content.size || !chunk.equals(await content.read(at, chunk.length))) return null;
-      sum = crc32(chunk, sum);
+      if (end > content.size || !chunk.equals(await content.read(at, chunk.length))) return false;
       at = end;
     }
   } catch (error) {
-    if (isUnsound(error)) return null;
+    if (isUnsound(error)) return false;
     throw error;
   }
-  return at === content.size && inflate.bytesWritten === sizeOfAll(parts) ? sum : null;
+  return at === content.size && inflate.bytesWritten === sizeOfAll(parts);
 }

@@ -49,7 +49,8 @@ export async function signRemotely(
       source.fetchAhead(runs);
     },
   });
-  return signParts(archive, fresh, options);
+  const { meanwhile: _nothing, ...made } = await signParts(archive, fresh, options, () => Promise.resolve());
+  return made;
 }
 
 /**
@@ -62,21 +63,24 @@ export async function signInParts(
   options: SignFileOptions,
 ): Promise<(SignedInParts & Pick<SignedFile, 'output'>) | null> {
   if (!(await beginsAsZip(source))) return null;
-  const made = await signParts(await readArchive(source, options.limits), fresh, options);
-  // On this thread, which has nothing else to do now: another costs 10 MB, and time to start.
-  const sha256 = await withFile(fresh, (bytes) =>
-    sha256OfStream(scan(new AssembledSource(made.assembly, source, bytes))),
-  );
+  // On this thread, which has nothing else to do then: another costs 10 MB, and time to start.
+  const hash = (assembly: Assembly): Promise<string> =>
+    withFile(fresh, (bytes) => sha256OfStream(scan(new AssembledSource(assembly, source, bytes))));
+  const archive = await readArchive(source, options.limits);
+  const { meanwhile: sha256, ...made } = await signParts(archive, fresh, options, hash);
   return { ...made, output: { size: made.assembly.size, sha256 } };
 }
 
-async function signParts(
+/** With what came of the assembly meanwhile; see `planRewrite`. */
+async function signParts<T>(
   archive: PartialArchive,
   fresh: string,
   options: SignFileOptions,
-): Promise<SignedInParts> {
+  meanwhile: (assembly: Assembly) => Promise<T>,
+): Promise<SignedInParts & { readonly meanwhile: T }> {
   const { made, written } = await signOurs(archive, options, (contents) =>
-    planRewrite(archive, contents, fresh),
+    planRewrite(archive, contents, fresh, meanwhile),
   );
-  return { ...made, assembly: written.assembly, sha256: await withFile(fresh, sha256OfSource) };
+  const sha256 = await withFile(fresh, sha256OfSource);
+  return { ...made, assembly: written.assembly, sha256, meanwhile: written.meanwhile };
 }

@@ -64,13 +64,15 @@ async function contentHere(archive: PartialArchive, path: string): Promise<Buffe
   return Buffer.concat(parts);
 }
 
+const nothing = (): Promise<void> => Promise.resolve();
+
 /** The zip that a plan describes, put together from the old zip and the new bytes. */
 async function carriedOut(original: string, replacements: ReadonlyMap<string, NewContent>): Promise<Buffer> {
   const bytes = await readFile(original);
   const archive = await partially(bytes, ...replacements.keys());
   const fresh = join(folder, 'fresh');
   const output = join(folder, 'carried-out.zip');
-  const { assembly, size } = await planRewrite(archive, replacements, fresh);
+  const { assembly, size } = await planRewrite(archive, replacements, fresh, nothing);
   assert.equal(assembly.size, size);
   await withFile(original, (source) =>
     withFile(fresh, (made) =>
@@ -113,7 +115,7 @@ describe('a zip of which only some entries are read', () => {
     ]);
     const archive = await partially(bytes, 'b.exe');
     const replacements = new Map([['b.exe', { source: new BufferSource(sample(3000, 2), 'b.exe') }]]);
-    const { assembly } = await planRewrite(archive, replacements, original);
+    const { assembly } = await planRewrite(archive, replacements, original, nothing);
     assert.deepEqual(
       assembly.spans.map(({ from }) => from),
       ['source', 'fresh', 'source', 'fresh'],
@@ -232,6 +234,7 @@ describe('what is refused though only some entries are read', () => {
         archive,
         new Map([['b.bin', { source: new BufferSource(NEW, 'b') }]]),
         join(folder, 'never'),
+        nothing,
       );
     await assert.rejects(wrong, { code: 'zip-entry-missing' });
   });

@@ -12,6 +12,8 @@ import { BufferSource, withFile } from '../../src/io/source.ts';
 import { deflateFlushing, mapOf, PROGRAMS } from './deflated.ts';
 import { contentOf, entryOf, random, rawEntries, read, run, sample, save, temporaryFolder } from './zips.ts';
 
+const nothing = (): Promise<void> => Promise.resolve();
+
 const folder = await temporaryFolder();
 const PROGRAM = await readFile(PROGRAMS.x64);
 /** Deflate looks so far back, in bytes. */
@@ -45,8 +47,12 @@ interface Tried {
   map?: DeflateMap;
 }
 
-const attempt = ({ content, packed, kept, map = mapped(packed) }: Tried): Promise<Splice | null> =>
-  splice(new BufferSource(content, 'content'), new BufferSource(packed, 'packed'), { map, kept });
+/** What was spliced, when it holds. */
+async function attempt({ content, packed, kept, map = mapped(packed) }: Tried): Promise<Splice | null> {
+  const [source, old] = [new BufferSource(content, 'content'), new BufferSource(packed, 'packed')];
+  const made = await splice(source, old, { map, kept });
+  return made && (await made.holds()) ? made : null;
+}
 
 const joined = ({ parts }: Splice, packed: Buffer): Buffer =>
   Buffer.concat(parts.map((part) => ('start' in part ? packed.subarray(part.start, part.end) : part)));
@@ -120,7 +126,9 @@ describe('content packed out of what was packed', () => {
       { ...one, kept: kept(PROGRAM) },
       { ...one, kept: kept(PROGRAM) },
     ]);
-    assert.deepEqual(first, second);
+    const told = ({ parts, size, crc32 }: Splice) => ({ parts, size, crc32 });
+    assert.ok(first && second);
+    assert.deepEqual(told(first), told(second));
   });
 
   it('leaves out the end that is replaced: an older signature, by a longer one, a shorter one or none', async () => {
@@ -403,7 +411,7 @@ describe('a zip with a signed program of three megabytes', () => {
     const { archive, content, replacements } = await made('-9');
     const [output, fresh] = [join(folder, 'written.zip'), join(folder, 'fresh')];
     await rewriteArchive(archive, replacements, output);
-    const { assembly } = await planRewrite(archive, replacements, fresh);
+    const { assembly } = await planRewrite(archive, replacements, fresh, nothing);
     const expected = await readFile(output);
     const size = await withFile(fresh, async (file) => {
       const whole = new AssembledSource(assembly, archive.source, file);
@@ -411,6 +419,34 @@ describe('a zip with a signed program of three megabytes', () => {
       return file.size;
     });
     assert.ok(size < 100_000, `${size} new bytes for ${content.length} of content`);
+  });
+
+  it('is told of while it is checked, and once more where it does not hold', async () => {
+    const { archive, content } = await made('-9');
+    const fresh = join(folder, 'told');
+    const { dataStart, dataEnd } = entryOf(archive, NAME);
+    const map = mapped(await archive.source.read(dataStart, dataEnd - dataStart));
+    // What is said to be kept is not, far behind: nothing but the check finds out.
+    const changed = Buffer.from(content);
+    changed.writeUInt8(changed.readUInt8(1_000_000) ^ 1, 1_000_000);
+    const source = new BufferSource(changed, NAME);
+    const replacements = new Map([
+      [NAME, { source, reuse: { map, kept: kept(content, content.length - 9000) } }],
+    ]);
+    const told: Buffer[] = [];
+    const plan = await planRewrite(archive, replacements, fresh, (assembly) =>
+      withFile(fresh, async (file) => {
+        const whole = new AssembledSource(assembly, archive.source, file);
+        return told.push(await whole.read(0, whole.size));
+      }),
+    );
+    assert.deepEqual([plan.meanwhile, told.length], [2, 2]);
+    const [first, second] = told;
+    assert.ok(first && second && !first.equals(second));
+    assert.ok((await contentOf(await read(second), NAME)).equals(changed));
+    const output = join(folder, 'told.zip');
+    await rewriteArchive(archive, replacements, output);
+    assert.ok((await readFile(output)).equals(second));
   });
 
   it('is one of many, of which a few at a time are worked on', async () => {
@@ -438,7 +474,8 @@ describe('a zip with a signed program of three megabytes', () => {
     });
     const output = join(folder, 'many-rewritten.zip');
     await rewriteArchive(archive, new Map(replacements), output);
-    assert.ok(most <= 3, `${most} at once`);
+    // Two are spliced, and two are checked.
+    assert.ok(most <= 4, `${most} at once`);
     const rewritten = await read(await readFile(output));
     for (const name of names) assert.ok((await contentOf(rewritten, name)).equals(content), name);
   });
