@@ -65,21 +65,22 @@ export async function readLayout(
 /**
  * Reads the local headers of some entries only, and checks those as `readLayout` does. The others must
  * lie apart by what the directory says: header, name and data at least fit before what follows. `prepare`
- * is told, before the first read, all the places that will be read and those of the entries' data.
+ * is told, before the first read, all the places that will be read and those of the entries' data: those that are
+ * needed first, in rising order, and those that are needed then.
  */
 export async function locateEntries(
   source: ByteSource,
   central: readonly CentralEntry[],
   end: EndRecords,
   chosen: ReadonlySet<CentralEntry>,
-  prepare: (ranges: readonly Range[]) => Promise<void>,
+  prepare: (ranges: readonly (readonly Range[])[]) => Promise<void>,
 ): Promise<{ layout: CentralEntry[]; located: ArchiveEntry[] }> {
   const layout = inFileOrder(source, central);
   const nextOf = (position: number): number => layout[position + 1]?.offset ?? end.directoryOffset;
   for (const [position, entry] of layout.entries())
     if (leastEnd(entry) > nextOf(position)) throw overlap(source, entry);
   const wanted = [...layout.entries()].filter(([, entry]) => chosen.has(entry));
-  await prepare(wanted.map(([position, entry]) => wholeRange(entry, nextOf(position))));
+  await prepare(rangesInTurn(wanted.map(([position, entry]) => [entry, nextOf(position)])));
   const located: ArchiveEntry[] = [];
   for (const [position, entry] of wanted) located.push(await locate(source, entry, nextOf(position)));
   return { layout, located };
@@ -96,9 +97,32 @@ function inFileOrder(source: ByteSource, central: readonly CentralEntry[]): Cent
 }
 
 /** Where an entry ends at the earliest, by what the directory says of it. */
-function leastEnd({ offset, central, compressedSize, flags }: CentralEntry): number {
-  const descriptor = flags & FLAG.descriptor ? SHORTEST_DESCRIPTOR : 0;
-  return offset + LOCAL.size + nameOf(central, CENTRAL).length + compressedSize + descriptor;
+function leastEnd(entry: CentralEntry): number {
+  return leastDataEnd(entry) + (entry.flags & FLAG.descriptor ? SHORTEST_DESCRIPTOR : 0);
+}
+
+const leastDataEnd = ({ offset, central, compressedSize }: CentralEntry): number =>
+  offset + LOCAL.size + nameOf(central, CENTRAL).length + compressedSize;
+
+/** Entries with this much packed data, in bytes, are unpacked while their data comes in: all else has to come before. */
+const LARGE = 1024 * 1024;
+
+/**
+ * What will be read of some entries, in the order in which it is needed: what it takes to place all of them, among
+ * that the small ones as a whole, and then the large ones.
+ */
+function rangesInTurn(entries: readonly (readonly [entry: CentralEntry, next: number])[]): Range[][] {
+  const [first, then]: [Range[], Range[]] = [[], []];
+  for (const [entry, next] of entries) {
+    const whole = wholeRange(entry, next);
+    if (entry.compressedSize < LARGE) first.push(whole);
+    else {
+      first.push({ start: whole.start, end: entry.offset + likelyLength(entry) });
+      first.push({ start: leastDataEnd(entry), end: whole.end });
+      then.push(whole);
+    }
+  }
+  return [first, then].filter((ranges) => ranges.length > 0);
 }
 
 /** Header, data, descriptor and the first bytes of what follows. */

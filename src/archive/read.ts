@@ -67,8 +67,11 @@ export async function readArchive(source: ByteSource, limits: ArchiveLimits): Pr
 export interface PartialOptions {
   /** Which files are wanted, by path. */
   readonly wanted: (path: string) => boolean;
-  /** Told, before any of them is read, the wanted entries and where they lie; throws to stop. */
-  readonly prepare?: (entries: readonly CentralEntry[], ranges: readonly Range[]) => Promise<void>;
+  /** Told, before any of them is read, the wanted entries and where they lie, in turn; throws to stop. */
+  readonly prepare?: (
+    entries: readonly CentralEntry[],
+    turns: readonly (readonly Range[])[],
+  ) => Promise<void>;
 }
 
 /**
@@ -85,8 +88,8 @@ export async function readPartially(
 ): Promise<PartialArchive> {
   const { end, central } = await readCentral(source, limits);
   const chosen = central.filter((entry) => !entry.directory && wanted(entry.path));
-  const prepared = (ranges: readonly Range[]): Promise<void> =>
-    prepare ? prepare(chosen, ranges) : Promise.resolve();
+  const prepared = (turns: readonly (readonly Range[])[]): Promise<void> =>
+    prepare ? prepare(chosen, turns) : Promise.resolve();
   const { layout, located } = await locateEntries(source, central, end, new Set(chosen), prepared);
   return { source, limits, entries: central, layout, located, end, ...openers(source, limits) };
 }

@@ -1,23 +1,18 @@
 import type { ByteSource } from '../io/source.ts';
 import type { Exchange, OpenFile, Run } from './contract.ts';
 import { fileChanged, fileMissing } from './failures.ts';
-import { HeldRuns, indexBeyond } from './held-runs.ts';
+import { FetchedAhead } from './fetched-ahead.ts';
+import { roomInMemory } from './held-runs.ts';
 
 /** Tries an action again while what it needs is down. */
 export type Retry = <T>(action: () => Promise<T>) => Promise<T>;
 
 export interface FarFileOptions {
-  /** A local file that does not exist yet, for what is fetched and too much for memory. */
+  /** What is fetched and too much for memory goes into local files whose names begin so. */
   readonly cache: string;
   readonly retry: Retry;
   /** For messages. */
   readonly name: string;
-}
-
-interface Waiting {
-  readonly end: number;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /**
@@ -26,13 +21,12 @@ interface Waiting {
  * goes on, as long as the file is the same by size and time; else `exchange-file-changed`.
  */
 export class FarFile implements ByteSource {
-  private readonly held: HeldRuns;
   /** Null after a failure, until it is opened again. */
   private remote: Promise<OpenFile> | null;
-  /** What is being fetched ahead, or was. */
-  private ahead: readonly Run[] = [];
-  private failure: { readonly error: unknown } | null = null;
-  private waiting: Waiting[] = [];
+  private readonly ahead: FetchedAhead[] = [];
+  private readonly room = roomInMemory();
+  /** Settles when all that is fetched ahead has come, or will not. */
+  private fetching: Promise<void> = Promise.resolve();
   private closed = false;
   readonly size: number;
   readonly modified: Date;
@@ -48,7 +42,6 @@ export class FarFile implements ByteSource {
     this.size = first.size;
     this.modified = first.modified;
     this.name = options.name;
-    this.held = new HeldRuns(options.cache);
   }
 
   /** Opens a file by its path on the exchange; null where the protocol has no random access. */
@@ -59,70 +52,47 @@ export class FarFile implements ByteSource {
 
   /** How many bytes of it were fetched ahead. */
   get fetched(): number {
-    return this.held.size;
+    return this.ahead.reduce((sum, { size }) => sum + size, 0);
   }
 
   /**
-   * Begins to fetch runs, which must be in rising order and apart, once in a file's life. Who reads of
-   * them waits for what is still on its way, and hears of a failure.
+   * Begins to fetch runs, which must be in rising order and apart; those of an earlier call come first. Who reads
+   * of them waits for what is still on its way, and hears of a failure.
    */
   fetchAhead(runs: readonly Run[]): void {
-    this.ahead = runs;
-    void this.fetch(runs).catch((error: unknown) => {
-      this.failure = { error };
-      for (const { reject } of this.waiting.splice(0)) reject(error);
-    });
+    const ahead = new FetchedAhead(runs, `${this.options.cache}.${this.ahead.length}`, this.room);
+    this.ahead.push(ahead);
+    this.fetching = this.fetching.then(() => this.fetch(ahead)).catch((error: unknown) => ahead.fail(error));
   }
 
-  private fetch(runs: readonly Run[]): Promise<void> {
+  private fetch(ahead: FetchedAhead): Promise<void> {
     return this.again(async (remote) => {
-      const reached = this.held.end;
-      const missing = runs
-        .filter(({ end }) => end > reached)
-        .map(({ start, end }) => ({ start: Math.max(start, reached), end }));
-      for await (const { offset, bytes } of remote.readRuns(missing)) {
+      for await (const { offset, bytes } of remote.readRuns(ahead.missing)) {
         if (this.closed) return;
-        await this.held.append(offset, bytes);
-        this.wake();
+        await ahead.take(offset, bytes);
       }
     });
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    await this.waitFor(offset, offset + length);
-    return (await this.held.read(offset, length)) ?? this.again((remote) => remote.read(offset, length));
+    const ahead = this.coverOf(offset, length);
+    return (await ahead?.read(offset, length)) ?? this.again((remote) => remote.read(offset, length));
   }
 
   async readInto(target: Buffer, offset: number): Promise<void> {
-    await this.waitFor(offset, offset + target.length);
-    if (await this.held.readInto(target, offset)) return;
+    const ahead = this.coverOf(offset, target.length);
+    if (await ahead?.readInto(target, offset)) return;
     (await this.again((remote) => remote.read(offset, target.length))).copy(target);
   }
 
-  /** Until what is being fetched ahead of this has come. */
-  private async waitFor(start: number, end: number): Promise<void> {
-    const run = this.ahead[indexBeyond(this.ahead, start)];
-    if (run && run.start <= start && end <= run.end) await this.arrival(end);
-  }
-
-  /** Until what is fetched ahead has come as far as this. */
-  private arrival(end: number): Promise<void> {
-    if (this.held.end >= end) return Promise.resolve();
-    if (this.failure) return Promise.reject(this.failure.error);
-    return new Promise((resolve, reject) => this.waiting.push({ end, resolve, reject }));
-  }
-
-  private wake(): void {
-    if (this.waiting.length === 0) return;
-    const ready = this.waiting.filter(({ end }) => end <= this.held.end);
-    this.waiting = this.waiting.filter(({ end }) => end > this.held.end);
-    for (const { resolve } of ready) resolve();
+  private coverOf(offset: number, length: number): FetchedAhead | undefined {
+    return this.ahead.find((each) => each.covers(offset, offset + length));
   }
 
   async close(): Promise<void> {
     this.closed = true;
     await this.remote?.then((remote) => remote.close()).catch(() => {});
-    await this.held.close();
+    for (const ahead of this.ahead) await ahead.close();
   }
 
   private again<T>(use: (remote: OpenFile) => Promise<T>): Promise<T> {

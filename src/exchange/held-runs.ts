@@ -1,10 +1,17 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, rm, type FileHandle } from 'node:fs/promises';
 import { fillFrom, writeAll } from '../io/exact.ts';
 import { firstIndex } from '../io/halve.ts';
 import type { Run } from './contract.ts';
 
 /** What is kept in memory of one file, in bytes; the rest goes to disk. */
 const MEMORY = 64 * 1024 * 1024;
+
+/** Bytes that there is still room for in memory; several may share it. */
+export interface Room {
+  left: number;
+}
+
+export const roomInMemory = (): Room => ({ left: MEMORY });
 
 interface Piece extends Run {
   /** Null when it lies in the file. */
@@ -22,12 +29,14 @@ export const indexBeyond = (runs: readonly Run[], offset: number): number =>
 export class HeldRuns {
   private readonly pieces: Piece[] = [];
   private file: FileHandle | null = null;
-  private inMemory = 0;
   /** Bytes held. */
   size = 0;
 
   /** `path` must not exist yet. */
-  constructor(private readonly path: string) {}
+  constructor(
+    private readonly path: string,
+    private readonly room = roomInMemory(),
+  ) {}
 
   /** Where the last run ends; 0 before the first. */
   get end(): number {
@@ -37,8 +46,8 @@ export class HeldRuns {
   /** Takes what follows, next to what is held or further on. The bytes are kept, not copied. */
   async append(offset: number, bytes: Buffer): Promise<void> {
     const piece = { start: offset, end: offset + bytes.length };
-    if (this.inMemory + bytes.length <= MEMORY) {
-      this.inMemory += bytes.length;
+    if (bytes.length <= this.room.left) {
+      this.room.left -= bytes.length;
       this.pieces.push({ ...piece, bytes });
     } else {
       await this.toFile(offset, bytes);
@@ -80,8 +89,11 @@ export class HeldRuns {
   /** Lets go of all of it. */
   async close(): Promise<void> {
     this.pieces.length = 0;
-    await this.file?.close();
+    const { file } = this;
     this.file = null;
+    if (!file) return;
+    await file.close();
+    await rm(this.path, { force: true });
   }
 
   /** Pieces that hold [start, end) without a gap, in order; null when there are none such. */

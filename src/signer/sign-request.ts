@@ -165,7 +165,6 @@ async function signOne(
     site.log.info(told, `fetched ${requested.name} in part`);
     return describeSparse(file, made, name);
   }
-  await rm(path, { force: true });
   return signWhole(await fetchWhole(site, requested, path), folder, name, options);
 }
 

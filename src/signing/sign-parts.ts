@@ -10,7 +10,7 @@ import type { SignedFile, SignFileOptions } from './signed-file.ts';
 
 /** A file that lies elsewhere. */
 export interface DistantSource extends ByteSource {
-  /** Begins to bring nearer what will be read. */
+  /** Begins to bring nearer what will be read, behind what it was told of before. */
   fetchAhead(runs: readonly Range[]): void;
 }
 
@@ -44,9 +44,9 @@ export async function signRemotely(
   const archive = await readPartially(source, options.limits, {
     wanted: options.isOurs,
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
-    prepare: async (ours, runs) => {
+    prepare: async (ours, turns) => {
       requirePinned(ours, options.pins, source.name);
-      source.fetchAhead(runs);
+      for (const ranges of turns) source.fetchAhead(ranges);
     },
   });
   const { meanwhile: _nothing, ...made } = await signParts(archive, fresh, options, () => Promise.resolve());

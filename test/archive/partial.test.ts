@@ -135,12 +135,12 @@ describe('a zip of which only some entries are read', () => {
     const prepared: Range[] = [];
     const archive = await readPartially(source, LIMITS, {
       wanted: (path) => path !== 'a.bin' && path !== 'z.bin',
-      prepare: async (entries, ranges) => {
+      prepare: async (entries, turns) => {
         assert.deepEqual(
           entries.map(({ path }) => path),
           ['ours.exe'],
         );
-        prepared.push(...ranges);
+        prepared.push(...turns.flat());
         await Promise.resolve();
       },
     });
@@ -154,6 +154,44 @@ describe('a zip of which only some entries are read', () => {
     assert.ok(source.sees(ours.start) && !source.sees(ours.start - 1));
     assert.ok(!source.sees(100) && !source.sees((archive.layout[3]?.offset ?? 0) + 10));
     assert.equal(archive.entries.length, 4);
+  });
+
+  it('can place all entries before the data of the large ones has come', async () => {
+    const large = sample(2_500_000, 4);
+    const source = new Watched(
+      forge([
+        { name: 'large.exe', content: large, method: 0, flags: 8 },
+        { name: 'other.bin', content: sample(50_000, 5), method: 0 },
+        { name: 'small.exe', content: sample(3_000, 6), method: 0 },
+      ]),
+    );
+    const prepared: (readonly Range[])[] = [];
+    const archive = await readPartially(source, LIMITS, {
+      wanted: (path) => path.endsWith('.exe'),
+      prepare: async (_entries, turns) => {
+        prepared.push(...turns);
+        source.seen.length = 0;
+        await Promise.resolve();
+      },
+    });
+    const [first = [], then = [], ...others] = prepared;
+    assert.equal(others.length, 0);
+    const holds = (ranges: readonly Range[], seen: Range): boolean =>
+      ranges.some(({ start, end }) => seen.start >= start && seen.end <= end);
+    assert.ok(source.seen.length > 2);
+    for (const seen of source.seen) assert.ok(holds(first, seen), `${seen.start} to ${seen.end}`);
+    assert.ok(first.reduce((sum, { start, end }) => sum + end - start, 0) < 10_000);
+    const [entry, ...more] = archive.located;
+    assert.ok(entry && more.length === 1);
+    assert.deepEqual(
+      then.map((range) => holds([range], { start: entry.dataStart, end: entry.dataEnd })),
+      [true],
+    );
+    assert.ok(
+      first.every(({ start }, index) => start >= (first[index - 1]?.end ?? 0)),
+      'in rising order, apart',
+    );
+    assert.deepEqual(await contentHere(archive, 'large.exe'), large);
   });
 
   it('passes over a neighbour whose local header lies, which the whole zip tells', async () => {

@@ -381,6 +381,18 @@ describe('a file that stays on the exchange', () => {
     await file.close();
   });
 
+  it('is fetched in the order in which it was asked for, wherever that lies', async () => {
+    const file = await openFar(once);
+    const [first, then] = [[{ start: 35 * MIB, end: 35 * MIB + 100 }], [{ start: 100, end: 20 * MIB }]];
+    const before = world.line.total;
+    for (const runs of [first, then]) file.fetchAhead(runs);
+    await isRead(file, 35 * MIB + 10, 35 * MIB + 20);
+    assert.ok(world.line.total - before < 6 * MIB, 'it waits for nothing that comes later');
+    await isRead(file, 100, 20 * MIB);
+    assert.equal(file.fetched, 20 * MIB - 100 + 100);
+    await file.close();
+  });
+
   it('goes on after a cut, and fetches nothing twice', async () => {
     const file = await openFar(twice);
     world.line.cutAfter(9 * MIB);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { HeldRuns, indexBeyond } from '../../src/exchange/held-runs.ts';
 import { temporaryFolder } from '../archive/zips.ts';
 
@@ -22,7 +23,6 @@ describe('runs that are held', () => {
     [66 * MIB, 66 * MIB + 10],
     [70 * MIB, 90 * MIB],
   ] as const;
-  after(() => held.close());
 
   it('stay in memory as far as that goes, and no file is made before', async () => {
     for (const [start, end] of pieces.slice(0, 3)) await held.append(start, content.subarray(start, end));
@@ -70,5 +70,21 @@ describe('runs that are held', () => {
       assert.equal(indexBeyond(runs, offset), slow === -1 ? runs.length : slow);
     }
     assert.equal(indexBeyond([], 5), 0);
+  });
+
+  it('share the memory that there is', async () => {
+    const room = { left: 1500 };
+    const [one, other] = ['one', 'other'].map((name) => new HeldRuns(join(folder, name), room));
+    assert.ok(one && other);
+    await one.append(0, content.subarray(0, 1000));
+    await other.append(0, content.subarray(0, 1000));
+    assert.deepEqual([existsSync(join(folder, 'one')), existsSync(join(folder, 'other'))], [false, true]);
+    assert.ok((await other.read(0, 1000))?.equals(content.subarray(0, 1000)));
+    await Promise.all([one.close(), other.close()]);
+  });
+
+  it('leave no file behind', async () => {
+    await held.close();
+    assert.deepEqual(await readdir(folder), []);
   });
 });
