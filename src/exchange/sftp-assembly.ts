@@ -67,20 +67,16 @@ export class SftpAssembly {
     return new SftpAssembly(session, from, upload, options, await partsOf(options));
   }
 
-  /** Makes the file under its temporary name, verifies it and publishes it. */
-  async run(): Promise<void> {
+  /** Makes the file under its temporary name, verifies it and publishes it; copies are made over a channel of their own. */
+  async run(copier: Promise<SftpChannel>): Promise<void> {
     const { session, upload } = this;
     const handle = await upload.create(session);
-    try {
-      await session.beside((copier) => this.fill(copier, handle));
+    await upload.finish(session, handle, async () => {
+      await this.fill(await copier, handle);
       // In this order: what is asked for after a flush is answered after it.
-      await together([this.verify(), session.flush(handle)]);
-    } catch (error) {
-      await session.closeHandle(handle).catch(() => {});
-      throw error;
-    }
-    await session.closeHandle(handle);
-    await upload.publish(session);
+      const [, flushed] = await together([this.verify(), session.flush(handle)]);
+      return flushed;
+    });
   }
 
   private async verify(): Promise<void> {
@@ -111,19 +107,18 @@ export class SftpAssembly {
 
   /** Copies and sends at the same time, each over its own channel: a copy holds up whatever follows it. */
   private async fill(copier: SftpChannel, handle: Buffer): Promise<void> {
-    const from = await copier.open(this.from, 'r');
-    const to = await copier.open(this.upload.temporary, 'r+');
-    const settled = await Promise.allSettled([this.copyOld(copier, from, to), this.sendFresh(handle)]);
-    for (const each of settled) if (each.status === 'rejected') throw each.reason;
+    // What does not need the answer to what was asked before is asked with it.
+    const [from, to] = await together([
+      copier.open(this.from, 'r'),
+      copier.open(this.upload.temporary, 'r+'),
+    ]);
+    await together([this.copyOld(copier, from, to), this.sendFresh(handle)]);
     // A copy that came to the old file's end too early was reported as done.
-    const after = await copier.fstat(from);
+    const [after] = await together([copier.fstat(from), copier.closeHandle(from), copier.closeHandle(to)]);
     if (!isAsRead(after, this.options.source)) throw failures.fileChanged(this.from);
-    await copier.closeHandle(from);
-    await copier.closeHandle(to);
   }
 
   private async copyOld(copier: SftpChannel, from: Buffer, to: Buffer): Promise<void> {
-    if (!isAsRead(await copier.fstat(from), this.options.source)) throw failures.fileChanged(this.from);
     const limit = pLimit(COPIES);
     let failed = false;
     const copy = async (start: number, length: number, at: number): Promise<void> => {
@@ -171,34 +166,35 @@ export class SftpAssembly {
 
   private async isResult(place: string, { thorough }: { thorough: boolean }): Promise<boolean> {
     const { session, options, parts } = this;
-    const stats = await session.stat(place);
-    if (!stats.isFile() || stats.size !== options.assembly.size) return false;
-    const { sha256 } = options;
-    if (sha256 !== undefined) return this.isWhole(place, { size: stats.size, sha256 });
     const runs = parts.fresh.map(placeOf);
-    const run = (command: string, ms: number): ReturnType<SftpSession['run']> => session.run(command, ms);
-    if (await runsHashThere(run, place, runs, options.fresh.sha256)) return true;
+    const [stats, hashes] = await together([session.stat(place), this.hashesThere(place, runs)]);
+    if (!stats.isFile() || stats.size !== options.assembly.size) return false;
+    if (hashes) return true;
     const handle = await session.open(place, 'r');
     try {
-      return await withFile(options.fresh.file, (fresh) =>
-        this.isSame(handle, place, fresh, thorough ? runs : someOf(runs, READ_BACK)),
+      const { fresh, sha256 } = options;
+      if (sha256 !== undefined) return await this.isWhole(handle, place, sha256);
+      return await withFile(fresh.file, (content) =>
+        this.isSame(handle, place, content, thorough ? runs : someOf(runs, READ_BACK)),
       );
     } finally {
       await session.closeHandle(handle).catch(() => {});
     }
   }
 
-  /** Whether every byte is right: hashed there, or where no command may be run, read back. */
-  private async isWhole(place: string, expected: { size: number; sha256: string }): Promise<boolean> {
-    const { session } = this;
-    if (await hashesThere((command, ms) => session.run(command, ms), place, expected)) return true;
-    const handle = await session.open(place, 'r');
-    try {
-      const stored = session.blocks(handle, 0, expected.size, place);
-      return (await sha256OfStream(stored)) === expected.sha256;
-    } finally {
-      await session.closeHandle(handle).catch(() => {});
-    }
+  /** Whether the host's own programs find what should be there: the whole, where that is known, or what is new. */
+  private hashesThere(place: string, runs: readonly Run[]): Promise<boolean> {
+    const { fresh, sha256, assembly } = this.options;
+    const run = (command: string, ms: number): ReturnType<SftpSession['run']> =>
+      this.session.run(command, ms);
+    return sha256 === undefined
+      ? runsHashThere(run, place, runs, fresh.sha256)
+      : hashesThere(run, place, { size: assembly.size, sha256 });
+  }
+
+  private async isWhole(handle: Buffer, place: string, sha256: string): Promise<boolean> {
+    const stored = this.session.blocks(handle, 0, this.options.assembly.size, place);
+    return (await sha256OfStream(stored)) === sha256;
   }
 
   /** Whether some runs of the result hold the new bytes that belong there. */

@@ -69,18 +69,26 @@ export class SftpSession extends SftpChannel implements Session {
 
   /**
    * A second channel over the same connection, for requests that take long: a server carries out one at a
-   * time a channel. `use` may fail with `connection-lost` though the connection stands.
+   * time a channel. It takes some round trips to open, which `use` need not wait for before it needs it, and may
+   * fail with `connection-lost` though the connection stands.
    */
-  async beside<T>(use: (channel: SftpChannel) => Promise<T>): Promise<T> {
+  async beside<T>(use: (channel: Promise<SftpChannel>) => Promise<T>): Promise<T> {
     const opening = new Promise<SFTPWrapper>((resolve, reject) => {
       this.link.client.sftp((error, channel) => (error ? reject(error) : resolve(channel)));
     });
-    const channel = await this.link.guard(opening, 'opening SFTP');
-    channel.on('error', () => {}); // Whoever waits for an answer hears of it.
+    const channel = this.link.guard(opening, 'opening SFTP');
+    const opened = channel.then((raw) => {
+      raw.on('error', () => {}); // Whoever waits for an answer hears of it.
+      return new SftpChannel(raw, this.link);
+    });
+    opened.catch(() => {}); // Who never asks for it need not hear that it failed.
     try {
-      return await use(new SftpChannel(channel, this.link));
+      return await use(opened);
     } finally {
-      channel.end();
+      channel.then(
+        (raw) => raw.end(),
+        () => {},
+      );
     }
   }
 

@@ -45,26 +45,38 @@ export class Upload {
   }
 
   /**
-   * Sends the content, from its beginning or from where a cut connection left it; when it was flushed there,
-   * and is what it should be, this ends.
+   * Sends the content, from its beginning or from where a cut connection left it; it has its name when it was
+   * flushed there, and is what it should be.
    */
   async send(session: SftpSession, content: ByteSource, options: DeliverOptions): Promise<void> {
     const handle = (await this.reopen(session)) ?? (await this.create(session));
     const start = this.written;
     const memory = requestBlocks();
-    try {
+    await this.finish(session, handle, async () => {
       await writeBehind(
         blocksToSend(content, options, { start, memory }),
         (offset, bytes) => session.write(handle, offset, bytes),
         { start, memory, onWritten: (end) => (this.written = end) },
       );
       // In this order: what is asked for after a flush is answered after it.
-      await together([this.verify(session, content, options), session.flush(handle)]);
+      const [, flushed] = await together([this.verify(session, content, options), session.flush(handle)]);
+      return flushed;
+    });
+  }
+
+  /** Fills and verifies what was created, then closes it and gives it its name. `fill` tells whether it was flushed. */
+  async finish(session: SftpSession, handle: Buffer, fill: () => Promise<boolean>): Promise<void> {
+    let flushed: boolean;
+    try {
+      flushed = await fill();
     } catch (error) {
       await session.closeHandle(handle).catch(() => {});
       throw error;
     }
-    await session.closeHandle(handle);
+    const closing = session.closeHandle(handle);
+    // Of what was not flushed, it may be only then that the server finds its disk full.
+    if (!flushed) await closing;
+    await together([closing, this.publish(session)]);
   }
 
   /** What lies under the temporary name, to go on with; null, and nothing there any more, when it is of no use. */
@@ -102,7 +114,7 @@ export class Upload {
   }
 
   /** Gives it its name, over whatever bears it. */
-  async publish(session: SftpSession): Promise<void> {
+  private async publish(session: SftpSession): Promise<void> {
     const { path, temporary, target } = this;
     if (await session.replace(temporary, target)) return;
     try {

@@ -2,6 +2,7 @@ import type { Stats } from 'ssh2';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { sha256Hex } from '../io/hash.ts';
 import type { ByteSource } from '../io/source.ts';
+import { together } from '../io/together.ts';
 import type { SshLocation, SshOptions } from '../ssh/connection.ts';
 import type {
   AssembleOptions,
@@ -174,7 +175,6 @@ export class SftpExchange implements Exchange {
       // What a crash during an earlier delivery left behind; nothing, as a rule.
       if (options.temporary !== undefined && before === 0) await session.remove(upload.temporary);
       await upload.send(session, content, options);
-      await upload.publish(session);
     } catch (error) {
       const failure = await this.explain(error, path, session);
       const resumable = !session.alive && failure.retryable && upload.written >= this.terms.resumeAfter;
@@ -196,11 +196,16 @@ export class SftpExchange implements Exchange {
     const session = await this.kept.get();
     if (!session.canCopy) throw failures.noCopy(path);
     try {
-      // What a crash during an earlier delivery left behind; nothing, as a rule.
-      if (options.temporary !== undefined) await session.remove(upload.temporary);
-      const assembly = await SftpAssembly.of(session, source, upload, options);
-      if (await assembly.isUnchanged()) await assembly.run();
-      else if (!(await assembly.isDone())) throw failures.fileChanged(from);
+      await session.beside(async (copier) => {
+        const assembly = await SftpAssembly.of(session, source, upload, options);
+        const [unchanged] = await together([
+          assembly.isUnchanged(),
+          // What a crash during an earlier delivery left behind; nothing, as a rule.
+          options.temporary === undefined ? undefined : session.remove(upload.temporary),
+        ]);
+        if (unchanged) await assembly.run(copier);
+        else if (!(await assembly.isDone())) throw failures.fileChanged(from);
+      });
     } catch (error) {
       const failure = await this.explain(error, path, session);
       await this.discard(upload.temporary);
