@@ -1,10 +1,10 @@
 import { crc32 } from 'node:zlib';
 import pLimit from 'p-limit';
 import { invalid } from '../errors.ts';
-import { writeAtomically } from '../io/atomic.ts';
+import { AtomicFile, writeAtomically } from '../io/atomic.ts';
 import type { Assembly } from '../io/assembly.ts';
 import { JoinedSource } from '../io/joined.ts';
-import type { ByteSource } from '../io/source.ts';
+import { BufferSource, withFile, type ByteSource } from '../io/source.ts';
 import { together } from '../io/together.ts';
 import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './changed.ts';
 import { packBlocks, type Block, type Job } from './deflate.ts';
@@ -60,7 +60,7 @@ export function rewriteArchive(
   return writeAtomically(output, (file) =>
     splicing(wanted, async (contents, checks) => {
       await file.truncate(0);
-      const writer = new FileWriter(file);
+      const writer = new FileWriter(() => Promise.resolve(file));
       const result = await new Rewriting(archive, writer, checks).run(contents);
       await writer.flush();
       return result;
@@ -68,32 +68,65 @@ export function rewriteArchive(
   );
 }
 
+/** Where new bytes go. */
+export interface FreshFile {
+  /** A file that appears whole and flushed, or not at all. */
+  readonly path: string;
+  /** Up to so many bytes stay in memory instead, and no file is made; none unless given. */
+  readonly inMemory?: number;
+}
+
 /** What `rewriteArchive` would write, and what came of it meanwhile. */
 export interface RewritePlan<T> extends RewriteResult {
   readonly assembly: Assembly;
+  /** The new bytes where they are in memory; null where they are in their file. */
+  readonly fresh: Buffer | null;
   readonly meanwhile: T;
 }
 
 /**
- * What `rewriteArchive` would write, described instead: the spans that are taken over, and the new bytes
- * in the file `fresh`, which is on disk when this returns. Reads nothing of the archive but packed data that
- * is to be reused. `meanwhile` is called with them while it is still checked that they hold; where they do not,
- * once more with those that do.
+ * What `rewriteArchive` would write, described instead: the spans that are taken over, and the new bytes. Reads
+ * nothing of the archive but packed data that is to be reused. `meanwhile` is called with both while it is still
+ * checked that they hold; where they do not, once more with those that do.
  */
 export function planRewrite<T>(
   archive: PartialArchive,
   replacements: ReadonlyMap<string, NewContent>,
-  fresh: string,
-  meanwhile: (assembly: Assembly) => Promise<T>,
+  file: FreshFile,
+  meanwhile: (assembly: Assembly, fresh: ByteSource) => Promise<T>,
 ): Promise<RewritePlan<T>> {
   return splicing(resolve(archive, replacements), async (contents, checks) => {
-    const plan = await writeAtomically(fresh, async (file) => {
-      const writer = new AssemblyWriter(file);
-      const result = await new Rewriting(archive, writer, checks).run(contents);
-      return { ...result, assembly: await writer.finish() };
+    const { writer, fresh, ...result } = await writeFresh(file, async (fresh) => {
+      const writer = new AssemblyWriter(fresh);
+      return { ...(await new Rewriting(archive, writer, checks).run(contents)), writer };
     });
-    return { ...plan, meanwhile: await meanwhile(plan.assembly) };
+    const { assembly } = writer;
+    const told = fresh
+      ? await meanwhile(assembly, new BufferSource(fresh, file.path))
+      : await withFile(file.path, (written) => meanwhile(assembly, written));
+    return { ...result, assembly, fresh, meanwhile: told };
   });
+}
+
+/** Has new bytes written; they are in their file when this ends, or few enough and given back. */
+async function writeFresh<T>(
+  { path, inMemory = 0 }: FreshFile,
+  write: (fresh: FileWriter) => Promise<T>,
+): Promise<T & { readonly fresh: Buffer | null }> {
+  const file = new AtomicFile(path);
+  const writer = new FileWriter(() => file.open(), inMemory > 0 ? inMemory : undefined);
+  try {
+    const result = await write(writer);
+    const fresh = inMemory > 0 ? writer.unwritten : null;
+    if (!fresh) {
+      await writer.flush();
+      await file.publish();
+    }
+    return { ...result, fresh };
+  } catch (error) {
+    await file.discard();
+    throw error;
+  }
 }
 
 /** Checks of what was spliced, a few at a time, beside what else is done. */

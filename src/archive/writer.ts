@@ -18,13 +18,19 @@ export interface ArchiveWriter {
   fill(position: number, bytes: Buffer): Promise<void>;
 }
 
-/** Appends to an open file in large writes, and can fill in a place that was left open. */
+/**
+ * Appends to a file in large writes, and can fill in a place that was left open. The file is asked for when
+ * something is to be written: `gather` bytes and more.
+ */
 export class FileWriter implements ArchiveWriter {
   private pending: Buffer[] = [];
   private gathered = 0;
   private written = 0;
 
-  constructor(private readonly file: FileHandle) {}
+  constructor(
+    private readonly file: () => Promise<FileHandle>,
+    private readonly gather = GATHER,
+  ) {}
 
   get position(): number {
     return this.written + this.gathered;
@@ -33,7 +39,7 @@ export class FileWriter implements ArchiveWriter {
   async append(bytes: Buffer): Promise<void> {
     this.pending.push(bytes);
     this.gathered += bytes.length;
-    if (this.gathered >= GATHER) await this.flush();
+    if (this.gathered >= this.gather) await this.flush();
   }
 
   async copy(source: ByteSource, start: number, end: number): Promise<void> {
@@ -42,9 +48,10 @@ export class FileWriter implements ArchiveWriter {
       return;
     }
     await this.flush();
+    const file = await this.file();
     // Written before the next chunk is asked for, as `scan` wants it.
     for await (const chunk of scan(source, start, end)) {
-      await writeAll(this.file, chunk, this.written);
+      await writeAll(file, chunk, this.written);
       this.written += chunk.length;
     }
   }
@@ -52,7 +59,7 @@ export class FileWriter implements ArchiveWriter {
   async fill(position: number, bytes: Buffer): Promise<void> {
     if (this.fillPending(position, bytes)) return;
     await this.flush();
-    await writeAll(this.file, bytes, position);
+    await writeAll(await this.file(), bytes, position);
   }
 
   /** Fills in a place that is not written yet; false when there is none such. */
@@ -77,22 +84,25 @@ export class FileWriter implements ArchiveWriter {
     this.pending = [];
     this.gathered = 0;
     if (gathered === 0) return;
-    const { bytesWritten } = await this.file.writev(pending, this.written);
+    const file = await this.file();
+    const { bytesWritten } = await file.writev(pending, this.written);
     // Not all at once: rare, and nothing to be fast at.
-    if (bytesWritten < gathered) await writeAll(this.file, Buffer.concat(pending), this.written);
+    if (bytesWritten < gathered) await writeAll(file, Buffer.concat(pending), this.written);
     this.written += gathered;
+  }
+
+  /** All that was appended, where nothing of it was written; else null. */
+  get unwritten(): Buffer | null {
+    return this.written === 0 ? Buffer.concat(this.pending) : null;
   }
 }
 
 /** Writes down where each byte comes from; only the new ones are written, to a file of their own. */
 export class AssemblyWriter implements ArchiveWriter {
   private readonly spans: (Span & { at: number })[] = [];
-  private readonly fresh: FileWriter;
   position = 0;
 
-  constructor(file: FileHandle) {
-    this.fresh = new FileWriter(file);
-  }
+  constructor(private readonly fresh: FileWriter) {}
 
   async append(bytes: Buffer): Promise<void> {
     const start = this.fresh.position;
@@ -111,9 +121,8 @@ export class AssemblyWriter implements ArchiveWriter {
     await this.fresh.fill(span.start + position - span.at, bytes);
   }
 
-  /** The archive as it was written; the new bytes are in their file now. */
-  async finish(): Promise<Assembly> {
-    await this.fresh.flush();
+  /** The archive as far as it was written. */
+  get assembly(): Assembly {
     return { size: this.position, spans: this.spans.map(({ from, start, end }) => ({ from, start, end })) };
   }
 

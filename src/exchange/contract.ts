@@ -54,12 +54,19 @@ export interface OpenFile extends ByteSource {
   close(): Promise<void>;
 }
 
+/** Bytes that are new in a file that the exchange puts together. */
+export interface NewBytes {
+  /** What they must hash to, in lower-case hex. */
+  readonly sha256: string;
+  /** Hands them to `send`: called only when they are to be sent. */
+  readonly use: <T>(send: (content: ByteSource) => Promise<T>) => Promise<T>;
+}
+
 export interface AssembleOptions {
   /** The old file as it was read: it must still be so. */
   readonly source: RemoteFile;
   readonly assembly: Assembly;
-  /** The new bytes: a local file, and what it must hash to, in lower-case hex. */
-  readonly fresh: { readonly file: string; readonly sha256: string };
+  readonly fresh: NewBytes;
   /** What the result must hash to as a whole, where that is known; only its new bytes are verified else. */
   readonly sha256?: string;
   /** As in `DeliverOptions`. */
@@ -97,7 +104,7 @@ export interface Exchange {
   canAssemble(): Promise<boolean>;
   /**
    * Puts a file of which the exchange holds most bytes already, in the file `from`: those are copied there
-   * and never travel. The new ones are held against the local file again, by a hash made there, or where
+   * and never travel. The new ones are held against what they must be, by a hash made there, or where
    * no command may be run by reading some of them back. Name, flush and rename as in `deliver`; the result
    * may replace `from` itself. When `from` changed or is gone, and the target holds the result already,
    * that was done before a crash, and stands.

@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto';
 import pLimit from 'p-limit';
 import type { Stats } from 'ssh2';
 import { SignpipeError } from '../errors.ts';
 import { sha256OfStream } from '../io/hash.ts';
-import { placeSpans, type PlacedSpan } from '../io/assembly.ts';
-import { withFile, type ByteSource } from '../io/source.ts';
+import { freshSizeOf, placeSpans, type PlacedSpan } from '../io/assembly.ts';
+import type { ByteSource } from '../io/source.ts';
 import { together } from '../io/together.ts';
 import type { AssembleOptions, DeliverOptions, RemoteFile, Run } from './contract.ts';
 import * as failures from './failures.ts';
@@ -30,8 +31,8 @@ interface Parts {
   readonly freshSize: number;
 }
 
-async function partsOf({ assembly, source, fresh }: AssembleOptions): Promise<Parts> {
-  const freshSize = await withFile(fresh.file, (file) => Promise.resolve(file.size));
+function partsOf({ assembly, source }: AssembleOptions): Parts {
+  const freshSize = freshSizeOf(assembly);
   const spans = placeSpans(assembly, { source: source.size, fresh: freshSize });
   return {
     old: spans.filter(({ from }) => from === 'source'),
@@ -49,46 +50,44 @@ const isAsRead = (stats: Stats, { size, modified }: RemoteFile): boolean =>
 export class SftpAssembly {
   private done = 0;
 
-  private constructor(
+  private readonly parts: Parts;
+
+  /** `from` is the old file's place there, and its name for messages. Throws `assembly-unsound`. */
+  constructor(
     private readonly session: SftpSession,
     private readonly from: string,
     private readonly upload: Upload,
     private readonly options: AssembleOptions,
-    private readonly parts: Parts,
-  ) {}
-
-  /** `from` is the old file's place there, and its name for messages. */
-  static async of(
-    session: SftpSession,
-    from: string,
-    upload: Upload,
-    options: AssembleOptions,
-  ): Promise<SftpAssembly> {
-    return new SftpAssembly(session, from, upload, options, await partsOf(options));
+  ) {
+    this.parts = partsOf(options);
   }
 
   /** Makes the file under its temporary name, verifies it and publishes it; copies are made over a channel of their own. */
   async run(copier: Promise<SftpChannel>): Promise<void> {
     const { session, upload } = this;
     const handle = await upload.create(session);
-    await upload.finish(session, handle, async () => {
-      await this.fill(await copier, handle);
-      // In this order: what is asked for after a flush is answered after it.
-      const [, flushed] = await together([this.verify(), session.flush(handle)]);
-      return flushed;
-    });
+    await upload.finish(session, handle, () =>
+      this.options.fresh.use(async (fresh) => {
+        await this.fill(await copier, handle, fresh);
+        // In this order: what is asked for after a flush is answered after it.
+        const [, flushed] = await together([this.verify(fresh), session.flush(handle)]);
+        return flushed;
+      }),
+    );
   }
 
-  private async verify(): Promise<void> {
+  private async verify(fresh: ByteSource): Promise<void> {
     const { upload } = this;
-    if (!(await this.isResult(upload.temporary, { thorough: false })))
+    const isRight = (handle: Buffer): Promise<boolean> => this.holdsSomeOf(handle, upload.temporary, fresh);
+    if (!(await this.isResult(upload.temporary, isRight)))
       throw failures.verifyFailed(upload.path, 'what was put together is not what was sent');
   }
 
   /** Whether the target is the result already: its size is right, and every new byte is in its place. */
   async isDone(): Promise<boolean> {
+    const { target } = this.upload;
     try {
-      return await this.isResult(this.upload.target, { thorough: true });
+      return await this.isResult(target, (handle) => this.holdsAllNew(handle, target));
     } catch (error) {
       if (hasStatus(error, STATUS.noSuchFile)) return false;
       throw error;
@@ -106,13 +105,13 @@ export class SftpAssembly {
   }
 
   /** Copies and sends at the same time, each over its own channel: a copy holds up whatever follows it. */
-  private async fill(copier: SftpChannel, handle: Buffer): Promise<void> {
+  private async fill(copier: SftpChannel, handle: Buffer, fresh: ByteSource): Promise<void> {
     // What does not need the answer to what was asked before is asked with it.
     const [from, to] = await together([
       copier.open(this.from, 'r'),
       copier.open(this.upload.temporary, 'r+'),
     ]);
-    await together([this.copyOld(copier, from, to), this.sendFresh(handle)]);
+    await together([this.copyOld(copier, from, to), this.sendFresh(handle, fresh)]);
     // A copy that came to the old file's end too early was reported as done.
     const [after] = await together([copier.fstat(from), copier.closeHandle(from), copier.closeHandle(to)]);
     if (!isAsRead(after, this.options.source)) throw failures.fileChanged(this.from);
@@ -139,9 +138,8 @@ export class SftpAssembly {
     for (const each of settled) if (each.status === 'rejected') throw each.reason;
   }
 
-  private async sendFresh(handle: Buffer): Promise<void> {
-    const { file, sha256 } = this.options.fresh;
-    const announcing: DeliverOptions = { size: this.parts.freshSize, sha256 };
+  private async sendFresh(handle: Buffer, fresh: ByteSource): Promise<void> {
+    const announcing: DeliverOptions = { size: this.parts.freshSize, sha256: this.options.fresh.sha256 };
     const write = async (offset: number, bytes: Buffer): Promise<void> => {
       const runs = overlaps(this.parts.fresh, { start: offset, end: offset + bytes.length });
       await Promise.all(
@@ -156,7 +154,7 @@ export class SftpAssembly {
       this.progress(bytes.length);
     };
     const memory = requestBlocks();
-    await withFile(file, (content) => writeBehind(announced(content, announcing, memory), write, { memory }));
+    await writeBehind(announced(fresh, announcing, memory), write, { memory });
   }
 
   private progress(bytes: number): void {
@@ -164,31 +162,28 @@ export class SftpAssembly {
     this.options.onProgress?.(this.done, this.options.assembly.size);
   }
 
-  private async isResult(place: string, { thorough }: { thorough: boolean }): Promise<boolean> {
-    const { session, options, parts } = this;
-    const runs = parts.fresh.map(placeOf);
-    const [stats, hashes] = await together([session.stat(place), this.hashesThere(place, runs)]);
+  /** Whether a file there is what it should be; `isRight` tells where neither its whole is known nor can be hashed there. */
+  private async isResult(place: string, isRight: (handle: Buffer) => Promise<boolean>): Promise<boolean> {
+    const { session, options } = this;
+    const [stats, hashes] = await together([session.stat(place), this.hashesThere(place)]);
     if (!stats.isFile() || stats.size !== options.assembly.size) return false;
     if (hashes) return true;
     const handle = await session.open(place, 'r');
     try {
-      const { fresh, sha256 } = options;
-      if (sha256 !== undefined) return await this.isWhole(handle, place, sha256);
-      return await withFile(fresh.file, (content) =>
-        this.isSame(handle, place, content, thorough ? runs : someOf(runs, READ_BACK)),
-      );
+      const { sha256 } = options;
+      return await (sha256 === undefined ? isRight(handle) : this.isWhole(handle, place, sha256));
     } finally {
       await session.closeHandle(handle).catch(() => {});
     }
   }
 
   /** Whether the host's own programs find what should be there: the whole, where that is known, or what is new. */
-  private hashesThere(place: string, runs: readonly Run[]): Promise<boolean> {
+  private hashesThere(place: string): Promise<boolean> {
     const { fresh, sha256, assembly } = this.options;
     const run = (command: string, ms: number): ReturnType<SftpSession['run']> =>
       this.session.run(command, ms);
     return sha256 === undefined
-      ? runsHashThere(run, place, runs, fresh.sha256)
+      ? runsHashThere(run, place, this.newRuns, fresh.sha256)
       : hashesThere(run, place, { size: assembly.size, sha256 });
   }
 
@@ -197,13 +192,22 @@ export class SftpAssembly {
     return (await sha256OfStream(stored)) === sha256;
   }
 
-  /** Whether some runs of the result hold the new bytes that belong there. */
-  private async isSame(
-    handle: Buffer,
-    place: string,
-    fresh: ByteSource,
-    runs: readonly Run[],
-  ): Promise<boolean> {
+  /** Where the new bytes lie in the result. */
+  private get newRuns(): Run[] {
+    return this.parts.fresh.map(placeOf);
+  }
+
+  /** Whether a file holds every new byte in its place. */
+  private async holdsAllNew(handle: Buffer, place: string): Promise<boolean> {
+    const hash = createHash('sha256');
+    for await (const { bytes } of readRuns(this.newRuns, this.session.reader(handle, place)))
+      hash.update(bytes);
+    return hash.digest('hex') === this.options.fresh.sha256;
+  }
+
+  /** Whether it holds some of them, which tell most of what may have gone wrong on the way. */
+  private async holdsSomeOf(handle: Buffer, place: string, fresh: ByteSource): Promise<boolean> {
+    const runs = someOf(this.newRuns, READ_BACK);
     for await (const { offset, bytes } of readRuns(runs, this.session.reader(handle, place))) {
       const span = this.parts.fresh.find(({ at, start, end }) => offset >= at && offset < at + end - start);
       if (!span) return false;

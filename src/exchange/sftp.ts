@@ -197,7 +197,7 @@ export class SftpExchange implements Exchange {
     if (!session.canCopy) throw failures.noCopy(path);
     try {
       await session.beside(async (copier) => {
-        const assembly = await SftpAssembly.of(session, source, upload, options);
+        const assembly = new SftpAssembly(session, source, upload, options);
         const [unchanged] = await together([
           assembly.isUnchanged(),
           // What a crash during an earlier delivery left behind; nothing, as a rule.

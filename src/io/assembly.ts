@@ -20,6 +20,10 @@ export interface Assembly {
   readonly spans: readonly Span[];
 }
 
+/** How many new bytes an assembly has. */
+export const freshSizeOf = ({ spans }: Assembly): number =>
+  spans.reduce((size, { from, end }) => (from === 'fresh' ? Math.max(size, end) : size), 0);
+
 /** A span with its place in the result. */
 export interface PlacedSpan extends Span {
   readonly at: number;

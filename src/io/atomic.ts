@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { open, rename, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writeAll } from './exact.ts';
-import { asTemporary, keepTemporary } from './temporaries.ts';
+import { keepTemporary, noteTemporary, removeTemporary } from './temporaries.ts';
 
 /** A temporary name beside `path`: hidden, and not guessable by whoever shares the folder. */
 export function temporaryBeside(path: string): string {
@@ -33,31 +33,63 @@ export interface AtomicOptions {
 }
 
 /**
- * Writes a file so that its final name only ever shows the whole of it: temporary name in the same
- * folder, `fill`, fsync, rename, fsync of the folder. On any error nothing is left behind. `fill` may
- * read what it wrote, and is told the temporary name too.
+ * A file whose final name only ever shows the whole of it: made under a temporary name in the same folder when it
+ * is first asked for, and published by fsync, rename, fsync of the folder.
+ */
+export class AtomicFile {
+  readonly temporary: string;
+  private file: FileHandle | null = null;
+
+  constructor(
+    private readonly path: string,
+    private readonly options: AtomicOptions = {},
+  ) {
+    this.temporary = temporaryBeside(path);
+  }
+
+  /** The file under its temporary name, to write and to read. */
+  async open(): Promise<FileHandle> {
+    if (this.file) return this.file;
+    noteTemporary(this.temporary);
+    return (this.file = await open(this.temporary, 'wx+', this.options.mode ?? 0o644));
+  }
+
+  /** Gives it its name, where it was made. */
+  async publish(): Promise<void> {
+    const { file, temporary, path } = this;
+    if (!file) return;
+    await file.sync();
+    await file.close();
+    await rename(temporary, path);
+    keepTemporary(temporary);
+    await syncFolder(dirname(path));
+  }
+
+  /** Leaves nothing of it behind. */
+  async discard(): Promise<void> {
+    await this.file?.close().catch(() => {});
+    await removeTemporary(this.temporary);
+  }
+}
+
+/**
+ * Writes a file so that its final name only ever shows the whole of it; see `AtomicFile`. On any error nothing is
+ * left behind. `fill` may read what it wrote, and is told the temporary name too.
  */
 export async function writeAtomically<T>(
   path: string,
   fill: (file: FileHandle, temporary: string) => Promise<T>,
   options: AtomicOptions = {},
 ): Promise<T> {
-  const temporary = temporaryBeside(path);
-  return asTemporary(temporary, async () => {
-    const file = await open(temporary, 'wx+', options.mode ?? 0o644);
-    try {
-      const result = await fill(file, temporary);
-      await file.sync();
-      await file.close();
-      await rename(temporary, path);
-      keepTemporary(temporary);
-      await syncFolder(dirname(path));
-      return result;
-    } catch (error) {
-      await file.close().catch(() => {});
-      throw error;
-    }
-  });
+  const atomic = new AtomicFile(path, options);
+  try {
+    const result = await fill(await atomic.open(), atomic.temporary);
+    await atomic.publish();
+    return result;
+  } catch (error) {
+    await atomic.discard();
+    throw error;
+  }
 }
 
 /** The whole of `content` under `path`, or nothing. */

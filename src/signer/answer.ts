@@ -9,6 +9,7 @@ import { requireUsable } from '../keys/signing-key.ts';
 import { answerTo, faultBelow, withoutFolders } from './answerable.ts';
 import type { Channel } from './channel.ts';
 import { deliverFile } from './deliver.ts';
+import type { Delivery } from './new-bytes.ts';
 import {
   certificateOf,
   newDraft,
@@ -82,7 +83,8 @@ export class Answerer {
       await this.clear();
       return null;
     }
-    if (record.stage === 'signed') await this.conclude(await this.deliver(record.receipt, record.outputs));
+    if (record.stage === 'signed')
+      await this.conclude(await this.deliverAgain(record.receipt, record.outputs));
     else await this.push(record.receipt, record.since ?? null);
     return record.request;
   }
@@ -142,7 +144,7 @@ export class Answerer {
     });
     requireTellable(receipt);
     await site.journal.write({ version: 1, request: id, stage: 'signed', receipt, outputs: made.outputs });
-    return this.deliver(receipt, made.outputs);
+    return this.deliver({ receipt, folder, fresh: made.fresh }, made.outputs);
   }
 
   private async signFetched(
@@ -158,16 +160,16 @@ export class Answerer {
   }
 
   /**
-   * Delivers what lies signed in the work folder. That it cannot be delivered is an answer too,
+   * Delivers what was signed. That it cannot be delivered is an answer too,
    * whatever keeps it from it; only an alarm stops everything.
    */
-  private async deliver(receipt: Receipt, outputs: readonly JournaledOutput[]): Promise<Receipt> {
+  private async deliver(delivery: Delivery, outputs: readonly JournaledOutput[]): Promise<Receipt> {
     const { site } = this;
-    const { id } = receipt.request;
+    const { receipt } = delivery;
     const delivered: string[] = [];
     try {
       for (const output of outputs) {
-        await deliverFile(site, output, this.folder(id));
+        await deliverFile(site, output, delivery);
         delivered.push(output.name);
       }
       return { ...receipt, times: { ...receipt.times, delivered: site.now().toISOString() } };
@@ -175,9 +177,14 @@ export class Answerer {
       const usable = error instanceof SignpipeError && error.kind === 'usage';
       const answer = usable ? error : answerTo(error);
       if (!answer) throw error;
-      this.tell('not delivered', id, answer);
+      this.tell('not delivered', receipt.request.id, answer);
       return undeliveredOf(receipt, delivered, this.discreet(answer));
     }
+  }
+
+  /** The same after a crash: what was in memory is gone. */
+  private deliverAgain(receipt: Receipt, outputs: readonly JournaledOutput[]): Promise<Receipt> {
+    return this.deliver({ receipt, folder: this.folder(receipt.request.id), fresh: new Map() }, outputs);
   }
 
   /** Settles the receipt on disk, so that a crash from here on can only push this one, and pushes it. */
@@ -214,19 +221,21 @@ export class Answerer {
 
   private async signaturesOf(receipt: Receipt): Promise<Map<string, Buffer>> {
     const programs = receipt.files.flatMap((file) => file.signed);
-    const made = programs.length > 0 ? await readSignatures(this.folder(receipt.request.id)) : new Map();
+    const made = programs.length > 0 ? await readSignatures(this.site.config.state) : new Map();
     return new Map(programs.map(({ before: { sha256 } }) => [sha256, signatureOf(made, sha256)]));
   }
 
   /**
-   * Whether the work folder holds all that a record of stage `signed` speaks of; if not, nothing of
+   * Whether all is there that a record of stage `signed` speaks of; if not, nothing of
    * it can be finished, and it is begun again.
    */
   private async isWhole({ stage, request, outputs }: JournalRecord): Promise<boolean> {
     if (stage !== 'signed') return true;
     const folder = this.folder(request);
-    const files = outputs.flatMap(({ file, assembly }) => [file, assembly?.whole?.unsigned ?? file]);
-    const paths = [...files.map((file) => join(folder, file)), signaturesFile(folder)];
+    const files = outputs
+      .flatMap(({ file, assembly }) => [file, assembly?.whole?.unsigned])
+      .filter((file) => file !== undefined);
+    const paths = [...files.map((file) => join(folder, file)), signaturesFile(this.site.config.state)];
     return (await Promise.all(paths.map(exists))).every(Boolean);
   }
 

@@ -6,6 +6,8 @@ import { sha256OfSource } from '../io/hash.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
 import { incoming } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
+import { newBytesOf, type Delivery } from './new-bytes.ts';
+import type { NewBytes } from '../exchange/contract.ts';
 import { underBar } from '../progress.ts';
 import { retrying } from './retrying.ts';
 import type { Site } from './site.ts';
@@ -17,15 +19,18 @@ const isAssembled = (output: JournaledOutput): output is Assembled => output.ass
 const outgoing = (site: Site, name: string): string => `${site.config.exchange.outgoing}/${name}`;
 
 /** Puts a signed file on the exchange; doing it again changes nothing. */
-export async function deliverFile(site: Site, output: JournaledOutput, folder: string): Promise<void> {
+export async function deliverFile(site: Site, output: JournaledOutput, delivery: Delivery): Promise<void> {
   const { name, size } = output;
-  if (isAssembled(output) && (await isAssembledThere(site, output, folder))) {
+  const fresh = { sha256: output.sha256, use: newBytesOf(site, output, delivery) };
+  if (isAssembled(output) && (await isAssembledThere(site, output, fresh))) {
     site.log.info({ file: name, bytes: size }, `delivered ${name}, put together on the exchange`);
     return;
   }
-  if (!isAssembled(output)) await deliverLocal(site, output, folder);
-  else if (output.assembly.whole) await deliverFromParts(site, output, output.assembly.whole, folder);
-  else await deliverRefetched(site, output, folder);
+  if (!isAssembled(output))
+    await fresh.use((content) => deliverContent(site, output, content, output.sha256));
+  else if (output.assembly.whole)
+    await deliverFromParts(site, output, { ...output.assembly.whole, fresh, folder: delivery.folder });
+  else await deliverRefetched(site, output, { fresh, folder: delivery.folder });
   site.log.info({ file: name, bytes: size }, `delivered ${outgoing(site, name)}`);
 }
 
@@ -47,19 +52,21 @@ async function deliverContent(
   );
 }
 
-const deliverLocal = (site: Site, output: JournaledOutput, folder: string): Promise<void> =>
-  withFile(join(folder, output.file), (content) => deliverContent(site, output, content, output.sha256));
+/** The new bytes of a file, and the work folder. */
+interface Parts {
+  readonly fresh: NewBytes;
+  readonly folder: string;
+}
 
-/** The same out of the unsigned file and the new bytes, both of which lie here. */
+/** The same out of the unsigned file, which lies here, and the new bytes. */
 const deliverFromParts = (
   site: Site,
   output: Assembled,
-  { unsigned, sha256 }: { readonly unsigned: string; readonly sha256: string },
-  folder: string,
+  { unsigned, sha256, fresh, folder }: Parts & { readonly unsigned: string; readonly sha256: string },
 ): Promise<void> =>
   withFile(join(folder, unsigned), (source) =>
-    withFile(join(folder, output.file), (fresh) =>
-      deliverContent(site, output, new AssembledSource(assemblyOf(output), source, fresh), sha256),
+    fresh.use((bytes) =>
+      deliverContent(site, output, new AssembledSource(assemblyOf(output), source, bytes), sha256),
     ),
   );
 
@@ -83,7 +90,7 @@ const GIVES_WAY_TO_OURS = [...GIVES_WAY, 'exchange-file-changed', 'exchange-veri
  * Doing it again changes nothing, also where the one replaced the other. Throws `exchange-file-changed`
  * when the unsigned file changed and there is no other copy of it.
  */
-async function isAssembledThere(site: Site, output: Assembled, folder: string): Promise<boolean> {
+async function isAssembledThere(site: Site, output: Assembled, fresh: NewBytes): Promise<boolean> {
   const { name, assembly } = output;
   const { modified } = assembly.source;
   if (modified === undefined) return false;
@@ -91,7 +98,7 @@ async function isAssembledThere(site: Site, output: Assembled, folder: string): 
   return retrying(site, `delivering ${name}`, async () => {
     try {
       if (assembly.whole && !(await site.exchange.canAssemble())) return false;
-      await assembleThere(site, output, new Date(modified), folder);
+      await assembleThere(site, output, new Date(modified), fresh);
       return true;
     } catch (error) {
       if (!(error instanceof SignpipeError) || !accepted.includes(error.code)) throw error;
@@ -101,13 +108,13 @@ async function isAssembledThere(site: Site, output: Assembled, folder: string): 
   });
 }
 
-function assembleThere(site: Site, output: Assembled, modified: Date, folder: string): Promise<void> {
+function assembleThere(site: Site, output: Assembled, modified: Date, fresh: NewBytes): Promise<void> {
   const { name, assembly, temporary } = output;
   return underBar(site.progress, `deliver ${name}`, 'bytes', (onProgress) =>
     site.exchange.assemble(incoming(site, name), outgoing(site, name), {
       source: { size: assembly.source.size, modified },
       assembly: assemblyOf(output),
-      fresh: { file: join(folder, output.file), sha256: output.sha256 },
+      fresh,
       ...(assembly.whole ? { sha256: assembly.whole.sha256 } : {}),
       ...(temporary === undefined ? {} : { temporary }),
       onProgress,
@@ -116,9 +123,9 @@ function assembleThere(site: Site, output: Assembled, modified: Date, folder: st
 }
 
 /** By way of this machine, which has not seen the unsigned file as a whole yet. */
-async function deliverRefetched(site: Site, output: Assembled, folder: string): Promise<void> {
+async function deliverRefetched(site: Site, output: Assembled, { fresh, folder }: Parts): Promise<void> {
   const { name, assembly } = output;
-  const unsigned = join(folder, `${output.file}.unsigned`);
+  const unsigned = join(folder, 'unsigned');
   await retrying(site, `fetching ${name}`, async () => {
     const now = await site.exchange.stat(incoming(site, name));
     if (now?.size !== assembly.source.size || now.modified.toISOString() !== assembly.source.modified)
@@ -128,8 +135,8 @@ async function deliverRefetched(site: Site, output: Assembled, folder: string): 
     await site.exchange.fetch(incoming(site, name), unsigned, { limit: assembly.source.size });
   });
   await withFile(unsigned, (source) =>
-    withFile(join(folder, output.file), async (fresh) => {
-      const content = new AssembledSource(assemblyOf(output), source, fresh);
+    fresh.use(async (bytes) => {
+      const content = new AssembledSource(assemblyOf(output), source, bytes);
       await deliverContent(site, output, content, await sha256OfSource(content));
     }),
   );

@@ -4,10 +4,11 @@ import { z } from 'zod';
 import { receiptSchema } from '../control/receipt.ts';
 import { hasCode, messageOf, SignpipeError } from '../errors.ts';
 import { syncFolder, writeFileAtomically } from '../io/atomic.ts';
+import { signaturesFile } from './signatures.ts';
 
 const offset = z.int().nonnegative();
 
-/** How the exchange makes a file out of one that it has: `file` in the work folder then holds the new bytes only. */
+/** How the exchange makes a file out of one that it has: `file`, if there is one, then holds the new bytes only. */
 const assembly = z.strictObject({
   /** The unsigned file, of the same name, as it was read; without a time, nothing is made out of it there. */
   source: z.strictObject({ size: offset, modified: z.iso.datetime().optional() }),
@@ -19,11 +20,11 @@ const assembly = z.strictObject({
 const output = z.strictObject({
   /** Name on the exchange, without the outgoing folder. */
   name: z.string(),
-  /** File in the request's work folder. */
-  file: z.string(),
+  /** File in the request's work folder; none where the new bytes can be made again. */
+  file: z.string().optional(),
   /** Of what is delivered. */
   size: offset,
-  /** Of `file`. */
+  /** Of `file`, or of the new bytes. */
   sha256: z.string(),
   assembly: assembly.optional(),
   /** Of its temporary name on the exchange: delivering again takes away what a crash left there. */
@@ -38,7 +39,8 @@ const output = z.strictObject({
  * says so; what follows it can be done again with the same result.
  *
  * - `begun`: nothing outside this machine has changed; begin again.
- * - `signed`: the signed files lie in the work folder; deliver exactly these.
+ * - `signed`: the signatures are made; deliver exactly these files, which lie in the work folder or can be made
+ *   again out of the unsigned ones and the signatures beside this record.
  * - `answered`: the files are delivered, or none will be; the receipt is settled and must be pushed.
  */
 const record = z.strictObject({
@@ -83,6 +85,8 @@ export class Journal {
       text = await readFile(this.file, 'utf8');
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error;
+      // Of a record that was cleared when the process was killed.
+      await rm(signaturesFile(this.folder), { force: true });
       this.empty = true;
       return null;
     }
@@ -110,6 +114,7 @@ export class Journal {
   /** The request is answered and its receipt pushed. */
   async clear(): Promise<void> {
     await rm(this.file, { force: true });
+    await rm(signaturesFile(this.folder), { force: true });
     await syncFolder(this.folder);
     this.empty = true;
   }

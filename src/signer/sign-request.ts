@@ -22,6 +22,8 @@ import type { Site } from './site.ts';
 export interface SignedRequest {
   readonly files: ReceiptFile[];
   readonly outputs: JournaledOutput[];
+  /** New bytes that are in memory, by the name of their file. */
+  readonly fresh: Map<string, Buffer>;
 }
 
 type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept'>;
@@ -75,6 +77,8 @@ interface SignedOne {
   readonly made: Made;
   readonly file: ReceiptFile;
   readonly output: JournaledOutput;
+  /** The new bytes, where they are in memory. */
+  readonly fresh?: Buffer | null;
 }
 
 async function signWhole(
@@ -132,6 +136,7 @@ function describeSparse({ requested, far }: DistantFile, made: SignedInParts, na
   const source = { size: far.size, modified: far.modified.toISOString() };
   return {
     made,
+    fresh: made.fresh,
     file: {
       input: { name: requested.name, size: far.size },
       output: { name: requested.name, size },
@@ -140,7 +145,7 @@ function describeSparse({ requested, far }: DistantFile, made: SignedInParts, na
     },
     output: {
       name: requested.name,
-      file: name,
+      ...(made.fresh ? {} : { file: name }),
       temporary: temporaryToken(),
       size,
       sha256: made.sha256,
@@ -169,8 +174,8 @@ async function signOne(
 }
 
 /**
- * Signs every fetched file into the work folder, with its detached signatures beside it. Nothing has
- * left this machine when it returns.
+ * Signs every fetched file into the work folder, or into memory where it stayed on the exchange; the detached
+ * signatures go beside the journal. Nothing has left this machine when it returns.
  */
 export async function signFiles(
   site: Site,
@@ -178,13 +183,13 @@ export async function signFiles(
   fetched: readonly FetchedFile[],
   folder: string,
 ): Promise<SignedRequest> {
-  const result: SignedRequest = { files: [], outputs: [] };
+  const result: SignedRequest = { files: [], outputs: [], fresh: new Map() };
   const signatures = new Map<string, Buffer>();
   // The receipt holds one signature for a program, in how many of the files it may be.
   const earlier = new Map<string, MadeSignature>();
   for (const [index, each] of fetched.entries()) {
     const options = { ...optionsFor(site, channel, each.requested, folder), made: earlier };
-    const { made, file, output } = await underBar(
+    const { made, file, output, fresh } = await underBar(
       site.progress,
       `sign ${each.requested.name}`,
       'files',
@@ -199,7 +204,8 @@ export async function signFiles(
     );
     result.files.push(file);
     result.outputs.push(output);
+    if (fresh) result.fresh.set(output.name, fresh);
   }
-  await writeSignatures(folder, signatures);
+  await writeSignatures(site.config.state, signatures);
   return result;
 }

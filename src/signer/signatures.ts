@@ -4,25 +4,25 @@ import { z } from 'zod';
 import { hasCode, SignpipeError } from '../errors.ts';
 import { writeFileAtomically } from '../io/atomic.ts';
 
-/** Where a request's work folder holds every detached signature that was made for it. */
-export const signaturesFile = (folder: string): string => join(folder, 'signatures');
+/** Where the state folder holds, beside the journal, every detached signature that was made for the request in hand. */
+export const signaturesFile = (state: string): string => join(state, 'journal.signatures');
 
 /** The SHA-256 of each unsigned program, and the length of its signature in bytes. */
 const contents = z.array(z.tuple([z.string().regex(/^[0-9a-f]{64}$/), z.int().nonnegative()]));
 
 /**
- * Writes detached signatures, by the SHA-256 of the unsigned program, into the work folder: all into one
+ * Writes detached signatures, by the SHA-256 of the unsigned program, into the state folder: all into one
  * file, since a thousand files are a thousand waits for the disk.
  */
-export function writeSignatures(folder: string, signatures: ReadonlyMap<string, Buffer>): Promise<void> {
+export function writeSignatures(state: string, signatures: ReadonlyMap<string, Buffer>): Promise<void> {
   const head = JSON.stringify([...signatures].map(([sha256, { length }]) => [sha256, length]));
   const bytes = Buffer.concat([Buffer.from(`${head}\n`), ...signatures.values()]);
-  return writeFileAtomically(signaturesFile(folder), bytes, { mode: 0o600 });
+  return writeFileAtomically(signaturesFile(state), bytes, { mode: 0o600 });
 }
 
 /** What `writeSignatures` wrote; throws `work-missing` where that, or a part of it, is gone. */
-export async function readSignatures(folder: string): Promise<Map<string, Buffer>> {
-  const path = signaturesFile(folder);
+export async function readSignatures(state: string): Promise<Map<string, Buffer>> {
+  const path = signaturesFile(state);
   const signatures = new Map<string, Buffer>();
   try {
     const bytes = await readFile(path);

@@ -38,7 +38,7 @@ function requireDigest(
 }
 
 /** The program with its signature, checked before and after against what the receipt says. */
-async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
+export async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
   requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
   const patch = await (await openImage(program.source)).embed(wanted.signature);

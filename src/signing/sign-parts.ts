@@ -1,9 +1,9 @@
 import { isZip, readArchive, readPartially, type PartialArchive, type Range } from '../archive/read.ts';
-import { planRewrite } from '../archive/rewrite.ts';
+import { planRewrite, type FreshFile } from '../archive/rewrite.ts';
 import { AssembledSource, type Assembly } from '../io/assembly.ts';
 import { sha256OfSource, sha256OfStream } from '../io/hash.ts';
 import { scan } from '../io/scan.ts';
-import { withFile, type ByteSource } from '../io/source.ts';
+import type { ByteSource } from '../io/source.ts';
 import { requirePinned } from './pins.ts';
 import { signOurs } from './sign-entries.ts';
 import type { SignedFile, SignFileOptions } from './signed-file.ts';
@@ -25,15 +25,20 @@ export interface SignedInParts extends Omit<SignedFile, 'output'> {
   readonly assembly: Assembly;
   /** SHA-256 of the new bytes. */
   readonly sha256: string;
+  /** The new bytes where they are in memory; null where they are in a file. */
+  readonly fresh: Buffer | null;
 }
+
+/** So many new bytes of a zip that lies elsewhere are kept in memory. */
+export const FRESH_IN_MEMORY = 32 * 1024 * 1024;
 
 const beginsAsZip = async (source: ByteSource): Promise<boolean> =>
   isZip(await source.read(0, Math.min(source.size, 4)));
 
 /**
  * Signs the programs of ours in a zip without moving the rest of it: reads the directory and those
- * programs, and writes the new bytes to `fresh`. With them, the zip comes out byte for byte as
- * `signFile` would make it. Null when the file is no zip; then, nothing was done.
+ * programs, and gives the new bytes, or writes them to `fresh` where they are many. With them, the zip comes out
+ * byte for byte as `signFile` would make it. Null when the file is no zip; then, nothing was done.
  */
 export async function signRemotely(
   source: DistantSource,
@@ -49,13 +54,14 @@ export async function signRemotely(
       for (const ranges of turns) source.fetchAhead(ranges);
     },
   });
-  const { meanwhile: _nothing, ...made } = await signParts(archive, fresh, options, () => Promise.resolve());
+  const file = { path: fresh, inMemory: FRESH_IN_MEMORY };
+  const { meanwhile: _nothing, ...made } = await signParts(archive, file, options, () => Promise.resolve());
   return made;
 }
 
 /**
  * The same for a zip that is here as a whole, all of which is checked: what does not change need not be
- * written again to know what the signed zip is, nor to deliver it.
+ * written again to know what the signed zip is, nor to deliver it. The new bytes are in the file `fresh`.
  */
 export async function signInParts(
   source: ByteSource,
@@ -64,23 +70,26 @@ export async function signInParts(
 ): Promise<(SignedInParts & Pick<SignedFile, 'output'>) | null> {
   if (!(await beginsAsZip(source))) return null;
   // On this thread, which has nothing else to do then: another costs 10 MB, and time to start.
-  const hash = (assembly: Assembly): Promise<string> =>
-    withFile(fresh, (bytes) => sha256OfStream(scan(new AssembledSource(assembly, source, bytes))));
+  const hash = (assembly: Assembly, bytes: ByteSource): Promise<string> =>
+    sha256OfStream(scan(new AssembledSource(assembly, source, bytes)));
   const archive = await readArchive(source, options.limits);
-  const { meanwhile: sha256, ...made } = await signParts(archive, fresh, options, hash);
+  const { meanwhile: sha256, ...made } = await signParts(archive, { path: fresh }, options, hash);
   return { ...made, output: { size: made.assembly.size, sha256 } };
 }
 
 /** With what came of the assembly meanwhile; see `planRewrite`. */
 async function signParts<T>(
   archive: PartialArchive,
-  fresh: string,
+  file: FreshFile,
   options: SignFileOptions,
-  meanwhile: (assembly: Assembly) => Promise<T>,
+  meanwhile: (assembly: Assembly, fresh: ByteSource) => Promise<T>,
 ): Promise<SignedInParts & { readonly meanwhile: T }> {
   const { made, written } = await signOurs(archive, options, (contents) =>
-    planRewrite(archive, contents, fresh, meanwhile),
+    planRewrite(archive, contents, file, async (assembly, fresh) => ({
+      sha256: await sha256OfSource(fresh),
+      told: await meanwhile(assembly, fresh),
+    })),
   );
-  const sha256 = await withFile(fresh, sha256OfSource);
-  return { ...made, assembly: written.assembly, sha256, meanwhile: written.meanwhile };
+  const { sha256, told } = written.meanwhile;
+  return { ...made, assembly: written.assembly, fresh: written.fresh, sha256, meanwhile: told };
 }

@@ -72,7 +72,7 @@ async function carriedOut(original: string, replacements: ReadonlyMap<string, Ne
   const archive = await partially(bytes, ...replacements.keys());
   const fresh = join(folder, 'fresh');
   const output = join(folder, 'carried-out.zip');
-  const { assembly, size } = await planRewrite(archive, replacements, fresh, nothing);
+  const { assembly, size } = await planRewrite(archive, replacements, { path: fresh }, nothing);
   assert.equal(assembly.size, size);
   await withFile(original, (source) =>
     withFile(fresh, (made) =>
@@ -115,7 +115,7 @@ describe('a zip of which only some entries are read', () => {
     ]);
     const archive = await partially(bytes, 'b.exe');
     const replacements = new Map([['b.exe', { source: new BufferSource(sample(3000, 2), 'b.exe') }]]);
-    const { assembly } = await planRewrite(archive, replacements, original, nothing);
+    const { assembly } = await planRewrite(archive, replacements, { path: original }, nothing);
     assert.deepEqual(
       assembly.spans.map(({ from }) => from),
       ['source', 'fresh', 'source', 'fresh'],
@@ -271,7 +271,7 @@ describe('what is refused though only some entries are read', () => {
       planRewrite(
         archive,
         new Map([['b.bin', { source: new BufferSource(NEW, 'b') }]]),
-        join(folder, 'never'),
+        { path: join(folder, 'never') },
         nothing,
       );
     await assert.rejects(wrong, { code: 'zip-entry-missing' });

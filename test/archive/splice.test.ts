@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -411,7 +412,7 @@ describe('a zip with a signed program of three megabytes', () => {
     const { archive, content, replacements } = await made('-9');
     const [output, fresh] = [join(folder, 'written.zip'), join(folder, 'fresh')];
     await rewriteArchive(archive, replacements, output);
-    const { assembly } = await planRewrite(archive, replacements, fresh, nothing);
+    const { assembly } = await planRewrite(archive, replacements, { path: fresh }, nothing);
     const expected = await readFile(output);
     const size = await withFile(fresh, async (file) => {
       const whole = new AssembledSource(assembly, archive.source, file);
@@ -420,6 +421,26 @@ describe('a zip with a signed program of three megabytes', () => {
     });
     assert.ok(size < 100_000, `${size} new bytes for ${content.length} of content`);
   });
+
+  for (const [what, inMemory, where] of [
+    ['few new bytes in memory, and makes no file', 2_000_000, 'memory'],
+    ['what is too much for memory in a file', 10_000, 'file'],
+  ] as const)
+    it(`as a plan keeps ${what}`, async () => {
+      const { archive, replacements } = await made('-9');
+      const [written, path] = [join(folder, 'all'), join(folder, `kept-in-${where}`)];
+      await planRewrite(archive, replacements, { path: written }, nothing);
+      const expected = await readFile(written);
+      assert.ok(expected.length > 10_000 && expected.length < 2_000_000);
+      const seen: Buffer[] = [];
+      const { fresh } = await planRewrite(archive, replacements, { path, inMemory }, async (_, bytes) => {
+        seen.push(Buffer.from(await bytes.read(0, bytes.size)));
+      });
+      assert.deepEqual(seen, [expected]);
+      assert.equal(existsSync(path), where === 'file');
+      assert.ok((where === 'file' ? await readFile(path) : fresh)?.equals(expected));
+      assert.equal(fresh === null, where === 'file');
+    });
 
   it('is told of while it is checked, and once more where it does not hold', async () => {
     const { archive, content } = await made('-9');
@@ -434,12 +455,10 @@ describe('a zip with a signed program of three megabytes', () => {
       [NAME, { source, reuse: { map, kept: kept(content, content.length - 9000) } }],
     ]);
     const told: Buffer[] = [];
-    const plan = await planRewrite(archive, replacements, fresh, (assembly) =>
-      withFile(fresh, async (file) => {
-        const whole = new AssembledSource(assembly, archive.source, file);
-        return told.push(await whole.read(0, whole.size));
-      }),
-    );
+    const plan = await planRewrite(archive, replacements, { path: fresh }, async (assembly, bytes) => {
+      const whole = new AssembledSource(assembly, archive.source, bytes);
+      return told.push(await whole.read(0, whole.size));
+    });
     assert.deepEqual([plan.meanwhile, told.length], [2, 2]);
     const [first, second] = told;
     assert.ok(first && second && !first.equals(second));

@@ -14,11 +14,12 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import type { AssembleOptions } from '../../src/exchange/contract.ts';
+import type { AssembleOptions, NewBytes } from '../../src/exchange/contract.ts';
 import { openExchange, type Exchange } from '../../src/exchange/exchange.ts';
 import { FarFile } from '../../src/exchange/far-file.ts';
 import type { Assembly, Span } from '../../src/io/assembly.ts';
 import { sha256Hex } from '../../src/io/hash.ts';
+import { withFile } from '../../src/io/source.ts';
 import { Line } from '../bench/line.ts';
 import { startSshd, type Sshd, type SshdOptions } from '../world/sshd.ts';
 
@@ -76,13 +77,18 @@ async function startWorld(options: SshdOptions = {}): Promise<World> {
   return { sshd, line, exchange, remote, fresh, stop };
 }
 
+const newBytes = (path: string, content: Buffer): NewBytes => ({
+  sha256: sha256Hex(content),
+  use: (send) => withFile(path, send),
+});
+
 /** Puts the old file there, and tells what `assemble` is to be told. */
 async function prepare({ exchange, remote, fresh }: World): Promise<AssembleOptions> {
   for (const name of await readdir(remote)) await rm(join(remote, name), { recursive: true });
   await writeFile(join(remote, 'old.zip'), OLD);
   const source = await exchange.stat('old.zip');
   assert(source);
-  return { source, assembly: ASSEMBLY, fresh: { file: fresh, sha256: sha256Hex(FRESH) } };
+  return { source, assembly: ASSEMBLY, fresh: newBytes(fresh, FRESH) };
 }
 
 describe('a file put together on an sftp:// exchange', () => {
@@ -123,6 +129,15 @@ describe('a file put together on an sftp:// exchange', () => {
     await world.exchange.assemble('old.zip', 'old.zip', options);
     const now = await stat(join(world.remote, 'old.zip'));
     assert.deepEqual([now.mtimeMs, now.ino], [mtimeMs, ino]);
+  });
+
+  it('asks for no new bytes when it is done already', async () => {
+    await world.exchange.assemble('old.zip', 'new.zip', options);
+    await rm(join(world.remote, 'old.zip'));
+    const use = (): Promise<never> => Promise.reject(new Error('they are gone'));
+    const fresh = { ...options.fresh, use };
+    await world.exchange.assemble('old.zip', 'new.zip', { ...options, fresh });
+    await writeFile(join(world.remote, 'old.zip'), OLD);
   });
 
   it('is done already when its source was taken away since', async () => {
@@ -200,7 +215,7 @@ describe('a file put together on an sftp:// exchange', () => {
   });
 
   it('exchange-local-file: the new bytes are not those that were announced', async () => {
-    const fresh = { file: world.fresh, sha256: sha256Hex('other') };
+    const fresh = { ...newBytes(world.fresh, FRESH), sha256: sha256Hex('other') };
     await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', { ...options, fresh }), {
       code: 'exchange-local-file',
       kind: 'local',
@@ -245,6 +260,12 @@ describe('a file put together where no command may be run', () => {
       assert.ok(world.line.total - before < FRESH.length * 1.05 + 512 * 1024);
       await world.exchange.assemble('old.zip', 'old.zip', options);
       await world.exchange.assemble('old.zip', 'old.zip', options);
+      const wrong = Buffer.from(RESULT);
+      wrong[1000 + MIB] = (wrong[1000 + MIB] ?? 0) ^ 1;
+      await writeFile(join(world.remote, 'old.zip'), wrong);
+      await assert.rejects(world.exchange.assemble('old.zip', 'old.zip', options), {
+        code: 'exchange-file-changed',
+      });
     } finally {
       await world.stop();
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, readdir } from 'node:fs/promises';
+import { copyFile, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
@@ -36,6 +36,14 @@ async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<vo
   await opened.close();
 }
 
+/** One byte in the packed data of the first program. */
+async function changeProgram(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const at = bytes.indexOf('.exe') + 2000;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
+
 for (const [outgoing, flags] of [
   ['signed', ['--sparse']],
   ['incoming', ['--sparse']],
@@ -58,6 +66,11 @@ for (const [outgoing, flags] of [
         const request = await world.submit([world.at('product.zip')], ...flags);
         const answers = await world.git('rev-list', '--count', 'signed').catch(() => '0');
         await pollDyingAt(world, moment);
+        const lies = await readdir(world.at('signer-state', 'work', request));
+        // Signatures cannot be made again, and are in the journal; all else can.
+        if (flags.length > 0) assert.deepEqual(lies, []);
+        else assert.ok(lies.length > 0);
+        assert.ok((await readdir(world.at('signer-state'))).includes('journal.signatures'));
         await world.poll();
         const receipt = await receiptOf(world);
         assert.equal(receipt.request.id, request);
@@ -82,13 +95,43 @@ for (const [outgoing, flags] of [
       await world.poll();
       return receiptOf(world);
     };
-    if (flags.length > 0)
+    if (flags.length > 0) {
       it('exchange-file-changed: the unsigned zip is another by then', async () => {
         const receipt = await afterwards();
         assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'exchange-file-changed']);
         assert.equal(receipt.files[0]?.output, undefined);
       });
-    else
+
+      it('remade-differs: it is packed otherwise by then, and the receipt tells of the signatures all the same', async () => {
+        await copyFile(world.at('product.zip'), world.exchange('incoming', 'product.zip'));
+        await world.submit([world.at('product.zip')], ...flags);
+        await pollDyingAt(world, 'before');
+        const before = await sha256OfFile(world.exchange(outgoing, 'product.zip'));
+        const path = world.at('signer-state', 'journal.json');
+        const journal = JSON.parse(await readFile(path, 'utf8')) as { outputs: { sha256: string }[] };
+        for (const output of journal.outputs) output.sha256 = '0'.repeat(64);
+        await writeFile(path, JSON.stringify(journal));
+        await world.poll();
+        const receipt = await receiptOf(world);
+        assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'remade-differs']);
+        assert.ok((receipt.files[0]?.signed.length ?? 0) > 0);
+        assert.equal(await sha256OfFile(world.exchange(outgoing, 'product.zip')), before);
+        assert.ok(!(await readdir(world.exchange(outgoing))).some((name) => name.startsWith('.')));
+      });
+
+      it('rebuild-differs: a program in it is another by then, though size and time are the same', async () => {
+        await world.submit([world.at('product.zip')], ...flags);
+        await pollDyingAt(world, 'before');
+        const path = world.exchange('incoming', 'product.zip');
+        const { mtime } = await stat(path);
+        await changeProgram(path);
+        await utimes(path, mtime, mtime);
+        await world.poll();
+        const receipt = await receiptOf(world);
+        assert.equal(receipt.outcome, 'failed');
+        assert.match(receipt.reason?.code ?? '', /^(rebuild-differs|zip-entry-damaged)$/);
+      });
+    } else
       it('delivers what it fetched, also when the unsigned zip is another by then', async () => {
         const receipt = await afterwards();
         assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
