@@ -1,7 +1,8 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { open, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -150,6 +151,23 @@ export interface Rounds {
   readonly repetitions: number;
   /** Runs those that are slow once. */
   readonly slowOnce?: boolean;
+  /** Bytes of memory that the machine has at hand before each run; what it has unless given. */
+  readonly memory?: number;
+}
+
+/** Bytes of zeros that are written at a time. */
+const STEP = 16 * 2 ** 20;
+
+/**
+ * Writes so many bytes and removes them: where a virtual machine gets its memory from its host only when it is
+ * used, and gives it back soon after, now one way would pay for it and now another.
+ */
+async function touchMemory(size: number): Promise<void> {
+  const path = join(tmpdir(), 'touched');
+  const file = await open(path, 'w');
+  for (let at = 0; at < size; at += STEP) await file.write(Buffer.alloc(STEP), 0, STEP, at);
+  await file.close();
+  await rm(path);
 }
 
 /**
@@ -157,7 +175,11 @@ export interface Rounds {
  * what one way leaves in the machine's memory not always on the same other.
  */
 export async function interleaved(rounds: number | Rounds, ways: readonly Way[]): Promise<Result[]> {
-  const { repetitions, slowOnce = false } = typeof rounds === 'number' ? { repetitions: rounds } : rounds;
+  const {
+    repetitions,
+    slowOnce = false,
+    memory = 0,
+  } = typeof rounds === 'number' ? { repetitions: rounds } : rounds;
   const samples = ways.map((): Sample[] => []);
   for (let round = 0; round < repetitions; round += 1) {
     for (let step = 0; step < ways.length; step += 1) {
@@ -167,6 +189,7 @@ export async function interleaved(rounds: number | Rounds, ways: readonly Way[])
       if (!way || (slowOnce && way.slow && round > 0)) continue;
       // What one way left to be written is not to be written while the next one is measured.
       await promisify(execFile)('sync');
+      await touchMemory(memory);
       samples[at]?.push(await way.run());
     }
   }

@@ -28,20 +28,6 @@ async function largeProgram(path: string, size: number): Promise<void> {
   }
 }
 
-/** The most bytes of zeros that are written at a time. */
-const STEP = 16 * MEGABYTE;
-
-/**
- * Writes so many bytes and removes them: where a virtual machine gets its memory from the host only when it is
- * used, who comes first would pay for it.
- */
-async function touchMemory(scratch: string, size: number): Promise<void> {
-  const file = await open(scratch, 'w');
-  for (let at = 0; at < size; at += STEP) await file.write(Buffer.alloc(STEP), 0, STEP, at);
-  await file.close();
-  await rm(scratch);
-}
-
 async function signing(output: string, command: readonly string[]): Promise<Sample> {
   await rm(output, { force: true });
   const { wall, cpu, rss } = await measure(command);
@@ -58,12 +44,8 @@ async function oneLarge(place: Place, options: BenchOptions): Promise<Group> {
   const ours = signpipe('sign', input, ...place.signOptions(), '--timestamp', url, '--output', output);
   const theirs = [...place.osslsigncode(), '-ts', url, '-in', input, '-out', output];
   const [mine, other] = ['signpipe sign', 'osslsigncode sign'];
-  const run = async (command: readonly string[]): Promise<Sample> => {
-    await rm(output, { force: true });
-    await touchMemory(place.world.at('touched'), 2 * size);
-    return signing(output, command);
-  };
-  const results = await interleaved(options.repetitions, [
+  const run = (command: readonly string[]): Promise<Sample> => signing(output, command);
+  const results = await interleaved({ repetitions: options.repetitions, memory: 2 * size }, [
     { name: mine, ours: true, run: () => run(ours) },
     { name: `${mine} --json: SHA-256 of both, too`, ours: true, run: () => run([...ours, '--json']) },
     { name: other, ours: false, run: () => run(theirs) },

@@ -127,8 +127,9 @@ export async function transfer(place: Place, options: BenchOptions): Promise<Gro
   const title = (what: string): string => `${what} ${size / 1e6} MB`;
   const asFast = (results: readonly Result[]): Target[] =>
     [OURS, MOVED].map((ours) => timesAsFast(results, ours, 'scp', 1));
-  const up = withMoved(await interleaved(options.repetitions, deliver));
-  const down = withMoved(await interleaved(options.repetitions, fetch));
+  const rounds = { repetitions: options.repetitions, memory: 3 * size };
+  const up = withMoved(await interleaved(rounds, deliver));
+  const down = withMoved(await interleaved(rounds, fetch));
   return [
     {
       title: title('Delivering'),

@@ -50,7 +50,8 @@ async function timed(place: Place, job: Job, options: BenchOptions): Promise<Res
       slow,
       run: () => place.today(corpus, delayMs, settings),
     }));
-    const results = await interleaved({ repetitions, slowOnce }, [...ours, ...theirs]);
+    const memory = 5 * corpus.size;
+    const results = await interleaved({ repetitions, slowOnce, memory }, [...ours, ...theirs]);
     return [...results, { name: 'signpipe, the first since it started', ours: true, samples: [first] }];
   });
 }
@@ -101,6 +102,7 @@ export async function release(place: Place, options: BenchOptions): Promise<Grou
     timesAsFast(results, WHOLE, fast, 1),
     atMost(results, WHOLE, 'rss', 250e6),
     atMost(results, WHOLE, 'scratch', corpus.size),
+    atMost(results, SPARSE, 'rss', 250e6),
     atMost(results, SPARSE, 'scratch', 0),
   ];
   const today = [
