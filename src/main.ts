@@ -105,7 +105,7 @@ command(program, 'watch', 'the signer: answers requests as they come', (made) =>
       running(
         async () => (await import('./commands/watch.ts')).watchCommand,
         // Before its many modules are there, whose objects are new too. It ends what is in hand by itself.
-        async () => (await import('./io/garbage.ts')).collectYoungOften(),
+        async () => (await import('./io/garbage.ts')).collectForBuffers(),
       ),
     ),
 );

@@ -14,7 +14,7 @@ const REACH = 32 * 1024;
 /** No more than this is packed anew at each end, in bytes: else nothing much is gained. */
 const MOST_ANEW = 4 * 1024 * 1024;
 /** Inflated into at a time when the result is compared, in bytes. */
-const ROOM = 256 * 1024;
+const ROOM = 64 * 1024;
 /** So many bytes before a boundary are searched for a way to come out at its bit. */
 const MOST_LITERALS = 16 * 1024;
 
