@@ -83,15 +83,19 @@ export function openProgram(scripts: Scripts): Load {
     open.set(name, parts);
     return parts;
   };
-  const functionOf = (part: string): PartFunction | undefined =>
-    partsOf('near')[part] ?? partsOf('far')[part];
+  const functionOf = (part: string): PartFunction => {
+    const found = partsOf('near')[part] ?? partsOf('far')[part];
+    if (found) return found;
+    throw new Error(`${scripts.folder}: the compiled program has no part ${part}; build it again`);
+  };
   const loaded = new Map<string, Part>();
   const load = (name: string): object => {
     const known = loaded.get(name);
     if (known) return known.exports;
+    const run = functionOf(name);
     const part: Part = { exports: {} };
     loaded.set(name, part);
-    functionOf(name)?.(part.exports, requirePart, part, url);
+    run(part.exports, requirePart, part, url);
     return part.exports;
   };
   const requirePart = Object.assign(

@@ -49,7 +49,6 @@ const isAsRead = (stats: Stats, { size, modified }: RemoteFile): boolean =>
 /** One file made on the exchange out of another and of new bytes. */
 export class SftpAssembly {
   private done = 0;
-
   private readonly parts: Parts;
 
   /** `from` is the old file's place there, and its name for messages. Throws `assembly-unsound`. */

@@ -70,6 +70,12 @@ describe('the compiled program', () => {
     assert.equal(await version(main), VERSION);
   });
 
+  it('says so where a part of it is missing', async () => {
+    const words = `openProgram(new Scripts(${JSON.stringify(join(folder, 'dist'))}))('none.js')`;
+    const script = `const { openProgram, Scripts } = require(${JSON.stringify(program)}); ${words}`;
+    await assert.rejects(run(process.execPath, ['--eval', script]), /has no part none\.js; build it again/);
+  });
+
   it('does what is small without the larger script', async () => {
     await rm(join(folder, 'dist', scriptFile('far')));
     assert.equal(await version(join(folder, 'dist/main.js')), VERSION);
