@@ -1,10 +1,10 @@
+import { tmpdir } from 'node:os';
 import { basename } from 'node:path';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { invalid, usage } from '../errors.ts';
 import { readAll, withFile } from '../io/source.ts';
 import { attachToFile } from '../signing/attach-file.ts';
 import type { Wanted } from './receipt-signatures.ts';
-import { withScratch } from '../io/scratch.ts';
 import type { OutputOptions } from './signature.ts';
 import { print, sayUnlessQuiet } from './terminal.ts';
 
@@ -38,9 +38,8 @@ async function wantedBy(file: string, options: AttachCommandOptions): Promise<Wa
 /** `signpipe signature attach`: the signed file, bit for bit, without the key. */
 export async function attachCommand(file: string, options: AttachCommandOptions): Promise<number> {
   const { wanted, sha256 } = await wantedBy(file, options);
-  const actual = await withScratch((scratch) =>
-    attachToFile(file, wanted, options.output, { limits: DEFAULT_LIMITS, scratch }),
-  );
+  const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
+  const actual = await attachToFile(file, wanted, options.output, common);
   if (sha256 !== undefined && sha256 !== actual)
     throw invalid('rebuild-differs', `${options.output}: SHA-256 is ${actual}, the receipt says ${sha256}`, {
       hint: 'the programs match, but something else in the zip differs, or another zlib packed it: compare with signpipe verify --original',

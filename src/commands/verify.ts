@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { describeReport } from '../authenticode/describe.ts';
 import { printable } from '../printable.ts';
@@ -6,7 +7,6 @@ import { proveFile, type FileProof } from '../signing/prove-file.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../signing/verify-file.ts';
 import { readRoots } from '../keys/roots.ts';
-import { withScratch } from '../io/scratch.ts';
 import { print, type CommonOptions } from './terminal.ts';
 
 export interface VerifyCommandOptions extends CommonOptions {
@@ -94,21 +94,19 @@ function tell(outcome: Outcome, options: VerifyCommandOptions): string {
 async function verifyOne(path: string, options: VerifyCommandOptions): Promise<Outcome> {
   const roots = await readRoots(options.ca);
   const timestampRoots = await readRoots(options.timestampCa);
-  return withScratch(async (scratch) => {
-    const common = { limits: DEFAULT_LIMITS, scratch };
-    const report = await verifyFile(path, {
-      ...common,
-      ...(roots ? { roots } : {}),
-      ...(timestampRoots ? { timestampRoots } : {}),
-    });
-    if (options.original === undefined) return { report, proof: null, proofError: null };
-    try {
-      return { report, proof: await proveFile(options.original, path, common), proofError: null };
-    } catch (error) {
-      if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
-      return { report, proof: null, proofError: error };
-    }
+  const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
+  const report = await verifyFile(path, {
+    ...common,
+    ...(roots ? { roots } : {}),
+    ...(timestampRoots ? { timestampRoots } : {}),
   });
+  if (options.original === undefined) return { report, proof: null, proofError: null };
+  try {
+    return { report, proof: await proveFile(options.original, path, common), proofError: null };
+  } catch (error) {
+    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    return { report, proof: null, proofError: error };
+  }
 }
 
 /** `signpipe verify`: exit status 3 unless everything that was asked holds. */

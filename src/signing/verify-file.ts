@@ -3,7 +3,7 @@ import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import type { VerifyStatus } from '../authenticode/report.ts';
 import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../errors.ts';
-import { withFile } from '../io/source.ts';
+import { atHand, withFile } from '../io/source.ts';
 import type { ProgramReport, VerifyFileOptions } from './verify-zip.ts';
 
 export type { ProgramReport } from './verify-zip.ts';
@@ -28,7 +28,8 @@ function overall(programs: readonly ProgramReport[]): VerifyStatus {
 
 /** Verifies a program, or every program in a zip, recognised by content. Broken files throw `invalid`. */
 export async function verifyFile(path: string, options: VerifyFileOptions): Promise<FileReport> {
-  return withFile(path, async (source) => {
+  return withFile(path, async (file) => {
+    const source = await atHand(file);
     const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
     if (isZip(head)) {
       const { verifyZip } = await import('./verify-zip.ts');
