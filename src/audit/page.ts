@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { packageRoot } from '../package-root.ts';
 import { printable } from '../printable.ts';
 import { safeJson } from './document.ts';
 import { STYLE } from './browser/style.ts';
 
-const SCRIPT = new URL('./browser/page.js', import.meta.url);
+/** `browser/page.js` as the build compiles it. */
+const SCRIPT = new URL('dist/browser/page.js', packageRoot);
 /** Longer texts are cut, in UTF-16 units. */
 const TEXT_LIMIT = 2000;
 
@@ -25,8 +27,7 @@ const permit = (text: string): string => `'sha256-${createHash('sha256').update(
  * of it as text.
  */
 export async function auditPage(document: object): Promise<string> {
-  // A page asks for nothing, not even for what a compiler noted there for debuggers.
-  const script = (await readFile(SCRIPT, 'utf8')).replace(/^\/\/# sourceMappingURL=.*$/m, '');
+  const script = await readFile(SCRIPT, 'utf8');
   const policy = `default-src 'none'; script-src ${permit(script)}; style-src ${permit(STYLE)}; base-uri 'none'; form-action 'none'`;
   return `<!doctype html>
 <html lang="en">

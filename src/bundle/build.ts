@@ -1,7 +1,7 @@
 /** What `npm run build` runs: makes `dist/` out of `src/`. */
-import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { compileModule, compileProgram } from './compile.ts';
+import { compileForPage, compileModule, compileProgram } from './compile.ts';
 import { cacheFile, scriptFile, sealed, SCRIPTS } from './program.ts';
 import { rehearse } from './rehearsal.ts';
 
@@ -17,6 +17,9 @@ async function writeProgram(): Promise<void> {
 const writeModule = async (module: string, name: string): Promise<void> =>
   write(name, await compileModule(module));
 
+const writeForPage = async (module: string, name: string): Promise<void> =>
+  write(name, await compileForPage(module));
+
 await rm(dist, { recursive: true, force: true });
 await mkdir(join(dist, 'browser'), { recursive: true });
 await Promise.all([
@@ -25,7 +28,7 @@ await Promise.all([
   writeModule('bundle/start.ts', 'main.js'),
   writeModule('io/thread.ts', 'thread.js'),
   writeModule('audit/crew-worker.ts', 'crew-worker.js'),
-  copyFile(join(root, 'src/audit/browser/page.js'), join(dist, 'browser/page.js')),
+  writeForPage('audit/browser/page.js', 'browser/page.js'),
 ]);
 await chmod(join(dist, 'main.js'), 0o755);
 for (const [name, cache] of await rehearse(dist))

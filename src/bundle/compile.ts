@@ -13,13 +13,17 @@ const OUTPUT = {
   charset: 'ascii',
 } as const satisfies TransformOptions;
 
-const BUNDLED = {
-  ...OUTPUT,
+const IN_ONE = {
   absWorkingDir: src,
   bundle: true,
   write: false,
-  external: EXTERNAL,
   logLevel: 'warning',
+} as const satisfies BuildOptions;
+
+const BUNDLED = {
+  ...OUTPUT,
+  ...IN_ONE,
+  external: EXTERNAL,
   define: { 'import.meta.url': '__url', 'import.meta.dirname': '__dirname' },
 } as const satisfies BuildOptions;
 
@@ -32,6 +36,28 @@ export async function compileModule(path: string): Promise<string> {
     banner: { js: "const __url = require('node:url').pathToFileURL(__filename).href;" },
   });
   return outputFiles[0]?.text ?? '';
+}
+
+/** Browsers that keep themselves up to date, as they were in 2023. */
+const BROWSERS = ['chrome115', 'edge115', 'firefox115', 'safari16.4'];
+
+/** What ends a script element before its end, or lets it go on behind it. */
+const MARKUP = /<\/script|<script|<!--/i;
+
+/** A module of `src/` with all that it imports, as a script that can stand in a page and be read there. */
+export async function compileForPage(path: string): Promise<string> {
+  const { outputFiles } = await build({
+    ...IN_ONE,
+    entryPoints: [path],
+    format: 'iife',
+    platform: 'browser',
+    target: BROWSERS,
+    charset: 'ascii',
+    legalComments: 'none',
+  });
+  const text = outputFiles[0]?.text ?? '';
+  if (MARKUP.test(text)) throw new Error(`${path}: has markup in it, so it cannot stand in a page`);
+  return text;
 }
 
 /** Modules that begin what is near, with all that they import at once. */
