@@ -5,7 +5,7 @@ import { printable } from '../printable.ts';
 import { safeJson } from './document.ts';
 import { STYLE } from './browser/style.ts';
 
-/** `browser/page.js` as the build compiles it. */
+/** `browser/page.ts` and what it imports, as the build compiles them into one script. */
 const SCRIPT = new URL('dist/browser/page.js', packageRoot);
 /** Longer texts are cut, in UTF-16 units. */
 const TEXT_LIMIT = 2000;

@@ -28,7 +28,7 @@ await Promise.all([
   writeModule('bundle/start.ts', 'main.js'),
   writeModule('io/thread.ts', 'thread.js'),
   writeModule('audit/crew-worker.ts', 'crew-worker.js'),
-  writeForPage('audit/browser/page.js', 'browser/page.js'),
+  writeForPage('audit/browser/page.ts', 'browser/page.js'),
 ]);
 await chmod(join(dist, 'main.js'), 0o755);
 for (const [name, cache] of await rehearse(dist))

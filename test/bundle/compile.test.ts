@@ -23,7 +23,7 @@ describe('a script for a page', () => {
     const script = await readFile(resolve(import.meta.dirname, '../../dist/browser/page.js'), 'utf8');
     assert.match(script, /^[\n\x20-\x7e]+$/);
     assert.doesNotMatch(script, /<\/script|<script|<!--|sourceMappingURL|\b(?:import|require)\b/i);
-    assert.match(script, /\n {2}\/\/ audit\/browser\/page\.js\n/);
+    assert.match(script, /\n {2}\/\/ audit\/browser\/table\.ts\n/);
     assert.match(script, /\n {2}function drawTimeline\(\) \{\n/);
   });
 

@@ -1,0 +1,47 @@
+/** How times, sizes, numbers and names are written. */
+
+/** A time to the minute, in UTC, which does not break across lines. */
+export const minute = (time: number | string | null): string =>
+  time === null ? '–' : new Date(time).toISOString().slice(0, 16).replace('T', '\u00a0');
+
+export const second = (time: string): string =>
+  `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+
+/** The beginning of a digest or commit id, enough to tell it from others. */
+export const short = (hex: string): string => hex.slice(0, 12);
+
+export const decimal = (count: number): string => count.toLocaleString('en');
+
+export const plural = (count: number, one: string): string =>
+  `${decimal(count)} ${one}${count === 1 ? '' : 's'}`;
+
+const SPANS: readonly (readonly [seconds: number, unit: string])[] = [
+  [86_400, 'd'],
+  [3600, 'h'],
+  [60, 'min'],
+];
+
+/** A span of time in its largest whole unit. */
+export function span(milliseconds: number): string {
+  const seconds = Math.round(milliseconds / 1000);
+  for (const [size, unit] of SPANS) if (seconds >= size) return `${Math.floor(seconds / size)}\u00a0${unit}`;
+  return `${seconds}\u00a0s`;
+}
+
+const SIZES = ['bytes', 'KiB', 'MiB', 'GiB'];
+
+export function size(bytes: number): string {
+  let unit = 0;
+  let value = bytes;
+  while (value >= 1024 && unit < SIZES.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${SIZES[unit] ?? ''}`;
+}
+
+/** The common name in a certificate's subject; all of the subject if there is none. */
+export const commonName = (subject: string): string =>
+  /(?:^|, )CN="?((?:[^",\\]|\\.)*)/.exec(subject)?.[1] ?? subject;
+
+export const capitalised = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
