@@ -9,10 +9,7 @@ import { minute } from './words.ts';
 export function listenTimeline(): void {
   const holder = byId('drawing');
   holder.addEventListener('pointermove', (event) => point(markUnder(event)));
-  holder.addEventListener('pointerleave', () => {
-    byId('tip').hidden = true;
-    haloOf(holder)?.setAttribute('visibility', 'hidden');
-  });
+  holder.addEventListener('pointerleave', () => point(null));
   holder.addEventListener('click', (event) => {
     const mark = markUnder(event);
     if (mark) reveal(mark.item.index);

@@ -13,11 +13,14 @@ export function drawRevocation({ subject, certificate, at, killed, surviving }: 
     el('h2', { id: 'revocation-title' }, 'If the certificate is revoked'),
     el('p', {}, `${subject}, as of ${second(at)}`),
     el('p', {}, hash(certificate)),
-    programList(`${plural(killed.length, 'signature')} that die`, killed, 'rejected'),
-    programList(`${plural(surviving.length, 'signature')} that survive by timestamp`, surviving, 'signed'),
+    programList(signatures(killed, 'die'), killed, 'rejected'),
+    programList(`${signatures(surviving, 'survive')} by timestamp`, surviving, 'signed'),
   );
   byId('timeline').before(section);
 }
+
+const signatures = ({ length }: readonly RevokedProgram[], verb: string): string =>
+  `${plural(length, 'signature')} that ${verb}${length === 1 ? 's' : ''}`;
 
 const TITLES = ['Stamped (UTC)', 'Program', 'SHA-256', 'Why'];
 

@@ -202,7 +202,7 @@ footer { margin-top: 36px; color: var(--soft); font-size: 13px; max-width: 70ch;
   .row.failed { box-shadow: inset 4px 0 var(--failed); }
   .row.rejected { box-shadow: inset 4px 0 var(--rejected); background: var(--rejected-bg); }
   .row.unproven { box-shadow: inset 4px 0 var(--unproven); background: var(--unproven-bg); }
-  .rows .row > td, .rows .row:hover > td { border: 0; padding: 0; background: none; box-shadow: none; }
+  .rows .row > td, .rows .row > td:first-child, .rows .row:hover > td { border: 0; padding: 0; background: none; box-shadow: none; }
   .row td.what { grid-column: 1 / -1; grid-row: 2; font-size: 16px; margin: 2px 0; }
   .row td.when { color: var(--soft); font-size: 14px; }
   .row td.outcome { grid-row: 1; grid-column: 2; }
