@@ -77,6 +77,19 @@ function nearParts({ outputs }: Metafile): Set<string> {
   return near;
 }
 
+/**
+ * A package in CommonJS that is imported when it is needed would be a part with nothing but a `default`, unlike the same
+ * package under Node. A module of ours between the two imports its names.
+ */
+function checkImports({ outputs }: Metafile): void {
+  for (const { imports } of Object.values(outputs))
+    for (const { path, kind } of imports) {
+      const { entryPoint = '', exports = [] } = outputs[path] ?? {};
+      if (kind === 'dynamic-import' && entryPoint.includes('node_modules') && exports.join() === 'default')
+        throw new Error(`${entryPoint}: has no names where it is imported when it is needed`);
+    }
+}
+
 /** A part as text, which begins with the names of the modules in it. */
 async function compilePart(name: string, text: string, modules: readonly string[]): Promise<string> {
   const { code } = await transform(text, {
@@ -101,6 +114,7 @@ export async function compileProgram(): Promise<{ near: string; far: string }> {
     metafile: true,
     outdir: 'parts',
   });
+  checkImports(metafile);
   const near = nearParts(metafile);
   const texts = { near: [] as string[], far: [] as string[] };
   for (const { path, text } of outputFiles) {
