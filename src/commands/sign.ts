@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
 import { printable } from '../printable.ts';
 import { usage } from '../errors.ts';
-import { findPassphrase } from '../keys/passphrase.ts';
+import { askPassphrase, findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns } from '../signing/patterns.ts';
@@ -37,14 +37,14 @@ export interface SignCommandOptions extends CommonOptions {
 const DEFAULT_FILES = ['**/*.exe', '**/*.dll'];
 
 async function loadKey(options: SignCommandOptions, say: (line: string) => void): Promise<SigningKey> {
-  const what = options.pfx ?? options.key ?? 'the key';
-  const passphrase = await findPassphrase({ file: options.passphraseFile, prompt: what, warn: say });
-  if (options.pfx !== undefined && options.certificate === undefined && options.key === undefined) {
+  const { pfx, keyName: name, certificate, key } = options;
+  const passphrase = await findPassphrase({ file: options.passphraseFile, warn: say });
+  if (pfx !== undefined && certificate === undefined && key === undefined) {
     const { loadPfx } = await import('../keys/pfx.ts');
-    return loadPfx({ path: options.pfx, passphrase, name: options.keyName });
+    return loadPfx({ path: pfx, passphrase: passphrase ?? (await askPassphrase(pfx)), name });
   }
-  if (options.pfx === undefined && options.certificate !== undefined && options.key !== undefined)
-    return loadPem({ certificate: options.certificate, key: options.key, passphrase });
+  if (pfx === undefined && certificate !== undefined && key !== undefined)
+    return loadPem({ certificate, key, passphrase, ask: () => askPassphrase(key) });
   throw usage('key-missing', 'no signing key', {
     hint: 'give --pfx FILE, or --certificate FILE and --key FILE',
   });

@@ -12,8 +12,6 @@ const LONGEST_PASSPHRASE = 1024;
 export interface PassphraseSources {
   /** A file whose first line it is. Comes before everything else. */
   readonly file?: string | undefined;
-  /** What the passphrase is for, shown at the prompt; without it nobody is asked. */
-  readonly prompt?: string | undefined;
   /** Told, without the secret, what is unwise about where it was found. */
   readonly warn?: ((message: string) => void) | undefined;
   /** process.env unless given. */
@@ -41,25 +39,26 @@ export async function readPassphraseFile(path: string, warn: (message: string) =
   return line;
 }
 
-/** Asks on the terminal, showing nothing of what is typed. */
-async function ask(prompt: string): Promise<string> {
+/**
+ * Asks for the passphrase of what is named, showing nothing of what is typed; undefined where there is no terminal to
+ * ask on. Throws `passphrase-prompt`.
+ */
+export async function askPassphrase(what: string): Promise<string | undefined> {
+  if (!process.stdin.isTTY) return undefined;
   const { read } = await import('read');
   try {
-    return await read({ prompt: `Passphrase for ${prompt}: `, silent: true, output: process.stderr });
+    const typed = await read({ prompt: `Passphrase for ${what}: `, silent: true, output: process.stderr });
+    return typed;
   } catch (error) {
-    throw usage('passphrase-prompt', `no passphrase was typed for ${prompt}: ${messageOf(error)}`);
+    throw usage('passphrase-prompt', `no passphrase was typed for ${what}: ${messageOf(error)}`);
   }
 }
 
 /**
- * The passphrase from its file, else from SIGNPIPE_PASSPHRASE, else typed when there is a terminal
- * to ask on; undefined when it is in none of them. Never from the command line, where every user of
- * the machine would see it, and never logged.
+ * The passphrase from its file, else from SIGNPIPE_PASSPHRASE; undefined when it is in neither. Never from the command
+ * line, where every user of the machine would see it, and never logged.
  */
 export async function findPassphrase(sources: PassphraseSources): Promise<string | undefined> {
   if (sources.file !== undefined) return readPassphraseFile(sources.file, sources.warn ?? (() => {}));
-  const fromEnvironment = (sources.environment ?? process.env)[PASSPHRASE_VARIABLE];
-  if (fromEnvironment !== undefined) return fromEnvironment;
-  if (sources.prompt !== undefined && process.stdin.isTTY) return ask(sources.prompt);
-  return undefined;
+  return (sources.environment ?? process.env)[PASSPHRASE_VARIABLE];
 }

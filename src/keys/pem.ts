@@ -12,6 +12,8 @@ export interface PemOptions {
   /** PKCS#8, PKCS#1 or SEC 1, encrypted or not; may be the same file. */
   readonly key: string;
   readonly passphrase?: string | undefined;
+  /** Asked for the passphrase of a key that is encrypted, where none is given. */
+  readonly ask?: (() => Promise<string | undefined>) | undefined;
 }
 
 /** The PEM labels of private keys (RFC 7468 10 and 11, and OpenSSL's older ones). */
@@ -86,10 +88,11 @@ async function checkEncryption(bytes: Buffer, path: string): Promise<void> {
 }
 
 /** Throws `key-passphrase-missing`, `key-passphrase-wrong`, `key-encryption-unsupported`, `key-iterations`, `pem-malformed`. */
-async function readKey(path: string, passphrase = ''): Promise<KeyObject> {
+async function readKey({ key: path, passphrase: given, ask }: PemOptions): Promise<KeyObject> {
   const { label, body, text } = findKey((await readKeyFile(path, 'pem')).toString('latin1'), path);
   const modern = label === 'ENCRYPTED PRIVATE KEY';
   const encrypted = modern || /^Proc-Type: *4, *ENCRYPTED/m.test(body);
+  const passphrase = given ?? (encrypted ? await ask?.() : undefined) ?? '';
   if (encrypted && passphrase === '') throw missing(path);
   if (modern) await checkEncryption(Buffer.from(body, 'base64'), path);
   try {
@@ -130,6 +133,6 @@ async function readCertificates(path: string): Promise<readonly Certificate[]> {
  */
 export async function loadPem(options: PemOptions): Promise<SigningKey> {
   const certificates = await readingKey('pem-malformed', () => readCertificates(options.certificate));
-  const key = await readingKey('pem-malformed', () => readKey(options.key, options.passphrase));
+  const key = await readingKey('pem-malformed', () => readKey(options));
   return signingKey(key, certificates, options.key);
 }

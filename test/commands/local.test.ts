@@ -14,6 +14,7 @@ import { toPfx } from '../../src/sandbox/pkcs12-writer.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../src/sandbox/timestamp-authority.ts';
 import { buildPe } from '../fixtures/pe.ts';
 import { program } from '../fixtures/programs.ts';
+import { onTerminal, type Shown } from '../terminal.ts';
 import { signpipe, type Ended } from '../world/site.ts';
 
 const run = promisify(execFile);
@@ -183,6 +184,24 @@ describe('signpipe sign', () => {
       assert.deepEqual(await readdir(folder), before);
     });
   }
+
+  it('asks on a terminal for the passphrase of a key that is encrypted, and of no other', async () => {
+    await writeFile(at('open.key'), keyToPem(pki.codeSigning.key));
+    const sign = (key: string): Promise<Shown> => {
+      const words = ['sign', 'tool.exe', '--certificate', 'code.pem', '--key', key, '--output', 'typed.exe'];
+      return onTerminal([process.execPath, main, ...words], { cwd: folder, type: PASSPHRASE });
+    };
+    for (const [key, asks] of [
+      ['code.key', true],
+      ['open.key', false],
+    ] as const) {
+      const { text, status } = await sign(key);
+      assert.equal(status, 0, text);
+      assert.match(text, /typed\.exe: signed/);
+      assert.equal(text.includes(`Passphrase for ${key}`), asks, text);
+      assert.ok(!text.includes(PASSPHRASE));
+    }
+  });
 
   it('key-missing, and a wrong passphrase that shows nowhere', async () => {
     assert.match((await here('sign', 'tool.exe')).stderr, /\[key-missing\]/);

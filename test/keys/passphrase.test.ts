@@ -1,13 +1,15 @@
 import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { findPassphrase } from '../../src/keys/passphrase.ts';
+import { onTerminal } from '../terminal.ts';
 import { PASSPHRASE, refuses } from './refusal.ts';
+
+const run = promisify(execFile);
 
 let folder: string;
 before(async () => {
@@ -31,27 +33,12 @@ describe('findPassphrase', () => {
       );
   });
 
-  it('takes the file before the environment, and the environment before asking', async () => {
+  it('takes the file before the environment, and none where there is neither', async () => {
     const environment = { SIGNPIPE_PASSPHRASE: 'from the environment' };
     const file = await fileWith(PASSPHRASE);
     assert.equal(await findPassphrase({ file, environment }), PASSPHRASE);
-    assert.equal(await findPassphrase({ environment, prompt: 'x' }), 'from the environment');
-  });
-
-  it('finds none, and does not wait, where nobody can be asked', async () => {
-    const script = `import { findPassphrase } from './src/keys/passphrase.ts';
-      console.log(await findPassphrase({ prompt: 'x', environment: {} }));`;
-    assert.match(await inTerminal(script, null), /undefined/);
-  });
-
-  it('asks on a terminal, and shows nothing of what is typed', async () => {
-    const script = `import { findPassphrase } from './src/keys/passphrase.ts';
-      const typed = await findPassphrase({ prompt: 'test.pfx', environment: {} });
-      process.stdout.write('length ' + typed.length);`;
-    const shown = await inTerminal(script, PASSPHRASE);
-    assert.match(shown, /Passphrase for test\.pfx: /);
-    assert.match(shown, new RegExp(`length ${PASSPHRASE.length}`));
-    assert.ok(!shown.includes(PASSPHRASE));
+    assert.equal(await findPassphrase({ environment }), 'from the environment');
+    assert.equal(await findPassphrase({ environment: {} }), undefined);
   });
 
   it('warns of a file that others may read, without showing what is in it', async () => {
@@ -71,27 +58,22 @@ describe('findPassphrase', () => {
   });
 });
 
-/** Runs a script with a pseudo-terminal as standard input when there is something to type, and returns what it shows. */
-async function inTerminal(script: string, type: string | null): Promise<string> {
-  const root = fileURLToPath(new URL('../..', import.meta.url));
-  const node = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', script];
-  const python = `import os, pty, sys
-pid, terminal = pty.fork()
-if pid == 0: os.execv(sys.argv[2], sys.argv[2:])
-shown = b''
-while True:
-  try: part = os.read(terminal, 4096)
-  except OSError: break
-  if not part: break
-  if b': ' in part and b': ' not in shown: os.write(terminal, sys.argv[1].encode() + b'\\n')
-  shown += part
-sys.stdout.buffer.write(shown)`;
-  const words = type === null ? node : ['python3', '-c', python, type, ...node];
-  const [command = '', ...rest] = words;
-  const child = spawn(command, rest, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: 20_000 });
-  const parts: Buffer[] = [];
-  child.stdout.on('data', (part: Buffer) => parts.push(part));
-  child.stderr.on('data', (part: Buffer) => parts.push(part));
-  await once(child, 'close');
-  return Buffer.concat(parts).toString('utf8');
-}
+describe('askPassphrase', () => {
+  const script = `import { askPassphrase } from './src/keys/passphrase.ts';
+    const typed = await askPassphrase('test.pfx');
+    process.stdout.write('length ' + typed?.length);`;
+  const asking = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', script] as const;
+  const cwd = resolve(import.meta.dirname, '../..');
+
+  it('gives none, and does not wait, where nobody can be asked', async () => {
+    const [command, ...words] = asking;
+    assert.equal((await run(command, words, { cwd })).stdout, 'length undefined');
+  });
+
+  it('asks on a terminal, and shows nothing of what is typed', async () => {
+    const { text } = await onTerminal(asking, { cwd, type: PASSPHRASE });
+    assert.match(text, /Passphrase for test\.pfx: /);
+    assert.match(text, new RegExp(`length ${PASSPHRASE.length}`));
+    assert.ok(!text.includes(PASSPHRASE));
+  });
+});

@@ -114,6 +114,16 @@ describe('loadPem opens keys as openssl writes them', () => {
     });
 
   it('a passphrase for a key that needs none', () => opens('ec', 'ec.key', PASSPHRASE));
+
+  it('asks for a passphrase where the key is encrypted and none was given, and nowhere else', async () => {
+    await work.openssl('pkcs8 -topk8 -in ec.key -out asked.key', ...secret);
+    const [certificate, key] = [work.path('ec.pem'), work.path('asked.key')];
+    const ask = (): Promise<string> => Promise.resolve(PASSPHRASE);
+    assert.equal((await loadPem({ certificate, key, ask })).algorithm, 'ecdsa');
+    const askNobody = (): never => assert.fail('asked');
+    await loadPem({ certificate, key, passphrase: PASSPHRASE, ask: askNobody });
+    await loadPem({ certificate, key: work.path('ec.key'), ask: askNobody });
+  });
 });
 
 /** The text without its second line. */

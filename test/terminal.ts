@@ -1,0 +1,38 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+/** A pseudo-terminal takes the first argument where a passphrase is asked for, and gives what is shown. */
+const TERMINAL = `import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0: os.execv(sys.argv[2], sys.argv[2:])
+shown = b''
+while True:
+  try: part = os.read(terminal, 4096)
+  except OSError: break
+  if not part: break
+  if b'assphrase' in part and b'assphrase' not in shown: os.write(terminal, sys.argv[1].encode() + b'\\n')
+  shown += part
+sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
+
+export interface Shown {
+  readonly text: string;
+  readonly status: number | null;
+}
+
+/** Runs a command on a terminal of its own, types the passphrase when it asks for one, and gives what was to be seen. */
+export async function onTerminal(
+  command: readonly string[],
+  options: { cwd: string; type?: string },
+): Promise<Shown> {
+  const words = ['-c', TERMINAL, options.type ?? '', ...command];
+  const child = spawn('python3', words, {
+    cwd: options.cwd,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 20_000,
+  });
+  const parts: Buffer[] = [];
+  child.stdout.on('data', (part: Buffer) => parts.push(part));
+  const [status] = (await once(child, 'close')) as [number | null];
+  return { text: Buffer.concat(parts).toString('utf8'), status };
+}
