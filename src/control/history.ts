@@ -11,6 +11,27 @@ const TREE_LIMIT = 16 * 1024 * 1024;
 /** Answers about what touched a path that are remembered. */
 const TOUCHED_LIMIT = 8;
 
+const idsOf = (steps: readonly Step[]): string[] => steps.map(({ id }) => id);
+
+const LF = 10;
+const ID_LENGTH = 40;
+
+/**
+ * The lines of `git rev-list`: ids with a blank between them. Each becomes a text of its own: what is cut out of a
+ * text keeps all of it in memory, for as long as a single id is kept.
+ */
+function* stepsIn(said: Buffer): Generator<Step> {
+  for (let at = 0; at < said.length;) {
+    const lineEnd = said.indexOf(LF, at);
+    const end = lineEnd < 0 ? said.length : lineEnd;
+    const ids: string[] = [];
+    for (; at < end; at += ID_LENGTH + 1) ids.push(said.toString('latin1', at, at + ID_LENGTH));
+    const [id = '', ...parents] = ids;
+    yield { id, parents };
+    at = end + 1;
+  }
+}
+
 /** What is in a Git repository on this machine: its objects, and how its commits follow one another. */
 export class History {
   /** Which commits, up to which tip, touched a path: histories grow, and are not gone through again for each commit. */
@@ -23,19 +44,25 @@ export class History {
 
   /** The commits that `tip` has and none of `exclude` has, oldest first, parents before children. Ids in `exclude` that are not here are passed over. */
   async commitsBetween(tip: string, exclude: readonly string[] = []): Promise<string[]> {
-    return (await this.history(tip, exclude)).map((line) => line.id);
+    const line = await this.since(straightLine, tip, exclude);
+    return idsOf(line?.reverse() ?? (await this.revList(tip, exclude, ['--topo-order', '--reverse'])));
   }
 
   /** The same commits with their parents. */
   async history(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
     const line = await this.since(straightLine, tip, exclude);
-    return line?.reverse() ?? this.revList(tip, exclude, ['--topo-order', '--reverse']);
+    return line?.reverse() ?? this.revList(tip, exclude, ['--topo-order', '--reverse', '--parents']);
   }
 
   /** The first-parent line of `tip`, newest first, each with its parents. */
   async firstParents(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
     const line = await this.since(lineBetween, tip, exclude);
-    return line ?? this.revList(tip, exclude, ['--first-parent', '--topo-order']);
+    return line ?? this.revList(tip, exclude, ['--first-parent', '--topo-order', '--parents']);
+  }
+
+  /** The same line as a whole, oldest first, without the parents: of a long history they are most of what there is to hold. */
+  async lineOf(tip: string): Promise<string[]> {
+    return idsOf(await this.revList(tip, [], ['--first-parent', '--topo-order', '--reverse']));
   }
 
   /** A short way from one commit to another, walked without a process of git; null where there is none. */
@@ -58,8 +85,7 @@ export class History {
   }
 
   private async allTouching(tip: string, path: string, exclude: readonly string[]): Promise<string[]> {
-    const lines = await this.revList(tip, exclude, ['--topo-order', '--full-history'], ['--', path]);
-    return lines.map((line) => line.id);
+    return idsOf(await this.revList(tip, exclude, ['--topo-order', '--full-history'], ['--', path]));
   }
 
   /** What was found for an earlier tip still holds where only plain commits followed it; merges are git's to judge. */
@@ -70,6 +96,7 @@ export class History {
     return newer ? [...newer, ...known.ids] : null;
   }
 
+  /** Parents are told only with `--parents` among the options. */
   private async revList(
     tip: string,
     exclude: readonly string[],
@@ -79,22 +106,8 @@ export class History {
     const there: string[] = [];
     for (const id of new Set(exclude)) if ((await this.objects.info(id)) !== null) there.push(id);
     await this.requireCommit(tip);
-    const parents = paths.length === 0 ? ['--parents'] : [];
-    const said = await this.git.run([
-      'rev-list',
-      ...options,
-      ...parents,
-      tip,
-      ...there.map((id) => `^${id}`),
-      ...paths,
-    ]);
-    return said
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => {
-        const [id = '', ...rest] = line.split(' ');
-        return { id, parents: rest };
-      });
+    const said = await this.git.run(['rev-list', ...options, tip, ...there.map((id) => `^${id}`), ...paths]);
+    return [...stepsIn(Buffer.from(said, 'latin1'))];
   }
 
   /** Whether a commit is in the clone. */
