@@ -52,14 +52,19 @@ async function zipnameKey(repository: ControlRepository, id: string): Promise<st
   }
 }
 
+type ZipnameKeys = ReadonlyMap<string, string | null>;
+
+/** The keys of some commits; those that are known already are taken from there. */
 async function zipnameKeys(
   repository: ControlRepository,
   ids: readonly string[],
-): Promise<Map<string, string | null>> {
+  known: ZipnameKeys,
+): Promise<ZipnameKeys> {
+  const keyOf = async (id: string): Promise<string | null> => known.get(id) ?? zipnameKey(repository, id);
   const keys = new Map<string, string | null>();
   for (let at = 0; at < ids.length; at += BATCH) {
     const batch = ids.slice(at, at + BATCH);
-    const found = await Promise.all(batch.map((id) => zipnameKey(repository, id)));
+    const found = await Promise.all(batch.map(keyOf));
     batch.forEach((id, i) => keys.set(id, found[i] ?? null));
   }
   return keys;
@@ -83,14 +88,21 @@ export async function requestsAmong(
   repository: ControlRepository,
   commits: readonly Step[],
 ): Promise<string[]> {
-  const ids = new Set(commits.flatMap(({ id, parents }) => [id, ...parents]));
-  const keys = await zipnameKeys(repository, [...ids]);
-  return commits
-    .filter(({ id, parents }) => {
-      const key = keys.get(id) ?? null;
-      return key !== null && parents.every((parent) => keys.get(parent) !== key);
-    })
-    .map(({ id }) => id);
+  const requests: string[] = [];
+  // Parents are near by as a rule, and looked at again where they are not: that bounds memory.
+  let keys: ZipnameKeys = new Map();
+  for (let at = 0; at < commits.length; at += BATCH) {
+    const batch = commits.slice(at, at + BATCH);
+    const ids = new Set(batch.flatMap(({ id, parents }) => [id, ...parents]));
+    keys = await zipnameKeys(repository, [...ids], keys);
+    for (const { id, parents } of batch) if (isChange(keys, id, parents)) requests.push(id);
+  }
+  return requests;
+}
+
+function isChange(keys: ZipnameKeys, id: string, parents: readonly string[]): boolean {
+  const key = keys.get(id) ?? null;
+  return key !== null && parents.every((parent) => keys.get(parent) !== key);
 }
 
 /** Whether one commit is a request. */

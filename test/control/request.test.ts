@@ -3,7 +3,13 @@ import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { ControlRepository } from '../../src/control/repository.ts';
-import { isRequest, listRequests, readRequest, type Request } from '../../src/control/request.ts';
+import {
+  isRequest,
+  listRequests,
+  readRequest,
+  requestsAmong,
+  type Request,
+} from '../../src/control/request.ts';
 import { git, hash, TestControl } from './repositories.ts';
 
 let world: TestControl;
@@ -59,6 +65,22 @@ describe('a request', () => {
     await world.git('merge', '-q', '-s', 'ours', '--no-commit', 'side');
     const evil = await world.commit('brings its own\n', { zipname: 'evil.zip\n' });
     assert.deepEqual(await pushed([left, right]), [evil]);
+  });
+
+  it('is told from its parents, however far before it they lie', async () => {
+    /** What each commit has as `zipname`. */
+    const names = new Map([['side', 'side.zip']]);
+    for (let i = 0; i < 700; i += 1) names.set(`main-${i}`, `${Math.floor(i / 2)}.zip`);
+    names.set('merge', 'side.zip');
+    const far = {
+      readCommit: (id: string) => Promise.resolve({ id }),
+      entryAt: ({ id }: { id: string }) => Promise.resolve({ kind: 'file', id: names.get(id) }),
+    } as unknown as ControlRepository;
+    const ids = [...names.keys()];
+    const steps = ids.map((id, i) => ({ id, parents: i < 2 ? [] : ids.slice(i - 1, i) }));
+    steps.splice(-1, 1, { id: 'merge', parents: ['main-699', 'side'] });
+    const expected = ids.filter((id) => id === 'side' || /^main-\d*[02468]$/.test(id));
+    assert.deepEqual(await requestsAmong(far, steps), expected);
   });
 
   it('carries files, trailers, people and time', async () => {
