@@ -31,6 +31,7 @@ const REF = /^refs\/[A-Za-z0-9._+@=/-]+$/;
 
 /** Small objects that were read last are kept: trees and commits are come back to. In bytes. */
 const KEEP_OBJECT = 16 * 1024;
+/** All that is kept, where nobody says otherwise. */
 const KEEP_ALL = 24 * 1024 * 1024;
 /** What an object costs beside its bytes. */
 const KEEP_COST = 256;
@@ -41,6 +42,8 @@ class Kept {
   private old = this.young;
   private bytes = 0;
 
+  constructor(private readonly most: number) {}
+
   get(id: string, type: ObjectType): Buffer | undefined {
     const found = this.young.get(id) ?? this.old.get(id);
     return found?.type === type ? found.content : undefined;
@@ -50,7 +53,7 @@ class Kept {
     if (content.length > KEEP_OBJECT) return;
     this.young.set(id, { type, content });
     this.bytes += content.length + KEEP_COST;
-    if (this.bytes < KEEP_ALL / 2) return;
+    if (this.bytes < this.most / 2) return;
     this.old = this.young;
     this.young = new Map();
     this.bytes = 0;
@@ -69,11 +72,16 @@ export class CatFile {
   private length = 0;
   /** Bytes needed before the answer at hand can be taken; saves joining chunks in vain. */
   private needed = 0;
-  private readonly kept = new Kept();
+  private readonly kept: Kept;
   /** Commands that go to git together, with the next turn of the event loop. */
   private queued = '';
 
-  constructor(private readonly gitDir: string) {}
+  constructor(
+    private readonly gitDir: string,
+    keep = KEEP_ALL,
+  ) {
+    this.kept = new Kept(keep);
+  }
 
   /** Type and size of an object, or null when it is not there. */
   async info(id: string): Promise<ObjectInfo | null> {

@@ -39,6 +39,8 @@ export interface RepositoryOptions extends GitOptions {
   receiveLimit?: number;
   /** What git runs as ssh where its runs share a connection, in place of `sshCommand`. */
   ssh?: { readonly command: string; close(): void };
+  /** The most that is kept of the objects read last, in bytes. */
+  keep?: number;
   /** A cheaper way than `git ls-remote` to ask where the remote's branches stand. */
   remoteHeads?: { list(): Promise<Map<string, string>>; close(): void };
 }
@@ -49,6 +51,9 @@ const FETCH_MS = 6 * 60 * 60 * 1000;
 const VOUCH_BRANCH_LIMIT = 64;
 /** Packs that may gather before they are joined. */
 const PACK_LIMIT = 50;
+
+/** What is kept of a repository that is only read, in bytes: it is gone through once, by several threads maybe. */
+const KEEP_READING = 4 * 1024 * 1024;
 
 /** Where our own clones keep the remote's branches. */
 const OWN_REFS = 'refs/remote/';
@@ -88,8 +93,8 @@ export class ControlRepository extends History {
   private readOnly = false;
 
   private constructor(private readonly options: RepositoryOptions) {
-    const { url, path, ssh } = options;
-    super(new Git(path, ssh ? { ...options, sshCommand: ssh.command } : options), new CatFile(path));
+    const { url, path, ssh, keep } = options;
+    super(new Git(path, ssh ? { ...options, sshCommand: ssh.command } : options), new CatFile(path, keep));
     this.url = url;
     this.path = path;
     this.branches = requireBranches({ ...DEFAULT_BRANCHES, ...options.branches });
@@ -128,7 +133,7 @@ export class ControlRepository extends History {
   static async openExisting(folder: string, branches: Partial<Branches> = {}): Promise<ControlRepository> {
     const path = await findGitFolder(folder);
     await requireWholeHistory(path);
-    const repository = new ControlRepository({ url: path, path, branches });
+    const repository = new ControlRepository({ url: path, path, branches, keep: KEEP_READING });
     repository.readOnly = true;
     await repository.chooseRefs();
     return repository;
