@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { open, rename, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writeAll } from './exact.ts';
+import { stretches } from './stretches.ts';
 import { keepTemporary, noteTemporary, removeTemporary } from './temporaries.ts';
 
 /** A temporary name beside `path`: hidden, and not guessable by whoever shares the folder. */
@@ -99,6 +100,21 @@ export function writeFileAtomically(
   options?: AtomicOptions,
 ): Promise<void> {
   return writeAtomically(path, (file) => file.writeFile(content), options);
+}
+
+/** A long text that comes in pieces under `path`, or nothing. */
+export function writeTextAtomically(
+  path: string,
+  pieces: Iterable<string>,
+  options?: AtomicOptions,
+): Promise<void> {
+  return writeAtomically(
+    path,
+    async (file) => {
+      for (const text of stretches(pieces)) await file.appendFile(text);
+    },
+    options,
+  );
 }
 
 /** A stream of chunks under `path`, or nothing; `seen` is shown each chunk on its way. */
