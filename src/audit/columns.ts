@@ -36,22 +36,16 @@ export interface Column {
   readonly atLeast?: number;
 }
 
-/** How wide each column is: as wide as what is in it, then the widest of those that may be cut are, until all fit. */
-export function columnWidths(
-  columns: readonly Column[],
-  rows: readonly (readonly string[])[],
-  room: number,
-): number[] {
-  const widths = columns.map(({ title }, i) =>
-    rows.reduce((most, cells) => Math.max(most, widthOf(cells[i] ?? '')), title.length),
-  );
+/** How wide each column is: as wide as its widest cell, then the widest of those that may be cut are, until all fit. */
+export function columnWidths(columns: readonly Column[], widest: readonly number[], room: number): number[] {
+  const widths = columns.map(({ title }, i) => Math.max(title.length, widest[i] ?? 0));
   const least = columns.map(({ atLeast }, i) => Math.min(atLeast ?? Infinity, widths[i] ?? 0));
   let over = widths.reduce((sum, width) => sum + width, 0) - room;
   while (over > 0) {
     const spare = widths.map((width, i) => (width > (least[i] ?? 0) ? width : 0));
-    const widest = spare.indexOf(Math.max(...spare));
-    if ((spare[widest] ?? 0) === 0) break;
-    widths[widest] = (widths[widest] ?? 0) - 1;
+    const next = spare.indexOf(Math.max(...spare));
+    if ((spare[next] ?? 0) === 0) break;
+    widths[next] = (widths[next] ?? 0) - 1;
     over -= 1;
   }
   return widths;

@@ -6,7 +6,7 @@ import type { Revocation } from './revocation.ts';
 export interface DocumentOptions {
   readonly repository: string;
   readonly at: Date;
-  readonly rows: readonly AuditRow[];
+  readonly rows: Iterable<AuditRow>;
   readonly revocation: Revocation | null;
 }
 
@@ -29,9 +29,33 @@ export function auditDocument(audit: Audit, options: DocumentOptions): object {
     hold: hold?.held ? { ...hold, since: hold.since?.toISOString() ?? null } : null,
     problems,
     total: audit.rows.length,
-    rows,
+    rows: [...rows],
     ...(revocation ? { revocation } : {}),
   };
+}
+
+/** How the document is written: 2 spaces an indent or none at all, and each value through `shown` before. */
+export interface DocumentForm {
+  readonly indent: 0 | 2;
+  readonly shown?: (value: unknown) => unknown;
+}
+
+/** The document as `safeJson` writes it, in pieces: row by row, for a long history makes a long text. */
+export function* documentText(
+  audit: Audit,
+  options: DocumentOptions,
+  { indent, shown = (same) => same }: DocumentForm,
+): Generator<string> {
+  const json = (value: unknown): string => safeJson(shown(value), indent);
+  const [open, lineStart, lastLine] = indent === 0 ? ['"rows":[', '', ''] : ['"rows": [', '\n    ', '\n  '];
+  // It cannot stand in a text, whose quotes are escaped.
+  const [before = '', after = ''] = json(auditDocument(audit, { ...options, rows: [] })).split(`${open}]`);
+  yield before + open;
+  let count = 0;
+  for (const row of options.rows)
+    yield (count++ > 0 ? ',' : '') + lineStart + json(row).replaceAll('\n', lineStart);
+  yield `${count > 0 ? lastLine : ''}]`;
+  yield after;
 }
 
 /** Whatever a terminal, a page or a careless program could take for something else: beyond ASCII, and markup. */

@@ -13,15 +13,21 @@ export interface RowFilter {
 
 const names = (row: AuditRow): string[] => row.files.map(({ input }) => input.name);
 
-export function filterRows(
-  rows: readonly AuditRow[],
-  { since, name, outcome }: RowFilter,
-): readonly AuditRow[] {
+/** Whether a row is to be shown. */
+export function rowFilter({ since, name, outcome }: RowFilter): (row: AuditRow) => boolean {
   const isNamed = name === undefined ? null : compilePatterns([name]);
-  return rows.filter(
-    (row) =>
-      (outcome === undefined || row.outcome === outcome) &&
-      (since === undefined || row.answeredAt === null || new Date(row.answeredAt) >= since) &&
-      (isNamed === null || names(row).some((each) => isNamed(each) || isNamed(posix.basename(each)))),
-  );
+  return (row) =>
+    (outcome === undefined || row.outcome === outcome) &&
+    (since === undefined || row.answeredAt === null || new Date(row.answeredAt) >= since) &&
+    (isNamed === null || names(row).some((each) => isNamed(each) || isNamed(posix.basename(each))));
 }
+
+/** Those of some rows that are to be shown, whenever somebody goes through them. */
+export const filterRows = (
+  rows: Iterable<AuditRow>,
+  isShown: (row: AuditRow) => boolean,
+): Iterable<AuditRow> => ({
+  *[Symbol.iterator]() {
+    for (const row of rows) if (isShown(row)) yield row;
+  },
+});

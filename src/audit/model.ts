@@ -69,6 +69,11 @@ export interface AuditRow {
   readonly problems: readonly Problem[];
 }
 
+/** Rows in their order. They may lie packed, so that each pass over them has its price. */
+export interface Rows extends Iterable<AuditRow> {
+  readonly length: number;
+}
+
 /** Everything that a control repository tells, held to its signatures and links. */
 export interface Audit {
   /** Where the branches stood; what was cut off behind that, only a witness elsewhere can know. */
@@ -77,7 +82,7 @@ export interface Audit {
   readonly receiptsBy: (Proven & { readonly name: string; readonly root: string }) | null;
   readonly hold: Hold | null;
   /** Answers in the order of the receipt branch, then what waits, in the order of the requests. */
-  readonly rows: readonly AuditRow[];
+  readonly rows: Rows;
   readonly problems: readonly Problem[];
   /** Commits whose signatures were checked. */
   readonly verified: number;

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { packageRoot } from '../package-root.ts';
 import { printable } from '../printable.ts';
-import { safeJson } from './document.ts';
+import { documentText, type DocumentOptions } from './document.ts';
+import type { Audit } from './model.ts';
 import { STYLE } from './browser/style.ts';
 
 /** `browser/page.ts` and what it imports, as the build compiles them into one script. */
@@ -24,12 +25,15 @@ const permit = (text: string): string => `'sha256-${createHash('sha256').update(
 /**
  * The audit as one page that needs nothing else: no network, no other file. Its policy lets only the one script and
  * the one style sheet in it work; the data stands in it as JSON in ASCII without markup, and the script shows all
- * of it as text.
+ * of it as text. It comes in pieces: of a long history it is a long text.
  */
-export async function auditPage(document: object): Promise<string> {
-  const script = await readFile(SCRIPT, 'utf8');
+export async function auditPage(audit: Audit, options: DocumentOptions): Promise<Iterable<string>> {
+  return pageText(documentText(audit, options, { indent: 0, shown }), await readFile(SCRIPT, 'utf8'));
+}
+
+function* pageText(data: Iterable<string>, script: string): Generator<string> {
   const policy = `default-src 'none'; script-src ${permit(script)}; style-src ${permit(STYLE)}; base-uri 'none'; form-action 'none'`;
-  return `<!doctype html>
+  yield `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -41,7 +45,9 @@ export async function auditPage(document: object): Promise<string> {
 </head>
 <body>
 ${BODY}
-<script type="application/json" id="data">${safeJson(shown(document))}</script>
+<script type="application/json" id="data">`;
+  yield* data;
+  yield `</script>
 <script type="module">${script}</script>
 </body>
 </html>

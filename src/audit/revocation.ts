@@ -33,16 +33,24 @@ export interface Revocation {
  * and verified counts here, whatever the receipt says. Throws `certificate-unknown` when no receipt names it.
  */
 export function judgeRevocation(
-  rows: readonly AuditRow[],
+  rows: Iterable<AuditRow>,
   { certificate, at }: { certificate: string; at: Date },
 ): Revocation {
-  const signed = rows.filter((row) => row.certificate?.sha256 === certificate);
-  const [first] = signed;
-  if (!first?.certificate) throw unknownCertificate(rows, certificate);
-  const programs = signed.flatMap((row) => programsOf(row, at));
+  // As the last row that names a certificate has it.
+  const subjects = new Map<string, string>();
+  let subject: string | null = null;
+  const programs: RevokedProgram[] = [];
+  for (const row of rows) {
+    if (!row.certificate) continue;
+    subjects.set(row.certificate.sha256, row.certificate.subject);
+    if (row.certificate.sha256 !== certificate) continue;
+    subject ??= row.certificate.subject;
+    for (const program of programsOf(row, at)) programs.push(program);
+  }
+  if (subject === null) throw unknownCertificate(subjects, certificate);
   return {
     certificate,
-    subject: first.certificate.subject,
+    subject,
     at: at.toISOString(),
     killed: programs.filter(({ survives }) => !survives),
     surviving: programs.filter(({ survives }) => survives),
@@ -75,11 +83,8 @@ function reasonFor(time: string | null, proven: boolean, survives: boolean): str
   return survives ? 'stamped before' : 'stamped then or later';
 }
 
-function unknownCertificate(rows: readonly AuditRow[], certificate: string): Error {
-  const known = new Map(rows.flatMap((row) => (row.certificate ? [[row.certificate.sha256, row]] : [])));
-  const told = [...known.values()]
-    .slice(0, 5)
-    .map((row) => `${row.certificate?.sha256 ?? ''} (${printable(row.certificate?.subject ?? '', 80)})`);
+function unknownCertificate(subjects: ReadonlyMap<string, string>, certificate: string): Error {
+  const told = [...subjects].slice(0, 5).map(([sha256, subject]) => `${sha256} (${printable(subject, 80)})`);
   return usage('certificate-unknown', `no receipt names the certificate ${certificate}`, {
     hint: told.length > 0 ? `receipts name ${told.join('; ')}` : 'no receipt names any certificate',
   });

@@ -1,17 +1,21 @@
-import { auditDocument, safeJson } from '../audit/document.ts';
-import { filterRows } from '../audit/filter.ts';
+import { documentText } from '../audit/document.ts';
+import { filterRows, rowFilter } from '../audit/filter.ts';
+import type { TableOptions } from '../audit/grid.ts';
 import type { Audit, AuditRow, RowOutcome } from '../audit/model.ts';
 import { auditPage } from '../audit/page.ts';
 import { readAudit } from '../audit/read-audit.ts';
 import { judgeRevocation, type Revocation } from '../audit/revocation.ts';
-import { revocationText, summaryText, tableText, type TableOptions } from '../audit/table.ts';
+import { revocationText } from '../audit/revocation-text.ts';
+import { Summary } from '../audit/summary.ts';
+import { Table } from '../audit/table.ts';
 import { parseDuration } from '../config/units.ts';
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { usage } from '../errors.ts';
-import { writeFileAtomically } from '../io/atomic.ts';
+import { writeTextAtomically } from '../io/atomic.ts';
 import { progressFor } from './bars.ts';
+import { printPieces } from './print-pieces.ts';
 import { withRepository } from './repository.ts';
-import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface AuditCommandOptions extends CommonOptions {
   readonly repo: string;
@@ -111,22 +115,28 @@ function tableOptions(now: Date): TableOptions {
   };
 }
 
-function tell(
+/** Table, revocation and summary, in pieces. Goes through the rows once: each pass over a long history has its price. */
+function* told(
   audit: Audit,
-  rows: readonly AuditRow[],
+  isShown: (row: AuditRow) => boolean,
   revocation: Revocation | null,
   options: AuditCommandOptions,
   now: Date,
-): void {
-  const table = tableOptions(now);
-  const parts = [
-    ...(options.quiet || options.html !== undefined || revocation || rows.length === 0
-      ? []
-      : [tableText(rows, table)]),
-    ...(revocation ? [revocationText(revocation, table)] : []),
-    summaryText(audit, rows, table),
-  ];
-  print(parts.join('\n\n'));
+): Generator<string> {
+  const how = tableOptions(now);
+  const [table, summary] = [new Table(how), new Summary()];
+  const hasTable = !options.quiet && options.html === undefined && !revocation;
+  for (const row of audit.rows) {
+    const shown = isShown(row);
+    summary.add(row, shown);
+    if (shown && hasTable) table.add(row);
+  }
+  if (!table.isEmpty) {
+    yield* table.text();
+    yield '\n\n';
+  }
+  if (revocation) yield `${revocationText(revocation, how)}\n\n`;
+  yield summary.text(audit, how);
 }
 
 /**
@@ -138,14 +148,18 @@ export async function auditCommand(options: AuditCommandOptions): Promise<number
   const question = parseQuestion(options, now);
   const since = options.since === undefined ? undefined : parseMoment(options.since, '--since', now);
   const audit = await runAudit(options, now);
-  const rows = filterRows(audit.rows, { since, name: options.name, outcome: options.outcome });
+  const isShown = rowFilter({ since, name: options.name, outcome: options.outcome });
   const revocation = question && judgeRevocation(audit.rows, question);
-  const document = auditDocument(audit, { repository: options.repo, at: now, rows, revocation });
+  const rows = filterRows(audit.rows, isShown);
+  const document = { repository: options.repo, at: now, rows, revocation };
   if (options.html !== undefined) {
-    await writeFileAtomically(options.html, await auditPage(document));
+    await writeTextAtomically(options.html, await auditPage(audit, document));
     sayUnlessQuiet(options)(`${options.html}: a page to look at, no network needed`);
   }
-  if (options.json) print(safeJson(document, 2));
-  else tell(audit, rows, revocation, options, now);
+  await printPieces(
+    options.json
+      ? documentText(audit, document, { indent: 2 })
+      : told(audit, isShown, revocation, options, now),
+  );
   return audit.problems.length > 0 ? 3 : 0;
 }

@@ -5,7 +5,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { after, before, describe, it } from 'node:test';
-import { auditDocument } from '../../src/audit/document.ts';
 import { auditPage } from '../../src/audit/page.ts';
 import { readAudit } from '../../src/audit/read-audit.ts';
 import { judgeRevocation } from '../../src/audit/revocation.ts';
@@ -60,15 +59,14 @@ async function write(name: string, revokedAt?: Date, most = Infinity): Promise<s
   try {
     const audit = await readAudit(repository, { allowed: world.allowed(), now });
     const { sha256 } = world.publisher.certificate;
-    const signed = audit.rows.filter(({ outcome }) => outcome === 'signed').slice(0, most);
-    html = await auditPage(
-      auditDocument(audit, {
-        repository: `control ${INJECTION}`,
-        at: now,
-        rows: audit.rows,
-        revocation: revokedAt ? judgeRevocation(signed, { certificate: sha256, at: revokedAt }) : null,
-      }),
-    );
+    const signed = [...audit.rows].filter(({ outcome }) => outcome === 'signed').slice(0, most);
+    const pieces = await auditPage(audit, {
+      repository: `control ${INJECTION}`,
+      at: now,
+      rows: audit.rows,
+      revocation: revokedAt ? judgeRevocation(signed, { certificate: sha256, at: revokedAt }) : null,
+    });
+    html = [...pieces].join('');
   } finally {
     repository.close();
   }

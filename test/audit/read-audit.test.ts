@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { Audit } from '../../src/audit/model.ts';
+import type { Audit, AuditRow } from '../../src/audit/model.ts';
 import { readAudit, type AuditOptions } from '../../src/audit/read-audit.ts';
 import { parseSignature } from '../../src/authenticode/signature.ts';
 import type { PublishedPolicy, Receipt } from '../../src/control/receipt.ts';
@@ -16,11 +16,17 @@ before(async () => {
 });
 after(() => keys.close());
 
-async function audited(world: AuditWorld, options: Partial<AuditOptions> = {}): Promise<Audit> {
+/** An audit with its rows at hand. */
+interface Audited extends Audit {
+  readonly rows: readonly AuditRow[];
+}
+
+async function audited(world: AuditWorld, options: Partial<AuditOptions> = {}): Promise<Audited> {
   await world.write();
   const repository = await ControlRepository.openExisting(world.gitDir);
   try {
-    return await readAudit(repository, { allowed: world.allowed(), ...options });
+    const audit = await readAudit(repository, { allowed: world.allowed(), ...options });
+    return { ...audit, rows: [...audit.rows] };
   } finally {
     repository.close();
   }
@@ -43,7 +49,7 @@ const policyOf = (change: Partial<PublishedPolicy['channels'][string]>): Publish
   },
 });
 
-const outcomes = ({ rows }: Audit): string[] => rows.map(({ outcome }) => outcome);
+const outcomes = ({ rows }: Audited): string[] => rows.map(({ outcome }) => outcome);
 const told = ({ problems }: Audit): [string, string][] => problems.map(({ code, commit }) => [code, commit]);
 
 /** The same in a fixed order. */

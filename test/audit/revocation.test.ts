@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { AuditRow } from '../../src/audit/model.ts';
+import type { Rows } from '../../src/audit/model.ts';
 import { readAudit } from '../../src/audit/read-audit.ts';
 import { judgeRevocation } from '../../src/audit/revocation.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
@@ -11,7 +11,7 @@ const at = (minutes: number): Date => new Date(NOON.getTime() + minutes * 60_000
 
 describe('what the revocation of a certificate kills', () => {
   let world: AuditWorld;
-  let rows: readonly AuditRow[];
+  let rows: Rows;
   let publisher: string;
 
   before(async () => {
