@@ -3,8 +3,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { ControlRepository } from '../control/repository.ts';
 import { SignpipeError } from '../errors.ts';
-import { auditAside, type CrewAnswer, type CrewSetup } from './crew.ts';
-import type { AuditedReceipt, ReceiptContext, Step } from './receipt-audit.ts';
+import { auditBatch, type CrewAnswer, type CrewSetup } from './crew.ts';
+import type { ReceiptContext, Step } from './receipt-audit.ts';
 
 async function contextFrom(setup: CrewSetup): Promise<ReceiptContext> {
   const { path, branches, allowed, receiptSigners, onlyKey, now } = setup;
@@ -21,9 +21,7 @@ const context = contextFrom(workerData as CrewSetup);
 
 async function answerTo(steps: readonly Step[]): Promise<CrewAnswer> {
   try {
-    const results: AuditedReceipt[] = [];
-    for await (const result of auditAside(await context, steps)) results.push(result);
-    return { results };
+    return { batch: await auditBatch(await context, steps) };
   } catch (error) {
     // A bug keeps its stack: it ends the thread, and is thrown on the other side.
     if (!(error instanceof SignpipeError)) throw error;
@@ -36,7 +34,11 @@ let before: Promise<void> = Promise.resolve();
 parentPort?.on('message', (steps: readonly Step[]) => {
   before = before.then(async () => {
     const answer = await answerTo(steps);
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- threads have no origin
-    parentPort?.postMessage(answer);
+    const packs = 'batch' in answer ? answer.batch.packs : [];
+    // Handed over and not copied.
+    parentPort?.postMessage(
+      answer,
+      packs.map(({ bytes }) => bytes.buffer),
+    );
   });
 });

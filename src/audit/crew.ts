@@ -3,11 +3,12 @@ import { Worker } from 'node:worker_threads';
 import { inOrder } from '../archive/ordered.ts';
 import { SignpipeError, type ErrorKind } from '../errors.ts';
 import type { Branches } from '../control/repository.ts';
+import { BatchPacker, type Batch } from './batch.ts';
 import { auditReceipt, type AuditedReceipt, type ReceiptContext, type Step } from './receipt-audit.ts';
 
 /** Receipts that one thread reads side by side; memory is bounded by so many of them. */
 const WIDTH = 64;
-/** Receipts that a thread takes at once. */
+/** Receipts that a thread takes at once, and that are told together. */
 const BATCH = 100;
 /** Fewer are done before a second thread is up. */
 const WORTH_IT = 1500;
@@ -31,33 +32,55 @@ export interface SignerList {
 
 /** What a thread answers: a batch judged, or why it could not. */
 export type CrewAnswer =
-  | { readonly results: readonly AuditedReceipt[] }
+  | { readonly batch: Batch }
   | { readonly fault: { kind: ErrorKind; code: string; message: string; hint: string | undefined } };
 
-/** Judges receipts and gives them in their order, on as many threads as it is worth. */
+/** Judges the receipts of a line, oldest first, the branch's first commit before them, on as many threads as it is worth. */
 export async function* auditReceipts(
   context: ReceiptContext,
-  steps: readonly Step[],
-): AsyncGenerator<AuditedReceipt> {
+  line: readonly string[],
+): AsyncGenerator<Batch> {
   const threads = Math.min(MOST_THREADS, availableParallelism());
-  if (threads === 1 || steps.length < WORTH_IT || !HAS_THREADS) {
-    yield* auditAside(context, steps);
+  if (threads === 1 || line.length <= WORTH_IT || !HAS_THREADS) {
+    yield* auditAlone(context, line);
     return;
   }
   const crew = new Crew(threads, setupOf(context));
   try {
-    for await (const results of inOrder(crew.tasks(steps), threads * 2)) yield* results;
+    yield* inOrder(crew.tasks(line), threads * 2);
   } finally {
     await crew.close();
   }
 }
 
 /** The same on this thread alone. */
-export const auditAside = (context: ReceiptContext, steps: readonly Step[]): AsyncGenerator<AuditedReceipt> =>
-  inOrder(
-    steps.map((step) => () => auditReceipt(context, step)),
-    WIDTH,
-  );
+async function* auditAlone(context: ReceiptContext, line: readonly string[]): AsyncGenerator<Batch> {
+  const packer = new BatchPacker();
+  for await (const audited of auditSteps(context, stepsIn(line, 1, line.length))) {
+    packer.add(audited);
+    if (packer.size === BATCH) yield packer.take();
+  }
+  if (packer.size > 0) yield packer.take();
+}
+
+/** A batch of them, as one thread of many judges it. */
+export async function auditBatch(context: ReceiptContext, steps: readonly Step[]): Promise<Batch> {
+  const packer = new BatchPacker();
+  for await (const audited of auditSteps(context, steps)) packer.add(audited);
+  return packer.take();
+}
+
+const auditSteps = (context: ReceiptContext, steps: Iterable<Step>): AsyncGenerator<AuditedReceipt> =>
+  inOrder(tasksFor(context, steps), WIDTH);
+
+function* tasksFor(context: ReceiptContext, steps: Iterable<Step>): Generator<() => Promise<AuditedReceipt>> {
+  for (const step of steps) yield () => auditReceipt(context, step);
+}
+
+/** Each commit from one place in a line to another, with the one that it should follow. */
+function* stepsIn(line: readonly string[], from: number, to: number): Generator<Step> {
+  for (let at = from; at < to; at += 1) yield { id: line[at] ?? '', previous: line[at - 1] ?? '' };
+}
 
 const list = ({ name, text }: SignerList): SignerList => ({ name, text });
 
@@ -85,11 +108,11 @@ class Crew {
   }
 
   /** One task for each batch, handed round in turn. */
-  *tasks(steps: readonly Step[]): Generator<() => Promise<readonly AuditedReceipt[]>> {
-    for (let at = 0, turn = 0; at < steps.length; at += BATCH, turn += 1) {
+  *tasks(line: readonly string[]): Generator<() => Promise<Batch>> {
+    for (let at = 1, turn = 0; at < line.length; at += BATCH, turn += 1) {
       const member = this.members[turn % this.members.length];
-      const batch = steps.slice(at, at + BATCH);
-      if (member) yield () => member.audit(batch);
+      const steps = [...stepsIn(line, at, Math.min(at + BATCH, line.length))];
+      if (member) yield () => member.audit(steps);
     }
   }
 
@@ -99,7 +122,7 @@ class Crew {
 }
 
 interface Waiting {
-  readonly resolve: (results: readonly AuditedReceipt[]) => void;
+  readonly resolve: (batch: Batch) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -117,7 +140,7 @@ class Member {
     );
   }
 
-  audit(steps: readonly Step[]): Promise<readonly AuditedReceipt[]> {
+  audit(steps: readonly Step[]): Promise<Batch> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ resolve, reject });
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- threads have no origin
@@ -131,7 +154,7 @@ class Member {
 
   private take(answer: CrewAnswer): void {
     const waiting = this.waiting.shift();
-    if ('results' in answer) return waiting?.resolve(answer.results);
+    if ('batch' in answer) return waiting?.resolve(answer.batch);
     const { kind, code, message, hint } = answer.fault;
     waiting?.reject(new SignpipeError(kind, code, message, hint === undefined ? {} : { hint }));
   }

@@ -3,21 +3,23 @@ import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
 import { GitFailure } from '../control/git.ts';
 import { readHold, type Hold } from '../control/hold.ts';
-import { shortId } from '../control/objects.ts';
 import { printable } from '../printable.ts';
 import { readPolicy, readReceiptsOwner, type PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
-import { listRequests } from '../control/request.ts';
+import { requestsAmong } from '../control/request.ts';
 import { parsePublicKeyLine } from '../sshsig/ssh-key.ts';
 import { invalid, notAllowed } from '../errors.ts';
 import type { Bar } from '../progress.ts';
+import type { Answer, JudgedReceipt } from './batch.ts';
+import { auditReceipts } from './crew.ts';
 import { Findings } from './findings.ts';
 import type { Audit, AuditRow, Problem } from './model.ts';
-import { auditReceipts } from './crew.ts';
-import type { AuditedReceipt, ReceiptContext } from './receipt-audit.ts';
-import { auditRequest, provenBy, reportDamage } from './request-audit.ts';
-import { settle, waitingRow } from './rows.ts';
-import { repeats, Vouches } from './vouches.ts';
+import { PackedRows, RowPacker } from './packed-rows.ts';
+import type { ReceiptContext } from './receipt-audit.ts';
+import { auditRequest, provenBy, reportDamage, type AuditedRequest } from './request-audit.ts';
+import { waitingRow } from './rows.ts';
+import { Surroundings } from './surroundings.ts';
+import { Vouches } from './vouches.ts';
 
 /** Requests that are read side by side. */
 const WIDTH = 64;
@@ -32,16 +34,6 @@ export interface AuditOptions {
   readonly now?: Date;
   /** Shown how many receipts are done. */
   readonly bar?: Bar;
-}
-
-/** What the history besides a receipt tells, to which it is held. */
-interface Surroundings {
-  /** The requests, and every commit, in the history of the request branch. */
-  readonly requests: ReadonlySet<string>;
-  readonly history: ReadonlySet<string>;
-  readonly vouches: Vouches;
-  /** Answers so far, by request. */
-  readonly answered: Map<string, AuditRow>;
 }
 
 /**
@@ -67,46 +59,30 @@ function waitingFor(hold: Hold | null, vouches: number, needed: number): string 
   return vouches < needed ? `${vouches} of ${needed} vouches` : null;
 }
 
-/** The row of a receipt, with what does not hold about it in its surroundings. */
-function placed(audited: AuditedReceipt, row: AuditRow, around: Surroundings): AuditRow {
-  const findings = new Findings(audited.id);
-  const id = shortId(row.request);
-  if (!around.history.has(row.request))
-    findings.add('request-elsewhere', `it answers ${id}, which the request branch does not have`);
-  else if (!around.requests.has(row.request))
-    findings.add('request-none', `it answers ${id}, which asks for nothing: zipname is as it was before`);
-  compareVouches(audited, row, around.vouches, findings);
-  if (audited.signedByOwner) compareRepetition(row, around.answered, findings);
-  return { ...row, problems: [...row.problems, ...findings.problems] };
+/** What decides about a request that has no answer. */
+interface Known {
+  readonly vouches: Vouches;
+  readonly hold: Hold | null;
+  readonly policy: PublishedPolicy | null;
 }
 
-/** Each vouch that a receipt counts has to stand on its branch, and one voice counts once. */
-function compareVouches(
-  { requested }: AuditedReceipt,
-  { vouchedBy, askedBy }: AuditRow,
-  vouches: Vouches,
-  findings: Findings,
-): void {
-  for (const [i, vouch] of vouchedBy.entries()) {
-    findings.check(() => vouches.require(vouch, { files: requested }, askedBy));
-    if (vouchedBy.slice(0, i).some((each) => repeats(each, vouch)))
-      findings.add('vouch-repeated', `it counts ${vouch.signer} twice`);
-  }
-}
-
-/** A request is answered once; only after a failure may it be taken up again. */
-function compareRepetition(row: AuditRow, answered: Map<string, AuditRow>, findings: Findings): void {
-  const before = answered.get(row.request);
-  if (before === undefined || before.claimed === 'failed') answered.set(row.request, row);
-  else
-    findings.add(
-      'request-answered-twice',
-      `it answers ${shortId(row.request)}, which ${shortId(before.receipt ?? '')} answered before`,
-    );
+/** The row of a request that has no answer, and what it waits for. */
+function waitingRowFor(audited: AuditedRequest, { vouches, hold, policy }: Known): AuditRow {
+  const findings = new Findings(audited.request.id);
+  reportDamage(audited, findings);
+  const vouchedBy = vouches.for(audited.request, provenBy(audited));
+  const needed = policy?.channels[audited.request.channel]?.vouches ?? 0;
+  return waitingRow(audited, vouchedBy, waitingFor(hold, vouchedBy.length, needed), findings.problems);
 }
 
 class Auditor {
   private readonly problems: Problem[] = [];
+  private receiptsBy: Audit['receiptsBy'] = null;
+  private readonly rows = new PackedRows();
+  /** What does not hold about the rows, in their order. */
+  private readonly rowProblems: Problem[] = [];
+  /** The first request that the key of the receipts asked for or vouched for. */
+  private ownRequest: string | null = null;
   private readonly now: Date;
   private verified = 0;
 
@@ -120,38 +96,46 @@ class Auditor {
 
   async run(): Promise<Audit> {
     const { requests, receipts } = this.heads;
-    const asked = requests === null ? [] : await listRequests(this.repository, requests);
+    const commits = await this.readRequests();
     const vouches = await Vouches.read(this.repository, this.heads, this.options.allowed);
     this.verified += vouches.size;
-    const history = new Set(requests === null ? [] : await this.repository.commitsBetween(requests));
-    const line = receipts === null ? [] : (await this.repository.firstParents(receipts)).reverse();
-    const receiptsBy = line[0] ? await this.readOwner(line[0].id) : null;
-    const around = { requests: new Set(asked), history, vouches, answered: new Map<string, AuditRow>() };
-    const answers = await this.readAnswers(this.contextFor(receiptsBy?.key ?? ''), line, around);
-    if (receipts !== null) await this.findStrange(receipts, new Set(line.map(({ id }) => id)), answers);
+    const line = receipts === null ? [] : await this.repository.lineOf(receipts);
+    this.receiptsBy = line[0] === undefined ? null : await this.readOwner(line[0]);
+    const around = new Surroundings(commits, vouches);
+    await this.readAnswers(line, around);
+    if (receipts !== null) await this.findStrange(receipts, new Set(line), around);
     const policy = await this.readPolicy();
     const hold = await this.readHold(policy);
-    const waiting = await this.readWaiting(asked, answers, { vouches, hold, policy });
-    this.requireKeyOfItsOwn(receiptsBy?.key, [...answers, ...waiting]);
-    const rows = [...answers, ...waiting].map(settle);
+    await this.readWaiting(around.unanswered(), { vouches, hold, policy });
+    this.requireKeyOfItsOwn();
     return {
       heads: { requests, receipts },
-      receiptsBy,
+      receiptsBy: this.receiptsBy,
       hold,
-      rows,
-      problems: [...this.problems, ...rows.flatMap((row) => row.problems)],
+      rows: this.rows,
+      problems: [...this.problems, ...this.rowProblems],
       verified: this.verified,
     };
   }
 
+  /** The history of the request branch, oldest first: each commit, and whether it is a request. */
+  private async readRequests(): Promise<Map<string, boolean>> {
+    const { requests } = this.heads;
+    if (requests === null) return new Map();
+    const steps = await this.repository.history(requests);
+    const commits = new Map(steps.map(({ id }) => [id, false]));
+    for (const id of await requestsAmong(this.repository, steps)) commits.set(id, true);
+    return commits;
+  }
+
   /** Where nobody can say whose the branch is, no key may sign on it. */
-  private contextFor(ownerKey: string): ReceiptContext {
+  private context(): ReceiptContext {
     const { allowed, receiptSigners } = this.options;
     return {
       repository: this.repository,
       allowed,
       receiptSigners: receiptSigners ?? allowed,
-      onlyKey: receiptSigners ? null : ownerKey,
+      onlyKey: receiptSigners ? null : (this.receiptsBy?.key ?? ''),
       now: this.now,
     };
   }
@@ -178,34 +162,38 @@ class Auditor {
     return owner ?? null;
   }
 
-  private async readAnswers(
-    context: ReceiptContext,
-    line: readonly { id: string }[],
-    around: Surroundings,
-  ): Promise<AuditRow[]> {
-    const { bar } = this.options;
-    const steps = line.slice(1).map(({ id }, i) => ({ id, previous: line[i]?.id ?? '' }));
-    const rows: AuditRow[] = [];
+  private async readAnswers(line: readonly string[], around: Surroundings): Promise<void> {
     let done = 0;
-    for await (const audited of auditReceipts(context, steps)) {
-      this.verified += 2;
-      if (audited.row) rows.push(placed(audited, audited.row, around));
-      else this.problems.push(...audited.problems);
-      bar?.update(++done, steps.length);
+    for await (const { receipts, packs } of auditReceipts(this.context(), line)) {
+      let at = this.rows.length;
+      this.rows.add(packs);
+      for (const receipt of receipts) {
+        this.verified += 2;
+        if (receipt.answer) this.place(receipt, receipt.answer, around, at++);
+        else this.problems.push(...receipt.problems);
+        this.options.bar?.update(++done, line.length - 1);
+      }
     }
-    return rows;
+  }
+
+  /** Holds an answer, whose row is at this place, to its surroundings. */
+  private place(receipt: JudgedReceipt, answer: Answer, around: Surroundings, at: number): void {
+    this.noteAsker(answer);
+    const later = around.judge(receipt, answer);
+    if (later.length > 0) this.rows.blame(at, later);
+    this.noteProblems(receipt.problems);
+    this.noteProblems(later);
   }
 
   /** What the receipt branch brings along besides receipts, and requests that the request branch has. */
   private async findStrange(
     receipts: string,
     line: ReadonlySet<string>,
-    answers: readonly AuditRow[],
+    around: Surroundings,
   ): Promise<void> {
     const { requests } = this.heads;
     const brought = await this.repository.commitsBetween(receipts, requests === null ? [] : [requests]);
-    const told = new Set(answers.map((row) => row.request));
-    const strange = brought.filter((id) => !line.has(id) && !told.has(id));
+    const strange = brought.filter((id) => !line.has(id) && !around.isAnswered(id));
     const last = strange.at(-1);
     if (last === undefined) return;
     const findings = new Findings(last);
@@ -241,45 +229,48 @@ class Auditor {
     return hold ?? null;
   }
 
-  private async readWaiting(
-    asked: readonly string[],
-    answers: readonly AuditRow[],
-    { vouches, hold, policy }: { vouches: Vouches; hold: Hold | null; policy: PublishedPolicy | null },
-  ): Promise<AuditRow[]> {
+  private async readWaiting(unanswered: readonly string[], known: Known): Promise<void> {
     const { after, allowed } = this.options;
-    const answered = new Set(answers.map((row) => row.request));
     const old = new Set(after === undefined ? [] : await this.repository.commitsBetween(after));
-    const tasks = asked
-      .filter((id) => !answered.has(id) && !old.has(id))
+    const tasks = unanswered
+      .filter((id) => !old.has(id))
       .map((id) => () => auditRequest(this.repository, id, allowed));
-    const rows: AuditRow[] = [];
+    const packer = new RowPacker();
     for await (const audited of inOrder(tasks, WIDTH)) {
       this.verified += 1;
-      const findings = new Findings(audited.request.id);
-      reportDamage(audited, findings);
-      const vouchedBy = vouches.for(audited.request, provenBy(audited));
-      const needed = policy?.channels[audited.request.channel]?.vouches ?? 0;
-      rows.push(
-        waitingRow(audited, vouchedBy, waitingFor(hold, vouchedBy.length, needed), findings.problems),
-      );
+      const row = waitingRowFor(audited, known);
+      packer.add(row);
+      this.noteProblems(row.problems);
+      this.noteAsker(row);
     }
-    return rows;
+    this.rows.add(packer.take());
+  }
+
+  /** One by one: there may be more than a call takes arguments. */
+  private noteProblems(problems: readonly Problem[]): void {
+    for (const problem of problems) this.rowProblems.push(problem);
+  }
+
+  private noteAsker({
+    request,
+    askedBy,
+    vouchedBy,
+  }: Pick<AuditRow, 'request' | 'askedBy' | 'vouchedBy'>): void {
+    const key = this.receiptsBy?.key;
+    if (key === undefined || this.ownRequest !== null) return;
+    if (askedBy?.key === key || vouchedBy.some((vouch) => vouch.key === key)) this.ownRequest = request;
   }
 
   /**
    * Where one file says who may sign what, a builder could answer its own requests. The signer's key is on no
    * builder's machine, so it never asks or vouches.
    */
-  private requireKeyOfItsOwn(key: string | undefined, rows: readonly AuditRow[]): void {
-    if (key === undefined || this.options.receiptSigners) return;
-    const both = rows.find(
-      (row) => row.askedBy?.key === key || row.vouchedBy.some((vouch) => vouch.key === key),
-    );
-    if (!both) return;
-    const findings = new Findings(both.request);
+  private requireKeyOfItsOwn(): void {
+    if (!this.receiptsBy || this.ownRequest === null || this.options.receiptSigners) return;
+    const findings = new Findings(this.ownRequest);
     findings.add(
       'receipt-key-asks',
-      `the key that signs receipts (${key}) signed this request or vouched for it: whoever asks could answer; say with --receipt-signers who may sign receipts`,
+      `the key that signs receipts (${this.receiptsBy.key}) signed this request or vouched for it: whoever asks could answer; say with --receipt-signers who may sign receipts`,
     );
     this.problems.push(...findings.problems);
   }

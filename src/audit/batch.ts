@@ -1,0 +1,46 @@
+import { RowPacker, type Pack } from './packed-rows.ts';
+import type { AuditRow } from './model.ts';
+import type { AuditedReceipt } from './receipt-audit.ts';
+
+/** What of an answer the rest of the history is held to. */
+export type Answer = Pick<AuditRow, 'request' | 'receipt' | 'claimed' | 'askedBy' | 'vouchedBy'>;
+
+/** A receipt that was judged by itself and by its request, without what only its row tells. */
+export interface JudgedReceipt extends Omit<AuditedReceipt, 'row'> {
+  /** Null for a commit that does not even look like an answer, and has no row. */
+  readonly answer: Answer | null;
+}
+
+/** Receipts in their order, and the rows of those that have one. Made of nothing but data. */
+export interface Batch {
+  readonly receipts: readonly JudgedReceipt[];
+  readonly packs: readonly Pack[];
+}
+
+const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy }: AuditRow): Answer => ({
+  request,
+  receipt,
+  claimed,
+  askedBy,
+  vouchedBy,
+});
+
+/** Gathers receipts; each row is packed as it comes. */
+export class BatchPacker {
+  private readonly receipts: JudgedReceipt[] = [];
+  private readonly rows = new RowPacker();
+
+  get size(): number {
+    return this.receipts.length;
+  }
+
+  add({ row, ...judged }: AuditedReceipt): void {
+    if (row) this.rows.add(row);
+    this.receipts.push({ ...judged, answer: row && answerOf(row) });
+  }
+
+  /** What was added since the last time. */
+  take(): Batch {
+    return { receipts: this.receipts.splice(0), packs: this.rows.take() };
+  }
+}
