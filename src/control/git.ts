@@ -54,7 +54,11 @@ export class Git {
     };
     try {
       const runner = this.runner(abort, input, note);
-      return await runner.outputHandler((_, __, stderr) => bound(stderr, flood)).raw([...args]);
+      runner.outputHandler((_, stdout, stderr) => {
+        bound(stderr, flood);
+        endAtOnce(stdout);
+      });
+      return await runner.raw([...args]);
     } catch (error) {
       for (const stopped of [signal, flood.signal]) if (stopped?.aborted) throw stopped.reason;
       if (error instanceof GitPluginError) throw pluginFailure(error, args[0] ?? '');
@@ -109,6 +113,11 @@ function bound(stderr: NodeJS.ReadableStream, flood: AbortController): void {
         }),
       );
   });
+}
+
+/** Where git has said nothing by its end, simple-git waits 50 ms more for a word: this is one, of no bytes. */
+function endAtOnce(stdout: NodeJS.ReadableStream): void {
+  stdout.once('end', () => stdout.emit('data', Buffer.alloc(0)));
 }
 
 function pluginFailure(error: GitPluginError, command: string): SignpipeError {
