@@ -73,6 +73,7 @@ code, .hash { font-family: var(--mono); font-size: 0.87em; }
 .badge.failed { color: var(--failed); background: var(--failed-bg); }
 .badge.rejected { color: var(--rejected); background: var(--rejected-bg); }
 .badge.unproven { color: var(--unproven); background: var(--unproven-bg); }
+.row.unproven .badge.unproven { background: var(--sheet); }
 
 #timeline { position: relative; margin-top: 26px; }
 #timeline h2 { margin: 0 0 6px; }
