@@ -1,4 +1,4 @@
-import { SignpipeError } from '../errors.ts';
+import { hasCode, SignpipeError } from '../errors.ts';
 import { printableJson, printableLines } from '../printable.ts';
 
 /** Flags that every command has. */
@@ -7,9 +7,20 @@ export interface CommonOptions {
   readonly verbose?: boolean;
 }
 
+function passOverClosed(error: Error): void {
+  if (!hasCode(error, 'EPIPE')) throw error;
+}
+
+/** Where results go. Whoever reads them may have enough before their end, as `head` has: that is no fault. */
+export function standardOutput(): NodeJS.WriteStream {
+  const { stdout } = process;
+  if (!stdout.listeners('error').includes(passOverClosed)) stdout.on('error', passOverClosed);
+  return stdout;
+}
+
 /** Results go to standard output, all else to standard error, so that results can be piped. */
 export const print = (text: string): void => {
-  process.stdout.write(`${text}\n`);
+  standardOutput().write(`${text}\n`);
 };
 
 /** Longer texts are cut: a message quotes what others wrote. */

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { humanLog } from '../../src/commands/human-log.ts';
 import { printableJson } from '../../src/printable.ts';
 
@@ -20,5 +22,18 @@ describe('the log', () => {
     const line = printableJson(`${JSON.stringify(record)}\n`);
     assert.match(line, /^[\x20-\x7e]+\n$/);
     assert.deepEqual(JSON.parse(line), record);
+  });
+});
+
+describe('a result on standard output', () => {
+  it('may have a reader that has enough before its end', async () => {
+    const script = `import { print } from '${import.meta.resolve('../../src/commands/terminal.ts')}';
+      print('x'.repeat(5_000_000));
+      process.on('exit', () => console.error('came to its end'));`;
+    const command = `"${process.execPath}" --import "${import.meta.resolve('tsx')}" --input-type=module -e "$SCRIPT"`;
+    const { stdout, stderr } = await promisify(execFile)('sh', ['-c', `${command} | head -c 3`], {
+      env: { ...process.env, SCRIPT: script },
+    });
+    assert.deepEqual([stdout, stderr], ['xxx', 'came to its end\n']);
   });
 });
