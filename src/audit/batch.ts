@@ -30,17 +30,13 @@ export class BatchPacker {
   private readonly receipts: JudgedReceipt[] = [];
   private readonly rows = new RowPacker();
 
-  get size(): number {
-    return this.receipts.length;
-  }
-
   add({ row, ...judged }: AuditedReceipt): void {
     if (row) this.rows.add(row);
     this.receipts.push({ ...judged, answer: row && answerOf(row) });
   }
 
-  /** What was added since the last time. */
-  take(): Batch {
-    return { receipts: this.receipts.splice(0), packs: this.rows.take() };
+  /** What was added. */
+  batch(): Batch {
+    return { receipts: this.receipts, packs: this.rows.take() };
   }
 }

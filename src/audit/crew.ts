@@ -4,7 +4,7 @@ import { inOrder } from '../archive/ordered.ts';
 import { SignpipeError, type ErrorKind } from '../errors.ts';
 import type { Branches } from '../control/repository.ts';
 import { BatchPacker, type Batch } from './batch.ts';
-import { auditReceipt, type AuditedReceipt, type ReceiptContext, type Step } from './receipt-audit.ts';
+import { auditReceipt, type ReceiptContext, type Step } from './receipt-audit.ts';
 
 /** Receipts that one thread reads side by side; memory is bounded by so many of them. */
 const WIDTH = 64;
@@ -42,7 +42,7 @@ export async function* auditReceipts(
 ): AsyncGenerator<Batch> {
   const threads = Math.min(MOST_THREADS, availableParallelism());
   if (threads === 1 || line.length <= WORTH_IT || !HAS_THREADS) {
-    yield* auditAlone(context, line);
+    for (const steps of batchesOf(line)) yield auditBatch(context, steps);
     return;
   }
   const crew = new Crew(threads, setupOf(context));
@@ -53,33 +53,18 @@ export async function* auditReceipts(
   }
 }
 
-/** The same on this thread alone. */
-async function* auditAlone(context: ReceiptContext, line: readonly string[]): AsyncGenerator<Batch> {
-  const packer = new BatchPacker();
-  for await (const audited of auditSteps(context, stepsIn(line, 1, line.length))) {
-    packer.add(audited);
-    if (packer.size === BATCH) yield packer.take();
-  }
-  if (packer.size > 0) yield packer.take();
-}
-
-/** A batch of them, as one thread of many judges it. */
+/** A batch of them, on this thread. */
 export async function auditBatch(context: ReceiptContext, steps: readonly Step[]): Promise<Batch> {
   const packer = new BatchPacker();
-  for await (const audited of auditSteps(context, steps)) packer.add(audited);
-  return packer.take();
+  const tasks = steps.map((step) => () => auditReceipt(context, step));
+  for await (const audited of inOrder(tasks, WIDTH)) packer.add(audited);
+  return packer.batch();
 }
 
-const auditSteps = (context: ReceiptContext, steps: Iterable<Step>): AsyncGenerator<AuditedReceipt> =>
-  inOrder(tasksFor(context, steps), WIDTH);
-
-function* tasksFor(context: ReceiptContext, steps: Iterable<Step>): Generator<() => Promise<AuditedReceipt>> {
-  for (const step of steps) yield () => auditReceipt(context, step);
-}
-
-/** Each commit from one place in a line to another, with the one that it should follow. */
-function* stepsIn(line: readonly string[], from: number, to: number): Generator<Step> {
-  for (let at = from; at < to; at += 1) yield { id: line[at] ?? '', previous: line[at - 1] ?? '' };
+/** The commits of a line behind its first, each with the one that it should follow. */
+function* batchesOf(line: readonly string[]): Generator<Step[]> {
+  for (let at = 1; at < line.length; at += BATCH)
+    yield line.slice(at, at + BATCH).map((id, i) => ({ id, previous: line[at + i - 1] ?? '' }));
 }
 
 const list = ({ name, text }: SignerList): SignerList => ({ name, text });
@@ -109,9 +94,9 @@ class Crew {
 
   /** One task for each batch, handed round in turn. */
   *tasks(line: readonly string[]): Generator<() => Promise<Batch>> {
-    for (let at = 1, turn = 0; at < line.length; at += BATCH, turn += 1) {
-      const member = this.members[turn % this.members.length];
-      const steps = [...stepsIn(line, at, Math.min(at + BATCH, line.length))];
+    let turn = 0;
+    for (const steps of batchesOf(line)) {
+      const member = this.members[turn++ % this.members.length];
       if (member) yield () => member.audit(steps);
     }
   }
