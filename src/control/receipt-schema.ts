@@ -49,9 +49,12 @@ const file = z.object({
     .describe('whether the signer read every byte of the zip, or its directory and the entries it signed'),
 });
 
-/** `receipt.json`, version 1. Readers pass over keys that they do not know, so that later ones can be added. */
+/** The version of `receipt.json` that this program writes. Version 2 added keys; none of version 1 changed. */
+export const RECEIPT_VERSION = 2;
+
+/** `receipt.json`, versions 1 and 2. Readers ignore unknown keys, so that keys can be added. */
 export const receiptSchema = z.object({
-  version: z.literal(1),
+  version: z.literal([1, RECEIPT_VERSION]),
   signpipe: z.string().max(64).describe('version of the program that wrote this'),
   request: z.object({
     id: commitId,

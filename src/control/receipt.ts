@@ -11,7 +11,7 @@ import { requestsAmong } from './request.ts';
 import { publicKeyLine } from '../sshsig/ssh-key.ts';
 import { writeCommit, type CommitSigner } from './write-commit.ts';
 
-export { receiptJsonSchema, receiptSchema } from './receipt-schema.ts';
+export { RECEIPT_VERSION, receiptJsonSchema, receiptSchema } from './receipt-schema.ts';
 export type { Receipt, ReceiptEntry, ReceiptFile } from './receipt-schema.ts';
 export { isPolicyCommit, readPolicy, type PublishedPolicy } from './published-policy.ts';
 

@@ -1,4 +1,4 @@
-import { receiptSchema, type Receipt } from '../control/receipt.ts';
+import { RECEIPT_VERSION, receiptSchema, type Receipt } from '../control/receipt.ts';
 import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
 import { notAllowed, SignpipeError, type ErrorKind } from '../errors.ts';
@@ -38,7 +38,7 @@ export const newDraft = (request: Request, seen: Date): Draft => ({
 export function receiptOf(draft: Draft, outcome: Receipt['outcome'], more: Partial<Receipt>): Receipt {
   const { request, requester, channel, vouches, times } = draft;
   return {
-    version: 1,
+    version: RECEIPT_VERSION,
     signpipe: VERSION,
     request: {
       id: request.id,

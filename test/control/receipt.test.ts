@@ -48,7 +48,7 @@ after(() => world.close());
 
 function signedReceipt(id = request, changes: Partial<Receipt> = {}): Receipt {
   return {
-    version: 1,
+    version: 2,
     signpipe: '0.1.0',
     request: {
       id,
@@ -311,7 +311,7 @@ describe('a receipt from outside is refused', () => {
       [{ other: 'x' }, [root, request]],
       [{ 'receipt.json': '{' }, [root, request]],
       [{ 'receipt.json': '{"version":1}' }, [root, request]],
-      [{ 'receipt.json': whole.replace('"version":1', '"version":2') }, [root, request]],
+      [{ 'receipt.json': whole.replace('"version":2', '"version":3') }, [root, request]],
       [{ 'receipt.json': whole.replace('"size":1000', '"size":-1') }, [root, request]],
       [{ 'receipt.json': whole.replace('signatures/', 'signatures/../') }, [root, request]],
       [{ 'receipt.json': whole }, [root]],
@@ -335,6 +335,13 @@ describe('a receipt from outside is refused', () => {
     await assert.rejects(readReceiptsOwner(repository, request), { code: 'receipts-root' });
   });
 
+  it('but one of version 1, as earlier signers wrote it, is read as it was written', async () => {
+    const root = await createReceiptRoot(repository, writer, at);
+    const earlier: Receipt = { ...signedReceipt(), version: 1 };
+    const id = await forged({ 'receipt.json': JSON.stringify(earlier) }, [root, request]);
+    assert.deepEqual((await readReceipt(repository, id)).receipt, earlier);
+  });
+
   it('yet one with keys of a later version is read, and they are passed over', async () => {
     const root = await createReceiptRoot(repository, writer, at);
     const later = JSON.stringify({ ...signedReceipt(), mood: 'good' });
@@ -355,11 +362,11 @@ describe('docs/receipt.schema.json', () => {
       JSON.parse(await readFile(path, 'utf8')),
     );
     const root = await createReceiptRoot(repository, writer, at);
-    for (const receipt of [signedReceipt(), rejectedReceipt('no')]) {
+    for (const receipt of [signedReceipt(), rejectedReceipt('no'), signedReceipt(request, { version: 1 })]) {
       const text = await out(repository.path, 'show', `${await write(receipt, root)}:receipt.json`);
       assert.equal(validate(JSON.parse(text)), true, JSON.stringify(validate.errors));
     }
-    for (const broken of [{}, { ...signedReceipt(), version: 2 }, { ...signedReceipt(), outcome: 'maybe' }])
+    for (const broken of [{}, { ...signedReceipt(), version: 3 }, { ...signedReceipt(), outcome: 'maybe' }])
       assert.equal(validate(broken), false);
   });
 });
