@@ -40,6 +40,17 @@ async function checkSshClient(): Promise<Verdict> {
     : ok(version);
 }
 
-/** The programs that are run: git, and ssh where Git needs it. */
+async function checkFlock(): Promise<Verdict> {
+  const version = await versionOf('flock', '--version');
+  return version === null
+    ? bad(
+        'flock-missing',
+        'flock is not on the PATH; with it the signer locks its state folder',
+        'install util-linux',
+      )
+    : ok(version);
+}
+
+/** The programs that are run: git, flock, and ssh if Git needs it. */
 export const checkPrograms = (needsSsh: boolean): Promise<Verdict[]> =>
-  Promise.all(needsSsh ? [checkGit(), checkSshClient()] : [checkGit()]);
+  Promise.all([checkGit(), ...(needsSsh ? [checkSshClient()] : []), checkFlock()]);

@@ -32,6 +32,7 @@ async function checkLock(folder: string): Promise<Verdict> {
   } catch (error) {
     if (error instanceof SignpipeError && error.code === 'state-in-use')
       return { ...verdictOf(error, 'ok'), hint: 'this is the signer at work' };
+    if (error instanceof SignpipeError) return verdictOf(error);
     return notWritable(folder, error);
   }
 }

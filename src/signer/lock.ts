@@ -1,93 +1,152 @@
-import { randomBytes } from 'node:crypto';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { hasCode, usage } from '../errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
+import { printable } from '../printable.ts';
 
-/** When a process began, in clock ticks since boot (proc(5)); undefined where there is no /proc. */
-async function startOf(pid: number): Promise<string | undefined> {
-  try {
-    const text = await readFile(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
-}
+/** The file was deleted or replaced between opening and locking it, that often at the most. */
+const MOST_TRIES = 10;
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return hasCode(error, 'EPERM');
-  }
-}
+/** A new holder writes who it is right after the kernel gave it the lock: so long do others wait to read that. */
+const NAMING = { tries: 25, pause: 20 };
 
-/** Whether the process that wrote the lock still runs; a number reused after a reboot does not count. */
-async function isHeld(text: string): Promise<boolean> {
-  const [pid = 0, start = ''] = text.trim().split(' ');
-  const number = Number(pid);
-  if (!Number.isSafeInteger(number) || number <= 0 || !isAlive(number)) return false;
-  const actual = await startOf(number);
-  return actual === undefined || start === '' || actual === start;
-}
-
-/** The lock's text, or null where there is none. */
-async function holderOf(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return null;
-    throw error;
-  }
-}
-
-/** Takes the lock if nobody has it. It appears with its text: an empty lock would be nobody's. */
-async function take(path: string): Promise<boolean> {
-  const own = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
-  await writeFile(own, `${process.pid} ${(await startOf(process.pid)) ?? ''}\n`, { flag: 'wx', mode: 0o600 });
-  try {
-    await link(own, path);
-    return true;
-  } catch (error) {
-    // Not there any more: another signer has just taken the lock, and tidied up.
-    if (!hasCode(error, 'EEXIST') && !hasCode(error, 'ENOENT')) throw error;
-    return false;
-  } finally {
-    await rm(own, { force: true });
-  }
-}
+const cannotLock = (path: string, why: string, hint: string, cause?: unknown): SignpipeError =>
+  usage('lock-unavailable', `${path}: cannot be locked: ${why}`, { hint, cause });
 
 /**
- * Takes a dead process's lock away. Another signer may do the same at this moment and have locked anew
- * already: what was moved aside is looked at, and put back where it is a live one.
+ * Asks the kernel for an exclusive lock on the open file `fd`, without waiting; false if another process has it.
+ * Node has no call for it, so `flock -n FD` of util-linux makes it on the descriptor that it inherits. A lock of
+ * flock(2) belongs to the open file, not to the process that asked for it: it stays until this process closes the
+ * file or ends, however it ends.
  */
-async function clearStale(path: string, stale: string): Promise<void> {
-  const aside = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
+function lockDescriptor(fd: number, path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'pipe', fd] });
+    let said = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said = `${said}${text}`.slice(0, 500)));
+    child.once('error', (error) => {
+      const hint = hasCode(error, 'ENOENT')
+        ? 'install util-linux, which has the program flock'
+        : 'flock must be a program that this account may run';
+      reject(cannotLock(path, `flock does not start: ${messageOf(error)}`, hint, error));
+    });
+    child.once('close', (status) => {
+      if (status === 0) resolve(true);
+      else if (status === 1 && said === '') resolve(false);
+      else {
+        const why = said.trim() || `flock ended with ${status}`;
+        reject(
+          cannotLock(path, why, 'the state folder must be on a file system that has locks: a local disk'),
+        );
+      }
+    });
+  });
+}
+
+/** Whether `path` still names the file that is open as `fd`. */
+function isStillAt(path: string, fd: number): boolean {
+  const [open, named] = [fstatSync(fd), statSync(path, { throwIfNoEntry: false })];
+  return open.ino === named?.ino && open.dev === named.dev;
+}
+
+/** Closing gives the lock up. The file goes first, while no one else can have locked it. */
+function release(path: string, fd: number): void {
   try {
-    await rename(path, aside);
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return;
-    throw error;
+    if (isStillAt(path, fd)) rmSync(path);
+  } finally {
+    closeSync(fd);
   }
-  if ((await holderOf(aside)) !== stale) await link(aside, path).catch(() => {});
-  await rm(aside, { force: true });
+}
+
+/** Opens and locks the file; its descriptor, or null if another process has the lock. */
+async function take(path: string): Promise<number | null> {
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    try {
+      const locked = await lockDescriptor(fd, path);
+      if (locked && isStillAt(path, fd)) return fd;
+      closeSync(fd);
+      if (!locked) return null;
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+  throw cannotLock(path, 'it is replaced again and again', 'find out which program deletes it');
+}
+
+/** Writes who holds the lock. Only people read it: what counts is the kernel's lock. */
+function writeHolder(fd: number): void {
+  ftruncateSync(fd);
+  writeSync(fd, `${process.pid} ${new Date().toISOString()} ${hostname()}\n`, 0);
+}
+
+function readHolder(path: string): [pid: string, since: string, host: string] {
+  try {
+    const [pid = '', since = '', host = ''] = readFileSync(path, 'utf8').slice(0, 400).trim().split(/\s+/);
+    return [pid, since, host];
+  } catch {
+    return ['', '', ''];
+  }
+}
+
+/** Whether a text of this machine names a process that has ended: the holder's own text is then still to come. */
+function isOutdated([pid, , host]: [string, string, string]): boolean {
+  if (host !== '' && host !== hostname()) return false;
+  if (!/^[1-9]\d{0,9}$/.test(pid)) return true;
+  try {
+    process.kill(Number(pid), 0);
+    return false;
+  } catch (error) {
+    return hasCode(error, 'ESRCH');
+  }
+}
+
+/** Waits for the holder's text if it is not there yet. */
+async function holderOf(path: string): Promise<{ pid: string; taken: string }> {
+  let holder = readHolder(path);
+  for (let tries = 0; tries < NAMING.tries && isOutdated(holder); tries += 1) {
+    await sleep(NAMING.pause);
+    holder = readHolder(path);
+  }
+  if (isOutdated(holder)) return { pid: 'unknown', taken: '' };
+  const [pid, since, host] = holder.map((text) => printable(text, 100));
+  return { pid: pid ?? 'unknown', taken: since && host ? `it began on ${host} at ${since}; ` : '' };
 }
 
 /**
- * Makes this process the only one to use a state folder; returns what gives it up again. Throws
- * `state-in-use` while another signer runs on it. The lock of a process that is dead is taken over.
+ * Makes this process the only one that uses a state folder, by a lock that the kernel holds on the file `lock` in
+ * it; returns the function that gives it up. The kernel gives it up when the process ends, by SIGKILL or a power
+ * cut too, so no lock of a dead process ever has to be judged.
+ *
+ * Throws `state-in-use` if another signer has the lock, and `lock-unavailable` if the kernel cannot be asked.
  */
 export async function lockState(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
-  for (let tries = 0; tries < 3; tries += 1) {
-    if (await take(path)) return () => rm(path, { force: true });
-    const holder = await holderOf(path);
-    if (holder === null) continue;
-    if (await isHeld(holder)) break;
-    await clearStale(path, holder);
+  const fd = await take(path);
+  if (fd !== null) {
+    writeHolder(fd);
+    let held = true;
+    // eslint-disable-next-line require-await -- callers close several things in one way
+    return async () => {
+      if (held) release(path, fd);
+      held = false;
+    };
   }
-  const [pid = ''] = ((await holderOf(path)) ?? 'unknown').trim().split(' ');
+  const { pid, taken } = await holderOf(path);
   throw usage('state-in-use', `${folder}: another signer (process ${pid}) is using this state folder`, {
-    hint: 'stop it first; two signers need a state folder each',
+    hint: `${taken}stop it first; two signers need a state folder each`,
   });
 }
