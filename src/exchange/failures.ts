@@ -18,6 +18,17 @@ export const notAFile = (name: string, cause?: unknown): SignpipeError =>
     hint: 'name a file, not a folder, a pipe or a device',
   });
 
+export const fileIsLink = (name: string, cause?: unknown): SignpipeError =>
+  invalid('exchange-link', `${name}: a symbolic link, and links in a shared folder are not followed`, {
+    cause,
+    hint: 'put the file itself there',
+  });
+
+export const folderIsLink = (name: string): SignpipeError =>
+  unavailable('exchange-link', `${name}: a symbolic link, and links in a shared folder are not followed`, {
+    hint: 'make it a folder, or let exchange.url name the folder that it leads to',
+  });
+
 export const fileChanged = (name: string, cause?: unknown): SignpipeError =>
   invalid('exchange-file-changed', `${name}: changed on the exchange while it was read`, {
     cause,

@@ -1,6 +1,5 @@
-import { constants } from 'node:fs';
-import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
-import { dirname, join, posix } from 'node:path';
+import { lstat, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hasCode, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
 import { syncFolder } from '../io/atomic.ts';
@@ -9,6 +8,7 @@ import { sha256OfStream } from '../io/hash.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
 import * as failures from './failures.ts';
+import { InsideFolder } from './inside.ts';
 import { requireInside, temporaryName } from './path.ts';
 import { requestBlocks, readBlocksAhead, writeBehind } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
@@ -63,9 +63,9 @@ export class FolderExchange implements Exchange {
   async close(): Promise<void> {}
 
   async stat(path: string): Promise<RemoteFile | null> {
-    const place = this.place(path);
     try {
-      const found = await stat(place);
+      const found = await this.within(path, (folder, name) => lstat(folder.at(name)));
+      if (found.isSymbolicLink()) throw failures.fileIsLink(path);
       if (!found.isFile()) throw failures.notAFile(path);
       return { size: found.size, modified: found.mtime };
     } catch (error) {
@@ -96,23 +96,31 @@ export class FolderExchange implements Exchange {
     const { handle, size, modified } = await this.hold(path);
     const file = { size, modified: new Date(modified) };
     const read = (offset: number, length: number): Promise<Buffer> =>
-      readExactly(handle, offset, length, path);
+      readExactly(handle, offset, length, path).catch(async (error: unknown) => {
+        throw await this.explain(error, path);
+      });
     return new RemoteSource(path, file, read, () => handle.close());
   }
 
   async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
-    const target = this.place(path);
-    const temporary = join(dirname(target), posix.basename(temporaryName(path, options.temporary)));
+    const hidden = posix.basename(temporaryName(path, options.temporary));
     await this.requireRoot();
+    const put = async (folder: InsideFolder, name: string): Promise<void> => {
+      const temporary = folder.at(hidden);
+      try {
+        // What a crash during an earlier delivery left behind; nothing, as a rule.
+        if (options.temporary !== undefined) await rm(temporary, { force: true });
+        await this.write(content, path, temporary, options);
+        await rename(temporary, folder.at(name));
+        await syncFolder(folder.at('.'));
+      } catch (error) {
+        await rm(temporary, { force: true }).catch(() => {});
+        throw error;
+      }
+    };
     try {
-      await mkdir(dirname(target), { recursive: true });
-      // What a crash during an earlier delivery left behind; nothing, as a rule.
-      if (options.temporary !== undefined) await rm(temporary, { force: true });
-      await this.write(content, path, temporary, options);
-      await rename(temporary, target);
-      await syncFolder(dirname(target));
+      await this.within(path, put, { make: true });
     } catch (error) {
-      await rm(temporary, { force: true }).catch(() => {});
       throw failures.whileDelivering(path, await this.explain(error, path));
     }
   }
@@ -126,17 +134,27 @@ export class FolderExchange implements Exchange {
     return Promise.reject(failures.noCopy(path));
   }
 
-  private place(path: string): string {
+  /** Hands the folder that holds a path, and the last segment of that path, to `use`. */
+  private async within<T>(
+    path: string,
+    use: (folder: InsideFolder, name: string) => Promise<T>,
+    options: { make?: boolean } = {},
+  ): Promise<T> {
     requireInside(path);
-    return join(this.root, ...path.split('/'));
+    const segments = path.split('/');
+    const folder = await InsideFolder.open(this.root, segments.slice(0, -1), options);
+    try {
+      return await use(folder, segments.at(-1) ?? '');
+    } finally {
+      await folder.close();
+    }
   }
 
   /** Opens a regular file; a pipe is neither waited for nor read. */
   private async hold(path: string): Promise<Held> {
-    const place = this.place(path);
     let handle: FileHandle | undefined;
     try {
-      handle = await open(place, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      handle = await this.within(path, (folder, name) => folder.openFile(name));
       const found = await handle.stat();
       if (!found.isFile()) throw failures.notAFile(path);
       return { handle, size: found.size, modified: found.mtimeMs };
@@ -178,6 +196,7 @@ export class FolderExchange implements Exchange {
 
   private async explain(thrown: unknown, path: string): Promise<SignpipeError> {
     if (thrown instanceof SignpipeError) return thrown;
+    if (hasCode(thrown, 'ELOOP')) return failures.fileIsLink(path, thrown);
     if (hasCode(thrown, 'EACCES') || hasCode(thrown, 'EPERM')) return failures.permissionDenied(path, thrown);
     // A folder has no contents to read, a socket cannot be opened.
     if (hasCode(thrown, 'EISDIR') || hasCode(thrown, 'ENXIO')) return failures.notAFile(path, thrown);

@@ -13,6 +13,34 @@ import { requestBlocks } from './pipeline.ts';
 const asLocal = (path: string, error: unknown): SignpipeError =>
   error instanceof SignpipeError ? error : localFile(path, messageOf(error), error);
 
+/** An error that came out of the exchange, on its way through code that reports errors of this machine. */
+class RemoteFault extends Error {
+  constructor(readonly thrown: unknown) {
+    super('from the exchange');
+  }
+}
+
+/** What the exchange sends, its errors tagged: they are not those of the local file that is being written. */
+async function* tagged(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  try {
+    yield* content;
+  } catch (error) {
+    throw new RemoteFault(error);
+  }
+}
+
+const taggedCall = async (confirm: () => Promise<void>): Promise<void> => {
+  try {
+    await confirm();
+  } catch (error) {
+    throw new RemoteFault(error);
+  }
+};
+
+/** An error of the exchange as it was thrown, for the caller to explain; any other is the local file's. */
+const untagged = (path: string, error: unknown): unknown =>
+  error instanceof RemoteFault ? error.thrown : asLocal(path, error);
+
 export interface Incoming {
   /** The path on the exchange, for messages. */
   readonly name: string;
@@ -26,7 +54,8 @@ export interface Incoming {
 
 /**
  * Writes what comes in to `destination`, hashed on the way; the name shows up only when every promised
- * byte came, none more, and `confirm` agreed.
+ * byte came, none more, and `confirm` agreed. Throws what `content` and `confirm` throw as it is, and
+ * `exchange-local-file` for what fails on this machine.
  */
 export async function receive(
   incoming: Incoming,
@@ -37,17 +66,17 @@ export async function receive(
   let done = 0;
   try {
     await writeAtomically(destination, async (file) => {
-      for await (const chunk of incoming.content) {
+      for await (const chunk of tagged(incoming.content)) {
         hash.update(chunk);
         await writeAll(file, chunk, done);
         done += chunk.length;
         onProgress?.(done, incoming.size);
       }
       if (done !== incoming.size) throw fileChanged(incoming.name);
-      await incoming.confirm();
+      await taggedCall(incoming.confirm);
     });
   } catch (error) {
-    throw asLocal(destination, error);
+    throw untagged(destination, error);
   }
   return { size: done, sha256: hash.digest('hex') };
 }
@@ -83,19 +112,21 @@ export async function receiveOn(
   try {
     partial = await Partial.open(destination, incoming.identity);
     options.onStart?.(partial.size);
-    for await (const chunk of incoming.contentFrom(partial.size)) {
+    for await (const chunk of tagged(incoming.contentFrom(partial.size))) {
       await partial.append(chunk);
       options.onProgress?.(partial.size, incoming.size);
     }
     if (partial.size !== incoming.size) throw fileChanged(incoming.name);
-    await incoming.confirm();
+    await taggedCall(incoming.confirm);
     await partial.publish(options.flushed ?? true);
     return { size: partial.size, sha256: partial.hash.digest('hex') };
-  } catch (error) {
-    const interrupted = error instanceof SignpipeError && error.retryable;
+  } catch (caught) {
+    const error = untagged(destination, caught);
+    // An error that the caller has yet to explain came out of a read that failed, and may succeed next time.
+    const interrupted = !(error instanceof SignpipeError) || error.retryable;
     if (interrupted && partial && partial.size >= options.resumeAfter) await partial.keep();
     else await partial?.discard();
-    throw asLocal(destination, error);
+    throw error;
   }
 }
 
