@@ -2,9 +2,11 @@ import { mkdir, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
-import { nameProblem } from '../control/zipname.ts';
+import { nameProblem, type RequestedFile } from '../control/zipname.ts';
 import { invalid, notAllowed, type SignpipeError } from '../errors.ts';
+import { sha256OfSource } from '../io/hash.ts';
 import { withScratch } from '../io/scratch.ts';
+import { withFile } from '../io/source.ts';
 import { asTemporary } from '../io/temporaries.ts';
 import { readRoots } from '../keys/roots.ts';
 import { underBar } from '../progress.ts';
@@ -26,36 +28,61 @@ function outputOf({ output, input }: ReceiptFile): Output {
   return output;
 }
 
+/** Receipted files, and what was asked of them. */
+export interface Answer {
+  readonly files: readonly ReceiptFile[];
+  readonly requested: readonly RequestedFile[];
+}
+
+/** Whether the request says which bytes every part of a file has. Pinned programs say nothing of the rest of their zip. */
+const isPinnedWhole = ({ requested }: Answer, { input }: ReceiptFile): boolean =>
+  requested.some(({ name, sha256 }) => name === input.name && sha256 !== undefined);
+
 /**
- * The unsigned file that a signed one is to be proved against; undefined when none was given. Where the
- * signer did not see the whole of it, nobody else knows the rest: it is refused before a byte is taken.
+ * The unsigned file that a signed one is to be proved against; undefined if none was given. If the request
+ * does not pin the file as a whole, the exchange could have changed the rest of it before the signer fetched
+ * it, whatever the receipt says about what the signer saw: it is refused before a byte is downloaded.
  */
-function originalOf(
-  files: readonly ReceiptFile[],
-  file: ReceiptFile,
-  paths: readonly string[],
-): string | undefined {
-  const { name, sha256 } = outputOf(file);
+function originalOf(answer: Answer, file: ReceiptFile, paths: readonly string[]): string | undefined {
+  const { name } = outputOf(file);
   const [only] = paths;
   const original =
-    files.length === 1 && paths.length === 1 ? only : paths.find((path) => basename(path) === basename(name));
-  if (original !== undefined || sha256 !== undefined) return original;
+    answer.files.length === 1 && paths.length === 1
+      ? only
+      : paths.find((path) => basename(path) === basename(name));
+  if (original !== undefined || isPinnedWhole(answer, file)) return original;
   throw notAllowed(
     'original-needed',
-    `${name}: the signer saw only the programs that it signed, so its receipt says nothing of the rest`,
+    `${name}: the request does not pin this file as a whole, so nothing says that the rest of it is what was submitted`,
     { hint: 'give the file that was submitted, to prove the rest by it: --original FILE' },
   );
 }
 
+/** That the signer signed the original: its size and, if the signer saw all of it, its SHA-256. */
+async function requireInput(original: string, { input }: ReceiptFile): Promise<void> {
+  await withFile(original, async (source) => {
+    const sizeDiffers = input.size !== undefined && input.size !== source.size;
+    if (!sizeDiffers && input.sha256 === undefined) return;
+    const sha256 = sizeDiffers ? null : await sha256OfSource(source);
+    if (sha256 === input.sha256) return;
+    const seen = sizeDiffers ? `${input.size} bytes` : `SHA-256 ${input.sha256}`;
+    throw differs(
+      input.name,
+      `the signer was given another file than ${original}: it saw ${seen}, this is ${sha256 ?? `${source.size} bytes`}`,
+    );
+  });
+}
+
 /** That the signed file is the unsigned one with exactly the programs that the receipt names. */
 async function prove(original: string, signed: string, file: ReceiptFile, scratch: string): Promise<void> {
+  await requireInput(original, file);
   const proof = await proveFile(original, signed, { limits: DEFAULT_LIMITS, scratch });
   if (proof.kind === 'program') return;
   const { name } = outputOf(file);
   if (proof.digests.size !== file.signed.length)
     throw differs(name, `${proof.digests.size} programs changed, the receipt names ${file.signed.length}`);
-  for (const { path, after } of file.signed)
-    if (proof.digests.get(path) !== after.sha256)
+  for (const { path, before, after } of file.signed)
+    if (proof.digests.get(path) !== after.sha256 || proof.before.get(path) !== before.sha256)
       throw differs(name, `"${path}" is not the program that the receipt speaks of`);
 }
 
@@ -130,17 +157,18 @@ async function checkTaken(
 }
 
 /**
- * Downloads what a receipt says was signed, and holds it to the digests there; where an original was
- * given (each belongs to the signed file of its name, one alone to the only one), it is proved to be
- * that one plus the signatures. Nothing gets its name before. Returns the paths.
+ * Downloads what a receipt says was signed, and checks it against the digests there. If an original is given
+ * (each belongs to the signed file of its name, one alone to the only one), the signed file is proved to be
+ * that one plus the signatures; a file that the request does not pin as a whole needs one. Nothing gets its
+ * name before. Returns the paths.
  */
 export async function takeFiles(
   session: BuilderSession,
-  files: readonly ReceiptFile[],
+  answer: Answer,
   folder: string,
   originals: readonly string[] = [],
 ): Promise<string[]> {
-  const planned = files.map((file) => ({ file, original: originalOf(files, file, originals) }));
+  const planned = answer.files.map((file) => ({ file, original: originalOf(answer, file, originals) }));
   const taken: string[] = [];
   for (const { file, original } of planned) {
     taken.push(

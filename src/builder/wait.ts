@@ -5,7 +5,9 @@ import { shortId } from '../control/objects.ts';
 import { readReceipt, receiptsSince, type FoundReceipt, type Receipt } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import { readRequest, type Request } from '../control/request.ts';
-import { invalid, notAllowed, SignpipeError } from '../errors.ts';
+import { notAllowed, SignpipeError } from '../errors.ts';
+import type { RequestedFile } from '../control/zipname.ts';
+import { requireAnswersRequest } from './check-receipt.ts';
 import { outlookOf } from './outlook.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
 import { takeFiles } from './take.ts';
@@ -66,30 +68,19 @@ const timedOut = (what: string, trouble: SignpipeError | null): SignpipeError =>
     { hint: trouble?.hint ?? 'wait again with the same request id; is the signer running?', cause: trouble },
   );
 
-/** Refuses a receipt that nobody we trust signed, or that speaks of other bytes than were asked for. */
+/**
+ * Refuses a receipt that nobody we trust signed, or that speaks of other bytes than were asked for. Returns
+ * what was asked for.
+ */
 async function checkReceipt(
   session: BuilderSession,
   found: FoundReceipt,
   allowed: AllowedSigners,
-): Promise<void> {
+): Promise<readonly RequestedFile[]> {
   verifyCommitSignature(found.commit.raw, allowed);
   const { files } = await readRequest(session.repository, found.receipt.request.id);
-  for (const { input } of found.receipt.outcome === 'signed' ? found.receipt.files : []) {
-    const asked = files.find(({ name }) => name === input.name);
-    if (!asked)
-      throw invalid(
-        'receipt-other-file',
-        `the receipt speaks of ${input.name}, which the request does not name`,
-      );
-    if (asked.sha256 !== undefined && asked.sha256 !== input.sha256)
-      throw invalid(
-        'receipt-other-bytes',
-        `${input.name}: the receipt is about ${input.sha256 ?? 'unknown bytes'}, the request pinned ${asked.sha256}`,
-        {
-          hint: 'do not use the signed file; ask the signer operator',
-        },
-      );
-  }
+  if (found.receipt.outcome === 'signed') requireAnswersRequest(found.receipt.files, files);
+  return files;
 }
 
 /** Finds the receipt for a request, looking only at what is new on the branch each time. */
@@ -157,13 +148,16 @@ export async function wait(session: BuilderSession, request: string, options: Wa
     return receipt;
   };
   const found = await until(`request ${shortId(id)}`, look, times, session.say);
-  await checkReceipt(session, found, allowed);
+  const requested = await checkReceipt(session, found, allowed);
   if (found.receipt.outcome !== 'signed') throw refused(found);
   if (found.receipt.test && !options.allowTest)
     throw notAllowed('test-certificate', `request ${shortId(id)} was signed with a test certificate`, {
       hint: 'take it all the same with --allow-test-certificate',
     });
   const { output, originals } = options;
-  const files = output === null ? [] : await takeFiles(session, found.receipt.files, output, originals);
+  const files =
+    output === null
+      ? []
+      : await takeFiles(session, { files: found.receipt.files, requested }, output, originals);
   return { receipt: found.receipt, commit: found.id, files };
 }

@@ -26,7 +26,7 @@ export async function proveFile(original: string, signed: string, options: Prove
         return proveZip(before, after, options);
       }
       await proveStripped(before, after);
-      return { kind: 'program', entries: 1, signed: [''], digests: new Map() };
+      return { kind: 'program', entries: 1, signed: [''], digests: new Map(), before: new Map() };
     }),
   );
 }

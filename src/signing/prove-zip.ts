@@ -18,6 +18,8 @@ export interface FileProof {
   readonly signed: readonly string[];
   /** SHA-256 of each of those as they are now, by path, in lower-case hex; of a zip only. */
   readonly digests: ReadonlyMap<string, string>;
+  /** SHA-256 of each of those as it is in the original, likewise. */
+  readonly before: ReadonlyMap<string, string>;
 }
 
 const unpacked = async (archive: Archive, entry: ArchiveEntry, spool: Spool): Promise<Spooled> =>
@@ -33,15 +35,24 @@ export async function proveZip(
   const after = await readArchive(signed, options.limits);
   const { changed } = await compareArchives(before, after);
   const digests = new Map<string, string>();
+  const originals = new Map<string, string>();
   for (const [entry, made] of changed) {
     const spool = new Spool(options.scratch);
     try {
       const now = await unpacked(after, made, spool);
-      await proveStripped((await unpacked(before, entry, spool)).source, now.source);
+      const then = await unpacked(before, entry, spool);
+      await proveStripped(then.source, now.source);
       digests.set(entry.path, now.sha256);
+      originals.set(entry.path, then.sha256);
     } finally {
       await spool.close();
     }
   }
-  return { kind: 'zip', entries: after.entries.length, signed: [...digests.keys()], digests };
+  return {
+    kind: 'zip',
+    entries: after.entries.length,
+    signed: [...digests.keys()],
+    digests,
+    before: originals,
+  };
 }

@@ -193,8 +193,10 @@ describe('sparse signing on a server without copy-data', () => {
       const receipt = await receiptOf(world);
       assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
       assert.equal(receipt.files[0]?.seen, 'whole');
+      // The signer saw all of it, and still only the builder knows whether that is what was submitted.
+      assert.match((await world.wait(request)).stderr, /\[original-needed\]/);
       assert.ok(world.logged.some(({ msg }) => /does not copy within itself/.test(String(msg))));
-      assert.equal((await world.wait(request)).status, 0);
+      assert.equal((await world.wait(request, '--original', world.at('product.zip'))).status, 0);
     } finally {
       await world.stop();
     }
