@@ -32,10 +32,20 @@ export async function openSession(
 ): Promise<BuilderSession> {
   const ssh = await sshOptionsOf(config, say);
   const repository = await openControl(config, ssh, join(config.state, 'control.git'));
-  const exchange = await openConfiguredExchange(config, ssh);
-  const close = async (): Promise<void> => {
-    await exchange.close();
+  let exchange: Exchange;
+  try {
+    exchange = await openConfiguredExchange(config, ssh);
+  } catch (error) {
+    // Its connection to the Git host would keep the process from ending.
     repository.close();
+    throw error;
+  }
+  const close = async (): Promise<void> => {
+    try {
+      await exchange.close();
+    } finally {
+      repository.close();
+    }
   };
   return { config, repository, exchange, progress, say, close };
 }

@@ -1,23 +1,23 @@
-import { readFile, stat } from 'node:fs/promises';
 import { isAlias, isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { z } from 'zod';
 import { hasCode, messageOf, usage, type SignpipeError } from '../errors.ts';
+import { readOnce } from '../io/source.ts';
 
 /** No configuration that a person writes comes near. */
 const MAX_BYTES = 1024 * 1024;
 
 async function readText(path: string): Promise<string> {
   try {
-    if ((await stat(path)).size > MAX_BYTES)
-      throw usage('config-too-large', `${path}: larger than ${MAX_BYTES} bytes`);
-    return await readFile(path, 'utf8');
+    const bytes = await readOnce(path, MAX_BYTES);
+    if (bytes === null) throw usage('config-too-large', `${path}: larger than ${MAX_BYTES} bytes`);
+    return bytes.toString('utf8');
   } catch (error) {
     if (hasCode(error, 'ENOENT'))
       throw usage('config-not-found', `${path}: no such configuration file`, {
         hint: 'lay one out with: signpipe init',
         cause: error,
       });
-    if (hasCode(error, 'EACCES') || hasCode(error, 'EISDIR'))
+    if (hasCode(error, 'EACCES'))
       throw usage('config-unreadable', `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
     throw error;
   }

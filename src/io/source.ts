@@ -1,4 +1,5 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
 import { fillFrom } from './exact.ts';
 import { truncated, type Run } from './runs.ts';
@@ -76,6 +77,14 @@ export class BufferSource implements ByteSource {
   }
 }
 
+/** Without O_NONBLOCK, opening a named pipe waits until another process writes to it. */
+const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+const notAFile = (name: string): SignpipeError =>
+  usage('not-a-file', `${name}: not a regular file`, {
+    hint: 'a folder, a pipe or a device cannot be read at any place: copy its content into a file first',
+  });
+
 /** A file opened for reading. Its size is taken once: a file that shrinks later fails the read. */
 export class FileSource implements ByteSource {
   private constructor(
@@ -88,15 +97,17 @@ export class FileSource implements ByteSource {
   static async open(path: string, name = path): Promise<FileSource> {
     let handle: FileHandle;
     try {
-      handle = await open(path, 'r');
+      handle = await open(path, READ_AT_ONCE);
     } catch (error) {
+      // A socket cannot be opened at all.
+      if (hasCode(error, 'ENXIO')) throw notAFile(name);
       if (hasCode(error, 'ENOENT')) throw usage('file-not-found', `${name}: no such file`, { cause: error });
       throw usage('file-unreadable', `${name}: cannot be read: ${messageOf(error)}`, { cause: error });
     }
     const stat = await handle.stat();
     if (stat.isFile()) return new FileSource(handle, stat.size, name);
     await handle.close();
-    throw usage('not-a-file', `${name}: not a regular file`);
+    throw notAFile(name);
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
@@ -118,6 +129,28 @@ export class FileSource implements ByteSource {
 
   close(): Promise<void> {
     return this.handle.close();
+  }
+}
+
+/**
+ * The content of what is read once from start to end, and so may be a pipe, such as the shell's `<(…)`; null if
+ * it has more than `limit` bytes. Throws `not-a-file` for folders and devices, and the system's own errors.
+ */
+export async function readOnce(path: string, limit: number): Promise<Buffer | null> {
+  const stats = await stat(path);
+  if (!stats.isFile() && !stats.isFIFO()) throw notAFile(path);
+  const handle = await open(path, 'r');
+  try {
+    const pieces: Buffer[] = [];
+    for (let size = 0; size <= limit;) {
+      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(64 * 1024));
+      if (bytesRead === 0) return Buffer.concat(pieces);
+      pieces.push(buffer.subarray(0, bytesRead));
+      size += bytesRead;
+    }
+    return null;
+  } finally {
+    await handle.close();
   }
 }
 

@@ -1,5 +1,5 @@
 import { messageOf, usage } from '../errors.ts';
-import { readAll, withFile } from '../io/source.ts';
+import { readOnce } from '../io/source.ts';
 import { parsePemCertificates, type Certificate } from '../x509/certificate.ts';
 
 /** A whole system's root store has some 300 kB. */
@@ -9,7 +9,8 @@ const LARGEST = 16 * 1024 * 1024;
 export async function readRoots(path: string | undefined): Promise<Certificate[] | undefined> {
   if (path === undefined) return undefined;
   try {
-    const pem = await withFile(path, (file) => readAll(file, LARGEST));
+    const pem = await readOnce(path, LARGEST);
+    if (!pem) throw usage('roots-unreadable', `more than ${LARGEST} bytes`);
     return parsePemCertificates(pem.toString('latin1'), path);
   } catch (error) {
     throw usage('roots-unreadable', `${path}: no certificates can be read from it: ${messageOf(error)}`, {

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { readFile } from 'node:fs/promises';
 import { messageOf, SignpipeError, usage } from '../errors.ts';
+import { readOnce } from '../io/source.ts';
 import { LineError, parseAllowedSigner, type AllowedSigner } from './allowed-signers-line.ts';
 import { matchesPattern, matchesPatternList } from './patterns.ts';
 import { RevokedKeys } from './revoked-keys.ts';
@@ -259,8 +259,8 @@ function decodeText(bytes: Buffer, name: string): string {
 
 async function readConfigured(path: string, code: string): Promise<Buffer> {
   try {
-    const bytes = await readFile(path);
-    if (bytes.length <= MAX_FILE) return bytes;
+    const bytes = await readOnce(path, MAX_FILE);
+    if (bytes) return bytes;
   } catch (error) {
     throw usage(code, `${path} cannot be read: ${messageOf(error)}`, { cause: error });
   }
