@@ -1,9 +1,10 @@
 /**
- * What `npm test` runs: node --import tsx test/run.ts [PATTERN...]
+ * What `npm test` runs: node --import tsx test/run.ts [--systems] [PATTERN...]
  *
  * Runs every test/**\/*.test.ts with Node's own runner, or those whose path contains one of the
- * patterns, after seeing that the tools and fixtures they judge with are there. The exit status is the
- * runner's, and its totals are the last lines.
+ * patterns, after seeing that the tools and fixtures they judge with are there. With `--systems` it runs
+ * test/**\/*.systems.ts instead, which take real minutes: clocks that jump, several versions of Node. The
+ * exit status is the runner's, and its totals are the last lines.
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -19,20 +20,25 @@ const AT_ONCE = 2 * availableParallelism();
 /** No file may take longer, in ms; the slowest takes far less. */
 const FILE_LIMIT = 300_000;
 
+/** What the options choose: the ending of the files' names, and the limit of each, in ms. */
+const QUICK = { ending: '.test.ts', limit: FILE_LIMIT };
+const SYSTEMS = { ending: '.systems.ts', limit: 4 * FILE_LIMIT };
+type Kind = typeof QUICK;
+
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-async function testFiles(patterns: readonly string[]): Promise<string[]> {
+async function testFiles({ ending }: Kind, patterns: readonly string[]): Promise<string[]> {
   const entries = await readdir(join(root, 'test'), { recursive: true, withFileTypes: true });
   return entries
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts'))
+    .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
     .map((entry) => relative(root, join(entry.parentPath, entry.name)))
     .filter((path) => patterns.length === 0 || patterns.some((pattern) => path.includes(pattern)))
     .sort();
 }
 
 /** Runs the files; the runner tells people through `spec`, and writes its TAP to `report`. */
-function runFiles(files: readonly string[], report: string): Promise<number> {
-  const limits = [`--test-concurrency=${AT_ONCE}`, `--test-timeout=${FILE_LIMIT}`];
+function runFiles({ limit }: Kind, files: readonly string[], report: string): Promise<number> {
+  const limits = [`--test-concurrency=${AT_ONCE}`, `--test-timeout=${limit}`];
   const people = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
   const machines = ['--test-reporter=tap', `--test-reporter-destination=${report}`];
   const words = ['--import', 'tsx', '--test', ...limits, ...people, ...machines, ...files];
@@ -50,13 +56,15 @@ async function totals(report: string): Promise<string[]> {
   return lines.slice(last + 1);
 }
 
-async function main(patterns: readonly string[]): Promise<number> {
+async function main(words: readonly string[]): Promise<number> {
+  const kind = words.includes('--systems') ? SYSTEMS : QUICK;
+  const patterns = words.filter((word) => word !== '--systems');
   const problem = provideTools();
   if (problem !== null) {
     console.error(problem);
     return 1;
   }
-  const files = await testFiles(patterns);
+  const files = await testFiles(kind, patterns);
   if (files.length === 0) {
     console.error(`no test file's path contains ${patterns.join(' or ')}`);
     return 1;
@@ -66,7 +74,7 @@ async function main(patterns: readonly string[]): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-run-'));
   try {
     const report = join(folder, 'report.tap');
-    const status = await runFiles(files, report);
+    const status = await runFiles(kind, files, report);
     const summary = await totals(report);
     console.log(['', ...summary].join('\n'));
     return status === 0 && summary.length === 0 ? 1 : status;

@@ -19,6 +19,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   '7z': 'p7zip-full',
   python3: 'python3',
   chromium: 'chromium',
+  faketime: 'faketime',
 };
 
 function isExecutable(path: string): boolean {

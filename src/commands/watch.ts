@@ -2,7 +2,7 @@ import { pino, type Logger } from 'pino';
 import { loadSignerConfig } from '../config/signer.ts';
 import { SignpipeError } from '../errors.ts';
 import { printableJson } from '../printable.ts';
-import { openSite } from '../signer/site.ts';
+import { openChannels, openReceiptWriter, openSite } from '../signer/site.ts';
 import { logError, Signer, watch } from '../signer/watch.ts';
 import type { Site } from '../signer/site.ts';
 import { humanLog } from './human-log.ts';
@@ -44,29 +44,93 @@ async function once(site: Site, signer: Signer): Promise<number> {
   }
 }
 
-async function untilStopped(site: Site): Promise<number> {
+/** What ended a stretch of watching. */
+type Ending = { readonly kind: 'stopped'; readonly alarmed: boolean } | { readonly kind: 'reload' };
+
+/** Watches until SIGTERM or SIGINT, or until SIGHUP brings a configuration that can be used. */
+async function watchSite(site: Site): Promise<Ending> {
   const stop = new AbortController();
-  const onSignal = (name: NodeJS.Signals): void => {
+  let reload = false;
+  const onStop = (name: NodeJS.Signals): void => {
     site.log.info(`${name}: finishing the work in hand`);
+    reload = false;
     stop.abort();
   };
-  process.once('SIGTERM', onSignal);
-  process.once('SIGINT', onSignal);
-  site.log.info({ config: site.config.file, poll: site.config.control.poll }, 'watching');
-  const alarmed = await watch(site, stop.signal);
-  site.log.info('stopped');
-  return alarmed ? 3 : 0;
+  const onReload = (): void => {
+    void isUsable(site).then((usable) => {
+      if (!usable || stop.signal.aborted) return;
+      reload = true;
+      stop.abort();
+    });
+  };
+  process.on('SIGTERM', onStop).on('SIGINT', onStop).on('SIGHUP', onReload);
+  try {
+    site.log.info({ config: site.config.file, poll: site.config.control.poll }, 'watching');
+    const alarmed = await watch(site, stop.signal);
+    return reload ? { kind: 'reload' } : { kind: 'stopped', alarmed };
+  } finally {
+    process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
+  }
+}
+
+/** Whether the configuration as it is now opens: a mistake in it must not end a signer that works. */
+async function isUsable({ config, log }: Site): Promise<boolean> {
+  const warn = (message: string): void => log.warn(message);
+  try {
+    const fresh = await loadSignerConfig(config.file);
+    const channels = await openChannels(fresh, new Date(), warn);
+    for (const { key } of channels.values()) await key.close();
+    await openReceiptWriter(fresh, warn);
+    log.info('SIGHUP: the configuration is read again after the work in hand');
+    return true;
+  } catch (error) {
+    log.error('SIGHUP: the new configuration cannot be used; the signer goes on with the old one');
+    logError({ log }, error);
+    return false;
+  }
+}
+
+/** Logs what `doctor` would find wrong, while the first poll is under way: a wrong path shows before a request does. */
+async function reportFindings({ config, log }: Site): Promise<void> {
+  const { examineAtStart } = await import('../setup/doctor.ts');
+  for (const { check, status, code, message, hint } of await examineAtStart(config)) {
+    if (status === 'ok') continue;
+    log[status === 'bad' ? 'error' : 'warn']({ check, code, hint }, `${check}: ${message}`);
+  }
+}
+
+const siteFor = async (options: WatchCommandOptions): Promise<Site> =>
+  openSite(await loadSignerConfig(options.config), {
+    log: loggerFor(options),
+    progress: await progressFor(options),
+  });
+
+async function untilStopped(options: WatchCommandOptions, first: Site): Promise<number> {
+  let site = first;
+  for (;;) {
+    // Not waited for: a host that hangs must delay neither requests nor the end.
+    reportFindings(site).catch((error: unknown) => logError({ log: site.log }, error));
+    try {
+      const ending = await watchSite(site);
+      if (ending.kind === 'stopped') {
+        site.log.info('stopped');
+        return ending.alarmed ? 3 : 0;
+      }
+    } finally {
+      await site.close();
+    }
+    site = await siteFor(options);
+  }
 }
 
 /** `signpipe watch`: the signer. */
 export async function watchCommand(options: WatchCommandOptions): Promise<number> {
-  const config = await loadSignerConfig(options.config);
-  const site = await openSite(config, { log: loggerFor(options), progress: await progressFor(options) });
+  const site = await siteFor(options);
+  if (!options.once && options.acceptHistory === undefined) return untilStopped(options, site);
   try {
     const signer = new Signer(site);
     if (options.acceptHistory !== undefined) await signer.acceptHistory(options.acceptHistory);
-    if (options.once) return await once(site, signer);
-    return options.acceptHistory === undefined ? await untilStopped(site) : 0;
+    return options.once ? await once(site, signer) : 0;
   } finally {
     await site.close();
   }

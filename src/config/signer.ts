@@ -19,6 +19,14 @@ const glob = z.string().min(1).max(1000);
 
 const timestampUrl = z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL');
 
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+  } catch {
+    return false;
+  }
+}
+
 const signingShape = {
   pfx: path.optional(),
   certificate: path.optional(),
@@ -79,6 +87,10 @@ const schema = z
         .string()
         .default('* * * * * *')
         .refine(validate, 'must be a cron expression, seconds first, such as "*/10 * * * * *"'),
+      timezone: z
+        .string()
+        .default('UTC')
+        .refine(isTimeZone, 'must be a time zone such as UTC or Europe/Vienna'),
       since: z
         .string()
         .regex(/^[0-9a-f]{40}$/, 'must be a full commit id')

@@ -87,15 +87,22 @@ function hostChecks(config: SignerConfig): Check[] {
  * small file that is written to the exchange's outgoing folder and removed, and a lock that is taken and
  * given up. Findings hold no secrets.
  */
-export function examine(config: SignerConfig, now = new Date()): Promise<Finding[]> {
+export async function examine(config: SignerConfig, now = new Date()): Promise<Finding[]> {
+  const checks = [...partsOf(config, now), { name: 'state', run: () => checkState(config) }];
+  return runChecks(checks, LIMIT);
+}
+
+/** Tries every part but the state folder, which the signer that asks has locked itself. */
+export const examineAtStart = (config: SignerConfig, now = new Date()): Promise<Finding[]> =>
+  runChecks(partsOf(config, now), LIMIT);
+
+function partsOf(config: SignerConfig, now: Date): Check[] {
   const needsSsh = config.control.url.startsWith('ssh:');
-  const checks: Check[] = [
+  return [
     { name: 'programs', run: () => checkPrograms(needsSsh) },
     ...hostChecks(config),
     ...channelChecks(config, now),
     { name: 'receipts key', run: () => checkReceiptsKey(config) },
-    { name: 'state', run: () => checkState(config) },
     { name: 'files', run: () => checkFiles(config) },
   ];
-  return runChecks(checks, LIMIT);
 }

@@ -1,4 +1,4 @@
-import { AllowedSigners } from '../sshsig/allowed-signers.ts';
+import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
 import { usage } from '../errors.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
@@ -8,6 +8,7 @@ import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { TimestampAuthorities, type Timestamper } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
+import { loadAllowedSigners } from './trust-lists.ts';
 
 /** One channel, ready to sign: its key is loaded, its policy compiled. */
 export interface Channel {
@@ -91,13 +92,7 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
     key,
     timestamper: signing.timestamp.length > 0 ? authoritiesOf(signing, timestampRoots, options) : null,
     test,
-    allowed:
-      trust.allowedSigners === undefined
-        ? null
-        : await AllowedSigners.load(
-            trust.allowedSigners,
-            trust.revokedKeys === undefined ? {} : { revoked: trust.revokedKeys },
-          ),
+    allowed: await loadAllowedSigners(trust),
     roots: await readRoots(signing.roots),
     timestampRoots,
     isOurs: compilePatterns(signing.files),

@@ -76,12 +76,18 @@ const USUALLY: Record<ErrorKind, string> = {
   timeout: 'make the request again',
 };
 
+/** For refusals that the operator may lift: the lifting alone does not bring the request back. */
+const HOW_TO_ASK_AGAIN = 'this answer is final: once that is settled, submit a new request';
+
 /** Why a request was not answered with signatures, as receipts say it: never without what to do. */
-export const reasonOf = (error: SignpipeError): NonNullable<Receipt['reason']> => ({
-  code: error.code,
-  message: error.message.slice(0, MOST_TEXT),
-  hint: (error.hint ?? USUALLY[error.kind]).slice(0, MOST_TEXT),
-});
+export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
+  const hint = (error.hint ?? USUALLY[error.kind]).slice(0, MOST_TEXT - HOW_TO_ASK_AGAIN.length - 2);
+  return {
+    code: error.code,
+    message: error.message.slice(0, MOST_TEXT),
+    hint: error.kind === 'not-allowed' ? `${hint}; ${HOW_TO_ASK_AGAIN}` : hint,
+  };
+}
 
 /** The receipt of a request that is refused, or that could not be served. */
 export function refusalOf(draft: Draft, error: SignpipeError): Receipt {

@@ -15,6 +15,7 @@ import { Journal } from './journal.ts';
 import { sweepLeftovers } from './leftovers.ts';
 import { lockState } from './lock.ts';
 import { publicPolicy } from './public-policy.ts';
+import { TrustLists } from './trust-lists.ts';
 
 /** Everything a signer works with, opened and checked. */
 export interface Site {
@@ -22,6 +23,8 @@ export interface Site {
   readonly repository: ControlRepository;
   readonly exchange: Exchange;
   readonly channels: ReadonlyMap<string, Channel>;
+  /** Reads the lists of the channels again; `channels` then has what they say now. */
+  readonly lists: TrustLists;
   readonly writer: ReceiptWriter;
   readonly witness: Witness;
   readonly journal: Journal;
@@ -99,6 +102,7 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
       repository,
       exchange,
       channels,
+      lists: new TrustLists(channels),
       writer,
       witness,
       journal,

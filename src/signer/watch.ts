@@ -1,13 +1,14 @@
 import { join } from 'node:path';
-import { schedule, type Logger } from 'node-cron';
 import { shortId } from '../control/objects.ts';
 import { unansweredRequests, type LookAfter } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import { readRequest } from '../control/request.ts';
 import { messageOf, SignpipeError } from '../errors.ts';
+import { printable } from '../printable.ts';
 import { Answerer } from './answer.ts';
 import { Landmark } from './landmark.ts';
 import { ReceiptBranch } from './receipt-branch.ts';
+import { onEachTick, PollSchedule, readClocks, type Tick } from './schedule.ts';
 import type { Site } from './site.ts';
 
 /** What one poll came to. */
@@ -36,6 +37,8 @@ export class Signer {
   private readonly landmark: Landmark;
   /** The tip of the receipt branch that was seen to tell our policy. */
   private tellingTip: string | null = null;
+  /** Whether the last poll found no request branch. */
+  private branchMissed = false;
   private stopping = false;
 
   constructor(private readonly site: Site) {
@@ -59,6 +62,7 @@ export class Signer {
     let heads = await this.accepted();
     if (await this.finishLeftOver()) heads = await this.accepted();
     heads = await this.published(heads);
+    await this.reportMissingBranch(heads);
     await this.list(heads, polled);
     let answered = 0;
     const troubles: Error[] = [];
@@ -105,6 +109,23 @@ export class Signer {
     if (after.receipts !== witness.heads?.receipts)
       await witness.accept({ requests: heads.requests, receipts: after.receipts }, { at: now() });
     return after;
+  }
+
+  /** Warns once if the request branch is not there: a builder may be pushing to another one. */
+  private async reportMissingBranch({ requests }: Heads): Promise<void> {
+    const missed = requests === null;
+    if (missed && !this.branchMissed) {
+      const { repository, log } = this.site;
+      const there = [...(await repository.listRemote()).keys()]
+        .slice(0, 10)
+        .map((name) => printable(name, 60));
+      const branch = repository.branches.requests;
+      log.warn(
+        { code: 'no-requests-branch', branch, branches: there },
+        `the control repository has no branch ${branch}, where requests are looked for (control.requests); it has ${there.length === 0 ? 'none yet' : there.join(', ')}`,
+      );
+    }
+    this.branchMissed = missed;
   }
 
   /** The remote's heads, once the witness agrees that they only grew. */
@@ -155,9 +176,16 @@ export class Signer {
     await this.landmark.set(repository, { requests: this.listed.requests, receipts });
   }
 
+  /** The lists as they are now; one that cannot be read holds every request. */
+  private async readLists(): Promise<void> {
+    for (const channel of await this.site.lists.refresh())
+      this.site.log.info({ channel }, `channel ${channel}: allowed signers read again, since a file changed`);
+  }
+
   /** Whether the request was answered. */
   private async take(id: string, pending: Pending, heads: Heads): Promise<boolean> {
     const { repository, witness, now } = this.site;
+    await this.readLists();
     const request = await readRequest(repository, id);
     pending.seen ??= (await witness.firstSeen(repository, id)) ?? now();
     const answer = await this.answerer.answer(request, heads, pending.seen);
@@ -184,10 +212,10 @@ export function logError(site: Pick<Site, 'log'>, error: unknown): void {
   else site.log.error(fields, error.message);
 }
 
-/** The schedule warns of every tick that finds a poll at work: no more than a busy signer's second. */
-function quietLogger({ log }: Site): Logger {
-  const debug = (message: unknown): void => log.debug(`schedule: ${messageOf(message)}`);
-  return { info: debug, warn: debug, debug, error: (fault) => log.error(`schedule: ${messageOf(fault)}`) };
+function reportClock({ log }: Site, by: number): void {
+  const seconds = Math.round(Math.abs(by) / 1000);
+  const how = by < 0 ? 'back' : 'forward';
+  log.warn({ seconds: Math.round(by / 1000) }, `the clock was set ${how} by ${seconds} s: polling at once`);
 }
 
 /**
@@ -209,20 +237,28 @@ export async function watch(site: Site, signal: AbortSignal): Promise<boolean> {
     }
   };
   const stopped = new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => resolve(signer.stop()), { once: true });
+    const stop = (): void => resolve(signer.stop());
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
   });
-  let underway = look();
-  await underway;
-  if (signal.aborted) return alarmed;
-  const poll = (): Promise<void> => (underway = look());
-  const task = schedule(site.config.control.poll, poll, {
-    noOverlap: true,
-    name: 'poll',
-    logger: quietLogger(site),
-  });
+  let polling = false;
+  let underway = Promise.resolve();
+  const begin = (): void => {
+    // A tick that finds a poll at work needs no poll of its own.
+    if (polling) return;
+    polling = true;
+    underway = look().finally(() => (polling = false));
+  };
+  const schedule = new PollSchedule(site.config.control.poll, site.config.control.timezone, readClocks());
+  const onTick = (tick: Tick): void => {
+    if (tick.kind === 'clock-set') reportClock(site, tick.by);
+    begin();
+  };
+  begin();
+  const stopTicking = onEachTick(schedule, onTick);
   await stopped;
-  await task.stop();
+  stopTicking();
   await underway;
-  await task.destroy();
+  await schedule.close();
   return alarmed;
 }

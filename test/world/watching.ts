@@ -1,0 +1,56 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const main = resolve(import.meta.dirname, '../../dist/main.js');
+
+/** One record of the signer's log. */
+export type LogRecord = Readonly<Record<string, unknown>> & { readonly msg: string };
+
+/** `signpipe watch` in a process of its own, with its log as it comes. */
+export class Watching {
+  readonly records: LogRecord[] = [];
+  private readonly child: ChildProcess;
+  private rest = '';
+
+  constructor(config: string, env: NodeJS.ProcessEnv = {}) {
+    this.child = spawn(process.execPath, [main, 'watch', '-c', config], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.child.stdout?.on('data', (data: Buffer) => this.take(data.toString()));
+  }
+
+  private take(text: string): void {
+    const lines = (this.rest + text).split('\n');
+    this.rest = lines.pop() ?? '';
+    for (const line of lines) this.records.push(JSON.parse(line) as LogRecord);
+  }
+
+  /** Waits for a record whose message matches, among those from `from` on; fails after `timeoutMs`. */
+  async logged(message: RegExp, { from = 0, timeoutMs = 20_000 } = {}): Promise<LogRecord> {
+    const end = performance.now() + timeoutMs;
+    while (performance.now() < end) {
+      const record = this.records.slice(from).find(({ msg }) => message.test(msg));
+      if (record) return record;
+      if (this.child.exitCode !== null) break;
+      await sleep(20);
+    }
+    const lines = this.records.map(({ msg }) => msg).join('\n');
+    throw new Error(`no line ${message} within ${timeoutMs} ms; logged:\n${lines}`);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.child.kill(name);
+  }
+
+  /** Ends it with SIGTERM; its exit status. */
+  async stop(): Promise<number | null> {
+    if (this.child.exitCode !== null) return this.child.exitCode;
+    const closed = once(this.child, 'close');
+    this.signal('SIGTERM');
+    await closed;
+    return this.child.exitCode;
+  }
+}
