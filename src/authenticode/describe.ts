@@ -58,8 +58,16 @@ function chainText(checks: readonly Check[]): string | undefined {
 
 const day = (iso: string): string => iso.slice(0, 10);
 
-/** The longest text of a file's that is shown. */
+/** The longest text from a file that is shown, in UTF-16 units. */
 const LONGEST = 500;
 
-/** A stranger's text without the trailing NULs and blanks that some signers write. */
-const shown = (text: string): string => printable(text.replace(/[\0\s]+$/, ''), LONGEST);
+/**
+ * Text from a file without the NULs and blanks that some signers write at its end. What is shown is cut first,
+ * so that its length cannot make this slow.
+ */
+function shown(text: string): string {
+  const start = text.slice(0, LONGEST + 1);
+  let end = start.length;
+  while (end > 0 && /[\0\s]/.test(start.charAt(end - 1))) end--;
+  return printable(start.slice(0, end), LONGEST);
+}

@@ -1,6 +1,8 @@
 import { OID } from '../asn1/oids.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 import type { Certificate, KeyUsage } from './certificate.ts';
+import { keyWeakness } from './key-strength.ts';
+import { nameConstraintViolation } from './name-constraints.ts';
 
 /** What a chain is built from and for. */
 export interface ChainOptions {
@@ -12,6 +14,8 @@ export interface ChainOptions {
   readonly at: Date;
   /** The purpose that the leaf must have, and that no authority above it may exclude: `OID.codeSigning`, ... */
   readonly usage: string;
+  /** Accepts certificates that are signed with SHA-1, never with anything weaker; false by default. */
+  readonly sha1?: boolean;
 }
 
 /** The most certificates in a chain, leaf and root included. */
@@ -27,7 +31,8 @@ const MAX_PATHS = 50;
  * The chain from `leaf` up to one of `roots`, both included, after RFC 5280 section 6.1 as far as
  * code signing needs it. Names must be equal byte by byte. Purposes nest the way Microsoft reads
  * them: an authority with an extended key usage must list the purpose too. Revocation is not looked
- * at, and policies are accepted as they are: no policy is asked for.
+ * at. Name constraints are enforced, critical or not, the root's among them. No policy is required, so
+ * policies are accepted as they are; an authority that constrains them is refused.
  *
  * Cross-signed authorities open several paths; the first that holds is taken. When none does, the
  * error tells about the first that reached a root, else how far the search came:
@@ -44,7 +49,8 @@ const MAX_PATHS = 50;
  * | `certificate-chain-path-length`          | more authorities below an issuer than it permits              |
  * | `certificate-chain-usage`                | the leaf lacks the purpose, or an authority excludes it       |
  * | `certificate-chain-critical-extension`   | a critical extension that we do not understand                |
- * | `certificate-chain-weak`                 | signed with MD5 or SHA-1, or an RSA key under 2048 bits       |
+ * | `certificate-chain-constraints`          | a name that an authority does not permit, or policy constraints |
+ * | `certificate-chain-weak`                 | signed with MD5 or SHA-1, an RSA key below 2048 bits, or an EC key that is not on a named curve of 256 bits or more |
  */
 export function buildChain(leaf: Certificate, options: ChainOptions): Certificate[] {
   const search = new Search(options);
@@ -168,8 +174,11 @@ const sameHolder = (one: Certificate, other: Certificate): boolean =>
 const signed = new Set<string>();
 const MOST_SIGNED = 1000;
 
-/** Bytes that one key has signed, it has signed for ever: the same few pairs come with every program. */
-function signatureHolds(certificate: Certificate, issuer: Certificate): boolean {
+/**
+ * Whether `issuer`'s key signed `certificate`. Positive answers are cached: the same few pairs come with
+ * every program.
+ */
+export function signatureHolds(certificate: Certificate, issuer: Certificate): boolean {
   const pair = `${certificate.sha256} ${issuer.sha256}`;
   if (signed.has(pair)) return true;
   const holds = verifies(certificate, issuer);
@@ -193,7 +202,8 @@ function pathProblem(path: readonly Certificate[], options: ChainOptions): Signp
     const isRoot = height === path.length - 1;
     const found =
       criticalExtensionProblem(certificate) ??
-      (isRoot ? undefined : weaknessProblem(certificate)) ??
+      weaknessProblem(certificate, isRoot, options.sha1 ?? false) ??
+      constraintProblem(certificate, path.slice(0, height)) ??
       validityProblem(certificate, options.at) ??
       (height === 0
         ? leafProblem(certificate, options.usage)
@@ -252,16 +262,29 @@ function authorityProblem(
 
 /**
  * The extensions that may be critical: those that are enforced here, the alternative name, which
- * grants nothing, and policies, of which none is asked for. Name and policy constraints are left
- * out on purpose: to accept one without enforcing it would be worse than to refuse it.
+ * grants nothing, and policies, of which none is required.
  */
 const UNDERSTOOD: ReadonlySet<string> = new Set<string>([
   OID.basicConstraints,
   OID.keyUsage,
   OID.extendedKeyUsage,
   OID.certificatePolicies,
+  OID.nameConstraints,
   '2.5.29.17',
 ]);
+
+/** policyConstraints and inhibitAnyPolicy (RFC 5280 sections 4.2.1.11 and 4.2.1.14), critical or not: refused, not enforced. */
+const POLICY_CONSTRAINTS = ['2.5.29.36', '2.5.29.54'];
+
+function constraintProblem(
+  certificate: Certificate,
+  below: readonly Certificate[],
+): SignpipeError | undefined {
+  if (POLICY_CONSTRAINTS.some((oid) => certificate.extensions.has(oid)))
+    return problem('constraints', certificate, 'constrains policies, which is not supported');
+  const violation = nameConstraintViolation(certificate, below);
+  return violation === null ? undefined : problem('constraints', certificate, violation);
+}
 
 function criticalExtensionProblem(certificate: Certificate): SignpipeError | undefined {
   const unknown = [...certificate.extensions.values()].find(
@@ -280,16 +303,17 @@ const WEAK_SIGNATURES: ReadonlyMap<string, string> = new Map([
   [OID.ecdsaWithSha1, 'SHA-1'],
 ]);
 
-const MIN_RSA_BITS = 2048;
-
-/** Not asked of roots: their own signature counts for nothing. */
-function weaknessProblem(certificate: Certificate): SignpipeError | undefined {
-  const digest = WEAK_SIGNATURES.get(certificate.signatureAlgorithm);
-  if (digest) return problem('weak', certificate, `is signed with ${digest}`);
-  const bits = certificate.publicKey.asymmetricKeyDetails?.modulusLength;
-  if (bits !== undefined && bits < MIN_RSA_BITS)
-    return problem('weak', certificate, `has an RSA key of only ${bits} bits`);
-  return undefined;
+/** A root's own signature counts for nothing, so its digest is not looked at. */
+function weaknessProblem(
+  certificate: Certificate,
+  isRoot: boolean,
+  sha1: boolean,
+): SignpipeError | undefined {
+  const digest = isRoot ? undefined : WEAK_SIGNATURES.get(certificate.signatureAlgorithm);
+  if (digest && !(sha1 && digest === 'SHA-1'))
+    return problem('weak', certificate, `is signed with ${digest}`);
+  const weakness = keyWeakness(certificate, isRoot);
+  return weakness === null ? undefined : problem('weak', certificate, weakness);
 }
 
 const purposeName = (usage: string): string =>

@@ -47,6 +47,14 @@ describe('describeReport', () => {
     assert.equal(describeReport(await verify(unsigned())), 'program.exe: not signed');
   });
 
+  it('takes no time for a long text of blanks', () => {
+    const path = `${' '.repeat(2_000_000)}x`;
+    const start = performance.now();
+    const text = describeReport({ path, status: 'unsigned', signatures: [], problems: [] });
+    assert.ok(performance.now() - start < 500);
+    assert.match(text, /^…?: not signed$/);
+  });
+
   it('says which of several signatures a problem is in', () => {
     const report: VerifyReport = {
       path: 'a.exe',

@@ -5,7 +5,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { octets, seq } from '../../src/asn1/der.ts';
+import {
+  context,
+  contextPrimitive,
+  integer,
+  octets,
+  oid,
+  printable,
+  seq,
+  set,
+  tlv,
+  utf8,
+} from '../../src/asn1/der.ts';
 import { OID } from '../../src/asn1/oids.ts';
 import { SignpipeError } from '../../src/errors.ts';
 import { buildChain } from '../../src/x509/chain.ts';
@@ -16,6 +27,7 @@ import {
   makeTimestamper,
   newKey,
   pem,
+  type KeyPair,
   type Made,
   type Recipe,
 } from './certificate-maker.ts';
@@ -370,38 +382,147 @@ describe('a chain that is refused', () => {
   refuses('a critical extension that nobody knows', 'certificate-chain-critical-extension', () =>
     three({ leaf: { extensions: [{ oid: '2.25.42', critical: true, value: octets(Buffer.alloc(1)) }] } }),
   );
-  refuses(
-    'critical policy constraints: OpenSSL looks at them only when policies are asked for',
-    'certificate-chain-critical-extension',
-    () =>
-      three({
-        middle: {
-          extensions: [{ oid: '2.5.29.36', critical: true, value: seq(Buffer.from([0x80, 1, 0])) }],
-        },
-      }),
-    true,
-  );
-  refuses(
-    'critical name constraints, even if met: they are not enforced here',
-    'certificate-chain-critical-extension',
-    () =>
-      three({
-        middle: {
-          extensions: [
-            {
-              oid: OID.nameConstraints,
-              critical: true,
-              value: seq(Buffer.from('a0083006820461626364', 'hex')),
-            },
-          ],
-        },
-      }),
-    true,
-  );
   refuses('an intermediate signed with SHA-1', 'certificate-chain-weak', () =>
     three({ middle: { hash: 'sha1' } }),
   );
   refuses('an RSA key of 1024 bits', 'certificate-chain-weak', () =>
     three({ leaf: { key: generateKeyPairSync('rsa', { modulusLength: 1024 }) } }),
   );
+});
+
+describe('elliptic-curve keys', () => {
+  const on = (namedCurve: string, paramEncoding: 'named' | 'explicit' = 'named'): KeyPair =>
+    generateKeyPairSync('ec', { namedCurve, paramEncoding });
+  for (const curve of ['prime256v1', 'secp256k1', 'secp384r1', 'secp521r1', 'brainpoolP256r1'])
+    accepts(`a key on the curve ${curve}`, () => three({ leaf: { key: on(curve) } }), [
+      'Leaf',
+      'Middle',
+      'Root',
+    ]);
+  for (const curve of ['secp112r1', 'secp160r1', 'prime192v1', 'secp224r1', 'sect113r1'])
+    refuses(
+      `a leaf on the curve ${curve}`,
+      'certificate-chain-weak',
+      () => three({ leaf: { key: on(curve) } }),
+      curve === 'secp224r1',
+    );
+  refuses('an intermediate on the curve secp112r1', 'certificate-chain-weak', () =>
+    three({ middle: { key: on('secp112r1') } }),
+  );
+  refuses('a root on the curve secp112r1', 'certificate-chain-weak', () =>
+    three({ root: { key: on('secp112r1') } }),
+  );
+  for (const place of ['leaf', 'middle', 'root'] as const)
+    refuses(`the ${place}'s curve spelt out, even if it is P-256`, 'certificate-chain-weak', () =>
+      three({ [place]: { key: on('prime256v1', 'explicit') } }),
+    );
+});
+
+const directoryName = (...parts: readonly Buffer[]): Buffer => tlv(context(4), seq(...parts));
+const commonName = (text: Buffer): Buffer => set(seq(oid('2.5.4.3'), text));
+const organisation = (text: Buffer): Buffer => set(seq(oid('2.5.4.10'), text));
+const dnsName = (text: string): Buffer => tlv(contextPrimitive(2), Buffer.from(text));
+
+/** A chain whose `place` has name constraints, for a leaf with these alternative names. */
+function constrained(
+  {
+    permitted,
+    excluded,
+    critical = false,
+    place = 'middle',
+  }: {
+    permitted?: readonly Buffer[];
+    excluded?: readonly Buffer[];
+    critical?: boolean;
+    place?: 'root' | 'middle';
+  },
+  leafNames: readonly Buffer[] = [],
+): Case {
+  const value = seq(
+    ...(permitted ? [tlv(context(0), ...permitted.map((base) => seq(base)))] : []),
+    ...(excluded ? [tlv(context(1), ...excluded.map((base) => seq(base)))] : []),
+  );
+  const names = { oid: '2.5.29.17', critical: false, value: seq(...leafNames) };
+  return three({
+    [place]: { extensions: [{ oid: OID.nameConstraints, critical, value }] },
+    ...(leafNames.length > 0 && { leaf: { extensions: [names] } }),
+  });
+}
+
+describe('name constraints, critical or not', () => {
+  const whole = ['Leaf', 'Middle', 'Root'];
+  const elsewhere = directoryName(organisation(utf8('Somebody Else')));
+  for (const critical of [true, false]) {
+    refuses('a leaf outside the only permitted names', 'certificate-chain-constraints', () =>
+      constrained({ permitted: [elsewhere], critical }),
+    );
+    refuses('a leaf among the excluded names', 'certificate-chain-constraints', () =>
+      constrained({ excluded: [directoryName(commonName(utf8('Leaf')))], critical }),
+    );
+    accepts(
+      'a leaf among the permitted names, in another type of string and other letters',
+      () => constrained({ permitted: [elsewhere, directoryName(commonName(printable(' LEAF ')))], critical }),
+      whole,
+    );
+    accepts(
+      'a leaf outside the excluded names',
+      () => constrained({ excluded: [elsewhere], critical }),
+      whole,
+    );
+    accepts(
+      'constraints on a form of name that the leaf does not have',
+      () => constrained({ permitted: [dnsName('example.org')], critical }),
+      whole,
+    );
+  }
+  refuses('an excluded name in other letters', 'certificate-chain-constraints', () =>
+    constrained({ excluded: [directoryName(commonName(printable('lEAF')))] }),
+  );
+  refuses('constraints of the root', 'certificate-chain-constraints', () =>
+    constrained({ permitted: [elsewhere], place: 'root' }),
+  );
+  refuses('an intermediate outside the permitted names', 'certificate-chain-constraints', () =>
+    constrained({ permitted: [directoryName(commonName(utf8('Leaf')))], place: 'root' }),
+  );
+  refuses(
+    'a form of name that is not compared here, even if it is permitted',
+    'certificate-chain-constraints',
+    () => constrained({ permitted: [dnsName('example.org')] }, [dnsName('a.example.org')]),
+    true,
+  );
+  refuses('an alternative directory name outside the permitted names', 'certificate-chain-constraints', () =>
+    constrained({ permitted: [directoryName(commonName(utf8('Leaf')))] }, [elsewhere]),
+  );
+  refuses(
+    'constraints that cannot be read',
+    'certificate-chain-constraints',
+    () =>
+      three({
+        middle: {
+          extensions: [{ oid: OID.nameConstraints, critical: false, value: octets(Buffer.alloc(3)) }],
+        },
+      }),
+    false,
+  );
+});
+
+describe('policy constraints', () => {
+  const requireExplicitPolicy = seq(tlv(contextPrimitive(0), Buffer.of(0)));
+  for (const [name, oid, value] of [
+    ['policyConstraints', '2.5.29.36', requireExplicitPolicy],
+    ['inhibitAnyPolicy', '2.5.29.54', integer(0)],
+  ] as const) {
+    refuses(
+      `${name}, not critical: OpenSSL looks at it only if policies are asked for`,
+      'certificate-chain-constraints',
+      () => three({ middle: { extensions: [{ oid, critical: false, value }] } }),
+      true,
+    );
+    refuses(
+      `${name}, critical`,
+      'certificate-chain-critical-extension',
+      () => three({ middle: { extensions: [{ oid, critical: true, value }] } }),
+      true,
+    );
+  }
 });

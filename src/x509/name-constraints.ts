@@ -1,0 +1,132 @@
+import {
+  children,
+  context,
+  contextPrimitive,
+  DerReader,
+  expectTag,
+  parseDer,
+  readOid,
+  readText,
+  TAG,
+  type Der,
+} from '../asn1/der.ts';
+import { OID } from '../asn1/oids.ts';
+import { messageOf } from '../errors.ts';
+import type { Certificate } from './certificate.ts';
+
+/*
+ * RFC 5280 sections 4.2.1.10 and 6.1.3 (b), (c):
+ *
+ *   NameConstraints ::= SEQUENCE { permittedSubtrees [0] GeneralSubtrees OPTIONAL, excludedSubtrees [1] … OPTIONAL }
+ *   GeneralSubtree  ::= SEQUENCE { base GeneralName, minimum [0] DEFAULT 0, maximum [1] OPTIONAL }
+ */
+
+const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17';
+const EMAIL_ADDRESS = '1.2.840.113549.1.9.1';
+
+/** Tags of the forms of GeneralName that are compared or derived here. */
+const RFC822_NAME = contextPrimitive(1);
+const DIRECTORY_NAME = context(4);
+
+/** A name of a certificate, or the base of a subtree: its form (the tag of its GeneralName) and, for a directory name, its DER. */
+interface GeneralName {
+  readonly form: number;
+  readonly name: Der | null;
+}
+
+/**
+ * Why the certificates below an authority (leaf first) break its name constraints; null if they do not, or if
+ * it has none. Directory names are compared. A certificate that has a name of any other constrained form is
+ * refused without comparing, and so is a constraint that cannot be read.
+ */
+export function nameConstraintViolation(
+  authority: Certificate,
+  below: readonly Certificate[],
+): string | null {
+  const extension = authority.extensions.get(OID.nameConstraints);
+  if (!extension) return null;
+  try {
+    const { permitted, excluded } = readConstraints(extension.value);
+    // RFC 5280 section 6.1.3: a self-issued certificate is exempt unless it is the leaf.
+    const bound = below.filter((certificate, height) => height === 0 || !certificate.isSelfIssued);
+    const names = bound.flatMap(namesOf);
+    const outside = names.find((name) => !isPermitted(name, permitted) || isExcluded(name, excluded));
+    return outside ? 'limits the names below it, and a certificate in the chain has another one' : null;
+  } catch (error) {
+    return `has name constraints that cannot be read: ${messageOf(error)}`;
+  }
+}
+
+interface Constraints {
+  readonly permitted: readonly GeneralName[];
+  readonly excluded: readonly GeneralName[];
+}
+
+function readConstraints(value: Buffer): Constraints {
+  const reader = DerReader.of(value, 'name constraints');
+  const permitted = reader.optional(context(0));
+  const excluded = reader.optional(context(1));
+  reader.end();
+  return { permitted: readSubtrees(permitted), excluded: readSubtrees(excluded) };
+}
+
+/** `minimum` and `maximum` have to be absent (RFC 5280 section 4.2.1.10). */
+const readSubtrees = (subtrees: Der | undefined): GeneralName[] =>
+  subtrees
+    ? children(subtrees, 'name constraints').map((each) => {
+        const reader = new DerReader(each, 'name constraints');
+        const base = reader.next();
+        reader.end();
+        return readGeneralName(base);
+      })
+    : [];
+
+const readGeneralName = (der: Der): GeneralName => ({
+  form: der.tag,
+  name: der.tag === DIRECTORY_NAME ? parseDer(der.body, 'directory name') : null,
+});
+
+/** Every name of a certificate: its subject, the subject's e-mail addresses, its alternative names. */
+function namesOf(certificate: Certificate): GeneralName[] {
+  const subject = parseDer(certificate.subjectDer, 'subject');
+  const alternative = certificate.extensions.get(SUBJECT_ALTERNATIVE_NAME);
+  const others = alternative ? children(parseDer(alternative.value, 'names'), 'names') : [];
+  return [
+    ...(subject.body.length > 0 ? [{ form: DIRECTORY_NAME, name: subject }] : []),
+    ...(hasEmailAddress(subject) ? [{ form: RFC822_NAME, name: null }] : []),
+    ...others.map(readGeneralName),
+  ];
+}
+
+function isPermitted(name: GeneralName, permitted: readonly GeneralName[]): boolean {
+  const alike = permitted.filter(({ form }) => form === name.form);
+  return alike.length === 0 || alike.some((base) => isWithin(name, base));
+}
+
+/** A name that cannot be compared counts as excluded. */
+const isExcluded = (name: GeneralName, excluded: readonly GeneralName[]): boolean =>
+  excluded.some((base) => base.form === name.form && (base.name === null || isWithin(name, base)));
+
+function isWithin({ name }: GeneralName, { name: base }: GeneralName): boolean {
+  if (!name || !base) return false;
+  const [parts, prefix] = [relativeNames(name), relativeNames(base)];
+  return prefix.length <= parts.length && prefix.every((part, at) => part === parts[at]);
+}
+
+/** The relative names of a Name as texts that are equal if RFC 5280 section 7.1 calls the names equal. */
+const relativeNames = (name: Der): string[] =>
+  children(name, 'name').map((relative) =>
+    attributesOf(relative)
+      .map(([type, value]) => `${type}=${value.trim().replaceAll(/\s+/g, ' ').toLowerCase()}`)
+      .sort()
+      .join('+'),
+  );
+
+const attributesOf = (relative: Der): [type: string, value: string][] =>
+  children(expectTag(relative, TAG.set, 'name'), 'name').map((pair) => {
+    const reader = new DerReader(pair, 'name');
+    return [readOid(reader.next(), 'name'), readText(reader.next(), 'name')];
+  });
+
+const hasEmailAddress = (name: Der): boolean =>
+  children(name, 'name').some((relative) => attributesOf(relative).some(([type]) => type === EMAIL_ADDRESS));
