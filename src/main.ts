@@ -1,6 +1,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { reportError } from './commands/terminal.ts';
 import { parseDuration } from './config/units.ts';
+import { usage } from './errors.ts';
 import { removeTemporaries } from './io/temporaries.ts';
 import { VERSION } from './version.ts';
 
@@ -43,7 +44,8 @@ const program = new Command('signpipe')
   .description('Git names the zip, SSH moves it, the signer signs it, a receipt proves it.')
   .version(VERSION)
   .configureHelp({ showGlobalOptions: true })
-  .showHelpAfterError('(signpipe COMMAND --help tells more)')
+  // Said by `reportUsage`, in the form that errors have everywhere.
+  .configureOutput({ outputError: () => {} })
   .exitOverride();
 
 /** What was typed. Options of other commands are not even made: there are many, and it takes time. */
@@ -67,6 +69,7 @@ const config = (file: string): Option =>
 const json = new Option('--json', 'machine-readable result on standard output');
 const requestsBranch = new Option('--requests <branch>', 'the branch of requests').default('main');
 const receiptsBranch = new Option('--receipts <branch>', 'the branch of receipts').default('signed');
+const force = new Option('--force', 'replace an output file that is there already');
 const allowTest = new Option(
   '--allow-test-certificate',
   'take files that were signed with a test certificate',
@@ -159,7 +162,8 @@ command(
 command(program, 'sign <files...>', 'sign local programs, or the programs in local zips', (made) =>
   made
     .option('--output <path>', 'where the signed file goes; a folder for several')
-    .option('--in-place', 'replace the files')
+    .option('--in-place', 'change the files themselves; mode, owner and hard links stay')
+    .addOption(force)
     .option('--pfx <file>', 'PKCS#12 file with key and certificates')
     .option('--key-name <name>', 'which key, when the PKCS#12 file holds several')
     .option('--certificate <file>', 'PEM certificate chain')
@@ -211,12 +215,14 @@ const signature = program
 command(signature, 'extract <file>', 'write the signature of a program as PKCS#7, DER', (made) =>
   made
     .requiredOption('-o, --output <p7>', 'where it goes')
+    .addOption(force)
     .action(running(async () => (await import('./commands/signature.ts')).extractCommand)),
 );
 
 command(signature, 'remove <file>', 'write the program without its signature', (made) =>
   made
     .requiredOption('-o, --output <out>', 'where it goes')
+    .addOption(force)
     .action(running(async () => (await import('./commands/signature.ts')).removeCommand)),
 );
 
@@ -227,6 +233,7 @@ command(
   (made) =>
     made
       .requiredOption('-o, --output <out>', 'where it goes')
+      .addOption(force)
       .option('--signature <p7>', 'a detached signature')
       .option('--receipt <request>', 'take the signatures from the receipt of this request ...')
       .option('--repo <url>', '... in this control repository: a folder or URL')
@@ -290,13 +297,22 @@ command(program, 'doctor', 'try every part of a signer and say what is wrong and
     .action(running(async () => (await import('./commands/doctor.ts')).doctorCommand)),
 );
 
+/** Reports what commander refuses as every other mistake on the command line is reported. */
+function reportUsage({ message }: CommanderError): number {
+  const error = usage('command-line', message.replace(/^error: /, '').replaceAll('\n', ' '), {
+    hint: '`signpipe COMMAND --help` lists what a command takes',
+  });
+  return reportError(error, { json: words.has('--json') });
+}
+
 async function run(): Promise<void> {
   try {
     await program.parseAsync();
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Help and version were asked for; anything else that commander refuses is bad usage.
-    process.exitCode = error.exitCode === 0 ? 0 : 2;
+    // Help and version were asked for; help that nobody asked for has been printed.
+    if (error.exitCode === 0) process.exitCode = 0;
+    else process.exitCode = error.code === 'commander.help' ? 2 : reportUsage(error);
   }
 }
 

@@ -1,10 +1,11 @@
 import { tmpdir } from 'node:os';
 import { basename } from 'node:path';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
-import { invalid, usage } from '../errors.ts';
+import { invalid, usage, type SignpipeError } from '../errors.ts';
 import { readAll, withFile } from '../io/source.ts';
 import { attachToFile } from '../signing/attach-file.ts';
 import type { Wanted } from './receipt-signatures.ts';
+import { outputTo, writeOutput } from './output-file.ts';
 import type { OutputOptions } from './signature.ts';
 import { print, sayUnlessQuiet } from './terminal.ts';
 
@@ -35,15 +36,26 @@ async function wantedBy(file: string, options: AttachCommandOptions): Promise<Wa
   });
 }
 
+const zipDiffers = (file: string, actual: string, wanted: string): SignpipeError =>
+  invalid(
+    'rebuild-differs',
+    `${file}: with its signatures its SHA-256 is ${actual}, the receipt says ${wanted}; nothing was written`,
+    {
+      hint: 'the programs match, but something else in the zip differs, or another zlib packed it: compare with signpipe verify --original',
+    },
+  );
+
 /** `signpipe signature attach`: the signed file, bit for bit, without the key. */
 export async function attachCommand(file: string, options: AttachCommandOptions): Promise<number> {
+  const output = await outputTo(options.output, options.force);
   const { wanted, sha256 } = await wantedBy(file, options);
   const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
-  const actual = await attachToFile(file, wanted, options.output, common);
-  if (sha256 !== undefined && sha256 !== actual)
-    throw invalid('rebuild-differs', `${options.output}: SHA-256 is ${actual}, the receipt says ${sha256}`, {
-      hint: 'the programs match, but something else in the zip differs, or another zlib packed it: compare with signpipe verify --original',
-    });
+  const attach = async (path: string): Promise<string> => {
+    const actual = await attachToFile(file, wanted, path, common);
+    if (sha256 !== undefined && sha256 !== actual) throw zipDiffers(file, actual, sha256);
+    return actual;
+  };
+  const actual = await writeOutput(output, attach, { checked: true });
   sayUnlessQuiet(options)(
     sha256 === undefined
       ? `${options.output}: signature attached`

@@ -13,6 +13,7 @@ import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { usage } from '../errors.ts';
 import { writeTextAtomically } from '../io/atomic.ts';
 import { progressFor } from './bars.ts';
+import { outputTo, writeOutput } from './output-file.ts';
 import { printPieces } from './print-pieces.ts';
 import { withRepository } from './repository.ts';
 import { sayUnlessQuiet, type CommonOptions } from './terminal.ts';
@@ -147,14 +148,17 @@ export async function auditCommand(options: AuditCommandOptions): Promise<number
   const now = new Date();
   const question = parseQuestion(options, now);
   const since = options.since === undefined ? undefined : parseMoment(options.since, '--since', now);
+  // A page that is there is one of an earlier audit.
+  const html = options.html === undefined ? null : await outputTo(options.html, true);
   const audit = await runAudit(options, now);
   const isShown = rowFilter({ since, name: options.name, outcome: options.outcome });
   const revocation = question && judgeRevocation(audit.rows, question);
   const rows = filterRows(audit.rows, isShown);
   const document = { repository: options.repo, at: now, rows, revocation };
-  if (options.html !== undefined) {
-    await writeTextAtomically(options.html, await auditPage(audit, document));
-    sayUnlessQuiet(options)(`${options.html}: a page to look at, no network needed`);
+  if (html) {
+    const page = await auditPage(audit, document);
+    await writeOutput(html, (path) => writeTextAtomically(path, page));
+    sayUnlessQuiet(options)(`${html.name}: a page to look at, no network needed`);
   }
   await printPieces(
     options.json

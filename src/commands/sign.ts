@@ -14,11 +14,13 @@ import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import { progressFor } from './bars.ts';
+import { outputInPlace, outputTo, requireDistinct, writeOutput, type Output } from './output-file.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface SignCommandOptions extends CommonOptions {
   readonly output?: string;
   readonly inPlace?: boolean;
+  readonly force?: boolean;
   readonly pfx?: string;
   readonly keyName?: string;
   readonly certificate?: string;
@@ -57,28 +59,32 @@ async function isFolder(path: string): Promise<boolean> {
   );
 }
 
+const beside = (file: string): string =>
+  join(dirname(file), `${basename(file, extname(file))}.signed${extname(file)}`);
+
 /** Where each signed file goes; the default stands beside its input, as `build.signed.zip`. */
-async function outputsFor(
-  files: readonly string[],
-  options: SignCommandOptions,
-): Promise<[input: string, output: string][]> {
-  const { output } = options;
-  if (output !== undefined && options.inPlace)
-    throw usage('output-twice', 'give either --output or --in-place, not both');
-  if (options.inPlace) return files.map((file) => [file, file]);
-  if (output === undefined)
-    return files.map((file) => [
-      file,
-      join(dirname(file), `${basename(file, extname(file))}.signed${extname(file)}`),
-    ]);
-  if (await isFolder(output)) return files.map((file) => [file, join(output, basename(file))]);
+async function namesFor(files: readonly string[], output: string | undefined): Promise<string[]> {
+  if (output === undefined) return files.map(beside);
+  if (await isFolder(output)) return files.map((file) => join(output, basename(file)));
   if (files.length > 1)
     throw usage(
       'one-output-for-several',
       `${output}: several files are to be signed, and this is no folder`,
       { hint: 'give a folder that exists, or --in-place' },
     );
-  return files.map((file) => [file, output]);
+  return [output];
+}
+
+/** All outputs are judged before the first file is signed. */
+async function outputsFor(files: readonly string[], options: SignCommandOptions): Promise<Output[]> {
+  const { output, inPlace, force } = options;
+  if (output !== undefined && inPlace)
+    throw usage('output-twice', 'give either --output or --in-place, not both');
+  const outputs: Output[] = [];
+  for (const name of inPlace ? files : await namesFor(files, output))
+    outputs.push(await (inPlace ? outputInPlace(name) : outputTo(name, force)));
+  requireDistinct(outputs);
+  return outputs;
 }
 
 function tell(file: SignedUnhashed, input: string, output: string): string {
@@ -112,6 +118,7 @@ async function timestamperFor(urls: readonly string[]): Promise<Timestamper | nu
 /** `signpipe sign`: the pipeline's own engine on local files. */
 export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {
   const say = sayUnlessQuiet(options);
+  const outputs = await outputsFor(files, options);
   const key = await loadKey(options, say);
   requireUsable(key, new Date());
   const timestamper = await timestamperFor(options.timestamp);
@@ -128,15 +135,17 @@ export async function signCommand(files: string[], options: SignCommandOptions):
     limits: DEFAULT_LIMITS,
     scratch: tmpdir(),
   };
-  for (const [input, output] of await outputsFor(files, options))
+  for (const [index, output] of outputs.entries()) {
+    const input = files[index] ?? '';
     await underBar(progress, `sign ${basename(input)}`, 'files', async (onProgress) => {
-      if (options.json)
-        print(asJson(await signFile(input, output, { ...signing, onProgress }), input, output));
-      else {
-        const signed = await signFile(input, output, { ...signing, onProgress, unhashed: true });
-        if (!options.quiet) print(tell(signed, input, output));
-      }
+      const told = await writeOutput(output, async (path) =>
+        options.json
+          ? asJson(await signFile(input, path, { ...signing, onProgress }), input, output.name)
+          : tell(await signFile(input, path, { ...signing, onProgress, unhashed: true }), input, output.name),
+      );
+      if (options.json || !options.quiet) print(told);
     });
+  }
   await key.close();
   return 0;
 }

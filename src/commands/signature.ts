@@ -3,27 +3,32 @@ import { invalid } from '../errors.ts';
 import { writeFileAtomically, writeStreamAtomically } from '../io/atomic.ts';
 import { patched } from '../io/patch.ts';
 import { withFile } from '../io/source.ts';
+import { outputTo, writeOutput } from './output-file.ts';
 import { sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface OutputOptions extends CommonOptions {
   readonly output: string;
+  readonly force?: boolean;
 }
 
 /** `signpipe signature extract`: the detached PKCS#7 signature, DER. */
 export async function extractCommand(file: string, options: OutputOptions): Promise<number> {
+  const output = await outputTo(options.output, options.force);
   const signature = await withFile(file, async (source) => (await openImage(source)).signature);
   if (!signature) throw invalid('not-signed', `${file}: it bears no signature`);
-  await writeFileAtomically(options.output, signature);
+  await writeOutput(output, (path) => writeFileAtomically(path, signature));
   sayUnlessQuiet(options)(`${options.output}: ${signature.length} bytes of PKCS#7, DER`);
   return 0;
 }
 
 /** `signpipe signature remove`: the program without its signature. */
 export async function removeCommand(file: string, options: OutputOptions): Promise<number> {
+  const output = await outputTo(options.output, options.force);
   await withFile(file, async (source) => {
     const image = await openImage(source);
     if (!image.signature) throw invalid('not-signed', `${file}: it bears no signature`);
-    await writeStreamAtomically(options.output, patched(await image.remove()));
+    const unsigned = patched(await image.remove());
+    await writeOutput(output, (path) => writeStreamAtomically(path, unsigned));
   });
   sayUnlessQuiet(options)(`${options.output}: ${file} without its signature`);
   return 0;

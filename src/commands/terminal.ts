@@ -1,5 +1,7 @@
-import { hasCode, SignpipeError } from '../errors.ts';
+import { hasCode, messageOf, SignpipeError } from '../errors.ts';
+import { removeTemporaries } from '../io/temporaries.ts';
 import { printableJson, printableLines } from '../printable.ts';
+import { fromSystemError } from '../system-error.ts';
 
 /** Flags that every command has. */
 export interface CommonOptions {
@@ -7,14 +9,17 @@ export interface CommonOptions {
   readonly verbose?: boolean;
 }
 
-function passOverClosed(error: Error): void {
-  if (!hasCode(error, 'EPIPE')) throw error;
+/** A reader may have enough before the end, as `head` has: that is no fault. A full disk is one. */
+function onBrokenOutput(error: Error): void {
+  if (hasCode(error, 'EPIPE')) return;
+  removeTemporaries();
+  process.exit(reportError(fromSystemError(error, 'standard output') ?? error, {}));
 }
 
-/** Where results go. Whoever reads them may have enough before their end, as `head` has: that is no fault. */
+/** Where results go. */
 export function standardOutput(): NodeJS.WriteStream {
   const { stdout } = process;
-  if (!stdout.listeners('error').includes(passOverClosed)) stdout.on('error', passOverClosed);
+  if (!stdout.listeners('error').includes(onBrokenOutput)) stdout.on('error', onBrokenOutput);
   return stdout;
 }
 
@@ -47,34 +52,30 @@ function causes(error: unknown): string[] {
   return lines;
 }
 
+const asJson = ({ code, kind, message, hint, retryable }: SignpipeError): string =>
+  printableJson(JSON.stringify({ error: { code, kind, message, hint: hint ?? null, retry: retryable } }));
+
+/** An error that was not foreseen: a bug, unless the operating system refused something. */
+const unforeseen = (error: unknown): SignpipeError =>
+  fromSystemError(error) ??
+  new SignpipeError('local', 'internal-error', `unexpected error: ${messageOf(error)}`, {
+    hint: 'this is a bug; please report it with the lines below',
+    cause: error,
+  });
+
 /**
- * Tells a person what went wrong and gives the exit status. Expected faults have no stack trace; a
- * bug has one, since somebody must mend it.
+ * Reports what went wrong and gives the exit status: with `json` as one object on standard output, and always in
+ * words on standard error. Only a bug is reported with a stack trace.
  */
 export function reportError(error: unknown, options: CommonOptions & { readonly json?: boolean }): number {
-  if (!(error instanceof SignpipeError)) {
-    process.stderr.write(
-      `signpipe: unexpected error (a bug; please report it)\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-    );
-    return 1;
-  }
-  if (options.json)
-    print(
-      printableJson(
-        JSON.stringify({
-          error: {
-            code: error.code,
-            kind: error.kind,
-            message: error.message,
-            hint: error.hint ?? null,
-            retry: error.retryable,
-          },
-        }),
-      ),
-    );
-  const lines = [`signpipe: ${error.message} [${error.code}]`];
-  if (error.hint !== undefined) lines.push(`  ${error.hint}`);
-  if (options.verbose) lines.push(...causes(error));
+  const known = error instanceof SignpipeError ? error : unforeseen(error);
+  if (options.json) print(asJson(known));
+  const lines = [`signpipe: ${known.message} [${known.code}]`];
+  if (known.hint !== undefined) lines.push(`  ${known.hint}`);
+  if (options.verbose) lines.push(...causes(known));
+  if (known.code === 'internal-error') lines.push(stackOf(error));
   process.stderr.write(`${lines.map(shown).join('\n')}\n`);
-  return error.exitStatus;
+  return known.exitStatus;
 }
+
+const stackOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? '') : '');

@@ -5,9 +5,13 @@ import { writeAll } from './exact.ts';
 import { stretches } from './stretches.ts';
 import { keepTemporary, noteTemporary, removeTemporary } from './temporaries.ts';
 
-/** A temporary name beside `path`: hidden, and not guessable by whoever shares the folder. */
+/** So many characters of a name go into its temporary name, which must not be longer than a file system takes. */
+const KEPT_OF_NAME = 40;
+
+/** A temporary name beside `path`: hidden, and not to be guessed by others who can write to the folder. */
 export function temporaryBeside(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.part`);
+  const name = Array.from(basename(path)).slice(0, KEPT_OF_NAME).join('');
+  return join(dirname(path), `.${name}.${randomBytes(6).toString('hex')}.part`);
 }
 
 async function sync(path: string, mode: 'r' | 'r+'): Promise<void> {

@@ -1,10 +1,5 @@
 import { messageOf, SignpipeError } from '../errors.ts';
-
-/** A Node system error: `ENOSPC` from `write`, and the like. */
-function systemCode(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return undefined;
-  return typeof error.code === 'string' && /^E[A-Z0-9]{2,20}$/.test(error.code) ? error.code : undefined;
-}
+import { systemCode } from '../system-error.ts';
 
 /** The builder learns that it was not the request's fault; paths and stack stay in this machine's log. */
 function ownFault(error: unknown): SignpipeError {

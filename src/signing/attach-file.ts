@@ -1,6 +1,8 @@
 import { isZip, readArchive, type ArchiveLimits } from '../archive/read.ts';
 import { rewriteArchive, type NewContent } from '../archive/rewrite.ts';
 import { HEAD_SIZE, openImage } from '../authenticode/image.ts';
+import type { CheckName } from '../authenticode/report.ts';
+import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../errors.ts';
 import { writeStreamAtomically } from '../io/atomic.ts';
 import { sha256OfFile, sha256OfSource } from '../io/hash.ts';
@@ -37,6 +39,28 @@ function requireDigest(
     throw invalid(code, `${what}: SHA-256 is ${actual}, the receipt says ${wanted}`, { hint });
 }
 
+/** What makes bytes a signature of this very program, whoever made it and whatever else a verifier says of it. */
+const ITS_OWN: ReadonlySet<CheckName> = new Set([
+  'structure',
+  'file-digest',
+  'signed-attributes',
+  'signature',
+]);
+
+/** Throws `not-its-signature` unless every signature that was attached is one of this program. */
+async function requireItsSignature(made: ByteSource): Promise<void> {
+  const { signatures, problems } = await verifyProgram(made);
+  const wrong = signatures
+    .flatMap(({ checks }) => checks)
+    .find(({ name, ok }) => ok === false && ITS_OWN.has(name));
+  const slack = problems.find(({ signature, code }) => signature === undefined && code !== 'digest-weak');
+  const why = wrong?.detail ?? slack?.message;
+  if (why === undefined) return;
+  throw invalid('not-its-signature', `what was to be attached is no signature of this program: ${why}`, {
+    hint: 'give what `signpipe signature extract` wrote from this program, signed: PKCS#7 in DER',
+  });
+}
+
 /** The program with its signature, checked before and after against what the receipt says. */
 export async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
@@ -50,6 +74,7 @@ export async function attachTo(program: Spooled, wanted: DetachedSignature): Pro
     'attached-differs',
     'the signature is not the one that the receipt speaks of',
   );
+  if (wanted.after === undefined) await requireItsSignature(made);
   return newContent(made, keptRun(patch), program.map);
 }
 

@@ -164,8 +164,8 @@ describe('signpipe sign', () => {
   const refused: [what: string, args: string[], status: number, code: string][] = [
     ['a file that is not there', ['none.exe'], 2, 'file-not-found'],
     ['a text', ['notes.txt'], 3, 'not-signable'],
-    ['a pattern that names a text', ['product.zip', '--files', '**/*'], 3, 'not-a-program'],
-    ['patterns that name nothing', ['product.zip', '--files', '**/*.sys'], 3, 'nothing-to-sign'],
+    ['a pattern that names a text', ['product.zip', '--force', '--files', '**/*'], 3, 'not-a-program'],
+    ['patterns that name nothing', ['product.zip', '--force', '--files', '**/*.sys'], 3, 'nothing-to-sign'],
     [
       'a signed program where policy says reject',
       ['theirs.exe', '--already-signed', 'reject'],
@@ -188,7 +188,17 @@ describe('signpipe sign', () => {
   it('asks on a terminal for the passphrase of a key that is encrypted, and of no other', async () => {
     await writeFile(at('open.key'), keyToPem(pki.codeSigning.key));
     const sign = (key: string): Promise<Shown> => {
-      const words = ['sign', 'tool.exe', '--certificate', 'code.pem', '--key', key, '--output', 'typed.exe'];
+      const words = [
+        'sign',
+        'tool.exe',
+        '--certificate',
+        'code.pem',
+        '--key',
+        key,
+        '--output',
+        'typed.exe',
+        '--force',
+      ];
       return onTerminal([process.execPath, main, ...words], { cwd: folder, type: PASSPHRASE });
     };
     for (const [key, asks] of [
@@ -204,9 +214,9 @@ describe('signpipe sign', () => {
   });
 
   it('key-missing, and a wrong passphrase that shows nowhere', async () => {
-    assert.match((await here('sign', 'tool.exe')).stderr, /\[key-missing\]/);
+    assert.match((await here('sign', 'tool.exe', '--force')).stderr, /\[key-missing\]/);
     const wrong = 'wrong-and-secret';
-    const ended = await signpipe(['sign', 'tool.exe', '--pfx', 'code.pfx', '-v'], {
+    const ended = await signpipe(['sign', 'tool.exe', '--force', '--pfx', 'code.pfx', '-v'], {
       cwd: folder,
       env: { SIGNPIPE_PASSPHRASE: wrong },
     });
@@ -300,10 +310,10 @@ describe('signpipe signature', () => {
     assert.equal((await here('signature', 'remove', 'tool.signed.exe', '-o', 'bare.exe')).status, 0);
     for (const bare of ['bare.exe', 'tool.exe']) {
       assert.equal(
-        (await here('signature', 'attach', bare, '--signature', 'tool.p7', '-o', 'again.exe')).status,
+        (await here('signature', 'attach', bare, '--signature', 'tool.p7', '-o', `again-${bare}`)).status,
         0,
       );
-      assert.equal(await sha256OfFile(at('again.exe')), await sha256OfFile(at('tool.signed.exe')));
+      assert.equal(await sha256OfFile(at(`again-${bare}`)), await sha256OfFile(at('tool.signed.exe')));
     }
   });
 

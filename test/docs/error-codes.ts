@@ -110,6 +110,12 @@ const COMPUTED: readonly Computed[] = [
     pattern: /'((?:rebuild|attached)-differs)'/g,
     code: same,
   },
+  ...(['local', 'usage'] as const).map((kind) => ({
+    file: 'system-error.ts',
+    kind,
+    pattern: new RegExp(`code: '([^']+)',\\s*kind: '${kind}'`, 'g'),
+    code: same,
+  })),
   { file: 'timestamp/token.ts', kind: 'invalid', pattern: /reporting\('([^']+)'/g, code: same },
   {
     file: 'x509/chain.ts',
