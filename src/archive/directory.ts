@@ -2,15 +2,13 @@ import { fromRandomAccessReaderPromise, RandomAccessReader, type Entry } from 'y
 import { invalid, messageOf, SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import { TAIL, type EndRecords } from './end.ts';
-import { entryPath, shown } from './names.ts';
+import { entryName, shown, type EntryName } from './names.ts';
 import { CENTRAL, FLAG, headerLength, MAX16, METHOD, nameOf, readValues } from './records.ts';
 
 /** One entry as the central directory has it. Sizes in bytes. */
-export interface CentralEntry {
+export interface CentralEntry extends EntryName {
   /** Position in the central directory, from 0. */
   readonly index: number;
-  /** Decoded name; checked to be safe to unpack. */
-  readonly path: string;
   readonly size: number;
   readonly compressedSize: number;
   /** APPNOTE 4.4.5: 0 stored, 8 deflated, others pass through. */
@@ -117,7 +115,7 @@ async function* entriesOf(reader: TailReader, source: ByteSource): AsyncGenerato
 function centralEntry(entry: Entry, central: Buffer, index: number, source: ByteSource): CentralEntry {
   const flags = entry.generalPurposeBitFlag;
   const where = (): string => `${source.name}: entry ${index + 1}`;
-  const path = entryPath(flags, entry.fileNameRaw, entry.extraFieldRaw, where);
+  const { path, otherPaths } = entryName(flags, entry.fileNameRaw, entry.extraFieldRaw, where);
   const method = entry.compressionMethod;
   const disk = central.readUInt16LE(34);
   if (disk !== 0 && disk !== MAX16)
@@ -128,11 +126,15 @@ function centralEntry(entry: Entry, central: Buffer, index: number, source: Byte
     CENTRAL,
     () => `${where()} (${shown(path)})`,
   );
+  // Some readers make a folder of it, some a file.
+  if (path.endsWith('/') && size > 0)
+    throw invalid('zip-entry-path-unsafe', `${where()} (${shown(path)}) is a folder, but has content`);
   if (size !== entry.uncompressedSize || offset !== entry.relativeOffsetOfLocalHeader)
     throw damaged(source, `${shown(path)} has more than one size or place`);
   return {
     index,
     path,
+    otherPaths,
     size,
     compressedSize,
     method,

@@ -2,7 +2,7 @@ import { invalid, type SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { CentralEntry } from './directory.ts';
 import type { EndRecords } from './end.ts';
-import { entryPath, hasUnicodePath, shown } from './names.ts';
+import { entryName, hasUnicodePath, pathsOf, shown } from './names.ts';
 import {
   CENTRAL,
   DESCRIPTOR_SIGNATURE,
@@ -204,14 +204,18 @@ function requireSameHeaders(source: ByteSource, entry: CentralEntry, local: Buff
     throw disagree(source, entry, 'another uncompressed size in its local header');
   if (values.compressedSize !== entry.compressedSize && !late(values.compressedSize))
     throw disagree(source, entry, 'another compressed size in its local header');
-  requireSamePath(source, entry, local, flags);
+  requireSameNames(source, entry, local, flags);
 }
 
-/** A reader that streams sees only local headers: a Unicode Path field there must say the same. */
-function requireSamePath(source: ByteSource, entry: CentralEntry, local: Buffer, flags: number): void {
+/** A reader that streams sees only local headers: whatever it reads there must be known from the directory. */
+function requireSameNames(source: ByteSource, entry: CentralEntry, local: Buffer, flags: number): void {
   const extra = extraOf(local, LOCAL);
-  if (!hasUnicodePath(extra)) return;
-  if (entryPath(flags, nameOf(local, LOCAL), extra, () => whereOf(source, entry)) !== entry.path)
+  const where = (): string => whereOf(source, entry);
+  // Without such a field it is read as the same bytes are in the directory.
+  if (!hasUnicodePath(extra, where)) return;
+  const known = new Set(pathsOf(entry));
+  const read = pathsOf(entryName(flags, nameOf(local, LOCAL), extra, where));
+  if (!read.every((path) => known.has(path)))
     throw disagree(source, entry, 'another Unicode name in its local header');
 }
 

@@ -1,122 +1,101 @@
 import { isAscii, isUtf8 } from 'node:buffer';
-import { getFileNameLowLevel, parseExtraFields } from 'yauzl';
+import { crc32 } from 'node:zlib';
+import { getFileNameLowLevel } from 'yauzl';
 import { invalid, type SignpipeError } from '../errors.ts';
-import { printable } from '../printable.ts';
-import { FLAG } from './records.ts';
+import { ambiguous, normalPath, shown, whyUnsafe, type EntryName } from './paths.ts';
+import { extraFields, FLAG } from './records.ts';
 
-/** Longer names are refused: no Windows or POSIX path is. In UTF-16 code units. */
-const LONGEST_PATH = 4096;
+export { pathsOf, placeOf, requireDistinctPlaces, shown, whyUnsafe, type EntryName } from './paths.ts';
 
 /** Info-ZIP's Unicode Path field: a UTF-8 name beside a name in an old code page (APPNOTE 4.6.9). */
 const UNICODE_PATH_FIELD = 0x7075;
-
-/** Whether a header carries a Unicode Path field. */
-export const hasUnicodePath = (extra: Buffer): boolean =>
-  parseExtraFields(extra).some(({ id }) => id === UNICODE_PATH_FIELD);
+/** Version (1 byte) and CRC-32 of the header's name (4 bytes); the UTF-8 name follows them. */
+const UNICODE_PATH_HEAD = 5;
 
 /** C0 and DEL, in whatever code page. */
 const CONTROLS = /[^ -~\x80-\xff]/;
-
-/** C0, DEL and C1 controls, line separators, and the controls that make a name read backwards. */
-const DECEPTIVE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 const unsafe = (where: string, why: string): SignpipeError =>
   invalid('zip-entry-path-unsafe', `${where}: ${why}`, {
     hint: 'pack the files again under plain relative names',
   });
 
-/** A name as it can be shown in a message: quoted, with nothing hidden, not endless. */
-export const shown = (path: string): string => `"${printable(path, 200).replaceAll('"', '\\"')}"`;
-
 /**
- * Why a path must not be unpacked, or null. Refused: nothing, absolute paths, drive letters,
- * backslashes (a separator on Windows alone), control characters, empty segments, and segments that
- * Windows takes for `..` (it drops trailing dots and spaces). A leading `./`, as tar makes it, is let be.
+ * Decodes the name in a header. Displayed is the Unicode Path field if its CRC-32 fits the header's name;
+ * else the name as UTF-8, if it is flagged so or is valid UTF-8; else as code page 437 (APPNOTE appendix D).
+ * The other readings are those that some reader takes: code page 437 or UTF-8 without the flag, and every
+ * Unicode Path field, for few readers check its CRC-32 and its version. All must be safe to unpack, and of
+ * one kind, file or folder. `where` is called for messages only.
  */
-export function whyUnsafe(path: string): string | null {
-  if (path === '') return 'has no name';
-  if (path.length > LONGEST_PATH) return `has a name of ${path.length} characters`;
-  if (DECEPTIVE.test(path)) return 'has control characters in its name';
-  if (path.includes('\\')) return 'has a backslash in its name';
-  if (path.startsWith('/')) return 'has an absolute path';
-  if (/^[A-Za-z]:/.test(path)) return 'has a drive letter in its name';
-  const segments = path.replace(/\/$/, '').split('/');
-  if (segments.includes('')) return 'has an empty segment in its path';
-  if (segments.some((segment) => segment !== '.' && /^[. ]+$/.test(segment)))
-    return 'has a segment that climbs out of its folder';
-  return null;
-}
-
-/**
- * Decodes an entry's name: UTF-8 when the flag or a valid Unicode Path field says so, else code page
- * 437, as APPNOTE appendix D has it. Refuses names that are not safe to unpack; `where` is asked then.
- */
-export function entryPath(flags: number, name: Buffer, extra: Buffer, where: () => string): string {
+export function entryName(flags: number, name: Buffer, extra: Buffer, where: () => string): EntryName {
   const plain = name.toString('latin1');
   if (CONTROLS.test(plain)) throw unsafe(where(), 'has control characters in its name');
-  const fields = parseExtraFields(extra);
-  const unicode = fields.filter(({ id }) => id === UNICODE_PATH_FIELD).map(({ data }) => data.subarray(5));
-  if (![...(flags & FLAG.utf8 ? [name] : []), ...unicode].every((bytes) => isUtf8(bytes)))
-    throw unsafe(where(), 'has a name that is not valid UTF-8');
-  // Of ASCII, every code page makes the same; readers that know no Unicode Path field see the plain name.
-  const seen = isAscii(name) ? plain : getFileNameLowLevel(flags, name, [], true);
-  requireSafe(seen, where);
-  if (unicode.length === 0) return seen;
-  const path = getFileNameLowLevel(flags, name, fields, true);
-  requireSafe(path, where);
-  return path;
+  const fields = unicodePaths(name, extra, where);
+  if (fields.length === 0 && isAscii(name)) return { path: safePath(plain, where), otherPaths: NONE };
+  const [displayed = '', ...others] = readings(flags, name, fields, where);
+  const path = safePath(displayed, where);
+  const otherPaths = new Set(others.map((other) => otherPath(path, other, where)));
+  otherPaths.delete(path);
+  return { path, otherPaths: otherPaths.size === 0 ? NONE : [...otherPaths] };
 }
 
-function requireSafe(path: string, where: () => string): void {
+const NONE: readonly string[] = [];
+
+/** Whether a header carries a Unicode Path field. */
+export function hasUnicodePath(extra: Buffer, where: () => string): boolean {
+  for (const { id } of extraFields(extra, where)) if (id === UNICODE_PATH_FIELD) return true;
+  return false;
+}
+
+/** A Unicode Path field's bytes of UTF-8, and whether a reader that checks it would use it. */
+interface UnicodePath {
+  readonly bytes: Buffer;
+  readonly fits: boolean;
+}
+
+function unicodePaths(name: Buffer, extra: Buffer, where: () => string): readonly UnicodePath[] {
+  if (extra.length === 0) return [];
+  const found: UnicodePath[] = [];
+  for (const { id, data } of extraFields(extra, where)) {
+    if (id !== UNICODE_PATH_FIELD) continue;
+    if (data.length < UNICODE_PATH_HEAD) throw unsafe(where(), 'has a damaged Unicode Path field');
+    // With nothing in the field, the header's own name is UTF-8: so Info-ZIP reads it.
+    const bytes = data.length === UNICODE_PATH_HEAD ? name : data.subarray(UNICODE_PATH_HEAD);
+    if (!isUtf8(bytes)) throw unsafe(where(), 'has a name that is not valid UTF-8');
+    found.push({ bytes, fits: data[0] === 1 && data.readUInt32LE(1) === crc32(name) });
+  }
+  return found;
+}
+
+/** All decodings of a name, the displayed one first. */
+function readings(
+  flags: number,
+  name: Buffer,
+  fields: readonly UnicodePath[],
+  where: () => string,
+): string[] {
+  const flagged = (flags & FLAG.utf8) !== 0;
+  if (flagged && !isUtf8(name)) throw unsafe(where(), 'has a name that is not valid UTF-8');
+  const own = [
+    ...(isUtf8(name) ? [name.toString('utf8')] : []),
+    ...(flagged ? [] : [getFileNameLowLevel(0, name, [], true)]),
+  ];
+  const fitting = new Set(fields.filter(({ fits }) => fits).map(({ bytes }) => bytes.toString('utf8')));
+  if (fitting.size > 1) throw ambiguous(where(), 'has two Unicode names');
+  return [...fitting, ...own, ...fields.map(({ bytes }) => bytes.toString('utf8'))];
+}
+
+function safePath(path: string, where: () => string): string {
   const why = whyUnsafe(path);
   if (why) throw unsafe(`${where()} (${shown(path)})`, why);
+  return normalPath(path);
 }
 
-/**
- * The place that a path names when it is unpacked on Windows or macOS: `.` segments, case, Unicode
- * normal form, trailing dots and spaces, and the directory's slash make no difference there.
- */
-export function placeOf(path: string): string {
-  const segments = path.split('/').filter((segment) => segment !== '.' && segment !== '');
-  const folded = segments.map((segment) => segment.replace(/[. ]+$/, '')).join('/');
-  return folded.normalize('NFC').toUpperCase().toLowerCase().normalize('NFC');
-}
-
-/** Anything with a path, as far as `requireDistinctPlaces` cares. */
-export interface Placed {
-  readonly path: string;
-  readonly directory: boolean;
-}
-
-/**
- * Two entries must not land in one place, and no entry under a file. One rule for every entry, signed
- * or not: an unsigned `setup.EXE` beside a signed `Setup.exe` would be unpacked over it, and an entry
- * under a symbolic link would be unpacked wherever that points.
- */
-export function requireDistinctPlaces(
-  entries: readonly Placed[],
-  refuse: (code: string, message: string) => SignpipeError,
-): void {
-  const taken = new Map<string, Placed>();
-  const folders = new Set<string>();
-  for (const entry of entries) {
-    const place = placeOf(entry.path);
-    const other = taken.get(place);
-    if (other)
-      throw refuse(
-        'zip-entry-duplicate',
-        other.path === entry.path
-          ? `two entries are named ${shown(entry.path)}`
-          : `${shown(other.path)} and ${shown(entry.path)} are one file where case is ignored`,
-      );
-    taken.set(place, entry);
-    for (let at = place.lastIndexOf('/'); at > 0; at = place.lastIndexOf('/', at - 1)) {
-      const folder = place.slice(0, at);
-      if (folders.has(folder)) break;
-      folders.add(folder);
-    }
-  }
-  for (const [place, entry] of taken)
-    if (!entry.directory && folders.has(place))
-      throw refuse('zip-entry-path-unsafe', `entries lie under ${shown(entry.path)}, which is not a folder`);
+function otherPath(path: string, other: string, where: () => string): string {
+  const why = whyUnsafe(other);
+  if (why) throw ambiguous(`${where()} (${shown(path)})`, `read as ${shown(other)}, it ${why}`);
+  const normal = normalPath(other);
+  if (normal.endsWith('/') !== path.endsWith('/'))
+    throw ambiguous(`${where()} (${shown(path)})`, `some readers take it for ${shown(normal)}`);
+  return normal;
 }

@@ -55,7 +55,8 @@ function add(zip: ZipFile, { path, name, stats }: Item): void {
 
 function requireNames(files: readonly PackFile[]): void {
   for (const { name, path } of files) {
-    const why = whyUnsafe(name);
+    // Written into the zip, it would be read as a slash.
+    const why = name.includes('\\') ? 'has a backslash in its name' : whyUnsafe(name);
     if (why)
       throw usage('pack-name-unsafe', `${path}: cannot be packed as ${shown(name)}: it ${why}`, {
         hint: 'rename the file',

@@ -65,8 +65,8 @@ export async function readArchive(source: ByteSource, limits: ArchiveLimits): Pr
 }
 
 export interface PartialOptions {
-  /** Which files are wanted, by path. */
-  readonly wanted: (path: string) => boolean;
+  /** Which files are wanted; never called for a folder. */
+  readonly wanted: (entry: CentralEntry) => boolean;
   /** Told, before any of them is read, the wanted entries and where they lie, in turn; throws to stop. */
   readonly prepare?: (
     entries: readonly CentralEntry[],
@@ -87,7 +87,7 @@ export async function readPartially(
   { wanted, prepare }: PartialOptions,
 ): Promise<PartialArchive> {
   const { end, central } = await readCentral(source, limits);
-  const chosen = central.filter((entry) => !entry.directory && wanted(entry.path));
+  const chosen = central.filter((entry) => !entry.directory && wanted(entry));
   const prepared = (turns: readonly (readonly Range[])[]): Promise<void> =>
     prepare ? prepare(chosen, turns) : Promise.resolve();
   const { layout, located } = await locateEntries(source, central, end, new Set(chosen), prepared);

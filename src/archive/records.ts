@@ -145,18 +145,31 @@ export function extraOf(header: Buffer, shape: HeaderShape): Buffer {
   return header.subarray(start, start + header.readUInt16LE(shape.extraLength));
 }
 
-/** The zip64 field's place within the extra fields: [start of its data, end of its data]. */
-function findZip64(extra: Buffer, what: () => string): [start: number, end: number] | null {
-  let found: [number, number] | null = null;
+/** One extra field; `end` is where its data ends within the extra fields. */
+export interface ExtraField {
+  readonly id: number;
+  readonly data: Buffer;
+  readonly end: number;
+}
+
+/** The fields of a header's extra part, in order. Up to three bytes of padding may follow them. */
+export function* extraFields(extra: Buffer, what: () => string): Generator<ExtraField> {
   for (let at = 0; at + 4 <= extra.length;) {
     const end = at + 4 + extra.readUInt16LE(at + 2);
     if (end > extra.length)
       throw invalid('zip-headers-disagree', `${what()}: an extra field runs past the end of its header`);
-    if (extra.readUInt16LE(at) === ZIP64_FIELD) {
-      if (found) throw invalid('zip-headers-disagree', `${what()}: two zip64 fields`);
-      found = [at + 4, end];
-    }
+    yield { id: extra.readUInt16LE(at), data: extra.subarray(at + 4, end), end };
     at = end;
+  }
+}
+
+/** The zip64 field's place within the extra fields: [start of its data, end of its data]. */
+function findZip64(extra: Buffer, what: () => string): [start: number, end: number] | null {
+  let found: [number, number] | null = null;
+  for (const { id, data, end } of extraFields(extra, what)) {
+    if (id !== ZIP64_FIELD) continue;
+    if (found) throw invalid('zip-headers-disagree', `${what()}: two zip64 fields`);
+    found = [end - data.length, end];
   }
   return found;
 }

@@ -3,7 +3,7 @@ import type { PinnedEntry } from '../control/zipname.ts';
 import { usage } from '../errors.ts';
 import { sha256OfStream } from '../io/hash.ts';
 import { withFile } from '../io/source.ts';
-import type { PathFilter } from '../signing/patterns.ts';
+import { isOurs, type PathFilter } from '../signing/patterns.ts';
 
 /** Which entries of a zip are pinned one by one. */
 export interface EntryPins {
@@ -21,7 +21,7 @@ export async function pinEntries(path: string, { isMeant, limits }: EntryPins): 
     const archive = await readArchive(source, limits);
     const pinned: PinnedEntry[] = [];
     for (const entry of archive.entries)
-      if (!entry.directory && isMeant(entry.path))
+      if (!entry.directory && isOurs(entry, isMeant, path))
         pinned.push({ path: entry.path, sha256: await sha256OfStream(await archive.open(entry)) });
     if (pinned.length > 0) return pinned;
     throw usage('sparse-nothing-to-pin', `${path}: nothing in it matches --files`, {

@@ -1,3 +1,4 @@
+import { normalPath } from '../archive/paths.ts';
 import { invalid, type SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
 
@@ -10,6 +11,7 @@ const NAME_LIMIT = 255;
 
 /** One entry of a requested zip, pinned by the SHA-256 of its uncompressed bytes. */
 export interface PinnedEntry {
+  /** The displayed form of its name, normalised (src/archive/paths.ts), so that one entry has one spelling. */
   path: string;
   sha256: string;
 }
@@ -81,7 +83,7 @@ function parseLine(text: string, refuse: Refusal): Line {
   const path = target.slice(bang + 2);
   if (path === '') throw refuse('entry', 'names no entry after !/');
   if (CONTROL.test(path)) throw refuse('entry', 'has a control character in the path of an entry');
-  return { name, sha256, path };
+  return { name, sha256, path: normalPath(path) };
 }
 
 /** What one line says of a file, as the key under which a second such line is a repetition. */

@@ -5,7 +5,7 @@ import { findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
 import { readRoots } from '../keys/roots.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
-import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
+import { compileNamePatterns, compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { TimestampAuthorities, type Timestamper } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { loadAllowedSigners } from './trust-lists.ts';
@@ -97,6 +97,6 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
     timestampRoots,
     isOurs: compilePatterns(signing.files),
     mayName: compilePatterns(trust.names),
-    mayRequest: compilePatterns(trust.requesters),
+    mayRequest: compileNamePatterns(trust.requesters),
   };
 }

@@ -1,3 +1,4 @@
+import { normalPath } from '../archive/paths.ts';
 import { isZip, readArchive, type ArchiveLimits } from '../archive/read.ts';
 import { rewriteArchive, type NewContent } from '../archive/rewrite.ts';
 import { HEAD_SIZE, openImage } from '../authenticode/image.ts';
@@ -88,7 +89,7 @@ async function attachToZip(
   const archive = await readArchive(source, options.limits);
   const made = new Map<string, NewContent>();
   for (const each of wanted) {
-    const entry = archive.entries.find(({ path }) => path === each.path);
+    const entry = archive.entries.find(({ path }) => path === normalPath(each.path));
     if (!entry)
       throw invalid('rebuild-differs', `${source.name}: "${each.path}", which was signed, is not in it`);
     const program = await spool.take(archive, entry);

@@ -1,3 +1,4 @@
+import { normalPath } from '../archive/paths.ts';
 import { readPartially, type ArchiveEntry, type PartialArchive } from '../archive/read.ts';
 import { planRewrite, type NewContent, type RewritePlan } from '../archive/rewrite.ts';
 import { invalid } from '../errors.ts';
@@ -17,9 +18,9 @@ export async function attachRemotely(
   fresh: string,
   options: AttachOptions,
 ): Promise<RewritePlan<string>> {
-  const paths = new Set(wanted.map(({ path }) => path));
+  const paths = new Set(wanted.map(({ path }) => normalPath(path)));
   const archive = await readPartially(source, options.limits, {
-    wanted: (path) => paths.has(path),
+    wanted: ({ path }) => paths.has(path),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (_entries, turns) => {
       for (const ranges of turns) source.fetchAhead(ranges);
@@ -28,8 +29,10 @@ export async function attachRemotely(
   const spool = new Spool(options.scratch);
   try {
     const contents = new Map<string, NewContent>();
-    for (const each of wanted)
-      contents.set(each.path, await attachTo(await spool.take(archive, entryOf(archive, each.path)), each));
+    for (const each of wanted) {
+      const entry = entryOf(archive, each.path);
+      contents.set(entry.path, await attachTo(await spool.take(archive, entry), each));
+    }
     const file = { path: fresh, inMemory: FRESH_IN_MEMORY };
     return await planRewrite(archive, contents, file, (_assembly, bytes) => sha256OfSource(bytes));
   } finally {
@@ -38,7 +41,7 @@ export async function attachRemotely(
 }
 
 function entryOf({ located, source }: PartialArchive, path: string): ArchiveEntry {
-  const entry = located.find((each) => each.path === path);
+  const entry = located.find((each) => each.path === normalPath(path));
   if (entry) return entry;
   throw invalid('rebuild-differs', `${source.name}: "${path}", which was signed, is not in it`);
 }

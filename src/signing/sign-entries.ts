@@ -6,6 +6,7 @@ import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import type { ByteSource } from '../io/source.ts';
 import { invalid } from '../errors.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
+import { isOurs } from './patterns.ts';
 import { checkPin, requireAllPinsFound } from './pins.ts';
 import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
 import {
@@ -142,7 +143,7 @@ export async function signOurs<T>(
     const { name } = archive.source;
     const entries = archive.entries.filter((entry) => !entry.directory).length;
     const ours = archive.located
-      .filter((entry) => !entry.directory && options.isOurs(entry.path))
+      .filter((entry) => !entry.directory && isOurs(entry, options.isOurs, name))
       .sort((a, b) => a.index - b.index);
     requireAllPinsFound(ours, options.pins, name);
     const { kept, toSign } = await sortOut(await unpack(archive, ours, spool, options), options);

@@ -4,6 +4,7 @@ import { AssembledSource, type Assembly } from '../io/assembly.ts';
 import { sha256OfSource, sha256OfStream } from '../io/hash.ts';
 import { scan } from '../io/scan.ts';
 import type { ByteSource } from '../io/source.ts';
+import { isOurs } from './patterns.ts';
 import { requirePinned } from './pins.ts';
 import { signOurs } from './sign-entries.ts';
 import type { SignedFile, SignFileOptions } from './signed-file.ts';
@@ -47,7 +48,7 @@ export async function signRemotely(
 ): Promise<SignedInParts | null> {
   if (!(await beginsAsZip(source))) return null;
   const archive = await readPartially(source, options.limits, {
-    wanted: options.isOurs,
+    wanted: (entry) => isOurs(entry, options.isOurs, source.name),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (ours, turns) => {
       requirePinned(ours, options.pins, source.name);

@@ -50,7 +50,7 @@ class Watched implements ByteSource {
 
 const only =
   (...paths: string[]) =>
-  (path: string): boolean =>
+  ({ path }: { path: string }): boolean =>
     paths.includes(path);
 
 const partially = (bytes: Buffer, ...paths: string[]): Promise<PartialArchive> =>
@@ -134,7 +134,7 @@ describe('a zip of which only some entries are read', () => {
     );
     const prepared: Range[] = [];
     const archive = await readPartially(source, LIMITS, {
-      wanted: (path) => path !== 'a.bin' && path !== 'z.bin',
+      wanted: ({ path }) => path !== 'a.bin' && path !== 'z.bin',
       prepare: async (entries, turns) => {
         assert.deepEqual(
           entries.map(({ path }) => path),
@@ -167,7 +167,7 @@ describe('a zip of which only some entries are read', () => {
     );
     const prepared: (readonly Range[])[] = [];
     const archive = await readPartially(source, LIMITS, {
-      wanted: (path) => path.endsWith('.exe'),
+      wanted: ({ path }) => path.endsWith('.exe'),
       prepare: async (_entries, turns) => {
         prepared.push(...turns);
         source.seen.length = 0;

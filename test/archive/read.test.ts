@@ -126,7 +126,7 @@ describe('a sound zip', () => {
     );
     assert.deepEqual(
       archive.entries.map((entry) => entry.path),
-      ['ü.t', 'größe.exe', 'naïve.txt', './sub/a.exe'],
+      ['ü.t', 'größe.exe', 'naïve.txt', 'sub/a.exe'],
     );
   });
 
@@ -252,7 +252,6 @@ const REJECTED: Record<string, Record<string, Buffer | [Buffer, Partial<ArchiveL
       '/a',
       'C:/a',
       'c:a',
-      'a\\b',
       '..\\a',
       'a\0.exe',
       'a\nb',
@@ -276,7 +275,6 @@ const REJECTED: Record<string, Record<string, Buffer | [Buffer, Partial<ArchiveL
     'the same name': forge([A, { ...B, name: A.name }]),
     'case alone differs': forge([A, { ...B, name: 'BIN/A.EXE' }]),
     'Unicode form alone differs': forge([{ name: 'é.exe' }, { name: 'e\u0301.exe' }]),
-    'trailing dot, dropped by Windows': forge([A, { ...B, name: 'bin/a.exe.' }]),
     'a leading ./': forge([A, { ...B, name: './bin/a.exe' }]),
     'a file and a folder': forge([{ name: 'x' }, { name: 'X/' }]),
   },

@@ -42,8 +42,8 @@ const COMPUTED: readonly Computed[] = [
   // What went wrong in a thread comes back with the code that it has there.
   { file: 'audit/crew.ts', kind: 'local', pattern: /(?!)/g, code: same },
   { file: 'io/threads.ts', kind: 'local', pattern: /(?!)/g, code: same },
-  { file: 'archive/read.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // names.ts has the codes
-  { file: 'archive/names.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
+  { file: 'archive/read.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // paths.ts has the codes
+  { file: 'archive/paths.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
   // A refusal comes back from the receipt with the code that the signer gave it.
   { file: 'builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
   {
