@@ -76,9 +76,9 @@ async function requireInput(original: string, { input }: ReceiptFile): Promise<v
 /** That the signed file is the unsigned one with exactly the programs that the receipt names. */
 async function prove(original: string, signed: string, file: ReceiptFile, scratch: string): Promise<void> {
   await requireInput(original, file);
-  const proof = await proveFile(original, signed, { limits: DEFAULT_LIMITS, scratch });
-  if (proof.kind === 'program') return;
   const { name } = outputOf(file);
+  const proof = await proveFile(original, signed, { limits: DEFAULT_LIMITS, scratch, name });
+  if (proof.kind === 'program') return;
   if (proof.digests.size !== file.signed.length)
     throw differs(name, `${proof.digests.size} programs changed, the receipt names ${file.signed.length}`);
   for (const { path, before, after } of file.signed)
@@ -96,12 +96,8 @@ async function requireTrusted(
   const roots = await readRoots(config.trust.roots);
   if (!roots) return;
   const timestampRoots = await readRoots(config.trust.timestampRoots);
-  const { programs } = await verifyFile(signed, {
-    limits: DEFAULT_LIMITS,
-    scratch,
-    roots,
-    ...(timestampRoots ? { timestampRoots } : {}),
-  });
+  const options = { limits: DEFAULT_LIMITS, scratch, roots, ...(timestampRoots ? { timestampRoots } : {}) };
+  const { programs } = await verifyFile(signed, options, outputOf(file).name);
   for (const { path } of file.signed) {
     const program = path === '' ? programs[0] : programs.find((each) => each.path === path);
     if (program?.status === 'ok') continue;

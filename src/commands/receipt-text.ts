@@ -1,6 +1,7 @@
 import type { Waited } from '../builder/wait.ts';
 import { shortId } from '../control/objects.ts';
 import { printable } from '../printable.ts';
+import { describeKept } from './kept-text.ts';
 
 /** A receipt as a person reads it. */
 export function describeReceipt({ receipt, commit, files }: Waited): string {
@@ -15,8 +16,7 @@ export function describeReceipt({ receipt, commit, files }: Waited): string {
     lines.push(`  ${printable(file.input.name)}: ${file.signed.length} of ${file.entries} files signed`);
     for (const { path, timestamp } of file.signed)
       if (path !== '') lines.push(`    ${printable(path)}${timestamp ? `  ${timestamp.time}` : ''}`);
-    for (const { path, signer } of file.kept)
-      lines.push(`    ${printable(path)}  kept: signed by ${printable(signer)}`);
+    for (const kept of file.kept) lines.push(`    ${printable(kept.path)}  ${describeKept(kept)}`);
   }
   for (const path of files) lines.push(`  -> ${path}`);
   return lines.join('\n');

@@ -1,4 +1,5 @@
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
+import { DEFAULT_FILES } from '../authenticode/program-names.ts';
 import { stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
@@ -8,11 +9,12 @@ import { askPassphrase, findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns } from '../signing/patterns.ts';
-import type { SignedFile, SignedUnhashed } from '../signing/signed-file.ts';
+import type { SignedFile, SignedUnhashed, SignFileOptions } from '../signing/signed-file.ts';
 import { underBar } from '../progress.ts';
 import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
+import { describeKept } from './kept-text.ts';
 import { progressFor } from './bars.ts';
 import { outputInPlace, outputTo, requireDistinct, writeOutput, type Output } from './output-file.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
@@ -34,9 +36,6 @@ export interface SignCommandOptions extends CommonOptions {
   readonly files?: string[];
   readonly json?: boolean;
 }
-
-/** Which entries of a zip are signed unless `--files` says otherwise. */
-const DEFAULT_FILES = ['**/*.exe', '**/*.dll'];
 
 async function loadKey(options: SignCommandOptions, say: (line: string) => void): Promise<SigningKey> {
   const { pfx, keyName: name, certificate, key } = options;
@@ -95,8 +94,7 @@ function tell(file: SignedUnhashed, input: string, output: string): string {
     lines.push(
       `  ${printable(path === '' ? basename(output) : path)}${timestamp ? `  timestamped ${timestamp.time.toISOString()} by ${printable(timestamp.authority)}` : '  not timestamped'}`,
     );
-  for (const { path, signer } of file.kept)
-    lines.push(`  ${printable(path)}  kept: signed by ${printable(signer)}`);
+  for (const kept of file.kept) lines.push(`  ${printable(kept.path)}  ${describeKept(kept)}`);
   return lines.join('\n');
 }
 
@@ -115,6 +113,12 @@ async function timestamperFor(urls: readonly string[]): Promise<Timestamper | nu
   return new TimestampAuthorities(urls);
 }
 
+/** What is named on the command line is signed as it is, unless patterns were given besides. */
+function oursOf({ files }: SignCommandOptions): Pick<SignFileOptions, 'isOurs' | 'isOursAlone'> {
+  const isOurs = compilePatterns(files ?? DEFAULT_FILES);
+  return { isOurs, isOursAlone: files === undefined ? () => true : (path) => isOurs(basename(path)) };
+}
+
 /** `signpipe sign`: the pipeline's own engine on local files. */
 export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {
   const say = sayUnlessQuiet(options);
@@ -131,7 +135,7 @@ export async function signCommand(files: string[], options: SignCommandOptions):
     name: options.name,
     url: options.url,
     alreadySigned: options.alreadySigned,
-    isOurs: compilePatterns(options.files ?? DEFAULT_FILES),
+    ...oursOf(options),
     limits: DEFAULT_LIMITS,
     scratch: tmpdir(),
   };

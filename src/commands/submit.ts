@@ -1,4 +1,5 @@
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
+import { DEFAULT_FILES } from '../authenticode/program-names.ts';
 import { submit } from '../builder/submit.ts';
 import { openSession } from '../builder/session.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
@@ -20,11 +21,8 @@ export interface SubmitCommandOptions extends CommonOptions {
   readonly json?: boolean;
 }
 
-/** What the signer takes for ours unless it is told otherwise, too. */
-const PROGRAMS = ['**/*.exe', '**/*.dll'];
-
 function meant({ files }: SubmitCommandOptions): PathFilter {
-  return compilePatterns(files ?? PROGRAMS);
+  return compilePatterns(files ?? DEFAULT_FILES);
 }
 
 /** `signpipe submit`: uploads, commits, pushes; prints the request's id. */

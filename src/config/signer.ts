@@ -13,6 +13,7 @@ import {
   ssh,
   type Resolve,
 } from './parts.ts';
+import { DEFAULT_FILES } from '../authenticode/program-names.ts';
 import { loadYaml } from './yaml.ts';
 
 const glob = z.string().min(1).max(1000);
@@ -59,7 +60,7 @@ const signing = z
   .strictObject({
     ...signingShape,
     digest: signingShape.digest.default('sha256'),
-    files: signingShape.files.default(['**/*.exe', '**/*.dll']),
+    files: signingShape.files.default([...DEFAULT_FILES]),
     alreadySigned: signingShape.alreadySigned.default('keep'),
     timestampTimeout: signingShape.timestampTimeout.default(15_000),
   })

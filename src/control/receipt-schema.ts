@@ -41,7 +41,18 @@ const file = z.object({
   entries: z.int().min(0).describe('files in the zip; 1 for a lone program'),
   signed: z.array(signedEntry),
   kept: z
-    .array(z.object({ path: z.string().max(65535), signer: text }))
+    .array(
+      z.object({
+        path: z.string().max(65535),
+        signer: text.describe('subject of the certificate, which anyone can choose'),
+        certificate: sha256.optional().describe('SHA-256 of the certificate'),
+        trusted: z
+          .boolean()
+          .nullable()
+          .optional()
+          .describe('whether signing.roots vouch for the signatures; null if the signer has none to ask'),
+      }),
+    )
     .describe('ours by policy, yet signed by somebody else already, and left as they were'),
   seen: z
     .enum(['whole', 'entries'])

@@ -45,7 +45,7 @@ function programsOf(made: Made): Pick<ReceiptFile, 'entries' | 'signed' | 'kept'
       signature: `signatures/${before.sha256}.p7`,
     })),
     // A stranger's certificate may name its owner at any length.
-    kept: made.kept.map(({ path, signer }) => ({ path, signer: printable(signer, 400) })),
+    kept: made.kept.map((entry) => ({ ...entry, signer: printable(entry.signer, 400) })),
   };
 }
 

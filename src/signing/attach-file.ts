@@ -1,7 +1,7 @@
 import { normalPath } from '../archive/paths.ts';
-import { isZip, readArchive, type ArchiveLimits } from '../archive/read.ts';
+import { readArchive, type ArchiveLimits } from '../archive/read.ts';
 import { rewriteArchive, type NewContent } from '../archive/rewrite.ts';
-import { HEAD_SIZE, openImage } from '../authenticode/image.ts';
+import { openImage } from '../authenticode/image.ts';
 import type { CheckName } from '../authenticode/report.ts';
 import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../errors.ts';
@@ -9,6 +9,7 @@ import { writeStreamAtomically } from '../io/atomic.ts';
 import { sha256OfFile, sha256OfSource } from '../io/hash.ts';
 import { keptRun, PatchedSource } from '../io/patch.ts';
 import { chunks, withFile, type ByteSource } from '../io/source.ts';
+import { fileKindOf } from './file-kind.ts';
 import { newContent } from './signed-file.ts';
 import { Spool, type Spooled } from './spool.ts';
 
@@ -126,8 +127,7 @@ export async function attachToFile(
   await withFile(input, async (source) => {
     const spool = new Spool(options.scratch);
     try {
-      if (isZip(await source.read(0, Math.min(source.size, HEAD_SIZE))))
-        await attachToZip(source, wanted, output, options, spool);
+      if ((await fileKindOf(source)) === 'zip') await attachToZip(source, wanted, output, options, spool);
       else await attachToProgram(source, wanted, output);
     } finally {
       await spool.close();

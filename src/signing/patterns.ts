@@ -51,3 +51,6 @@ export function isOurs(entry: EntryName, isMeant: PathFilter, zip: string): bool
     `the patterns match it where it is read as ${shown(meant)}, but not as ${shown(not)}`,
   );
 }
+
+/** The pattern that leaves out exactly one path. */
+export const excluding = (path: string): string => `!${path.replace(/[\\*?[\]{}()!+@|$^]/g, '\\$&')}`;

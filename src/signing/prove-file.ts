@@ -1,14 +1,10 @@
-import { isZip } from '../archive/end.ts';
-import { HEAD_SIZE } from '../authenticode/image.ts';
 import { proveStripped } from '../authenticode/strip-proof.ts';
 import { invalid } from '../errors.ts';
-import { withFile, type ByteSource } from '../io/source.ts';
+import { withFile } from '../io/source.ts';
+import { fileKindOf } from './file-kind.ts';
 import type { FileProof, ProveOptions } from './prove-zip.ts';
 
 export type { FileProof } from './prove-zip.ts';
-
-const isZipSource = async (source: ByteSource): Promise<boolean> =>
-  isZip(await source.read(0, Math.min(source.size, HEAD_SIZE)));
 
 /**
  * Proves that `signed` is `original` plus signatures and nothing else: for a zip the same entries
@@ -18,10 +14,11 @@ const isZipSource = async (source: ByteSource): Promise<boolean> =>
 export async function proveFile(original: string, signed: string, options: ProveOptions): Promise<FileProof> {
   return withFile(original, (before) =>
     withFile(signed, async (after) => {
-      const [zipBefore, zipAfter] = [await isZipSource(before), await isZipSource(after)];
-      if (zipBefore !== zipAfter)
+      const name = options.name ?? signed;
+      const isZip = (await fileKindOf(before)) === 'zip';
+      if (isZip !== ((await fileKindOf(after, name)) === 'zip'))
         throw invalid('not-the-same-kind', `${signed}: one of the two is a zip, the other is not`);
-      if (zipBefore) {
+      if (isZip) {
         const { proveZip } = await import('./prove-zip.ts');
         return proveZip(before, after, options);
       }

@@ -7,6 +7,8 @@ import { Spool, type Spooled } from './spool.ts';
 export interface ProveOptions {
   readonly limits: ArchiveLimits;
   readonly scratch: string;
+  /** What the signed file is called, if it lies under another name for now. */
+  readonly name?: string | undefined;
 }
 
 /** What the proof covers. */

@@ -74,9 +74,9 @@ interface Sorted {
 async function sortOut(candidates: readonly Candidate[], options: SignFileOptions): Promise<Sorted> {
   const sorted: Sorted = { kept: [], toSign: [] };
   for (const candidate of candidates) {
-    const signer = await keptSigner(candidate.program.source, options.alreadySigned);
+    const signer = await keptSigner(candidate.program.source, candidate.path, options);
     if (signer === null) sorted.toSign.push(candidate);
-    else sorted.kept.push({ path: candidate.path, signer });
+    else sorted.kept.push({ path: candidate.path, ...signer });
   }
   return sorted;
 }

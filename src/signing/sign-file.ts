@@ -1,13 +1,12 @@
-import { isZip } from '../archive/end.ts';
-import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { invalid } from '../errors.ts';
 import { atHand, withFile } from '../io/source.ts';
+import { fileKindOf } from './file-kind.ts';
 import type { SignedFile, SignedUnhashed, SignFileOptions, UnhashedOptions } from './signed-file.ts';
 import { signLone } from './sign-lone.ts';
 
 /**
- * Signs a program, or the programs of ours in a zip, recognised by content and not by name. The
- * input is never changed; the output appears whole, verified and strip-proof, or not at all.
+ * Signs a program, or the programs of ours in a zip, recognised by content; which programs are ours, their
+ * names decide. The input is never changed; the output appears whole, verified and strip-proof, or not at all.
  */
 export async function signFile(
   input: string,
@@ -31,13 +30,13 @@ export async function signFile(
     input,
     async (file) => {
       const source = await atHand(file);
-      const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
-      if (isZip(head)) {
+      const kind = await fileKindOf(source);
+      if (kind === 'zip') {
         // Loaded only here: for a lone program it would be a good part of the time.
         const { signZip } = await import('./sign-zip.ts');
         return signZip(source, output, options);
       }
-      if (isSignable(head)) return signLone(source, output, options, !('unhashed' in options));
+      if (kind === 'program') return signLone(source, output, options, !('unhashed' in options));
       throw invalid('not-signable', `${name}: neither a zip nor a Windows program`, {
         hint: 'send a .zip, or a program such as .exe or .dll',
       });

@@ -9,7 +9,13 @@ import { patchCopy, patchedBytes } from '../io/patch.ts';
 import { truncated } from '../io/runs.ts';
 import { BufferSource, SMALL, withFile, type ByteSource } from '../io/source.ts';
 import { together } from '../io/together.ts';
-import { requireSomething, withoutContent, type SignedFile, type SignFileOptions } from './signed-file.ts';
+import {
+  requireOurs,
+  requireSomething,
+  withoutContent,
+  type SignedFile,
+  type SignFileOptions,
+} from './signed-file.ts';
 import { checkOwnWork, entryOf, keptSigner, makeSigned, type SignedEntry } from './sign-program.ts';
 
 /**
@@ -31,8 +37,9 @@ export async function signLone(
         hint: 'pin the file itself: sha256sum FILE',
       },
     );
-  const signer = await keptSigner(source, options.alreadySigned);
-  requireSomething(signer === null ? 1 : 0, signer === null ? [] : [{ path: '', signer }], 1, source.name);
+  requireOurs(source.name, options);
+  const signer = await keptSigner(source, '', options);
+  requireSomething(signer === null ? 1 : 0, signer === null ? [] : [{ path: '', ...signer }], 1, source.name);
   options.onProgress?.(0, 1);
   const entry = await writeAtomically(output, (file, path) =>
     source.size > SMALL

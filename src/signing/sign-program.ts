@@ -15,6 +15,8 @@ import { together } from '../io/together.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
+import { printable } from '../printable.ts';
+import { excluding } from './patterns.ts';
 import type { Spooled } from './spool.ts';
 
 /** What to do with a program that bears a signature already. */
@@ -53,39 +55,74 @@ export interface SignedEntry {
   readonly packed?: DeflateMap | null | undefined;
 }
 
-/** A program that was left alone since someone else signed it. */
-export interface KeptEntry {
-  readonly path: string;
-  /** The subject of whoever signed it. */
+/** Who signed a program that was signed already. */
+export interface KeptSigner {
+  /** The subject of the certificate, which anyone can choose. */
   readonly signer: string;
+  /** SHA-256 of the certificate, lower-case hex; absent if it did not come along. */
+  readonly certificate?: string;
+  /** Whether the configured roots vouch for every signature; null if there are none: then nobody was asked. */
+  readonly trusted: boolean | null;
+}
+
+/** A program that was left alone since someone else signed it. */
+export interface KeptEntry extends KeptSigner {
+  readonly path: string;
 }
 
 /** Problems name the file themselves; it is named once. */
 const describeProblems = ({ path, problems }: VerifyReport): string =>
   problems.map(({ message }) => message.replace(`${path}: `, '')).join('; ');
 
-/** Whoever signed a program already; throws `kept-signature-bad` when that signature does not hold. */
-async function signerOf(source: ByteSource): Promise<string> {
-  const report = await verifyProgram(source, {});
+/** Whether the roots vouch for a program whose signatures hold. */
+async function isTrusted(image: SignableImage, { roots, timestampRoots }: ForKept): Promise<boolean | null> {
+  if (!roots) return null;
+  const options = { roots: [...roots], ...(timestampRoots ? { timestampRoots: [...timestampRoots] } : {}) };
+  return (await verifyProgram(image, options)).status === 'ok';
+}
+
+/** What to do about a program whose signature does not hold: often it is a vendor's, whose certificate expired. */
+function adviceOn(path: string): string {
+  const others =
+    'build it again, or have the signer replace such signatures (signing.alreadySigned: replace)';
+  if (path === '') return others;
+  return `to leave it as it is, add '${printable(excluding(path), 300)}' to signing.files on the signer; or ${others}`;
+}
+
+/** Who signed a program already; throws `kept-signature-bad` if that signature does not hold. */
+async function signerOf(image: SignableImage, path: string, options: ForKept): Promise<KeptSigner> {
+  const { source } = image;
+  const report = await verifyProgram(image, {});
   if (report.status === 'bad')
     throw invalid(
       'kept-signature-bad',
       `${source.name}: it bears a signature that does not hold: ${describeProblems(report)}`,
-      {
-        hint: 'build it again, or have the signer replace such signatures (signing.alreadySigned: replace)',
-      },
+      { hint: adviceOn(path) },
     );
-  return report.signatures[0]?.signer?.subject ?? 'unknown';
+  const signer = report.signatures[0]?.signer;
+  return {
+    signer: signer?.subject ?? 'unknown',
+    ...(signer ? { certificate: signer.sha256 } : {}),
+    trusted: await isTrusted(image, options),
+  };
 }
 
+type ForKept = Pick<SigningOptions, 'alreadySigned' | 'roots' | 'timestampRoots'>;
+
 /**
- * Decides about a program that may be signed already: its signer when it is to be left alone, null
- * when it is to be signed. Throws `already-signed` where policy refuses such programs.
+ * Decides about a program that may be signed already, at a path in a zip (empty for a lone one): its signer if it is to be left alone, null if it is
+ * to be signed. Throws `already-signed` if policy refuses such programs.
  */
-export async function keptSigner(source: ByteSource, policy: AlreadySigned): Promise<string | null> {
-  if ((await openImage(source)).signature === null) return null;
+export async function keptSigner(
+  source: ByteSource,
+  path: string,
+  options: ForKept,
+): Promise<KeptSigner | null> {
+  const { alreadySigned: policy } = options;
+  const image = await openImage(source);
+  if (image.signature === null) return null;
   // To append to a signature that does not hold would put ours beside it, and mend nothing.
-  const signer = policy === 'keep' || policy === 'append' ? await signerOf(source) : null;
+  const signer = policy === 'keep' || policy === 'append' ? await signerOf(image, path, options) : null;
   if (policy === 'keep') return signer;
   if (policy === 'reject')
     throw notAllowed(

@@ -2,6 +2,7 @@ import type { DeflateMap } from '../archive/deflate-map.ts';
 import type { ArchiveLimits } from '../archive/limits.ts';
 import type { NewContent } from '../archive/rewrite.ts';
 import type { Range } from '../archive/windows.ts';
+import { patternsTaking } from '../authenticode/program-names.ts';
 import { notAllowed } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import { printable } from '../printable.ts';
@@ -9,8 +10,10 @@ import type { PathFilter } from './patterns.ts';
 import type { KeptEntry, SignedEntry, SigningOptions } from './sign-program.ts';
 
 export interface SignFileOptions extends SigningOptions {
-  /** Which entries of a zip are ours. A lone program that was named is ours whatever its name. */
+  /** Which programs are ours: by its path in a zip, or by the name of a lone one. */
   readonly isOurs: PathFilter;
+  /** Which lone programs are ours, by name, if that is not for `isOurs` to say. */
+  readonly isOursAlone?: PathFilter | undefined;
   readonly limits: ArchiveLimits;
   /** A folder for unpacked programs; emptied again. */
   readonly scratch: string;
@@ -41,6 +44,15 @@ export interface SignedFile extends SignedUnhashed {
 /** For who asks for no SHA-256 of a file: of a large program, the two would take half of the time. */
 export interface UnhashedOptions extends SignFileOptions {
   readonly unhashed: true;
+}
+
+/** A lone program is matched by its name, as it would be in a zip. */
+export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: SignFileOptions): void {
+  if (isOursAlone(name)) return;
+  const patterns = patternsTaking(name).map((pattern) => `"${printable(pattern, 300)}"`);
+  throw notAllowed('nothing-to-sign', `${name}: nothing to sign: signing.files does not name this program`, {
+    hint: `have ${patterns.join(' or ')} added to signing.files on the signer, unless a pattern with "!" excludes it on purpose`,
+  });
 }
 
 export function requireSomething(

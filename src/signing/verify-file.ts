@@ -1,9 +1,8 @@
-import { isZip } from '../archive/end.ts';
-import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import type { VerifyStatus } from '../authenticode/report.ts';
 import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../errors.ts';
 import { atHand, withFile } from '../io/source.ts';
+import { fileKindOf } from './file-kind.ts';
 import type { ProgramReport, VerifyFileOptions } from './verify-zip.ts';
 
 export type { ProgramReport } from './verify-zip.ts';
@@ -26,17 +25,20 @@ function overall(programs: readonly ProgramReport[]): VerifyStatus {
   return (['bad', 'ok', 'intact', 'unsigned'] as const).find((status) => among.has(status)) ?? 'unsigned';
 }
 
-/** Verifies a program, or every program in a zip, recognised by content. Broken files throw `invalid`. */
-export async function verifyFile(path: string, options: VerifyFileOptions): Promise<FileReport> {
+/**
+ * Verifies a program, or every program in a zip, recognised by content. Broken files throw `invalid`. `name` is
+ * what the file is called if it lies under another name for now.
+ */
+export async function verifyFile(path: string, options: VerifyFileOptions, name = path): Promise<FileReport> {
   return withFile(path, async (file) => {
     const source = await atHand(file);
-    const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
-    if (isZip(head)) {
+    const kind = await fileKindOf(source, name);
+    if (kind === 'zip') {
       const { verifyZip } = await import('./verify-zip.ts');
       const programs = await verifyZip(source, options);
       return { path, kind: 'zip', status: overall(programs), programs };
     }
-    if (!isSignable(head)) throw invalid('not-signable', `${path}: neither a zip nor a Windows program`);
+    if (kind === null) throw invalid('not-signable', `${path}: neither a zip nor a Windows program`);
     const report = await verifyProgram(source, options);
     return { path, kind: 'program', status: report.status, programs: [report] };
   });

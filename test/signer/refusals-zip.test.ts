@@ -30,6 +30,20 @@ refusesAll(
       hint: /send a \.zip/,
     },
     {
+      what: 'a program under the name of a zip, at its end a zip as unpackers see it',
+      make: sending('both.zip', Buffer.concat([program(3), soundZip(3)])),
+      code: 'zip-is-program',
+      says: /^both\.zip: its name says zip, but it is a Windows program$/,
+      hint: /name of a program/,
+    },
+    {
+      what: 'a lone program that signing.files does not name',
+      make: sending('driver.sys', program(4)),
+      code: 'nothing-to-sign',
+      says: /^driver\.sys: nothing to sign: signing\.files does not name this program$/,
+      hint: /"driver\.sys" or "\*\*\/\*\.sys" added to signing\.files/,
+    },
+    {
       what: 'an empty file',
       make: sending('empty.zip', Buffer.alloc(0)),
       code: 'not-signable',

@@ -48,10 +48,22 @@ const entryLine = (entry: AuditedEntry): HTMLTableRowElement => {
   );
 };
 
+const keptLine = ({ path, signer, certificate, trusted }: AuditedFile['kept'][number]): HTMLElement =>
+  el(
+    'li',
+    {},
+    path,
+    ' — ',
+    signer,
+    ...(certificate === undefined ? [] : [' ', hash(certificate, true)]),
+    trusted === false && aside(' not under signing.roots'),
+    trusted === true && aside(' under signing.roots'),
+  );
+
 const keptList = (kept: AuditedFile['kept']): HTMLElement =>
   el(
     'div',
     {},
     el('h4', {}, 'Left as others signed them'),
-    el('ul', { class: 'kept' }, ...kept.map(({ path, signer }) => el('li', {}, path, ' — ', signer))),
+    el('ul', { class: 'kept' }, ...kept.map(keptLine)),
   );

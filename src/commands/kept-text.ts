@@ -1,0 +1,18 @@
+import { printable } from '../printable.ts';
+import type { KeptSigner } from '../signing/sign-program.ts';
+
+/** Receipts from before version 2 name the subject alone. */
+type Kept = Pick<KeptSigner, 'signer'> & {
+  readonly certificate?: string | undefined;
+  readonly trusted?: boolean | null | undefined;
+};
+
+const VOUCHED = new Map<boolean | null | undefined, string>([
+  [true, ', signing.roots vouch for it'],
+  [false, ', signing.roots do not vouch for it'],
+  [null, ', who that is was not checked'],
+]);
+
+/** Who signed a program that was left alone. Anyone can choose a subject, so the certificate stands beside it. */
+export const describeKept = ({ signer, certificate, trusted }: Kept): string =>
+  `kept: signed by ${printable(signer)}${certificate === undefined ? '' : ` (certificate ${certificate.slice(0, 16)})`}${VOUCHED.get(trusted) ?? ''}`;

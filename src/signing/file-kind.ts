@@ -1,0 +1,22 @@
+import { isZip } from '../archive/end.ts';
+import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
+import { isZipName } from '../authenticode/program-names.ts';
+import { invalid } from '../errors.ts';
+import type { ByteSource } from '../io/source.ts';
+
+export type FileKind = 'zip' | 'program';
+
+/**
+ * What a file is, by its first bytes, or null if it is neither. A program whose name ends in `.zip` throws
+ * `zip-is-program`: unpackers look for a zip at a file's end, so it could be both, and what is inside would
+ * pass for signed.
+ */
+export async function fileKindOf(source: ByteSource, name = source.name): Promise<FileKind | null> {
+  const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
+  if (isZip(head)) return 'zip';
+  if (!isSignable(head)) return null;
+  if (!isZipName(name)) return 'program';
+  throw invalid('zip-is-program', `${name}: its name says zip, but it is a Windows program`, {
+    hint: 'give a program the name of a program (.exe); an unpacker would take it for a zip and see other files in it',
+  });
+}
