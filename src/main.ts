@@ -122,7 +122,7 @@ command(
       .addOption(config('builder.yaml'))
       .option('--wait', 'wait for the answer and download the result')
       .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
-      .option('--output <dir>', 'where signed files go (with --wait)')
+      .option('--output <dir>', 'where signed files go, with --wait (default: ./signed)')
       .option('--revision <rev>', 'what was built, for the Source-Revision trailer')
       .option('--channel <name>', 'which policy applies')
       .option('--as <name>', 'the name under which one file, or what is packed, travels')
@@ -148,7 +148,7 @@ command(
     made
       .addOption(config('builder.yaml'))
       .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
-      .option('--output <dir>', 'where signed files go')
+      .option('--output <dir>', 'where signed files go (default: ./signed)')
       .option(
         '--original <file>',
         'prove that the signed file is this one plus its signatures; repeat for several files',

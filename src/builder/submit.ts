@@ -7,8 +7,10 @@ import { unavailable, usage } from '../errors.ts';
 import { withScratch } from '../io/scratch.ts';
 import { withFile } from '../io/source.ts';
 import { underBar } from '../progress.ts';
+import { requireApart } from './apart.ts';
 import { collect, type Upload } from './collect.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
+import { warnOfPending } from './same-name.ts';
 import { committerOf, type BuilderSession } from './session.ts';
 
 export interface SubmitOptions {
@@ -19,7 +21,9 @@ export interface SubmitOptions {
   readonly as?: string | undefined;
   /** Pins these entries of each zip instead of the zip, so that the signer need not move the rest. */
   readonly sparse?: EntryPins | undefined;
-  /** Upload nothing: the file is on the exchange already. */
+  /** Where the signed files will be downloaded to: refused if one would replace what is submitted. */
+  readonly output?: string | undefined;
+  /** The time of the request; now unless given. */
   readonly now?: Date;
 }
 
@@ -113,11 +117,18 @@ export function submit(
 ): Promise<string> {
   return withScratch(async (scratch) => {
     const { uploads, packed } = await collect(paths, scratch, options.as);
+    if (options.output !== undefined)
+      await requireApart(
+        options.output,
+        uploads.map(({ name }) => name),
+        paths,
+      );
     // The commit key is tried first: an upload of gigabytes must not end at a wrong passphrase.
     await committerOf(session);
     const files: RequestedFile[] = [];
     for (const each of uploads) files.push(await requested(each, packed, options));
     formatZipname(files);
+    await warnOfPending(session.repository, await session.repository.fetch(), files, session.say);
     for (const each of uploads) await upload(session, each);
     return pushRequest(session, files, options);
   });

@@ -2,7 +2,7 @@ import { mkdir, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
-import { nameProblem, type RequestedFile } from '../control/zipname.ts';
+import { nameProblem, pathProblem, type RequestedFile } from '../control/zipname.ts';
 import { invalid, notAllowed, type SignpipeError } from '../errors.ts';
 import { sha256OfSource } from '../io/hash.ts';
 import { withScratch } from '../io/scratch.ts';
@@ -12,6 +12,7 @@ import { readRoots } from '../keys/roots.ts';
 import { underBar } from '../progress.ts';
 import { proveFile } from '../signing/prove-file.ts';
 import { verifyFile } from '../signing/verify-file.ts';
+import { requireApart } from './apart.ts';
 import type { BuilderSession } from './session.ts';
 
 const differs = (path: string, why: string): SignpipeError =>
@@ -23,7 +24,7 @@ type Output = NonNullable<ReceiptFile['output']>;
 
 function outputOf({ output, input }: ReceiptFile): Output {
   if (!output) throw invalid('receipt-without-output', `${input.name}: the receipt names no signed file`);
-  const problem = nameProblem(output.name);
+  const problem = nameProblem(output.name) ?? pathProblem(output.path ?? output.name);
   if (problem !== null) throw invalid('receipt-name', `the receipt names a file that ${problem}`);
   return output;
 }
@@ -118,13 +119,13 @@ async function takeOne(
   folder: string,
   check: (taken: string, sha256: string) => Promise<void>,
 ): Promise<string> {
-  const { name, size } = outputOf(file);
+  const { name, size, path: place = name } = outputOf(file);
   const path = join(folder, name);
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.unchecked`;
   await underBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
     asTemporary(temporary, async () => {
-      const from = `${session.config.exchange.outgoing}/${name}`;
+      const from = `${session.config.exchange.outgoing}/${place}`;
       const got = await session.exchange.fetch(from, temporary, { limit: size, onProgress });
       await check(temporary, got.sha256);
       await rename(temporary, path);
@@ -165,6 +166,11 @@ export async function takeFiles(
   originals: readonly string[] = [],
 ): Promise<string[]> {
   const planned = answer.files.map((file) => ({ file, original: originalOf(answer, file, originals) }));
+  await requireApart(
+    folder,
+    answer.files.map((file) => outputOf(file).name),
+    originals,
+  );
   const taken: string[] = [];
   for (const { file, original } of planned) {
     taken.push(

@@ -10,6 +10,7 @@ import type { RequestedFile } from '../control/zipname.ts';
 import { requireAnswersRequest } from './check-receipt.ts';
 import { outlookOf } from './outlook.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
+import { hintOfRefusal, whyNotTaken } from './same-name.ts';
 import { takeFiles } from './take.ts';
 
 export interface WaitOptions {
@@ -115,8 +116,9 @@ function outlookTeller(
   };
 }
 
-function refused({ receipt }: FoundReceipt): SignpipeError {
-  const { code = 'unknown', message = 'no reason was given', hint } = receipt.reason ?? {};
+async function refused({ repository }: BuilderSession, { receipt }: FoundReceipt): Promise<SignpipeError> {
+  const { code = 'unknown', message = 'no reason was given' } = receipt.reason ?? {};
+  const hint = await hintOfRefusal(repository, await repository.heads(), receipt);
   const kind = receipt.outcome === 'failed' ? 'unavailable' : 'not-allowed';
   return new SignpipeError(
     kind,
@@ -149,7 +151,7 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   };
   const found = await until(`request ${shortId(id)}`, look, times, session.say);
   const requested = await checkReceipt(session, found, allowed);
-  if (found.receipt.outcome !== 'signed') throw refused(found);
+  if (found.receipt.outcome !== 'signed') throw await refused(session, found);
   if (found.receipt.test && !options.allowTest)
     throw notAllowed('test-certificate', `request ${shortId(id)} was signed with a test certificate`, {
       hint: 'take it all the same with --allow-test-certificate',
@@ -158,6 +160,10 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   const files =
     output === null
       ? []
-      : await takeFiles(session, { files: found.receipt.files, requested }, output, originals);
+      : await takeFiles(session, { files: found.receipt.files, requested }, output, originals).catch(
+          async (error: unknown) => {
+            throw await whyNotTaken(session.repository, found, allowed, error);
+          },
+        );
   return { receipt: found.receipt, commit: found.id, files };
 }

@@ -5,7 +5,7 @@ import { openSession } from '../builder/session.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
 import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { progressFor } from './bars.ts';
-import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { print, sayUnlessQuiet, SIGNED_FILES, type CommonOptions } from './terminal.ts';
 
 export interface SubmitCommandOptions extends CommonOptions {
   readonly config: string;
@@ -32,11 +32,13 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
     progress: await progressFor(options),
     say,
   });
+  const output = options.output ?? SIGNED_FILES;
   try {
     const request = await submit(session, files, {
       revision: options.revision,
       channel: options.channel,
       as: options.as,
+      output: options.wait ? output : undefined,
       sparse: options.sparse ? { isMeant: meant(options), limits: DEFAULT_LIMITS } : undefined,
     });
     if (!options.wait) {
@@ -50,7 +52,7 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
     ]);
     const waited = await wait(session, request, {
       timeout: options.timeout,
-      output: options.output ?? '.',
+      output,
       originals: options.sparse ? files : [],
       allowTest: options.allowTestCertificate === true,
     });

@@ -34,6 +34,9 @@ const MOST_TEXT = 10_000;
 /** Messages quote names and texts from outside: none of them may steer the terminal. */
 const shown = (text: string): string => printableLines(text, MOST_TEXT);
 
+/** Where signed files are downloaded to unless `--output` names another folder: apart from what was submitted. */
+export const SIGNED_FILES = './signed';
+
 /** One line a step, unless `-q`. */
 export const sayUnlessQuiet =
   (options: CommonOptions): ((line: string) => void) =>

@@ -3,7 +3,7 @@ import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
 import { describeReceipt } from './receipt-text.ts';
 import { progressFor } from './bars.ts';
-import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { print, sayUnlessQuiet, SIGNED_FILES, type CommonOptions } from './terminal.ts';
 
 export interface WaitCommandOptions extends CommonOptions {
   readonly config: string;
@@ -23,7 +23,7 @@ export async function waitCommand(request: string, options: WaitCommandOptions):
   try {
     const waited = await wait(session, request, {
       timeout: options.timeout,
-      output: options.output ?? '.',
+      output: options.output ?? SIGNED_FILES,
       originals: options.original ?? [],
       allowTest: options.allowTestCertificate === true,
     });

@@ -14,6 +14,7 @@ import {
   type Resolve,
 } from './parts.ts';
 import { DEFAULT_FILES } from '../authenticode/program-names.ts';
+import { delivered, requireReplacing } from './delivered.ts';
 import { loadYaml } from './yaml.ts';
 
 const glob = z.string().min(1).max(1000);
@@ -97,7 +98,9 @@ const schema = z
         .regex(/^[0-9a-f]{40}$/, 'must be a full commit id')
         .optional(),
     }),
-    exchange: exchange.extend({ sparse: z.enum(['auto', 'never']).default('auto') }),
+    exchange: exchange
+      .extend({ sparse: z.enum(['auto', 'never']).default('auto'), delivered })
+      .superRefine(requireReplacing),
     ssh: ssh.optional(),
     signing,
     receipts: z.strictObject({

@@ -34,6 +34,11 @@ const file = z.object({
   output: z
     .object({
       name: z.string().max(255),
+      path: z
+        .string()
+        .max(800)
+        .optional()
+        .describe('where it lies below the outgoing folder; under its name if absent'),
       size,
       sha256: sha256.optional().describe('absent only where the signer did not see the whole of it'),
     })

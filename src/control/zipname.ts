@@ -8,6 +8,8 @@ export const ZIPNAME_LIMIT = 64 * 1024;
 const LINE_LIMIT = 100;
 /** The longest name, in bytes. */
 const NAME_LIMIT = 255;
+/** The longest path below a folder of the exchange, in bytes. */
+const PATH_LIMIT = 800;
 
 /** One entry of a requested zip, pinned by the SHA-256 of its uncompressed bytes. */
 export interface PinnedEntry {
@@ -30,8 +32,13 @@ const SEGMENT = /^[A-Za-z0-9._+@=][A-Za-z0-9._+@=-]*$/;
 const CONTROL = /\p{Cc}/u;
 
 /** What is wrong with a name, or null; for configuration and command lines too. */
-export function nameProblem(name: string): string | null {
-  if (name.length > NAME_LIMIT) return `is longer than ${NAME_LIMIT} bytes`;
+export const nameProblem = (name: string): string | null => problemOf(name, NAME_LIMIT);
+
+/** What is wrong with a path below a folder of the exchange, or null: as for names, but folders may make it longer. */
+export const pathProblem = (path: string): string | null => problemOf(path, PATH_LIMIT);
+
+function problemOf(name: string, limit: number): string | null {
+  if (name.length > limit) return `is longer than ${limit} bytes`;
   const wrong = name.split('/').find((s) => !SEGMENT.test(s) || s === '.' || s === '..');
   if (wrong === undefined) return null;
   if (wrong === '') return 'is empty, absolute, or has an empty segment';

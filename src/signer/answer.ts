@@ -135,7 +135,7 @@ export class Answerer {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const fetched = await fetchFiles(site, files, folder);
     const fetchedAt = site.now().toISOString();
-    const made = await this.signFetched(channel, fetched, folder);
+    const made = await this.signFetched(channel, fetched, { request: id, folder });
     const times = { ...draft.times, fetched: fetchedAt, signed: site.now().toISOString() };
     const receipt = receiptOf({ ...draft, times }, 'signed', {
       certificate: certificateOf(channel),
@@ -150,10 +150,10 @@ export class Answerer {
   private async signFetched(
     channel: Channel,
     fetched: readonly FetchedFile[],
-    folder: string,
+    place: { readonly request: string; readonly folder: string },
   ): Promise<SignedRequest> {
     try {
-      return await signFiles(this.site, channel, fetched, folder);
+      return await signFiles(this.site, channel, fetched, place);
     } finally {
       await closeFiles(fetched);
     }

@@ -16,7 +16,8 @@ type Assembled = JournaledOutput & { readonly assembly: NonNullable<JournaledOut
 
 const isAssembled = (output: JournaledOutput): output is Assembled => output.assembly !== undefined;
 
-const outgoing = (site: Site, name: string): string => `${site.config.exchange.outgoing}/${name}`;
+const outgoing = (site: Site, { name, path = name }: JournaledOutput): string =>
+  `${site.config.exchange.outgoing}/${path}`;
 
 /** Puts a signed file on the exchange; doing it again changes nothing. */
 export async function deliverFile(site: Site, output: JournaledOutput, delivery: Delivery): Promise<void> {
@@ -31,18 +32,19 @@ export async function deliverFile(site: Site, output: JournaledOutput, delivery:
   else if (output.assembly.whole)
     await deliverFromParts(site, output, { ...output.assembly.whole, fresh, folder: delivery.folder });
   else await deliverRefetched(site, output, { fresh, folder: delivery.folder });
-  site.log.info({ file: name, bytes: size }, `delivered ${outgoing(site, name)}`);
+  site.log.info({ file: name, bytes: size }, `delivered ${outgoing(site, output)}`);
 }
 
 async function deliverContent(
   site: Site,
-  { name, size, temporary }: JournaledOutput,
+  output: JournaledOutput,
   content: ByteSource,
   sha256: string,
 ): Promise<void> {
+  const { name, size, temporary } = output;
   await retrying(site, `delivering ${name}`, () =>
     underBar(site.progress, `deliver ${name}`, 'bytes', (onProgress) =>
-      site.exchange.deliver(content, outgoing(site, name), {
+      site.exchange.deliver(content, outgoing(site, output), {
         size,
         sha256,
         ...(temporary === undefined ? {} : { temporary }),
@@ -111,7 +113,7 @@ async function isAssembledThere(site: Site, output: Assembled, fresh: NewBytes):
 function assembleThere(site: Site, output: Assembled, modified: Date, fresh: NewBytes): Promise<void> {
   const { name, assembly, temporary } = output;
   return underBar(site.progress, `deliver ${name}`, 'bytes', (onProgress) =>
-    site.exchange.assemble(incoming(site, name), outgoing(site, name), {
+    site.exchange.assemble(incoming(site, name), outgoing(site, output), {
       source: { size: assembly.source.size, modified },
       assembly: assemblyOf(output),
       fresh,

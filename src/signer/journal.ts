@@ -20,6 +20,8 @@ const assembly = z.strictObject({
 const output = z.strictObject({
   /** Name on the exchange, without the outgoing folder. */
   name: z.string(),
+  /** Where it goes below the outgoing folder; under its name if absent, as earlier versions wrote it. */
+  path: z.string().optional(),
   /** File in the request's work folder; none where the new bytes can be made again. */
   file: z.string().optional(),
   /** Of what is delivered. */

@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { printable } from '../printable.ts';
 import { underBar } from '../progress.ts';
 import type { MadeSignature } from '../authenticode/sign.ts';
+import { deliveredPath } from '../config/delivered.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { temporaryToken } from '../exchange/path.ts';
@@ -175,13 +176,13 @@ async function signOne(
 
 /**
  * Signs every fetched file into the work folder, or into memory where it stayed on the exchange; the detached
- * signatures go beside the journal. Nothing has left this machine when it returns.
+ * signatures go beside the journal. `request` is the request's id. Nothing has left this machine when it returns.
  */
 export async function signFiles(
   site: Site,
   channel: Channel,
   fetched: readonly FetchedFile[],
-  folder: string,
+  { request, folder }: { readonly request: string; readonly folder: string },
 ): Promise<SignedRequest> {
   const result: SignedRequest = { files: [], outputs: [], fresh: new Map() };
   const signatures = new Map<string, Buffer>();
@@ -202,8 +203,9 @@ export async function signFiles(
       { file: output.name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
       `signed ${output.name}`,
     );
-    result.files.push(file);
-    result.outputs.push(output);
+    const path = deliveredPath(site.config.exchange.delivered, { request, name: output.name });
+    result.files.push(file.output ? { ...file, output: { ...file.output, path } } : file);
+    result.outputs.push({ ...output, path });
     if (fresh) result.fresh.set(output.name, fresh);
   }
   await writeSignatures(site.config.state, signatures);

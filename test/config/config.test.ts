@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { loadBuilderConfig } from '../../src/config/builder.ts';
+import { deliveredPath } from '../../src/config/delivered.ts';
 import { loadSignerConfig } from '../../src/config/signer.ts';
 import { parseBytes, parseDuration } from '../../src/config/units.ts';
 import { SignpipeError } from '../../src/errors.ts';
@@ -74,6 +75,7 @@ describe('the shipped examples', () => {
       'since',
       'incoming',
       'outgoing',
+      'delivered',
       'identity',
       'knownHosts',
       'pfx',
@@ -86,6 +88,24 @@ describe('the shipped examples', () => {
 });
 
 describe('signer.yaml', () => {
+  it('puts signed files under their names, or where it is told', async () => {
+    const file = join(folder, 'signer.yaml');
+    const templateOf = async (text: string): Promise<string> => {
+      writeFileSync(file, text);
+      return (await loadSignerConfig(file)).exchange.delivered;
+    };
+    assert.equal(await templateOf(MINIMAL), '{name}');
+    const template = await templateOf(
+      MINIMAL.replace('s@h/x"', 's@h/x", delivered: "nightly/r-{request}/{name}"'),
+    );
+    const request = '0123456789'.repeat(4);
+    assert.equal(deliveredPath(template, { request, name: 'a/$&.zip' }), `nightly/r-${request}/a/$&.zip`);
+    assert.equal(
+      (await loadSignerConfig(join(example, 'signer.yaml'))).exchange.delivered,
+      '{request}/{name}',
+    );
+  });
+
   it('has safe defaults', async () => {
     const file = join(folder, 'signer.yaml');
     writeFileSync(file, MINIMAL);
@@ -154,6 +174,33 @@ describe('signer.yaml', () => {
       MINIMAL.replace('s@h/x"', 's@h/x", incoming: "../in"'),
       'config-invalid',
       /incoming/,
+    ],
+    ...[
+      '{request}',
+      '{name}/x',
+      '../{name}',
+      '/{name}',
+      '{name}{name}',
+      '-x/{name}',
+      '{other}/{name}',
+      '',
+    ].map((template): [string, string, string, RegExp] => [
+      `a place for signed files that is no path below outgoing: ${JSON.stringify(template)}`,
+      MINIMAL.replace('s@h/x"', `s@h/x", delivered: "${template}"`),
+      'config-invalid',
+      /exchange\.delivered: must be \{name\}, or folders before it/,
+    ]),
+    [
+      'a place for signed files that is too long once it is filled in',
+      MINIMAL.replace('s@h/x"', `s@h/x", delivered: "${'{request}'.repeat(12)}/{name}"`),
+      'config-invalid',
+      /exchange\.delivered: must come to at most/,
+    ],
+    [
+      'a place for signed files other than that of the unsigned ones, where both are meant to be one',
+      MINIMAL.replace('s@h/x"', 's@h/x", outgoing: incoming, delivered: "{request}/{name}"'),
+      'config-invalid',
+      /exchange\.delivered: must be \{name\} where outgoing equals incoming/,
     ],
     ['a key twice', `${MINIMAL}state: a\nstate: b\n`, 'config-not-yaml', /:8:1/],
     ['broken YAML', 'control: [', 'config-not-yaml', /:1:11/],

@@ -62,7 +62,11 @@ describe('sparse signing, over a real sshd', () => {
     assert.equal(file?.input.sha256, undefined);
     assert.equal(file?.input.size, (await stat(world.at('product.zip'))).size);
     const delivered = world.exchange('signed', 'product.zip');
-    assert.deepEqual(file?.output, { name: 'product.zip', size: (await stat(delivered)).size });
+    assert.deepEqual(file?.output, {
+      name: 'product.zip',
+      path: 'product.zip',
+      size: (await stat(delivered)).size,
+    });
     assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
     // The detached signatures, attached to the whole zip, give what the whole-file way writes.
     const attached = await signpipe([
