@@ -170,6 +170,11 @@ command(program, 'sign <files...>', 'sign local programs, or the programs in loc
     .option('--key <file>', 'PEM private key')
     .option('--passphrase-file <file>', 'passphrase of the key; else SIGNPIPE_PASSPHRASE, else asked for')
     .option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order', collect, [])
+    .option(
+      '--timestamp-ca <pem>',
+      'roots that timestamps must lead to: a file, or "public"; repeat for more (default: public, or none with a test certificate)',
+      collect,
+    )
     .addOption(
       new Option('--digest <name>', 'digest').choices(['sha256', 'sha384', 'sha512']).default('sha256'),
     )
@@ -196,7 +201,11 @@ command(
   (made) =>
     made
       .option('--ca <pem>', 'roots that signers must lead to')
-      .option('--timestamp-ca <pem>', 'roots that timestamps must lead to')
+      .option(
+        '--timestamp-ca <pem>',
+        'roots that timestamps must lead to: a file, or "public" for those that come along; repeat for more',
+        collect,
+      )
       .option('--original <file>', 'prove that the file is this one plus signatures, and nothing else')
       .option(
         '--files <glob>',

@@ -9,6 +9,7 @@ import type { Timestamper } from '../timestamp/authority.ts';
 import type { TimestampInfo } from '../timestamp/token.ts';
 import { parseDer } from '../asn1/der.ts';
 import { openImage } from './image.ts';
+import { requireTidyToken } from './tidiness.ts';
 import type { SignableImage } from './signable.ts';
 import {
   addNested,
@@ -94,7 +95,8 @@ async function stampedSignature(
 ): Promise<MadeSignature> {
   const parts = await makeSignature(image, subject, options);
   requireSound(parts, image.source.name);
-  const stamped = (await options.timestamper?.timestamp(parts.signature, subject.hash)) ?? null;
+  const stamped =
+    (await options.timestamper?.timestamp(parts.signature, subject.hash, requireTidyToken)) ?? null;
   return {
     der: buildSignature(stamped ? { ...parts, timestamp: stamped.token } : parts),
     timestamp: stamped && { ...stamped.info, url: stamped.url },

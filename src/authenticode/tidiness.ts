@@ -7,6 +7,7 @@ import {
   type SignedData,
   type SignerInfo,
 } from '../cms/signed-data.ts';
+import { invalid } from '../errors.ts';
 import { isAttributeCertificateOf } from '../timestamp/attribute-certificate.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
@@ -192,6 +193,15 @@ function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
     ...(more ? [untidy('signature-attribute-unknown', label, 'has unsigned attributes')] : []),
     ...ofAlgorithms(algorithmsOf(fields), label),
   ];
+}
+
+/**
+ * Refuses a token (ContentInfo, DER) in which a signed file would carry bytes that no signature covers. Asked
+ * of one that is to be embedded. Throws `timestamp-extra-content`, and `der-malformed` or `cms-…`.
+ */
+export function requireTidyToken(token: Buffer, what: string): void {
+  const [finding] = ofToken(parseDer(token, what), 'the timestamp');
+  if (finding) throw invalid('timestamp-extra-content', `${what}: ${finding.message}`);
 }
 
 /** An RFC 3161 token. */

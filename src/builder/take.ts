@@ -8,7 +8,7 @@ import { sha256OfSource } from '../io/hash.ts';
 import { withScratch } from '../io/scratch.ts';
 import { withFile } from '../io/source.ts';
 import { asTemporary } from '../io/temporaries.ts';
-import { readRoots } from '../keys/roots.ts';
+import { readRoots, readTimestampRoots } from '../keys/roots.ts';
 import { underBar } from '../progress.ts';
 import { proveFile } from '../signing/prove-file.ts';
 import { verifyFile } from '../signing/verify-file.ts';
@@ -96,7 +96,7 @@ async function requireTrusted(
 ): Promise<void> {
   const roots = await readRoots(config.trust.roots);
   if (!roots) return;
-  const timestampRoots = await readRoots(config.trust.timestampRoots);
+  const timestampRoots = await readTimestampRoots(config.trust.timestampRoots);
   const options = { limits: DEFAULT_LIMITS, scratch, roots, ...(timestampRoots ? { timestampRoots } : {}) };
   const { programs } = await verifyFile(signed, options, outputOf(file).name);
   for (const { path } of file.signed) {

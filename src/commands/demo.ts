@@ -93,6 +93,7 @@ async function startHosts(site: SandboxSite): Promise<{ close: () => Promise<voi
     control: `ssh://${at}/control.git`,
     exchange: `sftp://${at}/exchange`,
     timestamp: [authority.url],
+    timestampRoots: 'tsa.pem',
     ssh: true,
   });
   return {
@@ -183,6 +184,7 @@ async function settle(site: SandboxSite): Promise<void> {
     control: `file://${dir}/control.git`,
     exchange: `file://${dir}/exchange`,
     timestamp: [],
+    timestampRoots: 'tsa.pem',
     ssh: false,
   });
 }

@@ -7,6 +7,7 @@ import { printable } from '../printable.ts';
 import { usage } from '../errors.ts';
 import { askPassphrase, findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
+import { readTimestampRoots, timestampRootsFor } from '../keys/roots.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import type { SignedFile, SignedUnhashed, SignFileOptions } from '../signing/signed-file.ts';
@@ -14,6 +15,7 @@ import { underBar } from '../progress.ts';
 import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
+import type { Certificate } from '../x509/certificate.ts';
 import { describeKept } from './kept-text.ts';
 import { progressFor } from './bars.ts';
 import { outputInPlace, outputTo, requireDistinct, writeOutput, type Output } from './output-file.ts';
@@ -29,6 +31,7 @@ export interface SignCommandOptions extends CommonOptions {
   readonly key?: string;
   readonly passphraseFile?: string;
   readonly timestamp: string[];
+  readonly timestampCa?: string[];
   readonly digest: 'sha256' | 'sha384' | 'sha512';
   readonly alreadySigned: AlreadySigned;
   readonly name?: string;
@@ -107,10 +110,23 @@ const asJson = (file: SignedFile, input: string, output: string): string =>
   });
 
 /** Null where none is named. What talks with them is loaded only when there is somebody to talk to. */
-async function timestamperFor(urls: readonly string[]): Promise<Timestamper | null> {
+async function timestamperFor(
+  urls: readonly string[],
+  roots: readonly Certificate[] | undefined,
+): Promise<Timestamper | null> {
   if (urls.length === 0) return null;
   const { TimestampAuthorities } = await import('../timestamp/authority.ts');
-  return new TimestampAuthorities(urls);
+  return new TimestampAuthorities(urls, { roots });
+}
+
+/** Without an authority there is nothing to lead to a root, and no root is read. */
+async function stamping(
+  { timestamp, timestampCa }: SignCommandOptions,
+  { certificates }: SigningKey,
+): Promise<{ timestamper: Timestamper | null; timestampRoots: readonly Certificate[] | undefined }> {
+  const names = timestamp.length === 0 ? timestampCa : timestampRootsFor(timestampCa, certificates);
+  const timestampRoots = await readTimestampRoots(names);
+  return { timestamper: await timestamperFor(timestamp, timestampRoots), timestampRoots };
 }
 
 /** What is named on the command line is signed as it is, unless patterns were given besides. */
@@ -125,13 +141,14 @@ export async function signCommand(files: string[], options: SignCommandOptions):
   const outputs = await outputsFor(files, options);
   const key = await loadKey(options, say);
   requireUsable(key, new Date());
-  const timestamper = await timestamperFor(options.timestamp);
+  const { timestamper, timestampRoots } = await stamping(options, key);
   if (!timestamper) say('no --timestamp: the signatures will die with the certificate');
   const progress = await progressFor(options);
   const signing = {
     key,
     hash: options.digest,
     timestamper,
+    timestampRoots,
     name: options.name,
     url: options.url,
     alreadySigned: options.alreadySigned,

@@ -6,12 +6,12 @@ import { SignpipeError, usage } from '../errors.ts';
 import { proveFile, type FileProof } from '../signing/prove-file.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../signing/verify-file.ts';
-import { readRoots } from '../keys/roots.ts';
+import { readRoots, readTimestampRoots } from '../keys/roots.ts';
 import { print, type CommonOptions } from './terminal.ts';
 
 export interface VerifyCommandOptions extends CommonOptions {
   readonly ca?: string;
-  readonly timestampCa?: string;
+  readonly timestampCa?: string[];
   readonly original?: string;
   readonly files?: string[];
   readonly json?: boolean;
@@ -93,7 +93,7 @@ function tell(outcome: Outcome, options: VerifyCommandOptions): string {
 
 async function verifyOne(path: string, options: VerifyCommandOptions): Promise<Outcome> {
   const roots = await readRoots(options.ca);
-  const timestampRoots = await readRoots(options.timestampCa);
+  const timestampRoots = await readTimestampRoots(options.timestampCa);
   const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
   const report = await verifyFile(path, {
     ...common,

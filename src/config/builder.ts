@@ -1,5 +1,15 @@
 import { z } from 'zod';
-import { commonOf, control, exchange, path, requireSsh, resolvePaths, resolverFor, ssh } from './parts.ts';
+import {
+  commonOf,
+  control,
+  exchange,
+  path,
+  requireSsh,
+  resolvePaths,
+  resolverFor,
+  ssh,
+  timestampRoots,
+} from './parts.ts';
 import { loadYaml } from './yaml.ts';
 
 const schema = z
@@ -26,7 +36,11 @@ const schema = z
           .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,49}$/, 'must be a plain name, used in the branch vouch/NAME'),
       })
       .optional(),
-    trust: z.strictObject({ allowedSigners: path, roots: path.optional(), timestampRoots: path.optional() }),
+    trust: z.strictObject({
+      allowedSigners: path,
+      roots: path.optional(),
+      timestampRoots: timestampRoots.optional(),
+    }),
     state: path.default('state'),
   })
   .superRefine(requireSsh);

@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { PUBLIC_ROOTS } from '../keys/roots.ts';
 import { parseBytes, parseDuration } from './units.ts';
 
 /** Makes the paths of one configuration file absolute: they are relative to the file itself. */
@@ -29,9 +30,18 @@ const PATHS: ReadonlySet<string> = new Set([
 export function resolvePaths<T extends object>(part: T, resolve: Resolve): T {
   const absolute = Object.entries(part).map(([name, value]: [string, unknown]) => [
     name,
-    PATHS.has(name) && typeof value === 'string' ? resolve(value) : value,
+    PATHS.has(name) ? resolved(value, resolve) : value,
   ]);
   return Object.fromEntries(absolute) as T;
+}
+
+/** A list of paths may hold the word `public`, which is none. */
+function resolved(value: unknown, resolve: Resolve): unknown {
+  if (typeof value === 'string') return resolve(value);
+  if (!Array.isArray(value)) return value;
+  return value.map((each: unknown) =>
+    typeof each === 'string' && each !== PUBLIC_ROOTS ? resolve(each) : each,
+  );
 }
 
 /** What signer.yaml and builder.yaml alike need made absolute, and the file that they came from. */
@@ -43,6 +53,11 @@ export const commonOf = <Ssh extends object>(raw: { ssh?: Ssh | undefined; state
 const nonEmpty = z.string().min(1, 'must not be empty');
 
 export const path = nonEmpty;
+
+/** Roots for timestamps: a PEM file, the word `public`, or a list of these; yields a list. */
+export const timestampRoots = z
+  .union([path, z.array(path).min(1, 'must name at least one').max(16)])
+  .transform((value) => (typeof value === 'string' ? [value] : value));
 
 const CONTROL_URL = /^(?:ssh|file):\/\/\S+$/;
 const EXCHANGE_URL = /^(?:sftp|scp|file):\/\/\S+$/;

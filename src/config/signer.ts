@@ -11,6 +11,7 @@ import {
   resolvePaths,
   resolverFor,
   ssh,
+  timestampRoots,
   type Resolve,
 } from './parts.ts';
 import { DEFAULT_FILES } from '../authenticode/program-names.ts';
@@ -41,7 +42,7 @@ const signingShape = {
   timestamp: z.array(timestampUrl).max(16),
   timestampTimeout: duration.refine((ms) => ms > 0, 'must be some time: 15s'),
   roots: path.optional(),
-  timestampRoots: path.optional(),
+  timestampRoots: timestampRoots.optional(),
   name: z.string().max(200).optional(),
   url: z.string().max(500).optional(),
 };

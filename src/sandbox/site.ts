@@ -13,6 +13,8 @@ export interface SitePlaces {
   readonly exchange: string;
   /** RFC 3161 authorities; none only works since the certificate is a test. */
   readonly timestamp: readonly string[];
+  /** The file with their root; any root will do when left out, since the certificate is a test. */
+  readonly timestampRoots?: string;
   /** Whether the URLs are reached by SSH. */
   readonly ssh: boolean;
 }
@@ -72,7 +74,7 @@ ${common}${sshPart(places, 'signer_ed25519')}signing:
   pfx: keys/codesign.pfx
   passphraseFile: keys/passphrase
   timestamp: ${list(places.timestamp)}
-  name: Sandbox product
+${places.timestampRoots === undefined ? '' : `  timestampRoots: ${places.timestampRoots}\n`}  name: Sandbox product
 receipts:
   key: keys/receipts_ed25519
   name: Sandbox signer

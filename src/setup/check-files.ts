@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { SignerConfig } from '../config/signer.ts';
+import { PUBLIC_ROOTS } from '../keys/roots.ts';
 import { ok, warning, type Verdict } from './finding.ts';
 
 const isPath = (path: string | undefined): path is string => path !== undefined;
@@ -22,7 +23,7 @@ function anchors({ file, channels, ssh }: SignerConfig): string[] {
     trust.allowedSigners,
     trust.revokedKeys,
     signing.roots,
-    signing.timestampRoots,
+    ...(signing.timestampRoots ?? []).filter((name) => name !== PUBLIC_ROOTS),
   ]);
   return [file, ...parts, ssh?.knownHosts].filter(isPath);
 }

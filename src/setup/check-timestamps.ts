@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { requireTidyToken } from '../authenticode/tidiness.ts';
 import type { SigningConfig } from '../config/signer.ts';
+import { SignpipeError } from '../errors.ts';
+import { PUBLIC_ROOTS, readPublicRoots, readTimestampRoots, timestampRootsFor } from '../keys/roots.ts';
 import { printable } from '../printable.ts';
-import { readRoots } from '../keys/roots.ts';
+import { loadConfiguredKey } from '../signer/channel.ts';
 import { TimestampAuthorities } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { ok, verdictOf, warning, type Verdict } from './finding.ts';
@@ -12,6 +15,8 @@ const SHOWN = 7 * 86_400_000;
 const REFUSED = 300_000;
 /** Beyond this a person should know. Tokens mostly count in whole seconds. */
 const NOTICED = 30_000;
+/** The age at which the roots that come along are worth a warning, in ms: authorities change roots. */
+const OLD = 2 * 365.25 * 86_400_000;
 
 /** How far this machine's clock is ahead of an authority's, in ms. */
 function aheadBy(time: Date, began: number, ended: number): number {
@@ -33,14 +38,19 @@ async function askOne(
   { digest, timestampTimeout }: SigningConfig,
   roots: readonly Certificate[] | undefined,
 ): Promise<Verdict[]> {
+  let failure: SignpipeError | undefined;
   const authority = new TimestampAuthorities([url], {
     roots,
     attempts: 1,
     timeoutMs: timestampTimeout,
     clockToleranceMs: SHOWN,
+    onFailure: (_url, error) => (failure = error),
   });
   const began = Date.now();
-  const { info } = await authority.timestamp(randomBytes(64), digest);
+  const { info } = await authority.timestamp(randomBytes(64), digest, requireTidyToken).catch((error) => {
+    // A root that is missing is the one fault that this machine's own configuration can mend.
+    throw failure?.code === 'timestamp-untrusted' ? failure : error;
+  });
   const ended = Date.now();
   const ahead = aheadBy(info.time, began, ended);
   const who = printable(info.authority, 200);
@@ -52,13 +62,59 @@ async function askOne(
   ];
 }
 
+/** A missing root, with the line of configuration that would add it; any other error as it is. */
+function failureOf(
+  url: string,
+  error: unknown,
+  names: readonly string[],
+  status: Verdict['status'],
+): Verdict {
+  if (!(error instanceof SignpipeError) || error.code !== 'timestamp-untrusted')
+    return verdictOf(error, status);
+  return {
+    status,
+    code: error.code,
+    message: `${url} is passed over, its root is missing: ${printable(error.message, 500)}`,
+    hint: `if you trust this authority, save the certificate of its root and add it: timestampRoots: [${[...names, 'keys/timestamp-root.pem'].join(', ')}]`,
+  };
+}
+
+/** What the roots are, and whether those that come along are out of date. */
+async function rootsVerdict(names: readonly string[] | undefined, now: Date): Promise<Verdict[]> {
+  if (!names) return [];
+  if (!names.includes(PUBLIC_ROOTS)) return [ok(`must lead to a root in ${names.join(', ')}`)];
+  const { certificates, checked } = await readPublicRoots();
+  const day = checked.toISOString().slice(0, 10);
+  if (now.getTime() - checked.getTime() <= OLD)
+    return [ok(`must lead to a root in ${names.join(', ')} (${certificates.length} public ones, of ${day})`)];
+  return [
+    warning(
+      'timestamp-roots-old',
+      `the public timestamp roots are of ${day}: authorities may have changed theirs since`,
+      'install a newer signpipe, or name the roots yourself under signing.timestampRoots',
+    ),
+  ];
+}
+
+/** Which roots hold for this channel's key. Without the key, which has a check of its own, nothing is asked of them. */
+async function rootNames(config: SigningConfig): Promise<readonly string[] | undefined> {
+  if (config.timestampRoots) return config.timestampRoots;
+  const key = await loadConfiguredKey(config, () => {}).catch(() => null);
+  await key?.close();
+  return key ? timestampRootsFor(undefined, key.certificates) : undefined;
+}
+
 /** Every authority is asked for one token. One that fails is a warning while another answers. */
-export async function checkTimestamps(config: SigningConfig): Promise<Verdict[]> {
+export async function checkTimestamps(config: SigningConfig, now: Date): Promise<Verdict[]> {
   if (config.timestamp.length === 0) return [ok('none is configured: only test certificates may do without')];
-  const roots = await readRoots(config.timestampRoots);
+  const names = await rootNames(config);
+  const roots = await readTimestampRoots(names);
   const answers = await Promise.allSettled(config.timestamp.map((url) => askOne(url, config, roots)));
   const status = answers.some((answer) => answer.status === 'fulfilled') ? 'warning' : 'bad';
-  return answers.flatMap((answer) =>
-    answer.status === 'fulfilled' ? answer.value : [verdictOf(answer.reason, status)],
+  const verdicts = answers.flatMap((answer, at) =>
+    answer.status === 'fulfilled'
+      ? answer.value
+      : [failureOf(config.timestamp[at] ?? '', answer.reason, names ?? [], status)],
   );
+  return [...(await rootsVerdict(names, now)), ...verdicts];
 }

@@ -29,18 +29,27 @@ function groups(
   return [...found.values()].map(([names, channel]) => [names.join(', '), channel]);
 }
 
+/** What says which key signs for a channel. */
+const keyOf = ({ signing }: ChannelConfig): unknown[] => [
+  signing.pfx,
+  signing.certificate,
+  signing.key,
+  signing.keyName,
+  signing.passphraseFile,
+];
+
 function channelChecks(config: SignerConfig, now: Date): Check[] {
-  const keys = groups(config, ({ signing }) => [
-    signing.pfx,
-    signing.certificate,
-    signing.key,
-    signing.keyName,
-    signing.passphraseFile,
-    signing.digest,
-    signing.roots,
-    signing.timestamp.length === 0,
+  const keys = groups(config, (channel) => [
+    keyOf(channel),
+    channel.signing.digest,
+    channel.signing.roots,
+    channel.signing.timestamp.length === 0,
   ]);
-  const stamps = groups(config, ({ signing }) => [signing.timestamp, signing.timestampRoots, signing.digest]);
+  const stamps = groups(config, (channel) => [
+    channel.signing.timestamp,
+    channel.signing.timestampRoots ?? keyOf(channel),
+    channel.signing.digest,
+  ]);
   const trusts = groups(config, ({ trust }) => [
     trust.allowedSigners,
     trust.revokedKeys,
@@ -54,7 +63,7 @@ function channelChecks(config: SignerConfig, now: Date): Check[] {
     })),
     ...stamps.map(([names, { signing }]): Check => ({
       name: `timestamps (${names})`,
-      run: () => checkTimestamps(signing),
+      run: () => checkTimestamps(signing, now),
     })),
     ...trusts.map(([names, { trust }]): Check => ({
       name: `allowed signers (${names})`,

@@ -3,7 +3,7 @@ import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
 import { usage } from '../errors.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
-import { readRoots } from '../keys/roots.ts';
+import { readRoots, readTimestampRoots, timestampRootsFor } from '../keys/roots.ts';
 import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { TimestampAuthorities, type Timestamper } from '../timestamp/authority.ts';
@@ -86,7 +86,9 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
   requireUsable(key, options.now);
   const test = key.certificates.some((certificate) => certificate.isTest);
   requireTimestamps(config.name, test, signing.timestamp);
-  const timestampRoots = await readRoots(signing.timestampRoots);
+  const timestampRoots = await readTimestampRoots(
+    timestampRootsFor(signing.timestampRoots, key.certificates),
+  );
   return {
     config,
     key,

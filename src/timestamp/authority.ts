@@ -5,6 +5,7 @@ import type { DigestName } from '../asn1/oids.ts';
 import { messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { askAuthority, HttpRefusal, parseEndpoint, type Endpoint } from './http.ts';
+import { trimToken } from './trim.ts';
 import { buildTimestampRequest, checkToken, parseTimestampResponse, type TimestampInfo } from './token.ts';
 
 /** A checked token, and where it came from. */
@@ -15,9 +16,15 @@ export interface Timestamp {
   readonly url: string;
 }
 
+/**
+ * The last check of a token (ContentInfo, DER) as it will be embedded. What it throws is a failure of the
+ * authority, which `what` names, and the next one is asked.
+ */
+export type JudgeToken = (token: Buffer, what: string) => void;
+
 export interface Timestamper {
   /** Stamps `data`: for Authenticode, the SignerInfo's signature value. */
-  timestamp(data: Buffer, hash: DigestName): Promise<Timestamp>;
+  timestamp(data: Buffer, hash: DigestName, judge?: JudgeToken): Promise<Timestamp>;
 }
 
 export interface TimestampOptions {
@@ -34,7 +41,7 @@ export interface TimestampOptions {
   readonly backOffMs?: number | undefined;
   /** How long an authority that failed stands at the end of the order; 1 min unless given. */
   readonly restMs?: number | undefined;
-  /** The longest Retry-After that is waited for; 1 min unless given. */
+  /** The longest Retry-After that one stamp waits for; 1 min unless given. None counts for more than ten minutes. */
   readonly longestWaitMs?: number | undefined;
   /** How far a token's time may be from this machine's; 5 min unless given. */
   readonly clockToleranceMs?: number | undefined;
@@ -73,6 +80,40 @@ function worthAnotherTry(error: SignpipeError): boolean {
   return error.kind === 'unavailable' || error.code === 'timestamp-status';
 }
 
+/** What to do about an authority that failed, unless its error says so. */
+function hintFor({ code, kind, hint }: SignpipeError): string {
+  if (hint !== undefined) return hint;
+  if (code === 'timestamp-malformed')
+    return 'the authority does not answer in DER, as RFC 3161 requires: tell its operator, or name another';
+  return kind === 'invalid' && code !== 'timestamp-status'
+    ? 'the authority answers wrongly, or someone on the network answers in its place: name another'
+    : 'check the network, or name more authorities';
+}
+
+/** One authority's failures for one stamp. */
+interface Failure {
+  readonly why: string;
+  readonly hint: string;
+  /** Whether the same authority may well give a good token later. */
+  readonly passing: boolean;
+}
+
+/**
+ * No authority gave a good token. `passing`: for some of them that can be over later, since they are down, asked
+ * for time, or said that they have no time to give; the others answered wrongly.
+ */
+export class NoTimestamp extends SignpipeError {
+  constructor(
+    { kind, code, message, hint }: SignpipeError,
+    readonly passing: boolean,
+  ) {
+    super(kind, code, message, hint === undefined ? {} : { hint });
+  }
+}
+
+/** No Retry-After counts for longer, in ms: it is not signed, and anyone on the network can send one. */
+const LONGEST_HOLD = 600_000;
+
 /** One authority and how it has behaved. Times are milliseconds of the monotonic clock. */
 class Authority {
   /** It asked not to be bothered before this. */
@@ -102,7 +143,7 @@ class Authority {
   failed(error: SignpipeError, begun: number, restMs: number): void {
     const now = performance.now();
     const asked = error instanceof HttpRefusal ? error.retryAfterMs : undefined;
-    if (asked !== undefined) this.heldUntil = Math.max(this.heldUntil, now + asked);
+    if (asked !== undefined) this.heldUntil = Math.max(this.heldUntil, now + Math.min(asked, LONGEST_HOLD));
     if (begun < this.lastFailure) return;
     this.lastFailure = now;
     this.restsUntil = now + restMs;
@@ -141,7 +182,7 @@ class Pace {
 class Errand {
   private readonly asked = new Map<Authority, number>();
   private readonly givenUp = new Set<Authority>();
-  private readonly failures = new Map<Authority, string[]>();
+  private readonly failures = new Map<Authority, Failure[]>();
 
   constructor(private readonly attempts: number) {}
 
@@ -156,25 +197,43 @@ class Errand {
     this.asked.set(authority, this.count(authority) + 1);
   }
 
-  failed(authority: Authority, why: string, final: boolean): void {
-    this.failures.set(authority, [...(this.failures.get(authority) ?? []), why]);
+  failed(authority: Authority, failure: Failure, final: boolean): void {
+    this.failures.set(authority, [...(this.failures.get(authority) ?? []), failure]);
     if (final) this.givenUp.add(authority);
   }
 
-  /** Every authority and each different reason, in the configured order. */
-  summary(authorities: readonly Authority[]): string {
-    return authorities
-      .map((authority) => {
-        const why = [...new Set(this.failures.get(authority))];
-        const times = this.count(authority);
-        return `${authority.endpoint.url} (asked ${times} time${times === 1 ? '' : 's'}): ${why.join(', then ')}`;
-      })
-      .join('; ');
+  /** Every authority and each different reason, in the configured order; and what to do about each. */
+  outcome(authorities: readonly Authority[]): NoTimestamp {
+    const lines = authorities.map((authority) => {
+      const failures = this.failures.get(authority) ?? [];
+      const [why, hints] = [failures.map((each) => each.why), failures.map((each) => each.hint)];
+      const [times, { url }] = [this.count(authority), authority.endpoint];
+      return {
+        message: `${url} (asked ${times} time${times === 1 ? '' : 's'}): ${[...new Set(why)].join(', then ')}`,
+        hint: `${authorities.length > 1 ? `${url}: ` : ''}${[...new Set(hints)].join(', or ')}`,
+      };
+    });
+    const error = unavailable(
+      'timestamp-unavailable',
+      `no timestamp authority gave a good token: ${lines.map(({ message }) => message).join('; ')}`,
+      { hint: lines.map(({ hint }) => hint).join('; ') },
+    );
+    return new NoTimestamp(
+      error,
+      [...this.failures.values()].flat().some(({ passing }) => passing),
+    );
   }
 
   private count(authority: Authority): number {
     return this.asked.get(authority) ?? 0;
   }
+}
+
+/** What is to be stamped. */
+interface Query {
+  readonly imprint: Buffer;
+  readonly hash: DigestName;
+  readonly judge: JudgeToken | undefined;
 }
 
 type Settings = typeof DEFAULTS & TimestampOptions;
@@ -204,11 +263,11 @@ export class TimestampAuthorities implements Timestamper {
   }
 
   /**
-   * Throws `timestamp-unavailable` (kind `unavailable`) when no authority gave a good token; its
-   * message lists each authority and why. Throws the signal's reason when told to stop.
+   * Throws a NoTimestamp (`timestamp-unavailable`) when no authority gave a good token; it lists each
+   * authority, why, and what to do. Throws the signal's reason when told to stop.
    */
-  async timestamp(data: Buffer, hash: DigestName): Promise<Timestamp> {
-    const imprint = createHash(hash).update(data).digest();
+  async timestamp(data: Buffer, hash: DigestName, judge?: JudgeToken): Promise<Timestamp> {
+    const query = { imprint: createHash(hash).update(data).digest(), hash, judge };
     const errand = new Errand(this.settings.attempts);
     let lastRound = 0;
     for (;;) {
@@ -216,14 +275,10 @@ export class TimestampAuthorities implements Timestamper {
       if (candidates.length === 0) break;
       if (round > lastRound) await this.backOff(round);
       lastRound = round;
-      const found = await this.tryOne(errand, candidates, imprint, hash);
+      const found = await this.tryOne(errand, candidates, query);
       if (found) return found;
     }
-    throw unavailable(
-      'timestamp-unavailable',
-      `no timestamp authority gave a good token: ${errand.summary(this.authorities)}`,
-      { hint: 'Check the network, or name more authorities under signing.timestamp' },
-    );
+    throw errand.outcome(this.authorities);
   }
 
   /** Pauses with a little chance in it, so that many waiting stamps do not come back as one crowd. */
@@ -247,8 +302,7 @@ export class TimestampAuthorities implements Timestamper {
   private async tryOne(
     errand: Errand,
     candidates: readonly Authority[],
-    imprint: Buffer,
-    hash: DigestName,
+    query: Query,
   ): Promise<Timestamp | undefined> {
     const now = performance.now();
     const soonest = Math.min(...candidates.map((authority) => authority.wait(now)));
@@ -258,27 +312,23 @@ export class TimestampAuthorities implements Timestamper {
       const then = performance.now();
       const ready = candidates.filter((authority) => authority.wait(then) === 0);
       const [best] = ready.toSorted((a, b) => a.rank(then) - b.rank(then));
-      return best && this.attempt(errand, best, imprint, hash);
+      return best && this.attempt(errand, best, query);
     });
   }
 
   private tooLong(errand: Errand, candidates: readonly Authority[], now: number): undefined {
     for (const authority of candidates) {
       const seconds = Math.ceil(authority.wait(now) / 1000);
-      errand.failed(authority, `asks to wait another ${seconds} s`, true);
+      const why = `asks to wait another ${seconds} s`;
+      errand.failed(authority, { why, hint: 'wait, or name more authorities', passing: true }, true);
     }
   }
 
-  private async attempt(
-    errand: Errand,
-    authority: Authority,
-    imprint: Buffer,
-    hash: DigestName,
-  ): Promise<Timestamp | undefined> {
+  private async attempt(errand: Errand, authority: Authority, query: Query): Promise<Timestamp | undefined> {
     const begun = performance.now();
     errand.begin(authority);
     try {
-      const found = await this.ask(authority.endpoint, imprint, hash);
+      const found = await this.ask(authority.endpoint, query);
       authority.succeeded();
       this.pace.succeeded();
       return found;
@@ -288,14 +338,15 @@ export class TimestampAuthorities implements Timestamper {
       authority.failed(error, begun, this.settings.restMs);
       this.pace.failed(begun);
       const reason = messageOf(error).replace(`${authority.endpoint.url}: `, '');
-      errand.failed(authority, `${reason} [${error.code}]`, !worthAnotherTry(error));
+      const passing = worthAnotherTry(error);
+      errand.failed(authority, { why: `${reason} [${error.code}]`, hint: hintFor(error), passing }, !passing);
       this.settings.onFailure?.(authority.endpoint.url, error);
       return undefined;
     }
   }
 
   /** One request and all the checks of its answer. */
-  private async ask(endpoint: Endpoint, imprint: Buffer, hash: DigestName): Promise<Timestamp> {
+  private async ask(endpoint: Endpoint, { imprint, hash, judge }: Query): Promise<Timestamp> {
     const { policy, roots, clockToleranceMs, timeoutMs, signal } = this.settings;
     const { url } = endpoint;
     const nonce = freshNonce();
@@ -303,8 +354,10 @@ export class TimestampAuthorities implements Timestamper {
     const query = buildTimestampRequest({ imprint, hash, nonce, policy });
     const answer = await askAuthority(endpoint, query, timeoutMs, signal);
     const latest = new Date(Date.now() + clockToleranceMs);
-    const { token } = parseTimestampResponse(answer, url);
+    const token = trimToken(parseTimestampResponse(answer, url).token, roots, url);
     const expected = { imprint, hash, nonce, policy, roots, earliest, latest, what: url };
-    return { token, info: checkToken(token, expected), url };
+    const info = checkToken(token, expected);
+    judge?.(token, url);
+    return { token, info, url };
   }
 }

@@ -143,7 +143,7 @@ function checkStatus(der: Der, what: string): void {
 }
 
 /** Runs `read`; what it finds broken is reported under `code`, unless it is our own finding already. */
-function reporting<T>(code: string, read: () => T): T {
+export function reporting<T>(code: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
@@ -374,7 +374,13 @@ function trustedChain(
   at: Date,
 ): Certificate[] {
   const intermediates = data.certificates;
-  return reporting('timestamp-untrusted', () =>
-    buildChain(certificate, { intermediates, roots, at, usage: OID.timeStamping }),
-  );
+  try {
+    return buildChain(certificate, { intermediates, roots, at, usage: OID.timeStamping });
+  } catch (error) {
+    if (!(error instanceof SignpipeError)) throw error;
+    throw invalid('timestamp-untrusted', error.message, {
+      cause: error,
+      hint: 'if you trust that authority, add the certificate at the top of its chain: timestampRoots: [public, FILE]',
+    });
+  }
 }

@@ -186,6 +186,10 @@ export function signatureHolds(certificate: Certificate, issuer: Certificate): b
   return holds;
 }
 
+/** Whether a certificate names the issuer, and the issuer's key signed it. Nothing else of either is checked. */
+export const isIssuedBy = (certificate: Certificate, issuer: Certificate): boolean =>
+  certificate.issuerDer.equals(issuer.subjectDer) && signatureHolds(certificate, issuer);
+
 function verifies(certificate: Certificate, issuer: Certificate): boolean {
   try {
     return certificate.x509.verify(issuer.publicKey);

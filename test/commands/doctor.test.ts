@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
+import { octets, oid, seq } from '../../src/asn1/der.ts';
+import { OID } from '../../src/asn1/oids.ts';
 import { loadSignerConfig } from '../../src/config/signer.ts';
+import { readPublicRoots } from '../../src/keys/roots.ts';
 import { createTestCertificate, toPem, keyToPem } from '../../src/sandbox/certificates.ts';
 import { startTimestampAuthority } from '../../src/sandbox/timestamp-authority.ts';
 import { examine } from '../../src/setup/doctor.ts';
 import { runChecks, type Finding, type Status } from '../../src/setup/finding.ts';
 import { lockState } from '../../src/signer/lock.ts';
+import { altered, alteringAuthority } from '../timestamp/altering-authority.ts';
 import { World } from '../world/site.ts';
 import { makeKey } from '../world/sshd.ts';
 import { signpipe } from './cli.ts';
@@ -386,6 +390,55 @@ describe('timestamp authorities', () => {
       'timestamp-unavailable',
       only,
     );
+  });
+
+  const withRoots =
+    (roots: string, ...urls: string[]): Change =>
+    (text) =>
+      authorities(...urls)(text).replace(/^( *)timestamp: .*$/m, `$&\n$1timestampRoots: ${roots}`);
+
+  it('timestamp-untrusted: a root is missing, which is named with the line that adds it', async () => {
+    const change = withRoots('public', world.authority.url);
+    const found = requireOnly(await examined(change), 'bad', 'timestamp-untrusted', only);
+    assert.match(found.message, /^http:\/\/127[^ ]* is passed over, its root is missing: .*CN=Test root/);
+    assert.match(found.hint ?? '', /timestampRoots: \[public, keys\/timestamp-root\.pem\]$/);
+  });
+
+  it('timestamp-untrusted is a warning while another answers', async () => {
+    const strange = await startTimestampAuthority();
+    try {
+      const change = withRoots(`[public, ${world.at('tsa.pem')}]`, strange.url, world.authority.url);
+      const found = requireOnly(await examined(change), 'warning', 'timestamp-untrusted', only);
+      assert.ok(found.message.startsWith(strange.url));
+    } finally {
+      await strange.close();
+    }
+  });
+
+  it('timestamp-roots-old: the public roots are older than two years', async () => {
+    const change = withRoots(`[public, ${world.at('tsa.pem')}]`, world.authority.url);
+    const config = await loadSignerConfig(await configured(change));
+    const { checked } = await readPublicRoots();
+    const old = await examine(config, new Date(checked.getTime() + 732 * DAY));
+    const found = old.find(({ code }) => code === 'timestamp-roots-old');
+    assert.equal(found?.status, 'warning');
+    assert.match(found.hint ?? '', /install a newer signpipe/);
+    const fresh = await examine(config, new Date(checked.getTime() + 700 * DAY));
+    assert.ok(!fresh.some(({ code }) => code === 'timestamp-roots-old'));
+  });
+
+  it('timestamp-extra-content: a token that the signer would refuse is no answer', async () => {
+    const parameters = seq(oid(OID.ecdsaWithSha256), octets(Buffer.from('hidden')));
+    const dirty = await alteringAuthority(world.authority.url, (token) =>
+      altered(token, ({ signer }) => ({ signer: signer.map((each, at) => (at === 4 ? parameters : each)) })),
+    );
+    try {
+      const findings = await examined(authorities(dirty.url));
+      const found = requireOnly(findings, 'bad', 'timestamp-unavailable', only);
+      assert.match(found.message, /\[timestamp-extra-content\]/);
+    } finally {
+      dirty.close();
+    }
   });
 
   it('none at all is right for a test certificate', async () => {

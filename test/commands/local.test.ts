@@ -15,6 +15,7 @@ import { startTimestampAuthority, type RunningAuthority } from '../../src/sandbo
 import { buildPe } from '../fixtures/pe.ts';
 import { program } from '../fixtures/programs.ts';
 import { onTerminal, type Shown } from '../terminal.ts';
+import { makeReal } from '../world/real-certificate.ts';
 import { signpipe, type Ended } from '../world/site.ts';
 
 const run = promisify(execFile);
@@ -223,6 +224,30 @@ describe('signpipe sign', () => {
     assert.equal(ended.status, 2);
     assert.match(ended.stderr, /\[pfx-wrong-passphrase\]/);
     assert.doesNotMatch(ended.stderr + ended.stdout, new RegExp(wrong));
+  });
+
+  it('timestamp-unavailable: takes no timestamp of an authority whose root is not among --timestamp-ca', async () => {
+    await makeReal(folder);
+    const real = ['--certificate', 'real.pem', '--key', 'real.key', '--timestamp', authority.url];
+    const output = ['tool.exe', '--output', 'real.exe'];
+    const refused = await here('sign', ...output, ...real);
+    assert.equal(refused.status, 1, refused.stderr);
+    assert.match(refused.stderr, /\[timestamp-untrusted\].*timestamp-unavailable/s);
+    assert.ok(!(await readdir(folder)).includes('real.exe'));
+    const trusted = await here(
+      'sign',
+      ...output,
+      ...real,
+      '--timestamp-ca',
+      'public',
+      '--timestamp-ca',
+      'tsa.pem',
+    );
+    assert.equal(trusted.status, 0, trusted.stderr);
+    const both = ['--timestamp-ca', 'public', '--timestamp-ca', 'tsa.pem'];
+    assert.equal((await here('verify', 'real.exe', '--ca', 'root.pem', ...both)).status, 0);
+    const publicOnly = await here('verify', 'real.exe', '--ca', 'root.pem', '--timestamp-ca', 'public');
+    assert.equal(publicOnly.status, 3);
   });
 
   it('timestamp-unavailable: leaves nothing under the final name when no authority answers', async () => {

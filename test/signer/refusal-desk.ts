@@ -40,7 +40,7 @@ export interface Told {
   readonly files: {
     input: { name: string };
     output?: { name: string; sha256: string };
-    signed: { path: string; before: { sha256: string } }[];
+    signed: { path: string; before: { sha256: string }; timestamp?: { url: string } }[];
     kept: { path: string; signer: string }[];
   }[];
 }

@@ -1,11 +1,11 @@
 import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
-import { SignpipeError } from '../../src/errors.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../src/sandbox/timestamp-authority.ts';
 import type { Misbehaviour } from '../../src/sandbox/timestamp-misbehaviour.ts';
-import { TimestampAuthorities, type TimestampOptions } from '../../src/timestamp/authority.ts';
+import { NoTimestamp, TimestampAuthorities, type TimestampOptions } from '../../src/timestamp/authority.ts';
 import { parseEndpoint, readRetryAfter } from '../../src/timestamp/http.ts';
 import { refuses } from '../keys/refusal.ts';
 
@@ -28,11 +28,11 @@ after(() => Promise.all(started.map((each) => each.close())));
 /** No pauses worth the name, so that the tests are quick. */
 const hasty = { timeoutMs: 2000, backOffMs: 1 } satisfies TimestampOptions;
 
-async function fails(authorities: TimestampAuthorities): Promise<SignpipeError> {
+async function fails(authorities: TimestampAuthorities): Promise<NoTimestamp> {
   try {
     await authorities.timestamp(data, 'sha256');
   } catch (error) {
-    assert.ok(error instanceof SignpipeError, String(error));
+    assert.ok(error instanceof NoTimestamp, String(error));
     assert.equal(error.code, 'timestamp-unavailable');
     assert.equal(error.kind, 'unavailable');
     return error;
@@ -202,6 +202,48 @@ describe('TimestampAuthorities fails over', () => {
     await new TimestampAuthorities([busy.url], hasty).timestamp(data, 'sha256');
     const [first, second] = busy.requests;
     assert.ok(first && second && second.at - first.at >= 990, 'asked again too soon');
+  });
+
+  it('counts ten minutes of a Retry-After at the most, which anyone on the network can send', async () => {
+    const years = createHttpServer((_, response) =>
+      response.writeHead(429, { 'retry-after': '315360000' }).end(),
+    ).listen(0, '127.0.0.1');
+    await once(years, 'listening');
+    const { port } = years.address() as AddressInfo;
+    const authorities = new TimestampAuthorities([`http://127.0.0.1:${port}/`], hasty);
+    await fails(authorities);
+    const error = await fails(authorities);
+    const [, seconds] = /asks to wait another (\d+) s/.exec(error.message) ?? [];
+    assert.ok(Number(seconds) > 590 && Number(seconds) <= 600, error.message);
+    assert.equal(error.passing, true);
+    years.close();
+  });
+
+  it('tells what to do about each authority', async () => {
+    const closed = `http://127.0.0.1:${await closedPort()}/`;
+    const urls = [closed, `${good.url}html`, `${good.url}other-root`, `${good.url}bad-signature`];
+    const error = await fails(new TimestampAuthorities(urls, { ...hasty, attempts: 1, roots: [good.root] }));
+    const hints = error.hint?.split('; ') ?? [];
+    assert.deepEqual(
+      hints.map((hint, at) => [hint.startsWith(`${urls[at]}: `), hint.slice(`${urls[at]}: `.length)]),
+      [
+        [true, 'check the network, or name more authorities'],
+        [true, 'A proxy or a login page may stand in between'],
+        [
+          true,
+          'if you trust that authority, add the certificate at the top of its chain: timestampRoots: [public, FILE]',
+        ],
+        [true, 'the authority answers wrongly, or someone on the network answers in its place: name another'],
+      ],
+    );
+    assert.equal(error.passing, true);
+  });
+
+  it('says whether waiting may help: not when every answer was wrong', async () => {
+    const wrong = [`${good.url}bad-signature`, `${good.url}other-nonce`];
+    assert.equal((await fails(new TimestampAuthorities(wrong, hasty))).passing, false);
+    const one = new TimestampAuthorities([...wrong, `${good.url}time-not-available`], hasty);
+    assert.equal((await fails(one)).passing, true);
   });
 
   it('does not wait for a Retry-After that is too far away', async () => {
