@@ -87,6 +87,11 @@ export const control = z.strictObject({
   url: z.string().regex(CONTROL_URL, 'must be ssh://user@host/path, or file:///path'),
   requests: branch.default('main'),
   receipts: branch.default('signed'),
+  roots: z
+    .array(z.string().regex(/^[0-9a-f]{40}$/, 'must be a full commit id'))
+    .min(1)
+    .max(64)
+    .optional(),
 });
 
 /** Where zips go. */

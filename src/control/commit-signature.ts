@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { invalid, notAllowed, SignpipeError, usage } from '../errors.ts';
 import { isRefusal, type AllowedSigners, type Refusal } from '../sshsig/allowed-signers.ts';
 import { dearmor, parseSshSig, verifySshSig, type SshSig } from '../sshsig/sshsig.ts';
+import { sshString } from '../sshsig/ssh-wire.ts';
 
 export interface CommitSignature {
   /** Who signed, as the allowed signers name the key. */
@@ -278,8 +279,7 @@ const REFUSALS: Record<Refusal['reason'], { code: string; hint: string }> = {
  * `-not-yet-valid`, `-revoked`, `-certificate`, `-absent`; broken bytes are `invalid`:
  * `commit-malformed`, `commit-signature-malformed`.
  *
- * A commit's id is no name for what was signed: an ECDSA signature can be turned into a second
- * one by anybody, which makes another id over the same tree and parents.
+ * A commit's id is no name for what was signed: see `signedIdentity`.
  */
 export function verifyCommitSignature(
   rawCommit: Buffer,
@@ -314,4 +314,49 @@ export function verifyCommitSignature(
   }
   const { principal, principals } = finding;
   return { principal, principals, fingerprint: publicKey.fingerprint, keyType: publicKey.name, committedAt };
+}
+
+/** What a commit says it is: its payload, and the key that its signature names. Null if it has no readable SSH signature for git. */
+function signedParts(rawCommit: Buffer): { payload: Buffer; sshSig: SshSig } | null {
+  try {
+    const { id, payload, signature } = splitCommit(rawCommit);
+    return { payload, sshSig: readSignature(requireSsh(signature, label(id)), label(id)) };
+  } catch (error) {
+    if (error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed'))
+      return null;
+    throw error;
+  }
+}
+
+/** The key is prefixed by its length, so that no byte can move between key and payload. */
+const identityOf = (payload: Buffer, { publicKey }: SshSig): string =>
+  createHash('sha256').update(sshString(publicKey.plain)).update(payload).digest('hex');
+
+/**
+ * The identity that a commit claims, without checking its signature: SHA-256, in hex, over the plain public key
+ * (of a certificate: the key that it certifies) as an SSH string, and the signed payload. Null for a commit
+ * without a readable signature. Only `signedIdentity` tells whether the claim is true.
+ */
+export function claimedIdentity(rawCommit: Buffer): string | null {
+  const parts = signedParts(rawCommit);
+  return parts && identityOf(parts.payload, parts.sshSig);
+}
+
+/**
+ * The identity of what a key signed; null unless the signature verifies.
+ *
+ * A commit's id is none: it covers the signature's armor, which the signature does not cover. Without the key
+ * anyone can wrap the base64 differently, move the header, negate the s of an ECDSA signature, or exchange the
+ * certificate around the key. Each gives another id for the same payload, and git accepts them all.
+ */
+export function signedIdentity(rawCommit: Buffer): string | null {
+  const parts = signedParts(rawCommit);
+  if (parts === null) return null;
+  const { payload, sshSig } = parts;
+  try {
+    return verifySshSig(sshSig, payload, 'its signature') ? identityOf(payload, sshSig) : null;
+  } catch (error) {
+    if (error instanceof SignpipeError && error.kind === 'invalid') return null;
+    throw error;
+  }
 }

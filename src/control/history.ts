@@ -6,7 +6,7 @@ import { parseCommit, parseTree, shortId, type Commit, type ObjectType, type Tre
 import { printable } from '../printable.ts';
 
 /** Largest objects that are read, in bytes. */
-const COMMIT_LIMIT = 1024 * 1024;
+export const COMMIT_LIMIT = 1024 * 1024;
 const TREE_LIMIT = 16 * 1024 * 1024;
 /** Answers about what touched a path that are remembered. */
 const TOUCHED_LIMIT = 8;
@@ -58,6 +58,11 @@ export class History {
   async firstParents(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
     const line = await this.since(lineBetween, tip, exclude);
     return line ?? this.revList(tip, exclude, ['--first-parent', '--topo-order', '--parents']);
+  }
+
+  /** The commits without parents in the history of `tip`. */
+  async rootsOf(tip: string): Promise<string[]> {
+    return idsOf(await this.revList(tip, [], ['--max-parents=0']));
   }
 
   /** The same line as a whole, oldest first, without the parents: of a long history they are most of what there is to hold. */

@@ -20,6 +20,10 @@ const channelSchema = z.object({
 
 const policySchema = z.object({
   version: z.literal(1),
+  roots: z
+    .array(z.string().regex(/^[0-9a-f]{40}$/))
+    .optional()
+    .describe('pinned roots of the request branch; absent until they are pinned'),
   /** By channel name. */
   channels: z.record(z.string(), channelSchema),
 });

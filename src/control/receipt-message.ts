@@ -46,7 +46,7 @@ function latestTimestamp({ files }: Receipt): string | undefined {
 }
 
 function trailersOf(receipt: Receipt): Trailer[] {
-  const { reason, files, certificate } = receipt;
+  const { reason, repeats, files, certificate } = receipt;
   const stamp = latestTimestamp(receipt);
   const inputs = known(files.map(({ input }) => input));
   const outputs = known(files.map(({ output }) => output));
@@ -54,6 +54,7 @@ function trailersOf(receipt: Receipt): Trailer[] {
     { key: 'Request', value: receipt.request.id },
     { key: 'Outcome', value: receipt.outcome },
     ...(reason ? [{ key: 'Reason', value: `${reason.code}: ${reason.message}` }] : []),
+    ...(repeats ? [{ key: 'Repeats', value: repeats.request }] : []),
     ...inputs.map((file) => ({ key: 'Input-SHA256', value: sumLine(file) })),
     ...outputs.map((file) => ({ key: 'Output-SHA256', value: sumLine(file) })),
     ...(certificate ? [{ key: 'Certificate-SHA256', value: certificate.sha256 }] : []),

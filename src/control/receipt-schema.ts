@@ -82,6 +82,15 @@ export const receiptSchema = z.object({
   }),
   outcome: z.enum(['signed', 'rejected', 'failed']),
   reason: z.object({ code: z.string().max(128), message: text, hint: text.optional() }).optional(),
+  repeats: z
+    .object({
+      request: commitId.describe('the request that was answered'),
+      receipt: commitId.optional().describe('its receipt; absent if the request lies before control.since'),
+    })
+    .optional()
+    .describe(
+      'with reason request-repeated: the same signed payload was answered before, under another commit id',
+    ),
   test: z.boolean().describe('signed with a test certificate'),
   certificate: z
     .object({ subject: text, issuer: text, serial: text, sha256, notBefore: time, notAfter: time })

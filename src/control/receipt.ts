@@ -307,15 +307,32 @@ async function answersTo(
     : answeredRequests(repository, receipts);
 }
 
+/** The commits of the request branch that came after a look at it, parents before children; all if there was none. */
+export const commitsAfter = (
+  repository: ControlRepository,
+  requests: string,
+  after: LookAfter | null,
+): Promise<Step[]> => repository.history(requests, after === null ? [] : [after.requests]);
+
 /** The requests that no receipt answers, oldest first: all, or those that came to the branch after a commit. */
 export async function unansweredRequests(
   repository: ControlRepository,
-  { requests, receipts }: Pick<Heads, 'requests' | 'receipts'>,
+  heads: Pick<Heads, 'requests' | 'receipts'>,
   after: LookAfter | null = null,
 ): Promise<string[]> {
-  if (requests === null) return [];
-  const commits = await repository.history(requests, after === null ? [] : [after.requests]);
-  if (receipts === null || commits.length === 0) return requestsAmong(repository, commits);
+  if (heads.requests === null) return [];
+  return unansweredAmong(repository, await commitsAfter(repository, heads.requests, after), heads, after);
+}
+
+/** The requests among the commits after a look that no receipt answers, in their order. */
+export async function unansweredAmong(
+  repository: ControlRepository,
+  commits: readonly Step[],
+  { requests, receipts }: Pick<Heads, 'requests' | 'receipts'>,
+  after: LookAfter | null,
+): Promise<string[]> {
+  if (requests === null || receipts === null || commits.length === 0)
+    return requestsAmong(repository, commits);
   const answered = await answersTo(repository, commits, { requests, receipts }, after);
   return requestsAmong(
     repository,

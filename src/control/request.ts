@@ -2,6 +2,7 @@ import { invalid, SignpipeError } from '../errors.ts';
 import type { Step } from './line.ts';
 import { shortId, type Commit, type Person } from './objects.ts';
 import { printable } from '../printable.ts';
+import { rootsNamed } from './origin.ts';
 import type { ControlRepository } from './repository.ts';
 import { parseTrailers, trailerValues, type Trailer } from './trailers.ts';
 import { parseZipname, ZIPNAME_LIMIT, type RequestedFile } from './zipname.ts';
@@ -28,6 +29,8 @@ export interface Request {
   sourceRevision?: string;
   /** Trailer `Vouch`: its author meant it as a vouch, wherever somebody else has put it. */
   vouch?: true;
+  /** Roots that lines `Control:` name: the repositories that it is meant for. Empty: it does not say. */
+  roots: readonly string[];
   /** Trailer `Channel`; `default` without one. */
   channel: string;
   /** `Name <address>`. */
@@ -162,6 +165,7 @@ const blank = (id: string): Request => ({
   files: [],
   error: null,
   subject: '',
+  roots: [],
   channel: 'default',
   author: '',
   committer: '',
@@ -190,6 +194,7 @@ export async function readRequest(repository: ControlRepository, id: string): Pr
     committer: personText(commit.committer),
     committedAt: commit.committer.at,
     raw: commit.raw,
+    roots: rootsNamed(commit.message),
     ...(await readAsked(repository, commit)),
   };
 }

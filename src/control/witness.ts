@@ -13,10 +13,8 @@ export interface WitnessedHeads {
   receipts: string | null;
 }
 
-const id = z
-  .string()
-  .regex(/^[0-9a-f]{40}$/)
-  .nullable();
+const commitId = z.string().regex(/^[0-9a-f]{40}$/);
+const id = commitId.nullable();
 const lineSchema = z.strictObject({
   version: z.literal(1),
   at: z.iso.datetime(),
@@ -24,6 +22,10 @@ const lineSchema = z.strictObject({
   receipts: id,
   /** Set where an operator accepted a history that would have been refused. */
   forced: z.literal(true).optional(),
+  /** The roots of the request branch, in lines that pin them: what descends from none of them is of another repository. */
+  roots: z.array(commitId).min(1).optional(),
+  /** Tips of the receipt branch that an operator let go: what was answered there stays answered. */
+  lost: z.array(commitId).optional(),
   /** SHA-256 of the line before this one, without its line end. */
   previous: z.string().regex(/^[0-9a-f]{64}$/),
 });
@@ -42,6 +44,21 @@ const BATCH = 200;
 
 const alarm = (code: string, message: string, hint: string, cause?: unknown): SignpipeError =>
   new SignpipeError('alarm', code, message, { hint, cause });
+
+/** What is accepted besides the heads. */
+export interface AcceptOptions {
+  /** An operator's decision to take a history that would have been refused. */
+  readonly forced?: boolean;
+  readonly at?: Date;
+  /** Pins the roots of the request branch. */
+  readonly roots?: readonly string[];
+}
+
+/** What holds from the line that says it until a later one says otherwise. */
+interface Standing {
+  readonly roots: readonly string[] | null;
+  readonly lost: readonly string[];
+}
 
 export interface Verdict {
   /** No heads had been accepted before: these are taken as they are, which should be said aloud. */
@@ -70,6 +87,7 @@ export class Witness {
     readonly path: string,
     private lines: string[],
     private last: Line | null,
+    private standing: Standing,
   ) {}
 
   /** Reads the file, which need not be there yet; `witness-damaged` when it is not as it was written. */
@@ -80,7 +98,8 @@ export class Witness {
     });
     const lines = text.split('\n');
     const torn = lines.pop() !== '';
-    const witness = new Witness(path, lines, readChain(lines, path));
+    const { last, standing } = readChain(lines, path);
+    const witness = new Witness(path, lines, last, standing);
     if (torn) await witness.rewrite(lines);
     return witness;
   }
@@ -88,6 +107,16 @@ export class Witness {
   /** The last accepted heads, or null before the first. */
   get heads(): WitnessedHeads | null {
     return this.last && { requests: this.last.requests, receipts: this.last.receipts };
+  }
+
+  /** The pinned roots of the request branch; null until they are pinned. */
+  get roots(): readonly string[] | null {
+    return this.standing.roots;
+  }
+
+  /** Earlier tips of the receipt branch that an operator let go. */
+  get lost(): readonly string[] {
+    return this.standing.lost;
   }
 
   /**
@@ -112,37 +141,51 @@ export class Witness {
     return { first: before === null, changed };
   }
 
-  /** Records heads as accepted; on return they are on disk. `forced` marks an operator's decision. */
-  async accept(heads: WitnessedHeads, { forced = false, at = new Date() } = {}): Promise<void> {
+  /** Records heads as accepted; on return they are on disk. */
+  async accept(
+    heads: WitnessedHeads,
+    { forced = false, at = new Date(), roots }: AcceptOptions = {},
+  ): Promise<void> {
+    const compact = this.lines.length >= COMPACT_AT;
+    const next = afterDecision(this.standing, this.last, { forced, roots });
     const line: Line = {
       version: 1,
       at: at.toISOString(),
       requests: heads.requests,
       receipts: heads.receipts,
       ...(forced && { forced: true as const }),
+      // The lines that said it before may be among those that are dropped.
+      ...(next.roots && (roots || compact) && { roots: [...next.roots] }),
+      ...(next.lost.length > 0 && (forced || compact) && { lost: [...next.lost] }),
       previous: hashOf(this.lines.at(-1)),
     };
     const text = JSON.stringify(line);
-    if (this.lines.length >= COMPACT_AT) await this.rewrite([...this.lines.slice(-KEEP), text]);
+    if (compact) await this.rewrite([...this.lines.slice(-KEEP), text]);
     else {
       await append(this.path, `${text}\n`);
       this.lines.push(text);
     }
     this.last = line;
+    this.standing = next;
   }
 
   /**
-   * What `--accept-history COMMIT` does: accepts heads that were refused. The operator names the commit that
-   * was looked at, which has to be the one that the request or the receipt branch stands at now.
+   * What `--accept-history COMMIT` does: accepts heads that were refused, and pins the roots of the request branch
+   * as it is now, which the caller gives. The operator names the commit that was looked at, which has to be the one
+   * that the request or the receipt branch stands at now.
    */
-  async acceptHistory(commit: string, heads: WitnessedHeads, at = new Date()): Promise<void> {
+  async acceptHistory(
+    commit: string,
+    heads: WitnessedHeads,
+    options: Omit<AcceptOptions, 'forced'> = {},
+  ): Promise<void> {
     if (commit !== heads.requests && commit !== heads.receipts)
       throw alarm(
         'history-not-as-named',
         `${shortId(commit)} was to be accepted, but neither branch stands there: requests ${nameOf(heads.requests)}, receipts ${nameOf(heads.receipts)}`,
         'history changed again meanwhile: look at it anew',
       );
-    await this.accept(heads, { forced: true, at });
+    await this.accept(heads, { ...options, forced: true });
   }
 
   /**
@@ -228,8 +271,9 @@ async function append(path: string, text: string): Promise<void> {
 }
 
 /** Checks every line and its link to the one before. The first may follow lines that compaction dropped. */
-function readChain(lines: readonly string[], path: string): Line | null {
+function readChain(lines: readonly string[], path: string): { last: Line | null; standing: Standing } {
   let last: Line | null = null;
+  let standing: Standing = { roots: null, lost: [] };
   for (const [i, text] of lines.entries()) {
     const parsed = lineSchema.safeParse(parseLine(text));
     const linked = parsed.success && (i === 0 || parsed.data.previous === hashOf(lines[i - 1]));
@@ -240,9 +284,22 @@ function readChain(lines: readonly string[], path: string): Line | null {
         'compare the control repository with a copy you trust, then move the file away: the next run accepts what is there',
         parsed.error,
       );
+    const { forced = false, roots, lost } = parsed.data;
+    standing = afterDecision(standing, last, { forced, roots });
+    if (lost) standing = { ...standing, lost };
     last = parsed.data;
   }
-  return last;
+  return { last, standing };
+}
+
+/** What stands after a line: roots as it pins them, and, if an operator decided it, the receipts before it as lost. */
+function afterDecision(
+  { roots, lost }: Standing,
+  last: Line | null,
+  line: { readonly forced: boolean; readonly roots?: readonly string[] | undefined },
+): Standing {
+  const gone = line.forced && last?.receipts ? [last.receipts] : [];
+  return { roots: line.roots ?? roots, lost: [...new Set([...lost, ...gone])] };
 }
 
 function parseLine(text: string): unknown {

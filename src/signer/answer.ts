@@ -6,6 +6,7 @@ import type { Heads } from '../control/repository.ts';
 import type { Request } from '../control/request.ts';
 import { SignpipeError } from '../errors.ts';
 import { requireUsable } from '../keys/signing-key.ts';
+import type { AnsweredRequests } from './answered.ts';
 import { answerTo, faultBelow, withoutFolders } from './answerable.ts';
 import type { Channel } from './channel.ts';
 import { deliverFile } from './deliver.ts';
@@ -22,7 +23,7 @@ import {
 import { gateFor } from './gate.ts';
 import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from './fetch.ts';
-import { channelOf, judge } from './policy.ts';
+import { channelOf, judge, repeated, requesterIfProven, requireOurs } from './policy.ts';
 import type { ReceiptBranch } from './receipt-branch.ts';
 import { readSignatures, signatureOf, signaturesFile } from './signatures.ts';
 import { signFiles, type SignedRequest } from './sign-request.ts';
@@ -47,6 +48,7 @@ export class Answerer {
   constructor(
     private readonly site: Site,
     private readonly branch: ReceiptBranch,
+    private readonly answered: AnsweredRequests,
   ) {}
 
   /**
@@ -92,8 +94,15 @@ export class Answerer {
   /** The receipt that settles a request, its files delivered; or what the request waits for. */
   private async receiptFor(request: Request, heads: Heads, seen: Date): Promise<Receipt | { why: string }> {
     const { site } = this;
-    let draft = newDraft(request, seen);
+    const { receipts } = await site.repository.heads();
+    const repeats = await this.answered.find(request.raw, receipts);
+    let draft = { ...newDraft(request, seen), ...(repeats && { repeats }) };
     try {
+      if (repeats) {
+        draft = { ...draft, requester: requesterIfProven(request, site.channels, site.now()) };
+        throw repeated(request, repeats);
+      }
+      requireOurs(request, site.origin);
       const channel = channelOf(request, site.channels);
       draft = { ...draft, channel };
       const requester = judge(request, channel, site.now());

@@ -3,6 +3,7 @@ import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
 import { notAllowed, SignpipeError, type ErrorKind } from '../errors.ts';
 import { VERSION } from '../version.ts';
+import type { EarlierAnswer } from './answered-index.ts';
 import type { Channel } from './channel.ts';
 import type { Requester } from './policy.ts';
 
@@ -12,6 +13,8 @@ export interface Draft {
   readonly requester: Requester;
   readonly channel: Channel | null;
   readonly vouches: readonly Vouch[];
+  /** What answered the same request under another commit id. */
+  readonly repeats?: EarlierAnswer;
   readonly times: Receipt['times'];
 }
 
@@ -36,7 +39,7 @@ export const newDraft = (request: Request, seen: Date): Draft => ({
 
 /** The receipt that a draft comes to. */
 export function receiptOf(draft: Draft, outcome: Receipt['outcome'], more: Partial<Receipt>): Receipt {
-  const { request, requester, channel, vouches, times } = draft;
+  const { request, requester, channel, vouches, repeats, times } = draft;
   return {
     version: RECEIPT_VERSION,
     signpipe: VERSION,
@@ -49,6 +52,7 @@ export function receiptOf(draft: Draft, outcome: Receipt['outcome'], more: Parti
       channel: request.channel,
     },
     outcome,
+    ...(repeats && { repeats: earlier(repeats) }),
     test: channel?.test ?? false,
     vouches: vouches.map(({ name, signer, fingerprint, commit }) => ({
       name,
@@ -61,6 +65,11 @@ export function receiptOf(draft: Draft, outcome: Receipt['outcome'], more: Parti
     ...more,
   };
 }
+
+const earlier = ({ request, receipt }: EarlierAnswer): NonNullable<Receipt['repeats']> => ({
+  request,
+  ...(receipt !== null && { receipt }),
+});
 
 /** Longer texts would not fit a receipt. */
 const MOST_TEXT = 4000;

@@ -1,8 +1,10 @@
 import { verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
+import type { Origin } from '../control/origin.ts';
 import type { Request } from '../control/request.ts';
 import { shortId } from '../control/objects.ts';
 import type { RequestedFile } from '../control/zipname.ts';
-import { notAllowed } from '../errors.ts';
+import { notAllowed, SignpipeError } from '../errors.ts';
+import type { EarlierAnswer } from './answered-index.ts';
 import type { Channel } from './channel.ts';
 
 /** Who asked, as far as that could be proved. */
@@ -11,6 +13,32 @@ export interface Requester {
   readonly principal: string | null;
   /** `SHA256:` fingerprint of the key, or null. */
   readonly key: string | null;
+}
+
+/** The refusal of what was answered before, under whatever commit id. */
+export function repeated({ id }: Request, { request, receipt }: EarlierAnswer): SignpipeError {
+  const settled =
+    receipt === null
+      ? 'which control.since says is not to be answered'
+      : `which receipt ${shortId(receipt)} answered`;
+  const what =
+    request === id
+      ? `was answered before, by a receipt that the receipt branch has lost: ${shortId(receipt ?? '')}`
+      : `is request ${shortId(request)} in another form, ${settled}: the same text, signed by the same key`;
+  return notAllowed('request-repeated', `request ${shortId(id)} ${what}`, {
+    hint: 'signpipe wait finds the earlier answer by either id; to have the same files signed again, submit a new request',
+  });
+}
+
+/** Throws `request-foreign` unless a request was made for this repository. */
+export function requireOurs({ id, roots }: Request, origin: Origin): void {
+  if (!origin.isForeign(id) && origin.isMeant(roots)) return;
+  const why = origin.isForeign(id)
+    ? 'descends from none of the pinned roots of this control repository'
+    : `says that it is for another control repository: Control: ${roots.join(', ')}`;
+  throw notAllowed('request-foreign', `request ${shortId(id)} ${why}`, {
+    hint: 'if it is meant for this repository, commit it on its request branch; find out how it came here',
+  });
 }
 
 /** The channel that a request asks for; throws `channel-unknown`. */
@@ -50,6 +78,20 @@ export function requesterOf(request: Request, channel: Channel, now: Date): Requ
       },
     );
   return { principal: signature.principal, key: signature.fingerprint };
+}
+
+/** The same for a request that is refused for another reason; nobody, if it cannot be proved. */
+export function requesterIfProven(
+  request: Request,
+  channels: ReadonlyMap<string, Channel>,
+  now: Date,
+): Requester {
+  try {
+    return requesterOf(request, channelOf(request, channels), now);
+  } catch (error) {
+    if (error instanceof SignpipeError) return { principal: null, key: null };
+    throw error;
+  }
 }
 
 function requirePin(file: RequestedFile, channel: Channel): void {

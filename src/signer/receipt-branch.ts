@@ -6,6 +6,7 @@ import {
   openReceipts,
   receiptsSince,
   type Receipt,
+  type ReceiptWriter,
 } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import { policyBytes, readPolicyBytes } from '../control/published-policy.ts';
@@ -26,10 +27,21 @@ export class ReceiptBranch {
   private readonly own: AllowedSigners;
 
   constructor(
-    private readonly site: Pick<Site, 'repository' | 'writer' | 'witness' | 'config' | 'log' | 'now'>,
+    private readonly site: Pick<
+      Site,
+      'repository' | 'writer' | 'witness' | 'origin' | 'config' | 'log' | 'now'
+    >,
   ) {
     const line = publicKeyLine(site.writer.signer.publicKey);
     this.own = AllowedSigners.parse(`signer ${line}\n`, 'receipts.key');
+  }
+
+  /** With the policy as it is now: the pinned roots belong to it. */
+  private get writer(): ReceiptWriter {
+    const { writer, origin } = this.site;
+    const { policy } = writer;
+    const { roots } = origin;
+    return policy && roots.length > 0 ? { ...writer, policy: { ...policy, roots: [...roots] } } : writer;
   }
 
   /** The remote's heads, which must only have grown, and by our own receipts; throws alarms. */
@@ -52,7 +64,8 @@ export class ReceiptBranch {
     since: string | null,
     signatures: () => Promise<Map<string, Buffer>>,
   ): Promise<string> {
-    const { repository, writer, log } = this.site;
+    const { writer } = this;
+    const { repository, log } = this.site;
     const at = new Date(receipt.times.answered);
     for (let tries = 0; tries < MOST_RACES; tries += 1) {
       const parent = await this.tip();
@@ -76,7 +89,8 @@ export class ReceiptBranch {
    * need be. Returns the heads as they are then.
    */
   async publishPolicy(heads: Heads): Promise<Heads> {
-    const { repository, writer, log, now } = this.site;
+    const { writer } = this;
+    const { repository, log, now } = this.site;
     if (heads.receipts !== null && (await this.tellsPolicy(heads.receipts))) return heads;
     for (let tries = 0; tries < MOST_RACES; tries += 1) {
       const parent = await this.tip();
@@ -92,17 +106,18 @@ export class ReceiptBranch {
   }
 
   private async tellsPolicy(tip: string): Promise<boolean> {
-    const { repository, writer } = this.site;
+    const { policy } = this.writer;
+    const { repository } = this.site;
     const published = await readPolicyBytes(repository, await repository.readCommit(tip)).catch(() => null);
-    return writer.policy === undefined || (published?.equals(policyBytes(writer.policy)) ?? false);
+    return policy === undefined || (published?.equals(policyBytes(policy)) ?? false);
   }
 
   /** The branch's tip now; the branch is begun if need be. */
   private async tip(): Promise<string> {
-    const { repository, writer, now } = this.site;
+    const { repository, now } = this.site;
     const { heads } = await this.judgedHeads();
     if (heads.receipts !== null) return heads.receipts;
-    const { result, id } = await openReceipts(repository, writer, now());
+    const { result, id } = await openReceipts(repository, this.writer, now());
     return result === 'pushed' ? id : this.tip();
   }
 }

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
 import type { ReceiptWriter } from '../control/receipt.ts';
+import { Origin } from '../control/origin.ts';
 import type { ControlRepository } from '../control/repository.ts';
 import { loadSshSigner } from '../sshsig/ssh-signer.ts';
 import { Witness } from '../control/witness.ts';
@@ -27,6 +28,8 @@ export interface Site {
   readonly lists: TrustLists;
   readonly writer: ReceiptWriter;
   readonly witness: Witness;
+  /** Which requests and vouches are for this repository. */
+  readonly origin: Origin;
   readonly journal: Journal;
   /** Folder for the request in hand; this process's alone. */
   readonly work: string;
@@ -97,6 +100,11 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
     open.push(() => repository.close());
     const exchange = await openConfiguredExchange(config, ssh);
     open.push(() => exchange.close());
+    const { roots } = config.control;
+    const origin = new Origin(repository, () => ({
+      ids: roots ?? witness.roots ?? [],
+      configured: roots !== undefined,
+    }));
     return {
       config,
       repository,
@@ -105,6 +113,7 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
       lists: new TrustLists(channels),
       writer,
       witness,
+      origin,
       journal,
       work,
       log,

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { shortId } from '../control/objects.ts';
-import { unansweredRequests, type LookAfter } from '../control/receipt.ts';
+import { commitsAfter, unansweredAmong, type LookAfter } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import { readRequest } from '../control/request.ts';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { Answerer } from './answer.ts';
+import { AnsweredRequests } from './answered.ts';
 import { Landmark } from './landmark.ts';
 import { ReceiptBranch } from './receipt-branch.ts';
 import { onEachTick, PollSchedule, readClocks, type Tick } from './schedule.ts';
@@ -30,6 +31,7 @@ interface Pending {
 export class Signer {
   private readonly branch: ReceiptBranch;
   private readonly answerer: Answerer;
+  private readonly answered: AnsweredRequests;
   /** Unanswered requests by id, oldest first. */
   private readonly pending = new Map<string, Pending>();
   /** Heads up to which `pending` is complete; null before the first poll. */
@@ -43,8 +45,13 @@ export class Signer {
 
   constructor(private readonly site: Site) {
     this.branch = new ReceiptBranch(site);
-    this.answerer = new Answerer(site, this.branch);
-    this.landmark = new Landmark(join(site.config.state, 'landmark'), site.config.control.since);
+    const { state, control } = site.config;
+    this.answered = new AnsweredRequests(join(state, 'answered'), site.repository, () => ({
+      since: control.since,
+      lost: site.witness.lost,
+    }));
+    this.answerer = new Answerer(site, this.branch, this.answered);
+    this.landmark = new Landmark(join(state, 'landmark'), control.since);
   }
 
   /** Begins nothing new; the request in hand is finished. */
@@ -77,6 +84,7 @@ export class Signer {
     }
     this.tellTroubles(troubles);
     await this.setLandmark();
+    await this.saveAnswered();
     return { answered, waiting: this.pending.size };
   }
 
@@ -88,8 +96,10 @@ export class Signer {
 
   /** Accepts a history that was refused, since a person looked at it and said so. */
   async acceptHistory(commit: string): Promise<void> {
-    const heads = await this.site.repository.fetch();
-    await this.site.witness.acceptHistory(commit, heads, this.site.now());
+    const { repository, witness, now } = this.site;
+    const heads = await repository.fetch();
+    const roots = heads.requests === null ? {} : { roots: await repository.rootsOf(heads.requests) };
+    await witness.acceptHistory(commit, heads, { at: now(), ...roots });
     this.site.log.warn({ commit }, `history accepted as it stands at ${shortId(commit)}`);
   }
 
@@ -132,13 +142,25 @@ export class Signer {
   private async accepted(): Promise<Heads> {
     const { witness, log, now } = this.site;
     const { heads, first, changed } = await this.branch.judgedHeads();
+    const roots = await this.rootsToPin(heads);
     if (first)
       log.warn(
         { requests: heads.requests, receipts: heads.receipts },
         'first sight of this control repository: its history is taken as it is',
       );
-    if (changed) await witness.accept(heads, { at: now() });
+    if (changed || roots) await witness.accept(heads, { at: now(), ...(roots && { roots }) });
     return heads;
+  }
+
+  /** The roots of the first accepted head of the request branch, unless they are pinned. */
+  private async rootsToPin({ requests }: Heads): Promise<string[] | null> {
+    const { witness, repository, config, log } = this.site;
+    const first = witness.heads?.requests ?? requests;
+    if (first === null || witness.roots !== null || config.control.roots) return null;
+    const roots = await repository.rootsOf(first);
+    log.info({ roots }, 'pinned the roots of the request branch: requests must descend from one of them');
+    this.tellingTip = null;
+    return roots;
   }
 
   /**
@@ -146,11 +168,13 @@ export class Signer {
    * log tells when the poll that saw them began, so that what an answer takes can be told whole.
    */
   private async list(heads: Heads, polled: Date): Promise<void> {
-    const { repository, log } = this.site;
+    const { repository, origin, log } = this.site;
     if (heads.requests === null || heads.requests === this.listed?.requests) return;
     this.listed ??= await this.begin(heads);
+    const commits = await commitsAfter(repository, heads.requests, this.listed);
+    await origin.learn(commits, this.listed?.requests ?? null);
     // Held to the receipts each time: a branch that was set back and put forth again brings what was answered already.
-    const ids = await unansweredRequests(repository, heads, this.listed);
+    const ids = await unansweredAmong(repository, commits, heads, this.listed);
     for (const id of ids) {
       if (this.pending.has(id)) continue;
       this.pending.set(id, { seen: null, told: '' });
@@ -180,6 +204,13 @@ export class Signer {
   private async readLists(): Promise<void> {
     for (const channel of await this.site.lists.refresh())
       this.site.log.info({ channel }, `channel ${channel}: allowed signers read again, since a file changed`);
+  }
+
+  /** With nothing left to answer there is time to look through the receipts, before a request has to wait for it. */
+  private async saveAnswered(): Promise<void> {
+    const { receipts } = await this.site.repository.heads();
+    if (this.pending.size === 0) await this.answered.update(receipts);
+    await this.answered.save();
   }
 
   /** Whether the request was answered. */

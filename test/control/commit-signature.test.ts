@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
 import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
-import { attachSignature, splitCommit, verifyCommitSignature } from '../../src/control/commit-signature.ts';
+import {
+  attachSignature,
+  claimedIdentity,
+  signedIdentity,
+  splitCommit,
+  verifyCommitSignature,
+} from '../../src/control/commit-signature.ts';
 import { RevokedKeys } from '../../src/sshsig/revoked-keys.ts';
 import { SignpipeError } from '../../src/errors.ts';
 import { armor, buildSshSig, dearmor, parseSshSig, signedData } from '../../src/sshsig/sshsig.ts';
@@ -820,5 +827,48 @@ describe('hostile commits', () => {
         codes.has('commit-signature-wrong') &&
         codes.has('commit-malformed'),
     );
+  });
+});
+
+describe('the identity of what was signed', () => {
+  const identity = signedIdentity(good);
+
+  it('is SHA-256 over the length of the plain key, the key, and the payload', () => {
+    const key = Buffer.from(ed.split(' ')[1] ?? '', 'base64');
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(key.length);
+    const { payload } = splitCommit(good);
+    assert.equal(identity, createHash('sha256').update(length).update(key).update(payload).digest('hex'));
+    assert.equal(claimedIdentity(good), identity);
+  });
+
+  it('is the same for other armor and another id', () => {
+    const signature = signatureOf(good);
+    const body = signature.split('\n').slice(1, -2).join('');
+    const [begin, end] = ['-----BEGIN SSH SIGNATURE-----', '-----END SSH SIGNATURE-----'];
+    const twin = withArmor(`${begin}\n${body.slice(0, 31)}\n${body.slice(31)}\n${end}\n`);
+    assert.notEqual(splitCommit(twin).id, splitCommit(good).id);
+    assert.equal(signedIdentity(twin), identity);
+  });
+
+  it('is that of the certified key, whatever the certificate', () => {
+    const certifiedBy = world.signed('cert-bob-cert.pub');
+    const plain = Buffer.from(readFileSync(world.path('cert-bob.pub'), 'utf8').split(' ')[1] ?? '', 'base64');
+    const { namespace, hash, signature } = parseSshSig(dearmor(signatureOf(certifiedBy), 'it'), 'it');
+    const bare = withArmor(armor(buildSshSig({ publicKey: plain, namespace, hash, signature })));
+    assert.notEqual(signedIdentity(certifiedBy), null);
+    assert.equal(signedIdentity(bare), signedIdentity(certifiedBy));
+  });
+
+  it('differs by key, and by payload', () => {
+    assert.notEqual(signedIdentity(world.signed('ecdsa384')), identity);
+    assert.notEqual(signedIdentity(world.signed('ed', { message: 'else\n' })), identity);
+  });
+
+  it('is nothing without a signature that verifies, though it may be claimed', () => {
+    for (const raw of [commit(), openPgp(), Buffer.alloc(0)])
+      assert.deepEqual([signedIdentity(raw), claimedIdentity(raw)], [null, null]);
+    const wrong = rebuilt({ signature: flipped() });
+    assert.deepEqual([signedIdentity(wrong), claimedIdentity(wrong)], [null, identity]);
   });
 });

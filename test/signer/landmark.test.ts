@@ -33,7 +33,7 @@ describe('a signer that starts again', () => {
     assert.equal((await landmark())['requests'], await world.git('rev-parse', 'main'));
   });
 
-  it('answers again where receipts were taken back, and a person accepted that', async () => {
+  it('gives an answer where receipts were taken back, and an operator accepted that', async () => {
     await world.git('update-ref', 'refs/heads/signed', await world.git('rev-parse', 'signed~2'));
     await assert.rejects(world.poll(), { code: 'receipts-rewound' });
     const { signer, close } = await world.openSigner();

@@ -189,6 +189,7 @@ export interface ReceiptLike {
   outcome: string;
   reason?: { code: string; message: string; hint?: string };
   request: { id: string; signer: string | null; channel: string };
+  repeats?: { request: string; receipt?: string };
   test: boolean;
   certificate?: { sha256: string };
   vouches: { name: string; signer: string; key: string; commit: string }[];

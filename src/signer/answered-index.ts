@@ -1,0 +1,76 @@
+/** A commit id that is not there. */
+const NONE = '0'.repeat(40);
+
+/** What answered a request; without a receipt where it was settled otherwise. */
+export interface EarlierAnswer {
+  readonly request: string;
+  readonly receipt: string | null;
+}
+
+/** The first half of an identity, 16 bytes; then request and receipt, 20 bytes each. */
+const KEY = 16;
+const ID = 20;
+const RECORD = KEY + 2 * ID;
+
+/**
+ * Answers by the identity of what they answer, 56 bytes each: most of them sorted in one buffer, so that hundreds of
+ * thousands are loaded in some milliseconds; the newest in a map beside it. Keys are cut to 16 bytes: what is found
+ * is a candidate, to be compared as a whole.
+ */
+export class AnsweredIndex {
+  private readonly recent = new Map<string, Buffer>();
+
+  private constructor(private readonly sorted: Buffer) {}
+
+  static empty(): AnsweredIndex {
+    return new AnsweredIndex(Buffer.alloc(0));
+  }
+
+  /** Takes up what `toBuffer` gave; null if it cannot be that. */
+  static from(bytes: Buffer): AnsweredIndex | null {
+    return bytes.length % RECORD === 0 ? new AnsweredIndex(bytes) : null;
+  }
+
+  /** At least as many as there are answers: one that was replaced counts twice. */
+  get size(): number {
+    return this.sorted.length / RECORD + this.recent.size;
+  }
+
+  /** `identity` in hex. */
+  get(identity: string): EarlierAnswer | null {
+    const key = Buffer.from(identity, 'hex').subarray(0, KEY);
+    const record = this.recent.get(key.toString('latin1')) ?? this.find(key);
+    if (!record) return null;
+    const [request, receipt] = [KEY, KEY + ID].map((at) => record.toString('hex', at, at + ID));
+    return { request: request ?? '', receipt: receipt === NONE ? null : (receipt ?? null) };
+  }
+
+  /** Sets the answer, in place of one that is there. */
+  set(identity: string, { request, receipt }: EarlierAnswer): void {
+    const key = identity.slice(0, 2 * KEY);
+    const record = Buffer.from(`${key}${request}${receipt ?? NONE}`, 'hex');
+    this.recent.set(record.toString('latin1', 0, KEY), record);
+  }
+
+  /** All of it, sorted. */
+  toBuffer(): Buffer {
+    const records: Buffer[] = [...this.recent.values()];
+    for (let at = 0; at < this.sorted.length; at += RECORD)
+      if (!this.recent.has(this.sorted.toString('latin1', at, at + KEY)))
+        records.push(this.sorted.subarray(at, at + RECORD));
+    return Buffer.concat(records.sort((a, b) => Buffer.compare(a, b)));
+  }
+
+  private find(key: Buffer): Buffer | undefined {
+    let [low, high] = [0, this.sorted.length / RECORD];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const at = middle * RECORD;
+      const order = this.sorted.compare(key, 0, KEY, at, at + KEY);
+      if (order === 0) return this.sorted.subarray(at, at + RECORD);
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    return undefined;
+  }
+}
