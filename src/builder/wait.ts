@@ -9,6 +9,7 @@ import { notAllowed, SignpipeError } from '../errors.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { requireAnswersRequest } from './check-receipt.ts';
 import { outlookOf } from './outlook.ts';
+import { firstAnswer, requestMeant } from './repeats.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
 import { hintOfRefusal, whyNotTaken } from './same-name.ts';
 import { takeFiles } from './take.ts';
@@ -138,7 +139,7 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   const times = { deadline: Date.now() + options.timeout, interval: options.interval };
   const named = async (): Promise<string> => {
     await session.repository.fetch();
-    return session.repository.resolveCommit(request);
+    return requestMeant(session, await session.repository.resolveCommit(request));
   };
   const id = await until(`request ${shortId(request)}`, named, times, session.say);
   const find = receiptFinder(session, id);
@@ -149,7 +150,8 @@ export async function wait(session: BuilderSession, request: string, options: Wa
     if (receipt === null) await tell(heads);
     return receipt;
   };
-  const found = await until(`request ${shortId(id)}`, look, times, session.say);
+  const answer = await until(`request ${shortId(id)}`, look, times, session.say);
+  const found = await firstAnswer(session, answer, allowed);
   const requested = await checkReceipt(session, found, allowed);
   if (found.receipt.outcome !== 'signed') throw await refused(session, found);
   if (found.receipt.test && !options.allowTest)

@@ -42,6 +42,14 @@ describe('wait', () => {
     assert.equal(await sha256OfFile(world.at('out', 'good.zip')), receipt.files[0]?.output?.sha256);
   });
 
+  it('recognises the id of a receipt, and takes what it answers', async () => {
+    const request = await answered('by-receipt.zip');
+    const ended = await world.wait(await world.git('rev-parse', '--short=12', 'signed'));
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stderr, new RegExp(`is a receipt; it answers request ${request.slice(0, 12)}`));
+    assert.ok((await downloaded()).includes('by-receipt.zip'));
+  });
+
   it('test-certificate: refuses files of a test certificate unless it was asked to take them', async () => {
     const request = await answered('test.zip');
     assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /^TEST signed test\.zip/);
@@ -184,6 +192,23 @@ describe('wait believes no receipt', () => {
       await waitFor(() => receiptBySigner((text) => text.replaceAll('genuine.zip', 'forged.zip'))),
       'receipt-other-bytes',
       /do not use the signed file/,
+    ));
+
+  it('receipt-repeats-other: nor that it repeats another request, whose file would be taken', async () =>
+    assertRefused(
+      await waitFor(() =>
+        receiptBySigner((text) => {
+          const { certificate: _certificate, ...receipt } = JSON.parse(text) as Record<string, unknown>;
+          return JSON.stringify({
+            ...receipt,
+            outcome: 'rejected',
+            reason: { code: 'request-repeated', message: 'it was answered before' },
+            repeats: { request: genuine, receipt: sealed.signed },
+            files: [],
+          });
+        }),
+      ),
+      'receipt-repeats-other',
     ));
 
   /** What a signer's stolen receipt key could say. */
