@@ -85,7 +85,7 @@ command(
       .action(running(async () => (await import('./commands/demo.ts')).demoCommand)),
 );
 
-command(program, 'init <what> <dir>', 'lay out a site: signer, builder or control', (made) =>
+command(program, 'init <what> <dir>', 'lay out a site: signer, builder, voucher or control', (made) =>
   made
     .option('--test-certificate', 'make a self-signed code-signing certificate, marked as a test')
     .option('--control <url>', 'URL of the control repository')

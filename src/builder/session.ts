@@ -1,12 +1,9 @@
 import { join } from 'node:path';
-import type { BuilderConfig } from '../config/builder.ts';
+import type { BuilderConfig, VoucherConfig } from '../config/builder.ts';
 import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
-import type { Identity } from '../control/objects.ts';
 import type { ControlRepository } from '../control/repository.ts';
-import { loadSshSigner, type SshSigner } from '../sshsig/ssh-signer.ts';
 import type { Exchange } from '../exchange/contract.ts';
-import { findPassphrase } from '../keys/passphrase.ts';
 import type { Progress } from '../progress.ts';
 
 /** What a builder works with. The commit key is loaded only by those who commit. */
@@ -18,6 +15,14 @@ export interface BuilderSession {
   /** Told one line a step. */
   readonly say: (line: string) => void;
   close(): Promise<void>;
+}
+
+/** What a voucher works with: no exchange, since nothing is uploaded. */
+export interface VoucherSession {
+  readonly config: VoucherConfig;
+  readonly repository: ControlRepository;
+  readonly say: (line: string) => void;
+  close(): void;
 }
 
 export interface SessionOptions {
@@ -50,19 +55,14 @@ export async function openSession(
   return { config, repository, exchange, progress, say, close };
 }
 
-/** The key and the name that this builder commits with. */
-export async function committerOf({
-  config,
-  say,
-}: Pick<BuilderSession, 'config' | 'say'>): Promise<{ signer: SshSigner; identity: Identity }> {
-  const { key, passphraseFile, name, email } = config.requests;
-  const passphrase = await findPassphrase({ file: passphraseFile, warn: say, environment: {} });
-  const agent = process.env['SSH_AUTH_SOCK'];
-  const signer = await loadSshSigner(key, {
-    ...(passphrase === undefined ? {} : { passphrase }),
-    ...(agent === undefined ? {} : { agent }),
-  });
-  return { signer, identity: { name, email } };
+/** Opens the clone alone; connects at its first use. */
+export async function openVoucherSession(
+  config: VoucherConfig,
+  say: (line: string) => void,
+): Promise<VoucherSession> {
+  const ssh = await sshOptionsOf(config, say);
+  const repository = await openControl(config, ssh, join(config.state, 'control.git'));
+  return { config, repository, say, close: () => repository.close() };
 }
 
 /** Whose receipts are believed. */

@@ -3,6 +3,7 @@ import { formatTrailers, type Trailer } from '../control/trailers.ts';
 import { formatZipname, type RequestedFile } from '../control/zipname.ts';
 import { ZIPNAME } from '../control/request.ts';
 import { ZIPNAME_LIMIT } from '../control/zipname.ts';
+import { committerOf } from '../config/open.ts';
 import { unavailable, usage } from '../errors.ts';
 import { withScratch } from '../io/scratch.ts';
 import { withFile } from '../io/source.ts';
@@ -11,7 +12,7 @@ import { requireApart } from './apart.ts';
 import { collect, type Upload } from './collect.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
 import { warnOfPending } from './same-name.ts';
-import { committerOf, type BuilderSession } from './session.ts';
+import type { BuilderSession } from './session.ts';
 
 export interface SubmitOptions {
   /** What was built, for the trailer `Source-Revision`. */

@@ -1,19 +1,16 @@
 import { createVouchCommit } from '../control/vouch.ts';
-import { unavailable, usage } from '../errors.ts';
+import { unavailable } from '../errors.ts';
 import { withScratch } from '../io/scratch.ts';
 import { collect } from './collect.ts';
-import { committerOf, type BuilderSession } from './session.ts';
+import { committerOf } from '../config/open.ts';
+import { type VoucherSession } from './session.ts';
 
 /**
  * Says with a signed commit on `vouch/NAME` that this builder got these very bytes. Nothing is
  * uploaded. Returns the vouch's commit id.
  */
-export async function vouch(session: BuilderSession, paths: readonly string[], as?: string): Promise<string> {
+export async function vouch(session: VoucherSession, paths: readonly string[], as?: string): Promise<string> {
   const { repository, config } = session;
-  if (!config.vouch)
-    throw usage('vouch-name-missing', `${config.file}: vouch.name is missing`, {
-      hint: 'name this builder: vouch: { name: NAME }',
-    });
   const { name: voice } = config.vouch;
   const branch = `${repository.branches.vouches}/${voice}`;
   return withScratch(async (scratch) => {

@@ -1,6 +1,7 @@
+import { loadBuilderConfig, loadVoucherConfig } from '../config/builder.ts';
 import { loadSignerConfig } from '../config/signer.ts';
+import { sectionsOf } from '../config/yaml.ts';
 import { printableLines } from '../printable.ts';
-import { examine } from '../setup/doctor.ts';
 import { worst, type Finding, type Status } from '../setup/finding.ts';
 import { print, type CommonOptions } from './terminal.ts';
 
@@ -32,15 +33,40 @@ function summary(findings: readonly Finding[]): string {
   return `${count('ok')} ok, ${count('warning')} warnings, ${count('bad')} bad`;
 }
 
-/** `signpipe doctor`: 0 when all works (warnings allowed), 1 when something does not; 2 for a configuration that cannot be used. */
+interface Examined {
+  readonly findings: readonly Finding[];
+  /** What the configuration was read as. */
+  readonly what: string;
+}
+
+async function examineSigner(file: string): Promise<Examined> {
+  const config = await loadSignerConfig(file);
+  const { examine } = await import('../setup/doctor.ts');
+  return { findings: await examine(config), what: `channels: ${[...config.channels.keys()].join(', ')}` };
+}
+
+/** Examines what the file configures: a signer has a section `signing`, a voucher no `exchange`. */
+async function examineSite(file: string): Promise<Examined> {
+  const sections = await sectionsOf(file);
+  if (sections.has('signing') || !sections.has('requests')) return examineSigner(file);
+  const { examineBuilder, examineVoucher } = await import('../setup/doctor-builder.ts');
+  return sections.has('exchange')
+    ? { findings: await examineBuilder(await loadBuilderConfig(file)), what: 'a builder' }
+    : { findings: await examineVoucher(await loadVoucherConfig(file)), what: 'a voucher' };
+}
+
+/**
+ * `signpipe doctor`: examines a signer, a builder or a voucher. 0 when all works (warnings allowed), 1 when
+ * something does not; 2 for a configuration that cannot be used.
+ */
 export async function doctorCommand(options: DoctorCommandOptions): Promise<number> {
-  const config = await loadSignerConfig(options.config);
+  const examined = await examineSite(options.config);
   const read: Finding = {
     check: 'configuration',
     status: 'ok',
-    message: `${config.file}; channels: ${[...config.channels.keys()].join(', ')}`,
+    message: `${options.config}; ${examined.what}`,
   };
-  const findings = [read, ...(await examine(config))];
+  const findings = [read, ...examined.findings];
   const status = worst(findings);
   if (options.json) print(JSON.stringify({ status, findings }));
   else {

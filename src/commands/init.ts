@@ -7,6 +7,7 @@ import { createTestCertificate } from '../sandbox/certificates.ts';
 import { toPfx } from '../sandbox/pkcs12-writer.ts';
 import { initBuilder } from '../setup/init-builder.ts';
 import { initControl } from '../setup/init-control.ts';
+import { initVoucher } from '../setup/init-voucher.ts';
 import { initSigner, type SiteSetup, type TestCertificate } from '../setup/init-signer.ts';
 import type { Step } from '../setup/lines.ts';
 import { whoIs } from '../setup/who.ts';
@@ -33,6 +34,7 @@ const LAYOUTS: Readonly<Record<string, Layout>> = {
   signer: (setup, options) =>
     initSigner({ ...setup, makeTestCertificate: options.testCertificate ? makeTestCertificate : null }),
   builder: initBuilder,
+  voucher: initVoucher,
   control: initControl,
 };
 
@@ -47,6 +49,7 @@ function requireUrl(option: string, schema: ZodType, url: string | undefined): v
 const TITLES: Readonly<Record<string, string>> = {
   signer: 'A signer is laid out',
   builder: 'A builder is laid out',
+  voucher: 'A voucher is laid out',
   control: 'A control repository and an exchange are laid out',
 };
 
@@ -59,7 +62,7 @@ function tell(what: string, dir: string, steps: readonly Step[]): string {
   return [`${TITLES[what]} in ${resolve(dir)}. What is left to do:`, ...told].join('\n');
 }
 
-/** `signpipe init`: lays out a signer, a builder or a host, and says what is left to do. */
+/** `signpipe init`: lays out a signer, a builder, a voucher or a host, and says what is left to do. */
 export async function initCommand(what: string, dir: string, options: InitCommandOptions): Promise<number> {
   const layout = Object.hasOwn(LAYOUTS, what) ? LAYOUTS[what] : undefined;
   if (!layout)
@@ -68,6 +71,8 @@ export async function initCommand(what: string, dir: string, options: InitComman
     });
   if (options.testCertificate && what !== 'signer')
     throw usage('init-test-certificate', `--test-certificate is for a signer, not for a ${what}`);
+  if (options.exchange !== undefined && what === 'voucher')
+    throw usage('init-exchange', '--exchange is not for a voucher, which uploads nothing');
   requireUrl('--control', control.shape.url, options.control);
   requireUrl('--exchange', exchange.shape.url, options.exchange);
   const who = whoIs(what, options);

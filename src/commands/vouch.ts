@@ -1,7 +1,6 @@
-import { openSession } from '../builder/session.ts';
+import { openVoucherSession } from '../builder/session.ts';
 import { vouch } from '../builder/vouch.ts';
-import { loadBuilderConfig } from '../config/builder.ts';
-import { progressFor } from './bars.ts';
+import { loadVoucherConfig } from '../config/builder.ts';
 import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface VouchCommandOptions extends CommonOptions {
@@ -12,15 +11,12 @@ export interface VouchCommandOptions extends CommonOptions {
 
 /** `signpipe vouch`: says that this builder got the same bytes; prints the vouch's commit id. */
 export async function vouchCommand(files: string[], options: VouchCommandOptions): Promise<number> {
-  const session = await openSession(await loadBuilderConfig(options.config), {
-    progress: await progressFor(options),
-    say: sayUnlessQuiet(options),
-  });
+  const session = await openVoucherSession(await loadVoucherConfig(options.config), sayUnlessQuiet(options));
   try {
     const id = await vouch(session, files, options.as);
     print(options.json ? JSON.stringify({ vouch: id }) : id);
     return 0;
   } finally {
-    await session.close();
+    session.close();
   }
 }

@@ -4,6 +4,9 @@ import { ControlRepository } from '../control/repository.ts';
 import { openExchange } from '../exchange/exchange.ts';
 import type { Exchange } from '../exchange/contract.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
+import type { Identity } from '../control/objects.ts';
+import type { BuilderConfig } from './builder.ts';
+import { loadSshSigner, type SshSigner } from '../sshsig/ssh-signer.ts';
 import { SharedSsh, type SshOptions } from '../ssh/connection.ts';
 
 /** What signer.yaml and builder.yaml have in common. */
@@ -22,7 +25,7 @@ export interface SiteConfig {
 
 /** The SSH part as connections take it; undefined when nothing is reached by SSH. */
 export async function sshOptionsOf(
-  config: SiteConfig,
+  config: Pick<SiteConfig, 'ssh'>,
   warn: (message: string) => void,
 ): Promise<SshOptions | undefined> {
   const { ssh } = config;
@@ -43,7 +46,7 @@ export async function sshOptionsOf(
  * the rest. A connection that fails is tried again, and its fault told, at the first use.
  */
 export async function openControl(
-  config: SiteConfig,
+  config: Pick<SiteConfig, 'control'>,
   ssh: SshOptions | undefined,
   path: string,
 ): Promise<ControlRepository> {
@@ -61,6 +64,27 @@ export async function openControl(
 }
 
 /** Opens the exchange; connects at its first use. */
-export function openConfiguredExchange(config: SiteConfig, ssh: SshOptions | undefined): Promise<Exchange> {
+export function openConfiguredExchange(
+  config: Pick<SiteConfig, 'exchange'>,
+  ssh: SshOptions | undefined,
+): Promise<Exchange> {
   return openExchange({ url: config.exchange.url, ...(ssh ? { ssh } : {}) });
+}
+
+/** The key and the name that this builder commits with. */
+export async function committerOf({
+  config,
+  say,
+}: {
+  readonly config: Pick<BuilderConfig, 'requests'>;
+  readonly say: (line: string) => void;
+}): Promise<{ signer: SshSigner; identity: Identity }> {
+  const { key, passphraseFile, name, email } = config.requests;
+  const passphrase = await findPassphrase({ file: passphraseFile, warn: say, environment: {} });
+  const agent = process.env['SSH_AUTH_SOCK'];
+  const signer = await loadSshSigner(key, {
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(agent === undefined ? {} : { agent }),
+  });
+  return { signer, identity: { name, email } };
 }

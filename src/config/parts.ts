@@ -111,11 +111,11 @@ export const ssh = z.strictObject({
 
 /** Refuses a remote SSH URL without the ssh part; `file://` needs none. */
 export function requireSsh(
-  value: { control: { url: string }; exchange: { url: string }; ssh?: unknown },
+  value: { control: { url: string }; exchange?: { url: string } | undefined; ssh?: unknown },
   context: z.RefinementCtx,
 ): void {
-  const remote = !value.control.url.startsWith('file:') || !value.exchange.url.startsWith('file:');
-  if (remote && value.ssh === undefined)
+  const urls = [value.control.url, ...(value.exchange ? [value.exchange.url] : [])];
+  if (urls.some((url) => !url.startsWith('file:')) && value.ssh === undefined)
     context.addIssue({
       code: 'custom',
       path: [],

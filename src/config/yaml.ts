@@ -65,14 +65,13 @@ function refuse(
   });
 }
 
-/**
- * Reads a YAML configuration and checks it against `schema`, whose objects are strict: unknown keys
- * are refused. Every error names file, line and column. Throws `config-...`, all of kind usage.
- */
-export async function loadYaml<Schema extends z.ZodType>(
-  path: string,
-  schema: Schema,
-): Promise<z.output<Schema>> {
+interface Parsed {
+  readonly document: Document;
+  readonly lines: LineCounter;
+}
+
+/** The file as YAML. Throws `config-not-yaml` with file, line and column, and what `readText` throws. */
+async function parseFile(path: string): Promise<Parsed> {
   const lines = new LineCounter();
   const document = parseDocument(await readText(path), {
     lineCounter: lines,
@@ -86,6 +85,25 @@ export async function loadYaml<Schema extends z.ZodType>(
     throw usage('config-not-yaml', `${path}:${line}:${col}: ${broken.message}`);
   }
   if (isAlias(document.contents)) throw usage('config-not-yaml', `${path}:1:1: an alias is no configuration`);
+  return { document, lines };
+}
+
+/** The names of the sections at the top of a configuration, before it is known whose it is. */
+export async function sectionsOf(path: string): Promise<Set<string>> {
+  const { contents } = (await parseFile(path)).document;
+  if (!isMap(contents)) return new Set();
+  return new Set(contents.items.flatMap(({ key }) => (isScalar(key) ? [String(key.value)] : [])));
+}
+
+/**
+ * Reads a YAML configuration and checks it against `schema`, whose objects are strict: unknown keys
+ * are refused. Every error names file, line and column. Throws `config-...`, all of kind usage.
+ */
+export async function loadYaml<Schema extends z.ZodType>(
+  path: string,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  const { document, lines } = await parseFile(path);
   const result = schema.safeParse(document.toJS({ maxAliasCount: 20 }));
   if (!result.success) throw refuse(path, document, lines, result.error.issues);
   return result.data;

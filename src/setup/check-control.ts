@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { withScratch } from '../io/scratch.ts';
-import { openControl } from '../config/open.ts';
-import type { SignerConfig } from '../config/signer.ts';
+import { openControl, type SiteConfig } from '../config/open.ts';
+
 import { remoteError } from '../control/git-failure.ts';
 import { Git, GitFailure } from '../control/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../control/objects.ts';
@@ -47,34 +47,44 @@ const wouldReject = (error: unknown): boolean =>
   error instanceof GitFailure && /^!\t[^\t]*\t\[rejected\]/m.test(error.stdout);
 
 /**
- * Begins a push to the receipt branch and stops before anything is sent: whether the host lets this key
+ * Begins a push to a branch and stops before anything is sent: whether the host lets this key
  * run git-receive-pack. What its hook or its branch rules say shows only when something is sent.
  */
-async function checkPush(repository: ControlRepository, sshCommand: string | undefined): Promise<Verdict> {
-  const { receipts } = repository.branches;
+async function checkPush(
+  repository: ControlRepository,
+  branch: string,
+  sshCommand: string | undefined,
+): Promise<Verdict> {
   const git = new Git(repository.path, {
     ...(sshCommand === undefined ? {} : { sshCommand }),
     silenceMs: 20_000,
     totalMs: 25_000,
   });
-  const refspec = `${await writeProbe(repository)}:refs/heads/${receipts}`;
+  const refspec = `${await writeProbe(repository)}:refs/heads/${branch}`;
   try {
     await git.run(['push', '--dry-run', '--porcelain', '--no-verify', repository.url, refspec]);
   } catch (error) {
     if (!wouldReject(error)) throw remoteError(error, repository.url);
   }
   return ok(
-    `a push to ${receipts} can begin; nothing was sent, so what the host's hook says of it shows at the first receipt`,
+    `a push to ${branch} can begin; nothing was sent, so what the host's hook says of it shows at the first real push`,
   );
 }
 
-/** The control repository, through a throw-away clone; nothing is changed there or in the state folder. */
-export async function checkControl(config: SignerConfig, ssh: SshOptions | undefined): Promise<Verdict[]> {
+/**
+ * The control repository, through a throw-away clone: it can be read, and a push to `branch`, which this
+ * site writes, can begin. Nothing is changed there or in the state folder.
+ */
+export async function checkControl(
+  config: Pick<SiteConfig, 'control'>,
+  branch: string,
+  ssh: SshOptions | undefined,
+): Promise<Verdict[]> {
   return withScratch(async (folder) => {
     const repository = await openControl(config, ssh, join(folder, 'control.git'));
     try {
       const sshCommand = ssh && config.control.url.startsWith('ssh:') ? gitSshCommand(ssh) : undefined;
-      return [await checkBranches(repository), await checkPush(repository, sshCommand)];
+      return [await checkBranches(repository), await checkPush(repository, branch, sshCommand)];
     } finally {
       repository.close();
     }

@@ -2,8 +2,8 @@ import { access, constants, rm, stat } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
-import { openConfiguredExchange } from '../config/open.ts';
-import type { SignerConfig } from '../config/signer.ts';
+import { openConfiguredExchange, type SiteConfig } from '../config/open.ts';
+
 import { hasCode, messageOf, SignpipeError } from '../errors.ts';
 import type { Exchange } from '../exchange/contract.ts';
 import { temporaryName } from '../exchange/path.ts';
@@ -39,8 +39,8 @@ const notWritable = (folder: string, why: string): Verdict =>
     'let the account of exchange.url write there',
   );
 
-/** Whether the exchange's folder for unsigned files can be looked into; the exchange says "no file" of a folder. */
-async function checkIncoming(exchange: Exchange, folder: string): Promise<Verdict> {
+/** Whether a folder of the exchange can be looked into; the exchange says "no file" of a folder. */
+async function checkReadable(exchange: Exchange, folder: string): Promise<Verdict> {
   const isFolder = await exchange.stat(folder).then(
     () => false,
     (error: unknown) => {
@@ -116,17 +116,26 @@ async function tryScp(url: string, folder: string, ssh: SshOptions): Promise<Ver
   }
 }
 
-function checkOutgoing({ exchange }: SignerConfig, ssh: SshOptions | undefined): Promise<Verdict> {
-  const { url, outgoing } = exchange;
-  if (!ssh || url.startsWith('file:')) return tryFolder(url, outgoing);
-  return url.startsWith('scp:') ? tryScp(url, outgoing, ssh) : trySftp(url, outgoing, ssh);
+function checkWritable(url: string, folder: string, ssh: SshOptions | undefined): Promise<Verdict> {
+  if (!ssh || url.startsWith('file:')) return tryFolder(url, folder);
+  return url.startsWith('scp:') ? tryScp(url, folder, ssh) : trySftp(url, folder, ssh);
 }
 
-/** The exchange: unsigned files can be read, signed ones written. */
-export async function checkExchange(config: SignerConfig, ssh: SshOptions | undefined): Promise<Verdict[]> {
+/** Which of the exchange's folders a site reads, and which it writes: a signer the reverse of a builder. */
+export interface ExchangeFolders {
+  readonly read: string;
+  readonly write: string;
+}
+
+/** The exchange: files can be read from one folder, and written to the other. */
+export async function checkExchange(
+  config: Pick<SiteConfig, 'exchange'>,
+  { read, write }: ExchangeFolders,
+  ssh: SshOptions | undefined,
+): Promise<Verdict[]> {
   const exchange = await openConfiguredExchange(config, ssh);
   try {
-    return [await checkIncoming(exchange, config.exchange.incoming), await checkOutgoing(config, ssh)];
+    return [await checkReadable(exchange, read), await checkWritable(config.exchange.url, write, ssh)];
   } finally {
     await exchange.close();
   }

@@ -1,32 +1,58 @@
 import { stat } from 'node:fs/promises';
+import type { VoucherConfig } from '../config/builder.ts';
 import type { SignerConfig } from '../config/signer.ts';
 import { PUBLIC_ROOTS } from '../keys/roots.ts';
 import { ok, warning, type Verdict } from './finding.ts';
 
-const isPath = (path: string | undefined): path is string => path !== undefined;
-
-/** What holds a secret. */
-function secrets({ channels, receipts, ssh }: SignerConfig): string[] {
-  const signing = [...channels.values()].map((channel) => channel.signing);
-  return [
-    ...signing.flatMap(({ pfx, key, passphraseFile }) => [pfx, key, passphraseFile]),
-    receipts.key.endsWith('.pub') ? undefined : receipts.key,
-    receipts.passphraseFile,
-    ssh?.identity,
-    ssh?.passphraseFile,
-  ].filter(isPath);
+/** The files of a site whose permissions matter. */
+export interface SiteFiles {
+  /** What holds a secret. */
+  readonly secrets: readonly (string | undefined)[];
+  /** What decides whom we trust. */
+  readonly anchors: readonly (string | undefined)[];
 }
 
-/** What decides whom we trust. */
-function anchors({ file, channels, ssh }: SignerConfig): string[] {
-  const parts = [...channels.values()].flatMap(({ signing, trust }) => [
-    trust.allowedSigners,
-    trust.revokedKeys,
-    signing.roots,
-    ...(signing.timestampRoots ?? []).filter((name) => name !== PUBLIC_ROOTS),
-  ]);
-  return [file, ...parts, ssh?.knownHosts].filter(isPath);
+/** A key that an agent holds is named by its `.pub` file, which is no secret. */
+const privateFile = (key: string): string | undefined => (key.endsWith('.pub') ? undefined : key);
+
+/** The roots of timestamps that are files; the package's own are none. */
+const rootFiles = (names: readonly string[] = []): string[] => names.filter((name) => name !== PUBLIC_ROOTS);
+
+export function signerFiles({ file, channels, receipts, ssh }: SignerConfig): SiteFiles {
+  const parts = [...channels.values()];
+  return {
+    secrets: [
+      ...parts.flatMap(({ signing: { pfx, key, passphraseFile } }) => [pfx, key, passphraseFile]),
+      privateFile(receipts.key),
+      receipts.passphraseFile,
+      ssh?.identity,
+      ssh?.passphraseFile,
+    ],
+    anchors: [
+      file,
+      ...parts.flatMap(({ trust }) => [trust.allowedSigners, trust.revokedKeys]),
+      ...parts.flatMap(({ signing }) => [signing.roots, ...rootFiles(signing.timestampRoots)]),
+      ssh?.knownHosts,
+    ],
+  };
 }
+
+/** Those of a builder, or of a voucher, who trusts no receipts. */
+export function builderFiles({ file, requests, ssh, trust }: Omit<VoucherConfig, 'vouch'>): SiteFiles {
+  return {
+    secrets: [privateFile(requests.key), requests.passphraseFile, ssh?.identity, ssh?.passphraseFile],
+    anchors: [
+      file,
+      trust?.allowedSigners,
+      trust?.roots,
+      ...rootFiles(trust?.timestampRoots),
+      ssh?.knownHosts,
+    ],
+  };
+}
+
+const named = (paths: readonly (string | undefined)[]): string[] =>
+  paths.filter((path) => path !== undefined);
 
 /** Permission bits; null where there is no such file, which is for others to tell. */
 const modeOf = (path: string): Promise<number | null> =>
@@ -45,10 +71,10 @@ async function open(paths: readonly string[], bits: number): Promise<{ path: str
 }
 
 /** Secrets that others on this machine can read, and trust that they can change. */
-export async function checkFiles(config: SignerConfig): Promise<Verdict[]> {
+export async function checkFiles({ secrets, anchors }: SiteFiles): Promise<Verdict[]> {
   if (process.platform === 'win32') return [ok('permissions are not looked at on Windows')];
-  const readable = await open(secrets(config), 0o077);
-  const writable = await open(anchors(config), 0o022);
+  const readable = await open(named(secrets), 0o077);
+  const writable = await open(named(anchors), 0o022);
   const verdicts = [
     ...readable.map(({ path, mode }) =>
       warning('secret-open', `${path} has mode ${octal(mode)}: others can get at it`, `chmod 600 ${path}`),

@@ -2,17 +2,14 @@ import { sshOptionsOf } from '../config/open.ts';
 import type { ChannelConfig, SignerConfig } from '../config/signer.ts';
 import { checkControl } from './check-control.ts';
 import { checkExchange } from './check-exchange.ts';
-import { checkFiles } from './check-files.ts';
+import { checkFiles, signerFiles } from './check-files.ts';
 import { checkHost } from './check-hosts.ts';
 import { checkReceiptsKey, checkSigningKey } from './check-keys.ts';
 import { checkPrograms } from './check-programs.ts';
 import { checkState } from './check-state.ts';
 import { checkTimestamps } from './check-timestamps.ts';
 import { checkTrust } from './check-trust.ts';
-import { runChecks, type Check, type Finding } from './finding.ts';
-
-/** No check may take longer, in ms: a host that hangs is given up after 20 s, and Git after 25. */
-const LIMIT = 60_000;
+import { CHECK_LIMIT, runChecks, type Check, type Finding } from './finding.ts';
 
 /** Channels that share something, under all their names: it is tried once. */
 function groups(
@@ -76,6 +73,7 @@ function channelChecks(config: SignerConfig, now: Date): Check[] {
 const silent = (): void => {};
 
 function hostChecks(config: SignerConfig): Check[] {
+  const folders = { read: config.exchange.incoming, write: config.exchange.outgoing };
   const ssh = (): ReturnType<typeof sshOptionsOf> => sshOptionsOf(config, silent);
   const remote = [
     ['SSH to control', config.control.url],
@@ -86,8 +84,11 @@ function hostChecks(config: SignerConfig): Check[] {
       name,
       run: async () => checkHost(url, await ssh()),
     })),
-    { name: 'control repository', run: async () => checkControl(config, await ssh()) },
-    { name: 'exchange', run: async () => checkExchange(config, await ssh()) },
+    {
+      name: 'control repository',
+      run: async () => checkControl(config, config.control.receipts, await ssh()),
+    },
+    { name: 'exchange', run: async () => checkExchange(config, folders, await ssh()) },
   ];
 }
 
@@ -98,12 +99,12 @@ function hostChecks(config: SignerConfig): Check[] {
  */
 export async function examine(config: SignerConfig, now = new Date()): Promise<Finding[]> {
   const checks = [...partsOf(config, now), { name: 'state', run: () => checkState(config) }];
-  return runChecks(checks, LIMIT);
+  return runChecks(checks, CHECK_LIMIT);
 }
 
 /** Tries every part but the state folder, which the signer that asks has locked itself. */
 export const examineAtStart = (config: SignerConfig, now = new Date()): Promise<Finding[]> =>
-  runChecks(partsOf(config, now), LIMIT);
+  runChecks(partsOf(config, now), CHECK_LIMIT);
 
 function partsOf(config: SignerConfig, now: Date): Check[] {
   const needsSsh = config.control.url.startsWith('ssh:');
@@ -112,6 +113,6 @@ function partsOf(config: SignerConfig, now: Date): Check[] {
     ...hostChecks(config),
     ...channelChecks(config, now),
     { name: 'receipts key', run: () => checkReceiptsKey(config) },
-    { name: 'files', run: () => checkFiles(config) },
+    { name: 'files', run: () => checkFiles(signerFiles(config)) },
   ];
 }

@@ -1,5 +1,8 @@
 import { messageOf, SignpipeError } from '../errors.ts';
 
+/** No check may take longer, in ms: a host that hangs is given up after 20 s, and Git after 25. */
+export const CHECK_LIMIT = 60_000;
+
 export type Status = 'ok' | 'warning' | 'bad';
 
 /** What one look came to. */

@@ -1,7 +1,7 @@
 /** Where the examples say that control repository and exchange are. */
 export const EXAMPLE_PLACES = {
   control: 'ssh://git@build.example.org/srv/control.git',
-  exchange: (user: string): string => `sftp://${user}@build.example.org/srv/exchange`,
+  exchange: (user: string): string => `sftp://${user}@build.example.org/exchange`,
 };
 
 /** What an empty known_hosts says. */

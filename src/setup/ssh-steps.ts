@@ -1,19 +1,21 @@
 import { parseSshUrl, type SshTarget } from '../ssh/url.ts';
 import { exchangeKeyLine, gitKeyLine, step, type Step } from './lines.ts';
 
-/** The two places that both sides reach. */
+/** What a site reaches; a voucher reaches no exchange. */
 export interface Places {
   readonly control: string;
-  readonly exchange: string;
+  readonly exchange?: string | undefined;
 }
 
 const isRemote = (url: string): boolean => !url.startsWith('file:');
 
-export const isAnyRemote = ({ control, exchange }: Places): boolean =>
-  isRemote(control) || isRemote(exchange);
+const remotePlaces = ({ control, exchange }: Places): string[] =>
+  [control, ...(exchange === undefined ? [] : [exchange])].filter(isRemote);
 
-function hostsOf({ control, exchange }: Places): SshTarget[] {
-  const hosts = [control, exchange].filter(isRemote).map(parseSshUrl);
+export const isAnyRemote = (places: Places): boolean => remotePlaces(places).length > 0;
+
+function hostsOf(places: Places): SshTarget[] {
+  const hosts = remotePlaces(places).map(parseSshUrl);
   return [...new Map(hosts.map((host) => [`${host.host}:${host.port}`, host])).values()];
 }
 
@@ -32,7 +34,7 @@ function pinningStep(places: Places, knownHosts: string): Step {
 
 export interface SshAccess {
   readonly user: string;
-  readonly role: 'builder' | 'signer';
+  readonly role: 'builder' | 'signer' | 'voucher';
   /** Public line of the key that logs in. */
   readonly key: string;
   readonly knownHosts: string;
@@ -51,7 +53,7 @@ export function sshSteps(places: Places, { user, role, key, knownHosts }: SshAcc
       ),
     );
   }
-  if (isRemote(places.exchange)) {
+  if (places.exchange !== undefined && isRemote(places.exchange)) {
     const account = parseSshUrl(places.exchange);
     steps.push(
       step(`For authorized_keys of ${account.user} on ${account.host} (exchange)`, exchangeKeyLine(key)),

@@ -101,8 +101,8 @@ describe('a site that is right', () => {
         'timestamps (default)',
         'allowed signers (default)',
         'receipts key',
-        'state',
         'files',
+        'state',
       ],
     );
   });

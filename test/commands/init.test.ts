@@ -17,7 +17,7 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { DEFAULT_LIMITS } from '../../src/archive/read.ts';
 import { initCommand, type InitCommandOptions } from '../../src/commands/init.ts';
-import { loadBuilderConfig } from '../../src/config/builder.ts';
+import { loadBuilderConfig, loadVoucherConfig } from '../../src/config/builder.ts';
 import { loadSignerConfig } from '../../src/config/signer.ts';
 import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
@@ -213,6 +213,51 @@ describe('init builder', () => {
   it('takes the account and the machine for who it is, unless told', async () => {
     await init('builder', at('nameless'), '--quiet');
     assert.equal((await loadBuilderConfig(at('nameless/builder.yaml'))).requests.name, 'signpipe builder');
+  });
+});
+
+describe('init voucher', () => {
+  const dir = (): string => at('voucher');
+  let said = '';
+  before(async () => {
+    const url = 'ssh://git@build.example.org/srv/control.git';
+    said = await init(
+      'voucher',
+      dir(),
+      '--name',
+      'Bob Example',
+      '--email',
+      'bob@example.org',
+      '--control',
+      url,
+    );
+  });
+
+  it('writes a configuration that loads, without an exchange', async () => {
+    const config = await loadVoucherConfig(join(dir(), 'voucher.yaml'));
+    assert.equal(config.exchange, undefined);
+    assert.deepEqual(config.vouch, { name: 'bob-example' });
+    assert.equal(config.requests.email, 'bob@example.org');
+  });
+
+  it('prints the line for the Git account, in the role of a voucher of that name, and none for an exchange', () => {
+    assert.match(said, /SIGNPIPE_USER=bob-example SIGNPIPE_ROLE=voucher /);
+    assert.doesNotMatch(said, /exchange|SIGNPIPE_ROLE=builder/);
+  });
+
+  it('init-exchange: a voucher has none', async () => {
+    await refused('init-exchange', 'voucher', at('none'), { exchange: 'sftp://a@b/c' });
+  });
+
+  it('config-invalid: vouch.name is missing, or submit is asked of a voucher', async () => {
+    const file = join(dir(), 'voucher.yaml');
+    const [submitted, nameless] = [await signpipe('submit', '-c', file, file), at('nameless.yaml')];
+    assert.equal(submitted.status, 2);
+    assert.match(submitted.stderr, /exchange: is missing \[config-invalid\]|exchange: is missing/);
+    await writeFile(nameless, (await readFile(file, 'utf8')).replace(/^vouch:\n.*\n/m, ''));
+    const vouched = await signpipe('vouch', '-c', nameless, file);
+    assert.equal(vouched.status, 2);
+    assert.match(vouched.stderr, /vouch: is missing/);
   });
 });
 

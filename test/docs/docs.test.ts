@@ -6,7 +6,7 @@ import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { loadBuilderConfig } from '../../src/config/builder.ts';
+import { loadBuilderConfig, loadVoucherConfig } from '../../src/config/builder.ts';
 import { loadSignerConfig } from '../../src/config/signer.ts';
 import { SignpipeError } from '../../src/errors.ts';
 import { collectCodes, root, sourceFiles, type Kind } from './error-codes.ts';
@@ -46,16 +46,20 @@ async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
 }
 
 describe('configuration examples in the documents', () => {
-  const loaders = { signer: loadSignerConfig, builder: loadBuilderConfig };
+  const loaders = { signer: loadSignerConfig, builder: loadBuilderConfig, voucher: loadVoucherConfig };
   const examples = documents.flatMap(({ path, blocks }) =>
     blocks.flatMap(({ info, lines }) => {
-      const kind = /^yaml (signer|builder)$/.exec(info)?.[1] as 'signer' | 'builder' | undefined;
+      const kind = /^yaml (signer|builder|voucher)$/.exec(info)?.[1] as keyof typeof loaders | undefined;
       return kind === undefined ? [] : [{ path, kind, text: lines.join('\n') }];
     }),
   );
 
-  it('are there for both', () => {
-    assert(examples.some(({ kind }) => kind === 'signer') && examples.some(({ kind }) => kind === 'builder'));
+  it('are there for each kind of site', () => {
+    for (const wanted of Object.keys(loaders))
+      assert(
+        examples.some(({ kind }) => kind === wanted),
+        wanted,
+      );
   });
 
   for (const [index, { path, kind, text }] of examples.entries())
@@ -70,13 +74,13 @@ describe('configuration examples in the documents', () => {
     for (const { path, blocks } of documents)
       for (const { info, lines } of blocks)
         if (info.startsWith('yaml') && lines.some((line) => line.startsWith('control:')))
-          assert.match(info, /^yaml (signer|builder)$/, `${path}: ${lines[0] ?? ''}`);
+          assert.match(info, /^yaml (signer|builder|voucher)$/, `${path}: ${lines[0] ?? ''}`);
   });
 });
 
 describe('docs/configuration.md', () => {
   const { text } = documentAt('docs/configuration.md');
-  const [signerPart = '', builderPart = ''] = text.split(/^## builder\.yaml$/m);
+  const [signerPart = '', builderPart = ''] = text.split(/^## (?:builder|voucher)\.yaml$/m);
   const keysIn = (part: string): string[] =>
     tableRows(part)
       .flatMap(([first = '']) => spansOf(first))
