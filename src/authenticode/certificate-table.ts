@@ -23,43 +23,60 @@ export function buildCertificateTable(signature: Buffer): Buffer {
 }
 
 interface Entry {
+  /** Counted from 1. */
+  readonly number: number;
   readonly revision: number;
   readonly type: number;
+  /** What dwLength covers, without the header. */
   readonly content: Buffer;
+  /** What follows, up to the next multiple of eight. */
+  readonly padding: Buffer;
 }
 
 export interface CertificateTable {
-  /** The PKCS#7 ContentInfo of the first entry that holds one, without padding. */
-  readonly signature: Buffer;
-  readonly slack: Untidiness[];
+  /** PKCS#7 ContentInfo, DER without padding: the first entry's; if every entry counts, those of all. */
+  readonly signatures: readonly [Buffer, ...Buffer[]];
+  readonly slack: readonly Untidiness[];
 }
 
 /**
  * Reads a whole certificate table. As Windows does, dwLength may count the padding to eight bytes
- * (signtool, osslsigncode) or not (older signers), and the last entry's padding may be missing;
- * the first entry of revision 2.0 and type PKCS_SIGNED_DATA is the signature. What else the table
- * holds no verifier looks at, so it is listed as slack. Throws `pe-table-…`.
+ * (signtool, osslsigncode) or not (older signers), and the last entry's padding may be missing; it
+ * has to cover the whole signature. Entries of revision 2.0 and type PKCS_SIGNED_DATA are signatures:
+ * Windows reads the first, UEFI firmware all of them (`everyEntry`). Anything else in the table is read
+ * by no verifier, so it is listed as slack. Throws `pe-table-…`.
  */
-export function readCertificateTable(table: Buffer, name: string): CertificateTable {
+export function readCertificateTable(table: Buffer, name: string, everyEntry = false): CertificateTable {
   const entries = readEntries(table, name);
-  const index = entries.findIndex((e) => e.revision === REVISION_2 && e.type === TYPE_PKCS_SIGNED_DATA);
-  const entry = entries[index];
-  if (!entry)
+  const signed = entries.filter((e) => e.revision === REVISION_2 && e.type === TYPE_PKCS_SIGNED_DATA);
+  const [first, ...more] = everyEntry ? signed : signed.slice(0, 1);
+  if (!first)
     throw invalid('pe-table-foreign', `${name}: its certificate table holds no Authenticode signature`);
-  const { signature, rest } = splitSignature(entry.content, name);
+  const read = [first, ...more].map((entry) => splitSignature(entry, name));
+  const unread = entries.length - read.length;
   const slack: Untidiness[] = [];
-  if (entries.length > 1)
+  if (unread > 0)
     slack.push({
       code: 'table-several-entries',
-      message: `the certificate table has ${entries.length} entries; only number ${index + 1} is the signature`,
+      message: `the certificate table has ${entries.length} entries, of which ${unread} count for nothing`,
     });
-  if (rest.length > 7 || rest.some((byte) => byte !== 0))
-    slack.push({
-      code: 'table-trailing-bytes',
-      message: `${rest.length} bytes follow the signature in its certificate table entry (CVE-2013-3900)`,
-    });
-  return { signature, slack };
+  const [signature, ...others] = read.map((each) => each.signature);
+  return {
+    signatures: [signature ?? first.content, ...others],
+    slack: [...slack, ...read.flatMap(({ rest, entry }) => trailing(rest, entry))],
+  };
 }
+
+/** A signature may be followed by less than eight zero bytes, counted by dwLength or not. */
+const trailing = (rest: Buffer, { padding: after }: Entry): Untidiness[] =>
+  rest.length + after.length > 7 || [...rest, ...after].some((byte) => byte !== 0)
+    ? [
+        {
+          code: 'table-trailing-bytes',
+          message: `${rest.length + after.length} bytes follow the signature in its certificate table entry (CVE-2013-3900)`,
+        },
+      ]
+    : [];
 
 const corrupt = (name: string, why: string): SignpipeError =>
   invalid('pe-table-corrupt', `${name}: its certificate table is broken: ${why}`, {
@@ -69,28 +86,34 @@ const corrupt = (name: string, why: string): SignpipeError =>
 function readEntries(table: Buffer, name: string): Entry[] {
   const entries: Entry[] = [];
   for (let at = 0; at < table.length;) {
+    const number = entries.length + 1;
     if (table.length - at < HEADER) throw corrupt(name, `${table.length - at} bytes after its last entry`);
     const length = table.readUInt32LE(at);
     if (length < HEADER || length > table.length - at)
-      throw corrupt(name, `entry ${entries.length + 1} claims ${length} bytes`);
+      throw corrupt(name, `entry ${number} claims ${length} bytes`);
     const end = Math.min(at + Math.ceil(length / 8) * 8, table.length);
     entries.push({
+      number,
       revision: table.readUInt16LE(at + 4),
       type: table.readUInt16LE(at + 6),
-      content: table.subarray(at + HEADER, end),
+      content: table.subarray(at + HEADER, at + length),
+      padding: table.subarray(at + length, end),
     });
     at = end;
   }
   return entries;
 }
 
-function splitSignature(content: Buffer, name: string): { signature: Buffer; rest: Buffer } {
+/** An entry's signature, and what dwLength covers besides. */
+function splitSignature(entry: Entry, name: string): { signature: Buffer; rest: Buffer; entry: Entry } {
   try {
-    const { der, rest } = readDer(content, 'signature');
-    return { signature: der.raw, rest };
+    const { der, rest } = readDer(entry.content, 'signature');
+    return { signature: der.raw, rest, entry };
   } catch (error) {
-    throw invalid('pe-table-corrupt', `${name}: its certificate table does not hold a DER signature`, {
-      cause: error,
-    });
+    throw invalid(
+      'pe-table-corrupt',
+      `${name}: entry ${entry.number} of its certificate table does not hold a whole DER signature`,
+      { cause: error },
+    );
   }
 }

@@ -1,12 +1,14 @@
-import { createHash } from 'node:crypto';
-import type { Der } from '../asn1/der.ts';
+import { constants, createHash, publicDecrypt, type KeyObject } from 'node:crypto';
+import { readOid, type Der } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import {
+  checkMessageDigest,
+  checkSignature,
   claimedSigningTime,
   findSignerCertificate,
   parseSignerInfo,
   signerDigest,
-  verifySigner,
+  singleAttribute,
   type SignerInfo,
 } from '../cms/signed-data.ts';
 import { invalid, messageOf } from '../errors.ts';
@@ -106,10 +108,33 @@ function readLegacy(
   return { kind: 'legacy', time, authority, certificate, certificates };
 }
 
+/** Content types that signers name; RFC 5652 section 11.4 wants none, Microsoft's name data, Certum's a token's. */
+const CONTENT_TYPES: readonly (string | undefined)[] = [undefined, OID.data, OID.tstInfo];
+
 function verifyCounter(counter: SignerInfo, certificate: Certificate, stamped: Buffer, what: string): void {
   try {
-    verifySigner(counter, certificate, OID.data, stamped, what);
+    const type = singleAttribute(counter.signedAttributes, OID.contentType, what);
+    if (!CONTENT_TYPES.includes(type && readOid(type, what)))
+      throw invalid('cms-content-type', `${what}: its contentType attribute names neither data nor a time`);
+    checkMessageDigest(counter, stamped, what);
+    if (!signsBareDigest(counter, certificate.publicKey, what))
+      checkSignature(counter, certificate.publicKey, stamped, what);
   } catch (error) {
     throw invalid('timestamp-signature', messageOf(error), { cause: error });
+  }
+}
+
+/**
+ * Whether an RSA signature holds the bare digest of the signed attributes, padded as PKCS #1 v1.5 pads but without
+ * the DigestInfo around it, as VeriSign's and Symantec's authorities made it. Windows takes both.
+ */
+function signsBareDigest(counter: SignerInfo, key: KeyObject, what: string): boolean {
+  const { signedAttributesDer, signature } = counter;
+  if (!signedAttributesDer || key.asymmetricKeyType !== 'rsa') return false;
+  const digest = createHash(signerDigest(counter, what)).update(signedAttributesDer).digest();
+  try {
+    return publicDecrypt({ key, padding: constants.RSA_PKCS1_PADDING }, signature).equals(digest);
+  } catch {
+    return false;
   }
 }

@@ -1,4 +1,5 @@
 import { printable } from '../printable.ts';
+import { signatureLabel } from './tidiness.ts';
 import type { Check, SignatureReport, VerifyReport } from './report.ts';
 
 /**
@@ -10,10 +11,13 @@ export function describeReport(report: VerifyReport): string {
   const lines = [`${shown(report.path)}: ${HEADLINES[report.status]}`];
   for (const signature of report.signatures) lines.push(...describeSignature(signature));
   for (const { code, message, signature } of report.problems)
-    lines.push(
-      `  problem${signature ? ` in nested signature ${signature}` : ''}: ${shown(message)} [${code}]`,
-    );
+    lines.push(`  problem${whereOf(report, signature)}: ${shown(message)} [${code}]`);
   return lines.join('\n');
+}
+
+function whereOf({ signatures }: VerifyReport, signature: number | undefined): string {
+  if (!signature) return '';
+  return ` in ${signatureLabel(signatures[signature] ?? { index: signature, nested: true })}`;
 }
 
 const HEADLINES: Record<VerifyReport['status'], string> = {
@@ -23,9 +27,11 @@ const HEADLINES: Record<VerifyReport['status'], string> = {
   bad: 'BAD',
 };
 
+type Row = [label: string, text: string | null | undefined];
+
 function describeSignature(report: SignatureReport): string[] {
   const { signer, timestamp, digestAlgorithm, digest } = report;
-  const rows: [label: string, text: string | null | undefined][] = [
+  const rows: Row[] = [
     ['signed by', signer?.subject],
     ['issued by', signer?.issuer],
     [
@@ -41,9 +47,10 @@ function describeSignature(report: SignatureReport): string[] {
       timestamp ? `${timestamp.time} by ${timestamp.authority}${vouched(timestamp.trusted)}` : 'none',
     ],
     ['chain', chainText(report.checks)],
+    ...report.notes.map(({ message }): Row => ['note', message]),
   ];
   return [
-    report.nested ? `  nested signature ${report.index}` : '  signature',
+    `  ${signatureLabel(report)}`,
     ...rows.filter(([, text]) => text).map(([label, text]) => `    ${label.padEnd(12)}${shown(text ?? '')}`),
   ];
 }

@@ -15,6 +15,8 @@ export interface PeLayout {
   readonly machine: number;
   /** PE32+ (64-bit) rather than PE32. */
   readonly plus: boolean;
+  /** A UEFI program: subsystem 10 to 13. Firmware reads every entry of the certificate table and ignores nested signatures. */
+  readonly efi: boolean;
   /** The optional header's CheckSum, four bytes. */
   readonly checksumAt: number;
   /** The data directory's fifth entry, eight bytes: the certificate table's file offset and size. */
@@ -34,6 +36,8 @@ const SECTION_HEADER = 40;
 const PE32 = 0x10b;
 const PE32_PLUS = 0x20b;
 const CERTIFICATE_DIRECTORY = 4;
+/** IMAGE_SUBSYSTEM_EFI_APPLICATION, …_BOOT_SERVICE_DRIVER, …_RUNTIME_DRIVER, …_ROM. */
+const EFI_SUBSYSTEMS: ReadonlySet<number> = new Set([10, 11, 12, 13]);
 
 /** `MZ`, and a PE header where the DOS header says, as far as `head` reaches. */
 export function looksLikePe(head: Buffer): boolean {
@@ -59,7 +63,7 @@ export async function readLayout(source: ByteSource): Promise<PeLayout> {
   const file = await readHeader(source, headerAt, FILE_HEADER);
   const optionalAt = headerAt + FILE_HEADER;
   const optional = await readHeader(source, optionalAt, file.readUInt16LE(20));
-  const { plus, directoriesAt, sizeOfHeaders } = readOptionalHeader(optional, source.name);
+  const { plus, efi, directoriesAt, sizeOfHeaders } = readOptionalHeader(optional, source.name);
   const sectionTable = await readHeader(
     source,
     optionalAt + optional.length,
@@ -74,6 +78,7 @@ export async function readLayout(source: ByteSource): Promise<PeLayout> {
     headerAt,
     machine: file.readUInt16LE(4),
     plus,
+    efi,
     checksumAt: optionalAt + 64,
     directoryAt: optionalAt + entry,
     headersEnd,
@@ -108,6 +113,7 @@ async function findHeader(source: ByteSource): Promise<number> {
 
 interface OptionalHeader {
   plus: boolean;
+  efi: boolean;
   /** Offset of the data directories in the optional header. */
   directoriesAt: number;
   sizeOfHeaders: number;
@@ -136,14 +142,16 @@ function readOptionalHeader(header: Buffer, name: string): OptionalHeader {
       'pe-optional-header-size',
       `${name}: ${directories} data directories do not fit its optional header of ${header.length} bytes`,
     );
-  return { plus, directoriesAt, sizeOfHeaders: header.readUInt32LE(60) };
+  const efi = EFI_SUBSYSTEMS.has(header.readUInt16LE(68));
+  return { plus, efi, directoriesAt, sizeOfHeaders: header.readUInt32LE(60) };
 }
 
 /** The certificate table must follow everything else and end the file, or bytes could hide around it. */
 function readTableSpan(source: ByteSource, entry: Buffer, headersEnd: number): Span | null {
   const start = entry.readUInt32LE(0);
   const size = entry.readUInt32LE(4);
-  if (start === 0 && size === 0) return null;
+  // Some linkers leave an offset there. Without a size there is no table; the digest covers neither field.
+  if (size === 0) return null;
   const where = `${source.name}: its certificate table (${size} bytes at ${start})`;
   const end = start + size;
   if (size < 8 || start < headersEnd || end > source.size)

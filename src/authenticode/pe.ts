@@ -21,21 +21,25 @@ export { looksLikePe } from './pe-layout.ts';
 /** Opens a PE file (.exe, .dll, .sys, .efi, …); throws `not-signable` or `pe-…`. */
 export async function openPe(source: ByteSource): Promise<PeImage> {
   const layout = await readLayout(source);
-  return new PeImage(source, layout, await readTable(source, layout.table));
+  return new PeImage(source, layout, await readTable(source, layout));
 }
 
-async function readTable(source: ByteSource, span: Span | null): Promise<CertificateTable | null> {
+async function readTable(
+  source: ByteSource,
+  { table: span, efi }: PeLayout,
+): Promise<CertificateTable | null> {
   if (!span) return null;
   const size = span.end - span.start;
   if (size > MAX_TABLE)
     throw invalid('pe-table-too-large', `${source.name}: a certificate table of ${size} bytes`);
-  return readCertificateTable(await source.read(span.start, size), source.name);
+  return readCertificateTable(await source.read(span.start, size), source.name, efi);
 }
 
 /** A PE image; see SignableImage for what each member promises. */
 export class PeImage implements SignableImage {
   readonly format = 'pe';
   readonly signature: Buffer | null;
+  readonly signatures: readonly Buffer[];
   readonly tableSlack: readonly Untidiness[];
   readonly bodyEnd: number;
   readonly rewritten: readonly Span[];
@@ -48,7 +52,8 @@ export class PeImage implements SignableImage {
     readonly layout: PeLayout,
     table: CertificateTable | null,
   ) {
-    this.signature = table?.signature ?? null;
+    this.signatures = table?.signatures ?? [];
+    this.signature = this.signatures[0] ?? null;
     this.tableSlack = table?.slack ?? [];
     this.bodyEnd = layout.bodyEnd;
     this.rewritten = [
@@ -99,8 +104,10 @@ export class PeImage implements SignableImage {
     const stored = (await this.source.read(checksumAt, 4)).readUInt32LE(0);
     const entry = await this.source.read(directoryAt, 8);
     const table = await this.source.read(this.bodyEnd, this.source.size - this.bodyEnd);
-    const sum = (await this.bodySum()).clone().add(table).add(entry);
-    return { stored, computed: sum.checksum(this.source.size) };
+    const body = await this.bodySum();
+    const sum = body.clone().add(table).add(entry);
+    const unsigned = [0, 1, 2, 3, 4, 5, 6, 7].map((pad) => body.checksum(this.bodyEnd - pad));
+    return { stored, computed: sum.checksum(this.source.size), unsigned };
   }
 
   locate(offset: number): string {

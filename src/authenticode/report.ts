@@ -9,7 +9,7 @@ import type { Certificate } from '../x509/certificate.ts';
  * | ---------- | ----------------------------------------------------------------------------------------- |
  * | `ok`       | every check holds, and every signature leads to a root that was given                     |
  * | `intact`   | every check holds that can be made without roots: the bytes are as someone signed them,   |
- * |            | but who that is, nobody vouches for                                                       |
+ * |            | but who that is, nobody vouches for; chains were not checked                              |
  * | `unsigned` | a program that carries no signature                                                       |
  * | `bad`      | a check failed; `problems` says which                                                     |
  *
@@ -21,7 +21,10 @@ export interface VerifyReport {
   /** The source's name. */
   readonly path: string;
   readonly status: VerifyStatus;
-  /** The primary signature first, then those nested in it, in the file's order. */
+  /**
+   * The primary signature first, then those nested in it, in the file's order; of a UEFI program, which may have
+   * several side by side, then the next one with those nested in it.
+   */
   readonly signatures: readonly SignatureReport[];
   /** Every check that failed, and what concerns the file as a whole. Empty unless `status` is `bad`. */
   readonly problems: readonly Problem[];
@@ -35,6 +38,12 @@ export interface Problem {
   readonly signature?: number;
 }
 
+/** Something that is worth knowing and does not make a signature bad. */
+export interface Note {
+  readonly code: string;
+  readonly message: string;
+}
+
 /**
  * The steps of the checklist, in the order in which they are taken, and the codes that each fails with;
  * each is one line of a report, or as many as it found faults:
@@ -42,7 +51,7 @@ export interface Problem {
  * | step                | asks                                                       | codes                                        |
  * | ------------------- | ---------------------------------------------------------- | -------------------------------------------- |
  * | `structure`         | strict DER, one signer, one digest algorithm throughout    | `der-malformed`, `cms-…`, `authenticode-…`   |
- * | `digest-strength`   | no MD5; null for SHA-1, which is never trusted             | `digest-weak`                                |
+ * | `digest-strength`   | no MD5; no SHA-1 but beside a better signature (see `verifyProgram`) | `digest-weak`                      |
  * | `file-digest`       | the file is what was signed                                | `file-digest-differs`                        |
  * | `signed-attributes` | contentType and messageDigest are the content's            | `cms-content-type`, `cms-message-digest`     |
  * | `signature`         | the signature value, with the signer certificate's key     | `cms-signature-…`, `signer-certificate-missing` |
@@ -54,7 +63,7 @@ export interface Problem {
  * | `chain`             | the signer's chain, likewise; null after any failure       | `certificate-chain-…`                        |
  *
  * The file as a whole has problems of its own: `table-several-entries`, `table-trailing-bytes`,
- * `pe-…`, and `digest-weak` when no signature is better than SHA-1. Revocation is not looked at.
+ * `checksum-differs` and `pe-…`. Revocation is not looked at.
  */
 export type CheckName =
   | 'structure'
@@ -106,7 +115,7 @@ export interface TimestampReport {
 export interface SignatureReport {
   /** 0 is the primary signature. */
   readonly index: number;
-  /** Whether it is nested in the primary one (Microsoft's attribute 1.3.6.1.4.1.311.2.4.1). */
+  /** Whether it is nested in another one (Microsoft's attribute 1.3.6.1.4.1.311.2.4.1). */
   readonly nested: boolean;
   /** `sha256`, ...; null when the signature cannot be read. */
   readonly digestAlgorithm: string | null;
@@ -121,6 +130,8 @@ export interface SignatureReport {
   /** Null when there is none, or none that holds. */
   readonly timestamp: TimestampReport | null;
   readonly checks: readonly Check[];
+  /** What is unusual about it and does no harm. */
+  readonly notes: readonly Note[];
   /** True: it leads to a root that was given. False: a check failed. Null: nobody was asked to vouch. */
   readonly trusted: boolean | null;
 }

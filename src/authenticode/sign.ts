@@ -109,8 +109,10 @@ function requirePermitted(image: SignableImage, existing: 'replace' | 'append' |
     throw notAllowed('already-signed', `${name}: it is signed already`, {
       hint: 'choose to keep, to replace, or to append to the signature that is there',
     });
-  // A nested signature goes into the first; what else the table holds would be lost.
-  if (existing === 'append' && image.tableSlack.some(({ code }) => code === 'table-several-entries'))
+  // A nested signature goes into the first; anything else in the table would be lost.
+  const several =
+    image.signatures.length > 1 || image.tableSlack.some(({ code }) => code === 'table-several-entries');
+  if (existing === 'append' && several)
     throw notAllowed(
       'append-would-lose',
       `${name}: its certificate table has several entries, and appending to one would lose the others`,

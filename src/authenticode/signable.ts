@@ -17,7 +17,16 @@ export interface Untidiness {
 export interface Checksum {
   readonly stored: number;
   readonly computed: number;
+  /** What it may have been before the file was signed, which some signers leave there: with 0 to 7 bytes of padding. */
+  readonly unsigned: readonly number[];
 }
+
+/**
+ * Whether a checksum, which no digest covers, is one that the file itself explains; 0 means that it was never
+ * computed. Any other value could be a message.
+ */
+export const isExplained = ({ stored, computed, unsigned }: Checksum): boolean =>
+  stored === 0 || stored === computed || unsigned.includes(stored);
 
 /**
  * What a format that can carry an Authenticode signature offers. Reading it never changes the source,
@@ -28,6 +37,11 @@ export interface SignableImage {
   readonly source: ByteSource;
   /** The embedded signature, a PKCS#7 ContentInfo in DER without its padding; null when there is none. */
   readonly signature: Buffer | null;
+  /**
+   * All signatures that are embedded side by side, `signature` the first. Only UEFI programs may have more than
+   * one: Windows ignores all but the first, and nests further ones in it.
+   */
+  readonly signatures: readonly Buffer[];
   /** Bytes beside the signature that a verifier would never look at (CVE-2013-3900); empty in a tidy file. */
   readonly tableSlack: readonly Untidiness[];
   /** Where what is signed ends and the signature, or the end of the file, begins. */

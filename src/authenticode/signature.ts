@@ -58,7 +58,7 @@ export interface AuthenticodeSignature {
 export function parseSignature(der: Buffer, what: string): AuthenticodeSignature {
   const data = parseSignedData(der, what);
   const [signer] = data.signers;
-  if (data.version !== 1)
+  if (data.version !== 1 && data.version !== 3)
     throw invalid('authenticode-version', `${what}: SignedData version ${data.version} instead of 1`);
   if (!signer || data.signers.length !== 1)
     throw invalid('authenticode-signers', `${what}: ${data.signers.length} signers instead of one`);

@@ -8,19 +8,31 @@ import type { SignableImage, Span } from './signable.ts';
 import { parseSignature } from './signature.ts';
 import { signatureTidiness } from './tidiness.ts';
 
+export interface StripProofOptions {
+  /**
+   * The original's signature may have been replaced by an equal one: RSA signs without randomness, so that signing
+   * again with the same key and without a timestamp changes nothing. For the signer's own work only, which it
+   * has just made: false by default.
+   */
+  readonly mayBeEqual?: boolean;
+}
+
 /**
  * Proves that `signed` is `original` plus one signature and nothing else: every byte that the
  * digest covers is equal, at most seven zero bytes of padding stand between the file and its
  * signature, the checksum is right, and the signature carries nothing that no verifier looks at.
- * This needs no trust in the signature: whether it holds is the verifier's matter.
+ * This needs no trust in the signature: whether it holds is the verifier's matter. Returns the signature that
+ * was added (PKCS#7 ContentInfo, DER).
  *
- * Where `original` was signed itself, its signature must either be gone (replaced) or be whole
- * inside the new one's place, with exactly one signature more nested in it (appended).
+ * If `original` was signed itself, its signature must either be gone (replaced), or be there in
+ * full with exactly one more nested in it (appended); in a UEFI program, the one that was added may also
+ * stand behind it. What is added has nothing nested in it.
  *
  * | code                    | what it says                                                       |
  * | ----------------------- | ------------------------------------------------------------------ |
  * | `strip-not-signed`      | there is no signature                                              |
  * | `strip-no-new-signature`| only the original's own is there                                   |
+ * | `strip-several-signatures` | more than one signature was added                               |
  * | `strip-body-differs`    | a byte of the program differs; the message says where              |
  * | `strip-length-differs`  | bytes were added to the program or cut off                         |
  * | `strip-padding`         | the padding before the signature is not zero                       |
@@ -30,7 +42,11 @@ import { signatureTidiness } from './tidiness.ts';
  *
  * Throws also what `openImage` throws for either file. Reads both as streams.
  */
-export async function proveStripped(original: Openable, signed: Openable): Promise<void> {
+export async function proveStripped(
+  original: Openable,
+  signed: Openable,
+  options: StripProofOptions = {},
+): Promise<Buffer> {
   const [before, after] = [await opened(original), await opened(signed)];
   const { signature, source } = after;
   if (!signature) throw invalid('strip-not-signed', `${source.name}: it carries no signature`);
@@ -38,7 +54,9 @@ export async function proveStripped(original: Openable, signed: Openable): Promi
   await requireSameBody(before, after);
   await requireZeroPadding(before, after);
   await requireChecksum(before, after);
-  requireTidy(after, addedSignature(before, signature, source.name));
+  const added = addedSignature(before, after, options);
+  requireTidy(after, added);
+  return added;
 }
 
 const align = (length: number): number => Math.ceil(length / 8) * 8;
@@ -101,29 +119,82 @@ async function requireChecksum(before: SignableImage, after: SignableImage): Pro
   });
 }
 
-/**
- * The signature that was added: the whole of `after` where it replaced one or there was none before;
- * where the original's is there in full, the one that is nested in it now and was not before.
- */
-function addedSignature(original: SignableImage, after: Buffer, file: string): Buffer {
-  const before = original.signature;
-  if (!before) return after;
-  const what = `${file}: signature`;
-  if (before.equals(after))
+/** The one signature that was added. It has nothing nested in it. */
+function addedSignature(
+  before: SignableImage,
+  after: SignableImage,
+  { mayBeEqual = false }: StripProofOptions,
+): Buffer {
+  const what = `${after.source.name}: signature`;
+  if (!before.signature) return onlySignature(after, what);
+  if (!mayBeEqual && sameSignatures(before.signatures, after.signatures))
     throw invalid('strip-no-new-signature', `${what}: it is the one that the original carried`);
-  const [was, is] = [parseSignature(before, what), parseSignature(after, what)];
-  if (!was.signer.signature.equals(is.signer.signature)) return after;
-  const added = is.nested.filter((nested) => !was.nested.some((other) => other.equals(nested)));
-  const [one] = added;
-  const others = original.tableSlack.some(({ code }) => code === 'table-several-entries');
-  const kept = is.nested.length === was.nested.length + 1 && added.length === 1 && !others;
-  if (one && kept && everythingElse(before, what).equals(everythingElse(after, what))) {
-    if (parseSignature(one, what).nested.length === 0) return one;
-  }
+  const added =
+    besides(before, after) ??
+    nestedAddition(before, after, what) ??
+    replacement(before.signature, after, { mayBeEqual, what });
+  if (added && parseSignature(added, what).nested.length === 0) return added;
   throw invalid(
     'strip-signature-differs',
-    `${what}: it is not the original's signature with one more nested in it`,
+    `${what}: it is neither a new one nor the original's with one more nested in it`,
   );
+}
+
+const sameSignatures = (some: readonly Buffer[], others: readonly Buffer[]): boolean =>
+  some.length === others.length && some.every((each, at) => others[at]?.equals(each));
+
+function onlySignature({ signatures }: SignableImage, what: string): Buffer {
+  const [one, another] = signatures;
+  const nested = one ? parseSignature(one, what).nested.length : 0;
+  if (one && !another && nested === 0) return one;
+  throw invalid(
+    'strip-several-signatures',
+    `${what}: ${signatures.length + nested} signatures were added, not one`,
+  );
+}
+
+/** In a UEFI program: the last of those side by side, if the others are the original's. */
+function besides({ signatures: was }: SignableImage, { signatures: is }: SignableImage): Buffer | undefined {
+  return sameSignatures(was, is.slice(0, -1)) ? is.at(-1) : undefined;
+}
+
+/** The one signature that is nested now and was not before, if the original's is there in full otherwise. */
+function nestedAddition(before: SignableImage, after: SignableImage, what: string): Buffer | undefined {
+  const [was, is] = [before.signature, after.signature].map((each) => each && parseSignature(each, what));
+  if (!was || !is || !before.signature || !after.signature || isSeveral(before) || isSeveral(after))
+    return undefined;
+  const left = [...was.nested];
+  const added = is.nested.filter((each) => {
+    const at = left.findIndex((other) => other.equals(each));
+    if (at >= 0) left.splice(at, 1);
+    return at < 0;
+  });
+  const kept = left.length === 0 && added.length === 1;
+  const [rest, now] = [everythingElse(before.signature, what), everythingElse(after.signature, what)];
+  return kept && rest.equals(now) ? added[0] : undefined;
+}
+
+const isSeveral = ({ signatures, tableSlack }: SignableImage): boolean =>
+  signatures.length > 1 || tableSlack.some(({ code }) => code === 'table-several-entries');
+
+/**
+ * The whole signature, if it took the place of the original's. An RSA signature by the same key over the same
+ * attributes has the same value: what is new then is its timestamp.
+ */
+function replacement(
+  before: Buffer,
+  { signatures }: SignableImage,
+  { mayBeEqual, what }: { readonly mayBeEqual: boolean; readonly what: string },
+): Buffer | undefined {
+  const [one, another] = signatures;
+  if (!one || another) return undefined;
+  if (mayBeEqual) return one;
+  const [was, is] = [parseSignature(before, what), parseSignature(one, what)];
+  const stamps = [...was.timestamps, ...was.counterSignatures];
+  const stamped = [...is.timestamps, ...is.counterSignatures].some(
+    (each) => !stamps.some((other) => other.equals(each)),
+  );
+  return stamped || !was.signer.signature.equals(is.signer.signature) ? one : undefined;
 }
 
 /** All of a signature but those nested in it, its unsigned attributes in an order that sorting cannot change. */

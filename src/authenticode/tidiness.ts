@@ -10,6 +10,7 @@ import {
 import { invalid } from '../errors.ts';
 import { isAttributeCertificateOf } from '../timestamp/attribute-certificate.ts';
 import type { Certificate } from '../x509/certificate.ts';
+import { strayCertificates } from './certificate-paths.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
 import { readSignature, type AuthenticodeSignature } from './signature.ts';
 
@@ -30,22 +31,23 @@ import { readSignature, type AuthenticodeSignature } from './signature.ts';
  * | `table-trailing-bytes`        | bytes after the signature in its entry, other than its padding       |
  * | `signature-attribute-unknown` | an unsigned attribute that is neither timestamp nor nested signature |
  * | `signature-nested-deep`       | a nested signature with another nested in it                         |
- * | `signature-certificate`       | a certificate that belongs to no signer's chain, or no certificate   |
+ * | `signature-certificate`       | a certificate on no path that the issuers' signatures prove, one that is there more than twice, or no certificate |
  * | `signature-crls`              | revocation lists                                                     |
  * | `signature-digests`           | a list of digests other than the signer's one                        |
  * | `signature-parameters`        | parameters beside an algorithm that has none                         |
  * | `timestamp-several`           | more than one timestamp                                              |
  * | `timestamp-malformed`         | a timestamp that not exactly one authority signed                    |
  *
- * The `signature-…` ones are looked for in timestamps too; the authority's attribute certificate may lie
- * there, though nothing covers it: anybody can have a new timestamp with bytes of his choice (its nonce)
- * put in the place of the old, so no more can be hidden. Chains are followed by name: whose root is
- * to be trusted is not asked here. Throws what `parseSignature` throws when a signature cannot be
+ * The `signature-…` ones are looked for in timestamps too; one attribute certificate of the authority may lie
+ * there. What stays possible: one certificate of at most 4 KiB whose issuer is missing
+ * (`certificate-paths.ts`), one attribute certificate of at most 1 KiB that nothing covers, and a new
+ * timestamp, with bytes of the attacker's choice as its nonce, in the place of the old one. Whose root is to
+ * be trusted is not asked here. Throws what `parseSignature` throws when a signature cannot be
  * read at all, and `der-malformed` or `cms-…` when a timestamp cannot.
  */
 export function tidiness(image: SignableImage): Untidiness[] {
-  if (!image.signature) return [...image.tableSlack];
-  return [...image.tableSlack, ...signatureTidiness(image.signature, `${image.source.name}: signature`)];
+  const what = `${image.source.name}: signature`;
+  return [...image.tableSlack, ...image.signatures.flatMap((each) => signatureTidiness(each, what))];
 }
 
 /**
@@ -55,8 +57,17 @@ export function tidiness(image: SignableImage): Untidiness[] {
 export function signatureTidiness(der: Buffer, what: string): Untidiness[] {
   const primary = readSignature(der, what);
   const nested = primary.nested.map((each, at) => readSignature(each, `${what}: nested signature ${at + 1}`));
-  return [primary, ...nested].flatMap((each, index) => partsTidiness(each, index));
+  return [primary, ...nested].flatMap((each, index) => partsTidiness(each, { index, nested: index > 0 }));
 }
+
+/** How messages call the signature at a place. */
+export const signatureLabel = ({
+  index,
+  nested,
+}: {
+  readonly index: number;
+  readonly nested: boolean;
+}): string => (nested ? `nested signature ${index}` : index === 0 ? 'signature' : `signature ${index}`);
 
 /** What of a signature to look into, besides that which it has to itself. */
 export interface Scope {
@@ -68,15 +79,15 @@ export interface Scope {
 
 const EVERYTHING: Scope = { certificates: true, timestamps: true };
 
-/** What `tidiness` finds in one signature, those nested in it left out; `index` 0 is the primary one. */
+/** What `tidiness` finds in one signature, those nested in it left out; index 0 is the primary one. */
 export function partsTidiness(
   signature: AuthenticodeSignature,
-  index: number,
+  place: { readonly index: number; readonly nested: boolean },
   { certificates, timestamps }: Scope = EVERYTHING,
 ): Untidiness[] {
   const { data, signer } = signature;
-  const label = index === 0 ? 'the signature' : `nested signature ${index}`;
-  const deep = index > 0 && signer.unsignedAttributes.some(({ oid }) => oid === OID.spcNestedSignature);
+  const label = place.index === 0 ? 'the signature' : signatureLabel(place);
+  const deep = place.nested && signer.unsignedAttributes.some(({ oid }) => oid === OID.spcNestedSignature);
   return [
     ...ofAttributes(signer, SIGNATURE_ATTRIBUTES, label),
     ...(deep ? [untidy('signature-nested-deep', label, 'has signatures nested in it')] : []),
@@ -121,7 +132,7 @@ function ofFields(signed: SignedData, info: SignerInfo, isOfUse: IsOfUse, label:
     found.push(untidy('signature-crls', label, 'carries revocation lists'));
   const certificates = data.find(({ tag }) => tag === context(0));
   const others = certificates && children(certificates, label).filter(({ tag }) => tag !== TAG.sequence);
-  if (others && !others.every(isOfUse))
+  if (others && (others.length > 1 || !others.every(isOfUse)))
     found.push(untidy('signature-certificate', label, 'carries something else among its certificates'));
   if (signed.digestAlgorithms.length !== 1 || signed.digestAlgorithms[0] !== info.digestAlgorithm)
     found.push(untidy('signature-digests', label, 'lists other digests than its one signer uses'));
@@ -145,24 +156,20 @@ function ofAlgorithms(algorithms: readonly Der[], label: string): Untidiness[] {
     : [untidy('signature-parameters', label, 'has parameters where its algorithms take none')];
 }
 
-/** Certificates that are neither a signer's nor, going by names, above one. */
+/** One finding for all certificates without a use, which names the first few of them. */
 function ofCertificates(
   all: readonly Certificate[],
   signers: readonly Certificate[],
   label: string,
 ): Untidiness[] {
-  const above = new Set(signers.map(issuerOf));
-  // A Set visits what is added to it meanwhile, so this climbs to the top.
-  for (const name of above) for (const each of all) if (subjectOf(each) === name) above.add(issuerOf(each));
-  return all
-    .filter((each) => !above.has(subjectOf(each)) && !signers.some((signer) => signer.equals(each)))
-    .map((each) =>
-      untidy('signature-certificate', label, `carries an unrelated certificate: ${each.subject}`),
-    );
+  const strays = strayCertificates(all, signers);
+  if (strays.length === 0) return [];
+  const named = strays.slice(0, 3).map(({ certificate, why }) => `${certificate.subject} (${why})`);
+  const more = strays.length > named.length ? ` and ${strays.length - named.length} more` : '';
+  return [
+    untidy('signature-certificate', label, `carries certificates without a use: ${named.join(', ')}${more}`),
+  ];
 }
-
-const subjectOf = ({ subjectDer }: Certificate): string => subjectDer.toString('latin1');
-const issuerOf = ({ issuerDer }: Certificate): string => issuerDer.toString('latin1');
 
 /** The signer's certificate, and those of older timestamps: theirs lie in the signature's own set. */
 const signersOf = (

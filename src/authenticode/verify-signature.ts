@@ -1,15 +1,16 @@
 import { OID, type KnownDigest } from '../asn1/oids.ts';
-import { checkContentType, checkMessageDigest, checkSignature } from '../cms/signed-data.ts';
+import { checkContentType, checkMessageDigest, checkSignature, type SignedData } from '../cms/signed-data.ts';
 import { invalid, messageOf, SignpipeError } from '../errors.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { buildChain, type ChainOptions } from '../x509/chain.ts';
+import { isSignedByIssuer } from './certificate-paths.ts';
 import { Checklist, found, type Finding } from './checklist.ts';
 import { readCountersignature, type Countersignature } from './countersignature.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
-import { certificateReport, type SignatureReport, type TimestampReport } from './report.ts';
+import { certificateReport, type Note, type SignatureReport, type TimestampReport } from './report.ts';
 import { readSignature, type AuthenticodeSignature } from './signature.ts';
 import { requireForm } from './signature-form.ts';
-import { partsTidiness } from './tidiness.ts';
+import { partsTidiness, signatureLabel } from './tidiness.ts';
 
 export interface VerifyOptions {
   /**
@@ -25,20 +26,29 @@ export interface VerifyOptions {
   readonly requireTimestamp?: boolean;
 }
 
+/** Where a signature stands in its file. */
+export interface Place {
+  /** 0 is the primary signature; the others follow in the file's order. */
+  readonly index: number;
+  /** Whether it is nested in another one. */
+  readonly nested: boolean;
+}
+
 /**
- * One signature (ContentInfo, DER), step by step; `index` 0 is the primary one, others are nested in
- * it. Each step adds a line to the report; one that needs what an earlier step did not find is left out.
+ * Verifies one signature (ContentInfo, DER) step by step. Each step adds a line to the report; one that needs
+ * what an earlier step did not find is left out. `sha1` accepts SHA-1 in the signature, its chain and its
+ * timestamp, and exempts it from nothing else: every step is taken all the same.
  */
 export async function verifySignature(
   der: Buffer,
-  index: number,
+  place: Place,
   image: SignableImage,
-  options: VerifyOptions,
+  options: VerifyOptions & { readonly sha1: boolean },
 ): Promise<SignatureReport> {
-  const steps = new Steps(index, image, options);
+  const steps = new Steps(place, image, options);
   const { list } = steps;
   const signature = await list.run('structure', () => steps.structure(der));
-  if (!signature) return unreadable(index, list);
+  if (!signature) return unreadable(place, list);
   const { certificate } = signature;
   await steps.digestStrength(signature);
   await list.run('file-digest', () => steps.fileDigest(signature));
@@ -50,11 +60,11 @@ export async function verifySignature(
   const trusted = timestamp ? await steps.timestampChain(signature, timestamp) : null;
   const stamped = timestamp && { ...timestamp, trusted };
   if (certificate) {
-    const at = steps.decisiveTime(signature, certificate, stamped);
+    const at = steps.decisiveTime(certificate, stamped);
     await list.run('validity', () => steps.validity(certificate, at, stamped));
     await steps.chain(signature, certificate, at);
   }
-  return reportOn(index, signature, stamped, list);
+  return reportOn(place, signature, stamped, list);
 }
 
 /** A signature of the right form, and the digest that it uses throughout. */
@@ -67,13 +77,8 @@ interface Stamped extends Countersignature {
   readonly trusted: boolean | null;
 }
 
-/** MD5 is refused anyway. SHA-1 is what old systems need beside a better signature: read, and never trusted. */
-const isWeak = (hash: KnownDigest): boolean => hash === 'sha1' || hash === 'md5';
-
 const isStamped = ({ timestamps, counterSignatures }: AuthenticodeSignature): boolean =>
   timestamps.length + counterSignatures.length > 0;
-
-const NOT_FOR_SHA1 = 'not asked of a SHA-1 signature';
 
 const NOTHING_BESIDES = 'timestamps, nested signatures and the certificates of their chains, nothing else';
 
@@ -84,12 +89,11 @@ class Steps {
   private readonly now: Date;
 
   constructor(
-    private readonly index: number,
+    private readonly place: Place,
     private readonly image: SignableImage,
-    private readonly options: VerifyOptions,
+    private readonly options: VerifyOptions & { readonly sha1: boolean },
   ) {
-    const { name } = image.source;
-    this.what = index === 0 ? `${name}: signature` : `${name}: nested signature ${index}`;
+    this.what = `${image.source.name}: ${signatureLabel(place)}`;
     this.now = options.at ?? new Date();
   }
 
@@ -100,11 +104,12 @@ class Steps {
   }
 
   async digestStrength({ hash }: Readable): Promise<void> {
-    if (hash === 'sha1') this.list.skip('digest-strength', 'SHA-1, which can be collided: never trusted');
+    if (hash === 'sha1' && this.options.sha1)
+      this.list.skip('digest-strength', 'SHA-1, accepted beside a better signature, or for integrity only');
     else
       await this.list.run('digest-strength', () => {
-        if (isWeak(hash))
-          throw invalid('digest-weak', `${this.what}: made with ${hash}, which can be collided`);
+        if (hash === 'md5' || hash === 'sha1')
+          throw invalid('digest-weak', `${this.what}: made with ${hash}, for which collisions can be made`);
         return found(hash);
       });
   }
@@ -160,7 +165,8 @@ class Steps {
     return this.list.run('timestamp', () => {
       const value = readCountersignature(signer, data.certificates, {
         now: this.now,
-        weakDigests: timestampRoots === undefined || isWeak(hash),
+        // A timestamp that nobody vouches for proves no time, whatever its digest.
+        weakDigests: timestampRoots === undefined || this.sha1Accepted(hash),
         what: this.what,
       });
       if (!value) throw invalid('timestamp-missing', `${this.what}: it carries no timestamp`);
@@ -170,16 +176,28 @@ class Steps {
   }
 
   /**
-   * Where the signer's certificate is missing, or the timestamp does not hold, that was said; what
-   * the certificates are for can then not be told.
+   * Certificates are not judged if the signer's is missing or the timestamp does not hold, which was said, nor
+   * if the chain is going to say that the signer's issuer did not sign it.
    */
   unsignedParts(signature: Readable, timestamp: Countersignature | undefined): Untidiness[] {
+    const { certificate, data } = signature;
     const timestamps = isStamped(signature) === (timestamp !== undefined);
-    const certificates = timestamps && signature.certificate !== undefined;
-    return partsTidiness(signature, this.index, { certificates, timestamps }).map(({ code, message }) => ({
+    const certificates = timestamps && certificate !== undefined && !this.isForged(certificate, data);
+    return partsTidiness(signature, this.place, { certificates, timestamps }).map(({ code, message }) => ({
       code,
       message: `${this.image.source.name}: ${message}`,
     }));
+  }
+
+  private isForged(certificate: Certificate, { certificates }: SignedData): boolean {
+    const { roots } = this.options;
+    if (!roots || roots.some((root) => root.equals(certificate))) return false;
+    return !isSignedByIssuer(certificate, [...roots, ...certificates]);
+  }
+
+  /** A SHA-1 signature that is refused for that is refused for nothing else that comes with it. */
+  private sha1Accepted(hash: KnownDigest): boolean {
+    return this.options.sha1 || hash === 'sha1';
   }
 
   async timestampChain(
@@ -187,13 +205,19 @@ class Steps {
     { certificate, certificates, time }: Countersignature,
   ): Promise<boolean | null> {
     const roots = this.options.timestampRoots;
-    if (!roots || isWeak(hash)) {
-      this.list.skip('timestamp-chain', roots ? NOT_FOR_SHA1 : 'no roots given for timestamps');
+    if (!roots) {
+      this.list.skip('timestamp-chain', 'no roots given for timestamps');
       return null;
     }
     const usage = OID.timeStamping;
     const holds = await this.list.run('timestamp-chain', () =>
-      chainFinding(certificate, { intermediates: certificates, roots, at: time, usage }),
+      chainFinding(certificate, {
+        intermediates: certificates,
+        roots,
+        at: time,
+        usage,
+        sha1: this.sha1Accepted(hash),
+      }),
     );
     return holds ?? false;
   }
@@ -203,9 +227,9 @@ class Steps {
    * lifetime-signing purpose lets no signature outlive its certificate (Microsoft). Where trust is
    * asked for, only a timestamp that is trusted itself counts: anyone can run an authority.
    */
-  decisiveTime({ hash }: Readable, certificate: Certificate, timestamp: Stamped | undefined): Date {
+  decisiveTime(certificate: Certificate, timestamp: Stamped | undefined): Date {
     if (!timestamp || certificate.extendedKeyUsage?.includes(OID.lifetimeSigning)) return this.now;
-    const nobodyAsked = this.options.roots === undefined || isWeak(hash);
+    const nobodyAsked = this.options.roots === undefined;
     return (timestamp.trusted ?? nobodyAsked) ? timestamp.time : this.now;
   }
 
@@ -227,14 +251,19 @@ class Steps {
   }
 
   /** Asked last, and only of a signature that nothing else is wrong with: one fault, one problem. */
-  async chain({ hash, data }: Readable, certificate: Certificate, at: Date): Promise<void> {
-    const { roots } = this.options;
+  async chain({ data }: Readable, certificate: Certificate, at: Date): Promise<void> {
+    const { roots, sha1 } = this.options;
     if (!roots) this.list.skip('chain', 'not checked: no roots given');
-    else if (isWeak(hash)) this.list.skip('chain', NOT_FOR_SHA1);
     else if (this.list.failed) this.list.skip('chain', 'not asked: an earlier step failed');
     else
       await this.list.run('chain', () =>
-        chainFinding(certificate, { intermediates: data.certificates, roots, at, usage: OID.codeSigning }),
+        chainFinding(certificate, {
+          intermediates: data.certificates,
+          roots,
+          at,
+          usage: OID.codeSigning,
+          sha1,
+        }),
       );
   }
 }
@@ -246,27 +275,28 @@ function chainFinding(leaf: Certificate, options: ChainOptions): Finding<true> {
 
 // --- reporting -----------------------------------------------------------------------------
 
-const unreadable = (index: number, { checks }: Checklist): SignatureReport => ({
+const unreadable = ({ index, nested }: Place, { checks }: Checklist): SignatureReport => ({
   index,
-  nested: index > 0,
+  nested,
   digestAlgorithm: null,
   digest: null,
   signer: null,
   timestamp: null,
   checks,
+  notes: [],
   trusted: false,
 });
 
 function reportOn(
-  index: number,
-  { hash, indirect, certificate, description, signingTime }: Readable,
+  { index, nested }: Place,
+  { hash, indirect, certificate, description, signingTime, data }: Readable,
   timestamp: Stamped | undefined,
   { checks, failed }: Checklist,
 ): SignatureReport {
   const vouched = checks.some(({ name, ok }) => name === 'chain' && ok === true);
   return {
     index,
-    nested: index > 0,
+    nested,
     digestAlgorithm: hash,
     digest: indirect.digest.toString('hex'),
     signer: certificate ? certificateReport(certificate) : null,
@@ -275,9 +305,21 @@ function reportOn(
     ...(signingTime && { signingTime: signingTime.toISOString() }),
     timestamp: timestamp ? timestampReport(timestamp) : null,
     checks,
+    notes: [...notesOn(data)],
     trusted: failed ? false : vouched || null,
   };
 }
+
+/** RFC 2315 section 9.1 wants version 1; RFC 5652 section 5.1, which came later, wants 3 for content like this. */
+const notesOn = ({ version }: SignedData): Note[] =>
+  version === 1
+    ? []
+    : [
+        {
+          code: 'authenticode-version',
+          message: `SignedData has version ${version}, where Windows writes 1`,
+        },
+      ];
 
 const timestampReport = ({ kind, time, authority, certificate, trusted }: Stamped): TimestampReport => ({
   kind,

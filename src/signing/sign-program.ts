@@ -5,7 +5,7 @@ import { openImage } from '../authenticode/image.ts';
 import type { SignableImage } from '../authenticode/signable.ts';
 import { signProgram, type MadeSignature, type SignedProgram } from '../authenticode/sign.ts';
 import { proveStripped } from '../authenticode/strip-proof.ts';
-import { verifyProgram } from '../authenticode/verify.ts';
+import { signaturesOf, verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import { invalid, notAllowed, SignpipeError } from '../errors.ts';
 import { sha256OfSource } from '../io/hash.ts';
@@ -135,17 +135,6 @@ export async function keptSigner(
   return null;
 }
 
-/** Why a signature just made may not leave, or null. Of several, those with our certificate are ours. */
-function faultOf(report: VerifyReport, { key, roots }: SigningOptions): string | null {
-  const ours = report.signatures.filter(({ signer }) => signer?.sha256 === key.certificates[0]?.sha256);
-  if (ours.length === 0) return 'it is not among the signatures of the program';
-  const problems = report.problems.filter(
-    ({ signature }) => signature === undefined || ours.some(({ index }) => index === signature),
-  );
-  if (problems.length > 0) return describeProblems({ ...report, problems });
-  return roots && ours.some(({ trusted }) => trusted !== true) ? 'nobody vouches for it' : null;
-}
-
 /**
  * Nothing leaves before it was read back as a stranger would: every check of the verifier, the
  * timestamp among them, and the proof that only a signature was added (design: promises).
@@ -157,28 +146,48 @@ export async function checkOwnWork(
 ): Promise<void> {
   try {
     const image = await openImage(made);
-    await together([
-      verifyOwnWork(image, options),
-      proveStripped(original, image),
+    const [report, added] = await together([
+      verifyProgram(image, strictly(options)),
+      proveStripped(original, image, { mayBeEqual: options.alreadySigned !== 'append' }),
       // The proof asks for the checksum, which is a by-product of this.
       image.digest(options.hash),
     ]);
+    const fault = faultOf(report, indexOf(added, image), options) ?? (await faultOfOthers(image));
+    if (fault !== null) throw ownWorkBad(made, fault);
   } catch (error) {
     if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
     throw ownWorkBad(made, error.message, error);
   }
 }
 
-/** Where ours was appended, the others need no timestamp and none of our roots, and still have to hold. */
-async function verifyOwnWork(image: SignableImage, options: SigningOptions): Promise<void> {
-  const report = await verifyProgram(image, {
-    ...(options.roots ? { roots: [...options.roots] } : {}),
-    ...(options.timestampRoots ? { timestampRoots: [...options.timestampRoots] } : {}),
-    requireTimestamp: options.timestamper !== null,
-  });
-  const others = report.signatures.length > 1 ? await verifyProgram(image) : null;
-  const fault = faultOf(report, options) ?? (others?.status === 'bad' ? describeProblems(others) : null);
-  if (fault !== null) throw ownWorkBad(image.source, fault);
+const strictly = (options: SigningOptions): VerifyOptions => ({
+  ...(options.roots ? { roots: [...options.roots] } : {}),
+  ...(options.timestampRoots ? { timestampRoots: [...options.timestampRoots] } : {}),
+  requireTimestamp: options.timestamper !== null,
+});
+
+/** Where the signature that was just added stands; an equal one that was there before is as good. */
+const indexOf = (added: Buffer, image: SignableImage): number | undefined =>
+  signaturesOf(image).findLast(({ der }) => der.equals(added))?.index;
+
+/** Why the signature that was just made may not leave, or null. */
+function faultOf(
+  report: VerifyReport,
+  ours: number | undefined,
+  { key, roots }: SigningOptions,
+): string | null {
+  const signature = report.signatures.find(({ index }) => index === ours);
+  if (signature?.signer?.sha256 !== key.certificates[0]?.sha256) return 'it is not by our certificate';
+  const problems = report.problems.filter((each) => each.signature === undefined || each.signature === ours);
+  if (problems.length > 0) return describeProblems({ ...report, problems });
+  return roots && signature?.trusted !== true ? 'nobody vouches for it' : null;
+}
+
+/** Signatures that ours was appended to need no timestamp and none of our roots, and still have to hold. */
+async function faultOfOthers(image: SignableImage): Promise<string | null> {
+  if (signaturesOf(image).length < 2) return null;
+  const report = await verifyProgram(image);
+  return report.status === 'bad' ? describeProblems(report) : null;
 }
 
 const ownWorkBad = (made: ByteSource, fault: string, cause?: unknown): SignpipeError =>

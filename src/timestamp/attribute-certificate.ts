@@ -1,19 +1,33 @@
-import { context, DerReader, readBitString, readTime, TAG, tlv, type Der } from '../asn1/der.ts';
+import {
+  children,
+  context,
+  DerReader,
+  readBitString,
+  readOid,
+  readTime,
+  TAG,
+  tlv,
+  type Der,
+} from '../asn1/der.ts';
 import { digestName } from '../asn1/oids.ts';
-import { SignpipeError } from '../errors.ts';
+import { invalid, SignpipeError } from '../errors.ts';
 import { readAlgorithm, type SignerInfo } from '../cms/signed-data.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { isBoundCertificate, isDigestOf } from './certificate-binding.ts';
 
-/** None that an authority sends along comes near, in bytes. */
+/** The longest attribute certificates that are accepted, in bytes: Microsoft's have 700 to 950. */
 const LONGEST = 2048;
+const LONGEST_UNBOUND = 1024;
+
+/** Symmetricom's attributes about a clock; those that Microsoft's authorities send have no others. */
+const CLOCK_ATTRIBUTES = '1.3.6.1.4.1.601.10.4.';
 
 /**
  * Whether a value is an attribute certificate (RFC 5755 section 4.1; of RFC 5652's choices, also under the
- * tag of version 1, as Microsoft's authorities have it) of the authority that made a timestamp: its holder
- * is the authority's certificate, by digest, or else the signed attributes bind it. Who issued it is not
- * asked: authorities tell by it how their clock is kept, and nobody needs it to verify a timestamp.
- * Microsoft's of 2018 and 2019 bind another one than they send along.
+ * tag of version 1, as Microsoft's authorities have it) of the authority that made a timestamp, by which it
+ * says how its clock is kept. The signed attributes bind it. Microsoft's of 2019 bind another one than they send
+ * along, and its issuer's key is not in the token, so that nothing covers it: such a one is accepted if it is
+ * short, holds nothing but a clock's attributes, and names the authority's certificate by its digest.
  */
 export function isAttributeCertificateOf(
   value: Der,
@@ -24,6 +38,7 @@ export function isAttributeCertificateOf(
   const attribute = value.tag === context(1) || value.tag === context(2);
   if (!attribute || value.raw.length > LONGEST) return false;
   if (isBoundCertificate(signer, tlv(TAG.sequence, value.body), what)) return true;
+  if (value.raw.length > LONGEST_UNBOUND) return false;
   try {
     return isHolder(readHolder(value, what), authority, what);
   } catch (error) {
@@ -45,11 +60,19 @@ function readHolder(value: Der, what: string): Der {
   information.next(TAG.sequence);
   information.next(TAG.integer);
   readValidity(information.next(TAG.sequence), what);
-  information.next(TAG.sequence);
-  information.optional(TAG.bitString);
-  information.optional(TAG.sequence);
+  requireClockAttributes(information.next(TAG.sequence), what);
   information.end();
   return holder;
+}
+
+function requireClockAttributes(attributes: Der, what: string): void {
+  for (const attribute of children(attributes, what)) {
+    const reader = new DerReader(attribute, what);
+    if (!readOid(reader.next(), what).startsWith(CLOCK_ATTRIBUTES))
+      throw invalid('der-malformed', `${what}: an attribute certificate about something else than a clock`);
+    reader.next(TAG.set);
+    reader.end();
+  }
 }
 
 function readValidity(validity: Der, what: string): void {

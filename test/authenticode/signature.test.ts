@@ -90,8 +90,8 @@ describe('an Authenticode signature', () => {
     assert.deepEqual(attributes, sorted(attributes));
   });
 
-  it('authenticode-version: SignedData of version 3', () => {
-    const other = rebuilt((data, signer) => [data.with(0, Buffer.from('020103', 'hex')), [signer]]);
+  it('authenticode-version: SignedData of version 2', () => {
+    const other = rebuilt((data, signer) => [data.with(0, Buffer.from('020102', 'hex')), [signer]]);
     assert.throws(() => parseSignature(other, 'it'), { code: 'authenticode-version' });
   });
 

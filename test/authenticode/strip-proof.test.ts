@@ -62,7 +62,7 @@ function altered(bytes: Buffer, at: number): Buffer {
   return copy;
 }
 
-const prove = (original: Buffer, signed: Buffer): Promise<void> =>
+const prove = (original: Buffer, signed: Buffer): Promise<Buffer> =>
   proveStripped(source(original, 'original.exe'), source(signed, 'signed.exe'));
 
 describe('the proof that nothing but a signature was added', () => {
@@ -156,6 +156,84 @@ describe('the proof that nothing but a signature was added', () => {
     const two = buildPe({ ...PROGRAM, certificates: Buffer.concat([entry, entry]) });
     const appended = await sign(first, { existing: 'append' });
     await assert.rejects(prove(two, appended), { code: 'strip-signature-differs' });
+  });
+
+  it('strip-several-signatures: another one nested in what was added, where the original had none', async () => {
+    const signed = await sign(ORIGINAL);
+    const another = await signatureOf(await sign(ORIGINAL, { hash: 'sha512' }));
+    const two = await withSignature(signed, addNested(await signatureOf(signed), another, 'it'));
+    await assert.rejects(prove(ORIGINAL, two), { code: 'strip-several-signatures' });
+  });
+
+  it('strip-several-signatures: two in the table of a UEFI program, where the original had none', async () => {
+    const efi = { ...PROGRAM, subsystem: 'efi' } as const;
+    const original = buildPe(efi);
+    const entries = [await sign(original), await sign(original)].map(async (each) =>
+      winCertificate(await signatureOf(each)),
+    );
+    const certificates = Buffer.concat(await Promise.all(entries));
+    const two = buildPe({ ...efi, certificates, checksum: 'right' });
+    await assert.rejects(prove(original, two), { code: 'strip-several-signatures' });
+  });
+
+  it('strip-signature-differs: two nested in the original where one may be, or one in another', async () => {
+    const first = await sign(ORIGINAL);
+    const [one, other] = [await sign(ORIGINAL), await sign(ORIGINAL, { hash: 'sha384' })];
+    const both = addNested(
+      addNested(await signatureOf(first), await signatureOf(one), 'it'),
+      await signatureOf(other),
+      'it',
+    );
+    await assert.rejects(prove(first, await withSignature(first, both)), { code: 'strip-signature-differs' });
+    const deep = addNested(await signatureOf(one), await signatureOf(other), 'it');
+    const nested = await withSignature(first, addNested(await signatureOf(first), deep, 'it'));
+    await assert.rejects(prove(first, nested), { code: 'strip-signature-differs' });
+    await assert.rejects(prove(first, await withSignature(first, deep)), { code: 'strip-signature-differs' });
+  });
+
+  it('holds where a UEFI program got another entry in its table', async () => {
+    const efi = { ...PROGRAM, subsystem: 'efi' } as const;
+    const entries = [await sign(buildPe(efi)), await sign(buildPe(efi))].map(async (each) =>
+      winCertificate(await signatureOf(each)),
+    );
+    const [first, second] = await Promise.all(entries);
+    assert.ok(first && second);
+    const one = buildPe({ ...efi, certificates: first, checksum: 'right' });
+    const certificates = Buffer.concat([first, second]);
+    await prove(one, buildPe({ ...efi, certificates, checksum: 'right' }));
+    const swapped = Buffer.concat([second, first]);
+    const other = buildPe({ ...efi, certificates: swapped, checksum: 'right' });
+    await assert.rejects(prove(one, other), { code: 'strip-signature-differs' });
+  });
+
+  describe('of an RSA signature that was made again with the same key, which has the same value', () => {
+    let rsa: TestPki;
+    before(async () => {
+      rsa = await createTestPki({ key: 'rsa2048' });
+    });
+    const again = (bytes: Buffer, options: Partial<SignOptions> = {}): Promise<Buffer> =>
+      sign(bytes, { key: testSigningKey(rsa.codeSigning), existing: 'replace', ...options });
+
+    it('holds if the timestamp is new', async () => {
+      const untimestamped = await again(ORIGINAL, { timestamper: null });
+      const stamped = await again(ORIGINAL);
+      await prove(untimestamped, await again(untimestamped));
+      await prove(stamped, await again(stamped));
+    });
+
+    it('strip-signature-differs: only the timestamp was taken away', async () => {
+      const stamped = await again(ORIGINAL);
+      const bare = await again(stamped, { timestamper: null });
+      await assert.rejects(prove(stamped, bare), { code: 'strip-signature-differs' });
+    });
+
+    it('strip-no-new-signature: nothing is new, unless the signer itself asks', async () => {
+      const signed = await again(ORIGINAL, { timestamper: null });
+      const same = await again(signed, { timestamper: null });
+      assert.deepEqual(same, signed);
+      await assert.rejects(prove(signed, same), { code: 'strip-no-new-signature' });
+      await proveStripped(source(signed), source(same), { mayBeEqual: true });
+    });
   });
 
   it('strip-untidy: bytes behind the signature in its table', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import { constants, createHash, generateKeyPairSync, privateEncrypt, sign } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -21,6 +21,8 @@ import {
   tlv,
 } from '../../src/asn1/der.ts';
 import { OID } from '../../src/asn1/oids.ts';
+import { describeReport } from '../../src/authenticode/describe.ts';
+import { addNested } from '../../src/authenticode/signature.ts';
 import { attribute, baseAttributes, signedDataFields } from '../../src/cms/signed-data.ts';
 import {
   makeAuthority,
@@ -28,6 +30,7 @@ import {
   makeCodeSigner,
   makeTimestamper,
   type Made,
+  type Recipe,
 } from '../x509/certificate-maker.ts';
 import { peChecksum, peLayout, winCertificate } from '../fixtures/pe.ts';
 import { image, SIGNATURE_OK, tool, inFolder } from './tools.ts';
@@ -118,11 +121,18 @@ describe('the file', () => {
     program.writeUInt8(program.readUInt8(at) ^ 1, at);
     return program;
   });
-  it('is still ok with another checksum, which no Authenticode digest covers', async () => {
-    const program = Buffer.from(good);
+  refusesFile('checksum-differs', 'something else in CheckSum, which no digest covers', (program) => {
     program.writeUInt32LE(0x12345678, peLayout().checksum);
     assert.notEqual(program.readUInt32LE(peLayout().checksum), peChecksum(program));
-    assert.equal((await verify(program, trusting)).status, 'ok');
+    return program;
+  });
+  it('is ok with no checksum, or with that of the unsigned program, which some signers leave there', async () => {
+    for (const checksum of [0, unsigned().readUInt32LE(peLayout().checksum)]) {
+      const program = Buffer.from(good);
+      program.writeUInt32LE(checksum, peLayout().checksum);
+      assert.notEqual(peChecksum(program), checksum);
+      assert.equal((await verify(program, trusting)).status, 'ok');
+    }
   });
   refusesFile('pe-table-out-of-range', 'cut short', (program) => program.subarray(0, program.length - 16));
   refusesFile('pe-table-not-at-end', 'bytes appended to it', (program) =>
@@ -159,6 +169,18 @@ describe('the certificate table', () => {
   refusesTable('table-trailing-bytes', 'even zeros, when they are more than padding', (signature) =>
     winCertificate(Buffer.concat([signature, Buffer.alloc(16)])),
   );
+  const shortened = (signature: Buffer, by: number): Buffer => {
+    const entry = winCertificate(signature);
+    entry.writeUInt32LE(8 + signature.length - by, 0);
+    return entry;
+  };
+  for (const by of [1, 2, 7])
+    refusesTable('pe-table-corrupt', `dwLength ${by} bytes too short for its signature`, (signature) =>
+      shortened(signature, by),
+    );
+  refusesTable('pe-table-corrupt', 'dwLength that covers nothing of the signature', (signature) =>
+    shortened(signature, signature.length),
+  );
   refusesTable('table-several-entries', 'a second entry', (signature) =>
     Buffer.concat([winCertificate(signature), winCertificate(signature)]),
   );
@@ -175,9 +197,23 @@ describe('the certificate table', () => {
 });
 
 describe('the structure', () => {
-  refuses('authenticode-version', 'SignedData of version 3, as CMS would have it', (parts) => {
-    parts.version = integer(3);
+  it('is ok with SignedData of version 3, as CMS would have it, and a note says so', async () => {
+    const program = await edited(good, (parts) => {
+      parts.version = integer(3);
+    });
+    const report = await verify(program, trusting);
+    assert.equal(report.status, 'ok');
+    assert.deepEqual(
+      report.signatures[0]?.notes.map(({ code }) => code),
+      ['signed-data-version'],
+    );
+    assert.match(describeReport(report), /^ {4}note +SignedData has version 3/m);
+    assert.deepEqual((await verify(good, trusting)).signatures[0]?.notes, []);
   });
+  for (const version of [0, 2, 4])
+    refuses('authenticode-version', `SignedData of version ${version}`, (parts) => {
+      parts.version = integer(version);
+    });
   refuses('authenticode-content', 'content of another type', (parts) => {
     parts.contentType = OID.data;
   });
@@ -401,23 +437,31 @@ describe('a legacy timestamp', () => {
     readonly over?: Buffer;
     readonly time?: Date | undefined;
     readonly certificate?: boolean;
+    /** What the contentType attribute names; null for none. */
+    readonly contentType?: string | null;
+    readonly unsigned?: Buffer[];
+    readonly sign?: (attributes: Buffer) => Buffer;
   }
 
   /** PKCS #9 countersignature: a SignerInfo over the signature value (RFC 2985 section 5.3.6). */
-  function addLegacy(parts: Parts, { by = stamper, over, time, certificate = true }: Legacy = {}): void {
+  function addLegacy(parts: Parts, options: Legacy = {}): void {
+    const { by = stamper, over, time, certificate = true, contentType = OID.data } = options;
+    const make = options.sign ?? ((signed: Buffer): Buffer => sign('sha256', signed, by.key.privateKey));
     const one = only(parts);
     const digest = createHash('sha256')
       .update(over ?? one.signature)
       .digest();
-    const signed = set(...baseAttributes(OID.data, digest, time));
+    const attributes = baseAttributes(contentType ?? OID.data, digest, time);
+    const signed = set(...(contentType === null ? attributes.slice(1) : attributes));
+    const rsa = by.key.privateKey.asymmetricKeyType === 'rsa';
     const counter = putSignerTogether({
       version: integer(1),
       name: seq(by.certificate.issuerDer, by.certificate.serialDer),
       digestAlgorithm: sha256,
       signed: [parseDer(signed, 'test').body],
-      signatureAlgorithm: seq(oid(OID.ecdsaWithSha256)),
-      signature: sign('sha256', signed, by.key.privateKey),
-      unsigned: [],
+      signatureAlgorithm: rsa ? seq(oid(OID.rsaEncryption), NULL) : seq(oid(OID.ecdsaWithSha256)),
+      signature: make(signed),
+      unsigned: options.unsigned ?? [],
     });
     one.unsigned = [...one.unsigned, attribute(OID.counterSignature, counter)];
     if (certificate) parts.certificates.push(by.certificate.raw);
@@ -452,6 +496,44 @@ describe('a legacy timestamp', () => {
   refuses('timestamp-time', 'it is from the future', (parts) =>
     addLegacy(parts, { time: new Date(Date.now() + 3600 * 1000) }),
   );
+  const accepts = (name: string, change: (parts: Parts) => void): void => {
+    it(`may be ${name}`, async () => {
+      const report = await verify(await edited(good, change), { ...trusting, requireTimestamp: true });
+      assert.deepEqual(codes(report), []);
+      assert.equal(report.status, 'ok');
+    });
+  };
+  const key = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const rsa = makeTimestamper({ name: 'RSA clock', by: stampRoot, key });
+  /** PKCS #1 v1.5 padding around whatever is given, as VeriSign's authorities padded a digest without its DigestInfo. */
+  const padded = (content: Buffer): Buffer =>
+    privateEncrypt({ key: key.privateKey, padding: constants.RSA_PKCS1_PADDING }, content);
+  const digestOf = (signed: Buffer): Buffer => createHash('sha256').update(signed).digest();
+  accepts('by an RSA key', (parts) => addLegacy(parts, { by: rsa, time: now }));
+  accepts("over the bare digest, as VeriSign's and Symantec's are", (parts) =>
+    addLegacy(parts, { by: rsa, time: now, sign: (signed) => padded(digestOf(signed)) }),
+  );
+  accepts("of the content type of a token, as Certum's are", (parts) =>
+    addLegacy(parts, { time: now, contentType: OID.tstInfo }),
+  );
+  accepts('without a content type, as RFC 5652 wants it', (parts) =>
+    addLegacy(parts, { time: now, contentType: null }),
+  );
+  refuses('timestamp-signature', 'of another content type', (parts) =>
+    addLegacy(parts, { time: now, contentType: OID.signedData }),
+  );
+  for (const [name, content] of [
+    ['another bare digest', () => digestOf(Buffer.from('something else'))],
+    ['a part of the bare digest', (signed: Buffer) => digestOf(signed).subarray(0, 20)],
+    ['the bare digest and more', (signed: Buffer) => Buffer.concat([digestOf(signed), Buffer.alloc(1)])],
+    ['nothing', () => Buffer.alloc(0)],
+  ] as const)
+    refuses('timestamp-signature', `over ${name}`, (parts) =>
+      addLegacy(parts, { by: rsa, time: now, sign: (signed) => padded(content(signed)) }),
+    );
+  refuses('signature-attribute-unknown', 'with unsigned attributes', (parts) =>
+    addLegacy(parts, { time: now, unsigned: [attribute('1.2.3', NULL)] }),
+  );
   refuses('timestamp-several', 'besides an RFC 3161 token', (parts) => {
     addLegacy(parts, { time: now });
     addTimestamp(parts);
@@ -481,8 +563,8 @@ interface AttributeCertificate {
   readonly holder: Buffer;
   /** What follows the last field. */
   readonly extra: Buffer;
-  /** Bytes of attributes. */
-  readonly attributes: number;
+  /** SEQUENCE OF Attribute, DER. */
+  readonly attributes: Buffer;
 }
 
 describe('what nobody signed', () => {
@@ -521,6 +603,85 @@ describe('what nobody signed', () => {
     });
     assert.equal((await verify(program, trusting)).status, 'ok');
   });
+  const payload = (bytes: number): Partial<Recipe> => ({
+    extensions: [{ oid: '2.25.42', critical: false, value: octets(Buffer.alloc(bytes)) }],
+  });
+  const named = (name: string): Buffer => makeAuthority({ name }).certificate.raw;
+  refuses('signature-certificate', "one that only bears the name of the signer's issuer", (parts) => {
+    parts.certificates.push(named(middle.name));
+  });
+  refuses('signature-certificate', 'ninety of them', (parts) => {
+    parts.certificates.push(...Array.from({ length: 90 }, () => named(middle.name)));
+  });
+  refuses('signature-certificate', 'one that only bears the name of the root', (parts) => {
+    parts.certificates.push(named(root.name));
+  });
+  refuses(
+    'signature-certificate',
+    "one that only bears the name of the authority's issuer, in the timestamp",
+    inToken((token) => token.certificates.push(named(stampRoot.name))),
+  );
+  refuses('signature-certificate', 'one of the chain three times', (parts) => {
+    parts.certificates.push(middle.certificate.raw, middle.certificate.raw);
+  });
+  it('certificates may be there twice: those of Node itself are', async () => {
+    const program = await edited(good, (parts) => {
+      parts.certificates.push(signer.certificate.raw, middle.certificate.raw);
+    });
+    assert.equal((await verify(program, trusting)).status, 'ok');
+  });
+  const elsewhere = makeAuthority({ name: 'Elsewhere' });
+  /** A certificate with the key of `of`, which therefore seems to sign what that one signed, by somebody else. */
+  const imposter = (of: Made, more: Partial<Recipe> = {}): Buffer =>
+    makeAuthority({ name: of.name, key: of.key, by: elsewhere, ...more }).certificate.raw;
+  refuses(
+    'signature-certificate',
+    "one with the intermediate's key that somebody else made, beside it",
+    (parts) => {
+      parts.certificates.push(imposter(middle));
+    },
+  );
+  refuses('signature-certificate', "a large one with the root's key that somebody else made", (parts) => {
+    parts.certificates.push(imposter(root, payload(5000)));
+  });
+  refuses(
+    'signature-certificate',
+    "one with the root's key that claims to be self-signed and is not",
+    (parts) => {
+      parts.certificates.push(imposter(root, { issuerName: root.name }));
+    },
+  );
+  refuses('signature-certificate', "two with the root's key by authorities that are not here", (parts) => {
+    parts.certificates.push(imposter(root), imposter(root));
+  });
+  it("one with the root's key by an authority that is not here is accepted: cross-certificates look like that", async () => {
+    const program = await edited(good, (parts) => parts.certificates.push(imposter(root)));
+    assert.equal((await verify(program, trusting)).status, 'ok');
+  });
+  it("signature-certificate: the signer's own, exchanged for a large one with the same key", async () => {
+    const own = makeCodeSigner({
+      name: signer.name,
+      key: signer.key,
+      by: elsewhere,
+      issuerName: middle.name,
+      serial: Number.parseInt(signer.certificate.serial, 16),
+      ...payload(5000),
+    });
+    const program = await edited(good, (parts) => {
+      parts.certificates = [own.certificate.raw, middle.certificate.raw];
+    });
+    assert.deepEqual(codes(await verify(program)), ['signature-certificate']);
+    assert.deepEqual(codes(await verify(program, trusting)), ['certificate-chain-signature']);
+  });
+  it('a maze of certificates that sign each other costs little time', async () => {
+    const key = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const maze = Array.from({ length: 90 }, () => makeAuthority({ name: 'Maze', key }));
+    const lost = makeCodeSigner({ name: 'Lost', by: maze[0] ?? assert.fail() });
+    const program = await osslSigned({ signer: lost, chain: maze });
+    const start = performance.now();
+    assert.deepEqual(codes(await verify(program)), ['signature-certificate']);
+    assert.ok(performance.now() - start < 1000);
+  });
   refuses('signature-parameters', 'bytes hidden as parameters of a digest in SignedData', (parts) => {
     parts.digestAlgorithms = [withJunk(OID.sha256)];
   });
@@ -549,12 +710,14 @@ describe('what nobody signed', () => {
     'a certificate in the timestamp that it has no use for',
     inToken((token) => token.certificates.push(stranger.certificate.raw)),
   );
+  const clock = (bytes: number): Buffer =>
+    seq(attribute('1.3.6.1.4.1.601.10.4.1', octets(Buffer.alloc(bytes))));
   const attributeCertificate = (change: Partial<AttributeCertificate> = {}): Buffer => {
     const { tag, holder, extra, attributes } = {
       tag: 0xa1,
       holder: stamper.certificate.raw,
       extra: Buffer.alloc(0),
-      attributes: 0,
+      attributes: clock(30),
       ...change,
     };
     const sha1 = seq(oid(OID.sha1));
@@ -567,7 +730,7 @@ describe('what nobody signed', () => {
       seq(oid(OID.sha256WithRsa)),
       integer(7),
       seq(now, now),
-      seq(octets(Buffer.alloc(attributes))),
+      attributes,
       extra,
     );
     return tlv(tag, information, seq(oid(OID.sha256WithRsa)), bitString(Buffer.alloc(128)));
@@ -593,7 +756,22 @@ describe('what nobody signed', () => {
   refuses(
     'signature-certificate',
     'an attribute certificate with room for much more',
-    withAttributeCertificate({ attributes: 2000 }),
+    withAttributeCertificate({ attributes: clock(1000) }),
+  );
+  refuses(
+    'signature-certificate',
+    'an attribute certificate about something else than a clock',
+    withAttributeCertificate({ attributes: seq(octets(Buffer.alloc(20))) }),
+  );
+  refuses(
+    'signature-certificate',
+    'an attribute certificate with an attribute of another kind',
+    withAttributeCertificate({ attributes: seq(attribute('1.3.6.1.4.1.601.10.5.1', NULL)) }),
+  );
+  refuses(
+    'signature-certificate',
+    'the same attribute certificate twice',
+    inToken((token) => token.certificates.push(attributeCertificate(), attributeCertificate())),
   );
   refuses('signature-certificate', "the authority's attribute certificate beside the signer's", (parts) => {
     addTimestamp(parts);
@@ -676,6 +854,8 @@ describe('nested signatures', () => {
   });
 });
 
+const good256 = await edited(good, addTimestamp);
+
 describe('weak digests', () => {
   it('digest-weak: MD5', async () => {
     const key = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -688,14 +868,86 @@ describe('weak digests', () => {
     assert.equal((await verify(program)).status, 'intact');
     assert.deepEqual(codes(await verify(program, trusting)), ['digest-weak']);
   });
-  it('a SHA-1 signature is passed over beside a better one, and never trusted', async () => {
-    const program = await osslSigned({ program: await osslSigned({ hash: 'sha1' }), arguments: ['-nest'] });
-    const report = await verify(program, trusting);
-    assert.equal(report.status, 'ok');
-    assert.deepEqual(
-      report.signatures.map(({ trusted }) => trusted),
-      [null, true],
-    );
+  const stranger = makeCodeSigner({ name: 'Stranger', by: makeAuthority({ name: 'Elsewhere' }) });
+  /** `inner` nested in `outer`, both over the same program. */
+  const nested = async (outer: Buffer, inner: Buffer): Promise<Buffer> =>
+    withSignature(outer, addNested(await signatureOf(outer), await signatureOf(inner), 'test'));
+  const trust = async (program: Buffer): Promise<(boolean | null)[]> =>
+    (await verify(program, trusting)).signatures.map(({ trusted }) => trusted);
+
+  it('a SHA-1 signature beside a better one is ok if it leads to the roots as well, on either side', async () => {
+    const sha1 = await osslSigned({ hash: 'sha1' });
+    for (const program of [await nested(sha1, good256), await nested(good256, sha1)]) {
+      assert.equal((await verify(program, trusting)).status, 'ok');
+      assert.deepEqual(await trust(program), [true, true]);
+    }
+  });
+  for (const hash of ['sha1', 'sha256', 'sha384'])
+    it(`certificate-chain-incomplete: a stranger's ${hash} signature, outside ours or nested in it`, async () => {
+      const theirs = await osslSigned({ signer: stranger, chain: [], hash });
+      for (const program of [await nested(theirs, good256), await nested(good256, theirs)]) {
+        const report = await verify(program, trusting);
+        assert.equal(report.status, 'bad');
+        assert.deepEqual(codes(report), ['certificate-chain-incomplete']);
+        assert.equal((await verify(program)).status, 'intact');
+      }
+    });
+  const refusesSha1 = (code: string, name: string, make: () => Promise<Buffer>): void => {
+    it(`${code}: a SHA-1 signature beside a better one, ${name}`, async () => {
+      const report = await verify(await nested(await make(), good256), trusting);
+      assert.deepEqual(codes(report), [code]);
+      assert.deepEqual(
+        report.signatures.map(({ trusted }) => trusted),
+        [false, true],
+      );
+    });
+  };
+  const sha1By = (by: Made, chain: readonly Made[] = [middle]): Promise<Buffer> =>
+    osslSigned({ signer: by, chain, hash: 'sha1' });
+  refusesSha1('certificate-not-for-code-signing', 'by a certificate for something else', () =>
+    sha1By(makeCodeSigner({ name: 'Server', by: middle, purposes: ['1.3.6.1.5.5.7.3.1'] })),
+  );
+  refusesSha1('certificate-expired', 'by a certificate that has expired, without a timestamp', () =>
+    sha1By(makeCodeSigner({ name: 'Old', by: middle, from: new Date(0), until: new Date(1e12) })),
+  );
+  refusesSha1('timestamp-imprint', 'with a timestamp over something else', async () =>
+    edited(await osslSigned({ hash: 'sha1' }), (parts) => {
+      only(parts).unsigned = [attribute(OID.spcTimestampToken, stamp(Buffer.from('something else')))];
+    }),
+  );
+  refusesSha1('certificate-chain-untrusted-root', 'with a timestamp that nobody vouches for', async () =>
+    edited(await osslSigned({ hash: 'sha1' }), (parts) =>
+      addTimestamp(parts, { by: makeTimestamper({ name: 'Own clock' }) }),
+    ),
+  );
+  it('certificate-chain-weak: MD5 nowhere, RSA of 1024 bits nowhere, not even beside a better signature', async () => {
+    const key = generateKeyPairSync('rsa', { modulusLength: 1024 });
+    const short = await sha1By(makeCodeSigner({ name: 'Short', by: middle, key }));
+    assert.deepEqual(codes(await verify(await nested(short, good256), trusting)), ['certificate-chain-weak']);
+  });
+
+  const oldMiddle = makeAuthority({ name: 'Old intermediate', by: root, hash: 'sha1' });
+  const oldSigner = makeCodeSigner({ name: 'Old publisher', by: oldMiddle });
+  it('certificate-chain-weak: a chain with SHA-1 in it, unless a better signature is there', async () => {
+    for (const hash of ['sha1', 'sha256']) {
+      const weak = await osslSigned({ signer: oldSigner, chain: [oldMiddle], hash });
+      const code = hash === 'sha1' ? 'digest-weak' : 'certificate-chain-weak';
+      assert.deepEqual(codes(await verify(weak, trusting)), [code]);
+      assert.equal((await verify(await nested(weak, good256), trusting)).status, 'ok');
+    }
+  });
+  it('a better signature that is bad itself permits no SHA-1', async () => {
+    const sha1 = await osslSigned({ hash: 'sha1' });
+    const theirs = await osslSigned({ signer: stranger, chain: [] });
+    assert.deepEqual(codes(await verify(await nested(sha1, theirs), trusting)), [
+      'digest-weak',
+      'certificate-chain-incomplete',
+    ]);
+    const weak = await osslSigned({ signer: oldSigner, chain: [oldMiddle] });
+    assert.deepEqual(codes(await verify(await nested(sha1, weak), trusting)), [
+      'digest-weak',
+      'certificate-chain-weak',
+    ]);
   });
 });
 

@@ -87,6 +87,7 @@ describe('describeReport', () => {
       url: hostile,
       timestamp: null,
       checks: [],
+      notes: [],
       trusted: false,
     };
     const problems = [{ code: 'certificate-expired', message: hostile }];

@@ -25,8 +25,8 @@ async function ossl(path: string): Promise<{ digest: string; calculated: string;
   }));
 }
 
-/** Two signatures side by side in one table, as UEFI takes them. Windows knows only the first, osslsigncode neither. */
-const UNTIDY = 'shim-signed.efi';
+/** Two signatures side by side in one table, as UEFI takes them. osslsigncode reads neither. */
+const TWICE = 'shim-signed.efi';
 
 const certificatesOf = ({ signature }: { readonly signature: Buffer | null }): Der[] => {
   assert.ok(signature);
@@ -44,7 +44,7 @@ const authorityOf = (program: { readonly signature: Buffer | null }): Buffer =>
   certificatesOf(program)[0]?.raw ?? assert.fail();
 
 describe('a real program that somebody signed', () => {
-  for (const { name, path } of signed.filter((each) => each.name !== UNTIDY))
+  for (const { name, path } of signed.filter((each) => each.name !== TWICE))
     it(`${name} is intact, its digests and signers those that osslsigncode sees`, async () => {
       const report = await withFile(path, (file) => verifyProgram(file));
       assert.deepEqual(codes(report), []);
@@ -58,19 +58,26 @@ describe('a real program that somebody signed', () => {
       assert.ok(report.signatures.every(({ trusted }) => trusted === null));
     });
 
-  it(`table-several-entries: ${UNTIDY}, though its first signature holds`, async () => {
-    const { path } = await program(UNTIDY);
+  it(`${TWICE} has two signatures side by side, as sbverify lists them`, async () => {
+    const { path } = await program(TWICE);
     const report = await withFile(path, (file) => verifyProgram(file));
-    assert.deepEqual(codes(report), ['table-several-entries']);
-    assert.equal(report.status, 'bad');
-    assert.ok(report.signatures[0]?.checks.every(({ ok }) => ok !== false));
+    assert.deepEqual(codes(report), []);
+    assert.equal(report.status, 'intact');
     const { text } = await tool('sbverify', '--list', path);
-    assert.ok(report.signatures[0]?.signer);
-    assert.match(text, /Microsoft Windows UEFI Driver Publisher/);
+    const listed = [...text.matchAll(/image signature issuers:\s+- (.*)/g)].map(([, issuer]) => issuer);
+    assert.equal(listed.length, 2);
+    assert.deepEqual(
+      report.signatures.map(({ index, nested, signer }) => ({ index, nested, issuer: signer?.issuer })),
+      listed.map((issuer, index) => ({
+        index,
+        nested: false,
+        issuer: issuer?.slice(1).replaceAll('/', ', '),
+      })),
+    );
   });
 
-  it(`signature-certificate: ${UNTIDY}, the attribute certificate of its timestamp made somebody else's`, async () => {
-    const { path } = await program(UNTIDY);
+  it(`signature-certificate: ${TWICE}, the attribute certificate of its timestamp changed`, async () => {
+    const { path } = await program(TWICE);
     const bytes = await readFile(path);
     const own = await image(bytes);
     const at = bytes.indexOf(attributeCertificate(own));
@@ -78,7 +85,7 @@ describe('a real program that somebody signed', () => {
     const digest = bytes.indexOf(holder, at);
     assert.ok(at > 0 && digest > at);
     bytes.writeUInt8(bytes.readUInt8(digest) ^ 1, digest);
-    assert.deepEqual(codes(await verify(bytes)), ['table-several-entries', 'signature-certificate']);
+    assert.deepEqual(codes(await verify(bytes)), ['signature-certificate']);
   });
 
   for (const { name, path } of signed)
