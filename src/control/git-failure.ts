@@ -1,11 +1,14 @@
 import { invalid, notAllowed, SignpipeError, unavailable, usage } from '../errors.ts';
 import { GitFailure } from './git.ts';
 import { printable } from '../printable.ts';
+import { shellPrints } from '../ssh/noise.ts';
 
 interface Reading {
   pattern: RegExp;
   make: (url: string, said: string) => SignpipeError;
 }
+
+const BAD_LINE = /protocol error: bad line length character: (.{0,4})/s;
 
 /** What git and ssh say (in the C locale), in the order in which they are to be believed. */
 const READINGS: readonly Reading[] = [
@@ -55,6 +58,10 @@ const READINGS: readonly Reading[] = [
       usage('git-no-repository', `${url}: there is no Git repository: ${said}`, {
         hint: 'check control.url; `signpipe init control` makes one',
       }),
+  },
+  {
+    pattern: BAD_LINE,
+    make: (url, said) => shellPrints(url, (BAD_LINE.exec(said)?.[1] ?? '').trim()),
   },
   {
     pattern: /transport '\S+' not allowed|dubious ownership/,

@@ -1,4 +1,5 @@
 import { invalid, type SignpipeError } from '../errors.ts';
+import { isText, shellPrints } from '../ssh/noise.ts';
 
 /**
  * Git's wire protocol, as far as asking for branches needs it (gitprotocol-common, gitprotocol-v2,
@@ -28,13 +29,16 @@ export const LS_REFS = Buffer.from(
 /** In protocol v0 the host speaks first and all at once; a flush says that nothing is wanted. */
 export const NOTHING_WANTED = Buffer.from(FLUSH);
 
+const withoutLength = (bytes: Buffer): SignpipeError =>
+  isText(bytes) ? shellPrints('the Git host', bytes.toString('latin1')) : broken('a packet without a length');
+
 /** The whole packets at the start of `bytes`, and what is left of an unfinished one. */
 export function splitPackets(bytes: Buffer): { packets: Packet[]; rest: Buffer } {
   const packets: Packet[] = [];
   let at = 0;
   while (bytes.length - at >= 4) {
     const digits = bytes.toString('latin1', at, at + 4);
-    if (!/^[0-9a-f]{4}$/i.test(digits)) throw broken('a packet without a length');
+    if (!/^[0-9a-f]{4}$/i.test(digits)) throw withoutLength(bytes.subarray(at, at + 100));
     const length = Number.parseInt(digits, 16);
     if (length === 3) throw broken('a packet with an impossible length');
     if (length < 4) {

@@ -1,5 +1,5 @@
 import type { Client, ClientChannel } from 'ssh2';
-import { messageOf, unavailable } from '../errors.ts';
+import { messageOf, SignpipeError, unavailable } from '../errors.ts';
 import { connectSsh, parseSshUrl, type SshOptions } from '../ssh/connection.ts';
 import { shellQuote } from '../ssh/quote.ts';
 import { RefsConversation } from './ls-refs.ts';
@@ -80,6 +80,7 @@ export class RemoteHeads {
     try {
       return await converse(client, command, limit.signal);
     } catch (cause) {
+      if (cause instanceof SignpipeError && cause.kind === 'usage') throw cause;
       throw unavailable(
         'git-unreachable',
         `the Git host does not say where its branches stand: ${messageOf(cause)}`,

@@ -4,6 +4,7 @@ import { messageOf, usage } from '../errors.ts';
 import { connectPinned, type SshOptions, type SshTarget } from '../ssh/connection.ts';
 import { timesOf } from '../ssh/options.ts';
 import { runRemotely, type RemoteResult } from '../ssh/exec.ts';
+import { isText, shellPrints } from '../ssh/noise.ts';
 import { connectionLost, stalled } from './failures.ts';
 import type { Session } from './kept-open.ts';
 import { SshLink } from './link.ts';
@@ -15,6 +16,17 @@ const connectionOf = (sftp: SftpClient): Client => (sftp as unknown as { client:
 interface Opened {
   readonly sftp: SftpClient;
   readonly channel: SFTPWrapper;
+}
+
+/** The text that ssh2 took for the length of a packet, if it is that. */
+function textInPlaceOfLength(message: string): string | null {
+  const [, length] = /Packet length (\d{1,10}) exceeds max length/.exec(message) ?? [];
+  if (length === undefined) return null;
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(Number(length));
+  // Behind a short text the length of the real first packet begins, which is small.
+  const text = bytes.subarray(0, bytes.includes(0) ? bytes.indexOf(0) : 4);
+  return text.length > 0 && isText(text) ? text.toString('latin1') : null;
 }
 
 /** The subsystem is asked for after the login, outside ssh2's own time-out. */
@@ -32,6 +44,8 @@ async function openSubsystem(
     return await Promise.race([sftp.connect(config), late]);
   } catch (error) {
     connectionOf(sftp).destroy();
+    const text = textInPlaceOfLength(messageOf(error));
+    if (text !== null) throw shellPrints(where, text, error);
     if (!/subsystem|SFTP session/i.test(messageOf(error))) throw error;
     throw usage('exchange-no-sftp', `${where} offers no SFTP`, {
       cause: error,

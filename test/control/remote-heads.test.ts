@@ -98,6 +98,14 @@ for (const version of [0, 2]) {
 }
 
 describe('the conversation', () => {
+  it('login-shell-prints: text instead of a length', () => {
+    assert.throws(() => splitPackets(Buffer.from('Welcome to build host\n000eversion 2\n')), {
+      code: 'login-shell-prints',
+      kind: 'usage',
+      message: /"Welcome to build host/,
+    });
+  });
+
   it('understands an answer that comes one byte at a time', () => {
     const id = 'a'.repeat(40);
     const line = `${id} refs/heads/main\n`;
@@ -110,7 +118,7 @@ describe('the conversation', () => {
   });
 
   it('git-protocol: no length, an impossible length, an error, an endless answer', () => {
-    assert.throws(() => splitPackets(Buffer.from('zzzz')), isBroken);
+    assert.throws(() => splitPackets(Buffer.from([0x7a, 0xff, 0, 1])), isBroken);
     assert.throws(() => splitPackets(Buffer.from('0003')), isBroken);
     assert.throws(() => new RefsConversation().take(Buffer.from('000cERR no\n\n')), isBroken);
     const endless = new RefsConversation();
