@@ -45,6 +45,7 @@ async function until<T>(
   look: () => Promise<T | null>,
   { deadline, interval = 2000 }: { deadline: number; interval?: number | undefined },
   say: (line: string) => void,
+  why: () => string | null = () => null,
 ): Promise<T> {
   for (;;) {
     let trouble: SignpipeError | null = null;
@@ -56,19 +57,24 @@ async function until<T>(
       trouble = error;
     }
     const left = deadline - Date.now();
-    if (left <= 0) throw timedOut(what, trouble);
+    if (left <= 0) throw timedOut(what, trouble, why());
     if (trouble) say(`${trouble.message}; trying again`);
     await sleep(Math.min(left, interval));
   }
 }
 
-const timedOut = (what: string, trouble: SignpipeError | null): SignpipeError =>
-  new SignpipeError(
+/** `why` is what the request waits for, as far as that can be seen. */
+function timedOut(what: string, trouble: SignpipeError | null, why: string | null): SignpipeError {
+  const reason = trouble?.message ?? why;
+  const hint =
+    trouble?.hint ?? `wait again with the same request id${why === null ? '; is the signer running?' : ''}`;
+  return new SignpipeError(
     'timeout',
     'wait-timeout',
-    `${what} was not answered in time${trouble ? `: ${trouble.message}` : ''}`,
-    { hint: trouble?.hint ?? 'wait again with the same request id; is the signer running?', cause: trouble },
+    `${what} was not answered in time${reason === null ? '' : `: ${reason}`}`,
+    { hint, cause: trouble },
   );
+}
 
 /**
  * Refuses a receipt that nobody we trust signed, or that speaks of other bytes than were asked for. Returns
@@ -101,20 +107,27 @@ function receiptFinder(
   };
 }
 
-/** Says what an unanswered request waits for, whenever that changes. */
-function outlookTeller(
-  { repository, say }: BuilderSession,
-  id: string,
-  allowed: AllowedSigners,
-): (heads: Heads) => Promise<void> {
-  let told = '';
-  let request: Request | null = null;
-  return async (heads) => {
-    request ??= await readRequest(repository, id);
-    const outlook = (await outlookOf(repository, request, heads, allowed)) ?? '';
-    if (outlook !== told && outlook !== '') say(`request ${shortId(id)}: ${outlook}`);
-    told = outlook;
-  };
+/** Says that a request is not answered yet, and what it waits for as far as that can be seen, whenever that changes. */
+class WaitingReport {
+  /** What stands in its way; null if nothing is known to. */
+  why: string | null = null;
+  private said: string | null = null;
+  private request: Request | null = null;
+
+  constructor(
+    private readonly session: BuilderSession,
+    private readonly id: string,
+    private readonly allowed: AllowedSigners,
+  ) {}
+
+  async look(heads: Heads): Promise<void> {
+    const { repository, say } = this.session;
+    this.request ??= await readRequest(repository, this.id);
+    this.why = await outlookOf(repository, this.request, heads, this.allowed);
+    const line = this.why ?? 'waiting for the signer to answer';
+    if (line !== this.said) say(`request ${shortId(this.id)}: ${line}`);
+    this.said = line;
+  }
 }
 
 async function refused({ repository }: BuilderSession, { receipt }: FoundReceipt): Promise<SignpipeError> {
@@ -143,14 +156,14 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   };
   const id = await until(`request ${shortId(request)}`, named, times, session.say);
   const find = receiptFinder(session, id);
-  const tell = outlookTeller(session, id, allowed);
+  const waiting = new WaitingReport(session, id, allowed);
   const look = async (): Promise<FoundReceipt | null> => {
     const heads = await session.repository.fetch();
     const receipt = await find(heads.receipts);
-    if (receipt === null) await tell(heads);
+    if (receipt === null) await waiting.look(heads);
     return receipt;
   };
-  const answer = await until(`request ${shortId(id)}`, look, times, session.say);
+  const answer = await until(`request ${shortId(id)}`, look, times, session.say, () => waiting.why);
   const found = await firstAnswer(session, answer, allowed);
   const requested = await checkReceipt(session, found, allowed);
   if (found.receipt.outcome !== 'signed') throw await refused(session, found);

@@ -5,6 +5,7 @@ import { openSession } from '../builder/session.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
 import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { progressFor } from './bars.ts';
+import { whileWaiting } from './while-waiting.ts';
 import { print, sayUnlessQuiet, SIGNED_FILES, type CommonOptions } from './terminal.ts';
 
 export interface SubmitCommandOptions extends CommonOptions {
@@ -50,12 +51,14 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
       import('../builder/wait.ts'),
       import('./receipt-text.ts'),
     ]);
-    const waited = await wait(session, request, {
-      timeout: options.timeout,
-      output,
-      originals: options.sparse ? files : [],
-      allowTest: options.allowTestCertificate === true,
-    });
+    const waited = await whileWaiting({ ...options, request }, () =>
+      wait(session, request, {
+        timeout: options.timeout,
+        output,
+        originals: options.sparse ? files : [],
+        allowTest: options.allowTestCertificate === true,
+      }),
+    );
     print(options.json ? JSON.stringify({ request, ...waited }) : describeReceipt(waited));
     return 0;
   } finally {

@@ -3,6 +3,7 @@ import { wait } from '../builder/wait.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
 import { describeReceipt } from './receipt-text.ts';
 import { progressFor } from './bars.ts';
+import { whileWaiting } from './while-waiting.ts';
 import { print, sayUnlessQuiet, SIGNED_FILES, type CommonOptions } from './terminal.ts';
 
 export interface WaitCommandOptions extends CommonOptions {
@@ -21,12 +22,14 @@ export async function waitCommand(request: string, options: WaitCommandOptions):
     say: sayUnlessQuiet(options),
   });
   try {
-    const waited = await wait(session, request, {
-      timeout: options.timeout,
-      output: options.output ?? SIGNED_FILES,
-      originals: options.original ?? [],
-      allowTest: options.allowTestCertificate === true,
-    });
+    const waited = await whileWaiting({ ...options, request }, () =>
+      wait(session, request, {
+        timeout: options.timeout,
+        output: options.output ?? SIGNED_FILES,
+        originals: options.original ?? [],
+        allowTest: options.allowTestCertificate === true,
+      }),
+    );
     print(options.json ? JSON.stringify(waited) : describeReceipt(waited));
     return 0;
   } finally {
