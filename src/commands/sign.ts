@@ -45,10 +45,10 @@ async function loadKey(options: SignCommandOptions, say: (line: string) => void)
   const passphrase = await findPassphrase({ file: options.passphraseFile, warn: say });
   if (pfx !== undefined && certificate === undefined && key === undefined) {
     const { loadPfx } = await import('../keys/pfx.ts');
-    return loadPfx({ path: pfx, passphrase: passphrase ?? (await askPassphrase(pfx)), name });
+    return loadPfx({ path: pfx, passphrase: passphrase ?? (await askPassphrase(pfx)), name, warn: say });
   }
   if (pfx === undefined && certificate !== undefined && key !== undefined)
-    return loadPem({ certificate, key, passphrase, ask: () => askPassphrase(key) });
+    return loadPem({ certificate, key, passphrase, ask: () => askPassphrase(key), warn: say });
   throw usage('key-missing', 'no signing key', {
     hint: 'give --pfx FILE, or --certificate FILE and --key FILE',
   });
@@ -141,6 +141,10 @@ export async function signCommand(files: string[], options: SignCommandOptions):
   const outputs = await outputsFor(files, options);
   const key = await loadKey(options, say);
   requireUsable(key, new Date());
+  if (key.missingIssuer !== undefined)
+    say(
+      `the certificate comes without that of its issuer, ${key.missingIssuer}: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
+    );
   const { timestamper, timestampRoots } = await stamping(options, key);
   if (!timestamper) say('no --timestamp: the signatures will die with the certificate');
   const progress = await progressFor(options);

@@ -76,7 +76,7 @@ export function reportError(error: unknown, options: CommonOptions & { readonly 
   const lines = [`signpipe: ${known.message} [${known.code}]`];
   if (known.hint !== undefined) lines.push(`  ${known.hint}`);
   if (options.verbose) lines.push(...causes(known));
-  if (known.code === 'internal-error') lines.push(stackOf(error));
+  if (error !== known && known.code === 'internal-error') lines.push(stackOf(error));
   process.stderr.write(`${lines.map(shown).join('\n')}\n`);
   return known.exitStatus;
 }

@@ -25,3 +25,17 @@ export function orderChain(leaf: Certificate, pool: readonly Certificate[]): Cer
   }
   return chain;
 }
+
+/**
+ * Who issued the leaf, if nothing given says more about it than the name: no intermediate was found for the chain, and
+ * no root that issued the leaf itself. Undefined if the chain goes on. Authorities for code signing issue from
+ * intermediates, which a verifier does not have unless they come with the signature.
+ */
+export function issuerMissing(
+  chain: readonly Certificate[],
+  pool: readonly Certificate[],
+): string | undefined {
+  const [leaf, ...above] = chain;
+  if (!leaf || above.length > 0 || leaf.isSelfIssued) return undefined;
+  return pool.some((candidate) => issued(candidate, leaf)) ? undefined : leaf.issuer;
+}

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { readAll, withFile } from '../io/source.ts';
 import { SignpipeError, usage } from '../errors.ts';
 
@@ -12,6 +13,17 @@ export async function readKeyFile(path: string, code: string): Promise<Buffer> {
       hint: 'Check that this is the right file',
     });
   });
+}
+
+/** Warns, without refusing, of a secret that others than the owner of its file may read. */
+export async function warnIfOpen(
+  path: string,
+  secret: string,
+  warn: (message: string) => void,
+): Promise<void> {
+  const { mode } = await stat(path);
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0)
+    warn(`${path}: others on this machine may read ${secret} (mode ${(mode & 0o777).toString(8)})`);
 }
 
 /** Broken bytes in a key file are a matter of configuration, and keep nobody's request from being signed later. */

@@ -1,6 +1,7 @@
-import { stat } from 'node:fs/promises';
 import { readAll, withFile } from '../io/source.ts';
 import { messageOf, usage } from '../errors.ts';
+import { textOf } from './key-format.ts';
+import { warnIfOpen } from './key-file.ts';
 
 /** The environment variable that may hold the passphrase. */
 export const PASSPHRASE_VARIABLE = 'SIGNPIPE_PASSPHRASE';
@@ -18,6 +19,12 @@ export interface PassphraseSources {
   readonly environment?: NodeJS.ProcessEnv | undefined;
 }
 
+/** The first line of a text, which may be UTF-16 with a byte order mark; undefined if it is no text. */
+const firstLine = (bytes: Buffer): string | undefined => {
+  const line = textOf(bytes)?.split(/\r\n?|\n/, 1)[0];
+  return line?.includes('\0') ? undefined : line;
+};
+
 /**
  * The first line of a file, without its line end; spaces belong to it. Throws `passphrase-file`, or
  * what opening throws. A file that others may read is warned about and not refused: containers
@@ -28,14 +35,16 @@ export async function readPassphraseFile(path: string, warn: (message: string) =
     if (file.size <= LARGEST_FILE) return readAll(file, LARGEST_FILE);
     throw usage('passphrase-file', `${path}: ${file.size} bytes are too many for a passphrase`);
   });
-  const [line = ''] = bytes.toString('utf8').split(/\r?\n/, 1);
+  const line = firstLine(bytes);
+  if (line === undefined)
+    throw usage('passphrase-file', `${path}: its first line is neither UTF-8 nor UTF-16 text`, {
+      hint: 'save the file as UTF-8',
+    });
   if (line === '' || Buffer.byteLength(line) > LONGEST_PASSPHRASE)
     throw usage('passphrase-file', `${path}: its first line is empty or too long for a passphrase`, {
       hint: 'The passphrase must be the first line of the file',
     });
-  const { mode } = await stat(path);
-  if (process.platform !== 'win32' && (mode & 0o077) !== 0)
-    warn(`${path}: others on this machine may read the passphrase (mode ${(mode & 0o777).toString(8)})`);
+  await warnIfOpen(path, 'the passphrase', warn);
   return line;
 }
 

@@ -3,7 +3,8 @@ import { DerReader, TAG } from '../asn1/der.ts';
 import { parseSignedData } from '../cms/signed-data.ts';
 import { hasCode, usage, type SignpipeError } from '../errors.ts';
 import { Certificate, parsePemCertificates } from '../x509/certificate.ts';
-import { readingKey, readKeyFile } from './key-file.ts';
+import { keyFormatOf, pemText } from './key-format.ts';
+import { readingKey, readKeyFile, warnIfOpen } from './key-file.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
 
 export interface PemOptions {
@@ -14,6 +15,8 @@ export interface PemOptions {
   readonly passphrase?: string | undefined;
   /** Asked for the passphrase of a key that is encrypted, where none is given. */
   readonly ask?: (() => Promise<string | undefined>) | undefined;
+  /** Told if others may read the private key. */
+  readonly warn?: ((message: string) => void) | undefined;
 }
 
 /** The PEM labels of private keys (RFC 7468 10 and 11, and OpenSSL's older ones). */
@@ -50,23 +53,30 @@ interface KeyBlock {
   readonly text: string;
 }
 
-function findKey(pem: string, path: string): KeyBlock {
+function findKey(bytes: Buffer, path: string): KeyBlock {
+  const pem = pemText(bytes);
   const [found, another] = [...pem.matchAll(KEY_BLOCK)].map(([text, label = '', body = '']) => ({
     text,
     label,
     body,
   }));
-  if (!found)
-    throw usage('pem-no-key', `${path}: holds no private key in PEM`, {
-      hint: 'It should have a line -----BEGIN PRIVATE KEY-----',
+  if (!found) {
+    const format = keyFormatOf(bytes);
+    throw usage('pem-no-key', `${path}: ${format ? `is ${format.what}` : 'holds no private key in PEM'}`, {
+      hint: format?.hint ?? 'It should have a line -----BEGIN PRIVATE KEY-----',
     });
+  }
   if (another)
     throw usage('pem-several-keys', `${path}: holds more than one private key`, {
       hint: 'Leave only the one that signs',
     });
   if (READABLE.has(found.label)) return found;
+  const hint = keyFormatOf(bytes)?.hint;
   throw usage('key-unsupported', `${path}: ${found.label} is no key that can sign programs`, {
-    hint: 'Convert it by openssl pkcs8 -topk8',
+    hint:
+      found.label === 'OPENSSH PRIVATE KEY' && hint !== undefined
+        ? hint
+        : 'Convert it by openssl pkcs8 -topk8',
   });
 }
 
@@ -88,8 +98,9 @@ async function checkEncryption(bytes: Buffer, path: string): Promise<void> {
 }
 
 /** Throws `key-passphrase-missing`, `key-passphrase-wrong`, `key-encryption-unsupported`, `key-iterations`, `pem-malformed`. */
-async function readKey({ key: path, passphrase: given, ask }: PemOptions): Promise<KeyObject> {
-  const { label, body, text } = findKey((await readKeyFile(path, 'pem')).toString('latin1'), path);
+async function readKey({ key: path, passphrase: given, ask, warn }: PemOptions): Promise<KeyObject> {
+  const { label, body, text } = findKey(await readKeyFile(path, 'pem'), path);
+  if (warn) await warnIfOpen(path, 'the private key', warn);
   const modern = label === 'ENCRYPTED PRIVATE KEY';
   const encrypted = modern || /^Proc-Type: *4, *ENCRYPTED/m.test(body);
   const passphrase = given ?? (encrypted ? await ask?.() : undefined) ?? '';
@@ -114,14 +125,19 @@ const PEM_BUNDLE = /-----BEGIN (PKCS7|CMS)-----([A-Za-z0-9+/=\s]+)-----END \1---
 
 async function readCertificates(path: string): Promise<readonly Certificate[]> {
   const bytes = await readKeyFile(path, 'pem');
-  if (bytes[0] === TAG.sequence) return readDerCertificates(bytes, path);
-  const text = bytes.toString('latin1');
+  const format = keyFormatOf(bytes);
+  if (bytes[0] === TAG.sequence && !format?.what.includes('PKCS#12')) return readDerCertificates(bytes, path);
+  const text = pemText(bytes);
   if (text.includes('-----BEGIN CERTIFICATE-----')) return parsePemCertificates(text, path);
   const base64 = PEM_BUNDLE.exec(text)?.[2];
   if (base64 !== undefined) return readDerCertificates(Buffer.from(base64, 'base64'), path);
-  throw usage('pem-no-certificate', `${path}: holds no certificate in PEM`, {
-    hint: 'It should have a line -----BEGIN CERTIFICATE-----',
-  });
+  throw usage(
+    'pem-no-certificate',
+    `${path}: ${format ? `is ${format.what}` : 'holds no certificate in PEM'}`,
+    {
+      hint: 'It should have a line -----BEGIN CERTIFICATE-----',
+    },
+  );
 }
 
 /**

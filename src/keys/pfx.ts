@@ -1,7 +1,10 @@
 import { SignpipeError, usage } from '../errors.ts';
-import { readingKey, readKeyFile } from './key-file.ts';
+import { keyFormatOf, pemText } from './key-format.ts';
+import { readingKey, readKeyFile, warnIfOpen } from './key-file.ts';
 import { readPkcs12, type CertificateBag, type KeyBag, type Pkcs12 } from './pkcs12.ts';
 import { matches, signingKey, type SigningKey } from './signing-key.ts';
+
+const SEQUENCE = 0x30;
 
 export interface PfxOptions {
   readonly path: string;
@@ -12,6 +15,8 @@ export interface PfxOptions {
    * or SHA-256 in hex.
    */
   readonly name?: string | undefined;
+  /** Told if others may read the file. */
+  readonly warn?: ((message: string) => void) | undefined;
 }
 
 /**
@@ -70,8 +75,28 @@ function chooseKey(store: Pkcs12, { path, name }: PfxOptions): Candidate {
   });
 }
 
-async function open({ path, passphrase }: PfxOptions): Promise<Pkcs12> {
-  const bytes = await readKeyFile(path, 'pfx');
+const PEM_PFX = /-----BEGIN PKCS12-----([A-Za-z0-9+/=\s]+)-----END PKCS12-----/;
+/** A PFX in base64 alone begins with a SEQUENCE that is longer than 255 bytes. */
+const BASE64_PFX = /^MI[I-L][A-Za-z0-9+/=\s]+$/;
+
+/**
+ * The bytes of a PKCS#12 file, which may be in PEM or in base64, as secrets of CI systems are. Throws
+ * `pfx-other-format` for what is known to be something else.
+ */
+function pkcs12Bytes(bytes: Buffer, path: string): Buffer {
+  const text = bytes[0] === SEQUENCE ? '' : pemText(bytes);
+  const base64 = PEM_PFX.exec(text)?.[1] ?? BASE64_PFX.exec(text)?.[0];
+  const found = base64 === undefined ? bytes : Buffer.from(base64, 'base64');
+  const format = keyFormatOf(found);
+  if (format === null || format.what.startsWith('a PKCS#12')) return found;
+  throw usage('pfx-other-format', `${path}: is ${format.what}, and no PKCS#12 file (.pfx, .p12)`, {
+    hint: format.hint,
+  });
+}
+
+async function open({ path, passphrase, warn }: PfxOptions): Promise<Pkcs12> {
+  const bytes = pkcs12Bytes(await readKeyFile(path, 'pfx'), path);
+  if (warn) await warnIfOpen(path, 'the private key', warn);
   try {
     return await readingKey('pfx-malformed', () => readPkcs12(bytes, passphrase ?? '', path));
   } catch (error) {
@@ -87,6 +112,7 @@ async function open({ path, passphrase }: PfxOptions): Promise<Pkcs12> {
  * A signing key from a PKCS#12 file (`.pfx`, `.p12`).
  *
  * Throws usage errors: `pfx-wrong-passphrase`, `key-passphrase-missing`, `pfx-malformed`, `pfx-too-large`,
+ * `pfx-other-format`,
  * `pfx-empty`, `pfx-no-certificate`, `pfx-several-keys`, `pfx-no-such-key`, `pfx-unsupported`,
  * `key-does-not-match`, `key-too-weak`, `key-unsupported`, `key-iterations`.
  */

@@ -38,20 +38,71 @@ type Pbkdf2 = (
   md: forge.md.MessageDigest,
 ) => string;
 
+/** Bag types and the type of certificate that are of use here (RFC 7292, 4.2). */
+const BAG = {
+  key: '1.2.840.113549.1.12.10.1.1',
+  shroudedKey: '1.2.840.113549.1.12.10.1.2',
+  certificate: '1.2.840.113549.1.12.10.1.3',
+  safeContents: '1.2.840.113549.1.12.10.1.6',
+};
+const ANY_BAG = /^1\.2\.840\.113549\.1\.12\.10\.1\.\d+$/;
+const X509_CERTIFICATE = '1.2.840.113549.1.9.22.1';
+
+const partsOf = (node: forge.asn1.Asn1 | undefined): forge.asn1.Asn1[] =>
+  node === undefined || typeof node.value === 'string' ? [] : node.value;
+
+const oidOf = (node: forge.asn1.Asn1 | undefined): string =>
+  node?.type === forge.asn1.Type.OID && typeof node.value === 'string' ? forge.asn1.derToOid(node.value) : '';
+
+/** A bag's content, inside its [0]. */
+const contentOf = (bag: forge.asn1.Asn1): forge.asn1.Asn1 | undefined => partsOf(partsOf(bag)[1])[0];
+
+function ofUse(bag: forge.asn1.Asn1): forge.asn1.Asn1[] {
+  const type = oidOf(partsOf(bag)[0]);
+  if (type === BAG.key || type === BAG.shroudedKey) return [bag];
+  if (type === BAG.certificate) return oidOf(partsOf(contentOf(bag))[0]) === X509_CERTIFICATE ? [bag] : [];
+  return type === BAG.safeContents ? partsOf(contentOf(bag)).flatMap(ofUse) : [];
+}
+
+/** SafeContents without the bags that are of no use here: secrets, CRLs, other certificates. Other nodes stay. */
+function withoutOtherBags(node: forge.asn1.Asn1): forge.asn1.Asn1 {
+  const bags = partsOf(node);
+  if (bags.length > 0 && bags.every((bag) => ANY_BAG.test(oidOf(partsOf(bag)[0]))))
+    node.value = bags.flatMap(ofUse);
+  return node;
+}
+
+/** What forge falls back on for keys and certificates that it does not know: they are handed over as they came. */
+const asItCame = (): never => {
+  throw new Error('not to be converted');
+};
+
 /**
- * Does `work` with PBKDF2 by node:crypto. Forge's PKCS#12 code calls its own one so that it runs in
- * JavaScript (four seconds for 600,000 iterations), and gives it the passphrase in UTF-16 units cut
- * to octets, where every other program takes UTF-8. `work` is synchronous: nobody else sees the change.
+ * Does `work` with some of forge's functions replaced. `work` is synchronous, so no other code sees the change.
+ *
+ * - PBKDF2 by node:crypto: forge runs its own one in JavaScript (four seconds for 600,000 iterations), and gives it
+ *   the passphrase in UTF-16 units cut to octets, where every other program takes UTF-8.
+ * - Bags of other types are left out, since forge refuses the whole file for one of them.
+ * - Keys and certificates are not converted: that would make an RSASSA-PSS key an ordinary RSA key, and write a
+ *   certificate again.
  */
-function withNativePbkdf2<T>(passphrase: string, work: () => T): T {
+function withForgeAdapted<T>(passphrase: string, work: () => T): T {
   const { pbkdf2 } = forge.pkcs5;
+  const { fromDer } = forge.asn1;
+  const { privateKeyFromAsn1, certificateFromAsn1 } = forge.pki;
   const native: Pbkdf2 = (_, salt, iterations, length, md) =>
     pbkdf2Sync(passphrase, Buffer.from(salt, 'latin1'), iterations, length, md.algorithm).toString('latin1');
+  const reading = (...args: Parameters<typeof fromDer>): forge.asn1.Asn1 =>
+    withoutOtherBags(fromDer(...args));
   Object.assign(forge.pkcs5, { pbkdf2: native });
+  Object.assign(forge.asn1, { fromDer: reading });
+  Object.assign(forge.pki, { privateKeyFromAsn1: asItCame, certificateFromAsn1: asItCame });
   try {
     return work();
   } finally {
     Object.assign(forge.pkcs5, { pbkdf2 });
+    Object.assign(forge.asn1, { fromDer });
+    Object.assign(forge.pki, { privateKeyFromAsn1, certificateFromAsn1 });
   }
 }
 
@@ -64,10 +115,9 @@ function readings(passphrase: string): (string | undefined)[] {
   return [...new Set([passphrase, Buffer.from(passphrase, 'utf8').toString('latin1')])];
 }
 
-/** PrivateKeyInfo (RFC 5208, 5). Forge gives RSA keys as its own objects, and others as they came. */
-function privateKey({ key, asn1 }: Bag, what: string): KeyObject {
-  const info = key ? forge.pki.wrapRsaPrivateKey(forge.pki.privateKeyToAsn1(key)) : asn1;
-  const der = toDer(info);
+/** PrivateKeyInfo (RFC 5208, 5). */
+function privateKey({ asn1 }: Bag, what: string): KeyObject {
+  const der = toDer(asn1);
   try {
     return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
   } catch (error) {
@@ -75,20 +125,6 @@ function privateKey({ key, asn1 }: Bag, what: string): KeyObject {
   } finally {
     der.fill(0);
   }
-}
-
-/**
- * The certificate's own bytes. Forge keeps the part that is signed as it came, but writes the
- * signature's AlgorithmIdentifier anew; the same one stands within (RFC 5280, 4.1.1.2), as its first SEQUENCE.
- */
-function certificateDer({ cert, asn1 }: Bag): Buffer {
-  if (!cert) return toDer(asn1);
-  const whole = forge.pki.certificateToAsn1(cert);
-  const [signed, , signature] = whole.value as forge.asn1.Asn1[];
-  const fields = signed?.value as forge.asn1.Asn1[];
-  const algorithm = fields.find(({ type }) => type === forge.asn1.Type.SEQUENCE);
-  whole.value = [signed, algorithm, signature].filter((part) => part !== undefined);
-  return toDer(whole);
 }
 
 function labels({ attributes }: Bag): Labels {
@@ -100,7 +136,7 @@ function labels({ attributes }: Bag): Labels {
   };
 }
 
-const isCertificate = ({ type }: Bag): boolean => type === forge.pki.oids['certBag'];
+const isCertificate = ({ type }: Bag): boolean => type === BAG.certificate;
 
 function contents({ safeContents }: forge.pkcs12.Pkcs12Pfx, what: string): Pkcs12 {
   const bags = safeContents.flatMap(({ safeBags }) => safeBags);
@@ -110,7 +146,7 @@ function contents({ safeContents }: forge.pkcs12.Pkcs12Pfx, what: string): Pkcs1
       .map((bag) => ({ key: privateKey(bag, what), ...labels(bag) })),
     certificates: bags
       .filter(isCertificate)
-      .map((bag) => ({ certificate: Certificate.parse(certificateDer(bag), what), ...labels(bag) })),
+      .map((bag) => ({ certificate: Certificate.parse(toDer(bag.asn1), what), ...labels(bag) })),
   };
 }
 
@@ -132,7 +168,7 @@ function open(tree: forge.asn1.Asn1, passphrase: string, reading: string | undef
   // Where there is a MAC, forge checks it first; without, a wrong passphrase shows in what was decrypted.
   const hasMac = tree.value.length > 2;
   try {
-    return withNativePbkdf2(passphrase, () => forge.pkcs12.pkcs12FromAsn1(tree, true, reading));
+    return withForgeAdapted(passphrase, () => forge.pkcs12.pkcs12FromAsn1(tree, true, reading));
   } catch (error) {
     const found = fault(error, hasMac || !encrypted, what);
     if (found) throw found;

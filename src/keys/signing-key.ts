@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { OID, type DigestName } from '../asn1/oids.ts';
 import { SignpipeError, usage } from '../errors.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { orderChain } from './chain-order.ts';
+import { issuerMissing, orderChain } from './chain-order.ts';
 
 /**
  * A key that can sign programs, wherever it lives. It is handed data rather than a digest, because
@@ -13,6 +13,8 @@ export interface SigningKey {
   /** Leaf first, then the intermediates in order; the root is left out unless it is the leaf itself. */
   readonly certificates: readonly Certificate[];
   readonly algorithm: 'rsa' | 'ecdsa';
+  /** The name of the leaf's issuer, if no certificate of that name came along. */
+  readonly missingIssuer?: string | undefined;
   /** A PKCS#1 v1.5 signature (RFC 8017, 8.2) or a DER ECDSA-Sig-Value (RFC 3279, 2.2.3) over `data`. */
   sign(hash: DigestName, data: Buffer): Promise<Buffer>;
   /** Lets go of the key; signing afterwards throws `key-closed`. */
@@ -40,7 +42,10 @@ function algorithmOf(key: KeyObject, what: string): 'rsa' | 'ecdsa' {
   if (key.asymmetricKeyType === 'ec' && CURVES.has(details?.namedCurve ?? '')) return 'ecdsa';
   const kind = [key.asymmetricKeyType, details?.namedCurve].filter(Boolean).join(' ');
   throw usage('key-unsupported', `${what}: a key of type ${kind} cannot sign programs`, {
-    hint: 'Use RSA of 2048 bits or more, or ECDSA on P-256, P-384 or P-521',
+    hint:
+      key.asymmetricKeyType === 'rsa-pss'
+        ? 'Windows takes no RSASSA-PSS signatures on programs: have a certificate issued for an ordinary RSA key'
+        : 'Use RSA of 2048 bits or more, or ECDSA on P-256, P-384 or P-521',
   });
 }
 
@@ -52,6 +57,7 @@ class MemoryKey implements SigningKey {
     key: KeyObject,
     readonly algorithm: 'rsa' | 'ecdsa',
     readonly certificates: readonly Certificate[],
+    readonly missingIssuer: string | undefined,
   ) {
     this.key = key;
   }
@@ -87,7 +93,8 @@ export function signingKey(key: KeyObject, certificates: readonly Certificate[],
     throw usage('key-does-not-match', `${what}: none of the certificates belongs to the private key`, {
       hint: 'Put the certificate and the key that were made together in one place',
     });
-  return new MemoryKey(key, algorithm, orderChain(leaf, certificates));
+  const chain = orderChain(leaf, certificates);
+  return new MemoryKey(key, algorithm, chain, issuerMissing(chain, certificates));
 }
 
 const day = (date: Date): string => date.toISOString().slice(0, 10);

@@ -44,10 +44,10 @@ export async function loadConfiguredKey(
   const passphrase = await findPassphrase({ file: config.passphraseFile, warn });
   if (config.pfx !== undefined) {
     const { loadPfx } = await import('../keys/pfx.ts');
-    return loadPfx({ path: config.pfx, passphrase, name: config.keyName });
+    return loadPfx({ path: config.pfx, passphrase, name: config.keyName, warn });
   }
   if (config.certificate !== undefined && config.key !== undefined)
-    return loadPem({ certificate: config.certificate, key: config.key, passphrase });
+    return loadPem({ certificate: config.certificate, key: config.key, passphrase, warn });
   throw usage('key-missing', 'signing: no key is configured', { hint: 'give pfx, or certificate and key' });
 }
 

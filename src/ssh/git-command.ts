@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { SignpipeError, usage } from '../errors.ts';
+import { keyFormatOf, pemText } from '../keys/key-format.ts';
 import { parseIdentity } from './identity.ts';
 import { timesOf, type SshOptions } from './options.ts';
 import { shellCommand } from './quote.ts';
@@ -23,13 +24,50 @@ export function configPath(path: string): string {
   return `"${absolute.replaceAll('%', '%%')}"`;
 }
 
+const OPENSSH = { begin: '-----BEGIN OPENSSH PRIVATE KEY-----', end: '-----END OPENSSH PRIVATE KEY-----' };
+
 /**
- * The system's ssh asks nobody for a passphrase here, so an encrypted key needs an agent. Anything
- * else that is wrong with the file is left for the connection to report.
+ * Why OpenSSH cannot read a key that this process can, or null: it wants its own format from the first byte on, with
+ * line feeds alone, one behind the last line too (sshkey.c). All it says otherwise is "error in libcrypto".
+ */
+function unreadableForOpenSsh(bytes: Buffer): { why: string; hint: string } | null {
+  const text = bytes.toString('latin1');
+  const format = keyFormatOf(bytes);
+  if (text.startsWith('PuTTY-')) return { why: `it is ${format?.what}`, hint: format?.sshHint ?? '' };
+  if (!pemText(bytes).includes(OPENSSH.begin)) return null;
+  if (text.startsWith(`${OPENSSH.begin}\n`) && text.includes(`\n${OPENSSH.end}\n`)) return null;
+  if (text.includes('\r\n'))
+    return { why: 'its lines end as on Windows (CR LF)', hint: "write it again: sed -i 's/\\r$//' KEY" };
+  if (text.trimEnd().endsWith(OPENSSH.end) && text.startsWith(OPENSSH.begin))
+    return { why: 'its last line has no line feed', hint: 'add one: echo >> KEY' };
+  return {
+    why: 'something stands before its first line, such as a byte order mark, or it is UTF-16',
+    hint: 'save it as plain ASCII, beginning with -----BEGIN',
+  };
+}
+
+/**
+ * The system's ssh asks nobody for a passphrase here, so an encrypted key needs an agent; and it reads fewer files
+ * than this process does. Anything else that is wrong with the file is left for the connection to report.
  */
 function requireOpenIdentity(path: string): void {
+  let bytes: Buffer;
   try {
-    parseIdentity(readFileSync(path), path);
+    bytes = readFileSync(path);
+  } catch {
+    return;
+  }
+  requireUnencrypted(bytes, path);
+  const problem = unreadableForOpenSsh(bytes);
+  if (problem)
+    throw usage('identity-invalid', `${path}: OpenSSH, which Git uses, cannot read it: ${problem.why}`, {
+      hint: problem.hint,
+    });
+}
+
+function requireUnencrypted(bytes: Buffer, path: string): void {
+  try {
+    parseIdentity(bytes, path);
   } catch (error) {
     if (!(error instanceof SignpipeError) || error.code !== 'identity-passphrase') return;
     throw usage('identity-needs-agent', `${path}: Git cannot use an encrypted SSH identity by itself`, {
@@ -61,7 +99,7 @@ const sharing = (socket: string | undefined): string[] =>
 /**
  * The value of Git's `core.sshCommand`: the system's ssh with the same identity and the same
  * known_hosts as `connectSsh`, and nothing from anyone's own configuration (ssh_config(5)). With a path for a
- * socket, its runs share a connection: see `SharedSsh`. Throws `identity-needs-agent`, `ssh-path-unusable` (usage).
+ * socket, its runs share a connection: see `SharedSsh`. Throws `identity-needs-agent`, `identity-invalid`, `ssh-path-unusable` (usage).
  */
 export function gitSshCommand(options: SshOptions, socket?: string): string {
   const times = timesOf(options);

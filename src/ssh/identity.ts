@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import ssh2, { type AgentAuthMethod, type AuthMethod, type ParsedKey, type PublicKeyAuthMethod } from 'ssh2';
 import { hasCode, messageOf, usage } from '../errors.ts';
 import { readAll, withFile } from '../io/source.ts';
+import { keyFormatOf, pemText } from '../keys/key-format.ts';
 
 /** With which key to log in: a key file, an agent, or both (the file is tried first). */
 export interface IdentityOptions {
@@ -42,16 +43,22 @@ function passphraseError(path: string, given: boolean): Error {
 
 /** Parses a private key; throws `identity-passphrase`, `identity-invalid` (usage). */
 export function parseIdentity(bytes: Buffer, path: string, passphrase?: string): ParsedKey {
-  const parsed: unknown = ssh2.utils.parseKey(bytes, passphrase);
+  const parsed: unknown = ssh2.utils.parseKey(pemText(bytes), passphrase);
   if (parsed instanceof Error && isAboutPassphrase(parsed))
     throw passphraseError(path, passphrase !== undefined && passphrase !== '');
   const key = (Array.isArray(parsed) ? parsed[0] : parsed) as ParsedKey | Error | undefined;
-  if (key instanceof Error || !key?.isPrivateKey())
-    throw usage('identity-invalid', `${path}: not a private SSH key that can be used`, {
-      cause: key,
-      hint: 'make one with `ssh-keygen -t ed25519 -f KEY`; name the private file, not the .pub',
-    });
+  if (key instanceof Error || !key?.isPrivateKey()) throw notAnIdentity(bytes, path, key);
   return key;
+}
+
+function notAnIdentity(bytes: Buffer, path: string, cause: unknown): Error {
+  const format = keyFormatOf(bytes);
+  const what = format ? `is ${format.what}, and no` : 'not a';
+  return usage('identity-invalid', `${path}: ${what} private SSH key that can be used`, {
+    cause,
+    hint:
+      format?.sshHint ?? 'make one with `ssh-keygen -t ed25519 -f KEY`; name the private file, not the .pub',
+  });
 }
 
 async function requireSocket(path: string): Promise<void> {

@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:cr
 import { open } from 'node:fs/promises';
 import ssh2 from 'ssh2';
 import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
+import { keyFormatOf, pemText } from '../keys/key-format.ts';
 import { SshAgent } from './ssh-agent.ts';
 import type { SshPublicKey } from './public-key.ts';
 import { isKeyName, parsePublicKey, parsePublicKeyLine } from './ssh-key.ts';
@@ -59,7 +60,7 @@ function holds(blob: Buffer, message: Buffer, what: string): boolean {
   }
 }
 
-async function readKeyFile(path: string): Promise<{ text: string; openToOthers: boolean }> {
+async function readKeyFile(path: string): Promise<{ bytes: Buffer; openToOthers: boolean }> {
   try {
     const file = await open(path, 'r');
     try {
@@ -67,7 +68,7 @@ async function readKeyFile(path: string): Promise<{ text: string; openToOthers: 
       if (size > MAX_FILE) throw usage('ssh-key-unreadable', `${path} has ${size} bytes, too many for a key`);
       // As OpenSSH: only the owner's own carelessness counts, not how a container mounts its secrets.
       const openToOthers = uid === process.getuid?.() && (mode & 0o077) !== 0;
-      return { text: await file.readFile('utf8'), openToOthers };
+      return { bytes: await file.readFile(), openToOthers };
     } finally {
       await file.close();
     }
@@ -81,6 +82,8 @@ async function readKeyFile(path: string): Promise<{ text: string; openToOthers: 
     );
   }
 }
+
+const MAKE_ONE = 'make a key with ssh-keygen -t ed25519';
 
 /** What ssh2 says in words only. */
 const KEY_FILE_PROBLEMS: readonly { said: RegExp; code: string; text: string; hint: string }[] = [
@@ -112,11 +115,17 @@ const KEY_FILE_PROBLEMS: readonly { said: RegExp; code: string; text: string; hi
     said: /(?:)/,
     code: 'ssh-key-unreadable',
     text: 'holds no OpenSSH private key that can be used',
-    hint: 'make a key with ssh-keygen -t ed25519',
+    hint: MAKE_ONE,
   },
 ];
 
-function keyFileError(path: string, error: Error): SignpipeError {
+function keyFileError(path: string, bytes: Buffer, error: Error): SignpipeError {
+  const format = keyFormatOf(bytes);
+  if (format && /unsupported key format/i.test(error.message))
+    return usage('ssh-key-unreadable', `${path} is ${format.what}, and no SSH key that can be used`, {
+      hint: format.sshHint ?? MAKE_ONE,
+      cause: error,
+    });
   const problem = KEY_FILE_PROBLEMS.find(({ said }) => said.test(error.message));
   const { code = 'ssh-key-unreadable', text = 'cannot be used', hint = '' } = problem ?? {};
   return usage(code, `${path} ${text}`, { hint, cause: error });
@@ -128,14 +137,14 @@ interface PrivateKey {
 }
 
 async function readPrivateKey(path: string, passphrase: string | undefined): Promise<PrivateKey> {
-  const { text, openToOthers } = await readKeyFile(path);
+  const { bytes, openToOthers } = await readKeyFile(path);
   if (openToOthers) {
     throw usage('ssh-key-permissions', `${path} can be read by others than its owner`, {
       hint: `chmod 600 ${path}`,
     });
   }
-  const parsed = ssh2.utils.parseKey(text, passphrase);
-  if (parsed instanceof Error) throw keyFileError(path, parsed);
+  const parsed = ssh2.utils.parseKey(pemText(bytes), passphrase);
+  if (parsed instanceof Error) throw keyFileError(path, bytes, parsed);
   if (!parsed.isPrivateKey()) throw usage('ssh-key-unreadable', `${path} holds no private key`);
   const publicKey = soundly(() => parsePublicKey(parsed.getPublicSSH(), `the key in ${path}`));
   const key = openPrivateKey(parsed.getPrivatePEM(), path);
@@ -227,7 +236,7 @@ async function publicSigner(path: string, line: string, options: SshSignerOption
  * `ssh-key-not-in-agent`, `ssh-agent-unreachable`, `ssh-agent-refused`, `ssh-agent-unsound`.
  */
 export async function loadSshSigner(path: string, options: SshSignerOptions = {}): Promise<SshSigner> {
-  const { text } = await readKeyFile(path);
+  const text = pemText((await readKeyFile(path)).bytes);
   const [word = ''] = text.trimStart().split(/[ \t]/, 1);
   if (isKeyName(word)) return publicSigner(path, text, options);
   return privateSigner(path, options.passphrase);

@@ -17,7 +17,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-async function fileWith(content: string, mode = 0o600): Promise<string> {
+async function fileWith(content: string | Buffer, mode = 0o600): Promise<string> {
   const path = join(folder, 'passphrase');
   await writeFile(path, content);
   await chmod(path, mode);
@@ -48,6 +48,33 @@ describe('findPassphrase', () => {
     assert.match(warnings[0] ?? '', /mode 644/);
     assert.ok(!warnings.join().includes(PASSPHRASE));
     await findPassphrase({ file: await fileWith(PASSPHRASE), warn: assert.fail });
+  });
+
+  it('reads what editors and PowerShell write: a byte order mark, UTF-16 of either order', async () => {
+    const secret = 'größe 😀';
+    const text = `\ufeff${secret}\r\nsecond line\r\n`;
+    for (const content of [
+      Buffer.from(text, 'utf8'),
+      Buffer.from(text, 'utf16le'),
+      Buffer.from(text, 'utf16le').swap16(),
+      Buffer.from(`\ufeff${secret}`, 'utf16le'),
+      Buffer.from(`${secret}\rsecond line\r`, 'utf8'),
+    ])
+      assert.equal(await findPassphrase({ file: await fileWith(content) }), secret);
+  });
+
+  it('passphrase-file: Latin-1, UTF-16 without its mark, half a character', async () => {
+    for (const content of [
+      Buffer.from('Zürich', 'latin1'),
+      Buffer.from(PASSPHRASE, 'utf16le'),
+      Buffer.from(PASSPHRASE, 'utf16le').swap16(),
+      Buffer.from('\ufeff\ud800', 'utf16le'),
+      Buffer.from([0xff, 0xfe, 0x61]),
+    ]) {
+      const file = await fileWith(content);
+      const { message } = await refuses('passphrase-file', () => findPassphrase({ file }));
+      assert.match(message, /neither UTF-8 nor UTF-16/);
+    }
   });
 
   it('passphrase-file: an empty first line, or far too much', async () => {

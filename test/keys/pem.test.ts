@@ -1,10 +1,11 @@
 import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { verify } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { integer, octets, oid, seq } from '../../src/asn1/der.ts';
 import { loadPem } from '../../src/keys/pem.ts';
 import { createTestCertificate, keyToPem, toPem, type TestIdentity } from '../../src/sandbox/certificates.ts';
+import type { Certificate } from '../../src/x509/certificate.ts';
 import { OpensslFolder } from './openssl.ts';
 import { PASSPHRASE, refuses } from './refusal.ts';
 
@@ -91,6 +92,54 @@ describe('loadPem opens keys as openssl writes them', () => {
       await opens('rsa', 'dek-rsa.key', PASSPHRASE);
     });
 
+  for (const [what, change] of [
+    ['lines that end as on Windows', (text: string) => text.replaceAll('\n', '\r\n')],
+    ['lines that end in carriage returns alone', (text: string) => text.replaceAll('\n', '\r')],
+    ['no line feed at the end', (text: string) => text.trimEnd()],
+    ['blanks at the end', (text: string) => `${text} \r\n\r\n`],
+    ['a byte order mark', (text: string) => `\ufeff${text}`],
+    ['UTF-16, as PowerShell writes it', (text: string) => Buffer.from(`\ufeff${text}`, 'utf16le')],
+  ] as const)
+    it(`key and certificates with ${what}, encrypted and not`, async () => {
+      await work.openssl('rsa -traditional -in rsa.key -aes256 -out dek-changed.key', ...secret);
+      await work.openssl('pkcs8 -topk8 -in rsa.key -out p8-changed.key', ...secret);
+      await writeFile(work.path('changed.pem'), change(toPem(rsa.chain)));
+      for (const name of ['rsa.key', 'dek-changed.key', 'p8-changed.key']) {
+        await writeFile(work.path('changed.key'), change(await readFile(work.path(name), 'latin1')));
+        const key = await load('changed', 'changed.key', PASSPHRASE);
+        assert.equal(key.certificates.length, 2, name);
+      }
+    });
+
+  it('warns of a private key that others may read, and only of that', async () => {
+    const warnings: string[] = [];
+    const paths = { certificate: work.path('ec.pem'), key: work.path('ec.key') };
+    for (const mode of [0o600, 0o644, 0o640, 0o400]) {
+      await chmod(paths.key, mode);
+      await loadPem({ ...paths, warn: (text) => warnings.push(text) });
+    }
+    await chmod(paths.key, 0o600);
+    assert.deepEqual(
+      warnings,
+      ['644', '640'].map(
+        (mode) => `${paths.key}: others on this machine may read the private key (mode ${mode})`,
+      ),
+    );
+  });
+
+  it('names the issuer if its certificate did not come along', async () => {
+    const missing = async (...chain: Certificate[]): Promise<string | undefined> => {
+      await writeFile(work.path('chain.pem'), toPem(chain));
+      return (await load('chain', 'ec.key')).missingIssuer;
+    };
+    const [leaf, intermediate, root] = ec.chain;
+    assert.ok(leaf && intermediate && root);
+    assert.equal(await missing(leaf), intermediate.subject);
+    assert.equal(await missing(leaf, root), intermediate.subject);
+    assert.equal(await missing(leaf, intermediate), undefined);
+    assert.equal(await missing(root, intermediate, leaf), undefined);
+  });
+
   it('key and certificates in one file, with text between them', async () => {
     const text = `Bag Attributes\n${keyToPem(ec.key)}subject=/CN=x\n${toPem(ec.chain)}`;
     await writeFile(work.path('one.pem'), text);
@@ -173,6 +222,25 @@ describe('loadPem refuses', () => {
   it('pem-no-key', async () => {
     await refuses('pem-no-key', () => load('rsa', 'rsa.pem'));
   });
+  it('pem-no-key, pem-no-certificate: say what it is instead', async () => {
+    await work.openssl('pkcs12 -export -inkey ec.key -in ec.pem -out ec.p12', ...secret);
+    await work.openssl('pkey -in ec.key -outform DER -out der.key');
+    await writeFile(work.path('pvk.key'), Buffer.from('1ef1b5b000000000', 'hex'));
+    for (const [file, what] of [
+      ['ec.p12', /PKCS#12.*--pfx/s],
+      ['der.key', /private key in DER.*openssl pkey/s],
+      ['pvk.key', /PVK.*openssl rsa -inform PVK/s],
+    ] as const) {
+      const { message, hint } = await refuses('pem-no-key', () => load('ec', file));
+      assert.match(`${message}\n${hint}`, what);
+    }
+    const certificate = work.path('ec.p12');
+    const { message } = await refuses('pem-no-certificate', () =>
+      loadPem({ certificate, key: work.path('ec.key') }),
+    );
+    assert.match(message, /PKCS#12/);
+  });
+
   it('pem-several-keys', async () => {
     await writeFile(work.path('two.key'), keyToPem(ec.key) + keyToPem(rsa.key));
     await refuses('pem-several-keys', () => load('ec', 'two.key'));

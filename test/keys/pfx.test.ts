@@ -2,6 +2,7 @@ import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHash, createHmac, pbkdf2Sync, verify } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import forge from 'node-forge';
 import {
   bmp,
@@ -75,6 +76,9 @@ async function opens(path: string, expected: TestIdentity, passphrase: string | 
   await key.close();
   await assert.rejects(key.sign('sha256', data), { code: 'key-closed' });
 }
+
+const bag = (type: number, value: Buffer, ...attributes: Buffer[]): Buffer =>
+  seq(oid(`1.2.840.113549.1.12.10.1.${type}`), explicit(0, value), ...attributes);
 
 describe('loadPfx opens what openssl pkcs12 writes', () => {
   it('by default: PBES2 with AES-256, MAC with SHA-256', async () => opens(await exported('rsa'), rsa));
@@ -222,6 +226,57 @@ describe('loadPfx chooses among several keys', () => {
   });
 });
 
+describe('loadPfx passes over', () => {
+  const secret = bag(5, seq(oid('1.2.840.113549.1.12.10.1.5'), explicit(0, octets(Buffer.from('aes')))));
+  const crl = bag(4, seq(oid('1.2.840.113549.1.9.23.1'), explicit(0, octets(Buffer.from('crl')))));
+  const sdsi = bag(3, seq(oid('1.2.840.113549.1.9.22.2'), explicit(0, octets(Buffer.from('sdsi')))));
+
+  for (const [what, others] of [
+    ['a secret key', [secret]],
+    ['a list of revoked certificates', [crl]],
+    ['a certificate of another kind', [sdsi]],
+    ['all of them, nested in a bag of bags', [bag(6, seq(secret, bag(6, seq(crl, sdsi))))]],
+  ] as const)
+    it(`${what}, in the clear`, async () => {
+      const path = await assembled([ec], [ec.certificate, intermediate.certificate], others);
+      await opens(path, ec, undefined);
+    });
+
+  it('nothing else: a key and its certificates in a bag of bags are found', async () => {
+    const own = bag(1, ec.key.export({ type: 'pkcs8', format: 'der' }));
+    await opens(
+      await assembled([], [ec.certificate, intermediate.certificate], [bag(6, seq(own))]),
+      ec,
+      undefined,
+    );
+  });
+
+  it('a secret key beside the private key, as keytool writes it, encrypted', async () => {
+    const path = join(import.meta.dirname, 'java-secret-key.p12');
+    const key = await loadPfx({ path, passphrase: 'secret1' });
+    assert.equal(key.certificates[0]?.subject, 'CN=me');
+    assert.equal((await key.sign('sha256', Buffer.from('x'))).length, 256);
+  });
+});
+
+describe('loadPfx takes a PKCS#12 file as text', () => {
+  for (const [what, wrapped] of [
+    ['in base64, in lines', (der: Buffer) => der.toString('base64').replace(/.{76}/g, '$&\r\n')],
+    ['in base64, in one line', (der: Buffer) => der.toString('base64')],
+    ['in UTF-16', (der: Buffer) => Buffer.from(`\ufeff${der.toString('base64')}\r\n`, 'utf16le')],
+    [
+      'in PEM',
+      (der: Buffer) =>
+        `-----BEGIN PKCS12-----\n${der.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END PKCS12-----`,
+    ],
+  ] as const)
+    it(what, async () => {
+      const path = work.path('as-text.pfx');
+      await writeFile(path, wrapped(await readFile(await exported('ec'))));
+      await opens(path, ec);
+    });
+});
+
 describe('loadPfx refuses', () => {
   it('pfx-wrong-passphrase', async () => {
     const wrong = 'wrong one 0815';
@@ -359,22 +414,64 @@ describe('loadPfx refuses', () => {
     await refuses('pfx-unsupported', () => loadPfx({ path }));
   });
 
+  it('pfx-other-format: says what it is, and what to do', async () => {
+    const path = work.path('other.pfx');
+    const [cert, key] = [ec.certificate.raw, ec.key];
+    for (const [content, what] of [
+      ['feedfeed0000000200000001', /Java key store \(JKS\).*keytool -importkeystore/s],
+      ['cececece0000000200000001', /Java key store \(JCEKS\).*keytool -importkeystore/s],
+      ['1ef1b5b000000000', /PVK.*openssl rsa -inform PVK/s],
+      [Buffer.from(keyToPem(key)), /private key in PEM.*--certificate FILE --key FILE/s],
+      [Buffer.from(`\ufeff${keyToPem(key)}`, 'utf16le'), /private key in PEM/],
+      [Buffer.from(toPem([ec.certificate])), /a certificate, without a private key/],
+      [cert, /a certificate in DER/],
+      [key.export({ type: 'pkcs8', format: 'der' }), /a private key in DER/],
+      [key.export({ type: 'sec1', format: 'der' }), /a private key in DER/],
+      [Buffer.from('PuTTY-User-Key-File-3: ssh-ed25519\n'), /a key of PuTTY/],
+      ['504b030414000000', /a zip/],
+    ] as const) {
+      await writeFile(path, typeof content === 'string' ? Buffer.from(content, 'hex') : content);
+      const { message, hint } = await refuses('pfx-other-format', () =>
+        loadPfx({ path, passphrase: PASSPHRASE }),
+      );
+      assert.match(`${message}\n${hint}`, what);
+    }
+  });
+
+  it('key-unsupported: an RSASSA-PSS key, which is not taken for an ordinary one', async () => {
+    await work.openssl('genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out pss.key');
+    await work.openssl('req -x509 -key pss.key -subj /CN=PSS -out pss.pem');
+    await work.openssl(
+      'pkcs12 -export -inkey pss.key -in pss.pem -out pss.pfx',
+      '-passout',
+      `pass:${PASSPHRASE}`,
+    );
+    const { message, hint } = await refuses('key-unsupported', () =>
+      loadPfx({ path: work.path('pss.pfx'), passphrase: PASSPHRASE }),
+    );
+    assert.match(message, /rsa-pss/);
+    assert.match(hint ?? '', /ordinary RSA key/);
+  });
+
   it('file-not-found', async () => {
     await refuses('file-not-found', () => loadPfx({ path: work.path('nowhere.pfx') }));
   });
 });
 
-const bag = (type: number, value: Buffer, ...attributes: Buffer[]): Buffer =>
-  seq(oid(`1.2.840.113549.1.12.10.1.${type}`), explicit(0, value), ...attributes);
 const name = (identity: TestIdentity): Buffer =>
   set(seq(oid('1.2.840.113549.1.9.20'), set(bmp(`friend of ${identity.certificate.commonName}`))));
 const data = (content: Buffer): Buffer => seq(oid('1.2.840.113549.1.7.1'), explicit(0, octets(content)));
 
 /** A PFX without encryption or MAC: keys first, each with a friendly name, then certificates in this order. */
-async function assembled(keys: TestIdentity[], certificates: readonly { raw: Buffer }[]): Promise<string> {
+async function assembled(
+  keys: TestIdentity[],
+  certificates: readonly { raw: Buffer }[],
+  others: readonly Buffer[] = [],
+): Promise<string> {
   const bags = [
     ...keys.map((each) => bag(1, each.key.export({ type: 'pkcs8', format: 'der' }), name(each))),
     ...certificates.map((each) => bag(3, seq(oid('1.2.840.113549.1.9.22.1'), explicit(0, octets(each.raw))))),
+    ...others,
   ];
   const pfx = seq(integer(3), data(seq(data(seq(...bags)))));
   const path = work.path(`assembled-${createHash('sha1').update(pfx).digest('hex')}.pfx`);
