@@ -1,9 +1,18 @@
 import { fromRandomAccessReaderPromise, RandomAccessReader, type Entry } from 'yauzl';
 import { invalid, messageOf, SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
-import { TAIL, type EndRecords } from './end.ts';
+import { wideEnd, type EndRecords } from './end.ts';
 import { entryName, shown, type EntryName } from './names.ts';
-import { CENTRAL, FLAG, headerLength, MAX16, METHOD, nameOf, readValues } from './records.ts';
+import {
+  CENTRAL,
+  CENTRAL_SIGNATURE,
+  FLAG,
+  headerLength,
+  MAX16,
+  METHOD,
+  nameOf,
+  readValues,
+} from './records.ts';
 
 /** One entry as the central directory has it. Sizes in bytes. */
 export interface CentralEntry extends EntryName {
@@ -31,13 +40,19 @@ const LARGEST_DIRECTORY = 256 * 1024 * 1024;
 const FILE_TYPE = 0o170000;
 const SYMLINK = 0o120000;
 
-/** Serves yauzl from the end of the file, held in memory; nothing else is for it to read. */
-class TailReader extends RandomAccessReader {
+/** Serves yauzl a directory and end records of our own making: those of the file were read already. */
+class DirectoryReader extends RandomAccessReader {
+  readonly size: number;
+  private readonly end: Buffer;
+
   constructor(
-    private readonly tail: Buffer,
+    private readonly directory: Buffer,
     private readonly start: number,
+    count: number,
   ) {
     super();
+    this.end = wideEnd(count, start, directory.length);
+    this.size = start + directory.length + this.end.length;
   }
 
   override read(
@@ -48,9 +63,14 @@ class TailReader extends RandomAccessReader {
     callback: (error: Error | null, bytesRead?: number) => void,
   ): void {
     const at = position - this.start;
-    if (at < 0 || at + length > this.tail.length)
-      return callback(new Error('the directory points outside itself'));
-    callback(null, this.tail.copy(buffer, offset, at, at + length));
+    const into = buffer.subarray(offset, offset + length).fill(0);
+    const { directory, end } = this;
+    if (at >= 0 && at < directory.length) directory.copy(into, 0, at, at + length);
+    const before = at < 0 ? Math.min(-at, length) : 0;
+    if (before > 0) directory.copy(into, before, 0, length - before);
+    const endAt = directory.length - at;
+    if (endAt < length) end.copy(into, Math.max(0, endAt), Math.max(0, -endAt));
+    callback(null, length);
   }
 
   override close(callback: (error: Error | null) => void): void {
@@ -59,28 +79,46 @@ class TailReader extends RandomAccessReader {
 }
 
 /**
- * Reads the central directory through yauzl, with one read of the source, and holds every entry against
- * what a signer can carry: nothing encrypted, nothing on other disks, names safe to unpack.
+ * Reads the central directory through yauzl, with one read of the source, and checks every entry against what a
+ * signer can carry: nothing encrypted, nothing on other disks, names safe to unpack.
  */
-export async function readDirectory(source: ByteSource, end: EndRecords): Promise<CentralEntry[]> {
+export async function readDirectory(
+  source: ByteSource,
+  end: EndRecords,
+  most: number,
+): Promise<CentralEntry[]> {
   if (end.directorySize > LARGEST_DIRECTORY)
     throw invalid('zip-too-many-entries', `${source.name}: a directory of ${end.directorySize} bytes`);
-  const start = Math.min(end.directoryOffset, Math.max(0, source.size - TAIL));
-  const tail = await source.read(start, source.size - start);
-  const directoryEnd = end.directoryOffset + end.directorySize;
-  requireUnencrypted(tail.subarray(end.directoryOffset - start, directoryEnd - start), source);
+  const directory = await source.read(end.directoryOffset, end.directorySize);
+  requireUnencrypted(directory, source);
+  const count = numberOfEntries(directory, end);
+  if (count > most)
+    throw invalid('zip-too-many-entries', `${source.name}: ${count} entries; ${most} allowed`, {
+      hint: 'limits.entries in the configuration sets this',
+    });
   const entries: CentralEntry[] = [];
-  let at = end.directoryOffset;
-  for await (const entry of entriesOf(new TailReader(tail, start), source)) {
-    const header = tail.subarray(at - start, directoryEnd - start);
+  let at = 0;
+  for await (const entry of entriesOf(new DirectoryReader(directory, end.directoryOffset, count), source)) {
+    const header = directory.subarray(at);
     const length = headerLength(header, CENTRAL);
     if (length > header.length) throw damaged(source, 'an entry runs past its end');
     entries.push(centralEntry(entry, header.subarray(0, length), entries.length, source));
     at += length;
   }
-  if (at !== directoryEnd || entries.length !== end.count)
-    throw damaged(source, `${directoryEnd - at} bytes of it belong to no entry`);
+  if (at !== directory.length || entries.length !== count)
+    throw damaged(source, `${directory.length - at} bytes of it belong to no entry`);
   return entries;
+}
+
+/** The number in the end record, or the true one if its upper bits did not fit there and zip64 is not used. */
+function numberOfEntries(directory: Buffer, { count, zip64 }: EndRecords): number {
+  if (zip64) return count;
+  let [found, at] = [0, 0];
+  while (at + CENTRAL.size <= directory.length && directory.readUInt32LE(at) === CENTRAL_SIGNATURE) {
+    at += headerLength(directory.subarray(at), CENTRAL);
+    found++;
+  }
+  return at === directory.length && found > MAX16 && found % (MAX16 + 1) === count ? found : count;
 }
 
 /** Looks ahead for what yauzl would refuse in its own words, or pass on. */
@@ -102,10 +140,10 @@ const damaged = (source: ByteSource, why: string, cause?: unknown): SignpipeErro
   invalid('zip-directory-damaged', `${source.name}: its directory is damaged: ${why}`, { cause });
 
 /** yauzl's entries, its errors turned into ours. */
-async function* entriesOf(reader: TailReader, source: ByteSource): AsyncGenerator<Entry> {
+async function* entriesOf(reader: DirectoryReader, source: ByteSource): AsyncGenerator<Entry> {
   const options = { lazyEntries: true, decodeStrings: false, autoClose: false };
   try {
-    const zip = await fromRandomAccessReaderPromise(reader, source.size, options);
+    const zip = await fromRandomAccessReaderPromise(reader, reader.size, options);
     yield* zip.eachEntry();
   } catch (error) {
     throw error instanceof SignpipeError ? error : damaged(source, messageOf(error), error);

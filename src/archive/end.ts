@@ -7,6 +7,7 @@ import {
   MAX16,
   MAX32,
   readUInt64,
+  SPLIT_SIGNATURES,
   ZIP64_END_SIGNATURE,
   ZIP64_LOCATOR_SIGNATURE,
   type Fields,
@@ -56,26 +57,49 @@ export interface EndRecords {
   /** In bytes; the end records follow the directory at once. */
   readonly directorySize: number;
   readonly zip64: { readonly record: Buffer; readonly locator: Buffer } | null;
-  /** The end of central directory record with the archive's comment. */
+  /** The end of central directory record with the archive's comment, and the zeros behind it. */
   readonly end: Buffer;
 }
 
-/** Whether a file's first bytes are those of a zip (also of one without entries). */
+/**
+ * Whether a file's first bytes are those of a zip, also of one without entries, or of one that was to be split and
+ * is not (8 bytes tell). One that begins with a script or with zeros does not look like one: see `isZipSource`.
+ */
 export function isZip(head: Buffer): boolean {
   if (head.length < 4) return false;
   const signature = head.readUInt32LE(0);
+  if (SPLIT_SIGNATURES.has(signature)) return head.length >= 8 && isZip(head.subarray(4));
   return signature === LOCAL_SIGNATURE || signature === END_SIGNATURE || signature === ZIP64_END_SIGNATURE;
 }
 
-/** Finds the one end record that reaches exactly to the end of the file; offset within `tail`. */
+/** Whether a file is a zip, judging by its first bytes, or by its last if it begins with `#!` or zeros. */
+export async function isZipSource(source: ByteSource): Promise<boolean> {
+  const head = await source.read(0, Math.min(8, source.size));
+  if (isZip(head)) return true;
+  if (head.toString('latin1', 0, 2) !== '#!' && (head.length < 4 || head.readUInt32LE(0) !== 0)) return false;
+  const tail = await source.read(source.size - Math.min(TAIL, source.size), Math.min(TAIL, source.size));
+  const at = tail.lastIndexOf(END_MARK);
+  const end = at < 0 ? Infinity : endOf(tail, at);
+  return end >= filledLength(tail) && end <= tail.length;
+}
+
+/** Where the end record at some place ends with its comment; never, if not even its fixed part is there. */
+const endOf = (tail: Buffer, at: number): number =>
+  at + END_SIZE > tail.length ? Infinity : at + END_SIZE + tail.readUInt16LE(at + 20);
+
+/**
+ * Finds the one end record that reaches to the end of the file, but for zeros, with which bsdtar fills up what
+ * it writes to a pipe; offset within `tail`.
+ */
 function findEnd(tail: Buffer, source: ByteSource, head: Buffer): number {
   const { name } = source;
+  const filled = filledLength(tail);
   let last = -1;
   let closing = -1;
-  for (let at = tail.length - END_SIZE; at >= 0; at--) {
-    if (tail.readUInt32LE(at) !== END_SIGNATURE) continue;
+  for (let at = tail.lastIndexOf(END_MARK); at >= 0; at = at > 0 ? tail.lastIndexOf(END_MARK, at - 1) : -1) {
+    const end = endOf(tail, at);
     if (last < 0) last = at;
-    if (at + END_SIZE + tail.readUInt16LE(at + 20) !== tail.length) continue;
+    if (end < filled || end > tail.length) continue;
     // A second one inside the first one's comment: which archive is meant depends on the reader.
     if (closing >= 0) throw invalid('zip-end-ambiguous', `${name}: has two end records, one in the other`);
     closing = at;
@@ -83,11 +107,20 @@ function findEnd(tail: Buffer, source: ByteSource, head: Buffer): number {
   if (closing >= 0 && closing !== last)
     throw invalid('zip-end-ambiguous', `${name}: its comment holds another end record`);
   if (closing >= 0) return closing;
-  if (last >= 0 && last + END_SIZE + tail.readUInt16LE(last + 20) < tail.length)
+  if (last >= 0 && endOf(tail, last) < filled)
     throw invalid('zip-trailing-bytes', `${name}: has bytes after the end of the zip`);
   if (last >= 0 || isZip(head))
     throw invalid('zip-truncated', `${name}: ends before the zip does`, { hint: 'transfer the file again' });
   throw invalid('zip-not-a-zip', `${name}: is not a zip`);
+}
+
+const END_MARK = Buffer.from('PK\x05\x06', 'latin1');
+
+/** Length without the zeros at the end. */
+function filledLength(bytes: Buffer): number {
+  let length = bytes.length;
+  while (length > 0 && bytes[length - 1] === 0) length--;
+  return length;
 }
 
 /** A narrow field may point to the wide one, or say the same. */
@@ -139,15 +172,28 @@ async function readZip64Record(source: ByteSource, locator: Buffer, locatorAt: n
   return record;
 }
 
+/**
+ * Whether the 20 bytes before the end record are a zip64 locator. An entry's comment or extra field may hold its
+ * signature by chance: then the end record says all by itself, the directory reaches to it, and there is no zip64
+ * end record in either of the places where readers look for one.
+ */
+async function isLocator(source: ByteSource, locator: Buffer, end: Buffer, endAt: number): Promise<boolean> {
+  if (locator.readUInt32LE(0) !== ZIP64_LOCATOR_SIGNATURE) return false;
+  const [offset, size] = [end.readUInt32LE(16), end.readUInt32LE(12)];
+  const complete = end.readUInt16LE(10) !== MAX16 && size !== MAX32 && offset !== MAX32;
+  if (!complete || offset + size !== endAt) return true;
+  const places = [BigInt(endAt - LOCATOR_SIZE - ZIP64_END_SIZE), locator.readBigUInt64LE(8)];
+  for (const at of places)
+    if (at >= 0n && at + 4n <= BigInt(source.size))
+      if ((await source.read(Number(at), 4)).readUInt32LE(0) === ZIP64_END_SIGNATURE) return true;
+  return false;
+}
+
 /** The directory must lie right before the end records: no byte is left unexplained. */
 async function requireAdjacent(source: ByteSource, records: EndRecords, endsAt: number): Promise<void> {
-  const { directoryOffset, directorySize, count } = records;
+  const { directoryOffset, directorySize } = records;
   const stray = endsAt - directoryOffset - directorySize;
-  if (stray === 0) {
-    if (count === 0 && directoryOffset > 0)
-      throw invalid('zip-prefix', `${source.name}: has ${directoryOffset} bytes before an empty zip`);
-    return;
-  }
+  if (stray === 0) return;
   const { name } = source;
   if (stray < 0)
     throw invalid('zip-truncated', `${name}: its directory should reach ${-stray} bytes further`, {
@@ -163,16 +209,16 @@ async function requireAdjacent(source: ByteSource, records: EndRecords, endsAt: 
 
 /**
  * Reads what closes the archive (APPNOTE 4.3.14 to 4.3.16), strictly: one end record, reaching to the
- * last byte; directory, zip64 records and end record adjoining; one disk; both counts alike.
+ * last byte but for zeros; directory, zip64 records and end record adjoining; one disk; both counts alike.
  */
 export async function readEnd(source: ByteSource): Promise<EndRecords> {
-  const head = await source.read(0, Math.min(4, source.size));
+  const head = await source.read(0, Math.min(8, source.size));
   const tail = await source.read(source.size - Math.min(TAIL, source.size), Math.min(TAIL, source.size));
   const endIn = findEnd(tail, source, head);
   const end = Buffer.from(tail.subarray(endIn));
   const endAt = source.size - end.length;
   const locator = endIn >= LOCATOR_SIZE ? Buffer.from(tail.subarray(endIn - LOCATOR_SIZE, endIn)) : null;
-  if (!locator || locator.readUInt32LE(0) !== ZIP64_LOCATOR_SIGNATURE) {
+  if (!locator || !(await isLocator(source, locator, end, endAt))) {
     const records = readPlain(end, source.name);
     await requireAdjacent(source, records, endAt);
     return records;
@@ -209,6 +255,8 @@ export function movedEnd(old: EndRecords, directoryOffset: number, directorySize
   const overflow = directorySize >= MAX32 || directoryOffset >= MAX32;
   const base = { count: old.count, directoryOffset, directorySize, end };
   if (!old.zip64 && !overflow) return { ...base, zip64: null };
+  // A number of entries that did not fit may stand there without its upper bits.
+  if (!old.zip64 && old.count >= MAX16) end.writeUInt32LE(MAX32, 8);
   const { record, locator } = old.zip64
     ? { record: Buffer.from(old.zip64.record), locator: Buffer.from(old.zip64.locator) }
     : newZip64(old.count);
@@ -216,6 +264,15 @@ export function movedEnd(old: EndRecords, directoryOffset: number, directorySize
   record.writeBigUInt64LE(BigInt(directoryOffset), 48);
   locator.writeBigUInt64LE(BigInt(directoryOffset + directorySize), 8);
   return { ...base, zip64: { record, locator } };
+}
+
+/** End records with all numbers in 64 bits, for a directory that stands right before them. */
+export function wideEnd(count: number, directoryOffset: number, directorySize: number): Buffer {
+  const end = Buffer.alloc(END_SIZE);
+  end.writeUInt32LE(END_SIGNATURE, 0);
+  end.fill(0xff, 8, 20);
+  const records = { count, directoryOffset, directorySize, zip64: newZip64(count), end };
+  return endBytes(movedEnd(records, directoryOffset, directorySize));
 }
 
 /** The end records as they stand at the end of a file. */

@@ -2,6 +2,7 @@ import { invalid, type SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { CentralEntry } from './directory.ts';
 import type { EndRecords } from './end.ts';
+import { requireGap, requirePrefix } from './gaps.ts';
 import { entryName, hasUnicodePath, pathsOf, shown } from './names.ts';
 import {
   CENTRAL,
@@ -29,7 +30,7 @@ export interface ArchiveEntry extends CentralEntry {
   readonly dataStart: number;
   readonly dataEnd: number;
   readonly descriptor: Descriptor | null;
-  /** Behind data and descriptor; bytes from here to the next entry belong to none. */
+  /** Behind data and descriptor. From here to the next entry there is a gap at the most. */
   readonly end: number;
 }
 
@@ -44,16 +45,18 @@ const COMPARED_FLAGS = 0xffff & ~0b110;
 export const descriptorLength = ({ signed, wide }: Descriptor): number => (signed ? 4 : 0) + (wide ? 20 : 12);
 
 /**
- * Reads every local header and holds it against the central one. The entries, in the order of the
- * file, must lie apart, begin at byte 0 and end before the directory. Returned in that order.
+ * Reads every local header and checks it against the central one. The entries, in the order of the file,
+ * must lie apart and end before the directory; before, between and behind them there may only be gaps as
+ * gaps.ts allows them. Returned in that order.
  */
 export async function readLayout(
   source: ByteSource,
   central: readonly CentralEntry[],
   end: EndRecords,
 ): Promise<ArchiveEntry[]> {
-  const ordered = inFileOrder(source, central);
+  const ordered = inFileOrder(source, central, end);
   const windows = new WindowedSource(source, headerRanges(ordered, end.directoryOffset));
+  await requirePrefix(windows, ordered[0]?.offset ?? end.directoryOffset);
   const placed: ArchiveEntry[] = [];
   for (const [position, entry] of ordered.entries()) {
     const next = ordered[position + 1]?.offset ?? end.directoryOffset;
@@ -75,24 +78,27 @@ export async function locateEntries(
   chosen: ReadonlySet<CentralEntry>,
   prepare: (ranges: readonly (readonly Range[])[]) => Promise<void>,
 ): Promise<{ layout: CentralEntry[]; located: ArchiveEntry[] }> {
-  const layout = inFileOrder(source, central);
+  const layout = inFileOrder(source, central, end);
   const nextOf = (position: number): number => layout[position + 1]?.offset ?? end.directoryOffset;
   for (const [position, entry] of layout.entries())
     if (leastEnd(entry) > nextOf(position)) throw overlap(source, entry);
   const wanted = [...layout.entries()].filter(([, entry]) => chosen.has(entry));
   await prepare(rangesInTurn(wanted.map(([position, entry]) => [entry, nextOf(position)])));
+  await requirePrefix(source, layout[0]?.offset ?? end.directoryOffset);
   const located: ArchiveEntry[] = [];
   for (const [position, entry] of wanted) located.push(await locate(source, entry, nextOf(position)));
   return { layout, located };
 }
 
-function inFileOrder(source: ByteSource, central: readonly CentralEntry[]): CentralEntry[] {
+/** Refuses entries that do not begin before the directory. */
+function inFileOrder(
+  source: ByteSource,
+  central: readonly CentralEntry[],
+  { directoryOffset }: EndRecords,
+): CentralEntry[] {
   const ordered = [...central].sort((a, b) => a.offset - b.offset || a.index - b.index);
-  const first = ordered[0];
-  if (first && first.offset > 0)
-    throw invalid('zip-prefix', `${source.name}: has ${first.offset} bytes before its first entry`, {
-      hint: 'a self-extracting archive is a program: have it signed as one, or send the zip itself',
-    });
+  const last = ordered.at(-1);
+  if (last && last.offset >= directoryOffset) throw overlap(source, last);
   return ordered;
 }
 
@@ -134,7 +140,8 @@ function wholeRange(entry: CentralEntry, next: number): Range {
 
 async function locate(source: ByteSource, entry: CentralEntry, next: number): Promise<ArchiveEntry> {
   const result = await placeEntry(source, entry, next);
-  if (next - result.end >= 4) await requireNoHiddenEntry(source, result);
+  const gap = { start: result.end, end: next };
+  if (gap.start < gap.end) await requireGap(source, gap, () => whereOf(source, entry));
   return result;
 }
 
@@ -249,17 +256,4 @@ function isDescriptor(bytes: Buffer, form: Descriptor, entry: CentralEntry): boo
       ? wide(at + 4) === BigInt(entry.compressedSize) && wide(at + 12) === BigInt(entry.size)
       : bytes.readUInt32LE(at + 4) === entry.compressedSize && bytes.readUInt32LE(at + 8) === entry.size)
   );
-}
-
-/** An entry that only the file's own order shows would be unpacked by readers that stream. */
-async function requireNoHiddenEntry(source: ByteSource, entry: ArchiveEntry): Promise<void> {
-  const gap = await source.read(entry.end, 4);
-  if (gap.readUInt32LE(0) === LOCAL_SIGNATURE)
-    throw invalid(
-      'zip-entry-unlisted',
-      `${whereOf(source, entry)}: an entry follows that the directory lacks`,
-      {
-        hint: 'pack the files again instead of changing the zip in place',
-      },
-    );
 }

@@ -10,7 +10,7 @@ import type { ArchiveLimits } from './limits.ts';
 import { METHOD } from './records.ts';
 import type { Range } from './windows.ts';
 
-export { isZip } from './end.ts';
+export { isZip, isZipSource } from './end.ts';
 export { DEFAULT_LIMITS, type ArchiveLimits } from './limits.ts';
 export type { CentralEntry } from './directory.ts';
 export type { ArchiveEntry } from './layout.ts';
@@ -51,9 +51,8 @@ const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
 
 /**
  * Reads a zip's structure and refuses by name what is broken, ambiguous or hostile. Every byte of the
- * file is accounted for: entries in order and apart, the directory, the end records, nothing before
- * and nothing behind. Bytes between entries that belong to none are kept and copied, unless they are
- * themselves an entry that the directory lacks. Reads about 1 MiB at a time, and only where headers are.
+ * file is accounted for: entries in order and apart, the directory, the end records, and before, between
+ * and behind them nothing but the gaps that gaps.ts allows, which are kept and copied. Reads about 1 MiB at a time, and only where headers are.
  *
  * Entries that cannot be opened (other methods, symbolic links) are let be: they are copied as they are.
  */
@@ -121,14 +120,10 @@ async function readCentral(
       },
     );
   const end = await readEnd(source);
-  if (end.count > limits.entries)
-    throw invalid('zip-too-many-entries', `${source.name}: ${end.count} entries; ${limits.entries} allowed`, {
-      hint: 'limits.entries in the configuration sets this',
-    });
-  const central = await readDirectory(source, end);
+  const central = await readDirectory(source, end, limits.entries);
   requireDistinctPlaces(central, (code, message) => invalid(code, `${source.name}: ${message}`));
   requireModest(source, central, limits);
-  return { end, central };
+  return { end: { ...end, count: central.length }, central };
 }
 
 function requireModest(source: ByteSource, entries: readonly CentralEntry[], limits: ArchiveLimits): void {

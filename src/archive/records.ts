@@ -10,6 +10,8 @@ export const END_SIGNATURE = 0x06054b50;
 export const ZIP64_END_SIGNATURE = 0x06064b50;
 export const ZIP64_LOCATOR_SIGNATURE = 0x07064b50;
 export const DESCRIPTOR_SIGNATURE = 0x08074b50;
+/** What a split zip begins with (APPNOTE 8.5.3 to 8.5.5), also if it came out as one part: "PK\7\8" or "PK00". */
+export const SPLIT_SIGNATURES: ReadonlySet<number> = new Set([0x08074b50, 0x30304b50]);
 
 /** What a 16 or 32-bit field holds when its true value stands in a zip64 record. */
 export const MAX16 = 0xffff;

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { filesOfFolder, packArchive } from '../archive/pack.ts';
-import { isZip } from '../archive/read.ts';
+import { isZipSource } from '../archive/read.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { nameProblem } from '../control/zipname.ts';
 import { hasCode, usage } from '../errors.ts';
@@ -35,7 +35,7 @@ async function kindOf(path: string): Promise<Kind> {
   }
   return withFile(path, async (file) => {
     const head = await file.read(0, Math.min(file.size, HEAD_SIZE));
-    if (isZip(head)) return 'zip';
+    if (await isZipSource(file)) return 'zip';
     return isSignable(head) ? 'program' : 'other';
   });
 }

@@ -1,4 +1,4 @@
-import { isZip, readArchive, type ArchiveLimits } from '../archive/read.ts';
+import { isZipSource, readArchive, type ArchiveLimits } from '../archive/read.ts';
 import type { PinnedEntry } from '../control/zipname.ts';
 import { usage } from '../errors.ts';
 import { sha256OfStream } from '../io/hash.ts';
@@ -14,7 +14,7 @@ export interface EntryPins {
 /** The entries of a zip that are meant, each with the SHA-256 of its uncompressed bytes. */
 export async function pinEntries(path: string, { isMeant, limits }: EntryPins): Promise<PinnedEntry[]> {
   return withFile(path, async (source) => {
-    if (!isZip(await source.read(0, Math.min(4, source.size))))
+    if (!(await isZipSource(source)))
       throw usage('sparse-not-a-zip', `${path}: only the programs of a zip can be pinned one by one`, {
         hint: 'leave --sparse out',
       });

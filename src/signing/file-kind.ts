@@ -1,4 +1,4 @@
-import { isZip } from '../archive/end.ts';
+import { isZipSource } from '../archive/end.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { isZipName } from '../authenticode/program-names.ts';
 import { invalid } from '../errors.ts';
@@ -7,13 +7,13 @@ import type { ByteSource } from '../io/source.ts';
 export type FileKind = 'zip' | 'program';
 
 /**
- * What a file is, by its first bytes, or null if it is neither. A program whose name ends in `.zip` throws
+ * What a file is, or null if it is neither. Its first bytes tell, or the last ones of a zip with a script before it. A program whose name ends in `.zip` throws
  * `zip-is-program`: unpackers look for a zip at a file's end, so it could be both, and what is inside would
  * pass for signed.
  */
 export async function fileKindOf(source: ByteSource, name = source.name): Promise<FileKind | null> {
   const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
-  if (isZip(head)) return 'zip';
+  if (await isZipSource(source)) return 'zip';
   if (!isSignable(head)) return null;
   if (!isZipName(name)) return 'program';
   throw invalid('zip-is-program', `${name}: its name says zip, but it is a Windows program`, {

@@ -1,4 +1,4 @@
-import { isZip, readArchive, readPartially, type PartialArchive, type Range } from '../archive/read.ts';
+import { isZipSource, readArchive, readPartially, type PartialArchive, type Range } from '../archive/read.ts';
 import { planRewrite, type FreshFile } from '../archive/rewrite.ts';
 import { AssembledSource, type Assembly } from '../io/assembly.ts';
 import { sha256OfSource, sha256OfStream } from '../io/hash.ts';
@@ -33,9 +33,6 @@ export interface SignedInParts extends Omit<SignedFile, 'output'> {
 /** So many new bytes of a zip that lies elsewhere are kept in memory. */
 export const FRESH_IN_MEMORY = 32 * 1024 * 1024;
 
-const beginsAsZip = async (source: ByteSource): Promise<boolean> =>
-  isZip(await source.read(0, Math.min(source.size, 4)));
-
 /**
  * Signs the programs of ours in a zip without moving the rest of it: reads the directory and those
  * programs, and gives the new bytes, or writes them to `fresh` where they are many. With them, the zip comes out
@@ -46,7 +43,7 @@ export async function signRemotely(
   fresh: string,
   options: SignRemotelyOptions,
 ): Promise<SignedInParts | null> {
-  if (!(await beginsAsZip(source))) return null;
+  if (!(await isZipSource(source))) return null;
   const archive = await readPartially(source, options.limits, {
     wanted: (entry) => isOurs(entry, options.isOurs, source.name),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
@@ -69,7 +66,7 @@ export async function signInParts(
   fresh: string,
   options: SignFileOptions,
 ): Promise<(SignedInParts & Pick<SignedFile, 'output'>) | null> {
-  if (!(await beginsAsZip(source))) return null;
+  if (!(await isZipSource(source))) return null;
   // On this thread, which has nothing else to do then: another costs 10 MB, and time to start.
   const hash = (assembly: Assembly, bytes: ByteSource): Promise<string> =>
     sha256OfStream(scan(new AssembledSource(assembly, source, bytes)));

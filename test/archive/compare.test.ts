@@ -11,12 +11,13 @@ import {
   entryOf,
   extra,
   forge,
+  type Forged,
+  type ForgedEnd,
   read,
   sample,
   temporaryFolder,
+  virtualEntry,
   zip64End,
-  type Forged,
-  type ForgedEnd,
 } from './zips.ts';
 
 const folder = await temporaryFolder();
@@ -37,14 +38,14 @@ function parts(
       localExtra: extra(0xcafe, Buffer.from('abc')),
       ...program,
     },
-    stored: { name: 'data.bin', content: 'stored data', method: 0, gap: Buffer.from('gap') },
+    stored: { name: 'data.bin', content: 'stored data', method: 0, gap: virtualEntry(10) },
     streamed: { name: 's.exe', content: CONTENT, flags: 0x808 },
     link: { name: 'link', content: 'a.exe', attributes: LINK, method: 0 },
     odd: { name: 'odd', content: 'in another method', method: 93 },
   };
 }
 
-const END: ForgedEnd = { comment: 'archive comment', beforeDirectory: Buffer.from('last gap') };
+const END: ForgedEnd = { comment: 'archive comment', beforeDirectory: Buffer.alloc(8) };
 const original = read(forge(Object.values(parts()), END));
 
 type Parts = ReturnType<typeof parts>;
@@ -130,15 +131,15 @@ const ATTACKS: Record<string, [() => Buffer, RegExp]> = {
   ],
   'another name': [() => signed((all) => (all.program.name = 'b.exe')), /another entry where "a.exe"/],
   'bytes in a gap': [
-    () => signed((all) => (all.stored.gap = Buffer.from('gaq'))),
+    () => signed((all) => (all.stored.gap = Buffer.alloc(40))),
     /bytes before entry "data.bin": at offset/,
   ],
   'a gap that was not there': [
-    () => signed((all) => ((all.program.data = packed), (all.streamed.gap = Buffer.from('hidden')))),
+    () => signed((all) => ((all.program.data = packed), (all.streamed.gap = Buffer.alloc(6)))),
     /bytes before entry "s.exe": 6 instead of 0/,
   ],
   'bytes before the directory': [
-    () => signed((_, end) => (end.beforeDirectory = Buffer.from('last gap and more'))),
+    () => signed((_, end) => (end.beforeDirectory = Buffer.alloc(17))),
     /bytes before the directory: 17 instead of 8/,
   ],
   'the archive comment': [
@@ -210,7 +211,7 @@ const ATTACKS: Record<string, [() => Buffer, RegExp]> = {
         (all) =>
           (all.program.localExtra = Buffer.concat([
             extra(0xcafe, Buffer.from('abc')),
-            extra(0xbeef, Buffer.from('hidden')),
+            extra(0xbeef, Buffer.alloc(6)),
           ])),
       ),
     /"a.exe": local header: extra field length/,
@@ -248,7 +249,7 @@ const ATTACKS: Record<string, [() => Buffer, RegExp]> = {
     /"s.exe": local header: CRC-32/,
   ],
   'bytes behind the end of a deflate stream': [
-    () => signed((all) => (all.program.data = Buffer.concat([packed, Buffer.from('hidden')]))),
+    () => signed((all) => (all.program.data = Buffer.concat([packed, Buffer.alloc(6)]))),
     /"a.exe": data: .* hidden behind the end/,
   ],
   'new content with a wrong CRC-32': [

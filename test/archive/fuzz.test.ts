@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { crc32 } from 'node:zlib';
 import { SignpipeError } from '../../src/errors.ts';
-import { descriptor, extra, forge, random, read, sample, uint64, zip64End } from './zips.ts';
+import { descriptor, extra, forge, random, read, sample, uint64, virtualEntry, zip64End } from './zips.ts';
 
 const ROUNDS = 3000;
 const LIMITS = { archive: 1 << 20, entries: 1000, entry: 1 << 20, ratio: 200 };
@@ -16,7 +16,7 @@ function seeds(): Buffer[] {
     [
       { name: 'a.exe', content, comment: 'c', localExtra: extra(0x5455, Buffer.from([1, 0, 0, 0, 0])) },
       { name: 'dir/' },
-      { name: 'dir/b', content: 'b', method: 0, gap: Buffer.from('gap') },
+      { name: 'dir/b', content: 'b', method: 0, gap: virtualEntry(3) },
       { name: 'dir/s', content, flags: 0x808 },
     ],
     { comment: 'archive' },

@@ -14,11 +14,12 @@ import {
   contentOf,
   extra,
   forge,
+  type Forged,
   LIMITS,
   readZipFile,
   sample,
   temporaryFolder,
-  type Forged,
+  virtualEntry,
 } from './zips.ts';
 
 const folder = await temporaryFolder();
@@ -237,6 +238,7 @@ const REFUSED: readonly [string, string, () => Buffer][] = [
     'an entry hides behind ours',
     () => forge([OURS, { ...THEIRS, gap: forge([{ name: 'hidden.exe', content: 'x' }]).subarray(0, 60) }]),
   ],
+  ['zip-gap', 'bytes lie behind ours', () => forge([OURS, { ...THEIRS, gap: Buffer.from('x') }])],
   ['zip-prefix', 'something before the first entry', () => forge([{ ...OURS, gap: Buffer.from('MZ') }])],
   ['zip-entry-duplicate', 'two of one name', () => forge([OURS, { ...THEIRS, name: 'A.EXE' }])],
   ['zip-entry-path-unsafe', 'a neighbour that climbs', () => forge([OURS, { ...THEIRS, name: '../b' }])],
@@ -287,8 +289,8 @@ describe('a described rewrite of a forged zip', () => {
         comment: 'first',
         localExtra: extra(0xcafe, NEW.subarray(0, 9)),
       },
-      { name: 'stored.exe', content: sample(4000, 2), method: 0, gap: Buffer.from('gap one') },
-      { name: 'streamed.exe', content: sample(4000, 3), flags: 0x808, gap: Buffer.from('PK??') },
+      { name: 'stored.exe', content: sample(4000, 2), method: 0, gap: virtualEntry(7) },
+      { name: 'streamed.exe', content: sample(4000, 3), flags: 0x808, gap: Buffer.alloc(4) },
       {
         name: 'long.exe',
         content: sample(4000, 4),
@@ -298,7 +300,7 @@ describe('a described rewrite of a forged zip', () => {
       { name: 'other.bin', content: 'x', method: 12 },
     ];
     const original = join(folder, 'forged.zip');
-    await writeFile(original, forge(entries, { comment: 'the end', beforeDirectory: Buffer.from('stray') }));
+    await writeFile(original, forge(entries, { comment: 'the end', beforeDirectory: virtualEntry(0) }));
     const replacements = new Map(
       ['a.exe', 'stored.exe', 'streamed.exe', 'long.exe'].map((path, at): [string, NewContent] => [
         path,

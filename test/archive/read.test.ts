@@ -95,13 +95,6 @@ describe('a sound zip', () => {
     }
   });
 
-  it('may have bytes between entries that belong to none', async () => {
-    const archive = await read(
-      forge([A, { ...B, gap: Buffer.from('padding') }], { beforeDirectory: Buffer.alloc(9) }),
-    );
-    assert.equal(String(await contentOf(archive, 'bin/b.txt')), 'hello');
-  });
-
   it('may hold links and foreign methods, which are not opened', async () => {
     const archive = await read(
       forge([
@@ -179,8 +172,6 @@ const REJECTED: Record<string, Record<string, Buffer | [Buffer, Partial<ArchiveL
   },
   'zip-prefix': {
     'offsets not adjusted': Buffer.concat([Buffer.from('#!/bin/sh\n'), GOOD]),
-    'offsets adjusted': forge([{ ...A, gap: Buffer.from('MZ') }]),
-    'before an empty zip': forge([], { beforeDirectory: Buffer.from('MZ') }),
   },
   'zip-multi-disk': {
     'end record': forge([A], { end: (end) => end.writeUInt16LE(1, 4) }),
@@ -212,10 +203,7 @@ const REJECTED: Record<string, Record<string, Buffer | [Buffer, Partial<ArchiveL
     'compressed size': forge([{ ...A, local: (header) => header.writeUInt32LE(1, 18) }]),
     'uncompressed size': forge([{ ...A, local: (header) => header.writeUInt32LE(1, 22) }]),
     'CRC-32 zero without a descriptor': forge([{ ...A, local: (header) => header.writeUInt32LE(0, 14) }]),
-    'no local header there': forge([
-      A,
-      { ...B, central: (header) => header.writeUInt32LE(header.readUInt32LE(42) + 1, 42) },
-    ]),
+    'no local header there': forge([A, { ...B, local: (header) => header.writeUInt32LE(7, 0) }]),
     'no data descriptor': forge([{ ...A, flags: 0x808, descriptor: Buffer.alloc(0) }]),
     'another data descriptor': forge([{ ...A, flags: 0x808, descriptor: descriptor(1, 2, 3) }]),
     'two counts': forge([A], { end: (end) => end.writeUInt16LE(2, 8) }),
@@ -238,6 +226,7 @@ const REJECTED: Record<string, Record<string, Buffer | [Buffer, Partial<ArchiveL
       { ...B, name: 'bin/c.txt', central: (h) => h.writeUInt32LE(0, 42) },
     ]),
     'data into the next entry': forge([{ ...B, local: bigger(18), central: bigger(20) }, A]),
+    'an entry behind the directory': forge([A, { ...B, central: (h) => h.writeUInt32LE(999_999, 42) }]),
     'data into the directory': forge([{ ...B, local: bigger(18), central: bigger(20) }]),
   },
   'zip-entry-unlisted': {

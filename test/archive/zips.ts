@@ -146,13 +146,22 @@ export function forge(entries: Forged[], options: ForgedEnd = {}): Buffer {
   const central = Buffer.concat(directory);
   const end = Buffer.alloc(22);
   end.writeUInt32LE(0x06054b50, 0);
-  end.writeUInt16LE(entries.length, 8);
-  end.writeUInt16LE(entries.length, 10);
+  // What does not fit is cut off, as old zip programs did.
+  end.writeUInt16LE(entries.length & 0xffff, 8);
+  end.writeUInt16LE(entries.length & 0xffff, 10);
   end.writeUInt32LE(central.length, 12);
   end.writeUInt32LE(at + before.length, 16);
   end.writeUInt16LE(comment.length, 20);
   options.end?.(end);
   return Buffer.concat([...body, before, central, options.afterDirectory ?? Buffer.alloc(0), end, comment]);
+}
+
+/** What Android's build tools put where an entry was deleted: a local header of zeros, and as many behind it. */
+export function virtualEntry(zeros: number): Buffer {
+  const result = Buffer.alloc(30 + zeros);
+  result.writeUInt32LE(0x04034b50, 0);
+  result.writeUInt16LE(zeros, 28);
+  return result;
 }
 
 /** The zip64 end record and locator for a directory, to stand behind it. */
