@@ -316,7 +316,7 @@ const notesOn = ({ version }: SignedData): Note[] =>
     ? []
     : [
         {
-          code: 'authenticode-version',
+          code: 'signed-data-version',
           message: `SignedData has version ${version}, where Windows writes 1`,
         },
       ];
