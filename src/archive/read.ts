@@ -116,7 +116,7 @@ async function readCentral(
       'zip-archive-too-large',
       `${source.name}: ${source.size} bytes; ${limits.archive} allowed`,
       {
-        hint: 'limits.archive in the configuration sets this',
+        hint: 'a signer sets this bound by limits.archive',
       },
     );
   const end = await readEnd(source);
@@ -133,13 +133,13 @@ function requireModest(source: ByteSource, entries: readonly CentralEntry[], lim
       throw invalid(
         'zip-entry-too-large',
         `${source.name}: entry ${shown(entry.path)}: ${entry.size} bytes; ${limits.entry} allowed`,
-        { hint: 'limits.entry in the configuration sets this' },
+        { hint: 'a signer sets this bound by limits.entry' },
       );
     total += entry.size;
   }
   if (isBomb(total, source.size, limits.ratio))
     throw invalid('zip-bomb', `${source.name}: ${source.size} bytes would unpack to ${total}`, {
-      hint: 'limits.ratio in the configuration sets what is too much',
+      hint: 'a signer sets what is too much by limits.ratio',
     });
 }
 
@@ -156,6 +156,6 @@ export function requireOpenable(source: ByteSource, entry: CentralEntry, limits:
     });
   if (isBomb(entry.size, entry.compressedSize, limits.ratio))
     throw invalid('zip-bomb', `${where}: ${entry.compressedSize} bytes would unpack to ${entry.size}`, {
-      hint: 'limits.ratio in the configuration sets what is too much',
+      hint: 'a signer sets what is too much by limits.ratio',
     });
 }

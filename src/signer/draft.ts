@@ -88,9 +88,19 @@ const USUALLY: Record<ErrorKind, string> = {
 /** For refusals that the operator may lift: the lifting alone does not bring the request back. */
 const HOW_TO_ASK_AGAIN = 'this answer is final: once that is settled, submit a new request';
 
+/** A key of signer.yaml, which whoever reads a receipt cannot change. */
+const SIGNER_KEY = /\b(?:signing|trust|limits|exchange|control|retry|receipts)\.[a-z][A-Za-z]+/;
+
+/** A hint for a builder: advice about the signer's configuration names the one who can take it. */
+const forBuilder = (hint: string): string =>
+  SIGNER_KEY.test(hint) && !/\b(?:signer|operator)\b/.test(hint)
+    ? `for the signer's operator: ${hint}`
+    : hint;
+
 /** Why a request was not answered with signatures, as receipts say it: never without what to do. */
 export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
-  const hint = (error.hint ?? USUALLY[error.kind]).slice(0, MOST_TEXT - HOW_TO_ASK_AGAIN.length - 2);
+  const advice = forBuilder(error.hint ?? USUALLY[error.kind]);
+  const hint = advice.slice(0, MOST_TEXT - HOW_TO_ASK_AGAIN.length - 2);
   return {
     code: error.code,
     message: error.message.slice(0, MOST_TEXT),

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { SignpipeError, unavailable, type ErrorKind } from '../../src/errors.ts';
+import { notAllowed, SignpipeError, unavailable, type ErrorKind } from '../../src/errors.ts';
 import type { Receipt, ReceiptFile } from '../../src/control/receipt.ts';
-import { requireTellable, undeliveredOf } from '../../src/signer/draft.ts';
+import { reasonOf, requireTellable, undeliveredOf } from '../../src/signer/draft.ts';
 
 const HASH = 'ab'.repeat(32);
 const CONTENTS = { size: 1, sha256: HASH };
@@ -64,5 +64,27 @@ describe('the receipt of what could not be delivered', () => {
         [undefined, 1],
       ],
     );
+  });
+});
+
+describe('the reason in a receipt, which a builder reads', () => {
+  const hintOf = (hint: string): string => reasonOf(notAllowed('some-code', 'no', { hint })).hint ?? '';
+
+  it('names the operator if the advice is about the configuration of the signer', () => {
+    assert.match(hintOf('raise limits.archive'), /^for the signer's operator: raise limits\.archive; /);
+    assert.match(hintOf('exclude it from signing.files with "!"'), /^for the signer's operator: exclude /);
+  });
+
+  it('leaves advice for the builder as it is', () => {
+    assert.match(hintOf('build it again'), /^build it again; this answer is final/);
+    assert.match(
+      hintOf("ask the signer's operator about trust.names"),
+      /^ask the signer's operator about trust/,
+    );
+  });
+
+  it('says of a refusal how to ask again, and of a failure that passes no such thing', () => {
+    assert.match(hintOf('x'), /once that is settled, submit a new request$/);
+    assert.doesNotMatch(reasonOf(unavailable('c', 'm', { hint: 'x' })).hint ?? '', /final/);
   });
 });
