@@ -1,9 +1,10 @@
 import { inOrder } from '../archive/ordered.ts';
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
-import { verifyCommitSignature } from '../control/commit-signature.ts';
+import { whoSigned, verifyCommitSignature } from '../control/commit-signature.ts';
 import { GitFailure } from '../control/git.ts';
 import { readHold, type Hold } from '../control/hold.ts';
 import { printable } from '../printable.ts';
+import { channelIn } from '../control/published-policy.ts';
 import { readPolicy, readReceiptsOwner, type PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
 import { requestsAmong } from '../control/request.ts';
@@ -16,7 +17,7 @@ import { Findings } from './findings.ts';
 import type { Audit, AuditRow, Problem } from './model.ts';
 import { PackedRows, RowPacker } from './packed-rows.ts';
 import type { ReceiptContext } from './receipt-audit.ts';
-import { auditRequest, provenBy, reportDamage, type AuditedRequest } from './request-audit.ts';
+import { auditRequest, reportDamage, type AuditedRequest } from './request-audit.ts';
 import { waitingRow } from './rows.ts';
 import { Surroundings } from './surroundings.ts';
 import { Vouches } from './vouches.ts';
@@ -55,7 +56,7 @@ export async function readAudit(repository: ControlRepository, options: AuditOpt
 
 /** What keeps an unanswered request, as far as the repository tells; null for whatever the signer alone knows. */
 function waitingFor(hold: Hold | null, vouches: number, needed: number): string | null {
-  if (hold?.held) return `on hold by ${hold.by ?? 'somebody unknown'}`;
+  if (hold?.held) return `on hold by ${hold.by ?? 'an unknown author'}`;
   return vouches < needed ? `${vouches} of ${needed} vouches` : null;
 }
 
@@ -70,8 +71,8 @@ interface Known {
 function waitingRowFor(audited: AuditedRequest, { vouches, hold, policy }: Known): AuditRow {
   const findings = new Findings(audited.request.id);
   reportDamage(audited, findings);
-  const vouchedBy = vouches.for(audited.request, provenBy(audited));
-  const needed = policy?.channels[audited.request.channel]?.vouches ?? 0;
+  const vouchedBy = vouches.for(audited.request, audited.by && whoSigned(audited.by));
+  const needed = channelIn(policy, audited.request.channel)?.vouches ?? 0;
   return waitingRow(audited, vouchedBy, waitingFor(hold, vouchedBy.length, needed), findings.problems);
 }
 
@@ -219,7 +220,7 @@ class Auditor {
   private async readHold(policy: PublishedPolicy | null): Promise<Hold | null> {
     const { requests } = this.heads;
     const { allowed } = this.options;
-    const acceptUnsigned = policy?.channels['default']?.unsignedRequests === 'accept';
+    const acceptUnsigned = channelIn(policy, 'default')?.unsignedRequests === 'accept';
     if (requests === null) return null;
     const findings = new Findings(requests);
     const hold = await findings.try(() =>

@@ -1,7 +1,9 @@
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
 import { shortId, type Commit, type TreeEntry } from '../control/objects.ts';
+import { channelIn } from '../control/published-policy.ts';
 import { receiptMessage, sumsOf } from '../control/receipt-message.ts';
+import { requireNotOlder } from '../control/receipt-time.ts';
 import {
   isPolicyCommit,
   readPolicy,
@@ -57,6 +59,8 @@ export interface AuditedReceipt {
   readonly problems: readonly Problem[];
   /** What the request names, where vouches are to be held to it. */
   readonly requested: readonly RequestedFile[];
+  /** The names that say who made the request, to the same end. */
+  readonly requesterNames: readonly string[];
 }
 
 /**
@@ -66,7 +70,7 @@ export interface AuditedReceipt {
 export async function auditReceipt(context: ReceiptContext, { id, previous }: Step): Promise<AuditedReceipt> {
   const findings = new Findings(id);
   const { problems } = findings;
-  const nothing = { row: null, id, signedByOwner: false, problems, requested: [] };
+  const nothing = { row: null, id, signedByOwner: false, problems, requested: [], requesterNames: [] };
   const commit = await findings.try(() => context.repository.readCommit(id));
   if (!commit) return nothing;
   if (commit.parents[0] !== previous)
@@ -83,8 +87,17 @@ export async function auditReceipt(context: ReceiptContext, { id, previous }: St
   if (!found) return { ...nothing, signedByOwner, row: unreadRow(request, commit, audited, problems) };
   const files = await compareParts(context, commit, found.receipt, findings);
   if (audited) await compareAnswer(context, found, audited, findings);
-  const requested = found.receipt.vouches.length > 0 ? (audited?.request.files ?? []) : [];
-  return { id, signedByOwner, problems, requested, row: answeredRow(found, audited, files, problems) };
+  const vouched = found.receipt.vouches.length > 0;
+  const requested = (vouched && audited?.request.files) || [];
+  const requesterNames = (vouched && audited?.by?.certified) || [];
+  return {
+    id,
+    signedByOwner,
+    problems,
+    requested,
+    requesterNames,
+    row: answeredRow(found, audited, files, problems),
+  };
 }
 
 /** What answers nothing has to be a change of the published policy, and to be signed like a receipt. */
@@ -218,8 +231,9 @@ async function compareAnswer(
   audited: AuditedRequest,
   findings: Findings,
 ): Promise<void> {
+  findings.check(() => requireNotOlder(commit.committer.at, audited.request));
   const policy = await findings.try(() => readPolicy(repository, commit));
-  const channel = policy?.channels[receipt.request.channel];
+  const channel = channelIn(policy, receipt.request.channel);
   compareWithRequest(receipt, audited, findings, channel?.unsignedRequests === 'accept');
   requireEnoughVouches(receipt, channel, findings);
 }

@@ -2,7 +2,7 @@ import { shortId } from '../control/objects.ts';
 import type { Answer, JudgedReceipt } from './batch.ts';
 import { Findings } from './findings.ts';
 import type { Problem } from './model.ts';
-import { repeats, type Vouches } from './vouches.ts';
+import type { Vouches } from './vouches.ts';
 
 /** What the history besides a receipt tells. Receipts are held to it in the order of their branch. */
 export class Surroundings {
@@ -51,13 +51,17 @@ export class Surroundings {
 
   /** Each vouch that a receipt counts has to stand on its branch, and one voice counts once. */
   private compareVouches(
-    { requested }: JudgedReceipt,
+    { requested, requesterNames }: JudgedReceipt,
     { vouchedBy, askedBy }: Answer,
     findings: Findings,
   ): void {
+    const requester = askedBy && {
+      fingerprint: askedBy.key,
+      names: [askedBy.principal, ...requesterNames],
+    };
     for (const [i, vouch] of vouchedBy.entries()) {
-      findings.check(() => this.vouches.require(vouch, { files: requested }, askedBy));
-      if (vouchedBy.slice(0, i).some((each) => repeats(each, vouch)))
+      findings.check(() => this.vouches.require(vouch, { files: requested }, requester));
+      if (vouchedBy.slice(0, i).some((each) => this.vouches.repeats(each, vouch)))
         findings.add('vouch-repeated', `it counts ${vouch.signer} twice`);
     }
   }

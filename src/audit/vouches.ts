@@ -1,5 +1,5 @@
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
-import { verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
+import { whoSigned, verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
 import { shortId } from '../control/objects.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
 import { listRequests, readRequest } from '../control/request.ts';
@@ -7,8 +7,9 @@ import { pinsOf } from '../control/vouch.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { inOrder } from '../archive/ordered.ts';
 import { invalid, notAllowed } from '../errors.ts';
+import type { Identity, Persons } from '../sshsig/persons.ts';
 import { isFault } from './findings.ts';
-import type { Proven, Vouch } from './model.ts';
+import type { Vouch } from './model.ts';
 
 /** Commits read side by side. */
 const WIDTH = 64;
@@ -30,8 +31,10 @@ export class Vouches {
   /** Sound statements by each line that they pin. */
   private readonly byPin = new Map<string, Statement[]>();
 
+  private constructor(private readonly persons: Persons) {}
+
   static async read(repository: ControlRepository, heads: Heads, allowed: AllowedSigners): Promise<Vouches> {
-    const vouches = new Vouches();
+    const vouches = new Vouches(allowed.persons());
     for (const [name, tip] of heads.vouches) {
       // What is in the history of the request branch was said there, and is no vouch.
       const ids = await listRequests(repository, tip, heads.requests === null ? [] : [heads.requests]);
@@ -49,6 +52,7 @@ export class Vouches {
   private add(statement: Statement): void {
     this.byCommit.set(statement.commit, statement);
     if (!statement.by) return;
+    this.persons.add(whoSigned(statement.by));
     for (const [what, sha256] of statement.pins) {
       const key = pinKey(what, sha256);
       const others = this.byPin.get(key);
@@ -61,7 +65,7 @@ export class Vouches {
   require(
     vouch: Vouch,
     request: { readonly files: readonly RequestedFile[] },
-    requester: Proven | null,
+    requester: Identity | null,
   ): void {
     const what = `the vouch ${shortId(vouch.commit)} of ${vouch.signer}`;
     const statement = this.byCommit.get(vouch.commit);
@@ -74,33 +78,35 @@ export class Vouches {
         'vouch-signer-differs',
         `${what} is signed by ${principals.join(', ')} with ${fingerprint}, the receipt says ${vouch.key}`,
       );
-    if (requester && isSame(statement.by, requester))
+    if (requester && this.persons.areOne(whoSigned(statement.by), requester))
       throw notAllowed('vouch-own', `${what} is by whoever made the request`);
     if (!agrees(statement, pinsOf(request.files)))
       throw invalid('vouch-differs', `${what} does not pin the same bytes as the request`);
   }
 
-  /** Who vouches for a request that is not answered yet: each principal and each key once. */
-  for(request: { readonly files: readonly RequestedFile[] }, requester: Proven | null): Vouch[] {
+  /** Who vouches for a request that is not answered yet: each person once. */
+  for(request: { readonly files: readonly RequestedFile[] }, requester: Identity | null): Vouch[] {
     const wanted = pinsOf(request.files);
     const [first] = wanted;
     const heard = first ? (this.byPin.get(pinKey(...first)) ?? []) : [];
     const found: Vouch[] = [];
     for (const statement of heard) {
       const { by, name, commit } = statement;
-      if (!by || !agrees(statement, wanted) || (requester && isSame(by, requester))) continue;
+      if (!by || !agrees(statement, wanted) || (requester && this.persons.areOne(whoSigned(by), requester)))
+        continue;
       const vouch = { name, signer: by.principal, key: by.fingerprint, commit };
-      if (!found.some((each) => repeats(each, vouch))) found.push(vouch);
+      if (!found.some((each) => this.repeats(each, vouch))) found.push(vouch);
     }
     return found;
   }
+
+  /** Whether two vouches that receipts count are one person's, which count once. */
+  repeats(a: Vouch, b: Vouch): boolean {
+    return this.persons.areOne(counted(a), counted(b));
+  }
 }
 
-/** Whether two vouches are by one principal or one key, which count once. */
-export const repeats = (a: Vouch, b: Vouch): boolean => a.signer === b.signer || a.key === b.key;
-
-const isSame = (by: CommitSignature, who: Proven): boolean =>
-  by.fingerprint === who.key || by.principals.includes(who.principal);
+const counted = ({ signer, key }: Vouch): Identity => ({ fingerprint: key, names: [signer] });
 
 const agrees = ({ pins }: Statement, wanted: ReadonlyMap<string, string>): boolean =>
   wanted.size > 0 && [...wanted].every(([what, sha256]) => pins.get(what) === sha256);

@@ -1,9 +1,10 @@
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
-import { ANYONE, verifyCommitSignature } from '../control/commit-signature.ts';
+import { ANYONE, verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
 import { readHold } from '../control/hold.ts';
+import { channelIn } from '../control/published-policy.ts';
 import { readPolicy, type PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
-import type { Request } from '../control/request.ts';
+import { isAhead, type Request } from '../control/request.ts';
 import { vouchesFor } from '../control/vouch.ts';
 import { SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
@@ -22,13 +23,20 @@ async function trustedPolicy(
   return readPolicy(repository, commit);
 }
 
+/** Whose key made the HOLD only the signer can judge: to a builder its author is a name that a commit claims. */
 async function holdOf(repository: ControlRepository, requests: string): Promise<string | null> {
-  const { held, commit, since, reason } = await readHold(repository, requests, { allowed: ANYONE });
+  const { held, commit, by, since, reason } = await readHold(repository, requests, { allowed: ANYONE });
   if (!held || commit === null) return null;
   const { committer } = await repository.readCommit(commit);
   const why = reason === '' ? '' : `: ${printable(reason.replaceAll('\n', ' '), 300)}`;
-  return `on hold by ${printable(committer.name, 100)} since ${since?.toISOString() ?? 'an unknown time'}${why}`;
+  const proof = by === null ? 'not signed' : `signed by the key ${by}`;
+  return `on hold by an author who claims to be ${printable(committer.name, 100)} (${proof}) since ${since?.toISOString() ?? 'an unknown time'}${why}`;
 }
+
+const futureOf = (request: Request): string | null =>
+  isAhead(request, new Date())
+    ? `it is dated ${request.committedAt.toISOString()}, ahead of this machine's clock: the signer waits until then [request-in-future]`
+    : null;
 
 function lockOf({ delay }: ChannelPolicy, request: Request): string | null {
   const until = request.committedAt.getTime() + delay * 1000;
@@ -36,7 +44,7 @@ function lockOf({ delay }: ChannelPolicy, request: Request): string | null {
 }
 
 /** Whose key signed the request, whoever that is; null for nobody's. */
-function requesterOf(request: Request): { principal: string; fingerprint: string } | null {
+function requesterOf(request: Request): CommitSignature | null {
   try {
     return verifyCommitSignature(request.raw, ANYONE);
   } catch (error) {
@@ -70,8 +78,10 @@ async function lookOut(
 ): Promise<string | null> {
   const hold = heads.requests === null ? null : await holdOf(repository, heads.requests);
   if (hold !== null) return hold;
+  const future = futureOf(request);
+  if (future !== null) return future;
   const policy = await trustedPolicy(repository, heads.receipts, receiptSigners);
-  const channel = policy?.channels[request.channel];
+  const channel = channelIn(policy, request.channel);
   if (!channel || request.error) return null;
   return lockOf(channel, request) ?? (await vouchesOf(repository, channel, request, heads));
 }

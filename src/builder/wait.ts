@@ -2,10 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { shortId } from '../control/objects.ts';
+import { requireNotOlder } from '../control/receipt-time.ts';
 import { readReceipt, receiptsSince, type FoundReceipt, type Receipt } from '../control/receipt.ts';
 import type { Heads } from '../control/repository.ts';
 import { readRequest, type Request } from '../control/request.ts';
 import { notAllowed, SignpipeError } from '../errors.ts';
+import { printable } from '../printable.ts';
 import type { RequestedFile } from '../control/zipname.ts';
 import { requireAnswersRequest } from './check-receipt.ts';
 import { outlookOf } from './outlook.ts';
@@ -23,6 +25,8 @@ export interface WaitOptions {
   readonly originals?: readonly string[];
   /** Take files signed with a test certificate. */
   readonly allowTest: boolean;
+  /** The request was made by this very process: its receipt cannot have come before. */
+  readonly justMade?: boolean;
   /** Milliseconds between looks; 2 s unless given. */
   readonly interval?: number;
 }
@@ -77,18 +81,25 @@ function timedOut(what: string, trouble: SignpipeError | null, why: string | nul
 }
 
 /**
- * Refuses a receipt that nobody we trust signed, or that speaks of other bytes than were asked for. Returns
- * what was asked for.
+ * Refuses a receipt that no trusted key signed, that is older than its request, or that speaks of other bytes than
+ * were asked for. `cameNow`: it came while this process was waiting, so its key has to be good now too. Returns what
+ * was asked for.
  */
 async function checkReceipt(
   session: BuilderSession,
   found: FoundReceipt,
   allowed: AllowedSigners,
+  cameNow: boolean,
 ): Promise<readonly RequestedFile[]> {
-  verifyCommitSignature(found.commit.raw, allowed);
-  const { files } = await readRequest(session.repository, found.receipt.request.id);
-  if (found.receipt.outcome === 'signed') requireAnswersRequest(found.receipt.files, files);
-  return files;
+  const { committedAt } = verifyCommitSignature(
+    found.commit.raw,
+    allowed,
+    cameNow ? { now: new Date() } : {},
+  );
+  const request = await readRequest(session.repository, found.receipt.request.id);
+  requireNotOlder(committedAt, request);
+  if (found.receipt.outcome === 'signed') requireAnswersRequest(found.receipt.files, request.files);
+  return request.files;
 }
 
 /** Finds the receipt for a request, looking only at what is new on the branch each time. */
@@ -137,8 +148,8 @@ async function refused({ repository }: BuilderSession, { receipt }: FoundReceipt
   return new SignpipeError(
     kind,
     code,
-    `request ${shortId(receipt.request.id)} was ${receipt.outcome}: ${message}`,
-    hint === undefined ? {} : { hint },
+    `request ${shortId(receipt.request.id)} was ${receipt.outcome}: ${printable(message, 4000)}`,
+    hint === undefined ? {} : { hint: printable(hint, 4000) },
   );
 }
 
@@ -150,8 +161,10 @@ async function refused({ repository }: BuilderSession, { receipt }: FoundReceipt
 export async function wait(session: BuilderSession, request: string, options: WaitOptions): Promise<Waited> {
   const allowed = await receiptSigners(session.config);
   const times = { deadline: Date.now() + options.timeout, interval: options.interval };
+  let before: Heads | undefined;
   const named = async (): Promise<string> => {
-    await session.repository.fetch();
+    const heads = await session.repository.fetch();
+    before ??= heads;
     return requestMeant(session, await session.repository.resolveCommit(request));
   };
   const id = await until(`request ${shortId(request)}`, named, times, session.say);
@@ -165,7 +178,9 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   };
   const answer = await until(`request ${shortId(id)}`, look, times, session.say, () => waiting.why);
   const found = await firstAnswer(session, answer, allowed);
-  const requested = await checkReceipt(session, found, allowed);
+  const known = options.justMade === true ? null : (before?.receipts ?? null);
+  const cameNow = known === null || !(await session.repository.isAncestor(found.id, known));
+  const requested = await checkReceipt(session, found, allowed, cameNow);
   if (found.receipt.outcome !== 'signed') throw await refused(session, found);
   if (found.receipt.test && !options.allowTest)
     throw notAllowed('test-certificate', `request ${shortId(id)} was signed with a test certificate`, {

@@ -6,7 +6,7 @@ import { loadBuilderConfig } from '../config/builder.ts';
 import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { progressFor } from './bars.ts';
 import { whileWaiting } from './while-waiting.ts';
-import { print, sayUnlessQuiet, SIGNED_FILES, type CommonOptions } from './terminal.ts';
+import { print, printJson, sayUnlessQuiet, SIGNED_FILES, type CommonOptions } from './terminal.ts';
 
 export interface SubmitCommandOptions extends CommonOptions {
   readonly config: string;
@@ -43,7 +43,8 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
       sparse: options.sparse ? { isMeant: meant(options), limits: DEFAULT_LIMITS } : undefined,
     });
     if (!options.wait) {
-      print(options.json ? JSON.stringify({ request }) : request);
+      if (options.json) printJson({ request });
+      else print(request);
       return 0;
     }
     say(`request ${request}`);
@@ -57,9 +58,11 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
         output,
         originals: options.sparse ? files : [],
         allowTest: options.allowTestCertificate === true,
+        justMade: true,
       }),
     );
-    print(options.json ? JSON.stringify({ request, ...waited }) : describeReceipt(waited));
+    if (options.json) printJson({ request, ...waited });
+    else print(describeReceipt(waited));
     return 0;
   } finally {
     await session.close();

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { invalid, notAllowed, SignpipeError, usage } from '../errors.ts';
 import { isRefusal, type AllowedSigners, type Refusal } from '../sshsig/allowed-signers.ts';
+import { Persons, type Identity } from '../sshsig/persons.ts';
 import { dearmor, parseSshSig, verifySshSig, type SshSig } from '../sshsig/sshsig.ts';
 import { sshString } from '../sshsig/ssh-wire.ts';
 
@@ -9,6 +10,8 @@ export interface CommitSignature {
   readonly principal: string;
   /** Every name that the deciding line gives the key, in its order; usually one. */
   readonly principals: readonly string[];
+  /** Only of a certificate: all the names that it holds. */
+  readonly certified?: readonly string[];
   /** `SHA256:...` of the key; of a certificate, of the key that it certifies. */
   readonly fingerprint: string;
   /** `ssh-ed25519`, or `ssh-ed25519-cert-v01@openssh.com` for a certificate, ... */
@@ -166,14 +169,20 @@ export function attachSignature(unsignedCommit: Buffer, armored: string): Buffer
 }
 
 /** Who may sign: `AllowedSigners`, or `ANYONE`. */
-export type SignerList = Pick<AllowedSigners, 'find'>;
+export type SignerList = Pick<AllowedSigners, 'find' | 'persons'>;
 
 /**
  * Any key is good, and is its own name. For those who only watch, and have no list: what they count is a
  * guess at what a signer with its list will find.
  */
 export const ANYONE: SignerList = {
-  find: ({ fingerprint }) => ({ principal: fingerprint, principals: [fingerprint], line: 0 }),
+  find: ({ fingerprint, certificate }) => ({
+    principal: fingerprint,
+    principals: [fingerprint],
+    ...(certificate && { certified: certificate.principals }),
+    line: 0,
+  }),
+  persons: () => Persons.none(),
 };
 
 export interface VerifyOptions {
@@ -312,8 +321,15 @@ export function verifyCommitSignature(
       hint,
     });
   }
-  const { principal, principals } = finding;
-  return { principal, principals, fingerprint: publicKey.fingerprint, keyType: publicKey.name, committedAt };
+  const { principal, principals, certified } = finding;
+  return {
+    principal,
+    principals,
+    ...(certified && { certified }),
+    fingerprint: publicKey.fingerprint,
+    keyType: publicKey.name,
+    committedAt,
+  };
 }
 
 /** What a commit says it is: its payload, and the key that its signature names. Null if it has no readable SSH signature for git. */
@@ -360,3 +376,9 @@ export function signedIdentity(rawCommit: Buffer): string | null {
     throw error;
   }
 }
+
+/** What a signature says of who made it, for `Persons`. */
+export const whoSigned = ({ fingerprint, principals, certified }: CommitSignature): Identity => ({
+  fingerprint,
+  names: certified ?? principals,
+});

@@ -1,25 +1,36 @@
 import { SignpipeError } from '../errors.ts';
 import { verifyCommitSignature, type SignerList } from './commit-signature.ts';
 import { printableLines } from '../printable.ts';
+import type { Commit } from './objects.ts';
 import type { ControlRepository } from './repository.ts';
+import { isVouchMessage } from './trailers.ts';
 
 /** The file that stops signing while it lies in the request branch. */
 export const HOLD = 'HOLD';
 
 const REASON_LIMIT = 4096;
 
+/** A commit that removes HOLD and does not lift it. */
+export interface IgnoredRemoval {
+  commit: string;
+  /** The end of a sentence that begins with the commit. */
+  why: string;
+}
+
 /** Whether signing is held, by whom, and why. */
 export interface Hold {
   held: boolean;
   /** Commit that put the file there. */
   commit: string | null;
-  /** Principal who signed that commit; null when nobody whom we know did. */
+  /** Principal who signed that commit; null if no allowed signer did. */
   by: string | null;
   since: Date | null;
   /** The file's text, fit to show. */
   reason: string;
-  /** Commits that took the file away without leave: unsigned, or signed by somebody not allowed. */
-  ignored: string[];
+  /** Removals that do not count, newest first. */
+  ignored: IgnoredRemoval[];
+  /** Whether the file still lies at the tip: if not, it has to be put back before it can be removed in due form. */
+  atTip: boolean;
 }
 
 export interface HoldOptions {
@@ -30,15 +41,22 @@ export interface HoldOptions {
   now?: Date;
 }
 
-const FREE: Hold = { held: false, commit: null, by: null, since: null, reason: '', ignored: [] };
+const FREE: Hold = {
+  held: false,
+  commit: null,
+  by: null,
+  since: null,
+  reason: '',
+  ignored: [],
+  atTip: false,
+};
 
-interface Change {
-  id: string;
-  present: boolean;
-  by: string | null;
-}
+type Change =
+  | { readonly kind: 'put'; readonly id: string; readonly by: string | null }
+  | { readonly kind: 'lift'; readonly id: string }
+  | { readonly kind: 'ignored'; readonly id: string; readonly why: string };
 
-/** The principal, or null where the commit is unsigned, wrongly signed, or signed by somebody unknown. */
+/** The principal, or null if the commit is unsigned, wrongly signed, or signed by an unknown key. */
 function signerOf(raw: Buffer, { allowed, now }: HoldOptions): string | null {
   try {
     return verifyCommitSignature(raw, allowed, { now: now ?? new Date() }).principal;
@@ -49,6 +67,62 @@ function signerOf(raw: Buffer, { allowed, now }: HoldOptions): string | null {
   }
 }
 
+/** A tree's entries but for HOLD, comparable; a tree that cannot be read is like no other. */
+async function othersIn(repository: ControlRepository, { id, tree }: Commit): Promise<string> {
+  try {
+    const entries = (await repository.readTree(tree)).filter(({ name }) => name !== HOLD);
+    return entries.map((entry) => `${entry.mode} ${entry.id} ${entry.name}`).join('\0');
+  } catch (error) {
+    if (error instanceof SignpipeError && error.kind === 'invalid') return `unreadable ${id}`;
+    throw error;
+  }
+}
+
+/** Why a commit that removes HOLD does not lift it, or null if it does. */
+async function flawOf(
+  repository: ControlRepository,
+  commit: Commit,
+  options: HoldOptions,
+): Promise<string | null> {
+  const [parent, ...more] = commit.parents;
+  if (parent === undefined || more.length > 0) return 'is a merge, and merges neither lift nor restore';
+  if (isVouchMessage(commit.message)) return 'is a vouch';
+  if (options.acceptUnsigned !== true && signerOf(commit.raw, options) === null)
+    return 'is not signed by an allowed signer';
+  const before = await repository.readCommit(parent);
+  if ((await othersIn(repository, before)) !== (await othersIn(repository, commit)))
+    return 'changes other files too';
+  return null;
+}
+
+const hasHold = async (repository: ControlRepository, commit: Commit): Promise<boolean> =>
+  (await repository.entryAt(commit, HOLD)) !== null;
+
+/** A merge that has what one of its parents has says nothing of its own: the commits that it joins decide. */
+async function joinsOnly(
+  repository: ControlRepository,
+  { parents }: Commit,
+  present: boolean,
+): Promise<boolean> {
+  if (parents.length < 2) return false;
+  for (const parent of parents)
+    if ((await hasHold(repository, await repository.readCommit(parent))) === present) return true;
+  return false;
+}
+
+async function changeIn(
+  repository: ControlRepository,
+  id: string,
+  options: HoldOptions,
+): Promise<Change | null> {
+  const commit = await repository.readCommit(id);
+  const present = await hasHold(repository, commit);
+  if (await joinsOnly(repository, commit, present)) return null;
+  if (present) return { kind: 'put', id, by: signerOf(commit.raw, options) };
+  const why = await flawOf(repository, commit, options);
+  return why === null ? { kind: 'lift', id } : { kind: 'ignored', id, why };
+}
+
 async function changesOf(
   repository: ControlRepository,
   tip: string,
@@ -56,16 +130,15 @@ async function changesOf(
 ): Promise<Change[]> {
   const changes: Change[] = [];
   for (const id of await repository.commitsTouching(tip, HOLD)) {
-    const commit = await repository.readCommit(id);
-    const present = (await repository.entryAt(commit, HOLD)) !== null;
-    changes.push({ id, present, by: signerOf(commit.raw, options) });
+    const change = await changeIn(repository, id, options);
+    if (change) changes.push(change);
   }
   return changes;
 }
 
-async function reasonAt(repository: ControlRepository, id: string): Promise<string> {
+async function reasonAt(repository: ControlRepository, commit: Commit): Promise<string> {
   try {
-    const bytes = await repository.readFileAt(await repository.readCommit(id), HOLD, REASON_LIMIT);
+    const bytes = await repository.readFileAt(commit, HOLD, REASON_LIMIT);
     return printableLines(bytes?.toString('utf8').trim() ?? '', REASON_LIMIT);
   } catch (error) {
     if (error instanceof SignpipeError && error.kind === 'invalid') return error.message;
@@ -76,14 +149,16 @@ async function reasonAt(repository: ControlRepository, id: string): Promise<stri
 /**
  * Whether a `HOLD` file stops signing, judged by history rather than by the tip:
  *
- * - putting a HOLD there stops signing whoever did it, signed or not. Whoever can write the branch can delay
- *   signing anyhow, and somebody in a hurry must not find that the stop did not hold for want of a signature;
- * - only a commit signed by an allowed signer lifts what came before it. A removal that is not is passed over
- *   and reported in `ignored`, and so is a merge or a rewritten tree that lets the file vanish: for commits
- *   count that changed HOLD against every parent.
+ * - any commit that puts or changes a HOLD stops signing, signed or not. Whoever can write the branch can delay
+ *   signing anyhow, and a builder in a hurry must not find that the stop did not count for want of a signature;
+ * - a HOLD is lifted by a commit that descends from it, removes the file and changes nothing else, has exactly
+ *   one parent, is signed by an allowed signer, and has no line `Vouch:` in its message. Other removals are
+ *   reported in `ignored`;
+ * - merges neither lift nor restore, whatever their trees have: the commits that they join decide. (Only a merge
+ *   that has a HOLD where none of its parents has one puts it there; no `git merge` makes one by itself.)
  *
- * A HOLD that was lifted by nobody allowed is lifted by a signed commit that removes the file (where the
- * tip no longer has it, by one that adds it and one that removes it).
+ * A HOLD whose removal did not count is lifted in due form: put the file back if the tip no longer has it, then
+ * remove it in a signed commit of its own.
  */
 export async function readHold(
   repository: ControlRepository,
@@ -92,21 +167,21 @@ export async function readHold(
 ): Promise<Hold> {
   const changes = await changesOf(repository, tip, options);
   if (changes.length === 0) return FREE;
-  const lifts = changes.filter(
-    ({ present, by }) => !present && (by !== null || options.acceptUnsigned === true),
+  const ignored = changes.flatMap((change) =>
+    change.kind === 'ignored' ? [{ commit: change.id, why: change.why }] : [],
   );
-  const ignored = changes.filter((change) => !change.present && !lifts.includes(change)).map(({ id }) => id);
-  const lifted = lifts.map(({ id }) => id);
-  const standing = new Set(await repository.commitsTouching(tip, HOLD, lifted));
-  const hold = changes.find(({ id, present }) => present && standing.has(id));
-  if (!hold) return { ...FREE, ignored };
-  const { committer } = await repository.readCommit(hold.id);
+  const lifts = changes.filter(({ kind }) => kind === 'lift').map(({ id }) => id);
+  const standing = new Set(await repository.commitsTouching(tip, HOLD, lifts));
+  const hold = changes.find((change) => change.kind === 'put' && standing.has(change.id));
+  if (hold?.kind !== 'put') return { ...FREE, ignored };
+  const commit = await repository.readCommit(hold.id);
   return {
     held: true,
     commit: hold.id,
     by: hold.by,
-    since: committer.at,
-    reason: await reasonAt(repository, hold.id),
+    since: commit.committer.at,
+    reason: await reasonAt(repository, commit),
     ignored,
+    atTip: await hasHold(repository, await repository.readCommit(tip)),
   };
 }

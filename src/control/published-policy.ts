@@ -35,6 +35,13 @@ const policySchema = z.object({
  */
 export type PublishedPolicy = z.infer<typeof policySchema>;
 
+/** What a policy says of a channel; nothing for names that every object has, such as `constructor`. */
+export const channelIn = (
+  policy: PublishedPolicy | null | undefined,
+  name: string,
+): PublishedPolicy['channels'][string] | undefined =>
+  policy && Object.hasOwn(policy.channels, name) ? policy.channels[name] : undefined;
+
 /** The bytes of `policy.json`; equal policies give equal bytes. */
 export const policyBytes = (policy: PublishedPolicy): Buffer =>
   Buffer.from(`${JSON.stringify(policySchema.parse(policy), null, 2)}\n`);

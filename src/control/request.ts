@@ -4,17 +4,11 @@ import { shortId, type Commit, type Person } from './objects.ts';
 import { printable } from '../printable.ts';
 import { rootsNamed } from './origin.ts';
 import type { ControlRepository } from './repository.ts';
-import { parseTrailers, trailerValues, type Trailer } from './trailers.ts';
+import { isVouchMessage, parseTrailers, trailerValues, type Trailers } from './trailers.ts';
 import { parseZipname, ZIPNAME_LIMIT, type RequestedFile } from './zipname.ts';
 
 /** The file whose change makes a commit a request. */
 export const ZIPNAME = 'zipname';
-
-/**
- * The trailer that makes a signed commit a vouch and nothing else. Without it a Git host could merge a branch of
- * vouches into that of requests, and each vouch would be a request that its author never made.
- */
-export const VOUCH_TRAILER = 'Vouch';
 
 /** A commit that asks for signatures. Texts are as the commit has them: hostile, to be shown through `printable`. */
 export interface Request {
@@ -27,7 +21,7 @@ export interface Request {
   subject: string;
   /** Trailer `Source-Revision`. */
   sourceRevision?: string;
-  /** Trailer `Vouch`: its author meant it as a vouch, wherever somebody else has put it. */
+  /** A line `Vouch:` anywhere in the message: its author meant it as a vouch, on whatever branch it lies. */
   vouch?: true;
   /** Roots that lines `Control:` name: the repositories that it is meant for. Empty: it does not say. */
   roots: readonly string[];
@@ -117,7 +111,7 @@ export async function isRequest(repository: ControlRepository, id: string): Prom
 const personText = ({ name, email }: Person): string => `${name} <${email}>`;
 
 /** The value of a trailer that may stand once: it decides, so two would leave open which does. */
-function single(trailers: readonly Trailer[], key: string, pattern: RegExp): string | undefined {
+function single(trailers: Trailers, key: string, pattern: RegExp): string | undefined {
   const [value, ...more] = trailerValues(trailers, key);
   if (more.length > 0)
     throw invalid('request-trailer-repeated', `the commit message has more than one ${key} trailer`, {
@@ -136,7 +130,7 @@ const REVISION = /^[^\p{C}]{1,200}$/u;
 async function readAsked(repository: ControlRepository, commit: Commit): Promise<Partial<Request>> {
   const trailers = parseTrailers(commit.message);
   const asked: Partial<Request> = {};
-  if (trailerValues(trailers, VOUCH_TRAILER).length > 0) asked.vouch = true;
+  if (isVouchMessage(commit.message)) asked.vouch = true;
   try {
     const revision = single(trailers, 'Source-Revision', REVISION);
     if (revision !== undefined) asked.sourceRevision = revision;
@@ -198,3 +192,10 @@ export async function readRequest(repository: ControlRepository, id: string): Pr
     ...(await readAsked(repository, commit)),
   };
 }
+
+/** How far ahead of a clock a request may be dated, in milliseconds: clocks differ. */
+const MOST_AHEAD = 10 * 60 * 1000;
+
+/** Whether a request is dated so far ahead that it waits: `request-in-future`. */
+export const isAhead = ({ committedAt }: Pick<Request, 'committedAt'>, now: Date): boolean =>
+  committedAt.getTime() - now.getTime() > MOST_AHEAD;

@@ -12,6 +12,31 @@ export interface Trailer {
   value: string;
 }
 
+/** The trailers of a message, as git finds them, and what stands in lines that git does not take for trailers. */
+export type Trailers = Trailer[] & {
+  /** The values of all lines `Vouch:`, wherever they stand. */
+  readonly vouches: readonly string[];
+};
+
+/**
+ * The trailer that makes a signed commit a vouch and nothing else. Without it a Git host could merge a branch of
+ * vouches into that of requests, and each vouch would be a request that its author never made.
+ *
+ * It counts on any line. `git commit --trailer` may put it where `git interpret-trailers --parse` does not find it
+ * (before a line `---`, for instance), and an author who wrote it must not be taken to have made a request.
+ */
+export const VOUCH_TRAILER = 'Vouch';
+
+/** Lines may end as in any editor, and begin with blanks or a byte order mark. */
+const VOUCH_LINE = /^[\s\uFEFF\u200B]{0,64}vouch[ \t\u00A0]{0,64}:(.*)$/i;
+const LINE_ENDS = /[\n\r\v\f\u0085\u2028\u2029]/;
+
+function vouchesIn(message: string): string[] {
+  // Only for speed: most messages have no such word.
+  if (!/vouch/i.test(message)) return [];
+  return message.split(LINE_ENDS).flatMap((line) => VOUCH_LINE.exec(line)?.[1]?.trim() ?? []);
+}
+
 const blank = (line: string | undefined): boolean => line !== undefined && line.trim() === '';
 
 /** The lines of the last paragraph, unless it is the first too, which is the subject. */
@@ -28,7 +53,12 @@ function lastParagraph(message: string): string[] {
  * paragraph when all its lines are trailers, or when Git wrote one of them and at least a quarter are.
  * Values are unfolded and trimmed; keys keep their case; repeated keys come repeatedly.
  */
-export function parseTrailers(message: string): Trailer[] {
+export function parseTrailers(message: string): Trailers {
+  // Not enumerable: to whoever lists the trailers, there are those that git finds.
+  return Object.defineProperty(trailersOf(message), 'vouches', { value: vouchesIn(message) }) as Trailers;
+}
+
+function trailersOf(message: string): Trailer[] {
   const trailers: Trailer[] = [];
   let others = 0;
   let generated = false;
@@ -47,9 +77,16 @@ export function parseTrailers(message: string): Trailer[] {
   return accepted ? trailers : [];
 }
 
-/** All values of one trailer; keys compare without regard to case, as in Git. */
-export const trailerValues = (trailers: readonly Trailer[], key: string): string[] =>
-  trailers.filter((t) => t.key.toLowerCase() === key.toLowerCase()).map((t) => t.value);
+const sameKey = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
+
+/** All values of one trailer; keys compare without regard to case, as in Git. `Vouch` counts on any line of the message. */
+export const trailerValues = (trailers: Trailers, key: string): string[] =>
+  sameKey(key, VOUCH_TRAILER)
+    ? [...trailers.vouches]
+    : trailers.filter((each) => sameKey(each.key, key)).map(({ value }) => value);
+
+/** Whether the author of a message meant a vouch. */
+export const isVouchMessage = (message: string): boolean => vouchesIn(message).length > 0;
 
 /** A trailer block for a message that we write: values on one line each, nothing in them that could start another. */
 export const formatTrailers = (trailers: readonly Trailer[]): string =>

@@ -1,9 +1,15 @@
 import { SignpipeError } from '../errors.ts';
-import { verifyCommitSignature, type CommitSignature, type SignerList } from './commit-signature.ts';
+import {
+  whoSigned,
+  verifyCommitSignature,
+  type CommitSignature,
+  type SignerList,
+} from './commit-signature.ts';
 import type { Identity } from './objects.ts';
 import type { ControlRepository } from './repository.ts';
-import { listRequests, readRequest, VOUCH_TRAILER, ZIPNAME, type Request } from './request.ts';
-import { formatTrailers } from './trailers.ts';
+import type { Persons } from '../sshsig/persons.ts';
+import { listRequests, readRequest, ZIPNAME, type Request } from './request.ts';
+import { formatTrailers, VOUCH_TRAILER } from './trailers.ts';
 import { commitFile, type CommitSigner } from './write-commit.ts';
 import { formatZipname, zipnameLines, type RequestedFile } from './zipname.ts';
 
@@ -62,8 +68,8 @@ export interface VouchOptions {
   branches: ReadonlyMap<string, string>;
   /** The tip of the request branch: what is in its history was said there, and is no vouch. */
   requests: string | null;
-  /** Who made the request: neither this principal nor this key can vouch for it. */
-  requester: { principal: string; fingerprint: string } | null;
+  /** Who made the request: this person cannot vouch for it. Of a certificate, `certified` are the names in it. */
+  requester: { principal: string; fingerprint: string; certified?: readonly string[] } | null;
   /** When keys have to be valid, besides the time the commit states; now unless given. */
   now?: Date;
 }
@@ -112,18 +118,21 @@ function judge({ name, commit, by, pins }: Statement, wanted: ReadonlyMap<string
   return { name, signer: by.principal, fingerprint: by.fingerprint, commit, agrees, differing };
 }
 
-/** Whether a statement is by the requester: by name or by key. */
-function isOwn({ by }: Statement, requester: VouchOptions['requester']): boolean {
-  return (
-    requester !== null &&
-    (by.fingerprint === requester.fingerprint || by.principals.includes(requester.principal))
-  );
+/** Who is one person among the signers of these statements, the requester and the allowed signers. */
+function personsAmong(statements: readonly Statement[], { allowed, requester }: VouchOptions): Persons {
+  const persons = allowed.persons();
+  for (const { by } of statements) persons.add(whoSigned(by));
+  if (requester) {
+    const { fingerprint, principal, certified = [] } = requester;
+    persons.add({ fingerprint, names: [principal, ...certified] });
+  }
+  return persons;
 }
 
 /**
  * What others say about the bytes that a request pins: commits on `vouch/NAME`, each signed by an allowed
- * signer who is not the requester, made before or after the request. One principal is heard once, and so is
- * one key: an agreeing vouch counts whenever it was made; only who has none is heard with the newest differing one, since
+ * signer who is not the requester, made before or after the request. One person (see `Persons`) is heard once: an
+ * agreeing vouch counts whenever it was made; only who has none is heard with the newest differing one, since
  * the same name is built anew each night. A vouch that states only some of the lines neither agrees nor differs.
  * A request that pins nothing has nothing to vouch for.
  */
@@ -134,16 +143,18 @@ export async function vouchesFor(
 ): Promise<Vouch[]> {
   const wanted = pinsOf(request.files);
   if (wanted.size === 0) return [];
-  const heard = (await statements(repository, options))
-    .filter((statement) => !isOwn(statement, options.requester))
-    .flatMap((statement) => judge(statement, wanted) ?? []);
+  const all = await statements(repository, options);
+  const persons = personsAmong(all, options);
+  const heard = all.flatMap((statement) => judge(statement, wanted) ?? []);
   // Agreeing ones first; the sort is stable, so the newest of each branch stays in front.
   heard.sort((a, b) => Number(b.agrees) - Number(a.agrees));
-  const counted: Vouch[] = [];
-  for (const vouch of heard)
-    if (!counted.some((c) => c.signer === vouch.signer || c.fingerprint === vouch.fingerprint))
-      counted.push(vouch);
-  return counted;
+  const spoken = new Set(options.requester ? [persons.idOf(options.requester)] : []);
+  return heard.filter((vouch) => {
+    const person = persons.idOf(vouch);
+    if (spoken.has(person)) return false;
+    spoken.add(person);
+    return true;
+  });
 }
 
 export interface NewVouch {

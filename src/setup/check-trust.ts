@@ -1,5 +1,8 @@
 import type { TrustConfig } from '../config/signer.ts';
+import { GIT_NAMESPACE } from '../control/commit-signature.ts';
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
+import type { AllowedSigner } from '../sshsig/allowed-signers-line.ts';
+import { matchesPatternList } from '../sshsig/patterns.ts';
 import { printable } from '../printable.ts';
 import { ok, warning, type Verdict } from './finding.ts';
 
@@ -15,16 +18,59 @@ function expired({ signers, name }: AllowedSigners, now: Date): Verdict[] {
     );
 }
 
-/** Lists of principals may hold patterns; those that name somebody are counted. */
-const namesOf = ({ signers }: AllowedSigners, now: Date): Set<string> =>
-  new Set(
-    signers
-      .filter(({ validBefore }) => validBefore === null || validBefore >= now)
-      .flatMap(({ principals }) => principals.filter((each) => !each.startsWith('!'))),
-  );
+/** A person as a list names them, and how many keys of theirs are good now. */
+interface Person {
+  readonly names: Set<string>;
+  keys: number;
+}
 
-function enough(names: ReadonlySet<string>, { vouches }: TrustConfig): Verdict[] {
-  if (names.size === 0)
+const isGood = ({ validAfter, validBefore, namespaces }: AllowedSigner, now: Date): boolean =>
+  (validAfter === null || validAfter <= now) &&
+  (validBefore === null || validBefore >= now) &&
+  (namespaces === null || matchesPatternList(GIT_NAMESPACE, namespaces));
+
+/** The persons who can sign commits now, in the order of their lines. Keys of authorities are nobody's. */
+function personsIn(allowed: AllowedSigners, now: Date): Person[] {
+  const persons = allowed.persons();
+  const found = new Map<string, Person>();
+  for (const signer of allowed.signers) {
+    if (signer.certAuthority || !isGood(signer, now) || allowed.revoked.reason(signer.key) !== null) continue;
+    const id = persons.idOf(signer.key);
+    const person = found.get(id) ?? { names: new Set(), keys: 0 };
+    found.set(id, person);
+    person.keys += 1;
+    for (const name of signer.principals) if (!name.startsWith('!')) person.names.add(name);
+  }
+  return [...found.values()];
+}
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+/** As many persons as a reader takes in. */
+const MOST_SHOWN = 30;
+
+const nameOf = ({ names, keys }: Person): string =>
+  `${printable([...names].join(' = '), 200)}${keys > 1 ? ` (${keys} keys)` : ''}`;
+
+function describe({ name, signers }: AllowedSigners, persons: readonly Person[], now: Date): string {
+  const keys = persons.reduce((sum, person) => sum + person.keys, 0);
+  const shown = persons.slice(0, MOST_SHOWN).map(nameOf);
+  const more = persons.length > MOST_SHOWN ? [`and ${persons.length - MOST_SHOWN} more`] : [];
+  const authorities = signers.filter((signer) => signer.certAuthority && isGood(signer, now));
+  const certified = authorities.map(({ line }) => `those whom the authority in line ${line} certifies`);
+  const list = [...shown, ...more, ...certified].join('; ');
+  return `${counted(keys, 'key')} of ${counted(persons.length, 'person')} good now, in ${name}${list === '' ? '' : `: ${list}`}`;
+}
+
+/** An authority may certify any number of persons; without one, those that are listed are all there are. */
+function enough(
+  allowed: AllowedSigners,
+  persons: readonly Person[],
+  { vouches, unsignedRequests }: TrustConfig,
+  now: Date,
+): Verdict[] {
+  if (allowed.signers.some((signer) => signer.certAuthority && isGood(signer, now))) return [];
+  if (persons.length === 0)
     return [
       warning(
         'nobody-may-request',
@@ -32,12 +78,14 @@ function enough(names: ReadonlySet<string>, { vouches }: TrustConfig): Verdict[]
         'add the line that "signpipe init builder" prints',
       ),
     ];
-  if ([...names].some((name) => /[*?]/.test(name)) || vouches < names.size) return [];
+  // A request that need not be signed may be by none of them.
+  const others = unsignedRequests === 'accept' ? persons.length : persons.length - 1;
+  if (vouches <= others) return [];
   return [
     warning(
       'vouches-unreachable',
-      `${vouches} others must vouch, and with the requester there are only ${names.size} names`,
-      'list more vouchers, or ask for fewer vouches',
+      `${counted(vouches, 'other person')} must vouch, and with the requester only ${counted(persons.length, 'person')} can sign now`,
+      'list more vouchers, or ask for fewer vouches; keys that share a name, and names that share a key, are one person',
     ),
   ];
 }
@@ -57,11 +105,11 @@ export async function checkTrust(trust: TrustConfig, now: Date): Promise<Verdict
   if (trust.allowedSigners === undefined) return unsigned;
   const revoked = trust.revokedKeys === undefined ? {} : { revoked: trust.revokedKeys };
   const allowed = await AllowedSigners.load(trust.allowedSigners, revoked);
-  const names = namesOf(allowed, now);
+  const persons = personsIn(allowed, now);
   return [
-    ok(`${allowed.signers.length} keys of ${names.size} names that are good now, in ${allowed.name}`),
+    ok(describe(allowed, persons, now)),
     ...expired(allowed, now),
-    ...enough(names, trust),
+    ...enough(allowed, persons, trust, now),
     ...unsigned,
   ];
 }

@@ -20,7 +20,8 @@ import {
   undeliveredOf,
   type Draft,
 } from './draft.ts';
-import { gateFor } from './gate.ts';
+import { futureGate, gateFor, type ClosedGate } from './gate.ts';
+import { askAgain, gated, GateClosed, HeadsUnknown } from './key-gate.ts';
 import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from './fetch.ts';
 import { channelOf, judge, repeated, requesterIfProven, requireOurs } from './policy.ts';
@@ -32,13 +33,17 @@ import type { Site } from './site.ts';
 /** What became of a request at this poll. */
 export type Answer =
   | { readonly state: 'answered'; readonly outcome: Receipt['outcome'] }
-  | { readonly state: 'waiting'; readonly why: string };
+  | { readonly state: 'waiting'; readonly why: string; readonly code?: string | undefined };
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
     () => true,
     () => false,
   );
+
+/** The later of now and the request's time: no receipt is older than its request, even if clocks differ. */
+const answeredAt = ({ request }: Receipt, now: Date): string =>
+  new Date(Math.max(now.getTime(), new Date(request.requestedAt).getTime())).toISOString();
 
 /** Carries requests, one at a time, from the commit to the pushed receipt; takes up what a crash left. */
 export class Answerer {
@@ -49,6 +54,8 @@ export class Answerer {
     private readonly site: Site,
     private readonly branch: ReceiptBranch,
     private readonly answered: AnsweredRequests,
+    /** Where the branches stand now, once their history was judged. */
+    private readonly headsNow: () => Promise<Heads>,
   ) {}
 
   /**
@@ -57,7 +64,7 @@ export class Answerer {
    */
   async answer(request: Request, heads: Heads, seen: Date): Promise<Answer> {
     const receipt = await this.receiptFor(request, heads, seen);
-    if ('why' in receipt) return { state: 'waiting', why: receipt.why };
+    if ('why' in receipt) return { state: 'waiting', why: receipt.why, code: receipt.code };
     // From here on nothing may be taken for a fault of the request: the answer stands, and must get out.
     await this.conclude(receipt);
     return { state: 'answered', outcome: receipt.outcome };
@@ -92,8 +99,10 @@ export class Answerer {
   }
 
   /** The receipt that settles a request, its files delivered; or what the request waits for. */
-  private async receiptFor(request: Request, heads: Heads, seen: Date): Promise<Receipt | { why: string }> {
+  private async receiptFor(request: Request, heads: Heads, seen: Date): Promise<Receipt | ClosedGate> {
     const { site } = this;
+    const early = futureGate(request, site.now());
+    if (early) return early;
     const { receipts } = await site.repository.heads();
     const repeats = await this.answered.find(request.raw, receipts);
     let draft = { ...newDraft(request, seen), ...(repeats && { repeats }) };
@@ -108,10 +117,13 @@ export class Answerer {
       const requester = judge(request, channel, site.now());
       draft = { ...draft, requester };
       const gate = await gateFor(site, channel, request, requester, heads, seen);
-      if (!gate.open) return { why: gate.why };
+      if (!gate.open) return gate;
       draft = { ...draft, vouches: gate.vouches };
-      return await this.sign(draft, channel);
+      return await this.sign(draft, channel, seen);
     } catch (error) {
+      if (error instanceof GateClosed || error instanceof HeadsUnknown) await this.clear();
+      if (error instanceof GateClosed) return error.gate;
+      if (error instanceof HeadsUnknown) throw error.cause;
       const answer = answerTo(error);
       if (!answer) {
         if (!(await this.isInHand())) await this.clear();
@@ -133,7 +145,7 @@ export class Answerer {
     this.site.log[error.kind === 'local' ? 'error' : 'warn'](fields, `${what}: ${error.message}`);
   }
 
-  private async sign(draft: Draft, channel: Channel): Promise<Receipt> {
+  private async sign(draft: Draft, channel: Channel, seen: Date): Promise<Receipt> {
     const { site } = this;
     const { id, files } = draft.request;
     requireUsable(channel.key, site.now());
@@ -144,9 +156,13 @@ export class Answerer {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const fetched = await fetchFiles(site, files, folder);
     const fetchedAt = site.now().toISOString();
-    const made = await this.signFetched(channel, fetched, { request: id, folder });
+    let { vouches } = draft;
+    const key = gated(channel.key, async () => {
+      vouches = await askAgain(site, { request: draft.request, channel, seen }, this.headsNow);
+    });
+    const made = await this.signFetched({ ...channel, key }, fetched, { request: id, folder });
     const times = { ...draft.times, fetched: fetchedAt, signed: site.now().toISOString() };
-    const receipt = receiptOf({ ...draft, times }, 'signed', {
+    const receipt = receiptOf({ ...draft, vouches, times }, 'signed', {
       certificate: certificateOf(channel),
       files: made.files,
       zlib: process.versions.zlib,
@@ -199,7 +215,7 @@ export class Answerer {
   /** Settles the receipt on disk, so that a crash from here on can only push this one, and pushes it. */
   private async conclude(draft: Receipt): Promise<void> {
     const { journal, witness, now } = this.site;
-    const receipt = { ...draft, times: { ...draft.times, answered: now().toISOString() } };
+    const receipt = { ...draft, times: { ...draft.times, answered: answeredAt(draft, now()) } };
     const since = witness.heads?.receipts ?? null;
     await journal.write({
       version: 1,

@@ -2,6 +2,7 @@ import { RECEIPT_VERSION, receiptSchema, type Receipt } from '../control/receipt
 import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
 import { notAllowed, SignpipeError, type ErrorKind } from '../errors.ts';
+import { printable } from '../printable.ts';
 import { VERSION } from '../version.ts';
 import type { EarlierAnswer } from './answered-index.ts';
 import type { Channel } from './channel.ts';
@@ -97,13 +98,15 @@ const forBuilder = (hint: string): string =>
     ? `for the signer's operator: ${hint}`
     : hint;
 
+/** A message quotes what others wrote: it stays on its line, whatever reads the receipt. */
+const oneLine = (text: string, limit = MOST_TEXT): string => printable(text, limit).slice(0, limit);
+
 /** Why a request was not answered with signatures, as receipts say it: never without what to do. */
 export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
-  const advice = forBuilder(error.hint ?? USUALLY[error.kind]);
-  const hint = advice.slice(0, MOST_TEXT - HOW_TO_ASK_AGAIN.length - 2);
+  const hint = oneLine(forBuilder(error.hint ?? USUALLY[error.kind]), MOST_TEXT - HOW_TO_ASK_AGAIN.length - 2);
   return {
     code: error.code,
-    message: error.message.slice(0, MOST_TEXT),
+    message: oneLine(error.message),
     hint: error.kind === 'not-allowed' ? `${hint}; ${HOW_TO_ASK_AGAIN}` : hint,
   };
 }

@@ -2,7 +2,7 @@ import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { readHold, type Hold } from '../control/hold.ts';
 import { shortId } from '../control/objects.ts';
 import type { Heads } from '../control/repository.ts';
-import type { Request } from '../control/request.ts';
+import { isAhead, type Request } from '../control/request.ts';
 import { vouchesFor, type Vouch } from '../control/vouch.ts';
 import { notAllowed, usage } from '../errors.ts';
 import type { Channel } from './channel.ts';
@@ -10,25 +10,38 @@ import type { Requester } from './policy.ts';
 import type { Site } from './site.ts';
 
 /** Whether a request that policy permits may be signed at this moment. */
-export type Gate =
-  | { readonly open: true; readonly vouches: readonly Vouch[] }
-  | { readonly open: false; readonly why: string };
+export type Gate = { readonly open: true; readonly vouches: readonly Vouch[] } | ClosedGate;
 
-const closed = (why: string): Gate => ({ open: false, why });
+/** Why a request waits. */
+export interface ClosedGate {
+  readonly open: false;
+  readonly why: string;
+  /** Stable and machine-readable, for reasons that have one. */
+  readonly code?: string;
+}
+
+const closed = (why: string): ClosedGate => ({ open: false, why });
 
 const NOBODY = AllowedSigners.parse('', 'nobody');
 
-/** One line, whatever the reason's lines: it must not pass for other lines of the log. */
-function holdText({ by, since, commit, reason, ignored }: Hold): string {
-  const why = reason === '' ? '' : `: ${reason.replaceAll('\n', ' ')}`;
+/** A removal that did not count must not leave its author at a loss. */
+function howToLift({ ignored, atTip }: Hold): string {
   const [removal] = ignored;
-  const still =
-    removal === undefined ? '' : ` (its removal in ${shortId(removal)} is by nobody who may lift it)`;
-  return `on hold by ${by ?? 'somebody unknown'} since ${since?.toISOString() ?? 'an unknown time'}, commit ${shortId(commit ?? '')}${why}${still}`;
+  if (removal === undefined && atTip) return '';
+  const why = removal === undefined ? '' : `; ${shortId(removal.commit)} does not lift it: it ${removal.why}`;
+  const first = atTip ? '' : 'put HOLD back in a commit, then ';
+  return `${why}; to lift it, ${first}remove HOLD in a commit that changes nothing else, signed by an allowed signer: git rm HOLD && git commit -S`;
 }
 
-/** A HOLD stops every channel; whoever the default channel allows lifts it. */
-async function holdGate(site: Site, heads: Heads): Promise<Gate | null> {
+/** One line, even if the reason has several: it must not pass for other lines of the log. */
+function holdText(hold: Hold): string {
+  const { by, since, commit, reason } = hold;
+  const why = reason === '' ? '' : `: ${reason.replaceAll('\n', ' ')}`;
+  return `on hold by ${by ?? 'an unknown author'} since ${since?.toISOString() ?? 'an unknown time'}, commit ${shortId(commit ?? '')}${why}${howToLift(hold)}`;
+}
+
+/** A HOLD stops every channel; those whom the default channel allows lift it. */
+async function holdGate(site: Site, heads: Heads): Promise<ClosedGate | null> {
   if (heads.requests === null) return null;
   const byDefault = site.channels.get('default');
   const allowed = byDefault?.allowed ?? NOBODY;
@@ -38,8 +51,24 @@ async function holdGate(site: Site, heads: Heads): Promise<Gate | null> {
   return closed(holdText(hold));
 }
 
+/**
+ * A request dated ahead waits until its time has come, whatever is wrong with it: its receipt must not be older,
+ * and an objection that was dated honestly must not be taken to be of an earlier build.
+ */
+export function futureGate(request: Request, now: Date): ClosedGate | null {
+  if (!isAhead(request, now)) return null;
+  return {
+    open: false,
+    code: 'request-in-future',
+    why: `it is dated ${request.committedAt.toISOString()}, ahead of this machine's clock (${now.toISOString()}): it waits until then [request-in-future]`,
+  };
+}
+
+/** When a request was made, as far as others are compared with it: its own time is its author's word. */
+const madeAt = ({ committedAt }: Request, seen: Date): Date => (committedAt < seen ? committedAt : seen);
+
 /** A time lock counts from when this signer first saw the request: a commit's own time is its author's word. */
-function delayGate(site: Site, channel: Channel, seen: Date): Gate | null {
+function delayGate(site: Site, channel: Channel, seen: Date): ClosedGate | null {
   // Without a delay nothing may depend on a clock that was wrong for a while.
   if (channel.config.trust.delay === 0) return null;
   const until = seen.getTime() + channel.config.trust.delay;
@@ -60,6 +89,7 @@ async function vouchGate(
   request: Request,
   requester: Requester,
   heads: Heads,
+  seen: Date,
 ): Promise<Gate> {
   const needed = channel.config.trust.vouches;
   if (needed === 0) return { open: true, vouches: [] };
@@ -76,14 +106,14 @@ async function vouchGate(
     requester:
       requester.principal === null || requester.key === null
         ? null
-        : { principal: requester.principal, fingerprint: requester.key },
+        : { ...requester, principal: requester.principal, fingerprint: requester.key },
     now: site.now(),
   });
   const agreeing = found.filter((each) => each.agrees);
   const differing = found.filter((each) => each.differing.length > 0 && !each.agrees);
   for (const each of differing) {
     const { committer } = await repository.readCommit(each.commit);
-    if (committer.at >= request.committedAt)
+    if (committer.at >= madeAt(request, seen))
       throw notAllowed(
         'vouch-differs',
         `${each.signer} vouches for other bytes: saw ${bytesSeen(each)} (commit ${shortId(each.commit)})`,
@@ -109,6 +139,6 @@ export async function gateFor(
   return (
     (await holdGate(site, heads)) ??
     delayGate(site, channel, seen) ??
-    (await vouchGate(site, channel, request, requester, heads))
+    (await vouchGate(site, channel, request, requester, heads, seen))
   );
 }

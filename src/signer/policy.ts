@@ -13,6 +13,8 @@ export interface Requester {
   readonly principal: string | null;
   /** `SHA256:` fingerprint of the key, or null. */
   readonly key: string | null;
+  /** Only of a certificate: all the names that it holds. */
+  readonly certified?: readonly string[];
 }
 
 /** The refusal of what was answered before, under whatever commit id. */
@@ -77,7 +79,8 @@ export function requesterOf(request: Request, channel: Channel, now: Date): Requ
         hint: 'ask the signer operator to add you to trust.requesters of the channel',
       },
     );
-  return { principal: signature.principal, key: signature.fingerprint };
+  const { principal, fingerprint, certified } = signature;
+  return { principal, key: fingerprint, ...(certified && { certified }) };
 }
 
 /** The same for a request that is refused for another reason; nobody, if it cannot be proved. */

@@ -41,6 +41,8 @@ export class Signer {
   private tellingTip: string | null = null;
   /** Whether the last poll found no request branch. */
   private branchMissed = false;
+  /** The heads that were accepted last. */
+  private heads: Heads | null = null;
   private stopping = false;
 
   constructor(private readonly site: Site) {
@@ -50,7 +52,7 @@ export class Signer {
       since: control.since,
       lost: site.witness.lost,
     }));
-    this.answerer = new Answerer(site, this.branch, this.answered);
+    this.answerer = new Answerer(site, this.branch, this.answered, () => this.accepted());
     this.landmark = new Landmark(join(state, 'landmark'), control.since);
   }
 
@@ -76,7 +78,8 @@ export class Signer {
     for (const [id, pending] of this.pending) {
       if (this.stopping) break;
       try {
-        if (await this.take(id, pending, heads)) answered += 1;
+        // While one request is signed the branches may move: the next is judged by what was seen last.
+        if (await this.take(id, pending, this.heads ?? heads)) answered += 1;
       } catch (error) {
         if (isAlarm(error) || (await this.answerer.isInHand())) throw error;
         troubles.push(error instanceof Error ? error : new Error(String(error)));
@@ -149,6 +152,7 @@ export class Signer {
         'first sight of this control repository: its history is taken as it is',
       );
     if (changed || roots) await witness.accept(heads, { at: now(), ...(roots && { roots }) });
+    this.heads = heads;
     return heads;
   }
 
@@ -224,7 +228,8 @@ export class Signer {
       this.pending.delete(id);
       return true;
     }
-    if (answer.why !== pending.told) this.site.log.info({ request: id }, `${shortId(id)}: ${answer.why}`);
+    if (answer.why !== pending.told)
+      this.site.log.info({ request: id, code: answer.code }, `${shortId(id)}: ${answer.why}`);
     pending.told = answer.why;
     return false;
   }

@@ -3,6 +3,7 @@ import { messageOf, SignpipeError, usage } from '../errors.ts';
 import { readOnce } from '../io/source.ts';
 import { LineError, parseAllowedSigner, type AllowedSigner } from './allowed-signers-line.ts';
 import { matchesPattern, matchesPatternList } from './patterns.ts';
+import { Persons } from './persons.ts';
 import { RevokedKeys } from './revoked-keys.ts';
 import type { SshCertificate } from './public-key.ts';
 import type { SshPublicKey } from './public-key.ts';
@@ -26,6 +27,8 @@ export interface Permission {
   readonly principal: string;
   /** Every name that the deciding line gives the key; `principal` is the first that holds. */
   readonly principals: readonly string[];
+  /** Only of a certificate: all the names that it holds, whether the deciding line lists them or not. */
+  readonly certified?: readonly string[];
   /** The line of the allowed signers file that decided, counted from 1. */
   readonly line: number;
 }
@@ -55,6 +58,7 @@ export class AllowedSigners {
   /** The file as it was read, so that another thread can read it too. */
   readonly text: string;
   readonly #byKey = new Map<string, AllowedSigner[]>();
+  #persons: Persons | undefined;
 
   private constructor(name: string, text: string, signers: AllowedSigner[], revoked: RevokedKeys) {
     this.name = name;
@@ -89,6 +93,12 @@ export class AllowedSigners {
       throw usage('allowed-signers-malformed', `${name} has more than ${MAX_LINES} lines`);
     const signers = lines.flatMap((line, index) => parseLine(line, index + 1, name) ?? []);
     return new AllowedSigners(name, text, signers, revoked);
+  }
+
+  /** Who is one person, as the lines say; the caller's own, to add what certificates say. */
+  persons(): Persons {
+    this.#persons ??= Persons.of(this.signers);
+    return this.#persons.copy();
   }
 
   /**
@@ -144,7 +154,13 @@ export class AllowedSigners {
       const verdicts = use.moments.map((moment) => this.#decide(lines, use, moment));
       const refusal = verdicts.find((verdict): verdict is Refusal => 'reason' in verdict);
       const [deciding] = verdicts;
-      if (!refusal && deciding && 'line' in deciding) return { principal, principals, line: deciding.line };
+      if (!refusal && deciding && 'line' in deciding)
+        return {
+          principal,
+          principals,
+          ...(use.key.certificate && { certified: use.key.certificate.principals }),
+          line: deciding.line,
+        };
       first ??= refusal;
     }
     return first ?? refuse('unknown', `is not listed in ${this.name}`);

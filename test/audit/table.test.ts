@@ -69,7 +69,7 @@ describe('the table', () => {
     ];
     const audit = auditOf(rows, {
       receiptsBy: { principal: HOSTILE, key: 'k', name: HOSTILE, root: 'e'.repeat(40) },
-      hold: { held: true, commit: null, by: HOSTILE, since: null, reason: HOSTILE, ignored: [] },
+      hold: { held: true, commit: null, by: HOSTILE, since: null, reason: HOSTILE, ignored: [], atTip: true },
       problems: rows.flatMap(({ problems }) => problems),
     });
     const summary = new Summary();

@@ -32,6 +32,7 @@ describe('a HOLD', () => {
       since: null,
       reason: '',
       ignored: [],
+      atTip: false,
     });
   });
 
@@ -50,6 +51,7 @@ describe('a HOLD', () => {
       since: new Date('2026-01-02T03:04:05Z'),
       reason: 'Key may be stolen\\u{1b}[2J.\nAsk Ann.',
       ignored: [],
+      atTip: true,
     });
   });
 
@@ -71,12 +73,16 @@ describe('a HOLD', () => {
     await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
     const unsigned = await world.commit('go\n', { HOLD: null });
     const first = await state();
-    assert.deepEqual([first.held, first.reason, first.ignored], [true, 'stay', [unsigned]]);
+    assert.deepEqual([first.held, first.reason, first.atTip], [true, 'stay', false]);
+    assert.deepEqual(first.ignored, [{ commit: unsigned, why: 'is not signed by an allowed signer' }]);
     await world.commit('stop\n', { HOLD: 'x' }, { key: mallory });
     const stranger = await world.commit('go\n', { HOLD: null }, { key: mallory });
     const second = await state();
     assert.equal(second.held, true);
-    assert.deepEqual(second.ignored, [stranger, unsigned]);
+    assert.deepEqual(
+      second.ignored.map(({ commit }) => commit),
+      [stranger, unsigned],
+    );
     await world.commit('stop\n', { HOLD: 'x' }, { key: alice });
     await world.commit('go\n', { HOLD: null }, { key: alice });
     assert.equal((await state()).held, false);
@@ -121,5 +127,109 @@ describe('a HOLD', () => {
     const { held, reason } = await state();
     assert.equal(held, true);
     assert.match(reason, /more than the 4096 allowed/);
+  });
+});
+
+describe('a removal of HOLD by an allowed signer', () => {
+  const why = async (): Promise<(string | boolean)[]> => {
+    const { held, ignored } = await state();
+    return [held, ...ignored.map((each) => each.why)];
+  };
+
+  it('does not count if it changes another file too', async () => {
+    await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
+    await world.commit('go\n', { HOLD: null, zipname: 'b.zip\n' }, { key: alice });
+    assert.deepEqual(await why(), [true, 'changes other files too']);
+  });
+
+  it('does not count if it changes the mode of another file', async () => {
+    await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
+    await world.git('update-index', '--chmod=+x', 'zipname');
+    await world.commit('go\n', { HOLD: null }, { key: alice });
+    assert.deepEqual(await why(), [true, 'changes other files too']);
+  });
+
+  for (const message of ['Vouch for it\n\nVouch: yes\n', 'go\n\nvouch : no\n---\nand more\n'])
+    it(`does not count if its message has a line Vouch: ${JSON.stringify(message)}`, async () => {
+      await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
+      await world.commit(message, { HOLD: null }, { key: alice });
+      assert.deepEqual(await why(), [true, 'is a vouch']);
+    });
+
+  it('does not count as a merge, though an allowed signer made it', async () => {
+    await world.git('branch', 'side');
+    await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
+    await world.commit('other\n', { zipname: 'b.zip\n' }, { key: alice });
+    await world.git('checkout', '-q', '-b', 'other', 'HEAD~1');
+    await world.commit('more\n', { note: 'x' }, { key: alice });
+    await world.git('merge', '-q', '--no-commit', 'main');
+    await world.commit('go\n', { HOLD: null }, { key: alice });
+    await world.git('branch', '-f', 'main');
+    assert.deepEqual(await why(), [true, 'is a merge, and merges neither lift nor restore']);
+  });
+
+  it('lifts no HOLD that it does not descend from', async () => {
+    await world.git('branch', 'side');
+    await world.commit('stop\n', { HOLD: 'one' }, { key: alice });
+    await world.git('checkout', '-q', 'side');
+    await world.commit('stop\n', { HOLD: 'two' }, { key: alice });
+    await world.commit('go\n', { HOLD: null }, { key: alice });
+    await world.git('merge', '-q', '-s', 'ours', '-m', 'both', 'main');
+    await world.git('branch', '-f', 'main');
+    assert.deepEqual((await state()).reason, 'one');
+  });
+
+  it('counts after one that did not, once the file was put back', async () => {
+    await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
+    await world.commit('go\n', { HOLD: null });
+    await world.commit('back\n', { HOLD: 'to lift it' });
+    await world.commit('go\n', { HOLD: null }, { key: alice });
+    assert.equal((await state()).held, false);
+  });
+});
+
+describe('a merge', () => {
+  /** A HOLD that was lifted on main, and the work of another builder that knows only of the HOLD. */
+  async function lifted(): Promise<void> {
+    await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
+    await world.git('branch', 'theirs');
+    await world.commit('go\n', { HOLD: null }, { key: alice });
+    await world.git('checkout', '-q', 'theirs');
+    await world.commit('2\n', { zipname: 'b.zip\n' }, { key: mallory });
+  }
+
+  it('by an ordinary git pull does not bring a HOLD back', async () => {
+    await lifted();
+    await world.git('merge', '-q', '-m', 'pull', 'main');
+    await world.git('branch', '-f', 'main');
+    assert.deepEqual((({ held, ignored }) => [held, ignored])(await state()), [false, []]);
+  });
+
+  it('that keeps the tree with the HOLD does not bring it back', async () => {
+    await lifted();
+    await world.git('merge', '-q', '-s', 'ours', '-m', 'mine', 'main');
+    await world.git('branch', '-f', 'main');
+    assert.equal((await state()).held, false);
+  });
+
+  it('by an ordinary git pull does not lift a HOLD', async () => {
+    await world.git('branch', 'theirs');
+    await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
+    await world.git('checkout', '-q', 'theirs');
+    await world.commit('2\n', { zipname: 'b.zip\n' }, { key: alice });
+    await world.git('merge', '-q', '-m', 'pull', 'main');
+    await world.git('branch', '-f', 'main');
+    assert.equal((await state()).held, true);
+  });
+
+  it('that has a HOLD where no side had one stops signing', async () => {
+    await world.git('branch', 'theirs');
+    await world.commit('1\n', { note: 'x' });
+    await world.git('checkout', '-q', 'theirs');
+    await world.commit('2\n', { zipname: 'b.zip\n' });
+    await world.git('merge', '-q', '--no-commit', 'main');
+    await world.commit('stop\n', { HOLD: 'in a hurry' });
+    await world.git('branch', '-f', 'main');
+    assert.equal((await state()).reason, 'in a hurry');
   });
 });

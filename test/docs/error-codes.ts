@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 export type Kind = 'usage' | 'invalid' | 'not-allowed' | 'alarm' | 'unavailable' | 'local' | 'timeout';
 
 export interface Codes {
-  /** Kinds by code. A `problem` is a line in the verifier's report rather than an error. */
+  /** Kinds by code. A `problem` is a line in a report, or why a request waits, rather than an error. */
   readonly kinds: ReadonlyMap<string, ReadonlySet<Kind | 'problem'>>;
   /** Calls whose code is computed and that nothing here knows how to read, as `file: call`. */
   readonly unread: readonly string[];
@@ -175,6 +175,8 @@ export async function collectCodes(): Promise<Codes> {
     if (file.startsWith('setup/'))
       for (const [, code = ''] of text.matchAll(/(?:\b(?:bad|warning)\(\s*|code: )'([^']+)'/g))
         add(code, 'problem');
+    if (file.startsWith('signer/'))
+      for (const [, code = ''] of text.matchAll(/open: false,\s*code: '([^']+)'/g)) add(code, 'problem');
     if (file.startsWith('authenticode/'))
       for (const [, code = ''] of text.matchAll(/\b(?:code: |untidy\()'([^']+)'/g)) add(code, 'problem');
   }

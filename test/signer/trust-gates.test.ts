@@ -198,7 +198,7 @@ describe('a HOLD', () => {
     assert.equal(waited.status, 4);
     assert.match(
       waited.stderr,
-      /on hold by Ann since 2026-01-02T03:04:05\.000Z: Key may be stolen\. Ask Ann/,
+      /on hold by an author who claims to be Ann \(signed by the key SHA256:\S+\) since 2026-01-02T03:04:05\.000Z: Key may be stolen\. Ask Ann/,
     );
     assert.doesNotMatch(waited.stderr, /[^\P{Cc}\n]/u);
   });
@@ -216,7 +216,14 @@ describe('a HOLD', () => {
     const removal = await host.commit({ files: { HOLD: null }, key: null });
     assert.equal((await world.poll()).answered, 0);
     const told = said(request, from).find((msg) => /on hold/.test(msg)) ?? '';
-    assert.match(told, new RegExp(`its removal in ${removal.slice(0, 12)} is by nobody who may lift it`));
+    assert.match(
+      told,
+      new RegExp(`${removal.slice(0, 12)} does not lift it: it is not signed by an allowed signer`),
+    );
+    assert.match(
+      told,
+      /to lift it, put HOLD back in a commit, then remove HOLD in a commit that changes nothing/,
+    );
     await host.commit({ files: { HOLD: 'again' }, key: stranger });
     await host.commit({ files: { HOLD: null }, key: stranger });
     assert.equal((await world.poll()).answered, 0);
