@@ -1,9 +1,9 @@
 import { loadBuilderConfig, loadVoucherConfig } from '../config/builder.ts';
 import { loadSignerConfig } from '../config/signer.ts';
 import { sectionsOf } from '../config/yaml.ts';
-import { printableLines } from '../printable.ts';
+import { printable, printableLines } from '../printable.ts';
 import { worst, type Finding, type Status } from '../setup/finding.ts';
-import { print, type CommonOptions } from './terminal.ts';
+import { print, printJson, type CommonOptions } from './terminal.ts';
 
 export interface DoctorCommandOptions extends CommonOptions {
   readonly config: string;
@@ -22,7 +22,7 @@ function table(findings: readonly Finding[]): string {
     const indent = ' '.repeat(MARKS.ok.length + width + 4);
     return [
       `${MARKS[status]}  ${name.padEnd(width)}  ${told.join(`\n${indent}`)}`,
-      ...(hint === undefined || status === 'ok' ? [] : [`${indent}-> ${printableLines(hint)}`]),
+      ...(hint === undefined || status === 'ok' ? [] : [`${indent}-> ${printable(hint, 4000)}`]),
     ];
   });
   return lines.join('\n');
@@ -68,7 +68,7 @@ export async function doctorCommand(options: DoctorCommandOptions): Promise<numb
   };
   const findings = [read, ...examined.findings];
   const status = worst(findings);
-  if (options.json) print(JSON.stringify({ status, findings }));
+  if (options.json) printJson({ status, findings });
   else {
     const shown = options.quiet ? findings.filter((each) => each.status !== 'ok') : findings;
     print([...(shown.length > 0 ? [table(shown)] : []), summary(findings)].join('\n'));

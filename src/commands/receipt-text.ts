@@ -18,6 +18,6 @@ export function describeReceipt({ receipt, commit, files }: Waited): string {
       if (path !== '') lines.push(`    ${printable(path)}${timestamp ? `  ${timestamp.time}` : ''}`);
     for (const kept of file.kept) lines.push(`    ${printable(kept.path)}  ${describeKept(kept)}`);
   }
-  for (const path of files) lines.push(`  -> ${path}`);
+  for (const path of files) lines.push(`  -> ${printable(path)}`);
   return lines.join('\n');
 }

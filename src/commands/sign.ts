@@ -19,7 +19,7 @@ import type { Certificate } from '../x509/certificate.ts';
 import { describeKept } from './kept-text.ts';
 import { progressFor } from './bars.ts';
 import { outputInPlace, outputTo, requireDistinct, writeOutput, type Output } from './output-file.ts';
-import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { asPrintableJson, print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface SignCommandOptions extends CommonOptions {
   readonly output?: string;
@@ -91,7 +91,7 @@ async function outputsFor(files: readonly string[], options: SignCommandOptions)
 
 function tell(file: SignedUnhashed, input: string, output: string): string {
   const lines = [
-    `${output}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${file.entries} files` : 'signed'} (${input})`,
+    `${printable(output)}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${file.entries} files` : 'signed'} (${printable(input)})`,
   ];
   for (const { path, timestamp } of file.signed)
     lines.push(
@@ -102,7 +102,7 @@ function tell(file: SignedUnhashed, input: string, output: string): string {
 }
 
 const asJson = (file: SignedFile, input: string, output: string): string =>
-  JSON.stringify({
+  asPrintableJson({
     input,
     path: output,
     ...file,

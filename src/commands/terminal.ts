@@ -31,8 +31,16 @@ export const print = (text: string): void => {
 /** Longer texts are cut: a message quotes what others wrote. */
 const MOST_TEXT = 10_000;
 
-/** Messages quote names and texts from outside: none of them may steer the terminal. */
-const shown = (text: string): string => printableLines(text, MOST_TEXT);
+/**
+ * Messages quote names and texts from outside: none of them may steer the terminal, nor begin a line, where it would
+ * pass for a message of ours.
+ */
+const shown = (text: string): string => printableLines(text, MOST_TEXT).replaceAll('\n', '\n  | ');
+
+/** A result as JSON, in which nothing hides. */
+export const asPrintableJson = (value: unknown): string => printableJson(JSON.stringify(value));
+
+export const printJson = (value: unknown): void => print(asPrintableJson(value));
 
 /** Where signed files are downloaded to unless `--output` names another folder: apart from what was submitted. */
 export const SIGNED_FILES = './signed';
@@ -56,7 +64,7 @@ function causes(error: unknown): string[] {
 }
 
 const asJson = ({ code, kind, message, hint, retryable }: SignpipeError): string =>
-  printableJson(JSON.stringify({ error: { code, kind, message, hint: hint ?? null, retry: retryable } }));
+  asPrintableJson({ error: { code, kind, message, hint: hint ?? null, retry: retryable } });
 
 /** An error that was not foreseen: a bug, unless the operating system refused something. */
 const unforeseen = (error: unknown): SignpipeError =>

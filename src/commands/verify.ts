@@ -7,7 +7,7 @@ import { proveFile, type FileProof } from '../signing/prove-file.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../signing/verify-file.ts';
 import { readRoots, readTimestampRoots } from '../keys/roots.ts';
-import { print, type CommonOptions } from './terminal.ts';
+import { print, printJson, type CommonOptions } from './terminal.ts';
 
 export interface VerifyCommandOptions extends CommonOptions {
   readonly ca?: string;
@@ -82,10 +82,10 @@ function tell(outcome: Outcome, options: VerifyCommandOptions): string {
   if (report.kind === 'zip') lines.push(summary(report));
   if (proof)
     lines.push(
-      `  proved: it is ${options.original ?? ''} plus ${proof.signed.length} signature${proof.signed.length === 1 ? '' : 's'}, and nothing else`,
+      `  proved: it is ${printable(options.original ?? '')} plus ${proof.signed.length} signature${proof.signed.length === 1 ? '' : 's'}, and nothing else`,
     );
   if (proofError)
-    lines.push(`  NOT the original plus signatures: ${proofError.message} [${proofError.code}]`);
+    lines.push(`  NOT the original plus signatures: ${printable(proofError.message)} [${proofError.code}]`);
   if (short && !proofError)
     lines.push('  FAILED: not every program that must be is signed under the given roots');
   return lines.join('\n');
@@ -121,20 +121,18 @@ export async function verifyCommand(files: string[], options: VerifyCommandOptio
     good &&= isGood(outcome, options);
     if (options.json) {
       const { report, proof, proofError } = outcome;
-      print(
-        JSON.stringify({
-          ...report,
-          ...(options.original === undefined
-            ? {}
-            : {
-                original: {
-                  path: options.original,
-                  proved: proof !== null,
-                  ...(proofError ? { code: proofError.code, message: proofError.message } : {}),
-                },
-              }),
-        }),
-      );
+      printJson({
+        ...report,
+        ...(options.original === undefined
+          ? {}
+          : {
+              original: {
+                path: options.original,
+                proved: proof !== null,
+                ...(proofError ? { code: proofError.code, message: proofError.message } : {}),
+              },
+            }),
+      });
     } else print(tell(outcome, options));
   }
   return good ? 0 : 3;

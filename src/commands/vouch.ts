@@ -1,7 +1,7 @@
 import { openVoucherSession } from '../builder/session.ts';
 import { vouch } from '../builder/vouch.ts';
 import { loadVoucherConfig } from '../config/builder.ts';
-import { print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { print, printJson, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface VouchCommandOptions extends CommonOptions {
   readonly config: string;
@@ -14,7 +14,8 @@ export async function vouchCommand(files: string[], options: VouchCommandOptions
   const session = await openVoucherSession(await loadVoucherConfig(options.config), sayUnlessQuiet(options));
   try {
     const id = await vouch(session, files, options.as);
-    print(options.json ? JSON.stringify({ vouch: id }) : id);
+    if (options.json) printJson({ vouch: id });
+    else print(id);
     return 0;
   } finally {
     session.close();

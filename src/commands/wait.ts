@@ -4,7 +4,7 @@ import { loadBuilderConfig } from '../config/builder.ts';
 import { describeReceipt } from './receipt-text.ts';
 import { progressFor } from './bars.ts';
 import { whileWaiting } from './while-waiting.ts';
-import { print, sayUnlessQuiet, SIGNED_FILES, type CommonOptions } from './terminal.ts';
+import { print, printJson, sayUnlessQuiet, SIGNED_FILES, type CommonOptions } from './terminal.ts';
 
 export interface WaitCommandOptions extends CommonOptions {
   readonly config: string;
@@ -30,7 +30,8 @@ export async function waitCommand(request: string, options: WaitCommandOptions):
         allowTest: options.allowTestCertificate === true,
       }),
     );
-    print(options.json ? JSON.stringify(waited) : describeReceipt(waited));
+    if (options.json) printJson(waited);
+    else print(describeReceipt(waited));
     return 0;
   } finally {
     await session.close();

@@ -102,7 +102,7 @@ export const noCopy = (name: string, cause?: unknown): SignpipeError =>
 
 /** Something on this machine went wrong with a local file. */
 export const localFile = (path: string, why: string, cause?: unknown): SignpipeError =>
-  new SignpipeError('local', 'exchange-local-file', `${path}: ${why}`, {
+  new SignpipeError('local', 'exchange-local-file', `${path}: ${said(why)}`, {
     cause,
     hint: 'see the disk space and permissions on this machine',
   });

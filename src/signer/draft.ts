@@ -103,7 +103,10 @@ const oneLine = (text: string, limit = MOST_TEXT): string => printable(text, lim
 
 /** Why a request was not answered with signatures, as receipts say it: never without what to do. */
 export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
-  const hint = oneLine(forBuilder(error.hint ?? USUALLY[error.kind]), MOST_TEXT - HOW_TO_ASK_AGAIN.length - 2);
+  const hint = oneLine(
+    forBuilder(error.hint ?? USUALLY[error.kind]),
+    MOST_TEXT - HOW_TO_ASK_AGAIN.length - 2,
+  );
   return {
     code: error.code,
     message: oneLine(error.message),
