@@ -3,6 +3,14 @@ import { GitFailure } from './git.ts';
 import { printable } from '../printable.ts';
 import { shellPrints } from '../ssh/noise.ts';
 
+/** A repository whose object ids are not SHA-1: nothing that is tried again will help. */
+export const otherObjectFormat = (url: string): SignpipeError =>
+  usage(
+    'git-object-format',
+    `${printable(url, 200)}: this repository has SHA-256 object ids, which signpipe does not support`,
+    { hint: 'make the control repository with SHA-1 ids: git init --bare --object-format=sha1' },
+  );
+
 interface Reading {
   pattern: RegExp;
   make: (url: string, said: string) => SignpipeError;
@@ -62,6 +70,10 @@ const READINGS: readonly Reading[] = [
   {
     pattern: BAD_LINE,
     make: (url, said) => shellPrints(url, (BAD_LINE.exec(said)?.[1] ?? '').trim()),
+  },
+  {
+    pattern: /mismatched algorithms|does not support this repository's (hash algorithm|object format)/,
+    make: otherObjectFormat,
   },
   {
     pattern: /transport '\S+' not allowed|dubious ownership/,

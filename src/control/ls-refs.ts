@@ -63,6 +63,8 @@ export class RefsConversation {
   /** Flush packets so far: in v2 the first ends the capabilities, the second the refs. */
   private flushes = 0;
   private readonly heads = new Map<string, string>();
+  /** The host said that the repository has SHA-256 object ids. */
+  otherFormat = false;
 
   /** Takes in bytes; returns what to send back, if anything. Throws `git-protocol`. */
   take(bytes: Buffer): Buffer | null {
@@ -91,6 +93,8 @@ export class RefsConversation {
     }
     const line = payload.toString('utf8');
     if (line.startsWith('ERR ')) throw broken('it reports an error');
+    // In v2 a capability of its own; in v0 among those behind the first ref.
+    if (/(?:^|[\0 ])object-format=sha256\b/.test(line)) this.otherFormat = true;
     if (this.version === null) {
       this.version = /^version 2\n?$/.test(line) ? 2 : 0;
       if (this.version === 2) return null;

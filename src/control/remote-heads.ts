@@ -1,6 +1,7 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { messageOf, SignpipeError, unavailable } from '../errors.ts';
 import { connectSsh, parseSshUrl, type SshOptions } from '../ssh/connection.ts';
+import { otherObjectFormat } from './git-failure.ts';
 import { shellQuote } from '../ssh/quote.ts';
 import { RefsConversation } from './ls-refs.ts';
 
@@ -78,7 +79,7 @@ export class RemoteHeads {
     const lost = (): void => limit.abort(new Error('the connection was lost'));
     client.once('close', lost);
     try {
-      return await converse(client, command, limit.signal);
+      return await converse(client, command, limit.signal, this.url);
     } catch (cause) {
       if (cause instanceof SignpipeError && cause.kind === 'usage') throw cause;
       throw unavailable(
@@ -97,12 +98,17 @@ export class RemoteHeads {
 }
 
 /** Runs `git-upload-pack` and talks with it until it has told its branches. */
-function converse(client: Client, command: string, signal: AbortSignal): Promise<Map<string, string>> {
+function converse(
+  client: Client,
+  command: string,
+  signal: AbortSignal,
+  url: string,
+): Promise<Map<string, string>> {
   return new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
     client.exec(command, ENVIRONMENT, (error, channel) => {
       if (error) reject(error);
-      else listen(channel, resolve, reject);
+      else listen(channel, url, resolve, reject);
     });
   });
 }
@@ -110,6 +116,7 @@ function converse(client: Client, command: string, signal: AbortSignal): Promise
 /** Listeners go on at once: a short answer, its status and its end may come in one packet. */
 function listen(
   channel: ClientChannel,
+  url: string,
   resolve: (heads: Map<string, string>) => void,
   reject: (error: unknown) => void,
 ): void {
@@ -117,6 +124,7 @@ function listen(
   channel.on('data', (bytes: Buffer) => {
     try {
       const reply = conversation.take(bytes);
+      if (conversation.otherFormat) throw otherObjectFormat(url);
       if (reply) channel.write(reply);
       if (!conversation.result) return;
       channel.end();

@@ -1,10 +1,10 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { invalid, messageOf, SignpipeError, usage } from '../errors.ts';
+import { invalid, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
 import { limitArrival, mostToReceive } from './arrival.ts';
 import { CatFile } from './cat-file.ts';
 import { findGitFolder, requireWholeHistory } from './existing.ts';
-import { remoteError } from './git-failure.ts';
+import { otherObjectFormat, remoteError } from './git-failure.ts';
 import { requireControlUrl } from './git-environment.ts';
 import { Git, GitFailure, type GitOptions, type RunOptions } from './git.ts';
 import { History } from './history.ts';
@@ -49,6 +49,8 @@ export interface RepositoryOptions extends GitOptions {
 const FETCH_MS = 6 * 60 * 60 * 1000;
 /** More branches of vouches than this are not looked at: names in order, the first ones. */
 const VOUCH_BRANCH_LIMIT = 64;
+/** Times that a fetch is compared with what the host lists: a branch that moves meanwhile is looked at again. */
+const LOOKS = 3;
 /** Packs that may gather before they are joined. */
 const PACK_LIMIT = 50;
 
@@ -178,6 +180,7 @@ export class ControlRepository extends History {
     const said = await this.remote(['ls-remote', '--heads', '--quiet', this.url]);
     const heads = new Map<string, string>();
     for (const line of said.split('\n')) {
+      if (/^[0-9a-f]{64}\t/.test(line)) throw otherObjectFormat(this.url);
       const match = /^([0-9a-f]{40})\trefs\/heads\/(.+)$/.exec(line);
       if (match?.[1] !== undefined && match[2] !== undefined) heads.set(match[2], match[1]);
     }
@@ -199,18 +202,50 @@ export class ControlRepository extends History {
     };
   }
 
-  /** Brings our branches to where the remote's stand, whatever became of their history, and says where that is. */
+  /**
+   * Brings our branches to where the remote's stand, whatever became of their history, and says where that is. Each
+   * has to be where the host listed it (`git-branch-elsewhere`): git leaves a branch alone, and ends well, if it
+   * would have to take a shallow history for it.
+   */
   async fetch(signal?: AbortSignal): Promise<Heads> {
     this.requireWritable();
-    const wanted = this.branchMap(this.selectHeads(await this.listRemote()));
-    const present = this.fetched ? this.branchMap(this.fetched) : await this.localRefs();
-    if (this.fetched && sameBranches(present, wanted)) return this.fetched;
+    let wanted = await this.listWanted();
+    for (let tries = 1; ; tries += 1) {
+      const present = this.fetched ? this.branchMap(this.fetched) : await this.localRefs();
+      if (this.fetched && sameBranches(present, wanted)) return this.fetched;
+      await this.bring(wanted, present, signal);
+      const stray = await this.firstStray(wanted);
+      if (!stray) return (this.fetched = this.selectHeads(await this.readRefs(wanted.keys())));
+      // A branch may have moved on between list and fetch.
+      const again = await this.listWanted();
+      if (tries === LOOKS || sameBranches(again, wanted)) throw stray;
+      wanted = again;
+    }
+  }
+
+  private async listWanted(): Promise<Map<string, string>> {
+    return this.branchMap(this.selectHeads(await this.listRemote()));
+  }
+
+  /** What is wrong with the first branch that is not where the host listed it. Starts no process. */
+  private async firstStray(wanted: ReadonlyMap<string, string>): Promise<SignpipeError | null> {
+    for (const [name, listed] of wanted) {
+      const here = await this.objects.resolve(`${this.refs}${name}`);
+      if (here?.id !== listed) return elsewhere(this.url, name, listed, here?.id);
+    }
+    return null;
+  }
+
+  /** Fetches what differs, and drops what is gone. */
+  private async bring(
+    wanted: ReadonlyMap<string, string>,
+    present: ReadonlyMap<string, string>,
+    signal?: AbortSignal,
+  ): Promise<void> {
     this.fetched = null;
     for (const name of present.keys()) if (!wanted.has(name)) await this.dropRef(name);
     const changed = [...wanted].filter(([name, id]) => present.get(name) !== id).map(([name]) => name);
     if (changed.length > 0) await this.fetchBranches(changed, signal);
-    this.fetched = this.selectHeads(await this.readRefs(wanted.keys()));
-    return this.fetched;
   }
 
   /** Where the branches stood at the last fetch or push. */
@@ -247,6 +282,7 @@ export class ControlRepository extends History {
   private async localRefs(): Promise<Map<string, string>> {
     const said = await this.git.run(['for-each-ref', '--format=%(objectname) %(refname)', this.refs]);
     const lines = said.split('\n').filter((line) => line !== '');
+    if (lines.some((line) => line.indexOf(' ') !== 40)) throw otherObjectFormat(this.url);
     return new Map(lines.map((line) => [line.slice(41 + this.refs.length), line.slice(0, 40)]));
   }
 
@@ -328,6 +364,15 @@ export class ControlRepository extends History {
     return 'pushed';
   }
 }
+
+const elsewhere = (url: string, name: string, listed: string, here: string | undefined): SignpipeError =>
+  unavailable(
+    'git-branch-elsewhere',
+    `${printable(url)}: the host lists branch ${printable(name)} at ${shortId(listed)}, and a fetch leaves it ${here === undefined ? 'missing' : `at ${shortId(here)}`}`,
+    {
+      hint: 'is the repository on the host shallow (git rev-parse --is-shallow-repository there), or do several machines answer for it?',
+    },
+  );
 
 const sameBranches = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
   a.size === b.size && [...a].every(([name, id]) => b.get(name) === id);

@@ -20,16 +20,24 @@ function lsRemote(path: string): Map<string, string> {
   );
 }
 
-function makeRepository(path: string): void {
-  const git = (...args: string[]): string =>
-    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', ...args], { env: gitEnvironment() })
-      .toString()
-      .trim();
-  git('init', '--quiet', '--bare', '--initial-branch=main', path);
-  const tree = execFileSync('git', ['-C', path, 'mktree'], { input: '', env: gitEnvironment() })
+const git = (...args: string[]): string =>
+  execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', ...args], {
+    env: gitEnvironment(),
+    input: '',
+  })
     .toString()
     .trim();
-  const commit = git('-C', path, 'commit-tree', '-m', 'first', tree);
+
+/** A first commit on `main`; its id. */
+function begin(path: string): string {
+  const commit = git('-C', path, 'commit-tree', '-m', 'first', git('-C', path, 'mktree'));
+  git('-C', path, 'update-ref', 'refs/heads/main', commit);
+  return commit;
+}
+
+function makeRepository(path: string): void {
+  git('init', '--quiet', '--bare', '--initial-branch=main', path);
+  const commit = begin(path);
   for (const branch of ['main', 'signed', 'vouch/alice'])
     git('-C', path, 'update-ref', `refs/heads/${branch}`, commit);
   git('-C', path, 'tag', 'v1', commit);
@@ -93,6 +101,26 @@ for (const version of [0, 2]) {
         (error) => error instanceof SignpipeError && error.code === 'git-unreachable' && error.retryable,
       );
       other.close();
+    });
+
+    it('git-object-format: a repository with SHA-256 ids, with branches or without', async () => {
+      // In v0 an empty repository says nothing at all: a push tells.
+      for (const [name, prepare] of [
+        ['empty', (): void => {}],
+        ['full', (at: string): void => void begin(at)],
+      ].slice(version === 0 ? 1 : 0) as [string, (at: string) => void][]) {
+        const at = join(sshd.folder, `${name}-256.git`);
+        execFileSync('git', ['init', '--quiet', '--bare', '--object-format=sha256', at], {
+          env: gitEnvironment(),
+        });
+        prepare(at);
+        const others = new RemoteHeads(sshd.url(at, 'ssh'), {
+          identity: sshd.clientKey,
+          knownHosts: sshd.knownHosts,
+        });
+        await assert.rejects(others.list(), { kind: 'usage', code: 'git-object-format' });
+        others.close();
+      }
     });
   });
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, statfs, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, afterEach, describe, it } from 'node:test';
 import { mostToReceive } from '../../src/control/arrival.ts';
@@ -359,6 +360,61 @@ describe('what the host sends is bounded', () => {
     const repository = await world.repository({ receiveLimit: 1_000_000 });
     await assert.rejects(repository.fetch(), { code: 'git-too-large', kind: 'unavailable' });
     assert.deepEqual(await readdir(join(repository.path, 'objects', 'pack')), []);
+  });
+});
+
+describe('a branch that git cannot take as the host lists it', () => {
+  async function pushed(files: Record<string, string>): Promise<string> {
+    const id = await world.commit('Sign it', files);
+    await world.push();
+    return id;
+  }
+
+  it('git-branch-elsewhere: the repository there is shallow, at the first fetch or later', async () => {
+    const first = await pushed({ zipname: 'a.zip\n' });
+    for (const earlier of [false, true]) {
+      const clone = await world.repository({ clone: `shallow-${earlier}`, url: `file://${world.remote}` });
+      if (earlier) await clone.fetch();
+      const tip = await pushed({ zipname: `b-${earlier}.zip\n` });
+      await writeFile(join(world.remote, 'shallow'), `${tip}\n`);
+      await assert.rejects(clone.fetch(), { kind: 'unavailable', code: 'git-branch-elsewhere' });
+      assert.ok(!existsSync(join(clone.path, 'shallow')));
+      await rm(join(world.remote, 'shallow'));
+      assert.equal((await clone.fetch()).requests, tip);
+      assert.ok(await clone.isAncestor(first, tip));
+    }
+  });
+
+  it('but one that only moved on between list and fetch is looked at again', async () => {
+    const before = await pushed({ zipname: 'c.zip\n' });
+    let looks = 0;
+    const remoteHeads = {
+      list: (): Promise<Map<string, string>> =>
+        out(world.remote, 'rev-parse', 'main').then(
+          (id) => new Map([['main', (looks += 1) === 1 ? before : id]]),
+        ),
+      close: (): void => {},
+    };
+    const tip = await pushed({ zipname: 'd.zip\n' });
+    const clone = await world.repository({ clone: 'moved-on', remoteHeads });
+    assert.equal((await clone.fetch()).requests, tip);
+  });
+
+  it('git-object-format: a repository with SHA-256 ids, read, pushed to, and as a folder', async () => {
+    const path = join(world.folder, 'sha256.git');
+    await git(world.folder, ['init', '-q', '--bare', '-b', 'main', '--object-format=sha256', path]);
+    const clone = await world.repository({ clone: 'of-sha256', url: `file://${path}` });
+    const refused = { kind: 'usage', code: 'git-object-format' };
+    assert.deepEqual((await clone.fetch()).requests, null);
+    await pushed({ zipname: 'e.zip\n' });
+    const other = await world.repository({ clone: 'with-a-commit' });
+    const { requests } = await other.fetch();
+    const pushing = await world.repository({ clone: 'with-a-commit', url: `file://${path}` });
+    await assert.rejects(pushing.push('signed', requests ?? '', null), refused);
+    const tree = await out(path, 'hash-object', '-t', 'tree', '-w', '/dev/null');
+    await git(path, ['update-ref', 'refs/heads/main', await out(path, 'commit-tree', '-m', 'first', tree)]);
+    await assert.rejects(clone.fetch(), refused);
+    await assert.rejects(ControlRepository.openExisting(path), refused);
   });
 });
 
