@@ -1,6 +1,8 @@
 import { invalid } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
-import { looksLikePe, openPe } from './pe.ts';
+import { looksLikePe, openPe, requireRoom } from './pe.ts';
+
+export { requireRoom };
 import type { SignableImage } from './signable.ts';
 
 /** How many leading bytes `isSignable` likes to see. */

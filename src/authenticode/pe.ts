@@ -16,6 +16,19 @@ import type { Checksum, SignableImage, Span, Untidiness } from './signable.ts';
 import { buildIndirectData, peImageData } from './indirect-data.ts';
 import { locate, readLayout, type PeLayout } from './pe-layout.ts';
 
+/** Offsets and sizes in a PE file have 32 bits. */
+const MAX_SIZE = 0xffffffff;
+/** Room for any signature, in bytes: those with two chains and a timestamp take 20 KiB. */
+const ROOM = 64 * 1024;
+
+/** Throws `pe-too-large` if a program of this size has no room for a signature. */
+export function requireRoom(size: number, name: string): void {
+  if (size + ROOM > MAX_SIZE)
+    throw invalid('pe-too-large', `${name}: signed, it would be larger than 4 GiB`, {
+      hint: 'the fields of a PE file cannot express more: make it smaller, or exclude it',
+    });
+}
+
 export { looksLikePe } from './pe-layout.ts';
 
 /** Opens a PE file (.exe, .dll, .sys, .efi, …); throws `not-signable` or `pe-…`. */
@@ -77,6 +90,18 @@ export class PeImage implements SignableImage {
     return (await this.readBody(hash)).digest;
   }
 
+  requireSignable(): void {
+    requireRoom(this.bodyEnd, this.source.name);
+    if (this.layout.sections.some(({ name }) => name === '.wixburn'))
+      throw invalid(
+        'burn-bundle',
+        `${this.source.name}: an installer made by WiX Burn, whose engine has to be detached and signed first`,
+        {
+          hint: 'sign it with the tools of WiX, and exclude it here with a pattern that begins with "!"',
+        },
+      );
+  }
+
   indirectData(hash: DigestName, digest: Buffer): Buffer {
     return buildIndirectData({ ...peImageData, hash, digest });
   }
@@ -85,7 +110,7 @@ export class PeImage implements SignableImage {
     const pad = padding(this.bodyEnd);
     const start = this.bodyEnd + pad.length;
     const table = buildCertificateTable(signature);
-    if (start + table.length > 0xffffffff)
+    if (start + table.length > MAX_SIZE)
       throw invalid('pe-too-large', `${this.source.name}: signed, it would be larger than 4 GiB`);
     const entry = Buffer.alloc(8);
     entry.writeUInt32LE(start, 0);

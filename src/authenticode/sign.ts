@@ -64,13 +64,14 @@ export interface SignedProgram {
 
 /**
  * Signs one file: digest, signature, the signature checked with the public key, only then the
- * timestamp over it, then the patch. Throws what `openImage` and the timestamper throw, and
+ * timestamp over it, then the patch. Throws what `openImage`, `requireSignable` and the timestamper throw, and
  * `already-signed`, `append-would-lose`, `signature-name`, `signature-url`, `key-signature-wrong`.
  */
 export async function signProgram(source: ByteSource, options: SignOptions): Promise<SignedProgram> {
   const description = requireDescription(options);
   const image = await openImage(source);
   requirePermitted(image, options.existing ?? 'refuse');
+  image.requireSignable();
   const hash = options.hash ?? 'sha256';
   const digest = await image.digest(hash);
   const key = digest.toString('hex');

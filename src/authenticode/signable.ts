@@ -54,6 +54,8 @@ export interface SignableImage {
    * is read once for each algorithm, and `checksum` and `embed` need no reading after that.
    */
   digest(hash: KnownDigest): Promise<Buffer>;
+  /** Throws `pe-too-large` or `burn-bundle` if it can be read and must not be signed; reads nothing. */
+  requireSignable(): void;
   /** SpcIndirectDataContent in DER: what a signature over `digest` signs. */
   indirectData(hash: DigestName, digest: Buffer): Buffer;
   /** The file with this signature in the place of any it carries, its checksum right. */

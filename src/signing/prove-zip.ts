@@ -16,7 +16,7 @@ export interface FileProof {
   readonly kind: 'zip' | 'program';
   /** Entries, or 1. */
   readonly entries: number;
-  /** Paths of the programs that got a signature; a lone program's is empty. */
+  /** Paths of the programs that got a signature, exactly one each; a lone program's is empty. */
   readonly signed: readonly string[];
   /** SHA-256 of each of those as they are now, by path, in lower-case hex; of a zip only. */
   readonly digests: ReadonlyMap<string, string>;

@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { inOrder } from '../archive/ordered.ts';
 import type { ArchiveEntry, PartialArchive } from '../archive/read.ts';
 import type { NewContent } from '../archive/rewrite.ts';
-import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
+import { HEAD_SIZE, isSignable, requireRoom } from '../authenticode/image.ts';
 import type { ByteSource } from '../io/source.ts';
 import { invalid } from '../errors.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
@@ -47,6 +47,7 @@ async function unpackOne(
   spool: Spool,
   options: SignFileOptions,
 ): Promise<Candidate> {
+  requireRoom(entry.size, `${archive.source.name}!/${entry.path}`);
   const program = await spool.take(archive, entry);
   checkPin(entry.path, program, options.pins);
   await requireProgram(program.source);

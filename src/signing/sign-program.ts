@@ -118,8 +118,19 @@ export async function keptSigner(
   path: string,
   options: ForKept,
 ): Promise<KeptSigner | null> {
-  const { alreadySigned: policy } = options;
   const image = await openImage(source);
+  const signer = await existingSigner(image, path, options);
+  // Now, before anything is hashed.
+  if (signer === null) image.requireSignable();
+  return signer;
+}
+
+async function existingSigner(
+  image: SignableImage,
+  path: string,
+  options: ForKept,
+): Promise<KeptSigner | null> {
+  const { alreadySigned: policy } = options;
   if (image.signature === null) return null;
   // To append to a signature that does not hold would put ours beside it, and mend nothing.
   const signer = policy === 'keep' || policy === 'append' ? await signerOf(image, path, options) : null;
@@ -127,7 +138,7 @@ export async function keptSigner(
   if (policy === 'reject')
     throw notAllowed(
       'already-signed',
-      `${source.name}: it is signed already, and signing.alreadySigned says reject`,
+      `${image.source.name}: it is signed already, and signing.alreadySigned says reject`,
       {
         hint: 'send the unsigned program',
       },

@@ -8,7 +8,7 @@ import { Spool } from './spool.ts';
 
 /** One program. In a zip, other people's programs lie beside ours. */
 export interface ProgramReport extends VerifyReport {
-  /** Its signature holds, but leads to none of the roots that were given: somebody else's program. */
+  /** Its signatures hold, and none of them leads to the roots that were given: somebody else's program. */
   readonly stranger?: true;
 }
 
@@ -17,10 +17,14 @@ export interface VerifyFileOptions extends VerifyOptions {
   readonly scratch: string;
 }
 
-/** With roots, a program whose signature only leads elsewhere is told from one whose signature is broken. */
+/**
+ * With roots, tells a program whose signatures all lead elsewhere from one whose signature is broken. One that
+ * also has a signature that leads to the roots is bad: others added theirs to a program of ours.
+ */
 async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Promise<ProgramReport> {
   const report = await verifyProgram(source, options);
-  if (report.status !== 'bad' || !options.roots) return report;
+  const ours = report.signatures.some(({ trusted }) => trusted === true);
+  if (report.status !== 'bad' || !options.roots || ours) return report;
   const { roots: _roots, timestampRoots: _timestampRoots, ...withoutRoots } = options;
   const alone = await verifyProgram(source, withoutRoots);
   return alone.status === 'intact' ? { ...alone, stranger: true } : report;
