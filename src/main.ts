@@ -267,7 +267,7 @@ command(
       .addOption(receiptsBranch)
       .option('--after <commit>', 'requests up to this one were never meant to be answered (control.since)')
       .option('--html <out>', 'write one self-contained page')
-      .option('--since <date>', 'only what was answered since: 2026-01-31, or 30d')
+      .option('--since <date>', 'only what was answered since: 2026-01-31, "2026-01-31 09:30" (UTC), or 30d')
       .option('--name <glob>', 'only requests that name such a file')
       .addOption(
         new Option('--outcome <outcome>', 'only such rows').choices([
@@ -280,9 +280,9 @@ command(
       )
       .option(
         '--revoked-at <time>',
-        'what would a revocation at this time kill, and what survives by its timestamp?',
+        'what would a revocation at this time kill, and what survives by its timestamp? "2026-01-31 09:30" is UTC',
       )
-      .option('--certificate <sha256>', '... of the certificate with this SHA-256')
+      .option('--certificate <sha256>', '... of the certificate with this SHA-256, or its first digits')
       .addOption(json)
       .action(running(async () => (await import('./commands/audit.ts')).auditCommand)),
 );

@@ -3,6 +3,7 @@ import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { whoSigned, verifyCommitSignature } from '../control/commit-signature.ts';
 import { GitFailure } from '../control/git.ts';
 import { readHold, type Hold } from '../control/hold.ts';
+import { plural } from '../plural.ts';
 import { printable } from '../printable.ts';
 import { channelIn } from '../control/published-policy.ts';
 import { readPolicy, readReceiptsOwner, type PublishedPolicy } from '../control/receipt.ts';
@@ -200,7 +201,7 @@ class Auditor {
     const findings = new Findings(last);
     findings.add(
       'receipts-strange-history',
-      `the receipt branch brings ${strange.length} commit${strange.length === 1 ? '' : 's'} along, this the last, that ${strange.length === 1 ? 'is no receipt and is' : 'are no receipts and are'} not on the request branch`,
+      `the receipt branch brings ${plural(strange.length, 'commit')} along, this the last, that ${strange.length === 1 ? 'is no receipt and is' : 'are no receipts and are'} not on the request branch`,
     );
     this.problems.push(...findings.problems);
   }

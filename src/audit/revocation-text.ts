@@ -3,7 +3,8 @@ import type { Column } from './columns.ts';
 import { Grid, painter, type TableOptions } from './grid.ts';
 import type { RowOutcome } from './model.ts';
 import type { Revocation, RevokedProgram } from './revocation.ts';
-import { minute, plural } from './words.ts';
+import { plural } from '../plural.ts';
+import { minute } from './words.ts';
 
 const REVOKED: readonly Column[] = [
   { title: 'STAMPED (UTC)' },

@@ -27,33 +27,44 @@ export interface Revocation {
   readonly surviving: readonly RevokedProgram[];
 }
 
+/** A certificate that receipts name, and the rows with it; `certificate` is its whole SHA-256. */
+interface Named {
+  readonly certificate: string;
+  readonly subject: string;
+  readonly programs: RevokedProgram[];
+}
+
 /**
  * What Windows does with a certificate that is revoked as of `at`: signatures stamped before that stay good; those
  * stamped then or later, and those without a timestamp, do not. Only a timestamp that was found in the signature
- * and verified counts here, whatever the receipt says. Throws `certificate-unknown` when no receipt names it.
+ * and verified counts here, whatever the receipt says. `certificate` is the SHA-256 of one that
+ * receipts name, in hex, or its first digits. Throws `certificate-unknown` if no receipt names such a one, and
+ * `certificate-ambiguous` if they name several.
  */
 export function judgeRevocation(
   rows: Iterable<AuditRow>,
   { certificate, at }: { certificate: string; at: Date },
 ): Revocation {
-  // As the last row that names a certificate has it.
   const subjects = new Map<string, string>();
-  let subject: string | null = null;
-  const programs: RevokedProgram[] = [];
+  const found = new Map<string, Named>();
   for (const row of rows) {
     if (!row.certificate) continue;
-    subjects.set(row.certificate.sha256, row.certificate.subject);
-    if (row.certificate.sha256 !== certificate) continue;
-    subject ??= row.certificate.subject;
-    for (const program of programsOf(row, at)) programs.push(program);
+    const { sha256, subject } = row.certificate;
+    subjects.set(sha256, subject);
+    if (!sha256.startsWith(certificate)) continue;
+    const named = found.get(sha256) ?? { certificate: sha256, subject, programs: [] };
+    found.set(sha256, named);
+    for (const program of programsOf(row, at)) named.programs.push(program);
   }
-  if (subject === null) throw unknownCertificate(subjects, certificate);
+  const [named, another] = found.values();
+  if (!named) throw unknownCertificate(subjects, certificate);
+  if (another) throw ambiguousCertificate([...found.values()], certificate);
   return {
-    certificate,
-    subject,
+    certificate: named.certificate,
+    subject: named.subject,
     at: at.toISOString(),
-    killed: programs.filter(({ survives }) => !survives),
-    surviving: programs.filter(({ survives }) => survives),
+    killed: named.programs.filter(({ survives }) => !survives),
+    surviving: named.programs.filter(({ survives }) => survives),
   };
 }
 
@@ -87,5 +98,12 @@ function unknownCertificate(subjects: ReadonlyMap<string, string>, certificate: 
   const told = [...subjects].slice(0, 5).map(([sha256, subject]) => `${sha256} (${printable(subject, 80)})`);
   return usage('certificate-unknown', `no receipt names the certificate ${certificate}`, {
     hint: told.length > 0 ? `receipts name ${told.join('; ')}` : 'no receipt names any certificate',
+  });
+}
+
+function ambiguousCertificate(found: readonly Named[], certificate: string): Error {
+  const told = found.slice(0, 5).map((each) => `${each.certificate} (${printable(each.subject, 80)})`);
+  return usage('certificate-ambiguous', `${found.length} certificates begin with ${certificate}`, {
+    hint: `give more digits of one of ${told.join('; ')}`,
   });
 }

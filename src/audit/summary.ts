@@ -2,7 +2,8 @@ import { shortId } from '../control/objects.ts';
 import { printable } from '../printable.ts';
 import { painter, type TableOptions } from './grid.ts';
 import { OUTCOMES, type Audit, type AuditRow, type Problem, type RowOutcome } from './model.ts';
-import { countsOf, minute, plural } from './words.ts';
+import { plural } from '../plural.ts';
+import { countsOf, minute } from './words.ts';
 
 /** Problems told one by one; the rest is counted. */
 const PROBLEM_LIMIT = 40;

@@ -6,22 +6,27 @@ import { askedBy, countsOf, minute, spanOf, whatOf } from './words.ts';
 
 const COLUMNS: readonly Column[] = [
   { title: 'WHEN (UTC)' },
-  { title: 'WHAT', atLeast: 12 },
-  { title: 'ASKED BY', atLeast: 8 },
-  { title: 'VOUCHED', atLeast: 7 },
+  { title: 'REQUEST' },
+  { title: 'WHAT', atLeast: 10 },
+  { title: 'ASKED BY', atLeast: 6 },
+  { title: 'VOUCHED', atLeast: 4 },
   { title: 'SIGNED' },
   { title: 'CERT' },
   { title: 'WAITED' },
   { title: 'OUTCOME' },
 ];
 
-function cellsOf(row: AuditRow, now: Date): string[] {
+/** Digits of a request's id, enough for any command; fewer if the terminal is narrow. */
+const idDigits = (width: number): number => (width < 100 ? 8 : 12);
+
+function cellsOf(row: AuditRow, { now, width }: TableOptions): string[] {
   const { signed, entries } = countsOf(row);
   const when = row.answeredAt ?? row.requestedAt;
   const so = row.requestedAt === null ? 0 : now.getTime() - new Date(row.requestedAt).getTime();
   const sofar = row.outcome === 'waiting' && so > 0 ? `${spanOf(so)}…` : '-';
   return [
     when === null ? '-' : minute(when),
+    row.request.slice(0, idDigits(width)),
     whatOf(row),
     askedBy(row),
     row.vouchedBy.map(({ signer }) => printable(signer, 100)).join(' ') || '-',
@@ -52,7 +57,7 @@ export class Table {
   }
 
   add(row: AuditRow): void {
-    this.grid.add(cellsOf(row, this.options.now));
+    this.grid.add(cellsOf(row, this.options));
     this.ends.push({ outcome: row.outcome, remark: remarkOf(row) });
   }
 

@@ -18,9 +18,6 @@ export function spanOf(milliseconds: number): string {
   return `${Math.floor(seconds / size)}${unit}`;
 }
 
-export const plural = (count: number, one: string, many = `${one}s`): string =>
-  `${count} ${count === 1 ? one : many}`;
-
 /** What a row is about: the files that were named, else the message's first line. */
 export function whatOf(row: AuditRow): string {
   const [first, ...more] = row.files;

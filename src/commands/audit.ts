@@ -34,21 +34,27 @@ export interface AuditCommandOptions extends CommonOptions {
   readonly json?: boolean;
 }
 
-/** A moment as people write it: a date, a date and time, or how long ago. */
+const MOMENT = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?) ?(Z|UTC|[+-]\d{2}:\d{2})?)?$/;
+
+/** A moment as people and the table write it: a date, a date and time, or how long ago. Without a zone it is UTC. */
 function parseMoment(text: string, option: string, now: Date): Date {
   const ago = parseDuration(text);
   if (ago !== undefined) return new Date(now.getTime() - ago);
-  const iso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text);
-  // Without a zone it is UTC, wherever the auditor sits.
-  const zoned = /T/.test(text) && !/(Z|[+-]\d{2}:\d{2})$/.test(text) ? `${text}Z` : text;
-  const time = new Date(zoned);
-  if (iso && !Number.isNaN(time.getTime())) return time;
+  const [, date = '', time = '00:00', zone = 'Z'] = MOMENT.exec(text) ?? [];
+  const moment = new Date(`${date}T${time}${zone === 'UTC' ? 'Z' : zone}`);
+  // A day that its month does not have would become one of the next month.
+  const day = new Date(`${date}T00:00Z`);
+  if (!Number.isNaN(moment.getTime()) && day.toISOString().startsWith(date)) return moment;
   throw usage('time-unreadable', `${option} ${text}: is no time`, {
-    hint: 'write 2026-01-31, 2026-01-31T09:30Z, or 30d for so long ago',
+    hint: 'write 2026-01-31, "2026-01-31 09:30" (UTC), 2026-01-31T09:30+01:00, or 30d for that long ago',
   });
 }
 
+/** Fewer digits than this are more likely a mistake than a certificate. */
+const CERTIFICATE_PREFIX = /^[0-9a-f]{4,64}$/;
+
 interface Question {
+  /** SHA-256 in hex, or its first digits. */
   readonly certificate: string;
   readonly at: Date;
 }
@@ -61,10 +67,14 @@ function parseQuestion({ revokedAt, certificate }: AuditCommandOptions, now: Dat
       hint: 'the certificate’s SHA-256 stands in every receipt, and in the table that the audit ends with',
     });
   const digest = certificate.replaceAll(':', '').toLowerCase();
-  if (!/^[0-9a-f]{64}$/.test(digest))
-    throw usage('certificate-digest', `--certificate ${certificate}: is no SHA-256`, {
-      hint: 'give 64 hexadecimal digits, with or without colons',
-    });
+  if (!CERTIFICATE_PREFIX.test(digest))
+    throw usage(
+      'certificate-digest',
+      `--certificate ${certificate}: is no SHA-256, nor the first digits of one`,
+      {
+        hint: 'give four to 64 hexadecimal digits, with or without colons, such as the table has under CERT',
+      },
+    );
   return { certificate: digest, at: parseMoment(revokedAt, '--revoked-at', now) };
 }
 

@@ -1,6 +1,7 @@
 import { loadBuilderConfig, loadVoucherConfig } from '../config/builder.ts';
 import { loadSignerConfig } from '../config/signer.ts';
 import { sectionsOf } from '../config/yaml.ts';
+import { plural } from '../plural.ts';
 import { printable, printableLines } from '../printable.ts';
 import { worst, type Finding, type Status } from '../setup/finding.ts';
 import { print, printJson, type CommonOptions } from './terminal.ts';
@@ -30,7 +31,7 @@ function table(findings: readonly Finding[]): string {
 
 function summary(findings: readonly Finding[]): string {
   const count = (status: Status): number => findings.filter((each) => each.status === status).length;
-  return `${count('ok')} ok, ${count('warning')} warnings, ${count('bad')} bad`;
+  return `${count('ok')} ok, ${plural(count('warning'), 'warning')}, ${count('bad')} bad`;
 }
 
 interface Examined {

@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { DEFAULT_FILES } from '../authenticode/program-names.ts';
 import { stat } from 'node:fs/promises';
@@ -91,7 +92,7 @@ async function outputsFor(files: readonly string[], options: SignCommandOptions)
 
 function tell(file: SignedUnhashed, input: string, output: string): string {
   const lines = [
-    `${printable(output)}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${file.entries} files` : 'signed'} (${printable(input)})`,
+    `${printable(output)}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${plural(file.entries, 'file')}` : 'signed'} (${printable(input)})`,
   ];
   for (const { path, timestamp } of file.signed)
     lines.push(

@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { tmpdir } from 'node:os';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { describeReport } from '../authenticode/describe.ts';
@@ -82,7 +83,7 @@ function tell(outcome: Outcome, options: VerifyCommandOptions): string {
   if (report.kind === 'zip') lines.push(summary(report));
   if (proof)
     lines.push(
-      `  proved: it is ${printable(options.original ?? '')} plus ${proof.signed.length} signature${proof.signed.length === 1 ? '' : 's'}, and nothing else`,
+      `  proved: it is ${printable(options.original ?? '')} plus ${plural(proof.signed.length, 'signature')}, and nothing else`,
     );
   if (proofError)
     lines.push(`  NOT the original plus signatures: ${printable(proofError.message)} [${proofError.code}]`);

@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { randomBytes, verify } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { OID } from '../asn1/oids.ts';
@@ -19,7 +20,7 @@ const SOON = 30;
 
 function validity(leaf: Certificate, now: Date): Verdict {
   const days = Math.floor((leaf.notAfter.getTime() - now.getTime()) / DAY);
-  const until = `valid until ${leaf.notAfter.toISOString().slice(0, 10)}, ${days} days left`;
+  const until = `valid until ${leaf.notAfter.toISOString().slice(0, 10)}, ${plural(days, 'day')} left`;
   return days < SOON
     ? warning('certificate-expires-soon', until, 'have it renewed now, and put the new one beside it')
     : ok(until);

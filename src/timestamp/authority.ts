@@ -1,3 +1,4 @@
+import { plural } from '../plural.ts';
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
@@ -209,7 +210,7 @@ class Errand {
       const [why, hints] = [failures.map((each) => each.why), failures.map((each) => each.hint)];
       const [times, { url }] = [this.count(authority), authority.endpoint];
       return {
-        message: `${url} (asked ${times} time${times === 1 ? '' : 's'}): ${[...new Set(why)].join(', then ')}`,
+        message: `${url} (asked ${plural(times, 'time')}): ${[...new Set(why)].join(', then ')}`,
         hint: `${authorities.length > 1 ? `${url}: ` : ''}${[...new Set(hints)].join(', or ')}`,
       };
     });

@@ -70,6 +70,25 @@ describe('what the revocation of a certificate kills', () => {
     assert.deepEqual([killed.length, surviving.map(({ path }) => path)], [0, ['other.exe']]);
   });
 
+  it('takes the first digits of one certificate, and gives the whole', () => {
+    const other = world.successor.certificate.sha256;
+    let digits = 4;
+    while (publisher.startsWith(other.slice(0, digits))) digits += 1;
+    const found = judgeRevocation(rows, { certificate: other.slice(0, digits), at: NOON });
+    assert.equal(found.certificate, other);
+    assert.deepEqual(
+      found.surviving.map(({ path }) => path),
+      ['other.exe'],
+    );
+  });
+
+  it('certificate-ambiguous: the digits fit several; each is named', () => {
+    assert.throws(() => judgeRevocation(rows, { certificate: '', at: NOON }), {
+      code: 'certificate-ambiguous',
+      hint: new RegExp(`(?=[^]*${publisher})[^]*${world.successor.certificate.sha256}`),
+    });
+  });
+
   it('certificate-unknown: no receipt names it; those that are named are told', () => {
     assert.throws(() => judgeRevocation(rows, { certificate: '0'.repeat(64), at: NOON }), {
       code: 'certificate-unknown',

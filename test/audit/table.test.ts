@@ -33,13 +33,25 @@ describe('the table', () => {
     for (const width of [80, 100, 200])
       for (const line of tableText(rows, { ...options, width }).split('\n'))
         assert(widthOf(line) <= width, `${widthOf(line)} > ${width}: ${line}`);
-    assert.match(tableText(rows, options), /a-very-long-n[^ ]*…/);
+    assert.match(tableText(rows, options), /a-very-l[^ ]*…/);
   });
 
   it('has a column for each question', () => {
     const [head = '', line = ''] = tableText([row()], { ...options, width: 120 }).split('\n');
-    assert.match(head, /WHEN.*WHAT.*ASKED BY.*VOUCHED.*SIGNED.*CERT.*WAITED.*OUTCOME/);
-    assert.match(line, /2026-01-05 09:02 .*build\.zip .*builder@example\.org .*cafecafe .*2m .*signed/);
+    assert.match(head, /WHEN.*REQUEST.*WHAT.*ASKED BY.*VOUCHED.*SIGNED.*CERT.*WAITED.*OUTCOME/);
+    assert.match(line, /2026-01-05 09:02 +a{12} +build\.zip .*builder@example\.org .*cafecafe .*2m .*signed/);
+  });
+
+  it('names the request by digits that any command takes, fewer of them on a narrow terminal', () => {
+    const full = row({
+      vouchedBy: [{ name: 'x', signer: 'y'.repeat(50), key: 'k', commit: 'c'.repeat(40) }],
+    });
+    for (const [width, digits] of [
+      [80, 8],
+      [99, 8],
+      [100, 12],
+    ] as const)
+      assert.match(tableText([full], { ...options, width }), new RegExp(`09:02 +a{${digits}} `));
   });
 
   it('tells on the next line why something was refused, or waits', () => {

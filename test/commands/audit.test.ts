@@ -147,11 +147,28 @@ describe('signpipe audit', () => {
     );
   });
 
+  it('takes a time and a certificate as the table writes them', async () => {
+    const table = (await audit([...common()])).stdout;
+    const digits = world.publisher.certificate.sha256.slice(0, 8);
+    assert.ok(table.includes(digits), table);
+    const minute = noon.toISOString().slice(0, 16).replace('T', ' ');
+    for (const time of [minute, `${minute}Z`, `${minute} UTC`, `${minute}:00.000`]) {
+      const { status, stdout } = await audit([...common(), '--revoked-at', time, '--certificate', digits]);
+      assert.equal(status, 0);
+      assert.ok(stdout.includes(`revoked as of ${noon.toISOString()}`), stdout);
+      assert.match(stdout, /1 signature dies\n[^]*1 signature survives/);
+    }
+  });
+
   const refusals: readonly (readonly [code: string, args: readonly string[]])[] = [
     ['revocation-half', ['--revoked-at', '2026-01-01']],
     ['certificate-digest', ['--revoked-at', '2026-01-01', '--certificate', 'abc']],
+    ['certificate-digest', ['--revoked-at', '2026-01-01', '--certificate', 'nothex']],
     ['certificate-unknown', ['--revoked-at', '2026-01-01', '--certificate', '0'.repeat(64)]],
     ['time-unreadable', ['--since', 'yesterday']],
+    ['time-unreadable', ['--since', '2026-02-30']],
+    ['time-unreadable', ['--since', '2026-01-01 25:00']],
+    ['time-unreadable', ['--since', '2026-01-01  22:35']],
     ['control-no-branches', ['--requests', 'trunk', '--receipts', 'answers']],
     ['request-unknown', ['--after', 'abcdef0']],
     ['control-not-a-repository', ['--repo', '/nowhere']],
