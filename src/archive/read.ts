@@ -4,11 +4,12 @@ import { content, contentInMemory } from './content.ts';
 import type { DeflateScanner } from './deflate-map.ts';
 import { readDirectory, type CentralEntry } from './directory.ts';
 import { readEnd, type EndRecords } from './end.ts';
+import { isSmall, quickHead } from './head.ts';
 import { locateEntries, readLayout, type ArchiveEntry } from './layout.ts';
 import { requireDistinctPlaces, shown } from './names.ts';
 import type { ArchiveLimits } from './limits.ts';
 import { METHOD } from './records.ts';
-import type { Range } from './windows.ts';
+import { SequentialSource, type Range } from './windows.ts';
 
 export { isZip, isZipSource } from './end.ts';
 export { DEFAULT_LIMITS, type ArchiveLimits } from './limits.ts';
@@ -35,6 +36,11 @@ export interface PartialArchive {
   open(entry: ArchiveEntry, scanner?: DeflateScanner): Promise<AsyncIterable<Buffer>>;
   /** The same in memory, all of it checked: for whoever has room for the size that the directory tells. */
   read(entry: ArchiveEntry, scanner?: DeflateScanner): Promise<Buffer>;
+  /**
+   * The first `length` bytes of the content, or all of it if it is shorter; quickest in the order of the file.
+   * Refuses what `open` refuses. What is longer than `length` may still turn out to be damaged.
+   */
+  head(entry: ArchiveEntry, length: number): Promise<Buffer>;
 }
 
 /** A zip whose structure is sound; the entries' content is checked as it is opened. */
@@ -93,18 +99,40 @@ export async function readPartially(
   return { source, limits, entries: central, layout, located, end, ...openers(source, limits) };
 }
 
-const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open' | 'read'> => ({
-  // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
-  open: async (entry, scanner) => {
-    requireOpenable(source, entry, limits);
-    return content(source, entry, scanner);
-  },
-  // eslint-disable-next-line require-await -- as above
-  read: async (entry, scanner) => {
-    requireOpenable(source, entry, limits);
-    return contentInMemory(source, entry, scanner);
-  },
-});
+const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open' | 'read' | 'head'> => {
+  const nearby = new SequentialSource(source);
+  return {
+    // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
+    open: async (entry, scanner) => {
+      requireOpenable(source, entry, limits);
+      return content(source, entry, scanner);
+    },
+    // eslint-disable-next-line require-await -- as above
+    read: async (entry, scanner) => {
+      requireOpenable(source, entry, limits);
+      return contentInMemory(source, entry, scanner);
+    },
+    head: async (entry, length) => {
+      requireOpenable(source, entry, limits);
+      const quick = await quickHead(source, nearby, entry, length);
+      if (quick) return quick;
+      const whole = isSmall(entry) ? await contentInMemory(source, entry) : null;
+      return whole?.subarray(0, length) ?? headOf(content(source, entry), length);
+    },
+  };
+};
+
+/** The first bytes of a stream, which is not read any further. */
+async function headOf(chunks: AsyncIterable<Buffer>, length: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    parts.push(chunk);
+    size += chunk.length;
+    if (size >= length) break;
+  }
+  return Buffer.concat(parts).subarray(0, length);
+}
 
 /** End records and directory: everything that is judged without a look at the entries themselves. */
 async function readCentral(

@@ -30,18 +30,6 @@ async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Pr
   return alone.status === 'intact' ? { ...alone, stranger: true } : report;
 }
 
-/** The first bytes of an entry, without unpacking the rest. */
-async function headOf(archive: Archive, entry: ArchiveEntry): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of await archive.open(entry)) {
-    parts.push(chunk);
-    size += chunk.length;
-    if (size >= HEAD_SIZE) break;
-  }
-  return Buffer.concat(parts).subarray(0, HEAD_SIZE);
-}
-
 /** Methods whose bytes we can see: stored and deflated. Others cannot be looked into, and nothing of ours has them. */
 const READABLE_METHODS: ReadonlySet<number> = new Set([0, 8]);
 
@@ -50,7 +38,11 @@ async function verifyEntry(
   entry: ArchiveEntry,
   options: VerifyFileOptions,
 ): Promise<ProgramReport | null> {
-  if (entry.directory || !READABLE_METHODS.has(entry.method) || !isSignable(await headOf(archive, entry)))
+  if (
+    entry.directory ||
+    !READABLE_METHODS.has(entry.method) ||
+    !isSignable(await archive.head(entry, HEAD_SIZE))
+  )
     return null;
   const spool = new Spool(options.scratch);
   try {
@@ -73,10 +65,11 @@ async function verifyEntry(
 /** Verifies every program in a zip, other people's among them. */
 export async function verifyZip(source: ByteSource, options: VerifyFileOptions): Promise<ProgramReport[]> {
   const archive = await readArchive(source, options.limits);
-  const reports: ProgramReport[] = [];
-  for (const entry of archive.entries) {
+  const reports: [index: number, report: ProgramReport][] = [];
+  // In the order of the file, which is read quickest so; reported in that of the directory.
+  for (const entry of archive.layout) {
     const report = await verifyEntry(archive, entry, options);
-    if (report) reports.push(report);
+    if (report) reports.push([entry.index, report]);
   }
-  return reports;
+  return reports.sort(([a], [b]) => a - b).map(([, report]) => report);
 }
