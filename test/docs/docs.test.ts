@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { loadBuilderConfig, loadVoucherConfig } from '../../src/config/builder.ts';
 import { loadSignerConfig } from '../../src/config/signer.ts';
 import { SignpipeError } from '../../src/errors.ts';
-import { collectCodes, root, sourceFiles, type Kind } from './error-codes.ts';
+import { collectCodes, root, sourceFiles, unknownCodes, type Kind } from './error-codes.ts';
 import { commandLines, readDocuments, tableRows, type Document } from './markdown.ts';
 
 const documents = await readDocuments();
@@ -141,6 +141,10 @@ describe('error codes', () => {
       [...codes.kinds.keys()].filter((code) => !listed.has(code)),
       [],
     );
+  });
+
+  it('are all that source and dist hold, however they are written there', async () => {
+    assert.deepEqual(await unknownCodes(new Set(rows.map(({ code }) => code))), []);
   });
 
   it('stand there once, and none that the source lacks', () => {

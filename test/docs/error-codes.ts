@@ -144,6 +144,54 @@ export async function sourceFiles(): Promise<Map<string, string>> {
 
 const LITERAL = /^'([a-z0-9-]+)'$/;
 
+/** Texts that look like codes and are none: what programs, protocols, packages and formats call their own things. */
+const OTHER_WORDS: ReadonlySet<string> = new Set(
+  `accept-encoding accept-unpinned not-allowed no-issuer aes-256-cbc copy-data valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing
+  content-length content-type digest-strength draft-2020-12 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384
+  ecdsa-sha2-nistp521 file-digest for-each-ref gpgsig-sha256 ieee-p1363 in-place index-pack lost-race ls-remote
+  merge-base no-referrer no-touch-required node-cron node-forge p-limit p-retry pre-receive retry-after rev-list
+  rev-parse rsa-pss rsa-sha2-256 rsa-sha2-512 signed-attributes signer-state signpipe-doctor
+  signpipe-doctor-looks-for-nothing simple-git ssh-ed25519 ssh-rsa ssh2-sftp-client timeline-title timestamp-chain
+  unsigned-parts update-ref user-agent utf-16le utf-8 verify-required`.split(/\s+/),
+);
+
+/** What stands in the source without its prefix: `certificate-chain-` or `zipname-`. */
+const PREFIXES = ['certificate-chain-', 'zipname-'];
+
+/** Whether a text that looks like a code is one of `known`, or is known to be something else. */
+const isKnown = (text: string, known: ReadonlySet<string>): boolean =>
+  known.has(text) || OTHER_WORDS.has(text) || PREFIXES.some((prefix) => known.has(prefix + text));
+
+/**
+ * Every text in quotes that looks like a code and is not `known`, as `file: text`, in the source and in what is
+ * shipped: however a code reaches the reader, it stands somewhere as a text. Packages are left out, and the parts
+ * that show no errors: the sandbox's servers, the page's scripts and the build.
+ */
+export async function unknownCodes(known: ReadonlySet<string>): Promise<string[]> {
+  const modules = [...(await sourceFiles()), ...(await shippedModules())];
+  const found = modules
+    .filter(([file]) => !/^(?:sandbox|bundle|audit\/browser)\//.test(file))
+    .flatMap(([file, source]) =>
+      [...withoutComments(source).matchAll(/(["'`])([a-z0-9]+(?:-[a-z0-9]+)+)\1/g)].map(
+        ([, , text = '']) => [file, text] as const,
+      ),
+    );
+  return found.filter(([, text]) => !isKnown(text, known)).map(([file, text]) => `${file}: ${text}`);
+}
+
+/** Our modules in the scripts of dist/, each below a comment with its name; packages in CommonJS have none. */
+async function shippedModules(): Promise<[file: string, source: string][]> {
+  const folder = join(root, 'dist');
+  const scripts = (await readdir(folder)).filter((name) => name.endsWith('.js'));
+  const texts = await Promise.all(scripts.map((name) => readFile(join(folder, name), 'utf8')));
+  return texts.flatMap((text) => {
+    const parts = text.split(/^ *\/\/ (\S+\.(?:[cm]?js|ts|json))$/m);
+    return parts.flatMap((part, i): [string, string][] =>
+      i % 2 === 1 && part.endsWith('.ts') ? [[part, (parts[i + 1] ?? '').split('__commonJS')[0] ?? '']] : [],
+    );
+  });
+}
+
 /** Collects the codes of src/, the sandbox's own servers left out: what they answer is for their clients. */
 export async function collectCodes(): Promise<Codes> {
   const kinds = new Map<string, Set<Kind | 'problem'>>();
@@ -170,6 +218,9 @@ export async function collectCodes(): Promise<Codes> {
       if (code !== undefined) add(code, LITERAL.exec(kind.trim())?.[1] as Kind);
       else if (computed.length === 0) unread.push(`${file}: ${call}`);
     }
+    // A class of errors names its own code.
+    for (const [, kind = '', code = ''] of text.matchAll(/\bsuper\('([a-z-]+)', '([a-z0-9-]+)',/g))
+      add(code, kind as Kind);
     if (file.startsWith('audit/'))
       for (const [, code = ''] of text.matchAll(/findings\.add\(\s*'([^']+)'/g)) add(code, 'problem');
     if (file.startsWith('setup/'))
