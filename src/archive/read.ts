@@ -1,4 +1,4 @@
-import { invalid } from '../errors.ts';
+import { invalid, type SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import { content, contentInMemory } from './content.ts';
 import type { DeflateScanner } from './deflate-map.ts';
@@ -38,7 +38,8 @@ export interface PartialArchive {
   read(entry: ArchiveEntry, scanner?: DeflateScanner): Promise<Buffer>;
   /**
    * The first `length` bytes of the content, or all of it if it is shorter; quickest in the order of the file.
-   * Refuses what `open` refuses. What is longer than `length` may still turn out to be damaged.
+   * Refuses what is no plain file, and other methods; bombs can be looked at, since little is unpacked of them.
+   * What is longer than `length` may still turn out to be damaged.
    */
   head(entry: ArchiveEntry, length: number): Promise<Buffer>;
 }
@@ -113,7 +114,7 @@ const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open
       return contentInMemory(source, entry, scanner);
     },
     head: async (entry, length) => {
-      requireOpenable(source, entry, limits);
+      requireReadable(source, entry);
       const quick = await quickHead(source, nearby, entry, length);
       if (quick) return quick;
       const whole = isSmall(entry) ? await contentInMemory(source, entry) : null;
@@ -150,29 +151,16 @@ async function readCentral(
   const end = await readEnd(source);
   const central = await readDirectory(source, end, limits.entries);
   requireDistinctPlaces(central, (code, message) => invalid(code, `${source.name}: ${message}`));
-  requireModest(source, central, limits);
   return { end: { ...end, count: central.length }, central };
 }
 
-function requireModest(source: ByteSource, entries: readonly CentralEntry[], limits: ArchiveLimits): void {
-  let total = 0;
-  for (const entry of entries) {
-    if (entry.size > limits.entry)
-      throw invalid(
-        'zip-entry-too-large',
-        `${source.name}: entry ${shown(entry.path)}: ${entry.size} bytes; ${limits.entry} allowed`,
-        { hint: 'a signer sets this bound by limits.entry' },
-      );
-    total += entry.size;
-  }
-  if (isBomb(total, source.size, limits.ratio))
-    throw invalid('zip-bomb', `${source.name}: ${source.size} bytes would unpack to ${total}`, {
-      hint: 'a signer sets what is too much by limits.ratio',
-    });
-}
+const bomb = (what: string, packed: number, size: number): SignpipeError =>
+  invalid('zip-bomb', `${what}: ${packed} bytes would unpack to ${size}`, {
+    hint: 'a signer sets what is too much by limits.ratio',
+  });
 
-/** Whether an entry can be opened and replaced at all: a plain file, stored or deflated. */
-export function requireOpenable(source: ByteSource, entry: CentralEntry, limits: ArchiveLimits): void {
+/** Whether an entry's content can be read at all: a plain file, stored or deflated. */
+function requireReadable(source: ByteSource, entry: CentralEntry): void {
   const where = `${source.name}: entry ${shown(entry.path)}`;
   if (entry.directory || entry.symlink)
     throw invalid('zip-entry-not-a-file', `${where} is ${entry.directory ? 'a folder' : 'a symbolic link'}`, {
@@ -182,8 +170,35 @@ export function requireOpenable(source: ByteSource, entry: CentralEntry, limits:
     throw invalid('zip-method-unsupported', `${where} is compressed by method ${entry.method}`, {
       hint: 'pack what is to be signed with deflate (8), or store it (0)',
     });
-  if (isBomb(entry.size, entry.compressedSize, limits.ratio))
-    throw invalid('zip-bomb', `${where}: ${entry.compressedSize} bytes would unpack to ${entry.size}`, {
-      hint: 'a signer sets what is too much by limits.ratio',
+}
+
+/**
+ * Whether an entry can be opened and replaced: a plain file, stored or deflated, within the limits. These
+ * concern only what is opened: other entries are copied as they are, whatever they would unpack to.
+ */
+export function requireOpenable(source: ByteSource, entry: CentralEntry, limits: ArchiveLimits): void {
+  requireReadable(source, entry);
+  const where = `${source.name}: entry ${shown(entry.path)}`;
+  if (entry.size > limits.entry)
+    throw invalid('zip-entry-too-large', `${where}: ${entry.size} bytes; ${limits.entry} allowed`, {
+      hint: 'a signer sets this bound by limits.entry',
     });
+  if (isBomb(entry.size, entry.compressedSize, limits.ratio))
+    throw bomb(where, entry.compressedSize, entry.size);
+}
+
+/**
+ * Checks that entries can be opened, and that all of them unpacked together do not take absurdly more room than
+ * they took packed: each of many can be small enough by itself. Throws what `requireOpenable` throws.
+ */
+export function requireModest(
+  source: ByteSource,
+  entries: readonly CentralEntry[],
+  limits: ArchiveLimits,
+): void {
+  for (const entry of entries) requireOpenable(source, entry, limits);
+  const total = entries.reduce((sum, { size }) => sum + size, 0);
+  const packed = entries.reduce((sum, { compressedSize }) => sum + compressedSize, 0);
+  if (isBomb(total, packed, limits.ratio))
+    throw bomb(`${source.name}: what is to be signed in it`, packed, total);
 }

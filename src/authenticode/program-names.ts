@@ -12,6 +12,11 @@ export const PE_EXTENSIONS = ['exe', 'dll', 'sys', 'ocx', 'cpl', 'scr', 'drv', '
 /** Extensions of other files that Windows loads, or that install programs. */
 const OTHER_EXTENSIONS = 'acm ax bpl node pyd tsp xll msi msp mst appx appxbundle msix msixbundle'.split(' ');
 
+/** Extensions of zips, packages among them. */
+const ZIP_EXTENSIONS: ReadonlySet<string> = new Set(
+  'zip jar war ear apk aab xpi whl nupkg snupkg vsix appx appxbundle msix msixbundle'.split(' '),
+);
+
 const PROGRAM_EXTENSIONS: ReadonlySet<string> = new Set([...PE_EXTENSIONS, ...OTHER_EXTENSIONS]);
 
 const patternFor = (extension: string): string => `**/*.${extension}`;
@@ -35,7 +40,10 @@ function endOfName(path: string): number {
 /** Whether a file of this name may be a program that Windows runs or loads, for want of its content. */
 export const mayBeProgram = (path: string): boolean => PROGRAM_EXTENSIONS.has(extensionOf(path) ?? '');
 
-/** Whether a name promises a zip. */
+/** Whether a file of this name is a zip of some kind, for want of its content. */
+export const mayBeZip = (path: string): boolean => ZIP_EXTENSIONS.has(extensionOf(path) ?? '');
+
+/** Whether a name promises a zip of programs. */
 export const isZipName = (path: string): boolean => extensionOf(path) === 'zip';
 
 /** The patterns that would take in a file: this one alone, and all of its kind. */

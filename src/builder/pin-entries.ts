@@ -1,8 +1,9 @@
-import { isZipSource, readArchive, type ArchiveLimits } from '../archive/read.ts';
+import { isZipSource, type ArchiveLimits } from '../archive/read.ts';
 import type { PinnedEntry } from '../control/zipname.ts';
 import { usage } from '../errors.ts';
 import { sha256OfStream } from '../io/hash.ts';
 import { withFile } from '../io/source.ts';
+import { readZip } from '../signing/packages.ts';
 import { isOurs, type PathFilter } from '../signing/patterns.ts';
 
 /** Which entries of a zip are pinned one by one. */
@@ -18,7 +19,7 @@ export async function pinEntries(path: string, { isMeant, limits }: EntryPins): 
       throw usage('sparse-not-a-zip', `${path}: only the programs of a zip can be pinned one by one`, {
         hint: 'leave --sparse out',
       });
-    const archive = await readArchive(source, limits);
+    const archive = await readZip(source, limits);
     const pinned: PinnedEntry[] = [];
     for (const entry of archive.entries)
       if (!entry.directory && isOurs(entry, isMeant, path))

@@ -16,3 +16,12 @@ const VOUCHED = new Map<boolean | null | undefined, string>([
 /** Who signed a program that was left alone. Anyone can choose a subject, so the certificate stands beside it. */
 export const describeKept = ({ signer, certificate, trusted }: Kept): string =>
   `kept: signed by ${printable(signer)}${certificate === undefined ? '' : ` (certificate ${certificate.slice(0, 16)})`}${VOUCHED.get(trusted) ?? ''}`;
+
+const WHY = new Map([
+  ['apple-double', 'left alone: a file of macOS (AppleDouble), no program'],
+  ['nested-zip', 'not looked into: a zip inside the zip'],
+]);
+
+/** Why an entry was left as it was. */
+export const describeLeftAlone = ({ why }: { readonly why: string }): string =>
+  WHY.get(why) ?? `left alone: ${printable(why)}`;

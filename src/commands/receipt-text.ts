@@ -1,7 +1,7 @@
 import type { Waited } from '../builder/wait.ts';
 import { shortId } from '../control/objects.ts';
 import { printable } from '../printable.ts';
-import { describeKept } from './kept-text.ts';
+import { describeKept, describeLeftAlone } from './kept-text.ts';
 
 /** A receipt as a person reads it. */
 export function describeReceipt({ receipt, commit, files }: Waited): string {
@@ -17,6 +17,8 @@ export function describeReceipt({ receipt, commit, files }: Waited): string {
     for (const { path, timestamp } of file.signed)
       if (path !== '') lines.push(`    ${printable(path)}${timestamp ? `  ${timestamp.time}` : ''}`);
     for (const kept of file.kept) lines.push(`    ${printable(kept.path)}  ${describeKept(kept)}`);
+    for (const left of file.leftAlone ?? [])
+      lines.push(`    ${printable(left.path)}  ${describeLeftAlone(left)}`);
   }
   for (const path of files) lines.push(`  -> ${printable(path)}`);
   return lines.join('\n');

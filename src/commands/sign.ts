@@ -17,7 +17,7 @@ import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { describeKept } from './kept-text.ts';
+import { describeKept, describeLeftAlone } from './kept-text.ts';
 import { progressFor } from './bars.ts';
 import { outputInPlace, outputTo, requireDistinct, writeOutput, type Output } from './output-file.ts';
 import { asPrintableJson, print, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
@@ -99,6 +99,7 @@ function tell(file: SignedUnhashed, input: string, output: string): string {
       `  ${printable(path === '' ? basename(output) : path)}${timestamp ? `  timestamped ${timestamp.time.toISOString()} by ${printable(timestamp.authority)}` : '  not timestamped'}`,
     );
   for (const kept of file.kept) lines.push(`  ${printable(kept.path)}  ${describeKept(kept)}`);
+  for (const left of file.leftAlone) lines.push(`  ${printable(left.path)}  ${describeLeftAlone(left)}`);
   return lines.join('\n');
 }
 

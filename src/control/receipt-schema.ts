@@ -59,6 +59,15 @@ const file = z.object({
       }),
     )
     .describe('ours by policy, yet signed by somebody else already, and left as they were'),
+  leftAlone: z
+    .array(
+      z.object({
+        path: z.string().max(65535),
+        why: z.string().max(64).describe('apple-double, nested-zip, or what a later version adds'),
+      }),
+    )
+    .optional()
+    .describe('entries left as they were that could be mistaken for signed ones; the first hundred'),
   seen: z
     .enum(['whole', 'entries'])
     .optional()

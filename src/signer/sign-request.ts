@@ -27,10 +27,13 @@ export interface SignedRequest {
   readonly fresh: Map<string, Buffer>;
 }
 
-type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept'>;
+type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept' | 'leftAlone'>;
+
+/** The most entries that a receipt names as left alone: whoever made the zip chose their number. */
+const MOST_LEFT_ALONE = 100;
 
 /** What a receipt says of the programs in a file. */
-function programsOf(made: Made): Pick<ReceiptFile, 'entries' | 'signed' | 'kept'> {
+function programsOf(made: Made): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone'> {
   return {
     entries: made.entries,
     signed: made.signed.map(({ path, before, after, authenticode, timestamp }) => ({
@@ -47,6 +50,9 @@ function programsOf(made: Made): Pick<ReceiptFile, 'entries' | 'signed' | 'kept'
     })),
     // A stranger's certificate may name its owner at any length.
     kept: made.kept.map((entry) => ({ ...entry, signer: printable(entry.signer, 400) })),
+    ...(made.leftAlone.length > 0
+      ? { leftAlone: made.leftAlone.slice(0, MOST_LEFT_ALONE).map((entry) => ({ ...entry })) }
+      : {}),
   };
 }
 

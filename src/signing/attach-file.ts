@@ -1,5 +1,5 @@
 import { normalPath } from '../archive/paths.ts';
-import { readArchive, type ArchiveLimits } from '../archive/read.ts';
+import type { ArchiveLimits } from '../archive/read.ts';
 import { rewriteArchive, type NewContent } from '../archive/rewrite.ts';
 import { openImage } from '../authenticode/image.ts';
 import type { CheckName } from '../authenticode/report.ts';
@@ -11,6 +11,7 @@ import { keptRun, PatchedSource } from '../io/patch.ts';
 import { chunks, withFile, type ByteSource } from '../io/source.ts';
 import { fileKindOf } from './file-kind.ts';
 import { newContent } from './signed-file.ts';
+import { readZip } from './packages.ts';
 import { Spool, type Spooled } from './spool.ts';
 
 /** A detached signature, and the program that it belongs to. */
@@ -87,7 +88,7 @@ async function attachToZip(
   options: AttachOptions,
   spool: Spool,
 ): Promise<void> {
-  const archive = await readArchive(source, options.limits);
+  const archive = await readZip(source, options.limits);
   const made = new Map<string, NewContent>();
   for (const each of wanted) {
     const entry = archive.entries.find(({ path }) => path === normalPath(each.path));

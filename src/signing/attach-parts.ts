@@ -1,9 +1,10 @@
 import { normalPath } from '../archive/paths.ts';
-import { readPartially, type ArchiveEntry, type PartialArchive } from '../archive/read.ts';
+import { type ArchiveEntry, type PartialArchive } from '../archive/read.ts';
 import { planRewrite, type NewContent, type RewritePlan } from '../archive/rewrite.ts';
 import { invalid } from '../errors.ts';
 import { sha256OfSource } from '../io/hash.ts';
 import { attachTo, type AttachOptions, type DetachedSignature } from './attach-file.ts';
+import { readZipPartially } from './packages.ts';
 import { FRESH_IN_MEMORY, type DistantSource } from './sign-parts.ts';
 import { Spool } from './spool.ts';
 
@@ -19,7 +20,7 @@ export async function attachRemotely(
   options: AttachOptions,
 ): Promise<RewritePlan<string>> {
   const paths = new Set(wanted.map(({ path }) => normalPath(path)));
-  const archive = await readPartially(source, options.limits, {
+  const archive = await readZipPartially(source, options.limits, {
     wanted: ({ path }) => paths.has(path),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (_entries, turns) => {

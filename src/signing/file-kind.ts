@@ -7,9 +7,9 @@ import type { ByteSource } from '../io/source.ts';
 export type FileKind = 'zip' | 'program';
 
 /**
- * What a file is, or null if it is neither. Its first bytes tell, or the last ones of a zip with a script before it. A program whose name ends in `.zip` throws
- * `zip-is-program`: unpackers look for a zip at a file's end, so it could be both, and what is inside would
- * pass for signed.
+ * What a file is, or null if it is neither: its first bytes tell, or its last ones for a zip with a script
+ * before it. A program whose name ends in `.zip` throws `zip-is-program`: unpackers look for a zip at a file's
+ * end, so it could be both, and what is inside would pass for signed.
  */
 export async function fileKindOf(source: ByteSource, name = source.name): Promise<FileKind | null> {
   const head = await source.read(0, Math.min(source.size, HEAD_SIZE));

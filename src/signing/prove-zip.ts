@@ -1,7 +1,8 @@
 import { compareArchives } from '../archive/compare.ts';
-import { readArchive, type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
+import { type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
 import { proveStripped } from '../authenticode/strip-proof.ts';
 import type { ByteSource } from '../io/source.ts';
+import { readZip } from './packages.ts';
 import { Spool, type Spooled } from './spool.ts';
 
 export interface ProveOptions {
@@ -33,8 +34,8 @@ export async function proveZip(
   signed: ByteSource,
   options: ProveOptions,
 ): Promise<FileProof> {
-  const before = await readArchive(original, options.limits);
-  const after = await readArchive(signed, options.limits);
+  const before = await readZip(original, options.limits);
+  const after = await readZip(signed, options.limits);
   const { changed } = await compareArchives(before, after);
   const digests = new Map<string, string>();
   const originals = new Map<string, string>();

@@ -1,18 +1,21 @@
 import pLimit from 'p-limit';
 import { inOrder } from '../archive/ordered.ts';
-import type { ArchiveEntry, PartialArchive } from '../archive/read.ts';
+import { requireModest, type ArchiveEntry, type PartialArchive } from '../archive/read.ts';
 import type { NewContent } from '../archive/rewrite.ts';
 import { HEAD_SIZE, isSignable, requireRoom } from '../authenticode/image.ts';
+import { mayBeZip } from '../authenticode/program-names.ts';
 import type { ByteSource } from '../io/source.ts';
 import { invalid } from '../errors.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import { isOurs } from './patterns.ts';
+import { isAppleDouble } from './apple-double.ts';
 import { checkPin, requireAllPinsFound } from './pins.ts';
 import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
 import {
   newContent,
   requireSomething,
   withoutContent,
+  type LeftAlone,
   type SignedFile,
   type SignFileOptions,
 } from './signed-file.ts';
@@ -34,8 +37,8 @@ interface Candidate {
 }
 
 /** Only what is a program can be ours: a text named x.exe is refused before anything is signed. */
-async function requireProgram(source: ByteSource): Promise<void> {
-  if (!isSignable(await source.read(0, Math.min(source.size, HEAD_SIZE))))
+function requireProgram(source: ByteSource, head: Buffer): void {
+  if (!isSignable(head))
     throw invalid('not-a-program', `${source.name}: signing.files names it, but it is no Windows program`, {
       hint: 'exclude it from signing.files with "!", or build it again',
     });
@@ -46,11 +49,13 @@ async function unpackOne(
   entry: ArchiveEntry,
   spool: Spool,
   options: SignFileOptions,
-): Promise<Candidate> {
+): Promise<Candidate | LeftAlone> {
   requireRoom(entry.size, `${archive.source.name}!/${entry.path}`);
   const program = await spool.take(archive, entry);
   checkPin(entry.path, program, options.pins);
-  await requireProgram(program.source);
+  const head = await program.source.read(0, Math.min(program.source.size, HEAD_SIZE));
+  if (isAppleDouble(entry.path, head)) return { path: entry.path, why: 'apple-double' };
+  requireProgram(program.source, head);
   return { path: entry.path, program };
 }
 
@@ -60,12 +65,25 @@ async function unpack(
   ours: readonly ArchiveEntry[],
   spool: Spool,
   options: SignFileOptions,
-): Promise<Candidate[]> {
+): Promise<Unpacked> {
   const tasks = ours.map((entry) => () => unpackOne(archive, entry, spool, options));
-  const result: Candidate[] = [];
-  for await (const candidate of inOrder(tasks, UNPACKING)) result.push(candidate);
+  const result: Unpacked = { candidates: [], leftAlone: [] };
+  for await (const each of inOrder(tasks, UNPACKING))
+    if ('why' in each) result.leftAlone.push(each);
+    else result.candidates.push(each);
   return result;
 }
+
+interface Unpacked {
+  readonly candidates: Candidate[];
+  readonly leftAlone: LeftAlone[];
+}
+
+/** Zips in a zip, by name alone: to look at the content of every entry would take longer than signing. */
+const nestedZips = (archive: PartialArchive): LeftAlone[] =>
+  archive.entries
+    .filter((entry) => !entry.directory && !entry.symlink && mayBeZip(entry.path))
+    .map(({ path }) => ({ path, why: 'nested-zip' }));
 
 interface Sorted {
   readonly kept: KeptEntry[];
@@ -147,11 +165,14 @@ export async function signOurs<T>(
       .filter((entry) => !entry.directory && isOurs(entry, options.isOurs, name))
       .sort((a, b) => a.index - b.index);
     requireAllPinsFound(ours, options.pins, name);
-    const { kept, toSign } = await sortOut(await unpack(archive, ours, spool, options), options);
+    requireModest(archive.source, ours, options.limits);
+    const { candidates, leftAlone } = await unpack(archive, ours, spool, options);
+    const { kept, toSign } = await sortOut(candidates, options);
     requireSomething(toSign.length, kept, entries, name);
     const signed = await signAll(toSign, options);
     const written = await write(contentsOf(signed));
-    return { made: { kind: 'zip', entries, kept, signed: signed.map(withoutContent) }, written };
+    leftAlone.push(...nestedZips(archive));
+    return { made: { kind: 'zip', entries, kept, leftAlone, signed: signed.map(withoutContent) }, written };
   } finally {
     await spool.close();
   }

@@ -48,7 +48,14 @@ export async function signLone(
   );
   options.onProgress?.(1, 1);
   const { after } = entry;
-  return { kind: 'program', entries: 1, signed: [withoutContent(entry)], kept: [], output: { ...after } };
+  return {
+    kind: 'program',
+    entries: 1,
+    signed: [withoutContent(entry)],
+    kept: [],
+    leftAlone: [],
+    output: { ...after },
+  };
 }
 
 /** A small program is written at once, and read back. */

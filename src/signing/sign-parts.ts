@@ -1,10 +1,11 @@
-import { isZipSource, readArchive, readPartially, type PartialArchive, type Range } from '../archive/read.ts';
+import { isZipSource, type PartialArchive, type Range } from '../archive/read.ts';
 import { planRewrite, type FreshFile } from '../archive/rewrite.ts';
 import { AssembledSource, type Assembly } from '../io/assembly.ts';
 import { sha256OfSource, sha256OfStream } from '../io/hash.ts';
 import { scan } from '../io/scan.ts';
 import type { ByteSource } from '../io/source.ts';
 import { isOurs } from './patterns.ts';
+import { readZip, readZipPartially } from './packages.ts';
 import { requirePinned } from './pins.ts';
 import { signOurs } from './sign-entries.ts';
 import type { SignedFile, SignFileOptions } from './signed-file.ts';
@@ -44,7 +45,7 @@ export async function signRemotely(
   options: SignRemotelyOptions,
 ): Promise<SignedInParts | null> {
   if (!(await isZipSource(source))) return null;
-  const archive = await readPartially(source, options.limits, {
+  const archive = await readZipPartially(source, options.limits, {
     wanted: (entry) => isOurs(entry, options.isOurs, source.name),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (ours, turns) => {
@@ -70,7 +71,7 @@ export async function signInParts(
   // On this thread, which has nothing else to do then: another costs 10 MB, and time to start.
   const hash = (assembly: Assembly, bytes: ByteSource): Promise<string> =>
     sha256OfStream(scan(new AssembledSource(assembly, source, bytes)));
-  const archive = await readArchive(source, options.limits);
+  const archive = await readZip(source, options.limits);
   const { meanwhile: sha256, ...made } = await signParts(archive, { path: fresh }, options, hash);
   return { ...made, output: { size: made.assembly.size, sha256 } };
 }

@@ -1,7 +1,7 @@
-import { readArchive } from '../archive/read.ts';
 import { rewriteArchive } from '../archive/rewrite.ts';
 import { sha256OfSource } from '../io/hash.ts';
 import { withFile, type ByteSource } from '../io/source.ts';
+import { readZip } from './packages.ts';
 import { signOurs } from './sign-entries.ts';
 import type { SignedFile, SignFileOptions } from './signed-file.ts';
 
@@ -11,7 +11,7 @@ export async function signZip(
   output: string,
   options: SignFileOptions,
 ): Promise<SignedFile> {
-  const archive = await readArchive(source, options.limits);
+  const archive = await readZip(source, options.limits);
   const { made } = await signOurs(archive, options, (contents) => rewriteArchive(archive, contents, output));
   const written = await withFile(output, async (file) => ({
     size: file.size,

@@ -26,6 +26,13 @@ export interface SignFileOptions extends SigningOptions {
 /** What stays known of a program once it was written. */
 export type SignedAway = Omit<SignedEntry, 'content' | 'unchanged' | 'packed'>;
 
+/** An entry that was left as it was, though it may look as if it had been signed. */
+export interface LeftAlone {
+  readonly path: string;
+  /** `apple-double`: the patterns name it, but it is macOS's file beside a program; `nested-zip`: not looked into. */
+  readonly why: 'apple-double' | 'nested-zip';
+}
+
 /** What was done to one file, as far as it can be told without a SHA-256. */
 export interface SignedUnhashed {
   readonly kind: 'zip' | 'program';
@@ -33,6 +40,7 @@ export interface SignedUnhashed {
   readonly entries: number;
   readonly signed: readonly Omit<SignedAway, 'before' | 'after'>[];
   readonly kept: readonly KeptEntry[];
+  readonly leftAlone: readonly LeftAlone[];
 }
 
 /** What was done to one file. */

@@ -3,16 +3,16 @@ import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../errors.ts';
 import { atHand, withFile } from '../io/source.ts';
 import { fileKindOf } from './file-kind.ts';
-import type { ProgramReport, VerifyFileOptions } from './verify-zip.ts';
+import type { ProgramReport, VerifyFileOptions, ZipReport } from './verify-zip.ts';
 
-export type { ProgramReport } from './verify-zip.ts';
+export type { ProgramReport, UnreadEntry } from './verify-zip.ts';
 
-/** What was found in one file: the programs of a zip, or the one program. */
-export interface FileReport {
+/** What was found in one file: in a zip, or in the one program. */
+export interface FileReport extends ZipReport {
   readonly path: string;
   readonly kind: 'zip' | 'program';
   /**
-   * `bad` when any program is. Other people's programs in a zip, unsigned or signed by strangers,
+   * `bad` when any program is, or when something could not be looked into that may be one. Other people's programs in a zip, unsigned or signed by strangers,
    * do not count against the ones that are `ok`: who must have signed what, the caller knows.
    */
   readonly status: VerifyStatus;
@@ -20,7 +20,8 @@ export interface FileReport {
   readonly programs: readonly ProgramReport[];
 }
 
-function overall(programs: readonly ProgramReport[]): VerifyStatus {
+function overall({ programs, unread }: ZipReport): VerifyStatus {
+  if (unread.some(({ suspect }) => suspect)) return 'bad';
   const among = new Set(programs.map((each) => each.status));
   return (['bad', 'ok', 'intact', 'unsigned'] as const).find((status) => among.has(status)) ?? 'unsigned';
 }
@@ -35,11 +36,11 @@ export async function verifyFile(path: string, options: VerifyFileOptions, name 
     const kind = await fileKindOf(source, name);
     if (kind === 'zip') {
       const { verifyZip } = await import('./verify-zip.ts');
-      const programs = await verifyZip(source, options);
-      return { path, kind: 'zip', status: overall(programs), programs };
+      const report = await verifyZip(source, options);
+      return { path, kind: 'zip', status: overall(report), ...report };
     }
     if (kind === null) throw invalid('not-signable', `${path}: neither a zip nor a Windows program`);
     const report = await verifyProgram(source, options);
-    return { path, kind: 'program', status: report.status, programs: [report] };
+    return { path, kind: 'program', status: report.status, programs: [report], unread: [], nested: [] };
   });
 }

@@ -1,20 +1,47 @@
-import { readArchive, type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
+import { isZip, type Archive, type ArchiveEntry, type ArchiveLimits } from '../archive/read.ts';
+import { pathsOf } from '../archive/paths.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
+import { mayBeProgram } from '../authenticode/program-names.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import { verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
-import { SignpipeError } from '../errors.ts';
+import { invalid, SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
+import { isAppleDouble } from './apple-double.ts';
+import { isOurs, type PathFilter } from './patterns.ts';
+import { readZip } from './packages.ts';
 import { Spool } from './spool.ts';
 
 /** One program. In a zip, other people's programs lie beside ours. */
 export interface ProgramReport extends VerifyReport {
   /** Its signatures hold, and none of them leads to the roots that were given: somebody else's program. */
   readonly stranger?: true;
+  /** The patterns take it in: it must be good. */
+  readonly meant?: true;
+}
+
+/** An entry that could not be looked into, or that is no program though the patterns name it. */
+export interface UnreadEntry {
+  readonly path: string;
+  /** `zip-method-unsupported`, `zip-bomb`, `not-a-program`, ... */
+  readonly code: string;
+  readonly message: string;
+  /** Whether it may be a program that has to be signed, so that the zip is not good. */
+  readonly suspect: boolean;
 }
 
 export interface VerifyFileOptions extends VerifyOptions {
   readonly limits: ArchiveLimits;
   readonly scratch: string;
+  /** Which programs of a zip must be good, by path. If not given, names are judged by `mayBeProgram`. */
+  readonly isMeant?: PathFilter | undefined;
+}
+
+/** What was found in a zip. */
+export interface ZipReport {
+  readonly programs: readonly ProgramReport[];
+  readonly unread: readonly UnreadEntry[];
+  /** Paths of zips inside, which were not looked into. */
+  readonly nested: readonly string[];
 }
 
 /**
@@ -30,46 +57,86 @@ async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Pr
   return alone.status === 'intact' ? { ...alone, stranger: true } : report;
 }
 
-/** Methods whose bytes we can see: stored and deflated. Others cannot be looked into, and nothing of ours has them. */
-const READABLE_METHODS: ReadonlySet<number> = new Set([0, 8]);
+const isInvalid = (error: unknown): error is SignpipeError =>
+  error instanceof SignpipeError && error.kind === 'invalid';
 
-async function verifyEntry(
-  archive: Archive,
-  entry: ArchiveEntry,
-  options: VerifyFileOptions,
-): Promise<ProgramReport | null> {
-  if (
-    entry.directory ||
-    !READABLE_METHODS.has(entry.method) ||
-    !isSignable(await archive.head(entry, HEAD_SIZE))
-  )
-    return null;
+/** What became of one entry, by what it is; null if it is nothing that matters here. */
+type Found = { program: ProgramReport } | { unread: UnreadEntry } | { nested: string } | null;
+
+/** An entry on its way through. */
+interface Passing {
+  readonly archive: Archive;
+  readonly entry: ArchiveEntry;
+  /** Whether the patterns take it in; null if there are none. */
+  readonly meant: boolean | null;
+}
+
+/** For want of its content, the patterns say whether an entry must be good, or else its name. */
+const unreadEntry = ({ entry, meant }: Passing, { code, message }: SignpipeError): Found => ({
+  unread: { path: entry.path, code, message, suspect: meant ?? pathsOf(entry).some(mayBeProgram) },
+});
+
+/** Codes of entries that are refused before any of their content is read. */
+const UNOPENED: ReadonlySet<string> = new Set(['zip-bomb', 'zip-entry-too-large']);
+
+async function verifyEntry(passing: Passing, options: VerifyFileOptions): Promise<Found> {
+  const { archive, entry, meant } = passing;
+  const named = { path: entry.path, ...(meant === true ? { meant } : {}) };
   const spool = new Spool(options.scratch);
   try {
     const { source } = await spool.take(archive, entry);
-    return { ...(await verifyAmongOthers(source, options)), path: entry.path };
+    return { program: { ...(await verifyAmongOthers(source, options)), ...named } };
   } catch (error) {
-    // A file that only begins like a program is somebody's data: say so, and go on.
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
-    return {
-      path: entry.path,
-      status: 'bad',
-      signatures: [],
-      problems: [{ code: error.code, message: error.message }],
-    };
+    if (!isInvalid(error)) throw error;
+    const { code, message } = error;
+    if (UNOPENED.has(code)) return unreadEntry(passing, error);
+    // A file that only begins like a program is somebody's data: report it, and go on.
+    return { program: { ...named, status: 'bad', signatures: [], problems: [{ code, message }] } };
   } finally {
     await spool.close();
   }
 }
 
-/** Verifies every program in a zip, other people's among them. */
-export async function verifyZip(source: ByteSource, options: VerifyFileOptions): Promise<ProgramReport[]> {
-  const archive = await readArchive(source, options.limits);
-  const reports: [index: number, report: ProgramReport][] = [];
+const notAProgram = ({ archive, entry }: Passing): SignpipeError =>
+  invalid(
+    'not-a-program',
+    `${archive.source.name}!/${entry.path}: the patterns name it, but it is no Windows program`,
+  );
+
+/** Sees by its first bytes what an entry is, and verifies it if it is a program. */
+async function lookInto(passing: Passing, options: VerifyFileOptions): Promise<Found> {
+  const { archive, entry, meant } = passing;
+  // What a link leads to is judged under its own name.
+  if (entry.directory || (entry.symlink && meant !== true)) return null;
+  try {
+    const head = await archive.head(entry, HEAD_SIZE);
+    if (isSignable(head)) return await verifyEntry(passing, options);
+    if (meant === true && !isAppleDouble(entry.path, head)) throw notAProgram(passing);
+    return isZip(head) ? { nested: entry.path } : null;
+  } catch (error) {
+    if (!isInvalid(error)) throw error;
+    return unreadEntry(passing, error);
+  }
+}
+
+/** Verifies every program in a zip, other people's among them. Throws if the zip as such is broken. */
+export async function verifyZip(source: ByteSource, options: VerifyFileOptions): Promise<ZipReport> {
+  const archive = await readZip(source, options.limits);
+  const found: [index: number, found: Found][] = [];
   // In the order of the file, which is read quickest so; reported in that of the directory.
   for (const entry of archive.layout) {
-    const report = await verifyEntry(archive, entry, options);
-    if (report) reports.push([entry.index, report]);
+    const meant = options.isMeant && !entry.directory ? isOurs(entry, options.isMeant, source.name) : null;
+    found.push([entry.index, await lookInto({ archive, entry, meant }, options)]);
   }
-  return reports.sort(([a], [b]) => a - b).map(([, report]) => report);
+  return reportOf(found.sort(([a], [b]) => a - b).map(([, each]) => each));
+}
+
+function reportOf(found: readonly Found[]): ZipReport {
+  const report = { programs: [] as ProgramReport[], unread: [] as UnreadEntry[], nested: [] as string[] };
+  for (const each of found)
+    if (each === null) continue;
+    else if ('program' in each) report.programs.push(each.program);
+    else if ('unread' in each) report.unread.push(each.unread);
+    else report.nested.push(each.nested);
+  return report;
 }
