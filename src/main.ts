@@ -212,6 +212,7 @@ command(
         'programs of a zip that must all be signed under --ca; repeat for more, "!" excludes',
         collect,
       )
+      .option('--any-signer', 'take it without --ca: it does not matter who signed')
       .addOption(json)
       .action(running(async () => (await import('./commands/verify.ts')).verifyCommand)),
 );

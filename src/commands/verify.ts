@@ -4,24 +4,20 @@ import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { describeReport } from '../authenticode/describe.ts';
 import { printable } from '../printable.ts';
 import { SignpipeError, usage } from '../errors.ts';
-import { proveFile, type FileProof } from '../signing/prove-file.ts';
+import { proveFile } from '../signing/prove-file.ts';
 import { compilePatterns } from '../signing/patterns.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../signing/verify-file.ts';
 import { readRoots, readTimestampRoots } from '../keys/roots.ts';
 import { print, printJson, type CommonOptions } from './terminal.ts';
+import { faultsOf, type Outcome } from './verdict.ts';
 
 export interface VerifyCommandOptions extends CommonOptions {
   readonly ca?: string;
   readonly timestampCa?: string[];
   readonly original?: string;
   readonly files?: string[];
+  readonly anySigner?: boolean;
   readonly json?: boolean;
-}
-
-interface Outcome {
-  readonly report: FileReport;
-  readonly proof: FileProof | null;
-  readonly proofError: SignpipeError | null;
 }
 
 const VERDICTS = {
@@ -31,27 +27,8 @@ const VERDICTS = {
   bad: 'BAD',
 } as const;
 
-/** The programs that must be ours: those that were signed since the original, or those that `--files` names. */
-function required(
-  { report, proof }: Outcome,
-  options: VerifyCommandOptions,
-): readonly ProgramReport[] | null {
-  if (proof)
-    return report.programs.filter(({ path }) => report.kind === 'program' || proof.signed.includes(path));
-  if (options.files === undefined || report.kind === 'program') return null;
-  const isMeant = compilePatterns(options.files);
-  return report.programs.filter(({ path }) => isMeant(path));
-}
-
-/** The bytes being whole is not enough: without --ca anyone may have signed them. Only a proof stands by itself. */
-function isGood(outcome: Outcome, options: VerifyCommandOptions): boolean {
-  const { report, proof, proofError } = outcome;
-  if (proofError || report.status === 'bad') return false;
-  const programs = required(outcome, options);
-  if (programs === null) return report.status === 'ok';
-  const enough = proof && options.ca === undefined ? ['ok', 'intact'] : ['ok'];
-  return programs.length > 0 && programs.every(({ status }) => enough.includes(status));
-}
+/** The most faults of one file that are printed. */
+const MOST_FAULTS = 20;
 
 const count = (programs: readonly ProgramReport[], of: (program: ProgramReport) => boolean): number =>
   programs.filter(of).length;
@@ -68,27 +45,48 @@ function summary({ programs }: FileReport): string {
     [count(programs, ({ status }) => status === 'unsigned'), 'unsigned'],
     [count(programs, ({ status }) => status === 'bad'), 'BAD'],
   ] as const;
-  return `  ${programs.length} programs: ${told
+  return `  ${programs.length} program${programs.length === 1 ? '' : 's'}: ${told
     .filter(([number]) => number > 0)
     .map(([number, what]) => `${number} ${what}`)
     .join(', ')}`;
 }
 
-function tell(outcome: Outcome, options: VerifyCommandOptions): string {
-  const { report, proof, proofError } = outcome;
-  const short = report.status === 'ok' && !isGood(outcome, options);
-  const lines = [`${printable(report.path)}: ${short ? 'NOT AS ASKED' : VERDICTS[report.status]}`];
-  if (!options.quiet)
+function headline({ report }: Outcome, faults: readonly string[]): string {
+  if (report.status === 'ok' && faults.length > 0) return 'NOT AS ASKED';
+  if (report.status === 'intact' && faults.length === 0) return 'intact; who signed was not checked';
+  return VERDICTS[report.status];
+}
+
+/** What was not looked into and still does not count against the zip. */
+function passedOver({ unread, nested }: FileReport): string[] {
+  const harmless = unread.filter(({ suspect }) => !suspect);
+  return [
+    ...harmless.map(({ message }) => `  not looked into: ${printable(message)}`),
+    ...nested.map((path) => `  not looked into: ${printable(path)} is a zip`),
+  ];
+}
+
+function faultLines(faults: readonly string[]): string[] {
+  const more = faults.length - MOST_FAULTS;
+  return [
+    ...faults.slice(0, MOST_FAULTS).map((fault) => `  FAILED: ${fault}`),
+    ...(more > 0 ? [`  FAILED: ${more} more, which --json tells`] : []),
+  ];
+}
+
+function tell(outcome: Outcome, faults: readonly string[], options: VerifyCommandOptions): string {
+  const { report, proof } = outcome;
+  const lines = [`${printable(report.path)}: ${headline(outcome, faults)}`];
+  if (!options.quiet) {
     for (const program of report.programs) lines.push(describeReport(program).replace(/^/gm, '  '));
+    lines.push(...passedOver(report));
+  }
   if (report.kind === 'zip') lines.push(summary(report));
   if (proof)
     lines.push(
       `  proved: it is ${printable(options.original ?? '')} plus ${plural(proof.signed.length, 'signature')}, and nothing else`,
     );
-  if (proofError)
-    lines.push(`  NOT the original plus signatures: ${printable(proofError.message)} [${proofError.code}]`);
-  if (short && !proofError)
-    lines.push('  FAILED: not every program that must be is signed under the given roots');
+  lines.push(...faultLines(faults));
   return lines.join('\n');
 }
 
@@ -100,6 +98,7 @@ async function verifyOne(path: string, options: VerifyCommandOptions): Promise<O
     ...common,
     ...(roots ? { roots } : {}),
     ...(timestampRoots ? { timestampRoots } : {}),
+    ...(options.files ? { isMeant: compilePatterns(options.files) } : {}),
   });
   if (options.original === undefined) return { report, proof: null, proofError: null };
   try {
@@ -110,31 +109,42 @@ async function verifyOne(path: string, options: VerifyCommandOptions): Promise<O
   }
 }
 
-/** `signpipe verify`: exit status 3 unless everything that was asked holds. */
+function jsonOf(
+  { report, proof, proofError }: Outcome,
+  faults: readonly string[],
+  { original: path }: VerifyCommandOptions,
+): object {
+  const error = proofError ? { code: proofError.code, message: proofError.message } : {};
+  const original = path === undefined ? {} : { original: { path, proved: proof !== null, ...error } };
+  return { ...report, ...original, good: faults.length === 0, faults };
+}
+
+/** `signpipe verify`: exit status 3 unless everything that was asked holds, and it was checked who signed. */
 export async function verifyCommand(files: string[], options: VerifyCommandOptions): Promise<number> {
   if (options.original !== undefined && files.length > 1)
     throw usage('one-original-for-several', '--original is about one file', {
       hint: 'verify one file at a time with it',
     });
+  if (options.anySigner && options.ca !== undefined)
+    throw usage(
+      'any-signer-with-ca',
+      '--ca says who must have signed, --any-signer that it does not matter',
+      {
+        hint: 'give one of the two',
+      },
+    );
+  const asked = {
+    roots: options.ca !== undefined,
+    anySigner: options.anySigner === true,
+    files: options.files !== undefined,
+  };
   let good = true;
   for (const path of files) {
     const outcome = await verifyOne(path, options);
-    good &&= isGood(outcome, options);
-    if (options.json) {
-      const { report, proof, proofError } = outcome;
-      printJson({
-        ...report,
-        ...(options.original === undefined
-          ? {}
-          : {
-              original: {
-                path: options.original,
-                proved: proof !== null,
-                ...(proofError ? { code: proofError.code, message: proofError.message } : {}),
-              },
-            }),
-      });
-    } else print(tell(outcome, options));
+    const faults = faultsOf(outcome, asked);
+    good &&= faults.length === 0;
+    if (options.json) printJson(jsonOf(outcome, faults, options));
+    else print(tell(outcome, faults, options));
   }
   return good ? 0 : 3;
 }

@@ -289,11 +289,57 @@ describe('signpipe verify', () => {
     );
   });
 
-  it('proves a zip by its original, roots or not', async () => {
-    assert.equal((await verified('product.signed.zip', '--original', 'product.zip')).status, 0);
-    const ended = await here('verify', 'product.signed.zip', '--original', 'product.zip');
+  it('proves a zip by its original, under roots', async () => {
+    const ended = await verified('product.signed.zip', '--original', 'product.zip');
     assert.equal(ended.status, 0, ended.stdout);
     assert.match(ended.stdout, /plus 2 signatures, and nothing else/);
+  });
+
+  it('is not good without --ca, proved or not, unless --any-signer says that it does not matter', async () => {
+    for (const proof of [[], ['--original', 'product.zip']])
+      for (const quiet of [[], ['--quiet']]) {
+        const words = ['verify', 'product.signed.zip', ...proof, ...quiet];
+        const ended = await here(...words);
+        assert.equal(ended.status, 3, ended.stdout);
+        assert.match(ended.stdout, /FAILED: who signed was not checked: give --ca ROOTS, or --any-signer/);
+        const any = await here(...words, '--any-signer');
+        assert.equal(any.status, 0, any.stdout);
+        assert.match(any.stdout, /^product\.signed\.zip: intact; who signed was not checked$/m);
+      }
+  });
+
+  it('takes from --any-signer no unsigned program, and no other than the original', async () => {
+    assert.equal((await here('verify', 'tool.exe', '--any-signer')).status, 3);
+    const other = await here('verify', 'tool.signed.exe', '--any-signer', '--original', 'odd.exe', '--quiet');
+    assert.equal(other.status, 3);
+    assert.match(other.stdout, /FAILED: not the original plus signatures: .*\[strip-/);
+  });
+
+  it('any-signer-with-ca: is not told two things at once', async () => {
+    const ended = await verified('tool.signed.exe', '--any-signer');
+    assert.equal(ended.status, 2);
+    assert.match(ended.stderr, /\[any-signer-with-ca\]/);
+  });
+
+  it('says with --quiet, too, why something is not good', async () => {
+    const reasons: [RegExp, ...string[]][] = [
+      [/FAILED: it is not signed/, 'tool.exe'],
+      [
+        /FAILED: product\/theirs\.exe: is not signed under the given roots/,
+        'product.signed.zip',
+        '--files',
+        '**/*.exe',
+      ],
+      [/FAILED: none of its programs is one of those/, 'product.signed.zip', '--files', '**/*.sys'],
+    ];
+    for (const [reason, ...words] of reasons) {
+      const ended = await verified(...words, '--quiet');
+      assert.equal(ended.status, 3, ended.stdout);
+      assert.match(ended.stdout, reason);
+    }
+    const { stdout } = await verified('tool.exe', '--json');
+    const told = JSON.parse(stdout) as { good: boolean; faults: string[] };
+    assert.deepEqual([told.good, told.faults], [false, ['it is not signed']]);
   });
 
   it('does not take anybody’s signature for good: without --ca the exit status is 3', async () => {
@@ -305,9 +351,11 @@ describe('signpipe verify', () => {
   it('finds one flipped bit, in a program and in a program of a zip', async () => {
     await copyFile(at('tool.signed.exe'), at('flipped.exe'));
     await tamper(at('flipped.exe'), at('tool.exe'));
-    const ended = await verified('flipped.exe', '--json');
-    assert.equal(ended.status, 3);
-    assert.match(ended.stdout, /file-digest-differs/);
+    for (const how of ['--json', '--quiet']) {
+      const ended = await verified('flipped.exe', how);
+      assert.equal(ended.status, 3);
+      assert.match(ended.stdout, /file-digest-differs/);
+    }
     await packArchive(
       [
         { path: at('flipped.exe'), name: 'a.exe' },
@@ -321,7 +369,7 @@ describe('signpipe verify', () => {
   it('names what is not the original, and what is not signed', async () => {
     const other = await verified('tool.signed.exe', '--original', 'odd.exe');
     assert.equal(other.status, 3);
-    assert.match(other.stdout, /NOT the original plus signatures: .*strip-/s);
+    assert.match(other.stdout, /not the original plus signatures: .*strip-/s);
     const plain = await verified('tool.exe');
     assert.equal(plain.status, 3);
     assert.match(plain.stdout, /not signed/);
