@@ -45,7 +45,7 @@ function summary({ programs }: FileReport): string {
     [count(programs, ({ status }) => status === 'unsigned'), 'unsigned'],
     [count(programs, ({ status }) => status === 'bad'), 'BAD'],
   ] as const;
-  return `  ${programs.length} program${programs.length === 1 ? '' : 's'}: ${told
+  return `  ${plural(programs.length, 'program')}: ${told
     .filter(([number]) => number > 0)
     .map(([number, what]) => `${number} ${what}`)
     .join(', ')}`;
