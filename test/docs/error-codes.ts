@@ -179,15 +179,22 @@ export async function unknownCodes(known: ReadonlySet<string>): Promise<string[]
   return found.filter(([, text]) => !isKnown(text, known)).map(([file, text]) => `${file}: ${text}`);
 }
 
-/** Our modules in the scripts of dist/, each below a comment with its name; packages in CommonJS have none. */
+const MODULES = /(?:^ *\/\/ \S+\.(?:[cm]?js|ts|json)\n)+/gm;
+
+/**
+ * Our modules in the scripts of dist/, each below a comment with its name. A script that was put together of several
+ * has all their names at its head: it is left out if a package is among them.
+ */
 async function shippedModules(): Promise<[file: string, source: string][]> {
   const folder = join(root, 'dist');
   const scripts = (await readdir(folder)).filter((name) => name.endsWith('.js'));
   const texts = await Promise.all(scripts.map((name) => readFile(join(folder, name), 'utf8')));
   return texts.flatMap((text) => {
-    const parts = text.split(/^ *\/\/ (\S+\.(?:[cm]?js|ts|json))$/m);
-    return parts.flatMap((part, i): [string, string][] =>
-      i % 2 === 1 && part.endsWith('.ts') ? [[part, (parts[i + 1] ?? '').split('__commonJS')[0] ?? '']] : [],
+    const sources = text.split(MODULES).slice(1);
+    return [...text.matchAll(MODULES)].flatMap(([names], i): [string, string][] =>
+      names.includes('node_modules/')
+        ? []
+        : [[names.replace(/[^]*\/\/ /, '').trim(), (sources[i] ?? '').split('__commonJS')[0] ?? '']],
     );
   });
 }
