@@ -70,6 +70,12 @@ async function vouchesOf(
   return missing > 0 ? `waiting for ${missing} of ${needed} vouches` : null;
 }
 
+/** The signer's word, and as old as the newest commit on its branch. */
+const outageOf = ({ waiting }: ChannelPolicy): string | null =>
+  waiting === undefined
+    ? null
+    : `none of the signer's timestamp authorities answers since ${waiting.since}; it goes on asking them`;
+
 async function lookOut(
   repository: ControlRepository,
   request: Request,
@@ -83,7 +89,9 @@ async function lookOut(
   const policy = await trustedPolicy(repository, heads.receipts, receiptSigners);
   const channel = channelIn(policy, request.channel);
   if (!channel || request.error) return null;
-  return lockOf(channel, request) ?? (await vouchesOf(repository, channel, request, heads));
+  return (
+    lockOf(channel, request) ?? (await vouchesOf(repository, channel, request, heads)) ?? outageOf(channel)
+  );
 }
 
 /**

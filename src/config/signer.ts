@@ -112,7 +112,11 @@ const schema = z
     trust,
     state: path.default('state'),
     retry: z
-      .strictObject({ attempts: z.int().min(1).max(100).default(5), wait: duration.default(2000) })
+      .strictObject({
+        attempts: z.int().min(1).max(100).default(5),
+        wait: duration.default(2000),
+        for: duration.default(3_600_000),
+      })
       .prefault({}),
     limits: z
       .strictObject({

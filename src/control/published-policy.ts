@@ -16,6 +16,10 @@ const channelSchema = z.object({
   names: z.array(z.string()).describe('files that may be named, as patterns'),
   files: z.array(z.string()).describe('entries of a zip that are signed, as patterns'),
   timestamped: z.boolean(),
+  waiting: z
+    .object({ for: z.literal('timestamp'), since: z.iso.datetime() })
+    .optional()
+    .describe('requests wait since then, because none of the timestamp authorities answers'),
 });
 
 const policySchema = z.object({

@@ -26,8 +26,8 @@ export interface ReceiptWriter {
   /** An `SshSigner`: its public key, in wire form, and `SHA256:` fingerprint go into `signer.json`. */
   signer: CommitSigner & { readonly publicKey: Buffer; readonly fingerprint: string };
   identity: Identity;
-  /** What is published with every commit; nothing unless given. */
-  policy?: PublishedPolicy;
+  /** What is published with every commit, as it is then; nothing unless given. */
+  readonly policy?: PublishedPolicy;
 }
 
 const policyFile = ({ policy }: ReceiptWriter): Record<string, Buffer> =>

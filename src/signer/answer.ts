@@ -7,7 +7,7 @@ import type { Request } from '../control/request.ts';
 import { SignpipeError } from '../errors.ts';
 import { requireUsable } from '../keys/signing-key.ts';
 import type { AnsweredRequests } from './answered.ts';
-import { answerTo, faultBelow, withoutFolders } from './answerable.ts';
+import { answerTo, faultBelow, forBuilder, withoutFolders } from './answerable.ts';
 import type { Channel } from './channel.ts';
 import { deliverFile } from './deliver.ts';
 import type { Delivery } from './new-bytes.ts';
@@ -119,14 +119,18 @@ export class Answerer {
       const gate = await gateFor(site, channel, request, requester, heads, seen);
       if (!gate.open) return gate;
       draft = { ...draft, vouches: gate.vouches };
+      const wait = await site.timestampWaits.before(request.id, channel);
+      if (wait) return wait;
       return await this.sign(draft, channel, seen);
     } catch (error) {
       if (error instanceof GateClosed || error instanceof HeadsUnknown) await this.clear();
       if (error instanceof GateClosed) return error.gate;
       if (error instanceof HeadsUnknown) throw error.cause;
+      const wait = await site.timestampWaits.after(error, request.id, draft.channel ?? undefined);
       const answer = answerTo(error);
-      if (!answer) {
+      if (wait || !answer) {
         if (!(await this.isInHand())) await this.clear();
+        if (wait) return wait;
         throw error;
       }
       this.tell('refused', request.id, answer);
@@ -136,7 +140,7 @@ export class Answerer {
 
   private discreet(error: SignpipeError): SignpipeError {
     const { state, file } = this.site.config;
-    return withoutFolders(error, [state, dirname(resolve(file))]);
+    return withoutFolders(forBuilder(error), [state, dirname(resolve(file))]);
   }
 
   private tell(what: string, request: string, error: SignpipeError): void {
@@ -231,6 +235,7 @@ export class Answerer {
   private async push(receipt: Receipt, since: string | null): Promise<void> {
     const { repository, witness, log, now } = this.site;
     const { request, outcome } = receipt;
+    await this.site.timestampWaits.forget(request.id);
     const commit = await this.branch.push(receipt, since, () => this.signaturesOf(receipt));
     const heads = await repository.heads();
     await witness.accept(

@@ -1,7 +1,10 @@
 import type { ChannelConfig } from '../config/signer.ts';
 import type { PublishedPolicy } from '../control/receipt.ts';
 
-const channelPolicy = ({ signing, trust }: ChannelConfig): PublishedPolicy['channels'][string] => ({
+const channelPolicy = (
+  { signing, trust }: ChannelConfig,
+  waiting: Date | undefined,
+): PublishedPolicy['channels'][string] => ({
   vouches: trust.vouches,
   delay: Math.ceil(trust.delay / 1000),
   unsignedRequests: trust.unsignedRequests,
@@ -10,12 +13,21 @@ const channelPolicy = ({ signing, trust }: ChannelConfig): PublishedPolicy['chan
   names: trust.names,
   files: signing.files,
   timestamped: signing.timestamp.length > 0,
+  ...(waiting ? { waiting: { for: 'timestamp', since: waiting.toISOString() } } : {}),
 });
 
-/** What builders may know of a signer's configuration: what it takes, and neither keys nor places. */
-export const publicPolicy = (channels: ReadonlyMap<string, ChannelConfig>): PublishedPolicy => ({
+/**
+ * What builders may know of a signer: what it takes, and neither keys nor places; and which channels wait for
+ * timestamp authorities, since when.
+ */
+export const publicPolicy = (
+  channels: ReadonlyMap<string, ChannelConfig>,
+  waiting: ReadonlyMap<string, Date> = new Map(),
+): PublishedPolicy => ({
   version: 1,
   channels: Object.fromEntries(
-    [...channels].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, config]) => [name, channelPolicy(config)]),
+    [...channels]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, config]) => [name, channelPolicy(config, waiting.get(name))]),
   ),
 });

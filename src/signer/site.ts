@@ -16,6 +16,7 @@ import { Journal } from './journal.ts';
 import { sweepLeftovers } from './leftovers.ts';
 import { lockState } from './lock.ts';
 import { publicPolicy } from './public-policy.ts';
+import { TimestampWaits } from './timestamp-waits.ts';
 import { TrustLists } from './trust-lists.ts';
 
 /** Everything a signer works with, opened and checked. */
@@ -27,6 +28,8 @@ export interface Site {
   /** Reads the lists of the channels again; `channels` then has what they say now. */
   readonly lists: TrustLists;
   readonly writer: ReceiptWriter;
+  /** Which requests wait for timestamp authorities. */
+  readonly timestampWaits: TimestampWaits;
   readonly witness: Witness;
   /** Which requests and vouches are for this repository. */
   readonly origin: Origin;
@@ -105,13 +108,24 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
       ids: roots ?? witness.roots ?? [],
       configured: roots !== undefined,
     }));
+    const timestampWaits = await TimestampWaits.open(config.state, {
+      longest: config.retry.for,
+      pause: config.retry.wait,
+      now,
+    });
     return {
       config,
       repository,
       exchange,
       channels,
       lists: new TrustLists(channels),
-      writer,
+      timestampWaits,
+      writer: {
+        ...writer,
+        get policy() {
+          return publicPolicy(config.channels, timestampWaits.since);
+        },
+      },
       witness,
       origin,
       journal,

@@ -39,6 +39,8 @@ export class Signer {
   private readonly landmark: Landmark;
   /** The tip of the receipt branch that was seen to tell our policy. */
   private tellingTip: string | null = null;
+  /** Which state of the requests that wait for timestamps the branch's tip was last compared with. */
+  private toldWaits = -1;
   /** Whether the last poll found no request branch. */
   private branchMissed = false;
   /** The heads that were accepted last. */
@@ -115,8 +117,11 @@ export class Signer {
 
   /** The heads once the receipt branch tells the policy as it is configured now. */
   private async published(heads: Heads): Promise<Heads> {
-    if (heads.receipts !== null && heads.receipts === this.tellingTip) return heads;
-    const { witness, now } = this.site;
+    const { witness, now, timestampWaits } = this.site;
+    const { version } = timestampWaits;
+    if (heads.receipts !== null && heads.receipts === this.tellingTip && version === this.toldWaits)
+      return heads;
+    this.toldWaits = version;
     const after = await this.branch.publishPolicy(heads);
     this.tellingTip = after.receipts;
     if (after.receipts !== witness.heads?.receipts)

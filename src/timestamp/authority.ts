@@ -24,8 +24,11 @@ export interface Timestamp {
 export type JudgeToken = (token: Buffer, what: string) => void;
 
 export interface Timestamper {
-  /** Stamps `data`: for Authenticode, the SignerInfo's signature value. */
-  timestamp(data: Buffer, hash: DigestName, judge?: JudgeToken): Promise<Timestamp>;
+  /**
+   * Stamps `data`: for Authenticode, the SignerInfo's signature value. `attempts` is how often each authority is
+   * asked at the most.
+   */
+  timestamp(data: Buffer, hash: DigestName, judge?: JudgeToken, attempts?: number): Promise<Timestamp>;
 }
 
 export interface TimestampOptions {
@@ -267,9 +270,14 @@ export class TimestampAuthorities implements Timestamper {
    * Throws a NoTimestamp (`timestamp-unavailable`) when no authority gave a good token; it lists each
    * authority, why, and what to do. Throws the signal's reason when told to stop.
    */
-  async timestamp(data: Buffer, hash: DigestName, judge?: JudgeToken): Promise<Timestamp> {
+  async timestamp(
+    data: Buffer,
+    hash: DigestName,
+    judge?: JudgeToken,
+    attempts = this.settings.attempts,
+  ): Promise<Timestamp> {
     const query = { imprint: createHash(hash).update(data).digest(), hash, judge };
-    const errand = new Errand(this.settings.attempts);
+    const errand = new Errand(attempts);
     let lastRound = 0;
     for (;;) {
       const { round, candidates } = errand.candidates(this.authorities);
