@@ -1,9 +1,10 @@
 import { mkdir, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import pRetry from 'p-retry';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import { nameProblem, pathProblem, type RequestedFile } from '../control/zipname.ts';
-import { invalid, notAllowed, type SignpipeError } from '../errors.ts';
+import { invalid, notAllowed, SignpipeError } from '../errors.ts';
 import { sha256OfSource } from '../io/hash.ts';
 import { withScratch } from '../io/scratch.ts';
 import { withFile } from '../io/source.ts';
@@ -126,7 +127,10 @@ async function takeOne(
   await underBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
     asTemporary(temporary, async () => {
       const from = `${session.config.exchange.outgoing}/${place}`;
-      const got = await session.exchange.fetch(from, temporary, { limit: size, onProgress });
+      const got = await pRetry(() => session.exchange.fetch(from, temporary, { limit: size, onProgress }), {
+        retries: 2,
+        shouldRetry: ({ error }) => error instanceof SignpipeError && error.retryable,
+      });
       await check(temporary, got.sha256);
       await rename(temporary, path);
     }),

@@ -74,13 +74,25 @@ export interface AssembleOptions {
   readonly onProgress?: Progress;
 }
 
+/** What trying a folder showed. */
+export interface Rehearsal {
+  /** Whether a file was written and renamed. */
+  readonly written: boolean;
+  /** Whether files can be deleted, as far as is known. */
+  readonly deletes: boolean;
+  /** What people should know about it. */
+  readonly remarks: readonly string[];
+  /** A file that the exchange did not let be removed, by its path. */
+  readonly left: string | null;
+}
+
 /**
  * The place where zips are put and taken. Paths are relative to the exchange's url, with `/`. One
  * connection is kept and made anew when it was cut. Errors:
  *
  * - `exchange-file-missing`, `exchange-not-a-file`, `exchange-file-changed`, `exchange-path-outside` (invalid)
  * - `exchange-file-too-large` (not-allowed)
- * - `exchange-no-sftp`, `exchange-no-replace`, `exchange-no-copy`, and those of `connectPinned` (usage, alarm)
+ * - `exchange-no-sftp`, `exchange-no-rename`, `exchange-no-copy`, and those of `connectPinned` (usage, alarm)
  * - `exchange-folder-missing`, `exchange-permission-denied`, `exchange-refused`, `exchange-protocol`,
  *   `exchange-stalled`, `exchange-verify-failed`, `connection-lost`, `host-unreachable` (unavailable)
  * - `exchange-local-file`, `exchange-closed` (local)
@@ -110,6 +122,12 @@ export interface Exchange {
    * that was done before a crash, and stands.
    */
   assemble(from: string, path: string, options: AssembleOptions): Promise<void>;
+  /**
+   * Does in a folder what `deliver` would do, with a small file that is removed: so a delivery that cannot succeed
+   * is known before there is anything to deliver. Null if the folder is not there, unless `make` creates it.
+   * Throws what `deliver` would.
+   */
+  rehearse(folder: string, options: { readonly make: boolean }): Promise<Rehearsal | null>;
   close(): Promise<void>;
 }
 

@@ -14,6 +14,7 @@ export type {
   FetchOptions,
   OpenFile,
   Progress,
+  Rehearsal,
   RemoteFile,
 } from './contract.ts';
 

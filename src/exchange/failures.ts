@@ -46,6 +46,12 @@ export const folderMissing = (folder: string, cause?: unknown): SignpipeError =>
     hint: 'create it, or mount the share, or correct exchange.url',
   });
 
+export const notAFolder = (folder: string, cause?: unknown): SignpipeError =>
+  unavailable('exchange-folder-missing', `${folder}: there is something else than a folder`, {
+    cause,
+    hint: 'create the folder, or correct the configuration',
+  });
+
 export const permissionDenied = (name: string, cause?: unknown): SignpipeError =>
   unavailable('exchange-permission-denied', `${name}: the exchange denies access`, {
     cause,
@@ -88,10 +94,10 @@ export const whileDelivering = (name: string, failure: SignpipeError): SignpipeE
     ? verifyFailed(name, failure.message)
     : failure;
 
-export const noReplace = (name: string, cause?: unknown): SignpipeError =>
-  usage('exchange-no-replace', `${name}: the SFTP server cannot replace a file in one step`, {
+export const noRename = (name: string, cause?: unknown): SignpipeError =>
+  usage('exchange-no-rename', `${name}: the SFTP server does not rename files`, {
     cause,
-    hint: 'use a server that offers posix-rename@openssh.com, or have files delivered to another folder',
+    hint: 'let the account of exchange.url rename files in the outgoing folder: a file gets its name only when it is whole',
   });
 
 export const noCopy = (name: string, cause?: unknown): SignpipeError =>

@@ -1,4 +1,4 @@
-import { lstat, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { lstat, open, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hasCode, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
@@ -6,7 +6,15 @@ import { syncFolder } from '../io/atomic.ts';
 import { fillFrom, writeAll } from '../io/exact.ts';
 import { sha256OfStream } from '../io/hash.ts';
 import type { ByteSource } from '../io/source.ts';
-import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
+import type {
+  DeliverOptions,
+  Exchange,
+  Fetched,
+  FetchOptions,
+  OpenFile,
+  Rehearsal,
+  RemoteFile,
+} from './contract.ts';
 import * as failures from './failures.ts';
 import { InsideFolder } from './inside.ts';
 import { requireInside, temporaryName } from './path.ts';
@@ -44,6 +52,17 @@ function folderOf(url: string): string {
       cause: error,
       hint: 'write a shared folder as file:///absolute/path',
     });
+  }
+}
+
+/** Writes, renames and removes a small file. */
+async function tryIn(folder: InsideFolder): Promise<void> {
+  const [first = '', second = ''] = [0, 1].map(() => folder.at(temporaryName('signpipe.tries')));
+  try {
+    await writeFile(first, 'signpipe tries this folder\n', { flag: 'wx' });
+    await rename(first, second);
+  } finally {
+    for (const each of [first, second]) await rm(each, { force: true });
   }
 }
 
@@ -121,6 +140,18 @@ export class FolderExchange implements Exchange {
     try {
       await this.within(path, put, { make: true });
     } catch (error) {
+      throw failures.whileDelivering(path, await this.explain(error, path));
+    }
+  }
+
+  async rehearse(path: string, { make }: { readonly make: boolean }): Promise<Rehearsal | null> {
+    await this.requireRoot();
+    try {
+      await this.within(`${path}/x`, tryIn, { make });
+      return { written: true, deletes: true, remarks: [], left: null };
+    } catch (error) {
+      if (!make && hasCode(error, 'ENOENT')) return null;
+      if (hasCode(error, 'ENOTDIR')) throw failures.notAFolder(path, error);
       throw failures.whileDelivering(path, await this.explain(error, path));
     }
   }

@@ -5,7 +5,15 @@ import type { ByteSource } from '../io/source.ts';
 import { connectSsh, type SshLocation, type SshOptions } from '../ssh/connection.ts';
 import { openExec, runRemotely, type RemoteResult } from '../ssh/exec.ts';
 import { shellCommand, shellQuote } from '../ssh/quote.ts';
-import type { DeliverOptions, Exchange, Fetched, FetchOptions, OpenFile, RemoteFile } from './contract.ts';
+import type {
+  DeliverOptions,
+  Exchange,
+  Fetched,
+  FetchOptions,
+  OpenFile,
+  Rehearsal,
+  RemoteFile,
+} from './contract.ts';
 import * as failures from './failures.ts';
 import { KeptOpen } from './kept-open.ts';
 import { SshLink } from './link.ts';
@@ -111,6 +119,22 @@ export class ScpExchange implements Exchange {
       await this.discard(temporary);
       throw failures.whileDelivering(path, failure);
     }
+  }
+
+  /** There is a shell: it is asked, and nothing is written. */
+  async rehearse(folder: string, { make }: { readonly make: boolean }): Promise<Rehearsal | null> {
+    const link = await this.kept.get();
+    if (make) await this.makeFolders(link, `${folder}/x`);
+    const place = shellQuote(this.place(folder));
+    const { code } = await this.run(link, `if test -d ${place}; then test -w ${place}; else exit 9; fi`);
+    if (code === 9) return null;
+    if (code !== 0) throw failures.permissionDenied(folder);
+    return {
+      written: false,
+      deletes: true,
+      remarks: ['by its permissions; nothing was written'],
+      left: null,
+    };
   }
 
   private place(path: string): string {

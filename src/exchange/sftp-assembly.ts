@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import pLimit from 'p-limit';
-import type { Stats } from 'ssh2';
 import { SignpipeError } from '../errors.ts';
 import { sha256OfStream } from '../io/hash.ts';
 import { freshSizeOf, placeSpans, type PlacedSpan } from '../io/assembly.ts';
@@ -11,6 +10,7 @@ import * as failures from './failures.ts';
 import { requestBlocks, readRuns, writeBehind } from './pipeline.ts';
 import { hashesThere, runsHashThere } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS, type SftpChannel } from './sftp-channel.ts';
+import type { SftpEntry } from './sftp-entry.ts';
 import type { SftpSession } from './sftp-session.ts';
 import type { Upload } from './sftp-upload.ts';
 import { announced } from './transfer.ts';
@@ -43,8 +43,8 @@ function partsOf({ assembly, source }: AssembleOptions): Parts {
 
 const placeOf = ({ at, start, end }: PlacedSpan): Run => ({ start: at, end: at + end - start });
 
-const isAsRead = (stats: Stats, { size, modified }: RemoteFile): boolean =>
-  stats.isFile() && stats.size === size && stats.mtime * 1000 === modified.getTime();
+const isAsRead = (stats: SftpEntry, { size, modified }: RemoteFile): boolean =>
+  stats.kind === 'file' && stats.size === size && stats.mtime * 1000 === modified.getTime();
 
 /** One file made on the exchange out of another and of new bytes. */
 export class SftpAssembly {
@@ -112,7 +112,11 @@ export class SftpAssembly {
     ]);
     await together([this.copyOld(copier, from, to), this.sendFresh(handle, fresh)]);
     // A copy that came to the old file's end too early was reported as done.
-    const [after] = await together([copier.fstat(from), copier.closeHandle(from), copier.closeHandle(to)]);
+    const [after] = await together([
+      copier.fstat(from, this.from),
+      copier.closeHandle(from),
+      copier.closeHandle(to),
+    ]);
     if (!isAsRead(after, this.options.source)) throw failures.fileChanged(this.from);
   }
 
@@ -165,7 +169,7 @@ export class SftpAssembly {
   private async isResult(place: string, isRight: (handle: Buffer) => Promise<boolean>): Promise<boolean> {
     const { session, options } = this;
     const [stats, hashes] = await together([session.stat(place), this.hashesThere(place)]);
-    if (!stats.isFile() || stats.size !== options.assembly.size) return false;
+    if (stats.kind !== 'file' || stats.size !== options.assembly.size) return false;
     if (hashes) return true;
     const handle = await session.open(place, 'r');
     try {

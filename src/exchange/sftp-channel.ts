@@ -1,7 +1,8 @@
 import type { SFTPWrapper, Stats } from 'ssh2';
-import { messageOf } from '../errors.ts';
+import { messageOf, SignpipeError } from '../errors.ts';
 import { fileChanged } from './failures.ts';
 import type { SshLink } from './link.ts';
+import { entryOf, isComplete, tellsKind, type SftpEntry } from './sftp-entry.ts';
 import { readBlocksAhead, type ReadAt } from './pipeline.ts';
 
 /** Status codes of the SFTP protocol (draft-ietf-secsh-filexfer-02, section 7). */
@@ -36,6 +37,11 @@ export class SftpChannel {
     return extensionsOf(this.channel)['copy-data'] === '1';
   }
 
+  /** Whether the server renames over what is there, in one step (OpenSSH's PROTOCOL, section 4.3). */
+  get canReplace(): boolean {
+    return 'posix-rename@openssh.com' in extensionsOf(this.channel);
+  }
+
   protected request<T>(what: string, send: (channel: SFTPWrapper, done: Callback<T>) => void): Promise<T> {
     // ssh2 throws at once for an extension that the server does not offer: inside the promise that is a rejection.
     const answer = new Promise<T>((resolve, reject) => {
@@ -45,17 +51,60 @@ export class SftpChannel {
   }
 
   /** Attributes, symbolic links followed. */
-  stat(path: string): Promise<Stats> {
-    return this.request(`stat ${path}`, (channel, done: Callback<Stats>) => channel.stat(path, done));
+  async stat(path: string): Promise<SftpEntry> {
+    const what = `stat ${path}`;
+    const stats = await this.request(what, (channel, done: Callback<Stats>) => channel.stat(path, done));
+    return entryOf(stats, tellsKind(stats) ? 'other' : await this.kindOf(path));
   }
 
   /** Attributes of the name itself, a symbolic link's among them. */
-  lstat(path: string): Promise<Stats> {
-    return this.request(`lstat ${path}`, (channel, done: Callback<Stats>) => channel.lstat(path, done));
+  async lstat(path: string): Promise<SftpEntry> {
+    const what = `lstat ${path}`;
+    const stats = await this.request(what, (channel, done: Callback<Stats>) => channel.lstat(path, done));
+    return entryOf(stats, 'other');
   }
 
-  fstat(handle: Buffer): Promise<Stats> {
-    return this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
+  /** Attributes of an open file. What the server does not tell of it is asked of its name. */
+  async fstat(handle: Buffer, path: string): Promise<SftpEntry> {
+    const asked = this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
+    const stats = await asked.catch((error: unknown) => {
+      if (isUnsupported(error)) return null;
+      throw error;
+    });
+    if (stats && isComplete(stats)) return entryOf(stats, 'file');
+    const named = await this.stat(path);
+    if (!stats) return named;
+    const open = entryOf(stats, named.kind);
+    return {
+      kind: open.kind,
+      size: open.size < 0 ? named.size : open.size,
+      mtime: open.mtime || named.mtime,
+    };
+  }
+
+  /** For servers whose attributes do not tell: only a folder can be opened as one. */
+  private async kindOf(path: string): Promise<SftpEntry['kind']> {
+    try {
+      const handle = await this.request(`opendir ${path}`, (channel, done: Callback<Buffer>) =>
+        channel.opendir(path, done),
+      );
+      await this.closeHandle(handle);
+      return 'folder';
+    } catch (error) {
+      if (error instanceof SignpipeError) throw error;
+      return 'file';
+    }
+  }
+
+  /** Whether there is anything of this name, as far as the server says. */
+  isThere(path: string): Promise<boolean> {
+    return this.stat(path).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof SignpipeError) throw error;
+        return !hasStatus(error, STATUS.noSuchFile);
+      },
+    );
   }
 
   /** `r` reads; `r+` writes too, to what is there; `wx` creates, and fails where something of that name is. */

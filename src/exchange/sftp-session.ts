@@ -8,7 +8,7 @@ import { isText, shellPrints } from '../ssh/noise.ts';
 import { connectionLost, stalled } from './failures.ts';
 import type { Session } from './kept-open.ts';
 import { SshLink } from './link.ts';
-import { isUnsupported, SftpChannel } from './sftp-channel.ts';
+import { hasStatus, isUnsupported, SftpChannel, STATUS } from './sftp-channel.ts';
 
 /** What ssh2-sftp-client keeps to itself: the connection that its channel runs over. */
 const connectionOf = (sftp: SftpClient): Client => (sftp as unknown as { client: Client }).client;
@@ -115,7 +115,11 @@ export class SftpSession extends SftpChannel implements Session {
   /** Renames over what is there, in one step (`posix-rename@openssh.com`); false where that is not offered. */
   async replace(from: string, to: string): Promise<boolean> {
     try {
-      await this.link.guard(this.opened.sftp.posixRename(from, to), `rename to ${to}`);
+      await this.request(
+        `rename to ${to}`,
+        (channel, done: (error: Error | null | undefined, value: void) => void) =>
+          channel.ext_openssh_rename(from, to, (error) => done(error, undefined)),
+      );
       return true;
     } catch (error) {
       if (isUnsupported(error)) return false;
@@ -125,12 +129,26 @@ export class SftpSession extends SftpChannel implements Session {
 
   /** Renames to a name that is not taken yet (SFTP version 3 has no other rename). */
   async rename(from: string, to: string): Promise<void> {
-    await this.link.guard(this.opened.sftp.rename(from, to), `rename to ${to}`);
+    await this.request(`rename to ${to}`, (channel, done) =>
+      channel.rename(from, to, (error) => done(error, undefined)),
+    );
   }
 
-  /** Removes a file; content when it is gone already. */
-  async remove(path: string): Promise<void> {
-    await this.link.guard(this.opened.sftp.delete(path, true), `remove ${path}`);
+  /**
+   * Removes a file. False if the server says that nothing may be deleted, which some say of a name that is not
+   * there, too; true if the file is gone.
+   */
+  async remove(path: string): Promise<boolean> {
+    try {
+      await this.request(`remove ${path}`, (channel, done) =>
+        channel.unlink(path, (error) => done(error, undefined)),
+      );
+      return true;
+    } catch (error) {
+      if (hasStatus(error, STATUS.noSuchFile)) return true;
+      if (hasStatus(error, STATUS.permissionDenied) || isUnsupported(error)) return false;
+      throw error;
+    }
   }
 
   makeFolder(path: string): Promise<void> {

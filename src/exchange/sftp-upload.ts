@@ -7,14 +7,21 @@ import * as failures from './failures.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
 import { requestBlocks, writeBehind } from './pipeline.ts';
 import { hashesThere } from './remote-hash.ts';
-import { hasStatus, STATUS } from './sftp-channel.ts';
+import { hasStatus, isUnsupported, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
 import { blocksToSend, whyDifferent } from './transfer.ts';
+
+const isFile = (session: SftpSession, path: string): Promise<boolean> =>
+  session.stat(path).then(
+    ({ kind }) => kind === 'file',
+    () => false,
+  );
 
 /** A file on its way to an SFTP exchange: it grows under a temporary name, and gets its own when it is right. */
 export class Upload {
   readonly target: string;
-  readonly temporary: string;
+  /** Hidden, beside the target. */
+  temporary: string;
   /** Up to where the server has answered for every byte. */
   written = 0;
 
@@ -85,16 +92,29 @@ export class Upload {
     try {
       // Of the name itself: a link that was put in its place would lead the upload elsewhere.
       const found = await session.lstat(this.temporary);
-      if (found.isFile() && found.size > 0) {
+      if (found.kind === 'file' && found.size > 0) {
         this.written = Math.min(this.written, found.size);
         return await session.open(this.temporary, 'r+');
       }
     } catch (error) {
-      if (!hasStatus(error, STATUS.noSuchFile)) throw error;
+      // A server that does not tell, or does not open it again, has it sent once more.
+      if (!session.alive) throw error;
     }
     this.written = 0;
-    await session.remove(this.temporary);
+    await this.clear(session);
     return null;
+  }
+
+  /**
+   * Takes away what a crash or a cut connection left: the temporary file, or chooses another name for it if the
+   * server deletes nothing; and the target, if it was being replaced in two steps, gets its name back.
+   */
+  async clear(session: SftpSession): Promise<void> {
+    if (!(await session.remove(this.temporary)) && (await session.isThere(this.temporary)))
+      this.temporary = temporaryName(this.target);
+    if (session.canReplace) return;
+    if (await session.isThere(this.target)) await session.remove(this.aside);
+    else await session.rename(this.aside, this.target).catch(() => {}); // Nothing is there, as a rule.
   }
 
   /** Holds what was stored against what should be; throws `exchange-verify-failed` or `exchange-local-file`. */
@@ -120,11 +140,30 @@ export class Upload {
     try {
       await session.rename(temporary, target);
     } catch (error) {
-      const taken = await session.stat(target).then(
-        () => true,
-        () => false,
-      );
-      throw taken ? failures.noReplace(path, error) : error;
+      if (isUnsupported(error)) throw failures.noRename(path, error);
+      if (!session.alive || !(await isFile(session, target))) throw error;
+      await this.replaceInTwoSteps(session);
     }
+  }
+
+  /**
+   * Without posix-rename@openssh.com: the old file is moved aside first, and back if the new one cannot take its
+   * place. For a moment nothing bears the name.
+   */
+  private async replaceInTwoSteps(session: SftpSession): Promise<void> {
+    const { temporary, target, aside } = this;
+    await session.rename(target, aside);
+    try {
+      await session.rename(temporary, target);
+    } catch (error) {
+      await session.rename(aside, target).catch(() => {});
+      throw error;
+    }
+    await session.remove(aside);
+  }
+
+  /** Where the old file is for that moment. */
+  private get aside(): string {
+    return `${this.temporary.slice(0, -'.part'.length)}.old`;
   }
 }

@@ -1,4 +1,3 @@
-import type { Stats } from 'ssh2';
 import { messageOf, SignpipeError } from '../errors.ts';
 import { sha256Hex } from '../io/hash.ts';
 import type { ByteSource } from '../io/source.ts';
@@ -11,6 +10,7 @@ import type {
   Fetched,
   FetchOptions,
   OpenFile,
+  Rehearsal,
   RemoteFile,
 } from './contract.ts';
 import * as failures from './failures.ts';
@@ -18,7 +18,9 @@ import { KeptOpen } from './kept-open.ts';
 import { below } from './path.ts';
 import { RemoteSource } from './remote-source.ts';
 import { SftpAssembly } from './sftp-assembly.ts';
+import type { SftpEntry } from './sftp-entry.ts';
 import { hasStatus, STATUS } from './sftp-channel.ts';
+import { rehearseSftp } from './sftp-rehearsal.ts';
 import { SftpSession } from './sftp-session.ts';
 import { Upload } from './sftp-upload.ts';
 import { receiveOn } from './transfer.ts';
@@ -27,7 +29,8 @@ import { receiveOn } from './transfer.ts';
 interface Held {
   readonly session: SftpSession;
   readonly handle: Buffer;
-  readonly stats: Stats;
+  readonly place: string;
+  readonly stats: SftpEntry;
 }
 
 /** An upload that was cut, and may be taken up again. */
@@ -40,13 +43,13 @@ interface Unfinished {
 /** An upload that nobody took up for so long is removed. In milliseconds. */
 const ABANDONED = 15 * 60_000;
 
-const isSame = (a: Stats, b: Stats): boolean => a.size === b.size && a.mtime === b.mtime;
+const isSame = (a: SftpEntry, b: SftpEntry): boolean => a.size === b.size && a.mtime === b.mtime;
 
-const remoteFile = ({ size, mtime }: Stats): RemoteFile => ({ size, modified: new Date(mtime * 1000) });
+const remoteFile = ({ size, mtime }: SftpEntry): RemoteFile => ({ size, modified: new Date(mtime * 1000) });
 
-function requireRegular(stats: Stats, name: string): void {
-  if (!stats.isFile()) throw failures.notAFile(name);
-  if (!Number.isSafeInteger(stats.size) || stats.size < 0) throw failures.refused(name, 'an impossible size');
+function requireRegular({ kind, size }: SftpEntry, name: string): void {
+  if (kind !== 'file') throw failures.notAFile(name);
+  if (!Number.isSafeInteger(size) || size < 0) throw failures.refused(name, 'no possible size');
 }
 
 /** How SFTP exchanges treat a server that is slow, or a connection that was cut. */
@@ -133,7 +136,7 @@ export class SftpExchange implements Exchange {
     { limit, onProgress, flushed }: FetchOptions,
     onStart: (at: number) => void,
   ): Promise<Fetched> {
-    return this.holding(path, ({ session, handle, stats }) => {
+    return this.holding(path, ({ session, handle, place, stats }) => {
       const { size, mtime } = stats;
       if (size > limit) throw failures.tooLarge(path, size, limit);
       const { host, port, path: root } = this.location;
@@ -143,7 +146,7 @@ export class SftpExchange implements Exchange {
         identity: sha256Hex(JSON.stringify([host, port, root, path, size, mtime])).slice(0, 16),
         contentFrom: (at: number) => session.blocks(handle, at, size, path),
         confirm: async (): Promise<void> => {
-          if (!isSame(stats, await session.fstat(handle))) throw failures.fileChanged(path);
+          if (!isSame(stats, await session.fstat(handle, place))) throw failures.fileChanged(path);
         },
       };
       const { resumeAfter } = this.terms;
@@ -173,7 +176,7 @@ export class SftpExchange implements Exchange {
     const before = upload.written;
     try {
       // What a crash during an earlier delivery left behind; nothing, as a rule.
-      if (options.temporary !== undefined && before === 0) await session.remove(upload.temporary);
+      if (options.temporary !== undefined && before === 0) await upload.clear(session);
       await upload.send(session, content, options);
     } catch (error) {
       const failure = await this.explain(error, path, session);
@@ -201,7 +204,7 @@ export class SftpExchange implements Exchange {
         const [unchanged] = await together([
           assembly.isUnchanged(),
           // What a crash during an earlier delivery left behind; nothing, as a rule.
-          options.temporary === undefined ? undefined : session.remove(upload.temporary),
+          options.temporary === undefined ? undefined : upload.clear(session),
         ]);
         if (unchanged) await assembly.run(copier);
         else if (!(await assembly.isDone())) throw failures.fileChanged(from);
@@ -213,6 +216,15 @@ export class SftpExchange implements Exchange {
     }
   }
 
+  async rehearse(folder: string, options: { readonly make: boolean }): Promise<Rehearsal | null> {
+    const session = await this.kept.get();
+    try {
+      return await rehearseSftp(session, this.location.path, folder, options);
+    } catch (error) {
+      throw failures.whileDelivering(folder, await this.explain(error, folder, session));
+    }
+  }
+
   /** Opens a regular file. It is looked at before: opening a pipe would hang the server's end. */
   private async hold(path: string): Promise<Held> {
     const place = below(this.location.path, path);
@@ -220,9 +232,9 @@ export class SftpExchange implements Exchange {
     try {
       requireRegular(await session.stat(place), path);
       const handle = await session.open(place, 'r');
-      const stats = await session.fstat(handle);
+      const stats = await session.fstat(handle, place);
       requireRegular(stats, path);
-      return { session, handle, stats };
+      return { session, handle, place, stats };
     } catch (error) {
       throw await this.explain(error, path, session);
     }
@@ -275,7 +287,7 @@ export class SftpExchange implements Exchange {
     if (!hasStatus(thrown, STATUS.noSuchFile)) return failures.refused(path, messageOf(thrown), thrown);
     // An exchange that is not mounted must not look like a file that was never uploaded.
     const root = await session.stat(this.location.path).catch(() => null);
-    return root?.isDirectory()
+    return root?.kind === 'folder'
       ? failures.fileMissing(path, thrown)
       : failures.folderMissing(this.location.path, thrown);
   }

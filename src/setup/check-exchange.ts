@@ -1,27 +1,9 @@
-import { access, constants, rm, stat } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { join } from 'node:path';
 import { openConfiguredExchange, type SiteConfig } from '../config/open.ts';
-
-import { hasCode, messageOf, SignpipeError } from '../errors.ts';
+import { SignpipeError } from '../errors.ts';
 import type { Exchange } from '../exchange/contract.ts';
-import { temporaryName } from '../exchange/path.ts';
-import { SftpSession } from '../exchange/sftp-session.ts';
-import { temporaryBeside, writeFileAtomically } from '../io/atomic.ts';
-import { printable } from '../printable.ts';
-import { connectSsh, parseSshUrl, type SshOptions } from '../ssh/connection.ts';
-import { runRemotely } from '../ssh/exec.ts';
-import { shellQuote } from '../ssh/quote.ts';
+import type { SshOptions } from '../ssh/connection.ts';
 import { bad, ok, warning, type Verdict } from './finding.ts';
-
-const STALL_MS = 20_000;
-
-/** A status code of SFTP (draft-ietf-secsh-filexfer-02, section 7). */
-const NO_SUCH_FILE = 2;
-
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === NO_SUCH_FILE;
 
 const notThere = (folder: string): Verdict =>
   warning(
@@ -58,67 +40,30 @@ async function checkReadable(exchange: Exchange, folder: string): Promise<Verdic
   return ok(`${folder} can be read`);
 }
 
-/** A shared folder: a file is written and removed. */
-async function tryFolder(url: string, folder: string): Promise<Verdict> {
-  const path = join(fileURLToPath(url), folder);
+/** Failures of a rehearsal that say no more than that the folder cannot be written. */
+const NOT_WRITABLE = ['exchange-permission-denied', 'exchange-refused', 'exchange-folder-missing'];
+
+const keepsFiles = (folder: string, left: string | null): Verdict =>
+  warning(
+    'exchange-keeps-files',
+    left === null
+      ? `the exchange refuses to delete files, so writing to ${folder} was not tried`
+      : `${folder} can be written, but the exchange refuses to delete ${left}`,
+    'let the account of exchange.url delete its own files there: what a broken delivery leaves (.NAME.RANDOM.part) would stay',
+  );
+
+/** Whether a folder can be written: a small file goes the way of a delivery, and is removed. */
+async function checkWritable(exchange: Exchange, folder: string): Promise<Verdict> {
   try {
-    if (!(await stat(path)).isDirectory()) return notWritable(folder, 'it is no folder');
-    await access(path, constants.W_OK);
-    const probe = temporaryBeside(join(path, 'signpipe-doctor'));
-    await writeFileAtomically(probe, 'signpipe doctor\n');
-    await rm(probe);
-    return writable(folder, 'a file was written and removed');
+    const tried = await exchange.rehearse(folder, { make: false });
+    if (!tried) return notThere(folder);
+    if (!tried.deletes) return keepsFiles(folder, tried.left);
+    const written = tried.written ? ['a file was written and removed'] : [];
+    return writable(folder, [...written, ...tried.remarks].join('; '));
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return notThere(folder);
-    return notWritable(folder, messageOf(error));
+    if (!(error instanceof SignpipeError) || !NOT_WRITABLE.includes(error.code)) throw error;
+    return notWritable(folder, error.message);
   }
-}
-
-/** SFTP: a file is written, flushed, renamed and removed; what the server offers is told by the way. */
-async function trySftp(url: string, folder: string, ssh: SshOptions): Promise<Verdict> {
-  const location = parseSshUrl(url);
-  const session = await SftpSession.open(location, ssh, STALL_MS);
-  const place = posix.join(location.path, folder);
-  const [first, second] = [0, 1].map(() => temporaryName(posix.join(place, 'signpipe-doctor')));
-  try {
-    if (!(await session.stat(place)).isDirectory()) return notWritable(folder, 'it is no folder');
-    const handle = await session.open(first ?? '', 'wx');
-    await session.write(handle, 0, Buffer.from('signpipe doctor\n'));
-    const flushes = await session.flush(handle);
-    await session.closeHandle(handle);
-    const replaces = await session.replace(first ?? '', second ?? '');
-    const offers = `fsync ${flushes ? 'offered' : 'not offered'}, posix-rename ${replaces ? 'offered' : 'not offered'}`;
-    return writable(folder, `a file was written and removed; ${offers}`);
-  } catch (error) {
-    if (isMissing(error)) return notThere(folder);
-    if (error instanceof SignpipeError) throw error;
-    return notWritable(folder, printable(messageOf(error), 200));
-  } finally {
-    for (const name of [first, second]) await session.remove(name ?? '').catch(() => {});
-    await session.end();
-  }
-}
-
-/** The legacy protocol has a shell behind it: it is asked, and nothing is written. */
-async function tryScp(url: string, folder: string, ssh: SshOptions): Promise<Verdict> {
-  const location = parseSshUrl(url);
-  const client = await connectSsh(location, ssh);
-  try {
-    const place = shellQuote(posix.join(location.path, folder));
-    const command = `if test -d ${place}; then test -w ${place}; else exit 9; fi`;
-    const { code } = await runRemotely(client, command, STALL_MS);
-    if (code === 9) return notThere(folder);
-    return code === 0
-      ? writable(folder, 'by its permissions; nothing was written')
-      : notWritable(folder, 'by its permissions');
-  } finally {
-    client.end();
-  }
-}
-
-function checkWritable(url: string, folder: string, ssh: SshOptions | undefined): Promise<Verdict> {
-  if (!ssh || url.startsWith('file:')) return tryFolder(url, folder);
-  return url.startsWith('scp:') ? tryScp(url, folder, ssh) : trySftp(url, folder, ssh);
 }
 
 /** Which of the exchange's folders a site reads, and which it writes: a signer the reverse of a builder. */
@@ -135,7 +80,7 @@ export async function checkExchange(
 ): Promise<Verdict[]> {
   const exchange = await openConfiguredExchange(config, ssh);
   try {
-    return [await checkReadable(exchange, read), await checkWritable(config.exchange.url, write, ssh)];
+    return [await checkReadable(exchange, read), await checkWritable(exchange, write)];
   } finally {
     await exchange.close();
   }

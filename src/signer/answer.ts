@@ -25,6 +25,7 @@ import { askAgain, gated, GateClosed, HeadsUnknown } from './key-gate.ts';
 import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from './fetch.ts';
 import { channelOf, judge, repeated, requesterIfProven, requireOurs } from './policy.ts';
+import { rehearseDelivery } from './rehearse.ts';
 import type { ReceiptBranch } from './receipt-branch.ts';
 import { readSignatures, signatureOf, signaturesFile } from './signatures.ts';
 import { signFiles, type SignedRequest } from './sign-request.ts';
@@ -158,13 +159,22 @@ export class Answerer {
     await site.journal.write({ version: 1, request: id, stage: 'begun', outputs: [] });
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const fetched = await fetchFiles(site, files, folder);
+    const rehearsal = rehearseDelivery(site, draft.request);
+    rehearsal.catch(() => {}); // Its failure is reported once the files are there.
+    const fetched = await fetchFiles(site, files, folder).catch(async (error: unknown) => {
+      await rehearsal.catch(() => {});
+      throw error;
+    });
     const fetchedAt = site.now().toISOString();
     let { vouches } = draft;
     const key = gated(channel.key, async () => {
       vouches = await askAgain(site, { request: draft.request, channel, seen }, this.headsNow);
     });
-    const made = await this.signFetched({ ...channel, key }, fetched, { request: id, folder });
+    const made = await this.signFetched({ ...channel, key }, fetched, {
+      request: id,
+      folder,
+      rehearsal,
+    });
     const times = { ...draft.times, fetched: fetchedAt, signed: site.now().toISOString() };
     const receipt = receiptOf({ ...draft, vouches, times }, 'signed', {
       certificate: certificateOf(channel),
@@ -179,9 +189,10 @@ export class Answerer {
   private async signFetched(
     channel: Channel,
     fetched: readonly FetchedFile[],
-    place: { readonly request: string; readonly folder: string },
+    place: { readonly request: string; readonly folder: string; readonly rehearsal: Promise<void> },
   ): Promise<SignedRequest> {
     try {
+      await place.rehearsal;
       return await signFiles(this.site, channel, fetched, place);
     } finally {
       await closeFiles(fetched);

@@ -160,15 +160,15 @@ describe('an sftp:// exchange on an unusual server', () => {
     }
   });
 
-  it('exchange-no-replace: without posix-rename, a new name works and an old one is left alone', async () => {
+  it('replaces a file in two steps where there is no posix-rename', async () => {
     const world = await startWorld('sftp', { sftpCommand: 'internal-sftp -P posix-rename' });
     const { exchange, remote, file } = world;
     try {
       await deliverFile(exchange, file, 'big.zip', expected);
       await writeFile(join(remote, 'old.zip'), 'old');
-      await assert.rejects(deliverFile(exchange, file, 'old.zip', expected), { kind: /usage|unavailable/ });
+      await deliverFile(exchange, file, 'old.zip', expected);
       assert.deepEqual((await readdir(remote)).sort(), ['big.zip', 'old.zip']);
-      assert.equal(await readFile(join(remote, 'old.zip'), 'utf8'), 'old');
+      assert((await readFile(join(remote, 'old.zip'))).equals(BIG));
     } finally {
       await stopWorld(world);
     }

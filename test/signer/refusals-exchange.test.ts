@@ -87,7 +87,7 @@ describe('signed files that the exchange does not take', () => {
   });
   after(() => desk.close());
 
-  it('are told in the receipt, signatures and all, though the outgoing folder is none', async () => {
+  it('are not signed at all if the outgoing folder is none', async () => {
     const [outgoing, aside] = [desk.world.exchange('signed'), desk.world.exchange('aside')];
     await rename(outgoing, aside);
     await writeFile(outgoing, 'a file where the folder should be');
@@ -97,17 +97,13 @@ describe('signed files that the exchange does not take', () => {
       outcome: 'failed',
       code: 'exchange-folder-missing',
       says: /signed/,
-      hint: /create it/,
+      hint: /create the folder/,
     });
     const [file] = told.files;
     assert.equal(file?.output, undefined);
-    assert.deepEqual(
-      file?.signed.map(({ path }) => path),
-      ['product/app.exe'],
-    );
+    assert.deepEqual(file?.signed, []);
     const tree = await desk.world.git('ls-tree', '-r', '--name-only', commit);
-    assert.match(tree, /^signatures\/[0-9a-f]{64}\.p7$/m);
-    assert.doesNotMatch(tree, /SHA256SUMS/);
+    assert.doesNotMatch(tree, /SHA256SUMS|signatures/);
     assert.equal(await readFile(outgoing, 'utf8'), 'a file where the folder should be');
     await desk.assertIdle();
     await rm(outgoing);
@@ -144,6 +140,14 @@ describe('signed files that the exchange does not take', () => {
     );
     const delivered = await desk.delivered();
     assert.equal(delivered.get('first.zip'), told.files[0]?.output?.sha256);
+    assert.deepEqual(
+      told.files.map(({ signed }) => signed.length),
+      [1, 1, 1],
+    );
+    assert.match(
+      await desk.world.git('ls-tree', '-r', '--name-only', commit),
+      /^signatures\/[0-9a-f]{64}\.p7$/m,
+    );
     assert.ok(!delivered.has('third.zip'));
     assert.match(await desk.world.git('show', `${commit}:SHA256SUMS`), /^[0-9a-f]{64} {2}first\.zip$/);
     await rm(desk.world.exchange('signed', 'second.zip'), { recursive: true });

@@ -1,0 +1,77 @@
+import { posix } from 'node:path';
+import type { Rehearsal } from './contract.ts';
+import * as failures from './failures.ts';
+import { below, foldersOf, temporaryName } from './path.ts';
+import { hasStatus, isUnsupported, STATUS } from './sftp-channel.ts';
+import type { SftpSession } from './sftp-session.ts';
+
+const CONTENT = Buffer.from('signpipe tries this folder\n');
+
+/** Writes a file as a delivery would; whether the server flushed it. */
+async function write(session: SftpSession, place: string, name: string): Promise<boolean> {
+  const handle = await session.open(place, 'wx');
+  let flushed: boolean;
+  try {
+    await session.write(handle, 0, CONTENT);
+    flushed = await session.flush(handle);
+  } finally {
+    await session.closeHandle(handle);
+  }
+  const { size } = await session.stat(place);
+  if (size !== CONTENT.length)
+    throw failures.verifyFailed(name, `${size} bytes instead of ${CONTENT.length}`);
+  return flushed;
+}
+
+/** Renames as a delivery would; whether over an existing file in one step. */
+async function rename(session: SftpSession, from: string, to: string, name: string): Promise<boolean> {
+  if (await session.replace(from, to)) return true;
+  await session.rename(from, to).catch((error: unknown) => {
+    throw isUnsupported(error) ? failures.noRename(name, error) : error;
+  });
+  return false;
+}
+
+async function tryIn(session: SftpSession, place: string, name: string): Promise<Rehearsal> {
+  const [first = '', second = ''] = [0, 1].map(() => temporaryName(posix.join(place, 'signpipe.tries')));
+  // A server that deletes nothing would keep what is written here.
+  if (!(await session.remove(first))) return { written: false, deletes: false, remarks: [], left: null };
+  let removed = false;
+  try {
+    const flushes = await write(session, first, name);
+    const replaces = await rename(session, first, second, name);
+    const remarks = [
+      `fsync ${flushes ? 'offered' : 'not offered'}, posix-rename ${replaces ? 'offered' : 'not offered: a file is replaced in two steps'}`,
+    ];
+    removed = await session.remove(second);
+    const left = removed ? null : posix.join(name, posix.basename(second));
+    return { written: true, deletes: removed, remarks, left };
+  } finally {
+    if (!removed && session.alive)
+      for (const each of [first, second]) await session.remove(each).catch(() => {});
+  }
+}
+
+async function makeFolders(session: SftpSession, root: string, folder: string): Promise<void> {
+  // The last of these is the folder itself. Most exist.
+  for (const each of foldersOf(root, `${folder}/x`)) await session.makeFolder(each).catch(() => {});
+  if (!(await session.isThere(below(root, folder)))) throw failures.folderMissing(folder);
+}
+
+/** Tries in a folder what a delivery does there; see `Exchange.rehearse`. */
+export async function rehearseSftp(
+  session: SftpSession,
+  root: string,
+  folder: string,
+  { make }: { readonly make: boolean },
+): Promise<Rehearsal | null> {
+  const place = below(root, folder);
+  const found = await session.stat(place).catch((error: unknown) => {
+    if (hasStatus(error, STATUS.noSuchFile)) return null;
+    throw error;
+  });
+  if (!found && !make) return null;
+  if (found && found.kind !== 'folder') throw failures.notAFolder(folder);
+  if (!found) await makeFolders(session, root, folder);
+  return tryIn(session, place, folder);
+}

@@ -1,0 +1,24 @@
+import { posix } from 'node:path';
+import { deliveredPath } from '../config/delivered.ts';
+import type { Request } from '../control/request.ts';
+import type { Exchange } from '../exchange/contract.ts';
+import { retrying } from './retrying.ts';
+import type { Site } from './site.ts';
+
+/** Exchanges on which a delivery was tried. */
+const tried = new WeakSet<Exchange>();
+
+/**
+ * Tries, once for each exchange that is opened, whether a request's files could be delivered: before the key is
+ * used, for a signature that cannot be delivered exists all the same. Throws what a delivery would.
+ */
+export async function rehearseDelivery(site: Site, { id, files }: Request): Promise<void> {
+  const { exchange, config, log } = site;
+  const [first] = files;
+  if (!first || tried.has(exchange)) return;
+  const { outgoing, delivered } = config.exchange;
+  const folder = posix.dirname(`${outgoing}/${deliveredPath(delivered, { request: id, name: first.name })}`);
+  const done = await retrying(site, `trying ${folder}`, () => exchange.rehearse(folder, { make: true }));
+  tried.add(exchange);
+  if (done?.left) log.warn({ file: done.left }, `${done.left} stays: the exchange refuses to delete it`);
+}
