@@ -1,12 +1,15 @@
 import { stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { filesOfFolder, packArchive } from '../archive/pack.ts';
+import { readEnd } from '../archive/end.ts';
 import { isZipSource } from '../archive/read.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { nameProblem } from '../control/zipname.ts';
-import { hasCode, usage } from '../errors.ts';
+import { hasCode, usage, type SignpipeError } from '../errors.ts';
 import { sha256OfSource } from '../io/hash.ts';
 import { withFile } from '../io/source.ts';
+import { plural } from '../plural.ts';
+import type { BuilderSession } from './session.ts';
 
 /** A file ready to be uploaded. */
 export interface Upload {
@@ -22,6 +25,8 @@ export interface Collected {
   readonly uploads: readonly Upload[];
   /** Whether it was packed for this. */
   readonly packed: boolean;
+  /** How many files were packed; 0 if none were. */
+  readonly count: number;
 }
 
 type Kind = 'zip' | 'program' | 'other' | 'folder';
@@ -35,10 +40,21 @@ async function kindOf(path: string): Promise<Kind> {
   }
   return withFile(path, async (file) => {
     const head = await file.read(0, Math.min(file.size, HEAD_SIZE));
-    if (await isZipSource(file)) return 'zip';
+    if (await isZipSource(file)) {
+      // One that was cut off would be uploaded, requested and refused for good.
+      await readEnd(file);
+      return 'zip';
+    }
+    if (extname(path).toLowerCase() === '.zip') throw notAZip(path, file.size);
     return isSignable(head) ? 'program' : 'other';
   });
 }
+
+/** It would be packed into a zip of the same name, in which nothing is found to sign. */
+const notAZip = (path: string, size: number): SignpipeError =>
+  usage('submit-not-a-zip', `${path}: is called a zip and is none${size === 0 ? ': it is empty' : ''}`, {
+    hint: 'was it built, or downloaded, to its end? Give a file of another kind its own name',
+  });
 
 function checkName(name: string): string {
   const problem = nameProblem(name);
@@ -57,6 +73,19 @@ const describe = async (path: string, name: string): Promise<Upload> =>
     sha256: await sha256OfSource(file),
   }));
 
+function filesIn(
+  paths: readonly string[],
+  kinds: readonly Kind[],
+): Promise<{ path: string; name: string }[]> {
+  const [first = ''] = paths;
+  if (paths.length === 1 && kinds[0] === 'folder') return filesOfFolder(first);
+  if (kinds.includes('folder'))
+    throw usage('folder-among-files', 'give one folder, or files, not both', {
+      hint: 'submit the folder that holds them all',
+    });
+  return Promise.resolve(paths.map((path) => ({ path, name: basename(path) })));
+}
+
 /** Folders and loose files travel in one zip, named after the first of them. */
 async function pack(
   paths: readonly string[],
@@ -68,17 +97,9 @@ async function pack(
   const stem = basename(resolve(first));
   const zipName = checkName(name ?? `${kinds[0] === 'folder' ? stem : basename(stem, extname(stem))}.zip`);
   const output = join(scratch, 'packed.zip');
-  if (paths.length === 1 && kinds[0] === 'folder') await packArchive(await filesOfFolder(first), output);
-  else if (kinds.includes('folder'))
-    throw usage('folder-among-files', 'give one folder, or files, not both', {
-      hint: 'submit the folder that holds them all',
-    });
-  else
-    await packArchive(
-      paths.map((path) => ({ path, name: basename(path) })),
-      output,
-    );
-  return { uploads: [await describe(output, zipName)], packed: true };
+  const files = await filesIn(paths, kinds);
+  await packArchive(files, output);
+  return { uploads: [await describe(output, zipName)], packed: true, count: files.length };
 }
 
 /**
@@ -96,5 +117,12 @@ export async function collect(paths: readonly string[], scratch: string, as?: st
   for (const path of paths) uploads.push(await describe(path, as ?? basename(path)));
   const names = new Set(uploads.map(({ name }) => name));
   if (names.size < uploads.length) throw usage('name-twice', 'two of the files have the same name');
-  return { uploads, packed: false };
+  return { uploads, packed: false, count: 0 };
+}
+
+/** What was packed is another file than those that were named, and it is what comes back signed. */
+export function sayPacked({ say }: Pick<BuilderSession, 'say'>, { uploads, packed, count }: Collected): void {
+  const [zip] = uploads;
+  if (packed && zip)
+    say(`packed ${plural(count, 'file')} into ${zip.name} (${zip.size} bytes), which travels in their place`);
 }

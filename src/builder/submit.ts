@@ -9,7 +9,7 @@ import { withScratch } from '../io/scratch.ts';
 import { withFile } from '../io/source.ts';
 import { underBar } from '../progress.ts';
 import { requireApart } from './apart.ts';
-import { collect, type Upload } from './collect.ts';
+import { collect, sayPacked, type Upload } from './collect.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
 import { warnOfPending } from './same-name.ts';
 import type { BuilderSession } from './session.ts';
@@ -117,7 +117,9 @@ export function submit(
   options: SubmitOptions = {},
 ): Promise<string> {
   return withScratch(async (scratch) => {
-    const { uploads, packed } = await collect(paths, scratch, options.as);
+    const collected = await collect(paths, scratch, options.as);
+    const { uploads, packed } = collected;
+    sayPacked(session, collected);
     if (options.output !== undefined)
       await requireApart(
         options.output,

@@ -146,7 +146,7 @@ const LITERAL = /^'([a-z0-9-]+)'$/;
 
 /** Texts that look like codes and are none: what programs, protocols, packages and formats call their own things. */
 const OTHER_WORDS: ReadonlySet<string> = new Set(
-  `accept-encoding accept-unpinned not-allowed no-issuer aes-256-cbc copy-data valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing
+  `accept-encoding accept-unpinned apple-double nested-zip not-allowed no-issuer aes-256-cbc copy-data valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing
   content-length content-type digest-strength draft-2020-12 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384
   ecdsa-sha2-nistp521 file-digest for-each-ref gpgsig-sha256 ieee-p1363 in-place index-pack lost-race ls-remote
   merge-base no-referrer no-touch-required node-cron node-forge p-limit p-retry pre-receive retry-after rev-list
