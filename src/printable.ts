@@ -5,10 +5,14 @@
  */
 const HIDDEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
-const NAMED: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+const NAMED: ReadonlyMap<string, string> = new Map([
+  ['\n', '\\n'],
+  ['\r', '\\r'],
+  ['\t', '\\t'],
+]);
 
 function visible(character: string): string {
-  const named = NAMED[character];
+  const named = NAMED.get(character);
   if (named !== undefined) return named;
   return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
 }

@@ -30,13 +30,16 @@ async function makeTestCertificate(): Promise<TestCertificate> {
 
 type Layout = (setup: SiteSetup, options: InitCommandOptions) => Promise<Step[]>;
 
-const LAYOUTS: Readonly<Record<string, Layout>> = {
-  signer: (setup, options) =>
-    initSigner({ ...setup, makeTestCertificate: options.testCertificate ? makeTestCertificate : null }),
-  builder: initBuilder,
-  voucher: initVoucher,
-  control: initControl,
-};
+const LAYOUTS: ReadonlyMap<string, Layout> = new Map<string, Layout>([
+  [
+    'signer',
+    (setup, options) =>
+      initSigner({ ...setup, makeTestCertificate: options.testCertificate ? makeTestCertificate : null }),
+  ],
+  ['builder', initBuilder],
+  ['voucher', initVoucher],
+  ['control', initControl],
+]);
 
 /** Throws `init-url` for what the configuration would refuse, before anything is written. */
 function requireUrl(option: string, schema: ZodType, url: string | undefined): void {
@@ -46,12 +49,12 @@ function requireUrl(option: string, schema: ZodType, url: string | undefined): v
     throw usage('init-url', `${option} ${judged.error.issues[0]?.message ?? 'cannot be used'}`);
 }
 
-const TITLES: Readonly<Record<string, string>> = {
-  signer: 'A signer is laid out',
-  builder: 'A builder is laid out',
-  voucher: 'A voucher is laid out',
-  control: 'A control repository and an exchange are laid out',
-};
+const TITLES: ReadonlyMap<string, string> = new Map([
+  ['signer', 'A signer is laid out'],
+  ['builder', 'A builder is laid out'],
+  ['voucher', 'A voucher is laid out'],
+  ['control', 'A control repository and an exchange are laid out'],
+]);
 
 function tell(what: string, dir: string, steps: readonly Step[]): string {
   const told = steps.flatMap(({ what: todo, lines }, index) => [
@@ -59,15 +62,15 @@ function tell(what: string, dir: string, steps: readonly Step[]): string {
     `${index + 1}. ${todo}${lines.length > 0 ? ':' : ''}`,
     ...lines.map((line) => `     ${line}`),
   ]);
-  return [`${TITLES[what]} in ${resolve(dir)}. What is left to do:`, ...told].join('\n');
+  return [`${TITLES.get(what) ?? ''} in ${resolve(dir)}. What is left to do:`, ...told].join('\n');
 }
 
 /** `signpipe init`: lays out a signer, a builder, a voucher or a host, and says what is left to do. */
 export async function initCommand(what: string, dir: string, options: InitCommandOptions): Promise<number> {
-  const layout = Object.hasOwn(LAYOUTS, what) ? LAYOUTS[what] : undefined;
+  const layout = LAYOUTS.get(what);
   if (!layout)
     throw usage('init-what', `there is no "${what}" to lay out`, {
-      hint: `write: signpipe init ${Object.keys(LAYOUTS).join('|')} DIR`,
+      hint: `write: signpipe init ${[...LAYOUTS.keys()].join('|')} DIR`,
     });
   if (options.testCertificate && what !== 'signer')
     throw usage('init-test-certificate', `--test-certificate is for a signer, not for a ${what}`);

@@ -76,12 +76,11 @@ const OWN: Record<string, string> = {
 
 /** The whole environment of a git process on the bare repository at `gitDir`. */
 export function gitEnvironment(gitDir: string): Record<string, string> {
-  const environment: Record<string, string> = { ...OWN, GIT_DIR: gitDir };
-  for (const name of INHERITED) {
+  const inherited = INHERITED.flatMap((name) => {
     const value = process.env[name];
-    if (value !== undefined) environment[name] = value;
-  }
-  return environment;
+    return value === undefined ? [] : [[name, value]];
+  });
+  return { ...OWN, GIT_DIR: gitDir, ...(Object.fromEntries(inherited) as Record<string, string>) };
 }
 
 /**

@@ -150,14 +150,14 @@ export interface TreeEntry {
   id: string;
 }
 
-const KINDS: Record<string, TreeEntry['kind']> = {
-  '100644': 'file',
-  '100755': 'file',
-  '100664': 'file',
-  '40000': 'tree',
-  '120000': 'symlink',
-  '160000': 'submodule',
-};
+const KINDS: ReadonlyMap<string, TreeEntry['kind']> = new Map([
+  ['100644', 'file'],
+  ['100755', 'file'],
+  ['100664', 'file'],
+  ['40000', 'tree'],
+  ['120000', 'symlink'],
+  ['160000', 'submodule'],
+]);
 
 /** Reads a tree object; names that Git's fsck refuses, or repeated ones, are refused here too. */
 export function parseTree(raw: Buffer): TreeEntry[] {
@@ -179,7 +179,7 @@ export function parseTree(raw: Buffer): TreeEntry[] {
     seen.add(key);
     entries.push({
       mode,
-      kind: KINDS[mode] ?? 'other',
+      kind: KINDS.get(mode) ?? 'other',
       name: exact.toString('utf8'),
       exact,
       id: raw.toString('hex', nul + 1, nul + 21),

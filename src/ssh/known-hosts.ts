@@ -110,17 +110,17 @@ function malformed(file: string, line: number, why: string): SignpipeError {
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const HASHED = /^\|1\|[A-Za-z0-9+/]{27}=\|[A-Za-z0-9+/]{27}=$/;
-const MARKERS: Readonly<Record<string, Marker>> = {
-  '@revoked': 'revoked',
-  '@cert-authority': 'cert-authority',
-};
+const MARKERS: ReadonlyMap<string, Marker> = new Map([
+  ['@revoked', 'revoked'],
+  ['@cert-authority', 'cert-authority'],
+]);
 
 /** One line that is neither blank nor a comment. Damage is refused, not skipped: it may be a revocation. */
 function parseLine(text: string, file: string, line: number): KnownHostsLine {
   const fields = text.split(/[ \t]+/);
   let marker: Marker = 'none';
   if (fields[0]?.startsWith('@')) {
-    const named = MARKERS[fields.shift() ?? ''];
+    const named = MARKERS.get(fields.shift() ?? '');
     if (!named) throw malformed(file, line, 'unknown marker; only @revoked and @cert-authority exist');
     marker = named;
   }

@@ -4,6 +4,7 @@ import type { Audit, AuditRow } from '../../src/audit/model.ts';
 import { readAudit, type AuditOptions } from '../../src/audit/read-audit.ts';
 import { parseSignature } from '../../src/authenticode/signature.ts';
 import type { PublishedPolicy, Receipt } from '../../src/control/receipt.ts';
+import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
 import { AuditWorld, hashOf, type Made, type ReceiptOptions } from './world.ts';
 
@@ -803,5 +804,70 @@ describe('the audit of vouches', () => {
       }),
       ['vouch-repeated'],
     );
+  });
+});
+
+describe('the audit of persons', () => {
+  /** The list of an auditor that knows the stranger, and says by a line out of date who else that is. */
+  const joined = (world: AuditWorld, ...names: ('builder' | 'second')[]): AllowedSigners => {
+    const principals = names.map((name) => world.keys[name].principal).join(',');
+    const line = world.keys.stranger.allowed.replace(/^\S+ /, `${principals} valid-before="20010101" `);
+    const text = `${world.allowedText('builder', 'second', 'stranger', 'receipts')}${line}\n`;
+    return AllowedSigners.parse(text, 'allowed_signers');
+  };
+
+  /** A vouch after one for other bytes: the same zipname twice says nothing new. */
+  const vouchAgain = async (
+    world: AuditWorld,
+    request: string,
+    name: 'second' | 'stranger',
+  ): Promise<Receipt['vouches'][number]> => {
+    await world.vouch(request, world.keys[name], hashOf(name));
+    return world.vouch(request, world.keys[name]);
+  };
+
+  async function codes(by: ('builder' | 'second')[], counted: ('second' | 'stranger')[]): Promise<string[]> {
+    const world = await begun();
+    const request = await world.request();
+    const vouches: Receipt['vouches'] = [];
+    for (const name of counted) vouches.push(await vouchAgain(world, request, name));
+    await world.receipt(request, { programs, edit: (said) => ({ ...said, vouches }) });
+    return told(await audited(world, { allowed: joined(world, ...by) })).map(([code]) => code);
+  }
+
+  it('vouch-own: by a key that a line ties to the requester', async () => {
+    assert.deepEqual(await codes(['builder'], ['second', 'stranger']), ['vouch-own']);
+  });
+
+  it('vouch-repeated: by two keys that a line ties to one person', async () => {
+    assert.deepEqual(await codes(['second'], ['second', 'stranger']), ['vouch-repeated']);
+  });
+
+  it('counts a person once for a request that waits', async () => {
+    const world = await begun();
+    const request = await world.request();
+    for (const name of ['second', 'stranger'] as const) await vouchAgain(world, request, name);
+    const vouchedBy = async (...names: ('builder' | 'second')[]): Promise<number | undefined> =>
+      (await audited(world, { allowed: joined(world, ...names) })).rows.at(-1)?.vouchedBy.length;
+    assert.equal(await vouchedBy('second'), 1);
+    assert.equal(await vouchedBy('builder'), 1);
+  });
+});
+
+describe('the audit of times', () => {
+  it('receipt-backdated: a receipt is older than its request', async () => {
+    const world = await begun();
+    const request = await world.request({ at: new Date('2026-03-01T00:00:00Z') });
+    const receipt = await world.receipt(request, { programs, at: new Date('2026-02-28T23:59:59Z') });
+    assert.ok(
+      told(await audited(world)).some(([code, commit]) => code === 'receipt-backdated' && commit === receipt),
+    );
+  });
+
+  it('takes one of the same second', async () => {
+    const world = await begun();
+    const at = new Date('2026-03-01T00:00:00Z');
+    await world.receipt(await world.request({ at }), { at });
+    assert.deepEqual((await audited(world)).problems, []);
   });
 });

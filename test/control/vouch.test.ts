@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import type { ControlRepository } from '../../src/control/repository.ts';
 import { readRequest } from '../../src/control/request.ts';
 import { createVouchCommit, vouchesFor, type Vouch } from '../../src/control/vouch.ts';
 import type { RequestedFile } from '../../src/control/zipname.ts';
+import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { hash, TestControl, type TestKey } from './repositories.ts';
+
+const run = promisify(execFile);
 
 const A = hash('a');
 const B = hash('b');
@@ -127,6 +132,54 @@ describe('a vouch does not count', () => {
     const second: TestKey = { ...bob, allowed: bob.allowed.replace(/^bob /, 'alice ') };
     await vouch(bob, 'bob', pinned);
     assert.deepEqual(await heard(id, [alice, second]), []);
+  });
+
+  it('of the requester under a name that only a line of another key joins', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    await vouch(bob, 'bob', pinned);
+    const joined: TestKey = {
+      ...carol,
+      allowed: carol.allowed.replace(/^carol /, 'alice,bob valid-before="20010101" '),
+    };
+    assert.deepEqual(await heard(id, [alice, bob, joined]), []);
+    assert.equal((await heard(id, [alice, bob])).length, 1);
+  });
+
+  it('twice, of one person with two keys whose lines name them differently', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    await vouch(bob, 'bob', pinned);
+    await vouch(carol, 'carol', pinned);
+    const both: TestKey = { ...bob, allowed: bob.allowed.replace(/^bob /, 'bob,carol ') };
+    assert.equal((await heard(id, [alice, both, carol])).length, 1);
+    assert.equal((await heard(id, [alice, bob, carol])).length, 2);
+  });
+
+  it('twice, of one person with two certificates', async () => {
+    const id = await request(`${A}  a.zip\n`);
+    for (const [key, names] of [
+      [bob, 'robert,bob@work'],
+      [carol, 'bob@work,bob@home'],
+    ] as const) {
+      await run('ssh-keygen', ['-q', '-s', alice.path, '-I', 'id', '-n', names, `${key.path}.pub`]);
+      await world.git('checkout', '-q', '--orphan', `v-${names.length}`);
+      const certified = { ...key, path: `${key.path}-cert.pub` };
+      await world.commit('Vouch\n\nVouch: yes\n', { zipname: `${A}  a.zip\n` }, { key: certified });
+      await world.push(`HEAD:vouch/${names.length}`);
+    }
+    const { vouches, requests } = await repository.fetch();
+    const count = async (lines: string): Promise<number> =>
+      (
+        await vouchesFor(repository, await readRequest(repository, id), {
+          allowed: AllowedSigners.parse(lines, 'allowed_signers'),
+          branches: vouches,
+          requests,
+          requester: null,
+        })
+      ).length;
+    const authority = alice.allowed.replace(/^alice /, '');
+    // The names that the pattern picks differ; the certificates say that they are one person's.
+    assert.equal(await count(`robert,bob@home cert-authority ${authority}\n`), 1);
+    assert.equal(await count(`robert cert-authority ${authority}\n`), 1);
   });
 
   it('twice, on two branches', async () => {

@@ -126,7 +126,7 @@ const COMPUTED: readonly Computed[] = [
 ];
 
 /** Source without its comments; strings are left as they are. */
-function withoutComments(source: string): string {
+export function withoutComments(source: string): string {
   return source.replace(
     /('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")|\/\*[^]*?\*\/|(^|[ \t(,;])\/\/[^\n]*/g,
     (_all, text: string | undefined, before: string | undefined) => text ?? before ?? '',

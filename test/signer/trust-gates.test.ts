@@ -167,8 +167,17 @@ describe('a request on a channel that wants two vouches', () => {
   });
 
   it('vouch-not-request: is not made out of a vouch that the host merged into main', async () => {
-    const vouched = (await host.tip('vouch/ann')) ?? '';
-    await host.commit({ parents: [(await host.tip()) ?? '', vouched], key: null, message: 'Merge' });
+    const main = (await host.tip()) ?? '';
+    const line = await host.release('vouched.zip');
+    const message = 'Vouch for it\n\nVouch: yes\n---\nas git commit --trailer may put it\n';
+    const vouched = await host.commit({
+      branch: 'vouch/ann',
+      parents: [main],
+      files: { zipname: line },
+      key: ann,
+      message,
+    });
+    await host.commit({ parents: [main, vouched], key: null, message: 'Merge' });
     await world.poll();
     const { outcome, reason } = await receiptFor(world, vouched);
     assert.deepEqual([outcome, reason?.code], ['rejected', 'vouch-not-request']);
@@ -296,4 +305,16 @@ describe('a time lock of an hour', () => {
     assert.equal(outcome, 'signed');
     assert.ok(Date.parse(times.answered) - Date.parse(times.seen) >= 3_600_000);
   });
+});
+
+describe('a channel with a name that every object has', () => {
+  for (const name of ['constructor', 'toString', 'hasOwnProperty', 'valueOf'])
+    it(`channel-unknown: ${name}, and wait only waits until then`, async () => {
+      const { request } = await asked(`${name}.zip`, `Sign it\n\nChannel: ${name}\n`);
+      const waited = await world.wait(request, '--timeout', '1s');
+      assert.equal(waited.status, 4, waited.stderr);
+      assert.doesNotMatch(waited.stderr, /bug|undefined|NaN|Invalid|function/i);
+      await world.poll();
+      assert.equal((await receiptFor(world, request)).reason?.code, 'channel-unknown');
+    });
 });
