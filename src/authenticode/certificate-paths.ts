@@ -1,14 +1,26 @@
 import type { Certificate } from '../x509/certificate.ts';
-import { signatureHolds } from '../x509/chain.ts';
+import { sameHolder, signatureHolds } from '../x509/chain.ts';
 
 /** How often one certificate may be there: Node's own node.exe carries its signer's twice. */
 const MOST_COPIES = 2;
-/** The longest certificate that is believed without its issuer's signature, in bytes. Authorities' have about 2,000. */
-const LONGEST_TOP = 4096;
-/** The most signatures that are checked for one set of certificates, so that a maze of them cannot cost seconds. */
+/** The most signatures that are checked for one signer, so that a maze of certificates cannot cost seconds. */
 const MOST_CHECKS = 64;
+/**
+ * Bytes of certificates that no given root vouches for, beside a signer for whom one does: a cross-certificate of
+ * that root and the authority above it.
+ */
+const MOST_BESIDE = 4096;
+/** If no root vouches for the signer: bytes of one certificate (2,000 are usual), and of all on its paths. */
+const LONGEST = 4096;
+const MOST = 16 * 1024;
 /** OpenSSL no longer verifies MD2, with which old roots signed themselves. */
 const MD2_WITH_RSA = '1.2.840.113549.1.1.2';
+
+/** The certificate of a signer, and the roots that may vouch for it; null if none were given. */
+export interface Signer {
+  readonly certificate: Certificate;
+  readonly anchors: readonly Certificate[] | null;
+}
 
 /** A certificate without use in its signature, and why. */
 export interface StrayCertificate {
@@ -18,79 +30,121 @@ export interface StrayCertificate {
 
 /**
  * Which of the certificates in a signature or token no signer has a use for. Anyone can add certificates to a
- * signed file, or replace one, so each has to be on a path from a signer upwards in which every certificate is
- * signed by the next one (names alone prove nothing), and to be there at most twice. Where a path ends, the
- * issuer is missing and the last certificate cannot be checked here: one such certificate is accepted for each
- * signer, if it is not unusually long. Whether a path leads to a trusted root is not decided here.
+ * signed file, or replace one. So each has to be on a path from a signer upwards in which every certificate is
+ * signed by the next one (names alone prove nothing), and to be there at most twice.
+ *
+ * That bounds what an attacker can add below a root, not above: he can certify the key of any authority in the
+ * path himself, as cross-certificates do. So if a given root vouches for the signer, certificates for which none
+ * does are accepted up to 4 KiB in all, and only if they lead up from that root; otherwise up to 4 KiB each and
+ * 16 KiB in all. Where a path ends, the issuer is missing: one such certificate is accepted for each signer.
  */
 export function strayCertificates(
   all: readonly Certificate[],
-  signers: readonly Certificate[],
+  signers: readonly Signer[],
 ): StrayCertificate[] {
-  const checks = { left: MOST_CHECKS };
-  const paths = signers.map((signer) => pathsFrom(signer, all, checks));
-  const proven = new Set(paths.flatMap(({ proven }) => proven.map(({ sha256 }) => sha256)));
-  const refused = paths
-    .flatMap(({ refused }) => refused)
-    .filter((each) => !proven.has(each.certificate.sha256));
-  const known = new Set([...proven, ...refused.map(({ certificate }) => certificate.sha256)]);
-  const unrelated = distinct(all.filter(({ sha256 }) => !known.has(sha256)));
+  const paths = signers.map((signer) => new Paths(signer, distinct(all)));
+  const refused = paths.flatMap((each) => each.refused());
+  const accepted = new Set(paths.flatMap((each) => each.accepted()).map(({ sha256 }) => sha256));
+  const known = new Set([...accepted, ...refused.map(({ certificate }) => certificate.sha256)]);
   return [
-    ...refused,
-    ...unrelated.map((certificate) => ({ certificate, why: 'no path from a signer leads to it' })),
-    ...repeated(all).map((certificate) => ({ certificate, why: `is there more than ${MOST_COPIES} times` })),
+    ...refused.filter(({ certificate }) => !accepted.has(certificate.sha256)),
+    ...distinct(all)
+      .filter(({ sha256 }) => !known.has(sha256))
+      .map((certificate) => ({ certificate, why: 'no path from a signer leads to it' })),
+    ...repeated(all).map((certificate) => ({
+      certificate,
+      why: `it is there more than ${MOST_COPIES} times`,
+    })),
   ];
-}
-
-interface Paths {
-  readonly proven: readonly Certificate[];
-  readonly refused: readonly StrayCertificate[];
-}
-
-/** Climbs from one signer through every issuer that is here. */
-function pathsFrom(signer: Certificate, all: readonly Certificate[], checks: { left: number }): Paths {
-  const reached = new Map([[signer.sha256, signer]]);
-  const proven: Certificate[] = [];
-  const unproven: Certificate[] = [];
-  // A Map visits what is added to it meanwhile.
-  for (const certificate of reached.values()) {
-    const issuers = issuersOf(certificate, all, checks);
-    (issuers.length > 0 ? proven : unproven).push(certificate);
-    for (const issuer of issuers) reached.set(issuer.sha256, issuer);
-  }
-  const [top, ...others] = unproven;
-  const why = top && topFault(top);
-  if (top && !why) proven.push(top);
-  return {
-    proven,
-    refused: [
-      ...(top && why ? [{ certificate: top, why }] : []),
-      ...others.map((certificate) => ({ certificate, why: 'its issuer did not sign it, or is not here' })),
-    ],
-  };
 }
 
 /** False if certificates that bear the issuer's name are here, and none of them signed this one. */
 export function isSignedByIssuer(certificate: Certificate, all: readonly Certificate[]): boolean {
-  const named = all.filter(({ subjectDer }) => subjectDer.equals(certificate.issuerDer));
-  return named.length === 0 || issuersOf(certificate, named, { left: MOST_CHECKS }).length > 0;
+  const named = all.filter((each) => each.subjectDer.equals(certificate.issuerDer));
+  return named.length === 0 || named.slice(0, MOST_CHECKS).some((each) => signatureHolds(certificate, each));
 }
 
-function issuersOf(
-  certificate: Certificate,
-  all: readonly Certificate[],
-  checks: { left: number },
-): Certificate[] {
-  const named = distinct(all.filter(({ subjectDer }) => subjectDer.equals(certificate.issuerDer)));
-  return named.filter((issuer) => checks.left-- > 0 && signatureHolds(certificate, issuer));
-}
+/** Every certificate that is reached from one signer, through every issuer that is here. */
+class Paths {
+  /** The issuers of each certificate, by its SHA-256. */
+  private readonly issuers = new Map<string, readonly Certificate[]>();
+  private readonly reached: readonly Certificate[];
+  private readonly anchors: readonly Certificate[] | null;
+  private checks = MOST_CHECKS;
 
-function topFault(top: Certificate): string | null {
-  if (top.isSelfIssued && top.signatureAlgorithm !== MD2_WITH_RSA)
-    return 'it names itself as its issuer and is not signed with its own key';
-  return top.raw.length > LONGEST_TOP
-    ? `it has ${top.raw.length} bytes, and its issuer did not sign it or is not here`
-    : null;
+  constructor({ certificate, anchors }: Signer, all: readonly Certificate[]) {
+    const reached = new Map([[certificate.sha256, certificate]]);
+    // A Map visits what is added to it meanwhile.
+    for (const each of reached.values()) {
+      const issuers = this.issuersAmong(all, each);
+      this.issuers.set(each.sha256, issuers);
+      for (const issuer of issuers) reached.set(issuer.sha256, issuer);
+    }
+    this.reached = [...reached.values()];
+    this.anchors = anchors && this.isVouchedFor(certificate, anchors) ? anchors : null;
+  }
+
+  refused(): StrayCertificate[] {
+    const tops = this.reached.filter((each) => this.isTop(each));
+    const faults = tops.flatMap((top, at) => {
+      const why = at > 0 ? 'its issuer did not sign it, or is not here' : this.topFault(top);
+      return why === null ? [] : [{ certificate: top, why }];
+    });
+    return [...faults, ...this.oversized()];
+  }
+
+  accepted(): Certificate[] {
+    const refused = new Set(this.refused().map(({ certificate }) => certificate.sha256));
+    return this.reached.filter(({ sha256 }) => !refused.has(sha256));
+  }
+
+  private issuersAmong(some: readonly Certificate[], certificate: Certificate): Certificate[] {
+    return some.filter(
+      (each) =>
+        each.subjectDer.equals(certificate.issuerDer) &&
+        this.checks-- > 0 &&
+        signatureHolds(certificate, each),
+    );
+  }
+
+  /** Whether a root signed a certificate, or one of the authorities on the way up to it. */
+  private isVouchedFor(certificate: Certificate, anchors: readonly Certificate[]): boolean {
+    const above = new Map([[certificate.sha256, certificate]]);
+    for (const each of above.values()) {
+      if (anchors.some((anchor) => anchor.equals(each))) return true;
+      if (this.issuersAmong(anchors, each).length > 0) return true;
+      for (const issuer of this.issuers.get(each.sha256) ?? []) above.set(issuer.sha256, issuer);
+    }
+    return false;
+  }
+
+  private isUnvouched(certificate: Certificate): boolean {
+    return this.anchors === null || !this.isVouchedFor(certificate, this.anchors);
+  }
+
+  private isTop(certificate: Certificate): boolean {
+    return this.issuers.get(certificate.sha256)?.length === 0 && this.isUnvouched(certificate);
+  }
+
+  private topFault(top: Certificate): string | null {
+    if (top.isSelfIssued && top.signatureAlgorithm !== MD2_WITH_RSA)
+      return 'it names itself as its issuer and is not signed with its own key';
+    if (this.anchors && !this.anchors.some((anchor) => sameHolder(anchor, top)))
+      return 'its issuer did not sign it, or is not here';
+    return null;
+  }
+
+  private oversized(): StrayCertificate[] {
+    const unvouched = this.reached.filter((each) => this.isUnvouched(each));
+    const size = unvouched.reduce((sum, { raw }) => sum + raw.length, 0);
+    const excess = size > (this.anchors ? MOST_BESIDE : MOST);
+    return unvouched
+      .filter(({ raw }) => excess || raw.length > LONGEST)
+      .map((certificate) => ({
+        certificate,
+        why: `no root vouches for it, and it has ${certificate.raw.length} bytes of ${size} that are like that`,
+      }));
+  }
 }
 
 const distinct = (all: readonly Certificate[]): Certificate[] => [

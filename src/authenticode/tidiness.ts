@@ -10,7 +10,7 @@ import {
 import { invalid } from '../errors.ts';
 import { isAttributeCertificateOf } from '../timestamp/attribute-certificate.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { strayCertificates } from './certificate-paths.ts';
+import { strayCertificates, type Signer } from './certificate-paths.ts';
 import type { SignableImage, Untidiness } from './signable.ts';
 import { readSignature, type AuthenticodeSignature } from './signature.ts';
 
@@ -32,6 +32,7 @@ import { readSignature, type AuthenticodeSignature } from './signature.ts';
  * | `signature-attribute-unknown` | an unsigned attribute that is neither timestamp nor nested signature |
  * | `signature-nested-deep`       | a nested signature with another nested in it                         |
  * | `signature-certificate`       | a certificate on no path that the issuers' signatures prove, one that is there more than twice, or no certificate |
+ * | `signature-repeated`          | the same nested signature more than twice                            |
  * | `signature-crls`              | revocation lists                                                     |
  * | `signature-digests`           | a list of digests other than the signer's one                        |
  * | `signature-parameters`        | parameters beside an algorithm that has none                         |
@@ -39,8 +40,7 @@ import { readSignature, type AuthenticodeSignature } from './signature.ts';
  * | `timestamp-malformed`         | a timestamp that not exactly one authority signed                    |
  *
  * The `signature-…` ones are looked for in timestamps too; one attribute certificate of the authority may lie
- * there. What stays possible: one certificate of at most 4 KiB whose issuer is missing
- * (`certificate-paths.ts`), one attribute certificate of at most 1 KiB that nothing covers, and a new
+ * there. What stays possible: some certificates for which no root vouches (`certificate-paths.ts`), one attribute certificate of at most 1 KiB that nothing covers, and a new
  * timestamp, with bytes of the attacker's choice as its nonce, in the place of the old one. Whose root is to
  * be trusted is not asked here. Throws what `parseSignature` throws when a signature cannot be
  * read at all, and `der-malformed` or `cms-…` when a timestamp cannot.
@@ -75,27 +75,38 @@ export interface Scope {
   readonly certificates: boolean;
   /** Its timestamps, which have to be readable. */
   readonly timestamps: boolean;
+  /** Who may vouch for the signer, and for timestamp authorities; null if nobody was given. */
+  readonly roots: readonly Certificate[] | null;
+  readonly timestampRoots: readonly Certificate[] | null;
 }
 
-const EVERYTHING: Scope = { certificates: true, timestamps: true };
+const EVERYTHING: Scope = { certificates: true, timestamps: true, roots: null, timestampRoots: null };
 
 /** What `tidiness` finds in one signature, those nested in it left out; index 0 is the primary one. */
 export function partsTidiness(
   signature: AuthenticodeSignature,
   place: { readonly index: number; readonly nested: boolean },
-  { certificates, timestamps }: Scope = EVERYTHING,
+  scope: Scope = EVERYTHING,
 ): Untidiness[] {
   const { data, signer } = signature;
   const label = place.index === 0 ? 'the signature' : signatureLabel(place);
   const deep = place.nested && signer.unsignedAttributes.some(({ oid }) => oid === OID.spcNestedSignature);
   return [
     ...ofAttributes(signer, SIGNATURE_ATTRIBUTES, label),
+    ...(isRepeated(signature.nested)
+      ? [untidy('signature-repeated', label, 'has the same signature nested in it more than twice')]
+      : []),
     ...(deep ? [untidy('signature-nested-deep', label, 'has signatures nested in it')] : []),
     ...ofFields(data, signer, () => false, label),
-    ...(certificates ? ofCertificates(data.certificates, signersOf(signature, label), label) : []),
-    ...(timestamps ? ofTimestamps(signature, label) : []),
+    ...(scope.certificates
+      ? ofCertificates(data.certificates, signersOf(signature, scope, label), label)
+      : []),
+    ...(scope.timestamps ? ofTimestamps(signature, scope.timestampRoots, label) : []),
   ];
 }
+
+const isRepeated = (nested: readonly Buffer[]): boolean =>
+  nested.some((each) => nested.filter((other) => other.equals(each)).length > 2);
 
 const untidy = (code: string, label: string, rest: string): Untidiness => ({
   code,
@@ -159,7 +170,7 @@ function ofAlgorithms(algorithms: readonly Der[], label: string): Untidiness[] {
 /** One finding for all certificates without a use, which names the first few of them. */
 function ofCertificates(
   all: readonly Certificate[],
-  signers: readonly Certificate[],
+  signers: readonly Signer[],
   label: string,
 ): Untidiness[] {
   const strays = strayCertificates(all, signers);
@@ -172,15 +183,25 @@ function ofCertificates(
 }
 
 /** The signer's certificate, and those of older timestamps: theirs lie in the signature's own set. */
-const signersOf = (
+function signersOf(
   { signer, data, counterSignatures }: AuthenticodeSignature,
+  { roots, timestampRoots }: Scope,
   label: string,
-): Certificate[] =>
-  [signer, ...counterSignatures.map((der) => parseSignerInfo(der, `the counter-signature of ${label}`))]
-    .map((each) => findSignerCertificate(data, each))
-    .filter((each) => each !== undefined);
+): Signer[] {
+  const counters = counterSignatures.map((der) => parseSignerInfo(der, `the counter-signature of ${label}`));
+  return [[signer, roots] as const, ...counters.map((each) => [each, timestampRoots] as const)].flatMap(
+    ([info, anchors]) => {
+      const certificate = findSignerCertificate(data, info);
+      return certificate ? [{ certificate, anchors }] : [];
+    },
+  );
+}
 
-function ofTimestamps({ signer, counterSignatures }: AuthenticodeSignature, label: string): Untidiness[] {
+function ofTimestamps(
+  { signer, counterSignatures }: AuthenticodeSignature,
+  anchors: readonly Certificate[] | null,
+  label: string,
+): Untidiness[] {
   const timestamps = signer.unsignedAttributes
     .filter(({ oid }) => oid === OID.spcTimestampToken)
     .flatMap(({ values }) => values);
@@ -188,7 +209,7 @@ function ofTimestamps({ signer, counterSignatures }: AuthenticodeSignature, labe
   return [
     ...(several ? [untidy('timestamp-several', label, 'has several timestamps')] : []),
     ...counterSignatures.flatMap((der) => ofCounterSignature(der, `the counter-signature of ${label}`)),
-    ...timestamps.flatMap((der) => ofToken(der, `the timestamp of ${label}`)),
+    ...timestamps.flatMap((der) => ofToken(der, anchors, `the timestamp of ${label}`)),
   ];
 }
 
@@ -207,12 +228,12 @@ function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
  * of one that is to be embedded. Throws `timestamp-extra-content`, and `der-malformed` or `cms-…`.
  */
 export function requireTidyToken(token: Buffer, what: string): void {
-  const [finding] = ofToken(parseDer(token, what), 'the timestamp');
+  const [finding] = ofToken(parseDer(token, what), null, 'the timestamp');
   if (finding) throw invalid('timestamp-extra-content', `${what}: ${finding.message}`);
 }
 
 /** An RFC 3161 token. */
-function ofToken(der: Der, label: string): Untidiness[] {
+function ofToken(der: Der, anchors: readonly Certificate[] | null, label: string): Untidiness[] {
   const data = readSignedData(der, label);
   const [signer, another] = data.signers;
   if (!signer || another)
@@ -223,6 +244,6 @@ function ofToken(der: Der, label: string): Untidiness[] {
   return [
     ...ofAttributes(signer, NO_ATTRIBUTES, label),
     ...ofFields(data, signer, ofAuthority, label),
-    ...ofCertificates(data.certificates, own ? [own] : [], label),
+    ...ofCertificates(data.certificates, own ? [{ certificate: own, anchors }] : [], label),
   ];
 }

@@ -183,7 +183,9 @@ class Steps {
     const { certificate, data } = signature;
     const timestamps = isStamped(signature) === (timestamp !== undefined);
     const certificates = timestamps && certificate !== undefined && !this.isForged(certificate, data);
-    return partsTidiness(signature, this.place, { certificates, timestamps }).map(({ code, message }) => ({
+    const { roots = null, timestampRoots = null } = this.options;
+    const scope = { certificates, timestamps, roots, timestampRoots };
+    return partsTidiness(signature, this.place, scope).map(({ code, message }) => ({
       code,
       message: `${this.image.source.name}: ${message}`,
     }));

@@ -166,7 +166,7 @@ function bySubject(certificates: readonly Certificate[]): Map<string, Certificat
 const nameOf = (nameDer: Buffer): string => nameDer.toString('latin1');
 
 /** The same authority under another certificate: a path through both would run in a circle. */
-const sameHolder = (one: Certificate, other: Certificate): boolean =>
+export const sameHolder = (one: Certificate, other: Certificate): boolean =>
   one.sha256 === other.sha256 ||
   (one.subjectDer.equals(other.subjectDer) && one.publicKeyDer.equals(other.publicKeyDer));
 

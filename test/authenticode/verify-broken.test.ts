@@ -105,6 +105,9 @@ const signatureOf = async (program: Buffer): Promise<Buffer> => {
   return signature;
 };
 
+const good256 = await edited(good, addTimestamp);
+const nestable = await signatureOf(good);
+
 it('the good program is good, and stays so when it is taken apart and put together', async () => {
   assert.deepEqual(await edited(good, () => {}), good);
   assert.equal((await verify(good, trusting)).status, 'ok');
@@ -654,6 +657,36 @@ describe('what nobody signed', () => {
   refuses('signature-certificate', "two with the root's key by authorities that are not here", (parts) => {
     parts.certificates.push(imposter(root), imposter(root));
   });
+  const evil = makeAuthority({ name: 'Evil', ...payload(60_000) });
+  refuses(
+    'signature-certificate',
+    "one with the root's key by an authority of the attacker's, and that authority with 60 kB in it",
+    (parts) => parts.certificates.push(imposter(root, { by: evil }), evil.certificate.raw),
+  );
+  it('signature-certificate: the same with little in each and much in all, if roots are given', async () => {
+    const line = [makeAuthority({ name: 'Evil 0', ...payload(500) })];
+    for (let at = 1; at < 7; at++) {
+      const by = line[at - 1] ?? assert.fail();
+      line.push(makeAuthority({ name: `Evil ${at}`, by, ...payload(500) }));
+    }
+    const program = await edited(good, (parts) => {
+      parts.certificates.push(imposter(root, { by: line.at(-1) ?? assert.fail() }));
+      parts.certificates.push(...line.map(({ certificate }) => certificate.raw));
+    });
+    assert.deepEqual(codes(await verify(program, trusting)), ['signature-certificate']);
+  });
+  refuses(
+    'signature-certificate',
+    "the same in the timestamp, with the key of its authority's issuer",
+    inToken((token) => token.certificates.push(imposter(stampRoot, { by: evil }), evil.certificate.raw)),
+  );
+  it('signature-repeated: the same signature nested three times', async () => {
+    const program = await edited(good256, (parts) => {
+      const again = attribute(OID.spcNestedSignature, nestable, nestable, nestable);
+      only(parts).unsigned = sorted([...only(parts).unsigned, again]);
+    });
+    assert.deepEqual(codes(await verify(program, trusting)), ['signature-repeated']);
+  });
   it("one with the root's key by an authority that is not here is accepted: cross-certificates look like that", async () => {
     const program = await edited(good, (parts) => parts.certificates.push(imposter(root)));
     assert.equal((await verify(program, trusting)).status, 'ok');
@@ -853,8 +886,6 @@ describe('nested signatures', () => {
     assert.deepEqual(codes(await verify(program, trusting)), ['file-digest-differs']);
   });
 });
-
-const good256 = await edited(good, addTimestamp);
 
 describe('weak digests', () => {
   it('digest-weak: MD5', async () => {
