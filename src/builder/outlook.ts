@@ -1,27 +1,17 @@
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { ANYONE, verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
 import { readHold } from '../control/hold.ts';
+import { Origin } from '../control/origin.ts';
 import { channelIn } from '../control/published-policy.ts';
-import { readPolicy, type PublishedPolicy } from '../control/receipt.ts';
+import type { PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
 import { isAhead, type Request } from '../control/request.ts';
 import { vouchesFor } from '../control/vouch.ts';
 import { SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
+import { trustedPolicy } from './control-root.ts';
 
 type ChannelPolicy = PublishedPolicy['channels'][string];
-
-/** The policy that the newest commit on the receipt branch tells, if one of the signers we trust made it. */
-async function trustedPolicy(
-  repository: ControlRepository,
-  tip: string | null,
-  receiptSigners: AllowedSigners,
-): Promise<PublishedPolicy | null> {
-  if (tip === null) return null;
-  const commit = await repository.readCommit(tip);
-  verifyCommitSignature(commit.raw, receiptSigners);
-  return readPolicy(repository, commit);
-}
 
 /** Whose key made the HOLD only the signer can judge: to a builder its author is a name that a commit claims. */
 async function holdOf(repository: ControlRepository, requests: string): Promise<string | null> {
@@ -58,12 +48,14 @@ async function vouchesOf(
   { vouches: needed }: ChannelPolicy,
   request: Request,
   heads: Heads,
+  roots: readonly string[] | undefined,
 ): Promise<string | null> {
   if (needed === 0) return null;
   const found = await vouchesFor(repository, request, {
     allowed: ANYONE,
     branches: heads.vouches,
     requests: heads.requests,
+    origin: roots && new Origin(repository, () => ({ ids: roots, configured: true })),
     requester: requesterOf(request),
   });
   const missing = needed - found.filter(({ agrees }) => agrees).length;
@@ -90,7 +82,9 @@ async function lookOut(
   const channel = channelIn(policy, request.channel);
   if (!channel || request.error) return null;
   return (
-    lockOf(channel, request) ?? (await vouchesOf(repository, channel, request, heads)) ?? outageOf(channel)
+    lockOf(channel, request) ??
+    (await vouchesOf(repository, channel, request, heads, policy?.roots)) ??
+    outageOf(channel)
   );
 }
 

@@ -1,6 +1,7 @@
 import { commitFile } from '../control/write-commit.ts';
 import { formatTrailers, type Trailer } from '../control/trailers.ts';
 import { formatZipname, type RequestedFile } from '../control/zipname.ts';
+import { CONTROL_TRAILER } from '../control/origin.ts';
 import { ZIPNAME } from '../control/request.ts';
 import { ZIPNAME_LIMIT } from '../control/zipname.ts';
 import { committerOf } from '../config/open.ts';
@@ -10,6 +11,7 @@ import { withFile } from '../io/source.ts';
 import { underBar } from '../progress.ts';
 import { requireApart } from './apart.ts';
 import { collect, sayPacked, type Upload } from './collect.ts';
+import { rootToName } from './control-root.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
 import { warnOfPending } from './same-name.ts';
 import type { BuilderSession } from './session.ts';
@@ -36,10 +38,11 @@ async function upload(session: BuilderSession, { name, path, size, sha256 }: Upl
   session.say(`uploaded ${name} (${size} bytes, SHA-256 ${sha256})`);
 }
 
-function messageFor(files: readonly RequestedFile[], options: SubmitOptions): string {
+function messageFor(files: readonly RequestedFile[], root: string | null, options: SubmitOptions): string {
   const trailers: Trailer[] = [];
   if (options.revision !== undefined) trailers.push({ key: 'Source-Revision', value: options.revision });
   if (options.channel !== undefined) trailers.push({ key: 'Channel', value: options.channel });
+  if (root !== null) trailers.push({ key: CONTROL_TRAILER, value: root });
   const subject = `Sign ${files
     .map(({ name }) => name)
     .join(', ')
@@ -89,13 +92,15 @@ async function pushRequest(
   const { signer, identity } = await committerOf(session);
   for (let tries = 0; tries < 10; tries += 1) {
     const at = options.now ?? new Date();
-    const { requests: parent } = await repository.fetch();
+    const heads = await repository.fetch();
+    const parent = heads.requests;
+    const root = await rootToName(repository, heads, session.config);
     const content = await zipnameFor(session, parent, files, at);
     const id = await commitFile(repository, {
       parent,
       name: ZIPNAME,
       content,
-      message: messageFor(files, options),
+      message: messageFor(files, root, options),
       identity,
       at,
       signer,

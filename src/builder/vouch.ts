@@ -2,6 +2,7 @@ import { createVouchCommit } from '../control/vouch.ts';
 import { unavailable } from '../errors.ts';
 import { withScratch } from '../io/scratch.ts';
 import { collect } from './collect.ts';
+import { rootToName } from './control-root.ts';
 import { committerOf } from '../config/open.ts';
 import { type VoucherSession } from './session.ts';
 
@@ -18,8 +19,17 @@ export async function vouch(session: VoucherSession, paths: readonly string[], a
     const files = uploads.map(({ name, sha256 }) => ({ name, sha256 }));
     const { signer, identity } = await committerOf(session);
     for (let tries = 0; tries < 10; tries += 1) {
-      const parent = (await repository.fetch()).vouches.get(voice) ?? null;
-      const id = await createVouchCommit(repository, { parent, files, signer, identity, at: new Date() });
+      const heads = await repository.fetch();
+      const parent = heads.vouches.get(voice) ?? null;
+      const root = await rootToName(repository, heads, config);
+      const id = await createVouchCommit(repository, {
+        parent,
+        files,
+        root,
+        signer,
+        identity,
+        at: new Date(),
+      });
       if ((await repository.push(branch, id, parent)) === 'pushed') return id;
     }
     throw unavailable('vouch-race', `${branch} moves faster than a vouch can be appended`, {

@@ -65,7 +65,12 @@ export class History {
     return idsOf(await this.revList(tip, [], ['--max-parents=0']));
   }
 
-  /** The same line as a whole, oldest first, without the parents: of a long history they are most of what there is to hold. */
+  /** The commit at which the first-parent line of `tip` begins. */
+  async firstRootOf(tip: string): Promise<string | null> {
+    return idsOf(await this.revList(tip, [], ['--first-parent', '--max-parents=0']))[0] ?? null;
+  }
+
+  /** The first-parent line as a whole, oldest first, without the parents: of a long history they are most of what there is to hold. */
   async lineOf(tip: string): Promise<string[]> {
     return idsOf(await this.revList(tip, [], ['--first-parent', '--topo-order', '--reverse']));
   }

@@ -6,6 +6,7 @@ import {
   type SignerList,
 } from './commit-signature.ts';
 import type { Identity } from './objects.ts';
+import { CONTROL_TRAILER, type Origin } from './origin.ts';
 import type { ControlRepository } from './repository.ts';
 import type { Persons } from '../sshsig/persons.ts';
 import { listRequests, readRequest, ZIPNAME, type Request } from './request.ts';
@@ -36,12 +37,16 @@ export interface Vouch {
   agrees: boolean;
   /** Lines about the same file with another hash. */
   differing: Difference[];
+  /** It has the same bytes, and does not agree since it is not known to be for this repository. */
+  elsewhere?: true;
 }
 
 /** A signed commit on a branch of vouches, with the pins it states. */
 interface Statement {
   name: string;
   commit: string;
+  /** Roots that its lines `Control:` name. */
+  roots: readonly string[];
   by: CommitSignature;
   pins: Map<string, string>;
 }
@@ -70,6 +75,8 @@ export interface VouchOptions {
   requests: string | null;
   /** Who made the request: this person cannot vouch for it. Of a certificate, `certified` are the names in it. */
   requester: { principal: string; fingerprint: string; certified?: readonly string[] } | null;
+  /** Which vouches are for this repository; without it, all are heard. */
+  origin?: Pick<Origin, 'isOurs' | 'isMeant'> | undefined;
   /** When keys have to be valid, besides the time the commit states; now unless given. */
   now?: Date;
 }
@@ -84,7 +91,7 @@ async function readStatement(
   if (said.error) return null;
   try {
     const by = verifyCommitSignature(said.raw, allowed, { now: now ?? new Date() });
-    return { name, commit, by, pins: pinsOf(said.files) };
+    return { name, commit, roots: said.roots, by, pins: pinsOf(said.files) };
   } catch (error) {
     if (theirs(error)) return null;
     throw error;
@@ -115,7 +122,30 @@ function judge({ name, commit, by, pins }: Statement, wanted: ReadonlyMap<string
   }
   if (same === 0 && differing.length === 0) return null;
   const agrees = same === wanted.size;
-  return { name, signer: by.principal, fingerprint: by.fingerprint, commit, agrees, differing };
+  const { principal: signer, fingerprint } = by;
+  return { name, signer, fingerprint, commit, agrees, differing };
+}
+
+/**
+ * What the statements say about the bytes that are wanted. To agree, a vouch has to be for this repository. An
+ * objection counts unless it names another one: a voucher who does not know the trailer must still be heard.
+ */
+async function judgeAll(
+  statements: readonly Statement[],
+  wanted: ReadonlyMap<string, string>,
+  { origin }: VouchOptions,
+): Promise<Vouch[]> {
+  const heard: Vouch[] = [];
+  for (const statement of statements) {
+    const vouch = judge(statement, wanted);
+    if (!vouch) continue;
+    const { commit, roots } = statement;
+    if (!origin) heard.push(vouch);
+    else if (!vouch.agrees) heard.push(...(origin.isMeant(roots) ? [vouch] : []));
+    else if (await origin.isOurs(commit, roots)) heard.push(vouch);
+    else heard.push({ ...vouch, agrees: false, elsewhere: true });
+  }
+  return heard;
 }
 
 /** Who is one person among the signers of these statements, the requester and the allowed signers. */
@@ -145,9 +175,10 @@ export async function vouchesFor(
   if (wanted.size === 0) return [];
   const all = await statements(repository, options);
   const persons = personsAmong(all, options);
-  const heard = all.flatMap((statement) => judge(statement, wanted) ?? []);
-  // Agreeing ones first; the sort is stable, so the newest of each branch stays in front.
-  heard.sort((a, b) => Number(b.agrees) - Number(a.agrees));
+  const heard = await judgeAll(all, wanted, options);
+  // Agreeing ones first, then objections; the sort is stable, so the newest of each branch stays in front.
+  const rank = ({ agrees, elsewhere }: Vouch): number => (agrees ? 0 : elsewhere ? 2 : 1);
+  heard.sort((a, b) => rank(a) - rank(b));
   const spoken = new Set(options.requester ? [persons.idOf(options.requester)] : []);
   return heard.filter((vouch) => {
     const person = persons.idOf(vouch);
@@ -162,6 +193,8 @@ export interface NewVouch {
   parent: string | null;
   /** Pinned files, as the request has them. */
   files: readonly RequestedFile[];
+  /** Which repository it is for: a root of the request branch, if there is one. */
+  root: string | null;
   signer: CommitSigner;
   identity: Identity;
   at: Date;
@@ -170,10 +203,12 @@ export interface NewVouch {
 /** Writes a vouch for these bytes and gives its id; `push` to `vouch/NAME` makes it heard. */
 export function createVouchCommit(repository: ControlRepository, vouch: NewVouch): Promise<string> {
   const names = vouch.files.map((file) => file.name).join(', ');
+  const trailers = [{ key: VOUCH_TRAILER, value: 'yes' }];
+  if (vouch.root !== null) trailers.push({ key: CONTROL_TRAILER, value: vouch.root });
   return commitFile(repository, {
     ...vouch,
     name: ZIPNAME,
     content: formatZipname(vouch.files),
-    message: `Vouch for ${names}\n\n${formatTrailers([{ key: VOUCH_TRAILER, value: 'yes' }])}`,
+    message: `Vouch for ${names}\n\n${formatTrailers(trailers)}`,
   });
 }

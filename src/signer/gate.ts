@@ -103,6 +103,7 @@ async function vouchGate(
     allowed: channel.allowed,
     branches: heads.vouches,
     requests: heads.requests,
+    origin: site.origin,
     requester:
       requester.principal === null || requester.key === null
         ? null
@@ -123,7 +124,15 @@ async function vouchGate(
       );
   }
   if (agreeing.length >= needed) return { open: true, vouches: agreeing };
-  const told = differing.map((each) => `; ${each.signer} vouched earlier for ${bytesSeen(each)}`).join('');
+  const told = [
+    ...differing.map((each) => `; ${each.signer} vouched earlier for ${bytesSeen(each)}`),
+    ...found
+      .filter((each) => each.elsewhere)
+      .map(
+        (each) =>
+          `; the vouch ${shortId(each.commit)} by ${each.signer} does not count: it neither says "Control: ${site.origin.roots[0] ?? 'ROOT'}" nor descends from that commit`,
+      ),
+  ].join('');
   return closed(`waiting for ${needed - agreeing.length} of ${needed} vouches${told}`);
 }
 

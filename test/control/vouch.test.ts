@@ -38,7 +38,14 @@ async function request(zipname: string, key = alice): Promise<string> {
 async function vouch(key: TestKey, branch: string, files: readonly RequestedFile[]): Promise<string> {
   const parent = (await repository.heads()).vouches.get(branch) ?? null;
   const identity = { name: branch, email: branch };
-  const id = await createVouchCommit(repository, { parent, files, signer: key.signer, identity, at });
+  const id = await createVouchCommit(repository, {
+    parent,
+    files,
+    root: null,
+    signer: key.signer,
+    identity,
+    at,
+  });
   assert.equal(await repository.push(`vouch/${branch}`, id, parent), 'pushed');
   return id;
 }

@@ -98,7 +98,7 @@ describe('while the files of a request are fetched', () => {
       branch: 'vouch/ann',
       files: { zipname: line },
       key: ann,
-      message: 'Same\n\nVouch: yes\n',
+      message: `Same\n\nVouch: yes\nControl: ${await world.git('rev-list', '--max-parents=0', '--first-parent', 'main')}\n`,
     });
     const other = `${'b'.repeat(64)}  objected.zip\n`;
     const objection = {
@@ -120,7 +120,7 @@ describe('while the files of a request are fetched', () => {
       branch: 'vouch/ann',
       files: { zipname: line },
       key: ann,
-      message: 'Same\n\nVouch: yes\n',
+      message: `Same\n\nVouch: yes\nControl: ${await world.git('rev-list', '--max-parents=0', '--first-parent', 'main')}\n`,
     };
     const made = await host.commit(vouch);
     const { said } = await pollWhile(once(() => host.set('vouch/ann', null)));

@@ -35,14 +35,16 @@ const ON_VOUCHED = 'Sign it\n\nChannel: vouched\n';
 const ON_SLOW = 'Sign it\n\nChannel: slow\n';
 
 /** A vouch by git alone: the same line of `zipname` on `vouch/NAME`. */
-const vouch = (name: string, line: string, key: string, date?: string): Promise<string> =>
+const vouch = async (name: string, line: string, key: string, date?: string): Promise<string> =>
   host.commit({
     branch: `vouch/${name}`,
     files: { zipname: line },
     key,
-    message: `Vouch for it\n`,
+    message: `Vouch for it\n\nControl: ${await rootOfMain()}\n`,
     ...(date === undefined ? {} : { date }),
   });
+
+const rootOfMain = (): Promise<string> => world.git('rev-list', '--max-parents=0', '--first-parent', 'main');
 
 /** What the log says about a request since `from`. */
 const said = (request: string, from = 0): string[] =>
@@ -100,7 +102,8 @@ describe('a request on a channel that wants two vouches', () => {
     it(`is not moved by a vouch ${what}`, async () => {
       const { line, request } = await asked(`not-${name}.zip`, ON_VOUCHED);
       await vouch('ann', line, ann);
-      await host.commit({ branch: `vouch/${name}`, files: { zipname: line }, key: key() });
+      const message = `Vouch for it\n\nControl: ${await rootOfMain()}\n`;
+      await host.commit({ branch: `vouch/${name}`, files: { zipname: line }, key: key(), message });
       await world.poll();
       assert.ok(said(request).some((msg) => msg.endsWith('waiting for 1 of 2 vouches')));
       assert.deepEqual(await receiptsFor(world, request), []);

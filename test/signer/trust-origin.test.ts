@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { Hostile, receiptFor } from '../world/hostile.ts';
-import { World } from '../world/site.ts';
+import { signpipe, World } from '../world/site.ts';
 
 /** Two control repositories at which the same builder may ask. */
 let nightly: World;
@@ -80,6 +80,117 @@ describe('requests of another control repository', () => {
     await merge();
     await release.poll();
     assert.equal(await outcome(foreign), 'signed');
+  });
+});
+
+describe('vouches', () => {
+  let ann: string;
+  before(async () => {
+    const key = await host.key('ann');
+    ann = key.path;
+    await host.allow(await host.builderLine(), `ann@example.org namespaces="git" ${key.line}`);
+    await release.configure('channels:\n  vouched:\n    trust: { vouches: 1 }');
+  });
+
+  const roots = async (): Promise<string[]> =>
+    (await release.git('rev-list', '--max-parents=0', '--first-parent', 'main')).split('\n');
+
+  /** A request on the channel, and a vouch for it with this message, on a branch that begins anew or at `from`. */
+  async function vouched(
+    name: string,
+    message: string,
+    { from, line: other }: { from?: string; line?: string } = {},
+  ): Promise<string> {
+    const line = await host.release(name);
+    const request = await host.commit({ files: { zipname: line }, message: 'Sign it\n\nChannel: vouched\n' });
+    await host.set('vouch/ann', null);
+    await host.commit({
+      branch: 'vouch/ann',
+      files: { zipname: other ?? line },
+      key: ann,
+      message,
+      ...(from === undefined ? {} : { parents: [from] }),
+    });
+    return request;
+  }
+
+  it('that name no repository and descend from none of ours do not count, and the log says so', async () => {
+    const request = await vouched('v1.zip', 'Vouch\n\nVouch: yes\n');
+    assert.deepEqual(await release.poll(), { answered: 0, waiting: 1 });
+    const said = release.logged.filter((each) => each['request'] === request).map(({ msg }) => String(msg));
+    assert.match(said.at(-1) ?? '', /waiting for 1 of 1 vouches; the vouch [0-9a-f]{12} by ann@example\.org/);
+    assert.match(said.at(-1) ?? '', new RegExp(`Control: ${(await roots())[0]}`));
+    await host.set('vouch/ann', null);
+  });
+
+  it('that name another repository do not count, though they descend from ours', async () => {
+    const other = await nightly.git('rev-list', '--max-parents=0', 'main~1');
+    const elsewhere = '0'.repeat(39) + '1';
+    assert.notEqual(other, elsewhere);
+    await vouched('v2.zip', `Vouch\n\nControl: ${elsewhere}\n`, { from: (await host.tip()) ?? '' });
+    assert.equal((await release.poll()).answered, 0);
+    await host.set('vouch/ann', null);
+  });
+
+  it('that name our root count, and so do those that name nothing and descend from it', async () => {
+    for (const [name, message, from] of [
+      ['v3.zip', `Vouch\n\nVouch: yes\nControl: ${(await roots())[0]}\n`, undefined],
+      ['v4.zip', 'Vouch\n\nVouch: yes\n', (await host.tip()) ?? ''],
+    ] as const) {
+      const request = await vouched(name, message, from === undefined ? {} : { from });
+      await release.poll();
+      assert.equal(await outcome(request), 'signed', name);
+    }
+  });
+
+  it('vouch-differs: an objection counts without saying so', async () => {
+    const line = `${'d'.repeat(64)}  v5.zip\n`;
+    const request = await vouched('v5.zip', 'Other bytes!\n\nVouch: yes\n', { line });
+    await release.poll();
+    assert.equal(await outcome(request), 'vouch-differs');
+    await host.set('vouch/ann', null);
+  });
+});
+
+describe('submit and vouch', () => {
+  const line = async (branch: string): Promise<string | undefined> =>
+    /^Control: .*$/m.exec(await release.git('log', '-1', '--format=%B', branch))?.[0];
+
+  it('name the root that the signer pinned', async () => {
+    const root = await release.git('rev-list', '--max-parents=0', '--first-parent', 'main');
+    const file = release.exchange('incoming', 'own.zip');
+    await cp(file, release.at('mine.zip'));
+    const request = await release.submit([release.at('mine.zip')]);
+    assert.equal(await line('main'), `Control: ${root}`);
+    await release.poll();
+    assert.equal(await outcome(request), 'signed');
+    await appendFile(release.site.builderConfig, 'vouch: { name: carol }\n');
+    const ended = await signpipe(['vouch', '-c', release.site.builderConfig, release.at('mine.zip')]);
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.equal(await line('vouch/carol'), `Control: ${root}`);
+  });
+
+  it('name a pinned root also where another history became the first parent', async () => {
+    const pinned = await release.git('rev-list', '--max-parents=0', '--first-parent', 'main');
+    await merge('theirs first');
+    await release.submit([release.at('mine.zip')]);
+    assert.equal(await line('main'), `Control: ${pinned}`);
+  });
+
+  it('control-other-repository: commit nothing where the branch has none of control.roots', async () => {
+    const before = await host.tip();
+    const config = await readFile(release.site.builderConfig, 'utf8');
+    await writeFile(
+      release.site.builderConfig,
+      config.replace(/^control:\n/m, `control:\n  roots: [${'a'.repeat(40)}]\n`),
+    );
+    for (const words of [['submit'], ['vouch']]) {
+      const ended = await signpipe([...words, '-c', release.site.builderConfig, release.at('mine.zip')]);
+      assert.equal(ended.status, 3, ended.stderr);
+      assert.match(ended.stderr, /\[control-other-repository\]/);
+    }
+    assert.equal(await host.tip(), before);
+    await writeFile(release.site.builderConfig, config);
   });
 });
 
