@@ -40,11 +40,8 @@ function endOfName(path: string): number {
 /** Whether a file of this name may be a program that Windows runs or loads, for want of its content. */
 export const mayBeProgram = (path: string): boolean => PROGRAM_EXTENSIONS.has(extensionOf(path) ?? '');
 
-/** Whether a file of this name is a zip of some kind, for want of its content. */
+/** Whether a name promises a zip of some kind. */
 export const mayBeZip = (path: string): boolean => ZIP_EXTENSIONS.has(extensionOf(path) ?? '');
-
-/** Whether a name promises a zip of programs. */
-export const isZipName = (path: string): boolean => extensionOf(path) === 'zip';
 
 /** The patterns that would take in a file: this one alone, and all of its kind. */
 export function patternsTaking(path: string): readonly string[] {

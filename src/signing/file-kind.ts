@@ -1,6 +1,6 @@
 import { isZipSource } from '../archive/end.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
-import { isZipName } from '../authenticode/program-names.ts';
+import { mayBeZip } from '../authenticode/program-names.ts';
 import { invalid } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 
@@ -8,14 +8,14 @@ export type FileKind = 'zip' | 'program';
 
 /**
  * What a file is, or null if it is neither: its first bytes tell, or its last ones for a zip with a script
- * before it. A program whose name ends in `.zip` throws `zip-is-program`: unpackers look for a zip at a file's
- * end, so it could be both, and what is inside would pass for signed.
+ * before it. A program whose name ends in `.zip`, `.jar` or the like throws `zip-is-program`: unpackers look for
+ * a zip at a file's end, so it could be both, and what is inside would pass for signed.
  */
 export async function fileKindOf(source: ByteSource, name = source.name): Promise<FileKind | null> {
   const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
   if (await isZipSource(source)) return 'zip';
   if (!isSignable(head)) return null;
-  if (!isZipName(name)) return 'program';
+  if (!mayBeZip(name)) return 'program';
   throw invalid('zip-is-program', `${name}: its name says zip, but it is a Windows program`, {
     hint: 'give a program the name of a program (.exe); an unpacker would take it for a zip and see other files in it',
   });

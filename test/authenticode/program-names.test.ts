@@ -4,8 +4,8 @@ import { describe, it } from 'node:test';
 import { parse } from 'yaml';
 import {
   DEFAULT_FILES,
-  isZipName,
   mayBeProgram,
+  mayBeZip,
   patternsTaking,
   PE_EXTENSIONS,
 } from '../../src/authenticode/program-names.ts';
@@ -18,10 +18,19 @@ describe('names of programs', () => {
       assert.ok(!mayBeProgram(name), name);
   });
 
-  it('promise a zip if they end in .zip', () => {
-    for (const name of ['a.zip', 'A.ZIP', 'nightly/a.Zip', 'a.zip.', 'a.exe.zip'])
-      assert.ok(isZipName(name), name);
-    for (const name of ['zip', 'a.zip.exe', 'a.zipx', 'a.zip/b']) assert.ok(!isZipName(name), name);
+  it('promise a zip if they end in .zip, or as packages that are zips do', () => {
+    for (const name of [
+      'a.zip',
+      'A.ZIP',
+      'nightly/a.Zip',
+      'a.zip.',
+      'a.exe.zip',
+      'a.jar',
+      'b.NUPKG',
+      'c.msix',
+    ])
+      assert.ok(mayBeZip(name), name);
+    for (const name of ['zip', 'a.zip.exe', 'a.zipx', 'a.zip/b']) assert.ok(!mayBeZip(name), name);
   });
 
   it('tell which patterns would take them in', () => {

@@ -99,7 +99,7 @@ describe('a lone program', () => {
 });
 
 describe('a program under the name of a zip', () => {
-  for (const name of ['product.zip', 'Product.ZIP', 'nightly/product.zip', 'product.zip.'])
+  for (const name of ['product.zip', 'Product.ZIP', 'nightly/product.zip', 'product.zip.', 'product.jar'])
     it(`zip-is-program: ${name}, though every pattern takes it in`, async () => {
       await assert.rejects(sign(name, withZip(), '**'), refusal('zip-is-program', /its name says zip/));
       await assert.rejects(sign(name, program, '**'), refusal('zip-is-program', /its name says zip/));
