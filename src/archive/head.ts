@@ -1,6 +1,6 @@
 /**
- * The first bytes of many entries. Only for speed: opening each as a stream takes 0.2 ms or more, for tens of
- * thousands of entries; this takes 0.02 ms. Without it, everything still works through `Archive.open`.
+ * Small entries, and the heads of large ones, in one step. Only for speed: a stream takes 0.2 ms or more, for each of
+ * tens of thousands of entries; this takes 0.02 ms. Without it, everything still works through content.ts.
  */
 import { constants, crc32, inflateRawSync } from 'node:zlib';
 import type { ByteSource } from '../io/source.ts';
@@ -28,11 +28,15 @@ export async function quickHead(
   length: number,
 ): Promise<Buffer | null> {
   if (!isSmall(entry)) return largeHead(source, entry, length);
-  const packed = await nearby.read(entry.dataStart, entry.compressedSize);
+  const content = await smallContent(nearby, entry);
+  return content && content.subarray(0, length);
+}
+
+/** The checked content of a small entry; null if it is not sound. */
+export async function smallContent(source: ByteSource, entry: ArchiveEntry): Promise<Buffer | null> {
+  const packed = await source.read(entry.dataStart, entry.compressedSize);
   const content = entry.method === METHOD.stored ? packed : inflated(packed, entry.size);
-  if (content?.length !== entry.size || crc32(content) !== entry.crc32) return null;
-  // A copy: a window of the file need not stay in memory for it.
-  return Buffer.from(content.subarray(0, length));
+  return content?.length === entry.size && crc32(content) === entry.crc32 ? content : null;
 }
 
 /** A whole deflate stream with nothing behind it; null if it is none. */

@@ -1,10 +1,11 @@
 import { invalid, type SignpipeError } from '../errors.ts';
+import { unpooled } from '../io/exact.ts';
 import type { ByteSource } from '../io/source.ts';
 import { content, contentInMemory } from './content.ts';
 import type { DeflateScanner } from './deflate-map.ts';
 import { readDirectory, type CentralEntry } from './directory.ts';
 import { readEnd, type EndRecords } from './end.ts';
-import { isSmall, quickHead } from './head.ts';
+import { isSmall, quickHead, smallContent } from './head.ts';
 import { locateEntries, readLayout, type ArchiveEntry } from './layout.ts';
 import { requireDistinctPlaces, shown } from './names.ts';
 import type { ArchiveLimits } from './limits.ts';
@@ -111,7 +112,9 @@ const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open
     // eslint-disable-next-line require-await -- as above
     read: async (entry, scanner) => {
       requireOpenable(source, entry, limits);
-      return contentInMemory(source, entry, scanner);
+      // In memory of its own, for it may be kept.
+      const small = isSmall(entry) && !scanner ? await smallContent(source, entry) : null;
+      return small ? unpooled(small) : contentInMemory(source, entry, scanner);
     },
     head: async (entry, length) => {
       requireReadable(source, entry);

@@ -1,4 +1,5 @@
 import { invalid } from '../errors.ts';
+import { unpooled } from '../io/exact.ts';
 import { bytes, copy, type Patch } from '../io/patch.ts';
 import { hashParts, type Hashed } from '../io/bulk.ts';
 import type { Part } from '../io/joined.ts';
@@ -145,13 +146,14 @@ export class PeImage implements SignableImage {
     const sum = (await this.bodySum()).clone().add(tail).add(entry);
     const checksum = Buffer.alloc(4);
     checksum.writeUInt32LE(sum.checksum(this.bodyEnd + tail.length), 0);
+    const fresh = unpooled(checksum, entry, tail);
     const segments = [
       copy(0, checksumAt),
-      bytes(checksum),
+      bytes(fresh.subarray(0, 4)),
       copy(checksumAt + 4, directoryAt),
-      bytes(entry),
+      bytes(fresh.subarray(4, 12)),
       copy(directoryAt + 8, this.bodyEnd),
-      ...(tail.length > 0 ? [bytes(tail)] : []),
+      ...(tail.length > 0 ? [bytes(fresh.subarray(12))] : []),
     ];
     return { source: this.source, segments };
   }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { OID, type DigestName } from '../asn1/oids.ts';
 import { parseSignerInfo, signedAttributesToSign, verifySigner } from '../cms/signed-data.ts';
 import { notAllowed, SignpipeError, usage } from '../errors.ts';
+import { unpooled } from '../io/exact.ts';
 import type { Patch } from '../io/patch.ts';
 import type { ByteSource } from '../io/source.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
@@ -78,7 +79,7 @@ export async function signProgram(source: ByteSource, options: SignOptions): Pro
   const made =
     options.made?.get(key) ?? (await stampedSignature(image, { hash, digest, description }, options));
   options.made?.set(key, made);
-  const signature = withExisting(image, made.der, options);
+  const signature = unpooled(withExisting(image, made.der, options));
   return { patch: await image.embed(signature), signature, digest, hash, timestamp: made.timestamp };
 }
 

@@ -15,3 +15,14 @@ export async function fillFrom(file: FileHandle, target: Buffer, offset: number)
   }
   return true;
 }
+
+/**
+ * A copy in memory of its own. Small buffers are slices of a pool, 8 KiB each, which stays as long as any slice of
+ * it: what is kept for each of thousands of programs would keep several times its size.
+ */
+export function unpooled(...parts: readonly Buffer[]): Buffer {
+  const result = Buffer.allocUnsafeSlow(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) at += part.copy(result, at);
+  return result;
+}
