@@ -1,4 +1,3 @@
-import pLimit from 'p-limit';
 import { inOrder } from '../archive/ordered.ts';
 import { requireModest, type ArchiveEntry, type PartialArchive } from '../archive/read.ts';
 import type { NewContent } from '../archive/rewrite.ts';
@@ -110,36 +109,49 @@ const patient = (timestamper: Timestamper, turns: Turns): Timestamper => ({
  * failure stops what has not begun, and leaves only when everything begun has come to an end.
  */
 async function signAll(candidates: readonly Candidate[], options: SignFileOptions): Promise<SignedEntry[]> {
-  const limit = pLimit(IN_FLIGHT);
   const turns = new Turns(AT_WORK);
   const steppingAside = {
     ...options,
     timestamper: options.timestamper && patient(options.timestamper, turns),
   };
   const underway = new Map<string, Promise<SignedEntry>>();
-  const failures: unknown[] = [];
   let done = 0;
-  const signUnlessFailed = async ({ path, program }: Candidate): Promise<SignedEntry> => {
-    if (failures.length > 0) throw failures[0];
-    try {
-      return await signAndCheck(path, program, steppingAside);
-    } catch (error) {
-      failures.push(error);
-      throw error;
-    }
-  };
-  const signOne = async (candidate: Candidate): Promise<SignedEntry> => {
-    const begun =
-      underway.get(candidate.program.sha256) ?? limit(() => turns.run(() => signUnlessFailed(candidate)));
-    underway.set(candidate.program.sha256, begun);
+  const signOne = async ({ path, program }: Candidate): Promise<SignedEntry> => {
+    const begun = underway.get(program.sha256) ?? turns.run(() => signAndCheck(path, program, steppingAside));
+    underway.set(program.sha256, begun);
     const entry = await begun;
     options.onProgress?.(++done, candidates.length);
-    return { ...entry, path: candidate.path, packed: candidate.program.map };
+    return { ...entry, path, packed: program.map };
   };
   options.onProgress?.(0, candidates.length);
-  const settled = await Promise.allSettled(candidates.map(signOne));
+  return mapConcurrently(candidates, IN_FLIGHT, signOne);
+}
+
+/**
+ * Maps with so many calls in flight, in whatever order they end. After a failure none begins; the first one is
+ * thrown when all have ended. What waits to begin takes no memory.
+ */
+async function mapConcurrently<T, R>(
+  items: readonly T[],
+  width: number,
+  map: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  const failures: unknown[] = [];
+  const waiting = items.entries();
+  const work = async (): Promise<void> => {
+    for (const [index, item] of waiting) {
+      if (failures.length > 0) return;
+      try {
+        results[index] = await map(item);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(width, items.length) }, work));
   if (failures.length > 0) throw failures[0];
-  return settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  return results;
 }
 
 /** What was done to the programs of ours in a zip, and what came of writing it. */
