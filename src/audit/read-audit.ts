@@ -8,7 +8,7 @@ import { printable } from '../printable.ts';
 import { channelIn } from '../control/published-policy.ts';
 import { readPolicy, readReceiptsOwner, type PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
-import { requestsAmong } from '../control/request.ts';
+import { isAhead, requestsAmong } from '../control/request.ts';
 import { parsePublicKeyLine } from '../sshsig/ssh-key.ts';
 import { invalid, notAllowed } from '../errors.ts';
 import type { Bar } from '../progress.ts';
@@ -56,7 +56,13 @@ export async function readAudit(repository: ControlRepository, options: AuditOpt
 }
 
 /** What keeps an unanswered request, as far as the repository tells; null for whatever the signer alone knows. */
-function waitingFor(hold: Hold | null, vouches: number, needed: number): string | null {
+function waitingFor(
+  { request }: AuditedRequest,
+  { hold, now }: Known,
+  vouches: number,
+  needed: number,
+): string | null {
+  if (isAhead(request, now)) return `dated ahead: ${request.committedAt.toISOString()}`;
   if (hold?.held) return `on hold by ${hold.by ?? 'an unknown author'}`;
   return vouches < needed ? `${vouches} of ${needed} vouches` : null;
 }
@@ -66,15 +72,22 @@ interface Known {
   readonly vouches: Vouches;
   readonly hold: Hold | null;
   readonly policy: PublishedPolicy | null;
+  readonly now: Date;
 }
 
 /** The row of a request that has no answer, and what it waits for. */
-function waitingRowFor(audited: AuditedRequest, { vouches, hold, policy }: Known): AuditRow {
+function waitingRowFor(audited: AuditedRequest, known: Known): AuditRow {
+  const { vouches, policy } = known;
   const findings = new Findings(audited.request.id);
   reportDamage(audited, findings);
   const vouchedBy = vouches.for(audited.request, audited.by && whoSigned(audited.by));
   const needed = channelIn(policy, audited.request.channel)?.vouches ?? 0;
-  return waitingRow(audited, vouchedBy, waitingFor(hold, vouchedBy.length, needed), findings.problems);
+  return waitingRow(
+    audited,
+    vouchedBy,
+    waitingFor(audited, known, vouchedBy.length, needed),
+    findings.problems,
+  );
 }
 
 class Auditor {
@@ -108,7 +121,7 @@ class Auditor {
     if (receipts !== null) await this.findStrange(receipts, new Set(line), around);
     const policy = await this.readPolicy();
     const hold = await this.readHold(policy);
-    await this.readWaiting(around.unanswered(), { vouches, hold, policy });
+    await this.readWaiting(around.unanswered(), { vouches, hold, policy, now: this.now });
     this.requireKeyOfItsOwn();
     return {
       heads: { requests, receipts },

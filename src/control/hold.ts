@@ -39,6 +39,11 @@ export interface HoldOptions {
   acceptUnsigned?: boolean;
   /** When keys have to be valid, besides the time the commit states; now unless given. */
   now?: Date;
+  /**
+   * When a commit was first seen, if that is known. A key that has expired since lifted what it lifted: otherwise
+   * each HOLD of the past would stand again when the key that lifted it is followed by the next.
+   */
+  firstSeen?: (commit: string) => Promise<Date | null>;
 }
 
 const FREE: Hold = {
@@ -56,15 +61,30 @@ type Change =
   | { readonly kind: 'lift'; readonly id: string }
   | { readonly kind: 'ignored'; readonly id: string; readonly why: string };
 
-/** The principal, or null if the commit is unsigned, wrongly signed, or signed by an unknown key. */
-function signerOf(raw: Buffer, { allowed, now }: HoldOptions): string | null {
+/** The principal, or the refusal if the commit is unsigned, wrongly signed, or signed by a key that may not. */
+function signerAt(raw: Buffer, { allowed }: HoldOptions, now: Date): string | SignpipeError {
   try {
-    return verifyCommitSignature(raw, allowed, { now: now ?? new Date() }).principal;
+    return verifyCommitSignature(raw, allowed, { now }).principal;
   } catch (error) {
     if (error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed'))
-      return null;
+      return error;
     throw error;
   }
+}
+
+/** The principal, or null if no allowed signer signed the commit. */
+function signerOf(raw: Buffer, options: HoldOptions): string | null {
+  const signer = signerAt(raw, options, options.now ?? new Date());
+  return typeof signer === 'string' ? signer : null;
+}
+
+/** Whether an allowed signer signed a removal, with a key that is good now or was when it was first seen. */
+async function isSigned({ id, raw }: Commit, options: HoldOptions): Promise<boolean> {
+  const signer = signerAt(raw, options, options.now ?? new Date());
+  if (typeof signer === 'string' || signer.code !== 'commit-signer-expired')
+    return typeof signer === 'string';
+  const seen = await options.firstSeen?.(id);
+  return seen ? typeof signerAt(raw, options, seen) === 'string' : false;
 }
 
 /** A tree's entries but for HOLD, comparable; a tree that cannot be read is like no other. */
@@ -87,7 +107,7 @@ async function flawOf(
   const [parent, ...more] = commit.parents;
   if (parent === undefined || more.length > 0) return 'is a merge, and merges neither lift nor restore';
   if (isVouchMessage(commit.message)) return 'is a vouch';
-  if (options.acceptUnsigned !== true && signerOf(commit.raw, options) === null)
+  if (options.acceptUnsigned !== true && !(await isSigned(commit, options)))
     return 'is not signed by an allowed signer';
   const before = await repository.readCommit(parent);
   if ((await othersIn(repository, before)) !== (await othersIn(repository, commit)))

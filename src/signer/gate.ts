@@ -46,7 +46,12 @@ async function holdGate(site: Site, heads: Heads): Promise<ClosedGate | null> {
   const byDefault = site.channels.get('default');
   const allowed = byDefault?.allowed ?? NOBODY;
   const acceptUnsigned = byDefault?.config.trust.unsignedRequests === 'accept';
-  const hold = await readHold(site.repository, heads.requests, { allowed, acceptUnsigned, now: site.now() });
+  const hold = await readHold(site.repository, heads.requests, {
+    allowed,
+    acceptUnsigned,
+    now: site.now(),
+    firstSeen: (commit) => site.witness.firstSeen(site.repository, commit),
+  });
   if (!hold.held) return null;
   return closed(holdText(hold));
 }

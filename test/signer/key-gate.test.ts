@@ -166,6 +166,39 @@ describe('while the files of a request are fetched, the allowed signers', () => 
   });
 });
 
+describe('a HOLD that was lifted', () => {
+  it('stays lifted when the key that lifted it expires, and that key lifts nothing after that', async () => {
+    const carol = await host.key('carol');
+    const list = await readFile(world.at('keys', 'allowed_signers'), 'utf8');
+    const listed = (more: string): Promise<void> =>
+      writeFile(
+        world.at('keys', 'allowed_signers'),
+        `${list}carol@example.org namespaces="git"${more} ${carol.line}\n`,
+      );
+    await listed('');
+    await host.commit({ files: { HOLD: 'wait' }, key: carol.path });
+    await host.commit({ files: { HOLD: null }, key: carol.path });
+    await host.request('lifted.zip');
+    assert.equal((await world.poll()).answered, 1);
+    const inHours = (hours: number) => (): Date => new Date(Date.now() + hours * 3_600_000);
+    const tomorrow = inHours(24)()
+      .toISOString()
+      .replaceAll(/[-:T]|\.\d+/g, '');
+    await listed(`,valid-before="${tomorrow}"`);
+    await host.request('after-rotation.zip');
+    assert.deepEqual(await world.poll(inHours(48)), { answered: 1, waiting: 0 });
+    // Stolen after it expired, it lifts nothing, whatever time the commit claims.
+    await host.commit({ files: { HOLD: 'stolen' }, key: ann });
+    await host.commit({ files: { HOLD: null }, key: carol.path });
+    await host.request('thief.zip');
+    assert.deepEqual(await world.poll(inHours(49)), { answered: 0, waiting: 1 });
+    await host.commit({ files: { HOLD: 'back' }, key: ann });
+    await host.commit({ files: { HOLD: null }, key: ann });
+    await writeFile(world.at('keys', 'allowed_signers'), list);
+    await world.poll(inHours(50));
+  });
+});
+
 describe('a request that is dated ahead', () => {
   const at = (minutes: number): string => new Date(Date.now() + minutes * 60_000).toISOString();
   const inMinutes = (minutes: number) => (): Date => new Date(Date.now() + minutes * 60_000);
