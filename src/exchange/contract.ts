@@ -74,6 +74,13 @@ export interface AssembleOptions {
   readonly onProgress?: Progress;
 }
 
+export interface RehearseOptions {
+  /** Whether a missing folder is created. */
+  readonly make: boolean;
+  /** As in `DeliverOptions`. */
+  readonly temporary?: string;
+}
+
 /** What trying a folder showed. */
 export interface Rehearsal {
   /** Whether a file was written and renamed. */
@@ -127,7 +134,7 @@ export interface Exchange {
    * is known before there is anything to deliver. Null if the folder is not there, unless `make` creates it.
    * Throws what `deliver` would.
    */
-  rehearse(folder: string, options: { readonly make: boolean }): Promise<Rehearsal | null>;
+  rehearse(folder: string, options: RehearseOptions): Promise<Rehearsal | null>;
   close(): Promise<void>;
 }
 

@@ -13,11 +13,12 @@ import type {
   FetchOptions,
   OpenFile,
   Rehearsal,
+  RehearseOptions,
   RemoteFile,
 } from './contract.ts';
 import * as failures from './failures.ts';
 import { InsideFolder } from './inside.ts';
-import { requireInside, temporaryName } from './path.ts';
+import { rehearsalNames, requireInside, temporaryName } from './path.ts';
 import { requestBlocks, readBlocksAhead, writeBehind } from './pipeline.ts';
 import { RemoteSource } from './remote-source.ts';
 import { blocksToSend, receive, whyDifferent } from './transfer.ts';
@@ -56,13 +57,16 @@ function folderOf(url: string): string {
 }
 
 /** Writes, renames and removes a small file. */
-async function tryIn(folder: InsideFolder): Promise<void> {
-  const [first = '', second = ''] = [0, 1].map(() => folder.at(temporaryName('signpipe.tries')));
+async function tryIn(folder: InsideFolder, temporary: string | undefined): Promise<void> {
+  const [first, second] = rehearsalNames('', temporary).map((name) => folder.at(name)) as [string, string];
+  const remove = (): Promise<unknown> =>
+    Promise.all([rm(first, { force: true }), rm(second, { force: true })]);
+  await remove(); // What a crash left; nothing, as a rule.
   try {
     await writeFile(first, 'signpipe tries this folder\n', { flag: 'wx' });
     await rename(first, second);
   } finally {
-    for (const each of [first, second]) await rm(each, { force: true });
+    await remove();
   }
 }
 
@@ -144,10 +148,10 @@ export class FolderExchange implements Exchange {
     }
   }
 
-  async rehearse(path: string, { make }: { readonly make: boolean }): Promise<Rehearsal | null> {
+  async rehearse(path: string, { make, temporary }: RehearseOptions): Promise<Rehearsal | null> {
     await this.requireRoot();
     try {
-      await this.within(`${path}/x`, tryIn, { make });
+      await this.within(`${path}/x`, (folder) => tryIn(folder, temporary), { make });
       return { written: true, deletes: true, remarks: [], left: null };
     } catch (error) {
       if (!make && hasCode(error, 'ENOENT')) return null;

@@ -47,6 +47,12 @@ export function temporaryName(target: string, token = temporaryToken()): string 
   return posix.join(posix.dirname(target), `.${name}.${token}.part`);
 }
 
+/** The two hidden names in a folder that a rehearsal uses, one after the other. */
+export const rehearsalNames = (folder: string, token = temporaryToken()): [first: string, second: string] => [
+  temporaryName(posix.join(folder, 'signpipe.tries'), token),
+  temporaryName(posix.join(folder, 'signpipe.tried'), token),
+];
+
 /** The folders between the root and a path's last segment, outermost first. */
 export function foldersOf(root: string, path: string): string[] {
   const segments = path.split('/').slice(0, -1);

@@ -12,6 +12,7 @@ import type {
   FetchOptions,
   OpenFile,
   Rehearsal,
+  RehearseOptions,
   RemoteFile,
 } from './contract.ts';
 import * as failures from './failures.ts';
@@ -122,7 +123,7 @@ export class ScpExchange implements Exchange {
   }
 
   /** There is a shell: it is asked, and nothing is written. */
-  async rehearse(folder: string, { make }: { readonly make: boolean }): Promise<Rehearsal | null> {
+  async rehearse(folder: string, { make }: RehearseOptions): Promise<Rehearsal | null> {
     const link = await this.kept.get();
     if (make) await this.makeFolders(link, `${folder}/x`);
     const place = shellQuote(this.place(folder));

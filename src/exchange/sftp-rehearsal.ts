@@ -1,7 +1,8 @@
 import { posix } from 'node:path';
-import type { Rehearsal } from './contract.ts';
+import { together } from '../io/together.ts';
+import type { Rehearsal, RehearseOptions } from './contract.ts';
 import * as failures from './failures.ts';
-import { below, foldersOf, temporaryName } from './path.ts';
+import { below, foldersOf, rehearsalNames } from './path.ts';
 import { hasStatus, isUnsupported, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
 
@@ -32,10 +33,16 @@ async function rename(session: SftpSession, from: string, to: string, name: stri
   return false;
 }
 
-async function tryIn(session: SftpSession, place: string, name: string): Promise<Rehearsal> {
-  const [first = '', second = ''] = [0, 1].map(() => temporaryName(posix.join(place, 'signpipe.tries')));
-  // A server that deletes nothing would keep what is written here.
-  if (!(await session.remove(first))) return { written: false, deletes: false, remarks: [], left: null };
+async function tryIn(
+  session: SftpSession,
+  place: string,
+  name: string,
+  temporary: string | undefined,
+): Promise<Rehearsal> {
+  const [first, second] = rehearsalNames(place, temporary);
+  // What a crash left, as a rule nothing. A server that deletes nothing would keep what is written here, too.
+  const [clear] = await together([session.remove(first), session.remove(second)]);
+  if (!clear) return { written: false, deletes: false, remarks: [], left: null };
   let removed = false;
   try {
     const flushes = await write(session, first, name);
@@ -63,7 +70,7 @@ export async function rehearseSftp(
   session: SftpSession,
   root: string,
   folder: string,
-  { make }: { readonly make: boolean },
+  { make, temporary }: RehearseOptions,
 ): Promise<Rehearsal | null> {
   const place = below(root, folder);
   const found = await session.stat(place).catch((error: unknown) => {
@@ -73,5 +80,5 @@ export async function rehearseSftp(
   if (!found && !make) return null;
   if (found && found.kind !== 'folder') throw failures.notAFolder(folder);
   if (!found) await makeFolders(session, root, folder);
-  return tryIn(session, place, folder);
+  return tryIn(session, place, folder, temporary);
 }

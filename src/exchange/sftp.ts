@@ -11,6 +11,7 @@ import type {
   FetchOptions,
   OpenFile,
   Rehearsal,
+  RehearseOptions,
   RemoteFile,
 } from './contract.ts';
 import * as failures from './failures.ts';
@@ -216,7 +217,7 @@ export class SftpExchange implements Exchange {
     }
   }
 
-  async rehearse(folder: string, options: { readonly make: boolean }): Promise<Rehearsal | null> {
+  async rehearse(folder: string, options: RehearseOptions): Promise<Rehearsal | null> {
     const session = await this.kept.get();
     try {
       return await rehearseSftp(session, this.location.path, folder, options);

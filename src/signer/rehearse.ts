@@ -18,7 +18,10 @@ export async function rehearseDelivery(site: Site, { id, files }: Request): Prom
   if (!first || tried.has(exchange)) return;
   const { outgoing, delivered } = config.exchange;
   const folder = posix.dirname(`${outgoing}/${deliveredPath(delivered, { request: id, name: first.name })}`);
-  const done = await retrying(site, `trying ${folder}`, () => exchange.rehearse(folder, { make: true }));
+  const done = await retrying(site, `trying ${folder}`, () =>
+    // The request's own name for it: after a crash, what was left is taken away.
+    exchange.rehearse(folder, { make: true, temporary: id.slice(0, 12) }),
+  );
   tried.add(exchange);
   if (done?.left) log.warn({ file: done.left }, `${done.left} stays: the exchange refuses to delete it`);
 }

@@ -21,7 +21,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join, posix } from 'node:path';
 import ssh2, { type Attributes, type SFTPWrapper } from 'ssh2';
-import { generateSshKey } from '../../src/ssh/generate.ts';
+import { drawKeyPair, generateSshKey } from '../../src/ssh/generate.ts';
 import type { SshOptions } from '../../src/ssh/connection.ts';
 
 const { OPEN_MODE, STATUS_CODE } = ssh2.utils.sftp;
@@ -210,7 +210,7 @@ export async function startOddSftp(odd: Oddities = {}): Promise<OddServer> {
   const root = join(folder, 'host', 'exchange');
   mkdirSync(join(root, 'incoming'), { recursive: true });
   mkdirSync(join(root, 'signed'));
-  const host = ssh2.utils.generateKeyPairSync('ed25519');
+  const host = drawKeyPair('host');
   await generateSshKey(join(folder, 'client'), 'client');
   const requests: string[] = [];
   const clients = new Set<ssh2.Connection>();
