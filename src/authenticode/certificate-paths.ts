@@ -43,8 +43,8 @@ export function strayCertificates(
   signers: readonly Signer[],
 ): StrayCertificate[] {
   const paths = signers.map((signer) => new Paths(signer, distinct(all)));
-  const refused = paths.flatMap((each) => each.refused());
-  const accepted = new Set(paths.flatMap((each) => each.accepted()).map(({ sha256 }) => sha256));
+  const refused = paths.flatMap((each) => each.refused);
+  const accepted = new Set(paths.flatMap((each) => each.accepted).map(({ sha256 }) => sha256));
   const known = new Set([...accepted, ...refused.map(({ certificate }) => certificate.sha256)]);
   return [
     ...refused.filter(({ certificate }) => !accepted.has(certificate.sha256)),
@@ -66,36 +66,34 @@ export function isSignedByIssuer(certificate: Certificate, all: readonly Certifi
 
 /** Every certificate that is reached from one signer, through every issuer that is here. */
 class Paths {
+  readonly refused: readonly StrayCertificate[];
+  readonly accepted: readonly Certificate[];
   /** The issuers of each certificate, by its SHA-256. */
   private readonly issuers = new Map<string, readonly Certificate[]>();
-  private readonly reached: readonly Certificate[];
   private readonly anchors: readonly Certificate[] | null;
+  private readonly unvouched: readonly Certificate[];
   private checks = MOST_CHECKS;
 
-  constructor({ certificate, anchors }: Signer, all: readonly Certificate[]) {
-    const reached = new Map([[certificate.sha256, certificate]]);
+  constructor({ certificate: signer, anchors }: Signer, all: readonly Certificate[]) {
+    const reached = this.climb(signer, all);
+    const vouched = this.vouchedFor(reached, anchors ?? []);
+    // If no root vouches for the signer, that is said elsewhere, or nobody asked.
+    this.anchors = vouched.has(signer.sha256) ? anchors : null;
+    this.unvouched = reached.filter(({ sha256 }) => this.anchors === null || !vouched.has(sha256));
+    this.refused = [...this.unfinished(), ...this.oversized()];
+    const refused = new Set(this.refused.map(({ certificate }) => certificate.sha256));
+    this.accepted = reached.filter(({ sha256 }) => !refused.has(sha256));
+  }
+
+  private climb(signer: Certificate, all: readonly Certificate[]): Certificate[] {
+    const reached = new Map([[signer.sha256, signer]]);
     // A Map visits what is added to it meanwhile.
     for (const each of reached.values()) {
       const issuers = this.issuersAmong(all, each);
       this.issuers.set(each.sha256, issuers);
       for (const issuer of issuers) reached.set(issuer.sha256, issuer);
     }
-    this.reached = [...reached.values()];
-    this.anchors = anchors && this.isVouchedFor(certificate, anchors) ? anchors : null;
-  }
-
-  refused(): StrayCertificate[] {
-    const tops = this.reached.filter((each) => this.isTop(each));
-    const faults = tops.flatMap((top, at) => {
-      const why = at > 0 ? 'its issuer did not sign it, or is not here' : this.topFault(top);
-      return why === null ? [] : [{ certificate: top, why }];
-    });
-    return [...faults, ...this.oversized()];
-  }
-
-  accepted(): Certificate[] {
-    const refused = new Set(this.refused().map(({ certificate }) => certificate.sha256));
-    return this.reached.filter(({ sha256 }) => !refused.has(sha256));
+    return [...reached.values()];
   }
 
   private issuersAmong(some: readonly Certificate[], certificate: Certificate): Certificate[] {
@@ -107,38 +105,43 @@ class Paths {
     );
   }
 
-  /** Whether a root signed a certificate, or one of the authorities on the way up to it. */
-  private isVouchedFor(certificate: Certificate, anchors: readonly Certificate[]): boolean {
-    const above = new Map([[certificate.sha256, certificate]]);
-    for (const each of above.values()) {
-      if (anchors.some((anchor) => anchor.equals(each))) return true;
-      if (this.issuersAmong(anchors, each).length > 0) return true;
-      for (const issuer of this.issuers.get(each.sha256) ?? []) above.set(issuer.sha256, issuer);
-    }
-    return false;
+  /** The SHA-256 of those that are roots, or that a root signed, or an authority that is among them. */
+  private vouchedFor(reached: readonly Certificate[], anchors: readonly Certificate[]): Set<string> {
+    const vouched = new Set(
+      reached
+        .filter(
+          (each) =>
+            anchors.some((anchor) => anchor.equals(each)) || this.issuersAmong(anchors, each).length > 0,
+        )
+        .map(({ sha256 }) => sha256),
+    );
+    // From above to below; a Set visits what is added to it meanwhile.
+    for (const issuer of vouched)
+      for (const { sha256 } of reached)
+        if (this.issuers.get(sha256)?.some((each) => each.sha256 === issuer)) vouched.add(sha256);
+    return vouched;
   }
 
-  private isUnvouched(certificate: Certificate): boolean {
-    return this.anchors === null || !this.isVouchedFor(certificate, this.anchors);
-  }
-
-  private isTop(certificate: Certificate): boolean {
-    return this.issuers.get(certificate.sha256)?.length === 0 && this.isUnvouched(certificate);
+  /** Certificates where a path ends without their issuer, but for the one that may be like that. */
+  private unfinished(): StrayCertificate[] {
+    return this.unvouched
+      .filter(({ sha256 }) => this.issuers.get(sha256)?.length === 0)
+      .flatMap((certificate, at) => {
+        const why = at > 0 ? NO_ISSUER : this.topFault(certificate);
+        return why === null ? [] : [{ certificate, why }];
+      });
   }
 
   private topFault(top: Certificate): string | null {
     if (top.isSelfIssued && top.signatureAlgorithm !== MD2_WITH_RSA)
       return 'it names itself as its issuer and is not signed with its own key';
-    if (this.anchors && !this.anchors.some((anchor) => sameHolder(anchor, top)))
-      return 'its issuer did not sign it, or is not here';
-    return null;
+    return this.anchors && !this.anchors.some((anchor) => sameHolder(anchor, top)) ? NO_ISSUER : null;
   }
 
   private oversized(): StrayCertificate[] {
-    const unvouched = this.reached.filter((each) => this.isUnvouched(each));
-    const size = unvouched.reduce((sum, { raw }) => sum + raw.length, 0);
+    const size = this.unvouched.reduce((sum, { raw }) => sum + raw.length, 0);
     const excess = size > (this.anchors ? MOST_BESIDE : MOST);
-    return unvouched
+    return this.unvouched
       .filter(({ raw }) => excess || raw.length > LONGEST)
       .map((certificate) => ({
         certificate,
@@ -146,6 +149,8 @@ class Paths {
       }));
   }
 }
+
+const NO_ISSUER = 'its issuer did not sign it, or is not here';
 
 const distinct = (all: readonly Certificate[]): Certificate[] => [
   ...new Map(all.map((each) => [each.sha256, each])).values(),
