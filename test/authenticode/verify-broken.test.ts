@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import {
   bitString,
   bmp,
+  children,
   context,
   enumerated,
   explicit,
@@ -19,10 +20,11 @@ import {
   set,
   sorted,
   tlv,
+  type Der,
 } from '../../src/asn1/der.ts';
 import { OID } from '../../src/asn1/oids.ts';
 import { describeReport } from '../../src/authenticode/describe.ts';
-import { addNested } from '../../src/authenticode/signature.ts';
+import { addNested, parseSignature } from '../../src/authenticode/signature.ts';
 import { attribute, baseAttributes, signedDataFields } from '../../src/cms/signed-data.ts';
 import {
   makeAuthority,
@@ -980,6 +982,40 @@ describe('weak digests', () => {
       'certificate-chain-weak',
     ]);
   });
+});
+
+/** Every DER that one more element makes of this, at the end of any constructed value in it, in DER's lengths. */
+function* enlarged(der: Der, extra: Buffer): Generator<[Buffer, string]> {
+  if ((der.tag & 0x20) === 0) return;
+  const inside = children(der, 'test');
+  const around = (parts: readonly Buffer[]): Buffer => tlv(der.tag, ...parts);
+  const raws = inside.map(({ raw }) => raw);
+  yield [around([...raws, extra]), 'at its end'];
+  yield [around([extra, ...raws]), 'at its beginning'];
+  for (const [at, child] of inside.entries()) {
+    yield [around([...raws.slice(0, at + 1), ...raws.slice(at)]), `${at} twice`];
+    for (const [changed, where] of enlarged(child, extra))
+      yield [around(raws.with(at, changed)), `${at}.${where}`];
+  }
+}
+
+it('an element added, or repeated, anywhere in a signature makes it bad', async () => {
+  const der = parseDer(await signatureOf(good256), 'test');
+  const extra = octets(Buffer.from('anything'));
+  const [token] = parseSignature(der.raw, 'test').timestamps;
+  const certificates = [der.raw, token ?? assert.fail()]
+    .flatMap((each) => takeApart(each).certificates)
+    .map((each) => each.toString('hex'));
+  /** A certificate that is there twice is the one thing that is let pass. */
+  const twice = (changed: Buffer): boolean =>
+    certificates.some((each) => changed.toString('hex').split(each).length === 3);
+  let tried = 0;
+  for (const [changed, where] of enlarged(der, extra)) {
+    const report = await verify(await withSignature(good256, changed), trusting);
+    tried++;
+    if (report.status !== 'bad') assert.ok(twice(changed) && report.status === 'ok', where);
+  }
+  assert.ok(tried > 500);
 });
 
 it('a changed byte anywhere in the signature makes it bad', async () => {
