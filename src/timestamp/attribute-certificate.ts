@@ -13,7 +13,7 @@ import { digestName } from '../asn1/oids.ts';
 import { invalid, SignpipeError } from '../errors.ts';
 import { readAlgorithm, type SignerInfo } from '../cms/signed-data.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { isBoundCertificate, isDigestOf } from './certificate-binding.ts';
+import { bindsSeveral, isBoundCertificate, isDigestOf } from './certificate-binding.ts';
 
 /** The longest attribute certificates that are accepted, in bytes: Microsoft's have 700 to 950. */
 const LONGEST = 2048;
@@ -26,8 +26,9 @@ const CLOCK_ATTRIBUTES = '1.3.6.1.4.1.601.10.4.';
  * Whether a value is an attribute certificate (RFC 5755 section 4.1; of RFC 5652's choices, also under the
  * tag of version 1, as Microsoft's authorities have it) of the authority that made a timestamp, by which it
  * says how its clock is kept. The signed attributes bind it. Microsoft's of 2019 bind another one than they send
- * along, and its issuer's key is not in the token, so that nothing covers it: such a one is accepted if it is
- * short, holds nothing but a clock's attributes, and names the authority's certificate by its digest.
+ * along, and its issuer's key is not in the token, so that nothing covers it: such a one is accepted if another
+ * one is bound, and if it is short, holds nothing but a clock's attributes, and names the authority's certificate
+ * by its digest.
  */
 export function isAttributeCertificateOf(
   value: Der,
@@ -38,7 +39,7 @@ export function isAttributeCertificateOf(
   const attribute = value.tag === context(1) || value.tag === context(2);
   if (!attribute || value.raw.length > LONGEST) return false;
   if (isBoundCertificate(signer, tlv(TAG.sequence, value.body), what)) return true;
-  if (value.raw.length > LONGEST_UNBOUND) return false;
+  if (value.raw.length > LONGEST_UNBOUND || !bindsSeveral(signer, what)) return false;
   try {
     return isHolder(readHolder(value, what), authority, what);
   } catch (error) {

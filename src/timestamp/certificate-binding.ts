@@ -109,3 +109,7 @@ export function checkCertificateBinding(signer: SignerInfo, certificate: Certifi
  */
 export const isBoundCertificate = (signer: SignerInfo, certificate: Buffer, what: string): boolean =>
   bindings(signer, what).some(({ ids, read }) => ids.some((id) => isDigestOf(read(id, what), certificate)));
+
+/** Whether the signed attributes hold the digests of more certificates than the signer's. */
+export const bindsSeveral = (signer: SignerInfo, what: string): boolean =>
+  bindings(signer, what).some(({ ids }) => ids.length > 1);

@@ -770,8 +770,24 @@ describe('what nobody signed', () => {
     );
     return tlv(tag, information, seq(oid(OID.sha256WithRsa)), bitString(Buffer.alloc(128)));
   };
+  /** The signed attributes say whose the token is, and name another certificate as well, as Microsoft's do. */
+  const bindTwo = (token: Parts): void => {
+    const ids = [stamper.certificate.raw, Buffer.from('another')].map((each) =>
+      seq(octets(createHash('sha256').update(each).digest())),
+    );
+    setSigned(token, OID.signingCertificateV2, seq(seq(...ids)));
+    resign(token, stamper.key);
+  };
   const withAttributeCertificate = (change: Partial<AttributeCertificate>): ((parts: Parts) => void) =>
-    inToken((token) => token.certificates.push(attributeCertificate(change)));
+    inToken((token) => {
+      bindTwo(token);
+      token.certificates.push(attributeCertificate(change));
+    });
+  refuses(
+    'signature-certificate',
+    'an attribute certificate of the authority in a timestamp that binds none',
+    inToken((token) => token.certificates.push(attributeCertificate())),
+  );
 
   for (const tag of [0xa1, 0xa2])
     it(`an attribute certificate of the authority may be there, under [${tag - 0xa0}], though nothing covers it`, async () => {
@@ -806,7 +822,10 @@ describe('what nobody signed', () => {
   refuses(
     'signature-certificate',
     'the same attribute certificate twice',
-    inToken((token) => token.certificates.push(attributeCertificate(), attributeCertificate())),
+    inToken((token) => {
+      bindTwo(token);
+      token.certificates.push(attributeCertificate(), attributeCertificate());
+    }),
   );
   refuses('signature-certificate', "the authority's attribute certificate beside the signer's", (parts) => {
     addTimestamp(parts);
