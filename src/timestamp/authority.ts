@@ -6,6 +6,7 @@ import type { DigestName } from '../asn1/oids.ts';
 import { messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { askAuthority, HttpRefusal, parseEndpoint, type Endpoint } from './http.ts';
+import { proxyFor } from './proxy.ts';
 import { trimToken } from './trim.ts';
 import { buildTimestampRequest, checkToken, parseTimestampResponse, type TimestampInfo } from './token.ts';
 
@@ -257,10 +258,11 @@ export class TimestampAuthorities implements Timestamper {
   private readonly settings: Settings;
   private readonly pace: Pace;
 
-  /** Throws `timestamp-url` for an address that is none, or when there is none at all. */
+  /** Throws `timestamp-url` for an address that is none, or when there is none at all, and `timestamp-proxy`. */
   constructor(urls: readonly string[], options: TimestampOptions = {}) {
     if (urls.length === 0) throw usage('timestamp-url', 'no timestamp authority is configured');
     const endpoints = new Map(urls.map((url) => [url, parseEndpoint(url)]));
+    for (const { url } of endpoints.values()) proxyFor(url);
     this.authorities = [...endpoints.values()].map((endpoint) => new Authority(endpoint));
     this.settings = withDefaults(options);
     this.pace = new Pace(this.settings.concurrency);

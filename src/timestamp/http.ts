@@ -1,6 +1,6 @@
-import { Agent, request, type IncomingMessage } from 'node:http';
-import { Agent as TlsAgent, request as requestByTls } from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { invalid, messageOf, SignpipeError, unavailable, usage, type ErrorDetails } from '../errors.ts';
+import { openRequest, proxyFor, type Proxy } from './proxy.ts';
 
 /** A token with a long chain has some eight kilobytes. */
 export const LARGEST_ANSWER = 256 * 1024;
@@ -83,27 +83,18 @@ function redirected(from: string, { statusCode, headers: { location = '' } }: In
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
-/** An idle connection is kept for so long, in milliseconds, unless the authority says less. */
-const KEPT = { keepAlive: true, timeout: 4000 };
-const agent = new Agent(KEPT);
-const tlsAgent = new TlsAgent(KEPT);
+/** One POST, wherever it goes. */
+interface Posting {
+  readonly headers: Record<string, string>;
+  readonly query: Buffer;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
 
-/**
- * Sends one POST, by Node's plain client: the global `fetch` takes 90 ms to load. No redirect is
- * followed, no proxy used. Gives back the answer once its headers are there.
- */
-function send(
-  url: URL,
-  headers: Record<string, string>,
-  query: Buffer,
-  signal: AbortSignal,
-): Promise<IncomingMessage> {
-  const options = { method: 'POST', headers, signal };
+/** Sends one POST. No redirect is followed. Gives back the answer once its headers are there. */
+function send(url: URL, { query, ...how }: Posting, proxy: Proxy | undefined): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const outgoing =
-      url.protocol === 'https:'
-        ? requestByTls(url, { ...options, agent: tlsAgent })
-        : request(url, { ...options, agent });
+    const outgoing = openRequest(url, { method: 'POST', ...how }, proxy);
     // Errors after the answer began are the reader's: it sees them in the body.
     outgoing.once('response', resolve).on('error', reject);
     // What is no answer, such as a switch to another protocol, ends in this alone.
@@ -112,18 +103,46 @@ function send(
   });
 }
 
-async function post(endpoint: Endpoint, query: Buffer, signal: AbortSignal): Promise<IncomingMessage> {
+/** What hpagent says when a proxy opens no tunnel. */
+const NO_TUNNEL = /^Bad response: (\d{3})$/;
+
+/** A proxy that answers itself instead of bringing the request to the authority. */
+function proxyRefusal(url: URL, { shown }: Proxy, status: number, cause?: unknown): SignpipeError {
+  const why = status === 407 ? 'wants a user and password (HTTP 407)' : `opens no tunnel (HTTP ${status})`;
+  return unavailable('timestamp-proxy', `${url.href}: the proxy ${shown} ${why}`, {
+    cause,
+    hint: 'check http_proxy, https_proxy and no_proxy; a user and password stand in the URL: http://USER:PASSWORD@HOST:PORT',
+  });
+}
+
+/** As `send`, through a proxy if the environment names one; errors on the way then tell which. */
+async function sendByWay(url: URL, posting: Posting): Promise<IncomingMessage> {
+  const proxy = proxyFor(url.href);
+  if (!proxy) return send(url, posting, proxy);
+  const response = await send(url, posting, proxy).catch((error: unknown) => {
+    if (posting.signal.aborted) throw error;
+    const status = NO_TUNNEL.exec(messageOf(error))?.[1];
+    if (status !== undefined) throw proxyRefusal(url, proxy, Number(status), error);
+    const way = `${url.href} through the proxy ${proxy.shown}`;
+    throw unavailable('timestamp-connection', `${way}: ${networkReason(error)}`, { cause: error });
+  });
+  if (response.statusCode !== 407) return response;
+  response.destroy();
+  throw proxyRefusal(url, proxy, 407);
+}
+
+async function post(endpoint: Endpoint, posting: Omit<Posting, 'headers'>): Promise<IncomingMessage> {
   let at = endpoint.url;
   for (let hops = 0; hops <= MOST_REDIRECTS; hops += 1) {
     const url = new URL(at);
     const sameOrigin = url.origin === new URL(endpoint.url).origin;
     const headers: Record<string, string> = { 'content-type': QUERY, accept: 'application/timestamp-reply' };
     headers['accept-encoding'] = 'identity';
-    headers['content-length'] = String(query.length);
+    headers['content-length'] = String(posting.query.length);
     // Some firewalls turn away who has no name.
     headers['user-agent'] = 'signpipe';
     if (endpoint.authorization !== undefined && sameOrigin) headers['authorization'] = endpoint.authorization;
-    const response = await send(url, headers, query, signal);
+    const response = await sendByWay(url, { ...posting, headers });
     if (!REDIRECTS.has(response.statusCode ?? 0)) return response;
     response.destroy();
     at = redirected(at, response);
@@ -196,7 +215,8 @@ export async function askAuthority(
   const what = endpoint.url;
   const timeout = AbortSignal.timeout(timeoutMs);
   try {
-    const response = await post(endpoint, query, stop ? AbortSignal.any([timeout, stop]) : timeout);
+    const signal = stop ? AbortSignal.any([timeout, stop]) : timeout;
+    const response = await post(endpoint, { query, timeoutMs, signal });
     return await answerIn(response, what);
   } catch (error) {
     // Whoever says stop gets its own reason back.

@@ -62,19 +62,6 @@ describe('a request to an authority', () => {
     });
   });
 
-  it('goes where the address says, whatever proxies the environment names', async () => {
-    const url = await serve((_, response) => void response.writeHead(200, REPLY).end('straight'));
-    const proxy = await serve((_, response) => void response.writeHead(200, REPLY).end('by proxy'));
-    const before = process.env['http_proxy'];
-    process.env['http_proxy'] = proxy;
-    try {
-      assert.equal((await ask(url)).toString(), 'straight');
-    } finally {
-      if (before === undefined) delete process.env['http_proxy'];
-      else process.env['http_proxy'] = before;
-    }
-  });
-
   it('repeats its query, but not its credentials, where a redirect leads', async () => {
     const seen: string[] = [];
     const told = ({ headers }: IncomingMessage): string => headers.authorization ?? 'nothing';
