@@ -3,7 +3,7 @@ import type { AuditRow } from './model.ts';
 import type { AuditedReceipt } from './receipt-audit.ts';
 
 /** What of an answer the rest of the history is held to. */
-export type Answer = Pick<AuditRow, 'request' | 'receipt' | 'claimed' | 'askedBy' | 'vouchedBy'>;
+export type Answer = Pick<AuditRow, 'request' | 'receipt' | 'claimed' | 'askedBy' | 'vouchedBy' | 'repeats'>;
 
 /** A receipt that was judged by itself and by its request, without what only its row tells. */
 export interface JudgedReceipt extends Omit<AuditedReceipt, 'row'> {
@@ -17,12 +17,13 @@ export interface Batch {
   readonly packs: readonly Pack[];
 }
 
-const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy }: AuditRow): Answer => ({
+const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy, repeats }: AuditRow): Answer => ({
   request,
   receipt,
   claimed,
   askedBy,
   vouchedBy,
+  repeats,
 });
 
 /** Gathers receipts; each row is packed as it comes. */

@@ -57,6 +57,8 @@ export interface AuditRow {
   readonly channel: string;
   readonly sourceRevision: string | null;
   readonly reason: Receipt['reason'] | null;
+  /** Of a repeated request: the same request under the id that was answered, and its receipt. */
+  readonly repeats: Receipt['repeats'] | null;
   /** What keeps a waiting request, where the repository tells: a HOLD, vouches. */
   readonly waitingFor: string | null;
   readonly test: boolean;

@@ -2,15 +2,15 @@ import { inOrder } from '../archive/ordered.ts';
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { whoSigned, verifyCommitSignature } from '../control/commit-signature.ts';
 import { GitFailure } from '../control/git.ts';
-import { readHold, type Hold } from '../control/hold.ts';
+import { HOLD, readHold, type Hold } from '../control/hold.ts';
 import { plural } from '../plural.ts';
 import { printable } from '../printable.ts';
 import { channelIn } from '../control/published-policy.ts';
-import { readPolicy, readReceiptsOwner, type PublishedPolicy } from '../control/receipt.ts';
+import { OWNER, readPolicy, readReceiptsOwner, type PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
 import { isAhead, requestsAmong } from '../control/request.ts';
 import { parsePublicKeyLine } from '../sshsig/ssh-key.ts';
-import { invalid, notAllowed } from '../errors.ts';
+import { invalid, notAllowed, usage } from '../errors.ts';
 import type { Bar } from '../progress.ts';
 import type { Answer, JudgedReceipt } from './batch.ts';
 import { auditReceipts } from './crew.ts';
@@ -112,9 +112,10 @@ class Auditor {
   async run(): Promise<Audit> {
     const { requests, receipts } = this.heads;
     const commits = await this.readRequests();
+    const line = receipts === null ? [] : await this.repository.lineOf(receipts);
+    if (![...commits.values()].includes(true)) await this.requireControl(line[0]);
     const vouches = await Vouches.read(this.repository, this.heads, this.options.allowed);
     this.verified += vouches.size;
-    const line = receipts === null ? [] : await this.repository.lineOf(receipts);
     this.receiptsBy = line[0] === undefined ? null : await this.readOwner(line[0]);
     const around = new Surroundings(commits, vouches);
     await this.readAnswers(line, around);
@@ -131,6 +132,23 @@ class Auditor {
       problems: [...this.problems, ...this.rowProblems],
       verified: this.verified,
     };
+  }
+
+  /**
+   * A repository without a single request has to show by other means that it is one: by a HOLD, or by a receipt
+   * branch that begins as a signer begins it. To find nothing wrong with any other would look like a proof.
+   */
+  private async requireControl(root: string | undefined): Promise<void> {
+    const { requests } = this.heads;
+    const { repository } = this;
+    if (requests !== null && (await repository.commitsTouching(requests, HOLD)).length > 0) return;
+    if (root !== undefined && (await repository.entryAt(await repository.readCommit(root), OWNER))) return;
+    const { requests: asked, receipts } = repository.branches;
+    throw usage(
+      'control-not-one',
+      `${printable(repository.path)}: is no control repository, or none that was used yet: no commit on ${asked} has a zipname, and no branch ${receipts} begins with ${OWNER}`,
+      { hint: 'give the control repository; --requests and --receipts name branches of other names' },
+    );
   }
 
   /** The history of the request branch, oldest first: each commit, and whether it is a request. */

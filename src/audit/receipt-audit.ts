@@ -23,6 +23,7 @@ import {
   auditRequest,
   compareWithRequest,
   hasSigned,
+  identityOf,
   reportDamage,
   type AuditedRequest,
 } from './request-audit.ts';
@@ -56,6 +57,8 @@ export interface AuditedReceipt {
   /** Null for a commit that does not even look like an answer. */
   readonly row: AuditRow | null;
   readonly signedByOwner: boolean;
+  /** `identityOf` the request. */
+  readonly identity: string | null;
   readonly problems: readonly Problem[];
   /** What the request names, where vouches are to be held to it. */
   readonly requested: readonly RequestedFile[];
@@ -70,7 +73,15 @@ export interface AuditedReceipt {
 export async function auditReceipt(context: ReceiptContext, { id, previous }: Step): Promise<AuditedReceipt> {
   const findings = new Findings(id);
   const { problems } = findings;
-  const nothing = { row: null, id, signedByOwner: false, problems, requested: [], requesterNames: [] };
+  const nothing = {
+    row: null,
+    id,
+    signedByOwner: false,
+    identity: null,
+    problems,
+    requested: [],
+    requesterNames: [],
+  };
   const commit = await findings.try(() => context.repository.readCommit(id));
   if (!commit) return nothing;
   if (commit.parents[0] !== previous)
@@ -94,6 +105,7 @@ export async function auditReceipt(context: ReceiptContext, { id, previous }: St
     id,
     signedByOwner,
     problems,
+    identity: audited && identityOf(audited),
     requested,
     requesterNames,
     row: answeredRow(found, audited, files, problems),

@@ -1,5 +1,10 @@
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
-import { verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
+import {
+  claimedIdentity,
+  signedIdentity,
+  verifyCommitSignature,
+  type CommitSignature,
+} from '../control/commit-signature.ts';
 import { shortId } from '../control/objects.ts';
 import type { Receipt, ReceiptFile } from '../control/receipt.ts';
 import type { ControlRepository } from '../control/repository.ts';
@@ -15,6 +20,10 @@ export interface AuditedRequest {
   readonly by: CommitSignature | null;
   readonly fault: SignpipeError | null;
 }
+
+/** What the request's signature covers, by which commits are one request; null unless it verifies, by whatever key. */
+export const identityOf = ({ request: { raw }, by }: AuditedRequest): string | null =>
+  by ? claimedIdentity(raw) : signedIdentity(raw);
 
 export const provenBy = ({ by }: AuditedRequest): Proven | null =>
   by && { principal: by.principal, key: by.fingerprint };

@@ -35,6 +35,7 @@ const NO_ANSWER = {
   waited: null,
   vouchedBy: [],
   reason: null,
+  repeats: null,
   waitingFor: null,
   test: false,
   certificate: null,
@@ -57,7 +58,7 @@ export function answeredRow(
   problems: readonly Problem[],
 ): AuditRow {
   const part = requestPart(audited);
-  const { request, outcome, reason, test, certificate, vouches, times, signpipe } = receipt;
+  const { request, outcome, reason, repeats, test, certificate, vouches, times, signpipe } = receipt;
   return {
     ...NO_ANSWER,
     ...part,
@@ -69,6 +70,7 @@ export function answeredRow(
     waited: waitedFor(part.requestedAt, times.answered),
     vouchedBy: vouches,
     reason: reason ?? null,
+    repeats: repeats ?? null,
     test,
     certificate: certificate ?? null,
     files: files.length > 0 ? files : part.files,

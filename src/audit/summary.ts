@@ -21,6 +21,7 @@ export class Summary {
   private readonly outcomes = new Map<RowOutcome, number>();
   private readonly certificates = new Map<string, Certificate>();
   private answers = 0;
+  private repeats = 0;
   private hidden = 0;
   private isClaim = false;
 
@@ -28,6 +29,7 @@ export class Summary {
   add(row: AuditRow, shown: boolean): void {
     this.outcomes.set(row.outcome, (this.outcomes.get(row.outcome) ?? 0) + 1);
     if (row.receipt !== null) this.answers += 1;
+    if (row.repeats) this.repeats += 1;
     if (!shown) {
       this.hidden += 1;
       return;
@@ -46,6 +48,11 @@ export class Summary {
         : `receipts     by ${printable(receiptsBy.principal, 100)}, ${receiptsBy.key}`,
       `branches     requests ${heads.requests === null ? 'none' : shortId(heads.requests)}, receipts ${heads.receipts === null ? 'none' : shortId(heads.receipts)}`,
       ...this.certificateLines(),
+      ...(this.repeats > 0
+        ? [
+            `repeated     ${plural(this.repeats, 'request')} answered before under another commit id: who made them?`,
+          ]
+        : []),
       ...(this.isClaim
         ? ['( )          who asked is the commit’s own word there, and no signature proves it']
         : []),

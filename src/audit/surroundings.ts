@@ -9,6 +9,9 @@ export class Surroundings {
   /** The requests that have an answer, each with the receipt that answers it for good, if there is one. */
   private readonly answers = new Map<string, string | null>();
 
+  /** The first request that was answered, by what its signature covers (half of the hash: many of them are kept). */
+  private readonly firsts = new Map<string, string>();
+
   constructor(
     /** Every commit in the history of the request branch, oldest first, and whether it is a request. */
     private readonly commits: ReadonlyMap<string, boolean>,
@@ -31,7 +34,7 @@ export class Surroundings {
         `it answers ${shortId(request)}, which asks for nothing: zipname is as it was before`,
       );
     this.compareVouches(receipt, answer, findings);
-    if (receipt.signedByOwner) this.compareRepetition(answer, findings);
+    if (receipt.signedByOwner) this.compareRepetition(receipt, answer, findings);
     else this.note(request, null);
     return findings.problems;
   }
@@ -67,7 +70,14 @@ export class Surroundings {
   }
 
   /** A request is answered once; only after a failure may it be taken up again. */
-  private compareRepetition({ request, receipt, claimed }: Answer, findings: Findings): void {
+  private compareRepetition({ identity }: JudgedReceipt, answer: Answer, findings: Findings): void {
+    const { request, receipt, claimed } = answer;
+    if (identity !== null) this.compareForms(identity.slice(0, 32), answer, findings);
+    else if (answer.repeats)
+      findings.add(
+        'receipt-repeats-other',
+        `it says that ${shortId(request)} repeats ${shortId(answer.repeats.request)}, and has no signature to tell that by`,
+      );
     const before = this.answers.get(request);
     if (typeof before === 'string')
       findings.add(
@@ -75,5 +85,21 @@ export class Surroundings {
         `it answers ${shortId(request)}, which ${shortId(before)} answered before`,
       );
     this.note(request, claimed === 'failed' ? null : receipt);
+  }
+
+  /** One signed payload is one request, under however many commit ids; whatever it was answered, later ones only repeat it. */
+  private compareForms(identity: string, { request, repeats }: Answer, findings: Findings): void {
+    const first = this.firsts.get(identity);
+    if (first === undefined) this.firsts.set(identity, request);
+    if (repeats && repeats.request !== (first ?? repeats.request))
+      findings.add(
+        'receipt-repeats-other',
+        `it says that ${shortId(request)} repeats ${shortId(repeats.request)}, and it is ${shortId(first ?? '')} in another form`,
+      );
+    if (repeats || first === undefined || first === request) return;
+    findings.add(
+      'request-answered-twice',
+      `it answers ${shortId(request)}, which is ${shortId(first)} in another form: the same text, signed by the same key, and answered before`,
+    );
   }
 }

@@ -21,6 +21,9 @@ const RECEIPT_LIMIT = 16 * 1024 * 1024;
 const SIGNATURE_LIMIT = 4 * 1024 * 1024;
 const OWNER_LIMIT = 64 * 1024;
 
+/** The file in the first commit on the receipt branch that says whose receipts these are. */
+export const OWNER = 'signer.json';
+
 /** Who writes receipts: the name on the commits, and the key that signs them. */
 export interface ReceiptWriter {
   /** An `SshSigner`: its public key, in wire form, and `SHA256:` fingerprint go into `signer.json`. */
@@ -83,7 +86,7 @@ export function createReceiptRoot(
     fingerprint,
     created: at.toISOString(),
   };
-  const tree = treeOf({ ...policyFile(writer), 'signer.json': json(ownerSchema.parse(owner)) });
+  const tree = treeOf({ ...policyFile(writer), [OWNER]: json(ownerSchema.parse(owner)) });
   const message = `receipts of ${identity.name}\n\nEach commit from here on answers one request or publishes a changed policy, and is signed by ${fingerprint}.\n`;
   return writeCommit(
     repository,
@@ -124,8 +127,8 @@ export async function readReceiptsOwner(
 ): Promise<{ owner: ReceiptsOwner; commit: Commit }> {
   const root = (await repository.firstParents(tip)).at(-1);
   const commit = await repository.readCommit(root?.id ?? tip);
-  const bytes = await repository.readFileAt(commit, 'signer.json', OWNER_LIMIT);
-  const owner = ownerSchema.safeParse(bytes && parseJson(bytes, 'signer.json'));
+  const bytes = await repository.readFileAt(commit, OWNER, OWNER_LIMIT);
+  const owner = ownerSchema.safeParse(bytes && parseJson(bytes, OWNER));
   if (!owner.success)
     throw invalid(
       'receipts-root',

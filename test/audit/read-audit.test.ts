@@ -7,6 +7,7 @@ import type { PublishedPolicy, Receipt } from '../../src/control/receipt.ts';
 import { AllowedSigners } from '../../src/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
 import { AuditWorld, hashOf, type Made, type ReceiptOptions } from './world.ts';
+import { rewrapped } from '../world/twins.ts';
 
 let keys: AuditWorld;
 let programs: Made[];
@@ -571,6 +572,66 @@ describe('the audit of a history that was tampered with', () => {
     const audit = await audited(world);
     assert.deepEqual(told(audit), [['request-answered-twice', again]]);
     assert.deepEqual(outcomes(audit), ['rejected', 'unproven']);
+  });
+
+  /** The request in another form: another id, the same payload and key. */
+  function twinOf(world: AuditWorld, request: string): string {
+    const raw = rewrapped(world.pending(request).toString('latin1'));
+    const twin = world.rawCommit(Buffer.from(raw, 'latin1'));
+    world.main.push(twin);
+    world.know(twin, request);
+    return twin;
+  }
+
+  const repeating =
+    (request: string, receipt: string) =>
+    (said: Receipt): Receipt => ({
+      ...said,
+      reason: { code: 'request-repeated', message: 'it was answered before' },
+      repeats: { request, receipt },
+    });
+
+  it('request-answered-twice: two receipts for one request under two ids, as older signers wrote them', async () => {
+    const world = await keys.another();
+    const request = await world.request();
+    const twin = twinOf(world, request);
+    world.main.splice(-1, 1, await world.request({ parents: [request, twin] }));
+    await world.receipt(request, { programs });
+    const again = await world.receipt(twin, { programs });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), [['request-answered-twice', again]]);
+    assert.deepEqual(outcomes(audit), ['signed', 'unproven', 'waiting']);
+  });
+
+  it('tells repeated requests, and finds nothing wrong with their receipts', async () => {
+    const world = await keys.another();
+    const request = await world.request();
+    const twin = twinOf(world, request);
+    world.main.splice(-1, 1, await world.request({ parents: [request, twin] }));
+    const first = await world.receipt(request, { programs });
+    await world.receipt(twin, { edit: repeating(request, first) });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), []);
+    assert.deepEqual(
+      [...audit.rows].map(({ repeats }) => repeats),
+      [null, { request, receipt: first }, null],
+    );
+  });
+
+  it('receipt-repeats-other: a receipt says that a request repeats another, which it is not', async () => {
+    const world = await keys.another();
+    const request = await world.request();
+    const first = await world.receipt(request, { programs });
+    const twin = twinOf(world, request);
+    const other = await world.request({ parents: [request, twin] });
+    world.main.splice(-2, 1);
+    const unsigned = await world.request({ by: null, name: 'unsigned.zip' });
+    const wrong = await world.receipt(twin, { edit: repeating(other, first) });
+    const unproved = await world.receipt(unsigned, { edit: repeating(request, first) });
+    assert.deepEqual(told(await audited(world)), [
+      ['receipt-repeats-other', wrong],
+      ['receipt-repeats-other', unproved],
+    ]);
   });
 
   it('receipt-not-one: a commit on the receipt branch that answers nothing', async () => {

@@ -20,6 +20,7 @@ export const row = (change: Partial<AuditRow> = {}): AuditRow => ({
   channel: 'default',
   sourceRevision: null,
   reason: null,
+  repeats: null,
   waitingFor: null,
   test: false,
   certificate: {

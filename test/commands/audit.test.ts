@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -179,6 +180,20 @@ describe('signpipe audit', () => {
       assert.deepEqual([status, stdout], [2, '']);
       assert(stderr.includes(`[${code}]`), stderr);
     });
+
+  it('control-not-one: some other repository, though it has branches of these names', async () => {
+    const other = join(world.folder, 'other.git');
+    const git = (...words: string[]): string =>
+      execFileSync('git', ['-C', other, '-c', 'user.name=t', '-c', 'user.email=t@t', ...words], { input: '' })
+        .toString()
+        .trim();
+    execFileSync('git', ['init', '-q', '--bare', '-b', 'main', other]);
+    const commit = git('commit-tree', '-m', 'first', git('mktree'));
+    for (const branch of ['main', 'signed']) git('update-ref', `refs/heads/${branch}`, commit);
+    const { status, stderr } = await audit(['--repo', other, ...common().slice(2)]);
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, /is no control repository.*\[control-not-one\]/);
+  });
 
   it('allowed-signers-malformed: a list that cannot be read verifies nothing', async () => {
     const list = join(world.folder, 'broken_signers');

@@ -60,13 +60,15 @@ const requestPart = (row: AuditRow): HTMLElement =>
   ]);
 
 function answerPart(row: AuditRow): HTMLElement | null {
-  const { receipt, reason, waitingFor, signpipe } = row;
+  const { receipt, reason, repeats, waitingFor, signpipe } = row;
   if (receipt === null) return waitingFor === null ? null : part('Waiting', [['For', waitingFor]]);
   return part('Receipt', [
     ['Commit', hash(receipt)],
     ['Outcome', badge(row.outcome)],
     reason ? ['Reason', code(reason.code), ' ', reason.message] : null,
     reason?.hint === undefined ? null : ['Hint', reason.hint],
+    repeats ? ['Repeats', 'request ', hash(repeats.request)] : null,
+    repeats?.receipt === undefined ? null : ['Answered by', 'receipt ', hash(repeats.receipt)],
     ...timePairs(row),
     signpipe === null ? null : ['Written by', `signpipe ${signpipe}`],
   ]);

@@ -32,10 +32,12 @@ const fileWords = ({ input, output, signed, kept }: AuditedFile): Words => [
   ...kept.flatMap(({ path, signer }) => [path, signer]),
 ];
 
-const answerWords = ({ outcome, reason, certificate, waitingFor, problems }: AuditRow): Words => [
+const answerWords = ({ outcome, reason, repeats, certificate, waitingFor, problems }: AuditRow): Words => [
   outcome,
   reason?.code,
   reason?.message,
+  repeats?.request,
+  repeats?.receipt,
   certificate?.subject,
   certificate?.sha256,
   waitingFor,
