@@ -132,7 +132,7 @@ command(
       )
       .option(
         '--files <glob>',
-        'with --sparse: which ones; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
+        'with --sparse: which ones; repeat for more, "!" excludes (default: what the signer says that it signs)',
         collect,
       )
       .addOption(allowTest)

@@ -25,7 +25,7 @@ export async function pinEntries(path: string, { isMeant, limits }: EntryPins): 
       if (!entry.directory && isOurs(entry, isMeant, path))
         pinned.push({ path: entry.path, sha256: await sha256OfStream(await archive.open(entry)) });
     if (pinned.length > 0) return pinned;
-    throw usage('sparse-nothing-to-pin', `${path}: nothing in it matches --files`, {
+    throw usage('sparse-nothing-to-pin', `${path}: nothing in it matches the patterns`, {
       hint: 'give the patterns that signing.files has on the signer',
     });
   });

@@ -2,6 +2,7 @@ import { commitFile } from '../control/write-commit.ts';
 import { formatTrailers, type Trailer } from '../control/trailers.ts';
 import { formatZipname, type RequestedFile } from '../control/zipname.ts';
 import { CONTROL_TRAILER } from '../control/origin.ts';
+import type { Heads } from '../control/repository.ts';
 import { ZIPNAME } from '../control/request.ts';
 import { ZIPNAME_LIMIT } from '../control/zipname.ts';
 import { committerOf } from '../config/open.ts';
@@ -12,9 +13,16 @@ import { underBar } from '../progress.ts';
 import { requireApart } from './apart.ts';
 import { collect, sayPacked, type Upload } from './collect.ts';
 import { rootToName } from './control-root.ts';
+import { compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
+import { publishedFiles } from './published-files.ts';
 import { warnOfPending } from './same-name.ts';
 import type { BuilderSession } from './session.ts';
+
+/** Which programs of a zip are pinned; unless given, those that the signer's published policy names. */
+export interface SparsePins extends Pick<EntryPins, 'limits'> {
+  readonly isMeant?: PathFilter | undefined;
+}
 
 export interface SubmitOptions {
   /** What was built, for the trailer `Source-Revision`. */
@@ -23,7 +31,7 @@ export interface SubmitOptions {
   /** The name under which one file, or what is packed, travels. */
   readonly as?: string | undefined;
   /** Pins these entries of each zip instead of the zip, so that the signer need not move the rest. */
-  readonly sparse?: EntryPins | undefined;
+  readonly sparse?: SparsePins | undefined;
   /** Where the signed files will be downloaded to: refused if one would replace what is submitted. */
   readonly output?: string | undefined;
   /** The time of the request; now unless given. */
@@ -72,14 +80,24 @@ async function zipnameFor(
 async function requested(
   { name, path, sha256 }: Upload,
   packed: boolean,
-  { sparse }: SubmitOptions,
+  pins: EntryPins | null,
 ): Promise<RequestedFile> {
-  if (!sparse) return { name, sha256 };
+  if (!pins) return { name, sha256 };
   if (packed)
     throw usage('sparse-not-a-zip', '--sparse takes zips that are there, and packs none', {
       hint: 'pack the zip first and keep it: its answer is proved by it',
     });
-  return { name, entries: await pinEntries(path, sparse) };
+  return { name, entries: await pinEntries(path, pins) };
+}
+
+async function pinsFor(
+  session: BuilderSession,
+  heads: Heads,
+  { sparse, channel }: SubmitOptions,
+): Promise<EntryPins | null> {
+  if (!sparse) return null;
+  const { isMeant, limits } = sparse;
+  return { isMeant: isMeant ?? compilePatterns(await publishedFiles(session, heads, channel)), limits };
 }
 
 /** Commits on the branch as it stands; whoever else pushed meanwhile goes first. */
@@ -133,10 +151,12 @@ export function submit(
       );
     // The commit key is tried first: an upload of gigabytes must not end at a wrong passphrase.
     await committerOf(session);
+    const heads = await session.repository.fetch();
+    const pins = await pinsFor(session, heads, options);
     const files: RequestedFile[] = [];
-    for (const each of uploads) files.push(await requested(each, packed, options));
+    for (const each of uploads) files.push(await requested(each, packed, pins));
     formatZipname(files);
-    await warnOfPending(session.repository, await session.repository.fetch(), files, session.say);
+    await warnOfPending(session.repository, heads, files, session.say);
     for (const each of uploads) await upload(session, each);
     return pushRequest(session, files, options);
   });

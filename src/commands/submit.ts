@@ -1,5 +1,4 @@
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
-import { DEFAULT_FILES } from '../authenticode/program-names.ts';
 import { submit } from '../builder/submit.ts';
 import { openSession } from '../builder/session.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
@@ -22,9 +21,7 @@ export interface SubmitCommandOptions extends CommonOptions {
   readonly json?: boolean;
 }
 
-function meant({ files }: SubmitCommandOptions): PathFilter {
-  return compilePatterns(files ?? DEFAULT_FILES);
-}
+const meant = ({ files }: SubmitCommandOptions): PathFilter | undefined => files && compilePatterns(files);
 
 /** `signpipe submit`: uploads, commits, pushes; prints the request's id. */
 export async function submitCommand(files: string[], options: SubmitCommandOptions): Promise<number> {

@@ -78,6 +78,22 @@ describe('wait, if the request pins programs and not their zip', () => {
     await assertRefused(proved, 'signed-file-differs', /the signer was given another file/);
   });
 
+  it('pins what the signer published that it signs, unless --files says otherwise', async () => {
+    const files = (patterns: string): Promise<void> =>
+      world.reconfigure((text) => text.replace(/^signing:\n(?: {2}files: .*\n)?/m, `signing:\n${patterns}`));
+    await files("  files: ['**/*.exe', '**/*.sys']\n");
+    await world.poll();
+    await writeFile(world.at('driver.sys'), program(9));
+    await writeFile(world.at('driver.zip'), await host.zip(9));
+    await run('zip', ['-q', 'driver.zip', 'driver.sys'], { cwd: world.at() });
+    await world.submit([world.at('driver.zip')], '--sparse');
+    const pinned = (await world.git('show', 'main:zipname')).match(/(?<=!\/).*/g);
+    assert.deepEqual(pinned?.sort(), ['app.exe', 'driver.sys']);
+    await world.poll();
+    assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /signed driver\.zip: 2 of 3 files/);
+    await files('');
+  });
+
   it('takes it with the original that was submitted', async () => {
     const [request, zip] = await sparsely('honest.zip', 2);
     const ended = await world.wait(request, '--original', zip);
