@@ -69,6 +69,9 @@ const config = (file: string): Option =>
 const json = new Option('--json', 'machine-readable result on standard output');
 const requestsBranch = new Option('--requests <branch>', 'the branch of requests').default('main');
 const receiptsBranch = new Option('--receipts <branch>', 'the branch of receipts').default('signed');
+const timeout = new Option('--timeout <time>', 'how long to wait')
+  .argParser(timeSpan)
+  .default(30 * 60_000, '30m');
 const force = new Option('--force', 'replace an output file that is there already');
 const allowTest = new Option(
   '--allow-test-certificate',
@@ -92,6 +95,7 @@ command(program, 'init <what> <dir>', 'lay out a site: signer, builder, voucher 
     .option('--exchange <url>', 'URL of the exchange')
     .option('--name <name>', 'who this is, in commits and key comments')
     .option('--email <address>', 'address in commits')
+    .addOption(json)
     .action(running(async () => (await import('./commands/init.ts')).initCommand)),
 );
 
@@ -121,7 +125,7 @@ command(
     made
       .addOption(config('builder.yaml'))
       .option('--wait', 'wait for the answer and download the result')
-      .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
+      .addOption(timeout)
       .option('--output <dir>', 'where signed files go, with --wait (default: ./signed)')
       .option('--revision <rev>', 'what was built, for the Source-Revision trailer')
       .option('--channel <name>', 'which policy applies')
@@ -147,7 +151,7 @@ command(
   (made) =>
     made
       .addOption(config('builder.yaml'))
-      .option('--timeout <time>', 'how long to wait', timeSpan, 30 * 60_000)
+      .addOption(timeout)
       .option('--output <dir>', 'where signed files go (default: ./signed)')
       .option(
         '--original <file>',
@@ -169,7 +173,11 @@ command(program, 'sign <files...>', 'sign local programs, or the programs in loc
     .option('--certificate <file>', 'PEM certificate chain')
     .option('--key <file>', 'PEM private key')
     .option('--passphrase-file <file>', 'passphrase of the key; else SIGNPIPE_PASSPHRASE, else asked for')
-    .option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order', collect, [])
+    .addOption(
+      new Option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order')
+        .argParser(collect)
+        .default([], 'none'),
+    )
     .option(
       '--timestamp-ca <pem>',
       'roots that timestamps must lead to: a file, or "public"; repeat for more (default: public, or none with a test certificate)',
@@ -226,6 +234,7 @@ command(signature, 'extract <file>', 'write the signature of a program as PKCS#7
   made
     .requiredOption('-o, --output <p7>', 'where it goes')
     .addOption(force)
+    .addOption(json)
     .action(running(async () => (await import('./commands/signature.ts')).extractCommand)),
 );
 
@@ -233,6 +242,7 @@ command(signature, 'remove <file>', 'write the program without its signature', (
   made
     .requiredOption('-o, --output <out>', 'where it goes')
     .addOption(force)
+    .addOption(json)
     .action(running(async () => (await import('./commands/signature.ts')).removeCommand)),
 );
 
@@ -244,6 +254,7 @@ command(
     made
       .requiredOption('-o, --output <out>', 'where it goes')
       .addOption(force)
+      .addOption(json)
       .option('--signature <p7>', 'a detached signature')
       .option('--receipt <request>', 'take the signatures from the receipt of this request ...')
       .option('--repo <url>', '... in this control repository: a folder or URL')

@@ -1,3 +1,4 @@
+import { painter as painterFor, type Style } from '../paint.ts';
 import { columnWidths, fit, widthOf, type Column } from './columns.ts';
 import type { RowOutcome } from './model.ts';
 
@@ -8,21 +9,21 @@ export interface TableOptions {
   readonly now: Date;
 }
 
-const PAINT: Record<RowOutcome | 'dim' | 'good', string> = {
-  signed: '32',
-  good: '32',
-  rejected: '1;31',
-  failed: '33',
-  waiting: '36',
-  unproven: '1;37;41',
-  dim: '2',
+const STYLES: Record<RowOutcome | 'dim' | 'good', Style> = {
+  signed: 'good',
+  good: 'good',
+  rejected: 'bad',
+  failed: 'warning',
+  waiting: 'waiting',
+  unproven: 'alarm',
+  dim: 'dim',
 };
 
-/** Colours texts, where somebody wants that. */
-export const painter =
-  ({ colour }: TableOptions) =>
-  (text: string, how: keyof typeof PAINT): string =>
-    colour ? `\u001b[${PAINT[how]}m${text}\u001b[0m` : text;
+/** Colours texts by what they say, if that is wanted. */
+export function painter({ colour }: TableOptions): (text: string, how: keyof typeof STYLES) => string {
+  const paint = painterFor(colour);
+  return (text, how) => paint(text, STYLES[how]);
+}
 
 /** Between the cells of a line, none of which has one. */
 const SEPARATOR = '\n';

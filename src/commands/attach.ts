@@ -6,7 +6,7 @@ import { readAll, withFile } from '../io/source.ts';
 import { attachToFile } from '../signing/attach-file.ts';
 import type { Wanted } from './receipt-signatures.ts';
 import { outputTo, writeOutput } from './output-file.ts';
-import type { OutputOptions } from './signature.ts';
+import { printMade, type OutputOptions } from './signature.ts';
 import { print, sayUnlessQuiet } from './terminal.ts';
 
 export interface AttachCommandOptions extends OutputOptions {
@@ -61,6 +61,7 @@ export async function attachCommand(file: string, options: AttachCommandOptions)
       ? `${options.output}: signature attached`
       : `${options.output}: bit for bit what the receipt speaks of`,
   );
-  print(actual);
+  if (options.json) await printMade(file, options.output);
+  else print(actual);
   return 0;
 }

@@ -9,6 +9,7 @@ import { revocationText } from '../audit/revocation-text.ts';
 import { Summary } from '../audit/summary.ts';
 import { Table } from '../audit/table.ts';
 import { parseDuration } from '../config/units.ts';
+import { wantsColour } from '../paint.ts';
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { usage } from '../errors.ts';
 import { writeTextAtomically } from '../io/atomic.ts';
@@ -121,7 +122,7 @@ function tableOptions(now: Date): TableOptions {
   const width = stdout.columns ?? Number(env['COLUMNS'] ?? 0);
   return {
     width: Math.max(80, width || 120),
-    colour: stdout.isTTY && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb',
+    colour: wantsColour(stdout),
     now,
   };
 }

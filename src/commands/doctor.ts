@@ -1,6 +1,7 @@
 import { loadBuilderConfig, loadVoucherConfig } from '../config/builder.ts';
 import { loadSignerConfig } from '../config/signer.ts';
 import { sectionsOf } from '../config/yaml.ts';
+import { painter, wantsColour, type Style } from '../paint.ts';
 import { plural } from '../plural.ts';
 import { printable, printableLines } from '../printable.ts';
 import { worst, type Finding, type Status } from '../setup/finding.ts';
@@ -12,9 +13,11 @@ export interface DoctorCommandOptions extends CommonOptions {
 }
 
 const MARKS: Record<Status, string> = { ok: 'ok     ', warning: 'warning', bad: 'BAD    ' };
+const STYLES: Record<Status, Style> = { ok: 'good', warning: 'warning', bad: 'bad' };
 
 /** A table: verdict, part, what was found; below it what to do. A part's name stands once. */
 function table(findings: readonly Finding[]): string {
+  const paint = painter(wantsColour(process.stdout));
   const width = Math.max(0, ...findings.map(({ check }) => check.length));
   const lines = findings.flatMap(({ check, status, message, code, hint }, i) => {
     const name = findings[i - 1]?.check === check ? '' : check;
@@ -22,7 +25,7 @@ function table(findings: readonly Finding[]): string {
     const told = printableLines(`${message}${tail}`).split('\n');
     const indent = ' '.repeat(MARKS.ok.length + width + 4);
     return [
-      `${MARKS[status]}  ${name.padEnd(width)}  ${told.join(`\n${indent}`)}`,
+      `${paint(MARKS[status], STYLES[status])}  ${name.padEnd(width)}  ${told.join(`\n${indent}`)}`,
       ...(hint === undefined || status === 'ok' ? [] : [`${indent}-> ${printable(hint, 4000)}`]),
     ];
   });

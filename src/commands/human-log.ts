@@ -1,6 +1,17 @@
+import { painter, type Style } from '../paint.ts';
 import { printable } from '../printable.ts';
 
-const LEVELS: Record<number, string> = { 40: 'warning: ', 50: 'ERROR: ', 60: '' };
+interface Level {
+  readonly word: string;
+  readonly style: Style;
+}
+
+/** An alarm begins with that word itself. */
+const LEVELS: Partial<Record<number, Level>> = {
+  40: { word: 'warning: ', style: 'warning' },
+  50: { word: 'ERROR: ', style: 'bad' },
+  60: { word: '', style: 'alarm' },
+};
 
 /** Longer messages are cut: they quote what others wrote. */
 const MOST_TEXT = 4000;
@@ -13,11 +24,14 @@ interface Line {
 }
 
 /** A pino destination that shows each record as one plain line, with its hint below. */
-export function humanLog(out: NodeJS.WritableStream): { write(record: string): void } {
+export function humanLog(out: NodeJS.WritableStream, colour = false): { write(record: string): void } {
+  const paint = painter(colour);
   return {
     write: (record) => {
       const { level = 30, time = '', msg = '', hint }: Line = JSON.parse(record) as Line;
-      out.write(`${time.slice(11, 19)} ${LEVELS[level] ?? ''}${printable(msg, MOST_TEXT)}\n`);
+      const { word = '', style } = LEVELS[level] ?? {};
+      const text = `${word}${printable(msg, MOST_TEXT)}`;
+      out.write(`${paint(time.slice(11, 19), 'dim')} ${style ? paint(text, style) : text}\n`);
       if (hint !== undefined) out.write(`         ${printable(hint, MOST_TEXT)}\n`);
     },
   };

@@ -11,7 +11,7 @@ import { initVoucher } from '../setup/init-voucher.ts';
 import { initSigner, type SiteSetup, type TestCertificate } from '../setup/init-signer.ts';
 import type { Step } from '../setup/lines.ts';
 import { whoIs } from '../setup/who.ts';
-import { print, type CommonOptions } from './terminal.ts';
+import { print, printJson, type CommonOptions } from './terminal.ts';
 
 export interface InitCommandOptions extends CommonOptions {
   readonly testCertificate?: boolean;
@@ -19,6 +19,7 @@ export interface InitCommandOptions extends CommonOptions {
   readonly exchange?: string;
   readonly name?: string;
   readonly email?: string;
+  readonly json?: boolean;
 }
 
 /** A self-signed code-signing certificate that bears the marks of a test, under a passphrase nobody chose. */
@@ -80,6 +81,7 @@ export async function initCommand(what: string, dir: string, options: InitComman
   requireUrl('--exchange', exchange.shape.url, options.exchange);
   const who = whoIs(what, options);
   const steps = await layout({ dir, who, control: options.control, exchange: options.exchange }, options);
-  if (!options.quiet) print(tell(what, dir, steps));
+  if (options.json) printJson({ what, dir: resolve(dir), steps });
+  else if (!options.quiet) print(tell(what, dir, steps));
   return 0;
 }

@@ -1,12 +1,14 @@
 import type { Waited } from '../builder/wait.ts';
 import { shortId } from '../control/objects.ts';
+import { painter, wantsColour } from '../paint.ts';
 import { printable } from '../printable.ts';
 import { describeKept, describeLeftAlone } from './kept-text.ts';
 
 /** A receipt as a person reads it. */
 export function describeReceipt({ receipt, commit, files }: Waited): string {
+  const paint = painter(wantsColour(process.stdout));
   const lines = [
-    `signed${receipt.test ? ' with a TEST certificate' : ''}: request ${shortId(receipt.request.id)}, receipt ${shortId(commit)}`,
+    `${paint('signed', 'good')}${receipt.test ? ' with a TEST certificate' : ''}: request ${shortId(receipt.request.id)}, receipt ${shortId(commit)}`,
   ];
   if (receipt.certificate)
     lines.push(

@@ -1,14 +1,23 @@
+import { stat } from 'node:fs/promises';
 import { openImage } from '../authenticode/image.ts';
 import { invalid } from '../errors.ts';
 import { writeFileAtomically, writeStreamAtomically } from '../io/atomic.ts';
+import { sha256OfFile } from '../io/hash.ts';
 import { patched } from '../io/patch.ts';
 import { withFile } from '../io/source.ts';
 import { outputTo, writeOutput } from './output-file.ts';
-import { sayUnlessQuiet, type CommonOptions } from './terminal.ts';
+import { printJson, sayUnlessQuiet, type CommonOptions } from './terminal.ts';
 
 export interface OutputOptions extends CommonOptions {
   readonly output: string;
   readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+/** What was made of which file, as JSON. */
+export async function printMade(input: string, path: string): Promise<void> {
+  const { size } = await stat(path);
+  printJson({ input, path, size, sha256: await sha256OfFile(path) });
 }
 
 /** `signpipe signature extract`: the detached PKCS#7 signature, DER. */
@@ -18,6 +27,7 @@ export async function extractCommand(file: string, options: OutputOptions): Prom
   if (!signature) throw invalid('not-signed', `${file}: it bears no signature`);
   await writeOutput(output, (path) => writeFileAtomically(path, signature));
   sayUnlessQuiet(options)(`${options.output}: ${signature.length} bytes of PKCS#7, DER`);
+  if (options.json) await printMade(file, options.output);
   return 0;
 }
 
@@ -31,5 +41,6 @@ export async function removeCommand(file: string, options: OutputOptions): Promi
     await writeOutput(output, (path) => writeStreamAtomically(path, unsigned));
   });
   sayUnlessQuiet(options)(`${options.output}: ${file} without its signature`);
+  if (options.json) await printMade(file, options.output);
   return 0;
 }

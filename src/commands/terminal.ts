@@ -1,5 +1,6 @@
 import { hasCode, messageOf, SignpipeError } from '../errors.ts';
 import { removeTemporaries } from '../io/temporaries.ts';
+import { painter, wantsColour } from '../paint.ts';
 import { printableJson, printableLines } from '../printable.ts';
 import { fromSystemError } from '../system-error.ts';
 
@@ -81,11 +82,12 @@ const unforeseen = (error: unknown): SignpipeError =>
 export function reportError(error: unknown, options: CommonOptions & { readonly json?: boolean }): number {
   const known = error instanceof SignpipeError ? error : unforeseen(error);
   if (options.json) print(asJson(known));
-  const lines = [`signpipe: ${known.message} [${known.code}]`];
+  const paint = painter(wantsColour(process.stderr));
+  const lines = [`${known.message} [${known.code}]`];
   if (known.hint !== undefined) lines.push(`  ${known.hint}`);
   if (options.verbose) lines.push(...causes(known));
   if (error !== known && known.code === 'internal-error') lines.push(stackOf(error));
-  process.stderr.write(`${lines.map(shown).join('\n')}\n`);
+  process.stderr.write(`${paint('signpipe:', 'bad')} ${lines.map(shown).join('\n')}\n`);
   return known.exitStatus;
 }
 

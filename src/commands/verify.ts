@@ -1,3 +1,4 @@
+import { painter, wantsColour } from '../paint.ts';
 import { plural } from '../plural.ts';
 import { tmpdir } from 'node:os';
 import { DEFAULT_LIMITS } from '../archive/limits.ts';
@@ -76,7 +77,9 @@ function faultLines(faults: readonly string[]): string[] {
 
 function tell(outcome: Outcome, faults: readonly string[], options: VerifyCommandOptions): string {
   const { report, proof } = outcome;
-  const lines = [`${printable(report.path)}: ${headline(outcome, faults)}`];
+  const paint = painter(wantsColour(process.stdout));
+  const verdict = paint(headline(outcome, faults), faults.length > 0 ? 'bad' : 'good');
+  const lines = [`${printable(report.path)}: ${verdict}`];
   if (!options.quiet) {
     for (const program of report.programs) lines.push(describeReport(program).replace(/^/gm, '  '));
     lines.push(...passedOver(report));

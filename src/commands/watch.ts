@@ -1,6 +1,7 @@
 import { pino, type Logger } from 'pino';
 import { loadSignerConfig } from '../config/signer.ts';
 import { SignpipeError } from '../errors.ts';
+import { wantsColour } from '../paint.ts';
 import { printableJson } from '../printable.ts';
 import { openChannels, openReceiptWriter, openSite } from '../signer/site.ts';
 import { logError, Signer, watch } from '../signer/watch.ts';
@@ -20,7 +21,8 @@ export interface WatchCommandOptions extends CommonOptions {
 function loggerFor(options: WatchCommandOptions): Logger {
   const level = options.quiet ? 'warn' : options.verbose ? 'debug' : 'info';
   const settings = { level, base: {}, timestamp: pino.stdTimeFunctions.isoTime };
-  if (process.stdout.isTTY && !options.json) return pino(settings, humanLog(process.stdout));
+  if (process.stdout.isTTY && !options.json)
+    return pino(settings, humanLog(process.stdout, wantsColour(process.stdout)));
   const out = pino.destination({ dest: 1, sync: true });
   // JSON leaves some control characters as they are, and logs are read on terminals.
   return pino(settings, { write: (record) => void out.write(printableJson(record)) });

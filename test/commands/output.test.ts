@@ -311,6 +311,52 @@ describe('signature attach', () => {
   });
 });
 
+describe('--json', () => {
+  it('of signature tells what was made of which file', async () => {
+    await sign('a.exe');
+    const made = async (...words: string[]): Promise<Record<string, unknown>> => {
+      const ended = await here('signature', ...words, '--json', '--force');
+      assert.equal(ended.status, 0, ended.stderr);
+      return JSON.parse(ended.stdout) as Record<string, unknown>;
+    };
+    for (const [words, path] of [
+      [['extract', 'a.signed.exe', '-o', 'a.p7'], 'a.p7'],
+      [['remove', 'a.signed.exe', '-o', 'bare.exe'], 'bare.exe'],
+      [['attach', 'bare.exe', '--signature', 'a.p7', '-o', 'again.exe'], 'again.exe'],
+    ] as const)
+      assert.deepEqual(await made(...words), {
+        input: words[1],
+        path,
+        size: (await stat(at(path))).size,
+        sha256: execFileSync('sha256sum', [at(path)], { encoding: 'utf8' }).slice(0, 64),
+      });
+  });
+
+  it('of init tells the steps that are left', async () => {
+    const ended = await here('init', 'builder', 'site', '--name', 'b', '--email', 'b@example.org', '--json');
+    assert.equal(ended.status, 0, ended.stderr);
+    const { what, dir, steps } = JSON.parse(ended.stdout) as {
+      what: string;
+      dir: string;
+      steps: { what: string; lines: string[] }[];
+    };
+    assert.deepEqual([what, dir], ['builder', at('site')]);
+    assert.ok(steps.length > 0 && steps.every((step) => step.what !== '' && Array.isArray(step.lines)));
+    const again = await here('init', 'builder', 'site', '--json');
+    assert.equal((JSON.parse(again.stdout) as { error: { kind: string } }).error.kind, 'usage');
+  });
+});
+
+describe('the help', () => {
+  it('tells defaults as they are written, not in milliseconds or brackets', async () => {
+    for (const command of ['submit', 'wait', 'sign', 'verify', 'audit']) {
+      const { stdout } = await here(command, '--help');
+      assert.doesNotMatch(stdout, /default: (?:\d{4,}|\[\]|\[object)/);
+      if (command === 'wait' || command === 'submit') assert.match(stdout, /\(default: 30m\)/);
+    }
+  });
+});
+
 describe('a mistake on the command line', () => {
   const wrong: [words: string[], message: RegExp][] = [
     [['sign'], /missing required argument 'files'/],
