@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { children, context, type Der } from '../../src/asn1/der.ts';
+import type { VerifyReport } from '../../src/authenticode/report.ts';
 import { parseSignature } from '../../src/authenticode/signature.ts';
 import { verifyProgram } from '../../src/authenticode/verify.ts';
 import { signedDataFields } from '../../src/cms/signed-data.ts';
 import { withFile } from '../../src/io/source.ts';
+import { parsePemCertificates, type Certificate } from '../../src/x509/certificate.ts';
+import { debianPackage } from '../fixtures/debian.ts';
 import { program, programs } from '../fixtures/programs.ts';
 import { image, tool } from './tools.ts';
 import { codes, verify } from './verify-maker.ts';
@@ -103,6 +107,45 @@ describe('a real program that somebody signed', () => {
       assert.equal(report.status, 'bad');
       assert.ok(report.signatures.every(({ trusted }) => trusted !== true));
     });
+});
+
+describe('a real program with a SHA-1 signature and a better one, long expired', () => {
+  /** Mozilla's roots, as Debian packs them. */
+  const mozilla = async (file: string): Promise<Certificate[]> => {
+    const folder = join(await debianPackage('ca-certificates'), 'usr/share/ca-certificates/mozilla');
+    return parsePemCertificates(await readFile(join(folder, file), 'utf8'), file);
+  };
+  const certum = 'Certum_Trusted_Network_CA.crt';
+  const sectigo = 'USERTrust_RSA_Certification_Authority.crt';
+  const judge = async (roots: Certificate[], timestampRoots: Certificate[]): Promise<VerifyReport> => {
+    const { path } = await program('inno-lzma64.exe');
+    return withFile(path, (file) => verifyProgram(file, { roots, timestampRoots }));
+  };
+
+  it('is ok if both lead to the roots of its publisher and of its timestamps', async () => {
+    const report = await judge(await mozilla(certum), await mozilla(sectigo));
+    assert.deepEqual(codes(report), []);
+    assert.equal(report.status, 'ok');
+    assert.deepEqual(
+      report.signatures.map(({ digestAlgorithm, trusted }) => [digestAlgorithm, trusted]),
+      [
+        ['sha1', true],
+        ['sha256', true],
+      ],
+    );
+  });
+
+  it('is bad with the roots of others, whichever they are the roots of', async () => {
+    const [certumRoots, sectigoRoots] = [await mozilla(certum), await mozilla(sectigo)];
+    for (const [roots, timestampRoots] of [
+      [sectigoRoots, sectigoRoots],
+      [certumRoots, certumRoots],
+    ] as const) {
+      const report = await judge(roots, timestampRoots);
+      assert.equal(report.status, 'bad');
+      assert.ok(report.signatures.every(({ trusted }) => trusted === false));
+    }
+  });
 });
 
 describe('a real program without a signature', () => {
