@@ -166,7 +166,7 @@ class Steps {
       const value = readCountersignature(signer, data.certificates, {
         now: this.now,
         // A timestamp that nobody vouches for proves no time, whatever its digest.
-        weakDigests: timestampRoots === undefined || this.sha1Accepted(hash),
+        weakDigests: timestampRoots === undefined || this.stampsWithSha1(hash),
         what: this.what,
       });
       if (!value) throw invalid('timestamp-missing', `${this.what}: it carries no timestamp`);
@@ -197,9 +197,12 @@ class Steps {
     return !isSignedByIssuer(certificate, [...roots, ...certificates]);
   }
 
-  /** A SHA-1 signature that is refused for that is refused for nothing else that comes with it. */
-  private sha1Accepted(hash: KnownDigest): boolean {
-    return this.options.sha1 || hash === 'sha1';
+  /**
+   * Whether a timestamp may use SHA-1. That of a SHA-1 signature may: if the signature is refused for its digest,
+   * its timestamp is not refused for the same.
+   */
+  private stampsWithSha1(hash: KnownDigest): boolean {
+    return hash === 'sha1' || (this.options.sha1 && this.options.roots !== undefined);
   }
 
   async timestampChain(
@@ -211,6 +214,11 @@ class Steps {
       this.list.skip('timestamp-chain', 'no roots given for timestamps');
       return null;
     }
+    // Without roots nothing is asked of a SHA-1 signature but integrity, so its timestamp proves no time.
+    if (hash === 'sha1' && !this.options.roots) {
+      this.list.skip('timestamp-chain', 'not asked of a SHA-1 signature without roots for signers');
+      return null;
+    }
     const usage = OID.timeStamping;
     const holds = await this.list.run('timestamp-chain', () =>
       chainFinding(certificate, {
@@ -218,7 +226,7 @@ class Steps {
         roots,
         at: time,
         usage,
-        sha1: this.sha1Accepted(hash),
+        sha1: this.stampsWithSha1(hash),
       }),
     );
     return holds ?? false;

@@ -22,7 +22,7 @@ import {
   tlv,
   type Der,
 } from '../../src/asn1/der.ts';
-import { OID } from '../../src/asn1/oids.ts';
+import { OID, type DigestName } from '../../src/asn1/oids.ts';
 import { describeReport } from '../../src/authenticode/describe.ts';
 import { addNested, parseSignature } from '../../src/authenticode/signature.ts';
 import { attribute, baseAttributes, signedDataFields } from '../../src/cms/signed-data.ts';
@@ -987,6 +987,21 @@ describe('weak digests', () => {
       assert.deepEqual(codes(await verify(weak, trusting)), [code]);
       assert.equal((await verify(await nested(weak, good256), trusting)).status, 'ok');
     }
+  });
+  it('timestamp-imprint: a SHA-1 timestamp proves no time, also if only timestamps are to be trusted', async () => {
+    const weak = await edited(good, (parts) => addTimestamp(parts, { hash: 'sha1' as DigestName }));
+    const { timestampRoots } = trusting;
+    assert.ok(timestampRoots);
+    assert.equal((await verify(weak)).status, 'intact');
+    for (const options of [{ timestampRoots }, trusting])
+      assert.deepEqual(codes(await verify(weak, options)), ['timestamp-imprint']);
+    const sha1 = await edited(await osslSigned({ hash: 'sha1' }), (parts) =>
+      addTimestamp(parts, { hash: 'sha1' as DigestName }),
+    );
+    const report = await verify(sha1, { timestampRoots });
+    assert.equal(report.status, 'intact');
+    assert.equal(report.signatures[0]?.timestamp?.trusted, null);
+    assert.equal((await verify(await nested(sha1, good256), trusting)).status, 'ok');
   });
   it('a better signature that is bad itself permits no SHA-1', async () => {
     const sha1 = await osslSigned({ hash: 'sha1' });
