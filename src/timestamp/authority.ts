@@ -349,8 +349,14 @@ export class TimestampAuthorities implements Timestamper {
       authority.failed(error, begun, this.settings.restMs);
       this.pace.failed(begun);
       const reason = messageOf(error).replace(`${authority.endpoint.url}: `, '');
-      const passing = worthAnotherTry(error);
-      errand.failed(authority, { why: `${reason} [${error.code}]`, hint: hintFor(error), passing }, !passing);
+      const again = worthAnotherTry(error);
+      const failure = {
+        why: `${reason} [${error.code}]`,
+        hint: hintFor(error),
+        // A page instead of an answer is of something in between, such as a proxy whose other side is down.
+        passing: again || error.code === 'timestamp-content-type',
+      };
+      errand.failed(authority, failure, !again);
       this.settings.onFailure?.(authority.endpoint.url, error);
       return undefined;
     }

@@ -127,7 +127,28 @@ describe('signer.yaml', () => {
     );
   });
 
+  const roots: [written: string, read: string[]][] = [
+    ['public', ['public']],
+    ['tsa.pem', ['FOLDER/tsa.pem']],
+    ['./public', ['FOLDER/public']],
+    ['[public, tsa.pem, /etc/tsa.pem]', ['public', 'FOLDER/tsa.pem', '/etc/tsa.pem']],
+  ];
+  for (const [written, read] of roots)
+    it(`takes timestampRoots: ${written}`, async () => {
+      const file = join(folder, 'signer.yaml');
+      writeFileSync(file, MINIMAL.replace('pfx: code.pfx', `pfx: code.pfx, timestampRoots: ${written}`));
+      const { channels } = await loadSignerConfig(file);
+      const inFolder = read.map((name) => name.replace('FOLDER', folder));
+      assert.deepEqual(channels.get('default')?.signing.timestampRoots, inFolder);
+    });
+
   const refused: [what: string, text: string, code: string, message: RegExp][] = [
+    [
+      'no timestamp root in a list',
+      MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, timestampRoots: []'),
+      'config-invalid',
+      /signing\.timestampRoots/,
+    ],
     [
       'an unknown key, with its line and column',
       `${MINIMAL}limitz: {}\n`,

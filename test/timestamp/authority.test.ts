@@ -242,8 +242,11 @@ describe('TimestampAuthorities fails over', () => {
   it('says whether waiting may help: not when every answer was wrong', async () => {
     const wrong = [`${good.url}bad-signature`, `${good.url}other-nonce`];
     assert.equal((await fails(new TimestampAuthorities(wrong, hasty))).passing, false);
-    const one = new TimestampAuthorities([...wrong, `${good.url}time-not-available`], hasty);
-    assert.equal((await fails(one)).passing, true);
+    for (const way of ['time-not-available', 'http-500', 'hang', 'html']) {
+      const options = { ...hasty, attempts: 1, timeoutMs: 300 };
+      const one = new TimestampAuthorities([...wrong, good.url + way], options);
+      assert.equal((await fails(one)).passing, true, way);
+    }
   });
 
   it('does not wait for a Retry-After that is too far away', async () => {
