@@ -29,7 +29,7 @@ export function parseBytes(text: string): number | undefined {
 /** `30s`, `10m`, `1h30m`, `2d`, as milliseconds; undefined when it is no such thing. */
 export function parseDuration(text: string): number | undefined {
   if (!/^(?:\d{1,9}[smhd])+$/.test(text)) return undefined;
-  const parts = [...text.matchAll(/(\d+)([smhd])/g)];
+  const parts = [...text.matchAll(/(?<!\d)(\d+)([smhd])/g)];
   return parts.reduce(
     (sum, [, count, unit]) => sum + Number(count) * (SECONDS.get(unit ?? '') ?? 0) * 1000,
     0,

@@ -134,7 +134,7 @@ export function serializeCommit(commit: NewCommit): Buffer {
   const seconds = Math.floor(commit.at.getTime() / 1000);
   const who = `${cleanName(commit.identity.name)} <${cleanName(commit.identity.email)}> ${seconds} +0000`;
   const parents = commit.parents.map((parent) => `parent ${parent}\n`).join('');
-  const message = commit.message.replace(/\0/g, '').replace(/\n*$/, '\n');
+  const message = commit.message.replace(/\0/g, '').replace(/(?<!\n)\n*$/, '\n');
   return Buffer.from(`tree ${commit.tree}\n${parents}author ${who}\ncommitter ${who}\n\n${message}`);
 }
 

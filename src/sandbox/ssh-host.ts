@@ -89,7 +89,7 @@ function judge(keys: readonly AuthorizedKey[], context: AuthContext): 'accept' |
   return verdict === true ? 'accept' : 'reject';
 }
 
-const fingerprint = (blob: Buffer): string => `SHA256:${sha256(blob).toString('base64').replace(/=+$/, '')}`;
+const fingerprint = (blob: Buffer): string => `SHA256:${sha256(blob).toString('base64').replaceAll('=', '')}`;
 
 class Host {
   private readonly sockets = new Set<Socket>();

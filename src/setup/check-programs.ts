@@ -24,7 +24,7 @@ async function checkGit(): Promise<Verdict> {
   const wanted = `${GIT.major}.${GIT.minor}`;
   const hint = `install Git ${wanted} or later`;
   if (version === null) return bad('git-missing', 'git is not on the PATH', hint);
-  const [, major, minor] = /(\d+)\.(\d+)/.exec(version) ?? [];
+  const [, major, minor] = /(?<!\d)(\d+)\.(\d+)/.exec(version) ?? [];
   const recent = Number(major) > GIT.major || (Number(major) === GIT.major && Number(minor) >= GIT.minor);
   return recent ? ok(version) : bad('git-too-old', `${version}, older than ${wanted}`, hint);
 }

@@ -20,7 +20,7 @@ const plainWord = (text: string): string =>
     .normalize('NFKD')
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-+|-+$/g, '')
+    .replace(/^-+|(?<!-)-+$/g, '')
     .slice(0, 50);
 
 /** The account and the machine, where nothing was given. Throws `init-name`, `init-email` (usage). */

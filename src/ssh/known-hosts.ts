@@ -149,7 +149,7 @@ export class KnownHosts {
   static parse(text: string, file: string): KnownHosts {
     const lines: KnownHostsLine[] = [];
     for (const [index, raw] of text.split('\n').entries()) {
-      const line = raw.replace(/\r$/, '').replace(/^[ \t]+|[ \t]+$/g, '');
+      const line = raw.replace(/\r$/, '').replace(/^[ \t]+|(?<![ \t])[ \t]+$/g, '');
       if (line !== '' && !line.startsWith('#')) lines.push(parseLine(line, file, index + 1));
     }
     return new KnownHosts(lines, file);

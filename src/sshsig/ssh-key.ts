@@ -111,7 +111,7 @@ function parse(blob: Buffer, what: string): SshPublicKey {
 
 /** `SHA256:` and the unpadded base64 of a bare key's digest. */
 export function fingerprintOf(plain: Buffer): string {
-  return `SHA256:${createHash('sha256').update(plain).digest('base64').replace(/=+$/, '')}`;
+  return `SHA256:${createHash('sha256').update(plain).digest('base64').replaceAll('=', '')}`;
 }
 
 /** Keys come back commit after commit; a hostile history can push them out, no more. */

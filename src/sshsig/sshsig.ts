@@ -21,13 +21,14 @@ const MAGIC = Buffer.from('SSHSIG', 'latin1');
 const VERSION = 1;
 const BEGIN = '-----BEGIN SSH SIGNATURE-----';
 const END = '-----END SSH SIGNATURE-----';
-const LINE = 70; // as ssh-keygen writes it
+/** Lines as long as ssh-keygen writes them. */
+const LINES = /.{1,70}/g;
 const MAX_ARMOR = 64 * 1024;
 const CODE = 'ssh-signature-malformed';
 
 /** The text form of a signature blob, ended by a newline, as `ssh-keygen -Y sign` writes it. */
 export function armor(blob: Buffer): string {
-  const lines = blob.toString('base64').match(new RegExp(`.{1,${LINE}}`, 'g')) ?? [];
+  const lines = blob.toString('base64').match(LINES) ?? [];
   return [BEGIN, ...lines, END, ''].join('\n');
 }
 
