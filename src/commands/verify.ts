@@ -59,13 +59,8 @@ function headline({ report }: Outcome, faults: readonly string[]): string {
 }
 
 /** What was not looked into and still does not count against the zip. */
-function passedOver({ unread, nested }: FileReport): string[] {
-  const harmless = unread.filter(({ suspect }) => !suspect);
-  return [
-    ...harmless.map(({ message }) => `  not looked into: ${printable(message)}`),
-    ...nested.map((path) => `  not looked into: ${printable(path)} is a zip`),
-  ];
-}
+const passedOver = ({ unread }: FileReport): string[] =>
+  unread.filter(({ suspect }) => !suspect).map(({ message }) => `  not looked into: ${printable(message)}`);
 
 function faultLines(faults: readonly string[]): string[] {
   const more = faults.length - MOST_FAULTS;
@@ -82,8 +77,9 @@ function tell(outcome: Outcome, faults: readonly string[], options: VerifyComman
   const lines = [`${printable(report.path)}: ${verdict}`];
   if (!options.quiet) {
     for (const program of report.programs) lines.push(describeReport(program).replace(/^/gm, '  '));
-    lines.push(...passedOver(report));
+    lines.push(...report.nested.map((path) => `  not looked into: ${printable(path)} is a zip`));
   }
+  lines.push(...passedOver(report));
   if (report.kind === 'zip') lines.push(summary(report));
   if (proof)
     lines.push(

@@ -15,7 +15,13 @@ export async function fileKindOf(source: ByteSource, name = source.name): Promis
   const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
   if (await isZipSource(source)) return 'zip';
   if (!isSignable(head)) return null;
-  if (!mayBeZip(name)) return 'program';
+  requireProgramName(name);
+  return 'program';
+}
+
+/** Checks that a program, alone or in a zip, does not have the name of a zip; see `fileKindOf`. */
+export function requireProgramName(name: string): void {
+  if (!mayBeZip(name)) return;
   throw invalid('zip-is-program', `${name}: its name says zip, but it is a Windows program`, {
     hint: 'give a program the name of a program (.exe); an unpacker would take it for a zip and see other files in it',
   });

@@ -8,6 +8,7 @@ import { invalid } from '../errors.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import { isOurs } from './patterns.ts';
 import { isAppleDouble } from './apple-double.ts';
+import { requireProgramName } from './file-kind.ts';
 import { checkPin, requireAllPinsFound } from './pins.ts';
 import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
 import {
@@ -41,6 +42,7 @@ function requireProgram(source: ByteSource, head: Buffer): void {
     throw invalid('not-a-program', `${source.name}: signing.files names it, but it is no Windows program`, {
       hint: 'exclude it from signing.files with "!", or build it again',
     });
+  requireProgramName(source.name);
 }
 
 async function unpackOne(

@@ -34,6 +34,14 @@ const signed = (...args: string[]): Promise<Ended> =>
 const verified = (...args: string[]): Promise<Ended> =>
   here('verify', ...args, '--ca', 'ca.pem', '--timestamp-ca', 'tsa.pem');
 
+/** A signed program beside a zip and a file that is packed with bzip2. */
+const PACK_ODDLY = `import zipfile
+with zipfile.ZipFile('odd.zip', 'w') as z:
+    z.write('tool.signed.exe')
+    z.write('inner.zip')
+    z.write('notes.txt', 'data.bin', zipfile.ZIP_BZIP2)
+`;
+
 /** Flips one bit near the end of a program's own bytes, before its signature. */
 async function tamper(path: string, unsigned: string): Promise<void> {
   const bytes = await readFile(path);
@@ -319,6 +327,18 @@ describe('signpipe verify', () => {
     const ended = await verified('tool.signed.exe', '--any-signer');
     assert.equal(ended.status, 2);
     assert.match(ended.stderr, /\[any-signer-with-ca\]/);
+  });
+
+  it('names what it could not look into, with --quiet too, and zips inside', async () => {
+    await run('zip', ['-q', 'inner.zip', 'tool.exe'], { cwd: folder });
+    await run('python3', ['-c', PACK_ODDLY], { cwd: folder });
+    const ended = await verified('odd.zip', '--quiet');
+    assert.equal(ended.status, 0, ended.stdout);
+    assert.match(ended.stdout, /not looked into: odd\.zip: entry "data\.bin" is compressed by method 12/);
+    assert.match((await verified('odd.zip')).stdout, /not looked into: inner\.zip is a zip/);
+    const meant = await verified('odd.zip', '--quiet', '--files', '**/*.exe', '--files', '*.bin');
+    assert.equal(meant.status, 3);
+    assert.match(meant.stdout, /FAILED: .*"data\.bin".* \[zip-method-unsupported\]/);
   });
 
   it('says with --quiet, too, why something is not good', async () => {

@@ -105,6 +105,15 @@ describe('a program under the name of a zip', () => {
       await assert.rejects(sign(name, program, '**'), refusal('zip-is-program', /its name says zip/));
     });
 
+  it('zip-is-program: also inside a zip, if a pattern takes it in', async () => {
+    const zip = forge([
+      { name: 'app.exe', content: program },
+      { name: 'tools/inner.jar', content: withZip() },
+    ]);
+    await assert.rejects(sign('a.zip', zip, '**'), refusal('zip-is-program', /a\.zip!\/tools\/inner\.jar/));
+    assert.deepEqual(await sign('a.zip', zip, '**/*.exe'), ['app.exe']);
+  });
+
   it('is a zip to everyone else, which is why', async () => {
     await writeFile(at('both.zip'), withZip());
     const { stdout } = await run('python3', ['-m', 'zipfile', '-l', at('both.zip')]);
