@@ -20,7 +20,8 @@ async function holdOf(repository: ControlRepository, requests: string): Promise<
   const { committer } = await repository.readCommit(commit);
   const why = reason === '' ? '' : `: ${printable(reason.replaceAll('\n', ' '), 300)}`;
   const proof = by === null ? 'not signed' : `signed by the key ${by}`;
-  return `on hold by an author who claims to be ${printable(committer.name, 100)} (${proof}) since ${since?.toISOString() ?? 'an unknown time'}${why}`;
+  // What others wrote stands last, so that it cannot pass for what this program says.
+  return `on hold (${proof}) since ${since?.toISOString() ?? 'an unknown time'} by an author who claims to be ${printable(committer.name, 100)}${why}`;
 }
 
 const futureOf = (request: Request): string | null =>

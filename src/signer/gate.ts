@@ -36,8 +36,10 @@ function howToLift({ ignored, atTip }: Hold): string {
 /** One line, even if the reason has several: it must not pass for other lines of the log. */
 function holdText(hold: Hold): string {
   const { by, since, commit, reason } = hold;
-  const why = reason === '' ? '' : `: ${reason.replaceAll('\n', ' ')}`;
-  return `on hold by ${by ?? 'an unknown author'} since ${since?.toISOString() ?? 'an unknown time'}, commit ${shortId(commit ?? '')}${why}${howToLift(hold)}`;
+  const lift = howToLift(hold);
+  // The reason is the author's word and stands last, so that it cannot pass for what this program says.
+  const why = reason === '' ? '' : `${lift === '' ? ': ' : '; HOLD says: '}${reason.replaceAll('\n', ' ')}`;
+  return `on hold by ${by ?? 'an unknown author'} since ${since?.toISOString() ?? 'an unknown time'}, commit ${shortId(commit ?? '')}${lift}${why}`;
 }
 
 /** A HOLD stops every channel; those whom the default channel allows lift it. */

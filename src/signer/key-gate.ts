@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Heads } from '../control/repository.ts';
 import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
@@ -47,8 +48,7 @@ export async function askAgain(
     const heads = await headsNow().catch((cause: unknown) => {
       throw new HeadsUnknown('where the branches stand could not be asked', { cause });
     });
-    // `ControlRepository.fetch` returns the same object until a branch has moved.
-    if (judged?.heads === heads) return judged.vouches;
+    if (judged && isDeepStrictEqual(judged.heads, heads)) return judged.vouches;
     await site.lists.refresh();
     const current = site.channels.get(channel.config.name) ?? channel;
     const requester = judge(request, current, site.now());

@@ -127,8 +127,10 @@ export function judge(request: Request, channel: Channel, now: Date): Requester 
   if (request.vouch)
     throw notAllowed(
       'vouch-not-request',
-      `request ${shortId(request.id)} is a vouch: somebody else brought it from a branch of vouches`,
-      { hint: 'find out who merged it; whoever wants signatures commits a request, without a Vouch trailer' },
+      `request ${shortId(request.id)} is a vouch, by a line "Vouch:" in its message: it was brought here from a branch of vouches`,
+      {
+        hint: 'find out who merged it; a commit that is meant as a request has no line "Vouch:" anywhere in its message',
+      },
     );
   if (request.error) throw request.error;
   for (const file of request.files) {

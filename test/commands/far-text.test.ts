@@ -69,7 +69,7 @@ describe('a receipt whose reason has several lines', () => {
     const waited = await world.wait(request, '--timeout', '1s');
     assert.match(
       waited.stderr,
-      /: on hold by an author who claims to be Ann\\u\{200b\}X \(not signed\) since \S+: why signpipe: done\\u\{202e\}$/m,
+      /: on hold \(not signed\) since \S+ by an author who claims to be Ann\\u\{200b\}X: why signpipe: done\\u\{202e\}$/m,
     );
   });
 

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { loadSignerConfig } from '../../src/config/signer.ts';
 import { noProgress } from '../../src/progress.ts';
-import { openSite } from '../../src/signer/site.ts';
+import { openSite, type Site } from '../../src/signer/site.ts';
 import { Signer, type PollResult } from '../../src/signer/watch.ts';
 import { pino } from 'pino';
 import { Hostile, receiptFor, receiptsFor } from '../world/hostile.ts';
@@ -36,13 +37,17 @@ interface Looked extends PollResult {
 }
 
 /** One poll; `meanwhile` happens whenever a file has been fetched, before anything else. */
-async function pollWhile(meanwhile: (file: string) => Promise<void>): Promise<Looked> {
+async function pollWhile(
+  meanwhile: (file: string) => Promise<void>,
+  change: (site: Site) => void = () => {},
+): Promise<Looked> {
   const said: string[] = [];
   const log = pino(
     { base: null },
     { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) },
   );
   const site = await openSite(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress });
+  change(site);
   const { exchange } = site;
   const fetch = exchange.fetch.bind(exchange);
   exchange.fetch = async (name, ...rest) => {
@@ -150,6 +155,31 @@ describe('while the files of a request are fetched', () => {
     await rename(away, world.control);
     assert.deepEqual(await receiptsFor(world, request), []);
     noResult('away.zip');
+    await world.poll();
+    assert.equal((await receiptFor(world, request)).outcome, 'signed');
+  });
+});
+
+describe('while the heads that were just asked are judged', () => {
+  it('a HOLD counts if that takes more than a second', async () => {
+    const request = await host.request('slow-judge.zip');
+    let fetched = false;
+    const stop = once(async () => {
+      await host.commit({ files: { HOLD: 'STOP' }, key: ann });
+      await sleep(1100);
+    });
+    const slowly = ({ repository }: Site): void => {
+      const fetch = repository.fetch.bind(repository);
+      repository.fetch = async (...options) => {
+        const heads = await fetch(...options);
+        if (fetched) await stop();
+        return heads;
+      };
+    };
+    const { answered, said } = await pollWhile(async () => void (fetched = true), slowly);
+    assert.equal(answered, 0);
+    assert.ok(said.some((msg) => /on hold by ann@example.org .*: STOP$/.test(msg)));
+    await host.commit({ files: { HOLD: null }, key: ann });
     await world.poll();
     assert.equal((await receiptFor(world, request)).outcome, 'signed');
   });

@@ -210,7 +210,7 @@ describe('a HOLD', () => {
     assert.equal(waited.status, 4);
     assert.match(
       waited.stderr,
-      /on hold by an author who claims to be Ann \(signed by the key SHA256:\S+\) since 2026-01-02T03:04:05\.000Z: Key may be stolen\. Ask Ann/,
+      /on hold \(signed by the key SHA256:\S+\) since 2026-01-02T03:04:05\.000Z by an author who claims to be Ann: Key may be stolen\. Ask Ann/,
     );
     assert.doesNotMatch(waited.stderr, /[^\P{Cc}\n]/u);
   });
