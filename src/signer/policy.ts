@@ -28,7 +28,7 @@ export function repeated({ id }: Request, { request, receipt }: EarlierAnswer): 
       ? `was answered before, by a receipt that the receipt branch has lost: ${shortId(receipt ?? '')}`
       : `is request ${shortId(request)} in another form, ${settled}: the same text, signed by the same key`;
   return notAllowed('request-repeated', `request ${shortId(id)} ${what}`, {
-    hint: 'signpipe wait finds the earlier answer by either id; to have the same files signed again, submit a new request',
+    hint: 'signpipe wait finds the earlier answer by either id',
   });
 }
 

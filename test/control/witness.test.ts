@@ -99,6 +99,37 @@ describe('the witness', () => {
     assert.equal(await readFile(path, 'utf8'), whole);
   });
 
+  it('keeps the pinned roots, and the receipts that an operator let go, also when it is made shorter', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const { createHash } = await import('node:crypto');
+    const witness = await Witness.open(path);
+    assert.deepEqual([witness.roots, witness.lost], [null, []]);
+    await witness.accept({ requests: first, receipts: second }, { roots: [first] });
+    await witness.acceptHistory(first, { requests: first, receipts: null }, { roots: [first] });
+    for (const each of [witness, await Witness.open(path)])
+      assert.deepEqual([each.roots, each.lost], [[first], [second]]);
+    let text = await readFile(path, 'utf8');
+    let previous = createHash('sha256')
+      .update(text.trim().split('\n').at(-1) ?? '')
+      .digest('hex');
+    for (let i = 0; i < 10_000; i++) {
+      const line = JSON.stringify({
+        version: 1,
+        at: '2026-01-01T00:00:00Z',
+        requests: first,
+        receipts: null,
+        previous,
+      });
+      previous = createHash('sha256').update(line).digest('hex');
+      text += `${line}\n`;
+    }
+    await writeFile(path, text);
+    await (await Witness.open(path)).accept({ requests: second, receipts: null });
+    assert.equal((await readFile(path, 'utf8')).split('\n').length, 1002);
+    const shorter = await Witness.open(path);
+    assert.deepEqual([shorter.roots, shorter.lost], [[first], [second]]);
+  });
+
   it('is made shorter when it grows long, and still reads', async () => {
     const [first = ''] = await commits('a');
     const { createHash } = await import('node:crypto');
