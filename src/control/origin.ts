@@ -33,7 +33,7 @@ export interface PinnedRoots {
 export class Origin {
   /** Commits of the request branch that descend from no pinned root. */
   private readonly foreign = new Set<string>();
-  private remembered = new Map<string, boolean>();
+  private readonly remembered = new Map<string, boolean>();
 
   constructor(
     private readonly history: Pick<History, 'isAncestor'>,
@@ -56,6 +56,12 @@ export class Origin {
         ours ||= fresh.has(parent) ? !this.foreign.has(parent) : await this.descends(parent);
       if (!ours) this.foreign.add(id);
     }
+  }
+
+  /** The roots were pinned again: everything is decided again. */
+  forget(): void {
+    this.foreign.clear();
+    this.remembered.clear();
   }
 
   /** The pinned roots; none until the request branch is there. */
@@ -89,7 +95,7 @@ export class Origin {
   }
 
   private remember(id: string, descends: boolean): void {
-    if (this.remembered.size >= REMEMBERED) this.remembered = new Map();
+    if (this.remembered.size >= REMEMBERED) this.remembered.clear();
     this.remembered.set(id, descends);
   }
 }

@@ -105,6 +105,7 @@ export class Signer {
     const heads = await repository.fetch();
     const roots = heads.requests === null ? {} : { roots: await repository.rootsOf(heads.requests) };
     await witness.acceptHistory(commit, heads, { at: now(), ...roots });
+    this.site.origin.forget();
     this.site.log.warn({ commit }, `history accepted as it stands at ${shortId(commit)}`);
   }
 

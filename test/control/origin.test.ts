@@ -85,6 +85,19 @@ describe('a commit is ours', () => {
     assert.deepEqual(await foreignAmong(pinned([root]), again, merge, [stranger, again]), [true, false]);
   });
 
+  it('if it descends from a root that was pinned later, once the earlier verdicts are forgotten', async () => {
+    const [root, other] = [await commit(), await commit()];
+    const merge = await commit(root, other);
+    const ids = [root];
+    const origin = pinned(ids);
+    assert.deepEqual(await foreignAmong(origin, merge, null, [other]), [true]);
+    ids.push(other);
+    origin.forget();
+    const next = await commit(other);
+    const again = await commit(merge, next);
+    assert.deepEqual(await foreignAmong(origin, again, merge, [next]), [false]);
+  });
+
   it('only by the configured roots if there are any, though the head was accepted', async () => {
     const root = await commit();
     const fork = await commit(root);
