@@ -51,6 +51,12 @@ async function checkFlock(): Promise<Verdict> {
     : ok(version);
 }
 
-/** The programs that are run: git, flock, and ssh if Git needs it. */
+/** The programs that every role runs: git, and ssh if Git needs it. */
 export const checkPrograms = (needsSsh: boolean): Promise<Verdict[]> =>
-  Promise.all([checkGit(), ...(needsSsh ? [checkSshClient()] : []), checkFlock()]);
+  Promise.all(needsSsh ? [checkGit(), checkSshClient()] : [checkGit()]);
+
+/** Those that a signer runs: flock besides. */
+export const checkSignerPrograms = async (needsSsh: boolean): Promise<Verdict[]> => [
+  ...(await checkPrograms(needsSsh)),
+  await checkFlock(),
+];

@@ -5,7 +5,7 @@ import { checkExchange } from './check-exchange.ts';
 import { checkFiles, signerFiles } from './check-files.ts';
 import { checkHost } from './check-hosts.ts';
 import { checkReceiptsKey, checkSigningKey } from './check-keys.ts';
-import { checkPrograms } from './check-programs.ts';
+import { checkSignerPrograms } from './check-programs.ts';
 import { checkState } from './check-state.ts';
 import { checkTimestamps } from './check-timestamps.ts';
 import { checkTrust } from './check-trust.ts';
@@ -109,7 +109,7 @@ export const examineAtStart = (config: SignerConfig, now = new Date()): Promise<
 function partsOf(config: SignerConfig, now: Date): Check[] {
   const needsSsh = config.control.url.startsWith('ssh:');
   return [
-    { name: 'programs', run: () => checkPrograms(needsSsh) },
+    { name: 'programs', run: () => checkSignerPrograms(needsSsh) },
     ...hostChecks(config),
     ...channelChecks(config, now),
     { name: 'receipts key', run: () => checkReceiptsKey(config) },

@@ -118,7 +118,7 @@ describe('a site that is right', () => {
       messagesOf(findings, 'timestamps (default)'),
       /answered in \d+ ms, its clock (0\.\d|1\.0) s from ours/,
     );
-    assert.match(messagesOf(findings, 'programs'), /git version[^]*OpenSSH/);
+    assert.match(messagesOf(findings, 'programs'), /git version[^]*OpenSSH[^]*flock/);
     assert.match(messagesOf(findings, 'control repository'), /a push to signed can begin; nothing was sent/);
   });
 
