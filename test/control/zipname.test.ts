@@ -89,6 +89,18 @@ describe('a zipname', () => {
       },
     );
   });
+
+  it('pins an entry by the place of its name, however that is spelled', () => {
+    for (const path of ['./bin/a.exe', 'bin/./a.exe', 'bin\\a.exe', '.\\bin\\.\\a.exe'])
+      assert.deepEqual(parseZipname(Buffer.from(`${A}  a.zip!/${path}\n`))[0]?.entries, [
+        { path: 'bin/a.exe', sha256: A },
+      ]);
+  });
+
+  it('keeps the letters of an entry as they are: another case or Unicode form is another pin', () => {
+    for (const path of ['A.exe', 'é.exe'.normalize('NFC'), 'é.exe'.normalize('NFD')])
+      assert.equal(parseZipname(Buffer.from(`${A}  a.zip!/${path}\n`))[0]?.entries?.[0]?.path, path);
+  });
 });
 
 describe('a zipname is refused', () => {
@@ -153,6 +165,7 @@ describe('a zipname is refused', () => {
     refuses('zipname-duplicate', `${A}  a.zip\n${B}  a.zip\n`);
     refuses('zipname-duplicate', `${A}  a.zip!/x\n${A}  a.zip!/x\n`);
     refuses('zipname-duplicate', `a.zip\n${A}  a.zip!/x\n`);
+    refuses('zipname-duplicate', `${A}  a.zip!/x/y\n${B}  a.zip!/./x\\.\\y\n`);
   });
 
   it('with the number of the line, and its text escaped', () => {
