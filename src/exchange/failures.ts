@@ -21,7 +21,7 @@ export const notAFile = (name: string, cause?: unknown): SignpipeError =>
 export const fileIsLink = (name: string, cause?: unknown): SignpipeError =>
   invalid('exchange-link', `${name}: a symbolic link, and links in a shared folder are not followed`, {
     cause,
-    hint: 'put the file itself there',
+    hint: 'put there what it leads to',
   });
 
 export const folderIsLink = (name: string): SignpipeError =>
@@ -55,7 +55,7 @@ export const notAFolder = (folder: string, cause?: unknown): SignpipeError =>
 export const permissionDenied = (name: string, cause?: unknown): SignpipeError =>
   unavailable('exchange-permission-denied', `${name}: the exchange denies access`, {
     cause,
-    hint: 'let the account of exchange.url read the incoming folder and write the outgoing one',
+    hint: 'let the account of exchange.url read the incoming folder and write the outgoing one, also names that begin with a dot',
   });
 
 /** `why` is the exchange's own text: shortened and made printable. */

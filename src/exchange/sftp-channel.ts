@@ -53,7 +53,12 @@ export class SftpChannel {
   /** Attributes, symbolic links followed. */
   async stat(path: string): Promise<SftpEntry> {
     const what = `stat ${path}`;
-    const stats = await this.request(what, (channel, done: Callback<Stats>) => channel.stat(path, done));
+    const asked = this.request(what, (channel, done: Callback<Stats>) => channel.stat(path, done));
+    const stats = await asked.catch((error: unknown) => {
+      if (isUnsupported(error)) return null;
+      throw error;
+    });
+    if (!stats) return this.lstat(path);
     return entryOf(stats, tellsKind(stats) ? 'other' : await this.kindOf(path));
   }
 
@@ -61,7 +66,7 @@ export class SftpChannel {
   async lstat(path: string): Promise<SftpEntry> {
     const what = `lstat ${path}`;
     const stats = await this.request(what, (channel, done: Callback<Stats>) => channel.lstat(path, done));
-    return entryOf(stats, 'other');
+    return entryOf(stats, tellsKind(stats) ? 'other' : await this.kindOf(path));
   }
 
   /** Attributes of an open file. What the server does not tell of it is asked of its name. */

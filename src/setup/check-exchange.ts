@@ -18,7 +18,7 @@ const notWritable = (folder: string, why: string): Verdict =>
   bad(
     'exchange-not-writable',
     `${folder} cannot be written: ${why}`,
-    'let the account of exchange.url write there',
+    'let the account of exchange.url write there, also names that begin with a dot',
   );
 
 /** Whether a folder of the exchange can be looked into; the exchange says "no file" of a folder. */

@@ -52,6 +52,8 @@ const WORKING: readonly [what: string, odd: Oddities][] = [
   ['without FSTAT', { unsupported: ['FSTAT'] }],
   ['without FSTAT and permissions', { unsupported: ['FSTAT'], attributes: 'no-permissions' }],
   ['without LSTAT, SETSTAT and FSETSTAT', { unsupported: ['LSTAT', 'SETSTAT', 'FSETSTAT'] }],
+  ['without STAT', { unsupported: ['STAT'] }],
+  ['without STAT, FSTAT and permissions', { unsupported: ['STAT', 'FSTAT'], attributes: 'no-permissions' }],
   ['without OPENDIR', { unsupported: ['OPENDIR'] }],
   ['that denies to remove what is not there', { remove: 'denied-if-missing' }],
   ['that renames over what is there', { renamesOver: true }],

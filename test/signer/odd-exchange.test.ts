@@ -145,6 +145,8 @@ describe('a delivery that cannot succeed is known before the key is used', () =>
     const id = await host.request('d.zip');
     await world.poll();
     await assertUnsigned(id, 'exchange-link');
+    const codes = (await exchangeFindings()).map(({ status, code }) => `${status} ${code}`);
+    assert.deepEqual(codes, ['bad exchange-link']);
     assert.deepEqual(await readdir(world.at('private')), []);
   });
 });

@@ -29,6 +29,7 @@ const { OPEN_MODE, STATUS_CODE } = ssh2.utils.sftp;
 export interface Oddities {
   /** Requests that are answered with OP_UNSUPPORTED. */
   readonly unsupported?: readonly (
+    | 'STAT'
     | 'FSTAT'
     | 'LSTAT'
     | 'SETSTAT'
