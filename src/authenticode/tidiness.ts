@@ -224,11 +224,11 @@ function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
 }
 
 /**
- * Refuses a token (ContentInfo, DER) in which a signed file would carry bytes that no signature covers. Asked
+ * Refuses a token (ContentInfo) in which a signed file would carry bytes that no signature covers. Asked
  * of one that is to be embedded. Throws `timestamp-extra-content`, and `der-malformed` or `cms-…`.
  */
-export function requireTidyToken(token: Buffer, what: string): void {
-  const [finding] = ofToken(parseDer(token, what), null, 'the timestamp');
+export function requireTidyToken(token: Der, what: string): void {
+  const [finding] = ofToken(token, null, 'the timestamp');
   if (finding) throw invalid('timestamp-extra-content', `${what}: ${finding.message}`);
 }
 

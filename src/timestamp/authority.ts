@@ -2,13 +2,20 @@ import { plural } from '../plural.ts';
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
+import type { Der } from '../asn1/der.ts';
 import type { DigestName } from '../asn1/oids.ts';
 import { messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { askAuthority, HttpRefusal, parseEndpoint, type Endpoint } from './http.ts';
 import { proxyFor } from './proxy.ts';
 import { trimToken } from './trim.ts';
-import { buildTimestampRequest, checkToken, parseTimestampResponse, type TimestampInfo } from './token.ts';
+import {
+  buildTimestampRequest,
+  checkToken,
+  openToken,
+  parseTimestampResponse,
+  type TimestampInfo,
+} from './token.ts';
 
 /** A checked token, and where it came from. */
 export interface Timestamp {
@@ -19,10 +26,10 @@ export interface Timestamp {
 }
 
 /**
- * The last check of a token (ContentInfo, DER) as it will be embedded. What it throws is a failure of the
+ * The last check of a token (ContentInfo) as it will be embedded. What it throws is a failure of the
  * authority, which `what` names, and the next one is asked.
  */
-export type JudgeToken = (token: Buffer, what: string) => void;
+export type JudgeToken = (token: Der, what: string) => void;
 
 export interface Timestamper {
   /**
@@ -373,8 +380,8 @@ export class TimestampAuthorities implements Timestamper {
     const latest = new Date(Date.now() + clockToleranceMs);
     const token = trimToken(parseTimestampResponse(answer, url).token, roots, url);
     const expected = { imprint, hash, nonce, policy, roots, earliest, latest, what: url };
-    const info = checkToken(token, expected);
+    const info = checkToken(openToken(token, url), expected);
     judge?.(token, url);
-    return { token, info, url };
+    return { token: token.raw, info, url };
   }
 }

@@ -1,4 +1,4 @@
-import { context, explicit, integer, oid, parseDer, seq, set, tlv } from '../asn1/der.ts';
+import { context, explicit, integer, oid, parseDer, seq, set, tlv, type Der } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import {
   findSignerCertificate,
@@ -23,14 +23,17 @@ const VERSION = 3;
  *
  * Nothing but the path is checked. Throws `timestamp-malformed`.
  */
-export const trimToken = (token: Buffer, roots: readonly Certificate[] | undefined, what: string): Buffer =>
+export const trimToken = (token: Buffer, roots: readonly Certificate[] | undefined, what: string): Der =>
   reporting('timestamp-malformed', () => trimmed(token, roots, what));
 
-function trimmed(token: Buffer, roots: readonly Certificate[] | undefined, what: string): Buffer {
-  const data = readSignedData(parseDer(token, what), what);
+function trimmed(token: Buffer, roots: readonly Certificate[] | undefined, what: string): Der {
+  const sent = parseDer(token, what);
+  const data = readSignedData(sent, what);
   const [signer, another] = data.signers;
   if (!signer || another) throw invalid('timestamp-malformed', `${what}: must have exactly one signature`);
-  return seq(oid(OID.signedData), explicit(0, trimmedData(data, signer, roots, what)));
+  const kept = seq(oid(OID.signedData), explicit(0, trimmedData(data, signer, roots, what)));
+  // What was read once is not read again.
+  return kept.equals(token) ? sent : parseDer(kept, what);
 }
 
 function trimmedData(
