@@ -47,7 +47,7 @@ describe('a builder that waits', () => {
     const held = await world.request(`${'0'.repeat(64)}  held.exe\n`, { change: hold });
     const { status, stderr } = await world.wait(held, '--timeout', '1s');
     assert.equal(status, 4);
-    assert.match(stderr, /was not answered in time: on hold by .*a bug in the release.* \[wait-timeout\]/);
+    assert.match(stderr, /was not answered in time: on hold .*a bug in the release.* \[wait-timeout\]/);
     assert.doesNotMatch(stderr, /is the signer running/);
   });
 });
