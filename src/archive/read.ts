@@ -4,6 +4,7 @@ import type { ByteSource } from '../io/source.ts';
 import { content, contentInMemory } from './content.ts';
 import type { DeflateScanner } from './deflate-map.ts';
 import { readDirectory, type CentralEntry } from './directory.ts';
+import { requireNoEarlyEnd } from './early-end.ts';
 import { readEnd, type EndRecords } from './end.ts';
 import { isSmall, quickHead, smallContent } from './head.ts';
 import { locateEntries, readLayout, type ArchiveEntry } from './layout.ts';
@@ -67,6 +68,8 @@ const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
 export async function readArchive(source: ByteSource, limits: ArchiveLimits): Promise<Archive> {
   const { end, central } = await readCentral(source, limits);
   const layout = await readLayout(source, central, end);
+  const nearby = new SequentialSource(source);
+  for (const entry of layout) if (entry.descriptor) await requireNoEarlyEnd(nearby, entry);
   const entries = [...layout].sort((a, b) => a.index - b.index);
   return { source, limits, entries, layout, located: layout, end, ...openers(source, limits) };
 }
