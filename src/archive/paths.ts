@@ -31,9 +31,9 @@ export const pathsOf = ({ path, otherPaths }: EntryName): readonly string[] =>
   otherPaths.length === 0 ? [path] : [path, ...otherPaths];
 
 /** The refusal of a name that readers of zips take differently. */
-export const ambiguous = (where: string, why: string): SignpipeError =>
+export const ambiguous = (where: string, why: string, otherwise = ''): SignpipeError =>
   invalid('zip-name-ambiguous', `${where}: ${why}`, {
-    hint: 'pack the files again with names in UTF-8 (general purpose bit 11), or in plain ASCII',
+    hint: `pack the files again with names in UTF-8 (general purpose bit 11), or in plain ASCII${otherwise}`,
   });
 
 /** A name as it can be shown in a message: quoted, with nothing hidden, not endless. */

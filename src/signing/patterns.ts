@@ -49,6 +49,7 @@ export function isOurs(entry: EntryName, isMeant: PathFilter, zip: string): bool
   throw ambiguous(
     `${zip}: entry ${shown(entry.path)}`,
     `the patterns match it where it is read as ${shown(meant)}, but not as ${shown(not)}`,
+    '; or have patterns that match both, such as **/*.exe',
   );
 }
 
