@@ -36,7 +36,7 @@ export interface Settled {
 /**
  * Which requests were answered, by the identity of what was signed rather than by commit id: see `signedIdentity`.
  * All of it comes from Git: the receipt branch, the history up to `control.since`, and lost receipts that the clone
- * still has. The file in the state folder only saves reading it again (100,000 receipts: 3 s). It counts as long as
+ * still has. The file in the state folder only saves reading it again (100,000 receipts: 4 s). It counts as long as
  * it is undamaged and the receipt branch continues where it stopped.
  *
  * Identities are entered as commits claim them, which is fast; the signature of an earlier commit is checked when a
