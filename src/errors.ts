@@ -63,11 +63,6 @@ export class SignpipeError extends Error {
     const hint = this.hint === undefined ? {} : { hint: change(this.hint) };
     return new SignpipeError(this.kind, this.code, change(this.message), { ...hint, cause: this.cause });
   }
-
-  /** The same error with other advice, for another reader. */
-  advising(hint: string): SignpipeError {
-    return new SignpipeError(this.kind, this.code, this.message, { hint, cause: this.cause });
-  }
 }
 
 /** Broken bytes from outside: refused whatever the policy says. */

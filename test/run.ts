@@ -36,6 +36,10 @@ async function testFiles({ ending }: Kind, patterns: readonly string[]): Promise
     .sort();
 }
 
+/** The tests' authorities are on the loopback, where no proxy of this machine's owner leads. */
+const withoutProxies = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !/^(?:https?|no|all)_proxy$/i.test(name)));
+
 /** Runs the files; the runner tells people through `spec`, and writes its TAP to `report`. */
 function runFiles({ limit }: Kind, files: readonly string[], report: string): Promise<number> {
   const limits = [`--test-concurrency=${AT_ONCE}`, `--test-timeout=${limit}`];
@@ -43,7 +47,11 @@ function runFiles({ limit }: Kind, files: readonly string[], report: string): Pr
   const machines = ['--test-reporter=tap', `--test-reporter-destination=${report}`];
   const words = ['--import', 'tsx', '--test', ...limits, ...people, ...machines, ...files];
   return new Promise((resolve, reject) => {
-    const runner = spawn(process.execPath, words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    const runner = spawn(process.execPath, words, {
+      cwd: root,
+      env: withoutProxies(process.env),
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
     runner.on('error', reject);
     runner.on('exit', (status) => resolve(status ?? 1));
   });

@@ -7,7 +7,7 @@ import type { Request } from '../control/request.ts';
 import { SignpipeError } from '../errors.ts';
 import { requireUsable } from '../keys/signing-key.ts';
 import type { AnsweredRequests } from './answered.ts';
-import { answerTo, faultBelow, forBuilder, withoutFolders } from './answerable.ts';
+import { answerTo, faultBelow, withoutFolders } from './answerable.ts';
 import type { Channel } from './channel.ts';
 import { deliverFile } from './deliver.ts';
 import type { Delivery } from './new-bytes.ts';
@@ -141,7 +141,7 @@ export class Answerer {
 
   private discreet(error: SignpipeError): SignpipeError {
     const { state, file } = this.site.config;
-    return withoutFolders(forBuilder(error), [state, dirname(resolve(file))]);
+    return withoutFolders(error, [state, dirname(resolve(file))]);
   }
 
   private tell(what: string, request: string, error: SignpipeError): void {

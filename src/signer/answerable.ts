@@ -27,20 +27,6 @@ export function answerTo(error: unknown): SignpipeError | null {
   return ['usage', 'alarm', 'timeout'].includes(error.kind) ? null : error;
 }
 
-/** What a builder can do about errors whose own hints speak of the signer's configuration, by code. */
-const BUILDER_HINTS: ReadonlyMap<string, string> = new Map([
-  [
-    'timestamp-unavailable',
-    "the signer's operator has to see to its timestamp authorities; then make the request again",
-  ],
-]);
-
-/** The same error with advice for the one who reads the receipt. */
-export function forBuilder(error: SignpipeError): SignpipeError {
-  const hint = BUILDER_HINTS.get(error.code);
-  return hint === undefined ? error : error.advising(hint);
-}
-
 /** The text of a fault of ours for this machine's log; undefined for errors that speak for themselves. */
 export function faultBelow(error: SignpipeError): Error | undefined {
   if (error.kind !== 'local' || error.cause === undefined) return undefined;

@@ -1,10 +1,11 @@
 import { RECEIPT_VERSION, receiptSchema, type Receipt } from '../control/receipt.ts';
 import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
-import { notAllowed, SignpipeError, type ErrorKind } from '../errors.ts';
+import { notAllowed, SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { VERSION } from '../version.ts';
 import type { EarlierAnswer } from './answered-index.ts';
+import { adviceFor } from './builder-advice.ts';
 import type { Channel } from './channel.ts';
 import type { Requester } from './policy.ts';
 
@@ -75,43 +76,12 @@ const earlier = ({ request, receipt }: EarlierAnswer): NonNullable<Receipt['repe
 /** Longer texts would not fit a receipt. */
 const MOST_TEXT = 4000;
 
-/** What to do about an error that has no hint of its own. */
-const USUALLY: Record<ErrorKind, string> = {
-  invalid: 'make the file anew with other tools, upload it, and make another request',
-  'not-allowed': "ask the signer's operator what is allowed here",
-  unavailable: 'make the request again when it is up again',
-  local: "tell the signer's operator, whose log has more",
-  usage: "tell the signer's operator: the signer's configuration is at fault",
-  alarm: "tell the signer's operator at once",
-  timeout: 'make the request again',
-};
-
-/** For refusals that the operator may lift: the lifting alone does not bring the request back. */
-const HOW_TO_ASK_AGAIN = 'this answer is final: once that is settled, submit a new request';
-
-/** A key of signer.yaml, which whoever reads a receipt cannot change. */
-const SIGNER_KEY = /\b(?:signing|trust|limits|exchange|control|retry|receipts)\.[a-z][A-Za-z]+/;
-
-/** A hint for a builder: advice about the signer's configuration names the one who can take it. */
-const forBuilder = (hint: string): string =>
-  SIGNER_KEY.test(hint) && !/\b(?:signer|operator)\b/.test(hint)
-    ? `for the signer's operator: ${hint}`
-    : hint;
-
 /** A message quotes what others wrote: it stays on its line, whatever reads the receipt. */
 const oneLine = (text: string, limit = MOST_TEXT): string => printable(text, limit).slice(0, limit);
 
 /** Why a request was not answered with signatures, as receipts say it: never without what to do. */
 export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
-  const hint = oneLine(
-    forBuilder(error.hint ?? USUALLY[error.kind]),
-    MOST_TEXT - HOW_TO_ASK_AGAIN.length - 2,
-  );
-  return {
-    code: error.code,
-    message: oneLine(error.message),
-    hint: error.kind === 'not-allowed' ? `${hint}; ${HOW_TO_ASK_AGAIN}` : hint,
-  };
+  return { code: error.code, message: oneLine(error.message), hint: oneLine(adviceFor(error)) };
 }
 
 /** The receipt of a request that is refused, or that could not be served. */

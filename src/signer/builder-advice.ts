@@ -1,0 +1,41 @@
+import type { ErrorKind, SignpipeError } from '../errors.ts';
+
+/** What to do about an error that has no hint of its own. */
+const USUALLY: Record<ErrorKind, string> = {
+  invalid: 'make the file anew with other tools, upload it, and make another request',
+  'not-allowed': "ask the signer's operator what is allowed here",
+  unavailable: 'make the request again when it is up again',
+  local: "tell the signer's operator, whose log has more",
+  usage: "tell the signer's operator: the signer's configuration is at fault",
+  alarm: "tell the signer's operator at once",
+  timeout: 'make the request again',
+};
+
+/** What a builder can do about errors whose own hints are for the operator alone, by code. */
+const BY_CODE: ReadonlyMap<string, string> = new Map([
+  [
+    'timestamp-unavailable',
+    "the signer's operator has to see to its timestamp authorities; then make the request again",
+  ],
+]);
+
+/** For refusals that the operator may lift: the lifting alone does not bring the request back. */
+const HOW_TO_ASK_AGAIN = 'this answer is final: once that is settled, submit a new request';
+
+/** A key of signer.yaml, which the reader of a receipt cannot change. */
+const SIGNER_KEY = /\b(?:signing|trust|limits|exchange|control|retry|receipts)\.[a-z][A-Za-z]+/;
+
+/** Longer advice would not fit a receipt with the sentence above. */
+const MOST_TEXT = 3800;
+
+function advised(error: SignpipeError): string {
+  const hint = BY_CODE.get(error.code) ?? error.hint ?? USUALLY[error.kind];
+  const named = /\b(?:signer|operator)\b/.test(hint);
+  return SIGNER_KEY.test(hint) && !named ? `for the signer's operator: ${hint}` : hint;
+}
+
+/** What the builder who reads a receipt can do about an error; advice for the operator names the operator. */
+export function adviceFor(error: SignpipeError): string {
+  const advice = advised(error).slice(0, MOST_TEXT);
+  return error.kind === 'not-allowed' ? `${advice}; ${HOW_TO_ASK_AGAIN}` : advice;
+}
