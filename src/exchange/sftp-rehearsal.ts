@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { SignpipeError } from '../errors.ts';
 import { together } from '../io/together.ts';
 import type { Rehearsal, RehearseOptions } from './contract.ts';
 import * as failures from './failures.ts';
@@ -33,6 +34,13 @@ async function rename(session: SftpSession, from: string, to: string, name: stri
   return false;
 }
 
+/** Refuses a server that renames nothing, without a trace: others answer that the file is not there. */
+async function requireRenames(session: SftpSession, from: string, to: string, name: string): Promise<void> {
+  await rename(session, from, to, name).catch((error: unknown) => {
+    if (error instanceof SignpipeError && error.code === 'exchange-no-rename') throw error;
+  });
+}
+
 async function tryIn(
   session: SftpSession,
   place: string,
@@ -42,7 +50,10 @@ async function tryIn(
   const [first, second] = rehearsalNames(place, temporary);
   // What a crash left, as a rule nothing. A server that deletes nothing would keep what is written here, too.
   const [clear] = await together([session.remove(first), session.remove(second)]);
-  if (!clear) return { written: false, deletes: false, remarks: [], left: null };
+  if (!clear) {
+    await requireRenames(session, first, second, name);
+    return { written: false, deletes: false, remarks: [], left: null };
+  }
   let removed = false;
   try {
     const flushes = await write(session, first, name);

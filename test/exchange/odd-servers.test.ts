@@ -118,6 +118,13 @@ describe('an SFTP server that deletes nothing', () => {
       assert.deepEqual([tried?.written, tried?.deletes, tried?.left], [false, false, null]);
       assert.deepEqual(await everything(server), ['incoming', 'signed']);
     }));
+
+  it('exchange-no-rename: it does not rename either, which trying shows without writing anything', () =>
+    withServer({ remove: 'denied', unsupported: ['RENAME'] }, async (exchange, server) => {
+      const code = 'exchange-no-rename';
+      await assert.rejects(exchange.rehearse('signed', { make: false }), { code, kind: 'usage' });
+      assert.deepEqual(await everything(server), ['incoming', 'signed']);
+    }));
 });
 
 describe('an SFTP server without posix-rename', () => {
