@@ -17,6 +17,7 @@ import { signFile } from '../signing/sign-file.ts';
 import type { AlreadySigned } from '../signing/sign-program.ts';
 import type { Timestamper } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
+import { asFlags } from './as-flags.ts';
 import { describeKept, describeLeftAlone } from './kept-text.ts';
 import { progressFor } from './bars.ts';
 import { outputInPlace, outputTo, requireDistinct, writeOutput, type Output } from './output-file.ts';
@@ -137,8 +138,7 @@ function oursOf({ files }: SignCommandOptions): Pick<SignFileOptions, 'isOurs' |
   return { isOurs, isOursAlone: files === undefined ? () => true : (path) => isOurs(basename(path)) };
 }
 
-/** `signpipe sign`: the pipeline's own engine on local files. */
-export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {
+async function signAll(files: string[], options: SignCommandOptions): Promise<number> {
   const say = sayUnlessQuiet(options);
   const outputs = await outputsFor(files, options);
   const key = await loadKey(options, say);
@@ -175,4 +175,13 @@ export async function signCommand(files: string[], options: SignCommandOptions):
   }
   await key.close();
   return 0;
+}
+
+/** `signpipe sign`: the pipeline's own engine on local files. */
+export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {
+  try {
+    return await signAll(files, options);
+  } catch (error) {
+    throw asFlags(error);
+  }
 }

@@ -222,6 +222,27 @@ describe('signpipe sign', () => {
     }
   });
 
+  for (const [code, args, advice] of [
+    ['nothing-to-sign', ['tool.exe', '--files', '*.dll'], /--files/],
+    ['nothing-to-sign', ['theirs.exe'], /--already-signed/],
+    ['nothing-to-sign', ['product.zip', '--files', '*.dll'], /--files/],
+    ['already-signed', ['theirs.exe', '--already-signed', 'reject'], /--already-signed/],
+    ['kept-signature-bad', ['damaged.zip'], /'!theirs\.exe'.* --files.* --already-signed/s],
+    ['not-a-program', ['product.zip', '--files', '**/notes.txt'], /--files/],
+  ] as const)
+    it(`${code}: speaks of its own flags, not of a signer's configuration (${args.join(' ')})`, async () => {
+      const damaged = await readFile(at('theirs.exe'));
+      damaged[damaged.length >> 1] = (damaged[damaged.length >> 1] ?? 0) ^ 1;
+      await mkdir(at('damaged'), { recursive: true });
+      await writeFile(at('damaged', 'theirs.exe'), damaged);
+      await packArchive([{ path: at('damaged', 'theirs.exe'), name: 'theirs.exe' }], at('damaged.zip'));
+      const ended = await signed(...args, '--output', 'refused.out');
+      assert.equal(ended.status, 3, ended.stderr);
+      assert.match(ended.stderr, new RegExp(`\\[${code}\\]`));
+      assert.match(ended.stderr, advice);
+      assert.doesNotMatch(ended.stderr, /signing\.|the signer/);
+    });
+
   it('key-missing, and a wrong passphrase that shows nowhere', async () => {
     assert.match((await here('sign', 'tool.exe', '--force')).stderr, /\[key-missing\]/);
     const wrong = 'wrong-and-secret';
