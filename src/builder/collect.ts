@@ -5,9 +5,9 @@ import { readEnd } from '../archive/end.ts';
 import { isZipSource } from '../archive/read.ts';
 import { HEAD_SIZE, isSignable } from '../authenticode/image.ts';
 import { nameProblem } from '../control/zipname.ts';
-import { hasCode, usage, type SignpipeError } from '../errors.ts';
+import { hasCode, SignpipeError, usage } from '../errors.ts';
 import { sha256OfSource } from '../io/hash.ts';
-import { withFile } from '../io/source.ts';
+import { withFile, type ByteSource } from '../io/source.ts';
 import { plural } from '../plural.ts';
 import type { BuilderSession } from './session.ts';
 
@@ -45,9 +45,19 @@ async function kindOf(path: string): Promise<Kind> {
       await readEnd(file);
       return 'zip';
     }
-    if (extname(path).toLowerCase() === '.zip') throw notAZip(path, file.size);
+    if (extname(path).toLowerCase() === '.zip') return requireZipEnd(path, file);
     return isSignable(head) ? 'program' : 'other';
   });
+}
+
+/** A zip behind something else is one for most unpackers: the signer says why it refuses it. */
+async function requireZipEnd(path: string, file: ByteSource): Promise<'zip'> {
+  try {
+    await readEnd(file);
+    return 'zip';
+  } catch (error) {
+    throw error instanceof SignpipeError && error.kind === 'invalid' ? notAZip(path, file.size) : error;
+  }
 }
 
 /** It would be packed into a zip of the same name, in which nothing is found to sign. */

@@ -57,6 +57,13 @@ describe('what is submitted', () => {
         await assert.rejects(said(...names), { code: 'submit-not-a-zip', kind: 'usage' });
     });
 
+  it('takes a zip behind a program for the zip that unpackers see: the signer judges it (zip-is-program)', async () => {
+    await writeFile(at('both.zip'), Buffer.concat([buildPe(), await readFile(at('good.zip'))]));
+    execFileSync('zip', ['-q', '-A', 'both.zip'], { cwd: folder });
+    execFileSync('unzip', ['-tqq', 'both.zip'], { cwd: folder });
+    assert.deepEqual(await said('both.zip'), []);
+  });
+
   it('refuses a zip that was cut off before it is uploaded', async () => {
     const whole = await readFile(at('good.zip'));
     for (const length of [10, whole.length / 2, whole.length - 1]) {
