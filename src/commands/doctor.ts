@@ -1,6 +1,6 @@
 import { loadBuilderConfig, loadVoucherConfig } from '../config/builder.ts';
 import { loadSignerConfig } from '../config/signer.ts';
-import { sectionsOf } from '../config/yaml.ts';
+import { readYaml, sectionsOf, type YamlFile } from '../config/yaml.ts';
 import { painter, wantsColour, type Style } from '../paint.ts';
 import { plural } from '../plural.ts';
 import { printable, printableLines } from '../printable.ts';
@@ -43,15 +43,16 @@ interface Examined {
   readonly what: string;
 }
 
-async function examineSigner(file: string): Promise<Examined> {
+async function examineSigner(file: YamlFile): Promise<Examined> {
   const config = await loadSignerConfig(file);
   const { examine } = await import('../setup/doctor.ts');
   return { findings: await examine(config), what: `channels: ${[...config.channels.keys()].join(', ')}` };
 }
 
 /** Examines what the file configures: a signer has a section `signing`, a voucher no `exchange`. */
-async function examineSite(file: string): Promise<Examined> {
-  const sections = await sectionsOf(file);
+async function examineSite(path: string): Promise<Examined> {
+  const file = await readYaml(path);
+  const sections = sectionsOf(file);
   if (sections.has('signing') || !sections.has('requests')) return examineSigner(file);
   const { examineBuilder, examineVoucher } = await import('../setup/doctor-builder.ts');
   return sections.has('exchange')

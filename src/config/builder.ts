@@ -10,7 +10,7 @@ import {
   ssh,
   timestampRoots,
 } from './parts.ts';
-import { loadYaml } from './yaml.ts';
+import { loadYaml, type YamlFile } from './yaml.ts';
 
 const requests = z.strictObject({
   key: path,
@@ -60,24 +60,24 @@ export type BuilderConfig = z.output<typeof builder> & FromFile;
 export type VoucherConfig = z.output<typeof voucher> & FromFile;
 
 /** Reads `builder.yaml`; throws `config-...` (usage) with file, line and column. */
-export async function loadBuilderConfig(file: string): Promise<BuilderConfig> {
-  const raw = await loadYaml(file, builder);
-  const resolve = resolverFor(file);
+export async function loadBuilderConfig(file: string | YamlFile): Promise<BuilderConfig> {
+  const { path, raw } = await loadYaml(file, builder);
+  const resolve = resolverFor(path);
   return {
     ...raw,
-    ...commonOf(raw, file),
+    ...commonOf(raw, path),
     requests: resolvePaths(raw.requests, resolve),
     trust: resolvePaths(raw.trust, resolve),
   };
 }
 
 /** Reads the configuration of a voucher; throws `config-...` (usage) with file, line and column. */
-export async function loadVoucherConfig(file: string): Promise<VoucherConfig> {
-  const raw = await loadYaml(file, voucher);
-  const resolve = resolverFor(file);
+export async function loadVoucherConfig(file: string | YamlFile): Promise<VoucherConfig> {
+  const { path, raw } = await loadYaml(file, voucher);
+  const resolve = resolverFor(path);
   return {
     ...raw,
-    ...commonOf(raw, file),
+    ...commonOf(raw, path),
     requests: resolvePaths(raw.requests, resolve),
     ...(raw.trust ? { trust: resolvePaths(raw.trust, resolve) } : {}),
   };

@@ -16,7 +16,7 @@ import {
 } from './parts.ts';
 import { DEFAULT_FILES } from '../authenticode/program-names.ts';
 import { delivered, requireReplacing } from './delivered.ts';
-import { loadYaml } from './yaml.ts';
+import { loadYaml, type YamlFile } from './yaml.ts';
 
 const glob = z.string().min(1).max(1000);
 
@@ -209,12 +209,12 @@ function channelsOf(raw: Raw, resolve: Resolve): Map<string, ChannelConfig> {
 }
 
 /** Reads `signer.yaml`; throws `config-...` (usage) with file, line and column. */
-export async function loadSignerConfig(file: string): Promise<SignerConfig> {
-  const raw = await loadYaml(file, schema);
-  const resolve = resolverFor(file);
+export async function loadSignerConfig(file: string | YamlFile): Promise<SignerConfig> {
+  const { path, raw } = await loadYaml(file, schema);
+  const resolve = resolverFor(path);
   return {
     ...raw,
-    ...commonOf(raw, file),
+    ...commonOf(raw, path),
     receipts: resolvePaths(raw.receipts, resolve),
     channels: channelsOf(raw, resolve),
   };

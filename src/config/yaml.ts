@@ -65,13 +65,15 @@ function refuse(
   });
 }
 
-interface Parsed {
+/** A configuration that was read once, since it may be a pipe, and parsed; not yet checked. */
+export interface YamlFile {
+  readonly path: string;
   readonly document: Document;
   readonly lines: LineCounter;
 }
 
-/** The file as YAML. Throws `config-not-yaml` with file, line and column, and what `readText` throws. */
-async function parseFile(path: string): Promise<Parsed> {
+/** Reads and parses a file. Throws `config-not-yaml` with file, line and column, and what `readText` throws. */
+export async function readYaml(path: string): Promise<YamlFile> {
   const lines = new LineCounter();
   const document = parseDocument(await readText(path), {
     lineCounter: lines,
@@ -85,26 +87,25 @@ async function parseFile(path: string): Promise<Parsed> {
     throw usage('config-not-yaml', `${path}:${line}:${col}: ${broken.message}`);
   }
   if (isAlias(document.contents)) throw usage('config-not-yaml', `${path}:1:1: an alias is no configuration`);
-  return { document, lines };
+  return { path, document, lines };
 }
 
 /** The names of the sections at the top of a configuration, before it is known whose it is. */
-export async function sectionsOf(path: string): Promise<Set<string>> {
-  const { contents } = (await parseFile(path)).document;
+export function sectionsOf({ document: { contents } }: YamlFile): Set<string> {
   if (!isMap(contents)) return new Set();
   return new Set(contents.items.flatMap(({ key }) => (isScalar(key) ? [String(key.value)] : [])));
 }
 
 /**
- * Reads a YAML configuration and checks it against `schema`, whose objects are strict: unknown keys
- * are refused. Every error names file, line and column. Throws `config-...`, all of kind usage.
+ * Reads a YAML configuration, unless that was done, and checks it against `schema`, whose objects are strict:
+ * unknown keys are refused. Every error names file, line and column. Throws `config-...`, all of kind usage.
  */
 export async function loadYaml<Schema extends z.ZodType>(
-  path: string,
+  file: string | YamlFile,
   schema: Schema,
-): Promise<z.output<Schema>> {
-  const { document, lines } = await parseFile(path);
+): Promise<{ path: string; raw: z.output<Schema> }> {
+  const { path, document, lines } = typeof file === 'string' ? await readYaml(file) : file;
   const result = schema.safeParse(document.toJS({ maxAliasCount: 20 }));
   if (!result.success) throw refuse(path, document, lines, result.error.issues);
-  return result.data;
+  return { path, raw: result.data };
 }

@@ -97,6 +97,7 @@ describe('a request', () => {
       subject: 'Sign the nightly',
       sourceRevision: 'v2.81-4-gdeadbeef',
       channel: 'release',
+      roots: [],
       author: 'Build Master <builder@example.org>',
       committer: 'Build Master <builder@example.org>',
       committedAt: new Date('2026-01-02T03:04:05Z'),
