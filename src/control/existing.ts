@@ -36,6 +36,28 @@ export async function findGitFolder(folder: string): Promise<string> {
   });
 }
 
+/** Whether reading from a name may never end. Sockets cannot be opened: git's own fsmonitor keeps one there. */
+async function mayReadForEver(path: string): Promise<boolean> {
+  const info = await stat(path).catch(() => null);
+  return info !== null && (info.isFIFO() || info.isCharacterDevice() || info.isBlockDevice());
+}
+
+/** What git does not read here, and may be large. */
+const UNREAD = new Set(['hooks', 'logs', 'modules', 'worktrees', 'lfs']);
+
+/** Refuses FIFOs and devices where git looks for files: it would read them for ever. */
+export async function requirePlainFiles(path: string): Promise<void> {
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    const inside = join(path, entry.name);
+    if (entry.isFile() || UNREAD.has(entry.name)) continue;
+    if (entry.isDirectory()) await requirePlainFiles(inside);
+    else if (await mayReadForEver(inside))
+      throw usage('not-a-file', `${printable(inside)}: not a regular file`, {
+        hint: 'take a new clone of the control repository',
+      });
+  }
+}
+
 /**
  * Refuses a repository that lacks objects, or whose commits seem to have other parents than they have: a
  * shallow clone ends early, a partial one leaves contents on the host, and grafts are what git believes in

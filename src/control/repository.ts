@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { invalid, messageOf, SignpipeError, unavailable, usage } from '../errors.ts';
 import { limitArrival, mostToReceive } from './arrival.ts';
 import { CatFile } from './cat-file.ts';
-import { findGitFolder, requireWholeHistory } from './existing.ts';
+import { findGitFolder, requirePlainFiles, requireWholeHistory } from './existing.ts';
 import { otherObjectFormat, remoteError } from './git-failure.ts';
 import { requireControlUrl } from './git-environment.ts';
 import { Git, GitFailure, type GitOptions, type RunOptions } from './git.ts';
@@ -29,6 +29,11 @@ export interface Heads {
   /** By NAME of `vouch/NAME`. */
   vouches: Map<string, string>;
 }
+
+const unreadable = (path: string, { stderr }: GitFailure): SignpipeError =>
+  invalid('control-damaged', `${printable(path)}: git cannot read it: ${printable(stderr.trim(), 500)}`, {
+    hint: 'take a new clone of the control repository',
+  });
 
 export interface RepositoryOptions extends GitOptions {
   url: string;
@@ -134,10 +139,13 @@ export class ControlRepository extends History {
    */
   static async openExisting(folder: string, branches: Partial<Branches> = {}): Promise<ControlRepository> {
     const path = await findGitFolder(folder);
+    await requirePlainFiles(path);
     await requireWholeHistory(path);
     const repository = new ControlRepository({ url: path, path, branches, keep: KEEP_READING });
     repository.readOnly = true;
-    await repository.chooseRefs();
+    await repository.chooseRefs().catch((error: unknown) => {
+      throw error instanceof GitFailure ? unreadable(path, error) : error;
+    });
     return repository;
   }
 

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import { objectId } from '../../src/control/objects.ts';
 import { ControlRepository } from '../../src/control/repository.ts';
 import { SignpipeError } from '../../src/errors.ts';
 import { git, hash, out, TestControl } from './repositories.ts';
+
+const run = promisify(execFile);
 
 /** Every file under a folder with its size and time of change. */
 async function snapshot(folder: string): Promise<string[]> {
@@ -54,6 +58,34 @@ describe('reading a repository that is there', () => {
     assert.deepEqual(await headsOf(world.work), [second, first, ['second']]);
     assert.deepEqual(await headsOf(join(world.work, '.git')), [second, first, ['second']]);
     await world.git('reset', '-q', '--hard', second);
+  });
+
+  for (const place of ['packed-refs', 'refs/heads/main', 'objects/pack/x.idx', 'HEAD', 'config'])
+    it(`not-a-file: at once, for a FIFO or a link to a device as ${place}`, async () => {
+      for (const make of [
+        (path: string) => run('mkfifo', [path]),
+        (path: string) => symlink('/dev/zero', path),
+      ]) {
+        const folder = join(world.folder, 'strange');
+        await run('cp', ['-R', world.remote, folder]);
+        await rm(join(folder, place), { force: true });
+        await make(join(folder, place));
+        const since = performance.now();
+        await assert.rejects(ControlRepository.openExisting(folder), { code: 'not-a-file', kind: 'usage' });
+        assert.ok(performance.now() - since < 5000);
+        await rm(folder, { recursive: true });
+      }
+    });
+
+  it('control-damaged: git cannot read its configuration', async () => {
+    const folder = join(world.folder, 'strange');
+    await run('cp', ['-R', world.remote, folder]);
+    await run('git', ['-C', folder, 'config', 'include.path', '/proc/self/environ']);
+    await assert.rejects(ControlRepository.openExisting(folder), {
+      code: 'control-damaged',
+      kind: 'invalid',
+    });
+    await rm(folder, { recursive: true });
   });
 
   it('takes the branches of a linked work tree', async () => {
