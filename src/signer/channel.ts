@@ -1,5 +1,5 @@
-import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
-import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
+import { AllowedSigners } from '../sshsig/allowed-signers.ts';
+import type { ChannelConfig, SigningConfig, TrustConfig } from '../config/signer.ts';
 import { usage } from '../errors.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
 import { loadPem } from '../keys/pem.ts';
@@ -8,7 +8,6 @@ import { requireUsable, type SigningKey } from '../keys/signing-key.ts';
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../signing/patterns.ts';
 import { TimestampAuthorities, type Timestamper } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { loadAllowedSigners } from './trust-lists.ts';
 
 /** One channel, ready to sign: its key is loaded, its policy compiled. */
 export interface Channel {
@@ -101,4 +100,13 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
     mayName: compilePatterns(trust.names),
     mayRequest: compileNamePatterns(trust.requesters),
   };
+}
+
+/** The allowed signers of a channel as its files are now; null if it has no list. */
+export async function loadAllowedSigners({
+  allowedSigners,
+  revokedKeys,
+}: TrustConfig): Promise<AllowedSigners | null> {
+  if (allowedSigners === undefined) return null;
+  return AllowedSigners.load(allowedSigners, revokedKeys === undefined ? {} : { revoked: revokedKeys });
 }

@@ -2,8 +2,7 @@ import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TrustConfig } from '../config/signer.ts';
 import { messageOf, usage } from '../errors.ts';
-import { AllowedSigners } from '../sshsig/allowed-signers.ts';
-import type { Channel } from './channel.ts';
+import { loadAllowedSigners, type Channel } from './channel.ts';
 
 /** A file that changed is read once it has been left alone for this long, in ms: an editor may be writing it. */
 const QUIET_MS = 200;
@@ -46,15 +45,6 @@ async function settledVersion(trust: TrustConfig): Promise<string> {
       hint: 'write it once, or replace it by mv; no request is judged meanwhile',
     },
   );
-}
-
-/** The allowed signers of a channel as its files are now; null if it has no list. */
-export async function loadAllowedSigners({
-  allowedSigners,
-  revokedKeys,
-}: TrustConfig): Promise<AllowedSigners | null> {
-  if (allowedSigners === undefined) return null;
-  return AllowedSigners.load(allowedSigners, revokedKeys === undefined ? {} : { revoked: revokedKeys });
 }
 
 /**

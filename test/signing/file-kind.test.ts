@@ -1,13 +1,11 @@
 /** Which files are zips, which are programs, and which lone programs are ours. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import type { SignpipeError } from '../../src/errors.ts';
-import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
 import { compilePatterns } from '../../src/signing/patterns.ts';
 import { proveFile } from '../../src/signing/prove-file.ts';
 import { signFile } from '../../src/signing/sign-file.ts';
@@ -15,6 +13,7 @@ import type { SignFileOptions } from '../../src/signing/signed-file.ts';
 import { verifyFile } from '../../src/signing/verify-file.ts';
 import { forge, LIMITS } from '../archive/zips.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
+import { makeDesk } from './desk.ts';
 
 const run = promisify(execFile);
 
@@ -35,20 +34,9 @@ let folder = '';
 let signing: Omit<SignFileOptions, 'isOurs'>;
 const at = (name: string): string => join(folder, name);
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'signpipe-kind-'));
-  const identity = await createTestCertificate({
-    commonName: 'Signer',
-    purpose: 'code-signing',
-    key: 'p256',
-  });
-  signing = {
-    key: testSigningKey(identity),
-    hash: 'sha256',
-    timestamper: null,
-    alreadySigned: 'keep',
-    limits: LIMITS,
-    scratch: folder,
-  };
+  const desk = await makeDesk();
+  folder = desk.folder;
+  signing = desk.signing;
 });
 after(() => rm(folder, { recursive: true }));
 

@@ -1,34 +1,26 @@
 /** Programs that others signed already, which policy leaves alone: who signed them, and what to do if that does not hold. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { SignpipeError } from '../../src/errors.ts';
-import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
 import { compilePatterns, excluding } from '../../src/signing/patterns.ts';
 import { signFile } from '../../src/signing/sign-file.ts';
 import type { SignedFile, SignFileOptions } from '../../src/signing/signed-file.ts';
-import { forge, LIMITS } from '../archive/zips.ts';
+import { forge } from '../archive/zips.ts';
 import { middle, osslSigned, roots, signer, unsigned } from '../authenticode/verify-maker.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
 import { makeCodeSigner } from '../x509/certificate-maker.ts';
+import { makeDesk } from './desk.ts';
 
 const ours = buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] });
 
 let folder = '';
 let options: Omit<SignFileOptions, 'isOurs'>;
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'signpipe-kept-'));
-  const identity = await createTestCertificate({ commonName: 'Us', purpose: 'code-signing', key: 'p256' });
-  options = {
-    key: testSigningKey(identity),
-    hash: 'sha256',
-    timestamper: null,
-    alreadySigned: 'keep',
-    limits: LIMITS,
-    scratch: folder,
-  };
+  const desk = await makeDesk();
+  folder = desk.folder;
+  options = desk.signing;
 });
 after(() => rm(folder, { recursive: true }));
 

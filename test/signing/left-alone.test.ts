@@ -1,17 +1,16 @@
 /** Entries that signing leaves as they are, and says so: AppleDouble files, and zips inside the zip. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { sha256Hex } from '../../src/io/hash.ts';
-import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
 import { compilePatterns } from '../../src/signing/patterns.ts';
 import { signFile } from '../../src/signing/sign-file.ts';
 import type { SignedFile, SignFileOptions } from '../../src/signing/signed-file.ts';
 import { verifyFile } from '../../src/signing/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../archive/zips.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
+import { makeDesk } from './desk.ts';
 
 const program = (seed: number): Buffer =>
   buildPe({ sections: [{ name: '.text', data: filler(2000, seed) }] });
@@ -21,17 +20,9 @@ const appleDouble = Buffer.concat([Buffer.from('0005160700020000', 'hex'), fille
 let folder = '';
 let signing: SignFileOptions;
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'signpipe-left-'));
-  const identity = await createTestCertificate({ commonName: 'Us', purpose: 'code-signing', key: 'p256' });
-  signing = {
-    key: testSigningKey(identity),
-    hash: 'sha256',
-    timestamper: null,
-    alreadySigned: 'keep',
-    limits: LIMITS,
-    scratch: folder,
-    isOurs: compilePatterns(['**/*.exe', '**/*.dll']),
-  };
+  const desk = await makeDesk();
+  folder = desk.folder;
+  signing = { ...desk.signing, isOurs: compilePatterns(['**/*.exe', '**/*.dll']) };
 });
 after(() => rm(folder, { recursive: true }));
 

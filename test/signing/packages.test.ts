@@ -1,14 +1,12 @@
 /** Packages that are zips: never signed, verified or proved as zips of programs. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { pinEntries } from '../../src/builder/pin-entries.ts';
 import { BufferSource } from '../../src/io/source.ts';
-import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
 import { proveFile } from '../../src/signing/prove-file.ts';
 import { signFile } from '../../src/signing/sign-file.ts';
 import { signRemotely } from '../../src/signing/sign-parts.ts';
@@ -17,6 +15,7 @@ import { verifyFile } from '../../src/signing/verify-file.ts';
 import { sha256Hex } from '../../src/io/hash.ts';
 import { forge, LIMITS, type Forged } from '../archive/zips.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
+import { makeDesk } from './desk.ts';
 
 const run = promisify(execFile);
 const program = buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] });
@@ -25,17 +24,9 @@ const app: Forged = { name: 'app.exe', content: program };
 let folder = '';
 let signing: SignFileOptions;
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'signpipe-package-'));
-  const identity = await createTestCertificate({ commonName: 'Us', purpose: 'code-signing', key: 'p256' });
-  signing = {
-    key: testSigningKey(identity),
-    hash: 'sha256',
-    timestamper: null,
-    alreadySigned: 'keep',
-    limits: LIMITS,
-    scratch: folder,
-    isOurs: (path) => path.endsWith('.exe'),
-  };
+  const desk = await makeDesk();
+  folder = desk.folder;
+  signing = { ...desk.signing, isOurs: (path) => path.endsWith('.exe') };
 });
 after(() => rm(folder, { recursive: true }));
 

@@ -1,29 +1,24 @@
 /** Programs that can be read and must not be signed. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
 import { signFile } from '../../src/signing/sign-file.ts';
 import type { SignFileOptions } from '../../src/signing/signed-file.ts';
 import { forge, LIMITS } from '../archive/zips.ts';
 import { osslSigned, verify } from '../authenticode/verify-maker.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
+import { makeDesk } from './desk.ts';
 
 let folder = '';
 let options: SignFileOptions;
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'signpipe-unsignable-'));
-  const identity = await createTestCertificate({ commonName: 'Us', purpose: 'code-signing', key: 'p256' });
+  const desk = await makeDesk();
+  folder = desk.folder;
   options = {
-    key: testSigningKey(identity),
-    hash: 'sha256',
-    timestamper: null,
-    alreadySigned: 'keep',
+    ...desk.signing,
     isOurs: () => true,
     limits: { ...LIMITS, archive: 2 ** 40, entry: 2 ** 40, ratio: 2 ** 40 },
-    scratch: folder,
   };
 });
 after(() => rm(folder, { recursive: true }));

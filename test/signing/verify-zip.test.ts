@@ -1,11 +1,9 @@
 /** What verifying a zip makes of entries that it cannot look into; and that what was signed is verified. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { crc32 } from 'node:zlib';
-import { createTestCertificate, testSigningKey } from '../../src/sandbox/certificates.ts';
 import { compilePatterns } from '../../src/signing/patterns.ts';
 import { proveFile } from '../../src/signing/prove-file.ts';
 import { signFile } from '../../src/signing/sign-file.ts';
@@ -13,6 +11,7 @@ import type { SignFileOptions } from '../../src/signing/signed-file.ts';
 import { verifyFile, type FileReport } from '../../src/signing/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../archive/zips.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
+import { makeDesk } from './desk.ts';
 
 const program = (seed: number): Buffer =>
   buildPe({ sections: [{ name: '.text', data: filler(2000, seed) }] });
@@ -24,16 +23,9 @@ let folder = '';
 let signing: Omit<SignFileOptions, 'isOurs'>;
 let signed: Forged;
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'signpipe-verify-'));
-  const identity = await createTestCertificate({ commonName: 'Us', purpose: 'code-signing', key: 'p256' });
-  signing = {
-    key: testSigningKey(identity),
-    hash: 'sha256',
-    timestamper: null,
-    alreadySigned: 'keep',
-    limits: LIMITS,
-    scratch: folder,
-  };
+  const desk = await makeDesk();
+  folder = desk.folder;
+  signing = desk.signing;
   const [input, output] = [join(folder, 'app.exe'), join(folder, 'app.signed.exe')];
   await writeFile(input, program(1));
   await signFile(input, output, { ...signing, isOurs: () => true });
