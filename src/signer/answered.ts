@@ -87,8 +87,11 @@ export class AnsweredRequests {
   }
 
   private async begin(receipts: string | null): Promise<void> {
-    this.upTo = receipts === null ? null : await this.load(receipts);
-    if (this.upTo !== null) return;
+    const loaded = receipts === null ? null : await this.load(receipts);
+    if (loaded !== null) {
+      this.upTo = loaded;
+      return;
+    }
     const { since, lost } = this.settled();
     if (receipts !== null) await this.addReceipts(receipts, null);
     for (const tip of lost) if (await this.repository.hasCommit(tip)) await this.addReceipts(tip, receipts);
@@ -96,6 +99,7 @@ export class AnsweredRequests {
       await this.add(
         (await this.repository.commitsBetween(since)).map((request) => ({ request, receipt: null })),
       );
+    // Last: if anything above fails, the next call begins again.
     this.upTo = receipts;
   }
 

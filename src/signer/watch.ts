@@ -41,6 +41,8 @@ export class Signer {
   private tellingTip: string | null = null;
   /** Which state of the requests that wait for timestamps the branch's tip was last compared with. */
   private toldWaits = -1;
+  /** Whether the request branch was seen to have `control.since`. */
+  private hasSince = false;
   /** Whether the last poll found no request branch. */
   private branchMissed = false;
   /** The heads that were accepted last. */
@@ -151,6 +153,7 @@ export class Signer {
   private async accepted(): Promise<Heads> {
     const { witness, log, now } = this.site;
     const { heads, first, changed } = await this.branch.judgedHeads();
+    await this.requireSince(heads);
     const roots = await this.rootsToPin(heads);
     if (first)
       log.warn(
@@ -160,6 +163,26 @@ export class Signer {
     if (changed || roots) await witness.accept(heads, { at: now(), ...(roots && { roots }) });
     this.heads = heads;
     return heads;
+  }
+
+  /**
+   * Throws the alarm `history-lacks-since` if the request branch does not have `control.since`: all that came before
+   * it would seem to be unanswered. Asked once, since accepted history only grows.
+   */
+  private async requireSince({ requests }: Heads): Promise<void> {
+    const { repository, config } = this.site;
+    const { since } = config.control;
+    if (since === undefined || requests === null || this.hasSince) return;
+    this.hasSince = await repository.isAncestor(since, requests);
+    if (this.hasSince) return;
+    throw new SignpipeError(
+      'alarm',
+      'history-lacks-since',
+      `${repository.branches.requests} stands at ${shortId(requests)}, and control.since, ${shortId(since)}, is not in its history`,
+      {
+        hint: `compare the branch with a copy you trust: the host may be showing an old state. If control.since is wrong, correct it in ${config.file}`,
+      },
+    );
   }
 
   /** The roots of the first accepted head of the request branch, unless they are pinned. */

@@ -3,6 +3,11 @@ import { execFile } from 'node:child_process';
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { pino } from 'pino';
+import { loadSignerConfig } from '../../src/config/signer.ts';
+import { noProgress } from '../../src/progress.ts';
+import { AnsweredRequests } from '../../src/signer/answered.ts';
+import { openSite } from '../../src/signer/site.ts';
 import { Hostile, receiptFor, receiptsFor, type CommitOptions } from '../world/hostile.ts';
 import { World } from '../world/site.ts';
 import {
@@ -275,5 +280,46 @@ describe('what counts as answered without a receipt on the branch', () => {
     assert.equal(reason?.code, 'request-repeated');
     assert.deepEqual(earlier, { request: early });
     assert.match(reason?.message ?? '', /control\.since/);
+  });
+
+  it('history-lacks-since: nothing is answered from a branch that is shown without control.since', async () => {
+    const past = await host.request('past.zip');
+    const since = await host.commit({ files: { note: 'all up to here was answered elsewhere' } });
+    await world.reconfigure((text) => text.replace(/^ {2}since: .*$/m, `  since: ${since}`));
+    await rm(world.at('signer-state'), { recursive: true });
+    const asked = async (): Promise<void> => {
+      await assert.rejects(world.poll(), { kind: 'alarm', code: 'history-lacks-since' });
+      assert.deepEqual(await receiptsFor(world, past), []);
+    };
+    await host.set('main', past);
+    await asked();
+    // The commit itself is in the clone by now, and still not in the history of the branch.
+    await host.set('elsewhere', since);
+    await host.commit({ parents: [past], files: { note: 'other' }, key: null });
+    await asked();
+    await host.set('main', since);
+    assert.deepEqual(await world.poll(), { answered: 0, waiting: 0 });
+  });
+
+  it('request-repeated: also if looking through the history failed at first', async () => {
+    const early = await host.request('failing.zip');
+    const site = await openSite(await loadSignerConfig(world.site.signerConfig), {
+      log: pino({ level: 'silent' }),
+      progress: noProgress,
+    });
+    const { repository } = site;
+    try {
+      const { receipts } = await repository.fetch();
+      const settled = { since: early, lost: [] };
+      const answered = new AnsweredRequests(world.at('not-there'), repository, () => settled);
+      const twin = Buffer.from(rewrapped(await rawCommit(world, early)), 'latin1');
+      const walk = repository.commitsBetween.bind(repository);
+      repository.commitsBetween = () => Promise.reject(new Error('git could not be started'));
+      await assert.rejects(answered.find(twin, receipts), /could not be started/);
+      repository.commitsBetween = walk;
+      assert.equal((await answered.find(twin, receipts))?.request, early);
+    } finally {
+      await site.close();
+    }
   });
 });
