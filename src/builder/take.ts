@@ -1,7 +1,6 @@
 import { mkdir, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import pRetry from 'p-retry';
-import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import type { ReceiptFile } from '../control/receipt.ts';
 import { nameProblem, pathProblem, type RequestedFile } from '../control/zipname.ts';
 import { invalid, notAllowed, SignpipeError } from '../errors.ts';
@@ -76,10 +75,16 @@ async function requireInput(original: string, { input }: ReceiptFile): Promise<v
 }
 
 /** That the signed file is the unsigned one with exactly the programs that the receipt names. */
-async function prove(original: string, signed: string, file: ReceiptFile, scratch: string): Promise<void> {
+async function prove(
+  { config: { limits } }: BuilderSession,
+  original: string,
+  signed: string,
+  file: ReceiptFile,
+  scratch: string,
+): Promise<void> {
   await requireInput(original, file);
   const { name } = outputOf(file);
-  const proof = await proveFile(original, signed, { limits: DEFAULT_LIMITS, scratch, name });
+  const proof = await proveFile(original, signed, { limits, scratch, name });
   if (proof.kind === 'program') return;
   if (proof.digests.size !== file.signed.length)
     throw differs(name, `${proof.digests.size} programs changed, the receipt names ${file.signed.length}`);
@@ -98,7 +103,7 @@ async function requireTrusted(
   const roots = await readRoots(config.trust.roots);
   if (!roots) return;
   const timestampRoots = await readTimestampRoots(config.trust.timestampRoots);
-  const options = { limits: DEFAULT_LIMITS, scratch, roots, ...(timestampRoots ? { timestampRoots } : {}) };
+  const options = { limits: config.limits, scratch, roots, ...(timestampRoots ? { timestampRoots } : {}) };
   const { programs } = await verifyFile(signed, options, outputOf(file).name);
   for (const { path } of file.signed) {
     const program = path === '' ? programs[0] : programs.find((each) => each.path === path);
@@ -152,7 +157,7 @@ async function checkTaken(
       `SHA-256 of what lies on the exchange is ${taken.sha256}, the receipt says ${sha256}`,
     );
   await withScratch(async (scratch) => {
-    if (original !== undefined) await prove(original, taken.path, file, scratch);
+    if (original !== undefined) await prove(session, original, taken.path, file, scratch);
     await requireTrusted(session, taken.path, file, scratch);
   });
 }

@@ -1,4 +1,3 @@
-import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { submit } from '../builder/submit.ts';
 import { openSession } from '../builder/session.ts';
 import { loadBuilderConfig } from '../config/builder.ts';
@@ -37,7 +36,7 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
       channel: options.channel,
       as: options.as,
       output: options.wait ? output : undefined,
-      sparse: options.sparse ? { isMeant: meant(options), limits: DEFAULT_LIMITS } : undefined,
+      sparse: options.sparse ? { isMeant: meant(options), limits: session.config.limits } : undefined,
     });
     if (!options.wait) {
       if (options.json) printJson({ request });

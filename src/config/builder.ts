@@ -3,6 +3,7 @@ import {
   commonOf,
   control,
   exchange,
+  limits,
   path,
   requireSsh,
   resolvePaths,
@@ -40,12 +41,12 @@ const trust = z.strictObject({
 const common = { control, ssh: ssh.optional(), requests, state: path.default('state') };
 
 const builder = z
-  .strictObject({ ...common, exchange, trust, vouch: vouch.optional() })
+  .strictObject({ ...common, exchange, trust, limits, vouch: vouch.optional() })
   .superRefine(requireSsh);
 
 /** A voucher moves no file and reads no receipt. What a builder has besides may stand there. */
 const voucher = z
-  .strictObject({ ...common, exchange: exchange.optional(), trust: trust.optional(), vouch })
+  .strictObject({ ...common, exchange: exchange.optional(), trust: trust.optional(), limits, vouch })
   .superRefine(requireSsh);
 
 interface FromFile {

@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { DEFAULT_LIMITS } from '../archive/limits.ts';
 import { PUBLIC_ROOTS } from '../keys/roots.ts';
 import { parseBytes, parseDuration } from './units.ts';
 
@@ -141,3 +142,13 @@ export const duration = z.union([z.literal(0), z.string()]).transform((value, co
   context.addIssue({ code: 'custom', message: `"${value}" is no time span: write 30s, 10m, 2h, 1d` });
   return z.NEVER;
 });
+
+/** What is read of zips at most: on the signer, and on a builder that takes signed ones. */
+export const limits = z
+  .strictObject({
+    archive: byteSize.default(DEFAULT_LIMITS.archive),
+    entries: z.int().positive().default(DEFAULT_LIMITS.entries),
+    entry: byteSize.default(DEFAULT_LIMITS.entry),
+    ratio: z.number().positive().default(DEFAULT_LIMITS.ratio),
+  })
+  .prefault({});

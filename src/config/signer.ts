@@ -2,7 +2,6 @@ import { validate } from 'node-cron';
 import { z } from 'zod';
 import {
   commonOf,
-  byteSize,
   duration,
   control,
   exchange,
@@ -13,6 +12,7 @@ import {
   ssh,
   timestampRoots,
   type Resolve,
+  limits,
 } from './parts.ts';
 import { DEFAULT_FILES } from '../authenticode/program-names.ts';
 import { delivered, requireReplacing } from './delivered.ts';
@@ -118,14 +118,7 @@ const schema = z
         for: duration.default(3_600_000),
       })
       .prefault({}),
-    limits: z
-      .strictObject({
-        archive: byteSize.default(8 * 2 ** 30),
-        entries: z.int().positive().default(200_000),
-        entry: byteSize.default(4 * 2 ** 30),
-        ratio: z.number().positive().default(200),
-      })
-      .prefault({}),
+    limits,
     channels: z
       .record(z.string().regex(/^[A-Za-z0-9._-]{1,50}$/, 'must be a plain channel name'), channel)
       .default({}),

@@ -1,7 +1,7 @@
 /** What `wait` takes without the original, and what it compares with it: a request may pin less than a whole file. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { buildPe, filler } from '../fixtures/pe.ts';
@@ -162,5 +162,23 @@ describe('wait, if the request names a file and pins nothing', () => {
     const ended = await world.wait(request, '--original', zip);
     await host.set('signed', genuine);
     await assertRefused(ended, 'receipt-other-file', /not at all of two\.zip/);
+  });
+});
+
+describe('wait, with a program that unpacks to more than the default limits permit', () => {
+  it('refuses it, and takes it if the limits of builder.yaml are raised like the signer’s', async () => {
+    const zip = world.at('bulky.zip');
+    const bulky = buildPe({ sections: [{ name: '.text', data: Buffer.alloc(4_000_000) }] });
+    await writeFile(world.at('bulky.exe'), bulky);
+    await run('zip', ['-q', '-9', zip, 'bulky.exe'], { cwd: world.at() });
+    const raised = 'limits: { ratio: 5000 }\n';
+    await world.configure(raised);
+    const request = await world.submit([zip], '--sparse', '--files', '**/*.exe').catch(() => null);
+    assert.equal(request, null, 'the builder’s own limits hold for --sparse');
+    await appendFile(world.site.builderConfig, raised);
+    const accepted = await world.submit([zip], '--sparse', '--files', '**/*.exe');
+    await world.poll();
+    const taken = await world.wait(accepted, '--original', zip);
+    assert.equal(taken.status, 0, taken.stderr);
   });
 });
