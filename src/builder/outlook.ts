@@ -1,6 +1,6 @@
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { ANYONE, verifyCommitSignature, type CommitSignature } from '../control/commit-signature.ts';
-import { readHold } from '../control/hold.ts';
+import { howToLift, readHold } from '../control/hold.ts';
 import { Origin } from '../control/origin.ts';
 import { channelIn } from '../control/published-policy.ts';
 import type { PublishedPolicy } from '../control/receipt.ts';
@@ -15,13 +15,16 @@ type ChannelPolicy = PublishedPolicy['channels'][string];
 
 /** Whose key made the HOLD only the signer can judge: to a builder its author is a name that a commit claims. */
 async function holdOf(repository: ControlRepository, requests: string): Promise<string | null> {
-  const { held, commit, by, since, reason } = await readHold(repository, requests, { allowed: ANYONE });
+  const hold = await readHold(repository, requests, { allowed: ANYONE });
+  const { held, commit, by, since, reason } = hold;
   if (!held || commit === null) return null;
   const { committer } = await repository.readCommit(commit);
   const why = reason === '' ? '' : `: ${printable(reason.replaceAll('\n', ' '), 300)}`;
   const proof = by === null ? 'not signed' : `signed by the key ${by}`;
+  const lift = howToLift(hold);
+  const put = lift === '' ? '' : `${lift}; put there`;
   // What others wrote stands last, so that it cannot pass for what this program says.
-  return `on hold (${proof}) since ${since?.toISOString() ?? 'an unknown time'} by an author who claims to be ${printable(committer.name, 100)}${why}`;
+  return `on hold (${proof}) since ${since?.toISOString() ?? 'an unknown time'}${put} by an author who claims to be ${printable(committer.name, 100)}${why}`;
 }
 
 const futureOf = (request: Request): string | null =>

@@ -1,7 +1,7 @@
 import { SignpipeError } from '../errors.ts';
 import { verifyCommitSignature, type SignerList } from './commit-signature.ts';
 import { printableLines } from '../printable.ts';
-import type { Commit } from './objects.ts';
+import { shortId, type Commit } from './objects.ts';
 import type { ControlRepository } from './repository.ts';
 import { isVouchMessage } from './trailers.ts';
 
@@ -31,6 +31,18 @@ export interface Hold {
   ignored: IgnoredRemoval[];
   /** Whether the file still lies at the tip: if not, it has to be put back before it can be removed in due form. */
   atTip: boolean;
+}
+
+/**
+ * Why the newest removal does not count, and how to lift a HOLD in due form, to be appended to a sentence about the
+ * HOLD. Empty if the file still lies there and its removal was not tried.
+ */
+export function howToLift({ ignored, atTip }: Pick<Hold, 'ignored' | 'atTip'>): string {
+  const [removal] = ignored;
+  if (removal === undefined && atTip) return '';
+  const why = removal === undefined ? '' : `; ${shortId(removal.commit)} does not lift it: it ${removal.why}`;
+  const first = atTip ? '' : 'put HOLD back in a commit, then ';
+  return `${why}; to lift it, ${first}remove HOLD in a commit that changes nothing else, signed by an allowed signer: git rm HOLD && git commit -S`;
 }
 
 export interface HoldOptions {

@@ -1,5 +1,5 @@
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
-import { readHold, type Hold } from '../control/hold.ts';
+import { howToLift, readHold, type Hold } from '../control/hold.ts';
 import { shortId } from '../control/objects.ts';
 import type { Heads } from '../control/repository.ts';
 import { isAhead, type Request } from '../control/request.ts';
@@ -23,15 +23,6 @@ export interface ClosedGate {
 const closed = (why: string): ClosedGate => ({ open: false, why });
 
 const NOBODY = AllowedSigners.parse('', 'nobody');
-
-/** A removal that did not count must not leave its author at a loss. */
-function howToLift({ ignored, atTip }: Hold): string {
-  const [removal] = ignored;
-  if (removal === undefined && atTip) return '';
-  const why = removal === undefined ? '' : `; ${shortId(removal.commit)} does not lift it: it ${removal.why}`;
-  const first = atTip ? '' : 'put HOLD back in a commit, then ';
-  return `${why}; to lift it, ${first}remove HOLD in a commit that changes nothing else, signed by an allowed signer: git rm HOLD && git commit -S`;
-}
 
 /** One line, even if the reason has several: it must not pass for other lines of the log. */
 function holdText(hold: Hold): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { buildPe } from '../fixtures/pe.ts';
@@ -49,5 +49,18 @@ describe('a builder that waits', () => {
     assert.equal(status, 4);
     assert.match(stderr, /was not answered in time: on hold .*a bug in the release.* \[wait-timeout\]/);
     assert.doesNotMatch(stderr, /is the signer running/);
+  });
+
+  it('wait-timeout: says why the removal of a HOLD does not count, and how to lift it', async () => {
+    const merged = await world.request(`${'0'.repeat(64)}  lifted.exe\n`, {
+      change: (folder) => rm(join(folder, 'HOLD')),
+    });
+    const { stderr } = await world.wait(merged, '--timeout', '1s');
+    const short = merged.slice(0, 12);
+    assert.match(stderr, new RegExp(`; ${short} does not lift it: it changes other files too; to lift it, `));
+    assert.match(
+      stderr,
+      /put HOLD back in a commit, then remove HOLD .*git commit -S; put there by an author /,
+    );
   });
 });
