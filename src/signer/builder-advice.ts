@@ -2,13 +2,13 @@ import type { ErrorKind, SignpipeError } from '../errors.ts';
 
 /** What to do about an error that has no hint of its own. */
 const USUALLY: Record<ErrorKind, string> = {
-  invalid: 'make the file anew with other tools, upload it, and make another request',
+  invalid: 'build the file again, with other tools if need be, and submit it again',
   'not-allowed': "ask the signer's operator what is allowed here",
-  unavailable: 'make the request again when it is up again',
+  unavailable: 'submit it again when that works again',
   local: "tell the signer's operator, whose log has more",
   usage: "tell the signer's operator: the signer's configuration is at fault",
   alarm: "tell the signer's operator at once",
-  timeout: 'make the request again',
+  timeout: 'submit it again',
 };
 
 /** What a builder can do about errors whose own hints are for the operator alone, by code. */
@@ -17,13 +17,34 @@ const BY_CODE: ReadonlyMap<string, string> = new Map([
     'timestamp-unavailable',
     "the signer's operator has to see to its timestamp authorities; then make the request again",
   ],
+  [
+    'commit-signer-unknown',
+    "ask the signer's operator to add this key to the allowed signers, or sign with a key that is listed there",
+  ],
+  [
+    'commit-signer-expired',
+    "sign with a current key, or ask the signer's operator to extend this one (valid-before)",
+  ],
+  [
+    'commit-signer-not-yet-valid',
+    "check the clock of the machine that committed; the signer's operator knows from when on the key is valid",
+  ],
+  [
+    'commit-signer-absent',
+    "touch the security key when it blinks, or ask the signer's operator to allow no-touch-required",
+  ],
+  [
+    'not-a-program',
+    "build it again if it should be a program; if not, ask the signer's operator to exclude it from signing.files",
+  ],
 ]);
 
 /** For refusals that the operator may lift: the lifting alone does not bring the request back. */
 const HOW_TO_ASK_AGAIN = 'this answer is final: once that is settled, submit a new request';
 
-/** A key of signer.yaml, which the reader of a receipt cannot change. */
-const SIGNER_KEY = /\b(?:signing|trust|limits|exchange|control|retry|receipts)\.[a-z][A-Za-z]+/;
+/** A key of signer.yaml or one of its lists, which the reader of a receipt cannot change. */
+const SIGNER_KEY =
+  /\b(?:signing|trust|limits|exchange|control|retry|receipts)\.[a-z][A-Za-z]+|\ballowed signers\b/;
 
 /** Longer advice would not fit a receipt with the sentence above. */
 const MOST_TEXT = 3800;

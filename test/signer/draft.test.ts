@@ -75,6 +75,17 @@ describe('the reason in a receipt, which a builder reads', () => {
     assert.match(hintOf('exclude it from signing.files with "!"'), /^for the signer's operator: exclude /);
   });
 
+  it('never tells a builder to change the lists of the signer', () => {
+    assert.match(
+      hintOf('add git to its line in the allowed signers'),
+      /^for the signer's operator: add git /,
+    );
+    for (const code of ['commit-signer-unknown', 'commit-signer-expired', 'not-a-program']) {
+      const { hint } = reasonOf(notAllowed(code, 'no', { hint: 'add it to the allowed signers' }));
+      assert.match(hint ?? '', /ask the signer's operator to /, code);
+    }
+  });
+
   it('leaves advice for the builder as it is', () => {
     assert.match(hintOf('build it again'), /^build it again; this answer is final/);
     assert.match(
