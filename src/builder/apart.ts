@@ -8,15 +8,27 @@ async function identityOf(path: string): Promise<string | null> {
   return stats && `${stats.dev}:${stats.ino}`;
 }
 
+/** The folder may be missing: it is made when the files come. */
+async function requireFolder(output: string): Promise<void> {
+  const stats = await stat(output).catch(() => null);
+  if (stats === null || stats.isDirectory()) return;
+  throw usage('output-not-a-folder', `${output}: is there already, and is no folder`, {
+    hint: 'give a folder with --output DIR; signed files keep their names',
+  });
+}
+
 /**
- * Refuses, with `output-is-input` (usage), to download signed files of these names into a folder where one
- * would replace a file that was submitted, or that the signed one is to be proved against.
+ * Checks the folder that signed files of these names will be downloaded to. Throws (usage):
+ *
+ * - `output-not-a-folder`: there is something else of that name;
+ * - `output-is-input`: a signed file would replace one that was submitted, or that it is to be proved against.
  */
 export async function requireApart(
   output: string,
   names: readonly string[],
   inputs: readonly string[],
 ): Promise<void> {
+  await requireFolder(output);
   const given = new Map<string | null, string>();
   for (const input of inputs) given.set(await identityOf(input), input);
   for (const name of names) {

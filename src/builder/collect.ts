@@ -108,6 +108,8 @@ async function pack(
   const zipName = checkName(name ?? `${kinds[0] === 'folder' ? stem : basename(stem, extname(stem))}.zip`);
   const output = join(scratch, 'packed.zip');
   const files = await filesIn(paths, kinds);
+  if (files.length === 0)
+    throw usage('submit-empty', `${first}: an empty folder`, { hint: 'was it built to its end?' });
   await packArchive(files, output);
   return { uploads: [await describe(output, zipName)], packed: true, count: files.length };
 }
@@ -134,5 +136,5 @@ export async function collect(paths: readonly string[], scratch: string, as?: st
 export function sayPacked({ say }: Pick<BuilderSession, 'say'>, { uploads, packed, count }: Collected): void {
   const [zip] = uploads;
   if (packed && zip)
-    say(`packed ${plural(count, 'file')} into ${zip.name} (${zip.size} bytes), which travels in their place`);
+    say(`packed ${plural(count, 'file')} into ${zip.name} (${zip.size} bytes): the zip is what gets signed`);
 }

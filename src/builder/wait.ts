@@ -184,7 +184,7 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   if (found.receipt.outcome !== 'signed') throw await refused(session, found);
   if (found.receipt.test && !options.allowTest)
     throw notAllowed('test-certificate', `request ${shortId(id)} was signed with a test certificate`, {
-      hint: 'take it all the same with --allow-test-certificate',
+      hint: 'to take it anyway, give --allow-test-certificate',
     });
   const { output, originals } = options;
   const files =

@@ -46,6 +46,11 @@ describe('what is submitted', () => {
     assert.match((await said('folder.zip')).join(), /^packed 1 file into folder\.zip\.zip /);
   });
 
+  it('submit-empty: a folder in which there is nothing', async () => {
+    await mkdir(at('nothing'));
+    await assert.rejects(said('nothing'), { code: 'submit-empty', kind: 'usage' });
+  });
+
   for (const [what, name, content] of [
     ['an empty file', 'empty.zip', ''],
     ['a page that a server sent instead', 'page.zip', '<!doctype html><title>404</title>'],

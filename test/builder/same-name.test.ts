@@ -225,6 +225,13 @@ describe('submit --wait and wait', () => {
     assert.deepEqual(await readdir(world.exchange('incoming')), []);
   });
 
+  it('output-not-a-folder: submit --wait with an output that is a file uploads nothing', async () => {
+    const ended = await inBuild('submit', 'a.zip', '--wait', '--output', 'a.zip');
+    assert.equal(ended.status, 2, ended.stderr);
+    assert.match(ended.stderr, /\[output-not-a-folder\]/);
+    assert.deepEqual(await readdir(world.exchange('incoming')), []);
+  });
+
   it('output-is-input: wait with an output that would replace the original', async () => {
     const { request } = (await world.receipt()) as unknown as Receipt;
     const ended = await inBuild('wait', request.id, '--original', 'a.zip', '--output', '.');
