@@ -311,11 +311,15 @@ command(
       .action(running(async () => (await import('./commands/vouch.ts')).vouchCommand)),
 );
 
-command(program, 'doctor', 'try every part of a signer and say what is wrong and what to do', (made) =>
-  made
-    .addOption(config('signer.yaml'))
-    .addOption(json)
-    .action(running(async () => (await import('./commands/doctor.ts')).doctorCommand)),
+command(
+  program,
+  'doctor',
+  'try every part of a signer, builder or voucher; say what is wrong and what to do',
+  (made) =>
+    made
+      .addOption(config('signer.yaml'))
+      .addOption(json)
+      .action(running(async () => (await import('./commands/doctor.ts')).doctorCommand)),
 );
 
 /** Reports what commander refuses as every other mistake on the command line is reported. */

@@ -59,7 +59,7 @@ export async function attachCommand(file: string, options: AttachCommandOptions)
   sayUnlessQuiet(options)(
     sha256 === undefined
       ? `${options.output}: signature attached`
-      : `${options.output}: bit for bit what the receipt speaks of`,
+      : `${options.output}: bit for bit the file that the receipt names`,
   );
   if (options.json) await printMade(file, options.output);
   else print(actual);

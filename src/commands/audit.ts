@@ -169,7 +169,7 @@ export async function auditCommand(options: AuditCommandOptions): Promise<number
   if (html) {
     const page = await auditPage(audit, document);
     await writeOutput(html, (path) => writeTextAtomically(path, page));
-    sayUnlessQuiet(options)(`${html.name}: a page to look at, no network needed`);
+    sayUnlessQuiet(options)(`${html.name}: one page, to open in a browser; it needs no network`);
   }
   await printPieces(
     options.json

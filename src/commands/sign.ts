@@ -148,7 +148,7 @@ async function signAll(files: string[], options: SignCommandOptions): Promise<nu
       `the certificate comes without that of its issuer, ${key.missingIssuer}: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
     );
   const { timestamper, timestampRoots } = await stamping(options, key);
-  if (!timestamper) say('no --timestamp: the signatures will die with the certificate');
+  if (!timestamper) say('no --timestamp: the signatures are valid only as long as the certificate is');
   const progress = await progressFor(options);
   const signing = {
     key,

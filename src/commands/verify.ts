@@ -23,7 +23,7 @@ export interface VerifyCommandOptions extends CommonOptions {
 
 const VERDICTS = {
   ok: 'good: signed under the given roots',
-  intact: 'intact, but nobody vouches for the signer: give --ca to check who signed',
+  intact: 'intact, but who signed was not checked',
   unsigned: 'not signed',
   bad: 'BAD',
 } as const;

@@ -57,8 +57,11 @@ export async function askPassphrase(what: string): Promise<string | undefined> {
   const { read } = await import('read');
   try {
     const typed = await read({ prompt: `Passphrase for ${what}: `, silent: true, output: process.stderr });
+    process.stderr.write('\n');
     return typed;
   } catch (error) {
+    // The line with the prompt is still open.
+    process.stderr.write('\n');
     throw usage('passphrase-prompt', `no passphrase was typed for ${what}: ${messageOf(error)}`);
   }
 }

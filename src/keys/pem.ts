@@ -25,7 +25,7 @@ const READABLE = new Set(['PRIVATE KEY', 'ENCRYPTED PRIVATE KEY', 'RSA PRIVATE K
 
 const missing = (path: string): SignpipeError =>
   usage('key-passphrase-missing', `${path}: the private key is encrypted, and no passphrase was given`, {
-    hint: 'Give it by passphraseFile, SIGNPIPE_PASSPHRASE, or at the prompt',
+    hint: 'give it in a file (--passphrase-file, or passphraseFile in the configuration), in SIGNPIPE_PASSPHRASE, or at the prompt',
   });
 
 const wrong = (path: string, cause?: unknown): SignpipeError =>

@@ -103,7 +103,7 @@ async function open({ path, passphrase, warn }: PfxOptions): Promise<Pkcs12> {
     const unopened = error instanceof SignpipeError && error.code === 'pfx-wrong-passphrase';
     if (!unopened || passphrase !== undefined) throw error;
     throw usage('key-passphrase-missing', `${path}: needs a passphrase`, {
-      hint: 'Give it by passphraseFile, SIGNPIPE_PASSPHRASE, or at the prompt',
+      hint: 'give it in a file (--passphrase-file, or passphraseFile in the configuration), in SIGNPIPE_PASSPHRASE, or at the prompt',
     });
   }
 }

@@ -14,7 +14,7 @@ async function checkBranches(repository: ControlRepository): Promise<Verdict> {
   const branches = repository.branches;
   const told = [
     requests === null ? `no ${branches.requests} yet` : branches.requests,
-    receipts === null ? `no ${branches.receipts} yet: the first run begins it` : branches.receipts,
+    receipts === null ? `no ${branches.receipts} yet: the signer's first run begins it` : branches.receipts,
     ...(vouches.size > 0 ? [`${vouches.size} of vouches`] : []),
   ].join(', ');
   if (requests !== null || receipts === null) return ok(`can be read; branches: ${told}`);

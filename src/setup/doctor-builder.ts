@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { BuilderConfig, VoucherConfig } from '../config/builder.ts';
 import { committerOf, sshOptionsOf } from '../config/open.ts';
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
+import { plural } from '../plural.ts';
 import { checkControl } from './check-control.ts';
 import { checkExchange } from './check-exchange.ts';
 import { builderFiles, checkFiles } from './check-files.ts';
@@ -34,12 +35,7 @@ async function checkRequestKey(config: Config): Promise<Verdict[]> {
 /** Somebody's receipts are believed. */
 async function checkReceiptSigners({ trust }: BuilderConfig): Promise<Verdict[]> {
   const { signers, name } = await AllowedSigners.load(trust.allowedSigners);
-  if (signers.length > 0)
-    return [
-      ok(
-        `receipts by ${signers.length} ${signers.length === 1 ? 'key is' : 'keys are'} believed, in ${name}`,
-      ),
-    ];
+  if (signers.length > 0) return [ok(`${plural(signers.length, 'key')} may sign receipts, in ${name}`)];
   return [
     warning(
       'no-receipt-signer',

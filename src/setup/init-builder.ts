@@ -44,14 +44,18 @@ function nextSteps(setup: SiteSetup, key: string): Step[] {
         ]
       : []),
     step(
-      `For the signer's operator, into keys/allowed_signers; say the fingerprint by another way (ssh-keygen -lf ${at('keys/builder_ed25519.pub')})`,
+      `For the signer's operator, into keys/allowed_signers; confirm the fingerprint by another channel (ssh-keygen -lf ${at('keys/builder_ed25519.pub')})`,
       allowedSignerLine(who.email, key),
     ),
     ...sshSteps(places, { user: who.plain, role: 'builder', key, knownHosts: at('keys/known_hosts') }),
     step(
       `Put the signer's line, which its operator has from "signpipe init signer", into ${at('keys/receipt_signers')}`,
     ),
-    step('Ask for a signature', `signpipe submit -c ${at('builder.yaml')} build.zip --wait`),
+    step(
+      'Try every part, then ask for a signature',
+      `signpipe doctor -c ${at('builder.yaml')}`,
+      `signpipe submit -c ${at('builder.yaml')} build.zip --wait`,
+    ),
   ];
 }
 

@@ -89,7 +89,7 @@ function accessSteps({ control }: SiteSetup): Step[] {
     ];
   return [
     step(
-      `Let keys in, each in its role: authorized_keys of the Git account; "init signer" and "init builder" print the real lines (more in ${shippedPath('pipeline/host/authorized_keys')})`,
+      `Let keys in, each in its role: authorized_keys of the Git account; "init signer", "init builder" and "init voucher" print the real lines (more in ${shippedPath('pipeline/host/authorized_keys')})`,
       sample('signer', 'signer'),
       sample('alice', 'builder'),
       sample('bob', 'voucher'),
@@ -114,6 +114,10 @@ function nextSteps(setup: SiteSetup): Step[] {
     step(
       'On each builder',
       `signpipe init builder builder --control ${control} --exchange ${exchangeFor('build')}`,
+    ),
+    step(
+      'On the machine of each independent builder who vouches',
+      `signpipe init voucher voucher --control ${control}`,
     ),
   ];
 }

@@ -25,7 +25,7 @@ const keyscan = ({ host, port }: SshTarget, file: string): string =>
 /** How the host's keys come into known_hosts: nothing is taken on faith. */
 function pinningStep(places: Places, knownHosts: string): Step {
   return step(
-    'Pin the host keys: compare the fingerprint with the one that the host itself prints, by another way than this network',
+    'Pin the host keys: compare the fingerprint with the one that the host itself prints, by another channel than this network',
     ...hostsOf(places).map((host) => keyscan(host, knownHosts)),
     `ssh-keygen -lf ${knownHosts}`,
     'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub     # on the host',

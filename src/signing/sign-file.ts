@@ -38,7 +38,7 @@ export async function signFile(
       }
       if (kind === 'program') return signLone(source, output, options, !('unhashed' in options));
       throw invalid('not-signable', `${name}: neither a zip nor a Windows program`, {
-        hint: 'send a .zip, or a program such as .exe or .dll',
+        hint: 'give a .zip, or a program such as .exe or .dll',
       });
     },
     name,
