@@ -1,5 +1,5 @@
 import { mkdir, rename } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import pRetry from 'p-retry';
 import type { ReceiptFile } from '../control/receipt.ts';
 import { nameProblem, pathProblem, type RequestedFile } from '../control/zipname.ts';
@@ -13,6 +13,7 @@ import { underBar } from '../progress.ts';
 import { proveFile } from '../signing/prove-file.ts';
 import { verifyFile } from '../signing/verify-file.ts';
 import { requireApart } from './apart.ts';
+import { pairOriginals } from './originals.ts';
 import type { BuilderSession } from './session.ts';
 
 const differs = (path: string, why: string): SignpipeError =>
@@ -44,13 +45,13 @@ const isPinnedWhole = ({ requested }: Answer, { input }: ReceiptFile): boolean =
  * does not pin the file as a whole, the exchange could have changed the rest of it before the signer fetched
  * it, whatever the receipt says about what the signer saw: it is refused before a byte is downloaded.
  */
-function originalOf(answer: Answer, file: ReceiptFile, paths: readonly string[]): string | undefined {
+function originalOf(
+  answer: Answer,
+  file: ReceiptFile,
+  pairs: ReadonlyMap<string, string>,
+): string | undefined {
   const { name } = outputOf(file);
-  const [only] = paths;
-  const original =
-    answer.files.length === 1 && paths.length === 1
-      ? only
-      : paths.find((path) => basename(path) === basename(name));
+  const original = pairs.get(name);
   if (original !== undefined || isPinnedWhole(answer, file)) return original;
   throw notAllowed(
     'original-needed',
@@ -164,8 +165,7 @@ async function checkTaken(
 
 /**
  * Downloads what a receipt says was signed, and checks it against the digests there. If an original is given
- * (each belongs to the signed file of its name, one alone to the only one), the signed file is proved to be
- * that one plus the signatures; a file that the request does not pin as a whole needs one. Nothing gets its
+ * (see `pairOriginals`), the signed file is proved to be that one plus the signatures; a file that the request does not pin as a whole needs one. Nothing gets its
  * name before. Returns the paths.
  */
 export async function takeFiles(
@@ -174,12 +174,10 @@ export async function takeFiles(
   folder: string,
   originals: readonly string[] = [],
 ): Promise<string[]> {
-  const planned = answer.files.map((file) => ({ file, original: originalOf(answer, file, originals) }));
-  await requireApart(
-    folder,
-    answer.files.map((file) => outputOf(file).name),
-    originals,
-  );
+  const names = answer.files.map((file) => outputOf(file).name);
+  const pairs = pairOriginals(names, originals);
+  const planned = answer.files.map((file) => ({ file, original: originalOf(answer, file, pairs) }));
+  await requireApart(folder, names, originals);
   const taken: string[] = [];
   for (const { file, original } of planned) {
     taken.push(
