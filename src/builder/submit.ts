@@ -1,7 +1,7 @@
 import { commitFile } from '../control/write-commit.ts';
 import { formatTrailers, type Trailer } from '../control/trailers.ts';
 import { formatZipname, type RequestedFile } from '../control/zipname.ts';
-import { CONTROL_TRAILER } from '../control/origin.ts';
+import { CONTROL_TRAILER } from '../control/trailers.ts';
 import type { Heads } from '../control/repository.ts';
 import { ZIPNAME } from '../control/request.ts';
 import { ZIPNAME_LIMIT } from '../control/zipname.ts';

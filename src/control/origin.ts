@@ -1,20 +1,6 @@
 import type { Step } from './line.ts';
 import type { History } from './history.ts';
 
-/** The trailer that names a root of the control repository that a request or a vouch is meant for. */
-export const CONTROL_TRAILER = 'Control';
-
-/**
- * Counts on any line of the message, not only where git finds trailers: an author who names a repository must not
- * be heard in another one because of an empty line.
- */
-const CONTROL_LINE = /^control[ \t]{0,64}:[ \t]{0,64}([0-9a-f]{40})[ \t\r]{0,64}$/gim;
-
-/** The roots that a commit message names, in lower case. */
-export function rootsNamed(message: string): string[] {
-  return [...message.matchAll(CONTROL_LINE)].map(([, id = '']) => id.toLowerCase());
-}
-
 /** Answers about single commits that are remembered. */
 const REMEMBERED = 10_000;
 

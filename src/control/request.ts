@@ -2,9 +2,9 @@ import { invalid, SignpipeError } from '../errors.ts';
 import type { Step } from './line.ts';
 import { shortId, type Commit, type Person } from './objects.ts';
 import { printable } from '../printable.ts';
-import { rootsNamed } from './origin.ts';
+
 import type { ControlRepository } from './repository.ts';
-import { isVouchMessage, parseTrailers, trailerValues, type Trailers } from './trailers.ts';
+import { isVouchMessage, parseTrailers, rootsNamed, trailerValues, type Trailers } from './trailers.ts';
 import { parseZipname, ZIPNAME_LIMIT, type RequestedFile } from './zipname.ts';
 
 /** The file whose change makes a commit a request. */

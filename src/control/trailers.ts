@@ -19,6 +19,13 @@ export type Trailers = Trailer[] & {
 };
 
 /**
+ * The trailer that names a root of the control repository that a request or a vouch is meant for. It counts on any
+ * line, in any spelling: an author who names a repository must not be heard in another one because of an empty line
+ * or a leading blank.
+ */
+export const CONTROL_TRAILER = 'Control';
+
+/**
  * The trailer that makes a signed commit a vouch and nothing else. Without it a Git host could merge a branch of
  * vouches into that of requests, and each vouch would be a request that its author never made.
  *
@@ -29,12 +36,32 @@ export const VOUCH_TRAILER = 'Vouch';
 
 /** Lines may end as in any editor, and begin with blanks or a byte order mark. */
 const VOUCH_LINE = /^[\s\uFEFF\u200B]{0,64}vouch[ \t\u00A0]{0,64}:(.*)$/i;
-const LINE_ENDS = /[\n\r\v\f\u0085\u2028\u2029]/;
+const CONTROL_LINE = /^[\s\uFEFF\u200B]{0,64}control[ \t\u00A0]{0,64}:(.*)$/i;
+const LINE_ENDS = /\r\n|[\n\r\v\f\u0085\u2028\u2029]/;
 
 function vouchesIn(message: string): string[] {
   // Only for speed: most messages have no such word.
   if (!/vouch/i.test(message)) return [];
   return message.split(LINE_ENDS).flatMap((line) => VOUCH_LINE.exec(line)?.[1]?.trim() ?? []);
+}
+
+/** A whole id, or all of a value that can be an abbreviated one. */
+const ROOT_IDS = /(?<![0-9a-z])[0-9a-f]{40,64}(?![0-9a-z])|^[0-9a-f]{7,64}$/gi;
+
+/**
+ * The roots that lines `Control:` of a message name, in lower case: ids, whole or abbreviated, on the line or, if that
+ * is empty, on the next. A line without an id is about something else: `control: read the flow graph`.
+ */
+export function rootsNamed(message: string): string[] {
+  if (!/control/i.test(message)) return [];
+  const lines = message.split(LINE_ENDS);
+  return lines.flatMap((line, index) => {
+    const value = CONTROL_LINE.exec(line)?.[1]?.trim();
+    if (value === undefined) return [];
+    const next = lines[index + 1] ?? '';
+    const text = value === '' && /^[ \t]/.test(next) ? next.trim() : value;
+    return text.match(ROOT_IDS)?.map((id) => id.toLowerCase()) ?? [];
+  });
 }
 
 const blank = (line: string | undefined): boolean => line !== undefined && line.trim() === '';

@@ -6,11 +6,11 @@ import {
   type SignerList,
 } from './commit-signature.ts';
 import type { Identity } from './objects.ts';
-import { CONTROL_TRAILER, type Origin } from './origin.ts';
+import type { Origin } from './origin.ts';
 import type { ControlRepository } from './repository.ts';
 import type { Persons } from '../sshsig/persons.ts';
 import { listRequests, readRequest, ZIPNAME, type Request } from './request.ts';
-import { formatTrailers, VOUCH_TRAILER } from './trailers.ts';
+import { CONTROL_TRAILER, formatTrailers, VOUCH_TRAILER } from './trailers.ts';
 import { commitFile, type CommitSigner } from './write-commit.ts';
 import { formatZipname, zipnameLines, type RequestedFile } from './zipname.ts';
 

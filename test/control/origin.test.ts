@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { Origin, rootsNamed } from '../../src/control/origin.ts';
+import { Origin } from '../../src/control/origin.ts';
+import { rootsNamed } from '../../src/control/trailers.ts';
 import type { ControlRepository } from '../../src/control/repository.ts';
 import { git, out, TestControl } from './repositories.ts';
 
@@ -15,8 +16,21 @@ describe('the roots that a commit message names', () => {
     ['after a line that git takes for the end', `Sign\n\n---\nControl: ${ID}\n`, [ID]],
     ['with CR LF', `Sign\r\n\r\nControl: ${ID}\r\n`, [ID]],
     ['two of them', `Sign\n\nControl: ${ID}\nControl: ${OTHER}\n`, [ID, OTHER]],
+    [
+      'after blanks, a byte order mark or a no-break space',
+      `Sign\n\n \uFEFFControl\u00A0:\u00A0${ID}\n`,
+      [ID],
+    ],
+    ['after another line end', `Sign\n\nx\u2028Control: ${ID}\u0085Control: ${OTHER}\r`, [ID, OTHER]],
+    ['folded', `Sign\n\nControl:\n ${ID}\n`, [ID]],
+    ['followed by a remark', `Sign\n\nControl: ${ID} (nightly)\n`, [ID]],
+    ['two on a line', `Sign\n\nControl: ${ID}, ${OTHER}\n`, [ID, OTHER]],
+    ['abbreviated: a root that nobody pinned', `Sign\n\nControl: ${ID.slice(0, 12)}\n`, [ID.slice(0, 12)]],
+    ['of a SHA-256 repository', `Sign\n\nControl: ${ID}${ID.slice(0, 24)}\n`, [`${ID}${ID.slice(0, 24)}`]],
+    ['as a number in a sentence', 'control: 1234567 requests an hour\n', []],
     ['none', 'Sign a.zip\n', []],
-    ['words that only look so', `Sign\n\nControl: flow graph\nAir-Control: ${ID}\nControl: ${ID}0\n`, []],
+    ['words that only look so', `Sign\n\nControl: flow graph\nAir-Control: ${ID}\nControl: g${ID}\n`, []],
+    ['one digit too long: a root that nobody pinned', `Sign\n\nControl: ${ID}0\n`, [`${ID}0`]],
   ];
   for (const [name, message, roots] of MESSAGES) it(name, () => assert.deepEqual(rootsNamed(message), roots));
 });
