@@ -13,6 +13,7 @@ import {
 import { OID } from '../asn1/oids.ts';
 import { messageOf } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
+import { isAddressWithin, isDnsWithin, isMailboxWithin } from './constrained-names.ts';
 
 /*
  * RFC 5280 sections 4.2.1.10 and 6.1.3 (b), (c):
@@ -24,20 +25,25 @@ import type { Certificate } from './certificate.ts';
 const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17';
 const EMAIL_ADDRESS = '1.2.840.113549.1.9.1';
 
-/** Tags of the forms of GeneralName that are compared or derived here. */
+/** Tags of the forms of GeneralName that are compared. */
 const RFC822_NAME = contextPrimitive(1);
+const DNS_NAME = contextPrimitive(2);
 const DIRECTORY_NAME = context(4);
+const IP_ADDRESS = contextPrimitive(7);
 
-/** A name of a certificate, or the base of a subtree: its form (the tag of its GeneralName) and, for a directory name, its DER. */
+/** A name of a certificate, or the base of a subtree: its form (the tag of its GeneralName) and its content. */
 interface GeneralName {
   readonly form: number;
-  readonly name: Der | null;
+  readonly content: Buffer;
 }
+
+/** Compares a name with a subtree of the same form; null if they cannot be compared. */
+type Compare = (name: Buffer, base: Buffer) => boolean | null;
 
 /**
  * Why the certificates below an authority (leaf first) break its name constraints; null if they do not, or if
- * it has none. Directory names are compared. A certificate that has a name of any other constrained form is
- * refused without comparing, and so is a constraint that cannot be read.
+ * it has none. Directory names, host names, mailboxes and addresses are compared. A certificate that has a name of
+ * another constrained form, or one that cannot be compared, is refused, and so is a constraint that cannot be read.
  */
 export function nameConstraintViolation(
   authority: Certificate,
@@ -81,10 +87,7 @@ const readSubtrees = (subtrees: Der | undefined): GeneralName[] =>
       })
     : [];
 
-const readGeneralName = (der: Der): GeneralName => ({
-  form: der.tag,
-  name: der.tag === DIRECTORY_NAME ? parseDer(der.body, 'directory name') : null,
-});
+const readGeneralName = (der: Der): GeneralName => ({ form: der.tag, content: der.body });
 
 /** Every name of a certificate: its subject, the subject's e-mail addresses, its alternative names. */
 function namesOf(certificate: Certificate): GeneralName[] {
@@ -92,26 +95,39 @@ function namesOf(certificate: Certificate): GeneralName[] {
   const alternative = certificate.extensions.get(SUBJECT_ALTERNATIVE_NAME);
   const others = alternative ? children(parseDer(alternative.value, 'names'), 'names') : [];
   return [
-    ...(subject.body.length > 0 ? [{ form: DIRECTORY_NAME, name: subject }] : []),
-    ...(hasEmailAddress(subject) ? [{ form: RFC822_NAME, name: null }] : []),
+    ...(subject.body.length > 0 ? [{ form: DIRECTORY_NAME, content: certificate.subjectDer }] : []),
+    ...emailAddresses(subject).map((address) => ({
+      form: RFC822_NAME,
+      content: Buffer.from(address, 'utf8'),
+    })),
     ...others.map(readGeneralName),
   ];
 }
 
 function isPermitted(name: GeneralName, permitted: readonly GeneralName[]): boolean {
   const alike = permitted.filter(({ form }) => form === name.form);
-  return alike.length === 0 || alike.some((base) => isWithin(name, base));
+  return alike.length === 0 || alike.some((base) => isWithin(name, base) === true);
 }
 
 /** A name that cannot be compared counts as excluded. */
 const isExcluded = (name: GeneralName, excluded: readonly GeneralName[]): boolean =>
-  excluded.some((base) => base.form === name.form && (base.name === null || isWithin(name, base)));
+  excluded.some((base) => base.form === name.form && isWithin(name, base) !== false);
 
-function isWithin({ name }: GeneralName, { name: base }: GeneralName): boolean {
-  if (!name || !base) return false;
-  const [parts, prefix] = [relativeNames(name), relativeNames(base)];
+const isWithin = (name: GeneralName, base: GeneralName): boolean | null =>
+  COMPARED.get(name.form)?.(name.content, base.content) ?? null;
+
+function isDirectoryWithin(name: Buffer, base: Buffer): boolean {
+  const [parts, prefix] = [name, base].map((each) => relativeNames(parseDer(each, 'directory name')));
+  if (!parts || !prefix) return false;
   return prefix.length <= parts.length && prefix.every((part, at) => part === parts[at]);
 }
+
+const COMPARED: ReadonlyMap<number, Compare> = new Map<number, Compare>([
+  [RFC822_NAME, isMailboxWithin],
+  [DNS_NAME, isDnsWithin],
+  [DIRECTORY_NAME, isDirectoryWithin],
+  [IP_ADDRESS, isAddressWithin],
+]);
 
 /** The relative names of a Name as texts that are equal if RFC 5280 section 7.1 calls the names equal. */
 const relativeNames = (name: Der): string[] =>
@@ -128,5 +144,7 @@ const attributesOf = (relative: Der): [type: string, value: string][] =>
     return [readOid(reader.next(), 'name'), readText(reader.next(), 'name')];
   });
 
-const hasEmailAddress = (name: Der): boolean =>
-  children(name, 'name').some((relative) => attributesOf(relative).some(([type]) => type === EMAIL_ADDRESS));
+const emailAddresses = (name: Der): string[] =>
+  children(name, 'name').flatMap((relative) =>
+    attributesOf(relative).flatMap(([type, value]) => (type === EMAIL_ADDRESS ? [value] : [])),
+  );

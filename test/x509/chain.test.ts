@@ -422,6 +422,9 @@ const directoryName = (...parts: readonly Buffer[]): Buffer => tlv(context(4), s
 const commonName = (text: Buffer): Buffer => set(seq(oid('2.5.4.3'), text));
 const organisation = (text: Buffer): Buffer => set(seq(oid('2.5.4.10'), text));
 const dnsName = (text: string): Buffer => tlv(contextPrimitive(2), Buffer.from(text));
+const mailbox = (text: string): Buffer => tlv(contextPrimitive(1), Buffer.from(text));
+const uri = (text: string): Buffer => tlv(contextPrimitive(6), Buffer.from(text));
+const address = (...bytes: readonly number[]): Buffer => tlv(contextPrimitive(7), Buffer.from(bytes));
 
 /** A chain whose `place` has name constraints, for a leaf with these alternative names. */
 function constrained(
@@ -484,10 +487,77 @@ describe('name constraints, critical or not', () => {
   refuses('an intermediate outside the permitted names', 'certificate-chain-constraints', () =>
     constrained({ permitted: [directoryName(commonName(utf8('Leaf')))], place: 'root' }),
   );
+  for (const [name, base] of [
+    ['a.example.org', 'example.org'],
+    ['example.org', 'EXAMPLE.org'],
+    ['a.b.example.org', '.example.org'],
+  ] as const)
+    accepts(
+      `${name}, which ${base} permits`,
+      () => constrained({ permitted: [dnsName(base)] }, [dnsName(name)]),
+      whole,
+    );
+  for (const [name, base] of [
+    ['example.com', 'example.org'],
+    ['badexample.org', 'example.org'],
+    ['example.org.evil.com', 'example.org'],
+    ['example.org', '.example.org'],
+  ] as const)
+    refuses(`${name}, which ${base} does not permit`, 'certificate-chain-constraints', () =>
+      constrained({ permitted: [dnsName(base)] }, [dnsName(name)]),
+    );
+  for (const [name, base] of [
+    ['a@example.org', 'a@EXAMPLE.org'],
+    ['a@example.org', 'example.org'],
+    ['a@b.example.org', '.example.org'],
+  ] as const)
+    accepts(
+      `${name}, which ${base} permits`,
+      () => constrained({ permitted: [mailbox(base)] }, [mailbox(name)]),
+      whole,
+    );
+  for (const [name, base] of [
+    ['b@example.org', 'a@example.org'],
+    ['a@b.example.org', 'example.org'],
+    ['a@example.org', '.example.org'],
+    ['a@badexample.org', '.example.org'],
+  ] as const)
+    refuses(`${name}, which ${base} does not permit`, 'certificate-chain-constraints', () =>
+      constrained({ permitted: [mailbox(base)] }, [mailbox(name)]),
+    );
+  const subnet = address(10, 0, 0, 0, 255, 0, 0, 0);
+  accepts(
+    'an address of the permitted network',
+    () => constrained({ permitted: [subnet] }, [address(10, 1, 2, 3)]),
+    whole,
+  );
+  refuses('an address of another network', 'certificate-chain-constraints', () =>
+    constrained({ permitted: [subnet] }, [address(11, 1, 2, 3)]),
+  );
+  accepts(
+    'what step-ca makes: a host name, and all addresses excluded',
+    () =>
+      constrained({ permitted: [dnsName('example.org')], excluded: [address(...Array<number>(8).fill(0))] }, [
+        dnsName('signer.example.org'),
+      ]),
+    whole,
+  );
+  refuses('an excluded host name', 'certificate-chain-constraints', () =>
+    constrained({ excluded: [dnsName('example.org')] }, [dnsName('a.example.org')]),
+  );
+  refuses('an excluded address', 'certificate-chain-constraints', () =>
+    constrained({ excluded: [subnet] }, [address(10, 1, 2, 3)]),
+  );
+  refuses(
+    'a host name that cannot be compared, though it may not be excluded',
+    'certificate-chain-constraints',
+    () => constrained({ excluded: [dnsName('example.org')] }, [dnsName('*.example.com.')]),
+    true,
+  );
   refuses(
     'a form of name that is not compared here, even if it is permitted',
     'certificate-chain-constraints',
-    () => constrained({ permitted: [dnsName('example.org')] }, [dnsName('a.example.org')]),
+    () => constrained({ permitted: [uri('.example.org')] }, [uri('https://a.example.org/')]),
     true,
   );
   refuses('an alternative directory name outside the permitted names', 'certificate-chain-constraints', () =>
