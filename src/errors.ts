@@ -60,8 +60,15 @@ export class SignpipeError extends Error {
 
   /** The same error with its texts changed, for readers who may see less. */
   reworded(change: (text: string) => string): SignpipeError {
-    const hint = this.hint === undefined ? {} : { hint: change(this.hint) };
-    return new SignpipeError(this.kind, this.code, change(this.message), { ...hint, cause: this.cause });
+    return this.saying(change(this.message), this.hint === undefined ? undefined : change(this.hint));
+  }
+
+  /** The same error in other words, for another reader. */
+  saying(message: string, hint: string | undefined): SignpipeError {
+    return new SignpipeError(this.kind, this.code, message, {
+      ...(hint === undefined ? {} : { hint }),
+      cause: this.cause,
+    });
   }
 }
 

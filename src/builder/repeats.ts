@@ -1,9 +1,10 @@
-import { verifyCommitSignature, signedIdentity } from '../control/commit-signature.ts';
+import { signedIdentity } from '../control/commit-signature.ts';
 import { shortId } from '../control/objects.ts';
 import { readReceipt, type FoundReceipt } from '../control/receipt.ts';
 import type { ControlRepository } from '../control/repository.ts';
 import { invalid, SignpipeError } from '../errors.ts';
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
+import { verifyReceiptSignature } from './receipt-signature.ts';
 
 type Session = { readonly repository: ControlRepository; readonly say: (line: string) => void };
 
@@ -41,7 +42,7 @@ export async function firstAnswer(
 ): Promise<FoundReceipt> {
   const { request, repeats } = found.receipt;
   if (repeats?.receipt === undefined) return found;
-  verifyCommitSignature(found.commit.raw, allowed);
+  verifyReceiptSignature(found.commit.raw, allowed);
   if (!(await repository.hasCommit(repeats.receipt))) return found;
   const first = await readReceipt(repository, repeats.receipt);
   const identity = await identityOf(repository, request.id);

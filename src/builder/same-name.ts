@@ -1,4 +1,3 @@
-import { verifyCommitSignature } from '../control/commit-signature.ts';
 import { shortId } from '../control/objects.ts';
 import {
   readReceipt,
@@ -12,6 +11,7 @@ import { listRequests, readRequest, type Request } from '../control/request.ts';
 import { zipnameLines, type RequestedFile } from '../control/zipname.ts';
 import { invalid, SignpipeError } from '../errors.ts';
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
+import { verifyReceiptSignature } from './receipt-signature.ts';
 
 /**
  * Two requests for files of one name share a place on the exchange: the later upload replaces the earlier one,
@@ -89,7 +89,7 @@ async function laterDelivery(
     const { receipt, commit } = await readReceipt(repository, id);
     const place = placesOf(receipt).find((each) => places.has(each));
     if (place === undefined) continue;
-    verifyCommitSignature(commit.raw, allowed);
+    verifyReceiptSignature(commit.raw, allowed);
     return { receipt, place };
   }
   return null;

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { verifyCommitSignature } from '../control/commit-signature.ts';
 import type { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { shortId } from '../control/objects.ts';
 import { requireNotOlder } from '../control/receipt-time.ts';
@@ -15,6 +14,7 @@ import { firstAnswer, requestMeant } from './repeats.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
 import { hintOfRefusal, whyNotTaken } from './same-name.ts';
 import { takeFiles } from './take.ts';
+import { verifyReceiptSignature } from './receipt-signature.ts';
 
 export interface WaitOptions {
   /** Milliseconds. */
@@ -91,7 +91,7 @@ async function checkReceipt(
   allowed: AllowedSigners,
   cameNow: boolean,
 ): Promise<readonly RequestedFile[]> {
-  const { committedAt } = verifyCommitSignature(
+  const { committedAt } = verifyReceiptSignature(
     found.commit.raw,
     allowed,
     cameNow ? { now: new Date() } : {},

@@ -183,7 +183,7 @@ export class Witness {
       throw alarm(
         'history-not-as-named',
         `${shortId(commit)} was to be accepted, but neither branch stands there: requests ${nameOf(heads.requests)}, receipts ${nameOf(heads.receipts)}`,
-        'history changed again meanwhile: look at it anew',
+        'give the full id of one of them; if history changed since you looked, look at it again first',
       );
     await this.accept(heads, { ...options, forced: true });
   }

@@ -152,8 +152,12 @@ describe('wait believes no receipt', () => {
   it('commit-unsigned: that nobody signed', async () =>
     assertRefused(await waitFor(() => forged(null)), 'commit-unsigned'));
 
-  it('commit-signer-unknown: that another builder signed, who may request and no more', async () =>
-    assertRefused(await waitFor(() => forged(world.at('keys', 'builder_ed25519'))), 'commit-signer-unknown'));
+  it('commit-signer-unknown: that another builder signed, who may request and no more', async () => {
+    const ended = await waitFor(() => forged(world.at('keys', 'builder_ed25519')));
+    assertRefused(ended, 'commit-signer-unknown');
+    assert.match(ended.stderr, /the receipt: commit \S+ is signed by .*\n {2}.*confirms a new receipt key/);
+    assert.doesNotMatch(ended.stderr, /may ask for signatures/);
+  });
 
   it('commit-signature-wrong: of another request, its parent exchanged under the signature', async () =>
     assertRefused(
