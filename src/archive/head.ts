@@ -9,8 +9,11 @@ import { METHOD } from './records.ts';
 
 /** Entries up to this size, packed and unpacked, are unpacked as a whole. In bytes. */
 const SMALL = 64 * 1024;
-/** So many packed bytes of a larger entry are read for its head: they inflate to 4 MiB at the most. */
-const PACKED_HEAD = 4096;
+/**
+ * Packed bytes of a larger entry that are read for its head: more than the 4096 of the head, for deflate makes what it
+ * cannot shrink a little longer. They inflate to 5 MiB at the most.
+ */
+const PACKED_HEAD = 5120;
 
 /** Whether all of an entry is looked at for its head. */
 export const isSmall = ({ size, compressedSize }: ArchiveEntry): boolean =>

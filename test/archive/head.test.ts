@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { deflateRawSync } from 'node:zlib';
+import { DEFAULT_LIMITS } from '../../src/archive/limits.ts';
+import { readArchive } from '../../src/archive/read.ts';
+import { BufferSource } from '../../src/io/source.ts';
 import { contentOf, entryOf, forge, read, sample, type Forged } from './zips.ts';
 
 const HEAD = 4096;
@@ -108,6 +112,25 @@ describe('the head of an entry is refused', () => {
         const archive = await read(forge([entry]));
         await assert.rejects(archive.head(entryOf(archive, 'a'), HEAD), { code });
       });
+});
+
+describe('the head of a large entry', () => {
+  for (const level of [0, 1, 6, 9])
+    it(`takes one small read, even if deflate could not shrink it (level ${level})`, async () => {
+      const random = randomBytes(300_000);
+      const bytes = forge([{ name: 'a', content: random, data: deflateRawSync(random, { level }) }]);
+      const source = new BufferSource(bytes, 'a.zip');
+      const archive = await readArchive(source, DEFAULT_LIMITS);
+      const asked: number[] = [];
+      const inner = source.read.bind(source);
+      source.read = (offset, length) => {
+        asked.push(length);
+        return inner(offset, length);
+      };
+      assert.deepEqual(await archive.head(entryOf(archive, 'a'), HEAD), random.subarray(0, HEAD));
+      assert.equal(asked.length, 1);
+      assert.ok(asked.every((length) => length < 8192));
+    });
 });
 
 describe('many heads', () => {
