@@ -4,7 +4,7 @@ import { hasCode } from '../errors.ts';
 
 /** Temporary names of our own atomic writes and locks, and of the sockets of git's ssh. */
 const OURS =
-  /^(?:\.(?:journal\.(?:json|signatures)|waiting\.json|witness|landmark)\.[0-9a-f]{12}\.part|lock\.\d+\.[0-9a-f]{8}|ssh-[0-9a-f]{8})$/;
+  /^(?:\.(?:journal\.(?:json|signatures)|waiting\.json|witness|landmark|answered)\.[0-9a-f]{12}\.part|lock\.\d+\.[0-9a-f]{8}|ssh-[0-9a-f]{8})$/;
 /** What git leaves in a bare clone when it is killed: locks that would stop it for ever, and half packs. */
 const GITS = /(?:^|[/\\])(?:[^/\\]+\.lock|tmp_[A-Za-z0-9_]+)$/;
 

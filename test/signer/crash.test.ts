@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -303,6 +303,9 @@ describe('the state folder', () => {
     const leftovers = [
       '.journal.json.0123456789ab.part',
       '.witness.0123456789ab.part',
+      '.landmark.0123456789ab.part',
+      '.answered.0123456789ab.part',
+      '.waiting.json.0123456789ab.part',
       'lock.99999.01234567',
       'control.git/refs/remote/main.lock',
       'control.git/packed-refs.lock',
@@ -315,6 +318,8 @@ describe('the state folder', () => {
     const request = await host.request('tidy.zip');
     await world.poll();
     await assertAnsweredOnce(request);
+    for (const name of leftovers)
+      await assert.rejects(access(world.at('signer-state', ...name.split('/'))), { code: 'ENOENT' }, name);
   });
 
   it('journal-damaged: with a journal that is not as it was written nothing is signed until a person looked', async () => {
