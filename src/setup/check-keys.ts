@@ -12,7 +12,7 @@ import { parseIdentity } from '../ssh/identity.ts';
 import { findPassphrase } from '../keys/passphrase.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { buildChain } from '../x509/chain.ts';
-import { bad, ok, verdictOf, warning, Warnings, type Verdict } from './finding.ts';
+import { bad, ok, silent, verdictOf, warning, type Verdict } from './finding.ts';
 
 const DAY = 86_400_000;
 /** Fewer days than this are a warning: authorities take weeks. */
@@ -26,8 +26,12 @@ function validity(leaf: Certificate, now: Date): Verdict {
     : ok(until);
 }
 
-/** With configured roots the chain is built; without, it is only told how far the file's own goes. */
-async function chain({ certificates }: SigningKey, config: SigningConfig, now: Date): Promise<Verdict> {
+/** With configured roots the chain is built; without, it is only said how far the file's own goes. */
+async function chain(
+  { certificates, missingIssuer }: SigningKey,
+  config: SigningConfig,
+  now: Date,
+): Promise<Verdict> {
   const [leaf, ...intermediates] = certificates;
   if (!leaf) throw new Error('a signing key without certificates');
   const roots = await readRoots(config.roots);
@@ -36,13 +40,13 @@ async function chain({ certificates }: SigningKey, config: SigningConfig, now: D
     return ok(`its chain leads to ${printable(whole.at(-1)?.subject ?? '', 200)}`);
   }
   if (leaf.isSelfIssued) return ok('self-signed: nobody but itself vouches for it');
-  const issuer = printable(certificates.at(-1)?.issuer ?? '', 200);
-  if (intermediates.length === 0 && !leaf.isTest)
+  if (missingIssuer !== undefined && !leaf.isTest)
     return warning(
       'certificate-chain-short',
-      `the file holds no intermediate certificate; its issuer is ${issuer}`,
+      `the file holds no intermediate certificate; its issuer is ${printable(missingIssuer, 200)}`,
       'unless that is a root that Windows trusts, add the intermediates of your authority to the file',
     );
+  const issuer = printable(certificates.at(-1)?.issuer ?? '', 200);
   return ok(
     `chain of ${certificates.length}, issued in the end by ${issuer}; set signing.roots to have it checked`,
   );
@@ -74,8 +78,7 @@ function usable(key: SigningKey, now: Date): Verdict | null {
 
 /** The key of one or more channels: it opens, may sign programs now, and does sign. */
 export async function checkSigningKey(config: SigningConfig, now: Date): Promise<Verdict[]> {
-  const warnings = new Warnings();
-  const key = await loadConfiguredKey(config, warnings.warn);
+  const key = await loadConfiguredKey(config, silent);
   try {
     const [leaf] = key.certificates;
     if (!leaf) return [];
@@ -87,7 +90,6 @@ export async function checkSigningKey(config: SigningConfig, now: Date): Promise
       await chain(key, config, now).catch((error: unknown) => verdictOf(error)),
       await trial(key, config),
       ...(config.timestamp.length === 0 && !test ? [untimestamped] : []),
-      ...warnings.verdicts,
     ];
   } finally {
     await key.close();
@@ -109,8 +111,7 @@ async function identityKey(config: SignerConfig): Promise<Buffer | null> {
 
 /** The key for receipts opens, signs, and is not the one that logs in. */
 export async function checkReceiptsKey(config: SignerConfig): Promise<Verdict[]> {
-  const warnings = new Warnings();
-  const { signer } = await openReceiptWriter(config, warnings.warn);
+  const { signer } = await openReceiptWriter(config, silent);
   await signer.sign('git', randomBytes(64));
   const identity = await identityKey(config).catch(() => null); // A bad identity is told of by its own check.
   const same = identity?.equals(signer.publicKey) ?? false;
@@ -125,6 +126,5 @@ export async function checkReceiptsKey(config: SignerConfig): Promise<Verdict[]>
           ),
         ]
       : []),
-    ...warnings.verdicts,
   ];
 }

@@ -7,7 +7,7 @@ import { printable } from '../printable.ts';
 import { loadConfiguredKey } from '../signer/channel.ts';
 import { TimestampAuthorities } from '../timestamp/authority.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { ok, verdictOf, warning, type Verdict } from './finding.ts';
+import { ok, silent, verdictOf, warning, type Verdict } from './finding.ts';
 
 /** How far a token's time may be from ours and still be shown rather than refused; in ms. */
 const SHOWN = 7 * 86_400_000;
@@ -99,7 +99,7 @@ async function rootsVerdict(names: readonly string[] | undefined, now: Date): Pr
 /** Which roots hold for this channel's key. Without the key, which has a check of its own, nothing is asked of them. */
 async function rootNames(config: SigningConfig): Promise<readonly string[] | undefined> {
   if (config.timestampRoots) return config.timestampRoots;
-  const key = await loadConfiguredKey(config, () => {}).catch(() => null);
+  const key = await loadConfiguredKey(config, silent).catch(() => null);
   await key?.close();
   return key ? timestampRootsFor(undefined, key.certificates) : undefined;
 }

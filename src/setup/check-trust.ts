@@ -3,6 +3,7 @@ import { GIT_NAMESPACE } from '../control/commit-signature.ts';
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import type { AllowedSigner } from '../sshsig/allowed-signers-line.ts';
 import { matchesPatternList } from '../sshsig/patterns.ts';
+import { plural } from '../plural.ts';
 import { printable } from '../printable.ts';
 import { ok, warning, type Verdict } from './finding.ts';
 
@@ -29,7 +30,7 @@ const isGood = ({ validAfter, validBefore, namespaces }: AllowedSigner, now: Dat
   (validBefore === null || validBefore >= now) &&
   (namespaces === null || matchesPatternList(GIT_NAMESPACE, namespaces));
 
-/** The persons who can sign commits now, in the order of their lines. Keys of authorities are nobody's. */
+/** The persons who can sign commits now, in the order of their lines. Keys of authorities belong to no person. */
 function personsIn(allowed: AllowedSigners, now: Date): Person[] {
   const persons = allowed.persons();
   const found = new Map<string, Person>();
@@ -44,8 +45,6 @@ function personsIn(allowed: AllowedSigners, now: Date): Person[] {
   return [...found.values()];
 }
 
-const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
-
 /** As many persons as a reader takes in. */
 const MOST_SHOWN = 30;
 
@@ -59,7 +58,7 @@ function describe({ name, signers }: AllowedSigners, persons: readonly Person[],
   const authorities = signers.filter((signer) => signer.certAuthority && isGood(signer, now));
   const certified = authorities.map(({ line }) => `those whom the authority in line ${line} certifies`);
   const list = [...shown, ...more, ...certified].join('; ');
-  return `${counted(keys, 'key')} of ${counted(persons.length, 'person')} good now, in ${name}${list === '' ? '' : `: ${list}`}`;
+  return `${plural(keys, 'key')} of ${plural(persons.length, 'person')} good now, in ${name}${list === '' ? '' : `: ${list}`}`;
 }
 
 /** An authority may certify any number of persons; without one, those that are listed are all there are. */
@@ -84,7 +83,7 @@ function enough(
   return [
     warning(
       'vouches-unreachable',
-      `${counted(vouches, 'other person')} must vouch, and with the requester only ${counted(persons.length, 'person')} can sign now`,
+      `${plural(vouches, 'other person')} must vouch, and with the requester only ${plural(persons.length, 'person')} can sign now`,
       'list more vouchers, or ask for fewer vouches; keys that share a name, and names that share a key, are one person',
     ),
   ];

@@ -12,8 +12,8 @@ import {
   CHECK_LIMIT,
   ok,
   runChecks,
+  silent,
   warning,
-  Warnings,
   type Check,
   type Finding,
   type Verdict,
@@ -21,18 +21,14 @@ import {
 
 type Config = BuilderConfig | VoucherConfig;
 
-/** A passphrase file that others may read is reported by the check of files. */
-const silent = (): void => {};
-
 /** The key that signs requests or vouches opens, and signs. */
 async function checkRequestKey(config: Config): Promise<Verdict[]> {
-  const warnings = new Warnings();
-  const { signer } = await committerOf({ config, say: warnings.warn });
+  const { signer } = await committerOf({ config, say: silent });
   await signer.sign('git', randomBytes(64));
-  return [ok(`${signer.fingerprint} signs requests and vouches`), ...warnings.verdicts];
+  return [ok(`${signer.fingerprint} signs requests and vouches`)];
 }
 
-/** Somebody's receipts are believed. */
+/** Whether the list of receipt signers holds a key. */
 async function checkReceiptSigners({ trust }: BuilderConfig): Promise<Verdict[]> {
   const { signers, name } = await AllowedSigners.load(trust.allowedSigners);
   if (signers.length > 0) return [ok(`${plural(signers.length, 'key')} may sign receipts, in ${name}`)];

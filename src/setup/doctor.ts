@@ -9,7 +9,7 @@ import { checkSignerPrograms } from './check-programs.ts';
 import { checkState } from './check-state.ts';
 import { checkTimestamps } from './check-timestamps.ts';
 import { checkTrust } from './check-trust.ts';
-import { CHECK_LIMIT, runChecks, type Check, type Finding } from './finding.ts';
+import { CHECK_LIMIT, runChecks, silent, type Check, type Finding } from './finding.ts';
 
 /** Channels that share something, under all their names: it is tried once. */
 function groups(
@@ -68,9 +68,6 @@ function channelChecks(config: SignerConfig, now: Date): Check[] {
     })),
   ];
 }
-
-/** A passphrase file that others may read is told of by the check of files. */
-const silent = (): void => {};
 
 function hostChecks(config: SignerConfig): Check[] {
   const folders = { read: config.exchange.incoming, write: config.exchange.outgoing };
