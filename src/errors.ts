@@ -88,6 +88,10 @@ export const unavailable = (code: string, message: string, details?: ErrorDetail
 export const usage = (code: string, message: string, details?: ErrorDetails): SignpipeError =>
   new SignpipeError('usage', code, message, details);
 
+/** Whether an error refuses what was read, rather than reporting that it could not be read or judged. */
+export const isRefused = (error: unknown): error is SignpipeError =>
+  error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed');
+
 /** The text of anything that was thrown, for a message's tail. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,9 +1,9 @@
 import { invalid } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
-import { looksLikePe, openPe, requireRoom } from './pe.ts';
-
-export { requireRoom };
+import { looksLikePe, openPe } from './pe.ts';
 import type { SignableImage } from './signable.ts';
+
+export { requireRoom } from './pe.ts';
 
 /** How many leading bytes `isSignable` likes to see. */
 export const HEAD_SIZE = 4096;

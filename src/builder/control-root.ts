@@ -1,43 +1,12 @@
-import { verifyCommitSignature } from '../control/commit-signature.ts';
-import { readPolicy, type PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
-import { notAllowed, SignpipeError } from '../errors.ts';
-import { AllowedSigners } from '../sshsig/allowed-signers.ts';
-
-/** The policy in the newest commit on the receipt branch, or null if there is none. Throws unless a trusted receipt key signed it. */
-export async function trustedPolicy(
-  repository: ControlRepository,
-  tip: string | null,
-  receiptSigners: AllowedSigners,
-): Promise<PublishedPolicy | null> {
-  if (tip === null) return null;
-  const commit = await repository.readCommit(tip);
-  verifyCommitSignature(commit.raw, receiptSigners);
-  return readPolicy(repository, commit);
-}
+import { notAllowed } from '../errors.ts';
+import { publishedPolicy } from './published-policy.ts';
 
 /** What is needed of `builder.yaml` or `voucher.yaml`. */
 export interface RootConfig {
   readonly file: string;
   readonly control: { readonly roots?: readonly string[] | undefined };
   readonly trust?: { readonly allowedSigners: string } | undefined;
-}
-
-/** The roots that the signer published; null if they are not known, or not by a key that this builder trusts. */
-async function publishedRoots(
-  repository: ControlRepository,
-  { receipts }: Heads,
-  { trust }: RootConfig,
-): Promise<readonly string[] | null> {
-  if (!trust) return null;
-  try {
-    const signers = await AllowedSigners.load(trust.allowedSigners);
-    return (await trustedPolicy(repository, receipts, signers))?.roots ?? null;
-  } catch (error) {
-    if (error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed'))
-      return null;
-    throw error;
-  }
 }
 
 /**
@@ -53,8 +22,9 @@ export async function rootToName(
 ): Promise<string | null> {
   const { requests } = heads;
   if (requests === null) return null;
-  const pinned = config.control.roots ?? (await publishedRoots(repository, heads, config));
-  if (pinned === null) return repository.firstRootOf(requests);
+  const pinned =
+    config.control.roots ?? (await publishedPolicy(repository, heads.receipts, config.trust))?.roots;
+  if (!pinned) return repository.firstRootOf(requests);
   for (const root of pinned) if (await repository.isAncestor(root, requests)) return root;
   throw notAllowed(
     'control-other-repository',

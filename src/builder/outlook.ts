@@ -7,9 +7,9 @@ import type { PublishedPolicy } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
 import { isAhead, type Request } from '../control/request.ts';
 import { vouchesFor } from '../control/vouch.ts';
-import { SignpipeError } from '../errors.ts';
+import { isRefused, SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
-import { trustedPolicy } from './control-root.ts';
+import { trustedPolicy } from './published-policy.ts';
 
 type ChannelPolicy = PublishedPolicy['channels'][string];
 
@@ -106,9 +106,8 @@ export async function outlookOf(
   try {
     return await lookOut(repository, request, heads, receiptSigners);
   } catch (error) {
-    // Whatever somebody put there that cannot be read or believed, the receipt decides, and not this.
-    if (error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed'))
-      return null;
+    // If something there cannot be read or believed, this explains nothing; only the receipt decides.
+    if (isRefused(error)) return null;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { invalid, notAllowed, SignpipeError, usage } from '../errors.ts';
+import { invalid, isRefused, notAllowed, SignpipeError, usage } from '../errors.ts';
 import { isRefusal, type AllowedSigners, type Refusal } from '../sshsig/allowed-signers.ts';
 import { Persons, type Identity } from '../sshsig/persons.ts';
 import { dearmor, parseSshSig, verifySshSig, type SshSig } from '../sshsig/sshsig.ts';
@@ -345,8 +345,7 @@ function signedParts(rawCommit: Buffer): { payload: Buffer; sshSig: SshSig } | n
     const { id, payload, signature } = splitCommit(rawCommit);
     return { payload, sshSig: readSignature(requireSsh(signature, label(id)), label(id)) };
   } catch (error) {
-    if (error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed'))
-      return null;
+    if (isRefused(error)) return null;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { SignpipeError } from '../errors.ts';
+import { isRefused, SignpipeError } from '../errors.ts';
 import { verifyCommitSignature, type SignerList } from './commit-signature.ts';
 import { printableLines } from '../printable.ts';
 import { shortId, type Commit } from './objects.ts';
@@ -78,8 +78,7 @@ function signerAt(raw: Buffer, { allowed }: HoldOptions, now: Date): string | Si
   try {
     return verifyCommitSignature(raw, allowed, { now }).principal;
   } catch (error) {
-    if (error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed'))
-      return error;
+    if (isRefused(error)) return error;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { SignpipeError } from '../errors.ts';
+import { isRefused } from '../errors.ts';
 import {
   whoSigned,
   verifyCommitSignature,
@@ -62,11 +62,6 @@ export function pinsOf(files: readonly RequestedFile[]): Map<string, string> {
   return pins;
 }
 
-/** Refusals of one commit are that commit's matter: it says nothing, and others still count. */
-function theirs(error: unknown): boolean {
-  return error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed');
-}
-
 export interface VouchOptions {
   allowed: SignerList;
   /** The branches of vouches: `Heads.vouches`. */
@@ -93,7 +88,8 @@ async function readStatement(
     const by = verifyCommitSignature(said.raw, allowed, { now: now ?? new Date() });
     return { name, commit, roots: said.roots, by, pins: pinsOf(said.files) };
   } catch (error) {
-    if (theirs(error)) return null;
+    // A refusal is of this commit alone: it says nothing, and others still count.
+    if (isRefused(error)) return null;
     throw error;
   }
 }

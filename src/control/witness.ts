@@ -1,7 +1,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import { hasCode, SignpipeError } from '../errors.ts';
+import { hasCode, isRefused, SignpipeError } from '../errors.ts';
 import { syncFolder, writeFileAtomically } from '../io/atomic.ts';
 import { sha256Hex } from '../io/hash.ts';
 import { shortId } from './objects.ts';
@@ -402,9 +402,7 @@ async function checkOne(
   try {
     await check?.(commit);
   } catch (error) {
-    const theirs =
-      error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed');
-    if (!theirs) throw error;
+    if (!isRefused(error)) throw error;
     throw alarm(
       'receipts-foreign',
       `the receipt branch has gained ${shortId(commit)}, which none of our keys made: ${error.message}`,

@@ -15,6 +15,13 @@ export const hasStatus = (error: unknown, status: number): boolean =>
 export const isUnsupported = (error: unknown): boolean =>
   hasStatus(error, STATUS.unsupported) || /does not support this extended request/i.test(messageOf(error));
 
+/** The answer, or null if the server does not know the request. */
+const nullIfUnsupported = <T>(asked: Promise<T>): Promise<T | null> =>
+  asked.catch((error: unknown) => {
+    if (isUnsupported(error)) return null;
+    throw error;
+  });
+
 type Callback<T> = (error: Error | null | undefined, value: T) => void;
 
 /** What ssh2 keeps to itself: the extensions that the server announced, with their versions. */
@@ -54,10 +61,7 @@ export class SftpChannel {
   async stat(path: string): Promise<SftpEntry> {
     const what = `stat ${path}`;
     const asked = this.request(what, (channel, done: Callback<Stats>) => channel.stat(path, done));
-    const stats = await asked.catch((error: unknown) => {
-      if (isUnsupported(error)) return null;
-      throw error;
-    });
+    const stats = await nullIfUnsupported(asked);
     if (!stats) return this.lstat(path);
     return entryOf(stats, tellsKind(stats) ? 'other' : await this.kindOf(path));
   }
@@ -72,10 +76,7 @@ export class SftpChannel {
   /** Attributes of an open file. What the server does not tell of it is asked of its name. */
   async fstat(handle: Buffer, path: string): Promise<SftpEntry> {
     const asked = this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
-    const stats = await asked.catch((error: unknown) => {
-      if (isUnsupported(error)) return null;
-      throw error;
-    });
+    const stats = await nullIfUnsupported(asked);
     if (stats && isComplete(stats)) return entryOf(stats, 'file');
     const named = await this.stat(path);
     if (!stats) return named;

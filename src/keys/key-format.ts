@@ -38,6 +38,12 @@ const OID_TAG = 6;
 const JAVA_HINT =
   'convert it: keytool -importkeystore -srckeystore FILE -destkeystore NEW.p12 -deststoretype PKCS12';
 
+const PKCS12: Known = {
+  is: (bytes, text) => hasVersion(bytes, 3) || text.includes('-----BEGIN PKCS12-----'),
+  what: 'a PKCS#12 file (.pfx, .p12)',
+  hint: 'give it with --pfx FILE, or as signing.pfx',
+};
+
 /** The first that fits is meant. */
 const KNOWN: readonly Known[] = [
   { is: beginsWith('feedfeed'), what: 'a Java key store (JKS)', hint: JAVA_HINT },
@@ -85,11 +91,7 @@ const KNOWN: readonly Known[] = [
     what: 'a certificate, without a private key',
     hint: 'the private key is in another file: give both as PEM, or export them together as PKCS#12',
   },
-  {
-    is: (bytes, text) => hasVersion(bytes, 3) || text.includes('-----BEGIN PKCS12-----'),
-    what: 'a PKCS#12 file (.pfx, .p12)',
-    hint: 'give it with --pfx FILE, or as signing.pfx',
-  },
+  PKCS12,
   {
     is: (bytes) => hasVersion(bytes, 0, 1),
     what: 'a private key in DER',
@@ -113,6 +115,8 @@ export function keyFormatOf(bytes: Buffer): KeyFormat | null {
   const text = textOf(bytes) ?? '';
   return KNOWN.find(({ is }) => is(bytes, text)) ?? null;
 }
+
+export const isPkcs12 = (format: KeyFormat | null): boolean => format === PKCS12;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 

@@ -3,7 +3,7 @@ import { DerReader, TAG } from '../asn1/der.ts';
 import { parseSignedData } from '../cms/signed-data.ts';
 import { hasCode, usage, type SignpipeError } from '../errors.ts';
 import { Certificate, parsePemCertificates } from '../x509/certificate.ts';
-import { keyFormatOf, pemText } from './key-format.ts';
+import { isPkcs12, keyFormatOf, pemText } from './key-format.ts';
 import { readingKey, readKeyFile, warnIfOpen } from './key-file.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
 
@@ -126,7 +126,7 @@ const PEM_BUNDLE = /-----BEGIN (PKCS7|CMS)-----([A-Za-z0-9+/=\s]+)-----END \1---
 async function readCertificates(path: string): Promise<readonly Certificate[]> {
   const bytes = await readKeyFile(path, 'pem');
   const format = keyFormatOf(bytes);
-  if (bytes[0] === TAG.sequence && !format?.what.includes('PKCS#12')) return readDerCertificates(bytes, path);
+  if (bytes[0] === TAG.sequence && !isPkcs12(format)) return readDerCertificates(bytes, path);
   const text = pemText(bytes);
   if (text.includes('-----BEGIN CERTIFICATE-----')) return parsePemCertificates(text, path);
   const base64 = PEM_BUNDLE.exec(text)?.[2];

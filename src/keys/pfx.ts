@@ -1,5 +1,5 @@
 import { SignpipeError, usage } from '../errors.ts';
-import { keyFormatOf, pemText } from './key-format.ts';
+import { isPkcs12, keyFormatOf, pemText } from './key-format.ts';
 import { readingKey, readKeyFile, warnIfOpen } from './key-file.ts';
 import { readPkcs12, type CertificateBag, type KeyBag, type Pkcs12 } from './pkcs12.ts';
 import { matches, signingKey, type SigningKey } from './signing-key.ts';
@@ -88,7 +88,7 @@ function pkcs12Bytes(bytes: Buffer, path: string): Buffer {
   const base64 = PEM_PFX.exec(text)?.[1] ?? BASE64_PFX.exec(text)?.[0];
   const found = base64 === undefined ? bytes : Buffer.from(base64, 'base64');
   const format = keyFormatOf(found);
-  if (format === null || format.what.startsWith('a PKCS#12')) return found;
+  if (format === null || isPkcs12(format)) return found;
   throw usage('pfx-other-format', `${path}: is ${format.what}, and no PKCS#12 file (.pfx, .p12)`, {
     hint: format.hint,
   });

@@ -12,7 +12,7 @@ const isRemote = (url: string): boolean => !url.startsWith('file:');
 const remotePlaces = ({ control, exchange }: Places): string[] =>
   [control, ...(exchange === undefined ? [] : [exchange])].filter(isRemote);
 
-export const isAnyRemote = (places: Places): boolean => remotePlaces(places).length > 0;
+const isAnyRemote = (places: Places): boolean => remotePlaces(places).length > 0;
 
 function hostsOf(places: Places): SshTarget[] {
   const hosts = remotePlaces(places).map(parseSshUrl);

@@ -1,7 +1,7 @@
 import { RECEIPT_VERSION, receiptSchema, type Receipt } from '../control/receipt.ts';
 import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
-import { notAllowed, SignpipeError } from '../errors.ts';
+import { isRefused, notAllowed, SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { VERSION } from '../version.ts';
 import type { EarlierAnswer } from './answered-index.ts';
@@ -86,7 +86,7 @@ export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
 
 /** The receipt of a request that is refused, or that could not be served. */
 export function refusalOf(draft: Draft, error: SignpipeError): Receipt {
-  const outcome = error.kind === 'invalid' || error.kind === 'not-allowed' ? 'rejected' : 'failed';
+  const outcome = isRefused(error) ? 'rejected' : 'failed';
   const files = draft.request.files.map(({ name, sha256 }) => ({
     input: { name, ...(sha256 === undefined ? {} : { sha256 }) },
     entries: 0,

@@ -47,7 +47,7 @@ const isPackage = (name: string, what: string, why: string): SignpipeError =>
   });
 
 /** Throws `zip-is-package` if the entries, or the file's name, are those of a package. */
-export function requireNoPackage(name: string, entries: readonly EntryName[]): void {
+function requireNoPackage(name: string, entries: readonly EntryName[]): void {
   const manifests = new Set<string>();
   for (const path of entries.flatMap(pathsOf)) {
     const folded = path.toLowerCase();
