@@ -13,6 +13,7 @@ const FLAGS: readonly (readonly [string, string])[] = [
     'give --already-signed replace',
   ],
   ['signing.alreadySigned', '--already-signed'],
+  ['timestampRoots: [public, FILE]', '--timestamp-ca public --timestamp-ca FILE'],
 ];
 
 const inFlags = (text: string): string =>

@@ -54,12 +54,11 @@ function wholeFaults({ kind, status }: FileReport, { roots, anySigner }: Asked):
   return anySigner ? [] : [UNCHECKED];
 }
 
-const badFaults = ({ programs }: FileReport): string[] =>
+const badFaults = ({ path: file, kind, programs }: FileReport): string[] =>
   programs.flatMap(({ path, status, problems }) => {
     if (status !== 'bad') return [];
-    const why = problems.map(
-      ({ message, code }) => `${printable(message.replace(`${path}: `, ''))} [${code}]`,
-    );
+    const itself = kind === 'zip' ? `${file}!/${path}: ` : `${path}: `;
+    const why = problems.map(({ message, code }) => `${printable(message.replace(itself, ''))} [${code}]`);
     return [named(path, why.join('; '))];
   });
 

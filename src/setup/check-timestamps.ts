@@ -82,11 +82,11 @@ function failureOf(
 /** What the roots are, and whether those that come along are out of date. */
 async function rootsVerdict(names: readonly string[] | undefined, now: Date): Promise<Verdict[]> {
   if (!names) return [];
-  if (!names.includes(PUBLIC_ROOTS)) return [ok(`must lead to a root in ${names.join(', ')}`)];
+  if (!names.includes(PUBLIC_ROOTS)) return [ok(`their roots: ${names.join(', ')}`)];
   const { certificates, checked } = await readPublicRoots();
   const day = checked.toISOString().slice(0, 10);
   if (now.getTime() - checked.getTime() <= OLD)
-    return [ok(`must lead to a root in ${names.join(', ')} (${certificates.length} public ones, of ${day})`)];
+    return [ok(`their roots: ${names.join(', ')} (${certificates.length} public ones, checked on ${day})`)];
   return [
     warning(
       'timestamp-roots-old',

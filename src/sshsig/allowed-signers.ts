@@ -273,12 +273,17 @@ function decodeText(bytes: Buffer, name: string): string {
   throw usage('allowed-signers-malformed', `${name} is not UTF-8 text`);
 }
 
+const UNREADABLE = 'check that it is there, and that this account may read it';
+
 async function readConfigured(path: string, code: string): Promise<Buffer> {
   try {
     const bytes = await readOnce(path, MAX_FILE);
     if (bytes) return bytes;
   } catch (error) {
-    throw usage(code, `${path} cannot be read: ${messageOf(error)}`, { cause: error });
+    throw usage(code, `${path} cannot be read: ${messageOf(error)}`, {
+      hint: UNREADABLE,
+      cause: error,
+    });
   }
   throw usage(code, `${path} is larger than ${MAX_FILE} bytes`);
 }

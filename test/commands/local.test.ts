@@ -261,7 +261,7 @@ describe('signpipe sign', () => {
     const output = ['tool.exe', '--output', 'real.exe'];
     const refused = await here('sign', ...output, ...real);
     assert.equal(refused.status, 1, refused.stderr);
-    assert.match(refused.stderr, /\[timestamp-untrusted\].*timestamp-unavailable/s);
+    assert.match(refused.stderr, /\[timestamp-untrusted\].*timestamp-unavailable.*: --timestamp-ca public /s);
     assert.ok(!(await readdir(folder)).includes('real.exe'));
     const trusted = await here(
       'sign',
@@ -381,6 +381,14 @@ describe('signpipe verify', () => {
     const { stdout } = await verified('tool.exe', '--json');
     const told = JSON.parse(stdout) as { good: boolean; faults: string[] };
     assert.deepEqual([told.good, told.faults], [false, ['it is not signed']]);
+  });
+
+  it('names the program of a zip that is not good once, and what is wrong with it', async () => {
+    await copyFile(at('tool.signed.exe'), at('changed.exe'));
+    await tamper(at('changed.exe'), at('tool.exe'));
+    await packArchive([{ path: at('changed.exe'), name: 'deep/changed.exe' }], at('deep.zip'));
+    const { stdout } = await verified('deep.zip', '--quiet');
+    assert.match(stdout, /FAILED: deep\/changed\.exe: signature: it is over .*\[file-digest-differs\]/);
   });
 
   it('does not take anybody’s signature for good: without --ca the exit status is 3', async () => {
