@@ -165,7 +165,10 @@ command(
 
 command(program, 'sign <files...>', 'sign local programs, or the programs in local zips', (made) =>
   made
-    .option('--output <path>', 'where the signed file goes; a folder for several')
+    .option(
+      '--output <path>',
+      'where the signed file goes; a folder for several (default: NAME.signed.EXT beside the input)',
+    )
     .option('--in-place', 'change the files themselves; mode, owner and hard links stay')
     .addOption(force)
     .option('--pfx <file>', 'PKCS#12 file with key and certificates')
@@ -292,7 +295,7 @@ command(
       )
       .option(
         '--revoked-at <time>',
-        'what would a revocation at this time kill, and what survives by its timestamp? "2026-01-31 09:30" is UTC',
+        'which signatures would a revocation at this time make invalid, and which stay valid thanks to their timestamp? "2026-01-31 09:30" is UTC',
       )
       .option('--certificate <sha256>', '... of the certificate with this SHA-256, or its first digits')
       .addOption(json)
@@ -305,7 +308,7 @@ command(
   'say with a signed commit that this builder got the same bytes',
   (made) =>
     made
-      .addOption(config('builder.yaml'))
+      .addOption(config('voucher.yaml'))
       .option('--as <name>', 'the name that the request uses')
       .addOption(json)
       .action(running(async () => (await import('./commands/vouch.ts')).vouchCommand)),
