@@ -338,7 +338,7 @@ async function run(): Promise<void> {
     await program.parseAsync();
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Help and version were asked for; help that nobody asked for has been printed.
+    // Help and version were asked for; help shown because the command is missing has been printed.
     if (error.exitCode === 0) process.exitCode = 0;
     else process.exitCode = error.code === 'commander.help' ? 2 : reportUsage(error);
   }

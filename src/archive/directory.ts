@@ -2,6 +2,7 @@ import { fromRandomAccessReaderPromise, RandomAccessReader, type Entry } from 'y
 import { invalid, messageOf, SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';
 import { wideEnd, type EndRecords } from './end.ts';
+import { limitHint } from './limits.ts';
 import { entryName, shown, type EntryName } from './names.ts';
 import {
   CENTRAL,
@@ -94,7 +95,7 @@ export async function readDirectory(
   const count = numberOfEntries(directory, end);
   if (count > most)
     throw invalid('zip-too-many-entries', `${source.name}: ${count} entries; ${most} allowed`, {
-      hint: 'limits.entries in the configuration sets this',
+      hint: limitHint('entries'),
     });
   const entries: CentralEntry[] = [];
   let at = 0;

@@ -1,7 +1,7 @@
 /**
  * Entries whose sizes follow their data. A reader that streams finds out by itself where such an entry ends: by the
  * end of its deflate stream, or, if it is stored, by what looks like its descriptor. If that comes before the end
- * that the directory tells, what is behind it can be an entry that only such a reader sees.
+ * that the directory gives, what follows can be an entry that only such a reader sees.
  */
 import { invalid, SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../io/source.ts';

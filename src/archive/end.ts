@@ -63,7 +63,7 @@ export interface EndRecords {
 
 /**
  * Whether a file's first bytes are those of a zip, also of one without entries, or of one that was to be split and
- * is not (8 bytes tell). One that begins with a script or with zeros does not look like one: see `isZipSource`.
+ * is not (8 bytes are enough to see). One that begins with a script or with zeros does not look like one: see `isZipSource`.
  */
 export function isZip(head: Buffer): boolean {
   if (head.length < 4) return false;

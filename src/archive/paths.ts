@@ -1,4 +1,4 @@
-/** What paths in zips mean, whoever decoded them: their normal form, whether they are safe, and where they lead. */
+/** What decoded paths in zips mean: their normal form, whether they are safe, and where they lead. */
 import { invalid, type SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
 
@@ -189,8 +189,8 @@ const SHORT_NAME = /^[^.~]{1,6}~\d{1,6}(?:\.[^.]{1,3})?$/;
 const NEEDS_NO_SHORT_NAME = /^[^. ]{1,8}(?:\.[^. ]{1,3})?$/;
 
 /**
- * An entry named like the short name of a neighbour could be unpacked into that neighbour. Folders are told
- * apart by their last segment alone, and short names by what Windows keeps of the long one at the least: two
+ * An entry named like the short name of a neighbour could be unpacked into that neighbour. Folders are distinguished
+ * by their last segment alone, and short names by what Windows keeps of the long one at the least: two
  * characters and three of the extension.
  */
 function requireNoShortNames(taken: ReadonlyMap<string, Taken>, refuse: Refuse): void {

@@ -9,7 +9,7 @@ import { readEnd, type EndRecords } from './end.ts';
 import { isSmall, quickHead, smallContent } from './head.ts';
 import { locateEntries, readLayout, type ArchiveEntry } from './layout.ts';
 import { requireDistinctPlaces, shown } from './names.ts';
-import type { ArchiveLimits } from './limits.ts';
+import { limitHint, type ArchiveLimits } from './limits.ts';
 import { METHOD } from './records.ts';
 import { SequentialSource, type Range } from './windows.ts';
 
@@ -61,7 +61,8 @@ const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
 /**
  * Reads a zip's structure and refuses by name what is broken, ambiguous or hostile. Every byte of the
  * file is accounted for: entries in order and apart, the directory, the end records, and before, between
- * and behind them nothing but the gaps that gaps.ts allows, which are kept and copied. Reads about 1 MiB at a time, and only where headers are.
+ * and behind them nothing but the gaps that gaps.ts allows, which are kept and copied. Reads about 1 MiB at a
+ * time, and only where headers are.
  *
  * Entries that cannot be opened (other methods, symbolic links) are let be: they are copied as they are.
  */
@@ -150,9 +151,7 @@ async function readCentral(
     throw invalid(
       'zip-archive-too-large',
       `${source.name}: ${source.size} bytes; ${limits.archive} allowed`,
-      {
-        hint: 'a signer sets this bound by limits.archive',
-      },
+      { hint: limitHint('archive') },
     );
   const end = await readEnd(source);
   const central = await readDirectory(source, end, limits.entries);
@@ -162,7 +161,7 @@ async function readCentral(
 
 const bomb = (what: string, packed: number, size: number): SignpipeError =>
   invalid('zip-bomb', `${what}: ${packed} bytes would unpack to ${size}`, {
-    hint: 'a signer sets what is too much by limits.ratio',
+    hint: limitHint('ratio'),
   });
 
 /** Whether an entry's content can be read at all: a plain file, stored or deflated. */
@@ -187,7 +186,7 @@ export function requireOpenable(source: ByteSource, entry: CentralEntry, limits:
   const where = `${source.name}: entry ${shown(entry.path)}`;
   if (entry.size > limits.entry)
     throw invalid('zip-entry-too-large', `${where}: ${entry.size} bytes; ${limits.entry} allowed`, {
-      hint: 'a signer sets this bound by limits.entry',
+      hint: limitHint('entry'),
     });
   if (isBomb(entry.size, entry.compressedSize, limits.ratio))
     throw bomb(where, entry.compressedSize, entry.size);

@@ -102,8 +102,8 @@ function unknownCertificate(subjects: ReadonlyMap<string, string>, certificate: 
 }
 
 function ambiguousCertificate(found: readonly Named[], certificate: string): Error {
-  const told = found.slice(0, 5).map((each) => `${each.certificate} (${printable(each.subject, 80)})`);
+  const named = found.slice(0, 5).map((each) => `${each.certificate} (${printable(each.subject, 80)})`);
   return usage('certificate-ambiguous', `${found.length} certificates begin with ${certificate}`, {
-    hint: `give more digits of one of ${told.join('; ')}`,
+    hint: `give more digits of one of ${named.join('; ')}`,
   });
 }

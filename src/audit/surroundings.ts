@@ -76,7 +76,7 @@ export class Surroundings {
     else if (answer.repeats)
       findings.add(
         'receipt-repeats-other',
-        `it says that ${shortId(request)} repeats ${shortId(answer.repeats.request)}, and has no signature to tell that by`,
+        `it says that ${shortId(request)} repeats ${shortId(answer.repeats.request)}, and has no valid signature by which they could be compared`,
       );
     const before = this.answers.get(request);
     if (typeof before === 'string')
@@ -87,7 +87,7 @@ export class Surroundings {
     this.note(request, claimed === 'failed' ? null : receipt);
   }
 
-  /** One signed payload is one request, under however many commit ids; whatever it was answered, later ones only repeat it. */
+  /** One signed payload is one request, under any number of commit ids: after the first answer, others only repeat it. */
   private compareForms(identity: string, { request, repeats }: Answer, findings: Findings): void {
     const first = this.firsts.get(identity);
     if (first === undefined) this.firsts.set(identity, request);

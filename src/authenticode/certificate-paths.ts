@@ -77,7 +77,7 @@ class Paths {
   constructor({ certificate: signer, anchors }: Signer, all: readonly Certificate[]) {
     const reached = this.climb(signer, all);
     const vouched = this.vouchedFor(reached, anchors ?? []);
-    // If no root vouches for the signer, that is said elsewhere, or nobody asked.
+    // If no root vouches for the signer, another check reports it, or no roots were given.
     this.anchors = vouched.has(signer.sha256) ? anchors : null;
     this.unvouched = reached.filter(({ sha256 }) => this.anchors === null || !vouched.has(sha256));
     this.refused = [...this.unfinished(), ...this.oversized()];

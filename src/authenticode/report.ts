@@ -9,7 +9,7 @@ import type { Certificate } from '../x509/certificate.ts';
  * | ---------- | ----------------------------------------------------------------------------------------- |
  * | `ok`       | every check holds, and every signature leads to a root that was given                     |
  * | `intact`   | every check holds that can be made without roots: the bytes are as someone signed them,   |
- * |            | but who that is, nobody vouches for; chains were not checked                              |
+ * |            | but who that is was not checked, and neither were chains                                  |
  * | `unsigned` | a program that carries no signature                                                       |
  * | `bad`      | a check failed; `problems` says which                                                     |
  *
@@ -51,7 +51,7 @@ export interface Note {
  * | step                | asks                                                       | codes                                        |
  * | ------------------- | ---------------------------------------------------------- | -------------------------------------------- |
  * | `structure`         | strict DER, one signer, one digest algorithm throughout    | `der-malformed`, `cms-…`, `authenticode-…`   |
- * | `digest-strength`   | no MD5; no SHA-1 but beside a better signature (see `verifyProgram`) | `digest-weak`                      |
+ * | `digest-strength`   | no MD5; SHA-1 only beside a better one (`verifyProgram`)   | `digest-weak`                      |
  * | `file-digest`       | the file is what was signed                                | `file-digest-differs`                        |
  * | `signed-attributes` | contentType and messageDigest are the content's            | `cms-content-type`, `cms-message-digest`     |
  * | `signature`         | the signature value, with the signer certificate's key     | `cms-signature-…`, `signer-certificate-missing` |
@@ -132,7 +132,7 @@ export interface SignatureReport {
   readonly checks: readonly Check[];
   /** What is unusual about it and does no harm. */
   readonly notes: readonly Note[];
-  /** True: it leads to a root that was given. False: a check failed. Null: nobody was asked to vouch. */
+  /** True: it leads to a root that was given. False: a check failed. Null: no roots were given. */
   readonly trusted: boolean | null;
 }
 

@@ -40,8 +40,9 @@ import { readSignature, type AuthenticodeSignature } from './signature.ts';
  * | `timestamp-malformed`         | a timestamp that not exactly one authority signed                    |
  *
  * The `signature-…` ones are looked for in timestamps too; one attribute certificate of the authority may lie
- * there. What stays possible: some certificates for which no root vouches (`certificate-paths.ts`), one attribute certificate of at most 1 KiB that nothing covers, and a new
- * timestamp, with bytes of the attacker's choice as its nonce, in the place of the old one. Whose root is to
+ * there. What stays possible: some certificates for which no root vouches (`certificate-paths.ts`), one attribute
+ * certificate of at most 1 KiB that nothing covers, and a new timestamp, with bytes of the attacker's choice as its
+ * nonce, in the place of the old one. Whose root is to
  * be trusted is not asked here. Throws what `parseSignature` throws when a signature cannot be
  * read at all, and `der-malformed` or `cms-…` when a timestamp cannot.
  */
@@ -75,7 +76,7 @@ export interface Scope {
   readonly certificates: boolean;
   /** Its timestamps, which have to be readable. */
   readonly timestamps: boolean;
-  /** Who may vouch for the signer, and for timestamp authorities; null if nobody was given. */
+  /** Who may vouch for the signer, and for timestamp authorities; null if no roots were given. */
   readonly roots: readonly Certificate[] | null;
   readonly timestampRoots: readonly Certificate[] | null;
 }

@@ -37,7 +37,7 @@ export interface Place {
 /**
  * Verifies one signature (ContentInfo, DER) step by step. Each step adds a line to the report; one that needs
  * what an earlier step did not find is left out. `sha1` accepts SHA-1 in the signature, its chain and its
- * timestamp, and exempts it from nothing else: every step is taken all the same.
+ * timestamp, and exempts it from nothing else: every other step is still taken.
  */
 export async function verifySignature(
   der: Buffer,
@@ -165,7 +165,7 @@ class Steps {
     return this.list.run('timestamp', () => {
       const value = readCountersignature(signer, data.certificates, {
         now: this.now,
-        // A timestamp that nobody vouches for proves no time, whatever its digest.
+        // Without roots a timestamp proves no time, whatever its digest.
         weakDigests: timestampRoots === undefined || this.stampsWithSha1(hash),
         what: this.what,
       });

@@ -62,7 +62,7 @@ export interface PlacedSignature extends Place {
   readonly der: Buffer;
 }
 
-/** Every signature of a program as `verifyProgram` reports them: those side by side, each followed by those nested in it. */
+/** Every signature of a program, in the order of its report: those side by side, each followed by those nested in it. */
 export function signaturesOf({ signatures }: SignableImage): PlacedSignature[] {
   return signatures
     .flatMap((der) => [
@@ -89,7 +89,7 @@ function nestedIn(outer: Buffer): readonly Buffer[] {
 async function verifySignatures(image: SignableImage, options: VerifyOptions): Promise<SignatureReport[]> {
   const all = signaturesOf(image);
   const verifyEach = (some: readonly PlacedSignature[], sha1: boolean): Promise<SignatureReport[]> =>
-    inOrder(some, (each) => verifySignature(each.der, each, image, { ...options, sha1 }));
+    oneByOne(some, (each) => verifySignature(each.der, each, image, { ...options, sha1 }));
   if (!options.roots) return verifyEach(all, true);
   const strict = await verifyEach(all, false);
   if (!strict.some(isGood)) return strict;
@@ -100,7 +100,7 @@ async function verifySignatures(image: SignableImage, options: VerifyOptions): P
   return strict.map((report) => again.find(({ index }) => index === report.index) ?? report);
 }
 
-async function inOrder<T, R>(all: readonly T[], take: (one: T) => Promise<R>): Promise<R[]> {
+async function oneByOne<T, R>(all: readonly T[], take: (one: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   for (const each of all) results.push(await take(each));
   return results;

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { usage } from '../errors.ts';
 
-/** What tells one file from all others on this machine; null if there is none of that name. */
+/** What identifies one file among all on this machine; null if there is none of that name. */
 async function identityOf(path: string): Promise<string | null> {
   const stats = await stat(path, { bigint: true }).catch(() => null);
   return stats && `${stats.dev}:${stats.ino}`;

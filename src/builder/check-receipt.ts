@@ -36,7 +36,7 @@ function requireOnce(name: string, files: readonly ReceiptFile[]): void {
   if (times === 1) return;
   throw invalid(
     'receipt-other-file',
-    `the receipt speaks ${times === 0 ? 'not at all' : 'more than once'} of ${name}, which the request names`,
+    `the receipt ${times === 0 ? `does not name ${name}` : `names ${name} more than once`}, which the request names`,
     { hint: 'do not use the signed files; ask the signer operator' },
   );
 }
@@ -53,10 +53,7 @@ export function requireAnswersRequest(
   for (const file of files) {
     const asked = requested.find(({ name }) => name === file.input.name);
     if (!asked)
-      throw invalid(
-        'receipt-other-file',
-        `the receipt speaks of ${file.input.name}, which the request does not name`,
-      );
+      throw invalid('receipt-other-file', `the receipt names ${file.input.name}, which the request does not`);
     requireWholePin(file, asked);
     requireEntryPins(file, asked);
   }

@@ -19,8 +19,8 @@ function nearest(name: string, paths: readonly string[]): string[] {
 
 /**
  * Which original belongs to which signed file: one alone to the only file, whatever it is called; others by name, and
- * by the folders above it where names are alike. Every original is used, so that nobody believes a file proved that
- * was not compared. Throws usage errors: `original-ambiguous` and `original-unmatched`.
+ * by the folders above it where names are alike. Every original has to be used, so that no file seems to be proved
+ * that was not compared. Throws usage errors: `original-ambiguous` and `original-unmatched`.
  */
 export function pairOriginals(
   names: readonly string[],

@@ -37,7 +37,7 @@ function lockOf({ delay }: ChannelPolicy, request: Request): string | null {
   return delay === 0 || until <= Date.now() ? null : `time lock until ${new Date(until).toISOString()}`;
 }
 
-/** Whose key signed the request, whoever that is; null for nobody's. */
+/** Which key signed the request, allowed or not; null if none did. */
 function requesterOf(request: Request): CommitSignature | null {
   try {
     return verifyCommitSignature(request.raw, ANYONE);
@@ -70,7 +70,7 @@ async function vouchesOf(
 const outageOf = ({ waiting }: ChannelPolicy): string | null =>
   waiting === undefined
     ? null
-    : `none of the signer's timestamp authorities answers since ${waiting.since}; it goes on asking them`;
+    : `none of the signer's timestamp authorities has answered since ${waiting.since}; it goes on asking them`;
 
 async function lookOut(
   repository: ControlRepository,

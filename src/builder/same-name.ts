@@ -19,7 +19,7 @@ import { verifyReceiptSignature } from './receipt-signature.ts';
  * that to people, and decides nothing.
  */
 
-/** At most so many requests or receipts are read, the newest. */
+/** How many requests or receipts are read at the most: the newest. */
 const MOST = 200;
 
 const pinsOf = (file: RequestedFile): string => zipnameLines(file).join('\n');
@@ -36,7 +36,7 @@ async function requestsOf(repository: ControlRepository, ids: readonly string[])
   return requests;
 }
 
-/** Says which requests that nobody answered yet lose their file to an upload of these. */
+/** Reports which unanswered requests lose their file to an upload of these. */
 export async function warnOfPending(
   repository: ControlRepository,
   heads: Heads,

@@ -36,7 +36,7 @@ export interface Answer {
   readonly requested: readonly RequestedFile[];
 }
 
-/** Whether the request says which bytes every part of a file has. Pinned programs say nothing of the rest of their zip. */
+/** Whether the request pins every byte of a file. Pinned programs say nothing about the rest of their zip. */
 const isPinnedWhole = ({ requested }: Answer, { input }: ReceiptFile): boolean =>
   requested.some(({ name, sha256 }) => name === input.name && sha256 !== undefined);
 
@@ -60,7 +60,7 @@ function originalOf(
   );
 }
 
-/** That the signer signed the original: its size and, if the signer saw all of it, its SHA-256. */
+/** Checks that the signer signed the original: by size and, if the signer saw all of it, by SHA-256. */
 async function requireInput(original: string, { input }: ReceiptFile): Promise<void> {
   await withFile(original, async (source) => {
     const sizeDiffers = input.size !== undefined && input.size !== source.size;
@@ -75,7 +75,7 @@ async function requireInput(original: string, { input }: ReceiptFile): Promise<v
   });
 }
 
-/** That the signed file is the unsigned one with exactly the programs that the receipt names. */
+/** Proves that the signed file is the unsigned one with exactly the programs signed that the receipt names. */
 async function prove(
   { config: { limits } }: BuilderSession,
   original: string,
@@ -91,7 +91,7 @@ async function prove(
     throw differs(name, `${proof.digests.size} programs changed, the receipt names ${file.signed.length}`);
   for (const { path, before, after } of file.signed)
     if (proof.digests.get(path) !== after.sha256 || proof.before.get(path) !== before.sha256)
-      throw differs(name, `"${path}" is not the program that the receipt speaks of`);
+      throw differs(name, `"${path}" is not the program that the receipt names`);
 }
 
 /** That every program which the receipt names leads to the roots that builder.yaml trusts. */
@@ -165,8 +165,8 @@ async function checkTaken(
 
 /**
  * Downloads what a receipt says was signed, and checks it against the digests there. If an original is given
- * (see `pairOriginals`), the signed file is proved to be that one plus the signatures; a file that the request does not pin as a whole needs one. Nothing gets its
- * name before. Returns the paths.
+ * (see `pairOriginals`), the signed file is proved to be that one plus the signatures; a file that the request
+ * does not pin as a whole needs one. No file gets its name before that. Returns the paths.
  */
 export async function takeFiles(
   session: BuilderSession,

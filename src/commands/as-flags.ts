@@ -19,6 +19,6 @@ const FLAGS: readonly (readonly [string, string])[] = [
 const inFlags = (text: string): string =>
   FLAGS.reduce((left, [key, flag]) => left.replaceAll(key, flag), text);
 
-/** The same error for a reader who has no signer.yaml, but `sign` and its flags. */
+/** An error, reworded for a reader who has no signer.yaml but the flags of `sign`. */
 export const asFlags = (error: unknown): unknown =>
   error instanceof SignpipeError ? error.reworded(inFlags) : error;

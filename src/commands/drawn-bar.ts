@@ -21,7 +21,7 @@ export function timeLeft(seconds: number): string {
   return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
 }
 
-/** How much was done a second of late; null while it is too early to tell. */
+/** How much was done per second lately; null while it is too early to say. */
 export class Rate {
   private readonly points: { readonly at: number; readonly done: number }[] = [];
 

@@ -8,8 +8,8 @@ type Kept = Pick<KeptSigner, 'signer'> & {
 };
 
 const VOUCHED = new Map<boolean | null | undefined, string>([
-  [true, ', signing.roots vouch for it'],
-  [false, ', signing.roots do not vouch for it'],
+  [true, ', under signing.roots'],
+  [false, ', not under signing.roots'],
   [null, ', who that is was not checked'],
 ]);
 

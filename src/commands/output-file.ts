@@ -48,7 +48,7 @@ export async function outputTo(name: string, force = false): Promise<Output> {
   if (there === null) return { name, path: name, how: 'create' };
   if (!there.isFile())
     throw usage('output-not-a-file', `${name}: is a link, folder, device or pipe, and not a plain file`, {
-      hint: 'name a file; what a link leads to can be named itself',
+      hint: 'name a plain file; to write through a link, name the file that it leads to',
     });
   if (force) return { name, path: name, how: 'replace' };
   throw usage('output-exists', `${name}: is there already`, {

@@ -35,7 +35,7 @@ const named = (path: string, what: string): string => `${printable(path)}: ${wha
 
 /** What is wrong with a program that must be good, or null. */
 function faultOf({ path, status, stranger }: ProgramReport, { roots, anySigner }: Asked): string | null {
-  if (status === 'ok' || status === 'bad') return null; // What is bad is told of all programs.
+  if (status === 'ok' || status === 'bad') return null; // Bad programs are reported in any case.
   if (status === 'unsigned') return named(path, 'is not signed');
   if (stranger) return named(path, 'is not signed under the given roots');
   return anySigner || roots ? null : UNCHECKED;
@@ -65,7 +65,7 @@ const badFaults = ({ path: file, kind, programs }: FileReport): string[] =>
 const unreadFaults = ({ unread }: FileReport): string[] =>
   unread.flatMap(({ suspect, message, code }) => (suspect ? [`${printable(message)} [${code}]`] : []));
 
-/** Everything that keeps a file from being good, each told once; empty if it is. */
+/** Everything that keeps a file from being good, each once; empty if it is good. */
 export function faultsOf(outcome: Outcome, asked: Asked): readonly string[] {
   const { report, proofError } = outcome;
   const required = requiredOf(outcome, asked);

@@ -66,7 +66,7 @@ function faultLines(faults: readonly string[]): string[] {
   const more = faults.length - MOST_FAULTS;
   return [
     ...faults.slice(0, MOST_FAULTS).map((fault) => `  FAILED: ${fault}`),
-    ...(more > 0 ? [`  FAILED: ${more} more, which --json tells`] : []),
+    ...(more > 0 ? [`  FAILED: ${more} more; --json lists them all`] : []),
   ];
 }
 

@@ -83,7 +83,7 @@ async function isUsable({ config, log }: Site): Promise<boolean> {
     const channels = await openChannels(fresh, new Date(), warn);
     for (const { key } of channels.values()) await key.close();
     await openReceiptWriter(fresh, warn);
-    log.info('SIGHUP: the configuration is read again after the work in hand');
+    log.info('SIGHUP: the new configuration will be used after the work in hand');
     return true;
   } catch (error) {
     log.error('SIGHUP: the new configuration cannot be used; the signer goes on with the old one');

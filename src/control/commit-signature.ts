@@ -334,12 +334,12 @@ export function verifyCommitSignature(
 }
 
 /**
- * Only for speed: identities of commits whose signature was just verified, by the buffer that was read (nobody writes
- * to it). An audit saves 24 µs a receipt, a signer 95 µs a request; without it all still works.
+ * Only for speed: identities of commits whose signature was just verified, by the buffer that was read (which is
+ * never changed). An audit saves 24 µs a receipt, a signer 95 µs a request; without it all still works.
  */
 const proven = new WeakMap<Buffer, string>();
 
-/** What a commit says it is: its payload, and the key that its signature names. Null if it has no readable SSH signature for git. */
+/** A commit's payload, and its signature, not yet verified. Null if it has no readable SSH signature for git. */
 function signedParts(rawCommit: Buffer): { payload: Buffer; sshSig: SshSig } | null {
   try {
     const { id, payload, signature } = splitCommit(rawCommit);
@@ -357,7 +357,7 @@ const identityOf = (payload: Buffer, { publicKey }: SshSig): string =>
 /**
  * The identity that a commit claims, without checking its signature: SHA-256, in hex, over the plain public key
  * (of a certificate: the key that it certifies) as an SSH string, and the signed payload. Null for a commit
- * without a readable signature. Only `signedIdentity` tells whether the claim is true.
+ * without a readable signature. Only `signedIdentity` checks whether the claim is true.
  */
 export function claimedIdentity(rawCommit: Buffer): string | null {
   const known = proven.get(rawCommit);

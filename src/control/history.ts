@@ -70,7 +70,7 @@ export class History {
     return idsOf(await this.revList(tip, [], ['--first-parent', '--max-parents=0']))[0] ?? null;
   }
 
-  /** The first-parent line as a whole, oldest first, without the parents: of a long history they are most of what there is to hold. */
+  /** The whole first-parent line, oldest first, without the parents, which would take most of the memory. */
   async lineOf(tip: string): Promise<string[]> {
     return idsOf(await this.revList(tip, [], ['--first-parent', '--topo-order', '--reverse']));
   }

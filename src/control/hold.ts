@@ -180,8 +180,8 @@ async function reasonAt(repository: ControlRepository, commit: Commit): Promise<
 /**
  * Whether a `HOLD` file stops signing, judged by history rather than by the tip:
  *
- * - any commit that puts or changes a HOLD stops signing, signed or not. Whoever can write the branch can delay
- *   signing anyhow, and a builder in a hurry must not find that the stop did not count for want of a signature;
+ * - any commit that puts or changes a HOLD stops signing, signed or not. Anyone who can write the branch can
+ *   delay signing in any case, and a builder in a hurry must not find that the stop did not count for want of a signature;
  * - a HOLD is lifted by a commit that descends from it, removes the file and changes nothing else, has exactly
  *   one parent, is signed by an allowed signer, and has no line `Vouch:` in its message. Other removals are
  *   reported in `ignored`;

@@ -66,7 +66,7 @@ export class Origin {
     return named.every((root) => ids.includes(root));
   }
 
-  /** Whether a commit on any branch is for this repository: it says so itself, or it says nothing and descends from a pinned root. */
+  /** Whether a commit on any branch is for this repository: it names pinned roots only, or none and descends from one. */
   async isOurs(id: string, named: readonly string[]): Promise<boolean> {
     return named.length > 0 ? this.isMeant(named) : this.descends(id);
   }

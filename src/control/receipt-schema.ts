@@ -55,10 +55,10 @@ const file = z.object({
           .boolean()
           .nullable()
           .optional()
-          .describe('whether signing.roots vouch for the signatures; null if the signer has none to ask'),
+          .describe('whether the signatures lead to signing.roots; null if the signer has no such roots'),
       }),
     )
-    .describe('ours by policy, yet signed by somebody else already, and left as they were'),
+    .describe('ours by policy, but signed already, and left as they were'),
   leftAlone: z
     .array(
       z.object({

@@ -81,7 +81,7 @@ function lastParagraph(message: string): string[] {
  * Values are unfolded and trimmed; keys keep their case; repeated keys come repeatedly.
  */
 export function parseTrailers(message: string): Trailers {
-  // Not enumerable: to whoever lists the trailers, there are those that git finds.
+  // Not enumerable: callers that list the trailers get those that git finds.
   return Object.defineProperty(trailersOf(message), 'vouches', { value: vouchesIn(message) }) as Trailers;
 }
 
@@ -106,7 +106,7 @@ function trailersOf(message: string): Trailer[] {
 
 const sameKey = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
 
-/** All values of one trailer; keys compare without regard to case, as in Git. `Vouch` counts on any line of the message. */
+/** All values of one trailer; case does not count in keys, as in Git. `Vouch` counts on any line of the message. */
 export const trailerValues = (trailers: Trailers, key: string): string[] =>
   sameKey(key, VOUCH_TRAILER)
     ? [...trailers.vouches]

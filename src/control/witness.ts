@@ -22,9 +22,9 @@ const lineSchema = z.strictObject({
   receipts: id,
   /** Set where an operator accepted a history that would have been refused. */
   forced: z.literal(true).optional(),
-  /** The roots of the request branch, in lines that pin them: what descends from none of them is of another repository. */
+  /** The roots of the request branch, in lines that pin them: other commits belong to other repositories. */
   roots: z.array(commitId).min(1).optional(),
-  /** Tips of the receipt branch that an operator let go: what was answered there stays answered. */
+  /** Tips of the receipt branch whose loss an operator accepted: what was answered there stays answered. */
   lost: z.array(commitId).optional(),
   /** SHA-256 of the line before this one, without its line end. */
   previous: z.string().regex(/^[0-9a-f]{64}$/),
@@ -114,7 +114,7 @@ export class Witness {
     return this.standing.roots;
   }
 
-  /** Earlier tips of the receipt branch that an operator let go. */
+  /** Earlier tips of the receipt branch whose loss an operator accepted. */
   get lost(): readonly string[] {
     return this.standing.lost;
   }

@@ -77,7 +77,7 @@ export interface AssembleOptions {
 export interface RehearseOptions {
   /** Whether a missing folder is created. */
   readonly make: boolean;
-  /** As in `DeliverOptions`. */
+  /** A token for the names of temporary files; random unless given. */
   readonly temporary?: string;
 }
 

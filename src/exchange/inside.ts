@@ -14,8 +14,8 @@ const BOUND = process.platform === 'linux' && existsSync('/proc/self/fd');
 
 /**
  * A folder at or below the root of a shared folder. The root may be a symbolic link, which is the operator's
- * choice; below it no link is followed, for whoever owns the share could put one there that leads to this
- * machine's own files. On Linux every name is used relative to the open folder, so swapping a folder for a
+ * choice; below it no link is followed: the owner of the share could put one there that leads to this machine's
+ * own files. On Linux every name is used relative to the open folder, so swapping a folder for a
  * link between check and use changes nothing. Elsewhere each folder is checked and then used by its path:
  * a swap in between goes unnoticed.
  */

@@ -73,7 +73,7 @@ export class SftpChannel {
     return entryOf(stats, tellsKind(stats) ? 'other' : await this.kindOf(path));
   }
 
-  /** Attributes of an open file. What the server does not tell of it is asked of its name. */
+  /** Attributes of an open file. What the server does not report for it is asked for its name. */
   async fstat(handle: Buffer, path: string): Promise<SftpEntry> {
     const asked = this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
     const stats = await nullIfUnsupported(asked);
@@ -88,7 +88,7 @@ export class SftpChannel {
     };
   }
 
-  /** For servers whose attributes do not tell: only a folder can be opened as one. */
+  /** For servers whose attributes do not say: only a folder can be opened as one. */
   private async kindOf(path: string): Promise<SftpEntry['kind']> {
     try {
       const handle = await this.request(`opendir ${path}`, (channel, done: Callback<Buffer>) =>

@@ -97,7 +97,7 @@ export class Upload {
         return await session.open(this.temporary, 'r+');
       }
     } catch (error) {
-      // A server that does not tell, or does not open it again, has it sent once more.
+      // If the server does not say, or does not open it again, it is sent once more.
       if (!session.alive) throw error;
     }
     this.written = 0;

@@ -5,7 +5,7 @@ import { writeAll } from './exact.ts';
 import { stretches } from './stretches.ts';
 import { keepTemporary, noteTemporary, removeTemporary } from './temporaries.ts';
 
-/** So many characters of a name go into its temporary name, which must not be longer than a file system takes. */
+/** Characters of a name that go into its temporary name, which must not be longer than a file system takes. */
 const KEPT_OF_NAME = 40;
 
 /** A temporary name beside `path`: hidden, and not to be guessed by others who can write to the folder. */

@@ -15,7 +15,7 @@ export interface PemOptions {
   readonly passphrase?: string | undefined;
   /** Asked for the passphrase of a key that is encrypted, where none is given. */
   readonly ask?: (() => Promise<string | undefined>) | undefined;
-  /** Told if others may read the private key. */
+  /** Called if others may read the private key. */
   readonly warn?: ((message: string) => void) | undefined;
 }
 

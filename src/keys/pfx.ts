@@ -15,7 +15,7 @@ export interface PfxOptions {
    * or SHA-256 in hex.
    */
   readonly name?: string | undefined;
-  /** Told if others may read the file. */
+  /** Called if others may read the file. */
   readonly warn?: ((message: string) => void) | undefined;
 }
 

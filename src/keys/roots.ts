@@ -20,7 +20,7 @@ async function readPem(path: string): Promise<{ pem: string; certificates: Certi
   }
 }
 
-/** The certificates of a PEM file that somebody trusts; undefined when no file was named. Throws `roots-unreadable` (usage). */
+/** The certificates of a PEM file of roots; undefined if none was named. Throws `roots-unreadable` (usage). */
 export const readRoots = async (path: string | undefined): Promise<Certificate[] | undefined> =>
   path === undefined ? undefined : (await readPem(path)).certificates;
 
@@ -30,7 +30,7 @@ export const PUBLIC_ROOTS = 'public';
 /** The package's own roots of public timestamp authorities (`roots/timestamp.pem`). */
 export interface PublicRoots {
   readonly certificates: readonly Certificate[];
-  /** When somebody last compared them with their sources. */
+  /** When they were last compared with their sources. */
   readonly checked: Date;
 }
 
@@ -64,7 +64,7 @@ export async function readTimestampRoots(
 /**
  * Which roots the timestamps on our own signatures must lead to. Anyone on the network can answer for an
  * authority with a certificate of their own, so they are `public` unless something else is configured. Only
- * signatures of a test certificate, which nobody trusts anyway, may have any timestamp.
+ * signatures of a test certificate, which is not trusted anyway, may have any timestamp.
  */
 export const timestampRootsFor = (
   names: readonly string[] | undefined,

@@ -18,6 +18,7 @@ const privateFile = (key: string): string | undefined => (key.endsWith('.pub') ?
 /** The roots of timestamps that are files; the package's own are none. */
 const rootFiles = (names: readonly string[] = []): string[] => names.filter((name) => name !== PUBLIC_ROOTS);
 
+/** The files of a signer whose permissions matter. */
 export function signerFiles({ file, channels, receipts, ssh }: SignerConfig): SiteFiles {
   const parts = [...channels.values()];
   return {
@@ -37,7 +38,7 @@ export function signerFiles({ file, channels, receipts, ssh }: SignerConfig): Si
   };
 }
 
-/** Those of a builder, or of a voucher, who trusts no receipts. */
+/** The files of a builder or a voucher whose permissions matter. A voucher may trust no receipts. */
 export function builderFiles({ file, requests, ssh, trust }: Omit<VoucherConfig, 'vouch'>): SiteFiles {
   return {
     secrets: [privateFile(requests.key), requests.passphraseFile, ssh?.identity, ssh?.passphraseFile],

@@ -55,7 +55,7 @@ async function checkFlock(): Promise<Verdict> {
 export const checkPrograms = (needsSsh: boolean): Promise<Verdict[]> =>
   Promise.all(needsSsh ? [checkGit(), checkSshClient()] : [checkGit()]);
 
-/** Those that a signer runs: flock besides. */
+/** The programs that a signer runs: those of every role, and flock. */
 export const checkSignerPrograms = async (needsSsh: boolean): Promise<Verdict[]> => [
   ...(await checkPrograms(needsSsh)),
   await checkFlock(),

@@ -45,7 +45,7 @@ function personsIn(allowed: AllowedSigners, now: Date): Person[] {
   return [...found.values()];
 }
 
-/** As many persons as a reader takes in. */
+/** The most persons that are listed. */
 const MOST_SHOWN = 30;
 
 const nameOf = ({ names, keys }: Person): string =>

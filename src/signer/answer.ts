@@ -20,7 +20,8 @@ import {
   undeliveredOf,
   type Draft,
 } from './draft.ts';
-import { futureGate, gateFor, type ClosedGate } from './gate.ts';
+import type { ClosedGate } from './closed-gate.ts';
+import { futureGate, gateFor } from './gate.ts';
 import { askAgain, gated, GateClosed, HeadsUnknown } from './key-gate.ts';
 import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from './fetch.ts';

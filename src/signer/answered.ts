@@ -29,7 +29,7 @@ const headSchema = z.strictObject({
 export interface Settled {
   /** `control.since`: its whole history counts as answered. */
   readonly since: string | undefined;
-  /** Tips of the receipt branch that an operator let go: what was answered there stays answered. */
+  /** Tips of the receipt branch whose loss an operator accepted: what was answered there stays answered. */
   readonly lost: readonly string[];
 }
 

@@ -4,7 +4,7 @@ import type { ErrorKind, SignpipeError } from '../errors.ts';
 const USUALLY: Record<ErrorKind, string> = {
   invalid: 'build the file again, with other tools if need be, and submit it again',
   'not-allowed': "ask the signer's operator what is allowed here",
-  unavailable: 'submit it again when that works again',
+  unavailable: 'submit it again once that works',
   local: "tell the signer's operator, whose log has more",
   usage: "tell the signer's operator: the signer's configuration is at fault",
   alarm: "tell the signer's operator at once",
@@ -15,7 +15,7 @@ const USUALLY: Record<ErrorKind, string> = {
 const BY_CODE: ReadonlyMap<string, string> = new Map([
   [
     'timestamp-unavailable',
-    "the signer's operator has to see to its timestamp authorities; then make the request again",
+    "ask the signer's operator to check its timestamp authorities; then submit it again",
   ],
   [
     'commit-signer-unknown',

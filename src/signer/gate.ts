@@ -3,24 +3,15 @@ import { howToLift, readHold, type Hold } from '../control/hold.ts';
 import { shortId } from '../control/objects.ts';
 import type { Heads } from '../control/repository.ts';
 import { isAhead, type Request } from '../control/request.ts';
-import { vouchesFor, type Vouch } from '../control/vouch.ts';
+import { vouchesFor, type Vouch, type VouchOptions } from '../control/vouch.ts';
 import { notAllowed, usage } from '../errors.ts';
 import type { Channel } from './channel.ts';
+import { closed, type ClosedGate } from './closed-gate.ts';
 import type { Requester } from './policy.ts';
 import type { Site } from './site.ts';
 
 /** Whether a request that policy permits may be signed at this moment. */
 export type Gate = { readonly open: true; readonly vouches: readonly Vouch[] } | ClosedGate;
-
-/** Why a request waits. */
-export interface ClosedGate {
-  readonly open: false;
-  readonly why: string;
-  /** Stable and machine-readable, for reasons that have one. */
-  readonly code?: string;
-}
-
-const closed = (why: string): ClosedGate => ({ open: false, why });
 
 const NOBODY = AllowedSigners.parse('', 'nobody');
 
@@ -56,9 +47,10 @@ async function holdGate(site: Site, heads: Heads): Promise<ClosedGate | null> {
 export function futureGate(request: Request, now: Date): ClosedGate | null {
   if (!isAhead(request, now)) return null;
   return {
-    open: false,
+    ...closed(
+      `it is dated ${request.committedAt.toISOString()}, ahead of this machine's clock (${now.toISOString()}): it waits until then [request-in-future]`,
+    ),
     code: 'request-in-future',
-    why: `it is dated ${request.committedAt.toISOString()}, ahead of this machine's clock (${now.toISOString()}): it waits until then [request-in-future]`,
   };
 }
 
@@ -77,9 +69,35 @@ function delayGate(site: Site, channel: Channel, seen: Date): ClosedGate | null 
 const bytesSeen = (vouch: Vouch): string =>
   vouch.differing.map(({ what, vouched }) => `${what} as ${vouched}`).join(', ');
 
+/** Who made the request, as vouches are compared with it; null if it is not proved. */
+const personOf = (requester: Requester): VouchOptions['requester'] =>
+  requester.principal === null || requester.key === null
+    ? null
+    : { ...requester, principal: requester.principal, fingerprint: requester.key };
+
+/** Throws `vouch-differs` if one of these vouches for other bytes was made after the request. */
+async function refuseObjections(
+  { repository }: Site,
+  differing: readonly Vouch[],
+  requested: Date,
+): Promise<void> {
+  for (const each of differing) {
+    const { committer } = await repository.readCommit(each.commit);
+    if (committer.at >= requested)
+      throw notAllowed(
+        'vouch-differs',
+        `${each.signer} vouches for other bytes: saw ${bytesSeen(each)} (commit ${shortId(each.commit)})`,
+        { hint: 'the two builds differ: find out why before either is signed' },
+      );
+  }
+}
+
+const doesNotCount = ({ commit, signer }: Vouch, root = 'ROOT'): string =>
+  `; the vouch ${shortId(commit)} by ${signer} does not count: it neither says "Control: ${root}" nor descends from that commit`;
+
 /**
  * Other builders must have got the same bytes. One who got different ones after the request was made
- * ends it; an older vouch for other bytes is only told, since the same name is built anew each night.
+ * ends it; an older vouch for other bytes is only reported, since the same name is built again each night.
  */
 async function vouchGate(
   site: Site,
@@ -96,42 +114,23 @@ async function vouchGate(
       'vouches-need-signers',
       `channel ${channel.config.name}: trust.vouches needs trust.allowedSigners`,
     );
-  const { repository } = site;
-  const found = await vouchesFor(repository, request, {
+  const found = await vouchesFor(site.repository, request, {
     allowed: channel.allowed,
     branches: heads.vouches,
     requests: heads.requests,
     origin: site.origin,
-    requester:
-      requester.principal === null || requester.key === null
-        ? null
-        : { ...requester, principal: requester.principal, fingerprint: requester.key },
+    requester: personOf(requester),
     now: site.now(),
   });
   const agreeing = found.filter((each) => each.agrees);
   const differing = found.filter((each) => each.differing.length > 0 && !each.agrees);
-  for (const each of differing) {
-    const { committer } = await repository.readCommit(each.commit);
-    if (committer.at >= madeAt(request, seen))
-      throw notAllowed(
-        'vouch-differs',
-        `${each.signer} vouches for other bytes: saw ${bytesSeen(each)} (commit ${shortId(each.commit)})`,
-        {
-          hint: 'the two builds differ: find out why before either is signed',
-        },
-      );
-  }
+  await refuseObjections(site, differing, madeAt(request, seen));
   if (agreeing.length >= needed) return { open: true, vouches: agreeing };
-  const told = [
+  const remarks = [
     ...differing.map((each) => `; ${each.signer} vouched earlier for ${bytesSeen(each)}`),
-    ...found
-      .filter((each) => each.elsewhere)
-      .map(
-        (each) =>
-          `; the vouch ${shortId(each.commit)} by ${each.signer} does not count: it neither says "Control: ${site.origin.roots[0] ?? 'ROOT'}" nor descends from that commit`,
-      ),
-  ].join('');
-  return closed(`waiting for ${needed - agreeing.length} of ${needed} vouches${told}`);
+    ...found.filter((each) => each.elsewhere).map((each) => doesNotCount(each, site.origin.roots[0])),
+  ];
+  return closed(`waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
 }
 
 /** Asks, in this order: is signing held, is the time lock over, have enough others vouched? */

@@ -4,7 +4,8 @@ import type { Request } from '../control/request.ts';
 import type { Vouch } from '../control/vouch.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Channel } from './channel.ts';
-import { gateFor, type ClosedGate } from './gate.ts';
+import { closed, type ClosedGate } from './closed-gate.ts';
+import { gateFor } from './gate.ts';
 import { judge } from './policy.ts';
 import type { Site } from './site.ts';
 
@@ -57,10 +58,10 @@ export async function askAgain(
     if (performance.now() - asked <= FRESH_MS) return gate.vouches;
     judged = { heads, vouches: gate.vouches };
   }
-  throw new GateClosed({ open: false, why: 'the control repository moves faster than it can be judged' });
+  throw new GateClosed(closed('the control repository moves faster than it can be judged'));
 }
 
-/** The same key, which asks `gate` once, before it is first used. */
+/** A key that awaits `gate` once, before it is first used. */
 export function gated(key: SigningKey, gate: () => Promise<void>): SigningKey {
   let asked: Promise<void> | undefined;
   return {

@@ -19,7 +19,7 @@ import { printable } from '../printable.ts';
 /** The file was deleted or replaced between opening and locking it, that often at the most. */
 const MOST_TRIES = 10;
 
-/** A new holder writes who it is right after the kernel gave it the lock: so long do others wait to read that. */
+/** How long others wait, in ms and times, for a new holder to write who it is after it got the lock. */
 const NAMING = { tries: 25, pause: 20 };
 
 const cannotLock = (path: string, why: string, hint: string, cause?: unknown): SignpipeError =>

@@ -84,7 +84,7 @@ export function requesterOf(request: Request, channel: Channel, now: Date): Requ
   return { principal, key: fingerprint, ...(certified && { certified }) };
 }
 
-/** The same for a request that is refused for another reason; nobody, if it cannot be proved. */
+/** Who made a request that is refused for another reason; no one if its signature does not prove it. */
 export function requesterIfProven(
   request: Request,
   channels: ReadonlyMap<string, Channel>,

@@ -10,7 +10,7 @@ const tried = new WeakSet<Exchange>();
 
 /**
  * Tries, once for each exchange that is opened, whether a request's files could be delivered: before the key is
- * used, for a signature that cannot be delivered exists all the same. Throws what a delivery would.
+ * used, for a signature that cannot be delivered exists all the same. Throws what a delivery would throw.
  */
 export async function rehearseDelivery(site: Site, { id, files }: Request): Promise<void> {
   const { exchange, config, log } = site;

@@ -9,8 +9,8 @@ export interface ClockReading {
 }
 
 /**
- * What the clocks say at one look: nothing is due, the schedule has a tick, or the time of day was set by
- * so many milliseconds (negative: back), so that ticks may have been lost.
+ * What the clocks say at one look: nothing is due, the schedule has a tick, or the time of day was set
+ * `by` some milliseconds (negative: back), so that ticks may have been lost.
  */
 export type Tick = { readonly kind: 'none' | 'due' } | { readonly kind: 'clock-set'; readonly by: number };
 

@@ -29,7 +29,7 @@ export interface SignedRequest {
 
 type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept' | 'leftAlone'>;
 
-/** The most entries that a receipt names as left alone: whoever made the zip chose their number. */
+/** The most entries that a receipt names as left alone: the maker of the zip chooses their number. */
 const MOST_LEFT_ALONE = 100;
 
 /** What a receipt says of the programs in a file. */

@@ -7,6 +7,7 @@ import { hasCode } from '../errors.ts';
 import { writeFileAtomically } from '../io/atomic.ts';
 import { NoTimestamp } from '../timestamp/authority.ts';
 import type { Channel } from './channel.ts';
+import { closed, type ClosedGate } from './closed-gate.ts';
 
 const stateSchema = z.strictObject({
   version: z.literal(1),
@@ -35,12 +36,6 @@ interface Waiting {
   readonly channel: string;
   /** When it was first tried. */
   readonly first: Date;
-}
-
-/** Why a request waits: a closed gate, as far as its caller is concerned. */
-export interface TimestampWait {
-  readonly open: false;
-  readonly why: string;
 }
 
 export interface TimestampWaitOptions {
@@ -87,7 +82,7 @@ export class TimestampWaits {
    * Asked before a request is begun: why it still has to wait, or null. A request whose time is over gets a last
    * trial. Throws the NoTimestamp of a trial, which `after` judges.
    */
-  async before(request: string, channel: Channel): Promise<TimestampWait | null> {
+  async before(request: string, channel: Channel): Promise<ClosedGate | null> {
     const { config, timestamper } = channel;
     const down = this.down.get(config.name);
     if (!down || !timestamper) return null;
@@ -103,7 +98,7 @@ export class TimestampWaits {
    * What an error while a request was carried out means: why it waits, or null if the error is no outage of
    * timestamp authorities or has gone on for too long, and so is the request's answer.
    */
-  async after(error: unknown, request: string, channel: Channel | undefined): Promise<TimestampWait | null> {
+  async after(error: unknown, request: string, channel: Channel | undefined): Promise<ClosedGate | null> {
     if (!(error instanceof NoTimestamp) || !error.passing || !channel) return null;
     const { name } = channel.config;
     const earlier = this.down.get(name);
@@ -126,12 +121,11 @@ export class TimestampWaits {
     await this.save();
   }
 
-  private wait(request: string, { since }: Down): TimestampWait {
+  private wait(request: string, { since }: Down): ClosedGate {
     const until = new Date(this.options.now().getTime() + this.left(request)).toISOString();
-    return {
-      open: false,
-      why: `no timestamp authority answers since ${since.toISOString()}; they are asked again, until ${until} at the latest`,
-    };
+    return closed(
+      `no timestamp authority has answered since ${since.toISOString()}; they are asked again, until ${until} at the latest`,
+    );
   }
 
   /** What is left of a request's time, in ms. A clock that was set back gives it no more than it began with. */

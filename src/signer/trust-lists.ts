@@ -10,7 +10,7 @@ const QUIET_MS = 200;
 /** How often that is waited for before everything is held instead. */
 const MOST_WAITS = 25;
 
-/** What tells one version of the lists from another: any write or replacement changes a file's ctime. */
+/** What identifies one version of the lists: any write or replacement changes a file's ctime. */
 async function versionOf(trust: TrustConfig): Promise<string> {
   const files = [trust.allowedSigners, trust.revokedKeys].filter((path) => path !== undefined);
   const parts = await Promise.all(files.map(fileVersion));
@@ -23,7 +23,7 @@ async function fileVersion(path: string): Promise<string> {
     return [path, dev, ino, size, mtimeNs, ctimeNs].join(' ');
   } catch (cause) {
     throw usage('trust-list-unreadable', `${path}: the list cannot be read: ${messageOf(cause)}`, {
-      hint: 'no request is judged until it can be read again',
+      hint: 'make it readable again; until then no request is judged',
       cause,
     });
   }

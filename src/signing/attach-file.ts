@@ -42,7 +42,7 @@ function requireDigest(
     throw invalid(code, `${what}: SHA-256 is ${actual}, the receipt says ${wanted}`, { hint });
 }
 
-/** What makes bytes a signature of this very program, whoever made it and whatever else a verifier says of it. */
+/** The checks that make bytes a signature of this very program, by any signer, whatever else a verifier finds. */
 const ITS_OWN: ReadonlySet<CheckName> = new Set([
   'structure',
   'file-digest',

@@ -7,7 +7,7 @@ import type { ByteSource } from '../io/source.ts';
 export type FileKind = 'zip' | 'program';
 
 /**
- * What a file is, or null if it is neither: its first bytes tell, or its last ones for a zip with a script
+ * What a file is, or null if it is neither: its first bytes decide, or its last ones for a zip with a script
  * before it. A program whose name ends in `.zip`, `.jar` or the like throws `zip-is-program`: unpackers look for
  * a zip at a file's end, so it could be both, and what is inside would pass for signed.
  */

@@ -38,7 +38,7 @@ const PACKAGES: readonly { readonly what: string; readonly has: RegExp }[] = [
 const MANIFEST = 'appxmanifest.xml';
 const CONTENT_TYPES = '[content_types].xml';
 
-/** Extensions of packages that are nothing else, if what is in them did not tell. */
+/** Extensions of packages that are nothing else, if their content did not show it. */
 const PACKAGE_NAME = /\.(?:appx|msix)(?:bundle)?$/i;
 
 const isPackage = (name: string, what: string, why: string): SignpipeError =>

@@ -21,7 +21,7 @@ export interface FileProof {
   readonly signed: readonly string[];
   /** SHA-256 of each of those as they are now, by path, in lower-case hex; of a zip only. */
   readonly digests: ReadonlyMap<string, string>;
-  /** SHA-256 of each of those as it is in the original, likewise. */
+  /** SHA-256 of each of those programs in the original, by path; empty for a lone program. */
   readonly before: ReadonlyMap<string, string>;
 }
 

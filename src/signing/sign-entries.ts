@@ -130,8 +130,8 @@ async function signAll(candidates: readonly Candidate[], options: SignFileOption
 }
 
 /**
- * Maps with so many calls in flight, in whatever order they end. After a failure none begins; the first one is
- * thrown when all have ended. What waits to begin takes no memory.
+ * Maps with up to `width` calls in flight, which may end in any order. After a failure no other begins; the first
+ * failure is thrown when all have ended. What waits to begin takes no memory.
  */
 async function mapConcurrently<T, R>(
   items: readonly T[],

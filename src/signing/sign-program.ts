@@ -61,7 +61,7 @@ export interface KeptSigner {
   readonly signer: string;
   /** SHA-256 of the certificate, lower-case hex; absent if it did not come along. */
   readonly certificate?: string;
-  /** Whether the configured roots vouch for every signature; null if there are none: then nobody was asked. */
+  /** Whether the configured roots vouch for every signature; null if there are none. */
   readonly trusted: boolean | null;
 }
 
@@ -110,8 +110,8 @@ async function signerOf(image: SignableImage, path: string, options: ForKept): P
 type ForKept = Pick<SigningOptions, 'alreadySigned' | 'roots' | 'timestampRoots'>;
 
 /**
- * Decides about a program that may be signed already, at a path in a zip (empty for a lone one): its signer if it is to be left alone, null if it is
- * to be signed. Throws `already-signed` if policy refuses such programs.
+ * Decides about a program that may be signed already, at a path in a zip (empty for a lone one): its signer if it is
+ * to be left alone, null if it is to be signed. Throws `already-signed` if policy refuses such programs.
  */
 export async function keptSigner(
   source: ByteSource,
@@ -191,7 +191,7 @@ function faultOf(
   if (signature?.signer?.sha256 !== key.certificates[0]?.sha256) return 'it is not by our certificate';
   const problems = report.problems.filter((each) => each.signature === undefined || each.signature === ours);
   if (problems.length > 0) return describeProblems({ ...report, problems });
-  return roots && signature?.trusted !== true ? 'nobody vouches for it' : null;
+  return roots && signature?.trusted !== true ? 'it does not lead to signing.roots' : null;
 }
 
 /** Signatures that ours was appended to need no timestamp and none of our roots, and still have to hold. */

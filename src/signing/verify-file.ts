@@ -12,8 +12,9 @@ export interface FileReport extends ZipReport {
   readonly path: string;
   readonly kind: 'zip' | 'program';
   /**
-   * `bad` when any program is, or when something could not be looked into that may be one. Other people's programs in a zip, unsigned or signed by strangers,
-   * do not count against the ones that are `ok`: who must have signed what, the caller knows.
+   * `bad` when any program is, or when something could not be read that may be one. Other people's programs in a
+   * zip, unsigned or signed by others, do not count against the ones that are `ok`: who must have signed what, the
+   * caller knows.
    */
   readonly status: VerifyStatus;
   /** One a program; a zip's bear their path inside it. */

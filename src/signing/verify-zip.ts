@@ -13,7 +13,7 @@ import { Spool } from './spool.ts';
 
 /** One program. In a zip, other people's programs lie beside ours. */
 export interface ProgramReport extends VerifyReport {
-  /** Its signatures hold, and none of them leads to the roots that were given: somebody else's program. */
+  /** Its signatures hold, and none of them leads to the roots that were given: another signer's program. */
   readonly stranger?: true;
   /** The patterns take it in: it must be good. */
   readonly meant?: true;
@@ -45,7 +45,7 @@ export interface ZipReport {
 }
 
 /**
- * With roots, tells a program whose signatures all lead elsewhere from one whose signature is broken. One that
+ * With roots, distinguishes a program whose signatures all lead elsewhere from one whose signature is broken. One that
  * also has a signature that leads to the roots is bad: others added theirs to a program of ours.
  */
 async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Promise<ProgramReport> {
@@ -90,7 +90,7 @@ async function verifyEntry(passing: Passing, options: VerifyFileOptions): Promis
     if (!isInvalid(error)) throw error;
     const { code, message } = error;
     if (UNOPENED.has(code)) return unreadEntry(passing, error);
-    // A file that only begins like a program is somebody's data: report it, and go on.
+    // A file that only begins like a program is data: report it, and go on.
     return { program: { ...named, status: 'bad', signatures: [], problems: [{ code, message }] } };
   } finally {
     await spool.close();

@@ -47,7 +47,7 @@ function unreadableForOpenSsh(bytes: Buffer): { why: string; hint: string } | nu
 }
 
 /**
- * The system's ssh asks nobody for a passphrase here, so an encrypted key needs an agent; and it reads fewer files
+ * The system's ssh does not ask for a passphrase here, so an encrypted key needs an agent; and it reads fewer files
  * than this process does. Anything else that is wrong with the file is left for the connection to report.
  */
 function requireOpenIdentity(path: string): void {

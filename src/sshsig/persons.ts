@@ -23,7 +23,7 @@ const isWild = (name: string): boolean => /[*?]/.test(name);
 
 /**
  * Who is one person: principals that share a key or a name are one, and so are those whom a third joins. This is
- * the one place that decides whose voice is heard once and who may not vouch for whose request; the signer, `wait`,
+ * the one place that decides whose vouches count as one and who may not vouch for whose request; the signer, `wait`,
  * `audit` and `doctor` all ask here.
  *
  * A disjoint-set forest over names and keys. It only grows: what a certificate says is added when it is seen.
@@ -41,7 +41,7 @@ export class Persons {
 
   /**
    * The persons of an allowed signers file: all lines count, whatever their dates and namespaces, since a retired
-   * key's owner is still the same person. Lines of authorities name nobody.
+   * key's owner is still the same person. Lines of authorities name no one.
    */
   static of(lines: readonly NamedKey[]): Persons {
     const named = lines.filter(({ certAuthority }) => !certAuthority);

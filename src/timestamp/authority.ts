@@ -96,7 +96,7 @@ function worthAnotherTry(error: SignpipeError): boolean {
 function hintFor({ code, kind, hint }: SignpipeError): string {
   if (hint !== undefined) return hint;
   if (code === 'timestamp-malformed')
-    return 'the authority does not answer in DER, as RFC 3161 requires: tell its operator, or name another';
+    return 'the authority does not answer in DER, as RFC 3161 requires: report it to its operator, or name another';
   return kind === 'invalid' && code !== 'timestamp-status'
     ? 'the authority answers wrongly, or someone on the network answers in its place: name another'
     : 'check the network, or name more authorities';
@@ -277,7 +277,7 @@ export class TimestampAuthorities implements Timestamper {
 
   /**
    * Throws a NoTimestamp (`timestamp-unavailable`) when no authority gave a good token; it lists each
-   * authority, why, and what to do. Throws the signal's reason when told to stop.
+   * authority, why, and what to do. Throws the signal's reason when aborted.
    */
   async timestamp(
     data: Buffer,

@@ -115,7 +115,7 @@ function proxyRefusal(url: URL, { shown }: Proxy, status: number, cause?: unknow
   });
 }
 
-/** As `send`, through a proxy if the environment names one; errors on the way then tell which. */
+/** Sends one POST, through a proxy if the environment names one, which errors on the way then name. */
 async function sendByWay(url: URL, posting: Posting): Promise<IncomingMessage> {
   const proxy = proxyFor(url.href);
   if (!proxy) return send(url, posting, proxy);

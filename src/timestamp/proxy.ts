@@ -49,7 +49,7 @@ export interface Outgoing {
   readonly signal: AbortSignal;
 }
 
-/** An idle connection is kept for so long, in milliseconds, unless the authority says less. */
+/** How long an idle connection is kept, in milliseconds, unless the authority says less. */
 const KEPT = { keepAlive: true, timeout: 4000 };
 const agent = new Agent(KEPT);
 const tlsAgent = new TlsAgent(KEPT);

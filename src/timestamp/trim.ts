@@ -58,7 +58,7 @@ function trimmedData(
 /** No authority sends more than five; each is compared with every other. */
 const MOST_CERTIFICATES = 20;
 
-/** Those of `sent` that are needed, in their order and once each. */
+/** The certificates of `sent` that are needed, in their order and once each. */
 function pathOf(
   leaf: Certificate | undefined,
   sent: readonly Certificate[],

@@ -277,7 +277,7 @@ const UNDERSTOOD: ReadonlySet<string> = new Set<string>([
   '2.5.29.17',
 ]);
 
-/** policyConstraints and inhibitAnyPolicy (RFC 5280 sections 4.2.1.11 and 4.2.1.14), critical or not: refused, not enforced. */
+/** policyConstraints and inhibitAnyPolicy (RFC 5280 sections 4.2.1.11, 4.2.1.14): refused, critical or not. */
 const POLICY_CONSTRAINTS = ['2.5.29.36', '2.5.29.54'];
 
 function constraintProblem(

@@ -15,7 +15,7 @@ const CURVES: ReadonlySet<string> = new Set<string>([
 
 /**
  * Why a certificate's key is too weak to be trusted, as the rest of a sentence; null if it is not. A root may
- * have a shorter RSA key: whoever gives it as a root has decided that.
+ * have a shorter RSA key: giving it as a root is a decision to trust it.
  */
 export function keyWeakness(certificate: Certificate, isRoot: boolean): string | null {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = certificate.publicKey;

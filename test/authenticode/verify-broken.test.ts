@@ -636,7 +636,7 @@ describe('what nobody signed', () => {
     assert.equal((await verify(program, trusting)).status, 'ok');
   });
   const elsewhere = makeAuthority({ name: 'Elsewhere' });
-  /** A certificate with the key of `of`, which therefore seems to sign what that one signed, by somebody else. */
+  /** A certificate with the key of `of`, which therefore seems to sign what that one signed, by another. */
   const imposter = (of: Made, more: Partial<Recipe> = {}): Buffer =>
     makeAuthority({ name: of.name, key: of.key, by: elsewhere, ...more }).certificate.raw;
   refuses(

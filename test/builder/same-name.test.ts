@@ -1,4 +1,4 @@
-/** Two requests for files of one name: where their signed files go, and what each builder is told. */
+/** Two requests for files of one name: where their signed files go, and what each builder reads. */
 import assert from 'node:assert/strict';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';

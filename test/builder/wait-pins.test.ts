@@ -161,7 +161,7 @@ describe('wait, if the request names a file and pins nothing', () => {
     });
     const ended = await world.wait(request, '--original', zip);
     await host.set('signed', genuine);
-    await assertRefused(ended, 'receipt-other-file', /not at all of two\.zip/);
+    await assertRefused(ended, 'receipt-other-file', /does not name two\.zip/);
   });
 });
 

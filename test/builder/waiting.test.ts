@@ -20,7 +20,7 @@ describe('a builder that waits', () => {
   });
   after(() => world.stop());
 
-  it('is told that the request is not answered yet, and how to go on after Ctrl-C', async () => {
+  it('reads that the request is not answered yet, and how to go on after Ctrl-C', async () => {
     const words = ['wait', '-c', world.site.builderConfig, request.slice(0, 12)];
     const child = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';

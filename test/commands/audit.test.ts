@@ -120,7 +120,7 @@ describe('signpipe audit', () => {
     const page = join(world.folder, 'audit.html');
     const { status, stdout, stderr } = await audit([...common(), '--html', page]);
     assert.equal(status, 0);
-    assert.match(stderr, /audit\.html: a page/);
+    assert.match(stderr, /audit\.html: one page/);
     assert.match(stdout, /every signature and every link holds/);
     const html = await readFile(page, 'utf8');
     assert.match(html, /^<!doctype html>/);

@@ -37,7 +37,7 @@ describe('a receipt whose reason has several lines', () => {
   });
   after(() => world.stop());
 
-  it('is one line for whoever waits', async () => {
+  it('is one line for a builder who waits', async () => {
     const host = new Hostile(world);
     await host.request('a.zip', { message: 'Sign it\n\nChannel: none\n' });
     await world.poll();

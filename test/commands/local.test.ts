@@ -344,7 +344,7 @@ describe('signpipe verify', () => {
     assert.match(other.stdout, /FAILED: not the original plus signatures: .*\[strip-/);
   });
 
-  it('any-signer-with-ca: is not told two things at once', async () => {
+  it('any-signer-with-ca: the two contradict each other', async () => {
     const ended = await verified('tool.signed.exe', '--any-signer');
     assert.equal(ended.status, 2);
     assert.match(ended.stderr, /\[any-signer-with-ca\]/);

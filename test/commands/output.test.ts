@@ -129,7 +129,7 @@ describe('sign --in-place', () => {
   });
 });
 
-/** A run that may write no file of more than so many KiB, as on a disk that fills up; no root needed for that. */
+/** A run that may write no file above a size in KiB, as on a disk that fills up; no root needed for that. */
 function limited(blocks: number, ...args: string[]): Promise<Ended> {
   const script = `trap '' XFSZ; ulimit -f ${blocks}; exec "$0" "$@"`;
   const { status, stdout, stderr } = spawnSync('bash', ['-c', script, process.execPath, main, ...args], {

@@ -88,7 +88,7 @@ describe('the shipped examples', () => {
 });
 
 describe('signer.yaml', () => {
-  it('puts signed files under their names, or where it is told', async () => {
+  it('puts signed files under their names, or where --output says', async () => {
     const file = join(folder, 'signer.yaml');
     const templateOf = async (text: string): Promise<string> => {
       writeFileSync(file, text);

@@ -1,4 +1,4 @@
-/** What a receipt, and the builder who waits for it, are told of entries that were not signed. */
+/** What a receipt, and wait, say about entries that were not signed. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
@@ -48,13 +48,13 @@ describe('entries that were not signed', () => {
     assert.match(told, /inner\.zip {2}not looked into: a zip inside the zip/);
   });
 
-  it('are at most a hundred in the receipt, whoever made the zip', async () => {
+  it('are at most a hundred in the receipt, however many the zip has', async () => {
     const inner = Array.from({ length: 150 }, (_, n) => ({ name: `${n}.zip`, content: 'x' }));
     await signed('many.zip', [app, ...inner]);
     assert.equal((await receiptOf(world)).files[0]?.leftAlone?.length, 100);
   });
 
-  it('are named with the certificate of whoever signed them before, which a name does not tell', async () => {
+  it('are named with the certificate that signed them before, since a name proves nothing', async () => {
     const impostor = makeCodeSigner({ name: 'Test publisher' });
     const content = await osslSigned({ signer: impostor, chain: [] });
     const told = await signed('kept.zip', [app, { name: 'core.exe', content }]);

@@ -184,7 +184,7 @@ describe('signpipe wait', () => {
       error.message,
       /^request [0-9a-f]{12} was rejected: text\.zip: neither a zip nor a Windows program$/,
     );
-    assert.match(ended.stderr, /^signpipe: request .* was rejected: .* \[not-signable\]\n {2}send a \.zip/);
+    assert.match(ended.stderr, /^signpipe: request .* was rejected: .* \[not-signable\]\n {2}give a \.zip/);
   });
 
   it('1: for one that failed, saying that trying again may help', async () => {

@@ -96,7 +96,7 @@ describe('a request whose timestamp authority', () => {
       code: 'timestamp-unavailable',
       says: new RegExp(`^no timestamp authority gave a good token: http://127\\.0\\.0\\.1:.*\\[${code}\\]$`),
       // Advice for the signer's operator is in the log; a builder cannot change the signer's configuration.
-      hint: /^the signer's operator has to see to its timestamp authorities; then make the request again$/,
+      hint: /^ask the signer's operator to check its timestamp authorities; then submit it again$/,
     });
     assert.doesNotMatch(told.reason?.message ?? '', /\p{Cc}/u);
     assert.ok(told.files.every((file) => file.output === undefined && file.signed.length === 0));

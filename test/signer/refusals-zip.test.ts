@@ -27,7 +27,7 @@ refusesAll(
       make: sending('text.zip', Buffer.from('this is no zip')),
       code: 'not-signable',
       says: /^text\.zip: neither a zip nor a Windows program$/,
-      hint: /send a \.zip/,
+      hint: /give a \.zip/,
     },
     {
       what: 'a signed JAR under the name of a zip',
@@ -55,7 +55,7 @@ refusesAll(
       make: sending('empty.zip', Buffer.alloc(0)),
       code: 'not-signable',
       says: /^empty\.zip: /,
-      hint: /send a \.zip/,
+      hint: /give a \.zip/,
     },
     {
       what: 'a zip cut in the middle of an entry',
@@ -89,14 +89,14 @@ refusesAll(
       make: sending('twice.zip', zipWith({ ...app, content: program(2) })),
       code: 'zip-entry-duplicate',
       says: /^twice\.zip: .*"bin\/app\.exe"/,
-      hint: /make the file anew/,
+      hint: /build the file again/,
     },
     {
       what: 'two names that are one on Windows',
       make: sending('case.zip', zipWith({ name: 'BIN/APP.EXE', content: program(2) })),
       code: 'zip-entry-duplicate',
       says: /^case\.zip: .*"BIN\/APP\.EXE"/,
-      hint: /make the file anew/,
+      hint: /build the file again/,
     },
     {
       what: 'two entries that share their bytes',
@@ -106,7 +106,7 @@ refusesAll(
       ),
       code: 'zip-entries-overlap',
       says: /^overlap\.zip: /,
-      hint: /make the file anew/,
+      hint: /build the file again/,
     },
     {
       what: 'an entry that reaches into the next',
@@ -125,7 +125,7 @@ refusesAll(
       ),
       code: 'zip-entries-overlap',
       says: /^reach\.zip: /,
-      hint: /make the file anew/,
+      hint: /build the file again/,
     },
     {
       what: 'a local header that names another size than the directory',
@@ -140,7 +140,7 @@ refusesAll(
       ),
       code: 'zip-headers-disagree',
       says: /^disagree\.zip: .*"b\.txt"/,
-      hint: /make the file anew/,
+      hint: /build the file again/,
     },
     {
       what: 'an encrypted entry',

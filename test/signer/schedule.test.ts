@@ -26,7 +26,7 @@ class Machine {
     return this.pass(1000);
   }
 
-  /** The kinds of so many looks, a second apart. */
+  /** The kinds of `count` looks, a second apart. */
   seconds(count: number): Tick['kind'][] {
     return Array.from({ length: count }, () => this.pass(1000).kind);
   }

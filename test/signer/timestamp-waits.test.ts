@@ -73,7 +73,7 @@ describe('a request whose authorities are down', () => {
     try {
       assert.deepEqual(await signer.poll(), { answered: 0, waiting: 1 });
       assert.equal(await told(id), null);
-      assert.match(said(id).join('\n'), /no timestamp authority answers since \d{4}-.*until \d{4}-/);
+      assert.match(said(id).join('\n'), /no timestamp authority has answered since \d{4}-.*until \d{4}-/);
       up = true;
       assert.deepEqual(await signer.poll(), { answered: 1, waiting: 0 });
     } finally {
@@ -112,7 +112,7 @@ describe('a request whose authorities are down', () => {
     const answer = await told(id);
     assert.equal(answer?.outcome, 'failed');
     assert.equal(answer?.reason?.code, 'timestamp-unavailable');
-    assert.match(answer?.reason?.hint ?? '', /^the signer's operator/);
+    assert.match(answer?.reason?.hint ?? '', /^ask the signer's operator/);
   });
 
   it('is signed when an authority answers just after retry.for is over', async () => {
@@ -156,7 +156,7 @@ describe('a request whose authorities are down', () => {
     assert.equal((await told(id))?.outcome, 'signed');
   });
 
-  it('is told to the builder who waits, as long as it lasts', async () => {
+  it('is shown to the builder who waits, as long as it lasts', async () => {
     const id = await asked('h.zip');
     const { signer, close } = await world.openSigner(clock);
     try {
@@ -170,7 +170,7 @@ describe('a request whose authorities are down', () => {
       assert.equal(ended.status, 4);
       assert.match(
         ended.stderr,
-        /none of the signer's timestamp authorities answers since \d{4}-.*; it goes on asking/,
+        /none of the signer's timestamp authorities has answered since \d{4}-.*; it goes on asking/,
       );
       up = true;
       await signer.poll();

@@ -95,7 +95,7 @@ describe('vouches', () => {
   const roots = async (): Promise<string[]> =>
     (await release.git('rev-list', '--max-parents=0', '--first-parent', 'main')).split('\n');
 
-  /** A request on the channel, and a vouch for it with this message, on a branch that begins anew or at `from`. */
+  /** A request on the channel, and a vouch for it with this message, on a new branch or one that begins at `from`. */
   async function vouched(
     name: string,
     message: string,

@@ -188,7 +188,7 @@ describe('request-repeated: a request that was refused stays refused', () => {
   });
 });
 
-describe('a commit that nobody signed so consumes only its own id', () => {
+describe('a commit without a valid signature consumes only its own id', () => {
   const COPIES: { name: string; code: string; make: (raw: string) => string | Promise<string> }[] = [
     { name: 'a copy without the signature', code: 'commit-unsigned', make: unsigned },
     { name: 'a copy with a wrong signature', code: 'commit-signature-wrong', make: broken },
@@ -199,7 +199,7 @@ describe('a commit that nobody signed so consumes only its own id', () => {
     },
   ];
   for (const { name, code, make } of COPIES)
-    it(`${code}: ${name} comes first, and the honest request is signed all the same`, async () => {
+    it(`${code}: ${name} comes first, and the honest request is still signed`, async () => {
       const main = (await host.tip()) ?? '';
       const request = await host.request('honest.zip');
       await host.set('main', main);

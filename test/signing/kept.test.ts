@@ -43,7 +43,7 @@ async function sign(
 }
 
 describe('a program that is kept', () => {
-  it('is told with its certificate, since anyone can take our publisher’s name', async () => {
+  it('is reported with its certificate, since anyone can take our publisher’s name', async () => {
     const impostor = makeCodeSigner({ name: 'Test publisher' });
     const content = await osslSigned({ signer: impostor, chain: [] });
     const { kept } = await sign('core.exe', content);
@@ -57,7 +57,7 @@ describe('a program that is kept', () => {
     ]);
   });
 
-  it('is told whether the configured roots vouch for it', async () => {
+  it('is reported with whether it leads to the configured roots', async () => {
     const { key } = options;
     const own = key.certificates.at(-1);
     assert.ok(own);

@@ -99,13 +99,13 @@ describe('a program in a zip, verified with roots', () => {
     return verifyFile(path, { ...trusting, roots: [...roots], limits: LIMITS, scratch: folder });
   };
 
-  it('is somebody else’s if none of its signatures leads to them', async () => {
+  it('is another signer’s if none of its signatures leads to them', async () => {
     const { status, programs } = await inZip(await theirs);
     assert.equal(status, 'intact');
     assert.equal(programs[0]?.stranger, true);
   });
 
-  it('is bad if somebody else’s signature was added to ours, on either side', async () => {
+  it('is bad if another signer’s signature was added to ours, on either side', async () => {
     for (const [outer, inner] of [
       [await ours, await theirs],
       [await theirs, await ours],

@@ -38,7 +38,7 @@ export interface Oddities {
     | 'RENAME'
     | 'MKDIR'
   )[];
-  /** Which attributes are told: all, all but permissions, permissions without the kind, or the size alone. */
+  /** Which attributes are sent: all, all but permissions, permissions without the kind, or the size alone. */
   readonly attributes?: 'no-permissions' | 'no-kind' | 'size';
   /** As some answer REMOVE: denied always, or of what is not there. */
   readonly remove?: 'denied' | 'denied-if-missing';
@@ -46,9 +46,9 @@ export interface Oddities {
   readonly renamesOver?: boolean;
   /** So many READs fail. */
   readonly failingReads?: number;
-  /** READ gives at most so many bytes. */
+  /** The most bytes that READ gives. */
   readonly shortReads?: number;
-  /** READ tells the end of a file after so many bytes. */
+  /** After how many bytes READ reports the end of a file. */
   readonly earlyEof?: number;
   /** WRITE and OPEN for writing are denied. */
   readonly readOnly?: boolean;
