@@ -202,7 +202,7 @@ async function requireAdjacent(source: ByteSource, records: EndRecords, endsAt: 
   const moved = directorySize > 4 ? (await source.read(endsAt - directorySize, 4)).readUInt32LE(0) : 0;
   if (moved === CENTRAL_SIGNATURE)
     throw invalid('zip-prefix', `${name}: the zip begins after ${stray} bytes of something else`, {
-      hint: 'a self-extracting archive is a program: have it signed as one, or send the zip itself',
+      hint: 'after a script, correct its offsets with zip -A FILE; a self-extracting program is signed as a program',
     });
   throw invalid('zip-directory-damaged', `${name}: ${stray} unexplained bytes follow its directory`);
 }
