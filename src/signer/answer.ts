@@ -90,6 +90,13 @@ export class Answerer {
       { request: record.request, stage: record.stage },
       `taking up request ${shortId(record.request)}, left at "${record.stage}"`,
     );
+    if (record.stage === 'signed' && (await this.branch.answers(record.request))) {
+      // The state folder was put back from a back-up: what this request delivered may have been replaced since.
+      log.info({ request: record.request }, `request ${shortId(record.request)} has its receipt already`);
+      await this.site.timestampWaits.forget(record.request);
+      await this.clear();
+      return record.request;
+    }
     if (record.stage === 'begun' || !record.receipt || !(await this.isWhole(record))) {
       await this.clear();
       return null;

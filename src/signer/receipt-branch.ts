@@ -1,6 +1,7 @@
 import { AllowedSigners } from '../sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../control/commit-signature.ts';
 import {
+  answeredRequests,
   appendPolicy,
   appendReceipt,
   openReceipts,
@@ -52,6 +53,13 @@ export class ReceiptBranch {
       verifyCommitSignature((await repository.readCommit(id)).raw, this.own);
     };
     return { heads, ...(await witness.judge(repository, heads, { checkReceipt, config: config.file })) };
+  }
+
+  /** Whether a request has its receipt, as far as the branch was fetched. */
+  async answers(request: string): Promise<boolean> {
+    const { repository } = this.site;
+    const { receipts } = await repository.heads();
+    return receipts !== null && (await answeredRequests(repository, receipts)).has(request);
   }
 
   /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
-import { access, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -187,6 +187,36 @@ describe('a signer that is killed at a chosen moment', () => {
     const answer = await assertAnsweredOnce(request);
     assert.equal(answer.files[0]?.output?.sha256, receipt.files[0]?.output?.sha256);
     assert.ok(left === undefined || !existsSync(world.exchange('signed', left)));
+  });
+
+  it('while it delivers, and whose state is put back after a newer release, delivers nothing old', async () => {
+    const [incoming, signed] = [
+      world.exchange('incoming', 'large.zip'),
+      world.exchange('signed', 'large.zip'),
+    ];
+    await rm(signed);
+    const old = await host.commit({
+      files: { zipname: `# old\n${await sha256OfFile(incoming)}  large.zip\n` },
+    });
+    await killWhen(start(), 'delivering', () =>
+      listed(world.exchange('signed')).some((name) => name.startsWith('.large.zip.')),
+    );
+    assert.equal((await journal()).stage, 'signed');
+    await run('cp', ['-a', world.at('signer-state'), world.at('backup')]);
+    await world.poll();
+    await assertAnsweredOnce(old);
+    await rename(incoming, world.at('large.zip'));
+    await writeFile(incoming, await host.zip(99));
+    const newer = await host.commit({ files: { zipname: `${await sha256OfFile(incoming)}  large.zip\n` } });
+    await world.poll();
+    await assertAnsweredOnce(newer);
+    const release = await sha256OfFile(signed);
+    await rm(world.at('signer-state'), { recursive: true });
+    await rename(world.at('backup'), world.at('signer-state'));
+    await world.poll();
+    assert.equal(await sha256OfFile(signed), release);
+    assert.deepEqual(await leftBehind(), []);
+    await rename(world.at('large.zip'), incoming);
   });
 
   for (const outgoing of ['signed', 'incoming'])
