@@ -47,10 +47,9 @@ async function holdGate(site: Site, heads: Heads): Promise<ClosedGate | null> {
 export function futureGate(request: Request, now: Date): ClosedGate | null {
   if (!isAhead(request, now)) return null;
   return {
-    ...closed(
-      `it is dated ${request.committedAt.toISOString()}, ahead of this machine's clock (${now.toISOString()}): it waits until then [request-in-future]`,
-    ),
+    open: false,
     code: 'request-in-future',
+    why: `it is dated ${request.committedAt.toISOString()}, ahead of this machine's clock (${now.toISOString()}): it waits until then [request-in-future]`,
   };
 }
 
