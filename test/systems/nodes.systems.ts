@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, '../..');
+
+/** Every release line that works besides the oldest, which the other tests run on. */
+const LINES = [22, 24, 26];
+
+/** What is most likely to differ between versions: threads, streams, TLS, zlib, keys; and the main job. */
+const PATTERNS = [
+  'archive/',
+  'io/',
+  'keys/',
+  'timestamp/',
+  'signer/main-job',
+  'signer/watching',
+  'commands/demo',
+];
+
+/** The environment of a run that is not part of this one, with `node` first on its path. */
+function environmentFor(node: string): NodeJS.ProcessEnv {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  return { ...env, PATH: `${dirname(node)}${delimiter}${env['PATH'] ?? ''}` };
+}
+
+describe('other versions of Node', () => {
+  let folder = '';
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'signpipe-nodes-'));
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  for (const line of LINES) {
+    it(`Node ${line}: the demo, and the tests of what versions of Node may change`, async () => {
+      const place = join(folder, String(line));
+      const name = `node-${process.platform}-${process.arch}`;
+      await run('npm', ['install', '--no-audit', '--no-fund', '--prefix', place, `${name}@${line}`]);
+      const node = join(place, 'node_modules', name, 'bin/node');
+      const options = { cwd: root, env: environmentFor(node), maxBuffer: 2 ** 26 };
+      assert.match((await run(node, ['--version'])).stdout, new RegExp(`^v${line}\\.`));
+      const demo = await run(node, ['dist/main.js', 'demo', '--dir', join(folder, `demo-${line}`)], options);
+      assert.match(demo.stdout, /and nothing else/);
+      const words = ['--import', 'tsx', 'test/run.ts', ...PATTERNS];
+      const { stdout } = await run(node, words, options).catch((error: { stdout: string }) => error);
+      const failed = stdout.split('\n').filter((text) => /✖|not ok/.test(text));
+      assert.match(stdout, /^# fail 0$/m, failed.join('\n'));
+      const [, passed = '0'] = /^# pass (\d+)$/m.exec(stdout) ?? [];
+      assert.ok(Number(passed) > 100, `${passed} tests passed`);
+    });
+  }
+});
