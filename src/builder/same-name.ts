@@ -4,6 +4,7 @@ import {
   receiptsSince,
   unansweredRequests,
   type FoundReceipt,
+  type LookAfter,
   type Receipt,
 } from '../control/receipt.ts';
 import type { ControlRepository, Heads } from '../control/repository.ts';
@@ -36,14 +37,27 @@ async function requestsOf(repository: ControlRepository, ids: readonly string[])
   return requests;
 }
 
-/** Reports which unanswered requests lose their file to an upload of these. */
+/**
+ * Where to look for unanswered requests: after the one that the oldest of the newest receipts answers. Null, for
+ * all of them, if there are few receipts. A submission costs the same after years as on the first day.
+ */
+async function recently(repository: ControlRepository, { receipts }: Heads): Promise<LookAfter | null> {
+  if (receipts === null) return null;
+  const steps = await repository.newestFirstParents(receipts, MOST);
+  const oldest = steps.findLast(({ parents }) => parents.length === 2);
+  const [, requests] = oldest?.parents ?? [];
+  return steps.length < MOST || !oldest || requests === undefined ? null : { requests, receipts: oldest.id };
+}
+
+/** Reports which of the newest unanswered requests lose their file to an upload of these. */
 export async function warnOfPending(
   repository: ControlRepository,
   heads: Heads,
   files: readonly RequestedFile[],
   say: (line: string) => void,
 ): Promise<void> {
-  const pending = await requestsOf(repository, await unansweredRequests(repository, heads));
+  const ids = await unansweredRequests(repository, heads, await recently(repository, heads));
+  const pending = await requestsOf(repository, ids);
   for (const request of pending) {
     const file = names(request, files);
     if (file)

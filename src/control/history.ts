@@ -60,6 +60,11 @@ export class History {
     return line ?? this.revList(tip, exclude, ['--first-parent', '--topo-order', '--parents']);
   }
 
+  /** The newest commits of the first-parent line of `tip`, at most `count`, newest first, each with its parents. */
+  async newestFirstParents(tip: string, count: number): Promise<Step[]> {
+    return this.revList(tip, [], ['--first-parent', '--topo-order', '--parents', `--max-count=${count}`]);
+  }
+
   /** The commits without parents in the history of `tip`. */
   async rootsOf(tip: string): Promise<string[]> {
     return idsOf(await this.revList(tip, [], ['--max-parents=0']));

@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto';
 import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { makeSample } from '../../src/sandbox/sample.ts';
+import { forge } from '../archive/zips.ts';
 import { History } from '../bench/history.ts';
-import { World } from '../world/site.ts';
+import { buildPe } from '../fixtures/pe.ts';
+import { signpipe, World } from '../world/site.ts';
 
 /** Notes every run of git, and what is asked of the reader that stays open. */
 const noting = (path: string, log: string): string => `#!/bin/sh
@@ -80,5 +82,23 @@ describe('a request that comes to a long history', () => {
     const [few = [], many] = costs;
     assert.deepEqual(many, few);
     for (const { commands, reads } of few) assert.ok(commands.length > 3 && reads > 3, commands.join());
+  });
+
+  it('is warned of by a later submission of a file of its name, which reads the newest receipts only', async () => {
+    await (await History.of(world)).replaceBy(600);
+    const pending = await ask('not answered yet');
+    await writeFile(world.at('other.zip'), forge([{ name: 'other.exe', content: buildPe() }]));
+    await writeFile(world.at('log'), '');
+    const words = ['submit', '-c', world.site.builderConfig, world.at('other.zip'), '--as', 'product.zip'];
+    const env = { PATH: `${world.at('bin')}:${path}` };
+    const { status, stderr } = await signpipe(words, { env });
+    assert.equal(status, 0, stderr);
+    assert.match(stderr, new RegExp(`request ${pending.slice(0, 12)} .* names another product\\.zip`));
+    // Looking for the root prints one id; it is done only if the signer has published none.
+    const walks = (await linesOf(world.at('log'))).filter(
+      (line) => line.includes('rev-list') && !line.includes('--max-parents=0'),
+    );
+    assert.ok(walks.length > 0);
+    for (const walk of walks) assert.match(walk, /--max-count=|--not|\^[0-9a-f]{40}/);
   });
 });
