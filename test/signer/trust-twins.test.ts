@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
@@ -182,6 +182,19 @@ describe('request-repeated: a request that was refused stays refused', () => {
     assert.equal((await receiptFor(world, request)).reason?.code, 'commit-signer-unknown');
     const before = await readFile(world.at('keys', 'allowed_signers'), 'utf8');
     await writeFile(world.at('keys', 'allowed_signers'), `${before}late@example.org ${late.line}\n`);
+    const twin = await merged(rewrapped(await rawCommit(world, request)));
+    await world.poll();
+    await repeats(twin, request);
+  });
+
+  it('failed, since nothing could be delivered then', async () => {
+    await rename(world.exchange('signed'), world.exchange('aside'));
+    await writeFile(world.exchange('signed'), 'no folder');
+    const request = await host.request('undelivered.zip');
+    await world.poll();
+    assert.equal((await receiptFor(world, request)).outcome, 'failed');
+    await rm(world.exchange('signed'));
+    await rename(world.exchange('aside'), world.exchange('signed'));
     const twin = await merged(rewrapped(await rawCommit(world, request)));
     await world.poll();
     await repeats(twin, request);
