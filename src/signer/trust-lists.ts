@@ -5,10 +5,10 @@ import { messageOf, usage } from '../errors.ts';
 import { loadAllowedSigners, type Channel } from './channel.ts';
 
 /** A file that changed is read once it has been left alone for this long, in ms: an editor may be writing it. */
-const QUIET_MS = 200;
+const QUIET_MS = 1000;
 
 /** How often that is waited for before everything is held instead. */
-const MOST_WAITS = 25;
+const MOST_WAITS = 10;
 
 /** What identifies one version of the lists: any write or replacement changes a file's ctime. */
 async function versionOf(trust: TrustConfig): Promise<string> {
