@@ -65,7 +65,9 @@ async function watchSite(site: Site): Promise<Ending> {
       stop.abort();
     });
   };
-  process.on('SIGTERM', onStop).on('SIGINT', onStop).on('SIGHUP', onReload);
+  process.on('SIGTERM', onStop).on('SIGINT', onStop);
+  // On a terminal SIGHUP says that the terminal is gone, and ends the process as it ends any other.
+  if (!process.stdout.isTTY) process.on('SIGHUP', onReload);
   try {
     site.log.info({ config: site.config.file, poll: site.config.control.poll }, 'watching');
     const alarmed = await watch(site, stop.signal);

@@ -4,7 +4,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeSample } from '../../src/sandbox/sample.ts';
 import { World, gitEnvironment } from '../world/site.ts';
-import { Watching } from '../world/watching.ts';
+import { main, Watching } from '../world/watching.ts';
 import { execFileSync } from 'node:child_process';
 
 describe('a signer that watches', () => {
@@ -109,6 +109,36 @@ describe('a signer that watches', () => {
     await rename(world.exchange('elsewhere'), world.exchange('signed'));
     const request = await world.submit([world.at('product.zip')], '--revision', 'broken at first');
     await signer.logged(new RegExp(`answered ${request.slice(0, 12)}: signed`));
+  });
+});
+
+/** Runs a command on a terminal, hangs that up once it watches, and prints the signal that ended it within 10 s. */
+const HANG_UP = `import os, pty, sys, time
+pid, terminal = pty.fork()
+if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
+shown = b''
+while b'watching' not in shown: shown += os.read(terminal, 4096)
+os.close(terminal)
+end = time.monotonic() + 10
+ended, status = 0, 0
+while ended == 0 and time.monotonic() < end:
+  time.sleep(0.05)
+  ended, status = os.waitpid(pid, os.WNOHANG)
+if ended == 0: os.kill(pid, 9)
+print('went on' if ended == 0 else f'status {os.waitstatus_to_exitcode(status)}')`;
+
+describe('a signer that a person watches on a terminal', () => {
+  let world: World;
+  before(async () => {
+    world = await World.start();
+    await world.withoutSsh();
+  });
+  after(() => world.stop());
+
+  it('ends with its terminal: SIGHUP asks for a new configuration only if there is none', () => {
+    const words = [process.execPath, main, 'watch', '-c', world.site.signerConfig];
+    const told = execFileSync('python3', ['-c', HANG_UP, ...words], { encoding: 'utf8' });
+    assert.equal(told.trim(), 'status -1', 'ended by SIGHUP, which is signal 1');
   });
 });
 

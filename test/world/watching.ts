@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const main = resolve(import.meta.dirname, '../../dist/main.js');
+/** The compiled program. */
+export const main = resolve(import.meta.dirname, '../../dist/main.js');
 
 /** One record of the signer's log. */
 export type LogRecord = Readonly<Record<string, unknown>> & { readonly msg: string };
