@@ -1,9 +1,9 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { reportError } from './commands/terminal.ts';
-import { parseDuration } from './config/units.ts';
-import { usage } from './errors.ts';
-import { removeTemporaries } from './io/temporaries.ts';
-import { VERSION } from './version.ts';
+import { reportError } from './cli/output/terminal.ts';
+import { parseDuration } from './app/config/units.ts';
+import { usage } from './lib/errors.ts';
+import { removeTemporaries } from './lib/bytes/temp-files.ts';
+import { VERSION } from './lib/version.ts';
 
 /** Options repeat: `--timestamp A --timestamp B`. */
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
@@ -85,7 +85,7 @@ command(
   (made) =>
     made
       .option('--dir <dir>', 'leave everything there to look at')
-      .action(running(async () => (await import('./commands/demo.ts')).demoCommand)),
+      .action(running(async () => (await import('./cli/commands/demo.ts')).demoCommand)),
 );
 
 command(program, 'init <what> <dir>', 'lay out a site: signer, builder, voucher or control', (made) =>
@@ -96,7 +96,7 @@ command(program, 'init <what> <dir>', 'lay out a site: signer, builder, voucher 
     .option('--name <name>', 'who this is, in commits and key comments')
     .option('--email <address>', 'address in commits')
     .addOption(json)
-    .action(running(async () => (await import('./commands/init.ts')).initCommand)),
+    .action(running(async () => (await import('./cli/commands/init.ts')).initCommand)),
 );
 
 command(program, 'watch', 'the signer: answers requests as they come', (made) =>
@@ -110,9 +110,9 @@ command(program, 'watch', 'the signer: answers requests as they come', (made) =>
     .option('--json', 'log as JSON lines on a terminal too')
     .action(
       running(
-        async () => (await import('./commands/watch.ts')).watchCommand,
+        async () => (await import('./cli/commands/watch.ts')).watchCommand,
         // Before its many modules are there, whose objects are new too. It ends what is in hand by itself.
-        async () => (await import('./io/garbage.ts')).collectForBuffers(),
+        async () => (await import('./lib/bytes/gc-tuning.ts')).collectForBuffers(),
       ),
     ),
 );
@@ -141,7 +141,7 @@ command(
       )
       .addOption(allowTest)
       .addOption(json)
-      .action(running(async () => (await import('./commands/submit.ts')).submitCommand)),
+      .action(running(async () => (await import('./cli/commands/submit.ts')).submitCommand)),
 );
 
 command(
@@ -160,7 +160,7 @@ command(
       )
       .addOption(allowTest)
       .addOption(json)
-      .action(running(async () => (await import('./commands/wait.ts')).waitCommand)),
+      .action(running(async () => (await import('./cli/commands/wait.ts')).waitCommand)),
 );
 
 command(program, 'sign <files...>', 'sign local programs, or the programs in local zips', (made) =>
@@ -202,7 +202,7 @@ command(program, 'sign <files...>', 'sign local programs, or the programs in loc
       collect,
     )
     .addOption(json)
-    .action(running(async () => (await import('./commands/sign.ts')).signCommand)),
+    .action(running(async () => (await import('./cli/commands/sign.ts')).signCommand)),
 );
 
 command(
@@ -225,7 +225,7 @@ command(
       )
       .option('--any-signer', 'take it without --ca: it does not matter who signed')
       .addOption(json)
-      .action(running(async () => (await import('./commands/verify.ts')).verifyCommand)),
+      .action(running(async () => (await import('./cli/commands/verify.ts')).verifyCommand)),
 );
 
 const signature = program
@@ -238,7 +238,7 @@ command(signature, 'extract <file>', 'write the signature of a program as PKCS#7
     .requiredOption('-o, --output <p7>', 'where it goes')
     .addOption(force)
     .addOption(json)
-    .action(running(async () => (await import('./commands/signature.ts')).extractCommand)),
+    .action(running(async () => (await import('./cli/commands/signature.ts')).extractCommand)),
 );
 
 command(signature, 'remove <file>', 'write the program without its signature', (made) =>
@@ -246,7 +246,7 @@ command(signature, 'remove <file>', 'write the program without its signature', (
     .requiredOption('-o, --output <out>', 'where it goes')
     .addOption(force)
     .addOption(json)
-    .action(running(async () => (await import('./commands/signature.ts')).removeCommand)),
+    .action(running(async () => (await import('./cli/commands/signature.ts')).removeCommand)),
 );
 
 command(
@@ -263,7 +263,7 @@ command(
       .option('--repo <url>', '... in this control repository: a folder or URL')
       .addOption(requestsBranch)
       .addOption(receiptsBranch)
-      .action(running(async () => (await import('./commands/attach.ts')).attachCommand)),
+      .action(running(async () => (await import('./cli/commands/attach.ts')).attachCommand)),
 );
 
 command(
@@ -299,7 +299,7 @@ command(
       )
       .option('--certificate <sha256>', '... of the certificate with this SHA-256, or its first digits')
       .addOption(json)
-      .action(running(async () => (await import('./commands/audit.ts')).auditCommand)),
+      .action(running(async () => (await import('./cli/commands/audit.ts')).auditCommand)),
 );
 
 command(
@@ -311,7 +311,7 @@ command(
       .addOption(config('voucher.yaml'))
       .option('--as <name>', 'the name that the request uses')
       .addOption(json)
-      .action(running(async () => (await import('./commands/vouch.ts')).vouchCommand)),
+      .action(running(async () => (await import('./cli/commands/vouch.ts')).vouchCommand)),
 );
 
 command(
@@ -322,7 +322,7 @@ command(
     made
       .addOption(config('signer.yaml'))
       .addOption(json)
-      .action(running(async () => (await import('./commands/doctor.ts')).doctorCommand)),
+      .action(running(async () => (await import('./cli/commands/doctor.ts')).doctorCommand)),
 );
 
 /** Reports what commander refuses as every other mistake on the command line is reported. */

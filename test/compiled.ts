@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
-import { compileModule } from '../src/bundle/compile.ts';
+import { compileModule } from '../src/build/compile.ts';
 
 const src = resolve(import.meta.dirname, '../src');
 
@@ -12,7 +12,7 @@ export async function compiled(module: string, folder: string): Promise<string> 
   const path = join(folder, `${basename(module, '.ts')}.js`);
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
-  await writeFile(join(folder, 'thread.js'), await compileModule('io/thread.ts'));
+  await writeFile(join(folder, 'hash-worker.js'), await compileModule('lib/bytes/hash-worker.ts'));
   await writeFile(path, await compileModule(relative(src, resolve(module))));
   return path;
 }

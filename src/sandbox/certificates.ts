@@ -16,11 +16,11 @@ import {
   TAG,
   time,
   utf8,
-} from '../asn1/der.ts';
-import { OID, type DigestName } from '../asn1/oids.ts';
-import { algorithm, signatureAlgorithm } from '../cms/signed-data.ts';
-import { signingKey, type SigningKey } from '../keys/signing-key.ts';
-import { Certificate } from '../x509/certificate.ts';
+} from '../lib/asn1/der.ts';
+import { OID, type DigestName } from '../lib/asn1/oids.ts';
+import { algorithm, signatureAlgorithm } from '../lib/cms/signed-data.ts';
+import { signingKey, type SigningKey } from '../engine/keys/signing-key.ts';
+import { Certificate } from '../lib/x509/certificate.ts';
 
 /**
  * A throw-away certificate authority for the demo, `init --test-certificate` and the tests. Every

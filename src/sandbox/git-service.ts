@@ -2,8 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ServerChannel } from 'ssh2';
-import { notAllowed } from '../errors.ts';
-import type { Jail } from './jail.ts';
+import { notAllowed } from '../lib/errors.ts';
+import type { Jail } from './chroot-path.ts';
 
 /** What a Git client asks an SSH host to run. */
 export interface GitCommand {

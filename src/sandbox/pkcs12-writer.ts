@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import forge from 'node-forge';
-import { bmp, explicit, integer, NULL, octets, oid, parseDer, seq, set } from '../asn1/der.ts';
-import { OID } from '../asn1/oids.ts';
+import { bmp, explicit, integer, NULL, octets, oid, parseDer, seq, set } from '../lib/asn1/der.ts';
+import { OID } from '../lib/asn1/oids.ts';
 import type { TestIdentity } from './certificates.ts';
 
 const MAC_ITERATIONS = 2048;

@@ -1,5 +1,5 @@
 import { Stats } from 'node:fs';
-import { invalid } from '../errors.ts';
+import { invalid } from '../lib/errors.ts';
 
 /** SSH_FXP_*: draft-ietf-secsh-filexfer-02 section 3, the version 3 that OpenSSH speaks. */
 export const REQUEST = {

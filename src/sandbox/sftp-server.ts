@@ -3,9 +3,9 @@ import { lstat, mkdir, open, readdir, rename, rmdir, unlink, type FileHandle } f
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { once } from 'node:events';
-import { hasCode, messageOf, notAllowed, SignpipeError } from '../errors.ts';
-import { writeAll } from '../io/exact.ts';
-import type { Jail } from './jail.ts';
+import { hasCode, messageOf, notAllowed, SignpipeError } from '../lib/errors.ts';
+import { writeAll } from '../lib/bytes/read-write-fully.ts';
+import type { Jail } from './chroot-path.ts';
 import {
   answer,
   OPEN,

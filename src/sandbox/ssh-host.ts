@@ -8,10 +8,10 @@ import ssh2, {
   type ServerChannel,
   type Session,
 } from 'ssh2';
-import { messageOf, SignpipeError, usage } from '../errors.ts';
-import { drawKeyPair } from '../ssh/generate.ts';
+import { messageOf, SignpipeError, usage } from '../lib/errors.ts';
+import { drawKeyPair } from '../lib/ssh/generate.ts';
 import { isGitProtocol, parseGitCommand, serveGit } from './git-service.ts';
-import { Jail } from './jail.ts';
+import { Jail } from './chroot-path.ts';
 import { SftpServer } from './sftp-server.ts';
 
 /** What happened on the host, for whoever tells the story. `user` is the name that the client gave. */

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SignpipeError } from '../errors.ts';
-import type { Certificate } from '../x509/certificate.ts';
+import { SignpipeError } from '../lib/errors.ts';
+import type { Certificate } from '../lib/x509/certificate.ts';
 import { createTestCertificate, type KeyKind, type TestIdentity } from './certificates.ts';
 import {
   answersWrongly,

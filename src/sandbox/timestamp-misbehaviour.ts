@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { integer, NULL, octets, oid, seq } from '../asn1/der.ts';
-import { OID } from '../asn1/oids.ts';
+import { integer, NULL, octets, oid, seq } from '../lib/asn1/der.ts';
+import { OID } from '../lib/asn1/oids.ts';
 import { createTestCertificate, type TestCertificateOptions, type TestIdentity } from './certificates.ts';
 import { FAILURE, refuse, type ParsedRequest, type TokenContents } from './timestamp-token.ts';
 

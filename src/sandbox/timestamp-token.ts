@@ -15,8 +15,8 @@ import {
   utf8,
   bitString,
   type Der,
-} from '../asn1/der.ts';
-import { digestName, OID } from '../asn1/oids.ts';
+} from '../lib/asn1/der.ts';
+import { digestName, OID } from '../lib/asn1/oids.ts';
 import {
   attribute,
   baseAttributes,
@@ -24,9 +24,9 @@ import {
   buildSignerInfo,
   signatureAlgorithm,
   signedAttributesToSign,
-} from '../cms/signed-data.ts';
-import { invalid } from '../errors.ts';
-import type { Certificate } from '../x509/certificate.ts';
+} from '../lib/cms/signed-data.ts';
+import { invalid } from '../lib/errors.ts';
+import type { Certificate } from '../lib/x509/certificate.ts';
 import { signatureScheme, type TestIdentity } from './certificates.ts';
 
 /** The policy that the sandbox's authority stamps under when none is asked for: in an arc for examples. */

@@ -9,7 +9,7 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { AuditWorld, type Made } from '../audit/world.ts';
+import { AuditWorld, type Made } from '../app/auditor/sample-history.ts';
 
 /** Receipts to a pack; memory is bounded by so many. */
 const BATCH = 2000;

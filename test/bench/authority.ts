@@ -6,7 +6,7 @@ import { createPrivateKey } from 'node:crypto';
 import { createServer, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Certificate } from '../../src/x509/certificate.ts';
+import { Certificate } from '../../src/lib/x509/certificate.ts';
 import { bareStamper } from './bare-token.ts';
 
 export interface AuthorityInput {

@@ -14,9 +14,9 @@ import {
   seq,
   set,
   TAG,
-} from '../../src/asn1/der.ts';
-import { OID } from '../../src/asn1/oids.ts';
-import { algorithm, attribute, signatureAlgorithm } from '../../src/cms/signed-data.ts';
+} from '../../src/lib/asn1/der.ts';
+import { OID } from '../../src/lib/asn1/oids.ts';
+import { algorithm, attribute, signatureAlgorithm } from '../../src/lib/cms/signed-data.ts';
 import type { TestIdentity } from '../../src/sandbox/certificates.ts';
 import { TEST_POLICY } from '../../src/sandbox/timestamp-token.ts';
 

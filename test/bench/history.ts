@@ -2,17 +2,17 @@ import { createHash } from 'node:crypto';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
-import { objectId, serializeTree } from '../../src/control/objects.ts';
-import { buildPack, type NewObject } from '../../src/control/pack.ts';
+import { objectId, serializeTree } from '../../src/lib/git/objects.ts';
+import { buildPack, type NewObject } from '../../src/lib/git/packfile.ts';
 import {
   createReceiptCommit,
   createReceiptRoot,
   type Receipt,
   type ReceiptWriter,
-} from '../../src/control/receipt.ts';
-import type { ControlRepository } from '../../src/control/repository.ts';
-import { loadSshSigner, type SshSigner } from '../../src/sshsig/ssh-signer.ts';
-import { writeCommit } from '../../src/control/write-commit.ts';
+} from '../../src/protocol/control/receipt.ts';
+import type { ControlRepository } from '../../src/protocol/control/repository.ts';
+import { loadSshSigner, type SshSigner } from '../../src/lib/sshsig/ssh-signer.ts';
+import { writeCommit } from '../../src/protocol/control/write-commit.ts';
 import { gitEnvironment, type World } from '../world/site.ts';
 
 /** Answered requests in one pack: bounds memory. */

@@ -4,10 +4,10 @@
  */
 import { readFile } from 'node:fs/promises';
 import { pino } from 'pino';
-import { loadSignerConfig } from '../../src/config/signer.ts';
-import { noProgress } from '../../src/progress.ts';
-import { openSite } from '../../src/signer/site.ts';
-import { Signer } from '../../src/signer/watch.ts';
+import { loadSignerConfig } from '../../src/app/config/signer.ts';
+import { noProgress } from '../../src/lib/progress.ts';
+import { openSite } from '../../src/app/signer/signer-context.ts';
+import { Signer } from '../../src/app/signer/watch.ts';
 
 export interface PollReport {
   /** Milliseconds of each poll. */

@@ -3,8 +3,8 @@
  * TypeScript on the way is no part of what is measured. Reads a TransferInput from its input.
  */
 import { text } from 'node:stream/consumers';
-import { openExchange } from '../../src/exchange/exchange.ts';
-import { withFile } from '../../src/io/source.ts';
+import { openExchange } from '../../src/protocol/exchange/open-exchange.ts';
+import { withFile } from '../../src/lib/bytes/byte-source.ts';
 
 /** What it is told. */
 export interface TransferInput {

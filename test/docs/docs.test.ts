@@ -6,9 +6,9 @@ import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { loadBuilderConfig, loadVoucherConfig } from '../../src/config/builder.ts';
-import { loadSignerConfig } from '../../src/config/signer.ts';
-import { SignpipeError } from '../../src/errors.ts';
+import { loadBuilderConfig, loadVoucherConfig } from '../../src/app/config/builder.ts';
+import { loadSignerConfig } from '../../src/app/config/signer.ts';
+import { SignpipeError } from '../../src/lib/errors.ts';
 import { collectCodes, root, sourceFiles, unknownCodes, type Kind } from './error-codes.ts';
 import { commandLines, readDocuments, tableRows, type Document } from './markdown.ts';
 
@@ -90,7 +90,7 @@ describe('docs/configuration.md', () => {
   /** Keys of the schemas, read from the source: what stands before a zod type, and the parts by name. */
   async function schemaKeys(name: 'signer' | 'builder'): Promise<Set<string>> {
     const source = await sourceFiles();
-    const text = `${source.get('config/parts.ts') ?? ''}\n${source.get(`config/${name}.ts`) ?? ''}`;
+    const text = `${source.get('app/config/parts.ts') ?? ''}\n${source.get(`app/config/${name}.ts`) ?? ''}`;
     const code = text.replace(/'[^'\n]*'/g, "''");
     const types = 'z|path|branch|folder|duration|byteSize|control|glob|signingShape|trustShape';
     const named = [...code.matchAll(new RegExp(`\\b([a-zA-Z]+):\\s(?!z\\.[A-Zoc])(?:${types})\\b`, 'g'))];

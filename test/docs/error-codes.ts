@@ -1,6 +1,6 @@
 /**
  * Every error code in src/, with its kinds, read from the source text: the calls of the helpers in
- * src/errors.ts, `new SignpipeError`, and the few places that compute a code, which are listed here
+ * src/lib/errors.ts, `new SignpipeError`, and the few places that compute a code, which are listed here
  * one by one. A new place of that sort fails the test until it is listed.
  */
 import { readdir, readFile } from 'node:fs/promises';
@@ -40,85 +40,90 @@ const same = (found: string): string => found;
 /** The places that compute their code: a helper of one file, a constant, a table. */
 const COMPUTED: readonly Computed[] = [
   // What went wrong in a thread comes back with the code that it has there.
-  { file: 'audit/crew.ts', kind: 'local', pattern: /(?!)/g, code: same },
-  { file: 'io/threads.ts', kind: 'local', pattern: /(?!)/g, code: same },
-  { file: 'archive/read.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // paths.ts has the codes
-  { file: 'archive/paths.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
+  { file: 'app/auditor/workers.ts', kind: 'local', pattern: /(?!)/g, code: same },
+  { file: 'lib/bytes/worker-pool.ts', kind: 'local', pattern: /(?!)/g, code: same },
+  { file: 'lib/zip/read-zip.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // entry-paths.ts has the codes
+  { file: 'lib/zip/entry-paths.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
   // A refusal comes back from the receipt with the code that the signer gave it.
-  { file: 'builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
+  { file: 'app/builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
   {
-    file: 'sshsig/allowed-signers.ts',
+    file: 'lib/sshsig/allowed-signers.ts',
     kind: 'usage',
     pattern: /readConfigured\([^']*'([^']+)'/g,
     code: same,
   },
-  { file: 'control/commit-signature.ts', kind: 'not-allowed', pattern: /code: '([^']+)'/g, code: same },
+  { file: 'lib/git/commit-signature.ts', kind: 'not-allowed', pattern: /code: '([^']+)'/g, code: same },
   {
-    file: 'control/history.ts',
+    file: 'lib/git/commit-graph.ts',
     kind: 'invalid',
     pattern: /(-not-a-file)`/g,
     code: () => 'zipname-not-a-file',
   },
   {
-    file: 'control/history.ts',
+    file: 'lib/git/commit-graph.ts',
     kind: 'invalid',
     pattern: /'(entry)'\}-not-a-file`/g,
     code: (x) => `${x}-not-a-file`,
   },
   {
-    file: 'control/history.ts',
+    file: 'lib/git/commit-graph.ts',
     kind: 'invalid',
     pattern: /(-not-a-file)`/g,
     code: () => 'hold-not-a-file',
   },
-  { file: 'sshsig/ssh-signature.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
-  { file: 'sshsig/sshsig.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
-  { file: 'sshsig/krl.ts', kind: 'usage', pattern: /CODE = '([^']+)'/g, code: same },
-  { file: 'sshsig/ssh-wire.ts', kind: 'invalid', pattern: /code = '([^']+)'/g, code: same },
-  { file: 'sshsig/ssh-key.ts', kind: 'invalid', pattern: /new SshReader\(\w+, \w+, '([^']+)'/g, code: same },
+  { file: 'lib/sshsig/ssh-signature.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'lib/sshsig/sshsig.ts', kind: 'invalid', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'lib/sshsig/krl.ts', kind: 'usage', pattern: /CODE = '([^']+)'/g, code: same },
+  { file: 'lib/sshsig/ssh-wire.ts', kind: 'invalid', pattern: /code = '([^']+)'/g, code: same },
   {
-    file: 'sshsig/ssh-signer.ts',
+    file: 'lib/sshsig/ssh-key.ts',
+    kind: 'invalid',
+    pattern: /new SshReader\(\w+, \w+, '([^']+)'/g,
+    code: same,
+  },
+  {
+    file: 'lib/sshsig/ssh-signer.ts',
     kind: 'usage',
     pattern: /(?:code: |missing \? |missing \? 'ssh-key-missing' : |code = )'(ssh-[^']+)'/g,
     code: same,
   },
-  { file: 'control/witness.ts', kind: 'alarm', pattern: /(?!)/g, code: same }, // its helper is called `alarm`
+  { file: 'protocol/control/accepted-heads.ts', kind: 'alarm', pattern: /(?!)/g, code: same }, // its helper is called `alarm`
   {
-    file: 'control/zipname.ts',
+    file: 'protocol/control/zipname.ts',
     kind: 'invalid',
     pattern: /(?<=\brefuse\(\s*|NAME_LIMIT \? |'name-too-long' : )'([^']+)'/g,
     code: (x) => `zipname-${x}`,
   },
-  { file: 'keys/key-file.ts', kind: 'usage', pattern: /(?!)/g, code: same }, // its callers say what
-  { file: 'keys/pfx.ts', kind: 'usage', pattern: /readingKey\('([^']+)'/g, code: same },
+  { file: 'engine/keys/key-file.ts', kind: 'usage', pattern: /(?!)/g, code: same }, // its callers say what
+  { file: 'engine/keys/pfx.ts', kind: 'usage', pattern: /readingKey\('([^']+)'/g, code: same },
   {
-    file: 'keys/pfx.ts',
+    file: 'engine/keys/pfx.ts',
     kind: 'usage',
     pattern: /readKeyFile\(path, '([^']+)'/g,
     code: (x) => `${x}-too-large`,
   },
-  { file: 'keys/pem.ts', kind: 'usage', pattern: /readingKey\('([^']+)'/g, code: same },
+  { file: 'engine/keys/pem.ts', kind: 'usage', pattern: /readingKey\('([^']+)'/g, code: same },
   {
-    file: 'keys/pem.ts',
+    file: 'engine/keys/pem.ts',
     kind: 'usage',
     pattern: /readKeyFile\(path, '([^']+)'/g,
     code: (x) => `${x}-too-large`,
   },
   {
-    file: 'signing/attach-file.ts',
+    file: 'engine/artifact/attach-file.ts',
     kind: 'invalid',
     pattern: /'((?:rebuild|attached)-differs)'/g,
     code: same,
   },
   ...(['local', 'usage'] as const).map((kind) => ({
-    file: 'system-error.ts',
+    file: 'lib/system-error.ts',
     kind,
     pattern: new RegExp(`code: '([^']+)',\\s*kind: '${kind}'`, 'g'),
     code: same,
   })),
-  { file: 'timestamp/token.ts', kind: 'invalid', pattern: /reporting\('([^']+)'/g, code: same },
+  { file: 'engine/timestamp/token.ts', kind: 'invalid', pattern: /reporting\('([^']+)'/g, code: same },
   {
-    file: 'x509/chain.ts',
+    file: 'lib/x509/chain.ts',
     kind: 'invalid',
     pattern: /\bproblem\(\s*'([^']+)'/g,
     code: (x) => `certificate-chain-${x}`,
@@ -170,7 +175,7 @@ const isKnown = (text: string, known: ReadonlySet<string>): boolean =>
 export async function unknownCodes(known: ReadonlySet<string>): Promise<string[]> {
   const modules = [...(await sourceFiles()), ...(await shippedModules())];
   const found = modules
-    .filter(([file]) => !/^(?:sandbox|bundle|audit\/browser)\//.test(file))
+    .filter(([file]) => !/^(?:sandbox|build|audit-page)\//.test(file))
     .flatMap(([file, source]) =>
       [...withoutComments(source).matchAll(/(["'`])([a-z0-9]+(?:-[a-z0-9]+)+)\1/g)].map(
         ([, , text = '']) => [file, text] as const,
@@ -207,7 +212,7 @@ export async function collectCodes(): Promise<Codes> {
     kinds.set(code, (kinds.get(code) ?? new Set()).add(kind));
   };
   for (const [file, source] of await sourceFiles()) {
-    if (file === 'errors.ts' || file.startsWith('sandbox/')) continue;
+    if (file === 'lib/errors.ts' || file.startsWith('sandbox/')) continue;
     const text = withoutComments(source);
     const computed = COMPUTED.filter((each) => each.file === file);
     for (const { kind, pattern, code } of computed)
@@ -228,14 +233,14 @@ export async function collectCodes(): Promise<Codes> {
     // A class of errors names its own code.
     for (const [, kind = '', code = ''] of text.matchAll(/\bsuper\('([a-z-]+)', '([a-z0-9-]+)',/g))
       add(code, kind as Kind);
-    if (file.startsWith('audit/'))
+    if (file.startsWith('app/auditor/'))
       for (const [, code = ''] of text.matchAll(/findings\.add\(\s*'([^']+)'/g)) add(code, 'problem');
-    if (file.startsWith('setup/'))
+    if (file.startsWith('app/site/'))
       for (const [, code = ''] of text.matchAll(/(?:\b(?:bad|warning)\(\s*|code: )'([^']+)'/g))
         add(code, 'problem');
-    if (file.startsWith('signer/'))
+    if (file.startsWith('app/signer/'))
       for (const [, code = ''] of text.matchAll(/open: false,\s*code: '([^']+)'/g)) add(code, 'problem');
-    if (file.startsWith('authenticode/'))
+    if (file.startsWith('engine/'))
       for (const [, code = ''] of text.matchAll(/\b(?:code: |untidy\()'([^']+)'/g)) add(code, 'problem');
   }
   return { kinds, unread };

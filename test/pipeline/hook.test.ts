@@ -4,7 +4,7 @@ import { chmod, copyFile, mkdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { git, out } from '../control/repositories.ts';
+import { git, out } from '../protocol/control/repositories.ts';
 import { commit, HookSite, pipeline, type User } from './site.ts';
 
 const run = promisify(execFile);

@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { initControl } from '../../src/setup/init-control.ts';
-import { whoIs } from '../../src/setup/who.ts';
-import { git } from '../control/repositories.ts';
+import { initControl } from '../../src/app/site/init-control.ts';
+import { whoIs } from '../../src/app/site/identity.ts';
+import { git } from '../protocol/control/repositories.ts';
 import { makeKey, startSshd, type Sshd } from '../world/sshd.ts';
 
 const run = promisify(execFile);

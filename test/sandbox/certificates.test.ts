@@ -2,7 +2,7 @@ import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
-import { OID } from '../../src/asn1/oids.ts';
+import { OID } from '../../src/lib/asn1/oids.ts';
 import {
   createTestCertificate,
   createTestPki,
@@ -14,8 +14,8 @@ import {
   type TestIdentity,
 } from '../../src/sandbox/certificates.ts';
 import { toPfx } from '../../src/sandbox/pkcs12-writer.ts';
-import { buildChain } from '../../src/x509/chain.ts';
-import { OpensslFolder } from '../keys/openssl.ts';
+import { buildChain } from '../../src/lib/x509/chain.ts';
+import { OpensslFolder } from '../engine/keys/openssl.ts';
 
 let work: OpensslFolder;
 before(async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { makeSample, SAMPLE_NAME, type Sample } from '../../src/sandbox/sample.ts';
+import { makeSample, SAMPLE_NAME, type Sample } from '../../src/sandbox/sample-release.ts';
 
 const run = promisify(execFile);
 

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import ssh2 from 'ssh2';
 import SftpClient from 'ssh2-sftp-client';
-import { openExchange } from '../../src/exchange/exchange.ts';
-import { sha256OfFile } from '../../src/io/hash.ts';
+import { openExchange } from '../../src/protocol/exchange/open-exchange.ts';
+import { sha256OfFile } from '../../src/lib/bytes/hash.ts';
 import { parseGitCommand } from '../../src/sandbox/git-service.ts';
 import { startSshHost, type SshHost, type SshHostEvent } from '../../src/sandbox/ssh-host.ts';
-import { deliverFile } from '../exchange/deliver-file.ts';
+import { deliverFile } from '../protocol/exchange/deliver-file.ts';
 
 interface Outcome {
   status: number;

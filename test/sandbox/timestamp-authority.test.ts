@@ -12,7 +12,7 @@ import {
 } from '../../src/sandbox/certificates.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../src/sandbox/timestamp-authority.ts';
 import { buildPe } from '../fixtures/pe.ts';
-import { OpensslFolder } from '../keys/openssl.ts';
+import { OpensslFolder } from '../engine/keys/openssl.ts';
 
 const run = promisify(execFile);
 

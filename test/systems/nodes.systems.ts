@@ -14,13 +14,13 @@ const LINES = [22, 24, 26];
 
 /** What is most likely to differ between versions: threads, streams, TLS, zlib, keys; and the main job. */
 const PATTERNS = [
-  'archive/',
-  'io/',
-  'keys/',
-  'timestamp/',
-  'signer/main-job',
-  'signer/watching',
-  'commands/demo',
+  'lib/zip/',
+  'lib/bytes/',
+  'engine/keys/',
+  'engine/timestamp/',
+  'app/signer/main-job',
+  'app/signer/watching',
+  'cli/commands/demo',
 ];
 
 /** The environment of a run that is not part of this one, with `node` first on its path. */

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { packArchive } from '../../src/archive/pack.ts';
+import { packArchive } from '../../src/lib/zip/create-zip.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
 import { gitEnvironment, type World } from './site.ts';
 import { makeKey } from './sshd.ts';

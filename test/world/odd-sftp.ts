@@ -21,8 +21,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join, posix } from 'node:path';
 import ssh2, { type Attributes, type SFTPWrapper } from 'ssh2';
-import { drawKeyPair, generateSshKey } from '../../src/ssh/generate.ts';
-import type { SshOptions } from '../../src/ssh/connection.ts';
+import { drawKeyPair, generateSshKey } from '../../src/lib/ssh/generate.ts';
+import type { SshOptions } from '../../src/lib/ssh/connection.ts';
 
 const { OPEN_MODE, STATUS_CODE } = ssh2.utils.sftp;
 

@@ -3,10 +3,10 @@ import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
-import { loadSignerConfig } from '../../src/config/signer.ts';
-import { noProgress } from '../../src/progress.ts';
-import { openSite } from '../../src/signer/site.ts';
-import { Signer, type PollResult } from '../../src/signer/watch.ts';
+import { loadSignerConfig } from '../../src/app/config/signer.ts';
+import { noProgress } from '../../src/lib/progress.ts';
+import { openSite } from '../../src/app/signer/signer-context.ts';
+import { Signer, type PollResult } from '../../src/app/signer/watch.ts';
 import { toPem } from '../../src/sandbox/certificates.ts';
 import { layOutSite, writeConfigs, type SandboxSite, type SitePlaces } from '../../src/sandbox/site.ts';
 import {

@@ -1,0 +1,121 @@
+import type { Commit } from '../../lib/git/objects.ts';
+import type { FoundReceipt } from '../../protocol/control/receipt.ts';
+import type { AuditRow, AuditedFile, Problem, Vouch } from './model.ts';
+import { provenBy, type AuditedRequest } from './request-audit.ts';
+
+type RequestPart = Pick<
+  AuditRow,
+  'requestedAt' | 'subject' | 'author' | 'askedBy' | 'channel' | 'sourceRevision' | 'files'
+>;
+
+/** What the request's own commit tells. */
+function requestPart(audited: AuditedRequest | null): RequestPart {
+  const request = audited?.request;
+  const readable = request !== undefined && request.raw.length > 0;
+  return {
+    requestedAt: readable ? request.committedAt.toISOString() : null,
+    subject: request?.subject ?? '',
+    author: request?.author ?? '',
+    askedBy: audited && provenBy(audited),
+    channel: request?.channel ?? 'default',
+    sourceRevision: request?.sourceRevision ?? null,
+    files: (request?.files ?? []).map(({ name, sha256 }) => ({
+      input: { name, ...(sha256 === undefined ? {} : { sha256 }) },
+      entries: 0,
+      signed: [],
+      kept: [],
+    })),
+  };
+}
+
+const NO_ANSWER = {
+  claimed: null,
+  receipt: null,
+  answeredAt: null,
+  waited: null,
+  vouchedBy: [],
+  reason: null,
+  repeats: null,
+  waitingFor: null,
+  test: false,
+  certificate: null,
+  times: null,
+  signpipe: null,
+  problems: [],
+} as const;
+
+/** How long somebody waited; null where the clocks disagree. */
+function waitedFor(from: string | null, to: string): number | null {
+  const time = from === null ? -1 : new Date(to).getTime() - new Date(from).getTime();
+  return time >= 0 ? time : null;
+}
+
+/** The row of a receipt that was read. `problems` may still grow: the outcome is settled by `settle`. */
+export function answeredRow(
+  { id, receipt }: Pick<FoundReceipt, 'id' | 'receipt'>,
+  audited: AuditedRequest | null,
+  files: readonly AuditedFile[],
+  problems: readonly Problem[],
+): AuditRow {
+  const part = requestPart(audited);
+  const { request, outcome, reason, repeats, test, certificate, vouches, times, signpipe } = receipt;
+  return {
+    ...NO_ANSWER,
+    ...part,
+    outcome,
+    claimed: outcome,
+    request: request.id,
+    receipt: id,
+    answeredAt: times.answered,
+    waited: waitedFor(part.requestedAt, times.answered),
+    vouchedBy: vouches,
+    reason: reason ?? null,
+    repeats: repeats ?? null,
+    test,
+    certificate: certificate ?? null,
+    files: files.length > 0 ? files : part.files,
+    times,
+    signpipe,
+    problems,
+  };
+}
+
+/** The row of a commit that looks like an answer, and whose contents nobody is to believe. */
+export function unreadRow(
+  request: string,
+  commit: Commit,
+  audited: AuditedRequest | null,
+  problems: readonly Problem[],
+): AuditRow {
+  return {
+    ...NO_ANSWER,
+    ...requestPart(audited),
+    outcome: 'unproven',
+    request,
+    receipt: commit.id,
+    answeredAt: commit.committer.at.toISOString(),
+    problems,
+  };
+}
+
+/** The row of a request that has no answer yet. */
+export function waitingRow(
+  audited: AuditedRequest,
+  vouchedBy: readonly Vouch[],
+  waitingFor: string | null,
+  problems: readonly Problem[],
+): AuditRow {
+  return {
+    ...NO_ANSWER,
+    ...requestPart(audited),
+    outcome: 'waiting',
+    request: audited.request.id,
+    vouchedBy,
+    waitingFor,
+    problems,
+  };
+}
+
+/** A row as it stands once every finding is in: an answer with a fault proves nothing. */
+export const settle = (row: AuditRow): AuditRow =>
+  row.problems.length > 0 && row.receipt !== null ? { ...row, outcome: 'unproven' } : row;

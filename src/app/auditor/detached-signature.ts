@@ -1,0 +1,71 @@
+import { OID } from '../../lib/asn1/oids.ts';
+import { readCountersignature } from '../../engine/authenticode/countersignature.ts';
+import { parseSignature, type AuthenticodeSignature } from '../../engine/authenticode/signature.ts';
+import { verifySigner } from '../../lib/cms/signed-data.ts';
+import type { ReceiptEntry } from '../../protocol/control/receipt.ts';
+import { invalid } from '../../lib/errors.ts';
+
+/** The signature by this certificate: the only one as a rule, the last nested one where ours was appended to another's. */
+function signatureBy(der: Buffer, certificate: string, what: string): AuthenticodeSignature {
+  const primary = parseSignature(der, what);
+  const all = [primary, ...primary.nested.map((nested) => parseSignature(nested, what))];
+  const ours = all.findLast((each) => each.certificate?.sha256 === certificate);
+  if (ours) return ours;
+  throw invalid(
+    'signature-certificate-differs',
+    `${what}: it is by ${primary.certificate?.sha256 ?? 'an unknown certificate'}, the receipt says ${certificate}`,
+  );
+}
+
+function requireDigest(signature: AuthenticodeSignature, entry: ReceiptEntry, what: string): void {
+  const { algorithm, digest } = entry.authenticode;
+  const { hash } = signature.indirect;
+  const signed = signature.indirect.digest.toString('hex');
+  if (hash !== algorithm || signed !== digest)
+    throw invalid(
+      'signature-digest-differs',
+      `${what}: it is over ${hash} ${signed}, the receipt says ${algorithm} ${digest}`,
+    );
+}
+
+function requireTimestamp(
+  signature: AuthenticodeSignature,
+  entry: ReceiptEntry,
+  now: Date,
+  what: string,
+): void {
+  const { signer, data, certificate } = signature;
+  const stamp = readCountersignature(signer, data.certificates, { now, weakDigests: false, what });
+  const said = entry.timestamp && new Date(entry.timestamp.time).getTime();
+  const differs = stamp
+    ? stamp.time.getTime() !== said || stamp.authority !== entry.timestamp?.authority
+    : said !== null;
+  if (differs)
+    throw invalid(
+      'signature-timestamp-differs',
+      `${what}: its timestamp is ${stamp ? `${stamp.time.toISOString()} by ${stamp.authority}` : 'missing'}, the receipt says ${entry.timestamp ? `${entry.timestamp.time} by ${entry.timestamp.authority}` : 'none'}`,
+    );
+  if (stamp && certificate && (stamp.time < certificate.notBefore || stamp.time > certificate.notAfter))
+    throw invalid(
+      'signature-outside-validity',
+      `${what}: it was made at ${stamp.time.toISOString()}, when its certificate was not valid`,
+    );
+}
+
+/**
+ * Holds a detached signature (PKCS #7, DER) to what the receipt says of it: it is by the receipt's certificate,
+ * over the receipt's Authenticode digest, verifies, and bears the timestamp that the receipt names, which verifies
+ * too. Whether certificate and authority lead to a trusted root is not asked: the signer did, before it delivered.
+ * Throws `signature-…`, or what the parts of src/authenticode throw.
+ */
+export function requireDetached(
+  der: Buffer,
+  entry: ReceiptEntry,
+  { certificate, now, what }: { certificate: string; now: Date; what: string },
+): void {
+  const signature = signatureBy(der, certificate, what);
+  requireDigest(signature, entry, what);
+  if (signature.certificate)
+    verifySigner(signature.signer, signature.certificate, OID.spcIndirectData, signature.content, what);
+  requireTimestamp(signature, entry, now, what);
+}

@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { packageRoot } from '../../lib/package-root.ts';
+import { printable } from '../../lib/printable.ts';
+import { documentText, type DocumentOptions } from './json-report.ts';
+import type { Audit } from './model.ts';
+
+/** `audit-page/page.ts` and what it imports, as the build compiles them into one script. */
+const SCRIPT = new URL('dist/audit-page/page.js', packageRoot);
+const STYLE = new URL('dist/audit-page/style.css', packageRoot);
+/** Longer texts are cut, in UTF-16 units. */
+const TEXT_LIMIT = 2000;
+
+/** Every text in a value made fit to show. Keys are ours. */
+function shown(value: unknown): unknown {
+  if (typeof value === 'string') return printable(value, TEXT_LIMIT);
+  if (Array.isArray(value)) return value.map(shown);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shown(each)]));
+}
+
+/** A source expression of Content Security Policy that permits exactly this text. */
+const permit = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+
+/**
+ * The audit as one page that needs nothing else: no network, no other file. Its policy lets only the one script and
+ * the one style sheet in it work; the data stands in it as JSON in ASCII without markup, and the script shows all
+ * of it as text. It comes in pieces: of a long history it is a long text.
+ */
+export async function auditPage(audit: Audit, options: DocumentOptions): Promise<Iterable<string>> {
+  const [script, style] = await Promise.all([readFile(SCRIPT, 'utf8'), readFile(STYLE, 'utf8')]);
+  return pageText(documentText(audit, options, { indent: 0, shown }), script, `\n${style}`);
+}
+
+function* pageText(data: Iterable<string>, script: string, style: string): Generator<string> {
+  const policy = `default-src 'none'; script-src ${permit(script)}; style-src ${permit(style)}; base-uri 'none'; form-action 'none'`;
+  yield `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>Signing audit</title>
+<style>${style}</style>
+</head>
+<body>
+${BODY}
+<script type="application/json" id="data">`;
+  yield* data;
+  yield `</script>
+<script type="module">${script}</script>
+</body>
+</html>
+`;
+}
+
+const BODY = `<main>
+<header>
+<h1>Signing audit</h1>
+<p id="repository"></p>
+<noscript><p class="hold">This page draws itself with a script, which this browser does not run. <code>signpipe audit</code> prints the same in a terminal.</p></noscript>
+<div id="verdict" class="verdict" role="status"></div>
+<dl id="facts" class="facts"></dl>
+</header>
+<section id="timeline" aria-labelledby="timeline-title" hidden>
+<h2 id="timeline-title">From request to receipt</h2>
+<div id="drawing" class="drawing"></div>
+<div id="tip" class="tip" hidden></div>
+</section>
+<form id="filters" class="filters" role="search" aria-label="Filter the table">
+<label class="field grow">Search<input id="search" type="search" autocomplete="off" spellcheck="false" placeholder="name, person, commit, digest, reason …"></label>
+<div class="dates">
+<label class="field">From<input id="from" type="date"></label>
+<label class="field">To<input id="to" type="date"></label>
+</div>
+<fieldset id="outcomes"><legend>Outcome</legend></fieldset>
+</form>
+<p id="status" class="status" role="status" aria-live="polite"></p>
+<div class="rows">
+<table role="table">
+<caption class="quiet">Requests and their answers; a row opens to its details</caption>
+<thead id="head" role="rowgroup"></thead>
+<tbody id="rows" role="rowgroup"></tbody>
+</table>
+<p id="empty" class="empty" hidden>Nothing matches.</p>
+</div>
+<button id="more" class="more" type="button" hidden></button>
+<div id="end"></div>
+<footer>
+<p>Names in parentheses are a commit’s own word; all others are proved by a signature and the auditor’s list of allowed signers. Times are UTC. Whether the newest receipts were cut off cannot be seen in a repository alone: compare the branches above with the signer’s witness.</p>
+</footer>
+</main>`;

@@ -1,0 +1,160 @@
+import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import {
+  claimedIdentity,
+  signedIdentity,
+  verifyCommitSignature,
+  type CommitSignature,
+} from '../../lib/git/commit-signature.ts';
+import { shortId } from '../../lib/git/objects.ts';
+import type { Receipt, ReceiptFile } from '../../protocol/control/receipt.ts';
+import type { ControlRepository } from '../../protocol/control/repository.ts';
+import { readRequest, type Request } from '../../protocol/control/request.ts';
+import type { RequestedFile } from '../../protocol/control/zipname.ts';
+import type { SignpipeError } from '../../lib/errors.ts';
+import { isFault, type Findings } from './findings.ts';
+import type { Proven } from './model.ts';
+
+/** A request and who signed it, or why nobody whom we know did. */
+export interface AuditedRequest {
+  readonly request: Request;
+  readonly by: CommitSignature | null;
+  readonly fault: SignpipeError | null;
+}
+
+/** What the request's signature covers, by which commits are one request; null unless it verifies, by whatever key. */
+export const identityOf = ({ request: { raw }, by }: AuditedRequest): string | null =>
+  by ? claimedIdentity(raw) : signedIdentity(raw);
+
+export const provenBy = ({ by }: AuditedRequest): Proven | null =>
+  by && { principal: by.principal, key: by.fingerprint };
+
+/** Reads a request and checks its signature; both may fail without an exception, since rejected requests are history too. */
+export async function auditRequest(
+  repository: ControlRepository,
+  id: string,
+  allowed: AllowedSigners,
+): Promise<AuditedRequest> {
+  const request = await readRequest(repository, id);
+  try {
+    if (request.raw.length === 0 && request.error) throw request.error;
+    return { request, by: verifyCommitSignature(request.raw, allowed), fault: null };
+  } catch (fault) {
+    if (!isFault(fault)) throw fault;
+    return { request, by: null, fault };
+  }
+}
+
+/** Contents that the repository lacks, or that are not what their id says, are its fault and not the request's. */
+export function reportDamage({ request: { id, error } }: AuditedRequest, findings: Findings): void {
+  if (error && ['object-missing', 'object-damaged'].includes(error.code))
+    findings.add(error.code, `request ${shortId(id)}: ${error.message}`);
+}
+
+/**
+ * Holds what a receipt says of its request to the request itself: who signed it, which channel, revision and
+ * time it states, and, of what was signed, that it is what was asked for.
+ */
+export function compareWithRequest(
+  receipt: Receipt,
+  audited: AuditedRequest,
+  findings: Findings,
+  acceptUnsigned: boolean,
+): void {
+  compareSigner(receipt, audited, findings, acceptUnsigned);
+  compareStatements(receipt, audited.request, findings);
+  if (hasSigned(receipt)) compareFiles(receipt, audited.request, findings);
+}
+
+/** Whether signatures were made: of what failed to be delivered, too. */
+export const hasSigned = ({ outcome, files }: Receipt): boolean =>
+  outcome === 'signed' || files.some(({ signed }) => signed.length > 0);
+
+/** What a receipt can say of a time; a commit may claim any. */
+const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59);
+
+function compareSigner(
+  receipt: Receipt,
+  { request, by, fault }: AuditedRequest,
+  findings: Findings,
+  acceptUnsigned: boolean,
+): void {
+  const id = shortId(request.id);
+  const { request: said } = receipt;
+  if (said.signer === null) {
+    if (hasSigned(receipt) && by === null && !acceptUnsigned)
+      findings.add(
+        'request-unproven',
+        `it signed what request ${id} asks for, and nobody is proved to have asked: ${fault?.message ?? 'it is not signed'}`,
+      );
+  } else if (by === null)
+    findings.add(
+      fault?.code ?? 'commit-unsigned',
+      `it says that ${said.signer} signed request ${id}: ${fault?.message ?? ''}`,
+    );
+  else if (!by.principals.includes(said.signer) || by.fingerprint !== said.key)
+    findings.add(
+      'request-signer-differs',
+      `it says that request ${id} is signed by ${said.signer} (${said.key ?? 'no key'}), and it is by ${by.principal} (${by.fingerprint})`,
+    );
+}
+
+function compareStatements({ request: said }: Receipt, request: Request, findings: Findings): void {
+  if (request.error) return;
+  const differs = (what: string, is: string, says: string): void =>
+    findings.add(
+      'request-differs',
+      `request ${shortId(request.id)} has the ${what} "${is}", the receipt says "${says}"`,
+    );
+  if (said.channel !== request.channel) differs('channel', request.channel, said.channel);
+  if (said.sourceRevision !== request.sourceRevision)
+    differs('source revision', request.sourceRevision ?? '', said.sourceRevision ?? '');
+  const time = request.committedAt.getTime();
+  if (time >= 0 && time <= LAST_TIME && new Date(said.requestedAt).getTime() !== time)
+    differs('time', request.committedAt.toISOString(), said.requestedAt);
+}
+
+function compareFiles({ files }: Receipt, request: Request, findings: Findings): void {
+  if (request.error) {
+    findings.add(
+      'request-unsound',
+      `it signed what request ${shortId(request.id)} asks for, which cannot be read: ${request.error.message}`,
+    );
+    return;
+  }
+  if (request.vouch)
+    findings.add(
+      'vouch-not-request',
+      `it signed for ${shortId(request.id)}, which its author meant as a vouch and nothing else`,
+    );
+  const asked = new Map(request.files.map((file) => [file.name, file]));
+  for (const file of files) compareFile(file, asked.get(file.input.name), findings);
+  const given = new Set(files.map(({ input }) => input.name));
+  for (const name of asked.keys())
+    if (!given.has(name)) findings.add('receipt-file-missing', `${name} was asked for, and is not in it`);
+}
+
+function compareFile(
+  { input, signed }: ReceiptFile,
+  asked: RequestedFile | undefined,
+  findings: Findings,
+): void {
+  if (!asked) {
+    findings.add('receipt-other-file', `it is about ${input.name}, which the request does not name`);
+    return;
+  }
+  if (asked.sha256 !== undefined && asked.sha256 !== input.sha256)
+    findings.add(
+      'receipt-other-bytes',
+      `${input.name}: it is about ${input.sha256 ?? 'unknown bytes'}, the request pins ${asked.sha256}`,
+    );
+  if (!asked.entries) return;
+  const pins = new Map(asked.entries.map(({ path, sha256 }) => [path, sha256]));
+  for (const { path, before } of signed) {
+    const pin = pins.get(path);
+    if (pin === undefined ? asked.sha256 === undefined : pin !== before.sha256)
+      findings.add(
+        'receipt-other-bytes',
+        `${input.name}!/${path}: it is about ${before.sha256}, the request pins ${pin ?? 'nothing'}`,
+      );
+  }
+}

@@ -1,0 +1,116 @@
+import { shortId } from '../../lib/git/objects.ts';
+import { printable } from '../../lib/printable.ts';
+import { painter, type TableOptions } from './text-table.ts';
+import { OUTCOMES, type Audit, type AuditRow, type Problem, type RowOutcome } from './model.ts';
+import { plural } from '../../lib/plural.ts';
+import { countsOf, minute } from './format.ts';
+
+/** Problems told one by one; the rest is counted. */
+const PROBLEM_LIMIT = 40;
+
+/** A certificate that rows name, as the first of them has it, and how many programs they signed with it. */
+interface Certificate {
+  readonly subject: string;
+  readonly notAfter: string;
+  readonly test: boolean;
+  programs: number;
+}
+
+/** Whose repository this is, what is in it, and whether it holds. Takes rows one by one, and keeps none of them. */
+export class Summary {
+  private readonly outcomes = new Map<RowOutcome, number>();
+  private readonly certificates = new Map<string, Certificate>();
+  private answers = 0;
+  private repeats = 0;
+  private hidden = 0;
+  private isClaim = false;
+
+  /** `shown` is whether the row is among those that were asked for. */
+  add(row: AuditRow, shown: boolean): void {
+    this.outcomes.set(row.outcome, (this.outcomes.get(row.outcome) ?? 0) + 1);
+    if (row.receipt !== null) this.answers += 1;
+    if (row.repeats) this.repeats += 1;
+    if (!shown) {
+      this.hidden += 1;
+      return;
+    }
+    if (row.askedBy === null) this.isClaim = true;
+    this.countCertificate(row);
+  }
+
+  text(audit: Audit, options: TableOptions): string {
+    const paint = painter(options);
+    const { receiptsBy, heads, hold, problems } = audit;
+    return [
+      this.counts(audit.rows.length),
+      receiptsBy === null
+        ? 'receipts     by nobody who can be told'
+        : `receipts     by ${printable(receiptsBy.principal, 100)}, ${receiptsBy.key}`,
+      `branches     requests ${heads.requests === null ? 'none' : shortId(heads.requests)}, receipts ${heads.receipts === null ? 'none' : shortId(heads.receipts)}`,
+      ...this.certificateLines(),
+      ...(this.repeats > 0
+        ? [
+            `repeated     ${plural(this.repeats, 'request')} answered before under another commit id: who made them?`,
+          ]
+        : []),
+      ...(this.isClaim
+        ? ['( )          who asked is the commit’s own word there, and no signature proves it']
+        : []),
+      ...(hold?.held ? [paint(`HOLD         ${holdText(hold)}`, 'failed')] : []),
+      '',
+      ...(problems.length > 0
+        ? problemLines(problems, options)
+        : [
+            paint(
+              `${plural(audit.verified, 'commit')} verified: every signature and every link holds`,
+              'good',
+            ),
+          ]),
+    ].join('\n');
+  }
+
+  /** How often each outcome came, those that never did left out. */
+  private counts(total: number): string {
+    const { outcomes, answers, hidden } = this;
+    const tally = OUTCOMES.filter((outcome) => outcomes.has(outcome)).map(
+      (outcome) => `${outcomes.get(outcome) ?? 0} ${outcome}`,
+    );
+    return `${plural(total - answers, 'request')} waiting, ${plural(answers, 'answer')}: ${tally.join(', ') || 'none'}${hidden > 0 ? `; ${hidden} not shown` : ''}`;
+  }
+
+  private countCertificate(row: AuditRow): void {
+    if (!row.certificate) return;
+    const { sha256, subject, notAfter } = row.certificate;
+    const entry = this.certificates.get(sha256) ?? { subject, notAfter, test: row.test, programs: 0 };
+    entry.programs += countsOf(row).signed;
+    this.certificates.set(sha256, entry);
+  }
+
+  private certificateLines(): string[] {
+    return [...this.certificates].map(
+      ([sha256, { subject, notAfter, test, programs }]) =>
+        `certificate  ${sha256.slice(0, 8)}  ${printable(subject, 200)}${test ? ' (TEST)' : ''}, until ${notAfter.slice(0, 10)}: ${plural(programs, 'program')}`,
+    );
+  }
+}
+
+function problemLines(problems: readonly Problem[], options: TableOptions): string[] {
+  const paint = painter(options);
+  const told = problems
+    .slice(0, PROBLEM_LIMIT)
+    .flatMap(({ code, commit, message }) => [
+      `  ${paint(code, 'rejected')} at ${commit}`,
+      `    ${printable(message, 2000)}`,
+    ]);
+  const more = problems.length - PROBLEM_LIMIT;
+  return [
+    paint(` ${plural(problems.length, 'PROBLEM').toUpperCase()}: this history does not hold `, 'unproven'),
+    ...told,
+    ...(more > 0 ? [`  and ${more} more, which --json tells`] : []),
+  ];
+}
+
+function holdText({ by, since, reason }: NonNullable<Audit['hold']>): string {
+  const [line = ''] = reason.split('\n');
+  return `nothing is signed since ${since === null ? '?' : minute(since.toISOString())}, by ${printable(by ?? 'somebody unknown', 100)}${line === '' ? '' : `: ${printable(line, 200)}`}`;
+}

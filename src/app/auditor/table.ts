@@ -1,0 +1,79 @@
+import { printable } from '../../lib/printable.ts';
+import { fit, type Column } from './columns.ts';
+import { Grid, painter, type TableOptions } from './text-table.ts';
+import type { AuditRow, RowOutcome } from './model.ts';
+import { askedBy, countsOf, minute, spanOf, whatOf } from './format.ts';
+
+const COLUMNS: readonly Column[] = [
+  { title: 'WHEN (UTC)' },
+  { title: 'REQUEST' },
+  { title: 'WHAT', atLeast: 10 },
+  { title: 'ASKED BY', atLeast: 6 },
+  { title: 'VOUCHED', atLeast: 4 },
+  { title: 'SIGNED' },
+  { title: 'CERT' },
+  { title: 'WAITED' },
+  { title: 'OUTCOME' },
+];
+
+/** Digits of a request's id, enough for any command; fewer if the terminal is narrow. */
+const idDigits = (width: number): number => (width < 100 ? 8 : 12);
+
+function cellsOf(row: AuditRow, { now, width }: TableOptions): string[] {
+  const { signed, entries } = countsOf(row);
+  const when = row.answeredAt ?? row.requestedAt;
+  const so = row.requestedAt === null ? 0 : now.getTime() - new Date(row.requestedAt).getTime();
+  const sofar = row.outcome === 'waiting' && so > 0 ? `${spanOf(so)}…` : '-';
+  return [
+    when === null ? '-' : minute(when),
+    row.request.slice(0, idDigits(width)),
+    whatOf(row),
+    askedBy(row),
+    row.vouchedBy.map(({ signer }) => printable(signer, 100)).join(' ') || '-',
+    signed > 0 ? `${signed}/${entries}` : '-',
+    row.certificate?.sha256.slice(0, 8) ?? '-',
+    row.waited === null ? sofar : spanOf(row.waited),
+    row.outcome,
+  ];
+}
+
+/** The line under a row that needs one. */
+function remarkOf(row: AuditRow): string | null {
+  const [problem] = row.problems;
+  if (problem) return `${problem.code}: ${printable(problem.message, 400)}`;
+  if (row.reason) return `${printable(row.reason.code, 100)}: ${printable(row.reason.message, 400)}`;
+  return row.waitingFor === null ? null : `waits: ${printable(row.waitingFor, 200)}`;
+}
+
+/** The rows as a table; refusals and what is wrong stand on a line of their own below. Of a row only its words are kept. */
+export class Table {
+  private readonly grid = new Grid(COLUMNS);
+  private readonly ends: { readonly outcome: RowOutcome; readonly remark: string | null }[] = [];
+
+  constructor(private readonly options: TableOptions) {}
+
+  get isEmpty(): boolean {
+    return this.grid.isEmpty;
+  }
+
+  add(row: AuditRow): void {
+    this.grid.add(cellsOf(row, this.options));
+    this.ends.push({ outcome: row.outcome, remark: remarkOf(row) });
+  }
+
+  /** In pieces: of a long history it is a long text. */
+  *text(): Generator<string> {
+    const { width } = this.options;
+    const paint = painter(this.options);
+    const { head, lines } = this.grid.fitted(width);
+    yield paint(head, 'dim');
+    let at = 0;
+    for (const line of lines) {
+      const end = this.ends[at++];
+      if (!end) continue;
+      const { outcome, remark } = end;
+      yield `\n${line.slice(0, line.lastIndexOf(outcome))}${paint(outcome, outcome)}`;
+      if (remark !== null) yield `\n  ${paint(fit(remark, width - 2, false), outcome)}`;
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import { whoSigned, verifyCommitSignature, type CommitSignature } from '../../lib/git/commit-signature.ts';
+import { shortId } from '../../lib/git/objects.ts';
+import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
+import { listRequests, readRequest } from '../../protocol/control/request.ts';
+import { pinsOf } from '../../protocol/control/vouch.ts';
+import type { RequestedFile } from '../../protocol/control/zipname.ts';
+import { inOrder } from '../../lib/concurrency/in-order.ts';
+import { invalid, notAllowed } from '../../lib/errors.ts';
+import type { Identity, Persons } from '../../lib/sshsig/persons.ts';
+import { isFault } from './findings.ts';
+import type { Vouch } from './model.ts';
+
+/** Commits read side by side. */
+const WIDTH = 64;
+
+/** A commit on a branch of vouches: what its signer says of which bytes, or why it says nothing. */
+interface Statement {
+  readonly name: string;
+  readonly commit: string;
+  readonly by: CommitSignature | null;
+  readonly fault: Error | null;
+  readonly pins: ReadonlyMap<string, string>;
+}
+
+const pinKey = (what: string, sha256: string): string => `${sha256} ${what}`;
+
+/** Everything that stands on the branches of vouches, read once. */
+export class Vouches {
+  private readonly byCommit = new Map<string, Statement>();
+  /** Sound statements by each line that they pin. */
+  private readonly byPin = new Map<string, Statement[]>();
+
+  private constructor(private readonly persons: Persons) {}
+
+  static async read(repository: ControlRepository, heads: Heads, allowed: AllowedSigners): Promise<Vouches> {
+    const vouches = new Vouches(allowed.persons());
+    for (const [name, tip] of heads.vouches) {
+      // What is in the history of the request branch was said there, and is no vouch.
+      const ids = await listRequests(repository, tip, heads.requests === null ? [] : [heads.requests]);
+      const tasks = ids.map((id) => () => readStatement(repository, name, id, allowed));
+      for await (const statement of inOrder(tasks, WIDTH)) vouches.add(statement);
+    }
+    return vouches;
+  }
+
+  /** How many commits there are. */
+  get size(): number {
+    return this.byCommit.size;
+  }
+
+  private add(statement: Statement): void {
+    this.byCommit.set(statement.commit, statement);
+    if (!statement.by) return;
+    this.persons.add(whoSigned(statement.by));
+    for (const [what, sha256] of statement.pins) {
+      const key = pinKey(what, sha256);
+      const others = this.byPin.get(key);
+      if (others) others.push(statement);
+      else this.byPin.set(key, [statement]);
+    }
+  }
+
+  /** Throws `vouch-…`, or what is wrong with the commit, unless a vouch that a receipt counts is one. */
+  require(
+    vouch: Vouch,
+    request: { readonly files: readonly RequestedFile[] },
+    requester: Identity | null,
+  ): void {
+    const what = `the vouch ${shortId(vouch.commit)} of ${vouch.signer}`;
+    const statement = this.byCommit.get(vouch.commit);
+    if (!statement || statement.name !== vouch.name)
+      throw invalid('vouch-missing', `${what} does not stand on vouch/${vouch.name}`);
+    if (!statement.by) throw statement.fault ?? invalid('vouch-missing', `${what} says nothing`);
+    const { principals, fingerprint } = statement.by;
+    if (!principals.includes(vouch.signer) || fingerprint !== vouch.key)
+      throw notAllowed(
+        'vouch-signer-differs',
+        `${what} is signed by ${principals.join(', ')} with ${fingerprint}, the receipt says ${vouch.key}`,
+      );
+    if (requester && this.persons.areOne(whoSigned(statement.by), requester))
+      throw notAllowed('vouch-own', `${what} is by whoever made the request`);
+    if (!agrees(statement, pinsOf(request.files)))
+      throw invalid('vouch-differs', `${what} does not pin the same bytes as the request`);
+  }
+
+  /** Who vouches for a request that is not answered yet: each person once. */
+  for(request: { readonly files: readonly RequestedFile[] }, requester: Identity | null): Vouch[] {
+    const wanted = pinsOf(request.files);
+    const [first] = wanted;
+    const heard = first ? (this.byPin.get(pinKey(...first)) ?? []) : [];
+    const found: Vouch[] = [];
+    for (const statement of heard) {
+      const { by, name, commit } = statement;
+      if (!by || !agrees(statement, wanted) || (requester && this.persons.areOne(whoSigned(by), requester)))
+        continue;
+      const vouch = { name, signer: by.principal, key: by.fingerprint, commit };
+      if (!found.some((each) => this.repeats(each, vouch))) found.push(vouch);
+    }
+    return found;
+  }
+
+  /** Whether two vouches that receipts count are one person's, which count once. */
+  repeats(a: Vouch, b: Vouch): boolean {
+    return this.persons.areOne(counted(a), counted(b));
+  }
+}
+
+const counted = ({ signer, key }: Vouch): Identity => ({ fingerprint: key, names: [signer] });
+
+const agrees = ({ pins }: Statement, wanted: ReadonlyMap<string, string>): boolean =>
+  wanted.size > 0 && [...wanted].every(([what, sha256]) => pins.get(what) === sha256);
+
+async function readStatement(
+  repository: ControlRepository,
+  name: string,
+  commit: string,
+  allowed: AllowedSigners,
+): Promise<Statement> {
+  const said = await readRequest(repository, commit);
+  const pins = pinsOf(said.files);
+  try {
+    if (said.error) throw said.error;
+    return { name, commit, by: verifyCommitSignature(said.raw, allowed), fault: null, pins };
+  } catch (fault) {
+    if (!isFault(fault)) throw fault;
+    return { name, commit, by: null, fault, pins };
+  }
+}

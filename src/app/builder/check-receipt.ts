@@ -1,0 +1,61 @@
+import type { ReceiptFile } from '../../protocol/control/receipt.ts';
+import type { RequestedFile } from '../../protocol/control/zipname.ts';
+import { invalid, type SignpipeError } from '../../lib/errors.ts';
+
+const otherBytes = (message: string): SignpipeError =>
+  invalid('receipt-other-bytes', message, {
+    hint: 'do not use the signed file; ask the signer operator',
+  });
+
+function requireWholePin({ input }: ReceiptFile, asked: RequestedFile): void {
+  if (asked.sha256 === undefined || asked.sha256 === input.sha256) return;
+  throw otherBytes(
+    `${input.name}: the receipt is about ${input.sha256 ?? 'unknown bytes'}, the request pinned ${asked.sha256}`,
+  );
+}
+
+/** The SHA-256 that a signed program must have had: its own pin, and a lone program's is that of its file. */
+function pinOf(path: string, { input }: ReceiptFile, asked: RequestedFile): string | undefined {
+  if (path === '') return asked.sha256 ?? input.sha256;
+  return asked.entries?.find((entry) => entry.path === path)?.sha256;
+}
+
+function requireEntryPins(file: ReceiptFile, asked: RequestedFile): void {
+  for (const { path, before } of file.signed) {
+    const pin = pinOf(path, file, asked);
+    if (pin === before.sha256 || (pin === undefined && asked.entries === undefined)) continue;
+    const what = path === '' ? file.input.name : `${file.input.name}!/${path}`;
+    throw otherBytes(
+      `${what}: the receipt is about a program with SHA-256 ${before.sha256}, the request pinned ${pin ?? 'no such program'}`,
+    );
+  }
+}
+
+function requireOnce(name: string, files: readonly ReceiptFile[]): void {
+  const times = files.filter(({ input }) => input.name === name).length;
+  if (times === 1) return;
+  throw invalid(
+    'receipt-other-file',
+    `the receipt ${times === 0 ? `does not name ${name}` : `names ${name} more than once`}, which the request names`,
+    { hint: 'do not use the signed files; ask the signer operator' },
+  );
+}
+
+/**
+ * Checks that a receipt about signed files is about those that the request names, each once, and about the
+ * bytes that it pins, of a whole file and of single programs. Throws `receipt-other-file` and
+ * `receipt-other-bytes`.
+ */
+export function requireAnswersRequest(
+  files: readonly ReceiptFile[],
+  requested: readonly RequestedFile[],
+): void {
+  for (const file of files) {
+    const asked = requested.find(({ name }) => name === file.input.name);
+    if (!asked)
+      throw invalid('receipt-other-file', `the receipt names ${file.input.name}, which the request does not`);
+    requireWholePin(file, asked);
+    requireEntryPins(file, asked);
+  }
+  for (const { name } of requested) requireOnce(name, files);
+}

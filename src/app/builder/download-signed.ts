@@ -1,0 +1,192 @@
+import { mkdir, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import pRetry from 'p-retry';
+import type { ReceiptFile } from '../../protocol/control/receipt.ts';
+import { nameProblem, pathProblem, type RequestedFile } from '../../protocol/control/zipname.ts';
+import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
+import { sha256OfSource } from '../../lib/bytes/hash.ts';
+import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { withFile } from '../../lib/bytes/byte-source.ts';
+import { asTemporary } from '../../lib/bytes/temp-files.ts';
+import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
+import { underBar } from '../../lib/progress.ts';
+import { proveFile } from '../../engine/artifact/prove-file.ts';
+import { verifyFile } from '../../engine/artifact/verify-file.ts';
+import { requireApart } from './output-folder.ts';
+import { pairOriginals } from './match-originals.ts';
+import type { BuilderSession } from './session.ts';
+
+const differs = (path: string, why: string): SignpipeError =>
+  invalid('signed-file-differs', `${path}: ${why}`, {
+    hint: 'it was changed after it was delivered, or replaced by a later request: do not use it',
+  });
+
+type Output = NonNullable<ReceiptFile['output']>;
+
+function outputOf({ output, input }: ReceiptFile): Output {
+  if (!output) throw invalid('receipt-without-output', `${input.name}: the receipt names no signed file`);
+  const problem = nameProblem(output.name) ?? pathProblem(output.path ?? output.name);
+  if (problem !== null) throw invalid('receipt-name', `the receipt names a file that ${problem}`);
+  return output;
+}
+
+/** Receipted files, and what was asked of them. */
+export interface Answer {
+  readonly files: readonly ReceiptFile[];
+  readonly requested: readonly RequestedFile[];
+}
+
+/** Whether the request pins every byte of a file. Pinned programs say nothing about the rest of their zip. */
+const isPinnedWhole = ({ requested }: Answer, { input }: ReceiptFile): boolean =>
+  requested.some(({ name, sha256 }) => name === input.name && sha256 !== undefined);
+
+/**
+ * The unsigned file that a signed one is to be proved against; undefined if none was given. If the request
+ * does not pin the file as a whole, the exchange could have changed the rest of it before the signer fetched
+ * it, whatever the receipt says about what the signer saw: it is refused before a byte is downloaded.
+ */
+function originalOf(
+  answer: Answer,
+  file: ReceiptFile,
+  pairs: ReadonlyMap<string, string>,
+): string | undefined {
+  const { name } = outputOf(file);
+  const original = pairs.get(name);
+  if (original !== undefined || isPinnedWhole(answer, file)) return original;
+  throw notAllowed(
+    'original-needed',
+    `${name}: the request does not pin this file as a whole, so nothing says that the rest of it is what was submitted`,
+    { hint: 'give the file that was submitted, to prove the rest by it: --original FILE' },
+  );
+}
+
+/** Checks that the signer signed the original: by size and, if the signer saw all of it, by SHA-256. */
+async function requireInput(original: string, { input }: ReceiptFile): Promise<void> {
+  await withFile(original, async (source) => {
+    const sizeDiffers = input.size !== undefined && input.size !== source.size;
+    if (!sizeDiffers && input.sha256 === undefined) return;
+    const sha256 = sizeDiffers ? null : await sha256OfSource(source);
+    if (sha256 === input.sha256) return;
+    const seen = sizeDiffers ? `${input.size} bytes` : `SHA-256 ${input.sha256}`;
+    throw differs(
+      input.name,
+      `the signer was given another file than ${original}: it saw ${seen}, this is ${sha256 ?? `${source.size} bytes`}`,
+    );
+  });
+}
+
+/** Proves that the signed file is the unsigned one with exactly the programs signed that the receipt names. */
+async function prove(
+  { config: { limits } }: BuilderSession,
+  original: string,
+  signed: string,
+  file: ReceiptFile,
+  scratch: string,
+): Promise<void> {
+  await requireInput(original, file);
+  const { name } = outputOf(file);
+  const proof = await proveFile(original, signed, { limits, scratch, name });
+  if (proof.kind === 'program') return;
+  if (proof.digests.size !== file.signed.length)
+    throw differs(name, `${proof.digests.size} programs changed, the receipt names ${file.signed.length}`);
+  for (const { path, before, after } of file.signed)
+    if (proof.digests.get(path) !== after.sha256 || proof.before.get(path) !== before.sha256)
+      throw differs(name, `"${path}" is not the program that the receipt names`);
+}
+
+/** That every program which the receipt names leads to the roots that builder.yaml trusts. */
+async function requireTrusted(
+  { config }: BuilderSession,
+  signed: string,
+  file: ReceiptFile,
+  scratch: string,
+): Promise<void> {
+  const roots = await readRoots(config.trust.roots);
+  if (!roots) return;
+  const timestampRoots = await readTimestampRoots(config.trust.timestampRoots);
+  const options = { limits: config.limits, scratch, roots, ...(timestampRoots ? { timestampRoots } : {}) };
+  const { programs } = await verifyFile(signed, options, outputOf(file).name);
+  for (const { path } of file.signed) {
+    const program = path === '' ? programs[0] : programs.find((each) => each.path === path);
+    if (program?.status === 'ok') continue;
+    const why = program?.problems[0]?.message ?? 'its signature leads elsewhere';
+    throw notAllowed(
+      'signed-program-untrusted',
+      `${outputOf(file).name}: ${path === '' ? 'it' : `"${path}"`} is not signed under trust.roots: ${why}`,
+      {
+        hint: 'ask the signer operator which certificate signs now; do not use the file',
+      },
+    );
+  }
+}
+
+async function takeOne(
+  session: BuilderSession,
+  file: ReceiptFile,
+  folder: string,
+  check: (taken: string, sha256: string) => Promise<void>,
+): Promise<string> {
+  const { name, size, path: place = name } = outputOf(file);
+  const path = join(folder, name);
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.unchecked`;
+  await underBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
+    asTemporary(temporary, async () => {
+      const from = `${session.config.exchange.outgoing}/${place}`;
+      const got = await pRetry(() => session.exchange.fetch(from, temporary, { limit: size, onProgress }), {
+        retries: 2,
+        shouldRetry: ({ error }) => error instanceof SignpipeError && error.retryable,
+      });
+      await check(temporary, got.sha256);
+      await rename(temporary, path);
+    }),
+  );
+  return path;
+}
+
+/** Holds a downloaded file to the receipt, to the original if there is one, and to the trusted roots. */
+async function checkTaken(
+  session: BuilderSession,
+  file: ReceiptFile,
+  taken: { path: string; sha256: string },
+  original: string | undefined,
+): Promise<void> {
+  const { name, sha256 } = outputOf(file);
+  if (sha256 !== undefined && taken.sha256 !== sha256)
+    throw differs(
+      name,
+      `SHA-256 of what lies on the exchange is ${taken.sha256}, the receipt says ${sha256}`,
+    );
+  await withScratch(async (scratch) => {
+    if (original !== undefined) await prove(session, original, taken.path, file, scratch);
+    await requireTrusted(session, taken.path, file, scratch);
+  });
+}
+
+/**
+ * Downloads what a receipt says was signed, and checks it against the digests there. If an original is given
+ * (see `pairOriginals`), the signed file is proved to be that one plus the signatures; a file that the request
+ * does not pin as a whole needs one. No file gets its name before that. Returns the paths.
+ */
+export async function takeFiles(
+  session: BuilderSession,
+  answer: Answer,
+  folder: string,
+  originals: readonly string[] = [],
+): Promise<string[]> {
+  const names = answer.files.map((file) => outputOf(file).name);
+  const pairs = pairOriginals(names, originals);
+  const planned = answer.files.map((file) => ({ file, original: originalOf(answer, file, pairs) }));
+  await requireApart(folder, names, originals);
+  const taken: string[] = [];
+  for (const { file, original } of planned) {
+    taken.push(
+      await takeOne(session, file, folder, (path, sha256) =>
+        checkTaken(session, file, { path, sha256 }, original),
+      ),
+    );
+    if (original !== undefined)
+      session.say(`${outputOf(file).name}: proved to be ${original} plus its signatures`);
+  }
+  return taken;
+}

@@ -1,0 +1,43 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { usage } from '../../lib/errors.ts';
+
+/** What identifies one file among all on this machine; null if there is none of that name. */
+async function identityOf(path: string): Promise<string | null> {
+  const stats = await stat(path, { bigint: true }).catch(() => null);
+  return stats && `${stats.dev}:${stats.ino}`;
+}
+
+/** The folder may be missing: it is made when the files come. */
+async function requireFolder(output: string): Promise<void> {
+  const stats = await stat(output).catch(() => null);
+  if (stats === null || stats.isDirectory()) return;
+  throw usage('output-not-a-folder', `${output}: is there already, and is no folder`, {
+    hint: 'give a folder with --output DIR; signed files keep their names',
+  });
+}
+
+/**
+ * Checks the folder that signed files of these names will be downloaded to. Throws (usage):
+ *
+ * - `output-not-a-folder`: there is something else of that name;
+ * - `output-is-input`: a signed file would replace one that was submitted, or that it is to be proved against.
+ */
+export async function requireApart(
+  output: string,
+  names: readonly string[],
+  inputs: readonly string[],
+): Promise<void> {
+  await requireFolder(output);
+  const given = new Map<string | null, string>();
+  for (const input of inputs) given.set(await identityOf(input), input);
+  for (const name of names) {
+    const path = join(output, name);
+    const identity = await identityOf(path);
+    const input = identity === null ? undefined : given.get(identity);
+    if (input === undefined) continue;
+    throw usage('output-is-input', `${path}: the signed file would replace ${input}`, {
+      hint: 'give another folder with --output DIR',
+    });
+  }
+}

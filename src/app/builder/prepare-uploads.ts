@@ -1,0 +1,140 @@
+import { stat } from 'node:fs/promises';
+import { basename, extname, join, resolve } from 'node:path';
+import { filesOfFolder, packArchive } from '../../lib/zip/create-zip.ts';
+import { readEnd } from '../../lib/zip/end-of-central-directory.ts';
+import { isZipSource } from '../../lib/zip/read-zip.ts';
+import { HEAD_SIZE, isSignable } from '../../engine/formats/open-file.ts';
+import { nameProblem } from '../../protocol/control/zipname.ts';
+import { hasCode, SignpipeError, usage } from '../../lib/errors.ts';
+import { sha256OfSource } from '../../lib/bytes/hash.ts';
+import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
+import { plural } from '../../lib/plural.ts';
+import type { BuilderSession } from './session.ts';
+
+/** A file ready to be uploaded. */
+export interface Upload {
+  /** Its name on the exchange. */
+  readonly name: string;
+  readonly path: string;
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** What is to be submitted. */
+export interface Collected {
+  readonly uploads: readonly Upload[];
+  /** Whether it was packed for this. */
+  readonly packed: boolean;
+  /** How many files were packed; 0 if none were. */
+  readonly count: number;
+}
+
+type Kind = 'zip' | 'program' | 'other' | 'folder';
+
+async function kindOf(path: string): Promise<Kind> {
+  try {
+    if ((await stat(path)).isDirectory()) return 'folder';
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) throw usage('file-not-found', `${path}: no such file`, { cause: error });
+    throw error;
+  }
+  return withFile(path, async (file) => {
+    const head = await file.read(0, Math.min(file.size, HEAD_SIZE));
+    if (await isZipSource(file)) {
+      // One that was cut off would be uploaded, requested and refused for good.
+      await readEnd(file);
+      return 'zip';
+    }
+    if (extname(path).toLowerCase() === '.zip') return requireZipEnd(path, file);
+    return isSignable(head) ? 'program' : 'other';
+  });
+}
+
+/** A zip behind something else is one for most unpackers: the signer says why it refuses it. */
+async function requireZipEnd(path: string, file: ByteSource): Promise<'zip'> {
+  try {
+    await readEnd(file);
+    return 'zip';
+  } catch (error) {
+    throw error instanceof SignpipeError && error.kind === 'invalid' ? notAZip(path, file.size) : error;
+  }
+}
+
+/** It would be packed into a zip of the same name, in which nothing is found to sign. */
+const notAZip = (path: string, size: number): SignpipeError =>
+  usage('submit-not-a-zip', `${path}: is called a zip and is none${size === 0 ? ': it is empty' : ''}`, {
+    hint: 'was it built, or downloaded, to its end? Give a file of another kind its own name',
+  });
+
+function checkName(name: string): string {
+  const problem = nameProblem(name);
+  if (problem !== null)
+    throw usage('name-unusable', `"${name}" cannot be named in a request: it ${problem}`, {
+      hint: 'give another name with --as NAME',
+    });
+  return name;
+}
+
+const describe = async (path: string, name: string): Promise<Upload> =>
+  withFile(path, async (file) => ({
+    name: checkName(name),
+    path,
+    size: file.size,
+    sha256: await sha256OfSource(file),
+  }));
+
+function filesIn(
+  paths: readonly string[],
+  kinds: readonly Kind[],
+): Promise<{ path: string; name: string }[]> {
+  const [first = ''] = paths;
+  if (paths.length === 1 && kinds[0] === 'folder') return filesOfFolder(first);
+  if (kinds.includes('folder'))
+    throw usage('folder-among-files', 'give one folder, or files, not both', {
+      hint: 'submit the folder that holds them all',
+    });
+  return Promise.resolve(paths.map((path) => ({ path, name: basename(path) })));
+}
+
+/** Folders and loose files travel in one zip, named after the first of them. */
+async function pack(
+  paths: readonly string[],
+  kinds: readonly Kind[],
+  scratch: string,
+  name: string | undefined,
+): Promise<Collected> {
+  const [first = ''] = paths;
+  const stem = basename(resolve(first));
+  const zipName = checkName(name ?? `${kinds[0] === 'folder' ? stem : basename(stem, extname(stem))}.zip`);
+  const output = join(scratch, 'packed.zip');
+  const files = await filesIn(paths, kinds);
+  if (files.length === 0)
+    throw usage('submit-empty', `${first}: an empty folder`, { hint: 'was it built to its end?' });
+  await packArchive(files, output);
+  return { uploads: [await describe(output, zipName)], packed: true, count: files.length };
+}
+
+/**
+ * Makes uploads of what was named on the command line: zips and a lone program go as they are, a
+ * folder or several loose files are packed into one zip, which lies in the folder `scratch`. `as` names what
+ * travels.
+ */
+export async function collect(paths: readonly string[], scratch: string, as?: string): Promise<Collected> {
+  const kinds = await Promise.all(paths.map(kindOf));
+  const asTheyAre = kinds.every((kind) => kind === 'zip') || (paths.length === 1 && kinds[0] === 'program');
+  if (!asTheyAre) return pack(paths, kinds, scratch, as);
+  if (as !== undefined && paths.length > 1)
+    throw usage('one-name-for-several', '--as names one file, but several are submitted');
+  const uploads: Upload[] = [];
+  for (const path of paths) uploads.push(await describe(path, as ?? basename(path)));
+  const names = new Set(uploads.map(({ name }) => name));
+  if (names.size < uploads.length) throw usage('name-twice', 'two of the files have the same name');
+  return { uploads, packed: false, count: 0 };
+}
+
+/** What was packed is another file than those that were named, and it is what comes back signed. */
+export function sayPacked({ say }: Pick<BuilderSession, 'say'>, { uploads, packed, count }: Collected): void {
+  const [zip] = uploads;
+  if (packed && zip)
+    say(`packed ${plural(count, 'file')} into ${zip.name} (${zip.size} bytes): the zip is what gets signed`);
+}

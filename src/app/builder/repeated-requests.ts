@@ -1,0 +1,61 @@
+import { signedIdentity } from '../../lib/git/commit-signature.ts';
+import { shortId } from '../../lib/git/objects.ts';
+import { readReceipt, type FoundReceipt } from '../../protocol/control/receipt.ts';
+import type { ControlRepository } from '../../protocol/control/repository.ts';
+import { invalid, SignpipeError } from '../../lib/errors.ts';
+import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import { verifyReceiptSignature } from './receipt-signature.ts';
+
+type Session = { readonly repository: ControlRepository; readonly say: (line: string) => void };
+
+/** The request that a person means by a commit's id: of a receipt, the request that it answers. */
+export async function requestMeant({ repository, say }: Session, id: string): Promise<string> {
+  const { parents } = await repository.readCommit(id);
+  const [, request] = parents;
+  if (request === undefined || !(await isReceipt(repository, id))) return id;
+  say(`${shortId(id)} is a receipt; it answers request ${shortId(request)}`);
+  return request;
+}
+
+async function isReceipt(repository: ControlRepository, id: string): Promise<boolean> {
+  try {
+    await readReceipt(repository, id);
+    return true;
+  } catch (error) {
+    if (error instanceof SignpipeError && error.kind === 'invalid') return false;
+    throw error;
+  }
+}
+
+const identityOf = async (repository: ControlRepository, id: string): Promise<string | null> =>
+  signedIdentity((await repository.readCommit(id)).raw);
+
+/**
+ * The receipt that settles a request: the one found for it or, if that says `request-repeated`, the one that it
+ * names. Throws `receipt-repeats-other` unless both requests are the same signed payload: a signer must not answer
+ * with the files of another request. Returns the found receipt if the named one is not in the clone.
+ */
+export async function firstAnswer(
+  { repository, say }: Session,
+  found: FoundReceipt,
+  allowed: AllowedSigners,
+): Promise<FoundReceipt> {
+  const { request, repeats } = found.receipt;
+  if (repeats?.receipt === undefined) return found;
+  verifyReceiptSignature(found.commit.raw, allowed);
+  if (!(await repository.hasCommit(repeats.receipt))) return found;
+  const first = await readReceipt(repository, repeats.receipt);
+  const identity = await identityOf(repository, request.id);
+  const same =
+    identity !== null &&
+    first.receipt.request.id === repeats.request &&
+    (await identityOf(repository, repeats.request)) === identity;
+  if (!same)
+    throw invalid(
+      'receipt-repeats-other',
+      `the receipt of ${shortId(request.id)} says that it repeats ${shortId(repeats.request)}, which is another request`,
+      { hint: 'ask the signer operator; do not use what was signed' },
+    );
+  say(`request ${shortId(request.id)} repeats ${shortId(repeats.request)}: taking the answer to that`);
+  return first;
+}

@@ -1,0 +1,90 @@
+import { dirname } from 'node:path';
+import { RemoteHeads } from '../../lib/git/remote-heads.ts';
+import { ControlRepository } from '../../protocol/control/repository.ts';
+import { openExchange } from '../../protocol/exchange/open-exchange.ts';
+import type { Exchange } from '../../protocol/exchange/exchange.ts';
+import { findPassphrase } from '../../engine/keys/passphrase.ts';
+import type { Identity } from '../../lib/git/objects.ts';
+import type { BuilderConfig } from './builder.ts';
+import { loadSshSigner, type SshSigner } from '../../lib/sshsig/ssh-signer.ts';
+import { SharedSsh, type SshOptions } from '../../lib/ssh/connection.ts';
+
+/** What signer.yaml and builder.yaml have in common. */
+export interface SiteConfig {
+  readonly control: { readonly url: string; readonly requests: string; readonly receipts: string };
+  readonly exchange: { readonly url: string };
+  readonly ssh?:
+    | {
+        readonly identity?: string | undefined;
+        readonly passphraseFile?: string | undefined;
+        readonly agent?: string | undefined;
+        readonly knownHosts: string;
+      }
+    | undefined;
+}
+
+/** The SSH part as connections take it; undefined when nothing is reached by SSH. */
+export async function sshOptionsOf(
+  config: Pick<SiteConfig, 'ssh'>,
+  warn: (message: string) => void,
+): Promise<SshOptions | undefined> {
+  const { ssh } = config;
+  if (!ssh) return undefined;
+  const agent = ssh.agent ?? (ssh.identity === undefined ? process.env['SSH_AUTH_SOCK'] : undefined);
+  const passphrase =
+    ssh.passphraseFile === undefined ? undefined : await findPassphrase({ file: ssh.passphraseFile, warn });
+  return {
+    knownHosts: ssh.knownHosts,
+    ...(ssh.identity === undefined ? {} : { identity: ssh.identity }),
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(agent === undefined ? {} : { agent }),
+  };
+}
+
+/**
+ * Opens the bare clone in `path`; nothing is fetched yet. Connects meanwhile: shaking hands takes as long as
+ * the rest. A connection that fails is tried again, and its fault told, at the first use.
+ */
+export async function openControl(
+  config: Pick<SiteConfig, 'control'>,
+  ssh: SshOptions | undefined,
+  path: string,
+): Promise<ControlRepository> {
+  const { url, requests, receipts } = config.control;
+  const common = { url, path, branches: { requests, receipts } };
+  if (!ssh || !url.startsWith('ssh:')) return ControlRepository.open(common);
+  const remoteHeads = new RemoteHeads(url, ssh);
+  remoteHeads.connect();
+  try {
+    return await ControlRepository.open({ ...common, ssh: new SharedSsh(ssh, dirname(path)), remoteHeads });
+  } catch (error) {
+    remoteHeads.close();
+    throw error;
+  }
+}
+
+/** Opens the exchange; connects at its first use. */
+export function openConfiguredExchange(
+  config: Pick<SiteConfig, 'exchange'>,
+  ssh: SshOptions | undefined,
+): Promise<Exchange> {
+  return openExchange({ url: config.exchange.url, ...(ssh ? { ssh } : {}) });
+}
+
+/** The key and the name that this builder commits with. */
+export async function committerOf({
+  config,
+  say,
+}: {
+  readonly config: Pick<BuilderConfig, 'requests'>;
+  readonly say: (line: string) => void;
+}): Promise<{ signer: SshSigner; identity: Identity }> {
+  const { key, passphraseFile, name, email } = config.requests;
+  const passphrase = await findPassphrase({ file: passphraseFile, warn: say, environment: {} });
+  const agent = process.env['SSH_AUTH_SOCK'];
+  const signer = await loadSshSigner(key, {
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(agent === undefined ? {} : { agent }),
+  });
+  return { signer, identity: { name, email } };
+}

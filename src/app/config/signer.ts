@@ -1,0 +1,214 @@
+import { validate } from 'node-cron';
+import { z } from 'zod';
+import {
+  commonOf,
+  duration,
+  control,
+  exchange,
+  path,
+  requireSsh,
+  resolvePaths,
+  resolverFor,
+  ssh,
+  timestampRoots,
+  type Resolve,
+  limits,
+} from './parts.ts';
+import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
+import { delivered, requireReplacing } from './delivered-path.ts';
+import { loadYaml, type YamlFile } from './yaml.ts';
+
+const glob = z.string().min(1).max(1000);
+
+const timestampUrl = z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL');
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+  } catch {
+    return false;
+  }
+}
+
+const signingShape = {
+  pfx: path.optional(),
+  certificate: path.optional(),
+  key: path.optional(),
+  keyName: z.string().optional(),
+  passphraseFile: path.optional(),
+  digest: z.enum(['sha256', 'sha384', 'sha512']),
+  files: z.array(glob).min(1, 'must name at least one pattern'),
+  alreadySigned: z.enum(['keep', 'replace', 'append', 'reject']),
+  timestamp: z.array(timestampUrl).max(16),
+  timestampTimeout: duration.refine((ms) => ms > 0, 'must be some time: 15s'),
+  roots: path.optional(),
+  timestampRoots: timestampRoots.optional(),
+  name: z.string().max(200).optional(),
+  url: z.string().max(500).optional(),
+};
+
+const trustShape = {
+  allowedSigners: path.optional(),
+  revokedKeys: path.optional(),
+  unsignedRequests: z.enum(['reject', 'accept']),
+  pins: z.enum(['require', 'accept-unpinned']),
+  vouches: z.int().min(0).max(50),
+  delay: duration,
+  requesters: z.array(z.string().min(1)).min(1),
+  names: z.array(glob).min(1),
+};
+
+const signing = z
+  .strictObject({
+    ...signingShape,
+    digest: signingShape.digest.default('sha256'),
+    files: signingShape.files.default([...DEFAULT_FILES]),
+    alreadySigned: signingShape.alreadySigned.default('keep'),
+    timestampTimeout: signingShape.timestampTimeout.default(15_000),
+  })
+  .superRefine(requireOneKey);
+
+const trust = z.strictObject({
+  ...trustShape,
+  unsignedRequests: trustShape.unsignedRequests.default('reject'),
+  pins: trustShape.pins.default('require'),
+  vouches: trustShape.vouches.default(0),
+  delay: trustShape.delay.default(0),
+  requesters: trustShape.requesters.default(['*']),
+  names: trustShape.names.default(['**']),
+});
+
+const channel = z.strictObject({
+  signing: z.strictObject(signingShape).partial().default({}),
+  trust: z.strictObject(trustShape).partial().default({}),
+});
+
+const schema = z
+  .strictObject({
+    control: control.extend({
+      poll: z
+        .string()
+        .default('* * * * * *')
+        .refine(validate, 'must be a cron expression, seconds first, such as "*/10 * * * * *"'),
+      timezone: z
+        .string()
+        .default('UTC')
+        .refine(isTimeZone, 'must be a time zone such as UTC or Europe/Vienna'),
+      since: z
+        .string()
+        .regex(/^[0-9a-f]{40}$/, 'must be a full commit id')
+        .optional(),
+    }),
+    exchange: exchange
+      .extend({ sparse: z.enum(['auto', 'never']).default('auto'), delivered })
+      .superRefine(requireReplacing),
+    ssh: ssh.optional(),
+    signing,
+    receipts: z.strictObject({
+      key: path,
+      passphraseFile: path.optional(),
+      name: z.string().min(1).max(100).default('signpipe signer'),
+    }),
+    trust,
+    state: path.default('state'),
+    retry: z
+      .strictObject({
+        attempts: z.int().min(1).max(100).default(5),
+        wait: duration.default(2000),
+        for: duration.default(3_600_000),
+      })
+      .prefault({}),
+    limits,
+    channels: z
+      .record(z.string().regex(/^[A-Za-z0-9._-]{1,50}$/, 'must be a plain channel name'), channel)
+      .default({}),
+  })
+  .superRefine(requireSsh)
+  .superRefine((value, context) => {
+    if (value.trust.unsignedRequests === 'reject' && value.trust.allowedSigners === undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['trust'],
+        message:
+          'allowedSigners is missing: who may request? (or unsignedRequests: accept, on a private Git host only)',
+      });
+  });
+
+interface KeySource {
+  pfx?: string | undefined;
+  certificate?: string | undefined;
+  key?: string | undefined;
+}
+
+function requireOneKey(value: KeySource, context: z.RefinementCtx): void {
+  const pem = value.certificate !== undefined || value.key !== undefined;
+  if (value.pfx !== undefined && pem)
+    context.addIssue({ code: 'custom', message: 'give either pfx, or certificate and key, not both' });
+  else if (value.pfx === undefined && (value.certificate === undefined || value.key === undefined))
+    context.addIssue({ code: 'custom', message: 'no signing key: give pfx, or certificate and key' });
+}
+
+type Raw = z.output<typeof schema>;
+
+/** Which key signs what, and how. */
+export type SigningConfig = Raw['signing'];
+
+/** Who may request, and what it takes. */
+export type TrustConfig = Raw['trust'];
+
+/** One channel's whole policy: the defaults with its own overrides. */
+export interface ChannelConfig {
+  readonly name: string;
+  readonly signing: SigningConfig;
+  readonly trust: TrustConfig;
+}
+
+/** `signer.yaml`, checked, its paths absolute. */
+export interface SignerConfig extends Omit<Raw, 'channels' | 'signing' | 'trust'> {
+  /** The file that this was read from. */
+  readonly file: string;
+  /** Every channel by name; `default` is always there. */
+  readonly channels: ReadonlyMap<string, ChannelConfig>;
+}
+
+/** An override that names a key replaces the key as a whole: a pfx must not meet another channel's PEM. */
+function overrideSigning(base: SigningConfig, override: Raw['channels'][string]['signing']): SigningConfig {
+  const otherKey =
+    override.pfx !== undefined || override.certificate !== undefined || override.key !== undefined;
+  const {
+    pfx: _pfx,
+    certificate: _certificate,
+    key: _key,
+    keyName: _name,
+    passphraseFile: _file,
+    ...rest
+  } = base;
+  return { ...(otherKey ? rest : base), ...override } as SigningConfig;
+}
+
+function channelsOf(raw: Raw, resolve: Resolve): Map<string, ChannelConfig> {
+  const base = { signing: resolvePaths(raw.signing, resolve), trust: resolvePaths(raw.trust, resolve) };
+  const overrides = Object.entries({ default: { signing: {}, trust: {} }, ...raw.channels });
+  return new Map(
+    overrides.map(([name, own]) => [
+      name,
+      {
+        name,
+        signing: overrideSigning(base.signing, resolvePaths(own.signing, resolve)),
+        trust: { ...base.trust, ...resolvePaths(own.trust, resolve) },
+      },
+    ]),
+  );
+}
+
+/** Reads `signer.yaml`; throws `config-...` (usage) with file, line and column. */
+export async function loadSignerConfig(file: string | YamlFile): Promise<SignerConfig> {
+  const { path, raw } = await loadYaml(file, schema);
+  const resolve = resolverFor(path);
+  return {
+    ...raw,
+    ...commonOf(raw, path),
+    receipts: resolvePaths(raw.receipts, resolve),
+    channels: channelsOf(raw, resolve),
+  };
+}

@@ -1,0 +1,111 @@
+import { isAlias, isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import type { z } from 'zod';
+import { hasCode, messageOf, usage, type SignpipeError } from '../../lib/errors.ts';
+import { readOnce } from '../../lib/bytes/byte-source.ts';
+
+/** No configuration that a person writes comes near. */
+const MAX_BYTES = 1024 * 1024;
+
+async function readText(path: string): Promise<string> {
+  try {
+    const bytes = await readOnce(path, MAX_BYTES);
+    if (bytes === null) throw usage('config-too-large', `${path}: larger than ${MAX_BYTES} bytes`);
+    return bytes.toString('utf8');
+  } catch (error) {
+    if (hasCode(error, 'ENOENT'))
+      throw usage('config-not-found', `${path}: no such configuration file`, {
+        hint: 'lay one out with: signpipe init',
+        cause: error,
+      });
+    if (hasCode(error, 'EACCES'))
+      throw usage('config-unreadable', `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
+    throw error;
+  }
+}
+
+type Path = readonly PropertyKey[];
+
+/** Where in the file a value stands, or the nearest one above it; for a key, where its name stands. */
+function offsetOf(document: Document, path: Path, key?: string): number {
+  const node = path.length === 0 ? document.contents : document.getIn(path.map(String), true);
+  if (key !== undefined && isMap(node)) {
+    const pair = node.items.find((each) => isScalar(each.key) && each.key.value === key);
+    if (pair && isNode(pair.key)) return pair.key.range?.[0] ?? 0;
+  }
+  if (isNode(node)) return node.range?.[0] ?? 0;
+  return path.length === 0 ? 0 : offsetOf(document, path.slice(0, -1));
+}
+
+const isMissing = (issue: z.core.$ZodIssue): boolean =>
+  issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
+
+function describeIssue(issue: z.core.$ZodIssue): { key: string | undefined; text: string } {
+  const where = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const [key] = issue.keys;
+    return { key, text: `unknown key "${where === '' ? '' : `${where}.`}${key ?? ''}"` };
+  }
+  const text = isMissing(issue) ? 'is missing' : issue.message;
+  return { key: undefined, text: where === '' ? text : `${where}: ${text}` };
+}
+
+function refuse(
+  path: string,
+  document: Document,
+  lines: LineCounter,
+  issues: readonly z.core.$ZodIssue[],
+): SignpipeError {
+  const told = issues.map((issue) => {
+    const { key, text } = describeIssue(issue);
+    const { line, col } = lines.linePos(offsetOf(document, issue.path, key));
+    return `${path}:${line}:${col}: ${text}`;
+  });
+  return usage('config-invalid', told.join('\n'), {
+    hint: 'keys.example/ has complete configurations with every key explained',
+  });
+}
+
+/** A configuration that was read once, since it may be a pipe, and parsed; not yet checked. */
+export interface YamlFile {
+  readonly path: string;
+  readonly document: Document;
+  readonly lines: LineCounter;
+}
+
+/** Reads and parses a file. Throws `config-not-yaml` with file, line and column, and what `readText` throws. */
+export async function readYaml(path: string): Promise<YamlFile> {
+  const lines = new LineCounter();
+  const document = parseDocument(await readText(path), {
+    lineCounter: lines,
+    prettyErrors: false,
+    version: '1.2',
+    uniqueKeys: true,
+  });
+  const [broken] = [...document.errors, ...document.warnings];
+  if (broken) {
+    const { line, col } = lines.linePos(broken.pos[0]);
+    throw usage('config-not-yaml', `${path}:${line}:${col}: ${broken.message}`);
+  }
+  if (isAlias(document.contents)) throw usage('config-not-yaml', `${path}:1:1: an alias is no configuration`);
+  return { path, document, lines };
+}
+
+/** The names of the sections at the top of a configuration, before it is known whose it is. */
+export function sectionsOf({ document: { contents } }: YamlFile): Set<string> {
+  if (!isMap(contents)) return new Set();
+  return new Set(contents.items.flatMap(({ key }) => (isScalar(key) ? [String(key.value)] : [])));
+}
+
+/**
+ * Reads a YAML configuration, unless that was done, and checks it against `schema`, whose objects are strict:
+ * unknown keys are refused. Every error names file, line and column. Throws `config-...`, all of kind usage.
+ */
+export async function loadYaml<Schema extends z.ZodType>(
+  file: string | YamlFile,
+  schema: Schema,
+): Promise<{ path: string; raw: z.output<Schema> }> {
+  const { path, document, lines } = typeof file === 'string' ? await readYaml(file) : file;
+  const result = schema.safeParse(document.toJS({ maxAliasCount: 20 }));
+  if (!result.success) throw refuse(path, document, lines, result.error.issues);
+  return { path, raw: result.data };
+}

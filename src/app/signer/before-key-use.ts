@@ -1,0 +1,76 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Heads } from '../../protocol/control/repository.ts';
+import type { Request } from '../../protocol/control/request.ts';
+import type { Vouch } from '../../protocol/control/vouch.ts';
+import type { SigningKey } from '../../engine/keys/signing-key.ts';
+import type { Channel } from './channel.ts';
+import { closed, type ClosedGate } from './unmet-precondition.ts';
+import { gateFor } from './preconditions.ts';
+import { judge } from './policy.ts';
+import type { Site } from './signer-context.ts';
+
+/** The oldest that heads may be when the key is used, in milliseconds. */
+const FRESH_MS = 1000;
+/** Looks at branches that move while their history is judged, before the request waits for the next poll. */
+const MOST_LOOKS = 5;
+
+/** A gate closed before the key was used: the request waits, and this is no answer. */
+export class GateClosed extends Error {
+  constructor(readonly gate: ClosedGate) {
+    super(gate.why);
+  }
+}
+
+/** Where the branches stand could not be asked before the key was used; `cause` is why. No fault of the request. */
+export class HeadsUnknown extends Error {}
+
+/** What is to be asked again. */
+export interface Asked {
+  readonly request: Request;
+  readonly channel: Channel;
+  /** When this signer first saw the request. */
+  readonly seen: Date;
+}
+
+/**
+ * Asks all gates directly before the key is used: since the request was taken up, its files were fetched, which takes
+ * as long as it takes, and a HOLD or an objection counts until the first signature is made. The heads are asked of
+ * the Git host again, and if judging what is new took longer than they may be old, once more. Returns the vouches
+ * that count. Throws `GateClosed`, `HeadsUnknown`, alarms, and whatever `judge` and `gateFor` refuse.
+ */
+export async function askAgain(
+  site: Site,
+  { request, channel, seen }: Asked,
+  headsNow: () => Promise<Heads>,
+): Promise<readonly Vouch[]> {
+  let judged: { heads: Heads; vouches: readonly Vouch[] } | undefined;
+  for (let looks = 0; looks < MOST_LOOKS; looks += 1) {
+    const asked = performance.now();
+    const heads = await headsNow().catch((cause: unknown) => {
+      throw new HeadsUnknown('where the branches stand could not be asked', { cause });
+    });
+    if (judged && isDeepStrictEqual(judged.heads, heads)) return judged.vouches;
+    await site.lists.refresh();
+    const current = site.channels.get(channel.config.name) ?? channel;
+    const requester = judge(request, current, site.now());
+    const gate = await gateFor(site, current, request, requester, heads, seen);
+    if (!gate.open) throw new GateClosed(gate);
+    if (performance.now() - asked <= FRESH_MS) return gate.vouches;
+    judged = { heads, vouches: gate.vouches };
+  }
+  throw new GateClosed(closed('the control repository moves faster than it can be judged'));
+}
+
+/** A key that awaits `gate` once, before it is first used. */
+export function gated(key: SigningKey, gate: () => Promise<void>): SigningKey {
+  let asked: Promise<void> | undefined;
+  return {
+    certificates: key.certificates,
+    algorithm: key.algorithm,
+    sign: async (hash, data) => {
+      await (asked ??= gate());
+      return key.sign(hash, data);
+    },
+    close: () => key.close(),
+  };
+}

@@ -1,0 +1,112 @@
+import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import type { ChannelConfig, SigningConfig, TrustConfig } from '../config/signer.ts';
+import { usage } from '../../lib/errors.ts';
+import { findPassphrase } from '../../engine/keys/passphrase.ts';
+import { loadPem } from '../../engine/keys/pem.ts';
+import { readRoots, readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
+import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
+import { compileNamePatterns, compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
+import { TimestampAuthorities, type Timestamper } from '../../engine/timestamp/client.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+
+/** One channel, ready to sign: its key is loaded, its policy compiled. */
+export interface Channel {
+  readonly config: ChannelConfig;
+  readonly key: SigningKey;
+  /** Null only with a test certificate. */
+  readonly timestamper: Timestamper | null;
+  /** Whether its certificate is good for tests only. */
+  readonly test: boolean;
+  readonly allowed: AllowedSigners | null;
+  readonly roots: readonly Certificate[] | undefined;
+  readonly timestampRoots: readonly Certificate[] | undefined;
+  /** Which entries of a zip are ours. */
+  readonly isOurs: PathFilter;
+  /** Which files may be named. */
+  readonly mayName: PathFilter;
+  /** Which principals may request. */
+  readonly mayRequest: PathFilter;
+}
+
+export interface ChannelOptions {
+  readonly now: Date;
+  readonly warn: (message: string) => void;
+  /** How often a timestamp authority is asked, and the first pause in ms; its own defaults unless given. */
+  readonly retry?: { readonly attempts: number; readonly wait: number };
+}
+
+/** Loads the key that a configuration names; its passphrase comes from file or environment, never from a prompt. */
+export async function loadConfiguredKey(
+  config: SigningConfig,
+  warn: (message: string) => void,
+): Promise<SigningKey> {
+  const passphrase = await findPassphrase({ file: config.passphraseFile, warn });
+  if (config.pfx !== undefined) {
+    const { loadPfx } = await import('../../engine/keys/pfx.ts');
+    return loadPfx({ path: config.pfx, passphrase, name: config.keyName, warn });
+  }
+  if (config.certificate !== undefined && config.key !== undefined)
+    return loadPem({ certificate: config.certificate, key: config.key, passphrase, warn });
+  throw usage('key-missing', 'signing: no key is configured', { hint: 'give pfx, or certificate and key' });
+}
+
+/** Test certificates may go without timestamps; a real one's signature would die with the certificate. */
+function requireTimestamps(name: string, test: boolean, urls: readonly string[]): void {
+  if (urls.length === 0 && !test)
+    throw usage(
+      'untimestamped',
+      `channel ${name}: signing.timestamp is empty, and its certificate is no test certificate`,
+      {
+        hint: 'name at least one RFC 3161 authority',
+      },
+    );
+}
+
+const authoritiesOf = (
+  signing: SigningConfig,
+  roots: Certificate[] | undefined,
+  { warn, retry }: ChannelOptions,
+): TimestampAuthorities =>
+  new TimestampAuthorities(signing.timestamp, {
+    roots,
+    timeoutMs: signing.timestampTimeout,
+    attempts: retry?.attempts,
+    backOffMs: retry?.wait,
+    onFailure: (url, error) => warn(`timestamp authority ${url}: ${error.message}`),
+  });
+
+/**
+ * Opens one channel: loads its key and refuses, before any work, one that cannot sign programs now.
+ * Throws usage errors.
+ */
+export async function openChannel(config: ChannelConfig, options: ChannelOptions): Promise<Channel> {
+  const { signing, trust } = config;
+  const key = await loadConfiguredKey(signing, options.warn);
+  requireUsable(key, options.now);
+  const test = key.certificates.some((certificate) => certificate.isTest);
+  requireTimestamps(config.name, test, signing.timestamp);
+  const timestampRoots = await readTimestampRoots(
+    timestampRootsFor(signing.timestampRoots, key.certificates),
+  );
+  return {
+    config,
+    key,
+    timestamper: signing.timestamp.length > 0 ? authoritiesOf(signing, timestampRoots, options) : null,
+    test,
+    allowed: await loadAllowedSigners(trust),
+    roots: await readRoots(signing.roots),
+    timestampRoots,
+    isOurs: compilePatterns(signing.files),
+    mayName: compilePatterns(trust.names),
+    mayRequest: compileNamePatterns(trust.requesters),
+  };
+}
+
+/** The allowed signers of a channel as its files are now; null if it has no list. */
+export async function loadAllowedSigners({
+  allowedSigners,
+  revokedKeys,
+}: TrustConfig): Promise<AllowedSigners | null> {
+  if (allowedSigners === undefined) return null;
+  return AllowedSigners.load(allowedSigners, revokedKeys === undefined ? {} : { revoked: revokedKeys });
+}

@@ -1,0 +1,152 @@
+import { spawn } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { hasCode, messageOf, SignpipeError, usage } from '../../lib/errors.ts';
+import { printable } from '../../lib/printable.ts';
+
+/** The file was deleted or replaced between opening and locking it, that often at the most. */
+const MOST_TRIES = 10;
+
+/** How long others wait, in ms and times, for a new holder to write who it is after it got the lock. */
+const NAMING = { tries: 25, pause: 20 };
+
+const cannotLock = (path: string, why: string, hint: string, cause?: unknown): SignpipeError =>
+  usage('lock-unavailable', `${path}: cannot be locked: ${why}`, { hint, cause });
+
+/**
+ * Asks the kernel for an exclusive lock on the open file `fd`, without waiting; false if another process has it.
+ * Node has no call for it, so `flock -n FD` of util-linux makes it on the descriptor that it inherits. A lock of
+ * flock(2) belongs to the open file, not to the process that asked for it: it stays until this process closes the
+ * file or ends, however it ends.
+ */
+function lockDescriptor(fd: number, path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'pipe', fd] });
+    let said = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said = `${said}${text}`.slice(0, 500)));
+    child.once('error', (error) => {
+      const hint = hasCode(error, 'ENOENT')
+        ? 'install util-linux, which has the program flock'
+        : 'flock must be a program that this account may run';
+      reject(cannotLock(path, `flock does not start: ${messageOf(error)}`, hint, error));
+    });
+    child.once('close', (status) => {
+      if (status === 0) resolve(true);
+      else if (status === 1 && said === '') resolve(false);
+      else {
+        const why = said.trim() || `flock ended with ${status}`;
+        reject(
+          cannotLock(path, why, 'the state folder must be on a file system that has locks: a local disk'),
+        );
+      }
+    });
+  });
+}
+
+/** Whether `path` still names the file that is open as `fd`. */
+function isStillAt(path: string, fd: number): boolean {
+  const [open, named] = [fstatSync(fd), statSync(path, { throwIfNoEntry: false })];
+  return open.ino === named?.ino && open.dev === named.dev;
+}
+
+/** Closing gives the lock up. The file goes first, while no one else can have locked it. */
+function release(path: string, fd: number): void {
+  try {
+    if (isStillAt(path, fd)) rmSync(path);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Opens and locks the file; its descriptor, or null if another process has the lock. */
+async function take(path: string): Promise<number | null> {
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    try {
+      const locked = await lockDescriptor(fd, path);
+      if (locked && isStillAt(path, fd)) return fd;
+      closeSync(fd);
+      if (!locked) return null;
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+  throw cannotLock(path, 'it is replaced again and again', 'find out which program deletes it');
+}
+
+/** Writes who holds the lock. Only people read it: what counts is the kernel's lock. */
+function writeHolder(fd: number): void {
+  ftruncateSync(fd);
+  writeSync(fd, `${process.pid} ${new Date().toISOString()} ${hostname()}\n`, 0);
+}
+
+function readHolder(path: string): [pid: string, since: string, host: string] {
+  try {
+    const [pid = '', since = '', host = ''] = readFileSync(path, 'utf8').slice(0, 400).trim().split(/\s+/);
+    return [pid, since, host];
+  } catch {
+    return ['', '', ''];
+  }
+}
+
+/** Whether a text of this machine names a process that has ended: the holder's own text is then still to come. */
+function isOutdated([pid, , host]: [string, string, string]): boolean {
+  if (host !== '' && host !== hostname()) return false;
+  if (!/^[1-9]\d{0,9}$/.test(pid)) return true;
+  try {
+    process.kill(Number(pid), 0);
+    return false;
+  } catch (error) {
+    return hasCode(error, 'ESRCH');
+  }
+}
+
+/** Waits for the holder's text if it is not there yet. */
+async function holderOf(path: string): Promise<{ pid: string; taken: string }> {
+  let holder = readHolder(path);
+  for (let tries = 0; tries < NAMING.tries && isOutdated(holder); tries += 1) {
+    await sleep(NAMING.pause);
+    holder = readHolder(path);
+  }
+  if (isOutdated(holder)) return { pid: 'unknown', taken: '' };
+  const [pid, since, host] = holder.map((text) => printable(text, 100));
+  return { pid: pid ?? 'unknown', taken: since && host ? `it began on ${host} at ${since}; ` : '' };
+}
+
+/**
+ * Makes this process the only one that uses a state folder, by a lock that the kernel holds on the file `lock` in
+ * it; returns the function that gives it up. The kernel gives it up when the process ends, by SIGKILL or a power
+ * cut too, so no lock of a dead process ever has to be judged.
+ *
+ * Throws `state-in-use` if another signer has the lock, and `lock-unavailable` if the kernel cannot be asked.
+ */
+export async function lockState(folder: string): Promise<() => Promise<void>> {
+  const path = join(folder, 'lock');
+  const fd = await take(path);
+  if (fd !== null) {
+    writeHolder(fd);
+    let held = true;
+    // eslint-disable-next-line require-await -- callers close several things in one way
+    return async () => {
+      if (held) release(path, fd);
+      held = false;
+    };
+  }
+  const { pid, taken } = await holderOf(path);
+  throw usage('state-in-use', `${folder}: another signer (process ${pid}) is using this state folder`, {
+    hint: `${taken}stop it first; two signers need a state folder each`,
+  });
+}

@@ -1,0 +1,149 @@
+import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import { howToLift, readHold, type Hold } from '../../protocol/control/hold.ts';
+import { shortId } from '../../lib/git/objects.ts';
+import type { Heads } from '../../protocol/control/repository.ts';
+import { isAhead, type Request } from '../../protocol/control/request.ts';
+import { vouchesFor, type Vouch, type VouchOptions } from '../../protocol/control/vouch.ts';
+import { notAllowed, usage } from '../../lib/errors.ts';
+import type { Channel } from './channel.ts';
+import { closed, type ClosedGate } from './unmet-precondition.ts';
+import type { Requester } from './policy.ts';
+import type { Site } from './signer-context.ts';
+
+/** Whether a request that policy permits may be signed at this moment. */
+export type Gate = { readonly open: true; readonly vouches: readonly Vouch[] } | ClosedGate;
+
+const NOBODY = AllowedSigners.parse('', 'nobody');
+
+/** One line, even if the reason has several: it must not pass for other lines of the log. */
+function holdText(hold: Hold): string {
+  const { by, since, commit, reason } = hold;
+  const lift = howToLift(hold);
+  // The reason is the author's word and stands last, so that it cannot pass for what this program says.
+  const why = reason === '' ? '' : `${lift === '' ? ': ' : '; HOLD says: '}${reason.replaceAll('\n', ' ')}`;
+  return `on hold by ${by ?? 'an unknown author'} since ${since?.toISOString() ?? 'an unknown time'}, commit ${shortId(commit ?? '')}${lift}${why}`;
+}
+
+/** A HOLD stops every channel; those whom the default channel allows lift it. */
+async function holdGate(site: Site, heads: Heads): Promise<ClosedGate | null> {
+  if (heads.requests === null) return null;
+  const byDefault = site.channels.get('default');
+  const allowed = byDefault?.allowed ?? NOBODY;
+  const acceptUnsigned = byDefault?.config.trust.unsignedRequests === 'accept';
+  const hold = await readHold(site.repository, heads.requests, {
+    allowed,
+    acceptUnsigned,
+    now: site.now(),
+    firstSeen: (commit) => site.witness.firstSeen(site.repository, commit),
+  });
+  if (!hold.held) return null;
+  return closed(holdText(hold));
+}
+
+/**
+ * A request dated ahead waits until its time has come, whatever is wrong with it: its receipt must not be older,
+ * and an objection that was dated honestly must not be taken to be of an earlier build.
+ */
+export function futureGate(request: Request, now: Date): ClosedGate | null {
+  if (!isAhead(request, now)) return null;
+  return {
+    open: false,
+    code: 'request-in-future',
+    why: `it is dated ${request.committedAt.toISOString()}, ahead of this machine's clock (${now.toISOString()}): it waits until then [request-in-future]`,
+  };
+}
+
+/** When a request was made, as far as others are compared with it: its own time is its author's word. */
+const madeAt = ({ committedAt }: Request, seen: Date): Date => (committedAt < seen ? committedAt : seen);
+
+/** A time lock counts from when this signer first saw the request: a commit's own time is its author's word. */
+function delayGate(site: Site, channel: Channel, seen: Date): ClosedGate | null {
+  // Without a delay nothing may depend on a clock that was wrong for a while.
+  if (channel.config.trust.delay === 0) return null;
+  const until = seen.getTime() + channel.config.trust.delay;
+  if (site.now().getTime() >= until) return null;
+  return closed(`time lock until ${new Date(until).toISOString()}; a signed commit that adds HOLD stops it`);
+}
+
+const bytesSeen = (vouch: Vouch): string =>
+  vouch.differing.map(({ what, vouched }) => `${what} as ${vouched}`).join(', ');
+
+/** Who made the request, as vouches are compared with it; null if it is not proved. */
+const personOf = (requester: Requester): VouchOptions['requester'] =>
+  requester.principal === null || requester.key === null
+    ? null
+    : { ...requester, principal: requester.principal, fingerprint: requester.key };
+
+/** Throws `vouch-differs` if one of these vouches for other bytes was made after the request. */
+async function refuseObjections(
+  { repository }: Site,
+  differing: readonly Vouch[],
+  requested: Date,
+): Promise<void> {
+  for (const each of differing) {
+    const { committer } = await repository.readCommit(each.commit);
+    if (committer.at >= requested)
+      throw notAllowed(
+        'vouch-differs',
+        `${each.signer} vouches for other bytes: saw ${bytesSeen(each)} (commit ${shortId(each.commit)})`,
+        { hint: 'the two builds differ: find out why before either is signed' },
+      );
+  }
+}
+
+const doesNotCount = ({ commit, signer }: Vouch, root = 'ROOT'): string =>
+  `; the vouch ${shortId(commit)} by ${signer} does not count: it neither says "Control: ${root}" nor descends from that commit`;
+
+/**
+ * Other builders must have got the same bytes. One who got different ones after the request was made
+ * ends it; an older vouch for other bytes is only reported, since the same name is built again each night.
+ */
+async function vouchGate(
+  site: Site,
+  channel: Channel,
+  request: Request,
+  requester: Requester,
+  heads: Heads,
+  seen: Date,
+): Promise<Gate> {
+  const needed = channel.config.trust.vouches;
+  if (needed === 0) return { open: true, vouches: [] };
+  if (!channel.allowed)
+    throw usage(
+      'vouches-need-signers',
+      `channel ${channel.config.name}: trust.vouches needs trust.allowedSigners`,
+    );
+  const found = await vouchesFor(site.repository, request, {
+    allowed: channel.allowed,
+    branches: heads.vouches,
+    requests: heads.requests,
+    origin: site.origin,
+    requester: personOf(requester),
+    now: site.now(),
+  });
+  const agreeing = found.filter((each) => each.agrees);
+  const differing = found.filter((each) => each.differing.length > 0 && !each.agrees);
+  await refuseObjections(site, differing, madeAt(request, seen));
+  if (agreeing.length >= needed) return { open: true, vouches: agreeing };
+  const remarks = [
+    ...differing.map((each) => `; ${each.signer} vouched earlier for ${bytesSeen(each)}`),
+    ...found.filter((each) => each.elsewhere).map((each) => doesNotCount(each, site.origin.roots[0])),
+  ];
+  return closed(`waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
+}
+
+/** Asks, in this order: is signing held, is the time lock over, have enough others vouched? */
+export async function gateFor(
+  site: Site,
+  channel: Channel,
+  request: Request,
+  requester: Requester,
+  heads: Heads,
+  seen: Date,
+): Promise<Gate> {
+  return (
+    (await holdGate(site, heads)) ??
+    delayGate(site, channel, seen) ??
+    (await vouchGate(site, channel, request, requester, heads, seen))
+  );
+}

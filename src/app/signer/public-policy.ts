@@ -1,0 +1,33 @@
+import type { ChannelConfig } from '../config/signer.ts';
+import type { PublishedPolicy } from '../../protocol/control/receipt.ts';
+
+const channelPolicy = (
+  { signing, trust }: ChannelConfig,
+  waiting: Date | undefined,
+): PublishedPolicy['channels'][string] => ({
+  vouches: trust.vouches,
+  delay: Math.ceil(trust.delay / 1000),
+  unsignedRequests: trust.unsignedRequests,
+  pins: trust.pins,
+  requesters: trust.requesters,
+  names: trust.names,
+  files: signing.files,
+  timestamped: signing.timestamp.length > 0,
+  ...(waiting ? { waiting: { for: 'timestamp', since: waiting.toISOString() } } : {}),
+});
+
+/**
+ * What builders may know of a signer: what it takes, and neither keys nor places; and which channels wait for
+ * timestamp authorities, since when.
+ */
+export const publicPolicy = (
+  channels: ReadonlyMap<string, ChannelConfig>,
+  waiting: ReadonlyMap<string, Date> = new Map(),
+): PublishedPolicy => ({
+  version: 1,
+  channels: Object.fromEntries(
+    [...channels]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, config]) => [name, channelPolicy(config, waiting.get(name))]),
+  ),
+});

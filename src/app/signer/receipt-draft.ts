@@ -1,0 +1,150 @@
+import { RECEIPT_VERSION, receiptSchema, type Receipt } from '../../protocol/control/receipt.ts';
+import type { Request } from '../../protocol/control/request.ts';
+import type { Vouch } from '../../protocol/control/vouch.ts';
+import { isRefused, notAllowed, SignpipeError } from '../../lib/errors.ts';
+import { printable } from '../../lib/printable.ts';
+import { VERSION } from '../../lib/version.ts';
+import type { EarlierAnswer } from './answered-index.ts';
+import { adviceFor } from './builder-advice.ts';
+import type { Channel } from './channel.ts';
+import type { Requester } from './policy.ts';
+
+/** What is known of a request so far; a receipt can be drawn up from it at any moment. */
+export interface Draft {
+  readonly request: Request;
+  readonly requester: Requester;
+  readonly channel: Channel | null;
+  readonly vouches: readonly Vouch[];
+  /** What answered the same request under another commit id. */
+  readonly repeats?: EarlierAnswer;
+  readonly times: Receipt['times'];
+}
+
+const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59);
+
+/** A commit may claim any time at all; a receipt holds what RFC 3339 can write. */
+const writable = (time: Date): string =>
+  new Date(Math.min(Math.max(time.getTime(), 0), LAST_TIME)).toISOString();
+
+/** A request of which nothing is known yet but that it is there. */
+export const newDraft = (request: Request, seen: Date): Draft => ({
+  request,
+  requester: { principal: null, key: null },
+  channel: null,
+  vouches: [],
+  times: {
+    requested: writable(request.committedAt),
+    seen: seen.toISOString(),
+    answered: seen.toISOString(),
+  },
+});
+
+/** The receipt that a draft comes to. */
+export function receiptOf(draft: Draft, outcome: Receipt['outcome'], more: Partial<Receipt>): Receipt {
+  const { request, requester, channel, vouches, repeats, times } = draft;
+  return {
+    version: RECEIPT_VERSION,
+    signpipe: VERSION,
+    request: {
+      id: request.id,
+      signer: requester.principal,
+      key: requester.key,
+      requestedAt: times.requested,
+      ...(request.sourceRevision === undefined ? {} : { sourceRevision: request.sourceRevision }),
+      channel: request.channel,
+    },
+    outcome,
+    ...(repeats && { repeats: earlier(repeats) }),
+    test: channel?.test ?? false,
+    vouches: vouches.map(({ name, signer, fingerprint, commit }) => ({
+      name,
+      signer,
+      key: fingerprint,
+      commit,
+    })),
+    files: [],
+    times,
+    ...more,
+  };
+}
+
+const earlier = ({ request, receipt }: EarlierAnswer): NonNullable<Receipt['repeats']> => ({
+  request,
+  ...(receipt !== null && { receipt }),
+});
+
+/** Longer texts would not fit a receipt. */
+const MOST_TEXT = 4000;
+
+/** A message quotes what others wrote: it stays on its line, whatever reads the receipt. */
+const oneLine = (text: string, limit = MOST_TEXT): string => printable(text, limit).slice(0, limit);
+
+/** Why a request was not answered with signatures, as receipts say it: never without what to do. */
+export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
+  return { code: error.code, message: oneLine(error.message), hint: oneLine(adviceFor(error)) };
+}
+
+/** The receipt of a request that is refused, or that could not be served. */
+export function refusalOf(draft: Draft, error: SignpipeError): Receipt {
+  const outcome = isRefused(error) ? 'rejected' : 'failed';
+  const files = draft.request.files.map(({ name, sha256 }) => ({
+    input: { name, ...(sha256 === undefined ? {} : { sha256 }) },
+    entries: 0,
+    signed: [],
+    kept: [],
+  }));
+  return receiptOf(draft, outcome, { reason: reasonOf(error), files });
+}
+
+/**
+ * The receipt of a request whose files were signed but could not all be delivered. It names every
+ * signature all the same: the bytes were on their way, and whoever owns the exchange may have them.
+ * Only files that lie there as a whole have an output.
+ */
+export function undeliveredOf(receipt: Receipt, delivered: readonly string[], error: SignpipeError): Receipt {
+  const files = receipt.files.map(({ output, ...rest }) =>
+    output && delivered.includes(output.name) ? { output, ...rest } : rest,
+  );
+  const reason = reasonOf(error);
+  const told = delivered.length > 0 ? `; delivered before that: ${delivered.join(', ')}` : '';
+  const message = `${reason.message}${told}`.slice(0, MOST_TEXT);
+  return { ...receipt, outcome: 'failed', reason: { ...reason, message }, files };
+}
+
+/** As many bytes of receipt.json as its readers take. */
+const RECEIPT_LIMIT = 16 * 1024 * 1024;
+
+/** Refuses, while nothing has left this machine, what no receipt could tell: `receipt-unsound`, `receipt-too-large`. */
+export function requireTellable(receipt: Receipt): void {
+  const { error } = receiptSchema.safeParse(receipt);
+  if (error)
+    throw new SignpipeError(
+      'local',
+      'receipt-unsound',
+      `the receipt would say what none may: ${error.issues[0]?.path.join('.') ?? ''}: ${error.issues[0]?.message ?? ''}`,
+      { hint: 'nothing was delivered; this is a bug: please report it', cause: error },
+    );
+  const size = Buffer.byteLength(JSON.stringify(receipt, null, 2));
+  if (size > RECEIPT_LIMIT)
+    throw notAllowed(
+      'receipt-too-large',
+      `its receipt would take ${size} bytes, more than the ${RECEIPT_LIMIT} that readers take`,
+      { hint: 'make several requests, each with fewer programs' },
+    );
+}
+
+/** The certificate that a channel signs with, as receipts say it. */
+export function certificateOf(channel: Channel): NonNullable<Receipt['certificate']> {
+  const [leaf] = channel.key.certificates;
+  if (!leaf)
+    throw new SignpipeError('local', 'key-without-certificate', 'the signing key has no certificate');
+  const { subject, issuer, serial, sha256, notBefore, notAfter } = leaf;
+  return {
+    subject,
+    issuer,
+    serial,
+    sha256,
+    notBefore: notBefore.toISOString(),
+    notAfter: notAfter.toISOString(),
+  };
+}

@@ -1,0 +1,142 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
+import type { SignerConfig } from '../config/signer.ts';
+import type { ReceiptWriter } from '../../protocol/control/receipt.ts';
+import { Origin } from '../../protocol/control/commit-origin.ts';
+import type { ControlRepository } from '../../protocol/control/repository.ts';
+import { loadSshSigner } from '../../lib/sshsig/ssh-signer.ts';
+import { Witness } from '../../protocol/control/accepted-heads.ts';
+import type { Exchange } from '../../protocol/exchange/exchange.ts';
+import { findPassphrase } from '../../engine/keys/passphrase.ts';
+import type { Progress } from '../../lib/progress.ts';
+import { openChannel, type Channel } from './channel.ts';
+import { Journal } from './journal.ts';
+import { sweepLeftovers } from './clean-state-folder.ts';
+import { lockState } from './lock.ts';
+import { publicPolicy } from './public-policy.ts';
+import { TimestampWaits } from './timestamp-outages.ts';
+import { TrustLists } from './trust-lists.ts';
+
+/** Everything a signer works with, opened and checked. */
+export interface Site {
+  readonly config: SignerConfig;
+  readonly repository: ControlRepository;
+  readonly exchange: Exchange;
+  readonly channels: ReadonlyMap<string, Channel>;
+  /** Reads the lists of the channels again; `channels` then has what they say now. */
+  readonly lists: TrustLists;
+  readonly writer: ReceiptWriter;
+  /** Which requests wait for timestamp authorities. */
+  readonly timestampWaits: TimestampWaits;
+  readonly witness: Witness;
+  /** Which requests and vouches are for this repository. */
+  readonly origin: Origin;
+  readonly journal: Journal;
+  /** Folder for the request in hand; this process's alone. */
+  readonly work: string;
+  readonly log: Logger;
+  readonly progress: Progress;
+  readonly now: () => Date;
+  close(): Promise<void>;
+}
+
+export interface SiteOptions {
+  readonly log: Logger;
+  readonly progress: Progress;
+  readonly now?: () => Date;
+}
+
+/** The key for receipts, and how commits made with it are named. */
+export async function openReceiptWriter(
+  config: SignerConfig,
+  warn: (message: string) => void,
+): Promise<ReceiptWriter> {
+  const passphrase =
+    config.receipts.passphraseFile === undefined
+      ? undefined
+      : await findPassphrase({ file: config.receipts.passphraseFile, warn });
+  const agent = process.env['SSH_AUTH_SOCK'];
+  const signer = await loadSshSigner(config.receipts.key, {
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(agent === undefined ? {} : { agent }),
+  });
+  const policy = publicPolicy(config.channels);
+  return { signer, identity: { name: config.receipts.name, email: '' }, policy };
+}
+
+/** Opens every channel; the first fault ends it, before anything is fetched or signed. */
+export async function openChannels(
+  config: SignerConfig,
+  now: Date,
+  warn: (message: string) => void,
+): Promise<Map<string, Channel>> {
+  const channels = new Map<string, Channel>();
+  for (const [name, channel] of config.channels)
+    channels.set(name, await openChannel(channel, { now, warn, retry: config.retry }));
+  return channels;
+}
+
+/** Opens a signer's site: keys first, then the state folder, which is locked, then the connections. */
+export async function openSite(config: SignerConfig, options: SiteOptions): Promise<Site> {
+  const { log, progress, now = () => new Date() } = options;
+  const warn = (message: string): void => log.warn(message);
+  const channels = await openChannels(config, now(), warn);
+  const writer = await openReceiptWriter(config, warn);
+  const ssh = await sshOptionsOf(config, warn);
+  const work = join(config.state, 'work');
+  await mkdir(work, { recursive: true, mode: 0o700 });
+  // What is open so far, closed in the opposite order: also when a later part cannot be opened.
+  const open: (() => Promise<void> | void)[] = [];
+  for (const { key } of channels.values()) open.push(() => key.close());
+  const close = async (): Promise<void> => {
+    for (const each of open.splice(0).reverse()) await each();
+  };
+  try {
+    open.push(await lockState(config.state));
+    const clone = join(config.state, 'control.git');
+    await sweepLeftovers(config.state, clone);
+    const journal = await Journal.open(config.state);
+    const witness = await Witness.open(join(config.state, 'witness'));
+    const repository = await openControl(config, ssh, clone);
+    open.push(() => repository.close());
+    const exchange = await openConfiguredExchange(config, ssh);
+    open.push(() => exchange.close());
+    const { roots } = config.control;
+    const origin = new Origin(repository, () => ({
+      ids: roots ?? witness.roots ?? [],
+      configured: roots !== undefined,
+    }));
+    const timestampWaits = await TimestampWaits.open(config.state, {
+      longest: config.retry.for,
+      pause: config.retry.wait,
+      now,
+    });
+    return {
+      config,
+      repository,
+      exchange,
+      channels,
+      lists: new TrustLists(channels),
+      timestampWaits,
+      writer: {
+        ...writer,
+        get policy() {
+          return publicPolicy(config.channels, timestampWaits.since);
+        },
+      },
+      witness,
+      origin,
+      journal,
+      work,
+      log,
+      progress,
+      now,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

@@ -1,0 +1,92 @@
+import { join } from 'node:path';
+import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { openControl, type SiteConfig } from '../config/open.ts';
+
+import { remoteError } from '../../lib/git/git-failure.ts';
+import { Git, GitFailure } from '../../lib/git/git.ts';
+import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
+import type { ControlRepository } from '../../protocol/control/repository.ts';
+import { gitSshCommand, type SshOptions } from '../../lib/ssh/connection.ts';
+import { ok, warning, type Verdict } from './check-result.ts';
+
+async function checkBranches(repository: ControlRepository): Promise<Verdict> {
+  const { requests, receipts, vouches } = repository.selectHeads(await repository.listRemote());
+  const branches = repository.branches;
+  const told = [
+    requests === null ? `no ${branches.requests} yet` : branches.requests,
+    receipts === null ? `no ${branches.receipts} yet: the signer's first run begins it` : branches.receipts,
+    ...(vouches.size > 0 ? [`${vouches.size} of vouches`] : []),
+  ].join(', ');
+  if (requests !== null || receipts === null) return ok(`can be read; branches: ${told}`);
+  return warning(
+    'no-requests-branch',
+    `there are receipts, and no branch ${branches.requests}`,
+    'is control.requests the branch that builders write?',
+  );
+}
+
+/** A commit of nothing, which never leaves this machine. */
+async function writeProbe(repository: ControlRepository): Promise<string> {
+  const tree = serializeTree([]);
+  const commit = serializeCommit({
+    tree: objectId('tree', tree),
+    parents: [],
+    identity: { name: 'signpipe doctor', email: '' },
+    at: new Date(),
+    message: 'Probe\n',
+  });
+  await repository.writeObjects([
+    { type: 'tree', content: tree },
+    { type: 'commit', content: commit },
+  ]);
+  return objectId('commit', commit);
+}
+
+/** Git itself finds, before anything is sent, that a probe does not continue the branch. */
+const wouldReject = (error: unknown): boolean =>
+  error instanceof GitFailure && /^!\t[^\t]*\t\[rejected\]/m.test(error.stdout);
+
+/**
+ * Begins a push to a branch and stops before anything is sent: whether the host lets this key
+ * run git-receive-pack. What its hook or its branch rules say shows only when something is sent.
+ */
+async function checkPush(
+  repository: ControlRepository,
+  branch: string,
+  sshCommand: string | undefined,
+): Promise<Verdict> {
+  const git = new Git(repository.path, {
+    ...(sshCommand === undefined ? {} : { sshCommand }),
+    silenceMs: 20_000,
+    totalMs: 25_000,
+  });
+  const refspec = `${await writeProbe(repository)}:refs/heads/${branch}`;
+  try {
+    await git.run(['push', '--dry-run', '--porcelain', '--no-verify', repository.url, refspec]);
+  } catch (error) {
+    if (!wouldReject(error)) throw remoteError(error, repository.url);
+  }
+  return ok(
+    `a push to ${branch} can begin; nothing was sent, so what the host's hook says of it shows at the first real push`,
+  );
+}
+
+/**
+ * The control repository, through a throw-away clone: it can be read, and a push to `branch`, which this
+ * site writes, can begin. Nothing is changed there or in the state folder.
+ */
+export async function checkControl(
+  config: Pick<SiteConfig, 'control'>,
+  branch: string,
+  ssh: SshOptions | undefined,
+): Promise<Verdict[]> {
+  return withScratch(async (folder) => {
+    const repository = await openControl(config, ssh, join(folder, 'control.git'));
+    try {
+      const sshCommand = ssh && config.control.url.startsWith('ssh:') ? gitSshCommand(ssh) : undefined;
+      return [await checkBranches(repository), await checkPush(repository, branch, sshCommand)];
+    } finally {
+      repository.close();
+    }
+  });
+}

@@ -1,0 +1,130 @@
+import { plural } from '../../lib/plural.ts';
+import { randomBytes, verify } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { OID } from '../../lib/asn1/oids.ts';
+import type { SignerConfig, SigningConfig } from '../config/signer.ts';
+import { printable } from '../../lib/printable.ts';
+import { readRoots } from '../../engine/keys/trusted-roots.ts';
+import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
+import { loadConfiguredKey } from '../signer/channel.ts';
+import { openReceiptWriter } from '../signer/signer-context.ts';
+import { parseIdentity } from '../../lib/ssh/identity.ts';
+import { findPassphrase } from '../../engine/keys/passphrase.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+import { buildChain } from '../../lib/x509/chain.ts';
+import { bad, ok, silent, verdictOf, warning, type Verdict } from './check-result.ts';
+
+const DAY = 86_400_000;
+/** Fewer days than this are a warning: authorities take weeks. */
+const SOON = 30;
+
+function validity(leaf: Certificate, now: Date): Verdict {
+  const days = Math.floor((leaf.notAfter.getTime() - now.getTime()) / DAY);
+  const until = `valid until ${leaf.notAfter.toISOString().slice(0, 10)}, ${plural(days, 'day')} left`;
+  return days < SOON
+    ? warning('certificate-expires-soon', until, 'have it renewed now, and put the new one beside it')
+    : ok(until);
+}
+
+/** With configured roots the chain is built; without, it is only said how far the file's own goes. */
+async function chain(
+  { certificates, missingIssuer }: SigningKey,
+  config: SigningConfig,
+  now: Date,
+): Promise<Verdict> {
+  const [leaf, ...intermediates] = certificates;
+  if (!leaf) throw new Error('a signing key without certificates');
+  const roots = await readRoots(config.roots);
+  if (roots) {
+    const whole = buildChain(leaf, { intermediates, roots, at: now, usage: OID.codeSigning });
+    return ok(`its chain leads to ${printable(whole.at(-1)?.subject ?? '', 200)}`);
+  }
+  if (leaf.isSelfIssued) return ok('self-signed: nobody but itself vouches for it');
+  if (missingIssuer !== undefined && !leaf.isTest)
+    return warning(
+      'certificate-chain-short',
+      `the file holds no intermediate certificate; its issuer is ${printable(missingIssuer, 200)}`,
+      'unless that is a root that Windows trusts, add the intermediates of your authority to the file',
+    );
+  const issuer = printable(certificates.at(-1)?.issuer ?? '', 200);
+  return ok(
+    `chain of ${certificates.length}, issued in the end by ${issuer}; set signing.roots to have it checked`,
+  );
+}
+
+async function trial(key: SigningKey, { digest }: SigningConfig): Promise<Verdict> {
+  const data = randomBytes(64);
+  const [leaf] = key.certificates;
+  const began = performance.now();
+  const signature = await key.sign(digest, data);
+  const took = Math.round(performance.now() - began);
+  return leaf && verify(digest, data, leaf.publicKey, signature)
+    ? ok(`signs with ${key.algorithm.toUpperCase()} and ${digest}, ${took} ms`)
+    : bad(
+        'key-signs-wrongly',
+        'a signature made with it does not verify with its certificate',
+        'is the token or the key file damaged?',
+      );
+}
+
+function usable(key: SigningKey, now: Date): Verdict | null {
+  try {
+    requireUsable(key, now);
+    return null;
+  } catch (error) {
+    return verdictOf(error);
+  }
+}
+
+/** The key of one or more channels: it opens, may sign programs now, and does sign. */
+export async function checkSigningKey(config: SigningConfig, now: Date): Promise<Verdict[]> {
+  const key = await loadConfiguredKey(config, silent);
+  try {
+    const [leaf] = key.certificates;
+    if (!leaf) return [];
+    const test = key.certificates.some((certificate) => certificate.isTest);
+    const mark = test ? ' (a TEST certificate: Windows does not trust it)' : '';
+    return [
+      ok(`${printable(leaf.subject, 200)}${mark}`),
+      usable(key, now) ?? validity(leaf, now),
+      await chain(key, config, now).catch((error: unknown) => verdictOf(error)),
+      await trial(key, config),
+      ...(config.timestamp.length === 0 && !test ? [untimestamped] : []),
+    ];
+  } finally {
+    await key.close();
+  }
+}
+
+const untimestamped = bad(
+  'untimestamped',
+  'signing.timestamp is empty, and this is no test certificate',
+  'name at least one RFC 3161 authority',
+);
+
+async function identityKey(config: SignerConfig): Promise<Buffer | null> {
+  const { ssh } = config;
+  if (ssh?.identity === undefined) return null;
+  const passphrase = await findPassphrase({ file: ssh.passphraseFile, environment: {} });
+  return parseIdentity(await readFile(ssh.identity), ssh.identity, passphrase).getPublicSSH();
+}
+
+/** The key for receipts opens, signs, and is not the one that logs in. */
+export async function checkReceiptsKey(config: SignerConfig): Promise<Verdict[]> {
+  const { signer } = await openReceiptWriter(config, silent);
+  await signer.sign('git', randomBytes(64));
+  const identity = await identityKey(config).catch(() => null); // A bad identity is told of by its own check.
+  const same = identity?.equals(signer.publicKey) ?? false;
+  return [
+    ok(`${signer.fingerprint} signs receipts`),
+    ...(same
+      ? [
+          warning(
+            'receipts-key-logs-in',
+            'the key for receipts is also the SSH identity',
+            'make another for receipts (ssh-keygen -t ed25519): then whoever gets hold of the login cannot forge receipts',
+          ),
+        ]
+      : []),
+  ];
+}

@@ -1,0 +1,62 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { hasCode } from '../../lib/errors.ts';
+import { printable } from '../../lib/printable.ts';
+import { bad, ok, type Verdict } from './check-result.ts';
+
+const run = promisify(execFile);
+
+/** core.fsync is of this version; GIT_CONFIG_GLOBAL, by which nobody's own configuration is kept out, of 2.32. */
+const GIT = { major: 2, minor: 36 };
+
+async function versionOf(program: string, flag: string): Promise<string | null> {
+  try {
+    const { stdout, stderr } = await run(program, [flag], { timeout: 10_000 });
+    return printable((stdout || stderr).trim(), 200);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
+
+async function checkGit(): Promise<Verdict> {
+  const version = await versionOf('git', '--version');
+  const wanted = `${GIT.major}.${GIT.minor}`;
+  const hint = `install Git ${wanted} or later`;
+  if (version === null) return bad('git-missing', 'git is not on the PATH', hint);
+  const [, major, minor] = /(?<!\d)(\d+)\.(\d+)/.exec(version) ?? [];
+  const recent = Number(major) > GIT.major || (Number(major) === GIT.major && Number(minor) >= GIT.minor);
+  return recent ? ok(version) : bad('git-too-old', `${version}, older than ${wanted}`, hint);
+}
+
+async function checkSshClient(): Promise<Verdict> {
+  const version = await versionOf('ssh', '-V');
+  return version === null
+    ? bad(
+        'ssh-missing',
+        'ssh is not on the PATH; Git uses it to reach control.url',
+        'install an OpenSSH client',
+      )
+    : ok(version);
+}
+
+async function checkFlock(): Promise<Verdict> {
+  const version = await versionOf('flock', '--version');
+  return version === null
+    ? bad(
+        'flock-missing',
+        'flock is not on the PATH; with it the signer locks its state folder',
+        'install util-linux',
+      )
+    : ok(version);
+}
+
+/** The programs that every role runs: git, and ssh if Git needs it. */
+export const checkPrograms = (needsSsh: boolean): Promise<Verdict[]> =>
+  Promise.all(needsSsh ? [checkGit(), checkSshClient()] : [checkGit()]);
+
+/** The programs that a signer runs: those of every role, and flock. */
+export const checkSignerPrograms = async (needsSsh: boolean): Promise<Verdict[]> => [
+  ...(await checkPrograms(needsSsh)),
+  await checkFlock(),
+];

@@ -1,0 +1,35 @@
+/** The table's columns, and what each sorts by. */
+import { NOW, type Item } from './data.ts';
+import { OUTCOMES } from './outcomes.ts';
+import { askedOf, signedOf, whatOf } from './row-text.ts';
+import { timeOf } from './times.ts';
+import { commonName } from './format.ts';
+
+export const COLUMNS = [
+  ['when', 'When (UTC)'],
+  ['what', 'What'],
+  ['asked', 'Asked by'],
+  ['vouched', 'Vouched by'],
+  ['signed', 'Signed'],
+  ['certificate', 'Certificate'],
+  ['waited', 'Waited'],
+  ['outcome', 'Outcome'],
+] as const satisfies readonly (readonly [key: string, title: string])[];
+
+export type ColumnKey = (typeof COLUMNS)[number][0];
+
+export const titleOf = (column: ColumnKey): string => COLUMNS.find(([key]) => key === column)?.[1] ?? '';
+
+export const SORTS: Readonly<Record<ColumnKey, (item: Item) => string | number>> = {
+  when: ({ when }) => when,
+  what: ({ row }) => whatOf(row).toLowerCase(),
+  asked: ({ row }) => askedOf(row).toLowerCase(),
+  vouched: ({ row }) => row.vouchedBy.length,
+  signed: ({ row }) => signedOf(row),
+  certificate: ({ row }) => (row.certificate ? commonName(row.certificate.subject) : ''),
+  waited: ({ row }) => row.waited ?? (row.requestedAt ? NOW - timeOf(row.requestedAt) : -1),
+  outcome: ({ row }) => -OUTCOMES.indexOf(row.outcome),
+};
+
+/** Columns of names: from A to Z at first. The others begin with what is most, or newest. */
+export const NAMES: readonly ColumnKey[] = ['what', 'asked', 'certificate'];

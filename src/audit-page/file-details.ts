@@ -1,0 +1,69 @@
+/** What a row's details tell of each file: what was sent and delivered, and the programs in it. */
+import type { AuditedEntry, AuditedFile } from '../app/auditor/model.ts';
+import { el, type Child } from './dom.ts';
+import { hash, innerTable, warning } from './components.ts';
+import { minute, plural, size } from './format.ts';
+
+export const filePart = (file: AuditedFile): HTMLElement =>
+  el(
+    'section',
+    { class: 'file' },
+    fileTitle(file),
+    el(
+      'dl',
+      {},
+      ...digestPair('As sent', file.input.sha256),
+      ...digestPair('As delivered', file.output?.sha256),
+    ),
+    file.signed.length > 0 && innerTable(TITLES, file.signed.map(entryLine)),
+    file.kept.length > 0 && keptList(file.kept),
+  );
+
+function fileTitle({ input, output, entries }: AuditedFile): HTMLElement {
+  const facts = [
+    input.size === undefined ? null : size(input.size),
+    entries > 1 ? plural(entries, 'file') : null,
+    output ? `delivered: ${size(output.size)}` : null,
+  ].filter(Boolean);
+  return el('h3', {}, input.name, facts.length > 0 && aside(` ${facts.join(' · ')}`));
+}
+
+const aside = (text: string): HTMLElement => el('span', { class: 'aside' }, text);
+
+const digestPair = (name: string, sha256: string | undefined): Child[] =>
+  sha256 ? [el('dt', {}, name), el('dd', {}, hash(sha256))] : [];
+
+const TITLES = ['Program', 'Unsigned SHA-256', 'Signed SHA-256', 'Authenticode digest', 'Timestamp (UTC)'];
+
+const entryLine = (entry: AuditedEntry): HTMLTableRowElement => {
+  const { path, before, after, authenticode, timestamp, proven } = entry;
+  return el(
+    'tr',
+    { class: proven ? null : 'unproven' },
+    el('td', {}, path || '(the file itself)', !proven && warning('NOT PROVEN')),
+    el('td', {}, hash(before.sha256, true)),
+    el('td', {}, hash(after.sha256, true)),
+    el('td', {}, aside(`${authenticode.algorithm} `), hash(authenticode.digest, true)),
+    el('td', { title: timestamp?.authority ?? null }, timestamp ? minute(timestamp.time) : 'none'),
+  );
+};
+
+const keptLine = ({ path, signer, certificate, trusted }: AuditedFile['kept'][number]): HTMLElement =>
+  el(
+    'li',
+    {},
+    path,
+    ' — ',
+    signer,
+    ...(certificate === undefined ? [] : [' ', hash(certificate, true)]),
+    trusted === false && aside(' not under signing.roots'),
+    trusted === true && aside(' under signing.roots'),
+  );
+
+const keptList = (kept: AuditedFile['kept']): HTMLElement =>
+  el(
+    'div',
+    {},
+    el('h4', {}, 'Left as others signed them'),
+    el('ul', { class: 'kept' }, ...kept.map(keptLine)),
+  );

@@ -1,0 +1,64 @@
+/** What a row says in a few words, and what of it can be searched. */
+import type { AuditedFile, AuditRow } from '../app/auditor/model.ts';
+
+export const whatOf = (row: AuditRow): string =>
+  row.files[0]?.input.name ?? (row.subject || '(nothing that can be read)');
+
+export const askedOf = (row: AuditRow): string => row.askedBy?.principal ?? row.author;
+
+/** Programs that were signed. */
+export const signedOf = (row: AuditRow): number =>
+  row.files.reduce((sum, file) => sum + file.signed.length, 0);
+
+/** Files in what was sent. */
+export const entriesOf = (row: AuditRow): number => row.files.reduce((sum, file) => sum + file.entries, 0);
+
+/** Why a row is not simply signed. */
+export function remarkOf(row: AuditRow): string | null {
+  const [problem] = row.problems;
+  if (problem) return `${problem.code}: ${problem.message}`;
+  if (row.reason) return `${row.reason.code}: ${row.reason.message}`;
+  return row.waitingFor === null ? null : `waits: ${row.waitingFor}`;
+}
+
+type Words = readonly (string | undefined | null)[];
+
+const fileWords = ({ input, output, signed, kept }: AuditedFile): Words => [
+  input.name,
+  input.sha256,
+  output?.name,
+  output?.sha256,
+  ...signed.flatMap(({ path, before, after }) => [path, before.sha256, after.sha256]),
+  ...kept.flatMap(({ path, signer }) => [path, signer]),
+];
+
+const answerWords = ({ outcome, reason, repeats, certificate, waitingFor, problems }: AuditRow): Words => [
+  outcome,
+  reason?.code,
+  reason?.message,
+  repeats?.request,
+  repeats?.receipt,
+  certificate?.subject,
+  certificate?.sha256,
+  waitingFor,
+  ...problems.flatMap(({ code, message }) => [code, message]),
+];
+
+/** Everything of a row that can be searched, in lower case. */
+export function searchText(row: AuditRow): string {
+  const { askedBy, vouchedBy } = row;
+  const words: Words = [
+    row.request,
+    row.receipt,
+    row.subject,
+    row.author,
+    askedBy?.principal,
+    askedBy?.key,
+    row.channel,
+    row.sourceRevision,
+    ...answerWords(row),
+    ...vouchedBy.flatMap(({ name, signer, key, commit }) => [name, signer, key, commit]),
+    ...row.files.flatMap(fileWords),
+  ];
+  return words.filter(Boolean).join('\n').toLowerCase();
+}

@@ -1,0 +1,36 @@
+/** What `npm run build` runs: makes `dist/` out of `src/`. */
+import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { compileForPage, compileModule, compileProgram } from './compile.ts';
+import { cacheFile, scriptFile, sealed, SCRIPTS } from './program.ts';
+import { rehearse } from './rehearsal.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const dist = join(root, 'dist');
+const write = (name: string, text: string | Buffer): Promise<void> => writeFile(join(dist, name), text);
+
+async function writeProgram(): Promise<void> {
+  const scripts = await compileProgram();
+  for (const name of SCRIPTS) await write(scriptFile(name), scripts[name]);
+}
+
+const writeModule = async (module: string, name: string): Promise<void> =>
+  write(name, await compileModule(module));
+
+const writeForPage = async (module: string, name: string): Promise<void> =>
+  write(name, await compileForPage(module));
+
+await rm(dist, { recursive: true, force: true });
+await mkdir(join(dist, 'audit-page'), { recursive: true });
+await Promise.all([
+  write('package.json', '{ "type": "commonjs" }\n'),
+  writeProgram(),
+  writeModule('build/start.ts', 'main.js'),
+  writeModule('lib/bytes/hash-worker.ts', 'hash-worker.js'),
+  writeModule('app/auditor/worker.ts', 'audit-worker.js'),
+  writeForPage('audit-page/page.ts', 'audit-page/page.js'),
+  copyFile(join(root, 'src/audit-page/style.css'), join(dist, 'audit-page/style.css')),
+]);
+await chmod(join(dist, 'main.js'), 0o755);
+for (const [name, cache] of await rehearse(dist))
+  await write(cacheFile(name), sealed(await readFile(join(dist, scriptFile(name))), cache));

@@ -1,0 +1,91 @@
+/** What `npm run check` runs: checks that imports follow the layers, and that no two folders import each other. */
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+
+const src = resolve(import.meta.dirname, '..');
+
+/** What each layer may import. What is not listed here, `main.ts` and `build`, may import everything. */
+const MAY_IMPORT: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries({
+    cli: ['cli', 'app', 'engine', 'protocol', 'lib', 'sandbox'],
+    app: ['app', 'engine', 'protocol', 'lib'],
+    engine: ['engine', 'lib'],
+    protocol: ['protocol', 'lib'],
+    lib: ['lib'],
+    // Beside the layers.
+    sandbox: ['sandbox', 'app', 'engine', 'protocol', 'lib'],
+    'audit-page': ['audit-page'],
+  }),
+);
+
+/** Types have no weight in a compiled program: the page may take those of the audit that it shows. */
+const MAY_IMPORT_TYPES: ReadonlyMap<string, string> = new Map([['audit-page', 'app/auditor']]);
+
+const IMPORT =
+  /\b(?:(?<types>import type|export type)\b[^;'"]*?from|from|import\(|import)\s*'(?<path>\.[^']*)'/g;
+
+interface Import {
+  /** Paths below `src/`. */
+  readonly from: string;
+  readonly to: string;
+  readonly types: boolean;
+}
+
+async function importsOf(file: string): Promise<Import[]> {
+  const text = await readFile(join(src, file), 'utf8');
+  return [...text.matchAll(IMPORT)].map(({ groups }) => ({
+    from: file,
+    to: relative(src, resolve(src, dirname(file), groups?.['path'] ?? '')),
+    types: groups?.['types'] !== undefined,
+  }));
+}
+
+const layerOf = (file: string): string => file.split('/')[0] ?? file;
+
+function isAllowed({ from, to, types }: Import): boolean {
+  const layer = layerOf(from);
+  const allowed = MAY_IMPORT.get(layer);
+  if (!allowed || allowed.includes(layerOf(to))) return true;
+  return types && dirname(to) === MAY_IMPORT_TYPES.get(layer);
+}
+
+/** A folder and those in it count as one. */
+const isWithin = (folder: string, other: string): boolean => `${folder}/`.startsWith(`${other}/`);
+
+/** Folders that import each other, directly or by way of others, as `a -> b -> a`; null if there are none. */
+function findCycle(imports: readonly Import[]): string | null {
+  const edges = new Map<string, Set<string>>();
+  for (const { from, to } of imports) {
+    const [here, there] = [dirname(from), dirname(to)];
+    if (!isWithin(here, there) && !isWithin(there, here))
+      edges.set(here, (edges.get(here) ?? new Set()).add(there));
+  }
+  const done = new Set<string>();
+  const visit = (folder: string, path: readonly string[]): string | null => {
+    if (path.includes(folder)) return [...path.slice(path.indexOf(folder)), folder].join(' -> ');
+    if (done.has(folder)) return null;
+    for (const next of edges.get(folder) ?? []) {
+      const cycle = visit(next, [...path, folder]);
+      if (cycle !== null) return cycle;
+    }
+    done.add(folder);
+    return null;
+  };
+  for (const folder of edges.keys()) {
+    const cycle = visit(folder, []);
+    if (cycle !== null) return cycle;
+  }
+  return null;
+}
+
+const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts')).toSorted();
+const imports = (await Promise.all(files.map(importsOf))).flat();
+const problems = imports
+  .filter((each) => !isAllowed(each))
+  .map(
+    ({ from, to }) => `src/${from} imports src/${to}, which ${layerOf(from)} may not (docs/architecture.md)`,
+  );
+const cycle = findCycle(imports);
+if (cycle !== null) problems.push(`folders import each other: ${cycle}`);
+for (const problem of problems) console.error(problem);
+process.exitCode = problems.length > 0 ? 1 : 0;

@@ -1,0 +1,180 @@
+import { documentText } from '../../app/auditor/json-report.ts';
+import { filterRows, rowFilter } from '../../app/auditor/filter.ts';
+import type { TableOptions } from '../../app/auditor/text-table.ts';
+import type { Audit, AuditRow, RowOutcome } from '../../app/auditor/model.ts';
+import { auditPage } from '../../app/auditor/page.ts';
+import { readAudit } from '../../app/auditor/audit-repository.ts';
+import { judgeRevocation, type Revocation } from '../../app/auditor/revocation.ts';
+import { revocationText } from '../../app/auditor/revocation-text.ts';
+import { Summary } from '../../app/auditor/summary.ts';
+import { Table } from '../../app/auditor/table.ts';
+import { parseDuration } from '../../app/config/units.ts';
+import { wantsColour } from '../../lib/terminal-colors.ts';
+import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import { usage } from '../../lib/errors.ts';
+import { writeTextAtomically } from '../../lib/bytes/atomic-file.ts';
+import { progressFor } from '../output/progress-bars.ts';
+import { outputTo, writeOutput } from '../output/output-file.ts';
+import { printPieces } from '../output/write-output.ts';
+import { withRepository } from './repository.ts';
+import { sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
+
+export interface AuditCommandOptions extends CommonOptions {
+  readonly repo: string;
+  readonly allowedSigners?: string;
+  readonly receiptSigners?: string;
+  readonly requests: string;
+  readonly receipts: string;
+  readonly after?: string;
+  readonly html?: string;
+  readonly since?: string;
+  readonly name?: string;
+  readonly outcome?: RowOutcome;
+  readonly revokedAt?: string;
+  readonly certificate?: string;
+  readonly json?: boolean;
+}
+
+const MOMENT = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?) ?(Z|UTC|[+-]\d{2}:\d{2})?)?$/;
+
+/** A moment as people and the table write it: a date, a date and time, or how long ago. Without a zone it is UTC. */
+function parseMoment(text: string, option: string, now: Date): Date {
+  const ago = parseDuration(text);
+  if (ago !== undefined) return new Date(now.getTime() - ago);
+  const [, date = '', time = '00:00', zone = 'Z'] = MOMENT.exec(text) ?? [];
+  const moment = new Date(`${date}T${time}${zone === 'UTC' ? 'Z' : zone}`);
+  // A day that its month does not have would become one of the next month.
+  const day = new Date(`${date}T00:00Z`);
+  if (!Number.isNaN(moment.getTime()) && day.toISOString().startsWith(date)) return moment;
+  throw usage('time-unreadable', `${option} ${text}: is no time`, {
+    hint: 'write 2026-01-31, "2026-01-31 09:30" (UTC), 2026-01-31T09:30+01:00, or 30d for that long ago',
+  });
+}
+
+/** Fewer digits than this are more likely a mistake than a certificate. */
+const CERTIFICATE_PREFIX = /^[0-9a-f]{4,64}$/;
+
+interface Question {
+  /** SHA-256 in hex, or its first digits. */
+  readonly certificate: string;
+  readonly at: Date;
+}
+
+/** What `--revoked-at` and `--certificate` ask together. */
+function parseQuestion({ revokedAt, certificate }: AuditCommandOptions, now: Date): Question | null {
+  if (revokedAt === undefined && certificate === undefined) return null;
+  if (revokedAt === undefined || certificate === undefined)
+    throw usage('revocation-half', '--revoked-at and --certificate belong together', {
+      hint: 'the certificate’s SHA-256 stands in every receipt, and in the table that the audit ends with',
+    });
+  const digest = certificate.replaceAll(':', '').toLowerCase();
+  if (!CERTIFICATE_PREFIX.test(digest))
+    throw usage(
+      'certificate-digest',
+      `--certificate ${certificate}: is no SHA-256, nor the first digits of one`,
+      {
+        hint: 'give four to 64 hexadecimal digits, with or without colons, such as the table has under CERT',
+      },
+    );
+  return { certificate: digest, at: parseMoment(revokedAt, '--revoked-at', now) };
+}
+
+interface Signers {
+  readonly allowed: AllowedSigners;
+  readonly receiptSigners?: AllowedSigners;
+}
+
+/**
+ * The lists of those whose signatures count. Without one there is nothing to verify against, and the repository's
+ * own word must not stand in for it: that is refused, so that no table looks like a proof.
+ */
+async function loadSigners({ allowedSigners, receiptSigners }: AuditCommandOptions): Promise<Signers> {
+  if (allowedSigners === undefined)
+    throw usage('audit-signers-missing', 'whose signatures count? The repository cannot say that itself', {
+      hint: 'give --allowed-signers FILE, OpenSSH’s format: builders, vouchers and the signer’s receipt key, past ones with valid-before',
+    });
+  const allowed = await AllowedSigners.load(allowedSigners);
+  if (receiptSigners === undefined) return { allowed };
+  return { allowed, receiptSigners: await AllowedSigners.load(receiptSigners) };
+}
+
+async function runAudit(options: AuditCommandOptions, now: Date): Promise<Audit> {
+  const signers = await loadSigners(options);
+  return withRepository(options.repo, options, async (repository) => {
+    const { after } = options;
+    const progress = await progressFor(options);
+    const bar = progress.start('receipts', 'files');
+    try {
+      return await readAudit(repository, {
+        ...signers,
+        ...(after === undefined ? {} : { after: await repository.resolveCommit(after) }),
+        now,
+        bar,
+      });
+    } finally {
+      bar.stop();
+    }
+  });
+}
+
+function tableOptions(now: Date): TableOptions {
+  const { stdout, env } = process;
+  const width = stdout.columns ?? Number(env['COLUMNS'] ?? 0);
+  return {
+    width: Math.max(80, width || 120),
+    colour: wantsColour(stdout),
+    now,
+  };
+}
+
+/** Table, revocation and summary, in pieces. Goes through the rows once: each pass over a long history has its price. */
+function* told(
+  audit: Audit,
+  isShown: (row: AuditRow) => boolean,
+  revocation: Revocation | null,
+  options: AuditCommandOptions,
+  now: Date,
+): Generator<string> {
+  const how = tableOptions(now);
+  const [table, summary] = [new Table(how), new Summary()];
+  const hasTable = !options.quiet && options.html === undefined && !revocation;
+  for (const row of audit.rows) {
+    const shown = isShown(row);
+    summary.add(row, shown);
+    if (shown && hasTable) table.add(row);
+  }
+  if (!table.isEmpty) {
+    yield* table.text();
+    yield '\n\n';
+  }
+  if (revocation) yield `${revocationText(revocation, how)}\n\n`;
+  yield summary.text(audit, how);
+}
+
+/**
+ * `signpipe audit`: everything that the repository tells, verified; exit status 3 when a signature or a link does
+ * not hold. What is shown may be filtered; what is verified never is.
+ */
+export async function auditCommand(options: AuditCommandOptions): Promise<number> {
+  const now = new Date();
+  const question = parseQuestion(options, now);
+  const since = options.since === undefined ? undefined : parseMoment(options.since, '--since', now);
+  // A page that is there is one of an earlier audit.
+  const html = options.html === undefined ? null : await outputTo(options.html, true);
+  const audit = await runAudit(options, now);
+  const isShown = rowFilter({ since, name: options.name, outcome: options.outcome });
+  const revocation = question && judgeRevocation(audit.rows, question);
+  const rows = filterRows(audit.rows, isShown);
+  const document = { repository: options.repo, at: now, rows, revocation };
+  if (html) {
+    const page = await auditPage(audit, document);
+    await writeOutput(html, (path) => writeTextAtomically(path, page));
+    sayUnlessQuiet(options)(`${html.name}: one page, to open in a browser; it needs no network`);
+  }
+  await printPieces(
+    options.json
+      ? documentText(audit, document, { indent: 2 })
+      : told(audit, isShown, revocation, options, now),
+  );
+  return audit.problems.length > 0 ? 3 : 0;
+}

@@ -1,0 +1,261 @@
+import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
+import { execFile } from 'node:child_process';
+import { copyFile, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { pino } from 'pino';
+import { openSession } from '../../app/builder/session.ts';
+import { submit } from '../../app/builder/submit.ts';
+import { wait, type Waited } from '../../app/builder/wait.ts';
+import { loadBuilderConfig } from '../../app/config/builder.ts';
+import { loadSignerConfig } from '../../app/config/signer.ts';
+import { printable } from '../../lib/printable.ts';
+import { hasCode, usage } from '../../lib/errors.ts';
+import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
+import { toPem } from '../../sandbox/certificates.ts';
+import { makeSample, SAMPLE_NAME } from '../../sandbox/sample-release.ts';
+import { layOutSite, writeConfigs, type SandboxSite } from '../../sandbox/site.ts';
+import { startSshHost } from '../../sandbox/ssh-host.ts';
+import { startTimestampAuthority } from '../../sandbox/timestamp-authority.ts';
+import { openSite } from '../../app/signer/signer-context.ts';
+import { Signer } from '../../app/signer/watch.ts';
+import { proveFile } from '../../engine/artifact/prove-file.ts';
+import { verifyFile } from '../../engine/artifact/verify-file.ts';
+import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { progressFor } from '../output/progress-bars.ts';
+import { print, type CommonOptions } from '../output/terminal.ts';
+
+export interface DemoCommandOptions extends CommonOptions {
+  readonly dir?: string;
+}
+
+const run = promisify(execFile);
+
+/** A story in numbered steps, each with the time it took. */
+class Story {
+  private step = 0;
+  constructor(private readonly quiet: boolean) {}
+
+  async tell<T>(title: string, act: () => Promise<T>, detail: (result: T) => string[]): Promise<T> {
+    const began = performance.now();
+    const result = await act();
+    this.step += 1;
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    if (!this.quiet)
+      print(
+        [`${this.step}. ${title}  (${seconds} s)`, ...detail(result).map((line) => `     ${line}`)].join(
+          '\n',
+        ),
+      );
+    return result;
+  }
+}
+
+async function emptyFolder(dir: string): Promise<string> {
+  const path = resolve(dir);
+  await mkdir(path, { recursive: true });
+  const names = await readdir(path);
+  if (names.length > 0)
+    throw usage('folder-not-empty', `${path}: not empty`, { hint: 'give a folder that is new or empty' });
+  return path;
+}
+
+async function prepareZip(dir: string, zip: string | undefined): Promise<string[]> {
+  const path = join(dir, 'unsigned.zip');
+  if (zip === undefined) {
+    const { programs } = await makeSample(path);
+    return programs.map(
+      ({ name, origin, ours }) => `${name}  (${origin}${ours ? '' : '; signed by its author already'})`,
+    );
+  }
+  try {
+    await copyFile(zip, path);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) throw usage('file-not-found', `${zip}: no such file`, { cause: error });
+    throw error;
+  }
+  return [zip];
+}
+
+/** The hosts that a real site has: Git and exchange behind SSH, and a timestamp authority. */
+async function startHosts(site: SandboxSite): Promise<{ close: () => Promise<void> }> {
+  const root = join(site.dir, 'server');
+  await mkdir(join(root, 'exchange', 'incoming'), { recursive: true });
+  await mkdir(join(root, 'exchange', 'signed'), { recursive: true });
+  await run('git', ['init', '--quiet', '--bare', '--initial-branch=main', join(root, 'control.git')]);
+  const host = await startSshHost({ root, authorizedKeys: site.authorizedKeys });
+  const authority = await startTimestampAuthority({ identity: site.pki.timestamping });
+  await writeFileAtomically(join(site.dir, 'keys', 'known_hosts'), host.hostKeyLine);
+  await writeFileAtomically(join(site.dir, 'tsa.pem'), toPem([site.pki.root.certificate]));
+  const at = `sandbox@127.0.0.1:${host.port}`;
+  await writeConfigs(site, {
+    control: `ssh://${at}/control.git`,
+    exchange: `sftp://${at}/exchange`,
+    timestamp: [authority.url],
+    timestampRoots: 'tsa.pem',
+    ssh: true,
+  });
+  return {
+    close: async () => {
+      await host.close();
+      await authority.close();
+    },
+  };
+}
+
+async function submitZip(site: SandboxSite, options: CommonOptions): Promise<string> {
+  const session = await openSession(await loadBuilderConfig(site.builderConfig), {
+    progress: await progressFor(options),
+    say: () => {},
+  });
+  try {
+    return await submit(session, [join(site.dir, 'unsigned.zip')], { revision: 'demo', as: SAMPLE_NAME });
+  } finally {
+    await session.close();
+  }
+}
+
+async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<string[]> {
+  const lines: string[] = [];
+  const log = pino(
+    { base: null },
+    { write: (record: string) => lines.push((JSON.parse(record) as { msg: string }).msg) },
+  );
+  const opened = await openSite(await loadSignerConfig(site.signerConfig), {
+    log,
+    progress: await progressFor(options),
+  });
+  try {
+    await new Signer(opened).poll();
+    return lines;
+  } finally {
+    await opened.close();
+  }
+}
+
+async function collectSigned(site: SandboxSite, request: string, options: CommonOptions): Promise<Waited> {
+  const session = await openSession(await loadBuilderConfig(site.builderConfig), {
+    progress: await progressFor(options),
+    say: () => {},
+  });
+  const folder = join(site.dir, 'download');
+  try {
+    const waited = await wait(session, request, { timeout: 60_000, output: folder, allowTest: true });
+    const [file] = waited.files;
+    if (file !== undefined) await rename(file, join(site.dir, 'signed.zip'));
+    return waited;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+    await session.close();
+  }
+}
+
+async function checkSigned({ dir, pki }: SandboxSite): Promise<string[]> {
+  return withScratch(async (scratch) => {
+    const roots = [pki.root.certificate];
+    const report = await verifyFile(join(dir, 'signed.zip'), {
+      limits: DEFAULT_LIMITS,
+      scratch,
+      roots,
+      timestampRoots: roots,
+    });
+    const proof = await proveFile(join(dir, 'unsigned.zip'), join(dir, 'signed.zip'), {
+      limits: DEFAULT_LIMITS,
+      scratch,
+    });
+    const good = report.programs.filter(({ status }) => status === 'ok').length;
+    return [
+      `${good} programs lead to the demo's root and bear its timestamp`,
+      `signed.zip is unsigned.zip plus ${proof.signed.length} signatures, and nothing else`,
+    ];
+  });
+}
+
+/** What stays: the repository and the exchange as folders, and configurations that use them without any host. */
+async function settle(site: SandboxSite): Promise<void> {
+  const { dir } = site;
+  await rename(join(dir, 'server', 'control.git'), join(dir, 'control.git'));
+  await rename(join(dir, 'server', 'exchange'), join(dir, 'exchange'));
+  await rm(join(dir, 'server'), { recursive: true });
+  for (const state of ['signer-state', 'builder-state'])
+    await rm(join(dir, state), { recursive: true, force: true });
+  await writeConfigs(site, {
+    control: `file://${dir}/control.git`,
+    exchange: `file://${dir}/exchange`,
+    timestamp: [],
+    timestampRoots: 'tsa.pem',
+    ssh: false,
+  });
+}
+
+const tryNext = (dir: string): string[] => [
+  'Look closer:',
+  `  git -C ${dir}/control.git log --graph --all`,
+  `  git -C ${dir}/control.git show signed:receipt.json`,
+  `  signpipe verify ${dir}/signed.zip --ca ${dir}/ca.pem --timestamp-ca ${dir}/tsa.pem --original ${dir}/unsigned.zip`,
+  `  signpipe audit --repo ${dir}/control.git --allowed-signers ${dir}/keys/audit_signers`,
+  'Ask for another signature, and answer it (no host is needed now, the folders are used directly):',
+  `  signpipe submit -c ${dir}/builder.yaml ${dir}/unsigned.zip`,
+  `  signpipe watch -c ${dir}/signer.yaml --once`,
+];
+
+async function play(dir: string, zip: string | undefined, options: DemoCommandOptions): Promise<void> {
+  const story = new Story(options.quiet === true);
+  await story.tell(
+    'A release is built: unsigned.zip',
+    () => prepareZip(dir, zip),
+    (lines) => lines,
+  );
+  const site = await story.tell(
+    'Throw-away keys, a test certificate authority, a control repository',
+    () => layOutSite(dir),
+    () => [],
+  );
+  const hosts = await story.tell(
+    'An SSH host for Git and files, a timestamp authority, both on the loopback',
+    () => startHosts(site),
+    () => [],
+  );
+  try {
+    const request = await story.tell(
+      'The build master uploads the zip and commits its name and digest',
+      () => submitZip(site, options),
+      (id) => [`request ${id}`],
+    );
+    await story.tell(
+      'The signer polls, fetches, signs, verifies, delivers, commits a receipt',
+      () => answerOnce(site, options),
+      (lines) => lines.map((line) => printable(line)),
+    );
+    await story.tell(
+      'The build master checks the receipt and downloads signed.zip',
+      () => collectSigned(site, request, options),
+      ({ commit }) => [`receipt ${commit}`],
+    );
+    await story.tell(
+      'Anyone can check it',
+      () => checkSigned(site),
+      (lines) => lines,
+    );
+  } finally {
+    await hosts.close();
+  }
+  await settle(site);
+  const { stdout } = await run('git', ['-C', join(dir, 'control.git'), 'log', '-1', '--stat=100', 'signed']);
+  print(`\nThe receipt, as "git log" shows it:\n\n${stdout.replace(/^/gm, '  ').trimEnd()}\n`);
+}
+
+/** `signpipe demo`: the main job from end to end on this machine. */
+export async function demoCommand(zip: string | undefined, options: DemoCommandOptions): Promise<number> {
+  const own = options.dir === undefined ? await mkdtemp(join(tmpdir(), 'signpipe-demo-')) : null;
+  const dir = own ?? (await emptyFolder(options.dir ?? ''));
+  try {
+    await play(dir, zip, options);
+  } catch (error) {
+    if (own !== null) await rm(own, { recursive: true, force: true });
+    throw error;
+  }
+  print([...tryNext(dir), '', `Everything lies in ${dir}`].join('\n'));
+  return 0;
+}

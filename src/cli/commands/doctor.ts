@@ -1,0 +1,82 @@
+import { loadBuilderConfig, loadVoucherConfig } from '../../app/config/builder.ts';
+import { loadSignerConfig } from '../../app/config/signer.ts';
+import { readYaml, sectionsOf, type YamlFile } from '../../app/config/yaml.ts';
+import { painter, wantsColour, type Style } from '../../lib/terminal-colors.ts';
+import { plural } from '../../lib/plural.ts';
+import { printable, printableLines } from '../../lib/printable.ts';
+import { worst, type Finding, type Status } from '../../app/site/check-result.ts';
+import { print, printJson, type CommonOptions } from '../output/terminal.ts';
+
+export interface DoctorCommandOptions extends CommonOptions {
+  readonly config: string;
+  readonly json?: boolean;
+}
+
+const MARKS: Record<Status, string> = { ok: 'ok     ', warning: 'warning', bad: 'BAD    ' };
+const STYLES: Record<Status, Style> = { ok: 'good', warning: 'warning', bad: 'bad' };
+
+/** A table: verdict, part, what was found; below it what to do. A part's name stands once. */
+function table(findings: readonly Finding[]): string {
+  const paint = painter(wantsColour(process.stdout));
+  const width = Math.max(0, ...findings.map(({ check }) => check.length));
+  const lines = findings.flatMap(({ check, status, message, code, hint }, i) => {
+    const name = findings[i - 1]?.check === check ? '' : check;
+    const tail = status === 'ok' || code === undefined ? '' : ` [${code}]`;
+    const told = printableLines(`${message}${tail}`).split('\n');
+    const indent = ' '.repeat(MARKS.ok.length + width + 4);
+    return [
+      `${paint(MARKS[status], STYLES[status])}  ${name.padEnd(width)}  ${told.join(`\n${indent}`)}`,
+      ...(hint === undefined || status === 'ok' ? [] : [`${indent}-> ${printable(hint, 4000)}`]),
+    ];
+  });
+  return lines.join('\n');
+}
+
+function summary(findings: readonly Finding[]): string {
+  const count = (status: Status): number => findings.filter((each) => each.status === status).length;
+  return `${count('ok')} ok, ${plural(count('warning'), 'warning')}, ${count('bad')} bad`;
+}
+
+interface Examined {
+  readonly findings: readonly Finding[];
+  /** What the configuration was read as. */
+  readonly what: string;
+}
+
+async function examineSigner(file: YamlFile): Promise<Examined> {
+  const config = await loadSignerConfig(file);
+  const { examine } = await import('../../app/site/doctor.ts');
+  return { findings: await examine(config), what: `channels: ${[...config.channels.keys()].join(', ')}` };
+}
+
+/** Examines what the file configures: a signer has a section `signing`, a voucher no `exchange`. */
+async function examineSite(path: string): Promise<Examined> {
+  const file = await readYaml(path);
+  const sections = sectionsOf(file);
+  if (sections.has('signing') || !sections.has('requests')) return examineSigner(file);
+  const { examineBuilder, examineVoucher } = await import('../../app/site/doctor-builder.ts');
+  return sections.has('exchange')
+    ? { findings: await examineBuilder(await loadBuilderConfig(file)), what: 'a builder' }
+    : { findings: await examineVoucher(await loadVoucherConfig(file)), what: 'a voucher' };
+}
+
+/**
+ * `signpipe doctor`: examines a signer, a builder or a voucher. 0 when all works (warnings allowed), 1 when
+ * something does not; 2 for a configuration that cannot be used.
+ */
+export async function doctorCommand(options: DoctorCommandOptions): Promise<number> {
+  const examined = await examineSite(options.config);
+  const read: Finding = {
+    check: 'configuration',
+    status: 'ok',
+    message: `${options.config}; ${examined.what}`,
+  };
+  const findings = [read, ...examined.findings];
+  const status = worst(findings);
+  if (options.json) printJson({ status, findings });
+  else {
+    const shown = options.quiet ? findings.filter((each) => each.status !== 'ok') : findings;
+    print([...(shown.length > 0 ? [table(shown)] : []), summary(findings)].join('\n'));
+  }
+  return status === 'bad' ? 1 : 0;
+}

@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
+import type { ZodType } from 'zod';
+import { control, exchange } from '../../app/config/parts.ts';
+import { usage } from '../../lib/errors.ts';
+import { createTestCertificate } from '../../sandbox/certificates.ts';
+import { toPfx } from '../../sandbox/pkcs12-writer.ts';
+import { initBuilder } from '../../app/site/init-builder.ts';
+import { initControl } from '../../app/site/init-control.ts';
+import { initVoucher } from '../../app/site/init-voucher.ts';
+import { initSigner, type SiteSetup, type TestCertificate } from '../../app/site/init-signer.ts';
+import type { Step } from '../../app/site/key-lines.ts';
+import { whoIs } from '../../app/site/identity.ts';
+import { print, printJson, type CommonOptions } from '../output/terminal.ts';
+
+export interface InitCommandOptions extends CommonOptions {
+  readonly testCertificate?: boolean;
+  readonly control?: string;
+  readonly exchange?: string;
+  readonly name?: string;
+  readonly email?: string;
+  readonly json?: boolean;
+}
+
+/** A self-signed code-signing certificate that bears the marks of a test, under a passphrase nobody chose. */
+async function makeTestCertificate(): Promise<TestCertificate> {
+  const identity = await createTestCertificate({ commonName: 'Test publisher', purpose: 'code-signing' });
+  const passphrase = randomBytes(24).toString('base64url');
+  return { pfx: toPfx(identity, passphrase, 'Test publisher'), passphrase };
+}
+
+type Layout = (setup: SiteSetup, options: InitCommandOptions) => Promise<Step[]>;
+
+const LAYOUTS: ReadonlyMap<string, Layout> = new Map<string, Layout>([
+  [
+    'signer',
+    (setup, options) =>
+      initSigner({ ...setup, makeTestCertificate: options.testCertificate ? makeTestCertificate : null }),
+  ],
+  ['builder', initBuilder],
+  ['voucher', initVoucher],
+  ['control', initControl],
+]);
+
+/** Throws `init-url` for what the configuration would refuse, before anything is written. */
+function requireUrl(option: string, schema: ZodType, url: string | undefined): void {
+  if (url === undefined) return;
+  const judged = schema.safeParse(url);
+  if (!judged.success)
+    throw usage('init-url', `${option} ${judged.error.issues[0]?.message ?? 'cannot be used'}`);
+}
+
+const TITLES: ReadonlyMap<string, string> = new Map([
+  ['signer', 'A signer is laid out'],
+  ['builder', 'A builder is laid out'],
+  ['voucher', 'A voucher is laid out'],
+  ['control', 'A control repository and an exchange are laid out'],
+]);
+
+function tell(what: string, dir: string, steps: readonly Step[]): string {
+  const told = steps.flatMap(({ what: todo, lines }, index) => [
+    '',
+    `${index + 1}. ${todo}${lines.length > 0 ? ':' : ''}`,
+    ...lines.map((line) => `     ${line}`),
+  ]);
+  return [`${TITLES.get(what) ?? ''} in ${resolve(dir)}. What is left to do:`, ...told].join('\n');
+}
+
+/** `signpipe init`: lays out a signer, a builder, a voucher or a host, and says what is left to do. */
+export async function initCommand(what: string, dir: string, options: InitCommandOptions): Promise<number> {
+  const layout = LAYOUTS.get(what);
+  if (!layout)
+    throw usage('init-what', `there is no "${what}" to lay out`, {
+      hint: `write: signpipe init ${[...LAYOUTS.keys()].join('|')} DIR`,
+    });
+  if (options.testCertificate && what !== 'signer')
+    throw usage('init-test-certificate', `--test-certificate is for a signer, not for a ${what}`);
+  if (options.exchange !== undefined && what === 'voucher')
+    throw usage('init-exchange', '--exchange is not for a voucher, which uploads nothing');
+  requireUrl('--control', control.shape.url, options.control);
+  requireUrl('--exchange', exchange.shape.url, options.exchange);
+  const who = whoIs(what, options);
+  const steps = await layout({ dir, who, control: options.control, exchange: options.exchange }, options);
+  if (options.json) printJson({ what, dir: resolve(dir), steps });
+  else if (!options.quiet) print(tell(what, dir, steps));
+  return 0;
+}

@@ -1,0 +1,187 @@
+import { plural } from '../../lib/plural.ts';
+import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
+import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
+import { stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, extname, join } from 'node:path';
+import { printable } from '../../lib/printable.ts';
+import { usage } from '../../lib/errors.ts';
+import { askPassphrase, findPassphrase } from '../../engine/keys/passphrase.ts';
+import { loadPem } from '../../engine/keys/pem.ts';
+import { readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
+import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
+import { compilePatterns } from '../../engine/artifact/globs.ts';
+import type { SignedFile, SignedUnhashed, SignFileOptions } from '../../engine/artifact/sign-result.ts';
+import { underBar } from '../../lib/progress.ts';
+import { signFile } from '../../engine/artifact/sign-file.ts';
+import type { AlreadySigned } from '../../engine/artifact/sign-program.ts';
+import type { Timestamper } from '../../engine/timestamp/client.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+import { asFlags } from '../output/errors-as-flags.ts';
+import { describeKept, describeLeftAlone } from '../output/kept-text.ts';
+import { progressFor } from '../output/progress-bars.ts';
+import { outputInPlace, outputTo, requireDistinct, writeOutput, type Output } from '../output/output-file.ts';
+import { asPrintableJson, print, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
+
+export interface SignCommandOptions extends CommonOptions {
+  readonly output?: string;
+  readonly inPlace?: boolean;
+  readonly force?: boolean;
+  readonly pfx?: string;
+  readonly keyName?: string;
+  readonly certificate?: string;
+  readonly key?: string;
+  readonly passphraseFile?: string;
+  readonly timestamp: string[];
+  readonly timestampCa?: string[];
+  readonly digest: 'sha256' | 'sha384' | 'sha512';
+  readonly alreadySigned: AlreadySigned;
+  readonly name?: string;
+  readonly url?: string;
+  readonly files?: string[];
+  readonly json?: boolean;
+}
+
+async function loadKey(options: SignCommandOptions, say: (line: string) => void): Promise<SigningKey> {
+  const { pfx, keyName: name, certificate, key } = options;
+  const passphrase = await findPassphrase({ file: options.passphraseFile, warn: say });
+  if (pfx !== undefined && certificate === undefined && key === undefined) {
+    const { loadPfx } = await import('../../engine/keys/pfx.ts');
+    return loadPfx({ path: pfx, passphrase: passphrase ?? (await askPassphrase(pfx)), name, warn: say });
+  }
+  if (pfx === undefined && certificate !== undefined && key !== undefined)
+    return loadPem({ certificate, key, passphrase, ask: () => askPassphrase(key), warn: say });
+  throw usage('key-missing', 'no signing key', {
+    hint: 'give --pfx FILE, or --certificate FILE and --key FILE',
+  });
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+const beside = (file: string): string =>
+  join(dirname(file), `${basename(file, extname(file))}.signed${extname(file)}`);
+
+/** Where each signed file goes; the default stands beside its input, as `build.signed.zip`. */
+async function namesFor(files: readonly string[], output: string | undefined): Promise<string[]> {
+  if (output === undefined) return files.map(beside);
+  if (await isFolder(output)) return files.map((file) => join(output, basename(file)));
+  if (files.length > 1)
+    throw usage(
+      'one-output-for-several',
+      `${output}: several files are to be signed, and this is no folder`,
+      { hint: 'give a folder that exists, or --in-place' },
+    );
+  return [output];
+}
+
+/** All outputs are judged before the first file is signed. */
+async function outputsFor(files: readonly string[], options: SignCommandOptions): Promise<Output[]> {
+  const { output, inPlace, force } = options;
+  if (output !== undefined && inPlace)
+    throw usage('output-twice', 'give either --output or --in-place, not both');
+  const outputs: Output[] = [];
+  for (const name of inPlace ? files : await namesFor(files, output))
+    outputs.push(await (inPlace ? outputInPlace(name) : outputTo(name, force)));
+  requireDistinct(outputs);
+  return outputs;
+}
+
+function tell(file: SignedUnhashed, input: string, output: string): string {
+  const lines = [
+    `${printable(output)}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${plural(file.entries, 'file')}` : 'signed'} (${printable(input)})`,
+  ];
+  for (const { path, timestamp } of file.signed)
+    lines.push(
+      `  ${printable(path === '' ? basename(output) : path)}${timestamp ? `  timestamped ${timestamp.time.toISOString()} by ${printable(timestamp.authority)}` : '  not timestamped'}`,
+    );
+  for (const kept of file.kept) lines.push(`  ${printable(kept.path)}  ${describeKept(kept)}`);
+  for (const left of file.leftAlone) lines.push(`  ${printable(left.path)}  ${describeLeftAlone(left)}`);
+  return lines.join('\n');
+}
+
+const asJson = (file: SignedFile, input: string, output: string): string =>
+  asPrintableJson({
+    input,
+    path: output,
+    ...file,
+    signed: file.signed.map(({ signature: _signature, ...entry }) => entry),
+  });
+
+/** Null where none is named. What talks with them is loaded only when there is somebody to talk to. */
+async function timestamperFor(
+  urls: readonly string[],
+  roots: readonly Certificate[] | undefined,
+): Promise<Timestamper | null> {
+  if (urls.length === 0) return null;
+  const { TimestampAuthorities } = await import('../../engine/timestamp/client.ts');
+  return new TimestampAuthorities(urls, { roots });
+}
+
+/** Without an authority there is nothing to lead to a root, and no root is read. */
+async function stamping(
+  { timestamp, timestampCa }: SignCommandOptions,
+  { certificates }: SigningKey,
+): Promise<{ timestamper: Timestamper | null; timestampRoots: readonly Certificate[] | undefined }> {
+  const names = timestamp.length === 0 ? timestampCa : timestampRootsFor(timestampCa, certificates);
+  const timestampRoots = await readTimestampRoots(names);
+  return { timestamper: await timestamperFor(timestamp, timestampRoots), timestampRoots };
+}
+
+/** What is named on the command line is signed as it is, unless patterns were given besides. */
+function oursOf({ files }: SignCommandOptions): Pick<SignFileOptions, 'isOurs' | 'isOursAlone'> {
+  const isOurs = compilePatterns(files ?? DEFAULT_FILES);
+  return { isOurs, isOursAlone: files === undefined ? () => true : (path) => isOurs(basename(path)) };
+}
+
+async function signAll(files: string[], options: SignCommandOptions): Promise<number> {
+  const say = sayUnlessQuiet(options);
+  const outputs = await outputsFor(files, options);
+  const key = await loadKey(options, say);
+  requireUsable(key, new Date());
+  if (key.missingIssuer !== undefined)
+    say(
+      `the certificate comes without that of its issuer, ${key.missingIssuer}: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
+    );
+  const { timestamper, timestampRoots } = await stamping(options, key);
+  if (!timestamper) say('no --timestamp: the signatures are valid only as long as the certificate is');
+  const progress = await progressFor(options);
+  const signing = {
+    key,
+    hash: options.digest,
+    timestamper,
+    timestampRoots,
+    name: options.name,
+    url: options.url,
+    alreadySigned: options.alreadySigned,
+    ...oursOf(options),
+    limits: DEFAULT_LIMITS,
+    scratch: tmpdir(),
+  };
+  for (const [index, output] of outputs.entries()) {
+    const input = files[index] ?? '';
+    await underBar(progress, `sign ${basename(input)}`, 'files', async (onProgress) => {
+      const told = await writeOutput(output, async (path) =>
+        options.json
+          ? asJson(await signFile(input, path, { ...signing, onProgress }), input, output.name)
+          : tell(await signFile(input, path, { ...signing, onProgress, unhashed: true }), input, output.name),
+      );
+      if (options.json || !options.quiet) print(told);
+    });
+  }
+  await key.close();
+  return 0;
+}
+
+/** `signpipe sign`: the pipeline's own engine on local files. */
+export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {
+  try {
+    return await signAll(files, options);
+  } catch (error) {
+    throw asFlags(error);
+  }
+}

@@ -1,0 +1,149 @@
+import { painter, wantsColour } from '../../lib/terminal-colors.ts';
+import { plural } from '../../lib/plural.ts';
+import { tmpdir } from 'node:os';
+import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
+import { describeReport } from '../../engine/authenticode/report-text.ts';
+import { printable } from '../../lib/printable.ts';
+import { SignpipeError, usage } from '../../lib/errors.ts';
+import { proveFile } from '../../engine/artifact/prove-file.ts';
+import { compilePatterns } from '../../engine/artifact/globs.ts';
+import { verifyFile, type FileReport, type ProgramReport } from '../../engine/artifact/verify-file.ts';
+import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
+import { print, printJson, type CommonOptions } from '../output/terminal.ts';
+import { faultsOf, type Outcome } from '../output/verdict.ts';
+
+export interface VerifyCommandOptions extends CommonOptions {
+  readonly ca?: string;
+  readonly timestampCa?: string[];
+  readonly original?: string;
+  readonly files?: string[];
+  readonly anySigner?: boolean;
+  readonly json?: boolean;
+}
+
+const VERDICTS = {
+  ok: 'good: signed under the given roots',
+  intact: 'intact, but who signed was not checked',
+  unsigned: 'not signed',
+  bad: 'BAD',
+} as const;
+
+/** The most faults of one file that are printed. */
+const MOST_FAULTS = 20;
+
+const count = (programs: readonly ProgramReport[], of: (program: ProgramReport) => boolean): number =>
+  programs.filter(of).length;
+
+/** How many of a zip's programs are whose. */
+function summary({ programs }: FileReport): string {
+  const told = [
+    [count(programs, ({ status }) => status === 'ok'), 'signed under the given roots'],
+    [
+      count(programs, ({ status, stranger }) => status === 'intact' && !stranger),
+      'signed, by whom was not checked',
+    ],
+    [count(programs, ({ stranger }) => stranger === true), 'signed by others than the given roots vouch for'],
+    [count(programs, ({ status }) => status === 'unsigned'), 'unsigned'],
+    [count(programs, ({ status }) => status === 'bad'), 'BAD'],
+  ] as const;
+  return `  ${plural(programs.length, 'program')}: ${told
+    .filter(([number]) => number > 0)
+    .map(([number, what]) => `${number} ${what}`)
+    .join(', ')}`;
+}
+
+function headline({ report }: Outcome, faults: readonly string[]): string {
+  if (report.status === 'ok' && faults.length > 0) return 'NOT AS ASKED';
+  if (report.status === 'intact' && faults.length === 0) return 'intact; who signed was not checked';
+  return VERDICTS[report.status];
+}
+
+/** What was not looked into and still does not count against the zip. */
+const passedOver = ({ unread }: FileReport): string[] =>
+  unread.filter(({ suspect }) => !suspect).map(({ message }) => `  not looked into: ${printable(message)}`);
+
+function faultLines(faults: readonly string[]): string[] {
+  const more = faults.length - MOST_FAULTS;
+  return [
+    ...faults.slice(0, MOST_FAULTS).map((fault) => `  FAILED: ${fault}`),
+    ...(more > 0 ? [`  FAILED: ${more} more; --json lists them all`] : []),
+  ];
+}
+
+function tell(outcome: Outcome, faults: readonly string[], options: VerifyCommandOptions): string {
+  const { report, proof } = outcome;
+  const paint = painter(wantsColour(process.stdout));
+  const verdict = paint(headline(outcome, faults), faults.length > 0 ? 'bad' : 'good');
+  const lines = [`${printable(report.path)}: ${verdict}`];
+  if (!options.quiet) {
+    for (const program of report.programs) lines.push(describeReport(program).replace(/^/gm, '  '));
+    lines.push(...report.nested.map((path) => `  not looked into: ${printable(path)} is a zip`));
+  }
+  lines.push(...passedOver(report));
+  if (report.kind === 'zip') lines.push(summary(report));
+  if (proof)
+    lines.push(
+      `  proved: it is ${printable(options.original ?? '')} plus ${plural(proof.signed.length, 'signature')}, and nothing else`,
+    );
+  lines.push(...faultLines(faults));
+  return lines.join('\n');
+}
+
+async function verifyOne(path: string, options: VerifyCommandOptions): Promise<Outcome> {
+  const roots = await readRoots(options.ca);
+  const timestampRoots = await readTimestampRoots(options.timestampCa);
+  const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
+  const report = await verifyFile(path, {
+    ...common,
+    ...(roots ? { roots } : {}),
+    ...(timestampRoots ? { timestampRoots } : {}),
+    ...(options.files ? { isMeant: compilePatterns(options.files) } : {}),
+  });
+  if (options.original === undefined) return { report, proof: null, proofError: null };
+  try {
+    return { report, proof: await proveFile(options.original, path, common), proofError: null };
+  } catch (error) {
+    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    return { report, proof: null, proofError: error };
+  }
+}
+
+function jsonOf(
+  { report, proof, proofError }: Outcome,
+  faults: readonly string[],
+  { original: path }: VerifyCommandOptions,
+): object {
+  const error = proofError ? { code: proofError.code, message: proofError.message } : {};
+  const original = path === undefined ? {} : { original: { path, proved: proof !== null, ...error } };
+  return { ...report, ...original, good: faults.length === 0, faults };
+}
+
+/** `signpipe verify`: exit status 3 unless everything that was asked holds, and it was checked who signed. */
+export async function verifyCommand(files: string[], options: VerifyCommandOptions): Promise<number> {
+  if (options.original !== undefined && files.length > 1)
+    throw usage('one-original-for-several', '--original is about one file', {
+      hint: 'verify one file at a time with it',
+    });
+  if (options.anySigner && options.ca !== undefined)
+    throw usage(
+      'any-signer-with-ca',
+      '--ca says who must have signed, --any-signer that it does not matter',
+      {
+        hint: 'give one of the two',
+      },
+    );
+  const asked = {
+    roots: options.ca !== undefined,
+    anySigner: options.anySigner === true,
+    files: options.files !== undefined,
+  };
+  let good = true;
+  for (const path of files) {
+    const outcome = await verifyOne(path, options);
+    const faults = faultsOf(outcome, asked);
+    good &&= faults.length === 0;
+    if (options.json) printJson(jsonOf(outcome, faults, options));
+    else print(tell(outcome, faults, options));
+  }
+  return good ? 0 : 3;
+}

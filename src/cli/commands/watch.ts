@@ -1,0 +1,141 @@
+import { pino, type Logger } from 'pino';
+import { loadSignerConfig } from '../../app/config/signer.ts';
+import { SignpipeError } from '../../lib/errors.ts';
+import { wantsColour } from '../../lib/terminal-colors.ts';
+import { printableJson } from '../../lib/printable.ts';
+import { openChannels, openReceiptWriter, openSite } from '../../app/signer/signer-context.ts';
+import { logError, Signer, watch } from '../../app/signer/watch.ts';
+import type { Site } from '../../app/signer/signer-context.ts';
+import { humanLog } from '../output/log-format.ts';
+import { progressFor } from '../output/progress-bars.ts';
+import { type CommonOptions } from '../output/terminal.ts';
+
+export interface WatchCommandOptions extends CommonOptions {
+  readonly config: string;
+  readonly once?: boolean;
+  readonly acceptHistory?: string;
+  readonly json?: boolean;
+}
+
+/** JSON lines for whoever collects logs; plain lines where a person watches. */
+function loggerFor(options: WatchCommandOptions): Logger {
+  const level = options.quiet ? 'warn' : options.verbose ? 'debug' : 'info';
+  const settings = { level, base: {}, timestamp: pino.stdTimeFunctions.isoTime };
+  if (process.stdout.isTTY && !options.json)
+    return pino(settings, humanLog(process.stdout, wantsColour(process.stdout)));
+  const out = pino.destination({ dest: 1, sync: true });
+  // JSON leaves some control characters as they are, and logs are read on terminals.
+  return pino(settings, { write: (record) => void out.write(printableJson(record)) });
+}
+
+/** 2 for what a person mends in the configuration, 3 for an alarm; whatever else kept it from answering is 1. */
+function statusOf(error: unknown): number {
+  if (!(error instanceof SignpipeError)) return 1;
+  return error.kind === 'alarm' || error.kind === 'usage' ? error.exitStatus : 1;
+}
+
+/** Answers what is pending; 0 when all was answered. */
+async function once(site: Site, signer: Signer): Promise<number> {
+  try {
+    const { answered, waiting } = await signer.poll();
+    site.log.info({ answered, waiting }, `answered ${answered}, waiting ${waiting}`);
+    return waiting > 0 ? 1 : 0;
+  } catch (error) {
+    logError(site, error);
+    return statusOf(error);
+  }
+}
+
+/** What ended a stretch of watching. */
+type Ending = { readonly kind: 'stopped'; readonly alarmed: boolean } | { readonly kind: 'reload' };
+
+/** Watches until SIGTERM or SIGINT, or until SIGHUP brings a configuration that can be used. */
+async function watchSite(site: Site): Promise<Ending> {
+  const stop = new AbortController();
+  let reload = false;
+  const onStop = (name: NodeJS.Signals): void => {
+    site.log.info(`${name}: finishing the work in hand`);
+    reload = false;
+    stop.abort();
+  };
+  const onReload = (): void => {
+    void isUsable(site).then((usable) => {
+      if (!usable || stop.signal.aborted) return;
+      reload = true;
+      stop.abort();
+    });
+  };
+  process.on('SIGTERM', onStop).on('SIGINT', onStop);
+  // On a terminal SIGHUP says that the terminal is gone, and ends the process as it ends any other.
+  if (!process.stdout.isTTY) process.on('SIGHUP', onReload);
+  try {
+    site.log.info({ config: site.config.file, poll: site.config.control.poll }, 'watching');
+    const alarmed = await watch(site, stop.signal);
+    return reload ? { kind: 'reload' } : { kind: 'stopped', alarmed };
+  } finally {
+    process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
+  }
+}
+
+/** Whether the configuration as it is now opens: a mistake in it must not end a signer that works. */
+async function isUsable({ config, log }: Site): Promise<boolean> {
+  const warn = (message: string): void => log.warn(message);
+  try {
+    const fresh = await loadSignerConfig(config.file);
+    const channels = await openChannels(fresh, new Date(), warn);
+    for (const { key } of channels.values()) await key.close();
+    await openReceiptWriter(fresh, warn);
+    log.info('SIGHUP: the new configuration will be used after the work in hand');
+    return true;
+  } catch (error) {
+    log.error('SIGHUP: the new configuration cannot be used; the signer goes on with the old one');
+    logError({ log }, error);
+    return false;
+  }
+}
+
+/** Logs what `doctor` would find wrong, while the first poll is under way: a wrong path shows before a request does. */
+async function reportFindings({ config, log }: Site): Promise<void> {
+  const { examineAtStart } = await import('../../app/site/doctor.ts');
+  for (const { check, status, code, message, hint } of await examineAtStart(config)) {
+    if (status === 'ok') continue;
+    log[status === 'bad' ? 'error' : 'warn']({ check, code, hint }, `${check}: ${message}`);
+  }
+}
+
+const siteFor = async (options: WatchCommandOptions): Promise<Site> =>
+  openSite(await loadSignerConfig(options.config), {
+    log: loggerFor(options),
+    progress: await progressFor(options),
+  });
+
+async function untilStopped(options: WatchCommandOptions, first: Site): Promise<number> {
+  let site = first;
+  for (;;) {
+    // Not waited for: a host that hangs must delay neither requests nor the end.
+    reportFindings(site).catch((error: unknown) => logError({ log: site.log }, error));
+    try {
+      const ending = await watchSite(site);
+      if (ending.kind === 'stopped') {
+        site.log.info('stopped');
+        return ending.alarmed ? 3 : 0;
+      }
+    } finally {
+      await site.close();
+    }
+    site = await siteFor(options);
+  }
+}
+
+/** `signpipe watch`: the signer. */
+export async function watchCommand(options: WatchCommandOptions): Promise<number> {
+  const site = await siteFor(options);
+  if (!options.once && options.acceptHistory === undefined) return untilStopped(options, site);
+  try {
+    const signer = new Signer(site);
+    if (options.acceptHistory !== undefined) await signer.acceptHistory(options.acceptHistory);
+    return options.once ? await once(site, signer) : 0;
+  } finally {
+    await site.close();
+  }
+}

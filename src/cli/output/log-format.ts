@@ -1,0 +1,38 @@
+import { painter, type Style } from '../../lib/terminal-colors.ts';
+import { printable } from '../../lib/printable.ts';
+
+interface Level {
+  readonly word: string;
+  readonly style: Style;
+}
+
+/** An alarm begins with that word itself. */
+const LEVELS: Partial<Record<number, Level>> = {
+  40: { word: 'warning: ', style: 'warning' },
+  50: { word: 'ERROR: ', style: 'bad' },
+  60: { word: '', style: 'alarm' },
+};
+
+/** Longer messages are cut: they quote what others wrote. */
+const MOST_TEXT = 4000;
+
+interface Line {
+  readonly level?: number;
+  readonly time?: string;
+  readonly msg?: string;
+  readonly hint?: string;
+}
+
+/** A pino destination that shows each record as one plain line, with its hint below. */
+export function humanLog(out: NodeJS.WritableStream, colour = false): { write(record: string): void } {
+  const paint = painter(colour);
+  return {
+    write: (record) => {
+      const { level = 30, time = '', msg = '', hint }: Line = JSON.parse(record) as Line;
+      const { word = '', style } = LEVELS[level] ?? {};
+      const text = `${word}${printable(msg, MOST_TEXT)}`;
+      out.write(`${paint(time.slice(11, 19), 'dim')} ${style ? paint(text, style) : text}\n`);
+      if (hint !== undefined) out.write(`         ${printable(hint, MOST_TEXT)}\n`);
+    },
+  };
+}

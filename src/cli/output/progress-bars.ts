@@ -1,0 +1,10 @@
+import { isatty } from 'node:tty';
+import { noProgress, type Progress } from '../../lib/progress.ts';
+import type { CommonOptions } from './terminal.ts';
+
+/** Bars where a person watches; nothing, and nothing loaded, where output goes to a file or a CI job's log. */
+export async function progressFor(options: CommonOptions): Promise<Progress> {
+  if (options.quiet || !isatty(2)) return noProgress;
+  const { startBar } = await import('./drawn-bar.ts');
+  return { start: startBar };
+}

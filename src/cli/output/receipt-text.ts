@@ -1,0 +1,27 @@
+import type { Waited } from '../../app/builder/wait.ts';
+import { shortId } from '../../lib/git/objects.ts';
+import { painter, wantsColour } from '../../lib/terminal-colors.ts';
+import { printable } from '../../lib/printable.ts';
+import { describeKept, describeLeftAlone } from './kept-text.ts';
+
+/** A receipt as a person reads it. */
+export function describeReceipt({ receipt, commit, files }: Waited): string {
+  const paint = painter(wantsColour(process.stdout));
+  const lines = [
+    `${paint('signed', 'good')}${receipt.test ? ' with a TEST certificate' : ''}: request ${shortId(receipt.request.id)}, receipt ${shortId(commit)}`,
+  ];
+  if (receipt.certificate)
+    lines.push(
+      `  by ${printable(receipt.certificate.subject)} (until ${receipt.certificate.notAfter.slice(0, 10)})`,
+    );
+  for (const file of receipt.files) {
+    lines.push(`  ${printable(file.input.name)}: ${file.signed.length} of ${file.entries} files signed`);
+    for (const { path, timestamp } of file.signed)
+      if (path !== '') lines.push(`    ${printable(path)}${timestamp ? `  ${timestamp.time}` : ''}`);
+    for (const kept of file.kept) lines.push(`    ${printable(kept.path)}  ${describeKept(kept)}`);
+    for (const left of file.leftAlone ?? [])
+      lines.push(`    ${printable(left.path)}  ${describeLeftAlone(left)}`);
+  }
+  for (const path of files) lines.push(`  -> ${printable(path)}`);
+  return lines.join('\n');
+}

@@ -1,0 +1,82 @@
+import type { SignpipeError } from '../../lib/errors.ts';
+import { printable } from '../../lib/printable.ts';
+import type { FileProof } from '../../engine/artifact/prove-zip.ts';
+import type { FileReport, ProgramReport } from '../../engine/artifact/verify-file.ts';
+
+/** What was found out about one file. */
+export interface Outcome {
+  readonly report: FileReport;
+  readonly proof: FileProof | null;
+  readonly proofError: SignpipeError | null;
+}
+
+/** What a file has to meet to be good. */
+export interface Asked {
+  /** Roots were given. */
+  readonly roots: boolean;
+  /** It does not matter who signed. */
+  readonly anySigner: boolean;
+  /** Patterns say which programs must be good. */
+  readonly files: boolean;
+}
+
+/** The programs that must be good: those that were signed since the original, and those that the patterns name. */
+function requiredOf({ report, proof }: Outcome, { files }: Asked): readonly ProgramReport[] | null {
+  if (report.kind === 'program') return proof || files ? report.programs : null;
+  if (!proof && !files) return null;
+  const since = new Set(proof?.signed);
+  return report.programs.filter(({ path, meant }) => since.has(path) || meant === true);
+}
+
+const UNCHECKED =
+  'who signed was not checked: give --ca ROOTS, or --any-signer if it does not matter who it was';
+
+const named = (path: string, what: string): string => `${printable(path)}: ${what}`;
+
+/** What is wrong with a program that must be good, or null. */
+function faultOf({ path, status, stranger }: ProgramReport, { roots, anySigner }: Asked): string | null {
+  if (status === 'ok' || status === 'bad') return null; // Bad programs are reported in any case.
+  if (status === 'unsigned') return named(path, 'is not signed');
+  if (stranger) return named(path, 'is not signed under the given roots');
+  return anySigner || roots ? null : UNCHECKED;
+}
+
+function requiredFaults(required: readonly ProgramReport[], asked: Asked): string[] {
+  if (required.length === 0) return ['none of its programs is one of those that must be signed'];
+  return required.map((program) => faultOf(program, asked)).filter((fault) => fault !== null);
+}
+
+/** Without programs that must be good, one good one has to be there. */
+function wholeFaults({ kind, status }: FileReport, { roots, anySigner }: Asked): string[] {
+  if (status === 'unsigned') return [kind === 'zip' ? 'nothing in it is signed' : 'it is not signed'];
+  if (status !== 'intact') return [];
+  if (roots) return ['nothing in it is signed under the given roots'];
+  return anySigner ? [] : [UNCHECKED];
+}
+
+const badFaults = ({ path: file, kind, programs }: FileReport): string[] =>
+  programs.flatMap(({ path, status, problems }) => {
+    if (status !== 'bad') return [];
+    const itself = kind === 'zip' ? `${file}!/${path}: ` : `${path}: `;
+    const why = problems.map(({ message, code }) => `${printable(message.replace(itself, ''))} [${code}]`);
+    return [named(path, why.join('; '))];
+  });
+
+const unreadFaults = ({ unread }: FileReport): string[] =>
+  unread.flatMap(({ suspect, message, code }) => (suspect ? [`${printable(message)} [${code}]`] : []));
+
+/** Everything that keeps a file from being good, each once; empty if it is good. */
+export function faultsOf(outcome: Outcome, asked: Asked): readonly string[] {
+  const { report, proofError } = outcome;
+  const required = requiredOf(outcome, asked);
+  return [
+    ...new Set([
+      ...(proofError
+        ? [`not the original plus signatures: ${printable(proofError.message)} [${proofError.code}]`]
+        : []),
+      ...badFaults(report),
+      ...unreadFaults(report),
+      ...(proofError ? [] : required ? requiredFaults(required, asked) : wholeFaults(report, asked)),
+    ]),
+  ];
+}

@@ -1,0 +1,160 @@
+import type { Certificate } from '../../lib/x509/certificate.ts';
+import { sameHolder, signatureHolds } from '../../lib/x509/chain.ts';
+
+/** How often one certificate may be there: Node's own node.exe carries its signer's twice. */
+const MOST_COPIES = 2;
+/** The most signatures that are checked for one signer, so that a maze of certificates cannot cost seconds. */
+const MOST_CHECKS = 64;
+/**
+ * Bytes of certificates that no given root vouches for, beside a signer for whom one does: a cross-certificate of
+ * that root and the authority above it.
+ */
+const MOST_BESIDE = 4096;
+/** If no root vouches for the signer: bytes of one certificate (2,000 are usual), and of all on its paths. */
+const LONGEST = 4096;
+const MOST = 16 * 1024;
+/** OpenSSL no longer verifies MD2, with which old roots signed themselves. */
+const MD2_WITH_RSA = '1.2.840.113549.1.1.2';
+
+/** The certificate of a signer, and the roots that may vouch for it; null if none were given. */
+export interface Signer {
+  readonly certificate: Certificate;
+  readonly anchors: readonly Certificate[] | null;
+}
+
+/** A certificate without use in its signature, and why. */
+export interface StrayCertificate {
+  readonly certificate: Certificate;
+  readonly why: string;
+}
+
+/**
+ * Which of the certificates in a signature or token no signer has a use for. Anyone can add certificates to a
+ * signed file, or replace one. So each has to be on a path from a signer upwards in which every certificate is
+ * signed by the next one (names alone prove nothing), and to be there at most twice.
+ *
+ * That bounds what an attacker can add below a root, not above: he can certify the key of any authority in the
+ * path himself, as cross-certificates do. So if a given root vouches for the signer, certificates for which none
+ * does are accepted up to 4 KiB in all, and only if they lead up from that root; otherwise up to 4 KiB each and
+ * 16 KiB in all. Where a path ends, the issuer is missing: one such certificate is accepted for each signer.
+ */
+export function strayCertificates(
+  all: readonly Certificate[],
+  signers: readonly Signer[],
+): StrayCertificate[] {
+  const paths = signers.map((signer) => new Paths(signer, distinct(all)));
+  const refused = paths.flatMap((each) => each.refused);
+  const accepted = new Set(paths.flatMap((each) => each.accepted).map(({ sha256 }) => sha256));
+  const known = new Set([...accepted, ...refused.map(({ certificate }) => certificate.sha256)]);
+  return [
+    ...refused.filter(({ certificate }) => !accepted.has(certificate.sha256)),
+    ...distinct(all)
+      .filter(({ sha256 }) => !known.has(sha256))
+      .map((certificate) => ({ certificate, why: 'no path from a signer leads to it' })),
+    ...repeated(all).map((certificate) => ({
+      certificate,
+      why: `it is there more than ${MOST_COPIES} times`,
+    })),
+  ];
+}
+
+/** False if certificates that bear the issuer's name are here, and none of them signed this one. */
+export function isSignedByIssuer(certificate: Certificate, all: readonly Certificate[]): boolean {
+  const named = all.filter((each) => each.subjectDer.equals(certificate.issuerDer));
+  return named.length === 0 || named.slice(0, MOST_CHECKS).some((each) => signatureHolds(certificate, each));
+}
+
+/** Every certificate that is reached from one signer, through every issuer that is here. */
+class Paths {
+  readonly refused: readonly StrayCertificate[];
+  readonly accepted: readonly Certificate[];
+  /** The issuers of each certificate, by its SHA-256. */
+  private readonly issuers = new Map<string, readonly Certificate[]>();
+  private readonly anchors: readonly Certificate[] | null;
+  private readonly unvouched: readonly Certificate[];
+  private checks = MOST_CHECKS;
+
+  constructor({ certificate: signer, anchors }: Signer, all: readonly Certificate[]) {
+    const reached = this.climb(signer, all);
+    const vouched = this.vouchedFor(reached, anchors ?? []);
+    // If no root vouches for the signer, another check reports it, or no roots were given.
+    this.anchors = vouched.has(signer.sha256) ? anchors : null;
+    this.unvouched = reached.filter(({ sha256 }) => this.anchors === null || !vouched.has(sha256));
+    this.refused = [...this.unfinished(), ...this.oversized()];
+    const refused = new Set(this.refused.map(({ certificate }) => certificate.sha256));
+    this.accepted = reached.filter(({ sha256 }) => !refused.has(sha256));
+  }
+
+  private climb(signer: Certificate, all: readonly Certificate[]): Certificate[] {
+    const reached = new Map([[signer.sha256, signer]]);
+    // A Map visits what is added to it meanwhile.
+    for (const each of reached.values()) {
+      const issuers = this.issuersAmong(all, each);
+      this.issuers.set(each.sha256, issuers);
+      for (const issuer of issuers) reached.set(issuer.sha256, issuer);
+    }
+    return [...reached.values()];
+  }
+
+  private issuersAmong(some: readonly Certificate[], certificate: Certificate): Certificate[] {
+    return some.filter(
+      (each) =>
+        each.subjectDer.equals(certificate.issuerDer) &&
+        this.checks-- > 0 &&
+        signatureHolds(certificate, each),
+    );
+  }
+
+  /** The SHA-256 of those that are roots, or that a root signed, or an authority that is among them. */
+  private vouchedFor(reached: readonly Certificate[], anchors: readonly Certificate[]): Set<string> {
+    const vouched = new Set(
+      reached
+        .filter(
+          (each) =>
+            anchors.some((anchor) => anchor.equals(each)) || this.issuersAmong(anchors, each).length > 0,
+        )
+        .map(({ sha256 }) => sha256),
+    );
+    // From above to below; a Set visits what is added to it meanwhile.
+    for (const issuer of vouched)
+      for (const { sha256 } of reached)
+        if (this.issuers.get(sha256)?.some((each) => each.sha256 === issuer)) vouched.add(sha256);
+    return vouched;
+  }
+
+  /** Certificates where a path ends without their issuer, but for the one that may be like that. */
+  private unfinished(): StrayCertificate[] {
+    return this.unvouched
+      .filter(({ sha256 }) => this.issuers.get(sha256)?.length === 0)
+      .flatMap((certificate, at) => {
+        const why = at > 0 ? NO_ISSUER : this.topFault(certificate);
+        return why === null ? [] : [{ certificate, why }];
+      });
+  }
+
+  private topFault(top: Certificate): string | null {
+    if (top.isSelfIssued && top.signatureAlgorithm !== MD2_WITH_RSA)
+      return 'it names itself as its issuer and is not signed with its own key';
+    return this.anchors && !this.anchors.some((anchor) => sameHolder(anchor, top)) ? NO_ISSUER : null;
+  }
+
+  private oversized(): StrayCertificate[] {
+    const size = this.unvouched.reduce((sum, { raw }) => sum + raw.length, 0);
+    const excess = size > (this.anchors ? MOST_BESIDE : MOST);
+    return this.unvouched
+      .filter(({ raw }) => excess || raw.length > LONGEST)
+      .map((certificate) => ({
+        certificate,
+        why: `no root vouches for it, and it has ${certificate.raw.length} bytes of ${size} that are like that`,
+      }));
+  }
+}
+
+const NO_ISSUER = 'its issuer did not sign it, or is not here';
+
+const distinct = (all: readonly Certificate[]): Certificate[] => [
+  ...new Map(all.map((each) => [each.sha256, each])).values(),
+];
+
+const repeated = (all: readonly Certificate[]): Certificate[] =>
+  distinct(all).filter((each) => all.filter((other) => other.equals(each)).length > MOST_COPIES);

@@ -1,0 +1,140 @@
+import { constants, createHash, publicDecrypt, type KeyObject } from 'node:crypto';
+import { readOid, type Der } from '../../lib/asn1/der.ts';
+import { OID } from '../../lib/asn1/oids.ts';
+import {
+  checkMessageDigest,
+  checkSignature,
+  claimedSigningTime,
+  findSignerCertificate,
+  parseSignerInfo,
+  signerDigest,
+  singleAttribute,
+  type SignerInfo,
+} from '../../lib/cms/signed-data.ts';
+import { invalid, messageOf } from '../../lib/errors.ts';
+import { checkToken, imprintDigest, openToken } from '../timestamp/token.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+
+/** A timestamp whose own bytes hold; whether its authority is to be trusted is another question. */
+export interface Countersignature {
+  readonly kind: 'rfc3161' | 'legacy';
+  readonly time: Date;
+  readonly authority: string;
+  readonly certificate: Certificate;
+  /** What may stand between that certificate and a root. */
+  readonly certificates: readonly Certificate[];
+}
+
+/** How far ahead of our clock a timestamp may be, in milliseconds. */
+const CLOCK_SKEW = 10 * 60 * 1000;
+
+export interface CountersignatureOptions {
+  /** The time must not be later than this, give or take ten minutes. */
+  readonly now: Date;
+  /** Lets old timestamps made with SHA-1 pass. */
+  readonly weakDigests: boolean;
+  /** What carries the timestamp, for messages. */
+  readonly what: string;
+}
+
+/**
+ * The timestamp on a signature, verified; undefined when it has none. `certificates` are those that
+ * came with the signature: a legacy countersignature keeps its own among them.
+ *
+ * Throws `timestamp-…` as `checkToken` does, `timestamp-several` when there is more than one, and
+ * `cms-…` or `der-malformed` where one cannot be read.
+ */
+export function readCountersignature(
+  signer: SignerInfo,
+  certificates: readonly Certificate[],
+  options: CountersignatureOptions,
+): Countersignature | undefined {
+  const values = (type: string): Der[] =>
+    signer.unsignedAttributes.filter(({ oid }) => oid === type).flatMap((each) => [...each.values]);
+  const [token, legacy] = [values(OID.spcTimestampToken), values(OID.counterSignature)];
+  if (token.length + legacy.length > 1)
+    throw invalid('timestamp-several', `${options.what}: it carries more than one timestamp`);
+  if (token[0]) return readToken(token[0], signer, options);
+  return legacy[0] && readLegacy(legacy[0], signer, certificates, options);
+}
+
+const latestOf = ({ now }: CountersignatureOptions): Date => new Date(now.getTime() + CLOCK_SKEW);
+
+/** RFC 3161, over the signature value (Microsoft's attribute 1.3.6.1.4.1.311.3.3.1). */
+function readToken(value: Der, signer: SignerInfo, options: CountersignatureOptions): Countersignature {
+  const { weakDigests } = options;
+  const what = `${options.what}: timestamp`;
+  const token = openToken(value, what);
+  const hash = imprintDigest(token, what);
+  if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
+    throw invalid('timestamp-imprint', `${what}: its imprint is made with ${hash}, which is no longer safe`);
+  const imprint = createHash(hash).update(signer.signature).digest();
+  const latest = latestOf(options);
+  // Other people's files: Microsoft's older authorities do not mark their purpose critical.
+  const expected = { imprint, hash, weakDigests, uncriticalPurpose: true, latest, what };
+  const { time, authority, certificate, certificates } = checkToken(token, expected);
+  return { kind: 'rfc3161', time, authority, certificate, certificates };
+}
+
+/**
+ * The PKCS #9 countersignature (RFC 2985 section 5.3.6) that Authenticode had before RFC 3161: a
+ * SignerInfo over the signature value, whose signingTime is the timestamp.
+ */
+function readLegacy(
+  value: Der,
+  signer: SignerInfo,
+  certificates: readonly Certificate[],
+  options: CountersignatureOptions,
+): Countersignature {
+  const what = `${options.what}: legacy timestamp`;
+  const counter = parseSignerInfo(value.raw, what);
+  const digest = signerDigest(counter, what);
+  if (digest === 'md5' || (digest === 'sha1' && !options.weakDigests))
+    throw invalid('timestamp-signature', `${what}: signed over ${digest}, which is no longer safe`);
+  const certificate = findSignerCertificate({ certificates }, counter);
+  if (!certificate)
+    throw invalid('timestamp-certificate', `${what}: came without its authority's certificate`);
+  if (!certificate.extendedKeyUsage?.includes(OID.timeStamping))
+    throw invalid('timestamp-certificate', `${what}: ${certificate.subject} is not for timestamping`);
+  verifyCounter(counter, certificate, signer.signature, what);
+  const time = claimedSigningTime(counter, what);
+  if (!time) throw invalid('timestamp-malformed', `${what}: it signs no time`);
+  if (time > latestOf(options) || time > certificate.notAfter || time < certificate.notBefore)
+    throw invalid(
+      'timestamp-time',
+      `${what}: ${time.toISOString()} is later than now, or its certificate was not valid then`,
+    );
+  const authority = certificate.subject;
+  return { kind: 'legacy', time, authority, certificate, certificates };
+}
+
+/** Content types that signers name; RFC 5652 section 11.4 wants none, Microsoft's name data, Certum's a token's. */
+const CONTENT_TYPES: readonly (string | undefined)[] = [undefined, OID.data, OID.tstInfo];
+
+function verifyCounter(counter: SignerInfo, certificate: Certificate, stamped: Buffer, what: string): void {
+  try {
+    const type = singleAttribute(counter.signedAttributes, OID.contentType, what);
+    if (!CONTENT_TYPES.includes(type && readOid(type, what)))
+      throw invalid('cms-content-type', `${what}: its contentType attribute names neither data nor a time`);
+    checkMessageDigest(counter, stamped, what);
+    if (!signsBareDigest(counter, certificate.publicKey, what))
+      checkSignature(counter, certificate.publicKey, stamped, what);
+  } catch (error) {
+    throw invalid('timestamp-signature', messageOf(error), { cause: error });
+  }
+}
+
+/**
+ * Whether an RSA signature holds the bare digest of the signed attributes, padded as PKCS #1 v1.5 pads but without
+ * the DigestInfo around it, as VeriSign's and Symantec's authorities made it. Windows takes both.
+ */
+function signsBareDigest(counter: SignerInfo, key: KeyObject, what: string): boolean {
+  const { signedAttributesDer, signature } = counter;
+  if (!signedAttributesDer || key.asymmetricKeyType !== 'rsa') return false;
+  const digest = createHash(signerDigest(counter, what)).update(signedAttributesDer).digest();
+  try {
+    return publicDecrypt({ key, padding: constants.RSA_PKCS1_PADDING }, signature).equals(digest);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,190 @@
+import { context, DerReader, explicit, oid, parseDer, seq } from '../../lib/asn1/der.ts';
+import { OID, type DigestName } from '../../lib/asn1/oids.ts';
+import {
+  attribute,
+  baseAttributes,
+  buildSignedData,
+  buildSignerInfo,
+  claimedSigningTime,
+  findSignerCertificate,
+  parseSignedData,
+  signatureAlgorithm,
+  singleAttribute,
+  withUnsignedAttributes,
+  type SignedData,
+  type SignerInfo,
+} from '../../lib/cms/signed-data.ts';
+import { invalid } from '../../lib/errors.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+import { parseIndirectData, type IndirectData } from './indirect-data.ts';
+import { readSpcLink, readSpcString, spcString, spcUrl } from './spc-link.ts';
+
+/** The most signatures that may be nested in another. */
+const MAX_NESTED = 32;
+
+/** What a signature says of the program, for people (SpcSpOpusInfo). */
+export interface Description {
+  /** Name of the program. */
+  readonly name: string | null;
+  /** Where to read more about it. */
+  readonly url: string | null;
+}
+
+/** An Authenticode signature, read. Nothing in it has been verified. */
+export interface AuthenticodeSignature {
+  readonly data: SignedData;
+  /** The one signer. */
+  readonly signer: SignerInfo;
+  /** The signer's certificate, when it came along. */
+  readonly certificate: Certificate | undefined;
+  /** SpcIndirectDataContent without tag and length: what the messageDigest attribute covers. */
+  readonly content: Buffer;
+  readonly indirect: IndirectData;
+  readonly description: Description;
+  /** What the signer says; nobody vouches for it. */
+  readonly signingTime: Date | undefined;
+  /** RFC 3161 tokens (ContentInfo, DER) over the signature value; more than one is odd. */
+  readonly timestamps: readonly Buffer[];
+  /** Timestamps of the kind before RFC 3161: PKCS #9 counter-signatures (SignerInfo, DER). */
+  readonly counterSignatures: readonly Buffer[];
+  /** Further signatures of the same file, nested in this one (ContentInfo, DER). */
+  readonly nested: readonly Buffer[];
+}
+
+/**
+ * Reads one signature; those nested in it stay DER. Throws `der-malformed`, `cms-…`, or
+ * `authenticode-…` where it is SignedData but no Authenticode signature.
+ */
+export function parseSignature(der: Buffer, what: string): AuthenticodeSignature {
+  const data = parseSignedData(der, what);
+  const [signer] = data.signers;
+  if (data.version !== 1 && data.version !== 3)
+    throw invalid('authenticode-version', `${what}: SignedData version ${data.version} instead of 1`);
+  if (!signer || data.signers.length !== 1)
+    throw invalid('authenticode-signers', `${what}: ${data.signers.length} signers instead of one`);
+  if (data.contentType !== OID.spcIndirectData || !data.content)
+    throw invalid('authenticode-content', `${what}: it signs ${data.contentType}, not a program's digest`);
+  const values = (type: string): Buffer[] => valuesOf(signer, type);
+  const nested = values(OID.spcNestedSignature);
+  if (nested.length > MAX_NESTED)
+    throw invalid('authenticode-nested', `${what}: ${nested.length} nested signatures`);
+  return {
+    data,
+    signer,
+    certificate: findSignerCertificate(data, signer),
+    content: data.content.body,
+    indirect: parseIndirectData(data.content.raw, what),
+    description: readDescription(signer, what),
+    signingTime: claimedSigningTime(signer, what),
+    timestamps: values(OID.spcTimestampToken),
+    counterSignatures: values(OID.counterSignature),
+    nested,
+  };
+}
+
+const known = new WeakMap<Buffer, AuthenticodeSignature>();
+
+/**
+ * As `parseSignature`, of the signature of an opened image, or of one nested in it: read once for all
+ * who ask about that image, which does not change while it is in use.
+ */
+export function readSignature(der: Buffer, what: string): AuthenticodeSignature {
+  const signature = known.get(der) ?? parseSignature(der, what);
+  known.set(der, signature);
+  return signature;
+}
+
+const valuesOf = (signer: SignerInfo, type: string): Buffer[] =>
+  signer.unsignedAttributes
+    .filter((each) => each.oid === type)
+    .flatMap((each) => each.values.map((v) => v.raw));
+
+function readDescription(signer: SignerInfo, what: string): Description {
+  const value = singleAttribute(signer.signedAttributes, OID.spcSpOpusInfo, what);
+  if (!value) return { name: null, url: null };
+  const reader = new DerReader(value, what);
+  const name = reader.optional(context(0));
+  const more = reader.optional(context(1));
+  reader.end();
+  const link = more && readSpcLink(parseDer(more.body, what), what);
+  return {
+    name: name ? readSpcString(parseDer(name.body, what), what) : null,
+    url: link?.kind === 'url' ? link.url : null,
+  };
+}
+
+// --- building ------------------------------------------------------------------------------
+
+/**
+ * The signed attributes that signtool writes: content type, message digest, statement type
+ * (individual code signing, whoever signs) and SpcSpOpusInfo, empty when there is nothing to say.
+ * No signing time unless one is given: a trusted timestamp says it better, and without one the
+ * signature does not depend on the clock.
+ */
+export function signedAttributes(
+  contentDigest: Buffer,
+  description: Description,
+  signingTime?: Date,
+): Buffer[] {
+  return [
+    ...baseAttributes(OID.spcIndirectData, contentDigest, signingTime),
+    attribute(OID.spcStatementType, seq(oid(OID.spcIndividualPurpose))),
+    attribute(OID.spcSpOpusInfo, opusInfo(description)),
+  ];
+}
+
+/** SpcSpOpusInfo ::= SEQUENCE { programName [0] EXPLICIT SpcString OPTIONAL, moreInfo [1] EXPLICIT SpcLink OPTIONAL } */
+const opusInfo = ({ name, url }: Description): Buffer =>
+  seq(
+    ...(name === null ? [] : [explicit(0, spcString(name))]),
+    ...(url === null ? [] : [explicit(1, spcUrl(url))]),
+  );
+
+/** What an Authenticode signature is made of. */
+export interface SignatureParts {
+  /** SpcIndirectDataContent, DER. */
+  readonly indirectData: Buffer;
+  readonly hash: DigestName;
+  readonly key: 'rsa' | 'ecdsa';
+  /** Leaf first. */
+  readonly certificates: readonly [Certificate, ...Certificate[]];
+  /** Attributes, DER. */
+  readonly signedAttributes: readonly Buffer[];
+  readonly signature: Buffer;
+  /** RFC 3161 token (ContentInfo, DER). */
+  readonly timestamp?: Buffer;
+}
+
+/** ContentInfo around SignedData of version 1, DER, the content a SEQUENCE under `[0]` and no OCTET STRING. */
+export const buildSignature = (parts: SignatureParts): Buffer =>
+  buildSignedData({
+    version: 1,
+    hash: parts.hash,
+    contentType: OID.spcIndirectData,
+    content: parts.indirectData,
+    certificates: parts.certificates,
+    signer: buildSigner(parts),
+  });
+
+/** SignerInfo, DER. */
+export const buildSigner = (parts: SignatureParts): Buffer =>
+  buildSignerInfo({
+    certificate: parts.certificates[0],
+    hash: parts.hash,
+    signedAttributes: parts.signedAttributes,
+    signatureAlgorithm: signatureAlgorithm(parts.key, parts.hash),
+    signature: parts.signature,
+    unsignedAttributes: parts.timestamp ? [attribute(OID.spcTimestampToken, parts.timestamp)] : [],
+  });
+
+/**
+ * `primary` with one more signature nested in it (signtool sign /as, osslsigncode -nest): a value of
+ * the unsigned attribute 1.3.6.1.4.1.311.2.4.1. All else of the primary stays byte for byte.
+ */
+export function addNested(primary: Buffer, nested: Buffer, what: string): Buffer {
+  const { signer } = parseSignature(primary, what);
+  const others = signer.unsignedAttributes.filter((each) => each.oid !== OID.spcNestedSignature);
+  const values = [...valuesOf(signer, OID.spcNestedSignature), nested];
+  const attributes = [...others.map((each) => each.raw), attribute(OID.spcNestedSignature, ...values)];
+  return withUnsignedAttributes(primary, attributes, what);
+}

@@ -1,0 +1,119 @@
+import { invalid, type SignpipeError } from '../../../lib/errors.ts';
+import { readDer } from '../../../lib/asn1/der.ts';
+import type { Untidiness } from '../signable-file.ts';
+
+/** The longest certificate table that we read into memory, in bytes: signatures take tens of KiB. */
+export const MAX_TABLE = 16 * 1024 * 1024;
+
+const HEADER = 8;
+const REVISION_2 = 0x0200;
+const TYPE_PKCS_SIGNED_DATA = 0x0002;
+
+/** Zero bytes that bring a length to the next multiple of eight. */
+export const padding = (length: number): Buffer => Buffer.alloc((8 - (length % 8)) % 8);
+
+/** A certificate table with one entry (WIN_CERTIFICATE); dwLength counts its padding, as signtool writes it. */
+export function buildCertificateTable(signature: Buffer): Buffer {
+  const pad = padding(signature.length);
+  const header = Buffer.alloc(HEADER);
+  header.writeUInt32LE(HEADER + signature.length + pad.length, 0);
+  header.writeUInt16LE(REVISION_2, 4);
+  header.writeUInt16LE(TYPE_PKCS_SIGNED_DATA, 6);
+  return Buffer.concat([header, signature, pad]);
+}
+
+interface Entry {
+  /** Counted from 1. */
+  readonly number: number;
+  readonly revision: number;
+  readonly type: number;
+  /** What dwLength covers, without the header. */
+  readonly content: Buffer;
+  /** What follows, up to the next multiple of eight. */
+  readonly padding: Buffer;
+}
+
+export interface CertificateTable {
+  /** PKCS#7 ContentInfo, DER without padding: the first entry's; if every entry counts, those of all. */
+  readonly signatures: readonly [Buffer, ...Buffer[]];
+  readonly slack: readonly Untidiness[];
+}
+
+/**
+ * Reads a whole certificate table. As Windows does, dwLength may count the padding to eight bytes
+ * (signtool, osslsigncode) or not (older signers), and the last entry's padding may be missing; it
+ * has to cover the whole signature. Entries of revision 2.0 and type PKCS_SIGNED_DATA are signatures:
+ * Windows reads the first, UEFI firmware all of them (`everyEntry`). Anything else in the table is read
+ * by no verifier, so it is listed as slack. Throws `pe-table-…`.
+ */
+export function readCertificateTable(table: Buffer, name: string, everyEntry = false): CertificateTable {
+  const entries = readEntries(table, name);
+  const signed = entries.filter((e) => e.revision === REVISION_2 && e.type === TYPE_PKCS_SIGNED_DATA);
+  const [first, ...more] = everyEntry ? signed : signed.slice(0, 1);
+  if (!first)
+    throw invalid('pe-table-foreign', `${name}: its certificate table holds no Authenticode signature`);
+  const read = [first, ...more].map((entry) => splitSignature(entry, name));
+  const unread = entries.length - read.length;
+  const slack: Untidiness[] = [];
+  if (unread > 0)
+    slack.push({
+      code: 'table-several-entries',
+      message: `the certificate table has ${entries.length} entries, of which ${unread} count for nothing`,
+    });
+  const [signature, ...others] = read.map((each) => each.signature);
+  return {
+    signatures: [signature ?? first.content, ...others],
+    slack: [...slack, ...read.flatMap(({ rest, entry }) => trailing(rest, entry))],
+  };
+}
+
+/** A signature may be followed by less than eight zero bytes, counted by dwLength or not. */
+const trailing = (rest: Buffer, { padding: after }: Entry): Untidiness[] =>
+  rest.length + after.length > 7 || [...rest, ...after].some((byte) => byte !== 0)
+    ? [
+        {
+          code: 'table-trailing-bytes',
+          message: `${rest.length + after.length} bytes follow the signature in its certificate table entry (CVE-2013-3900)`,
+        },
+      ]
+    : [];
+
+const corrupt = (name: string, why: string): SignpipeError =>
+  invalid('pe-table-corrupt', `${name}: its certificate table is broken: ${why}`, {
+    hint: 'start from the unsigned file',
+  });
+
+function readEntries(table: Buffer, name: string): Entry[] {
+  const entries: Entry[] = [];
+  for (let at = 0; at < table.length;) {
+    const number = entries.length + 1;
+    if (table.length - at < HEADER) throw corrupt(name, `${table.length - at} bytes after its last entry`);
+    const length = table.readUInt32LE(at);
+    if (length < HEADER || length > table.length - at)
+      throw corrupt(name, `entry ${number} claims ${length} bytes`);
+    const end = Math.min(at + Math.ceil(length / 8) * 8, table.length);
+    entries.push({
+      number,
+      revision: table.readUInt16LE(at + 4),
+      type: table.readUInt16LE(at + 6),
+      content: table.subarray(at + HEADER, at + length),
+      padding: table.subarray(at + length, end),
+    });
+    at = end;
+  }
+  return entries;
+}
+
+/** An entry's signature, and what dwLength covers besides. */
+function splitSignature(entry: Entry, name: string): { signature: Buffer; rest: Buffer; entry: Entry } {
+  try {
+    const { der, rest } = readDer(entry.content, 'signature');
+    return { signature: der.raw, rest, entry };
+  } catch (error) {
+    throw invalid(
+      'pe-table-corrupt',
+      `${name}: entry ${entry.number} of its certificate table does not hold a whole DER signature`,
+      { cause: error },
+    );
+  }
+}

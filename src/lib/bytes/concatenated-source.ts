@@ -1,0 +1,85 @@
+import { firstIndex } from './binary-search.ts';
+import type { Run } from './extents.ts';
+import type { ByteSource } from './byte-source.ts';
+
+/** The bytes [start, end) of a source. */
+export interface Part {
+  readonly source: ByteSource;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** All of a source. */
+export const whole = (source: ByteSource): Part => ({ source, start: 0, end: source.size });
+
+interface Placed extends Part {
+  /** Where its first byte lies in the whole. */
+  readonly at: number;
+}
+
+/** Parts of other sources, one after another, as a source of its own. */
+export class JoinedSource implements ByteSource {
+  readonly size: number;
+  private readonly placed: readonly Placed[];
+
+  constructor(
+    parts: readonly Part[],
+    readonly name: string,
+  ) {
+    const placed: Placed[] = [];
+    let at = 0;
+    for (const { source, start, end } of parts) {
+      if (start < end) placed.push({ source, start, end, at });
+      at += end - start;
+    }
+    this.size = at;
+    this.placed = placed;
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    const [only, ...others] = this.partsOf(offset, offset + length);
+    if (only && others.length === 0) return only.source.read(only.start, length);
+    const result = Buffer.allocUnsafe(length);
+    await this.readInto(result, offset);
+    return result;
+  }
+
+  async readInto(target: Buffer, offset: number): Promise<void> {
+    let done = 0;
+    for (const { source, start, end } of this.partsOf(offset, offset + target.length)) {
+      const part = target.subarray(done, done + end - start);
+      if (source.readInto) await source.readInto(part, start);
+      else (await source.read(start, part.length)).copy(part);
+      done += part.length;
+    }
+  }
+
+  runs(start: number, end: number): Run[] | null {
+    const runs: Run[] = [];
+    for (const part of this.partsOf(start, end)) {
+      const some = part.source.runs?.(part.start, part.end);
+      if (!some) return null;
+      runs.push(...some);
+    }
+    return runs;
+  }
+
+  /** What [start, end) of the whole is made of. */
+  private partsOf(start: number, end: number): Part[] {
+    if (start < 0 || end < start || end > this.size)
+      throw new RangeError(`${this.name}: read outside of what it was put together from`);
+    const parts: Part[] = [];
+    for (let index = this.indexAt(start); index < this.placed.length; index += 1) {
+      const part = this.placed[index];
+      if (!part || part.at >= end) break;
+      const from = Math.max(part.start, part.start + start - part.at);
+      parts.push({ source: part.source, start: from, end: Math.min(part.end, part.start + end - part.at) });
+    }
+    return parts;
+  }
+
+  /** The part that holds a place: halved until it is found, since a zip may have been cut into many. */
+  private indexAt(place: number): number {
+    return firstIndex(this.placed.length, (index) => (this.placed[index + 1]?.at ?? Infinity) > place);
+  }
+}

@@ -1,0 +1,108 @@
+import { invalid, type SignpipeError } from '../errors.ts';
+import { isText, shellPrints } from '../ssh/login-output.ts';
+
+/**
+ * Git's wire protocol, as far as asking for branches needs it (gitprotocol-common, gitprotocol-v2,
+ * gitprotocol-pack): bytes only, whoever carries them.
+ */
+
+const broken = (why: string): SignpipeError =>
+  invalid('git-protocol', `the Git host's answer cannot be understood: ${why}`);
+
+/** One packet: its payload, or null for a flush, delimiter or response-end packet. */
+type Packet = Buffer | null;
+
+/** Branch names and ids come to far less; a longer answer is refused. */
+export const ANSWER_LIMIT = 4 * 1024 * 1024;
+
+/** A pkt-line: four hex digits of length, themselves included, then the payload. */
+const packet = (payload: string): string => (payload.length + 4).toString(16).padStart(4, '0') + payload;
+
+const FLUSH = '0000';
+const DELIMITER = '0001';
+
+/** The request of protocol v2 for all branches, and the flush that ends the conversation. */
+export const LS_REFS = Buffer.from(
+  `${packet('command=ls-refs\n')}${DELIMITER}${packet('ref-prefix refs/heads/\n')}${FLUSH}${FLUSH}`,
+);
+
+/** In protocol v0 the host speaks first and all at once; a flush says that nothing is wanted. */
+export const NOTHING_WANTED = Buffer.from(FLUSH);
+
+const withoutLength = (bytes: Buffer): SignpipeError =>
+  isText(bytes) ? shellPrints('the Git host', bytes.toString('latin1')) : broken('a packet without a length');
+
+/** The whole packets at the start of `bytes`, and what is left of an unfinished one. */
+export function splitPackets(bytes: Buffer): { packets: Packet[]; rest: Buffer } {
+  const packets: Packet[] = [];
+  let at = 0;
+  while (bytes.length - at >= 4) {
+    const digits = bytes.toString('latin1', at, at + 4);
+    if (!/^[0-9a-f]{4}$/i.test(digits)) throw withoutLength(bytes.subarray(at, at + 100));
+    const length = Number.parseInt(digits, 16);
+    if (length === 3) throw broken('a packet with an impossible length');
+    if (length < 4) {
+      packets.push(null);
+      at += 4;
+      continue;
+    }
+    if (bytes.length - at < length) break;
+    packets.push(bytes.subarray(at + 4, at + length));
+    at += length;
+  }
+  return { packets, rest: bytes.subarray(at) };
+}
+
+const LINE = /^([0-9a-f]{40}) refs\/heads\/([^\0\n ]{1,1000})/;
+
+/** What the host has said so far, and what it is to be told next. */
+export class RefsConversation {
+  private buffered: Buffer = Buffer.alloc(0);
+  private received = 0;
+  private version: 0 | 2 | null = null;
+  /** Flush packets so far: in v2 the first ends the capabilities, the second the refs. */
+  private flushes = 0;
+  private readonly heads = new Map<string, string>();
+  /** The host said that the repository has SHA-256 object ids. */
+  otherFormat = false;
+
+  /** Takes in bytes; returns what to send back, if anything. Throws `git-protocol`. */
+  take(bytes: Buffer): Buffer | null {
+    this.received += bytes.length;
+    if (this.received > ANSWER_LIMIT) throw broken('it is too long');
+    const { packets, rest } = splitPackets(Buffer.concat([this.buffered, bytes]));
+    this.buffered = rest;
+    let reply: Buffer | null = null;
+    for (const each of packets) reply = this.takePacket(each) ?? reply;
+    return reply;
+  }
+
+  /** Branches and their commits, once all are told; null before. */
+  get result(): Map<string, string> | null {
+    const needed = this.version === 2 ? 2 : 1;
+    return this.version !== null && this.flushes >= needed ? this.heads : null;
+  }
+
+  private takePacket(payload: Packet): Buffer | null {
+    if (payload === null) {
+      // In v0 a repository without branches has nothing to say.
+      this.version ??= 0;
+      this.flushes += 1;
+      if (this.flushes === 1) return this.version === 2 ? LS_REFS : NOTHING_WANTED;
+      return null;
+    }
+    const line = payload.toString('utf8');
+    if (line.startsWith('ERR ')) throw broken('it reports an error');
+    // In v2 a capability of its own; in v0 among those behind the first ref.
+    if (/(?:^|[\0 ])object-format=sha256\b/.test(line)) this.otherFormat = true;
+    if (this.version === null) {
+      this.version = /^version 2\n?$/.test(line) ? 2 : 0;
+      if (this.version === 2) return null;
+    }
+    // In v2 the lines before the first flush are capabilities; in v0 they are refs.
+    if (this.version === 2 && this.flushes === 0) return null;
+    const [, id, name] = LINE.exec(line) ?? [];
+    if (id !== undefined && name !== undefined) this.heads.set(name, id);
+    return null;
+  }
+}

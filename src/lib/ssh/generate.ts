@@ -1,0 +1,30 @@
+import { chmod } from 'node:fs/promises';
+import ssh2 from 'ssh2';
+import { writeFileAtomically } from '../bytes/atomic-file.ts';
+
+/** Length of an Ed25519 public key in wire form (RFC 8709 section 4): two length fields, type and 32 bytes. */
+const WIRE_LENGTH = 51;
+
+/**
+ * ssh2 drops a public key's leading zero bytes, and so spoils one pair of 256: those are drawn again.
+ */
+export function drawKeyPair(comment: string): { readonly private: string; readonly public: string } {
+  for (;;) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
+    const wire = Buffer.from(pair.public.split(' ')[1] ?? '', 'base64');
+    if (wire.length === WIRE_LENGTH) return pair;
+  }
+}
+
+/**
+ * Makes an Ed25519 key pair in OpenSSH's format at `path` and `path.pub`; returns the public line.
+ * Never overwrites: the caller checks, since a lost key may be somebody's only one.
+ */
+export async function generateSshKey(path: string, comment: string): Promise<string> {
+  const pair = drawKeyPair(comment);
+  const line = pair.public.trim();
+  await writeFileAtomically(path, pair.private, { mode: 0o600 });
+  await chmod(path, 0o600);
+  await writeFileAtomically(`${path}.pub`, `${line}\n`);
+  return line;
+}

@@ -1,0 +1,243 @@
+import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import ssh2 from 'ssh2';
+import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
+import { keyFormatOf, pemText } from '../key-format.ts';
+import { SshAgent } from './ssh-agent.ts';
+import type { SshPublicKey } from './public-key.ts';
+import { isKeyName, parsePublicKey, parsePublicKeyLine } from './ssh-key.ts';
+import { armor, buildSshSig, parseSshSig, signedData, verifySshSig } from './sshsig.ts';
+import { sshMpint, sshString } from './ssh-wire.ts';
+
+/** Whoever can make SSH signatures with one key. */
+export interface SshSigner {
+  /** The public key, or the certificate, in wire form. */
+  readonly publicKey: Buffer;
+  /** `SHA256:...` */
+  readonly fingerprint: string;
+  /** An armored SSHSIG over the message; `git` is the namespace for commits. */
+  sign(namespace: string, message: Buffer): Promise<string>;
+}
+
+export interface SshSignerOptions {
+  /** Of an encrypted private key. */
+  passphrase?: string;
+  /** The socket of an ssh-agent. */
+  agent?: string;
+}
+
+const MAX_FILE = 64 * 1024;
+const HASH = 'sha512'; // as ssh-keygen -Y sign
+
+/** Makes a signature in wire form over the data to be signed. */
+type RawSign = (data: Buffer) => Promise<Buffer>;
+
+/** The signature is verified before it is handed out: an agent may answer with anything. */
+function signerOf(key: SshPublicKey, rawSign: RawSign, path: string): SshSigner {
+  return {
+    publicKey: key.blob,
+    fingerprint: key.fingerprint,
+    async sign(namespace, message) {
+      const signature = await rawSign(signedData(namespace, HASH, message));
+      const blob = buildSshSig({ publicKey: key.blob, namespace, hash: HASH, signature });
+      const made = `the signature made with ${path}`;
+      if (!holds(blob, message, made)) {
+        throw usage('ssh-signature-unsound', `${made} does not verify with ${key.fingerprint}`, {
+          hint: 'the agent signs with another key, or the key file is damaged',
+        });
+      }
+      return armor(blob);
+    },
+  };
+}
+
+function holds(blob: Buffer, message: Buffer, what: string): boolean {
+  try {
+    return verifySshSig(parseSshSig(blob, what), message, what) !== null;
+  } catch (error) {
+    if (error instanceof SignpipeError) return false;
+    throw error;
+  }
+}
+
+async function readKeyFile(path: string): Promise<{ bytes: Buffer; openToOthers: boolean }> {
+  try {
+    const file = await open(path, 'r');
+    try {
+      const { size, mode, uid } = await file.stat();
+      if (size > MAX_FILE) throw usage('ssh-key-unreadable', `${path} has ${size} bytes, too many for a key`);
+      // As OpenSSH: only the owner's own carelessness counts, not how a container mounts its secrets.
+      const openToOthers = uid === process.getuid?.() && (mode & 0o077) !== 0;
+      return { bytes: await file.readFile(), openToOthers };
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (error instanceof SignpipeError) throw error;
+    const missing = hasCode(error, 'ENOENT');
+    throw usage(
+      missing ? 'ssh-key-missing' : 'ssh-key-unreadable',
+      missing ? `there is no key file ${path}` : `${path} cannot be read: ${messageOf(error)}`,
+      { hint: 'make a key with ssh-keygen -t ed25519, or correct the path', cause: error },
+    );
+  }
+}
+
+const MAKE_ONE = 'make a key with ssh-keygen -t ed25519';
+
+/** What ssh2 says in words only. */
+const KEY_FILE_PROBLEMS: readonly { said: RegExp; code: string; text: string; hint: string }[] = [
+  {
+    said: /no passphrase given/,
+    code: 'ssh-key-passphrase-missing',
+    text: 'is encrypted, and no passphrase was given',
+    hint: 'give its passphrase, or put the key into an ssh-agent and name its .pub file',
+  },
+  {
+    said: /integrity check failed|bad passphrase|unable to authenticate|bad decrypt/i,
+    code: 'ssh-key-passphrase-wrong',
+    text: 'cannot be opened with the passphrase given',
+    hint: 'give its passphrase, or put the key into an ssh-agent and name its .pub file',
+  },
+  {
+    said: /Unsupported cipher/,
+    code: 'ssh-key-unreadable',
+    text: 'is encrypted with a cipher that is not supported',
+    hint: 'encrypt it anew: ssh-keygen -p -Z aes256-ctr -f KEY',
+  },
+  {
+    said: /key type: sk-/,
+    code: 'ssh-key-unreadable',
+    text: 'belongs to a security key, which only an ssh-agent can ask',
+    hint: 'ssh-add it, and name its .pub file',
+  },
+  {
+    said: /(?:)/,
+    code: 'ssh-key-unreadable',
+    text: 'holds no OpenSSH private key that can be used',
+    hint: MAKE_ONE,
+  },
+];
+
+function keyFileError(path: string, bytes: Buffer, error: Error): SignpipeError {
+  const format = keyFormatOf(bytes);
+  if (format && /unsupported key format/i.test(error.message))
+    return usage('ssh-key-unreadable', `${path} is ${format.what}, and no SSH key that can be used`, {
+      hint: format.sshHint ?? MAKE_ONE,
+      cause: error,
+    });
+  const problem = KEY_FILE_PROBLEMS.find(({ said }) => said.test(error.message));
+  const { code = 'ssh-key-unreadable', text = 'cannot be used', hint = '' } = problem ?? {};
+  return usage(code, `${path} ${text}`, { hint, cause: error });
+}
+
+interface PrivateKey {
+  publicKey: SshPublicKey;
+  key: KeyObject;
+}
+
+async function readPrivateKey(path: string, passphrase: string | undefined): Promise<PrivateKey> {
+  const { bytes, openToOthers } = await readKeyFile(path);
+  if (openToOthers) {
+    throw usage('ssh-key-permissions', `${path} can be read by others than its owner`, {
+      hint: `chmod 600 ${path}`,
+    });
+  }
+  const parsed = ssh2.utils.parseKey(pemText(bytes), passphrase);
+  if (parsed instanceof Error) throw keyFileError(path, bytes, parsed);
+  if (!parsed.isPrivateKey()) throw usage('ssh-key-unreadable', `${path} holds no private key`);
+  const publicKey = soundly(() => parsePublicKey(parsed.getPublicSSH(), `the key in ${path}`));
+  const key = openPrivateKey(parsed.getPrivatePEM(), path);
+  if (createPublicKey(key).equals(publicKey.key)) return { publicKey, key };
+  throw usage('ssh-key-unreadable', `${path} holds a private key that does not belong to its public key`);
+}
+
+function openPrivateKey(pem: string, path: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    throw usage('ssh-key-unreadable', `${path} holds a damaged private key`); // the cause may quote the key
+  }
+}
+
+/** Broken bytes in one's own key file are a mistake in the configuration, not in a request. */
+function soundly<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof SignpipeError) || error.kind === 'usage') throw error;
+    throw usage(error.code, error.message, {
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      cause: error,
+    });
+  }
+}
+
+const ECDSA_HASHES: ReadonlyMap<string, string> = new Map([
+  ['ecdsa-sha2-nistp256', 'sha256'],
+  ['ecdsa-sha2-nistp384', 'sha384'],
+  ['ecdsa-sha2-nistp521', 'sha512'],
+]);
+
+/** RFC 8709, RFC 8332 (always SHA-512), and RFC 5656 section 3.1.2. */
+function rawSignature({ publicKey: { type }, key }: PrivateKey, data: Buffer): Buffer {
+  if (type === 'ssh-ed25519') return Buffer.concat([type, sign(null, data, key)].map(sshString));
+  if (type === 'ssh-rsa') return Buffer.concat(['rsa-sha2-512', sign('sha512', data, key)].map(sshString));
+  const both = sign(ECDSA_HASHES.get(type), data, { key, dsaEncoding: 'ieee-p1363' });
+  const half = both.length / 2;
+  const numbers = Buffer.concat([sshMpint(both.subarray(0, half)), sshMpint(both.subarray(half))]);
+  return Buffer.concat([type, numbers].map(sshString));
+}
+
+async function privateSigner(
+  path: string,
+  passphrase: string | undefined,
+  as?: SshPublicKey,
+): Promise<SshSigner> {
+  const own = await readPrivateKey(path, passphrase);
+  if (as && !as.plain.equals(own.publicKey.plain)) {
+    throw usage('ssh-key-mismatch', `${path} is not the private half of ${as.fingerprint}`);
+  }
+  return signerOf(as ?? own.publicKey, async (data) => rawSignature(own, data), path);
+}
+
+/** `x.pub` and `x-cert.pub` stand beside `x`. */
+const privatePathOf = (path: string): string => path.replace(/(-cert)?\.pub$/, '');
+
+async function publicSigner(path: string, line: string, options: SshSignerOptions): Promise<SshSigner> {
+  const key = soundly(() => parsePublicKeyLine(line, `the key in ${path}`));
+  const agent = options.agent === undefined ? null : new SshAgent(options.agent);
+  const offered = (await agent?.list()) ?? [];
+  if (agent && offered.some((blob) => blob.equals(key.blob))) {
+    return signerOf(key, (data) => agent.sign(key.blob, data), path);
+  }
+  const beside = privatePathOf(path);
+  if (beside !== path && !key.application) {
+    try {
+      return await privateSigner(beside, options.passphrase, key);
+    } catch (error) {
+      if (!(error instanceof SignpipeError) || error.code !== 'ssh-key-missing') throw error;
+    }
+  }
+  const asked = agent ? 'the ssh-agent does not hold it' : 'no ssh-agent was given to sign with it';
+  throw usage('ssh-key-not-in-agent', `${path} is a public key, and ${asked}`, {
+    hint: 'ssh-add the private key, or name the private key file',
+  });
+}
+
+/**
+ * A signer for the key at `path`, as `git config user.signingkey` takes it: an OpenSSH private key
+ * (Ed25519, ECDSA, RSA; encrypted too), or the `.pub` file of a key that an ssh-agent holds, or
+ * that lies beside it. `x-cert.pub` signs with the certificate. Security keys (`sk-...`) work
+ * through the agent only, which asks for the touch.
+ *
+ * Errors are `usage`: `ssh-key-missing`, `ssh-key-unreadable`, `ssh-key-permissions`,
+ * `ssh-key-passphrase-missing`, `ssh-key-passphrase-wrong`, `ssh-key-mismatch`, `ssh-key-type`,
+ * `ssh-key-not-in-agent`, `ssh-agent-unreachable`, `ssh-agent-refused`, `ssh-agent-unsound`.
+ */
+export async function loadSshSigner(path: string, options: SshSignerOptions = {}): Promise<SshSigner> {
+  const text = pemText((await readKeyFile(path)).bytes);
+  const [word = ''] = text.trimStart().split(/[ \t]/, 1);
+  if (isKeyName(word)) return publicSigner(path, text, options);
+  return privateSigner(path, options.passphrase);
+}

@@ -1,0 +1,208 @@
+import { invalid, messageOf, SignpipeError } from '../errors.ts';
+import type { ByteSource } from '../bytes/byte-source.ts';
+import { changedCentral, changedDescriptor, changedLocal } from './updated-headers.ts';
+import {
+  END_FIELDS,
+  endBytes,
+  LOCATOR_FIELDS,
+  movedEnd,
+  ZIP64_END_FIELDS,
+  type EndRecords,
+} from './end-of-central-directory.ts';
+import { shown } from './entry-names.ts';
+import { SequentialSource } from './read-ahead-source.ts';
+import { CENTRAL, LOCAL, METHOD, type Fields, type HeaderShape } from './header-fields.ts';
+import type { Archive, ArchiveEntry } from './read-zip.ts';
+
+/** Bytes of each side held against each other at once. */
+const COMPARED = 1024 * 1024;
+
+export interface Comparison {
+  /** Entries whose content changed: as it was, as it is. In the order of the directory. */
+  readonly changed: [ArchiveEntry, ArchiveEntry][];
+}
+
+/**
+ * Proves that `signed` is `original` with nothing changed but the content of some files: it must be,
+ * byte for byte, what `rewriteArchive` makes of the original with that content. So entries, their order,
+ * headers, names, times, attributes, extra fields, comments, descriptors, bytes between entries and end
+ * records are the same; sizes, CRC-32s and offsets are those of the new content; and what is compressed
+ * anew is a deflate stream that fills its place to the last byte and gives what its header says.
+ *
+ * Who calls this proves each changed pair. How a changed entry was deflated is free: compressors differ.
+ * Fails with `archive-differs`, naming the entry, the structure, the field and the offset.
+ */
+export async function compareArchives(original: Archive, signed: Archive): Promise<Comparison> {
+  const comparing = new Comparing(original, signed);
+  const changed = await comparing.entries();
+  comparing.directory();
+  comparing.end();
+  return { changed: changed.sort(([a], [b]) => a.index - b.index) };
+}
+
+class Comparing {
+  private readonly before: ByteSource;
+  private readonly after: ByteSource;
+
+  constructor(
+    private readonly original: Archive,
+    private readonly signed: Archive,
+  ) {
+    this.before = new SequentialSource(original.source);
+    this.after = new SequentialSource(signed.source);
+  }
+
+  private differs(what: string, cause?: unknown): SignpipeError {
+    const { name } = this.signed.source;
+    return invalid('archive-differs', `${name}: differs from ${this.original.source.name}: ${what}`, {
+      hint: 'do not use this file: more than signatures changed; sign the original again',
+      cause,
+    });
+  }
+
+  /** Both files front to back: bytes between entries, then the entry, then what is left. */
+  async entries(): Promise<[ArchiveEntry, ArchiveEntry][]> {
+    const { original, signed } = this;
+    if (original.entries.length !== signed.entries.length)
+      throw this.differs(`${signed.entries.length} entries instead of ${original.entries.length}`);
+    const changed: [ArchiveEntry, ArchiveEntry][] = [];
+    let before = 0;
+    let now = 0;
+    for (const [position, a] of original.layout.entries()) {
+      const b = signed.layout[position];
+      if (!b || a.index !== b.index || a.path !== b.path)
+        throw this.differs(`another entry where ${shown(a.path)} should be`);
+      const where = `entry ${shown(a.path)}`;
+      await this.between(`bytes before ${where}`, [before, a.offset], [now, b.offset]);
+      if (await this.isChanged(a, b)) changed.push([a, b]);
+      before = a.end;
+      now = b.end;
+    }
+    const ends = [original.end.directoryOffset, signed.end.directoryOffset] as const;
+    await this.between('bytes before the directory', [before, ends[0]], [now, ends[1]]);
+    return changed;
+  }
+
+  private async between(what: string, a: [number, number], b: [number, number]): Promise<void> {
+    if (a[1] - a[0] !== b[1] - b[0]) throw this.differs(`${what}: ${b[1] - b[0]} instead of ${a[1] - a[0]}`);
+    const at = await firstDifference(this.before, a[0], this.after, b[0], a[1] - a[0]);
+    if (at >= 0) throw this.differs(`${what}: at offset ${b[0] + at}`);
+  }
+
+  /** Whether the content is another; the headers must be those that the new content gives. */
+  private async isChanged(a: ArchiveEntry, b: ArchiveEntry): Promise<boolean> {
+    const where = `entry ${shown(a.path)}`;
+    const sameLength = a.end - a.offset === b.end - b.offset;
+    if (
+      sameLength &&
+      sameValues(a, b) &&
+      (await firstDifference(this.before, a.offset, this.after, b.offset, a.end - a.offset)) < 0
+    )
+      return false;
+    this.header(where, LOCAL, changedLocal(a, b), b.local, b.offset);
+    const descriptor = await this.after.read(b.dataEnd, b.end - b.dataEnd);
+    this.bytes(`${where}: data descriptor`, [], changedDescriptor(a, b), descriptor, b.dataEnd);
+    await this.newContent(where, a, b);
+    return true;
+  }
+
+  /** New content may stand only in a plain file, and must be sound to its last byte. */
+  private async newContent(where: string, a: ArchiveEntry, b: ArchiveEntry): Promise<void> {
+    const openable = b.method === METHOD.stored || b.method === METHOD.deflated;
+    if (a.directory || a.symlink || !openable) throw this.differs(`${where}: data`);
+    try {
+      for await (const _ of await this.signed.open(b)) continue;
+    } catch (error) {
+      if (error instanceof SignpipeError && error.kind === 'invalid')
+        throw this.differs(`${where}: data: ${messageOf(error)}`, error);
+      throw error;
+    }
+  }
+
+  directory(): void {
+    let at = this.signed.end.directoryOffset;
+    for (const [index, a] of this.original.entries.entries()) {
+      const b = this.signed.entries[index];
+      if (!b) throw this.differs(`entry ${shown(a.path)} is missing`);
+      this.header(`entry ${shown(a.path)}`, CENTRAL, changedCentral(a, b), b.central, at);
+      at += b.central.length;
+    }
+  }
+
+  end(): void {
+    const { end } = this.signed;
+    const expected = movedEnd(this.original.end, end.directoryOffset, end.directorySize);
+    let at = this.signed.source.size - endBytes(end).length;
+    if ((expected.zip64 === null) !== (end.zip64 === null)) throw this.differs('end records: zip64');
+    for (const [what, fields, part] of END_PARTS) {
+      const bytes = part(end);
+      this.bytes(what, fields, part(expected), bytes, at);
+      at += bytes.length;
+    }
+  }
+
+  private header(where: string, shape: HeaderShape, expected: Buffer, actual: Buffer, at: number): void {
+    this.bytes(
+      `${where}: ${shape.what}`,
+      [...shape.fields, ...variable(expected, shape)],
+      expected,
+      actual,
+      at,
+    );
+  }
+
+  private bytes(what: string, fields: Fields, expected: Buffer, actual: Buffer, at: number): void {
+    if (expected.equals(actual)) return;
+    const length = Math.min(expected.length, actual.length);
+    let place = 0;
+    while (place < length && expected[place] === actual[place]) place++;
+    const field = fields.find(([, start, size]) => place >= start && place < start + size);
+    throw this.differs(`${what}: ${field ? `${field[0]}, ` : ''}at offset ${at + place}`);
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** The end records in the order of the file. */
+const END_PARTS: readonly (readonly [what: string, fields: Fields, part: (end: EndRecords) => Buffer])[] = [
+  [
+    'zip64 end record',
+    [...ZIP64_END_FIELDS, ['extensible data', 56, Infinity]],
+    (end) => end.zip64?.record ?? NOTHING,
+  ],
+  ['zip64 locator', LOCATOR_FIELDS, (end) => end.zip64?.locator ?? NOTHING],
+  ['end record', [...END_FIELDS, ['archive comment', 22, Infinity]], (end) => end.end],
+];
+
+/** The variable parts of a header, as fields. */
+function variable(header: Buffer, shape: HeaderShape): Fields {
+  const name = header.readUInt16LE(shape.nameLength);
+  const extra = header.readUInt16LE(shape.extraLength);
+  return [
+    ['name', shape.size, name],
+    ['extra fields', shape.size + name, extra],
+    ['comment', shape.size + name + extra, Infinity],
+  ];
+}
+
+const sameValues = (a: ArchiveEntry, b: ArchiveEntry): boolean =>
+  a.crc32 === b.crc32 && a.size === b.size && a.compressedSize === b.compressedSize;
+
+/** Where two runs of equal length first differ, counted from their beginnings; -1 when nowhere. */
+async function firstDifference(
+  a: ByteSource,
+  aStart: number,
+  b: ByteSource,
+  bStart: number,
+  length: number,
+): Promise<number> {
+  for (let at = 0; at < length; at += COMPARED) {
+    const size = Math.min(COMPARED, length - at);
+    const [left, right] = await Promise.all([a.read(aStart + at, size), b.read(bStart + at, size)]);
+    if (left.equals(right)) continue;
+    let place = 0;
+    while (left[place] === right[place]) place++;
+    return at + place;
+  }
+  return -1;
+}

@@ -1,0 +1,111 @@
+import type { Stats } from 'node:fs';
+import { readdir, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { ZipFile } from 'yazl';
+import { hasCode, messageOf, usage } from '../errors.ts';
+import { writeStreamAtomically } from '../bytes/atomic-file.ts';
+import { requireDistinctPlaces, shown, whyUnsafe } from './entry-names.ts';
+
+/** A file on this machine and the name it gets in the zip; a name that ends in `/` is an empty folder. */
+export interface PackFile {
+  readonly path: string;
+  readonly name: string;
+}
+
+/** Most files taken from a folder. */
+const MOST_FILES = 200_000;
+
+interface Item extends PackFile {
+  readonly stats: Stats;
+}
+
+/**
+ * Packs files into a zip at `output`, with yazl: sorted by name, deflated, UTF-8 names, times and
+ * permissions kept. The same files give the same zip. Refuses names that `readArchive` would refuse, so
+ * that what is submitted is not turned away later.
+ */
+export async function packArchive(files: readonly PackFile[], output: string): Promise<void> {
+  requireNames(files);
+  const items: Item[] = [];
+  for (const file of files) items.push({ ...file, stats: await statOf(file) });
+  items.sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
+  const zip = new ZipFile();
+  // yazl reports a file that cannot be read on the side; through this it ends the stream it writes.
+  const stream = new PassThrough();
+  zip.on('error', (error: Error) => stream.destroy(error));
+  zip.outputStream.pipe(stream);
+  for (const item of items) add(zip, item);
+  zip.end();
+  try {
+    await writeStreamAtomically(output, stream as AsyncIterable<Buffer>);
+  } catch (error) {
+    throw usage('pack-failed', `${output}: cannot be packed: ${messageOf(error)}`, {
+      hint: 'check that the files can be read and do not change meanwhile, and the space on the disk',
+      cause: error,
+    });
+  }
+}
+
+function add(zip: ZipFile, { path, name, stats }: Item): void {
+  const options = { mtime: stats.mtime, mode: stats.mode };
+  if (name.endsWith('/')) zip.addEmptyDirectory(name, options);
+  else zip.addFile(path, name, options);
+}
+
+function requireNames(files: readonly PackFile[]): void {
+  for (const { name, path } of files) {
+    // Written into the zip, it would be read as a slash.
+    const why = name.includes('\\') ? 'has a backslash in its name' : whyUnsafe(name);
+    if (why)
+      throw usage('pack-name-unsafe', `${path}: cannot be packed as ${shown(name)}: it ${why}`, {
+        hint: 'rename the file',
+      });
+  }
+  requireDistinctPlaces(
+    files.map(({ name }) => ({ path: name, directory: name.endsWith('/') })),
+    (_code, message) =>
+      usage('pack-name-duplicate', `cannot be packed: ${message}`, { hint: 'rename one of the files' }),
+  );
+}
+
+async function statOf({ path, name }: PackFile): Promise<Stats> {
+  let stats: Stats;
+  try {
+    stats = await stat(path);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) throw usage('file-not-found', `${path}: no such file`, { cause: error });
+    throw usage('file-unreadable', `${path}: cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+  if (name.endsWith('/') ? stats.isDirectory() : stats.isFile()) return stats;
+  throw usage('not-a-file', `${path}: not a regular file`, { hint: 'pack files and folders only' });
+}
+
+/**
+ * The files in a folder and below it, under their names relative to it; empty folders as such. Symbolic
+ * links, devices and the like are refused: what they stand for would depend on who unpacks them.
+ */
+export async function filesOfFolder(folder: string): Promise<PackFile[]> {
+  const found: PackFile[] = [];
+  await collect(await realpath(folder), '', found);
+  return found;
+}
+
+async function collect(folder: string, prefix: string, found: PackFile[]): Promise<void> {
+  const names = await readdir(folder, { withFileTypes: true });
+  if (names.length === 0 && prefix) found.push({ path: folder, name: prefix });
+  for (const each of names) {
+    const path = join(folder, each.name);
+    const name = `${prefix}${each.name}`;
+    if (each.isDirectory()) await collect(path, `${name}/`, found);
+    else if (each.isFile()) found.push({ path, name });
+    else
+      throw usage('not-a-file', `${path}: neither a file nor a folder`, {
+        hint: 'replace it by what it points to',
+      });
+    if (found.length > MOST_FILES)
+      throw usage('pack-too-many-files', `${folder}: more than ${MOST_FILES} files`, {
+        hint: 'submit a zip',
+      });
+  }
+}

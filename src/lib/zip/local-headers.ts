@@ -1,0 +1,259 @@
+import { invalid, type SignpipeError } from '../errors.ts';
+import type { ByteSource } from '../bytes/byte-source.ts';
+import type { CentralEntry } from './central-directory.ts';
+import type { EndRecords } from './end-of-central-directory.ts';
+import { requireGap, requirePrefix } from './gaps.ts';
+import { entryName, hasUnicodePath, pathsOf, shown } from './entry-names.ts';
+import {
+  CENTRAL,
+  DESCRIPTOR_SIGNATURE,
+  extraOf,
+  FLAG,
+  headerLength,
+  LOCAL,
+  LOCAL_SIGNATURE,
+  nameOf,
+  readValues,
+} from './header-fields.ts';
+import { WindowedSource, type Range } from './read-ahead-source.ts';
+
+/** A data descriptor's form (APPNOTE 4.3.9): with a signature or without, sizes of 8 bytes or of 4. */
+export interface Descriptor {
+  readonly signed: boolean;
+  readonly wide: boolean;
+}
+
+/** Where one entry lies in the file. Offsets in bytes from the file's beginning. */
+export interface ArchiveEntry extends CentralEntry {
+  /** The local header's bytes, name and extra fields included. */
+  readonly local: Buffer;
+  readonly dataStart: number;
+  readonly dataEnd: number;
+  readonly descriptor: Descriptor | null;
+  /** Behind data and descriptor. From here to the next entry there is a gap at the most. */
+  readonly end: number;
+}
+
+/** Extra fields are a little longer in local headers (times): what is read beyond the central length. */
+const EXTRA_ROOM = 64;
+const LONGEST_DESCRIPTOR = 24;
+const SHORTEST_DESCRIPTOR = 12;
+
+/** Every bit but those that tell how hard a compressor tried (1 and 2), which writers fill in late. */
+const COMPARED_FLAGS = 0xffff & ~0b110;
+
+export const descriptorLength = ({ signed, wide }: Descriptor): number => (signed ? 4 : 0) + (wide ? 20 : 12);
+
+/**
+ * Reads every local header and checks it against the central one. The entries, in the order of the file,
+ * must lie apart and end before the directory; before, between and behind them there may only be gaps as
+ * gaps.ts allows them. Returned in that order.
+ */
+export async function readLayout(
+  source: ByteSource,
+  central: readonly CentralEntry[],
+  end: EndRecords,
+): Promise<ArchiveEntry[]> {
+  const ordered = inFileOrder(source, central, end);
+  const windows = new WindowedSource(source, headerRanges(ordered, end.directoryOffset));
+  await requirePrefix(windows, ordered[0]?.offset ?? end.directoryOffset);
+  const placed: ArchiveEntry[] = [];
+  for (const [position, entry] of ordered.entries()) {
+    const next = ordered[position + 1]?.offset ?? end.directoryOffset;
+    placed.push(await locate(windows, entry, next));
+  }
+  return placed;
+}
+
+/**
+ * Reads the local headers of some entries only, and checks those as `readLayout` does. The others must
+ * lie apart by what the directory says: header, name and data at least fit before what follows. `prepare`
+ * is told, before the first read, all the places that will be read and those of the entries' data: those that are
+ * needed first, in rising order, and those that are needed then.
+ */
+export async function locateEntries(
+  source: ByteSource,
+  central: readonly CentralEntry[],
+  end: EndRecords,
+  chosen: ReadonlySet<CentralEntry>,
+  prepare: (ranges: readonly (readonly Range[])[]) => Promise<void>,
+): Promise<{ layout: CentralEntry[]; located: ArchiveEntry[] }> {
+  const layout = inFileOrder(source, central, end);
+  const nextOf = (position: number): number => layout[position + 1]?.offset ?? end.directoryOffset;
+  for (const [position, entry] of layout.entries())
+    if (leastEnd(entry) > nextOf(position)) throw overlap(source, entry);
+  const wanted = [...layout.entries()].filter(([, entry]) => chosen.has(entry));
+  await prepare(rangesInTurn(wanted.map(([position, entry]) => [entry, nextOf(position)])));
+  await requirePrefix(source, layout[0]?.offset ?? end.directoryOffset);
+  const located: ArchiveEntry[] = [];
+  for (const [position, entry] of wanted) located.push(await locate(source, entry, nextOf(position)));
+  return { layout, located };
+}
+
+/** Refuses entries that do not begin before the directory. */
+function inFileOrder(
+  source: ByteSource,
+  central: readonly CentralEntry[],
+  { directoryOffset }: EndRecords,
+): CentralEntry[] {
+  const ordered = [...central].sort((a, b) => a.offset - b.offset || a.index - b.index);
+  const last = ordered.at(-1);
+  if (last && last.offset >= directoryOffset) throw overlap(source, last);
+  return ordered;
+}
+
+/** Where an entry ends at the earliest, by what the directory says of it. */
+function leastEnd(entry: CentralEntry): number {
+  return leastDataEnd(entry) + (entry.flags & FLAG.descriptor ? SHORTEST_DESCRIPTOR : 0);
+}
+
+const leastDataEnd = ({ offset, central, compressedSize }: CentralEntry): number =>
+  offset + LOCAL.size + nameOf(central, CENTRAL).length + compressedSize;
+
+/** Entries with this much packed data, in bytes, are unpacked while their data comes in: all else has to come before. */
+const LARGE = 1024 * 1024;
+
+/**
+ * What will be read of some entries, in the order in which it is needed: what it takes to place all of them, among
+ * that the small ones as a whole, and then the large ones.
+ */
+function rangesInTurn(entries: readonly (readonly [entry: CentralEntry, next: number])[]): Range[][] {
+  const [first, then]: [Range[], Range[]] = [[], []];
+  for (const [entry, next] of entries) {
+    const whole = wholeRange(entry, next);
+    if (entry.compressedSize < LARGE) first.push(whole);
+    else {
+      first.push({ start: whole.start, end: entry.offset + likelyLength(entry) });
+      first.push({ start: leastDataEnd(entry), end: whole.end });
+      then.push(whole);
+    }
+  }
+  return [first, then].filter((ranges) => ranges.length > 0);
+}
+
+/** Header, data, descriptor and the first bytes of what follows. */
+function wholeRange(entry: CentralEntry, next: number): Range {
+  const { offset, compressedSize } = entry;
+  const end = offset + likelyLength(entry) + compressedSize + LONGEST_DESCRIPTOR + 4;
+  return { start: offset, end: Math.min(next, end) };
+}
+
+async function locate(source: ByteSource, entry: CentralEntry, next: number): Promise<ArchiveEntry> {
+  const result = await placeEntry(source, entry, next);
+  const gap = { start: result.end, end: next };
+  if (gap.start < gap.end) await requireGap(source, gap, () => whereOf(source, entry));
+  return result;
+}
+
+/** The places where headers and descriptors are expected. */
+function headerRanges(ordered: readonly CentralEntry[], directoryOffset: number): Range[] {
+  const ranges = ordered.map((entry) => ({
+    start: Math.max(0, Math.min(entry.offset, directoryOffset) - LONGEST_DESCRIPTOR),
+    end: Math.min(directoryOffset, entry.offset + likelyLength(entry)),
+  }));
+  ranges.push({ start: Math.max(0, directoryOffset - LONGEST_DESCRIPTOR), end: directoryOffset });
+  return ranges.filter((range) => range.start < range.end);
+}
+
+const overlap = (source: ByteSource, entry: CentralEntry): SignpipeError =>
+  invalid('zip-entries-overlap', `${whereOf(source, entry)} runs into what follows it`);
+
+const whereOf = (source: ByteSource, entry: CentralEntry): string =>
+  `${source.name}: entry ${shown(entry.path)}`;
+
+const disagree = (source: ByteSource, entry: CentralEntry, what: string): SignpipeError =>
+  invalid('zip-headers-disagree', `${whereOf(source, entry)}: ${what}`);
+
+async function placeEntry(source: ByteSource, entry: CentralEntry, next: number): Promise<ArchiveEntry> {
+  const local = await readLocal(source, entry, next);
+  requireSameHeaders(source, entry, local);
+  const dataStart = entry.offset + local.length;
+  const dataEnd = dataStart + entry.compressedSize;
+  if (dataEnd > next) throw overlap(source, entry);
+  const descriptor =
+    entry.flags & FLAG.descriptor ? await findDescriptor(source, entry, dataEnd, next) : null;
+  const end = dataEnd + (descriptor ? descriptorLength(descriptor) : 0);
+  // In this order: what is spread first, and added to, takes four times the memory, for each of a million entries.
+  return { local, dataStart, dataEnd, descriptor, end, ...entry };
+}
+
+/** A copy of the local header, so that no window of the file is kept in memory for it. */
+async function readLocal(source: ByteSource, entry: CentralEntry, next: number): Promise<Buffer> {
+  const { offset } = entry;
+  if (offset + LOCAL.size > next) throw overlap(source, entry);
+  const likely = await source.read(offset, Math.min(likelyLength(entry), next - offset));
+  if (likely.readUInt32LE(0) !== LOCAL_SIGNATURE)
+    throw disagree(source, entry, 'no local header where the directory says');
+  const length = headerLength(likely, LOCAL);
+  if (offset + length > next) throw overlap(source, entry);
+  return Buffer.from(length > likely.length ? await source.read(offset, length) : likely.subarray(0, length));
+}
+
+/** How long a local header is at the most, going by the central one. In bytes. */
+const likelyLength = ({ central }: CentralEntry): number =>
+  LOCAL.size + central.length - CENTRAL.size + EXTRA_ROOM;
+
+function requireSameHeaders(source: ByteSource, entry: CentralEntry, local: Buffer): void {
+  const { central } = entry;
+  if (!nameOf(local, LOCAL).equals(nameOf(central, CENTRAL)))
+    throw disagree(source, entry, 'another name in its local header');
+  if (local.readUInt16LE(LOCAL.method) !== entry.method)
+    throw disagree(source, entry, 'another method in its local header');
+  const flags = local.readUInt16LE(LOCAL.flags);
+  if ((flags ^ entry.flags) & COMPARED_FLAGS)
+    throw disagree(source, entry, 'other flags in its local header');
+  const values = readValues(local, LOCAL, () => `${whereOf(source, entry)}: local header`);
+  // With a data descriptor the local header may leave all three at zero (APPNOTE 4.4.4, bit 3).
+  const late = (value: number): boolean => (flags & FLAG.descriptor) !== 0 && value === 0;
+  if (values.crc32 !== entry.crc32 && !late(values.crc32))
+    throw disagree(source, entry, 'another CRC-32 in its local header');
+  if (values.size !== entry.size && !late(values.size))
+    throw disagree(source, entry, 'another uncompressed size in its local header');
+  if (values.compressedSize !== entry.compressedSize && !late(values.compressedSize))
+    throw disagree(source, entry, 'another compressed size in its local header');
+  requireSameNames(source, entry, local, flags);
+}
+
+/** A reader that streams sees only local headers: whatever it reads there must be known from the directory. */
+function requireSameNames(source: ByteSource, entry: CentralEntry, local: Buffer, flags: number): void {
+  const extra = extraOf(local, LOCAL);
+  const where = (): string => whereOf(source, entry);
+  // Without such a field it is read as the same bytes are in the directory.
+  if (!hasUnicodePath(extra, where)) return;
+  const known = new Set(pathsOf(entry));
+  const read = pathsOf(entryName(flags, nameOf(local, LOCAL), extra, where));
+  if (!read.every((path) => known.has(path)))
+    throw disagree(source, entry, 'another Unicode name in its local header');
+}
+
+/** The descriptor behind the data: the form that says what the directory says, best one that fills the room. */
+async function findDescriptor(
+  source: ByteSource,
+  entry: CentralEntry,
+  dataEnd: number,
+  next: number,
+): Promise<Descriptor> {
+  const bytes = await source.read(dataEnd, Math.min(LONGEST_DESCRIPTOR, next - dataEnd));
+  const forms = [
+    { signed: true, wide: true },
+    { signed: true, wide: false },
+    { signed: false, wide: true },
+    { signed: false, wide: false },
+  ].filter((form) => isDescriptor(bytes, form, entry));
+  const best = forms.find((form) => dataEnd + descriptorLength(form) === next) ?? forms[0];
+  if (!best) throw disagree(source, entry, 'its data descriptor is missing or says otherwise');
+  return best;
+}
+
+function isDescriptor(bytes: Buffer, form: Descriptor, entry: CentralEntry): boolean {
+  if (bytes.length < descriptorLength(form)) return false;
+  if (form.signed && bytes.readUInt32LE(0) !== DESCRIPTOR_SIGNATURE) return false;
+  const at = form.signed ? 4 : 0;
+  const wide = (place: number): bigint => bytes.readBigUInt64LE(place);
+  return (
+    bytes.readUInt32LE(at) === entry.crc32 &&
+    (form.wide
+      ? wide(at + 4) === BigInt(entry.compressedSize) && wide(at + 12) === BigInt(entry.size)
+      : bytes.readUInt32LE(at + 4) === entry.compressedSize && bytes.readUInt32LE(at + 8) === entry.size)
+  );
+}

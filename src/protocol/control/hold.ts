@@ -1,0 +1,218 @@
+import { isRefused, SignpipeError } from '../../lib/errors.ts';
+import { verifyCommitSignature, type SignerList } from '../../lib/git/commit-signature.ts';
+import { printableLines } from '../../lib/printable.ts';
+import { shortId, type Commit } from '../../lib/git/objects.ts';
+import type { ControlRepository } from './repository.ts';
+import { isVouchMessage } from '../../lib/git/trailers.ts';
+
+/** The file that stops signing while it lies in the request branch. */
+export const HOLD = 'HOLD';
+
+const REASON_LIMIT = 4096;
+
+/** A commit that removes HOLD and does not lift it. */
+export interface IgnoredRemoval {
+  commit: string;
+  /** The end of a sentence that begins with the commit. */
+  why: string;
+}
+
+/** Whether signing is held, by whom, and why. */
+export interface Hold {
+  held: boolean;
+  /** Commit that put the file there. */
+  commit: string | null;
+  /** Principal who signed that commit; null if no allowed signer did. */
+  by: string | null;
+  since: Date | null;
+  /** The file's text, fit to show. */
+  reason: string;
+  /** Removals that do not count, newest first. */
+  ignored: IgnoredRemoval[];
+  /** Whether the file still lies at the tip: if not, it has to be put back before it can be removed in due form. */
+  atTip: boolean;
+}
+
+/**
+ * Why the newest removal does not count, and how to lift a HOLD in due form, to be appended to a sentence about the
+ * HOLD. Empty if the file still lies there and its removal was not tried.
+ */
+export function howToLift({ ignored, atTip }: Pick<Hold, 'ignored' | 'atTip'>): string {
+  const [removal] = ignored;
+  if (removal === undefined && atTip) return '';
+  const why = removal === undefined ? '' : `; ${shortId(removal.commit)} does not lift it: it ${removal.why}`;
+  const first = atTip ? '' : 'put HOLD back in a commit, then ';
+  return `${why}; to lift it, ${first}remove HOLD in a commit that changes nothing else, signed by an allowed signer: git rm HOLD && git commit -S`;
+}
+
+export interface HoldOptions {
+  allowed: SignerList;
+  /** On a private Git host that takes unsigned requests, unsigned removals count too. */
+  acceptUnsigned?: boolean;
+  /** When keys have to be valid, besides the time the commit states; now unless given. */
+  now?: Date;
+  /**
+   * When a commit was first seen, if that is known. A key that has expired since lifted what it lifted: otherwise
+   * each HOLD of the past would stand again when the key that lifted it is followed by the next.
+   */
+  firstSeen?: (commit: string) => Promise<Date | null>;
+}
+
+const FREE: Hold = {
+  held: false,
+  commit: null,
+  by: null,
+  since: null,
+  reason: '',
+  ignored: [],
+  atTip: false,
+};
+
+type Change =
+  | { readonly kind: 'put'; readonly id: string; readonly by: string | null }
+  | { readonly kind: 'lift'; readonly id: string }
+  | { readonly kind: 'ignored'; readonly id: string; readonly why: string };
+
+/** The principal, or the refusal if the commit is unsigned, wrongly signed, or signed by a key that may not. */
+function signerAt(raw: Buffer, { allowed }: HoldOptions, now: Date): string | SignpipeError {
+  try {
+    return verifyCommitSignature(raw, allowed, { now }).principal;
+  } catch (error) {
+    if (isRefused(error)) return error;
+    throw error;
+  }
+}
+
+/** The principal, or null if no allowed signer signed the commit. */
+function signerOf(raw: Buffer, options: HoldOptions): string | null {
+  const signer = signerAt(raw, options, options.now ?? new Date());
+  return typeof signer === 'string' ? signer : null;
+}
+
+/** Whether an allowed signer signed a removal, with a key that is good now or was when it was first seen. */
+async function isSigned({ id, raw }: Commit, options: HoldOptions): Promise<boolean> {
+  const signer = signerAt(raw, options, options.now ?? new Date());
+  if (typeof signer === 'string' || signer.code !== 'commit-signer-expired')
+    return typeof signer === 'string';
+  const seen = await options.firstSeen?.(id);
+  return seen ? typeof signerAt(raw, options, seen) === 'string' : false;
+}
+
+/** A tree's entries but for HOLD, comparable; a tree that cannot be read is like no other. */
+async function othersIn(repository: ControlRepository, { id, tree }: Commit): Promise<string> {
+  try {
+    const entries = (await repository.readTree(tree)).filter(({ name }) => name !== HOLD);
+    return entries.map((entry) => `${entry.mode} ${entry.id} ${entry.name}`).join('\0');
+  } catch (error) {
+    if (error instanceof SignpipeError && error.kind === 'invalid') return `unreadable ${id}`;
+    throw error;
+  }
+}
+
+/** Why a commit that removes HOLD does not lift it, or null if it does. */
+async function flawOf(
+  repository: ControlRepository,
+  commit: Commit,
+  options: HoldOptions,
+): Promise<string | null> {
+  const [parent, ...more] = commit.parents;
+  if (parent === undefined || more.length > 0) return 'is a merge, and merges neither lift nor restore';
+  if (isVouchMessage(commit.message)) return 'is a vouch';
+  if (options.acceptUnsigned !== true && !(await isSigned(commit, options)))
+    return 'is not signed by an allowed signer';
+  const before = await repository.readCommit(parent);
+  if ((await othersIn(repository, before)) !== (await othersIn(repository, commit)))
+    return 'changes other files too';
+  return null;
+}
+
+const hasHold = async (repository: ControlRepository, commit: Commit): Promise<boolean> =>
+  (await repository.entryAt(commit, HOLD)) !== null;
+
+/** A merge that has what one of its parents has says nothing of its own: the commits that it joins decide. */
+async function joinsOnly(
+  repository: ControlRepository,
+  { parents }: Commit,
+  present: boolean,
+): Promise<boolean> {
+  if (parents.length < 2) return false;
+  for (const parent of parents)
+    if ((await hasHold(repository, await repository.readCommit(parent))) === present) return true;
+  return false;
+}
+
+async function changeIn(
+  repository: ControlRepository,
+  id: string,
+  options: HoldOptions,
+): Promise<Change | null> {
+  const commit = await repository.readCommit(id);
+  const present = await hasHold(repository, commit);
+  if (await joinsOnly(repository, commit, present)) return null;
+  if (present) return { kind: 'put', id, by: signerOf(commit.raw, options) };
+  const why = await flawOf(repository, commit, options);
+  return why === null ? { kind: 'lift', id } : { kind: 'ignored', id, why };
+}
+
+async function changesOf(
+  repository: ControlRepository,
+  tip: string,
+  options: HoldOptions,
+): Promise<Change[]> {
+  const changes: Change[] = [];
+  for (const id of await repository.commitsTouching(tip, HOLD)) {
+    const change = await changeIn(repository, id, options);
+    if (change) changes.push(change);
+  }
+  return changes;
+}
+
+async function reasonAt(repository: ControlRepository, commit: Commit): Promise<string> {
+  try {
+    const bytes = await repository.readFileAt(commit, HOLD, REASON_LIMIT);
+    return printableLines(bytes?.toString('utf8').trim() ?? '', REASON_LIMIT);
+  } catch (error) {
+    if (error instanceof SignpipeError && error.kind === 'invalid') return error.message;
+    throw error;
+  }
+}
+
+/**
+ * Whether a `HOLD` file stops signing, judged by history rather than by the tip:
+ *
+ * - any commit that puts or changes a HOLD stops signing, signed or not. Anyone who can write the branch can
+ *   delay signing in any case, and a builder in a hurry must not find that the stop did not count for want of a signature;
+ * - a HOLD is lifted by a commit that descends from it, removes the file and changes nothing else, has exactly
+ *   one parent, is signed by an allowed signer, and has no line `Vouch:` in its message. Other removals are
+ *   reported in `ignored`;
+ * - merges neither lift nor restore, whatever their trees have: the commits that they join decide. (Only a merge
+ *   that has a HOLD where none of its parents has one puts it there; no `git merge` makes one by itself.)
+ *
+ * A HOLD whose removal did not count is lifted in due form: put the file back if the tip no longer has it, then
+ * remove it in a signed commit of its own.
+ */
+export async function readHold(
+  repository: ControlRepository,
+  tip: string,
+  options: HoldOptions,
+): Promise<Hold> {
+  const changes = await changesOf(repository, tip, options);
+  if (changes.length === 0) return FREE;
+  const ignored = changes.flatMap((change) =>
+    change.kind === 'ignored' ? [{ commit: change.id, why: change.why }] : [],
+  );
+  const lifts = changes.filter(({ kind }) => kind === 'lift').map(({ id }) => id);
+  const standing = new Set(await repository.commitsTouching(tip, HOLD, lifts));
+  const hold = changes.find((change) => change.kind === 'put' && standing.has(change.id));
+  if (hold?.kind !== 'put') return { ...FREE, ignored };
+  const commit = await repository.readCommit(hold.id);
+  return {
+    held: true,
+    commit: hold.id,
+    by: hold.by,
+    since: commit.committer.at,
+    reason: await reasonAt(repository, commit),
+    ignored,
+    atTip: await hasHold(repository, await repository.readCommit(tip)),
+  };
+}

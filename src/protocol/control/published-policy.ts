@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import type { Commit } from '../../lib/git/objects.ts';
+import type { ControlRepository } from './repository.ts';
+
+/** The file on the receipt branch that says what it takes to have something signed. */
+export const POLICY = 'policy.json';
+
+const POLICY_LIMIT = 1024 * 1024;
+
+const channelSchema = z.object({
+  vouches: z.int().min(0).describe('distinct others who must have vouched for the same bytes'),
+  delay: z.int().min(0).describe('time lock, in seconds from when the signer first saw the request'),
+  unsignedRequests: z.enum(['reject', 'accept']),
+  pins: z.enum(['require', 'accept-unpinned']),
+  requesters: z.array(z.string()).describe('principals who may request, as patterns'),
+  names: z.array(z.string()).describe('files that may be named, as patterns'),
+  files: z.array(z.string()).describe('entries of a zip that are signed, as patterns'),
+  timestamped: z.boolean(),
+  waiting: z
+    .object({ for: z.literal('timestamp'), since: z.iso.datetime() })
+    .optional()
+    .describe('requests wait since then, because none of the timestamp authorities answers'),
+});
+
+const policySchema = z.object({
+  version: z.literal(1),
+  roots: z
+    .array(z.string().regex(/^[0-9a-f]{40}$/))
+    .optional()
+    .describe('pinned roots of the request branch; absent until they are pinned'),
+  /** By channel name. */
+  channels: z.record(z.string(), channelSchema),
+});
+
+/**
+ * What a signer lets the world know of its policy: `policy.json` in every commit that it puts on the receipt
+ * branch, so that whoever waits knows for what, and an audit sees under which policy something was signed.
+ * Readers pass over keys that they do not know.
+ */
+export type PublishedPolicy = z.infer<typeof policySchema>;
+
+/** What a policy says of a channel; nothing for names that every object has, such as `constructor`. */
+export const channelIn = (
+  policy: PublishedPolicy | null | undefined,
+  name: string,
+): PublishedPolicy['channels'][string] | undefined =>
+  policy && Object.hasOwn(policy.channels, name) ? policy.channels[name] : undefined;
+
+/** The bytes of `policy.json`; equal policies give equal bytes. */
+export const policyBytes = (policy: PublishedPolicy): Buffer =>
+  Buffer.from(`${JSON.stringify(policySchema.parse(policy), null, 2)}\n`);
+
+/** The bytes of a commit's `policy.json`, or null. */
+export const readPolicyBytes = (repository: ControlRepository, commit: Commit): Promise<Buffer | null> =>
+  repository.readFileAt(commit, POLICY, POLICY_LIMIT);
+
+/** The policy in a commit on the receipt branch, or null where there is none that can be understood. */
+export async function readPolicy(
+  repository: ControlRepository,
+  commit: Commit,
+): Promise<PublishedPolicy | null> {
+  const bytes = await readPolicyBytes(repository, commit);
+  if (bytes === null) return null;
+  try {
+    return policySchema.parse(JSON.parse(bytes.toString('utf8')));
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Whether a commit on the receipt branch does nothing but publish a changed policy: one parent, and
+ * `policy.json` alone in its tree. Its signature is the caller's to check, as a receipt's is.
+ */
+export async function isPolicyCommit(repository: ControlRepository, commit: Commit): Promise<boolean> {
+  if (commit.parents.length !== 1) return false;
+  const entries = await repository.readTree(commit.tree);
+  return (
+    entries.length === 1 && entries[0]?.name === POLICY && (await readPolicy(repository, commit)) !== null
+  );
+}

@@ -1,0 +1,393 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { invalid, messageOf, SignpipeError, unavailable, usage } from '../../lib/errors.ts';
+import { limitArrival, mostToReceive } from '../../lib/git/fetch-limit.ts';
+import { CatFile } from '../../lib/git/cat-file.ts';
+import { findGitFolder, requirePlainFiles, requireWholeHistory } from '../../lib/git/find-repository.ts';
+import { otherObjectFormat, remoteError } from '../../lib/git/git-failure.ts';
+import { requireControlUrl } from '../../lib/git/git-environment.ts';
+import { Git, GitFailure, type GitOptions, type RunOptions } from '../../lib/git/git.ts';
+import { History } from '../../lib/git/commit-graph.ts';
+import { OBJECT_ID, shortId } from '../../lib/git/objects.ts';
+import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
+import { printable } from '../../lib/printable.ts';
+
+/** The branches of a control repository, by what they carry. */
+export interface Branches {
+  requests: string;
+  receipts: string;
+  /** Vouches lie on `PREFIX/NAME`. */
+  vouches: string;
+}
+
+const DEFAULT_BRANCHES: Branches = { requests: 'main', receipts: 'signed', vouches: 'vouch' };
+
+/** Where the branches stand: commit ids, null for a branch that is not there. */
+export interface Heads {
+  requests: string | null;
+  receipts: string | null;
+  /** By NAME of `vouch/NAME`. */
+  vouches: Map<string, string>;
+}
+
+const unreadable = (path: string, { stderr }: GitFailure): SignpipeError =>
+  invalid('control-damaged', `${printable(path)}: git cannot read it: ${printable(stderr.trim(), 500)}`, {
+    hint: 'take a new clone of the control repository',
+  });
+
+export interface RepositoryOptions extends GitOptions {
+  url: string;
+  /** Folder of the bare clone; made when missing. */
+  path: string;
+  branches?: Partial<Branches>;
+  /** The most that one fetch may bring, in bytes; `mostToReceive` unless given. */
+  receiveLimit?: number;
+  /** What git runs as ssh where its runs share a connection, in place of `sshCommand`. */
+  ssh?: { readonly command: string; close(): void };
+  /** The most that is kept of the objects read last, in bytes. */
+  keep?: number;
+  /** A cheaper way than `git ls-remote` to ask where the remote's branches stand. */
+  remoteHeads?: { list(): Promise<Map<string, string>>; close(): void };
+}
+
+/** How long one fetch may take in all, in milliseconds: a night's worth of a thin line. */
+const FETCH_MS = 6 * 60 * 60 * 1000;
+/** More branches of vouches than this are not looked at: names in order, the first ones. */
+const VOUCH_BRANCH_LIMIT = 64;
+/** Times that a fetch is compared with what the host lists: a branch that moves meanwhile is looked at again. */
+const LOOKS = 3;
+/** Packs that may gather before they are joined. */
+const PACK_LIMIT = 50;
+
+/** What is kept of a repository that is only read, in bytes: it is gone through once, by several threads maybe. */
+const KEEP_READING = 4 * 1024 * 1024;
+
+/** Where our own clones keep the remote's branches. */
+const OWN_REFS = 'refs/remote/';
+/** Where others keep branches, the most telling first: a clone of ours, an ordinary clone, a bare repository. */
+const KNOWN_REFS = [OWN_REFS, 'refs/remotes/origin/', 'refs/heads/'];
+
+const BRANCH = /^[A-Za-z0-9_][A-Za-z0-9._+@=-]*(\/[A-Za-z0-9_][A-Za-z0-9._+@=-]*)*$/;
+const isBranch = (name: string): boolean =>
+  BRANCH.test(name) && !/\.\.|\.lock(\/|$)|\.(\/|$)|@$/.test(name) && name.length <= 200;
+
+function requireBranches(branches: Branches): Branches {
+  for (const name of Object.values(branches) as string[])
+    if (!isBranch(name))
+      throw usage('control-branch', `"${printable(name, 200)}" is not a branch name that can be used`);
+  return branches;
+}
+
+/**
+ * The control repository, through a bare clone of our own: nothing is ever checked out, so nothing in it can
+ * run or be followed. The remote's branches are kept under `refs/remote/`, overwritten as they stand there: a
+ * rewritten history is fetched and seen, and the witness judges it. Nothing is ever pruned here, so the old
+ * history stays at hand to compare.
+ *
+ * What arrives is bounded in bytes and in time. A partial clone (`--filter=blob:limit`) was weighed and left:
+ * the host may ignore it, and it would have every later look at a blob go back to the host. Large blobs are
+ * rather streamed to disk, and never read: sizes are asked before contents.
+ */
+export class ControlRepository extends History {
+  /** Where the branches stood after the last fetch or push; null before, and after one that failed. */
+  private fetched: Heads | null = null;
+  readonly url: string;
+  readonly path: string;
+  readonly branches: Branches;
+
+  /** The namespace that the branches are read from. */
+  private refs = OWN_REFS;
+  private readOnly = false;
+
+  private constructor(private readonly options: RepositoryOptions) {
+    const { url, path, ssh, keep } = options;
+    super(new Git(path, ssh ? { ...options, sshCommand: ssh.command } : options), new CatFile(path, keep));
+    this.url = url;
+    this.path = path;
+    this.branches = requireBranches({ ...DEFAULT_BRANCHES, ...options.branches });
+  }
+
+  /** Makes the bare clone, or takes up the one that is there. Nothing is fetched yet: that is `fetch`. */
+  static async open(options: RepositoryOptions): Promise<ControlRepository> {
+    const url = requireControlUrl(options.url);
+    const repository = new ControlRepository({ ...options, url, path: resolve(options.path) });
+    const { path } = repository;
+    try {
+      await mkdir(path, { recursive: true, mode: 0o700 });
+      const names = await readdir(path);
+      if (names.length > 0 && !(names.includes('objects') || names.includes('config')))
+        throw usage('control-clone-unusable', `${path}: holds other things than a Git clone`, {
+          hint: 'point `state` at a folder of its own',
+        });
+      await repository.git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=unused']);
+    } catch (cause) {
+      if (cause instanceof SignpipeError) throw cause;
+      throw usage('control-clone-unusable', `${path}: no Git clone can be kept here: ${messageOf(cause)}`, {
+        hint: 'is the folder writable by this account? A broken clone may be deleted: it is made again',
+        cause,
+      });
+    }
+    return repository;
+  }
+
+  /**
+   * Reads a repository that is there, as it stands: a bare one, a clone with or without a work tree, or the
+   * signer's own. Nothing is fetched, and nothing is written into it. Branches are taken from the clone's
+   * remote where it has one, else from its own. Whoever filled that folder may be hostile: its configuration
+   * runs nothing, missing objects are not fetched, and every object read is held to its id; a history cut
+   * short or grafted is refused (`control-history-cut`).
+   */
+  static async openExisting(folder: string, branches: Partial<Branches> = {}): Promise<ControlRepository> {
+    const path = await findGitFolder(folder);
+    await requirePlainFiles(path);
+    await requireWholeHistory(path);
+    const repository = new ControlRepository({ url: path, path, branches, keep: KEEP_READING });
+    repository.readOnly = true;
+    await repository.chooseRefs().catch((error: unknown) => {
+      throw error instanceof GitFailure ? unreadable(path, error) : error;
+    });
+    return repository;
+  }
+
+  /** Takes the first namespace that has receipts, else the first that has requests. */
+  private async chooseRefs(): Promise<void> {
+    const { receipts, requests } = this.branches;
+    for (const branch of [receipts, requests])
+      for (const refs of KNOWN_REFS) {
+        this.refs = refs;
+        if ((await this.localRefs()).has(branch)) return;
+      }
+    this.close();
+    throw usage(
+      'control-no-branches',
+      `${printable(this.path)}: it has neither a branch ${requests} nor a branch ${receipts}`,
+      { hint: 'is this the control repository? Branches of other names have to be named' },
+    );
+  }
+
+  private requireWritable(): void {
+    if (this.readOnly)
+      throw new SignpipeError('local', 'control-read-only', `${printable(this.path)}: is opened to be read`);
+  }
+
+  /** Ends the reading process, and the connections that are kept open. */
+  close(): void {
+    this.objects.close();
+    this.options.ssh?.close();
+    this.options.remoteHeads?.close();
+  }
+
+  /** The remote's branches and the commits they point to; cheap, nothing is fetched. */
+  async listRemote(): Promise<Map<string, string>> {
+    try {
+      if (this.options.remoteHeads) return await this.options.remoteHeads.list();
+    } catch (error) {
+      // Git itself may still get through, and says best why not. Host keys and logins are no such matter.
+      if (!(error instanceof SignpipeError) || error.code !== 'git-unreachable') throw error;
+    }
+    const said = await this.remote(['ls-remote', '--heads', '--quiet', this.url]);
+    const heads = new Map<string, string>();
+    for (const line of said.split('\n')) {
+      if (/^[0-9a-f]{64}\t/.test(line)) throw otherObjectFormat(this.url);
+      const match = /^([0-9a-f]{40})\trefs\/heads\/(.+)$/.exec(line);
+      if (match?.[1] !== undefined && match[2] !== undefined) heads.set(match[2], match[1]);
+    }
+    return heads;
+  }
+
+  /** Those of the remote's branches that are ours to read, as `fetch` would see them now. */
+  selectHeads(remote: ReadonlyMap<string, string>): Heads {
+    const prefix = `${this.branches.vouches}/`;
+    const vouches = [...remote]
+      .filter(([name]) => name.startsWith(prefix) && isBranch(name))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .slice(0, VOUCH_BRANCH_LIMIT)
+      .map(([name, id]): [string, string] => [name.slice(prefix.length), id]);
+    return {
+      requests: remote.get(this.branches.requests) ?? null,
+      receipts: remote.get(this.branches.receipts) ?? null,
+      vouches: new Map(vouches),
+    };
+  }
+
+  /**
+   * Brings our branches to where the remote's stand, whatever became of their history, and says where that is. Each
+   * has to be where the host listed it (`git-branch-elsewhere`): git leaves a branch alone, and ends well, if it
+   * would have to take a shallow history for it.
+   */
+  async fetch(signal?: AbortSignal): Promise<Heads> {
+    this.requireWritable();
+    let wanted = await this.listWanted();
+    for (let tries = 1; ; tries += 1) {
+      const present = this.fetched ? this.branchMap(this.fetched) : await this.localRefs();
+      if (this.fetched && sameBranches(present, wanted)) return this.fetched;
+      await this.bring(wanted, present, signal);
+      const stray = await this.firstStray(wanted);
+      if (!stray) return (this.fetched = this.selectHeads(await this.readRefs(wanted.keys())));
+      // A branch may have moved on between list and fetch.
+      const again = await this.listWanted();
+      if (tries === LOOKS || sameBranches(again, wanted)) throw stray;
+      wanted = again;
+    }
+  }
+
+  private async listWanted(): Promise<Map<string, string>> {
+    return this.branchMap(this.selectHeads(await this.listRemote()));
+  }
+
+  /** What is wrong with the first branch that is not where the host listed it. Starts no process. */
+  private async firstStray(wanted: ReadonlyMap<string, string>): Promise<SignpipeError | null> {
+    for (const [name, listed] of wanted) {
+      const here = await this.objects.resolve(`${this.refs}${name}`);
+      if (here?.id !== listed) return elsewhere(this.url, name, listed, here?.id);
+    }
+    return null;
+  }
+
+  /** Fetches what differs, and drops what is gone. */
+  private async bring(
+    wanted: ReadonlyMap<string, string>,
+    present: ReadonlyMap<string, string>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    this.fetched = null;
+    for (const name of present.keys()) if (!wanted.has(name)) await this.dropRef(name);
+    const changed = [...wanted].filter(([name, id]) => present.get(name) !== id).map(([name]) => name);
+    if (changed.length > 0) await this.fetchBranches(changed, signal);
+  }
+
+  /** Where the branches stood at the last fetch or push. */
+  async heads(): Promise<Heads> {
+    if (this.fetched) return this.fetched;
+    const heads = this.selectHeads(await this.localRefs());
+    return this.selectHeads(await this.readRefs(this.branchMap(heads).keys()));
+  }
+
+  /** Where these branches stand in the clone, each of which has to be at a commit. Starts no process. */
+  private async readRefs(branches: Iterable<string>): Promise<Map<string, string>> {
+    const found = new Map<string, string>();
+    for (const name of branches) {
+      const ref = await this.objects.resolve(`${this.refs}${name}`);
+      if (ref?.type !== 'commit')
+        throw invalid(
+          'branch-not-a-commit',
+          `${printable(this.url)}: branch ${printable(name)} points to ${shortId(ref?.id ?? 'nothing')}, not a commit`,
+        );
+      found.set(name, ref.id);
+    }
+    return found;
+  }
+
+  private branchMap(heads: Heads): Map<string, string> {
+    const all: [string, string | null][] = [
+      [this.branches.requests, heads.requests],
+      [this.branches.receipts, heads.receipts],
+      ...[...heads.vouches].map(([name, id]): [string, string] => [`${this.branches.vouches}/${name}`, id]),
+    ];
+    return new Map(all.filter((pair): pair is [string, string] => pair[1] !== null));
+  }
+
+  private async localRefs(): Promise<Map<string, string>> {
+    const said = await this.git.run(['for-each-ref', '--format=%(objectname) %(refname)', this.refs]);
+    const lines = said.split('\n').filter((line) => line !== '');
+    if (lines.some((line) => line.indexOf(' ') !== 40)) throw otherObjectFormat(this.url);
+    return new Map(lines.map((line) => [line.slice(41 + this.refs.length), line.slice(0, 40)]));
+  }
+
+  private async dropRef(branch: string): Promise<void> {
+    await this.git.run(['update-ref', '-d', `${OWN_REFS}${branch}`]);
+  }
+
+  private async fetchBranches(branches: readonly string[], signal?: AbortSignal): Promise<void> {
+    const refspecs = branches.map((name) => `+refs/heads/${name}:${OWN_REFS}${name}`);
+    // Its progress is a sign of life: the first fetch of a long history takes longer than any silence may.
+    const flags = ['--progress', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
+    const limit = this.options.receiveLimit ?? (await mostToReceive(this.path));
+    await limitArrival(this.path, { limit, what: printable(this.url), signal }, (stop) =>
+      this.remote(['fetch', ...flags, this.url, ...refspecs], { signal: stop, totalMs: FETCH_MS }),
+    );
+    await this.maintain();
+  }
+
+  private async remote(args: readonly string[], options: RunOptions = {}): Promise<string> {
+    try {
+      return await this.git.run(args, options);
+    } catch (error) {
+      // A connection in which something went wrong is not used again.
+      this.options.ssh?.close();
+      throw remoteError(error, this.url);
+    }
+  }
+
+  /**
+   * Joins packs when there are many, the small ones first: one that holds more than all smaller ones together is
+   * left alone, so a long history is not written again for a few new commits. Whatever no branch reaches any more
+   * is kept.
+   */
+  async maintain(): Promise<void> {
+    const names = await readdir(join(this.path, 'objects', 'pack'));
+    if (names.filter((name) => name.endsWith('.pack')).length <= PACK_LIMIT) return;
+    await this.git.run(['repack', '--geometric=2', '-d', '-q']);
+  }
+
+  /** Writes objects into the clone, all or none, checked as by fsck and flushed. No branch points to them until they are pushed. */
+  async writeObjects(objects: readonly NewObject[]): Promise<void> {
+    this.requireWritable();
+    await this.git.run(['index-pack', '--stdin', '--strict'], { input: buildPack(objects) });
+  }
+
+  /**
+   * Moves the remote's branch from `expected` (null: it is not there yet) to `commit`, which must come after it.
+   * Never forced: a branch that somebody else moved first gives `lost-race`, and nothing has changed.
+   */
+  async push(branch: string, commit: string, expected: string | null): Promise<'pushed' | 'lost-race'> {
+    this.requireWritable();
+    if (!isBranch(branch) || !OBJECT_ID.test(commit))
+      throw usage('control-branch', `"${printable(branch, 200)}" is not a branch that can be pushed to`);
+    if (expected !== null && !(await this.isAncestor(expected, commit)))
+      throw new SignpipeError(
+        'local',
+        'push-not-forward',
+        `${shortId(commit)} does not come after ${shortId(expected)}`,
+      );
+    // An empty lease says "must not exist", and forces nothing else: there is nothing to overwrite.
+    const lease = expected === null ? [`--force-with-lease=refs/heads/${branch}:`] : [];
+    try {
+      await this.git.run([
+        'push',
+        '--porcelain',
+        '--no-verify',
+        '--no-follow-tags',
+        ...lease,
+        this.url,
+        `${commit}:refs/heads/${branch}`,
+      ]);
+    } catch (error) {
+      if (error instanceof GitFailure && lostRace(error)) return 'lost-race';
+      this.options.ssh?.close();
+      throw remoteError(error, this.url);
+    }
+    await this.git.run(['update-ref', `${OWN_REFS}${branch}`, commit]);
+    if (this.fetched) this.fetched = this.selectHeads(this.branchMap(this.fetched).set(branch, commit));
+    return 'pushed';
+  }
+}
+
+const elsewhere = (url: string, name: string, listed: string, here: string | undefined): SignpipeError =>
+  unavailable(
+    'git-branch-elsewhere',
+    `${printable(url)}: the host lists branch ${printable(name)} at ${shortId(listed)}, and a fetch leaves it ${here === undefined ? 'missing' : `at ${shortId(here)}`}`,
+    {
+      hint: 'is the repository on the host shallow (git rev-parse --is-shallow-repository there), or do several machines answer for it?',
+    },
+  );
+
+const sameBranches = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
+  a.size === b.size && [...a].every(([name, id]) => b.get(name) === id);
+
+/** Refused because the branch stands elsewhere by now, by our git or by a server that two writers reached at once. */
+function lostRace({ stdout }: GitFailure): boolean {
+  return /^!\t[^\t]*\t\[(rejected|remote rejected)\] \((fetch first|non-fast-forward|stale info|needs force|cannot lock ref .*|failed to update ref|incorrect old value provided|reference already exists)/m.test(
+    stdout,
+  );
+}

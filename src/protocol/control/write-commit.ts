@@ -1,0 +1,69 @@
+import { attachSignature } from '../../lib/git/commit-signature.ts';
+import {
+  objectId,
+  serializeCommit,
+  serializeTree,
+  type Identity,
+  type NewCommit,
+} from '../../lib/git/objects.ts';
+import type { NewObject } from '../../lib/git/packfile.ts';
+import type { ControlRepository } from './repository.ts';
+
+/** Who signs commits: an `SshSigner`, or anything that gives an armoured SSH signature. */
+export interface CommitSigner {
+  sign(namespace: string, message: Buffer): Promise<string>;
+}
+
+/** The bytes of a commit, signed in the namespace `git` unless `signer` is null. */
+export async function buildCommit(commit: NewCommit, signer: CommitSigner | null): Promise<Buffer> {
+  const unsigned = serializeCommit(commit);
+  return signer === null ? unsigned : attachSignature(unsigned, await signer.sign('git', unsigned));
+}
+
+/** Writes a commit with all that is new in its tree; gives the commit's id. Nothing is pushed. */
+export async function writeCommit(
+  repository: ControlRepository,
+  objects: readonly NewObject[],
+  commit: NewCommit,
+  signer: CommitSigner | null,
+): Promise<string> {
+  const content = await buildCommit(commit, signer);
+  await repository.writeObjects([...objects, { type: 'commit', content }]);
+  return objectId('commit', content);
+}
+
+export interface FileCommit {
+  /** The commit to follow, or null for the first of a branch. */
+  parent: string | null;
+  /** A name in the topmost folder. */
+  name: string;
+  /** The file's new content; null removes it. */
+  content: Buffer | null;
+  message: string;
+  identity: Identity;
+  at: Date;
+  signer: CommitSigner | null;
+}
+
+/**
+ * Writes a commit that changes one file and leaves the others as the parent has them: a request, a vouch, a
+ * HOLD or its removal. Gives the commit's id; `ControlRepository.push` sends it.
+ */
+export async function commitFile(repository: ControlRepository, change: FileCommit): Promise<string> {
+  const { parent, name, content, message, identity, at, signer } = change;
+  const before = parent === null ? [] : await repository.readTree((await repository.readCommit(parent)).tree);
+  const others = before
+    .filter((entry) => entry.name !== name)
+    .map(({ mode, exact, id }) => ({ mode, name: exact, id }));
+  const objects: NewObject[] = content === null ? [] : [{ type: 'blob', content }];
+  const added = content === null ? [] : [{ mode: '100644', name, id: objectId('blob', content) }];
+  const tree = serializeTree([...others, ...added]);
+  objects.push({ type: 'tree', content: tree });
+  const parents = parent === null ? [] : [parent];
+  return writeCommit(
+    repository,
+    objects,
+    { tree: objectId('tree', tree), parents, identity, at, message },
+    signer,
+  );
+}

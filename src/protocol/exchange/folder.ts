@@ -1,0 +1,246 @@
+import { lstat, open, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { hasCode, messageOf, SignpipeError, unavailable, usage } from '../../lib/errors.ts';
+import { syncFolder } from '../../lib/bytes/atomic-file.ts';
+import { fillFrom, writeAll } from '../../lib/bytes/read-write-fully.ts';
+import { sha256OfStream } from '../../lib/bytes/hash.ts';
+import type { ByteSource } from '../../lib/bytes/byte-source.ts';
+import type {
+  DeliverOptions,
+  Exchange,
+  Fetched,
+  FetchOptions,
+  OpenFile,
+  Rehearsal,
+  RehearseOptions,
+  RemoteFile,
+} from './exchange.ts';
+import * as failures from './exchange-errors.ts';
+import { InsideFolder } from './confined-folder.ts';
+import { rehearsalNames, requireInside, temporaryName } from './path.ts';
+import { requestBlocks, readBlocksAhead, writeBehind } from './pipelined-io.ts';
+import { RemoteSource } from './remote-source.ts';
+import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
+
+interface Held {
+  readonly handle: FileHandle;
+  readonly size: number;
+  readonly modified: number;
+}
+
+/** Fills memory from an open file; throws `exchange-file-changed` when it ends before. */
+async function fill(handle: FileHandle, target: Buffer, offset: number, name: string): Promise<void> {
+  if (!(await fillFrom(handle, target, offset))) throw failures.fileChanged(name);
+}
+
+async function readExactly(
+  handle: FileHandle,
+  offset: number,
+  length: number,
+  name: string,
+): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(length);
+  await fill(handle, buffer, offset, name);
+  return buffer;
+}
+
+function folderOf(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw usage('exchange-url-invalid', `exchange.url: ${messageOf(error)}`, {
+      cause: error,
+      hint: 'write a shared folder as file:///absolute/path',
+    });
+  }
+}
+
+/** Writes, renames and removes a small file. */
+async function tryIn(folder: InsideFolder, temporary: string | undefined): Promise<void> {
+  const [first, second] = rehearsalNames('', temporary).map((name) => folder.at(name)) as [string, string];
+  const remove = (): Promise<unknown> =>
+    Promise.all([rm(first, { force: true }), rm(second, { force: true })]);
+  await remove(); // What a crash left; nothing, as a rule.
+  try {
+    await writeFile(first, 'signpipe tries this folder\n', { flag: 'wx' });
+    await rename(first, second);
+  } finally {
+    await remove();
+  }
+}
+
+/** The exchange as a folder: on this machine, or a share that is mounted. */
+export class FolderExchange implements Exchange {
+  private readonly root: string;
+
+  constructor(url: string) {
+    this.root = folderOf(url);
+  }
+
+  async connect(): Promise<this> {
+    await this.requireRoot();
+    return this;
+  }
+
+  async close(): Promise<void> {}
+
+  async stat(path: string): Promise<RemoteFile | null> {
+    try {
+      const found = await this.within(path, (folder, name) => lstat(folder.at(name)));
+      if (found.isSymbolicLink()) throw failures.fileIsLink(path);
+      if (!found.isFile()) throw failures.notAFile(path);
+      return { size: found.size, modified: found.mtime };
+    } catch (error) {
+      const failure = await this.explain(error, path);
+      if (failure.code === 'exchange-file-missing') return null;
+      throw failure;
+    }
+  }
+
+  async fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<Fetched> {
+    const { handle, size, modified } = await this.hold(path);
+    try {
+      if (size > limit) throw failures.tooLarge(path, size, limit);
+      const content = readBlocksAhead(0, size, (target, offset) => fill(handle, target, offset, path));
+      const confirm = async (): Promise<void> => {
+        const after = await handle.stat();
+        if (after.size !== size || after.mtimeMs !== modified) throw failures.fileChanged(path);
+      };
+      return await receive({ name: path, size, content, confirm }, destination, onProgress);
+    } catch (error) {
+      throw await this.explain(error, path);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async openRead(path: string): Promise<OpenFile> {
+    const { handle, size, modified } = await this.hold(path);
+    const file = { size, modified: new Date(modified) };
+    const read = (offset: number, length: number): Promise<Buffer> =>
+      readExactly(handle, offset, length, path).catch(async (error: unknown) => {
+        throw await this.explain(error, path);
+      });
+    return new RemoteSource(path, file, read, () => handle.close());
+  }
+
+  async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
+    const hidden = posix.basename(temporaryName(path, options.temporary));
+    await this.requireRoot();
+    const put = async (folder: InsideFolder, name: string): Promise<void> => {
+      const temporary = folder.at(hidden);
+      try {
+        // What a crash during an earlier delivery left behind; nothing, as a rule.
+        if (options.temporary !== undefined) await rm(temporary, { force: true });
+        await this.write(content, path, temporary, options);
+        await rename(temporary, folder.at(name));
+        await syncFolder(folder.at('.'));
+      } catch (error) {
+        await rm(temporary, { force: true }).catch(() => {});
+        throw error;
+      }
+    };
+    try {
+      await this.within(path, put, { make: true });
+    } catch (error) {
+      throw failures.whileDelivering(path, await this.explain(error, path));
+    }
+  }
+
+  async rehearse(path: string, { make, temporary }: RehearseOptions): Promise<Rehearsal | null> {
+    await this.requireRoot();
+    try {
+      await this.within(`${path}/x`, (folder) => tryIn(folder, temporary), { make });
+      return { written: true, deletes: true, remarks: [], left: null };
+    } catch (error) {
+      if (!make && hasCode(error, 'ENOENT')) return null;
+      if (hasCode(error, 'ENOTDIR')) throw failures.notAFolder(path, error);
+      throw failures.whileDelivering(path, await this.explain(error, path));
+    }
+  }
+
+  // eslint-disable-next-line require-await -- the interface is asynchronous
+  async canAssemble(): Promise<boolean> {
+    return false; // Reading and writing the whole of it costs little where no line lies between.
+  }
+
+  assemble(_from: string, path: string): Promise<void> {
+    return Promise.reject(failures.noCopy(path));
+  }
+
+  /** Hands the folder that holds a path, and the last segment of that path, to `use`. */
+  private async within<T>(
+    path: string,
+    use: (folder: InsideFolder, name: string) => Promise<T>,
+    options: { make?: boolean } = {},
+  ): Promise<T> {
+    requireInside(path);
+    const segments = path.split('/');
+    const folder = await InsideFolder.open(this.root, segments.slice(0, -1), options);
+    try {
+      return await use(folder, segments.at(-1) ?? '');
+    } finally {
+      await folder.close();
+    }
+  }
+
+  /** Opens a regular file; a pipe is neither waited for nor read. */
+  private async hold(path: string): Promise<Held> {
+    let handle: FileHandle | undefined;
+    try {
+      handle = await this.within(path, (folder, name) => folder.openFile(name));
+      const found = await handle.stat();
+      if (!found.isFile()) throw failures.notAFile(path);
+      return { handle, size: found.size, modified: found.mtimeMs };
+    } catch (error) {
+      await handle?.close();
+      throw await this.explain(error, path);
+    }
+  }
+
+  private async write(
+    content: ByteSource,
+    path: string,
+    temporary: string,
+    options: DeliverOptions,
+  ): Promise<void> {
+    const handle = await open(temporary, 'wx+');
+    try {
+      const memory = requestBlocks();
+      const write = (offset: number, bytes: Buffer): Promise<void> => writeAll(handle, bytes, offset);
+      await writeBehind(blocksToSend(content, options, { memory }), write, { memory });
+      await handle.sync();
+      const { size } = await handle.stat();
+      if (size !== options.size)
+        throw failures.verifyFailed(path, `${size} bytes instead of ${options.size}`);
+      const stored = readBlocksAhead(0, size, (target, offset) => fill(handle, target, offset, path));
+      const actual = await sha256OfStream(stored);
+      if (actual !== options.sha256) throw await whyDifferent(content, path, options);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  private async requireRoot(): Promise<void> {
+    const root = await stat(this.root).catch((error: unknown) => {
+      throw failures.folderMissing(this.root, error);
+    });
+    if (!root.isDirectory()) throw failures.folderMissing(this.root);
+  }
+
+  private async explain(thrown: unknown, path: string): Promise<SignpipeError> {
+    if (thrown instanceof SignpipeError) return thrown;
+    if (hasCode(thrown, 'ELOOP')) return failures.fileIsLink(path, thrown);
+    if (hasCode(thrown, 'EACCES') || hasCode(thrown, 'EPERM')) return failures.permissionDenied(path, thrown);
+    // A folder has no contents to read, a socket cannot be opened.
+    if (hasCode(thrown, 'EISDIR') || hasCode(thrown, 'ENXIO')) return failures.notAFile(path, thrown);
+    if (!hasCode(thrown, 'ENOENT') && !hasCode(thrown, 'ENOTDIR'))
+      return failures.refused(path, messageOf(thrown), thrown);
+    return this.requireRoot().then(
+      () => failures.fileMissing(path, thrown),
+      (missing: unknown) =>
+        missing instanceof SignpipeError ? missing : unavailable('exchange-refused', path),
+    );
+  }
+}

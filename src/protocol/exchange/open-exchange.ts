@@ -1,0 +1,47 @@
+import { usage } from '../../lib/errors.ts';
+import { parseSshUrl, type SshOptions } from '../../lib/ssh/connection.ts';
+import { RESUME_AFTER, STALL_TIMEOUT_MS, type Exchange, type ExchangeOptions } from './exchange.ts';
+import { FolderExchange } from './folder.ts';
+import { ScpExchange } from './scp.ts';
+import { SftpExchange } from './sftp.ts';
+
+export type {
+  AssembleOptions,
+  DeliverOptions,
+  Exchange,
+  ExchangeOptions,
+  Fetched,
+  FetchOptions,
+  OpenFile,
+  Progress,
+  Rehearsal,
+  RemoteFile,
+} from './exchange.ts';
+
+function requireSsh(ssh: SshOptions | undefined): SshOptions {
+  if (ssh) return ssh;
+  throw usage('exchange-ssh-missing', 'exchange.url needs SSH, and no ssh section is configured', {
+    hint: 'set ssh.identity and ssh.knownHosts',
+  });
+}
+
+/**
+ * Opens the exchange that a url names, and connects to it: `sftp://` (what scp itself has spoken since
+ * OpenSSH 9), `scp://` (the legacy protocol, for hosts without SFTP) or `file://` (a shared folder).
+ */
+export async function openExchange(options: ExchangeOptions): Promise<Exchange> {
+  const { url, stallTimeoutMs = STALL_TIMEOUT_MS, resumeAfter = RESUME_AFTER } = options;
+  if (/^file:\/\//i.test(url)) return new FolderExchange(url).connect();
+  const location = parseSshUrl(url);
+  if (location.scheme === 'sftp')
+    return new SftpExchange(location, requireSsh(options.ssh), { stallTimeoutMs, resumeAfter }).connect();
+  if (location.scheme === 'scp')
+    return new ScpExchange(location, requireSsh(options.ssh), stallTimeoutMs).connect();
+  throw usage(
+    'exchange-url-invalid',
+    'exchange.url begins with ssh://, which says nothing of how files travel',
+    {
+      hint: 'write sftp:// (or scp:// for a host without SFTP, or file:// for a shared folder)',
+    },
+  );
+}

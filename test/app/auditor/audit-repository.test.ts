@@ -1,0 +1,934 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Audit, AuditRow } from '../../../src/app/auditor/model.ts';
+import { readAudit, type AuditOptions } from '../../../src/app/auditor/audit-repository.ts';
+import { parseSignature } from '../../../src/engine/authenticode/signature.ts';
+import type { PublishedPolicy, Receipt } from '../../../src/protocol/control/receipt.ts';
+import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
+import { ControlRepository } from '../../../src/protocol/control/repository.ts';
+import { AuditWorld, hashOf, type Made, type ReceiptOptions } from './sample-history.ts';
+import { rewrapped } from '../../world/twins.ts';
+
+let keys: AuditWorld;
+let programs: Made[];
+before(async () => {
+  keys = await AuditWorld.create();
+  const time = new Date('2026-01-05T08:00:00Z');
+  programs = [await keys.program('bin/tool.exe', time), await keys.program('bin/helper.dll', time)];
+});
+after(() => keys.close());
+
+/** An audit with its rows at hand. */
+interface Audited extends Audit {
+  readonly rows: readonly AuditRow[];
+}
+
+async function audited(world: AuditWorld, options: Partial<AuditOptions> = {}): Promise<Audited> {
+  await world.write();
+  const repository = await ControlRepository.openExisting(world.gitDir);
+  try {
+    const audit = await readAudit(repository, { allowed: world.allowed(), ...options });
+    return { ...audit, rows: [...audit.rows] };
+  } finally {
+    repository.close();
+  }
+}
+
+const policyOf = (change: Partial<PublishedPolicy['channels'][string]>): PublishedPolicy => ({
+  version: 1,
+  channels: {
+    default: {
+      vouches: 0,
+      delay: 0,
+      unsignedRequests: 'reject',
+      pins: 'require',
+      requesters: ['*'],
+      names: ['**'],
+      files: ['**/*.exe'],
+      timestamped: true,
+      ...change,
+    },
+  },
+});
+
+const outcomes = ({ rows }: Audited): string[] => rows.map(({ outcome }) => outcome);
+const told = ({ problems }: Audit): [string, string][] => problems.map(({ code, commit }) => [code, commit]);
+
+/** The same in a fixed order. */
+const toldSorted = (audit: Audit): [string, string][] => told(audit).sort(([a], [b]) => (a < b ? -1 : 1));
+
+/** A world with one sound answer before whatever the test does. */
+async function begun(): Promise<AuditWorld> {
+  const world = await keys.another();
+  await world.receipt(await world.request(), { programs });
+  return world;
+}
+
+/** The first program with another entry in the receipt. */
+function altered(change: (entry: Made['entry']) => Made['entry']): Made[] {
+  const [first] = programs;
+  assert(first);
+  return [{ ...first, entry: change(first.entry) }];
+}
+
+describe('the audit of a sound history', () => {
+  it('tells who asked for what, who vouched, what was signed, and how long it took', async () => {
+    const world = await keys.another();
+    await world.root(undefined, policyOf({ vouches: 1 }));
+    const request = await world.request({ name: 'build.zip', message: 'Sign it\n\nSource-Revision: abc\n' });
+    const vouch = await world.vouch(request);
+    const receipt = await world.receipt(request, {
+      programs,
+      policy: policyOf({ vouches: 1 }),
+      edit: (said) => ({
+        ...said,
+        vouches: [vouch],
+        request: { ...said.request, sourceRevision: 'abc' },
+      }),
+    });
+    const audit = await audited(world);
+    assert.deepEqual(audit.problems, []);
+    const [row] = audit.rows;
+    assert(row);
+    assert.equal(row.outcome, 'signed');
+    assert.equal(row.receipt, receipt);
+    assert.deepEqual(row.askedBy, {
+      principal: 'builder@example.org',
+      key: world.keys.builder.signer.fingerprint,
+    });
+    assert.deepEqual(row.vouchedBy, [vouch]);
+    assert.equal(row.sourceRevision, 'abc');
+    assert.equal(row.files[0]?.input.name, 'build.zip');
+    assert.deepEqual(
+      row.files[0]?.signed.map(({ path, proven }) => [path, proven]),
+      [
+        ['bin/tool.exe', true],
+        ['bin/helper.dll', true],
+      ],
+    );
+    assert.equal(row.waited, 2 * 60_000);
+    assert.equal(audit.receiptsBy?.principal, 'signer@example.org');
+    assert.deepEqual(audit.heads, { requests: request, receipts: receipt });
+  });
+
+  it('takes refusals of what nobody known has signed, and of what cannot be read', async () => {
+    const world = await keys.another();
+    for (const options of [{ by: null }, { by: world.keys.stranger }, { zipname: '../etc/passwd\n' }]) {
+      const request = await world.request(options);
+      await world.receipt(request, {
+        edit: (said) => ({ ...said, request: { ...said.request, signer: null, key: null } }),
+      });
+    }
+    const audit = await audited(world);
+    assert.deepEqual(audit.problems, []);
+    assert.deepEqual(outcomes(audit), ['rejected', 'rejected', 'rejected']);
+    assert.deepEqual(
+      audit.rows.map(({ askedBy }) => askedBy?.principal ?? null),
+      [null, null, 'builder@example.org'],
+    );
+  });
+
+  it('lets a failed request be taken up again', async () => {
+    const world = await keys.another();
+    const request = await world.request();
+    await world.receipt(request, { edit: (said) => ({ ...said, outcome: 'failed' }) });
+    await world.receipt(request, { programs });
+    assert.deepEqual(outcomes(await audited(world)), ['failed', 'signed']);
+  });
+
+  it('knows signatures of what was signed and could not be delivered', async () => {
+    const world = await keys.another();
+    const reason = { code: 'exchange-unreachable', message: 'the exchange is down' };
+    await world.receipt(await world.request(), {
+      programs,
+      edit: (said) => ({ ...said, outcome: 'failed', reason }),
+    });
+    const audit = await audited(world);
+    assert.deepEqual(audit.problems, []);
+    assert.deepEqual(outcomes(audit), ['failed']);
+    assert(audit.rows[0]?.files[0]?.signed.every(({ proven }) => proven));
+  });
+
+  it('takes a change of policy on the receipt branch for what it is', async () => {
+    const world = await begun();
+    const policy = JSON.stringify(policyOf({ vouches: 2 }));
+    const tree = world.tree([{ mode: '100644', name: 'policy.json', id: world.blob(policy) }]);
+    world.signed.push(await world.commit({ tree, parents: world.signed.slice(-1) }, world.keys.receipts));
+    await world.receipt(await world.request(), {});
+    const audit = await audited(world);
+    assert.deepEqual(audit.problems, []);
+    assert.deepEqual(outcomes(audit), ['signed', 'rejected']);
+  });
+
+  it('shows what waits, for what, and with which vouches so far', async () => {
+    const world = await keys.another();
+    await world.root(undefined, policyOf({ vouches: 2 }));
+    const request = await world.request();
+    const vouch = await world.vouch(request);
+    const audit = await audited(world);
+    assert.deepEqual(audit.problems, []);
+    const [row] = audit.rows;
+    assert.equal(row?.outcome, 'waiting');
+    assert.equal(row.waitingFor, '1 of 2 vouches');
+    assert.deepEqual(row.vouchedBy, [vouch]);
+  });
+
+  it('does not count a vouch by whoever asked, by a stranger, or for other bytes', async () => {
+    const world = await keys.another();
+    await world.root();
+    const request = await world.request();
+    await world.vouch(request, world.keys.builder);
+    await world.vouch(request, world.keys.stranger);
+    await world.vouch(request, world.keys.second, hashOf('other'));
+    assert.deepEqual((await audited(world)).rows[0]?.vouchedBy, []);
+  });
+
+  it('tells a HOLD', async () => {
+    const world = await keys.another();
+    await world.root();
+    const request = await world.request();
+    const zipname = {
+      mode: '100644',
+      name: 'zipname',
+      id: world.blob(`${hashOf('build-1.zip')}  build-1.zip\n`),
+    };
+    const hold = { mode: '100644', name: 'HOLD', id: world.blob('a key was stolen\n') };
+    const tree = world.tree([hold, zipname]);
+    world.main.push(await world.commit({ tree, parents: [request] }, world.keys.second));
+    const audit = await audited(world);
+    assert.equal(audit.hold?.by, 'second@example.org');
+    assert.equal(audit.hold.reason, 'a key was stolen');
+    assert.equal(audit.rows[0]?.waitingFor, 'on hold by second@example.org');
+  });
+
+  it('passes over requests that were never meant to be answered', async () => {
+    const world = await keys.another();
+    const old = await world.request();
+    const asked = await world.request();
+    await world.root();
+    const audit = await audited(world, { after: old });
+    assert.deepEqual(
+      audit.rows.map(({ request }) => request),
+      [asked],
+    );
+  });
+
+  it('reads a repository without receipts: everything waits', async () => {
+    const world = await keys.another();
+    await world.request();
+    const audit = await audited(world);
+    assert.deepEqual(outcomes(audit), ['waiting']);
+    assert.equal(audit.receiptsBy, null);
+  });
+
+  it('accepts a key after the first where it is told who may sign receipts', async () => {
+    const world = await begun();
+    await world.receipt(await world.request(), { programs, by: world.keys.stranger });
+    assert.deepEqual(
+      told(await audited(world)).map(([code]) => code),
+      ['commit-signer-unknown'],
+    );
+    const receiptSigners = world.allowed('receipts', 'stranger');
+    assert.deepEqual((await audited(world, { receiptSigners })).problems, []);
+  });
+
+  it('takes unsigned requests where the published policy permits them', async () => {
+    const world = await keys.another();
+    const policy = policyOf({ unsignedRequests: 'accept' });
+    await world.root(undefined, policy);
+    await world.receipt(await world.request({ by: null }), { programs, policy });
+    assert.deepEqual((await audited(world)).problems, []);
+  });
+
+  it('keeps receipts in order and memory bounded over hundreds of them', async () => {
+    const world = await keys.another();
+    const expected: string[] = [];
+    await world.root();
+    for (let i = 0; i < 300; i += 1) {
+      const request = await world.request();
+      expected.push(await world.receipt(request, i % 3 === 0 ? {} : { programs }));
+    }
+    const audit = await audited(world);
+    assert.deepEqual(audit.problems, []);
+    assert.deepEqual(
+      audit.rows.map(({ receipt }) => receipt),
+      expected,
+    );
+    assert.equal(audit.rows.filter(({ outcome }) => outcome === 'signed').length, 200);
+  });
+});
+
+describe('the audit of a history that was tampered with', () => {
+  /** One more request, answered as the options say; what the audit tells has to be about that receipt. */
+  const tampered = (
+    name: string,
+    code: string,
+    options: () => ReceiptOptions | Promise<ReceiptOptions>,
+  ): void => {
+    it(`${code}: ${name}`, async () => {
+      const world = await begun();
+      const receipt = await world.receipt(await world.request(), await options());
+      const audit = await audited(world);
+      assert.deepEqual(told(audit), [[code, receipt]]);
+      assert.deepEqual(outcomes(audit), ['signed', 'unproven']);
+    });
+  };
+
+  tampered('a receipt by a key that nobody listed', 'commit-signer-unknown', () => ({
+    programs,
+    by: keys.keys.stranger,
+  }));
+  tampered('a receipt by a builder, who may sign other things', 'receipt-foreign-key', () => ({
+    programs,
+    by: keys.keys.builder,
+  }));
+
+  it('commit-unsigned: a receipt without a signature', async () => {
+    const world = await begun();
+    const request = await world.request();
+    const sound = await world.receipt(request, { programs });
+    const raw = world.pending(sound).toString('latin1');
+    const bare = world.rawCommit(Buffer.from(raw.replace(/^gpgsig (.|\n )*\n/m, ''), 'latin1'));
+    world.signed.splice(-1, 1, bare);
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), [['commit-unsigned', bare]]);
+    assert.deepEqual(outcomes(audit), ['signed', 'unproven']);
+    assert.equal(audit.rows[1]?.certificate, null, 'what nobody signed is not shown as if it were so');
+  });
+
+  it('commit-signature-wrong: a receipt whose message was changed afterwards', async () => {
+    const world = await begun();
+    const sound = await world.receipt(await world.request(), {});
+    const raw = world.pending(sound).toString('utf8');
+    const changed = world.rawCommit(Buffer.from(raw.replace('Outcome: rejected', 'Outcome: signed')));
+    world.signed.splice(-1, 1, changed);
+    assert.deepEqual(told(await audited(world)), [['commit-signature-wrong', changed]]);
+  });
+
+  /** Signs the receipt commit anew over other contents, as only the key's holder could. */
+  const rewritten = async (
+    world: AuditWorld,
+    receipt: string,
+    change: { message?: (text: string) => string; files?: Record<string, string | Buffer | null> },
+  ): Promise<string> => {
+    const raw = world.pending(receipt).toString('utf8');
+    const [, tree = ''] = /^tree (\w+)/.exec(raw) ?? [];
+    const entries = new Map<string, { mode: string; name: string; id: string }>();
+    for (let rest = world.pending(tree); rest.length > 0;) {
+      const nul = rest.indexOf(0);
+      const [mode = '', name = ''] = rest.toString('utf8', 0, nul).split(' ');
+      entries.set(name, { mode, name, id: rest.toString('hex', nul + 1, nul + 21) });
+      rest = rest.subarray(nul + 21);
+    }
+    for (const [name, content] of Object.entries(change.files ?? {}))
+      if (content === null) entries.delete(name);
+      else entries.set(name, { mode: '100644', name, id: world.blob(content) });
+    const message = raw.slice(raw.indexOf('\n\n') + 2);
+    const parents = [...raw.matchAll(/^parent (\w+)$/gm)].map(([, id = '']) => id);
+    const commit = await world.commit(
+      { tree: world.tree([...entries.values()]), parents, message: change.message?.(message) ?? message },
+      world.keys.receipts,
+    );
+    world.signed.splice(-1, 1, commit);
+    return commit;
+  };
+
+  it('receipt-message-differs: trailers and receipt.json say different things', async () => {
+    const world = await begun();
+    const receipt = await world.receipt(await world.request(), { programs });
+    const commit = await rewritten(world, receipt, {
+      message: (text) => text.replace(/^Output-SHA256: .{8}/m, 'Output-SHA256: 00000000'),
+    });
+    assert.deepEqual(told(await audited(world)), [['receipt-message-differs', commit]]);
+  });
+
+  it('receipt-message-differs: a trailer is repeated with another value', async () => {
+    const world = await begun();
+    const receipt = await world.receipt(await world.request(), { programs });
+    const commit = await rewritten(world, receipt, { message: (text) => `${text}Outcome: rejected\n` });
+    assert.deepEqual(told(await audited(world)), [['receipt-message-differs', commit]]);
+  });
+
+  it('does not mind a message that a later version words differently', async () => {
+    const world = await begun();
+    const receipt = await world.receipt(await world.request(), { programs });
+    await rewritten(world, receipt, {
+      message: (text) => `Signed for you\n\n${text.slice(text.indexOf('Request:'))}Extra: yes\n`,
+    });
+    assert.deepEqual((await audited(world)).problems, []);
+  });
+
+  it('receipt-sums-differ: SHA256SUMS is about other bytes, or missing', async () => {
+    for (const sums of [`${hashOf('x')}  build-2.zip\n`, null]) {
+      const world = await begun();
+      const receipt = await world.receipt(await world.request(), { programs });
+      const commit = await rewritten(world, receipt, { files: { SHA256SUMS: sums } });
+      assert.deepEqual(told(await audited(world)), [['receipt-sums-differ', commit]]);
+    }
+  });
+
+  it('receipt-no-signature: the detached signatures are missing', async () => {
+    const world = await begun();
+    const receipt = await world.receipt(await world.request(), { programs });
+    const commit = await rewritten(world, receipt, { files: { signatures: null } });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), [
+      ['receipt-no-signature', commit],
+      ['receipt-no-signature', commit],
+    ]);
+    assert.deepEqual(
+      audit.rows[1]?.files[0]?.signed.map(({ proven }) => proven),
+      [false, false],
+    );
+  });
+
+  it('receipt-stray-signature: a signature that belongs to nothing', async () => {
+    const world = await begun();
+    const [first, second] = programs;
+    assert(first && second);
+    const tree = world.tree(
+      [first, second].map(({ entry, signature }) => ({
+        mode: '100644',
+        name: `${entry.before.sha256}.p7`,
+        id: world.blob(signature),
+      })),
+    );
+    const receipt = await world.receipt(await world.request(), { programs: [first] });
+    const raw = world.pending(receipt).toString('utf8');
+    const top = world.pending(/^tree (\w+)/.exec(raw)?.[1] ?? '');
+    const at = top.indexOf('signatures\0') + 'signatures\0'.length;
+    const changed = Buffer.concat([top.subarray(0, at), Buffer.from(tree, 'hex'), top.subarray(at + 20)]);
+    const parents = [...raw.matchAll(/^parent (\w+)$/gm)].map(([, id = '']) => id);
+    const message = raw.slice(raw.indexOf('\n\n') + 2);
+    const commit = await world.commit(
+      { tree: world.rawTree(changed), parents, message },
+      world.keys.receipts,
+    );
+    world.signed.splice(-1, 1, commit);
+    assert.deepEqual(told(await audited(world)), [['receipt-stray-signature', commit]]);
+  });
+
+  it('receipt-malformed: receipt.json is something else', async () => {
+    for (const json of ['{"version":2}', 'not JSON', null]) {
+      const world = await begun();
+      const receipt = await world.receipt(await world.request(), {});
+      const commit = await rewritten(world, receipt, { files: { 'receipt.json': json } });
+      assert.deepEqual(told(await audited(world)), [['receipt-malformed', commit]]);
+    }
+  });
+
+  it('receipt-mismatch: receipt.json speaks of another request than the commit follows', async () => {
+    const world = await begun();
+    const [first, second] = [await world.request(), await world.request()];
+    await world.receipt(first, {});
+    const receipt = await world.receipt(second, {});
+    const said = JSON.stringify(world.receiptOf(first, [], new Date(world.clock)));
+    const commit = await rewritten(world, receipt, { files: { 'receipt.json': said } });
+    assert.deepEqual(told(await audited(world)), [['receipt-mismatch', commit]]);
+  });
+
+  tampered('the receipt names another signer', 'request-signer-differs', () => ({
+    programs,
+    edit: (said) => ({ ...said, request: { ...said.request, signer: 'second@example.org' } }),
+  }));
+  tampered('the receipt names another key', 'request-signer-differs', () => ({
+    programs,
+    edit: (said) => ({
+      ...said,
+      request: { ...said.request, key: keys.keys.second.signer.fingerprint },
+    }),
+  }));
+  tampered('the receipt states another channel', 'request-differs', () => ({
+    programs,
+    edit: (said) => ({ ...said, request: { ...said.request, channel: 'release' } }),
+  }));
+  tampered('the receipt states a revision that the request does not have', 'request-differs', () => ({
+    programs,
+    edit: (said) => ({ ...said, request: { ...said.request, sourceRevision: 'v1.0' } }),
+  }));
+  it('receipt-other-file: signed is a file that was not asked for', async () => {
+    const world = await begun();
+    const receipt = await world.receipt(await world.request(), {
+      programs,
+      edit: (said) => ({
+        ...said,
+        files: said.files.flatMap((file) => [file, { ...file, input: { ...file.input, name: 'evil.zip' } }]),
+      }),
+    });
+    assert.deepEqual(told(await audited(world)), [['receipt-other-file', receipt]]);
+  });
+
+  it('commit-unsigned: a request that nobody signed, said to be signed', async () => {
+    const world = await begun();
+    const request = await world.request({ by: null });
+    const receipt = await world.receipt(request, {
+      programs,
+      edit: (said) => ({
+        ...said,
+        request: {
+          ...said.request,
+          signer: 'builder@example.org',
+          key: world.keys.builder.signer.fingerprint,
+        },
+      }),
+    });
+    assert.deepEqual(told(await audited(world)), [['commit-unsigned', receipt]]);
+  });
+
+  it('request-unproven: signed for somebody whom nothing proves', async () => {
+    for (const by of [null, keys.keys.stranger]) {
+      const world = await begun();
+      const request = await world.request({ by });
+      const receipt = await world.receipt(request, {
+        programs,
+        edit: (said) => ({ ...said, request: { ...said.request, signer: null, key: null } }),
+      });
+      assert.deepEqual(told(await audited(world)), [['request-unproven', receipt]]);
+    }
+  });
+
+  it('receipt-other-bytes: signed is something else than was pinned', async () => {
+    const world = await begun();
+    const receipt = await world.receipt(await world.request(), {
+      programs,
+      edit: (said) => ({
+        ...said,
+        files: said.files.map((file) => ({ ...file, input: { ...file.input, sha256: hashOf('other') } })),
+      }),
+    });
+    assert.deepEqual(told(await audited(world)), [['receipt-other-bytes', receipt]]);
+  });
+
+  it('receipt-other-bytes: an entry is not the one that was pinned', async () => {
+    const world = await begun();
+    const lines = programs.map(({ entry }) => `${entry.before.sha256}  app.zip!/${entry.path}\n`);
+    const sound = await world.request({ name: 'app.zip', zipname: lines.join('') });
+    await world.receipt(sound, { programs });
+    const request = await world.request({
+      name: 'app.zip',
+      zipname: (lines[0] ?? '') + (lines[1] ?? '').replace(/^.{8}/, '00000000'),
+    });
+    const receipt = await world.receipt(request, { programs });
+    assert.deepEqual(told(await audited(world)), [['receipt-other-bytes', receipt]]);
+  });
+
+  it('receipt-file-missing: not everything that was asked for', async () => {
+    const world = await begun();
+    const zipname = ['one.zip', 'two.zip'].map((name) => `${hashOf(name)}  ${name}\n`).join('');
+    const receipt = await world.receipt(await world.request({ name: 'one.zip', zipname }), { programs });
+    assert.deepEqual(told(await audited(world)), [['receipt-file-missing', receipt]]);
+  });
+
+  it('request-unsound: signed although the request cannot be read', async () => {
+    const world = await begun();
+    const request = await world.request({ zipname: '../../etc/shadow\n' });
+    const receipt = await world.receipt(request, { programs });
+    assert.deepEqual(told(await audited(world)), [['request-unsound', receipt]]);
+  });
+
+  it('vouch-not-request: signed for a vouch that somebody brought into the request branch', async () => {
+    const world = await begun();
+    const request = await world.request({ message: 'Vouch for it\n\nVouch: yes\n' });
+    const receipt = await world.receipt(request, { programs });
+    assert.deepEqual(told(await audited(world)), [['vouch-not-request', receipt]]);
+  });
+
+  it('request-none: a receipt for a commit that asks for nothing', async () => {
+    const world = await begun();
+    const [last = ''] = world.main.slice(-1);
+    const tree = /^tree (\w+)/.exec(world.pending(last).toString('latin1'))?.[1] ?? '';
+    const idle = await world.commit({ tree, parents: [last], message: 'Nothing new\n' }, world.keys.builder);
+    world.main.push(idle);
+    world.know(idle, last);
+    const receipt = await world.receipt(idle, { programs });
+    assert(
+      told(await audited(world)).some(([code, commit]) => code === 'request-none' && commit === receipt),
+    );
+  });
+
+  it('request-elsewhere: a receipt for a request that the request branch does not have', async () => {
+    const world = await begun();
+    const request = await world.request();
+    world.main.pop();
+    const receipt = await world.receipt(request, { programs });
+    assert.deepEqual(told(await audited(world)), [['request-elsewhere', receipt]]);
+  });
+
+  it('request-elsewhere: the request branch was rewritten after it was answered', async () => {
+    const world = await begun();
+    await world.write();
+    world.main.splice(0);
+    await world.request({ name: 'other.zip' });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), [['request-elsewhere', world.signed.at(-1)]]);
+    assert.deepEqual(outcomes(audit), ['unproven', 'waiting']);
+  });
+
+  it('request-answered-twice: two receipts for one request', async () => {
+    const world = await keys.another();
+    const request = await world.request();
+    await world.receipt(request, {});
+    const again = await world.receipt(request, { programs });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), [['request-answered-twice', again]]);
+    assert.deepEqual(outcomes(audit), ['rejected', 'unproven']);
+  });
+
+  /** The request in another form: another id, the same payload and key. */
+  function twinOf(world: AuditWorld, request: string): string {
+    const raw = rewrapped(world.pending(request).toString('latin1'));
+    const twin = world.rawCommit(Buffer.from(raw, 'latin1'));
+    world.main.push(twin);
+    world.know(twin, request);
+    return twin;
+  }
+
+  const repeating =
+    (request: string, receipt: string) =>
+    (said: Receipt): Receipt => ({
+      ...said,
+      reason: { code: 'request-repeated', message: 'it was answered before' },
+      repeats: { request, receipt },
+    });
+
+  it('request-answered-twice: two receipts for one request under two ids, as older signers wrote them', async () => {
+    const world = await keys.another();
+    const request = await world.request();
+    const twin = twinOf(world, request);
+    world.main.splice(-1, 1, await world.request({ parents: [request, twin] }));
+    await world.receipt(request, { programs });
+    const again = await world.receipt(twin, { programs });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), [['request-answered-twice', again]]);
+    assert.deepEqual(outcomes(audit), ['signed', 'unproven', 'waiting']);
+  });
+
+  it('tells repeated requests, and finds nothing wrong with their receipts', async () => {
+    const world = await keys.another();
+    const request = await world.request();
+    const twin = twinOf(world, request);
+    world.main.splice(-1, 1, await world.request({ parents: [request, twin] }));
+    const first = await world.receipt(request, { programs });
+    await world.receipt(twin, { edit: repeating(request, first) });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), []);
+    assert.deepEqual(
+      [...audit.rows].map(({ repeats }) => repeats),
+      [null, { request, receipt: first }, null],
+    );
+  });
+
+  it('receipt-repeats-other: a receipt says that a request repeats another, which it is not', async () => {
+    const world = await keys.another();
+    const request = await world.request();
+    const first = await world.receipt(request, { programs });
+    const twin = twinOf(world, request);
+    const other = await world.request({ parents: [request, twin] });
+    world.main.splice(-2, 1);
+    const unsigned = await world.request({ by: null, name: 'unsigned.zip' });
+    const wrong = await world.receipt(twin, { edit: repeating(other, first) });
+    const unproved = await world.receipt(unsigned, { edit: repeating(request, first) });
+    assert.deepEqual(told(await audited(world)), [
+      ['receipt-repeats-other', wrong],
+      ['receipt-repeats-other', unproved],
+    ]);
+  });
+
+  it('receipt-not-one: a commit on the receipt branch that answers nothing', async () => {
+    const world = await begun();
+    const tree = world.tree([{ mode: '100644', name: 'README', id: world.blob('hello\n') }]);
+    const odd = await world.commit({ tree, parents: world.signed.slice(-1) }, world.keys.receipts);
+    world.signed.push(odd);
+    await world.receipt(await world.request(), { programs });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), [['receipt-not-one', odd]]);
+    assert.deepEqual(outcomes(audit), ['signed', 'signed']);
+  });
+
+  it('commit-signer-unknown: a policy that somebody else published', async () => {
+    const world = await begun();
+    const policy = JSON.stringify(policyOf({}));
+    const tree = world.tree([{ mode: '100644', name: 'policy.json', id: world.blob(policy) }]);
+    const odd = await world.commit({ tree, parents: world.signed.slice(-1) }, world.keys.stranger);
+    world.signed.push(odd);
+    assert.deepEqual(told(await audited(world)), [['commit-signer-unknown', odd]]);
+  });
+
+  it('receipt-not-one: a merge of three, with another history hidden behind it', async () => {
+    const world = await begun();
+    const request = await world.request();
+    const [tip = ''] = world.signed.slice(-1);
+    const stray = await world.commit({ tree: world.tree([]) }, world.keys.stranger);
+    const sound = await world.receipt(request, { programs });
+    const tree = /^tree (\w+)/.exec(world.pending(sound).toString('latin1'))?.[1] ?? '';
+    const octopus = await world.commit({ tree, parents: [tip, request, stray] }, world.keys.receipts);
+    world.signed.splice(-1, 1, octopus);
+    const audit = await audited(world);
+    assert.deepEqual(toldSorted(audit), [
+      ['receipt-not-one', octopus],
+      ['receipts-strange-history', stray],
+    ]);
+  });
+
+  it('receipts-root: a merge with its parents exchanged, so that the receipts before it disappear', async () => {
+    const world = await begun();
+    const request = await world.request();
+    const [tip = ''] = world.signed.slice(-1);
+    const sound = await world.receipt(request, { programs });
+    const tree = /^tree (\w+)/.exec(world.pending(sound).toString('latin1'))?.[1] ?? '';
+    const crossed = await world.commit({ tree, parents: [request, tip] }, world.keys.receipts);
+    world.signed.splice(-1, 1, crossed);
+    const codes = told(await audited(world));
+    assert(codes.some(([code]) => code === 'receipts-root'));
+    assert(codes.some(([, commit]) => commit === crossed));
+    assert(codes.some(([code]) => code === 'receipts-strange-history'));
+  });
+
+  it('receipts-root: a branch that begins with the word of somebody else', async () => {
+    const world = await keys.another();
+    const root = await world.root(world.keys.stranger);
+    const receipt = await world.receipt(await world.request(), { programs });
+    const audit = await audited(world);
+    assert.deepEqual(told(audit), [
+      ['commit-signer-unknown', root],
+      ['receipt-foreign-key', receipt],
+    ]);
+    assert.equal(audit.receiptsBy, null);
+  });
+
+  it('receipts-root: it names one key and is signed with another', async () => {
+    const world = await keys.another();
+    const sound = await world.root();
+    const raw = world.pending(sound).toString('utf8');
+    const tree = /^tree (\w+)/.exec(raw)?.[1] ?? '';
+    const root = await world.commit({ tree }, world.keys.builder);
+    world.signed.splice(0, 1, root);
+    await world.request();
+    assert.deepEqual(told(await audited(world)), [['receipts-root', root]]);
+  });
+
+  it('receipt-key-asks: a builder begins a receipt branch of its own and answers itself', async () => {
+    const world = await keys.another();
+    await world.root(world.keys.builder);
+    const request = await world.request();
+    await world.receipt(request, { programs, by: world.keys.builder });
+    assert.deepEqual(told(await audited(world)), [['receipt-key-asks', request]]);
+    const receiptSigners = world.allowed('receipts');
+    const codes = told(await audited(world, { receiptSigners })).map(([code]) => code);
+    assert.deepEqual(codes, ['commit-signer-unknown', 'commit-signer-unknown']);
+  });
+
+  it('finds every fault of a receipt, not only the first', async () => {
+    const world = await begun();
+    const receipt = await world.receipt(await world.request(), {
+      programs: altered((entry) => ({
+        ...entry,
+        authenticode: { algorithm: 'sha256', digest: hashOf('x') },
+      })),
+      edit: (said) => ({ ...said, request: { ...said.request, channel: 'release', signer: 'nobody' } }),
+    });
+    assert.deepEqual(toldSorted(await audited(world)), [
+      ['request-differs', receipt],
+      ['request-signer-differs', receipt],
+      ['signature-digest-differs', receipt],
+    ]);
+  });
+});
+
+describe('the audit of detached signatures', () => {
+  const refused = (name: string, code: string, made: () => Made[] | Promise<Made[]>): void => {
+    it(`${code}: ${name}`, async () => {
+      const world = await begun();
+      const receipt = await world.receipt(await world.request(), { programs: await made() });
+      const audit = await audited(world);
+      assert.deepEqual(told(audit), [[code, receipt]]);
+      assert.equal(audit.rows[1]?.files[0]?.signed[0]?.proven, false);
+    });
+  };
+
+  refused('it is over another program', 'signature-digest-differs', () =>
+    altered((entry) => ({ ...entry, authenticode: { algorithm: 'sha256', digest: hashOf('other') } })),
+  );
+  refused('the receipt tells another time', 'signature-timestamp-differs', () =>
+    altered((entry) => ({
+      ...entry,
+      timestamp: entry.timestamp && { ...entry.timestamp, time: '2025-01-01T00:00:00Z' },
+    })),
+  );
+  refused('the receipt tells another authority', 'signature-timestamp-differs', () =>
+    altered((entry) => ({
+      ...entry,
+      timestamp: entry.timestamp && { ...entry.timestamp, authority: 'CN=Somebody' },
+    })),
+  );
+  refused('it has a timestamp of which the receipt knows nothing', 'signature-timestamp-differs', () =>
+    altered((entry) => ({ ...entry, timestamp: null })),
+  );
+  refused('it is by another certificate than the receipt says', 'signature-certificate-differs', async () => {
+    const [first] = programs;
+    assert(first);
+    return [{ ...first, by: keys.successor }];
+  });
+  refused('it was stamped when its certificate was not valid', 'signature-outside-validity', async () => [
+    await keys.program('late.exe', new Date('2023-06-01T00:00:00Z')),
+  ]);
+  refused('its bytes were changed', 'cms-signature-wrong', () => {
+    const [first] = programs;
+    assert(first);
+    const { signer } = parseSignature(first.signature, 'signature');
+    const signature = Buffer.from(first.signature);
+    const last = signature.indexOf(signer.signature) + signer.signature.length - 1;
+    signature.writeUInt8(signature.readUInt8(last) ^ 1, last);
+    return [{ ...first, signature }];
+  });
+  refused('it is no signature at all', 'der-malformed', () => {
+    const [first] = programs;
+    assert(first);
+    return [{ ...first, signature: Buffer.from('hello') }];
+  });
+
+  it('takes the last of nested signatures where ours was appended to another', async () => {
+    const world = await begun();
+    await world.receipt(await world.request(), {
+      programs: [await world.appended('both.exe', new Date('2026-01-05T08:00:00Z'))],
+    });
+    assert.deepEqual((await audited(world)).problems, []);
+  });
+});
+
+describe('the audit of vouches', () => {
+  const counting = async (
+    world: AuditWorld,
+    vouches: (request: string) => Promise<Receipt['vouches']>,
+  ): Promise<[string, string][]> => {
+    const policy = policyOf({ vouches: 1 });
+    const request = await world.request();
+    const counted = await vouches(request);
+    const receipt = await world.receipt(request, {
+      programs,
+      policy,
+      edit: (said) => ({ ...said, vouches: counted }),
+    });
+    const problems = told(await audited(world));
+    assert(problems.every(([, commit]) => commit === receipt));
+    return problems;
+  };
+  const codesOf = async (vouches: (world: AuditWorld, request: string) => Promise<Receipt['vouches']>) => {
+    const world = await begun();
+    return (await counting(world, (request) => vouches(world, request))).map(([code]) => code);
+  };
+
+  it('vouches-too-few: signed with fewer than the policy published with it asks for', async () => {
+    assert.deepEqual(await codesOf(() => Promise.resolve([])), ['vouches-too-few']);
+  });
+  it('vouch-differs: it is for other bytes', async () => {
+    assert.deepEqual(
+      await codesOf(async (world, request) => [await world.vouch(request, undefined, hashOf('other'))]),
+      ['vouch-differs'],
+    );
+  });
+  it('vouch-own: it is by whoever asked', async () => {
+    assert.deepEqual(
+      await codesOf(async (world, request) => [await world.vouch(request, world.keys.builder)]),
+      ['vouch-own'],
+    );
+  });
+  it('commit-signer-unknown: it is by a stranger', async () => {
+    assert.deepEqual(
+      await codesOf(async (world, request) => [await world.vouch(request, world.keys.stranger)]),
+      ['commit-signer-unknown'],
+    );
+  });
+  it('vouch-signer-differs: it is by another than the receipt says', async () => {
+    assert.deepEqual(
+      await codesOf(async (world, request) => [
+        { ...(await world.vouch(request)), signer: 'stranger@example.net' },
+      ]),
+      ['vouch-signer-differs'],
+    );
+  });
+  it('vouch-missing: it does not stand on its branch', async () => {
+    assert.deepEqual(
+      await codesOf(async (world, request) => {
+        const vouch = await world.vouch(request);
+        world.vouches.get('second')?.pop();
+        return [vouch];
+      }),
+      ['vouch-missing'],
+    );
+  });
+  it('vouch-repeated: one voice counts once', async () => {
+    assert.deepEqual(
+      await codesOf(async (world, request) => {
+        const vouch = await world.vouch(request);
+        return [vouch, vouch];
+      }),
+      ['vouch-repeated'],
+    );
+  });
+});
+
+describe('the audit of persons', () => {
+  /** The list of an auditor that knows the stranger, and says by a line out of date who else that is. */
+  const joined = (world: AuditWorld, ...names: ('builder' | 'second')[]): AllowedSigners => {
+    const principals = names.map((name) => world.keys[name].principal).join(',');
+    const line = world.keys.stranger.allowed.replace(/^\S+ /, `${principals} valid-before="20010101" `);
+    const text = `${world.allowedText('builder', 'second', 'stranger', 'receipts')}${line}\n`;
+    return AllowedSigners.parse(text, 'allowed_signers');
+  };
+
+  /** A vouch after one for other bytes: the same zipname twice says nothing new. */
+  const vouchAgain = async (
+    world: AuditWorld,
+    request: string,
+    name: 'second' | 'stranger',
+  ): Promise<Receipt['vouches'][number]> => {
+    await world.vouch(request, world.keys[name], hashOf(name));
+    return world.vouch(request, world.keys[name]);
+  };
+
+  async function codes(by: ('builder' | 'second')[], counted: ('second' | 'stranger')[]): Promise<string[]> {
+    const world = await begun();
+    const request = await world.request();
+    const vouches: Receipt['vouches'] = [];
+    for (const name of counted) vouches.push(await vouchAgain(world, request, name));
+    await world.receipt(request, { programs, edit: (said) => ({ ...said, vouches }) });
+    return told(await audited(world, { allowed: joined(world, ...by) })).map(([code]) => code);
+  }
+
+  it('vouch-own: by a key that a line ties to the requester', async () => {
+    assert.deepEqual(await codes(['builder'], ['second', 'stranger']), ['vouch-own']);
+  });
+
+  it('vouch-repeated: by two keys that a line ties to one person', async () => {
+    assert.deepEqual(await codes(['second'], ['second', 'stranger']), ['vouch-repeated']);
+  });
+
+  it('counts a person once for a request that waits', async () => {
+    const world = await begun();
+    const request = await world.request();
+    for (const name of ['second', 'stranger'] as const) await vouchAgain(world, request, name);
+    const vouchedBy = async (...names: ('builder' | 'second')[]): Promise<number | undefined> =>
+      (await audited(world, { allowed: joined(world, ...names) })).rows.at(-1)?.vouchedBy.length;
+    assert.equal(await vouchedBy('second'), 1);
+    assert.equal(await vouchedBy('builder'), 1);
+  });
+});
+
+describe('the audit of times', () => {
+  it('receipt-backdated: a receipt is older than its request', async () => {
+    const world = await begun();
+    const request = await world.request({ at: new Date('2026-03-01T00:00:00Z') });
+    const receipt = await world.receipt(request, { programs, at: new Date('2026-02-28T23:59:59Z') });
+    assert.ok(
+      told(await audited(world)).some(([code, commit]) => code === 'receipt-backdated' && commit === receipt),
+    );
+  });
+
+  it('takes one of the same second', async () => {
+    const world = await begun();
+    const at = new Date('2026-03-01T00:00:00Z');
+    await world.receipt(await world.request({ at }), { at });
+    assert.deepEqual((await audited(world)).problems, []);
+  });
+});

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { auditDocument, documentText, safeJson } from '../../../src/app/auditor/json-report.ts';
+import type { AuditRow } from '../../../src/app/auditor/model.ts';
+import { auditOf, HOSTILE, row } from './sample-rows.ts';
+
+const LIKE_A_LIST = '"rows": [] "rows":[]';
+
+describe('JSON for terminals and pages', () => {
+  it('holds nothing but printable ASCII without markup, and reads back the same', () => {
+    const value = { text: `</script><!--\u2028\u202e\u009b ${HOSTILE} 🎉 é & ' \ud800` };
+    const text = safeJson(value);
+    assert.match(text, /^[ !"#$%(-;=?-~]*$/);
+    assert.deepEqual(JSON.parse(text), value);
+  });
+});
+
+describe('the document in pieces', () => {
+  const problems = [{ code: 'odd', commit: 'd'.repeat(40), message: LIKE_A_LIST }];
+  const same = (rows: readonly AuditRow[], indent: 0 | 2): void => {
+    const audit = auditOf(rows, { problems });
+    const options = { repository: LIKE_A_LIST, at: new Date(), rows, revocation: null };
+    const pieces = [...documentText(audit, options, { indent })];
+    assert.equal(pieces.join(''), safeJson(auditDocument(audit, options), indent));
+  };
+  const rows = [row(), row({ subject: HOSTILE, problems }), row({ files: [] })];
+
+  for (const indent of [0, 2] as const)
+    it(`is what it is as a whole, with an indent of ${indent}`, () => {
+      for (const count of [0, 1, 3]) same(rows.slice(0, count), indent);
+    });
+
+  it('has each row in a piece of its own', () => {
+    const options = { repository: '', at: new Date(), rows, revocation: null };
+    const pieces = [...documentText(auditOf(rows), options, { indent: 2 })];
+    assert.equal(pieces.filter((piece) => piece.includes('"subject"')).length, rows.length);
+  });
+
+  it('shows every value as the form wants it', () => {
+    const options = { repository: 'secret', at: new Date(), rows, revocation: null };
+    const shown = (value: unknown): unknown => JSON.parse(JSON.stringify(value).replaceAll('build', 'made'));
+    const text = [...documentText(auditOf(rows), options, { indent: 0, shown })].join('');
+    assert.doesNotMatch(text, /build/);
+    assert.equal(text.split('made.zip').length, 1 + 2 * rows.length - 2);
+  });
+});

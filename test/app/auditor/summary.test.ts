@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Summary } from '../../../src/app/auditor/summary.ts';
+import type { Audit, AuditRow } from '../../../src/app/auditor/model.ts';
+import { auditOf, row } from './sample-rows.ts';
+
+const options = { width: 80, colour: false, now: new Date('2026-01-06T00:00:00Z') };
+const waiting = row({ outcome: 'waiting', receipt: null, certificate: null, askedBy: null });
+const rejected = row({ outcome: 'rejected', certificate: null });
+
+/** The lines about some rows, of which those that `isShown` names were asked for. */
+function lines(
+  rows: readonly AuditRow[],
+  isShown: (each: AuditRow) => boolean = () => true,
+  change: Partial<Audit> = {},
+): string[] {
+  const summary = new Summary();
+  for (const each of rows) summary.add(each, isShown(each));
+  return summary.text(auditOf(rows, change), options).split('\n');
+}
+
+describe('the summary', () => {
+  it('counts every row, whatever is shown, in the order of outcomes', () => {
+    const rows = [waiting, rejected, row(), row(), waiting];
+    assert.equal(lines(rows)[0], '2 requests waiting, 3 answers: 2 signed, 1 rejected, 2 waiting');
+    const some = lines(rows, ({ outcome }) => outcome === 'signed');
+    assert.equal(some[0], '2 requests waiting, 3 answers: 2 signed, 1 rejected, 2 waiting; 3 not shown');
+  });
+
+  it('says that there is nothing', () => assert.equal(lines([])[0], '0 requests waiting, 0 answers: none'));
+
+  it('names each certificate of the rows shown once, with the programs that it signed', () => {
+    const entry = { proven: true } as AuditRow['files'][number]['signed'][number];
+    const files = [{ input: { name: 'a.zip' }, entries: 2, signed: [entry, entry], kept: [] }];
+    const [first, other] = [row({ files }), row({ files, test: true })];
+    const { certificate } = other;
+    const rows = [first, { ...other, certificate: certificate && { ...certificate, sha256: 'beef' } }, first];
+    const named = lines(rows).filter((line) => line.startsWith('certificate'));
+    assert.deepEqual(named, [
+      'certificate  cafecafe  O=Example, CN=Publisher, until 2027-01-01: 4 programs',
+      'certificate  beef  O=Example, CN=Publisher (TEST), until 2027-01-01: 2 programs',
+    ]);
+    assert(!lines(rows, () => false).some((line) => line.startsWith('certificate')));
+  });
+
+  it('explains parentheses only where a row shown has them', () => {
+    const explains = (text: readonly string[]): boolean => text.some((line) => line.startsWith('( )'));
+    assert(explains(lines([row(), waiting])));
+    assert(!explains(lines([row(), waiting], (each) => each !== waiting)));
+  });
+
+  it('says so first when a history does not hold, and counts what it leaves out', () => {
+    const problems = Array.from({ length: 100 }, (_, i) => ({
+      code: 'commit-unsigned',
+      commit: String(i).padStart(40, '0'),
+      message: 'not signed',
+    }));
+    const text = lines([], undefined, { problems }).join('\n');
+    assert.match(text, /100 PROBLEMS: this history does not hold/);
+    assert.match(text, new RegExp(`commit-unsigned at ${'39'.padStart(40, '0')}`));
+    assert.match(text, /and 60 more, which --json tells/);
+  });
+});

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { pairOriginals } from '../../../src/app/builder/match-originals.ts';
+
+const paired = (names: string[], originals: string[]): Record<string, string> =>
+  Object.fromEntries(pairOriginals(names, originals));
+
+describe('the original of a signed file', () => {
+  it('is the only one that was given, whatever it is called, if there is one file', () =>
+    assert.deepEqual(paired(['a.zip'], ['/build/unsigned.zip']), { 'a.zip': '/build/unsigned.zip' }));
+
+  it('is that of its name', () =>
+    assert.deepEqual(paired(['a.zip', 'b.zip'], ['/x/b.zip', '/x/a.zip']), {
+      'a.zip': '/x/a.zip',
+      'b.zip': '/x/b.zip',
+    }));
+
+  it('is that in its folder, if two have the same name', () =>
+    assert.deepEqual(paired(['win/a.zip', 'mac/a.zip'], ['/x/mac/a.zip', '/x/win/a.zip']), {
+      'win/a.zip': '/x/win/a.zip',
+      'mac/a.zip': '/x/mac/a.zip',
+    }));
+
+  it('may be given twice', () =>
+    assert.deepEqual(paired(['a.zip'], ['/x/a.zip', '/x/./a.zip']), { 'a.zip': '/x/a.zip' }));
+
+  it('need not be given for each file', () =>
+    assert.deepEqual(paired(['a.zip', 'b.zip'], ['/x/b.zip']), { 'b.zip': '/x/b.zip' }));
+
+  it('original-ambiguous: could be either of two', () =>
+    assert.throws(() => paired(['a.zip'], ['/x/a.zip', '/y/a.zip']), {
+      kind: 'usage',
+      code: 'original-ambiguous',
+    }));
+
+  it('original-unmatched: must not be left uncompared', () => {
+    for (const names of [['a.zip', 'b.zip'], ['a.zip']])
+      assert.throws(() => paired(names, ['/x/a.zip', '/x/c.zip']), {
+        kind: 'usage',
+        code: 'original-unmatched',
+      });
+  });
+});

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { collect, sayPacked } from '../../../src/app/builder/prepare-uploads.ts';
+import { buildPe } from '../../fixtures/pe.ts';
+
+let folder: string;
+const at = (...names: string[]): string => join(folder, ...names);
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'signpipe-collect-'));
+  for (const name of ['scratch', 'loose', 'folder.zip']) await mkdir(at(name));
+  await writeFile(at('app.exe'), buildPe());
+  await writeFile(at('notes.txt'), 'notes');
+  for (const name of ['loose', 'folder.zip']) await writeFile(at(name, 'app.exe'), buildPe());
+  execFileSync('zip', ['-q', 'good.zip', 'app.exe'], { cwd: folder });
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+async function said(...names: string[]): Promise<string[]> {
+  const lines: string[] = [];
+  const collected = await collect(
+    names.map((name) => at(name)),
+    at('scratch'),
+  );
+  sayPacked({ say: (line) => lines.push(line) }, collected);
+  return lines;
+}
+
+describe('what is submitted', () => {
+  it('says that something was packed, how much, and under which name it travels', async () => {
+    assert.match((await said('loose')).join(), /^packed 1 file into loose\.zip \(\d+ bytes\)/);
+    assert.match((await said('app.exe', 'notes.txt')).join(), /^packed 2 files into app\.zip /);
+    assert.match((await said('notes.txt')).join(), /^packed 1 file into notes\.zip /);
+    assert.match((await said('app.exe', 'good.zip')).join(), /^packed 2 files into app\.zip /);
+  });
+
+  it('says nothing of what travels as it is', async () => {
+    for (const name of ['app.exe', 'good.zip']) assert.deepEqual(await said(name), []);
+  });
+
+  it('takes a folder whose name ends in .zip for the folder that it is', async () => {
+    assert.match((await said('folder.zip')).join(), /^packed 1 file into folder\.zip\.zip /);
+  });
+
+  it('submit-empty: a folder in which there is nothing', async () => {
+    await mkdir(at('nothing'));
+    await assert.rejects(said('nothing'), { code: 'submit-empty', kind: 'usage' });
+  });
+
+  for (const [what, name, content] of [
+    ['an empty file', 'empty.zip', ''],
+    ['a page that a server sent instead', 'page.zip', '<!doctype html><title>404</title>'],
+    ['a program', 'PROGRAM.ZIP', buildPe()],
+  ] as const)
+    it(`submit-not-a-zip: ${what}, alone or among others`, async () => {
+      await writeFile(at(name), content);
+      for (const names of [[name], ['app.exe', name], [name, 'good.zip']])
+        await assert.rejects(said(...names), { code: 'submit-not-a-zip', kind: 'usage' });
+    });
+
+  it('takes a zip behind a program for the zip that unpackers see: the signer judges it (zip-is-program)', async () => {
+    await writeFile(at('both.zip'), Buffer.concat([buildPe(), await readFile(at('good.zip'))]));
+    execFileSync('zip', ['-q', '-A', 'both.zip'], { cwd: folder });
+    execFileSync('unzip', ['-tqq', 'both.zip'], { cwd: folder });
+    assert.deepEqual(await said('both.zip'), []);
+  });
+
+  it('refuses a zip that was cut off before it is uploaded', async () => {
+    const whole = await readFile(at('good.zip'));
+    for (const length of [10, whole.length / 2, whole.length - 1]) {
+      await writeFile(at('half.zip'), whole.subarray(0, length));
+      await assert.rejects(said('half.zip'), { kind: 'invalid' });
+    }
+  });
+});

@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { buildPe } from '../../fixtures/pe.ts';
+import { World } from '../../world/site.ts';
+
+const main = resolve(import.meta.dirname, '../../../dist/main.js');
+
+describe('a builder that waits', () => {
+  let world: World;
+  let request = '';
+  before(async () => {
+    world = await World.start();
+    await world.withoutSsh();
+    await writeFile(world.at('program.exe'), buildPe());
+    request = await world.submit([world.at('program.exe')]);
+  });
+  after(() => world.stop());
+
+  it('reads that the request is not answered yet, and how to go on after Ctrl-C', async () => {
+    const words = ['wait', '-c', world.site.builderConfig, request.slice(0, 12)];
+    const child = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (data: Buffer) => {
+      said += data.toString();
+      if (said.includes('waiting for the signer to answer')) child.kill('SIGINT');
+    });
+    const [, signal] = (await once(child, 'close')) as [number | null, string | null];
+    assert.equal(signal, 'SIGINT');
+    assert.ok(
+      said.includes(`Go on with: signpipe wait -c ${world.site.builderConfig} ${request.slice(0, 12)}`),
+      said,
+    );
+  });
+
+  it('wait-timeout: asks whether the signer runs if nothing is known to stand in the way', async () => {
+    const { status, stderr } = await world.wait(request, '--timeout', '1s');
+    assert.equal(status, 4);
+    assert.match(stderr, /was not answered in time \[wait-timeout\]\n {2}.*is the signer running\?/);
+  });
+
+  it('wait-timeout: says what the request waits for, and does not ask after the signer', async () => {
+    const hold = (folder: string): Promise<void> => writeFile(join(folder, 'HOLD'), 'a bug in the release\n');
+    const held = await world.request(`${'0'.repeat(64)}  held.exe\n`, { change: hold });
+    const { status, stderr } = await world.wait(held, '--timeout', '1s');
+    assert.equal(status, 4);
+    assert.match(stderr, /was not answered in time: on hold .*a bug in the release.* \[wait-timeout\]/);
+    assert.doesNotMatch(stderr, /is the signer running/);
+  });
+
+  it('wait-timeout: says why the removal of a HOLD does not count, and how to lift it', async () => {
+    const merged = await world.request(`${'0'.repeat(64)}  lifted.exe\n`, {
+      change: (folder) => rm(join(folder, 'HOLD')),
+    });
+    const { stderr } = await world.wait(merged, '--timeout', '1s');
+    const short = merged.slice(0, 12);
+    assert.match(stderr, new RegExp(`; ${short} does not lift it: it changes other files too; to lift it, `));
+    assert.match(
+      stderr,
+      /put HOLD back in a commit, then remove HOLD .*git commit -S; put there by an author /,
+    );
+  });
+});

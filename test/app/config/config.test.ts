@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { loadBuilderConfig } from '../../../src/app/config/builder.ts';
+import { deliveredPath } from '../../../src/app/config/delivered-path.ts';
+import { loadSignerConfig } from '../../../src/app/config/signer.ts';
+import { parseBytes, parseDuration } from '../../../src/app/config/units.ts';
+import { SignpipeError } from '../../../src/lib/errors.ts';
+
+const example = resolve(import.meta.dirname, '../../../keys.example');
+let folder = '';
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'signpipe-config-'));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const MINIMAL = `control: { url: "ssh://git@h/c.git" }
+exchange: { url: "sftp://s@h/x" }
+ssh: { knownHosts: known_hosts }
+signing: { pfx: code.pfx, timestamp: ["http://t.example"] }
+receipts: { key: receipts }
+trust: { allowedSigners: allowed }
+`;
+
+async function refusal(text: string): Promise<SignpipeError> {
+  const file = join(folder, 'signer.yaml');
+  writeFileSync(file, text);
+  try {
+    await loadSignerConfig(file);
+  } catch (error) {
+    assert.ok(error instanceof SignpipeError, String(error));
+    assert.equal(error.kind, 'usage');
+    return error;
+  }
+  throw new Error('it was accepted');
+}
+
+describe('the shipped examples', () => {
+  it('signer.yaml is read, its paths beside it, its channels overriding the defaults', async () => {
+    const config = await loadSignerConfig(join(example, 'signer.yaml'));
+    const release = config.channels.get('release');
+    assert.equal(config.channels.get('default')?.signing.pfx, join(example, 'keys/codesign.pfx'));
+    assert.equal(config.ssh?.knownHosts, join(example, 'keys/known_hosts'));
+    assert.equal(config.limits.archive, 8 * 2 ** 30);
+    assert.deepEqual(
+      [release?.trust.vouches, release?.trust.delay, release?.trust.pins],
+      [1, 3_600_000, 'require'],
+    );
+    assert.equal(release?.signing.pfx, join(example, 'keys/codesign.pfx'));
+  });
+
+  it('a channel with a key of its own takes nothing of the default key along', async () => {
+    const nightly = (await loadSignerConfig(join(example, 'signer.yaml'))).channels.get('nightly');
+    assert.deepEqual(
+      [nightly?.signing.pfx, nightly?.signing.timestamp],
+      [join(example, 'keys/test.pfx'), []],
+    );
+    assert.equal(nightly?.signing.passphraseFile, join(example, 'keys/test-passphrase'));
+  });
+
+  it('builder.yaml is read', async () => {
+    const config = await loadBuilderConfig(join(example, 'builder.yaml'));
+    assert.equal(config.requests.key, join(example, 'keys/builder_ed25519'));
+    assert.equal(config.vouch?.name, 'build-master');
+  });
+
+  it('every key that the signer knows stands in the example', () => {
+    const text = readFileSync(join(example, 'signer.yaml'), 'utf8');
+    for (const key of [
+      'requests',
+      'receipts',
+      'poll',
+      'since',
+      'incoming',
+      'outgoing',
+      'delivered',
+      'identity',
+      'knownHosts',
+      'pfx',
+      'certificate',
+      'key',
+      'keyName',
+    ])
+      assert.match(text, new RegExp(`\\b${key}:`));
+  });
+});
+
+describe('signer.yaml', () => {
+  it('puts signed files under their names, or where --output says', async () => {
+    const file = join(folder, 'signer.yaml');
+    const templateOf = async (text: string): Promise<string> => {
+      writeFileSync(file, text);
+      return (await loadSignerConfig(file)).exchange.delivered;
+    };
+    assert.equal(await templateOf(MINIMAL), '{name}');
+    const template = await templateOf(
+      MINIMAL.replace('s@h/x"', 's@h/x", delivered: "nightly/r-{request}/{name}"'),
+    );
+    const request = '0123456789'.repeat(4);
+    assert.equal(deliveredPath(template, { request, name: 'a/$&.zip' }), `nightly/r-${request}/a/$&.zip`);
+    assert.equal(
+      (await loadSignerConfig(join(example, 'signer.yaml'))).exchange.delivered,
+      '{request}/{name}',
+    );
+  });
+
+  it('has safe defaults', async () => {
+    const file = join(folder, 'signer.yaml');
+    writeFileSync(file, MINIMAL);
+    const config = await loadSignerConfig(file);
+    const channel = config.channels.get('default');
+    assert.deepEqual(
+      [
+        channel?.trust.unsignedRequests,
+        channel?.trust.pins,
+        channel?.trust.vouches,
+        channel?.signing.alreadySigned,
+        channel?.signing.digest,
+      ],
+      ['reject', 'require', 0, 'keep', 'sha256'],
+    );
+    assert.deepEqual(
+      [config.control.requests, config.control.receipts, config.exchange.incoming],
+      ['main', 'signed', 'incoming'],
+    );
+  });
+
+  const roots: [written: string, read: string[]][] = [
+    ['public', ['public']],
+    ['tsa.pem', ['FOLDER/tsa.pem']],
+    ['./public', ['FOLDER/public']],
+    ['[public, tsa.pem, /etc/tsa.pem]', ['public', 'FOLDER/tsa.pem', '/etc/tsa.pem']],
+  ];
+  for (const [written, read] of roots)
+    it(`takes timestampRoots: ${written}`, async () => {
+      const file = join(folder, 'signer.yaml');
+      writeFileSync(file, MINIMAL.replace('pfx: code.pfx', `pfx: code.pfx, timestampRoots: ${written}`));
+      const { channels } = await loadSignerConfig(file);
+      const inFolder = read.map((name) => name.replace('FOLDER', folder));
+      assert.deepEqual(channels.get('default')?.signing.timestampRoots, inFolder);
+    });
+
+  const refused: [what: string, text: string, code: string, message: RegExp][] = [
+    [
+      'no timestamp root in a list',
+      MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, timestampRoots: []'),
+      'config-invalid',
+      /signing\.timestampRoots/,
+    ],
+    [
+      'an unknown key, with its line and column',
+      `${MINIMAL}limitz: {}\n`,
+      'config-invalid',
+      /signer\.yaml:7:1: unknown key "limitz"/,
+    ],
+    [
+      'an unknown key further in',
+      MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, pfxx: 1'),
+      'config-invalid',
+      /:4:27: unknown key "signing.pfxx"/,
+    ],
+    [
+      'a value of the wrong type',
+      MINIMAL.replace('receipts: { key: receipts }', 'receipts: { key: 7 }'),
+      'config-invalid',
+      /:5:18: receipts\.key/,
+    ],
+    ['a missing part', MINIMAL.replace(/^receipts.*\n/m, ''), 'config-invalid', /receipts/],
+    ['no key to sign with', MINIMAL.replace('pfx: code.pfx, ', ''), 'config-invalid', /no signing key/],
+    [
+      'two keys to sign with',
+      MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, key: k, certificate: c'),
+      'config-invalid',
+      /not both/,
+    ],
+    [
+      'no allowed signers',
+      MINIMAL.replace('allowedSigners: allowed', 'vouches: 1'),
+      'config-invalid',
+      /allowedSigners is missing/,
+    ],
+    ['no ssh part for a remote host', MINIMAL.replace(/^ssh.*\n/m, ''), 'config-invalid', /knownHosts/],
+    ['a schedule that is none', MINIMAL.replace('c.git"', 'c.git", poll: "often"'), 'config-invalid', /cron/],
+    [
+      'an HTTP URL for the control repository',
+      MINIMAL.replace('ssh://git@h', 'https://h'),
+      'config-invalid',
+      /ssh:\/\//,
+    ],
+    ['a size that is none', `${MINIMAL}limits: { archive: big }\n`, 'config-invalid', /"big" is no size/],
+    [
+      'a folder that climbs',
+      MINIMAL.replace('s@h/x"', 's@h/x", incoming: "../in"'),
+      'config-invalid',
+      /incoming/,
+    ],
+    ...[
+      '{request}',
+      '{name}/x',
+      '../{name}',
+      '/{name}',
+      '{name}{name}',
+      '-x/{name}',
+      '{other}/{name}',
+      '',
+    ].map((template): [string, string, string, RegExp] => [
+      `a place for signed files that is no path below outgoing: ${JSON.stringify(template)}`,
+      MINIMAL.replace('s@h/x"', `s@h/x", delivered: "${template}"`),
+      'config-invalid',
+      /exchange\.delivered: must be \{name\}, or folders before it/,
+    ]),
+    [
+      'a place for signed files that is too long once it is filled in',
+      MINIMAL.replace('s@h/x"', `s@h/x", delivered: "${'{request}'.repeat(12)}/{name}"`),
+      'config-invalid',
+      /exchange\.delivered: must come to at most/,
+    ],
+    [
+      'a place for signed files other than that of the unsigned ones, where both are meant to be one',
+      MINIMAL.replace('s@h/x"', 's@h/x", outgoing: incoming, delivered: "{request}/{name}"'),
+      'config-invalid',
+      /exchange\.delivered: must be \{name\} where outgoing equals incoming/,
+    ],
+    ['a key twice', `${MINIMAL}state: a\nstate: b\n`, 'config-not-yaml', /:8:1/],
+    ['broken YAML', 'control: [', 'config-not-yaml', /:1:11/],
+  ];
+  for (const [what, text, code, message] of refused) {
+    it(`${code}: ${what}`, async () => {
+      const error = await refusal(text);
+      assert.equal(error.code, code);
+      assert.match(error.message, message);
+    });
+  }
+
+  it('config-not-found: no such file', async () => {
+    await assert.rejects(
+      loadSignerConfig(join(folder, 'none.yaml')),
+      (error) => error instanceof SignpipeError && error.code === 'config-not-found',
+    );
+  });
+});
+
+describe('units', () => {
+  it('reads sizes and time spans, and nothing else', () => {
+    assert.deepEqual(['8GiB', '1.5 MiB', '12', '3kB'].map(parseBytes), [
+      8 * 2 ** 30,
+      1.5 * 2 ** 20,
+      12,
+      3000,
+    ]);
+    assert.deepEqual(['30s', '1h30m', '2d'].map(parseDuration), [30_000, 5_400_000, 172_800_000]);
+    assert.deepEqual(['', '-1', '1XB', '1e3', 'GiB'].map(parseBytes), Array(5).fill(undefined));
+    assert.deepEqual(['', '5', 'm', '1y', '-1s'].map(parseDuration), Array(5).fill(undefined));
+  });
+});

@@ -1,0 +1,67 @@
+/** What a receipt, and wait, say about entries that were not signed. */
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
+import { forge, type Forged } from '../../lib/zip/zips.ts';
+import { osslSigned } from '../../engine/authenticode/verify-maker.ts';
+import { buildPe, filler } from '../../fixtures/pe.ts';
+import { World } from '../../world/site.ts';
+import { makeCodeSigner } from '../../lib/x509/certificate-maker.ts';
+import { receiptOf } from './product.ts';
+
+const app: Forged = {
+  name: 'app.exe',
+  content: buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] }),
+};
+
+describe('entries that were not signed', () => {
+  let world: World;
+  before(async () => {
+    world = await World.start();
+    await world.withoutSsh();
+  });
+  after(() => world.stop());
+
+  /** Has a zip signed; gives what `wait` printed. */
+  async function signed(name: string, entries: Forged[]): Promise<string> {
+    await writeFile(world.at(name), forge(entries));
+    const request = await world.submit([world.at(name)]);
+    await world.poll();
+    const ended = await world.wait(request);
+    assert.equal(ended.status, 0, ended.stderr);
+    return ended.stdout;
+  }
+
+  it('are named in the receipt, and by wait: zips inside, and AppleDouble files', async () => {
+    const appleDouble = Buffer.from('0005160700020000', 'hex');
+    const told = await signed('left.zip', [
+      app,
+      { name: '__MACOSX/._app.exe', content: appleDouble },
+      { name: 'inner.zip', content: forge([app]), method: 0 },
+    ]);
+    const [file] = (await receiptOf(world)).files;
+    assert.deepEqual(file?.leftAlone, [
+      { path: '__MACOSX/._app.exe', why: 'apple-double' },
+      { path: 'inner.zip', why: 'nested-zip' },
+    ]);
+    assert.match(told, /__MACOSX\/\._app\.exe {2}left alone: .*AppleDouble/);
+    assert.match(told, /inner\.zip {2}not looked into: a zip inside the zip/);
+  });
+
+  it('are at most a hundred in the receipt, however many the zip has', async () => {
+    const inner = Array.from({ length: 150 }, (_, n) => ({ name: `${n}.zip`, content: 'x' }));
+    await signed('many.zip', [app, ...inner]);
+    assert.equal((await receiptOf(world)).files[0]?.leftAlone?.length, 100);
+  });
+
+  it('are named with the certificate that signed them before, since a name proves nothing', async () => {
+    const impostor = makeCodeSigner({ name: 'Test publisher' });
+    const content = await osslSigned({ signer: impostor, chain: [] });
+    const told = await signed('kept.zip', [app, { name: 'core.exe', content }]);
+    const { sha256 } = impostor.certificate;
+    const [kept] = (await receiptOf(world)).files[0]?.kept ?? [];
+    assert.equal(kept?.certificate, sha256);
+    assert.notEqual(kept?.trusted, true);
+    assert.ok(told.includes(`kept: signed by CN=Test publisher (certificate ${sha256.slice(0, 16)})`), told);
+  });
+});

@@ -1,0 +1,27 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import type { Receipt } from '../../../src/protocol/control/receipt.ts';
+import { makeSample } from '../../../src/sandbox/sample-release.ts';
+import type { World } from '../../world/site.ts';
+
+const run = promisify(execFile);
+
+/** Bytes beside the programs of ours: what must not travel. */
+export const BALLAST = 12_000_000;
+
+/** A zip with programs of ours among much else; how many compressed bytes are ours. */
+export async function makeZip(world: World, name: string): Promise<{ ours: number; paths: string[] }> {
+  const zip = world.at(name);
+  await makeSample(zip);
+  await writeFile(world.at('ballast.bin'), randomBytes(BALLAST));
+  await run('zip', ['-q', '-0', zip, 'ballast.bin'], { cwd: world.at() });
+  const script =
+    'import sys, zipfile, json\nz = [i for i in zipfile.ZipFile(sys.argv[1]).infolist() if i.filename.lower().endswith((".exe", ".dll"))]\nprint(json.dumps(dict(ours=sum(i.compress_size for i in z), paths=[i.filename for i in z])))';
+  const { stdout } = await run('python3', ['-c', script, zip]);
+  return JSON.parse(stdout) as { ours: number; paths: string[] };
+}
+
+export const receiptOf = async (world: World, back = 0): Promise<Receipt> =>
+  (await world.receipt(back)) as unknown as Receipt;

@@ -1,0 +1,289 @@
+/** What may lie on the exchange instead of the file, and an exchange that does not take what was signed. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { SignpipeError } from '../../../src/lib/errors.ts';
+import { makeKey } from '../../world/sshd.ts';
+import { Desk, refusesAll, sha256, soundZip } from './refusal-site.ts';
+
+const run = promisify(execFile);
+const HEX = 'ab'.repeat(32);
+
+refusesAll('files that are not there, or are none', {}, [
+  {
+    what: 'nothing of that name',
+    make: (desk) => desk.ask(`${HEX}  missing.zip\n`),
+    code: 'exchange-file-missing',
+    says: /^incoming\/missing\.zip: no such file on the exchange$/,
+    hint: /upload the file first, and push the request after that/,
+  },
+  {
+    what: 'no folder of that name',
+    make: (desk) => desk.ask(`${HEX}  nightly/missing.zip\n`),
+    code: 'exchange-file-missing',
+    says: /^incoming\/nightly\/missing\.zip: no such file/,
+    hint: /upload the file first/,
+  },
+  {
+    what: 'a folder',
+    make: async (desk) => {
+      await mkdir(desk.world.exchange('incoming', 'folder.zip'));
+      return desk.ask(`${HEX}  folder.zip\n`);
+    },
+    code: 'exchange-not-a-file',
+    says: /^incoming\/folder\.zip: not a regular file/,
+    hint: /name a file/,
+  },
+  {
+    what: 'a pipe, which nobody ever writes to',
+    make: async (desk) => {
+      await run('mkfifo', [desk.world.exchange('incoming', 'pipe.zip')]);
+      return desk.ask(`${HEX}  pipe.zip\n`);
+    },
+    code: 'exchange-not-a-file',
+    says: /^incoming\/pipe\.zip: not a regular file/,
+    hint: /pipe/,
+  },
+  {
+    what: 'a link to a device that never ends',
+    make: async (desk) => {
+      await symlink('/dev/zero', desk.world.exchange('incoming', 'device.zip'));
+      return desk.ask(`${HEX}  device.zip\n`);
+    },
+    code: 'exchange-not-a-file',
+    says: /^incoming\/device\.zip: not a regular file/,
+    hint: /device/,
+  },
+  {
+    what: 'a link to nowhere',
+    make: async (desk) => {
+      await symlink('/nowhere/at/all.zip', desk.world.exchange('incoming', 'nowhere.zip'));
+      return desk.ask(`${HEX}  nowhere.zip\n`);
+    },
+    code: 'exchange-file-missing',
+    says: /^incoming\/nowhere\.zip: no such file/,
+    hint: /upload the file first/,
+  },
+  {
+    what: 'a link to a file of the host, which no digest pins',
+    make: async (desk) => {
+      await symlink('/etc/passwd', desk.world.exchange('incoming', 'passwd.zip'));
+      return desk.ask(`${HEX}  passwd.zip\n`);
+    },
+    code: 'digest-differs',
+    says: /^passwd\.zip: /,
+    hint: /upload the very bytes/,
+  },
+]);
+
+describe('signed files that the exchange does not take', () => {
+  let desk: Desk;
+  before(async () => {
+    desk = await Desk.open();
+  });
+  after(() => desk.close());
+
+  it('are not signed at all if the outgoing folder is none', async () => {
+    const [outgoing, aside] = [desk.world.exchange('signed'), desk.world.exchange('aside')];
+    await rename(outgoing, aside);
+    await writeFile(outgoing, 'a file where the folder should be');
+    const request = await desk.send('full.zip', soundZip(1));
+    await desk.poll();
+    const { told, commit } = await desk.assertRefusal(request, {
+      outcome: 'failed',
+      code: 'exchange-folder-missing',
+      says: /signed/,
+      hint: /create the folder/,
+    });
+    const [file] = told.files;
+    assert.equal(file?.output, undefined);
+    assert.deepEqual(file?.signed, []);
+    const tree = await desk.world.git('ls-tree', '-r', '--name-only', commit);
+    assert.doesNotMatch(tree, /SHA256SUMS|signatures/);
+    assert.equal(await readFile(outgoing, 'utf8'), 'a file where the folder should be');
+    await desk.assertIdle();
+    await rm(outgoing);
+    await rename(aside, outgoing);
+    await desk.signsNext();
+  });
+
+  it('are told with those that were delivered before', async () => {
+    await mkdir(desk.world.exchange('signed', 'second.zip', 'in-the-way'), { recursive: true });
+    for (const [name, seed] of [
+      ['first.zip', 2],
+      ['second.zip', 3],
+      ['third.zip', 4],
+    ] as const)
+      await desk.put(name, soundZip(seed));
+    const lines = [
+      ['first.zip', 2],
+      ['second.zip', 3],
+      ['third.zip', 4],
+    ] as const;
+    const request = await desk.ask(
+      lines.map(([name, seed]) => `${sha256(soundZip(seed))}  ${name}\n`).join(''),
+    );
+    await desk.poll();
+    const { told, commit } = await desk.assertRefusal(request, {
+      outcome: 'failed',
+      code: 'exchange-refused',
+      says: /^signed\/second\.zip: .*; delivered before that: first\.zip$/,
+      hint: /./,
+    });
+    assert.deepEqual(
+      told.files.map(({ output }) => output?.name),
+      ['first.zip', undefined, undefined],
+    );
+    const delivered = await desk.delivered();
+    assert.equal(delivered.get('first.zip'), told.files[0]?.output?.sha256);
+    assert.deepEqual(
+      told.files.map(({ signed }) => signed.length),
+      [1, 1, 1],
+    );
+    assert.match(
+      await desk.world.git('ls-tree', '-r', '--name-only', commit),
+      /^signatures\/[0-9a-f]{64}\.p7$/m,
+    );
+    assert.ok(!delivered.has('third.zip'));
+    assert.match(await desk.world.git('show', `${commit}:SHA256SUMS`), /^[0-9a-f]{64} {2}first\.zip$/);
+    await rm(desk.world.exchange('signed', 'second.zip'), { recursive: true });
+    await desk.signsNext();
+  });
+});
+
+/** A way to the exchange's sshd that can be shut. */
+class Gate {
+  private readonly server: Server;
+  private readonly sockets = new Set<Socket>();
+
+  constructor(private readonly to: number) {
+    this.server = createServer((socket) => this.pass(socket));
+  }
+
+  private pass(socket: Socket): void {
+    const further = connect(this.to, '127.0.0.1');
+    for (const [one, other] of [
+      [socket, further],
+      [further, socket],
+    ] as const) {
+      this.sockets.add(one);
+      one.on('error', () => other.destroy()).on('close', () => other.destroy());
+      one.pipe(other);
+    }
+  }
+
+  async open(port = 0): Promise<number> {
+    this.server.listen(port, '127.0.0.1');
+    await once(this.server, 'listening');
+    const address = this.server.address();
+    assert.ok(address !== null && typeof address === 'object');
+    return address.port;
+  }
+
+  async shut(): Promise<void> {
+    const closed = once(this.server, 'close');
+    this.server.close();
+    this.cut();
+    await closed;
+  }
+
+  /** Ends every connection there is. */
+  cut(): void {
+    for (const socket of this.sockets) socket.destroy();
+    this.sockets.clear();
+  }
+}
+
+describe('an exchange host', () => {
+  let desk: Desk;
+  let gate: Gate;
+  let port = 0;
+  before(async () => {
+    desk = await Desk.open({
+      prepare: async (world) => {
+        gate = new Gate(world.sshd.port);
+        port = await gate.open();
+        const known = await readFile(world.sshd.knownHosts, 'utf8');
+        await writeFile(
+          world.at('keys', 'known_hosts'),
+          known.replaceAll(`:${world.sshd.port} `, `:${port} `),
+        );
+        await world.reconfigure((text) => text.replace(`:${world.sshd.port}/`, `:${port}/`));
+      },
+    });
+  });
+  after(async () => {
+    await desk.close();
+    await gate.shut();
+  });
+
+  it('host-unreachable: that is down beyond the retries fails the request, and the next is signed when it is up', async () => {
+    const request = await desk.send('down.zip', soundZip(1));
+    await gate.shut();
+    await desk.poll();
+    await desk.assertRefusal(request, {
+      outcome: 'failed',
+      code: 'host-unreachable',
+      says: /^\[127\.0\.0\.1\]:\d+ cannot be reached over SSH: .*ECONNREFUSED/,
+      hint: /check the network/,
+    });
+    await gate.open(port);
+    await desk.signsNext();
+  });
+
+  it('that cuts the connection between two polls is connected to again', async () => {
+    gate.cut();
+    await desk.signsNext();
+  });
+
+  it('host-key-changed: that shows another key stops everything, unanswered, until it shows the right one', async () => {
+    const knownHosts = desk.world.at('keys', 'known_hosts');
+    const right = await readFile(knownHosts, 'utf8');
+    const other = await makeKey(desk.world.at('other_host_key'));
+    const wrong = right.replace(/ ssh-ed25519 \S+/, ` ${other.split(' ').slice(0, 2).join(' ')}`);
+    await writeFile(
+      knownHosts,
+      wrong
+        .split('\n')
+        .filter((line) => line.includes('ssh-ed25519'))
+        .join('\n'),
+    );
+    const request = await desk.send('spied.zip', soundZip(2));
+    const behind = await desk.sendSound();
+    gate.cut();
+    await assert.rejects(desk.poll(), (error) => {
+      assert.ok(error instanceof SignpipeError && error.kind === 'alarm', String(error));
+      assert.equal(error.code, 'host-key-changed');
+      assert.match(error.hint ?? '', /./);
+      return true;
+    });
+    assert.deepEqual([await desk.receiptsFor(request), await desk.receiptsFor(behind)], [[], []]);
+    await desk.assertIdle();
+    await writeFile(knownHosts, right);
+    await desk.poll();
+    for (const id of [request, behind]) assert.equal((await desk.receiptFor(id)).told.outcome, 'signed');
+  });
+
+  it('key-refused: that no longer lets the key in keeps requests waiting, and they are answered after that', async () => {
+    const authorized = `${desk.world.sshd.folder}/authorized_keys`;
+    const right = await readFile(authorized, 'utf8');
+    await writeFile(authorized, '');
+    const request = await desk.send('locked.zip', soundZip(3));
+    gate.cut();
+    await assert.rejects(desk.poll(), (error) => {
+      assert.ok(error instanceof SignpipeError && error.kind === 'usage', String(error));
+      assert.equal(error.code, 'key-refused');
+      assert.match(error.hint ?? '', /authorized_keys/);
+      return true;
+    });
+    assert.deepEqual(await desk.receiptsFor(request), []);
+    await desk.assertIdle();
+    await writeFile(authorized, right);
+    await desk.poll();
+    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
+  });
+});

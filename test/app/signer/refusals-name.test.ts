@@ -1,0 +1,362 @@
+/** What a request may ask for, and who may ask: refused from the commit alone, or by the pins. */
+import { writeFile } from 'node:fs/promises';
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { signProgram } from '../../../src/engine/authenticode/sign.ts';
+import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
+import { generateSshKey } from '../../../src/lib/ssh/generate.ts';
+import { apply, source } from '../../engine/authenticode/tools.ts';
+import { forge } from '../../lib/zip/zips.ts';
+import { Desk, program, refusesAll, sending, sha256, soundZip, type Case } from './refusal-site.ts';
+
+const HEX = 'ab'.repeat(32);
+
+/** A request whose zipname is this. */
+const naming = (what: string, zipname: string | Buffer, code: string, says: RegExp, hint: RegExp): Case => ({
+  what,
+  make: (desk) => desk.ask(zipname),
+  code,
+  says,
+  hint,
+});
+
+const relative = /write a relative path, or what sha256sum prints/;
+
+refusesAll('names that no file may have', {}, [
+  naming(
+    'climbs out with ..',
+    `${HEX}  ../../etc/shadow.zip\n`,
+    'zipname-name',
+    /line 1: .*\.\.\/\.\.\/etc\/shadow\.zip" has a segment \. or \.\./,
+    relative,
+  ),
+  naming(
+    'absolute',
+    `${HEX}  /etc/shadow.zip\n`,
+    'zipname-name',
+    /is empty, absolute, or has an empty segment/,
+    relative,
+  ),
+  naming(
+    'a control character',
+    `${HEX}  red\u001b[31m.zip\n`,
+    'zipname-name',
+    /red\\u\{1b\}\[31m\.zip" has characters other than/,
+    relative,
+  ),
+  naming('a lone carriage return', `${HEX}  a.zip\rb.zip\n`, 'zipname-name', /a\.zip\\rb\.zip"/, relative),
+  naming(
+    'an option for somebody',
+    `${HEX}  -oProxyCommand=x.zip\n`,
+    'zipname-name',
+    /begins with -/,
+    relative,
+  ),
+  naming('another alphabet', `${HEX}  сборка.zip\n`, 'zipname-name', /сборка\.zip"/, relative),
+  naming(
+    '300 letters',
+    `${HEX}  ${'a'.repeat(300)}.zip\n`,
+    'zipname-name-too-long',
+    /is longer than 255 bytes/,
+    relative,
+  ),
+  naming('nothing but a comment', '# later\n', 'zipname-empty', /zipname names no file/, /name/),
+  naming(
+    'not UTF-8',
+    Buffer.from([0xff, 0xfe, 0x41, 0x00]),
+    'zipname-encoding',
+    /zipname is not UTF-8/,
+    /UTF-8/,
+  ),
+  naming('twice the same', `${HEX}  a.zip\n${HEX}  a.zip\n`, 'zipname-duplicate', /line 2/, /line/),
+  naming(
+    '101 lines',
+    Array.from({ length: 101 }, (_, i) => `${HEX}  ${i}.zip\n`).join(''),
+    'zipname-too-many-lines',
+    /101 lines, more than 100/,
+    /several requests/,
+  ),
+  naming(
+    '65 KiB',
+    `# ${'x'.repeat(66_000)}\n`,
+    'zipname-too-large',
+    /larger than 65536 bytes/,
+    /names and digests/,
+  ),
+]);
+
+const ask = (what: string, message: string, code: string, says: RegExp, hint: RegExp): Case => ({
+  what,
+  make: (desk) => desk.send(`${what.replaceAll(/[^a-z]+/g, '-')}.zip`, soundZip(what.length), { message }),
+  code,
+  says,
+  hint,
+});
+
+refusesAll(
+  'requests that policy does not allow',
+  {
+    lines: `channels:
+  release: { trust: { requesters: [release@sandbox] } }
+  nightly: { trust: { names: ["nightly/**"] } }`,
+    prepare: async (world) => {
+      await generateSshKey(world.at('keys', 'stranger_ed25519'), 'stranger@elsewhere');
+    },
+  },
+  [
+    {
+      what: 'a bare name',
+      make: async (desk) => {
+        await desk.put('bare.zip', soundZip(1));
+        return desk.ask('bare.zip\n');
+      },
+      code: 'unpinned',
+      says: /^bare\.zip: zipname does not say which bytes are meant$/,
+      hint: /sha256sum bare\.zip > zipname/,
+    },
+    {
+      what: 'a commit that nobody signed',
+      make: (desk) => desk.send('unsigned.zip', soundZip(2), { sign: null }),
+      code: 'commit-unsigned',
+      says: /[0-9a-f]{12}.*not signed/,
+      hint: /git commit -S/,
+    },
+    {
+      what: 'a commit signed by somebody unknown',
+      make: (desk) =>
+        desk.send('stranger.zip', soundZip(3), { sign: desk.world.at('keys', 'stranger_ed25519') }),
+      code: 'commit-signer-unknown',
+      says: /is signed by SHA256:\S+, which is not listed in keys\/allowed_signers$/,
+      hint: /allowed/,
+    },
+    ask(
+      'unknown channel',
+      'x\n\nChannel: staging\n',
+      'channel-unknown',
+      /there is no channel "staging"/,
+      /default, release, nightly/,
+    ),
+    ask(
+      'two channels',
+      'x\n\nChannel: release\nChannel: nightly\n',
+      'request-trailer-repeated',
+      /more than one Channel trailer/,
+      /one of them/,
+    ),
+    ask(
+      'requester not allowed',
+      'x\n\nChannel: release\n',
+      'requester-not-allowed',
+      /builder@sandbox may not request on channel "release"/,
+      /trust\.requesters/,
+    ),
+    ask(
+      'name not allowed',
+      'x\n\nChannel: nightly\n',
+      'name-not-allowed',
+      /name-not-allowed\.zip: files of this name/,
+      /allowed are: nightly\/\*\*/,
+    ),
+    {
+      what: 'another digest than lies there',
+      make: async (desk) => {
+        await desk.put('other.zip', soundZip(4));
+        return desk.ask(`${HEX}  other.zip\n`);
+      },
+      code: 'digest-differs',
+      says: new RegExp(
+        `^other\\.zip: SHA-256 of what lies on the exchange is ${sha256(soundZip(4))}, zipname says ${HEX}$`,
+      ),
+      hint: /upload the very bytes/,
+    },
+    {
+      what: 'a zip without anything of ours',
+      make: sending('notes.zip', forge([{ name: 'notes.txt', content: 'x' }])),
+      code: 'nothing-to-sign',
+      says: /^notes\.zip: nothing to sign: none of its files is ours \(1 in all\)$/,
+      hint: /signing\.files/,
+    },
+    {
+      what: 'a zip of folders only',
+      make: sending('folders.zip', forge([{ name: 'bin/', content: '', method: 0 }])),
+      code: 'nothing-to-sign',
+      says: /^folders\.zip: nothing to sign/,
+      hint: /signing\.files/,
+    },
+    {
+      what: 'an entry with another digest',
+      make: async (desk) => {
+        await desk.put('entry.zip', soundZip(5));
+        return desk.ask(`${HEX}  entry.zip!/product/app.exe\n`);
+      },
+      code: 'entry-digest-differs',
+      says: /^entry\.zip!\/product\/app\.exe: SHA-256 is [0-9a-f]{64}, zipname says abab/,
+      hint: /upload the very bytes/,
+    },
+    {
+      what: 'a pinned entry that is not there',
+      make: async (desk) => {
+        await desk.put('gone.zip', soundZip(6));
+        return desk.ask(
+          `${sha256(program(6))}  gone.zip!/product/app.exe\n${HEX}  gone.zip!/product/lib.dll\n`,
+        );
+      },
+      code: 'pinned-entry-missing',
+      says: /^gone\.zip: zipname pins "product\/lib\.dll"/,
+      hint: /check the path/,
+    },
+    {
+      what: 'one program pinned and another not',
+      make: async (desk) => {
+        await desk.put('half.zip', soundZip(7, [{ name: 'product/lib.dll', content: program(70) }]));
+        return desk.ask(`${sha256(program(7))}  half.zip!/product/app.exe\n`);
+      },
+      code: 'entry-unpinned',
+      says: /^half\.zip!\/product\/lib\.dll: zipname pins entries of this zip, but not this one$/,
+      hint: /pin every program/,
+    },
+    {
+      what: 'an entry pinned of what is no zip',
+      make: async (desk) => {
+        await desk.put('lone.exe', program(8));
+        return desk.ask(`${HEX}  lone.exe!/inner.exe\n`);
+      },
+      code: 'pinned-entry-missing',
+      says: /^lone\.exe: zipname pins entries of it, but it is a program/,
+      hint: /sha256sum/,
+    },
+    {
+      what: 'three files of which the second is broken',
+      make: async (desk) => {
+        const files: [string, Buffer][] = [
+          ['one.zip', soundZip(9)],
+          ['two.zip', soundZip(9).subarray(0, 300)],
+          ['three.zip', soundZip(10)],
+        ];
+        for (const [name, bytes] of files) await desk.put(name, bytes);
+        return desk.ask(files.map(([name, bytes]) => `${sha256(bytes)}  ${name}\n`).join(''));
+      },
+      code: 'zip-truncated',
+      says: /^two\.zip: /,
+      hint: /transfer/,
+    },
+  ],
+);
+
+describe('what is accepted all the same', () => {
+  let desk: Desk;
+  before(async () => {
+    desk = await Desk.open();
+  });
+  after(() => desk.close());
+
+  it('a zip whose every program is pinned by its entry', async () => {
+    await desk.put('pinned.zip', soundZip(1));
+    const request = await desk.ask(`${sha256(program(1))}  pinned.zip!/product/app.exe\n`);
+    await desk.poll();
+    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
+  });
+
+  it('a bare name and an unsigned commit, where the configuration says so', async () => {
+    await desk.world.reconfigure((text) =>
+      text.replace(
+        /^ {2}allowedSigners:.*$/m,
+        '  allowedSigners: keys/allowed_signers\n  unsignedRequests: accept\n  pins: accept-unpinned',
+      ),
+    );
+    await desk.restart();
+    await desk.put('bare.zip', soundZip(2));
+    const request = await desk.ask('bare.zip\n', { sign: null });
+    await desk.poll();
+    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
+  });
+});
+
+/** A program that another publisher signed; spoilt, when its text section is changed after that. */
+async function signedByOther(seed: number, spoilt = false): Promise<Buffer> {
+  const other = await createTestCertificate({
+    commonName: 'Other publisher',
+    purpose: 'code-signing',
+    key: 'p256',
+  });
+  const { patch } = await signProgram(source(program(seed)), {
+    key: testSigningKey(other),
+    timestamper: null,
+  });
+  const bytes = await apply(patch);
+  if (spoilt) bytes.writeUInt8(bytes.readUInt8(1030) ^ 1, 1030);
+  return bytes;
+}
+
+describe('programs of ours that are signed already', () => {
+  let desk: Desk;
+  before(async () => {
+    desk = await Desk.open({
+      lines: `channels:
+  replace: { signing: { alreadySigned: replace } }
+  append: { signing: { alreadySigned: append } }
+  reject: { signing: { alreadySigned: reject } }`,
+    });
+  });
+  after(() => desk.close());
+
+  const zipped = async (seed: number): Promise<Buffer> =>
+    soundZip(seed, [{ name: 'product/theirs.dll', content: await signedByOther(seed + 500) }]);
+
+  it('are kept, and named in the receipt, by default', async () => {
+    const request = await desk.send('keep.zip', await zipped(1));
+    await desk.poll();
+    const { told } = await desk.receiptFor(request);
+    assert.deepEqual(
+      told.files[0]?.signed.map(({ path }) => path),
+      ['product/app.exe'],
+    );
+    assert.match(told.files[0]?.kept[0]?.signer ?? '', /Other publisher/);
+  });
+
+  for (const channel of ['replace', 'append'])
+    it(`are signed by us where the channel says ${channel}`, async () => {
+      const request = await desk.send(`${channel}.zip`, await zipped(2), {
+        message: `x\n\nChannel: ${channel}\n`,
+      });
+      await desk.poll();
+      const { told } = await desk.receiptFor(request);
+      assert.equal(told.outcome, 'signed', told.reason?.message);
+      assert.deepEqual(
+        told.files[0]?.signed.map(({ path }) => path),
+        ['product/app.exe', 'product/theirs.dll'],
+      );
+      assert.deepEqual(told.files[0]?.kept, []);
+    });
+
+  it('already-signed: refused where the channel says reject', async () => {
+    const request = await desk.send('reject.zip', await zipped(3), { message: 'x\n\nChannel: reject\n' });
+    await desk.refuses(request, {
+      outcome: 'rejected',
+      code: 'already-signed',
+      says: /^reject\.zip!\/product\/theirs\.dll: it is signed already, and signing\.alreadySigned says reject$/,
+      hint: /send the unsigned program/,
+    });
+  });
+
+  it('kept-signature-bad: not kept when their signature does not hold', async () => {
+    const spoilt = { name: 'product/theirs.dll', content: await signedByOther(4, true) };
+    await desk.refuses(await desk.send('spoilt.zip', soundZip(4, [spoilt])), {
+      outcome: 'rejected',
+      code: 'kept-signature-bad',
+      says: /^spoilt\.zip!\/product\/theirs\.dll: it bears a signature that does not hold: signature: it is over /,
+      hint: /build it again/,
+    });
+  });
+
+  it('nothing-to-sign: when all are kept', async () => {
+    const zip = forge([{ name: 'theirs.dll', content: await signedByOther(5) }]);
+    await desk.refuses(await desk.send('theirs.zip', zip), {
+      outcome: 'rejected',
+      code: 'nothing-to-sign',
+      says: /^theirs\.zip: nothing to sign: it is signed already, theirs\.dll by .*CN=Other publisher$/,
+      hint: /send unsigned programs.*signing\.alreadySigned/,
+    });
+    await writeFile(desk.world.exchange('incoming', 'theirs.zip'), '');
+  });
+});

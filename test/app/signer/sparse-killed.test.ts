@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { copyFile, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { pino } from 'pino';
+import { loadSignerConfig } from '../../../src/app/config/signer.ts';
+import type { Receipt } from '../../../src/protocol/control/receipt.ts';
+import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
+import { noProgress } from '../../../src/lib/progress.ts';
+import { openSite } from '../../../src/app/signer/signer-context.ts';
+import { Signer } from '../../../src/app/signer/watch.ts';
+import { signpipe, World } from '../../world/site.ts';
+import { makeZip, receiptOf } from './product.ts';
+
+const run = promisify(execFile);
+
+/** A poll that dies at some moment of its delivery. */
+async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<void> {
+  const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
+    log: pino({ enabled: false }),
+    progress: noProgress,
+  });
+  const assemble = opened.exchange.assemble.bind(opened.exchange);
+  const dead = new Promise<never>(() => {});
+  const reached = new Promise<void>((resolve) => {
+    opened.exchange.assemble = async (...args) => {
+      if (moment === 'after') await assemble(...args);
+      resolve();
+      return dead;
+    };
+  });
+  void new Signer(opened).poll().catch(() => {});
+  await reached;
+  // As when the process is killed: nothing of it goes on, and its lock is free.
+  await opened.close();
+}
+
+/** One byte in the packed data of the first program. */
+async function changeProgram(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const at = bytes.indexOf('.exe') + 2000;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
+
+for (const [outgoing, flags] of [
+  ['signed', ['--sparse']],
+  ['incoming', ['--sparse']],
+  ['incoming', []],
+] as const)
+  describe(`submit ${flags.join(' ')}, signed into ${outgoing}, killed`, () => {
+    let world: World;
+    before(async () => {
+      world = await World.start();
+      if (outgoing === 'incoming')
+        await world.reconfigure((text) =>
+          text.replace(/^exchange:\n/m, 'exchange:\n  incoming: incoming\n  outgoing: incoming\n'),
+        );
+      await makeZip(world, 'product.zip');
+    });
+    after(() => world.stop());
+
+    for (const moment of ['before', 'after'] as const)
+      it(`${moment} the zip got its name: it is delivered once, and answered once`, async () => {
+        const request = await world.submit([world.at('product.zip')], ...flags);
+        const answers = await world.git('rev-list', '--count', 'signed').catch(() => '0');
+        await pollDyingAt(world, moment);
+        const lies = await readdir(world.at('signer-state', 'work', request));
+        // Signatures cannot be made again, and are in the journal; all else can.
+        if (flags.length > 0) assert.deepEqual(lies, []);
+        else assert.ok(lies.length > 0);
+        assert.ok((await readdir(world.at('signer-state'))).includes('journal.signatures'));
+        await world.poll();
+        const receipt = await receiptOf(world);
+        assert.equal(receipt.request.id, request);
+        assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
+        assert.ok(Number(await world.git('rev-list', '--count', 'signed')) > Number(answers));
+        await run('unzip', ['-tq', world.exchange(outgoing, 'product.zip')]);
+        const proof = await signpipe([
+          ...['verify', world.exchange(outgoing, 'product.zip'), '--original', world.at('product.zip')],
+          ...['--ca', world.at('ca.pem'), '--timestamp-ca', world.at('tsa.pem')],
+        ]);
+        assert.equal(proof.status, 0, proof.stdout);
+        assert.deepEqual(
+          (await readdir(world.exchange(outgoing))).filter((name) => name.startsWith('.')),
+          [],
+        );
+      });
+
+    const afterwards = async (): Promise<Receipt> => {
+      await world.submit([world.at('product.zip')], ...flags);
+      await pollDyingAt(world, 'before');
+      await copyFile(world.at('ballast.bin'), world.exchange('incoming', 'product.zip'));
+      await world.poll();
+      return receiptOf(world);
+    };
+    if (flags.length > 0) {
+      it('exchange-file-changed: the unsigned zip is another by then', async () => {
+        const receipt = await afterwards();
+        assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'exchange-file-changed']);
+        assert.equal(receipt.files[0]?.output, undefined);
+      });
+
+      it('remade-differs: it is packed otherwise by then, and the receipt tells of the signatures all the same', async () => {
+        await copyFile(world.at('product.zip'), world.exchange('incoming', 'product.zip'));
+        await world.submit([world.at('product.zip')], ...flags);
+        await pollDyingAt(world, 'before');
+        const before = await sha256OfFile(world.exchange(outgoing, 'product.zip'));
+        const path = world.at('signer-state', 'journal.json');
+        const journal = JSON.parse(await readFile(path, 'utf8')) as { outputs: { sha256: string }[] };
+        for (const output of journal.outputs) output.sha256 = '0'.repeat(64);
+        await writeFile(path, JSON.stringify(journal));
+        await world.poll();
+        const receipt = await receiptOf(world);
+        assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'remade-differs']);
+        assert.ok((receipt.files[0]?.signed.length ?? 0) > 0);
+        assert.equal(await sha256OfFile(world.exchange(outgoing, 'product.zip')), before);
+        assert.ok(!(await readdir(world.exchange(outgoing))).some((name) => name.startsWith('.')));
+      });
+
+      it('rebuild-differs: a program in it is another by then, though size and time are the same', async () => {
+        await world.submit([world.at('product.zip')], ...flags);
+        await pollDyingAt(world, 'before');
+        const path = world.exchange('incoming', 'product.zip');
+        const { mtime } = await stat(path);
+        await changeProgram(path);
+        await utimes(path, mtime, mtime);
+        await world.poll();
+        const receipt = await receiptOf(world);
+        assert.equal(receipt.outcome, 'failed');
+        assert.match(receipt.reason?.code ?? '', /^(rebuild-differs|zip-entry-damaged)$/);
+      });
+    } else
+      it('delivers what it fetched, also when the unsigned zip is another by then', async () => {
+        const receipt = await afterwards();
+        assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
+        const delivered = await sha256OfFile(world.exchange(outgoing, 'product.zip'));
+        assert.equal(receipt.files[0]?.output?.sha256, delivered);
+      });
+  });

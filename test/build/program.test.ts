@@ -1,0 +1,83 @@
+/** The program as it is compiled: two scripts, and what V8 made of them when they were built. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { VERSION } from '../../src/lib/version.ts';
+import { cacheFile, scriptFile, SCRIPTS, type ScriptName } from '../../src/build/program.ts';
+import { compiled } from '../compiled.ts';
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, '../..');
+
+describe('the compiled program', () => {
+  let folder: string;
+  let program: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'signpipe-bundle-'));
+    await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
+    await cp(join(root, 'package.json'), join(folder, 'package.json'));
+    program = await compiled(join(root, 'src/build/program.ts'), join(folder, 'compiled'));
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  const version = async (main: string): Promise<string> =>
+    (await run(process.execPath, [main, '--version'])).stdout.trim();
+
+  it('runs by a link to it, from another folder', async () => {
+    const link = join(folder, 'signpipe');
+    await symlink(join(root, 'dist/main.js'), link);
+    assert.equal(await version(link), VERSION);
+  });
+
+  /** Whether V8 refuses what it is given of a script; undefined when it is given nothing. */
+  const refused = async (name: ScriptName, dist: string): Promise<string> => {
+    const words = `new Scripts(${JSON.stringify(dist)}).script(${JSON.stringify(name)}).cachedDataRejected`;
+    const { stdout } = await run(process.execPath, [
+      '--print',
+      `const { Scripts } = require(${JSON.stringify(program)}); ${words}`,
+    ]);
+    return stdout.trim();
+  };
+
+  it('has a code cache that V8 takes over', async () => {
+    for (const name of SCRIPTS) assert.equal(await refused(name, join(root, 'dist')), 'false', name);
+  });
+
+  it('gives V8 no code cache of another script of the same length', async () => {
+    const script = join(folder, 'dist', scriptFile('near'));
+    const text = await readFile(script, 'latin1');
+    await writeFile(script, text.replace('Git names the zip', 'Git NAMES the zip'));
+    assert.equal(await refused('near', join(folder, 'dist')), 'undefined');
+    await writeFile(script, text);
+    assert.equal(await refused('near', join(folder, 'dist')), 'false');
+  });
+
+  it('runs without a code cache, and with one that was changed or cut', async () => {
+    const main = join(folder, 'dist/main.js');
+    const near = join(folder, 'dist', cacheFile('near'));
+    const changed = await readFile(near);
+    changed.writeUInt8(changed.readUInt8(100_000) ^ 1, 100_000);
+    await writeFile(near, changed);
+    assert.equal(await refused('near', join(folder, 'dist')), 'undefined');
+    assert.equal(await version(main), VERSION);
+    await truncate(near, 1000);
+    assert.equal(await version(main), VERSION);
+    await rm(near);
+    assert.equal(await version(main), VERSION);
+  });
+
+  it('says so where a part of it is missing', async () => {
+    const words = `openProgram(new Scripts(${JSON.stringify(join(folder, 'dist'))}))('none.js')`;
+    const script = `const { openProgram, Scripts } = require(${JSON.stringify(program)}); ${words}`;
+    await assert.rejects(run(process.execPath, ['--eval', script]), /has no part none\.js; build it again/);
+  });
+
+  it('does what is small without the larger script', async () => {
+    await rm(join(folder, 'dist', scriptFile('far')));
+    assert.equal(await version(join(folder, 'dist/main.js')), VERSION);
+  });
+});

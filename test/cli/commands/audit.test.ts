@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { AuditWorld } from '../../app/auditor/sample-history.ts';
+import { signpipe, type Ended } from './cli.ts';
+
+const audit = (args: readonly string[]): Promise<Ended> => signpipe('audit', ...args);
+
+async function snapshot(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries.map((entry) => join(entry.parentPath, entry.name)).sort();
+  const stats = await Promise.all(paths.map((path) => stat(path)));
+  return paths.map((path, i) => `${path} ${stats[i]?.size} ${stats[i]?.mtimeMs}`);
+}
+
+describe('signpipe audit', () => {
+  let world: AuditWorld;
+  let signers: string;
+  let receipt: string;
+  const noon = new Date('2026-01-05T12:00:00Z');
+
+  before(async () => {
+    world = await AuditWorld.create();
+    signers = await world.allowedFile();
+    const programs = [
+      await world.program('bin/early.exe', new Date(noon.getTime() - 60_000)),
+      await world.program('bin/late.exe', new Date(noon.getTime() + 60_000)),
+    ];
+    receipt = await world.receipt(await world.request({ name: 'good.zip' }), { programs });
+    await world.receipt(await world.request({ name: 'refused.zip', author: 'Eve \u001b[31m' }), {});
+    await world.request({ name: 'pending.zip' });
+    await world.write();
+  });
+  after(() => world.close());
+
+  const common = (): string[] => ['--repo', world.gitDir, '--allowed-signers', signers];
+
+  it('prints a table, verifies everything, writes nothing into the repository, and exits 0', async () => {
+    const before = await snapshot(world.gitDir);
+    const { status, stdout, stderr } = await audit(common());
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.match(stdout, /good\.zip +builder@example\.org +- +2\/12 +[0-9a-f]{8} +2m +signed/);
+    assert.match(stdout, /refused\.zip .* rejected\n {2}digest-differs: /);
+    assert.match(stdout, /pending\.zip .* waiting/);
+    assert.match(stdout, /every signature and every link holds/);
+    assert(stdout.split('\n').every((line) => line.length <= 130));
+    assert.deepEqual(await snapshot(world.gitDir), before);
+  });
+
+  it('reads a URL through a clone that it forgets', async () => {
+    const { status, stdout } = await audit([
+      '--repo',
+      `file://${world.gitDir}`,
+      '--allowed-signers',
+      signers,
+    ]);
+    assert.equal(status, 0);
+    assert.match(stdout, /good\.zip/);
+  });
+
+  it('exits 3 and names the commit when something does not hold, whatever is filtered out', async () => {
+    const forged = await world.another();
+    const odd = await forged.receipt(await forged.request(), { by: forged.keys.stranger });
+    await forged.write();
+    const args = ['--repo', forged.gitDir, '--allowed-signers', signers];
+    for (const more of [[], ['--outcome', 'signed'], ['--quiet'], ['--json']]) {
+      const { status, stdout } = await audit([...args, ...more]);
+      assert.equal(status, 3);
+      assert(stdout.includes(odd) && stdout.includes('commit-signer-unknown'), stdout);
+    }
+  });
+
+  it('audit-signers-missing: it does not take the repository’s own word for whose signatures count', async () => {
+    const { status, stdout, stderr } = await audit(['--repo', world.gitDir]);
+    assert.deepEqual([status, stdout], [2, '']);
+    assert.match(stderr, /\[audit-signers-missing\]\n.*--allowed-signers/);
+  });
+
+  it('prints one JSON document in ASCII, with all that the table has and more', async () => {
+    const { status, stdout } = await audit([...common(), '--json']);
+    assert.equal(status, 0);
+    assert.match(stdout, /^[\n -~]*$/);
+    const document = JSON.parse(stdout) as {
+      version: number;
+      holds: boolean;
+      problems: unknown[];
+      rows: {
+        outcome: string;
+        receipt: string | null;
+        author: string;
+        files: { input: { name: string } }[];
+      }[];
+    };
+    assert.deepEqual([document.version, document.holds, document.problems], [1, true, []]);
+    assert.deepEqual(
+      document.rows.map(({ outcome, files }) => [outcome, files[0]?.input.name]),
+      [
+        ['signed', 'good.zip'],
+        ['rejected', 'refused.zip'],
+        ['waiting', 'pending.zip'],
+      ],
+    );
+    assert.equal(document.rows[0]?.receipt, receipt);
+  });
+
+  it('shows what was asked for only', async () => {
+    const names = async (...more: string[]): Promise<string[]> => {
+      const { stdout } = await audit([...common(), '--json', ...more]);
+      const { rows } = JSON.parse(stdout) as { rows: { files: { input: { name: string } }[] }[] };
+      return rows.flatMap(({ files }) => files.map(({ input }) => input.name));
+    };
+    assert.deepEqual(await names('--name', 'REF*'), ['refused.zip']);
+    assert.deepEqual(await names('--outcome', 'signed'), ['good.zip']);
+    assert.deepEqual(await names('--since', '2026-01-05T09:04Z'), ['refused.zip', 'pending.zip']);
+  });
+
+  it('writes a page that needs nothing else', async () => {
+    const page = join(world.folder, 'audit.html');
+    const { status, stdout, stderr } = await audit([...common(), '--html', page]);
+    assert.equal(status, 0);
+    assert.match(stderr, /audit\.html: one page/);
+    assert.match(stdout, /every signature and every link holds/);
+    const html = await readFile(page, 'utf8');
+    assert.match(html, /^<!doctype html>/);
+    assert(html.includes(receipt));
+    assert(!html.includes('\u001b'));
+  });
+
+  it('tells what a revocation would kill, and what survives it', async () => {
+    const certificate = world.publisher.certificate.sha256;
+    const colons = (certificate.toUpperCase().match(/../g) ?? []).join(':');
+    const asked = ['--revoked-at', noon.toISOString(), '--certificate', colons];
+    const { status, stdout } = await audit([...common(), ...asked]);
+    assert.equal(status, 0);
+    assert.match(
+      stdout,
+      /1 signature dies\n[^]*bin\/late\.exe[^]*1 signature survives by timestamp\n[^]*bin\/early\.exe/,
+    );
+    const { stdout: json } = await audit([...common(), ...asked, '--json']);
+    const { revocation } = JSON.parse(json) as {
+      revocation: { killed: { path: string }[]; surviving: { path: string }[] };
+    };
+    assert.deepEqual(
+      [revocation.killed[0]?.path, revocation.surviving[0]?.path],
+      ['bin/late.exe', 'bin/early.exe'],
+    );
+  });
+
+  it('takes a time and a certificate as the table writes them', async () => {
+    const table = (await audit([...common()])).stdout;
+    const digits = world.publisher.certificate.sha256.slice(0, 8);
+    assert.ok(table.includes(digits), table);
+    const minute = noon.toISOString().slice(0, 16).replace('T', ' ');
+    for (const time of [minute, `${minute}Z`, `${minute} UTC`, `${minute}:00.000`]) {
+      const { status, stdout } = await audit([...common(), '--revoked-at', time, '--certificate', digits]);
+      assert.equal(status, 0);
+      assert.ok(stdout.includes(`revoked as of ${noon.toISOString()}`), stdout);
+      assert.match(stdout, /1 signature dies\n[^]*1 signature survives/);
+    }
+  });
+
+  const refusals: readonly (readonly [code: string, args: readonly string[]])[] = [
+    ['revocation-half', ['--revoked-at', '2026-01-01']],
+    ['certificate-digest', ['--revoked-at', '2026-01-01', '--certificate', 'abc']],
+    ['certificate-digest', ['--revoked-at', '2026-01-01', '--certificate', 'nothex']],
+    ['certificate-unknown', ['--revoked-at', '2026-01-01', '--certificate', '0'.repeat(64)]],
+    ['time-unreadable', ['--since', 'yesterday']],
+    ['time-unreadable', ['--since', '2026-02-30']],
+    ['time-unreadable', ['--since', '2026-01-01 25:00']],
+    ['time-unreadable', ['--since', '2026-01-01  22:35']],
+    ['control-no-branches', ['--requests', 'trunk', '--receipts', 'answers']],
+    ['request-unknown', ['--after', 'abcdef0']],
+    ['control-not-a-repository', ['--repo', '/nowhere']],
+  ];
+  for (const [code, args] of refusals)
+    it(`${code}: ${args.join(' ').slice(0, 60)}`, async () => {
+      const { status, stdout, stderr } = await audit([...common(), ...args]);
+      assert.deepEqual([status, stdout], [2, '']);
+      assert(stderr.includes(`[${code}]`), stderr);
+    });
+
+  it('control-not-one: some other repository, though it has branches of these names', async () => {
+    const other = join(world.folder, 'other.git');
+    const git = (...words: string[]): string =>
+      execFileSync('git', ['-C', other, '-c', 'user.name=t', '-c', 'user.email=t@t', ...words], { input: '' })
+        .toString()
+        .trim();
+    execFileSync('git', ['init', '-q', '--bare', '-b', 'main', other]);
+    const commit = git('commit-tree', '-m', 'first', git('mktree'));
+    for (const branch of ['main', 'signed']) git('update-ref', `refs/heads/${branch}`, commit);
+    const { status, stderr } = await audit(['--repo', other, ...common().slice(2)]);
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, /is no control repository.*\[control-not-one\]/);
+  });
+
+  it('allowed-signers-malformed: a list that cannot be read verifies nothing', async () => {
+    const list = join(world.folder, 'broken_signers');
+    await writeFile(list, 'builder@example.org ssh-ed25519 AAAA\n');
+    const { status, stderr } = await audit(['--repo', world.gitDir, '--allowed-signers', list]);
+    assert.equal(status, 2);
+    assert.match(stderr, /broken_signers:1/);
+  });
+});

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { packArchive } from '../../../src/lib/zip/create-zip.ts';
+import { buildPe } from '../../fixtures/pe.ts';
+import { gitEnvironment, signpipe } from '../../world/site.ts';
+
+describe('signpipe demo', () => {
+  let folder: string;
+  const at = (...names: string[]): string => join(folder, ...names);
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'signpipe-demo-test-'));
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  it('plays the whole story, and leaves everything there to look at', async () => {
+    const ended = await signpipe(['demo', '--dir', at('demo')]);
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stdout, /plus 4 signatures, and nothing else/);
+    assert.match(ended.stdout, /Outcome: signed/);
+    const names = await readdir(at('demo'));
+    for (const name of [
+      'unsigned.zip',
+      'signed.zip',
+      'ca.pem',
+      'tsa.pem',
+      'control.git',
+      'keys',
+      'signer.yaml',
+      'builder.yaml',
+    ])
+      assert.ok(names.includes(name), name);
+  });
+
+  it('leaves a signed zip, a repository and an audit that hold', async () => {
+    const verified = await signpipe([
+      'verify',
+      at('demo/signed.zip'),
+      '--ca',
+      at('demo/ca.pem'),
+      '--timestamp-ca',
+      at('demo/tsa.pem'),
+      '--original',
+      at('demo/unsigned.zip'),
+    ]);
+    assert.equal(verified.status, 0, verified.stdout);
+    execFileSync('git', ['-C', at('demo/control.git'), 'fsck', '--strict'], {
+      env: gitEnvironment(),
+      stdio: 'pipe',
+    });
+    const audited = await signpipe([
+      'audit',
+      '--repo',
+      at('demo/control.git'),
+      '--allowed-signers',
+      at('demo/keys/audit_signers'),
+    ]);
+    assert.equal(audited.status, 0, audited.stderr);
+  });
+
+  it('leaves configurations that go on working with no host', async () => {
+    const submitted = await signpipe(['submit', '-c', at('demo/builder.yaml'), at('demo/unsigned.zip')]);
+    assert.equal(submitted.status, 0, submitted.stderr);
+    assert.equal((await signpipe(['watch', '-c', at('demo/signer.yaml'), '--once'])).status, 0);
+    const waited = await signpipe([
+      'wait',
+      submitted.stdout.trim(),
+      '-c',
+      at('demo/builder.yaml'),
+      '--output',
+      at('out'),
+      '--allow-test-certificate',
+      '--timeout',
+      '20s',
+    ]);
+    assert.equal(waited.status, 0, waited.stderr);
+    assert.deepEqual(await readdir(at('out')), ['unsigned.zip']);
+  });
+
+  it('takes a zip of the user’s own', async () => {
+    await writeFile(at('own.exe'), buildPe({}));
+    await packArchive([{ path: at('own.exe'), name: 'own.exe' }], at('own.zip'));
+    const ended = await signpipe(['demo', at('own.zip'), '--dir', at('own')]);
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stdout, /plus 1 signatures, and nothing else/);
+  });
+
+  it('folder-not-empty, file-not-found: touches nothing that is there', async () => {
+    await mkdir(at('full'));
+    await writeFile(at('full', 'file'), '');
+    const full = await signpipe(['demo', '--dir', at('full')]);
+    assert.deepEqual([full.status, await readdir(at('full'))], [2, ['file']]);
+    assert.match(full.stderr, /\[folder-not-empty\]/);
+    const none = await signpipe(['demo', at('none.zip')]);
+    assert.equal(none.status, 2);
+    assert.match(none.stderr, /\[file-not-found\]/);
+  });
+});

@@ -1,0 +1,453 @@
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { packArchive } from '../../../src/lib/zip/create-zip.ts';
+import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
+import { createTestPki, keyToPem, toPem, type TestPki } from '../../../src/sandbox/certificates.ts';
+import { toPfx } from '../../../src/sandbox/pkcs12-writer.ts';
+import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
+import { buildPe } from '../../fixtures/pe.ts';
+import { program } from '../../fixtures/programs.ts';
+import { onTerminal, type Shown } from '../../terminal.ts';
+import { makeReal } from '../../world/real-certificate.ts';
+import { signpipe, type Ended } from '../../world/site.ts';
+
+const run = promisify(execFile);
+/** Compiled, as it is installed. */
+const main = join(import.meta.dirname, '../../../dist/main.js');
+const PASSPHRASE = 'correct horse battery staple';
+
+let folder: string;
+let pki: TestPki;
+let authority: RunningAuthority;
+const at = (...names: string[]): string => join(folder, ...names);
+const here = (...args: string[]): Promise<Ended> =>
+  signpipe(args, { cwd: folder, env: { SIGNPIPE_PASSPHRASE: PASSPHRASE } });
+const signed = (...args: string[]): Promise<Ended> =>
+  here('sign', ...args, '--pfx', 'code.pfx', '--timestamp', authority.url);
+const verified = (...args: string[]): Promise<Ended> =>
+  here('verify', ...args, '--ca', 'ca.pem', '--timestamp-ca', 'tsa.pem');
+
+/** A signed program beside a zip and a file that is packed with bzip2. */
+const PACK_ODDLY = `import zipfile
+with zipfile.ZipFile('odd.zip', 'w') as z:
+    z.write('tool.signed.exe')
+    z.write('inner.zip')
+    z.write('notes.txt', 'data.bin', zipfile.ZIP_BZIP2)
+`;
+
+/** Flips one bit near the end of a program's own bytes, before its signature. */
+async function tamper(path: string, unsigned: string): Promise<void> {
+  const bytes = await readFile(path);
+  const place = (await readFile(unsigned)).length - 8;
+  bytes[place] = (bytes[place] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'signpipe-local-'));
+  pki = await createTestPki({ key: 'p256' });
+  authority = await startTimestampAuthority({ identity: pki.timestamping });
+  await writeFile(at('code.pfx'), toPfx(pki.codeSigning, PASSPHRASE, 'Test'));
+  await writeFile(at('code.pem'), toPem(pki.codeSigning.chain));
+  await writeFile(at('code.key'), keyToPem(pki.codeSigning.key, PASSPHRASE));
+  await writeFile(at('ca.pem'), toPem([pki.root.certificate]));
+  await writeFile(at('tsa.pem'), toPem([authority.root]));
+  await writeFile(at('tool.exe'), buildPe({}));
+  await writeFile(at('odd.exe'), buildPe({ overlay: Buffer.alloc(13, 7) }));
+  await copyFile(
+    (await program('inno-iscc.exe').catch(() => program('inno-lzma64.exe'))).path,
+    at('theirs.exe'),
+  );
+  await writeFile(at('notes.txt'), 'notes');
+  const files = ['tool.exe', 'odd.exe', 'notes.txt'].map((name) => ({
+    path: at(name),
+    name: `product/${name}`,
+  }));
+  await packArchive([...files, { path: at('theirs.exe'), name: 'product/theirs.exe' }], at('product.zip'));
+});
+after(async () => {
+  await authority.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('signpipe sign, stopped while it waits for a timestamp', () => {
+  before(async () => {
+    // More than is unpacked in memory.
+    await writeFile(at('large.exe'), buildPe());
+    await truncate(at('large.exe'), 97 * 2 ** 20);
+    await run('zip', ['-q', '-0', 'large.zip', 'large.exe'], { cwd: folder });
+  });
+
+  for (const [what, file] of [
+    ['a program', 'tool.exe'],
+    ['a large zip', 'large.zip'],
+  ] as const)
+    it(`leaves nothing of ${what} behind`, async () => {
+      const silent = createServer().listen(0, '127.0.0.1');
+      await once(silent, 'listening');
+      const { port } = silent.address() as AddressInfo;
+      const [out, scratch] = [at(`stopped-${file}`), at(`scratch-${file}`)];
+      for (const each of [out, scratch]) await mkdir(each);
+      const args = ['sign', file, '--pfx', 'code.pfx', '--timestamp', `http://127.0.0.1:${port}`];
+      const child = spawn(process.execPath, [main, ...args, '--output', join(out, file)], {
+        cwd: folder,
+        env: { ...process.env, SIGNPIPE_PASSPHRASE: PASSPHRASE, TMPDIR: scratch },
+      });
+      try {
+        await once(silent, 'connection');
+        const left = async (): Promise<string[]> => [...(await readdir(out)), ...(await readdir(scratch))];
+        assert.notDeepEqual(await left(), []);
+        child.kill('SIGINT');
+        assert.deepEqual(await once(child, 'close'), [null, 'SIGINT']);
+        assert.deepEqual(await left(), []);
+      } finally {
+        child.kill('SIGKILL');
+        silent.close();
+      }
+    });
+});
+
+describe('signpipe sign', () => {
+  it('signs a program beside itself, as osslsigncode verifies', async () => {
+    const ended = await signed('tool.exe');
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stdout, /timestamped \d{4}-/);
+    const { stdout } = await run('osslsigncode', [
+      'verify',
+      '-CAfile',
+      at('ca.pem'),
+      '-TSA-CAfile',
+      at('tsa.pem'),
+      '-in',
+      at('tool.signed.exe'),
+    ]);
+    assert.match(stdout, /^Signature verification: ok/m);
+    assert.match(stdout, /^Timestamp Server Signature verification: ok/m);
+  });
+
+  it('signs the programs of a zip, and keeps the one that its author signed', async () => {
+    const ended = await signed('product.zip', '--output', 'product.signed.zip', '--json');
+    assert.equal(ended.status, 0, ended.stderr);
+    const told = JSON.parse(ended.stdout) as {
+      signed: { path: string }[];
+      kept: { path: string; signer: string }[];
+      output: { sha256: string };
+    };
+    assert.deepEqual(told.signed.map(({ path }) => path).sort(), ['product/odd.exe', 'product/tool.exe']);
+    assert.deepEqual(
+      told.kept.map(({ path }) => path),
+      ['product/theirs.exe'],
+    );
+    assert.equal(await sha256OfFile(at('product.signed.zip')), told.output.sha256);
+    await run('unzip', ['-tq', at('product.signed.zip')]);
+  });
+
+  it('signs in place, with an encrypted PEM key and a chain, several files at once', async () => {
+    await mkdir(at('place'), { recursive: true });
+    for (const name of ['tool.exe', 'odd.exe']) await copyFile(at(name), at('place', name));
+    const ended = await here(
+      'sign',
+      'place/tool.exe',
+      'place/odd.exe',
+      '--in-place',
+      '--certificate',
+      'code.pem',
+      '--key',
+      'code.key',
+      '--digest',
+      'sha384',
+    );
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stderr, /no --timestamp/);
+    assert.deepEqual((await readdir(at('place'))).sort(), ['odd.exe', 'tool.exe']);
+    assert.equal((await verified('place/tool.exe', 'place/odd.exe')).status, 0);
+  });
+
+  const refused: [what: string, args: string[], status: number, code: string][] = [
+    ['a file that is not there', ['none.exe'], 2, 'file-not-found'],
+    ['a text', ['notes.txt'], 3, 'not-signable'],
+    ['a pattern that names a text', ['product.zip', '--force', '--files', '**/*'], 3, 'not-a-program'],
+    ['patterns that name nothing', ['product.zip', '--force', '--files', '**/*.sys'], 3, 'nothing-to-sign'],
+    [
+      'a signed program where policy says reject',
+      ['theirs.exe', '--already-signed', 'reject'],
+      3,
+      'already-signed',
+    ],
+    ['two outputs', ['tool.exe', '--output', 'x.exe', '--in-place'], 2, 'output-twice'],
+    ['one output for several', ['tool.exe', 'odd.exe', '--output', 'x.exe'], 2, 'one-output-for-several'],
+  ];
+  for (const [what, args, status, code] of refused) {
+    it(`${code}: ${what}`, async () => {
+      const before = await readdir(folder);
+      const ended = await signed(...args);
+      assert.equal(ended.status, status, ended.stderr);
+      assert.match(ended.stderr, new RegExp(`\\[${code}\\]`));
+      assert.deepEqual(await readdir(folder), before);
+    });
+  }
+
+  it('asks on a terminal for the passphrase of a key that is encrypted, and of no other', async () => {
+    await writeFile(at('open.key'), keyToPem(pki.codeSigning.key));
+    const sign = (key: string): Promise<Shown> => {
+      const words = [
+        'sign',
+        'tool.exe',
+        '--certificate',
+        'code.pem',
+        '--key',
+        key,
+        '--output',
+        'typed.exe',
+        '--force',
+      ];
+      return onTerminal([process.execPath, main, ...words], { cwd: folder, type: PASSPHRASE });
+    };
+    for (const [key, asks] of [
+      ['code.key', true],
+      ['open.key', false],
+    ] as const) {
+      const { text, status } = await sign(key);
+      assert.equal(status, 0, text);
+      assert.match(text, /typed\.exe: signed/);
+      assert.equal(text.includes(`Passphrase for ${key}`), asks, text);
+      assert.ok(!text.includes(PASSPHRASE));
+    }
+  });
+
+  for (const [code, args, advice] of [
+    ['nothing-to-sign', ['tool.exe', '--files', '*.dll'], /--files/],
+    ['nothing-to-sign', ['theirs.exe'], /--already-signed/],
+    ['nothing-to-sign', ['product.zip', '--files', '*.dll'], /--files/],
+    ['already-signed', ['theirs.exe', '--already-signed', 'reject'], /--already-signed/],
+    ['kept-signature-bad', ['damaged.zip'], /'!theirs\.exe'.* --files.* --already-signed/s],
+    ['not-a-program', ['product.zip', '--files', '**/notes.txt'], /--files/],
+  ] as const)
+    it(`${code}: speaks of its own flags, not of a signer's configuration (${args.join(' ')})`, async () => {
+      const damaged = await readFile(at('theirs.exe'));
+      damaged[damaged.length >> 1] = (damaged[damaged.length >> 1] ?? 0) ^ 1;
+      await mkdir(at('damaged'), { recursive: true });
+      await writeFile(at('damaged', 'theirs.exe'), damaged);
+      await packArchive([{ path: at('damaged', 'theirs.exe'), name: 'theirs.exe' }], at('damaged.zip'));
+      const ended = await signed(...args, '--output', 'refused.out');
+      assert.equal(ended.status, 3, ended.stderr);
+      assert.match(ended.stderr, new RegExp(`\\[${code}\\]`));
+      assert.match(ended.stderr, advice);
+      assert.doesNotMatch(ended.stderr, /signing\.|the signer/);
+    });
+
+  it('key-missing, and a wrong passphrase that shows nowhere', async () => {
+    assert.match((await here('sign', 'tool.exe', '--force')).stderr, /\[key-missing\]/);
+    const wrong = 'wrong-and-secret';
+    const ended = await signpipe(['sign', 'tool.exe', '--force', '--pfx', 'code.pfx', '-v'], {
+      cwd: folder,
+      env: { SIGNPIPE_PASSPHRASE: wrong },
+    });
+    assert.equal(ended.status, 2);
+    assert.match(ended.stderr, /\[pfx-wrong-passphrase\]/);
+    assert.doesNotMatch(ended.stderr + ended.stdout, new RegExp(wrong));
+  });
+
+  it('timestamp-unavailable: takes no timestamp of an authority whose root is not among --timestamp-ca', async () => {
+    await makeReal(folder);
+    const real = ['--certificate', 'real.pem', '--key', 'real.key', '--timestamp', authority.url];
+    const output = ['tool.exe', '--output', 'real.exe'];
+    const refused = await here('sign', ...output, ...real);
+    assert.equal(refused.status, 1, refused.stderr);
+    assert.match(refused.stderr, /\[timestamp-untrusted\].*timestamp-unavailable.*: --timestamp-ca public /s);
+    assert.ok(!(await readdir(folder)).includes('real.exe'));
+    const trusted = await here(
+      'sign',
+      ...output,
+      ...real,
+      '--timestamp-ca',
+      'public',
+      '--timestamp-ca',
+      'tsa.pem',
+    );
+    assert.equal(trusted.status, 0, trusted.stderr);
+    const both = ['--timestamp-ca', 'public', '--timestamp-ca', 'tsa.pem'];
+    assert.equal((await here('verify', 'real.exe', '--ca', 'root.pem', ...both)).status, 0);
+    const publicOnly = await here('verify', 'real.exe', '--ca', 'root.pem', '--timestamp-ca', 'public');
+    assert.equal(publicOnly.status, 3);
+  });
+
+  it('timestamp-unavailable: leaves nothing under the final name when no authority answers', async () => {
+    const ended = await here(
+      'sign',
+      'tool.exe',
+      '--pfx',
+      'code.pfx',
+      '--output',
+      'never.exe',
+      '--timestamp',
+      `${authority.url}garbage`,
+    );
+    assert.equal(ended.status, 1, ended.stderr);
+    assert.match(ended.stderr, /\[timestamp-unavailable\]/);
+    assert.ok(!(await readdir(folder)).some((name) => name.includes('never')));
+  });
+});
+
+describe('signpipe verify', () => {
+  it('takes a program that leads to the roots, and says by whom, until when, stamped when', async () => {
+    const ended = await verified('tool.signed.exe');
+    assert.equal(ended.status, 0, ended.stdout);
+    for (const told of [/signed by .*Test publisher/, /certificate valid/, /timestamp .*\d{4}-/])
+      assert.match(ended.stdout, told);
+  });
+
+  it('takes a zip with programs of others, and counts whose they are', async () => {
+    const ended = await verified('product.signed.zip');
+    assert.equal(ended.status, 0, ended.stdout);
+    assert.match(ended.stdout, /3 programs: 2 signed under the given roots, 1 signed by others/);
+  });
+
+  it('refuses that zip where --files says that all of them must be ours', async () => {
+    assert.equal((await verified('product.signed.zip', '--files', '**/*.exe')).status, 3);
+    assert.equal(
+      (await verified('product.signed.zip', '--files', '**/*.exe', '--files', '!**/theirs.exe')).status,
+      0,
+    );
+  });
+
+  it('proves a zip by its original, under roots', async () => {
+    const ended = await verified('product.signed.zip', '--original', 'product.zip');
+    assert.equal(ended.status, 0, ended.stdout);
+    assert.match(ended.stdout, /plus 2 signatures, and nothing else/);
+  });
+
+  it('is not good without --ca, proved or not, unless --any-signer says that it does not matter', async () => {
+    for (const proof of [[], ['--original', 'product.zip']])
+      for (const quiet of [[], ['--quiet']]) {
+        const words = ['verify', 'product.signed.zip', ...proof, ...quiet];
+        const ended = await here(...words);
+        assert.equal(ended.status, 3, ended.stdout);
+        assert.match(ended.stdout, /FAILED: who signed was not checked: give --ca ROOTS, or --any-signer/);
+        const any = await here(...words, '--any-signer');
+        assert.equal(any.status, 0, any.stdout);
+        assert.match(any.stdout, /^product\.signed\.zip: intact; who signed was not checked$/m);
+      }
+  });
+
+  it('takes from --any-signer no unsigned program, and no other than the original', async () => {
+    assert.equal((await here('verify', 'tool.exe', '--any-signer')).status, 3);
+    const other = await here('verify', 'tool.signed.exe', '--any-signer', '--original', 'odd.exe', '--quiet');
+    assert.equal(other.status, 3);
+    assert.match(other.stdout, /FAILED: not the original plus signatures: .*\[strip-/);
+  });
+
+  it('any-signer-with-ca: the two contradict each other', async () => {
+    const ended = await verified('tool.signed.exe', '--any-signer');
+    assert.equal(ended.status, 2);
+    assert.match(ended.stderr, /\[any-signer-with-ca\]/);
+  });
+
+  it('names what it could not look into, with --quiet too, and zips inside', async () => {
+    await run('zip', ['-q', 'inner.zip', 'tool.exe'], { cwd: folder });
+    await run('python3', ['-c', PACK_ODDLY], { cwd: folder });
+    const ended = await verified('odd.zip', '--quiet');
+    assert.equal(ended.status, 0, ended.stdout);
+    assert.match(ended.stdout, /not looked into: odd\.zip: entry "data\.bin" is compressed by method 12/);
+    assert.match((await verified('odd.zip')).stdout, /not looked into: inner\.zip is a zip/);
+    const meant = await verified('odd.zip', '--quiet', '--files', '**/*.exe', '--files', '*.bin');
+    assert.equal(meant.status, 3);
+    assert.match(meant.stdout, /FAILED: .*"data\.bin".* \[zip-method-unsupported\]/);
+  });
+
+  it('says with --quiet, too, why something is not good', async () => {
+    const reasons: [RegExp, ...string[]][] = [
+      [/FAILED: it is not signed/, 'tool.exe'],
+      [
+        /FAILED: product\/theirs\.exe: is not signed under the given roots/,
+        'product.signed.zip',
+        '--files',
+        '**/*.exe',
+      ],
+      [/FAILED: none of its programs is one of those/, 'product.signed.zip', '--files', '**/*.sys'],
+    ];
+    for (const [reason, ...words] of reasons) {
+      const ended = await verified(...words, '--quiet');
+      assert.equal(ended.status, 3, ended.stdout);
+      assert.match(ended.stdout, reason);
+    }
+    const { stdout } = await verified('tool.exe', '--json');
+    const told = JSON.parse(stdout) as { good: boolean; faults: string[] };
+    assert.deepEqual([told.good, told.faults], [false, ['it is not signed']]);
+  });
+
+  it('names the program of a zip that is not good once, and what is wrong with it', async () => {
+    await copyFile(at('tool.signed.exe'), at('changed.exe'));
+    await tamper(at('changed.exe'), at('tool.exe'));
+    await packArchive([{ path: at('changed.exe'), name: 'deep/changed.exe' }], at('deep.zip'));
+    const { stdout } = await verified('deep.zip', '--quiet');
+    assert.match(stdout, /FAILED: deep\/changed\.exe: signature: it is over .*\[file-digest-differs\]/);
+  });
+
+  it('does not take anybody’s signature for good: without --ca the exit status is 3', async () => {
+    const ended = await here('verify', 'tool.signed.exe');
+    assert.equal(ended.status, 3);
+    assert.match(ended.stdout, /intact, but who signed was not checked/);
+  });
+
+  it('finds one flipped bit, in a program and in a program of a zip', async () => {
+    await copyFile(at('tool.signed.exe'), at('flipped.exe'));
+    await tamper(at('flipped.exe'), at('tool.exe'));
+    for (const how of ['--json', '--quiet']) {
+      const ended = await verified('flipped.exe', how);
+      assert.equal(ended.status, 3);
+      assert.match(ended.stdout, /file-digest-differs/);
+    }
+    await packArchive(
+      [
+        { path: at('flipped.exe'), name: 'a.exe' },
+        { path: at('tool.signed.exe'), name: 'b.exe' },
+      ],
+      at('flipped.zip'),
+    );
+    assert.equal((await verified('flipped.zip')).status, 3);
+  });
+
+  it('names what is not the original, and what is not signed', async () => {
+    const other = await verified('tool.signed.exe', '--original', 'odd.exe');
+    assert.equal(other.status, 3);
+    assert.match(other.stdout, /not the original plus signatures: .*strip-/s);
+    const plain = await verified('tool.exe');
+    assert.equal(plain.status, 3);
+    assert.match(plain.stdout, /not signed/);
+  });
+});
+
+describe('signpipe signature', () => {
+  it('takes a signature off and puts it back, byte for byte', async () => {
+    assert.equal((await here('signature', 'extract', 'tool.signed.exe', '-o', 'tool.p7')).status, 0);
+    await run('openssl', ['pkcs7', '-inform', 'DER', '-in', at('tool.p7'), '-noout']);
+    assert.equal((await here('signature', 'remove', 'tool.signed.exe', '-o', 'bare.exe')).status, 0);
+    for (const bare of ['bare.exe', 'tool.exe']) {
+      assert.equal(
+        (await here('signature', 'attach', bare, '--signature', 'tool.p7', '-o', `again-${bare}`)).status,
+        0,
+      );
+      assert.equal(await sha256OfFile(at(`again-${bare}`)), await sha256OfFile(at('tool.signed.exe')));
+    }
+  });
+
+  it('not-signed: has nothing to take from an unsigned program', async () => {
+    const ended = await here('signature', 'extract', 'tool.exe', '-o', 'x.p7');
+    assert.equal(ended.status, 3);
+    assert.match(ended.stderr, /\[not-signed\]/);
+  });
+
+  it('signature-missing: wants to be told which', async () => {
+    const ended = await here('signature', 'attach', 'tool.exe', '-o', 'x.exe');
+    assert.equal(ended.status, 2);
+    assert.match(ended.stderr, /\[signature-missing\]/);
+  });
+});

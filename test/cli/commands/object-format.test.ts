@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
+import { Hostile } from '../../world/hostile.ts';
+import { gitEnvironment, signpipe, World } from '../../world/site.ts';
+
+describe('a control repository with SHA-256 object ids', () => {
+  let world: World;
+  before(async () => {
+    world = await World.start();
+    await new Hostile(world).release('a.zip');
+    await rm(world.control, { recursive: true });
+    execFileSync('git', ['init', '-q', '--bare', '-b', 'main', '--object-format=sha256', world.control], {
+      env: gitEnvironment(),
+    });
+  });
+  after(() => world.stop());
+
+  for (const [name, words] of [
+    ['watch', () => ['watch', '-c', world.site.signerConfig, '--once']],
+    ['doctor', () => ['doctor', '-c', world.site.signerConfig]],
+    ['submit', () => ['submit', '-c', world.site.builderConfig, world.exchange('incoming', 'a.zip')]],
+  ] as const)
+    it(`git-object-format: ${name} says so`, async () => {
+      const ended = await signpipe(words());
+      assert.match(ended.stdout + ended.stderr, /SHA-256 object ids, which signpipe does not support/);
+      assert.match(ended.stdout + ended.stderr, /git-object-format/);
+      assert.equal(ended.status, name === 'doctor' ? 1 : 2, ended.stderr);
+    });
+});

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
+
+const module = import.meta.resolve('../../../src/cli/output/write-output.ts');
+/** Prints so many pieces of 1000 letters, and then says on standard error that it goes on. */
+const script = (pieces: number): string =>
+  `import { printPieces } from '${module}';
+   await printPieces(Array(${pieces}).fill('x'.repeat(1000)));
+   console.error('went on');`;
+const command = `"${process.execPath}" --import "${import.meta.resolve('tsx')}" --input-type=module -e "$SCRIPT"`;
+
+const shell = (line: string, pieces: number): Promise<{ stdout: string; stderr: string }> =>
+  promisify(execFile)('sh', ['-c', line], {
+    env: { ...process.env, SCRIPT: script(pieces) },
+    maxBuffer: 2 ** 24,
+  });
+
+describe('a long text on standard output', () => {
+  it('is all there, and ends its line', async () => {
+    const { stdout } = await shell(`${command} | cat`, 5000);
+    assert.equal(stdout, `${'x'.repeat(5_000_000)}\n`);
+  });
+
+  it('may have a reader that has enough before its end', async () => {
+    const { stdout, stderr } = await shell(`${command} | head -c 3`, 5000);
+    assert.deepEqual([stdout, stderr], ['xxx', 'went on\n']);
+  });
+});

@@ -1,0 +1,26 @@
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
+import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import { LIMITS } from '../../lib/zip/zips.ts';
+
+/** How a test signs: with a certificate of its own, no timestamps, in a folder that the test removes. */
+export interface Desk {
+  readonly folder: string;
+  readonly signing: Omit<SignFileOptions, 'isOurs'>;
+}
+
+export async function makeDesk(): Promise<Desk> {
+  const folder = await mkdtemp(join(tmpdir(), 'signpipe-signing-'));
+  const identity = await createTestCertificate({ commonName: 'Us', purpose: 'code-signing', key: 'p256' });
+  const signing = {
+    key: testSigningKey(identity),
+    hash: 'sha256',
+    timestamper: null,
+    alreadySigned: 'keep',
+    limits: LIMITS,
+    scratch: folder,
+  } as const;
+  return { folder, signing };
+}

@@ -1,0 +1,135 @@
+import { execFile } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { SignableImage } from '../../../src/engine/formats/signable-file.ts';
+import { openImage } from '../../../src/engine/formats/open-file.ts';
+import { PatchedSource, type Patch } from '../../../src/lib/bytes/patch.ts';
+import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
+import { keyToPem, toPem, type TestIdentity } from '../../../src/sandbox/certificates.ts';
+import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
+import {
+  buildTimestampRequest,
+  checkToken,
+  parseTimestampResponse,
+} from '../../../src/engine/timestamp/token.ts';
+
+const run = promisify(execFile);
+
+/** What a command printed, on both streams, and how it ended. */
+export interface Outcome {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Runs somebody else's tool. A tool that is missing throws. */
+export async function tool(command: string, ...args: readonly string[]): Promise<Outcome> {
+  try {
+    const { stdout, stderr } = await run(command, args, { maxBuffer: 16 * 1024 * 1024 });
+    return { status: 0, text: stdout + stderr };
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code?: unknown; stdout?: string; stderr?: string };
+    if (typeof code !== 'number') throw error;
+    return { status: code, text: (stdout ?? '') + (stderr ?? '') };
+  }
+}
+
+/** As `tool`, for calls that have to succeed. */
+export async function must(command: string, ...args: readonly string[]): Promise<string> {
+  const { status, text } = await tool(command, ...args);
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} exited ${status}: ${text}`);
+  return text;
+}
+
+/** A folder that is gone when `use` is done. */
+export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'signpipe-authenticode-'));
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+export const source = (bytes: Buffer, name = 'program.exe'): BufferSource => new BufferSource(bytes, name);
+
+export const image = (bytes: Buffer): Promise<SignableImage> => openImage(source(bytes));
+
+/** The patched file. */
+export async function apply(patch: Patch): Promise<Buffer> {
+  const result = new PatchedSource(patch);
+  return result.read(0, result.size);
+}
+
+/** A certificate and key as files: `NAME.crt` (leaf first, root left out) and `NAME.key`. */
+export async function writeIdentity(folder: string, name: string, identity: TestIdentity): Promise<void> {
+  const chain = identity.chain.length > 1 ? identity.chain.slice(0, -1) : identity.chain;
+  await writeFile(join(folder, `${name}.crt`), toPem(chain));
+  await writeFile(join(folder, `${name}.key`), keyToPem(identity.key));
+}
+
+const TSA_CONFIGURATION = `[ tsa ]
+default_tsa = it
+[ it ]
+serial = serial
+default_policy = 1.2.3.4.1
+digests = sha256, sha384, sha512
+signer_digest = sha256
+ess_cert_id_chain = no
+`;
+
+/** A timestamp authority that OpenSSL plays, one process a token; somebody else's implementation of RFC 3161. */
+export class OpensslTimestamper implements Timestamper {
+  /** Signature values that it was asked to stamp. */
+  readonly asked: Buffer[] = [];
+
+  constructor(private readonly identity: TestIdentity) {}
+
+  async timestamp(
+    ...[data, hash]: Parameters<Timestamper['timestamp']>
+  ): ReturnType<Timestamper['timestamp']> {
+    this.asked.push(data);
+    const imprint = createHash(hash).update(data).digest();
+    const nonce = randomBytes(8);
+    const reply = await this.reply(buildTimestampRequest({ imprint, hash, nonce }));
+    const { token } = parseTimestampResponse(reply, 'openssl ts');
+    return { token, info: checkToken(token, { imprint, hash, nonce }), url: 'http://tsa.example/' };
+  }
+
+  private reply(request: Buffer): Promise<Buffer> {
+    return inFolder(async (folder) => {
+      await writeIdentity(folder, 'tsa', this.identity);
+      await writeFile(join(folder, 'chain.pem'), toPem(this.identity.chain.slice(1)));
+      await writeFile(join(folder, 'tsa.conf'), TSA_CONFIGURATION.replace('serial\n', `${folder}/serial\n`));
+      await writeFile(join(folder, 'request'), request);
+      const at = (name: string): string => join(folder, name);
+      const key = ['-signer', at('tsa.crt'), '-inkey', at('tsa.key'), '-chain', at('chain.pem')];
+      const files = ['-config', at('tsa.conf'), '-queryfile', at('request'), '-out', at('reply')];
+      await must('openssl', 'ts', '-reply', ...files, ...key);
+      return readFile(at('reply'));
+    });
+  }
+}
+
+/** What `osslsigncode verify` prints of a program; its exit status means little. */
+export const osslsigncodeVerify = (bytes: Buffer, root: TestIdentity): Promise<string> =>
+  inFolder(async (folder) => {
+    const [file, ca] = [join(folder, 'program.exe'), join(folder, 'ca.pem')];
+    await writeFile(file, bytes);
+    await writeFile(ca, toPem([root.certificate]));
+    return (await tool('osslsigncode', 'verify', '-CAfile', ca, '-TSA-CAfile', ca, '-in', file)).text;
+  });
+
+export const SIGNATURE_OK = /^Signature verification: ok$/m;
+export const TIMESTAMP_OK = /^Timestamp Server Signature verification: ok$/m;
+
+/** Runs osslsigncode's `command` on the bytes and gives what it wrote. */
+export const osslsigncode = (command: string, bytes: Buffer, ...args: string[]): Promise<Buffer> =>
+  inFolder(async (folder) => {
+    const [input, output] = [join(folder, 'input.exe'), join(folder, 'output')];
+    await writeFile(input, bytes);
+    await must('osslsigncode', command, ...args, '-in', input, '-out', output);
+    return readFile(output);
+  });

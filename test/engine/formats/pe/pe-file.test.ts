@@ -1,0 +1,451 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { before, describe, it } from 'node:test';
+import { HEAD_SIZE, isSignable, openImage } from '../../../../src/engine/formats/open-file.ts';
+import { parseIndirectData } from '../../../../src/engine/authenticode/indirect-data.ts';
+import { openPe } from '../../../../src/engine/formats/pe/pe-file.ts';
+import { parseSignedData } from '../../../../src/lib/cms/signed-data.ts';
+import { SignpipeError } from '../../../../src/lib/errors.ts';
+import type { ByteSource } from '../../../../src/lib/bytes/byte-source.ts';
+import { createTestPki, type TestPki } from '../../../../src/sandbox/certificates.ts';
+import {
+  buildPe,
+  filler,
+  peChecksum,
+  peLayout,
+  winCertificate,
+  type PeOptions,
+} from '../../../fixtures/pe.ts';
+import { program, programs } from '../../../fixtures/programs.ts';
+import {
+  apply,
+  image,
+  inFolder,
+  osslsigncode,
+  source,
+  tool,
+  writeIdentity,
+} from '../../authenticode/tools.ts';
+
+/** Something in DER, for the parser of the file around it. */
+const SIGNATURE = Buffer.from('3009300706035504030500', 'hex');
+
+const KINDS: readonly (readonly [string, PeOptions])[] = [
+  ['PE32', { machine: 'x86' }],
+  ['PE32+', {}],
+  ['ARM64', { machine: 'arm64' }],
+  ['a DLL', { dll: true, machine: 'x86' }],
+  ['a driver', { subsystem: 'native', dll: true }],
+  ['an EFI application', { subsystem: 'efi' }],
+  ['five data directories', { directories: 5 }],
+  ['no sections', { sections: [] }],
+  ['a section with an empty body', { sections: [{ name: '.bss', data: Buffer.alloc(0) }] }],
+  ['strange section names', { sections: [{ name: Buffer.from('\xff\0%s/../', 'latin1'), data: filler(9) }] }],
+  ['a PE header far down', { headerOffset: 0x1002 }],
+  ['a right checksum', { checksum: 'right' }],
+  ['sections aligned to 16', { fileAlignment: 16, sections: [{ name: '.text', data: filler(77) }] }],
+  ...Array.from({ length: 8 }, (_, extra): [string, PeOptions] => [
+    `an overlay of ${24 + extra} bytes`,
+    { overlay: filler(24 + extra, 3) },
+  ]),
+];
+
+describe('a PE file, held against osslsigncode', () => {
+  let pki: TestPki;
+  before(async () => {
+    pki = await createTestPki({ key: 'p256' });
+  });
+
+  const signedByOthers = (bytes: Buffer, hash: string): Promise<Buffer> =>
+    inFolder(async (folder) => {
+      await writeIdentity(folder, 'key', pki.codeSigning);
+      const key = ['-certs', join(folder, 'key.crt'), '-key', join(folder, 'key.key')];
+      return osslsigncode('sign', bytes, '-h', hash, ...key);
+    });
+
+  /** Digest, signed content, embedding, checksum and removal, each byte for byte what osslsigncode makes. */
+  async function compare(bytes: Buffer, hash: 'sha256' | 'sha384' | 'sha512'): Promise<void> {
+    const theirs = await signedByOthers(bytes, hash);
+    const [unsigned, signed] = [await image(bytes), await image(theirs)];
+    assert.ok(signed.signature);
+    const digest = await unsigned.digest(hash);
+    assert.deepEqual(await signed.digest(hash), digest);
+    const content = parseSignedData(signed.signature, 'theirs').content;
+    assert.deepEqual(unsigned.indirectData(hash, digest), content?.raw);
+    assert.deepEqual(signed.tableSlack, []);
+    assert.ok((await apply(await unsigned.embed(signed.signature))).equals(theirs), 'embedded');
+    assert.ok((await apply(await signed.embed(signed.signature))).equals(theirs), 'embedded anew');
+    const removed = await apply(await signed.remove());
+    assert.ok(removed.equals(await osslsigncode('remove-signature', theirs)), 'removed');
+    const { stored, computed } = (await signed.checksum()) ?? assert.fail();
+    assert.equal(stored, computed);
+  }
+
+  for (const [what, options] of KINDS)
+    it(`${what}: digest, content, embedding, checksum and removal`, () =>
+      compare(buildPe(options), 'sha256'));
+
+  it('with SHA-384 and SHA-512', async () => {
+    await compare(buildPe({ overlay: filler(3) }), 'sha384');
+    await compare(buildPe({ overlay: filler(3) }), 'sha512');
+  });
+
+  it('every unsigned real program', async () => {
+    for (const { name, path, signed } of await programs())
+      if (!signed)
+        await compare(await readFile(path), 'sha256').catch((error) =>
+          Promise.reject(new Error(name, { cause: error })),
+        );
+  });
+
+  it('signed real programs hold the digest that somebody else signed', async () => {
+    for (const { path, signed, name } of await programs()) {
+      if (!signed) continue;
+      const opened = await image(await readFile(path));
+      const { content } = parseSignedData(opened.signature ?? assert.fail(), name);
+      const { hash, digest } = parseIndirectData(content?.raw ?? assert.fail(), name);
+      assert.deepEqual(await opened.digest(hash), digest, name);
+    }
+  });
+
+  it('whose original had a right checksum and a length that 8 divides comes back from removal as it was', async () => {
+    const original = buildPe({ checksum: 'right', overlay: filler(40) });
+    const signed = await image(await signedByOthers(original, 'sha256'));
+    assert.ok((await apply(await signed.remove())).equals(original));
+  });
+
+  it('of another length comes back with the zero bytes that signing had added', async () => {
+    const original = buildPe({ checksum: 'right', overlay: filler(35) });
+    const signed = await image(await signedByOthers(original, 'sha256'));
+    const removed = await apply(await signed.remove());
+    assert.equal(removed.length, original.length + 5);
+    removed.writeUInt32LE(original.readUInt32LE(peLayout().checksum), peLayout().checksum);
+    assert.ok(removed.equals(Buffer.concat([original, Buffer.alloc(5)])));
+  });
+});
+
+describe('a PE file', () => {
+  it('has the checksum that a plain sum gives, real programs too', async () => {
+    for (const name of ['launcher-x64.exe', 'nsis-installer.exe', 'systemd-boot.efi', 'tray.exe']) {
+      const bytes = await readFile((await program(name)).path);
+      const { stored, computed } = (await (await image(bytes)).checksum()) ?? assert.fail();
+      const at = peLayout({ headerOffset: bytes.readUInt32LE(0x3c) }).checksum;
+      assert.equal(computed, peChecksum(bytes, { checksum: at }), name);
+      assert.equal(stored, bytes.readUInt32LE(at));
+    }
+  });
+
+  it('is recognised by its content, from its first bytes', async () => {
+    for (const { path, name } of await programs())
+      assert.equal(isSignable((await readFile(path)).subarray(0, HEAD_SIZE)), true, name);
+    const dos = Buffer.alloc(512);
+    dos.write('MZ');
+    for (const bytes of [Buffer.alloc(0), Buffer.from('MZ'), dos, Buffer.from('PK\x03\x04'.padEnd(99))])
+      assert.equal(isSignable(bytes), false);
+  });
+
+  it('tells where a byte lies', async () => {
+    const sections = [
+      { name: '.text', data: filler(600) },
+      { name: 'a\nb', data: filler(10) },
+    ];
+    const opened = await image(
+      buildPe({ sections, overlay: filler(3), certificates: winCertificate(SIGNATURE) }),
+    );
+    const places = [
+      0x3c,
+      0x40,
+      0x84,
+      peLayout().checksum,
+      peLayout().certificateEntry + 7,
+      0x200 + 5,
+      0x600,
+      0x802,
+    ];
+    assert.deepEqual(
+      places.map((at) => opened.locate(at)),
+      [
+        'DOS header, byte 0x3c',
+        'DOS stub, byte 0x0',
+        'PE header, byte 0x4',
+        'CheckSum field',
+        'certificate directory entry',
+        'section .text, byte 0x5',
+        'section a\\x0ab, byte 0x0',
+        'overlay, byte 0x2',
+      ],
+    );
+    assert.equal(opened.locate(opened.bodyEnd), 'certificate table, byte 0x0');
+  });
+
+  it('is read in pieces of a mebibyte at most, and once for digest and embedding together', async () => {
+    const bytes = buildPe({ overlay: filler(3 * 1024 * 1024 + 5) });
+    let [total, largest] = [0, 0];
+    const counting: ByteSource = {
+      size: bytes.length,
+      name: 'program.exe',
+      // eslint-disable-next-line require-await -- the interface is asynchronous
+      async read(offset, length) {
+        total += length;
+        largest = Math.max(largest, length);
+        return bytes.subarray(offset, offset + length);
+      },
+    };
+    const opened = await openImage(counting);
+    await opened.digest('sha256');
+    await opened.embed(SIGNATURE);
+    assert.equal(largest, 1024 * 1024);
+    assert.ok(total < bytes.length + 16 * 1024, `${total} bytes read of ${bytes.length}`);
+  });
+
+  it('may count its padding in dwLength or not, and may lack it at its very end', async () => {
+    const unpadded = winCertificate(SIGNATURE, { length: 8 + SIGNATURE.length });
+    for (const certificates of [
+      winCertificate(SIGNATURE),
+      unpadded,
+      unpadded.subarray(0, 8 + SIGNATURE.length),
+    ]) {
+      const opened = await image(buildPe({ certificates }));
+      assert.deepEqual(opened.signature, SIGNATURE);
+      assert.deepEqual(opened.tableSlack, []);
+    }
+  });
+});
+
+const slack = async (certificates: Buffer): Promise<string[]> =>
+  (await image(buildPe({ certificates }))).tableSlack.map(({ code }) => code);
+
+/** A table whose one entry has these bytes after the signature. */
+const hidden = (...extra: number[]): Buffer => winCertificate(Buffer.from([...SIGNATURE, ...extra]));
+
+describe('a certificate directory with an offset and no size', () => {
+  for (const offset of [8, 1536, 0xfffffff0])
+    it(`means no signature, whatever the offset: ${offset}`, async () => {
+      const odd = buildPe({ certificateDirectory: { offset, size: 0 } });
+      const pe = await image(odd);
+      assert.equal(pe.signature, null);
+      assert.equal(pe.bodyEnd, odd.length);
+      const [digest, plain] = [await pe.digest('sha256'), await (await image(buildPe())).digest('sha256')];
+      assert.deepEqual(digest, plain);
+      const signed = await image(await apply(await pe.embed(SIGNATURE)));
+      assert.deepEqual(signed.signature, SIGNATURE);
+    });
+});
+
+describe('what a certificate table holds beside the signature is noted', () => {
+  it('table-several-entries: another entry, of any type', async () => {
+    const second = winCertificate(filler(20), { type: 0xef1 });
+    assert.deepEqual(await slack(Buffer.concat([winCertificate(SIGNATURE), second])), [
+      'table-several-entries',
+    ]);
+    const both = await image(buildPe({ certificates: Buffer.concat([second, winCertificate(SIGNATURE)]) }));
+    assert.deepEqual(both.signature, SIGNATURE, 'the first that is PKCS#7 counts');
+  });
+
+  it('nothing, in a UEFI program with several signatures', async () => {
+    const shim = await image(await readFile((await program('shim-signed.efi')).path));
+    assert.deepEqual(shim.tableSlack, []);
+    assert.equal(shim.signatures.length, 2);
+    assert.equal(shim.signatures[0], shim.signature);
+  });
+
+  it('table-trailing-bytes: anything but up to seven zero bytes after the signature (CVE-2013-3900)', async () => {
+    assert.deepEqual(await slack(hidden(0, 0, 0, 0, 1)), ['table-trailing-bytes']);
+    assert.deepEqual(await slack(hidden(...filler(100))), ['table-trailing-bytes']);
+    assert.deepEqual(await slack(hidden(...Buffer.alloc(16))), ['table-trailing-bytes']);
+    assert.deepEqual(await slack(hidden(0, 0, 0)), []);
+  });
+});
+
+/** A copy with a 16- or 32-bit field set. */
+function poke(file: Buffer, at: number, value: number, size: 2 | 4 = 4): Buffer {
+  const copy = Buffer.from(file);
+  copy.writeUIntLE(value, at, size);
+  return copy;
+}
+
+/** A file that is mostly absent: its beginning, then zeros up to `size`, then `end`. */
+const vast = (bytes: Buffer, size: number): ByteSource => ({
+  size,
+  name: 'program.exe',
+  // eslint-disable-next-line require-await -- the interface is asynchronous
+  async read(offset, length) {
+    const result = Buffer.alloc(length);
+    bytes.copy(result, 0, offset);
+    return result;
+  },
+});
+
+const WELL = buildPe();
+const AT = peLayout();
+const TABLE = winCertificate(SIGNATURE);
+
+const REFUSED: readonly (readonly [code: string, why: string, bytes: Buffer])[] = [
+  ['not-signable', 'a text', Buffer.from('plain text'.repeat(20))],
+  ['not-signable', 'nothing', Buffer.alloc(0)],
+  ['not-signable', 'a DOS program', poke(WELL, AT.header, 0x454e)],
+  ['pe-header-misplaced', 'an odd offset', buildPe({ headerOffset: 0x81 })],
+  ['pe-truncated', 'cut in its headers', WELL.subarray(0, AT.header + 8)],
+  ['pe-truncated', 'cut in its optional header', WELL.subarray(0, AT.checksum)],
+  ['pe-truncated', 'cut in its section table', WELL.subarray(0, AT.sectionTable + 20)],
+  ['pe-truncated', 'cut in its last section', WELL.subarray(0, -1)],
+  ['pe-truncated', 'headers larger than the file', poke(WELL, AT.optionalHeader + 60, 0x10000)],
+  ['pe-optional-header-magic', 'a ROM image', poke(WELL, AT.optionalHeader, 0x107, 2)],
+  ['pe-optional-header-magic', 'no optional header', poke(WELL, AT.header + 20, 0, 2)],
+  ['pe-optional-header-size', 'a stub of an optional header', poke(WELL, AT.header + 20, 100, 2)],
+  [
+    'pe-optional-header-size',
+    'more directories than fit',
+    buildPe({ directories: 8, claimedDirectories: 9 }),
+  ],
+  ['pe-optional-header-size', 'absurdly many directories', buildPe({ claimedDirectories: 0xffffffff })],
+  ['pe-no-certificate-directory', 'four directories', buildPe({ directories: 4 })],
+  ['pe-no-certificate-directory', 'no directories', buildPe({ claimedDirectories: 0 })],
+  ['pe-table-out-of-range', 'in the headers', buildPe({ certificateDirectory: { offset: 8, size: 1528 } })],
+  ['pe-table-out-of-range', 'past the end', buildPe({ certificateDirectory: { offset: 1536, size: 8 } })],
+  ['pe-table-out-of-range', 'cut short', buildPe({ certificates: TABLE }).subarray(0, -8)],
+  [
+    'pe-table-out-of-range',
+    'a size without an offset',
+    buildPe({ certificateDirectory: { offset: 0, size: 8 } }),
+  ],
+  [
+    'pe-table-out-of-range',
+    'an offset that wraps round',
+    buildPe({ certificateDirectory: { offset: 0xfffffff8, size: 0x608 } }),
+  ],
+  [
+    'pe-table-misaligned',
+    'at a multiple of four',
+    buildPe({ overlay: filler(12), certificateDirectory: { offset: 1540, size: 8 } }),
+  ],
+  [
+    'pe-table-not-at-end',
+    'something appended',
+    buildPe({ certificates: TABLE, afterCertificates: filler(8) }),
+  ],
+  [
+    'pe-section-in-table',
+    'a section grown over it',
+    poke(buildPe({ certificates: TABLE }), AT.sectionTable + 16, 0x400 + 8),
+  ],
+  [
+    'pe-table-corrupt',
+    'dwLength under its own header',
+    buildPe({ certificates: winCertificate(SIGNATURE, { length: 7 }) }),
+  ],
+  [
+    'pe-table-corrupt',
+    'dwLength past the table',
+    buildPe({ certificates: winCertificate(SIGNATURE, { length: 99 }) }),
+  ],
+  [
+    'pe-table-corrupt',
+    'no DER in it',
+    buildPe({ certificates: winCertificate(Buffer.from([0x30, 0x80, 0, 0])) }),
+  ],
+  [
+    'pe-table-corrupt',
+    'too short for an entry',
+    buildPe({ certificates: Buffer.concat([TABLE, Buffer.alloc(4)]) }),
+  ],
+  ['pe-table-foreign', 'an X.509 entry', buildPe({ certificates: winCertificate(SIGNATURE, { type: 1 }) })],
+  [
+    'pe-table-foreign',
+    'revision 1.0',
+    buildPe({ certificates: winCertificate(SIGNATURE, { revision: 0x100 }) }),
+  ],
+];
+
+describe('a PE file is refused', () => {
+  for (const [code, why, bytes] of REFUSED)
+    it(`${code}: ${why}`, async () => {
+      await assert.rejects(image(bytes), { code, kind: 'invalid', message: /^program\.exe: / });
+    });
+
+  it('pe-header-misplaced: inside the DOS header', async () => {
+    await assert.rejects(openPe(source(poke(WELL, 0x3c, 4))), { code: 'pe-header-misplaced' });
+  });
+
+  it('pe-too-large: more than 4 GiB, signed or to be signed', async () => {
+    await assert.rejects(openImage(vast(WELL, 0x1_0000_0000)), { code: 'pe-too-large' });
+    const opened = await openImage(vast(WELL, 0xffffffff));
+    await assert.rejects(opened.embed(SIGNATURE), { code: 'pe-too-large' });
+  });
+
+  it('pe-table-too-large: a table of more than 16 MiB', async () => {
+    const size = 1536 + 0x1000008;
+    const claim = buildPe({ certificateDirectory: { offset: 1536, size: 0x1000008 } });
+    await assert.rejects(openImage(vast(claim, size)), { code: 'pe-table-too-large' });
+  });
+
+  it('pe-not-signed: no signature to remove', async () => {
+    const opened = await image(WELL);
+    await assert.rejects(opened.remove(), { code: 'pe-not-signed' });
+  });
+});
+
+/** A fixed sequence of numbers below a bound, each run the same. */
+function sequence(seed: number): (bound: number) => number {
+  let state = seed;
+  return (bound) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * bound);
+  };
+}
+
+/** Opens, or refuses with an error of its own; what it opens it can also sign, and read back. */
+async function opensOrRefuses(bytes: Buffer): Promise<boolean> {
+  try {
+    const opened = await image(bytes);
+    const digest = await opened.digest('sha256');
+    const again = await image(await apply(await opened.embed(SIGNATURE)));
+    assert.deepEqual(again.signature, SIGNATURE);
+    assert.deepEqual(await again.digest('sha256'), digest);
+    return true;
+  } catch (error) {
+    if (!(error instanceof SignpipeError)) throw error;
+    assert.equal(error.kind, 'invalid');
+    return false;
+  }
+}
+
+describe('a broken PE file never does more than be refused', () => {
+  const signed = buildPe({ overlay: filler(8), certificates: TABLE });
+
+  it('cut anywhere', async () => {
+    for (let length = 0; length < signed.length; length++)
+      assert.equal(await opensOrRefuses(signed.subarray(0, length)), false, `at ${length}`);
+  });
+
+  it('with bytes of its headers and its table changed at random', async () => {
+    const next = sequence(20);
+    let opened = 0;
+    for (let round = 0; round < 3000; round++) {
+      const bytes = Buffer.from(signed);
+      for (let changes = 1 + next(3); changes > 0; changes--) {
+        const at = next(2) ? next(AT.sectionTable + 40) : bytes.length - 1 - next(TABLE.length);
+        bytes[at] = next(4) ? next(256) : ([0, 1, 0x7f, 0x80, 0xff][next(5)] ?? 0);
+      }
+      if (await opensOrRefuses(bytes)) opened++;
+    }
+    assert.ok(opened > 300 && opened < 2990, `${opened} of 3000 opened`);
+  });
+});
+
+describe('somebody else computes the same checksum', () => {
+  it('osslsigncode reads it from what we embed into', async () => {
+    await inFolder(async (folder) => {
+      const file = join(folder, 'signed.exe');
+      for (let extra = 0; extra < 8; extra++) {
+        const opened = await image(buildPe({ overlay: filler(extra) }));
+        const bytes = await apply(await opened.embed(SIGNATURE));
+        await writeFile(file, bytes);
+        const { text } = await tool('osslsigncode', 'verify', '-in', file);
+        const stored = bytes.readUInt32LE(AT.checksum).toString(16).toUpperCase().padStart(8, '0');
+        assert.match(text, new RegExp(`^PE checksum   : ${stored}$`, 'm'));
+      }
+    });
+  });
+});

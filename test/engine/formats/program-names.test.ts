@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { describe, it } from 'node:test';
+import { parse } from 'yaml';
+import {
+  DEFAULT_FILES,
+  mayBeProgram,
+  mayBeZip,
+  patternsTaking,
+  PE_EXTENSIONS,
+} from '../../../src/engine/formats/program-names.ts';
+
+describe('names of programs', () => {
+  it('are known by their extension, in any case, and as Windows reads a name', () => {
+    for (const name of ['a.exe', 'bin/B.DLL', 'x.SyS', 'setup.msi', 'lib.pyd', 'a.exe.', 'a.exe . '])
+      assert.ok(mayBeProgram(name), name);
+    for (const name of ['exe', 'readme.txt', 'a.exe.config', 'a.exe/readme', 'dir.exe/', '.bashrc', ''])
+      assert.ok(!mayBeProgram(name), name);
+  });
+
+  it('promise a zip if they end in .zip, or as packages that are zips do', () => {
+    for (const name of [
+      'a.zip',
+      'A.ZIP',
+      'nightly/a.Zip',
+      'a.zip.',
+      'a.exe.zip',
+      'a.jar',
+      'b.NUPKG',
+      'c.msix',
+    ])
+      assert.ok(mayBeZip(name), name);
+    for (const name of ['zip', 'a.zip.exe', 'a.zipx', 'a.zip/b']) assert.ok(!mayBeZip(name), name);
+  });
+
+  it('tell which patterns would take them in', () => {
+    assert.deepEqual(patternsTaking('nightly/driver.sys'), ['nightly/driver.sys', '**/*.sys']);
+    assert.deepEqual(patternsTaking('driver'), ['driver']);
+  });
+
+  it('are all in the configuration that `init` writes; the default stays at two', async () => {
+    assert.deepEqual(DEFAULT_FILES, ['**/*.exe', '**/*.dll']);
+    const text = await readFile(new URL('../../../keys.example/signer.yaml', import.meta.url), 'utf8');
+    const { signing } = parse(text) as { signing: { files: string[] } };
+    assert.deepEqual(
+      signing.files.filter((pattern) => !pattern.startsWith('!')),
+      PE_EXTENSIONS.map((extension) => `**/*.${extension}`),
+    );
+  });
+});

@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import { createServer, request, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { children, parseDer, seq, type Der } from '../../../src/lib/asn1/der.ts';
+import { context, DerReader, explicit, set, TAG } from '../../../src/lib/asn1/der.ts';
+import { grant } from '../../../src/sandbox/timestamp-token.ts';
+
+/** What a token (ContentInfo) is made of, each part DER; everything but `content` can be changed by anyone. */
+export interface TokenParts {
+  readonly version: Buffer;
+  readonly digests: readonly Buffer[];
+  /** EncapsulatedContentInfo. */
+  readonly content: Buffer;
+  readonly certificates: readonly Buffer[];
+  /** What stands after the certificates: `[1]` for CRLs. */
+  readonly crls: readonly Buffer[];
+  /** The SignerInfo's components, unsigned attributes left out. */
+  readonly signer: readonly Buffer[];
+  /** `[1]` of the SignerInfo, or nothing. */
+  readonly unsigned: readonly Buffer[];
+}
+
+const raws = (each: readonly Der[]): Buffer[] => each.map(({ raw }) => raw);
+
+export function takeApart(token: Buffer): TokenParts {
+  const [, wrapped] = children(parseDer(token, 'token'), 'token');
+  const data = DerReader.of(wrapped?.body ?? token, 'token');
+  const [version, digests, content] = [data.next(), data.next(TAG.set), data.next()];
+  const certificates = data.optional(context(0));
+  const crls = data.optional(context(1));
+  const [signer] = children(data.next(TAG.set), 'token');
+  const fields = signer ? children(signer, 'token') : [];
+  return {
+    version: version.raw,
+    digests: raws(children(digests, 'token')),
+    content: content.raw,
+    certificates: certificates ? raws(children(certificates, 'token')) : [],
+    crls: crls ? [crls.raw] : [],
+    signer: raws(fields.filter(({ tag }) => tag !== context(1))),
+    unsigned: raws(fields.filter(({ tag }) => tag === context(1))),
+  };
+}
+
+export function putTogether(parts: TokenParts, token: Buffer): Buffer {
+  const [type] = children(parseDer(token, 'token'), 'token');
+  const data = seq(
+    parts.version,
+    set(...parts.digests),
+    parts.content,
+    ...(parts.certificates.length > 0 ? [explicit(0, ...parts.certificates)] : []),
+    ...parts.crls,
+    set(seq(...parts.signer, ...parts.unsigned)),
+  );
+  return seq(type?.raw ?? token, explicit(0, data));
+}
+
+/** A token with other parts than it had. */
+export const altered = (token: Buffer, change: (parts: TokenParts) => Partial<TokenParts>): Buffer => {
+  const parts = takeApart(token);
+  return putTogether({ ...parts, ...change(parts) }, token);
+};
+
+async function bytesOf(message: IncomingMessage): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const part of message as AsyncIterable<Buffer>) parts.push(part);
+  return Buffer.concat(parts);
+}
+
+async function ask(url: string, query: Buffer): Promise<Buffer> {
+  const outgoing = request(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/timestamp-query' },
+  });
+  outgoing.end(query);
+  const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
+  return bytesOf(answer);
+}
+
+export interface AlteringAuthority {
+  readonly url: string;
+  /** How often it was asked. */
+  readonly asked: () => number;
+  close(): void;
+}
+
+/** Stands between a client and an authority, as anyone on the network can, and changes each token on the way. */
+export async function alteringAuthority(
+  behind: string,
+  change: (token: Buffer) => Buffer,
+): Promise<AlteringAuthority> {
+  let asked = 0;
+  const server = createServer((incoming, response) => {
+    asked += 1;
+    void bytesOf(incoming)
+      .then((query) => ask(behind, query))
+      .then((answer) => {
+        const [, token] = children(parseDer(answer, 'answer'), 'answer');
+        response.writeHead(200, { 'content-type': 'application/timestamp-reply' });
+        response.end(grant(change(token?.raw ?? answer)));
+      });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}/`, asked: () => asked, close: () => server.close() };
+}

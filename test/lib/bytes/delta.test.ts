@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { AssembledSource, placeSpans, type Assembly, type Span } from '../../../src/lib/bytes/delta.ts';
+import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
+
+const source = new BufferSource(Buffer.from('0123456789'), 'old');
+const fresh = new BufferSource(Buffer.from('abcdef'), 'new');
+const from = (which: Span['from'], start: number, end: number): Span => ({ from: which, start, end });
+const ASSEMBLY: Assembly = {
+  size: 12,
+  spans: [from('source', 2, 4), from('fresh', 0, 4), from('source', 0, 4), from('fresh', 4, 6)],
+};
+
+describe('an assembly', () => {
+  it('is read in the order of its spans, wherever a read begins and ends', async () => {
+    const result = '23abcd0123ef';
+    const made = new AssembledSource(ASSEMBLY, source, fresh);
+    assert.equal(made.size, result.length);
+    for (let start = 0; start <= result.length; start += 1)
+      for (let end = start; end <= result.length; end += 1)
+        assert.equal((await made.read(start, end - start)).toString(), result.slice(start, end));
+    await assert.rejects(made.read(5, result.length), RangeError);
+    await assert.rejects(made.read(-1, 2), RangeError);
+  });
+
+  it('knows where each span lands', () => {
+    const placed = placeSpans(ASSEMBLY, { source: 10, fresh: 6 });
+    assert.deepEqual(
+      placed.map(({ at }) => at),
+      [0, 2, 6, 10],
+    );
+  });
+
+  const unsound: readonly [string, Assembly][] = [
+    ['reaches beyond the old file', { size: 3, spans: [from('source', 8, 11)] }],
+    ['reaches beyond the new bytes', { size: 7, spans: [from('fresh', 0, 7)] }],
+    ['has an empty span', { size: 6, spans: [from('source', 3, 3), from('fresh', 0, 6)] }],
+    ['has a span that runs backwards', { size: 6, spans: [from('source', 3, 2), from('fresh', 0, 6)] }],
+    ['has a negative offset', { size: 7, spans: [from('source', -1, 0), from('fresh', 0, 6)] }],
+    ['has a fraction', { size: 7, spans: [from('source', 0, 1.5), from('fresh', 0, 6)] }],
+    ['skips new bytes', { size: 5, spans: [from('fresh', 1, 6)] }],
+    ['leaves new bytes over', { size: 5, spans: [from('fresh', 0, 5)] }],
+    ['uses new bytes twice', { size: 12, spans: [from('fresh', 0, 6), from('fresh', 0, 6)] }],
+    ['is of another size than its spans', { size: 13, spans: ASSEMBLY.spans }],
+  ];
+  for (const [what, assembly] of unsound)
+    it(`assembly-unsound: ${what}`, () => {
+      assert.throws(() => placeSpans(assembly, { source: 10, fresh: 6 }), { code: 'assembly-unsound' });
+    });
+});

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, open, readFile, rm, type FileHandle } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fillFrom, writeAll } from '../../../src/lib/bytes/read-write-fully.ts';
+import { firstIndex } from '../../../src/lib/bytes/binary-search.ts';
+
+/** A file of a system that moves at most three bytes at a time. */
+function slow(file: FileHandle): FileHandle {
+  const short = (length: number): number => Math.min(3, length);
+  const partly = {
+    read: (target: Buffer, at: number, length: number, from: number) =>
+      file.read(target, at, short(length), from),
+    write: (bytes: Buffer, at: number, length: number, to: number) =>
+      file.write(bytes, at, short(length), to),
+  };
+  return partly as unknown as FileHandle;
+}
+
+describe('reading and writing exactly', () => {
+  let folder: string;
+  let file: FileHandle;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'signpipe-exact-'));
+    file = await open(join(folder, 'file'), 'w+');
+  });
+  after(async () => {
+    await file.close();
+    await rm(folder, { recursive: true });
+  });
+
+  it('goes on until all is done, however little the system does at once', async () => {
+    await writeAll(slow(file), Buffer.from('0123456789'), 0);
+    await writeAll(slow(file), Buffer.from('abcd'), 4);
+    assert.equal(await readFile(join(folder, 'file'), 'utf8'), '0123abcd89');
+    const target = Buffer.alloc(7);
+    assert.equal(await fillFrom(slow(file), target, 2), true);
+    assert.equal(target.toString(), '23abcd8');
+  });
+
+  it('tells that a file ends before, and does nothing for no bytes', async () => {
+    assert.equal(await fillFrom(slow(file), Buffer.alloc(7), 4), false);
+    assert.equal(await fillFrom(file, Buffer.alloc(0), 100), true);
+    await writeAll(file, Buffer.alloc(0), 100);
+    assert.equal((await readFile(join(folder, 'file'))).length, 10);
+  });
+});
+
+describe('halving', () => {
+  it('finds the first of which something holds, or that it holds of none', () => {
+    for (let length = 0; length < 20; length += 1)
+      for (let first = 0; first <= length; first += 1)
+        assert.equal(
+          firstIndex(length, (index) => index >= first),
+          first,
+        );
+  });
+});

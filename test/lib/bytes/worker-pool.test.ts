@@ -1,0 +1,204 @@
+/** What is large is read by threads, which only the compiled program has: they tell what this thread tells. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import * as here from '../../../src/lib/bytes/hash-and-compare.ts';
+import type { Part } from '../../../src/lib/bytes/concatenated-source.ts';
+import { bytes, copy, PatchedSource } from '../../../src/lib/bytes/patch.ts';
+import { doJob, type Job } from '../../../src/lib/bytes/extents.ts';
+import { BufferSource, FileSource } from '../../../src/lib/bytes/byte-source.ts';
+import { compiled } from '../../compiled.ts';
+
+const dist = await mkdtemp(join(tmpdir(), 'signpipe-compiled-'));
+const compile = (name: string): Promise<string> =>
+  compiled(join(import.meta.dirname, '../../../src/lib/bytes', name), dist);
+const [bulk, source] = [await compile('hash-and-compare.ts'), await compile('byte-source.ts')];
+const aside = (await import(bulk)) as typeof here;
+const threads = (await import(
+  await compile('worker-pool.ts')
+)) as typeof import('../../../src/lib/bytes/worker-pool.ts');
+after(() => rm(dist, { recursive: true }));
+
+const SIZE = 17 * 1024 * 1024 + 13;
+const CODE = { file: 'file-truncated', system: 'EBADF' };
+
+/** Bytes that do not repeat where steps end. */
+const content = Buffer.alloc(SIZE, createHash('sha512').update('seed').digest().subarray(0, 61));
+
+const sha256 = (...all: Buffer[]): string => {
+  const hash = createHash('sha256');
+  for (const each of all) hash.update(each);
+  return hash.digest('hex');
+};
+
+describe('threads', () => {
+  let folder: string;
+  let path: string;
+  let file: FileSource;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'signpipe-threads-'));
+    path = join(folder, 'large');
+    await writeFile(path, content);
+    file = await FileSource.open(path);
+  });
+  after(async () => {
+    await file.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const patchedFile = (): PatchedSource =>
+    new PatchedSource({
+      source: file,
+      segments: [copy(0, 7), bytes(Buffer.from('new')), copy(9, SIZE - 1), bytes(Buffer.from('the end'))],
+    });
+  const patchedContent = Buffer.concat([
+    content.subarray(0, 7),
+    Buffer.from('new'),
+    content.subarray(9, SIZE - 1),
+    Buffer.from('the end'),
+  ]);
+  it('hash, sum and pad what this thread hashes, sums and pads: files, patches and memory, cut anywhere', async () => {
+    const [patched, memory] = [patchedFile(), new BufferSource(content, 'memory')];
+    const cases: [string, Part[], Buffer[]][] = [
+      ['a file', [{ source: file, start: 0, end: SIZE }], [content]],
+      [
+        'parts of it',
+        [
+          { source: file, start: 1, end: 218 },
+          { source: file, start: 222, end: 223 },
+          { source: file, start: 230, end: 230 },
+          { source: file, start: 262144, end: SIZE - 1 },
+        ],
+        [content.subarray(1, 218), content.subarray(222, 223), content.subarray(262144, SIZE - 1)],
+      ],
+      ['a patch', [{ source: patched, start: 3, end: patched.size - 2 }], [patchedContent.subarray(3, -2)]],
+      ['memory', [{ source: memory, start: 5, end: SIZE }], [content.subarray(5)]],
+    ];
+    for (const [what, parts, expected] of cases) {
+      const options = { algorithm: 'sha256', summed: true, zeros: 5 };
+      const [one, other] = await Promise.all([
+        aside.hashParts(parts, options),
+        here.hashParts(parts, options),
+      ]);
+      assert.equal(one.digest.toString('hex'), sha256(...expected, Buffer.alloc(5)), what);
+      assert.deepEqual(one.digest, other.digest, what);
+      assert.deepEqual([one.sum.sum, one.sum.length], [other.sum.sum, other.sum.length], what);
+      assert.equal(one.sum.add(Buffer.from('x')).checksum(1), other.sum.add(Buffer.from('x')).checksum(1));
+    }
+  });
+
+  it('copy what they hash', async () => {
+    const to = await open(join(folder, 'copy'), 'wx');
+    try {
+      const { digest } = await aside.hashParts([{ source: file, start: 3, end: SIZE }], {
+        algorithm: 'sha384',
+        copyTo: to,
+      });
+      assert.ok((await readFile(join(folder, 'copy'))).equals(content.subarray(3)));
+      assert.ok(digest.equals(createHash('sha384').update(content.subarray(3)).digest()));
+    } finally {
+      await to.close();
+    }
+  });
+
+  it('find the first difference where this thread finds it', async () => {
+    const spans = [
+      { start: 0, end: 216 },
+      { start: 220, end: SIZE },
+    ];
+    const path = join(folder, 'changed');
+    await writeFile(path, content);
+    const [change, other] = [await open(path, 'r+'), await FileSource.open(path)];
+    try {
+      assert.equal(await aside.firstDifference(other, file, spans), undefined);
+      await change.write(Buffer.alloc(4, 0xa5), 0, 4, 216);
+      assert.equal(await aside.firstDifference(file, other, spans), undefined);
+      for (const at of [SIZE - 1, 1024 * 1024 + 221, 300_000, 262_144 + 4, 262_144, 220, 215, 0]) {
+        await change.write(Buffer.of((content[at] ?? 0) ^ 1), 0, 1, at);
+        assert.equal(await aside.firstDifference(file, other, spans), at);
+        assert.equal(await here.firstDifference(file, other, spans), at);
+      }
+    } finally {
+      await change.close();
+      await other.close();
+    }
+  });
+
+  it('do more jobs than there are threads, each with its own result', async () => {
+    const jobs = Array.from({ length: 9 }, (_, index): Job => {
+      const run = { bytes: Uint8Array.of(index) };
+      return { kind: 'hash', runs: [run], algorithm: 'sha256', copyTo: undefined };
+    });
+    assert.deepEqual(
+      (await Promise.all(jobs.map((job) => threads.onThread(job)))).map((each) => Object.values(each)),
+      jobs.map((job) =>
+        Object.values(doJob(job)).map((each) => (Buffer.isBuffer(each) ? Uint8Array.from(each) : each)),
+      ),
+    );
+  });
+
+  it(`${CODE.file}: a file becomes shorter while it is hashed`, async () => {
+    const short = join(folder, 'short');
+    await writeFile(short, content);
+    const source = await FileSource.open(short);
+    try {
+      await truncate(short, SIZE - 1);
+      const parts = [{ source, start: 0, end: SIZE }];
+      const wanted = {
+        code: CODE.file,
+        kind: 'local',
+        message: `${short}: became shorter while it was read`,
+      };
+      await assert.rejects(aside.hashParts(parts, { algorithm: 'sha256' }), wanted);
+      await assert.rejects(here.hashParts(parts, { algorithm: 'sha256' }), wanted);
+      await assert.rejects(aside.firstDifference(source, file, [{ start: 0, end: SIZE }]), wanted);
+    } finally {
+      await source.close();
+    }
+  });
+
+  it(`${CODE.system}: the system's own errors keep their code, and the thread goes on`, async () => {
+    const run = { fd: 999_999, start: 0, end: SIZE, name: 'a file that nobody opened' };
+    const job: Job = { kind: 'hash', runs: [run], algorithm: 'sha256', copyTo: undefined };
+    await assert.rejects(threads.onThread(job), { code: CODE.system });
+    const { digest } = await aside.hashParts([{ source: file, start: 0, end: SIZE }], { algorithm: 'sha1' });
+    assert.equal(digest.length, 20);
+  });
+
+  /** Runs a program that has `hash`, a function that begins to hash the large file. */
+  const running = async (program: string): Promise<{ stdout: string; milliseconds: number }> => {
+    const lines = [
+      `import { hashParts } from ${JSON.stringify(bulk)};`,
+      `import { FileSource } from ${JSON.stringify(source)};`,
+      `const source = await FileSource.open(${JSON.stringify(path)});`,
+      'const hash = () => hashParts([{ source, start: 0, end: source.size }], { algorithm: "sha256" });',
+      program,
+    ];
+    const begun = performance.now();
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      '--input-type=module',
+      '--eval',
+      lines.join('\n'),
+    ]);
+    return { stdout: stdout.trim(), milliseconds: performance.now() - begun };
+  };
+
+  it('hold the process while they work, and not when they rest', async () => {
+    const { stdout, milliseconds } = await running(
+      'void hash().then(({ digest }) => console.log(digest.toString("hex")));',
+    );
+    assert.equal(stdout, sha256(content));
+    assert.ok(milliseconds < 4000, `${milliseconds} ms`);
+  });
+
+  it('hold no process that failed meanwhile', async () => {
+    const begun = performance.now();
+    await assert.rejects(running('void hash(); throw new Error("something else failed");'), /something else/);
+    assert.ok(performance.now() - begun < 4000);
+  });
+});

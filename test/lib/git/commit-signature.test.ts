@@ -1,0 +1,874 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { after, describe, it } from 'node:test';
+import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
+import {
+  attachSignature,
+  claimedIdentity,
+  signedIdentity,
+  splitCommit,
+  verifyCommitSignature,
+} from '../../../src/lib/git/commit-signature.ts';
+import { RevokedKeys } from '../../../src/lib/sshsig/revoked-keys.ts';
+import { SignpipeError } from '../../../src/lib/errors.ts';
+import { armor, buildSshSig, dearmor, parseSshSig, signedData } from '../../../src/lib/sshsig/sshsig.ts';
+import {
+  attached,
+  COMMITTED,
+  commit,
+  OTHER_TREE,
+  randomBelow,
+  SoftwareSecurityKey,
+  SshWorld,
+  TREE,
+} from '../sshsig/ssh-world.ts';
+
+const world = new SshWorld();
+after(() => world.close());
+
+const ed = world.key('ed', 'ed25519');
+const other = world.key('other', 'ed25519');
+const keys = {
+  ed25519: ed,
+  ecdsa256: world.key('ecdsa256', 'ecdsa', 256),
+  ecdsa384: world.key('ecdsa384', 'ecdsa', 384),
+  ecdsa521: world.key('ecdsa521', 'ecdsa', 521),
+  rsa2048: world.key('rsa2048', 'rsa', 2048),
+  rsa3072: world.key('rsa3072', 'rsa', 3072),
+};
+const rsa1024 = world.key('rsa1024', 'rsa', 1024);
+const ca = world.key('ca', 'ecdsa', 256);
+
+/** Certificates for the key `ed` under names of their own. */
+function certified(name: string, options: string[]): string {
+  const key = world.key(name, 'ed25519');
+  world.certify('ca', name, options);
+  return key;
+}
+certified('cert-bob', ['-n', 'bob@example.org,build@example.org']);
+certified('cert-eve', ['-n', 'eve@elsewhere.org']);
+certified('cert-nobody', []);
+certified('cert-host', ['-h', '-n', 'bob@example.org']);
+certified('cert-expired', ['-n', 'bob@example.org', '-V', '20200101:20210101']);
+certified('cert-future', ['-n', 'bob@example.org', '-V', '20990101:21000101']);
+certified('cert-command', ['-n', 'bob@example.org', '-O', 'force-command=ls']);
+certified('cert-serial', ['-n', 'bob@example.org', '-z', '77']);
+const otherCa = world.key('other-ca', 'ed25519');
+
+const touched = new SoftwareSecurityKey('ed25519');
+const touchedEcdsa = new SoftwareSecurityKey('ecdsa', 'ssh:build');
+
+const good = world.signed('ed');
+const signatureOf = (raw: Buffer): string => splitCommit(raw).signature ?? '';
+const replaced = (raw: Buffer, from: string, to: string): Buffer => {
+  assert.ok(raw.includes(from));
+  return Buffer.from(raw.toString('latin1').replace(from, to), 'latin1');
+};
+const withArmor = (armored: string, parts = {}): Buffer => attached(commit(parts), armored);
+
+/** The good signature's blob with one of its parts replaced. */
+function rebuilt(parts: Partial<Parameters<typeof buildSshSig>[0]>): Buffer {
+  const { publicKey, namespace, hash, signature } = parseSshSig(dearmor(signatureOf(good), 'it'), 'it');
+  return withArmor(armor(buildSshSig({ publicKey: publicKey.blob, namespace, hash, signature, ...parts })));
+}
+
+/** Bytes in the reserved field, which OpenSSH leaves out of what it verifies. */
+function withReserved(): Buffer {
+  const blob = dearmor(signatureOf(good), 'it');
+  const at = blob.indexOf(Buffer.from([0, 0, 0, 3, 0x67, 0x69, 0x74])) + 7;
+  const changed = Buffer.concat([blob.subarray(0, at), Buffer.from([0, 0, 0, 1, 65]), blob.subarray(at + 4)]);
+  return withArmor(armor(changed));
+}
+
+function openPgp(): Buffer {
+  const text = '-----BEGIN PGP SIGNATURE-----\n\niQEzBAABCAAdFiEE\n=abcd\n-----END PGP SIGNATURE-----';
+  return withArmor(text);
+}
+
+interface Case {
+  name: string;
+  raw: Buffer;
+  /** The allowed signers file; `bob@example.org` with the key `ed` unless said otherwise. */
+  allowed?: string;
+  /** The revoked keys file. */
+  revoked?: string | Buffer;
+  /** The principal, or the code of the error. */
+  expect: string;
+  /** Why git accepts what is refused here. */
+  stricter?: string;
+}
+
+const bob = `bob@example.org ${ed}\n`;
+const names = (line: string): string => `bob@example.org ${line}\n`;
+const caLine = (options = ''): string => `*@example.org cert-authority${options} ${ca}\n`;
+
+const cases: Case[] = [
+  // --- good -------------------------------------------------------------------------------------
+  ...Object.entries(keys).map(([name, line]) => ({
+    name: `a signature by ${name}`,
+    raw: world.signed(name === 'ed25519' ? 'ed' : name),
+    allowed: names(line),
+    expect: 'bob@example.org',
+  })),
+  {
+    name: 'sha256 as the message digest',
+    raw: withArmor(world.keygenSign('ed', commit(), 'git', 'sha256')),
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'a commit with parents, merge tag, encoding and UTF-8',
+    raw: world.signed('ed', {
+      parents: ['11'.repeat(20), '22'.repeat(20)],
+      headers: 'encoding UTF-8\nmergetag object 00\n type commit\n gpgsig no\n \n tagged\n',
+      message: 'Signiere Übung\n\ngpgsig in the message\n',
+      committer: 'Jürgen Ø <j@example.org>',
+    }),
+    expect: 'bob@example.org',
+  },
+  { name: 'an empty message', raw: world.signed('ed', { message: '' }), expect: 'bob@example.org' },
+  {
+    name: 'a touched security key, Ed25519',
+    raw: touched.signed(),
+    allowed: names(touched.line),
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'a touched security key, ECDSA',
+    raw: touchedEcdsa.signed(),
+    allowed: names(touchedEcdsa.line),
+    expect: 'bob@example.org',
+  },
+
+  // --- allowed signers ---------------------------------------------------------------------------
+  {
+    name: 'the first of several names',
+    raw: good,
+    allowed: `first@x.org,second@x.org ${ed}\n`,
+    expect: 'first@x.org',
+  },
+  {
+    name: 'a wildcard is its own name',
+    raw: good,
+    allowed: `*@example.org ${ed}\n`,
+    expect: '*@example.org',
+  },
+  {
+    name: 'a name with a blank, in quotes',
+    raw: good,
+    allowed: `"Build Master" ${ed}\n`,
+    expect: 'Build Master',
+  },
+  {
+    name: 'comments, blank lines, tabs and CRLF',
+    raw: good,
+    allowed: `# who\r\n\r\n\tbob@example.org\t \t${ed} comment here\r\n`,
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'the first of several lines',
+    raw: good,
+    allowed: `a@x.org ${ed}\nb@x.org ${ed}\n`,
+    expect: 'a@x.org',
+  },
+  {
+    name: 'namespaces that hold git',
+    raw: good,
+    allowed: `bob@example.org namespaces="file,g*" ${ed}\n`,
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'options in capitals',
+    raw: good,
+    allowed: `bob@example.org NameSpaces="git",Valid-After="20240101Z" ${ed}\n`,
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'within valid-after and valid-before, local time',
+    raw: good,
+    allowed: `bob@example.org valid-after="20240501",valid-before="202407011200" ${ed}\n`,
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'an expired line before a valid one',
+    raw: good,
+    allowed: `old@x.org valid-before="20230101" ${ed}\nnew@x.org ${ed}\n`,
+    expect: 'new@x.org',
+  },
+  {
+    name: 'the same name in two lines with different namespaces',
+    raw: good,
+    allowed: `bob@example.org namespaces="file" ${ed}\nbob@example.org namespaces="git" ${ed}\n`,
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'two names where the second line permits git',
+    raw: good,
+    allowed: `a@x.org namespaces="file" ${ed}\nb@x.org ${ed}\n`,
+    expect: 'commit-signature-namespace',
+  },
+  {
+    name: 'namespaces without git',
+    raw: good,
+    allowed: `bob@example.org namespaces="file" ${ed}\n`,
+    expect: 'commit-signature-namespace',
+  },
+  {
+    name: 'namespaces that except git',
+    raw: good,
+    allowed: `bob@example.org namespaces="*,!git" ${ed}\n`,
+    expect: 'commit-signature-namespace',
+  },
+  {
+    name: 'a second after valid-before',
+    raw: good,
+    allowed: `bob@example.org valid-before="20240601115959Z" ${ed}\n`,
+    expect: 'commit-signer-expired',
+  },
+  {
+    name: 'at valid-before itself',
+    raw: good,
+    allowed: `bob@example.org valid-before="20240601120000Z" ${ed}\n`,
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'a second before valid-after',
+    raw: good,
+    allowed: `bob@example.org valid-after="20240601120001Z" ${ed}\n`,
+    expect: 'commit-signer-not-yet-valid',
+  },
+  { name: 'another key', raw: good, allowed: names(other), expect: 'commit-signer-unknown' },
+  { name: 'nobody at all', raw: good, allowed: '# nobody\n', expect: 'commit-signer-unknown' },
+  {
+    name: 'an authority that signs by itself',
+    raw: world.signed('ca'),
+    allowed: caLine(),
+    expect: 'commit-signer-unknown',
+  },
+
+  // --- certificates ------------------------------------------------------------------------------
+  {
+    name: 'a certificate',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: caLine(),
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'a certificate in the order of the patterns',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: `build@*,bob@* cert-authority ${ca}\n`,
+    expect: 'build@example.org',
+  },
+  {
+    name: 'a name excepted from the authority',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: `!bob@example.org,*@example.org cert-authority ${ca}\n`,
+    expect: 'build@example.org',
+  },
+  {
+    name: 'a certificate for a name of elsewhere',
+    raw: world.signed('cert-eve-cert.pub'),
+    allowed: caLine(),
+    expect: 'commit-signer-certificate',
+  },
+  {
+    name: 'a certificate without names',
+    raw: world.signed('cert-nobody-cert.pub'),
+    allowed: caLine(),
+    expect: 'commit-signer-certificate',
+  },
+  {
+    name: 'a host certificate',
+    raw: world.signed('cert-host-cert.pub'),
+    allowed: caLine(),
+    expect: 'commit-signer-certificate',
+  },
+  {
+    name: 'an expired certificate',
+    raw: world.signed('cert-expired-cert.pub'),
+    allowed: caLine(),
+    expect: 'commit-signer-expired',
+  },
+  {
+    name: 'a certificate of the future',
+    raw: world.signed('cert-future-cert.pub'),
+    allowed: caLine(),
+    expect: 'commit-signer-not-yet-valid',
+  },
+  {
+    name: 'an expired certificate when it was good',
+    raw: world.signed('cert-expired-cert.pub', { time: 1_600_000_000 }),
+    allowed: caLine(),
+    expect: 'bob@example.org',
+  },
+  {
+    name: 'a certificate by another authority',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: names(`cert-authority ${otherCa}`),
+    expect: 'commit-signer-unknown',
+  },
+  {
+    name: 'a certificate whose authority is listed without cert-authority',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: names(ca),
+    expect: 'commit-signer-unknown',
+  },
+  {
+    name: 'a certificate where the bare key is listed',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: names(readFileSync(world.path('cert-bob.pub'), 'utf8').trim()),
+    expect: 'commit-signer-unknown',
+  },
+  {
+    name: 'an expired authority',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: caLine(',valid-before="20230101"'),
+    expect: 'commit-signer-expired',
+  },
+  {
+    name: 'an authority for files only',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: caLine(',namespaces="file"'),
+    expect: 'commit-signature-namespace',
+  },
+  {
+    name: 'a certificate with force-command',
+    raw: world.signed('cert-command-cert.pub'),
+    allowed: caLine(),
+    expect: 'commit-signer-certificate',
+    stricter: 'ssh-keygen does not look at critical options',
+  },
+
+  // --- revoked -----------------------------------------------------------------------------------
+  { name: 'a revoked key', raw: good, revoked: `# stolen\n${ed}\n`, expect: 'commit-signer-revoked' },
+  { name: 'another key revoked', raw: good, revoked: `${other}\n`, expect: 'bob@example.org' },
+  {
+    name: 'a revoked key in a certificate',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: caLine(),
+    revoked: readFileSync(world.path('cert-bob.pub')),
+    expect: 'commit-signer-revoked',
+  },
+  {
+    name: 'a revoked authority',
+    raw: world.signed('cert-bob-cert.pub'),
+    allowed: caLine(),
+    revoked: `${ca}\n`,
+    expect: 'commit-signer-revoked',
+  },
+
+  // --- signatures --------------------------------------------------------------------------------
+  { name: 'no signature', raw: commit(), expect: 'commit-unsigned' },
+  { name: 'another tree', raw: replaced(good, TREE, OTHER_TREE), expect: 'commit-signature-wrong' },
+  {
+    name: 'another message',
+    raw: replaced(good, 'build.zip', 'virus.zip'),
+    expect: 'commit-signature-wrong',
+  },
+  {
+    name: 'another committer time',
+    raw: replaced(good, `> ${COMMITTED} +0000\ngpgsig`, '> 1717243201 +0000\ngpgsig'),
+    expect: 'commit-signature-wrong',
+  },
+  {
+    name: 'another author',
+    raw: replaced(good, 'author Bob', 'author Eve'),
+    expect: 'commit-signature-wrong',
+  },
+  {
+    name: 'a parent added',
+    raw: replaced(good, 'author', `parent ${OTHER_TREE}\nauthor`),
+    expect: 'commit-signature-wrong',
+  },
+  {
+    name: 'the signature of another commit',
+    raw: attached(commit(), signatureOf(world.signed('ed', { message: 'else\n' }))),
+    expect: 'commit-signature-wrong',
+  },
+  {
+    name: 'one bit of the signature',
+    raw: rebuilt({ signature: flipped() }),
+    expect: 'commit-signature-wrong',
+  },
+  {
+    name: 'the key of somebody else',
+    raw: rebuilt({ publicKey: Buffer.from(other.split(' ')[1] ?? '', 'base64') }),
+    allowed: names(other),
+    expect: 'commit-signature-wrong',
+  },
+  { name: 'sha256 claimed over sha512', raw: rebuilt({ hash: 'sha256' }), expect: 'commit-signature-wrong' },
+  { name: 'the namespace file', raw: world.signed('ed', {}, 'file'), expect: 'commit-signature-namespace' },
+  {
+    name: 'the namespace file renamed git',
+    raw: attached(commit(), renamed()),
+    expect: 'commit-signature-wrong',
+  },
+  { name: 'an OpenPGP signature', raw: openPgp(), expect: 'commit-signed-openpgp' },
+  {
+    name: 'an X.509 signature',
+    raw: withArmor('-----BEGIN SIGNED MESSAGE-----\nMIAG\n-----END SIGNED MESSAGE-----'),
+    expect: 'commit-signed-x509',
+  },
+  { name: 'a signature of no known kind', raw: withArmor('hello'), expect: 'commit-signature-malformed' },
+  {
+    name: 'truncated armor',
+    raw: withArmor(signatureOf(good).slice(0, 200)),
+    expect: 'commit-signature-malformed',
+  },
+  {
+    name: 'armor without its footer',
+    raw: withArmor(signatureOf(good).replace(/\n-----END.*\n/, '\n')),
+    expect: 'commit-signature-malformed',
+  },
+  {
+    name: 'a truncated blob',
+    raw: withArmor(armor(dearmor(signatureOf(good), 'it').subarray(0, -4))),
+    expect: 'commit-signature-malformed',
+  },
+  {
+    name: 'bytes after the blob',
+    raw: withArmor(armor(Buffer.concat([dearmor(signatureOf(good), 'it'), Buffer.of(0)]))),
+    expect: 'commit-signature-malformed',
+  },
+  {
+    name: 'garbage in the armor',
+    raw: withArmor(armor(Buffer.from('garbage'))),
+    expect: 'commit-signature-malformed',
+  },
+  {
+    name: 'a digest that is not known',
+    raw: rebuilt({ hash: 'md5' as 'sha256' }),
+    expect: 'commit-signature-malformed',
+  },
+  {
+    name: 'text after the armor',
+    raw: withArmor(`${signatureOf(good)}more`),
+    expect: 'commit-signature-malformed',
+    stricter: 'ssh-keygen stops at the footer',
+  },
+  {
+    name: 'blanks in the armor',
+    raw: withArmor(signatureOf(good).replace('\nU1NI', '\n  U1NI')),
+    expect: 'commit-signature-malformed',
+    stricter: 'ssh-keygen skips white space in base64',
+  },
+  {
+    name: 'bytes in the reserved field',
+    raw: withReserved(),
+    expect: 'commit-signature-malformed',
+    stricter: 'ssh-keygen verifies as if the field were empty',
+  },
+  {
+    name: 'two gpgsig headers',
+    raw: replaced(good, 'gpgsig ', `gpgsig ${signatureOf(good).replaceAll('\n', '\n ').trim()}\ngpgsig `),
+    expect: 'commit-signature-malformed',
+    stricter: 'git joins the two, ssh-keygen stops at the first footer',
+  },
+  {
+    name: 'a gpgsig-sha256 header beside gpgsig',
+    raw: replaced(good, 'gpgsig ', 'gpgsig-sha256 anything\ngpgsig '),
+    expect: 'commit-signature-malformed',
+    stricter: 'git leaves the header out of what is verified, so anyone can add one',
+  },
+  {
+    name: 'only a gpgsig-sha256 header',
+    raw: replaced(good, 'gpgsig ', 'gpgsig-sha256 '),
+    expect: 'commit-signature-malformed',
+  },
+  {
+    name: 'a security key that nobody touched',
+    raw: touched.signed({}, { flags: 0 }),
+    allowed: names(touched.line),
+    expect: 'commit-signer-absent',
+    stricter: 'ssh-keygen does not look at the flags',
+  },
+  {
+    name: 'an RSA key of 1024 bits',
+    raw: world.signed('rsa1024'),
+    allowed: '# nobody\n',
+    expect: 'commit-signature-malformed',
+  },
+  {
+    name: 'a commit with a NUL',
+    raw: world.signed('ed', { message: 'seen\0unseen' }),
+    expect: 'commit-malformed',
+    stricter: 'git verifies it, and shows the message up to the NUL',
+  },
+  {
+    name: 'a committer beside another',
+    raw: world.signed('ed', { headers: 'committer Eve <e@x.org> 1 +0000\n' }),
+    expect: 'commit-malformed',
+    stricter: 'git fsck complains, verify-commit does not',
+  },
+];
+
+const escape = (text: string): string => text.replaceAll(/[*?.]/g, String.raw`\$&`);
+
+function flipped(): Buffer {
+  const { signature } = parseSshSig(dearmor(signatureOf(good), 'it'), 'it');
+  const bytes = Buffer.from(signature);
+  bytes.writeUInt8(bytes.readUInt8(bytes.length - 40) ^ 1, bytes.length - 40);
+  return bytes;
+}
+
+function renamed(): string {
+  const { publicKey, hash, signature } = parseSshSig(
+    dearmor(world.keygenSign('ed', commit(), 'file'), 'it'),
+    'it',
+  );
+  return armor(buildSshSig({ publicKey: publicKey.blob, namespace: 'git', hash, signature }));
+}
+
+function outcome(work: () => { principal: string }): string {
+  try {
+    return work().principal;
+  } catch (error) {
+    assert.ok(error instanceof SignpipeError, String(error));
+    assert.ok(error.hint, `${error.code} has a hint`);
+    return error.code;
+  }
+}
+
+function verify({ raw, allowed = bob, revoked }: Pick<Case, 'raw' | 'allowed' | 'revoked'>, now?: Date) {
+  const list = revoked === undefined ? undefined : RevokedKeys.parse(Buffer.from(revoked), 'revoked');
+  return verifyCommitSignature(raw, AllowedSigners.parse(allowed, 'allowed', list), now ? { now } : {});
+}
+
+describe('commit signatures: the same verdict as git verify-commit', () => {
+  for (const example of cases) {
+    const { name, raw, expect, stricter, revoked } = example;
+    const accepted = /[@ ]/.test(expect);
+    const suffix = stricter === undefined ? '' : ` (git accepts: ${stricter})`;
+    it(`${accepted ? 'accepts' : `${expect}:`} ${name}${suffix}`, () => {
+      assert.equal(
+        outcome(() => verify(example)),
+        expect,
+      );
+      const file = revoked === undefined ? undefined : world.write('revoked', revoked);
+      const git = world.gitVerify(raw, example.allowed ?? bob, file);
+      assert.equal(git.ok, accepted || stricter !== undefined, git.said);
+      if (accepted) assert.match(git.said, new RegExp(`signature for ${escape(expect)} with`));
+    });
+  }
+});
+
+describe('allowed signers made up at random: the same verdict and name as git verify-commit', () => {
+  const random = randomBelow(11);
+  const pick = <T>(...choices: readonly T[]): T => choices[random(choices.length)] ?? assert.fail();
+  const line = (): string => {
+    const options = [
+      pick('', '', 'cert-authority'),
+      pick('', '', 'namespaces="git"', 'namespaces="file"', 'namespaces="g*,!git"'),
+      pick('', '', 'valid-after="20240101Z"', 'valid-after="20250101Z"'),
+      pick('', '', 'valid-before="20260101Z"', 'valid-before="20240202Z"'),
+    ];
+    const sound = options[2]?.includes('2025') === true ? options.slice(0, 3) : options;
+    const list = sound.filter((option) => option !== '').join(',');
+    const who = pick(
+      'bob@example.org',
+      '*@example.org',
+      'a@x.org,bob@example.org',
+      '!bob@example.org,*@example.org',
+      'b*',
+    );
+    return `${who} ${list === '' ? '' : `${list} `}${pick(ed, ed, ca, ca, other)}\n`;
+  };
+  for (let round = 0; round < 60; round++) {
+    const allowed = Array.from({ length: 1 + random(4) }, line).join('');
+    const [name, raw] = pick(
+      ['a key', good] as const,
+      ['a certificate', world.signed('cert-bob-cert.pub')] as const,
+    );
+    it(`${round}: ${name}`, () => {
+      const git = world.gitVerify(raw, allowed);
+      const principal = /^Good "git" signature for (.*) with /m.exec(git.said)?.[1];
+      const ours = outcome(() => verify({ raw, allowed }));
+      assert.equal(!ours.startsWith('commit-'), git.ok, `${allowed}${git.said}`);
+      // git's name for `!bob,*` is "!bob", which is what it excepts: ours is "*".
+      if (git.ok) assert.equal(ours, principal?.startsWith('!') ? '*@example.org' : principal);
+    });
+  }
+});
+
+describe('verifyCommitSignature', () => {
+  it('says who, with which key, and when', () => {
+    const said = verify({ raw: world.signed('ecdsa384'), allowed: `a@x.org,b@x.org ${keys.ecdsa384}\n` });
+    const listed = world.run('ssh-keygen', ['-l', '-f', world.path('ecdsa384.pub')]).split(' ')[1];
+    assert.deepEqual(said, {
+      principal: 'a@x.org',
+      principals: ['a@x.org', 'b@x.org'],
+      fingerprint: listed,
+      keyType: 'ecdsa-sha2-nistp384',
+      committedAt: new Date(COMMITTED * 1000),
+    });
+  });
+
+  it('names a certificate by its own type, and the certified key by its fingerprint', () => {
+    const said = verify({ raw: world.signed('cert-bob-cert.pub'), allowed: caLine() });
+    assert.equal(said.keyType, 'ssh-ed25519-cert-v01@openssh.com');
+    assert.equal(
+      said.fingerprint,
+      world.run('ssh-keygen', ['-l', '-f', world.path('cert-bob.pub')]).split(' ')[1],
+    );
+  });
+
+  it('commit-signer-expired: a key that is expired now, in a commit that claims to be older', () => {
+    const allowed = `bob@example.org valid-before="20240701Z" ${ed}\n`;
+    assert.equal(
+      outcome(() => verify({ raw: good, allowed })),
+      'bob@example.org',
+    );
+    assert.equal(
+      outcome(() => verify({ raw: good, allowed }, new Date('2024-06-30'))),
+      'bob@example.org',
+    );
+    assert.equal(
+      outcome(() => verify({ raw: good, allowed }, new Date('2024-07-02'))),
+      'commit-signer-expired',
+    );
+  });
+
+  it('commit-signer-expired: a certificate that is expired now', () => {
+    const raw = world.signed('cert-expired-cert.pub', { time: 1_600_000_000 });
+    assert.equal(
+      outcome(() => verify({ raw, allowed: caLine() }, new Date('2024-07-02'))),
+      'commit-signer-expired',
+    );
+  });
+
+  it('names the commit, the key and the line, and what to do', () => {
+    const allowed = `bob@example.org valid-before="20230101Z" ${ed}\n`;
+    const id = splitCommit(good).id.slice(0, 12);
+    const fingerprint = world.run('ssh-keygen', ['-l', '-f', world.path('ed.pub')]).split(' ')[1];
+    assert.throws(() => verify({ raw: good, allowed }), {
+      code: 'commit-signer-expired',
+      kind: 'not-allowed',
+      message: `commit ${id} is signed by ${fingerprint}, which was good until 2023-01-01T00:00:00.000Z (allowed:1)`,
+      hint: /valid-before/,
+    });
+    assert.throws(() => verify({ raw: openPgp() }), {
+      code: 'commit-signed-openpgp',
+      hint: /git config gpg\.format ssh/,
+    });
+  });
+
+  it('commit-signer-revoked: by fingerprint, which only signpipe reads', () => {
+    const fingerprint = world.run('ssh-keygen', ['-l', '-f', world.path('ed.pub')]).split(' ')[1] ?? '';
+    assert.equal(
+      outcome(() => verify({ raw: good, revoked: `# stolen\n${fingerprint} of bob\n` })),
+      'commit-signer-revoked',
+    );
+  });
+
+  it('lets a security key go untouched where no-touch-required says so', () => {
+    const allowed = `bob@example.org no-touch-required ${touched.line}\n`;
+    assert.equal(
+      outcome(() => verify({ raw: touched.signed({}, { flags: 0 }), allowed })),
+      'bob@example.org',
+    );
+  });
+
+  it('commit-signature-malformed: a signature that a browser made', () => {
+    const signature = touchedEcdsa.rawSign(signedData('git', 'sha512', commit()));
+    const name = 'sk-ecdsa-sha2-nistp256@openssh.com';
+    const webauthn = Buffer.concat([
+      Buffer.from([0, 0, 0, name.length + 9]),
+      Buffer.from(`webauthn-${name}`),
+      signature.subarray(4 + name.length),
+    ]);
+    const raw = withArmor(
+      armor(
+        buildSshSig({ publicKey: touchedEcdsa.blob, namespace: 'git', hash: 'sha512', signature: webauthn }),
+      ),
+    );
+    assert.throws(() => verify({ raw, allowed: names(touchedEcdsa.line) }), {
+      code: 'commit-signature-malformed',
+      message: /web browser/,
+    });
+  });
+
+  it('commit-signature-malformed: CRLF in the armor, which git never stores and not every OpenSSH reads', () => {
+    const raw = withArmor(world.keygenSign('ed', commit()).replaceAll('\n', '\r\n'));
+    assert.equal(
+      outcome(() => verify({ raw })),
+      'commit-signature-malformed',
+    );
+  });
+
+  it('commit-signature-malformed: RSA with SHA-1', () => {
+    const { publicKey, signature } = parseSshSig(dearmor(world.keygenSign('rsa2048', commit()), 'it'), 'it');
+    const sha1 = Buffer.concat([
+      Buffer.from([0, 0, 0, 7]),
+      Buffer.from('ssh-rsa'),
+      signature.subarray(4 + 'rsa-sha2-512'.length),
+    ]);
+    const raw = withArmor(
+      armor(buildSshSig({ publicKey: publicKey.blob, namespace: 'git', hash: 'sha512', signature: sha1 })),
+    );
+    assert.throws(() => verify({ raw, allowed: names(keys.rsa2048) }), {
+      code: 'commit-signature-malformed',
+      message: /SHA-256 or SHA-512/,
+    });
+    assert.equal(world.gitVerify(raw, names(keys.rsa2048)).ok, false);
+  });
+
+  it('usage: an RSA key of 1024 bits in the allowed signers', () => {
+    assert.throws(() => AllowedSigners.parse(names(rsa1024), 'allowed'), {
+      kind: 'usage',
+      message: /1024 bits/,
+    });
+  });
+});
+
+describe('splitCommit and attachSignature', () => {
+  it('are inverse, and write the bytes that git writes', () => {
+    const { payload, signature, id } = splitCommit(good);
+    assert.deepEqual(payload, commit());
+    assert.deepEqual(attachSignature(payload, signature ?? ''), good);
+    assert.equal(id, world.run('git', ['hash-object', '-t', 'commit', '--stdin'], good).trim());
+  });
+
+  it('take apart what git itself signed', () => {
+    const git = ['-C', world.repository, '-c', 'gpg.format=ssh', '-c', `user.signingkey=${world.path('ed')}`];
+    const who = ['-c', 'user.name=Bob', '-c', 'user.email=bob@example.org'];
+    const id = world.run('git', [...git, ...who, 'commit-tree', '-S', '-m', 'by git', TREE]).trim();
+    const raw = Buffer.from(world.run('git', ['-C', world.repository, 'cat-file', 'commit', id]));
+    const { payload, signature } = splitCommit(raw);
+    assert.equal(splitCommit(raw).id, id);
+    assert.deepEqual(attachSignature(payload, signature ?? ''), raw);
+    assert.equal(
+      outcome(() => verify({ raw })),
+      'bob@example.org',
+    );
+  });
+
+  it('know SHA-256 repositories, which sign in gpgsig-sha256', () => {
+    const repository = world.path('sha256');
+    world.run('git', ['init', '-q', '--object-format=sha256', repository]);
+    const git = ['-C', repository, '-c', 'gpg.format=ssh', '-c', `user.signingkey=${world.path('ed')}`];
+    const who = ['-c', 'user.name=Bob', '-c', 'user.email=bob@example.org'];
+    world.run('git', [...git, ...who, 'commit', '-q', '-S', '--allow-empty', '-m', 'by git']);
+    const raw = Buffer.from(world.run('git', ['-C', repository, 'cat-file', 'commit', 'HEAD']));
+    const { id, payload, signature } = splitCommit(raw);
+    assert.equal(id, world.run('git', ['-C', repository, 'rev-parse', 'HEAD']).trim());
+    assert.deepEqual(attachSignature(payload, signature ?? ''), raw);
+    assert.equal(
+      outcome(() => verify({ raw })),
+      'bob@example.org',
+    );
+  });
+
+  it('commit-signed-already: a commit is not signed twice', () => {
+    assert.throws(() => attachSignature(good, signatureOf(good)), {
+      code: 'commit-signed-already',
+      kind: 'usage',
+    });
+  });
+
+  for (const [name, raw] of Object.entries({
+    'no commit': Buffer.from('hello'),
+    nothing: Buffer.alloc(0),
+    'no end of a header': Buffer.from(`tree ${TREE}\nauthor`),
+    'no author': Buffer.from(`tree ${TREE}\ncommitter B <b@x> 1 +0000\n\n`),
+    'no committer time': replaced(
+      commit(),
+      `committer Bob <bob@example.org> ${COMMITTED}`,
+      'committer Bob <bob@example.org>',
+    ),
+    'two trees': commit({ headers: `tree ${TREE}\n` }),
+    'too many bytes': commit({ message: 'x'.repeat(1024 * 1024) }),
+  })) {
+    it(`commit-malformed: ${name}`, () =>
+      assert.throws(() => splitCommit(raw), { code: 'commit-malformed', kind: 'invalid' }));
+  }
+});
+
+describe('hostile commits', () => {
+  it('are refused with an error of ours, whatever is mutated', () => {
+    const random = randomBelow(20_240_601);
+    const mutate = (bytes: Buffer): Buffer => {
+      const copy = Buffer.from(bytes);
+      for (let count = 1 + random(3); count > 0; count--) copy.writeUInt8(random(256), random(copy.length));
+      const cut = random(copy.length);
+      return (
+        [copy, copy, copy.subarray(0, cut), Buffer.concat([copy, copy.subarray(cut)])][random(4)] ?? copy
+      );
+    };
+    const allowed = AllowedSigners.parse(
+      [bob, caLine(), ...Object.values(keys).map(names), names(touched.line)].join(''),
+      'allowed',
+    );
+    const seeds = [
+      good,
+      world.signed('cert-bob-cert.pub'),
+      world.signed('ecdsa521'),
+      world.signed('rsa2048'),
+      touched.signed(),
+      touchedEcdsa.signed(),
+    ];
+    const codes = new Set<string>();
+    for (let round = 0; round < 3000; round++) {
+      const seed = seeds[random(seeds.length)] ?? good;
+      const blob = mutate(dearmor(signatureOf(seed), 'it'));
+      const raw = round % 3 === 0 ? mutate(seed) : withArmor(armor(blob));
+      try {
+        verifyCommitSignature(raw, allowed);
+        assert.ok(
+          blob.equals(dearmor(signatureOf(seed), 'it')) || raw.equals(seed),
+          'a mutated commit was accepted',
+        );
+      } catch (error) {
+        if (!(error instanceof SignpipeError)) throw error;
+        codes.add(error.code);
+      }
+    }
+    assert.ok(
+      codes.has('commit-signature-malformed') &&
+        codes.has('commit-signature-wrong') &&
+        codes.has('commit-malformed'),
+    );
+  });
+});
+
+describe('the identity of what was signed', () => {
+  const identity = signedIdentity(good);
+
+  it('is SHA-256 over the length of the plain key, the key, and the payload', () => {
+    const key = Buffer.from(ed.split(' ')[1] ?? '', 'base64');
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(key.length);
+    const { payload } = splitCommit(good);
+    assert.equal(identity, createHash('sha256').update(length).update(key).update(payload).digest('hex'));
+    assert.equal(claimedIdentity(good), identity);
+  });
+
+  it('is the same for other armor and another id', () => {
+    const signature = signatureOf(good);
+    const body = signature.split('\n').slice(1, -2).join('');
+    const [begin, end] = ['-----BEGIN SSH SIGNATURE-----', '-----END SSH SIGNATURE-----'];
+    const twin = withArmor(`${begin}\n${body.slice(0, 31)}\n${body.slice(31)}\n${end}\n`);
+    assert.notEqual(splitCommit(twin).id, splitCommit(good).id);
+    assert.equal(signedIdentity(twin), identity);
+  });
+
+  it('is that of the certified key, whatever the certificate', () => {
+    const certifiedBy = world.signed('cert-bob-cert.pub');
+    const plain = Buffer.from(readFileSync(world.path('cert-bob.pub'), 'utf8').split(' ')[1] ?? '', 'base64');
+    const { namespace, hash, signature } = parseSshSig(dearmor(signatureOf(certifiedBy), 'it'), 'it');
+    const bare = withArmor(armor(buildSshSig({ publicKey: plain, namespace, hash, signature })));
+    assert.notEqual(signedIdentity(certifiedBy), null);
+    assert.equal(signedIdentity(bare), signedIdentity(certifiedBy));
+  });
+
+  it('differs by key, and by payload', () => {
+    assert.notEqual(signedIdentity(world.signed('ecdsa384')), identity);
+    assert.notEqual(signedIdentity(world.signed('ed', { message: 'else\n' })), identity);
+  });
+
+  it('is nothing without a signature that verifies, though it may be claimed', () => {
+    for (const raw of [commit(), openPgp(), Buffer.alloc(0)])
+      assert.deepEqual([signedIdentity(raw), claimedIdentity(raw)], [null, null]);
+    const wrong = rebuilt({ signature: flipped() });
+    assert.deepEqual([signedIdentity(wrong), claimedIdentity(wrong)], [null, identity]);
+  });
+});

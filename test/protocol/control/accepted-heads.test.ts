@@ -1,0 +1,326 @@
+import assert from 'node:assert/strict';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
+import { Witness } from '../../../src/protocol/control/accepted-heads.ts';
+import { notAllowed, SignpipeError } from '../../../src/lib/errors.ts';
+import { git, out, TestControl } from './repositories.ts';
+
+let world: TestControl;
+let repository: ControlRepository;
+let path: string;
+beforeEach(async () => {
+  world = await TestControl.create();
+  repository = await world.repository();
+  path = join(world.folder, 'witness.jsonl');
+});
+afterEach(() => world.close());
+
+/** A chain of commits on main, pushed; gives their ids. */
+async function commits(...names: string[]): Promise<string[]> {
+  const ids: string[] = [];
+  for (const name of names) ids.push(await world.commit(`${name}\n`, { zipname: `${name}.zip\n` }));
+  await world.push('-f', 'main');
+  await repository.fetch();
+  return ids;
+}
+
+async function accepted(requests: string | null, receipts: string | null = null): Promise<Witness> {
+  const witness = await Witness.open(path);
+  await witness.accept({ requests, receipts });
+  return Witness.open(path);
+}
+
+function alarms(code: string, message?: RegExp, hint?: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert(error instanceof SignpipeError);
+    assert.equal(error.code, code);
+    assert.equal(error.kind, 'alarm');
+    assert.equal(error.exitStatus, 3);
+    if (message) assert.match(error.message, message);
+    if (hint) assert.match(error.hint ?? '', hint);
+    return true;
+  };
+}
+
+/** A commit with a free choice of parents, on the receipt branch's side. */
+async function receipt(parents: string[], text: string): Promise<string> {
+  const tree = await out(world.work, 'rev-parse', `${parents.at(-1) ?? 'HEAD'}^{tree}`);
+  const flags = parents.flatMap((parent) => ['-p', parent]);
+  const id = await out(world.work, 'commit-tree', tree, ...flags, '-m', text);
+  await git(world.work, ['push', '-q', '-f', 'origin', `${id}:refs/heads/signed`]);
+  await repository.fetch();
+  return id;
+}
+
+describe('the witness', () => {
+  it('takes what is there the first time, and says so', async () => {
+    const [tip = ''] = await commits('a');
+    const witness = await Witness.open(path);
+    assert.equal(witness.heads, null);
+    assert.deepEqual(await witness.judge(repository, { requests: tip, receipts: null }), {
+      first: true,
+      changed: true,
+    });
+    await assert.rejects(readFile(path), { code: 'ENOENT' });
+    await witness.accept({ requests: tip, receipts: null });
+    assert.deepEqual((await Witness.open(path)).heads, { requests: tip, receipts: null });
+  });
+
+  it('follows history that grows, and does nothing where nothing changed', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const witness = await accepted(first);
+    assert.deepEqual(await witness.judge(repository, { requests: second, receipts: null }), {
+      first: false,
+      changed: true,
+    });
+    assert.deepEqual(await witness.judge(repository, { requests: first, receipts: null }), {
+      first: false,
+      changed: false,
+    });
+  });
+
+  it('chains its lines by hash', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    await accepted(first);
+    await accepted(second);
+    const [one = '', two = ''] = (await readFile(path, 'utf8')).split('\n');
+    const { createHash } = await import('node:crypto');
+    assert.equal(JSON.parse(two).previous, createHash('sha256').update(one).digest('hex'));
+  });
+
+  it('drops a last line that a crash cut short, and holds to the one before', async () => {
+    const [first = ''] = await commits('a');
+    await accepted(first);
+    const whole = await readFile(path, 'utf8');
+    await appendFile(path, '{"version":1,"at":"2026');
+    assert.deepEqual((await Witness.open(path)).heads, { requests: first, receipts: null });
+    assert.equal(await readFile(path, 'utf8'), whole);
+  });
+
+  it('keeps the pinned roots, and the receipts that an operator let go, also when it is made shorter', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const { createHash } = await import('node:crypto');
+    const witness = await Witness.open(path);
+    assert.deepEqual([witness.roots, witness.lost], [null, []]);
+    await witness.accept({ requests: first, receipts: second }, { roots: [first] });
+    await witness.acceptHistory(first, { requests: first, receipts: null }, { roots: [first] });
+    for (const each of [witness, await Witness.open(path)])
+      assert.deepEqual([each.roots, each.lost], [[first], [second]]);
+    let text = await readFile(path, 'utf8');
+    let previous = createHash('sha256')
+      .update(text.trim().split('\n').at(-1) ?? '')
+      .digest('hex');
+    for (let i = 0; i < 10_000; i++) {
+      const line = JSON.stringify({
+        version: 1,
+        at: '2026-01-01T00:00:00Z',
+        requests: first,
+        receipts: null,
+        previous,
+      });
+      previous = createHash('sha256').update(line).digest('hex');
+      text += `${line}\n`;
+    }
+    await writeFile(path, text);
+    await (await Witness.open(path)).accept({ requests: second, receipts: null });
+    assert.equal((await readFile(path, 'utf8')).split('\n').length, 1002);
+    const shorter = await Witness.open(path);
+    assert.deepEqual([shorter.roots, shorter.lost], [[first], [second]]);
+  });
+
+  it('is made shorter when it grows long, and still reads', async () => {
+    const [first = ''] = await commits('a');
+    const { createHash } = await import('node:crypto');
+    let previous = '0'.repeat(64);
+    let text = '';
+    for (let i = 0; i < 10_000; i++) {
+      const line = JSON.stringify({
+        version: 1,
+        at: '2026-01-01T00:00:00Z',
+        requests: null,
+        receipts: null,
+        previous,
+      });
+      previous = createHash('sha256').update(line).digest('hex');
+      text += `${line}\n`;
+    }
+    await writeFile(path, text);
+    const witness = await accepted(first);
+    assert.deepEqual(witness.heads, { requests: first, receipts: null });
+    assert.equal((await readFile(path, 'utf8')).split('\n').length, 1002);
+  });
+});
+
+describe('when a request was first seen', () => {
+  const at = (minute: number): Date => new Date(Date.UTC(2026, 0, 1, 0, minute));
+
+  it('is the time of the first accepted line that has it, also for another process', async () => {
+    const ids = await commits('a', 'b', 'c', 'd', 'e');
+    const witness = await Witness.open(path);
+    for (const [i, requests] of ids.entries())
+      await witness.accept({ requests, receipts: null }, { at: at(i) });
+    for (let i = 5; i < 9; i++)
+      await witness.accept({ requests: ids[4] ?? '', receipts: null }, { at: at(i) });
+    const again = await Witness.open(path);
+    for (const [i, id] of ids.entries()) assert.deepEqual(await again.firstSeen(repository, id), at(i));
+  });
+
+  it('is nothing for a commit that is not in the accepted history', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const witness = await accepted(first);
+    assert.equal(await witness.firstSeen(repository, second), null);
+  });
+
+  it('counts anew for what an accepted rewrite took out and what was pushed again', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const witness = await Witness.open(path);
+    await witness.accept({ requests: second, receipts: null }, { at: at(0) });
+    await witness.accept({ requests: first, receipts: null }, { at: at(1), forced: true });
+    assert.equal(await witness.firstSeen(repository, second), null);
+    await witness.accept({ requests: second, receipts: null }, { at: at(2) });
+    assert.deepEqual(await witness.firstSeen(repository, second), at(2));
+    assert.deepEqual(await witness.firstSeen(repository, first), at(0));
+  });
+});
+
+describe('the witness raises the alarm', () => {
+  it('history-rewound: main is back at an earlier commit', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const witness = await accepted(second);
+    await assert.rejects(
+      witness.judge(repository, { requests: first, receipts: null }, { config: 'my.yaml' }),
+      alarms(
+        'history-rewound',
+        /main was set back/,
+        new RegExp(
+          `log --graph ${second.slice(0, 12)} ${first.slice(0, 12)} .*watch -c my.yaml --accept-history ${first}`,
+        ),
+      ),
+    );
+  });
+
+  it('history-rewound: main is gone', async () => {
+    const [first = ''] = await commits('a');
+    const witness = await accepted(first);
+    await assert.rejects(
+      witness.judge(repository, { requests: null, receipts: null }),
+      alarms('history-rewound'),
+    );
+  });
+
+  it('history-rewritten: an amended commit, pushed by force', async () => {
+    const [, second = ''] = await commits('a', 'b');
+    const witness = await accepted(second);
+    await world.git('commit', '-q', '--amend', '-m', 'b, another');
+    await world.push('-f', 'main');
+    const { requests } = await repository.fetch();
+    await assert.rejects(
+      witness.judge(repository, { requests, receipts: null }),
+      alarms('history-rewritten'),
+    );
+    // The command in the hint works: the old history is still in the clone.
+    assert.match(
+      await out(repository.path, 'log', '--graph', '--oneline', second, requests ?? ''),
+      /b, another/,
+    );
+  });
+
+  it('history-rewritten: seen even from a clone made anew', async () => {
+    const [, second = ''] = await commits('a', 'b');
+    const witness = await accepted(second);
+    await world.git('checkout', '-q', '--orphan', 'fresh');
+    const other = await world.commit('other\n', { zipname: 'c.zip\n' });
+    await world.push('-f', 'fresh:main');
+    const anew = await world.repository({ clone: 'anew' });
+    await anew.fetch();
+    await assert.rejects(
+      witness.judge(anew, { requests: other, receipts: null }),
+      alarms('history-rewritten'),
+    );
+  });
+
+  it('history-forked: a receipt answers a request that main does not have', async () => {
+    const [first = ''] = await commits('a');
+    const root = await receipt([], 'root');
+    const witness = await accepted(first, root);
+    const [hidden = ''] = await commits('hidden');
+    const answer = await receipt([root, hidden], 'answer');
+    await world.git('reset', '-q', '--hard', first);
+    await world.push('-f', 'main');
+    await repository.fetch();
+    await assert.rejects(
+      witness.judge(repository, { requests: first, receipts: answer }),
+      alarms('history-forked', new RegExp(hidden.slice(0, 12))),
+    );
+    assert.deepEqual(await witness.judge(repository, { requests: hidden, receipts: answer }), {
+      first: false,
+      changed: true,
+    });
+  });
+
+  it('receipts-rewound: a receipt is lost, replaced, or all are gone', async () => {
+    const [first = ''] = await commits('a');
+    const root = await receipt([], 'root');
+    const answer = await receipt([root, first], 'answer');
+    const other = await receipt([root, first], 'another answer');
+    const witness = await accepted(first, answer);
+    for (const receipts of [root, other, null])
+      await assert.rejects(
+        witness.judge(repository, { requests: first, receipts }),
+        alarms('receipts-rewound'),
+      );
+  });
+
+  it('receipts-foreign: a receipt that none of our keys signed', async () => {
+    const [first = ''] = await commits('a');
+    const root = await receipt([], 'root');
+    const witness = await accepted(first, root);
+    const answer = await receipt([root, first], 'forged');
+    const seen: string[] = [];
+    const checkReceipt = (id: string): Promise<void> => {
+      seen.push(id);
+      return Promise.reject(notAllowed('commit-signer-unknown', 'key unknown'));
+    };
+    await assert.rejects(
+      witness.judge(repository, { requests: first, receipts: answer }, { checkReceipt }),
+      alarms('receipts-foreign', /key unknown/),
+    );
+    assert.deepEqual(seen, [answer]);
+  });
+
+  it('witness-damaged: a line changed, dropped, or put out of order', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    await accepted(null);
+    await accepted(first);
+    await accepted(second);
+    const lines = (await readFile(path, 'utf8')).trimEnd().split('\n');
+    const [a = '', b = '', c = ''] = lines;
+    for (const damaged of [
+      [a, b.replace(first, second), c],
+      [a, c],
+      [b, a, c],
+      [a, '', b, c],
+      [a, 'x', c],
+      [a, b, `${c}x`],
+    ]) {
+      await writeFile(path, `${damaged.join('\n')}\n`);
+      await assert.rejects(Witness.open(path), alarms('witness-damaged'));
+    }
+  });
+});
+
+describe('an operator', () => {
+  it('accepts the history that was looked at, and no other', async () => {
+    const [first = '', second = ''] = await commits('a', 'b');
+    const witness = await accepted(second);
+    const heads = { requests: first, receipts: null };
+    await assert.rejects(witness.acceptHistory(second, heads), alarms('history-not-as-named'));
+    await witness.acceptHistory(first, heads);
+    const again = await Witness.open(path);
+    assert.deepEqual(again.heads, heads);
+    assert.equal((await again.judge(repository, heads)).changed, false);
+    assert.match(await readFile(path, 'utf8'), /"forced":true/);
+  });
+});

@@ -1,0 +1,448 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { truncateSync } from 'node:fs';
+import {
+  appendFile,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import type { AssembleOptions, NewBytes } from '../../../src/protocol/exchange/exchange.ts';
+import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
+import { FarFile } from '../../../src/protocol/exchange/remote-file.ts';
+import type { Assembly, Span } from '../../../src/lib/bytes/delta.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
+import { withFile } from '../../../src/lib/bytes/byte-source.ts';
+import { Line } from '../../bench/line.ts';
+import { startSshd, type Sshd, type SshdOptions } from '../../world/sshd.ts';
+
+const MIB = 2 ** 20;
+const OLD = randomBytes(40 * MIB + 12_345);
+/** More than what is read back where nothing can be hashed, and more than one write. */
+const FRESH = randomBytes(3 * MIB + 77);
+
+const span = (from: Span['from'], start: number, end: number): Span => ({ from, start, end });
+
+/** Old bytes between new ones, as in a signed zip. */
+const ASSEMBLY: Assembly = {
+  spans: [
+    span('source', 0, 1000),
+    span('fresh', 0, 2 * MIB),
+    span('source', 5000, 35 * MIB),
+    span('fresh', 2 * MIB, 2 * MIB + 10),
+    span('source', 36 * MIB, OLD.length),
+    span('fresh', 2 * MIB + 10, FRESH.length),
+  ],
+  size: 1000 + 35 * MIB - 5000 + OLD.length - 36 * MIB + FRESH.length,
+};
+const RESULT = Buffer.concat(
+  ASSEMBLY.spans.map(({ from, start, end }) => (from === 'source' ? OLD : FRESH).subarray(start, end)),
+);
+
+interface World {
+  readonly sshd: Sshd;
+  readonly line: Line;
+  readonly exchange: Exchange;
+  readonly remote: string;
+  readonly fresh: string;
+  stop(): Promise<void>;
+}
+
+async function startWorld(options: SshdOptions = {}): Promise<World> {
+  const sshd = await startSshd(options);
+  const line = await Line.open({ port: sshd.port });
+  const remote = join(sshd.folder, 'exchange');
+  const fresh = join(sshd.folder, 'fresh');
+  await mkdir(remote);
+  await writeFile(fresh, FRESH);
+  const known = join(sshd.folder, 'known_line');
+  await writeFile(
+    known,
+    (await readFile(sshd.knownHosts, 'utf8')).replaceAll(`:${sshd.port}`, `:${line.port}`),
+  );
+  const url = sshd.url(remote).replace(`:${sshd.port}`, `:${line.port}`);
+  const exchange = await openExchange({ url, ssh: { identity: sshd.clientKey, knownHosts: known } });
+  const stop = async (): Promise<void> => {
+    await exchange.close();
+    await line.close();
+    await sshd.stop();
+  };
+  return { sshd, line, exchange, remote, fresh, stop };
+}
+
+const newBytes = (path: string, content: Buffer): NewBytes => ({
+  sha256: sha256Hex(content),
+  use: (send) => withFile(path, send),
+});
+
+/** Puts the old file there, and tells what `assemble` is to be told. */
+async function prepare({ exchange, remote, fresh }: World): Promise<AssembleOptions> {
+  for (const name of await readdir(remote)) await rm(join(remote, name), { recursive: true });
+  await writeFile(join(remote, 'old.zip'), OLD);
+  const source = await exchange.stat('old.zip');
+  assert(source);
+  return { source, assembly: ASSEMBLY, fresh: newBytes(fresh, FRESH) };
+}
+
+describe('a file put together on an sftp:// exchange', () => {
+  let world: World;
+  let options: AssembleOptions;
+  before(async () => {
+    world = await startWorld();
+  });
+  beforeEach(async () => {
+    options = await prepare(world);
+  });
+  after(() => world.stop());
+
+  const there = (): Promise<string[]> => readdir(world.remote, { recursive: true });
+
+  it('is the right bytes, of which only the new ones travelled', async () => {
+    assert.equal(await world.exchange.canAssemble(), true);
+    const before = world.line.total;
+    const seen: [number, number][] = [];
+    const onProgress = (done: number, total: number): void => void seen.push([done, total]);
+    await world.exchange.assemble('old.zip', 'signed/new.zip', { ...options, onProgress });
+    assert.ok((await readFile(join(world.remote, 'signed/new.zip'))).equals(RESULT));
+    assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(OLD));
+    assert.ok(world.line.total - before < FRESH.length * 1.05 + 64 * 1024, `${world.line.total - before}`);
+    assert.deepEqual((await there()).sort(), ['old.zip', 'signed', 'signed/new.zip']);
+    assert.deepEqual(seen.at(-1), [RESULT.length, RESULT.length]);
+  });
+
+  it('may replace the file that it is made of', async () => {
+    await world.exchange.assemble('old.zip', 'old.zip', options);
+    assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(RESULT));
+    assert.deepEqual(await there(), ['old.zip']);
+  });
+
+  it('is done already when the result replaced its source before a crash', async () => {
+    await world.exchange.assemble('old.zip', 'old.zip', options);
+    const { mtimeMs, ino } = await stat(join(world.remote, 'old.zip'));
+    await world.exchange.assemble('old.zip', 'old.zip', options);
+    const now = await stat(join(world.remote, 'old.zip'));
+    assert.deepEqual([now.mtimeMs, now.ino], [mtimeMs, ino]);
+  });
+
+  it('asks for no new bytes when it is done already', async () => {
+    await world.exchange.assemble('old.zip', 'new.zip', options);
+    await rm(join(world.remote, 'old.zip'));
+    const use = (): Promise<never> => Promise.reject(new Error('they are gone'));
+    const fresh = { ...options.fresh, use };
+    await world.exchange.assemble('old.zip', 'new.zip', { ...options, fresh });
+    await writeFile(join(world.remote, 'old.zip'), OLD);
+  });
+
+  it('is done already when its source was taken away since', async () => {
+    await world.exchange.assemble('old.zip', 'new.zip', options);
+    await rm(join(world.remote, 'old.zip'));
+    await world.exchange.assemble('old.zip', 'new.zip', options);
+  });
+
+  it('exchange-file-changed: what lies at the target is of the same size, yet not all new bytes are there', async () => {
+    const wrong = Buffer.from(RESULT);
+    wrong[1000 + MIB] = (wrong[1000 + MIB] ?? 0) ^ 1;
+    await writeFile(join(world.remote, 'old.zip'), wrong);
+    await assert.rejects(world.exchange.assemble('old.zip', 'old.zip', options), {
+      code: 'exchange-file-changed',
+      kind: 'invalid',
+    });
+    assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(wrong));
+  });
+
+  const changes: readonly [string, (path: string) => Promise<void>][] = [
+    ['it grew', (path) => appendFile(path, 'x')],
+    ['it shrank: a copy beyond its end would report success', (path) => truncate(path, OLD.length - 1)],
+    ['it is of another time', (path) => utimes(path, 1_000_000, 1_000_000)],
+    ['it is gone', (path) => rm(path)],
+    ['it became a folder', (path) => rm(path).then(() => mkdir(path))],
+  ];
+  for (const [what, change] of changes)
+    it(`exchange-file-changed: ${what}`, async () => {
+      await change(join(world.remote, 'old.zip'));
+      await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
+        code: 'exchange-file-changed',
+        kind: 'invalid',
+      });
+      assert.deepEqual(
+        (await there()).filter((name) => name !== 'old.zip'),
+        [],
+      );
+    });
+
+  it('exchange-file-changed: it shrinks while it is copied', async () => {
+    let changed = false;
+    const onProgress = (): void => {
+      if (changed) return;
+      changed = true;
+      // At once: a busy machine would do it when all is over.
+      truncateSync(join(world.remote, 'old.zip'), 100);
+    };
+    const assembling = world.exchange.assemble('old.zip', 'new.zip', { ...options, onProgress });
+    await assert.rejects(assembling, { code: 'exchange-file-changed' });
+    assert.deepEqual(await there(), ['old.zip']);
+  });
+
+  it('writes to a file of its own though the target is a hard link of the source', async () => {
+    await link(join(world.remote, 'old.zip'), join(world.remote, 'new.zip'));
+    const source = await world.exchange.stat('old.zip');
+    assert(source);
+    await world.exchange.assemble('old.zip', 'new.zip', { ...options, source });
+    assert.ok((await readFile(join(world.remote, 'new.zip'))).equals(RESULT));
+    assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(OLD));
+  });
+
+  it('assembly-unsound: numbers that a server would take for something else', async () => {
+    const wrong: Span[][] = [
+      [span('source', 5, 5), span('fresh', 0, FRESH.length)],
+      [span('source', OLD.length - 1, OLD.length + 1), span('fresh', 0, FRESH.length)],
+    ];
+    for (const spans of wrong) {
+      const size = spans.reduce((sum, { start, end }) => sum + end - start, 0);
+      const assembling = world.exchange.assemble('old.zip', 'new.zip', {
+        ...options,
+        assembly: { spans, size },
+      });
+      await assert.rejects(assembling, { code: 'assembly-unsound' });
+    }
+    assert.deepEqual(await there(), ['old.zip']);
+  });
+
+  it('exchange-local-file: the new bytes are not those that were announced', async () => {
+    const fresh = { ...newBytes(world.fresh, FRESH), sha256: sha256Hex('other') };
+    await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', { ...options, fresh }), {
+      code: 'exchange-local-file',
+      kind: 'local',
+    });
+    assert.deepEqual(await there(), ['old.zip']);
+  });
+
+  it('connection-lost: a cut leaves nothing, and the next call does it', async () => {
+    world.line.cutAfter(MIB);
+    await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
+      code: 'connection-lost',
+      retryable: true,
+    });
+    await world.exchange.assemble('old.zip', 'new.zip', options);
+    assert.ok((await readFile(join(world.remote, 'new.zip'))).equals(RESULT));
+    assert.deepEqual((await there()).sort(), ['new.zip', 'old.zip']);
+  });
+
+  it('takes away what a crash left under the same temporary name', async () => {
+    await writeFile(join(world.remote, '.new.zip.0123456789ab.part'), 'left');
+    await world.exchange.assemble('old.zip', 'new.zip', { ...options, temporary: '0123456789ab' });
+    assert.deepEqual((await there()).sort(), ['new.zip', 'old.zip']);
+  });
+
+  it('exchange-path-outside: either path', async () => {
+    for (const [from, to] of [
+      ['../old.zip', 'new.zip'],
+      ['old.zip', '../new.zip'],
+    ] as const)
+      await assert.rejects(world.exchange.assemble(from, to, options), { code: 'exchange-path-outside' });
+  });
+});
+
+describe('a file put together where no command may be run', () => {
+  it('has some of its new bytes read back, and no more than that travels', async () => {
+    const world = await startWorld({ config: ['ForceCommand internal-sftp'] });
+    try {
+      const options = await prepare(world);
+      const before = world.line.total;
+      await world.exchange.assemble('old.zip', 'new.zip', options);
+      assert.ok((await readFile(join(world.remote, 'new.zip'))).equals(RESULT));
+      assert.ok(world.line.total - before < FRESH.length * 1.05 + 512 * 1024);
+      await world.exchange.assemble('old.zip', 'old.zip', options);
+      await world.exchange.assemble('old.zip', 'old.zip', options);
+      const wrong = Buffer.from(RESULT);
+      wrong[1000 + MIB] = (wrong[1000 + MIB] ?? 0) ^ 1;
+      await writeFile(join(world.remote, 'old.zip'), wrong);
+      await assert.rejects(world.exchange.assemble('old.zip', 'old.zip', options), {
+        code: 'exchange-file-changed',
+      });
+    } finally {
+      await world.stop();
+    }
+  });
+});
+
+/** Another byte in what is only copied there; neither size nor time tells. */
+async function changeUnseen(remote: string, { source }: AssembleOptions): Promise<void> {
+  const path = join(remote, 'old.zip');
+  const bytes = await readFile(path);
+  bytes[20 * MIB] = (bytes[20 * MIB] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+  await utimes(path, source.modified, source.modified);
+}
+
+for (const [where, config] of [
+  ['where it can be hashed', []],
+  ['where it must be read back', ['ForceCommand internal-sftp']],
+] as const)
+  describe(`a file put together, of which the whole is known, ${where}`, () => {
+    let world: World;
+    let options: AssembleOptions;
+    before(async () => {
+      world = await startWorld({ config: [...config] });
+    });
+    beforeEach(async () => {
+      options = { ...(await prepare(world)), sha256: sha256Hex(RESULT) };
+    });
+    after(() => world.stop());
+
+    it('is held to it, and to nothing less when it was done before', async () => {
+      await world.exchange.assemble('old.zip', 'old.zip', options);
+      assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(RESULT));
+      await world.exchange.assemble('old.zip', 'old.zip', options);
+    });
+
+    it('exchange-verify-failed: a byte that was copied there is not the one that was seen', async () => {
+      await changeUnseen(world.remote, options);
+      await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
+        code: 'exchange-verify-failed',
+      });
+      assert.deepEqual(await readdir(world.remote), ['old.zip']);
+      const { sha256: _known, ...less } = options;
+      await world.exchange.assemble('old.zip', 'new.zip', less);
+    });
+
+    it('exchange-file-changed: what lies at the target differs in a byte that was copied', async () => {
+      await changeUnseen(world.remote, options);
+      const { sha256: _known, ...less } = options;
+      await world.exchange.assemble('old.zip', 'old.zip', less);
+      await assert.rejects(world.exchange.assemble('old.zip', 'old.zip', options), {
+        code: 'exchange-file-changed',
+      });
+    });
+  });
+
+describe('an exchange that cannot put files together', () => {
+  it('exchange-no-copy: a server without copy-data says so before anything is done', async () => {
+    const world = await startWorld({ sftpCommand: 'internal-sftp -P copy-data' });
+    try {
+      const options = await prepare(world);
+      assert.equal(await world.exchange.canAssemble(), false);
+      await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
+        code: 'exchange-no-copy',
+        kind: 'usage',
+      });
+      assert.deepEqual(await readdir(world.remote), ['old.zip']);
+    } finally {
+      await world.stop();
+    }
+  });
+
+  for (const scheme of ['scp', 'file'] as const)
+    it(`exchange-no-copy: ${scheme}://`, async () => {
+      const world = await startWorld();
+      const { sshd, remote } = world;
+      const ssh = { identity: sshd.clientKey, knownHosts: sshd.knownHosts };
+      const url = scheme === 'scp' ? sshd.url(remote, 'scp') : `file://${remote}`;
+      const exchange = await openExchange({ url, ssh });
+      try {
+        const options = await prepare(world);
+        assert.equal(await exchange.canAssemble(), false);
+        await assert.rejects(exchange.assemble('old.zip', 'n.zip', options), { code: 'exchange-no-copy' });
+      } finally {
+        await exchange.close();
+        await world.stop();
+      }
+    });
+});
+
+describe('a file that stays on the exchange', () => {
+  let world: World;
+  before(async () => {
+    world = await startWorld();
+    await prepare(world);
+  });
+  after(() => world.stop());
+
+  const RUNS = [
+    { start: 1000, end: 5 * MIB },
+    { start: 6 * MIB, end: 6 * MIB + 10 },
+    { start: 20 * MIB, end: 30 * MIB },
+  ];
+  const once = <T>(action: () => Promise<T>): Promise<T> => action();
+  const twice = <T>(action: () => Promise<T>): Promise<T> => action().catch(() => action());
+
+  async function openFar(retry: typeof once): Promise<FarFile> {
+    const cache = join(world.sshd.folder, `cache-${randomBytes(4).toString('hex')}`);
+    const file = await FarFile.open(world.exchange, 'old.zip', { cache, retry, name: 'old.zip' });
+    assert(file);
+    return file;
+  }
+
+  const isRead = async (file: FarFile, start: number, end: number): Promise<void> =>
+    assert.ok((await file.read(start, end - start)).equals(OLD.subarray(start, end)), `${start} to ${end}`);
+
+  it('is read here where it was fetched, and over the line where it was not', async () => {
+    const file = await openFar(once);
+    assert.equal(file.size, OLD.length);
+    file.fetchAhead(RUNS);
+    for (const { start, end } of RUNS) await isRead(file, start, end);
+    const before = world.line.total;
+    for (const { start, end } of RUNS) await isRead(file, start + 3, end - 2);
+    await isRead(file, 20 * MIB + 5, 20 * MIB + 5);
+    assert.equal(world.line.total, before);
+    for (const [at, length] of [
+      [0, 1000],
+      [5 * MIB - 5, 10],
+      [6 * MIB + 5, 10],
+      [15 * MIB, 3],
+      [OLD.length - 9, 9],
+    ] as const)
+      assert.ok((await file.read(at, length)).equals(OLD.subarray(at, at + length)), `${at}`);
+    await file.close();
+  });
+
+  it('is fetched in the order in which it was asked for, wherever that lies', async () => {
+    const file = await openFar(once);
+    const [first, then] = [[{ start: 35 * MIB, end: 35 * MIB + 100 }], [{ start: 100, end: 20 * MIB }]];
+    const before = world.line.total;
+    for (const runs of [first, then]) file.fetchAhead(runs);
+    await isRead(file, 35 * MIB + 10, 35 * MIB + 20);
+    assert.ok(world.line.total - before < 6 * MIB, 'it waits for nothing that comes later');
+    await isRead(file, 100, 20 * MIB);
+    assert.equal(file.fetched, 20 * MIB - 100 + 100);
+    await file.close();
+  });
+
+  it('goes on after a cut, and fetches nothing twice', async () => {
+    const file = await openFar(twice);
+    world.line.cutAfter(9 * MIB);
+    const before = world.line.total;
+    file.fetchAhead(RUNS);
+    for (const { start, end } of RUNS) await isRead(file, start, end);
+    const wanted = RUNS.reduce((sum, { start, end }) => sum + end - start, 0);
+    assert.ok(world.line.total - before < wanted * 1.05 + 5 * MIB);
+    assert.equal(file.fetched, wanted);
+    await file.close();
+  });
+
+  it('exchange-file-changed: whoever waits for what is fetched ahead hears of it', async () => {
+    const file = await openFar(twice);
+    await utimes(join(world.remote, 'old.zip'), 2_000_000, 2_000_000);
+    world.line.cut();
+    file.fetchAhead(RUNS);
+    for (const { start, end } of RUNS)
+      await assert.rejects(file.read(start, end - start), { code: 'exchange-file-changed' });
+    await file.close();
+  });
+
+  it('exchange-file-changed: another file when it is opened again', async () => {
+    const file = await openFar(twice);
+    world.line.cut();
+    await utimes(join(world.remote, 'old.zip'), 1_000_000, 1_000_000);
+    await assert.rejects(file.read(0, 10), { code: 'exchange-file-changed' });
+    await file.close();
+  });
+});

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  requestBlocks,
+  IN_FLIGHT,
+  readBlocksAhead,
+  REQUEST_SIZE,
+  writeBehind,
+} from '../../../src/protocol/exchange/pipelined-io.ts';
+import { announced, blocksToSend } from '../../../src/protocol/exchange/receive-send.ts';
+import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
+
+/** Several blocks, and a bit. */
+const BYTES = randomBytes(40 * REQUEST_SIZE + 12_345);
+const expected = { size: BYTES.length, sha256: createHash('sha256').update(BYTES).digest('hex') };
+
+const atRandom = (): Promise<void> => sleep(randomInt(4));
+
+/** A server that answers when it likes, and looks at what it was sent only then. */
+function lateWriter(): {
+  stored: Buffer;
+  most: () => number;
+  write: (at: number, b: Buffer) => Promise<void>;
+} {
+  const stored = Buffer.alloc(BYTES.length);
+  let [open, most] = [0, 0];
+  const write = async (offset: number, bytes: Buffer): Promise<void> => {
+    most = Math.max(most, ++open);
+    await atRandom();
+    bytes.copy(stored, offset);
+    open--;
+  };
+  return { stored, most: () => most, write };
+}
+
+async function gathered(content: AsyncIterable<Buffer>): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const each of content) parts.push(Buffer.from(each));
+  return Buffer.concat(parts);
+}
+
+describe('blocks that are written behind', () => {
+  it('keep their memory until the write is answered, with many writes on their way', async () => {
+    const memory = requestBlocks();
+    const { stored, most, write } = lateWriter();
+    const content = announced(new BufferSource(BYTES, 'bytes'), expected, memory);
+    const ends: number[] = [];
+    await writeBehind(content, write, { memory, onWritten: (end) => ends.push(end) });
+    assert.ok(stored.equals(BYTES));
+    assert.equal(most(), IN_FLIGHT);
+    assert.equal(ends.at(-1), BYTES.length);
+    assert.deepEqual(
+      ends,
+      ends.toSorted((a, b) => a - b),
+    );
+  });
+
+  it('leave the memory of whoever delivers alone', async () => {
+    const mine = Buffer.from(BYTES);
+    const memory = requestBlocks();
+    const content = announced(new BufferSource(mine, 'mine'), expected, memory);
+    await writeBehind(content, lateWriter().write, { memory });
+    assert.ok(mine.equals(BYTES));
+  });
+
+  it('go on from where an earlier transfer came to', async () => {
+    const start = 3 * REQUEST_SIZE + 7;
+    const source = new BufferSource(BYTES, 'bytes');
+    assert.ok((await gathered(blocksToSend(source, expected, { start }))).equals(BYTES.subarray(start)));
+  });
+
+  it('exchange-local-file: they are not those that were announced', async () => {
+    const other = Buffer.from(BYTES);
+    other.writeUInt8(other.readUInt8(0) ^ 1);
+    await assert.rejects(gathered(announced(new BufferSource(other, 'other'), expected)), {
+      code: 'exchange-local-file',
+    });
+  });
+
+  it('exchange-local-file: the source cannot be read', async () => {
+    const source: ByteSource = {
+      name: 'broken',
+      size: BYTES.length,
+      read: () => Promise.reject(new Error('EIO: i/o error')),
+    };
+    await assert.rejects(gathered(announced(source, expected)), {
+      code: 'exchange-local-file',
+      message: /broken: EIO/,
+    });
+  });
+});
+
+describe('blocks that are read ahead', () => {
+  it('come in order, whenever their parts are answered', async () => {
+    const read = async (target: Buffer, offset: number): Promise<void> => {
+      await atRandom();
+      BYTES.copy(target, 0, offset);
+    };
+    assert.ok((await gathered(readBlocksAhead(0, BYTES.length, read))).equals(BYTES));
+    const start = REQUEST_SIZE + 1;
+    assert.ok((await gathered(readBlocksAhead(start, BYTES.length, read))).equals(BYTES.subarray(start)));
+    assert.equal((await gathered(readBlocksAhead(5, 5, read))).length, 0);
+  });
+
+  it('are waited for when whoever reads them stops', async () => {
+    let open = 0;
+    const read = async (): Promise<void> => {
+      open++;
+      await sleep(5);
+      open--;
+    };
+    for await (const block of readBlocksAhead(0, BYTES.length, read)) {
+      assert.ok(block.length > 0);
+      break;
+    }
+    assert.equal(open, 0);
+  });
+
+  it('end with the first that failed', async () => {
+    const read = async (_: Buffer, offset: number): Promise<void> => {
+      await atRandom();
+      if (offset >= 9 * REQUEST_SIZE) throw new Error(`at ${offset}`);
+    };
+    await assert.rejects(gathered(readBlocksAhead(0, BYTES.length, read)), /at \d+/);
+  });
+});

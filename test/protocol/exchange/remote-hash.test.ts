@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { hashesThere, runsHashThere } from '../../../src/protocol/exchange/remote-hash.ts';
+import type { RemoteResult } from '../../../src/lib/ssh/exec.ts';
+
+const run = promisify(execFile);
+
+const BYTES = randomBytes(3_000_000);
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+const expected = { size: BYTES.length, sha256: sha256(BYTES) };
+/** Of more than a megabyte in all: for less nobody asks the host. */
+const RUNS = [
+  { start: 100, end: 1_500_000 },
+  { start: 1_600_000, end: 2_999_999 },
+];
+const HASH_OF_RUNS = sha256(Buffer.concat(RUNS.map(({ start, end }) => BYTES.subarray(start, end))));
+
+let folder: string;
+let file: string;
+
+/** A host whose shell finds these programs only, and `tail` and `head`; a script stands for a broken one. */
+async function host(
+  programs: readonly string[],
+  scripts: Readonly<Record<string, string>> = {},
+): Promise<(command: string) => Promise<RemoteResult>> {
+  const bin = join(folder, `bin-${randomBytes(4).toString('hex')}`);
+  await mkdir(bin);
+  for (const program of ['head', 'tail', ...programs]) {
+    const { stdout } = await run('/bin/sh', ['-c', `command -v ${program}`]);
+    await symlink(stdout.trim(), join(bin, program));
+  }
+  for (const [name, script] of Object.entries(scripts)) {
+    await writeFile(join(bin, name), `#!/bin/sh\n${script}\n`);
+    await chmod(join(bin, name), 0o755);
+  }
+  return async (command) => {
+    const { stdout, stderr } = await run('/bin/sh', ['-c', command], { env: { PATH: bin } }).catch(
+      (error: unknown) => ({ stdout: '', stderr: String(error) }),
+    );
+    return { code: 0, stdout, stderr };
+  };
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'signpipe-hash-'));
+  file = join(folder, "it's a file");
+  await writeFile(file, BYTES);
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+describe('asking a host to hash what it stored', () => {
+  const able: Readonly<Record<string, Parameters<typeof host>>> = {
+    'OpenSSL and sha256sum': [['openssl', 'sha256sum']],
+    'OpenSSL alone': [['openssl']],
+    'sha256sum alone': [['sha256sum']],
+    'sha256sum and an OpenSSL that fails': [['sha256sum'], { openssl: 'exit 1' }],
+  };
+  for (const [what, programs] of Object.entries(able))
+    it(`tells right bytes from wrong ones with ${what}`, async () => {
+      const there = await host(...programs);
+      assert.equal(await hashesThere(there, file, expected), true);
+      assert.equal(await hashesThere(there, file, { ...expected, sha256: sha256(Buffer.from('x')) }), false);
+      assert.equal(await hashesThere(there, join(folder, 'none'), expected), false);
+      assert.equal(await runsHashThere(there, file, RUNS, HASH_OF_RUNS), true);
+      assert.equal(await runsHashThere(there, file, RUNS.slice(1), HASH_OF_RUNS), false);
+    });
+
+  it('takes no other answer than the right hash for a yes', async () => {
+    for (const there of [
+      await host([]),
+      await host([], { openssl: 'echo yes', sha256sum: 'echo yes' }),
+      await host([], { openssl: `echo "SHA256(file)= ${expected.sha256}"` }),
+    ]) {
+      assert.equal(await hashesThere(there, file, expected), false);
+      assert.equal(await runsHashThere(there, file, RUNS, HASH_OF_RUNS), false);
+    }
+  });
+});

@@ -1,0 +1,179 @@
+/** A shared folder whose owner puts links there: nothing outside its root is read or written by them. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import {
+  chmod,
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
+import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
+
+const CONTENT = Buffer.from('what is delivered');
+const options = { size: CONTENT.length, sha256: createHash('sha256').update(CONTENT).digest('hex') };
+
+let base: string;
+let root: string;
+let outside: string;
+let exchange: Exchange;
+
+beforeEach(async () => {
+  base = await realpath(await mkdtemp(join(tmpdir(), 'signpipe-links-')));
+  root = join(base, 'share');
+  outside = join(base, 'private');
+  await Promise.all([mkdir(join(root, 'incoming'), { recursive: true }), mkdir(outside)]);
+  await writeFile(join(outside, 'secret.zip'), 'correct horse');
+  exchange = await openExchange({ url: `file://${root}` });
+});
+afterEach(async () => {
+  await exchange.close();
+  await rm(base, { recursive: true });
+});
+
+const fetch = (path: string): Promise<unknown> =>
+  exchange.fetch(path, join(base, 'fetched'), { limit: 1000 });
+const deliver = (path: string, more: { temporary?: string; content?: ByteSource } = {}): Promise<void> =>
+  exchange.deliver(more.content ?? new BufferSource(CONTENT, 'content'), path, {
+    ...options,
+    ...(more.temporary === undefined ? {} : { temporary: more.temporary }),
+  });
+
+/** That the private folder is as it was. */
+async function assertUntouched(): Promise<void> {
+  assert.deepEqual(await readdir(outside), ['secret.zip']);
+  assert.equal(await readFile(join(outside, 'secret.zip'), 'utf8'), 'correct horse');
+}
+
+/** That a path is refused by every way of reading. */
+async function assertUnreadable(path: string): Promise<void> {
+  const ways = [fetch, (name: string) => exchange.stat(name), (name: string) => exchange.openRead(name)];
+  for (const read of ways) await assert.rejects(read(path), { code: 'exchange-link' }, path);
+  await assert.rejects(readFile(join(base, 'fetched')), { code: 'ENOENT' });
+}
+
+describe('a link in a shared folder', () => {
+  for (const [what, target] of [
+    ['a file outside', '../../private/secret.zip'],
+    ['a device', '/dev/zero'],
+    ['a file that says much about this process', '/proc/self/environ'],
+    ['its own standard input', '/dev/stdin'],
+    ['nothing', '/nowhere/at/all.zip'],
+    ['itself', 'a.zip'],
+    ['another file of the share', 'b.zip'],
+  ] as const)
+    it(`exchange-link: instead of a file, to ${what}`, async () => {
+      await writeFile(join(root, 'incoming', 'b.zip'), 'b');
+      await symlink(target, join(root, 'incoming', 'a.zip'));
+      await assertUnreadable('incoming/a.zip');
+    });
+
+  it('exchange-link: to a file outside gives no hint whether that exists', async () => {
+    await symlink(join(outside, 'secret.zip'), join(root, 'there.zip'));
+    await symlink(join(outside, 'nothing.zip'), join(root, 'gone.zip'));
+    await symlink(join(outside), join(root, 'there'));
+    await symlink(join(outside, 'nothing'), join(root, 'gone'));
+    const failures = ['there.zip', 'gone.zip', 'there/secret.zip', 'gone/secret.zip'].map((path) =>
+      fetch(path).then(
+        () => '',
+        (error: unknown) => String(error).replace(path.split('/')[0] ?? '', 'X'),
+      ),
+    );
+    const [one, other, third, fourth] = await Promise.all(failures);
+    assert.equal(one, other);
+    assert.equal(third, fourth);
+  });
+
+  it('exchange-link: instead of a folder, at any depth, for reading and for writing', async () => {
+    await rm(join(root, 'incoming'), { recursive: true });
+    await symlink(outside, join(root, 'incoming'));
+    await mkdir(join(root, 'signed', 'nightly'), { recursive: true });
+    await symlink('../../../private', join(root, 'signed', 'nightly', 'linux'));
+    for (const folder of ['incoming', 'signed/nightly/linux']) {
+      await assertUnreadable(`${folder}/secret.zip`);
+      const failure = { code: 'exchange-link', kind: 'unavailable' };
+      await assert.rejects(deliver(`${folder}/secret.zip`), failure);
+      await assert.rejects(deliver(`${folder}/new/folder/a.zip`), failure);
+      await assert.rejects(deliver(`${folder}/a.zip`, { temporary: '0123456789ab' }), failure);
+    }
+    await assertUntouched();
+  });
+
+  it('exchange-link: instead of a folder that was to be made, to where none is', async () => {
+    await symlink(join(outside, 'made-by-mistake'), join(root, 'signed'));
+    await assert.rejects(deliver('signed/a.zip'), { code: 'exchange-link' });
+    await assertUntouched();
+  });
+
+  it('under the target name is replaced, and what it led to is left alone', async () => {
+    await symlink(join(outside, 'secret.zip'), join(root, 'a.zip'));
+    await deliver('a.zip');
+    assert.equal(await readFile(join(root, 'a.zip'), 'utf8'), CONTENT.toString());
+    await assertUntouched();
+  });
+
+  it('under the temporary name is removed, and what it led to is left alone', async () => {
+    await symlink(join(outside, 'secret.zip'), join(root, '.a.zip.0123456789ab.part'));
+    await deliver('a.zip', { temporary: '0123456789ab' });
+    assert.equal(await readFile(join(root, 'a.zip'), 'utf8'), CONTENT.toString());
+    await assertUntouched();
+  });
+
+  it('a hard link under the target name is replaced, and the other name keeps its content', async () => {
+    await link(join(outside, 'secret.zip'), join(root, 'a.zip'));
+    await deliver('a.zip');
+    await assertUntouched();
+  });
+
+  it('put in the place of the folder during a delivery does not lead it elsewhere', async (t) => {
+    if (process.platform !== 'linux') return t.skip('only Linux binds names to an open folder');
+    await mkdir(join(root, 'signed'));
+    const source = new BufferSource(CONTENT, 'content');
+    const swapping: ByteSource = {
+      size: source.size,
+      name: source.name,
+      read: async (offset, length) => {
+        await rename(join(root, 'signed'), join(root, 'aside'));
+        await symlink(outside, join(root, 'signed'));
+        return source.read(offset, length);
+      },
+    };
+    await deliver('signed/secret.zip', { content: swapping });
+    assert.deepEqual(await readdir(join(root, 'aside')), ['secret.zip']);
+    await assertUntouched();
+  });
+});
+
+describe('the root of a shared folder', () => {
+  it('may itself be a link, which its operator made', async () => {
+    await symlink(root, join(base, 'link'));
+    const other = await openExchange({ url: `file://${join(base, 'link')}` });
+    try {
+      await other.deliver(new BufferSource(CONTENT, 'content'), 'signed/new/a.zip', options);
+      assert.equal((await other.stat('signed/new/a.zip'))?.size, CONTENT.length);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('may hold folders that can be entered and not listed', async () => {
+    await writeFile(join(root, 'incoming', 'a.zip'), 'abc');
+    await chmod(join(root, 'incoming'), 0o311);
+    try {
+      assert.equal((await exchange.stat('incoming/a.zip'))?.size, 3);
+      await fetch('incoming/a.zip');
+    } finally {
+      await chmod(join(root, 'incoming'), 0o755);
+    }
+  });
+});
