@@ -117,7 +117,7 @@ class Auditor {
   async run(): Promise<Audit> {
     const { requests, receipts } = this.heads;
     const commits = await this.readRequests();
-    const line = receipts === null ? [] : await this.repository.lineOf(receipts);
+    const line = receipts === null ? [] : await this.repository.firstParentIds(receipts);
     if (![...commits.values()].includes(true)) await this.requireControl(line[0]);
     const vouches = await Vouches.read(this.repository, this.heads, this.options.allowed);
     this.verified += vouches.size;
@@ -160,7 +160,7 @@ class Auditor {
   private async readRequests(): Promise<Map<string, boolean>> {
     const { requests } = this.heads;
     if (requests === null) return new Map();
-    const steps = await this.repository.history(requests);
+    const steps = await this.repository.commitRefsBetween(requests);
     const commits = new Map(steps.map(({ id }) => [id, false]));
     for (const id of await requestsAmong(this.repository, steps)) commits.set(id, true);
     return commits;

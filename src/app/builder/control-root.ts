@@ -15,7 +15,7 @@ export interface RootConfig {
  * the branch's first-parent line. Null while there is no request branch. Throws `control-other-repository` if the
  * branch descends from no pinned root: the signer would reject what is committed there.
  */
-export async function rootToName(
+export async function rootForTrailer(
   repository: ControlRepository,
   heads: Heads,
   config: RootConfig,
@@ -24,7 +24,7 @@ export async function rootToName(
   if (requests === null) return null;
   const pinned =
     config.control.roots ?? (await publishedPolicy(repository, heads.receipts, config.trust))?.roots;
-  if (!pinned) return repository.firstRootOf(requests);
+  if (!pinned) return repository.firstParentRoot(requests);
   for (const root of pinned) if (await repository.isAncestor(root, requests)) return root;
   throw notAllowed(
     'control-other-repository',

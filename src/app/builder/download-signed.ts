@@ -12,8 +12,8 @@ import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.t
 import { underBar } from '../../lib/progress.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { verifyFile } from '../../engine/artifact/verify-file.ts';
-import { requireApart } from './output-folder.ts';
-import { pairOriginals } from './match-originals.ts';
+import { requireOutputFolder } from './output-folder.ts';
+import { matchOriginals } from './match-originals.ts';
 import type { BuilderSession } from './session.ts';
 
 const differs = (path: string, why: string): SignpipeError =>
@@ -21,9 +21,9 @@ const differs = (path: string, why: string): SignpipeError =>
     hint: 'it was changed after it was delivered, or replaced by a later request: do not use it',
   });
 
-type Output = NonNullable<ReceiptFile['output']>;
+type SignedOutput = NonNullable<ReceiptFile['output']>;
 
-function outputOf({ output, input }: ReceiptFile): Output {
+function outputOf({ output, input }: ReceiptFile): SignedOutput {
   if (!output) throw invalid('receipt-without-output', `${input.name}: the receipt names no signed file`);
   const problem = nameProblem(output.name) ?? pathProblem(output.path ?? output.name);
   if (problem !== null) throw invalid('receipt-name', `the receipt names a file that ${problem}`);
@@ -31,13 +31,13 @@ function outputOf({ output, input }: ReceiptFile): Output {
 }
 
 /** Receipted files, and what was asked of them. */
-export interface Answer {
+export interface ReceiptedFiles {
   readonly files: readonly ReceiptFile[];
   readonly requested: readonly RequestedFile[];
 }
 
 /** Whether the request pins every byte of a file. Pinned programs say nothing about the rest of their zip. */
-const isPinnedWhole = ({ requested }: Answer, { input }: ReceiptFile): boolean =>
+const isPinnedWhole = ({ requested }: ReceiptedFiles, { input }: ReceiptFile): boolean =>
   requested.some(({ name, sha256 }) => name === input.name && sha256 !== undefined);
 
 /**
@@ -46,7 +46,7 @@ const isPinnedWhole = ({ requested }: Answer, { input }: ReceiptFile): boolean =
  * it, whatever the receipt says about what the signer saw: it is refused before a byte is downloaded.
  */
 function originalOf(
-  answer: Answer,
+  answer: ReceiptedFiles,
   file: ReceiptFile,
   pairs: ReadonlyMap<string, string>,
 ): string | undefined {
@@ -120,7 +120,7 @@ async function requireTrusted(
   }
 }
 
-async function takeOne(
+async function downloadOne(
   session: BuilderSession,
   file: ReceiptFile,
   folder: string,
@@ -145,7 +145,7 @@ async function takeOne(
 }
 
 /** Holds a downloaded file to the receipt, to the original if there is one, and to the trusted roots. */
-async function checkTaken(
+async function checkDownload(
   session: BuilderSession,
   file: ReceiptFile,
   taken: { path: string; sha256: string },
@@ -165,24 +165,24 @@ async function checkTaken(
 
 /**
  * Downloads what a receipt says was signed, and checks it against the digests there. If an original is given
- * (see `pairOriginals`), the signed file is proved to be that one plus the signatures; a file that the request
+ * (see `matchOriginals`), the signed file is proved to be that one plus the signatures; a file that the request
  * does not pin as a whole needs one. No file gets its name before that. Returns the paths.
  */
-export async function takeFiles(
+export async function downloadSigned(
   session: BuilderSession,
-  answer: Answer,
+  answer: ReceiptedFiles,
   folder: string,
   originals: readonly string[] = [],
 ): Promise<string[]> {
   const names = answer.files.map((file) => outputOf(file).name);
-  const pairs = pairOriginals(names, originals);
+  const pairs = matchOriginals(names, originals);
   const planned = answer.files.map((file) => ({ file, original: originalOf(answer, file, pairs) }));
-  await requireApart(folder, names, originals);
+  await requireOutputFolder(folder, names, originals);
   const taken: string[] = [];
   for (const { file, original } of planned) {
     taken.push(
-      await takeOne(session, file, folder, (path, sha256) =>
-        checkTaken(session, file, { path, sha256 }, original),
+      await downloadOne(session, file, folder, (path, sha256) =>
+        checkDownload(session, file, { path, sha256 }, original),
       ),
     );
     if (original !== undefined)

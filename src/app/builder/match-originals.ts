@@ -22,7 +22,7 @@ function nearest(name: string, paths: readonly string[]): string[] {
  * by the folders above it where names are alike. Every original has to be used, so that no file seems to be proved
  * that was not compared. Throws usage errors: `original-ambiguous` and `original-unmatched`.
  */
-export function pairOriginals(
+export function matchOriginals(
   names: readonly string[],
   originals: readonly string[],
 ): ReadonlyMap<string, string> {

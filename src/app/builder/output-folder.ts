@@ -23,7 +23,7 @@ async function requireFolder(output: string): Promise<void> {
  * - `output-not-a-folder`: there is something else of that name;
  * - `output-is-input`: a signed file would replace one that was submitted, or that it is to be proved against.
  */
-export async function requireApart(
+export async function requireOutputFolder(
   output: string,
   names: readonly string[],
   inputs: readonly string[],

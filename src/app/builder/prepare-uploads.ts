@@ -12,7 +12,7 @@ import { plural } from '../../lib/plural.ts';
 import type { BuilderSession } from './session.ts';
 
 /** A file ready to be uploaded. */
-export interface Upload {
+export interface PreparedUpload {
   /** Its name on the exchange. */
   readonly name: string;
   readonly path: string;
@@ -21,8 +21,8 @@ export interface Upload {
 }
 
 /** What is to be submitted. */
-export interface Collected {
-  readonly uploads: readonly Upload[];
+export interface PreparedUploads {
+  readonly uploads: readonly PreparedUpload[];
   /** Whether it was packed for this. */
   readonly packed: boolean;
   /** How many files were packed; 0 if none were. */
@@ -75,7 +75,7 @@ function checkName(name: string): string {
   return name;
 }
 
-const describe = async (path: string, name: string): Promise<Upload> =>
+const describe = async (path: string, name: string): Promise<PreparedUpload> =>
   withFile(path, async (file) => ({
     name: checkName(name),
     path,
@@ -102,7 +102,7 @@ async function pack(
   kinds: readonly Kind[],
   scratch: string,
   name: string | undefined,
-): Promise<Collected> {
+): Promise<PreparedUploads> {
   const [first = ''] = paths;
   const stem = basename(resolve(first));
   const zipName = checkName(name ?? `${kinds[0] === 'folder' ? stem : basename(stem, extname(stem))}.zip`);
@@ -119,13 +119,17 @@ async function pack(
  * folder or several loose files are packed into one zip, which lies in the folder `scratch`. `as` names what
  * travels.
  */
-export async function collect(paths: readonly string[], scratch: string, as?: string): Promise<Collected> {
+export async function prepareUploads(
+  paths: readonly string[],
+  scratch: string,
+  as?: string,
+): Promise<PreparedUploads> {
   const kinds = await Promise.all(paths.map(kindOf));
   const asTheyAre = kinds.every((kind) => kind === 'zip') || (paths.length === 1 && kinds[0] === 'program');
   if (!asTheyAre) return pack(paths, kinds, scratch, as);
   if (as !== undefined && paths.length > 1)
     throw usage('one-name-for-several', '--as names one file, but several are submitted');
-  const uploads: Upload[] = [];
+  const uploads: PreparedUpload[] = [];
   for (const path of paths) uploads.push(await describe(path, as ?? basename(path)));
   const names = new Set(uploads.map(({ name }) => name));
   if (names.size < uploads.length) throw usage('name-twice', 'two of the files have the same name');
@@ -133,7 +137,10 @@ export async function collect(paths: readonly string[], scratch: string, as?: st
 }
 
 /** What was packed is another file than those that were named, and it is what comes back signed. */
-export function sayPacked({ say }: Pick<BuilderSession, 'say'>, { uploads, packed, count }: Collected): void {
+export function sayPacked(
+  { say }: Pick<BuilderSession, 'say'>,
+  { uploads, packed, count }: PreparedUploads,
+): void {
   const [zip] = uploads;
   if (packed && zip)
     say(`packed ${plural(count, 'file')} into ${zip.name} (${zip.size} bytes): the zip is what gets signed`);

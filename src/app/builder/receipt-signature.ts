@@ -1,7 +1,7 @@
 import {
   verifyCommitSignature,
   type CommitSignature,
-  type VerifyOptions,
+  type CommitVerifyOptions,
 } from '../../lib/git/commit-signature.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
@@ -26,7 +26,7 @@ const HINTS: ReadonlyMap<string, string> = new Map([
 export function verifyReceiptSignature(
   raw: Buffer,
   allowed: AllowedSigners,
-  options: VerifyOptions = {},
+  options: CommitVerifyOptions = {},
 ): CommitSignature {
   try {
     return verifyCommitSignature(raw, allowed, options);

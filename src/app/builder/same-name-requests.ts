@@ -113,7 +113,7 @@ async function laterDelivery(
  * Why a signed file could not be taken: `signed-file-replaced` if a later request's file was delivered to the
  * same place, else the failure itself.
  */
-export async function whyNotTaken(
+export async function explainFailedDownload(
   repository: ControlRepository,
   found: FoundReceipt,
   allowed: AllowedSigners,

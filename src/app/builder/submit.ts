@@ -10,9 +10,9 @@ import { unavailable, usage } from '../../lib/errors.ts';
 import { withScratch } from '../../lib/bytes/temp-folder.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { underBar } from '../../lib/progress.ts';
-import { requireApart } from './output-folder.ts';
-import { collect, sayPacked, type Upload } from './prepare-uploads.ts';
-import { rootToName } from './control-root.ts';
+import { requireOutputFolder } from './output-folder.ts';
+import { prepareUploads, sayPacked, type PreparedUpload } from './prepare-uploads.ts';
+import { rootForTrailer } from './control-root.ts';
 import { compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
 import { publishedFiles } from './published-files.ts';
@@ -38,7 +38,7 @@ export interface SubmitOptions {
   readonly now?: Date;
 }
 
-async function upload(session: BuilderSession, { name, path, size, sha256 }: Upload): Promise<void> {
+async function upload(session: BuilderSession, { name, path, size, sha256 }: PreparedUpload): Promise<void> {
   const to = `${session.config.exchange.incoming}/${name}`;
   await underBar(session.progress, `upload ${name}`, 'bytes', (onProgress) =>
     withFile(path, (content) => session.exchange.deliver(content, to, { size, sha256, onProgress })),
@@ -78,7 +78,7 @@ async function zipnameFor(
 
 /** A file as `zipname` is to have it. What was packed for this request is gone when its answer must be proved. */
 async function requested(
-  { name, path, sha256 }: Upload,
+  { name, path, sha256 }: PreparedUpload,
   packed: boolean,
   pins: EntryPins | null,
 ): Promise<RequestedFile> {
@@ -112,7 +112,7 @@ async function pushRequest(
     const at = options.now ?? new Date();
     const heads = await repository.fetch();
     const parent = heads.requests;
-    const root = await rootToName(repository, heads, session.config);
+    const root = await rootForTrailer(repository, heads, session.config);
     const content = await zipnameFor(session, parent, files, at);
     const id = await commitFile(repository, {
       parent,
@@ -140,11 +140,11 @@ export function submit(
   options: SubmitOptions = {},
 ): Promise<string> {
   return withScratch(async (scratch) => {
-    const collected = await collect(paths, scratch, options.as);
+    const collected = await prepareUploads(paths, scratch, options.as);
     const { uploads, packed } = collected;
     sayPacked(session, collected);
     if (options.output !== undefined)
-      await requireApart(
+      await requireOutputFolder(
         options.output,
         uploads.map(({ name }) => name),
         paths,

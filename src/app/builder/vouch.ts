@@ -1,8 +1,8 @@
 import { createVouchCommit } from '../../protocol/control/vouch.ts';
 import { unavailable } from '../../lib/errors.ts';
 import { withScratch } from '../../lib/bytes/temp-folder.ts';
-import { collect } from './prepare-uploads.ts';
-import { rootToName } from './control-root.ts';
+import { prepareUploads } from './prepare-uploads.ts';
+import { rootForTrailer } from './control-root.ts';
 import { committerOf } from '../config/open.ts';
 import { type VoucherSession } from './session.ts';
 
@@ -15,13 +15,13 @@ export async function vouch(session: VoucherSession, paths: readonly string[], a
   const { name: voice } = config.vouch;
   const branch = `${repository.branches.vouches}/${voice}`;
   return withScratch(async (scratch) => {
-    const { uploads } = await collect(paths, scratch, as);
+    const { uploads } = await prepareUploads(paths, scratch, as);
     const files = uploads.map(({ name, sha256 }) => ({ name, sha256 }));
     const { signer, identity } = await committerOf(session);
     for (let tries = 0; tries < 10; tries += 1) {
       const heads = await repository.fetch();
       const parent = heads.vouches.get(voice) ?? null;
-      const root = await rootToName(repository, heads, config);
+      const root = await rootForTrailer(repository, heads, config);
       const id = await createVouchCommit(repository, {
         parent,
         files,

@@ -14,11 +14,11 @@ import { notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { requireAnswersRequest } from './check-receipt.ts';
-import { outlookOf } from './why-waiting.ts';
+import { whyWaiting } from './why-waiting.ts';
 import { firstAnswer, requestMeant } from './repeated-requests.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
-import { hintOfRefusal, whyNotTaken } from './same-name-requests.ts';
-import { takeFiles } from './download-signed.ts';
+import { hintOfRefusal, explainFailedDownload } from './same-name-requests.ts';
+import { downloadSigned } from './download-signed.ts';
 import { verifyReceiptSignature } from './receipt-signature.ts';
 
 export interface WaitOptions {
@@ -139,7 +139,7 @@ class WaitingReport {
   async look(heads: Heads): Promise<void> {
     const { repository, say } = this.session;
     this.request ??= await readRequest(repository, this.id);
-    this.why = await outlookOf(repository, this.request, heads, this.allowed);
+    this.why = await whyWaiting(repository, this.request, heads, this.allowed);
     const line = this.why ?? 'waiting for the signer to answer';
     if (line !== this.said) say(`request ${shortId(this.id)}: ${line}`);
     this.said = line;
@@ -195,9 +195,9 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   const files =
     output === null
       ? []
-      : await takeFiles(session, { files: found.receipt.files, requested }, output, originals).catch(
+      : await downloadSigned(session, { files: found.receipt.files, requested }, output, originals).catch(
           async (error: unknown) => {
-            throw await whyNotTaken(session.repository, found, allowed, error);
+            throw await explainFailedDownload(session.repository, found, allowed, error);
           },
         );
   return { receipt: found.receipt, commit: found.id, files };

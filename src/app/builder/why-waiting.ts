@@ -72,7 +72,7 @@ const outageOf = ({ waiting }: ChannelPolicy): string | null =>
     ? null
     : `none of the signer's timestamp authorities has answered since ${waiting.since}; it goes on asking them`;
 
-async function lookOut(
+async function reasonToWait(
   repository: ControlRepository,
   request: Request,
   heads: Heads,
@@ -97,14 +97,14 @@ async function lookOut(
  * builder has the signer's published policy, and neither its list of keys nor its clock. So a vouch by a key
  * that the signer does not know is counted here and not there. Null when nothing is known to stand in the way.
  */
-export async function outlookOf(
+export async function whyWaiting(
   repository: ControlRepository,
   request: Request,
   heads: Heads,
   receiptSigners: AllowedSigners,
 ): Promise<string | null> {
   try {
-    return await lookOut(repository, request, heads, receiptSigners);
+    return await reasonToWait(repository, request, heads, receiptSigners);
   } catch (error) {
     // If something there cannot be read or believed, this explains nothing; only the receipt decides.
     if (isRefused(error)) return null;

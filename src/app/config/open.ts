@@ -4,7 +4,7 @@ import { ControlRepository } from '../../protocol/control/repository.ts';
 import { openExchange } from '../../protocol/exchange/open-exchange.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
 import { findPassphrase } from '../../engine/keys/passphrase.ts';
-import type { Identity } from '../../lib/git/objects.ts';
+import type { GitIdentity } from '../../lib/git/objects.ts';
 import type { BuilderConfig } from './builder.ts';
 import { loadSshSigner, type SshSigner } from '../../lib/sshsig/ssh-signer.ts';
 import { SharedSsh, type SshOptions } from '../../lib/ssh/connection.ts';
@@ -78,7 +78,7 @@ export async function committerOf({
 }: {
   readonly config: Pick<BuilderConfig, 'requests'>;
   readonly say: (line: string) => void;
-}): Promise<{ signer: SshSigner; identity: Identity }> {
+}): Promise<{ signer: SshSigner; identity: GitIdentity }> {
   const { key, passphraseFile, name, email } = config.requests;
   const passphrase = await findPassphrase({ file: passphraseFile, warn: say, environment: {} });
   const agent = process.env['SSH_AUTH_SOCK'];

@@ -13,7 +13,7 @@ const schema = z.strictObject({
   since: z.string().nullable(),
   requests: id,
   receipts: id,
-  /** `History.touched`. */
+  /** `CommitGraph.touched`. */
   touched: z.array(z.tuple([z.string(), z.strictObject({ tip: id, ids: z.array(id) })])),
 });
 

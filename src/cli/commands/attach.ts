@@ -5,7 +5,7 @@ import { invalid, usage, type SignpipeError } from '../../lib/errors.ts';
 import { readAll, withFile } from '../../lib/bytes/byte-source.ts';
 import { attachToFile } from '../../engine/artifact/attach-file.ts';
 import type { Wanted } from './receipt-signatures.ts';
-import { outputTo, writeOutput } from '../output/output-file.ts';
+import { outputTo, writeOutputFile } from '../output/output-file.ts';
 import { printMade, type OutputOptions } from './signature.ts';
 import { print, sayUnlessQuiet } from '../output/terminal.ts';
 
@@ -55,7 +55,7 @@ export async function attachCommand(file: string, options: AttachCommandOptions)
     if (sha256 !== undefined && sha256 !== actual) throw zipDiffers(file, actual, sha256);
     return actual;
   };
-  const actual = await writeOutput(output, attach, { checked: true });
+  const actual = await writeOutputFile(output, attach, { checked: true });
   sayUnlessQuiet(options)(
     sha256 === undefined
       ? `${options.output}: signature attached`

@@ -14,8 +14,8 @@ import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { usage } from '../../lib/errors.ts';
 import { writeTextAtomically } from '../../lib/bytes/atomic-file.ts';
 import { progressFor } from '../output/progress-bars.ts';
-import { outputTo, writeOutput } from '../output/output-file.ts';
-import { printPieces } from '../output/write-output.ts';
+import { outputTo, writeOutputFile } from '../output/output-file.ts';
+import { writeToStandardOutput } from '../output/write-output.ts';
 import { withRepository } from './repository.ts';
 import { sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
@@ -168,10 +168,10 @@ export async function auditCommand(options: AuditCommandOptions): Promise<number
   const document = { repository: options.repo, at: now, rows, revocation };
   if (html) {
     const page = await auditPage(audit, document);
-    await writeOutput(html, (path) => writeTextAtomically(path, page));
+    await writeOutputFile(html, (path) => writeTextAtomically(path, page));
     sayUnlessQuiet(options)(`${html.name}: one page, to open in a browser; it needs no network`);
   }
-  await printPieces(
+  await writeToStandardOutput(
     options.json
       ? documentText(audit, document, { indent: 2 })
       : told(audit, isShown, revocation, options, now),

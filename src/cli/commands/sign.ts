@@ -17,10 +17,16 @@ import { signFile } from '../../engine/artifact/sign-file.ts';
 import type { AlreadySigned } from '../../engine/artifact/sign-program.ts';
 import type { Timestamper } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { asFlags } from '../output/errors-as-flags.ts';
+import { withFlagNames } from '../output/errors-as-flags.ts';
 import { describeKept, describeLeftAlone } from '../output/kept-text.ts';
 import { progressFor } from '../output/progress-bars.ts';
-import { outputInPlace, outputTo, requireDistinct, writeOutput, type Output } from '../output/output-file.ts';
+import {
+  outputInPlace,
+  outputTo,
+  requireDistinct,
+  writeOutputFile,
+  type OutputFile,
+} from '../output/output-file.ts';
 import { asPrintableJson, print, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
 export interface SignCommandOptions extends CommonOptions {
@@ -80,11 +86,11 @@ async function namesFor(files: readonly string[], output: string | undefined): P
 }
 
 /** All outputs are judged before the first file is signed. */
-async function outputsFor(files: readonly string[], options: SignCommandOptions): Promise<Output[]> {
+async function outputsFor(files: readonly string[], options: SignCommandOptions): Promise<OutputFile[]> {
   const { output, inPlace, force } = options;
   if (output !== undefined && inPlace)
     throw usage('output-twice', 'give either --output or --in-place, not both');
-  const outputs: Output[] = [];
+  const outputs: OutputFile[] = [];
   for (const name of inPlace ? files : await namesFor(files, output))
     outputs.push(await (inPlace ? outputInPlace(name) : outputTo(name, force)));
   requireDistinct(outputs);
@@ -165,7 +171,7 @@ async function signAll(files: string[], options: SignCommandOptions): Promise<nu
   for (const [index, output] of outputs.entries()) {
     const input = files[index] ?? '';
     await underBar(progress, `sign ${basename(input)}`, 'files', async (onProgress) => {
-      const told = await writeOutput(output, async (path) =>
+      const told = await writeOutputFile(output, async (path) =>
         options.json
           ? asJson(await signFile(input, path, { ...signing, onProgress }), input, output.name)
           : tell(await signFile(input, path, { ...signing, onProgress, unhashed: true }), input, output.name),
@@ -182,6 +188,6 @@ export async function signCommand(files: string[], options: SignCommandOptions):
   try {
     return await signAll(files, options);
   } catch (error) {
-    throw asFlags(error);
+    throw withFlagNames(error);
   }
 }

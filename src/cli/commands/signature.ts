@@ -5,7 +5,7 @@ import { writeFileAtomically, writeStreamAtomically } from '../../lib/bytes/atom
 import { sha256OfFile } from '../../lib/bytes/hash.ts';
 import { patched } from '../../lib/bytes/patch.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
-import { outputTo, writeOutput } from '../output/output-file.ts';
+import { outputTo, writeOutputFile } from '../output/output-file.ts';
 import { printJson, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
 export interface OutputOptions extends CommonOptions {
@@ -25,7 +25,7 @@ export async function extractCommand(file: string, options: OutputOptions): Prom
   const output = await outputTo(options.output, options.force);
   const signature = await withFile(file, async (source) => (await openImage(source)).signature);
   if (!signature) throw invalid('not-signed', `${file}: it bears no signature`);
-  await writeOutput(output, (path) => writeFileAtomically(path, signature));
+  await writeOutputFile(output, (path) => writeFileAtomically(path, signature));
   sayUnlessQuiet(options)(`${options.output}: ${signature.length} bytes of PKCS#7, DER`);
   if (options.json) await printMade(file, options.output);
   return 0;
@@ -38,7 +38,7 @@ export async function removeCommand(file: string, options: OutputOptions): Promi
     const image = await openImage(source);
     if (!image.signature) throw invalid('not-signed', `${file}: it bears no signature`);
     const unsigned = patched(await image.remove());
-    await writeOutput(output, (path) => writeStreamAtomically(path, unsigned));
+    await writeOutputFile(output, (path) => writeStreamAtomically(path, unsigned));
   });
   sayUnlessQuiet(options)(`${options.output}: ${file} without its signature`);
   if (options.json) await printMade(file, options.output);

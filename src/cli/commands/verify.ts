@@ -10,7 +10,7 @@ import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../../engine/artifact/verify-file.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
-import { faultsOf, type Outcome } from '../output/verdict.ts';
+import { faultsOf, type VerifyOutcome } from '../output/verdict.ts';
 
 export interface VerifyCommandOptions extends CommonOptions {
   readonly ca?: string;
@@ -52,7 +52,7 @@ function summary({ programs }: FileReport): string {
     .join(', ')}`;
 }
 
-function headline({ report }: Outcome, faults: readonly string[]): string {
+function headline({ report }: VerifyOutcome, faults: readonly string[]): string {
   if (report.status === 'ok' && faults.length > 0) return 'NOT AS ASKED';
   if (report.status === 'intact' && faults.length === 0) return 'intact; who signed was not checked';
   return VERDICTS[report.status];
@@ -70,7 +70,7 @@ function faultLines(faults: readonly string[]): string[] {
   ];
 }
 
-function tell(outcome: Outcome, faults: readonly string[], options: VerifyCommandOptions): string {
+function tell(outcome: VerifyOutcome, faults: readonly string[], options: VerifyCommandOptions): string {
   const { report, proof } = outcome;
   const paint = painter(wantsColour(process.stdout));
   const verdict = paint(headline(outcome, faults), faults.length > 0 ? 'bad' : 'good');
@@ -89,7 +89,7 @@ function tell(outcome: Outcome, faults: readonly string[], options: VerifyComman
   return lines.join('\n');
 }
 
-async function verifyOne(path: string, options: VerifyCommandOptions): Promise<Outcome> {
+async function verifyOne(path: string, options: VerifyCommandOptions): Promise<VerifyOutcome> {
   const roots = await readRoots(options.ca);
   const timestampRoots = await readTimestampRoots(options.timestampCa);
   const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
@@ -109,7 +109,7 @@ async function verifyOne(path: string, options: VerifyCommandOptions): Promise<O
 }
 
 function jsonOf(
-  { report, proof, proofError }: Outcome,
+  { report, proof, proofError }: VerifyOutcome,
   faults: readonly string[],
   { original: path }: VerifyCommandOptions,
 ): object {

@@ -6,7 +6,7 @@ import { printableJson } from '../../lib/printable.ts';
 import { openChannels, openReceiptWriter, openSite } from '../../app/signer/signer-context.ts';
 import { logError, Signer, watch } from '../../app/signer/watch.ts';
 import type { Site } from '../../app/signer/signer-context.ts';
-import { humanLog } from '../output/log-format.ts';
+import { plainLog } from '../output/log-format.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import { type CommonOptions } from '../output/terminal.ts';
 
@@ -22,7 +22,7 @@ function loggerFor(options: WatchCommandOptions): Logger {
   const level = options.quiet ? 'warn' : options.verbose ? 'debug' : 'info';
   const settings = { level, base: {}, timestamp: pino.stdTimeFunctions.isoTime };
   if (process.stdout.isTTY && !options.json)
-    return pino(settings, humanLog(process.stdout, wantsColour(process.stdout)));
+    return pino(settings, plainLog(process.stdout, wantsColour(process.stdout)));
   const out = pino.destination({ dest: 1, sync: true });
   // JSON leaves some control characters as they are, and logs are read on terminals.
   return pino(settings, { write: (record) => void out.write(printableJson(record)) });

@@ -20,5 +20,5 @@ const inFlags = (text: string): string =>
   FLAGS.reduce((left, [key, flag]) => left.replaceAll(key, flag), text);
 
 /** An error, reworded for a reader who has no signer.yaml but the flags of `sign`. */
-export const asFlags = (error: unknown): unknown =>
+export const withFlagNames = (error: unknown): unknown =>
   error instanceof SignpipeError ? error.reworded(inFlags) : error;

@@ -2,7 +2,7 @@ import { printable } from '../../lib/printable.ts';
 import type { KeptSigner } from '../../engine/artifact/sign-program.ts';
 
 /** Receipts from before version 2 name the subject alone. */
-type Kept = Pick<KeptSigner, 'signer'> & {
+type KeptProgram = Pick<KeptSigner, 'signer'> & {
   readonly certificate?: string | undefined;
   readonly trusted?: boolean | null | undefined;
 };
@@ -14,7 +14,7 @@ const VOUCHED = new Map<boolean | null | undefined, string>([
 ]);
 
 /** Who signed a program that was left alone. Anyone can choose a subject, so the certificate stands beside it. */
-export const describeKept = ({ signer, certificate, trusted }: Kept): string =>
+export const describeKept = ({ signer, certificate, trusted }: KeptProgram): string =>
   `kept: signed by ${printable(signer)}${certificate === undefined ? '' : ` (certificate ${certificate.slice(0, 16)})`}${VOUCHED.get(trusted) ?? ''}`;
 
 const WHY = new Map([

@@ -16,7 +16,7 @@ const LEVELS: Partial<Record<number, Level>> = {
 /** Longer messages are cut: they quote what others wrote. */
 const MOST_TEXT = 4000;
 
-interface Line {
+interface LogRecord {
   readonly level?: number;
   readonly time?: string;
   readonly msg?: string;
@@ -24,11 +24,11 @@ interface Line {
 }
 
 /** A pino destination that shows each record as one plain line, with its hint below. */
-export function humanLog(out: NodeJS.WritableStream, colour = false): { write(record: string): void } {
+export function plainLog(out: NodeJS.WritableStream, colour = false): { write(record: string): void } {
   const paint = painter(colour);
   return {
     write: (record) => {
-      const { level = 30, time = '', msg = '', hint }: Line = JSON.parse(record) as Line;
+      const { level = 30, time = '', msg = '', hint }: LogRecord = JSON.parse(record) as LogRecord;
       const { word = '', style } = LEVELS[level] ?? {};
       const text = `${word}${printable(msg, MOST_TEXT)}`;
       out.write(`${paint(time.slice(11, 19), 'dim')} ${style ? paint(text, style) : text}\n`);

@@ -7,7 +7,7 @@ import { asTemporary } from '../../lib/bytes/temp-files.ts';
 import { fromSystemError } from '../../lib/system-error.ts';
 
 /** A file that a command is to write, and what is there now. */
-export interface Output {
+export interface OutputFile {
   /** As the user named it, for messages. */
   readonly name: string;
   /** Where it is written: for a change in place, what a link leads to. */
@@ -36,7 +36,7 @@ async function requireFolder(name: string): Promise<void> {
  * `permission-denied`, `output-not-a-file` for a link, folder, device or pipe, and `output-exists` for a file that is
  * there, unless `force` is given.
  */
-export async function outputTo(name: string, force = false): Promise<Output> {
+export async function outputTo(name: string, force = false): Promise<OutputFile> {
   // A name that ends in a slash means a folder, and would otherwise be taken without it.
   if (name.endsWith('/') || name.endsWith(sep))
     throw usage('output-folder-missing', `${name}: this folder is not there`, { hint: 'make it first' });
@@ -57,7 +57,7 @@ export async function outputTo(name: string, force = false): Promise<Output> {
 }
 
 /** A file that is to be changed in place; through a link, it is the file that the link leads to. */
-export async function outputInPlace(name: string): Promise<Output> {
+export async function outputInPlace(name: string): Promise<OutputFile> {
   try {
     const path = await realpath(name);
     await requireFolder(path);
@@ -70,7 +70,7 @@ export async function outputInPlace(name: string): Promise<Output> {
 }
 
 /** Throws `output-shared` (usage) if two inputs would be written to one file. */
-export function requireDistinct(outputs: readonly Output[]): void {
+export function requireDistinct(outputs: readonly OutputFile[]): void {
   const seen = new Set<string>();
   for (const { name, path } of outputs) {
     if (seen.has(resolve(path)))
@@ -81,7 +81,7 @@ export function requireDistinct(outputs: readonly Output[]): void {
   }
 }
 
-export interface WriteOptions {
+export interface WriteOutputOptions {
   /** Whether `write` may still refuse after it has written all: the final name then appears only when it has ended. */
   readonly checked?: boolean;
 }
@@ -90,10 +90,10 @@ export interface WriteOptions {
  * Has `write` make the file, whole or not at all, under the path that it is given, and puts it in its place. What the
  * operating system refuses becomes an ordinary error about this file.
  */
-export async function writeOutput<T>(
-  { name, path, how }: Output,
+export async function writeOutputFile<T>(
+  { name, path, how }: OutputFile,
   write: (path: string) => Promise<T>,
-  { checked = false }: WriteOptions = {},
+  { checked = false }: WriteOutputOptions = {},
 ): Promise<T> {
   try {
     if (how === 'create' && !checked) return await write(path);

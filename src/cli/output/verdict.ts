@@ -4,14 +4,14 @@ import type { FileProof } from '../../engine/artifact/prove-zip.ts';
 import type { FileReport, ProgramReport } from '../../engine/artifact/verify-file.ts';
 
 /** What was found out about one file. */
-export interface Outcome {
+export interface VerifyOutcome {
   readonly report: FileReport;
   readonly proof: FileProof | null;
   readonly proofError: SignpipeError | null;
 }
 
 /** What a file has to meet to be good. */
-export interface Asked {
+export interface VerifyRequirements {
   /** Roots were given. */
   readonly roots: boolean;
   /** It does not matter who signed. */
@@ -21,7 +21,10 @@ export interface Asked {
 }
 
 /** The programs that must be good: those that were signed since the original, and those that the patterns name. */
-function requiredOf({ report, proof }: Outcome, { files }: Asked): readonly ProgramReport[] | null {
+function requiredOf(
+  { report, proof }: VerifyOutcome,
+  { files }: VerifyRequirements,
+): readonly ProgramReport[] | null {
   if (report.kind === 'program') return proof || files ? report.programs : null;
   if (!proof && !files) return null;
   const since = new Set(proof?.signed);
@@ -34,20 +37,23 @@ const UNCHECKED =
 const named = (path: string, what: string): string => `${printable(path)}: ${what}`;
 
 /** What is wrong with a program that must be good, or null. */
-function faultOf({ path, status, stranger }: ProgramReport, { roots, anySigner }: Asked): string | null {
+function faultOf(
+  { path, status, stranger }: ProgramReport,
+  { roots, anySigner }: VerifyRequirements,
+): string | null {
   if (status === 'ok' || status === 'bad') return null; // Bad programs are reported in any case.
   if (status === 'unsigned') return named(path, 'is not signed');
   if (stranger) return named(path, 'is not signed under the given roots');
   return anySigner || roots ? null : UNCHECKED;
 }
 
-function requiredFaults(required: readonly ProgramReport[], asked: Asked): string[] {
+function requiredFaults(required: readonly ProgramReport[], asked: VerifyRequirements): string[] {
   if (required.length === 0) return ['none of its programs is one of those that must be signed'];
   return required.map((program) => faultOf(program, asked)).filter((fault) => fault !== null);
 }
 
 /** Without programs that must be good, one good one has to be there. */
-function wholeFaults({ kind, status }: FileReport, { roots, anySigner }: Asked): string[] {
+function wholeFaults({ kind, status }: FileReport, { roots, anySigner }: VerifyRequirements): string[] {
   if (status === 'unsigned') return [kind === 'zip' ? 'nothing in it is signed' : 'it is not signed'];
   if (status !== 'intact') return [];
   if (roots) return ['nothing in it is signed under the given roots'];
@@ -66,7 +72,7 @@ const unreadFaults = ({ unread }: FileReport): string[] =>
   unread.flatMap(({ suspect, message, code }) => (suspect ? [`${printable(message)} [${code}]`] : []));
 
 /** Everything that keeps a file from being good, each once; empty if it is good. */
-export function faultsOf(outcome: Outcome, asked: Asked): readonly string[] {
+export function faultsOf(outcome: VerifyOutcome, asked: VerifyRequirements): readonly string[] {
   const { report, proofError } = outcome;
   const required = requiredOf(outcome, asked);
   return [

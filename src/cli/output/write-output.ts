@@ -10,7 +10,7 @@ function* line(pieces: Iterable<string>): Generator<string> {
 }
 
 /** A long text, which comes in pieces, and the end of its last line to standard output; it is never held as a whole. */
-export async function printPieces(pieces: Iterable<string>): Promise<void> {
+export async function writeToStandardOutput(pieces: Iterable<string>): Promise<void> {
   try {
     await pipeline(Readable.from(stretches(line(pieces))), standardOutput(), { end: false });
   } catch (error) {

@@ -12,15 +12,15 @@ export interface ObjectInfo {
 }
 
 /** What git says of one object. */
-interface Answer {
+interface ObjectReply {
   id: string;
   info: ObjectInfo;
   content: Buffer;
 }
 
-interface Waiting {
+interface PendingCommand {
   contents: boolean;
-  resolve: (answer: Answer | null) => void;
+  resolve: (answer: ObjectReply | null) => void;
   reject: (error: Error) => void;
 }
 
@@ -37,7 +37,7 @@ const KEEP_ALL = 24 * 1024 * 1024;
 const KEEP_COST = 256;
 
 /** The objects that were read last: a generation that grows, and the one before it, forgotten as a whole. */
-class Kept {
+class ObjectCache {
   private young = new Map<string, { type: ObjectType; content: Buffer }>();
   private old = this.young;
   private bytes = 0;
@@ -67,12 +67,12 @@ class Kept {
  */
 export class CatFile {
   private child: ChildProcessByStdio<Writable, Readable, null> | null = null;
-  private readonly waiting: Waiting[] = [];
+  private readonly waiting: PendingCommand[] = [];
   private chunks: Buffer[] = [];
   private length = 0;
   /** Bytes needed before the answer at hand can be taken; saves joining chunks in vain. */
   private needed = 0;
-  private readonly kept: Kept;
+  private readonly kept: ObjectCache;
   /** Commands that go to git together, with the next turn of the event loop. */
   private queued = '';
 
@@ -80,7 +80,7 @@ export class CatFile {
     private readonly gitDir: string,
     keep = KEEP_ALL,
   ) {
-    this.kept = new Kept(keep);
+    this.kept = new ObjectCache(keep);
   }
 
   /** Type and size of an object, or null when it is not there. */
@@ -137,7 +137,7 @@ export class CatFile {
     this.fail('closed');
   }
 
-  private ask(command: 'info' | 'contents', name: string): Promise<Answer | null> {
+  private ask(command: 'info' | 'contents', name: string): Promise<ObjectReply | null> {
     this.child ??= this.start();
     return new Promise((resolve, reject) => {
       this.waiting.push({ contents: command === 'contents', resolve, reject });

@@ -1,7 +1,13 @@
 import { invalid, usage } from '../errors.ts';
 import type { CatFile } from './cat-file.ts';
 import { GitFailure, type Git } from './git.ts';
-import { isBefore, lineBetween, straightLine, touchedIn, type Step } from './first-parent-walk.ts';
+import {
+  isNearAncestor,
+  firstParentsBetween,
+  linearHistory,
+  commitsChanging,
+  type CommitRef,
+} from './first-parent-walk.ts';
 import { parseCommit, parseTree, shortId, type Commit, type ObjectType, type TreeEntry } from './objects.ts';
 import { printable } from '../printable.ts';
 
@@ -11,7 +17,7 @@ const TREE_LIMIT = 16 * 1024 * 1024;
 /** Answers about what touched a path that are remembered. */
 const TOUCHED_LIMIT = 8;
 
-const idsOf = (steps: readonly Step[]): string[] => steps.map(({ id }) => id);
+const idsOf = (steps: readonly CommitRef[]): string[] => steps.map(({ id }) => id);
 
 const LF = 10;
 const ID_LENGTH = 40;
@@ -20,7 +26,7 @@ const ID_LENGTH = 40;
  * The lines of `git rev-list`: ids with a blank between them. Each becomes a text of its own: what is cut out of a
  * text keeps all of it in memory, for as long as a single id is kept.
  */
-function* stepsIn(said: Buffer): Generator<Step> {
+function* stepsIn(said: Buffer): Generator<CommitRef> {
   for (let at = 0; at < said.length;) {
     const lineEnd = said.indexOf(LF, at);
     const end = lineEnd < 0 ? said.length : lineEnd;
@@ -33,7 +39,7 @@ function* stepsIn(said: Buffer): Generator<Step> {
 }
 
 /** What is in a Git repository on this machine: its objects, and how its commits follow one another. */
-export class History {
+export class CommitGraph {
   /** Which commits, up to which tip, touched a path: histories grow, and are not gone through again for each commit. */
   readonly touched = new Map<string, { tip: string; ids: readonly string[] }>();
 
@@ -44,24 +50,24 @@ export class History {
 
   /** The commits that `tip` has and none of `exclude` has, oldest first, parents before children. Ids in `exclude` that are not here are passed over. */
   async commitsBetween(tip: string, exclude: readonly string[] = []): Promise<string[]> {
-    const line = await this.since(straightLine, tip, exclude);
+    const line = await this.since(linearHistory, tip, exclude);
     return idsOf(line?.reverse() ?? (await this.revList(tip, exclude, ['--topo-order', '--reverse'])));
   }
 
   /** The same commits with their parents. */
-  async history(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
-    const line = await this.since(straightLine, tip, exclude);
+  async commitRefsBetween(tip: string, exclude: readonly string[] = []): Promise<CommitRef[]> {
+    const line = await this.since(linearHistory, tip, exclude);
     return line?.reverse() ?? this.revList(tip, exclude, ['--topo-order', '--reverse', '--parents']);
   }
 
   /** The first-parent line of `tip`, newest first, each with its parents. */
-  async firstParents(tip: string, exclude: readonly string[] = []): Promise<Step[]> {
-    const line = await this.since(lineBetween, tip, exclude);
+  async firstParents(tip: string, exclude: readonly string[] = []): Promise<CommitRef[]> {
+    const line = await this.since(firstParentsBetween, tip, exclude);
     return line ?? this.revList(tip, exclude, ['--first-parent', '--topo-order', '--parents']);
   }
 
   /** The newest commits of the first-parent line of `tip`, at most `count`, newest first, each with its parents. */
-  async newestFirstParents(tip: string, count: number): Promise<Step[]> {
+  async newestFirstParents(tip: string, count: number): Promise<CommitRef[]> {
     return this.revList(tip, [], ['--first-parent', '--topo-order', '--parents', `--max-count=${count}`]);
   }
 
@@ -71,21 +77,21 @@ export class History {
   }
 
   /** The commit at which the first-parent line of `tip` begins. */
-  async firstRootOf(tip: string): Promise<string | null> {
+  async firstParentRoot(tip: string): Promise<string | null> {
     return idsOf(await this.revList(tip, [], ['--first-parent', '--max-parents=0']))[0] ?? null;
   }
 
   /** The whole first-parent line, oldest first, without the parents, which would take most of the memory. */
-  async lineOf(tip: string): Promise<string[]> {
+  async firstParentIds(tip: string): Promise<string[]> {
     return idsOf(await this.revList(tip, [], ['--first-parent', '--topo-order', '--reverse']));
   }
 
   /** A short way from one commit to another, walked without a process of git; null where there is none. */
   private async since(
-    walk: typeof lineBetween,
+    walk: typeof firstParentsBetween,
     tip: string,
     [base, ...more]: readonly string[],
-  ): Promise<Step[] | null> {
+  ): Promise<CommitRef[] | null> {
     await this.requireCommit(tip);
     return base === undefined || more.length > 0 ? null : walk(this, tip, base);
   }
@@ -106,8 +112,8 @@ export class History {
   /** What was found for an earlier tip still holds where only plain commits followed it; merges are git's to judge. */
   private async touchedSince(tip: string, path: string, key: string): Promise<readonly string[] | null> {
     const known = this.touched.get(key);
-    const line = known && (await this.since(straightLine, tip, [known.tip]));
-    const newer = line && (await touchedIn(this, line, path));
+    const line = known && (await this.since(linearHistory, tip, [known.tip]));
+    const newer = line && (await commitsChanging(this, line, path));
     return newer ? [...newer, ...known.ids] : null;
   }
 
@@ -117,7 +123,7 @@ export class History {
     exclude: readonly string[],
     options: readonly string[],
     paths: readonly string[] = [],
-  ): Promise<Step[]> {
+  ): Promise<CommitRef[]> {
     const there: string[] = [];
     for (const id of new Set(exclude)) if ((await this.objects.info(id)) !== null) there.push(id);
     await this.requireCommit(tip);
@@ -141,7 +147,7 @@ export class History {
   async isAncestor(ancestor: string, descendant: string): Promise<boolean> {
     await this.requireCommit(descendant);
     if (!(await this.hasCommit(ancestor))) return false;
-    const near = await isBefore(this, ancestor, descendant);
+    const near = await isNearAncestor(this, ancestor, descendant);
     if (near !== null) return near;
     try {
       await this.git.run(['merge-base', '--is-ancestor', ancestor, descendant]);

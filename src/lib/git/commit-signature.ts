@@ -63,7 +63,7 @@ const malformed = (message: string): SignpipeError =>
 
 const label = (id: string): string => `commit ${id.slice(0, 12)}`;
 
-interface Header {
+interface HeaderLines {
   name: string;
   /** From the first byte of the name to after the last line end. */
   start: number;
@@ -71,8 +71,8 @@ interface Header {
 }
 
 /** The headers up to the blank line, continuation lines (those that begin with a blank) included. */
-function headersOf(raw: Buffer, what: string): Header[] {
-  const headers: Header[] = [];
+function headersOf(raw: Buffer, what: string): HeaderLines[] {
+  const headers: HeaderLines[] = [];
   for (let at = 0; at < raw.length && raw[at] !== LF;) {
     const lineEnd = raw.indexOf(LF, at);
     if (lineEnd < 0) throw malformed(`${what} ends within a header`);
@@ -95,7 +95,7 @@ function nameEnd(raw: Buffer, start: number, lineEnd: number): number {
 }
 
 /** git writes tree, parents, author, committer, in this order and once each; others are misread. */
-function checkOrder(headers: readonly Header[], what: string): void {
+function checkOrder(headers: readonly HeaderLines[], what: string): void {
   const names = headers.map(({ name }) => name);
   const parents = names.filter((name) => name === 'parent').length;
   const expected = ['tree', ...Array<string>(parents).fill('parent'), 'author', 'committer'];
@@ -107,7 +107,7 @@ function checkOrder(headers: readonly Header[], what: string): void {
   }
 }
 
-function committerTime(raw: Buffer, headers: readonly Header[], what: string): Date {
+function committerTime(raw: Buffer, headers: readonly HeaderLines[], what: string): Date {
   const header = headers.find(({ name }) => name === 'committer');
   const line = header ? raw.toString('utf8', header.start, header.end - 1) : '';
   const seconds = COMMITTER.exec(line)?.[1];
@@ -169,13 +169,13 @@ export function attachSignature(unsignedCommit: Buffer, armored: string): Buffer
 }
 
 /** Who may sign: `AllowedSigners`, or `ANYONE`. */
-export type SignerList = Pick<AllowedSigners, 'find' | 'persons'>;
+export type CommitSigners = Pick<AllowedSigners, 'find' | 'persons'>;
 
 /**
  * Any key is good, and is its own name. For those who only watch, and have no list: what they count is a
  * guess at what a signer with its list will find.
  */
-export const ANYONE: SignerList = {
+export const ANYONE: CommitSigners = {
   find: ({ fingerprint, certificate }) => ({
     principal: fingerprint,
     principals: [fingerprint],
@@ -185,7 +185,7 @@ export const ANYONE: SignerList = {
   persons: () => Persons.none(),
 };
 
-export interface VerifyOptions {
+export interface CommitVerifyOptions {
   /**
    * Demands that the key may sign at this moment, too. Without it only the time in the commit
    * counts, as for git, and whoever stole a key after it expired can sign with an earlier date.
@@ -292,8 +292,8 @@ const REFUSALS: Record<Refusal['reason'], { code: string; hint: string }> = {
  */
 export function verifyCommitSignature(
   rawCommit: Buffer,
-  allowed: SignerList,
-  options: VerifyOptions = {},
+  allowed: CommitSigners,
+  options: CommitVerifyOptions = {},
 ): CommitSignature {
   const { id, payload, signature, committedAt } = splitCommit(rawCommit);
   const what = label(id);

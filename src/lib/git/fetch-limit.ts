@@ -12,7 +12,7 @@ const ALWAYS = 512 * 1024 * 1024;
  * The most that one fetch may bring, in bytes: half of what the disk has left, so that the first one of a
  * long history passes, and a hostile one leaves room to work.
  */
-export async function mostToReceive(folder: string): Promise<number> {
+export async function fetchLimit(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
   return Math.max(ALWAYS, (bavail * bsize) / 2);
 }
@@ -40,7 +40,7 @@ async function tooLarge(gitDir: string, limit: number): Promise<boolean> {
  * `receive.maxInputSize` for the side that is pushed to, and nothing for the side that fetches. A fetch that
  * fails leaves no half-written pack behind.
  */
-export async function limitArrival(
+export async function limitFetch(
   gitDir: string,
   { limit, what, signal }: { limit: number; what: string; signal?: AbortSignal | undefined },
   fetch: (signal: AbortSignal) => Promise<unknown>,

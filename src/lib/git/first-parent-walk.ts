@@ -2,12 +2,12 @@ import { SignpipeError } from '../errors.ts';
 import type { Commit, TreeEntry } from './objects.ts';
 
 /** A commit, with its parents. */
-export interface Step {
+export interface CommitRef {
   id: string;
   parents: readonly string[];
 }
 
-/** Who reads commits: a `History`. */
+/** Who reads commits: a `CommitGraph`. */
 export interface CommitReader {
   readCommit(id: string): Promise<Commit>;
   entryAt(commit: Commit, path: string): Promise<TreeEntry | null>;
@@ -31,8 +31,12 @@ async function orNull<T>(reading: Promise<T>): Promise<T | null> {
  * that way does not lead there, or is a long one. As commits come after their parents, none of these is in the
  * history of `base`: they are what `git rev-list --first-parent tip ^base` says.
  */
-export async function lineBetween(reader: CommitReader, tip: string, base: string): Promise<Step[] | null> {
-  const line: Step[] = [];
+export async function firstParentsBetween(
+  reader: CommitReader,
+  tip: string,
+  base: string,
+): Promise<CommitRef[] | null> {
+  const line: CommitRef[] = [];
   for (let id: string | undefined = tip; id !== base;) {
     if (id === undefined || line.length === FAR) return null;
     const commit: Commit | null = await orNull(reader.readCommit(id));
@@ -44,8 +48,12 @@ export async function lineBetween(reader: CommitReader, tip: string, base: strin
 }
 
 /** The same where no commit between is a merge: then they are all that `tip` has and `base` has not. */
-export async function straightLine(reader: CommitReader, tip: string, base: string): Promise<Step[] | null> {
-  const line = await lineBetween(reader, tip, base);
+export async function linearHistory(
+  reader: CommitReader,
+  tip: string,
+  base: string,
+): Promise<CommitRef[] | null> {
+  const line = await firstParentsBetween(reader, tip, base);
   return line?.every(({ parents }) => parents.length === 1) ? line : null;
 }
 
@@ -57,7 +65,7 @@ async function firstParent(reader: CommitReader, id: string | undefined): Promis
  * Whether one commit is in the history of another, where a short way of first parents leads from either to the
  * other: what comes after a commit is not before it. Null where there is no such way.
  */
-export async function isBefore(
+export async function isNearAncestor(
   reader: CommitReader,
   ancestor: string,
   descendant: string,
@@ -77,9 +85,9 @@ const entryKey = async (reader: CommitReader, id: string, path: string): Promise
 };
 
 /** Those commits of a straight line that changed what lies at `path`; null where that cannot be read. */
-export async function touchedIn(
+export async function commitsChanging(
   reader: CommitReader,
-  line: readonly Step[],
+  line: readonly CommitRef[],
   path: string,
 ): Promise<string[] | null> {
   const touched: string[] = [];

@@ -15,7 +15,7 @@ export function objectId(type: ObjectType, content: Buffer): string {
 }
 
 /** Who wrote or committed, as the commit says: hostile text, to be shown through `printable` only. */
-export interface Person {
+export interface DatedIdentity {
   name: string;
   email: string;
   at: Date;
@@ -28,8 +28,8 @@ export interface Commit {
   raw: Buffer;
   tree: string;
   parents: string[];
-  author: Person;
-  committer: Person;
+  author: DatedIdentity;
+  committer: DatedIdentity;
   /** The message, decoded as the commit's `encoding` header says, else as UTF-8; what is not text becomes U+FFFD. */
   message: string;
 }
@@ -40,14 +40,14 @@ const PARENT_LIMIT = 64;
 const broken = (id: string, problem: string): Error =>
   invalid('commit-malformed', `commit ${shortId(id)} is malformed: ${problem}`);
 
-interface Header {
+interface CommitHeader {
   name: string;
   value: Buffer;
 }
 
 /** The header lines up to the blank line; a line that begins with a space continues the one before. */
-function splitHeaders(raw: Buffer, id: string): { headers: Header[]; message: Buffer } {
-  const headers: Header[] = [];
+function splitHeaders(raw: Buffer, id: string): { headers: CommitHeader[]; message: Buffer } {
+  const headers: CommitHeader[] = [];
   let at = 0;
   for (;;) {
     const end = raw.indexOf(0x0a, at);
@@ -75,7 +75,7 @@ function decodeText(bytes: Buffer, encoding: string): string {
 
 const PERSON = /^(.*?) ?<([^<>]*)> (-?\d{1,15}) [+-]\d{4,7}$/s;
 
-function parsePerson(text: string, what: string, id: string): Person {
+function parsePerson(text: string, what: string, id: string): DatedIdentity {
   const match = PERSON.exec(text);
   const seconds = Number(match?.[3]);
   const at = new Date(seconds * 1000);
@@ -99,7 +99,7 @@ export function parseCommit(raw: Buffer): Commit {
     throw broken(id, 'its tree or a parent is not an object id');
   if (parents.length > PARENT_LIMIT) throw broken(id, `it has more than ${PARENT_LIMIT} parents`);
   const encoding = headers.find((h) => h.name === 'encoding')?.value.toString('latin1') ?? 'utf-8';
-  const person = (name: string): Person => {
+  const person = (name: string): DatedIdentity => {
     const value = headers[at]?.name === name ? headers[at++]?.value : undefined;
     if (value === undefined) throw broken(id, `it has no ${name}`);
     return parsePerson(decodeText(value, encoding), name, id);
@@ -112,7 +112,7 @@ export function parseCommit(raw: Buffer): Commit {
 }
 
 /** Who commits: the name and address that go into a commit that we write. */
-export interface Identity {
+export interface GitIdentity {
   name: string;
   email: string;
 }
@@ -120,7 +120,7 @@ export interface Identity {
 export interface NewCommit {
   tree: string;
   parents: readonly string[];
-  identity: Identity;
+  identity: GitIdentity;
   /** Author and committer time; Git keeps whole seconds. */
   at: Date;
   message: string;

@@ -1,5 +1,5 @@
-import type { Step } from '../../lib/git/first-parent-walk.ts';
-import type { History } from '../../lib/git/commit-graph.ts';
+import type { CommitRef } from '../../lib/git/first-parent-walk.ts';
+import type { CommitGraph } from '../../lib/git/commit-graph.ts';
 
 /** Answers about single commits that are remembered. */
 const REMEMBERED = 10_000;
@@ -22,7 +22,7 @@ export class Origin {
   private readonly remembered = new Map<string, boolean>();
 
   constructor(
-    private readonly history: Pick<History, 'isAncestor'>,
+    private readonly history: Pick<CommitGraph, 'isAncestor'>,
     private readonly pinned: () => PinnedRoots,
   ) {}
 
@@ -30,7 +30,7 @@ export class Origin {
    * Decides about new commits of the request branch, parents before children. `after` is the accepted head that
    * they follow, or null at the beginning: what it has in its history is not decided again.
    */
-  async learn(commits: readonly Step[], after: string | null): Promise<void> {
+  async learn(commits: readonly CommitRef[], after: string | null): Promise<void> {
     const { ids, configured } = this.pinned();
     // Each accepted head descends from the one before, and the first of them from the roots that were pinned there.
     if (after !== null && !configured) this.remember(after, true);

@@ -1,5 +1,5 @@
 import { isRefused, SignpipeError } from '../../lib/errors.ts';
-import { verifyCommitSignature, type SignerList } from '../../lib/git/commit-signature.ts';
+import { verifyCommitSignature, type CommitSigners } from '../../lib/git/commit-signature.ts';
 import { printableLines } from '../../lib/printable.ts';
 import { shortId, type Commit } from '../../lib/git/objects.ts';
 import type { ControlRepository } from './repository.ts';
@@ -46,7 +46,7 @@ export function howToLift({ ignored, atTip }: Pick<Hold, 'ignored' | 'atTip'>): 
 }
 
 export interface HoldOptions {
-  allowed: SignerList;
+  allowed: CommitSigners;
   /** On a private Git host that takes unsigned requests, unsigned removals count too. */
   acceptUnsigned?: boolean;
   /** When keys have to be valid, besides the time the commit states; now unless given. */

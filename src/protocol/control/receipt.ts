@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
-import type { Step } from '../../lib/git/first-parent-walk.ts';
-import { objectId, serializeTree, shortId, type Commit, type Identity } from '../../lib/git/objects.ts';
+import type { CommitRef } from '../../lib/git/first-parent-walk.ts';
+import { objectId, serializeTree, shortId, type Commit, type GitIdentity } from '../../lib/git/objects.ts';
 import type { NewObject } from '../../lib/git/packfile.ts';
 import { POLICY, policyBytes, type PublishedPolicy } from './published-policy.ts';
 import { receiptMessage, sumsOf } from './receipt-message.ts';
@@ -28,7 +28,7 @@ export const OWNER = 'signer.json';
 export interface ReceiptWriter {
   /** An `SshSigner`: its public key, in wire form, and `SHA256:` fingerprint go into `signer.json`. */
   signer: CommitSigner & { readonly publicKey: Buffer; readonly fingerprint: string };
-  identity: Identity;
+  identity: GitIdentity;
   /** What is published with every commit, as it is then; nothing unless given. */
   readonly policy?: PublishedPolicy;
 }
@@ -297,14 +297,14 @@ export interface LookAfter {
 /** Receipts by the request that they answer: at least those that answer one of these commits, which came after `after`. */
 async function answersTo(
   repository: ControlRepository,
-  commits: readonly Step[],
+  commits: readonly CommitRef[],
   { requests, receipts }: { requests: string; receipts: string },
   after: LookAfter | null,
 ): Promise<ReadonlyMap<string, string>> {
   if (after?.receipts === undefined) return answeredRequests(repository, receipts);
   const before = after.receipts === null ? [] : [after.receipts];
   // A receipt has what it answers in its history: what no earlier one has, only later ones can answer.
-  const unknown = await repository.history(requests, [after.requests, ...before]);
+  const unknown = await repository.commitRefsBetween(requests, [after.requests, ...before]);
   return unknown.length === commits.length
     ? answersIn(await receiptsSince(repository, receipts, after.receipts))
     : answeredRequests(repository, receipts);
@@ -315,7 +315,7 @@ export const commitsAfter = (
   repository: ControlRepository,
   requests: string,
   after: LookAfter | null,
-): Promise<Step[]> => repository.history(requests, after === null ? [] : [after.requests]);
+): Promise<CommitRef[]> => repository.commitRefsBetween(requests, after === null ? [] : [after.requests]);
 
 /** The requests that no receipt answers, oldest first: all, or those that came to the branch after a commit. */
 export async function unansweredRequests(
@@ -330,7 +330,7 @@ export async function unansweredRequests(
 /** The requests among the commits after a look that no receipt answers, in their order. */
 export async function unansweredAmong(
   repository: ControlRepository,
-  commits: readonly Step[],
+  commits: readonly CommitRef[],
   { requests, receipts }: Pick<Heads, 'requests' | 'receipts'>,
   after: LookAfter | null,
 ): Promise<string[]> {

@@ -1,13 +1,13 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { invalid, messageOf, SignpipeError, unavailable, usage } from '../../lib/errors.ts';
-import { limitArrival, mostToReceive } from '../../lib/git/fetch-limit.ts';
+import { limitFetch, fetchLimit } from '../../lib/git/fetch-limit.ts';
 import { CatFile } from '../../lib/git/cat-file.ts';
 import { findGitFolder, requirePlainFiles, requireWholeHistory } from '../../lib/git/find-repository.ts';
 import { otherObjectFormat, remoteError } from '../../lib/git/git-failure.ts';
 import { requireControlUrl } from '../../lib/git/git-environment.ts';
 import { Git, GitFailure, type GitOptions, type RunOptions } from '../../lib/git/git.ts';
-import { History } from '../../lib/git/commit-graph.ts';
+import { CommitGraph } from '../../lib/git/commit-graph.ts';
 import { OBJECT_ID, shortId } from '../../lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
 import { printable } from '../../lib/printable.ts';
@@ -40,7 +40,7 @@ export interface RepositoryOptions extends GitOptions {
   /** Folder of the bare clone; made when missing. */
   path: string;
   branches?: Partial<Branches>;
-  /** The most that one fetch may bring, in bytes; `mostToReceive` unless given. */
+  /** The most that one fetch may bring, in bytes; `fetchLimit` unless given. */
   receiveLimit?: number;
   /** What git runs as ssh where its runs share a connection, in place of `sshCommand`. */
   ssh?: { readonly command: string; close(): void };
@@ -88,7 +88,7 @@ function requireBranches(branches: Branches): Branches {
  * the host may ignore it, and it would have every later look at a blob go back to the host. Large blobs are
  * rather streamed to disk, and never read: sizes are asked before contents.
  */
-export class ControlRepository extends History {
+export class ControlRepository extends CommitGraph {
   /** Where the branches stood after the last fetch or push; null before, and after one that failed. */
   private fetched: Heads | null = null;
   readonly url: string;
@@ -302,8 +302,8 @@ export class ControlRepository extends History {
     const refspecs = branches.map((name) => `+refs/heads/${name}:${OWN_REFS}${name}`);
     // Its progress is a sign of life: the first fetch of a long history takes longer than any silence may.
     const flags = ['--progress', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
-    const limit = this.options.receiveLimit ?? (await mostToReceive(this.path));
-    await limitArrival(this.path, { limit, what: printable(this.url), signal }, (stop) =>
+    const limit = this.options.receiveLimit ?? (await fetchLimit(this.path));
+    await limitFetch(this.path, { limit, what: printable(this.url), signal }, (stop) =>
       this.remote(['fetch', ...flags, this.url, ...refspecs], { signal: stop, totalMs: FETCH_MS }),
     );
     await this.maintain();

@@ -1,6 +1,6 @@
 import { invalid, SignpipeError } from '../../lib/errors.ts';
-import type { Step } from '../../lib/git/first-parent-walk.ts';
-import { shortId, type Commit, type Person } from '../../lib/git/objects.ts';
+import type { CommitRef } from '../../lib/git/first-parent-walk.ts';
+import { shortId, type Commit, type DatedIdentity } from '../../lib/git/objects.ts';
 import { printable } from '../../lib/printable.ts';
 
 import type { ControlRepository } from './repository.ts';
@@ -83,13 +83,13 @@ export async function listRequests(
   tip: string,
   exclude: readonly string[] = [],
 ): Promise<string[]> {
-  return requestsAmong(repository, await repository.history(tip, exclude));
+  return requestsAmong(repository, await repository.commitRefsBetween(tip, exclude));
 }
 
 /** Those of some commits that are requests, in the order given. */
 export async function requestsAmong(
   repository: ControlRepository,
-  commits: readonly Step[],
+  commits: readonly CommitRef[],
 ): Promise<string[]> {
   const requests: string[] = [];
   // Parents are near by as a rule, and looked at again where they are not: that bounds memory.
@@ -114,7 +114,7 @@ export async function isRequest(repository: ControlRepository, id: string): Prom
   return (await listRequests(repository, id, parents)).includes(id);
 }
 
-const personText = ({ name, email }: Person): string => `${name} <${email}>`;
+const personText = ({ name, email }: DatedIdentity): string => `${name} <${email}>`;
 
 /** The value of a trailer that may stand once: it decides, so two would leave open which does. */
 function single(trailers: Trailers, key: string, pattern: RegExp): string | undefined {

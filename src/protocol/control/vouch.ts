@@ -3,9 +3,9 @@ import {
   whoSigned,
   verifyCommitSignature,
   type CommitSignature,
-  type SignerList,
+  type CommitSigners,
 } from '../../lib/git/commit-signature.ts';
-import type { Identity } from '../../lib/git/objects.ts';
+import type { GitIdentity } from '../../lib/git/objects.ts';
 import type { Origin } from './commit-origin.ts';
 import type { ControlRepository } from './repository.ts';
 import type { Persons } from '../../lib/sshsig/persons.ts';
@@ -63,7 +63,7 @@ export function pinsOf(files: readonly RequestedFile[]): Map<string, string> {
 }
 
 export interface VouchOptions {
-  allowed: SignerList;
+  allowed: CommitSigners;
   /** The branches of vouches: `Heads.vouches`. */
   branches: ReadonlyMap<string, string>;
   /** The tip of the request branch: what is in its history was said there, and is no vouch. */
@@ -192,7 +192,7 @@ export interface NewVouch {
   /** Which repository it is for: a root of the request branch, if there is one. */
   root: string | null;
   signer: CommitSigner;
-  identity: Identity;
+  identity: GitIdentity;
   at: Date;
 }
 

@@ -3,7 +3,7 @@ import {
   objectId,
   serializeCommit,
   serializeTree,
-  type Identity,
+  type GitIdentity,
   type NewCommit,
 } from '../../lib/git/objects.ts';
 import type { NewObject } from '../../lib/git/packfile.ts';
@@ -40,7 +40,7 @@ export interface FileCommit {
   /** The file's new content; null removes it. */
   content: Buffer | null;
   message: string;
-  identity: Identity;
+  identity: GitIdentity;
   at: Date;
   signer: CommitSigner | null;
 }

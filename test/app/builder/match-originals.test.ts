@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { pairOriginals } from '../../../src/app/builder/match-originals.ts';
+import { matchOriginals } from '../../../src/app/builder/match-originals.ts';
 
 const paired = (names: string[], originals: string[]): Record<string, string> =>
-  Object.fromEntries(pairOriginals(names, originals));
+  Object.fromEntries(matchOriginals(names, originals));
 
 describe('the original of a signed file', () => {
   it('is the only one that was given, whatever it is called, if there is one file', () =>

@@ -4,14 +4,14 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { collect, sayPacked } from '../../../src/app/builder/prepare-uploads.ts';
+import { prepareUploads, sayPacked } from '../../../src/app/builder/prepare-uploads.ts';
 import { buildPe } from '../../fixtures/pe.ts';
 
 let folder: string;
 const at = (...names: string[]): string => join(folder, ...names);
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'signpipe-collect-'));
+  folder = await mkdtemp(join(tmpdir(), 'signpipe-uploads-'));
   for (const name of ['scratch', 'loose', 'folder.zip']) await mkdir(at(name));
   await writeFile(at('app.exe'), buildPe());
   await writeFile(at('notes.txt'), 'notes');
@@ -22,7 +22,7 @@ after(() => rm(folder, { recursive: true, force: true }));
 
 async function said(...names: string[]): Promise<string[]> {
   const lines: string[] = [];
-  const collected = await collect(
+  const collected = await prepareUploads(
     names.map((name) => at(name)),
     at('scratch'),
   );

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { humanLog } from '../../../src/cli/output/log-format.ts';
+import { plainLog } from '../../../src/cli/output/log-format.ts';
 import { printableJson } from '../../../src/lib/printable.ts';
 
 const EVIL = '\u001b[2J\u009b31m\u202e\u{e0001}';
@@ -12,7 +12,7 @@ describe('the log', () => {
     const written: string[] = [];
     const out = { write: (text: string) => written.push(text) } as unknown as NodeJS.WritableStream;
     const record = { level: 60, time: '2026-01-01T10:20:30.000Z', msg: `ALARM: ${EVIL}\nfake`, hint: EVIL };
-    humanLog(out).write(JSON.stringify(record));
+    plainLog(out).write(JSON.stringify(record));
     const escaped = '\\u{1b}[2J\\u{9b}31m\\u{202e}\\u{e0001}';
     assert.equal(written.join(''), `10:20:30 ALARM: ${escaped}\\nfake\n         ${escaped}\n`);
   });

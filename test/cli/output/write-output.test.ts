@@ -6,8 +6,8 @@ import { promisify } from 'node:util';
 const module = import.meta.resolve('../../../src/cli/output/write-output.ts');
 /** Prints so many pieces of 1000 letters, and then says on standard error that it goes on. */
 const script = (pieces: number): string =>
-  `import { printPieces } from '${module}';
-   await printPieces(Array(${pieces}).fill('x'.repeat(1000)));
+  `import { writeToStandardOutput } from '${module}';
+   await writeToStandardOutput(Array(${pieces}).fill('x'.repeat(1000)));
    console.error('went on');`;
 const command = `"${process.execPath}" --import "${import.meta.resolve('tsx')}" --input-type=module -e "$SCRIPT"`;
 

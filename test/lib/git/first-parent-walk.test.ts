@@ -84,7 +84,7 @@ describe('a walk through history', () => {
 
   it('knows a first-parent line as a whole, oldest first', async () => {
     for (const tip of commits)
-      assert.deepEqual(await repository.lineOf(tip), await lines('--first-parent', '--reverse', tip));
+      assert.deepEqual(await repository.firstParentIds(tip), await lines('--first-parent', '--reverse', tip));
   });
 
   it('knows what touched a path, whatever tips it was asked about before', async () => {

@@ -61,7 +61,7 @@ describe('a commit is ours', () => {
     after: string | null,
     ids: readonly string[],
   ): Promise<boolean[]> {
-    await origin.learn(await repository.history(tip, after === null ? [] : [after]), after);
+    await origin.learn(await repository.commitRefsBetween(tip, after === null ? [] : [after]), after);
     return ids.map((id) => origin.isForeign(id));
   }
 

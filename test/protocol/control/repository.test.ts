@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, afterEach, describe, it } from 'node:test';
-import { mostToReceive } from '../../../src/lib/git/fetch-limit.ts';
+import { fetchLimit } from '../../../src/lib/git/fetch-limit.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { commitFile } from '../../../src/protocol/control/write-commit.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
@@ -347,7 +347,7 @@ describe('what the host sends is bounded', () => {
   });
 
   it('takes half of what the disk has left, and 512 MiB in any case', async () => {
-    const most = await mostToReceive(world.folder);
+    const most = await fetchLimit(world.folder);
     const { bavail, bsize } = await statfs(world.folder);
     assert.ok(most >= 512 * 1024 * 1024);
     assert.ok(Math.abs(most - Math.max(512 * 1024 * 1024, (bavail * bsize) / 2)) < 1e9);
