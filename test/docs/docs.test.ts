@@ -214,6 +214,28 @@ describe('the exit status', () => {
   });
 });
 
+describe('docs/architecture.md', () => {
+  const { spans } = documentAt('docs/architecture.md');
+  const named = spans.filter((span) => /^(?:src|test)(?:\/[\w.-]+)*\/?$/.test(span));
+
+  it('names files and folders that exist', async () => {
+    assert(named.length > 50, 'the paths could be read from the document');
+    for (const path of named)
+      await access(join(root, path)).catch(() => assert.fail(`${path} does not exist`));
+  });
+
+  it('names source files by their whole path', () => {
+    const others = spans.filter((span) => span.endsWith('.ts') && !named.includes(span));
+    assert.deepEqual(new Set(others), new Set(['check-NAME.ts', '*.systems.ts']));
+  });
+
+  it('names every folder of src/ that has source files', async () => {
+    const folders = [...(await sourceFiles()).keys()].map((file) => join('src', dirname(file)));
+    const missing = [...new Set(folders)].filter((folder) => folder !== 'src' && !named.includes(folder));
+    assert.deepEqual(missing, []);
+  });
+});
+
 describe('links', () => {
   for (const { path, links } of documents)
     it(`of ${path} lead to files and headings that are there`, async () => {
