@@ -6,7 +6,7 @@ import { SignpipeError } from '../../lib/errors.ts';
 import type { NewBytes } from '../../protocol/exchange/exchange.ts';
 import { fileChanged, fileMissing } from '../../protocol/exchange/exchange-errors.ts';
 import { FarFile } from '../../protocol/exchange/remote-file.ts';
-import type { Assembly } from '../../lib/bytes/delta.ts';
+import type { Delta } from '../../lib/bytes/delta.ts';
 import { BufferSource, withFile } from '../../lib/bytes/byte-source.ts';
 import { attachRemotely } from '../../engine/artifact/attach-as-delta.ts';
 import { incoming } from './fetch.ts';
@@ -69,7 +69,7 @@ async function makeAgain(
   }
 }
 
-const isSame = (one: Assembly, other: JournaledOutput['assembly']): boolean =>
+const isSame = (one: Delta, other: JournaledOutput['assembly']): boolean =>
   isDeepStrictEqual(one.spans, other?.spans);
 
 /** The unsigned file where it lies, as it was when it was signed. */

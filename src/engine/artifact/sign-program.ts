@@ -1,5 +1,4 @@
 import type { DeflateMap } from '../../lib/zip/deflate-block-scanner.ts';
-import type { Range } from '../../lib/zip/read-ahead-source.ts';
 import type { DigestName } from '../../lib/asn1/oids.ts';
 import { openImage } from '../formats/open-file.ts';
 import type { SignableImage } from '../formats/signable-file.ts';
@@ -8,6 +7,7 @@ import { proveStripped } from '../authenticode/only-signature-added.ts';
 import { signaturesOf, verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { keptRun, PatchedSource } from '../../lib/bytes/patch.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
@@ -50,7 +50,7 @@ export interface SignedEntry {
   /** The signed program. */
   readonly content: ByteSource;
   /** What stands in it where it stood in the unsigned one. */
-  readonly unchanged: Range;
+  readonly unchanged: ByteRange;
   /** How the unsigned one was packed, where that is known. */
   readonly packed?: DeflateMap | null | undefined;
 }

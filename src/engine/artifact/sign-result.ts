@@ -1,9 +1,9 @@
 import type { DeflateMap } from '../../lib/zip/deflate-block-scanner.ts';
 import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
-import type { Range } from '../../lib/zip/read-ahead-source.ts';
 import { patternsTaking } from '../formats/program-names.ts';
 import { notAllowed } from '../../lib/errors.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { printable } from '../../lib/printable.ts';
 import type { PathFilter } from './globs.ts';
@@ -94,5 +94,8 @@ export const withoutContent = ({
 }: SignedEntry): SignedAway => entry;
 
 /** New content, with what it has in common with the old where it is known how that is packed. */
-export const newContent = (source: ByteSource, kept: Range, map: DeflateMap | null | undefined): NewContent =>
-  map ? { source, reuse: { map, kept } } : { source };
+export const newContent = (
+  source: ByteSource,
+  kept: ByteRange,
+  map: DeflateMap | null | undefined,
+): NewContent => (map ? { source, reuse: { map, kept } } : { source });

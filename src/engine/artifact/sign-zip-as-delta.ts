@@ -1,6 +1,7 @@
-import { isZipSource, type PartialArchive, type Range } from '../../lib/zip/read-zip.ts';
+import { isZipSource, type PartialArchive } from '../../lib/zip/read-zip.ts';
 import { planRewrite, type FreshFile } from '../../lib/zip/rewrite-zip.ts';
-import { AssembledSource, type Assembly } from '../../lib/bytes/delta.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
+import { AssembledSource, type Delta } from '../../lib/bytes/delta.ts';
 import { sha256OfSource, sha256OfStream } from '../../lib/bytes/hash.ts';
 import { scan } from '../../lib/bytes/read-chunks.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
@@ -13,7 +14,7 @@ import type { SignedFile, SignFileOptions } from './sign-result.ts';
 /** A file that lies elsewhere. */
 export interface DistantSource extends ByteSource {
   /** Begins to bring nearer what will be read, behind what it was told of before. */
-  fetchAhead(runs: readonly Range[]): void;
+  fetchAhead(runs: readonly ByteRange[]): void;
 }
 
 export interface SignRemotelyOptions extends SignFileOptions {
@@ -24,7 +25,7 @@ export interface SignRemotelyOptions extends SignFileOptions {
 /** What was done to a zip, told by the bytes that are new in it. */
 export interface SignedInParts extends Omit<SignedFile, 'output'> {
   /** The signed zip, out of the unsigned one and the new bytes. */
-  readonly assembly: Assembly;
+  readonly assembly: Delta;
   /** SHA-256 of the new bytes. */
   readonly sha256: string;
   /** The new bytes where they are in memory; null where they are in a file. */
@@ -69,7 +70,7 @@ export async function signInParts(
 ): Promise<(SignedInParts & Pick<SignedFile, 'output'>) | null> {
   if (!(await isZipSource(source))) return null;
   // On this thread, which has nothing else to do then: another costs 10 MB, and time to start.
-  const hash = (assembly: Assembly, bytes: ByteSource): Promise<string> =>
+  const hash = (assembly: Delta, bytes: ByteSource): Promise<string> =>
     sha256OfStream(scan(new AssembledSource(assembly, source, bytes)));
   const archive = await readZip(source, options.limits);
   const { meanwhile: sha256, ...made } = await signParts(archive, { path: fresh }, options, hash);
@@ -81,7 +82,7 @@ async function signParts<T>(
   archive: PartialArchive,
   file: FreshFile,
   options: SignFileOptions,
-  meanwhile: (assembly: Assembly, fresh: ByteSource) => Promise<T>,
+  meanwhile: (assembly: Delta, fresh: ByteSource) => Promise<T>,
 ): Promise<SignedInParts & { readonly meanwhile: T }> {
   const { made, written } = await signOurs(archive, options, (contents) =>
     planRewrite(archive, contents, file, async (assembly, fresh) => ({

@@ -5,7 +5,7 @@ import { DeflateScanner, type DeflateMap } from '../../lib/zip/deflate-block-sca
 import type { ArchiveEntry, PartialArchive } from '../../lib/zip/read-zip.ts';
 import { METHOD } from '../../lib/zip/header-fields.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
-import type { Run } from '../../lib/bytes/extents.ts';
+import type { Extent } from '../../lib/bytes/extents.ts';
 import { BufferSource, FileSource, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { noteTemporary, removeTemporary } from '../../lib/bytes/temp-files.ts';
 
@@ -50,8 +50,8 @@ class HeadedSource implements ByteSource {
     return this.file.readInto(target, offset);
   }
 
-  runs(start: number, end: number): Run[] {
-    return this.file.runs(start, end);
+  extents(start: number, end: number): Extent[] {
+    return this.file.extents(start, end);
   }
 }
 

@@ -2,9 +2,10 @@ import { context, sorted } from '../../lib/asn1/der.ts';
 import { OID } from '../../lib/asn1/oids.ts';
 import { signedDataFields } from '../../lib/cms/signed-data.ts';
 import { invalid, type SignpipeError } from '../../lib/errors.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { firstDifference } from '../../lib/bytes/hash-and-compare.ts';
 import { opened, type Openable } from '../formats/open-file.ts';
-import type { SignableImage, Span } from '../formats/signable-file.ts';
+import type { SignableImage } from '../formats/signable-file.ts';
 import { parseSignature } from './signature.ts';
 import { signatureTidiness } from './unauthenticated-data.ts';
 
@@ -78,7 +79,7 @@ async function requireSameBody(before: SignableImage, after: SignableImage): Pro
 }
 
 /** All of the body but the fields that signing rewrites. They lie alike in both: the headers are compared too. */
-function coveredSpans({ bodyEnd, rewritten }: SignableImage): Span[] {
+function coveredSpans({ bodyEnd, rewritten }: SignableImage): ByteRange[] {
   const starts = [0, ...rewritten.map(({ end }) => end)];
   const ends = [...rewritten.map(({ start }) => start), bodyEnd];
   return starts.map((start, index) => ({ start, end: ends[index] ?? bodyEnd }));

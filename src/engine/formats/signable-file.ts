@@ -1,12 +1,7 @@
 import type { DigestName, KnownDigest } from '../../lib/asn1/oids.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { Patch } from '../../lib/bytes/patch.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-
-/** Bytes [start, end) of a file. */
-export interface Span {
-  readonly start: number;
-  readonly end: number;
-}
 
 /** Something that a signed file has and that no signature covers or needs, by a stable code. */
 export interface Untidiness {
@@ -47,7 +42,7 @@ export interface SignableImage {
   /** Where what is signed ends and the signature, or the end of the file, begins. */
   readonly bodyEnd: number;
   /** Fields before `bodyEnd` that signing rewrites and no digest covers, in order. */
-  readonly rewritten: readonly Span[];
+  readonly rewritten: readonly ByteRange[];
   /**
    * The Authenticode digest of the file as it would be hashed for signing: without any signature it
    * carries, padded to eight bytes. It is the digest to compare with too, when verifying. The file

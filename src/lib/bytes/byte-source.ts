@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
 import { fillFrom } from './read-write-fully.ts';
-import { truncated, type Run } from './extents.ts';
+import { truncated, type Extent } from './extents.ts';
 
 /**
  * Random-access bytes: a file, a buffer, a window of either, later a file on the exchange.
@@ -18,7 +18,7 @@ export interface ByteSource {
   /** The same into memory that the caller owns, filled to its end; there where that saves something. */
   readInto?(target: Buffer, offset: number): Promise<void>;
   /** Where the bytes [start, end) lie, so that another thread can read them; null when only this one can. */
-  runs?(start: number, end: number): Run[] | null;
+  extents?(start: number, end: number): Extent[] | null;
 }
 
 /** The largest single read that `chunks` makes, in bytes. */
@@ -71,7 +71,7 @@ export class BufferSource implements ByteSource {
     return this.bytes.subarray(offset, offset + length);
   }
 
-  runs(start: number, end: number): Run[] {
+  extents(start: number, end: number): Extent[] {
     requireRange(this, start, end - start);
     return start < end ? [{ bytes: this.bytes.subarray(start, end) }] : [];
   }
@@ -122,7 +122,7 @@ export class FileSource implements ByteSource {
     if (!(await fillFrom(this.handle, target, offset))) throw truncated(this.name);
   }
 
-  runs(start: number, end: number): Run[] {
+  extents(start: number, end: number): Extent[] {
     requireRange(this, start, end - start);
     return start < end ? [{ fd: this.handle.fd, start, end, name: this.name }] : [];
   }

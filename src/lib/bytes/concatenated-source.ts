@@ -1,29 +1,28 @@
 import { firstIndex } from './binary-search.ts';
-import type { Run } from './extents.ts';
+import type { ByteRange } from './byte-range.ts';
+import type { Extent } from './extents.ts';
 import type { ByteSource } from './byte-source.ts';
 
-/** The bytes [start, end) of a source. */
-export interface Part {
+/** A range of a source. */
+export interface SourceRange extends ByteRange {
   readonly source: ByteSource;
-  readonly start: number;
-  readonly end: number;
 }
 
 /** All of a source. */
-export const whole = (source: ByteSource): Part => ({ source, start: 0, end: source.size });
+export const whole = (source: ByteSource): SourceRange => ({ source, start: 0, end: source.size });
 
-interface Placed extends Part {
+interface Placed extends SourceRange {
   /** Where its first byte lies in the whole. */
   readonly at: number;
 }
 
 /** Parts of other sources, one after another, as a source of its own. */
-export class JoinedSource implements ByteSource {
+export class ConcatenatedSource implements ByteSource {
   readonly size: number;
   private readonly placed: readonly Placed[];
 
   constructor(
-    parts: readonly Part[],
+    parts: readonly SourceRange[],
     readonly name: string,
   ) {
     const placed: Placed[] = [];
@@ -54,10 +53,10 @@ export class JoinedSource implements ByteSource {
     }
   }
 
-  runs(start: number, end: number): Run[] | null {
-    const runs: Run[] = [];
+  extents(start: number, end: number): Extent[] | null {
+    const runs: Extent[] = [];
     for (const part of this.partsOf(start, end)) {
-      const some = part.source.runs?.(part.start, part.end);
+      const some = part.source.extents?.(part.start, part.end);
       if (!some) return null;
       runs.push(...some);
     }
@@ -65,10 +64,10 @@ export class JoinedSource implements ByteSource {
   }
 
   /** What [start, end) of the whole is made of. */
-  private partsOf(start: number, end: number): Part[] {
+  private partsOf(start: number, end: number): SourceRange[] {
     if (start < 0 || end < start || end > this.size)
       throw new RangeError(`${this.name}: read outside of what it was put together from`);
-    const parts: Part[] = [];
+    const parts: SourceRange[] = [];
     for (let index = this.indexAt(start); index < this.placed.length; index += 1) {
       const part = this.placed[index];
       if (!part || part.at >= end) break;

@@ -1,9 +1,9 @@
 import { invalid, type SignpipeError } from '../errors.ts';
-import { JoinedSource } from './concatenated-source.ts';
+import { ConcatenatedSource } from './concatenated-source.ts';
 import type { ByteSource } from './byte-source.ts';
 
 /** The bytes [start, end) of the old file (`source`) or of the file that holds the new bytes (`fresh`). */
-export interface Span {
+export interface DeltaSpan {
   readonly from: 'source' | 'fresh';
   readonly start: number;
   readonly end: number;
@@ -13,23 +13,23 @@ export interface Span {
  * A new file as runs of bytes of an old one and of a file with the new bytes: a patch that may be larger
  * than memory, that can be written down, and that can be carried out where only the old file lies.
  */
-export interface Assembly {
+export interface Delta {
   /** Of the result, in bytes. */
   readonly size: number;
   /** In the order of the result; together they are all of it. */
-  readonly spans: readonly Span[];
+  readonly spans: readonly DeltaSpan[];
 }
 
 /** How many new bytes an assembly has. */
-export const freshSizeOf = ({ spans }: Assembly): number =>
+export const freshSizeOf = ({ spans }: Delta): number =>
   spans.reduce((size, { from, end }) => (from === 'fresh' ? Math.max(size, end) : size), 0);
 
 /** A span with its place in the result. */
-export interface PlacedSpan extends Span {
+export interface PlacedDeltaSpan extends DeltaSpan {
   readonly at: number;
 }
 
-const isSound = ({ start, end }: Span, limit: number): boolean =>
+const isSound = ({ start, end }: DeltaSpan, limit: number): boolean =>
   Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && start < end && end <= limit;
 
 const unsound = (why: string): SignpipeError =>
@@ -40,10 +40,10 @@ const unsound = (why: string): SignpipeError =>
  * the new file used once and in order, and nothing left over. Throws `assembly-unsound`.
  */
 export function placeSpans(
-  assembly: Assembly,
+  assembly: Delta,
   sizes: { readonly source: number; readonly fresh: number },
-): PlacedSpan[] {
-  const placed: PlacedSpan[] = [];
+): PlacedDeltaSpan[] {
+  const placed: PlacedDeltaSpan[] = [];
   let at = 0;
   let fresh = 0;
   for (const span of assembly.spans) {
@@ -60,8 +60,8 @@ export function placeSpans(
 }
 
 /** The result as a source of its own, out of two others. Throws `assembly-unsound`. */
-export class AssembledSource extends JoinedSource {
-  constructor(assembly: Assembly, source: ByteSource, fresh: ByteSource, name: string = source.name) {
+export class AssembledSource extends ConcatenatedSource {
+  constructor(assembly: Delta, source: ByteSource, fresh: ByteSource, name: string = source.name) {
     const placed = placeSpans(assembly, { source: source.size, fresh: fresh.size });
     super(
       placed.map(({ from, start, end }) => ({ source: from === 'source' ? source : fresh, start, end })),

@@ -4,7 +4,7 @@ import { SignpipeError } from '../errors.ts';
 import { WordSum } from './checksum16.ts';
 
 /** The bytes [start, end) of an open file; `name` is for messages. */
-export interface FileRun {
+export interface FileExtent {
   /** The same number in every thread of the process; open until whoever reads it is done. */
   readonly fd: number;
   readonly start: number;
@@ -13,7 +13,7 @@ export interface FileRun {
 }
 
 /** Bytes in memory. */
-export interface MemoryRun {
+export interface MemoryExtent {
   readonly bytes: Uint8Array;
 }
 
@@ -21,12 +21,12 @@ export interface MemoryRun {
  * Where bytes lie, as plain data: what one thread tells another to read. A run is never empty and
  * runs follow one another without a gap.
  */
-export type Run = FileRun | MemoryRun;
+export type Extent = FileExtent | MemoryExtent;
 
 /** Reads runs from the first to the last and does something with what they hold; see `HashOptions`. */
 export interface HashJob {
   readonly kind: 'hash';
-  readonly runs: readonly Run[];
+  readonly runs: readonly Extent[];
   readonly algorithm?: string;
   readonly summed?: boolean;
   readonly zeros?: number;
@@ -44,8 +44,8 @@ export interface HashResult {
 /** How many bytes the runs of one and of the other have in common, from the first on. */
 export interface CompareJob {
   readonly kind: 'compare';
-  readonly one: readonly Run[];
-  readonly other: readonly Run[];
+  readonly one: readonly Extent[];
+  readonly other: readonly Extent[];
 }
 
 export type Job = HashJob | CompareJob;
@@ -101,7 +101,7 @@ export function equalLength(one: Uint8Array, other: Uint8Array): number {
  * The bytes of the runs, every step but the last of the same length: cut where the count says, not
  * where a run ends. The memory is used again for each.
  */
-function* stepsOf(runs: readonly Run[]): Generator<Uint8Array, undefined> {
+function* stepsOf(runs: readonly Extent[]): Generator<Uint8Array, undefined> {
   const memory = Buffer.allocUnsafeSlow(STEP);
   let filled = 0;
   for (const run of runs) {
@@ -117,9 +117,9 @@ function* stepsOf(runs: readonly Run[]): Generator<Uint8Array, undefined> {
   if (filled > 0) yield memory.subarray(0, filled);
 }
 
-const lengthOf = (run: Run): number => ('bytes' in run ? run.bytes.length : run.end - run.start);
+const lengthOf = (run: Extent): number => ('bytes' in run ? run.bytes.length : run.end - run.start);
 
-function fill(target: Buffer, run: Run, at: number): void {
+function fill(target: Buffer, run: Extent, at: number): void {
   if ('bytes' in run) {
     target.set(run.bytes.subarray(at, at + target.length));
     return;

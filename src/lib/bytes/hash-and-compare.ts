@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import type { Part } from './concatenated-source.ts';
-import { equalLength, type HashResult, type MemoryRun, type Run } from './extents.ts';
+import type { ByteRange } from './byte-range.ts';
+import type { SourceRange } from './concatenated-source.ts';
+import { equalLength, type HashResult, type MemoryExtent, type Extent } from './extents.ts';
 import { scan } from './read-chunks.ts';
 import type { ByteSource } from './byte-source.ts';
 import { HAS_THREADS, onThread } from './worker-pool.ts';
@@ -36,7 +37,7 @@ export interface Hashed {
  * Reads the parts once, one after another, and hashes, sums and copies what they hold. Where they are
  * large and another thread can read them, it does all of that, and this one is free.
  */
-export async function hashParts(parts: readonly Part[], options: HashOptions): Promise<Hashed> {
+export async function hashParts(parts: readonly SourceRange[], options: HashOptions): Promise<Hashed> {
   const runs = runsFor(parts);
   if (!runs) return hashHere(parts, options);
   const { copyTo, ...others } = options;
@@ -46,7 +47,7 @@ export async function hashParts(parts: readonly Part[], options: HashOptions): P
 }
 
 async function hashHere(
-  parts: readonly Part[],
+  parts: readonly SourceRange[],
   { algorithm, summed, zeros = 0, copyTo }: HashOptions,
 ): Promise<Hashed> {
   const hash = algorithm === undefined ? undefined : createHash(algorithm);
@@ -68,19 +69,16 @@ async function hashHere(
 }
 
 /** A part that is small and in memory needs no waiting, which takes longer than hashing a small program. */
-function inMemory({ source, start, end }: Part): MemoryRun[] | null {
-  const runs = end - start <= STEP ? source.runs?.(start, end) : null;
+function inMemory({ source, start, end }: SourceRange): MemoryExtent[] | null {
+  const runs = end - start <= STEP ? source.extents?.(start, end) : null;
   return runs?.every((run) => 'bytes' in run) ? runs : null;
 }
-
-/** Bytes [start, end) of whatever is spoken of. */
-type Span = Omit<Part, 'source'>;
 
 /** Where two sources first differ, of these spans of both; undefined where they do not. */
 export async function firstDifference(
   one: ByteSource,
   other: ByteSource,
-  spans: readonly Span[],
+  spans: readonly ByteRange[],
 ): Promise<number | undefined> {
   const [runs, others] = [one, other].map((source) => runsFor(spans.map((span) => ({ source, ...span }))));
   if (!runs || !others) return firstDifferenceHere(one, other, spans);
@@ -90,7 +88,7 @@ export async function firstDifference(
 async function firstDifferenceHere(
   one: ByteSource,
   other: ByteSource,
-  spans: readonly Span[],
+  spans: readonly ByteRange[],
 ): Promise<number | undefined> {
   for (const { start, end } of spans) {
     for (let at = start; at < end; at += STEP) {
@@ -104,7 +102,7 @@ async function firstDifferenceHere(
 }
 
 /** Where so many bytes of the spans, one after another, come to an end; undefined when that is all of them. */
-function placeIn(spans: readonly Span[], count: number): number | undefined {
+function placeIn(spans: readonly ByteRange[], count: number): number | undefined {
   let rest = count;
   for (const { start, end } of spans) {
     if (rest < end - start) return start + rest;
@@ -113,15 +111,15 @@ function placeIn(spans: readonly Span[], count: number): number | undefined {
   return undefined;
 }
 
-const sizeOf = (parts: readonly Part[]): number =>
+const sizeOf = (parts: readonly SourceRange[]): number =>
   parts.reduce((total, { start, end }) => total + end - start, 0);
 
 /** Where the parts lie, if it is worth a thread and one can read them; else null. */
-function runsFor(parts: readonly Part[]): Run[] | null {
+function runsFor(parts: readonly SourceRange[]): Extent[] | null {
   if (!HAS_THREADS || sizeOf(parts) < WORTH_A_THREAD) return null;
-  const runs: Run[] = [];
+  const runs: Extent[] = [];
   for (const { source, start, end } of parts) {
-    const some = source.runs?.(start, end);
+    const some = source.extents?.(start, end);
     if (!some) return null;
     runs.push(...some);
   }
@@ -129,7 +127,7 @@ function runsFor(parts: readonly Part[]): Run[] | null {
 }
 
 /** What is in memory is copied: a view into it would take all of what it is a view into along. */
-function handedOver(runs: readonly Run[]): Run[] | null {
+function handedOver(runs: readonly Extent[]): Extent[] | null {
   const copied = runs.reduce((total, run) => total + ('bytes' in run ? run.bytes.length : 0), 0);
   if (copied > MOST_COPIED) return null;
   return runs.map((run) => ('bytes' in run ? { bytes: Uint8Array.from(run.bytes) } : run));

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { writeAll } from './read-write-fully.ts';
-import { JoinedSource, whole } from './concatenated-source.ts';
+import { ConcatenatedSource, whole } from './concatenated-source.ts';
 import { scan } from './read-chunks.ts';
 import { BufferSource, chunks, type ByteSource } from './byte-source.ts';
 
@@ -45,7 +45,7 @@ export async function patchedBytes(patch: Patch): Promise<Buffer> {
 }
 
 /** The patched result as a source of its own, so that what was made can be verified before it is written. */
-export class PatchedSource extends JoinedSource {
+export class PatchedSource extends ConcatenatedSource {
   constructor({ source, segments }: Patch, name = source.name) {
     const parts = segments.map((segment) =>
       segment.kind === 'bytes' ? whole(new BufferSource(segment.bytes, name)) : { source, ...segment },

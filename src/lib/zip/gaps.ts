@@ -3,9 +3,9 @@
  * does; so they may only be what no reader makes anything of.
  */
 import { invalid } from '../errors.ts';
+import type { ByteRange } from '../bytes/byte-range.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { LOCAL, LOCAL_SIGNATURE, MAX16, SPLIT_SIGNATURES } from './header-fields.ts';
-import type { Range } from './read-ahead-source.ts';
 
 /** Read at a time, in bytes: more than the longest virtual entry. */
 const STEP = 256 * 1024;
@@ -17,7 +17,7 @@ const ZEROS = Buffer.alloc(STEP);
  * the signature and the length of their extra part, which Android's build tools put where an entry was deleted.
  * `where` says, in a message, what they follow.
  */
-export async function requireGap(source: ByteSource, range: Range, where: () => string): Promise<void> {
+export async function requireGap(source: ByteSource, range: ByteRange, where: () => string): Promise<void> {
   const at = await findStray(source, range);
   if (at === null) return;
   const { start, end } = range;
@@ -47,7 +47,7 @@ export async function requirePrefix(source: ByteSource, end: number): Promise<vo
 }
 
 /** Where the first byte is that belongs to nothing; null if there is none. */
-async function findStray(source: ByteSource, { start, end }: Range): Promise<number | null> {
+async function findStray(source: ByteSource, { start, end }: ByteRange): Promise<number | null> {
   for (let at = start; at < end;) {
     const bytes = await source.read(at, Math.min(STEP, end - at));
     const { done, stray } = scanGap(bytes, at + bytes.length === end);

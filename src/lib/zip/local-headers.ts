@@ -1,4 +1,5 @@
 import { invalid, type SignpipeError } from '../errors.ts';
+import type { ByteRange } from '../bytes/byte-range.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import type { CentralEntry } from './central-directory.ts';
 import type { EndRecords } from './end-of-central-directory.ts';
@@ -15,7 +16,7 @@ import {
   nameOf,
   readValues,
 } from './header-fields.ts';
-import { WindowedSource, type Range } from './read-ahead-source.ts';
+import { WindowedSource } from './read-ahead-source.ts';
 
 /** A data descriptor's form (APPNOTE 4.3.9): with a signature or without, sizes of 8 bytes or of 4. */
 export interface Descriptor {
@@ -76,7 +77,7 @@ export async function locateEntries(
   central: readonly CentralEntry[],
   end: EndRecords,
   chosen: ReadonlySet<CentralEntry>,
-  prepare: (ranges: readonly (readonly Range[])[]) => Promise<void>,
+  prepare: (ranges: readonly (readonly ByteRange[])[]) => Promise<void>,
 ): Promise<{ layout: CentralEntry[]; located: ArchiveEntry[] }> {
   const layout = inFileOrder(source, central, end);
   const nextOf = (position: number): number => layout[position + 1]?.offset ?? end.directoryOffset;
@@ -117,8 +118,8 @@ const LARGE = 1024 * 1024;
  * What will be read of some entries, in the order in which it is needed: what it takes to place all of them, among
  * that the small ones as a whole, and then the large ones.
  */
-function rangesInTurn(entries: readonly (readonly [entry: CentralEntry, next: number])[]): Range[][] {
-  const [first, then]: [Range[], Range[]] = [[], []];
+function rangesInTurn(entries: readonly (readonly [entry: CentralEntry, next: number])[]): ByteRange[][] {
+  const [first, then]: [ByteRange[], ByteRange[]] = [[], []];
   for (const [entry, next] of entries) {
     const whole = wholeRange(entry, next);
     if (entry.compressedSize < LARGE) first.push(whole);
@@ -132,7 +133,7 @@ function rangesInTurn(entries: readonly (readonly [entry: CentralEntry, next: nu
 }
 
 /** Header, data, descriptor and the first bytes of what follows. */
-function wholeRange(entry: CentralEntry, next: number): Range {
+function wholeRange(entry: CentralEntry, next: number): ByteRange {
   const { offset, compressedSize } = entry;
   const end = offset + likelyLength(entry) + compressedSize + LONGEST_DESCRIPTOR + 4;
   return { start: offset, end: Math.min(next, end) };
@@ -146,7 +147,7 @@ async function locate(source: ByteSource, entry: CentralEntry, next: number): Pr
 }
 
 /** The places where headers and descriptors are expected. */
-function headerRanges(ordered: readonly CentralEntry[], directoryOffset: number): Range[] {
+function headerRanges(ordered: readonly CentralEntry[], directoryOffset: number): ByteRange[] {
   const ranges = ordered.map((entry) => ({
     start: Math.max(0, Math.min(entry.offset, directoryOffset) - LONGEST_DESCRIPTOR),
     end: Math.min(directoryOffset, entry.offset + likelyLength(entry)),

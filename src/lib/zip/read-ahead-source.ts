@@ -1,10 +1,5 @@
+import type { ByteRange } from '../bytes/byte-range.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
-
-/** Bytes [start, end). */
-export interface Range {
-  readonly start: number;
-  readonly end: number;
-}
 
 /** The largest read made for several ranges, in bytes. */
 const WINDOW = 256 * 1024;
@@ -14,8 +9,8 @@ const NEAR = 32 * 1024;
 const AHEAD = 2;
 
 /** Joins ranges that lie close, in rising order, into windows. */
-function join(ranges: readonly Range[]): Range[] {
-  const windows: Range[] = [];
+function join(ranges: readonly ByteRange[]): ByteRange[] {
+  const windows: ByteRange[] = [];
   for (const range of [...ranges].sort((a, b) => a.start - b.start)) {
     const last = windows.at(-1);
     if (last && range.start - last.end <= NEAR && range.end - last.start <= WINDOW)
@@ -32,13 +27,13 @@ function join(ranges: readonly Range[]): Range[] {
 export class WindowedSource implements ByteSource {
   readonly size: number;
   readonly name: string;
-  private readonly windows: readonly Range[];
+  private readonly windows: readonly ByteRange[];
   private readonly held = new Map<number, Promise<Buffer>>();
   private current = 0;
 
   constructor(
     private readonly source: ByteSource,
-    ranges: readonly Range[],
+    ranges: readonly ByteRange[],
   ) {
     this.size = source.size;
     this.name = source.name;

@@ -1,4 +1,5 @@
 import { invalid, type SignpipeError } from '../errors.ts';
+import type { ByteRange } from '../bytes/byte-range.ts';
 import { unpooled } from '../bytes/read-write-fully.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { content, contentInMemory } from './read-entry.ts';
@@ -11,13 +12,12 @@ import { locateEntries, readLayout, type ArchiveEntry } from './local-headers.ts
 import { requireDistinctPlaces, shown } from './entry-names.ts';
 import { limitHint, type ArchiveLimits } from './limits.ts';
 import { METHOD } from './header-fields.ts';
-import { SequentialSource, type Range } from './read-ahead-source.ts';
+import { SequentialSource } from './read-ahead-source.ts';
 
 export { isZip, isZipSource } from './end-of-central-directory.ts';
 export { DEFAULT_LIMITS, type ArchiveLimits } from './limits.ts';
 export type { CentralEntry } from './central-directory.ts';
 export type { ArchiveEntry } from './local-headers.ts';
-export type { Range } from './read-ahead-source.ts';
 
 /** A zip of which the directory is known, and some entries: what it takes to replace those. */
 export interface PartialArchive {
@@ -81,7 +81,7 @@ export interface PartialOptions {
   /** Told, before any of them is read, the wanted entries and where they lie, in turn; throws to stop. */
   readonly prepare?: (
     entries: readonly CentralEntry[],
-    turns: readonly (readonly Range[])[],
+    turns: readonly (readonly ByteRange[])[],
   ) => Promise<void>;
 }
 
@@ -99,7 +99,7 @@ export async function readPartially(
 ): Promise<PartialArchive> {
   const { end, central } = await readCentral(source, limits);
   const chosen = central.filter((entry) => !entry.directory && wanted(entry));
-  const prepared = (turns: readonly (readonly Range[])[]): Promise<void> =>
+  const prepared = (turns: readonly (readonly ByteRange[])[]): Promise<void> =>
     prepare ? prepare(chosen, turns) : Promise.resolve();
   const { layout, located } = await locateEntries(source, central, end, new Set(chosen), prepared);
   return { source, limits, entries: central, layout, located, end, ...openers(source, limits) };

@@ -1,11 +1,11 @@
 import { promisify } from 'node:util';
 import { constants, crc32, deflateRaw } from 'node:zlib';
+import type { ByteRange } from '../bytes/byte-range.ts';
 import { scan } from '../bytes/read-chunks.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { deflateBound, LEVEL } from './deflate.ts';
 import type { Boundary, DeflateMap } from './deflate-block-scanner.ts';
 import { inflating, isUnsound } from './inflate.ts';
-import type { Range } from './read-ahead-source.ts';
 
 const deflate = promisify(deflateRaw);
 
@@ -22,11 +22,11 @@ const MOST_LITERALS = 16 * 1024;
 export interface Reuse {
   readonly map: DeflateMap;
   /** Bytes that stand in both at the same place. */
-  readonly kept: Range;
+  readonly kept: ByteRange;
 }
 
 /** New packed bytes, or a run of the old ones by their offsets in the old packed data. */
-export type PackedPart = Buffer | Range;
+export type PackedPart = Buffer | ByteRange;
 
 export interface Splice {
   readonly parts: readonly PackedPart[];

@@ -2,8 +2,8 @@ import { crc32 } from 'node:zlib';
 import pLimit from 'p-limit';
 import { invalid } from '../errors.ts';
 import { AtomicFile, writeAtomically } from '../bytes/atomic-file.ts';
-import type { Assembly } from '../bytes/delta.ts';
-import { JoinedSource } from '../bytes/concatenated-source.ts';
+import type { Delta } from '../bytes/delta.ts';
+import { ConcatenatedSource } from '../bytes/concatenated-source.ts';
 import { BufferSource, withFile, type ByteSource } from '../bytes/byte-source.ts';
 import { together } from '../concurrency/all-settled.ts';
 import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './updated-headers.ts';
@@ -14,7 +14,7 @@ import { inOrder } from '../concurrency/in-order.ts';
 import { requireOpenable, type ArchiveEntry, type PartialArchive } from './read-zip.ts';
 import { METHOD } from './header-fields.ts';
 import { splice, type Reuse, type Splice } from './reuse-deflate-blocks.ts';
-import { AssemblyWriter, FileWriter, type ArchiveWriter } from './zip-writer.ts';
+import { DeltaWriter, FileWriter, type ArchiveWriter } from './zip-writer.ts';
 
 /** What an entry is to hold; with `reuse`, packed out of what is packed already as far as that goes. */
 export interface NewContent {
@@ -78,7 +78,7 @@ export interface FreshFile {
 
 /** What `rewriteArchive` would write, and what came of it meanwhile. */
 export interface RewritePlan<T> extends RewriteResult {
-  readonly assembly: Assembly;
+  readonly assembly: Delta;
   /** The new bytes where they are in memory; null where they are in their file. */
   readonly fresh: Buffer | null;
   readonly meanwhile: T;
@@ -93,11 +93,11 @@ export function planRewrite<T>(
   archive: PartialArchive,
   replacements: ReadonlyMap<string, NewContent>,
   file: FreshFile,
-  meanwhile: (assembly: Assembly, fresh: ByteSource) => Promise<T>,
+  meanwhile: (assembly: Delta, fresh: ByteSource) => Promise<T>,
 ): Promise<RewritePlan<T>> {
   return splicing(resolve(archive, replacements), async (contents, checks) => {
     const { writer, fresh, ...result } = await writeFresh(file, async (fresh) => {
-      const writer = new AssemblyWriter(fresh);
+      const writer = new DeltaWriter(fresh);
       return { ...(await new Rewriting(archive, writer, checks).run(contents)), writer };
     });
     const { assembly } = writer;
@@ -222,7 +222,7 @@ class Rewriting {
 
   private packedData({ dataStart, dataEnd }: ArchiveEntry): ByteSource {
     const { source } = this.archive;
-    return new JoinedSource([{ source, start: dataStart, end: dataEnd }], source.name);
+    return new ConcatenatedSource([{ source, start: dataStart, end: dataEnd }], source.name);
   }
 
   /** Copies the old file up to `end`. */

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { Assembly, Span } from '../bytes/delta.ts';
+import type { Delta, DeltaSpan } from '../bytes/delta.ts';
 import { writeAll } from '../bytes/read-write-fully.ts';
 import { scan } from '../bytes/read-chunks.ts';
 import { chunks, type ByteSource } from '../bytes/byte-source.ts';
@@ -98,8 +98,8 @@ export class FileWriter implements ArchiveWriter {
 }
 
 /** Writes down where each byte comes from; only the new ones are written, to a file of their own. */
-export class AssemblyWriter implements ArchiveWriter {
-  private readonly spans: (Span & { at: number })[] = [];
+export class DeltaWriter implements ArchiveWriter {
+  private readonly spans: (DeltaSpan & { at: number })[] = [];
   position = 0;
 
   constructor(private readonly fresh: FileWriter) {}
@@ -122,11 +122,11 @@ export class AssemblyWriter implements ArchiveWriter {
   }
 
   /** The archive as far as it was written. */
-  get assembly(): Assembly {
+  get assembly(): Delta {
     return { size: this.position, spans: this.spans.map(({ from, start, end }) => ({ from, start, end })) };
   }
 
-  private add(span: Span): void {
+  private add(span: DeltaSpan): void {
     if (span.start === span.end) return;
     const last = this.spans.at(-1);
     if (last && last.from === span.from && last.end === span.start)

@@ -1,4 +1,5 @@
-import type { Assembly } from '../../lib/bytes/delta.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
+import type { Delta } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { SshOptions } from '../../lib/ssh/connection.ts';
 
@@ -39,18 +40,12 @@ export interface Fetched {
   readonly sha256: string;
 }
 
-/** A run of bytes [start, end). */
-export interface Run {
-  readonly start: number;
-  readonly end: number;
-}
-
 /** A file on the exchange, open for random access. */
 export interface OpenFile extends ByteSource {
   /** By the exchange's clock, in whole seconds, when it was opened. */
   readonly modified: Date;
   /** The bytes of several runs, one after another, with many reads on their way at once. */
-  readRuns(runs: Iterable<Run>): AsyncIterable<{ readonly offset: number; readonly bytes: Buffer }>;
+  readRuns(runs: Iterable<ByteRange>): AsyncIterable<{ readonly offset: number; readonly bytes: Buffer }>;
   close(): Promise<void>;
 }
 
@@ -65,7 +60,7 @@ export interface NewBytes {
 export interface AssembleOptions {
   /** The old file as it was read: it must still be so. */
   readonly source: RemoteFile;
-  readonly assembly: Assembly;
+  readonly assembly: Delta;
   readonly fresh: NewBytes;
   /** What the result must hash to as a whole, where that is known; only its new bytes are verified else. */
   readonly sha256?: string;

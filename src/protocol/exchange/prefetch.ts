@@ -1,5 +1,5 @@
-import type { Run } from './exchange.ts';
 import { HeldRuns, indexBeyond, type Room } from './range-cache.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 
 interface Waiting {
   readonly end: number;
@@ -15,7 +15,7 @@ export class FetchedAhead {
 
   /** `runs` are in rising order and apart; `cache` and `room` as `HeldRuns` has them. */
   constructor(
-    private readonly runs: readonly Run[],
+    private readonly runs: readonly ByteRange[],
     cache: string,
     room: Room,
   ) {
@@ -28,7 +28,7 @@ export class FetchedAhead {
   }
 
   /** What has not come yet. */
-  get missing(): Run[] {
+  get missing(): ByteRange[] {
     const reached = this.held.end;
     return this.runs
       .filter(({ end }) => end > reached)

@@ -1,7 +1,7 @@
 import { open, rm, type FileHandle } from 'node:fs/promises';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { fillFrom, writeAll } from '../../lib/bytes/read-write-fully.ts';
 import { firstIndex } from '../../lib/bytes/binary-search.ts';
-import type { Run } from './exchange.ts';
 
 /** What is kept in memory of one file, in bytes; the rest goes to disk. */
 const MEMORY = 64 * 1024 * 1024;
@@ -13,13 +13,13 @@ export interface Room {
 
 export const roomInMemory = (): Room => ({ left: MEMORY });
 
-interface Piece extends Run {
+interface Piece extends ByteRange {
   /** Null when it lies in the file. */
   readonly bytes: Buffer | null;
 }
 
 /** The index of the first run that ends behind `offset`; they are in rising order and apart. */
-export const indexBeyond = (runs: readonly Run[], offset: number): number =>
+export const indexBeyond = (runs: readonly ByteRange[], offset: number): number =>
   firstIndex(runs.length, (index) => (runs[index]?.end ?? 0) > offset);
 
 /**

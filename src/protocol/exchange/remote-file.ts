@@ -1,5 +1,6 @@
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import type { Exchange, OpenFile, Run } from './exchange.ts';
+import type { Exchange, OpenFile } from './exchange.ts';
 import { fileChanged, fileMissing } from './exchange-errors.ts';
 import { FetchedAhead } from './prefetch.ts';
 import { roomInMemory } from './range-cache.ts';
@@ -59,7 +60,7 @@ export class FarFile implements ByteSource {
    * Begins to fetch runs, which must be in rising order and apart; those of an earlier call come first. Who reads
    * of them waits for what is still on its way, and hears of a failure.
    */
-  fetchAhead(runs: readonly Run[]): void {
+  fetchAhead(runs: readonly ByteRange[]): void {
     const ahead = new FetchedAhead(runs, `${this.options.cache}.${this.ahead.length}`, this.room);
     this.ahead.push(ahead);
     this.fetching = this.fetching.then(() => this.fetch(ahead)).catch((error: unknown) => ahead.fail(error));

@@ -1,6 +1,7 @@
 import { invalid } from '../../lib/errors.ts';
-import type { OpenFile, RemoteFile, Run } from './exchange.ts';
+import type { OpenFile, RemoteFile } from './exchange.ts';
 import { readAhead, readRuns, REQUEST_SIZE, type Piece, type ReadAt } from './pipelined-io.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 
 /** Reads of this size and more are not kept. In bytes. */
 const LARGE = 1024 * 1024;
@@ -50,7 +51,7 @@ export class RemoteSource implements OpenFile {
     return bytes.subarray(offset - start, offset - start + length);
   }
 
-  readRuns(runs: Iterable<Run>): AsyncGenerator<Piece> {
+  readRuns(runs: Iterable<ByteRange>): AsyncGenerator<Piece> {
     const wanted = [...runs];
     for (const { start, end } of wanted) this.requireRange(start, end - start);
     return readRuns(wanted, this.readAt);

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import pLimit from 'p-limit';
 import { SignpipeError } from '../../lib/errors.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { sha256OfStream } from '../../lib/bytes/hash.ts';
-import { freshSizeOf, placeSpans, type PlacedSpan } from '../../lib/bytes/delta.ts';
+import { freshSizeOf, placeSpans, type PlacedDeltaSpan } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { together } from '../../lib/concurrency/all-settled.ts';
-import type { AssembleOptions, DeliverOptions, RemoteFile, Run } from './exchange.ts';
+import type { AssembleOptions, DeliverOptions, RemoteFile } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { requestBlocks, readRuns, writeBehind } from './pipelined-io.ts';
 import { hashesThere, runsHashThere } from './remote-hash.ts';
@@ -26,8 +27,8 @@ const EDGE = 4096;
 
 /** An assembly with its numbers checked, and its parts by where they come from. */
 interface Parts {
-  readonly old: readonly PlacedSpan[];
-  readonly fresh: readonly PlacedSpan[];
+  readonly old: readonly PlacedDeltaSpan[];
+  readonly fresh: readonly PlacedDeltaSpan[];
   readonly freshSize: number;
 }
 
@@ -41,7 +42,7 @@ function partsOf({ assembly, source }: AssembleOptions): Parts {
   };
 }
 
-const placeOf = ({ at, start, end }: PlacedSpan): Run => ({ start: at, end: at + end - start });
+const placeOf = ({ at, start, end }: PlacedDeltaSpan): ByteRange => ({ start: at, end: at + end - start });
 
 const isAsRead = (stats: SftpEntry, { size, modified }: RemoteFile): boolean =>
   stats.kind === 'file' && stats.size === size && stats.mtime * 1000 === modified.getTime();
@@ -196,7 +197,7 @@ export class SftpAssembly {
   }
 
   /** Where the new bytes lie in the result. */
-  private get newRuns(): Run[] {
+  private get newRuns(): ByteRange[] {
     return this.parts.fresh.map(placeOf);
   }
 
@@ -224,7 +225,9 @@ export class SftpAssembly {
 const isRefusal = (error: unknown): boolean =>
   !(error instanceof SignpipeError) && (isUnsupported(error) || hasStatus(error, STATUS.permissionDenied));
 
-function* pieces(spans: readonly PlacedSpan[]): Generator<{ start: number; length: number; at: number }> {
+function* pieces(
+  spans: readonly PlacedDeltaSpan[],
+): Generator<{ start: number; length: number; at: number }> {
   for (const { start, end, at } of spans)
     for (let from = start; from < end; from += COPIED)
       yield { start: from, length: Math.min(COPIED, end - from), at: at + from - start };
@@ -232,9 +235,9 @@ function* pieces(spans: readonly PlacedSpan[]): Generator<{ start: number; lengt
 
 /** The parts of a run of the new file in each span that it touches. Spans are in order. */
 function overlaps(
-  spans: readonly PlacedSpan[],
-  run: Run,
-): { readonly span: PlacedSpan; readonly start: number; readonly end: number }[] {
+  spans: readonly PlacedDeltaSpan[],
+  run: ByteRange,
+): { readonly span: PlacedDeltaSpan; readonly start: number; readonly end: number }[] {
   return spans
     .filter(({ start, end }) => start < run.end && end > run.start)
     .map((span) => ({
@@ -245,7 +248,7 @@ function overlaps(
 }
 
 /** All runs when they are few bytes, else the ends of each, or of as many as `most` bytes permit, evenly chosen. */
-function someOf(runs: readonly Run[], most: number): Run[] {
+function someOf(runs: readonly ByteRange[], most: number): ByteRange[] {
   if (runs.reduce((sum, { start, end }) => sum + end - start, 0) <= most) return [...runs];
   const edges = runs.flatMap(({ start, end }) =>
     end - start <= 2 * EDGE

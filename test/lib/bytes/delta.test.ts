@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { AssembledSource, placeSpans, type Assembly, type Span } from '../../../src/lib/bytes/delta.ts';
+import { AssembledSource, placeSpans, type Delta, type DeltaSpan } from '../../../src/lib/bytes/delta.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 
 const source = new BufferSource(Buffer.from('0123456789'), 'old');
 const fresh = new BufferSource(Buffer.from('abcdef'), 'new');
-const from = (which: Span['from'], start: number, end: number): Span => ({ from: which, start, end });
-const ASSEMBLY: Assembly = {
+const from = (which: DeltaSpan['from'], start: number, end: number): DeltaSpan => ({
+  from: which,
+  start,
+  end,
+});
+const ASSEMBLY: Delta = {
   size: 12,
   spans: [from('source', 2, 4), from('fresh', 0, 4), from('source', 0, 4), from('fresh', 4, 6)],
 };
@@ -31,7 +35,7 @@ describe('an assembly', () => {
     );
   });
 
-  const unsound: readonly [string, Assembly][] = [
+  const unsound: readonly [string, Delta][] = [
     ['reaches beyond the old file', { size: 3, spans: [from('source', 8, 11)] }],
     ['reaches beyond the new bytes', { size: 7, spans: [from('fresh', 0, 7)] }],
     ['has an empty span', { size: 6, spans: [from('source', 3, 3), from('fresh', 0, 6)] }],

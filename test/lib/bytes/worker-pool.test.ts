@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import * as here from '../../../src/lib/bytes/hash-and-compare.ts';
-import type { Part } from '../../../src/lib/bytes/concatenated-source.ts';
+import type { SourceRange } from '../../../src/lib/bytes/concatenated-source.ts';
 import { bytes, copy, PatchedSource } from '../../../src/lib/bytes/patch.ts';
 import { doJob, type Job } from '../../../src/lib/bytes/extents.ts';
 import { BufferSource, FileSource } from '../../../src/lib/bytes/byte-source.ts';
@@ -64,7 +64,7 @@ describe('threads', () => {
   ]);
   it('hash, sum and pad what this thread hashes, sums and pads: files, patches and memory, cut anywhere', async () => {
     const [patched, memory] = [patchedFile(), new BufferSource(content, 'memory')];
-    const cases: [string, Part[], Buffer[]][] = [
+    const cases: [string, SourceRange[], Buffer[]][] = [
       ['a file', [{ source: file, start: 0, end: SIZE }], [content]],
       [
         'parts of it',

@@ -3,13 +3,9 @@ import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
-import {
-  readArchive,
-  readPartially,
-  type PartialArchive,
-  type Range,
-} from '../../../src/lib/zip/read-zip.ts';
+import { readArchive, readPartially, type PartialArchive } from '../../../src/lib/zip/read-zip.ts';
 import { planRewrite, rewriteArchive, type NewContent } from '../../../src/lib/zip/rewrite-zip.ts';
+import type { ByteRange } from '../../../src/lib/bytes/byte-range.ts';
 import { AssembledSource } from '../../../src/lib/bytes/delta.ts';
 import { writeStreamAtomically } from '../../../src/lib/bytes/atomic-file.ts';
 import { scan } from '../../../src/lib/bytes/read-chunks.ts';
@@ -36,7 +32,7 @@ const NEW = sample(1_300_000, 99);
 class Watched implements ByteSource {
   readonly name = 'test.zip';
   readonly size: number;
-  readonly seen: Range[] = [];
+  readonly seen: ByteRange[] = [];
 
   constructor(private readonly bytes: Buffer) {
     this.size = bytes.length;
@@ -138,7 +134,7 @@ describe('a zip of which only some entries are read', () => {
         { name: 'z.bin', content: sample(400_000, 3), method: 0 },
       ]),
     );
-    const prepared: Range[] = [];
+    const prepared: ByteRange[] = [];
     const archive = await readPartially(source, LIMITS, {
       wanted: ({ path }) => path !== 'a.bin' && path !== 'z.bin',
       prepare: async (entries, turns) => {
@@ -171,7 +167,7 @@ describe('a zip of which only some entries are read', () => {
         { name: 'small.exe', content: sample(3_000, 6), method: 0 },
       ]),
     );
-    const prepared: (readonly Range[])[] = [];
+    const prepared: (readonly ByteRange[])[] = [];
     const archive = await readPartially(source, LIMITS, {
       wanted: ({ path }) => path.endsWith('.exe'),
       prepare: async (_entries, turns) => {
@@ -182,7 +178,7 @@ describe('a zip of which only some entries are read', () => {
     });
     const [first = [], then = [], ...others] = prepared;
     assert.equal(others.length, 0);
-    const holds = (ranges: readonly Range[], seen: Range): boolean =>
+    const holds = (ranges: readonly ByteRange[], seen: ByteRange): boolean =>
       ranges.some(({ start, end }) => seen.start >= start && seen.end <= end);
     assert.ok(source.seen.length > 2);
     for (const seen of source.seen) assert.ok(holds(first, seen), `${seen.start} to ${seen.end}`);

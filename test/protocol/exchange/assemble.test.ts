@@ -18,7 +18,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import type { AssembleOptions, NewBytes } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import { FarFile } from '../../../src/protocol/exchange/remote-file.ts';
-import type { Assembly, Span } from '../../../src/lib/bytes/delta.ts';
+import type { Delta, DeltaSpan } from '../../../src/lib/bytes/delta.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { withFile } from '../../../src/lib/bytes/byte-source.ts';
 import { Line } from '../../bench/line.ts';
@@ -29,10 +29,10 @@ const OLD = randomBytes(40 * MIB + 12_345);
 /** More than what is read back where nothing can be hashed, and more than one write. */
 const FRESH = randomBytes(3 * MIB + 77);
 
-const span = (from: Span['from'], start: number, end: number): Span => ({ from, start, end });
+const span = (from: DeltaSpan['from'], start: number, end: number): DeltaSpan => ({ from, start, end });
 
 /** Old bytes between new ones, as in a signed zip. */
-const ASSEMBLY: Assembly = {
+const ASSEMBLY: Delta = {
   spans: [
     span('source', 0, 1000),
     span('fresh', 0, 2 * MIB),
@@ -201,7 +201,7 @@ describe('a file put together on an sftp:// exchange', () => {
   });
 
   it('assembly-unsound: numbers that a server would take for something else', async () => {
-    const wrong: Span[][] = [
+    const wrong: DeltaSpan[][] = [
       [span('source', 5, 5), span('fresh', 0, FRESH.length)],
       [span('source', OLD.length - 1, OLD.length + 1), span('fresh', 0, FRESH.length)],
     ];

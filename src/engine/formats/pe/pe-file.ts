@@ -1,8 +1,9 @@
 import { invalid } from '../../../lib/errors.ts';
+import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
 import { unpooled } from '../../../lib/bytes/read-write-fully.ts';
 import { bytes, copy, type Patch } from '../../../lib/bytes/patch.ts';
 import { hashParts, type Hashed } from '../../../lib/bytes/hash-and-compare.ts';
-import type { Part } from '../../../lib/bytes/concatenated-source.ts';
+import type { SourceRange } from '../../../lib/bytes/concatenated-source.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import type { WordSum } from '../../../lib/bytes/checksum16.ts';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
@@ -13,7 +14,7 @@ import {
   readCertificateTable,
   type CertificateTable,
 } from './certificate-table.ts';
-import type { Checksum, SignableImage, Span, Untidiness } from '../signable-file.ts';
+import type { Checksum, SignableImage, Untidiness } from '../signable-file.ts';
 import { buildIndirectData, peImageData } from '../../authenticode/indirect-data.ts';
 import { locate, readLayout, type PeLayout } from './pe-layout.ts';
 
@@ -56,7 +57,7 @@ export class PeImage implements SignableImage {
   readonly signatures: readonly Buffer[];
   readonly tableSlack: readonly Untidiness[];
   readonly bodyEnd: number;
-  readonly rewritten: readonly Span[];
+  readonly rewritten: readonly ByteRange[];
   /** Sum of everything before `bodyEnd` but `rewritten`, a by-product of the first digest. */
   private sum: Promise<WordSum> | undefined;
   private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
@@ -175,7 +176,7 @@ export class PeImage implements SignableImage {
     return reading;
   }
 
-  private bodyParts(): Part[] {
+  private bodyParts(): SourceRange[] {
     const { checksumAt, directoryAt } = this.layout;
     return [
       { source: this.source, start: 0, end: checksumAt },

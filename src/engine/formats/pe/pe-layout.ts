@@ -1,8 +1,8 @@
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
+import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
-import type { Span } from '../signable-file.ts';
 
-export interface PeSection extends Span {
+export interface PeSection extends ByteRange {
   /** Whatever eight bytes the linker wrote, made printable. */
   readonly name: string;
 }
@@ -27,7 +27,7 @@ export interface PeLayout {
   readonly sections: readonly PeSection[];
   /** End of what a signature covers: the certificate table's start, or the end of the file. */
   readonly bodyEnd: number;
-  readonly table: Span | null;
+  readonly table: ByteRange | null;
 }
 
 const DOS_HEADER = 64;
@@ -147,7 +147,7 @@ function readOptionalHeader(header: Buffer, name: string): OptionalHeader {
 }
 
 /** The certificate table must follow everything else and end the file, or bytes could hide around it. */
-function readTableSpan(source: ByteSource, entry: Buffer, headersEnd: number): Span | null {
+function readTableSpan(source: ByteSource, entry: Buffer, headersEnd: number): ByteRange | null {
   const start = entry.readUInt32LE(0);
   const size = entry.readUInt32LE(4);
   // Some linkers leave an offset there. Without a size there is no table; the digest covers neither field.
@@ -166,7 +166,7 @@ function readTableSpan(source: ByteSource, entry: Buffer, headersEnd: number): S
   return { start, end };
 }
 
-function readSections(source: ByteSource, headers: Buffer, table: Span | null): PeSection[] {
+function readSections(source: ByteSource, headers: Buffer, table: ByteRange | null): PeSection[] {
   const sections: PeSection[] = [];
   for (let at = 0; at < headers.length; at += SECTION_HEADER) {
     const size = headers.readUInt32LE(at + 16);
