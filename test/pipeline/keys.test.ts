@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { AllowedSigners, isRefusal } from '../../src/lib/sshsig/allowed-signers.ts';
 import type { SshPublicKey } from '../../src/lib/sshsig/public-key.ts';
 import { parsePublicKeyLine } from '../../src/lib/sshsig/ssh-key.ts';
-import { loadPfx } from '../../src/engine/keys/pfx.ts';
+import { openPfxKey } from '../../src/engine/keys/pfx.ts';
 import { readPassphraseFile } from '../../src/engine/keys/passphrase.ts';
 import { requireUsable } from '../../src/engine/keys/signing-key.ts';
 import { createTestPki, keyToPem, toPem } from '../../src/sandbox/certificates.ts';
@@ -84,7 +84,7 @@ describe('keys.example/README.md, its commands run one after another', () => {
 
   it('make a PFX with its chain that signs, as the page says it shows', async () => {
     const passphrase = await readPassphraseFile(at('passphrase'), assert.fail);
-    const key = await loadPfx({ path: at('codesign.pfx'), passphrase, name: 'Example Release' });
+    const key = await openPfxKey({ path: at('codesign.pfx'), passphrase, name: 'Example Release' });
     requireUsable(key, new Date());
     assert.equal(key.certificates.length, 2);
     assert.match(said, /subject=.*Test publisher[^]*notAfter=[^]*Code Signing/);

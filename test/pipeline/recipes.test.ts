@@ -12,7 +12,7 @@ import { ControlRepository } from '../../src/protocol/control/repository.ts';
 import { listRequests, readRequest } from '../../src/protocol/control/request.ts';
 import { sha256Hex } from '../../src/lib/bytes/hash.ts';
 import { initControl } from '../../src/app/site/init-control.ts';
-import { whoIs } from '../../src/app/site/identity.ts';
+import { siteIdentity } from '../../src/app/site/identity.ts';
 import { git } from '../protocol/control/repositories.ts';
 import { makeKey, startSshd, type Sshd } from '../world/sshd.ts';
 import { pipeline } from './site.ts';
@@ -45,7 +45,10 @@ describe('a request without Node', () => {
     const host = join(folder, 'host');
     // As pipeline/host/sshd_config has it: relative paths begin at the exchange's parent.
     sshd = await startSshd({ sftpCommand: `internal-sftp -d ${host}` });
-    await initControl({ dir: host, who: whoIs('control', { name: 'Host', email: 'host@example.org' }) });
+    await initControl({
+      dir: host,
+      identity: siteIdentity('control', { name: 'Host', email: 'host@example.org' }),
+    });
     await git(join(host, 'control.git'), ['config', 'signpipe.local', 'true']);
     key = join(folder, 'builder_ed25519');
     await makeKey(key);

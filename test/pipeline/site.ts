@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { initControl } from '../../src/app/site/init-control.ts';
-import { whoIs } from '../../src/app/site/identity.ts';
+import { siteIdentity } from '../../src/app/site/identity.ts';
 import { git } from '../protocol/control/repositories.ts';
 import { makeKey, startSshd, type Sshd } from '../world/sshd.ts';
 
@@ -34,7 +34,7 @@ export class HookSite {
     const site = new HookSite(sshd, await mkdtemp(join(tmpdir(), 'signpipe-hook-')));
     await initControl({
       dir: site.folder,
-      who: whoIs('control', { name: 'Host', email: 'host@example.org' }),
+      identity: siteIdentity('control', { name: 'Host', email: 'host@example.org' }),
     });
     for (const line of (await readFile(pipeline('host/authorized_keys'), 'utf8')).split('\n')) {
       const user = /AAAA\.\.\. (\w+)$/.exec(line)?.[1];

@@ -2,11 +2,11 @@ import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { ChannelConfig, SigningConfig, TrustConfig } from '../config/signer.ts';
 import { usage } from '../../lib/errors.ts';
 import { findPassphrase } from '../../engine/keys/passphrase.ts';
-import { loadPem } from '../../engine/keys/pem.ts';
+import { openPemKey } from '../../engine/keys/pem.ts';
 import { readRoots, readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
 import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
-import { TimestampAuthorities, type Timestamper } from '../../engine/timestamp/client.ts';
+import { TimestampClient, type Timestamper } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 
 /** One channel, ready to sign: its key is loaded, its policy compiled. */
@@ -42,11 +42,11 @@ export async function loadConfiguredKey(
 ): Promise<SigningKey> {
   const passphrase = await findPassphrase({ file: config.passphraseFile, warn });
   if (config.pfx !== undefined) {
-    const { loadPfx } = await import('../../engine/keys/pfx.ts');
-    return loadPfx({ path: config.pfx, passphrase, name: config.keyName, warn });
+    const { openPfxKey } = await import('../../engine/keys/pfx.ts');
+    return openPfxKey({ path: config.pfx, passphrase, name: config.keyName, warn });
   }
   if (config.certificate !== undefined && config.key !== undefined)
-    return loadPem({ certificate: config.certificate, key: config.key, passphrase, warn });
+    return openPemKey({ certificate: config.certificate, key: config.key, passphrase, warn });
   throw usage('key-missing', 'signing: no key is configured', { hint: 'give pfx, or certificate and key' });
 }
 
@@ -66,8 +66,8 @@ const authoritiesOf = (
   signing: SigningConfig,
   roots: Certificate[] | undefined,
   { warn, retry }: ChannelOptions,
-): TimestampAuthorities =>
-  new TimestampAuthorities(signing.timestamp, {
+): TimestampClient =>
+  new TimestampClient(signing.timestamp, {
     roots,
     timeoutMs: signing.timestampTimeout,
     attempts: retry?.attempts,

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { requireTidyToken } from '../../engine/authenticode/unauthenticated-data.ts';
 import { hasCode } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
-import { NoTimestamp } from '../../engine/timestamp/client.ts';
+import { TimestampUnavailable } from '../../engine/timestamp/client.ts';
 import type { Channel } from './channel.ts';
 import { closed, type ClosedGate } from './unmet-precondition.ts';
 
@@ -80,7 +80,7 @@ export class TimestampWaits {
 
   /**
    * Asked before a request is begun: why it still has to wait, or null. A request whose time is over gets a last
-   * trial. Throws the NoTimestamp of a trial, which `after` judges.
+   * trial. Throws the TimestampUnavailable of a trial, which `after` judges.
    */
   async before(request: string, channel: Channel): Promise<ClosedGate | null> {
     const { config, timestamper } = channel;
@@ -99,7 +99,7 @@ export class TimestampWaits {
    * timestamp authorities or has gone on for too long, and so is the request's answer.
    */
   async after(error: unknown, request: string, channel: Channel | undefined): Promise<ClosedGate | null> {
-    if (!(error instanceof NoTimestamp) || !error.passing || !channel) return null;
+    if (!(error instanceof TimestampUnavailable) || !error.transient || !channel) return null;
     const { name } = channel.config;
     const earlier = this.down.get(name);
     const pause = earlier ? Math.min(earlier.pause * 2, LONGEST_PAUSE) : this.options.pause;

@@ -7,9 +7,9 @@ import { Git, GitFailure } from '../../lib/git/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { gitSshCommand, type SshOptions } from '../../lib/ssh/connection.ts';
-import { ok, warning, type Verdict } from './check-result.ts';
+import { ok, warning, type CheckResult } from './check-result.ts';
 
-async function checkBranches(repository: ControlRepository): Promise<Verdict> {
+async function checkBranches(repository: ControlRepository): Promise<CheckResult> {
   const { requests, receipts, vouches } = repository.selectHeads(await repository.listRemote());
   const branches = repository.branches;
   const told = [
@@ -54,7 +54,7 @@ async function checkPush(
   repository: ControlRepository,
   branch: string,
   sshCommand: string | undefined,
-): Promise<Verdict> {
+): Promise<CheckResult> {
   const git = new Git(repository.path, {
     ...(sshCommand === undefined ? {} : { sshCommand }),
     silenceMs: 20_000,
@@ -79,7 +79,7 @@ export async function checkControl(
   config: Pick<SiteConfig, 'control'>,
   branch: string,
   ssh: SshOptions | undefined,
-): Promise<Verdict[]> {
+): Promise<CheckResult[]> {
   return withScratch(async (folder) => {
     const repository = await openControl(config, ssh, join(folder, 'control.git'));
     try {

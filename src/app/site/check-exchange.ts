@@ -3,18 +3,18 @@ import { openConfiguredExchange, type SiteConfig } from '../config/open.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
 import type { SshOptions } from '../../lib/ssh/connection.ts';
-import { bad, ok, warning, type Verdict } from './check-result.ts';
+import { bad, ok, warning, type CheckResult } from './check-result.ts';
 
-const notThere = (folder: string): Verdict =>
+const notThere = (folder: string): CheckResult =>
   warning(
     'folder-not-there-yet',
     `${folder} is not there yet; the first delivery makes it`,
     'or make it now, writable by this account',
   );
 
-const writable = (folder: string, how: string): Verdict => ok(`${folder} can be written (${how})`);
+const writable = (folder: string, how: string): CheckResult => ok(`${folder} can be written (${how})`);
 
-const notWritable = (folder: string, why: string): Verdict =>
+const notWritable = (folder: string, why: string): CheckResult =>
   bad(
     'exchange-not-writable',
     `${folder} cannot be written: ${why}`,
@@ -22,7 +22,7 @@ const notWritable = (folder: string, why: string): Verdict =>
   );
 
 /** Whether a folder of the exchange can be looked into; the exchange says "no file" of a folder. */
-async function checkReadable(exchange: Exchange, folder: string): Promise<Verdict> {
+async function checkReadable(exchange: Exchange, folder: string): Promise<CheckResult> {
   const isFolder = await exchange.stat(folder).then(
     () => false,
     (error: unknown) => {
@@ -43,7 +43,7 @@ async function checkReadable(exchange: Exchange, folder: string): Promise<Verdic
 /** Failures of a rehearsal that say no more than that the folder cannot be written. */
 const NOT_WRITABLE = ['exchange-permission-denied', 'exchange-refused', 'exchange-folder-missing'];
 
-const keepsFiles = (folder: string, left: string | null): Verdict =>
+const keepsFiles = (folder: string, left: string | null): CheckResult =>
   warning(
     'exchange-keeps-files',
     left === null
@@ -53,7 +53,7 @@ const keepsFiles = (folder: string, left: string | null): Verdict =>
   );
 
 /** Whether a folder can be written: a small file goes the way of a delivery, and is removed. */
-async function checkWritable(exchange: Exchange, folder: string): Promise<Verdict> {
+async function checkWritable(exchange: Exchange, folder: string): Promise<CheckResult> {
   try {
     const tried = await exchange.rehearse(folder, { make: false });
     if (!tried) return notThere(folder);
@@ -77,7 +77,7 @@ export async function checkExchange(
   config: Pick<SiteConfig, 'exchange'>,
   { read, write }: ExchangeFolders,
   ssh: SshOptions | undefined,
-): Promise<Verdict[]> {
+): Promise<CheckResult[]> {
   const exchange = await openConfiguredExchange(config, ssh);
   try {
     return [await checkReadable(exchange, read), await checkWritable(exchange, write)];

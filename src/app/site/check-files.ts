@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { VoucherConfig } from '../config/builder.ts';
 import type { SignerConfig } from '../config/signer.ts';
 import { PUBLIC_ROOTS } from '../../engine/keys/trusted-roots.ts';
-import { ok, warning, type Verdict } from './check-result.ts';
+import { ok, warning, type CheckResult } from './check-result.ts';
 
 /** The files of a site whose permissions matter. */
 export interface SiteFiles {
@@ -72,11 +72,11 @@ async function open(paths: readonly string[], bits: number): Promise<{ path: str
 }
 
 /** Secrets that others on this machine can read, and trust that they can change. */
-export async function checkFiles({ secrets, anchors }: SiteFiles): Promise<Verdict[]> {
+export async function checkFiles({ secrets, anchors }: SiteFiles): Promise<CheckResult[]> {
   if (process.platform === 'win32') return [ok('permissions are not looked at on Windows')];
   const readable = await open(named(secrets), 0o077);
   const writable = await open(named(anchors), 0o022);
-  const verdicts = [
+  const results = [
     ...readable.map(({ path, mode }) =>
       warning('secret-open', `${path} has mode ${octal(mode)}: others can get at it`, `chmod 600 ${path}`),
     ),
@@ -88,5 +88,5 @@ export async function checkFiles({ secrets, anchors }: SiteFiles): Promise<Verdi
       ),
     ),
   ];
-  return verdicts.length > 0 ? verdicts : [ok('nobody else can read the keys, or change whom they trust')];
+  return results.length > 0 ? results : [ok('nobody else can read the keys, or change whom they trust')];
 }

@@ -1,10 +1,10 @@
 import { connectSsh, parseSshUrl, type SshOptions } from '../../lib/ssh/connection.ts';
 import { knownHostName } from '../../lib/ssh/known-hosts.ts';
 import { usage } from '../../lib/errors.ts';
-import { ok, type Verdict } from './check-result.ts';
+import { ok, type CheckResult } from './check-result.ts';
 
 /** Logs in and out again: whether the host shows a pinned key, and takes ours. */
-export async function checkHost(url: string, ssh: SshOptions | undefined): Promise<Verdict[]> {
+export async function checkHost(url: string, ssh: SshOptions | undefined): Promise<CheckResult[]> {
   if (!ssh)
     throw usage('exchange-ssh-missing', 'there is no ssh section', {
       hint: 'set ssh.identity and ssh.knownHosts',

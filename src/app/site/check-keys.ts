@@ -12,13 +12,13 @@ import { parseIdentity } from '../../lib/ssh/identity.ts';
 import { findPassphrase } from '../../engine/keys/passphrase.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { buildChain } from '../../lib/x509/chain.ts';
-import { bad, ok, silent, verdictOf, warning, type Verdict } from './check-result.ts';
+import { bad, ok, silent, resultOf, warning, type CheckResult } from './check-result.ts';
 
 const DAY = 86_400_000;
 /** Fewer days than this are a warning: authorities take weeks. */
 const SOON = 30;
 
-function validity(leaf: Certificate, now: Date): Verdict {
+function validity(leaf: Certificate, now: Date): CheckResult {
   const days = Math.floor((leaf.notAfter.getTime() - now.getTime()) / DAY);
   const until = `valid until ${leaf.notAfter.toISOString().slice(0, 10)}, ${plural(days, 'day')} left`;
   return days < SOON
@@ -31,7 +31,7 @@ async function chain(
   { certificates, missingIssuer }: SigningKey,
   config: SigningConfig,
   now: Date,
-): Promise<Verdict> {
+): Promise<CheckResult> {
   const [leaf, ...intermediates] = certificates;
   if (!leaf) throw new Error('a signing key without certificates');
   const roots = await readRoots(config.roots);
@@ -52,7 +52,7 @@ async function chain(
   );
 }
 
-async function trial(key: SigningKey, { digest }: SigningConfig): Promise<Verdict> {
+async function trial(key: SigningKey, { digest }: SigningConfig): Promise<CheckResult> {
   const data = randomBytes(64);
   const [leaf] = key.certificates;
   const began = performance.now();
@@ -67,17 +67,17 @@ async function trial(key: SigningKey, { digest }: SigningConfig): Promise<Verdic
       );
 }
 
-function usable(key: SigningKey, now: Date): Verdict | null {
+function usable(key: SigningKey, now: Date): CheckResult | null {
   try {
     requireUsable(key, now);
     return null;
   } catch (error) {
-    return verdictOf(error);
+    return resultOf(error);
   }
 }
 
 /** The key of one or more channels: it opens, may sign programs now, and does sign. */
-export async function checkSigningKey(config: SigningConfig, now: Date): Promise<Verdict[]> {
+export async function checkSigningKey(config: SigningConfig, now: Date): Promise<CheckResult[]> {
   const key = await loadConfiguredKey(config, silent);
   try {
     const [leaf] = key.certificates;
@@ -87,7 +87,7 @@ export async function checkSigningKey(config: SigningConfig, now: Date): Promise
     return [
       ok(`${printable(leaf.subject, 200)}${mark}`),
       usable(key, now) ?? validity(leaf, now),
-      await chain(key, config, now).catch((error: unknown) => verdictOf(error)),
+      await chain(key, config, now).catch((error: unknown) => resultOf(error)),
       await trial(key, config),
       ...(config.timestamp.length === 0 && !test ? [untimestamped] : []),
     ];
@@ -110,7 +110,7 @@ async function identityKey(config: SignerConfig): Promise<Buffer | null> {
 }
 
 /** The key for receipts opens, signs, and is not the one that logs in. */
-export async function checkReceiptsKey(config: SignerConfig): Promise<Verdict[]> {
+export async function checkReceiptsKey(config: SignerConfig): Promise<CheckResult[]> {
   const { signer } = await openReceiptWriter(config, silent);
   await signer.sign('git', randomBytes(64));
   const identity = await identityKey(config).catch(() => null); // A bad identity is told of by its own check.

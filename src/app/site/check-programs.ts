@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { hasCode } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
-import { bad, ok, type Verdict } from './check-result.ts';
+import { bad, ok, type CheckResult } from './check-result.ts';
 
 const run = promisify(execFile);
 
@@ -19,7 +19,7 @@ async function versionOf(program: string, flag: string): Promise<string | null> 
   }
 }
 
-async function checkGit(): Promise<Verdict> {
+async function checkGit(): Promise<CheckResult> {
   const version = await versionOf('git', '--version');
   const wanted = `${GIT.major}.${GIT.minor}`;
   const hint = `install Git ${wanted} or later`;
@@ -29,7 +29,7 @@ async function checkGit(): Promise<Verdict> {
   return recent ? ok(version) : bad('git-too-old', `${version}, older than ${wanted}`, hint);
 }
 
-async function checkSshClient(): Promise<Verdict> {
+async function checkSshClient(): Promise<CheckResult> {
   const version = await versionOf('ssh', '-V');
   return version === null
     ? bad(
@@ -40,7 +40,7 @@ async function checkSshClient(): Promise<Verdict> {
     : ok(version);
 }
 
-async function checkFlock(): Promise<Verdict> {
+async function checkFlock(): Promise<CheckResult> {
   const version = await versionOf('flock', '--version');
   return version === null
     ? bad(
@@ -52,11 +52,11 @@ async function checkFlock(): Promise<Verdict> {
 }
 
 /** The programs that every role runs: git, and ssh if Git needs it. */
-export const checkPrograms = (needsSsh: boolean): Promise<Verdict[]> =>
+export const checkPrograms = (needsSsh: boolean): Promise<CheckResult[]> =>
   Promise.all(needsSsh ? [checkGit(), checkSshClient()] : [checkGit()]);
 
 /** The programs that a signer runs: those of every role, and flock. */
-export const checkSignerPrograms = async (needsSsh: boolean): Promise<Verdict[]> => [
+export const checkSignerPrograms = async (needsSsh: boolean): Promise<CheckResult[]> => [
   ...(await checkPrograms(needsSsh)),
   await checkFlock(),
 ];

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { SignerConfig } from '../config/signer.ts';
 import { hasCode, messageOf, SignpipeError } from '../../lib/errors.ts';
 import { lockState } from '../signer/lock.ts';
-import { bad, ok, verdictOf, warning, type Verdict } from './check-result.ts';
+import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
 
 /** The folder itself, or the nearest one above it that is there. */
 async function nearest(path: string): Promise<string> {
@@ -16,7 +16,7 @@ async function nearest(path: string): Promise<string> {
   }
 }
 
-const notWritable = (folder: string, error: unknown): Verdict =>
+const notWritable = (folder: string, error: unknown): CheckResult =>
   bad(
     'state-not-writable',
     `${folder} cannot be written: ${messageOf(error)}`,
@@ -24,20 +24,20 @@ const notWritable = (folder: string, error: unknown): Verdict =>
   );
 
 /** Locks and unlocks it, as the signer would. One that runs holds the lock, and that is as it should be. */
-async function checkLock(folder: string): Promise<Verdict> {
+async function checkLock(folder: string): Promise<CheckResult> {
   try {
     const unlock = await lockState(folder);
     await unlock();
     return ok(`${folder} can be written, and no signer runs on it`);
   } catch (error) {
     if (error instanceof SignpipeError && error.code === 'state-in-use')
-      return { ...verdictOf(error, 'ok'), hint: 'this is the signer at work' };
-    if (error instanceof SignpipeError) return verdictOf(error);
+      return { ...resultOf(error, 'ok'), hint: 'this is the signer at work' };
+    if (error instanceof SignpipeError) return resultOf(error);
     return notWritable(folder, error);
   }
 }
 
-async function checkFolder(folder: string, there: string): Promise<Verdict> {
+async function checkFolder(folder: string, there: string): Promise<CheckResult> {
   try {
     if (!(await stat(there)).isDirectory()) return notWritable(folder, new Error(`${there} is no folder`));
     if (there === folder) return await checkLock(folder);
@@ -51,7 +51,7 @@ async function checkFolder(folder: string, there: string): Promise<Verdict> {
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 /** A zip, and the signed one beside it, lie in the state folder while a request is in hand. */
-async function checkSpace(there: string, limit: number): Promise<Verdict> {
+async function checkSpace(there: string, limit: number): Promise<CheckResult> {
   const { bavail, bsize } = await statfs(there);
   const free = bavail * bsize;
   const told = `${gibibytes(free)} free on its disk`;
@@ -65,7 +65,7 @@ async function checkSpace(there: string, limit: number): Promise<Verdict> {
 }
 
 /** The state folder: writable, not in use by another signer, with room for the largest request. */
-export async function checkState(config: SignerConfig): Promise<Verdict[]> {
+export async function checkState(config: SignerConfig): Promise<CheckResult[]> {
   const { state: folder } = config;
   let there: string;
   try {

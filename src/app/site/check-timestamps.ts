@@ -10,9 +10,9 @@ import {
 } from '../../engine/keys/trusted-roots.ts';
 import { printable } from '../../lib/printable.ts';
 import { loadConfiguredKey } from '../signer/channel.ts';
-import { TimestampAuthorities } from '../../engine/timestamp/client.ts';
+import { TimestampClient } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { ok, silent, verdictOf, warning, type Verdict } from './check-result.ts';
+import { ok, silent, resultOf, warning, type CheckResult } from './check-result.ts';
 
 /** How far a token's time may be from ours and still be shown rather than refused; in ms. */
 const SHOWN = 7 * 86_400_000;
@@ -28,7 +28,7 @@ function aheadBy(time: Date, began: number, ended: number): number {
   return Math.round((began + ended) / 2 - time.getTime());
 }
 
-function clockVerdict(url: string, ahead: number): Verdict[] {
+function clockResults(url: string, ahead: number): CheckResult[] {
   const seconds = (Math.abs(ahead) / 1000).toFixed(0);
   const how = `this machine's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of ${url}`;
   const hint = 'set the clock (timedatectl, chrony), or is it the authority that is wrong?';
@@ -42,9 +42,9 @@ async function askOne(
   url: string,
   { digest, timestampTimeout }: SigningConfig,
   roots: readonly Certificate[] | undefined,
-): Promise<Verdict[]> {
+): Promise<CheckResult[]> {
   let failure: SignpipeError | undefined;
-  const authority = new TimestampAuthorities([url], {
+  const authority = new TimestampClient([url], {
     roots,
     attempts: 1,
     timeoutMs: timestampTimeout,
@@ -63,7 +63,7 @@ async function askOne(
     ok(
       `${url} answered in ${ended - began} ms, its clock ${(Math.abs(ahead) / 1000).toFixed(1)} s from ours; ${who}`,
     ),
-    ...clockVerdict(url, ahead),
+    ...clockResults(url, ahead),
   ];
 }
 
@@ -72,10 +72,10 @@ function failureOf(
   url: string,
   error: unknown,
   names: readonly string[],
-  status: Verdict['status'],
-): Verdict {
+  status: CheckResult['status'],
+): CheckResult {
   if (!(error instanceof SignpipeError) || error.code !== 'timestamp-untrusted')
-    return verdictOf(error, status);
+    return resultOf(error, status);
   return {
     status,
     code: error.code,
@@ -85,7 +85,7 @@ function failureOf(
 }
 
 /** What the roots are, and whether those that come along are out of date. */
-async function rootsVerdict(names: readonly string[] | undefined, now: Date): Promise<Verdict[]> {
+async function rootResults(names: readonly string[] | undefined, now: Date): Promise<CheckResult[]> {
   if (!names) return [];
   if (!names.includes(PUBLIC_ROOTS)) return [ok(`their roots: ${names.join(', ')}`)];
   const { certificates, checked } = await readPublicRoots();
@@ -110,16 +110,16 @@ async function rootNames(config: SigningConfig): Promise<readonly string[] | und
 }
 
 /** Every authority is asked for one token. One that fails is a warning while another answers. */
-export async function checkTimestamps(config: SigningConfig, now: Date): Promise<Verdict[]> {
+export async function checkTimestamps(config: SigningConfig, now: Date): Promise<CheckResult[]> {
   if (config.timestamp.length === 0) return [ok('none is configured: only test certificates may do without')];
   const names = await rootNames(config);
   const roots = await readTimestampRoots(names);
   const answers = await Promise.allSettled(config.timestamp.map((url) => askOne(url, config, roots)));
   const status = answers.some((answer) => answer.status === 'fulfilled') ? 'warning' : 'bad';
-  const verdicts = answers.flatMap((answer, at) =>
+  const results = answers.flatMap((answer, at) =>
     answer.status === 'fulfilled'
       ? answer.value
       : [failureOf(config.timestamp[at] ?? '', answer.reason, names ?? [], status)],
   );
-  return [...(await rootsVerdict(names, now)), ...verdicts];
+  return [...(await rootResults(names, now)), ...results];
 }

@@ -5,9 +5,9 @@ import type { AllowedSigner } from '../../lib/sshsig/allowed-signers-line.ts';
 import { matchesPatternList } from '../../lib/sshsig/wildcards.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable } from '../../lib/printable.ts';
-import { ok, warning, type Verdict } from './check-result.ts';
+import { ok, warning, type CheckResult } from './check-result.ts';
 
-function expired({ signers, name }: AllowedSigners, now: Date): Verdict[] {
+function expired({ signers, name }: AllowedSigners, now: Date): CheckResult[] {
   return signers
     .filter(({ validBefore }) => validBefore !== null && validBefore < now)
     .map(({ principals, line, validBefore }) =>
@@ -20,7 +20,7 @@ function expired({ signers, name }: AllowedSigners, now: Date): Verdict[] {
 }
 
 /** A person as a list names them, and how many keys of theirs are good now. */
-interface Person {
+interface ListedPerson {
   readonly names: Set<string>;
   keys: number;
 }
@@ -31,9 +31,9 @@ const isGood = ({ validAfter, validBefore, namespaces }: AllowedSigner, now: Dat
   (namespaces === null || matchesPatternList(GIT_NAMESPACE, namespaces));
 
 /** The persons who can sign commits now, in the order of their lines. Keys of authorities belong to no person. */
-function personsIn(allowed: AllowedSigners, now: Date): Person[] {
+function personsIn(allowed: AllowedSigners, now: Date): ListedPerson[] {
   const persons = allowed.persons();
-  const found = new Map<string, Person>();
+  const found = new Map<string, ListedPerson>();
   for (const signer of allowed.signers) {
     if (signer.certAuthority || !isGood(signer, now) || allowed.revoked.reason(signer.key) !== null) continue;
     const id = persons.idOf(signer.key);
@@ -48,10 +48,10 @@ function personsIn(allowed: AllowedSigners, now: Date): Person[] {
 /** The most persons that are listed. */
 const MOST_SHOWN = 30;
 
-const nameOf = ({ names, keys }: Person): string =>
+const nameOf = ({ names, keys }: ListedPerson): string =>
   `${printable([...names].join(' = '), 200)}${keys > 1 ? ` (${keys} keys)` : ''}`;
 
-function describe({ name, signers }: AllowedSigners, persons: readonly Person[], now: Date): string {
+function describe({ name, signers }: AllowedSigners, persons: readonly ListedPerson[], now: Date): string {
   const keys = persons.reduce((sum, person) => sum + person.keys, 0);
   const shown = persons.slice(0, MOST_SHOWN).map(nameOf);
   const more = persons.length > MOST_SHOWN ? [`and ${persons.length - MOST_SHOWN} more`] : [];
@@ -64,10 +64,10 @@ function describe({ name, signers }: AllowedSigners, persons: readonly Person[],
 /** An authority may certify any number of persons; without one, those that are listed are all there are. */
 function enough(
   allowed: AllowedSigners,
-  persons: readonly Person[],
+  persons: readonly ListedPerson[],
   { vouches, unsignedRequests }: TrustConfig,
   now: Date,
-): Verdict[] {
+): CheckResult[] {
   if (allowed.signers.some((signer) => signer.certAuthority && isGood(signer, now))) return [];
   if (persons.length === 0)
     return [
@@ -89,8 +89,8 @@ function enough(
   ];
 }
 
-/** Who may request in a channel, and what it takes. */
-export async function checkTrust(trust: TrustConfig, now: Date): Promise<Verdict[]> {
+/** SiteIdentity may request in a channel, and what it takes. */
+export async function checkTrust(trust: TrustConfig, now: Date): Promise<CheckResult[]> {
   const unsigned =
     trust.unsignedRequests === 'accept'
       ? [

@@ -5,7 +5,7 @@ import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { generateSshKey } from '../../lib/ssh/generate.ts';
 
 /** One thing to be laid out. */
-export interface Piece {
+export interface FileToCreate {
   readonly path: string;
   /** Makes it; the folder that it lies in is there already. */
   readonly make: () => Promise<unknown>;
@@ -18,23 +18,23 @@ export interface Piece {
 const PRIVATE = { folderMode: 0o700 };
 
 /** A file that anyone may read. */
-export const file = (path: string, content: string): Piece => ({
+export const file = (path: string, content: string): FileToCreate => ({
   path,
   make: () => writeFileAtomically(path, content),
 });
 
 /** A file in a folder of its owner alone; 0o644 unless `mode` is given. */
-export const privateFile = (path: string, content: string | Buffer, mode = 0o644): Piece => ({
+export const privateFile = (path: string, content: string | Buffer, mode = 0o644): FileToCreate => ({
   path,
   make: () => writeFileAtomically(path, content, { mode }),
   ...PRIVATE,
 });
 
 /** A folder, with those above it. */
-export const folder = (path: string): Piece => ({ path, make: () => mkdir(path) });
+export const folder = (path: string): FileToCreate => ({ path, make: () => mkdir(path) });
 
 /** An SSH key pair; `told` is given the public line. */
-export const sshKey = (path: string, comment: string, told: (line: string) => void): Piece => ({
+export const sshKey = (path: string, comment: string, told: (line: string) => void): FileToCreate => ({
   path,
   also: [`${path}.pub`],
   make: async () => told(await generateSshKey(path, comment)),
@@ -69,7 +69,7 @@ async function requireFree(paths: readonly string[]): Promise<void> {
  * Lays out pieces in order: all of them or, when one fails, none. Nothing that is there is touched:
  * `init-exists` (usage) names the first such file before anything is written.
  */
-export async function layOut(pieces: readonly Piece[]): Promise<void> {
+export async function createFiles(pieces: readonly FileToCreate[]): Promise<void> {
   await requireFree(pieces.flatMap(({ path, also = [] }) => [path, ...also]));
   const made: string[] = [];
   try {

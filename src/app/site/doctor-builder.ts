@@ -14,22 +14,22 @@ import {
   runChecks,
   silent,
   warning,
-  type Check,
-  type Finding,
-  type Verdict,
+  type SiteCheck,
+  type SiteFinding,
+  type CheckResult,
 } from './check-result.ts';
 
 type Config = BuilderConfig | VoucherConfig;
 
 /** The key that signs requests or vouches opens, and signs. */
-async function checkRequestKey(config: Config): Promise<Verdict[]> {
+async function checkRequestKey(config: Config): Promise<CheckResult[]> {
   const { signer } = await committerOf({ config, say: silent });
   await signer.sign('git', randomBytes(64));
   return [ok(`${signer.fingerprint} signs requests and vouches`)];
 }
 
 /** Whether the list of receipt signers holds a key. */
-async function checkReceiptSigners({ trust }: BuilderConfig): Promise<Verdict[]> {
+async function checkReceiptSigners({ trust }: BuilderConfig): Promise<CheckResult[]> {
   const { signers, name } = await AllowedSigners.load(trust.allowedSigners);
   if (signers.length > 0) return [ok(`${plural(signers.length, 'key')} may sign receipts, in ${name}`)];
   return [
@@ -41,11 +41,11 @@ async function checkReceiptSigners({ trust }: BuilderConfig): Promise<Verdict[]>
   ];
 }
 
-function commonChecks(config: Config, branch: string): Check[] {
+function commonChecks(config: Config, branch: string): SiteCheck[] {
   const ssh = (): ReturnType<typeof sshOptionsOf> => sshOptionsOf(config, silent);
   const { url } = config.control;
   const remote = url.startsWith('ssh:');
-  const host: Check = { name: 'SSH to control', run: async () => checkHost(url, await ssh()) };
+  const host: SiteCheck = { name: 'SSH to control', run: async () => checkHost(url, await ssh()) };
   return [
     { name: 'programs', run: () => checkPrograms(remote) },
     ...(remote ? [host] : []),
@@ -55,10 +55,10 @@ function commonChecks(config: Config, branch: string): Check[] {
   ];
 }
 
-function exchangeChecks(config: BuilderConfig): Check[] {
+function exchangeChecks(config: BuilderConfig): SiteCheck[] {
   const { url, incoming, outgoing } = config.exchange;
   const ssh = (): ReturnType<typeof sshOptionsOf> => sshOptionsOf(config, silent);
-  const host: Check = { name: 'SSH to exchange', run: async () => checkHost(url, await ssh()) };
+  const host: SiteCheck = { name: 'SSH to exchange', run: async () => checkHost(url, await ssh()) };
   const folders = { read: outgoing, write: incoming };
   return [
     ...(url.startsWith('file:') ? [] : [host]),
@@ -70,7 +70,7 @@ function exchangeChecks(config: BuilderConfig): Check[] {
  * Tries every part of a builder, side by side. Nothing is changed but for a small file that is written to
  * the exchange's incoming folder and removed. Findings hold no secrets.
  */
-export const examineBuilder = (config: BuilderConfig): Promise<Finding[]> =>
+export const checkBuilder = (config: BuilderConfig): Promise<SiteFinding[]> =>
   runChecks(
     [
       ...commonChecks(config, config.control.requests),
@@ -81,5 +81,5 @@ export const examineBuilder = (config: BuilderConfig): Promise<Finding[]> =>
   );
 
 /** Tries every part of a voucher, side by side; changes nothing. Findings hold no secrets. */
-export const examineVoucher = (config: VoucherConfig): Promise<Finding[]> =>
+export const checkVoucher = (config: VoucherConfig): Promise<SiteFinding[]> =>
   runChecks(commonChecks(config, `vouch/${config.vouch.name}`), CHECK_LIMIT);

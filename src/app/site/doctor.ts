@@ -9,7 +9,7 @@ import { checkSignerPrograms } from './check-programs.ts';
 import { checkState } from './check-state.ts';
 import { checkTimestamps } from './check-timestamps.ts';
 import { checkTrust } from './check-trust.ts';
-import { CHECK_LIMIT, runChecks, silent, type Check, type Finding } from './check-result.ts';
+import { CHECK_LIMIT, runChecks, silent, type SiteCheck, type SiteFinding } from './check-result.ts';
 
 /** Channels that share something, under all their names: it is tried once. */
 function groups(
@@ -35,7 +35,7 @@ const keyOf = ({ signing }: ChannelConfig): unknown[] => [
   signing.passphraseFile,
 ];
 
-function channelChecks(config: SignerConfig, now: Date): Check[] {
+function channelChecks(config: SignerConfig, now: Date): SiteCheck[] {
   const keys = groups(config, (channel) => [
     keyOf(channel),
     channel.signing.digest,
@@ -54,22 +54,22 @@ function channelChecks(config: SignerConfig, now: Date): Check[] {
     trust.vouches,
   ]);
   return [
-    ...keys.map(([names, { signing }]): Check => ({
+    ...keys.map(([names, { signing }]): SiteCheck => ({
       name: `signing key (${names})`,
       run: () => checkSigningKey(signing, now),
     })),
-    ...stamps.map(([names, { signing }]): Check => ({
+    ...stamps.map(([names, { signing }]): SiteCheck => ({
       name: `timestamps (${names})`,
       run: () => checkTimestamps(signing, now),
     })),
-    ...trusts.map(([names, { trust }]): Check => ({
+    ...trusts.map(([names, { trust }]): SiteCheck => ({
       name: `allowed signers (${names})`,
       run: () => checkTrust(trust, now),
     })),
   ];
 }
 
-function hostChecks(config: SignerConfig): Check[] {
+function hostChecks(config: SignerConfig): SiteCheck[] {
   const folders = { read: config.exchange.incoming, write: config.exchange.outgoing };
   const ssh = (): ReturnType<typeof sshOptionsOf> => sshOptionsOf(config, silent);
   const remote = [
@@ -77,7 +77,7 @@ function hostChecks(config: SignerConfig): Check[] {
     ['SSH to exchange', config.exchange.url],
   ].filter(([, url = '']) => !url.startsWith('file:'));
   return [
-    ...remote.map(([name = '', url = '']): Check => ({
+    ...remote.map(([name = '', url = '']): SiteCheck => ({
       name,
       run: async () => checkHost(url, await ssh()),
     })),
@@ -94,16 +94,16 @@ function hostChecks(config: SignerConfig): Check[] {
  * small file that is written to the exchange's outgoing folder and removed, and a lock that is taken and
  * given up. Findings hold no secrets.
  */
-export async function examine(config: SignerConfig, now = new Date()): Promise<Finding[]> {
+export async function checkSigner(config: SignerConfig, now = new Date()): Promise<SiteFinding[]> {
   const checks = [...partsOf(config, now), { name: 'state', run: () => checkState(config) }];
   return runChecks(checks, CHECK_LIMIT);
 }
 
 /** Tries every part but the state folder, which the signer that asks has locked itself. */
-export const examineAtStart = (config: SignerConfig, now = new Date()): Promise<Finding[]> =>
+export const checkSignerAtStart = (config: SignerConfig, now = new Date()): Promise<SiteFinding[]> =>
   runChecks(partsOf(config, now), CHECK_LIMIT);
 
-function partsOf(config: SignerConfig, now: Date): Check[] {
+function partsOf(config: SignerConfig, now: Date): SiteCheck[] {
   const needsSsh = config.control.url.startsWith('ssh:');
   return [
     { name: 'programs', run: () => checkSignerPrograms(needsSsh) },

@@ -3,11 +3,11 @@ import { SignpipeError } from '../../lib/errors.ts';
 
 /**
  * Changes single values of a YAML text and leaves every other byte, comments and alignment among them,
- * as it was. So the configurations that `init` writes are the shipped examples, explained key by key.
+ * as it was. So the configurations that `init` writes are the readShippedFile examples, explained key by key.
  */
 
 /** Where a `key: value` stands: offsets into the text, and lines counted from 0. */
-interface Place {
+interface ValuePosition {
   /** Just behind the colon. */
   readonly afterKey: number;
   readonly valueStart: number;
@@ -30,7 +30,7 @@ function pairAt(text: string, path: readonly string[]): Pair {
   return pair;
 }
 
-function find(text: string, path: readonly string[]): Place {
+function find(text: string, path: readonly string[]): ValuePosition {
   const { key, value } = pairAt(text, path);
   if (!isNode(key) || !isNode(value) || !key.range || !value.range) throw missing(path);
   const lines = new LineCounter();

@@ -1,14 +1,14 @@
 import { hostname, userInfo } from 'node:os';
 import { usage } from '../../lib/errors.ts';
 
-/** Who a site is laid out for. */
-export interface Who {
+/** The person or machine that a site is created for. */
+export interface SiteIdentity {
   /** Stands in commits. */
   readonly name: string;
   /** The principal in allowed signers, and the comment of keys. */
   readonly email: string;
   /** One plain word made of the name: for authorized_keys, and for the branch vouch/NAME. */
-  readonly plain: string;
+  readonly shortName: string;
 }
 
 const NAME = /^[^<>\p{C}]{1,100}$/u;
@@ -24,7 +24,10 @@ const plainWord = (text: string): string =>
     .slice(0, 50);
 
 /** The account and the machine, where nothing was given. Throws `init-name`, `init-email` (usage). */
-export function whoIs(role: string, given: { name?: string | undefined; email?: string | undefined }): Who {
+export function siteIdentity(
+  role: string,
+  given: { name?: string | undefined; email?: string | undefined },
+): SiteIdentity {
   const name = given.name ?? `signpipe ${role}`;
   if (!NAME.test(name))
     throw usage('init-name', '--name is empty, too long, or has < > or control characters', {
@@ -36,5 +39,5 @@ export function whoIs(role: string, given: { name?: string | undefined; email?: 
     throw usage('init-email', '--email is no plain address: it becomes a name in allowed signers', {
       hint: 'give one such as build@example.org',
     });
-  return { name, email, plain: plainWord(given.name ?? email) || role };
+  return { name, email, shortName: plainWord(given.name ?? email) || role };
 }

@@ -1,11 +1,11 @@
 import { join, resolve } from 'node:path';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
-import { allowedSignerLine, step, type Step } from './key-lines.ts';
-import { file, layOut, privateFile, sshKey, type Piece } from './create-files.ts';
+import { allowedSignerLine, setupStep, type SetupStep } from './key-lines.ts';
+import { file, createFiles, privateFile, sshKey, type FileToCreate } from './create-files.ts';
 import { EXAMPLE_PLACES, KNOWN_HOSTS_TEXT } from './shipped-texts.ts';
 import { sshSteps } from './ssh-steps.ts';
-import { shipped } from './shipped-files.ts';
-import type { Who } from './identity.ts';
+import { readShippedFile } from './shipped-files.ts';
+import type { SiteIdentity } from './identity.ts';
 import { disable, emptyMap, setValue } from './edit-yaml.ts';
 
 /** A certificate made for tests, as a PKCS#12 file. */
@@ -16,7 +16,7 @@ export interface TestCertificate {
 
 export interface SiteSetup {
   readonly dir: string;
-  readonly who: Who;
+  readonly identity: SiteIdentity;
   /** URLs; the example's unless given. */
   readonly control?: string | undefined;
   readonly exchange?: string | undefined;
@@ -27,7 +27,7 @@ export interface SignerSetup extends SiteSetup {
   readonly makeTestCertificate: (() => Promise<TestCertificate>) | null;
 }
 
-const ALLOWED_SIGNERS = `# Who may request signatures and vouch, in OpenSSH's ALLOWED SIGNERS format (ssh-keygen(1)): one key a line.
+const ALLOWED_SIGNERS = `# SiteIdentity may request signatures and vouch, in OpenSSH's ALLOWED SIGNERS format (ssh-keygen(1)): one key a line.
 # While there is none, every request is refused.
 #
 #   build@example.org namespaces="git",valid-before="20300101" ssh-ed25519 AAAA...
@@ -37,41 +37,41 @@ const ALLOWED_SIGNERS = `# Who may request signatures and vouch, in OpenSSH's AL
 `;
 
 /** The example with this site's values; what is about somebody's product becomes a comment. */
-async function configuration({ who, makeTestCertificate, ...places }: SignerSetup): Promise<string> {
-  let text = await shipped('keys.example/signer.yaml');
+async function configuration({ identity, makeTestCertificate, ...places }: SignerSetup): Promise<string> {
+  let text = await readShippedFile('keys.example/signer.yaml');
   text = emptyMap(text, ['channels']);
   text = disable(text, ['signing', 'url']);
   text = disable(text, ['signing', 'name']);
   if (makeTestCertificate) text = setValue(text, ['signing', 'timestamp'], []);
-  text = setValue(text, ['receipts', 'name'], who.name);
+  text = setValue(text, ['receipts', 'name'], identity.name);
   if (places.exchange !== undefined) text = setValue(text, ['exchange', 'url'], places.exchange);
   if (places.control !== undefined) text = setValue(text, ['control', 'url'], places.control);
   return text;
 }
 
-function certificateSteps(setup: SignerSetup): Step[] {
+function certificateSteps(setup: SignerSetup): SetupStep[] {
   const { dir } = setup;
   if (setup.makeTestCertificate)
     return [
-      step(
+      setupStep(
         'keys/codesign.pfx holds a self-signed certificate, marked as a test: Windows will not trust it, and builders have to ask for it with --allow-test-certificate. Never install it anywhere.',
       ),
     ];
   return [
-    step(
+    setupStep(
       'Put the code-signing certificate with its key and chain where signer.yaml looks for it, and its passphrase beside it',
       `install -m 600 YOUR.pfx ${join(dir, 'keys/codesign.pfx')}`,
       `$EDITOR ${join(dir, 'keys/passphrase')}`,
     ),
-    step(
+    setupStep(
       `Name your authority's RFC 3161 timestamp service, and what Windows shows as the program's name`,
       `$EDITOR ${join(dir, 'signer.yaml')}     # signing.timestamp, signing.name, signing.files`,
     ),
   ];
 }
 
-function nextSteps(setup: SignerSetup, keys: { identity: string; receipts: string }): Step[] {
-  const { dir, who } = setup;
+function nextSteps(setup: SignerSetup, keys: { identity: string; receipts: string }): SetupStep[] {
+  const { dir, identity } = setup;
   const at = (name: string): string => join(dir, name);
   const places = {
     control: setup.control ?? EXAMPLE_PLACES.control,
@@ -81,7 +81,7 @@ function nextSteps(setup: SignerSetup, keys: { identity: string; receipts: strin
   return [
     ...(unnamed
       ? [
-          step(
+          setupStep(
             'Say where requests and zips are',
             `$EDITOR ${at('signer.yaml')}     # control.url, exchange.url`,
           ),
@@ -89,19 +89,19 @@ function nextSteps(setup: SignerSetup, keys: { identity: string; receipts: strin
       : []),
     ...certificateSteps(setup),
     ...sshSteps(places, {
-      user: who.plain,
+      user: identity.shortName,
       role: 'signer',
       key: keys.identity,
       knownHosts: at('keys/known_hosts'),
     }),
-    step(
+    setupStep(
       `For keys/receipt_signers of every builder: whose receipts they believe`,
-      allowedSignerLine(who.email, keys.receipts),
+      allowedSignerLine(identity.email, keys.receipts),
     ),
-    step(
+    setupStep(
       `Let builders in: add the line of each to ${at('keys/allowed_signers')}, after comparing fingerprints`,
     ),
-    step(
+    setupStep(
       'Try every part, then sign',
       `signpipe doctor -c ${at('signer.yaml')}`,
       `signpipe watch -c ${at('signer.yaml')}`,
@@ -110,7 +110,7 @@ function nextSteps(setup: SignerSetup, keys: { identity: string; receipts: strin
 }
 
 /** The key that signs, under a passphrase; the place for the passphrase alone where there is no key yet. */
-function codesignPiece({ dir, makeTestCertificate }: SignerSetup): Piece {
+function codesignPiece({ dir, makeTestCertificate }: SignerSetup): FileToCreate {
   const [pfx, passphrase] = [join(dir, 'keys/codesign.pfx'), join(dir, 'keys/passphrase')];
   if (!makeTestCertificate) return privateFile(passphrase, '', 0o600);
   const make = async (): Promise<void> => {
@@ -122,15 +122,15 @@ function codesignPiece({ dir, makeTestCertificate }: SignerSetup): Piece {
 }
 
 /** Lays out a signer's site in a folder; gives what is left to do. Throws `init-exists` (usage). */
-export async function initSigner(given: SignerSetup): Promise<Step[]> {
+export async function initSigner(given: SignerSetup): Promise<SetupStep[]> {
   const setup = { ...given, dir: resolve(given.dir) };
-  const { dir, who } = setup;
+  const { dir, identity } = setup;
   const at = (name: string): string => join(dir, name);
   const keys = { identity: '', receipts: '' };
-  await layOut([
+  await createFiles([
     file(at('signer.yaml'), await configuration(setup)),
-    sshKey(at('keys/signer_ed25519'), who.email, (line) => (keys.identity = line)),
-    sshKey(at('keys/receipts_ed25519'), `receipts ${who.email}`, (line) => (keys.receipts = line)),
+    sshKey(at('keys/signer_ed25519'), identity.email, (line) => (keys.identity = line)),
+    sshKey(at('keys/receipts_ed25519'), `receipts ${identity.email}`, (line) => (keys.receipts = line)),
     privateFile(at('keys/allowed_signers'), ALLOWED_SIGNERS),
     privateFile(at('keys/known_hosts'), KNOWN_HOSTS_TEXT),
     codesignPiece(setup),

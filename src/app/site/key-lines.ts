@@ -13,9 +13,9 @@ export const gitKeyLine = (user: string, role: string, publicLine: string): stri
 export const exchangeKeyLine = (publicLine: string): string => `restrict ${publicLine}`;
 
 /** One thing left to do: what, and the lines or commands to take over as they stand. */
-export interface Step {
+export interface SetupStep {
   readonly what: string;
   readonly lines: readonly string[];
 }
 
-export const step = (what: string, ...lines: string[]): Step => ({ what, lines });
+export const setupStep = (what: string, ...lines: string[]): SetupStep => ({ what, lines });

@@ -1,5 +1,5 @@
 import { parseSshUrl, type SshTarget } from '../../lib/ssh/url.ts';
-import { exchangeKeyLine, gitKeyLine, step, type Step } from './key-lines.ts';
+import { exchangeKeyLine, gitKeyLine, setupStep, type SetupStep } from './key-lines.ts';
 
 /** What a site reaches; a voucher reaches no exchange. */
 export interface Places {
@@ -23,8 +23,8 @@ const keyscan = ({ host, port }: SshTarget, file: string): string =>
   `ssh-keyscan -t ed25519 ${port === 22 ? '' : `-p ${port} `}${host} >> ${file}`;
 
 /** How the host's keys come into known_hosts: nothing is taken on faith. */
-function pinningStep(places: Places, knownHosts: string): Step {
-  return step(
+function pinningStep(places: Places, knownHosts: string): SetupStep {
+  return setupStep(
     'Pin the host keys: compare the fingerprint with the one that the host itself prints, by another channel than this network',
     ...hostsOf(places).map((host) => keyscan(host, knownHosts)),
     `ssh-keygen -lf ${knownHosts}`,
@@ -41,13 +41,13 @@ export interface SshAccess {
 }
 
 /** What gives a key access to the hosts; nothing where all is reached as folders. */
-export function sshSteps(places: Places, { user, role, key, knownHosts }: SshAccess): Step[] {
+export function sshSteps(places: Places, { user, role, key, knownHosts }: SshAccess): SetupStep[] {
   if (!isAnyRemote(places)) return [];
-  const steps: Step[] = [];
+  const steps: SetupStep[] = [];
   if (isRemote(places.control)) {
     const account = parseSshUrl(places.control);
     steps.push(
-      step(
+      setupStep(
         `For authorized_keys of ${account.user} on ${account.host} (control repository)`,
         gitKeyLine(user, role, key),
       ),
@@ -56,7 +56,7 @@ export function sshSteps(places: Places, { user, role, key, knownHosts }: SshAcc
   if (places.exchange !== undefined && isRemote(places.exchange)) {
     const account = parseSshUrl(places.exchange);
     steps.push(
-      step(`For authorized_keys of ${account.user} on ${account.host} (exchange)`, exchangeKeyLine(key)),
+      setupStep(`For authorized_keys of ${account.user} on ${account.host} (exchange)`, exchangeKeyLine(key)),
     );
   }
   return [...steps, pinningStep(places, knownHosts)];

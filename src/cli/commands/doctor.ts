@@ -4,7 +4,7 @@ import { readYaml, sectionsOf, type YamlFile } from '../../app/config/yaml.ts';
 import { painter, wantsColour, type Style } from '../../lib/terminal-colors.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable, printableLines } from '../../lib/printable.ts';
-import { worst, type Finding, type Status } from '../../app/site/check-result.ts';
+import { worst, type SiteFinding, type Status } from '../../app/site/check-result.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 export interface DoctorCommandOptions extends CommonOptions {
@@ -16,7 +16,7 @@ const MARKS: Record<Status, string> = { ok: 'ok     ', warning: 'warning', bad: 
 const STYLES: Record<Status, Style> = { ok: 'good', warning: 'warning', bad: 'bad' };
 
 /** A table: verdict, part, what was found; below it what to do. A part's name stands once. */
-function table(findings: readonly Finding[]): string {
+function table(findings: readonly SiteFinding[]): string {
   const paint = painter(wantsColour(process.stdout));
   const width = Math.max(0, ...findings.map(({ check }) => check.length));
   const lines = findings.flatMap(({ check, status, message, code, hint }, i) => {
@@ -32,32 +32,32 @@ function table(findings: readonly Finding[]): string {
   return lines.join('\n');
 }
 
-function summary(findings: readonly Finding[]): string {
+function summary(findings: readonly SiteFinding[]): string {
   const count = (status: Status): number => findings.filter((each) => each.status === status).length;
   return `${count('ok')} ok, ${plural(count('warning'), 'warning')}, ${count('bad')} bad`;
 }
 
 interface Examined {
-  readonly findings: readonly Finding[];
+  readonly findings: readonly SiteFinding[];
   /** What the configuration was read as. */
   readonly what: string;
 }
 
-async function examineSigner(file: YamlFile): Promise<Examined> {
+async function readAndCheckSigner(file: YamlFile): Promise<Examined> {
   const config = await loadSignerConfig(file);
-  const { examine } = await import('../../app/site/doctor.ts');
-  return { findings: await examine(config), what: `channels: ${[...config.channels.keys()].join(', ')}` };
+  const { checkSigner } = await import('../../app/site/doctor.ts');
+  return { findings: await checkSigner(config), what: `channels: ${[...config.channels.keys()].join(', ')}` };
 }
 
 /** Examines what the file configures: a signer has a section `signing`, a voucher no `exchange`. */
-async function examineSite(path: string): Promise<Examined> {
+async function checkSite(path: string): Promise<Examined> {
   const file = await readYaml(path);
   const sections = sectionsOf(file);
-  if (sections.has('signing') || !sections.has('requests')) return examineSigner(file);
-  const { examineBuilder, examineVoucher } = await import('../../app/site/doctor-builder.ts');
+  if (sections.has('signing') || !sections.has('requests')) return readAndCheckSigner(file);
+  const { checkBuilder, checkVoucher } = await import('../../app/site/doctor-builder.ts');
   return sections.has('exchange')
-    ? { findings: await examineBuilder(await loadBuilderConfig(file)), what: 'a builder' }
-    : { findings: await examineVoucher(await loadVoucherConfig(file)), what: 'a voucher' };
+    ? { findings: await checkBuilder(await loadBuilderConfig(file)), what: 'a builder' }
+    : { findings: await checkVoucher(await loadVoucherConfig(file)), what: 'a voucher' };
 }
 
 /**
@@ -65,8 +65,8 @@ async function examineSite(path: string): Promise<Examined> {
  * something does not; 2 for a configuration that cannot be used.
  */
 export async function doctorCommand(options: DoctorCommandOptions): Promise<number> {
-  const examined = await examineSite(options.config);
-  const read: Finding = {
+  const examined = await checkSite(options.config);
+  const read: SiteFinding = {
     check: 'configuration',
     status: 'ok',
     message: `${options.config}; ${examined.what}`,

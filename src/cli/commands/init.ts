@@ -9,8 +9,8 @@ import { initBuilder } from '../../app/site/init-builder.ts';
 import { initControl } from '../../app/site/init-control.ts';
 import { initVoucher } from '../../app/site/init-voucher.ts';
 import { initSigner, type SiteSetup, type TestCertificate } from '../../app/site/init-signer.ts';
-import type { Step } from '../../app/site/key-lines.ts';
-import { whoIs } from '../../app/site/identity.ts';
+import type { SetupStep } from '../../app/site/key-lines.ts';
+import { siteIdentity } from '../../app/site/identity.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 export interface InitCommandOptions extends CommonOptions {
@@ -29,7 +29,7 @@ async function makeTestCertificate(): Promise<TestCertificate> {
   return { pfx: toPfx(identity, passphrase, 'Test publisher'), passphrase };
 }
 
-type Layout = (setup: SiteSetup, options: InitCommandOptions) => Promise<Step[]>;
+type Layout = (setup: SiteSetup, options: InitCommandOptions) => Promise<SetupStep[]>;
 
 const LAYOUTS: ReadonlyMap<string, Layout> = new Map<string, Layout>([
   [
@@ -57,7 +57,7 @@ const TITLES: ReadonlyMap<string, string> = new Map([
   ['control', 'A control repository and an exchange are laid out'],
 ]);
 
-function tell(what: string, dir: string, steps: readonly Step[]): string {
+function tell(what: string, dir: string, steps: readonly SetupStep[]): string {
   const told = steps.flatMap(({ what: todo, lines }, index) => [
     '',
     `${index + 1}. ${todo}${lines.length > 0 ? ':' : ''}`,
@@ -79,8 +79,11 @@ export async function initCommand(what: string, dir: string, options: InitComman
     throw usage('init-exchange', '--exchange is not for a voucher, which uploads nothing');
   requireUrl('--control', control.shape.url, options.control);
   requireUrl('--exchange', exchange.shape.url, options.exchange);
-  const who = whoIs(what, options);
-  const steps = await layout({ dir, who, control: options.control, exchange: options.exchange }, options);
+  const identity = siteIdentity(what, options);
+  const steps = await layout(
+    { dir, identity, control: options.control, exchange: options.exchange },
+    options,
+  );
   if (options.json) printJson({ what, dir: resolve(dir), steps });
   else if (!options.quiet) print(tell(what, dir, steps));
   return 0;

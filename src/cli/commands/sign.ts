@@ -7,7 +7,7 @@ import { basename, dirname, extname, join } from 'node:path';
 import { printable } from '../../lib/printable.ts';
 import { usage } from '../../lib/errors.ts';
 import { askPassphrase, findPassphrase } from '../../engine/keys/passphrase.ts';
-import { loadPem } from '../../engine/keys/pem.ts';
+import { openPemKey } from '../../engine/keys/pem.ts';
 import { readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
 import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
@@ -52,11 +52,11 @@ async function loadKey(options: SignCommandOptions, say: (line: string) => void)
   const { pfx, keyName: name, certificate, key } = options;
   const passphrase = await findPassphrase({ file: options.passphraseFile, warn: say });
   if (pfx !== undefined && certificate === undefined && key === undefined) {
-    const { loadPfx } = await import('../../engine/keys/pfx.ts');
-    return loadPfx({ path: pfx, passphrase: passphrase ?? (await askPassphrase(pfx)), name, warn: say });
+    const { openPfxKey } = await import('../../engine/keys/pfx.ts');
+    return openPfxKey({ path: pfx, passphrase: passphrase ?? (await askPassphrase(pfx)), name, warn: say });
   }
   if (pfx === undefined && certificate !== undefined && key !== undefined)
-    return loadPem({ certificate, key, passphrase, ask: () => askPassphrase(key), warn: say });
+    return openPemKey({ certificate, key, passphrase, ask: () => askPassphrase(key), warn: say });
   throw usage('key-missing', 'no signing key', {
     hint: 'give --pfx FILE, or --certificate FILE and --key FILE',
   });
@@ -124,8 +124,8 @@ async function timestamperFor(
   roots: readonly Certificate[] | undefined,
 ): Promise<Timestamper | null> {
   if (urls.length === 0) return null;
-  const { TimestampAuthorities } = await import('../../engine/timestamp/client.ts');
-  return new TimestampAuthorities(urls, { roots });
+  const { TimestampClient } = await import('../../engine/timestamp/client.ts');
+  return new TimestampClient(urls, { roots });
 }
 
 /** Without an authority there is nothing to lead to a root, and no root is read. */

@@ -96,8 +96,8 @@ async function isUsable({ config, log }: Site): Promise<boolean> {
 
 /** Logs what `doctor` would find wrong, while the first poll is under way: a wrong path shows before a request does. */
 async function reportFindings({ config, log }: Site): Promise<void> {
-  const { examineAtStart } = await import('../../app/site/doctor.ts');
-  for (const { check, status, code, message, hint } of await examineAtStart(config)) {
+  const { checkSignerAtStart } = await import('../../app/site/doctor.ts');
+  for (const { check, status, code, message, hint } of await checkSignerAtStart(config)) {
     if (status === 'ok') continue;
     log[status === 'bad' ? 'error' : 'warn']({ check, code, hint }, `${check}: ${message}`);
   }

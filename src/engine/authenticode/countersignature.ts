@@ -12,7 +12,7 @@ import {
   type SignerInfo,
 } from '../../lib/cms/signed-data.ts';
 import { invalid, messageOf } from '../../lib/errors.ts';
-import { checkToken, imprintDigest, openToken } from '../timestamp/token.ts';
+import { checkToken, imprintDigest, parseToken } from '../timestamp/token.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 
 /** A timestamp whose own bytes hold; whether its authority is to be trusted is another question. */
@@ -64,7 +64,7 @@ const latestOf = ({ now }: CountersignatureOptions): Date => new Date(now.getTim
 function readToken(value: Der, signer: SignerInfo, options: CountersignatureOptions): Countersignature {
   const { weakDigests } = options;
   const what = `${options.what}: timestamp`;
-  const token = openToken(value, what);
+  const token = parseToken(value, what);
   const hash = imprintDigest(token, what);
   if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
     throw invalid('timestamp-imprint', `${what}: its imprint is made with ${hash}, which is no longer safe`);

@@ -147,7 +147,7 @@ async function readCertificates(path: string): Promise<readonly Certificate[]> {
  * `pem-too-large`, `key-passphrase-missing`, `key-passphrase-wrong`, `key-does-not-match`, `key-too-weak`,
  * `key-unsupported`, `key-encryption-unsupported`, `key-iterations`.
  */
-export async function loadPem(options: PemOptions): Promise<SigningKey> {
+export async function openPemKey(options: PemOptions): Promise<SigningKey> {
   const certificates = await readingKey('pem-malformed', () => readCertificates(options.certificate));
   const key = await readingKey('pem-malformed', () => readKey(options));
   return signingKey(key, certificates, options.key);

@@ -39,21 +39,21 @@ const isCalled = (names: readonly string[], name: string): boolean =>
   names.some((each) => each.toLowerCase() === name.toLowerCase());
 
 /** A key and those of its certificates that may lead. */
-interface Candidate {
+interface KeyCandidate {
   readonly bag: KeyBag;
   readonly own: readonly CertificateBag[];
   /** The friendliest first. */
   readonly names: readonly string[];
 }
 
-function candidatesIn(store: Pkcs12): Candidate[] {
+function candidatesIn(store: Pkcs12): KeyCandidate[] {
   return store.keys.map((bag) => {
     const own = certificatesOf(bag, store);
     return { bag, own, names: [...present([bag.friendlyName]), ...own.flatMap(certificateNames)] };
   });
 }
 
-function chooseKey(store: Pkcs12, { path, name }: PfxOptions): Candidate {
+function chooseKey(store: Pkcs12, { path, name }: PfxOptions): KeyCandidate {
   const listed = candidatesIn(store);
   const [first, second] = listed;
   if (!first)
@@ -116,7 +116,7 @@ async function open({ path, passphrase, warn }: PfxOptions): Promise<Pkcs12> {
  * `pfx-empty`, `pfx-no-certificate`, `pfx-several-keys`, `pfx-no-such-key`, `pfx-unsupported`,
  * `key-does-not-match`, `key-too-weak`, `key-unsupported`, `key-iterations`.
  */
-export async function loadPfx(options: PfxOptions): Promise<SigningKey> {
+export async function openPfxKey(options: PfxOptions): Promise<SigningKey> {
   const store = await open(options);
   const { bag, own } = chooseKey(store, options);
   if (store.certificates.length === 0)

@@ -13,7 +13,7 @@ import { digestName } from '../../lib/asn1/oids.ts';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
 import { readAlgorithm, type SignerInfo } from '../../lib/cms/signed-data.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { bindsSeveral, isBoundCertificate, isDigestOf } from './ess-cert-id.ts';
+import { hasSeveralEssCertIds, isInEssCertIds, isDigestOf } from './ess-cert-id.ts';
 
 /** The longest attribute certificates that are accepted, in bytes: Microsoft's have 700 to 950. */
 const LONGEST = 2048;
@@ -38,8 +38,8 @@ export function isAttributeCertificateOf(
 ): boolean {
   const attribute = value.tag === context(1) || value.tag === context(2);
   if (!attribute || value.raw.length > LONGEST) return false;
-  if (isBoundCertificate(signer, tlv(TAG.sequence, value.body), what)) return true;
-  if (value.raw.length > LONGEST_UNBOUND || !bindsSeveral(signer, what)) return false;
+  if (isInEssCertIds(signer, tlv(TAG.sequence, value.body), what)) return true;
+  if (value.raw.length > LONGEST_UNBOUND || !hasSeveralEssCertIds(signer, what)) return false;
   try {
     return isHolder(readHolder(value, what), authority, what);
   } catch (error) {

@@ -6,13 +6,13 @@ import type { Der } from '../../lib/asn1/der.ts';
 import type { DigestName } from '../../lib/asn1/oids.ts';
 import { messageOf, SignpipeError, unavailable, usage } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { askAuthority, HttpRefusal, parseEndpoint, type Endpoint } from './http.ts';
+import { postTimestampQuery, HttpStatusError, parseEndpoint, type Endpoint } from './http.ts';
 import { proxyFor } from './proxy.ts';
 import { trimToken } from './trim-token.ts';
 import {
   buildTimestampRequest,
   checkToken,
-  openToken,
+  parseToken,
   parseTimestampResponse,
   type TimestampInfo,
 } from './token.ts';
@@ -29,14 +29,14 @@ export interface Timestamp {
  * The last check of a token (ContentInfo) as it will be embedded. What it throws is a failure of the
  * authority, which `what` names, and the next one is asked.
  */
-export type JudgeToken = (token: Der, what: string) => void;
+export type CheckToken = (token: Der, what: string) => void;
 
 export interface Timestamper {
   /**
    * Stamps `data`: for Authenticode, the SignerInfo's signature value. `attempts` is how often each authority is
    * asked at the most.
    */
-  timestamp(data: Buffer, hash: DigestName, judge?: JudgeToken, attempts?: number): Promise<Timestamp>;
+  timestamp(data: Buffer, hash: DigestName, judge?: CheckToken, attempts?: number): Promise<Timestamp>;
 }
 
 export interface TimestampOptions {
@@ -88,7 +88,7 @@ function freshNonce(): Buffer {
 
 /** Whether the same question may get a better answer from the same authority a moment later. */
 function worthAnotherTry(error: SignpipeError): boolean {
-  if (error instanceof HttpRefusal) return error.status >= 500 || [408, 425, 429].includes(error.status);
+  if (error instanceof HttpStatusError) return error.status >= 500 || [408, 425, 429].includes(error.status);
   return error.kind === 'unavailable' || error.code === 'timestamp-status';
 }
 
@@ -107,17 +107,17 @@ interface Failure {
   readonly why: string;
   readonly hint: string;
   /** Whether the same authority may well give a good token later. */
-  readonly passing: boolean;
+  readonly transient: boolean;
 }
 
 /**
- * No authority gave a good token. `passing`: for some of them that can be over later, since they are down, asked
+ * No authority gave a good token. `transient`: for some of them that can be over later, since they are down, asked
  * for time, or said that they have no time to give; the others answered wrongly.
  */
-export class NoTimestamp extends SignpipeError {
+export class TimestampUnavailable extends SignpipeError {
   constructor(
     { kind, code, message, hint }: SignpipeError,
-    readonly passing: boolean,
+    readonly transient: boolean,
   ) {
     super(kind, code, message, hint === undefined ? {} : { hint });
   }
@@ -127,7 +127,7 @@ export class NoTimestamp extends SignpipeError {
 const LONGEST_HOLD = 600_000;
 
 /** One authority and how it has behaved. Times are milliseconds of the monotonic clock. */
-class Authority {
+class AuthorityState {
   /** It asked not to be bothered before this. */
   private heldUntil = 0;
   /** It failed, and others come first until this. */
@@ -154,7 +154,7 @@ class Authority {
   /** Requests begun before the last failure say nothing new. */
   failed(error: SignpipeError, begun: number, restMs: number): void {
     const now = performance.now();
-    const asked = error instanceof HttpRefusal ? error.retryAfterMs : undefined;
+    const asked = error instanceof HttpStatusError ? error.retryAfterMs : undefined;
     if (asked !== undefined) this.heldUntil = Math.max(this.heldUntil, now + Math.min(asked, LONGEST_HOLD));
     if (begun < this.lastFailure) return;
     this.lastFailure = now;
@@ -166,7 +166,7 @@ class Authority {
 const FIRST_IN_FLIGHT = 8;
 
 /** Lets as many requests at a time through as authorities show that they can bear (as TCP starts, RFC 5681). */
-class Pace {
+class RequestWindow {
   private readonly limit: ReturnType<typeof pLimit>;
   private lastCut = 0;
 
@@ -191,31 +191,31 @@ class Pace {
 }
 
 /** The search for one stamp: who was asked how often, and what they said. */
-class Errand {
-  private readonly asked = new Map<Authority, number>();
-  private readonly givenUp = new Set<Authority>();
-  private readonly failures = new Map<Authority, Failure[]>();
+class StampAttempts {
+  private readonly asked = new Map<AuthorityState, number>();
+  private readonly givenUp = new Set<AuthorityState>();
+  private readonly failures = new Map<AuthorityState, Failure[]>();
 
   constructor(private readonly attempts: number) {}
 
   /** Those asked least; an authority is asked again only when all others were too. */
-  candidates(authorities: readonly Authority[]): { round: number; candidates: Authority[] } {
+  candidates(authorities: readonly AuthorityState[]): { round: number; candidates: AuthorityState[] } {
     const left = authorities.filter((a) => !this.givenUp.has(a) && this.count(a) < this.attempts);
     const round = Math.min(...left.map((a) => this.count(a)));
     return { round, candidates: left.filter((a) => this.count(a) === round) };
   }
 
-  begin(authority: Authority): void {
+  begin(authority: AuthorityState): void {
     this.asked.set(authority, this.count(authority) + 1);
   }
 
-  failed(authority: Authority, failure: Failure, final: boolean): void {
+  failed(authority: AuthorityState, failure: Failure, final: boolean): void {
     this.failures.set(authority, [...(this.failures.get(authority) ?? []), failure]);
     if (final) this.givenUp.add(authority);
   }
 
   /** Every authority and each different reason, in the configured order; and what to do about each. */
-  outcome(authorities: readonly Authority[]): NoTimestamp {
+  outcome(authorities: readonly AuthorityState[]): TimestampUnavailable {
     const lines = authorities.map((authority) => {
       const failures = this.failures.get(authority) ?? [];
       const [why, hints] = [failures.map((each) => each.why), failures.map((each) => each.hint)];
@@ -230,13 +230,13 @@ class Errand {
       `no timestamp authority gave a good token: ${lines.map(({ message }) => message).join('; ')}`,
       { hint: lines.map(({ hint }) => hint).join('; ') },
     );
-    return new NoTimestamp(
+    return new TimestampUnavailable(
       error,
-      [...this.failures.values()].flat().some(({ passing }) => passing),
+      [...this.failures.values()].flat().some(({ transient }) => transient),
     );
   }
 
-  private count(authority: Authority): number {
+  private count(authority: AuthorityState): number {
     return this.asked.get(authority) ?? 0;
   }
 }
@@ -245,7 +245,7 @@ class Errand {
 interface Query {
   readonly imprint: Buffer;
   readonly hash: DigestName;
-  readonly judge: JudgeToken | undefined;
+  readonly judge: CheckToken | undefined;
 }
 
 type Settings = typeof DEFAULTS & TimestampOptions;
@@ -260,43 +260,43 @@ function withDefaults(options: TimestampOptions): Settings {
  * while; a Retry-After is obeyed; connections are kept. A token is handed out only after every check
  * of `checkToken`. An authority whose answer is wrong is not asked again for the same stamp.
  */
-export class TimestampAuthorities implements Timestamper {
-  private readonly authorities: readonly Authority[];
+export class TimestampClient implements Timestamper {
+  private readonly authorities: readonly AuthorityState[];
   private readonly settings: Settings;
-  private readonly pace: Pace;
+  private readonly window: RequestWindow;
 
   /** Throws `timestamp-url` for an address that is none, or when there is none at all, and `timestamp-proxy`. */
   constructor(urls: readonly string[], options: TimestampOptions = {}) {
     if (urls.length === 0) throw usage('timestamp-url', 'no timestamp authority is configured');
     const endpoints = new Map(urls.map((url) => [url, parseEndpoint(url)]));
     for (const { url } of endpoints.values()) proxyFor(url);
-    this.authorities = [...endpoints.values()].map((endpoint) => new Authority(endpoint));
+    this.authorities = [...endpoints.values()].map((endpoint) => new AuthorityState(endpoint));
     this.settings = withDefaults(options);
-    this.pace = new Pace(this.settings.concurrency);
+    this.window = new RequestWindow(this.settings.concurrency);
   }
 
   /**
-   * Throws a NoTimestamp (`timestamp-unavailable`) when no authority gave a good token; it lists each
+   * Throws a TimestampUnavailable (`timestamp-unavailable`) when no authority gave a good token; it lists each
    * authority, why, and what to do. Throws the signal's reason when aborted.
    */
   async timestamp(
     data: Buffer,
     hash: DigestName,
-    judge?: JudgeToken,
+    judge?: CheckToken,
     attempts = this.settings.attempts,
   ): Promise<Timestamp> {
     const query = { imprint: createHash(hash).update(data).digest(), hash, judge };
-    const errand = new Errand(attempts);
+    const tries = new StampAttempts(attempts);
     let lastRound = 0;
     for (;;) {
-      const { round, candidates } = errand.candidates(this.authorities);
+      const { round, candidates } = tries.candidates(this.authorities);
       if (candidates.length === 0) break;
       if (round > lastRound) await this.backOff(round);
       lastRound = round;
-      const found = await this.tryOne(errand, candidates, query);
+      const found = await this.tryOne(tries, candidates, query);
       if (found) return found;
     }
-    throw errand.outcome(this.authorities);
+    throw tries.outcome(this.authorities);
   }
 
   /** Pauses with a little chance in it, so that many waiting stamps do not come back as one crowd. */
@@ -318,52 +318,56 @@ export class TimestampAuthorities implements Timestamper {
 
   /** One attempt with the best candidate, chosen only when its turn has come: by then more is known. */
   private async tryOne(
-    errand: Errand,
-    candidates: readonly Authority[],
+    tries: StampAttempts,
+    candidates: readonly AuthorityState[],
     query: Query,
   ): Promise<Timestamp | undefined> {
     const now = performance.now();
     const soonest = Math.min(...candidates.map((authority) => authority.wait(now)));
-    if (soonest > this.settings.longestWaitMs) return this.tooLong(errand, candidates, now);
+    if (soonest > this.settings.longestWaitMs) return this.tooLong(tries, candidates, now);
     if (soonest > 0) await this.pause(soonest);
-    return this.pace.run(() => {
+    return this.window.run(() => {
       const then = performance.now();
       const ready = candidates.filter((authority) => authority.wait(then) === 0);
       const [best] = ready.toSorted((a, b) => a.rank(then) - b.rank(then));
-      return best && this.attempt(errand, best, query);
+      return best && this.attempt(tries, best, query);
     });
   }
 
-  private tooLong(errand: Errand, candidates: readonly Authority[], now: number): undefined {
+  private tooLong(tries: StampAttempts, candidates: readonly AuthorityState[], now: number): undefined {
     for (const authority of candidates) {
       const seconds = Math.ceil(authority.wait(now) / 1000);
       const why = `asks to wait another ${seconds} s`;
-      errand.failed(authority, { why, hint: 'wait, or name more authorities', passing: true }, true);
+      tries.failed(authority, { why, hint: 'wait, or name more authorities', transient: true }, true);
     }
   }
 
-  private async attempt(errand: Errand, authority: Authority, query: Query): Promise<Timestamp | undefined> {
+  private async attempt(
+    tries: StampAttempts,
+    authority: AuthorityState,
+    query: Query,
+  ): Promise<Timestamp | undefined> {
     const begun = performance.now();
-    errand.begin(authority);
+    tries.begin(authority);
     try {
       const found = await this.ask(authority.endpoint, query);
       authority.succeeded();
-      this.pace.succeeded();
+      this.window.succeeded();
       return found;
     } catch (error) {
       this.settings.signal?.throwIfAborted();
       if (!(error instanceof SignpipeError)) throw error;
       authority.failed(error, begun, this.settings.restMs);
-      this.pace.failed(begun);
+      this.window.failed(begun);
       const reason = messageOf(error).replace(`${authority.endpoint.url}: `, '');
       const again = worthAnotherTry(error);
       const failure = {
         why: `${reason} [${error.code}]`,
         hint: hintFor(error),
         // A page instead of an answer is of something in between, such as a proxy whose other side is down.
-        passing: again || error.code === 'timestamp-content-type',
+        transient: again || error.code === 'timestamp-content-type',
       };
-      errand.failed(authority, failure, !again);
+      tries.failed(authority, failure, !again);
       this.settings.onFailure?.(authority.endpoint.url, error);
       return undefined;
     }
@@ -376,11 +380,11 @@ export class TimestampAuthorities implements Timestamper {
     const nonce = freshNonce();
     const earliest = new Date(Date.now() - clockToleranceMs);
     const query = buildTimestampRequest({ imprint, hash, nonce, policy });
-    const answer = await askAuthority(endpoint, query, timeoutMs, signal);
+    const answer = await postTimestampQuery(endpoint, query, timeoutMs, signal);
     const latest = new Date(Date.now() + clockToleranceMs);
     const token = trimToken(parseTimestampResponse(answer, url).token, roots, url);
     const expected = { imprint, hash, nonce, policy, roots, earliest, latest, what: url };
-    const info = checkToken(openToken(token, url), expected);
+    const info = checkToken(parseToken(token, url), expected);
     judge?.(token, url);
     return { token: token.raw, info, url };
   }

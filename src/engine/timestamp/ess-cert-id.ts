@@ -88,7 +88,7 @@ function checkIssuerSerial(der: Der, certificate: Certificate, what: string): vo
  * that, another certificate for the same key could be put in its place. Either version of the
  * attribute will do; both are checked when both are there. Throws `timestamp-certificate`.
  */
-export function checkCertificateBinding(signer: SignerInfo, certificate: Certificate, what: string): void {
+export function checkEssCertId(signer: SignerInfo, certificate: Certificate, what: string): void {
   // The first is the signer's (RFC 2634, 5.4); the others are of its chain, or lend it authority.
   const ids = bindings(signer, what).map(({ ids: [first], read }) => {
     if (!first) throw unbound(what, 'identifies no certificate');
@@ -107,9 +107,9 @@ export function checkCertificateBinding(signer: SignerInfo, certificate: Certifi
  * signed attributes hold, so that nobody can have changed it. Authorities bind attribute certificates
  * like that, to tell how their clock is kept: Microsoft's do.
  */
-export const isBoundCertificate = (signer: SignerInfo, certificate: Buffer, what: string): boolean =>
+export const isInEssCertIds = (signer: SignerInfo, certificate: Buffer, what: string): boolean =>
   bindings(signer, what).some(({ ids, read }) => ids.some((id) => isDigestOf(read(id, what), certificate)));
 
 /** Whether the signed attributes hold the digests of more certificates than the signer's. */
-export const bindsSeveral = (signer: SignerInfo, what: string): boolean =>
+export const hasSeveralEssCertIds = (signer: SignerInfo, what: string): boolean =>
   bindings(signer, what).some(({ ids }) => ids.length > 1);

@@ -10,7 +10,7 @@ import {
 import { openRequest, proxyFor, type Proxy } from './proxy.ts';
 
 /** A token with a long chain has some eight kilobytes. */
-export const LARGEST_ANSWER = 256 * 1024;
+export const MAX_RESPONSE_SIZE = 256 * 1024;
 const MOST_REDIRECTS = 3;
 
 const QUERY = 'application/timestamp-query';
@@ -53,7 +53,7 @@ export function parseEndpoint(text: string): Endpoint {
 }
 
 /** An HTTP status other than 200: the authority is there and does not want to, now or at all. */
-export class HttpRefusal extends SignpipeError {
+export class HttpStatusError extends SignpipeError {
   constructor(
     readonly status: number,
     /** What its Retry-After asks for, in milliseconds. */
@@ -157,15 +157,15 @@ async function post(endpoint: Endpoint, posting: Omit<Posting, 'headers'>): Prom
   throw unavailable('timestamp-redirect', `${endpoint.url}: redirects more than ${MOST_REDIRECTS} times`);
 }
 
-/** The whole body, at most LARGEST_ANSWER bytes; throws `timestamp-too-large`. */
+/** The whole body, at most MAX_RESPONSE_SIZE bytes; throws `timestamp-too-large`. */
 async function readBody(response: IncomingMessage, what: string): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
   // Leaving the loop by an error ends the connection.
   for await (const part of response as AsyncIterable<Buffer>) {
     size += part.length;
-    if (size > LARGEST_ANSWER)
-      throw invalid('timestamp-too-large', `${what}: answered more than ${LARGEST_ANSWER} bytes`);
+    if (size > MAX_RESPONSE_SIZE)
+      throw invalid('timestamp-too-large', `${what}: answered more than ${MAX_RESPONSE_SIZE} bytes`);
     parts.push(part);
   }
   return Buffer.concat(parts);
@@ -198,7 +198,7 @@ async function answerIn(response: IncomingMessage, what: string): Promise<Buffer
   const { statusCode = 0, headers } = response;
   try {
     if (statusCode !== 200)
-      throw new HttpRefusal(statusCode, readRetryAfter(headers['retry-after'], Date.now()), what);
+      throw new HttpStatusError(statusCode, readRetryAfter(headers['retry-after'], Date.now()), what);
     checkType(response, what);
     return await readBody(response, what);
   } catch (error) {
@@ -211,9 +211,9 @@ async function answerIn(response: IncomingMessage, what: string): Promise<Buffer
  * Sends one request (RFC 3161, 3.4) and gives back the answer's bytes, unread.
  *
  * Throws `timestamp-timeout`, `timestamp-connection`, `timestamp-redirect`, `timestamp-http` (an
- * HttpRefusal), `timestamp-content-type`, `timestamp-too-large`.
+ * HttpStatusError), `timestamp-content-type`, `timestamp-too-large`.
  */
-export async function askAuthority(
+export async function postTimestampQuery(
   endpoint: Endpoint,
   query: Buffer,
   timeoutMs: number,

@@ -34,7 +34,7 @@ import { invalid, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { buildChain } from '../../lib/x509/chain.ts';
-import { checkCertificateBinding } from './ess-cert-id.ts';
+import { checkEssCertId } from './ess-cert-id.ts';
 
 export interface TimestampRequest {
   /** The digest of what is stamped. */
@@ -253,11 +253,11 @@ function readToken(token: Der, what: string): Token {
   return { data, signer, content, info: readTstInfo(content, what) };
 }
 
-const parseToken = (token: Buffer, what: string): Token =>
+const parseTokenBytes = (token: Buffer, what: string): Token =>
   reporting('timestamp-malformed', () => readToken(parseDer(token, what), what));
 
 /** Reads a token (ContentInfo); throws `timestamp-malformed`. */
-export const openToken = (token: Der, what: string): Token =>
+export const parseToken = (token: Der, what: string): Token =>
   reporting('timestamp-malformed', () => readToken(token, what));
 
 /**
@@ -348,12 +348,12 @@ function checkTime(time: Date, { earliest, latest }: TokenExpectation, what: str
  */
 export function checkToken(token: Buffer | Token, expected: TokenExpectation): TimestampInfo {
   const what = expected.what ?? 'timestamp';
-  const parsed = Buffer.isBuffer(token) ? parseToken(token, what) : token;
+  const parsed = Buffer.isBuffer(token) ? parseTokenBytes(token, what) : token;
   const { data, info, signer } = parsed;
   checkAnswer(info, expected, what);
   const certificate = requireCertificate(parsed, what);
   checkSignature(parsed, certificate, expected.weakDigests ?? false, what);
-  reporting('timestamp-certificate', () => checkCertificateBinding(signer, certificate, what));
+  reporting('timestamp-certificate', () => checkEssCertId(signer, certificate, what));
   checkCertificate(certificate, info.time, expected.uncriticalPurpose ?? false, what);
   checkTime(info.time, expected, what);
   return {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
-import { examine } from '../../../src/app/site/doctor.ts';
-import type { Finding } from '../../../src/app/site/check-result.ts';
+import { checkSigner } from '../../../src/app/site/doctor.ts';
+import type { SiteFinding } from '../../../src/app/site/check-result.ts';
 import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
 import { startOddSftp, type Oddities, type OddServer } from '../../world/odd-sftp.ts';
 import { World } from '../../world/site.ts';
@@ -49,8 +49,8 @@ async function request(name: string): Promise<string> {
   return host.commit({ files: { zipname: line } });
 }
 
-const exchangeFindings = async (): Promise<Finding[]> =>
-  (await examine(await loadSignerConfig(world.site.signerConfig))).filter(
+const exchangeFindings = async (): Promise<SiteFinding[]> =>
+  (await checkSigner(await loadSignerConfig(world.site.signerConfig))).filter(
     ({ check }) => check === 'exchange',
   );
 

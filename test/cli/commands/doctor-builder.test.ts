@@ -4,7 +4,7 @@ import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from 'n
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import type { Finding } from '../../../src/app/site/check-result.ts';
+import type { SiteFinding } from '../../../src/app/site/check-result.ts';
 import { signpipe, World } from '../../world/site.ts';
 
 const run = promisify(execFile);
@@ -16,12 +16,12 @@ before(async () => {
 });
 after(() => world.stop());
 
-async function examine(config: string): Promise<{ exit: number; findings: Finding[] }> {
+async function examine(config: string): Promise<{ exit: number; findings: SiteFinding[] }> {
   const { status, stdout } = await signpipe(['doctor', '-c', config, '--json']);
-  return { exit: status, findings: (JSON.parse(stdout) as { findings: Finding[] }).findings };
+  return { exit: status, findings: (JSON.parse(stdout) as { findings: SiteFinding[] }).findings };
 }
 
-const problems = (findings: readonly Finding[]): string[] =>
+const problems = (findings: readonly SiteFinding[]): string[] =>
   findings.filter(({ status }) => status !== 'ok').map(({ status, code }) => `${status} ${code ?? ''}`);
 
 describe('doctor for a builder', () => {

@@ -7,8 +7,8 @@ import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { readPublicRoots } from '../../../src/engine/keys/trusted-roots.ts';
 import { createTestCertificate, toPem, keyToPem } from '../../../src/sandbox/certificates.ts';
 import { startTimestampAuthority } from '../../../src/sandbox/timestamp-authority.ts';
-import { examine } from '../../../src/app/site/doctor.ts';
-import { runChecks, type Finding, type Status } from '../../../src/app/site/check-result.ts';
+import { checkSigner } from '../../../src/app/site/doctor.ts';
+import { runChecks, type SiteFinding, type Status } from '../../../src/app/site/check-result.ts';
 import { lockState } from '../../../src/app/signer/lock.ts';
 import { altered, alteringAuthority } from '../../engine/timestamp/altering-authority.ts';
 import { World } from '../../world/site.ts';
@@ -38,8 +38,8 @@ async function configured(change: Change = (text) => text): Promise<string> {
   return path;
 }
 
-const examined = async (change?: Change): Promise<Finding[]> =>
-  examine(await loadSignerConfig(await configured(change)));
+const examined = async (change?: Change): Promise<SiteFinding[]> =>
+  checkSigner(await loadSignerConfig(await configured(change)));
 
 const set =
   (name: string, value: string): Change =>
@@ -48,18 +48,18 @@ const set =
     return text.replace(new RegExp(`^( *)${name}: .*$`, 'm'), `$1${name}: ${value}`);
   };
 
-const brief = (findings: readonly Finding[]): string[] =>
+const brief = (findings: readonly SiteFinding[]): string[] =>
   findings
     .filter(({ status }) => status !== 'ok')
     .map(({ status, check, code }) => `${status} ${check} ${code ?? ''}`);
 
 /** The finding with this code; every other part that the fault does not touch is as good as before. */
 function requireOnly(
-  findings: readonly Finding[],
+  findings: readonly SiteFinding[],
   status: Status,
   code: string,
   checks: readonly RegExp[],
-): Finding {
+): SiteFinding {
   const found = findings.find((each) => each.code === code && each.status === status);
   assert.ok(found, `${code} in ${JSON.stringify(brief(findings))}`);
   assert.ok(found.hint === undefined || found.hint.length > 10);
@@ -70,14 +70,14 @@ function requireOnly(
   return found;
 }
 
-const messagesOf = (findings: readonly Finding[], check: string): string =>
+const messagesOf = (findings: readonly SiteFinding[], check: string): string =>
   findings
     .filter((each) => each.check === check)
     .map(({ message }) => message)
     .join('\n');
 
 describe('a site that is right', () => {
-  let findings: Finding[] = [];
+  let findings: SiteFinding[] = [];
   let references = '';
   before(async () => {
     references = await world.git('for-each-ref');
@@ -141,7 +141,7 @@ describe('the command', () => {
     const path = await configured(set('url', 'ssh://nobody@127.0.0.1:1/c.git'));
     const { status, stdout } = await signpipe('doctor', '-c', path, '--json');
     assert.equal(status, 1);
-    const told = JSON.parse(stdout) as { status: string; findings: Finding[] };
+    const told = JSON.parse(stdout) as { status: string; findings: SiteFinding[] };
     assert.equal(told.status, 'bad');
     assert.ok(
       told.findings.some(({ check, code }) => check === 'SSH to control' && code === 'host-unreachable'),
@@ -419,11 +419,11 @@ describe('timestamp authorities', () => {
     const change = withRoots(`[public, ${world.at('tsa.pem')}]`, world.authority.url);
     const config = await loadSignerConfig(await configured(change));
     const { checked } = await readPublicRoots();
-    const old = await examine(config, new Date(checked.getTime() + 732 * DAY));
+    const old = await checkSigner(config, new Date(checked.getTime() + 732 * DAY));
     const found = old.find(({ code }) => code === 'timestamp-roots-old');
     assert.equal(found?.status, 'warning');
     assert.match(found.hint ?? '', /install a newer signpipe/);
-    const fresh = await examine(config, new Date(checked.getTime() + 700 * DAY));
+    const fresh = await checkSigner(config, new Date(checked.getTime() + 700 * DAY));
     assert.ok(!fresh.some(({ code }) => code === 'timestamp-roots-old'));
   });
 

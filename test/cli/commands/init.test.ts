@@ -23,7 +23,7 @@ import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { listRequests } from '../../../src/protocol/control/request.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
-import { loadPfx } from '../../../src/engine/keys/pfx.ts';
+import { openPfxKey } from '../../../src/engine/keys/pfx.ts';
 import { readPassphraseFile } from '../../../src/engine/keys/passphrase.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
 import { KnownHosts } from '../../../src/lib/ssh/known-hosts.ts';
@@ -160,7 +160,7 @@ describe('init signer --test-certificate', () => {
   it('makes a certificate that is marked as a test, under a passphrase of its own', async () => {
     const passphrase = await readPassphraseFile(at('trial/keys/passphrase'), assert.fail);
     assert.ok(passphrase.length >= 32);
-    const key = await loadPfx({ path: at('trial/keys/codesign.pfx'), passphrase });
+    const key = await openPfxKey({ path: at('trial/keys/codesign.pfx'), passphrase });
     assert.ok(key.certificates[0]?.isTest && key.certificates[0].isSelfIssued);
     assert.equal(await modeOf(at('trial/keys/codesign.pfx')), 0o600);
     const { stdout } = await run('openssl', [

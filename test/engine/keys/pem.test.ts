@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { verify } from 'node:crypto';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { integer, octets, oid, seq } from '../../../src/lib/asn1/der.ts';
-import { loadPem } from '../../../src/engine/keys/pem.ts';
+import { openPemKey } from '../../../src/engine/keys/pem.ts';
 import {
   createTestCertificate,
   keyToPem,
@@ -38,7 +38,7 @@ before(async () => {
 after(() => work.remove());
 
 const load = (name: string, key: string, passphrase?: string) =>
-  loadPem({ certificate: work.path(`${name}.pem`), key: work.path(key), passphrase });
+  openPemKey({ certificate: work.path(`${name}.pem`), key: work.path(key), passphrase });
 
 /** Opens the key, and sees that it signs and that root first became leaf first without the root. */
 async function opens(name: 'rsa' | 'ec', file: string, passphrase?: string): Promise<void> {
@@ -54,7 +54,7 @@ async function opens(name: 'rsa' | 'ec', file: string, passphrase?: string): Pro
 
 const secret = ['-passout', `pass:${PASSPHRASE}`];
 
-describe('loadPem opens keys as openssl writes them', () => {
+describe('openPemKey opens keys as openssl writes them', () => {
   it('PKCS#8', async () => {
     await opens('rsa', 'rsa.key');
     await opens('ec', 'ec.key');
@@ -121,7 +121,7 @@ describe('loadPem opens keys as openssl writes them', () => {
     const paths = { certificate: work.path('ec.pem'), key: work.path('ec.key') };
     for (const mode of [0o600, 0o644, 0o640, 0o400]) {
       await chmod(paths.key, mode);
-      await loadPem({ ...paths, warn: (text) => warnings.push(text) });
+      await openPemKey({ ...paths, warn: (text) => warnings.push(text) });
     }
     await chmod(paths.key, 0o600);
     assert.deepEqual(
@@ -173,17 +173,17 @@ describe('loadPem opens keys as openssl writes them', () => {
     await work.openssl('pkcs8 -topk8 -in ec.key -out asked.key', ...secret);
     const [certificate, key] = [work.path('ec.pem'), work.path('asked.key')];
     const ask = (): Promise<string> => Promise.resolve(PASSPHRASE);
-    assert.equal((await loadPem({ certificate, key, ask })).algorithm, 'ecdsa');
+    assert.equal((await openPemKey({ certificate, key, ask })).algorithm, 'ecdsa');
     const askNobody = (): never => assert.fail('asked');
-    await loadPem({ certificate, key, passphrase: PASSPHRASE, ask: askNobody });
-    await loadPem({ certificate, key: work.path('ec.key'), ask: askNobody });
+    await openPemKey({ certificate, key, passphrase: PASSPHRASE, ask: askNobody });
+    await openPemKey({ certificate, key: work.path('ec.key'), ask: askNobody });
   });
 });
 
 /** The text without its second line. */
 const cut = (text: string): string => text.replace(/\n.*\n/, '\n');
 
-describe('loadPem refuses', () => {
+describe('openPemKey refuses', () => {
   it('key-passphrase-missing', async () => {
     await work.openssl('pkcs8 -topk8 -in ec.key -out enc.key', ...secret);
     await work.openssl('ec -aes256 -in ec.key -out dek2.key', ...secret);
@@ -222,7 +222,7 @@ describe('loadPem refuses', () => {
 
   it('pem-no-certificate', async () => {
     const key = work.path('rsa.key');
-    await refuses('pem-no-certificate', () => loadPem({ certificate: key, key }));
+    await refuses('pem-no-certificate', () => openPemKey({ certificate: key, key }));
   });
   it('pem-no-key', async () => {
     await refuses('pem-no-key', () => load('rsa', 'rsa.pem'));
@@ -241,7 +241,7 @@ describe('loadPem refuses', () => {
     }
     const certificate = work.path('ec.p12');
     const { message } = await refuses('pem-no-certificate', () =>
-      loadPem({ certificate, key: work.path('ec.key') }),
+      openPemKey({ certificate, key: work.path('ec.key') }),
     );
     assert.match(message, /PKCS#12/);
   });

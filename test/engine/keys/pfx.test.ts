@@ -17,7 +17,7 @@ import {
   tlv,
 } from '../../../src/lib/asn1/der.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
-import { loadPfx } from '../../../src/engine/keys/pfx.ts';
+import { openPfxKey } from '../../../src/engine/keys/pfx.ts';
 import { readPkcs12 } from '../../../src/engine/keys/pkcs12.ts';
 import {
   createTestCertificate,
@@ -70,7 +70,7 @@ async function exported(name: 'rsa' | 'ec', line = '', passphrase = PASSPHRASE):
 
 /** Opens the file, and sees that the key signs and that the chain is leaf, intermediate. */
 async function opens(path: string, expected: TestIdentity, passphrase: string | undefined = PASSPHRASE) {
-  const key = await loadPfx({ path, passphrase });
+  const key = await openPfxKey({ path, passphrase });
   assert.deepEqual(
     key.certificates.map((certificate) => certificate.commonName),
     [expected.certificate.commonName, 'Intermediate'],
@@ -85,7 +85,7 @@ async function opens(path: string, expected: TestIdentity, passphrase: string | 
 const bag = (type: number, value: Buffer, ...attributes: Buffer[]): Buffer =>
   seq(oid(`1.2.840.113549.1.12.10.1.${type}`), explicit(0, value), ...attributes);
 
-describe('loadPfx opens what openssl pkcs12 writes', () => {
+describe('openPfxKey opens what openssl pkcs12 writes', () => {
   it('by default: PBES2 with AES-256, MAC with SHA-256', async () => opens(await exported('rsa'), rsa));
   it('with an EC key', async () => opens(await exported('ec'), ec));
   it('with -legacy: RC2-40 certificates, triple-DES key, MAC with SHA-1', async () =>
@@ -94,7 +94,7 @@ describe('loadPfx opens what openssl pkcs12 writes', () => {
   it('with a friendly name', async () => opens(await exported('ec', ' -name Release'), ec));
   it('with an empty passphrase', async () => {
     await opens(await exported('ec', '', ''), ec, '');
-    assert.equal((await loadPfx({ path: await exported('ec', '', '') })).algorithm, 'ecdsa');
+    assert.equal((await openPfxKey({ path: await exported('ec', '', '') })).algorithm, 'ecdsa');
   });
   it('with -legacy and an empty passphrase', async () => opens(await exported('ec', ' -legacy', ''), ec, ''));
   it('with letters outside ASCII and outside the Basic Multilingual Plane in the passphrase', async () => {
@@ -115,7 +115,7 @@ describe('loadPfx opens what openssl pkcs12 writes', () => {
   it('with 600,000 iterations', async () => opens(await exported('ec', ' -iter 600000'), ec));
 });
 
-describe('loadPfx opens what others write', () => {
+describe('openPfxKey opens what others write', () => {
   it('Windows: triple DES throughout, CSP name and key-set attributes, SHA-1 and 2000 iterations', async () => {
     const line =
       ' -legacy -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-3DES -macalg sha1 -iter 2000 -LMK -name te-1';
@@ -143,7 +143,7 @@ describe('loadPfx opens what others write', () => {
       Buffer.from(/-{5}\n([^-]+)-/.exec(await readFile(work.path('pss.pem'), 'latin1'))?.[1] ?? '', 'base64'),
     );
     for (const { raw } of [signed, rsa.certificate]) {
-      const [leaf] = (await loadPfx({ path: await assembled([rsa], [{ raw }]) })).certificates;
+      const [leaf] = (await openPfxKey({ path: await assembled([rsa], [{ raw }]) })).certificates;
       assert.deepEqual(leaf?.raw, raw);
     }
   });
@@ -191,7 +191,7 @@ describe('loadPfx opens what others write', () => {
   });
 });
 
-describe('loadPfx chooses among several keys', () => {
+describe('openPfxKey chooses among several keys', () => {
   let path: string;
   before(async () => {
     path = await assembled(
@@ -202,7 +202,7 @@ describe('loadPfx chooses among several keys', () => {
 
   it('by friendly name, common name, and SHA-256', async () => {
     for (const name of ['friend of EC publisher', 'ec publisher', ec.certificate.sha256]) {
-      const key = await loadPfx({ path, name });
+      const key = await openPfxKey({ path, name });
       assert.equal(key.certificates[0]?.commonName, 'EC publisher');
       assert.equal(key.algorithm, 'ecdsa');
     }
@@ -216,22 +216,22 @@ describe('loadPfx chooses among several keys', () => {
       [ec],
       [ec, older].map((each) => each.certificate),
     );
-    const key = await loadPfx({ path: both, name: older.certificate.sha256 });
+    const key = await openPfxKey({ path: both, name: older.certificate.sha256 });
     assert.equal(key.certificates[0]?.commonName, 'Older');
   });
 
   it('pfx-several-keys when none is named, with the names', async () => {
-    const error = await refuses('pfx-several-keys', () => loadPfx({ path }));
+    const error = await refuses('pfx-several-keys', () => openPfxKey({ path }));
     assert.match(error.message, /friend of RSA publisher, friend of EC publisher/);
   });
 
   it('pfx-no-such-key', async () => {
-    const error = await refuses('pfx-no-such-key', () => loadPfx({ path, name: 'Nobody' }));
+    const error = await refuses('pfx-no-such-key', () => openPfxKey({ path, name: 'Nobody' }));
     assert.match(error.message, /friend of RSA publisher/);
   });
 });
 
-describe('loadPfx passes over', () => {
+describe('openPfxKey passes over', () => {
   const secret = bag(5, seq(oid('1.2.840.113549.1.12.10.1.5'), explicit(0, octets(Buffer.from('aes')))));
   const crl = bag(4, seq(oid('1.2.840.113549.1.9.23.1'), explicit(0, octets(Buffer.from('crl')))));
   const sdsi = bag(3, seq(oid('1.2.840.113549.1.9.22.2'), explicit(0, octets(Buffer.from('sdsi')))));
@@ -258,13 +258,13 @@ describe('loadPfx passes over', () => {
 
   it('a secret key beside the private key, as keytool writes it, encrypted', async () => {
     const path = join(import.meta.dirname, 'java-secret-key.p12');
-    const key = await loadPfx({ path, passphrase: 'secret1' });
+    const key = await openPfxKey({ path, passphrase: 'secret1' });
     assert.equal(key.certificates[0]?.subject, 'CN=me');
     assert.equal((await key.sign('sha256', Buffer.from('x'))).length, 256);
   });
 });
 
-describe('loadPfx takes a PKCS#12 file as text', () => {
+describe('openPfxKey takes a PKCS#12 file as text', () => {
   for (const [what, wrapped] of [
     ['in base64, in lines', (der: Buffer) => der.toString('base64').replace(/.{76}/g, '$&\r\n')],
     ['in base64, in one line', (der: Buffer) => der.toString('base64')],
@@ -282,18 +282,18 @@ describe('loadPfx takes a PKCS#12 file as text', () => {
     });
 });
 
-describe('loadPfx refuses', () => {
+describe('openPfxKey refuses', () => {
   it('pfx-wrong-passphrase', async () => {
     const wrong = 'wrong one 0815';
     for (const line of ['', ' -legacy', ' -nomac']) {
       const path = await exported('ec', line);
-      await refuses('pfx-wrong-passphrase', () => loadPfx({ path, passphrase: wrong }));
+      await refuses('pfx-wrong-passphrase', () => openPfxKey({ path, passphrase: wrong }));
     }
   });
 
   it('key-passphrase-missing when none was given and an empty one does not fit', async () => {
     const path = await exported('ec');
-    await refuses('key-passphrase-missing', () => loadPfx({ path }));
+    await refuses('key-passphrase-missing', () => openPfxKey({ path }));
   });
 
   it('pfx-malformed: something else, cut off, with bytes behind it, nested to death', async () => {
@@ -309,13 +309,13 @@ describe('loadPfx refuses', () => {
     const path = work.path('broken.pfx');
     for (const bytes of broken) {
       await writeFile(path, bytes);
-      await refuses('pfx-malformed', () => loadPfx({ path, passphrase: PASSPHRASE }));
+      await refuses('pfx-malformed', () => openPfxKey({ path, passphrase: PASSPHRASE }));
     }
   });
 
   it('pfx-empty: certificates only', async () => {
     await work.openssl('pkcs12 -export -nokeys -in ec.pem -out empty.pfx', '-passout', `pass:${PASSPHRASE}`);
-    await refuses('pfx-empty', () => loadPfx({ path: work.path('empty.pfx'), passphrase: PASSPHRASE }));
+    await refuses('pfx-empty', () => openPfxKey({ path: work.path('empty.pfx'), passphrase: PASSPHRASE }));
   });
 
   it('pfx-no-certificate: a key only', async () => {
@@ -325,19 +325,19 @@ describe('loadPfx refuses', () => {
       `pass:${PASSPHRASE}`,
     );
     await refuses('pfx-no-certificate', () =>
-      loadPfx({ path: work.path('bare.pfx'), passphrase: PASSPHRASE }),
+      openPfxKey({ path: work.path('bare.pfx'), passphrase: PASSPHRASE }),
     );
   });
 
   it('key-does-not-match', async () => {
     const path = await assembled([ec], [rsa.certificate]);
-    await refuses('key-does-not-match', () => loadPfx({ path }));
+    await refuses('key-does-not-match', () => openPfxKey({ path }));
   });
 
   it('pfx-too-large', async () => {
     const path = work.path('large.pfx');
     await writeFile(path, Buffer.alloc(2 * 1024 * 1024));
-    await refuses('pfx-too-large', () => loadPfx({ path }));
+    await refuses('pfx-too-large', () => openPfxKey({ path }));
   });
 
   it('pfx-unsupported, telling how to export again: PBMAC1, RC2-128, two-key triple DES', async () => {
@@ -347,7 +347,7 @@ describe('loadPfx refuses', () => {
       await exported('ec', ' -legacy -keypbe PBE-SHA1-2DES'),
     ];
     for (const path of paths) {
-      const error = await refuses('pfx-unsupported', () => loadPfx({ path, passphrase: PASSPHRASE }));
+      const error = await refuses('pfx-unsupported', () => openPfxKey({ path, passphrase: PASSPHRASE }));
       assert.match(error.hint ?? '', /openssl pkcs12 -export/);
     }
   });
@@ -357,7 +357,7 @@ describe('loadPfx refuses', () => {
     const shrouded = bag(2, await readFile(work.path('scrypt.der')));
     const path = work.path('scrypt.pfx');
     await writeFile(path, seq(integer(3), data(seq(data(seq(shrouded))))));
-    await refuses('pfx-unsupported', () => loadPfx({ path }));
+    await refuses('pfx-unsupported', () => openPfxKey({ path }));
   });
 
   it('any changed byte by name, or takes it as a matter of the labels', async () => {
@@ -380,9 +380,9 @@ describe('loadPfx refuses', () => {
     assert.ok(digest && salt);
     const path = work.path('hostile.pfx');
     await writeFile(path, seq(version.raw, safe.raw, seq(digest.raw, salt.raw, integer(2_000_000_000))));
-    await refuses('key-iterations', () => loadPfx({ path, passphrase: PASSPHRASE }));
+    await refuses('key-iterations', () => openPfxKey({ path, passphrase: PASSPHRASE }));
     await writeFile(path, seq(version.raw, safe.raw, seq(digest.raw, salt.raw, integer(2n ** 4000n))));
-    await refuses('key-iterations', () => loadPfx({ path, passphrase: PASSPHRASE }));
+    await refuses('key-iterations', () => openPfxKey({ path, passphrase: PASSPHRASE }));
   });
 
   it('key-iterations: the same asked for by a key in its bag, or by encrypted certificates', async () => {
@@ -393,30 +393,30 @@ describe('loadPfx refuses', () => {
     const path = work.path('hostile-bag.pfx');
     for (const safe of [key, certificates]) {
       await writeFile(path, seq(integer(3), data(seq(safe))));
-      await refuses('key-iterations', () => loadPfx({ path }));
+      await refuses('key-iterations', () => openPfxKey({ path }));
       await writeFile(path, toBer(seq(integer(3), data(seq(safe)))));
-      await refuses('key-iterations', () => loadPfx({ path }));
+      await refuses('key-iterations', () => openPfxKey({ path }));
     }
   });
 
   it('key-too-weak: RSA of 1024 bits', async () => {
     await work.openssl('req -x509 -newkey rsa:1024 -nodes -subj /CN=weak -keyout weak.key -out weak.pem');
     await work.openssl('pkcs12 -export -inkey weak.key -in weak.pem -out weak.pfx', '-passout', 'pass:');
-    await refuses('key-too-weak', () => loadPfx({ path: work.path('weak.pfx') }));
+    await refuses('key-too-weak', () => openPfxKey({ path: work.path('weak.pfx') }));
   });
 
   it('key-unsupported: Ed25519, and a curve that Windows does not verify', async () => {
     for (const kind of ['ed25519', 'ec -pkeyopt ec_paramgen_curve:secp256k1']) {
       await work.openssl(`req -x509 -newkey ${kind} -nodes -subj /CN=odd -keyout odd.key -out odd.pem`);
       await work.openssl('pkcs12 -export -inkey odd.key -in odd.pem -out odd.pfx', '-passout', 'pass:');
-      await refuses('key-unsupported', () => loadPfx({ path: work.path('odd.pfx') }));
+      await refuses('key-unsupported', () => openPfxKey({ path: work.path('odd.pfx') }));
     }
   });
 
   it('pfx-unsupported: signed by a public key instead of a passphrase', async () => {
     const path = work.path('signed.pfx');
     await writeFile(path, seq(integer(3), seq(oid('1.2.840.113549.1.7.2'), explicit(0, seq()))));
-    await refuses('pfx-unsupported', () => loadPfx({ path }));
+    await refuses('pfx-unsupported', () => openPfxKey({ path }));
   });
 
   it('pfx-other-format: says what it is, and what to do', async () => {
@@ -437,7 +437,7 @@ describe('loadPfx refuses', () => {
     ] as const) {
       await writeFile(path, typeof content === 'string' ? Buffer.from(content, 'hex') : content);
       const { message, hint } = await refuses('pfx-other-format', () =>
-        loadPfx({ path, passphrase: PASSPHRASE }),
+        openPfxKey({ path, passphrase: PASSPHRASE }),
       );
       assert.match(`${message}\n${hint}`, what);
     }
@@ -452,14 +452,14 @@ describe('loadPfx refuses', () => {
       `pass:${PASSPHRASE}`,
     );
     const { message, hint } = await refuses('key-unsupported', () =>
-      loadPfx({ path: work.path('pss.pfx'), passphrase: PASSPHRASE }),
+      openPfxKey({ path: work.path('pss.pfx'), passphrase: PASSPHRASE }),
     );
     assert.match(message, /rsa-pss/);
     assert.match(hint ?? '', /ordinary RSA key/);
   });
 
   it('file-not-found', async () => {
-    await refuses('file-not-found', () => loadPfx({ path: work.path('nowhere.pfx') }));
+    await refuses('file-not-found', () => openPfxKey({ path: work.path('nowhere.pfx') }));
   });
 });
 
@@ -496,7 +496,7 @@ async function byForge(passphrase: string | null): Promise<string> {
 }
 
 async function opensAlone(path: string, passphrase: string | undefined): Promise<void> {
-  const loaded = await loadPfx({ path, passphrase });
+  const loaded = await openPfxKey({ path, passphrase });
   assert.deepEqual(
     loaded.certificates.map((each) => each.commonName),
     ['Alone'],

@@ -15,7 +15,7 @@ import {
   timestampRootsFor,
 } from '../../../src/engine/keys/trusted-roots.ts';
 import { createTestCertificate, toPem } from '../../../src/sandbox/certificates.ts';
-import { checkToken, imprintDigest, openToken } from '../../../src/engine/timestamp/token.ts';
+import { checkToken, imprintDigest, parseToken } from '../../../src/engine/timestamp/token.ts';
 import { trimToken } from '../../../src/engine/timestamp/trim-token.ts';
 import { parsePemCertificates, type Certificate } from '../../../src/lib/x509/certificate.ts';
 import { program } from '../../fixtures/programs.ts';
@@ -120,7 +120,7 @@ describe('the roots that come with the package', () => {
         const [token] = newest.timestamps;
         assert.ok(token);
         const trimmed = trimToken(token, roots, name);
-        const opened = openToken(trimmed, name);
+        const opened = parseToken(trimmed, name);
         const hash = imprintDigest(opened, name);
         const imprint = createHash(hash).update(newest.signer.signature).digest();
         const { chain } = checkToken(opened, { imprint, hash, roots, what: name });

@@ -6,8 +6,8 @@ import { once } from 'node:events';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import type { Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.ts';
 import {
-  NoTimestamp,
-  TimestampAuthorities,
+  TimestampUnavailable,
+  TimestampClient,
   type TimestampOptions,
 } from '../../../src/engine/timestamp/client.ts';
 import { parseEndpoint, readRetryAfter } from '../../../src/engine/timestamp/http.ts';
@@ -32,11 +32,11 @@ after(() => Promise.all(started.map((each) => each.close())));
 /** No pauses worth the name, so that the tests are quick. */
 const hasty = { timeoutMs: 2000, backOffMs: 1 } satisfies TimestampOptions;
 
-async function fails(authorities: TimestampAuthorities): Promise<NoTimestamp> {
+async function fails(authorities: TimestampClient): Promise<TimestampUnavailable> {
   try {
     await authorities.timestamp(data, 'sha256');
   } catch (error) {
-    assert.ok(error instanceof NoTimestamp, String(error));
+    assert.ok(error instanceof TimestampUnavailable, String(error));
     assert.equal(error.code, 'timestamp-unavailable');
     assert.equal(error.kind, 'unavailable');
     return error;
@@ -55,9 +55,9 @@ async function closedPort(): Promise<number> {
   return address.port;
 }
 
-describe('TimestampAuthorities gives a checked token', () => {
+describe('TimestampClient gives a checked token', () => {
   it('with its time, its authority, and the address that it came from', async () => {
-    const authorities = new TimestampAuthorities([good.url], { roots: [good.root] });
+    const authorities = new TimestampClient([good.url], { roots: [good.root] });
     const { info, url, token } = await authorities.timestamp(data, 'sha384');
     assert.ok(Math.abs(info.time.getTime() - Date.now()) < 10_000);
     assert.equal(info.certificate.commonName, 'Test timestamp authority');
@@ -68,24 +68,24 @@ describe('TimestampAuthorities gives a checked token', () => {
 
   it('under the policy that was asked for', async () => {
     const policy = '1.3.6.1.4.1.32473.7';
-    const { info } = await new TimestampAuthorities([good.url], { policy }).timestamp(data, 'sha256');
+    const { info } = await new TimestampClient([good.url], { policy }).timestamp(data, 'sha256');
     assert.equal(info.policy, policy);
   });
 
   const tolerated: Misbehaviour[] = ['octet-stream', 'no-content-type', 'slow', 'redirect'];
   for (const way of tolerated)
     it(`although the authority is odd: ${way}`, async () => {
-      const { url } = await new TimestampAuthorities([good.url + way], hasty).timestamp(data, 'sha256');
+      const { url } = await new TimestampClient([good.url + way], hasty).timestamp(data, 'sha256');
       assert.equal(url, good.url + way);
     });
 
   it('by an RSA key too', async () => {
     const rsa = await start({ key: 'rsa2048' });
-    await new TimestampAuthorities([rsa.url], { roots: [rsa.root] }).timestamp(data, 'sha512');
+    await new TimestampClient([rsa.url], { roots: [rsa.root] }).timestamp(data, 'sha512');
   });
 });
 
-describe('TimestampAuthorities refuses an answer, by its code', () => {
+describe('TimestampClient refuses an answer, by its code', () => {
   const cases: [Misbehaviour, string][] = [
     ['hang', 'timestamp-timeout'],
     ['drip', 'timestamp-timeout'],
@@ -120,7 +120,7 @@ describe('TimestampAuthorities refuses an answer, by its code', () => {
   for (const [way, code] of cases)
     it(`${code}: ${way}`, async () => {
       const codes: string[] = [];
-      const authorities = new TimestampAuthorities([good.url + way], {
+      const authorities = new TimestampClient([good.url + way], {
         timeoutMs: way === 'hang' || way === 'drip' ? 200 : 2000,
         attempts: 1,
         policy: '1.3.6.1.4.1.32473.1.1',
@@ -137,22 +137,22 @@ describe('TimestampAuthorities refuses an answer, by its code', () => {
   it('timestamp-connection: nobody listens, or there is no such host', async () => {
     const nobody = `http://127.0.0.1:${await closedPort()}/`;
     const nowhere = 'http://authority.invalid/';
-    const error = await fails(new TimestampAuthorities([nobody, nowhere], { ...hasty, attempts: 1 }));
+    const error = await fails(new TimestampClient([nobody, nowhere], { ...hasty, attempts: 1 }));
     assert.match(error.message, /ECONNREFUSED.*\[timestamp-connection\]; http:\/\/authority\.invalid\//);
   });
 
   it('timestamp-time follows the tolerance that was configured', async () => {
     const ahead = await start({ now: () => new Date(Date.now() + 120_000) });
-    await new TimestampAuthorities([ahead.url]).timestamp(data, 'sha256');
-    const strict = new TimestampAuthorities([ahead.url], { ...hasty, attempts: 1, clockToleranceMs: 60_000 });
+    await new TimestampClient([ahead.url]).timestamp(data, 'sha256');
+    const strict = new TimestampClient([ahead.url], { ...hasty, attempts: 1, clockToleranceMs: 60_000 });
     assert.match((await fails(strict)).message, /\[timestamp-time\]/);
   });
 });
 
-describe('TimestampAuthorities fails over', () => {
+describe('TimestampClient fails over', () => {
   it('to the next in order, at once, when an answer is wrong', async () => {
     const bad = await start({ misbehave: 'other-nonce' });
-    const authorities = new TimestampAuthorities([bad.url, good.url]);
+    const authorities = new TimestampClient([bad.url, good.url]);
     const { url } = await authorities.timestamp(data, 'sha256');
     assert.equal(url, good.url);
     assert.equal(bad.requests.length, 1);
@@ -160,7 +160,7 @@ describe('TimestampAuthorities fails over', () => {
 
   it('keeps one that failed at the end of the order for a while, and then tries it again', async () => {
     const flaky = await start({ misbehave: (n) => (n === 0 ? 'http-500' : undefined) });
-    const authorities = new TimestampAuthorities([flaky.url, good.url], { restMs: 150 });
+    const authorities = new TimestampClient([flaky.url, good.url], { restMs: 150 });
     const from = async (): Promise<string> => (await authorities.timestamp(data, 'sha256')).url;
     assert.equal(await from(), good.url);
     assert.equal(await from(), good.url);
@@ -173,7 +173,7 @@ describe('TimestampAuthorities fails over', () => {
   it('asks one that rests when the others fail too', async () => {
     const flaky = await start({ misbehave: (n) => (n === 0 ? 'close' : undefined) });
     const down = await start({ misbehave: 'http-500' });
-    const authorities = new TimestampAuthorities([flaky.url, down.url], hasty);
+    const authorities = new TimestampClient([flaky.url, down.url], hasty);
     assert.equal((await authorities.timestamp(data, 'sha256')).url, flaky.url);
     assert.equal(down.requests.length, 1);
   });
@@ -181,7 +181,7 @@ describe('TimestampAuthorities fails over', () => {
   it('asks each as often as allowed and no more, with growing pauses, then says what each answered', async () => {
     const [one, two] = [await start({ misbehave: 'http-500' }), await start({ misbehave: 'close' })];
     const urls = [one.url, two.url];
-    const authorities = new TimestampAuthorities(urls, { attempts: 3, backOffMs: 40 });
+    const authorities = new TimestampClient(urls, { attempts: 3, backOffMs: 40 });
     const error = await fails(authorities);
     assert.equal(one.requests.length, 3);
     assert.equal(two.requests.length, 3);
@@ -196,14 +196,14 @@ describe('TimestampAuthorities fails over', () => {
   it('does not ask again who answered wrongly or said that it never will', async () => {
     const wrong = await start({ misbehave: 'bad-signature' });
     const gone = await start({ misbehave: 'http-404' });
-    await fails(new TimestampAuthorities([wrong.url, gone.url], { ...hasty, attempts: 5 }));
+    await fails(new TimestampClient([wrong.url, gone.url], { ...hasty, attempts: 5 }));
     assert.equal(wrong.requests.length, 1);
     assert.equal(gone.requests.length, 1);
   });
 
   it('waits as Retry-After asks when there is nobody else', async () => {
     const busy = await start({ misbehave: (n) => (n === 0 ? 'http-429' : undefined) });
-    await new TimestampAuthorities([busy.url], hasty).timestamp(data, 'sha256');
+    await new TimestampClient([busy.url], hasty).timestamp(data, 'sha256');
     const [first, second] = busy.requests;
     assert.ok(first && second && second.at - first.at >= 990, 'asked again too soon');
   });
@@ -214,19 +214,19 @@ describe('TimestampAuthorities fails over', () => {
     ).listen(0, '127.0.0.1');
     await once(years, 'listening');
     const { port } = years.address() as AddressInfo;
-    const authorities = new TimestampAuthorities([`http://127.0.0.1:${port}/`], hasty);
+    const authorities = new TimestampClient([`http://127.0.0.1:${port}/`], hasty);
     await fails(authorities);
     const error = await fails(authorities);
     const [, seconds] = /asks to wait another (\d+) s/.exec(error.message) ?? [];
     assert.ok(Number(seconds) > 590 && Number(seconds) <= 600, error.message);
-    assert.equal(error.passing, true);
+    assert.equal(error.transient, true);
     years.close();
   });
 
   it('tells what to do about each authority', async () => {
     const closed = `http://127.0.0.1:${await closedPort()}/`;
     const urls = [closed, `${good.url}html`, `${good.url}other-root`, `${good.url}bad-signature`];
-    const error = await fails(new TimestampAuthorities(urls, { ...hasty, attempts: 1, roots: [good.root] }));
+    const error = await fails(new TimestampClient(urls, { ...hasty, attempts: 1, roots: [good.root] }));
     const hints = error.hint?.split('; ') ?? [];
     assert.deepEqual(
       hints.map((hint, at) => [hint.startsWith(`${urls[at]}: `), hint.slice(`${urls[at]}: `.length)]),
@@ -240,31 +240,31 @@ describe('TimestampAuthorities fails over', () => {
         [true, 'the authority answers wrongly, or someone on the network answers in its place: name another'],
       ],
     );
-    assert.equal(error.passing, true);
+    assert.equal(error.transient, true);
   });
 
   it('says whether waiting may help: not when every answer was wrong', async () => {
     const wrong = [`${good.url}bad-signature`, `${good.url}other-nonce`];
-    assert.equal((await fails(new TimestampAuthorities(wrong, hasty))).passing, false);
+    assert.equal((await fails(new TimestampClient(wrong, hasty))).transient, false);
     for (const way of ['time-not-available', 'http-500', 'hang', 'html']) {
       const options = { ...hasty, attempts: 1, timeoutMs: 300 };
-      const one = new TimestampAuthorities([...wrong, good.url + way], options);
-      assert.equal((await fails(one)).passing, true, way);
+      const one = new TimestampClient([...wrong, good.url + way], options);
+      assert.equal((await fails(one)).transient, true, way);
     }
   });
 
   it('does not wait for a Retry-After that is too far away', async () => {
     const busy = await start({ misbehave: 'http-429' });
-    const authorities = new TimestampAuthorities([busy.url], { ...hasty, longestWaitMs: 100 });
+    const authorities = new TimestampClient([busy.url], { ...hasty, longestWaitMs: 100 });
     assert.match((await fails(authorities)).message, /asks to wait another 1 s/);
     assert.equal(busy.requests.length, 1);
   });
 });
 
-describe('TimestampAuthorities with many stamps at once', () => {
+describe('TimestampClient with many stamps at once', () => {
   it('keeps no more than the cap in flight', async () => {
     const busy = await start({ delayMs: 20 });
-    const authorities = new TimestampAuthorities([busy.url], { concurrency: 3 });
+    const authorities = new TimestampClient([busy.url], { concurrency: 3 });
     const stamps = Array.from({ length: 15 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256'));
     const serials = new Set((await Promise.all(stamps)).map(({ info }) => info.serial));
     assert.equal(serials.size, 15);
@@ -278,7 +278,7 @@ describe('TimestampAuthorities with many stamps at once', () => {
 
   it('begins with eight, and sends more at once as good answers come', async () => {
     const strong = await start({ delayMs: 50 });
-    const authorities = new TimestampAuthorities([strong.url]);
+    const authorities = new TimestampClient([strong.url]);
     await Promise.all(Array.from({ length: 60 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256')));
     assert.equal(inFlight(strong, 0, 8), 8);
     assert.ok(inFlight(strong, 0, 24) <= 16, 'it grew faster than twofold');
@@ -287,7 +287,7 @@ describe('TimestampAuthorities with many stamps at once', () => {
 
   it('sends half as many at once when some fail, and more again when all is well', async () => {
     const weak = await start({ delayMs: 20, misbehave: (n) => (n < 8 ? 'http-500' : undefined) });
-    const authorities = new TimestampAuthorities([weak.url], { backOffMs: 1 });
+    const authorities = new TimestampClient([weak.url], { backOffMs: 1 });
     await Promise.all(Array.from({ length: 40 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256')));
     assert.equal(weak.requests.length, 48);
     assert.ok(inFlight(weak, 16, 20) <= 8, 'it did not shrink');
@@ -296,7 +296,7 @@ describe('TimestampAuthorities with many stamps at once', () => {
 
   it('keeps its connection', async () => {
     const calm = await start();
-    const authorities = new TimestampAuthorities([calm.url]);
+    const authorities = new TimestampClient([calm.url]);
     for (let n = 0; n < 8; n += 1) await authorities.timestamp(Buffer.of(n), 'sha256');
     const connections = new Set(calm.requests.map(({ port }) => port));
     assert.ok(connections.size <= 2, `${connections.size} connections for 8 requests`);
@@ -305,7 +305,7 @@ describe('TimestampAuthorities with many stamps at once', () => {
   it('lets only those in flight suffer from an authority that hangs', async () => {
     const hanging = await start({ misbehave: 'hang' });
     const urls = [hanging.url, good.url];
-    const authorities = new TimestampAuthorities(urls, { concurrency: 2, timeoutMs: 200 });
+    const authorities = new TimestampClient(urls, { concurrency: 2, timeoutMs: 200 });
     const stamps = Array.from({ length: 10 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256'));
     for (const { url } of await Promise.all(stamps)) assert.equal(url, good.url);
     assert.equal(hanging.requests.length, 2);
@@ -316,7 +316,7 @@ describe('TimestampAuthorities with many stamps at once', () => {
       const stop = new AbortController();
       const reason = new Error('told to stop');
       const options = { backOffMs: 60_000, signal: stop.signal };
-      const stamp = new TimestampAuthorities([good.url + way], options).timestamp(data, 'sha256');
+      const stamp = new TimestampClient([good.url + way], options).timestamp(data, 'sha256');
       setTimeout(() => stop.abort(reason), 100);
       await assert.rejects(stamp, reason);
     }
@@ -326,8 +326,8 @@ describe('TimestampAuthorities with many stamps at once', () => {
 describe('the address of an authority', () => {
   it('timestamp-url: not http or https, or none at all', async () => {
     for (const url of ['', 'timestamp.example.org', 'ftp://example.org/', 'file:///etc/passwd'])
-      await refuses('timestamp-url', () => new TimestampAuthorities([url]));
-    await refuses('timestamp-url', () => new TimestampAuthorities([]));
+      await refuses('timestamp-url', () => new TimestampClient([url]));
+    await refuses('timestamp-url', () => new TimestampClient([]));
   });
 
   it('timestamp-url: credentials in the clear, which the message does not repeat', async () => {

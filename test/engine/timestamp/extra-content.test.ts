@@ -27,7 +27,7 @@ import {
   type TestPki,
 } from '../../../src/sandbox/certificates.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
-import { NoTimestamp, TimestampAuthorities } from '../../../src/engine/timestamp/client.ts';
+import { TimestampUnavailable, TimestampClient } from '../../../src/engine/timestamp/client.ts';
 import { trimToken } from '../../../src/engine/timestamp/trim-token.ts';
 import {
   apply,
@@ -51,7 +51,7 @@ before(async () => {
   pki = await createTestPki({ key: 'p256', intermediate: true });
   stranger = await createTestCertificate({ commonName: 'A stranger', purpose: 'authority' });
   good = await startTimestampAuthority({ identity: pki.timestamping });
-  plain = (await new TimestampAuthorities([good.url]).timestamp(data, 'sha256')).token;
+  plain = (await new TimestampClient([good.url]).timestamp(data, 'sha256')).token;
 });
 after(async () => {
   for (const each of started) each.close();
@@ -146,7 +146,7 @@ describe('a token that comes with', () => {
     it(`${what} makes a signature that our verifier and osslsigncode find good`, async () => {
       const dirty = await alteringAuthority(good.url, await alteredWith(plain, change));
       started.push(dirty);
-      const timestamper = new TimestampAuthorities([dirty.url, good.url], { roots: [pki.root.certificate] });
+      const timestamper = new TimestampClient([dirty.url, good.url], { roots: [pki.root.certificate] });
       const key = testSigningKey(pki.codeSigning);
       const { patch, timestamp } = await signProgram(source(buildPe()), { key, timestamper });
       const signed = await apply(patch);
@@ -211,7 +211,7 @@ describe('an authority whose token cannot be trimmed', () => {
     const dirty = await alteringAuthority(good.url, parameters);
     started.push(dirty);
     const codes: string[] = [];
-    const timestamper = new TimestampAuthorities([dirty.url, good.url], {
+    const timestamper = new TimestampClient([dirty.url, good.url], {
       onFailure: (_url, { code }) => codes.push(code),
     });
     const key = testSigningKey(pki.codeSigning);
@@ -229,16 +229,16 @@ describe('an authority whose token cannot be trimmed', () => {
     };
     const dirty = await alteringAuthority(good.url, indefinite);
     started.push(dirty);
-    const error = await new TimestampAuthorities([dirty.url], { attempts: 2, backOffMs: 1 })
+    const error = await new TimestampClient([dirty.url], { attempts: 2, backOffMs: 1 })
       .timestamp(data, 'sha256')
       .then(
         () => assert.fail('a timestamp was given'),
         (thrown: unknown) => thrown,
       );
-    assert.ok(error instanceof NoTimestamp && error instanceof SignpipeError);
+    assert.ok(error instanceof TimestampUnavailable && error instanceof SignpipeError);
     assert.match(error.message, /\[timestamp-malformed\]/);
     assert.match(error.hint ?? '', /^the authority does not answer in DER, as RFC 3161 requires/);
-    assert.equal(error.passing, false);
+    assert.equal(error.transient, false);
     assert.equal(dirty.asked(), 1);
   });
 });

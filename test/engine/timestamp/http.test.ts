@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { SignpipeError } from '../../../src/lib/errors.ts';
-import { askAuthority, LARGEST_ANSWER } from '../../../src/engine/timestamp/http.ts';
+import { postTimestampQuery, MAX_RESPONSE_SIZE } from '../../../src/engine/timestamp/http.ts';
 
 const servers: Server[] = [];
 
@@ -27,7 +27,7 @@ async function serve(
 const query = Buffer.from('a query');
 const REPLY = { 'content-type': 'application/timestamp-reply' };
 const ask = (url: string, timeoutMs = 5000, authorization?: string): Promise<Buffer> =>
-  askAuthority({ url, authorization }, query, timeoutMs);
+  postTimestampQuery({ url, authorization }, query, timeoutMs);
 
 async function refused(code: string, asked: Promise<Buffer>): Promise<SignpipeError> {
   const error = await asked.then(
@@ -108,7 +108,7 @@ describe('an answer that is none', () => {
     const url = await serve((_, response) => {
       closed = once(response, 'close');
       response.writeHead(200, REPLY);
-      const more = setInterval(() => response.write(Buffer.alloc(LARGEST_ANSWER / 4)), 1);
+      const more = setInterval(() => response.write(Buffer.alloc(MAX_RESPONSE_SIZE / 4)), 1);
       response.once('close', () => clearInterval(more));
     });
     await refused('timestamp-too-large', ask(url));

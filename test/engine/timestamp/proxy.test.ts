@@ -5,7 +5,7 @@ import { createServer, request, type IncomingMessage, type Server } from 'node:h
 import { connect, type AddressInfo } from 'node:net';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
-import { TimestampAuthorities } from '../../../src/engine/timestamp/client.ts';
+import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
 import { proxyFor } from '../../../src/engine/timestamp/proxy.ts';
 import { OpensslFolder } from '../keys/openssl.ts';
 import { refuses } from '../keys/refusal.ts';
@@ -204,10 +204,7 @@ describe('a proxy in the environment', () => {
   it('timestamp-proxy: refused before any work if it is no http or https URL, without showing it', async () => {
     for (const value of ['socks5://user:sesame@127.0.0.1:1080', 'http://user:sesame@:x'])
       await withVariable(value, async () => {
-        const error = await refuses(
-          'timestamp-proxy',
-          () => new TimestampAuthorities(['http://tsa.example/']),
-        );
+        const error = await refuses('timestamp-proxy', () => new TimestampClient(['http://tsa.example/']));
         assert.equal(error.kind, 'usage');
         assert.doesNotMatch(`${error.message} ${error.hint}`, /sesame/);
       });

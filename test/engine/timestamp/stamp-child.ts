@@ -1,4 +1,4 @@
-import { TimestampAuthorities } from '../../../src/engine/timestamp/client.ts';
+import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
 
 /**
  * Asks each authority named by an argument once, and writes the outcomes as JSON. A process of its own,
@@ -7,7 +7,7 @@ import { TimestampAuthorities } from '../../../src/engine/timestamp/client.ts';
 const answers: { code: string; message: string }[] = [];
 for (const url of process.argv.slice(2)) {
   let answer = { code: 'granted', message: '' };
-  const authorities = new TimestampAuthorities([url], {
+  const authorities = new TimestampClient([url], {
     attempts: 1,
     timeoutMs: 2000,
     onFailure: (_, { code, message }) => (answer = { code, message }),

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
-import { examine } from '../../../src/app/site/doctor.ts';
+import { checkSigner } from '../../../src/app/site/doctor.ts';
 import { signpipe, World } from '../../world/site.ts';
 import { startSshd } from '../../world/sshd.ts';
 
@@ -58,7 +58,7 @@ describe('an account whose .bashrc prints', { skip: userInfo().shell !== '/bin/b
   after(() => world.stop());
 
   it('login-shell-prints: doctor says so of the exchange and of the control repository', async () => {
-    const findings = await examine(await loadSignerConfig(world.site.signerConfig));
+    const findings = await checkSigner(await loadSignerConfig(world.site.signerConfig));
     const told = findings.filter(({ code }) => code === 'login-shell-prints').map(({ check }) => check);
     assert.equal(told.length, 2, JSON.stringify(findings));
     assert.deepEqual(
