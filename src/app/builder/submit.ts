@@ -1,7 +1,7 @@
 import { commitFile } from '../../protocol/control/write-commit.ts';
 import { formatTrailers, type Trailer } from '../../lib/git/trailers.ts';
 import { formatZipname, type RequestedFile } from '../../protocol/control/zipname.ts';
-import { CONTROL_TRAILER } from '../../lib/git/trailers.ts';
+import { CONTROL_TRAILER } from '../../protocol/control/control-trailers.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import { ZIPNAME } from '../../protocol/control/request.ts';
 import { ZIPNAME_LIMIT } from '../../protocol/control/zipname.ts';

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { withScratch } from '../../lib/bytes/temp-folder.ts';
 import { openControl, type SiteConfig } from '../config/open.ts';
 
-import { remoteError } from '../../lib/git/git-failure.ts';
+import { remoteError } from '../../protocol/control/git-host-errors.ts';
 import { Git, GitFailure } from '../../lib/git/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';

@@ -1,4 +1,4 @@
-import { invalid, usage } from '../errors.ts';
+import { invalid } from '../errors.ts';
 import type { CatFile } from './cat-file.ts';
 import { GitFailure, type Git } from './git.ts';
 import {
@@ -155,21 +155,6 @@ export class CommitGraph {
     } catch (error) {
       if (error instanceof GitFailure && error.status === 1) return false;
       throw error;
-    }
-  }
-
-  /** The full id of a commit that a person named by its first digits (at least 7), or whole. */
-  async resolveCommit(text: string): Promise<string> {
-    if (!/^[0-9a-f]{7,40}$/i.test(text))
-      throw usage('request-id', `"${printable(text, 80)}" is not a commit id`);
-    try {
-      const said = await this.git.run(['rev-parse', '--verify', '--quiet', `${text.toLowerCase()}^{commit}`]);
-      return said.trim();
-    } catch (cause) {
-      throw usage('request-unknown', `no single commit in the control repository has the id ${text}`, {
-        hint: 'has it been pushed? Give its whole id',
-        cause,
-      });
     }
   }
 

@@ -1,6 +1,3 @@
-import { usage } from '../errors.ts';
-import { printable } from '../printable.ts';
-
 /**
  * What fsck refuses for the sake of a work tree. Here is none, and one commit with such a file, which stays in
  * history for good, would stop every fetch for good. (A git that does not know one of them warns.)
@@ -81,20 +78,4 @@ export function gitEnvironment(gitDir: string): Record<string, string> {
     return value === undefined ? [] : [[name, value]];
   });
   return { ...OWN, GIT_DIR: gitDir, ...(Object.fromEntries(inherited) as Record<string, string>) };
-}
-
-/**
- * The URL of a control repository: `ssh://`, `host:path`, `file://` or a path. Others are refused before
- * git sees them, as is what git would take for an option.
- */
-export function requireControlUrl(url: string): string {
-  const remote = /^(ssh|file):\/\/[^\p{C}\s]+$/u.test(url);
-  const scpLike = /^([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9._-]*:(?![:/]\/)[^\p{C}\s:][^\p{C}\s]*$/u.test(
-    url,
-  );
-  const path = /^[./][^\p{C}]*$/u.test(url);
-  if (remote || scpLike || path) return url;
-  throw usage('control-url', `control repository "${printable(url, 200)}": not a URL that can be used`, {
-    hint: 'give ssh://user@host/path, user@host:path, file:///path or a path',
-  });
 }

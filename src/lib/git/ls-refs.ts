@@ -1,10 +1,19 @@
-import { invalid, type SignpipeError } from '../errors.ts';
+import { invalid, usage, type SignpipeError } from '../errors.ts';
+import { printable } from '../printable.ts';
 import { isText, shellPrints } from '../ssh/login-output.ts';
 
 /**
  * Git's wire protocol, as far as asking for branches needs it (gitprotocol-common, gitprotocol-v2,
  * gitprotocol-pack): bytes only, whoever carries them.
  */
+
+/** A repository whose object ids are not SHA-1: trying again does not help. */
+export const otherObjectFormat = (url: string): SignpipeError =>
+  usage(
+    'git-object-format',
+    `${printable(url, 200)}: this repository has SHA-256 object ids, which signpipe does not support`,
+    { hint: 'create the repository with SHA-1 ids: git init --bare --object-format=sha1' },
+  );
 
 const broken = (why: string): SignpipeError =>
   invalid('git-protocol', `the Git host's answer cannot be understood: ${why}`);

@@ -1,9 +1,8 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { messageOf, SignpipeError, unavailable } from '../errors.ts';
 import { connectSsh, parseSshUrl, type SshOptions } from '../ssh/connection.ts';
-import { otherObjectFormat } from './git-failure.ts';
 import { shellQuote } from '../ssh/quote.ts';
-import { RefsConversation } from './ls-refs.ts';
+import { otherObjectFormat, RefsConversation } from './ls-refs.ts';
 
 /** How long one look may take, in milliseconds. */
 const LOOK_MS = 30_000;

@@ -3,7 +3,7 @@ import { verifyCommitSignature, type CommitSigners } from '../../lib/git/commit-
 import { printableLines } from '../../lib/printable.ts';
 import { shortId, type Commit } from '../../lib/git/objects.ts';
 import type { ControlRepository } from './repository.ts';
-import { isVouchMessage } from '../../lib/git/trailers.ts';
+import { isVouchMessage } from './control-trailers.ts';
 
 /** The file that stops signing while it lies in the request branch. */
 export const HOLD = 'HOLD';

@@ -4,13 +4,13 @@ import { invalid, messageOf, SignpipeError, unavailable, usage } from '../../lib
 import { limitFetch, fetchLimit } from '../../lib/git/fetch-limit.ts';
 import { CatFile } from '../../lib/git/cat-file.ts';
 import { findGitFolder, requirePlainFiles, requireWholeHistory } from '../../lib/git/find-repository.ts';
-import { otherObjectFormat, remoteError } from '../../lib/git/git-failure.ts';
-import { requireControlUrl } from '../../lib/git/git-environment.ts';
 import { Git, GitFailure, type GitOptions, type RunOptions } from '../../lib/git/git.ts';
 import { CommitGraph } from '../../lib/git/commit-graph.ts';
+import { otherObjectFormat } from '../../lib/git/ls-refs.ts';
 import { OBJECT_ID, shortId } from '../../lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
 import { printable } from '../../lib/printable.ts';
+import { remoteError } from './git-host-errors.ts';
 
 /** The branches of a control repository, by what they carry. */
 export interface Branches {
@@ -70,6 +70,22 @@ const KNOWN_REFS = [OWN_REFS, 'refs/remotes/origin/', 'refs/heads/'];
 const BRANCH = /^[A-Za-z0-9_][A-Za-z0-9._+@=-]*(\/[A-Za-z0-9_][A-Za-z0-9._+@=-]*)*$/;
 const isBranch = (name: string): boolean =>
   BRANCH.test(name) && !/\.\.|\.lock(\/|$)|\.(\/|$)|@$/.test(name) && name.length <= 200;
+
+/**
+ * Accepts the URL of a control repository: `ssh://`, `host:path`, `file://` or a path. Refuses all others before git
+ * sees them, and anything that git would take for an option.
+ */
+function requireControlUrl(url: string): string {
+  const remote = /^(ssh|file):\/\/[^\p{C}\s]+$/u.test(url);
+  const scpLike = /^([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9._-]*:(?![:/]\/)[^\p{C}\s:][^\p{C}\s]*$/u.test(
+    url,
+  );
+  const path = /^[./][^\p{C}]*$/u.test(url);
+  if (remote || scpLike || path) return url;
+  throw usage('control-url', `control repository "${printable(url, 200)}": not a URL that can be used`, {
+    hint: 'give ssh://user@host/path, user@host:path, file:///path or a path',
+  });
+}
 
 function requireBranches(branches: Branches): Branches {
   for (const name of Object.values(branches) as string[])
@@ -261,6 +277,21 @@ export class ControlRepository extends CommitGraph {
     if (this.fetched) return this.fetched;
     const heads = this.selectHeads(await this.localRefs());
     return this.selectHeads(await this.readRefs(this.branchMap(heads).keys()));
+  }
+
+  /** The full id of a commit that a person named by its first digits (at least 7), or whole. */
+  async resolveCommit(text: string): Promise<string> {
+    if (!/^[0-9a-f]{7,40}$/i.test(text))
+      throw usage('request-id', `"${printable(text, 80)}" is not a commit id`);
+    try {
+      const said = await this.git.run(['rev-parse', '--verify', '--quiet', `${text.toLowerCase()}^{commit}`]);
+      return said.trim();
+    } catch (cause) {
+      throw usage('request-unknown', `no single commit in the control repository has the id ${text}`, {
+        hint: 'has it been pushed? Give its whole id',
+        cause,
+      });
+    }
   }
 
   /** Where these branches stand in the clone, each of which has to be at a commit. Starts no process. */

@@ -1,16 +1,10 @@
 import { invalid, SignpipeError } from '../../lib/errors.ts';
 import type { CommitRef } from '../../lib/git/first-parent-walk.ts';
 import { shortId, type Commit, type DatedIdentity } from '../../lib/git/objects.ts';
+import { parseTrailers, trailerValues, type Trailer } from '../../lib/git/trailers.ts';
 import { printable } from '../../lib/printable.ts';
-
+import { isVouchMessage, rootsNamed } from './control-trailers.ts';
 import type { ControlRepository } from './repository.ts';
-import {
-  isVouchMessage,
-  parseTrailers,
-  rootsNamed,
-  trailerValues,
-  type Trailers,
-} from '../../lib/git/trailers.ts';
 import { parseZipname, ZIPNAME_LIMIT, type RequestedFile } from './zipname.ts';
 
 /** The file whose change makes a commit a request. */
@@ -117,7 +111,7 @@ export async function isRequest(repository: ControlRepository, id: string): Prom
 const personText = ({ name, email }: DatedIdentity): string => `${name} <${email}>`;
 
 /** The value of a trailer that may stand once: it decides, so two would leave open which does. */
-function single(trailers: Trailers, key: string, pattern: RegExp): string | undefined {
+function single(trailers: readonly Trailer[], key: string, pattern: RegExp): string | undefined {
   const [value, ...more] = trailerValues(trailers, key);
   if (more.length > 0)
     throw invalid('request-trailer-repeated', `the commit message has more than one ${key} trailer`, {

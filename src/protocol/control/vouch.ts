@@ -10,7 +10,8 @@ import type { Origin } from './commit-origin.ts';
 import type { ControlRepository } from './repository.ts';
 import type { Persons } from '../../lib/sshsig/persons.ts';
 import { listRequests, readRequest, ZIPNAME, type Request } from './request.ts';
-import { CONTROL_TRAILER, formatTrailers, VOUCH_TRAILER } from '../../lib/git/trailers.ts';
+import { formatTrailers } from '../../lib/git/trailers.ts';
+import { CONTROL_TRAILER, VOUCH_TRAILER } from './control-trailers.ts';
 import { commitFile, type CommitSigner } from './write-commit.ts';
 import { formatZipname, zipnameLines, type RequestedFile } from './zipname.ts';
 

@@ -12,12 +12,7 @@ import {
 } from '../../../src/lib/git/objects.ts';
 import { buildPack } from '../../../src/lib/git/packfile.ts';
 import { printable } from '../../../src/lib/printable.ts';
-import {
-  formatTrailers,
-  isVouchMessage,
-  parseTrailers,
-  trailerValues,
-} from '../../../src/lib/git/trailers.ts';
+import { formatTrailers, parseTrailers, trailerValues } from '../../../src/lib/git/trailers.ts';
 import { git, out, TestControl } from '../../protocol/control/repositories.ts';
 
 let world: TestControl;
@@ -222,31 +217,6 @@ describe('trailers', () => {
 
   it('are looked up without regard to case', () => {
     assert.deepEqual(trailerValues(parseTrailers('x\n\nChannel: a\nCHANNEL: b\n'), 'channel'), ['a', 'b']);
-  });
-
-  for (const [what, message] of Object.entries({
-    'in the last paragraph': 'x\n\nVouch: yes\n',
-    'as git commit --trailer puts it before a line ---': 'x\n\nVouch: yes\n---\nmore\n\ntext\n',
-    'in the middle of a text': 'x\n\nsome\nVouch: yes\ntext\n\nend\n',
-    'in the subject': 'Vouch: for a.zip\n',
-    'in small letters, indented, with blanks': 'x\n\n \tvouch \t:no\n\nend\n',
-    'after a carriage return': 'x\r\rVouch: yes\r',
-    'after a line separator and a byte order mark': 'x\u2028\uFEFFVouch: yes',
-    'more than 64 KiB before the end': `x\n\nVouch: yes\n\n${'y'.repeat(100_000)}\n`,
-  }))
-    it(`make a vouch by a line Vouch: ${what}`, () => {
-      assert.equal(isVouchMessage(message), true);
-      assert.equal(trailerValues(parseTrailers(message), 'Vouch').length, 1);
-    });
-
-  it('make no vouch by words that only look like it', () => {
-    for (const message of [
-      'Vouch for a.zip\n',
-      'x\n\nVouched: yes\n',
-      'x\n\nI vouch: it is\n',
-      'x\n\nVouch-For: a\n',
-    ])
-      assert.equal(isVouchMessage(message), false, message);
   });
 
   it('that we write cannot start another', () => {

@@ -1,39 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Origin } from '../../../src/protocol/control/commit-origin.ts';
-import { rootsNamed } from '../../../src/lib/git/trailers.ts';
 import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { git, out, TestControl } from './repositories.ts';
 
-const ID = 'a'.repeat(40);
 const OTHER = 'b'.repeat(40);
-
-describe('the roots that a commit message names', () => {
-  const MESSAGES: [name: string, message: string, roots: string[]][] = [
-    ['a trailer', `Sign a.zip\n\nChannel: x\nControl: ${ID}\n`, [ID]],
-    ['in any case', `Sign\n\nCONTROL : ${ID.toUpperCase()}\n`, [ID]],
-    ['not among the trailers', `Sign\n\nControl: ${ID}\n\nthat was it\n`, [ID]],
-    ['after a line that git takes for the end', `Sign\n\n---\nControl: ${ID}\n`, [ID]],
-    ['with CR LF', `Sign\r\n\r\nControl: ${ID}\r\n`, [ID]],
-    ['two of them', `Sign\n\nControl: ${ID}\nControl: ${OTHER}\n`, [ID, OTHER]],
-    [
-      'after blanks, a byte order mark or a no-break space',
-      `Sign\n\n \uFEFFControl\u00A0:\u00A0${ID}\n`,
-      [ID],
-    ],
-    ['after another line end', `Sign\n\nx\u2028Control: ${ID}\u0085Control: ${OTHER}\r`, [ID, OTHER]],
-    ['folded', `Sign\n\nControl:\n ${ID}\n`, [ID]],
-    ['followed by a remark', `Sign\n\nControl: ${ID} (nightly)\n`, [ID]],
-    ['two on a line', `Sign\n\nControl: ${ID}, ${OTHER}\n`, [ID, OTHER]],
-    ['abbreviated: a root that nobody pinned', `Sign\n\nControl: ${ID.slice(0, 12)}\n`, [ID.slice(0, 12)]],
-    ['of a SHA-256 repository', `Sign\n\nControl: ${ID}${ID.slice(0, 24)}\n`, [`${ID}${ID.slice(0, 24)}`]],
-    ['as a number in a sentence', 'control: 1234567 requests an hour\n', []],
-    ['none', 'Sign a.zip\n', []],
-    ['words that only look so', `Sign\n\nControl: flow graph\nAir-Control: ${ID}\nControl: g${ID}\n`, []],
-    ['one digit too long: a root that nobody pinned', `Sign\n\nControl: ${ID}0\n`, [`${ID}0`]],
-  ];
-  for (const [name, message, roots] of MESSAGES) it(name, () => assert.deepEqual(rootsNamed(message), roots));
-});
 
 describe('a commit is ours', () => {
   let world: TestControl;

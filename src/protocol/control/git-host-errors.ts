@@ -1,15 +1,8 @@
-import { invalid, notAllowed, SignpipeError, unavailable, usage } from '../errors.ts';
-import { GitFailure } from './git.ts';
-import { printable } from '../printable.ts';
-import { shellPrints } from '../ssh/login-output.ts';
-
-/** A repository whose object ids are not SHA-1: nothing that is tried again will help. */
-export const otherObjectFormat = (url: string): SignpipeError =>
-  usage(
-    'git-object-format',
-    `${printable(url, 200)}: this repository has SHA-256 object ids, which signpipe does not support`,
-    { hint: 'make the control repository with SHA-1 ids: git init --bare --object-format=sha1' },
-  );
+import { invalid, notAllowed, SignpipeError, unavailable, usage } from '../../lib/errors.ts';
+import { GitFailure } from '../../lib/git/git.ts';
+import { otherObjectFormat } from '../../lib/git/ls-refs.ts';
+import { printable } from '../../lib/printable.ts';
+import { shellPrints } from '../../lib/ssh/login-output.ts';
 
 interface Reading {
   pattern: RegExp;
