@@ -9,7 +9,7 @@ import ssh2, {
   type Session,
 } from 'ssh2';
 import { messageOf, SignpipeError, usage } from '../lib/errors.ts';
-import { drawKeyPair } from '../lib/ssh/generate.ts';
+import { generateKeyPair } from '../lib/ssh/generate.ts';
 import { isGitProtocol, parseGitCommand, serveGit } from './git-service.ts';
 import { Jail } from './chroot-path.ts';
 import { SftpServer } from './sftp-server.ts';
@@ -239,7 +239,7 @@ function listen(listener: NetServer, port: number): Promise<number> {
 export async function startSshHost(options: SshHostOptions): Promise<SshHost> {
   const jail = await Jail.at(options.root);
   const keys = options.authorizedKeys.map(authorizedKey);
-  const hostKey = options.hostKey ?? drawKeyPair('sandbox host').private;
+  const hostKey = options.hostKey ?? generateKeyPair('sandbox host').private;
   const shown = parseKey(hostKey, 'the host key');
   const listener = createServer();
   const ssh = new ssh2.Server({ hostKeys: [hostKey] });

@@ -12,7 +12,8 @@ import { openPfxKey } from '../../src/engine/keys/pfx.ts';
 import { readPassphraseFile } from '../../src/engine/keys/passphrase.ts';
 import { requireUsable } from '../../src/engine/keys/signing-key.ts';
 import { createTestPki, keyToPem, toPem } from '../../src/sandbox/certificates.ts';
-import { connectSsh, parseSshUrl } from '../../src/lib/ssh/connection.ts';
+import { connectSsh } from '../../src/lib/ssh/connection.ts';
+import { parseSshUrl } from '../../src/lib/ssh/url.ts';
 import { startSshd, type Sshd } from '../world/sshd.ts';
 
 const run = promisify(execFile);

@@ -21,8 +21,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join, posix } from 'node:path';
 import ssh2, { type Attributes, type SFTPWrapper } from 'ssh2';
-import { drawKeyPair, generateSshKey } from '../../src/lib/ssh/generate.ts';
-import type { SshOptions } from '../../src/lib/ssh/connection.ts';
+import { generateKeyPair, generateSshKey } from '../../src/lib/ssh/generate.ts';
+import type { SshOptions } from '../../src/lib/ssh/options.ts';
 
 const { OPEN_MODE, STATUS_CODE } = ssh2.utils.sftp;
 
@@ -211,7 +211,7 @@ export async function startOddSftp(odd: Oddities = {}): Promise<OddServer> {
   const root = join(folder, 'host', 'exchange');
   mkdirSync(join(root, 'incoming'), { recursive: true });
   mkdirSync(join(root, 'signed'));
-  const host = drawKeyPair('host');
+  const host = generateKeyPair('host');
   await generateSshKey(join(folder, 'client'), 'client');
   const requests: string[] = [];
   const clients = new Set<ssh2.Connection>();

@@ -7,7 +7,7 @@ import { pinsOf } from '../../protocol/control/vouch.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { invalid, notAllowed } from '../../lib/errors.ts';
-import type { Identity, Persons } from '../../lib/sshsig/persons.ts';
+import type { SignerKey, Persons } from '../../lib/sshsig/persons.ts';
 import { isFault } from './findings.ts';
 import type { Vouch } from './model.ts';
 
@@ -65,7 +65,7 @@ export class Vouches {
   require(
     vouch: Vouch,
     request: { readonly files: readonly RequestedFile[] },
-    requester: Identity | null,
+    requester: SignerKey | null,
   ): void {
     const what = `the vouch ${shortId(vouch.commit)} of ${vouch.signer}`;
     const statement = this.byCommit.get(vouch.commit);
@@ -78,21 +78,25 @@ export class Vouches {
         'vouch-signer-differs',
         `${what} is signed by ${principals.join(', ')} with ${fingerprint}, the receipt says ${vouch.key}`,
       );
-    if (requester && this.persons.areOne(whoSigned(statement.by), requester))
+    if (requester && this.persons.isSamePerson(whoSigned(statement.by), requester))
       throw notAllowed('vouch-own', `${what} is by whoever made the request`);
     if (!agrees(statement, pinsOf(request.files)))
       throw invalid('vouch-differs', `${what} does not pin the same bytes as the request`);
   }
 
   /** Who vouches for a request that is not answered yet: each person once. */
-  for(request: { readonly files: readonly RequestedFile[] }, requester: Identity | null): Vouch[] {
+  for(request: { readonly files: readonly RequestedFile[] }, requester: SignerKey | null): Vouch[] {
     const wanted = pinsOf(request.files);
     const [first] = wanted;
     const heard = first ? (this.byPin.get(pinKey(...first)) ?? []) : [];
     const found: Vouch[] = [];
     for (const statement of heard) {
       const { by, name, commit } = statement;
-      if (!by || !agrees(statement, wanted) || (requester && this.persons.areOne(whoSigned(by), requester)))
+      if (
+        !by ||
+        !agrees(statement, wanted) ||
+        (requester && this.persons.isSamePerson(whoSigned(by), requester))
+      )
         continue;
       const vouch = { name, signer: by.principal, key: by.fingerprint, commit };
       if (!found.some((each) => this.repeats(each, vouch))) found.push(vouch);
@@ -102,11 +106,11 @@ export class Vouches {
 
   /** Whether two vouches that receipts count are one person's, which count once. */
   repeats(a: Vouch, b: Vouch): boolean {
-    return this.persons.areOne(counted(a), counted(b));
+    return this.persons.isSamePerson(counted(a), counted(b));
   }
 }
 
-const counted = ({ signer, key }: Vouch): Identity => ({ fingerprint: key, names: [signer] });
+const counted = ({ signer, key }: Vouch): SignerKey => ({ fingerprint: key, names: [signer] });
 
 const agrees = ({ pins }: Statement, wanted: ReadonlyMap<string, string>): boolean =>
   wanted.size > 0 && [...wanted].every(([what, sha256]) => pins.get(what) === sha256);

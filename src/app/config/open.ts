@@ -7,7 +7,8 @@ import { findPassphrase } from '../../engine/keys/passphrase.ts';
 import type { GitIdentity } from '../../lib/git/objects.ts';
 import type { BuilderConfig } from './builder.ts';
 import { loadSshSigner, type SshSigner } from '../../lib/sshsig/ssh-signer.ts';
-import { SharedSsh, type SshOptions } from '../../lib/ssh/connection.ts';
+import { SharedSsh } from '../../lib/ssh/shared-ssh.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
 
 /** What signer.yaml and builder.yaml have in common. */
 export interface SiteConfig {

@@ -5,7 +5,7 @@ import type { Receipt } from '../../protocol/control/receipt.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import type { NewBytes } from '../../protocol/exchange/exchange.ts';
 import { fileChanged, fileMissing } from '../../protocol/exchange/exchange-errors.ts';
-import { FarFile } from '../../protocol/exchange/remote-file.ts';
+import { RemoteFile } from '../../protocol/exchange/remote-file.ts';
 import type { Delta } from '../../lib/bytes/delta.ts';
 import { BufferSource, withFile } from '../../lib/bytes/byte-source.ts';
 import { attachRemotely } from '../../engine/artifact/attach-as-delta.ts';
@@ -60,7 +60,7 @@ async function makeAgain(
     const same = made.meanwhile === output.sha256 && isSame(made.assembly, output.assembly);
     if (!made.fresh || !same) throw differs(output.name);
     site.log.info(
-      { file: output.name, bytes: far.fetched, of: far.size },
+      { file: output.name, bytes: far.bytesFetched, of: far.size },
       `put ${output.name} together again`,
     );
     return made.fresh;
@@ -73,10 +73,14 @@ const isSame = (one: Delta, other: JournaledOutput['assembly']): boolean =>
   isDeepStrictEqual(one.spans, other?.spans);
 
 /** The unsigned file where it lies, as it was when it was signed. */
-async function openAgain(site: Site, { name, assembly }: JournaledOutput, folder: string): Promise<FarFile> {
+async function openAgain(
+  site: Site,
+  { name, assembly }: JournaledOutput,
+  folder: string,
+): Promise<RemoteFile> {
   const retry = <T>(action: () => Promise<T>): Promise<T> => retrying(site, `reading ${name}`, action);
   const cache = join(folder, 'far');
-  const far = await FarFile.open(site.exchange, incoming(site, name), { cache, retry, name });
+  const far = await RemoteFile.open(site.exchange, incoming(site, name), { cache, retry, name });
   if (!far) throw fileMissing(name);
   const { source } = assembly ?? {};
   if (far.size === source?.size && far.modified.toISOString() === source.modified) return far;

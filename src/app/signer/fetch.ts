@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid } from '../../lib/errors.ts';
-import { FarFile } from '../../protocol/exchange/remote-file.ts';
+import { RemoteFile } from '../../protocol/exchange/remote-file.ts';
 import { underBar } from '../../lib/progress.ts';
 import { retrying } from './retry.ts';
 import type { Site } from './signer-context.ts';
@@ -22,7 +22,7 @@ export interface WholeFile {
 export interface DistantFile {
   readonly requested: RequestedFile;
   readonly path: string;
-  readonly far: FarFile;
+  readonly far: RemoteFile;
 }
 
 /** One file of a request, ready to be signed. */
@@ -73,11 +73,11 @@ async function openFar(
   site: Site,
   { name, sha256, entries = [] }: RequestedFile,
   cache: string,
-): Promise<FarFile | null> {
+): Promise<RemoteFile | null> {
   if (entries.length === 0 || sha256 !== undefined || site.config.exchange.sparse === 'never') return null;
   const retry = <T>(action: () => Promise<T>): Promise<T> => retrying(site, `reading ${name}`, action);
   if (await retry(() => site.exchange.canAssemble()))
-    return FarFile.open(site.exchange, incoming(site, name), { cache, retry, name });
+    return RemoteFile.open(site.exchange, incoming(site, name), { cache, retry, name });
   site.log.info({ file: name }, `${name} is moved as a whole: the exchange does not copy within itself`);
   return null;
 }

@@ -173,7 +173,7 @@ async function signOne(
   const { pins } = options;
   const made = pins && (await signRemotely(far, join(folder, name), { ...options, pins }));
   if (made) {
-    const told = { file: requested.name, bytes: far.fetched, of: far.size };
+    const told = { file: requested.name, bytes: far.bytesFetched, of: far.size };
     site.log.info(told, `fetched ${requested.name} in part`);
     return describeSparse(file, made, name);
   }

@@ -6,7 +6,8 @@ import { remoteError } from '../../protocol/control/git-host-errors.ts';
 import { Git, GitFailure } from '../../lib/git/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
-import { gitSshCommand, type SshOptions } from '../../lib/ssh/connection.ts';
+import { gitSshCommand } from '../../lib/ssh/git-command.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
 async function checkBranches(repository: ControlRepository): Promise<CheckResult> {

@@ -1,4 +1,6 @@
-import { connectSsh, parseSshUrl, type SshOptions } from '../../lib/ssh/connection.ts';
+import { connectSsh } from '../../lib/ssh/connection.ts';
+import { parseSshUrl } from '../../lib/ssh/url.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
 import { knownHostName } from '../../lib/ssh/known-hosts.ts';
 import { usage } from '../../lib/errors.ts';
 import { ok, type CheckResult } from './check-result.ts';

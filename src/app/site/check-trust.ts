@@ -2,7 +2,7 @@ import type { TrustConfig } from '../config/signer.ts';
 import { GIT_NAMESPACE } from '../../lib/git/commit-signature.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { AllowedSigner } from '../../lib/sshsig/allowed-signers-line.ts';
-import { matchesPatternList } from '../../lib/sshsig/wildcards.ts';
+import { matchesWildcardList } from '../../lib/sshsig/wildcards.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable } from '../../lib/printable.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
@@ -28,7 +28,7 @@ interface ListedPerson {
 const isGood = ({ validAfter, validBefore, namespaces }: AllowedSigner, now: Date): boolean =>
   (validAfter === null || validAfter <= now) &&
   (validBefore === null || validBefore >= now) &&
-  (namespaces === null || matchesPatternList(GIT_NAMESPACE, namespaces));
+  (namespaces === null || matchesWildcardList(GIT_NAMESPACE, namespaces));
 
 /** The persons who can sign commits now, in the order of their lines. Keys of authorities belong to no person. */
 function personsIn(allowed: AllowedSigners, now: Date): ListedPerson[] {
@@ -36,7 +36,7 @@ function personsIn(allowed: AllowedSigners, now: Date): ListedPerson[] {
   const found = new Map<string, ListedPerson>();
   for (const signer of allowed.signers) {
     if (signer.certAuthority || !isGood(signer, now) || allowed.revoked.reason(signer.key) !== null) continue;
-    const id = persons.idOf(signer.key);
+    const id = persons.personId(signer.key);
     const person = found.get(id) ?? { names: new Set(), keys: 0 };
     found.set(id, person);
     person.keys += 1;

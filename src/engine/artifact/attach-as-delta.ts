@@ -24,7 +24,7 @@ export async function attachRemotely(
     wanted: ({ path }) => paths.has(path),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (_entries, turns) => {
-      for (const ranges of turns) source.fetchAhead(ranges);
+      for (const ranges of turns) source.prefetch(ranges);
     },
   });
   const spool = new Spool(options.scratch);

@@ -14,7 +14,7 @@ import type { SignedFile, SignFileOptions } from './sign-result.ts';
 /** A file that lies elsewhere. */
 export interface DistantSource extends ByteSource {
   /** Begins to bring nearer what will be read, behind what it was told of before. */
-  fetchAhead(runs: readonly ByteRange[]): void;
+  prefetch(runs: readonly ByteRange[]): void;
 }
 
 export interface SignRemotelyOptions extends SignFileOptions {
@@ -51,7 +51,7 @@ export async function signRemotely(
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     prepare: async (ours, turns) => {
       requirePinned(ours, options.pins, source.name);
-      for (const ranges of turns) source.fetchAhead(ranges);
+      for (const ranges of turns) source.prefetch(ranges);
     },
   });
   const file = { path: fresh, inMemory: FRESH_IN_MEMORY };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { invalid, isRefused, notAllowed, SignpipeError, usage } from '../errors.ts';
-import { isRefusal, type AllowedSigners, type Refusal } from '../sshsig/allowed-signers.ts';
-import { Persons, type Identity } from '../sshsig/persons.ts';
+import { isRefusal, type AllowedSigners, type SignerRefusal } from '../sshsig/allowed-signers.ts';
+import { Persons, type SignerKey } from '../sshsig/persons.ts';
 import { dearmor, parseSshSig, verifySshSig, type SshSig } from '../sshsig/sshsig.ts';
 import { sshString } from '../sshsig/ssh-wire.ts';
 
@@ -182,7 +182,7 @@ export const ANYONE: CommitSigners = {
     ...(certificate && { certified: certificate.principals }),
     line: 0,
   }),
-  persons: () => Persons.none(),
+  persons: () => Persons.empty(),
 };
 
 export interface CommitVerifyOptions {
@@ -246,7 +246,7 @@ function readSignature(signature: string, what: string): SshSig {
   );
 }
 
-const REFUSALS: Record<Refusal['reason'], { code: string; hint: string }> = {
+const REFUSALS: Record<SignerRefusal['reason'], { code: string; hint: string }> = {
   unknown: {
     code: 'commit-signer-unknown',
     hint: 'if this key may ask for signatures, add it to the allowed signers; otherwise sign with a key that is there',
@@ -388,7 +388,7 @@ export function signedIdentity(rawCommit: Buffer): string | null {
 }
 
 /** What a signature says of who made it, for `Persons`. */
-export const whoSigned = ({ fingerprint, principals, certified }: CommitSignature): Identity => ({
+export const whoSigned = ({ fingerprint, principals, certified }: CommitSignature): SignerKey => ({
   fingerprint,
   names: certified ?? principals,
 });

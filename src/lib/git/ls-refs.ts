@@ -1,6 +1,6 @@
 import { invalid, usage, type SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
-import { isText, shellPrints } from '../ssh/login-output.ts';
+import { isText, loginOutputError } from '../ssh/login-output.ts';
 
 /**
  * Git's wire protocol, as far as asking for branches needs it (gitprotocol-common, gitprotocol-v2,
@@ -39,7 +39,9 @@ export const LS_REFS = Buffer.from(
 export const NOTHING_WANTED = Buffer.from(FLUSH);
 
 const withoutLength = (bytes: Buffer): SignpipeError =>
-  isText(bytes) ? shellPrints('the Git host', bytes.toString('latin1')) : broken('a packet without a length');
+  isText(bytes)
+    ? loginOutputError('the Git host', bytes.toString('latin1'))
+    : broken('a packet without a length');
 
 /** The whole packets at the start of `bytes`, and what is left of an unfinished one. */
 export function splitPackets(bytes: Buffer): { packets: Packet[]; rest: Buffer } {

@@ -1,6 +1,8 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { messageOf, SignpipeError, unavailable } from '../errors.ts';
-import { connectSsh, parseSshUrl, type SshOptions } from '../ssh/connection.ts';
+import { connectSsh } from '../ssh/connection.ts';
+import { parseSshUrl } from '../ssh/url.ts';
+import type { SshOptions } from '../ssh/options.ts';
 import { shellQuote } from '../ssh/quote.ts';
 import { otherObjectFormat, RefsConversation } from './ls-refs.ts';
 

@@ -6,11 +6,6 @@ import { KnownHosts, knownHostName } from './known-hosts.ts';
 import { timesOf, type SshOptions } from './options.ts';
 import type { SshTarget } from './url.ts';
 
-export { gitSshCommand } from './git-command.ts';
-export { SharedSsh } from './shared-ssh.ts';
-export type { SshOptions } from './options.ts';
-export { parseSshUrl, type SshLocation, type SshTarget } from './url.ts';
-
 /** What ssh2 needs to connect; handed to whoever makes the connection. */
 type Connect<T> = (config: ConnectConfig) => Promise<T>;
 

@@ -8,7 +8,7 @@ const WIRE_LENGTH = 51;
 /**
  * ssh2 drops a public key's leading zero bytes, and so spoils one pair of 256: those are drawn again.
  */
-export function drawKeyPair(comment: string): { readonly private: string; readonly public: string } {
+export function generateKeyPair(comment: string): { readonly private: string; readonly public: string } {
   for (;;) {
     const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
     const wire = Buffer.from(pair.public.split(' ')[1] ?? '', 'base64');
@@ -21,7 +21,7 @@ export function drawKeyPair(comment: string): { readonly private: string; readon
  * Never overwrites: the caller checks, since a lost key may be somebody's only one.
  */
 export async function generateSshKey(path: string, comment: string): Promise<string> {
-  const pair = drawKeyPair(comment);
+  const pair = generateKeyPair(comment);
   const line = pair.public.trim();
   await writeFileAtomically(path, pair.private, { mode: 0o600 });
   await chmod(path, 0o600);

@@ -5,7 +5,7 @@ import { printable } from '../printable.ts';
  * What an account prints as it logs in comes before the protocol that was asked for, and is taken for it. `text`
  * is the beginning of that.
  */
-export const shellPrints = (where: string, text: string, cause?: unknown): SignpipeError =>
+export const loginOutputError = (where: string, text: string, cause?: unknown): SignpipeError =>
   usage(
     'login-shell-prints',
     `${where}: the account prints text where a protocol should begin: "${printable(text, 100)}"`,

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { messageOf, SignpipeError, usage } from '../errors.ts';
 import { readOnce } from '../bytes/byte-source.ts';
 import { LineError, parseAllowedSigner, type AllowedSigner } from './allowed-signers-line.ts';
-import { matchesPattern, matchesPatternList } from './wildcards.ts';
+import { matchesWildcards, matchesWildcardList } from './wildcards.ts';
 import { Persons } from './persons.ts';
 import { RevokedKeys } from './revoked-keys.ts';
 import type { SshCertificate } from './public-key.ts';
@@ -10,7 +10,7 @@ import type { SshPublicKey } from './public-key.ts';
 import type { SshProof } from './ssh-signature.ts';
 
 /** Why a key may not sign; `detail` is the end of a sentence that begins with the key. */
-export interface Refusal {
+export interface SignerRefusal {
   readonly reason:
     | 'unknown'
     | 'revoked'
@@ -22,7 +22,7 @@ export interface Refusal {
   readonly detail: string;
 }
 
-export interface Permission {
+export interface SignerPermission {
   /** The name under which the key is listed. Where it is listed with a wildcard, the pattern itself. */
   readonly principal: string;
   /** Every name that the deciding line gives the key; `principal` is the first that holds. */
@@ -33,9 +33,9 @@ export interface Permission {
   readonly line: number;
 }
 
-export type Finding = Permission | Refusal;
+export type SignerVerdict = SignerPermission | SignerRefusal;
 
-export const isRefusal = (finding: Finding): finding is Refusal => 'reason' in finding;
+export const isRefusal = (finding: SignerVerdict): finding is SignerRefusal => 'reason' in finding;
 
 const MAX_FILE = 4 * 1024 * 1024;
 const MAX_LINES = 20_000;
@@ -97,7 +97,7 @@ export class AllowedSigners {
 
   /** Who is one person, as the lines say; the caller's own, to add what certificates say. */
   persons(): Persons {
-    this.#persons ??= Persons.of(this.signers);
+    this.#persons ??= Persons.fromLines(this.signers);
     return this.#persons.copy();
   }
 
@@ -120,7 +120,7 @@ export class AllowedSigners {
     namespace: string,
     at: Date | readonly [Date, ...Date[]],
     proof?: SshProof,
-  ): Finding {
+  ): SignerVerdict {
     const moments: readonly [Date, ...Date[]] = at instanceof Date ? [at] : at;
     const revoked = this.revoked.reason(key);
     if (revoked !== null) return { reason: 'revoked', detail: revoked };
@@ -128,7 +128,7 @@ export class AllowedSigners {
     if (candidates.length === 0) return { reason: 'unknown', detail: `is not listed in ${this.name}` };
     const unfit = key.certificate && certificateRefusal(key.certificate, proof);
     if (unfit) return unfit;
-    let first: Refusal | undefined;
+    let first: SignerRefusal | undefined;
     for (const signer of candidates) {
       const principals = namesIn(signer, key);
       const refusal =
@@ -147,12 +147,12 @@ export class AllowedSigners {
   }
 
   /** The first name that some line permits at each of the moments. */
-  #permit(candidates: readonly AllowedSigner[], principals: readonly string[], use: Use): Finding {
-    let first: Refusal | undefined;
+  #permit(candidates: readonly AllowedSigner[], principals: readonly string[], use: KeyUse): SignerVerdict {
+    let first: SignerRefusal | undefined;
     for (const principal of principals) {
-      const lines = candidates.filter((signer) => matchesPatternList(principal, signer.principals));
+      const lines = candidates.filter((signer) => matchesWildcardList(principal, signer.principals));
       const verdicts = use.moments.map((moment) => this.#decide(lines, use, moment));
-      const refusal = verdicts.find((verdict): verdict is Refusal => 'reason' in verdict);
+      const refusal = verdicts.find((verdict): verdict is SignerRefusal => 'reason' in verdict);
       const [deciding] = verdicts;
       if (!refusal && deciding && 'line' in deciding)
         return {
@@ -167,7 +167,7 @@ export class AllowedSigners {
   }
 
   /** The first line that permits the use, or why the first line does not. */
-  #decide(lines: readonly AllowedSigner[], use: Use, moment: Date): AllowedSigner | Refusal {
+  #decide(lines: readonly AllowedSigner[], use: KeyUse, moment: Date): AllowedSigner | SignerRefusal {
     const refusals = lines.map((signer) => this.#lineRefusal(signer, use, moment));
     const good = lines[refusals.indexOf(undefined)];
     return (
@@ -177,8 +177,12 @@ export class AllowedSigners {
     );
   }
 
-  #lineRefusal(signer: AllowedSigner, { key, namespace, proof }: Use, moment: Date): Refusal | undefined {
-    if (signer.namespaces && !matchesPatternList(namespace, signer.namespaces)) {
+  #lineRefusal(
+    signer: AllowedSigner,
+    { key, namespace, proof }: KeyUse,
+    moment: Date,
+  ): SignerRefusal | undefined {
+    if (signer.namespaces && !matchesWildcardList(namespace, signer.namespaces)) {
       return refuse('namespace', `is not listed for ${JSON.stringify(namespace)} in ${this.#place(signer)}`);
     }
     if (proof?.securityKey?.userPresent === false && !mayGoUntouched(signer, key)) {
@@ -187,7 +191,11 @@ export class AllowedSigners {
     return this.#timeRefusal(signer, key, moment);
   }
 
-  #timeRefusal(signer: AllowedSigner, { certificate }: SshPublicKey, moment: Date): Refusal | undefined {
+  #timeRefusal(
+    signer: AllowedSigner,
+    { certificate }: SshPublicKey,
+    moment: Date,
+  ): SignerRefusal | undefined {
     const place = this.#place(signer);
     const seconds = BigInt(Math.floor(moment.getTime() / 1000));
     if (certificate && seconds < certificate.validAfter) {
@@ -210,14 +218,14 @@ export class AllowedSigners {
   }
 }
 
-interface Use {
+interface KeyUse {
   key: SshPublicKey;
   namespace: string;
   moments: readonly Date[];
   proof: SshProof | undefined;
 }
 
-const refuse = (reason: Refusal['reason'], detail: string): Refusal => ({ reason, detail });
+const refuse = (reason: SignerRefusal['reason'], detail: string): SignerRefusal => ({ reason, detail });
 
 /** A key that certifies and the same key signing by itself are two different things. */
 const identityOf = (key: SshPublicKey, certAuthority: boolean): string =>
@@ -228,7 +236,7 @@ function namesIn(signer: AllowedSigner, { certificate }: SshPublicKey): string[]
   const patterns = signer.principals.filter((pattern) => !pattern.startsWith('!'));
   if (!certificate) return patterns;
   return patterns.flatMap((pattern) =>
-    certificate.principals.filter((name) => matchesPattern(name, pattern)),
+    certificate.principals.filter((name) => matchesWildcards(name, pattern)),
   );
 }
 
@@ -240,7 +248,10 @@ const mayGoUntouched = (signer: AllowedSigner, { certificate }: SshPublicKey): b
  * ask about: only verify-required can be honoured. force-command and source-address limit logins
  * and say that the certificate was not meant for signing.
  */
-function certificateRefusal(certificate: SshCertificate, proof: SshProof | undefined): Refusal | undefined {
+function certificateRefusal(
+  certificate: SshCertificate,
+  proof: SshProof | undefined,
+): SignerRefusal | undefined {
   if (certificate.kind !== 'user') return refuse('certificate', 'has a certificate for a host, not a user');
   for (const option of certificate.criticalOptions.keys()) {
     if (option !== 'verify-required') {

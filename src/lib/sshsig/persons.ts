@@ -1,11 +1,11 @@
-import { matchesPatternList } from './wildcards.ts';
+import { matchesWildcardList } from './wildcards.ts';
 
 /** Something that a person is known by. */
 const nameNode = (name: string): string => `name ${name}`;
 const keyNode = (fingerprint: string): string => `key ${fingerprint}`;
 
 /** What is known of one signer: a key, and the names that go with it. */
-export interface Identity {
+export interface SignerKey {
   /** `SHA256:…` of the plain key. Of a certificate: of the key that it certifies, never of its authority's. */
   readonly fingerprint: string;
   /** Of a certificate: the names that it holds, never the pattern of its authority's line. */
@@ -35,7 +35,7 @@ export class Persons {
     private readonly wild: readonly NamedKey[],
   ) {}
 
-  static none(): Persons {
+  static empty(): Persons {
     return new Persons(new Map(), []);
   }
 
@@ -43,7 +43,7 @@ export class Persons {
    * The persons of an allowed signers file: all lines count, whatever their dates and namespaces, since a retired
    * key's owner is still the same person. Lines of authorities name no one.
    */
-  static of(lines: readonly NamedKey[]): Persons {
+  static fromLines(lines: readonly NamedKey[]): Persons {
     const named = lines.filter(({ certAuthority }) => !certAuthority);
     const persons = new Persons(
       new Map(),
@@ -63,7 +63,7 @@ export class Persons {
   }
 
   /** Takes up that these names and this key are one person's. */
-  add({ fingerprint, names }: Identity): void {
+  add({ fingerprint, names }: SignerKey): void {
     for (const name of names) {
       const isNew = !this.parents.has(nameNode(name));
       this.join(nameNode(name), keyNode(fingerprint));
@@ -73,7 +73,7 @@ export class Persons {
 
   private joinWild(name: string): void {
     for (const { principals, key } of this.wild)
-      if (matchesPatternList(name, principals)) this.join(nameNode(name), keyNode(key.fingerprint));
+      if (matchesWildcardList(name, principals)) this.join(nameNode(name), keyNode(key.fingerprint));
   }
 
   private join(a: string, b: string): void {
@@ -81,17 +81,17 @@ export class Persons {
   }
 
   /** What all keys of one person have in common, and no other person's has; it changes when more is added. */
-  idOf({ fingerprint }: Pick<Identity, 'fingerprint'>): string {
+  personId({ fingerprint }: Pick<SignerKey, 'fingerprint'>): string {
     return this.find(keyNode(fingerprint));
   }
 
   /** Whether two identities are one person's; nothing is added. */
-  areOne(a: Identity, b: Identity): boolean {
+  isSamePerson(a: SignerKey, b: SignerKey): boolean {
     const known = new Set(this.nodesOf(a));
     return this.nodesOf(b).some((node) => known.has(node));
   }
 
-  private nodesOf({ fingerprint, names }: Identity): string[] {
+  private nodesOf({ fingerprint, names }: SignerKey): string[] {
     return [keyNode(fingerprint), ...names.map(nameNode)].map((node) => this.find(node));
   }
 

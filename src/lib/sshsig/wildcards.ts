@@ -2,7 +2,7 @@
  * OpenSSH's patterns (ssh_config(5) PATTERNS): `*` is any run of characters, `?` one character.
  * Linear in the text for each `*`, so that no pattern can hang it.
  */
-export function matchesPattern(text: string, pattern: string): boolean {
+export function matchesWildcards(text: string, pattern: string): boolean {
   let at = 0;
   let next = 0;
   let star = -1; // where the last * stands, and how much of the text it has eaten
@@ -29,11 +29,11 @@ export function matchesPattern(text: string, pattern: string): boolean {
  * A pattern list: at least one pattern has to match, and none of those that begin with `!`. A list
  * of only `!` patterns matches nothing.
  */
-export function matchesPatternList(text: string, patterns: readonly string[]): boolean {
+export function matchesWildcardList(text: string, patterns: readonly string[]): boolean {
   let matched = false;
   for (const pattern of patterns) {
     const negated = pattern.startsWith('!');
-    if (!matchesPattern(text, negated ? pattern.slice(1) : pattern)) continue;
+    if (!matchesWildcards(text, negated ? pattern.slice(1) : pattern)) continue;
     if (negated) return false;
     matched = true;
   }

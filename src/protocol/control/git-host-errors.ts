@@ -2,7 +2,7 @@ import { invalid, notAllowed, SignpipeError, unavailable, usage } from '../../li
 import { GitFailure } from '../../lib/git/git.ts';
 import { otherObjectFormat } from '../../lib/git/ls-refs.ts';
 import { printable } from '../../lib/printable.ts';
-import { shellPrints } from '../../lib/ssh/login-output.ts';
+import { loginOutputError } from '../../lib/ssh/login-output.ts';
 
 interface Reading {
   pattern: RegExp;
@@ -62,7 +62,7 @@ const READINGS: readonly Reading[] = [
   },
   {
     pattern: BAD_LINE,
-    make: (url, said) => shellPrints(url, (BAD_LINE.exec(said)?.[1] ?? '').trim()),
+    make: (url, said) => loginOutputError(url, (BAD_LINE.exec(said)?.[1] ?? '').trim()),
   },
   {
     pattern: /mismatched algorithms|does not support this repository's (hash algorithm|object format)/,

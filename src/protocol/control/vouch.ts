@@ -176,9 +176,9 @@ export async function vouchesFor(
   // Agreeing ones first, then objections; the sort is stable, so the newest of each branch stays in front.
   const rank = ({ agrees, elsewhere }: Vouch): number => (agrees ? 0 : elsewhere ? 2 : 1);
   heard.sort((a, b) => rank(a) - rank(b));
-  const spoken = new Set(options.requester ? [persons.idOf(options.requester)] : []);
+  const spoken = new Set(options.requester ? [persons.personId(options.requester)] : []);
   return heard.filter((vouch) => {
-    const person = persons.idOf(vouch);
+    const person = persons.personId(vouch);
     if (spoken.has(person)) return false;
     spoken.add(person);
     return true;

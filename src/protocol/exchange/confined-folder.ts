@@ -19,7 +19,7 @@ const BOUND = process.platform === 'linux' && existsSync('/proc/self/fd');
  * link between check and use changes nothing. Elsewhere each folder is checked and then used by its path:
  * a swap in between goes unnoticed.
  */
-export class InsideFolder {
+export class ConfinedFolder {
   private constructor(
     private readonly path: string,
     private readonly handle: FileHandle | null,
@@ -29,8 +29,12 @@ export class InsideFolder {
    * Opens the folder that `segments` name below `root`; `make` creates what is missing of it. Throws
    * `exchange-link` for a link on the way, and the system's ENOENT or ENOTDIR.
    */
-  static async open(root: string, segments: readonly string[], { make = false } = {}): Promise<InsideFolder> {
-    let folder = new InsideFolder(root, BOUND ? await open(root, FOLDER) : null);
+  static async open(
+    root: string,
+    segments: readonly string[],
+    { make = false } = {},
+  ): Promise<ConfinedFolder> {
+    let folder = new ConfinedFolder(root, BOUND ? await open(root, FOLDER) : null);
     for (const [index, segment] of segments.entries()) {
       try {
         if (make) await makeUnlessThere(folder.at(segment));
@@ -49,12 +53,12 @@ export class InsideFolder {
   }
 
   /** Opens the folder `segment` in this one, and closes this one. */
-  private async enter(segment: string, name: string): Promise<InsideFolder> {
+  private async enter(segment: string, name: string): Promise<ConfinedFolder> {
     const stats = await lstat(this.at(segment));
     if (stats.isSymbolicLink()) throw folderIsLink(name);
     const handle = this.handle ? await open(this.at(segment), FOLDER | NOFOLLOW) : null;
     await this.close();
-    return new InsideFolder(join(this.path, segment), handle);
+    return new ConfinedFolder(join(this.path, segment), handle);
   }
 
   /** Opens a file in it for reading. A link is refused with ELOOP, and a pipe is not waited for. */

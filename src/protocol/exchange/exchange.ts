@@ -1,12 +1,12 @@
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { Delta } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import type { SshOptions } from '../../lib/ssh/connection.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
 
 /** Called with bytes done and bytes in all. */
 export type Progress = (done: number, total: number) => void;
 
-export interface RemoteFile {
+export interface FileAttributes {
   /** Bytes. */
   readonly size: number;
   /** By the exchange's clock, in whole seconds. */
@@ -59,7 +59,7 @@ export interface NewBytes {
 
 export interface AssembleOptions {
   /** The old file as it was read: it must still be so. */
-  readonly source: RemoteFile;
+  readonly source: FileAttributes;
   readonly assembly: Delta;
   readonly fresh: NewBytes;
   /** What the result must hash to as a whole, where that is known; only its new bytes are verified else. */
@@ -101,7 +101,7 @@ export interface Rehearsal {
  */
 export interface Exchange {
   /** Size and time of a regular file; null when there is none of that name. */
-  stat(path: string): Promise<RemoteFile | null>;
+  stat(path: string): Promise<FileAttributes | null>;
   /**
    * Takes a whole file. `destination` shows it only once it is complete. What came in before the connection
    * was cut may stay beside it, hidden, for the next call with this destination to go on from.

@@ -14,10 +14,10 @@ import type {
   OpenFile,
   Rehearsal,
   RehearseOptions,
-  RemoteFile,
+  FileAttributes,
 } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
-import { InsideFolder } from './confined-folder.ts';
+import { ConfinedFolder } from './confined-folder.ts';
 import { rehearsalNames, requireInside, temporaryName } from './path.ts';
 import { requestBlocks, readBlocksAhead, writeBehind } from './pipelined-io.ts';
 import { RemoteSource } from './remote-source.ts';
@@ -57,7 +57,7 @@ function folderOf(url: string): string {
 }
 
 /** Writes, renames and removes a small file. */
-async function tryIn(folder: InsideFolder, temporary: string | undefined): Promise<void> {
+async function tryIn(folder: ConfinedFolder, temporary: string | undefined): Promise<void> {
   const [first, second] = rehearsalNames('', temporary).map((name) => folder.at(name)) as [string, string];
   const remove = (): Promise<unknown> =>
     Promise.all([rm(first, { force: true }), rm(second, { force: true })]);
@@ -85,7 +85,7 @@ export class FolderExchange implements Exchange {
 
   async close(): Promise<void> {}
 
-  async stat(path: string): Promise<RemoteFile | null> {
+  async stat(path: string): Promise<FileAttributes | null> {
     try {
       const found = await this.within(path, (folder, name) => lstat(folder.at(name)));
       if (found.isSymbolicLink()) throw failures.fileIsLink(path);
@@ -128,7 +128,7 @@ export class FolderExchange implements Exchange {
   async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
     const hidden = posix.basename(temporaryName(path, options.temporary));
     await this.requireRoot();
-    const put = async (folder: InsideFolder, name: string): Promise<void> => {
+    const put = async (folder: ConfinedFolder, name: string): Promise<void> => {
       const temporary = folder.at(hidden);
       try {
         // What a crash during an earlier delivery left behind; nothing, as a rule.
@@ -172,12 +172,12 @@ export class FolderExchange implements Exchange {
   /** Hands the folder that holds a path, and the last segment of that path, to `use`. */
   private async within<T>(
     path: string,
-    use: (folder: InsideFolder, name: string) => Promise<T>,
+    use: (folder: ConfinedFolder, name: string) => Promise<T>,
     options: { make?: boolean } = {},
   ): Promise<T> {
     requireInside(path);
     const segments = path.split('/');
-    const folder = await InsideFolder.open(this.root, segments.slice(0, -1), options);
+    const folder = await ConfinedFolder.open(this.root, segments.slice(0, -1), options);
     try {
       return await use(folder, segments.at(-1) ?? '');
     } finally {

@@ -10,7 +10,7 @@ const GOODBYE_MS = 2000;
  * One SSH connection under an exchange. Everything that waits for the other side waits through
  * `guard`, so that a cut connection or a server that hangs ends the wait.
  */
-export class SshLink implements Session {
+export class GuardedConnection implements Session {
   private failure: SignpipeError | null = null;
   private readonly waits = new Set<(error: SignpipeError) => void>();
 

@@ -1,5 +1,6 @@
 import { usage } from '../../lib/errors.ts';
-import { parseSshUrl, type SshOptions } from '../../lib/ssh/connection.ts';
+import { parseSshUrl } from '../../lib/ssh/url.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
 import { RESUME_AFTER, STALL_TIMEOUT_MS, type Exchange, type ExchangeOptions } from './exchange.ts';
 import { FolderExchange } from './folder.ts';
 import { ScpExchange } from './scp.ts';
@@ -15,7 +16,7 @@ export type {
   OpenFile,
   Progress,
   Rehearsal,
-  RemoteFile,
+  FileAttributes,
 } from './exchange.ts';
 
 function requireSsh(ssh: SshOptions | undefined): SshOptions {

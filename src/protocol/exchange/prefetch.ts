@@ -1,4 +1,4 @@
-import { HeldRuns, indexBeyond, type Room } from './range-cache.ts';
+import { RangeCache, indexOfRangeBeyond, type Room } from './range-cache.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 
 interface Waiting {
@@ -8,18 +8,18 @@ interface Waiting {
 }
 
 /** Runs of a far file that are on their way here, in their order, and what has come of them. */
-export class FetchedAhead {
-  private readonly held: HeldRuns;
+export class Prefetch {
+  private readonly held: RangeCache;
   private failure: { readonly error: unknown } | null = null;
   private waiting: Waiting[] = [];
 
-  /** `runs` are in rising order and apart; `cache` and `room` as `HeldRuns` has them. */
+  /** `runs` are in rising order and apart; `cache` and `room` as `RangeCache` has them. */
   constructor(
     private readonly runs: readonly ByteRange[],
     cache: string,
     room: Room,
   ) {
-    this.held = new HeldRuns(cache, room);
+    this.held = new RangeCache(cache, room);
   }
 
   /** Bytes that have come. */
@@ -37,7 +37,7 @@ export class FetchedAhead {
 
   /** Whether the bytes [start, end) lie in one of the runs. */
   covers(start: number, end: number): boolean {
-    const run = this.runs[indexBeyond(this.runs, start)];
+    const run = this.runs[indexOfRangeBeyond(this.runs, start)];
     return run !== undefined && run.start <= start && end <= run.end;
   }
 

@@ -19,14 +19,14 @@ interface Piece extends ByteRange {
 }
 
 /** The index of the first run that ends behind `offset`; they are in rising order and apart. */
-export const indexBeyond = (runs: readonly ByteRange[], offset: number): number =>
+export const indexOfRangeBeyond = (runs: readonly ByteRange[], offset: number): number =>
   firstIndex(runs.length, (index) => (runs[index]?.end ?? 0) > offset);
 
 /**
  * Runs of a file that were brought here, in rising order and apart: in memory as far as that goes, the rest
  * in a local file at its own offsets, which is not made before it is needed.
  */
-export class HeldRuns {
+export class RangeCache {
   private readonly pieces: Piece[] = [];
   private file: FileHandle | null = null;
   /** Bytes held. */
@@ -100,7 +100,7 @@ export class HeldRuns {
   private piecesOf(start: number, end: number): Piece[] | null {
     const found: Piece[] = [];
     let reached = start;
-    for (let at = indexBeyond(this.pieces, start); reached < end; at += 1) {
+    for (let at = indexOfRangeBeyond(this.pieces, start); reached < end; at += 1) {
       const piece = this.pieces[at];
       if (!piece || piece.start > reached) return null;
       found.push(piece);

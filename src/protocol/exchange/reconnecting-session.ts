@@ -7,7 +7,7 @@ export interface Session {
 }
 
 /** Keeps one session for all callers, and opens another when it was cut. */
-export class KeptOpen<S extends Session> {
+export class ReconnectingSession<S extends Session> {
   private current: Promise<S> | null = null;
   private closed = false;
 

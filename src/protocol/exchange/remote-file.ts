@@ -2,13 +2,13 @@ import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { Exchange, OpenFile } from './exchange.ts';
 import { fileChanged, fileMissing } from './exchange-errors.ts';
-import { FetchedAhead } from './prefetch.ts';
+import { Prefetch } from './prefetch.ts';
 import { roomInMemory } from './range-cache.ts';
 
 /** Tries an action again while what it needs is down. */
 export type Retry = <T>(action: () => Promise<T>) => Promise<T>;
 
-export interface FarFileOptions {
+export interface RemoteFileOptions {
   /** What is fetched and too much for memory goes into local files whose names begin so. */
   readonly cache: string;
   readonly retry: Retry;
@@ -21,10 +21,10 @@ export interface FarFileOptions {
  * whatever else is read comes over the line. It outlives connections: one that was cut is made anew, and
  * goes on, as long as the file is the same by size and time; else `exchange-file-changed`.
  */
-export class FarFile implements ByteSource {
+export class RemoteFile implements ByteSource {
   /** Null after a failure, until it is opened again. */
   private remote: Promise<OpenFile> | null;
-  private readonly ahead: FetchedAhead[] = [];
+  private readonly ahead: Prefetch[] = [];
   private readonly room = roomInMemory();
   /** Settles when all that is fetched ahead has come, or will not. */
   private fetching: Promise<void> = Promise.resolve();
@@ -37,7 +37,7 @@ export class FarFile implements ByteSource {
     private readonly exchange: Exchange,
     private readonly path: string,
     first: OpenFile,
-    private readonly options: FarFileOptions,
+    private readonly options: RemoteFileOptions,
   ) {
     this.remote = Promise.resolve(first);
     this.size = first.size;
@@ -46,13 +46,17 @@ export class FarFile implements ByteSource {
   }
 
   /** Opens a file by its path on the exchange; null where the protocol has no random access. */
-  static async open(exchange: Exchange, path: string, options: FarFileOptions): Promise<FarFile | null> {
+  static async open(
+    exchange: Exchange,
+    path: string,
+    options: RemoteFileOptions,
+  ): Promise<RemoteFile | null> {
     const first = await options.retry(() => exchange.openRead(path));
-    return first && new FarFile(exchange, path, first, options);
+    return first && new RemoteFile(exchange, path, first, options);
   }
 
   /** How many bytes of it were fetched ahead. */
-  get fetched(): number {
+  get bytesFetched(): number {
     return this.ahead.reduce((sum, { size }) => sum + size, 0);
   }
 
@@ -60,13 +64,13 @@ export class FarFile implements ByteSource {
    * Begins to fetch runs, which must be in rising order and apart; those of an earlier call come first. Who reads
    * of them waits for what is still on its way, and hears of a failure.
    */
-  fetchAhead(runs: readonly ByteRange[]): void {
-    const ahead = new FetchedAhead(runs, `${this.options.cache}.${this.ahead.length}`, this.room);
+  prefetch(runs: readonly ByteRange[]): void {
+    const ahead = new Prefetch(runs, `${this.options.cache}.${this.ahead.length}`, this.room);
     this.ahead.push(ahead);
     this.fetching = this.fetching.then(() => this.fetch(ahead)).catch((error: unknown) => ahead.fail(error));
   }
 
-  private fetch(ahead: FetchedAhead): Promise<void> {
+  private fetch(ahead: Prefetch): Promise<void> {
     return this.again(async (remote) => {
       for await (const { offset, bytes } of remote.readRuns(ahead.missing)) {
         if (this.closed) return;
@@ -86,7 +90,7 @@ export class FarFile implements ByteSource {
     (await this.again((remote) => remote.read(offset, target.length))).copy(target);
   }
 
-  private coverOf(offset: number, length: number): FetchedAhead | undefined {
+  private coverOf(offset: number, length: number): Prefetch | undefined {
     return this.ahead.find((each) => each.covers(offset, offset + length));
   }
 

@@ -1,5 +1,5 @@
 import { invalid } from '../../lib/errors.ts';
-import type { OpenFile, RemoteFile } from './exchange.ts';
+import type { OpenFile, FileAttributes } from './exchange.ts';
 import { readAhead, readRuns, REQUEST_SIZE, type Piece, type ReadAt } from './pipelined-io.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 
@@ -26,7 +26,7 @@ export class RemoteSource implements OpenFile {
 
   constructor(
     readonly name: string,
-    { size, modified }: RemoteFile,
+    { size, modified }: FileAttributes,
     private readonly readAt: ReadAt,
     private readonly release: () => Promise<void>,
   ) {

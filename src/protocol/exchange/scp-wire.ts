@@ -8,7 +8,7 @@ import {
   protocolBroken,
   refused,
 } from './exchange-errors.ts';
-import type { SshLink } from './guarded-connection.ts';
+import type { GuardedConnection } from './guarded-connection.ts';
 
 /** The longest control line that is read, in bytes; OpenSSH's own limit is 2048. */
 const LINE_LIMIT = 4096;
@@ -39,7 +39,7 @@ export class ScpWire {
 
   constructor(
     private readonly channel: ClientChannel,
-    private readonly link: SshLink,
+    private readonly link: GuardedConnection,
     /** The path as the caller gave it, for messages. */
     private readonly name: string,
   ) {

@@ -2,7 +2,9 @@ import { posix } from 'node:path';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { sha256OfStream } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { connectSsh, type SshLocation, type SshOptions } from '../../lib/ssh/connection.ts';
+import { connectSsh } from '../../lib/ssh/connection.ts';
+import type { SshLocation } from '../../lib/ssh/url.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
 import { openExec, runRemotely, type RemoteResult } from '../../lib/ssh/exec.ts';
 import { shellCommand, shellQuote } from '../../lib/ssh/quote.ts';
 import type {
@@ -13,11 +15,11 @@ import type {
   OpenFile,
   Rehearsal,
   RehearseOptions,
-  RemoteFile,
+  FileAttributes,
 } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
-import { KeptOpen } from './reconnecting-session.ts';
-import { SshLink } from './guarded-connection.ts';
+import { ReconnectingSession } from './reconnecting-session.ts';
+import { GuardedConnection } from './guarded-connection.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
 import { requestBlocks } from './pipelined-io.ts';
 import { hashesThere } from './remote-hash.ts';
@@ -32,7 +34,7 @@ const COMMAND_TIMEOUT_MS = 120_000;
  * a shell does what scp cannot (flush, hash, rename). One connection, one channel for each command.
  */
 export class ScpExchange implements Exchange {
-  private readonly kept: KeptOpen<SshLink>;
+  private readonly kept: ReconnectingSession<GuardedConnection>;
   private readonly leftovers = new Set<string>();
   private readonly root: string;
 
@@ -43,8 +45,8 @@ export class ScpExchange implements Exchange {
   ) {
     // A relative path must not look like an option to scp or mv.
     this.root = location.path.startsWith('/') ? location.path : `./${location.path}`;
-    this.kept = new KeptOpen(async () => {
-      const link = new SshLink(await connectSsh(location, ssh), location.host, stallTimeoutMs);
+    this.kept = new ReconnectingSession(async () => {
+      const link = new GuardedConnection(await connectSsh(location, ssh), location.host, stallTimeoutMs);
       await this.sweep(link);
       return link;
     });
@@ -74,7 +76,7 @@ export class ScpExchange implements Exchange {
     return Promise.reject(failures.noCopy(path));
   }
 
-  async stat(path: string): Promise<RemoteFile | null> {
+  async stat(path: string): Promise<FileAttributes | null> {
     const place = this.place(path);
     const link = await this.kept.get();
     try {
@@ -144,21 +146,21 @@ export class ScpExchange implements Exchange {
   }
 
   private run(
-    link: SshLink,
+    link: GuardedConnection,
     command: string,
     ms = Math.max(COMMAND_TIMEOUT_MS, this.stallTimeoutMs),
   ): Promise<RemoteResult> {
     return link.guard(runRemotely(link.client, command, ms), 'command', ms + 1000);
   }
 
-  private wire(link: SshLink, path: string, command: string): Promise<ScpWire> {
+  private wire(link: GuardedConnection, path: string, command: string): Promise<ScpWire> {
     const opening = openExec(link.client, command, (channel) => new ScpWire(channel, link, path));
     return link.guard(opening, 'scp');
   }
 
   /** Runs `scp -f` and hands over the announced file; its bytes come once `use` says go. */
   private async source<T>(
-    link: SshLink,
+    link: GuardedConnection,
     path: string,
     place: string,
     use: (wire: ScpWire, found: Announced) => Promise<T>,
@@ -174,13 +176,13 @@ export class ScpExchange implements Exchange {
   }
 
   /** What a transfer would announce: scp's only way to ask for a size. */
-  private look(link: SshLink, path: string, place: string): Promise<Announced> {
+  private look(link: GuardedConnection, path: string, place: string): Promise<Announced> {
     return this.source(link, path, place, (_, found) => Promise.resolve(found));
   }
 
   /** Asks again once all bytes came; a file that changed also explains a `verdict` that they were not all read. */
   private async requireUnchanged(
-    link: SshLink,
+    link: GuardedConnection,
     path: string,
     place: string,
     before: Announced,
@@ -197,7 +199,7 @@ export class ScpExchange implements Exchange {
   }
 
   private async sink(
-    link: SshLink,
+    link: GuardedConnection,
     path: string,
     temporary: string,
     content: ByteSource,
@@ -221,7 +223,7 @@ export class ScpExchange implements Exchange {
     }
   }
 
-  private async makeFolders(link: SshLink, path: string): Promise<void> {
+  private async makeFolders(link: GuardedConnection, path: string): Promise<void> {
     const folder = foldersOf(this.root, path).at(-1) ?? this.root;
     const { code } = await this.run(
       link,
@@ -231,12 +233,12 @@ export class ScpExchange implements Exchange {
   }
 
   /** `sync FILE` where coreutils can, the whole system where not; a host without either is left to its own pace. */
-  private async flush(link: SshLink, temporary: string): Promise<void> {
+  private async flush(link: GuardedConnection, temporary: string): Promise<void> {
     await this.run(link, `sync ${shellQuote(temporary)} 2>/dev/null || sync`);
   }
 
   private async verify(
-    link: SshLink,
+    link: GuardedConnection,
     { path, temporary }: { readonly path: string; readonly temporary: string },
     content: ByteSource,
     expected: DeliverOptions,
@@ -253,7 +255,12 @@ export class ScpExchange implements Exchange {
   }
 
   /** `mv` would move into a folder of the target's name, hence the test; the rename itself is one step. */
-  private async publish(link: SshLink, path: string, temporary: string, target: string): Promise<void> {
+  private async publish(
+    link: GuardedConnection,
+    path: string,
+    temporary: string,
+    target: string,
+  ): Promise<void> {
     const command = `test ! -d ${shellQuote(target)} && ${shellCommand(['mv', '-f', temporary, target])}`;
     const { code, stderr } = await this.run(link, command);
     if (code !== 0) throw failures.refused(path, stderr.trim() || 'the upload could not be renamed');
@@ -267,14 +274,14 @@ export class ScpExchange implements Exchange {
     );
   }
 
-  private async sweep(link: SshLink): Promise<void> {
+  private async sweep(link: GuardedConnection): Promise<void> {
     if (this.leftovers.size === 0) return;
     const gone = [...this.leftovers];
     const { code } = await this.run(link, shellCommand(['rm', '-f', ...gone])).catch(() => ({ code: null }));
     if (code === 0) for (const leftover of gone) this.leftovers.delete(leftover);
   }
 
-  private async explain(thrown: unknown, path: string, link: SshLink): Promise<SignpipeError> {
+  private async explain(thrown: unknown, path: string, link: GuardedConnection): Promise<SignpipeError> {
     if (!(thrown instanceof SignpipeError)) return failures.refused(path, messageOf(thrown), thrown);
     if (thrown.code !== 'exchange-file-missing') return thrown;
     // An exchange that is not mounted must not look like a file that was never uploaded.

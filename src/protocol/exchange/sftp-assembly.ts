@@ -6,7 +6,7 @@ import { sha256OfStream } from '../../lib/bytes/hash.ts';
 import { freshSizeOf, placeSpans, type PlacedDeltaSpan } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { together } from '../../lib/concurrency/all-settled.ts';
-import type { AssembleOptions, DeliverOptions, RemoteFile } from './exchange.ts';
+import type { AssembleOptions, DeliverOptions, FileAttributes } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { requestBlocks, readRuns, writeBehind } from './pipelined-io.ts';
 import { hashesThere, runsHashThere } from './remote-hash.ts';
@@ -44,7 +44,7 @@ function partsOf({ assembly, source }: AssembleOptions): Parts {
 
 const placeOf = ({ at, start, end }: PlacedDeltaSpan): ByteRange => ({ start: at, end: at + end - start });
 
-const isAsRead = (stats: SftpEntry, { size, modified }: RemoteFile): boolean =>
+const isAsRead = (stats: SftpEntry, { size, modified }: FileAttributes): boolean =>
   stats.kind === 'file' && stats.size === size && stats.mtime * 1000 === modified.getTime();
 
 /** One file made on the exchange out of another and of new bytes. */

@@ -1,7 +1,7 @@
 import type { SFTPWrapper, Stats } from 'ssh2';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { fileChanged } from './exchange-errors.ts';
-import type { SshLink } from './guarded-connection.ts';
+import type { GuardedConnection } from './guarded-connection.ts';
 import { entryOf, isComplete, tellsKind, type SftpEntry } from './sftp-entry.ts';
 import { readBlocksAhead, type ReadAt } from './pipelined-io.ts';
 
@@ -32,7 +32,7 @@ const extensionsOf = (channel: SFTPWrapper): Readonly<Record<string, string>> =>
 export class SftpChannel {
   constructor(
     protected readonly channel: SFTPWrapper,
-    protected readonly link: SshLink,
+    protected readonly link: GuardedConnection,
   ) {}
 
   get alive(): boolean {

@@ -1,13 +1,15 @@
 import type { Client, SFTPWrapper } from 'ssh2';
 import SftpClient from 'ssh2-sftp-client';
 import { messageOf, usage } from '../../lib/errors.ts';
-import { connectPinned, type SshOptions, type SshTarget } from '../../lib/ssh/connection.ts';
+import { connectPinned } from '../../lib/ssh/connection.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
+import type { SshTarget } from '../../lib/ssh/url.ts';
 import { timesOf } from '../../lib/ssh/options.ts';
 import { runRemotely, type RemoteResult } from '../../lib/ssh/exec.ts';
-import { isText, shellPrints } from '../../lib/ssh/login-output.ts';
+import { isText, loginOutputError } from '../../lib/ssh/login-output.ts';
 import { connectionLost, stalled } from './exchange-errors.ts';
 import type { Session } from './reconnecting-session.ts';
-import { SshLink } from './guarded-connection.ts';
+import { GuardedConnection } from './guarded-connection.ts';
 import { hasStatus, isUnsupported, SftpChannel, STATUS } from './sftp-channel.ts';
 
 /** What ssh2-sftp-client keeps to itself: the connection that its channel runs over. */
@@ -45,7 +47,7 @@ async function openSubsystem(
   } catch (error) {
     connectionOf(sftp).destroy();
     const text = textInPlaceOfLength(messageOf(error));
-    if (text !== null) throw shellPrints(where, text, error);
+    if (text !== null) throw loginOutputError(where, text, error);
     if (!/subsystem|SFTP session/i.test(messageOf(error))) throw error;
     throw usage('exchange-no-sftp', `${where} offers no SFTP`, {
       cause: error,
@@ -60,7 +62,7 @@ async function openSubsystem(
 export class SftpSession extends SftpChannel implements Session {
   private constructor(
     private readonly opened: Opened,
-    link: SshLink,
+    link: GuardedConnection,
   ) {
     super(opened.channel, link);
   }
@@ -75,7 +77,7 @@ export class SftpSession extends SftpChannel implements Session {
     });
     const client = connectionOf(opened.sftp);
     client.setNoDelay(true);
-    const link = new SshLink(client, where, stallTimeoutMs);
+    const link = new GuardedConnection(client, where, stallTimeoutMs);
     opened.channel.on('close', () => link.fail(connectionLost(where, 'the SFTP server ended')));
     opened.channel.on('error', (error: Error) => link.fail(connectionLost(where, messageOf(error))));
     return new SftpSession(opened, link);

@@ -2,7 +2,8 @@ import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { together } from '../../lib/concurrency/all-settled.ts';
-import type { SshLocation, SshOptions } from '../../lib/ssh/connection.ts';
+import type { SshLocation } from '../../lib/ssh/url.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
 import type {
   AssembleOptions,
   DeliverOptions,
@@ -12,10 +13,10 @@ import type {
   OpenFile,
   Rehearsal,
   RehearseOptions,
-  RemoteFile,
+  FileAttributes,
 } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
-import { KeptOpen } from './reconnecting-session.ts';
+import { ReconnectingSession } from './reconnecting-session.ts';
 import { below } from './path.ts';
 import { RemoteSource } from './remote-source.ts';
 import { SftpAssembly } from './sftp-assembly.ts';
@@ -46,7 +47,10 @@ const ABANDONED = 15 * 60_000;
 
 const isSame = (a: SftpEntry, b: SftpEntry): boolean => a.size === b.size && a.mtime === b.mtime;
 
-const remoteFile = ({ size, mtime }: SftpEntry): RemoteFile => ({ size, modified: new Date(mtime * 1000) });
+const remoteFile = ({ size, mtime }: SftpEntry): FileAttributes => ({
+  size,
+  modified: new Date(mtime * 1000),
+});
 
 function requireRegular({ kind, size }: SftpEntry, name: string): void {
   if (kind !== 'file') throw failures.notAFile(name);
@@ -61,7 +65,7 @@ export interface SftpTerms {
 
 /** The exchange over SFTP (draft-ietf-secsh-filexfer-02, with OpenSSH's PROTOCOL extensions). */
 export class SftpExchange implements Exchange {
-  private readonly kept: KeptOpen<SftpSession>;
+  private readonly kept: ReconnectingSession<SftpSession>;
   /** Temporary files that could not be removed because the connection was gone. */
   private readonly leftovers = new Set<string>();
   /** Uploads that were cut after much had arrived, by target and content. */
@@ -72,7 +76,7 @@ export class SftpExchange implements Exchange {
     ssh: SshOptions,
     private readonly terms: SftpTerms,
   ) {
-    this.kept = new KeptOpen(async () => {
+    this.kept = new ReconnectingSession(async () => {
       const session = await SftpSession.open(location, ssh, terms.stallTimeoutMs);
       await this.sweep(session);
       return session;
@@ -95,7 +99,7 @@ export class SftpExchange implements Exchange {
     await this.kept.close();
   }
 
-  async stat(path: string): Promise<RemoteFile | null> {
+  async stat(path: string): Promise<FileAttributes | null> {
     const place = below(this.location.path, path);
     const session = await this.kept.get();
     try {

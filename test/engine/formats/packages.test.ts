@@ -144,7 +144,7 @@ describe('nothing else takes a package for a zip of programs', () => {
     ));
 
   it('zip-is-package: signing it where it lies', async () => {
-    const far = Object.assign(new BufferSource(bytes, 'p.zip'), { fetchAhead: () => {} });
+    const far = Object.assign(new BufferSource(bytes, 'p.zip'), { prefetch: () => {} });
     const pins = new Map([['app.exe', sha256Hex(program)]]);
     await assert.rejects(signRemotely(far, at('fresh'), { ...signing, pins }), refused(/AppxBlockMap/));
   });

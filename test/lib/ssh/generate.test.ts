@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { drawKeyPair } from '../../../src/lib/ssh/generate.ts';
+import { generateKeyPair } from '../../../src/lib/ssh/generate.ts';
 
 describe('a drawn SSH key', () => {
   it('has all of its 32 bytes, those that begin with zero too', () => {
     // Of so many, one without would be met all but certainly: 1 - (255/256)^1500 = 0.997.
     for (let tries = 0; tries < 1500; tries += 1) {
-      const { public: line } = drawKeyPair('test');
+      const { public: line } = generateKeyPair('test');
       assert.equal(Buffer.from(line.split(' ')[1] ?? '', 'base64').length, 51);
     }
   });

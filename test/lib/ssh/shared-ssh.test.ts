@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { SharedSsh } from '../../../src/lib/ssh/connection.ts';
+import { SharedSsh } from '../../../src/lib/ssh/shared-ssh.ts';
 import { startSshd, type Sshd } from '../../world/sshd.ts';
 
 const run = promisify(execFile);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { userInfo } from 'node:os';
 import { describe, it } from 'node:test';
-import { parseSshUrl } from '../../../src/lib/ssh/connection.ts';
+import { parseSshUrl } from '../../../src/lib/ssh/url.ts';
 
 describe('SSH urls', () => {
   it('are taken apart', () => {

@@ -33,7 +33,8 @@ function groups(lines: readonly string[], certified: Record<number, string[]> = 
     persons.add({ fingerprint: keyOf(Number(i)).fingerprint, names });
   const found = new Map<string, number[]>();
   const used = [0, 1, 2, 3, 4].filter((i) => text.includes(keys[i] ?? '') || i in certified);
-  for (const i of used) found.set(persons.idOf(keyOf(i)), [...(found.get(persons.idOf(keyOf(i))) ?? []), i]);
+  for (const i of used)
+    found.set(persons.personId(keyOf(i)), [...(found.get(persons.personId(keyOf(i))) ?? []), i]);
   return [...found.values()].toSorted(([a = 0], [b = 0]) => a - b);
 }
 

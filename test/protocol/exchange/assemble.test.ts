@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { AssembleOptions, NewBytes } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
-import { FarFile } from '../../../src/protocol/exchange/remote-file.ts';
+import { RemoteFile } from '../../../src/protocol/exchange/remote-file.ts';
 import type { Delta, DeltaSpan } from '../../../src/lib/bytes/delta.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { withFile } from '../../../src/lib/bytes/byte-source.ts';
@@ -374,20 +374,20 @@ describe('a file that stays on the exchange', () => {
   const once = <T>(action: () => Promise<T>): Promise<T> => action();
   const twice = <T>(action: () => Promise<T>): Promise<T> => action().catch(() => action());
 
-  async function openFar(retry: typeof once): Promise<FarFile> {
+  async function openFar(retry: typeof once): Promise<RemoteFile> {
     const cache = join(world.sshd.folder, `cache-${randomBytes(4).toString('hex')}`);
-    const file = await FarFile.open(world.exchange, 'old.zip', { cache, retry, name: 'old.zip' });
+    const file = await RemoteFile.open(world.exchange, 'old.zip', { cache, retry, name: 'old.zip' });
     assert(file);
     return file;
   }
 
-  const isRead = async (file: FarFile, start: number, end: number): Promise<void> =>
+  const isRead = async (file: RemoteFile, start: number, end: number): Promise<void> =>
     assert.ok((await file.read(start, end - start)).equals(OLD.subarray(start, end)), `${start} to ${end}`);
 
   it('is read here where it was fetched, and over the line where it was not', async () => {
     const file = await openFar(once);
     assert.equal(file.size, OLD.length);
-    file.fetchAhead(RUNS);
+    file.prefetch(RUNS);
     for (const { start, end } of RUNS) await isRead(file, start, end);
     const before = world.line.total;
     for (const { start, end } of RUNS) await isRead(file, start + 3, end - 2);
@@ -408,11 +408,11 @@ describe('a file that stays on the exchange', () => {
     const file = await openFar(once);
     const [first, then] = [[{ start: 35 * MIB, end: 35 * MIB + 100 }], [{ start: 100, end: 20 * MIB }]];
     const before = world.line.total;
-    for (const runs of [first, then]) file.fetchAhead(runs);
+    for (const runs of [first, then]) file.prefetch(runs);
     await isRead(file, 35 * MIB + 10, 35 * MIB + 20);
     assert.ok(world.line.total - before < 6 * MIB, 'it waits for nothing that comes later');
     await isRead(file, 100, 20 * MIB);
-    assert.equal(file.fetched, 20 * MIB - 100 + 100);
+    assert.equal(file.bytesFetched, 20 * MIB - 100 + 100);
     await file.close();
   });
 
@@ -420,11 +420,11 @@ describe('a file that stays on the exchange', () => {
     const file = await openFar(twice);
     world.line.cutAfter(9 * MIB);
     const before = world.line.total;
-    file.fetchAhead(RUNS);
+    file.prefetch(RUNS);
     for (const { start, end } of RUNS) await isRead(file, start, end);
     const wanted = RUNS.reduce((sum, { start, end }) => sum + end - start, 0);
     assert.ok(world.line.total - before < wanted * 1.05 + 5 * MIB);
-    assert.equal(file.fetched, wanted);
+    assert.equal(file.bytesFetched, wanted);
     await file.close();
   });
 
@@ -432,7 +432,7 @@ describe('a file that stays on the exchange', () => {
     const file = await openFar(twice);
     await utimes(join(world.remote, 'old.zip'), 2_000_000, 2_000_000);
     world.line.cut();
-    file.fetchAhead(RUNS);
+    file.prefetch(RUNS);
     for (const { start, end } of RUNS)
       await assert.rejects(file.read(start, end - start), { code: 'exchange-file-changed' });
     await file.close();

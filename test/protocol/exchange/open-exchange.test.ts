@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
-import type { SshOptions } from '../../../src/lib/ssh/connection.ts';
+import type { SshOptions } from '../../../src/lib/ssh/options.ts';
 import { startSshd, type Sshd } from '../../world/sshd.ts';
 import { deliverFile } from './deliver-file.ts';
 

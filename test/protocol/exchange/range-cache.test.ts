@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { HeldRuns, indexBeyond } from '../../../src/protocol/exchange/range-cache.ts';
+import { RangeCache, indexOfRangeBeyond } from '../../../src/protocol/exchange/range-cache.ts';
 import { temporaryFolder } from '../../lib/zip/zips.ts';
 
 const MIB = 2 ** 20;
@@ -12,7 +12,7 @@ const folder = await temporaryFolder();
 
 describe('runs that are held', () => {
   const path = join(folder, 'held');
-  const held = new HeldRuns(path);
+  const held = new RangeCache(path);
   const content = randomBytes(90 * MIB);
   /** A gap of 5 bytes after the first 1000, and more than memory takes in all. */
   const pieces = [
@@ -67,14 +67,14 @@ describe('runs that are held', () => {
     const runs = pieces.map(([start, end]) => ({ start, end }));
     for (let offset = 0; offset < 91 * MIB; offset += 333_333) {
       const slow = runs.findIndex(({ end }) => end > offset);
-      assert.equal(indexBeyond(runs, offset), slow === -1 ? runs.length : slow);
+      assert.equal(indexOfRangeBeyond(runs, offset), slow === -1 ? runs.length : slow);
     }
-    assert.equal(indexBeyond([], 5), 0);
+    assert.equal(indexOfRangeBeyond([], 5), 0);
   });
 
   it('share the memory that there is', async () => {
     const room = { left: 1500 };
-    const [one, other] = ['one', 'other'].map((name) => new HeldRuns(join(folder, name), room));
+    const [one, other] = ['one', 'other'].map((name) => new RangeCache(join(folder, name), room));
     assert.ok(one && other);
     await one.append(0, content.subarray(0, 1000));
     await other.append(0, content.subarray(0, 1000));

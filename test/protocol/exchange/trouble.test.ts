@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
-import type { SshOptions } from '../../../src/lib/ssh/connection.ts';
+import type { SshOptions } from '../../../src/lib/ssh/options.ts';
 import { startSshd, type Sshd, type SshdOptions } from '../../world/sshd.ts';
 import { deliverFile } from './deliver-file.ts';
 
