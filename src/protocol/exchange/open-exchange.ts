@@ -6,19 +6,6 @@ import { FolderExchange } from './folder.ts';
 import { ScpExchange } from './scp.ts';
 import { SftpExchange } from './sftp.ts';
 
-export type {
-  AssembleOptions,
-  DeliverOptions,
-  Exchange,
-  ExchangeOptions,
-  Fetched,
-  FetchOptions,
-  OpenFile,
-  Progress,
-  Rehearsal,
-  FileAttributes,
-} from './exchange.ts';
-
 function requireSsh(ssh: SshOptions | undefined): SshOptions {
   if (ssh) return ssh;
   throw usage('exchange-ssh-missing', 'exchange.url needs SSH, and no ssh section is configured', {

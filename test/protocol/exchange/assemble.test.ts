@@ -16,7 +16,8 @@ import {
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { AssembleOptions, NewBytes } from '../../../src/protocol/exchange/exchange.ts';
-import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
+import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
+import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import { RemoteFile } from '../../../src/protocol/exchange/remote-file.ts';
 import type { Delta, DeltaSpan } from '../../../src/lib/bytes/delta.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';

@@ -6,7 +6,8 @@ import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
+import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
+import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import type { SshOptions } from '../../../src/lib/ssh/options.ts';
 import { startSshd, type Sshd } from '../../world/sshd.ts';
 import { deliverFile } from './deliver-file.ts';

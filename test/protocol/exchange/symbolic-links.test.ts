@@ -17,7 +17,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { openExchange, type Exchange } from '../../../src/protocol/exchange/open-exchange.ts';
+import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
+import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 
 const CONTENT = Buffer.from('what is delivered');
