@@ -4,7 +4,7 @@ import { constants, createDeflateRaw, type ZlibOptions } from 'node:zlib';
 import { DeflateScanner, type DeflateMap } from '../../../src/lib/zip/deflate-block-scanner.ts';
 
 const program = (path: string): string =>
-  fileURLToPath(new URL(`../../node_modules/7zip-bin/win/${path}`, import.meta.url));
+  fileURLToPath(new URL(`../../../node_modules/7zip-bin/win/${path}`, import.meta.url));
 
 /** Real programs for Windows, about a megabyte each. */
 export const PROGRAMS = {
