@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { pino } from 'pino';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { noProgress } from '../../src/lib/progress.ts';
-import { openSite } from '../../src/app/signer/signer-context.ts';
+import { openSignerContext } from '../../src/app/signer/signer-context.ts';
 import { Signer } from '../../src/app/signer/watch.ts';
 
 export interface PollReport {
@@ -30,7 +30,7 @@ async function cpu(): Promise<number> {
 }
 
 const [config = '', count = '50'] = process.argv.slice(2);
-const site = await openSite(await loadSignerConfig(config), {
+const site = await openSignerContext(await loadSignerConfig(config), {
   log: pino({ level: 'silent' }),
   progress: noProgress,
 });

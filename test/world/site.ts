@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { noProgress } from '../../src/lib/progress.ts';
-import { openSite } from '../../src/app/signer/signer-context.ts';
+import { openSignerContext } from '../../src/app/signer/signer-context.ts';
 import { Signer, type PollResult } from '../../src/app/signer/watch.ts';
 import { toPem } from '../../src/sandbox/certificates.ts';
 import { layOutSite, writeConfigs, type SandboxSite, type SitePlaces } from '../../src/sandbox/site.ts';
@@ -164,7 +164,7 @@ export class World {
 
   /** A signer in this process, for several polls; `close` it. `now` is its clock. */
   async openSigner(now?: () => Date): Promise<{ signer: Signer; close: () => Promise<void> }> {
-    const opened = await openSite(await loadSignerConfig(this.site.signerConfig), {
+    const opened = await openSignerContext(await loadSignerConfig(this.site.signerConfig), {
       log: this.log,
       progress: noProgress,
       ...(now ? { now } : {}),

@@ -4,10 +4,10 @@ import type { Request } from '../../protocol/control/request.ts';
 import type { Vouch } from '../../protocol/control/vouch.ts';
 import type { SigningKey } from '../../engine/keys/signing-key.ts';
 import type { Channel } from './channel.ts';
-import { closed, type ClosedGate } from './unmet-precondition.ts';
-import { gateFor } from './preconditions.ts';
+import { closed, type UnmetPrecondition } from './unmet-precondition.ts';
+import { checkPreconditions } from './preconditions.ts';
 import { judge } from './policy.ts';
-import type { Site } from './signer-context.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** The oldest that heads may be when the key is used, in milliseconds. */
 const FRESH_MS = 1000;
@@ -15,9 +15,9 @@ const FRESH_MS = 1000;
 const MOST_LOOKS = 5;
 
 /** A gate closed before the key was used: the request waits, and this is no answer. */
-export class GateClosed extends Error {
-  constructor(readonly gate: ClosedGate) {
-    super(gate.why);
+export class UnmetPreconditionError extends Error {
+  constructor(readonly unmet: UnmetPrecondition) {
+    super(unmet.why);
   }
 }
 
@@ -36,10 +36,10 @@ export interface Asked {
  * Asks all gates directly before the key is used: since the request was taken up, its files were fetched, which takes
  * as long as it takes, and a HOLD or an objection counts until the first signature is made. The heads are asked of
  * the Git host again, and if judging what is new took longer than they may be old, once more. Returns the vouches
- * that count. Throws `GateClosed`, `HeadsUnknown`, alarms, and whatever `judge` and `gateFor` refuse.
+ * that count. Throws `UnmetPreconditionError`, `HeadsUnknown`, alarms, and whatever `judge` and `checkPreconditions` refuse.
  */
-export async function askAgain(
-  site: Site,
+export async function checkBeforeKeyUse(
+  context: SignerContext,
   { request, channel, seen }: Asked,
   headsNow: () => Promise<Heads>,
 ): Promise<readonly Vouch[]> {
@@ -50,19 +50,19 @@ export async function askAgain(
       throw new HeadsUnknown('where the branches stand could not be asked', { cause });
     });
     if (judged && isDeepStrictEqual(judged.heads, heads)) return judged.vouches;
-    await site.lists.refresh();
-    const current = site.channels.get(channel.config.name) ?? channel;
-    const requester = judge(request, current, site.now());
-    const gate = await gateFor(site, current, request, requester, heads, seen);
-    if (!gate.open) throw new GateClosed(gate);
+    await context.lists.refresh();
+    const current = context.channels.get(channel.config.name) ?? channel;
+    const requester = judge(request, current, context.now());
+    const gate = await checkPreconditions(context, current, request, requester, heads, seen);
+    if (!gate.open) throw new UnmetPreconditionError(gate);
     if (performance.now() - asked <= FRESH_MS) return gate.vouches;
     judged = { heads, vouches: gate.vouches };
   }
-  throw new GateClosed(closed('the control repository moves faster than it can be judged'));
+  throw new UnmetPreconditionError(closed('the control repository moves faster than it can be judged'));
 }
 
 /** A key that awaits `gate` once, before it is first used. */
-export function gated(key: SigningKey, gate: () => Promise<void>): SigningKey {
+export function keyWithCheck(key: SigningKey, gate: () => Promise<void>): SigningKey {
   let asked: Promise<void> | undefined;
   return {
     certificates: key.certificates,

@@ -1,5 +1,5 @@
-import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import type { ChannelConfig, SigningConfig, TrustConfig } from '../config/signer.ts';
+import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
 import { usage } from '../../lib/errors.ts';
 import { findPassphrase } from '../../engine/keys/passphrase.ts';
 import { openPemKey } from '../../engine/keys/pem.ts';
@@ -8,6 +8,7 @@ import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
 import { TimestampClient, type Timestamper } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
+import { readTrustLists } from './trust-lists.ts';
 
 /** One channel, ready to sign: its key is loaded, its policy compiled. */
 export interface Channel {
@@ -17,7 +18,10 @@ export interface Channel {
   readonly timestamper: Timestamper | null;
   /** Whether its certificate is good for tests only. */
   readonly test: boolean;
+  /** Null without `trust.allowedSigners`. */
   readonly allowed: AllowedSigners | null;
+  /** Which version of the files `allowed` was read from; see `TrustLists`. */
+  readonly listsVersion: string;
   readonly roots: readonly Certificate[] | undefined;
   readonly timestampRoots: readonly Certificate[] | undefined;
   /** Which entries of a zip are ours. */
@@ -93,20 +97,11 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
     key,
     timestamper: signing.timestamp.length > 0 ? authoritiesOf(signing, timestampRoots, options) : null,
     test,
-    allowed: await loadAllowedSigners(trust),
+    ...(await readTrustLists(trust)),
     roots: await readRoots(signing.roots),
     timestampRoots,
     isOurs: compilePatterns(signing.files),
     mayName: compilePatterns(trust.names),
     mayRequest: compileNamePatterns(trust.requesters),
   };
-}
-
-/** The allowed signers of a channel as its files are now; null if it has no list. */
-export async function loadAllowedSigners({
-  allowedSigners,
-  revokedKeys,
-}: TrustConfig): Promise<AllowedSigners | null> {
-  if (allowedSigners === undefined) return null;
-  return AllowedSigners.load(allowedSigners, revokedKeys === undefined ? {} : { revoked: revokedKeys });
 }

@@ -28,7 +28,7 @@ export interface Settled {
  * through the whole history. Git can give it back: where it is missing, cannot be read or does not fit the
  * history or the configuration, the whole history is gone through.
  */
-export class Landmark {
+export class Checkpoint {
   /** Requests listed since it was last set; from the start on it is due. */
   private due = EVERY;
   /** Paths of which it tells what touched them. */

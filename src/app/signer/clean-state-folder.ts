@@ -23,7 +23,7 @@ async function removeMatching(folder: string, pattern: RegExp, recursive: boolea
  * Removes what a crash left half written in a state folder, with its lock held: no one else can be at
  * work there, but for a git that outlived the signer who started it, whose unfinished fetch is made again.
  */
-export async function sweepLeftovers(state: string, clone: string): Promise<void> {
+export async function cleanStateFolder(state: string, clone: string): Promise<void> {
   await removeMatching(state, OURS, false);
   for (const folder of [clone, join(clone, 'objects', 'pack')]) await removeMatching(folder, GITS, false);
   await removeMatching(join(clone, 'refs'), GITS, true);

@@ -11,9 +11,9 @@ import { BufferSource, withFile } from '../../lib/bytes/byte-source.ts';
 import { attachRemotely } from '../../engine/artifact/attach-as-delta.ts';
 import { incoming } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
-import { retrying } from './retry.ts';
+import { retry } from './retry.ts';
 import { readSignatures, signatureOf } from './signature-store.ts';
-import type { Site } from './signer-context.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** A request whose files are being delivered. */
 export interface Delivery {
@@ -30,22 +30,22 @@ type Use = NewBytes['use'];
  * The new bytes of a file: from memory, from the work folder, or made again. What was signed sparsely leaves
  * nothing on the disk but its signatures; with those, the unsigned zip gives the same bytes again.
  */
-export function newBytesOf(site: Site, output: JournaledOutput, delivery: Delivery): Use {
+export function deliveryContent(context: SignerContext, output: JournaledOutput, delivery: Delivery): Use {
   const { name, file } = output;
   const kept = delivery.fresh.get(name);
   if (kept) return (send) => send(new BufferSource(kept, name));
   if (file !== undefined) return (send) => withFile(join(delivery.folder, file), send, name);
   let again: Promise<Buffer> | undefined;
-  return async (send) => send(new BufferSource(await (again ??= makeAgain(site, output, delivery)), name));
+  return async (send) => send(new BufferSource(await (again ??= makeAgain(context, output, delivery)), name));
 }
 
 async function makeAgain(
-  site: Site,
+  context: SignerContext,
   output: JournaledOutput,
   { receipt, folder }: Delivery,
 ): Promise<Buffer> {
   const signed = receipt.files.find(({ input }) => input.name === output.name)?.signed ?? [];
-  const signatures = await readSignatures(site.config.state);
+  const signatures = await readSignatures(context.config.state);
   const wanted = signed.map(({ path, before, after }) => ({
     path,
     before: before.sha256,
@@ -53,13 +53,13 @@ async function makeAgain(
     signature: signatureOf(signatures, before.sha256),
   }));
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const far = await openAgain(site, output, folder);
+  const far = await openAgain(context, output, folder);
   try {
-    const { limits } = site.config;
+    const { limits } = context.config;
     const made = await attachRemotely(far, wanted, join(folder, 'again'), { limits, scratch: folder });
     const same = made.meanwhile === output.sha256 && isSame(made.assembly, output.assembly);
     if (!made.fresh || !same) throw differs(output.name);
-    site.log.info(
+    context.log.info(
       { file: output.name, bytes: far.bytesFetched, of: far.size },
       `put ${output.name} together again`,
     );
@@ -74,13 +74,17 @@ const isSame = (one: Delta, other: JournaledOutput['assembly']): boolean =>
 
 /** The unsigned file where it lies, as it was when it was signed. */
 async function openAgain(
-  site: Site,
+  context: SignerContext,
   { name, assembly }: JournaledOutput,
   folder: string,
 ): Promise<RemoteFile> {
-  const retry = <T>(action: () => Promise<T>): Promise<T> => retrying(site, `reading ${name}`, action);
+  const retryReading = <T>(action: () => Promise<T>): Promise<T> => retry(context, `reading ${name}`, action);
   const cache = join(folder, 'far');
-  const far = await RemoteFile.open(site.exchange, incoming(site, name), { cache, retry, name });
+  const far = await RemoteFile.open(context.exchange, incoming(context, name), {
+    cache,
+    retry: retryReading,
+    name,
+  });
   if (!far) throw fileMissing(name);
   const { source } = assembly ?? {};
   if (far.size === source?.size && far.modified.toISOString() === source.modified) return far;

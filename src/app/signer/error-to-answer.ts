@@ -22,7 +22,7 @@ function ownFault(error: unknown): SignpipeError {
  * world around it, and our own bugs, lest a request that meets one be tried for ever. Null when the
  * configuration or the key is wrong, and for alarms: those are nobody's answer, and the request waits.
  */
-export function answerTo(error: unknown): SignpipeError | null {
+export function errorToAnswer(error: unknown): SignpipeError | null {
   if (!(error instanceof SignpipeError)) return ownFault(error);
   return ['usage', 'alarm', 'timeout'].includes(error.kind) ? null : error;
 }

@@ -3,8 +3,8 @@ import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid } from '../../lib/errors.ts';
 import { RemoteFile } from '../../protocol/exchange/remote-file.ts';
 import { underBar } from '../../lib/progress.ts';
-import { retrying } from './retry.ts';
-import type { Site } from './signer-context.ts';
+import { retry } from './retry.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** One file of a request, in the work folder. */
 export interface WholeFile {
@@ -29,7 +29,8 @@ export interface DistantFile {
 export type FetchedFile = WholeFile | DistantFile;
 
 /** Where a file of a request lies on the exchange. */
-export const incoming = (site: Site, name: string): string => `${site.config.exchange.incoming}/${name}`;
+export const incoming = (context: SignerContext, name: string): string =>
+  `${context.config.exchange.incoming}/${name}`;
 
 function checkPin(file: RequestedFile, sha256: string): void {
   if (file.sha256 === undefined || file.sha256 === sha256) return;
@@ -43,24 +44,28 @@ function checkPin(file: RequestedFile, sha256: string): void {
 }
 
 /** Fetches a file as a whole and holds it to its pin. It is not flushed: until it is signed, it can be fetched again. */
-export async function fetchWhole(site: Site, requested: RequestedFile, path: string): Promise<WholeFile> {
+export async function fetchWhole(
+  context: SignerContext,
+  requested: RequestedFile,
+  path: string,
+): Promise<WholeFile> {
   const { name } = requested;
-  const limit = site.config.limits.archive;
-  const got = await retrying(site, `fetching ${name}`, () =>
-    underBar(site.progress, `fetch ${name}`, 'bytes', (onProgress) =>
-      site.exchange.fetch(incoming(site, name), path, { limit, onProgress, flushed: false }),
+  const limit = context.config.limits.archive;
+  const got = await retry(context, `fetching ${name}`, () =>
+    underBar(context.progress, `fetch ${name}`, 'bytes', (onProgress) =>
+      context.exchange.fetch(incoming(context, name), path, { limit, onProgress, flushed: false }),
     ),
   );
   checkPin(requested, got.sha256);
-  site.log.info({ file: name, bytes: got.size, sha256: got.sha256 }, `fetched ${name}`);
-  return { requested, path, ...got, modified: await modifiedOf(site, name) };
+  context.log.info({ file: name, bytes: got.size, sha256: got.sha256 }, `fetched ${name}`);
+  return { requested, path, ...got, modified: await modifiedOf(context, name) };
 }
 
-async function modifiedOf(site: Site, name: string): Promise<Date | null> {
-  if (site.config.exchange.sparse === 'never') return null;
-  return retrying(site, `looking at ${name}`, async () => {
-    if (!(await site.exchange.canAssemble())) return null;
-    return (await site.exchange.stat(incoming(site, name)))?.modified ?? null;
+async function modifiedOf(context: SignerContext, name: string): Promise<Date | null> {
+  if (context.config.exchange.sparse === 'never') return null;
+  return retry(context, `looking at ${name}`, async () => {
+    if (!(await context.exchange.canAssemble())) return null;
+    return (await context.exchange.stat(incoming(context, name)))?.modified ?? null;
   });
 }
 
@@ -70,15 +75,15 @@ async function modifiedOf(site: Site, name: string): Promise<Date | null> {
  * Null when the whole of it must be fetched.
  */
 async function openFar(
-  site: Site,
+  context: SignerContext,
   { name, sha256, entries = [] }: RequestedFile,
   cache: string,
 ): Promise<RemoteFile | null> {
-  if (entries.length === 0 || sha256 !== undefined || site.config.exchange.sparse === 'never') return null;
-  const retry = <T>(action: () => Promise<T>): Promise<T> => retrying(site, `reading ${name}`, action);
-  if (await retry(() => site.exchange.canAssemble()))
-    return RemoteFile.open(site.exchange, incoming(site, name), { cache, retry, name });
-  site.log.info({ file: name }, `${name} is moved as a whole: the exchange does not copy within itself`);
+  if (entries.length === 0 || sha256 !== undefined || context.config.exchange.sparse === 'never') return null;
+  const retryReading = <T>(action: () => Promise<T>): Promise<T> => retry(context, `reading ${name}`, action);
+  if (await retryReading(() => context.exchange.canAssemble()))
+    return RemoteFile.open(context.exchange, incoming(context, name), { cache, retry: retryReading, name });
+  context.log.info({ file: name }, `${name} is moved as a whole: the exchange does not copy within itself`);
   return null;
 }
 
@@ -87,7 +92,7 @@ async function openFar(
  * Who calls this closes what was opened.
  */
 export async function fetchFiles(
-  site: Site,
+  context: SignerContext,
   files: readonly RequestedFile[],
   folder: string,
 ): Promise<FetchedFile[]> {
@@ -95,8 +100,8 @@ export async function fetchFiles(
   try {
     for (const [index, requested] of files.entries()) {
       const path = join(folder, `in-${index}`);
-      const far = await openFar(site, requested, path);
-      fetched.push(far ? { requested, path, far } : await fetchWhole(site, requested, path));
+      const far = await openFar(context, requested, path);
+      fetched.push(far ? { requested, path, far } : await fetchWhole(context, requested, path));
     }
     return fetched;
   } catch (error) {

@@ -7,7 +7,7 @@ import type { Request } from '../../protocol/control/request.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { requireUsable } from '../../engine/keys/signing-key.ts';
 import type { AnsweredRequests } from './answered-requests.ts';
-import { answerTo, faultBelow, withoutFolders } from './error-to-answer.ts';
+import { errorToAnswer, faultBelow, withoutFolders } from './error-to-answer.ts';
 import type { Channel } from './channel.ts';
 import { deliverFile } from './deliver.ts';
 import type { Delivery } from './delivery-content.ts';
@@ -16,13 +16,13 @@ import {
   newDraft,
   receiptOf,
   refusalOf,
-  requireTellable,
+  requireValidReceipt,
   undeliveredOf,
   type Draft,
 } from './receipt-draft.ts';
-import type { ClosedGate } from './unmet-precondition.ts';
-import { futureGate, gateFor } from './preconditions.ts';
-import { askAgain, gated, GateClosed, HeadsUnknown } from './before-key-use.ts';
+import type { UnmetPrecondition } from './unmet-precondition.ts';
+import { checkDate, checkPreconditions } from './preconditions.ts';
+import { checkBeforeKeyUse, keyWithCheck, UnmetPreconditionError, HeadsUnknown } from './before-key-use.ts';
 import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from './fetch.ts';
 import { channelOf, judge, repeated, requesterIfProven, requireOurs } from './policy.ts';
@@ -30,7 +30,7 @@ import { rehearseDelivery } from './rehearse-delivery.ts';
 import type { ReceiptBranch } from './receipt-branch.ts';
 import { readSignatures, signatureOf, signaturesFile } from './signature-store.ts';
 import { signFiles, type SignedRequest } from './sign-request.ts';
-import type { Site } from './signer-context.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** What became of a request at this poll. */
 export type Answer =
@@ -48,12 +48,12 @@ const answeredAt = ({ request }: Receipt, now: Date): string =>
   new Date(Math.max(now.getTime(), new Date(request.requestedAt).getTime())).toISOString();
 
 /** Carries requests, one at a time, from the commit to the pushed receipt; takes up what a crash left. */
-export class Answerer {
+export class RequestHandler {
   /** Whether the work folder is known to be empty. */
   private swept = false;
 
   constructor(
-    private readonly site: Site,
+    private readonly context: SignerContext,
     private readonly branch: ReceiptBranch,
     private readonly answered: AnsweredRequests,
     /** Where the branches stand now, once their history was judged. */
@@ -74,13 +74,13 @@ export class Answerer {
 
   /** Whether a request has come so far that beginning another would lose its answer. */
   async isInHand(): Promise<boolean> {
-    const record = await this.site.journal.read();
+    const record = await this.context.journal.read();
     return record !== null && record.stage !== 'begun';
   }
 
   /** Finishes what a crash, or a Git host that was down, left in hand; returns the request that is answered now. */
   async resume(): Promise<string | null> {
-    const { journal, log } = this.site;
+    const { journal, log } = this.context;
     const record = await journal.read();
     if (!record) {
       if (!this.swept) await this.sweep();
@@ -93,7 +93,7 @@ export class Answerer {
     if (record.stage === 'signed' && (await this.branch.answers(record.request))) {
       // The state folder was put back from a back-up: what this request delivered may have been replaced since.
       log.info({ request: record.request }, `request ${shortId(record.request)} has its receipt already`);
-      await this.site.timestampWaits.forget(record.request);
+      await this.context.timestampOutages.forget(record.request);
       await this.clear();
       return record.request;
     }
@@ -108,35 +108,35 @@ export class Answerer {
   }
 
   /** The receipt that settles a request, its files delivered; or what the request waits for. */
-  private async receiptFor(request: Request, heads: Heads, seen: Date): Promise<Receipt | ClosedGate> {
-    const { site } = this;
-    const early = futureGate(request, site.now());
+  private async receiptFor(request: Request, heads: Heads, seen: Date): Promise<Receipt | UnmetPrecondition> {
+    const { context } = this;
+    const early = checkDate(request, context.now());
     if (early) return early;
-    const { receipts } = await site.repository.heads();
+    const { receipts } = await context.repository.heads();
     const repeats = await this.answered.find(request.raw, receipts);
     let draft = { ...newDraft(request, seen), ...(repeats && { repeats }) };
     try {
       if (repeats) {
-        draft = { ...draft, requester: requesterIfProven(request, site.channels, site.now()) };
+        draft = { ...draft, requester: requesterIfProven(request, context.channels, context.now()) };
         throw repeated(request, repeats);
       }
-      requireOurs(request, site.origin);
-      const channel = channelOf(request, site.channels);
+      requireOurs(request, context.origin);
+      const channel = channelOf(request, context.channels);
       draft = { ...draft, channel };
-      const requester = judge(request, channel, site.now());
+      const requester = judge(request, channel, context.now());
       draft = { ...draft, requester };
-      const gate = await gateFor(site, channel, request, requester, heads, seen);
+      const gate = await checkPreconditions(context, channel, request, requester, heads, seen);
       if (!gate.open) return gate;
       draft = { ...draft, vouches: gate.vouches };
-      const wait = await site.timestampWaits.before(request.id, channel);
+      const wait = await context.timestampOutages.before(request.id, channel);
       if (wait) return wait;
       return await this.sign(draft, channel, seen);
     } catch (error) {
-      if (error instanceof GateClosed || error instanceof HeadsUnknown) await this.clear();
-      if (error instanceof GateClosed) return error.gate;
+      if (error instanceof UnmetPreconditionError || error instanceof HeadsUnknown) await this.clear();
+      if (error instanceof UnmetPreconditionError) return error.unmet;
       if (error instanceof HeadsUnknown) throw error.cause;
-      const wait = await site.timestampWaits.after(error, request.id, draft.channel ?? undefined);
-      const answer = answerTo(error);
+      const wait = await context.timestampOutages.after(error, request.id, draft.channel ?? undefined);
+      const answer = errorToAnswer(error);
       if (wait || !answer) {
         if (!(await this.isInHand())) await this.clear();
         if (wait) return wait;
@@ -148,49 +148,49 @@ export class Answerer {
   }
 
   private discreet(error: SignpipeError): SignpipeError {
-    const { state, file } = this.site.config;
+    const { state, file } = this.context.config;
     return withoutFolders(error, [state, dirname(resolve(file))]);
   }
 
   private tell(what: string, request: string, error: SignpipeError): void {
     const err = faultBelow(error);
     const fields = { request, code: error.code, hint: error.hint, ...(err ? { err } : {}) };
-    this.site.log[error.kind === 'local' ? 'error' : 'warn'](fields, `${what}: ${error.message}`);
+    this.context.log[error.kind === 'local' ? 'error' : 'warn'](fields, `${what}: ${error.message}`);
   }
 
   private async sign(draft: Draft, channel: Channel, seen: Date): Promise<Receipt> {
-    const { site } = this;
+    const { context } = this;
     const { id, files } = draft.request;
-    requireUsable(channel.key, site.now());
+    requireUsable(channel.key, context.now());
     const folder = this.folder(id);
     this.swept = false;
-    await site.journal.write({ version: 1, request: id, stage: 'begun', outputs: [] });
+    await context.journal.write({ version: 1, request: id, stage: 'begun', outputs: [] });
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const rehearsal = rehearseDelivery(site, draft.request);
+    const rehearsal = rehearseDelivery(context, draft.request);
     rehearsal.catch(() => {}); // Its failure is reported once the files are there.
-    const fetched = await fetchFiles(site, files, folder).catch(async (error: unknown) => {
+    const fetched = await fetchFiles(context, files, folder).catch(async (error: unknown) => {
       await rehearsal.catch(() => {});
       throw error;
     });
-    const fetchedAt = site.now().toISOString();
+    const fetchedAt = context.now().toISOString();
     let { vouches } = draft;
-    const key = gated(channel.key, async () => {
-      vouches = await askAgain(site, { request: draft.request, channel, seen }, this.headsNow);
+    const key = keyWithCheck(channel.key, async () => {
+      vouches = await checkBeforeKeyUse(context, { request: draft.request, channel, seen }, this.headsNow);
     });
     const made = await this.signFetched({ ...channel, key }, fetched, {
       request: id,
       folder,
       rehearsal,
     });
-    const times = { ...draft.times, fetched: fetchedAt, signed: site.now().toISOString() };
+    const times = { ...draft.times, fetched: fetchedAt, signed: context.now().toISOString() };
     const receipt = receiptOf({ ...draft, vouches, times }, 'signed', {
       certificate: certificateOf(channel),
       files: made.files,
       zlib: process.versions.zlib,
     });
-    requireTellable(receipt);
-    await site.journal.write({ version: 1, request: id, stage: 'signed', receipt, outputs: made.outputs });
+    requireValidReceipt(receipt);
+    await context.journal.write({ version: 1, request: id, stage: 'signed', receipt, outputs: made.outputs });
     return this.deliver({ receipt, folder, fresh: made.fresh }, made.outputs);
   }
 
@@ -201,7 +201,7 @@ export class Answerer {
   ): Promise<SignedRequest> {
     try {
       await place.rehearsal;
-      return await signFiles(this.site, channel, fetched, place);
+      return await signFiles(this.context, channel, fetched, place);
     } finally {
       await closeFiles(fetched);
     }
@@ -212,18 +212,18 @@ export class Answerer {
    * whatever keeps it from it; only an alarm stops everything.
    */
   private async deliver(delivery: Delivery, outputs: readonly JournaledOutput[]): Promise<Receipt> {
-    const { site } = this;
+    const { context } = this;
     const { receipt } = delivery;
     const delivered: string[] = [];
     try {
       for (const output of outputs) {
-        await deliverFile(site, output, delivery);
+        await deliverFile(context, output, delivery);
         delivered.push(output.name);
       }
-      return { ...receipt, times: { ...receipt.times, delivered: site.now().toISOString() } };
+      return { ...receipt, times: { ...receipt.times, delivered: context.now().toISOString() } };
     } catch (error) {
       const usable = error instanceof SignpipeError && error.kind === 'usage';
-      const answer = usable ? error : answerTo(error);
+      const answer = usable ? error : errorToAnswer(error);
       if (!answer) throw error;
       this.tell('not delivered', receipt.request.id, answer);
       return undeliveredOf(receipt, delivered, this.discreet(answer));
@@ -237,9 +237,9 @@ export class Answerer {
 
   /** Settles the receipt on disk, so that a crash from here on can only push this one, and pushes it. */
   private async conclude(draft: Receipt): Promise<void> {
-    const { journal, witness, now } = this.site;
+    const { journal, acceptedHeads, now } = this.context;
     const receipt = { ...draft, times: { ...draft.times, answered: answeredAt(draft, now()) } };
-    const since = witness.heads?.receipts ?? null;
+    const since = acceptedHeads.heads?.receipts ?? null;
     await journal.write({
       version: 1,
       request: receipt.request.id,
@@ -252,13 +252,13 @@ export class Answerer {
   }
 
   private async push(receipt: Receipt, since: string | null): Promise<void> {
-    const { repository, witness, log, now } = this.site;
+    const { repository, acceptedHeads, log, now } = this.context;
     const { request, outcome } = receipt;
-    await this.site.timestampWaits.forget(request.id);
+    await this.context.timestampOutages.forget(request.id);
     const commit = await this.branch.push(receipt, since, () => this.signaturesOf(receipt));
     const heads = await repository.heads();
-    await witness.accept(
-      { requests: witness.heads?.requests ?? heads.requests, receipts: heads.receipts },
+    await acceptedHeads.accept(
+      { requests: acceptedHeads.heads?.requests ?? heads.requests, receipts: heads.receipts },
       { at: now() },
     );
     await this.clear();
@@ -270,7 +270,7 @@ export class Answerer {
 
   private async signaturesOf(receipt: Receipt): Promise<Map<string, Buffer>> {
     const programs = receipt.files.flatMap((file) => file.signed);
-    const made = programs.length > 0 ? await readSignatures(this.site.config.state) : new Map();
+    const made = programs.length > 0 ? await readSignatures(this.context.config.state) : new Map();
     return new Map(programs.map(({ before: { sha256 } }) => [sha256, signatureOf(made, sha256)]));
   }
 
@@ -284,24 +284,24 @@ export class Answerer {
     const files = outputs
       .flatMap(({ file, assembly }) => [file, assembly?.whole?.unsigned])
       .filter((file) => file !== undefined);
-    const paths = [...files.map((file) => join(folder, file)), signaturesFile(this.site.config.state)];
+    const paths = [...files.map((file) => join(folder, file)), signaturesFile(this.context.config.state)];
     return (await Promise.all(paths.map(exists))).every(Boolean);
   }
 
   private folder(request: string): string {
-    return join(this.site.work, request);
+    return join(this.context.work, request);
   }
 
   /** The journal first: a crash in between leaves a folder that nobody needs, not a record without its files. */
   private async clear(): Promise<void> {
-    await this.site.journal.clear();
+    await this.context.journal.clear();
     await this.sweep();
   }
 
   /** With no request in hand, nothing in the work folder is needed. */
   private async sweep(): Promise<void> {
-    for (const name of await readdir(this.site.work))
-      await rm(join(this.site.work, name), { recursive: true, force: true });
+    for (const name of await readdir(this.context.work))
+      await rm(join(this.context.work, name), { recursive: true, force: true });
     this.swept = true;
   }
 }

@@ -6,12 +6,12 @@ import { isAhead, type Request } from '../../protocol/control/request.ts';
 import { vouchesFor, type Vouch, type VouchOptions } from '../../protocol/control/vouch.ts';
 import { notAllowed, usage } from '../../lib/errors.ts';
 import type { Channel } from './channel.ts';
-import { closed, type ClosedGate } from './unmet-precondition.ts';
+import { closed, type UnmetPrecondition } from './unmet-precondition.ts';
 import type { Requester } from './policy.ts';
-import type { Site } from './signer-context.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** Whether a request that policy permits may be signed at this moment. */
-export type Gate = { readonly open: true; readonly vouches: readonly Vouch[] } | ClosedGate;
+export type Preconditions = { readonly open: true; readonly vouches: readonly Vouch[] } | UnmetPrecondition;
 
 const NOBODY = AllowedSigners.parse('', 'nobody');
 
@@ -25,16 +25,16 @@ function holdText(hold: Hold): string {
 }
 
 /** A HOLD stops every channel; those whom the default channel allows lift it. */
-async function holdGate(site: Site, heads: Heads): Promise<ClosedGate | null> {
+async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPrecondition | null> {
   if (heads.requests === null) return null;
-  const byDefault = site.channels.get('default');
+  const byDefault = context.channels.get('default');
   const allowed = byDefault?.allowed ?? NOBODY;
   const acceptUnsigned = byDefault?.config.trust.unsignedRequests === 'accept';
-  const hold = await readHold(site.repository, heads.requests, {
+  const hold = await readHold(context.repository, heads.requests, {
     allowed,
     acceptUnsigned,
-    now: site.now(),
-    firstSeen: (commit) => site.witness.firstSeen(site.repository, commit),
+    now: context.now(),
+    firstSeen: (commit) => context.acceptedHeads.firstSeen(context.repository, commit),
   });
   if (!hold.held) return null;
   return closed(holdText(hold));
@@ -44,7 +44,7 @@ async function holdGate(site: Site, heads: Heads): Promise<ClosedGate | null> {
  * A request dated ahead waits until its time has come, whatever is wrong with it: its receipt must not be older,
  * and an objection that was dated honestly must not be taken to be of an earlier build.
  */
-export function futureGate(request: Request, now: Date): ClosedGate | null {
+export function checkDate(request: Request, now: Date): UnmetPrecondition | null {
   if (!isAhead(request, now)) return null;
   return {
     open: false,
@@ -57,11 +57,11 @@ export function futureGate(request: Request, now: Date): ClosedGate | null {
 const madeAt = ({ committedAt }: Request, seen: Date): Date => (committedAt < seen ? committedAt : seen);
 
 /** A time lock counts from when this signer first saw the request: a commit's own time is its author's word. */
-function delayGate(site: Site, channel: Channel, seen: Date): ClosedGate | null {
+function checkTimeLock(context: SignerContext, channel: Channel, seen: Date): UnmetPrecondition | null {
   // Without a delay nothing may depend on a clock that was wrong for a while.
   if (channel.config.trust.delay === 0) return null;
   const until = seen.getTime() + channel.config.trust.delay;
-  if (site.now().getTime() >= until) return null;
+  if (context.now().getTime() >= until) return null;
   return closed(`time lock until ${new Date(until).toISOString()}; a signed commit that adds HOLD stops it`);
 }
 
@@ -76,7 +76,7 @@ const personOf = (requester: Requester): VouchOptions['requester'] =>
 
 /** Throws `vouch-differs` if one of these vouches for other bytes was made after the request. */
 async function refuseObjections(
-  { repository }: Site,
+  { repository }: SignerContext,
   differing: readonly Vouch[],
   requested: Date,
 ): Promise<void> {
@@ -98,14 +98,14 @@ const doesNotCount = ({ commit, signer }: Vouch, root = 'ROOT'): string =>
  * Other builders must have got the same bytes. One who got different ones after the request was made
  * ends it; an older vouch for other bytes is only reported, since the same name is built again each night.
  */
-async function vouchGate(
-  site: Site,
+async function checkVouches(
+  context: SignerContext,
   channel: Channel,
   request: Request,
   requester: Requester,
   heads: Heads,
   seen: Date,
-): Promise<Gate> {
+): Promise<Preconditions> {
   const needed = channel.config.trust.vouches;
   if (needed === 0) return { open: true, vouches: [] };
   if (!channel.allowed)
@@ -113,37 +113,37 @@ async function vouchGate(
       'vouches-need-signers',
       `channel ${channel.config.name}: trust.vouches needs trust.allowedSigners`,
     );
-  const found = await vouchesFor(site.repository, request, {
+  const found = await vouchesFor(context.repository, request, {
     allowed: channel.allowed,
     branches: heads.vouches,
     requests: heads.requests,
-    origin: site.origin,
+    origin: context.origin,
     requester: personOf(requester),
-    now: site.now(),
+    now: context.now(),
   });
   const agreeing = found.filter((each) => each.agrees);
   const differing = found.filter((each) => each.differing.length > 0 && !each.agrees);
-  await refuseObjections(site, differing, madeAt(request, seen));
+  await refuseObjections(context, differing, madeAt(request, seen));
   if (agreeing.length >= needed) return { open: true, vouches: agreeing };
   const remarks = [
     ...differing.map((each) => `; ${each.signer} vouched earlier for ${bytesSeen(each)}`),
-    ...found.filter((each) => each.elsewhere).map((each) => doesNotCount(each, site.origin.roots[0])),
+    ...found.filter((each) => each.elsewhere).map((each) => doesNotCount(each, context.origin.roots[0])),
   ];
   return closed(`waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
 }
 
 /** Asks, in this order: is signing held, is the time lock over, have enough others vouched? */
-export async function gateFor(
-  site: Site,
+export async function checkPreconditions(
+  context: SignerContext,
   channel: Channel,
   request: Request,
   requester: Requester,
   heads: Heads,
   seen: Date,
-): Promise<Gate> {
+): Promise<Preconditions> {
   return (
-    (await holdGate(site, heads)) ??
-    delayGate(site, channel, seen) ??
-    (await vouchGate(site, channel, request, requester, heads, seen))
+    (await checkHold(context, heads)) ??
+    checkTimeLock(context, channel, seen) ??
+    (await checkVouches(context, channel, request, requester, heads, seen))
   );
 }

@@ -13,7 +13,7 @@ import type { Heads } from '../../protocol/control/repository.ts';
 import { policyBytes, readPolicyBytes } from '../../protocol/control/published-policy.ts';
 import { unavailable, type SignpipeError } from '../../lib/errors.ts';
 import { publicKeyLine } from '../../lib/sshsig/ssh-key.ts';
-import type { Site } from './signer-context.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** Tries against others who push at the same moment. */
 const MOST_RACES = 10;
@@ -28,18 +28,18 @@ export class ReceiptBranch {
   private readonly own: AllowedSigners;
 
   constructor(
-    private readonly site: Pick<
-      Site,
-      'repository' | 'writer' | 'witness' | 'origin' | 'config' | 'log' | 'now'
+    private readonly context: Pick<
+      SignerContext,
+      'repository' | 'writer' | 'acceptedHeads' | 'origin' | 'config' | 'log' | 'now'
     >,
   ) {
-    const line = publicKeyLine(site.writer.signer.publicKey);
+    const line = publicKeyLine(context.writer.signer.publicKey);
     this.own = AllowedSigners.parse(`signer ${line}\n`, 'receipts.key');
   }
 
   /** With the policy as it is now: the pinned roots belong to it. */
   private get writer(): ReceiptWriter {
-    const { writer, origin } = this.site;
+    const { writer, origin } = this.context;
     const { policy } = writer;
     const { roots } = origin;
     return policy && roots.length > 0 ? { ...writer, policy: { ...policy, roots: [...roots] } } : writer;
@@ -47,17 +47,20 @@ export class ReceiptBranch {
 
   /** The remote's heads, which must only have grown, and by our own receipts; throws alarms. */
   async judgedHeads(): Promise<{ heads: Heads; first: boolean; changed: boolean }> {
-    const { repository, witness, config } = this.site;
+    const { repository, acceptedHeads, config } = this.context;
     const heads = await repository.fetch();
     const checkReceipt = async (id: string): Promise<void> => {
       verifyCommitSignature((await repository.readCommit(id)).raw, this.own);
     };
-    return { heads, ...(await witness.judge(repository, heads, { checkReceipt, config: config.file })) };
+    return {
+      heads,
+      ...(await acceptedHeads.judge(repository, heads, { checkReceipt, config: config.file })),
+    };
   }
 
   /** Whether a request has its receipt, as far as the branch was fetched. */
   async answers(request: string): Promise<boolean> {
-    const { repository } = this.site;
+    const { repository } = this.context;
     const { receipts } = await repository.heads();
     return receipts !== null && (await answeredRequests(repository, receipts)).has(request);
   }
@@ -73,7 +76,7 @@ export class ReceiptBranch {
     signatures: () => Promise<Map<string, Buffer>>,
   ): Promise<string> {
     const { writer } = this;
-    const { repository, log } = this.site;
+    const { repository, log } = this.context;
     const at = new Date(receipt.times.answered);
     for (let tries = 0; tries < MOST_RACES; tries += 1) {
       const parent = await this.tip();
@@ -98,7 +101,7 @@ export class ReceiptBranch {
    */
   async publishPolicy(heads: Heads): Promise<Heads> {
     const { writer } = this;
-    const { repository, log, now } = this.site;
+    const { repository, log, now } = this.context;
     if (heads.receipts !== null && (await this.tellsPolicy(heads.receipts))) return heads;
     for (let tries = 0; tries < MOST_RACES; tries += 1) {
       const parent = await this.tip();
@@ -115,14 +118,14 @@ export class ReceiptBranch {
 
   private async tellsPolicy(tip: string): Promise<boolean> {
     const { policy } = this.writer;
-    const { repository } = this.site;
+    const { repository } = this.context;
     const published = await readPolicyBytes(repository, await repository.readCommit(tip)).catch(() => null);
     return policy === undefined || (published?.equals(policyBytes(policy)) ?? false);
   }
 
   /** The branch's tip now; the branch is begun if need be. */
   private async tip(): Promise<string> {
-    const { repository, now } = this.site;
+    const { repository, now } = this.context;
     const { heads } = await this.judgedHeads();
     if (heads.receipts !== null) return heads.receipts;
     const { result, id } = await openReceipts(repository, this.writer, now());

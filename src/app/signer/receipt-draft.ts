@@ -115,7 +115,7 @@ export function undeliveredOf(receipt: Receipt, delivered: readonly string[], er
 const RECEIPT_LIMIT = 16 * 1024 * 1024;
 
 /** Refuses, while nothing has left this machine, what no receipt could tell: `receipt-unsound`, `receipt-too-large`. */
-export function requireTellable(receipt: Receipt): void {
+export function requireValidReceipt(receipt: Receipt): void {
   const { error } = receiptSchema.safeParse(receipt);
   if (error)
     throw new SignpipeError(

@@ -2,8 +2,8 @@ import { posix } from 'node:path';
 import { deliveredPath } from '../config/delivered-path.ts';
 import type { Request } from '../../protocol/control/request.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
-import { retrying } from './retry.ts';
-import type { Site } from './signer-context.ts';
+import { retry } from './retry.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** Exchanges on which a delivery was tried. */
 const tried = new WeakSet<Exchange>();
@@ -12,13 +12,13 @@ const tried = new WeakSet<Exchange>();
  * Tries, once for each exchange that is opened, whether a request's files could be delivered: before the key is
  * used, for a signature that cannot be delivered exists all the same. Throws what a delivery would throw.
  */
-export async function rehearseDelivery(site: Site, { id, files }: Request): Promise<void> {
-  const { exchange, config, log } = site;
+export async function rehearseDelivery(context: SignerContext, { id, files }: Request): Promise<void> {
+  const { exchange, config, log } = context;
   const [first] = files;
   if (!first || tried.has(exchange)) return;
   const { outgoing, delivered } = config.exchange;
   const folder = posix.dirname(`${outgoing}/${deliveredPath(delivered, { request: id, name: first.name })}`);
-  const done = await retrying(site, `trying ${folder}`, () =>
+  const done = await retry(context, `trying ${folder}`, () =>
     // The request's own name for it: after a crash, what was left is taken away.
     exchange.rehearse(folder, { make: true, temporary: id.slice(0, 12) }),
   );

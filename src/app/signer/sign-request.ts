@@ -17,7 +17,7 @@ import type { Channel } from './channel.ts';
 import { fetchWhole, type DistantFile, type FetchedFile, type WholeFile } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
 import { writeSignatures } from './signature-store.ts';
-import type { Site } from './signer-context.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** What signing a request's files gave. */
 export interface SignedRequest {
@@ -57,7 +57,7 @@ function programsOf(made: Made): Pick<ReceiptFile, 'entries' | 'signed' | 'kept'
 }
 
 function optionsFor(
-  site: Site,
+  context: SignerContext,
   channel: Channel,
   { entries }: RequestedFile,
   scratch: string,
@@ -73,7 +73,7 @@ function optionsFor(
     roots: channel.roots,
     timestampRoots: channel.timestampRoots,
     isOurs: channel.isOurs,
-    limits: site.config.limits,
+    limits: context.config.limits,
     scratch,
     pins: entries && new Map(entries.map(({ path, sha256 }) => [path, sha256])),
   };
@@ -162,7 +162,7 @@ function describeSparse({ requested, far }: DistantFile, made: SignedInParts, na
 }
 
 async function signOne(
-  site: Site,
+  context: SignerContext,
   file: FetchedFile,
   folder: string,
   name: string,
@@ -174,10 +174,10 @@ async function signOne(
   const made = pins && (await signRemotely(far, join(folder, name), { ...options, pins }));
   if (made) {
     const told = { file: requested.name, bytes: far.bytesFetched, of: far.size };
-    site.log.info(told, `fetched ${requested.name} in part`);
+    context.log.info(told, `fetched ${requested.name} in part`);
     return describeSparse(file, made, name);
   }
-  return signWhole(await fetchWhole(site, requested, path), folder, name, options);
+  return signWhole(await fetchWhole(context, requested, path), folder, name, options);
 }
 
 /**
@@ -185,7 +185,7 @@ async function signOne(
  * signatures go beside the journal. `request` is the request's id. Nothing has left this machine when it returns.
  */
 export async function signFiles(
-  site: Site,
+  context: SignerContext,
   channel: Channel,
   fetched: readonly FetchedFile[],
   { request, folder }: { readonly request: string; readonly folder: string },
@@ -195,25 +195,25 @@ export async function signFiles(
   // The receipt holds one signature for a program, in how many of the files it may be.
   const earlier = new Map<string, MadeSignature>();
   for (const [index, each] of fetched.entries()) {
-    const options = { ...optionsFor(site, channel, each.requested, folder), made: earlier };
+    const options = { ...optionsFor(context, channel, each.requested, folder), made: earlier };
     const { made, file, output, fresh } = await underBar(
-      site.progress,
+      context.progress,
       `sign ${each.requested.name}`,
       'files',
-      (onProgress) => signOne(site, each, folder, `out-${index}`, { ...options, onProgress }),
+      (onProgress) => signOne(context, each, folder, `out-${index}`, { ...options, onProgress }),
     );
     // The same program under several paths has one signature.
     for (const { before, signature } of made.signed) signatures.set(before.sha256, signature);
     if (!output.assembly?.whole) await rm(each.path, { force: true });
-    site.log.info(
+    context.log.info(
       { file: output.name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
       `signed ${output.name}`,
     );
-    const path = deliveredPath(site.config.exchange.delivered, { request, name: output.name });
+    const path = deliveredPath(context.config.exchange.delivered, { request, name: output.name });
     result.files.push(file.output ? { ...file, output: { ...file.output, path } } : file);
     result.outputs.push({ ...output, path });
     if (fresh) result.fresh.set(output.name, fresh);
   }
-  await writeSignatures(site.config.state, signatures);
+  await writeSignatures(context.config.state, signatures);
   return result;
 }

@@ -3,24 +3,24 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
-import type { ReceiptWriter } from '../../protocol/control/receipt.ts';
+import type { PublishedPolicy, ReceiptWriter } from '../../protocol/control/receipt.ts';
 import { Origin } from '../../protocol/control/commit-origin.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { loadSshSigner } from '../../lib/sshsig/ssh-signer.ts';
-import { Witness } from '../../protocol/control/accepted-heads.ts';
+import { AcceptedHeads } from '../../protocol/control/accepted-heads.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
 import { findPassphrase } from '../../engine/keys/passphrase.ts';
 import type { Progress } from '../../lib/progress.ts';
 import { openChannel, type Channel } from './channel.ts';
 import { Journal } from './journal.ts';
-import { sweepLeftovers } from './clean-state-folder.ts';
+import { cleanStateFolder } from './clean-state-folder.ts';
 import { lockState } from './lock.ts';
 import { publicPolicy } from './public-policy.ts';
-import { TimestampWaits } from './timestamp-outages.ts';
+import { TimestampOutages } from './timestamp-outages.ts';
 import { TrustLists } from './trust-lists.ts';
 
 /** Everything a signer works with, opened and checked. */
-export interface Site {
+export interface SignerContext {
   readonly config: SignerConfig;
   readonly repository: ControlRepository;
   readonly exchange: Exchange;
@@ -29,8 +29,8 @@ export interface Site {
   readonly lists: TrustLists;
   readonly writer: ReceiptWriter;
   /** Which requests wait for timestamp authorities. */
-  readonly timestampWaits: TimestampWaits;
-  readonly witness: Witness;
+  readonly timestampOutages: TimestampOutages;
+  readonly acceptedHeads: AcceptedHeads;
   /** Which requests and vouches are for this repository. */
   readonly origin: Origin;
   readonly journal: Journal;
@@ -42,7 +42,7 @@ export interface Site {
   close(): Promise<void>;
 }
 
-export interface SiteOptions {
+export interface SignerContextOptions {
   readonly log: Logger;
   readonly progress: Progress;
   readonly now?: () => Date;
@@ -78,8 +78,23 @@ export async function openChannels(
   return channels;
 }
 
-/** Opens a signer's site: keys first, then the state folder, which is locked, then the connections. */
-export async function openSite(config: SignerConfig, options: SiteOptions): Promise<Site> {
+/** A writer that publishes the policy as it is at the time of each commit. */
+const withCurrentPolicy = (
+  { signer, identity }: ReceiptWriter,
+  current: () => PublishedPolicy,
+): ReceiptWriter => ({
+  signer,
+  identity,
+  get policy() {
+    return current();
+  },
+});
+
+/** Opens a signer's context: keys first, then the state folder, which is locked, then the connections. */
+export async function openSignerContext(
+  config: SignerConfig,
+  options: SignerContextOptions,
+): Promise<SignerContext> {
   const { log, progress, now = () => new Date() } = options;
   const warn = (message: string): void => log.warn(message);
   const channels = await openChannels(config, now(), warn);
@@ -96,19 +111,19 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
   try {
     open.push(await lockState(config.state));
     const clone = join(config.state, 'control.git');
-    await sweepLeftovers(config.state, clone);
+    await cleanStateFolder(config.state, clone);
     const journal = await Journal.open(config.state);
-    const witness = await Witness.open(join(config.state, 'witness'));
+    const acceptedHeads = await AcceptedHeads.open(join(config.state, 'witness'));
     const repository = await openControl(config, ssh, clone);
     open.push(() => repository.close());
     const exchange = await openConfiguredExchange(config, ssh);
     open.push(() => exchange.close());
     const { roots } = config.control;
     const origin = new Origin(repository, () => ({
-      ids: roots ?? witness.roots ?? [],
+      ids: roots ?? acceptedHeads.roots ?? [],
       configured: roots !== undefined,
     }));
-    const timestampWaits = await TimestampWaits.open(config.state, {
+    const timestampOutages = await TimestampOutages.open(config.state, {
       longest: config.retry.for,
       pause: config.retry.wait,
       now,
@@ -119,14 +134,9 @@ export async function openSite(config: SignerConfig, options: SiteOptions): Prom
       exchange,
       channels,
       lists: new TrustLists(channels),
-      timestampWaits,
-      writer: {
-        ...writer,
-        get policy() {
-          return publicPolicy(config.channels, timestampWaits.since);
-        },
-      },
-      witness,
+      timestampOutages,
+      writer: withCurrentPolicy(writer, () => publicPolicy(config.channels, timestampOutages.since)),
+      acceptedHeads,
       origin,
       journal,
       work,

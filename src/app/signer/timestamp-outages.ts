@@ -7,7 +7,7 @@ import { hasCode } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { TimestampUnavailable } from '../../engine/timestamp/client.ts';
 import type { Channel } from './channel.ts';
-import { closed, type ClosedGate } from './unmet-precondition.ts';
+import { closed, type UnmetPrecondition } from './unmet-precondition.ts';
 
 const stateSchema = z.strictObject({
   version: z.literal(1),
@@ -38,7 +38,7 @@ interface Waiting {
   readonly first: Date;
 }
 
-export interface TimestampWaitOptions {
+export interface TimestampOutageOptions {
   /** `retry.for`: how long a request waits in all, in ms. */
   readonly longest: number;
   /** `retry.wait`: the first pause between two trials, in ms; it doubles each time, up to one minute. */
@@ -51,19 +51,19 @@ export interface TimestampWaitOptions {
  * give them more time. Before such a request is begun again, one stamp over random bytes is tried: nothing is
  * fetched, and the key is not used, until an authority answers.
  */
-export class TimestampWaits {
+export class TimestampOutages {
   private readonly down = new Map<string, Down>();
   private readonly waiting = new Map<string, Waiting>();
   private changes = 0;
 
   private constructor(
     private readonly file: string,
-    private readonly options: TimestampWaitOptions,
+    private readonly options: TimestampOutageOptions,
   ) {}
 
   /** Reads `waiting.json` in the state folder. One that is not there, or cannot be read, is as good as empty. */
-  static async open(state: string, options: TimestampWaitOptions): Promise<TimestampWaits> {
-    const waits = new TimestampWaits(join(state, 'waiting.json'), options);
+  static async open(state: string, options: TimestampOutageOptions): Promise<TimestampOutages> {
+    const waits = new TimestampOutages(join(state, 'waiting.json'), options);
     await waits.read();
     return waits;
   }
@@ -82,7 +82,7 @@ export class TimestampWaits {
    * Asked before a request is begun: why it still has to wait, or null. A request whose time is over gets a last
    * trial. Throws the TimestampUnavailable of a trial, which `after` judges.
    */
-  async before(request: string, channel: Channel): Promise<ClosedGate | null> {
+  async before(request: string, channel: Channel): Promise<UnmetPrecondition | null> {
     const { config, timestamper } = channel;
     const down = this.down.get(config.name);
     if (!down || !timestamper) return null;
@@ -98,7 +98,11 @@ export class TimestampWaits {
    * What an error while a request was carried out means: why it waits, or null if the error is no outage of
    * timestamp authorities or has gone on for too long, and so is the request's answer.
    */
-  async after(error: unknown, request: string, channel: Channel | undefined): Promise<ClosedGate | null> {
+  async after(
+    error: unknown,
+    request: string,
+    channel: Channel | undefined,
+  ): Promise<UnmetPrecondition | null> {
     if (!(error instanceof TimestampUnavailable) || !error.transient || !channel) return null;
     const { name } = channel.config;
     const earlier = this.down.get(name);
@@ -121,7 +125,7 @@ export class TimestampWaits {
     await this.save();
   }
 
-  private wait(request: string, { since }: Down): ClosedGate {
+  private wait(request: string, { since }: Down): UnmetPrecondition {
     const until = new Date(this.options.now().getTime() + this.left(request)).toISOString();
     return closed(
       `no timestamp authority has answered since ${since.toISOString()}; they are asked again, until ${until} at the latest`,

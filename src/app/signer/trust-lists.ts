@@ -2,15 +2,16 @@ import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TrustConfig } from '../config/signer.ts';
 import { messageOf, usage } from '../../lib/errors.ts';
-import { loadAllowedSigners, type Channel } from './channel.ts';
+import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import type { Channel } from './channel.ts';
 
-/** A file that changed is read once it has been left alone for this long, in ms: an editor may be writing it. */
+/** A changed file is read once it has not changed for this long, in ms: an editor may still be writing it. */
 const QUIET_MS = 1000;
 
-/** How often that is waited for before everything is held instead. */
+/** How many such pauses a request waits before the signer gives up until the next poll. */
 const MOST_WAITS = 10;
 
-/** What identifies one version of the lists: any write or replacement changes a file's ctime. */
+/** Identifies one version of the lists: any write or replacement changes a file's ctime. */
 async function versionOf(trust: TrustConfig): Promise<string> {
   const files = [trust.allowedSigners, trust.revokedKeys].filter((path) => path !== undefined);
   const parts = await Promise.all(files.map(fileVersion));
@@ -29,7 +30,7 @@ async function fileVersion(path: string): Promise<string> {
   }
 }
 
-/** The version once it stays the same; throws `trust-list-changing` (usage) if it never does. */
+/** The version once it has stopped changing; throws `trust-list-changing` (usage) if it does not. */
 async function settledVersion(trust: TrustConfig): Promise<string> {
   let version = await versionOf(trust);
   for (let waits = 0; waits < MOST_WAITS; waits += 1) {
@@ -47,30 +48,43 @@ async function settledVersion(trust: TrustConfig): Promise<string> {
   );
 }
 
+/** What a channel takes from the files `trust.allowedSigners` and `trust.revokedKeys`. */
+type Lists = Pick<Channel, 'allowed' | 'listsVersion'>;
+
+const listsOf = async (
+  { allowedSigners, revokedKeys: revoked }: TrustConfig,
+  listsVersion: string,
+): Promise<Lists> => ({
+  allowed:
+    allowedSigners === undefined
+      ? null
+      : await AllowedSigners.load(allowedSigners, revoked === undefined ? {} : { revoked }),
+  listsVersion,
+});
+
+/** Reads a channel's lists for the first time. */
+export const readTrustLists = async (trust: TrustConfig): Promise<Lists> =>
+  // A file that is missing is reported by the load. The version is taken first: a later change is then noticed.
+  listsOf(trust, await versionOf(trust).catch(() => 'unknown'));
+
 /**
- * Keeps each channel's list of allowed signers and revoked keys as its files are. A request is judged by
- * the lists of that moment, so a key that was added before the request was pushed counts without a restart.
+ * Keeps the allowed signers and revoked keys of each channel in step with their files. A request is judged by the
+ * lists of that moment, so a key that was added before the request was pushed counts without a restart.
  */
 export class TrustLists {
-  private readonly versions = new Map<string, string>();
-
   constructor(private readonly channels: Map<string, Channel>) {}
 
   /**
-   * Reads again what changed since the last call, and returns the names of the channels concerned. Throws
-   * usage errors if a list cannot be read: judging goes on with no list but the present one.
+   * Reads the lists that changed since the last call and returns the names of their channels. Throws usage errors if
+   * a list cannot be read: no request is judged by an outdated list.
    */
   async refresh(): Promise<string[]> {
     const changed: string[] = [];
     for (const [name, channel] of this.channels) {
       const { trust } = channel.config;
-      const known = this.versions.get(name);
-      const present = await versionOf(trust);
-      if (present === known) continue;
-      const version = known === undefined ? present : await settledVersion(trust);
-      this.channels.set(name, { ...channel, allowed: await loadAllowedSigners(trust) });
-      this.versions.set(name, version);
-      if (known !== undefined) changed.push(name);
+      if ((await versionOf(trust)) === channel.listsVersion) continue;
+      this.channels.set(name, { ...channel, ...(await listsOf(trust, await settledVersion(trust))) });
+      changed.push(name);
     }
     return changed;
   }

@@ -5,12 +5,12 @@ import type { Heads } from '../../protocol/control/repository.ts';
 import { readRequest } from '../../protocol/control/request.ts';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
-import { Answerer } from './handle-request.ts';
+import { RequestHandler } from './handle-request.ts';
 import { AnsweredRequests } from './answered-requests.ts';
-import { Landmark } from './checkpoint.ts';
+import { Checkpoint } from './checkpoint.ts';
 import { ReceiptBranch } from './receipt-branch.ts';
 import { onEachTick, PollSchedule, readClocks, type Tick } from './schedule.ts';
-import type { Site } from './signer-context.ts';
+import type { SignerContext } from './signer-context.ts';
 
 /** What one poll came to. */
 export interface PollResult {
@@ -30,13 +30,13 @@ interface Pending {
 /** Polls the control repository and answers what is asked, one request after another, in order. */
 export class Signer {
   private readonly branch: ReceiptBranch;
-  private readonly answerer: Answerer;
+  private readonly answerer: RequestHandler;
   private readonly answered: AnsweredRequests;
   /** Unanswered requests by id, oldest first. */
   private readonly pending = new Map<string, Pending>();
   /** Heads up to which `pending` is complete; null before the first poll. */
   private listed: LookAfter | null = null;
-  private readonly landmark: Landmark;
+  private readonly checkpoint: Checkpoint;
   /** The tip of the receipt branch that was seen to tell our policy. */
   private tellingTip: string | null = null;
   /** Which state of the requests that wait for timestamps the branch's tip was last compared with. */
@@ -49,15 +49,15 @@ export class Signer {
   private heads: Heads | null = null;
   private stopping = false;
 
-  constructor(private readonly site: Site) {
-    this.branch = new ReceiptBranch(site);
-    const { state, control } = site.config;
-    this.answered = new AnsweredRequests(join(state, 'answered'), site.repository, () => ({
+  constructor(private readonly context: SignerContext) {
+    this.branch = new ReceiptBranch(context);
+    const { state, control } = context.config;
+    this.answered = new AnsweredRequests(join(state, 'answered'), context.repository, () => ({
       since: control.since,
-      lost: site.witness.lost,
+      lost: context.acceptedHeads.lost,
     }));
-    this.answerer = new Answerer(site, this.branch, this.answered, () => this.accepted());
-    this.landmark = new Landmark(join(state, 'landmark'), control.since);
+    this.answerer = new RequestHandler(context, this.branch, this.answered, () => this.accepted());
+    this.checkpoint = new Checkpoint(join(state, 'landmark'), control.since);
   }
 
   /** Begins nothing new; the request in hand is finished. */
@@ -71,7 +71,7 @@ export class Signer {
    * channel's key that has expired, is thrown after the others were answered.
    */
   async poll(): Promise<PollResult> {
-    const polled = this.site.now();
+    const polled = this.context.now();
     let heads = await this.accepted();
     if (await this.finishLeftOver()) heads = await this.accepted();
     heads = await this.published(heads);
@@ -90,25 +90,25 @@ export class Signer {
       }
     }
     this.tellTroubles(troubles);
-    await this.setLandmark();
+    await this.setCheckpoint();
     await this.saveAnswered();
     return { answered, waiting: this.pending.size };
   }
 
   /** Logs all but the first, and throws that. */
   private tellTroubles([first, ...others]: readonly Error[]): void {
-    for (const error of others) logError(this.site, error);
+    for (const error of others) logError(this.context, error);
     if (first) throw first;
   }
 
   /** Accepts a history that was refused, since a person looked at it and said so. */
   async acceptHistory(commit: string): Promise<void> {
-    const { repository, witness, now } = this.site;
+    const { repository, acceptedHeads, now } = this.context;
     const heads = await repository.fetch();
     const roots = heads.requests === null ? {} : { roots: await repository.rootsOf(heads.requests) };
-    await witness.acceptHistory(commit, heads, { at: now(), ...roots });
-    this.site.origin.forget();
-    this.site.log.warn({ commit }, `history accepted as it stands at ${shortId(commit)}`);
+    await acceptedHeads.acceptHistory(commit, heads, { at: now(), ...roots });
+    this.context.origin.forget();
+    this.context.log.warn({ commit }, `history accepted as it stands at ${shortId(commit)}`);
   }
 
   /** The request that a crash left in hand comes first, once history was judged: an alarm stops deliveries too. */
@@ -120,15 +120,15 @@ export class Signer {
 
   /** The heads once the receipt branch tells the policy as it is configured now. */
   private async published(heads: Heads): Promise<Heads> {
-    const { witness, now, timestampWaits } = this.site;
-    const { version } = timestampWaits;
+    const { acceptedHeads, now, timestampOutages } = this.context;
+    const { version } = timestampOutages;
     if (heads.receipts !== null && heads.receipts === this.tellingTip && version === this.toldWaits)
       return heads;
     this.toldWaits = version;
     const after = await this.branch.publishPolicy(heads);
     this.tellingTip = after.receipts;
-    if (after.receipts !== witness.heads?.receipts)
-      await witness.accept({ requests: heads.requests, receipts: after.receipts }, { at: now() });
+    if (after.receipts !== acceptedHeads.heads?.receipts)
+      await acceptedHeads.accept({ requests: heads.requests, receipts: after.receipts }, { at: now() });
     return after;
   }
 
@@ -136,7 +136,7 @@ export class Signer {
   private async reportMissingBranch({ requests }: Heads): Promise<void> {
     const missed = requests === null;
     if (missed && !this.branchMissed) {
-      const { repository, log } = this.site;
+      const { repository, log } = this.context;
       const there = [...(await repository.listRemote()).keys()]
         .slice(0, 10)
         .map((name) => printable(name, 60));
@@ -149,9 +149,9 @@ export class Signer {
     this.branchMissed = missed;
   }
 
-  /** The remote's heads, once the witness agrees that they only grew. */
+  /** The remote's heads, once judging them has shown that they only grew. */
   private async accepted(): Promise<Heads> {
-    const { witness, log, now } = this.site;
+    const { acceptedHeads, log, now } = this.context;
     const { heads, first, changed } = await this.branch.judgedHeads();
     await this.requireSince(heads);
     const roots = await this.rootsToPin(heads);
@@ -160,7 +160,7 @@ export class Signer {
         { requests: heads.requests, receipts: heads.receipts },
         'first sight of this control repository: its history is taken as it is',
       );
-    if (changed || roots) await witness.accept(heads, { at: now(), ...(roots && { roots }) });
+    if (changed || roots) await acceptedHeads.accept(heads, { at: now(), ...(roots && { roots }) });
     this.heads = heads;
     return heads;
   }
@@ -170,7 +170,7 @@ export class Signer {
    * it would seem to be unanswered. Asked once, since accepted history only grows.
    */
   private async requireSince({ requests }: Heads): Promise<void> {
-    const { repository, config } = this.site;
+    const { repository, config } = this.context;
     const { since } = config.control;
     if (since === undefined || requests === null || this.hasSince) return;
     this.hasSince = await repository.isAncestor(since, requests);
@@ -187,9 +187,9 @@ export class Signer {
 
   /** The roots of the first accepted head of the request branch, unless they are pinned. */
   private async rootsToPin({ requests }: Heads): Promise<string[] | null> {
-    const { witness, repository, config, log } = this.site;
-    const first = witness.heads?.requests ?? requests;
-    if (first === null || witness.roots !== null || config.control.roots) return null;
+    const { acceptedHeads, repository, config, log } = this.context;
+    const first = acceptedHeads.heads?.requests ?? requests;
+    if (first === null || acceptedHeads.roots !== null || config.control.roots) return null;
     const roots = await repository.rootsOf(first);
     log.info({ roots }, 'pinned the roots of the request branch: requests must descend from one of them');
     this.tellingTip = null;
@@ -201,7 +201,7 @@ export class Signer {
    * log tells when the poll that saw them began, so that what an answer takes can be told whole.
    */
   private async list(heads: Heads, polled: Date): Promise<void> {
-    const { repository, origin, log } = this.site;
+    const { repository, origin, log } = this.context;
     if (heads.requests === null || heads.requests === this.listed?.requests) return;
     this.listed ??= await this.begin(heads);
     const commits = await commitsAfter(repository, heads.requests, this.listed);
@@ -214,51 +214,54 @@ export class Signer {
       log.info({ request: id, polled }, `request ${shortId(id)}`);
     }
     this.listed = { requests: heads.requests, receipts: heads.receipts };
-    this.landmark.count(ids.length);
+    this.checkpoint.count(ids.length);
   }
 
   /** Where the first look begins; null for the beginning of the history. */
   private async begin({ receipts }: Heads): Promise<LookAfter | null> {
-    const { repository, config } = this.site;
-    const settled = await this.landmark.read(repository, receipts);
+    const { repository, config } = this.context;
+    const settled = await this.checkpoint.read(repository, receipts);
     const { since } = config.control;
     return settled ?? (since === undefined ? null : { requests: since });
   }
 
   /** With nothing left to answer, the next signer can begin from here. */
-  private async setLandmark(): Promise<void> {
-    const { repository } = this.site;
+  private async setCheckpoint(): Promise<void> {
+    const { repository } = this.context;
     const { receipts } = await repository.heads();
     if (this.pending.size > 0 || !this.listed || receipts === null) return;
-    await this.landmark.set(repository, { requests: this.listed.requests, receipts });
+    await this.checkpoint.set(repository, { requests: this.listed.requests, receipts });
   }
 
   /** The lists as they are now; one that cannot be read holds every request. */
   private async readLists(): Promise<void> {
-    for (const channel of await this.site.lists.refresh())
-      this.site.log.info({ channel }, `channel ${channel}: allowed signers read again, since a file changed`);
+    for (const channel of await this.context.lists.refresh())
+      this.context.log.info(
+        { channel },
+        `channel ${channel}: allowed signers read again, since a file changed`,
+      );
   }
 
   /** With nothing left to answer there is time to look through the receipts, before a request has to wait for it. */
   private async saveAnswered(): Promise<void> {
-    const { receipts } = await this.site.repository.heads();
+    const { receipts } = await this.context.repository.heads();
     if (this.pending.size === 0) await this.answered.update(receipts);
     await this.answered.save();
   }
 
   /** Whether the request was answered. */
   private async take(id: string, pending: Pending, heads: Heads): Promise<boolean> {
-    const { repository, witness, now } = this.site;
+    const { repository, acceptedHeads, now } = this.context;
     await this.readLists();
     const request = await readRequest(repository, id);
-    pending.seen ??= (await witness.firstSeen(repository, id)) ?? now();
+    pending.seen ??= (await acceptedHeads.firstSeen(repository, id)) ?? now();
     const answer = await this.answerer.answer(request, heads, pending.seen);
     if (answer.state === 'answered') {
       this.pending.delete(id);
       return true;
     }
     if (answer.why !== pending.told)
-      this.site.log.info({ request: id, code: answer.code }, `${shortId(id)}: ${answer.why}`);
+      this.context.log.info({ request: id, code: answer.code }, `${shortId(id)}: ${answer.why}`);
     pending.told = answer.why;
     return false;
   }
@@ -267,17 +270,17 @@ export class Signer {
 const isAlarm = (error: unknown): boolean => error instanceof SignpipeError && error.kind === 'alarm';
 
 /** How the log tells an error: alarms loudest, with what to do. */
-export function logError(site: Pick<Site, 'log'>, error: unknown): void {
+export function logError(context: Pick<SignerContext, 'log'>, error: unknown): void {
   if (!(error instanceof SignpipeError)) {
-    site.log.error({ err: error }, messageOf(error));
+    context.log.error({ err: error }, messageOf(error));
     return;
   }
   const fields = { code: error.code, hint: error.hint };
-  if (error.kind === 'alarm') site.log.fatal(fields, `ALARM: ${error.message}`);
-  else site.log.error(fields, error.message);
+  if (error.kind === 'alarm') context.log.fatal(fields, `ALARM: ${error.message}`);
+  else context.log.error(fields, error.message);
 }
 
-function reportClock({ log }: Site, by: number): void {
+function reportClock({ log }: SignerContext, by: number): void {
   const seconds = Math.round(Math.abs(by) / 1000);
   const how = by < 0 ? 'back' : 'forward';
   log.warn({ seconds: Math.round(by / 1000) }, `the clock was set ${how} by ${seconds} s: polling at once`);
@@ -288,8 +291,8 @@ function reportClock({ log }: Site, by: number): void {
  * request in hand. Errors are logged and the next poll tries again: an alarm repeats until a person
  * looked, and nothing is signed meanwhile. Returns whether the last poll raised an alarm.
  */
-export async function watch(site: Site, signal: AbortSignal): Promise<boolean> {
-  const signer = new Signer(site);
+export async function watch(context: SignerContext, signal: AbortSignal): Promise<boolean> {
+  const signer = new Signer(context);
   let alarmed = false;
   const look = async (): Promise<void> => {
     try {
@@ -298,7 +301,7 @@ export async function watch(site: Site, signal: AbortSignal): Promise<boolean> {
       alarmed = false;
     } catch (error) {
       alarmed = isAlarm(error);
-      logError(site, error);
+      logError(context, error);
     }
   };
   const stopped = new Promise<void>((resolve) => {
@@ -314,9 +317,13 @@ export async function watch(site: Site, signal: AbortSignal): Promise<boolean> {
     polling = true;
     underway = look().finally(() => (polling = false));
   };
-  const schedule = new PollSchedule(site.config.control.poll, site.config.control.timezone, readClocks());
+  const schedule = new PollSchedule(
+    context.config.control.poll,
+    context.config.control.timezone,
+    readClocks(),
+  );
   const onTick = (tick: Tick): void => {
-    if (tick.kind === 'clock-set') reportClock(site, tick.by);
+    if (tick.kind === 'clock-set') reportClock(context, tick.by);
     begin();
   };
   begin();

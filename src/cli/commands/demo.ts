@@ -18,7 +18,7 @@ import { makeSample, SAMPLE_NAME } from '../../sandbox/sample-release.ts';
 import { layOutSite, writeConfigs, type SandboxSite } from '../../sandbox/site.ts';
 import { startSshHost } from '../../sandbox/ssh-host.ts';
 import { startTimestampAuthority } from '../../sandbox/timestamp-authority.ts';
-import { openSite } from '../../app/signer/signer-context.ts';
+import { openSignerContext } from '../../app/signer/signer-context.ts';
 import { Signer } from '../../app/signer/watch.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { verifyFile } from '../../engine/artifact/verify-file.ts';
@@ -122,7 +122,7 @@ async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<st
     { base: null },
     { write: (record: string) => lines.push((JSON.parse(record) as { msg: string }).msg) },
   );
-  const opened = await openSite(await loadSignerConfig(site.signerConfig), {
+  const opened = await openSignerContext(await loadSignerConfig(site.signerConfig), {
     log,
     progress: await progressFor(options),
   });

@@ -3,9 +3,9 @@ import { loadSignerConfig } from '../../app/config/signer.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { wantsColour } from '../../lib/terminal-colors.ts';
 import { printableJson } from '../../lib/printable.ts';
-import { openChannels, openReceiptWriter, openSite } from '../../app/signer/signer-context.ts';
+import { openChannels, openReceiptWriter, openSignerContext } from '../../app/signer/signer-context.ts';
 import { logError, Signer, watch } from '../../app/signer/watch.ts';
-import type { Site } from '../../app/signer/signer-context.ts';
+import type { SignerContext } from '../../app/signer/signer-context.ts';
 import { plainLog } from '../output/log-format.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import { type CommonOptions } from '../output/terminal.ts';
@@ -35,13 +35,13 @@ function statusOf(error: unknown): number {
 }
 
 /** Answers what is pending; 0 when all was answered. */
-async function once(site: Site, signer: Signer): Promise<number> {
+async function once(context: SignerContext, signer: Signer): Promise<number> {
   try {
     const { answered, waiting } = await signer.poll();
-    site.log.info({ answered, waiting }, `answered ${answered}, waiting ${waiting}`);
+    context.log.info({ answered, waiting }, `answered ${answered}, waiting ${waiting}`);
     return waiting > 0 ? 1 : 0;
   } catch (error) {
-    logError(site, error);
+    logError(context, error);
     return statusOf(error);
   }
 }
@@ -50,16 +50,16 @@ async function once(site: Site, signer: Signer): Promise<number> {
 type Ending = { readonly kind: 'stopped'; readonly alarmed: boolean } | { readonly kind: 'reload' };
 
 /** Watches until SIGTERM or SIGINT, or until SIGHUP brings a configuration that can be used. */
-async function watchSite(site: Site): Promise<Ending> {
+async function watchUntilEnd(context: SignerContext): Promise<Ending> {
   const stop = new AbortController();
   let reload = false;
   const onStop = (name: NodeJS.Signals): void => {
-    site.log.info(`${name}: finishing the work in hand`);
+    context.log.info(`${name}: finishing the work in hand`);
     reload = false;
     stop.abort();
   };
   const onReload = (): void => {
-    void isUsable(site).then((usable) => {
+    void isUsable(context).then((usable) => {
       if (!usable || stop.signal.aborted) return;
       reload = true;
       stop.abort();
@@ -69,8 +69,8 @@ async function watchSite(site: Site): Promise<Ending> {
   // On a terminal SIGHUP says that the terminal is gone, and ends the process as it ends any other.
   if (!process.stdout.isTTY) process.on('SIGHUP', onReload);
   try {
-    site.log.info({ config: site.config.file, poll: site.config.control.poll }, 'watching');
-    const alarmed = await watch(site, stop.signal);
+    context.log.info({ config: context.config.file, poll: context.config.control.poll }, 'watching');
+    const alarmed = await watch(context, stop.signal);
     return reload ? { kind: 'reload' } : { kind: 'stopped', alarmed };
   } finally {
     process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
@@ -78,7 +78,7 @@ async function watchSite(site: Site): Promise<Ending> {
 }
 
 /** Whether the configuration as it is now opens: a mistake in it must not end a signer that works. */
-async function isUsable({ config, log }: Site): Promise<boolean> {
+async function isUsable({ config, log }: SignerContext): Promise<boolean> {
   const warn = (message: string): void => log.warn(message);
   try {
     const fresh = await loadSignerConfig(config.file);
@@ -95,7 +95,7 @@ async function isUsable({ config, log }: Site): Promise<boolean> {
 }
 
 /** Logs what `doctor` would find wrong, while the first poll is under way: a wrong path shows before a request does. */
-async function reportFindings({ config, log }: Site): Promise<void> {
+async function reportFindings({ config, log }: SignerContext): Promise<void> {
   const { checkSignerAtStart } = await import('../../app/site/doctor.ts');
   for (const { check, status, code, message, hint } of await checkSignerAtStart(config)) {
     if (status === 'ok') continue;
@@ -103,39 +103,39 @@ async function reportFindings({ config, log }: Site): Promise<void> {
   }
 }
 
-const siteFor = async (options: WatchCommandOptions): Promise<Site> =>
-  openSite(await loadSignerConfig(options.config), {
+const openContext = async (options: WatchCommandOptions): Promise<SignerContext> =>
+  openSignerContext(await loadSignerConfig(options.config), {
     log: loggerFor(options),
     progress: await progressFor(options),
   });
 
-async function untilStopped(options: WatchCommandOptions, first: Site): Promise<number> {
-  let site = first;
+async function untilStopped(options: WatchCommandOptions, first: SignerContext): Promise<number> {
+  let context = first;
   for (;;) {
     // Not waited for: a host that hangs must delay neither requests nor the end.
-    reportFindings(site).catch((error: unknown) => logError({ log: site.log }, error));
+    reportFindings(context).catch((error: unknown) => logError({ log: context.log }, error));
     try {
-      const ending = await watchSite(site);
+      const ending = await watchUntilEnd(context);
       if (ending.kind === 'stopped') {
-        site.log.info('stopped');
+        context.log.info('stopped');
         return ending.alarmed ? 3 : 0;
       }
     } finally {
-      await site.close();
+      await context.close();
     }
-    site = await siteFor(options);
+    context = await openContext(options);
   }
 }
 
 /** `signpipe watch`: the signer. */
 export async function watchCommand(options: WatchCommandOptions): Promise<number> {
-  const site = await siteFor(options);
-  if (!options.once && options.acceptHistory === undefined) return untilStopped(options, site);
+  const context = await openContext(options);
+  if (!options.once && options.acceptHistory === undefined) return untilStopped(options, context);
   try {
-    const signer = new Signer(site);
+    const signer = new Signer(context);
     if (options.acceptHistory !== undefined) await signer.acceptHistory(options.acceptHistory);
-    return options.once ? await once(site, signer) : 0;
+    return options.once ? await once(context, signer) : 0;
   } finally {
-    await site.close();
+    await context.close();
   }
 }

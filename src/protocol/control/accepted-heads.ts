@@ -7,8 +7,8 @@ import { sha256Hex } from '../../lib/bytes/hash.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import type { ControlRepository } from './repository.ts';
 
-/** The heads that the witness watches over; null for a branch that is not there yet. */
-export interface WitnessedHeads {
+/** The heads that a signer accepts; null for a branch that is not there yet. */
+export interface MainHeads {
   requests: string | null;
   receipts: string | null;
 }
@@ -82,7 +82,7 @@ export interface JudgeOptions {
  * A last line without its line end is what a crash during `accept` leaves: it is dropped, and the heads before
  * it hold. Any other damage is an alarm.
  */
-export class Witness {
+export class AcceptedHeads {
   private constructor(
     readonly path: string,
     private lines: string[],
@@ -91,7 +91,7 @@ export class Witness {
   ) {}
 
   /** Reads the file, which need not be there yet; `witness-damaged` when it is not as it was written. */
-  static async open(path: string): Promise<Witness> {
+  static async open(path: string): Promise<AcceptedHeads> {
     const text = await readFile(path, 'utf8').catch((error: unknown) => {
       if (hasCode(error, 'ENOENT')) return '';
       throw error;
@@ -99,13 +99,13 @@ export class Witness {
     const lines = text.split('\n');
     const torn = lines.pop() !== '';
     const { last, standing } = readChain(lines, path);
-    const witness = new Witness(path, lines, last, standing);
-    if (torn) await witness.rewrite(lines);
-    return witness;
+    const acceptedHeads = new AcceptedHeads(path, lines, last, standing);
+    if (torn) await acceptedHeads.rewrite(lines);
+    return acceptedHeads;
   }
 
   /** The last accepted heads, or null before the first. */
-  get heads(): WitnessedHeads | null {
+  get heads(): MainHeads | null {
     return this.last && { requests: this.last.requests, receipts: this.last.receipts };
   }
 
@@ -126,11 +126,7 @@ export class Witness {
    * branch does not have: somebody was shown another history), `receipts-rewound`, `receipts-foreign`.
    * Nothing is written: that is `accept`.
    */
-  async judge(
-    repository: ControlRepository,
-    heads: WitnessedHeads,
-    options: JudgeOptions = {},
-  ): Promise<Verdict> {
+  async judge(repository: ControlRepository, heads: MainHeads, options: JudgeOptions = {}): Promise<Verdict> {
     const before = this.heads;
     const changed = before?.requests !== heads.requests || before.receipts !== heads.receipts;
     if (!changed) return { first: false, changed };
@@ -143,7 +139,7 @@ export class Witness {
 
   /** Records heads as accepted; on return they are on disk. */
   async accept(
-    heads: WitnessedHeads,
+    heads: MainHeads,
     { forced = false, at = new Date(), roots }: AcceptOptions = {},
   ): Promise<void> {
     const compact = this.lines.length >= COMPACT_AT;
@@ -176,7 +172,7 @@ export class Witness {
    */
   async acceptHistory(
     commit: string,
-    heads: WitnessedHeads,
+    heads: MainHeads,
     options: Omit<AcceptOptions, 'forced'> = {},
   ): Promise<void> {
     if (commit !== heads.requests && commit !== heads.receipts)
@@ -369,7 +365,7 @@ async function judgeReceipts(
 async function judgeNewReceipts(
   repository: ControlRepository,
   before: string | null,
-  { requests, receipts }: WitnessedHeads,
+  { requests, receipts }: MainHeads,
   how: Acceptance,
   check: JudgeOptions['checkReceipt'],
 ): Promise<void> {

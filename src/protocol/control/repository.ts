@@ -97,7 +97,7 @@ function requireBranches(branches: Branches): Branches {
 /**
  * The control repository, through a bare clone of our own: nothing is ever checked out, so nothing in it can
  * run or be followed. The remote's branches are kept under `refs/remote/`, overwritten as they stand there: a
- * rewritten history is fetched and seen, and the witness judges it. Nothing is ever pruned here, so the old
+ * rewritten history is fetched and seen, and 'AcceptedHeads' judges it. Nothing is ever pruned here, so the old
  * history stays at hand to compare.
  *
  * What arrives is bounded in bytes and in time. A partial clone (`--filter=blob:limit`) was weighed and left:

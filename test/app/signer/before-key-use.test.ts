@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
-import { openSite, type Site } from '../../../src/app/signer/signer-context.ts';
+import { openSignerContext, type SignerContext } from '../../../src/app/signer/signer-context.ts';
 import { Signer, type PollResult } from '../../../src/app/signer/watch.ts';
 import { pino } from 'pino';
 import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
@@ -39,16 +39,19 @@ interface Looked extends PollResult {
 /** One poll; `meanwhile` happens whenever a file has been fetched, before anything else. */
 async function pollWhile(
   meanwhile: (file: string) => Promise<void>,
-  change: (site: Site) => void = () => {},
+  change: (context: SignerContext) => void = () => {},
 ): Promise<Looked> {
   const said: string[] = [];
   const log = pino(
     { base: null },
     { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) },
   );
-  const site = await openSite(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress });
-  change(site);
-  const { exchange } = site;
+  const context = await openSignerContext(await loadSignerConfig(world.site.signerConfig), {
+    log,
+    progress: noProgress,
+  });
+  change(context);
+  const { exchange } = context;
   const fetch = exchange.fetch.bind(exchange);
   exchange.fetch = async (name, ...rest) => {
     const got = await fetch(name, ...rest);
@@ -56,9 +59,9 @@ async function pollWhile(
     return got;
   };
   try {
-    return { ...(await new Signer(site).poll()), said };
+    return { ...(await new Signer(context).poll()), said };
   } finally {
-    await site.close();
+    await context.close();
   }
 }
 
@@ -168,7 +171,7 @@ describe('while the heads that were just asked are judged', () => {
       await host.commit({ files: { HOLD: 'STOP' }, key: ann });
       await sleep(1100);
     });
-    const slowly = ({ repository }: Site): void => {
+    const slowly = ({ repository }: SignerContext): void => {
       const fetch = repository.fetch.bind(repository);
       repository.fetch = async (...options) => {
         const heads = await fetch(...options);

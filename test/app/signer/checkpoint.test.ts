@@ -14,12 +14,12 @@ describe('a signer that starts again', () => {
   });
   after(() => world.stop());
 
-  const landmark = async (): Promise<Record<string, string>> =>
+  const checkpoint = async (): Promise<Record<string, string>> =>
     JSON.parse(await readFile(world.at('signer-state', 'landmark'), 'utf8')) as Record<string, string>;
 
   it('begins where everything was answered, and answers what came since', async () => {
-    assert.equal((await landmark())['requests'], await world.git('rev-parse', 'main'));
-    assert.equal((await landmark())['receipts'], await world.git('rev-parse', 'signed'));
+    assert.equal((await checkpoint())['requests'], await world.git('rev-parse', 'main'));
+    assert.equal((await checkpoint())['receipts'], await world.git('rev-parse', 'signed'));
     assert.equal((await world.poll()).answered, 0);
     await world.request('c.zip\n');
     assert.equal((await world.poll()).answered, 1);
@@ -30,7 +30,7 @@ describe('a signer that starts again', () => {
     await writeFile(world.at('signer-state', 'landmark'), '{"version":1,');
     await world.request('d.zip\n');
     assert.equal((await world.poll()).answered, 1);
-    assert.equal((await landmark())['requests'], await world.git('rev-parse', 'main'));
+    assert.equal((await checkpoint())['requests'], await world.git('rev-parse', 'main'));
   });
 
   it('gives an answer where receipts were taken back, and an operator accepted that', async () => {
@@ -58,13 +58,13 @@ describe('a signer that starts again', () => {
     const first = await world.git('rev-parse', 'main~1');
     await world.reconfigure((text) => text.replace(/^control:\n/m, `control:\n  since: ${first}\n`));
     assert.equal((await world.poll()).answered, 0);
-    assert.equal((await landmark())['since'], first);
+    assert.equal((await checkpoint())['since'], first);
     await world.request('e.zip\n');
     await world.request('f.zip\n');
     const last = await world.git('rev-parse', 'main~1');
     await world.reconfigure((text) => text.replace(first, last));
     assert.equal((await world.poll()).answered, 1);
-    assert.equal((await landmark())['since'], last);
+    assert.equal((await checkpoint())['since'], last);
     await world.reconfigure((text) => text.replace(/^ {2}since: .*\n/m, ''));
     assert.equal((await world.poll()).answered, 1);
   });

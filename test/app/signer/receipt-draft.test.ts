@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { notAllowed, SignpipeError, unavailable, type ErrorKind } from '../../../src/lib/errors.ts';
 import type { Receipt, ReceiptFile } from '../../../src/protocol/control/receipt.ts';
-import { reasonOf, requireTellable, undeliveredOf } from '../../../src/app/signer/receipt-draft.ts';
+import { reasonOf, requireValidReceipt, undeliveredOf } from '../../../src/app/signer/receipt-draft.ts';
 
 const HASH = 'ab'.repeat(32);
 const CONTENTS = { size: 1, sha256: HASH };
@@ -31,12 +31,12 @@ const receiptFor = (files: ReceiptFile[]): Receipt => {
 
 describe('what a receipt can tell', () => {
   it('is anything of the right shape and up to 16 MiB', () => {
-    requireTellable(receiptFor([fileOf('a.zip', ['a.exe'])]));
+    requireValidReceipt(receiptFor([fileOf('a.zip', ['a.exe'])]));
   });
 
   const refused = (receipt: Receipt, kind: ErrorKind, code: string): void =>
     assert.throws(
-      () => requireTellable(receipt),
+      () => requireValidReceipt(receipt),
       (error) => error instanceof SignpipeError && error.kind === kind && error.code === code,
     );
 

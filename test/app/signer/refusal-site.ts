@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
-import { openSite, type Site } from '../../../src/app/signer/signer-context.ts';
+import { openSignerContext, type SignerContext } from '../../../src/app/signer/signer-context.ts';
 import { Signer, type PollResult } from '../../../src/app/signer/watch.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -86,10 +86,10 @@ export interface Logged {
   readonly hint?: string;
 }
 
-async function openLogged(world: World, logged: Logged[]): Promise<Site> {
+async function openLogged(world: World, logged: Logged[]): Promise<SignerContext> {
   const write = (line: string): void => void logged.push(JSON.parse(line) as Logged);
   const log = pino({ base: null, level: 'debug' }, { write });
-  return openSite(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress });
+  return openSignerContext(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress });
 }
 
 /** Retries without waiting: what is down in these tests stays down. */
@@ -101,10 +101,10 @@ export class Desk {
 
   private constructor(
     readonly world: World,
-    public site: Site,
+    public context: SignerContext,
     readonly logged: Logged[],
   ) {
-    this.signer = new Signer(site);
+    this.signer = new Signer(context);
   }
 
   static async open(options: DeskOptions = {}): Promise<Desk> {
@@ -125,14 +125,14 @@ export class Desk {
 
   /** Another signer on the same state, as after a restart: everything is read anew. */
   async restart(): Promise<void> {
-    await this.site.close();
-    this.site = await openLogged(this.world, this.logged);
-    this.signer = new Signer(this.site);
+    await this.context.close();
+    this.context = await openLogged(this.world, this.logged);
+    this.signer = new Signer(this.context);
   }
 
   /** Has fetching one file fail in this signer as `fail` does, until what is returned is called. */
   breakFetch(name: string, fail: () => never): () => void {
-    const { exchange } = this.site;
+    const { exchange } = this.context;
     const fetch = exchange.fetch.bind(exchange);
     exchange.fetch = (path, ...rest) =>
       path.endsWith(name) ? Promise.resolve().then(fail) : fetch(path, ...rest);
@@ -143,16 +143,16 @@ export class Desk {
 
   /** Sets the signer's clock, until what is returned is called. */
   setClock(now: () => Date): () => void {
-    const site: { now: () => Date } = this.site;
-    const before = site.now;
-    site.now = now;
+    const context: { now: () => Date } = this.context;
+    const before = context.now;
+    context.now = now;
     return () => {
-      site.now = before;
+      context.now = before;
     };
   }
 
   async close(): Promise<void> {
-    await this.site.close();
+    await this.context.close();
     await this.world.stop();
   }
 

@@ -20,7 +20,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
   before(async () => {
     desk = await Desk.open({ gitOverSsh: true });
     await desk.signsNext();
-    await desk.site.close();
+    await desk.context.close();
   });
   after(() => desk.world.stop());
 

@@ -156,7 +156,7 @@ describe('signed files that the exchange does not take', () => {
 });
 
 /** A way to the exchange's sshd that can be shut. */
-class Gate {
+class SwitchableProxy {
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
 
@@ -200,13 +200,13 @@ class Gate {
 
 describe('an exchange host', () => {
   let desk: Desk;
-  let gate: Gate;
+  let proxy: SwitchableProxy;
   let port = 0;
   before(async () => {
     desk = await Desk.open({
       prepare: async (world) => {
-        gate = new Gate(world.sshd.port);
-        port = await gate.open();
+        proxy = new SwitchableProxy(world.sshd.port);
+        port = await proxy.open();
         const known = await readFile(world.sshd.knownHosts, 'utf8');
         await writeFile(
           world.at('keys', 'known_hosts'),
@@ -218,12 +218,12 @@ describe('an exchange host', () => {
   });
   after(async () => {
     await desk.close();
-    await gate.shut();
+    await proxy.shut();
   });
 
   it('host-unreachable: that is down beyond the retries fails the request, and the next is signed when it is up', async () => {
     const request = await desk.send('down.zip', soundZip(1));
-    await gate.shut();
+    await proxy.shut();
     await desk.poll();
     await desk.assertRefusal(request, {
       outcome: 'failed',
@@ -231,12 +231,12 @@ describe('an exchange host', () => {
       says: /^\[127\.0\.0\.1\]:\d+ cannot be reached over SSH: .*ECONNREFUSED/,
       hint: /check the network/,
     });
-    await gate.open(port);
+    await proxy.open(port);
     await desk.signsNext();
   });
 
   it('that cuts the connection between two polls is connected to again', async () => {
-    gate.cut();
+    proxy.cut();
     await desk.signsNext();
   });
 
@@ -254,7 +254,7 @@ describe('an exchange host', () => {
     );
     const request = await desk.send('spied.zip', soundZip(2));
     const behind = await desk.sendSound();
-    gate.cut();
+    proxy.cut();
     await assert.rejects(desk.poll(), (error) => {
       assert.ok(error instanceof SignpipeError && error.kind === 'alarm', String(error));
       assert.equal(error.code, 'host-key-changed');
@@ -273,7 +273,7 @@ describe('an exchange host', () => {
     const right = await readFile(authorized, 'utf8');
     await writeFile(authorized, '');
     const request = await desk.send('locked.zip', soundZip(3));
-    gate.cut();
+    proxy.cut();
     await assert.rejects(desk.poll(), (error) => {
       assert.ok(error instanceof SignpipeError && error.kind === 'usage', String(error));
       assert.equal(error.code, 'key-refused');

@@ -8,7 +8,7 @@ import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
-import { openSite } from '../../../src/app/signer/signer-context.ts';
+import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
 import { Signer } from '../../../src/app/signer/watch.ts';
 import { signpipe, World } from '../../world/site.ts';
 import { makeZip, receiptOf } from './product.ts';
@@ -17,7 +17,7 @@ const run = promisify(execFile);
 
 /** A poll that dies at some moment of its delivery. */
 async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<void> {
-  const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
+  const opened = await openSignerContext(await loadSignerConfig(world.site.signerConfig), {
     log: pino({ enabled: false }),
     progress: noProgress,
   });

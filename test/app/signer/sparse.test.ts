@@ -7,7 +7,7 @@ import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { unavailable, usage, type SignpipeError } from '../../../src/lib/errors.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
-import { openSite } from '../../../src/app/signer/signer-context.ts';
+import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
 import { Signer } from '../../../src/app/signer/watch.ts';
 import { pino } from 'pino';
 import { Line } from '../../bench/line.ts';
@@ -220,7 +220,7 @@ for (const [what, flag, refusal] of REFUSALS)
       try {
         await makeZip(world, 'product.zip');
         const request = await world.submit([world.at('product.zip')], ...(flag === '' ? [] : [flag]));
-        const opened = await openSite(await loadSignerConfig(world.site.signerConfig), {
+        const opened = await openSignerContext(await loadSignerConfig(world.site.signerConfig), {
           log: pino({ enabled: false }),
           progress: noProgress,
         });

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
 import { AnsweredRequests } from '../../../src/app/signer/answered-requests.ts';
-import { openSite } from '../../../src/app/signer/signer-context.ts';
+import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
 import { Hostile, receiptFor, receiptsFor, type CommitOptions } from '../../world/hostile.ts';
 import { World } from '../../world/site.ts';
 import {
@@ -316,11 +316,11 @@ describe('what counts as answered without a receipt on the branch', () => {
 
   it('request-repeated: also if looking through the history failed at first', async () => {
     const early = await host.request('failing.zip');
-    const site = await openSite(await loadSignerConfig(world.site.signerConfig), {
+    const context = await openSignerContext(await loadSignerConfig(world.site.signerConfig), {
       log: pino({ level: 'silent' }),
       progress: noProgress,
     });
-    const { repository } = site;
+    const { repository } = context;
     try {
       const { receipts } = await repository.fetch();
       const settled = { since: early, lost: [] };
@@ -332,7 +332,7 @@ describe('what counts as answered without a receipt on the branch', () => {
       repository.commitsBetween = walk;
       assert.equal((await answered.find(twin, receipts))?.request, early);
     } finally {
-      await site.close();
+      await context.close();
     }
   });
 });

@@ -3,7 +3,7 @@ import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
-import { Witness } from '../../../src/protocol/control/accepted-heads.ts';
+import { AcceptedHeads } from '../../../src/protocol/control/accepted-heads.ts';
 import { notAllowed, SignpipeError } from '../../../src/lib/errors.ts';
 import { git, out, TestControl } from './repositories.ts';
 
@@ -26,10 +26,10 @@ async function commits(...names: string[]): Promise<string[]> {
   return ids;
 }
 
-async function accepted(requests: string | null, receipts: string | null = null): Promise<Witness> {
-  const witness = await Witness.open(path);
-  await witness.accept({ requests, receipts });
-  return Witness.open(path);
+async function accepted(requests: string | null, receipts: string | null = null): Promise<AcceptedHeads> {
+  const acceptedHeads = await AcceptedHeads.open(path);
+  await acceptedHeads.accept({ requests, receipts });
+  return AcceptedHeads.open(path);
 }
 
 function alarms(code: string, message?: RegExp, hint?: RegExp): (error: unknown) => boolean {
@@ -57,25 +57,25 @@ async function receipt(parents: string[], text: string): Promise<string> {
 describe('the witness', () => {
   it('takes what is there the first time, and says so', async () => {
     const [tip = ''] = await commits('a');
-    const witness = await Witness.open(path);
-    assert.equal(witness.heads, null);
-    assert.deepEqual(await witness.judge(repository, { requests: tip, receipts: null }), {
+    const acceptedHeads = await AcceptedHeads.open(path);
+    assert.equal(acceptedHeads.heads, null);
+    assert.deepEqual(await acceptedHeads.judge(repository, { requests: tip, receipts: null }), {
       first: true,
       changed: true,
     });
     await assert.rejects(readFile(path), { code: 'ENOENT' });
-    await witness.accept({ requests: tip, receipts: null });
-    assert.deepEqual((await Witness.open(path)).heads, { requests: tip, receipts: null });
+    await acceptedHeads.accept({ requests: tip, receipts: null });
+    assert.deepEqual((await AcceptedHeads.open(path)).heads, { requests: tip, receipts: null });
   });
 
   it('follows history that grows, and does nothing where nothing changed', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
-    const witness = await accepted(first);
-    assert.deepEqual(await witness.judge(repository, { requests: second, receipts: null }), {
+    const acceptedHeads = await accepted(first);
+    assert.deepEqual(await acceptedHeads.judge(repository, { requests: second, receipts: null }), {
       first: false,
       changed: true,
     });
-    assert.deepEqual(await witness.judge(repository, { requests: first, receipts: null }), {
+    assert.deepEqual(await acceptedHeads.judge(repository, { requests: first, receipts: null }), {
       first: false,
       changed: false,
     });
@@ -95,18 +95,18 @@ describe('the witness', () => {
     await accepted(first);
     const whole = await readFile(path, 'utf8');
     await appendFile(path, '{"version":1,"at":"2026');
-    assert.deepEqual((await Witness.open(path)).heads, { requests: first, receipts: null });
+    assert.deepEqual((await AcceptedHeads.open(path)).heads, { requests: first, receipts: null });
     assert.equal(await readFile(path, 'utf8'), whole);
   });
 
   it('keeps the pinned roots, and the receipts that an operator let go, also when it is made shorter', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     const { createHash } = await import('node:crypto');
-    const witness = await Witness.open(path);
-    assert.deepEqual([witness.roots, witness.lost], [null, []]);
-    await witness.accept({ requests: first, receipts: second }, { roots: [first] });
-    await witness.acceptHistory(first, { requests: first, receipts: null }, { roots: [first] });
-    for (const each of [witness, await Witness.open(path)])
+    const acceptedHeads = await AcceptedHeads.open(path);
+    assert.deepEqual([acceptedHeads.roots, acceptedHeads.lost], [null, []]);
+    await acceptedHeads.accept({ requests: first, receipts: second }, { roots: [first] });
+    await acceptedHeads.acceptHistory(first, { requests: first, receipts: null }, { roots: [first] });
+    for (const each of [acceptedHeads, await AcceptedHeads.open(path)])
       assert.deepEqual([each.roots, each.lost], [[first], [second]]);
     let text = await readFile(path, 'utf8');
     let previous = createHash('sha256')
@@ -124,9 +124,9 @@ describe('the witness', () => {
       text += `${line}\n`;
     }
     await writeFile(path, text);
-    await (await Witness.open(path)).accept({ requests: second, receipts: null });
+    await (await AcceptedHeads.open(path)).accept({ requests: second, receipts: null });
     assert.equal((await readFile(path, 'utf8')).split('\n').length, 1002);
-    const shorter = await Witness.open(path);
+    const shorter = await AcceptedHeads.open(path);
     assert.deepEqual([shorter.roots, shorter.lost], [[first], [second]]);
   });
 
@@ -147,8 +147,8 @@ describe('the witness', () => {
       text += `${line}\n`;
     }
     await writeFile(path, text);
-    const witness = await accepted(first);
-    assert.deepEqual(witness.heads, { requests: first, receipts: null });
+    const acceptedHeads = await accepted(first);
+    assert.deepEqual(acceptedHeads.heads, { requests: first, receipts: null });
     assert.equal((await readFile(path, 'utf8')).split('\n').length, 1002);
   });
 });
@@ -158,39 +158,39 @@ describe('when a request was first seen', () => {
 
   it('is the time of the first accepted line that has it, also for another process', async () => {
     const ids = await commits('a', 'b', 'c', 'd', 'e');
-    const witness = await Witness.open(path);
+    const acceptedHeads = await AcceptedHeads.open(path);
     for (const [i, requests] of ids.entries())
-      await witness.accept({ requests, receipts: null }, { at: at(i) });
+      await acceptedHeads.accept({ requests, receipts: null }, { at: at(i) });
     for (let i = 5; i < 9; i++)
-      await witness.accept({ requests: ids[4] ?? '', receipts: null }, { at: at(i) });
-    const again = await Witness.open(path);
+      await acceptedHeads.accept({ requests: ids[4] ?? '', receipts: null }, { at: at(i) });
+    const again = await AcceptedHeads.open(path);
     for (const [i, id] of ids.entries()) assert.deepEqual(await again.firstSeen(repository, id), at(i));
   });
 
   it('is nothing for a commit that is not in the accepted history', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
-    const witness = await accepted(first);
-    assert.equal(await witness.firstSeen(repository, second), null);
+    const acceptedHeads = await accepted(first);
+    assert.equal(await acceptedHeads.firstSeen(repository, second), null);
   });
 
   it('counts anew for what an accepted rewrite took out and what was pushed again', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
-    const witness = await Witness.open(path);
-    await witness.accept({ requests: second, receipts: null }, { at: at(0) });
-    await witness.accept({ requests: first, receipts: null }, { at: at(1), forced: true });
-    assert.equal(await witness.firstSeen(repository, second), null);
-    await witness.accept({ requests: second, receipts: null }, { at: at(2) });
-    assert.deepEqual(await witness.firstSeen(repository, second), at(2));
-    assert.deepEqual(await witness.firstSeen(repository, first), at(0));
+    const acceptedHeads = await AcceptedHeads.open(path);
+    await acceptedHeads.accept({ requests: second, receipts: null }, { at: at(0) });
+    await acceptedHeads.accept({ requests: first, receipts: null }, { at: at(1), forced: true });
+    assert.equal(await acceptedHeads.firstSeen(repository, second), null);
+    await acceptedHeads.accept({ requests: second, receipts: null }, { at: at(2) });
+    assert.deepEqual(await acceptedHeads.firstSeen(repository, second), at(2));
+    assert.deepEqual(await acceptedHeads.firstSeen(repository, first), at(0));
   });
 });
 
-describe('the witness raises the alarm', () => {
+describe('the accepted heads raises the alarm', () => {
   it('history-rewound: main is back at an earlier commit', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
-    const witness = await accepted(second);
+    const acceptedHeads = await accepted(second);
     await assert.rejects(
-      witness.judge(repository, { requests: first, receipts: null }, { config: 'my.yaml' }),
+      acceptedHeads.judge(repository, { requests: first, receipts: null }, { config: 'my.yaml' }),
       alarms(
         'history-rewound',
         /main was set back/,
@@ -203,21 +203,21 @@ describe('the witness raises the alarm', () => {
 
   it('history-rewound: main is gone', async () => {
     const [first = ''] = await commits('a');
-    const witness = await accepted(first);
+    const acceptedHeads = await accepted(first);
     await assert.rejects(
-      witness.judge(repository, { requests: null, receipts: null }),
+      acceptedHeads.judge(repository, { requests: null, receipts: null }),
       alarms('history-rewound'),
     );
   });
 
   it('history-rewritten: an amended commit, pushed by force', async () => {
     const [, second = ''] = await commits('a', 'b');
-    const witness = await accepted(second);
+    const acceptedHeads = await accepted(second);
     await world.git('commit', '-q', '--amend', '-m', 'b, another');
     await world.push('-f', 'main');
     const { requests } = await repository.fetch();
     await assert.rejects(
-      witness.judge(repository, { requests, receipts: null }),
+      acceptedHeads.judge(repository, { requests, receipts: null }),
       alarms('history-rewritten'),
     );
     // The command in the hint works: the old history is still in the clone.
@@ -229,14 +229,14 @@ describe('the witness raises the alarm', () => {
 
   it('history-rewritten: seen even from a clone made anew', async () => {
     const [, second = ''] = await commits('a', 'b');
-    const witness = await accepted(second);
+    const acceptedHeads = await accepted(second);
     await world.git('checkout', '-q', '--orphan', 'fresh');
     const other = await world.commit('other\n', { zipname: 'c.zip\n' });
     await world.push('-f', 'fresh:main');
     const anew = await world.repository({ clone: 'anew' });
     await anew.fetch();
     await assert.rejects(
-      witness.judge(anew, { requests: other, receipts: null }),
+      acceptedHeads.judge(anew, { requests: other, receipts: null }),
       alarms('history-rewritten'),
     );
   });
@@ -244,17 +244,17 @@ describe('the witness raises the alarm', () => {
   it('history-forked: a receipt answers a request that main does not have', async () => {
     const [first = ''] = await commits('a');
     const root = await receipt([], 'root');
-    const witness = await accepted(first, root);
+    const acceptedHeads = await accepted(first, root);
     const [hidden = ''] = await commits('hidden');
     const answer = await receipt([root, hidden], 'answer');
     await world.git('reset', '-q', '--hard', first);
     await world.push('-f', 'main');
     await repository.fetch();
     await assert.rejects(
-      witness.judge(repository, { requests: first, receipts: answer }),
+      acceptedHeads.judge(repository, { requests: first, receipts: answer }),
       alarms('history-forked', new RegExp(hidden.slice(0, 12))),
     );
-    assert.deepEqual(await witness.judge(repository, { requests: hidden, receipts: answer }), {
+    assert.deepEqual(await acceptedHeads.judge(repository, { requests: hidden, receipts: answer }), {
       first: false,
       changed: true,
     });
@@ -265,10 +265,10 @@ describe('the witness raises the alarm', () => {
     const root = await receipt([], 'root');
     const answer = await receipt([root, first], 'answer');
     const other = await receipt([root, first], 'another answer');
-    const witness = await accepted(first, answer);
+    const acceptedHeads = await accepted(first, answer);
     for (const receipts of [root, other, null])
       await assert.rejects(
-        witness.judge(repository, { requests: first, receipts }),
+        acceptedHeads.judge(repository, { requests: first, receipts }),
         alarms('receipts-rewound'),
       );
   });
@@ -276,7 +276,7 @@ describe('the witness raises the alarm', () => {
   it('receipts-foreign: a receipt that none of our keys signed', async () => {
     const [first = ''] = await commits('a');
     const root = await receipt([], 'root');
-    const witness = await accepted(first, root);
+    const acceptedHeads = await accepted(first, root);
     const answer = await receipt([root, first], 'forged');
     const seen: string[] = [];
     const checkReceipt = (id: string): Promise<void> => {
@@ -284,7 +284,7 @@ describe('the witness raises the alarm', () => {
       return Promise.reject(notAllowed('commit-signer-unknown', 'key unknown'));
     };
     await assert.rejects(
-      witness.judge(repository, { requests: first, receipts: answer }, { checkReceipt }),
+      acceptedHeads.judge(repository, { requests: first, receipts: answer }, { checkReceipt }),
       alarms('receipts-foreign', /key unknown/),
     );
     assert.deepEqual(seen, [answer]);
@@ -306,7 +306,7 @@ describe('the witness raises the alarm', () => {
       [a, b, `${c}x`],
     ]) {
       await writeFile(path, `${damaged.join('\n')}\n`);
-      await assert.rejects(Witness.open(path), alarms('witness-damaged'));
+      await assert.rejects(AcceptedHeads.open(path), alarms('witness-damaged'));
     }
   });
 });
@@ -314,11 +314,11 @@ describe('the witness raises the alarm', () => {
 describe('an operator', () => {
   it('accepts the history that was looked at, and no other', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
-    const witness = await accepted(second);
+    const acceptedHeads = await accepted(second);
     const heads = { requests: first, receipts: null };
-    await assert.rejects(witness.acceptHistory(second, heads), alarms('history-not-as-named'));
-    await witness.acceptHistory(first, heads);
-    const again = await Witness.open(path);
+    await assert.rejects(acceptedHeads.acceptHistory(second, heads), alarms('history-not-as-named'));
+    await acceptedHeads.acceptHistory(first, heads);
+    const again = await AcceptedHeads.open(path);
     assert.deepEqual(again.heads, heads);
     assert.equal((await again.judge(repository, heads)).changed, false);
     assert.match(await readFile(path, 'utf8'), /"forced":true/);
