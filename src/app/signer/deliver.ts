@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
-import { AssembledSource } from '../../lib/bytes/delta.ts';
+import { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { incoming } from './fetch.ts';
@@ -72,7 +72,7 @@ const deliverFromParts = (
 ): Promise<void> =>
   withFile(join(folder, unsigned), (source) =>
     fresh.use((bytes) =>
-      deliverContent(context, output, new AssembledSource(assemblyOf(output), source, bytes), sha256),
+      deliverContent(context, output, new PatchedSource(source, assemblyOf(output), bytes), sha256),
     ),
   );
 
@@ -155,7 +155,7 @@ async function deliverRefetched(
   });
   await withFile(unsigned, (source) =>
     fresh.use(async (bytes) => {
-      const content = new AssembledSource(assemblyOf(output), source, bytes);
+      const content = new PatchedSource(source, assemblyOf(output), bytes);
       await deliverContent(context, output, content, await sha256OfSource(content));
     }),
   );

@@ -3,8 +3,7 @@ import { openImage } from '../../engine/formats/open-file.ts';
 import { invalid } from '../../lib/errors.ts';
 import { writeFileAtomically, writeStreamAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256OfFile } from '../../lib/bytes/hash.ts';
-import { patched } from '../../lib/bytes/patch.ts';
-import { withFile } from '../../lib/bytes/byte-source.ts';
+import { chunks, withFile } from '../../lib/bytes/byte-source.ts';
 import { outputTo, writeOutputFile } from '../output/output-file.ts';
 import { printJson, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
@@ -37,7 +36,7 @@ export async function removeCommand(file: string, options: OutputOptions): Promi
   await withFile(file, async (source) => {
     const image = await openImage(source);
     if (!image.signature) throw invalid('not-signed', `${file}: it bears no signature`);
-    const unsigned = patched(await image.remove());
+    const unsigned = chunks(await image.remove());
     await writeOutputFile(output, (path) => writeStreamAtomically(path, unsigned));
   });
   sayUnlessQuiet(options)(`${options.output}: ${file} without its signature`);

@@ -7,7 +7,7 @@ import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../../lib/errors.ts';
 import { writeStreamAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256OfFile, sha256OfSource } from '../../lib/bytes/hash.ts';
-import { keptRun, PatchedSource } from '../../lib/bytes/patch.ts';
+import { unchangedRange } from '../../lib/bytes/delta.ts';
 import { chunks, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
 import { newContent } from './sign-result.ts';
@@ -68,8 +68,7 @@ async function requireItsSignature(made: ByteSource): Promise<void> {
 export async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
   requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
-  const patch = await (await openImage(program.source)).embed(wanted.signature);
-  const made = new PatchedSource(patch, program.source.name);
+  const made = await (await openImage(program.source)).embed(wanted.signature);
   requireDigest(
     program.source.name,
     await sha256OfSource(made),
@@ -78,7 +77,7 @@ export async function attachTo(program: Spooled, wanted: DetachedSignature): Pro
     'the signature is not the one that the receipt speaks of',
   );
   if (wanted.after === undefined) await requireItsSignature(made);
-  return newContent(made, keptRun(patch), program.map);
+  return newContent(made, unchangedRange(made.delta), program.map);
 }
 
 async function attachToZip(

@@ -5,7 +5,7 @@ import { hashParts } from '../../lib/bytes/hash-and-compare.ts';
 import { fillFrom, writeAll } from '../../lib/bytes/read-write-fully.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { whole } from '../../lib/bytes/concatenated-source.ts';
-import { patchCopy, patchedBytes } from '../../lib/bytes/patch.ts';
+import { patchInPlace } from '../../lib/bytes/patched-source.ts';
 import { truncated } from '../../lib/bytes/extents.ts';
 import { BufferSource, SMALL, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { together } from '../../lib/concurrency/all-settled.ts';
@@ -65,7 +65,7 @@ async function writeSmall(
   options: SignFileOptions,
 ): Promise<SignedEntry> {
   const signed = await makeSigned(source, options);
-  const content = await patchedBytes(signed.patch);
+  const content = await signed.content.read(0, signed.content.size);
   await writeAll(file, content, 0);
   const made = await readBack(file, content.length, source.name);
   const [before, after] = await together([
@@ -99,7 +99,7 @@ async function writeLarge(
   options: SignFileOptions,
 ): Promise<SignedEntry> {
   const [before, signed] = await together([copyAndHash(source, file, hashed), makeSigned(source, options)]);
-  await patchCopy(file, signed.patch);
+  await patchInPlace(file, signed.content);
   return withFile(
     path,
     async (made) => {

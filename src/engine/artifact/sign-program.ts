@@ -9,7 +9,7 @@ import type { VerifyReport } from '../authenticode/report.ts';
 import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
-import { keptRun, PatchedSource } from '../../lib/bytes/patch.ts';
+import { unchangedRange } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { together } from '../../lib/concurrency/all-settled.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
@@ -231,7 +231,7 @@ export function entryOf(path: string, { before, signed, made, after }: Outcome):
     timestamp: timestamp && { time: timestamp.time, authority: timestamp.authority, url: timestamp.url },
     signature: signed.signature,
     content: made,
-    unchanged: keptRun(signed.patch),
+    unchanged: unchangedRange(signed.content.delta),
   };
 }
 
@@ -255,7 +255,7 @@ export async function signAndCheck(
 ): Promise<SignedEntry> {
   const { source } = before;
   const signed = await makeSigned(source, options);
-  const made = new PatchedSource(signed.patch, source.name);
+  const made = signed.content;
   const [, after] = await together([checkOwnWork(source, made, options), sha256OfSource(made)]);
   return entryOf(path, { before, signed, made, after });
 }

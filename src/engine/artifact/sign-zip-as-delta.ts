@@ -1,7 +1,8 @@
 import { isZipSource, type PartialArchive } from '../../lib/zip/read-zip.ts';
 import { planRewrite, type FreshFile } from '../../lib/zip/rewrite-zip.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
-import { AssembledSource, type Delta } from '../../lib/bytes/delta.ts';
+import type { Delta } from '../../lib/bytes/delta.ts';
+import { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource, sha256OfStream } from '../../lib/bytes/hash.ts';
 import { scan } from '../../lib/bytes/read-chunks.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
@@ -71,7 +72,7 @@ export async function signInParts(
   if (!(await isZipSource(source))) return null;
   // On this thread, which has nothing else to do then: another costs 10 MB, and time to start.
   const hash = (assembly: Delta, bytes: ByteSource): Promise<string> =>
-    sha256OfStream(scan(new AssembledSource(assembly, source, bytes)));
+    sha256OfStream(scan(new PatchedSource(source, assembly, bytes)));
   const archive = await readZip(source, options.limits);
   const { meanwhile: sha256, ...made } = await signParts(archive, { path: fresh }, options, hash);
   return { ...made, output: { size: made.assembly.size, sha256 } };

@@ -3,7 +3,7 @@ import { OID, type DigestName } from '../../lib/asn1/oids.ts';
 import { parseSignerInfo, signedAttributesToSign, verifySigner } from '../../lib/cms/signed-data.ts';
 import { notAllowed, SignpipeError, usage } from '../../lib/errors.ts';
 import { unpooled } from '../../lib/bytes/read-write-fully.ts';
-import type { Patch } from '../../lib/bytes/patch.ts';
+import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
@@ -53,8 +53,8 @@ export interface SignOptions {
 }
 
 export interface SignedProgram {
-  /** The signed file, as a patch on the source, which is never written to. */
-  readonly patch: Patch;
+  /** The signed file, read from the unsigned one and the new bytes. */
+  readonly content: PatchedSource;
   /** What the file now carries (PKCS#7 ContentInfo, DER): attached to the same unsigned file it gives the same bytes. */
   readonly signature: Buffer;
   /** The Authenticode digest. */
@@ -65,7 +65,7 @@ export interface SignedProgram {
 
 /**
  * Signs one file: digest, signature, the signature checked with the public key, only then the
- * timestamp over it, then the patch. Throws what `openImage`, `requireSignable` and the timestamper throw, and
+ * timestamp over it, then the signed file. Throws what `openImage`, `requireSignable` and the timestamper throw, and
  * `already-signed`, `append-would-lose`, `signature-name`, `signature-url`, `key-signature-wrong`.
  */
 export async function signProgram(source: ByteSource, options: SignOptions): Promise<SignedProgram> {
@@ -80,7 +80,7 @@ export async function signProgram(source: ByteSource, options: SignOptions): Pro
     options.made?.get(key) ?? (await stampedSignature(image, { hash, digest, description }, options));
   options.made?.set(key, made);
   const signature = unpooled(withExisting(image, made.der, options));
-  return { patch: await image.embed(signature), signature, digest, hash, timestamp: made.timestamp };
+  return { content: await image.embed(signature), signature, digest, hash, timestamp: made.timestamp };
 }
 
 /** What a signature is about. */

@@ -1,6 +1,6 @@
 import type { DigestName, KnownDigest } from '../../lib/asn1/oids.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
-import type { Patch } from '../../lib/bytes/patch.ts';
+import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 
 /** Something that a signed file has and that no signature covers or needs, by a stable code. */
@@ -54,12 +54,12 @@ export interface SignableImage {
   /** SpcIndirectDataContent in DER: what a signature over `digest` signs. */
   indirectData(hash: DigestName, digest: Buffer): Buffer;
   /** The file with this signature in the place of any it carries, its checksum right. */
-  embed(signature: Buffer): Promise<Patch>;
+  embed(signature: Buffer): Promise<PatchedSource>;
   /**
    * The file without its signature, its checksum right. Up to seven zero bytes of padding that
    * signing added before the signature stay: nothing in the file tells them from an overlay.
    */
-  remove(): Promise<Patch>;
+  remove(): Promise<PatchedSource>;
   /** The checksum in the file's header and the one that it should hold; null in formats that have none. */
   checksum(): Promise<Checksum | null>;
   /** The structure that a byte belongs to, for messages: `section .text, byte 0x1f`. */

@@ -3,6 +3,7 @@ import { constants, crc32, deflateRaw } from 'node:zlib';
 import type { ByteRange } from '../bytes/byte-range.ts';
 import { scan } from '../bytes/read-chunks.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
+import { PatchedSource } from '../bytes/patched-source.ts';
 import { deflateBound, LEVEL } from './deflate.ts';
 import type { Boundary, DeflateMap } from './deflate-block-scanner.ts';
 import { inflating, isUnsound } from './inflate.ts';
@@ -25,16 +26,12 @@ export interface Reuse {
   readonly kept: ByteRange;
 }
 
-/** New packed bytes, or a run of the old ones by their offsets in the old packed data. */
-export type PackedPart = Buffer | ByteRange;
-
 export interface Splice {
-  readonly parts: readonly PackedPart[];
-  /** Of the whole, in bytes. */
-  readonly size: number;
+  /** The new packed data, made of the old. */
+  readonly packed: PatchedSource;
   /** Of the content. */
   readonly crc32: number;
-  /** Inflates the parts and compares: whether they are the content. Nothing may become of them before. */
+  /** Inflates the packed data and compares: whether they are the content. Nothing may become of them before. */
   readonly holds: () => Promise<boolean>;
 }
 
@@ -51,24 +48,13 @@ export async function splice(content: ByteSource, packed: ByteSource, reuse: Reu
   if (!plan) return null;
   const before = await packBefore(content, plan.from);
   if (!before) return null;
-  const parts = [
+  const spliced = PatchedSource.of(packed, [
     before.bytes,
     ...keptParts(reuse.map, plan, before.bits),
     await packBehind(content, plan.to),
-  ];
-  const joined = parts.filter((part) => sizeOf(part) > 0);
-  return {
-    parts: joined,
-    size: sizeOfAll(joined),
-    crc32: await sumOf(content),
-    holds: () => isPacked(joined, packed, content),
-  };
+  ]);
+  return { packed: spliced, crc32: await sumOf(content), holds: () => isPacked(spliced, content) };
 }
-
-const sizeOf = (part: PackedPart): number => ('start' in part ? part.end - part.start : part.length);
-
-const sizeOfAll = (parts: readonly PackedPart[]): number =>
-  parts.reduce((sum, part) => sum + sizeOf(part), 0);
 
 /** The blocks from one boundary to another. */
 interface Plan {
@@ -160,7 +146,7 @@ function fixedBlock(literals: Buffer): { whole: Buffer; over: number } {
 }
 
 /** The bits from one boundary to another: bytes that are not all theirs are made anew, the rest taken over. */
-function keptParts(map: DeflateMap, { from, to }: Plan, before: number): PackedPart[] {
+function keptParts(map: DeflateMap, { from, to }: Plan, before: number): (Buffer | ByteRange)[] {
   const changed = new Map<number, number>();
   const change = ({ bit, byte }: Boundary, how: (value: number, place: number) => number): void => {
     const at = Math.floor(bit / 8);
@@ -171,7 +157,7 @@ function keptParts(map: DeflateMap, { from, to }: Plan, before: number): PackedP
   if (to === map.end) change(map.last, (value, place) => value & ~(1 << place));
   // The rest of the last byte is the beginning of an empty stored block: zeros.
   if (to.bit % 8 > 0) change(to, (value, place) => value & ((1 << place) - 1));
-  const parts: PackedPart[] = [];
+  const parts: (Buffer | ByteRange)[] = [];
   let done = Math.floor(from.bit / 8);
   for (const [at, value] of [...changed].sort(([one], [other]) => one - other)) {
     parts.push({ start: done, end: at }, Buffer.of(value));
@@ -191,26 +177,15 @@ const emptyBlock = (place: number): Buffer =>
 const packBehind = async (content: ByteSource, { at }: Boundary): Promise<Buffer> =>
   pack(await content.read(at, content.size - at), constants.Z_FINISH);
 
-async function* bytesOf(parts: readonly PackedPart[], packed: ByteSource): AsyncGenerator<Buffer> {
-  for (const part of parts) {
-    if ('start' in part) yield* scan(packed, part.start, part.end);
-    else yield part;
-  }
-}
-
 async function sumOf(content: ByteSource): Promise<number> {
   let sum = 0;
   for await (const chunk of scan(content)) sum = crc32(chunk, sum);
   return sum;
 }
 
-/** Whether the content is just what the parts inflate to. */
-async function isPacked(
-  parts: readonly PackedPart[],
-  packed: ByteSource,
-  content: ByteSource,
-): Promise<boolean> {
-  const inflate = inflating(bytesOf(parts, packed), ROOM);
+/** Whether the packed data inflates to exactly the content. */
+async function isPacked(packed: ByteSource, content: ByteSource): Promise<boolean> {
+  const inflate = inflating(scan(packed), ROOM);
   let at = 0;
   try {
     for await (const chunk of inflate as AsyncIterable<Buffer>) {
@@ -222,5 +197,5 @@ async function isPacked(
     if (isUnsound(error)) return false;
     throw error;
   }
-  return at === content.size && inflate.bytesWritten === sizeOfAll(parts);
+  return at === content.size && inflate.bytesWritten === packed.size;
 }

@@ -100,7 +100,7 @@ export function planRewrite<T>(
       const writer = new DeltaWriter(fresh);
       return { ...(await new Rewriting(archive, writer, checks).run(contents)), writer };
     });
-    const { assembly } = writer;
+    const { delta: assembly } = writer;
     const told = fresh
       ? await meanwhile(assembly, new BufferSource(fresh, file.path))
       : await withFile(file.path, (written) => meanwhile(assembly, written));
@@ -264,14 +264,13 @@ class Rewriting {
   /** Writes the parts of one entry, and takes over those that are packed already. */
   private async join(
     source: ByteSource,
-    { parts, size, crc32: sum }: Splice,
+    { packed, crc32: sum }: Splice,
     { dataStart }: ArchiveEntry,
   ): Promise<ContentValues> {
-    for (const part of parts)
-      if ('start' in part)
-        await this.writer.copy(this.archive.source, dataStart + part.start, dataStart + part.end);
-      else await this.writer.append(part);
-    return { crc32: sum, size: source.size, compressedSize: size };
+    for (const { from, start, end } of packed.delta.spans)
+      if (from === 'source') await this.writer.copy(this.archive.source, dataStart + start, dataStart + end);
+      else await this.writer.append(await packed.fresh.read(start, end - start));
+    return { crc32: sum, size: source.size, compressedSize: packed.size };
   }
 
   /** Writes the blocks of one entry. */

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { Delta, DeltaSpan } from '../bytes/delta.ts';
+import { DeltaBuilder, type Delta } from '../bytes/delta.ts';
 import { writeAll } from '../bytes/read-write-fully.ts';
 import { scan } from '../bytes/read-chunks.ts';
 import { chunks, type ByteSource } from '../bytes/byte-source.ts';
@@ -97,41 +97,32 @@ export class FileWriter implements ArchiveWriter {
   }
 }
 
-/** Writes down where each byte comes from; only the new ones are written, to a file of their own. */
+/** Writes only the new bytes of the archive, to `fresh`, and records where the others come from. */
 export class DeltaWriter implements ArchiveWriter {
-  private readonly spans: (DeltaSpan & { at: number })[] = [];
-  position = 0;
+  private readonly builder = new DeltaBuilder();
 
   constructor(private readonly fresh: FileWriter) {}
 
+  get position(): number {
+    return this.builder.size;
+  }
+
   async append(bytes: Buffer): Promise<void> {
-    const start = this.fresh.position;
     await this.fresh.append(bytes);
-    this.add({ from: 'fresh', start, end: start + bytes.length });
+    this.builder.insert(bytes.length);
   }
 
   // eslint-disable-next-line require-await -- the interface is asynchronous
   async copy(_source: ByteSource, start: number, end: number): Promise<void> {
-    this.add({ from: 'source', start, end });
+    this.builder.copy({ start, end });
   }
 
   async fill(position: number, bytes: Buffer): Promise<void> {
-    const span = this.spans.findLast(({ at }) => at <= position);
-    if (span?.from !== 'fresh') throw new RangeError('only what was appended can be filled in');
-    await this.fresh.fill(span.start + position - span.at, bytes);
+    await this.fresh.fill(this.builder.freshOffsetOf(position), bytes);
   }
 
   /** The archive as far as it was written. */
-  get assembly(): Delta {
-    return { size: this.position, spans: this.spans.map(({ from, start, end }) => ({ from, start, end })) };
-  }
-
-  private add(span: DeltaSpan): void {
-    if (span.start === span.end) return;
-    const last = this.spans.at(-1);
-    if (last && last.from === span.from && last.end === span.start)
-      this.spans[this.spans.length - 1] = { ...last, end: span.end };
-    else this.spans.push({ ...span, at: this.position });
-    this.position += span.end - span.start;
+  get delta(): Delta {
+    return this.builder.delta;
   }
 }

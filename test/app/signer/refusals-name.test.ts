@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
 import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
 import { generateSshKey } from '../../../src/lib/ssh/generate.ts';
-import { apply, source } from '../../engine/authenticode/tools.ts';
+import { bytesOf, source } from '../../engine/authenticode/tools.ts';
 import { forge } from '../../lib/zip/zips.ts';
 import { Desk, program, refusesAll, sending, sha256, soundZip, type Case } from './refusal-site.ts';
 
@@ -279,11 +279,11 @@ async function signedByOther(seed: number, spoilt = false): Promise<Buffer> {
     purpose: 'code-signing',
     key: 'p256',
   });
-  const { patch } = await signProgram(source(program(seed)), {
+  const { content } = await signProgram(source(program(seed)), {
     key: testSigningKey(other),
     timestamper: null,
   });
-  const bytes = await apply(patch);
+  const bytes = await bytesOf(content);
   if (spoilt) bytes.writeUInt8(bytes.readUInt8(1030) ^ 1, 1030);
   return bytes;
 }

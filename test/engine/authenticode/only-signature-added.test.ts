@@ -25,7 +25,7 @@ import {
   type TestPki,
 } from '../../../src/sandbox/certificates.ts';
 import { buildPe, filler, peChecksum, peLayout, winCertificate, type PeOptions } from '../../fixtures/pe.ts';
-import { apply, image, OpensslTimestamper, osslsigncodeVerify, SIGNATURE_OK, source } from './tools.ts';
+import { bytesOf, image, OpensslTimestamper, osslsigncodeVerify, SIGNATURE_OK, source } from './tools.ts';
 
 let pki: TestPki;
 let timestamper: OpensslTimestamper;
@@ -45,14 +45,14 @@ const BODY = ORIGINAL.length + 3;
 
 const sign = async (bytes: Buffer, options: Partial<SignOptions> = {}): Promise<Buffer> => {
   const key = testSigningKey(pki.codeSigning);
-  return apply((await signProgram(source(bytes), { key, timestamper, ...options })).patch);
+  return bytesOf((await signProgram(source(bytes), { key, timestamper, ...options })).content);
 };
 
 const signatureOf = async (bytes: Buffer): Promise<Buffer> => (await image(bytes)).signature ?? assert.fail();
 
 /** The signed file with another signature in its place, all sums right. */
 const withSignature = async (signed: Buffer, signature: Buffer): Promise<Buffer> =>
-  apply(await (await image(signed)).embed(signature));
+  bytesOf(await (await image(signed)).embed(signature));
 
 /** A copy with one byte changed, its checksum right again. */
 function altered(bytes: Buffer, at: number): Buffer {

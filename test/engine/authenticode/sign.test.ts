@@ -24,7 +24,7 @@ import {
 import { buildPe, filler, type PeOptions } from '../../fixtures/pe.ts';
 import { program, programs } from '../../fixtures/programs.ts';
 import {
-  apply,
+  bytesOf,
   image,
   inFolder,
   must,
@@ -86,12 +86,12 @@ class World {
 
   /** The signed file, with a timestamp unless `options` say otherwise. */
   async sign(bytes: Buffer, options: Partial<SignOptions> = {}): Promise<Buffer> {
-    const { patch } = await signProgram(source(bytes), {
+    const { content } = await signProgram(source(bytes), {
       key: this.key(),
       timestamper: this.timestamper,
       ...options,
     });
-    return apply(patch);
+    return bytesOf(content);
   }
 
   verify(bytes: Buffer): Promise<string> {
@@ -254,9 +254,9 @@ describe('the structure of a signature', () => {
     assert.ok((await world.sign(buildPe(), options)).equals(await world.sign(buildPe(), options)));
   });
 
-  it('is what signProgram returns beside the patch', async () => {
+  it('is what signProgram returns beside the signed program', async () => {
     const made = await signProgram(source(buildPe()), { key: world.key(), timestamper: world.timestamper });
-    const signed = await image(await apply(made.patch));
+    const signed = await image(await bytesOf(made.content));
     assert.deepEqual(signed.signature, made.signature);
     assert.deepEqual(await signed.digest(made.hash), made.digest);
     assert.equal(made.timestamp?.url, 'http://tsa.example/');
@@ -337,7 +337,7 @@ describe('detached signatures are interchangeable with osslsigncode', () => {
       const signed = await world.sign(original);
       const extracted = await osslsigncode('extract-signature', signed);
       assert.deepEqual(extracted, await signatureOf(signed));
-      const removed = await apply(await (await image(signed)).remove());
+      const removed = await bytesOf(await (await image(signed)).remove());
       assert.deepEqual(removed, await osslsigncode('remove-signature', signed));
       await inFolder(async (folder) => {
         const file = join(folder, 'signature.p7');
@@ -347,7 +347,7 @@ describe('detached signatures are interchangeable with osslsigncode', () => {
         const options = ['-sigin', file, '-CAfile', ca, '-TSA-CAfile', ca];
         for (const unsigned of [original, removed]) {
           assert.deepEqual(await osslsigncode('attach-signature', unsigned, ...options), signed);
-          assert.deepEqual(await apply(await (await image(unsigned)).embed(extracted)), signed);
+          assert.deepEqual(await bytesOf(await (await image(unsigned)).embed(extracted)), signed);
         }
       });
     });
@@ -372,7 +372,7 @@ describe('signing fails', () => {
     assert.deepEqual(timestamper.asked, []);
   });
 
-  it('with the error of the timestamp authority, and no patch', async () => {
+  it('with the error of the timestamp authority, and no signed program', async () => {
     const timestamper = { timestamp: () => Promise.reject(unavailable('timestamp-unavailable', 'down')) };
     await assert.rejects(world.sign(buildPe(), { timestamper }), { code: 'timestamp-unavailable' });
   });

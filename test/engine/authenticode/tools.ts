@@ -6,8 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { SignableImage } from '../../../src/engine/formats/signable-file.ts';
 import { openImage } from '../../../src/engine/formats/open-file.ts';
-import { PatchedSource, type Patch } from '../../../src/lib/bytes/patch.ts';
-import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
+import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { keyToPem, toPem, type TestIdentity } from '../../../src/sandbox/certificates.ts';
 import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
 import {
@@ -57,11 +56,8 @@ export const source = (bytes: Buffer, name = 'program.exe'): BufferSource => new
 
 export const image = (bytes: Buffer): Promise<SignableImage> => openImage(source(bytes));
 
-/** The patched file. */
-export async function apply(patch: Patch): Promise<Buffer> {
-  const result = new PatchedSource(patch);
-  return result.read(0, result.size);
-}
+/** All bytes of a source. */
+export const bytesOf = (content: ByteSource): Promise<Buffer> => content.read(0, content.size);
 
 /** A certificate and key as files: `NAME.crt` (leaf first, root left out) and `NAME.key`. */
 export async function writeIdentity(folder: string, name: string, identity: TestIdentity): Promise<void> {

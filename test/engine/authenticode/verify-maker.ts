@@ -35,7 +35,7 @@ import {
   type KeyPair,
   type Made,
 } from '../../lib/x509/certificate-maker.ts';
-import { apply, image, inFolder, must, osslsigncode, source } from './tools.ts';
+import { bytesOf, image, inFolder, must, osslsigncode, source } from './tools.ts';
 
 /** Everything that the tests sign with; P-256, which costs no time. */
 export const root = makeAuthority({ name: 'Test root' });
@@ -265,7 +265,7 @@ export async function edited(signed: Buffer, change: (parts: Parts) => void): Pr
 
 /** The program with these bytes for its signature, whatever they are. */
 export const withSignature = async (program: Buffer, signature: Buffer): Promise<Buffer> =>
-  apply(await (await image(program)).embed(signature));
+  bytesOf(await (await image(program)).embed(signature));
 
 export const verify = (program: Buffer, options: VerifyOptions = {}): Promise<VerifyReport> =>
   verifyProgram(source(program), options);

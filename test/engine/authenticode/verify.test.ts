@@ -9,7 +9,7 @@ import { verifyProgram } from '../../../src/engine/authenticode/verify.ts';
 import { signingKey } from '../../../src/engine/keys/signing-key.ts';
 import type { ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { makeCodeSigner, makeTimestamper, type Recipe } from '../../lib/x509/certificate-maker.ts';
-import { apply, osslsigncode, source, OpensslTimestamper } from './tools.ts';
+import { bytesOf, osslsigncode, source, OpensslTimestamper } from './tools.ts';
 import {
   addTimestamp,
   codes,
@@ -133,8 +133,8 @@ describe('a program that we signed', () => {
     const chain = [stamper.certificate, stampRoot.certificate];
     const identity = { certificate: stamper.certificate, key: stamper.key.privateKey, chain };
     const timestamper = new OpensslTimestamper(identity);
-    const { patch, digest } = await signProgram(source(unsigned()), { key, timestamper, name: 'Ours' });
-    const report = await verify(await apply(patch), { ...trusting, requireTimestamp: true });
+    const { content, digest } = await signProgram(source(unsigned()), { key, timestamper, name: 'Ours' });
+    const report = await verify(await bytesOf(content), { ...trusting, requireTimestamp: true });
     assert.deepEqual(codes(report), []);
     assert.equal(report.status, 'ok');
     assert.equal(report.signatures[0]?.digest, digest.toString('hex'));

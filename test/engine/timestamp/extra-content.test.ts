@@ -30,7 +30,7 @@ import { startTimestampAuthority, type RunningAuthority } from '../../../src/san
 import { TimestampUnavailable, TimestampClient } from '../../../src/engine/timestamp/client.ts';
 import { trimToken } from '../../../src/engine/timestamp/trim-token.ts';
 import {
-  apply,
+  bytesOf,
   image,
   osslsigncodeVerify,
   SIGNATURE_OK,
@@ -148,8 +148,8 @@ describe('a token that comes with', () => {
       started.push(dirty);
       const timestamper = new TimestampClient([dirty.url, good.url], { roots: [pki.root.certificate] });
       const key = testSigningKey(pki.codeSigning);
-      const { patch, timestamp } = await signProgram(source(buildPe()), { key, timestamper });
-      const signed = await apply(patch);
+      const { content, timestamp } = await signProgram(source(buildPe()), { key, timestamper });
+      const signed = await bytesOf(content);
       assert.equal(timestamp?.url, dirty.url);
       assert.deepEqual(tidiness(await image(signed)), []);
       const roots = [pki.root.certificate];

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { AssembledSource, placeSpans, type Delta, type DeltaSpan } from '../../../src/lib/bytes/delta.ts';
+import {
+  DeltaBuilder,
+  placeSpans,
+  unchangedRange,
+  type Delta,
+  type DeltaSpan,
+} from '../../../src/lib/bytes/delta.ts';
+import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 
 const source = new BufferSource(Buffer.from('0123456789'), 'old');
@@ -10,15 +17,15 @@ const from = (which: DeltaSpan['from'], start: number, end: number): DeltaSpan =
   start,
   end,
 });
-const ASSEMBLY: Delta = {
+const DELTA: Delta = {
   size: 12,
   spans: [from('source', 2, 4), from('fresh', 0, 4), from('source', 0, 4), from('fresh', 4, 6)],
 };
 
-describe('an assembly', () => {
-  it('is read in the order of its spans, wherever a read begins and ends', async () => {
+describe('a delta', () => {
+  it('is read in the order of its spans, at whatever place a read begins and ends', async () => {
     const result = '23abcd0123ef';
-    const made = new AssembledSource(ASSEMBLY, source, fresh);
+    const made = new PatchedSource(source, DELTA, fresh);
     assert.equal(made.size, result.length);
     for (let start = 0; start <= result.length; start += 1)
       for (let end = start; end <= result.length; end += 1)
@@ -27,8 +34,32 @@ describe('an assembly', () => {
     await assert.rejects(made.read(-1, 2), RangeError);
   });
 
-  it('knows where each span lands', () => {
-    const placed = placeSpans(ASSEMBLY, { source: 10, fresh: 6 });
+  it('is built from ranges and new bytes, without empty spans, neighbours joined', () => {
+    const builder = new DeltaBuilder();
+    builder.copy({ start: 2, end: 3 });
+    builder.copy({ start: 3, end: 4 });
+    builder.insert(1);
+    builder.insert(3);
+    builder.copy({ start: 5, end: 5 });
+    builder.insert(0);
+    builder.copy({ start: 0, end: 4 });
+    builder.insert(2);
+    assert.deepEqual(builder.delta, DELTA);
+    assert.deepEqual(
+      [2, 5, 11].map((position) => builder.freshOffsetOf(position)),
+      [0, 3, 5],
+    );
+    assert.throws(() => builder.freshOffsetOf(6), RangeError);
+  });
+
+  it('knows the longest range that stays where it was', () => {
+    const spans = [from('source', 0, 2), from('fresh', 0, 2), from('source', 4, 7), from('source', 0, 7)];
+    assert.deepEqual(unchangedRange({ size: 14, spans }), { start: 4, end: 7 });
+    assert.deepEqual(unchangedRange(DELTA), { start: 0, end: 0 });
+  });
+
+  it('gives each span its offset in the new file', () => {
+    const placed = placeSpans(DELTA, { source: 10, fresh: 6 });
     assert.deepEqual(
       placed.map(({ at }) => at),
       [0, 2, 6, 10],
@@ -45,7 +76,7 @@ describe('an assembly', () => {
     ['skips new bytes', { size: 5, spans: [from('fresh', 1, 6)] }],
     ['leaves new bytes over', { size: 5, spans: [from('fresh', 0, 5)] }],
     ['uses new bytes twice', { size: 12, spans: [from('fresh', 0, 6), from('fresh', 0, 6)] }],
-    ['is of another size than its spans', { size: 13, spans: ASSEMBLY.spans }],
+    ['is of another size than its spans', { size: 13, spans: DELTA.spans }],
   ];
   for (const [what, assembly] of unsound)
     it(`assembly-unsound: ${what}`, () => {

@@ -4,9 +4,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { bytes, copy, patched, PatchedSource } from '../../../src/lib/bytes/patch.ts';
+import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
 import { scan } from '../../../src/lib/bytes/read-chunks.ts';
-import { BufferSource, FileSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
+import { BufferSource, chunks, FileSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 
 const content = createHash('sha256').update('seed').digest();
 const large = Buffer.concat(
@@ -69,12 +69,21 @@ describe('scanning a source', () => {
     }
   });
 
-  it('sees a patched file as its stream does, at every seam', async () => {
+  it('sees all of a patched file, at every seam', async () => {
     for (const [what, source] of sources()) {
-      const segments = [copy(0, 10), bytes(Buffer.from('new')), copy(12, 1 << 20), bytes(Buffer.from('end'))];
-      const patch = { source, segments };
-      const made = new PatchedSource(patch);
-      const expected = await collected(patched(patch));
+      const made = PatchedSource.of(source, [
+        { start: 0, end: 10 },
+        Buffer.from('new'),
+        { start: 12, end: 1 << 20 },
+        Buffer.from('end'),
+      ]);
+      const expected = Buffer.concat([
+        large.subarray(0, 10),
+        Buffer.from('new'),
+        large.subarray(12, 1 << 20),
+        Buffer.from('end'),
+      ]);
+      assert.ok((await collected(chunks(made))).equals(expected), what);
       assert.ok((await collected(scan(made))).equals(expected), what);
       for (const [offset, length] of [
         [9, 1],

@@ -9,7 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import * as here from '../../../src/lib/bytes/hash-and-compare.ts';
 import type { SourceRange } from '../../../src/lib/bytes/concatenated-source.ts';
-import { bytes, copy, PatchedSource } from '../../../src/lib/bytes/patch.ts';
+import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
 import { doJob, type Job } from '../../../src/lib/bytes/extents.ts';
 import { BufferSource, FileSource } from '../../../src/lib/bytes/byte-source.ts';
 import { compiled } from '../../compiled.ts';
@@ -52,17 +52,19 @@ describe('threads', () => {
   });
 
   const patchedFile = (): PatchedSource =>
-    new PatchedSource({
-      source: file,
-      segments: [copy(0, 7), bytes(Buffer.from('new')), copy(9, SIZE - 1), bytes(Buffer.from('the end'))],
-    });
+    PatchedSource.of(file, [
+      { start: 0, end: 7 },
+      Buffer.from('new'),
+      { start: 9, end: SIZE - 1 },
+      Buffer.from('the end'),
+    ]);
   const patchedContent = Buffer.concat([
     content.subarray(0, 7),
     Buffer.from('new'),
     content.subarray(9, SIZE - 1),
     Buffer.from('the end'),
   ]);
-  it('hash, sum and pad what this thread hashes, sums and pads: files, patches and memory, cut anywhere', async () => {
+  it('hash, sum and pad what this thread hashes, sums and pads: files, patched files and memory, cut anywhere', async () => {
     const [patched, memory] = [patchedFile(), new BufferSource(content, 'memory')];
     const cases: [string, SourceRange[], Buffer[]][] = [
       ['a file', [{ source: file, start: 0, end: SIZE }], [content]],
@@ -76,7 +78,11 @@ describe('threads', () => {
         ],
         [content.subarray(1, 218), content.subarray(222, 223), content.subarray(262144, SIZE - 1)],
       ],
-      ['a patch', [{ source: patched, start: 3, end: patched.size - 2 }], [patchedContent.subarray(3, -2)]],
+      [
+        'a patched file',
+        [{ source: patched, start: 3, end: patched.size - 2 }],
+        [patchedContent.subarray(3, -2)],
+      ],
       ['memory', [{ source: memory, start: 5, end: SIZE }], [content.subarray(5)]],
     ];
     for (const [what, parts, expected] of cases) {

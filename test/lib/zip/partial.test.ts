@@ -6,7 +6,7 @@ import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
 import { readArchive, readPartially, type PartialArchive } from '../../../src/lib/zip/read-zip.ts';
 import { planRewrite, rewriteArchive, type NewContent } from '../../../src/lib/zip/rewrite-zip.ts';
 import type { ByteRange } from '../../../src/lib/bytes/byte-range.ts';
-import { AssembledSource } from '../../../src/lib/bytes/delta.ts';
+import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
 import { writeStreamAtomically } from '../../../src/lib/bytes/atomic-file.ts';
 import { scan } from '../../../src/lib/bytes/read-chunks.ts';
 import { BufferSource, withFile, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
@@ -77,9 +77,7 @@ async function carriedOut(original: string, replacements: ReadonlyMap<string, Ne
   const { assembly, size } = await planRewrite(archive, replacements, { path: fresh }, nothing);
   assert.equal(assembly.size, size);
   await withFile(original, (source) =>
-    withFile(fresh, (made) =>
-      writeStreamAtomically(output, scan(new AssembledSource(assembly, source, made))),
-    ),
+    withFile(fresh, (made) => writeStreamAtomically(output, scan(new PatchedSource(source, assembly, made)))),
   );
   return readFile(output);
 }

@@ -8,7 +8,8 @@ import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
 import type { Boundary, DeflateMap } from '../../../src/lib/zip/deflate-block-scanner.ts';
 import { planRewrite, rewriteArchive, type NewContent } from '../../../src/lib/zip/rewrite-zip.ts';
 import { splice, type Splice } from '../../../src/lib/zip/reuse-deflate-blocks.ts';
-import { AssembledSource } from '../../../src/lib/bytes/delta.ts';
+import type { DeltaSpan } from '../../../src/lib/bytes/delta.ts';
+import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
 import { BufferSource, withFile } from '../../../src/lib/bytes/byte-source.ts';
 import { deflateFlushing, mapOf, PROGRAMS } from './deflated.ts';
 import { contentOf, entryOf, random, rawEntries, read, run, sample, save, temporaryFolder } from './zips.ts';
@@ -55,11 +56,22 @@ async function attempt({ content, packed, kept, map = mapped(packed) }: Tried): 
   return made && (await made.holds()) ? made : null;
 }
 
-const joined = ({ parts }: Splice, packed: Buffer): Buffer =>
-  Buffer.concat(parts.map((part) => ('start' in part ? packed.subarray(part.start, part.end) : part)));
+const freshOf = ({ packed: { fresh } }: Splice): Buffer => {
+  assert.ok(fresh instanceof BufferSource);
+  return fresh.bytes;
+};
 
-const freshSize = ({ parts }: Splice): number =>
-  parts.reduce((sum, part) => sum + ('start' in part ? 0 : part.length), 0);
+const joined = (result: Splice, packed: Buffer): Buffer =>
+  Buffer.concat(
+    result.packed.delta.spans.map(({ from, start, end }) =>
+      (from === 'source' ? packed : freshOf(result)).subarray(start, end),
+    ),
+  );
+
+const freshSize = (result: Splice): number => freshOf(result).length;
+
+const keptSpans = ({ packed }: Splice): readonly DeltaSpan[] =>
+  packed.delta.spans.filter(({ from }) => from === 'source');
 
 const PYTHON = String.raw`
 import json, sys, zlib
@@ -83,7 +95,7 @@ async function assertSound(cases: readonly [Tried, Splice][]): Promise<void> {
   const found = JSON.parse((await running).stdout) as unknown[];
   for (const [index, [{ what, packed }, result]] of cases.entries()) {
     assert.deepEqual(found[index], { same: true, sum: result.crc32, ends: true }, what);
-    assert.equal(result.size, joined(result, packed).length, what);
+    assert.equal(result.packed.size, joined(result, packed).length, what);
   }
 }
 
@@ -114,10 +126,10 @@ describe('content packed out of what was packed', () => {
     }));
     for (const [level, result] of (await allSpliced(cases)).entries()) {
       assert.ok(
-        freshSize(result) < result.size / 5,
-        `level ${level}: ${freshSize(result)} of ${result.size}`,
+        freshSize(result) < result.packed.size / 5,
+        `level ${level}: ${freshSize(result)} of ${result.packed.size}`,
       );
-      assert.ok(result.parts.some((part) => 'start' in part && part.end - part.start > result.size / 3));
+      assert.ok(keptSpans(result).some(({ start, end }) => end - start > result.packed.size / 3));
     }
   });
 
@@ -127,9 +139,10 @@ describe('content packed out of what was packed', () => {
       { ...one, kept: kept(PROGRAM) },
       { ...one, kept: kept(PROGRAM) },
     ]);
-    const told = ({ parts, size, crc32 }: Splice) => ({ parts, size, crc32 });
     assert.ok(first && second);
-    assert.deepEqual(told(first), told(second));
+    assert.deepEqual(first.packed.delta, second.packed.delta);
+    assert.deepEqual(freshOf(first), freshOf(second));
+    assert.equal(first.crc32, second.crc32);
   });
 
   it('leaves out the end that is replaced: an older signature, by a longer one, a shorter one or none', async () => {
@@ -141,7 +154,7 @@ describe('content packed out of what was packed', () => {
       packed,
       kept: kept(PROGRAM),
     }));
-    for (const result of await allSpliced(cases)) assert.ok(freshSize(result) < result.size / 4);
+    for (const result of await allSpliced(cases)) assert.ok(freshSize(result) < result.packed.size / 4);
   });
 
   it('begins with the old bytes where the beginning did not change', async () => {
@@ -150,8 +163,8 @@ describe('content packed out of what was packed', () => {
     const [result] = await allSpliced([
       { what: 'longer', content, packed, kept: { start: 0, end: PROGRAM.length } },
     ]);
-    const first = result?.parts[0];
-    assert.ok(first && 'start' in first && first.start === 0 && first.end > packed.length / 2);
+    const first = result?.packed.delta.spans[0];
+    assert.ok(result && first?.from === 'source' && first.start === 0 && first.end > packed.length / 2);
     assert.ok(freshSize(result) < 10_000);
   });
 
@@ -246,7 +259,7 @@ describe('content packed out of what was packed', () => {
       packed,
       kept: kept(mixed),
     }));
-    for (const result of await allSpliced(cases)) assert.ok(freshSize(result) < result.size / 2);
+    for (const result of await allSpliced(cases)) assert.ok(freshSize(result) < result.packed.size / 2);
   });
 
   it('takes over no more than reaches back into what is kept', async () => {
@@ -258,9 +271,9 @@ describe('content packed out of what was packed', () => {
       const [result] = await allSpliced([
         { what: `${start}`, content, packed, map, kept: { start, end: PROGRAM.length } },
       ]);
-      const taken = result?.parts.find((part) => 'start' in part);
+      const taken = result && keptSpans(result)[0];
       const from = map.boundaries.find(({ at }) => at >= start + REACH);
-      assert.ok(taken && 'start' in taken && from && taken.start >= Math.floor(from.bit / 8));
+      assert.ok(taken && from && taken.start >= Math.floor(from.bit / 8));
     }
   });
 });
@@ -415,7 +428,7 @@ describe('a zip with a signed program of three megabytes', () => {
     const { assembly } = await planRewrite(archive, replacements, { path: fresh }, nothing);
     const expected = await readFile(output);
     const size = await withFile(fresh, async (file) => {
-      const whole = new AssembledSource(assembly, archive.source, file);
+      const whole = new PatchedSource(archive.source, assembly, file);
       assert.ok((await whole.read(0, whole.size)).equals(expected));
       return file.size;
     });
@@ -456,7 +469,7 @@ describe('a zip with a signed program of three megabytes', () => {
     ]);
     const told: Buffer[] = [];
     const plan = await planRewrite(archive, replacements, { path: fresh }, async (assembly, bytes) => {
-      const whole = new AssembledSource(assembly, archive.source, bytes);
+      const whole = new PatchedSource(archive.source, assembly, bytes);
       return told.push(await whole.read(0, whole.size));
     });
     assert.deepEqual([plan.meanwhile, told.length], [2, 2]);

@@ -1,7 +1,6 @@
 import { invalid } from '../../../lib/errors.ts';
 import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
-import { unpooled } from '../../../lib/bytes/read-write-fully.ts';
-import { bytes, copy, type Patch } from '../../../lib/bytes/patch.ts';
+import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import { hashParts, type Hashed } from '../../../lib/bytes/hash-and-compare.ts';
 import type { SourceRange } from '../../../lib/bytes/concatenated-source.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
@@ -108,7 +107,7 @@ export class PeImage implements SignableImage {
     return buildIndirectData({ ...peImageData, hash, digest });
   }
 
-  async embed(signature: Buffer): Promise<Patch> {
+  async embed(signature: Buffer): Promise<PatchedSource> {
     const pad = padding(this.bodyEnd);
     const start = this.bodyEnd + pad.length;
     const table = buildCertificateTable(signature);
@@ -120,7 +119,7 @@ export class PeImage implements SignableImage {
     return this.rebuild(entry, Buffer.concat([pad, table]));
   }
 
-  async remove(): Promise<Patch> {
+  async remove(): Promise<PatchedSource> {
     if (!this.signature)
       throw invalid('pe-not-signed', `${this.source.name}: it carries no signature that could be removed`);
     return this.rebuild(Buffer.alloc(8), Buffer.alloc(0));
@@ -142,21 +141,19 @@ export class PeImage implements SignableImage {
   }
 
   /** The file with this certificate directory entry and this after its body; the checksum from sums, not from reading. */
-  private async rebuild(entry: Buffer, tail: Buffer): Promise<Patch> {
+  private async rebuild(entry: Buffer, tail: Buffer): Promise<PatchedSource> {
     const { checksumAt, directoryAt } = this.layout;
     const sum = (await this.bodySum()).clone().add(tail).add(entry);
     const checksum = Buffer.alloc(4);
     checksum.writeUInt32LE(sum.checksum(this.bodyEnd + tail.length), 0);
-    const fresh = unpooled(checksum, entry, tail);
-    const segments = [
-      copy(0, checksumAt),
-      bytes(fresh.subarray(0, 4)),
-      copy(checksumAt + 4, directoryAt),
-      bytes(fresh.subarray(4, 12)),
-      copy(directoryAt + 8, this.bodyEnd),
-      ...(tail.length > 0 ? [bytes(fresh.subarray(12))] : []),
-    ];
-    return { source: this.source, segments };
+    return PatchedSource.of(this.source, [
+      { start: 0, end: checksumAt },
+      checksum,
+      { start: checksumAt + 4, end: directoryAt },
+      entry,
+      { start: directoryAt + 8, end: this.bodyEnd },
+      tail,
+    ]);
   }
 
   private bodySum(): Promise<WordSum> {

@@ -19,7 +19,7 @@ import {
 } from '../../../fixtures/pe.ts';
 import { program, programs } from '../../../fixtures/programs.ts';
 import {
-  apply,
+  bytesOf,
   image,
   inFolder,
   osslsigncode,
@@ -74,9 +74,9 @@ describe('a PE file, held against osslsigncode', () => {
     const content = parseSignedData(signed.signature, 'theirs').content;
     assert.deepEqual(unsigned.indirectData(hash, digest), content?.raw);
     assert.deepEqual(signed.tableSlack, []);
-    assert.ok((await apply(await unsigned.embed(signed.signature))).equals(theirs), 'embedded');
-    assert.ok((await apply(await signed.embed(signed.signature))).equals(theirs), 'embedded anew');
-    const removed = await apply(await signed.remove());
+    assert.ok((await bytesOf(await unsigned.embed(signed.signature))).equals(theirs), 'embedded');
+    assert.ok((await bytesOf(await signed.embed(signed.signature))).equals(theirs), 'embedded anew');
+    const removed = await bytesOf(await signed.remove());
     assert.ok(removed.equals(await osslsigncode('remove-signature', theirs)), 'removed');
     const { stored, computed } = (await signed.checksum()) ?? assert.fail();
     assert.equal(stored, computed);
@@ -112,13 +112,13 @@ describe('a PE file, held against osslsigncode', () => {
   it('whose original had a right checksum and a length that 8 divides comes back from removal as it was', async () => {
     const original = buildPe({ checksum: 'right', overlay: filler(40) });
     const signed = await image(await signedByOthers(original, 'sha256'));
-    assert.ok((await apply(await signed.remove())).equals(original));
+    assert.ok((await bytesOf(await signed.remove())).equals(original));
   });
 
   it('of another length comes back with the zero bytes that signing had added', async () => {
     const original = buildPe({ checksum: 'right', overlay: filler(35) });
     const signed = await image(await signedByOthers(original, 'sha256'));
-    const removed = await apply(await signed.remove());
+    const removed = await bytesOf(await signed.remove());
     assert.equal(removed.length, original.length + 5);
     removed.writeUInt32LE(original.readUInt32LE(peLayout().checksum), peLayout().checksum);
     assert.ok(removed.equals(Buffer.concat([original, Buffer.alloc(5)])));
@@ -228,7 +228,7 @@ describe('a certificate directory with an offset and no size', () => {
       assert.equal(pe.bodyEnd, odd.length);
       const [digest, plain] = [await pe.digest('sha256'), await (await image(buildPe())).digest('sha256')];
       assert.deepEqual(digest, plain);
-      const signed = await image(await apply(await pe.embed(SIGNATURE)));
+      const signed = await image(await bytesOf(await pe.embed(SIGNATURE)));
       assert.deepEqual(signed.signature, SIGNATURE);
     });
 });
@@ -400,7 +400,7 @@ async function opensOrRefuses(bytes: Buffer): Promise<boolean> {
   try {
     const opened = await image(bytes);
     const digest = await opened.digest('sha256');
-    const again = await image(await apply(await opened.embed(SIGNATURE)));
+    const again = await image(await bytesOf(await opened.embed(SIGNATURE)));
     assert.deepEqual(again.signature, SIGNATURE);
     assert.deepEqual(await again.digest('sha256'), digest);
     return true;
@@ -440,7 +440,7 @@ describe('somebody else computes the same checksum', () => {
       const file = join(folder, 'signed.exe');
       for (let extra = 0; extra < 8; extra++) {
         const opened = await image(buildPe({ overlay: filler(extra) }));
-        const bytes = await apply(await opened.embed(SIGNATURE));
+        const bytes = await bytesOf(await opened.embed(SIGNATURE));
         await writeFile(file, bytes);
         const { text } = await tool('osslsigncode', 'verify', '-in', file);
         const stored = bytes.readUInt32LE(AT.checksum).toString(16).toUpperCase().padStart(8, '0');
