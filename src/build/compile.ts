@@ -61,7 +61,7 @@ export async function compileForPage(path: string): Promise<string> {
 }
 
 /** Modules that begin what is near, with all that they import at once. */
-const NEAR = ['main.ts', 'cli/commands/sign.ts', 'engine/timestamp/client.ts'];
+const NEAR = ['main.ts', 'cli/commands/sign.ts', 'engine/keys/pem.ts', 'engine/timestamp/client.ts'];
 
 /** The parts that hold the modules of `NEAR`, and those that they import at once, by path. */
 function nearParts({ outputs }: Metafile): Set<string> {

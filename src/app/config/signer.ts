@@ -14,6 +14,8 @@ import {
   type Resolve,
   limits,
 } from './parts.ts';
+import { describeKey, KEY_SETTINGS, type KeySettings } from '../../engine/keys/open.ts';
+import { SignpipeError } from '../../lib/errors.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { delivered, requireReplacing } from './delivered-path.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
@@ -134,18 +136,13 @@ const schema = z
       });
   });
 
-interface KeySource {
-  pfx?: string | undefined;
-  certificate?: string | undefined;
-  key?: string | undefined;
-}
-
-function requireOneKey(value: KeySource, context: z.RefinementCtx): void {
-  const pem = value.certificate !== undefined || value.key !== undefined;
-  if (value.pfx !== undefined && pem)
-    context.addIssue({ code: 'custom', message: 'give either pfx, or certificate and key, not both' });
-  else if (value.pfx === undefined && (value.certificate === undefined || value.key === undefined))
-    context.addIssue({ code: 'custom', message: 'no signing key: give pfx, or certificate and key' });
+function requireOneKey(signing: KeySettings, context: z.RefinementCtx): void {
+  try {
+    describeKey(signing);
+  } catch (error) {
+    if (!(error instanceof SignpipeError)) throw error;
+    context.addIssue({ code: 'custom', message: `${error.message}: ${error.hint}` });
+  }
 }
 
 type Raw = z.output<typeof schema>;
@@ -171,19 +168,13 @@ export interface SignerConfig extends Omit<Raw, 'channels' | 'signing' | 'trust'
   readonly channels: ReadonlyMap<string, ChannelConfig>;
 }
 
-/** An override that names a key replaces the key as a whole: a pfx must not meet another channel's PEM. */
-function overrideSigning(base: SigningConfig, override: Raw['channels'][string]['signing']): SigningConfig {
-  const otherKey =
-    override.pfx !== undefined || override.certificate !== undefined || override.key !== undefined;
-  const {
-    pfx: _pfx,
-    certificate: _certificate,
-    key: _key,
-    keyName: _name,
-    passphraseFile: _file,
-    ...rest
-  } = base;
-  return { ...(otherKey ? rest : base), ...override } as SigningConfig;
+/** A channel that names a key inherits no key settings: its pfx must not be mixed with the PEM files of `signing`. */
+function overrideSigning(base: SigningConfig, own: Raw['channels'][string]['signing']): SigningConfig {
+  const namesKey = (own.pfx ?? own.certificate ?? own.key) !== undefined;
+  const inherited = Object.entries(base).filter(
+    ([name]) => !namesKey || !KEY_SETTINGS.some((setting) => setting === name),
+  );
+  return { ...Object.fromEntries(inherited), ...own } as SigningConfig;
 }
 
 function channelsOf(raw: Raw, resolve: Resolve): Map<string, ChannelConfig> {

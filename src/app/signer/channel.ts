@@ -1,10 +1,9 @@
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
 import { usage } from '../../lib/errors.ts';
-import { findPassphrase } from '../../engine/keys/passphrase.ts';
-import { openPemKey } from '../../engine/keys/pem.ts';
+import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
 import { readRoots, readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
-import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
+import { isTestChain, type SigningKey } from '../../engine/keys/signing-key.ts';
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
 import { TimestampClient, type Timestamper } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
@@ -39,21 +38,6 @@ export interface ChannelOptions {
   readonly retry?: { readonly attempts: number; readonly wait: number };
 }
 
-/** Loads the key that a configuration names; its passphrase comes from file or environment, never from a prompt. */
-export async function loadConfiguredKey(
-  config: SigningConfig,
-  warn: (message: string) => void,
-): Promise<SigningKey> {
-  const passphrase = await findPassphrase({ file: config.passphraseFile, warn });
-  if (config.pfx !== undefined) {
-    const { openPfxKey } = await import('../../engine/keys/pfx.ts');
-    return openPfxKey({ path: config.pfx, passphrase, name: config.keyName, warn });
-  }
-  if (config.certificate !== undefined && config.key !== undefined)
-    return openPemKey({ certificate: config.certificate, key: config.key, passphrase, warn });
-  throw usage('key-missing', 'signing: no key is configured', { hint: 'give pfx, or certificate and key' });
-}
-
 /** Test certificates may go without timestamps; a real one's signature would die with the certificate. */
 function requireTimestamps(name: string, test: boolean, urls: readonly string[]): void {
   if (urls.length === 0 && !test)
@@ -85,9 +69,8 @@ const authoritiesOf = (
  */
 export async function openChannel(config: ChannelConfig, options: ChannelOptions): Promise<Channel> {
   const { signing, trust } = config;
-  const key = await loadConfiguredKey(signing, options.warn);
-  requireUsable(key, options.now);
-  const test = key.certificates.some((certificate) => certificate.isTest);
+  const key = await openSigningKey(describeKey(signing), { warn: options.warn, usableAt: options.now });
+  const test = isTestChain(key.certificates);
   requireTimestamps(config.name, test, signing.timestamp);
   const timestampRoots = await readTimestampRoots(
     timestampRootsFor(signing.timestampRoots, key.certificates),

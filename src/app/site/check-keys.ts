@@ -5,8 +5,8 @@ import { OID } from '../../lib/asn1/oids.ts';
 import type { SignerConfig, SigningConfig } from '../config/signer.ts';
 import { printable } from '../../lib/printable.ts';
 import { readRoots } from '../../engine/keys/trusted-roots.ts';
-import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
-import { loadConfiguredKey } from '../signer/channel.ts';
+import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
+import { isTestChain, requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
 import { openReceiptWriter } from '../signer/signer-context.ts';
 import { parseIdentity } from '../../lib/ssh/identity.ts';
 import { findPassphrase } from '../../engine/keys/passphrase.ts';
@@ -76,24 +76,43 @@ function usable(key: SigningKey, now: Date): CheckResult | null {
   }
 }
 
-/** The key of one or more channels: it opens, may sign programs now, and does sign. */
-export async function checkSigningKey(config: SigningConfig, now: Date): Promise<CheckResult[]> {
-  const key = await loadConfiguredKey(config, silent);
-  try {
-    const [leaf] = key.certificates;
-    if (!leaf) return [];
-    const test = key.certificates.some((certificate) => certificate.isTest);
-    const mark = test ? ' (a TEST certificate: Windows does not trust it)' : '';
-    return [
-      ok(`${printable(leaf.subject, 200)}${mark}`),
-      usable(key, now) ?? validity(leaf, now),
-      await chain(key, config, now).catch((error: unknown) => resultOf(error)),
-      await trial(key, config),
-      ...(config.timestamp.length === 0 && !test ? [untimestamped] : []),
-    ];
-  } finally {
-    await key.close();
+/** Opens each signing key once, however many checks and channels use it. */
+export class SigningKeys {
+  private readonly opened = new Map<string, Promise<SigningKey>>();
+
+  /** Opens the key that a configuration names, or returns the one that is open. */
+  async open(config: SigningConfig): Promise<SigningKey> {
+    const description = describeKey(config);
+    const id = JSON.stringify(description);
+    const key = this.opened.get(id) ?? openSigningKey(description, { warn: silent });
+    this.opened.set(id, key);
+    return key;
   }
+
+  /** Closes the keys that are open, and the others once they are; does not wait, since a token can hang. */
+  close(): void {
+    for (const key of this.opened.values()) key.then((each) => each.close()).catch(() => {}); // Its check reported that the key does not open.
+  }
+}
+
+/** The key of one or more channels: it opens, may sign programs now, and does sign. */
+export async function checkSigningKey(
+  config: SigningConfig,
+  keys: SigningKeys,
+  now: Date,
+): Promise<CheckResult[]> {
+  const key = await keys.open(config);
+  const [leaf] = key.certificates;
+  if (!leaf) return [];
+  const test = isTestChain(key.certificates);
+  const mark = test ? ' (a TEST certificate: Windows does not trust it)' : '';
+  return [
+    ok(`${printable(leaf.subject, 200)}${mark}`),
+    usable(key, now) ?? validity(leaf, now),
+    await chain(key, config, now).catch((error: unknown) => resultOf(error)),
+    await trial(key, config),
+    ...(config.timestamp.length === 0 && !test ? [untimestamped] : []),
+  ];
 }
 
 const untimestamped = bad(

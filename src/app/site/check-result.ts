@@ -1,26 +1,26 @@
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 
-/** No check may take longer, in ms: a host that hangs is given up after 20 s, and Git after 25. */
-export const CHECK_LIMIT = 60_000;
+/** The longest time for one check, in ms. SSH gives up on a silent host after 20 s, and Git after 25. */
+const CHECK_LIMIT = 60_000;
 
 export type Status = 'ok' | 'warning' | 'bad';
 
-/** What one look came to. */
+/** One line of what a check reports. */
 export interface CheckResult {
   readonly status: Status;
   readonly message: string;
-  /** Stable, for machines; that of the error where there was one. */
+  /** Stable, for machines; the error's code if an error was thrown. */
   readonly code?: string;
-  /** What to do about it. */
+  /** What the operator can do about it. */
   readonly hint?: string;
 }
 
-/** A result and the part of the site that it is about. */
+/** A result and the name of the check that reported it. */
 export interface SiteFinding extends CheckResult {
   readonly check: string;
 }
 
-/** One part of a site, and how it is tried. Whatever `run` throws becomes a bad result. */
+/** A check of one part of a site. An error that `run` throws becomes a bad result. */
 export interface SiteCheck {
   readonly name: string;
   readonly run: () => Promise<readonly CheckResult[]>;
@@ -42,21 +42,21 @@ export const bad = (code: string, message: string, hint: string): CheckResult =>
   hint,
 });
 
-/** An error as a result; one that is no SignpipeError was not foreseen. */
+/** Reports an error. One that is no SignpipeError is a fault of this program: `unexpected`. */
 export function resultOf(error: unknown, status: Status = 'bad'): CheckResult {
   if (!(error instanceof SignpipeError)) return { status, code: 'unexpected', message: messageOf(error) };
   const { code, message, hint } = error;
   return { status, code, message, ...(hint === undefined ? {} : { hint }) };
 }
 
-const late = (ms: number): CheckResult =>
-  bad('check-timeout', `no answer within ${ms / 1000} s`, 'see whether the network or the other side hangs');
+const timedOut = (ms: number): CheckResult =>
+  bad('check-timeout', `no answer within ${ms / 1000} s`, 'check whether the network or the host hangs');
 
-/** Runs one check to its end or its time limit. */
+/** Runs one check until it ends or its time is up. */
 async function runCheck({ name, run }: SiteCheck, limitMs: number): Promise<SiteFinding[]> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<readonly CheckResult[]>((resolve) => {
-    timer = setTimeout(() => resolve([late(limitMs)]), limitMs);
+    timer = setTimeout(() => resolve([timedOut(limitMs)]), limitMs);
   });
   try {
     const results = await Promise.race([run(), limit]);
@@ -68,19 +68,15 @@ async function runCheck({ name, run }: SiteCheck, limitMs: number): Promise<Site
   }
 }
 
-/** Runs all checks side by side, each with the same limit, and gives their findings in the checks' order. */
-export async function runChecks(checks: readonly SiteCheck[], limitMs: number): Promise<SiteFinding[]> {
+/** Runs all checks at the same time, each for at most `limitMs`; the findings are in the order of the checks. */
+export async function runChecks(checks: readonly SiteCheck[], limitMs = CHECK_LIMIT): Promise<SiteFinding[]> {
   return (await Promise.all(checks.map((check) => runCheck(check, limitMs)))).flat();
 }
 
-/** The worst of several. */
 export function worst(results: readonly CheckResult[]): Status {
   if (results.some(({ status }) => status === 'bad')) return 'bad';
   return results.some(({ status }) => status === 'warning') ? 'warning' : 'ok';
 }
 
-/**
- * For functions that warn of a key or passphrase file that others may read: the check of files reports it
- * (`secret-open`), and once is enough.
- */
+/** For functions that warn about a key or passphrase file that others can read: `checkFiles` reports those. */
 export const silent = (): void => {};

@@ -9,10 +9,10 @@ import {
   timestampRootsFor,
 } from '../../engine/keys/trusted-roots.ts';
 import { printable } from '../../lib/printable.ts';
-import { loadConfiguredKey } from '../signer/channel.ts';
 import { TimestampClient } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { ok, silent, resultOf, warning, type CheckResult } from './check-result.ts';
+import type { SigningKeys } from './check-keys.ts';
+import { ok, resultOf, warning, type CheckResult } from './check-result.ts';
 
 /** How far a token's time may be from ours and still be shown rather than refused; in ms. */
 const SHOWN = 7 * 86_400_000;
@@ -101,18 +101,21 @@ async function rootResults(names: readonly string[] | undefined, now: Date): Pro
   ];
 }
 
-/** Which roots hold for this channel's key. Without the key, which has a check of its own, nothing is asked of them. */
-async function rootNames(config: SigningConfig): Promise<readonly string[] | undefined> {
+/** The roots for timestamps on this key's signatures. None if the key does not open: its own check reports that. */
+async function rootNames(config: SigningConfig, keys: SigningKeys): Promise<readonly string[] | undefined> {
   if (config.timestampRoots) return config.timestampRoots;
-  const key = await loadConfiguredKey(config, silent).catch(() => null);
-  await key?.close();
+  const key = await keys.open(config).catch(() => null);
   return key ? timestampRootsFor(undefined, key.certificates) : undefined;
 }
 
 /** Every authority is asked for one token. One that fails is a warning while another answers. */
-export async function checkTimestamps(config: SigningConfig, now: Date): Promise<CheckResult[]> {
+export async function checkTimestamps(
+  config: SigningConfig,
+  keys: SigningKeys,
+  now: Date,
+): Promise<CheckResult[]> {
   if (config.timestamp.length === 0) return [ok('none is configured: only test certificates may do without')];
-  const names = await rootNames(config);
+  const names = await rootNames(config, keys);
   const roots = await readTimestampRoots(names);
   const answers = await Promise.allSettled(config.timestamp.map((url) => askOne(url, config, roots)));
   const status = answers.some((answer) => answer.status === 'fulfilled') ? 'warning' : 'bad';

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
 import { printable } from '../../lib/printable.ts';
 import { usage } from '../../lib/errors.ts';
-import { askPassphrase, findPassphrase } from '../../engine/keys/passphrase.ts';
-import { openPemKey } from '../../engine/keys/pem.ts';
+import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
+import { askPassphrase } from '../../engine/keys/passphrase.ts';
 import { readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
-import { requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
+import type { SigningKey } from '../../engine/keys/signing-key.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import type { SignedFile, SignedUnhashed, SignFileOptions } from '../../engine/artifact/sign-result.ts';
 import { underBar } from '../../lib/progress.ts';
@@ -46,20 +46,6 @@ export interface SignCommandOptions extends CommonOptions {
   readonly url?: string;
   readonly files?: string[];
   readonly json?: boolean;
-}
-
-async function loadKey(options: SignCommandOptions, say: (line: string) => void): Promise<SigningKey> {
-  const { pfx, keyName: name, certificate, key } = options;
-  const passphrase = await findPassphrase({ file: options.passphraseFile, warn: say });
-  if (pfx !== undefined && certificate === undefined && key === undefined) {
-    const { openPfxKey } = await import('../../engine/keys/pfx.ts');
-    return openPfxKey({ path: pfx, passphrase: passphrase ?? (await askPassphrase(pfx)), name, warn: say });
-  }
-  if (pfx === undefined && certificate !== undefined && key !== undefined)
-    return openPemKey({ certificate, key, passphrase, ask: () => askPassphrase(key), warn: say });
-  throw usage('key-missing', 'no signing key', {
-    hint: 'give --pfx FILE, or --certificate FILE and --key FILE',
-  });
 }
 
 async function isFolder(path: string): Promise<boolean> {
@@ -144,11 +130,29 @@ function oursOf({ files }: SignCommandOptions): Pick<SignFileOptions, 'isOurs' |
   return { isOurs, isOursAlone: files === undefined ? () => true : (path) => isOurs(basename(path)) };
 }
 
+/** Opens the key, signs each file into its output, and closes the key. */
 async function signAll(files: string[], options: SignCommandOptions): Promise<number> {
-  const say = sayUnlessQuiet(options);
   const outputs = await outputsFor(files, options);
-  const key = await loadKey(options, say);
-  requireUsable(key, new Date());
+  const key = await openSigningKey(describeKey(options), {
+    warn: sayUnlessQuiet(options),
+    ask: askPassphrase,
+    usableAt: new Date(),
+  });
+  try {
+    await signWith(key, files, outputs, options);
+    return 0;
+  } finally {
+    await key.close();
+  }
+}
+
+async function signWith(
+  key: SigningKey,
+  files: string[],
+  outputs: readonly OutputFile[],
+  options: SignCommandOptions,
+): Promise<void> {
+  const say = sayUnlessQuiet(options);
   if (key.missingIssuer !== undefined)
     say(
       `the certificate comes without that of its issuer, ${key.missingIssuer}: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
@@ -179,8 +183,6 @@ async function signAll(files: string[], options: SignCommandOptions): Promise<nu
       if (options.json || !options.quiet) print(told);
     });
   }
-  await key.close();
-  return 0;
 }
 
 /** `signpipe sign`: the pipeline's own engine on local files. */

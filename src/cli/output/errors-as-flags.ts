@@ -2,6 +2,7 @@ import { SignpipeError } from '../../lib/errors.ts';
 
 /** What the signing engine says of signer.yaml, and the flag of `sign` that does the same. Longer texts come first. */
 const FLAGS: readonly (readonly [string, string])[] = [
+  ['pfx, or certificate and key', '--pfx FILE, or --certificate FILE and --key FILE'],
   ['added to signing.files on the signer', 'given as --files'],
   [' to signing.files on the signer', ' as --files'],
   ['signing.files on the signer', '--files'],

@@ -2,7 +2,7 @@ import { SignpipeError, usage } from '../../lib/errors.ts';
 import { isPkcs12, keyFormatOf, pemText } from '../../lib/key-format.ts';
 import { readingKey, readKeyFile, warnIfOpen } from './key-file.ts';
 import { readPkcs12, type CertificateBag, type KeyBag, type Pkcs12 } from './pkcs12.ts';
-import { matches, signingKey, type SigningKey } from './signing-key.ts';
+import { belongsTo, signingKey, type SigningKey } from './signing-key.ts';
 
 const SEQUENCE = 0x30;
 
@@ -24,7 +24,7 @@ export interface PfxOptions {
  * stand in a file twice, under the old and the renewed certificate.
  */
 function certificatesOf(bag: KeyBag, store: Pkcs12): CertificateBag[] {
-  const own = store.certificates.filter(({ certificate }) => matches(certificate, bag.key));
+  const own = store.certificates.filter(({ certificate }) => belongsTo(certificate, bag.key));
   const linked = own.filter((each) => bag.localKeyId !== undefined && each.localKeyId === bag.localKeyId);
   return linked.length > 0 ? linked : own;
 }
@@ -126,7 +126,7 @@ export async function openPfxKey(options: PfxOptions): Promise<SigningKey> {
   const { name } = options;
   const named = own.filter((each) => name !== undefined && isCalled(certificateNames(each), name));
   const leaves = named.length > 0 ? named : own;
-  const others = store.certificates.filter(({ certificate }) => !matches(certificate, bag.key));
+  const others = store.certificates.filter(({ certificate }) => !belongsTo(certificate, bag.key));
   return signingKey(
     bag.key,
     [...leaves, ...others].map(({ certificate }) => certificate),

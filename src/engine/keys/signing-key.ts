@@ -6,26 +6,44 @@ import type { Certificate } from '../../lib/x509/certificate.ts';
 import { issuerMissing, orderChain } from '../../lib/x509/chain-order.ts';
 
 /**
- * A key that can sign programs, wherever it lives. It is handed data rather than a digest, because
- * that is what node:crypto can do for ECDSA; a token or a remote service hashes first, behind this.
+ * A private key that signs programs, with its certificates. The key itself may be in memory, in a token or in a
+ * service: `openSigningKey` opens it, and nothing else depends on where it is.
+ *
+ * Errors are SignpipeErrors: `usage` if the configuration or the key must change, `unavailable` if trying again can
+ * help, `local` for everything else. No message holds a secret, and no method asks a person anything.
  */
 export interface SigningKey {
-  /** Leaf first, then the intermediates in order; the root is left out unless it is the leaf itself. */
+  /**
+   * The chain, never empty: first the certificate of this private key, then the intermediates in order. The root is
+   * left out unless it is the only certificate.
+   */
   readonly certificates: readonly Certificate[];
+  /** The kind of the private key: RSA of 2048 bits or more, or ECDSA on a curve that Windows verifies. */
   readonly algorithm: 'rsa' | 'ecdsa';
-  /** The name of the leaf's issuer, if no certificate of that name came along. */
+  /** The name of the issuer of the first certificate, if no certificate with that name was found. */
   readonly missingIssuer?: string | undefined;
-  /** A PKCS#1 v1.5 signature (RFC 8017, 8.2) or a DER ECDSA-Sig-Value (RFC 3279, 2.2.3) over `data`. */
+  /**
+   * Signs `data` (not a digest: node:crypto has no ECDSA over a digest; a token or a service must hash `data` itself).
+   * Resolves to a PKCS#1 v1.5 signature (RFC 8017, 8.2) or a DER ECDSA-Sig-Value (RFC 3279, 2.2.3). The caller
+   * verifies it with the first certificate.
+   *
+   * May be called again before an earlier call has ended; an implementation that can make only one signature at a
+   * time queues the calls. Throws `key-closed` after `close`.
+   */
   sign(hash: DigestName, data: Buffer): Promise<Buffer>;
-  /** Lets go of the key; signing afterwards throws `key-closed`. */
+  /** Releases the key. May be called more than once. */
   close(): Promise<void>;
 }
+
+/** Whether one of the certificates is good for tests only; a key with such a chain may sign without timestamps. */
+export const isTestChain = (certificates: readonly Certificate[]): boolean =>
+  certificates.some((certificate) => certificate.isTest);
 
 /** The curves that Windows verifies Authenticode signatures with. */
 const CURVES = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
 
-/** The shortest RSA modulus accepted, in bits: what the CA/Browser Forum has long asked at the least. */
-const SHORTEST_RSA = 2048;
+/** The shortest RSA modulus that is accepted, in bits: the CA/Browser Forum's minimum before 2021. */
+const MIN_RSA_BITS = 2048;
 
 const signAsync = promisify<string, Buffer, KeyObject, Buffer>(signWithCallback);
 
@@ -34,9 +52,9 @@ function algorithmOf(key: KeyObject, what: string): 'rsa' | 'ecdsa' {
   const details = key.asymmetricKeyDetails;
   if (key.asymmetricKeyType === 'rsa') {
     const bits = details?.modulusLength ?? 0;
-    if (bits >= SHORTEST_RSA) return 'rsa';
-    throw usage('key-too-weak', `${what}: its RSA key has ${bits} bits, fewer than ${SHORTEST_RSA}`, {
-      hint: 'Have a certificate issued for an RSA key of 3072 bits or more, or for P-256 or P-384',
+    if (bits >= MIN_RSA_BITS) return 'rsa';
+    throw usage('key-too-weak', `${what}: its RSA key has ${bits} bits, fewer than ${MIN_RSA_BITS}`, {
+      hint: 'get a certificate for an RSA key of 3072 bits or more, or for P-256 or P-384',
     });
   }
   if (key.asymmetricKeyType === 'ec' && CURVES.has(details?.namedCurve ?? '')) return 'ecdsa';
@@ -44,12 +62,12 @@ function algorithmOf(key: KeyObject, what: string): 'rsa' | 'ecdsa' {
   throw usage('key-unsupported', `${what}: a key of type ${kind} cannot sign programs`, {
     hint:
       key.asymmetricKeyType === 'rsa-pss'
-        ? 'Windows takes no RSASSA-PSS signatures on programs: have a certificate issued for an ordinary RSA key'
-        : 'Use RSA of 2048 bits or more, or ECDSA on P-256, P-384 or P-521',
+        ? 'Windows accepts no RSASSA-PSS signatures on programs: get a certificate for an ordinary RSA key'
+        : 'use RSA of 2048 bits or more, or ECDSA on P-256, P-384 or P-521',
   });
 }
 
-/** A private key in this process's memory. Signatures are made on the thread pool. */
+/** A private key in the memory of this process. libuv's thread pool makes the signatures. */
 class MemoryKey implements SigningKey {
   private key: KeyObject | null;
 
@@ -73,25 +91,25 @@ class MemoryKey implements SigningKey {
   }
 }
 
-/** Whether the certificate speaks of exactly this private key. */
-export const matches = (certificate: Certificate, key: KeyObject): boolean =>
+/** Whether the certificate belongs to the private key. */
+export const belongsTo = (certificate: Certificate, key: KeyObject): boolean =>
   certificate.x509.checkPrivateKey(key);
 
 /**
- * A signing key from a private key and the certificates found beside it, in any order. The one that
- * matches the key becomes the leaf (the first of them, and of several the one valid longest); its
- * issuers follow; the root and unrelated ones are dropped.
+ * Makes a signing key from a private key and certificates in any order. The first certificate of the chain is the
+ * one that belongs to the key (of several, the one that expires last); its issuers follow; the root and unrelated
+ * certificates are dropped.
  *
- * Throws `key-unsupported`, `key-too-weak`, or `key-does-not-match` when no certificate is this key's.
+ * Throws `key-unsupported`, `key-too-weak`, or `key-does-not-match` if no certificate belongs to the key.
  */
 export function signingKey(key: KeyObject, certificates: readonly Certificate[], what: string): SigningKey {
   const algorithm = algorithmOf(key, what);
   const [leaf] = certificates
-    .filter((certificate) => matches(certificate, key))
+    .filter((certificate) => belongsTo(certificate, key))
     .sort((a, b) => b.notAfter.getTime() - a.notAfter.getTime());
   if (!leaf)
     throw usage('key-does-not-match', `${what}: none of the certificates belongs to the private key`, {
-      hint: 'Put the certificate and the key that were made together in one place',
+      hint: 'give the certificate that was issued for this private key',
     });
   const chain = orderChain(leaf, certificates);
   return new MemoryKey(key, algorithm, chain, issuerMissing(chain, certificates));
@@ -100,20 +118,20 @@ export function signingKey(key: KeyObject, certificates: readonly Certificate[],
 const day = (date: Date): string => date.toISOString().slice(0, 10);
 
 /**
- * Refuses, before any work begins, a key whose certificate would give signatures that Windows rejects:
- * `certificate-expired`, `certificate-not-yet-valid`, `certificate-not-for-code-signing` (RFC 5280,
- * 4.2.1.3 and 4.2.1.12).
+ * Throws usage errors if Windows would reject signatures that this key makes at a given time:
+ * `certificate-expired`, `certificate-not-yet-valid`, `certificate-not-for-code-signing` (RFC 5280, 4.2.1.3 and
+ * 4.2.1.12).
  */
 export function requireUsable(key: SigningKey, at: Date): void {
   const [leaf] = key.certificates;
   if (!leaf) throw usage('key-does-not-match', 'the signing key has no certificate');
   if (at > leaf.notAfter)
     throw usage('certificate-expired', `${leaf.subject}: expired on ${day(leaf.notAfter)}`, {
-      hint: 'Renew the code-signing certificate; check the clock of this machine if it should be valid',
+      hint: 'renew the code-signing certificate; if it should still be valid, check the clock of this machine',
     });
   if (at < leaf.notBefore)
     throw usage('certificate-not-yet-valid', `${leaf.subject}: not valid before ${day(leaf.notBefore)}`, {
-      hint: 'Check the clock of this machine',
+      hint: 'check the clock of this machine',
     });
   const purpose = leaf.extendedKeyUsage?.includes(OID.codeSigning) ?? false;
   const signs = leaf.keyUsage?.has('digitalSignature') ?? true;
@@ -121,6 +139,8 @@ export function requireUsable(key: SigningKey, at: Date): void {
   throw usage(
     'certificate-not-for-code-signing',
     `${leaf.subject}: the certificate was not issued for code signing`,
-    { hint: 'Its extended key usage must name codeSigning, and its key usage digitalSignature' },
+    {
+      hint: 'use a certificate whose extended key usage has codeSigning and whose key usage has digitalSignature',
+    },
   );
 }

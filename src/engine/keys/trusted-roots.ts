@@ -3,6 +3,7 @@ import { messageOf, usage } from '../../lib/errors.ts';
 import { readOnce } from '../../lib/bytes/byte-source.ts';
 import { packageRoot } from '../../lib/package-root.ts';
 import { parsePemCertificates, type Certificate } from '../../lib/x509/certificate.ts';
+import { isTestChain } from './signing-key.ts';
 
 /** A whole system's root store has some 300 kB. */
 const LARGEST = 16 * 1024 * 1024;
@@ -69,5 +70,4 @@ export async function readTimestampRoots(
 export const timestampRootsFor = (
   names: readonly string[] | undefined,
   signer: readonly Certificate[],
-): readonly string[] | undefined =>
-  names ?? (signer.some((certificate) => certificate.isTest) ? undefined : [PUBLIC_ROOTS]);
+): readonly string[] | undefined => names ?? (isTestChain(signer) ? undefined : [PUBLIC_ROOTS]);

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { KEY_SETTINGS } from '../../../src/engine/keys/open.ts';
 import { loadBuilderConfig } from '../../../src/app/config/builder.ts';
 import { deliveredPath } from '../../../src/app/config/delivered-path.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
@@ -233,6 +234,18 @@ describe('signer.yaml', () => {
       assert.match(error.message, message);
     });
   }
+
+  it('a channel that names a key inherits no key setting', async () => {
+    const file = join(folder, 'own-key.yaml');
+    const base = MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, keyName: Main, passphraseFile: secret');
+    writeFileSync(file, `${base}channels: { own: { signing: { certificate: c.pem, key: k.pem } } }\n`);
+    const { signing } = (await loadSignerConfig(file)).channels.get('own') ?? {};
+    assert.deepEqual(
+      KEY_SETTINGS.map((name) => signing?.[name]),
+      [undefined, join(folder, 'c.pem'), join(folder, 'k.pem'), undefined, undefined],
+    );
+    assert.deepEqual(signing?.timestamp, ['http://t.example']);
+  });
 
   it('config-not-found: no such file', async () => {
     await assert.rejects(

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import assert from 'node:assert/strict';
 import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
@@ -8,6 +9,7 @@ import { readPublicRoots } from '../../../src/engine/keys/trusted-roots.ts';
 import { createTestCertificate, toPem, keyToPem } from '../../../src/sandbox/certificates.ts';
 import { startTimestampAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import { checkSigner } from '../../../src/app/site/doctor.ts';
+import { SigningKeys } from '../../../src/app/site/check-keys.ts';
 import { runChecks, type SiteFinding, type Status } from '../../../src/app/site/check-result.ts';
 import { lockState } from '../../../src/app/signer/lock.ts';
 import { altered, alteringAuthority } from '../../engine/timestamp/altering-authority.ts';
@@ -246,6 +248,23 @@ describe('the signing key', () => {
     const findings = await examined((text) => `${text}channels: { release: { trust: { delay: 1h } } }\n`);
     assert.ok(findings.some(({ check }) => check === 'signing key (default, release)'));
     assert.deepEqual(brief(findings), []);
+  });
+});
+
+describe('SigningKeys', () => {
+  it('opens a key once, and closes it', async () => {
+    const config = await loadSignerConfig(await configured());
+    const signing = config.channels.get('default')?.signing;
+    assert.ok(signing);
+    const keys = new SigningKeys();
+    const [one, other] = await Promise.all([
+      keys.open(signing),
+      keys.open({ ...signing, digest: 'sha512', timestamp: [] }),
+    ]);
+    assert.equal(one, other);
+    keys.close();
+    await setImmediate();
+    await assert.rejects(one.sign('sha256', Buffer.alloc(1)), { code: 'key-closed' });
   });
 });
 

@@ -244,7 +244,9 @@ describe('signpipe sign', () => {
     });
 
   it('key-missing, and a wrong passphrase that shows nowhere', async () => {
-    assert.match((await here('sign', 'tool.exe', '--force')).stderr, /\[key-missing\]/);
+    const missing = (await here('sign', 'tool.exe', '--force')).stderr;
+    assert.match(missing, /no signing key.*\[key-missing\]/);
+    assert.match(missing, /give --pfx FILE, or --certificate FILE and --key FILE/);
     const wrong = 'wrong-and-secret';
     const ended = await signpipe(['sign', 'tool.exe', '--force', '--pfx', 'code.pfx', '-v'], {
       cwd: folder,

@@ -1,0 +1,96 @@
+import { usage } from '../../lib/errors.ts';
+import { findPassphrase } from './passphrase.ts';
+import { requireUsable, type SigningKey } from './signing-key.ts';
+
+/** The settings that name a signing key: keys under `signing` in signer.yaml, and flags of `sign`. */
+export const KEY_SETTINGS = ['pfx', 'certificate', 'key', 'keyName', 'passphraseFile'] as const;
+
+/** Values of `KEY_SETTINGS`; all but `keyName` are paths. */
+export type KeySettings = { readonly [Name in (typeof KEY_SETTINGS)[number]]?: string | undefined };
+
+/**
+ * Where a signing key is, as plain data. Another kind of key is another member of this union, another case in
+ * `describeKey` and in `openSigningKey`, and one file that implements `SigningKey`.
+ */
+export type KeyDescription = PemKey | Pkcs12Key;
+
+/** A private key in PEM with its certificates beside it. */
+interface PemKey {
+  readonly kind: 'pem';
+  readonly certificate: string;
+  readonly key: string;
+  readonly passphraseFile: string | undefined;
+}
+
+/** A key in a PKCS#12 file (`.pfx`, `.p12`), with its certificates. */
+interface Pkcs12Key {
+  readonly kind: 'pkcs12';
+  readonly file: string;
+  /** Which key, if the file holds several. */
+  readonly name: string | undefined;
+  readonly passphraseFile: string | undefined;
+}
+
+/** The key that settings name. Throws `key-missing` (usage) unless they name exactly one. */
+export function describeKey({
+  pfx,
+  certificate,
+  key,
+  keyName: name,
+  passphraseFile,
+}: KeySettings): KeyDescription {
+  if (pfx !== undefined && (certificate ?? key) !== undefined)
+    throw usage('key-missing', 'two signing keys', {
+      hint: 'give either pfx, or certificate and key, not both',
+    });
+  if (pfx !== undefined) return { kind: 'pkcs12', file: pfx, name, passphraseFile };
+  if (certificate !== undefined && key !== undefined)
+    return { kind: 'pem', certificate, key, passphraseFile };
+  throw usage('key-missing', 'no signing key', { hint: 'give pfx, or certificate and key' });
+}
+
+export interface OpenKeyOptions {
+  /** Called with a sentence, without secrets, about a key or passphrase file that other users can read. */
+  readonly warn: (message: string) => void;
+  /** Asks a person for the passphrase of a file. Left out if there is no person: the signer never asks. */
+  readonly ask?: ((file: string) => Promise<string | undefined>) | undefined;
+  /** Refuses a certificate that may not sign programs at this time; see `requireUsable`. Not checked if left out. */
+  readonly usableAt?: Date | undefined;
+}
+
+/**
+ * Opens the signing key that a description names. The certificates belong to the key; whoever opens a key closes it.
+ * The passphrase comes from its file, else from SIGNPIPE_PASSPHRASE, else from `ask`.
+ *
+ * Throws usage errors: those of `findPassphrase`, `requireUsable`, `openPemKey` and `openPfxKey`.
+ */
+export async function openSigningKey(
+  description: KeyDescription,
+  options: OpenKeyOptions,
+): Promise<SigningKey> {
+  const key = await openByKind(description, options);
+  try {
+    if (options.usableAt) requireUsable(key, options.usableAt);
+    return key;
+  } catch (error) {
+    await key.close();
+    throw error;
+  }
+}
+
+/** Only for speed: a kind's code is loaded when such a key is opened. */
+async function openByKind(description: KeyDescription, { warn, ask }: OpenKeyOptions): Promise<SigningKey> {
+  const passphrase = await findPassphrase({ file: description.passphraseFile, warn });
+  switch (description.kind) {
+    case 'pem': {
+      const { openPemKey } = await import('./pem.ts');
+      const { certificate, key } = description;
+      return openPemKey({ certificate, key, passphrase, ask: ask && (() => ask(key)), warn });
+    }
+    case 'pkcs12': {
+      const { openPfxKey } = await import('./pfx.ts');
+      const { file, name } = description;
+      return openPfxKey({ path: file, passphrase: passphrase ?? (await ask?.(file)), name, warn });
+    }
+  }
+}
