@@ -8,6 +8,7 @@ import {
   isPolicyCommit,
   readPolicy,
   readReceipt,
+  SIGNATURE_LIMIT,
   type FoundReceipt,
   type PublishedPolicy,
   type Receipt,
@@ -29,8 +30,7 @@ import {
 } from './request-audit.ts';
 import { answeredRow, unreadRow } from './build-rows.ts';
 
-/** The largest detached signature and list of sums, in bytes. */
-const SIGNATURE_LIMIT = 4 * 1024 * 1024;
+/** The largest list of sums, in bytes. */
 const SUMS_LIMIT = 1024 * 1024;
 
 /** What receipts are held to. */

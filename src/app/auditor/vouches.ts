@@ -1,35 +1,31 @@
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import { whoSigned, verifyCommitSignature, type CommitSignature } from '../../lib/git/commit-signature.ts';
+import { whoSigned } from '../../lib/git/commit-signature.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
-import { listRequests, readRequest } from '../../protocol/control/request.ts';
-import { pinsOf } from '../../protocol/control/vouch.ts';
+import { listRequests } from '../../protocol/control/request.ts';
+import {
+  comparePins,
+  pinsOf,
+  readVouchStatement,
+  type Pins,
+  type VouchStatement,
+} from '../../protocol/control/vouch.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { invalid, notAllowed } from '../../lib/errors.ts';
 import type { SignerKey, Persons } from '../../lib/sshsig/persons.ts';
-import { isFault } from './findings.ts';
 import type { Vouch } from './model.ts';
 
 /** Commits read side by side. */
 const WIDTH = 64;
 
-/** A commit on a branch of vouches: what its signer says of which bytes, or why it says nothing. */
-interface Statement {
-  readonly name: string;
-  readonly commit: string;
-  readonly by: CommitSignature | null;
-  readonly fault: Error | null;
-  readonly pins: ReadonlyMap<string, string>;
-}
-
 const pinKey = (what: string, sha256: string): string => `${sha256} ${what}`;
 
 /** Everything that stands on the branches of vouches, read once. */
 export class Vouches {
-  private readonly byCommit = new Map<string, Statement>();
+  private readonly byCommit = new Map<string, VouchStatement>();
   /** Sound statements by each line that they pin. */
-  private readonly byPin = new Map<string, Statement[]>();
+  private readonly byPin = new Map<string, VouchStatement[]>();
 
   private constructor(private readonly persons: Persons) {}
 
@@ -38,7 +34,7 @@ export class Vouches {
     for (const [name, tip] of heads.vouches) {
       // What is in the history of the request branch was said there, and is no vouch.
       const ids = await listRequests(repository, tip, heads.requests === null ? [] : [heads.requests]);
-      const tasks = ids.map((id) => () => readStatement(repository, name, id, allowed));
+      const tasks = ids.map((id) => () => readVouchStatement(repository, { name, commit: id }, allowed));
       for await (const statement of inOrder(tasks, WIDTH)) vouches.add(statement);
     }
     return vouches;
@@ -49,7 +45,7 @@ export class Vouches {
     return this.byCommit.size;
   }
 
-  private add(statement: Statement): void {
+  private add(statement: VouchStatement): void {
     this.byCommit.set(statement.commit, statement);
     if (!statement.by) return;
     this.persons.add(whoSigned(statement.by));
@@ -112,22 +108,5 @@ export class Vouches {
 
 const counted = ({ signer, key }: Vouch): SignerKey => ({ fingerprint: key, names: [signer] });
 
-const agrees = ({ pins }: Statement, wanted: ReadonlyMap<string, string>): boolean =>
-  wanted.size > 0 && [...wanted].every(([what, sha256]) => pins.get(what) === sha256);
-
-async function readStatement(
-  repository: ControlRepository,
-  name: string,
-  commit: string,
-  allowed: AllowedSigners,
-): Promise<Statement> {
-  const said = await readRequest(repository, commit);
-  const pins = pinsOf(said.files);
-  try {
-    if (said.error) throw said.error;
-    return { name, commit, by: verifyCommitSignature(said.raw, allowed), fault: null, pins };
-  } catch (fault) {
-    if (!isFault(fault)) throw fault;
-    return { name, commit, by: null, fault, pins };
-  }
-}
+const agrees = ({ pins }: VouchStatement, wanted: Pins): boolean =>
+  comparePins(pins, wanted)?.agrees ?? false;

@@ -1,4 +1,9 @@
-import { RECEIPT_VERSION, receiptSchema, type Receipt } from '../../protocol/control/receipt.ts';
+import {
+  RECEIPT_LIMIT,
+  RECEIPT_VERSION,
+  receiptSchema,
+  type Receipt,
+} from '../../protocol/control/receipt.ts';
 import type { Request } from '../../protocol/control/request.ts';
 import type { Vouch } from '../../protocol/control/vouch.ts';
 import { isRefused, notAllowed, SignpipeError } from '../../lib/errors.ts';
@@ -110,9 +115,6 @@ export function undeliveredOf(receipt: Receipt, delivered: readonly string[], er
   const message = `${reason.message}${told}`.slice(0, MOST_TEXT);
   return { ...receipt, outcome: 'failed', reason: { ...reason, message }, files };
 }
-
-/** As many bytes of receipt.json as its readers take. */
-const RECEIPT_LIMIT = 16 * 1024 * 1024;
 
 /** Refuses, while nothing has left this machine, what no receipt could tell: `receipt-unsound`, `receipt-too-large`. */
 export function requireValidReceipt(receipt: Receipt): void {

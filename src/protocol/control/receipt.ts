@@ -15,10 +15,10 @@ export { RECEIPT_VERSION, receiptJsonSchema, receiptSchema } from './receipt-sch
 export type { Receipt, ReceiptEntry, ReceiptFile } from './receipt-schema.ts';
 export { isPolicyCommit, readPolicy, type PublishedPolicy } from './published-policy.ts';
 
-/** The largest `receipt.json`: some 20,000 signed entries, in bytes. */
-const RECEIPT_LIMIT = 16 * 1024 * 1024;
+/** The largest `receipt.json` in bytes: about 20,000 signed entries. */
+export const RECEIPT_LIMIT = 16 * 1024 * 1024;
 /** The largest detached signature, in bytes. */
-const SIGNATURE_LIMIT = 4 * 1024 * 1024;
+export const SIGNATURE_LIMIT = 4 * 1024 * 1024;
 const OWNER_LIMIT = 64 * 1024;
 
 /** The file in the first commit on the receipt branch that says whose receipts these are. */

@@ -102,12 +102,6 @@ function isChange(keys: ZipnameKeys, id: string, parents: readonly string[]): bo
   return key !== null && parents.every((parent) => keys.get(parent) !== key);
 }
 
-/** Whether one commit is a request. */
-export async function isRequest(repository: ControlRepository, id: string): Promise<boolean> {
-  const { parents } = await repository.readCommit(id);
-  return (await listRequests(repository, id, parents)).includes(id);
-}
-
 const personText = ({ name, email }: DatedIdentity): string => `${name} <${email}>`;
 
 /** The value of a trailer that may stand once: it decides, so two would leave open which does. */

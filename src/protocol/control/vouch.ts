@@ -1,4 +1,4 @@
-import { isRefused } from '../../lib/errors.ts';
+import { isRefused, type SignpipeError } from '../../lib/errors.ts';
 import {
   whoSigned,
   verifyCommitSignature,
@@ -15,11 +15,11 @@ import { CONTROL_TRAILER, VOUCH_TRAILER } from './control-trailers.ts';
 import { commitFile, type CommitSigner } from './write-commit.ts';
 import { formatZipname, zipnameLines, type RequestedFile } from './zipname.ts';
 
-/** The newest vouches of one branch that are looked at. */
+/** The newest vouches of one branch that are read. */
 const VOUCH_LIMIT = 5000;
 
-/** Where somebody's bytes are not those of the request. */
-export interface Difference {
+/** A pinned file or entry for which a vouch has another hash than the request. */
+export interface PinDifference {
   /** `NAME`, or `NAME!/ENTRY`. */
   what: string;
   requested: string;
@@ -34,26 +34,31 @@ export interface Vouch {
   signer: string;
   fingerprint: string;
   commit: string;
-  /** Every line that the request pins stands in this commit with the same hash. */
+  /** It has every line that the request pins, with the same hash. */
   agrees: boolean;
   /** Lines about the same file with another hash. */
-  differing: Difference[];
-  /** It has the same bytes, and does not agree since it is not known to be for this repository. */
+  differing: PinDifference[];
+  /** It has the same bytes, but does not agree because it is not known to be for this repository. */
   elsewhere?: true;
 }
 
-/** A signed commit on a branch of vouches, with the pins it states. */
-interface Statement {
-  name: string;
-  commit: string;
+/** Hashes by `NAME` or `NAME!/ENTRY`. */
+export type Pins = ReadonlyMap<string, string>;
+
+/** A commit on a branch of vouches, with the pins that it states. */
+export interface VouchStatement {
+  readonly name: string;
+  readonly commit: string;
   /** Roots that its lines `Control:` name. */
-  roots: readonly string[];
-  by: CommitSignature;
-  pins: Map<string, string>;
+  readonly roots: readonly string[];
+  /** Who signed it; null if `fault` says why it does not count. */
+  readonly by: CommitSignature | null;
+  readonly fault: SignpipeError | null;
+  readonly pins: Pins;
 }
 
-/** The pins of some files: hash by `NAME` or `NAME!/ENTRY`. */
-export function pinsOf(files: readonly RequestedFile[]): Map<string, string> {
+/** The pins of some files. */
+export function pinsOf(files: readonly RequestedFile[]): Pins {
   const pins = new Map<string, string>();
   for (const file of files)
     for (const line of zipnameLines(file)) {
@@ -63,90 +68,107 @@ export function pinsOf(files: readonly RequestedFile[]): Map<string, string> {
   return pins;
 }
 
-export interface VouchOptions {
-  allowed: CommitSigners;
-  /** The branches of vouches: `Heads.vouches`. */
-  branches: ReadonlyMap<string, string>;
-  /** The tip of the request branch: what is in its history was said there, and is no vouch. */
-  requests: string | null;
-  /** Who made the request: this person cannot vouch for it. Of a certificate, `certified` are the names in it. */
-  requester: { principal: string; fingerprint: string; certified?: readonly string[] } | null;
-  /** Which vouches are for this repository; without it, all are heard. */
-  origin?: Pick<Origin, 'isOurs' | 'isMeant'> | undefined;
-  /** When keys have to be valid, besides the time the commit states; now unless given. */
-  now?: Date;
-}
-
-async function readStatement(
-  repository: ControlRepository,
-  name: string,
-  commit: string,
-  { allowed, now }: VouchOptions,
-): Promise<Statement | null> {
-  const said = await readRequest(repository, commit);
-  if (said.error) return null;
-  try {
-    const by = verifyCommitSignature(said.raw, allowed, { now: now ?? new Date() });
-    return { name, commit, roots: said.roots, by, pins: pinsOf(said.files) };
-  } catch (error) {
-    // A refusal is of this commit alone: it says nothing, and others still count.
-    if (isRefused(error)) return null;
-    throw error;
-  }
-}
-
-/** The signed statements on all branches, newest first on each. */
-async function statements(repository: ControlRepository, options: VouchOptions): Promise<Statement[]> {
-  const found: Statement[] = [];
-  for (const [name, tip] of options.branches) {
-    const exclude = options.requests === null ? [] : [options.requests];
-    const commits = (await listRequests(repository, tip, exclude)).reverse().slice(0, VOUCH_LIMIT);
-    for (const commit of commits) {
-      const statement = await readStatement(repository, name, commit, options);
-      if (statement) found.push(statement);
-    }
-  }
-  return found;
-}
-
-function judge({ name, commit, by, pins }: Statement, wanted: ReadonlyMap<string, string>): Vouch | null {
-  const differing: Difference[] = [];
+/**
+ * Compares the pins of a vouch with those that a request wants. Null if they have no file in common, or if the
+ * request pins nothing. A vouch with only some of the lines neither agrees nor differs.
+ */
+export function comparePins(
+  pins: Pins,
+  wanted: Pins,
+): { readonly agrees: boolean; readonly differing: PinDifference[] } | null {
+  const differing: PinDifference[] = [];
   let same = 0;
   for (const [what, requested] of wanted) {
     const vouched = pins.get(what);
     if (vouched === requested) same++;
     else if (vouched !== undefined) differing.push({ what, requested, vouched });
   }
-  if (same === 0 && differing.length === 0) return null;
-  const agrees = same === wanted.size;
+  return same === 0 && differing.length === 0 ? null : { agrees: same === wanted.size, differing };
+}
+
+/** Reads one commit on `vouch/NAME` and checks its signature. `now` is when its key has to be valid, besides its own time. */
+export async function readVouchStatement(
+  repository: ControlRepository,
+  { name, commit }: { readonly name: string; readonly commit: string },
+  allowed: CommitSigners,
+  now?: Date,
+): Promise<VouchStatement> {
+  const { raw, error, files, roots } = await readRequest(repository, commit);
+  const statement = { name, commit, roots, pins: pinsOf(files), by: null, fault: error };
+  if (error) return statement;
+  try {
+    return { ...statement, by: verifyCommitSignature(raw, allowed, now && { now }) };
+  } catch (fault) {
+    // A refused commit does not keep others from counting.
+    if (isRefused(fault)) return { ...statement, fault };
+    throw fault;
+  }
+}
+
+export interface VouchOptions {
+  allowed: CommitSigners;
+  /** The branches of vouches: `Heads.vouches`. */
+  branches: ReadonlyMap<string, string>;
+  /** The tip of the request branch: commits in its history are no vouches. */
+  requests: string | null;
+  /** Who made the request, and so cannot vouch for it. `certified` are the names in a certificate. */
+  requester: { principal: string; fingerprint: string; certified?: readonly string[] } | null;
+  /** Decides which vouches are for this repository; without it, all count. */
+  origin?: Pick<Origin, 'isOurs' | 'isMeant'> | undefined;
+  /** When keys have to be valid, besides the time that the commit states; now unless given. */
+  now?: Date;
+}
+
+type SignedStatement = VouchStatement & { readonly by: CommitSignature };
+
+/** The signed statements on all branches, newest first on each. */
+async function signedStatements(
+  repository: ControlRepository,
+  { branches, requests, allowed, now = new Date() }: VouchOptions,
+): Promise<SignedStatement[]> {
+  const statements: SignedStatement[] = [];
+  for (const [name, tip] of branches) {
+    const exclude = requests === null ? [] : [requests];
+    const commits = (await listRequests(repository, tip, exclude)).reverse().slice(0, VOUCH_LIMIT);
+    for (const commit of commits) {
+      const statement = await readVouchStatement(repository, { name, commit }, allowed, now);
+      if (statement.by) statements.push({ ...statement, by: statement.by });
+    }
+  }
+  return statements;
+}
+
+function vouchOf({ name, commit, by, pins }: SignedStatement, wanted: Pins): Vouch | null {
+  const compared = comparePins(pins, wanted);
   const { principal: signer, fingerprint } = by;
-  return { name, signer, fingerprint, commit, agrees, differing };
+  return compared && { name, signer, fingerprint, commit, ...compared };
 }
 
 /**
- * What the statements say about the bytes that are wanted. To agree, a vouch has to be for this repository. An
- * objection counts unless it names another one: a voucher who does not know the trailer must still be heard.
+ * The vouches for or against the wanted bytes. To agree, a vouch has to be for this repository (otherwise it is
+ * marked `elsewhere`). An objection counts unless it names another repository: a voucher who does not know the
+ * trailer must still be heard.
  */
-async function judgeAll(
-  statements: readonly Statement[],
-  wanted: ReadonlyMap<string, string>,
+async function vouchesAmong(
+  statements: readonly SignedStatement[],
+  wanted: Pins,
   { origin }: VouchOptions,
 ): Promise<Vouch[]> {
-  const heard: Vouch[] = [];
+  const vouches: Vouch[] = [];
   for (const statement of statements) {
-    const vouch = judge(statement, wanted);
+    const vouch = vouchOf(statement, wanted);
     if (!vouch) continue;
     const { commit, roots } = statement;
-    if (!origin) heard.push(vouch);
-    else if (!vouch.agrees) heard.push(...(origin.isMeant(roots) ? [vouch] : []));
-    else if (await origin.isOurs(commit, roots)) heard.push(vouch);
-    else heard.push({ ...vouch, agrees: false, elsewhere: true });
+    if (!origin) vouches.push(vouch);
+    else if (!vouch.agrees) vouches.push(...(origin.isMeant(roots) ? [vouch] : []));
+    else if (await origin.isOurs(commit, roots)) vouches.push(vouch);
+    else vouches.push({ ...vouch, agrees: false, elsewhere: true });
   }
-  return heard;
+  return vouches;
 }
 
-/** Who is one person among the signers of these statements, the requester and the allowed signers. */
-function personsAmong(statements: readonly Statement[], { allowed, requester }: VouchOptions): Persons {
+/** Which keys and names are one person's, among the signers of these statements, the requester and the allowed signers. */
+function personsAmong(statements: readonly SignedStatement[], { allowed, requester }: VouchOptions): Persons {
   const persons = allowed.persons();
   for (const { by } of statements) persons.add(whoSigned(by));
   if (requester) {
@@ -157,11 +179,10 @@ function personsAmong(statements: readonly Statement[], { allowed, requester }: 
 }
 
 /**
- * What others say about the bytes that a request pins: commits on `vouch/NAME`, each signed by an allowed
- * signer who is not the requester, made before or after the request. One person (see `Persons`) is heard once: an
- * agreeing vouch counts whenever it was made; only who has none is heard with the newest differing one, since
- * the same name is built anew each night. A vouch that states only some of the lines neither agrees nor differs.
- * A request that pins nothing has nothing to vouch for.
+ * Vouches for or against the bytes that a request pins: commits on `vouch/NAME`, each signed by an allowed signer who
+ * is not the requester, made before or after the request. Each person (see `Persons`) counts once: an agreeing vouch
+ * counts whenever it was made; a person without one counts with the newest differing vouch, since the same name is
+ * built again each night. A request that pins nothing has no vouches.
  */
 export async function vouchesFor(
   repository: ControlRepository,
@@ -170,17 +191,17 @@ export async function vouchesFor(
 ): Promise<Vouch[]> {
   const wanted = pinsOf(request.files);
   if (wanted.size === 0) return [];
-  const all = await statements(repository, options);
-  const persons = personsAmong(all, options);
-  const heard = await judgeAll(all, wanted, options);
+  const statements = await signedStatements(repository, options);
+  const persons = personsAmong(statements, options);
+  const vouches = await vouchesAmong(statements, wanted, options);
   // Agreeing ones first, then objections; the sort is stable, so the newest of each branch stays in front.
   const rank = ({ agrees, elsewhere }: Vouch): number => (agrees ? 0 : elsewhere ? 2 : 1);
-  heard.sort((a, b) => rank(a) - rank(b));
-  const spoken = new Set(options.requester ? [persons.personId(options.requester)] : []);
-  return heard.filter((vouch) => {
+  vouches.sort((a, b) => rank(a) - rank(b));
+  const counted = new Set(options.requester ? [persons.personId(options.requester)] : []);
+  return vouches.filter((vouch) => {
     const person = persons.personId(vouch);
-    if (spoken.has(person)) return false;
-    spoken.add(person);
+    if (counted.has(person)) return false;
+    counted.add(person);
     return true;
   });
 }
@@ -197,7 +218,7 @@ export interface NewVouch {
   at: Date;
 }
 
-/** Writes a vouch for these bytes and gives its id; `push` to `vouch/NAME` makes it heard. */
+/** Writes a vouch for these bytes and returns its id. It counts once it is pushed to `vouch/NAME`. */
 export function createVouchCommit(repository: ControlRepository, vouch: NewVouch): Promise<string> {
   const names = vouch.files.map((file) => file.name).join(', ');
   const trailers = [{ key: VOUCH_TRAILER, value: 'yes' }];
