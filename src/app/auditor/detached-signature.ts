@@ -1,6 +1,10 @@
-import { OID } from '../../lib/asn1/oids.ts';
 import { readCountersignature } from '../../engine/authenticode/countersignature.ts';
-import { parseSignature, type AuthenticodeSignature } from '../../engine/authenticode/signature.ts';
+import { readIndirectData } from '../../engine/authenticode/indirect-data.ts';
+import {
+  digestedBytes,
+  parseSignature,
+  type AuthenticodeSignature,
+} from '../../engine/authenticode/signature.ts';
 import { verifySigner } from '../../lib/cms/signed-data.ts';
 import type { ReceiptEntry } from '../../protocol/control/receipt.ts';
 import { invalid } from '../../lib/errors.ts';
@@ -19,8 +23,8 @@ function signatureBy(der: Buffer, certificate: string, what: string): Authentico
 
 function requireDigest(signature: AuthenticodeSignature, entry: ReceiptEntry, what: string): void {
   const { algorithm, digest } = entry.authenticode;
-  const { hash } = signature.indirect;
-  const signed = signature.indirect.digest.toString('hex');
+  const { hash, digest: stated } = readIndirectData(signature.content, what);
+  const signed = stated.toString('hex');
   if (hash !== algorithm || signed !== digest)
     throw invalid(
       'signature-digest-differs',
@@ -65,7 +69,8 @@ export function requireDetached(
 ): void {
   const signature = signatureBy(der, certificate, what);
   requireDigest(signature, entry, what);
+  const { content, signer } = signature;
   if (signature.certificate)
-    verifySigner(signature.signer, signature.certificate, OID.spcIndirectData, signature.content, what);
+    verifySigner(signer, signature.certificate, content.type, digestedBytes(content), what);
   requireTimestamp(signature, entry, now, what);
 }

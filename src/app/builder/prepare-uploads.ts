@@ -3,7 +3,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { filesOfFolder, packArchive } from '../../lib/zip/create-zip.ts';
 import { readEnd } from '../../lib/zip/end-of-central-directory.ts';
 import { isZipSource } from '../../lib/zip/read-zip.ts';
-import { HEAD_SIZE, isSignable } from '../../engine/formats/open-file.ts';
+import { HEAD_SIZE, looksSignable } from '../../engine/formats/recognize.ts';
 import { nameProblem } from '../../protocol/control/zipname.ts';
 import { hasCode, SignpipeError, usage } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
@@ -46,7 +46,7 @@ async function kindOf(path: string): Promise<Kind> {
       return 'zip';
     }
     if (extname(path).toLowerCase() === '.zip') return requireZipEnd(path, file);
-    return isSignable(head) ? 'program' : 'other';
+    return looksSignable(head, path) ? 'program' : 'other';
   });
 }
 

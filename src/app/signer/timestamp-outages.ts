@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { requireTidyToken } from '../../engine/authenticode/unauthenticated-data.ts';
+import { requireNoExtraContent } from '../../engine/authenticode/unauthenticated-data.ts';
 import { hasCode } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { TimestampUnavailable } from '../../engine/timestamp/client.ts';
@@ -88,7 +88,7 @@ export class TimestampOutages {
     if (!down || !timestamper) return null;
     await this.note(request, config.name);
     if (this.left(request) > 0 && performance.now() < down.retryAt) return this.wait(request, down);
-    await timestamper.timestamp(randomBytes(32), config.signing.digest, requireTidyToken, 1);
+    await timestamper.timestamp(randomBytes(32), config.signing.digest, requireNoExtraContent, 1);
     this.down.delete(config.name);
     await this.save();
     return null;

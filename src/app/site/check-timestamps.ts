@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { requireTidyToken } from '../../engine/authenticode/unauthenticated-data.ts';
+import { requireNoExtraContent } from '../../engine/authenticode/unauthenticated-data.ts';
 import type { SigningConfig } from '../config/signer.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import {
@@ -52,10 +52,12 @@ async function askOne(
     onFailure: (_url, error) => (failure = error),
   });
   const began = Date.now();
-  const { info } = await authority.timestamp(randomBytes(64), digest, requireTidyToken).catch((error) => {
-    // A root that is missing is the one fault that this machine's own configuration can mend.
-    throw failure?.code === 'timestamp-untrusted' ? failure : error;
-  });
+  const { info } = await authority
+    .timestamp(randomBytes(64), digest, requireNoExtraContent)
+    .catch((error) => {
+      // A root that is missing is the one fault that this machine's own configuration can mend.
+      throw failure?.code === 'timestamp-untrusted' ? failure : error;
+    });
   const ended = Date.now();
   const ahead = aheadBy(info.time, began, ended);
   const who = printable(info.authority, 200);

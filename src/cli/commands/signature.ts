@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { openImage } from '../../engine/formats/open-file.ts';
+import { openSignableFile } from '../../engine/formats/recognize.ts';
 import { invalid } from '../../lib/errors.ts';
 import { writeFileAtomically, writeStreamAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256OfFile } from '../../lib/bytes/hash.ts';
@@ -22,7 +22,7 @@ export async function printMade(input: string, path: string): Promise<void> {
 /** `signpipe signature extract`: the detached PKCS#7 signature, DER. */
 export async function extractCommand(file: string, options: OutputOptions): Promise<number> {
   const output = await outputTo(options.output, options.force);
-  const signature = await withFile(file, async (source) => (await openImage(source)).signature);
+  const [signature] = await withFile(file, async (source) => (await openSignableFile(source)).signatures);
   if (!signature) throw invalid('not-signed', `${file}: it bears no signature`);
   await writeOutputFile(output, (path) => writeFileAtomically(path, signature));
   sayUnlessQuiet(options)(`${options.output}: ${signature.length} bytes of PKCS#7, DER`);
@@ -34,8 +34,8 @@ export async function extractCommand(file: string, options: OutputOptions): Prom
 export async function removeCommand(file: string, options: OutputOptions): Promise<number> {
   const output = await outputTo(options.output, options.force);
   await withFile(file, async (source) => {
-    const image = await openImage(source);
-    if (!image.signature) throw invalid('not-signed', `${file}: it bears no signature`);
+    const image = await openSignableFile(source);
+    if (image.signatures.length === 0) throw invalid('not-signed', `${file}: it bears no signature`);
     const unsigned = chunks(await image.remove());
     await writeOutputFile(output, (path) => writeStreamAtomically(path, unsigned));
   });

@@ -1,18 +1,17 @@
 import { normalPath } from '../../lib/zip/entry-paths.ts';
 import type { ArchiveLimits } from '../../lib/zip/read-zip.ts';
 import { rewriteArchive, type NewContent } from '../../lib/zip/rewrite-zip.ts';
-import { openImage } from '../formats/open-file.ts';
 import type { CheckName } from '../authenticode/report.ts';
-import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../../lib/errors.ts';
 import { writeStreamAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256OfFile, sha256OfSource } from '../../lib/bytes/hash.ts';
 import { unchangedRange } from '../../lib/bytes/delta.ts';
 import { chunks, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
-import { fileKindOf } from '../formats/recognize.ts';
+import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
 import { newContent } from './sign-result.ts';
 import { readZip } from '../formats/packages.ts';
 import { Spool, type Spooled } from './spool.ts';
+import { verifyProgram } from './verify-program.ts';
 
 /** A detached signature, and the program that it belongs to. */
 export interface DetachedSignature {
@@ -68,7 +67,7 @@ async function requireItsSignature(made: ByteSource): Promise<void> {
 export async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
   requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
-  const made = await (await openImage(program.source)).embed(wanted.signature);
+  const made = await (await openSignableFile(program.source)).embed(wanted.signature);
   requireDigest(
     program.source.name,
     await sha256OfSource(made),

@@ -1,7 +1,7 @@
-import { proveStripped } from '../authenticode/only-signature-added.ts';
+import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import { invalid } from '../../lib/errors.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
-import { fileKindOf } from '../formats/recognize.ts';
+import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
 import type { FileProof, ProveOptions } from './prove-zip.ts';
 
 export type { FileProof } from './prove-zip.ts';
@@ -22,7 +22,7 @@ export async function proveFile(original: string, signed: string, options: Prove
         const { proveZip } = await import('./prove-zip.ts');
         return proveZip(before, after, options);
       }
-      await proveStripped(before, after);
+      await proveOnlySignatureAdded(await openSignableFile(before), await openSignableFile(after));
       return { kind: 'program', entries: 1, signed: [''], digests: new Map(), before: new Map() };
     }),
   );

@@ -1,8 +1,9 @@
 import { compareArchives } from '../../lib/zip/compare-zips.ts';
 import { type Archive, type ArchiveEntry, type ArchiveLimits } from '../../lib/zip/read-zip.ts';
-import { proveStripped } from '../authenticode/only-signature-added.ts';
+import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { readZip } from '../formats/packages.ts';
+import { openSignableFile } from '../formats/recognize.ts';
 import { Spool, type Spooled } from './spool.ts';
 
 export interface ProveOptions {
@@ -44,7 +45,7 @@ export async function proveZip(
     try {
       const now = await unpacked(after, made, spool);
       const then = await unpacked(before, entry, spool);
-      await proveStripped(then.source, now.source);
+      await proveOnlySignatureAdded(await openSignableFile(then.source), await openSignableFile(now.source));
       digests.set(entry.path, now.sha256);
       originals.set(entry.path, then.sha256);
     } finally {

@@ -1,10 +1,10 @@
 import type { DeflateMap } from '../../lib/zip/deflate-block-scanner.ts';
 import type { DigestName } from '../../lib/asn1/oids.ts';
-import { openImage } from '../formats/open-file.ts';
-import type { SignableImage } from '../formats/signable-file.ts';
+import { openSignableFile } from '../formats/recognize.ts';
+import type { SignableFile } from '../formats/signable-file.ts';
 import { signProgram, type MadeSignature, type SignedProgram } from '../authenticode/sign.ts';
-import { proveStripped } from '../authenticode/only-signature-added.ts';
-import { signaturesOf, verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
+import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
+import { signaturesOf, verifySignableFile, type VerifyOptions } from '../authenticode/verify.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
@@ -75,10 +75,10 @@ const describeProblems = ({ path, problems }: VerifyReport): string =>
   problems.map(({ message }) => message.replace(`${path}: `, '')).join('; ');
 
 /** Whether the roots vouch for a program whose signatures hold. */
-async function isTrusted(image: SignableImage, { roots, timestampRoots }: ForKept): Promise<boolean | null> {
+async function isTrusted(image: SignableFile, { roots, timestampRoots }: ForKept): Promise<boolean | null> {
   if (!roots) return null;
   const options = { roots: [...roots], ...(timestampRoots ? { timestampRoots: [...timestampRoots] } : {}) };
-  return (await verifyProgram(image, options)).status === 'ok';
+  return (await verifySignableFile(image, options)).status === 'ok';
 }
 
 /** What to do about a program whose signature does not hold: often it is a vendor's, whose certificate expired. */
@@ -90,9 +90,9 @@ function adviceOn(path: string): string {
 }
 
 /** Who signed a program already; throws `kept-signature-bad` if that signature does not hold. */
-async function signerOf(image: SignableImage, path: string, options: ForKept): Promise<KeptSigner> {
+async function signerOf(image: SignableFile, path: string, options: ForKept): Promise<KeptSigner> {
   const { source } = image;
-  const report = await verifyProgram(image, {});
+  const report = await verifySignableFile(image, {});
   if (report.status === 'bad')
     throw invalid(
       'kept-signature-bad',
@@ -118,7 +118,7 @@ export async function keptSigner(
   path: string,
   options: ForKept,
 ): Promise<KeptSigner | null> {
-  const image = await openImage(source);
+  const image = await openSignableFile(source);
   const signer = await existingSigner(image, path, options);
   // Now, before anything is hashed.
   if (signer === null) image.requireSignable();
@@ -126,12 +126,12 @@ export async function keptSigner(
 }
 
 async function existingSigner(
-  image: SignableImage,
+  image: SignableFile,
   path: string,
   options: ForKept,
 ): Promise<KeptSigner | null> {
   const { alreadySigned: policy } = options;
-  if (image.signature === null) return null;
+  if (image.signatures.length === 0) return null;
   // To append to a signature that does not hold would put ours beside it, and mend nothing.
   const signer = policy === 'keep' || policy === 'append' ? await signerOf(image, path, options) : null;
   if (policy === 'keep') return signer;
@@ -156,10 +156,12 @@ export async function checkOwnWork(
   options: SigningOptions,
 ): Promise<void> {
   try {
-    const image = await openImage(made);
+    const image = await openSignableFile(made);
     const [report, added] = await together([
-      verifyProgram(image, strictly(options)),
-      proveStripped(original, image, { mayBeEqual: options.alreadySigned !== 'append' }),
+      verifySignableFile(image, strictly(options)),
+      proveOnlySignatureAdded(await openSignableFile(original), image, {
+        mayBeEqual: options.alreadySigned !== 'append',
+      }),
       // The proof asks for the checksum, which is a by-product of this.
       image.digest(options.hash),
     ]);
@@ -178,7 +180,7 @@ const strictly = (options: SigningOptions): VerifyOptions => ({
 });
 
 /** Where the signature that was just added stands; an equal one that was there before is as good. */
-const indexOf = (added: Buffer, image: SignableImage): number | undefined =>
+const indexOf = (added: Buffer, image: SignableFile): number | undefined =>
   signaturesOf(image).findLast(({ der }) => der.equals(added))?.index;
 
 /** Why the signature that was just made may not leave, or null. */
@@ -195,9 +197,9 @@ function faultOf(
 }
 
 /** Signatures that ours was appended to need no timestamp and none of our roots, and still have to hold. */
-async function faultOfOthers(image: SignableImage): Promise<string | null> {
+async function faultOfOthers(image: SignableFile): Promise<string | null> {
   if (signaturesOf(image).length < 2) return null;
-  const report = await verifyProgram(image);
+  const report = await verifySignableFile(image);
   return report.status === 'bad' ? describeProblems(report) : null;
 }
 
@@ -236,8 +238,8 @@ export function entryOf(path: string, { before, signed, made, after }: Outcome):
 }
 
 /** Signs one program; nothing is written anywhere, nor checked but the signature alone. */
-export const makeSigned = (source: ByteSource, options: SigningOptions): Promise<SignedProgram> =>
-  signProgram(source, {
+export const makeSigned = async (source: ByteSource, options: SigningOptions): Promise<SignedProgram> =>
+  signProgram(await openSignableFile(source), {
     key: options.key,
     hash: options.hash,
     timestamper: options.timestamper,

@@ -1,14 +1,13 @@
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { requireModest, type ArchiveEntry, type PartialArchive } from '../../lib/zip/read-zip.ts';
 import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
-import { HEAD_SIZE, isSignable, requireRoom } from '../formats/open-file.ts';
 import { mayBeZip } from '../formats/program-names.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import { isOurs } from './globs.ts';
 import { isAppleDouble } from '../formats/apple-double.ts';
-import { requireProgramName } from '../formats/recognize.ts';
+import { HEAD_SIZE, looksSignable, requireProgramName, requireSignableSize } from '../formats/recognize.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
 import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
 import {
@@ -38,7 +37,7 @@ interface Candidate {
 
 /** Only what is a program can be ours: a text named x.exe is refused before anything is signed. */
 function requireProgram(source: ByteSource, head: Buffer): void {
-  if (!isSignable(head))
+  if (!looksSignable(head, source.name))
     throw invalid('not-a-program', `${source.name}: signing.files names it, but it is no Windows program`, {
       hint: 'exclude it from signing.files with "!", or build it again',
     });
@@ -51,7 +50,7 @@ async function unpackOne(
   spool: Spool,
   options: SignFileOptions,
 ): Promise<Candidate | LeftAlone> {
-  requireRoom(entry.size, `${archive.source.name}!/${entry.path}`);
+  requireSignableSize(entry.size, `${archive.source.name}!/${entry.path}`);
   const program = await spool.take(archive, entry);
   checkPin(entry.path, program, options.pins);
   const head = await program.source.read(0, Math.min(program.source.size, HEAD_SIZE));

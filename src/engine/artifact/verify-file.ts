@@ -1,8 +1,8 @@
 import type { VerifyStatus } from '../authenticode/report.ts';
-import { verifyProgram } from '../authenticode/verify.ts';
 import { invalid } from '../../lib/errors.ts';
 import { atHand, withFile } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
+import { verifyProgram } from './verify-program.ts';
 import type { ProgramReport, VerifyFileOptions, ZipReport } from './verify-zip.ts';
 
 export type { ProgramReport, UnreadEntry } from './verify-zip.ts';

@@ -1,15 +1,16 @@
 import { isZip, type Archive, type ArchiveEntry, type ArchiveLimits } from '../../lib/zip/read-zip.ts';
 import { pathsOf } from '../../lib/zip/entry-paths.ts';
-import { HEAD_SIZE, isSignable } from '../formats/open-file.ts';
+import { HEAD_SIZE, looksSignable } from '../formats/recognize.ts';
 import { mayBeProgram } from '../formats/program-names.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
-import { verifyProgram, type VerifyOptions } from '../authenticode/verify.ts';
+import type { VerifyOptions } from '../authenticode/verify.ts';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { isAppleDouble } from '../formats/apple-double.ts';
 import { isOurs, type PathFilter } from './globs.ts';
 import { readZip } from '../formats/packages.ts';
 import { Spool } from './spool.ts';
+import { verifyProgram } from './verify-program.ts';
 
 /** One program. In a zip, other people's programs lie beside ours. */
 export interface ProgramReport extends VerifyReport {
@@ -110,7 +111,7 @@ async function lookInto(passing: Passing, options: VerifyFileOptions): Promise<F
   if (entry.directory || (entry.symlink && meant !== true)) return null;
   try {
     const head = await archive.head(entry, HEAD_SIZE);
-    if (isSignable(head)) return await verifyEntry(passing, options);
+    if (looksSignable(head, entry.path)) return await verifyEntry(passing, options);
     if (meant === true && !isAppleDouble(entry.path, head)) throw notAProgram(passing);
     return isZip(head) ? { nested: entry.path } : null;
   } catch (error) {

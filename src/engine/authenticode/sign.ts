@@ -1,27 +1,24 @@
-import { createHash } from 'node:crypto';
-import { OID, type DigestName } from '../../lib/asn1/oids.ts';
+import type { DigestName } from '../../lib/asn1/oids.ts';
 import { parseSignerInfo, signedAttributesToSign, verifySigner } from '../../lib/cms/signed-data.ts';
 import { notAllowed, SignpipeError, usage } from '../../lib/errors.ts';
 import { unpooled } from '../../lib/bytes/read-write-fully.ts';
 import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
-import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import type { TimestampInfo } from '../timestamp/token.ts';
-import { parseDer } from '../../lib/asn1/der.ts';
-import { openImage } from '../formats/open-file.ts';
-import { requireTidyToken } from './unauthenticated-data.ts';
-import type { SignableImage } from '../formats/signable-file.ts';
+import { requireNoExtraContent } from './unauthenticated-data.ts';
+import type { SignableFile, SignedContent } from '../formats/signable-file.ts';
 import {
   addNested,
   buildSignature,
   buildSigner,
+  digestedBytes,
   signedAttributes,
   type Description,
   type SignatureParts,
 } from './signature.ts';
 
-/** A signature that no file carries yet. */
+/** A new signature that no file carries yet. */
 export interface MadeSignature {
   /** PKCS#7 ContentInfo, DER. */
   readonly der: Buffer;
@@ -36,9 +33,9 @@ export interface SignOptions {
   readonly name?: string;
   /** Where Windows points for more about the program: an absolute http or https URL. */
   readonly url?: string;
-  /** A claim that nobody checks; none unless given, since the timestamp says it better. */
+  /** Unverified; none unless given, since a timestamp is better evidence. */
   readonly signingTime?: Date;
-  /** null signs without a timestamp: the signature then dies with the certificate. */
+  /** null signs without a timestamp: the signature then becomes invalid when the certificate expires. */
   readonly timestamper: Timestamper | null;
   /**
    * What to do with a signature that is there: `refuse` (default) throws `already-signed`, `replace`
@@ -46,8 +43,8 @@ export interface SignOptions {
    */
   readonly existing?: 'replace' | 'append' | 'refuse';
   /**
-   * What was made before with these very options, by Authenticode digest in hex: the same program gets
-   * the same signature. A new one is added.
+   * Signatures made before with the same options, by what they sign: equal programs get the same signature. A new
+   * one is added.
    */
   readonly made?: Map<string, MadeSignature> | undefined;
 }
@@ -64,78 +61,76 @@ export interface SignedProgram {
 }
 
 /**
- * Signs one file: digest, signature, the signature checked with the public key, only then the
- * timestamp over it, then the signed file. Throws what `openImage`, `requireSignable` and the timestamper throw, and
- * `already-signed`, `append-would-lose`, `signature-name`, `signature-url`, `key-signature-wrong`.
+ * Signs one file: digest, signature, the signature checked with the public key, only then the timestamp over it,
+ * then the signed file. Throws what `requireSignable`, `requireSigner` and the timestamper throw, and `already-signed`,
+ * `append-would-lose`, `signature-name`, `signature-url`, `key-signature-wrong`.
  */
-export async function signProgram(source: ByteSource, options: SignOptions): Promise<SignedProgram> {
+export async function signProgram(file: SignableFile, options: SignOptions): Promise<SignedProgram> {
   const description = requireDescription(options);
-  const image = await openImage(source);
-  requirePermitted(image, options.existing ?? 'refuse');
-  image.requireSignable();
+  requirePermitted(file, options.existing ?? 'refuse');
+  file.requireSignable();
   const hash = options.hash ?? 'sha256';
-  const digest = await image.digest(hash);
-  const key = digest.toString('hex');
+  const digest = await file.digest(hash);
+  const signed = file.contentToSign(hash, digest);
+  const key = signed.der.toString('hex');
   const made =
-    options.made?.get(key) ?? (await stampedSignature(image, { hash, digest, description }, options));
+    options.made?.get(key) ??
+    (await timestampedSignature(file, { hash, content: signed, description }, options));
   options.made?.set(key, made);
-  const signature = unpooled(withExisting(image, made.der, options));
-  return { content: await image.embed(signature), signature, digest, hash, timestamp: made.timestamp };
+  const signature = unpooled(withExisting(file, made.der, options));
+  return { content: await file.embed(signature), signature, digest, hash, timestamp: made.timestamp };
 }
 
 /** What a signature is about. */
 interface Subject {
   readonly hash: DigestName;
-  readonly digest: Buffer;
+  readonly content: SignedContent;
   readonly description: Description;
 }
 
-async function stampedSignature(
-  image: SignableImage,
+async function timestampedSignature(
+  file: SignableFile,
   subject: Subject,
   options: SignOptions,
 ): Promise<MadeSignature> {
-  const parts = await makeSignature(image, subject, options);
-  requireSound(parts, image.source.name);
+  const parts = await makeSignature(file, subject, options);
+  requireSound(parts, file.source.name);
   const stamped =
-    (await options.timestamper?.timestamp(parts.signature, subject.hash, requireTidyToken)) ?? null;
+    (await options.timestamper?.timestamp(parts.signature, subject.hash, requireNoExtraContent)) ?? null;
   return {
     der: buildSignature(stamped ? { ...parts, timestamp: stamped.token } : parts),
     timestamp: stamped && { ...stamped.info, url: stamped.url },
   };
 }
 
-function requirePermitted(image: SignableImage, existing: 'replace' | 'append' | 'refuse'): void {
-  const { name } = image.source;
-  if (image.signature && existing === 'refuse')
-    throw notAllowed('already-signed', `${name}: it is signed already`, {
+function requirePermitted(
+  { source, signatures, canNest }: SignableFile,
+  existing: 'replace' | 'append' | 'refuse',
+): void {
+  if (signatures.length > 0 && existing === 'refuse')
+    throw notAllowed('already-signed', `${source.name}: it is signed already`, {
       hint: 'choose to keep, to replace, or to append to the signature that is there',
     });
-  // A nested signature goes into the first; anything else in the table would be lost.
-  const several =
-    image.signatures.length > 1 || image.tableSlack.some(({ code }) => code === 'table-several-entries');
-  if (existing === 'append' && several)
+  if (existing === 'append' && !canNest)
     throw notAllowed(
       'append-would-lose',
-      `${name}: its certificate table has several entries, and appending to one would lose the others`,
+      `${source.name}: it holds several signatures side by side, and appending to one would lose the others`,
       { hint: 'leave it as it is, or replace all of its signatures' },
     );
 }
 
 async function makeSignature(
-  image: SignableImage,
-  { hash, digest, description }: Subject,
+  file: SignableFile,
+  { hash, content, description }: Subject,
   { key, signingTime }: SignOptions,
 ): Promise<SignatureParts> {
   const [leaf, ...chain] = key.certificates;
   if (!leaf) throw usage('key-signature-wrong', 'the signing key comes without a certificate');
-  // Without tag and length: PKCS #7 version 1.5, section 9.3, for content that is no OCTET STRING too.
-  const indirectData = image.indirectData(hash, digest);
-  const { body } = parseDer(indirectData, 'indirect data');
-  const attributes = signedAttributes(createHash(hash).update(body).digest(), description, signingTime);
+  file.requireSigner?.(leaf, file.source.name);
+  const attributes = signedAttributes(content, hash, description, signingTime);
   const signature = await key.sign(hash, signedAttributesToSign(attributes));
   return {
-    indirectData,
+    content,
     hash,
     key: key.algorithm,
     certificates: [leaf, ...chain],
@@ -144,13 +139,12 @@ async function makeSignature(
   };
 }
 
-/** Reads back what was made and checks it with the certificate: a token or a service may answer with anything. */
+/** Parses the new signature and checks it with the certificate: a token or a service may answer with anything. */
 function requireSound(parts: SignatureParts, file: string): void {
   const what = `${file}: new signature`;
   try {
     const signer = parseSignerInfo(buildSigner(parts), what);
-    const content = parseDer(parts.indirectData, what).body;
-    verifySigner(signer, parts.certificates[0], OID.spcIndirectData, content, what);
+    verifySigner(signer, parts.certificates[0], parts.content.type, digestedBytes(parts.content), what);
   } catch (error) {
     if (!(error instanceof SignpipeError)) throw error;
     throw usage('key-signature-wrong', `${what} does not verify with its own certificate: ${error.message}`, {
@@ -160,9 +154,10 @@ function requireSound(parts: SignatureParts, file: string): void {
   }
 }
 
-function withExisting(image: SignableImage, made: Buffer, { existing }: SignOptions): Buffer {
-  if (existing !== 'append' || !image.signature) return made;
-  return addNested(image.signature, made, `${image.source.name}: signature`);
+function withExisting({ signatures, source }: SignableFile, made: Buffer, { existing }: SignOptions): Buffer {
+  const [first] = signatures;
+  if (existing !== 'append' || !first) return made;
+  return addNested(first, made, `${source.name}: signature`);
 }
 
 /** The longest name and URL, in characters: more than any dialog shows. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { context, DerReader, explicit, oid, parseDer, seq } from '../../lib/asn1/der.ts';
 import { OID, type DigestName } from '../../lib/asn1/oids.ts';
 import {
@@ -16,7 +17,7 @@ import {
 } from '../../lib/cms/signed-data.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { parseIndirectData, type IndirectData } from './indirect-data.ts';
+import type { SignedContent } from '../formats/signable-file.ts';
 import { readSpcLink, readSpcString, spcString, spcUrl } from './spc-link.ts';
 
 /** The most signatures that may be nested in another. */
@@ -37,9 +38,8 @@ export interface AuthenticodeSignature {
   readonly signer: SignerInfo;
   /** The signer's certificate, when it came along. */
   readonly certificate: Certificate | undefined;
-  /** SpcIndirectDataContent without tag and length: what the messageDigest attribute covers. */
-  readonly content: Buffer;
-  readonly indirect: IndirectData;
+  /** What it signs; only the format of the file knows how to read it. */
+  readonly content: SignedContent;
   readonly description: Description;
   /** What the signer says; nobody vouches for it. */
   readonly signingTime: Date | undefined;
@@ -62,8 +62,7 @@ export function parseSignature(der: Buffer, what: string): AuthenticodeSignature
     throw invalid('authenticode-version', `${what}: SignedData version ${data.version} instead of 1`);
   if (!signer || data.signers.length !== 1)
     throw invalid('authenticode-signers', `${what}: ${data.signers.length} signers instead of one`);
-  if (data.contentType !== OID.spcIndirectData || !data.content)
-    throw invalid('authenticode-content', `${what}: it signs ${data.contentType}, not a program's digest`);
+  if (!data.content) throw invalid('authenticode-content', `${what}: it holds nothing that it signs`);
   const values = (type: string): Buffer[] => valuesOf(signer, type);
   const nested = values(OID.spcNestedSignature);
   if (nested.length > MAX_NESTED)
@@ -72,8 +71,7 @@ export function parseSignature(der: Buffer, what: string): AuthenticodeSignature
     data,
     signer,
     certificate: findSignerCertificate(data, signer),
-    content: data.content.body,
-    indirect: parseIndirectData(data.content.raw, what),
+    content: { type: data.contentType, der: data.content.raw },
     description: readDescription(signer, what),
     signingTime: claimedSigningTime(signer, what),
     timestamps: values(OID.spcTimestampToken),
@@ -81,6 +79,9 @@ export function parseSignature(der: Buffer, what: string): AuthenticodeSignature
     nested,
   };
 }
+
+/** What the messageDigest attribute covers: the content without tag and length (RFC 2315 section 9.3), of any type. */
+export const digestedBytes = ({ der }: SignedContent): Buffer => parseDer(der, 'content').body;
 
 const known = new WeakMap<Buffer, AuthenticodeSignature>();
 
@@ -122,12 +123,14 @@ function readDescription(signer: SignerInfo, what: string): Description {
  * signature does not depend on the clock.
  */
 export function signedAttributes(
-  contentDigest: Buffer,
+  content: SignedContent,
+  hash: DigestName,
   description: Description,
   signingTime?: Date,
 ): Buffer[] {
+  const messageDigest = createHash(hash).update(digestedBytes(content)).digest();
   return [
-    ...baseAttributes(OID.spcIndirectData, contentDigest, signingTime),
+    ...baseAttributes(content.type, messageDigest, signingTime),
     attribute(OID.spcStatementType, seq(oid(OID.spcIndividualPurpose))),
     attribute(OID.spcSpOpusInfo, opusInfo(description)),
   ];
@@ -142,8 +145,7 @@ const opusInfo = ({ name, url }: Description): Buffer =>
 
 /** What an Authenticode signature is made of. */
 export interface SignatureParts {
-  /** SpcIndirectDataContent, DER. */
-  readonly indirectData: Buffer;
+  readonly content: SignedContent;
   readonly hash: DigestName;
   readonly key: 'rsa' | 'ecdsa';
   /** Leaf first. */
@@ -160,8 +162,8 @@ export const buildSignature = (parts: SignatureParts): Buffer =>
   buildSignedData({
     version: 1,
     hash: parts.hash,
-    contentType: OID.spcIndirectData,
-    content: parts.indirectData,
+    contentType: parts.content.type,
+    content: parts.content.der,
     certificates: parts.certificates,
     signer: buildSigner(parts),
   });

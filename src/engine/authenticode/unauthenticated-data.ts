@@ -11,24 +11,22 @@ import { invalid } from '../../lib/errors.ts';
 import { isAttributeCertificateOf } from '../timestamp/attribute-certificate.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { strayCertificates, type Signer } from './certificate-paths.ts';
-import type { SignableImage, Untidiness } from '../formats/signable-file.ts';
+import type { Finding } from '../formats/signable-file.ts';
 import { readSignature, type AuthenticodeSignature } from './signature.ts';
 
 /*
- * A signature has parts that neither it nor anything else covers. Whoever has a signed file can put
- * bytes there and the signature still holds: that is how one signed installer becomes many, each with
- * a message for the program inside. So nothing may stand in them that has no use.
+ * Some parts of a signature are covered neither by it nor by anything else. Anyone can put bytes there while the
+ * signature stays valid: that is how one signed installer becomes many, each with a message for the program inside.
+ * So these parts may hold only what has a use.
  */
 
 /**
- * Lists what a signed file carries in places that no signature covers and that no verifier needs:
- * bytes there can be changed at will while the file still verifies (CVE-2013-3900 is the best known
- * of these places). A file that signpipe, signtool or osslsigncode has signed plainly has none.
+ * Lists what a signature (ContentInfo, DER) and those nested in it carry in places that no signature covers and that
+ * no verifier needs: bytes there can be changed at will while the file still verifies. A signature that signpipe,
+ * signtool or osslsigncode has made plainly has none. The bytes must not be changed afterwards.
  *
  * | code                          | what                                                                 |
  * | ----------------------------- | -------------------------------------------------------------------- |
- * | `table-several-entries`       | more than one entry in the certificate table                         |
- * | `table-trailing-bytes`        | bytes after the signature in its entry, other than its padding       |
  * | `signature-attribute-unknown` | an unsigned attribute that is neither timestamp nor nested signature |
  * | `signature-nested-deep`       | a nested signature with another nested in it                         |
  * | `signature-certificate`       | a certificate on no path that the issuers' signatures prove, one that is there more than twice, or no certificate |
@@ -46,19 +44,10 @@ import { readSignature, type AuthenticodeSignature } from './signature.ts';
  * be trusted is not asked here. Throws what `parseSignature` throws when a signature cannot be
  * read at all, and `der-malformed` or `cms-…` when a timestamp cannot.
  */
-export function tidiness(image: SignableImage): Untidiness[] {
-  const what = `${image.source.name}: signature`;
-  return [...image.tableSlack, ...image.signatures.flatMap((each) => signatureTidiness(each, what))];
-}
-
-/**
- * What `tidiness` finds in a signature (ContentInfo, DER) and those nested in it, without a file around
- * it. The bytes must not be changed afterwards.
- */
-export function signatureTidiness(der: Buffer, what: string): Untidiness[] {
+export function signatureFindings(der: Buffer, what: string): Finding[] {
   const primary = readSignature(der, what);
   const nested = primary.nested.map((each, at) => readSignature(each, `${what}: nested signature ${at + 1}`));
-  return [primary, ...nested].flatMap((each, index) => partsTidiness(each, { index, nested: index > 0 }));
+  return [primary, ...nested].flatMap((each, index) => findingsIn(each, { index, nested: index > 0 }));
 }
 
 /** How messages call the signature at a place. */
@@ -84,11 +73,11 @@ export interface Scope {
 const EVERYTHING: Scope = { certificates: true, timestamps: true, roots: null, timestampRoots: null };
 
 /** What `tidiness` finds in one signature, those nested in it left out; index 0 is the primary one. */
-export function partsTidiness(
+export function findingsIn(
   signature: AuthenticodeSignature,
   place: { readonly index: number; readonly nested: boolean },
   scope: Scope = EVERYTHING,
-): Untidiness[] {
+): Finding[] {
   const { data, signer } = signature;
   const label = place.index === 0 ? 'the signature' : signatureLabel(place);
   const deep = place.nested && signer.unsignedAttributes.some(({ oid }) => oid === OID.spcNestedSignature);
@@ -109,7 +98,7 @@ export function partsTidiness(
 const isRepeated = (nested: readonly Buffer[]): boolean =>
   nested.some((each) => nested.filter((other) => other.equals(each)).length > 2);
 
-const untidy = (code: string, label: string, rest: string): Untidiness => ({
+const untidy = (code: string, label: string, rest: string): Finding => ({
   code,
   message: `${label} ${rest}`,
 });
@@ -122,7 +111,7 @@ const SIGNATURE_ATTRIBUTES: ReadonlySet<string> = new Set([
 const NO_ATTRIBUTES: ReadonlySet<string> = new Set();
 
 /** Unsigned attributes beyond the known ones; one of those that holds no value is as good as unknown. */
-const ofAttributes = (signer: SignerInfo, known: ReadonlySet<string>, label: string): Untidiness[] =>
+const ofAttributes = (signer: SignerInfo, known: ReadonlySet<string>, label: string): Finding[] =>
   signer.unsignedAttributes
     .filter(({ oid, values }) => !known.has(oid) || values.length === 0)
     .map(({ oid, raw }) =>
@@ -137,9 +126,9 @@ const ofAttributes = (signer: SignerInfo, known: ReadonlySet<string>, label: str
 type IsOfUse = (other: Der) => boolean;
 
 /** The list of digests, and fields that the readers skip over; of any SignedData with one signer. */
-function ofFields(signed: SignedData, info: SignerInfo, isOfUse: IsOfUse, label: string): Untidiness[] {
+function ofFields(signed: SignedData, info: SignerInfo, isOfUse: IsOfUse, label: string): Finding[] {
   const data = signed.fields.slice(0, -1);
-  const found: Untidiness[] = [];
+  const found: Finding[] = [];
   if (data.some(({ tag }) => tag === context(1)))
     found.push(untidy('signature-crls', label, 'carries revocation lists'));
   const certificates = data.find(({ tag }) => tag === context(0));
@@ -158,7 +147,7 @@ const algorithmsOf = (signer: readonly Der[]): Der[] =>
   signer.slice(2).filter(({ tag }) => tag === TAG.sequence);
 
 /** Parameters are absent or NULL in every algorithm that `checkSignature` knows. */
-function ofAlgorithms(algorithms: readonly Der[], label: string): Untidiness[] {
+function ofAlgorithms(algorithms: readonly Der[], label: string): Finding[] {
   const plain = algorithms.every((each) => {
     const [type, parameters, ...rest] = children(each, label);
     return type && rest.length === 0 && (!parameters || parameters.raw.equals(NULL));
@@ -169,11 +158,7 @@ function ofAlgorithms(algorithms: readonly Der[], label: string): Untidiness[] {
 }
 
 /** One finding for all certificates without a use, which names the first few of them. */
-function ofCertificates(
-  all: readonly Certificate[],
-  signers: readonly Signer[],
-  label: string,
-): Untidiness[] {
+function ofCertificates(all: readonly Certificate[], signers: readonly Signer[], label: string): Finding[] {
   const strays = strayCertificates(all, signers);
   if (strays.length === 0) return [];
   const named = strays.slice(0, 3).map(({ certificate, why }) => `${certificate.subject} (${why})`);
@@ -202,7 +187,7 @@ function ofTimestamps(
   { signer, counterSignatures }: AuthenticodeSignature,
   anchors: readonly Certificate[] | null,
   label: string,
-): Untidiness[] {
+): Finding[] {
   const timestamps = signer.unsignedAttributes
     .filter(({ oid }) => oid === OID.spcTimestampToken)
     .flatMap(({ values }) => values);
@@ -215,7 +200,7 @@ function ofTimestamps(
 }
 
 /** A SignerInfo (PKCS #9) that stands alone; it has no use for unsigned attributes. */
-function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
+function ofCounterSignature(der: Buffer, label: string): Finding[] {
   const fields = children(parseDer(der, label), label);
   const more = fields.some(({ tag }) => tag === context(1));
   return [
@@ -228,13 +213,13 @@ function ofCounterSignature(der: Buffer, label: string): Untidiness[] {
  * Refuses a token (ContentInfo) in which a signed file would carry bytes that no signature covers. Asked
  * of one that is to be embedded. Throws `timestamp-extra-content`, and `der-malformed` or `cms-…`.
  */
-export function requireTidyToken(token: Der, what: string): void {
+export function requireNoExtraContent(token: Der, what: string): void {
   const [finding] = ofToken(token, null, 'the timestamp');
   if (finding) throw invalid('timestamp-extra-content', `${what}: ${finding.message}`);
 }
 
 /** An RFC 3161 token. */
-function ofToken(der: Der, anchors: readonly Certificate[] | null, label: string): Untidiness[] {
+function ofToken(der: Der, anchors: readonly Certificate[] | null, label: string): Finding[] {
   const data = readSignedData(der, label);
   const [signer, another] = data.signers;
   if (!signer || another)

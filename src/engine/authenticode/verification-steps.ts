@@ -1,15 +1,15 @@
 import { SignpipeError } from '../../lib/errors.ts';
 import type { Check, CheckName } from './report.ts';
-import type { Untidiness } from '../formats/signable-file.ts';
+import type { Finding } from '../formats/signable-file.ts';
 
 /** What a step found out: a sentence for the report, and what later steps need of it. */
-export interface Finding<T> {
+export interface StepResult<T> {
   readonly detail: string;
   readonly value: T;
 }
 
 /** A sentence without anything to pass on. */
-export const found = (detail: string): Finding<true> => ({ detail, value: true });
+export const found = (detail: string): StepResult<true> => ({ detail, value: true });
 
 /** Named steps and their outcomes. A step that throws `invalid` fails; any other error is not its to judge. */
 export class Checklist {
@@ -20,7 +20,7 @@ export class Checklist {
   }
 
   /** Takes a step; undefined when it failed. */
-  async run<T>(name: CheckName, step: () => Finding<T> | Promise<Finding<T>>): Promise<T | undefined> {
+  async run<T>(name: CheckName, step: () => StepResult<T> | Promise<StepResult<T>>): Promise<T | undefined> {
     try {
       const { detail, value } = await step();
       this.checks.push({ name, ok: true, detail });
@@ -32,7 +32,7 @@ export class Checklist {
   }
 
   /** Takes a step that may find several faults, each of which fails it; `clean` says that there are none. */
-  survey(name: CheckName, clean: string, step: () => readonly Untidiness[]): void {
+  survey(name: CheckName, clean: string, step: () => readonly Finding[]): void {
     try {
       const faults = step();
       if (faults.length === 0) this.checks.push({ name, ok: true, detail: clean });

@@ -9,13 +9,13 @@ import { invalid, messageOf, SignpipeError } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { buildChain, type ChainOptions } from '../../lib/x509/chain.ts';
 import { isSignedByIssuer } from './certificate-paths.ts';
-import { Checklist, found, type Finding } from './verification-steps.ts';
+import { Checklist, found, type StepResult } from './verification-steps.ts';
 import { readCountersignature, type Countersignature } from './countersignature.ts';
-import type { SignableImage, Untidiness } from '../formats/signable-file.ts';
+import type { SignableFile, Finding } from '../formats/signable-file.ts';
 import { certificateReport, type Note, type SignatureReport, type TimestampReport } from './report.ts';
-import { readSignature, type AuthenticodeSignature } from './signature.ts';
-import { requireForm } from './signature-profile.ts';
-import { partsTidiness, signatureLabel } from './unauthenticated-data.ts';
+import { digestedBytes, readSignature, type AuthenticodeSignature } from './signature.ts';
+import { requireProfile, type ProfiledSignature } from './signature-profile.ts';
+import { findingsIn, signatureLabel } from './unauthenticated-data.ts';
 
 export interface VerifyOptions {
   /**
@@ -47,10 +47,10 @@ export interface Place {
 export async function verifySignature(
   der: Buffer,
   place: Place,
-  image: SignableImage,
+  file: SignableFile,
   options: VerifyOptions & { readonly sha1: boolean },
 ): Promise<SignatureReport> {
-  const steps = new Steps(place, image, options);
+  const steps = new Steps(place, file, options);
   const { list } = steps;
   const signature = await list.run('structure', () => steps.structure(der));
   if (!signature) return unreadable(place, list);
@@ -72,11 +72,6 @@ export async function verifySignature(
   return reportOn(place, signature, stamped, list);
 }
 
-/** A signature of the right form, and the digest that it uses throughout. */
-interface Readable extends AuthenticodeSignature {
-  readonly hash: KnownDigest;
-}
-
 /** A timestamp, and whether a root that was given vouches for it; null when none was. */
 interface Stamped extends Countersignature {
   readonly trusted: boolean | null;
@@ -95,20 +90,20 @@ class Steps {
 
   constructor(
     private readonly place: Place,
-    private readonly image: SignableImage,
+    private readonly file: SignableFile,
     private readonly options: VerifyOptions & { readonly sha1: boolean },
   ) {
-    this.what = `${image.source.name}: ${signatureLabel(place)}`;
+    this.what = `${file.source.name}: ${signatureLabel(place)}`;
     this.now = options.at ?? new Date();
   }
 
-  structure(der: Buffer): Finding<Readable> {
+  structure(der: Buffer): StepResult<ProfiledSignature> {
     const signature = readSignature(der, this.what);
-    const hash = requireForm(signature, this.what);
-    return { detail: `one signer, ${hash} throughout`, value: { ...signature, hash } };
+    const value = requireProfile(signature, this.file, this.what);
+    return { detail: `one signer, ${value.hash} throughout`, value };
   }
 
-  async digestStrength({ hash }: Readable): Promise<void> {
+  async digestStrength({ hash }: ProfiledSignature): Promise<void> {
     if (hash === 'sha1' && this.options.sha1)
       this.list.skip('digest-strength', 'SHA-1, accepted beside a better signature, or for integrity only');
     else
@@ -119,28 +114,28 @@ class Steps {
       });
   }
 
-  async fileDigest({ hash, indirect }: Readable): Promise<Finding<true>> {
-    const actual = await this.image.digest(hash);
-    if (actual.equals(indirect.digest)) return found(`the file has the ${hash} digest that was signed`);
+  async fileDigest({ hash, digest }: ProfiledSignature): Promise<StepResult<true>> {
+    const actual = await this.file.digest(hash);
+    if (actual.equals(digest)) return found(`the file has the ${hash} digest that was signed`);
     throw invalid(
       'file-digest-differs',
-      `${this.what}: it is over ${hash} ${indirect.digest.toString('hex')}, the file has ${actual.toString('hex')}`,
+      `${this.what}: it signs ${hash} ${digest.toString('hex')}, the file has ${actual.toString('hex')}`,
       { hint: 'the program was changed after it was signed' },
     );
   }
 
   /** RFC 2315 section 9.3: the digest is over the content without its tag and length. */
-  signedAttributes({ signer, content }: Readable): Finding<true> {
-    checkContentType(signer, OID.spcIndirectData, this.what);
-    checkMessageDigest(signer, content, this.what);
+  signedAttributes({ signer, content }: ProfiledSignature): StepResult<true> {
+    checkContentType(signer, content.type, this.what);
+    checkMessageDigest(signer, digestedBytes(content), this.what);
     return found('contentType and messageDigest are those of the content');
   }
 
-  signature({ certificate, signer, content }: Readable): Finding<true> {
+  signature({ certificate, signer, content }: ProfiledSignature): StepResult<true> {
     if (!certificate)
       throw invalid('signer-certificate-missing', `${this.what}: the signer's certificate is not in it`);
     try {
-      checkSignature(signer, certificate.publicKey, content, this.what);
+      checkSignature(signer, certificate.publicKey, digestedBytes(content), this.what);
     } catch (error) {
       if (error instanceof SignpipeError) throw error;
       throw invalid('cms-signature-wrong', `${this.what}: cannot be checked: ${messageOf(error)}`, {
@@ -150,17 +145,19 @@ class Steps {
     return found(`made with the key of ${certificate.subject}`);
   }
 
-  purpose(certificate: Certificate): Finding<true> {
+  purpose(certificate: Certificate): StepResult<true> {
     const purpose = certificate.extendedKeyUsage?.includes(OID.codeSigning) ?? false;
     const signs = certificate.keyUsage?.has('digitalSignature') ?? true;
-    if (purpose && signs) return found('the certificate is for code signing');
-    throw invalid(
-      'certificate-not-for-code-signing',
-      `${this.what}: ${certificate.subject} is not for code signing`,
-    );
+    if (!purpose || !signs)
+      throw invalid(
+        'certificate-not-for-code-signing',
+        `${this.what}: ${certificate.subject} is not for code signing`,
+      );
+    this.file.requireSigner?.(certificate, this.what);
+    return found('the certificate is for code signing');
   }
 
-  async timestamp(signature: Readable): Promise<Countersignature | undefined> {
+  async timestamp(signature: ProfiledSignature): Promise<Countersignature | undefined> {
     const { hash, signer, data } = signature;
     const { requireTimestamp, timestampRoots } = this.options;
     if (!requireTimestamp && !isStamped(signature)) {
@@ -184,15 +181,15 @@ class Steps {
    * Certificates are not judged if the signer's is missing or the timestamp does not hold, which was said, nor
    * if the chain is going to say that the signer's issuer did not sign it.
    */
-  unsignedParts(signature: Readable, timestamp: Countersignature | undefined): Untidiness[] {
+  unsignedParts(signature: ProfiledSignature, timestamp: Countersignature | undefined): Finding[] {
     const { certificate, data } = signature;
     const timestamps = isStamped(signature) === (timestamp !== undefined);
     const certificates = timestamps && certificate !== undefined && !this.isForged(certificate, data);
     const { roots = null, timestampRoots = null } = this.options;
     const scope = { certificates, timestamps, roots, timestampRoots };
-    return partsTidiness(signature, this.place, scope).map(({ code, message }) => ({
+    return findingsIn(signature, this.place, scope).map(({ code, message }) => ({
       code,
-      message: `${this.image.source.name}: ${message}`,
+      message: `${this.file.source.name}: ${message}`,
     }));
   }
 
@@ -211,7 +208,7 @@ class Steps {
   }
 
   async timestampChain(
-    { hash }: Readable,
+    { hash }: ProfiledSignature,
     { certificate, certificates, time }: Countersignature,
   ): Promise<boolean | null> {
     const roots = this.options.timestampRoots;
@@ -248,7 +245,7 @@ class Steps {
     return (timestamp.trusted ?? nobodyAsked) ? timestamp.time : this.now;
   }
 
-  validity(certificate: Certificate, at: Date, timestamp: Stamped | undefined): Finding<true> {
+  validity(certificate: Certificate, at: Date, timestamp: Stamped | undefined): StepResult<true> {
     const { subject, notBefore, notAfter } = certificate;
     const when = `${at.toISOString()}${at === timestamp?.time ? ', the timestamp' : ''}`;
     if (at < notBefore)
@@ -266,7 +263,7 @@ class Steps {
   }
 
   /** Asked last, and only of a signature that nothing else is wrong with: one fault, one problem. */
-  async chain({ data }: Readable, certificate: Certificate, at: Date): Promise<void> {
+  async chain({ data }: ProfiledSignature, certificate: Certificate, at: Date): Promise<void> {
     const { roots, sha1 } = this.options;
     if (!roots) this.list.skip('chain', 'not checked: no roots given');
     else if (this.list.failed) this.list.skip('chain', 'not asked: an earlier step failed');
@@ -283,7 +280,7 @@ class Steps {
   }
 }
 
-function chainFinding(leaf: Certificate, options: ChainOptions): Finding<true> {
+function chainFinding(leaf: Certificate, options: ChainOptions): StepResult<true> {
   const chain = buildChain(leaf, options);
   return found(chain.map(({ commonName }) => commonName).join(' < '));
 }
@@ -304,7 +301,7 @@ const unreadable = ({ index, nested }: Place, { checks }: Checklist): SignatureR
 
 function reportOn(
   { index, nested }: Place,
-  { hash, indirect, certificate, description, signingTime, data }: Readable,
+  { hash, digest, certificate, description, signingTime, data }: ProfiledSignature,
   timestamp: Stamped | undefined,
   { checks, failed }: Checklist,
 ): SignatureReport {
@@ -313,7 +310,7 @@ function reportOn(
     index,
     nested,
     digestAlgorithm: hash,
-    digest: indirect.digest.toString('hex'),
+    digest: digest.toString('hex'),
     signer: certificate ? certificateReport(certificate) : null,
     ...(description.name !== null && { programName: description.name }),
     ...(description.url !== null && { url: description.url }),

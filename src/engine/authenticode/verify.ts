@@ -1,6 +1,4 @@
-import { SignpipeError } from '../../lib/errors.ts';
-import { opened, sourceOf, type Openable } from '../formats/open-file.ts';
-import { isExplained, type SignableImage } from '../formats/signable-file.ts';
+import type { SignableFile } from '../formats/signable-file.ts';
 import type { Problem, SignatureReport, VerifyReport, VerifyStatus } from './report.ts';
 import { readSignature } from './signature.ts';
 import { verifySignature, type Place, type VerifyOptions } from './verify-signature.ts';
@@ -9,61 +7,35 @@ export type { VerifyOptions } from './verify-signature.ts';
 export type { VerifyReport } from './report.ts';
 
 /**
- * Verifies every Authenticode signature in a program: the file, each signature's bytes, its signer's
- * certificate and its timestamp, as a checklist of named steps (`verify-signature.ts`), that the
- * certificate table holds nothing besides, and that CheckSum holds no message. The file is read once for each
- * digest algorithm that its signatures use.
+ * Verifies every Authenticode signature in a file: the file, each signature's bytes, its signer's certificate and
+ * its timestamp, in named steps (`verify-signature.ts`), and that the file holds no unauthenticated data. The file
+ * is read once for each digest algorithm that its signatures use.
  *
- * If roots are given, every signature has to lead to them, whatever its digest: a stranger's is never passed over.
+ * If roots are given, every signature has to lead to them, whatever its digest: one by a stranger is never ignored.
  * SHA-1 is then accepted in a signature, its chain and its timestamp only beside another signature in
- * the same file that is good in all respects without it. Without roots this asks for integrity only.
+ * the same file that is good in all respects without it. Without roots only integrity is checked.
  *
- * A broken program or signature is a report (`status: 'bad'`), not an error; throws `not-signable`
- * for what is no program at all, and errors of reading. What the statuses mean: `report.ts`.
+ * A broken signature is a report (`status: 'bad'`), not an error; throws errors of reading. What the statuses mean:
+ * `report.ts`.
  */
-export async function verifyProgram(file: Openable, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const report = (
-    status: VerifyStatus,
-    signatures: readonly SignatureReport[] = [],
-    problems: readonly Problem[] = [],
-  ): VerifyReport => ({ path: sourceOf(file).name, status, signatures, problems });
-
-  const image = await openOrProblem(file);
-  if (!('source' in image)) return report('bad', [], [image]);
-  if (!image.signature) return report('unsigned');
-  const signatures = await verifySignatures(image, options);
-  const found = [...image.tableSlack, ...signatures.flatMap(problemsOf)];
-  // Asked last: in a changed file it is wrong as well, and that was said.
-  const problems = found.length > 0 ? found : await checksumProblems(image);
-  return report(statusOf(signatures, problems), signatures, problems);
+export async function verifySignableFile(
+  file: SignableFile,
+  options: VerifyOptions = {},
+): Promise<VerifyReport> {
+  const { source, signatures, unauthenticatedData } = file;
+  if (signatures.length === 0) return { path: source.name, status: 'unsigned', signatures: [], problems: [] };
+  const reports = await verifySignatures(file, options);
+  const problems: Problem[] = [...unauthenticatedData, ...reports.flatMap(problemsOf)];
+  if (problems.length === 0) problems.push(...((await file.uncoveredFields?.()) ?? []));
+  return { path: source.name, status: statusOf(reports, problems), signatures: reports, problems };
 }
-
-/** Headers or a certificate table that cannot be read make a bad program; what is no program is the caller's mistake. */
-async function openOrProblem(file: Openable): Promise<SignableImage | Problem> {
-  try {
-    return await opened(file);
-  } catch (error) {
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid' || error.code === 'not-signable')
-      throw error;
-    return { code: error.code, message: error.message };
-  }
-}
-
-async function checksumProblems(image: SignableImage): Promise<Problem[]> {
-  const checksum = await image.checksum();
-  if (!checksum || isExplained(checksum)) return [];
-  const message = `${image.source.name}: its CheckSum field, which no signature covers, holds ${hex(checksum.stored)}, and its checksum is ${hex(checksum.computed)}`;
-  return [{ code: 'checksum-differs', message }];
-}
-
-const hex = (value: number): string => `0x${value.toString(16)}`;
 
 export interface PlacedSignature extends Place {
   readonly der: Buffer;
 }
 
-/** Every signature of a program, in the order of its report: those side by side, each followed by those nested in it. */
-export function signaturesOf({ signatures }: SignableImage): PlacedSignature[] {
+/** Every signature of a file, in the order of its report: those side by side, each followed by those nested in it. */
+export function signaturesOf({ signatures }: SignableFile): PlacedSignature[] {
   return signatures
     .flatMap((der) => [
       { der, nested: false },
@@ -86,10 +58,10 @@ function nestedIn(outer: Buffer): readonly Buffer[] {
  * with SHA-1. Without roots there is nothing to protect but the file's integrity against others than its signer,
  * which a digest with collisions still does.
  */
-async function verifySignatures(image: SignableImage, options: VerifyOptions): Promise<SignatureReport[]> {
-  const all = signaturesOf(image);
+async function verifySignatures(file: SignableFile, options: VerifyOptions): Promise<SignatureReport[]> {
+  const all = signaturesOf(file);
   const verifyEach = (some: readonly PlacedSignature[], sha1: boolean): Promise<SignatureReport[]> =>
-    oneByOne(some, (each) => verifySignature(each.der, each, image, { ...options, sha1 }));
+    oneByOne(some, (each) => verifySignature(each.der, each, file, { ...options, sha1 }));
   if (!options.roots) return verifyEach(all, true);
   const strict = await verifyEach(all, false);
   if (!strict.some(isGood)) return strict;

@@ -1,22 +1,59 @@
 import { isZipSource } from '../../lib/zip/end-of-central-directory.ts';
-import { HEAD_SIZE, isSignable } from './open-file.ts';
-import { mayBeZip } from './program-names.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
+import { pe, requireRoom } from './pe/pe-file.ts';
+import { mayBeZip } from './program-names.ts';
+import type { FileFormat, SignableFile } from './signable-file.ts';
+
+/** The formats that can be signed; of several that recognise a file, the first opens it. */
+const FORMATS: readonly FileFormat[] = [pe];
+
+/** How many leading bytes recognition asks for. */
+export const HEAD_SIZE = 4096;
+
+const formatOf = (head: Buffer, name: string): FileFormat | undefined =>
+  FORMATS.find((format) => format.looksLike(head, name));
+
+/**
+ * Whether a file looks as if it can be signed, by its first `HEAD_SIZE` bytes, and by its name if the content of
+ * its format says nothing. Opening it may still fail: a header beyond `head` is assumed to be there.
+ */
+export const looksSignable = (head: Buffer, name: string): boolean => formatOf(head, name) !== undefined;
+
+const headOf = (source: ByteSource): Promise<Buffer> => source.read(0, Math.min(source.size, HEAD_SIZE));
+
+/** Opens a file for signing or verifying; throws `not-signable`, or the format's errors such as `pe-…`. */
+export async function openSignableFile(source: ByteSource): Promise<SignableFile> {
+  const format = formatOf(await headOf(source), source.name);
+  if (format) return format.open(source);
+  throw invalid('not-signable', `${source.name}: not a file that can carry an Authenticode signature`, {
+    hint: 'PE files can: .exe, .dll, .sys, .efi and the like; they begin with MZ and hold a PE header',
+  });
+}
+
+/** Throws `pe-too-large` if no format can sign a file of this size; asked before it is unpacked. */
+export const requireSignableSize = requireRoom;
 
 export type FileKind = 'zip' | 'program';
 
 /**
  * What a file is, or null if it is neither: its first bytes decide, or its last ones for a zip with a script
- * before it. A program whose name ends in `.zip`, `.jar` or the like throws `zip-is-program`: unpackers look for
- * a zip at a file's end, so it could be both, and what is inside would pass for signed.
+ * before it.
+ */
+export async function recognize(source: ByteSource, name = source.name): Promise<FileKind | null> {
+  const head = await headOf(source);
+  if (await isZipSource(source)) return 'zip';
+  return looksSignable(head, name) ? 'program' : null;
+}
+
+/**
+ * What a file is; see `recognize`. A program whose name ends in `.zip`, `.jar` or the like throws `zip-is-program`:
+ * unpackers look for a zip at a file's end, so it could be both, and what is inside would pass for signed.
  */
 export async function fileKindOf(source: ByteSource, name = source.name): Promise<FileKind | null> {
-  const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
-  if (await isZipSource(source)) return 'zip';
-  if (!isSignable(head)) return null;
-  requireProgramName(name);
-  return 'program';
+  const kind = await recognize(source, name);
+  if (kind === 'program') requireProgramName(name);
+  return kind;
 }
 
 /** Checks that a program, alone or in a zip, does not have the name of a zip; see `fileKindOf`. */

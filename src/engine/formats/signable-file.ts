@@ -1,67 +1,86 @@
 import type { DigestName, KnownDigest } from '../../lib/asn1/oids.ts';
-import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
 
-/** Something that a signed file has and that no signature covers or needs, by a stable code. */
-export interface Untidiness {
+/** What a signature signs: the content type of its SignedData, and the content itself in DER. */
+export interface SignedContent {
+  readonly type: string;
+  readonly der: Buffer;
+}
+
+/** The digest of a file that the content of a signature states. */
+export interface FileDigest {
+  readonly hash: KnownDigest;
+  readonly digest: Buffer;
+}
+
+/** Something in a signed file that no signature covers and no verifier needs, by a stable code. */
+export interface Finding {
   readonly code: string;
   readonly message: string;
 }
 
-export interface Checksum {
-  readonly stored: number;
-  readonly computed: number;
-  /** What it may have been before the file was signed, which some signers leave there: with 0 to 7 bytes of padding. */
-  readonly unsigned: readonly number[];
-}
-
 /**
- * Whether a checksum, which no digest covers, is one that the file itself explains; 0 means that it was never
- * computed. Any other value could be a message.
+ * A file that is open for signing and verifying: all that `engine/authenticode` has to know of its format. A format
+ * is a folder beside this file with an implementation, and a line in `recognize.ts`. Reading never changes the
+ * source, which must not change either while it is open.
+ *
+ * - PE: the signatures lie in the certificate table; CheckSum is a field that signing rewrites.
+ * - MSI, scripts, CAB: `contentToSign` wraps an SpcSipInfo or SpcLink of the format's own; `requireSameContent`
+ *   compares streams, text or folders.
+ * - Catalog: the whole file is the signature. `contentToSign` returns its CTL, with the content type of a CTL;
+ *   `digest` hashes the CTL of the file, `readContent` the one of a signature.
+ * - MSIX: the digest consists of several, one after another; `requireSigner` compares publisher and subject.
  */
-export const isExplained = ({ stored, computed, unsigned }: Checksum): boolean =>
-  stored === 0 || stored === computed || unsigned.includes(stored);
-
-/**
- * What a format that can carry an Authenticode signature offers. Reading it never changes the source,
- * which is taken not to change either while the image is in use.
- */
-export interface SignableImage {
-  readonly format: 'pe';
+export interface SignableFile {
+  /** The format's name in reports and receipts: `pe`. */
+  readonly format: string;
   readonly source: ByteSource;
-  /** The embedded signature, a PKCS#7 ContentInfo in DER without its padding; null when there is none. */
-  readonly signature: Buffer | null;
   /**
-   * All signatures that are embedded side by side, `signature` the first. Only UEFI programs may have more than
-   * one: Windows ignores all but the first, and nests further ones in it.
+   * The embedded signatures (PKCS #7 ContentInfo in DER, without padding), those side by side in the file's order;
+   * empty if there are none. Signatures nested in these are left in them.
    */
   readonly signatures: readonly Buffer[];
-  /** Bytes beside the signature that a verifier would never look at (CVE-2013-3900); empty in a tidy file. */
-  readonly tableSlack: readonly Untidiness[];
-  /** Where what is signed ends and the signature, or the end of the file, begins. */
-  readonly bodyEnd: number;
-  /** Fields before `bodyEnd` that signing rewrites and no digest covers, in order. */
-  readonly rewritten: readonly ByteRange[];
+  /** Whether another signature can be nested in the first: false if `embed` would lose something beside it. */
+  readonly canNest: boolean;
+  /** Bytes beside the signatures that no verifier looks at; empty in a clean file. */
+  readonly unauthenticatedData: readonly Finding[];
+  /** Throws if the file can be read but must not be signed (`pe-too-large`, `burn-bundle`); reads nothing. */
+  requireSignable(): void;
+  /** Throws if this certificate cannot sign this file; left out if any code-signing certificate can. */
+  requireSigner?(certificate: Certificate, what: string): void;
   /**
-   * The Authenticode digest of the file as it would be hashed for signing: without any signature it
-   * carries, padded to eight bytes. It is the digest to compare with too, when verifying. The file
-   * is read once for each algorithm, and `checksum` and `embed` need no reading after that.
+   * The digest that a signature of the file states, whether it is about to be signed or verified: over the file
+   * without its signatures, as it will be once signed. The file is read once for each algorithm, and not again by
+   * `embed`.
    */
   digest(hash: KnownDigest): Promise<Buffer>;
-  /** Throws `pe-too-large` or `burn-bundle` if it can be read and must not be signed; reads nothing. */
-  requireSignable(): void;
-  /** SpcIndirectDataContent in DER: what a signature over `digest` signs. */
-  indirectData(hash: DigestName, digest: Buffer): Buffer;
-  /** The file with this signature in the place of any it carries, its checksum right. */
-  embed(signature: Buffer): Promise<PatchedSource>;
+  /** What a signature over `digest` signs. */
+  contentToSign(hash: DigestName, digest: Buffer): SignedContent;
   /**
-   * The file without its signature, its checksum right. Up to seven zero bytes of padding that
-   * signing added before the signature stay: nothing in the file tells them from an overlay.
+   * The digest in the content of a signature, which anyone may have made. `signerHash` is the digest algorithm of
+   * its signer, for formats whose content names none. Throws `authenticode-…` or `der-malformed` if a signature of
+   * this format cannot sign such content.
    */
+  readContent(content: SignedContent, signerHash: KnownDigest, what: string): FileDigest;
+  /** The file with this signature in place of any that it carries. */
+  embed(signature: Buffer): Promise<PatchedSource>;
+  /** The file without its signatures. What signing added before them for alignment may stay. */
   remove(): Promise<PatchedSource>;
-  /** The checksum in the file's header and the one that it should hold; null in formats that have none. */
-  checksum(): Promise<Checksum | null>;
-  /** The structure that a byte belongs to, for messages: `section .text, byte 0x1f`. */
-  locate(offset: number): string;
+  /**
+   * What lies in fields that signing rewrites and no digest covers, unless the file explains it; left out if the
+   * format has no such fields. Ask last: in a changed file these fields are wrong as well.
+   */
+  uncoveredFields?(): Promise<readonly Finding[]>;
+  /** Throws `strip-…`, naming the place, unless this file is `original` but for signatures and what they need. */
+  requireSameContent(original: SignableFile): Promise<void>;
+}
+
+/** A format that can be signed, before a file of it is open. */
+export interface FileFormat {
+  readonly name: string;
+  /** Recognises a file by its first bytes, or by its name if the content of the format has no marks. */
+  looksLike(head: Buffer, fileName: string): boolean;
+  open(source: ByteSource): Promise<SignableFile>;
 }

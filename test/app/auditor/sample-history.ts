@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { addNested } from '../../../src/engine/authenticode/signature.ts';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
+import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { objectId, serializeTree, type NewCommit, type NewTreeEntry } from '../../../src/lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../../src/lib/git/packfile.ts';
@@ -210,7 +211,7 @@ export class AuditWorld {
     const program = buildPe({ sections: [{ name: '.text', data: filler(600, seed) }], checksum: 'right' });
     const source = new BufferSource(program, path);
     const stamped = time && new Date(Math.floor(time.getTime() / 1000) * 1000);
-    const signed = await signProgram(source, {
+    const signed = await signProgram(await openSignableFile(source), {
       key: testSigningKey(by),
       timestamper: stamped && this.timestamperAt(stamped),
     });

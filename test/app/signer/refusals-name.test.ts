@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
 import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
 import { generateSshKey } from '../../../src/lib/ssh/generate.ts';
-import { bytesOf, source } from '../../engine/authenticode/tools.ts';
+import { bytesOf, openBytes } from '../../engine/authenticode/tools.ts';
 import { forge } from '../../lib/zip/zips.ts';
 import { Desk, program, refusesAll, sending, sha256, soundZip, type Case } from './refusal-site.ts';
 
@@ -279,7 +279,7 @@ async function signedByOther(seed: number, spoilt = false): Promise<Buffer> {
     purpose: 'code-signing',
     key: 'p256',
   });
-  const { content } = await signProgram(source(program(seed)), {
+  const { content } = await signProgram(await openBytes(program(seed)), {
     key: testSigningKey(other),
     timestamper: null,
   });
@@ -344,7 +344,7 @@ describe('programs of ours that are signed already', () => {
     await desk.refuses(await desk.send('spoilt.zip', soundZip(4, [spoilt])), {
       outcome: 'rejected',
       code: 'kept-signature-bad',
-      says: /^spoilt\.zip!\/product\/theirs\.dll: it bears a signature that does not hold: signature: it is over /,
+      says: /^spoilt\.zip!\/product\/theirs\.dll: it bears a signature that does not hold: signature: it signs /,
       hint: /build it again/,
     });
   });

@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { createTestCertificate, keyToPem, testSigningKey, toPem } from '../../../src/sandbox/certificates.ts';
-import { bytesOf, source } from '../../engine/authenticode/tools.ts';
+import { bytesOf, openBytes } from '../../engine/authenticode/tools.ts';
 import { Desk, program, soundZip } from './refusal-site.ts';
 
 const DAY = 86_400_000;
@@ -49,7 +49,7 @@ describe('requests that would keep the signer from answering others', () => {
       key: 'p256',
       issuer: desk.world.site.pki.root,
     });
-    const { content } = await signProgram(source(program(2)), {
+    const { content } = await signProgram(await openBytes(program(2)), {
       key: testSigningKey(verbose),
       timestamper: null,
     });

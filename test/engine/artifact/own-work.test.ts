@@ -10,7 +10,7 @@ import { signFile } from '../../../src/engine/artifact/sign-file.ts';
 import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS } from '../../lib/zip/zips.ts';
-import { image, OpensslTimestamper, osslsigncodeVerify, SIGNATURE_OK } from '../authenticode/tools.ts';
+import { openBytes, OpensslTimestamper, osslsigncodeVerify, SIGNATURE_OK } from '../authenticode/tools.ts';
 import { osslSigned, roots, trusting, withSignature } from '../authenticode/verify-maker.ts';
 import { buildPe } from '../../fixtures/pe.ts';
 import { makeAuthority, makeCodeSigner } from '../../lib/x509/certificate-maker.ts';
@@ -51,7 +51,7 @@ const stamped = (): Options => ({
 });
 
 const partsOf = async (program: Buffer): Promise<ReturnType<typeof parseSignature>> =>
-  parseSignature((await image(program)).signature ?? assert.fail(), 'it');
+  parseSignature((await openBytes(program)).signatures[0] ?? assert.fail(), 'it');
 
 describe('signing again with the RSA key that signed before', () => {
   for (const first of ['untimestamped', 'timestamped'])
@@ -92,7 +92,7 @@ describe('a program in a zip, verified with roots', () => {
     hash: 'sha1',
   });
   const signatureOf = async (program: Buffer): Promise<Buffer> =>
-    (await image(program)).signature ?? assert.fail();
+    (await openBytes(program)).signatures[0] ?? assert.fail();
   const inZip = async (program: Buffer): Promise<ReturnType<typeof verifyFile>> => {
     const path = join(folder, 'in.zip');
     await writeFile(path, forge([{ name: 'app.exe', content: program }]));

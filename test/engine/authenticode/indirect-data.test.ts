@@ -1,17 +1,25 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { explicit, implicit, NULL, octets, oid, seq } from '../../../src/lib/asn1/der.ts';
+import { NULL, octets, oid, seq } from '../../../src/lib/asn1/der.ts';
 import { OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import {
   buildIndirectData,
-  parseIndirectData,
-  parsePeImageData,
-  peImageData,
+  readIndirectData,
+  requireDigestLength,
+  type IndirectData,
 } from '../../../src/engine/authenticode/indirect-data.ts';
+import { peImageData } from '../../../src/engine/formats/pe/image-data.ts';
 
 const DIGEST = Buffer.alloc(32, 0xd1);
 const made = (hash: DigestName = 'sha256', digest = DIGEST): Buffer =>
-  buildIndirectData({ ...peImageData, hash, digest });
+  buildIndirectData({ ...peImageData, hash, digest }).der;
+
+/** Reads the DER as content of its own type; its digest must have the right length. */
+function read(der: Buffer, type: string = OID.spcIndirectData): IndirectData {
+  const data = readIndirectData({ type, der }, 'it');
+  requireDigestLength(data, 'it');
+  return data;
+}
 
 /** SpcIndirectDataContent with parts of one's own. */
 const content = (algorithm: Buffer, digest: Buffer, ...more: Buffer[]): Buffer =>
@@ -34,13 +42,13 @@ describe('SpcIndirectDataContent', () => {
       ['sha512', 64],
     ] as const) {
       const digest = Buffer.alloc(length, 7);
-      assert.deepEqual(parseIndirectData(made(hash, digest), 'it'), { ...peImageData, hash, digest });
+      assert.deepEqual(read(made(hash, digest)), { ...peImageData, hash, digest });
     }
   });
 
   it('may hold an old digest, in a file that is only read', () => {
     const old = content(seq(oid(OID.sha1), NULL), octets(Buffer.alloc(20)));
-    assert.equal(parseIndirectData(old, 'it').hash, 'sha1');
+    assert.equal(read(old).hash, 'sha1');
   });
 
   const refused: readonly (readonly [code: string, why: string, bytes: Buffer])[] = [
@@ -53,28 +61,12 @@ describe('SpcIndirectDataContent', () => {
     ['authenticode-digest-length', 'a digest too short', content(SHA256, octets(DIGEST.subarray(1)))],
     ['authenticode-digest-length', 'an empty digest', content(SHA256, octets(Buffer.alloc(0)))],
   ];
+  it('authenticode-content: another content type', () => {
+    assert.throws(() => read(made(), OID.tstInfo), { code: 'authenticode-content', kind: 'invalid' });
+  });
+
   for (const [code, why, bytes] of refused)
     it(`${code}: ${why}`, () => {
-      assert.throws(() => parseIndirectData(bytes, 'it'), { code, kind: 'invalid' });
+      assert.throws(() => read(bytes), { code, kind: 'invalid' });
     });
-});
-
-describe('SpcPeImageData', () => {
-  it('is read as osslsigncode writes it, and as signtool does: no flags, an empty name', () => {
-    const ours = parsePeImageData(peImageData.value, 'it');
-    assert.deepEqual(ours, { flags: Buffer.from([0x80]), file: { kind: 'file', file: '<<<Obsolete>>>' } });
-    const signtool = parsePeImageData(Buffer.from('3009030100a004a2028000', 'hex'), 'it');
-    assert.deepEqual(signtool, { flags: Buffer.alloc(0), file: { kind: 'file', file: '' } });
-  });
-
-  it('may carry page hashes: a serialized object', () => {
-    const [classId, data] = [Buffer.alloc(16, 1), Buffer.alloc(5, 2)];
-    const value = seq(explicit(0, implicit(1, seq(octets(classId), octets(data)))));
-    assert.deepEqual(parsePeImageData(value, 'it').file, { kind: 'moniker', classId, data });
-  });
-
-  it('der-malformed: a link of no kind, and bytes after it', () => {
-    assert.throws(() => parsePeImageData(seq(explicit(0, NULL)), 'it'), { code: 'der-malformed' });
-    assert.throws(() => parsePeImageData(seq(NULL), 'it'), { code: 'der-malformed' });
-  });
 });

@@ -15,8 +15,8 @@ import {
 } from '../../../src/lib/asn1/der.ts';
 import { addNested, parseSignature } from '../../../src/engine/authenticode/signature.ts';
 import { signProgram, type SignOptions } from '../../../src/engine/authenticode/sign.ts';
-import { proveStripped } from '../../../src/engine/authenticode/only-signature-added.ts';
-import { tidiness } from '../../../src/engine/authenticode/unauthenticated-data.ts';
+import { proveOnlySignatureAdded } from '../../../src/engine/authenticode/only-signature-added.ts';
+import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { attribute, signedDataFields } from '../../../src/lib/cms/signed-data.ts';
 import {
   createTestCertificate,
@@ -25,7 +25,15 @@ import {
   type TestPki,
 } from '../../../src/sandbox/certificates.ts';
 import { buildPe, filler, peChecksum, peLayout, winCertificate, type PeOptions } from '../../fixtures/pe.ts';
-import { bytesOf, image, OpensslTimestamper, osslsigncodeVerify, SIGNATURE_OK, source } from './tools.ts';
+import {
+  bytesOf,
+  findingsIn,
+  openBytes,
+  OpensslTimestamper,
+  osslsigncodeVerify,
+  SIGNATURE_OK,
+  source,
+} from './tools.ts';
 
 let pki: TestPki;
 let timestamper: OpensslTimestamper;
@@ -45,14 +53,15 @@ const BODY = ORIGINAL.length + 3;
 
 const sign = async (bytes: Buffer, options: Partial<SignOptions> = {}): Promise<Buffer> => {
   const key = testSigningKey(pki.codeSigning);
-  return bytesOf((await signProgram(source(bytes), { key, timestamper, ...options })).content);
+  return bytesOf((await signProgram(await openBytes(bytes), { key, timestamper, ...options })).content);
 };
 
-const signatureOf = async (bytes: Buffer): Promise<Buffer> => (await image(bytes)).signature ?? assert.fail();
+const signatureOf = async (bytes: Buffer): Promise<Buffer> =>
+  (await openBytes(bytes)).signatures[0] ?? assert.fail();
 
 /** The signed file with another signature in its place, all sums right. */
 const withSignature = async (signed: Buffer, signature: Buffer): Promise<Buffer> =>
-  bytesOf(await (await image(signed)).embed(signature));
+  bytesOf(await (await openBytes(signed)).embed(signature));
 
 /** A copy with one byte changed, its checksum right again. */
 function altered(bytes: Buffer, at: number): Buffer {
@@ -62,8 +71,11 @@ function altered(bytes: Buffer, at: number): Buffer {
   return copy;
 }
 
-const prove = (original: Buffer, signed: Buffer): Promise<Buffer> =>
-  proveStripped(source(original, 'original.exe'), source(signed, 'signed.exe'));
+const prove = async (original: Buffer, signed: Buffer): Promise<Buffer> =>
+  proveOnlySignatureAdded(
+    await openSignableFile(source(original, 'original.exe')),
+    await openSignableFile(source(signed, 'signed.exe')),
+  );
 
 describe('the proof that nothing but a signature was added', () => {
   it('holds for what was signed, whatever its length modulo 8', async () => {
@@ -232,7 +244,7 @@ describe('the proof that nothing but a signature was added', () => {
       const same = await again(signed, { timestamper: null });
       assert.deepEqual(same, signed);
       await assert.rejects(prove(signed, same), { code: 'strip-no-new-signature' });
-      await proveStripped(source(signed), source(same), { mayBeEqual: true });
+      await proveOnlySignatureAdded(await openBytes(signed), await openBytes(same), { mayBeEqual: true });
     });
   });
 
@@ -288,12 +300,12 @@ async function found(edit: (signature: Buffer) => Buffer | Promise<Buffer>): Pro
   const edited = await withSignature(signed, await edit(await signatureOf(signed)));
   // What makes these places dangerous: the signature still verifies.
   assert.match(await osslsigncodeVerify(edited, pki.root), SIGNATURE_OK);
-  return tidiness(await image(edited)).map(({ code }) => code);
+  return findingsIn(await openBytes(edited)).map(({ code }) => code);
 }
 
-describe('tidiness', () => {
+describe('unauthenticated data', () => {
   it('finds nothing in a file without a signature, nor in one that was signed plainly', async () => {
-    assert.deepEqual(tidiness(await image(ORIGINAL)), []);
+    assert.deepEqual(findingsIn(await openBytes(ORIGINAL)), []);
     assert.deepEqual(await found((signature) => signature), []);
     assert.deepEqual(await found((signature) => addNested(signature, signature, 'it')), []);
   });
@@ -344,7 +356,7 @@ describe('tidiness', () => {
   it('signature-certificate: something that is no certificate', async () => {
     const signed = await signatureOf(await sign(ORIGINAL));
     const stuffed = addCertificate(signed, implicit(2, seq(octets(filler(40)))));
-    const codes = tidiness(await image(await withSignature(ORIGINAL, stuffed))).map(({ code }) => code);
+    const codes = findingsIn(await openBytes(await withSignature(ORIGINAL, stuffed))).map(({ code }) => code);
     assert.deepEqual(codes, ['signature-certificate']);
   });
 
@@ -370,7 +382,7 @@ describe('tidiness', () => {
       data.map(({ raw }) => raw),
       seq(...fields.with(4, named)),
     );
-    const codes = tidiness(await image(await withSignature(ORIGINAL, whole))).map(({ code }) => code);
+    const codes = findingsIn(await openBytes(await withSignature(ORIGINAL, whole))).map(({ code }) => code);
     assert.deepEqual(codes, ['signature-parameters']);
   });
 
@@ -393,7 +405,7 @@ describe('tidiness', () => {
       editSigner(signature, () => [attribute('1.2.840.113549.1.9.6', seq(...fields))]);
     const plain = signer.slice(0, 6).map(({ raw }) => raw);
     const codes = async (signature: Buffer): Promise<string[]> =>
-      tidiness(await image(await withSignature(ORIGINAL, signature))).map(({ code }) => code);
+      findingsIn(await openBytes(await withSignature(ORIGINAL, signature))).map(({ code }) => code);
     assert.deepEqual(await codes(counter(...plain)), []);
     const more = tlv(context(1), attribute('1.2.3', NULL));
     assert.deepEqual(await codes(counter(...plain, more)), ['signature-attribute-unknown']);
@@ -406,7 +418,7 @@ describe('tidiness', () => {
     const stuffed = editData(signature, (data) => [...data, implicit(1, seq(octets(filler(40))))]);
     const signed = await withSignature(ORIGINAL, stuffed);
     assert.deepEqual(
-      tidiness(await image(signed)).map(({ code }) => code),
+      findingsIn(await openBytes(signed)).map(({ code }) => code),
       ['signature-crls'],
     );
   });

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { children, DerReader, NULL, readOid, readOctets, sorted, TAG } from '../../../src/lib/asn1/der.ts';
 import { DIGEST_BYTES, OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
-import { parseSignature } from '../../../src/engine/authenticode/signature.ts';
+import { readIndirectData } from '../../../src/engine/authenticode/indirect-data.ts';
+import { parseSignature, digestedBytes } from '../../../src/engine/authenticode/signature.ts';
 import { signProgram, type SignOptions } from '../../../src/engine/authenticode/sign.ts';
-import { proveStripped } from '../../../src/engine/authenticode/only-signature-added.ts';
-import { tidiness } from '../../../src/engine/authenticode/unauthenticated-data.ts';
+import { proveOnlySignatureAdded } from '../../../src/engine/authenticode/only-signature-added.ts';
 import { signedDataFields } from '../../../src/lib/cms/signed-data.ts';
 import { unavailable } from '../../../src/lib/errors.ts';
 import type { SigningKey } from '../../../src/engine/keys/signing-key.ts';
@@ -25,14 +25,14 @@ import { buildPe, filler, type PeOptions } from '../../fixtures/pe.ts';
 import { program, programs } from '../../fixtures/programs.ts';
 import {
   bytesOf,
-  image,
+  openBytes,
   inFolder,
   must,
   OpensslTimestamper,
   osslsigncode,
   osslsigncodeVerify,
   SIGNATURE_OK,
-  source,
+  findingsIn,
   TIMESTAMP_OK,
   tool,
   writeIdentity,
@@ -86,7 +86,7 @@ class World {
 
   /** The signed file, with a timestamp unless `options` say otherwise. */
   async sign(bytes: Buffer, options: Partial<SignOptions> = {}): Promise<Buffer> {
-    const { content } = await signProgram(source(bytes), {
+    const { content } = await signProgram(await openBytes(bytes), {
       key: this.key(),
       timestamper: this.timestamper,
       ...options,
@@ -107,7 +107,7 @@ before(async () => {
 const count = (text: string, pattern: RegExp): number => text.match(new RegExp(pattern, 'gm'))?.length ?? 0;
 
 const signatureOf = async (bytes: Buffer): Promise<Buffer> =>
-  (await image(bytes)).signature ?? assert.fail('no signature');
+  (await openBytes(bytes)).signatures[0] ?? assert.fail('no signature');
 
 const primaryOf = async (bytes: Buffer): Promise<ReturnType<typeof parseSignature>> =>
   parseSignature(await signatureOf(bytes), 'signature');
@@ -127,8 +127,8 @@ describe('a signed program satisfies osslsigncode and sbverify', () => {
         assert.match(text, SIGNATURE_OK);
         assert.equal(count(text, TIMESTAMP_OK), timestamped ? 1 : 0);
         assert.doesNotMatch(text, /MISMATCH|invalid PE checksum|failed/i);
-        await proveStripped(source(original), source(signed));
-        assert.deepEqual(tidiness(await image(signed)), []);
+        await proveOnlySignatureAdded(await openBytes(original), await openBytes(signed));
+        assert.deepEqual(findingsIn(await openBytes(signed)), []);
         if (hash === 'sha256') await sbverify(signed);
       });
     });
@@ -144,7 +144,7 @@ describe('a signed program satisfies osslsigncode and sbverify', () => {
       const text = await world.verify(bytes);
       assert.match(text, SIGNATURE_OK, name);
       assert.match(text, TIMESTAMP_OK, name);
-      await proveStripped(source(original), source(bytes));
+      await proveOnlySignatureAdded(await openBytes(original), await openBytes(bytes));
       await sbverify(bytes);
     }
     assert.ok(seen.size >= 12, `${seen.size} kinds of program`);
@@ -182,14 +182,18 @@ describe('the structure of a signature', () => {
 
   it('names one digest throughout: set, signer, content, messageDigest', async () => {
     for (const hash of HASHES) {
-      const { data, signer, indirect, content } = await primaryOf(await world.sign(buildPe(), { hash }));
+      const { data, signer, content } = await primaryOf(await world.sign(buildPe(), { hash }));
       assert.deepEqual(data.digestAlgorithms, [OID[hash]]);
       assert.equal(signer.digestAlgorithm, OID[hash]);
-      assert.equal(indirect.hash, hash);
-      assert.equal(indirect.digest.length, DIGEST_BYTES[hash]);
+      const stated = readIndirectData(content, 'it');
+      assert.equal(stated.hash, hash);
+      assert.equal(stated.digest.length, DIGEST_BYTES[hash]);
       const digest = signer.signedAttributes.find(({ oid }) => oid === OID.messageDigest)?.values[0];
       // Over the contents of the SEQUENCE, its tag and length left out.
-      assert.deepEqual(readOctets(digest ?? assert.fail()), createHash(hash).update(content).digest());
+      assert.deepEqual(
+        readOctets(digest ?? assert.fail()),
+        createHash(hash).update(digestedBytes(content)).digest(),
+      );
     }
   });
 
@@ -254,10 +258,13 @@ describe('the structure of a signature', () => {
     assert.ok((await world.sign(buildPe(), options)).equals(await world.sign(buildPe(), options)));
   });
 
-  it('is what signProgram returns beside the signed program', async () => {
-    const made = await signProgram(source(buildPe()), { key: world.key(), timestamper: world.timestamper });
-    const signed = await image(await bytesOf(made.content));
-    assert.deepEqual(signed.signature, made.signature);
+  it('is what signProgram returns beside the patch', async () => {
+    const made = await signProgram(await openBytes(buildPe()), {
+      key: world.key(),
+      timestamper: world.timestamper,
+    });
+    const signed = await openBytes(await bytesOf(made.content));
+    assert.deepEqual(signed.signatures, [made.signature]);
     assert.deepEqual(await signed.digest(made.hash), made.digest);
     assert.equal(made.timestamp?.url, 'http://tsa.example/');
     assert.match(made.timestamp.authority, /Test timestamp authority/);
@@ -288,8 +295,8 @@ describe('a program that is signed already', () => {
     const primary = await primaryOf(third);
     assert.equal(primary.nested.length, 2);
     assert.deepEqual(primary.timestamps, (await primaryOf(first)).timestamps);
-    await proveStripped(source(first), source(second));
-    await proveStripped(source(second), source(third));
+    await proveOnlySignatureAdded(await openBytes(first), await openBytes(second));
+    await proveOnlySignatureAdded(await openBytes(second), await openBytes(third));
   });
 
   it("appended to osslsigncode's signature, and osslsigncode's to ours", async () => {
@@ -299,11 +306,11 @@ describe('a program that is signed already', () => {
       const theirs = await osslsigncode('sign', buildPe(), ...key);
       const both = await world.sign(theirs, { existing: 'append' });
       assert.equal(count(await world.verify(both), SIGNATURE_OK), 2);
-      await proveStripped(source(theirs), source(both));
+      await proveOnlySignatureAdded(await openBytes(theirs), await openBytes(both));
       const ours = await world.sign(buildPe());
       const nested = await osslsigncode('sign', ours, ...key, '-nest');
       assert.equal(count(await world.verify(nested), SIGNATURE_OK), 2);
-      await proveStripped(source(ours), source(nested));
+      await proveOnlySignatureAdded(await openBytes(ours), await openBytes(nested));
     });
   });
 
@@ -315,7 +322,7 @@ describe('a program that is signed already', () => {
     });
     const replaced = await world.sign(shim, { existing: 'replace' });
     assert.equal(count(await world.verify(replaced), SIGNATURE_OK), 1);
-    await proveStripped(source(shim), source(replaced));
+    await proveOnlySignatureAdded(await openBytes(shim), await openBytes(replaced));
   });
 
   it("appended to a vendor's old signatures: SHA-1, nested, counter-signed", async () => {
@@ -325,7 +332,7 @@ describe('a program that is signed already', () => {
       const [was, is] = [await primaryOf(original), await primaryOf(signed)];
       assert.deepEqual(is.signer.signature, was.signer.signature);
       assert.equal(is.nested.length, was.nested.length + 1);
-      await proveStripped(source(original), source(signed));
+      await proveOnlySignatureAdded(await openBytes(original), await openBytes(signed));
     }
   });
 });
@@ -337,7 +344,7 @@ describe('detached signatures are interchangeable with osslsigncode', () => {
       const signed = await world.sign(original);
       const extracted = await osslsigncode('extract-signature', signed);
       assert.deepEqual(extracted, await signatureOf(signed));
-      const removed = await bytesOf(await (await image(signed)).remove());
+      const removed = await bytesOf(await (await openBytes(signed)).remove());
       assert.deepEqual(removed, await osslsigncode('remove-signature', signed));
       await inFolder(async (folder) => {
         const file = join(folder, 'signature.p7');
@@ -347,7 +354,7 @@ describe('detached signatures are interchangeable with osslsigncode', () => {
         const options = ['-sigin', file, '-CAfile', ca, '-TSA-CAfile', ca];
         for (const unsigned of [original, removed]) {
           assert.deepEqual(await osslsigncode('attach-signature', unsigned, ...options), signed);
-          assert.deepEqual(await bytesOf(await (await image(unsigned)).embed(extracted)), signed);
+          assert.deepEqual(await bytesOf(await (await openBytes(unsigned)).embed(extracted)), signed);
         }
       });
     });

@@ -4,8 +4,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { SignableImage } from '../../../src/engine/formats/signable-file.ts';
-import { openImage } from '../../../src/engine/formats/open-file.ts';
+import type { Finding, SignableFile } from '../../../src/engine/formats/signable-file.ts';
+import { signatureFindings } from '../../../src/engine/authenticode/unauthenticated-data.ts';
+import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { keyToPem, toPem, type TestIdentity } from '../../../src/sandbox/certificates.ts';
 import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
@@ -54,7 +55,13 @@ export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<
 
 export const source = (bytes: Buffer, name = 'program.exe'): BufferSource => new BufferSource(bytes, name);
 
-export const image = (bytes: Buffer): Promise<SignableImage> => openImage(source(bytes));
+export const openBytes = (bytes: Buffer): Promise<SignableFile> => openSignableFile(source(bytes));
+
+/** All unauthenticated data in a file: what no signature covers and no verifier needs. */
+export const findingsIn = ({ unauthenticatedData, signatures }: SignableFile): Finding[] => [
+  ...unauthenticatedData,
+  ...signatures.flatMap((each) => signatureFindings(each, 'it')),
+];
 
 /** All bytes of a source. */
 export const bytesOf = (content: ByteSource): Promise<Buffer> => content.read(0, content.size);

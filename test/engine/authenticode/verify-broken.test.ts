@@ -35,7 +35,7 @@ import {
   type Recipe,
 } from '../../lib/x509/certificate-maker.ts';
 import { peChecksum, peLayout, winCertificate } from '../../fixtures/pe.ts';
-import { image, SIGNATURE_OK, tool, inFolder } from './tools.ts';
+import { openBytes, SIGNATURE_OK, tool, inFolder } from './tools.ts';
 import {
   addTimestamp,
   codes,
@@ -102,7 +102,9 @@ function content(changes: Content = {}): Buffer {
 }
 
 const signatureOf = async (program: Buffer): Promise<Buffer> => {
-  const { signature } = await image(program);
+  const {
+    signatures: [signature],
+  } = await openBytes(program);
   assert.ok(signature);
   return signature;
 };
@@ -156,7 +158,9 @@ const withTable = (entries: Buffer): Buffer => {
 
 const refusesTable = (code: string, name: string, make: (signature: Buffer) => Buffer): void => {
   it(`${code}: ${name}`, async () => {
-    const { signature } = await image(good);
+    const {
+      signatures: [signature],
+    } = await openBytes(good);
     assert.ok(signature);
     const program = withTable(make(signature));
     const report = await verify(program, trusting);

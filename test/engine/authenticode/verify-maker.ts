@@ -20,7 +20,8 @@ import {
 } from '../../../src/lib/asn1/der.ts';
 import { OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import type { VerifyReport } from '../../../src/engine/authenticode/report.ts';
-import { verifyProgram, type VerifyOptions } from '../../../src/engine/authenticode/verify.ts';
+import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
+import type { VerifyOptions } from '../../../src/engine/authenticode/verify.ts';
 import { attribute } from '../../../src/lib/cms/signed-data.ts';
 import { makeToken, readRequest } from '../../../src/sandbox/timestamp-token.ts';
 import { buildTimestampRequest } from '../../../src/engine/timestamp/token.ts';
@@ -35,7 +36,7 @@ import {
   type KeyPair,
   type Made,
 } from '../../lib/x509/certificate-maker.ts';
-import { bytesOf, image, inFolder, must, osslsigncode, source } from './tools.ts';
+import { bytesOf, openBytes, inFolder, must, osslsigncode, source } from './tools.ts';
 
 /** Everything that the tests sign with; P-256, which costs no time. */
 export const root = makeAuthority({ name: 'Test root' });
@@ -256,7 +257,9 @@ export function addTimestamp(parts: Parts, options?: Parameters<typeof stamp>[1]
 
 /** The signed program with its signature changed. */
 export async function edited(signed: Buffer, change: (parts: Parts) => void): Promise<Buffer> {
-  const { signature } = await image(signed);
+  const {
+    signatures: [signature],
+  } = await openBytes(signed);
   assert.ok(signature);
   const parts = takeApart(signature);
   change(parts);
@@ -265,7 +268,7 @@ export async function edited(signed: Buffer, change: (parts: Parts) => void): Pr
 
 /** The program with these bytes for its signature, whatever they are. */
 export const withSignature = async (program: Buffer, signature: Buffer): Promise<Buffer> =>
-  bytesOf(await (await image(program)).embed(signature));
+  bytesOf(await (await openBytes(program)).embed(signature));
 
 export const verify = (program: Buffer, options: VerifyOptions = {}): Promise<VerifyReport> =>
   verifyProgram(source(program), options);

@@ -5,14 +5,15 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { children, context, type Der } from '../../../src/lib/asn1/der.ts';
 import type { VerifyReport } from '../../../src/engine/authenticode/report.ts';
+import type { SignableFile } from '../../../src/engine/formats/signable-file.ts';
 import { parseSignature } from '../../../src/engine/authenticode/signature.ts';
-import { verifyProgram } from '../../../src/engine/authenticode/verify.ts';
+import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
 import { signedDataFields } from '../../../src/lib/cms/signed-data.ts';
 import { withFile } from '../../../src/lib/bytes/byte-source.ts';
 import { parsePemCertificates, type Certificate } from '../../../src/lib/x509/certificate.ts';
 import { debianPackage } from '../../fixtures/debian.ts';
 import { program, programs } from '../../fixtures/programs.ts';
-import { image, tool } from './tools.ts';
+import { openBytes, tool } from './tools.ts';
 import { codes, verify } from './verify-maker.ts';
 
 const all = await programs();
@@ -32,7 +33,7 @@ async function ossl(path: string): Promise<{ digest: string; calculated: string;
 /** Two signatures side by side in one table, as UEFI takes them. osslsigncode reads neither. */
 const TWICE = 'shim-signed.efi';
 
-const certificatesOf = ({ signature }: { readonly signature: Buffer | null }): Der[] => {
+const certificatesOf = ({ signatures: [signature] }: SignableFile): Der[] => {
   assert.ok(signature);
   const [token] = parseSignature(signature, 'it').timestamps;
   const { data } = signedDataFields(token ?? assert.fail(), 'it');
@@ -40,12 +41,11 @@ const certificatesOf = ({ signature }: { readonly signature: Buffer | null }): D
 };
 
 /** The version 1 attribute certificate in the timestamp of a signed program, as Microsoft's authorities send it along. */
-const attributeCertificate = (program: { readonly signature: Buffer | null }): Buffer =>
+const attributeCertificate = (program: SignableFile): Buffer =>
   (certificatesOf(program).find(({ tag }) => tag === context(1)) ?? assert.fail()).raw;
 
 /** The certificate of the authority, which comes first. */
-const authorityOf = (program: { readonly signature: Buffer | null }): Buffer =>
-  certificatesOf(program)[0]?.raw ?? assert.fail();
+const authorityOf = (program: SignableFile): Buffer => certificatesOf(program)[0]?.raw ?? assert.fail();
 
 describe('a real program that somebody signed', () => {
   for (const { name, path } of signed.filter((each) => each.name !== TWICE))
@@ -83,7 +83,7 @@ describe('a real program that somebody signed', () => {
   it(`signature-certificate: ${TWICE}, the attribute certificate of its timestamp changed`, async () => {
     const { path } = await program(TWICE);
     const bytes = await readFile(path);
-    const own = await image(bytes);
+    const own = await openBytes(bytes);
     const at = bytes.indexOf(attributeCertificate(own));
     const holder = createHash('sha1').update(authorityOf(own)).digest();
     const digest = bytes.indexOf(holder, at);

@@ -2,14 +2,15 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { OID } from '../../../src/lib/asn1/oids.ts';
-import { openImage } from '../../../src/engine/formats/open-file.ts';
+import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
-import { proveStripped } from '../../../src/engine/authenticode/only-signature-added.ts';
-import { verifyProgram } from '../../../src/engine/authenticode/verify.ts';
+import { proveOnlySignatureAdded } from '../../../src/engine/authenticode/only-signature-added.ts';
+import { verifySignableFile } from '../../../src/engine/authenticode/verify.ts';
+import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
 import { signingKey } from '../../../src/engine/keys/signing-key.ts';
 import type { ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { makeCodeSigner, makeTimestamper, type Recipe } from '../../lib/x509/certificate-maker.ts';
-import { bytesOf, osslsigncode, source, OpensslTimestamper } from './tools.ts';
+import { bytesOf, openBytes, osslsigncode, OpensslTimestamper } from './tools.ts';
 import {
   addTimestamp,
   codes,
@@ -133,7 +134,11 @@ describe('a program that we signed', () => {
     const chain = [stamper.certificate, stampRoot.certificate];
     const identity = { certificate: stamper.certificate, key: stamper.key.privateKey, chain };
     const timestamper = new OpensslTimestamper(identity);
-    const { content, digest } = await signProgram(source(unsigned()), { key, timestamper, name: 'Ours' });
+    const { content, digest } = await signProgram(await openBytes(unsigned()), {
+      key,
+      timestamper,
+      name: 'Ours',
+    });
     const report = await verify(await bytesOf(content), { ...trusting, requireTimestamp: true });
     assert.deepEqual(codes(report), []);
     assert.equal(report.status, 'ok');
@@ -274,13 +279,13 @@ describe('reading', () => {
   it('reads a file that is open already once for all that is asked of it', async () => {
     const program = Buffer.concat([unsigned(), Buffer.alloc(4 * 1024 * 1024, 7)]);
     const counting = new Counting(await osslSigned({ program }));
-    const image = await openImage(counting);
-    assert.equal((await verifyProgram(image, trusting)).status, 'ok');
-    assert.equal((await verifyProgram(image)).status, 'intact');
-    assert.equal((await verifyProgram(image)).path, 'program.exe');
+    const file = await openSignableFile(counting);
+    assert.equal((await verifySignableFile(file, trusting)).status, 'ok');
+    assert.equal((await verifySignableFile(file)).status, 'intact');
+    assert.equal((await verifySignableFile(file)).path, 'program.exe');
     assert.equal(Math.floor(counting.bytesRead / program.length), 1);
     // Comparing it with the original reads it; its checksum was summed while it was hashed.
-    await proveStripped(source(program), image);
+    await proveOnlySignatureAdded(await openBytes(program), file);
     assert.equal(Math.floor(counting.bytesRead / program.length), 2);
   });
 });

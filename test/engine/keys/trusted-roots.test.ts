@@ -5,9 +5,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { openImage } from '../../../src/engine/formats/open-file.ts';
+import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { parseSignature } from '../../../src/engine/authenticode/signature.ts';
-import { verifyProgram } from '../../../src/engine/authenticode/verify.ts';
+import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
 import { withFile } from '../../../src/lib/bytes/byte-source.ts';
 import {
   readPublicRoots,
@@ -114,7 +114,9 @@ describe('the roots that come with the package', () => {
         const trusted = report.signatures.filter(({ digestAlgorithm }) => digestAlgorithm === 'sha256');
         assert.ok(trusted.length > 0);
         for (const { timestamp } of trusted) assert.equal(timestamp?.trusted, true, name);
-        const { signature } = await openImage(file);
+        const {
+          signatures: [signature],
+        } = await openSignableFile(file);
         const primary = parseSignature(signature ?? Buffer.alloc(0), name);
         const newest = primary.nested[0] ? parseSignature(primary.nested[0], name) : primary;
         const [token] = newest.timestamps;

@@ -13,10 +13,9 @@ import {
   tlv,
 } from '../../../src/lib/asn1/der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
-import { requireTidyToken, tidiness } from '../../../src/engine/authenticode/unauthenticated-data.ts';
-import { openImage } from '../../../src/engine/formats/open-file.ts';
+import { requireNoExtraContent } from '../../../src/engine/authenticode/unauthenticated-data.ts';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
-import { verifyProgram } from '../../../src/engine/authenticode/verify.ts';
+import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
 import { attribute } from '../../../src/lib/cms/signed-data.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import {
@@ -31,7 +30,8 @@ import { TimestampUnavailable, TimestampClient } from '../../../src/engine/times
 import { trimToken } from '../../../src/engine/timestamp/trim-token.ts';
 import {
   bytesOf,
-  image,
+  findingsIn,
+  openBytes,
   osslsigncodeVerify,
   SIGNATURE_OK,
   source,
@@ -140,7 +140,7 @@ describe('a token that comes with', () => {
       assert.ok(!dirty.equals(plain), 'nothing was changed');
       const trimmed = trimToken(dirty, [pki.root.certificate], 'token');
       assert.deepEqual(trimmed.raw, plain);
-      requireTidyToken(trimmed, 'token');
+      requireNoExtraContent(trimmed, 'token');
     });
 
     it(`${what} makes a signature that our verifier and osslsigncode find good`, async () => {
@@ -148,12 +148,12 @@ describe('a token that comes with', () => {
       started.push(dirty);
       const timestamper = new TimestampClient([dirty.url, good.url], { roots: [pki.root.certificate] });
       const key = testSigningKey(pki.codeSigning);
-      const { content, timestamp } = await signProgram(source(buildPe()), { key, timestamper });
+      const { content, timestamp } = await signProgram(await openBytes(buildPe()), { key, timestamper });
       const signed = await bytesOf(content);
       assert.equal(timestamp?.url, dirty.url);
-      assert.deepEqual(tidiness(await image(signed)), []);
+      assert.deepEqual(findingsIn(await openBytes(signed)), []);
       const roots = [pki.root.certificate];
-      const report = await verifyProgram(await openImage(source(signed)), { roots, timestampRoots: roots });
+      const report = await verifyProgram(source(signed), { roots, timestampRoots: roots });
       assert.equal(report.status, 'ok', JSON.stringify(report.problems));
       const judged = await osslsigncodeVerify(signed, pki.root);
       assert.match(judged, SIGNATURE_OK);
@@ -178,7 +178,7 @@ describe('a token that comes with', () => {
     }));
     const roots = [pki.root.certificate, stranger.certificate];
     assert.deepEqual(trimToken(token, roots, 'token').raw, token);
-    requireTidyToken(trimToken(token, roots, 'token'), 'token');
+    requireNoExtraContent(trimToken(token, roots, 'token'), 'token');
     assert.deepEqual(trimToken(token, [pki.root.certificate], 'token').raw, plain);
     assert.deepEqual(trimToken(token, undefined, 'token').raw, token);
   });
@@ -215,7 +215,7 @@ describe('an authority whose token cannot be trimmed', () => {
       onFailure: (_url, { code }) => codes.push(code),
     });
     const key = testSigningKey(pki.codeSigning);
-    const { timestamp } = await signProgram(source(buildPe()), { key, timestamper });
+    const { timestamp } = await signProgram(await openBytes(buildPe()), { key, timestamper });
     assert.equal(timestamp?.url, good.url);
     assert.deepEqual(codes, ['timestamp-extra-content']);
     assert.equal(dirty.asked(), 1);

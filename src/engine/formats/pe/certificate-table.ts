@@ -1,6 +1,6 @@
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 import { readDer } from '../../../lib/asn1/der.ts';
-import type { Untidiness } from '../signable-file.ts';
+import type { Finding } from '../signable-file.ts';
 
 /** The longest certificate table that we read into memory, in bytes: signatures take tens of KiB. */
 export const MAX_TABLE = 16 * 1024 * 1024;
@@ -36,7 +36,8 @@ interface Entry {
 export interface CertificateTable {
   /** PKCS#7 ContentInfo, DER without padding: the first entry's; if every entry counts, those of all. */
   readonly signatures: readonly [Buffer, ...Buffer[]];
-  readonly slack: readonly Untidiness[];
+  /** What no verifier reads in it. */
+  readonly findings: readonly Finding[];
 }
 
 /**
@@ -44,7 +45,7 @@ export interface CertificateTable {
  * (signtool, osslsigncode) or not (older signers), and the last entry's padding may be missing; it
  * has to cover the whole signature. Entries of revision 2.0 and type PKCS_SIGNED_DATA are signatures:
  * Windows reads the first, UEFI firmware all of them (`everyEntry`). Anything else in the table is read
- * by no verifier, so it is listed as slack. Throws `pe-table-…`.
+ * by no verifier, so it is listed among the findings. Throws `pe-table-…`.
  */
 export function readCertificateTable(table: Buffer, name: string, everyEntry = false): CertificateTable {
   const entries = readEntries(table, name);
@@ -54,21 +55,21 @@ export function readCertificateTable(table: Buffer, name: string, everyEntry = f
     throw invalid('pe-table-foreign', `${name}: its certificate table holds no Authenticode signature`);
   const read = [first, ...more].map((entry) => splitSignature(entry, name));
   const unread = entries.length - read.length;
-  const slack: Untidiness[] = [];
+  const findings: Finding[] = [];
   if (unread > 0)
-    slack.push({
+    findings.push({
       code: 'table-several-entries',
       message: `the certificate table has ${entries.length} entries, of which ${unread} count for nothing`,
     });
   const [signature, ...others] = read.map((each) => each.signature);
   return {
     signatures: [signature ?? first.content, ...others],
-    slack: [...slack, ...read.flatMap(({ rest, entry }) => trailing(rest, entry))],
+    findings: [...findings, ...read.flatMap(({ rest, entry }) => trailing(rest, entry))],
   };
 }
 
 /** A signature may be followed by less than eight zero bytes, counted by dwLength or not. */
-const trailing = (rest: Buffer, { padding: after }: Entry): Untidiness[] =>
+const trailing = (rest: Buffer, { padding: after }: Entry): Finding[] =>
   rest.length + after.length > 7 || [...rest, ...after].some((byte) => byte !== 0)
     ? [
         {

@@ -2,7 +2,6 @@ import { invalid } from '../../../lib/errors.ts';
 import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
 import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
 import { hashParts, type Hashed } from '../../../lib/bytes/hash-and-compare.ts';
-import type { SourceRange } from '../../../lib/bytes/concatenated-source.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import type { WordSum } from '../../../lib/bytes/checksum16.ts';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
@@ -13,9 +12,11 @@ import {
   readCertificateTable,
   type CertificateTable,
 } from './certificate-table.ts';
-import type { Checksum, SignableImage, Untidiness } from '../signable-file.ts';
-import { buildIndirectData, peImageData } from '../../authenticode/indirect-data.ts';
-import { locate, readLayout, type PeLayout } from './pe-layout.ts';
+import type { FileDigest, FileFormat, Finding, SignableFile, SignedContent } from '../signable-file.ts';
+import { buildIndirectData } from '../../authenticode/indirect-data.ts';
+import { peImageData, readPeContent } from './image-data.ts';
+import { looksLikePe, readLayout, type PeLayout } from './pe-layout.ts';
+import { requireSameBody } from './same-content.ts';
 
 /** Offsets and sizes in a PE file have 32 bits. */
 const MAX_SIZE = 0xffffffff;
@@ -30,12 +31,10 @@ export function requireRoom(size: number, name: string): void {
     });
 }
 
-export { looksLikePe } from './pe-layout.ts';
-
 /** Opens a PE file (.exe, .dll, .sys, .efi, …); throws `not-signable` or `pe-…`. */
-export async function openPe(source: ByteSource): Promise<PeImage> {
+export async function openPe(source: ByteSource): Promise<PeFile> {
   const layout = await readLayout(source);
-  return new PeImage(source, layout, await readTable(source, layout));
+  return new PeFile(source, layout, await readTable(source, layout));
 }
 
 async function readTable(
@@ -49,15 +48,25 @@ async function readTable(
   return readCertificateTable(await source.read(span.start, size), source.name, efi);
 }
 
-/** A PE image; see SignableImage for what each member promises. */
-export class PeImage implements SignableImage {
-  readonly format = 'pe';
-  readonly signature: Buffer | null;
+/** The CheckSum field, which no digest covers. */
+export interface Checksum {
+  readonly stored: number;
+  readonly computed: number;
+  /** What it may have been before the file was signed, which some signers leave there: with 0 to 7 bytes of padding. */
+  readonly unsigned: readonly number[];
+}
+
+/** A PE file. Windows reads one signature, firmware all those of an EFI program. */
+export class PeFile implements SignableFile {
+  readonly format = pe.name;
   readonly signatures: readonly Buffer[];
-  readonly tableSlack: readonly Untidiness[];
+  readonly canNest: boolean;
+  readonly unauthenticatedData: readonly Finding[];
+  /** Where what is signed ends and the certificate table, or the end of the file, begins. */
   readonly bodyEnd: number;
-  readonly rewritten: readonly ByteRange[];
-  /** Sum of everything before `bodyEnd` but `rewritten`, a by-product of the first digest. */
+  /** What the digest covers: all before `bodyEnd` except CheckSum and the certificate directory entry. */
+  readonly covered: readonly [ByteRange, ByteRange, ByteRange];
+  /** Sum of `covered`, a by-product of the first digest. */
   private sum: Promise<WordSum> | undefined;
   private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
@@ -67,19 +76,17 @@ export class PeImage implements SignableImage {
     table: CertificateTable | null,
   ) {
     this.signatures = table?.signatures ?? [];
-    this.signature = this.signatures[0] ?? null;
-    this.tableSlack = table?.slack ?? [];
-    this.bodyEnd = layout.bodyEnd;
-    this.rewritten = [
-      { start: layout.checksumAt, end: layout.checksumAt + 4 },
-      { start: layout.directoryAt, end: layout.directoryAt + 8 },
+    this.unauthenticatedData = table?.findings ?? [];
+    this.canNest =
+      this.signatures.length < 2 &&
+      this.unauthenticatedData.every(({ code }) => code !== 'table-several-entries');
+    const { checksumAt, directoryAt, bodyEnd } = layout;
+    this.bodyEnd = bodyEnd;
+    this.covered = [
+      { start: 0, end: checksumAt },
+      { start: checksumAt + 4, end: directoryAt },
+      { start: directoryAt + 8, end: bodyEnd },
     ];
-  }
-
-  digest(hash: KnownDigest): Promise<Buffer> {
-    const digest = this.digests.get(hash) ?? this.makeDigest(hash);
-    this.digests.set(hash, digest);
-    return digest;
   }
 
   /**
@@ -87,8 +94,10 @@ export class PeImage implements SignableImage {
    * Image Hash": all but CheckSum, the certificate directory entry and the certificate table, in
    * the file's order, overlay included, padded with zeros as the signed file will be.
    */
-  private async makeDigest(hash: KnownDigest): Promise<Buffer> {
-    return (await this.readBody(hash)).digest;
+  digest(hash: KnownDigest): Promise<Buffer> {
+    const digest = this.digests.get(hash) ?? this.readBody(hash).then((body) => body.digest);
+    this.digests.set(hash, digest);
+    return digest;
   }
 
   requireSignable(): void {
@@ -103,8 +112,25 @@ export class PeImage implements SignableImage {
       );
   }
 
-  indirectData(hash: DigestName, digest: Buffer): Buffer {
+  contentToSign(hash: DigestName, digest: Buffer): SignedContent {
     return buildIndirectData({ ...peImageData, hash, digest });
+  }
+
+  readContent(content: SignedContent, _signerHash: KnownDigest, what: string): FileDigest {
+    return readPeContent(content, what);
+  }
+
+  requireSameContent(original: SignableFile): Promise<void> {
+    if (original instanceof PeFile) return requireSameBody(original, this);
+    throw invalid('not-the-same-kind', `${this.source.name}: a PE file, ${original.source.name} is not`);
+  }
+
+  /** Finds a CheckSum that the file does not explain, which could be a message; 0 means that it was never computed. */
+  async uncoveredFields(): Promise<Finding[]> {
+    const { stored, computed, unsigned } = await this.checksum();
+    if (stored === 0 || stored === computed || unsigned.includes(stored)) return [];
+    const message = `${this.source.name}: its CheckSum field, which no signature covers, holds 0x${stored.toString(16)}, and its checksum is 0x${computed.toString(16)}`;
+    return [{ code: 'checksum-differs', message }];
   }
 
   async embed(signature: Buffer): Promise<PatchedSource> {
@@ -120,7 +146,7 @@ export class PeImage implements SignableImage {
   }
 
   async remove(): Promise<PatchedSource> {
-    if (!this.signature)
+    if (this.signatures.length === 0)
       throw invalid('pe-not-signed', `${this.source.name}: it carries no signature that could be removed`);
     return this.rebuild(Buffer.alloc(8), Buffer.alloc(0));
   }
@@ -136,49 +162,28 @@ export class PeImage implements SignableImage {
     return { stored, computed: sum.checksum(this.source.size), unsigned };
   }
 
-  locate(offset: number): string {
-    return locate(this.layout, offset);
-  }
-
   /** The file with this certificate directory entry and this after its body; the checksum from sums, not from reading. */
   private async rebuild(entry: Buffer, tail: Buffer): Promise<PatchedSource> {
-    const { checksumAt, directoryAt } = this.layout;
     const sum = (await this.bodySum()).clone().add(tail).add(entry);
     const checksum = Buffer.alloc(4);
     checksum.writeUInt32LE(sum.checksum(this.bodyEnd + tail.length), 0);
-    return PatchedSource.of(this.source, [
-      { start: 0, end: checksumAt },
-      checksum,
-      { start: checksumAt + 4, end: directoryAt },
-      entry,
-      { start: directoryAt + 8, end: this.bodyEnd },
-      tail,
-    ]);
+    const [start, middle, rest] = this.covered;
+    return PatchedSource.of(this.source, [start, checksum, middle, entry, rest, tail]);
   }
 
   private bodySum(): Promise<WordSum> {
     return this.sum ?? this.readBody().then(({ sum }) => sum);
   }
 
-  /** Reads the body once, in order, without the rewritten fields; keeps its sum for who asks next. */
+  /** Reads the body once, in order, without the rewritten fields; keeps its sum for later calls. */
   private readBody(algorithm?: KnownDigest): Promise<Hashed> {
+    const parts = this.covered.map((range) => ({ source: this.source, ...range }));
     const zeros = padding(this.bodyEnd).length;
-    const reading = hashParts(this.bodyParts(), {
-      ...(algorithm && { algorithm }),
-      summed: !this.sum,
-      zeros,
-    });
+    const reading = hashParts(parts, { ...(algorithm && { algorithm }), summed: !this.sum, zeros });
     this.sum ??= reading.then(({ sum }) => sum);
-    this.sum.catch(() => {}); // whoever reads is told
+    this.sum.catch(() => {}); // The reading itself reports the error.
     return reading;
   }
-
-  private bodyParts(): SourceRange[] {
-    const { checksumAt, directoryAt } = this.layout;
-    return [
-      { source: this.source, start: 0, end: checksumAt },
-      { source: this.source, start: checksumAt + 4, end: directoryAt },
-      { source: this.source, start: directoryAt + 8, end: this.bodyEnd },
-    ];
-  }
 }
+
+export const pe: FileFormat = { name: 'pe', looksLike: looksLikePe, open: openPe };

@@ -2,18 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { octets, seq } from '../../../../src/lib/asn1/der.ts';
 import { readCertificateTable } from '../../../../src/engine/formats/pe/certificate-table.ts';
-import { verifyProgram } from '../../../../src/engine/authenticode/verify.ts';
+import { verifyProgram } from '../../../../src/engine/artifact/verify-program.ts';
 import { buildPe, peChecksum, peLayout, winCertificate, type PeOptions } from '../../../fixtures/pe.ts';
 import { makeAuthority, makeCodeSigner } from '../../../lib/x509/certificate-maker.ts';
-import { image, source } from '../../authenticode/tools.ts';
+import { openBytes, source } from '../../authenticode/tools.ts';
 import { codes, osslSigned, roots, trusting, verify } from '../../authenticode/verify-maker.ts';
 
 /** 13 bytes of DER, so that three bytes of padding follow it. */
 const SIGNATURE = seq(octets(Buffer.alloc(9, 1)));
 const OTHER = seq(octets(Buffer.alloc(9, 2)));
 
-const slackOf = (table: Buffer, everyEntry = false): string[] =>
-  readCertificateTable(table, 'it', everyEntry).slack.map(({ code }) => code);
+const findingsOf = (table: Buffer, everyEntry = false): string[] =>
+  readCertificateTable(table, 'it', everyEntry).findings.map(({ code }) => code);
 
 /** An entry whose dwLength is that of the signature and `more`, padded to a multiple of eight with `fill`. */
 function entry(signature: Buffer, more = 0, fill = 0): Buffer {
@@ -28,24 +28,24 @@ function entry(signature: Buffer, more = 0, fill = 0): Buffer {
 describe('dwLength', () => {
   it('may count the padding or not', () => {
     for (const more of [0, 3]) {
-      const { signatures, slack } = readCertificateTable(entry(SIGNATURE, more), 'it');
+      const { signatures, findings } = readCertificateTable(entry(SIGNATURE, more), 'it');
       assert.deepEqual(signatures, [SIGNATURE]);
-      assert.deepEqual(slack, []);
+      assert.deepEqual(findings, []);
     }
   });
   it('may end with the signature and the file', () => {
-    assert.deepEqual(slackOf(entry(SIGNATURE).subarray(0, 8 + SIGNATURE.length)), []);
+    assert.deepEqual(findingsOf(entry(SIGNATURE).subarray(0, 8 + SIGNATURE.length)), []);
   });
   for (const less of [-1, -3, -7, -13])
     it(`pe-table-corrupt: ${-less} bytes less than the signature has`, () => {
-      assert.throws(() => slackOf(entry(SIGNATURE, less)), { code: 'pe-table-corrupt' });
+      assert.throws(() => findingsOf(entry(SIGNATURE, less)), { code: 'pe-table-corrupt' });
     });
   it('pe-table-corrupt: more than the table has', () => {
-    assert.throws(() => slackOf(entry(SIGNATURE, 4)), { code: 'pe-table-corrupt' });
+    assert.throws(() => findingsOf(entry(SIGNATURE, 4)), { code: 'pe-table-corrupt' });
   });
   for (const more of [0, 1, 3])
     it(`table-trailing-bytes: padding that is not zero, of which it counts ${more}`, () => {
-      assert.deepEqual(slackOf(entry(SIGNATURE, more, 7)), ['table-trailing-bytes']);
+      assert.deepEqual(findingsOf(entry(SIGNATURE, more, 7)), ['table-trailing-bytes']);
     });
 });
 
@@ -53,20 +53,20 @@ describe('several entries', () => {
   const two = Buffer.concat([entry(SIGNATURE), entry(OTHER)]);
   it('table-several-entries: Windows reads the first and no other', () => {
     assert.deepEqual(readCertificateTable(two, 'it').signatures, [SIGNATURE]);
-    assert.deepEqual(slackOf(two), ['table-several-entries']);
+    assert.deepEqual(findingsOf(two), ['table-several-entries']);
   });
   it('are all signatures to firmware', () => {
     assert.deepEqual(readCertificateTable(two, 'it', true).signatures, [SIGNATURE, OTHER]);
-    assert.deepEqual(slackOf(two, true), []);
+    assert.deepEqual(findingsOf(two, true), []);
   });
   it('table-trailing-bytes: something between them', () => {
-    assert.deepEqual(slackOf(Buffer.concat([entry(SIGNATURE, 0, 7), entry(OTHER)]), true), [
+    assert.deepEqual(findingsOf(Buffer.concat([entry(SIGNATURE, 0, 7), entry(OTHER)]), true), [
       'table-trailing-bytes',
     ]);
   });
   it('table-several-entries: one that is no signature, for firmware too', () => {
     const foreign = winCertificate(Buffer.alloc(16), { type: 0xef1 });
-    assert.deepEqual(slackOf(Buffer.concat([entry(SIGNATURE), foreign]), true), ['table-several-entries']);
+    assert.deepEqual(findingsOf(Buffer.concat([entry(SIGNATURE), foreign]), true), ['table-several-entries']);
   });
 });
 
@@ -74,7 +74,9 @@ describe('a UEFI program with several entries', () => {
   const EFI = { subsystem: 'efi' } as const;
   const ours = osslSigned({ program: buildPe({ ...EFI, checksum: 'right' }) });
   const signed = async (others: readonly Buffer[], options: PeOptions = EFI): Promise<Buffer> => {
-    const { signature } = await image(await ours);
+    const {
+      signatures: [signature],
+    } = await openBytes(await ours);
     assert.ok(signature);
     const entries = [signature, ...others].map((each) => winCertificate(each));
     return buildPe({ ...options, certificates: Buffer.concat(entries), checksum: 'right' });
@@ -82,11 +84,13 @@ describe('a UEFI program with several entries', () => {
   const by = async (name: string): Promise<Buffer> => {
     const signer = makeCodeSigner({ name, by: makeAuthority({ name: `${name} root` }) });
     const program = buildPe({ ...EFI, checksum: 'right' });
-    return (await image(await osslSigned({ program, signer, chain: [] }))).signature ?? assert.fail();
+    return (await openBytes(await osslSigned({ program, signer, chain: [] }))).signatures[0] ?? assert.fail();
   };
 
   it('is ok if each leads to the roots', async () => {
-    const { signature } = await image(
+    const {
+      signatures: [signature],
+    } = await openBytes(
       await osslSigned({ program: buildPe({ ...EFI, checksum: 'right' }), hash: 'sha384' }),
     );
     const program = await signed([signature ?? assert.fail()]);

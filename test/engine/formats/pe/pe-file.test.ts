@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { HEAD_SIZE, isSignable, openImage } from '../../../../src/engine/formats/open-file.ts';
-import { parseIndirectData } from '../../../../src/engine/authenticode/indirect-data.ts';
-import { openPe } from '../../../../src/engine/formats/pe/pe-file.ts';
+import { HEAD_SIZE, looksSignable, openSignableFile } from '../../../../src/engine/formats/recognize.ts';
+import { readIndirectData } from '../../../../src/engine/authenticode/indirect-data.ts';
+import { openPe, type PeFile } from '../../../../src/engine/formats/pe/pe-file.ts';
+import { locate } from '../../../../src/engine/formats/pe/pe-layout.ts';
 import { parseSignedData } from '../../../../src/lib/cms/signed-data.ts';
 import { SignpipeError } from '../../../../src/lib/errors.ts';
 import type { ByteSource } from '../../../../src/lib/bytes/byte-source.ts';
@@ -18,15 +19,9 @@ import {
   type PeOptions,
 } from '../../../fixtures/pe.ts';
 import { program, programs } from '../../../fixtures/programs.ts';
-import {
-  bytesOf,
-  image,
-  inFolder,
-  osslsigncode,
-  source,
-  tool,
-  writeIdentity,
-} from '../../authenticode/tools.ts';
+import { bytesOf, inFolder, osslsigncode, source, tool, writeIdentity } from '../../authenticode/tools.ts';
+
+const open = (bytes: Buffer): Promise<PeFile> => openPe(source(bytes));
 
 /** Something in DER, for the parser of the file around it. */
 const SIGNATURE = Buffer.from('3009300706035504030500', 'hex');
@@ -67,15 +62,15 @@ describe('a PE file, held against osslsigncode', () => {
   /** Digest, signed content, embedding, checksum and removal, each byte for byte what osslsigncode makes. */
   async function compare(bytes: Buffer, hash: 'sha256' | 'sha384' | 'sha512'): Promise<void> {
     const theirs = await signedByOthers(bytes, hash);
-    const [unsigned, signed] = [await image(bytes), await image(theirs)];
-    assert.ok(signed.signature);
+    const [unsigned, signed] = [await open(bytes), await open(theirs)];
+    assert.ok(signed.signatures[0]);
     const digest = await unsigned.digest(hash);
     assert.deepEqual(await signed.digest(hash), digest);
-    const content = parseSignedData(signed.signature, 'theirs').content;
-    assert.deepEqual(unsigned.indirectData(hash, digest), content?.raw);
-    assert.deepEqual(signed.tableSlack, []);
-    assert.ok((await bytesOf(await unsigned.embed(signed.signature))).equals(theirs), 'embedded');
-    assert.ok((await bytesOf(await signed.embed(signed.signature))).equals(theirs), 'embedded anew');
+    const content = parseSignedData(signed.signatures[0], 'theirs').content;
+    assert.deepEqual(unsigned.contentToSign(hash, digest).der, content?.raw);
+    assert.deepEqual(signed.unauthenticatedData, []);
+    assert.ok((await bytesOf(await unsigned.embed(signed.signatures[0]))).equals(theirs), 'embedded');
+    assert.ok((await bytesOf(await signed.embed(signed.signatures[0]))).equals(theirs), 'embedded anew');
     const removed = await bytesOf(await signed.remove());
     assert.ok(removed.equals(await osslsigncode('remove-signature', theirs)), 'removed');
     const { stored, computed } = (await signed.checksum()) ?? assert.fail();
@@ -102,22 +97,23 @@ describe('a PE file, held against osslsigncode', () => {
   it('signed real programs hold the digest that somebody else signed', async () => {
     for (const { path, signed, name } of await programs()) {
       if (!signed) continue;
-      const opened = await image(await readFile(path));
-      const { content } = parseSignedData(opened.signature ?? assert.fail(), name);
-      const { hash, digest } = parseIndirectData(content?.raw ?? assert.fail(), name);
+      const opened = await open(await readFile(path));
+      const { contentType, content } = parseSignedData(opened.signatures[0] ?? assert.fail(), name);
+      const der = content?.raw ?? assert.fail();
+      const { hash, digest } = readIndirectData({ type: contentType, der }, name);
       assert.deepEqual(await opened.digest(hash), digest, name);
     }
   });
 
   it('whose original had a right checksum and a length that 8 divides comes back from removal as it was', async () => {
     const original = buildPe({ checksum: 'right', overlay: filler(40) });
-    const signed = await image(await signedByOthers(original, 'sha256'));
+    const signed = await open(await signedByOthers(original, 'sha256'));
     assert.ok((await bytesOf(await signed.remove())).equals(original));
   });
 
   it('of another length comes back with the zero bytes that signing had added', async () => {
     const original = buildPe({ checksum: 'right', overlay: filler(35) });
-    const signed = await image(await signedByOthers(original, 'sha256'));
+    const signed = await open(await signedByOthers(original, 'sha256'));
     const removed = await bytesOf(await signed.remove());
     assert.equal(removed.length, original.length + 5);
     removed.writeUInt32LE(original.readUInt32LE(peLayout().checksum), peLayout().checksum);
@@ -129,7 +125,7 @@ describe('a PE file', () => {
   it('has the checksum that a plain sum gives, real programs too', async () => {
     for (const name of ['launcher-x64.exe', 'nsis-installer.exe', 'systemd-boot.efi', 'tray.exe']) {
       const bytes = await readFile((await program(name)).path);
-      const { stored, computed } = (await (await image(bytes)).checksum()) ?? assert.fail();
+      const { stored, computed } = (await (await open(bytes)).checksum()) ?? assert.fail();
       const at = peLayout({ headerOffset: bytes.readUInt32LE(0x3c) }).checksum;
       assert.equal(computed, peChecksum(bytes, { checksum: at }), name);
       assert.equal(stored, bytes.readUInt32LE(at));
@@ -138,11 +134,11 @@ describe('a PE file', () => {
 
   it('is recognised by its content, from its first bytes', async () => {
     for (const { path, name } of await programs())
-      assert.equal(isSignable((await readFile(path)).subarray(0, HEAD_SIZE)), true, name);
+      assert.equal(looksSignable((await readFile(path)).subarray(0, HEAD_SIZE), name), true, name);
     const dos = Buffer.alloc(512);
     dos.write('MZ');
     for (const bytes of [Buffer.alloc(0), Buffer.from('MZ'), dos, Buffer.from('PK\x03\x04'.padEnd(99))])
-      assert.equal(isSignable(bytes), false);
+      assert.equal(looksSignable(bytes, 'a.exe'), false);
   });
 
   it('tells where a byte lies', async () => {
@@ -150,7 +146,7 @@ describe('a PE file', () => {
       { name: '.text', data: filler(600) },
       { name: 'a\nb', data: filler(10) },
     ];
-    const opened = await image(
+    const opened = await open(
       buildPe({ sections, overlay: filler(3), certificates: winCertificate(SIGNATURE) }),
     );
     const places = [
@@ -164,7 +160,7 @@ describe('a PE file', () => {
       0x802,
     ];
     assert.deepEqual(
-      places.map((at) => opened.locate(at)),
+      places.map((at) => locate(opened.layout, at)),
       [
         'DOS header, byte 0x3c',
         'DOS stub, byte 0x0',
@@ -176,7 +172,7 @@ describe('a PE file', () => {
         'overlay, byte 0x2',
       ],
     );
-    assert.equal(opened.locate(opened.bodyEnd), 'certificate table, byte 0x0');
+    assert.equal(locate(opened.layout, opened.bodyEnd), 'certificate table, byte 0x0');
   });
 
   it('is read in pieces of a mebibyte at most, and once for digest and embedding together', async () => {
@@ -192,7 +188,7 @@ describe('a PE file', () => {
         return bytes.subarray(offset, offset + length);
       },
     };
-    const opened = await openImage(counting);
+    const opened = await openSignableFile(counting);
     await opened.digest('sha256');
     await opened.embed(SIGNATURE);
     assert.equal(largest, 1024 * 1024);
@@ -206,15 +202,15 @@ describe('a PE file', () => {
       unpadded,
       unpadded.subarray(0, 8 + SIGNATURE.length),
     ]) {
-      const opened = await image(buildPe({ certificates }));
-      assert.deepEqual(opened.signature, SIGNATURE);
-      assert.deepEqual(opened.tableSlack, []);
+      const opened = await open(buildPe({ certificates }));
+      assert.deepEqual(opened.signatures, [SIGNATURE]);
+      assert.deepEqual(opened.unauthenticatedData, []);
     }
   });
 });
 
-const slack = async (certificates: Buffer): Promise<string[]> =>
-  (await image(buildPe({ certificates }))).tableSlack.map(({ code }) => code);
+const findings = async (certificates: Buffer): Promise<string[]> =>
+  (await open(buildPe({ certificates }))).unauthenticatedData.map(({ code }) => code);
 
 /** A table whose one entry has these bytes after the signature. */
 const hidden = (...extra: number[]): Buffer => winCertificate(Buffer.from([...SIGNATURE, ...extra]));
@@ -223,38 +219,37 @@ describe('a certificate directory with an offset and no size', () => {
   for (const offset of [8, 1536, 0xfffffff0])
     it(`means no signature, whatever the offset: ${offset}`, async () => {
       const odd = buildPe({ certificateDirectory: { offset, size: 0 } });
-      const pe = await image(odd);
-      assert.equal(pe.signature, null);
+      const pe = await open(odd);
+      assert.deepEqual(pe.signatures, []);
       assert.equal(pe.bodyEnd, odd.length);
-      const [digest, plain] = [await pe.digest('sha256'), await (await image(buildPe())).digest('sha256')];
+      const [digest, plain] = [await pe.digest('sha256'), await (await open(buildPe())).digest('sha256')];
       assert.deepEqual(digest, plain);
-      const signed = await image(await bytesOf(await pe.embed(SIGNATURE)));
-      assert.deepEqual(signed.signature, SIGNATURE);
+      const signed = await open(await bytesOf(await pe.embed(SIGNATURE)));
+      assert.deepEqual(signed.signatures, [SIGNATURE]);
     });
 });
 
 describe('what a certificate table holds beside the signature is noted', () => {
   it('table-several-entries: another entry, of any type', async () => {
     const second = winCertificate(filler(20), { type: 0xef1 });
-    assert.deepEqual(await slack(Buffer.concat([winCertificate(SIGNATURE), second])), [
+    assert.deepEqual(await findings(Buffer.concat([winCertificate(SIGNATURE), second])), [
       'table-several-entries',
     ]);
-    const both = await image(buildPe({ certificates: Buffer.concat([second, winCertificate(SIGNATURE)]) }));
-    assert.deepEqual(both.signature, SIGNATURE, 'the first that is PKCS#7 counts');
+    const both = await open(buildPe({ certificates: Buffer.concat([second, winCertificate(SIGNATURE)]) }));
+    assert.deepEqual(both.signatures, [SIGNATURE], 'the first that is PKCS#7 counts');
   });
 
   it('nothing, in a UEFI program with several signatures', async () => {
-    const shim = await image(await readFile((await program('shim-signed.efi')).path));
-    assert.deepEqual(shim.tableSlack, []);
+    const shim = await open(await readFile((await program('shim-signed.efi')).path));
+    assert.deepEqual(shim.unauthenticatedData, []);
     assert.equal(shim.signatures.length, 2);
-    assert.equal(shim.signatures[0], shim.signature);
   });
 
   it('table-trailing-bytes: anything but up to seven zero bytes after the signature (CVE-2013-3900)', async () => {
-    assert.deepEqual(await slack(hidden(0, 0, 0, 0, 1)), ['table-trailing-bytes']);
-    assert.deepEqual(await slack(hidden(...filler(100))), ['table-trailing-bytes']);
-    assert.deepEqual(await slack(hidden(...Buffer.alloc(16))), ['table-trailing-bytes']);
-    assert.deepEqual(await slack(hidden(0, 0, 0)), []);
+    assert.deepEqual(await findings(hidden(0, 0, 0, 0, 1)), ['table-trailing-bytes']);
+    assert.deepEqual(await findings(hidden(...filler(100))), ['table-trailing-bytes']);
+    assert.deepEqual(await findings(hidden(...Buffer.alloc(16))), ['table-trailing-bytes']);
+    assert.deepEqual(await findings(hidden(0, 0, 0)), []);
   });
 });
 
@@ -361,7 +356,11 @@ const REFUSED: readonly (readonly [code: string, why: string, bytes: Buffer])[] 
 describe('a PE file is refused', () => {
   for (const [code, why, bytes] of REFUSED)
     it(`${code}: ${why}`, async () => {
-      await assert.rejects(image(bytes), { code, kind: 'invalid', message: /^program\.exe: / });
+      await assert.rejects(openSignableFile(source(bytes)), {
+        code,
+        kind: 'invalid',
+        message: /^program\.exe: /,
+      });
     });
 
   it('pe-header-misplaced: inside the DOS header', async () => {
@@ -369,19 +368,19 @@ describe('a PE file is refused', () => {
   });
 
   it('pe-too-large: more than 4 GiB, signed or to be signed', async () => {
-    await assert.rejects(openImage(vast(WELL, 0x1_0000_0000)), { code: 'pe-too-large' });
-    const opened = await openImage(vast(WELL, 0xffffffff));
+    await assert.rejects(openSignableFile(vast(WELL, 0x1_0000_0000)), { code: 'pe-too-large' });
+    const opened = await openSignableFile(vast(WELL, 0xffffffff));
     await assert.rejects(opened.embed(SIGNATURE), { code: 'pe-too-large' });
   });
 
   it('pe-table-too-large: a table of more than 16 MiB', async () => {
     const size = 1536 + 0x1000008;
     const claim = buildPe({ certificateDirectory: { offset: 1536, size: 0x1000008 } });
-    await assert.rejects(openImage(vast(claim, size)), { code: 'pe-table-too-large' });
+    await assert.rejects(openSignableFile(vast(claim, size)), { code: 'pe-table-too-large' });
   });
 
   it('pe-not-signed: no signature to remove', async () => {
-    const opened = await image(WELL);
+    const opened = await open(WELL);
     await assert.rejects(opened.remove(), { code: 'pe-not-signed' });
   });
 });
@@ -398,10 +397,10 @@ function sequence(seed: number): (bound: number) => number {
 /** Opens, or refuses with an error of its own; what it opens it can also sign, and read back. */
 async function opensOrRefuses(bytes: Buffer): Promise<boolean> {
   try {
-    const opened = await image(bytes);
+    const opened = await open(bytes);
     const digest = await opened.digest('sha256');
-    const again = await image(await bytesOf(await opened.embed(SIGNATURE)));
-    assert.deepEqual(again.signature, SIGNATURE);
+    const again = await open(await bytesOf(await opened.embed(SIGNATURE)));
+    assert.deepEqual(again.signatures, [SIGNATURE]);
     assert.deepEqual(await again.digest('sha256'), digest);
     return true;
   } catch (error) {
@@ -439,7 +438,7 @@ describe('somebody else computes the same checksum', () => {
     await inFolder(async (folder) => {
       const file = join(folder, 'signed.exe');
       for (let extra = 0; extra < 8; extra++) {
-        const opened = await image(buildPe({ overlay: filler(extra) }));
+        const opened = await open(buildPe({ overlay: filler(extra) }));
         const bytes = await bytesOf(await opened.embed(SIGNATURE));
         await writeFile(file, bytes);
         const { text } = await tool('osslsigncode', 'verify', '-in', file);

@@ -1,0 +1,68 @@
+import { firstDifference } from '../../../lib/bytes/hash-and-compare.ts';
+import { invalid, type SignpipeError } from '../../../lib/errors.ts';
+import type { PeFile } from './pe-file.ts';
+import { locate } from './pe-layout.ts';
+
+/**
+ * Requires that `after` is `before` but for signatures: the bytes that the digest covers are equal, at most seven
+ * zero bytes of padding precede the certificate table, and CheckSum is right or what it was.
+ *
+ * | code                    | meaning                                                            |
+ * | ----------------------- | ------------------------------------------------------------------ |
+ * | `strip-length-differs`  | bytes were added to the program or cut off                         |
+ * | `strip-body-differs`    | a byte of the program differs; the message says where              |
+ * | `strip-padding`         | the padding before the signature is not zero                       |
+ * | `strip-checksum`        | CheckSum is neither the original's nor right                       |
+ */
+export async function requireSameBody(before: PeFile, after: PeFile): Promise<void> {
+  requireLength(before, after);
+  await requireEqualBytes(before, after);
+  await requireZeroPadding(before, after);
+  await requireChecksum(before, after);
+}
+
+const align = (length: number): number => Math.ceil(length / 8) * 8;
+
+function requireLength(before: PeFile, after: PeFile): void {
+  const expected = align(before.bodyEnd);
+  if (after.bodyEnd === expected) return;
+  throw invalid(
+    'strip-length-differs',
+    `${after.source.name}: the signed program has ${after.bodyEnd} bytes before its signature, ${before.source.name} with padding ${expected}`,
+  );
+}
+
+async function requireEqualBytes(before: PeFile, after: PeFile): Promise<void> {
+  const at = await firstDifference(before.source, after.source, before.covered);
+  if (at === undefined) return;
+  const [[older], [newer]] = await Promise.all([before.source.read(at, 1), after.source.read(at, 1)]);
+  throw bodyDiffers(before, after, at, older, newer);
+}
+
+function bodyDiffers(before: PeFile, after: PeFile, offset: number, older = 0, newer = 0): SignpipeError {
+  return invalid(
+    'strip-body-differs',
+    `${after.source.name}: it is not ${before.source.name} plus a signature: in the ${locate(before.layout, offset)} ` +
+      `(byte ${offset} of the file) 0x${hex(older)} became 0x${hex(newer)}`,
+  );
+}
+
+const hex = (byte: number): string => byte.toString(16).padStart(2, '0');
+
+async function requireZeroPadding(before: PeFile, after: PeFile): Promise<void> {
+  const padding = await after.source.read(before.bodyEnd, after.bodyEnd - before.bodyEnd);
+  if (padding.every((byte) => byte === 0)) return;
+  throw invalid(
+    'strip-padding',
+    `${after.source.name}: the ${padding.length} bytes of padding before its signature are not zero`,
+  );
+}
+
+/** CheckSum is covered by no digest: unless it is what it was, or what it must be, four bytes could hide there. */
+async function requireChecksum(before: PeFile, after: PeFile): Promise<void> {
+  const { stored, computed } = await after.checksum();
+  if (stored === computed || (await before.checksum()).stored === stored) return;
+  throw invalid('strip-checksum', `${after.source.name}: its CheckSum field does not hold its checksum`, {
+    hint: 'the tool that signed it should have recomputed the checksum afterwards',
+  });
+}
