@@ -6,7 +6,7 @@ import { KnownHosts, knownHostName } from './known-hosts.ts';
 import { timesOf, type SshOptions } from './options.ts';
 import type { SshTarget } from './url.ts';
 
-/** What ssh2 needs to connect; handed to whoever makes the connection. */
+/** Opens a connection with ssh2's settings. */
 type Connect<T> = (config: ConnectConfig) => Promise<T>;
 
 async function configFor(target: SshTarget, options: SshOptions, pin: HostKeyPin): Promise<ConnectConfig> {
@@ -17,7 +17,7 @@ async function configFor(target: SshTarget, options: SshOptions, pin: HostKeyPin
     username: target.user,
     authHandler: await authMethods(target.user, options),
     algorithms: { serverHostKey: pin.algorithms() },
-    // Without this function ssh2 accepts whatever key it is shown.
+    // Without this function ssh2 accepts every host key.
     hostVerifier: (key: Buffer): boolean => pin.accept(key),
     agentForward: false,
     readyTimeout: times.connectTimeoutMs,
@@ -26,17 +26,17 @@ async function configFor(target: SshTarget, options: SshOptions, pin: HostKeyPin
   };
 }
 
-const REFUSED = /authentication methods failed|too many authentication failures/i;
-/** ssh2's own sentences; a host may be called `agent` too. */
-const OF_AGENT =
+const KEY_REFUSED = /authentication methods failed|too many authentication failures/i;
+/** ssh2's error texts about the agent. They are whole phrases, since a host may be called `agent` too. */
+const AGENT_FAILED =
   /(connect to|identities from|data with|unexpected multiple|malformed) agent|agent responded/i;
 const NO_SHARED_KEY_TYPE = /no matching host key format/i;
 
 /**
- * A handshake that failed for want of a common key type: asks once more with all types, to learn what
- * the host shows now. That answer is refused as well, whatever it is.
+ * After a handshake that failed because no pinned key type was offered: connects again with all types, to
+ * learn which key the host shows now. That key is always refused.
  */
-async function refusalOfShownKey(config: ConnectConfig, pin: HostKeyPin): Promise<SignpipeError | null> {
+async function probeHostKey(config: ConnectConfig, pin: HostKeyPin): Promise<SignpipeError | null> {
   const verify = (key: Buffer): boolean => {
     pin.accept(key);
     return false;
@@ -53,12 +53,12 @@ function explain(error: unknown, target: SshTarget, options: SshOptions): Signpi
   if (error instanceof SignpipeError) return error;
   const where = knownHostName(target.host, target.port);
   const text = messageOf(error);
-  if (REFUSED.test(text))
+  if (KEY_REFUSED.test(text))
     return usage('key-refused', `${where} refused the SSH key for ${target.user}`, {
       cause: error,
       hint: `add the public key of ${options.identity ?? 'the agent'} to that account's authorized_keys, and see the server's log`,
     });
-  if (options.agent !== undefined && OF_AGENT.test(text))
+  if (options.agent !== undefined && AGENT_FAILED.test(text))
     return usage('agent-unavailable', `${options.agent}: the ssh-agent does not answer: ${text}`, {
       cause: error,
     });
@@ -69,7 +69,7 @@ function explain(error: unknown, target: SshTarget, options: SshOptions): Signpi
 }
 
 /**
- * Makes a connection by way of `connect`, with the host held to known_hosts. Errors:
+ * Connects with `connect` and checks the host's key against known_hosts. Errors:
  * `host-key-unknown`, `host-key-certificate`, `key-refused`, `identity-*`, `known-hosts-*` (usage),
  * `host-key-changed`, `host-key-revoked` (alarm), `host-unreachable` (unavailable).
  */
@@ -84,7 +84,7 @@ export async function connectPinned<T>(
     return await connect(config);
   } catch (error) {
     if (pin.refusal) throw pin.refusal;
-    const refusal = NO_SHARED_KEY_TYPE.test(messageOf(error)) ? await refusalOfShownKey(config, pin) : null;
+    const refusal = NO_SHARED_KEY_TYPE.test(messageOf(error)) ? await probeHostKey(config, pin) : null;
     throw refusal ?? explain(error, target, options);
   }
 }
@@ -92,10 +92,10 @@ export async function connectPinned<T>(
 function connectClient(config: ConnectConfig): Promise<Client> {
   const client = new ssh2.Client();
   return new Promise((resolve, reject) => {
-    client.on('error', reject); // Stays: an `error` that nobody hears would end the process.
+    client.on('error', reject); // Never removed: an `error` without a listener would end the process.
     client.once('close', () => reject(new Error('the connection was closed during the handshake')));
     client.once('ready', () => {
-      // Without it small packets wait for each other: 2 MB/s instead of 200.
+      // Only for speed: with Nagle's algorithm small packets wait for each other, 2 MB/s instead of 200.
       client.setNoDelay(true);
       resolve(client);
     });
@@ -103,6 +103,6 @@ function connectClient(config: ConnectConfig): Promise<Client> {
   });
 }
 
-/** A logged-in connection, host key checked, kept alive; `connectPinned` has the errors. */
+/** Connects and logs in, with the host key checked and keep-alive probes on. Throws what `connectPinned` throws. */
 export const connectSsh = (target: SshTarget, options: SshOptions): Promise<Client> =>
   connectPinned(target, options, connectClient);

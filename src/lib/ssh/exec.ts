@@ -1,7 +1,7 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { unavailable } from '../errors.ts';
 
-/** What a command on the host answered. */
+/** The result of a command on the host. */
 export interface RemoteResult {
   /** Exit status; null when a signal ended it. */
   readonly code: number | null;
@@ -9,13 +9,12 @@ export interface RemoteResult {
   readonly stderr: string;
 }
 
-/** The most that is kept of each output, in bytes; more is read and dropped. */
+/** The most that is kept of each output, in bytes; the rest is read and dropped. */
 const OUTPUT_LIMIT = 64 * 1024;
 
 /**
- * Starts a command on the host; `use` gets its channel (standard input and output). `use` runs at once,
- * not after an `await`: a short command's output, status and end can all come in one packet, and what
- * nobody listens for by then is lost.
+ * Starts a command on the host and passes its channel (standard input and output) to `use`, synchronously: a
+ * short command's output, status and end can come in one packet, and events without a listener are lost.
  */
 export function openExec<T>(client: Client, command: string, use: (channel: ClientChannel) => T): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -26,8 +25,8 @@ export function openExec<T>(client: Client, command: string, use: (channel: Clie
   });
 }
 
-/** Keeps the beginning of a stream's text. */
-export function collect(stream: NodeJS.ReadableStream, limit = OUTPUT_LIMIT): () => string {
+/** Reads a stream to its end and keeps the beginning of its text, which the returned function gives. */
+export function captureText(stream: NodeJS.ReadableStream, limit = OUTPUT_LIMIT): () => string {
   const parts: Buffer[] = [];
   let kept = 0;
   stream.on('data', (chunk: Buffer) => {
@@ -37,10 +36,10 @@ export function collect(stream: NodeJS.ReadableStream, limit = OUTPUT_LIMIT): ()
   return () => Buffer.concat(parts).toString('utf8');
 }
 
-/** Follows a command to its end; rejects when the connection ends before. */
+/** Waits for a command to end; rejects if the connection ends first. */
 function resultOf(client: Client, channel: ClientChannel): Promise<RemoteResult> {
-  const stdout = collect(channel);
-  const stderr = collect(channel.stderr);
+  const stdout = captureText(channel);
+  const stderr = captureText(channel.stderr);
   return new Promise((resolve, reject) => {
     let code: number | null | undefined;
     const end = (): void => {
@@ -57,7 +56,7 @@ function resultOf(client: Client, channel: ClientChannel): Promise<RemoteResult>
 }
 
 /**
- * Runs a command on the host to its end, with nothing on its standard input; throws `command-timeout`,
+ * Runs a command on the host with an empty standard input, and waits for its end. Throws `command-timeout`,
  * `connection-lost` (unavailable).
  */
 export async function runRemotely(client: Client, command: string, timeoutMs: number): Promise<RemoteResult> {

@@ -5,9 +5,7 @@ import { writeFileAtomically } from '../bytes/atomic-file.ts';
 /** Length of an Ed25519 public key in wire form (RFC 8709 section 4): two length fields, type and 32 bytes. */
 const WIRE_LENGTH = 51;
 
-/**
- * ssh2 drops a public key's leading zero bytes, and so spoils one pair of 256: those are drawn again.
- */
+/** Generates an Ed25519 key pair; again if ssh2 dropped a leading zero byte of the public key, as it does in 1 of 256. */
 export function generateKeyPair(comment: string): { readonly private: string; readonly public: string } {
   for (;;) {
     const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
@@ -17,8 +15,8 @@ export function generateKeyPair(comment: string): { readonly private: string; re
 }
 
 /**
- * Makes an Ed25519 key pair in OpenSSH's format at `path` and `path.pub`; returns the public line.
- * Never overwrites: the caller checks, since a lost key may be somebody's only one.
+ * Writes a new Ed25519 key pair in OpenSSH's format to `path` and `path.pub`; returns the public line.
+ * Replaces existing files: the caller must check for them first.
  */
 export async function generateSshKey(path: string, comment: string): Promise<string> {
   const pair = generateKeyPair(comment);

@@ -7,8 +7,8 @@ import { timesOf, type SshOptions } from './options.ts';
 import { shellCommand } from './quote.ts';
 
 /**
- * A path as an ssh_config(5) value: quoted against spaces, `%` doubled. What cannot be written there
- * (`${` is expanded, quotes cannot be escaped before OpenSSH 8.7) is refused.
+ * A path as an ssh_config(5) value: quoted, `%` doubled. A path that cannot be written there is refused (`${` is
+ * expanded, and quotes cannot be escaped before OpenSSH 8.7).
  */
 export function configPath(path: string): string {
   const absolute = resolve(path);
@@ -27,8 +27,8 @@ export function configPath(path: string): string {
 const OPENSSH = { begin: '-----BEGIN OPENSSH PRIVATE KEY-----', end: '-----END OPENSSH PRIVATE KEY-----' };
 
 /**
- * Why OpenSSH cannot read a key that this process can, or null: it wants its own format from the first byte on, with
- * line feeds alone, one behind the last line too (sshkey.c). All it says otherwise is "error in libcrypto".
+ * Why OpenSSH cannot read a key that this process can, or null. OpenSSH requires its own format from the first byte
+ * on, and line feeds only, one of them after the last line (sshkey.c); it reports just "error in libcrypto".
  */
 function unreadableForOpenSsh(bytes: Buffer): { why: string; hint: string } | null {
   const text = bytes.toString('latin1');
@@ -47,8 +47,8 @@ function unreadableForOpenSsh(bytes: Buffer): { why: string; hint: string } | nu
 }
 
 /**
- * The system's ssh does not ask for a passphrase here, so an encrypted key needs an agent; and it reads fewer files
- * than this process does. Anything else that is wrong with the file is left for the connection to report.
+ * Refuses keys that the system's ssh cannot use: it cannot ask for a passphrase here, so an encrypted key needs an
+ * agent, and it reads fewer formats than this process. The connection reports any other problem with the file.
  */
 function requireOpenIdentity(path: string): void {
   let bytes: Buffer;
@@ -84,22 +84,21 @@ function identityOptions({ identity, agent }: SshOptions): string[] {
   return [agentOption, `IdentityFile=${configPath(identity)}`, 'IdentitiesOnly=yes'];
 }
 
-/** ssh_config(5) counts in whole seconds, and 0 would mean never. */
+/** ssh_config(5) takes whole seconds, and 0 would mean never. */
 const seconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000));
 
-/** How long a shared connection that nobody uses stays, in seconds: longer than between a request's fetch and its receipt. */
+/** How long an idle shared connection stays open, in seconds: longer than between a request's fetch and its receipt. */
 const SHARED_FOR = 600;
 
-/** Connections are made one by one, or the first is left open for the others behind a socket. */
+/** With a socket, the first connection stays open for later runs; without one, each run connects by itself. */
 const sharing = (socket: string | undefined): string[] =>
   socket === undefined
     ? ['ControlMaster=no', 'ControlPath=none']
     : ['ControlMaster=auto', `ControlPath=${configPath(socket)}`, `ControlPersist=${SHARED_FOR}`];
 
 /**
- * The value of Git's `core.sshCommand`: the system's ssh with the same identity and the same
- * known_hosts as `connectSsh`, and nothing from anyone's own configuration (ssh_config(5)). With a path for a
- * socket, its runs share a connection: see `SharedSsh`. Throws `identity-needs-agent`, `identity-invalid`, `ssh-path-unusable` (usage).
+ * The value of Git's `core.sshCommand`: the system's ssh with the same identity and known_hosts as `connectSsh`, and
+ * without the user's or the system's ssh_config(5). If `socket` is given, its runs share a connection: see `SharedSsh`. Throws `identity-needs-agent`, `identity-invalid`, `ssh-path-unusable` (usage).
  */
 export function gitSshCommand(options: SshOptions, socket?: string): string {
   const times = timesOf(options);

@@ -1,6 +1,7 @@
 import type { ServerHostKeyAlgorithm } from 'ssh2';
 import { SignpipeError, usage } from '../errors.ts';
-import { fingerprint, keyTypeOf, knownHostName, type HostKeys, type KnownHosts } from './known-hosts.ts';
+import { fingerprintOf } from '../sshsig/ssh-key.ts';
+import { keyTypeOf, knownHostName, type HostKeys, type KnownHosts } from './known-hosts.ts';
 import type { SshTarget } from './url.ts';
 
 /** Signature algorithms for each key type (RFC 8332: RSA keys sign with SHA-2 only). */
@@ -13,7 +14,7 @@ const ALGORITHMS: Readonly<Record<string, readonly ServerHostKeyAlgorithm[]>> = 
 };
 const EVERY_ALGORITHM = Object.values(ALGORITHMS).flat();
 
-/** What known_hosts says of the host, looked up under its port first as ssh(1) does. */
+/** The host's lines in known_hosts, looked up with the port first as ssh(1) does. */
 function lookup(target: SshTarget, known: KnownHosts): HostKeys & { exact: boolean } {
   const found = known.lookup(knownHostName(target.host, target.port));
   if (target.port === 22) return { ...found, exact: true };
@@ -29,8 +30,8 @@ function lookup(target: SshTarget, known: KnownHosts): HostKeys & { exact: boole
 }
 
 /**
- * Holds one host to its known_hosts lines. `accept` is the handshake's verifier; after a refusal
- * `refusal` says why.
+ * Checks one host's key against its known_hosts lines. `accept` is the handshake's verifier; after a refusal
+ * `refusal` holds the reason.
  */
 export class HostKeyPin {
   refusal: SignpipeError | null = null;
@@ -47,7 +48,7 @@ export class HostKeyPin {
 
   /**
    * The algorithms to offer: those of the pinned keys, so that a host with several keys shows one that
-   * can be compared. All of them when nothing is pinned, so that the refusal can name what was shown.
+   * can be compared; all of them if no key is pinned, so that the refusal can name the key shown.
    */
   algorithms(): ServerHostKeyAlgorithm[] {
     const pinned = new Set(this.keys.pinned.map((key) => key.type));
@@ -55,50 +56,50 @@ export class HostKeyPin {
     return usable.length > 0 ? usable : [...EVERY_ALGORITHM];
   }
 
-  /** Every algorithm, for asking what key a host shows that has none of the pinned types. */
+  /** Every algorithm, to find out which key a host shows if it has none of the pinned types. */
   everyAlgorithm(): ServerHostKeyAlgorithm[] {
     return [...EVERY_ALGORITHM];
   }
 
-  /** Whether the host may show this key; remembers the refusal otherwise. */
+  /** Whether this key is the host's; if not, `refusal` is set. */
   accept(blob: Buffer): boolean {
     this.refusal = this.judge(blob);
     return this.refusal === null;
   }
 
   private judge(blob: Buffer): SignpipeError | null {
-    const offered = `${keyTypeOf(blob) ?? 'unreadable'} ${fingerprint(blob)}`;
+    const offered = `${keyTypeOf(blob) ?? 'unreadable'} ${fingerprintOf(blob)}`;
     const revoked = this.keys.revoked.find((key) => key.blob.equals(blob));
-    if (revoked) return this.revoked(offered, revoked.line);
+    if (revoked) return this.revokedKey(offered, revoked.line);
     if (this.keys.pinned.some((key) => key.blob.equals(blob))) return null;
-    if (this.keys.pinned.length > 0 && this.keys.exact) return this.changed(offered);
-    return this.keys.authorities.length > 0 ? this.certified(offered) : this.unknown(offered);
+    if (this.keys.pinned.length > 0 && this.keys.exact) return this.changedKey(offered);
+    return this.keys.authorities.length > 0 ? this.onlyAuthority(offered) : this.unknownKey(offered);
   }
 
-  private revoked(offered: string, line: number): SignpipeError {
+  private revokedKey(offered: string, line: number): SignpipeError {
     return new SignpipeError(
       'alarm',
       'host-key-revoked',
       `${this.where} shows the host key ${offered}, which ${this.known.file}:${line} marks as revoked`,
       {
-        hint: 'the key was given up, most likely because it leaked: find out who answers at that address before going on',
+        hint: 'the key was withdrawn, most likely because it leaked: find out which host answers at that address before you go on',
       },
     );
   }
 
-  private changed(offered: string): SignpipeError {
-    const pinned = this.keys.pinned.map((key) => `${key.type} ${fingerprint(key.blob)} (line ${key.line})`);
+  private changedKey(offered: string): SignpipeError {
+    const pinned = this.keys.pinned.map((key) => `${key.type} ${fingerprintOf(key.blob)} (line ${key.line})`);
     return new SignpipeError(
       'alarm',
       'host-key-changed',
       `${this.where} shows the host key ${offered}, but ${this.known.file} has ${pinned.join(', ')}`,
       {
-        hint: 'somebody may be listening in between; only if its administrator confirms the new fingerprint, replace the line in known_hosts',
+        hint: "an attacker may be intercepting the connection; replace the line in known_hosts only if the host's administrator confirms the new fingerprint",
       },
     );
   }
 
-  private certified(offered: string): SignpipeError {
+  private onlyAuthority(offered: string): SignpipeError {
     return usage(
       'host-key-certificate',
       `${this.where} shows the host key ${offered}, and ${this.known.file} names only a @cert-authority for it, which is not supported here`,
@@ -106,12 +107,12 @@ export class HostKeyPin {
     );
   }
 
-  private unknown(offered: string): SignpipeError {
+  private unknownKey(offered: string): SignpipeError {
     return usage(
       'host-key-unknown',
       `${this.where} shows the host key ${offered}, which ${this.known.file} does not list`,
       {
-        hint: "compare the fingerprint with the one the host's administrator gives (ssh-keygen -lf on the host), then add the key to known_hosts with ssh-keyscan",
+        hint: "compare the fingerprint with the one that the host's administrator gives you (ssh-keygen -lf on the host), then add the key to known_hosts with ssh-keyscan",
       },
     );
   }

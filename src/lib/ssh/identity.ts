@@ -4,11 +4,11 @@ import { hasCode, messageOf, usage } from '../errors.ts';
 import { readAll, withFile } from '../bytes/byte-source.ts';
 import { keyFormatOf, pemText } from '../key-format.ts';
 
-/** With which key to log in: a key file, an agent, or both (the file is tried first). */
+/** The key to log in with: a key file, an agent, or both (the file is tried first). */
 export interface IdentityOptions {
   /** Path of a private key in OpenSSH's format. */
   readonly identity?: string;
-  /** Of the key file, when it is encrypted. */
+  /** The passphrase of the key file, if it is encrypted. */
   readonly passphrase?: string;
   /** Path of an ssh-agent's socket. */
   readonly agent?: string;
@@ -28,13 +28,13 @@ async function readKeyFile(path: string): Promise<Buffer> {
   }
 }
 
-/** Whether ssh2's complaint is about the passphrase; it has a sentence for each format and no codes. */
+/** Whether ssh2's error is about the passphrase; it has a different text for each format and no codes. */
 const isAboutPassphrase = (error: Error): boolean => /passphrase|encrypted/i.test(error.message);
 
 function passphraseError(path: string, given: boolean): Error {
   return given
     ? usage('identity-passphrase', `${path}: the passphrase does not open the SSH identity`, {
-        hint: 'give the passphrase that the key was made with; `ssh-keygen -y -f KEY` tells whether it is right',
+        hint: 'give the passphrase that the key was made with; `ssh-keygen -y -f KEY` shows whether it is right',
       })
     : usage('identity-passphrase', `${path}: the SSH identity is encrypted, and no passphrase was given`, {
         hint: 'give its passphrase, or load the key into an ssh-agent and name its socket',
@@ -53,7 +53,7 @@ export function parseIdentity(bytes: Buffer, path: string, passphrase?: string):
 
 function notAnIdentity(bytes: Buffer, path: string, cause: unknown): Error {
   const format = keyFormatOf(bytes);
-  const what = format ? `is ${format.what}, and no` : 'not a';
+  const what = format ? `is ${format.what}, not a` : 'not a';
   return usage('identity-invalid', `${path}: ${what} private SSH key that can be used`, {
     cause,
     hint:
@@ -62,17 +62,17 @@ function notAnIdentity(bytes: Buffer, path: string, cause: unknown): Error {
 }
 
 async function requireSocket(path: string): Promise<void> {
-  const found = await stat(path).catch((error: unknown) => {
+  const stats = await stat(path).catch((error: unknown) => {
     if (hasCode(error, 'ENOENT')) return null;
     throw usage('agent-unavailable', `${path}: the ssh-agent cannot be reached: ${messageOf(error)}`);
   });
-  if (found?.isSocket()) return;
+  if (stats?.isSocket()) return;
   throw usage('agent-unavailable', `${path}: no ssh-agent listens there`, {
     hint: 'start ssh-agent, and set ssh.agent (or SSH_AUTH_SOCK) to its socket',
   });
 }
 
-/** The ways to log in, in order; throws usage errors before any connection is made. */
+/** The authentication methods in the order to try them; throws usage errors before any connection is made. */
 export async function authMethods(user: string, options: IdentityOptions): Promise<AuthMethod[]> {
   const methods: AuthMethod[] = [];
   if (options.identity !== undefined) {

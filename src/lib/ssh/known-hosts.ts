@@ -1,9 +1,10 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import { readAll, withFile } from '../bytes/byte-source.ts';
 import { hasCode, SignpipeError, usage } from '../errors.ts';
+import { matchesWildcardList } from '../sshsig/wildcards.ts';
 
-/** One key of a known_hosts line. */
-export interface KnownKey {
+/** The key of a known_hosts line. */
+interface KnownKey {
   /** `ssh-ed25519`, `ssh-rsa`, `ecdsa-sha2-nistp256`, ... */
   readonly type: string;
   /** The public key as SSH sends it (RFC 4253 section 6.6). */
@@ -12,7 +13,7 @@ export interface KnownKey {
   readonly line: number;
 }
 
-/** What a file says of one host. */
+/** A file's keys for one host. */
 export interface HostKeys {
   /** Keys that the host may show. */
   readonly pinned: readonly KnownKey[];
@@ -33,50 +34,21 @@ interface KnownHostsLine {
 /** The largest known_hosts file that is read, in bytes. */
 const FILE_LIMIT = 4 * 1024 * 1024;
 
-/** `SHA256:...` as `ssh-keygen -l` prints it: base64 without padding. */
-export const fingerprint = (blob: Buffer): string =>
-  `SHA256:${createHash('sha256').update(blob).digest('base64').replaceAll('=', '')}`;
-
-/** How known_hosts names a host: `host` on port 22, else `[host]:port`; in lower case, as OpenSSH looks it up. */
+/** A host's name in known_hosts: `host` on port 22, else `[host]:port`; in lower case, as OpenSSH looks it up. */
 export function knownHostName(host: string, port: number): string {
   const name = host.toLowerCase();
   return port === 22 ? name : `[${name}]:${port}`;
 }
 
 /**
- * The type of a public key blob, its first string (RFC 4251 section 5); null when there is none.
- * The length is bounded, for the blob may come from a stranger.
+ * The type of a public key blob, its first string (RFC 4251 section 5); null if there is none.
+ * The length is bounded, since the blob may come from an unknown host.
  */
 export function keyTypeOf(blob: Buffer): string | null {
   if (blob.length < 4) return null;
   const length = blob.readUInt32BE(0);
   if (length === 0 || length > 64 || 4 + length > blob.length) return null;
   return blob.toString('latin1', 4, 4 + length);
-}
-
-/**
- * Shell-like match of `*` and `?`, in linear space and without recursion: patterns come from a file,
- * and OpenSSH's own recursive matcher takes exponential time on `*a*a*a*`.
- */
-function matchesPattern(text: string, pattern: string): boolean {
-  let at = 0;
-  let star = -1;
-  let resume = 0;
-  let p = 0;
-  while (at < text.length) {
-    if (pattern[p] === '*') {
-      star = p++;
-      resume = at;
-    } else if (p < pattern.length && (pattern[p] === '?' || pattern[p] === text[at])) {
-      p++;
-      at++;
-    } else if (star >= 0) {
-      p = star + 1;
-      at = ++resume;
-    } else return false;
-  }
-  while (pattern[p] === '*') p++;
-  return p === pattern.length;
 }
 
 /** `|1|base64 salt|base64 HMAC-SHA1(salt, name)` (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"). */
@@ -87,24 +59,14 @@ function matchesHashed(name: string, hosts: string): boolean {
   return expected.length === actual.length && timingSafeEqual(expected, actual);
 }
 
-/** A comma list of patterns; a negated one that matches overrules all others. */
-function matchesList(name: string, hosts: string): boolean {
-  let matched = false;
-  for (const item of hosts.toLowerCase().split(',')) {
-    const negated = item.startsWith('!');
-    if (!matchesPattern(name, negated ? item.slice(1) : item)) continue;
-    if (negated) return false;
-    matched = true;
-  }
-  return matched;
-}
-
 const matches = (name: string, hosts: string): boolean =>
-  hosts.startsWith('|') ? matchesHashed(name, hosts) : matchesList(name, hosts);
+  hosts.startsWith('|')
+    ? matchesHashed(name, hosts)
+    : matchesWildcardList(name, hosts.toLowerCase().split(','));
 
 function malformed(file: string, line: number, why: string): SignpipeError {
   return usage('known-hosts-invalid', `${file}:${line}: ${why}`, {
-    hint: 'a line is `host[,host...] keytype base64`, as `ssh-keyscan HOST` prints it; check the key by another way before trusting it',
+    hint: 'a line is `host[,host...] keytype base64`, as `ssh-keyscan HOST` prints it; verify the key by another channel before you trust it',
   });
 }
 
@@ -115,14 +77,14 @@ const MARKERS: ReadonlyMap<string, Marker> = new Map([
   ['@cert-authority', 'cert-authority'],
 ]);
 
-/** One line that is neither blank nor a comment. Damage is refused, not skipped: it may be a revocation. */
+/** Parses a line that is neither blank nor a comment. A damaged line is refused, not skipped: it may be a revocation. */
 function parseLine(text: string, file: string, line: number): KnownHostsLine {
   const fields = text.split(/[ \t]+/);
   let marker: Marker = 'none';
   if (fields[0]?.startsWith('@')) {
-    const named = MARKERS.get(fields.shift() ?? '');
-    if (!named) throw malformed(file, line, 'unknown marker; only @revoked and @cert-authority exist');
-    marker = named;
+    const known = MARKERS.get(fields.shift() ?? '');
+    if (!known) throw malformed(file, line, 'unknown marker; only @revoked and @cert-authority exist');
+    marker = known;
   }
   const [hosts, type, encoded] = fields;
   if (!hosts || !type || !encoded) throw malformed(file, line, 'not a host, a key type and a key');
@@ -130,7 +92,7 @@ function parseLine(text: string, file: string, line: number): KnownHostsLine {
     throw malformed(file, line, 'the hashed host name is damaged');
   const blob = Buffer.from(encoded, 'base64');
   if (!BASE64.test(encoded) || keyTypeOf(blob) !== type)
-    throw malformed(file, line, `the key is damaged, or is no ${type} key`);
+    throw malformed(file, line, `the key is damaged, or is not a ${type} key`);
   return { marker, hosts, key: { type, blob, line } };
 }
 
@@ -169,7 +131,7 @@ export class KnownHosts {
     }
   }
 
-  /** Every key of the lines that match `name`, which is what `knownHostName` returned. */
+  /** The keys of the lines that match `name`, a result of `knownHostName`. */
   lookup(name: string): HostKeys {
     const lines = this.lines.filter((line) => matches(name, line.hosts));
     const keys = (marker: Marker): KnownKey[] =>

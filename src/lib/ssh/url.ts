@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os';
 import { usage } from '../errors.ts';
 
-/** Whom to call. */
+/** The host and account to log in to. */
 export interface SshTarget {
   /** A name or an address; IPv6 without brackets. */
   readonly host: string;
@@ -9,7 +9,7 @@ export interface SshTarget {
   readonly user: string;
 }
 
-/** A target and the place on it. */
+/** A target and a path on it. */
 export interface SshLocation extends SshTarget {
   readonly scheme: 'ssh' | 'sftp' | 'scp';
   /** Absolute, or relative to the user's home when the url began with `/~/`; percent-decoded. */
@@ -22,8 +22,8 @@ const USER = /^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}$/;
 // eslint-disable-next-line no-control-regex -- control characters are what is looked for
 const CONTROL = /[\x00-\x1f\x7f]/;
 
-/** `ssh-url-invalid`; never repeats the url, which may hold a password. */
-const wrong = (why: string): Error =>
+/** The error `ssh-url-invalid`; it never quotes the url, which may hold a password. */
+const invalidUrl = (why: string): Error =>
   usage('ssh-url-invalid', `the SSH url is wrong: ${why}`, {
     hint: 'write it as sftp://user@host:port/absolute/path (or ssh://, scp://); /~/path is relative to the home folder',
   });
@@ -33,22 +33,22 @@ function decode(text: string, what: string): string {
     const decoded = decodeURIComponent(text);
     if (!CONTROL.test(decoded)) return decoded;
   } catch {
-    // falls through to the refusal
+    // Refused below.
   }
-  throw wrong(`its ${what} holds a bad escape or a control character`);
+  throw invalidUrl(`its ${what} holds a bad escape or a control character`);
 }
 
 function parse(url: string): URL {
   try {
     return new URL(url);
   } catch {
-    throw wrong('it cannot be parsed');
+    throw invalidUrl('it cannot be parsed');
   }
 }
 
 function hostOf(url: URL): string {
   const host = IPV6.exec(url.hostname)?.[1] ?? url.hostname;
-  if (!IPV6.test(url.hostname) && !HOST.test(host)) throw wrong('it names no valid host');
+  if (!IPV6.test(url.hostname) && !HOST.test(host)) throw invalidUrl('it names no valid host');
   return host.toLowerCase();
 }
 
@@ -58,17 +58,17 @@ function userOf(url: URL): string {
       hint: 'remove it, and log in with a key (ssh.identity)',
     });
   const user = url.username === '' ? userInfo().username : decode(url.username, 'user name');
-  if (!USER.test(user)) throw wrong('its user name is not a plain one');
+  if (!USER.test(user)) throw invalidUrl('its user name has characters that are not allowed');
   return user;
 }
 
-/** Takes an `ssh://`, `sftp://` or `scp://` url apart; throws `ssh-url-invalid`, `ssh-url-password` (usage). */
+/** Parses an `ssh://`, `sftp://` or `scp://` url; throws `ssh-url-invalid`, `ssh-url-password` (usage). */
 export function parseSshUrl(url: string): SshLocation {
   const parsed = parse(url);
   const scheme = parsed.protocol.slice(0, -1);
   if (scheme !== 'ssh' && scheme !== 'sftp' && scheme !== 'scp')
-    throw wrong('it must begin with ssh://, sftp:// or scp://');
-  if (parsed.search !== '' || parsed.hash !== '') throw wrong('it holds a query or a fragment');
+    throw invalidUrl('it must begin with ssh://, sftp:// or scp://');
+  if (parsed.search !== '' || parsed.hash !== '') throw invalidUrl('it holds a query or a fragment');
   const path = decode(parsed.pathname, 'path')
     .replace(/^\/~\//, '')
     .replace(/^\/~$/, '.');

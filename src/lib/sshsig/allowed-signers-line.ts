@@ -5,32 +5,32 @@ import { isKeyName, parsePublicKeyLine } from './ssh-key.ts';
 export interface AllowedSigner {
   /** Counted from 1. */
   readonly line: number;
-  /** Pattern list; `!` in front negates. */
+  /** A pattern list; a leading `!` negates. */
   readonly principals: readonly string[];
   readonly key: SshPublicKey;
-  /** The key certifies others and does not sign commits itself. */
+  /** Whether the key certifies other keys instead of signing commits itself. */
   readonly certAuthority: boolean;
-  /** Pattern list of signature namespaces; null permits every one. */
+  /** A pattern list of signature namespaces; null permits all. */
   readonly namespaces: readonly string[] | null;
-  /** Both ends belong to the time in which the key is good. */
+  /** The key is valid from `validAfter` to `validBefore`, both included. */
   readonly validAfter: Date | null;
   readonly validBefore: Date | null;
-  /** Security keys need not have been touched: signpipe's addition to the format. */
+  /** Whether a security key may sign without being touched: signpipe's addition to the format. */
   readonly noTouchRequired: boolean;
 }
 
 type Options = Omit<AllowedSigner, 'line' | 'principals' | 'key'>;
 
-/** A problem in a line, for the parser of the file to place. */
+/** A problem in a line; the parser of the file adds the line's number. */
 export class LineError extends Error {}
 
 const TIME = /^(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(z|utc)?$/i;
 
-/** `YYYYMMDD[Z]` or `YYYYMMDDHHMM[SS][Z]`: local time unless `Z`. Dates that do not exist are refused. */
+/** `YYYYMMDD[Z]` or `YYYYMMDDHHMM[SS][Z]`: local time unless it ends in `Z`. Undefined for a date that does not exist. */
 export function parseAbsoluteTime(text: string): Date | undefined {
-  const found = TIME.exec(text);
-  if (!found) return undefined;
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = found
+  const match = TIME.exec(text);
+  if (!match) return undefined;
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match
     .slice(1, 7)
     .map((digits) => Number(digits ?? 0));
   const calendar = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
@@ -44,10 +44,10 @@ export function parseAbsoluteTime(text: string): Date | undefined {
     calendar.getUTCSeconds(),
   ];
   if (year < 1970 || written.some((part, index) => part !== read[index])) return undefined;
-  return found[7] === undefined ? new Date(year, month - 1, day, hour, minute, second) : calendar;
+  return match[7] === undefined ? new Date(year, month - 1, day, hour, minute, second) : calendar;
 }
 
-/** Cuts at blanks outside of quotes: the first word and what follows it. */
+/** Splits at the first blank outside quotes: the first word and the rest. */
 function cutWord(text: string): [string, string] {
   const word = /^(?:"(?:\\"|[^"])*"|[^\s"])+/.exec(text)?.[0] ?? '';
   const rest = text.slice(word.length);
@@ -55,7 +55,7 @@ function cutWord(text: string): [string, string] {
   return [word, rest.replace(/^[ \t]+/, '')];
 }
 
-/** The principals may stand in quotes as a whole, to hold blanks. */
+/** Parses the principals, which may be quoted as a whole so that they can contain blanks. */
 function parsePrincipals(word: string): string[] {
   const quoted = /^"([^"]*)"$/.exec(word)?.[1];
   if (quoted === undefined && word.includes('"')) throw new LineError('has a quote inside its principals');
@@ -65,7 +65,7 @@ function parsePrincipals(word: string): string[] {
 function parseList(text: string, what: string): string[] {
   const patterns = text.split(',');
   if (patterns.some((pattern) => pattern === '' || pattern === '!'))
-    throw new LineError(`has an empty place in its ${what}`);
+    throw new LineError(`has an empty item in its ${what}`);
   if (patterns.every((pattern) => pattern.startsWith('!')))
     throw new LineError(`has only negated ${what}, which match nothing`);
   return patterns;
@@ -73,8 +73,7 @@ function parseList(text: string, what: string): string[] {
 
 function parseTime(name: string, value: string): Date {
   const time = parseAbsoluteTime(value);
-  if (!time)
-    throw new LineError(`has ${name}="${value}", where YYYYMMDD[Z] or YYYYMMDDHHMM[SS][Z] is wanted`);
+  if (!time) throw new LineError(`has ${name}="${value}", which is not YYYYMMDD[Z] or YYYYMMDDHHMM[SS][Z]`);
   return time;
 }
 
@@ -82,9 +81,9 @@ function parseOptions(word: string): Options {
   const values = new Map<string, string>();
   let rest = word;
   while (rest !== '') {
-    const found = /^([a-z-]+)(?:="((?:\\"|[^"])*)")?(?:,(?=.)|$)/i.exec(rest);
-    if (!found) throw new LineError(`has options that cannot be read: ${rest}`);
-    const [whole, name = '', value] = found;
+    const match = /^([a-z-]+)(?:="((?:\\"|[^"])*)")?(?:,(?=.)|$)/i.exec(rest);
+    if (!match) throw new LineError(`has options that cannot be read: ${rest}`);
+    const [whole, name = '', value] = match;
     addOption(values, name.toLowerCase(), value);
     rest = rest.slice(whole.length);
   }
@@ -96,7 +95,7 @@ const VALUED = new Set(['namespaces', 'valid-after', 'valid-before']);
 
 function addOption(values: Map<string, string>, name: string, value: string | undefined): void {
   const known = value === undefined ? FLAGS.has(name) : VALUED.has(name);
-  if (!known) throw new LineError(`has the option ${name}, which does not exist in this form`);
+  if (!known) throw new LineError(`has the option ${name}, which is unknown in this form`);
   if (values.has(name)) throw new LineError(`has the option ${name} twice`);
   values.set(name, (value ?? '').replaceAll('\\"', '"'));
 }
@@ -117,15 +116,15 @@ function toOptions(values: ReadonlyMap<string, string>): Options {
   };
 }
 
-const KEY_LIKE = /^(?:ssh|ecdsa|sk|webauthn)-/;
+const LOOKS_LIKE_KEY_TYPE = /^(?:ssh|ecdsa|sk|webauthn)-/;
 
-/** `PRINCIPALS [OPTIONS] TYPE BASE64 [COMMENT]`; null for a blank line or a comment. */
+/** Parses `PRINCIPALS [OPTIONS] TYPE BASE64 [COMMENT]`; null for a blank line or a comment. */
 export function parseAllowedSigner(text: string, line: number, what: string): AllowedSigner | null {
   const trimmed = text.trim();
   if (trimmed === '' || trimmed.startsWith('#')) return null;
   const [principals, afterPrincipals] = cutWord(trimmed);
   const [word, afterWord] = cutWord(afterPrincipals);
-  const bare = isKeyName(word) || KEY_LIKE.test(word); // no options; ssh-dss shall be called a key that is refused
+  const bare = isKeyName(word) || LOOKS_LIKE_KEY_TYPE.test(word); // No options. ssh-dss is recognised too, so that it is reported as a refused key.
   const [options, keyText] = bare ? ['', afterPrincipals] : [word, afterWord];
   const key = parsePublicKeyLine(keyText, `the key in ${what}`);
   if (key.certificate) {

@@ -9,7 +9,7 @@ import type { SshCertificate } from './public-key.ts';
 import type { SshPublicKey } from './public-key.ts';
 import type { SshProof } from './ssh-signature.ts';
 
-/** Why a key may not sign; `detail` is the end of a sentence that begins with the key. */
+/** Why a key may not sign. `detail` completes a sentence whose subject is the key: `is revoked`. */
 export interface SignerRefusal {
   readonly reason:
     | 'unknown'
@@ -22,12 +22,12 @@ export interface SignerRefusal {
   readonly detail: string;
 }
 
-export interface SignerPermission {
-  /** The name under which the key is listed. Where it is listed with a wildcard, the pattern itself. */
+interface SignerPermission {
+  /** The name under which the key is listed; the pattern itself if it is listed with a wildcard. */
   readonly principal: string;
-  /** Every name that the deciding line gives the key; `principal` is the first that holds. */
+  /** Every name that the deciding line gives the key; `principal` is the first that is permitted. */
   readonly principals: readonly string[];
-  /** Only of a certificate: all the names that it holds, whether the deciding line lists them or not. */
+  /** For certificates only: all of the certificate's names, whether or not the deciding line lists them. */
   readonly certified?: readonly string[];
   /** The line of the allowed signers file that decided, counted from 1. */
   readonly line: number;
@@ -42,20 +42,20 @@ const MAX_LINES = 20_000;
 const NO_REVOKED = RevokedKeys.parse(Buffer.alloc(0), 'nothing');
 
 /**
- * Who may sign: OpenSSH's ALLOWED SIGNERS file (ssh-keygen(1)), which git reads too through
+ * The keys that may sign: OpenSSH's ALLOWED SIGNERS file (ssh-keygen(1)), which git reads too through
  * `gpg.ssh.allowedSignersFile`. It belongs on the machine that verifies, never in the repository
- * whose commits it judges.
+ * whose commits are verified.
  *
- * Differences from ssh-keygen: a line that cannot be read refuses the whole file, with its number,
- * where ssh-keygen passes over it; `no-touch-required` is an option of ours (ssh-keygen never asks
- * whether a security key was touched, and passes over lines that have it); RSA keys have at least
- * 2048 bits; a certificate with critical options that mean nothing for a signature is refused.
+ * Differences from ssh-keygen: a malformed line makes the whole file invalid, with its number, while ssh-keygen
+ * skips it; `no-touch-required` is signpipe's own option (ssh-keygen never checks whether a security key was
+ * touched, and skips lines with that option); RSA keys need at least 2048 bits; a certificate with critical
+ * options that mean nothing for a signature is refused.
  */
 export class AllowedSigners {
   readonly name: string;
   readonly signers: readonly AllowedSigner[];
   readonly revoked: RevokedKeys;
-  /** The file as it was read, so that another thread can read it too. */
+  /** The file's content, so that another thread can parse it too. */
   readonly text: string;
   readonly #byKey = new Map<string, AllowedSigner[]>();
   #persons: Persons | undefined;
@@ -66,14 +66,14 @@ export class AllowedSigners {
     this.signers = signers;
     this.revoked = revoked;
     for (const signer of signers) {
-      const id = identityOf(signer.key, signer.certAuthority);
+      const id = keyId(signer.key, signer.certAuthority);
       const others = this.#byKey.get(id);
       if (others) others.push(signer);
       else this.#byKey.set(id, [signer]);
     }
   }
 
-  /** From a file, and a file of revoked keys if there is one. Errors are `usage`. */
+  /** Reads an allowed signers file and, if given, a file of revoked keys. Errors are `usage`. */
   static async load(path: string, options: { revoked?: string } = {}): Promise<AllowedSigners> {
     const text = await readConfigured(path, 'allowed-signers-unreadable');
     const revoked =
@@ -86,7 +86,7 @@ export class AllowedSigners {
     return AllowedSigners.parse(decodeText(text, path), path, revoked);
   }
 
-  /** From the text of a file; `name` stands in messages. */
+  /** Parses the text of a file; `name` is its name in messages. */
   static parse(text: string, name: string, revoked: RevokedKeys = NO_REVOKED): AllowedSigners {
     const lines = text.split('\n');
     if (lines.length > MAX_LINES)
@@ -95,25 +95,25 @@ export class AllowedSigners {
     return new AllowedSigners(name, text, signers, revoked);
   }
 
-  /** Who is one person, as the lines say; the caller's own, to add what certificates say. */
+  /** The persons of the file's lines: a copy, to which the caller can add the names in certificates. */
   persons(): Persons {
     this.#persons ??= Persons.fromLines(this.signers);
     return this.#persons.copy();
   }
 
   /**
-   * Whether `key` may sign in `namespace` at every one of the moments `at`, and as whom.
+   * Whether `key` may sign in `namespace` at every one of the moments `at`, and under which name. The first moment is
+   * the time of signing; a second one is usually now.
    *
-   * The first moment is when it signed, a second one usually is now. As `git verify-commit` has it: the first line that lists the key and was valid at the first
-   * moment gives the names, whatever its namespaces; the first of these names for which some line
-   * permits key, namespace and moment is the principal. So a key in two lines with different names
-   * and different namespaces is refused for the second line's namespace: name it alike in both.
-   * Names that begin with `!` only take away and are never the principal. For certificates the
-   * names are those principals in the certificate that match a pattern of the authority's line.
+   * The rules are those of `git verify-commit`: the first line that lists the key and was valid at the first moment
+   * gives the names, whatever its namespaces; the principal is the first of these names for which some line permits
+   * key, namespace and moment. So a key in two lines with different names and different namespaces is refused for
+   * the second line's namespace: use the same name in both. Names that begin with `!` only exclude and are never the
+   * principal. A certificate's names are its principals that match a pattern of the authority's line.
    *
-   * `proof`, from verifySshSig, tells whether a security key was touched; it has to be, unless the
-   * line says `no-touch-required` (and for a certificate, its extension of that name says so too).
-   * Without it only the lists are asked: never leave it out where a signature is judged.
+   * `proof`, from verifySshSig, says whether a security key was touched. A touch is required unless the line has
+   * `no-touch-required` (and a certificate has its extension of that name too). Without `proof` only the lists are
+   * checked: always pass it to verify a signature.
    */
   find(
     key: SshPublicKey,
@@ -142,11 +142,11 @@ export class AllowedSigners {
   }
 
   #candidates(key: SshPublicKey): readonly AllowedSigner[] {
-    const id = key.certificate ? identityOf(key.certificate.authority, true) : identityOf(key, false);
+    const id = key.certificate ? keyId(key.certificate.authority, true) : keyId(key, false);
     return this.#byKey.get(id) ?? [];
   }
 
-  /** The first name that some line permits at each of the moments. */
+  /** Permits the first name that some line permits at each of the moments. */
   #permit(candidates: readonly AllowedSigner[], principals: readonly string[], use: KeyUse): SignerVerdict {
     let first: SignerRefusal | undefined;
     for (const principal of principals) {
@@ -166,14 +166,14 @@ export class AllowedSigners {
     return first ?? refuse('unknown', `is not listed in ${this.name}`);
   }
 
-  /** The first line that permits the use, or why the first line does not. */
+  /** The first line that permits the use, or the first line's refusal. */
   #decide(lines: readonly AllowedSigner[], use: KeyUse, moment: Date): AllowedSigner | SignerRefusal {
     const refusals = lines.map((signer) => this.#lineRefusal(signer, use, moment));
-    const good = lines[refusals.indexOf(undefined)];
+    const permitting = lines[refusals.indexOf(undefined)];
     return (
-      good ??
+      permitting ??
       refusals[0] ??
-      refuse('unknown', `is listed in ${this.name} under names that exclude each other`)
+      refuse('unknown', `is listed in ${this.name} under names that exclude one another`)
     );
   }
 
@@ -186,7 +186,7 @@ export class AllowedSigners {
       return refuse('namespace', `is not listed for ${JSON.stringify(namespace)} in ${this.#place(signer)}`);
     }
     if (proof?.securityKey?.userPresent === false && !mayGoUntouched(signer, key)) {
-      return refuse('touch', `is a security key that nobody touched, as ${this.#place(signer)} wants it`);
+      return refuse('touch', `is a security key that was not touched, as ${this.#place(signer)} requires`);
     }
     return this.#timeRefusal(signer, key, moment);
   }
@@ -205,10 +205,10 @@ export class AllowedSigners {
       return refuse('expired', `has a certificate that ended before ${moment.toISOString()}`);
     }
     if (signer.validAfter && moment < signer.validAfter) {
-      return refuse('not-yet-valid', `is good from ${signer.validAfter.toISOString()} on (${place})`);
+      return refuse('not-yet-valid', `is valid from ${signer.validAfter.toISOString()} on (${place})`);
     }
     if (signer.validBefore && moment > signer.validBefore) {
-      return refuse('expired', `was good until ${signer.validBefore.toISOString()} (${place})`);
+      return refuse('expired', `was valid until ${signer.validBefore.toISOString()} (${place})`);
     }
     return undefined;
   }
@@ -227,8 +227,8 @@ interface KeyUse {
 
 const refuse = (reason: SignerRefusal['reason'], detail: string): SignerRefusal => ({ reason, detail });
 
-/** A key that certifies and the same key signing by itself are two different things. */
-const identityOf = (key: SshPublicKey, certAuthority: boolean): string =>
+/** Identifies a line's key: one that certifies differs from the same key signing by itself. */
+const keyId = (key: SshPublicKey, certAuthority: boolean): string =>
   `${certAuthority ? 'ca' : 'key'} ${key.plain.toString('latin1')}`;
 
 /** The names that a line gives a key, in the order in which git tries them. */
@@ -244,9 +244,9 @@ const mayGoUntouched = (signer: AllowedSigner, { certificate }: SshPublicKey): b
   signer.noTouchRequired && (certificate === null || certificate.extensions.has('no-touch-required'));
 
 /**
- * What ssh-keygen asks of a certificate (kind, names), and its critical options, which it does not
- * ask about: only verify-required can be honoured. force-command and source-address limit logins
- * and say that the certificate was not meant for signing.
+ * Checks a certificate's kind, as ssh-keygen does, and its critical options, which ssh-keygen does not check: only
+ * verify-required can be honoured. force-command and source-address restrict logins and show that the certificate
+ * was not meant for signing.
  */
 function certificateRefusal(
   certificate: SshCertificate,
@@ -258,7 +258,7 @@ function certificateRefusal(
       return refuse('certificate', `has a certificate with the critical option ${JSON.stringify(option)}`);
     }
     if (proof && proof.securityKey?.userVerified !== true) {
-      return refuse('touch', 'has a certificate that asks for a PIN or fingerprint, and there was none');
+      return refuse('touch', 'has a certificate that requires a PIN or fingerprint, and none was given');
     }
   }
   return undefined;
@@ -278,7 +278,7 @@ function parseLine(text: string, line: number, name: string): AllowedSigner | nu
   }
 }
 
-/** A name that was not UTF-8 would come out as another name. */
+/** Decodes UTF-8 text; anything else is refused, since decoding would change the names in it. */
 function decodeText(bytes: Buffer, name: string): string {
   if (isUtf8(bytes)) return bytes.toString('utf8');
   throw usage('allowed-signers-malformed', `${name} is not UTF-8 text`);

@@ -13,7 +13,7 @@ interface RevokedCertificates {
 
 const MAGIC = Buffer.from('SSHKRL\n\0', 'latin1');
 const VERSION = 1;
-/** A revocation list may be long: its sections are bounded by the file, not by a string's limit. */
+/** Sections may be as long as the file; the limit for strings does not apply. */
 const MAX_SECTION = 4 * 1024 * 1024;
 const CODE = 'revoked-keys-malformed';
 
@@ -23,8 +23,8 @@ const digest = (name: 'sha1' | 'sha256', bytes: Buffer): string =>
 
 /**
  * OpenSSH's binary key revocation list, as `ssh-keygen -k` writes it (OpenSSH PROTOCOL.krl).
- * Sections and critical extensions that are not known refuse the file, as do signature sections,
- * which OpenSSH gave up in 9.4.
+ * A file with unknown sections or critical extensions is refused, as are signature sections, which OpenSSH dropped
+ * in 9.4.
  */
 export class KeyRevocationList {
   readonly #keys = new Set<string>();
@@ -34,7 +34,7 @@ export class KeyRevocationList {
 
   static recognises = (bytes: Buffer): boolean => bytes.subarray(0, MAGIC.length).equals(MAGIC);
 
-  /** Errors are `invalid`. */
+  /** Throws `revoked-keys-malformed` (invalid). */
   constructor(bytes: Buffer, name: string) {
     const reader = new SshReader(bytes, name, CODE);
     reader.take(MAGIC.length);
@@ -48,7 +48,7 @@ export class KeyRevocationList {
     while (!reader.done) this.#section(reader.byte(), reader.nested(MAX_SECTION));
   }
 
-  /** Why the key is revoked, or null; for a certificate, its authority counts as well. */
+  /** Why the key is revoked, or null. A certificate is also revoked by its authority. */
   reason(key: SshPublicKey): string | null {
     if (this.#hasKey(key)) return 'is revoked';
     const { certificate } = key;
@@ -85,7 +85,7 @@ export class KeyRevocationList {
       case 255:
         return readExtension(body);
       default:
-        throw body.error(`has a section of type ${type}, which is not known`);
+        throw body.error(`has a section of the unknown type ${type}`);
     }
   }
 }
@@ -99,8 +99,7 @@ function readExtension(body: SshReader): void {
   const critical = body.byte() !== 0;
   body.string();
   body.end();
-  if (critical)
-    throw body.error(`has the critical extension ${JSON.stringify(extension)}, which is not known`);
+  if (critical) throw body.error(`has the unknown critical extension ${JSON.stringify(extension)}`);
 }
 
 function readCertificates(body: SshReader): RevokedCertificates {
@@ -136,18 +135,18 @@ function readCertificateSection(type: number, body: SshReader, revoked: RevokedC
     case 0x39:
       return readExtension(body);
     default:
-      throw body.error(`has a certificate section of type ${type}, which is not known`);
+      throw body.error(`has a certificate section of the unknown type ${type}`);
   }
 }
 
-/** Serial 0 is what an authority writes that counts nothing: OpenSSH never revokes it. */
+/** Whether a serial number is revoked. Authorities that do not count write 0, which OpenSSH never revokes. */
 function hasSerial({ ranges, bitmaps }: RevokedCertificates, serial: bigint): boolean {
   if (serial === 0n) return false;
   if (ranges.some(({ first, last }) => first <= serial && serial <= last)) return true;
   return bitmaps.some(({ offset, bits }) => hasBit(bits, serial - offset));
 }
 
-/** Bit N of a number that is written with its highest byte first. */
+/** Bit `index` of a big-endian number. */
 function hasBit(bits: Buffer, index: bigint): boolean {
   if (index < 0n || index >= BigInt(bits.length) * 8n) return false;
   const at = Number(index);

@@ -1,38 +1,38 @@
 import { matchesWildcardList } from './wildcards.ts';
 
-/** Something that a person is known by. */
+/** A node of the forest: a name or a key. */
 const nameNode = (name: string): string => `name ${name}`;
 const keyNode = (fingerprint: string): string => `key ${fingerprint}`;
 
-/** What is known of one signer: a key, and the names that go with it. */
+/** A signer's key and the names that belong to it. */
 export interface SignerKey {
-  /** `SHA256:…` of the plain key. Of a certificate: of the key that it certifies, never of its authority's. */
+  /** `SHA256:…` of the plain key. For a certificate: of the certified key, never of its authority's. */
   readonly fingerprint: string;
-  /** Of a certificate: the names that it holds, never the pattern of its authority's line. */
+  /** For a certificate: its own names, never the pattern of its authority's line. */
   readonly names: readonly string[];
 }
 
-/** A line of an allowed signers file, as far as it says who is who. */
-interface NamedKey {
+/** The fields of an allowed signers line that identify a person. */
+interface SignerLine {
   readonly principals: readonly string[];
   readonly key: { readonly fingerprint: string };
   readonly certAuthority: boolean;
 }
 
-const isWild = (name: string): boolean => /[*?]/.test(name);
+const hasWildcard = (name: string): boolean => /[*?]/.test(name);
 
 /**
- * Who is one person: principals that share a key or a name are one, and so are those whom a third joins. This is
- * the one place that decides whose vouches count as one and who may not vouch for whose request; the signer, `wait`,
- * `audit` and `doctor` all ask here.
+ * Decides which signers are the same person: principals that share a key or a name are one person, transitively.
+ * Only this class decides whose vouches count as one and who may not vouch for whose request; the signer, `wait`,
+ * `audit` and `doctor` all use it.
  *
- * A disjoint-set forest over names and keys. It only grows: what a certificate says is added when it is seen.
+ * A disjoint-set forest over names and keys. It only grows: a certificate's names are added when it is seen.
  */
 export class Persons {
   private constructor(
     private readonly parents: Map<string, string>,
-    /** Keys listed with a wildcard, which may sign under any name that matches. */
-    private readonly wild: readonly NamedKey[],
+    /** Lines with a wildcard; their keys may sign under any name that matches. */
+    private readonly wildcardLines: readonly SignerLine[],
   ) {}
 
   static empty(): Persons {
@@ -40,14 +40,14 @@ export class Persons {
   }
 
   /**
-   * The persons of an allowed signers file: all lines count, whatever their dates and namespaces, since a retired
-   * key's owner is still the same person. Lines of authorities name no one.
+   * The persons of an allowed signers file. All lines count, whatever their dates and namespaces, since a retired
+   * key's owner is still the same person; except lines of authorities, which name no person.
    */
-  static fromLines(lines: readonly NamedKey[]): Persons {
+  static fromLines(lines: readonly SignerLine[]): Persons {
     const named = lines.filter(({ certAuthority }) => !certAuthority);
     const persons = new Persons(
       new Map(),
-      named.filter(({ principals }) => principals.some(isWild)),
+      named.filter(({ principals }) => principals.some(hasWildcard)),
     );
     for (const { principals, key } of named)
       persons.add({
@@ -57,22 +57,22 @@ export class Persons {
     return persons;
   }
 
-  /** A copy that can learn more. */
+  /** A copy, to add more to. */
   copy(): Persons {
-    return new Persons(new Map(this.parents), this.wild);
+    return new Persons(new Map(this.parents), this.wildcardLines);
   }
 
-  /** Takes up that these names and this key are one person's. */
+  /** Records that these names and this key belong to one person. */
   add({ fingerprint, names }: SignerKey): void {
     for (const name of names) {
       const isNew = !this.parents.has(nameNode(name));
       this.join(nameNode(name), keyNode(fingerprint));
-      if (isNew) this.joinWild(name);
+      if (isNew) this.joinMatchingLines(name);
     }
   }
 
-  private joinWild(name: string): void {
-    for (const { principals, key } of this.wild)
+  private joinMatchingLines(name: string): void {
+    for (const { principals, key } of this.wildcardLines)
       if (matchesWildcardList(name, principals)) this.join(nameNode(name), keyNode(key.fingerprint));
   }
 
@@ -80,12 +80,12 @@ export class Persons {
     this.parents.set(this.find(a), this.find(b));
   }
 
-  /** What all keys of one person have in common, and no other person's has; it changes when more is added. */
+  /** An identifier that all keys of one person share; it changes when more is added. */
   personId({ fingerprint }: Pick<SignerKey, 'fingerprint'>): string {
     return this.find(keyNode(fingerprint));
   }
 
-  /** Whether two identities are one person's; nothing is added. */
+  /** Whether two keys with their names belong to one person; nothing is added. */
   isSamePerson(a: SignerKey, b: SignerKey): boolean {
     const known = new Set(this.nodesOf(a));
     return this.nodesOf(b).some((node) => known.has(node));
@@ -95,7 +95,7 @@ export class Persons {
     return [keyNode(fingerprint), ...names.map(nameNode)].map((node) => this.find(node));
   }
 
-  /** Finds the root, and shortens the way to it. A root is its own parent, or not known yet. */
+  /** Finds the root and shortens the path to it. A root is its own parent, or not in the map. */
   private find(node: string): string {
     let root = node;
     for (let up = this.parents.get(root); up !== undefined && up !== root; up = this.parents.get(root))

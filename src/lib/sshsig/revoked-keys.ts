@@ -7,12 +7,12 @@ const MAX_LINES = 100_000;
 const FINGERPRINT = /^SHA256:[A-Za-z0-9+/]{43}$/;
 
 /**
- * Keys that no longer sign, whatever the allowed signers say and whenever they signed.
+ * Keys whose signatures are refused, whatever the allowed signers file says and whenever they were made.
  *
- * The file is a list with one public key (`TYPE BASE64 [COMMENT]`) or one fingerprint (`SHA256:`,
- * as `ssh-keygen -l` prints it) a line, with `#` comments; or OpenSSH's binary KRL, as
- * `ssh-keygen -k` makes it. A revoked authority revokes its certificates, and a revoked key every
- * certificate for it. (git's `gpg.ssh.revocationFile` takes the same, but for bare fingerprints.)
+ * The file has one public key (`TYPE BASE64 [COMMENT]`) or one fingerprint (`SHA256:`, as `ssh-keygen -l` prints it)
+ * per line, and `#` comments; or it is OpenSSH's binary KRL, as `ssh-keygen -k` makes it. A revoked authority revokes
+ * its certificates, and a revoked key every certificate for it. (git's `gpg.ssh.revocationFile` takes the same
+ * formats, except bare fingerprints.)
  */
 export class RevokedKeys {
   readonly #fingerprints: ReadonlySet<string>;
@@ -23,7 +23,7 @@ export class RevokedKeys {
     this.#list = list;
   }
 
-  /** `name` stands in messages. Errors are `usage`, with the line. */
+  /** Parses a file; `name` is its name in messages. Errors are `usage`, with the line. */
   static parse(bytes: Buffer, name: string): RevokedKeys {
     if (KeyRevocationList.recognises(bytes)) return new RevokedKeys(new Set(), parseList(bytes, name));
     const lines = bytes.toString('utf8').split('\n');
@@ -35,7 +35,7 @@ export class RevokedKeys {
     );
   }
 
-  /** Why the key is revoked (the end of a sentence that begins with the key), or null. */
+  /** Why the key is revoked, or null: completes a sentence whose subject is the key, such as `is revoked`. */
   reason(key: SshPublicKey): string | null {
     if (this.#fingerprints.has(key.fingerprint)) return 'is revoked';
     const authority = key.certificate?.authority.fingerprint;
@@ -50,7 +50,7 @@ function parseList(bytes: Buffer, name: string): KeyRevocationList {
   try {
     return new KeyRevocationList(bytes, name);
   } catch (error) {
-    throw malformed(error, 'make the list anew with ssh-keygen -k');
+    throw malformed(error, 'make the list again with ssh-keygen -k');
   }
 }
 
@@ -60,7 +60,7 @@ function parseLine(line: string, place: string): string[] {
   if (text.startsWith('SHA256:')) {
     const [fingerprint = ''] = text.split(/[ \t]/);
     if (FINGERPRINT.test(fingerprint)) return [fingerprint];
-    throw usage('revoked-keys-malformed', `${place} is no SHA-256 fingerprint`);
+    throw usage('revoked-keys-malformed', `${place} is not a SHA-256 fingerprint`);
   }
   try {
     return [parsePublicKeyLine(text, `the key in ${place}`).fingerprint];

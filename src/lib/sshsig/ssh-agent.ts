@@ -12,13 +12,12 @@ const RSA_SHA2_512 = 4;
 const MAX_REPLY = 256 * 1024;
 const MAX_KEYS = 1000;
 const LIST_MS = 10_000;
-/** A person may have to find the security key, or to answer the agent's question. */
+/** A person may have to find the security key, or to confirm in the agent. */
 const SIGN_MS = 120_000;
 
 /**
- * A running ssh-agent, by its socket. (ssh2 has a client as well, but it drops the flags and the
- * counter that belong to a security key's signature, and passes over security keys and
- * certificates.) Errors are `usage`.
+ * A client of the ssh-agent at a socket. (ssh2 has a client as well, but it drops the flags and the counter of a
+ * security key's signature, and skips security keys and certificates.) Errors are `usage`.
  */
 export class SshAgent {
   readonly #socket: string;
@@ -40,7 +39,7 @@ export class SshAgent {
     });
   }
 
-  /** Signs `data`; the answer is a signature in wire form, of RSA keys with SHA-512. */
+  /** Signs `data`; returns the signature in wire form. RSA keys sign with SHA-512. */
   sign(publicKey: Buffer, data: Buffer): Promise<Buffer> {
     const request = [Buffer.of(SIGN_REQUEST), sshString(publicKey), sshString(data), uint32(RSA_SHA2_512)];
     return this.#ask(Buffer.concat(request), SIGN_RESPONSE, SIGN_MS, (reader) => reader.string());
@@ -52,8 +51,8 @@ export class SshAgent {
     timeoutMs: number,
     read: (reader: SshReader) => T,
   ): Promise<T> {
-    const who = `the ssh-agent at ${this.#socket}`;
-    const reader = new SshReader(await this.#exchange(request, timeoutMs), `the answer of ${who}`);
+    const agent = `the ssh-agent at ${this.#socket}`;
+    const reader = new SshReader(await this.#exchange(request, timeoutMs), `the answer of ${agent}`);
     try {
       if (reader.byte() === expected) {
         const value = read(reader);
@@ -62,12 +61,12 @@ export class SshAgent {
       }
     } catch (error) {
       throw usage('ssh-agent-unsound', messageOf(error), {
-        hint: `look what answers at ${this.#socket}`,
+        hint: `check which program listens at ${this.#socket}`,
         cause: error,
       });
     }
-    throw usage('ssh-agent-refused', `${who} refused`, {
-      hint: 'look whether it is locked, or whether it asked for a confirmation or a touch that nobody gave',
+    throw usage('ssh-agent-refused', `${agent} refused to sign`, {
+      hint: 'check whether it is locked, or waited for a confirmation or a touch',
     });
   }
 
@@ -87,15 +86,12 @@ export class SshAgent {
   }
 }
 
-/** One request and its reply (without the length in front), over a connection of its own. */
+/** Sends one request over a new connection and returns the reply, without its length field. */
 function exchange(path: string, request: Buffer, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const socket = connect(path, () => socket.write(request));
     let received = Buffer.alloc(0);
-    const timer = setTimeout(
-      () => socket.destroy(new Error(`nothing came within ${timeoutMs} ms`)),
-      timeoutMs,
-    );
+    const timer = setTimeout(() => socket.destroy(new Error(`no reply within ${timeoutMs} ms`)), timeoutMs);
     socket.on('data', (chunk: Buffer) => {
       received = Buffer.concat([received, chunk]);
       const length = received.length < 4 ? 0 : received.readUInt32BE();
@@ -108,7 +104,7 @@ function exchange(path: string, request: Buffer, timeoutMs: number): Promise<Buf
     socket.on('error', reject);
     socket.on('close', () => {
       clearTimeout(timer);
-      reject(new Error('it closed the connection')); // does nothing after an answer
+      reject(new Error('it closed the connection')); // Has no effect after a reply.
     });
   });
 }

@@ -25,20 +25,20 @@ function readOptions(reader: SshReader): Map<string, Buffer> {
   while (!list.done) {
     const name = list.text();
     if (options.has(name) || options.size === MAX_OPTIONS)
-      throw list.error('repeats or overdoes its options');
+      throw list.error('repeats an option or has too many');
     options.set(name, list.string());
   }
   return options;
 }
 
 /**
- * The part of a certificate that follows the certified key (OpenSSH PROTOCOL.certkeys):
+ * Parses the part of a certificate that follows the certified key (OpenSSH PROTOCOL.certkeys):
  *
  *     uint64 serial; uint32 type; string key id; string valid principals; uint64 valid after;
  *     uint64 valid before; string critical options; string extensions; string reserved;
  *     string signature key; string signature (over everything before it)
  *
- * `parseBareKey` reads the signature key, which may not be a certificate itself.
+ * `parseBareKey` parses the signature key, which must not be a certificate itself.
  */
 export function parseCertificate(
   reader: SshReader,
@@ -58,7 +58,7 @@ export function parseCertificate(
     criticalOptions: readOptions(reader),
     extensions: readOptions(reader),
   };
-  reader.string(); // reserved; signed, and ignored by the specification
+  reader.string(); // Reserved: signed, but ignored by the specification.
   const authority = parseBareKey(reader.string(), `the authority of ${what}`);
   const signed = reader.bytes.subarray(0, reader.offset);
   const proof = verifyRawSignature(

@@ -3,25 +3,25 @@ import { invalid } from '../errors.ts';
 import type { SshKeyType, SshPublicKey } from './public-key.ts';
 import { SshReader, uint32 } from './ssh-wire.ts';
 
-/** A signature that verified, and what a security key said about the person before it. */
+/** The result of a signature that verified, with the flags that a security key signed. */
 export interface SshProof {
   readonly securityKey: {
-    /** Somebody touched the key. */
+    /** The key was touched. */
     readonly userPresent: boolean;
-    /** The key asked for a PIN or a fingerprint. */
+    /** The key verified a PIN or a fingerprint. */
     readonly userVerified: boolean;
-    /** Grows with each signature of the key, if the key counts at all. */
+    /** Grows with each signature, if the key counts them. */
     readonly counter: number;
   } | null;
 }
 
-const PLAIN: SshProof = { securityKey: null };
+const VERIFIED: SshProof = { securityKey: null };
 
 const CODE = 'ssh-signature-malformed';
 const USER_PRESENT = 0x01; // FIDO U2F raw message formats, section 4.3; FIDO2 authenticator data
 const USER_VERIFIED = 0x04;
 
-/** RFC 8332: SHA-1 (`ssh-rsa`) is not in the table on purpose. */
+/** RFC 8332. SHA-1 (`ssh-rsa`) is left out on purpose. */
 const RSA_HASHES: ReadonlyMap<string, string> = new Map([
   ['rsa-sha2-256', 'sha256'],
   ['rsa-sha2-512', 'sha512'],
@@ -44,8 +44,8 @@ function padded(magnitude: Buffer, octets: number, reader: SshReader): Buffer {
 
 type KeyInput = Pick<SigningOptions, 'dsaEncoding'> & { key: KeyObject };
 
-/** OpenSSL throws on some numbers (an even RSA modulus, say) where others just do not verify. */
-function holds(hash: string | null, data: Buffer, key: KeyInput, signature: Buffer): boolean {
+/** Verifies with OpenSSL, which throws on some numbers (such as an even RSA modulus) instead of returning false. */
+function verifies(hash: string | null, data: Buffer, key: KeyInput, signature: Buffer): boolean {
   try {
     return verify(hash, data, key, signature);
   } catch {
@@ -55,7 +55,7 @@ function holds(hash: string | null, data: Buffer, key: KeyInput, signature: Buff
 
 function checkEd25519(key: SshPublicKey, signature: Buffer, data: Buffer, reader: SshReader): boolean {
   if (signature.length !== 64) throw reader.error('is an Ed25519 signature of the wrong length');
-  return holds(null, data, { key: key.key }, signature);
+  return verifies(null, data, { key: key.key }, signature);
 }
 
 function checkEcdsa(key: SshPublicKey, signature: Buffer, data: Buffer, what: string): boolean {
@@ -65,10 +65,10 @@ function checkEcdsa(key: SshPublicKey, signature: Buffer, data: Buffer, what: st
   const r = padded(numbers.mpint(), curve.octets, numbers);
   const s = padded(numbers.mpint(), curve.octets, numbers);
   numbers.end();
-  return holds(curve.hash, data, { key: key.key, dsaEncoding: 'ieee-p1363' }, Buffer.concat([r, s]));
+  return verifies(curve.hash, data, { key: key.key, dsaEncoding: 'ieee-p1363' }, Buffer.concat([r, s]));
 }
 
-/** Some signers strip leading zeros, which OpenSSH forgives: put them back. */
+/** Restores leading zeros, which some signers strip and OpenSSH accepts. */
 function checkRsa(
   key: SshPublicKey,
   name: string,
@@ -77,14 +77,14 @@ function checkRsa(
   reader: SshReader,
 ): boolean {
   const hash = RSA_HASHES.get(name);
-  if (!hash) throw reader.error('is an RSA signature over something else than SHA-256 or SHA-512');
+  if (!hash) throw reader.error('is an RSA signature with a digest other than SHA-256 or SHA-512');
   const octets = Math.ceil((key.key.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
-  return holds(hash, data, { key: key.key }, padded(signature, octets, reader));
+  return verifies(hash, data, { key: key.key }, padded(signature, octets, reader));
 }
 
 /**
- * PROTOCOL.u2f: the key signs SHA256(application), flags, counter and SHA256(message). Signatures
- * made by a browser (webauthn-...) wrap the message in JSON of the browser's choice: refused.
+ * PROTOCOL.u2f: the key signs SHA256(application), flags, counter and SHA256(message). Signatures made by a browser
+ * (webauthn-...) are refused: they wrap the message in JSON that the browser chooses.
  */
 function checkSecurityKey(
   key: SshPublicKey,
@@ -97,7 +97,7 @@ function checkSecurityKey(
   const counter = reader.uint32();
   const application = sha256(key.application ?? '');
   const signed = Buffer.concat([application, Buffer.of(flags), uint32(counter), sha256(data)]);
-  const sound =
+  const valid =
     key.type === 'sk-ssh-ed25519@openssh.com'
       ? checkEd25519(key, signature, signed, reader)
       : checkEcdsa(key, signature, signed, what);
@@ -106,13 +106,13 @@ function checkSecurityKey(
     userVerified: (flags & USER_VERIFIED) !== 0,
     counter,
   };
-  return sound ? { securityKey } : null;
+  return valid ? { securityKey } : null;
 }
 
 /**
- * Checks a signature in SSH's wire form (`string algorithm, string signature`, and for security
- * keys `byte flags, uint32 counter`) over `data`. Null means that it is not this key's signature
- * over these bytes; broken bytes and algorithms that do not fit the key throw `invalid`.
+ * Verifies a signature in SSH's wire form (`string algorithm, string signature`, and for security keys `byte flags,
+ * uint32 counter`) over `data`. Null if it is not this key's signature over these bytes; malformed bytes and
+ * algorithms that do not fit the key throw `invalid`.
  */
 export function verifyRawSignature(
   key: SshPublicKey,
@@ -125,7 +125,7 @@ export function verifyRawSignature(
   if (key.type !== 'ssh-rsa' && name !== key.type) {
     const problem = name.startsWith('webauthn-')
       ? 'was made by a web browser'
-      : 'is of another type than its key';
+      : 'is of a different type than its key';
     throw invalid(CODE, `${what} ${problem}`);
   }
   const value = reader.string();
@@ -144,13 +144,13 @@ function check(
 ): SshProof | null {
   switch (key.type) {
     case 'ssh-ed25519':
-      return checkEd25519(key, value, data, reader) ? PLAIN : null;
+      return checkEd25519(key, value, data, reader) ? VERIFIED : null;
     case 'ecdsa-sha2-nistp256':
     case 'ecdsa-sha2-nistp384':
     case 'ecdsa-sha2-nistp521':
-      return checkEcdsa(key, value, data, what) ? PLAIN : null;
+      return checkEcdsa(key, value, data, what) ? VERIFIED : null;
     case 'ssh-rsa':
-      return checkRsa(key, name, value, data, reader) ? PLAIN : null;
+      return checkRsa(key, name, value, data, reader) ? VERIFIED : null;
     case 'sk-ssh-ed25519@openssh.com':
     case 'sk-ecdsa-sha2-nistp256@openssh.com':
       return checkSecurityKey(key, value, data, reader, what);

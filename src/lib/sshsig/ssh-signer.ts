@@ -9,7 +9,7 @@ import { isKeyName, parsePublicKey, parsePublicKeyLine } from './ssh-key.ts';
 import { armor, buildSshSig, parseSshSig, signedData, verifySshSig } from './sshsig.ts';
 import { sshMpint, sshString } from './ssh-wire.ts';
 
-/** Whoever can make SSH signatures with one key. */
+/** Makes SSH signatures with one key. */
 export interface SshSigner {
   /** The public key, or the certificate, in wire form. */
   readonly publicKey: Buffer;
@@ -19,8 +19,8 @@ export interface SshSigner {
   sign(namespace: string, message: Buffer): Promise<string>;
 }
 
-export interface SshSignerOptions {
-  /** Of an encrypted private key. */
+interface SshSignerOptions {
+  /** The passphrase of an encrypted private key. */
   passphrase?: string;
   /** The socket of an ssh-agent. */
   agent?: string;
@@ -29,10 +29,10 @@ export interface SshSignerOptions {
 const MAX_FILE = 64 * 1024;
 const HASH = 'sha512'; // as ssh-keygen -Y sign
 
-/** Makes a signature in wire form over the data to be signed. */
+/** Signs data; returns the signature in wire form. */
 type RawSign = (data: Buffer) => Promise<Buffer>;
 
-/** The signature is verified before it is handed out: an agent may answer with anything. */
+/** A signer that verifies each signature before it returns it, since an agent may send anything. */
 function signerOf(key: SshPublicKey, rawSign: RawSign, path: string): SshSigner {
   return {
     publicKey: key.blob,
@@ -40,9 +40,9 @@ function signerOf(key: SshPublicKey, rawSign: RawSign, path: string): SshSigner 
     async sign(namespace, message) {
       const signature = await rawSign(signedData(namespace, HASH, message));
       const blob = buildSshSig({ publicKey: key.blob, namespace, hash: HASH, signature });
-      const made = `the signature made with ${path}`;
-      if (!holds(blob, message, made)) {
-        throw usage('ssh-signature-unsound', `${made} does not verify with ${key.fingerprint}`, {
+      const what = `the signature made with ${path}`;
+      if (!verifies(blob, message, what)) {
+        throw usage('ssh-signature-unsound', `${what} does not verify with ${key.fingerprint}`, {
           hint: 'the agent signs with another key, or the key file is damaged',
         });
       }
@@ -51,7 +51,7 @@ function signerOf(key: SshPublicKey, rawSign: RawSign, path: string): SshSigner 
   };
 }
 
-function holds(blob: Buffer, message: Buffer, what: string): boolean {
+function verifies(blob: Buffer, message: Buffer, what: string): boolean {
   try {
     return verifySshSig(parseSshSig(blob, what), message, what) !== null;
   } catch (error) {
@@ -66,7 +66,7 @@ async function readKeyFile(path: string): Promise<{ bytes: Buffer; openToOthers:
     try {
       const { size, mode, uid } = await file.stat();
       if (size > MAX_FILE) throw usage('ssh-key-unreadable', `${path} has ${size} bytes, too many for a key`);
-      // As OpenSSH: only the owner's own carelessness counts, not how a container mounts its secrets.
+      // Like OpenSSH, checks only files of this account, not those that a container mounts.
       const openToOthers = uid === process.getuid?.() && (mode & 0o077) !== 0;
       return { bytes: await file.readFile(), openToOthers };
     } finally {
@@ -83,50 +83,50 @@ async function readKeyFile(path: string): Promise<{ bytes: Buffer; openToOthers:
   }
 }
 
-const MAKE_ONE = 'make a key with ssh-keygen -t ed25519';
+const MAKE_A_KEY = 'make a key with ssh-keygen -t ed25519';
 
-/** What ssh2 says in words only. */
-const KEY_FILE_PROBLEMS: readonly { said: RegExp; code: string; text: string; hint: string }[] = [
+/** ssh2's errors, which have texts but no codes. */
+const KEY_FILE_PROBLEMS: readonly { message: RegExp; code: string; text: string; hint: string }[] = [
   {
-    said: /no passphrase given/,
+    message: /no passphrase given/,
     code: 'ssh-key-passphrase-missing',
     text: 'is encrypted, and no passphrase was given',
     hint: 'give its passphrase, or put the key into an ssh-agent and name its .pub file',
   },
   {
-    said: /integrity check failed|bad passphrase|unable to authenticate|bad decrypt/i,
+    message: /integrity check failed|bad passphrase|unable to authenticate|bad decrypt/i,
     code: 'ssh-key-passphrase-wrong',
     text: 'cannot be opened with the passphrase given',
     hint: 'give its passphrase, or put the key into an ssh-agent and name its .pub file',
   },
   {
-    said: /Unsupported cipher/,
+    message: /Unsupported cipher/,
     code: 'ssh-key-unreadable',
     text: 'is encrypted with a cipher that is not supported',
-    hint: 'encrypt it anew: ssh-keygen -p -Z aes256-ctr -f KEY',
+    hint: 'encrypt it again: ssh-keygen -p -Z aes256-ctr -f KEY',
   },
   {
-    said: /key type: sk-/,
+    message: /key type: sk-/,
     code: 'ssh-key-unreadable',
-    text: 'belongs to a security key, which only an ssh-agent can ask',
-    hint: 'ssh-add it, and name its .pub file',
+    text: 'belongs to a security key, which only an ssh-agent can use',
+    hint: 'add it to an agent with ssh-add, and name its .pub file',
   },
   {
-    said: /(?:)/,
+    message: /(?:)/,
     code: 'ssh-key-unreadable',
-    text: 'holds no OpenSSH private key that can be used',
-    hint: MAKE_ONE,
+    text: 'does not hold a usable OpenSSH private key',
+    hint: MAKE_A_KEY,
   },
 ];
 
 function keyFileError(path: string, bytes: Buffer, error: Error): SignpipeError {
   const format = keyFormatOf(bytes);
   if (format && /unsupported key format/i.test(error.message))
-    return usage('ssh-key-unreadable', `${path} is ${format.what}, and no SSH key that can be used`, {
-      hint: format.sshHint ?? MAKE_ONE,
+    return usage('ssh-key-unreadable', `${path} is ${format.what}, not a usable SSH key`, {
+      hint: format.sshHint ?? MAKE_A_KEY,
       cause: error,
     });
-  const problem = KEY_FILE_PROBLEMS.find(({ said }) => said.test(error.message));
+  const problem = KEY_FILE_PROBLEMS.find(({ message }) => message.test(error.message));
   const { code = 'ssh-key-unreadable', text = 'cannot be used', hint = '' } = problem ?? {};
   return usage(code, `${path} ${text}`, { hint, cause: error });
 }
@@ -139,14 +139,14 @@ interface PrivateKey {
 async function readPrivateKey(path: string, passphrase: string | undefined): Promise<PrivateKey> {
   const { bytes, openToOthers } = await readKeyFile(path);
   if (openToOthers) {
-    throw usage('ssh-key-permissions', `${path} can be read by others than its owner`, {
+    throw usage('ssh-key-permissions', `${path} can be read by other accounts`, {
       hint: `chmod 600 ${path}`,
     });
   }
   const parsed = ssh2.utils.parseKey(pemText(bytes), passphrase);
   if (parsed instanceof Error) throw keyFileError(path, bytes, parsed);
-  if (!parsed.isPrivateKey()) throw usage('ssh-key-unreadable', `${path} holds no private key`);
-  const publicKey = soundly(() => parsePublicKey(parsed.getPublicSSH(), `the key in ${path}`));
+  if (!parsed.isPrivateKey()) throw usage('ssh-key-unreadable', `${path} does not hold a private key`);
+  const publicKey = asUsage(() => parsePublicKey(parsed.getPublicSSH(), `the key in ${path}`));
   const key = openPrivateKey(parsed.getPrivatePEM(), path);
   if (createPublicKey(key).equals(publicKey.key)) return { publicKey, key };
   throw usage('ssh-key-unreadable', `${path} holds a private key that does not belong to its public key`);
@@ -156,12 +156,12 @@ function openPrivateKey(pem: string, path: string): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch {
-    throw usage('ssh-key-unreadable', `${path} holds a damaged private key`); // the cause may quote the key
+    throw usage('ssh-key-unreadable', `${path} holds a damaged private key`); // No cause: it may quote the key.
   }
 }
 
-/** Broken bytes in one's own key file are a mistake in the configuration, not in a request. */
-function soundly<T>(work: () => T): T {
+/** Reports errors as `usage`: malformed bytes in a configured key file are not a request's fault. */
+function asUsage<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
@@ -196,40 +196,39 @@ async function privateSigner(
 ): Promise<SshSigner> {
   const own = await readPrivateKey(path, passphrase);
   if (as && !as.plain.equals(own.publicKey.plain)) {
-    throw usage('ssh-key-mismatch', `${path} is not the private half of ${as.fingerprint}`);
+    throw usage('ssh-key-mismatch', `${path} is not the private key of ${as.fingerprint}`);
   }
   return signerOf(as ?? own.publicKey, async (data) => rawSignature(own, data), path);
 }
 
-/** `x.pub` and `x-cert.pub` stand beside `x`. */
+/** `x` for `x.pub` and `x-cert.pub`. */
 const privatePathOf = (path: string): string => path.replace(/(-cert)?\.pub$/, '');
 
 async function publicSigner(path: string, line: string, options: SshSignerOptions): Promise<SshSigner> {
-  const key = soundly(() => parsePublicKeyLine(line, `the key in ${path}`));
+  const key = asUsage(() => parsePublicKeyLine(line, `the key in ${path}`));
   const agent = options.agent === undefined ? null : new SshAgent(options.agent);
   const offered = (await agent?.list()) ?? [];
   if (agent && offered.some((blob) => blob.equals(key.blob))) {
     return signerOf(key, (data) => agent.sign(key.blob, data), path);
   }
-  const beside = privatePathOf(path);
-  if (beside !== path && !key.application) {
+  const privatePath = privatePathOf(path);
+  if (privatePath !== path && !key.application) {
     try {
-      return await privateSigner(beside, options.passphrase, key);
+      return await privateSigner(privatePath, options.passphrase, key);
     } catch (error) {
       if (!(error instanceof SignpipeError) || error.code !== 'ssh-key-missing') throw error;
     }
   }
-  const asked = agent ? 'the ssh-agent does not hold it' : 'no ssh-agent was given to sign with it';
-  throw usage('ssh-key-not-in-agent', `${path} is a public key, and ${asked}`, {
-    hint: 'ssh-add the private key, or name the private key file',
+  const reason = agent ? 'the ssh-agent does not hold it' : 'no ssh-agent was given to sign with it';
+  throw usage('ssh-key-not-in-agent', `${path} is a public key, and ${reason}`, {
+    hint: 'add the private key with ssh-add, or name the private key file',
   });
 }
 
 /**
- * A signer for the key at `path`, as `git config user.signingkey` takes it: an OpenSSH private key
- * (Ed25519, ECDSA, RSA; encrypted too), or the `.pub` file of a key that an ssh-agent holds, or
- * that lies beside it. `x-cert.pub` signs with the certificate. Security keys (`sk-...`) work
- * through the agent only, which asks for the touch.
+ * Opens the key at `path`, as in `git config user.signingkey`: an OpenSSH private key (Ed25519, ECDSA, RSA; encrypted
+ * too), or the `.pub` file of a key that an ssh-agent holds or that lies beside it. `x-cert.pub` signs with the
+ * certificate. Security keys (`sk-...`) work through the agent only, which asks for the touch.
  *
  * Errors are `usage`: `ssh-key-missing`, `ssh-key-unreadable`, `ssh-key-permissions`,
  * `ssh-key-passphrase-missing`, `ssh-key-passphrase-wrong`, `ssh-key-mismatch`, `ssh-key-type`,

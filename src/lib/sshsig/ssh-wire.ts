@@ -1,13 +1,13 @@
 import { invalid, type SignpipeError } from '../errors.ts';
 
-/** No string inside a key, certificate or signature is longer, in bytes, unless the caller knows better. */
+/** The longest string in a key, certificate or signature, in bytes, unless the caller sets another limit. */
 const MAX_STRING = 64 * 1024;
 
 /**
- * Reads the data types of RFC 4251 section 5 from front to back.
+ * Reads the data types of RFC 4251 section 5 in order.
  *
- * Every value is a slice of the input, so that exact bytes can be hashed. `end` has to be called:
- * what is left over is refused. Errors are `invalid` with the given code.
+ * Every value is a slice of the input, so that exact bytes can be hashed. Call `end` after the last value: it
+ * refuses trailing bytes. Errors are `invalid` with the given code.
  */
 export class SshReader {
   readonly bytes: Buffer;
@@ -21,7 +21,7 @@ export class SshReader {
     this.#code = code;
   }
 
-  /** How many bytes were read so far. */
+  /** The number of bytes read. */
   get offset(): number {
     return this.#at;
   }
@@ -55,7 +55,7 @@ export class SshReader {
     return this.take(length);
   }
 
-  /** A string that is UTF-8 text without control characters. */
+  /** Reads a string that must be UTF-8 text without control characters. */
   text(): string {
     const bytes = this.string();
     const text = bytes.toString('utf8');
@@ -64,7 +64,7 @@ export class SshReader {
     return text;
   }
 
-  /** An mpint that is not negative and has no needless zeros in front; its magnitude. */
+  /** Reads an mpint, which must not be negative or have needless leading zeros; returns its magnitude. */
   mpint(limit = MAX_STRING): Buffer {
     const bytes = this.string(limit);
     const [first = 0, second = 0] = bytes;
@@ -74,13 +74,13 @@ export class SshReader {
     return first === 0 ? bytes.subarray(1) : bytes;
   }
 
-  /** The strings inside a string, such as a certificate's principals. */
+  /** A reader of the strings inside a string, such as a certificate's principals. */
   nested(limit = MAX_STRING): SshReader {
     return new SshReader(this.string(limit), this.#what, this.#code);
   }
 
   end(): void {
-    if (!this.done) throw this.error(`has ${this.bytes.length - this.#at} bytes too many`);
+    if (!this.done) throw this.error(`has ${this.bytes.length - this.#at} trailing bytes`);
   }
 
   error(problem: string): SignpipeError {
@@ -94,13 +94,13 @@ export function uint32(value: number): Buffer {
   return bytes;
 }
 
-/** A string: its length, then its bytes. */
+/** Writes a string: its length, then its bytes. */
 export function sshString(value: Buffer | string): Buffer {
   const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : value;
   return Buffer.concat([uint32(bytes.length), bytes]);
 }
 
-/** An mpint of a magnitude that is not negative, in its shortest form. */
+/** Writes a magnitude as an mpint in its shortest form. */
 export function sshMpint(magnitude: Buffer): Buffer {
   const start = magnitude.findIndex((byte) => byte !== 0);
   const digits = start < 0 ? Buffer.alloc(0) : magnitude.subarray(start);

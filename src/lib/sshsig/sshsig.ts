@@ -5,15 +5,15 @@ import { decodeBase64, parsePublicKey } from './ssh-key.ts';
 import { verifyRawSignature, type SshProof } from './ssh-signature.ts';
 import { SshReader, sshString, uint32 } from './ssh-wire.ts';
 
-/** The digests that PROTOCOL.sshsig knows for the message. */
-export type SshSigHash = 'sha256' | 'sha512';
+/** The digests of the message that PROTOCOL.sshsig allows. */
+type SshSigHash = 'sha256' | 'sha512';
 
 export interface SshSig {
   readonly publicKey: SshPublicKey;
-  /** What the signature is for: `git` for commits, `file` for `ssh-keygen -Y sign -n file`. */
+  /** The purpose of the signature: `git` for commits, `file` for `ssh-keygen -Y sign -n file`. */
   readonly namespace: string;
   readonly hash: SshSigHash;
-  /** `string algorithm, string signature` and what security keys add. */
+  /** `string algorithm, string signature` and the fields of security keys. */
   readonly signature: Buffer;
 }
 
@@ -21,12 +21,12 @@ const MAGIC = Buffer.from('SSHSIG', 'latin1');
 const VERSION = 1;
 const BEGIN = '-----BEGIN SSH SIGNATURE-----';
 const END = '-----END SSH SIGNATURE-----';
-/** Lines as long as ssh-keygen writes them. */
+/** Splits base64 into lines as long as ssh-keygen's. */
 const LINES = /.{1,70}/g;
 const MAX_ARMOR = 64 * 1024;
 const CODE = 'ssh-signature-malformed';
 
-/** The text form of a signature blob, ended by a newline, as `ssh-keygen -Y sign` writes it. */
+/** The text form of a signature blob, with a final newline, as `ssh-keygen -Y sign` writes it. */
 export function armor(blob: Buffer): string {
   const lines = blob.toString('base64').match(LINES) ?? [];
   return [BEGIN, ...lines, END, ''].join('\n');
@@ -35,9 +35,9 @@ export function armor(blob: Buffer): string {
 /**
  * The blob inside an armored signature.
  *
- * Stricter than ssh-keygen: nothing may precede the header or follow the footer but one line end,
- * lines end in LF (git strips CR when it signs), and the base64 is canonical, so that nobody can
- * hide bytes in a signed commit that the signature does not cover.
+ * Stricter than ssh-keygen: nothing may precede the header, only one line end may follow the footer, lines end in LF
+ * (git strips CR when it signs), and the base64 is canonical. So a signed commit cannot hide bytes that the
+ * signature does not cover.
  */
 export function dearmor(text: string, what: string): Buffer {
   if (text.length > MAX_ARMOR) throw invalid(CODE, `${what} has ${text.length} characters of armor`);
@@ -46,7 +46,7 @@ export function dearmor(text: string, what: string): Buffer {
   if (lines.shift() !== BEGIN) throw invalid(CODE, `${what} does not begin with ${BEGIN}`);
   if (lines.pop() !== END) throw invalid(CODE, `${what} does not end with ${END}`);
   const blob = lines.includes('') ? undefined : decodeBase64(lines.join(''));
-  if (!blob) throw invalid(CODE, `${what} is not sound base64 between its header and footer`);
+  if (!blob) throw invalid(CODE, `${what} is not valid base64 between its header and footer`);
   return blob;
 }
 
@@ -58,18 +58,18 @@ const isHash = (name: string): name is SshSigHash => name === 'sha256' || name =
  *     byte[6] "SSHSIG"; uint32 version = 1; string publickey; string namespace; string reserved;
  *     string hash_algorithm; string signature
  *
- * Stricter than the text in one thing: `reserved` has to be empty. OpenSSH verifies as if it were
- * empty, so whatever stood there would not be covered by the signature.
+ * Stricter than the specification in one respect: `reserved` must be empty. OpenSSH verifies as if it were, so the
+ * signature would not cover its content.
  */
 export function parseSshSig(blob: Buffer, what: string): SshSig {
   const reader = new SshReader(blob, what, CODE);
-  if (!reader.take(MAGIC.length).equals(MAGIC)) throw reader.error('is no SSH signature');
+  if (!reader.take(MAGIC.length).equals(MAGIC)) throw reader.error('is not an SSH signature');
   const version = reader.uint32();
-  if (version !== VERSION) throw reader.error(`is of version ${version}, where ${VERSION} is understood`);
+  if (version !== VERSION) throw reader.error(`is of version ${version}, and only ${VERSION} is supported`);
   const publicKey = parsePublicKey(reader.string(), `the key in ${what}`);
   const namespace = reader.text();
-  if (namespace === '') throw reader.error('names no namespace');
-  if (reader.string().length > 0) throw reader.error('has something in its reserved field');
+  if (namespace === '') throw reader.error('has no namespace');
+  if (reader.string().length > 0) throw reader.error('has a reserved field that is not empty');
   const hash = reader.text();
   if (!isHash(hash)) throw reader.error('uses a digest that is neither sha256 nor sha512');
   const signature = reader.string();
@@ -77,7 +77,7 @@ export function parseSshSig(blob: Buffer, what: string): SshSig {
   return { publicKey, namespace, hash, signature };
 }
 
-export interface SshSigParts {
+interface SshSigParts {
   /** A public key or certificate in wire form. */
   publicKey: Buffer;
   namespace: string;
@@ -91,15 +91,15 @@ export function buildSshSig({ publicKey, namespace, hash, signature }: SshSigPar
   return Buffer.concat([MAGIC, uint32(VERSION), ...strings]);
 }
 
-/** What the key signs (PROTOCOL.sshsig section 3): the namespace and the message's digest. */
+/** The bytes that the key signs (PROTOCOL.sshsig section 3): the namespace and the message's digest. */
 export function signedData(namespace: string, hash: SshSigHash, message: Buffer): Buffer {
   const digest = createHash(hash).update(message).digest();
   return Buffer.concat([MAGIC, ...[namespace, '', hash, digest].map(sshString)]);
 }
 
 /**
- * Whether `message` was signed by the key that the signature names; null if it was not. Says
- * nothing about whose key that is, nor about the namespace: ask the allowed signers.
+ * Verifies that the key in the signature signed `message`; null if it did not. Neither the key's owner nor the
+ * namespace is checked: that is the job of `AllowedSigners`.
  */
 export function verifySshSig(signature: SshSig, message: Buffer, what: string): SshProof | null {
   const data = signedData(signature.namespace, signature.hash, message);

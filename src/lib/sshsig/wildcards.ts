@@ -1,22 +1,22 @@
 /**
- * OpenSSH's patterns (ssh_config(5) PATTERNS): `*` is any run of characters, `?` one character.
- * Linear in the text for each `*`, so that no pattern can hang it.
+ * Matches OpenSSH's patterns (ssh_config(5) PATTERNS): `*` is any number of characters, `?` one character.
+ * Without recursion: OpenSSH's own matcher takes exponential time on `*a*a*a*`.
  */
 export function matchesWildcards(text: string, pattern: string): boolean {
   let at = 0;
   let next = 0;
-  let star = -1; // where the last * stands, and how much of the text it has eaten
-  let eaten = 0;
+  let star = -1; // Position of the last *, and the end of the text that it matched.
+  let starEnd = 0;
   while (at < text.length) {
     if (next < pattern.length && pattern[next] === '*') {
       star = next++;
-      eaten = at;
+      starEnd = at;
     } else if (next < pattern.length && (pattern[next] === '?' || pattern[next] === text[at])) {
       at++;
       next++;
     } else if (star >= 0) {
       next = star + 1;
-      at = ++eaten;
+      at = ++starEnd;
     } else {
       return false;
     }
@@ -26,8 +26,8 @@ export function matchesWildcards(text: string, pattern: string): boolean {
 }
 
 /**
- * A pattern list: at least one pattern has to match, and none of those that begin with `!`. A list
- * of only `!` patterns matches nothing.
+ * Matches a pattern list: at least one pattern must match, and none of those that begin with `!`. A list of only `!`
+ * patterns matches nothing.
  */
 export function matchesWildcardList(text: string, patterns: readonly string[]): boolean {
   let matched = false;

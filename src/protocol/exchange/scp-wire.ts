@@ -1,5 +1,5 @@
 import type { ClientChannel } from 'ssh2';
-import { collect } from '../../lib/ssh/exec.ts';
+import { captureText } from '../../lib/ssh/exec.ts';
 import {
   fileChanged,
   fileMissing,
@@ -45,7 +45,7 @@ export class ScpWire {
   ) {
     // A cut connection ends the stream; the link says why.
     channel.on('error', () => {});
-    this.complaints = collect(channel.stderr);
+    this.complaints = captureText(channel.stderr);
     this.incoming = (channel as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   }
 

@@ -643,7 +643,7 @@ describe('verifyCommitSignature', () => {
     assert.throws(() => verify({ raw: good, allowed }), {
       code: 'commit-signer-expired',
       kind: 'not-allowed',
-      message: `commit ${id} is signed by ${fingerprint}, which was good until 2023-01-01T00:00:00.000Z (allowed:1)`,
+      message: `commit ${id} is signed by ${fingerprint}, which was valid until 2023-01-01T00:00:00.000Z (allowed:1)`,
       hint: /valid-before/,
     });
     assert.throws(() => verify({ raw: openPgp() }), {

@@ -11,7 +11,7 @@ import { connectSsh } from '../../../src/lib/ssh/connection.ts';
 import { gitSshCommand } from '../../../src/lib/ssh/git-command.ts';
 import type { SshOptions } from '../../../src/lib/ssh/options.ts';
 import { runRemotely } from '../../../src/lib/ssh/exec.ts';
-import { fingerprint } from '../../../src/lib/ssh/known-hosts.ts';
+import { fingerprintOf } from '../../../src/lib/sshsig/ssh-key.ts';
 import { makeKey, startSshd, type Sshd } from '../../world/sshd.ts';
 
 const run = promisify(execFile);
@@ -39,8 +39,8 @@ const options = (more: Partial<SshOptions> = {}): SshOptions => ({
 });
 
 let written = 0;
-/** A known_hosts file of these lines, as options. */
-async function knowing(...lines: string[]): Promise<SshOptions> {
+/** Options with a known_hosts file of these lines. */
+async function withKnownHosts(...lines: string[]): Promise<SshOptions> {
   const path = join(sshd.folder, `known_hosts_${written++}`);
   await writeFile(path, lines.map((line) => `${line}\n`).join(''));
   return options({ knownHosts: path });
@@ -57,14 +57,14 @@ async function greet(ssh: SshOptions, target: { port: number } = sshd): Promise<
   }
 }
 
-/** That it fails so, and that the message names the host, the key that was shown, and the file. */
+/** Asserts that it fails with this code, and that the message names the host, the key shown, and the file. */
 async function refuses(
   ssh: SshOptions,
   code: string,
   kind: string,
   shown = hostKeys['ed25519'],
 ): Promise<void> {
-  const print = fingerprint(Buffer.from(shown?.split(' ')[1] ?? '', 'base64'));
+  const print = fingerprintOf(Buffer.from(shown?.split(' ')[1] ?? '', 'base64'));
   await assert.rejects(greet(ssh), (error: Error & { code?: string; kind?: string; hint?: string }) => {
     assert.equal(error.code, code);
     assert.equal(error.kind, kind);
@@ -76,39 +76,39 @@ async function refuses(
 
 describe('host keys', () => {
   for (const type of ['ed25519', 'rsa', 'ecdsa'])
-    it(`accepts a host known by its ${type} key only, though it has others`, async () => {
-      assert.equal(await greet(await knowing(`${here()} ${hostKeys[type]}`)), 'hello\n');
+    it(`accepts a host of which only the ${type} key is known, though it has others`, async () => {
+      assert.equal(await greet(await withKnownHosts(`${here()} ${hostKeys[type]}`)), 'hello\n');
     });
 
   it('accepts a hashed line', async () => {
     const salt = Buffer.alloc(20, 7);
     const hash = createHmac('sha1', salt).update(here()).digest('base64');
     const line = `|1|${salt.toString('base64')}|${hash} ${hostKeys['ed25519']}`;
-    assert.equal(await greet(await knowing(line)), 'hello\n');
+    assert.equal(await greet(await withKnownHosts(line)), 'hello\n');
   });
 
   it('accepts a line without the port, as ssh does', async () => {
-    assert.equal(await greet(await knowing(`127.0.0.1 ${hostKeys['ed25519']}`)), 'hello\n');
+    assert.equal(await greet(await withKnownHosts(`127.0.0.1 ${hostKeys['ed25519']}`)), 'hello\n');
   });
 
-  it('host-key-unknown: nothing is known of the host', async () => {
-    await refuses(await knowing(`elsewhere ${hostKeys['ed25519']}`), 'host-key-unknown', 'usage');
+  it('host-key-unknown: no line for the host', async () => {
+    await refuses(await withKnownHosts(`elsewhere ${hostKeys['ed25519']}`), 'host-key-unknown', 'usage');
   });
 
   it('host-key-unknown: only a line without the port, with another key', async () => {
-    await refuses(await knowing(`127.0.0.1 ${strangerKey}`), 'host-key-unknown', 'usage');
+    await refuses(await withKnownHosts(`127.0.0.1 ${strangerKey}`), 'host-key-unknown', 'usage');
   });
 
   it('host-key-changed: another key of the same type', async () => {
-    await refuses(await knowing(`${here()} ${strangerKey}`), 'host-key-changed', 'alarm');
+    await refuses(await withKnownHosts(`${here()} ${strangerKey}`), 'host-key-changed', 'alarm');
   });
 
   it('host-key-changed: no key of the known type is left', async () => {
     const other = await startSshd({ hostKeys: ['rsa'], keysFrom: sshd.folder });
     try {
       const name = `[127.0.0.1]:${other.port}`;
-      const ssh = await knowing(`${name} ${hostKeys['ed25519']}`);
-      const print = fingerprint(Buffer.from(hostKeys['rsa']?.split(' ')[1] ?? '', 'base64'));
+      const ssh = await withKnownHosts(`${name} ${hostKeys['ed25519']}`);
+      const print = fingerprintOf(Buffer.from(hostKeys['rsa']?.split(' ')[1] ?? '', 'base64'));
       await assert.rejects(greet(ssh, other), (error: Error & { code?: string }) => {
         assert.equal(error.code, 'host-key-changed');
         assert(error.message.includes(print), error.message);
@@ -120,17 +120,17 @@ describe('host keys', () => {
   });
 
   it('host-key-revoked: even though another line lists the key', async () => {
-    const ssh = await knowing(`${here()} ${hostKeys['ed25519']}`, `@revoked * ${hostKeys['ed25519']}`);
+    const ssh = await withKnownHosts(`${here()} ${hostKeys['ed25519']}`, `@revoked * ${hostKeys['ed25519']}`);
     await refuses(ssh, 'host-key-revoked', 'alarm');
   });
 
   it('host-key-certificate: only a @cert-authority is known', async () => {
-    await refuses(await knowing(`@cert-authority * ${strangerKey}`), 'host-key-certificate', 'usage');
+    await refuses(await withKnownHosts(`@cert-authority * ${strangerKey}`), 'host-key-certificate', 'usage');
   });
 
-  it('never sends a login to a host that is not the known one', async () => {
+  it('does not log in to a host with a different key', async () => {
     const before = (await sshd.log()).length;
-    await assert.rejects(greet(await knowing(`${here()} ${strangerKey}`)));
+    await assert.rejects(greet(await withKnownHosts(`${here()} ${strangerKey}`)));
     await sleep(100);
     assert.doesNotMatch((await sshd.log()).slice(before), /publickey|user root/i);
   });
@@ -160,7 +160,7 @@ describe('identities', () => {
       await assert.rejects(greet(options({ identity: path })), { code: 'identity-invalid', kind: 'usage' });
   });
 
-  it('agent-unavailable: no socket there', async () => {
+  it('agent-unavailable: no socket', async () => {
     const ssh: SshOptions = { knownHosts: sshd.knownHosts, agent: join(sshd.folder, 'no-agent') };
     await assert.rejects(greet(ssh), { code: 'agent-unavailable', kind: 'usage' });
   });
@@ -193,7 +193,7 @@ describe('an encrypted identity', () => {
     assert.equal(await greet(options({ identity: path, passphrase: 'correct horse' })), 'hello\n');
   });
 
-  it('identity-passphrase: a wrong one, which is not repeated', async () => {
+  it('identity-passphrase: a wrong one, which is not shown', async () => {
     await assert.rejects(
       greet(options({ identity: path, passphrase: 'battery staple' })),
       (error: Error & { code?: string; kind?: string }) =>
@@ -255,12 +255,12 @@ describe('a host that does not answer', () => {
   });
   after(() => new Promise((resolve) => silent.close(resolve)));
 
-  it('host-unreachable: nobody listens', async () => {
+  it('host-unreachable: no server listens', async () => {
     const error = { code: 'host-unreachable', kind: 'unavailable', retryable: true };
     await assert.rejects(greet(options(), { port: 1 }), error);
   });
 
-  it('host-unreachable: it takes the connection and stays silent', async () => {
+  it('host-unreachable: the server accepts the connection but sends nothing', async () => {
     const address = silent.address();
     assert(address !== null && typeof address === 'object');
     const started = Date.now();
@@ -286,8 +286,8 @@ describe("Git's ssh command", () => {
     await run('git', ['-c', `core.sshCommand=${command}`, 'ls-remote', url]);
   });
 
-  it('holds the host to the same known_hosts', async () => {
-    const command = gitSshCommand(await knowing(`${here()} ${strangerKey}`));
+  it('checks the host key against the same known_hosts', async () => {
+    const command = gitSshCommand(await withKnownHosts(`${here()} ${strangerKey}`));
     const url = sshd.url('/nowhere.git', 'ssh');
     const listing = run('git', ['-c', `core.sshCommand=${command}`, 'ls-remote', url]);
     await assert.rejects(listing, /REMOTE HOST IDENTIFICATION HAS CHANGED/);

@@ -42,7 +42,7 @@ const CHANGES: readonly (readonly [what: string, change: (text: string) => strin
   [
     ['unchanged', (text) => text, /(?!)/],
     ['without a line feed at the end', (text) => text.trimEnd(), /last line has no line feed/],
-    ['with lines that end as on Windows', (text) => text.replaceAll('\n', '\r\n'), /CR LF/],
+    ['with Windows line ends', (text) => text.replaceAll('\n', '\r\n'), /CR LF/],
     ['with a byte order mark', (text) => `\ufeff${text}`, /byte order mark/],
     ['after an empty line', (text) => `\n${text}`, /before its first line/],
     ['in UTF-16', (text) => Buffer.from(`\ufeff${text}`, 'utf16le'), /UTF-16/],
@@ -52,7 +52,7 @@ const CHANGES: readonly (readonly [what: string, change: (text: string) => strin
 describe('a private SSH key', () => {
   for (const name of ['ed', 'rsa-pem', 'ec-pem'])
     for (const [what, change, why] of CHANGES)
-      it(`${name} ${what}: signs and logs in; Git is refused it by name if OpenSSH cannot read it`, async () => {
+      it(`${name} ${what}: signs and logs in; Git's use of it is refused, with the reason, if OpenSSH cannot read it`, async () => {
         const own = (await loadSshSigner(at(name))).fingerprint;
         await write('changed', change(await readFile(at(name), 'latin1')));
         const signer = await loadSshSigner(at('changed'));
@@ -60,7 +60,7 @@ describe('a private SSH key', () => {
         await signer.sign('git', Buffer.from('message'));
         assert.ok(parseIdentity(await readFile(at('changed')), 'changed').isPrivateKey());
         const refused = gitRefusal('changed');
-        // OpenSSL, which reads PEM for OpenSSH, takes more than OpenSSH's own format.
+        // Only for OpenSSH's own format: OpenSSL, which reads PEM files for it, accepts more.
         if (name === 'ed') assert.equal(refused === null, opensshReads('changed'));
         if (!refused) return;
         assert.equal(refused.code, 'identity-invalid');
@@ -79,15 +79,15 @@ describe('a private SSH key', () => {
     ] as const) {
       const bytes = await readFile(at(name));
       if (name === 'pkcs8') await write(name, bytes);
-      const told = (error: SignpipeError, code: string): boolean =>
+      const reports = (error: SignpipeError, code: string): boolean =>
         error.code === code && what.test(`${error.message}\n${error.hint}`);
       assert.throws(
         () => parseIdentity(bytes, name),
-        (error: SignpipeError) => told(error, 'identity-invalid'),
+        (error: SignpipeError) => reports(error, 'identity-invalid'),
       );
       execFileSync('chmod', ['600', at(name)]);
       await assert.rejects(loadSshSigner(at(name)), (error: SignpipeError) =>
-        told(error, 'ssh-key-unreadable'),
+        reports(error, 'ssh-key-unreadable'),
       );
     }
     assert.match(gitRefusal('ppk')?.message ?? '', /OpenSSH, which Git uses, cannot read it.*PuTTY/);

@@ -6,13 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { fingerprint, KnownHosts, knownHostName } from '../../../src/lib/ssh/known-hosts.ts';
+import { fingerprintOf } from '../../../src/lib/sshsig/ssh-key.ts';
+import { KnownHosts, knownHostName } from '../../../src/lib/ssh/known-hosts.ts';
 import { makeKey } from '../../world/sshd.ts';
 
 const run = promisify(execFile);
 
 let folder: string;
-/** Public keys as known_hosts has them: `type base64`. */
+/** Public keys in the form of known_hosts: `type base64`. */
 let keys: string[];
 
 before(async () => {
@@ -36,7 +37,7 @@ function hashed(name: string): string {
 const pinnedLines = (text: string, host: string, port = 22): number[] =>
   KnownHosts.parse(text, 'known_hosts')
     .lookup(knownHostName(host, port))
-    .pinned.map((found) => found.line);
+    .pinned.map(({ line }) => line);
 
 describe('known_hosts', () => {
   it('finds plain names, lists, wildcards and ports', () => {
@@ -82,8 +83,8 @@ describe('known_hosts', () => {
 
   it('keeps revoked keys and authorities apart', () => {
     const text = `@revoked * ${key(0)}\n@cert-authority *.example.org ${key(1)}\nh.example.org ${key(2)}`;
-    const found = KnownHosts.parse(text, 'known_hosts').lookup('h.example.org');
-    const lines = Object.entries(found).map(([name, list]) => [
+    const hostKeys = KnownHosts.parse(text, 'known_hosts').lookup('h.example.org');
+    const lines = Object.entries(hostKeys).map(([name, list]) => [
       name,
       list.map((k: { line: number }) => k.line),
     ]);
@@ -92,10 +93,10 @@ describe('known_hosts', () => {
 
   it('prints fingerprints as ssh-keygen does', async () => {
     const { stdout } = await run('ssh-keygen', ['-lf', join(folder, 'k0.pub')]);
-    assert.equal(stdout.split(' ')[1], fingerprint(Buffer.from(key(0).split(' ')[1] ?? '', 'base64')));
+    assert.equal(stdout.split(' ')[1], fingerprintOf(Buffer.from(key(0).split(' ')[1] ?? '', 'base64')));
   });
 
-  it('answers a hostile pattern at once', () => {
+  it('matches a hostile pattern quickly', () => {
     const text = `${'*a'.repeat(500)}b ${key(0)}`;
     assert.deepEqual(pinnedLines(text, 'a'.repeat(250)), []);
   });
@@ -123,12 +124,12 @@ describe('known_hosts', () => {
       const theirs = [...stdout.matchAll(/found: line (\d+)/g)].map((match) => Number(match[1]));
       const ours = KnownHosts.parse(text, path)
         .lookup(name)
-        .pinned.map((found) => found.line);
+        .pinned.map(({ line }) => line);
       assert.deepEqual(ours, theirs, name);
     }
   });
 
-  it('finds what ssh-keygen -H hashed', async () => {
+  it('finds names that ssh-keygen -H hashed', async () => {
     const path = join(folder, 'to-hash');
     await writeFile(path, `h.example.org,192.0.2.7 ${key(0)}\n[h.example.org]:2222 ${key(1)}\n`);
     await run('ssh-keygen', ['-H', '-f', path]);
@@ -142,8 +143,11 @@ describe('known_hosts', () => {
   const broken: readonly [string, () => string][] = [
     ['a line without a key', () => 'h.example.org ssh-ed25519'],
     ['an unknown marker', () => `@trusted h.example.org ${key(0)}`],
-    ['a key of another type than it says', () => `h.example.org ${key(0).replace('ssh-ed25519', 'ssh-rsa')}`],
-    ['a key that is no base64', () => `h.example.org ${key(0).slice(0, -3)}#!=`],
+    [
+      'a key of a different type than the line says',
+      () => `h.example.org ${key(0).replace('ssh-ed25519', 'ssh-rsa')}`,
+    ],
+    ['a key that is not base64', () => `h.example.org ${key(0).slice(0, -3)}#!=`],
     ['a damaged revocation', () => `@revoked * ${key(0).slice(0, 20)}`],
     ['a damaged hashed name', () => `|1|abc|def ${key(0)}`],
   ];

@@ -1,4 +1,4 @@
-/** An account that prints text as it logs in: said as what it is, by the exchange and by Git. */
+/** An account that prints text at login: the exchange and Git report it as such. */
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
@@ -15,7 +15,7 @@ const SFTP_SERVER = '/usr/lib/openssh/sftp-server';
 describe('an SFTP account that prints', () => {
   let folder: string;
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'signpipe-noise-'));
+    folder = await mkdtemp(join(tmpdir(), 'signpipe-login-output-'));
   });
   after(() => rm(folder, { recursive: true }));
 
@@ -57,17 +57,17 @@ describe('an account whose .bashrc prints', { skip: userInfo().shell !== '/bin/b
   });
   after(() => world.stop());
 
-  it('login-shell-prints: doctor says so of the exchange and of the control repository', async () => {
+  it('login-shell-prints: doctor reports it for the exchange and for the control repository', async () => {
     const findings = await checkSigner(await loadSignerConfig(world.site.signerConfig));
-    const told = findings.filter(({ code }) => code === 'login-shell-prints').map(({ check }) => check);
-    assert.equal(told.length, 2, JSON.stringify(findings));
+    const printing = findings.filter(({ code }) => code === 'login-shell-prints').map(({ check }) => check);
+    assert.equal(printing.length, 2, JSON.stringify(findings));
     assert.deepEqual(
       findings.filter(({ code }) => /unreachable/.test(code ?? '')),
       [],
     );
   });
 
-  it('login-shell-prints: watch --once and submit say so, and nothing else', async () => {
+  it('login-shell-prints: watch --once and submit report it and nothing else', async () => {
     await writeFile(world.at('a.zip'), 'PK');
     for (const args of [
       ['watch', '--once', '-c', world.site.signerConfig],

@@ -40,7 +40,7 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
 }
 
 describe("Git's runs over one SSH connection", () => {
-  it('log in once, through a socket for this account alone, and leave nothing behind', async () => {
+  it('log in once, through a socket that only this account can open, and leave nothing behind', async () => {
     const ssh = shared();
     const before = await logins();
     for (let runs = 0; runs < 3; runs += 1) await lists(ssh);
@@ -64,7 +64,7 @@ describe("Git's runs over one SSH connection", () => {
     await until('the socket is gone', async () => (await sockets()).length === 0);
   });
 
-  it('connect when a socket is there that nobody listens to', async () => {
+  it('connect if a stale socket is there', async () => {
     const ssh = shared();
     await lists(ssh);
     const [name = ''] = await sockets();
@@ -77,7 +77,7 @@ describe("Git's runs over one SSH connection", () => {
     await until('the socket is gone', async () => (await sockets()).length === 0);
   });
 
-  it('do not share one with another process, whose host keys and identity may be others', async () => {
+  it('do not share one with another process, which may use other host keys and another identity', async () => {
     const [one, other] = [shared(), shared()];
     const before = await logins();
     await lists(one);
@@ -88,7 +88,7 @@ describe("Git's runs over one SSH connection", () => {
     await until('the sockets are gone', async () => (await sockets()).length === 0);
   });
 
-  it('connect one by one where the path of a socket would be too long', async () => {
+  it('connect one by one if the path of a socket would be too long', async () => {
     const deep = join(folder, 'x'.repeat(60), 'y'.repeat(60));
     await mkdir(deep, { recursive: true });
     const ssh = shared(deep);
@@ -110,8 +110,8 @@ describe("Git's runs over one SSH connection", () => {
     await until('the socket is gone', async () => (await readdir(odd)).length === 0);
   });
 
-  it('hold the host to known_hosts', async () => {
-    const knownHosts = join(sshd.folder, 'nobody');
+  it('check the host key against known_hosts', async () => {
+    const knownHosts = join(sshd.folder, 'no-hosts');
     await writeFile(knownHosts, '');
     const ssh = new SharedSsh({ identity: sshd.clientKey, knownHosts }, folder);
     await assert.rejects(lists(ssh), /Host key verification failed/);

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { parseSshUrl } from '../../../src/lib/ssh/url.ts';
 
 describe('SSH urls', () => {
-  it('are taken apart', () => {
+  it('are parsed into user, host, port and path', () => {
     assert.deepEqual(parseSshUrl('sftp://sign@Build.example.org:2222/srv/exchange'), {
       scheme: 'sftp',
       user: 'sign',
@@ -14,7 +14,7 @@ describe('SSH urls', () => {
     });
   });
 
-  it('default to port 22 and to whoever asks', () => {
+  it('default to port 22 and the current user', () => {
     const { port, user } = parseSshUrl('ssh://host/srv/control.git');
     assert.deepEqual([port, user], [22, userInfo().username]);
   });
@@ -23,12 +23,12 @@ describe('SSH urls', () => {
     assert.equal(parseSshUrl('scp://u@[2001:DB8::1]:22/x').host, '2001:db8::1');
   });
 
-  it('mean the home folder by /~/', () => {
+  it('name the home folder with /~/', () => {
     assert.equal(parseSshUrl('sftp://u@h/~/exchange').path, 'exchange');
     assert.equal(parseSshUrl('sftp://u@h/~').path, '.');
   });
 
-  it('may hold escapes', () => {
+  it('may contain escapes', () => {
     assert.equal(parseSshUrl('sftp://u@h/srv/my%20exchange').path, '/srv/my exchange');
   });
 
@@ -49,7 +49,7 @@ describe('SSH urls', () => {
       assert.throws(() => parseSshUrl(url), { code: 'ssh-url-invalid', kind: 'usage' });
     });
 
-  it('ssh-url-password: a password is refused and not repeated', () => {
+  it('ssh-url-password: a password is refused and not shown', () => {
     assert.throws(
       () => parseSshUrl('sftp://u:hunter2@h/path'),
       (error: Error) =>

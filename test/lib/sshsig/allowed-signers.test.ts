@@ -50,15 +50,15 @@ describe('the allowed signers file', () => {
   const bad: Record<string, string> = {
     'a name without a key': 'bob@example.org',
     'a key without a name': ed.split(' ').slice(0, 2).join(' '),
-    'a key that is cut short': `bob ${ed.split(' ').slice(0, 2).join(' ').slice(0, -4)}`,
-    'a key of another type than it says': `bob ssh-rsa ${ed.split(' ')[1]}`,
+    'a truncated key': `bob ${ed.split(' ').slice(0, 2).join(' ').slice(0, -4)}`,
+    'a key of a different type than the line says': `bob ssh-rsa ${ed.split(' ')[1]}`,
     'an unknown option': `bob permit-everything ${ed}`,
     'an option twice': `bob namespaces="git",namespaces="file" ${ed}`,
     'a flag with a value': `bob cert-authority="yes" ${ed}`,
     'namespaces without quotes': `bob namespaces=git ${ed}`,
     'namespaces without an end quote': `bob namespaces="git ${ed}`,
     'empty namespaces': `bob namespaces="" ${ed}`,
-    'an option list with an empty place': `bob namespaces="git",,valid-after="20200101" ${ed}`,
+    'an option list with an empty item': `bob namespaces="git",,valid-after="20200101" ${ed}`,
     'an option list that ends in a comma': `bob namespaces="git", ${ed}`,
     'a time that is none': `bob valid-after="yesterday" ${ed}`,
     'a day that does not exist': `bob valid-after="20240230" ${ed}`,
@@ -68,17 +68,17 @@ describe('the allowed signers file', () => {
     'only negated names': `!bob ${ed}`,
     'a quote inside of the names': `bo"b" ${ed}`,
   };
-  /** What ssh-keygen reads nevertheless; over the others it passes without a word. */
-  const forgiven = new Set([
-    'an option list with an empty place',
+  /** Lines that ssh-keygen accepts; it skips the others without a message. */
+  const accepted = new Set([
+    'an option list with an empty item',
     'a day that does not exist',
     'an empty name',
     'a quote inside of the names',
   ]);
   for (const [name, line] of Object.entries(bad)) {
-    it(`allowed-signers-malformed: ${name}${forgiven.has(name) ? ' (ssh-keygen forgives it)' : ''}`, () => {
+    it(`allowed-signers-malformed: ${name}${accepted.has(name) ? ' (ssh-keygen accepts it)' : ''}`, () => {
       const said = world.keygenVerify(signature, message, { allowed: `${line}\n`, principal: 'bob' });
-      assert.equal(said.ok, forgiven.has(name), said.said);
+      assert.equal(said.ok, accepted.has(name), said.said);
       assert.throws(
         () => AllowedSigners.parse(`# first\n${line}\n`, 'keys/allowed'),
         (error: Error) => {
@@ -98,7 +98,7 @@ describe('the allowed signers file', () => {
     });
   });
 
-  it('allowed-signers-malformed: whatever is mutated, or a line that still makes sense', () => {
+  it('allowed-signers-malformed, or a valid line: random mutations', () => {
     const random = randomBelow(1);
     const text = Buffer.from(`"b b",*@x namespaces="git",valid-after="20240101Z",cert-authority ${ed}\n`);
     for (let round = 0; round < 2000; round++) {
@@ -136,7 +136,7 @@ const find = (text: string, moments: Date | readonly [Date, ...Date[]] = at, nam
 };
 
 describe('AllowedSigners.find', () => {
-  it('wants every one of the moments permitted, each by some line of the same name', () => {
+  it('requires that every moment is permitted by some line with the same name', () => {
     const until = `bob valid-before="20240701Z" ${ed}\n`;
     const from = `bob valid-after="20240701Z" ${ed}\n`;
     const later = new Date('2025-01-01T00:00:00Z');
@@ -146,12 +146,12 @@ describe('AllowedSigners.find', () => {
     assert.equal(find(from, [at, later]), 'not-yet-valid');
   });
 
-  it('asks for the namespace it is given', () => {
+  it('requires the given namespace', () => {
     assert.equal(find(`bob namespaces="file" ${ed}\n`, at, 'file'), 'bob:1');
     assert.equal(find(`bob namespaces="file" ${ed}\n`), 'namespace');
   });
 
-  it('wants a touch of security keys, if it is told about one', () => {
+  it('requires that security keys were touched, if a proof is given', () => {
     const software = new SoftwareSecurityKey('ed25519');
     const sk = parsePublicKeyLine(software.line, 'sk');
     const signers = AllowedSigners.parse(`bob ${software.line}\n`, 'it');
@@ -161,7 +161,7 @@ describe('AllowedSigners.find', () => {
     );
     assert.deepEqual(signers.find(sk, 'git', at, { securityKey }), {
       reason: 'touch',
-      detail: 'is a security key that nobody touched, as it:1 wants it',
+      detail: 'is a security key that was not touched, as it:1 requires',
     });
   });
 
@@ -194,8 +194,8 @@ describe('AllowedSigners.find', () => {
   });
 });
 
-describe('times', () => {
-  it('are UTC with Z, and local without', () => {
+describe('times in allowed signers', () => {
+  it('are UTC with Z, and local without it', () => {
     assert.deepEqual(parseAbsoluteTime('20240601Z'), new Date('2024-06-01T00:00:00Z'));
     assert.deepEqual(parseAbsoluteTime('202406011230z'), new Date('2024-06-01T12:30:00Z'));
     assert.deepEqual(parseAbsoluteTime('20240601123015UTC'), new Date('2024-06-01T12:30:15Z'));
@@ -215,11 +215,12 @@ describe('times', () => {
     '19691231',
     '0x60000000',
   ]) {
-    it(`are nothing else: ${JSON.stringify(text)}`, () => assert.equal(parseAbsoluteTime(text), undefined));
+    it(`are refused otherwise: ${JSON.stringify(text)}`, () =>
+      assert.equal(parseAbsoluteTime(text), undefined));
   }
 });
 
-describe('patterns', () => {
+describe('wildcards', () => {
   for (const [text, pattern, ok] of [
     ['', '', true],
     ['', '*', true],
@@ -242,7 +243,7 @@ describe('patterns', () => {
 
   it('do not hang', () => assert.equal(matchesWildcards('a'.repeat(2000), `${'*a'.repeat(200)}b`), false));
 
-  it('in a list: one has to match, none of the negated may', () => {
+  it('in a list: one must match, and none of the negated may', () => {
     assert.ok(matchesWildcardList('bob', ['eve', 'b*']));
     assert.ok(!matchesWildcardList('bob', ['b*', '!bob']));
     assert.ok(!matchesWildcardList('bob', ['!eve']));

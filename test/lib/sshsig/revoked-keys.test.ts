@@ -24,7 +24,7 @@ const commits = {
 };
 const allowed = `bob ${ed}\nbob cert-authority ${ca}\n`;
 
-/** A revocation list by ssh-keygen -k: of files, or of a specification (KEY REVOCATION LISTS in its manual). */
+/** A revocation list by ssh-keygen -k, from a specification (KEY REVOCATION LISTS in its manual). */
 function list(specification: string, options: string[] = []): Buffer {
   const path = world.path('list.krl');
   const source = world.write('specification', specification);
@@ -46,7 +46,7 @@ describe('OpenSSH revocation lists: the same verdict as git verify-commit', () =
     ['a serial number', list('serial: 70\n', authority), ['cert']],
     ['another serial number', list('serial: 71\n', authority), []],
     ['serial numbers in a range', list('serial: 60-80\n', authority), ['cert']],
-    ['a range that ends before', list('serial: 60-69\n', authority), []],
+    ['a range that ends before it', list('serial: 60-69\n', authority), []],
     [
       'many serial numbers, in a bitmap',
       list(
@@ -87,20 +87,20 @@ describe('OpenSSH revocation lists: the same verdict as git verify-commit', () =
   }
 
   it('revoked-keys-malformed: every truncation of a list', () => {
-    const bytes = list(`key: ${ed}\nserial: 70\nid: somebody\n`, authority);
+    const bytes = list(`key: ${ed}\nserial: 70\nid: an-id\n`, authority);
     let sound = 0;
     for (let length = 8; length < bytes.length; length++) {
       const code = hasCodeOf(() => RevokedKeys.parse(bytes.subarray(0, length), 'list'));
       assert.ok(code === undefined || code === 'revoked-keys-malformed', code);
       if (code === undefined) sound++;
     }
-    assert.equal(sound, 2, 'but after the header and after the first of two sections');
+    assert.equal(sound, 2, 'only after the header and after the first of two sections');
   });
 
-  it('revoked-keys-malformed: whatever is mutated, or a list that still makes sense', () => {
+  it('revoked-keys-malformed, or a valid list: random mutations', () => {
     const random = randomBelow(2);
     const whole = list(
-      `key: ${ed}\nsha1: ${other}\nserial: 70\nserial: 72\nserial: 75\nid: somebody\n`,
+      `key: ${ed}\nsha1: ${other}\nserial: 70\nserial: 72\nserial: 75\nid: an-id\n`,
       authority,
     );
     const key = parsePublicKeyLine(readFileSync(world.path('cert-cert.pub'), 'utf8'), 'it');
@@ -114,7 +114,7 @@ describe('OpenSSH revocation lists: the same verdict as git verify-commit', () =
   });
 
   for (const [name, section] of Object.entries({
-    'a section that is not known': Buffer.from([9, 0, 0, 0, 0]),
+    'an unknown section': Buffer.from([9, 0, 0, 0, 0]),
     'a signature': Buffer.from([4, 0, 0, 0, 0, 0, 0, 0, 0]),
     'a critical extension': Buffer.from([255, 0, 0, 0, 10, 0, 0, 0, 1, 120, 1, 0, 0, 0, 0]),
   })) {
@@ -128,7 +128,7 @@ describe('OpenSSH revocation lists: the same verdict as git verify-commit', () =
     });
   }
 
-  it('passes over an extension that is not critical', () => {
+  it('ignores an extension that is not critical', () => {
     const bytes = Buffer.concat([list(''), Buffer.from([255, 0, 0, 0, 10, 0, 0, 0, 1, 120, 0, 0, 0, 0, 0])]);
     assert.equal(RevokedKeys.parse(bytes, 'list').reason(parsePublicKeyLine(ed, 'ed')), null);
   });
@@ -137,7 +137,7 @@ describe('OpenSSH revocation lists: the same verdict as git verify-commit', () =
 describe('revoked keys as text', () => {
   const key = parsePublicKeyLine(ed, 'ed');
 
-  it('are keys or fingerprints, with comments', () => {
+  it('may be keys or fingerprints, with comments', () => {
     const text = `# stolen in May\n\n${other}\n  ${key.fingerprint} bob\r\n`;
     const revoked = RevokedKeys.parse(Buffer.from(text), 'list');
     assert.equal(revoked.reason(key), 'is revoked');
@@ -147,9 +147,9 @@ describe('revoked keys as text', () => {
 
   for (const [name, line] of Object.entries({
     'a word': 'hello',
-    'a fingerprint that is cut short': key.fingerprint.slice(0, -1),
+    'a truncated fingerprint': key.fingerprint.slice(0, -1),
     'an MD5 fingerprint': 'MD5:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff',
-    'a key that is cut short': ed.slice(0, 40),
+    'a truncated key': ed.slice(0, 40),
   })) {
     it(`revoked-keys-malformed: ${name}`, () => {
       assert.throws(() => RevokedKeys.parse(Buffer.from(`\n${line}\n`), 'keys/revoked'), {

@@ -44,7 +44,7 @@ describe('public keys', () => {
     assert.equal(key.fingerprint, fingerprint);
   });
 
-  it('does not hold on to the buffer it was given', () => {
+  it('copies the buffer that it is given', () => {
     const blob = blobOf(world.key('kept', 'ed25519'));
     const key = parsePublicKey(blob, 'it');
     const { fingerprint } = key;

@@ -22,7 +22,7 @@ const keys = {
 const message = Buffer.from('a message\n');
 const principal = 'bob@example.org';
 
-/** ssh-keygen and git accept what the signer makes. */
+/** Asserts that ssh-keygen and git accept the signer's signatures. */
 async function proveGood(signer: Awaited<ReturnType<typeof loadSshSigner>>, allowed: string): Promise<void> {
   const text = await signer.sign('file', message);
   const said = world.keygenVerify(text, message, { allowed, principal, namespace: 'file' });
@@ -41,7 +41,7 @@ describe('a signer with a private key', () => {
     });
   }
 
-  it('makes ECDSA signatures whose numbers are of every length', async () => {
+  it('makes ECDSA signatures with numbers of every length', async () => {
     const signer = await loadSshSigner(world.path('ecdsa521'));
     const lengths = new Set<number>();
     for (let count = 0; count < 60; count++) {
@@ -51,7 +51,7 @@ describe('a signer with a private key', () => {
     assert.ok(lengths.size > 1);
   });
 
-  it('tells the public key and its fingerprint', async () => {
+  it('has the public key and its fingerprint', async () => {
     const signer = await loadSshSigner(world.path('ed25519'));
     assert.equal(`ssh-ed25519 ${signer.publicKey.toString('base64')} ed25519`, keys.ed25519);
     assert.equal(
@@ -66,7 +66,7 @@ describe('a signer with a private key', () => {
     await proveGood(signer, `${principal} ${line}\n`);
   });
 
-  it('takes the private key beside a .pub file', async () => {
+  it('uses the private key beside a .pub file', async () => {
     await proveGood(await loadSshSigner(world.path('ed25519.pub')), `${principal} ${keys.ed25519}\n`);
   });
 
@@ -176,12 +176,12 @@ describe('a signer with an ssh-agent', () => {
     });
   });
 
-  it('ssh-agent-unreachable: no agent there', async () => {
+  it('ssh-agent-unreachable: no agent', async () => {
     const failure = loadSshSigner(world.path('ed25519.pub'), { agent: world.path('no-agent') });
     await assert.rejects(failure, { code: 'ssh-agent-unreachable', kind: 'usage' });
   });
 
-  it('ssh-agent-refused: the key was taken away meanwhile', async () => {
+  it('ssh-agent-refused: the key was removed in the meantime', async () => {
     world.key('brief', 'ed25519');
     world.run('env', [`SSH_AUTH_SOCK=${agent}`, 'ssh-add', '-q', world.path('brief')]);
     const signer = await loadSshSigner(world.path('brief.pub'), { agent });
@@ -190,7 +190,7 @@ describe('a signer with an ssh-agent', () => {
   });
 });
 
-/** OpenSSH's agent holds security keys only with their hardware: this one holds a key in software. */
+/** An agent that holds a software security key, since OpenSSH's agent needs the hardware. */
 function agentOf(key: SoftwareSecurityKey, answer: (data: Buffer) => Buffer): Server {
   return createServer((socket) => {
     socket.once('data', (request) => {

@@ -7,7 +7,7 @@ import { SignpipeError } from '../../../src/lib/errors.ts';
 import { armor, buildSshSig, signedData } from '../../../src/lib/sshsig/sshsig.ts';
 import { sshMpint, sshString, uint32 } from '../../../src/lib/sshsig/ssh-wire.ts';
 
-/** Git and ssh-keygen see nothing of whoever runs the tests. */
+/** Git and ssh-keygen do not see the configuration of the account that runs the tests. */
 const ENVIRONMENT = {
   PATH: process.env['PATH'] ?? '',
   TZ: 'UTC',
@@ -16,7 +16,7 @@ const ENVIRONMENT = {
   GIT_CONFIG_NOSYSTEM: '1',
 };
 
-/** What git knows as the empty tree, and another tree that need not exist. */
+/** Git's empty tree, and another tree that need not exist. */
 export const TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
 export const OTHER_TREE = '00000000000000000000000000000000000000aa';
 
@@ -54,7 +54,7 @@ export function attached(unsigned: Buffer, armored: string): Buffer {
   return Buffer.concat([unsigned.subarray(0, end), Buffer.from(header), unsigned.subarray(end)]);
 }
 
-/** A folder with keys and a repository, and other people's tools to judge with. */
+/** A folder with keys and a repository, and the tools of OpenSSH and Git to verify with. */
 export class SshWorld {
   readonly folder = mkdtempSync(join(tmpdir(), 'signpipe-ssh-'));
   readonly repository = join(this.folder, 'repository');
@@ -85,7 +85,7 @@ export class SshWorld {
     }).toString();
   }
 
-  /** Whether a command ends with 0, and all it said. */
+  /** Whether a command ends with status 0, and its output. */
   try(command: string, args: string[], input: string | Buffer = ''): { ok: boolean; said: string } {
     const { status, stdout, stderr } = spawnSync(command, args, { input, env: ENVIRONMENT });
     return { ok: status === 0, said: `${stdout.toString()}${stderr.toString()}` };
@@ -123,7 +123,7 @@ export class SshWorld {
     return attached(unsigned, this.keygenSign(name, unsigned, namespace));
   }
 
-  /** What `git verify-commit` says. */
+  /** The result of `git verify-commit`. */
   gitVerify(raw: Buffer, allowed: string, revoked?: string): { ok: boolean; said: string } {
     const git = ['-C', this.repository];
     const id = this.run(
@@ -141,7 +141,7 @@ export class SshWorld {
     return this.try('git', [...git, ...config, 'verify-commit', '-v', id]);
   }
 
-  /** What `ssh-keygen -Y verify` says. */
+  /** The result of `ssh-keygen -Y verify`. */
   keygenVerify(
     signature: string,
     message: Buffer,
@@ -160,7 +160,7 @@ export class SshWorld {
 
 const sha256 = (bytes: Buffer | string): Buffer => createHash('sha256').update(bytes).digest();
 
-/** A FIDO security key in software: there is no hardware where tests run. */
+/** A FIDO security key in software, since tests run without the hardware. */
 export class SoftwareSecurityKey {
   readonly type: 'sk-ssh-ed25519@openssh.com' | 'sk-ecdsa-sha2-nistp256@openssh.com';
   readonly blob: Buffer;
@@ -184,7 +184,7 @@ export class SoftwareSecurityKey {
     return `${this.type} ${this.blob.toString('base64')}`;
   }
 
-  /** PROTOCOL.u2f: the signature in wire form over what the key is shown. */
+  /** PROTOCOL.u2f: the signature in wire form over a message. */
   rawSign(data: Buffer, flags = 1, counter = 7): Buffer {
     const shown = Buffer.concat([sha256(this.#application), Buffer.of(flags), uint32(counter), sha256(data)]);
     return Buffer.concat([
@@ -213,7 +213,7 @@ export class SoftwareSecurityKey {
   }
 }
 
-/** The code of the error that `work` throws, if it does; anything else than our error goes on. */
+/** The code of the SignpipeError that `work` throws, if any; other errors are thrown on. */
 export function hasCodeOf(work: () => unknown): string | undefined {
   try {
     work();
@@ -224,7 +224,7 @@ export function hasCodeOf(work: () => unknown): string | undefined {
   }
 }
 
-/** Numbers from 0 to below `below`, the same for the same seed on every run (xorshift32). */
+/** Random numbers from 0 to below `below`, the same for the same seed (xorshift32). */
 export function randomBelow(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {

@@ -25,14 +25,14 @@ const parts = (): Parameters<typeof buildSshSig>[0] => {
 describe('armor', () => {
   it('writes what ssh-keygen writes', () => assert.equal(armor(blob), armored));
 
-  it('is undone by dearmor at every length', () => {
+  it('is reversed by dearmor at every length', () => {
     for (let length = 1; length < 300; length++) {
       const bytes = randomBytes(length);
       assert.deepEqual(dearmor(armor(bytes), 'it'), bytes);
     }
   });
 
-  it('may lack its last line end', () => assert.deepEqual(dearmor(armored.trimEnd(), 'it'), blob));
+  it('may lack the final line end', () => assert.deepEqual(dearmor(armored.trimEnd(), 'it'), blob));
 
   const [begin = '', first = ''] = armored.split('\n');
   for (const [name, text] of Object.entries({
@@ -60,7 +60,7 @@ describe('armor', () => {
 describe('the signature blob', () => {
   it('is built as ssh-keygen builds it', () => assert.deepEqual(buildSshSig(parts()), blob));
 
-  it('tells key, namespace and digest', () => {
+  it('holds key, namespace and digest', () => {
     const { publicKey, namespace, hash } = parseSshSig(blob, 'it');
     assert.equal(`ssh-ed25519 ${publicKey.blob.toString('base64')} ed`, ed);
     assert.equal(namespace, 'file');
@@ -75,7 +75,7 @@ describe('the signature blob', () => {
     assert.deepEqual(signedData('file', 'sha256', Buffer.alloc(0)), expected);
   });
 
-  it('ssh-signature-malformed: every truncation, and every byte too many', () => {
+  it('ssh-signature-malformed: every truncation, and a trailing byte', () => {
     for (let length = 0; length < blob.length; length++) {
       assert.throws(() => parseSshSig(blob.subarray(0, length), 'it'), { kind: 'invalid' });
     }
@@ -110,7 +110,7 @@ describe('the signature blob', () => {
 });
 
 describe('verifySshSig', () => {
-  it('accepts the message, and nothing else', () => {
+  it('accepts the signed message and no other', () => {
     const signature = parseSshSig(blob, 'it');
     assert.deepEqual(verifySshSig(signature, message, 'it'), { securityKey: null });
     assert.equal(verifySshSig(signature, Buffer.from('another'), 'it'), null);
@@ -118,7 +118,7 @@ describe('verifySshSig', () => {
   });
 
   for (const kind of ['ed25519', 'ecdsa'] as const) {
-    it(`checks a security key (${kind}) as ssh-keygen does, and tells what it saw`, () => {
+    it(`verifies a security key (${kind}) as ssh-keygen does, and returns its flags`, () => {
       const key = new SoftwareSecurityKey(kind);
       const allowed = `bob@example.org ${key.line}\n`;
       for (const [flags, userPresent, userVerified] of [
@@ -151,7 +151,7 @@ describe('verifySshSig', () => {
     });
   }
 
-  it('ssh-signature-malformed: a signature of another type than its key', () => {
+  it('ssh-signature-malformed: a signature of a different type than its key', () => {
     const { signature } = parseSshSig(blob, 'it');
     const publicKey = new SoftwareSecurityKey('ed25519').blob;
     const mixed = parseSshSig(buildSshSig({ ...parts(), publicKey, signature }), 'it');
