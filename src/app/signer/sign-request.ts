@@ -9,7 +9,7 @@ import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { temporaryToken } from '../../protocol/exchange/path.ts';
 import { syncFile } from '../../lib/bytes/atomic-file.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
-import { together } from '../../lib/concurrency/all-settled.ts';
+import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { SignedFile, SignFileOptions } from '../../engine/artifact/sign-result.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { signInParts, signRemotely, type SignedInParts } from '../../engine/artifact/sign-zip-as-delta.ts';
@@ -96,7 +96,7 @@ async function signWhole(
 ): Promise<SignedOne> {
   const fresh = join(folder, name);
   // Once something was delivered, a crash must find the unsigned file: on the disk it is in time.
-  const [parts] = await together([
+  const [parts] = await settleAll([
     withFile(file.path, (source) => signInParts(source, fresh, options), file.requested.name),
     syncFile(file.path),
   ]);

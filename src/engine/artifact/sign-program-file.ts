@@ -8,7 +8,7 @@ import { whole } from '../../lib/bytes/concatenated-source.ts';
 import { patchInPlace } from '../../lib/bytes/patched-source.ts';
 import { truncated } from '../../lib/bytes/extents.ts';
 import { BufferSource, SMALL, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
-import { together } from '../../lib/concurrency/all-settled.ts';
+import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import {
   requireOurs,
   requireSomething,
@@ -68,7 +68,7 @@ async function writeSmall(
   const content = await signed.content.read(0, signed.content.size);
   await writeAll(file, content, 0);
   const made = await readBack(file, content.length, source.name);
-  const [before, after] = await together([
+  const [before, after] = await settleAll([
     sha256OfSource(source),
     sha256OfSource(made),
     checkOwnWork(source, made, options),
@@ -98,12 +98,12 @@ async function writeLarge(
   { file, path, hashed }: Draft,
   options: SignFileOptions,
 ): Promise<SignedEntry> {
-  const [before, signed] = await together([copyAndHash(source, file, hashed), makeSigned(source, options)]);
+  const [before, signed] = await settleAll([copyAndHash(source, file, hashed), makeSigned(source, options)]);
   await patchInPlace(file, signed.content);
   return withFile(
     path,
     async (made) => {
-      const [, after] = await together([
+      const [, after] = await settleAll([
         checkOwnWork(source, made, options),
         hashed ? sha256OfSource(made) : '',
         file.sync(),

@@ -11,7 +11,7 @@ import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { unchangedRange } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { together } from '../../lib/concurrency/all-settled.ts';
+import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
@@ -157,7 +157,7 @@ export async function checkOwnWork(
 ): Promise<void> {
   try {
     const image = await openSignableFile(made);
-    const [report, added] = await together([
+    const [report, added] = await settleAll([
       verifySignableFile(image, strictly(options)),
       proveOnlySignatureAdded(await openSignableFile(original), image, {
         mayBeEqual: options.alreadySigned !== 'append',
@@ -258,6 +258,6 @@ export async function signAndCheck(
   const { source } = before;
   const signed = await makeSigned(source, options);
   const made = signed.content;
-  const [, after] = await together([checkOwnWork(source, made, options), sha256OfSource(made)]);
+  const [, after] = await settleAll([checkOwnWork(source, made, options), sha256OfSource(made)]);
   return entryOf(path, { before, signed, made, after });
 }

@@ -19,7 +19,8 @@ import {
   type SignFileOptions,
 } from './sign-result.ts';
 import { Spool, type Spooled } from './spool.ts';
-import { Turns } from '../../lib/concurrency/semaphore.ts';
+import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
+import { Semaphore } from '../../lib/concurrency/semaphore.ts';
 
 /** Entries being unpacked at once: Node has four threads for that. */
 const UNPACKING = 4;
@@ -101,8 +102,8 @@ async function sortOut(candidates: readonly Candidate[], options: SignFileOption
 }
 
 /** Who asks it for a timestamp lets others work until it is there. */
-const patient = (timestamper: Timestamper, turns: Turns): Timestamper => ({
-  timestamp: (data, hash) => turns.aside(() => timestamper.timestamp(data, hash)),
+const patient = (timestamper: Timestamper, semaphore: Semaphore): Timestamper => ({
+  timestamp: (data, hash) => semaphore.releaseDuring(() => timestamper.timestamp(data, hash)),
 });
 
 /**
@@ -110,15 +111,16 @@ const patient = (timestamper: Timestamper, turns: Turns): Timestamper => ({
  * failure stops what has not begun, and leaves only when everything begun has come to an end.
  */
 async function signAll(candidates: readonly Candidate[], options: SignFileOptions): Promise<SignedEntry[]> {
-  const turns = new Turns(AT_WORK);
+  const semaphore = new Semaphore(AT_WORK);
   const steppingAside = {
     ...options,
-    timestamper: options.timestamper && patient(options.timestamper, turns),
+    timestamper: options.timestamper && patient(options.timestamper, semaphore),
   };
   const underway = new Map<string, Promise<SignedEntry>>();
   let done = 0;
   const signOne = async ({ path, program }: Candidate): Promise<SignedEntry> => {
-    const begun = underway.get(program.sha256) ?? turns.run(() => signAndCheck(path, program, steppingAside));
+    const begun =
+      underway.get(program.sha256) ?? semaphore.run(() => signAndCheck(path, program, steppingAside));
     underway.set(program.sha256, begun);
     const entry = await begun;
     options.onProgress?.(++done, candidates.length);
@@ -126,33 +128,6 @@ async function signAll(candidates: readonly Candidate[], options: SignFileOption
   };
   options.onProgress?.(0, candidates.length);
   return mapConcurrently(candidates, IN_FLIGHT, signOne);
-}
-
-/**
- * Maps with up to `width` calls in flight, which may end in any order. After a failure no other begins; the first
- * failure is thrown when all have ended. What waits to begin takes no memory.
- */
-async function mapConcurrently<T, R>(
-  items: readonly T[],
-  width: number,
-  map: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  const failures: unknown[] = [];
-  const waiting = items.entries();
-  const work = async (): Promise<void> => {
-    for (const [index, item] of waiting) {
-      if (failures.length > 0) return;
-      try {
-        results[index] = await map(item);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(width, items.length) }, work));
-  if (failures.length > 0) throw failures[0];
-  return results;
 }
 
 /** What was done to the programs of ours in a zip, and what came of writing it. */

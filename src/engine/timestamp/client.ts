@@ -1,9 +1,9 @@
 import { plural } from '../../lib/plural.ts';
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pLimit from 'p-limit';
 import type { Der } from '../../lib/asn1/der.ts';
 import type { DigestName } from '../../lib/asn1/oids.ts';
+import { Semaphore } from '../../lib/concurrency/semaphore.ts';
 import { messageOf, SignpipeError, unavailable, usage } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { postTimestampQuery, HttpStatusError, parseEndpoint, type Endpoint } from './http.ts';
@@ -167,26 +167,26 @@ const FIRST_IN_FLIGHT = 8;
 
 /** Lets as many requests at a time through as authorities show that they can bear (as TCP starts, RFC 5681). */
 class RequestWindow {
-  private readonly limit: ReturnType<typeof pLimit>;
+  private readonly semaphore: Semaphore;
   private lastCut = 0;
 
   constructor(private readonly most: number) {
-    this.limit = pLimit(Math.min(FIRST_IN_FLIGHT, most));
+    this.semaphore = new Semaphore(Math.min(FIRST_IN_FLIGHT, most));
   }
 
   run<T>(request: () => Promise<T> | T): Promise<T> {
-    return this.limit(request);
+    return this.semaphore.run(request);
   }
 
   succeeded(): void {
-    if (this.limit.concurrency < this.most) this.limit.concurrency += 1;
+    if (this.semaphore.limit < this.most) this.semaphore.limit += 1;
   }
 
   /** Of several requests that fail together only the first cuts. `begun` is a time of the monotonic clock. */
   failed(begun: number): void {
     if (begun < this.lastCut) return;
     this.lastCut = performance.now();
-    this.limit.concurrency = Math.max(1, this.limit.concurrency >> 1);
+    this.semaphore.limit = Math.max(1, this.semaphore.limit >> 1);
   }
 }
 

@@ -1,13 +1,13 @@
 /**
- * Runs tasks `width` at a time and yields their results in the order of the tasks. No task starts before
- * there is room for it, so memory is bounded by `width` results; none still runs when this has ended.
+ * Runs up to `width` tasks at a time and yields their results in the order of the tasks. A task starts only when there
+ * is room for it, so at most `width` results are in memory; when the generator ends, no task is running.
  */
 export async function* inOrder<T>(tasks: Iterable<() => Promise<T>>, width: number): AsyncGenerator<T> {
   const running: Promise<T>[] = [];
   try {
     for (const task of tasks) {
       const result = task();
-      // A failure is seen when its turn comes; until then it must not count as unhandled.
+      // A failure is reported in its turn; until then it must not count as unhandled.
       result.catch(() => {});
       running.push(result);
       const first = running.length >= width ? running.shift() : undefined;

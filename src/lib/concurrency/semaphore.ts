@@ -1,40 +1,56 @@
-/**
- * So many tasks work at a time. One that only waits for somebody else steps aside, and another works
- * meanwhile. First come, first served.
- */
-export class Turns {
+/** Limits how many tasks work at the same time: first come, first served. */
+export class Semaphore {
   private readonly waiting: (() => void)[] = [];
+  private working = 0;
 
-  constructor(private free: number) {}
+  constructor(private most: number) {}
 
-  /** Runs a task when its turn comes. */
-  async run<T>(task: () => Promise<T>): Promise<T> {
-    await this.take();
+  get limit(): number {
+    return this.most;
+  }
+
+  /** Lowering the limit does not interrupt tasks that work already. */
+  set limit(most: number) {
+    this.most = most;
+    this.admit();
+  }
+
+  /** Runs a task as soon as there is a place for it. */
+  async run<T>(task: () => T | Promise<T>): Promise<T> {
+    await this.acquire();
     try {
       return await task();
     } finally {
-      this.give();
+      this.release();
     }
   }
 
-  /** For use within `run`: lets others work until `wait` has ended and a turn comes again. */
-  async aside<T>(wait: () => Promise<T>): Promise<T> {
-    this.give();
+  /** For use within `run`: gives up the place during `wait`, and waits for a place again afterwards. */
+  async releaseDuring<T>(wait: () => Promise<T>): Promise<T> {
+    this.release();
     try {
       return await wait();
     } finally {
-      await this.take();
+      await this.acquire();
     }
   }
 
-  private async take(): Promise<void> {
-    if (this.free > 0) this.free -= 1;
+  private async acquire(): Promise<void> {
+    if (this.working < this.most) this.working += 1;
     else await new Promise<void>((resolve) => this.waiting.push(resolve));
   }
 
-  private give(): void {
-    const next = this.waiting.shift();
-    if (next) next();
-    else this.free += 1;
+  private release(): void {
+    this.working -= 1;
+    this.admit();
+  }
+
+  private admit(): void {
+    while (this.working < this.most) {
+      const next = this.waiting.shift();
+      if (!next) return;
+      this.working += 1;
+      next();
+    }
   }
 }

@@ -1,11 +1,11 @@
 import { crc32 } from 'node:zlib';
-import pLimit from 'p-limit';
 import { invalid } from '../errors.ts';
 import { AtomicFile, writeAtomically } from '../bytes/atomic-file.ts';
 import type { Delta } from '../bytes/delta.ts';
 import { ConcatenatedSource } from '../bytes/concatenated-source.ts';
 import { BufferSource, withFile, type ByteSource } from '../bytes/byte-source.ts';
-import { together } from '../concurrency/all-settled.ts';
+import { Semaphore } from '../concurrency/semaphore.ts';
+import { settleAll } from '../concurrency/settle-all.ts';
 import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './updated-headers.ts';
 import { packBlocks, type Block, type Job } from './deflate.ts';
 import { endBytes, movedEnd } from './end-of-central-directory.ts';
@@ -131,16 +131,16 @@ async function writeFresh<T>(
 
 /** Checks of what was spliced, a few at a time, beside what else is done. */
 class Checks {
-  private readonly limit = pLimit(SPLICED_AHEAD);
+  private readonly semaphore = new Semaphore(SPLICED_AHEAD);
   private readonly begun: Promise<boolean>[] = [];
 
   add(check: () => Promise<boolean>): void {
-    this.begun.push(this.limit(check));
+    this.begun.push(this.semaphore.run(check));
   }
 
   /** Whether all of them hold, when all have ended. */
   async hold(): Promise<boolean> {
-    return (await together(this.begun)).every(Boolean);
+    return (await settleAll(this.begun)).every(Boolean);
   }
 }
 
@@ -156,7 +156,7 @@ async function splicing<T>(
     () => checks.hold(),
     () => checks.hold(),
   );
-  const [written, hold] = await together([writing, holding]);
+  const [written, hold] = await settleAll([writing, holding]);
   return hold ? written : write(contents.map(packedAnew), new Checks());
 }
 

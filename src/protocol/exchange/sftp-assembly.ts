@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import pLimit from 'p-limit';
 import { SignpipeError } from '../../lib/errors.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { sha256OfStream } from '../../lib/bytes/hash.ts';
 import { freshSizeOf, placeSpans, type PlacedDeltaSpan } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { together } from '../../lib/concurrency/all-settled.ts';
+import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
+import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { AssembleOptions, DeliverOptions, FileAttributes } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { requestBlocks, readRuns, writeBehind } from './pipelined-io.ts';
@@ -70,7 +70,7 @@ export class SftpAssembly {
       this.options.fresh.use(async (fresh) => {
         await this.fill(await copier, handle, fresh);
         // In this order: what is asked for after a flush is answered after it.
-        const [, flushed] = await together([this.verify(fresh), session.flush(handle)]);
+        const [, flushed] = await settleAll([this.verify(fresh), session.flush(handle)]);
         return flushed;
       }),
     );
@@ -107,13 +107,13 @@ export class SftpAssembly {
   /** Copies and sends at the same time, each over its own channel: a copy holds up whatever follows it. */
   private async fill(copier: SftpChannel, handle: Buffer, fresh: ByteSource): Promise<void> {
     // What does not need the answer to what was asked before is asked with it.
-    const [from, to] = await together([
+    const [from, to] = await settleAll([
       copier.open(this.from, 'r'),
       copier.open(this.upload.temporary, 'r+'),
     ]);
-    await together([this.copyOld(copier, from, to), this.sendFresh(handle, fresh)]);
+    await settleAll([this.copyOld(copier, from, to), this.sendFresh(handle, fresh)]);
     // A copy that came to the old file's end too early was reported as done.
-    const [after] = await together([
+    const [after] = await settleAll([
       copier.fstat(from, this.from),
       copier.closeHandle(from),
       copier.closeHandle(to),
@@ -122,24 +122,17 @@ export class SftpAssembly {
   }
 
   private async copyOld(copier: SftpChannel, from: Buffer, to: Buffer): Promise<void> {
-    const limit = pLimit(COPIES);
-    let failed = false;
-    const copy = async (start: number, length: number, at: number): Promise<void> => {
-      if (failed) return;
+    const copy = async ({ start, length, at }: Copy): Promise<void> => {
       try {
         await copier.copy(from, start, length, to, at);
         this.progress(length);
       } catch (error) {
-        failed = true;
         // Only a copy that begins beyond the end is told of it.
         if (hasStatus(error, STATUS.eof)) throw failures.fileChanged(this.from, error);
         throw isRefusal(error) ? failures.noCopy(this.upload.path, error) : error;
       }
     };
-    const settled = await Promise.allSettled(
-      [...pieces(this.parts.old)].map(({ start, length, at }) => limit(() => copy(start, length, at))),
-    );
-    for (const each of settled) if (each.status === 'rejected') throw each.reason;
+    await mapConcurrently([...copiesOf(this.parts.old)], COPIES, copy);
   }
 
   private async sendFresh(handle: Buffer, fresh: ByteSource): Promise<void> {
@@ -169,7 +162,7 @@ export class SftpAssembly {
   /** Whether a file there is what it should be; `isRight` tells where neither its whole is known nor can be hashed there. */
   private async isResult(place: string, isRight: (handle: Buffer) => Promise<boolean>): Promise<boolean> {
     const { session, options } = this;
-    const [stats, hashes] = await together([session.stat(place), this.hashesThere(place)]);
+    const [stats, hashes] = await settleAll([session.stat(place), this.hashesThere(place)]);
     if (stats.kind !== 'file' || stats.size !== options.assembly.size) return false;
     if (hashes) return true;
     const handle = await session.open(place, 'r');
@@ -225,9 +218,14 @@ export class SftpAssembly {
 const isRefusal = (error: unknown): boolean =>
   !(error instanceof SignpipeError) && (isUnsupported(error) || hasStatus(error, STATUS.permissionDenied));
 
-function* pieces(
-  spans: readonly PlacedDeltaSpan[],
-): Generator<{ start: number; length: number; at: number }> {
+/** A request to copy `length` bytes from `start` of the old file to `at` of the new one. */
+interface Copy {
+  readonly start: number;
+  readonly length: number;
+  readonly at: number;
+}
+
+function* copiesOf(spans: readonly PlacedDeltaSpan[]): Generator<Copy> {
   for (const { start, end, at } of spans)
     for (let from = start; from < end; from += COPIED)
       yield { start: from, length: Math.min(COPIED, end - from), at: at + from - start };

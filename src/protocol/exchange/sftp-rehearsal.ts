@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { SignpipeError } from '../../lib/errors.ts';
-import { together } from '../../lib/concurrency/all-settled.ts';
+import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { Rehearsal, RehearseOptions } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { below, foldersOf, rehearsalNames } from './path.ts';
@@ -49,7 +49,7 @@ async function tryIn(
 ): Promise<Rehearsal> {
   const [first, second] = rehearsalNames(place, temporary);
   // What a crash left, as a rule nothing. A server that deletes nothing would keep what is written here, too.
-  const [clear] = await together([session.remove(first), session.remove(second)]);
+  const [clear] = await settleAll([session.remove(first), session.remove(second)]);
   if (!clear) {
     await requireRenames(session, first, second, name);
     return { written: false, deletes: false, remarks: [], left: null };

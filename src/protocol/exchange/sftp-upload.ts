@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import { sha256OfStream } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { together } from '../../lib/concurrency/all-settled.ts';
+import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { DeliverOptions } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
@@ -66,7 +66,7 @@ export class Upload {
         { start, memory, onWritten: (end) => (this.written = end) },
       );
       // In this order: what is asked for after a flush is answered after it.
-      const [, flushed] = await together([this.verify(session, content, options), session.flush(handle)]);
+      const [, flushed] = await settleAll([this.verify(session, content, options), session.flush(handle)]);
       return flushed;
     });
   }
@@ -83,7 +83,7 @@ export class Upload {
     const closing = session.closeHandle(handle);
     // Of what was not flushed, it may be only then that the server finds its disk full.
     if (!flushed) await closing;
-    await together([closing, this.publish(session)]);
+    await settleAll([closing, this.publish(session)]);
   }
 
   /** What lies under the temporary name, to go on with; null, and nothing there any more, when it is of no use. */

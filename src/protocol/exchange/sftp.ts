@@ -1,7 +1,7 @@
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { together } from '../../lib/concurrency/all-settled.ts';
+import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { SshLocation } from '../../lib/ssh/url.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import type {
@@ -206,7 +206,7 @@ export class SftpExchange implements Exchange {
     try {
       await session.beside(async (copier) => {
         const assembly = new SftpAssembly(session, source, upload, options);
-        const [unchanged] = await together([
+        const [unchanged] = await settleAll([
           assembly.isUnchanged(),
           // What a crash during an earlier delivery left behind; nothing, as a rule.
           options.temporary === undefined ? undefined : upload.clear(session),
