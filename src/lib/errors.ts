@@ -92,6 +92,10 @@ export const usage = (code: string, message: string, details?: ErrorDetails): Si
 export const isRefused = (error: unknown): error is SignpipeError =>
   error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed');
 
+/** Whether an error says that bytes from outside are broken. */
+export const isInvalid = (error: unknown): error is SignpipeError =>
+  error instanceof SignpipeError && error.kind === 'invalid';
+
 /** The text of anything that was thrown, for a message's tail. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -27,11 +27,11 @@ export interface WaitOptions {
   /** Where the signed files go; null downloads nothing. */
   readonly output: string | null;
   /** What the signed files are proved against. */
-  readonly originals?: readonly string[];
+  readonly originals?: readonly string[] | undefined;
   /** Take files signed with a test certificate. */
   readonly allowTest: boolean;
   /** The request was made by this very process: its receipt cannot have come before. */
-  readonly justMade?: boolean;
+  readonly justMade?: boolean | undefined;
   /** Milliseconds between looks; 2 s unless given. */
   readonly interval?: number;
 }

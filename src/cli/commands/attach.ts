@@ -1,12 +1,11 @@
 import { tmpdir } from 'node:os';
 import { basename } from 'node:path';
-import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
+import { attachToFile, type DetachedSignature } from '../../engine/artifact/attach-file.ts';
 import { invalid, usage, type SignpipeError } from '../../lib/errors.ts';
 import { readAll, withFile } from '../../lib/bytes/byte-source.ts';
-import { attachToFile } from '../../engine/artifact/attach-file.ts';
-import type { Wanted } from './receipt-signatures.ts';
-import { outputTo, writeOutputFile } from '../output/output-file.ts';
-import { printMade, type OutputOptions } from './signature.ts';
+import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
+import type { ReceiptFile } from '../../protocol/control/receipt.ts';
+import { outputTo, printFileAsJson, writeOutputFile, type OutputOptions } from '../output/output-file.ts';
 import { print, sayUnlessQuiet } from '../output/terminal.ts';
 
 export interface AttachCommandOptions extends OutputOptions {
@@ -17,42 +16,84 @@ export interface AttachCommandOptions extends OutputOptions {
   readonly receipts: string;
 }
 
-/** No signature with its chain and timestamp comes near. */
+interface SignaturesToAttach {
+  readonly signatures: DetachedSignature[];
+  /** The SHA-256 that the result must have, if it is known. */
+  readonly sha256: string | undefined;
+}
+
+/** Far more than any signature with its chain and timestamp. */
 const MAX_SIGNATURE = 4 * 1024 * 1024;
 
-async function wantedBy(file: string, options: AttachCommandOptions): Promise<Wanted> {
+async function signaturesFor(file: string, options: AttachCommandOptions): Promise<SignaturesToAttach> {
   const { signature, receipt, repo } = options;
-  if (signature !== undefined && receipt === undefined)
-    return {
-      wanted: [{ path: '', signature: await withFile(signature, (p7) => readAll(p7, MAX_SIGNATURE)) }],
-      sha256: undefined,
-    };
-  if (signature === undefined && receipt !== undefined && repo !== undefined) {
-    const { fromReceipt } = await import('./receipt-signatures.ts');
-    return fromReceipt(receipt, repo, basename(file), options);
+  if (signature !== undefined && receipt === undefined) {
+    const content = await withFile(signature, (p7) => readAll(p7, MAX_SIGNATURE));
+    return { signatures: [{ path: '', signature: content }], sha256: undefined };
   }
+  if (signature === undefined && receipt !== undefined && repo !== undefined)
+    return signaturesFromReceipt(receipt, repo, basename(file), options);
   throw usage('signature-missing', 'which signature is to be attached?', {
     hint: 'give --signature P7, or --receipt REQUEST --repo URL',
   });
 }
 
-const zipDiffers = (file: string, actual: string, wanted: string): SignpipeError =>
+/** The only file of a request, or the one with this name. */
+function fileNamed(files: readonly ReceiptFile[], name: string, request: string): ReceiptFile | undefined {
+  if (files.length < 2) return files[0];
+  const file = files.find(({ input }) => input.name === name);
+  if (file) return file;
+  throw usage(
+    'receipt-of-several',
+    `request ${request} is about ${files.length} files, none of them named ${name}`,
+    { hint: `give the file the name that it has there: ${files.map(({ input }) => input.name).join(', ')}` },
+  );
+}
+
+/** The signatures of a file, from the receipt of a request. What reads receipts is loaded only if one is named. */
+async function signaturesFromReceipt(
+  request: string,
+  repo: string,
+  name: string,
+  branches: { requests: string; receipts: string },
+): Promise<SignaturesToAttach> {
+  const [{ findReceipt }, { withRepository }] = await Promise.all([
+    import('../../protocol/control/receipt.ts'),
+    import('../../protocol/control/with-repository.ts'),
+  ]);
+  return withRepository(repo, branches, async (repository) => {
+    const { receipts } = await repository.heads();
+    const id = await repository.resolveCommit(request);
+    const found = receipts === null ? null : await findReceipt(repository, receipts, id);
+    const file = fileNamed(found?.receipt.files ?? [], name, request);
+    if (!found || found.receipt.outcome !== 'signed' || !file)
+      throw invalid('not-signed', `request ${request}: nothing was signed for it`);
+    const signatures: DetachedSignature[] = [];
+    for (const { path, before, after } of file.signed) {
+      const signature = await found.signature(before.sha256);
+      signatures.push({ path, before: before.sha256, after: after.sha256, signature });
+    }
+    return { signatures, sha256: file.output?.sha256 };
+  });
+}
+
+const rebuildDiffers = (file: string, actual: string, expected: string): SignpipeError =>
   invalid(
     'rebuild-differs',
-    `${file}: with its signatures its SHA-256 is ${actual}, the receipt says ${wanted}; nothing was written`,
+    `${file}: with its signatures its SHA-256 is ${actual}, the receipt says ${expected}; nothing was written`,
     {
       hint: 'the programs match, but something else in the zip differs, or another zlib packed it: compare with signpipe verify --original',
     },
   );
 
-/** `signpipe signature attach`: the signed file, bit for bit, without the key. */
+/** `signpipe signature attach`: rebuilds the signed file, bit for bit, without the key. */
 export async function attachCommand(file: string, options: AttachCommandOptions): Promise<number> {
   const output = await outputTo(options.output, options.force);
-  const { wanted, sha256 } = await wantedBy(file, options);
+  const { signatures, sha256 } = await signaturesFor(file, options);
   const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
   const attach = async (path: string): Promise<string> => {
-    const actual = await attachToFile(file, wanted, path, common);
-    if (sha256 !== undefined && sha256 !== actual) throw zipDiffers(file, actual, sha256);
+    const actual = await attachToFile(file, signatures, path, common);
+    if (sha256 !== undefined && sha256 !== actual) throw rebuildDiffers(file, actual, sha256);
     return actual;
   };
   const actual = await writeOutputFile(output, attach, { checked: true });
@@ -61,7 +102,7 @@ export async function attachCommand(file: string, options: AttachCommandOptions)
       ? `${options.output}: signature attached`
       : `${options.output}: bit for bit the file that the receipt names`,
   );
-  if (options.json) await printMade(file, options.output);
+  if (options.json) await printFileAsJson(file, options.output);
   else print(actual);
   return 0;
 }

@@ -12,11 +12,11 @@ import { parseDuration } from '../../app/config/units.ts';
 import { wantsColour } from '../../lib/terminal-colors.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { usage } from '../../lib/errors.ts';
+import { withRepository } from '../../protocol/control/with-repository.ts';
 import { writeTextAtomically } from '../../lib/bytes/atomic-file.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import { outputTo, writeOutputFile } from '../output/output-file.ts';
 import { writeToStandardOutput } from '../output/write-output.ts';
-import { withRepository } from './repository.ts';
 import { sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
 export interface AuditCommandOptions extends CommonOptions {
@@ -37,43 +37,46 @@ export interface AuditCommandOptions extends CommonOptions {
 
 const MOMENT = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?) ?(Z|UTC|[+-]\d{2}:\d{2})?)?$/;
 
-/** A moment as people and the table write it: a date, a date and time, or how long ago. Without a zone it is UTC. */
+/** Reads a date, a date and time, or a duration before now. Without a zone it is UTC. */
 function parseMoment(text: string, option: string, now: Date): Date {
   const ago = parseDuration(text);
   if (ago !== undefined) return new Date(now.getTime() - ago);
   const [, date = '', time = '00:00', zone = 'Z'] = MOMENT.exec(text) ?? [];
   const moment = new Date(`${date}T${time}${zone === 'UTC' ? 'Z' : zone}`);
-  // A day that its month does not have would become one of the next month.
+  // Date turns a day that the month does not have, such as 31 June, into one of the next month.
   const day = new Date(`${date}T00:00Z`);
   if (!Number.isNaN(moment.getTime()) && day.toISOString().startsWith(date)) return moment;
-  throw usage('time-unreadable', `${option} ${text}: is no time`, {
+  throw usage('time-unreadable', `${option} ${text}: is not a time`, {
     hint: 'write 2026-01-31, "2026-01-31 09:30" (UTC), 2026-01-31T09:30+01:00, or 30d for that long ago',
   });
 }
 
-/** Fewer digits than this are more likely a mistake than a certificate. */
+/** Fewer than four digits are more likely a mistake. */
 const CERTIFICATE_PREFIX = /^[0-9a-f]{4,64}$/;
 
-interface Question {
+interface RevocationQuestion {
   /** SHA-256 in hex, or its first digits. */
   readonly certificate: string;
   readonly at: Date;
 }
 
-/** What `--revoked-at` and `--certificate` ask together. */
-function parseQuestion({ revokedAt, certificate }: AuditCommandOptions, now: Date): Question | null {
+/** The question that `--revoked-at` and `--certificate` ask together. */
+function parseQuestion(
+  { revokedAt, certificate }: AuditCommandOptions,
+  now: Date,
+): RevocationQuestion | null {
   if (revokedAt === undefined && certificate === undefined) return null;
   if (revokedAt === undefined || certificate === undefined)
     throw usage('revocation-half', '--revoked-at and --certificate belong together', {
-      hint: 'the certificate’s SHA-256 stands in every receipt, and in the table that the audit ends with',
+      hint: 'every receipt has the SHA-256 of its certificate, and so has the table at the end of the audit',
     });
   const digest = certificate.replaceAll(':', '').toLowerCase();
   if (!CERTIFICATE_PREFIX.test(digest))
     throw usage(
       'certificate-digest',
-      `--certificate ${certificate}: is no SHA-256, nor the first digits of one`,
+      `--certificate ${certificate}: is not a SHA-256, nor the first digits of one`,
       {
-        hint: 'give four to 64 hexadecimal digits, with or without colons, such as the table has under CERT',
+        hint: 'give four to 64 hexadecimal digits, with or without colons, as in the column CERT of the table',
       },
     );
   return { certificate: digest, at: parseMoment(revokedAt, '--revoked-at', now) };
@@ -85,12 +88,12 @@ interface Signers {
 }
 
 /**
- * The lists of those whose signatures count. Without one there is nothing to verify against, and the repository's
- * own word must not stand in for it: that is refused, so that no table looks like a proof.
+ * Loads the lists of keys whose signatures count. Without a list the audit is refused: only the repository itself
+ * could then say whom to trust, and the table would look like a proof.
  */
 async function loadSigners({ allowedSigners, receiptSigners }: AuditCommandOptions): Promise<Signers> {
   if (allowedSigners === undefined)
-    throw usage('audit-signers-missing', 'whose signatures count? The repository cannot say that itself', {
+    throw usage('audit-signers-missing', 'whose signatures count? The repository itself cannot decide that', {
       hint: 'give --allowed-signers FILE, OpenSSH’s format: builders, vouchers and the signer’s receipt key, past ones with valid-before',
     });
   const allowed = await AllowedSigners.load(allowedSigners);
@@ -127,8 +130,8 @@ function tableOptions(now: Date): TableOptions {
   };
 }
 
-/** Table, revocation and summary, in pieces. Goes through the rows once: each pass over a long history has its price. */
-function* told(
+/** Table, revocation and summary, in chunks. Reads the rows only once: a long history makes each pass expensive. */
+function* auditText(
   audit: Audit,
   isShown: (row: AuditRow) => boolean,
   revocation: Revocation | null,
@@ -152,14 +155,14 @@ function* told(
 }
 
 /**
- * `signpipe audit`: everything that the repository tells, verified; exit status 3 when a signature or a link does
- * not hold. What is shown may be filtered; what is verified never is.
+ * `signpipe audit`: verifies the whole repository; the exit status is 3 if a signature or a link is wrong. Options may
+ * filter what is shown, never what is verified.
  */
 export async function auditCommand(options: AuditCommandOptions): Promise<number> {
   const now = new Date();
   const question = parseQuestion(options, now);
   const since = options.since === undefined ? undefined : parseMoment(options.since, '--since', now);
-  // A page that is there is one of an earlier audit.
+  // An existing page is replaced: it is one of an earlier audit.
   const html = options.html === undefined ? null : await outputTo(options.html, true);
   const audit = await runAudit(options, now);
   const isShown = rowFilter({ since, name: options.name, outcome: options.outcome });
@@ -174,7 +177,7 @@ export async function auditCommand(options: AuditCommandOptions): Promise<number
   await writeToStandardOutput(
     options.json
       ? documentText(audit, document, { indent: 2 })
-      : told(audit, isShown, revocation, options, now),
+      : auditText(audit, isShown, revocation, options, now),
   );
   return audit.problems.length > 0 ? 3 : 0;
 }

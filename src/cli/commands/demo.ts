@@ -32,19 +32,19 @@ export interface DemoCommandOptions extends CommonOptions {
 
 const run = promisify(execFile);
 
-/** A story in numbered steps, each with the time it took. */
+/** Prints numbered steps, each with the time that it took. */
 class Story {
-  private step = 0;
+  private count = 0;
   constructor(private readonly quiet: boolean) {}
 
-  async tell<T>(title: string, act: () => Promise<T>, detail: (result: T) => string[]): Promise<T> {
+  async step<T>(title: string, act: () => Promise<T>, detail: (result: T) => string[]): Promise<T> {
     const began = performance.now();
     const result = await act();
-    this.step += 1;
+    this.count += 1;
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     if (!this.quiet)
       print(
-        [`${this.step}. ${title}  (${seconds} s)`, ...detail(result).map((line) => `     ${line}`)].join(
+        [`${this.count}. ${title}  (${seconds} s)`, ...detail(result).map((line) => `     ${line}`)].join(
           '\n',
         ),
       );
@@ -57,7 +57,7 @@ async function emptyFolder(dir: string): Promise<string> {
   await mkdir(path, { recursive: true });
   const names = await readdir(path);
   if (names.length > 0)
-    throw usage('folder-not-empty', `${path}: not empty`, { hint: 'give a folder that is new or empty' });
+    throw usage('folder-not-empty', `${path}: not empty`, { hint: 'give a new or empty folder' });
   return path;
 }
 
@@ -78,7 +78,7 @@ async function prepareZip(dir: string, zip: string | undefined): Promise<string[
   return [zip];
 }
 
-/** The hosts that a real site has: Git and exchange behind SSH, and a timestamp authority. */
+/** Starts the hosts that a real site has: one for Git and exchange over SSH, and a timestamp authority. */
 async function startHosts(site: SandboxSite): Promise<{ close: () => Promise<void> }> {
   const root = join(site.dir, 'server');
   await mkdir(join(root, 'exchange', 'incoming'), { recursive: true });
@@ -134,7 +134,7 @@ async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<st
   }
 }
 
-async function collectSigned(site: SandboxSite, request: string, options: CommonOptions): Promise<Waited> {
+async function downloadResult(site: SandboxSite, request: string, options: CommonOptions): Promise<Waited> {
   const session = await openSession(await loadBuilderConfig(site.builderConfig), {
     progress: await progressFor(options),
     say: () => {},
@@ -166,14 +166,14 @@ async function checkSigned({ dir, pki }: SandboxSite): Promise<string[]> {
     });
     const good = report.programs.filter(({ status }) => status === 'ok').length;
     return [
-      `${good} programs lead to the demo's root and bear its timestamp`,
+      `${good} programs are signed and timestamped under the demo's root`,
       `signed.zip is unsigned.zip plus ${proof.signed.length} signatures, and nothing else`,
     ];
   });
 }
 
-/** What stays: the repository and the exchange as folders, and configurations that use them without any host. */
-async function settle(site: SandboxSite): Promise<void> {
+/** Keeps the repository and the exchange as folders, and configurations that use them without any host. */
+async function keepResults(site: SandboxSite): Promise<void> {
   const { dir } = site;
   await rename(join(dir, 'server', 'control.git'), join(dir, 'control.git'));
   await rename(join(dir, 'server', 'exchange'), join(dir, 'exchange'));
@@ -195,67 +195,72 @@ const tryNext = (dir: string): string[] => [
   `  git -C ${dir}/control.git show signed:receipt.json`,
   `  signpipe verify ${dir}/signed.zip --ca ${dir}/ca.pem --timestamp-ca ${dir}/tsa.pem --original ${dir}/unsigned.zip`,
   `  signpipe audit --repo ${dir}/control.git --allowed-signers ${dir}/keys/audit_signers`,
-  'Ask for another signature, and answer it (no host is needed now, the folders are used directly):',
+  'Request another signature, and answer it (without any host: the folders are used directly):',
   `  signpipe submit -c ${dir}/builder.yaml ${dir}/unsigned.zip`,
   `  signpipe watch -c ${dir}/signer.yaml --once`,
 ];
 
+/** Submits, signs, downloads and checks unsigned.zip; each step prints what happened. */
+async function runPipeline(story: Story, site: SandboxSite, options: DemoCommandOptions): Promise<void> {
+  const request = await story.step(
+    'The build master uploads the zip and commits its name and digest',
+    () => submitZip(site, options),
+    (id) => [`request ${id}`],
+  );
+  await story.step(
+    'The signer polls, fetches, signs, verifies, delivers, commits a receipt',
+    () => answerOnce(site, options),
+    (lines) => lines.map((line) => printable(line)),
+  );
+  await story.step(
+    'The build master checks the receipt and downloads signed.zip',
+    () => downloadResult(site, request, options),
+    ({ commit }) => [`receipt ${commit}`],
+  );
+  await story.step(
+    'Anyone can check it',
+    () => checkSigned(site),
+    (lines) => lines,
+  );
+}
+
 async function play(dir: string, zip: string | undefined, options: DemoCommandOptions): Promise<void> {
   const story = new Story(options.quiet === true);
-  await story.tell(
+  await story.step(
     'A release is built: unsigned.zip',
     () => prepareZip(dir, zip),
     (lines) => lines,
   );
-  const site = await story.tell(
+  const site = await story.step(
     'Throw-away keys, a test certificate authority, a control repository',
     () => layOutSite(dir),
     () => [],
   );
-  const hosts = await story.tell(
+  const hosts = await story.step(
     'An SSH host for Git and files, a timestamp authority, both on the loopback',
     () => startHosts(site),
     () => [],
   );
   try {
-    const request = await story.tell(
-      'The build master uploads the zip and commits its name and digest',
-      () => submitZip(site, options),
-      (id) => [`request ${id}`],
-    );
-    await story.tell(
-      'The signer polls, fetches, signs, verifies, delivers, commits a receipt',
-      () => answerOnce(site, options),
-      (lines) => lines.map((line) => printable(line)),
-    );
-    await story.tell(
-      'The build master checks the receipt and downloads signed.zip',
-      () => collectSigned(site, request, options),
-      ({ commit }) => [`receipt ${commit}`],
-    );
-    await story.tell(
-      'Anyone can check it',
-      () => checkSigned(site),
-      (lines) => lines,
-    );
+    await runPipeline(story, site, options);
   } finally {
     await hosts.close();
   }
-  await settle(site);
+  await keepResults(site);
   const { stdout } = await run('git', ['-C', join(dir, 'control.git'), 'log', '-1', '--stat=100', 'signed']);
   print(`\nThe receipt, as "git log" shows it:\n\n${stdout.replace(/^/gm, '  ').trimEnd()}\n`);
 }
 
-/** `signpipe demo`: the main job from end to end on this machine. */
+/** `signpipe demo`: runs the whole pipeline on this machine. */
 export async function demoCommand(zip: string | undefined, options: DemoCommandOptions): Promise<number> {
-  const own = options.dir === undefined ? await mkdtemp(join(tmpdir(), 'signpipe-demo-')) : null;
-  const dir = own ?? (await emptyFolder(options.dir ?? ''));
+  const temporary = options.dir === undefined ? await mkdtemp(join(tmpdir(), 'signpipe-demo-')) : null;
+  const dir = temporary ?? (await emptyFolder(options.dir ?? ''));
   try {
     await play(dir, zip, options);
   } catch (error) {
-    if (own !== null) await rm(own, { recursive: true, force: true });
+    if (temporary !== null) await rm(temporary, { recursive: true, force: true });
     throw error;
   }
-  print([...tryNext(dir), '', `Everything lies in ${dir}`].join('\n'));
+  print([...tryNext(dir), '', `Everything is in ${dir}`].join('\n'));
   return 0;
 }

@@ -15,17 +15,17 @@ export interface DoctorCommandOptions extends CommonOptions {
 const MARKS: Record<Status, string> = { ok: 'ok     ', warning: 'warning', bad: 'BAD    ' };
 const STYLES: Record<Status, Style> = { ok: 'good', warning: 'warning', bad: 'bad' };
 
-/** A table: verdict, part, what was found; below it what to do. A part's name stands once. */
+/** A table with status, part and finding, and below each finding what to do. A part's name is printed once. */
 function table(findings: readonly SiteFinding[]): string {
   const paint = painter(wantsColour(process.stdout));
   const width = Math.max(0, ...findings.map(({ check }) => check.length));
   const lines = findings.flatMap(({ check, status, message, code, hint }, i) => {
     const name = findings[i - 1]?.check === check ? '' : check;
     const tail = status === 'ok' || code === undefined ? '' : ` [${code}]`;
-    const told = printableLines(`${message}${tail}`).split('\n');
+    const text = printableLines(`${message}${tail}`).split('\n');
     const indent = ' '.repeat(MARKS.ok.length + width + 4);
     return [
-      `${paint(MARKS[status], STYLES[status])}  ${name.padEnd(width)}  ${told.join(`\n${indent}`)}`,
+      `${paint(MARKS[status], STYLES[status])}  ${name.padEnd(width)}  ${text.join(`\n${indent}`)}`,
       ...(hint === undefined || status === 'ok' ? [] : [`${indent}-> ${printable(hint, 4000)}`]),
     ];
   });
@@ -39,7 +39,7 @@ function summary(findings: readonly SiteFinding[]): string {
 
 interface Examined {
   readonly findings: readonly SiteFinding[];
-  /** What the configuration was read as. */
+  /** What the configuration describes. */
   readonly what: string;
 }
 
@@ -49,7 +49,7 @@ async function readAndCheckSigner(file: YamlFile): Promise<Examined> {
   return { findings: await checkSigner(config), what: `channels: ${[...config.channels.keys()].join(', ')}` };
 }
 
-/** Examines what the file configures: a signer has a section `signing`, a voucher no `exchange`. */
+/** Checks what the file configures: only a signer has a section `signing`; a voucher has no `exchange`. */
 async function checkSite(path: string): Promise<Examined> {
   const file = await readYaml(path);
   const sections = sectionsOf(file);
@@ -61,8 +61,8 @@ async function checkSite(path: string): Promise<Examined> {
 }
 
 /**
- * `signpipe doctor`: examines a signer, a builder or a voucher. 0 when all works (warnings allowed), 1 when
- * something does not; 2 for a configuration that cannot be used.
+ * `signpipe doctor`: checks a signer, a builder or a voucher. The exit status is 0 if all works (warnings allowed), 1
+ * if something does not, and 2 for a configuration that cannot be used.
  */
 export async function doctorCommand(options: DoctorCommandOptions): Promise<number> {
   const examined = await checkSite(options.config);

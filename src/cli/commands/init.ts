@@ -22,7 +22,7 @@ export interface InitCommandOptions extends CommonOptions {
   readonly json?: boolean;
 }
 
-/** A self-signed code-signing certificate that bears the marks of a test, under a passphrase nobody chose. */
+/** Creates a self-signed code-signing certificate, marked as a test, with a random passphrase. */
 async function makeTestCertificate(): Promise<TestCertificate> {
   const identity = await createTestCertificate({ commonName: 'Test publisher', purpose: 'code-signing' });
   const passphrase = randomBytes(24).toString('base64url');
@@ -42,35 +42,35 @@ const LAYOUTS: ReadonlyMap<string, Layout> = new Map<string, Layout>([
   ['control', initControl],
 ]);
 
-/** Throws `init-url` for what the configuration would refuse, before anything is written. */
+/** Throws `init-url` for a URL that the configuration would refuse, before anything is written. */
 function requireUrl(option: string, schema: ZodType, url: string | undefined): void {
   if (url === undefined) return;
-  const judged = schema.safeParse(url);
-  if (!judged.success)
-    throw usage('init-url', `${option} ${judged.error.issues[0]?.message ?? 'cannot be used'}`);
+  const result = schema.safeParse(url);
+  if (!result.success)
+    throw usage('init-url', `${option} ${result.error.issues[0]?.message ?? 'cannot be used'}`);
 }
 
 const TITLES: ReadonlyMap<string, string> = new Map([
-  ['signer', 'A signer is laid out'],
-  ['builder', 'A builder is laid out'],
-  ['voucher', 'A voucher is laid out'],
-  ['control', 'A control repository and an exchange are laid out'],
+  ['signer', 'A signer was set up'],
+  ['builder', 'A builder was set up'],
+  ['voucher', 'A voucher was set up'],
+  ['control', 'A control repository and an exchange were set up'],
 ]);
 
-function tell(what: string, dir: string, steps: readonly SetupStep[]): string {
-  const told = steps.flatMap(({ what: todo, lines }, index) => [
+function describeSteps(what: string, dir: string, steps: readonly SetupStep[]): string {
+  const lines = steps.flatMap(({ what: todo, lines }, index) => [
     '',
     `${index + 1}. ${todo}${lines.length > 0 ? ':' : ''}`,
     ...lines.map((line) => `     ${line}`),
   ]);
-  return [`${TITLES.get(what) ?? ''} in ${resolve(dir)}. What is left to do:`, ...told].join('\n');
+  return [`${TITLES.get(what) ?? ''} in ${resolve(dir)}. What is left to do:`, ...lines].join('\n');
 }
 
-/** `signpipe init`: lays out a signer, a builder, a voucher or a host, and says what is left to do. */
+/** `signpipe init`: sets up a signer, a builder, a voucher or a control repository, and says what is left to do. */
 export async function initCommand(what: string, dir: string, options: InitCommandOptions): Promise<number> {
   const layout = LAYOUTS.get(what);
   if (!layout)
-    throw usage('init-what', `there is no "${what}" to lay out`, {
+    throw usage('init-what', `"${what}" cannot be set up`, {
       hint: `write: signpipe init ${[...LAYOUTS.keys()].join('|')} DIR`,
     });
   if (options.testCertificate && what !== 'signer')
@@ -85,6 +85,6 @@ export async function initCommand(what: string, dir: string, options: InitComman
     options,
   );
   if (options.json) printJson({ what, dir: resolve(dir), steps });
-  else if (!options.quiet) print(tell(what, dir, steps));
+  else if (!options.quiet) print(describeSteps(what, dir, steps));
   return 0;
 }

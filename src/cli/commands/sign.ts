@@ -58,32 +58,32 @@ async function isFolder(path: string): Promise<boolean> {
 const beside = (file: string): string =>
   join(dirname(file), `${basename(file, extname(file))}.signed${extname(file)}`);
 
-/** Where each signed file goes; the default stands beside its input, as `build.signed.zip`. */
-async function namesFor(files: readonly string[], output: string | undefined): Promise<string[]> {
+/** The paths of the signed files; by default beside the inputs, as `build.signed.zip`. */
+async function outputPaths(files: readonly string[], output: string | undefined): Promise<string[]> {
   if (output === undefined) return files.map(beside);
   if (await isFolder(output)) return files.map((file) => join(output, basename(file)));
   if (files.length > 1)
     throw usage(
       'one-output-for-several',
-      `${output}: several files are to be signed, and this is no folder`,
+      `${output}: several files are to be signed, but this is not a folder`,
       { hint: 'give a folder that exists, or --in-place' },
     );
   return [output];
 }
 
-/** All outputs are judged before the first file is signed. */
+/** Checks all outputs before the first file is signed. */
 async function outputsFor(files: readonly string[], options: SignCommandOptions): Promise<OutputFile[]> {
   const { output, inPlace, force } = options;
   if (output !== undefined && inPlace)
     throw usage('output-twice', 'give either --output or --in-place, not both');
   const outputs: OutputFile[] = [];
-  for (const name of inPlace ? files : await namesFor(files, output))
+  for (const name of inPlace ? files : await outputPaths(files, output))
     outputs.push(await (inPlace ? outputInPlace(name) : outputTo(name, force)));
   requireDistinct(outputs);
   return outputs;
 }
 
-function tell(file: SignedUnhashed, input: string, output: string): string {
+function describeSigned(file: SignedUnhashed, input: string, output: string): string {
   const lines = [
     `${printable(output)}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${plural(file.entries, 'file')}` : 'signed'} (${printable(input)})`,
   ];
@@ -104,7 +104,7 @@ const asJson = (file: SignedFile, input: string, output: string): string =>
     signed: file.signed.map(({ signature: _signature, ...entry }) => entry),
   });
 
-/** Null where none is named. What talks with them is loaded only when there is somebody to talk to. */
+/** The client of the authorities, or null if none is named. Its module is loaded only if it is needed. */
 async function timestamperFor(
   urls: readonly string[],
   roots: readonly Certificate[] | undefined,
@@ -114,8 +114,8 @@ async function timestamperFor(
   return new TimestampClient(urls, { roots });
 }
 
-/** Without an authority there is nothing to lead to a root, and no root is read. */
-async function stamping(
+/** The timestamp client and the roots for timestamps. Without an authority no default root is read. */
+async function openTimestamper(
   { timestamp, timestampCa }: SignCommandOptions,
   { certificates }: SigningKey,
 ): Promise<{ timestamper: Timestamper | null; timestampRoots: readonly Certificate[] | undefined }> {
@@ -124,8 +124,8 @@ async function stamping(
   return { timestamper: await timestamperFor(timestamp, timestampRoots), timestampRoots };
 }
 
-/** What is named on the command line is signed as it is, unless patterns were given besides. */
-function oursOf({ files }: SignCommandOptions): Pick<SignFileOptions, 'isOurs' | 'isOursAlone'> {
+/** Which programs to sign. A program named on the command line is signed whatever its name, unless --files is given. */
+function filesToSign({ files }: SignCommandOptions): Pick<SignFileOptions, 'isOurs' | 'isOursAlone'> {
   const isOurs = compilePatterns(files ?? DEFAULT_FILES);
   return { isOurs, isOursAlone: files === undefined ? () => true : (path) => isOurs(basename(path)) };
 }
@@ -155,9 +155,9 @@ async function signWith(
   const say = sayUnlessQuiet(options);
   if (key.missingIssuer !== undefined)
     say(
-      `the certificate comes without that of its issuer, ${key.missingIssuer}: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
+      `the certificate of its issuer, ${key.missingIssuer}, is missing: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
     );
-  const { timestamper, timestampRoots } = await stamping(options, key);
+  const { timestamper, timestampRoots } = await openTimestamper(options, key);
   if (!timestamper) say('no --timestamp: the signatures are valid only as long as the certificate is');
   const progress = await progressFor(options);
   const signing = {
@@ -168,24 +168,28 @@ async function signWith(
     name: options.name,
     url: options.url,
     alreadySigned: options.alreadySigned,
-    ...oursOf(options),
+    ...filesToSign(options),
     limits: DEFAULT_LIMITS,
     scratch: tmpdir(),
   };
   for (const [index, output] of outputs.entries()) {
     const input = files[index] ?? '';
     await underBar(progress, `sign ${basename(input)}`, 'files', async (onProgress) => {
-      const told = await writeOutputFile(output, async (path) =>
+      const text = await writeOutputFile(output, async (path) =>
         options.json
           ? asJson(await signFile(input, path, { ...signing, onProgress }), input, output.name)
-          : tell(await signFile(input, path, { ...signing, onProgress, unhashed: true }), input, output.name),
+          : describeSigned(
+              await signFile(input, path, { ...signing, onProgress, unhashed: true }),
+              input,
+              output.name,
+            ),
       );
-      if (options.json || !options.quiet) print(told);
+      if (options.json || !options.quiet) print(text);
     });
   }
 }
 
-/** `signpipe sign`: the pipeline's own engine on local files. */
+/** `signpipe sign`: signs local files as the signer does. */
 export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {
   try {
     return await signAll(files, options);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
 import { describeReport } from '../../engine/authenticode/report-text.ts';
 import { printable } from '../../lib/printable.ts';
-import { SignpipeError, usage } from '../../lib/errors.ts';
+import { isInvalid, usage } from '../../lib/errors.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { verifyFile, type FileReport, type ProgramReport } from '../../engine/artifact/verify-file.ts';
@@ -28,25 +28,25 @@ const VERDICTS = {
   bad: 'BAD',
 } as const;
 
-/** The most faults of one file that are printed. */
-const MOST_FAULTS = 20;
+/** The most faults that are printed for one file. */
+const MAX_FAULTS = 20;
 
 const count = (programs: readonly ProgramReport[], of: (program: ProgramReport) => boolean): number =>
   programs.filter(of).length;
 
-/** How many of a zip's programs are whose. */
+/** How many programs of a zip have which status. */
 function summary({ programs }: FileReport): string {
-  const told = [
+  const counts = [
     [count(programs, ({ status }) => status === 'ok'), 'signed under the given roots'],
     [
       count(programs, ({ status, stranger }) => status === 'intact' && !stranger),
-      'signed, by whom was not checked',
+      'signed, but who signed was not checked',
     ],
-    [count(programs, ({ stranger }) => stranger === true), 'signed by others than the given roots vouch for'],
+    [count(programs, ({ stranger }) => stranger === true), 'signed by others, not under the given roots'],
     [count(programs, ({ status }) => status === 'unsigned'), 'unsigned'],
     [count(programs, ({ status }) => status === 'bad'), 'BAD'],
   ] as const;
-  return `  ${plural(programs.length, 'program')}: ${told
+  return `  ${plural(programs.length, 'program')}: ${counts
     .filter(([number]) => number > 0)
     .map(([number, what]) => `${number} ${what}`)
     .join(', ')}`;
@@ -58,28 +58,32 @@ function headline({ report }: VerifyOutcome, faults: readonly string[]): string 
   return VERDICTS[report.status];
 }
 
-/** What was not looked into and still does not count against the zip. */
-const passedOver = ({ unread }: FileReport): string[] =>
-  unread.filter(({ suspect }) => !suspect).map(({ message }) => `  not looked into: ${printable(message)}`);
+/** What was not examined, without making the zip bad. */
+const unreadLines = ({ unread }: FileReport): string[] =>
+  unread.filter(({ suspect }) => !suspect).map(({ message }) => `  not examined: ${printable(message)}`);
 
 function faultLines(faults: readonly string[]): string[] {
-  const more = faults.length - MOST_FAULTS;
+  const more = faults.length - MAX_FAULTS;
   return [
-    ...faults.slice(0, MOST_FAULTS).map((fault) => `  FAILED: ${fault}`),
+    ...faults.slice(0, MAX_FAULTS).map((fault) => `  FAILED: ${fault}`),
     ...(more > 0 ? [`  FAILED: ${more} more; --json lists them all`] : []),
   ];
 }
 
-function tell(outcome: VerifyOutcome, faults: readonly string[], options: VerifyCommandOptions): string {
+function describeOutcome(
+  outcome: VerifyOutcome,
+  faults: readonly string[],
+  options: VerifyCommandOptions,
+): string {
   const { report, proof } = outcome;
   const paint = painter(wantsColour(process.stdout));
   const verdict = paint(headline(outcome, faults), faults.length > 0 ? 'bad' : 'good');
   const lines = [`${printable(report.path)}: ${verdict}`];
   if (!options.quiet) {
     for (const program of report.programs) lines.push(describeReport(program).replace(/^/gm, '  '));
-    lines.push(...report.nested.map((path) => `  not looked into: ${printable(path)} is a zip`));
+    lines.push(...report.nested.map((path) => `  not examined: ${printable(path)} is a zip`));
   }
-  lines.push(...passedOver(report));
+  lines.push(...unreadLines(report));
   if (report.kind === 'zip') lines.push(summary(report));
   if (proof)
     lines.push(
@@ -103,7 +107,7 @@ async function verifyOne(path: string, options: VerifyCommandOptions): Promise<V
   try {
     return { report, proof: await proveFile(options.original, path, common), proofError: null };
   } catch (error) {
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    if (!isInvalid(error)) throw error;
     return { report, proof: null, proofError: error };
   }
 }
@@ -118,21 +122,17 @@ function jsonOf(
   return { ...report, ...original, good: faults.length === 0, faults };
 }
 
-/** `signpipe verify`: exit status 3 unless everything that was asked holds, and it was checked who signed. */
+/** `signpipe verify`: the exit status is 3 unless all that the options demand holds, and who signed was checked. */
 export async function verifyCommand(files: string[], options: VerifyCommandOptions): Promise<number> {
   if (options.original !== undefined && files.length > 1)
-    throw usage('one-original-for-several', '--original is about one file', {
+    throw usage('one-original-for-several', '--original applies to one file', {
       hint: 'verify one file at a time with it',
     });
   if (options.anySigner && options.ca !== undefined)
-    throw usage(
-      'any-signer-with-ca',
-      '--ca says who must have signed, --any-signer that it does not matter',
-      {
-        hint: 'give one of the two',
-      },
-    );
-  const asked = {
+    throw usage('any-signer-with-ca', '--ca and --any-signer contradict each other', {
+      hint: 'give one of the two',
+    });
+  const requirements = {
     roots: options.ca !== undefined,
     anySigner: options.anySigner === true,
     files: options.files !== undefined,
@@ -140,10 +140,10 @@ export async function verifyCommand(files: string[], options: VerifyCommandOptio
   let good = true;
   for (const path of files) {
     const outcome = await verifyOne(path, options);
-    const faults = faultsOf(outcome, asked);
+    const faults = faultsOf(outcome, requirements);
     good &&= faults.length === 0;
     if (options.json) printJson(jsonOf(outcome, faults, options));
-    else print(tell(outcome, faults, options));
+    else print(describeOutcome(outcome, faults, options));
   }
   return good ? 0 : 3;
 }

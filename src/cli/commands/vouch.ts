@@ -9,7 +9,7 @@ export interface VouchCommandOptions extends CommonOptions {
   readonly json?: boolean;
 }
 
-/** `signpipe vouch`: says that this builder got the same bytes; prints the vouch's commit id. */
+/** `signpipe vouch`: states that this builder got the same bytes; prints the commit id of the vouch. */
 export async function vouchCommand(files: string[], options: VouchCommandOptions): Promise<number> {
   const session = await openVoucherSession(await loadVoucherConfig(options.config), sayUnlessQuiet(options));
   try {

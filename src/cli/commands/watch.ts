@@ -17,24 +17,24 @@ export interface WatchCommandOptions extends CommonOptions {
   readonly json?: boolean;
 }
 
-/** JSON lines for whoever collects logs; plain lines where a person watches. */
+/** Logs JSON lines, for log collectors, or lines of text on a terminal. */
 function loggerFor(options: WatchCommandOptions): Logger {
   const level = options.quiet ? 'warn' : options.verbose ? 'debug' : 'info';
   const settings = { level, base: {}, timestamp: pino.stdTimeFunctions.isoTime };
   if (process.stdout.isTTY && !options.json)
     return pino(settings, plainLog(process.stdout, wantsColour(process.stdout)));
   const out = pino.destination({ dest: 1, sync: true });
-  // JSON leaves some control characters as they are, and logs are read on terminals.
+  // JSON does not escape all control characters, and logs are read on terminals.
   return pino(settings, { write: (record) => void out.write(printableJson(record)) });
 }
 
-/** 2 for what a person mends in the configuration, 3 for an alarm; whatever else kept it from answering is 1. */
+/** The exit status: 2 for a mistake in the configuration, 3 for an alarm, 1 for anything else. */
 function statusOf(error: unknown): number {
   if (!(error instanceof SignpipeError)) return 1;
   return error.kind === 'alarm' || error.kind === 'usage' ? error.exitStatus : 1;
 }
 
-/** Answers what is pending; 0 when all was answered. */
+/** Answers the pending requests; the exit status is 0 if all were answered. */
 async function once(context: SignerContext, signer: Signer): Promise<number> {
   try {
     const { answered, waiting } = await signer.poll();
@@ -46,10 +46,10 @@ async function once(context: SignerContext, signer: Signer): Promise<number> {
   }
 }
 
-/** What ended a stretch of watching. */
+/** Why watching ended. */
 type Ending = { readonly kind: 'stopped'; readonly alarmed: boolean } | { readonly kind: 'reload' };
 
-/** Watches until SIGTERM or SIGINT, or until SIGHUP brings a configuration that can be used. */
+/** Watches until SIGTERM or SIGINT, or until SIGHUP and the configuration can be used. */
 async function watchUntilEnd(context: SignerContext): Promise<Ending> {
   const stop = new AbortController();
   let reload = false;
@@ -66,7 +66,7 @@ async function watchUntilEnd(context: SignerContext): Promise<Ending> {
     });
   };
   process.on('SIGTERM', onStop).on('SIGINT', onStop);
-  // On a terminal SIGHUP says that the terminal is gone, and ends the process as it ends any other.
+  // On a terminal SIGHUP means that the terminal was closed, and ends the process like any other.
   if (!process.stdout.isTTY) process.on('SIGHUP', onReload);
   try {
     context.log.info({ config: context.config.file, poll: context.config.control.poll }, 'watching');
@@ -77,7 +77,7 @@ async function watchUntilEnd(context: SignerContext): Promise<Ending> {
   }
 }
 
-/** Whether the configuration as it is now opens: a mistake in it must not end a signer that works. */
+/** Whether the configuration, as it is now, can be used: a mistake in it must not end a running signer. */
 async function isUsable({ config, log }: SignerContext): Promise<boolean> {
   const warn = (message: string): void => log.warn(message);
   try {
@@ -88,13 +88,13 @@ async function isUsable({ config, log }: SignerContext): Promise<boolean> {
     log.info('SIGHUP: the new configuration will be used after the work in hand');
     return true;
   } catch (error) {
-    log.error('SIGHUP: the new configuration cannot be used; the signer goes on with the old one');
+    log.error('SIGHUP: the new configuration cannot be used; the signer continues with the old one');
     logError({ log }, error);
     return false;
   }
 }
 
-/** Logs what `doctor` would find wrong, while the first poll is under way: a wrong path shows before a request does. */
+/** Logs what `doctor` would find wrong, during the first poll: a wrong path is reported before a request needs it. */
 async function reportFindings({ config, log }: SignerContext): Promise<void> {
   const { checkSignerAtStart } = await import('../../app/site/doctor.ts');
   for (const { check, status, code, message, hint } of await checkSignerAtStart(config)) {
@@ -112,7 +112,7 @@ const openContext = async (options: WatchCommandOptions): Promise<SignerContext>
 async function untilStopped(options: WatchCommandOptions, first: SignerContext): Promise<number> {
   let context = first;
   for (;;) {
-    // Not waited for: a host that hangs must delay neither requests nor the end.
+    // Not awaited: a host that hangs must delay neither requests nor the end.
     reportFindings(context).catch((error: unknown) => logError({ log: context.log }, error));
     try {
       const ending = await watchUntilEnd(context);
@@ -127,7 +127,7 @@ async function untilStopped(options: WatchCommandOptions, first: SignerContext):
   }
 }
 
-/** `signpipe watch`: the signer. */
+/** `signpipe watch`: runs the signer. */
 export async function watchCommand(options: WatchCommandOptions): Promise<number> {
   const context = await openContext(options);
   if (!options.once && options.acceptHistory === undefined) return untilStopped(options, context);

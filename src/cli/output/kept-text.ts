@@ -1,7 +1,7 @@
 import { printable } from '../../lib/printable.ts';
 import type { KeptSigner } from '../../engine/artifact/sign-program.ts';
 
-/** Receipts from before version 2 name the subject alone. */
+/** Receipts before version 2 name only the subject. */
 type KeptProgram = Pick<KeptSigner, 'signer'> & {
   readonly certificate?: string | undefined;
   readonly trusted?: boolean | null | undefined;
@@ -10,18 +10,18 @@ type KeptProgram = Pick<KeptSigner, 'signer'> & {
 const VOUCHED = new Map<boolean | null | undefined, string>([
   [true, ', under signing.roots'],
   [false, ', not under signing.roots'],
-  [null, ', who that is was not checked'],
+  [null, ', not checked who that is'],
 ]);
 
-/** Who signed a program that was left alone. Anyone can choose a subject, so the certificate stands beside it. */
+/** Who signed a program that was kept as it is. Anyone can choose a subject, so the certificate is shown too. */
 export const describeKept = ({ signer, certificate, trusted }: KeptProgram): string =>
   `kept: signed by ${printable(signer)}${certificate === undefined ? '' : ` (certificate ${certificate.slice(0, 16)})`}${VOUCHED.get(trusted) ?? ''}`;
 
 const WHY = new Map([
-  ['apple-double', 'left alone: a file of macOS (AppleDouble), no program'],
-  ['nested-zip', 'not looked into: a zip inside the zip'],
+  ['apple-double', 'left alone: a macOS metadata file (AppleDouble), not a program'],
+  ['nested-zip', 'not examined: a zip inside the zip'],
 ]);
 
-/** Why an entry was left as it was. */
+/** Why an entry was left alone. */
 export const describeLeftAlone = ({ why }: { readonly why: string }): string =>
   WHY.get(why) ?? `left alone: ${printable(why)}`;

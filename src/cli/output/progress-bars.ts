@@ -2,7 +2,7 @@ import { isatty } from 'node:tty';
 import { noProgress, type Progress } from '../../lib/progress.ts';
 import type { CommonOptions } from './terminal.ts';
 
-/** Bars where a person watches; nothing, and nothing loaded, where output goes to a file or a CI job's log. */
+/** Progress bars on a terminal; none, and their package is not loaded, if the output goes to a file or a CI log. */
 export async function progressFor(options: CommonOptions): Promise<Progress> {
   if (options.quiet || !isatty(2)) return noProgress;
   const { startBar } = await import('./drawn-bar.ts');

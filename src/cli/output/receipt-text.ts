@@ -4,7 +4,7 @@ import { painter, wantsColour } from '../../lib/terminal-colors.ts';
 import { printable } from '../../lib/printable.ts';
 import { describeKept, describeLeftAlone } from './kept-text.ts';
 
-/** A receipt as a person reads it. */
+/** A receipt as text. */
 export function describeReceipt({ receipt, commit, files }: Waited): string {
   const paint = painter(wantsColour(process.stdout));
   const lines = [

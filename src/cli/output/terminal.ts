@@ -10,47 +10,47 @@ export interface CommonOptions {
   readonly verbose?: boolean;
 }
 
-/** A reader may have enough before the end, as `head` has: that is no fault. A full disk is one. */
+/** A reader that closes the pipe early, as `head` does, is not an error. A full disk is. */
 function onBrokenOutput(error: Error): void {
   if (hasCode(error, 'EPIPE')) return;
   removeTemporaries();
   process.exit(reportError(fromSystemError(error, 'standard output') ?? error, {}));
 }
 
-/** Where results go. */
+/** The stream that results are written to. */
 export function standardOutput(): NodeJS.WriteStream {
   const { stdout } = process;
   if (!stdout.listeners('error').includes(onBrokenOutput)) stdout.on('error', onBrokenOutput);
   return stdout;
 }
 
-/** Results go to standard output, all else to standard error, so that results can be piped. */
+/** Prints a result to standard output. All else goes to standard error, so that results can be piped. */
 export const print = (text: string): void => {
   standardOutput().write(`${text}\n`);
 };
 
-/** Longer texts are cut: a message quotes what others wrote. */
-const MOST_TEXT = 10_000;
+/** Longer texts are cut off: messages quote text from outside. */
+const MAX_TEXT = 10_000;
 
 /**
- * Messages quote names and texts from outside: none of them may steer the terminal, nor begin a line, where it would
- * pass for a message of ours.
+ * A message, safe to print. Names and texts from outside that it quotes can neither control the terminal nor begin a
+ * line and so pass for a message of signpipe.
  */
-const shown = (text: string): string => printableLines(text, MOST_TEXT).replaceAll('\n', '\n  | ');
+const safeText = (text: string): string => printableLines(text, MAX_TEXT).replaceAll('\n', '\n  | ');
 
-/** A result as JSON, in which nothing hides. */
+/** A result as JSON, without invisible characters. */
 export const asPrintableJson = (value: unknown): string => printableJson(JSON.stringify(value));
 
 export const printJson = (value: unknown): void => print(asPrintableJson(value));
 
-/** Where signed files are downloaded to unless `--output` names another folder: apart from what was submitted. */
+/** The folder for downloaded files unless `--output` names one: never the one that the unsigned files are in. */
 export const SIGNED_FILES = './signed';
 
-/** One line a step, unless `-q`. */
+/** Prints a line about each step to standard error, unless `-q` is given. */
 export const sayUnlessQuiet =
   (options: CommonOptions): ((line: string) => void) =>
   (line) => {
-    if (!options.quiet) process.stderr.write(`${shown(line)}\n`);
+    if (!options.quiet) process.stderr.write(`${safeText(line)}\n`);
   };
 
 function causes(error: unknown): string[] {
@@ -67,8 +67,8 @@ function causes(error: unknown): string[] {
 const asJson = ({ code, kind, message, hint, retryable }: SignpipeError): string =>
   asPrintableJson({ error: { code, kind, message, hint: hint ?? null, retry: retryable } });
 
-/** An error that was not foreseen: a bug, unless the operating system refused something. */
-const unforeseen = (error: unknown): SignpipeError =>
+/** Wraps an unexpected error: a bug, unless it comes from the operating system. */
+const unexpected = (error: unknown): SignpipeError =>
   fromSystemError(error) ??
   new SignpipeError('local', 'internal-error', `unexpected error: ${messageOf(error)}`, {
     hint: 'this is a bug; please report it with the lines below',
@@ -76,18 +76,18 @@ const unforeseen = (error: unknown): SignpipeError =>
   });
 
 /**
- * Reports what went wrong and gives the exit status: with `json` as one object on standard output, and always in
- * words on standard error. Only a bug is reported with a stack trace.
+ * Reports an error as text on standard error, with `json` also as one object on standard output, and returns the exit
+ * status. Only a bug is reported with a stack trace.
  */
 export function reportError(error: unknown, options: CommonOptions & { readonly json?: boolean }): number {
-  const known = error instanceof SignpipeError ? error : unforeseen(error);
+  const known = error instanceof SignpipeError ? error : unexpected(error);
   if (options.json) print(asJson(known));
   const paint = painter(wantsColour(process.stderr));
   const lines = [`${known.message} [${known.code}]`];
   if (known.hint !== undefined) lines.push(`  ${known.hint}`);
   if (options.verbose) lines.push(...causes(known));
   if (error !== known && known.code === 'internal-error') lines.push(stackOf(error));
-  process.stderr.write(`${paint('signpipe:', 'bad')} ${lines.map(shown).join('\n')}\n`);
+  process.stderr.write(`${paint('signpipe:', 'bad')} ${lines.map(safeText).join('\n')}\n`);
   return known.exitStatus;
 }
 

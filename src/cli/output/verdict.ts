@@ -3,24 +3,24 @@ import { printable } from '../../lib/printable.ts';
 import type { FileProof } from '../../engine/artifact/prove-zip.ts';
 import type { FileReport, ProgramReport } from '../../engine/artifact/verify-file.ts';
 
-/** What was found out about one file. */
+/** What is known about one file. */
 export interface VerifyOutcome {
   readonly report: FileReport;
   readonly proof: FileProof | null;
   readonly proofError: SignpipeError | null;
 }
 
-/** What a file has to meet to be good. */
+/** What a file must satisfy to be good. */
 export interface VerifyRequirements {
-  /** Roots were given. */
+  /** Whether roots were given. */
   readonly roots: boolean;
-  /** It does not matter who signed. */
+  /** Whether any signer is accepted. */
   readonly anySigner: boolean;
-  /** Patterns say which programs must be good. */
+  /** Whether patterns say which programs must be good. */
   readonly files: boolean;
 }
 
-/** The programs that must be good: those that were signed since the original, and those that the patterns name. */
+/** The programs that must be good: those signed since the original, and those that the patterns name. */
 function requiredOf(
   { report, proof }: VerifyOutcome,
   { files }: VerifyRequirements,
@@ -36,23 +36,23 @@ const UNCHECKED =
 
 const named = (path: string, what: string): string => `${printable(path)}: ${what}`;
 
-/** What is wrong with a program that must be good, or null. */
+/** What is wrong with a program that must be good; null if it is good. */
 function faultOf(
   { path, status, stranger }: ProgramReport,
   { roots, anySigner }: VerifyRequirements,
 ): string | null {
-  if (status === 'ok' || status === 'bad') return null; // Bad programs are reported in any case.
+  if (status === 'ok' || status === 'bad') return null; // Bad programs are reported by `badFaults`.
   if (status === 'unsigned') return named(path, 'is not signed');
   if (stranger) return named(path, 'is not signed under the given roots');
   return anySigner || roots ? null : UNCHECKED;
 }
 
-function requiredFaults(required: readonly ProgramReport[], asked: VerifyRequirements): string[] {
-  if (required.length === 0) return ['none of its programs is one of those that must be signed'];
-  return required.map((program) => faultOf(program, asked)).filter((fault) => fault !== null);
+function requiredFaults(required: readonly ProgramReport[], requirements: VerifyRequirements): string[] {
+  if (required.length === 0) return ['it contains none of the programs that must be signed'];
+  return required.map((program) => faultOf(program, requirements)).filter((fault) => fault !== null);
 }
 
-/** Without programs that must be good, one good one has to be there. */
+/** If no programs are required to be good, at least one has to be. */
 function wholeFaults({ kind, status }: FileReport, { roots, anySigner }: VerifyRequirements): string[] {
   if (status === 'unsigned') return [kind === 'zip' ? 'nothing in it is signed' : 'it is not signed'];
   if (status !== 'intact') return [];
@@ -71,10 +71,10 @@ const badFaults = ({ path: file, kind, programs }: FileReport): string[] =>
 const unreadFaults = ({ unread }: FileReport): string[] =>
   unread.flatMap(({ suspect, message, code }) => (suspect ? [`${printable(message)} [${code}]`] : []));
 
-/** Everything that keeps a file from being good, each once; empty if it is good. */
-export function faultsOf(outcome: VerifyOutcome, asked: VerifyRequirements): readonly string[] {
+/** Everything that is wrong with a file, each once; empty if the file is good. */
+export function faultsOf(outcome: VerifyOutcome, requirements: VerifyRequirements): readonly string[] {
   const { report, proofError } = outcome;
-  const required = requiredOf(outcome, asked);
+  const required = requiredOf(outcome, requirements);
   return [
     ...new Set([
       ...(proofError
@@ -82,7 +82,11 @@ export function faultsOf(outcome: VerifyOutcome, asked: VerifyRequirements): rea
         : []),
       ...badFaults(report),
       ...unreadFaults(report),
-      ...(proofError ? [] : required ? requiredFaults(required, asked) : wholeFaults(report, asked)),
+      ...(proofError
+        ? []
+        : required
+          ? requiredFaults(required, requirements)
+          : wholeFaults(report, requirements)),
     ]),
   ];
 }

@@ -4,17 +4,17 @@ import { hasCode } from '../../lib/errors.ts';
 import { stretches } from '../../lib/bytes/text-chunks.ts';
 import { standardOutput } from './terminal.ts';
 
-function* line(pieces: Iterable<string>): Generator<string> {
-  yield* pieces;
+function* withLineEnd(chunks: Iterable<string>): Generator<string> {
+  yield* chunks;
   yield '\n';
 }
 
-/** A long text, which comes in pieces, and the end of its last line to standard output; it is never held as a whole. */
-export async function writeToStandardOutput(pieces: Iterable<string>): Promise<void> {
+/** Writes a long text, which arrives in chunks, and a line end to standard output. It is never held in memory as a whole. */
+export async function writeToStandardOutput(chunks: Iterable<string>): Promise<void> {
   try {
-    await pipeline(Readable.from(stretches(line(pieces))), standardOutput(), { end: false });
+    await pipeline(Readable.from(stretches(withLineEnd(chunks))), standardOutput(), { end: false });
   } catch (error) {
-    // A reader that had enough; see `standardOutput`.
+    // The reader closed the pipe early, which is not an error.
     if (!hasCode(error, 'EPIPE')) throw error;
   }
 }

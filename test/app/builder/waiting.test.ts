@@ -31,7 +31,7 @@ describe('a builder that waits', () => {
     const [, signal] = (await once(child, 'close')) as [number | null, string | null];
     assert.equal(signal, 'SIGINT');
     assert.ok(
-      said.includes(`Go on with: signpipe wait -c ${world.site.builderConfig} ${request.slice(0, 12)}`),
+      said.includes(`To continue: signpipe wait -c ${world.site.builderConfig} ${request.slice(0, 12)}`),
       said,
     );
   });

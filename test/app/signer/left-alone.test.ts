@@ -45,7 +45,7 @@ describe('entries that were not signed', () => {
       { path: 'inner.zip', why: 'nested-zip' },
     ]);
     assert.match(told, /__MACOSX\/\._app\.exe {2}left alone: .*AppleDouble/);
-    assert.match(told, /inner\.zip {2}not looked into: a zip inside the zip/);
+    assert.match(told, /inner\.zip {2}not examined: a zip inside the zip/);
   });
 
   it('are at most a hundred in the receipt, however many the zip has', async () => {

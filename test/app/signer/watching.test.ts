@@ -84,7 +84,7 @@ describe('a signer that watches', () => {
     const config = await readFile(world.site.signerConfig, 'utf8');
     await writeFile(world.site.signerConfig, config.replace('trust:\n', 'trust:\n  nonsense: 1\n'));
     signer.signal('SIGHUP');
-    await signer.logged(/the new configuration cannot be used; the signer goes on with the old one/);
+    await signer.logged(/the new configuration cannot be used; the signer continues with the old one/);
     const before = await world.submit([world.at('product.zip')], '--revision', 'old configuration');
     await signer.logged(new RegExp(`answered ${before.slice(0, 12)}: signed`));
     await writeFile(

@@ -357,8 +357,8 @@ describe('signpipe verify', () => {
     await run('python3', ['-c', PACK_ODDLY], { cwd: folder });
     const ended = await verified('odd.zip', '--quiet');
     assert.equal(ended.status, 0, ended.stdout);
-    assert.match(ended.stdout, /not looked into: odd\.zip: entry "data\.bin" is compressed by method 12/);
-    assert.match((await verified('odd.zip')).stdout, /not looked into: inner\.zip is a zip/);
+    assert.match(ended.stdout, /not examined: odd\.zip: entry "data\.bin" is compressed by method 12/);
+    assert.match((await verified('odd.zip')).stdout, /not examined: inner\.zip is a zip/);
     const meant = await verified('odd.zip', '--quiet', '--files', '**/*.exe', '--files', '*.bin');
     assert.equal(meant.status, 3);
     assert.match(meant.stdout, /FAILED: .*"data\.bin".* \[zip-method-unsupported\]/);
@@ -373,7 +373,12 @@ describe('signpipe verify', () => {
         '--files',
         '**/*.exe',
       ],
-      [/FAILED: none of its programs is one of those/, 'product.signed.zip', '--files', '**/*.sys'],
+      [
+        /FAILED: it contains none of the programs that must be signed/,
+        'product.signed.zip',
+        '--files',
+        '**/*.sys',
+      ],
     ];
     for (const [reason, ...words] of reasons) {
       const ended = await verified(...words, '--quiet');

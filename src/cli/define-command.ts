@@ -1,0 +1,74 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { parseDuration } from '../app/config/units.ts';
+import { removeTemporaries } from '../lib/bytes/temp-files.ts';
+import { reportError } from './output/terminal.ts';
+
+/** For options that may be given several times: `--timestamp A --timestamp B`. */
+export const repeatable = (value: string, before: string[] = []): string[] => [...before, value];
+
+function milliseconds(text: string): number {
+  const duration = parseDuration(text);
+  if (duration === undefined) throw new InvalidArgumentError('write 30s, 10m or 2h.');
+  return duration;
+}
+
+/** Ctrl-C, or the end of a cancelled job, ends a command at once and leaves nothing half-written behind. */
+function endWhenStopped(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      removeTemporaries();
+      process.kill(process.pid, signal);
+    });
+}
+
+/** Runs a command's module, which is loaded only now, and turns what it throws into an exit status. */
+export function run(
+  load: () => Promise<(...args: never[]) => Promise<number>>,
+  prepare: () => void | Promise<void> = endWhenStopped,
+) {
+  return async (...args: unknown[]): Promise<void> => {
+    await prepare();
+    // commander passes the arguments, the options, and the command itself.
+    const withoutCommand = args.slice(0, -1) as never[];
+    try {
+      process.exitCode = await (await load())(...withoutCommand);
+    } catch (error) {
+      process.exitCode = reportError(error, withoutCommand.at(-1) ?? {});
+    }
+  };
+}
+
+/** The words of the command line. */
+export const typedWords = new Set(process.argv.slice(2));
+const wantsHelp = typedWords.size === 0 || ['help', '-h', '--help'].some((word) => typedWords.has(word));
+
+/**
+ * Adds a command with the flags that all commands have and those that `define` gives it. Only for speed: the options
+ * of commands that were not typed are not even created.
+ */
+export function addCommand(
+  parent: Command,
+  usage: string,
+  summary: string,
+  define: (command: Command) => Command,
+): void {
+  const command = parent.command(usage).description(summary).exitOverride();
+  if (wantsHelp || typedWords.has(command.name()))
+    define(command.option('-q, --quiet', 'print less').option('-v, --verbose', 'print more'));
+}
+
+export const config = (file: string): Option =>
+  new Option('-c, --config <file>', `configuration, such as ${file}`).makeOptionMandatory();
+export const json = new Option('--json', 'print the result as JSON');
+export const outputFile = (name: string): Option =>
+  new Option(`-o, --output <${name}>`, 'output file').makeOptionMandatory();
+export const requestsBranch = new Option('--requests <branch>', 'branch of requests').default('main');
+export const receiptsBranch = new Option('--receipts <branch>', 'branch of receipts').default('signed');
+export const timeout = new Option('--timeout <time>', 'how long to wait')
+  .argParser(milliseconds)
+  .default(30 * 60_000, '30m');
+export const force = new Option('--force', 'replace an existing output file');
+export const allowTest = new Option(
+  '--allow-test-certificate',
+  'accept files that were signed with a test certificate',
+);
