@@ -33,7 +33,10 @@ export interface Channel {
 
 export interface ChannelOptions {
   readonly now: Date;
+  /** Reports a key or passphrase file that others may read. */
   readonly warn: (message: string) => void;
+  /** Reports a timestamp authority that did not answer; `warn` unless given. */
+  readonly onOutage?: ((message: string) => void) | undefined;
   /** How often a timestamp authority is asked, and the first pause in ms; its own defaults unless given. */
   readonly retry?: { readonly attempts: number; readonly wait: number };
 }
@@ -53,14 +56,14 @@ function requireTimestamps(name: string, test: boolean, urls: readonly string[])
 const authoritiesOf = (
   signing: SigningConfig,
   roots: Certificate[] | undefined,
-  { warn, retry }: ChannelOptions,
+  { warn, onOutage = warn, retry }: ChannelOptions,
 ): TimestampClient =>
   new TimestampClient(signing.timestamp, {
     roots,
     timeoutMs: signing.timestampTimeout,
     attempts: retry?.attempts,
     backOffMs: retry?.wait,
-    onFailure: (url, error) => warn(`timestamp authority ${url}: ${error.message}`),
+    onFailure: (url, error) => onOutage(`timestamp authority ${url}: ${error.message}`),
   });
 
 /**

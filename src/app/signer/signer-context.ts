@@ -46,6 +46,8 @@ export interface SignerContextOptions {
   readonly log: Logger;
   readonly progress: Progress;
   readonly now?: () => Date;
+  /** Reports a key or passphrase file that others may read; logged unless given. */
+  readonly warn?: (message: string) => void;
 }
 
 /** The key for receipts, and how commits made with it are named. */
@@ -71,10 +73,11 @@ export async function openChannels(
   config: SignerConfig,
   now: Date,
   warn: (message: string) => void,
+  onOutage = warn,
 ): Promise<Map<string, Channel>> {
   const channels = new Map<string, Channel>();
   for (const [name, channel] of config.channels)
-    channels.set(name, await openChannel(channel, { now, warn, retry: config.retry }));
+    channels.set(name, await openChannel(channel, { now, warn, onOutage, retry: config.retry }));
   return channels;
 }
 
@@ -96,8 +99,9 @@ export async function openSignerContext(
   options: SignerContextOptions,
 ): Promise<SignerContext> {
   const { log, progress, now = () => new Date() } = options;
-  const warn = (message: string): void => log.warn(message);
-  const channels = await openChannels(config, now(), warn);
+  const logWarning = (message: string): void => log.warn(message);
+  const { warn = logWarning } = options;
+  const channels = await openChannels(config, now(), warn, logWarning);
   const writer = await openReceiptWriter(config, warn);
   const ssh = await sshOptionsOf(config, warn);
   const work = join(config.state, 'work');

@@ -3,12 +3,17 @@ import { loadSignerConfig } from '../../app/config/signer.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { wantsColour } from '../../lib/terminal-colors.ts';
 import { printableJson } from '../../lib/printable.ts';
-import { openChannels, openReceiptWriter, openSignerContext } from '../../app/signer/signer-context.ts';
+import {
+  openChannels,
+  openReceiptWriter,
+  openSignerContext,
+  type SignerContext,
+} from '../../app/signer/signer-context.ts';
 import { logError, Signer, watch } from '../../app/signer/watch.ts';
-import type { SignerContext } from '../../app/signer/signer-context.ts';
+import { silent } from '../../app/site/check-result.ts';
 import { plainLog } from '../output/log-format.ts';
 import { progressFor } from '../output/progress-bars.ts';
-import { type CommonOptions } from '../output/terminal.ts';
+import type { CommonOptions } from '../output/terminal.ts';
 
 export interface WatchCommandOptions extends CommonOptions {
   readonly config: string;
@@ -16,6 +21,9 @@ export interface WatchCommandOptions extends CommonOptions {
   readonly acceptHistory?: string;
   readonly json?: boolean;
 }
+
+const isWatching = ({ once, acceptHistory }: WatchCommandOptions): boolean =>
+  !once && acceptHistory === undefined;
 
 /** Logs JSON lines, for log collectors, or lines of text on a terminal. */
 function loggerFor(options: WatchCommandOptions): Logger {
@@ -79,12 +87,11 @@ async function watchUntilEnd(context: SignerContext): Promise<Ending> {
 
 /** Whether the configuration, as it is now, can be used: a mistake in it must not end a running signer. */
 async function isUsable({ config, log }: SignerContext): Promise<boolean> {
-  const warn = (message: string): void => log.warn(message);
   try {
     const fresh = await loadSignerConfig(config.file);
-    const channels = await openChannels(fresh, new Date(), warn);
+    const channels = await openChannels(fresh, new Date(), silent);
     for (const { key } of channels.values()) await key.close();
-    await openReceiptWriter(fresh, warn);
+    await openReceiptWriter(fresh, silent);
     log.info('SIGHUP: the new configuration will be used after the work in hand');
     return true;
   } catch (error) {
@@ -103,10 +110,12 @@ async function reportFindings({ config, log }: SignerContext): Promise<void> {
   }
 }
 
+/** Opens the signer. While it watches, `reportFindings` warns of key files that others may read. */
 const openContext = async (options: WatchCommandOptions): Promise<SignerContext> =>
   openSignerContext(await loadSignerConfig(options.config), {
     log: loggerFor(options),
     progress: await progressFor(options),
+    ...(isWatching(options) ? { warn: silent } : {}),
   });
 
 async function untilStopped(options: WatchCommandOptions, first: SignerContext): Promise<number> {
@@ -130,7 +139,7 @@ async function untilStopped(options: WatchCommandOptions, first: SignerContext):
 /** `signpipe watch`: runs the signer. */
 export async function watchCommand(options: WatchCommandOptions): Promise<number> {
   const context = await openContext(options);
-  if (!options.once && options.acceptHistory === undefined) return untilStopped(options, context);
+  if (isWatching(options)) return untilStopped(options, context);
   try {
     const signer = new Signer(context);
     if (options.acceptHistory !== undefined) await signer.acceptHistory(options.acceptHistory);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeSample } from '../../../src/sandbox/sample-release.ts';
@@ -98,6 +98,17 @@ describe('a signer that watches', () => {
     await signer.logged(new RegExp(`answered ${after.slice(0, 12)}: rejected`));
     await writeFile(world.site.signerConfig, config);
     assert.equal(await signer.stop(), 0);
+  });
+
+  it('warns once of a key file that others may read', async () => {
+    const key = world.at('keys', 'codesign.pfx');
+    await chmod(key, 0o644);
+    const signer = await watch();
+    const { code } = await signer.logged(/codesign\.pfx/);
+    assert.equal(code, 'secret-open');
+    assert.equal(await signer.stop(), 0);
+    assert.equal(signer.records.filter(({ msg }) => msg.includes(key)).length, 1);
+    await chmod(key, 0o600);
   });
 
   it('says at its start what doctor would find broken, and goes on', async () => {
