@@ -8,7 +8,7 @@ import { fileChanged, fileMissing } from '../../protocol/exchange/exchange-error
 import { RemoteFile } from '../../protocol/exchange/remote-file.ts';
 import type { Delta } from '../../lib/bytes/delta.ts';
 import { BufferSource, withFile } from '../../lib/bytes/byte-source.ts';
-import { attachRemotely } from '../../engine/artifact/attach-as-delta.ts';
+import { attachToRemoteZip } from '../../engine/artifact/attach-file.ts';
 import { incoming } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
 import { retry } from './retry.ts';
@@ -56,14 +56,14 @@ async function makeAgain(
   const far = await openAgain(context, output, folder);
   try {
     const { limits } = context.config;
-    const made = await attachRemotely(far, wanted, join(folder, 'again'), { limits, scratch: folder });
-    const same = made.meanwhile === output.sha256 && isSame(made.assembly, output.assembly);
-    if (!made.fresh || !same) throw differs(output.name);
+    const made = await attachToRemoteZip(far, wanted, join(folder, 'again'), { limits, scratch: folder });
+    const same = made.used === output.sha256 && isSame(made.delta, output.assembly);
+    if (!made.newBytes || !same) throw differs(output.name);
     context.log.info(
       { file: output.name, bytes: far.bytesFetched, of: far.size },
       `put ${output.name} together again`,
     );
-    return made.fresh;
+    return made.newBytes;
   } finally {
     await far.close();
   }

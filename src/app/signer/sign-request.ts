@@ -10,9 +10,9 @@ import { temporaryToken } from '../../protocol/exchange/path.ts';
 import { syncFile } from '../../lib/bytes/atomic-file.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { settleAll } from '../../lib/concurrency/settle-all.ts';
-import type { SignedFile, SignFileOptions } from '../../engine/artifact/sign-result.ts';
+import type { SignedFile, SignArtifactOptions } from '../../engine/artifact/sign-result.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
-import { signInParts, signRemotely, type SignedInParts } from '../../engine/artifact/sign-zip-as-delta.ts';
+import { signRemoteZip, signZipAsDelta, type SignedDelta } from '../../engine/artifact/sign-zip.ts';
 import type { Channel } from './channel.ts';
 import { fetchWhole, type DistantFile, type FetchedFile, type WholeFile } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
@@ -61,7 +61,7 @@ function optionsFor(
   channel: Channel,
   { entries }: RequestedFile,
   scratch: string,
-): SignFileOptions {
+): SignArtifactOptions {
   const { signing } = channel.config;
   return {
     key: channel.key,
@@ -92,12 +92,12 @@ async function signWhole(
   file: WholeFile,
   folder: string,
   name: string,
-  options: SignFileOptions,
+  options: SignArtifactOptions,
 ): Promise<SignedOne> {
   const fresh = join(folder, name);
   // Once something was delivered, a crash must find the unsigned file: on the disk it is in time.
   const [parts] = await settleAll([
-    withFile(file.path, (source) => signInParts(source, fresh, options), file.requested.name),
+    withFile(file.path, (source) => signZipAsDelta(source, fresh, options), file.requested.name),
     syncFile(file.path),
   ]);
   const made = parts ?? (await signFile(file.path, fresh, options, file.requested.name));
@@ -127,23 +127,23 @@ const describeWhole = (
 /** The unsigned file stays in the work folder until the signed one is delivered. */
 const inParts = (
   { path, size, modified }: WholeFile,
-  { assembly, sha256, output }: SignedInParts & Pick<SignedFile, 'output'>,
+  { delta, sha256, output }: SignedDelta & Pick<SignedFile, 'output'>,
 ): Pick<JournaledOutput, 'sha256' | 'assembly'> => ({
   sha256,
   assembly: {
     source: { size, ...(modified ? { modified: modified.toISOString() } : {}) },
-    spans: [...assembly.spans],
+    spans: [...delta.spans],
     whole: { unsigned: basename(path), sha256: output.sha256 },
   },
 });
 
 /** Of a file that was not seen as a whole, no SHA-256 is claimed. */
-function describeSparse({ requested, far }: DistantFile, made: SignedInParts, name: string): SignedOne {
-  const { size, spans } = made.assembly;
+function describeSparse({ requested, far }: DistantFile, made: SignedDelta, name: string): SignedOne {
+  const { size, spans } = made.delta;
   const source = { size: far.size, modified: far.modified.toISOString() };
   return {
     made,
-    fresh: made.fresh,
+    fresh: made.newBytes,
     file: {
       input: { name: requested.name, size: far.size },
       output: { name: requested.name, size },
@@ -152,7 +152,7 @@ function describeSparse({ requested, far }: DistantFile, made: SignedInParts, na
     },
     output: {
       name: requested.name,
-      ...(made.fresh ? {} : { file: name }),
+      ...(made.newBytes ? {} : { file: name }),
       temporary: temporaryToken(),
       size,
       sha256: made.sha256,
@@ -166,12 +166,12 @@ async function signOne(
   file: FetchedFile,
   folder: string,
   name: string,
-  options: SignFileOptions,
+  options: SignArtifactOptions,
 ): Promise<SignedOne> {
   if (!('far' in file)) return signWhole(file, folder, name, options);
   const { requested, path, far } = file;
   const { pins } = options;
-  const made = pins && (await signRemotely(far, join(folder, name), { ...options, pins }));
+  const made = pins && (await signRemoteZip(far, join(folder, name), { ...options, pins }));
   if (made) {
     const told = { file: requested.name, bytes: far.bytesFetched, of: far.size };
     context.log.info(told, `fetched ${requested.name} in part`);

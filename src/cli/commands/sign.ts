@@ -11,7 +11,7 @@ import { askPassphrase } from '../../engine/keys/passphrase.ts';
 import { readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
 import type { SigningKey } from '../../engine/keys/signing-key.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
-import type { SignedFile, SignedUnhashed, SignFileOptions } from '../../engine/artifact/sign-result.ts';
+import type { SignedFile, SignedUnhashed, SignArtifactOptions } from '../../engine/artifact/sign-result.ts';
 import { underBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import type { AlreadySigned } from '../../engine/artifact/sign-program.ts';
@@ -125,7 +125,7 @@ async function openTimestamper(
 }
 
 /** Which programs to sign. A program named on the command line is signed whatever its name, unless --files is given. */
-function filesToSign({ files }: SignCommandOptions): Pick<SignFileOptions, 'isOurs' | 'isOursAlone'> {
+function filesToSign({ files }: SignCommandOptions): Pick<SignArtifactOptions, 'isOurs' | 'isOursAlone'> {
   const isOurs = compilePatterns(files ?? DEFAULT_FILES);
   return { isOurs, isOursAlone: files === undefined ? () => true : (path) => isOurs(basename(path)) };
 }

@@ -1,6 +1,6 @@
 import { normalPath } from '../../lib/zip/entry-paths.ts';
-import type { ArchiveLimits } from '../../lib/zip/read-zip.ts';
-import { rewriteArchive, type NewContent } from '../../lib/zip/rewrite-zip.ts';
+import type { ArchiveEntry, ArchiveLimits, PartialArchive } from '../../lib/zip/read-zip.ts';
+import { planRewrite, rewriteZip, type NewContent, type RewritePlan } from '../../lib/zip/rewrite-zip.ts';
 import type { CheckName } from '../authenticode/report.ts';
 import { invalid } from '../../lib/errors.ts';
 import { writeStreamAtomically } from '../../lib/bytes/atomic-file.ts';
@@ -9,17 +9,18 @@ import { unchangedRange } from '../../lib/bytes/delta.ts';
 import { chunks, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
 import { newContent } from './sign-result.ts';
-import { readZip } from '../formats/packages.ts';
+import { readZip, readZipPartially } from '../formats/packages.ts';
+import { NEW_BYTES_IN_MEMORY, type RemoteSource } from './sign-zip.ts';
 import { Spool, type Spooled } from './spool.ts';
 import { verifyProgram } from './verify-program.ts';
 
 /** A detached signature, and the program that it belongs to. */
 export interface DetachedSignature {
-  /** Path inside the zip; empty for a lone program. */
+  /** Path inside the zip; empty for a program that is not in a zip. */
   readonly path: string;
-  /** SHA-256 of the unsigned program, hex; undefined when nobody said. */
+  /** SHA-256 of the unsigned program, hex; undefined if it is not known. */
   readonly before?: string | undefined;
-  /** SHA-256 of the signed program, hex; undefined when nobody said. */
+  /** SHA-256 of the signed program, hex; undefined if it is not known. */
   readonly after?: string | undefined;
   /** PKCS#7, DER. */
   readonly signature: Buffer;
@@ -64,7 +65,7 @@ async function requireItsSignature(made: ByteSource): Promise<void> {
 }
 
 /** The program with its signature, checked before and after against what the receipt says. */
-export async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
+async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
   requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
   const made = await (await openSignableFile(program.source)).embed(wanted.signature);
@@ -79,23 +80,30 @@ export async function attachTo(program: Spooled, wanted: DetachedSignature): Pro
   return newContent(made, unchangedRange(made.delta), program.map);
 }
 
-async function attachToZip(
-  source: ByteSource,
-  wanted: readonly DetachedSignature[],
-  output: string,
-  options: AttachOptions,
-  spool: Spool,
-): Promise<void> {
-  const archive = await readZip(source, options.limits);
-  const made = new Map<string, NewContent>();
-  for (const each of wanted) {
-    const entry = archive.entries.find(({ path }) => path === normalPath(each.path));
-    if (!entry)
-      throw invalid('rebuild-differs', `${source.name}: "${each.path}", which was signed, is not in it`);
-    const program = await spool.take(archive, entry);
-    made.set(entry.path, await attachTo(program, each));
+/** Attaches signatures to programs in a zip. `use` is given the new content by path, which is gone when this returns. */
+async function attachToEntries<T>(
+  archive: PartialArchive,
+  signatures: readonly DetachedSignature[],
+  scratch: string,
+  use: (contents: ReadonlyMap<string, NewContent>) => Promise<T>,
+): Promise<T> {
+  const spool = new Spool(scratch);
+  try {
+    const contents = new Map<string, NewContent>();
+    for (const each of signatures) {
+      const entry = entryOf(archive, each.path);
+      contents.set(entry.path, await attachTo(await spool.take(archive, entry), each));
+    }
+    return await use(contents);
+  } finally {
+    await spool.close();
   }
-  await rewriteArchive(archive, made, output);
+}
+
+function entryOf({ located, source }: PartialArchive, path: string): ArchiveEntry {
+  const entry = located.find((each) => each.path === normalPath(path));
+  if (entry) return entry;
+  throw invalid('rebuild-differs', `${source.name}: "${path}", which was signed, is not in it`);
 }
 
 async function attachToProgram(
@@ -114,23 +122,49 @@ async function attachToProgram(
 }
 
 /**
- * Puts detached signatures back: whoever rebuilt the unsigned program or zip gets the signed one,
- * bit for bit, without the key. Returns the output's SHA-256 in hex.
+ * Attaches detached signatures to the rebuilt unsigned program or zip: the result is the signed one, bit for bit,
+ * without the key. Returns the output's SHA-256 in hex.
  */
-export async function attachToFile(
+export function attachToFile(
   input: string,
   wanted: readonly DetachedSignature[],
   output: string,
-  options: AttachOptions,
+  { limits, scratch }: AttachOptions,
 ): Promise<string> {
-  await withFile(input, async (source) => {
-    const spool = new Spool(options.scratch);
-    try {
-      if ((await fileKindOf(source)) === 'zip') await attachToZip(source, wanted, output, options, spool);
-      else await attachToProgram(source, wanted, output);
-    } finally {
-      await spool.close();
+  return withFile(input, async (source) => {
+    if ((await fileKindOf(source)) !== 'zip') {
+      await attachToProgram(source, wanted, output);
+      return sha256OfFile(output);
     }
+    const archive = await readZip(source, limits);
+    const { sha256 } = await attachToEntries(archive, wanted, scratch, (contents) =>
+      rewriteZip(archive, contents, output),
+    );
+    return sha256;
   });
-  return sha256OfFile(output);
+}
+
+/**
+ * Attaches detached signatures to the programs in a zip that is not on this machine. Returns a delta, and the new
+ * bytes with their SHA-256: those of the time when the signatures were made, provided that the same zlib compresses
+ * them. If they are many, they are in the file `path`. Throws as `attachToFile` does.
+ */
+export async function attachToRemoteZip(
+  source: RemoteSource,
+  wanted: readonly DetachedSignature[],
+  path: string,
+  { limits, scratch }: AttachOptions,
+): Promise<RewritePlan<string>> {
+  const paths = new Set(wanted.map((each) => normalPath(each.path)));
+  const archive = await readZipPartially(source, limits, {
+    wanted: (entry) => paths.has(entry.path),
+    // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
+    prepare: async (_entries, turns) => {
+      for (const ranges of turns) source.prefetch(ranges);
+    },
+  });
+  const target = { path, inMemory: NEW_BYTES_IN_MEMORY };
+  return attachToEntries(archive, wanted, scratch, (contents) =>
+    planRewrite(archive, contents, target, (_delta, newBytes) => sha256OfSource(newBytes)),
+  );
 }

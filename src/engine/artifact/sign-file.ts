@@ -1,7 +1,7 @@
 import { invalid } from '../../lib/errors.ts';
 import { atHand, withFile } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
-import type { SignedFile, SignedUnhashed, SignFileOptions, UnhashedOptions } from './sign-result.ts';
+import type { SignedFile, SignedUnhashed, SignArtifactOptions, UnhashedOptions } from './sign-result.ts';
 import { signLone } from './sign-program-file.ts';
 
 /**
@@ -17,13 +17,13 @@ export async function signFile(
 export async function signFile(
   input: string,
   output: string,
-  options: SignFileOptions,
+  options: SignArtifactOptions,
   name?: string,
 ): Promise<SignedFile>;
 export async function signFile(
   input: string,
   output: string,
-  options: SignFileOptions | UnhashedOptions,
+  options: SignArtifactOptions | UnhashedOptions,
   name = input,
 ): Promise<SignedFile> {
   return withFile(

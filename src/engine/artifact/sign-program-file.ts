@@ -14,7 +14,7 @@ import {
   requireSomething,
   withoutContent,
   type SignedFile,
-  type SignFileOptions,
+  type SignArtifactOptions,
 } from './sign-result.ts';
 import { checkOwnWork, entryOf, keptSigner, makeSigned, type SignedEntry } from './sign-program.ts';
 
@@ -26,7 +26,7 @@ import { checkOwnWork, entryOf, keptSigner, makeSigned, type SignedEntry } from 
 export async function signLone(
   source: ByteSource,
   output: string,
-  options: SignFileOptions,
+  options: SignArtifactOptions,
   hashed: boolean,
 ): Promise<SignedFile> {
   if (options.pins)
@@ -62,7 +62,7 @@ export async function signLone(
 async function writeSmall(
   source: ByteSource,
   file: FileHandle,
-  options: SignFileOptions,
+  options: SignArtifactOptions,
 ): Promise<SignedEntry> {
   const signed = await makeSigned(source, options);
   const content = await signed.content.read(0, signed.content.size);
@@ -96,7 +96,7 @@ interface Draft {
 async function writeLarge(
   source: ByteSource,
   { file, path, hashed }: Draft,
-  options: SignFileOptions,
+  options: SignArtifactOptions,
 ): Promise<SignedEntry> {
   const [before, signed] = await settleAll([copyAndHash(source, file, hashed), makeSigned(source, options)]);
   await patchInPlace(file, signed.content);

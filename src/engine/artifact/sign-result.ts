@@ -9,7 +9,7 @@ import { printable } from '../../lib/printable.ts';
 import type { PathFilter } from './globs.ts';
 import type { KeptEntry, SignedEntry, SigningOptions } from './sign-program.ts';
 
-export interface SignFileOptions extends SigningOptions {
+export interface SignArtifactOptions extends SigningOptions {
   /** Which programs are ours: by its path in a zip, or by the name of a lone one. */
   readonly isOurs: PathFilter;
   /** Which lone programs are ours, by name, if that is not for `isOurs` to say. */
@@ -33,29 +33,33 @@ export interface LeftAlone {
   readonly why: 'apple-double' | 'nested-zip';
 }
 
-/** What was done to one file, as far as it can be told without a SHA-256. */
-export interface SignedUnhashed {
+/** What was done to one file. */
+export interface SignedArtifact {
   readonly kind: 'zip' | 'program';
-  /** Files in the zip, folders left out; 1 for a lone program. */
+  /** Files in the zip, without folders; 1 for a program that is not in a zip. */
   readonly entries: number;
-  readonly signed: readonly Omit<SignedAway, 'before' | 'after'>[];
+  readonly signed: readonly SignedAway[];
   readonly kept: readonly KeptEntry[];
   readonly leftAlone: readonly LeftAlone[];
 }
 
-/** What was done to one file. */
-export interface SignedFile extends SignedUnhashed {
-  readonly signed: readonly SignedAway[];
+/** What was done to one file that was written. */
+export interface SignedFile extends SignedArtifact {
   readonly output: { readonly size: number; readonly sha256: string };
 }
 
+/** What is known without any SHA-256. */
+export interface SignedUnhashed extends Omit<SignedArtifact, 'signed'> {
+  readonly signed: readonly Omit<SignedAway, 'before' | 'after'>[];
+}
+
 /** For who asks for no SHA-256 of a file: of a large program, the two would take half of the time. */
-export interface UnhashedOptions extends SignFileOptions {
+export interface UnhashedOptions extends SignArtifactOptions {
   readonly unhashed: true;
 }
 
 /** A lone program is matched by its name, as it would be in a zip. */
-export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: SignFileOptions): void {
+export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: SignArtifactOptions): void {
   if (isOursAlone(name)) return;
   const patterns = patternsTaking(name).map((pattern) => `"${printable(pattern, 300)}"`);
   throw notAllowed('nothing-to-sign', `${name}: nothing to sign: signing.files does not name this program`, {

@@ -15,8 +15,8 @@ import {
   requireSomething,
   withoutContent,
   type LeftAlone,
-  type SignedFile,
-  type SignFileOptions,
+  type SignedArtifact,
+  type SignArtifactOptions,
 } from './sign-result.ts';
 import { Spool, type Spooled } from './spool.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
@@ -49,7 +49,7 @@ async function unpackOne(
   archive: PartialArchive,
   entry: ArchiveEntry,
   spool: Spool,
-  options: SignFileOptions,
+  options: SignArtifactOptions,
 ): Promise<Candidate | LeftAlone> {
   requireSignableSize(entry.size, `${archive.source.name}!/${entry.path}`);
   const program = await spool.take(archive, entry);
@@ -65,7 +65,7 @@ async function unpack(
   archive: PartialArchive,
   ours: readonly ArchiveEntry[],
   spool: Spool,
-  options: SignFileOptions,
+  options: SignArtifactOptions,
 ): Promise<Unpacked> {
   const tasks = ours.map((entry) => () => unpackOne(archive, entry, spool, options));
   const result: Unpacked = { candidates: [], leftAlone: [] };
@@ -91,7 +91,7 @@ interface Sorted {
   readonly toSign: Candidate[];
 }
 
-async function sortOut(candidates: readonly Candidate[], options: SignFileOptions): Promise<Sorted> {
+async function sortOut(candidates: readonly Candidate[], options: SignArtifactOptions): Promise<Sorted> {
   const sorted: Sorted = { kept: [], toSign: [] };
   for (const candidate of candidates) {
     const signer = await keptSigner(candidate.program.source, candidate.path, options);
@@ -110,7 +110,10 @@ const patient = (timestamper: Timestamper, semaphore: Semaphore): Timestamper =>
  * Signs each distinct program once: the same bytes under two paths get the same signature. The first
  * failure stops what has not begun, and leaves only when everything begun has come to an end.
  */
-async function signAll(candidates: readonly Candidate[], options: SignFileOptions): Promise<SignedEntry[]> {
+async function signAll(
+  candidates: readonly Candidate[],
+  options: SignArtifactOptions,
+): Promise<SignedEntry[]> {
   const semaphore = new Semaphore(AT_WORK);
   const steppingAside = {
     ...options,
@@ -130,21 +133,15 @@ async function signAll(candidates: readonly Candidate[], options: SignFileOption
   return mapConcurrently(candidates, IN_FLIGHT, signOne);
 }
 
-/** What was done to the programs of ours in a zip, and what came of writing it. */
-export interface SignedOurs<T> {
-  readonly made: Omit<SignedFile, 'output'>;
-  readonly written: T;
-}
-
 /**
- * Signs what is ours in a zip, all of which must be located in it. `write` is given the new content by path,
- * which is gone when this returns.
+ * Signs our programs in a zip; all of these must be located in it. `use` is given the new content by path, which
+ * is gone when this returns.
  */
-export async function signOurs<T>(
+export async function signEntries<T>(
   archive: PartialArchive,
-  options: SignFileOptions,
-  write: (contents: ReadonlyMap<string, NewContent>) => Promise<T>,
-): Promise<SignedOurs<T>> {
+  options: SignArtifactOptions,
+  use: (contents: ReadonlyMap<string, NewContent>) => Promise<T>,
+): Promise<{ readonly artifact: SignedArtifact; readonly used: T }> {
   const spool = new Spool(options.scratch);
   try {
     const { name } = archive.source;
@@ -158,9 +155,9 @@ export async function signOurs<T>(
     const { kept, toSign } = await sortOut(candidates, options);
     requireSomething(toSign.length, kept, entries, name);
     const signed = await signAll(toSign, options);
-    const written = await write(contentsOf(signed));
+    const used = await use(contentsOf(signed));
     leftAlone.push(...nestedZips(archive));
-    return { made: { kind: 'zip', entries, kept, leftAlone, signed: signed.map(withoutContent) }, written };
+    return { artifact: { kind: 'zip', entries, kept, leftAlone, signed: signed.map(withoutContent) }, used };
   } finally {
     await spool.close();
   }

@@ -24,7 +24,7 @@ export interface PlacedDeltaSpan extends DeltaSpan {
 
 /** Builds a delta from the beginning of the new file to its end. */
 export class DeltaBuilder {
-  private readonly spans: PlacedDeltaSpan[] = [];
+  private readonly spans: DeltaSpan[] = [];
   private freshSize = 0;
   /** Size of the new file so far. */
   size = 0;
@@ -41,16 +41,9 @@ export class DeltaBuilder {
     this.add({ from: 'fresh', start, end: this.freshSize });
   }
 
-  /** The offset among the new bytes of the byte at `position` in the new file; throws RangeError if it is an old byte. */
-  freshOffsetOf(position: number): number {
-    const span = this.spans.findLast(({ at }) => at <= position);
-    if (span?.from !== 'fresh') throw new RangeError('only inserted bytes can be filled in');
-    return span.start + position - span.at;
-  }
-
   /** The delta of what has been appended so far. */
   get delta(): Delta {
-    return { size: this.size, spans: this.spans.map(({ from, start, end }) => ({ from, start, end })) };
+    return { size: this.size, spans: [...this.spans] };
   }
 
   private add(span: DeltaSpan): void {
@@ -58,7 +51,7 @@ export class DeltaBuilder {
     const last = this.spans.at(-1);
     if (last && last.from === span.from && last.end === span.start)
       this.spans[this.spans.length - 1] = { ...last, end: span.end };
-    else this.spans.push({ ...span, at: this.size });
+    else this.spans.push(span);
     this.size += span.end - span.start;
   }
 }

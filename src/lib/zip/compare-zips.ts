@@ -24,7 +24,7 @@ export interface Comparison {
 
 /**
  * Proves that `signed` is `original` with nothing changed but the content of some files: it must be,
- * byte for byte, what `rewriteArchive` makes of the original with that content. So entries, their order,
+ * byte for byte, what `rewriteZip` makes of the original with that content. So entries, their order,
  * headers, names, times, attributes, extra fields, comments, descriptors, bytes between entries and end
  * records are the same; sizes, CRC-32s and offsets are those of the new content; and what is compressed
  * anew is a deflate stream that fills its place to the last byte and gives what its header says.

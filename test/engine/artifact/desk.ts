@@ -2,13 +2,13 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
-import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { LIMITS } from '../../lib/zip/zips.ts';
 
 /** How a test signs: with a certificate of its own, no timestamps, in a folder that the test removes. */
 export interface Desk {
   readonly folder: string;
-  readonly signing: Omit<SignFileOptions, 'isOurs'>;
+  readonly signing: Omit<SignArtifactOptions, 'isOurs'>;
 }
 
 export async function makeDesk(): Promise<Desk> {

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { compilePatterns, excluding } from '../../../src/engine/artifact/globs.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignedFile, SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { forge } from '../../lib/zip/zips.ts';
 import { middle, osslSigned, roots, signer, unsigned } from '../authenticode/verify-maker.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -16,7 +16,7 @@ import { makeDesk } from './desk.ts';
 const ours = buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] });
 
 let folder = '';
-let options: Omit<SignFileOptions, 'isOurs'>;
+let options: Omit<SignArtifactOptions, 'isOurs'>;
 before(async () => {
   const desk = await makeDesk();
   folder = desk.folder;
@@ -27,7 +27,7 @@ after(() => rm(folder, { recursive: true }));
 async function sign(
   path: string,
   content: Buffer,
-  more: Partial<SignFileOptions> = {},
+  more: Partial<SignArtifactOptions> = {},
   ...patterns: string[]
 ): Promise<SignedFile> {
   const [input, output] = [join(folder, 'in.zip'), join(folder, 'out.zip')];

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { compilePatterns } from '../../../src/engine/artifact/globs.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignedFile, SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -18,7 +18,7 @@ const app: Forged = { name: 'app.exe', content: program(1) };
 const appleDouble = Buffer.concat([Buffer.from('0005160700020000', 'hex'), filler(100, 2)]);
 
 let folder = '';
-let signing: SignFileOptions;
+let signing: SignArtifactOptions;
 before(async () => {
   const desk = await makeDesk();
   folder = desk.folder;
@@ -27,7 +27,7 @@ before(async () => {
 after(() => rm(folder, { recursive: true }));
 
 const output = (): string => join(folder, 'out.zip');
-async function sign(entries: Forged[], more: Partial<SignFileOptions> = {}): Promise<SignedFile> {
+async function sign(entries: Forged[], more: Partial<SignArtifactOptions> = {}): Promise<SignedFile> {
   const input = join(folder, 'in.zip');
   await writeFile(input, forge(entries));
   return signFile(input, output(), { ...signing, ...more });

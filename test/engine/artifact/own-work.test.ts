@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { addNested, parseSignature } from '../../../src/engine/authenticode/signature.ts';
 import { createTestPki, testSigningKey, type TestPki } from '../../../src/sandbox/certificates.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS } from '../../lib/zip/zips.ts';
 import { openBytes, OpensslTimestamper, osslsigncodeVerify, SIGNATURE_OK } from '../authenticode/tools.ts';
@@ -25,7 +25,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-type Options = Partial<SignFileOptions>;
+type Options = Partial<SignArtifactOptions>;
 
 /** The program as signFile signs it, without a timestamp unless one is asked for. */
 async function sign(program: Buffer, options: Options): Promise<Buffer> {

@@ -8,7 +8,7 @@ import { sha256Hex, sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
 import type { SigningKey } from '../../../src/engine/keys/signing-key.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
-import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -17,7 +17,7 @@ const limits = { archive: 1e9, entries: 10, entry: 1e9, ratio: 200 };
 
 describe('signing a lone program', () => {
   let folder: string;
-  let options: SignFileOptions;
+  let options: SignArtifactOptions;
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'signpipe-sign-'));
     const identity = await createTestCertificate({

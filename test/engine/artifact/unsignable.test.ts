@@ -4,14 +4,14 @@ import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { forge, LIMITS } from '../../lib/zip/zips.ts';
 import { osslSigned, verify } from '../authenticode/verify-maker.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
 import { makeDesk } from './desk.ts';
 
 let folder = '';
-let options: SignFileOptions;
+let options: SignArtifactOptions;
 before(async () => {
   const desk = await makeDesk();
   folder = desk.folder;
@@ -24,7 +24,7 @@ before(async () => {
 after(() => rm(folder, { recursive: true }));
 
 const at = (name: string): string => join(folder, name);
-const sign = (name: string, more: Partial<SignFileOptions> = {}): Promise<unknown> =>
+const sign = (name: string, more: Partial<SignArtifactOptions> = {}): Promise<unknown> =>
   signFile(at(name), at('out'), { ...options, ...more });
 
 describe('a program that has no room for a signature below 4 GiB', () => {

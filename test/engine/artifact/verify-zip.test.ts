@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 import { compilePatterns } from '../../../src/engine/artifact/globs.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { verifyFile, type FileReport } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -20,7 +20,7 @@ const program = (seed: number): Buffer =>
 const LINK = 0o120777 * 65536;
 
 let folder = '';
-let signing: Omit<SignFileOptions, 'isOurs'>;
+let signing: Omit<SignArtifactOptions, 'isOurs'>;
 let signed: Forged;
 before(async () => {
   const desk = await makeDesk();

@@ -9,8 +9,8 @@ import { pinEntries } from '../../../src/app/builder/pin-entries.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import { signRemotely } from '../../../src/engine/artifact/sign-zip-as-delta.ts';
-import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import { signRemoteZip } from '../../../src/engine/artifact/sign-zip.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
@@ -22,7 +22,7 @@ const program = buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] }
 const app: Forged = { name: 'app.exe', content: program };
 
 let folder = '';
-let signing: SignFileOptions;
+let signing: SignArtifactOptions;
 before(async () => {
   const desk = await makeDesk();
   folder = desk.folder;
@@ -146,6 +146,6 @@ describe('nothing else takes a package for a zip of programs', () => {
   it('zip-is-package: signing it where it lies', async () => {
     const far = Object.assign(new BufferSource(bytes, 'p.zip'), { prefetch: () => {} });
     const pins = new Map([['app.exe', sha256Hex(program)]]);
-    await assert.rejects(signRemotely(far, at('fresh'), { ...signing, pins }), refused(/AppxBlockMap/));
+    await assert.rejects(signRemoteZip(far, at('fresh'), { ...signing, pins }), refused(/AppxBlockMap/));
   });
 });

@@ -9,7 +9,7 @@ import type { SignpipeError } from '../../../src/lib/errors.ts';
 import { compilePatterns } from '../../../src/engine/artifact/globs.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignFileOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -31,7 +31,7 @@ function withZip(): Buffer {
 }
 
 let folder = '';
-let signing: Omit<SignFileOptions, 'isOurs'>;
+let signing: Omit<SignArtifactOptions, 'isOurs'>;
 const at = (name: string): string => join(folder, name);
 before(async () => {
   const desk = await makeDesk();

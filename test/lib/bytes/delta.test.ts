@@ -45,11 +45,6 @@ describe('a delta', () => {
     builder.copy({ start: 0, end: 4 });
     builder.insert(2);
     assert.deepEqual(builder.delta, DELTA);
-    assert.deepEqual(
-      [2, 5, 11].map((position) => builder.freshOffsetOf(position)),
-      [0, 3, 5],
-    );
-    assert.throws(() => builder.freshOffsetOf(6), RangeError);
   });
 
   it('knows the longest range that stays where it was', () => {

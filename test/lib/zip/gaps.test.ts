@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { crc32, deflateRawSync } from 'node:zlib';
 import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
 import { isZip, isZipSource } from '../../../src/lib/zip/end-of-central-directory.ts';
-import { rewriteArchive } from '../../../src/lib/zip/rewrite-zip.ts';
+import { rewriteZip } from '../../../src/lib/zip/rewrite-zip.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 import {
   contentOf,
@@ -85,7 +85,7 @@ describe('a zip may have', () => {
       const path = archive.entries[0]?.path ?? '';
       const output = join(folder, 'rewritten.zip');
       const source = new BufferSource(sample(7000, 3), path);
-      await rewriteArchive(archive, new Map([[path, { source }]]), output);
+      await rewriteZip(archive, new Map([[path, { source }]]), output);
       const signed = await read(await readFile(output));
       assert.equal((await compareArchives(archive, signed)).changed.length, 1);
       assert.deepEqual(await contentOf(signed, path), sample(7000, 3));

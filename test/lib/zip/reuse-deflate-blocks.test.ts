@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
 import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
 import type { Boundary, DeflateMap } from '../../../src/lib/zip/deflate-block-scanner.ts';
-import { planRewrite, rewriteArchive, type NewContent } from '../../../src/lib/zip/rewrite-zip.ts';
+import { planRewrite, rewriteZip, type NewContent } from '../../../src/lib/zip/rewrite-zip.ts';
 import { splice, type Splice } from '../../../src/lib/zip/reuse-deflate-blocks.ts';
 import type { DeltaSpan } from '../../../src/lib/bytes/delta.ts';
 import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
@@ -397,7 +397,7 @@ describe('a zip with a signed program of three megabytes', () => {
     it(`that zip ${level} made: other tools take it, and nothing else changed`, async () => {
       const { path, archive, content, replacements } = await made(level);
       const output = join(folder, `rewritten${level}.zip`);
-      await rewriteArchive(archive, replacements, output);
+      await rewriteZip(archive, replacements, output);
       const [unzip, seven, python, original] = await Promise.all([
         run('unzip', ['-tq', output]),
         run('7z', ['t', output]),
@@ -424,11 +424,11 @@ describe('a zip with a signed program of three megabytes', () => {
   it('as a plan gives the same bytes, few of them new', async () => {
     const { archive, content, replacements } = await made('-9');
     const [output, fresh] = [join(folder, 'written.zip'), join(folder, 'fresh')];
-    await rewriteArchive(archive, replacements, output);
-    const { assembly } = await planRewrite(archive, replacements, { path: fresh }, nothing);
+    await rewriteZip(archive, replacements, output);
+    const { delta } = await planRewrite(archive, replacements, { path: fresh }, nothing);
     const expected = await readFile(output);
     const size = await withFile(fresh, async (file) => {
-      const whole = new PatchedSource(archive.source, assembly, file);
+      const whole = new PatchedSource(archive.source, delta, file);
       assert.ok((await whole.read(0, whole.size)).equals(expected));
       return file.size;
     });
@@ -446,13 +446,13 @@ describe('a zip with a signed program of three megabytes', () => {
       const expected = await readFile(written);
       assert.ok(expected.length > 10_000 && expected.length < 2_000_000);
       const seen: Buffer[] = [];
-      const { fresh } = await planRewrite(archive, replacements, { path, inMemory }, async (_, bytes) => {
+      const { newBytes } = await planRewrite(archive, replacements, { path, inMemory }, async (_, bytes) => {
         seen.push(Buffer.from(await bytes.read(0, bytes.size)));
       });
       assert.deepEqual(seen, [expected]);
       assert.equal(existsSync(path), where === 'file');
-      assert.ok((where === 'file' ? await readFile(path) : fresh)?.equals(expected));
-      assert.equal(fresh === null, where === 'file');
+      assert.ok((where === 'file' ? await readFile(path) : newBytes)?.equals(expected));
+      assert.equal(newBytes === null, where === 'file');
     });
 
   it('is told of while it is checked, and once more where it does not hold', async () => {
@@ -468,16 +468,16 @@ describe('a zip with a signed program of three megabytes', () => {
       [NAME, { source, reuse: { map, kept: kept(content, content.length - 9000) } }],
     ]);
     const told: Buffer[] = [];
-    const plan = await planRewrite(archive, replacements, { path: fresh }, async (assembly, bytes) => {
-      const whole = new PatchedSource(archive.source, assembly, bytes);
+    const plan = await planRewrite(archive, replacements, { path: fresh }, async (delta, bytes) => {
+      const whole = new PatchedSource(archive.source, delta, bytes);
       return told.push(await whole.read(0, whole.size));
     });
-    assert.deepEqual([plan.meanwhile, told.length], [2, 2]);
+    assert.deepEqual([plan.used, told.length], [2, 2]);
     const [first, second] = told;
     assert.ok(first && second && !first.equals(second));
     assert.ok((await contentOf(await read(second), NAME)).equals(changed));
     const output = join(folder, 'told.zip');
-    await rewriteArchive(archive, replacements, output);
+    await rewriteZip(archive, replacements, output);
     assert.ok((await readFile(output)).equals(second));
   });
 
@@ -505,7 +505,7 @@ describe('a zip with a signed program of three megabytes', () => {
       return [name, { source: { name, size: inner.size, read: slow }, reuse: { map, kept: kept(program) } }];
     });
     const output = join(folder, 'many-rewritten.zip');
-    await rewriteArchive(archive, new Map(replacements), output);
+    await rewriteZip(archive, new Map(replacements), output);
     // Two are spliced, and two are checked.
     assert.ok(most <= 4, `${most} at once`);
     const rewritten = await read(await readFile(output));
@@ -516,13 +516,13 @@ describe('a zip with a signed program of three megabytes', () => {
     const { archive, content, replacements } = await made('-9');
     const [one, other, plain] = ['one.zip', 'other.zip', 'plain.zip'].map((name) => join(folder, name));
     assert.ok(one && other && plain);
-    await rewriteArchive(archive, replacements, one);
-    await rewriteArchive(archive, replacements, other);
+    await rewriteZip(archive, replacements, one);
+    await rewriteZip(archive, replacements, other);
     assert.ok((await readFile(one)).equals(await readFile(other)));
     const source = new BufferSource(content, NAME);
     const reuse = { map: mapped(deflateRawSync(content)), kept: kept(content) };
-    await rewriteArchive(archive, new Map([[NAME, { source, reuse }]]), other);
-    await rewriteArchive(archive, new Map([[NAME, { source }]]), plain);
+    await rewriteZip(archive, new Map([[NAME, { source, reuse }]]), other);
+    await rewriteZip(archive, new Map([[NAME, { source }]]), plain);
     assert.ok((await readFile(other)).equals(await readFile(plain)));
     assert.ok((await contentOf(await read(await readFile(other)), NAME)).equals(content));
   });
