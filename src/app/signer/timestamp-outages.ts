@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { requireNoExtraContent } from '../../engine/authenticode/unauthenticated-data.ts';
 import { hasCode } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
-import { TimestampUnavailable } from '../../engine/timestamp/client.ts';
+import { TimestampUnavailable } from '../../engine/timestamp/stamp-attempts.ts';
 import type { Channel } from './channel.ts';
 import { closed, type UnmetPrecondition } from './unmet-precondition.ts';
 

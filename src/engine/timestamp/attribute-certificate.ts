@@ -15,20 +15,20 @@ import { readAlgorithm, type SignerInfo } from '../../lib/cms/signed-data.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { hasSeveralEssCertIds, isInEssCertIds, isDigestOf } from './ess-cert-id.ts';
 
-/** The longest attribute certificates that are accepted, in bytes: Microsoft's have 700 to 950. */
-const LONGEST = 2048;
-const LONGEST_UNBOUND = 1024;
+/** The largest attribute certificates that are accepted, in bytes: Microsoft's have 700 to 950. */
+const MAX_SIZE = 2048;
+const MAX_UNBOUND_SIZE = 1024;
 
-/** Symmetricom's attributes about a clock; those that Microsoft's authorities send have no others. */
+/** Symmetricom's attributes about a clock. Attribute certificates from Microsoft's authorities have no others. */
 const CLOCK_ATTRIBUTES = '1.3.6.1.4.1.601.10.4.';
 
 /**
- * Whether a value is an attribute certificate (RFC 5755 section 4.1; of RFC 5652's choices, also under the
- * tag of version 1, as Microsoft's authorities have it) of the authority that made a timestamp, by which it
- * says how its clock is kept. The signed attributes bind it. Microsoft's of 2019 bind another one than they send
- * along, and its issuer's key is not in the token, so that nothing covers it: such a one is accepted if another
- * one is bound, and if it is short, holds nothing but a clock's attributes, and names the authority's certificate
- * by its digest.
+ * Whether a value is the attribute certificate (RFC 5755, 4.1; also under RFC 5652's tag for version 1, which
+ * Microsoft's authorities use) that states how the clock of a timestamp's authority is set. Normally an ESSCertID
+ * in the signed attributes covers it. Microsoft's tokens of 2019 include another attribute certificate than the
+ * covered one, and not the key of its issuer, so that no signature covers it. Such a one is accepted if the signed
+ * attributes cover another one, and if it is small, has only attributes about a clock, and names the authority's
+ * certificate by its digest.
  */
 export function isAttributeCertificateOf(
   value: Der,
@@ -37,9 +37,9 @@ export function isAttributeCertificateOf(
   what: string,
 ): boolean {
   const attribute = value.tag === context(1) || value.tag === context(2);
-  if (!attribute || value.raw.length > LONGEST) return false;
+  if (!attribute || value.raw.length > MAX_SIZE) return false;
   if (isInEssCertIds(signer, tlv(TAG.sequence, value.body), what)) return true;
-  if (value.raw.length > LONGEST_UNBOUND || !hasSeveralEssCertIds(signer, what)) return false;
+  if (value.raw.length > MAX_UNBOUND_SIZE || !hasSeveralEssCertIds(signer, what)) return false;
   try {
     return isHolder(readHolder(value, what), authority, what);
   } catch (error) {
@@ -48,7 +48,7 @@ export function isAttributeCertificateOf(
   }
 }
 
-/** `SEQUENCE { acinfo, signatureAlgorithm, signatureValue BIT STRING }`: its holder, all else being what belongs there. */
+/** Returns the holder in `SEQUENCE { acinfo, signatureAlgorithm, signatureValue BIT STRING }`, and checks the other fields. */
 function readHolder(value: Der, what: string): Der {
   const reader = new DerReader(value, what, value.tag);
   const information = new DerReader(reader.next(TAG.sequence), what);
@@ -70,7 +70,10 @@ function requireClockAttributes(attributes: Der, what: string): void {
   for (const attribute of children(attributes, what)) {
     const reader = new DerReader(attribute, what);
     if (!readOid(reader.next(), what).startsWith(CLOCK_ATTRIBUTES))
-      throw invalid('der-malformed', `${what}: an attribute certificate about something else than a clock`);
+      throw invalid(
+        'der-malformed',
+        `${what}: an attribute certificate has an attribute that is not about a clock`,
+      );
     reader.next(TAG.set);
     reader.end();
   }
@@ -93,8 +96,8 @@ function isHolder(holder: Der, certificate: Certificate, what: string): boolean 
   return digest !== undefined && isObjectDigest(digest, certificate, what);
 }
 
-/** `publicKeyCert` among the kinds of object that may be digested. */
-const WHOLE_CERTIFICATE = 1;
+/** `publicKeyCert` in the ENUMERATED `digestedObjectType`. */
+const PUBLIC_KEY_CERT = 1;
 
 /** `ObjectDigestInfo ::= SEQUENCE { ENUMERATED, otherObjectTypeID OPTIONAL, AlgorithmIdentifier, BIT STRING }`. */
 function isObjectDigest(info: Der, certificate: Certificate, what: string): boolean {
@@ -103,6 +106,6 @@ function isObjectDigest(info: Der, certificate: Certificate, what: string): bool
   const hash = digestName(readAlgorithm(reader.next(), what));
   const { bytes } = readBitString(reader.next(), what);
   reader.end();
-  if (hash === undefined || hash === 'md5' || !kind.equals(Buffer.from([WHOLE_CERTIFICATE]))) return false;
+  if (hash === undefined || hash === 'md5' || !kind.equals(Buffer.from([PUBLIC_KEY_CERT]))) return false;
   return isDigestOf({ hash, digest: bytes }, certificate.raw);
 }

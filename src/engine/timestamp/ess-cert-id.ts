@@ -8,18 +8,18 @@ import type { Certificate } from '../../lib/x509/certificate.ts';
 /** `[4] EXPLICIT Name` in a GeneralName (RFC 5280, 4.2.1.6). */
 const DIRECTORY_NAME = 4;
 
-const unbound = (what: string, why: string): SignpipeError =>
+const badEssCertId = (what: string, why: string): SignpipeError =>
   invalid('timestamp-certificate', `${what}: ${why}`);
 
-/** ESSCertID or ESSCertIDv2: which certificate signed, by its digest and maybe by name. */
-interface CertificateId {
+/** An ESSCertID or ESSCertIDv2: it identifies a certificate by its digest and, optionally, by issuer and serial number. */
+interface EssCertId {
   readonly hash: string;
   readonly digest: Buffer;
   readonly issuerSerial: Der | undefined;
 }
 
 /** `ESSCertID ::= SEQUENCE { certHash, issuerSerial OPTIONAL }`, SHA-1 (RFC 2634, 5.4.1). */
-function readFirstVersion(der: Der, what: string): CertificateId {
+function readEssCertId(der: Der, what: string): EssCertId {
   const reader = new DerReader(der, what);
   const digest = readOctets(reader.next(), what);
   const issuerSerial = reader.optional(TAG.sequence);
@@ -28,7 +28,7 @@ function readFirstVersion(der: Der, what: string): CertificateId {
 }
 
 /** `ESSCertIDv2 ::= SEQUENCE { hashAlgorithm DEFAULT sha256, certHash, issuerSerial OPTIONAL }` (RFC 5035, 4). */
-function readSecondVersion(der: Der, what: string): CertificateId {
+function readEssCertIdV2(der: Der, what: string): EssCertId {
   const reader = new DerReader(der, what);
   const algorithm = reader.optional(TAG.sequence);
   const oid = algorithm ? readOid(new DerReader(algorithm, what).next(), what) : OID.sha256;
@@ -37,11 +37,11 @@ function readSecondVersion(der: Der, what: string): CertificateId {
   reader.end();
   const hash = digestName(oid);
   if (!hash || hash === 'md5')
-    throw unbound(what, `identifies its certificate by an unknown digest (${oid})`);
+    throw badEssCertId(what, `identifies its certificate by an unknown digest algorithm (${oid})`);
   return { hash, digest, issuerSerial };
 }
 
-type ReadId = (der: Der, what: string) => CertificateId;
+type ReadId = (der: Der, what: string) => EssCertId;
 
 /** `SigningCertificate ::= SEQUENCE { certs SEQUENCE OF ESSCertID, policies OPTIONAL }`, either version (RFC 5035, 3). */
 function listIds(attribute: Der, what: string): Der[] {
@@ -52,11 +52,11 @@ function listIds(attribute: Der, what: string): Der[] {
   return ids;
 }
 
-/** The attributes that there are, and how their ids are read. */
-function bindings(signer: SignerInfo, what: string): { ids: Der[]; read: ReadId }[] {
+/** The ESSCertIDs of each attribute that is there, and how to read them. */
+function essCertIds(signer: SignerInfo, what: string): { ids: Der[]; read: ReadId }[] {
   const versions: [string, ReadId][] = [
-    [OID.signingCertificate, readFirstVersion],
-    [OID.signingCertificateV2, readSecondVersion],
+    [OID.signingCertificate, readEssCertId],
+    [OID.signingCertificateV2, readEssCertIdV2],
   ];
   return versions.flatMap(([type, read]) => {
     const attribute = singleAttribute(signer.signedAttributes, type, what);
@@ -64,9 +64,9 @@ function bindings(signer: SignerInfo, what: string): { ids: Der[]; read: ReadId 
   });
 }
 
-/** Whether a digest, made by `hash`, is that of a certificate (DER). */
+/** Whether a digest is that of a certificate (DER). */
 export const isDigestOf = (
-  { hash, digest }: Pick<CertificateId, 'hash' | 'digest'>,
+  { hash, digest }: Pick<EssCertId, 'hash' | 'digest'>,
   certificate: Buffer,
 ): boolean => createHash(hash).update(certificate).digest().equals(digest);
 
@@ -80,36 +80,39 @@ function checkIssuerSerial(der: Der, certificate: Certificate, what: string): vo
     (name) => name.tag === context(DIRECTORY_NAME) && name.body.equals(certificate.issuerDer),
   );
   if (named && serial.equals(certificate.serialDer)) return;
-  throw unbound(what, "names another certificate's issuer and serial number than the one that signed");
+  throw badEssCertId(
+    what,
+    'names the issuer and serial number of another certificate than the one that signed',
+  );
 }
 
 /**
- * Checks that the signed attributes say which certificate signed (RFC 3161, 2.4.1; RFC 5816): without
- * that, another certificate for the same key could be put in its place. Either version of the
- * attribute will do; both are checked when both are there. Throws `timestamp-certificate`.
+ * Checks that the signed attributes identify the certificate that signed (RFC 3161, 2.4.1; RFC 5816). Without this,
+ * an attacker could put another certificate for the same key in its place. One version of the attribute is enough;
+ * if there are both, both are checked. Throws `timestamp-certificate`.
  */
 export function checkEssCertId(signer: SignerInfo, certificate: Certificate, what: string): void {
-  // The first is the signer's (RFC 2634, 5.4); the others are of its chain, or lend it authority.
-  const ids = bindings(signer, what).map(({ ids: [first], read }) => {
-    if (!first) throw unbound(what, 'identifies no certificate');
+  // The first identifies the signer's certificate (RFC 2634, 5.4), the others its chain or attribute certificates.
+  const ids = essCertIds(signer, what).map(({ ids: [first], read }) => {
+    if (!first) throw badEssCertId(what, 'identifies no certificate');
     return read(first, what);
   });
-  if (ids.length === 0) throw unbound(what, 'does not say which certificate signed it (no ESSCertID)');
+  if (ids.length === 0)
+    throw badEssCertId(what, 'does not identify the certificate that signed it (no ESSCertID)');
   for (const id of ids) {
     if (!isDigestOf(id, certificate.raw))
-      throw unbound(what, 'names another certificate than the one that came with it');
+      throw badEssCertId(what, 'identifies another certificate than the one it includes');
     if (id.issuerSerial) checkIssuerSerial(id.issuerSerial, certificate, what);
   }
 }
 
 /**
- * Whether a certificate of any kind (DER, under SEQUENCE's own tag) is among those whose digests the
- * signed attributes hold, so that nobody can have changed it. Authorities bind attribute certificates
- * like that, to tell how their clock is kept: Microsoft's do.
+ * Whether one of the ESSCertIDs in the signed attributes has the digest of this certificate (DER, with the tag
+ * SEQUENCE; attribute certificates too), so that it cannot have been changed.
  */
 export const isInEssCertIds = (signer: SignerInfo, certificate: Buffer, what: string): boolean =>
-  bindings(signer, what).some(({ ids, read }) => ids.some((id) => isDigestOf(read(id, what), certificate)));
+  essCertIds(signer, what).some(({ ids, read }) => ids.some((id) => isDigestOf(read(id, what), certificate)));
 
-/** Whether the signed attributes hold the digests of more certificates than the signer's. */
+/** Whether the signed attributes identify more certificates than the signer's. */
 export const hasSeveralEssCertIds = (signer: SignerInfo, what: string): boolean =>
-  bindings(signer, what).some(({ ids }) => ids.length > 1);
+  essCertIds(signer, what).some(({ ids }) => ids.length > 1);

@@ -9,21 +9,21 @@ import {
 } from '../../lib/errors.ts';
 import { openRequest, proxyFor, type Proxy } from './proxy.ts';
 
-/** A token with a long chain has some eight kilobytes. */
+/** In bytes. A token with a long chain has about eight kilobytes. */
 export const MAX_RESPONSE_SIZE = 256 * 1024;
-const MOST_REDIRECTS = 3;
+const MAX_REDIRECTS = 3;
 
 const QUERY = 'application/timestamp-query';
 
-/** What authorities call an answer; some call it nothing (RFC 3161, 3.4, wants the first). */
-const ANSWERS = new Set([
+/** The content types of responses. RFC 3161 (3.4) requires the first; some authorities send none. */
+const RESPONSE_TYPES = new Set([
   'application/timestamp-reply',
   'application/timestamp-response',
   'application/octet-stream',
   'binary/octet-stream',
 ]);
 
-/** An authority's address, its credentials set apart so that no message shows them. */
+/** The address of an authority. Its credentials are kept apart, so that no message shows them. */
 export interface Endpoint {
   /** Without user and password. */
   readonly url: string;
@@ -42,8 +42,8 @@ export function parseEndpoint(text: string): Endpoint {
   url.hash = '';
   if (username === '' && password === '') return { url: url.href, authorization: undefined };
   if (url.protocol === 'http:')
-    throw usage('timestamp-url', `${url.href}: credentials would travel in the clear`, {
-      hint: 'Use https, or leave user and password out',
+    throw usage('timestamp-url', `${url.href}: credentials would be sent unencrypted`, {
+      hint: 'use https, or leave out user and password',
     });
   const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   return {
@@ -52,11 +52,11 @@ export function parseEndpoint(text: string): Endpoint {
   };
 }
 
-/** An HTTP status other than 200: the authority is there and does not want to, now or at all. */
+/** The authority answered with an HTTP status other than 200. */
 export class HttpStatusError extends SignpipeError {
   constructor(
     readonly status: number,
-    /** What its Retry-After asks for, in milliseconds. */
+    /** The Retry-After of the response, in milliseconds from then. */
     readonly retryAfterMs: number | undefined,
     what: string,
   ) {
@@ -65,7 +65,7 @@ export class HttpStatusError extends SignpipeError {
   }
 }
 
-/** Retry-After in milliseconds from now: seconds, or a date (RFC 9110, 10.2.3). */
+/** Reads a Retry-After, which is in seconds or a date (RFC 9110, 10.2.3); returns milliseconds from now. */
 export function readRetryAfter(value: string | undefined, now: number): number | undefined {
   if (value === undefined) return undefined;
   const text = value.trim();
@@ -74,12 +74,12 @@ export function readRetryAfter(value: string | undefined, now: number): number |
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-/** Where a redirect leads; throws `timestamp-redirect` when that is no place to follow to. */
-function redirected(from: string, { statusCode, headers: { location = '' } }: IncomingMessage): string {
+/** The URL that a redirect names. Throws `timestamp-redirect` if it must not be followed. */
+function redirectTarget(from: string, { statusCode, headers: { location = '' } }: IncomingMessage): string {
   const to = URL.canParse(location, from) ? new URL(location, from) : undefined;
   const refuse = (why: string): SignpipeError =>
     unavailable('timestamp-redirect', `${from}: redirects ${why}`, {
-      hint: "Write the authority's present address into the configuration",
+      hint: "put the authority's current address into the configuration",
     });
   if (!to || statusCode === 303) throw refuse('without saying where a request may be repeated');
   if (to.protocol !== 'https:' && to.protocol !== 'http:') throw refuse(`to ${to.protocol}`);
@@ -90,78 +90,81 @@ function redirected(from: string, { statusCode, headers: { location = '' } }: In
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
-/** One POST, wherever it goes. */
-interface Posting {
+/** A POST request without its URL. */
+interface PostRequest {
   readonly headers: Record<string, string>;
   readonly query: Buffer;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
-/** Sends one POST. No redirect is followed. Gives back the answer once its headers are there. */
-function send(url: URL, { query, ...how }: Posting, proxy: Proxy | undefined): Promise<IncomingMessage> {
+/** Sends a request and resolves to the response when its headers are there. Follows no redirect. */
+function send(url: URL, { query, ...how }: PostRequest, proxy: Proxy | undefined): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const outgoing = openRequest(url, { method: 'POST', ...how }, proxy);
-    // Errors after the answer began are the reader's: it sees them in the body.
+    // An error after the response began appears to the reader of its body.
     outgoing.once('response', resolve).on('error', reject);
-    // What is no answer, such as a switch to another protocol, ends in this alone.
+    // If the server switches to another protocol, `close` is the only event.
     outgoing.once('close', () => reject(new Error('the connection ended without an answer')));
     outgoing.end(query);
   });
 }
 
-/** What hpagent says when a proxy opens no tunnel. */
+/** hpagent's message if a proxy opens no tunnel. */
 const NO_TUNNEL = /^Bad response: (\d{3})$/;
 
-/** A proxy that answers itself instead of bringing the request to the authority. */
-function proxyRefusal(url: URL, { shown }: Proxy, status: number, cause?: unknown): SignpipeError {
-  const why = status === 407 ? 'wants a user and password (HTTP 407)' : `opens no tunnel (HTTP ${status})`;
+/** The error if a proxy answers itself instead of forwarding the request to the authority. */
+function proxyError(url: URL, { shown }: Proxy, status: number, cause?: unknown): SignpipeError {
+  const why = status === 407 ? 'requires a user and password (HTTP 407)' : `opens no tunnel (HTTP ${status})`;
   return unavailable('timestamp-proxy', `${url.href}: the proxy ${shown} ${why}`, {
     cause,
-    hint: 'check http_proxy, https_proxy and no_proxy; a user and password stand in the URL: http://USER:PASSWORD@HOST:PORT',
+    hint: 'check http_proxy, https_proxy and no_proxy; put a user and password into the URL: http://USER:PASSWORD@HOST:PORT',
   });
 }
 
-/** Sends one POST, through a proxy if the environment names one, which errors on the way then name. */
-async function sendByWay(url: URL, posting: Posting): Promise<IncomingMessage> {
+/** Sends a request, through a proxy if the environment names one; errors then name the proxy. */
+async function sendViaProxy(url: URL, request: PostRequest): Promise<IncomingMessage> {
   const proxy = proxyFor(url.href);
-  if (!proxy) return send(url, posting, proxy);
-  const response = await send(url, posting, proxy).catch((error: unknown) => {
-    if (posting.signal.aborted) throw error;
+  if (!proxy) return send(url, request, proxy);
+  const response = await send(url, request, proxy).catch((error: unknown) => {
+    if (request.signal.aborted) throw error;
     const status = NO_TUNNEL.exec(messageOf(error))?.[1];
-    if (status !== undefined) throw proxyRefusal(url, proxy, Number(status), error);
-    const way = `${url.href} through the proxy ${proxy.shown}`;
-    throw unavailable('timestamp-connection', `${way}: ${networkReason(error)}`, { cause: error });
+    if (status !== undefined) throw proxyError(url, proxy, Number(status), error);
+    const route = `${url.href} through the proxy ${proxy.shown}`;
+    throw unavailable('timestamp-connection', `${route}: ${networkReason(error)}`, { cause: error });
   });
   if (response.statusCode !== 407) return response;
   response.destroy();
-  throw proxyRefusal(url, proxy, 407);
+  throw proxyError(url, proxy, 407);
 }
 
-async function post(endpoint: Endpoint, posting: Omit<Posting, 'headers'>): Promise<IncomingMessage> {
+async function postFollowingRedirects(
+  endpoint: Endpoint,
+  request: Omit<PostRequest, 'headers'>,
+): Promise<IncomingMessage> {
   let at = endpoint.url;
-  for (let hops = 0; hops <= MOST_REDIRECTS; hops += 1) {
+  for (let hops = 0; hops <= MAX_REDIRECTS; hops += 1) {
     const url = new URL(at);
     const sameOrigin = url.origin === new URL(endpoint.url).origin;
     const headers: Record<string, string> = { 'content-type': QUERY, accept: 'application/timestamp-reply' };
     headers['accept-encoding'] = 'identity';
-    headers['content-length'] = String(posting.query.length);
-    // Some firewalls turn away who has no name.
+    headers['content-length'] = String(request.query.length);
+    // Some firewalls reject requests without a user agent.
     headers['user-agent'] = 'signpipe';
     if (endpoint.authorization !== undefined && sameOrigin) headers['authorization'] = endpoint.authorization;
-    const response = await sendByWay(url, { ...posting, headers });
+    const response = await sendViaProxy(url, { ...request, headers });
     if (!REDIRECTS.has(response.statusCode ?? 0)) return response;
     response.destroy();
-    at = redirected(at, response);
+    at = redirectTarget(at, response);
   }
-  throw unavailable('timestamp-redirect', `${endpoint.url}: redirects more than ${MOST_REDIRECTS} times`);
+  throw unavailable('timestamp-redirect', `${endpoint.url}: redirects more than ${MAX_REDIRECTS} times`);
 }
 
-/** The whole body, at most MAX_RESPONSE_SIZE bytes; throws `timestamp-too-large`. */
+/** Reads the whole body. Throws `timestamp-too-large` if it has more than MAX_RESPONSE_SIZE bytes. */
 async function readBody(response: IncomingMessage, what: string): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
-  // Leaving the loop by an error ends the connection.
+  // An error in this loop closes the connection.
   for await (const part of response as AsyncIterable<Buffer>) {
     size += part.length;
     if (size > MAX_RESPONSE_SIZE)
@@ -173,19 +176,19 @@ async function readBody(response: IncomingMessage, what: string): Promise<Buffer
 
 function checkType({ headers }: IncomingMessage, what: string): void {
   const type = headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
-  if (type === '' || ANSWERS.has(type)) return;
+  if (type === '' || RESPONSE_TYPES.has(type)) return;
   const shown = /^[\w.+-]{1,60}\/[\w.+-]{1,60}$/.test(type) ? type : 'of an unreadable type';
   throw invalid('timestamp-content-type', `${what}: answered with ${shown} instead of a timestamp`, {
-    hint: 'A proxy or a login page may stand in between',
+    hint: 'a proxy or a login page may have answered instead',
   });
 }
 
-/** A host with several addresses gives a reason for each of them; the first will do. */
+/** If a host has several addresses, Node reports an error for each; the first is enough. */
 const networkReason = (error: unknown): string =>
   messageOf(error instanceof AggregateError && error.errors.length > 0 ? error.errors[0] : error);
 
-/** What the network did to the request, in our words. */
-function asUnavailable(error: unknown, what: string, timedOut: boolean, timeoutMs: number): unknown {
+/** Maps an error of the network to `timestamp-timeout` or `timestamp-connection`. */
+function networkError(error: unknown, what: string, timedOut: boolean, timeoutMs: number): unknown {
   if (error instanceof SignpipeError) return error;
   const details: ErrorDetails = { cause: error };
   if (timedOut)
@@ -193,8 +196,8 @@ function asUnavailable(error: unknown, what: string, timedOut: boolean, timeoutM
   return unavailable('timestamp-connection', `${what}: ${networkReason(error)}`, details);
 }
 
-/** The bytes of an answer that is one; any other response ends with its connection. */
-async function answerIn(response: IncomingMessage, what: string): Promise<Buffer> {
+/** Returns the body of a timestamp response. Any other response is an error, and its connection is closed. */
+async function readResponse(response: IncomingMessage, what: string): Promise<Buffer> {
   const { statusCode = 0, headers } = response;
   try {
     if (statusCode !== 200)
@@ -208,7 +211,7 @@ async function answerIn(response: IncomingMessage, what: string): Promise<Buffer
 }
 
 /**
- * Sends one request (RFC 3161, 3.4) and gives back the answer's bytes, unread.
+ * Sends a TimeStampReq and returns the bytes of the response (RFC 3161, 3.4).
  *
  * Throws `timestamp-timeout`, `timestamp-connection`, `timestamp-redirect`, `timestamp-http` (an
  * HttpStatusError), `timestamp-content-type`, `timestamp-too-large`.
@@ -217,17 +220,17 @@ export async function postTimestampQuery(
   endpoint: Endpoint,
   query: Buffer,
   timeoutMs: number,
-  stop?: AbortSignal,
+  abort?: AbortSignal,
 ): Promise<Buffer> {
   const what = endpoint.url;
   const timeout = AbortSignal.timeout(timeoutMs);
   try {
-    const signal = stop ? AbortSignal.any([timeout, stop]) : timeout;
-    const response = await post(endpoint, { query, timeoutMs, signal });
-    return await answerIn(response, what);
+    const signal = abort ? AbortSignal.any([timeout, abort]) : timeout;
+    const response = await postFollowingRedirects(endpoint, { query, timeoutMs, signal });
+    return await readResponse(response, what);
   } catch (error) {
-    // Whoever says stop gets its own reason back.
-    stop?.throwIfAborted();
-    throw asUnavailable(error, what, timeout.aborted, timeoutMs);
+    // An abort throws its own reason.
+    abort?.throwIfAborted();
+    throw networkError(error, what, timeout.aborted, timeoutMs);
   }
 }

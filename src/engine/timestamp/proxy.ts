@@ -6,29 +6,29 @@ import { usage } from '../../lib/errors.ts';
 
 /** A proxy that the environment names. */
 export interface Proxy {
-  /** With user and password: never to be shown. */
+  /** With user and password: must not be shown. */
   readonly url: URL;
-  /** Without them. */
+  /** The URL without user and password. */
   readonly shown: string;
   /** Value of the Proxy-Authorization header. */
   readonly authorization: string | undefined;
 }
 
 /**
- * The proxy through which `target` is reached: `http_proxy`, `https_proxy` or `all_proxy`, unless `no_proxy` lists
- * its host; lower case before upper case. Throws `timestamp-proxy` (usage) if that is no http or https URL.
+ * The proxy that the environment names for `target`: `http_proxy`, `https_proxy` or `all_proxy`, unless `no_proxy`
+ * lists its host; lower case before upper case. Throws `timestamp-proxy` (usage) if that is not an http or https URL.
  */
 export function proxyFor(target: string): Proxy | undefined {
   const text = getProxyForUrl(target);
   if (text === '') return undefined;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
-    // The text may hold a password.
+    // The value is not shown, since it may hold a password.
     throw usage(
       'timestamp-proxy',
-      `${target}: the proxy that the environment names is no http or https URL`,
+      `${target}: the proxy that the environment names is not an http or https URL`,
       {
-        hint: 'look at http_proxy, https_proxy and all_proxy, or list the authority in no_proxy',
+        hint: 'check http_proxy, https_proxy and all_proxy, or list the authority in no_proxy',
       },
     );
   const { username, password } = url;
@@ -40,8 +40,8 @@ export function proxyFor(target: string): Proxy | undefined {
   return { url, shown: `${url.protocol}//${url.host}/`, authorization };
 }
 
-/** What a request asks of either kind of client. */
-export interface Outgoing {
+/** The options of a request. */
+export interface RequestOptions {
   readonly method: 'POST';
   readonly headers: Record<string, string>;
   /** For opening a tunnel, in milliseconds. */
@@ -49,27 +49,30 @@ export interface Outgoing {
   readonly signal: AbortSignal;
 }
 
-/** How long an idle connection is kept, in milliseconds, unless the authority says less. */
-const KEPT = { keepAlive: true, timeout: 4000 };
-const agent = new Agent(KEPT);
-const tlsAgent = new TlsAgent(KEPT);
+/** How long an idle connection is kept open, in milliseconds, unless the authority names a shorter time. */
+const KEEP_ALIVE = { keepAlive: true, timeout: 4000 };
+const agent = new Agent(KEEP_ALIVE);
+const tlsAgent = new TlsAgent(KEEP_ALIVE);
 
 const tunnels = new Map<string, HttpsProxyAgent>();
 
-/** A tunnel that is not open within `timeout` ms is given up; an idle one is kept as long. */
-function tunnelThrough({ url }: Proxy, timeout: number): HttpsProxyAgent {
+/** Returns the agent for tunnels through a proxy. `timeout` (ms) limits both opening a tunnel and its idle time. */
+function tunnelAgent({ url }: Proxy, timeout: number): HttpsProxyAgent {
   const name = `${timeout} ${url.href}`;
   const known = tunnels.get(name);
   if (known) return known;
-  const made = new HttpsProxyAgent({ keepAlive: true, timeout, proxy: url });
-  tunnels.set(name, made);
-  return made;
+  const tunnel = new HttpsProxyAgent({ keepAlive: true, timeout, proxy: url });
+  tunnels.set(name, tunnel);
+  return tunnel;
 }
 
-/** In absolute form (RFC 9112, 3.2.2): plain http needs no tunnel, and many proxies open none to port 80. */
-function throughProxy(
+/**
+ * Opens a plain http request through a proxy in absolute form (RFC 9112, 3.2.2): it needs no tunnel, and many
+ * proxies open none to port 80.
+ */
+function requestViaProxy(
   url: URL,
-  { method, headers: own, signal }: Outgoing,
+  { method, headers: own, signal }: RequestOptions,
   { url: proxy, authorization }: Proxy,
 ): ClientRequest {
   const headers = { ...own, host: url.host };
@@ -86,10 +89,10 @@ function throughProxy(
     : request({ ...absolute, agent });
 }
 
-/** A request that is about to be sent, directly or through a proxy: Node's plain client, `fetch` takes 90 ms to load. */
-export function openRequest(url: URL, outgoing: Outgoing, proxy: Proxy | undefined): ClientRequest {
-  const { timeoutMs, ...options } = outgoing;
+/** Opens a request, directly or through a proxy. Uses node:http only for speed: `fetch` takes 90 ms to load. */
+export function openRequest(url: URL, options: RequestOptions, proxy: Proxy | undefined): ClientRequest {
+  const { timeoutMs, ...rest } = options;
   if (url.protocol === 'https:')
-    return requestByTls(url, { ...options, agent: proxy ? tunnelThrough(proxy, timeoutMs) : tlsAgent });
-  return proxy ? throughProxy(url, outgoing, proxy) : request(url, { ...options, agent });
+    return requestByTls(url, { ...rest, agent: proxy ? tunnelAgent(proxy, timeoutMs) : tlsAgent });
+  return proxy ? requestViaProxy(url, options, proxy) : request(url, { ...rest, agent });
 }

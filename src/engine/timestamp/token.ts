@@ -1,27 +1,5 @@
-import {
-  boolean,
-  children,
-  context,
-  contextPrimitive,
-  DerReader,
-  integer,
-  NULL,
-  octets,
-  oid,
-  parseDer,
-  readBitString,
-  readBoolean,
-  readInteger,
-  readOctets,
-  readOid,
-  readSmallInteger,
-  readText,
-  readTime,
-  seq,
-  TAG,
-  type Der,
-} from '../../lib/asn1/der.ts';
-import { digestName, OID, type DigestName, type KnownDigest } from '../../lib/asn1/oids.ts';
+import { parseDer, readOctets, type Der } from '../../lib/asn1/der.ts';
+import { OID, type KnownDigest } from '../../lib/asn1/oids.ts';
 import {
   findSignerCertificate,
   readSignedData,
@@ -35,35 +13,27 @@ import { printable } from '../../lib/printable.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { buildChain } from '../../lib/x509/chain.ts';
 import { checkEssCertId } from './ess-cert-id.ts';
+import { withTimestampCode } from './timestamp-errors.ts';
+import { readTstInfo, type TstInfo } from './tst-info.ts';
 
-export interface TimestampRequest {
-  /** The digest of what is stamped. */
-  readonly imprint: Buffer;
-  readonly hash: DigestName;
-  /** Fresh random octets, taken as an unsigned number; 8 or more. */
-  readonly nonce: Buffer;
-  /** The policy that the authority must stamp under, dotted; any when left out. */
-  readonly policy?: string | undefined;
-}
-
-/** What a token must say for it to be ours. */
+/** What a token must say to be accepted. */
 export interface TokenExpectation {
   readonly imprint: Buffer;
   readonly hash: KnownDigest;
-  /** Left out when the token was found in a file, where the request is long gone. */
+  /** Left out for a token found in a file: the request is not known. */
   readonly nonce?: Buffer | undefined;
   readonly policy?: string | undefined;
-  /** The token's time must not lie before this. */
+  /** The token's time must not be before this. */
   readonly earliest?: Date | undefined;
-  /** The token's time must not lie after this. */
+  /** The token's time must not be after this. */
   readonly latest?: Date | undefined;
-  /** With these the authority's chain is checked too, at the token's time. */
+  /** The authority's chain at the token's time must lead to one of these. Not checked if left out. */
   readonly roots?: readonly Certificate[] | undefined;
-  /** Lets a token be signed over SHA-1, as old ones in other people's files are. */
+  /** Accepts a signature over SHA-1, as old tokens in other publishers' files have. */
   readonly weakDigests?: boolean | undefined;
   /**
-   * Lets the authority's certificate be for timestamping alone without marking that critical, as
-   * Microsoft's own authorities of about 2018 have it. RFC 3161 (2.3) wants it marked.
+   * Accepts a certificate whose extended key usage is not critical, as in Microsoft's own authorities of about 2018.
+   * RFC 3161 (2.3) requires critical.
    */
   readonly uncriticalPurpose?: boolean | undefined;
   /** What the token belongs to, for messages. */
@@ -72,12 +42,12 @@ export interface TokenExpectation {
 
 export interface TimestampInfo {
   readonly time: Date;
-  /** The authority's subject. */
+  /** The subject of the authority's certificate. */
   readonly authority: string;
   readonly certificate: Certificate;
-  /** All that came with the token. */
+  /** All certificates in the token. */
   readonly certificates: readonly Certificate[];
-  /** From the authority up to the root when roots were given, otherwise null. */
+  /** From the authority up to the root; null if no roots were given. */
   readonly chain: readonly Certificate[] | null;
   /** Dotted. */
   readonly policy: string;
@@ -85,154 +55,18 @@ export interface TimestampInfo {
   readonly serial: string;
 }
 
-/** TimeStampReq (RFC 3161, 2.4.1). The authority is asked to send its certificates along. */
-export function buildTimestampRequest({ imprint, hash, nonce, policy }: TimestampRequest): Buffer {
-  return seq(
-    integer(1),
-    seq(seq(oid(OID[hash]), NULL), octets(imprint)),
-    ...(policy === undefined ? [] : [oid(policy)]),
-    integer(nonce),
-    boolean(true),
-  );
-}
-
-/** PKIStatus (RFC 3161, 2.4.2). */
-const STATUS = [
-  'granted',
-  'granted with modifications',
-  'rejection',
-  'waiting',
-  'revocation warning',
-  'revocation notification',
-];
-
-/** PKIFailureInfo, by bit (RFC 3161, 2.4.2). */
-const FAILURES: Record<number, string> = {
-  0: 'badAlg',
-  2: 'badRequest',
-  5: 'badDataFormat',
-  14: 'timeNotAvailable',
-  15: 'unacceptedPolicy',
-  16: 'unacceptedExtension',
-  17: 'addInfoNotAvailable',
-  25: 'systemFailure',
-};
-
-function failureNames(der: Der, what: string): string[] {
-  const { bytes } = readBitString(der, what);
-  const set = Array.from({ length: bytes.length * 8 }, (_, bit) => bit).filter(
-    (bit) => (((bytes[bit >> 3] ?? 0) << (bit & 7)) & 0x80) !== 0,
-  );
-  return set.map((bit) => FAILURES[bit] ?? `failure ${bit}`);
-}
-
-/** PKIStatusInfo (RFC 3161, 2.4.2): throws `timestamp-status` unless a token was granted. */
-function checkStatus(der: Der, what: string): void {
-  const reader = new DerReader(der, what);
-  const status = readSmallInteger(reader.next(TAG.integer), what);
-  const text = reader.optional(TAG.sequence);
-  const failure = reader.optional(TAG.bitString);
-  reader.end();
-  if (status === 0 || status === 1) return;
-  const reasons = [
-    ...(failure ? failureNames(failure, what) : []),
-    ...(text ? children(text, what).map((each) => printable(readText(each, what).trim(), 200)) : []),
-  ];
-  const detail = reasons.length > 0 ? `: ${reasons.join(', ')}` : '';
-  throw invalid('timestamp-status', `${what}: ${STATUS[status] ?? `status ${status}`}${detail}`);
-}
-
-/** Runs `read`; what it finds broken is reported under `code`, unless it is our own finding already. */
-export function reporting<T>(code: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof SignpipeError) || error.code.startsWith('timestamp-')) throw error;
-    throw invalid(code, error.message, { cause: error });
-  }
-}
-
-/**
- * TimeStampResp (RFC 3161, 2.4.2): the token in it, a ContentInfo in DER, not yet checked.
- * Throws `timestamp-status` or `timestamp-malformed`.
- */
-export function parseTimestampResponse(der: Buffer, what: string): { token: Buffer } {
-  return reporting('timestamp-malformed', () => {
-    const reader = DerReader.of(der, what);
-    checkStatus(reader.next(TAG.sequence), what);
-    const token = reader.next(TAG.sequence).raw;
-    reader.end();
-    return { token };
-  });
-}
-
-/** TSTInfo (RFC 3161, 2.4.2). */
-export interface TstInfo {
-  readonly policy: string;
-  readonly hash: KnownDigest | undefined;
-  readonly imprint: Buffer;
-  readonly serial: Der;
-  readonly time: Date;
-  readonly nonce: bigint | null;
-}
-
-/** Accuracy ::= SEQUENCE { seconds, [0] millis, [1] micros }, all optional: read for its form only. */
-function skipAccuracy(der: Der | undefined, what: string): void {
-  if (!der) return;
-  const reader = new DerReader(der, what);
-  for (const tag of [TAG.integer, contextPrimitive(0), contextPrimitive(1)]) reader.optional(tag);
-  reader.end();
-}
-
-/** RFC 3161, 2.4.2: a token with a critical extension that we do not know must be refused. */
-function refuseCritical(extensions: Der | undefined, what: string): void {
-  for (const each of extensions ? children(extensions, what) : []) {
-    const reader = new DerReader(each, what);
-    const type = readOid(reader.next(), what);
-    const critical = reader.optional(TAG.boolean);
-    if (critical && readBoolean(critical, what))
-      throw invalid('timestamp-malformed', `${what}: has an unknown critical extension (${type})`);
-  }
-}
-
-function readImprint(der: Der, what: string): Pick<TstInfo, 'hash' | 'imprint'> {
-  const reader = new DerReader(der, what);
-  const algorithm = new DerReader(reader.next(TAG.sequence), what);
-  const imprint = readOctets(reader.next(), what);
-  reader.end();
-  return { hash: digestName(readOid(algorithm.next(), what)), imprint };
-}
-
-function readTstInfo(bytes: Buffer, what: string): TstInfo {
-  const reader = DerReader.of(bytes, what);
-  const version = readSmallInteger(reader.next(TAG.integer), what);
-  if (version !== 1) throw invalid('timestamp-malformed', `${what}: TSTInfo of version ${version}`);
-  const policy = readOid(reader.next(), what);
-  const imprint = readImprint(reader.next(TAG.sequence), what);
-  const serial = reader.next(TAG.integer);
-  const time = readTime(reader.next(TAG.generalizedTime), what);
-  skipAccuracy(reader.optional(TAG.sequence), what);
-  reader.optional(TAG.boolean);
-  const nonce = reader.optional(TAG.integer);
-  // The authority's name may be written in many ways; ESSCertID says who it is, and is checked.
-  reader.optional(context(0));
-  refuseCritical(reader.optional(context(1)), what);
-  reader.end();
-  return { policy, ...imprint, serial, time, nonce: nonce ? readInteger(nonce, what) : null };
-}
-
-/** A token that was read, and of which nothing is checked. */
+/** A parsed token; nothing in it is checked. */
 export interface Token {
   readonly data: SignedData;
   readonly signer: SignerInfo;
-  /** TSTInfo, as it was signed. */
+  /** TSTInfo in DER: the bytes that are signed. */
   readonly content: Buffer;
   readonly info: TstInfo;
 }
 
 /**
- * SignedData is of version 3 when its content is not id-data (RFC 5652, 5.1), and SignerInfo of version 1
- * or, when it names its certificate by key identifier, 3 (5.3). Versions are not signed.
+ * SignedData must have version 3, since its content is not id-data (RFC 5652, 5.1); SignerInfo version 1 or, if it
+ * names its certificate by key identifier, 3 (5.3). The signature does not cover the versions.
  */
 function checkVersions(data: SignedData, signer: SignerInfo, what: string): void {
   if (data.version !== 3)
@@ -246,7 +80,7 @@ function readToken(token: Der, what: string): Token {
   const data = readSignedData(token, what);
   const [signer, another] = data.signers;
   if (data.contentType !== OID.tstInfo || !data.content)
-    throw invalid('timestamp-malformed', `${what}: signs something else than a time`);
+    throw invalid('timestamp-malformed', `${what}: what it signs is not a time`);
   if (!signer || another) throw invalid('timestamp-malformed', `${what}: must have exactly one signature`);
   checkVersions(data, signer, what);
   const content = readOctets(data.content, what);
@@ -254,18 +88,18 @@ function readToken(token: Der, what: string): Token {
 }
 
 const parseTokenBytes = (token: Buffer, what: string): Token =>
-  reporting('timestamp-malformed', () => readToken(parseDer(token, what), what));
+  withTimestampCode('timestamp-malformed', () => readToken(parseDer(token, what), what));
 
-/** Reads a token (ContentInfo); throws `timestamp-malformed`. */
+/** Parses a token (ContentInfo). Throws `timestamp-malformed`. */
 export const parseToken = (token: Der, what: string): Token =>
-  reporting('timestamp-malformed', () => readToken(token, what));
+  withTimestampCode('timestamp-malformed', () => readToken(token, what));
 
 /**
- * The digest that a token's imprint was made with: of a token found in a file, nothing else says
- * which. Throws `cms-digest-unknown`.
+ * Returns the digest algorithm of a token's imprint: for a token found in a file, only the token says which.
+ * Throws `cms-digest-unknown`.
  */
 export function imprintDigest({ info: { hash } }: Token, what: string): KnownDigest {
-  if (!hash) throw invalid('cms-digest-unknown', `${what}: its imprint is made with an unknown digest`);
+  if (!hash) throw invalid('cms-digest-unknown', `${what}: its imprint has an unknown digest algorithm`);
   return hash;
 }
 
@@ -278,33 +112,33 @@ function checkAnswer(info: TstInfo, expected: TokenExpectation, what: string): v
       'timestamp-nonce',
       `${what}: ${info.nonce === null ? 'has no nonce' : 'has another nonce'}`,
       {
-        hint: 'An answer to an older request may have been replayed or cached on the way',
+        hint: 'a proxy may have cached, or someone on the network replayed, the answer to an older request',
       },
     );
   if (policy !== undefined && info.policy !== policy)
     throw invalid('timestamp-policy', `${what}: stamped under policy ${info.policy}, not ${policy}`);
 }
 
-/** The authority's certificate, which must have come along: we ask for it, and Windows needs it. */
+/** The authority's certificate. The token must include it: the request asks for it, and Windows needs it. */
 function requireCertificate({ data, signer }: Token, what: string): Certificate {
   const certificate = findSignerCertificate(data, signer);
   if (certificate) return certificate;
-  throw invalid('timestamp-certificate', `${what}: came without its authority's certificate`);
+  throw invalid('timestamp-certificate', `${what}: does not include its authority's certificate`);
 }
 
 function checkSignature({ signer, content }: Token, certificate: Certificate, weak: boolean, what: string) {
-  reporting('timestamp-signature', () => {
+  withTimestampCode('timestamp-signature', () => {
     const digest = signerDigest(signer, what);
     if (digest === 'md5' || (digest === 'sha1' && !weak))
       throw invalid('timestamp-signature', `${what}: signed over ${digest}, which is no longer safe`);
-    // RFC 5652, 5.3: content of another type than id-data is signed through attributes, always.
+    // Content other than id-data must be signed through attributes (RFC 5652, 5.3).
     if (!signer.signedAttributesDer)
       throw invalid('timestamp-signature', `${what}: has no signed attributes`);
     verifySigner(signer, certificate, OID.tstInfo, content, what);
   });
 }
 
-/** RFC 3161, 2.3: the purpose timeStamping, alone and (unless `uncritical`) critical; valid when it stamped. */
+/** The extended key usage is timeStamping alone and, unless `uncritical`, critical (RFC 3161, 2.3); valid at `time`. */
 function checkCertificate(certificate: Certificate, time: Date, uncritical: boolean, what: string): void {
   const refuse = (why: string): SignpipeError =>
     invalid('timestamp-certificate', `${what}: the certificate of ${printable(certificate.subject)} ${why}`);
@@ -316,8 +150,8 @@ function checkCertificate(certificate: Certificate, time: Date, uncritical: bool
   const { keyUsage } = certificate;
   if (keyUsage && !keyUsage.has('digitalSignature') && !keyUsage.has('nonRepudiation'))
     throw refuse('may not make signatures');
-  if (time < certificate.notBefore) throw refuse('was not valid yet when it stamped');
-  if (time > certificate.notAfter) throw refuse('had expired when it stamped');
+  if (time < certificate.notBefore) throw refuse('was not valid yet at the time of the token');
+  if (time > certificate.notAfter) throw refuse('had expired at the time of the token');
 }
 
 function checkTime(time: Date, { earliest, latest }: TokenExpectation, what: string): void {
@@ -327,13 +161,13 @@ function checkTime(time: Date, { earliest, latest }: TokenExpectation, what: str
   throw invalid(
     'timestamp-time',
     `${what}: its time is ${time.toISOString()}, ${relation} ${bound.toISOString()}`,
-    { hint: 'Check the clock of this machine' },
+    { hint: 'check the clock of this machine' },
   );
 }
 
 /**
- * Checks a token (RFC 3161, 2.4.2; RFC 5816) step by step and tells what it says. Nothing of it is to
- * be used unless this returns.
+ * Checks a token (RFC 3161, 2.4.2; RFC 5816) and returns what it says. No field of a token may be used before this
+ * has returned.
  *
  * | code                    | meaning                                                                     |
  * | ----------------------- | --------------------------------------------------------------------------- |
@@ -353,7 +187,7 @@ export function checkToken(token: Buffer | Token, expected: TokenExpectation): T
   checkAnswer(info, expected, what);
   const certificate = requireCertificate(parsed, what);
   checkSignature(parsed, certificate, expected.weakDigests ?? false, what);
-  reporting('timestamp-certificate', () => checkEssCertId(signer, certificate, what));
+  withTimestampCode('timestamp-certificate', () => checkEssCertId(signer, certificate, what));
   checkCertificate(certificate, info.time, expected.uncriticalPurpose ?? false, what);
   checkTime(info.time, expected, what);
   return {

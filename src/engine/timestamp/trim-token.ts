@@ -9,34 +9,33 @@ import {
 import { invalid } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { isIssuedBy } from '../../lib/x509/chain.ts';
-import { reporting } from './token.ts';
+import { withTimestampCode } from './timestamp-errors.ts';
 
-/** Of SignedData over a time, with neither CRLs nor attribute certificates (RFC 5652 section 5.1). */
-const VERSION = 3;
+/** The version of SignedData whose content is not id-data (RFC 5652, 5.1). */
+const SIGNED_DATA_VERSION = 3;
 
 /**
- * A token (ContentInfo, DER) that an authority just sent, without what its signature does not cover and no
- * verifier needs: CRLs, unsigned attributes, digest algorithms that its one signer does not use, attribute
- * certificates, and certificates that are not on a proven path from the authority's own to a root. Some
- * authorities send such things along, and anyone on the network can add them; in a signed program they would
- * be bytes that can be changed at will. A token without any comes back byte for byte.
+ * Removes from an authority's token (ContentInfo, DER) what its signature does not cover and no verifier needs: CRLs,
+ * unsigned attributes, digest algorithms that its one signer does not use, attribute certificates, and certificates
+ * that are not on a verified path from the authority's own to a root. Some authorities include such things, and
+ * anyone on the network can add them; in a signed program an attacker could change these bytes. A token that has none
+ * of them is returned byte for byte.
  *
- * Nothing but the path is checked. Throws `timestamp-malformed`.
+ * Only the path is checked here. Throws `timestamp-malformed`.
  */
 export const trimToken = (token: Buffer, roots: readonly Certificate[] | undefined, what: string): Der =>
-  reporting('timestamp-malformed', () => trimmed(token, roots, what));
+  withTimestampCode('timestamp-malformed', () => trim(token, roots, what));
 
-function trimmed(token: Buffer, roots: readonly Certificate[] | undefined, what: string): Der {
-  const sent = parseDer(token, what);
-  const data = readSignedData(sent, what);
+function trim(token: Buffer, roots: readonly Certificate[] | undefined, what: string): Der {
+  const received = parseDer(token, what);
+  const data = readSignedData(received, what);
   const [signer, another] = data.signers;
   if (!signer || another) throw invalid('timestamp-malformed', `${what}: must have exactly one signature`);
-  const kept = seq(oid(OID.signedData), explicit(0, trimmedData(data, signer, roots, what)));
-  // What was read once is not read again.
-  return kept.equals(token) ? sent : parseDer(kept, what);
+  const trimmedToken = seq(oid(OID.signedData), explicit(0, trimSignedData(data, signer, roots, what)));
+  return trimmedToken.equals(token) ? received : parseDer(trimmedToken, what);
 }
 
-function trimmedData(
+function trimSignedData(
   data: SignedData,
   signer: SignerInfo,
   roots: readonly Certificate[] | undefined,
@@ -45,9 +44,9 @@ function trimmedData(
   const [, , content] = data.fields;
   const [, , digestAlgorithm] = signer.fields;
   if (!content || !digestAlgorithm) throw invalid('timestamp-malformed', `${what}: not a timestamp`);
-  const certificates = pathOf(findSignerCertificate(data, signer), data.certificates, roots);
+  const certificates = neededCertificates(findSignerCertificate(data, signer), data.certificates, roots);
   return seq(
-    integer(VERSION),
+    integer(SIGNED_DATA_VERSION),
     set(digestAlgorithm.raw),
     content.raw,
     ...(certificates.length > 0 ? [tlv(context(0), ...certificates.map(({ raw }) => raw))] : []),
@@ -55,25 +54,25 @@ function trimmedData(
   );
 }
 
-/** No authority sends more than five; each is compared with every other. */
-const MOST_CERTIFICATES = 20;
+/** No authority sends more than five. A limit is needed because each is compared with every other. */
+const MAX_CERTIFICATES = 20;
 
-/** The certificates of `sent` that are needed, in their order and once each. */
-function pathOf(
+/** The certificates of `sent` that are needed, in their order and without duplicates. */
+function neededCertificates(
   leaf: Certificate | undefined,
   sent: readonly Certificate[],
   roots: readonly Certificate[] | undefined,
 ): Certificate[] {
   if (!leaf) return [];
-  const all = new Map([leaf, ...sent].slice(0, MOST_CERTIFICATES).map((each) => [each.sha256, each]));
+  const all = new Map([leaf, ...sent].slice(0, MAX_CERTIFICATES).map((each) => [each.sha256, each]));
   const different = sent.filter((each) => all.delete(each.sha256));
   const needed = roots ? allPaths(leaf, different, roots) : firstPath(leaf, different);
   return different.filter((each) => needed.has(each));
 }
 
 /**
- * What lies on a path from `leaf` to a root, each certificate proved by the key above it. All paths are kept:
- * authorities send their root as another, older root certified it, for machines that know only that one.
+ * The certificates on a path from `leaf` to a root, each signed by the next one's key. All paths are kept: authorities
+ * also send their root as certified by an older root, for machines that trust only the older one.
  */
 function allPaths(
   leaf: Certificate,
@@ -81,16 +80,16 @@ function allPaths(
   roots: readonly Certificate[],
 ): Set<Certificate> {
   const above = new Set([leaf]);
-  // A Set visits what is added to it meanwhile, so these two climb up, and down again.
+  // A loop over a Set also visits what is added meanwhile: the first goes up to the roots, the last down again.
   for (const each of above) for (const issuer of sent) if (isIssuedBy(each, issuer)) above.add(issuer);
-  const proved = new Set<Certificate>(roots);
+  const verified = new Set<Certificate>(roots);
   const trusted = new Set(roots.map(({ sha256 }) => sha256));
-  for (const each of above) if (trusted.has(each.sha256)) proved.add(each);
-  for (const issuer of proved) for (const each of above) if (isIssuedBy(each, issuer)) proved.add(each);
-  return proved.add(leaf);
+  for (const each of above) if (trusted.has(each.sha256)) verified.add(each);
+  for (const issuer of verified) for (const each of above) if (isIssuedBy(each, issuer)) verified.add(each);
+  return verified.add(leaf);
 }
 
-/** Without roots there is nothing to prove the top certificate by, so only one way up is kept. */
+/** Without roots no path can be verified to its end, so only one is kept. */
 function firstPath(leaf: Certificate, sent: readonly Certificate[]): Set<Certificate> {
   const path = new Set([leaf]);
   for (const top of path) {

@@ -10,11 +10,8 @@ import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { keyToPem, toPem, type TestIdentity } from '../../../src/sandbox/certificates.ts';
 import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
-import {
-  buildTimestampRequest,
-  checkToken,
-  parseTimestampResponse,
-} from '../../../src/engine/timestamp/token.ts';
+import { checkToken } from '../../../src/engine/timestamp/token.ts';
+import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/messages.ts';
 
 const run = promisify(execFile);
 

@@ -5,11 +5,8 @@ import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import type { Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.ts';
-import {
-  TimestampUnavailable,
-  TimestampClient,
-  type TimestampOptions,
-} from '../../../src/engine/timestamp/client.ts';
+import { TimestampClient, type TimestampOptions } from '../../../src/engine/timestamp/client.ts';
+import { TimestampUnavailable } from '../../../src/engine/timestamp/stamp-attempts.ts';
 import { parseEndpoint, readRetryAfter } from '../../../src/engine/timestamp/http.ts';
 import { refuses } from '../keys/refusal.ts';
 
@@ -232,7 +229,7 @@ describe('TimestampClient fails over', () => {
       hints.map((hint, at) => [hint.startsWith(`${urls[at]}: `), hint.slice(`${urls[at]}: `.length)]),
       [
         [true, 'check the network, or name more authorities'],
-        [true, 'A proxy or a login page may stand in between'],
+        [true, 'a proxy or a login page may have answered instead'],
         [
           true,
           'if you trust that authority, add the certificate at the top of its chain: timestampRoots: [public, FILE]',

@@ -26,7 +26,8 @@ import {
   type TestPki,
 } from '../../../src/sandbox/certificates.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
-import { TimestampUnavailable, TimestampClient } from '../../../src/engine/timestamp/client.ts';
+import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
+import { TimestampUnavailable } from '../../../src/engine/timestamp/stamp-attempts.ts';
 import { trimToken } from '../../../src/engine/timestamp/trim-token.ts';
 import {
   bytesOf,

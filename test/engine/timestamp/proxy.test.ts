@@ -155,7 +155,7 @@ describe('an authority behind a proxy', () => {
         assert.equal(code, 'timestamp-proxy', message);
         assert.match(
           message,
-          /the proxy http:\/\/127\.0\.0\.1:\d+\/ wants a user and password \(HTTP 407\)$/,
+          /the proxy http:\/\/127\.0\.0\.1:\d+\/ requires a user and password \(HTTP 407\)$/,
         );
       }
   });

@@ -23,12 +23,8 @@ import {
   type TestPki,
 } from '../../../src/sandbox/certificates.ts';
 import { FAILURE, grant, makeToken, readRequest, refuse } from '../../../src/sandbox/timestamp-token.ts';
-import {
-  buildTimestampRequest,
-  checkToken,
-  parseTimestampResponse,
-  type TokenExpectation,
-} from '../../../src/engine/timestamp/token.ts';
+import { checkToken, type TokenExpectation } from '../../../src/engine/timestamp/token.ts';
+import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/messages.ts';
 import { OpensslFolder } from '../keys/openssl.ts';
 import { OpensslAuthority } from './openssl-authority.ts';
 
