@@ -18,7 +18,7 @@ import {
   refusalOf,
   requireValidReceipt,
   undeliveredOf,
-  type Draft,
+  type ReceiptDraft,
 } from './receipt-draft.ts';
 import type { UnmetPrecondition } from './unmet-precondition.ts';
 import { checkDate, checkPreconditions } from './preconditions.ts';
@@ -114,7 +114,7 @@ export class RequestHandler {
     if (early) return early;
     const { receipts } = await context.repository.heads();
     const repeats = await this.answered.find(request.raw, receipts);
-    let draft = { ...newDraft(request, seen), ...(repeats && { repeats }) };
+    let draft = { ...newDraft(request, seen, context.writer), ...(repeats && { repeats }) };
     try {
       if (repeats) {
         draft = { ...draft, requester: requesterIfProven(request, context.channels, context.now()) };
@@ -158,7 +158,7 @@ export class RequestHandler {
     this.context.log[error.kind === 'local' ? 'error' : 'warn'](fields, `${what}: ${error.message}`);
   }
 
-  private async sign(draft: Draft, channel: Channel, seen: Date): Promise<Receipt> {
+  private async sign(draft: ReceiptDraft, channel: Channel, seen: Date): Promise<Receipt> {
     const { context } = this;
     const { id, files } = draft.request;
     requireUsable(channel.key, context.now());
@@ -185,7 +185,7 @@ export class RequestHandler {
     });
     const times = { ...draft.times, fetched: fetchedAt, signed: context.now().toISOString() };
     const receipt = receiptOf({ ...draft, vouches, times }, 'signed', {
-      certificate: certificateOf(channel),
+      ...certificateOf(channel),
       files: made.files,
       zlib: process.versions.zlib,
     });

@@ -3,11 +3,13 @@ import {
   RECEIPT_VERSION,
   receiptSchema,
   type Receipt,
+  type ReceiptWriter,
 } from '../../protocol/control/receipt.ts';
 import type { Request } from '../../protocol/control/request.ts';
 import type { Vouch } from '../../protocol/control/vouch.ts';
 import { isRefused, notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
+import { certificateIdentity } from '../../lib/x509/certificate-identity.ts';
 import { VERSION } from '../../lib/version.ts';
 import type { EarlierAnswer } from './answered-index.ts';
 import { adviceFor } from './builder-advice.ts';
@@ -15,7 +17,8 @@ import type { Channel } from './channel.ts';
 import type { Requester } from './policy.ts';
 
 /** What is known of a request so far; a receipt can be drawn up from it at any moment. */
-export interface Draft {
+export interface ReceiptDraft {
+  readonly signer: NonNullable<Receipt['signer']>;
   readonly request: Request;
   readonly requester: Requester;
   readonly channel: Channel | null;
@@ -31,8 +34,13 @@ const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59);
 const writable = (time: Date): string =>
   new Date(Math.min(Math.max(time.getTime(), 0), LAST_TIME)).toISOString();
 
-/** A request of which nothing is known yet but that it is there. */
-export const newDraft = (request: Request, seen: Date): Draft => ({
+/** The draft for a request that has not been examined yet. */
+export const newDraft = (
+  request: Request,
+  seen: Date,
+  { identity, signer }: ReceiptWriter,
+): ReceiptDraft => ({
+  signer: { name: identity.name, key: signer.fingerprint },
   request,
   requester: { principal: null, key: null },
   channel: null,
@@ -45,11 +53,12 @@ export const newDraft = (request: Request, seen: Date): Draft => ({
 });
 
 /** The receipt that a draft comes to. */
-export function receiptOf(draft: Draft, outcome: Receipt['outcome'], more: Partial<Receipt>): Receipt {
-  const { request, requester, channel, vouches, repeats, times } = draft;
+export function receiptOf(draft: ReceiptDraft, outcome: Receipt['outcome'], more: Partial<Receipt>): Receipt {
+  const { signer, request, requester, channel, vouches, repeats, times } = draft;
   return {
     version: RECEIPT_VERSION,
     signpipe: VERSION,
+    signer,
     request: {
       id: request.id,
       signer: requester.principal,
@@ -90,13 +99,14 @@ export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
 }
 
 /** The receipt of a request that is refused, or that could not be served. */
-export function refusalOf(draft: Draft, error: SignpipeError): Receipt {
+export function refusalOf(draft: ReceiptDraft, error: SignpipeError): Receipt {
   const outcome = isRefused(error) ? 'rejected' : 'failed';
   const files = draft.request.files.map(({ name, sha256 }) => ({
     input: { name, ...(sha256 === undefined ? {} : { sha256 }) },
     entries: 0,
     signed: [],
     kept: [],
+    attachments: [],
   }));
   return receiptOf(draft, outcome, { reason: reasonOf(error), files });
 }
@@ -135,18 +145,21 @@ export function requireValidReceipt(receipt: Receipt): void {
     );
 }
 
-/** The certificate that a channel signs with, as receipts say it. */
-export function certificateOf(channel: Channel): NonNullable<Receipt['certificate']> {
+/** What a receipt states about the certificate that a channel signs with. */
+export function certificateOf(channel: Channel): Required<Pick<Receipt, 'certificate' | 'identity'>> {
   const [leaf] = channel.key.certificates;
   if (!leaf)
     throw new SignpipeError('local', 'key-without-certificate', 'the signing key has no certificate');
   const { subject, issuer, serial, sha256, notBefore, notAfter } = leaf;
   return {
-    subject,
-    issuer,
-    serial,
-    sha256,
-    notBefore: notBefore.toISOString(),
-    notAfter: notAfter.toISOString(),
+    certificate: {
+      subject,
+      issuer,
+      serial,
+      sha256,
+      notBefore: notBefore.toISOString(),
+      notAfter: notAfter.toISOString(),
+    },
+    identity: certificateIdentity(leaf),
   };
 }

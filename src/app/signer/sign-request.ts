@@ -33,13 +33,19 @@ type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept' | 'leftAlone'>;
 const MOST_LEFT_ALONE = 100;
 
 /** What a receipt says of the programs in a file. */
-function programsOf(made: Made): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone'> {
+function programsOf(
+  made: Made,
+): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'attachments'> {
   return {
     entries: made.entries,
     signed: made.signed.map(({ path, before, after, authenticode, timestamp }) => ({
       path,
+      inside: [],
+      format: 'pe',
+      scheme: 'authenticode',
       before: { ...before },
       after: { ...after },
+      digest: { algorithm: authenticode.algorithm, value: authenticode.digest },
       authenticode: { ...authenticode },
       timestamp: timestamp && {
         time: timestamp.time.toISOString(),
@@ -53,6 +59,7 @@ function programsOf(made: Made): Pick<ReceiptFile, 'entries' | 'signed' | 'kept'
     ...(made.leftAlone.length > 0
       ? { leftAlone: made.leftAlone.slice(0, MOST_LEFT_ALONE).map((entry) => ({ ...entry })) }
       : {}),
+    attachments: [],
   };
 }
 

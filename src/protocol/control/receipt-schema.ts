@@ -6,19 +6,44 @@ const text = z.string().max(4096);
 const size = z.int().min(0);
 const time = z.iso.datetime();
 
+const path = z.string().max(65535);
+/** Named by a later version too: readers take any word. */
+const word = z.string().max(32);
+
 const contents = z.object({ size: size.describe('bytes'), sha256 });
 
 const signedEntry = z.object({
-  path: z.string().max(65535).describe('the entry of the zip; empty for a lone program'),
+  path: path.describe('the entry of the zip; empty for a lone program'),
+  inside: z
+    .array(path)
+    .max(16)
+    .optional()
+    .describe(
+      'containers within the file that were opened to reach `path`, outermost first; empty if the file itself holds it',
+    ),
+  format: word.optional().describe('pe, or what a later version adds'),
+  scheme: word.optional().describe('authenticode, or what a later version adds'),
   before: contents,
   after: contents,
-  authenticode: z.object({
-    algorithm: z.enum(['sha256', 'sha384', 'sha512']),
-    digest: z
-      .string()
-      .regex(/^[0-9a-f]{64,128}$/)
-      .describe('hex, the Authenticode digest that was signed'),
-  }),
+  digest: z
+    .object({
+      algorithm: word,
+      value: z
+        .string()
+        .regex(/^(?:[0-9a-f]{2}){32,1024}$/)
+        .describe('hex'),
+    })
+    .optional()
+    .describe('what was signed'),
+  authenticode: z
+    .object({
+      algorithm: z.enum(['sha256', 'sha384', 'sha512']),
+      digest: z
+        .string()
+        .regex(/^[0-9a-f]{64,128}$/)
+        .describe('hex, the Authenticode digest that was signed'),
+    })
+    .describe('the same as `digest`, as version 1 has it'),
   timestamp: z
     .object({ time, authority: text.describe('subject of the authority’s certificate'), url: text })
     .nullable()
@@ -48,7 +73,7 @@ const file = z.object({
   kept: z
     .array(
       z.object({
-        path: z.string().max(65535),
+        path,
         signer: text.describe('subject of the certificate, which anyone can choose'),
         certificate: sha256.optional().describe('SHA-256 of the certificate'),
         trusted: z
@@ -62,28 +87,44 @@ const file = z.object({
   leftAlone: z
     .array(
       z.object({
-        path: z.string().max(65535),
+        path,
         why: z.string().max(64).describe('apple-double, nested-zip, or what a later version adds'),
       }),
     )
     .optional()
     .describe('entries left as they were that could be mistaken for signed ones; the first hundred'),
+  attachments: z
+    .array(
+      z.object({
+        name: z.string().max(255),
+        kind: word.describe('sha256sums, openpgp, ssh, minisign, provenance, or what a later version adds'),
+        size,
+        sha256,
+      }),
+    )
+    .max(100)
+    .optional()
+    .describe('files delivered beside the output'),
   seen: z
     .enum(['whole', 'entries'])
     .optional()
     .describe('whether the signer read every byte of the zip, or its directory and the entries it signed'),
 });
 
-/** The version of `receipt.json` that this program writes. Version 2 added keys; none of version 1 changed. */
+/** The version of `receipt.json` that this program writes. Version 2 adds keys and changes none of version 1. */
 export const RECEIPT_VERSION = 2;
 
-/** `receipt.json`, versions 1 and 2. Readers ignore unknown keys, so that keys can be added. */
+/** `receipt.json`, versions 1 and 2. Readers ignore unknown keys. Keys of version 2 are optional for readers. */
 export const receiptSchema = z.object({
   version: z.literal([1, RECEIPT_VERSION]),
   signpipe: z.string().max(64).describe('version of the program that wrote this'),
+  signer: z
+    .object({ name: text, key: text.describe('SHA256: fingerprint of the key that signs receipts') })
+    .optional()
+    .describe('who wrote this receipt'),
   request: z.object({
     id: commitId,
-    signer: text.nullable().describe('principal whose key signed the request; null when nobody’s did'),
+    signer: text.nullable().describe('principal whose key signed the request; null if it is not signed'),
     key: text.nullable().describe('SHA256: fingerprint of that key'),
     requestedAt: time,
     sourceRevision: text.optional(),
@@ -104,6 +145,12 @@ export const receiptSchema = z.object({
   certificate: z
     .object({ subject: text, issuer: text, serial: text, sha256, notBefore: time, notAfter: time })
     .optional(),
+  identity: z
+    .union([z.object({ eku: text }), z.object({ subject: text, issuer: text })])
+    .optional()
+    .describe(
+      'what stays the same when the certificate is renewed: its durable identity EKU, or subject and issuer',
+    ),
   vouches: z.array(z.object({ name: text, signer: text, key: text, commit: commitId })),
   files: z.array(file).max(100),
   times: z.object({
@@ -121,6 +168,9 @@ export type Receipt = z.infer<typeof receiptSchema>;
 export type ReceiptFile = z.infer<typeof file>;
 export type ReceiptEntry = z.infer<typeof signedEntry>;
 
+const isSameDigest = ({ digest, authenticode }: ReceiptEntry): boolean =>
+  digest?.algorithm === authenticode.algorithm && digest.value === authenticode.digest;
+
 /** What is wrong with a receipt beyond its shape, or null. */
 export function receiptProblem(receipt: Receipt): string | null {
   if (receipt.outcome !== 'signed') return receipt.reason ? null : `is ${receipt.outcome} without a reason`;
@@ -132,6 +182,7 @@ export function receiptProblem(receipt: Receipt): string | null {
   const entries = receipt.files.flatMap((f) => f.signed);
   if (entries.some((e) => e.signature !== `signatures/${e.before.sha256}.p7`))
     return 'names a signature otherwise than by the SHA-256 of the unsigned bytes';
+  if (entries.some((e) => e.digest && !isSameDigest(e))) return 'has two digests for one program';
   if (!receipt.test && entries.some((e) => e.timestamp === null))
     return 'has no timestamp, yet is not of a test certificate';
   return null;

@@ -15,7 +15,7 @@ export { RECEIPT_VERSION, receiptJsonSchema, receiptSchema } from './receipt-sch
 export type { Receipt, ReceiptEntry, ReceiptFile } from './receipt-schema.ts';
 export { isPolicyCommit, readPolicy, type PublishedPolicy } from './published-policy.ts';
 
-/** The largest `receipt.json` in bytes: about 20,000 signed entries. */
+/** The largest `receipt.json` in bytes: about 15,000 signed programs. */
 export const RECEIPT_LIMIT = 16 * 1024 * 1024;
 /** The largest detached signature, in bytes. */
 export const SIGNATURE_LIMIT = 4 * 1024 * 1024;

@@ -7,23 +7,9 @@ import { promisify } from 'node:util';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { makeSample } from '../../../src/sandbox/sample-release.ts';
 import { gitEnvironment, signpipe, World } from '../../world/site.ts';
+import { receiptOf } from './product.ts';
 
 const run = promisify(execFile);
-
-interface ReceiptLike {
-  outcome: string;
-  reason?: { code: string };
-  request: { id: string };
-  files: {
-    input: { name: string };
-    output: { sha256: string };
-    signed: { path: string }[];
-    kept: { path: string }[];
-  }[];
-}
-
-const newest = async (world: World, before = 0): Promise<ReceiptLike> =>
-  (await world.receipt(before)) as unknown as ReceiptLike;
 
 /** What osslsigncode says of a program; its exit status alone proves nothing. */
 async function osslsigncode(world: World, program: string): Promise<string> {
@@ -53,19 +39,33 @@ describe('the main job, over a real sshd with SFTP', () => {
     assert.equal(watched.status, 0, watched.stdout);
     const waited = await world.wait(request);
     assert.equal(waited.status, 0, waited.stderr);
-    const receipt = await newest(world);
+    const receipt = await receiptOf(world);
     assert.equal(receipt.outcome, 'signed');
-    assert.equal(await sha256OfFile(world.at('out', 'product.zip')), receipt.files[0]?.output.sha256);
+    assert.equal(await sha256OfFile(world.at('out', 'product.zip')), receipt.files[0]?.output?.sha256);
     assert.equal(
       await sha256OfFile(world.exchange('signed', 'product.zip')),
-      receipt.files[0]?.output.sha256,
+      receipt.files[0]?.output?.sha256,
     );
+  });
+
+  it('names signer, identity, format, scheme and digest in the receipt', async () => {
+    const receipt = await receiptOf(world);
+    const { subject, issuer } = world.site.pki.codeSigning.certificate;
+    assert.deepEqual(receipt.identity, { subject, issuer });
+    const { stdout } = await run('ssh-keygen', ['-lf', world.at('keys', 'receipts_ed25519.pub')]);
+    assert.equal(receipt.signer?.key, stdout.split(' ')[1]);
+    const [file] = receipt.files;
+    assert.deepEqual(file?.attachments, []);
+    for (const { format, scheme, inside, digest, authenticode } of file?.signed ?? []) {
+      assert.deepEqual([format, scheme, inside], ['pe', 'authenticode', []]);
+      assert.deepEqual(digest, { algorithm: authenticode.algorithm, value: authenticode.digest });
+    }
   });
 
   it('made signatures and timestamps that osslsigncode accepts, in a zip that unzip accepts', async () => {
     const folder = world.at('unpacked');
     await run('unzip', ['-q', '-o', world.at('out', 'product.zip'), '-d', folder]);
-    const receipt = await newest(world);
+    const receipt = await receiptOf(world);
     const paths = receipt.files[0]?.signed.map(({ path }) => path) ?? [];
     assert.equal(paths.length, 4);
     for (const path of paths) {
@@ -148,7 +148,7 @@ describe('the main job, over a real sshd with SFTP', () => {
       ids.push(await world.submit([world.at(`${name}.zip`)]));
     }
     assert.equal((await world.watchOnce()).status, 0);
-    const answered = [await newest(world, 2), await newest(world, 1), await newest(world, 0)];
+    const answered = [await receiptOf(world, 2), await receiptOf(world, 1), await receiptOf(world, 0)];
     assert.deepEqual(
       answered.map(({ request }) => request.id),
       ids,
@@ -214,8 +214,8 @@ describe('the main job, over a real sshd with SFTP', () => {
     await copyFile(world.at('product.zip'), world.exchange('incoming', 'by-hand.zip'));
     const request = await world.request(`${sha256}  by-hand.zip\n`);
     assert.equal((await world.watchOnce()).status, 0);
-    assert.equal((await newest(world)).request.id, request);
-    assert.equal((await newest(world)).outcome, 'signed');
+    assert.equal((await receiptOf(world)).request.id, request);
+    assert.equal((await receiptOf(world)).outcome, 'signed');
   });
 
   it('signs the same bytes anew when they are asked for again', async () => {
@@ -280,11 +280,11 @@ describe('the main job where the signed zip replaces the unsigned one', () => {
   it('puts it back under the same name', async () => {
     await world.submit([world.at('product.zip')]);
     assert.equal((await world.watchOnce()).status, 0);
-    const receipt = await newest(world);
+    const receipt = await receiptOf(world);
     assert.equal(receipt.outcome, 'signed');
     assert.equal(
       await sha256OfFile(world.exchange('incoming', 'product.zip')),
-      receipt.files[0]?.output.sha256,
+      receipt.files[0]?.output?.sha256,
     );
     await rm(world.exchange('incoming', 'product.zip'));
     assert.ok((await readFile(world.site.signerConfig, 'utf8')).includes('outgoing: incoming'));

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { certificateIdentity } from '../../../src/lib/x509/certificate-identity.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { Certificate, parsePemCertificates } from '../../../src/lib/x509/certificate.ts';
@@ -78,6 +79,20 @@ describe('Certificate', () => {
     assert.deepEqual([...(certificate.keyUsage ?? [])], ['keyCertSign', 'cRLSign']);
     assert.deepEqual(certificate.extendedKeyUsage, [OID.codeSigning, OID.timeStamping]);
     assert.equal(certificate.extensions.get(OID.keyUsage)?.critical, true);
+  });
+
+  it('has an identity that survives renewal: the durable identity EKU, or else subject and issuer', () => {
+    const marker = '1.3.6.1.4.1.311.97.1.0';
+    const eku = '1.3.6.1.4.1.311.97.990309390.766961637.194916062.941502583';
+    const usages = (...more: string[]): string[] => [
+      '-addext',
+      `extendedKeyUsage=${['codeSigning', marker, ...more].join(',')}`,
+    ];
+    assert.deepEqual(certificateIdentity(made('g', '-subj', '/CN=a', ...usages(eku))), { eku });
+    assert.deepEqual(certificateIdentity(made('h', '-subj', '/CN=a', ...usages())), {
+      subject: 'CN=a',
+      issuer: 'CN=a',
+    });
   });
 
   it('calls a certificate that only itself vouches for a test certificate, and a root CA not', () => {

@@ -50,6 +50,7 @@ function signedReceipt(id = request, changes: Partial<Receipt> = {}): Receipt {
   return {
     version: 2,
     signpipe: '0.1.0',
+    signer: { name: 'Signer One', key: 'SHA256:def' },
     request: {
       id,
       signer: 'alice',
@@ -68,6 +69,7 @@ function signedReceipt(id = request, changes: Partial<Receipt> = {}): Receipt {
       notBefore: time,
       notAfter: time,
     },
+    identity: { subject: 'CN=Example', issuer: 'CN=Example CA' },
     vouches: [],
     files: [
       {
@@ -77,6 +79,10 @@ function signedReceipt(id = request, changes: Partial<Receipt> = {}): Receipt {
         signed: [
           {
             path: 'bin/a.exe',
+            inside: [],
+            format: 'pe',
+            scheme: 'authenticode',
+            digest: { algorithm: 'sha256', value: hash('4') },
             before: { size: 16, sha256: unsigned },
             after: { size: 36, sha256: hash('3') },
             authenticode: { algorithm: 'sha256', digest: hash('4') },
@@ -85,6 +91,7 @@ function signedReceipt(id = request, changes: Partial<Receipt> = {}): Receipt {
           },
         ],
         kept: [{ path: 'bin/vendor.dll', signer: 'CN=Vendor' }],
+        attachments: [],
         seen: 'whole',
       },
     ],
@@ -278,6 +285,9 @@ describe('a receipt commit', () => {
       signedReceipt(request, {
         files: [{ ...file, signed: [{ ...entry, signature: `signatures/${hash('f')}.p7` }] }],
       }),
+      signedReceipt(request, {
+        files: [{ ...file, signed: [{ ...entry, digest: { algorithm: 'sha384', value: hash('4') } }] }],
+      }),
       signedReceipt(request, { outcome: 'failed' }),
     ];
     for (const receipt of wrong)
@@ -340,6 +350,27 @@ describe('a receipt from outside is refused', () => {
     const earlier: Receipt = { ...signedReceipt(), version: 1 };
     const id = await forged({ 'receipt.json': JSON.stringify(earlier) }, [root, request]);
     assert.deepEqual((await readReceipt(repository, id)).receipt, earlier);
+  });
+
+  it('but one of version 2 from before formats were recorded is read as it was written', async () => {
+    const text = await readFile(new URL('version-2-without-formats.json', import.meta.url), 'utf8');
+    const earlier = JSON.parse(text) as Receipt;
+    earlier.request.id = request;
+    const root = await createReceiptRoot(repository, writer, at);
+    const id = await forged({ 'receipt.json': JSON.stringify(earlier) }, [root, request]);
+    assert.deepEqual((await readReceipt(repository, id)).receipt, earlier);
+  });
+
+  it('and one that names formats, schemes and attachments of a later version is read', async () => {
+    const later = signedReceipt();
+    for (const file of later.files) {
+      file.attachments = [{ name: 'a.zip.sbom', kind: 'sbom', size: 1, sha256: hash('5') }];
+      for (const entry of file.signed)
+        Object.assign(entry, { format: 'dmg', scheme: 'apple', inside: ['b.msi', 'c.cab'] });
+    }
+    const root = await createReceiptRoot(repository, writer, at);
+    const id = await forged({ 'receipt.json': JSON.stringify(later) }, [root, request]);
+    assert.deepEqual((await readReceipt(repository, id)).receipt, later);
   });
 
   it('yet one with keys of a later version is read, and they are passed over', async () => {

@@ -1,0 +1,17 @@
+import type { Certificate } from './certificate.ts';
+
+/** Parent of the EKUs by which Azure Artifact Signing names a publisher in certificates that live for three days. */
+const DURABLE_IDENTITY = '1.3.6.1.4.1.311.97.';
+/** Marks every public certificate of that service, and so identifies nobody. */
+const PUBLIC_TRUST = '1.3.6.1.4.1.311.97.1.0';
+
+/** What stays the same when a certificate is renewed: its durable identity EKU, or its subject and issuer. */
+export type CertificateIdentity =
+  | { readonly eku: string }
+  | { readonly subject: string; readonly issuer: string };
+
+/** The identity of a signing certificate. */
+export function certificateIdentity({ subject, issuer, extendedKeyUsage }: Certificate): CertificateIdentity {
+  const eku = extendedKeyUsage?.find((oid) => oid.startsWith(DURABLE_IDENTITY) && oid !== PUBLIC_TRUST);
+  return eku === undefined ? { subject, issuer } : { eku };
+}
