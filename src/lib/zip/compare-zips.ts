@@ -10,7 +10,7 @@ import {
   type EndRecords,
 } from './end-of-central-directory.ts';
 import { shown } from './entry-names.ts';
-import { SequentialSource } from './read-ahead-source.ts';
+import { forward, ReadAheadSource } from '../bytes/read-ahead-source.ts';
 import { CENTRAL, LOCAL, METHOD, type Fields, type HeaderShape } from './header-fields.ts';
 import type { Archive, ArchiveEntry } from './read-zip.ts';
 
@@ -48,8 +48,8 @@ class Comparing {
     private readonly original: Archive,
     private readonly signed: Archive,
   ) {
-    this.before = new SequentialSource(original.source);
-    this.after = new SequentialSource(signed.source);
+    this.before = new ReadAheadSource(original.source, forward(original.source.size));
+    this.after = new ReadAheadSource(signed.source, forward(signed.source.size));
   }
 
   private differs(what: string, cause?: unknown): SignpipeError {

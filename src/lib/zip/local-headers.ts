@@ -16,7 +16,7 @@ import {
   nameOf,
   readValues,
 } from './header-fields.ts';
-import { WindowedSource } from './read-ahead-source.ts';
+import { atRanges, ReadAheadSource } from '../bytes/read-ahead-source.ts';
 
 /** A data descriptor's form (APPNOTE 4.3.9): with a signature or without, sizes of 8 bytes or of 4. */
 export interface Descriptor {
@@ -56,7 +56,7 @@ export async function readLayout(
   end: EndRecords,
 ): Promise<ArchiveEntry[]> {
   const ordered = inFileOrder(source, central, end);
-  const windows = new WindowedSource(source, headerRanges(ordered, end.directoryOffset));
+  const windows = new ReadAheadSource(source, atRanges(headerRanges(ordered, end.directoryOffset)));
   await requirePrefix(windows, ordered[0]?.offset ?? end.directoryOffset);
   const placed: ArchiveEntry[] = [];
   for (const [position, entry] of ordered.entries()) {

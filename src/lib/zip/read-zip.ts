@@ -12,7 +12,7 @@ import { locateEntries, readLayout, type ArchiveEntry } from './local-headers.ts
 import { requireDistinctPlaces, shown } from './entry-names.ts';
 import { limitHint, type ArchiveLimits } from './limits.ts';
 import { METHOD } from './header-fields.ts';
-import { SequentialSource } from './read-ahead-source.ts';
+import { forward, ReadAheadSource } from '../bytes/read-ahead-source.ts';
 
 export { isZip, isZipSource } from './end-of-central-directory.ts';
 export { DEFAULT_LIMITS, type ArchiveLimits } from './limits.ts';
@@ -69,7 +69,7 @@ const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
 export async function readArchive(source: ByteSource, limits: ArchiveLimits): Promise<Archive> {
   const { end, central } = await readCentral(source, limits);
   const layout = await readLayout(source, central, end);
-  const nearby = new SequentialSource(source);
+  const nearby = new ReadAheadSource(source, forward(source.size));
   for (const entry of layout) if (entry.descriptor) await requireNoEarlyEnd(nearby, entry);
   const entries = [...layout].sort((a, b) => a.index - b.index);
   return { source, limits, entries, layout, located: layout, end, ...openers(source, limits) };
@@ -106,7 +106,7 @@ export async function readPartially(
 }
 
 const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open' | 'read' | 'head'> => {
-  const nearby = new SequentialSource(source);
+  const nearby = new ReadAheadSource(source, forward(source.size));
   return {
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     open: async (entry, scanner) => {

@@ -45,7 +45,7 @@ export interface OpenFile extends ByteSource {
   /** By the exchange's clock, in whole seconds, when it was opened. */
   readonly modified: Date;
   /** The bytes of several runs, one after another, with many reads on their way at once. */
-  readRuns(runs: Iterable<ByteRange>): AsyncIterable<{ readonly offset: number; readonly bytes: Buffer }>;
+  readRanges(runs: Iterable<ByteRange>): AsyncIterable<{ readonly offset: number; readonly bytes: Buffer }>;
   close(): Promise<void>;
 }
 

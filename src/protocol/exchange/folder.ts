@@ -19,7 +19,7 @@ import type {
 import * as failures from './exchange-errors.ts';
 import { ConfinedFolder } from './confined-folder.ts';
 import { rehearsalNames, requireInside, temporaryName } from './path.ts';
-import { requestBlocks, readBlocksAhead, writeBehind } from './pipelined-io.ts';
+import { requestBlocks, readBlocksInOrder, writeBehind } from './pipelined-io.ts';
 import { RemoteSource } from './remote-source.ts';
 import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
 
@@ -102,7 +102,7 @@ export class FolderExchange implements Exchange {
     const { handle, size, modified } = await this.hold(path);
     try {
       if (size > limit) throw failures.tooLarge(path, size, limit);
-      const content = readBlocksAhead(0, size, (target, offset) => fill(handle, target, offset, path));
+      const content = readBlocksInOrder(0, size, (target, offset) => fill(handle, target, offset, path));
       const confirm = async (): Promise<void> => {
         const after = await handle.stat();
         if (after.size !== size || after.mtimeMs !== modified) throw failures.fileChanged(path);
@@ -214,7 +214,7 @@ export class FolderExchange implements Exchange {
       const { size } = await handle.stat();
       if (size !== options.size)
         throw failures.verifyFailed(path, `${size} bytes instead of ${options.size}`);
-      const stored = readBlocksAhead(0, size, (target, offset) => fill(handle, target, offset, path));
+      const stored = readBlocksInOrder(0, size, (target, offset) => fill(handle, target, offset, path));
       const actual = await sha256OfStream(stored);
       if (actual !== options.sha256) throw await whyDifferent(content, path, options);
     } finally {

@@ -14,17 +14,17 @@ export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
 export type WriteAt = (offset: number, bytes: Buffer) => Promise<void>;
 
 /** Bytes and where they stand. */
-export interface Piece {
+export interface ReadChunk {
   readonly offset: number;
   readonly bytes: Buffer;
 }
 
 /** The bytes of several runs [start, end), one run after another, with several reads in flight. */
-export async function* readRuns(
+export async function* readRanges(
   runs: Iterable<{ readonly start: number; readonly end: number }>,
   read: ReadAt,
-): AsyncGenerator<Piece> {
-  const pending: Promise<Piece>[] = [];
+): AsyncGenerator<ReadChunk> {
+  const pending: Promise<ReadChunk>[] = [];
   for (const { offset, length } of requests(runs)) {
     const first = pending.length >= IN_FLIGHT ? pending.shift() : undefined;
     if (first) yield await first;
@@ -44,23 +44,23 @@ function* requests(
 }
 
 /** The bytes [start, end) in order, with several reads in flight. */
-export async function* readAhead(start: number, end: number, read: ReadAt): AsyncGenerator<Buffer> {
-  for await (const { bytes } of readRuns([{ start, end }], read)) yield bytes;
+export async function* readInOrder(start: number, end: number, read: ReadAt): AsyncGenerator<Buffer> {
+  for await (const { bytes } of readRanges([{ start, end }], read)) yield bytes;
 }
 
 /** Memory for blocks of several requests each. */
 export const requestBlocks = (): Blocks => new Blocks(BLOCK);
 
 /** A block as requests, with their places in it. */
-function partsOf(block: Buffer): Piece[] {
-  const parts: Piece[] = [];
+function partsOf(block: Buffer): ReadChunk[] {
+  const parts: ReadChunk[] = [];
   for (let offset = 0; offset < block.length; offset += REQUEST_SIZE)
     parts.push({ offset, bytes: block.subarray(offset, offset + REQUEST_SIZE) });
   return parts;
 }
 
-/** As `readAhead`, in blocks whose memory is used again: one is good until the next is asked for. */
-export function readBlocksAhead(start: number, end: number, read: ReadInto): AsyncGenerator<Buffer> {
+/** As `readInOrder`, in blocks whose memory is used again: one is good until the next is asked for. */
+export function readBlocksInOrder(start: number, end: number, read: ReadInto): AsyncGenerator<Buffer> {
   const memory = requestBlocks();
   const fill: ReadInto = (block, at) => inParts(block, (part, offset) => read(part, at + offset));
   return passing(readBlocks(start, end, fill, { ahead: BLOCKS_IN_FLIGHT, memory }), memory);

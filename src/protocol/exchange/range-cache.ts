@@ -3,92 +3,149 @@ import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { fillFrom, writeAll } from '../../lib/bytes/read-write-fully.ts';
 import { firstIndex } from '../../lib/bytes/binary-search.ts';
 
-/** What is kept in memory of one file, in bytes; the rest goes to disk. */
+/** What is kept in memory of one remote file, in bytes; the rest goes to disk. */
 const MEMORY = 64 * 1024 * 1024;
 
-/** Bytes that there is still room for in memory; several may share it. */
-export interface Room {
+/** How many bytes may still be kept in memory; several caches may share it. */
+export interface MemoryBudget {
   left: number;
 }
 
-export const roomInMemory = (): Room => ({ left: MEMORY });
+export const memoryBudget = (): MemoryBudget => ({ left: MEMORY });
 
-interface Piece extends ByteRange {
-  /** Null when it lies in the file. */
+interface CachedRange extends ByteRange {
+  /** Null if it lies in the file. */
   readonly bytes: Buffer | null;
 }
 
-/** The index of the first run that ends behind `offset`; they are in rising order and apart. */
-export const indexOfRangeBeyond = (runs: readonly ByteRange[], offset: number): number =>
-  firstIndex(runs.length, (index) => (runs[index]?.end ?? 0) > offset);
+interface PendingRead {
+  readonly end: number;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The index of the first range that ends after `offset`; they ascend and do not overlap. */
+export const indexOfRangeBeyond = (ranges: readonly ByteRange[], offset: number): number =>
+  firstIndex(ranges.length, (index) => (ranges[index]?.end ?? 0) > offset);
 
 /**
- * Runs of a file that were brought here, in rising order and apart: in memory as far as that goes, the rest
- * in a local file at its own offsets, which is not made before it is needed.
+ * Only for speed: ranges of a remote file that are read once and kept, so that no connection is needed to read them
+ * again: in memory up to a limit, the rest in a sparse local file that is created on first use. Reads wait for bytes
+ * that have not come yet.
  */
 export class RangeCache {
-  private readonly pieces: Piece[] = [];
+  private readonly cached: CachedRange[] = [];
   private file: FileHandle | null = null;
-  /** Bytes held. */
+  private failure: { readonly error: unknown } | null = null;
+  private pending: PendingRead[] = [];
+  /** The number of bytes cached. */
   size = 0;
 
-  /** `path` must not exist yet. */
+  /** The ranges must ascend and not overlap; `path` must not exist yet. */
   constructor(
+    private readonly ranges: readonly ByteRange[],
     private readonly path: string,
-    private readonly room = roomInMemory(),
+    private readonly budget = memoryBudget(),
   ) {}
 
-  /** Where the last run ends; 0 before the first. */
-  get end(): number {
-    return this.pieces.at(-1)?.end ?? 0;
+  /** Where the last cached range ends; 0 before the first. */
+  private get end(): number {
+    return this.cached.at(-1)?.end ?? 0;
   }
 
-  /** Takes what follows, next to what is held or further on. The bytes are kept, not copied. */
+  /** The ranges that have not come yet. */
+  get missing(): ByteRange[] {
+    const { end: reached } = this;
+    return this.ranges
+      .filter(({ end }) => end > reached)
+      .map(({ start, end }) => ({ start: Math.max(start, reached), end }));
+  }
+
+  private covers(start: number, end: number): boolean {
+    const range = this.ranges[indexOfRangeBeyond(this.ranges, start)];
+    return range !== undefined && range.start <= start && end <= range.end;
+  }
+
+  /** Adds the next bytes of the ranges. The buffer is kept, not copied. */
   async append(offset: number, bytes: Buffer): Promise<void> {
-    const piece = { start: offset, end: offset + bytes.length };
-    if (bytes.length <= this.room.left) {
-      this.room.left -= bytes.length;
-      this.pieces.push({ ...piece, bytes });
+    const range = { start: offset, end: offset + bytes.length };
+    if (bytes.length <= this.budget.left) {
+      this.budget.left -= bytes.length;
+      this.cached.push({ ...range, bytes });
     } else {
-      await this.toFile(offset, bytes);
-      this.pieces.push({ ...piece, bytes: null });
+      await this.writeToFile(offset, bytes);
+      this.cached.push({ ...range, bytes: null });
     }
     this.size += bytes.length;
+    if (this.pending.length > 0) this.settlePending();
   }
 
-  /** The bytes [offset, offset + length), or null where not all of them are held. */
+  private settlePending(): void {
+    const { end: reached } = this;
+    const ready = this.pending.filter(({ end }) => end <= reached);
+    this.pending = this.pending.filter(({ end }) => end > reached);
+    for (const { resolve } of ready) resolve();
+  }
+
+  /** No more bytes will come: reads that wait for them, now or later, fail with `error`. */
+  fail(error: unknown): void {
+    this.failure = { error };
+    for (const { reject } of this.pending.splice(0)) reject(error);
+  }
+
+  /** Reads the bytes [offset, offset + length), once they have come; null if the ranges do not cover them. */
   async read(offset: number, length: number): Promise<Buffer | null> {
     if (length === 0) return Buffer.alloc(0);
-    const found = this.piecesOf(offset, offset + length);
-    if (!found) return null;
-    const [only] = found;
-    if (found.length === 1 && only?.bytes)
+    const parts = await this.partsOf(offset, offset + length);
+    if (!parts) return null;
+    const [only] = parts;
+    if (parts.length === 1 && only?.bytes)
       return only.bytes.subarray(offset - only.start, offset - only.start + length);
     const result = Buffer.allocUnsafe(length);
-    await this.fill(result, offset, found);
+    await this.fill(result, offset, parts);
     return result;
   }
 
-  /** The same into memory of the caller's; false where not all of them are held. */
+  /** Fills `target` once the bytes have come; false if the ranges do not cover them. */
   async readInto(target: Buffer, offset: number): Promise<boolean> {
-    const found = this.piecesOf(offset, offset + target.length);
-    if (found) await this.fill(target, offset, found);
-    return found !== null;
+    const parts = await this.partsOf(offset, offset + target.length);
+    if (parts) await this.fill(target, offset, parts);
+    return parts !== null;
   }
 
-  private async fill(target: Buffer, offset: number, pieces: readonly Piece[]): Promise<void> {
+  /** The cached ranges that hold [start, end), in order, once they have come; null if the ranges do not cover it. */
+  private async partsOf(start: number, end: number): Promise<CachedRange[] | null> {
+    if (!this.covers(start, end)) return null;
+    if (this.end < end) await this.arrival(end);
+    const parts: CachedRange[] = [];
+    let reached = start;
+    for (let at = indexOfRangeBeyond(this.cached, start); reached < end; at += 1) {
+      const part = this.cached[at];
+      if (!part || part.start > reached) return null;
+      parts.push(part);
+      reached = part.end;
+    }
+    return parts;
+  }
+
+  private arrival(end: number): Promise<void> {
+    if (this.failure) return Promise.reject(this.failure.error);
+    return new Promise((resolve, reject) => this.pending.push({ end, resolve, reject }));
+  }
+
+  private async fill(target: Buffer, offset: number, parts: readonly CachedRange[]): Promise<void> {
     const end = offset + target.length;
-    for (const piece of pieces) {
-      const from = Math.max(offset, piece.start);
-      const part = target.subarray(from - offset, Math.min(end, piece.end) - offset);
-      if (piece.bytes) piece.bytes.copy(part, 0, from - piece.start);
-      else await this.fromFile(part, from);
+    for (const { start, end: partEnd, bytes } of parts) {
+      const from = Math.max(offset, start);
+      const part = target.subarray(from - offset, Math.min(end, partEnd) - offset);
+      if (bytes) bytes.copy(part, 0, from - start);
+      else await this.readFromFile(part, from);
     }
   }
 
-  /** Lets go of all of it. */
+  /** Drops all bytes and deletes the file. */
   async close(): Promise<void> {
-    this.pieces.length = 0;
+    this.cached.length = 0;
     const { file } = this;
     this.file = null;
     if (!file) return;
@@ -96,26 +153,13 @@ export class RangeCache {
     await rm(this.path, { force: true });
   }
 
-  /** Pieces that hold [start, end) without a gap, in order; null when there are none such. */
-  private piecesOf(start: number, end: number): Piece[] | null {
-    const found: Piece[] = [];
-    let reached = start;
-    for (let at = indexOfRangeBeyond(this.pieces, start); reached < end; at += 1) {
-      const piece = this.pieces[at];
-      if (!piece || piece.start > reached) return null;
-      found.push(piece);
-      reached = piece.end;
-    }
-    return found;
-  }
-
-  private async toFile(offset: number, bytes: Buffer): Promise<void> {
+  private async writeToFile(offset: number, bytes: Buffer): Promise<void> {
     this.file ??= await open(this.path, 'wx+', 0o600);
     await writeAll(this.file, bytes, offset);
   }
 
-  private async fromFile(target: Buffer, offset: number): Promise<void> {
+  private async readFromFile(target: Buffer, offset: number): Promise<void> {
     if (!this.file || !(await fillFrom(this.file, target, offset)))
-      throw new RangeError('a run that was held is not there');
+      throw new RangeError('bytes are missing from the cache file');
   }
 }

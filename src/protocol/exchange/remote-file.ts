@@ -2,32 +2,29 @@ import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { Exchange, OpenFile } from './exchange.ts';
 import { fileChanged, fileMissing } from './exchange-errors.ts';
-import { Prefetch } from './prefetch.ts';
-import { roomInMemory } from './range-cache.ts';
+import { memoryBudget, RangeCache } from './range-cache.ts';
 
-/** Tries an action again while what it needs is down. */
-export type Retry = <T>(action: () => Promise<T>) => Promise<T>;
-
-export interface RemoteFileOptions {
-  /** What is fetched and too much for memory goes into local files whose names begin so. */
+interface RemoteFileOptions {
+  /** Prefix of the local files that hold prefetched bytes beyond the memory limit. */
   readonly cache: string;
-  readonly retry: Retry;
+  /** Retries an action while the connection is down. */
+  readonly retry: <T>(action: () => Promise<T>) => Promise<T>;
   /** For messages. */
   readonly name: string;
 }
 
 /**
- * A file that stays on the exchange. Runs of it that will be needed are fetched ahead, once and together;
- * whatever else is read comes over the line. It outlives connections: one that was cut is made anew, and
- * goes on, as long as the file is the same by size and time; else `exchange-file-changed`.
+ * A file that stays on the exchange. Ranges that will be needed are prefetched once; all other reads go over the
+ * connection. It outlives connections: after a cut it is opened again, if its size and time are the same; otherwise
+ * reads throw `exchange-file-changed`.
  */
 export class RemoteFile implements ByteSource {
   /** Null after a failure, until it is opened again. */
   private remote: Promise<OpenFile> | null;
-  private readonly ahead: Prefetch[] = [];
-  private readonly room = roomInMemory();
-  /** Settles when all that is fetched ahead has come, or will not. */
-  private fetching: Promise<void> = Promise.resolve();
+  private readonly caches: RangeCache[] = [];
+  private readonly budget = memoryBudget();
+  /** Settles when all prefetching has ended or failed. */
+  private prefetching: Promise<void> = Promise.resolve();
   private closed = false;
   readonly size: number;
   readonly modified: Date;
@@ -45,7 +42,7 @@ export class RemoteFile implements ByteSource {
     this.name = options.name;
   }
 
-  /** Opens a file by its path on the exchange; null where the protocol has no random access. */
+  /** Opens a file by its path on the exchange; null if the protocol has no random access. */
   static async open(
     exchange: Exchange,
     path: string,
@@ -55,58 +52,58 @@ export class RemoteFile implements ByteSource {
     return first && new RemoteFile(exchange, path, first, options);
   }
 
-  /** How many bytes of it were fetched ahead. */
+  /** The number of bytes prefetched. */
   get bytesFetched(): number {
-    return this.ahead.reduce((sum, { size }) => sum + size, 0);
+    return this.caches.reduce((sum, { size }) => sum + size, 0);
   }
 
   /**
-   * Begins to fetch runs, which must be in rising order and apart; those of an earlier call come first. Who reads
-   * of them waits for what is still on its way, and hears of a failure.
+   * Starts to fetch ranges, which must ascend and not overlap, after those of earlier calls. Reads in them wait for
+   * bytes that have not come yet, and fail if fetching fails.
    */
-  prefetch(runs: readonly ByteRange[]): void {
-    const ahead = new Prefetch(runs, `${this.options.cache}.${this.ahead.length}`, this.room);
-    this.ahead.push(ahead);
-    this.fetching = this.fetching.then(() => this.fetch(ahead)).catch((error: unknown) => ahead.fail(error));
+  prefetch(ranges: readonly ByteRange[]): void {
+    const cache = new RangeCache(ranges, `${this.options.cache}.${this.caches.length}`, this.budget);
+    this.caches.push(cache);
+    this.prefetching = this.prefetching
+      .then(() => this.fetch(cache))
+      .catch((error: unknown) => cache.fail(error));
   }
 
-  private fetch(ahead: Prefetch): Promise<void> {
-    return this.again(async (remote) => {
-      for await (const { offset, bytes } of remote.readRuns(ahead.missing)) {
+  private fetch(cache: RangeCache): Promise<void> {
+    return this.withRetry(async (remote) => {
+      for await (const { offset, bytes } of remote.readRanges(cache.missing)) {
         if (this.closed) return;
-        await ahead.take(offset, bytes);
+        await cache.append(offset, bytes);
       }
     });
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    const ahead = this.coverOf(offset, length);
-    return (await ahead?.read(offset, length)) ?? this.again((remote) => remote.read(offset, length));
+    for (const cache of this.caches) {
+      const bytes = await cache.read(offset, length);
+      if (bytes) return bytes;
+    }
+    return this.withRetry((remote) => remote.read(offset, length));
   }
 
   async readInto(target: Buffer, offset: number): Promise<void> {
-    const ahead = this.coverOf(offset, target.length);
-    if (await ahead?.readInto(target, offset)) return;
-    (await this.again((remote) => remote.read(offset, target.length))).copy(target);
-  }
-
-  private coverOf(offset: number, length: number): Prefetch | undefined {
-    return this.ahead.find((each) => each.covers(offset, offset + length));
+    for (const cache of this.caches) if (await cache.readInto(target, offset)) return;
+    (await this.withRetry((remote) => remote.read(offset, target.length))).copy(target);
   }
 
   async close(): Promise<void> {
     this.closed = true;
     await this.remote?.then((remote) => remote.close()).catch(() => {});
-    for (const ahead of this.ahead) await ahead.close();
+    for (const cache of this.caches) await cache.close();
   }
 
-  private again<T>(use: (remote: OpenFile) => Promise<T>): Promise<T> {
+  private withRetry<T>(use: (remote: OpenFile) => Promise<T>): Promise<T> {
     return this.options.retry(async () => {
       const opening = (this.remote ??= this.reopen());
       try {
         return await use(await opening);
       } catch (error) {
-        // Another request may have opened it anew by now.
+        // Unless another request has opened it again in the meantime.
         if (this.remote === opening) this.remote = null;
         await opening.then((remote) => remote.close()).catch(() => {});
         throw error;

@@ -1,60 +1,55 @@
 import { invalid } from '../../lib/errors.ts';
-import type { OpenFile, FileAttributes } from './exchange.ts';
-import { readAhead, readRuns, REQUEST_SIZE, type Piece, type ReadAt } from './pipelined-io.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
+import { ReadAheadSource, type WindowPolicy } from '../../lib/bytes/read-ahead-source.ts';
+import type { FileAttributes, OpenFile } from './exchange.ts';
+import { readInOrder, readRanges, REQUEST_SIZE, type ReadAt, type ReadChunk } from './pipelined-io.ts';
 
 /** Reads of this size and more are not kept. In bytes. */
 const LARGE = 1024 * 1024;
 /**
- * How much of a file's end is read at once, in bytes: a zip keeps its directory there. That of some two
- * thousand entries is in it, and at 100 Mbit/s it takes no longer than one round trip across a continent.
+ * How much of a file's end is read at once, in bytes: a zip keeps its directory there. The directory of about 2,000
+ * entries fits, and at 100 Mbit/s the read takes no longer than one round trip across a continent.
  */
 const TAIL = 256 * 1024;
-/** How much is read ahead when small reads follow each other. */
+/** How much is read ahead when small reads follow each other, in bytes. */
 const AHEAD = 4 * REQUEST_SIZE;
 
-/**
- * Random access to a remote file. One window of it is kept: its last 256 KiB once anything in it is
- * wanted, or what follows when reads come in order. A zip's directory of 4,833 reads then costs 5
- * round trips.
- */
+/** The last 256 KiB once any of them are read, or the next 1 MB if reads follow each other. */
+const tailOrForward =
+  (size: number): WindowPolicy =>
+  ({ start, end }, previousEnd) => {
+    if (end - start >= LARGE) return [];
+    const tail = Math.max(0, size - TAIL);
+    if (start >= tail) return [{ start: tail, end: size }];
+    return [{ start, end: start === previousEnd ? Math.min(size, Math.max(end, start + AHEAD)) : end }];
+  };
+
+/** An open file on the exchange. Read ahead, a zip's directory of 4,833 reads takes 5 round trips. */
 export class RemoteSource implements OpenFile {
-  private window: { start: number; bytes: Buffer } = { start: 0, bytes: Buffer.alloc(0) };
-  private expected = -1;
   readonly size: number;
   readonly modified: Date;
+  private readonly cache: ReadAheadSource;
 
   constructor(
     readonly name: string,
     { size, modified }: FileAttributes,
     private readonly readAt: ReadAt,
-    private readonly release: () => Promise<void>,
+    readonly close: () => Promise<void>,
   ) {
     this.size = size;
     this.modified = modified;
-  }
-
-  close(): Promise<void> {
-    return this.release();
+    const read = (offset: number, length: number): Promise<Buffer> => this.readDirectly(offset, length);
+    this.cache = new ReadAheadSource({ size, name, read }, tailOrForward(size));
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
     this.requireRange(offset, length);
-    const inOrder = offset === this.expected;
-    this.expected = offset + length;
-    const kept = this.kept(offset, length);
-    if (kept) return kept;
-    if (length >= LARGE) return this.readDirectly(offset, length);
-    const [start, end] = this.windowFor(offset, length, inOrder);
-    const bytes = await this.readDirectly(start, end - start);
-    this.window = { start, bytes };
-    return bytes.subarray(offset - start, offset - start + length);
+    return this.cache.read(offset, length);
   }
 
-  readRuns(runs: Iterable<ByteRange>): AsyncGenerator<Piece> {
-    const wanted = [...runs];
-    for (const { start, end } of wanted) this.requireRange(start, end - start);
-    return readRuns(wanted, this.readAt);
+  readRanges(ranges: readonly ByteRange[]): AsyncGenerator<ReadChunk> {
+    for (const { start, end } of ranges) this.requireRange(start, end - start);
+    return readRanges(ranges, this.readAt);
   }
 
   private requireRange(offset: number, length: number): void {
@@ -66,21 +61,9 @@ export class RemoteSource implements OpenFile {
     );
   }
 
-  private kept(offset: number, length: number): Buffer | null {
-    const from = offset - this.window.start;
-    if (from < 0 || from + length > this.window.bytes.length) return null;
-    return this.window.bytes.subarray(from, from + length);
-  }
-
-  private windowFor(offset: number, length: number, inOrder: boolean): [number, number] {
-    const tail = Math.max(0, this.size - TAIL);
-    if (offset >= tail) return [tail, this.size];
-    return [offset, inOrder ? Math.min(this.size, offset + Math.max(length, AHEAD)) : offset + length];
-  }
-
   private async readDirectly(offset: number, length: number): Promise<Buffer> {
     const parts: Buffer[] = [];
-    for await (const part of readAhead(offset, offset + length, this.readAt)) parts.push(part);
+    for await (const part of readInOrder(offset, offset + length, this.readAt)) parts.push(part);
     const [only] = parts;
     return parts.length === 1 && only ? only : Buffer.concat(parts);
   }

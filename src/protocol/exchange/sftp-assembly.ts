@@ -8,7 +8,7 @@ import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
 import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { AssembleOptions, DeliverOptions, FileAttributes } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
-import { requestBlocks, readRuns, writeBehind } from './pipelined-io.ts';
+import { requestBlocks, readRanges, writeBehind } from './pipelined-io.ts';
 import { hashesThere, runsHashThere } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS, type SftpChannel } from './sftp-channel.ts';
 import type { SftpEntry } from './sftp-entry.ts';
@@ -197,7 +197,7 @@ export class SftpAssembly {
   /** Whether a file holds every new byte in its place. */
   private async holdsAllNew(handle: Buffer, place: string): Promise<boolean> {
     const hash = createHash('sha256');
-    for await (const { bytes } of readRuns(this.newRuns, this.session.reader(handle, place)))
+    for await (const { bytes } of readRanges(this.newRuns, this.session.reader(handle, place)))
       hash.update(bytes);
     return hash.digest('hex') === this.options.fresh.sha256;
   }
@@ -205,7 +205,7 @@ export class SftpAssembly {
   /** Whether it holds some of them, which tell most of what may have gone wrong on the way. */
   private async holdsSomeOf(handle: Buffer, place: string, fresh: ByteSource): Promise<boolean> {
     const runs = someOf(this.newRuns, READ_BACK);
-    for await (const { offset, bytes } of readRuns(runs, this.session.reader(handle, place))) {
+    for await (const { offset, bytes } of readRanges(runs, this.session.reader(handle, place))) {
       const span = this.parts.fresh.find(({ at, start, end }) => offset >= at && offset < at + end - start);
       if (!span) return false;
       if (!bytes.equals(await fresh.read(span.start + offset - span.at, bytes.length))) return false;

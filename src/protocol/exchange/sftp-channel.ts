@@ -3,7 +3,7 @@ import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { fileChanged } from './exchange-errors.ts';
 import type { GuardedConnection } from './guarded-connection.ts';
 import { entryOf, isComplete, tellsKind, type SftpEntry } from './sftp-entry.ts';
-import { readBlocksAhead, type ReadAt } from './pipelined-io.ts';
+import { readBlocksInOrder, type ReadAt } from './pipelined-io.ts';
 
 /** Status codes of the SFTP protocol (draft-ietf-secsh-filexfer-02, section 7). */
 export const STATUS = { eof: 1, noSuchFile: 2, permissionDenied: 3, failure: 4, unsupported: 8 } as const;
@@ -152,14 +152,14 @@ export class SftpChannel {
     }
   }
 
-  /** `read` of one open file, as `readAhead` takes it. */
+  /** `read` of one open file, as `readInOrder` takes it. */
   reader(handle: Buffer, name: string): ReadAt {
     return (offset, length) => this.read(handle, offset, length, name);
   }
 
-  /** The bytes [start, end) of one open file in order, as `readBlocksAhead` has them. */
+  /** The bytes [start, end) of one open file in order, as `readBlocksInOrder` has them. */
   blocks(handle: Buffer, start: number, end: number, name: string): AsyncGenerator<Buffer> {
-    return readBlocksAhead(start, end, (target, offset) => this.readInto(handle, target, offset, name));
+    return readBlocksInOrder(start, end, (target, offset) => this.readInto(handle, target, offset, name));
   }
 
   write(handle: Buffer, offset: number, bytes: Buffer): Promise<void> {

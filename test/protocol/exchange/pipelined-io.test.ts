@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   requestBlocks,
   IN_FLIGHT,
-  readBlocksAhead,
+  readBlocksInOrder,
   REQUEST_SIZE,
   writeBehind,
 } from '../../../src/protocol/exchange/pipelined-io.ts';
@@ -98,10 +98,10 @@ describe('blocks that are read ahead', () => {
       await atRandom();
       BYTES.copy(target, 0, offset);
     };
-    assert.ok((await gathered(readBlocksAhead(0, BYTES.length, read))).equals(BYTES));
+    assert.ok((await gathered(readBlocksInOrder(0, BYTES.length, read))).equals(BYTES));
     const start = REQUEST_SIZE + 1;
-    assert.ok((await gathered(readBlocksAhead(start, BYTES.length, read))).equals(BYTES.subarray(start)));
-    assert.equal((await gathered(readBlocksAhead(5, 5, read))).length, 0);
+    assert.ok((await gathered(readBlocksInOrder(start, BYTES.length, read))).equals(BYTES.subarray(start)));
+    assert.equal((await gathered(readBlocksInOrder(5, 5, read))).length, 0);
   });
 
   it('are waited for when whoever reads them stops', async () => {
@@ -111,7 +111,7 @@ describe('blocks that are read ahead', () => {
       await sleep(5);
       open--;
     };
-    for await (const block of readBlocksAhead(0, BYTES.length, read)) {
+    for await (const block of readBlocksInOrder(0, BYTES.length, read)) {
       assert.ok(block.length > 0);
       break;
     }
@@ -123,6 +123,6 @@ describe('blocks that are read ahead', () => {
       await atRandom();
       if (offset >= 9 * REQUEST_SIZE) throw new Error(`at ${offset}`);
     };
-    await assert.rejects(gathered(readBlocksAhead(0, BYTES.length, read)), /at \d+/);
+    await assert.rejects(gathered(readBlocksInOrder(0, BYTES.length, read)), /at \d+/);
   });
 });
