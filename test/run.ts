@@ -1,10 +1,9 @@
 /**
  * What `npm test` runs: node --import tsx test/run.ts [--systems] [PATTERN...]
  *
- * Runs every test/**\/*.test.ts with Node's own runner, or those whose path contains one of the
- * patterns, after seeing that the tools and fixtures they judge with are there. With `--systems` it runs
- * test/**\/*.systems.ts instead, which take real minutes: clocks that jump, several versions of Node. The
- * exit status is the runner's, and its totals are the last lines.
+ * Runs every test/**\/*.test.ts, or those whose path contains one of the patterns, with Node's test runner, after
+ * providing the tools and fixtures that they need. With `--systems` it runs test/**\/*.systems.ts instead, which take
+ * minutes: clocks that jump, several versions of Node. The exit status is the runner's; its totals are the last lines.
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -14,13 +13,13 @@ import { fileURLToPath } from 'node:url';
 import { programs } from './fixtures/programs.ts';
 import { provideTools } from './tools.ts';
 
-/** Files at once: much of a test's time is spent waiting for other programs. */
+/** Test files that run at the same time: most tests wait for other programs much of the time. */
 const AT_ONCE = 2 * availableParallelism();
 
-/** No file may take longer, in ms; the slowest takes far less. */
+/** The time limit of a test file, in ms; the slowest takes far less. */
 const FILE_LIMIT = 300_000;
 
-/** What the options choose: the ending of the files' names, and the limit of each, in ms. */
+/** The two kinds of test files: the ending of their names, and their time limit in ms. */
 const QUICK = { ending: '.test.ts', limit: FILE_LIMIT };
 const SYSTEMS = { ending: '.systems.ts', limit: 4 * FILE_LIMIT };
 type Kind = typeof QUICK;
@@ -36,18 +35,18 @@ async function testFiles({ ending }: Kind, patterns: readonly string[]): Promise
     .sort();
 }
 
-/** The tests' authorities are on the loopback, where no proxy of this machine's owner leads. */
+/** The environment without proxies, which could not reach the tests' authorities on the loopback. */
 const withoutProxies = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(env).filter(([name]) => !/^(?:https?|no|all)_proxy$/i.test(name)));
 
-/** Runs the files; the runner tells people through `spec`, and writes its TAP to `report`. */
+/** Runs the files; the runner prints `spec` output, and writes TAP to the file `report`. */
 function runFiles({ limit }: Kind, files: readonly string[], report: string): Promise<number> {
   const limits = [`--test-concurrency=${AT_ONCE}`, `--test-timeout=${limit}`];
-  const people = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
-  const machines = ['--test-reporter=tap', `--test-reporter-destination=${report}`];
-  const words = ['--import', 'tsx', '--test', ...limits, ...people, ...machines, ...files];
+  const forPeople = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
+  const asTap = ['--test-reporter=tap', `--test-reporter-destination=${report}`];
+  const args = ['--import', 'tsx', '--test', ...limits, ...forPeople, ...asTap, ...files];
   return new Promise((resolve, reject) => {
-    const runner = spawn(process.execPath, words, {
+    const runner = spawn(process.execPath, args, {
       cwd: root,
       env: withoutProxies(process.env),
       stdio: ['ignore', 'inherit', 'inherit'],
@@ -57,16 +56,16 @@ function runFiles({ limit }: Kind, files: readonly string[], report: string): Pr
   });
 }
 
-/** The closing lines of TAP: `# tests 7`, `# pass 7` and so on. */
+/** The last lines of the TAP: `# tests 7`, `# pass 7` and so on. */
 async function totals(report: string): Promise<string[]> {
   const lines = (await readFile(report, 'utf8').catch(() => '')).trimEnd().split('\n');
   const last = lines.findLastIndex((line) => !line.startsWith('# '));
   return lines.slice(last + 1);
 }
 
-async function main(words: readonly string[]): Promise<number> {
-  const kind = words.includes('--systems') ? SYSTEMS : QUICK;
-  const patterns = words.filter((word) => word !== '--systems');
+async function main(args: readonly string[]): Promise<number> {
+  const kind = args.includes('--systems') ? SYSTEMS : QUICK;
+  const patterns = args.filter((arg) => arg !== '--systems');
   const problem = provideTools();
   if (problem !== null) {
     console.error(problem);
@@ -77,7 +76,7 @@ async function main(words: readonly string[]): Promise<number> {
     console.error(`no test file's path contains ${patterns.join(' or ')}`);
     return 1;
   }
-  // Fetched once here, so that files that run side by side find them ready.
+  // Fetched once here, so that test files that run at the same time find them.
   await programs();
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-run-'));
   try {

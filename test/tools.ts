@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** The programs that the tests judge with, none of them ours, and the Debian package that has each. */
+/** The programs with which the tests check results, none of them ours, and the Debian package of each. */
 const TOOLS: Readonly<Record<string, string>> = {
   ssh: 'openssh-client',
   'ssh-keygen': 'openssh-client',
@@ -31,7 +31,7 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Where servers lie, which an ordinary user's PATH leaves out. */
+/** Folders of servers, which an ordinary user's PATH lacks. */
 const SERVER_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
 function onPath(command: string): boolean {
@@ -48,22 +48,21 @@ function packagesFor(commands: readonly string[]): string[] {
 }
 
 /**
- * Whether installing is ours to do: root on Debian, and either CI or a container. On a machine with
- * an init system the server's package would open a port, so there a person decides.
+ * Whether the tests may install packages: as root on Debian, in CI or a container. On a machine with an init
+ * system the package of sshd would open a port, so there a person decides.
  */
 function mayInstall(): boolean {
   const unattended = Boolean(process.env['CI']) || !existsSync('/run/systemd/system');
   return process.getuid?.() === 0 && existsSync('/etc/debian_version') && unattended;
 }
 
-function apt(...words: string[]): void {
+function apt(...args: string[]): void {
   const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', words, { stdio: ['ignore', 'inherit', 'inherit'], env: environment });
+  spawnSync('apt-get', args, { stdio: ['ignore', 'inherit', 'inherit'], env: environment });
 }
 
 /**
- * Sees that every tool is there, and installs what is not where that is ours to do.
- * Returns what is wrong in words for a person, or null.
+ * Installs missing tools, if the tests may do that. Returns a message that names the tools still missing, or null.
  */
 export function provideTools(): string | null {
   const missing = missingTools();

@@ -3,15 +3,15 @@
  *
  *   node --import tsx test/bench/audit-repo.ts DIR [RECEIPTS] [PROGRAMS]
  *
- * writes DIR/control.git and DIR/allowed_signers. Every commit is signed by an Ed25519 key of its own role, every
- * receipt has its request and, in nine of ten, PROGRAMS programs, each really signed and stamped.
+ * writes DIR/control.git and DIR/allowed_signers. Every commit is signed by the Ed25519 key of its role; every receipt
+ * has its request and, nine times in ten, PROGRAMS programs, each really signed and timestamped.
  */
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AuditWorld, type Made } from '../app/auditor/sample-history.ts';
 
-/** Receipts to a pack; memory is bounded by so many. */
+/** Receipts per pack, which limits memory. */
 const BATCH = 2000;
 
 async function fill(world: AuditWorld, receipts: number, programs: number): Promise<void> {
@@ -30,7 +30,7 @@ async function fill(world: AuditWorld, receipts: number, programs: number): Prom
 const { positionals } = parseArgs({ allowPositionals: true });
 const [folder, receipts = '10000', programs = '1'] = positionals;
 if (folder === undefined) {
-  console.error('which folder?');
+  console.error('usage: audit-repo.ts DIR [RECEIPTS] [PROGRAMS]');
   process.exitCode = 2;
 } else {
   const world = await AuditWorld.create();

@@ -1,6 +1,6 @@
 /**
- * A timestamp authority in a process of its own, so that its CPU is not counted as anybody's else. Reads
- * on standard input who it is; prints its address. It does nothing but sleep, and sign with P-256.
+ * A timestamp authority in its own process, so that its CPU is counted separately. Reads an AuthorityInput from
+ * standard input and prints its address. It only sleeps, and signs with P-256.
  */
 import { createPrivateKey } from 'node:crypto';
 import { createServer, type IncomingMessage } from 'node:http';
@@ -14,7 +14,7 @@ export interface AuthorityInput {
   readonly key: string;
   /** DER in base64, the leaf first. */
   readonly chain: readonly string[];
-  /** How long lies between a question and its answer, at least. */
+  /** The least time between query and answer. */
   readonly delayMs: number;
 }
 

@@ -15,16 +15,16 @@ import { loadSshSigner, type SshSigner } from '../../src/lib/sshsig/ssh-signer.t
 import { writeCommit } from '../../src/protocol/control/write-commit.ts';
 import { gitEnvironment, type World } from '../world/site.ts';
 
-/** Answered requests in one pack: bounds memory. */
+/** Answered requests per pack, which limits memory. */
 const BATCH = 2000;
 
-/** Milliseconds between one request and the next. Git walks by date: were all of one second, it would walk far. */
+/** Milliseconds between requests. Git walks history by date, and would walk far if all had the same second. */
 const STEP = 60_000;
 
 const WRITER = { name: 'Sandbox signer', email: '' };
 
-/** Takes objects in place of a repository, so that a thousand commits cost one call of git. */
-class Gathering {
+/** Collects objects in place of a repository, so that a thousand commits need one call of git. */
+class ObjectCollector {
   readonly objects: NewObject[] = [];
   writeObjects(objects: readonly NewObject[]): Promise<void> {
     this.objects.push(...objects);
@@ -50,18 +50,18 @@ async function blob(repository: string, name: string): Promise<Buffer> {
   return stdout;
 }
 
-/** Makes histories of answered requests, signed like any others, and puts them there by Git itself. */
+/** Makes histories of answered requests, signed as usual, and adds them with Git itself. */
 export class History {
   private constructor(
     private readonly world: World,
     private readonly builder: SshSigner,
     private readonly writer: SshSigner,
-    /** What a receipt looks like: a real one. */
+    /** A real receipt, from which all others are made. */
     private readonly model: Receipt,
     private readonly signature: Buffer,
   ) {}
 
-  /** The newest receipt must be of a signed file: it is the model for all others. */
+  /** The newest receipt must be of a signed file; it is the model for all others. */
   static async of(world: World): Promise<History> {
     const model = (await world.receipt()) as unknown as Receipt;
     const name = model.files[0]?.signed[0]?.signature;
@@ -72,21 +72,21 @@ export class History {
     return new History(world, builder, writer, model, signature);
   }
 
-  /** Puts a history of so many answered requests, the last of them made a moment ago, in place of what is there. */
+  /** Replaces the history by one of `count` answered requests, the last of them made just now. */
   async replaceBy(count: number): Promise<void> {
     const { world } = this;
     const end = Math.floor(Date.now() / 1000) * 1000;
     const timeOf = (made: number): Date => new Date(end - (count - made) * STEP);
     let [request, receipt]: [string | null, string | null] = [null, null];
     for (let made = 0; made < count;) {
-      const gathering = new Gathering();
-      const repository = gathering as unknown as ControlRepository;
+      const collector = new ObjectCollector();
+      const repository = collector as unknown as ControlRepository;
       for (const stop = Math.min(made + BATCH, count); made < stop; made += 1) {
         request = await this.addRequest(repository, request, made, timeOf(made));
         receipt ??= await createReceiptRoot(repository, this.receiptWriter, timeOf(made));
         receipt = await this.addReceipt(repository, { made, request, parent: receipt, at: timeOf(made) });
       }
-      await index(world.control, gathering.objects);
+      await index(world.control, collector.objects);
       await world.git('update-ref', 'refs/heads/main', request ?? '');
       await world.git('update-ref', 'refs/heads/signed', receipt ?? '');
     }

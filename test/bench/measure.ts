@@ -10,20 +10,20 @@ import { promisify } from 'node:util';
 export const root = resolve(import.meta.dirname, '../..');
 const WAIT4 = join(import.meta.dirname, 'wait4.py');
 
-/** One run of one way of doing something. */
+/** The cost of one run of one way of doing something. */
 export interface Sample {
-  /** Seconds from beginning to end. */
+  /** Seconds from start to end. */
   readonly wall: number;
-  /** Seconds of CPU, of the process and all it started here; the far side and the authority are apart. */
+  /** Seconds of CPU of the process and all it started; the remote host and the authority are not included. */
   readonly cpu?: number;
   /** Largest resident set of any single process, in bytes. */
   readonly rss?: number;
-  /** The most that lay in the work folder, in bytes. */
+  /** The largest size of the work folder, in bytes. */
   readonly scratch?: number;
-  /** Bytes over SSH, from and to this side. */
+  /** Bytes sent and received over SSH. */
   readonly sent?: number;
   readonly received?: number;
-  /** Seconds of CPU that the timestamp authority used meanwhile. */
+  /** Seconds of CPU of the timestamp authority meanwhile. */
   readonly authority?: number;
   /** Seconds by stage. */
   readonly stages?: Readonly<Record<string, number>>;
@@ -38,12 +38,12 @@ export interface Measured extends Sample {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Whose size is looked at while the command runs. */
+  /** A folder whose size is watched while the command runs. */
   readonly watchFolder?: string;
   readonly expectStatus?: number;
 }
 
-/** Milliseconds between looks at a folder, at least. */
+/** The least time between two looks at a folder, in milliseconds. */
 const LOOK_EVERY = 50;
 
 interface Report {
@@ -59,7 +59,7 @@ async function sizeOf(folder: string): Promise<number> {
     .filter((entry) => entry.isFile())
     .map((entry) =>
       stat(join(entry.parentPath, entry.name)).then(
-        // Of a file with holes, what is on the disk.
+        // Of a sparse file, only what is on disk.
         ({ size, blocks }) => Math.min(size, blocks * 512),
         () => 0,
       ),
@@ -67,7 +67,7 @@ async function sizeOf(folder: string): Promise<number> {
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
-/** Looks at a folder's size again and again until called; then the largest seen is the result. */
+/** Watches a folder's size until the returned function is called, which gives the largest size seen. */
 export function watchSize(folder: string): () => Promise<number> {
   const stop = new AbortController();
   let largest = 0;
@@ -75,7 +75,7 @@ export function watchSize(folder: string): () => Promise<number> {
     while (!stop.signal.aborted) {
       const begun = performance.now();
       largest = Math.max(largest, await sizeOf(folder));
-      // Many small files take long to count: the looks must not weigh on what they look at.
+      // Many small files take long to count: watching must not slow down what is watched.
       const pause = Math.max(LOOK_EVERY, 20 * (performance.now() - begun));
       await sleep(pause, undefined, { signal: stop.signal }).catch(() => {});
     }
@@ -88,7 +88,7 @@ export function watchSize(folder: string): () => Promise<number> {
   };
 }
 
-/** Runs a command to its end and says what it cost; throws when it fails. */
+/** Runs a command to its end and returns its cost; throws if it fails. */
 export async function measure(command: readonly string[], options: RunOptions = {}): Promise<Measured> {
   const settle = options.watchFolder === undefined ? undefined : watchSize(options.watchFolder);
   const child = spawn('python3', [WAIT4, ...command], {
@@ -112,7 +112,7 @@ export async function measure(command: readonly string[], options: RunOptions = 
   return { wall, cpu, rss, stdout, ...(scratch === undefined ? {} : { scratch }) };
 }
 
-/** The real command line, as installed. */
+/** The command line of the compiled program. */
 export const signpipe = (...args: string[]): string[] => [
   process.execPath,
   join(root, 'dist/main.js'),
@@ -129,29 +129,29 @@ export function sha256Of(path: string): Promise<string> {
   });
 }
 
-/** A way of doing something, run again and again. */
+/** A way of doing something, run several times. */
 export interface Way {
   readonly name: string;
-  /** Ours stand first; the others are held against the first of them. */
+  /** Whether it is one of ours. Ours come first; all are compared with the first. */
   readonly ours: boolean;
-  /** So slow that a single run has to do where time is short. */
+  /** So slow that it runs only once with `slowOnce`. */
   readonly slow?: boolean;
   readonly run: () => Promise<Sample>;
 }
 
-/** What several runs of one way gave. */
+/** The samples of one way. */
 export interface Result {
   readonly name: string;
   readonly ours: boolean;
   readonly samples: readonly Sample[];
 }
 
-/** How often ways are run. */
+/** How often and under which conditions ways are run. */
 export interface Rounds {
   readonly repetitions: number;
-  /** Runs those that are slow once. */
+  /** Whether slow ways run only once. */
   readonly slowOnce?: boolean;
-  /** Bytes of memory that the machine has at hand before each run; what it has unless given. */
+  /** Bytes of memory to touch before each run; none unless given. */
   readonly memory?: number;
 }
 
@@ -159,8 +159,8 @@ export interface Rounds {
 const STEP = 16 * 2 ** 20;
 
 /**
- * Writes so many bytes and removes them: where a virtual machine gets its memory from its host only when it is
- * used, and gives it back soon after, now one way would pay for it and now another.
+ * Writes `size` bytes and removes them. A virtual machine may get its memory from its host only when it is used, and
+ * give it back soon after; without this, a different way would pay for that each time.
  */
 async function touchMemory(size: number): Promise<void> {
   const path = join(tmpdir(), 'touched');
@@ -171,8 +171,8 @@ async function touchMemory(size: number): Promise<void> {
 }
 
 /**
- * Every way once, then all again in another order, so that a slow minute of the machine falls on all alike, and
- * what one way leaves in the machine's memory not always on the same other.
+ * Runs every way once, then all again in another order, so that a slow minute of the machine affects all equally, and
+ * what one way leaves in caches does not always affect the same other.
  */
 export async function interleaved(rounds: number | Rounds, ways: readonly Way[]): Promise<Result[]> {
   const {
@@ -187,7 +187,7 @@ export async function interleaved(rounds: number | Rounds, ways: readonly Way[])
       const at = round % 2 === 0 ? turn : ways.length - 1 - turn;
       const way = ways[at];
       if (!way || (slowOnce && way.slow && round > 0)) continue;
-      // What one way left to be written is not to be written while the next one is measured.
+      // Unwritten data of one way must not be written while the next one is measured.
       await promisify(execFile)('sync');
       await touchMemory(memory);
       samples[at]?.push(await way.run());

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { keyToPem, toPem } from '../../src/sandbox/certificates.ts';
 import { World, type WorldOptions } from '../world/site.ts';
-import { Line, type LineOptions } from './line.ts';
+import { NetworkProxy, type NetworkProxyOptions } from './network-proxy.ts';
 import type { AuthorityInput } from './authority.ts';
 import type { Corpus } from './corpus/corpus.ts';
 import { measure, root, sha256Of, signpipe, type Sample } from './measure.ts';
@@ -23,13 +23,13 @@ interface Authority {
 const rewrite = async (file: string, change: (text: string) => string): Promise<void> =>
   writeFile(file, change(await readFile(file, 'utf8')));
 
-/** The branch on which requests are made that our signer does not look at. */
+/** The branch of the requests to today's script, which our signer does not read. */
 const ASKED = 'asked';
 
-/** A real sshd with a control repository and an exchange, timestamp authorities, our signer, and today's tools. */
+/** A site to measure: a real sshd with control repository and exchange, timestamp authorities, our signer, today's tools. */
 export class Place {
   private readonly authorities = new Map<number, Authority>();
-  /** What a request says of a corpus, by how it is pinned; once it lies on the exchange. */
+  /** Lines of `zipname` for a corpus that is on the exchange, by the kind of pin. */
   private readonly pins = new Map<string, readonly string[]>();
   private requests = 0;
 
@@ -66,7 +66,7 @@ Host far 127.0.0.1
     return place;
   }
 
-  /** A first request, refused since its file is not there: clones and connections are then as on any day. */
+  /** A first request, refused since its file does not exist: afterwards clones and connections exist, as usual. */
   private async begin(): Promise<void> {
     await this.world.request('not-there.zip\n');
     await measure(this.watch());
@@ -76,17 +76,17 @@ Host far 127.0.0.1
     return signpipe('watch', '-c', this.world.site.signerConfig, '--once', '--json');
   }
 
-  /** Options of `signpipe sign` for the same key as everywhere here, from PEM as osslsigncode has it. */
+  /** Options of `signpipe sign` for the key that all ways use, from the PEM files that osslsigncode reads. */
   signOptions(): string[] {
     return ['--certificate', this.certificate, '--key', this.key, '-q'];
   }
 
-  /** Options of `osslsigncode sign` for the same. */
+  /** The command `osslsigncode sign` with the same key. */
   osslsigncode(): string[] {
     return ['osslsigncode', 'sign', '-certs', this.certificate, '-key', this.key, '-h', 'sha256'];
   }
 
-  /** The authority that answers after so many ms; started when first asked for. */
+  /** The authority that answers after `delayMs`; started on first use. */
   async authority(delayMs: number): Promise<Authority> {
     const there = this.authorities.get(delayMs);
     if (there) return there;
@@ -107,7 +107,7 @@ Host far 127.0.0.1
     return made;
   }
 
-  /** Has our signer sign these and use this authority. */
+  /** Configures our signer to sign the programs of a corpus and to use this authority. */
   private async configure(corpus: Corpus, delayMs: number): Promise<void> {
     const { url } = await this.authority(delayMs);
     await this.world.reconfigure((text) =>
@@ -120,7 +120,7 @@ Host far 127.0.0.1
     );
   }
 
-  /** Commits the name of a corpus that lies on the exchange, pinning the zip or each program of ours in it. */
+  /** Copies a corpus to the exchange and requests it, pinning the zip or each program of ours in it. */
   async request(corpus: Corpus, pinned: 'zip' | 'entries' = 'zip'): Promise<string> {
     return this.world.request(await this.zipname(corpus, pinned));
   }
@@ -133,18 +133,18 @@ Host far 127.0.0.1
       const whole = async (): Promise<string[]> => [`${await sha256Of(corpus.zip)}  ${name}`];
       this.pins.set(key, pinned === 'zip' ? await whole() : await this.entryPins(corpus));
     }
-    // A comment makes the commit a change where the same zip is asked for again.
+    // The comment makes each commit a change, although the zip is the same.
     return `# ${(this.requests += 1)}\n${(this.pins.get(key) ?? []).join('\n')}\n`;
   }
 
-  /** Bytes that the programs of ours have in the zip. */
+  /** Compressed size of the programs of ours in the zip. */
   async compressed({ zip, ours }: Corpus): Promise<number> {
     const { stdout } = await run('unzip', ['-v', zip, ...ours]);
     const [, bytes] = /^\s*\d+\s+(\d+)\s+-?\d+%\s+\d+ files?$/m.exec(stdout) ?? [];
     return Number(bytes);
   }
 
-  /** The same for today's script, on a branch of its own: our signer, which runs meanwhile, is not asked. */
+  /** Requests a corpus of today's script, on another branch, which our running signer does not read. */
   private async askToday(corpus: Corpus): Promise<void> {
     const { world } = this;
     const file = world.at('today-zipname');
@@ -167,7 +167,7 @@ Host far 127.0.0.1
     return Promise.all(digests);
   }
 
-  /** Adds what the authority used. */
+  /** Adds the authority's CPU to a sample. */
   private async counted(delayMs: number, work: () => Promise<Sample>): Promise<Sample> {
     const { process: server } = await this.authority(delayMs);
     const before = await cpuOf(server.pid ?? 0);
@@ -175,26 +175,29 @@ Host far 127.0.0.1
     return { ...sample, authority: (await cpuOf(server.pid ?? 0)) - before };
   }
 
-  /** Has our signer, today's tools and whatever asks for `world.sshd` go over a line meanwhile. */
-  async through<T>(options: Omit<LineOptions, 'port'>, work: (line: Line) => Promise<T>): Promise<T> {
+  /** Leads our signer, today's tools and all other users of `world.sshd` through a network proxy meanwhile. */
+  async through<T>(
+    options: Omit<NetworkProxyOptions, 'port'>,
+    work: (network: NetworkProxy) => Promise<T>,
+  ): Promise<T> {
     const { port } = this.world.sshd;
-    const line = await Line.open({ ...options, port });
+    const network = await NetworkProxy.open({ ...options, port });
     const move = async (from: number, to: number): Promise<void> => {
       await this.world.reconfigure((text) => text.replaceAll(`:${from}/`, `:${to}/`));
       await rewrite(this.sshConfig, (text) => text.replace(`Port ${from}`, `Port ${to}`));
       for (const file of [this.world.at('keys', 'known_hosts'), this.world.sshd.knownHosts])
         await rewrite(file, (text) => text.replaceAll(`]:${from} `, `]:${to} `));
     };
-    await move(port, line.port);
+    await move(port, network.port);
     try {
-      return await work(line);
+      return await work(network);
     } finally {
-      await move(line.port, port);
-      await line.close();
+      await move(network.port, port);
+      await network.close();
     }
   }
 
-  /** Runs something once more over a line that counts, which costs time: for the bytes alone. */
+  /** Runs something once more through a proxy that counts bytes; it costs time, so only the bytes are measured. */
   bytes(work: () => Promise<unknown>): Promise<{ sent: number; received: number }> {
     return this.through({}, async ({ passed }) => {
       await work();
@@ -206,7 +209,7 @@ Host far 127.0.0.1
     return this.world.at('signer-state');
   }
 
-  /** Our signer, in a process of its own, from its start to its end: one request answered. */
+  /** One request, answered by a signer process from its start to its end. */
   async ours(corpus: Corpus, delayMs: number): Promise<Sample> {
     await this.configure(corpus, delayMs);
     return this.counted(delayMs, async () => {
@@ -216,13 +219,13 @@ Host far 127.0.0.1
     });
   }
 
-  /** Has our signer run as it does on its machine, polling, while it is asked. */
+  /** Configures our signer, and runs `use` while it polls in its own process. */
   async running<T>(corpus: Corpus, delayMs: number, use: (signer: RunningSigner) => Promise<T>): Promise<T> {
     await this.configure(corpus, delayMs);
     return this.resting(use);
   }
 
-  /** The same, as it is configured. */
+  /** Runs `use` while our signer, as it is configured, polls in its own process. */
   async resting<T>(use: (signer: RunningSigner) => Promise<T>): Promise<T> {
     const signer = await RunningSigner.start(this.world.site.signerConfig, this.state);
     try {
@@ -232,17 +235,17 @@ Host far 127.0.0.1
     }
   }
 
-  /** One request to a signer that runs. */
+  /** One request to a running signer. */
   answered(
     signer: RunningSigner,
     corpus: Corpus,
     delayMs: number,
     pinned: 'zip' | 'entries',
   ): Promise<Sample> {
-    return this.counted(delayMs, () => signer.answer(() => this.request(corpus, pinned)));
+    return this.counted(delayMs, () => signer.measureRequest(() => this.request(corpus, pinned)));
   }
 
-  /** Today's script, its loop running: from the fetch that sees a new request to its answer pushed. */
+  /** One pass of today's script: from the fetch that sees a new request until its answer is pushed. */
   async today(corpus: Corpus, delayMs: number, settings: { pack: string; jobs?: number }): Promise<Sample> {
     const { url } = await this.authority(delayMs);
     const work = this.world.at('today');
@@ -265,11 +268,11 @@ Host far 127.0.0.1
     await this.askToday(corpus);
     return this.counted(delayMs, async () => {
       const { rss } = await measure([script], { env });
-      return { ...(await toldBy(work)), rss };
+      return { ...(await scriptSample(work)), rss };
     });
   }
 
-  /** Has osslsigncode judge some of ours in a signed zip; its exit status alone proves nothing. */
+  /** Verifies some programs of a signed zip with osslsigncode, whose exit status alone proves nothing. */
   async check(zip: string, paths: readonly string[]): Promise<void> {
     const folder = this.world.at('checked');
     await run('rm', ['-rf', folder]);
@@ -291,11 +294,11 @@ Host far 127.0.0.1
   }
 }
 
-/** What today's script wrote of itself. */
-async function toldBy(work: string): Promise<Sample> {
-  const told = (await readFile(join(work, 'stages'), 'utf8')).trim().split('\n');
+/** The sample that today's script wrote about itself. */
+async function scriptSample(work: string): Promise<Sample> {
+  const lines = (await readFile(join(work, 'stages'), 'utf8')).trim().split('\n');
   const stages = Object.fromEntries(
-    told.map((line): [string, number] => [line.split(' ')[0] ?? '', Number(line.split(' ')[1])]),
+    lines.map((line): [string, number] => [line.split(' ')[0] ?? '', Number(line.split(' ')[1])]),
   );
   const wall = Object.values(stages).reduce((sum, each) => sum + each, 0);
   const used = (await readFile(join(work, 'used'), 'utf8')).trim().split(' ').map(Number);

@@ -1,6 +1,6 @@
 /**
- * Polls that find nothing: poll-child.ts SIGNER_YAML COUNT. One signer in this process, as `watch` has it;
- * prints the milliseconds of each poll, and the CPU of all of them, children such as git included.
+ * Polls that find nothing: poll-child.ts SIGNER_YAML COUNT. Runs one signer in this process, as `watch` does, and
+ * prints a PollReport.
  */
 import { readFile } from 'node:fs/promises';
 import { pino } from 'pino';
@@ -12,12 +12,12 @@ import { Signer } from '../../src/app/signer/watch.ts';
 export interface PollReport {
   /** Milliseconds of each poll. */
   readonly walls: readonly number[];
-  /** Milliseconds of CPU of all polls. */
+  /** Milliseconds of CPU of all polls, including children such as git. */
   readonly cpu: number;
   readonly rss: number;
 }
 
-/** CPU of children that ended, in ms (man 5 proc). */
+/** CPU of children that have ended, in ms (man 5 proc). */
 async function childrenCpu(): Promise<number> {
   const stat = await readFile('/proc/self/stat', 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

@@ -1,9 +1,9 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 
-/** Clock ticks a second in /proc (man 5 proc); Linux has shown 100 to everybody for decades. */
+/** Clock ticks per second in /proc (man 5 proc), which has been 100 on Linux for decades. */
 const TICKS = 100;
 
-/** CPU of a process and of all below it, those that have ended and were waited for among them, in seconds. */
+/** CPU of a process and its descendants, including those that have ended and were waited for, in seconds. */
 export async function cpuOf(pid: number): Promise<number> {
   const [own, children] = await Promise.all([ticksOf(pid), childrenOf(pid)]);
   const below = await Promise.all(children.map((child) => cpuOf(child).catch(() => 0)));
@@ -17,7 +17,7 @@ async function ticksOf(pid: number): Promise<number> {
   return fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
 }
 
-/** A process's child is its thread's that started it. */
+/** The child processes of all threads of a process. */
 async function childrenOf(pid: number): Promise<number[]> {
   const threads = await readdir(`/proc/${pid}/task`);
   const lists = await Promise.all(
@@ -27,9 +27,8 @@ async function childrenOf(pid: number): Promise<number[]> {
 }
 
 /**
- * CPU of a signer with all that works for it, in seconds: an SSH connection that git's runs share is held by a
- * process that belongs to nobody (ssh's ControlPersist), and shows the path of its socket, in the signer's
- * state folder, as its command.
+ * CPU of a signer with its helpers, in seconds. The SSH connection that git commands share belongs to a process
+ * without parent (ssh's ControlPersist), whose command line shows the path of its socket in the signer's state folder.
  */
 export async function signerCpu(pid: number, state: string): Promise<number> {
   const all = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
@@ -41,7 +40,7 @@ export async function signerCpu(pid: number, state: string): Promise<number> {
   return used.reduce((sum, each) => sum + each, 0);
 }
 
-/** CPU of a process's threads that still run, in seconds, to the nanosecond: for what takes less than a tick. */
+/** CPU of the running threads of a process, in seconds with nanosecond resolution: for less than a tick. */
 export async function threadsCpuOf(pid: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`);
   const spent = await Promise.all(
@@ -50,7 +49,7 @@ export async function threadsCpuOf(pid: number): Promise<number> {
   return spent.reduce((sum, each) => sum + Number(each.split(' ')[0]), 0) / 1e9;
 }
 
-/** Has the peak of a process's resident set begin anew. */
+/** Resets the peak of a process's resident set. */
 export const resetPeak = (pid: number): Promise<void> => writeFile(`/proc/${pid}/clear_refs`, '5');
 
 /** The largest resident set of a process since `resetPeak`, in bytes. */

@@ -1,17 +1,17 @@
 import { median, type Result, type Sample } from './measure.ts';
 
-/** What was aimed at, and what became of it. */
+/** A target and what was measured. */
 export interface Target {
   readonly what: string;
   readonly target: string;
   readonly measured: string;
 }
 
-/** Results that are held against each other. */
+/** Results that are compared with each other. */
 export interface Group {
   readonly title: string;
   readonly results: readonly Result[];
-  /** What a reader must know besides. */
+  /** What a reader must know about them. */
   readonly notes: readonly string[];
   readonly targets?: readonly Target[];
 }
@@ -33,13 +33,13 @@ const METRICS: readonly [metric: Metric, title: string, show: (value: number) =>
 const values = (samples: readonly Sample[], metric: Metric): number[] =>
   samples.flatMap((sample) => sample[metric] ?? []);
 
-/** The median of what a way was measured to take; NaN where it was not measured. */
+/** The median of a metric of one way; NaN if it was not measured. */
 export function medianOf(results: readonly Result[], name: string, metric: Metric): number {
   const result = results.find((each) => each.name === name);
   return median(values(result?.samples ?? [], metric));
 }
 
-/** Ours is to be so many times as fast as another way. */
+/** The target that ours is at least `least` times as fast as another way. */
 export function timesAsFast(results: readonly Result[], ours: string, theirs: string, least: number): Target {
   const measured = medianOf(results, theirs, 'wall') / medianOf(results, ours, 'wall');
   return {
@@ -49,7 +49,7 @@ export function timesAsFast(results: readonly Result[], ours: string, theirs: st
   };
 }
 
-/** Ours is to take at most so much of something, a fixed amount or so many times what another way takes. */
+/** The target that ours takes at most a fixed amount of something, or a multiple of what another way takes. */
 export function atMost(
   results: readonly Result[],
   ours: string,
@@ -68,7 +68,7 @@ export function atMost(
   };
 }
 
-/** How many times as long as the first of ours. */
+/** The ratio of a metric to that of the first of ours. */
 function ratio(group: Group, result: Result, metric: 'wall' | 'cpu'): number | null {
   const ours = group.results.find((each) => each.ours);
   if (!ours || ours === result) return null;
@@ -85,8 +85,8 @@ function rowOf(group: Group, result: Result, metrics: typeof METRICS): string[] 
     wall,
     times === null || Number.isNaN(times) ? '' : `${times.toFixed(2)}x`,
     ...metrics.map(([metric, , show]) => {
-      const found = values(result.samples, metric);
-      return found.length === 0 ? '' : show(median(found));
+      const measured = values(result.samples, metric);
+      return measured.length === 0 ? '' : show(median(measured));
     }),
   ];
 }
@@ -95,14 +95,14 @@ function stageLines(group: Group): string[] {
   return group.results.flatMap(({ name, samples }) => {
     const stages = [...new Set(samples.flatMap((sample) => Object.keys(sample.stages ?? {})))];
     if (stages.length === 0) return [];
-    const told = stages.map(
+    const texts = stages.map(
       (stage) => `${stage} ${seconds(median(samples.flatMap((sample) => sample.stages?.[stage] ?? [])))}`,
     );
-    return [`stages of ${name}: ${told.join(', ')}`];
+    return [`stages of ${name}: ${texts.join(', ')}`];
   });
 }
 
-/** A group as a table that Markdown takes too. */
+/** A group as a Markdown table. */
 export function table(group: Group): string {
   const metrics = METRICS.filter(([metric]) =>
     group.results.some(({ samples }) => values(samples, metric).length > 0),
@@ -112,7 +112,7 @@ export function table(group: Group): string {
     ...group.results.map((result) => rowOf(group, result, metrics)),
   ];
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  const line = (row: readonly string[]): string =>
+  const rowText = (row: readonly string[]): string =>
     `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`;
   const [head = [], ...body] = rows;
   const rule = `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`;
@@ -123,15 +123,15 @@ export function table(group: Group): string {
   return [
     `### ${group.title}`,
     '',
-    line(head),
+    rowText(head),
     rule,
-    ...body.map(line),
+    ...body.map(rowText),
     ...(notes.length ? ['', ...notes] : []),
     '',
   ].join('\n');
 }
 
-/** The same for programs: every sample, and medians with ratios. */
+/** Groups as data for programs: every sample, and medians with ratios. */
 export function machineReadable(groups: readonly Group[]): unknown {
   return groups.map((group) => ({
     ...group,

@@ -2,8 +2,8 @@
  * What `npm run bench` runs: node --import tsx test/bench/run.ts [--full] [--only NAME]... [--json]
  *   [--repetitions N] [--slow-once] [--work DIR]
  *
- * Measures signpipe beside the tools that people have today, in one run and in turns, and prints medians
- * with the least and the most, and ratios. Nothing here passes or fails; docs/benchmarks.md explains.
+ * Compares signpipe with the tools that people use today, alternating in one run, and prints medians with minimum
+ * and maximum, and ratios. Nothing passes or fails here; see docs/benchmarks.md.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, rm } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { provideTools } from '../tools.ts';
 import { programs, release } from './cases/zip.ts';
 import { files } from './cases/files.ts';
 import { growth } from './cases/growth.ts';
-import { line } from './cases/line.ts';
+import { network } from './cases/network.ts';
 import { poll } from './cases/poll.ts';
 import { startup } from './cases/startup.ts';
 import { transfer } from './cases/transfer.ts';
@@ -23,12 +23,12 @@ import { Place } from './place.ts';
 import { machineReadable, table, type Group } from './report.ts';
 
 export interface BenchOptions {
-  /** The large corpora, which take the better part of an hour. */
+  /** Use the large corpora, which take almost an hour. */
   readonly full: boolean;
   readonly repetitions: number;
-  /** Ways that take minutes run once. */
+  /** Run ways that take minutes only once. */
   readonly slowOnce: boolean;
-  /** For corpora, which are kept, and what is temporary. */
+  /** Folder for the corpora, which are kept, and for temporary files. */
   readonly work: string;
 }
 
@@ -36,7 +36,7 @@ const CASES: Readonly<Record<string, (place: Place, options: BenchOptions) => Pr
   startup,
   poll,
   release,
-  line,
+  network,
   programs,
   files,
   transfer,
@@ -81,12 +81,12 @@ async function main(): Promise<number> {
     return 1;
   }
   const work = resolve(values.work);
-  // Everything temporary, the host's folders among it, then lies on the same disk.
+  // All temporary files, including the host's folders, are then on the same disk.
   const temporary = join(work, 'tmp');
   await rm(temporary, { recursive: true, force: true });
   await mkdir(temporary, { recursive: true });
   process.env['TMPDIR'] = temporary;
-  // Where it is set, Node parses all those roots at each start, which takes longer than the start.
+  // If it is set, Node parses all those roots at each start, which takes longer than the start itself.
   delete process.env['NODE_EXTRA_CA_CERTS'];
   const options: BenchOptions = {
     full: values.full,

@@ -10,19 +10,19 @@ export interface LogLine {
   readonly time: string;
   readonly msg: string;
   readonly request?: string;
-  /** When the poll began that saw the request. */
+  /** The start of the poll that saw the request. */
   readonly polled?: string;
   readonly outcome?: string;
 }
 
 /** How long a request may take, in ms. */
-const PATIENCE = 600_000;
-/** A signer that uses less CPU than this in half a second, in seconds, is at rest. */
+const REQUEST_LIMIT = 600_000;
+/** A signer that uses less CPU than this (in seconds) in half a second is idle. */
 const AT_REST = 0.05;
 
 const STAGE = /^(fetched|signed|delivered|answered)\b/;
 
-/** How long lies between the lines of our signer's log, in seconds. */
+/** The times between the lines of our signer's log, in seconds, by stage. */
 export function stagesOf(lines: readonly LogLine[]): { [stage: string]: number } {
   const stages: { [stage: string]: number } = {};
   const add = (stage: string, from: string, to: string): void => {
@@ -43,7 +43,7 @@ export const parseLog = (log: string): LogLine[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as LogLine);
 
-/** Our signer as it stands on its machine: `signpipe watch`, polling as it does by default. */
+/** Our signer in its own process: `signpipe watch`, polling at its default rate. */
 export class RunningSigner {
   private readonly lines: LogLine[] = [];
   private readonly news = new EventEmitter();
@@ -64,7 +64,7 @@ export class RunningSigner {
     });
   }
 
-  /** Starts it, and waits until it is at rest. `state` is its state folder. */
+  /** Starts it, and waits until it is idle. `state` is its state folder. */
   static async start(config: string, state: string): Promise<RunningSigner> {
     const [command = '', ...args] = signpipe('watch', '-c', config, '--json');
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -82,12 +82,12 @@ export class RunningSigner {
     this.news.emit('news');
   }
 
-  /** The first line that fits, there already or still to come. */
+  /** The first line of the log that fits; waits for it if necessary. */
   async line(fits: (line: LogLine) => boolean): Promise<LogLine> {
-    const signal = AbortSignal.timeout(PATIENCE);
+    const signal = AbortSignal.timeout(REQUEST_LIMIT);
     for (;;) {
-      const found = this.lines.find(fits);
-      if (found) return found;
+      const line = this.lines.find(fits);
+      if (line) return line;
       if (this.ended) throw new Error(`the signer ended:\n${this.tail()}`);
       await once(this.news, 'news', { signal });
     }
@@ -109,13 +109,13 @@ export class RunningSigner {
     }
   }
 
-  /** One request, from the poll that saw it to its receipt pushed. `ask` commits it and gives its id. */
-  async answer(ask: () => Promise<string>): Promise<Sample> {
+  /** One request, from the poll that sees it until its receipt is pushed. `commit` commits it and returns its id. */
+  async measureRequest(commit: () => Promise<string>): Promise<Sample> {
     const { pid } = this;
     await resetPeak(pid);
     const largest = watchSize(join(this.state, 'work'));
     const before = await signerCpu(pid, this.state);
-    const request = await ask();
+    const request = await commit();
     const answered = await this.line((line) => line.request === request && line.outcome !== undefined);
     const [cpu, rss] = [(await signerCpu(pid, this.state)) - before, await peakOf(pid)];
     const scratch = await largest();
@@ -127,13 +127,13 @@ export class RunningSigner {
     return { wall, cpu, rss, scratch, stages };
   }
 
-  /** When the log told of a request that it was seen, in ms since the epoch. */
-  async sees(request: string): Promise<number> {
+  /** When a request was seen, according to the log, in ms since the epoch. */
+  async seenAt(request: string): Promise<number> {
     const { time } = await this.line((line) => line.request === request && line.polled !== undefined);
     return Date.parse(time);
   }
 
-  /** Ends it as its service does. */
+  /** Stops it as its service does. */
   async stop(): Promise<void> {
     if (this.ended) return;
     this.process.kill('SIGTERM');

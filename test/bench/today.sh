@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# What a release team would write today in place of a pipeline: one pass of a signer's loop with git, scp,
+# What a release team would write today instead of a pipeline: one pass of a signer's loop with git, scp,
 # unzip, osslsigncode and zip.
-#   today.sh prepare   once before the loop: the clone; and what the last job left behind goes
+#   today.sh prepare   before each pass: clones if necessary, removes the files of the last job
 #   today.sh           one pass, in which the fetch sees a new request
-# Settings come in the environment:
+# Settings, in the environment:
 #   WORK      folder for the clone and the job         CONTROL   ssh URL of the control repository
-#   SSH_CONF  ssh_config with a host called `far`      BRANCH    where requests are made in it
-#   CERT KEY  PEM files for osslsigncode               EXCHANGE  folder of the exchange on the far host
-#   LIST      file with the paths to sign, a line each TSA       timestamp authority
-#   PACK      full (unpack all, zip all) | zip-u (unpack ours, update in place) | zip-u-1 (same, zip -1)
+#   SSH_CONF  ssh_config with a host called `far`      BRANCH    its branch of requests
+#   CERT KEY  PEM files for osslsigncode               EXCHANGE  folder of the exchange on that host
+#   LIST      file with the paths to sign, one per line TSA      timestamp authority
+#   PACK      full (unpack all, zip all) | zip-u (unpack ours, update in place) | zip-u-1 (with zip -1)
 #   JOBS      osslsigncode processes at a time
 # Writes "STAGE SECONDS" lines to $WORK/stages; to $WORK/used the seconds of CPU, the largest size of the job's
-# folder, and the bytes sent and received over SSH. What measuring costs is in none of them.
+# folder, and the bytes sent and received over SSH. The cost of measuring is not included.
 set -euo pipefail
 job=$WORK/job; repo=$WORK/control; peak=0; used=0
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0
@@ -35,7 +35,7 @@ fetch() {
   git -C "$repo" reset -q --hard FETCH_HEAD
   name=$(awk '!/^#/ { sub(/!.*/, "", $2); print $2; exit }' "$repo/zipname")
 }
-take() { scp -S "$WORK/ssh" -F "$SSH_CONF" "far:$EXCHANGE/incoming/$name" "$job/in.zip"; }
+download() { scp -S "$WORK/ssh" -F "$SSH_CONF" "far:$EXCHANGE/incoming/$name" "$job/in.zip"; }
 unpack() {
   if [ "$PACK" = full ]; then unzip -q -o "$job/in.zip" -d "$job/tree"
   else xargs -d '\n' -a "$LIST" unzip -q -o "$job/in.zip" -d "$job/tree"; fi
@@ -69,13 +69,13 @@ answer() {
 }
 if [ "${1:-}" = prepare ]; then
   mkdir -p "$WORK"; rm -rf "$job"
-  # An ssh that says at its end what it carried.
+  # An ssh that logs at its end how many bytes it transferred.
   printf '#!/bin/sh\nexec ssh -v -E "%s" "$@"\n' "$WORK/ssh.log" > "$WORK/ssh"; chmod +x "$WORK/ssh"
   [ -d "$repo" ] || git clone -q "$CONTROL" "$repo" 2> /dev/null
   exit
 fi
 mkdir -p "$job/tree"; : > "$WORK/stages"; : > "$WORK/ssh.log"
-stage fetch fetch; stage take take; stage unpack unpack; stage sign sign_all
+stage fetch fetch; stage take download; stage unpack unpack; stage sign sign_all
 stage pack pack; stage hash hash; stage put put; stage answer answer
 awk -v t="$used" -v p="$peak" '/^Transferred: sent/ { gsub(",", ""); s += $3; r += $5 }
   END { printf "%.2f %d %d %d\n", t / 100, p, s, r }' "$WORK/ssh.log" > "$WORK/used"

@@ -1,12 +1,12 @@
 /**
- * One transfer through our exchange, in a process of its own; run as it is compiled, since what translates
- * TypeScript on the way is no part of what is measured. Reads a TransferInput from its input.
+ * One transfer through our exchange, in its own process, compiled beforehand so that the translation of TypeScript is
+ * not measured. Reads a TransferInput from standard input.
  */
 import { text } from 'node:stream/consumers';
 import { openExchange } from '../../src/protocol/exchange/open-exchange.ts';
 import { withFile } from '../../src/lib/bytes/byte-source.ts';
 
-/** What it is told. */
+/** One transfer: which file, from where, to where. */
 export interface TransferInput {
   readonly direction: 'fetch' | 'deliver';
   readonly url: string;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""wait4.py COMMAND...: runs it, and writes to descriptor 3 one line of JSON: wall and CPU in seconds
-(with all descendants that were waited for), the largest resident set of any of them in bytes, status."""
+"""wait4.py COMMAND...: runs a command, and writes one line of JSON to descriptor 3: wall time and CPU in seconds
+(including all descendants that were waited for), the largest resident set of any of them in bytes, exit status."""
 import json, os, subprocess, sys, time
 
 start = time.perf_counter()

@@ -9,10 +9,10 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
 
-/** Every release line that works besides the oldest, which the other tests run on. */
-const LINES = [22, 24, 26];
+/** The supported major versions besides the oldest, with which all other tests run. */
+const VERSIONS = [22, 24, 26];
 
-/** What is most likely to differ between versions: threads, streams, TLS, zlib, keys; and the main job. */
+/** Tests of what is most likely to differ between versions: threads, streams, TLS, zlib, keys; and the main job. */
 const PATTERNS = [
   'lib/zip/',
   'lib/bytes/',
@@ -23,7 +23,7 @@ const PATTERNS = [
   'cli/commands/demo',
 ];
 
-/** The environment of a run that is not part of this one, with `node` first on its path. */
+/** An environment that is independent of this test run, with `node` first in its PATH. */
 function environmentFor(node: string): NodeJS.ProcessEnv {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   return { ...env, PATH: `${dirname(node)}${delimiter}${env['PATH'] ?? ''}` };
@@ -36,15 +36,19 @@ describe('other versions of Node', () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  for (const line of LINES) {
-    it(`Node ${line}: the demo, and the tests of what versions of Node may change`, async () => {
-      const place = join(folder, String(line));
+  for (const version of VERSIONS) {
+    it(`Node ${version}: the demo, and the tests of what may differ between versions`, async () => {
+      const place = join(folder, String(version));
       const name = `node-${process.platform}-${process.arch}`;
-      await run('npm', ['install', '--no-audit', '--no-fund', '--prefix', place, `${name}@${line}`]);
+      await run('npm', ['install', '--no-audit', '--no-fund', '--prefix', place, `${name}@${version}`]);
       const node = join(place, 'node_modules', name, 'bin/node');
       const options = { cwd: root, env: environmentFor(node), maxBuffer: 2 ** 26 };
-      assert.match((await run(node, ['--version'])).stdout, new RegExp(`^v${line}\\.`));
-      const demo = await run(node, ['dist/main.js', 'demo', '--dir', join(folder, `demo-${line}`)], options);
+      assert.match((await run(node, ['--version'])).stdout, new RegExp(`^v${version}\\.`));
+      const demo = await run(
+        node,
+        ['dist/main.js', 'demo', '--dir', join(folder, `demo-${version}`)],
+        options,
+      );
       assert.match(demo.stdout, /and nothing else/);
       const words = ['--import', 'tsx', 'test/run.ts', ...PATTERNS];
       const { stdout } = await run(node, words, options).catch((error: { stdout: string }) => error);

@@ -10,39 +10,39 @@ import { noProgress } from '../../../src/lib/progress.ts';
 import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
 import { Signer } from '../../../src/app/signer/watch.ts';
 import { pino } from 'pino';
-import { Line } from '../../bench/line.ts';
+import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { signpipe, World, type WorldOptions } from '../../world/site.ts';
 import { BALLAST, makeZip, receiptOf } from './product.ts';
 
 const run = promisify(execFile);
 
-/** A world whose exchange is reached over a line that counts. */
-async function startWorld(options: WorldOptions = {}): Promise<{ world: World; line: Line }> {
+/** A world whose exchange is reached through a proxy that counts bytes. */
+async function startWorld(options: WorldOptions = {}): Promise<{ world: World; network: NetworkProxy }> {
   const world = await World.start(options);
-  const line = await Line.open({ port: world.sshd.port });
+  const network = await NetworkProxy.open({ port: world.sshd.port });
   const known = await readFile(world.at('keys', 'known_hosts'), 'utf8');
   await appendFile(
     world.at('keys', 'known_hosts'),
-    known.replaceAll(`]:${world.sshd.port}`, `]:${line.port}`),
+    known.replaceAll(`]:${world.sshd.port}`, `]:${network.port}`),
   );
   await world.reconfigure((text) =>
-    text.replace(/(url: "?sftp:\/\/[^@]+@127\.0\.0\.1):\d+/, `$1:${line.port}`),
+    text.replace(/(url: "?sftp:\/\/[^@]+@127\.0\.0\.1):\d+/, `$1:${network.port}`),
   );
-  assert.match(await readFile(world.site.signerConfig, 'utf8'), new RegExp(`sftp://.*:${line.port}`));
-  return { world, line };
+  assert.match(await readFile(world.site.signerConfig, 'utf8'), new RegExp(`sftp://.*:${network.port}`));
+  return { world, network };
 }
 
 describe('sparse signing, over a real sshd', () => {
   let world: World;
-  let line: Line;
+  let network: NetworkProxy;
   let zip: { ours: number; paths: string[] };
   let request = '';
   before(async () => {
-    ({ world, line } = await startWorld());
+    ({ world, network } = await startWorld());
     zip = await makeZip(world, 'product.zip');
   });
   after(async () => {
-    await line.close();
+    await network.close();
     await world.stop();
   });
 
@@ -50,9 +50,9 @@ describe('sparse signing, over a real sshd', () => {
     request = await world.submit([world.at('product.zip')], '--sparse');
     const zipname = await world.git('show', 'main:zipname');
     assert.equal(zipname.split('\n').length, zip.paths.length);
-    const before = line.total;
+    const before = network.total;
     await world.poll();
-    const moved = line.total - before;
+    const moved = network.total - before;
     assert.ok(moved <= zip.ours * 2 + 2_000_000, `${moved} bytes for ${zip.ours} of ours`);
     const receipt = await receiptOf(world);
     assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
@@ -130,13 +130,13 @@ describe('sparse signing, over a real sshd', () => {
 
   it('entry-unpinned: a program of ours that no line pins, before any of it is moved', async () => {
     const [first = ''] = zip.paths;
-    const before = line.total;
+    const before = network.total;
     const pins = (await world.git('show', 'main:zipname')).split('\n').filter((each) => each.includes(first));
     await world.request(`${pins.join('\n')}\n`);
     await world.poll();
     const receipt = await receiptOf(world);
     assert.deepEqual([receipt.outcome, receipt.reason?.code], ['rejected', 'entry-unpinned']);
-    assert.ok(line.total - before < 1_000_000);
+    assert.ok(network.total - before < 1_000_000);
   });
 
   it('entry-digest-differs: a program that is not the pinned one', async () => {
@@ -148,10 +148,13 @@ describe('sparse signing, over a real sshd', () => {
 
   it('fetches a zip that is pinned as a whole, and sends back its new bytes only', async () => {
     const whole = await world.submit([world.at('product.zip')]);
-    const [there, back] = [line.passed.there, line.passed.back];
+    const [there, back] = [network.passed.there, network.passed.back];
     await world.poll();
-    assert.ok(line.passed.back - back > BALLAST);
-    assert.ok(line.passed.there - there <= zip.ours * 1.1 + 1_000_000, `${line.passed.there - there} sent`);
+    assert.ok(network.passed.back - back > BALLAST);
+    assert.ok(
+      network.passed.there - there <= zip.ours * 1.1 + 1_000_000,
+      `${network.passed.there - there} sent`,
+    );
     const [file] = (await receiptOf(world)).files;
     assert.equal(file?.seen, 'whole');
     assert.equal(file?.output?.sha256, await sha256OfFile(world.exchange('signed', 'product.zip')));
@@ -162,9 +165,9 @@ describe('sparse signing, over a real sshd', () => {
   it('moves the whole file where the configuration says so', async () => {
     await world.reconfigure((text) => text.replace(/^exchange:\n/m, 'exchange:\n  sparse: never\n'));
     await world.submit([world.at('product.zip')], '--sparse');
-    const [there, back] = [line.passed.there, line.passed.back];
+    const [there, back] = [network.passed.there, network.passed.back];
     await world.poll();
-    assert.ok(line.passed.there - there > BALLAST && line.passed.back - back > BALLAST);
+    assert.ok(network.passed.there - there > BALLAST && network.passed.back - back > BALLAST);
     const [file] = (await receiptOf(world)).files;
     assert.equal(file?.seen, 'whole');
     assert.equal(file?.output?.sha256, await sha256OfFile(world.exchange('signed', 'product.zip')));
@@ -173,7 +176,7 @@ describe('sparse signing, over a real sshd', () => {
 
   it('goes on after its connection was cut', async () => {
     await world.submit([world.at('product.zip')], '--sparse');
-    line.cutAfter(zip.ours / 2);
+    network.cutAfter(zip.ours / 2);
     await world.poll();
     const receipt = await receiptOf(world);
     assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');

@@ -13,7 +13,7 @@ import type { BenchOptions } from '../run.ts';
 const run = promisify(execFile);
 const MEGABYTE = 1_000_000;
 
-/** A program of so many bytes, most of them an overlay that does not compress. */
+/** Writes a program of `size` bytes, most of them an overlay that does not compress. */
 async function largeProgram(path: string, size: number): Promise<void> {
   const file = await open(path, 'w');
   const block = randomBytes(16 * MEGABYTE);
@@ -47,7 +47,7 @@ async function oneLarge(place: Place, options: BenchOptions): Promise<Group> {
   const run = (command: readonly string[]): Promise<Sample> => signing(output, command);
   const results = await interleaved({ repetitions: options.repetitions, memory: 2 * size }, [
     { name: mine, ours: true, run: () => run(ours) },
-    { name: `${mine} --json: SHA-256 of both, too`, ours: true, run: () => run([...ours, '--json']) },
+    { name: `${mine} --json: also SHA-256 of both`, ours: true, run: () => run([...ours, '--json']) },
     { name: other, ours: false, run: () => run(theirs) },
     {
       name: 'osslsigncode sign, then verify',
@@ -71,7 +71,7 @@ async function oneLarge(place: Place, options: BenchOptions): Promise<Group> {
   return {
     title: `One program of ${size / MEGABYTE} MB`,
     results,
-    notes: ['ours verifies what it made, proves that only a signature was added, and flushes it to the disk'],
+    notes: ['ours verifies its result, proves that only a signature was added, and flushes to disk'],
     targets: [
       atMost(results, mine, 'wall', { times: 1.1, theirs: other }),
       atMost(results, mine, 'rss', 150e6),
@@ -116,7 +116,7 @@ zip -q -X -u out.zip product/first.exe product/last.exe`;
   return { wall, cpu, rss };
 }
 
-/** More than 4 GiB in a zip: only that it works, how long it takes and that memory stays flat. */
+/** A zip of more than 4 GiB: shows that it works, how long it takes and that memory stays flat. */
 async function huge(place: Place, options: BenchOptions): Promise<Group> {
   const input = await hugeZip(options.work);
   const output = place.world.at('huge.signed.zip');

@@ -7,20 +7,20 @@ import type { Place } from '../place.ts';
 import { medianOf, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
 
-/** The most commits that git is asked to verify: it starts a process for each. */
+/** The most commits to verify with git, which starts a process for each. */
 const MOST_SHOWN = 500;
-/** A longer history than this takes minutes to be read as a whole. */
+/** A longer history takes minutes to be read completely. */
 const LONG = 10_000;
 
-/** One request, refused since its file is not there, by a signer that begins from nothing or not. */
-async function answer(place: Place, name: string, fresh: boolean): Promise<Sample> {
+/** One request, refused since its file does not exist, by a signer with or without earlier state. */
+async function measureRequest(place: Place, name: string, fresh: boolean): Promise<Sample> {
   if (fresh) await rm(place.world.at('signer-state'), { recursive: true, force: true });
   await place.world.request(`${name}.zip\n`);
   const { wall, cpu, rss } = await measure(place.watch());
   return { wall, cpu, rss };
 }
 
-/** What git alone needs to see one new commit. */
+/** The cost for git alone to see one new commit. */
 async function gitFetch(place: Place, name: string, fresh: boolean): Promise<Sample> {
   const clone = place.world.at('growth');
   const env = { ...gitEnvironment(), GIT_SSH_COMMAND: `ssh -F ${place.sshConfig}` };
@@ -31,23 +31,23 @@ async function gitFetch(place: Place, name: string, fresh: boolean): Promise<Sam
     ? ['clone', '-q', '--bare', url, clone]
     : ['-C', clone, 'fetch', '-q', url, 'main:main'];
   const { wall, cpu, rss } = await measure(['git', ...command], { env });
-  // Answered at once, so that it is not in the way of the next one.
+  // It is answered at once, so that the next measurement does not include it.
   if (!fresh) await measure(place.watch());
   return { wall, cpu, rss };
 }
 
 const NEXT = 'signpipe: the next request';
 
-/** What the next request takes in times of what it took after the shortest history. */
+/** The cost of the next request relative to that after the shortest history. */
 function growthOf(results: readonly Result[], shortest: readonly Result[]): Target {
-  const told = (['wall', 'cpu', 'rss'] as const).map((metric) => {
+  const ratios = (['wall', 'cpu', 'rss'] as const).map((metric) => {
     const times = medianOf(results, NEXT, metric) / medianOf(shortest, NEXT, metric);
     return `${metric} ${times.toFixed(2)}x`;
   });
   return {
     what: `${NEXT}, to that after the shortest history`,
     target: 'does not grow',
-    measured: told.join(', '),
+    measured: ratios.join(', '),
   };
 }
 
@@ -60,12 +60,12 @@ async function oneSize(
   let serial = 0;
   const next = (): string => `grown-${count}-${(serial += 1)}`;
   const results = await interleaved(rounds, [
-    { name: NEXT, ours: true, run: () => answer(place, next(), false) },
+    { name: NEXT, ours: true, run: () => measureRequest(place, next(), false) },
     {
-      name: 'signpipe: first sight, nothing cloned yet',
+      name: 'signpipe: first start, without a clone',
       ours: true,
       slow: count > LONG,
-      run: () => answer(place, next(), true),
+      run: () => measureRequest(place, next(), true),
     },
     { name: 'git clone', ours: false, run: () => gitFetch(place, next(), true) },
     { name: 'git fetch of the next commit', ours: false, run: () => gitFetch(place, next(), false) },
@@ -73,7 +73,7 @@ async function oneSize(
   return {
     title: `A control repository with ${count.toLocaleString('en')} answered requests`,
     results,
-    notes: ['each of ours is a process of its own that answers one request'],
+    notes: ['each sample of ours is a process that answers one request'],
     targets: shortest ? [growthOf(results, shortest.results)] : [],
   };
 }
@@ -105,21 +105,18 @@ async function audited(place: Place, count: number, rounds: Rounds): Promise<Gro
   ]);
   const rates = results.map(({ name, samples }, at) => {
     const rate = (at === 0 ? 2 * count : shown) / median(samples.map(({ wall }) => wall));
-    return `${name}: ${Math.round(rate)} commits a second`;
+    return `${name}: ${Math.round(rate)} commits per second`;
   });
   const [measured = ''] = rates;
   return {
     title: `Auditing ${count.toLocaleString('en')} answered requests`,
     results,
-    notes: [
-      ...rates,
-      'the ratio in the table is of unequal numbers of commits; the rates are what to compare',
-    ],
-    targets: [{ what: 'auditing', target: '>= 2000 commits a second', measured }],
+    notes: [...rates, 'the ratio in the table is of different numbers of commits; compare the rates'],
+    targets: [{ what: 'auditing', target: '>= 2000 commits per second', measured }],
   };
 }
 
-/** What becomes of time and memory as the history grows. */
+/** How time and memory change as the history grows. */
 export async function growth(place: Place, options: BenchOptions): Promise<Group[]> {
   const corpus = await small(options.work);
   await place.request(corpus);
@@ -128,8 +125,8 @@ export async function growth(place: Place, options: BenchOptions): Promise<Group
   const groups: Group[] = [];
   for (const count of options.full ? [100, 10_000, 100_000] : [100, 1000]) {
     await history.replaceBy(count);
-    // No earlier signer knows this history: it begins anew.
-    await answer(place, `begin-${count}`, true);
+    // No earlier state matches this history, so the signer starts without any.
+    await measureRequest(place, `begin-${count}`, true);
     groups.push(await oneSize(place, count, options, groups[0]), await audited(place, count, options));
   }
   return groups;

@@ -15,7 +15,7 @@ import type { BenchOptions } from '../run.ts';
 const run = promisify(execFile);
 
 const OURS = 'signpipe: Signer.poll()';
-/** How long a signer is watched that has nothing to do, in seconds. */
+/** How long an idle signer is watched, in seconds. */
 const REST = 10;
 
 /** Many polls in one process; a sample is the median poll. */
@@ -39,7 +39,7 @@ async function gitRuns(args: readonly string[], ssh: string, clone: string, coun
   return { wall: of('wall'), cpu: of('cpu'), rss: of('rss') };
 }
 
-/** Seconds of CPU that a running signer uses in a second in which there is nothing to do. */
+/** Seconds of CPU per second of an idle signer. */
 async function atRest({ pid }: RunningSigner): Promise<number> {
   const before = await threadsCpuOf(pid);
   await sleep(1000 * REST);
@@ -83,7 +83,7 @@ async function idle(place: Place, options: BenchOptions): Promise<Group> {
       title: 'An idle poll over SSH',
       results,
       notes: [
-        `each sample is the median of ${count} polls of ours, ${fewer} of git; CPU is of this side only, with all processes started`,
+        `each sample is the median of ${count} polls of ours, ${fewer} of git; CPU is of this side only, including all processes started`,
       ],
       targets: [atMost(results, OURS, 'wall', 0.01), atMost(results, OURS, 'cpu', 0.002)],
     };
@@ -92,7 +92,7 @@ async function idle(place: Place, options: BenchOptions): Promise<Group> {
   }
 }
 
-/** The loop that people have: looks every ten seconds, and writes down what it sees and when. */
+/** The loop that people use today: fetches every ten seconds, and records what it sees and when. */
 function todaysLoop(place: Place, clone: string, seen: string): ChildProcess {
   const script = `while :; do git -C "$1" fetch -q "$2" main; echo "$(git -C "$1" rev-parse FETCH_HEAD) $(date +%s%3N)" >> "$3"; sleep 10; done`;
   return spawn('bash', ['-c', script, 'loop', clone, `ssh://far${place.world.control}`, seen], {
@@ -107,7 +107,7 @@ interface Push {
   readonly at: number;
 }
 
-/** Seconds from each push to the first look at a branch that has it, or what was pushed after it. */
+/** Seconds from each push to the first look that sees it, or a later push. */
 function delays(pushes: readonly Push[], looks: readonly Push[]): number[] {
   const order = new Map(pushes.map(({ commit }, at) => [commit, at]));
   return pushes.map((push, at) => {
@@ -121,7 +121,7 @@ async function looksIn(file: string): Promise<Push[]> {
   return lines.map((line) => ({ commit: line.slice(0, 40), at: Number(line.slice(41)) }));
 }
 
-/** Both loops look at the same pushes: ours as often as it does by default, the other every ten seconds. */
+/** Both loops see the same pushes: ours polls at its default rate, the other every ten seconds. */
 async function pickup(place: Place, options: BenchOptions): Promise<Group> {
   const { world } = place;
   const [seen, clone] = [world.at('seen-today'), world.at('pickup')];
@@ -137,7 +137,7 @@ async function pickup(place: Place, options: BenchOptions): Promise<Group> {
         const commit = await world.request(`not-there-${at}.zip\n`);
         const pushed = Date.now();
         pushes.push({ commit, at: pushed });
-        ours.push({ wall: ((await signer.sees(commit)) - pushed) / 1000 });
+        ours.push({ wall: ((await signer.seenAt(commit)) - pushed) / 1000 });
         await signer.line((line) => line.request === commit && line.outcome !== undefined);
       }
       resting = await atRest(signer);
@@ -152,11 +152,11 @@ async function pickup(place: Place, options: BenchOptions): Promise<Group> {
     { name: 'loop: git fetch; sleep 10', ours: false, samples: theirs },
   ];
   return {
-    title: 'From push to pick-up, with the schedule that each has by default',
+    title: 'From push to pick-up, each with its default schedule',
     results,
     notes: [
       'the schedule decides this, not the speed of either',
-      `afterwards, with nothing to do but to poll each second, signpipe used ${seconds(resting)} of CPU a second`,
+      `afterwards, while idle and polling every second, signpipe used ${seconds(resting)} of CPU per second`,
     ],
     targets: [atMost(results, 'signpipe watch', 'wall', 1.5)],
   };

@@ -10,7 +10,7 @@ const plain = async (command: readonly string[]): Promise<Sample> => {
   return { wall, cpu, rss };
 };
 
-/** One small program, with and without a timestamp: mostly the start of a process. */
+/** One small program, with and without a timestamp: mostly process start. */
 export async function startup(place: Place, options: BenchOptions): Promise<Group[]> {
   const input = place.world.at('small.exe');
   await writeFile(input, await readFile((await program('clipboard-x86.exe')).path));

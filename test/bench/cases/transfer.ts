@@ -19,7 +19,7 @@ async function randomFile(path: string, size: number): Promise<void> {
   await file.close();
 }
 
-/** Inside the project, so that it finds its packages. */
+/** The compiled child; it is inside the project, so that it finds its packages. */
 const childPath = (): Promise<string> =>
   compiled(join(import.meta.dirname, '../transfer-child.ts'), join(root, 'bench-work/compiled'));
 
@@ -32,17 +32,17 @@ async function throughExchange(input: TransferInput): Promise<Sample> {
   return JSON.parse(await text(child.stdout)) as Sample;
 }
 
-/** Both ways, over a line that is cut once in the middle: what travels, and how often, is the line's to say. */
+/** Both directions, through a proxy that cuts the connection once; the proxy counts the bytes. */
 async function resumed(place: Place, input: TransferInput, local: string, back: string): Promise<Group> {
   const cutAt = Math.max(input.size / 5, 40e6);
   const cut = (direction: 'deliver' | 'fetch'): Promise<Sample> =>
-    place.through({}, async (line) => {
-      line.cutAfter(cutAt);
-      const url = input.url.replace(`:${place.world.sshd.port}`, `:${line.port}`);
+    place.through({}, async (network) => {
+      network.cutAfter(cutAt);
+      const url = input.url.replace(`:${place.world.sshd.port}`, `:${network.port}`);
       const remote = direction === 'deliver' ? 'incoming/resumed.bin' : input.remote;
       const file = direction === 'deliver' ? local : back;
       const sample = await throughExchange({ ...input, url, remote, direction, local: file });
-      return { ...sample, sent: line.passed.there, received: line.passed.back };
+      return { ...sample, sent: network.passed.there, received: network.passed.back };
     });
   await rm(back, { force: true });
   const results = [
@@ -56,16 +56,16 @@ async function resumed(place: Place, input: TransferInput, local: string, back: 
     notes: [],
     targets: results.map(({ name, samples: [sample] }) => ({
       what: name,
-      target: `${whole} arrive, and what has arrived is not sent again`,
-      measured: `${megabytes((sample?.sent ?? NaN) + (sample?.received ?? NaN))} travelled in all`,
+      target: `${whole} arrive, and nothing that arrived is sent again`,
+      measured: `${megabytes((sample?.sent ?? NaN) + (sample?.received ?? NaN))} transferred in all`,
     })),
   };
 }
 
 const OURS = 'our exchange';
-const MOVED = 'our exchange, until every byte was moved';
+const MOVED = 'our exchange, until every byte is moved';
 
-/** What scp does, too, apart: it neither flushes nor verifies. */
+/** Adds a result for the part that scp also does; scp neither flushes nor verifies. */
 const withMoved = (results: readonly Result[]): Result[] =>
   results.flatMap((result) => {
     if (result.name !== OURS) return [result];
@@ -75,7 +75,7 @@ const withMoved = (results: readonly Result[]): Result[] =>
     return [result, { name: MOVED, ours: true, samples }];
   });
 
-/** A large file both ways, beside scp alone and scp with the same checks afterwards. */
+/** A large file in both directions, compared with scp alone and scp followed by the same checks. */
 export async function transfer(place: Place, options: BenchOptions): Promise<Group[]> {
   const { world, sshConfig } = place;
   const size = (options.full ? 500 : 100) * 1_000_000;
@@ -134,13 +134,13 @@ export async function transfer(place: Place, options: BenchOptions): Promise<Gro
     {
       title: title('Delivering'),
       results: up,
-      notes: ['ours flushes there, has the host hash what it stored, and renames'],
+      notes: ['ours flushes on the host, lets the host hash what it stored, and renames'],
       targets: asFast(up),
     },
     {
       title: title('Fetching'),
       results: down,
-      notes: ['ours hashes on the way, and flushes to the disk'],
+      notes: ['ours hashes while receiving, and flushes to disk'],
       targets: asFast(down),
     },
     await resumed(place, { ...common, direction: 'deliver', local }, local, back),

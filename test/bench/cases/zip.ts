@@ -5,11 +5,11 @@ import type { Place } from '../place.ts';
 import { atMost, timesAsFast, type Group, type Target } from '../report.ts';
 import type { BenchOptions } from '../run.ts';
 
-/** The rows of ours; the first is what the others are held against. */
+/** The rows of ours; the others are compared with the first. */
 const WHOLE = 'signpipe';
-const SPARSE = 'signpipe, programs pinned: the rest stays there';
+const SPARSE = 'signpipe, programs pinned (sparse)';
 
-/** One of today's ways: a setting of today.sh. */
+/** One of today's ways: settings of today.sh. */
 interface Script {
   readonly name: string;
   readonly pack: string;
@@ -19,7 +19,7 @@ interface Script {
 
 interface Job {
   readonly corpus: Corpus;
-  /** After how many ms the authority answers. */
+  /** The authority answers after this many ms. */
   readonly delayMs: number;
   readonly today: readonly Script[];
   /** Whether the programs of ours are few enough to be pinned one by one. */
@@ -27,13 +27,13 @@ interface Job {
   readonly targets: (results: readonly Result[]) => readonly Target[];
 }
 
-/** Our ways to have one request answered, its zip pinned or each program of ours in it. */
+/** Our ways to sign one request: the zip pinned, or each program of ours in it. */
 const ourWays = (sparse: boolean): readonly (readonly [name: string, pinned: 'zip' | 'entries'])[] => [
   [WHOLE, 'zip'],
   ...(sparse ? [[SPARSE, 'entries'] as const] : []),
 ];
 
-/** A signer that has just started, and after that every way in turns; the signer polls all the while. */
+/** First a request to a signer that has just started, then all ways interleaved; the signer keeps polling. */
 async function timed(place: Place, job: Job, options: BenchOptions): Promise<Result[]> {
   const { corpus, delayMs, today, sparse } = job;
   const { repetitions, slowOnce } = options;
@@ -52,11 +52,14 @@ async function timed(place: Place, job: Job, options: BenchOptions): Promise<Res
     }));
     const memory = 5 * corpus.size;
     const results = await interleaved({ repetitions, slowOnce, memory }, [...ours, ...theirs]);
-    return [...results, { name: 'signpipe, the first since it started', ours: true, samples: [first] }];
+    return [
+      ...results,
+      { name: 'signpipe, the first request after its start', ours: true, samples: [first] },
+    ];
   });
 }
 
-/** The bytes over SSH of each of our ways, from a run that is not timed; today's are counted in every run. */
+/** Adds the bytes over SSH of each of our ways, from a run that is not timed; today's script counts in every run. */
 async function withBytes(place: Place, job: Job, results: readonly Result[]): Promise<Result[]> {
   const { corpus, delayMs, sparse } = job;
   const counted = new Map<string, Pick<Sample, 'sent' | 'received'>>();
@@ -70,14 +73,14 @@ async function withBytes(place: Place, job: Job, results: readonly Result[]): Pr
   }));
 }
 
-/** The whole job, from the poll that sees the commit to the receipt pushed, against today's script. */
+/** The whole job, from the poll that sees the commit until the receipt is pushed, compared with today's script. */
 async function measured(place: Place, job: Job, options: BenchOptions): Promise<Group> {
   const { corpus, delayMs } = job;
   await place.request(corpus);
   const once = await place.ours(corpus, delayMs);
   const results = [
     ...(await withBytes(place, job, await timed(place, job, options))),
-    { name: 'signpipe, a process for it: watch --once', ours: true, samples: [once] },
+    { name: 'signpipe watch --once', ours: true, samples: [once] },
   ];
   const checked = corpus.ours.filter((_, at) => at % Math.ceil(corpus.ours.length / 10) === 0);
   await place.check(place.world.exchange('signed', `${corpus.name}.zip`), checked);
@@ -86,7 +89,7 @@ async function measured(place: Place, job: Job, options: BenchOptions): Promise<
     title: `${corpus.name}: zip of ${Math.round(corpus.size / 1e6)} MB, ${corpus.ours.length} programs of ours, authority answers after ${delayMs} ms`,
     results,
     notes: [
-      'from the poll, or the fetch, that sees the commit to the receipt pushed; ours by a signer that runs (`watch`), each time another request',
+      'from the poll, or the fetch, that sees the commit until the receipt is pushed; ours by a running signer (`watch`), each time another request',
     ],
     targets: job.targets(results),
   };
@@ -113,7 +116,7 @@ export async function release(place: Place, options: BenchOptions): Promise<Grou
   return [await measured(place, { corpus, delayMs: 0, today, sparse: true, targets }, options)];
 }
 
-/** Very many small programs, all of them ours. */
+/** Many small programs, all of them ours. */
 export async function programs(place: Place, options: BenchOptions): Promise<Group[]> {
   const corpus = await many(options.work, options.full ? 1000 : 100);
   const [one, eight] = ['script: osslsigncode, one by one', 'script: osslsigncode, 8 at a time'];

@@ -8,14 +8,14 @@ import { root } from '../measure.ts';
 
 const run = promisify(execFile);
 
-/** A zip as a release team has it, and which of its programs are ours. */
+/** A zip like that of a release team, and which of its programs are ours. */
 export interface Corpus {
   readonly name: string;
   readonly zip: string;
-  /** File with the paths of ours, a line each. */
+  /** File with the paths of ours, one per line. */
   readonly list: string;
   readonly ours: readonly string[];
-  /** The same as signing.files says it. */
+  /** Patterns for `signing.files` that match ours. */
   readonly patterns: readonly string[];
   /** Bytes of the zip. */
   readonly size: number;
@@ -27,7 +27,7 @@ const isThere = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Makes a corpus once: `fill` lays its files out in a folder, and names ours. */
+/** Makes a corpus once: `fill` writes its files to a folder, and returns the paths of ours. */
 async function corpus(
   work: string,
   name: string,
@@ -84,21 +84,21 @@ async function rules(): Promise<Rule[]> {
   });
 }
 
-/** The package's tarball, fetched by npm, which holds it to the registry's integrity hash. */
+/** The package's tarball, fetched by npm, which checks the registry's integrity hash. */
 async function tarball(work: string, name: string): Promise<string> {
-  const found = (await lines('packages.txt')).find((line) => line.startsWith(`${name}@`));
-  if (found === undefined) throw new Error(`${name} is not in packages.txt`);
-  const version = found.slice(name.length + 1);
+  const pinned = (await lines('packages.txt')).find((line) => line.startsWith(`${name}@`));
+  if (pinned === undefined) throw new Error(`${name} is not in packages.txt`);
+  const version = pinned.slice(name.length + 1);
   const folder = join(work, 'npm');
   const path = join(folder, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`);
   if (await isThere(path)) return path;
   await mkdir(folder, { recursive: true });
-  console.error(`fetching ${found}`);
-  await run('npm', ['pack', '--silent', found], { cwd: folder });
+  console.error(`fetching ${pinned}`);
+  await run('npm', ['pack', '--silent', pinned], { cwd: folder });
   return path;
 }
 
-async function cut(work: string, stage: string, rule: Rule): Promise<string[]> {
+async function extractFiles(work: string, stage: string, rule: Rule): Promise<string[]> {
   const archive = await tarball(work, rule.package);
   const { stdout } = await run('tar', ['-tzf', archive], { maxBuffer: 64 << 20 });
   const wanted = stdout
@@ -127,7 +127,7 @@ async function fromPlan(work: string, stage: string, set: string): Promise<strin
   const ours: string[] = [];
   for (const rule of await rules()) {
     if (rule.set !== set) continue;
-    const paths = await cut(work, stage, rule);
+    const paths = await extractFiles(work, stage, rule);
     if (rule.ours) ours.push(...paths.map((path) => `product/${path}`));
   }
   return ours;
@@ -143,16 +143,16 @@ async function inProduct(stage: string, fill: (folder: string) => Promise<string
 export const large = (work: string): Promise<Corpus> =>
   corpus(work, 'L', (stage) => inProduct(stage, (folder) => fromPlan(work, folder, 'L')));
 
-/** Programs that are ours in the small release, from packages that the tests have already. */
+/** Programs of ours in the small release, from packages that the tests already use. */
 const SMALL_OURS = ['7za-x64.exe', '7za-x86.exe', '7za-arm64.exe', 'clipboard-x64.exe'];
 
-async function copyTree(from: string, to: string, take: (name: string) => boolean): Promise<void> {
+async function copyTree(from: string, to: string, wanted: (name: string) => boolean): Promise<void> {
   await mkdir(to, { recursive: true });
   for (const entry of await readdir(from, { withFileTypes: true }))
-    if (entry.isFile() && take(entry.name)) await copyFile(join(from, entry.name), join(to, entry.name));
+    if (entry.isFile() && wanted(entry.name)) await copyFile(join(from, entry.name), join(to, entry.name));
 }
 
-/** The like of it for a quick run: about a twentieth, without fetching anything. */
+/** A similar release for a quick run: about a twentieth of the size, without downloads. */
 export const small = (work: string): Promise<Corpus> =>
   corpus(work, 'S', (stage) =>
     inProduct(stage, async (folder) => {
@@ -190,8 +190,8 @@ function source(index: number): string {
   return `#include <stdio.h>\nvolatile char tag[] = "${TAG}";\nstatic const unsigned char table[] = {${[...noise].join(',')}};\n${body}\n`;
 }
 
-/** Twenty programs of 20 to 250 kB as MinGW builds them. */
-async function built(folder: string): Promise<Buffer[]> {
+/** Twenty programs of 20 to 250 kB, built by MinGW. */
+async function buildPrograms(folder: string): Promise<Buffer[]> {
   const programs: Buffer[] = [];
   for (let index = 0; index < 20; index += 1) {
     const [from, to] = [join(folder, 'base.c'), join(folder, 'base.bin')];
@@ -211,18 +211,18 @@ async function built(folder: string): Promise<Buffer[]> {
   return programs;
 }
 
-/** Where there is no MinGW: a real small program, its last bytes, which are data, giving way to a tag. */
-async function borrowed(): Promise<Buffer[]> {
+/** Without MinGW: a real small program whose last bytes, which are data, are replaced by a tag. */
+async function taggedProgram(): Promise<Buffer[]> {
   const bytes = await readFile((await program('clipboard-x86.exe')).path);
   bytes.write(TAG, bytes.length - TAG.length, 'latin1');
   return [bytes];
 }
 
-/** So many small programs, all ours, no two alike. */
+/** `count` small programs, all ours and all different. */
 export const many = (work: string, count: number): Promise<Corpus> =>
   corpus(work, `M${count}`, async (stage) => {
     const compiler = await run('x86_64-w64-mingw32-gcc', ['--version']).catch(() => null);
-    const bases = compiler ? await built(work) : await borrowed();
+    const bases = compiler ? await buildPrograms(work) : await taggedProgram();
     const paths: string[] = [];
     for (let index = 0; index < count; index += 1) {
       const base = bases[index % bases.length] ?? Buffer.alloc(0);

@@ -22,7 +22,7 @@ import { RemoteFile } from '../../../src/protocol/exchange/remote-file.ts';
 import type { Delta, DeltaSpan } from '../../../src/lib/bytes/delta.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { withFile } from '../../../src/lib/bytes/byte-source.ts';
-import { Line } from '../../bench/line.ts';
+import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { startSshd, type Sshd, type SshdOptions } from '../../world/sshd.ts';
 
 const MIB = 2 ** 20;
@@ -50,7 +50,7 @@ const RESULT = Buffer.concat(
 
 interface World {
   readonly sshd: Sshd;
-  readonly line: Line;
+  readonly network: NetworkProxy;
   readonly exchange: Exchange;
   readonly remote: string;
   readonly fresh: string;
@@ -59,7 +59,7 @@ interface World {
 
 async function startWorld(options: SshdOptions = {}): Promise<World> {
   const sshd = await startSshd(options);
-  const line = await Line.open({ port: sshd.port });
+  const network = await NetworkProxy.open({ port: sshd.port });
   const remote = join(sshd.folder, 'exchange');
   const fresh = join(sshd.folder, 'fresh');
   await mkdir(remote);
@@ -67,16 +67,16 @@ async function startWorld(options: SshdOptions = {}): Promise<World> {
   const known = join(sshd.folder, 'known_line');
   await writeFile(
     known,
-    (await readFile(sshd.knownHosts, 'utf8')).replaceAll(`:${sshd.port}`, `:${line.port}`),
+    (await readFile(sshd.knownHosts, 'utf8')).replaceAll(`:${sshd.port}`, `:${network.port}`),
   );
-  const url = sshd.url(remote).replace(`:${sshd.port}`, `:${line.port}`);
+  const url = sshd.url(remote).replace(`:${sshd.port}`, `:${network.port}`);
   const exchange = await openExchange({ url, ssh: { identity: sshd.clientKey, knownHosts: known } });
   const stop = async (): Promise<void> => {
     await exchange.close();
-    await line.close();
+    await network.close();
     await sshd.stop();
   };
-  return { sshd, line, exchange, remote, fresh, stop };
+  return { sshd, network, exchange, remote, fresh, stop };
 }
 
 const newBytes = (path: string, content: Buffer): NewBytes => ({
@@ -108,13 +108,16 @@ describe('a file put together on an sftp:// exchange', () => {
 
   it('is the right bytes, of which only the new ones travelled', async () => {
     assert.equal(await world.exchange.canAssemble(), true);
-    const before = world.line.total;
+    const before = world.network.total;
     const seen: [number, number][] = [];
     const onProgress = (done: number, total: number): void => void seen.push([done, total]);
     await world.exchange.assemble('old.zip', 'signed/new.zip', { ...options, onProgress });
     assert.ok((await readFile(join(world.remote, 'signed/new.zip'))).equals(RESULT));
     assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(OLD));
-    assert.ok(world.line.total - before < FRESH.length * 1.05 + 64 * 1024, `${world.line.total - before}`);
+    assert.ok(
+      world.network.total - before < FRESH.length * 1.05 + 64 * 1024,
+      `${world.network.total - before}`,
+    );
     assert.deepEqual((await there()).sort(), ['old.zip', 'signed', 'signed/new.zip']);
     assert.deepEqual(seen.at(-1), [RESULT.length, RESULT.length]);
   });
@@ -227,7 +230,7 @@ describe('a file put together on an sftp:// exchange', () => {
   });
 
   it('connection-lost: a cut leaves nothing, and the next call does it', async () => {
-    world.line.cutAfter(MIB);
+    world.network.cutAfter(MIB);
     await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
       code: 'connection-lost',
       retryable: true,
@@ -257,10 +260,10 @@ describe('a file put together where no command may be run', () => {
     const world = await startWorld({ config: ['ForceCommand internal-sftp'] });
     try {
       const options = await prepare(world);
-      const before = world.line.total;
+      const before = world.network.total;
       await world.exchange.assemble('old.zip', 'new.zip', options);
       assert.ok((await readFile(join(world.remote, 'new.zip'))).equals(RESULT));
-      assert.ok(world.line.total - before < FRESH.length * 1.05 + 512 * 1024);
+      assert.ok(world.network.total - before < FRESH.length * 1.05 + 512 * 1024);
       await world.exchange.assemble('old.zip', 'old.zip', options);
       await world.exchange.assemble('old.zip', 'old.zip', options);
       const wrong = Buffer.from(RESULT);
@@ -385,15 +388,15 @@ describe('a file that stays on the exchange', () => {
   const isRead = async (file: RemoteFile, start: number, end: number): Promise<void> =>
     assert.ok((await file.read(start, end - start)).equals(OLD.subarray(start, end)), `${start} to ${end}`);
 
-  it('is read here where it was fetched, and over the line where it was not', async () => {
+  it('is read here where it was fetched, and over the network where it was not', async () => {
     const file = await openFar(once);
     assert.equal(file.size, OLD.length);
     file.prefetch(RUNS);
     for (const { start, end } of RUNS) await isRead(file, start, end);
-    const before = world.line.total;
+    const before = world.network.total;
     for (const { start, end } of RUNS) await isRead(file, start + 3, end - 2);
     await isRead(file, 20 * MIB + 5, 20 * MIB + 5);
-    assert.equal(world.line.total, before);
+    assert.equal(world.network.total, before);
     for (const [at, length] of [
       [0, 1000],
       [5 * MIB - 5, 10],
@@ -408,10 +411,10 @@ describe('a file that stays on the exchange', () => {
   it('is fetched in the order in which it was asked for, wherever that lies', async () => {
     const file = await openFar(once);
     const [first, then] = [[{ start: 35 * MIB, end: 35 * MIB + 100 }], [{ start: 100, end: 20 * MIB }]];
-    const before = world.line.total;
+    const before = world.network.total;
     for (const runs of [first, then]) file.prefetch(runs);
     await isRead(file, 35 * MIB + 10, 35 * MIB + 20);
-    assert.ok(world.line.total - before < 6 * MIB, 'it waits for nothing that comes later');
+    assert.ok(world.network.total - before < 6 * MIB, 'it waits for nothing that comes later');
     await isRead(file, 100, 20 * MIB);
     assert.equal(file.bytesFetched, 20 * MIB - 100 + 100);
     await file.close();
@@ -419,12 +422,12 @@ describe('a file that stays on the exchange', () => {
 
   it('goes on after a cut, and fetches nothing twice', async () => {
     const file = await openFar(twice);
-    world.line.cutAfter(9 * MIB);
-    const before = world.line.total;
+    world.network.cutAfter(9 * MIB);
+    const before = world.network.total;
     file.prefetch(RUNS);
     for (const { start, end } of RUNS) await isRead(file, start, end);
     const wanted = RUNS.reduce((sum, { start, end }) => sum + end - start, 0);
-    assert.ok(world.line.total - before < wanted * 1.05 + 5 * MIB);
+    assert.ok(world.network.total - before < wanted * 1.05 + 5 * MIB);
     assert.equal(file.bytesFetched, wanted);
     await file.close();
   });
@@ -432,7 +435,7 @@ describe('a file that stays on the exchange', () => {
   it('exchange-file-changed: whoever waits for what is fetched ahead hears of it', async () => {
     const file = await openFar(twice);
     await utimes(join(world.remote, 'old.zip'), 2_000_000, 2_000_000);
-    world.line.cut();
+    world.network.cut();
     file.prefetch(RUNS);
     for (const { start, end } of RUNS)
       await assert.rejects(file.read(start, end - start), { code: 'exchange-file-changed' });
@@ -441,7 +444,7 @@ describe('a file that stays on the exchange', () => {
 
   it('exchange-file-changed: another file when it is opened again', async () => {
     const file = await openFar(twice);
-    world.line.cut();
+    world.network.cut();
     await utimes(join(world.remote, 'old.zip'), 1_000_000, 1_000_000);
     await assert.rejects(file.read(0, 10), { code: 'exchange-file-changed' });
     await file.close();

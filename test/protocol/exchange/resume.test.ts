@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
-import { Line } from '../../bench/line.ts';
+import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { startSshd, type Sshd } from '../../world/sshd.ts';
 import { deliverFile } from './deliver-file.ts';
 
@@ -19,25 +19,27 @@ const OVERHEAD = 1.1;
 
 describe('an sftp:// transfer whose connection is cut', () => {
   let sshd: Sshd;
-  let line: Line;
+  let network: NetworkProxy;
   let exchange: Exchange;
   let remote = '';
   let local = '';
 
   const open = (resumeAfter: number): Promise<Exchange> =>
     openExchange({
-      url: sshd.url(remote).replace(`:${sshd.port}`, `:${line.port}`),
+      url: sshd.url(remote).replace(`:${sshd.port}`, `:${network.port}`),
       ssh: { identity: sshd.clientKey, knownHosts: join(sshd.folder, 'known_line'), connectTimeoutMs: 5000 },
       resumeAfter,
     });
 
   before(async () => {
     sshd = await startSshd();
-    line = await Line.open({ port: sshd.port });
+    network = await NetworkProxy.open({ port: sshd.port });
     const known = await readFile(sshd.knownHosts, 'utf8');
     await writeFile(
       join(sshd.folder, 'known_line'),
-      known.replaceAll(`:${sshd.port} `, `:${line.port} `).replaceAll(`]:${sshd.port}`, `]:${line.port}`),
+      known
+        .replaceAll(`:${sshd.port} `, `:${network.port} `)
+        .replaceAll(`]:${sshd.port}`, `]:${network.port}`),
     );
   });
   beforeEach(async () => {
@@ -49,22 +51,22 @@ describe('an sftp:// transfer whose connection is cut', () => {
     exchange = await open(4 * MIB);
   });
   after(async () => {
-    await line.close();
+    await network.close();
     await sshd.stop();
   });
 
   const fetchIn = (options: { onProgress?: (done: number) => void } = {}): Promise<{ sha256: string }> =>
     exchange.fetch('in.zip', join(local, 'in.zip'), { limit: BIG.length, ...options });
 
-  /** What passes over the line while something is done. */
+  /** The bytes that pass the proxy while something is done. */
   async function carried(action: () => Promise<unknown>): Promise<number> {
-    const start = line.total;
+    const start = network.total;
     await action();
-    return line.total - start;
+    return network.total - start;
   }
 
   it('goes on with a download within the same call', async () => {
-    line.cutAfter(14 * MIB);
+    network.cutAfter(14 * MIB);
     const bytes = await carried(async () => assert.equal((await fetchIn()).sha256, expected.sha256));
     assert.ok(bytes < (BIG.length + 5 * MIB) * OVERHEAD, `${bytes} bytes passed`);
     assert.ok((await readFile(join(local, 'in.zip'))).equals(BIG));
@@ -80,7 +82,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
       if (cut || done < 12 * MIB) return;
       cut = true;
       void exchange.close(); // As when the process ends: nothing is connected anew.
-      line.cut();
+      network.cut();
     };
     await assert.rejects(fetchIn({ onProgress: refuseAll }), { retryable: false, code: 'exchange-closed' });
     const kept = await readdir(local);
@@ -102,7 +104,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     const change = (done: number): void => {
       if (changed || done < 12 * MIB) return;
       changed = true;
-      line.cut();
+      network.cut();
     };
     await writeFile(join(remote, 'new.zip'), other);
     await utimes(join(remote, 'new.zip'), 1_000_000, 1_000_000);
@@ -126,14 +128,14 @@ describe('an sftp:// transfer whose connection is cut', () => {
   });
 
   it('keeps nothing of a download that had hardly begun', async () => {
-    line.cutAfter(1 * MIB);
+    network.cutAfter(1 * MIB);
     await assert.rejects(fetchIn(), { code: 'connection-lost', retryable: true });
     assert.deepEqual(await readdir(local), ['out.zip']);
     await exchange.close();
   });
 
   it('goes on with an upload within the same call', async () => {
-    line.cutAfter(16 * MIB);
+    network.cutAfter(16 * MIB);
     const bytes = await carried(() =>
       deliverFile(exchange, join(local, 'out.zip'), 'signed/out.zip', expected),
     );
@@ -151,12 +153,12 @@ describe('an sftp:// transfer whose connection is cut', () => {
     const onProgress = (done: number): void => {
       if (cut || done < 14 * MIB) return;
       cut = true;
-      line.cut();
+      network.cut();
       refusing = true;
     };
     let refusing = false;
     // Meanwhile no new connection comes about, so that the call cannot go on by itself.
-    const refuse = setInterval(() => void (refusing && line.cut()), 1);
+    const refuse = setInterval(() => void (refusing && network.cut()), 1);
     try {
       await assert.rejects(
         deliverFile(exchange, join(local, 'out.zip'), 'out.zip', { ...expected, onProgress }),

@@ -1,45 +1,45 @@
 /**
- * A line between a client and a server on this machine: a TCP proxy with a rate and a round-trip time,
- * which counts what passes and can be cut. Each direction has the whole rate.
+ * A slow network between a client and a server on this machine: a TCP proxy with a rate and a round-trip time, which
+ * counts the bytes that pass and can cut connections. Each direction has the whole rate.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-export interface LineOptions {
-  /** Where the server listens, on 127.0.0.1. */
+export interface NetworkProxyOptions {
+  /** The server's port on 127.0.0.1. */
   readonly port: number;
-  /** Bits a second; unlimited unless given. */
+  /** Bits per second; unlimited unless given. */
   readonly rate?: number;
-  /** Milliseconds there and back; none unless given. */
+  /** Round trip in milliseconds; none unless given. */
   readonly roundTrip?: number;
 }
 
-/** Bytes on their way in one direction, or waiting for their turn, before the sender is held up. */
+/** The most bytes in transit in one direction, before the sender is paused. */
 const QUEUE = 512 * 1024;
 
-export class Line {
-  /** Bytes that passed to the server and back, those of the SSH protocol among them. */
+export class NetworkProxy {
+  /** Bytes that passed to the server and back, including those of the SSH protocol. */
   readonly passed = { there: 0, back: 0 };
   private readonly sockets = new Set<Socket>();
-  /** When the line is free again in each direction, by `performance.now()`. */
+  /** When each direction is free again, by `performance.now()`. */
   private readonly free = { there: 0, back: 0 };
-  /** Cuts every connection when so many bytes have passed in all; once. */
+  /** Total number of bytes after which every connection is cut, once. */
   private cutAt = Infinity;
 
   private constructor(
-    private readonly options: LineOptions,
+    private readonly options: NetworkProxyOptions,
     private readonly server: Server,
   ) {
     server.on('connection', (client) => this.join(client));
   }
 
-  static async open(options: LineOptions): Promise<Line> {
+  static async open(options: NetworkProxyOptions): Promise<NetworkProxy> {
     const server = createServer({ noDelay: true });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return new Line(options, server);
+    return new NetworkProxy(options, server);
   }
 
-  /** Where clients connect to. */
+  /** The port for clients. */
   get port(): number {
     const address = this.server.address();
     if (address === null || typeof address === 'string') throw new Error('not listening');
@@ -50,12 +50,12 @@ export class Line {
     return this.passed.there + this.passed.back;
   }
 
-  /** Cuts every connection now; new ones are taken. */
+  /** Cuts every connection now; new ones are accepted. */
   cut(): void {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  /** Cuts every connection once so many more bytes have passed. */
+  /** Cuts every connection after this many more bytes have passed. */
   cutAfter(bytes: number): void {
     this.cutAt = this.total + bytes;
   }
@@ -87,7 +87,7 @@ export class Line {
     let last: Promise<void> = Promise.resolve();
     const arrive = async (chunk: Buffer, at: number, before: Promise<void>): Promise<void> => {
       const wait = at + roundTrip / 2 - performance.now();
-      // A timer drops what is less than a millisecond.
+      // A timer ignores fractions of a millisecond.
       if (wait > 0) await sleep(Math.ceil(wait));
       await before;
       if (!to.destroyed) to.write(chunk);
@@ -99,7 +99,7 @@ export class Line {
         this.count(way, chunk.length);
         queued += chunk.length;
         if (queued >= QUEUE) from.pause();
-        last = arrive(chunk, this.turn(way, chunk.length), last);
+        last = arrive(chunk, this.sentAt(way, chunk.length), last);
       });
       await new Promise((resolve) => from.once('end', resolve));
       await last;
@@ -116,8 +116,8 @@ export class Line {
     this.cut();
   }
 
-  /** When the last bit of so many bytes is on the line. */
-  private turn(way: 'there' | 'back', bytes: number): number {
+  /** When the last bit of the next `bytes` has been sent. */
+  private sentAt(way: 'there' | 'back', bytes: number): number {
     const { rate } = this.options;
     const now = performance.now();
     if (rate === undefined) return now;
