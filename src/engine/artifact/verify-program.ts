@@ -1,6 +1,6 @@
 import { SignpipeError } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import type { Problem, VerifyReport } from '../authenticode/report.ts';
+import type { VerifyProblem, VerifyReport } from '../authenticode/report.ts';
 import { verifySignableFile, type VerifyOptions } from '../authenticode/verify.ts';
 import { openSignableFile } from '../formats/recognize.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
@@ -15,7 +15,7 @@ export async function verifyProgram(source: ByteSource, options: VerifyOptions =
   return { path: source.name, status: 'bad', signatures: [], problems: [file] };
 }
 
-async function openOrProblem(source: ByteSource): Promise<SignableFile | Problem> {
+async function openOrProblem(source: ByteSource): Promise<SignableFile | VerifyProblem> {
   try {
     return await openSignableFile(source);
   } catch (error) {

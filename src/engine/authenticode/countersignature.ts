@@ -15,13 +15,13 @@ import { invalid, messageOf } from '../../lib/errors.ts';
 import { checkToken, imprintDigest, parseToken } from '../timestamp/token.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 
-/** A timestamp whose own bytes hold; whether its authority is to be trusted is another question. */
+/** A timestamp whose signature verifies; whether its authority is trusted is not checked. */
 export interface Countersignature {
   readonly kind: 'rfc3161' | 'legacy';
   readonly time: Date;
   readonly authority: string;
   readonly certificate: Certificate;
-  /** What may stand between that certificate and a root. */
+  /** Possible intermediates between that certificate and a root. */
   readonly certificates: readonly Certificate[];
 }
 
@@ -29,20 +29,20 @@ export interface Countersignature {
 const CLOCK_SKEW = 10 * 60 * 1000;
 
 export interface CountersignatureOptions {
-  /** The time must not be later than this, give or take ten minutes. */
+  /** The time must not be more than ten minutes later than this. */
   readonly now: Date;
-  /** Lets old timestamps made with SHA-1 pass. */
+  /** Accepts old timestamps made with SHA-1. */
   readonly weakDigests: boolean;
-  /** What carries the timestamp, for messages. */
+  /** The signature that has the timestamp, for messages. */
   readonly what: string;
 }
 
 /**
- * The timestamp on a signature, verified; undefined when it has none. `certificates` are those that
- * came with the signature: a legacy countersignature keeps its own among them.
+ * Reads and verifies the timestamp of a signature; undefined if it has none. `certificates` are those in the
+ * signature: those of a legacy countersignature are among them.
  *
- * Throws `timestamp-…` as `checkToken` does, `timestamp-several` when there is more than one, and
- * `cms-…` or `der-malformed` where one cannot be read.
+ * Throws `timestamp-…` as `checkToken` does, `timestamp-several` if there is more than one, and
+ * `cms-…` or `der-malformed` if one cannot be read.
  */
 export function readCountersignature(
   signer: SignerInfo,
@@ -53,7 +53,7 @@ export function readCountersignature(
     signer.unsignedAttributes.filter(({ oid }) => oid === type).flatMap((each) => [...each.values]);
   const [token, legacy] = [values(OID.spcTimestampToken), values(OID.counterSignature)];
   if (token.length + legacy.length > 1)
-    throw invalid('timestamp-several', `${options.what}: it carries more than one timestamp`);
+    throw invalid('timestamp-several', `${options.what}: it has more than one timestamp`);
   if (token[0]) return readToken(token[0], signer, options);
   return legacy[0] && readLegacy(legacy[0], signer, certificates, options);
 }
@@ -67,10 +67,13 @@ function readToken(value: Der, signer: SignerInfo, options: CountersignatureOpti
   const token = parseToken(value, what);
   const hash = imprintDigest(token, what);
   if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
-    throw invalid('timestamp-imprint', `${what}: its imprint is made with ${hash}, which is no longer safe`);
+    throw invalid(
+      'timestamp-imprint',
+      `${what}: its imprint is made with ${hash}, which is no longer secure`,
+    );
   const imprint = createHash(hash).update(signer.signature).digest();
   const latest = latestOf(options);
-  // Other people's files: Microsoft's older authorities do not mark their purpose critical.
+  // In files by others: Microsoft's older authorities do not mark their purpose critical.
   const expected = { imprint, hash, weakDigests, uncriticalPurpose: true, latest, what };
   const { time, authority, certificate, certificates } = checkToken(token, expected);
   return { kind: 'rfc3161', time, authority, certificate, certificates };
@@ -90,15 +93,14 @@ function readLegacy(
   const counter = parseSignerInfo(value.raw, what);
   const digest = signerDigest(counter, what);
   if (digest === 'md5' || (digest === 'sha1' && !options.weakDigests))
-    throw invalid('timestamp-signature', `${what}: signed over ${digest}, which is no longer safe`);
+    throw invalid('timestamp-signature', `${what}: signed over ${digest}, which is no longer secure`);
   const certificate = findSignerCertificate({ certificates }, counter);
-  if (!certificate)
-    throw invalid('timestamp-certificate', `${what}: came without its authority's certificate`);
+  if (!certificate) throw invalid('timestamp-certificate', `${what}: its authority's certificate is missing`);
   if (!certificate.extendedKeyUsage?.includes(OID.timeStamping))
     throw invalid('timestamp-certificate', `${what}: ${certificate.subject} is not for timestamping`);
   verifyCounter(counter, certificate, signer.signature, what);
   const time = claimedSigningTime(counter, what);
-  if (!time) throw invalid('timestamp-malformed', `${what}: it signs no time`);
+  if (!time) throw invalid('timestamp-malformed', `${what}: it has no signing time`);
   if (time > latestOf(options) || time > certificate.notAfter || time < certificate.notBefore)
     throw invalid(
       'timestamp-time',
@@ -108,14 +110,14 @@ function readLegacy(
   return { kind: 'legacy', time, authority, certificate, certificates };
 }
 
-/** Content types that signers name; RFC 5652 section 11.4 wants none, Microsoft's name data, Certum's a token's. */
+/** Content types that signers name; RFC 5652 section 11.4 requires none, Microsoft's name data, Certum's a token's. */
 const CONTENT_TYPES: readonly (string | undefined)[] = [undefined, OID.data, OID.tstInfo];
 
 function verifyCounter(counter: SignerInfo, certificate: Certificate, stamped: Buffer, what: string): void {
   try {
     const type = singleAttribute(counter.signedAttributes, OID.contentType, what);
     if (!CONTENT_TYPES.includes(type && readOid(type, what)))
-      throw invalid('cms-content-type', `${what}: its contentType attribute names neither data nor a time`);
+      throw invalid('cms-content-type', `${what}: its contentType attribute names neither data nor TSTInfo`);
     checkMessageDigest(counter, stamped, what);
     if (!signsBareDigest(counter, certificate.publicKey, what))
       checkSignature(counter, certificate.publicKey, stamped, what);
@@ -125,8 +127,8 @@ function verifyCounter(counter: SignerInfo, certificate: Certificate, stamped: B
 }
 
 /**
- * Whether an RSA signature holds the bare digest of the signed attributes, padded as PKCS #1 v1.5 pads but without
- * the DigestInfo around it, as VeriSign's and Symantec's authorities made it. Windows takes both.
+ * Whether an RSA signature holds the bare digest of the signed attributes, padded as in PKCS #1 v1.5 but without
+ * the DigestInfo around it, as VeriSign's and Symantec's authorities made it. Windows accepts both.
  */
 function signsBareDigest(counter: SignerInfo, key: KeyObject, what: string): boolean {
   const { signedAttributesDer, signature } = counter;

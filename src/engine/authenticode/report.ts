@@ -1,19 +1,18 @@
 import type { Certificate } from '../../lib/x509/certificate.ts';
 
 /**
- * What `verifyProgram` found. Everything in it survives `JSON.stringify`. Text that comes out of a
- * file (subjects, program names) is as the file has it: `describeReport` cleans it for a terminal,
- * and whoever prints it otherwise has to.
+ * The result of `verifySignableFile`. Everything in it survives `JSON.stringify`. Text from a file (subjects,
+ * program names) is as the file has it: `describeReport` cleans it for a terminal, and so must all other output.
  *
  * | status     | meaning                                                                                   |
  * | ---------- | ----------------------------------------------------------------------------------------- |
- * | `ok`       | every check holds, and every signature leads to a root that was given                     |
- * | `intact`   | every check holds that can be made without roots: the bytes are as someone signed them,   |
- * |            | but who that is was not checked, and neither were chains                                  |
- * | `unsigned` | a program that carries no signature                                                       |
- * | `bad`      | a check failed; `problems` says which                                                     |
+ * | `ok`       | every check passed, and every signature's chain ends in a given root                       |
+ * | `intact`   | every check passed that needs no roots: the bytes are as someone signed them, but neither |
+ * |            | the signer nor chains were checked                                                        |
+ * | `unsigned` | the file carries no signature                                                             |
+ * | `bad`      | a check failed; `problems` names it                                                       |
  *
- * With roots the answer is never `intact`.
+ * With roots the status is never `intact`.
  */
 export type VerifyStatus = 'ok' | 'intact' | 'unsigned' | 'bad';
 
@@ -22,48 +21,47 @@ export interface VerifyReport {
   readonly path: string;
   readonly status: VerifyStatus;
   /**
-   * The primary signature first, then those nested in it, in the file's order; of a UEFI program, which may have
-   * several side by side, then the next one with those nested in it.
+   * The primary signature first, then those nested in it, in the file's order; if the file has several side by side,
+   * then the next one with those nested in it.
    */
   readonly signatures: readonly SignatureReport[];
-  /** Every check that failed, and what concerns the file as a whole. Empty unless `status` is `bad`. */
-  readonly problems: readonly Problem[];
+  /** Every check that failed, and problems of the file as a whole. Empty unless `status` is `bad`. */
+  readonly problems: readonly VerifyProblem[];
 }
 
-export interface Problem {
+export interface VerifyProblem {
   /** Stable and machine-readable: `file-digest-differs`, `certificate-chain-expired`, ... */
   readonly code: string;
   readonly message: string;
-  /** Which signature it concerns; absent for the file as a whole. */
+  /** The index of the signature concerned; absent for the file as a whole. */
   readonly signature?: number;
 }
 
-/** Something that is worth knowing and does not make a signature bad. */
+/** An observation that does not make a signature bad. */
 export interface Note {
   readonly code: string;
   readonly message: string;
 }
 
 /**
- * The steps of the checklist, in the order in which they are taken, and the codes that each fails with;
- * each is one line of a report, or as many as it found faults:
+ * The verification steps in the order in which they are taken, and the codes that each fails with. A step is one
+ * line of a report, or one for each fault that it found:
  *
- * | step                | asks                                                       | codes                                        |
+ * | step                | checks                                                      | codes                                        |
  * | ------------------- | ---------------------------------------------------------- | -------------------------------------------- |
  * | `structure`         | strict DER, one signer, one digest algorithm throughout    | `der-malformed`, `cms-…`, `authenticode-…`   |
- * | `digest-strength`   | no MD5; SHA-1 only beside a better one (`verifyProgram`)   | `digest-weak`                      |
+ * | `digest-strength`   | no MD5; SHA-1 only beside a better one (`verify.ts`)       | `digest-weak`                                |
  * | `file-digest`       | the file is what was signed                                | `file-digest-differs`                        |
  * | `signed-attributes` | contentType and messageDigest are the content's            | `cms-content-type`, `cms-message-digest`     |
  * | `signature`         | the signature value, with the signer certificate's key     | `cms-signature-…`, `signer-certificate-missing` |
- * | `purpose`           | a certificate for code signing                             | `certificate-not-for-code-signing`           |
- * | `timestamp`         | over this signature, and sound                             | `timestamp-…`                                |
- * | `unsigned-parts`    | nothing but timestamps, nested signatures, chains          | those of `tidiness`, a line for each finding  |
+ * | `purpose`           | a certificate for code signing, and for this format        | `certificate-not-for-code-signing`           |
+ * | `timestamp`         | over this signature, and verifies                          | `timestamp-…`                                |
+ * | `unsigned-parts`    | nothing but timestamps, nested signatures, chains          | those of `signatureFindings`                 |
  * | `timestamp-chain`   | the authority's chain at the time that it stamped          | `certificate-chain-…`                        |
  * | `validity`          | the signer's certificate, at the timestamp's time or now   | `certificate-expired`, `certificate-not-yet-valid` |
- * | `chain`             | the signer's chain, likewise; null after any failure       | `certificate-chain-…`                        |
+ * | `chain`             | the signer's chain at that time; null after any failure    | `certificate-chain-…`                        |
  *
- * The file as a whole has problems of its own: `table-several-entries`, `table-trailing-bytes`,
- * `checksum-differs` and `pe-…`. Revocation is not looked at.
+ * The file as a whole has problems of its own, which its format reports. Revocation is not checked.
  */
 export type CheckName =
   | 'structure'
@@ -80,11 +78,11 @@ export type CheckName =
 
 export interface Check {
   readonly name: CheckName;
-  /** Null when it could not be asked: no roots, no timestamp, or an earlier step failed. */
+  /** Null if it could not be checked: no roots, no timestamp, or an earlier step failed. */
   readonly ok: boolean | null;
-  /** The error's code when `ok` is false. */
+  /** The error's code if `ok` is false. */
   readonly code?: string;
-  /** One sentence: what was found. */
+  /** One sentence with the result. */
   readonly detail: string;
 }
 
@@ -108,31 +106,35 @@ export interface TimestampReport {
   /** The authority's subject. */
   readonly authority: string;
   readonly certificate: CertificateReport;
-  /** Whether its chain leads to a time-stamping root that was given; null when none was. */
+  /** Whether its chain ends in a given time-stamping root; null if none was given. */
   readonly trusted: boolean | null;
 }
 
-export interface SignatureReport {
-  /** 0 is the primary signature. */
+/** Which of a file's signatures is meant. */
+export interface SignaturePlace {
+  /** 0 is the primary signature; the others follow in the file's order. */
   readonly index: number;
   /** Whether it is nested in another one (Microsoft's attribute 1.3.6.1.4.1.311.2.4.1). */
   readonly nested: boolean;
-  /** `sha256`, ...; null when the signature cannot be read. */
+}
+
+export interface SignatureReport extends SignaturePlace {
+  /** `sha256`, ...; null if the signature cannot be read. */
   readonly digestAlgorithm: string | null;
-  /** The file digest that it claims, lower-case hex. */
+  /** The file digest that it states, lower-case hex. */
   readonly digest: string | null;
-  /** Null when the certificate did not come along. */
+  /** Null if the signature does not include the certificate. */
   readonly signer: CertificateReport | null;
   readonly programName?: string;
   readonly url?: string;
-  /** The time that the signer claims, ISO 8601; nobody vouches for it. */
+  /** The time that the signer claims, ISO 8601; unverified. */
   readonly signingTime?: string;
-  /** Null when there is none, or none that holds. */
+  /** Null if there is none, or none that verifies. */
   readonly timestamp: TimestampReport | null;
   readonly checks: readonly Check[];
-  /** What is unusual about it and does no harm. */
+  /** Unusual but harmless properties. */
   readonly notes: readonly Note[];
-  /** True: it leads to a root that was given. False: a check failed. Null: no roots were given. */
+  /** True: its chain ends in a given root. False: a check failed. Null: no roots were given. */
   readonly trusted: boolean | null;
 }
 

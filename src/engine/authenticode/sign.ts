@@ -6,7 +6,6 @@ import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import type { TimestampInfo } from '../timestamp/token.ts';
-import { requireNoExtraContent } from './unauthenticated-data.ts';
 import type { SignableFile, SignedContent } from '../formats/signable-file.ts';
 import {
   addNested,
@@ -17,6 +16,7 @@ import {
   type Description,
   type SignatureParts,
 } from './signature.ts';
+import { requireNoExtraContent } from './unauthenticated-data.ts';
 
 /** A new signature that no file carries yet. */
 export interface MadeSignature {

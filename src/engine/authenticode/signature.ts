@@ -23,7 +23,7 @@ import { readSpcLink, readSpcString, spcString, spcUrl } from './spc-link.ts';
 /** The most signatures that may be nested in another. */
 const MAX_NESTED = 32;
 
-/** What a signature says of the program, for people (SpcSpOpusInfo). */
+/** A description of the program in its signature, for people (SpcSpOpusInfo). */
 export interface Description {
   /** Name of the program. */
   readonly name: string | null;
@@ -31,29 +31,29 @@ export interface Description {
   readonly url: string | null;
 }
 
-/** An Authenticode signature, read. Nothing in it has been verified. */
+/** A parsed Authenticode signature. Nothing in it has been verified. */
 export interface AuthenticodeSignature {
   readonly data: SignedData;
   /** The one signer. */
   readonly signer: SignerInfo;
-  /** The signer's certificate, when it came along. */
+  /** The signer's certificate, if the signature includes it. */
   readonly certificate: Certificate | undefined;
   /** What it signs; only the format of the file knows how to read it. */
   readonly content: SignedContent;
   readonly description: Description;
-  /** What the signer says; nobody vouches for it. */
+  /** The time that the signer claims; unverified. */
   readonly signingTime: Date | undefined;
-  /** RFC 3161 tokens (ContentInfo, DER) over the signature value; more than one is odd. */
+  /** RFC 3161 tokens (ContentInfo, DER) over the signature value; normally one at most. */
   readonly timestamps: readonly Buffer[];
-  /** Timestamps of the kind before RFC 3161: PKCS #9 counter-signatures (SignerInfo, DER). */
+  /** Timestamps older than RFC 3161: PKCS #9 countersignatures (SignerInfo, DER). */
   readonly counterSignatures: readonly Buffer[];
   /** Further signatures of the same file, nested in this one (ContentInfo, DER). */
   readonly nested: readonly Buffer[];
 }
 
 /**
- * Reads one signature; those nested in it stay DER. Throws `der-malformed`, `cms-…`, or
- * `authenticode-…` where it is SignedData but no Authenticode signature.
+ * Parses one signature; those nested in it stay DER. Throws `der-malformed`, `cms-…`, or
+ * `authenticode-…` if it is SignedData but not an Authenticode signature.
  */
 export function parseSignature(der: Buffer, what: string): AuthenticodeSignature {
   const data = parseSignedData(der, what);
@@ -62,7 +62,7 @@ export function parseSignature(der: Buffer, what: string): AuthenticodeSignature
     throw invalid('authenticode-version', `${what}: SignedData version ${data.version} instead of 1`);
   if (!signer || data.signers.length !== 1)
     throw invalid('authenticode-signers', `${what}: ${data.signers.length} signers instead of one`);
-  if (!data.content) throw invalid('authenticode-content', `${what}: it holds nothing that it signs`);
+  if (!data.content) throw invalid('authenticode-content', `${what}: it includes no content`);
   const values = (type: string): Buffer[] => valuesOf(signer, type);
   const nested = values(OID.spcNestedSignature);
   if (nested.length > MAX_NESTED)
@@ -86,8 +86,8 @@ export const digestedBytes = ({ der }: SignedContent): Buffer => parseDer(der, '
 const known = new WeakMap<Buffer, AuthenticodeSignature>();
 
 /**
- * As `parseSignature`, of the signature of an opened image, or of one nested in it: read once for all
- * who ask about that image, which does not change while it is in use.
+ * Parses a signature of an open file, or one nested in it, only once: later calls with the same buffer, which must
+ * not change, return the first result. Throws as `parseSignature` does.
  */
 export function readSignature(der: Buffer, what: string): AuthenticodeSignature {
   const signature = known.get(der) ?? parseSignature(der, what);
@@ -117,10 +117,9 @@ function readDescription(signer: SignerInfo, what: string): Description {
 // --- building ------------------------------------------------------------------------------
 
 /**
- * The signed attributes that signtool writes: content type, message digest, statement type
- * (individual code signing, whoever signs) and SpcSpOpusInfo, empty when there is nothing to say.
- * No signing time unless one is given: a trusted timestamp says it better, and without one the
- * signature does not depend on the clock.
+ * The signed attributes that signtool writes: content type, message digest, statement type (always individual code
+ * signing) and SpcSpOpusInfo, empty without a description. There is no signing time unless one is given: a timestamp
+ * is better evidence, and without either the signature does not depend on the clock.
  */
 export function signedAttributes(
   content: SignedContent,
@@ -143,7 +142,7 @@ const opusInfo = ({ name, url }: Description): Buffer =>
     ...(url === null ? [] : [explicit(1, spcUrl(url))]),
   );
 
-/** What an Authenticode signature is made of. */
+/** The parts of an Authenticode signature. */
 export interface SignatureParts {
   readonly content: SignedContent;
   readonly hash: DigestName;
@@ -157,7 +156,7 @@ export interface SignatureParts {
   readonly timestamp?: Buffer;
 }
 
-/** ContentInfo around SignedData of version 1, DER, the content a SEQUENCE under `[0]` and no OCTET STRING. */
+/** ContentInfo around SignedData of version 1, DER; the content lies under `[0]` without an OCTET STRING. */
 export const buildSignature = (parts: SignatureParts): Buffer =>
   buildSignedData({
     version: 1,
@@ -180,8 +179,8 @@ export const buildSigner = (parts: SignatureParts): Buffer =>
   });
 
 /**
- * `primary` with one more signature nested in it (signtool sign /as, osslsigncode -nest): a value of
- * the unsigned attribute 1.3.6.1.4.1.311.2.4.1. All else of the primary stays byte for byte.
+ * Nests one more signature in `primary` (signtool sign /as, osslsigncode -nest), as a value of the unsigned
+ * attribute 1.3.6.1.4.1.311.2.4.1. The rest of the primary stays byte for byte.
  */
 export function addNested(primary: Buffer, nested: Buffer, what: string): Buffer {
   const { signer } = parseSignature(primary, what);

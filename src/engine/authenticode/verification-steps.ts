@@ -1,25 +1,25 @@
 import { SignpipeError } from '../../lib/errors.ts';
-import type { Check, CheckName } from './report.ts';
 import type { Finding } from '../formats/signable-file.ts';
+import type { Check, CheckName } from './report.ts';
 
-/** What a step found out: a sentence for the report, and what later steps need of it. */
+/** The outcome of a step that passed: a sentence for the report, and what later steps need. */
 export interface StepResult<T> {
   readonly detail: string;
   readonly value: T;
 }
 
-/** A sentence without anything to pass on. */
-export const found = (detail: string): StepResult<true> => ({ detail, value: true });
+/** The outcome of a step from which later steps need nothing. */
+export const passed = (detail: string): StepResult<true> => ({ detail, value: true });
 
-/** Named steps and their outcomes. A step that throws `invalid` fails; any other error is not its to judge. */
-export class Checklist {
+/** Runs named steps and collects their outcomes. A step that throws `invalid` fails; other errors are passed on. */
+export class VerificationSteps {
   readonly checks: Check[] = [];
 
   get failed(): boolean {
     return this.checks.some(({ ok }) => ok === false);
   }
 
-  /** Takes a step; undefined when it failed. */
+  /** Runs a step; undefined if it failed. */
   async run<T>(name: CheckName, step: () => StepResult<T> | Promise<StepResult<T>>): Promise<T | undefined> {
     try {
       const { detail, value } = await step();
@@ -31,7 +31,7 @@ export class Checklist {
     }
   }
 
-  /** Takes a step that may find several faults, each of which fails it; `clean` says that there are none. */
+  /** Runs a step that may find several faults, each of which fails it; `clean` reports that there are none. */
   survey(name: CheckName, clean: string, step: () => readonly Finding[]): void {
     try {
       const faults = step();
@@ -42,7 +42,7 @@ export class Checklist {
     }
   }
 
-  /** Notes a step that cannot be asked. */
+  /** Records a step that cannot be taken. */
   skip(name: CheckName, why: string): void {
     this.checks.push({ name, ok: null, detail: why });
   }

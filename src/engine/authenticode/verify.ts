@@ -1,7 +1,7 @@
 import type { SignableFile } from '../formats/signable-file.ts';
-import type { Problem, SignatureReport, VerifyReport, VerifyStatus } from './report.ts';
+import type { SignaturePlace, SignatureReport, VerifyProblem, VerifyReport, VerifyStatus } from './report.ts';
 import { readSignature } from './signature.ts';
-import { verifySignature, type Place, type VerifyOptions } from './verify-signature.ts';
+import { verifySignature, type VerifyOptions } from './verify-signature.ts';
 
 export type { VerifyOptions } from './verify-signature.ts';
 export type { VerifyReport } from './report.ts';
@@ -25,12 +25,12 @@ export async function verifySignableFile(
   const { source, signatures, unauthenticatedData } = file;
   if (signatures.length === 0) return { path: source.name, status: 'unsigned', signatures: [], problems: [] };
   const reports = await verifySignatures(file, options);
-  const problems: Problem[] = [...unauthenticatedData, ...reports.flatMap(problemsOf)];
+  const problems: VerifyProblem[] = [...unauthenticatedData, ...reports.flatMap(problemsOf)];
   if (problems.length === 0) problems.push(...((await file.uncoveredFields?.()) ?? []));
   return { path: source.name, status: statusOf(reports, problems), signatures: reports, problems };
 }
 
-export interface PlacedSignature extends Place {
+export interface PlacedSignature extends SignaturePlace {
   readonly der: Buffer;
 }
 
@@ -44,7 +44,7 @@ export function signaturesOf({ signatures }: SignableFile): PlacedSignature[] {
     .map((each, index) => ({ ...each, index }));
 }
 
-/** None if the outer signature cannot be read, which its own report says. */
+/** Empty if the outer signature cannot be read, which its own report shows. */
 function nestedIn(outer: Buffer): readonly Buffer[] {
   try {
     return readSignature(outer, 'signature').nested;
@@ -54,9 +54,9 @@ function nestedIn(outer: Buffer): readonly Buffer[] {
 }
 
 /**
- * Each signature without SHA-1 first. Beside one that is good like that, those that are not get a second try
- * with SHA-1. Without roots there is nothing to protect but the file's integrity against others than its signer,
- * which a digest with collisions still does.
+ * Verifies each signature without SHA-1 first. If one is good, those that are not are verified again with SHA-1
+ * accepted. Without roots only the file's integrity against others than its signer is checked, for which a digest
+ * with collisions still suffices.
  */
 async function verifySignatures(file: SignableFile, options: VerifyOptions): Promise<SignatureReport[]> {
   const all = signaturesOf(file);
@@ -80,12 +80,12 @@ async function oneByOne<T, R>(all: readonly T[], take: (one: T) => Promise<R>): 
 
 const isGood = ({ trusted }: SignatureReport): boolean => trusted === true;
 
-const problemsOf = ({ index, checks }: SignatureReport): Problem[] =>
+const problemsOf = ({ index, checks }: SignatureReport): VerifyProblem[] =>
   checks
     .filter(({ ok }) => ok === false)
     .map(({ code, detail }) => ({ code: code ?? 'unknown', message: detail, signature: index }));
 
-function statusOf(signatures: readonly SignatureReport[], problems: readonly Problem[]): VerifyStatus {
+function statusOf(signatures: readonly SignatureReport[], problems: readonly VerifyProblem[]): VerifyStatus {
   if (problems.length > 0) return 'bad';
   return signatures.every(isGood) ? 'ok' : 'intact';
 }

@@ -1,0 +1,81 @@
+import type { SignedData } from '../../lib/cms/signed-data.ts';
+import type { Countersignature } from './countersignature.ts';
+import {
+  certificateReport,
+  type Note,
+  type SignaturePlace,
+  type SignatureReport,
+  type TimestampReport,
+} from './report.ts';
+import type { ProfiledSignature } from './signature-profile.ts';
+import type { VerificationSteps } from './verification-steps.ts';
+
+/** A verified timestamp, and whether its chain ends in a root that was given; null if none was. */
+export interface JudgedTimestamp extends Countersignature {
+  readonly trusted: boolean | null;
+}
+
+/** Reports a signature whose structure cannot be read. */
+export const reportUnreadable = (
+  { index, nested }: SignaturePlace,
+  { checks }: VerificationSteps,
+): SignatureReport => ({
+  index,
+  nested,
+  digestAlgorithm: null,
+  digest: null,
+  signer: null,
+  timestamp: null,
+  checks,
+  notes: [],
+  trusted: false,
+});
+
+/** Reports a signature that was read and verified. */
+export function reportOn(
+  { index, nested }: SignaturePlace,
+  { hash, digest, certificate, description, signingTime, data }: ProfiledSignature,
+  timestamp: JudgedTimestamp | undefined,
+  { checks, failed }: VerificationSteps,
+): SignatureReport {
+  const trusted = checks.some(({ name, ok }) => name === 'chain' && ok === true);
+  return {
+    index,
+    nested,
+    digestAlgorithm: hash,
+    digest: digest.toString('hex'),
+    signer: certificate ? certificateReport(certificate) : null,
+    ...(description.name !== null && { programName: description.name }),
+    ...(description.url !== null && { url: description.url }),
+    ...(signingTime && { signingTime: signingTime.toISOString() }),
+    timestamp: timestamp ? timestampReport(timestamp) : null,
+    checks,
+    notes: [...notesOn(data)],
+    trusted: failed ? false : trusted || null,
+  };
+}
+
+/** RFC 2315 section 9.1 asks for version 1; the later RFC 5652 section 5.1 for 3 with content like this. */
+const notesOn = ({ version }: SignedData): Note[] =>
+  version === 1
+    ? []
+    : [
+        {
+          code: 'signed-data-version',
+          message: `SignedData has version ${version}, where Windows writes 1`,
+        },
+      ];
+
+const timestampReport = ({
+  kind,
+  time,
+  authority,
+  certificate,
+  trusted,
+}: JudgedTimestamp): TimestampReport => ({
+  kind,
+  time: time.toISOString(),
+  authority,
+  certificate: certificateReport(certificate),
+  trusted,
+});
