@@ -95,14 +95,14 @@ const COMPUTED: readonly Computed[] = [
     code: (x) => `zipname-${x}`,
   },
   { file: 'engine/keys/key-file.ts', kind: 'usage', pattern: /(?!)/g, code: same }, // its callers say what
-  { file: 'engine/keys/pfx.ts', kind: 'usage', pattern: /readingKey\('([^']+)'/g, code: same },
+  { file: 'engine/keys/pfx.ts', kind: 'usage', pattern: /readingKeyFile\('([^']+)'/g, code: same },
   {
     file: 'engine/keys/pfx.ts',
     kind: 'usage',
     pattern: /readKeyFile\(path, '([^']+)'/g,
     code: (x) => `${x}-too-large`,
   },
-  { file: 'engine/keys/pem.ts', kind: 'usage', pattern: /readingKey\('([^']+)'/g, code: same },
+  { file: 'engine/keys/pem.ts', kind: 'usage', pattern: /readingKeyFile\('([^']+)'/g, code: same },
   {
     file: 'engine/keys/pem.ts',
     kind: 'usage',

@@ -2,21 +2,21 @@ import { stat } from 'node:fs/promises';
 import { readAll, withFile } from '../../lib/bytes/byte-source.ts';
 import { SignpipeError, usage } from '../../lib/errors.ts';
 
-/** A PFX with a long chain has some ten kilobytes. */
-const LARGEST_KEY_FILE = 1024 * 1024;
+/** In bytes. A PFX with a long chain has about ten kilobytes. */
+const MAX_KEY_FILE = 1024 * 1024;
 
-/** The whole of a small file; throws `CODE-too-large`. */
+/** Reads a whole key file. Throws `CODE-too-large` (usage). */
 export async function readKeyFile(path: string, code: string): Promise<Buffer> {
   return withFile(path, (file) => {
-    if (file.size <= LARGEST_KEY_FILE) return readAll(file, LARGEST_KEY_FILE);
+    if (file.size <= MAX_KEY_FILE) return readAll(file, MAX_KEY_FILE);
     throw usage(`${code}-too-large`, `${path}: ${file.size} bytes are too many for a key`, {
-      hint: 'Check that this is the right file',
+      hint: 'check that this is the right file',
     });
   });
 }
 
-/** Warns, without refusing, of a secret that others than the owner of its file may read. */
-export async function warnIfOpen(
+/** Warns if users other than the owner of a file may read the secret in it. */
+export async function warnIfOthersCanRead(
   path: string,
   secret: string,
   warn: (message: string) => void,
@@ -26,17 +26,15 @@ export async function warnIfOpen(
     warn(`${path}: others on this machine may read ${secret} (mode ${(mode & 0o777).toString(8)})`);
 }
 
-/** Broken bytes in a key file are a matter of configuration, and keep nobody's request from being signed later. */
-function asMalformed(error: unknown, code: string): unknown {
-  if (!(error instanceof SignpipeError) || error.kind !== 'invalid') return error;
-  return usage(code, error.message, { hint: 'The file is damaged, or not of this kind', cause: error });
-}
-
-/** Runs `read`, and turns broken bytes into a usage error with `code`. */
-export async function readingKey<T>(code: string, read: () => T | Promise<T>): Promise<T> {
+/**
+ * Runs `read` and reports malformed bytes as a usage error with `code`: the operator has to replace the key file, and
+ * no request is rejected for it.
+ */
+export async function readingKeyFile<T>(code: string, read: () => T | Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
-    throw asMalformed(error, code);
+    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    throw usage(code, error.message, { hint: 'the file is damaged, or is not a key file', cause: error });
   }
 }

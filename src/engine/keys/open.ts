@@ -59,7 +59,7 @@ export interface OpenKeyOptions {
 }
 
 /**
- * Opens the signing key that a description names. The certificates belong to the key; whoever opens a key closes it.
+ * Opens the signing key that a description names, with certificates that belong to it. The caller closes it.
  * The passphrase comes from its file, else from SIGNPIPE_PASSPHRASE, else from `ask`.
  *
  * Throws usage errors: those of `findPassphrase`, `requireUsable`, `openPemKey` and `openPfxKey`.

@@ -1,76 +1,84 @@
 import { readAll, withFile } from '../../lib/bytes/byte-source.ts';
-import { messageOf, usage } from '../../lib/errors.ts';
+import { messageOf, usage, type SignpipeError } from '../../lib/errors.ts';
 import { textOf } from '../../lib/key-format.ts';
-import { warnIfOpen } from './key-file.ts';
+import { warnIfOthersCanRead } from './key-file.ts';
 
 /** The environment variable that may hold the passphrase. */
 export const PASSPHRASE_VARIABLE = 'SIGNPIPE_PASSPHRASE';
 
-/** More than anyone types; a larger file is not a passphrase. */
-const LARGEST_FILE = 64 * 1024;
-const LONGEST_PASSPHRASE = 1024;
+/** In bytes. */
+const MAX_FILE = 64 * 1024;
+const MAX_PASSPHRASE = 1024;
 
 export interface PassphraseSources {
-  /** A file whose first line it is. Comes before everything else. */
+  /** A file whose first line is the passphrase. If given, no other source is used. */
   readonly file?: string | undefined;
-  /** Told, without the secret, what is unwise about where it was found. */
+  /** Called with a sentence, without the secret, if others can read the file. */
   readonly warn?: ((message: string) => void) | undefined;
   /** process.env unless given. */
   readonly environment?: NodeJS.ProcessEnv | undefined;
 }
 
-/** The first line of a text, which may be UTF-16 with a byte order mark; undefined if it is no text. */
+/** The first line of a text in UTF-8, or in UTF-16 with a byte order mark; undefined if it is not text. */
 const firstLine = (bytes: Buffer): string | undefined => {
   const line = textOf(bytes)?.split(/\r\n?|\n/, 1)[0];
   return line?.includes('\0') ? undefined : line;
 };
 
 /**
- * The first line of a file, without its line end; spaces belong to it. Throws `passphrase-file`, or
- * what opening throws. A file that others may read is warned about and not refused: containers
- * mount their secrets so.
+ * Reads the first line of a file, without its line end; spaces belong to it. Throws `passphrase-file`, and what
+ * opening the file throws. Calls `warn` if others can read the file; it is not refused, since container runtimes
+ * mount secrets like that.
  */
 export async function readPassphraseFile(path: string, warn: (message: string) => void): Promise<string> {
   const bytes = await withFile(path, (file) => {
-    if (file.size <= LARGEST_FILE) return readAll(file, LARGEST_FILE);
+    if (file.size <= MAX_FILE) return readAll(file, MAX_FILE);
     throw usage('passphrase-file', `${path}: ${file.size} bytes are too many for a passphrase`);
   });
   const line = firstLine(bytes);
   if (line === undefined)
-    throw usage('passphrase-file', `${path}: its first line is neither UTF-8 nor UTF-16 text`, {
+    throw usage('passphrase-file', `${path}: the first line is neither UTF-8 nor UTF-16 text`, {
       hint: 'save the file as UTF-8',
     });
-  if (line === '' || Buffer.byteLength(line) > LONGEST_PASSPHRASE)
-    throw usage('passphrase-file', `${path}: its first line is empty or too long for a passphrase`, {
-      hint: 'The passphrase must be the first line of the file',
+  if (line === '' || Buffer.byteLength(line) > MAX_PASSPHRASE)
+    throw usage('passphrase-file', `${path}: the first line is empty or too long for a passphrase`, {
+      hint: 'put the passphrase into the first line of the file',
     });
-  await warnIfOpen(path, 'the passphrase', warn);
+  await warnIfOthersCanRead(path, 'the passphrase', warn);
   return line;
 }
 
 /**
- * Asks for the passphrase of what is named, showing nothing of what is typed; undefined where there is no terminal to
- * ask on. Throws `passphrase-prompt`.
+ * Asks for the passphrase of a file without showing what is typed. Returns undefined if standard input is not a
+ * terminal. Throws `passphrase-prompt`.
  */
 export async function askPassphrase(what: string): Promise<string | undefined> {
   if (!process.stdin.isTTY) return undefined;
   const { read } = await import('read');
   try {
     const typed = await read({ prompt: `Passphrase for ${what}: `, silent: true, output: process.stderr });
-    process.stderr.write('\n');
     return typed;
   } catch (error) {
-    // The line with the prompt is still open.
-    process.stderr.write('\n');
     throw usage('passphrase-prompt', `no passphrase was typed for ${what}: ${messageOf(error)}`);
+  } finally {
+    process.stderr.write('\n');
   }
 }
 
 /**
- * The passphrase from its file, else from SIGNPIPE_PASSPHRASE; undefined when it is in neither. Never from the command
- * line, where every user of the machine would see it, and never logged.
+ * The passphrase from its file, else from SIGNPIPE_PASSPHRASE; undefined if neither is given. It is never taken from
+ * the command line, which every user of the machine can see, and never logged.
  */
 export async function findPassphrase(sources: PassphraseSources): Promise<string | undefined> {
   if (sources.file !== undefined) return readPassphraseFile(sources.file, sources.warn ?? (() => {}));
   return (sources.environment ?? process.env)[PASSPHRASE_VARIABLE];
 }
+
+/** The error for a file that needs a passphrase if none was given. */
+export const passphraseMissing = (file: string): SignpipeError =>
+  usage('key-passphrase-missing', `${file}: the private key is encrypted, and no passphrase was given`, {
+    hint: 'give it in a file (--passphrase-file, or passphraseFile in the configuration), in SIGNPIPE_PASSPHRASE, or at the prompt',
+  });
+
+/** The hint for a passphrase that is wrong. */
+export const WRONG_PASSPHRASE_HINT = 'check the passphrase file, SIGNPIPE_PASSPHRASE, or what was typed';

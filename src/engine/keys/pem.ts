@@ -4,18 +4,19 @@ import { parseSignedData } from '../../lib/cms/signed-data.ts';
 import { hasCode, usage, type SignpipeError } from '../../lib/errors.ts';
 import { Certificate, parsePemCertificates } from '../../lib/x509/certificate.ts';
 import { isPkcs12, keyFormatOf, pemText } from '../../lib/key-format.ts';
-import { readingKey, readKeyFile, warnIfOpen } from './key-file.ts';
+import { readingKeyFile, readKeyFile, warnIfOthersCanRead } from './key-file.ts';
+import { passphraseMissing, WRONG_PASSPHRASE_HINT } from './passphrase.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
 
 export interface PemOptions {
   /** The certificate and its chain in any order: PEM, one certificate in DER, or PKCS #7 (`.p7b`, `.spc`). */
   readonly certificate: string;
-  /** PKCS#8, PKCS#1 or SEC 1, encrypted or not; may be the same file. */
+  /** The private key in PEM: PKCS#8, PKCS#1 or SEC 1, encrypted or not. May be the file of the certificate. */
   readonly key: string;
   readonly passphrase?: string | undefined;
-  /** Asked for the passphrase of a key that is encrypted, where none is given. */
+  /** Asks for the passphrase if the key is encrypted and none is given. */
   readonly ask?: (() => Promise<string | undefined>) | undefined;
-  /** Called if others may read the private key. */
+  /** Called with a sentence if others can read the private key. */
   readonly warn?: ((message: string) => void) | undefined;
 }
 
@@ -23,26 +24,21 @@ export interface PemOptions {
 const KEY_BLOCK = /-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----((?:(?!-----)[^])*)-----END \1-----/g;
 const READABLE = new Set(['PRIVATE KEY', 'ENCRYPTED PRIVATE KEY', 'RSA PRIVATE KEY', 'EC PRIVATE KEY']);
 
-const missing = (path: string): SignpipeError =>
-  usage('key-passphrase-missing', `${path}: the private key is encrypted, and no passphrase was given`, {
-    hint: 'give it in a file (--passphrase-file, or passphraseFile in the configuration), in SIGNPIPE_PASSPHRASE, or at the prompt',
-  });
-
 const wrong = (path: string, cause?: unknown): SignpipeError =>
   usage('key-passphrase-wrong', `${path}: the passphrase does not open the private key`, {
-    hint: 'Check the passphrase file, SIGNPIPE_PASSPHRASE, or what was typed',
+    hint: WRONG_PASSPHRASE_HINT,
     cause,
   });
 
 const unsupported = (path: string, cause: unknown): SignpipeError =>
-  usage('key-encryption-unsupported', `${path}: encrypted in a way that is not supported`, {
-    hint: 'Encrypt it again by openssl pkcs8 -topk8 -v2 aes-256-cbc',
+  usage('key-encryption-unsupported', `${path}: the encryption of the private key is not supported`, {
+    hint: 'encrypt it again: openssl pkcs8 -topk8 -v2 aes-256-cbc',
     cause,
   });
 
 const malformed = (path: string, cause: unknown): SignpipeError =>
   usage('pem-malformed', `${path}: the private key cannot be read`, {
-    hint: 'The file is damaged, or not a private key in PEM',
+    hint: 'the file is damaged, or is not a private key in PEM',
     cause,
   });
 
@@ -55,65 +51,63 @@ interface KeyBlock {
 
 function findKey(bytes: Buffer, path: string): KeyBlock {
   const pem = pemText(bytes);
-  const [found, another] = [...pem.matchAll(KEY_BLOCK)].map(([text, label = '', body = '']) => ({
+  const [block, another] = [...pem.matchAll(KEY_BLOCK)].map(([text, label = '', body = '']) => ({
     text,
     label,
     body,
   }));
-  if (!found) {
+  if (!block) {
     const format = keyFormatOf(bytes);
     throw usage('pem-no-key', `${path}: ${format ? `is ${format.what}` : 'holds no private key in PEM'}`, {
-      hint: format?.hint ?? 'It should have a line -----BEGIN PRIVATE KEY-----',
+      hint: format?.hint ?? 'the file must have a line -----BEGIN PRIVATE KEY-----',
     });
   }
   if (another)
     throw usage('pem-several-keys', `${path}: holds more than one private key`, {
-      hint: 'Leave only the one that signs',
+      hint: 'keep only the one that signs',
     });
-  if (READABLE.has(found.label)) return found;
+  if (READABLE.has(block.label)) return block;
   const hint = keyFormatOf(bytes)?.hint;
-  throw usage('key-unsupported', `${path}: ${found.label} is no key that can sign programs`, {
+  throw usage('key-unsupported', `${path}: a key in the format ${block.label} cannot sign programs`, {
     hint:
-      found.label === 'OPENSSH PRIVATE KEY' && hint !== undefined
-        ? hint
-        : 'Convert it by openssl pkcs8 -topk8',
+      block.label === 'OPENSSH PRIVATE KEY' && hint !== undefined ? hint : 'convert it: openssl pkcs8 -topk8',
   });
 }
 
-/** What node:crypto (OpenSSL) says of a key that it cannot open, in our words. */
-function refusal(error: unknown, encrypted: boolean, path: string): SignpipeError {
+/** Maps an error of node:crypto (OpenSSL), which cannot read a private key. */
+function keyError(error: unknown, encrypted: boolean, path: string): SignpipeError {
   if (!encrypted) return malformed(path, error);
   if (hasCode(error, 'ERR_OSSL_EVP_UNSUPPORTED')) return unsupported(path, error);
-  // A wrong passphrase passes the padding once in 256 times; then it is the key that cannot be read.
+  // With a wrong passphrase, one decryption in 256 has valid padding; then parsing the key fails.
   return wrong(path, error);
 }
 
-/** What reads BER takes 30 ms to load, and few keys need it: `key-iterations` for those that ask for too much. */
+/** Throws `key-iterations`. Loads the BER parser only here, for speed: it takes 30 ms, and few keys need it. */
 async function checkEncryption(bytes: Buffer, path: string): Promise<void> {
-  const [{ parseBer }, { checkIterations }] = await Promise.all([
+  const [{ parseBer }, { checkKdfLimits }] = await Promise.all([
     import('./ber.ts'),
     import('./kdf-limits.ts'),
   ]);
-  checkIterations(parseBer(bytes, path), path);
+  checkKdfLimits(parseBer(bytes, path), path);
 }
 
 /** Throws `key-passphrase-missing`, `key-passphrase-wrong`, `key-encryption-unsupported`, `key-iterations`, `pem-malformed`. */
 async function readKey({ key: path, passphrase: given, ask, warn }: PemOptions): Promise<KeyObject> {
   const { label, body, text } = findKey(await readKeyFile(path, 'pem'), path);
-  if (warn) await warnIfOpen(path, 'the private key', warn);
+  if (warn) await warnIfOthersCanRead(path, 'the private key', warn);
   const modern = label === 'ENCRYPTED PRIVATE KEY';
   const encrypted = modern || /^Proc-Type: *4, *ENCRYPTED/m.test(body);
   const passphrase = given ?? (encrypted ? await ask?.() : undefined) ?? '';
-  if (encrypted && passphrase === '') throw missing(path);
+  if (encrypted && passphrase === '') throw passphraseMissing(path);
   if (modern) await checkEncryption(Buffer.from(body, 'base64'), path);
   try {
     return createPrivateKey({ key: text, passphrase });
   } catch (error) {
-    throw refusal(error, encrypted, path);
+    throw keyError(error, encrypted, path);
   }
 }
 
-/** A certificate, or the PKCS #7 bundle without signatures (RFC 5652, 5) that authorities hand out as .p7b or .spc. */
+/** Reads a certificate, or a PKCS #7 bundle without signatures (RFC 5652, 5) as authorities issue it (.p7b, .spc). */
 async function readDerCertificates(bytes: Buffer, path: string): Promise<readonly Certificate[]> {
   const { parseBer, toDer } = await import('./ber.ts');
   const der = toDer(parseBer(bytes, path));
@@ -135,20 +129,20 @@ async function readCertificates(path: string): Promise<readonly Certificate[]> {
     'pem-no-certificate',
     `${path}: ${format ? `is ${format.what}` : 'holds no certificate in PEM'}`,
     {
-      hint: 'It should have a line -----BEGIN CERTIFICATE-----',
+      hint: 'the file must have a line -----BEGIN CERTIFICATE-----',
     },
   );
 }
 
 /**
- * A signing key from a certificate file and a key file.
+ * Opens a signing key from a certificate file and a key file.
  *
  * Throws usage errors: `pem-no-certificate`, `pem-no-key`, `pem-several-keys`, `pem-malformed`,
  * `pem-too-large`, `key-passphrase-missing`, `key-passphrase-wrong`, `key-does-not-match`, `key-too-weak`,
  * `key-unsupported`, `key-encryption-unsupported`, `key-iterations`.
  */
 export async function openPemKey(options: PemOptions): Promise<SigningKey> {
-  const certificates = await readingKey('pem-malformed', () => readCertificates(options.certificate));
-  const key = await readingKey('pem-malformed', () => readKey(options));
+  const certificates = await readingKeyFile('pem-malformed', () => readCertificates(options.certificate));
+  const key = await readingKeyFile('pem-malformed', () => readKey(options));
   return signingKey(key, certificates, options.key);
 }

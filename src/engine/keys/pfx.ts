@@ -1,6 +1,7 @@
 import { SignpipeError, usage } from '../../lib/errors.ts';
 import { isPkcs12, keyFormatOf, pemText } from '../../lib/key-format.ts';
-import { readingKey, readKeyFile, warnIfOpen } from './key-file.ts';
+import { readingKeyFile, readKeyFile, warnIfOthersCanRead } from './key-file.ts';
+import { passphraseMissing } from './passphrase.ts';
 import { readPkcs12, type CertificateBag, type KeyBag, type Pkcs12 } from './pkcs12.ts';
 import { belongsTo, signingKey, type SigningKey } from './signing-key.ts';
 
@@ -8,20 +9,17 @@ const SEQUENCE = 0x30;
 
 export interface PfxOptions {
   readonly path: string;
-  /** Left out means none was given; an empty one is tried then, as some files have that. */
+  /** If left out, the empty one is tried, which some files have. */
   readonly passphrase?: string | undefined;
-  /**
-   * Which key, when there are several: its friendly name, or its certificate's common name, subject
-   * or SHA-256 in hex.
-   */
+  /** Which key, if there are several: its friendly name, or its certificate's common name, subject or SHA-256 (hex). */
   readonly name?: string | undefined;
-  /** Called if others may read the file. */
+  /** Called with a sentence if others can read the file. */
   readonly warn?: ((message: string) => void) | undefined;
 }
 
 /**
- * The key's certificates: those that the file itself links to it, else all that match. One key may
- * stand in a file twice, under the old and the renewed certificate.
+ * The certificates of a key: those that the file links to it, else all that belong to it. A file may hold one key
+ * twice, with the old and with the renewed certificate.
  */
 function certificatesOf(bag: KeyBag, store: Pkcs12): CertificateBag[] {
   const own = store.certificates.filter(({ certificate }) => belongsTo(certificate, bag.key));
@@ -38,11 +36,11 @@ const certificateNames = ({ friendlyName, certificate }: CertificateBag): string
 const isCalled = (names: readonly string[], name: string): boolean =>
   names.some((each) => each.toLowerCase() === name.toLowerCase());
 
-/** A key and those of its certificates that may lead. */
+/** A key in the file, with its own certificates. */
 interface KeyCandidate {
   readonly bag: KeyBag;
   readonly own: readonly CertificateBag[];
-  /** The friendliest first. */
+  /** All names by which it can be chosen; the first is shown to people. */
   readonly names: readonly string[];
 }
 
@@ -54,24 +52,24 @@ function candidatesIn(store: Pkcs12): KeyCandidate[] {
 }
 
 function chooseKey(store: Pkcs12, { path, name }: PfxOptions): KeyCandidate {
-  const listed = candidatesIn(store);
-  const [first, second] = listed;
+  const candidates = candidatesIn(store);
+  const [first, second] = candidates;
   if (!first)
     throw usage('pfx-empty', `${path}: holds no private key`, {
-      hint: 'Export it again together with its private key',
+      hint: 'export it again together with its private key',
     });
-  const shown = listed.map(({ names }, index) => names[0] ?? `key ${index + 1}`).join(', ');
+  const shown = candidates.map(({ names }, index) => names[0] ?? `key ${index + 1}`).join(', ');
   if (name === undefined) {
     if (!second) return first;
-    throw usage('pfx-several-keys', `${path}: holds ${listed.length} keys: ${shown}`, {
-      hint: 'Name one of them, or export only the one that signs',
+    throw usage('pfx-several-keys', `${path}: holds ${candidates.length} keys: ${shown}`, {
+      hint: 'name one of them, or export only the one that signs',
     });
   }
-  const [chosen, another] = listed.filter(({ names }) => isCalled(names, name));
+  const [chosen, another] = candidates.filter(({ names }) => isCalled(names, name));
   if (chosen && !another) return chosen;
   const why = chosen ? 'several keys are' : 'no key is';
   throw usage('pfx-no-such-key', `${path}: ${why} called ${name}; it holds: ${shown}`, {
-    hint: "Use the SHA-256 of the key's certificate, which is unique",
+    hint: "use the SHA-256 of the key's certificate, which is unique",
   });
 }
 
@@ -80,48 +78,44 @@ const PEM_PFX = /-----BEGIN PKCS12-----([A-Za-z0-9+/=\s]+)-----END PKCS12-----/;
 const BASE64_PFX = /^MI[I-L][A-Za-z0-9+/=\s]+$/;
 
 /**
- * The bytes of a PKCS#12 file, which may be in PEM or in base64, as secrets of CI systems are. Throws
- * `pfx-other-format` for what is known to be something else.
+ * The bytes of a PKCS#12 file, which may be in PEM, or in base64 as secrets of CI systems are. Throws
+ * `pfx-other-format` if the file has another known format.
  */
 function pkcs12Bytes(bytes: Buffer, path: string): Buffer {
   const text = bytes[0] === SEQUENCE ? '' : pemText(bytes);
   const base64 = PEM_PFX.exec(text)?.[1] ?? BASE64_PFX.exec(text)?.[0];
-  const found = base64 === undefined ? bytes : Buffer.from(base64, 'base64');
-  const format = keyFormatOf(found);
-  if (format === null || isPkcs12(format)) return found;
-  throw usage('pfx-other-format', `${path}: is ${format.what}, and no PKCS#12 file (.pfx, .p12)`, {
+  const content = base64 === undefined ? bytes : Buffer.from(base64, 'base64');
+  const format = keyFormatOf(content);
+  if (format === null || isPkcs12(format)) return content;
+  throw usage('pfx-other-format', `${path}: is ${format.what}, not a PKCS#12 file (.pfx, .p12)`, {
     hint: format.hint,
   });
 }
 
-async function open({ path, passphrase, warn }: PfxOptions): Promise<Pkcs12> {
+async function openFile({ path, passphrase, warn }: PfxOptions): Promise<Pkcs12> {
   const bytes = pkcs12Bytes(await readKeyFile(path, 'pfx'), path);
-  if (warn) await warnIfOpen(path, 'the private key', warn);
+  if (warn) await warnIfOthersCanRead(path, 'the private key', warn);
   try {
-    return await readingKey('pfx-malformed', () => readPkcs12(bytes, passphrase ?? '', path));
+    return await readingKeyFile('pfx-malformed', () => readPkcs12(bytes, passphrase ?? '', path));
   } catch (error) {
-    const unopened = error instanceof SignpipeError && error.code === 'pfx-wrong-passphrase';
-    if (!unopened || passphrase !== undefined) throw error;
-    throw usage('key-passphrase-missing', `${path}: needs a passphrase`, {
-      hint: 'give it in a file (--passphrase-file, or passphraseFile in the configuration), in SIGNPIPE_PASSPHRASE, or at the prompt',
-    });
+    const isWrong = error instanceof SignpipeError && error.code === 'pfx-wrong-passphrase';
+    throw isWrong && passphrase === undefined ? passphraseMissing(path) : error;
   }
 }
 
 /**
- * A signing key from a PKCS#12 file (`.pfx`, `.p12`).
+ * Opens a signing key from a PKCS#12 file (`.pfx`, `.p12`).
  *
  * Throws usage errors: `pfx-wrong-passphrase`, `key-passphrase-missing`, `pfx-malformed`, `pfx-too-large`,
- * `pfx-other-format`,
- * `pfx-empty`, `pfx-no-certificate`, `pfx-several-keys`, `pfx-no-such-key`, `pfx-unsupported`,
+ * `pfx-other-format`, `pfx-empty`, `pfx-no-certificate`, `pfx-several-keys`, `pfx-no-such-key`, `pfx-unsupported`,
  * `key-does-not-match`, `key-too-weak`, `key-unsupported`, `key-iterations`.
  */
 export async function openPfxKey(options: PfxOptions): Promise<SigningKey> {
-  const store = await open(options);
+  const store = await openFile(options);
   const { bag, own } = chooseKey(store, options);
   if (store.certificates.length === 0)
     throw usage('pfx-no-certificate', `${options.path}: holds a key but no certificate`, {
-      hint: 'Export it again together with its certificate',
+      hint: 'export it again together with its certificate',
     });
   const { name } = options;
   const named = own.filter((each) => name !== undefined && isCalled(certificateNames(each), name));

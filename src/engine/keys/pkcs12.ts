@@ -3,25 +3,26 @@ import forge from 'node-forge';
 import { invalid, messageOf, usage, type SignpipeError } from '../../lib/errors.ts';
 import { Certificate } from '../../lib/x509/certificate.ts';
 import { parseBer, toDer } from './ber.ts';
-import { checkIterations } from './kdf-limits.ts';
+import { WRONG_PASSPHRASE_HINT } from './passphrase.ts';
+import { checkKdfLimits } from './kdf-limits.ts';
 
-/** What a bag holds, and the attributes that tie keys to certificates. */
-interface Labels {
-  /** What the user called it; shown by Windows. */
+/** The attributes of a bag that link keys to certificates. */
+interface BagAttributes {
+  /** The name that the user chose, which Windows shows. */
   readonly friendlyName: string | undefined;
-  /** Equal in a key and its certificate; hex. */
+  /** The same in a key and its certificate; hex. */
   readonly localKeyId: string | undefined;
 }
 
-export interface KeyBag extends Labels {
+export interface KeyBag extends BagAttributes {
   readonly key: KeyObject;
 }
 
-export interface CertificateBag extends Labels {
+export interface CertificateBag extends BagAttributes {
   readonly certificate: Certificate;
 }
 
-/** A PKCS#12 file's keys and X.509 certificates, in the file's order. */
+/** The keys and X.509 certificates of a PKCS#12 file, in the order of the file. */
 export interface Pkcs12 {
   readonly keys: readonly KeyBag[];
   readonly certificates: readonly CertificateBag[];
@@ -29,7 +30,7 @@ export interface Pkcs12 {
 
 type Bag = forge.pkcs12.Bag;
 
-/** PBKDF2 as forge calls it: salt and result with one character an octet. */
+/** PBKDF2 as forge calls it: salt and result have one character per octet. */
 type Pbkdf2 = (
   password: string,
   salt: string,
@@ -38,7 +39,7 @@ type Pbkdf2 = (
   md: forge.md.MessageDigest,
 ) => string;
 
-/** Bag types and the type of certificate that are of use here (RFC 7292, 4.2). */
+/** The bag types that are read here (RFC 7292, 4.2). */
 const BAG = {
   key: '1.2.840.113549.1.12.10.1.1',
   shroudedKey: '1.2.840.113549.1.12.10.1.2',
@@ -54,36 +55,36 @@ const partsOf = (node: forge.asn1.Asn1 | undefined): forge.asn1.Asn1[] =>
 const oidOf = (node: forge.asn1.Asn1 | undefined): string =>
   node?.type === forge.asn1.Type.OID && typeof node.value === 'string' ? forge.asn1.derToOid(node.value) : '';
 
-/** A bag's content, inside its [0]. */
+/** The content of a bag, inside its [0]. */
 const contentOf = (bag: forge.asn1.Asn1): forge.asn1.Asn1 | undefined => partsOf(partsOf(bag)[1])[0];
 
-function ofUse(bag: forge.asn1.Asn1): forge.asn1.Asn1[] {
+function usableBags(bag: forge.asn1.Asn1): forge.asn1.Asn1[] {
   const type = oidOf(partsOf(bag)[0]);
   if (type === BAG.key || type === BAG.shroudedKey) return [bag];
   if (type === BAG.certificate) return oidOf(partsOf(contentOf(bag))[0]) === X509_CERTIFICATE ? [bag] : [];
-  return type === BAG.safeContents ? partsOf(contentOf(bag)).flatMap(ofUse) : [];
+  return type === BAG.safeContents ? partsOf(contentOf(bag)).flatMap(usableBags) : [];
 }
 
-/** SafeContents without the bags that are of no use here: secrets, CRLs, other certificates. Other nodes stay. */
-function withoutOtherBags(node: forge.asn1.Asn1): forge.asn1.Asn1 {
+/** Removes from SafeContents the bags that are not read here: secrets, CRLs, other certificates. Leaves other nodes. */
+function removeOtherBags(node: forge.asn1.Asn1): forge.asn1.Asn1 {
   const bags = partsOf(node);
   if (bags.length > 0 && bags.every((bag) => ANY_BAG.test(oidOf(partsOf(bag)[0]))))
-    node.value = bags.flatMap(ofUse);
+    node.value = bags.flatMap(usableBags);
   return node;
 }
 
-/** What forge falls back on for keys and certificates that it does not know: they are handed over as they came. */
-const asItCame = (): never => {
-  throw new Error('not to be converted');
+/** Stops forge from converting a key or certificate: after an error it returns the DER. */
+const refuseConversion = (): never => {
+  throw new Error('must not be converted');
 };
 
 /**
- * Does `work` with some of forge's functions replaced. `work` is synchronous, so no other code sees the change.
+ * Runs `work` with some of forge's functions replaced. `work` is synchronous, so no other code sees the change.
  *
- * - PBKDF2 by node:crypto: forge runs its own one in JavaScript (four seconds for 600,000 iterations), and gives it
- *   the passphrase in UTF-16 units cut to octets, where every other program takes UTF-8.
- * - Bags of other types are left out, since forge refuses the whole file for one of them.
- * - Keys and certificates are not converted: that would make an RSASSA-PSS key an ordinary RSA key, and write a
+ * - PBKDF2 is node:crypto's. forge's own is in JavaScript (four seconds for 600,000 iterations), and reads the
+ *   passphrase as UTF-16 units cut to octets; every other program uses UTF-8.
+ * - Bags of other types are removed: forge refuses the whole file for one of them.
+ * - Keys and certificates are not converted: that would turn an RSASSA-PSS key into an ordinary RSA key, and encode a
  *   certificate again.
  */
 function withForgeAdapted<T>(passphrase: string, work: () => T): T {
@@ -92,11 +93,10 @@ function withForgeAdapted<T>(passphrase: string, work: () => T): T {
   const { privateKeyFromAsn1, certificateFromAsn1 } = forge.pki;
   const native: Pbkdf2 = (_, salt, iterations, length, md) =>
     pbkdf2Sync(passphrase, Buffer.from(salt, 'latin1'), iterations, length, md.algorithm).toString('latin1');
-  const reading = (...args: Parameters<typeof fromDer>): forge.asn1.Asn1 =>
-    withoutOtherBags(fromDer(...args));
+  const reading = (...args: Parameters<typeof fromDer>): forge.asn1.Asn1 => removeOtherBags(fromDer(...args));
   Object.assign(forge.pkcs5, { pbkdf2: native });
   Object.assign(forge.asn1, { fromDer: reading });
-  Object.assign(forge.pki, { privateKeyFromAsn1: asItCame, certificateFromAsn1: asItCame });
+  Object.assign(forge.pki, { privateKeyFromAsn1: refuseConversion, certificateFromAsn1: refuseConversion });
   try {
     return work();
   } finally {
@@ -107,27 +107,27 @@ function withForgeAdapted<T>(passphrase: string, work: () => T): T {
 }
 
 /**
- * How PKCS#12's own derivation may read a passphrase, the likeliest first: as RFC 7292 (B.1) says; an
- * empty one without its terminator; and, as OpenSSL before 1.1 did, each UTF-8 octet as a character.
+ * The forms of a passphrase for PKCS#12's own key derivation, the likeliest first: as RFC 7292 (B.1) defines; an
+ * empty one without its terminator; and, as in OpenSSL before 1.1, each UTF-8 octet as a character.
  */
-function readings(passphrase: string): (string | undefined)[] {
+function passphraseForms(passphrase: string): (string | undefined)[] {
   if (passphrase === '') return ['', undefined];
   return [...new Set([passphrase, Buffer.from(passphrase, 'utf8').toString('latin1')])];
 }
 
-/** PrivateKeyInfo (RFC 5208, 5). */
+/** Reads a PrivateKeyInfo (RFC 5208, 5). */
 function privateKey({ asn1 }: Bag, what: string): KeyObject {
   const der = toDer(asn1);
   try {
     return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
   } catch (error) {
-    throw invalid('pfx-key', `${what}: a private key that cannot be read`, { cause: error });
+    throw invalid('pfx-key', `${what}: a private key in it cannot be read`, { cause: error });
   } finally {
     der.fill(0);
   }
 }
 
-function labels({ attributes }: Bag): Labels {
+function attributesOf({ attributes }: Bag): BagAttributes {
   const { friendlyName, localKeyId } = attributes as Record<string, unknown[] | undefined>;
   const [name, id] = [friendlyName?.[0], localKeyId?.[0]];
   return {
@@ -143,53 +143,53 @@ function contents({ safeContents }: forge.pkcs12.Pkcs12Pfx, what: string): Pkcs1
   return {
     keys: bags
       .filter((bag) => !isCertificate(bag))
-      .map((bag) => ({ key: privateKey(bag, what), ...labels(bag) })),
+      .map((bag) => ({ key: privateKey(bag, what), ...attributesOf(bag) })),
     certificates: bags
       .filter(isCertificate)
-      .map((bag) => ({ certificate: Certificate.parse(toDer(bag.asn1), what), ...labels(bag) })),
+      .map((bag) => ({ certificate: Certificate.parse(toDer(bag.asn1), what), ...attributesOf(bag) })),
   };
 }
 
-/** What forge's error says of the file; undefined when it can come of a passphrase that does not fit. */
-function fault(error: unknown, opened: boolean, what: string): SignpipeError | undefined {
+/** Maps an error of forge's; undefined if a wrong passphrase can be its cause. */
+function forgeError(error: unknown, opened: boolean, what: string): SignpipeError | undefined {
   const message = messageOf(error);
   if (/support/i.test(message))
-    return usage('pfx-unsupported', `${what}: protected in a way that is not supported (${message})`, {
-      hint: 'Export it again with a passphrase, AES-256 and PBKDF2, as openssl pkcs12 -export does by default',
+    return usage('pfx-unsupported', `${what}: its encryption or MAC is not supported (${message})`, {
+      hint: 'export it again with a passphrase, AES-256 and PBKDF2, as openssl pkcs12 -export does by default',
       cause: error,
     });
   if (!opened || /MAC could not be verified/.test(message)) return undefined;
   return invalid('pfx-malformed', `${what}: ${message}`, { cause: error });
 }
 
-/** The bags, or undefined when this reading of the passphrase does not fit. */
-function open(tree: forge.asn1.Asn1, passphrase: string, reading: string | undefined, what: string) {
-  const encrypted = checkIterations(tree, what);
-  // Where there is a MAC, forge checks it first; without, a wrong passphrase shows in what was decrypted.
+/** Decrypts the file; undefined if this form of the passphrase is wrong. */
+function decrypt(tree: forge.asn1.Asn1, passphrase: string, form: string | undefined, what: string) {
+  const encrypted = checkKdfLimits(tree, what);
+  // If there is a MAC, forge checks it first; if not, a wrong passphrase shows only in what was decrypted.
   const hasMac = tree.value.length > 2;
   try {
-    return withForgeAdapted(passphrase, () => forge.pkcs12.pkcs12FromAsn1(tree, true, reading));
+    return withForgeAdapted(passphrase, () => forge.pkcs12.pkcs12FromAsn1(tree, true, form));
   } catch (error) {
-    const found = fault(error, hasMac || !encrypted, what);
-    if (found) throw found;
+    const mapped = forgeError(error, hasMac || !encrypted, what);
+    if (mapped) throw mapped;
     return undefined;
   }
 }
 
 /**
- * Opens a PKCS#12 file (RFC 7292) with a passphrase, as OpenSSL, Windows and Java write them by
- * default. Private keys become KeyObjects at once: forge never signs.
+ * Reads a PKCS#12 file (RFC 7292) with a passphrase: those that OpenSSL, Windows and Java write by default. Private
+ * keys become KeyObjects at once: forge never signs.
  *
  * Throws `pfx-wrong-passphrase`, `pfx-unsupported` (PBMAC1, scrypt, RC2-128, protection by a public
- * key), `key-iterations`; errors of kind `invalid` when the bytes are broken.
+ * key), `key-iterations`; errors of kind `invalid` if the bytes are malformed.
  */
 export function readPkcs12(bytes: Buffer, passphrase: string, what: string): Pkcs12 {
   const tree = parseBer(bytes, what);
-  for (const reading of readings(passphrase)) {
-    const pfx = open(tree, passphrase, reading, what);
+  for (const form of passphraseForms(passphrase)) {
+    const pfx = decrypt(tree, passphrase, form, what);
     if (pfx) return contents(pfx, what);
   }
-  throw usage('pfx-wrong-passphrase', `${what}: the passphrase does not open it`, {
-    hint: 'Check the passphrase file, SIGNPIPE_PASSPHRASE, or what was typed',
+  throw usage('pfx-wrong-passphrase', `${what}: the passphrase does not open the file`, {
+    hint: WRONG_PASSPHRASE_HINT,
   });
 }

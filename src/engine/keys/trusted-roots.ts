@@ -5,30 +5,30 @@ import { packageRoot } from '../../lib/package-root.ts';
 import { parsePemCertificates, type Certificate } from '../../lib/x509/certificate.ts';
 import { isTestChain } from './signing-key.ts';
 
-/** A whole system's root store has some 300 kB. */
-const LARGEST = 16 * 1024 * 1024;
+/** In bytes. The root store of a whole system has about 300 kB. */
+const MAX_FILE = 16 * 1024 * 1024;
 
 async function readPem(path: string): Promise<{ pem: string; certificates: Certificate[] }> {
   try {
-    const bytes = await readOnce(path, LARGEST);
-    if (!bytes) throw usage('roots-unreadable', `more than ${LARGEST} bytes`);
+    const bytes = await readOnce(path, MAX_FILE);
+    if (!bytes) throw usage('roots-unreadable', `more than ${MAX_FILE} bytes`);
     const pem = bytes.toString('latin1');
     return { pem, certificates: parsePemCertificates(pem, path) };
   } catch (error) {
-    throw usage('roots-unreadable', `${path}: no certificates can be read from it: ${messageOf(error)}`, {
+    throw usage('roots-unreadable', `${path}: cannot read certificates from it: ${messageOf(error)}`, {
       cause: error,
     });
   }
 }
 
-/** The certificates of a PEM file of roots; undefined if none was named. Throws `roots-unreadable` (usage). */
+/** Reads the certificates of a PEM file; undefined if no file is named. Throws `roots-unreadable` (usage). */
 export const readRoots = async (path: string | undefined): Promise<Certificate[] | undefined> =>
   path === undefined ? undefined : (await readPem(path)).certificates;
 
-/** In place of a file's path: the roots of public timestamp authorities that come with this package. */
+/** Written instead of a path: the roots of public timestamp authorities that are part of this package. */
 export const PUBLIC_ROOTS = 'public';
 
-/** The package's own roots of public timestamp authorities (`roots/timestamp.pem`). */
+/** The roots of public timestamp authorities that are part of this package (`roots/timestamp.pem`). */
 export interface PublicRoots {
   readonly certificates: readonly Certificate[];
   /** When they were last compared with their sources. */
@@ -37,18 +37,18 @@ export interface PublicRoots {
 
 const CHECKED = /^# Date: (\d{4}-\d{2}-\d{2})$/m;
 
-/** Reads the package's roots of public timestamp authorities. Throws `roots-unreadable` (usage). */
+/** Reads the roots of public timestamp authorities that are part of this package. Throws `roots-unreadable` (usage). */
 export async function readPublicRoots(): Promise<PublicRoots> {
   const path = fileURLToPath(new URL('roots/timestamp.pem', packageRoot));
   const { pem, certificates } = await readPem(path);
   const date = CHECKED.exec(pem)?.[1];
-  if (date === undefined) throw usage('roots-unreadable', `${path}: it has no line "# Date: YYYY-MM-DD"`);
+  if (date === undefined) throw usage('roots-unreadable', `${path}: there is no line "# Date: YYYY-MM-DD"`);
   return { certificates, checked: new Date(date) };
 }
 
 /**
- * The roots that timestamps must lead to: those of every PEM file named, and the package's own for the word
- * `public`. Undefined when none are named. Throws `roots-unreadable` (usage).
+ * Reads the roots to which chains of timestamps must lead: those of every PEM file that is named, and for the word
+ * `public` those of this package. Undefined if `names` is. Throws `roots-unreadable` (usage).
  */
 export async function readTimestampRoots(
   names: readonly string[] | undefined,
@@ -63,9 +63,9 @@ export async function readTimestampRoots(
 }
 
 /**
- * Which roots the timestamps on our own signatures must lead to. Anyone on the network can answer for an
- * authority with a certificate of their own, so they are `public` unless something else is configured. Only
- * signatures of a test certificate, which is not trusted anyway, may have any timestamp.
+ * The names of the roots to which the timestamps on our own signatures must lead: the configured ones, else `public`,
+ * because anyone on the network can answer for an authority with a certificate of their own. With a test certificate,
+ * which is not trusted anyway, any timestamp is accepted unless roots are configured.
  */
 export const timestampRootsFor = (
   names: readonly string[] | undefined,
