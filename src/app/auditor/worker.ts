@@ -1,12 +1,13 @@
-/** One thread of the audit: judges the batches of receipts that it is sent, one after another. */
-import { parentPort, workerData } from 'node:worker_threads';
+/** The script of a worker thread that judges batches of receipts. */
+import { workerData } from 'node:worker_threads';
+import { serveJobs } from '../../lib/concurrency/worker-pool.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../protocol/control/repository.ts';
-import { SignpipeError } from '../../lib/errors.ts';
-import { auditBatch, type CrewAnswer, type CrewSetup } from './workers.ts';
+import type { Batch } from './batch.ts';
 import type { ReceiptContext, Step } from './receipt-audit.ts';
+import { auditBatch, type AuditSetup } from './workers.ts';
 
-async function contextFrom(setup: CrewSetup): Promise<ReceiptContext> {
+async function contextFrom(setup: AuditSetup): Promise<ReceiptContext> {
   const { path, branches, allowed, receiptSigners, onlyKey, now } = setup;
   return {
     repository: await ControlRepository.openExisting(path, branches),
@@ -17,28 +18,14 @@ async function contextFrom(setup: CrewSetup): Promise<ReceiptContext> {
   };
 }
 
-const context = contextFrom(workerData as CrewSetup);
+const context = contextFrom(workerData as AuditSetup);
+// The first job reports the error.
+context.catch(() => {});
 
-async function answerTo(steps: readonly Step[]): Promise<CrewAnswer> {
-  try {
-    return { batch: await auditBatch(await context, steps) };
-  } catch (error) {
-    // A bug keeps its stack: it ends the thread, and is thrown on the other side.
-    if (!(error instanceof SignpipeError)) throw error;
-    const { kind, code, message, hint } = error;
-    return { fault: { kind, code, message, hint } };
-  }
-}
+const jobs = {
+  audit: async (steps: readonly Step[]): Promise<Batch> => auditBatch(await context, steps),
+};
+export type AuditJobs = typeof jobs;
 
-let before: Promise<void> = Promise.resolve();
-parentPort?.on('message', (steps: readonly Step[]) => {
-  before = before.then(async () => {
-    const answer = await answerTo(steps);
-    const packs = 'batch' in answer ? answer.batch.packs : [];
-    // Handed over and not copied.
-    parentPort?.postMessage(
-      answer,
-      packs.map(({ bytes }) => bytes.buffer),
-    );
-  });
-});
+// The packed rows are handed over, not copied.
+serveJobs(jobs, ({ packs }) => packs.map(({ bytes }) => bytes.buffer));

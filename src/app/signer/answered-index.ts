@@ -1,3 +1,5 @@
+import { firstIndex } from '../../lib/bytes/binary-search.ts';
+
 /** A commit id that is not there. */
 const NONE = '0'.repeat(40);
 
@@ -62,15 +64,11 @@ export class AnsweredIndex {
   }
 
   private find(key: Buffer): Buffer | undefined {
-    let [low, high] = [0, this.sorted.length / RECORD];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      const at = middle * RECORD;
-      const order = this.sorted.compare(key, 0, KEY, at, at + KEY);
-      if (order === 0) return this.sorted.subarray(at, at + RECORD);
-      if (order < 0) low = middle + 1;
-      else high = middle;
-    }
-    return undefined;
+    const order = (index: number): number =>
+      this.sorted.compare(key, 0, KEY, index * RECORD, index * RECORD + KEY);
+    const count = this.sorted.length / RECORD;
+    const index = firstIndex(count, (each) => order(each) >= 0);
+    if (index === count || order(index) !== 0) return undefined;
+    return this.sorted.subarray(index * RECORD, (index + 1) * RECORD);
   }
 }

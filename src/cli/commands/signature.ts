@@ -1,7 +1,8 @@
 import { openSignableFile } from '../../engine/formats/recognize.ts';
 import { invalid, type SignpipeError } from '../../lib/errors.ts';
 import { writeFileAtomically, writeStreamAtomically } from '../../lib/bytes/atomic-file.ts';
-import { chunks, withFile } from '../../lib/bytes/byte-source.ts';
+import { withFile } from '../../lib/bytes/byte-source.ts';
+import { readChunks } from '../../lib/bytes/read-chunks.ts';
 import { outputTo, printFileAsJson, writeOutputFile, type OutputOptions } from '../output/output-file.ts';
 import { sayUnlessQuiet } from '../output/terminal.ts';
 
@@ -24,7 +25,7 @@ export async function removeCommand(file: string, options: OutputOptions): Promi
   await withFile(file, async (source) => {
     const program = await openSignableFile(source);
     if (program.signatures.length === 0) throw notSigned(file);
-    const unsigned = chunks(await program.remove());
+    const unsigned = readChunks(await program.remove());
     await writeOutputFile(output, (path) => writeStreamAtomically(path, unsigned));
   });
   sayUnlessQuiet(options)(`${options.output}: ${file} without its signature`);

@@ -6,7 +6,8 @@ import { invalid } from '../../lib/errors.ts';
 import { writeStreamAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256OfFile, sha256OfSource } from '../../lib/bytes/hash.ts';
 import { unchangedRange } from '../../lib/bytes/delta.ts';
-import { chunks, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
+import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
+import { readChunks } from '../../lib/bytes/read-chunks.ts';
 import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
 import { newContent } from './sign-result.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
@@ -118,7 +119,7 @@ async function attachToProgram(
       `${source.name}: it is a program, but the receipt speaks of a zip with ${wanted.length} signed in it`,
     );
   const made = await attachTo({ source, sha256: await sha256OfSource(source) }, only);
-  await writeStreamAtomically(output, chunks(made.source));
+  await writeStreamAtomically(output, readChunks(made.source));
 }
 
 /**

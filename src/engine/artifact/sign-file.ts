@@ -1,5 +1,5 @@
 import { invalid } from '../../lib/errors.ts';
-import { atHand, withFile } from '../../lib/bytes/byte-source.ts';
+import { inMemoryIfSmall, withFile } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
 import type { SignedFile, SignedUnhashed, SignArtifactOptions, UnhashedOptions } from './sign-result.ts';
 import { signLone } from './sign-program-file.ts';
@@ -29,7 +29,7 @@ export async function signFile(
   return withFile(
     input,
     async (file) => {
-      const source = await atHand(file);
+      const source = await inMemoryIfSmall(file);
       const kind = await fileKindOf(source);
       if (kind === 'zip') {
         // Loaded only here: for a lone program it would be a good part of the time.

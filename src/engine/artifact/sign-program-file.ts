@@ -1,13 +1,13 @@
 import type { FileHandle } from 'node:fs/promises';
 import { invalid } from '../../lib/errors.ts';
 import { writeAtomically } from '../../lib/bytes/atomic-file.ts';
-import { hashParts } from '../../lib/bytes/hash-and-compare.ts';
+import { hashRanges } from '../../lib/bytes/hash-and-compare.ts';
 import { fillFrom, writeAll } from '../../lib/bytes/read-write-fully.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { whole } from '../../lib/bytes/concatenated-source.ts';
 import { patchInPlace } from '../../lib/bytes/patched-source.ts';
 import { truncated } from '../../lib/bytes/extents.ts';
-import { BufferSource, SMALL, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
+import { BufferSource, SMALL_FILE, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import {
   requireOurs,
@@ -42,7 +42,7 @@ export async function signLone(
   requireSomething(signer === null ? 1 : 0, signer === null ? [] : [{ path: '', ...signer }], 1, source.name);
   options.onProgress?.(0, 1);
   const entry = await writeAtomically(output, (file, path) =>
-    source.size > SMALL
+    source.size > SMALL_FILE
       ? writeLarge(source, { file, path, hashed }, options)
       : writeSmall(source, file, options),
   );
@@ -116,6 +116,6 @@ async function writeLarge(
 
 /** The SHA-256 in hex of what is copied: what is signed then is what the receipt calls unsigned. */
 async function copyAndHash(source: ByteSource, copyTo: FileHandle, hashed: boolean): Promise<string> {
-  const { digest } = await hashParts([whole(source)], { ...(hashed && { algorithm: 'sha256' }), copyTo });
+  const { digest } = await hashRanges([whole(source)], { ...(hashed && { algorithm: 'sha256' }), copyTo });
   return digest.toString('hex');
 }

@@ -4,7 +4,7 @@ import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { Delta } from '../../lib/bytes/delta.ts';
 import { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource, sha256OfStream } from '../../lib/bytes/hash.ts';
-import { scan } from '../../lib/bytes/read-chunks.ts';
+import { readTransientChunks } from '../../lib/bytes/read-chunks.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { isOurs } from './globs.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
@@ -57,7 +57,7 @@ export async function signZipAsDelta(
   const archive = await readZip(source, options.limits);
   // On this thread, which has nothing else to do then: another costs 10 MB, and time to start.
   const hash = (delta: Delta, newBytes: ByteSource): Promise<string> =>
-    sha256OfStream(scan(new PatchedSource(source, delta, newBytes)));
+    sha256OfStream(readTransientChunks(new PatchedSource(source, delta, newBytes)));
   const { signed, used } = await planSigned(archive, { path }, options, hash);
   return { ...signed, output: { size: signed.delta.size, sha256: used } };
 }

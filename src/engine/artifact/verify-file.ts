@@ -1,6 +1,6 @@
 import type { VerifyStatus } from '../authenticode/report.ts';
 import { invalid } from '../../lib/errors.ts';
-import { atHand, withFile } from '../../lib/bytes/byte-source.ts';
+import { inMemoryIfSmall, withFile } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
 import { verifyProgram } from './verify-program.ts';
 import type { ProgramReport, VerifyFileOptions, ZipReport } from './verify-zip.ts';
@@ -33,7 +33,7 @@ function overall({ programs, unread }: ZipReport): VerifyStatus {
  */
 export async function verifyFile(path: string, options: VerifyFileOptions, name = path): Promise<FileReport> {
   return withFile(path, async (file) => {
-    const source = await atHand(file);
+    const source = await inMemoryIfSmall(file);
     const kind = await fileKindOf(source, name);
     if (kind === 'zip') {
       const { verifyZip } = await import('./verify-zip.ts');

@@ -1,4 +1,4 @@
-/** The first index below `length` of which it holds; `length` when of none. It holds of all after the first. */
+/** The first index below `length` for which `holds` is true, and so for all after it; `length` if there is none. */
 export function firstIndex(length: number, holds: (index: number) => boolean): number {
   let [low, high] = [0, length];
   while (low < high) {

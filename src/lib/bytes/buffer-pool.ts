@@ -1,60 +1,63 @@
-/** Fills memory of the caller's. */
+/** Fills `target` with the bytes from `offset` on. */
 export type ReadInto = (target: Buffer, offset: number) => Promise<void>;
 
 /**
- * Memory to be used again, in blocks of one size: fresh memory for all that passes through keeps the garbage
- * collector busier than everything that is done with it.
+ * Buffers of one size that are used again. Only for speed: with a fresh buffer for every read, the garbage collector
+ * works harder than everything that is done with the bytes.
  */
-export class Blocks {
-  private readonly spare: Buffer[] = [];
+export class BufferPool {
+  private readonly free: Buffer[] = [];
 
-  /** `size` is a block's, in bytes; of those that are given back, `kept` are kept. */
+  /** `size` is that of a buffer, in bytes; at most `kept` free ones stay in memory. */
   constructor(
     readonly size: number,
     private readonly kept = Infinity,
   ) {}
 
-  /** So many bytes, at most a block's, with anything in them. */
-  take(length: number): Buffer {
-    return (this.spare.pop() ?? Buffer.allocUnsafeSlow(this.size)).subarray(0, length);
+  /** A buffer of `length` bytes, at most `size`, with arbitrary content. */
+  acquire(length: number): Buffer {
+    return (this.free.pop() ?? Buffer.allocUnsafeSlow(this.size)).subarray(0, length);
   }
 
-  /** Takes back what `take` gave, once nobody reads or fills it any more. */
-  give(block: Buffer): void {
-    if (this.spare.length < this.kept) this.spare.push(Buffer.from(block.buffer));
+  /** Takes back a buffer from `acquire` when nothing reads or fills it any more. */
+  release(buffer: Buffer): void {
+    if (this.free.length < this.kept) this.free.push(Buffer.from(buffer.buffer));
   }
 }
 
 /**
- * The bytes [start, end) in order, in blocks, with so many being filled ahead of the one that is worked on.
- * Whoever asks gives each back to the memory.
+ * The bytes [start, end) in order, in buffers of a pool, with up to `ahead` more being filled. The consumer releases
+ * each buffer to the pool.
  */
-export async function* readBlocks(
+export async function* readIntoPool(
   start: number,
   end: number,
   fill: ReadInto,
-  { ahead, memory }: { readonly ahead: number; readonly memory: Blocks },
+  { ahead, pool }: { readonly ahead: number; readonly pool: BufferPool },
 ): AsyncGenerator<Buffer> {
   const pending: Promise<Buffer>[] = [];
   try {
-    for (let at = start; at < end; at += memory.size) {
-      const block = memory.take(Math.min(memory.size, end - at));
-      const filled = fill(block, at).then(() => block);
-      filled.catch(() => {}); // Reported when its turn comes; another may have failed before.
+    for (let at = start; at < end; at += pool.size) {
+      const buffer = pool.acquire(Math.min(pool.size, end - at));
+      const filled = fill(buffer, at).then(() => buffer);
+      filled.catch(() => {}); // Reported in its turn; an earlier one may have failed before.
       pending.push(filled);
       const first = pending.length > ahead ? pending.shift() : undefined;
       if (first) yield await first;
     }
     for (let first = pending.shift(); first; first = pending.shift()) yield await first;
   } finally {
-    await Promise.allSettled(pending); // Whoever owns what is read may close it then.
+    await Promise.allSettled(pending); // The file may be closed after this.
   }
 }
 
-/** Blocks that are given back by themselves: one is good until the next is asked for. */
-export async function* passing(blocks: AsyncIterable<Buffer>, memory: Blocks): AsyncGenerator<Buffer> {
-  for await (const block of blocks) {
-    yield block;
-    memory.give(block);
+/** Releases each buffer to its pool when the next one is asked for. */
+export async function* releaseAfterUse(
+  buffers: AsyncIterable<Buffer>,
+  pool: BufferPool,
+): AsyncGenerator<Buffer> {
+  for await (const buffer of buffers) {
+    yield buffer;
+    pool.release(buffer);
   }
 }

@@ -5,28 +5,20 @@ import { fillFrom } from './read-write-fully.ts';
 import { truncated, type Extent } from './extents.ts';
 
 /**
- * Random-access bytes: a file, a buffer, a window of either, later a file on the exchange.
- * Formats read through this and never learn where the bytes lie.
+ * Random-access bytes: a file, a buffer, a range of either, a patched file or a file on the exchange. Formats read
+ * through this interface and never learn where the bytes are.
  */
 export interface ByteSource {
   /** Total length in bytes. */
   readonly size: number;
-  /** What this is, for messages: a path, or `build.zip!/bin/a.exe`. */
+  /** For messages: a path, or `build.zip!/bin/a.exe`. */
   readonly name: string;
-  /** Exactly `length` bytes from `offset`; throws `source-out-of-range` when they are not all there. */
+  /** Exactly `length` bytes from `offset`; throws `source-out-of-range` if the source does not have them all. */
   read(offset: number, length: number): Promise<Buffer>;
-  /** The same into memory that the caller owns, filled to its end; there where that saves something. */
+  /** Fills a buffer supplied by the caller. Optional: implement it only if it avoids a copy. */
   readInto?(target: Buffer, offset: number): Promise<void>;
-  /** Where the bytes [start, end) lie, so that another thread can read them; null when only this one can. */
+  /** Where the bytes [start, end) are, so that another thread can read them; null if only this thread can. */
   extents?(start: number, end: number): Extent[] | null;
-}
-
-/** The largest single read that `chunks` makes, in bytes. */
-const CHUNK = 1024 * 1024;
-
-/** The bytes [start, end) in order, at most 1 MiB at a time. */
-export async function* chunks(source: ByteSource, start = 0, end = source.size): AsyncGenerator<Buffer> {
-  for (let at = start; at < end; at += CHUNK) yield await source.read(at, Math.min(CHUNK, end - at));
 }
 
 /** The whole source in memory; refuses more than `limit` bytes. */
@@ -55,7 +47,7 @@ function requireRange(source: ByteSource, offset: number, length: number): void 
     );
 }
 
-/** Bytes that are in memory already. */
+/** Bytes in memory. */
 export class BufferSource implements ByteSource {
   readonly size: number;
   constructor(
@@ -78,14 +70,14 @@ export class BufferSource implements ByteSource {
 }
 
 /** Without O_NONBLOCK, opening a named pipe waits until another process writes to it. */
-const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+const READ_WITHOUT_WAITING = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 const notAFile = (name: string): SignpipeError =>
   usage('not-a-file', `${name}: not a regular file`, {
     hint: 'a folder, a pipe or a device cannot be read at any place: copy its content into a file first',
   });
 
-/** A file opened for reading. Its size is taken once: a file that shrinks later fails the read. */
+/** A file opened for reading. Its size is read once: if the file shrinks later, a read fails. */
 export class FileSource implements ByteSource {
   private constructor(
     private readonly handle: FileHandle,
@@ -93,11 +85,11 @@ export class FileSource implements ByteSource {
     readonly name: string,
   ) {}
 
-  /** Opens `path`; throws `file-not-found`, `not-a-file` or `file-unreadable` (usage: somebody named it). */
+  /** Opens `path`; throws `file-not-found`, `not-a-file` or `file-unreadable` (usage: a person named the file). */
   static async open(path: string, name = path): Promise<FileSource> {
     let handle: FileHandle;
     try {
-      handle = await open(path, READ_AT_ONCE);
+      handle = await open(path, READ_WITHOUT_WAITING);
     } catch (error) {
       // A socket cannot be opened at all.
       if (hasCode(error, 'ENXIO')) throw notAFile(name);
@@ -133,19 +125,19 @@ export class FileSource implements ByteSource {
 }
 
 /**
- * The content of what is read once from start to end, and so may be a pipe, such as the shell's `<(…)`; null if
- * it has more than `limit` bytes. Throws `not-a-file` for folders and devices, and the system's own errors.
+ * The content of a file or a pipe, such as the shell's `<(…)`, read once from start to end; null if it has more than
+ * `limit` bytes. Throws `not-a-file` for folders and devices, and the system's own errors.
  */
 export async function readOnce(path: string, limit: number): Promise<Buffer | null> {
   const stats = await stat(path);
   if (!stats.isFile() && !stats.isFIFO()) throw notAFile(path);
   const handle = await open(path, 'r');
   try {
-    const pieces: Buffer[] = [];
+    const chunks: Buffer[] = [];
     for (let size = 0; size <= limit;) {
       const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(64 * 1024));
-      if (bytesRead === 0) return Buffer.concat(pieces);
-      pieces.push(buffer.subarray(0, bytesRead));
+      if (bytesRead === 0) return Buffer.concat(chunks);
+      chunks.push(buffer.subarray(0, bytesRead));
       size += bytesRead;
     }
     return null;
@@ -154,14 +146,14 @@ export async function readOnce(path: string, limit: number): Promise<Buffer | nu
   }
 }
 
-/** A file of at most so many bytes is read at once by whoever needs all of it: many small reads take longer. */
-export const SMALL = 1024 * 1024;
+/** Files of at most this size are read whole if all of their bytes are needed: many small reads take longer. */
+export const SMALL_FILE = 1024 * 1024;
 
-/** The file itself, or what is in it, where it is small: it then stays as it was when this was called. */
-export const atHand = async (file: ByteSource): Promise<ByteSource> =>
-  file.size > SMALL ? file : new BufferSource(await file.read(0, file.size), file.name);
+/** The file itself, or its content if it is small: later changes to a small file are then not seen. */
+export const inMemoryIfSmall = async (file: ByteSource): Promise<ByteSource> =>
+  file.size > SMALL_FILE ? file : new BufferSource(await file.read(0, file.size), file.name);
 
-/** Opens a file, hands it to `use`, and closes it whatever happens. */
+/** Opens a file, passes it to `use`, and closes it in any case. */
 export async function withFile<T>(
   path: string,
   use: (file: FileSource) => Promise<T>,

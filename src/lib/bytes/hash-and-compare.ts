@@ -1,134 +1,130 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import type { ByteRange } from './byte-range.ts';
-import type { SourceRange } from './concatenated-source.ts';
-import { equalLength, type HashResult, type MemoryExtent, type Extent } from './extents.ts';
-import { scan } from './read-chunks.ts';
-import type { ByteSource } from './byte-source.ts';
-import { HAS_THREADS, onThread } from './worker-pool.ts';
-import { WordSum } from './checksum16.ts';
+import { availableParallelism } from 'node:os';
+import { HAS_WORKERS, WorkerPool } from '../concurrency/worker-pool.ts';
+import { Checksum16 } from './checksum16.ts';
+import { ConcatenatedSource, type SourceRange } from './concatenated-source.ts';
+import type { Extent, MemoryExtent } from './extents.ts';
+import { equalLength, type HashJobs } from './hash-jobs.ts';
+import { readTransientChunks } from './read-chunks.ts';
 
-/** So many bytes are hashed before a thread has started, and this one may well wait for that. */
+/** Fewer bytes are hashed here: a thread takes as long to start, and this one may as well have to wait for it. */
 const WORTH_A_THREAD = 16 * 1024 * 1024;
 
-/** What is in memory has to be copied for another thread: only so much, in bytes. */
+/** Bytes in memory have to be copied for another thread: at most so many. */
 const MOST_COPIED = 1024 * 1024;
 
-/** Bytes that are taken at once on this thread, in memory. */
+/** Bytes in memory that are used at once on this thread. */
 const STEP = 1024 * 1024;
 
+const THREADS = Math.min(4, availableParallelism());
+
+/** Only for speed: hashes a large file on another thread. Files that a job names stay open until it has ended. */
+const pool = new WorkerPool<HashJobs>(new URL('./hash-worker.js', import.meta.url), { threads: THREADS });
+
 export interface HashOptions {
-  /** As `createHash` names it; without one the digest is empty. */
+  /** The name that `createHash` takes; if absent, the digest is empty. */
   readonly algorithm?: string;
-  /** Whether to sum the words too; otherwise the sum is of nothing. */
-  readonly summed?: boolean;
-  /** So many zero bytes are hashed after the parts, and not summed. */
+  /** Whether to add up the bytes in the same pass, which saves PE files a second one; see `Checksum16`. */
+  readonly checksum16?: boolean;
+  /** The number of zero bytes that are hashed after the ranges, and not added up. */
   readonly zeros?: number;
-  /** An empty file that gets the bytes of the parts too. */
+  /** An empty file that the bytes of the ranges are copied to. */
   readonly copyTo?: FileHandle;
 }
 
 export interface Hashed {
   readonly digest: Buffer;
-  readonly sum: WordSum;
+  readonly checksum16: Checksum16;
 }
 
-/**
- * Reads the parts once, one after another, and hashes, sums and copies what they hold. Where they are
- * large and another thread can read them, it does all of that, and this one is free.
- */
-export async function hashParts(parts: readonly SourceRange[], options: HashOptions): Promise<Hashed> {
-  const runs = runsFor(parts);
-  if (!runs) return hashHere(parts, options);
+/** Reads ranges in order, once, and hashes, sums and copies their bytes; on another thread if there are many. */
+export async function hashRanges(ranges: readonly SourceRange[], options: HashOptions): Promise<Hashed> {
+  const extents = extentsForThread(ranges);
+  if (!extents) return hashHere(ranges, options);
   const { copyTo, ...others } = options;
-  const result = await onThread({ ...others, kind: 'hash', runs, copyTo: copyTo?.fd });
-  const { digest, sum } = result as HashResult;
-  return { digest: Buffer.from(digest), sum: new WordSum(sum.sum, sum.length) };
+  const { digest, checksum16 } = await pool.run('hash', { ...others, extents, copyTo: copyTo?.fd });
+  return {
+    digest: Buffer.from(digest),
+    checksum16: new Checksum16(checksum16.sum, checksum16.length),
+  };
 }
 
 async function hashHere(
-  parts: readonly SourceRange[],
-  { algorithm, summed, zeros = 0, copyTo }: HashOptions,
+  ranges: readonly SourceRange[],
+  { algorithm, checksum16, zeros = 0, copyTo }: HashOptions,
 ): Promise<Hashed> {
   const hash = algorithm === undefined ? undefined : createHash(algorithm);
-  const sum = new WordSum();
-  const take = (chunk: Uint8Array): void => {
+  const checksum = new Checksum16();
+  const add = (chunk: Uint8Array): void => {
     hash?.update(chunk);
-    if (summed) sum.add(chunk);
+    if (checksum16) checksum.add(chunk);
   };
-  for (const part of parts) {
-    const ready = copyTo ? null : inMemory(part);
-    if (ready) ready.forEach(({ bytes }) => take(bytes));
+  for (const range of ranges) {
+    const ready = copyTo ? null : inMemory(range);
+    if (ready) ready.forEach(({ bytes }) => add(bytes));
     else
-      for await (const chunk of scan(part.source, part.start, part.end)) {
-        take(chunk);
+      for await (const chunk of readTransientChunks(range.source, range.start, range.end)) {
+        add(chunk);
         await copyTo?.writeFile(chunk);
       }
   }
-  return { digest: hash?.update(Buffer.alloc(zeros)).digest() ?? Buffer.alloc(0), sum };
+  const digest = hash?.update(Buffer.alloc(zeros)).digest() ?? Buffer.alloc(0);
+  return { digest, checksum16: checksum };
 }
 
-/** A part that is small and in memory needs no waiting, which takes longer than hashing a small program. */
+/** Only for speed: waiting for bytes that are in memory takes longer than hashing a small program. */
 function inMemory({ source, start, end }: SourceRange): MemoryExtent[] | null {
-  const runs = end - start <= STEP ? source.extents?.(start, end) : null;
-  return runs?.every((run) => 'bytes' in run) ? runs : null;
+  const extents = end - start <= STEP ? source.extents?.(start, end) : null;
+  return extents?.every((extent) => 'bytes' in extent) ? extents : null;
 }
 
-/** Where two sources first differ, of these spans of both; undefined where they do not. */
+/**
+ * The position of the first byte in which two lists of ranges of equal total length differ, counted from the beginning
+ * of the first range; undefined if all bytes are equal.
+ */
 export async function firstDifference(
-  one: ByteSource,
-  other: ByteSource,
-  spans: readonly ByteRange[],
+  one: readonly SourceRange[],
+  other: readonly SourceRange[],
 ): Promise<number | undefined> {
-  const [runs, others] = [one, other].map((source) => runsFor(spans.map((span) => ({ source, ...span }))));
-  if (!runs || !others) return firstDifferenceHere(one, other, spans);
-  return placeIn(spans, (await onThread({ kind: 'compare', one: runs, other: others })) as number);
+  const [extents, others] = [extentsForThread(one), extentsForThread(other)];
+  if (!extents || !others) return firstDifferenceHere(one, other);
+  const equal = await pool.run('compare', { one: extents, other: others });
+  return equal < sizeOf(one) ? equal : undefined;
 }
 
 async function firstDifferenceHere(
-  one: ByteSource,
-  other: ByteSource,
-  spans: readonly ByteRange[],
+  one: readonly SourceRange[],
+  other: readonly SourceRange[],
 ): Promise<number | undefined> {
-  for (const { start, end } of spans) {
-    for (let at = start; at < end; at += STEP) {
-      const length = Math.min(STEP, end - at);
-      const [a, b] = await Promise.all([one.read(at, length), other.read(at, length)]);
-      const equal = equalLength(a, b);
-      if (equal < length) return at + equal;
-    }
+  const [a, b] = [new ConcatenatedSource(one, ''), new ConcatenatedSource(other, '')];
+  for (let at = 0; at < a.size; at += STEP) {
+    const length = Math.min(STEP, a.size - at);
+    const [left, right] = await Promise.all([a.read(at, length), b.read(at, length)]);
+    const equal = equalLength(left, right);
+    if (equal < length) return at + equal;
   }
   return undefined;
 }
 
-/** Where so many bytes of the spans, one after another, come to an end; undefined when that is all of them. */
-function placeIn(spans: readonly ByteRange[], count: number): number | undefined {
-  let rest = count;
-  for (const { start, end } of spans) {
-    if (rest < end - start) return start + rest;
-    rest -= end - start;
-  }
-  return undefined;
-}
+const sizeOf = (ranges: readonly SourceRange[]): number =>
+  ranges.reduce((total, { start, end }) => total + end - start, 0);
 
-const sizeOf = (parts: readonly SourceRange[]): number =>
-  parts.reduce((total, { start, end }) => total + end - start, 0);
-
-/** Where the parts lie, if it is worth a thread and one can read them; else null. */
-function runsFor(parts: readonly SourceRange[]): Extent[] | null {
-  if (!HAS_THREADS || sizeOf(parts) < WORTH_A_THREAD) return null;
-  const runs: Extent[] = [];
-  for (const { source, start, end } of parts) {
+/** Where the ranges are, if they are worth a thread and another thread can read them; else null. */
+function extentsForThread(ranges: readonly SourceRange[]): Extent[] | null {
+  if (!HAS_WORKERS || THREADS === 1 || sizeOf(ranges) < WORTH_A_THREAD) return null;
+  const extents: Extent[] = [];
+  for (const { source, start, end } of ranges) {
     const some = source.extents?.(start, end);
     if (!some) return null;
-    runs.push(...some);
+    extents.push(...some);
   }
-  return handedOver(runs);
+  return withCopies(extents);
 }
 
-/** What is in memory is copied: a view into it would take all of what it is a view into along. */
-function handedOver(runs: readonly Extent[]): Extent[] | null {
-  const copied = runs.reduce((total, run) => total + ('bytes' in run ? run.bytes.length : 0), 0);
+/** Copies what is in memory: a view would send its whole buffer to the thread. */
+function withCopies(extents: readonly Extent[]): Extent[] | null {
+  const copied = extents.reduce((total, extent) => total + ('bytes' in extent ? extent.bytes.length : 0), 0);
   if (copied > MOST_COPIED) return null;
-  return runs.map((run) => ('bytes' in run ? { bytes: Uint8Array.from(run.bytes) } : run));
+  return extents.map((extent) => ('bytes' in extent ? { bytes: Uint8Array.from(extent.bytes) } : extent));
 }

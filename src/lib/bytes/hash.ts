@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { hashParts } from './hash-and-compare.ts';
+import { hashRanges } from './hash-and-compare.ts';
 import { whole } from './concatenated-source.ts';
 import { withFile, type ByteSource } from './byte-source.ts';
 
@@ -16,7 +16,7 @@ export async function sha256OfStream(content: AsyncIterable<Buffer>): Promise<st
 
 /** SHA-256 of a whole source, in lower-case hex. */
 export const sha256OfSource = async (source: ByteSource): Promise<string> =>
-  (await hashParts([whole(source)], { algorithm: 'sha256' })).digest.toString('hex');
+  (await hashRanges([whole(source)], { algorithm: 'sha256' })).digest.toString('hex');
 
 /** SHA-256 of a file, in lower-case hex. */
 export const sha256OfFile = (path: string): Promise<string> => withFile(path, sha256OfSource);

@@ -3,7 +3,7 @@ import type { ByteRange } from './byte-range.ts';
 import { BufferSource, type ByteSource } from './byte-source.ts';
 import { ConcatenatedSource } from './concatenated-source.ts';
 import { DeltaBuilder, placeSpans, type Delta } from './delta.ts';
-import { scan } from './read-chunks.ts';
+import { readTransientChunks } from './read-chunks.ts';
 import { unpooled, writeAll } from './read-write-fully.ts';
 
 /** The new file that a delta describes, read from the old file and the new bytes. Throws `assembly-unsound`. */
@@ -42,7 +42,7 @@ export async function patchInPlace(file: FileHandle, { source, delta, fresh }: P
   for (const { from, start, end } of delta.spans) {
     if (from === 'source' && start === at) at = end;
     else
-      for await (const chunk of scan(from === 'source' ? source : fresh, start, end)) {
+      for await (const chunk of readTransientChunks(from === 'source' ? source : fresh, start, end)) {
         await writeAll(file, chunk, at);
         at += chunk.length;
       }

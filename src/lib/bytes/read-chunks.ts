@@ -1,16 +1,27 @@
-import { Blocks, passing, readBlocks } from './buffer-pool.ts';
-import { chunks, type ByteSource } from './byte-source.ts';
+import { BufferPool, readIntoPool, releaseAfterUse } from './buffer-pool.ts';
+import type { ByteSource } from './byte-source.ts';
 
-/** Of all scans: this much is kept when none needs it. */
-const memory = new Blocks(1024 * 1024, 4);
+/** The largest chunk, in bytes. */
+const CHUNK = 1024 * 1024;
+
+/** The bytes [start, end) in order, in chunks of up to 1 MiB that the consumer may keep. */
+export async function* readChunks(source: ByteSource, start = 0, end = source.size): AsyncGenerator<Buffer> {
+  for (let at = start; at < end; at += CHUNK) yield await source.read(at, Math.min(CHUNK, end - at));
+}
+
+/** Shared by all iterations; so many buffers stay in memory when none is running. */
+const pool = new BufferPool(CHUNK, 4);
 
 /**
- * The bytes [start, end) in order, up to 1 MiB at a time, the next being read while one is worked on. The memory
- * is used again: a chunk is good until the next one is asked for, so hash it, sum it or write it, and let it
- * go. Fresh memory for every step would cost more than hashing what is in it.
+ * The bytes [start, end) in order, in chunks of up to 1 MiB whose memory is used again: a chunk is valid only until the
+ * next one is asked for. Reads one chunk ahead. Only for speed: a fresh buffer costs more time than hashing its bytes.
  */
-export function scan(source: ByteSource, start = 0, end = source.size): AsyncGenerator<Buffer> {
+export function readTransientChunks(
+  source: ByteSource,
+  start = 0,
+  end = source.size,
+): AsyncGenerator<Buffer> {
   const fill = source.readInto?.bind(source);
-  if (!fill) return chunks(source, start, end);
-  return passing(readBlocks(start, end, fill, { ahead: 1, memory }), memory);
+  if (!fill) return readChunks(source, start, end);
+  return releaseAfterUse(readIntoPool(start, end, fill, { ahead: 1, pool }), pool);
 }

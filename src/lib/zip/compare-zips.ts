@@ -1,5 +1,6 @@
 import { invalid, messageOf, SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
+import { firstDifference } from '../bytes/hash-and-compare.ts';
 import { changedCentral, changedDescriptor, changedLocal } from './updated-headers.ts';
 import {
   END_FIELDS,
@@ -14,8 +15,8 @@ import { forward, ReadAheadSource } from '../bytes/read-ahead-source.ts';
 import { CENTRAL, LOCAL, METHOD, type Fields, type HeaderShape } from './header-fields.ts';
 import type { Archive, ArchiveEntry } from './read-zip.ts';
 
-/** Bytes of each side held against each other at once. */
-const COMPARED = 1024 * 1024;
+/** Start and end of a range. */
+type Ends = readonly [number, number];
 
 export interface Comparison {
   /** Entries whose content changed: as it was, as it is. In the order of the directory. */
@@ -83,22 +84,27 @@ class Comparing {
     return changed;
   }
 
-  private async between(what: string, a: [number, number], b: [number, number]): Promise<void> {
+  private async between(what: string, a: Ends, b: Ends): Promise<void> {
     if (a[1] - a[0] !== b[1] - b[0]) throw this.differs(`${what}: ${b[1] - b[0]} instead of ${a[1] - a[0]}`);
-    const at = await firstDifference(this.before, a[0], this.after, b[0], a[1] - a[0]);
-    if (at >= 0) throw this.differs(`${what}: at offset ${b[0] + at}`);
+    const at = await this.firstDifference(a, b);
+    if (at !== undefined) throw this.differs(`${what}: at offset ${b[0] + at}`);
+  }
+
+  private firstDifference([start, end]: Ends, [newStart, newEnd]: Ends): Promise<number | undefined> {
+    return firstDifference(
+      [{ source: this.before, start, end }],
+      [{ source: this.after, start: newStart, end: newEnd }],
+    );
   }
 
   /** Whether the content is another; the headers must be those that the new content gives. */
   private async isChanged(a: ArchiveEntry, b: ArchiveEntry): Promise<boolean> {
     const where = `entry ${shown(a.path)}`;
     const sameLength = a.end - a.offset === b.end - b.offset;
-    if (
-      sameLength &&
-      sameValues(a, b) &&
-      (await firstDifference(this.before, a.offset, this.after, b.offset, a.end - a.offset)) < 0
-    )
-      return false;
+    if (sameLength && sameValues(a, b)) {
+      const at = await this.firstDifference([a.offset, a.end], [b.offset, b.end]);
+      if (at === undefined) return false;
+    }
     this.header(where, LOCAL, changedLocal(a, b), b.local, b.offset);
     const descriptor = await this.after.read(b.dataEnd, b.end - b.dataEnd);
     this.bytes(`${where}: data descriptor`, [], changedDescriptor(a, b), descriptor, b.dataEnd);
@@ -187,22 +193,3 @@ function variable(header: Buffer, shape: HeaderShape): Fields {
 
 const sameValues = (a: ArchiveEntry, b: ArchiveEntry): boolean =>
   a.crc32 === b.crc32 && a.size === b.size && a.compressedSize === b.compressedSize;
-
-/** Where two runs of equal length first differ, counted from their beginnings; -1 when nowhere. */
-async function firstDifference(
-  a: ByteSource,
-  aStart: number,
-  b: ByteSource,
-  bStart: number,
-  length: number,
-): Promise<number> {
-  for (let at = 0; at < length; at += COMPARED) {
-    const size = Math.min(COMPARED, length - at);
-    const [left, right] = await Promise.all([a.read(aStart + at, size), b.read(bStart + at, size)]);
-    if (left.equals(right)) continue;
-    let place = 0;
-    while (left[place] === right[place]) place++;
-    return at + place;
-  }
-  return -1;
-}

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { invalid, messageOf, type SignpipeError } from '../errors.ts';
-import { scan } from '../bytes/read-chunks.ts';
-import { chunks, type ByteSource } from '../bytes/byte-source.ts';
+import { readChunks, readTransientChunks } from '../bytes/read-chunks.ts';
+import { type ByteSource } from '../bytes/byte-source.ts';
 import type { DeflateScanner } from './deflate-block-scanner.ts';
 import { inflating, isUnsound } from './inflate.ts';
 import type { ArchiveEntry } from './local-headers.ts';
@@ -63,7 +63,7 @@ async function* checked(source: ByteSource, entry: ArchiveEntry, manner: Manner)
   const where = `${source.name}: entry ${shown(entry.path)}`;
   const raw =
     entry.method === METHOD.stored
-      ? chunks(source, entry.dataStart, entry.dataEnd)
+      ? readChunks(source, entry.dataStart, entry.dataEnd)
       : inflated(source, entry, where, manner);
   let size = 0;
   let crc = 0;
@@ -85,7 +85,9 @@ async function* inOnePiece(
 }
 
 const packedBytes = (source: ByteSource, entry: ArchiveEntry): AsyncIterable<Buffer> =>
-  entry.compressedSize <= SMALL ? inOnePiece(source, entry) : scan(source, entry.dataStart, entry.dataEnd);
+  entry.compressedSize <= SMALL
+    ? inOnePiece(source, entry)
+    : readTransientChunks(source, entry.dataStart, entry.dataEnd);
 
 async function* inflated(
   source: ByteSource,

@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import { constants, crc32, deflateRaw } from 'node:zlib';
 import type { ByteRange } from '../bytes/byte-range.ts';
-import { scan } from '../bytes/read-chunks.ts';
+import { readTransientChunks } from '../bytes/read-chunks.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { PatchedSource } from '../bytes/patched-source.ts';
 import { deflateBound, LEVEL } from './deflate.ts';
@@ -179,13 +179,13 @@ const packBehind = async (content: ByteSource, { at }: Boundary): Promise<Buffer
 
 async function sumOf(content: ByteSource): Promise<number> {
   let sum = 0;
-  for await (const chunk of scan(content)) sum = crc32(chunk, sum);
+  for await (const chunk of readTransientChunks(content)) sum = crc32(chunk, sum);
   return sum;
 }
 
 /** Whether the packed data inflates to exactly the content. */
 async function isPacked(packed: ByteSource, content: ByteSource): Promise<boolean> {
-  const inflate = inflating(scan(packed), ROOM);
+  const inflate = inflating(readTransientChunks(packed), ROOM);
   let at = 0;
   try {
     for await (const chunk of inflate as AsyncIterable<Buffer>) {

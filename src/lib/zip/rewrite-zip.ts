@@ -7,7 +7,7 @@ import { DeltaBuilder, type Delta } from '../bytes/delta.ts';
 import { PatchedSource } from '../bytes/patched-source.ts';
 import { ConcatenatedSource } from '../bytes/concatenated-source.ts';
 import { BufferSource, withFile, type ByteSource } from '../bytes/byte-source.ts';
-import { scan } from '../bytes/read-chunks.ts';
+import { readTransientChunks } from '../bytes/read-chunks.ts';
 import { writeAll } from '../bytes/read-write-fully.ts';
 import { Semaphore } from '../concurrency/semaphore.ts';
 import { settleAll } from '../concurrency/settle-all.ts';
@@ -136,7 +136,7 @@ async function writeSource(file: FileHandle, source: ByteSource): Promise<Rewrit
     [0, first],
     [first, source.size],
   ])
-    for await (const chunk of scan(source, start, end)) {
+    for await (const chunk of readTransientChunks(source, start, end)) {
       const writing = writeAll(file, chunk, size);
       hash.update(chunk);
       await writing;

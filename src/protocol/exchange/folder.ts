@@ -19,7 +19,7 @@ import type {
 import * as failures from './exchange-errors.ts';
 import { ConfinedFolder } from './confined-folder.ts';
 import { rehearsalNames, requireInside, temporaryName } from './path.ts';
-import { requestBlocks, readBlocksInOrder, writeBehind } from './pipelined-io.ts';
+import { requestPool, readBlocksInOrder, writeBehind } from './pipelined-io.ts';
 import { RemoteSource } from './remote-source.ts';
 import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
 
@@ -207,9 +207,9 @@ export class FolderExchange implements Exchange {
   ): Promise<void> {
     const handle = await open(temporary, 'wx+');
     try {
-      const memory = requestBlocks();
+      const pool = requestPool();
       const write = (offset: number, bytes: Buffer): Promise<void> => writeAll(handle, bytes, offset);
-      await writeBehind(blocksToSend(content, options, { memory }), write, { memory });
+      await writeBehind(blocksToSend(content, options, { pool }), write, { pool });
       await handle.sync();
       const { size } = await handle.stat();
       if (size !== options.size)

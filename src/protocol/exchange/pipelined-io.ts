@@ -1,4 +1,4 @@
-import { Blocks, passing, readBlocks, type ReadInto } from '../../lib/bytes/buffer-pool.ts';
+import { BufferPool, releaseAfterUse, readIntoPool, type ReadInto } from '../../lib/bytes/buffer-pool.ts';
 
 /** Requests in flight at a time, and bytes in each: what keeps a long fat line full (16 x 261,120 = 4 MB). */
 export const IN_FLIGHT = 16;
@@ -49,7 +49,7 @@ export async function* readInOrder(start: number, end: number, read: ReadAt): As
 }
 
 /** Memory for blocks of several requests each. */
-export const requestBlocks = (): Blocks => new Blocks(BLOCK);
+export const requestPool = (): BufferPool => new BufferPool(BLOCK);
 
 /** A block as requests, with their places in it. */
 function partsOf(block: Buffer): ReadChunk[] {
@@ -61,9 +61,9 @@ function partsOf(block: Buffer): ReadChunk[] {
 
 /** As `readInOrder`, in blocks whose memory is used again: one is good until the next is asked for. */
 export function readBlocksInOrder(start: number, end: number, read: ReadInto): AsyncGenerator<Buffer> {
-  const memory = requestBlocks();
+  const pool = requestPool();
   const fill: ReadInto = (block, at) => inParts(block, (part, offset) => read(part, at + offset));
-  return passing(readBlocks(start, end, fill, { ahead: BLOCKS_IN_FLIGHT, memory }), memory);
+  return releaseAfterUse(readIntoPool(start, end, fill, { ahead: BLOCKS_IN_FLIGHT, pool }), pool);
 }
 
 async function inParts(block: Buffer, each: (part: Buffer, offset: number) => Promise<void>): Promise<void> {
@@ -76,14 +76,14 @@ export interface WriteBehindOptions {
   /** Told up to where everything was written. */
   readonly onWritten?: (end: number) => void;
   /** Where the blocks' memory came from: each is given back when all of it was written. */
-  readonly memory?: Blocks;
+  readonly pool?: BufferPool;
 }
 
 /** Writes blocks one after another with several writes in flight; returns when all were answered. */
 export async function writeBehind(
   content: AsyncIterable<Buffer>,
   write: WriteAt,
-  { start = 0, onWritten, memory }: WriteBehindOptions = {},
+  { start = 0, onWritten, pool }: WriteBehindOptions = {},
 ): Promise<void> {
   const pending: { end: number; written: Promise<void>; done: Buffer | null }[] = [];
   const settle = async (): Promise<void> => {
@@ -91,7 +91,7 @@ export async function writeBehind(
     if (!first) return;
     await first.written;
     onWritten?.(first.end);
-    if (first.done) memory?.give(first.done);
+    if (first.done) pool?.release(first.done);
   };
   let at = start;
   for await (const block of content) {

@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { writeAtomically } from '../../lib/bytes/atomic-file.ts';
 import { writeAll } from '../../lib/bytes/read-write-fully.ts';
-import { readBlocks, type Blocks } from '../../lib/bytes/buffer-pool.ts';
+import { readIntoPool, type BufferPool } from '../../lib/bytes/buffer-pool.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { DeliverOptions, Fetched, Progress } from './exchange.ts';
 import { fileChanged, localFile, verifyFailed } from './exchange-errors.ts';
 import { Partial } from './partial-download.ts';
-import { requestBlocks } from './pipelined-io.ts';
+import { requestPool } from './pipelined-io.ts';
 
 const asLocal = (path: string, error: unknown): SignpipeError =>
   error instanceof SignpipeError ? error : localFile(path, messageOf(error), error);
@@ -133,7 +133,7 @@ export async function receiveOn(
 /** Where what is sent begins, and the memory that it uses; what it yields is not given back unless the caller does. */
 export interface SendingOptions {
   readonly start?: number;
-  readonly memory?: Blocks;
+  readonly pool?: BufferPool;
 }
 
 /** Fills memory from the local side; what the system says of it is told as `exchange-local-file`. */
@@ -153,13 +153,13 @@ async function readLocally(content: ByteSource, target: Buffer, offset: number):
 export async function* blocksToSend(
   content: ByteSource,
   { size, onProgress }: Pick<DeliverOptions, 'size' | 'onProgress'>,
-  { start = 0, memory = requestBlocks() }: SendingOptions = {},
+  { start = 0, pool = requestPool() }: SendingOptions = {},
 ): AsyncGenerator<Buffer> {
   if (content.size !== size)
     throw localFile(content.name, `has ${content.size} bytes, and ${size} were to be delivered`);
   const fill = (target: Buffer, offset: number): Promise<void> => readLocally(content, target, offset);
   let done = start;
-  for await (const block of readBlocks(start, size, fill, { ahead: 1, memory })) {
+  for await (const block of readIntoPool(start, size, fill, { ahead: 1, pool })) {
     yield block;
     onProgress?.((done += block.length), size);
   }
@@ -172,10 +172,10 @@ const notAnnounced = ({ name }: ByteSource): SignpipeError =>
 export async function* announced(
   content: ByteSource,
   options: Pick<DeliverOptions, 'size' | 'sha256'>,
-  memory = requestBlocks(),
+  pool = requestPool(),
 ): AsyncGenerator<Buffer> {
   const hash = createHash('sha256');
-  for await (const block of blocksToSend(content, options, { memory })) {
+  for await (const block of blocksToSend(content, options, { pool })) {
     hash.update(block);
     yield block;
   }

@@ -21,7 +21,7 @@ import * as failures from './exchange-errors.ts';
 import { ReconnectingSession } from './reconnecting-session.ts';
 import { GuardedConnection } from './guarded-connection.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
-import { requestBlocks } from './pipelined-io.ts';
+import { requestPool } from './pipelined-io.ts';
 import { hashesThere } from './remote-hash.ts';
 import { ScpWire, type Announced } from './scp-wire.ts';
 import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
@@ -211,10 +211,10 @@ export class ScpExchange implements Exchange {
       await wire.status();
       await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
       await wire.status();
-      const memory = requestBlocks();
-      for await (const block of blocksToSend(content, options, { memory })) {
+      const pool = requestPool();
+      for await (const block of blocksToSend(content, options, { pool })) {
         await wire.send(block);
-        memory.give(block);
+        pool.release(block);
       }
       await wire.go();
       await wire.status();

@@ -8,7 +8,7 @@ import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
 import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { AssembleOptions, DeliverOptions, FileAttributes } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
-import { requestBlocks, readRanges, writeBehind } from './pipelined-io.ts';
+import { requestPool, readRanges, writeBehind } from './pipelined-io.ts';
 import { hashesThere, runsHashThere } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS, type SftpChannel } from './sftp-channel.ts';
 import type { SftpEntry } from './sftp-entry.ts';
@@ -150,8 +150,8 @@ export class SftpAssembly {
       );
       this.progress(bytes.length);
     };
-    const memory = requestBlocks();
-    await writeBehind(announced(fresh, announcing, memory), write, { memory });
+    const pool = requestPool();
+    await writeBehind(announced(fresh, announcing, pool), write, { pool });
   }
 
   private progress(bytes: number): void {

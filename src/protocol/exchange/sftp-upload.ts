@@ -5,7 +5,7 @@ import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { DeliverOptions } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { below, foldersOf, temporaryName } from './path.ts';
-import { requestBlocks, writeBehind } from './pipelined-io.ts';
+import { requestPool, writeBehind } from './pipelined-io.ts';
 import { hashesThere } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
@@ -58,12 +58,12 @@ export class Upload {
   async send(session: SftpSession, content: ByteSource, options: DeliverOptions): Promise<void> {
     const handle = (await this.reopen(session)) ?? (await this.create(session));
     const start = this.written;
-    const memory = requestBlocks();
+    const pool = requestPool();
     await this.finish(session, handle, async () => {
       await writeBehind(
-        blocksToSend(content, options, { start, memory }),
+        blocksToSend(content, options, { start, pool }),
         (offset, bytes) => session.write(handle, offset, bytes),
-        { start, memory, onWritten: (end) => (this.written = end) },
+        { start, pool, onWritten: (end) => (this.written = end) },
       );
       // In this order: what is asked for after a flush is answered after it.
       const [, flushed] = await settleAll([this.verify(session, content, options), session.flush(handle)]);

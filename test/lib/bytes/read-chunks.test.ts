@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
-import { scan } from '../../../src/lib/bytes/read-chunks.ts';
-import { BufferSource, chunks, FileSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
+import { readChunks, readTransientChunks } from '../../../src/lib/bytes/read-chunks.ts';
+import { BufferSource, FileSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 
 const content = createHash('sha256').update('seed').digest();
 const large = Buffer.concat(
@@ -47,23 +47,25 @@ describe('scanning a source', () => {
         [7, 8],
       ] as const)
         assert.ok(
-          (await collected(scan(source, start, end))).equals(large.subarray(start, end)),
+          (await collected(readTransientChunks(source, start, end))).equals(large.subarray(start, end)),
           `${what} ${start} ${end}`,
         );
   });
 
   it('uses the same memory again, whatever the length', async () => {
     const used = new Set<ArrayBufferLike>();
-    for await (const chunk of scan(file)) used.add(chunk.buffer);
+    for await (const chunk of readTransientChunks(file)) used.add(chunk.buffer);
     assert.equal(used.size, 2);
   });
 
   it('fails as reading fails', async () => {
-    await assert.rejects(collected(scan(file, 0, large.length + 1)), { code: 'source-out-of-range' });
+    await assert.rejects(collected(readTransientChunks(file, 0, large.length + 1)), {
+      code: 'source-out-of-range',
+    });
   });
 
   it('may be left before its end', async () => {
-    for await (const chunk of scan(file)) {
+    for await (const chunk of readTransientChunks(file)) {
       assert.ok(chunk.equals(large.subarray(0, chunk.length)));
       break;
     }
@@ -83,8 +85,8 @@ describe('scanning a source', () => {
         large.subarray(12, 1 << 20),
         Buffer.from('end'),
       ]);
-      assert.ok((await collected(chunks(made))).equals(expected), what);
-      assert.ok((await collected(scan(made))).equals(expected), what);
+      assert.ok((await collected(readChunks(made))).equals(expected), what);
+      assert.ok((await collected(readTransientChunks(made))).equals(expected), what);
       for (const [offset, length] of [
         [9, 1],
         [9, 2],

@@ -8,7 +8,7 @@ import { planRewrite, rewriteZip, type NewContent } from '../../../src/lib/zip/r
 import type { ByteRange } from '../../../src/lib/bytes/byte-range.ts';
 import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
 import { writeStreamAtomically } from '../../../src/lib/bytes/atomic-file.ts';
-import { scan } from '../../../src/lib/bytes/read-chunks.ts';
+import { readTransientChunks } from '../../../src/lib/bytes/read-chunks.ts';
 import { BufferSource, withFile, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { MAKERS, makeTree, PROGRAM } from './zip-programs.ts';
 import {
@@ -76,7 +76,9 @@ async function carriedOut(original: string, replacements: ReadonlyMap<string, Ne
   const output = join(folder, 'carried-out.zip');
   const { delta } = await planRewrite(archive, replacements, { path: fresh }, nothing);
   await withFile(original, (source) =>
-    withFile(fresh, (made) => writeStreamAtomically(output, scan(new PatchedSource(source, delta, made)))),
+    withFile(fresh, (made) =>
+      writeStreamAtomically(output, readTransientChunks(new PatchedSource(source, delta, made))),
+    ),
   );
   const result = await readFile(output);
   assert.equal(delta.size, result.length);

@@ -3,7 +3,7 @@ import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  requestBlocks,
+  requestPool,
   IN_FLIGHT,
   readBlocksInOrder,
   REQUEST_SIZE,
@@ -43,11 +43,11 @@ async function gathered(content: AsyncIterable<Buffer>): Promise<Buffer> {
 
 describe('blocks that are written behind', () => {
   it('keep their memory until the write is answered, with many writes on their way', async () => {
-    const memory = requestBlocks();
+    const pool = requestPool();
     const { stored, most, write } = lateWriter();
-    const content = announced(new BufferSource(BYTES, 'bytes'), expected, memory);
+    const content = announced(new BufferSource(BYTES, 'bytes'), expected, pool);
     const ends: number[] = [];
-    await writeBehind(content, write, { memory, onWritten: (end) => ends.push(end) });
+    await writeBehind(content, write, { pool, onWritten: (end) => ends.push(end) });
     assert.ok(stored.equals(BYTES));
     assert.equal(most(), IN_FLIGHT);
     assert.equal(ends.at(-1), BYTES.length);
@@ -59,9 +59,9 @@ describe('blocks that are written behind', () => {
 
   it('leave the memory of whoever delivers alone', async () => {
     const mine = Buffer.from(BYTES);
-    const memory = requestBlocks();
-    const content = announced(new BufferSource(mine, 'mine'), expected, memory);
-    await writeBehind(content, lateWriter().write, { memory });
+    const pool = requestPool();
+    const content = announced(new BufferSource(mine, 'mine'), expected, pool);
+    await writeBehind(content, lateWriter().write, { pool });
     assert.ok(mine.equals(BYTES));
   });
 

@@ -1,9 +1,9 @@
 import { invalid } from '../../../lib/errors.ts';
 import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
 import { PatchedSource } from '../../../lib/bytes/patched-source.ts';
-import { hashParts, type Hashed } from '../../../lib/bytes/hash-and-compare.ts';
+import { hashRanges, type Hashed } from '../../../lib/bytes/hash-and-compare.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
-import type { WordSum } from '../../../lib/bytes/checksum16.ts';
+import type { Checksum16 } from '../../../lib/bytes/checksum16.ts';
 import type { DigestName, KnownDigest } from '../../../lib/asn1/oids.ts';
 import {
   buildCertificateTable,
@@ -56,6 +56,14 @@ export interface Checksum {
   readonly unsigned: readonly number[];
 }
 
+/**
+ * The optional header's CheckSum, as ImageHlp's CheckSumMappedFile computes it: the sum of all words of the file except
+ * the field itself, plus the size of the file.
+ */
+export const peChecksum = ({ sum }: Checksum16, size: number): number =>
+  // End-around carry never turns a sum back into zero, and a PE file is never all zeros.
+  ((sum === 0 ? 0xffff : sum) + size) >>> 0;
+
 /** A PE file. Windows reads one signature, firmware all those of an EFI program. */
 export class PeFile implements SignableFile {
   readonly format = pe.name;
@@ -67,7 +75,7 @@ export class PeFile implements SignableFile {
   /** What the digest covers: all before `bodyEnd` except CheckSum and the certificate directory entry. */
   readonly covered: readonly [ByteRange, ByteRange, ByteRange];
   /** Sum of `covered`, a by-product of the first digest. */
-  private sum: Promise<WordSum> | undefined;
+  private sum: Promise<Checksum16> | undefined;
   private readonly digests = new Map<KnownDigest, Promise<Buffer>>();
 
   constructor(
@@ -158,29 +166,29 @@ export class PeFile implements SignableFile {
     const table = await this.source.read(this.bodyEnd, this.source.size - this.bodyEnd);
     const body = await this.bodySum();
     const sum = body.clone().add(table).add(entry);
-    const unsigned = [0, 1, 2, 3, 4, 5, 6, 7].map((pad) => body.checksum(this.bodyEnd - pad));
-    return { stored, computed: sum.checksum(this.source.size), unsigned };
+    const unsigned = [0, 1, 2, 3, 4, 5, 6, 7].map((pad) => peChecksum(body, this.bodyEnd - pad));
+    return { stored, computed: peChecksum(sum, this.source.size), unsigned };
   }
 
   /** The file with this certificate directory entry and this after its body; the checksum from sums, not from reading. */
   private async rebuild(entry: Buffer, tail: Buffer): Promise<PatchedSource> {
     const sum = (await this.bodySum()).clone().add(tail).add(entry);
     const checksum = Buffer.alloc(4);
-    checksum.writeUInt32LE(sum.checksum(this.bodyEnd + tail.length), 0);
+    checksum.writeUInt32LE(peChecksum(sum, this.bodyEnd + tail.length), 0);
     const [start, middle, rest] = this.covered;
     return PatchedSource.of(this.source, [start, checksum, middle, entry, rest, tail]);
   }
 
-  private bodySum(): Promise<WordSum> {
-    return this.sum ?? this.readBody().then(({ sum }) => sum);
+  private bodySum(): Promise<Checksum16> {
+    return this.sum ?? this.readBody().then(({ checksum16 }) => checksum16);
   }
 
   /** Reads the body once, in order, without the rewritten fields; keeps its sum for later calls. */
   private readBody(algorithm?: KnownDigest): Promise<Hashed> {
     const parts = this.covered.map((range) => ({ source: this.source, ...range }));
     const zeros = padding(this.bodyEnd).length;
-    const reading = hashParts(parts, { ...(algorithm && { algorithm }), summed: !this.sum, zeros });
-    this.sum ??= reading.then(({ sum }) => sum);
+    const reading = hashRanges(parts, { ...(algorithm && { algorithm }), checksum16: !this.sum, zeros });
+    this.sum ??= reading.then(({ checksum16 }) => checksum16);
     this.sum.catch(() => {}); // The reading itself reports the error.
     return reading;
   }

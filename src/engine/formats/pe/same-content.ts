@@ -1,3 +1,5 @@
+import { offsetIn } from '../../../lib/bytes/byte-range.ts';
+import type { SourceRange } from '../../../lib/bytes/concatenated-source.ts';
 import { firstDifference } from '../../../lib/bytes/hash-and-compare.ts';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 import type { PeFile } from './pe-file.ts';
@@ -33,8 +35,10 @@ function requireLength(before: PeFile, after: PeFile): void {
 }
 
 async function requireEqualBytes(before: PeFile, after: PeFile): Promise<void> {
-  const at = await firstDifference(before.source, after.source, before.covered);
-  if (at === undefined) return;
+  const ranges = ({ source }: PeFile): SourceRange[] => before.covered.map((range) => ({ source, ...range }));
+  const position = await firstDifference(ranges(before), ranges(after));
+  if (position === undefined) return;
+  const at = offsetIn(before.covered, position);
   const [[older], [newer]] = await Promise.all([before.source.read(at, 1), after.source.read(at, 1)]);
   throw bodyDiffers(before, after, at, older, newer);
 }

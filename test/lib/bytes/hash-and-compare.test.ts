@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import * as here from '../../../src/lib/bytes/hash-and-compare.ts';
 import type { SourceRange } from '../../../src/lib/bytes/concatenated-source.ts';
 import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
-import { doJob, type Job } from '../../../src/lib/bytes/extents.ts';
+import { offsetIn } from '../../../src/lib/bytes/byte-range.ts';
 import { BufferSource, FileSource } from '../../../src/lib/bytes/byte-source.ts';
 import { compiled } from '../../compiled.ts';
 
@@ -19,9 +19,6 @@ const compile = (name: string): Promise<string> =>
   compiled(join(import.meta.dirname, '../../../src/lib/bytes', name), dist);
 const [bulk, source] = [await compile('hash-and-compare.ts'), await compile('byte-source.ts')];
 const aside = (await import(bulk)) as typeof here;
-const threads = (await import(
-  await compile('worker-pool.ts')
-)) as typeof import('../../../src/lib/bytes/worker-pool.ts');
 after(() => rm(dist, { recursive: true }));
 
 const SIZE = 17 * 1024 * 1024 + 13;
@@ -64,7 +61,7 @@ describe('threads', () => {
     content.subarray(9, SIZE - 1),
     Buffer.from('the end'),
   ]);
-  it('hash, sum and pad what this thread hashes, sums and pads: files, patched files and memory, cut anywhere', async () => {
+  it('hash, add up and pad as this thread does: files, patched files and memory, cut anywhere', async () => {
     const [patched, memory] = [patchedFile(), new BufferSource(content, 'memory')];
     const cases: [string, SourceRange[], Buffer[]][] = [
       ['a file', [{ source: file, start: 0, end: SIZE }], [content]],
@@ -86,22 +83,26 @@ describe('threads', () => {
       ['memory', [{ source: memory, start: 5, end: SIZE }], [content.subarray(5)]],
     ];
     for (const [what, parts, expected] of cases) {
-      const options = { algorithm: 'sha256', summed: true, zeros: 5 };
+      const options = { algorithm: 'sha256', checksum16: true, zeros: 5 };
       const [one, other] = await Promise.all([
-        aside.hashParts(parts, options),
-        here.hashParts(parts, options),
+        aside.hashRanges(parts, options),
+        here.hashRanges(parts, options),
       ]);
       assert.equal(one.digest.toString('hex'), sha256(...expected, Buffer.alloc(5)), what);
       assert.deepEqual(one.digest, other.digest, what);
-      assert.deepEqual([one.sum.sum, one.sum.length], [other.sum.sum, other.sum.length], what);
-      assert.equal(one.sum.add(Buffer.from('x')).checksum(1), other.sum.add(Buffer.from('x')).checksum(1));
+      assert.deepEqual(
+        [one.checksum16.sum, one.checksum16.length],
+        [other.checksum16.sum, other.checksum16.length],
+        what,
+      );
+      assert.equal(one.checksum16.add(Buffer.from('x')).sum, other.checksum16.add(Buffer.from('x')).sum);
     }
   });
 
   it('copy what they hash', async () => {
     const to = await open(join(folder, 'copy'), 'wx');
     try {
-      const { digest } = await aside.hashParts([{ source: file, start: 3, end: SIZE }], {
+      const { digest } = await aside.hashRanges([{ source: file, start: 3, end: SIZE }], {
         algorithm: 'sha384',
         copyTo: to,
       });
@@ -113,39 +114,35 @@ describe('threads', () => {
   });
 
   it('find the first difference where this thread finds it', async () => {
-    const spans = [
+    const ranges = [
       { start: 0, end: 216 },
       { start: 220, end: SIZE },
     ];
+    const difference = async (
+      { firstDifference }: typeof here,
+      one: FileSource,
+      other: FileSource,
+    ): Promise<number | undefined> => {
+      const of = (source: FileSource): SourceRange[] => ranges.map((range) => ({ source, ...range }));
+      const position = await firstDifference(of(one), of(other));
+      return position === undefined ? undefined : offsetIn(ranges, position);
+    };
     const path = join(folder, 'changed');
     await writeFile(path, content);
     const [change, other] = [await open(path, 'r+'), await FileSource.open(path)];
     try {
-      assert.equal(await aside.firstDifference(other, file, spans), undefined);
+      assert.equal(await difference(aside, other, file), undefined);
       await change.write(Buffer.alloc(4, 0xa5), 0, 4, 216);
-      assert.equal(await aside.firstDifference(file, other, spans), undefined);
+      assert.equal(await difference(aside, file, other), undefined);
       for (const at of [SIZE - 1, 1024 * 1024 + 221, 300_000, 262_144 + 4, 262_144, 220, 215, 0]) {
         await change.write(Buffer.of((content[at] ?? 0) ^ 1), 0, 1, at);
-        assert.equal(await aside.firstDifference(file, other, spans), at);
-        assert.equal(await here.firstDifference(file, other, spans), at);
+        assert.equal(await difference(aside, file, other), at);
+        assert.equal(await difference(here, file, other), at);
       }
     } finally {
       await change.close();
       await other.close();
     }
-  });
-
-  it('do more jobs than there are threads, each with its own result', async () => {
-    const jobs = Array.from({ length: 9 }, (_, index): Job => {
-      const run = { bytes: Uint8Array.of(index) };
-      return { kind: 'hash', runs: [run], algorithm: 'sha256', copyTo: undefined };
-    });
-    assert.deepEqual(
-      (await Promise.all(jobs.map((job) => threads.onThread(job)))).map((each) => Object.values(each)),
-      jobs.map((job) =>
-        Object.values(doJob(job)).map((each) => (Buffer.isBuffer(each) ? Uint8Array.from(each) : each)),
-      ),
-    );
   });
 
   it(`${CODE.file}: a file becomes shorter while it is hashed`, async () => {
@@ -160,29 +157,30 @@ describe('threads', () => {
         kind: 'local',
         message: `${short}: became shorter while it was read`,
       };
-      await assert.rejects(aside.hashParts(parts, { algorithm: 'sha256' }), wanted);
-      await assert.rejects(here.hashParts(parts, { algorithm: 'sha256' }), wanted);
-      await assert.rejects(aside.firstDifference(source, file, [{ start: 0, end: SIZE }]), wanted);
+      await assert.rejects(aside.hashRanges(parts, { algorithm: 'sha256' }), wanted);
+      await assert.rejects(here.hashRanges(parts, { algorithm: 'sha256' }), wanted);
+      await assert.rejects(aside.firstDifference(parts, [{ source: file, start: 0, end: SIZE }]), wanted);
     } finally {
       await source.close();
     }
   });
 
   it(`${CODE.system}: the system's own errors keep their code, and the thread goes on`, async () => {
-    const run = { fd: 999_999, start: 0, end: SIZE, name: 'a file that nobody opened' };
-    const job: Job = { kind: 'hash', runs: [run], algorithm: 'sha256', copyTo: undefined };
-    await assert.rejects(threads.onThread(job), { code: CODE.system });
-    const { digest } = await aside.hashParts([{ source: file, start: 0, end: SIZE }], { algorithm: 'sha1' });
+    const extents = [{ fd: 999_999, start: 0, end: SIZE, name: 'a file that nobody opened' }];
+    const unopened = { size: SIZE, name: 'unopened', read: file.read.bind(file), extents: () => extents };
+    const ranges = [{ source: unopened, start: 0, end: SIZE }];
+    await assert.rejects(aside.hashRanges(ranges, { algorithm: 'sha256' }), { code: CODE.system });
+    const { digest } = await aside.hashRanges([{ source: file, start: 0, end: SIZE }], { algorithm: 'sha1' });
     assert.equal(digest.length, 20);
   });
 
   /** Runs a program that has `hash`, a function that begins to hash the large file. */
   const running = async (program: string): Promise<{ stdout: string; milliseconds: number }> => {
     const lines = [
-      `import { hashParts } from ${JSON.stringify(bulk)};`,
+      `import { hashRanges } from ${JSON.stringify(bulk)};`,
       `import { FileSource } from ${JSON.stringify(source)};`,
       `const source = await FileSource.open(${JSON.stringify(path)});`,
-      'const hash = () => hashParts([{ source, start: 0, end: source.size }], { algorithm: "sha256" });',
+      'const hash = () => hashRanges([{ source, start: 0, end: source.size }], { algorithm: "sha256" });',
       program,
     ];
     const begun = performance.now();
