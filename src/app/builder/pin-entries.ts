@@ -1,9 +1,10 @@
-import { isZipSource, type ArchiveLimits } from '../../lib/zip/read-zip.ts';
+import type { ArchiveLimits } from '../../lib/zip/read-zip.ts';
 import type { PinnedEntry } from '../../protocol/control/zipname.ts';
 import { usage } from '../../lib/errors.ts';
 import { sha256OfStream } from '../../lib/bytes/hash.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { readZip } from '../../engine/formats/packages.ts';
+import { recognize } from '../../engine/formats/recognize.ts';
 import { isOurs, type PathFilter } from '../../engine/artifact/globs.ts';
 
 /** Which entries of a zip are pinned one by one. */
@@ -15,7 +16,7 @@ export interface EntryPins {
 /** The entries of a zip that are meant, each with the SHA-256 of its uncompressed bytes. */
 export async function pinEntries(path: string, { isMeant, limits }: EntryPins): Promise<PinnedEntry[]> {
   return withFile(path, async (source) => {
-    if (!(await isZipSource(source)))
+    if ((await recognize(source)) !== 'zip')
       throw usage('sparse-not-a-zip', `${path}: only the programs of a zip can be pinned one by one`, {
         hint: 'leave --sparse out',
       });

@@ -2,8 +2,7 @@ import { stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { filesOfFolder, packArchive } from '../../lib/zip/create-zip.ts';
 import { readEnd } from '../../lib/zip/end-of-central-directory.ts';
-import { isZipSource } from '../../lib/zip/read-zip.ts';
-import { HEAD_SIZE, looksSignable } from '../../engine/formats/recognize.ts';
+import { recognize } from '../../engine/formats/recognize.ts';
 import { nameProblem } from '../../protocol/control/zipname.ts';
 import { hasCode, SignpipeError, usage } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
@@ -39,14 +38,14 @@ async function kindOf(path: string): Promise<Kind> {
     throw error;
   }
   return withFile(path, async (file) => {
-    const head = await file.read(0, Math.min(file.size, HEAD_SIZE));
-    if (await isZipSource(file)) {
+    const kind = await recognize(file);
+    if (kind === 'zip') {
       // One that was cut off would be uploaded, requested and refused for good.
       await readEnd(file);
       return 'zip';
     }
     if (extname(path).toLowerCase() === '.zip') return requireZipEnd(path, file);
-    return looksSignable(head, path) ? 'program' : 'other';
+    return kind ?? 'other';
   });
 }
 

@@ -7,7 +7,7 @@ import { invalid } from '../../lib/errors.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import { isOurs } from './globs.ts';
 import { isAppleDouble } from '../formats/apple-double.ts';
-import { HEAD_SIZE, looksSignable, requireProgramName, requireSignableSize } from '../formats/recognize.ts';
+import { HEAD_SIZE, recognizeHead, requireProgramName, requireSignableSize } from '../formats/recognize.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
 import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
 import {
@@ -38,7 +38,7 @@ interface Candidate {
 
 /** Only what is a program can be ours: a text named x.exe is refused before anything is signed. */
 function requireProgram(source: ByteSource, head: Buffer): void {
-  if (!looksSignable(head, source.name))
+  if (recognizeHead(head, source.name) !== 'program')
     throw invalid('not-a-program', `${source.name}: signing.files names it, but it is no Windows program`, {
       hint: 'exclude it from signing.files with "!", or build it again',
     });

@@ -1,4 +1,4 @@
-import { isZipSource, type PartialArchive } from '../../lib/zip/read-zip.ts';
+import type { PartialArchive } from '../../lib/zip/read-zip.ts';
 import { planRewrite, rewriteZip, type NewBytesFile } from '../../lib/zip/rewrite-zip.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { Delta } from '../../lib/bytes/delta.ts';
@@ -8,6 +8,7 @@ import { readTransientChunks } from '../../lib/bytes/read-chunks.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { isOurs } from './globs.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
+import { recognize } from '../formats/recognize.ts';
 import { requirePinned } from './pinned-digests.ts';
 import { signEntries } from './sign-zip-entries.ts';
 import type { SignArtifactOptions, SignedArtifact, SignedFile } from './sign-result.ts';
@@ -53,7 +54,7 @@ export async function signZipAsDelta(
   path: string,
   options: SignArtifactOptions,
 ): Promise<(SignedDelta & Pick<SignedFile, 'output'>) | null> {
-  if (!(await isZipSource(source))) return null;
+  if ((await recognize(source)) !== 'zip') return null;
   const archive = await readZip(source, options.limits);
   // On this thread, which has nothing else to do then: another costs 10 MB, and time to start.
   const hash = (delta: Delta, newBytes: ByteSource): Promise<string> =>
@@ -73,7 +74,7 @@ export async function signRemoteZip(
   path: string,
   options: SignArtifactOptions & { readonly pins: ReadonlyMap<string, string> },
 ): Promise<SignedDelta | null> {
-  if (!(await isZipSource(source))) return null;
+  if ((await recognize(source)) !== 'zip') return null;
   const archive = await readZipPartially(source, options.limits, {
     wanted: (entry) => isOurs(entry, options.isOurs, source.name),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw

@@ -1,6 +1,6 @@
-import { isZip, type Archive, type ArchiveEntry, type ArchiveLimits } from '../../lib/zip/read-zip.ts';
+import type { Archive, ArchiveEntry, ArchiveLimits } from '../../lib/zip/read-zip.ts';
 import { pathsOf } from '../../lib/zip/entry-paths.ts';
-import { HEAD_SIZE, looksSignable } from '../formats/recognize.ts';
+import { HEAD_SIZE, recognizeHead } from '../formats/recognize.ts';
 import { mayBeProgram } from '../formats/program-names.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import type { VerifyOptions } from '../authenticode/verify.ts';
@@ -111,9 +111,10 @@ async function lookInto(passing: Passing, options: VerifyFileOptions): Promise<F
   if (entry.directory || (entry.symlink && meant !== true)) return null;
   try {
     const head = await archive.head(entry, HEAD_SIZE);
-    if (looksSignable(head, entry.path)) return await verifyEntry(passing, options);
+    const kind = recognizeHead(head, entry.path);
+    if (kind === 'program') return await verifyEntry(passing, options);
     if (meant === true && !isAppleDouble(entry.path, head)) throw notAProgram(passing);
-    return isZip(head) ? { nested: entry.path } : null;
+    return kind === 'zip' ? { nested: entry.path } : null;
   } catch (error) {
     if (!isInvalid(error)) throw error;
     return unreadEntry(passing, error);

@@ -1,4 +1,4 @@
-import { isZipSource } from '../../lib/zip/end-of-central-directory.ts';
+import { isZip, isZipSource } from '../../lib/zip/end-of-central-directory.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { pe, requireRoom } from './pe/pe-file.ts';
@@ -14,12 +14,6 @@ export const HEAD_SIZE = 4096;
 const formatOf = (head: Buffer, name: string): FileFormat | undefined =>
   FORMATS.find((format) => format.looksLike(head, name));
 
-/**
- * Whether a file looks as if it can be signed, by its first `HEAD_SIZE` bytes, and by its name if the content of
- * its format says nothing. Opening it may still fail: a header beyond `head` is assumed to be there.
- */
-export const looksSignable = (head: Buffer, name: string): boolean => formatOf(head, name) !== undefined;
-
 const headOf = (source: ByteSource): Promise<Buffer> => source.read(0, Math.min(source.size, HEAD_SIZE));
 
 /** Opens a file for signing or verifying; throws `not-signable`, or the format's errors such as `pe-…`. */
@@ -34,21 +28,28 @@ export async function openSignableFile(source: ByteSource): Promise<SignableFile
 /** Throws `pe-too-large` if no format can sign a file of this size; asked before it is unpacked. */
 export const requireSignableSize = requireRoom;
 
+/** `program` is any file that can be signed. Whether a zip is a package shows when it is read: see `packages.ts`. */
 export type FileKind = 'zip' | 'program';
 
 /**
- * What a file is, or null if it is neither: its first bytes decide, or its last ones for a zip with a script
- * before it.
+ * Recognises a file by its content, and by its name if its format has no marks; null if it is of neither kind. The
+ * first bytes decide, or the last ones for a zip with a script before it. Opening the file may still fail: a header
+ * beyond the first `HEAD_SIZE` bytes is assumed to be there.
  */
 export async function recognize(source: ByteSource, name = source.name): Promise<FileKind | null> {
-  const head = await headOf(source);
   if (await isZipSource(source)) return 'zip';
-  return looksSignable(head, name) ? 'program' : null;
+  return formatOf(await headOf(source), name) ? 'program' : null;
+}
+
+/** Recognises an entry of a zip by its first `HEAD_SIZE` bytes and its path; see `recognize`. */
+export function recognizeHead(head: Buffer, path: string): FileKind | null {
+  if (formatOf(head, path)) return 'program';
+  return isZip(head) ? 'zip' : null;
 }
 
 /**
- * What a file is; see `recognize`. A program whose name ends in `.zip`, `.jar` or the like throws `zip-is-program`:
- * unpackers look for a zip at a file's end, so it could be both, and what is inside would pass for signed.
+ * Recognises a file; see `recognize`. A program whose name ends in `.zip`, `.jar` or the like throws
+ * `zip-is-program`: unpackers look for a zip at a file's end, so it could be both, and its content would seem signed.
  */
 export async function fileKindOf(source: ByteSource, name = source.name): Promise<FileKind | null> {
   const kind = await recognize(source, name);

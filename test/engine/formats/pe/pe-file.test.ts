@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { HEAD_SIZE, looksSignable, openSignableFile } from '../../../../src/engine/formats/recognize.ts';
+import { HEAD_SIZE, recognizeHead, openSignableFile } from '../../../../src/engine/formats/recognize.ts';
 import { readIndirectData } from '../../../../src/engine/authenticode/indirect-data.ts';
 import { openPe, type PeFile } from '../../../../src/engine/formats/pe/pe-file.ts';
 import { locate } from '../../../../src/engine/formats/pe/pe-layout.ts';
@@ -134,11 +134,12 @@ describe('a PE file', () => {
 
   it('is recognised by its content, from its first bytes', async () => {
     for (const { path, name } of await programs())
-      assert.equal(looksSignable((await readFile(path)).subarray(0, HEAD_SIZE), name), true, name);
+      assert.equal(recognizeHead((await readFile(path)).subarray(0, HEAD_SIZE), name), 'program', name);
     const dos = Buffer.alloc(512);
     dos.write('MZ');
-    for (const bytes of [Buffer.alloc(0), Buffer.from('MZ'), dos, Buffer.from('PK\x03\x04'.padEnd(99))])
-      assert.equal(looksSignable(bytes, 'a.exe'), false);
+    for (const bytes of [Buffer.alloc(0), Buffer.from('MZ'), dos])
+      assert.equal(recognizeHead(bytes, 'a.exe'), null);
+    assert.equal(recognizeHead(Buffer.from('PK\x03\x04'.padEnd(99)), 'a.exe'), 'zip');
   });
 
   it('tells where a byte lies', async () => {
