@@ -7,23 +7,23 @@ const otherBytes = (message: string): SignpipeError =>
     hint: 'do not use the signed file; ask the signer operator',
   });
 
-function requireWholePin({ input }: ReceiptFile, asked: RequestedFile): void {
-  if (asked.sha256 === undefined || asked.sha256 === input.sha256) return;
+function requireWholePin({ input }: ReceiptFile, wanted: RequestedFile): void {
+  if (wanted.sha256 === undefined || wanted.sha256 === input.sha256) return;
   throw otherBytes(
-    `${input.name}: the receipt is about ${input.sha256 ?? 'unknown bytes'}, the request pinned ${asked.sha256}`,
+    `${input.name}: the receipt is about ${input.sha256 ?? 'unknown bytes'}, the request pinned ${wanted.sha256}`,
   );
 }
 
-/** The SHA-256 that a signed program must have had: its own pin, and a lone program's is that of its file. */
-function pinOf(path: string, { input }: ReceiptFile, asked: RequestedFile): string | undefined {
-  if (path === '') return asked.sha256 ?? input.sha256;
-  return asked.entries?.find((entry) => entry.path === path)?.sha256;
+/** The SHA-256 that a signed program must have had: its own pin; for a single program, that of its file. */
+function pinOf(path: string, { input }: ReceiptFile, wanted: RequestedFile): string | undefined {
+  if (path === '') return wanted.sha256 ?? input.sha256;
+  return wanted.entries?.find((entry) => entry.path === path)?.sha256;
 }
 
-function requireEntryPins(file: ReceiptFile, asked: RequestedFile): void {
+function requireEntryPins(file: ReceiptFile, wanted: RequestedFile): void {
   for (const { path, before } of file.signed) {
-    const pin = pinOf(path, file, asked);
-    if (pin === before.sha256 || (pin === undefined && asked.entries === undefined)) continue;
+    const pin = pinOf(path, file, wanted);
+    if (pin === before.sha256 || (pin === undefined && wanted.entries === undefined)) continue;
     const what = path === '' ? file.input.name : `${file.input.name}!/${path}`;
     throw otherBytes(
       `${what}: the receipt is about a program with SHA-256 ${before.sha256}, the request pinned ${pin ?? 'no such program'}`,
@@ -42,20 +42,19 @@ function requireOnce(name: string, files: readonly ReceiptFile[]): void {
 }
 
 /**
- * Checks that a receipt about signed files is about those that the request names, each once, and about the
- * bytes that it pins, of a whole file and of single programs. Throws `receipt-other-file` and
- * `receipt-other-bytes`.
+ * Checks that a receipt is about the files that the request names, each once, and about the bytes that it pins, of
+ * whole files and of single programs. Throws `receipt-other-file` and `receipt-other-bytes`.
  */
 export function requireAnswersRequest(
   files: readonly ReceiptFile[],
   requested: readonly RequestedFile[],
 ): void {
   for (const file of files) {
-    const asked = requested.find(({ name }) => name === file.input.name);
-    if (!asked)
+    const wanted = requested.find(({ name }) => name === file.input.name);
+    if (!wanted)
       throw invalid('receipt-other-file', `the receipt names ${file.input.name}, which the request does not`);
-    requireWholePin(file, asked);
-    requireEntryPins(file, asked);
+    requireWholePin(file, wanted);
+    requireEntryPins(file, wanted);
   }
   for (const { name } of requested) requireOnce(name, files);
 }

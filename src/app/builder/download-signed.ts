@@ -30,33 +30,33 @@ function outputOf({ output, input }: ReceiptFile): SignedOutput {
   return output;
 }
 
-/** Receipted files, and what was asked of them. */
+/** The files of a receipt, and the request's entries for them. */
 export interface ReceiptedFiles {
   readonly files: readonly ReceiptFile[];
   readonly requested: readonly RequestedFile[];
 }
 
-/** Whether the request pins every byte of a file. Pinned programs say nothing about the rest of their zip. */
+/** Whether the request pins every byte of a file. Pins of single programs do not cover the rest of their zip. */
 const isPinnedWhole = ({ requested }: ReceiptedFiles, { input }: ReceiptFile): boolean =>
   requested.some(({ name, sha256 }) => name === input.name && sha256 !== undefined);
 
 /**
- * The unsigned file that a signed one is to be proved against; undefined if none was given. If the request
- * does not pin the file as a whole, the exchange could have changed the rest of it before the signer fetched
- * it, whatever the receipt says about what the signer saw: it is refused before a byte is downloaded.
+ * The unsigned file that a signed one is to be proved against; undefined if none was given. Throws `original-needed`,
+ * before anything is downloaded, if the request does not pin the whole file: the exchange could have changed the rest
+ * of it before the signer fetched it, whatever the receipt says that the signer saw.
  */
 function originalOf(
-  answer: ReceiptedFiles,
+  receipted: ReceiptedFiles,
   file: ReceiptFile,
   pairs: ReadonlyMap<string, string>,
 ): string | undefined {
   const { name } = outputOf(file);
   const original = pairs.get(name);
-  if (original !== undefined || isPinnedWhole(answer, file)) return original;
+  if (original !== undefined || isPinnedWhole(receipted, file)) return original;
   throw notAllowed(
     'original-needed',
-    `${name}: the request does not pin this file as a whole, so nothing says that the rest of it is what was submitted`,
-    { hint: 'give the file that was submitted, to prove the rest by it: --original FILE' },
+    `${name}: the request does not pin the whole file, so nothing proves that the rest of it is what was submitted`,
+    { hint: 'give the submitted file, to compare the rest with it: --original FILE' },
   );
 }
 
@@ -67,15 +67,15 @@ async function requireInput(original: string, { input }: ReceiptFile): Promise<v
     if (!sizeDiffers && input.sha256 === undefined) return;
     const sha256 = sizeDiffers ? null : await sha256OfSource(source);
     if (sha256 === input.sha256) return;
-    const seen = sizeDiffers ? `${input.size} bytes` : `SHA-256 ${input.sha256}`;
+    const seenBySigner = sizeDiffers ? `${input.size} bytes` : `SHA-256 ${input.sha256}`;
     throw differs(
       input.name,
-      `the signer was given another file than ${original}: it saw ${seen}, this is ${sha256 ?? `${source.size} bytes`}`,
+      `the signer fetched another file than ${original}: it saw ${seenBySigner}, this is ${sha256 ?? `${source.size} bytes`}`,
     );
   });
 }
 
-/** Proves that the signed file is the unsigned one with exactly the programs signed that the receipt names. */
+/** Proves that the signed file is the original in which exactly the programs were signed that the receipt names. */
 async function prove(
   { config: { limits } }: BuilderSession,
   original: string,
@@ -94,7 +94,7 @@ async function prove(
       throw differs(name, `"${path}" is not the program that the receipt names`);
 }
 
-/** That every program which the receipt names leads to the roots that builder.yaml trusts. */
+/** Checks that every program which the receipt names is signed under the roots that builder.yaml trusts. */
 async function requireTrusted(
   { config }: BuilderSession,
   signed: string,
@@ -109,78 +109,82 @@ async function requireTrusted(
   for (const { path } of file.signed) {
     const program = path === '' ? programs[0] : programs.find((each) => each.path === path);
     if (program?.status === 'ok') continue;
-    const why = program?.problems[0]?.message ?? 'its signature leads elsewhere';
+    const why = program?.problems[0]?.message ?? 'its signature leads to another root';
     throw notAllowed(
       'signed-program-untrusted',
       `${outputOf(file).name}: ${path === '' ? 'it' : `"${path}"`} is not signed under trust.roots: ${why}`,
       {
-        hint: 'ask the signer operator which certificate signs now; do not use the file',
+        hint: 'do not use the file; ask the signer operator which certificate signs now',
       },
     );
   }
 }
 
+/** Downloads one file under a temporary name, and gives it its own name once `check` has passed. */
 async function downloadOne(
   session: BuilderSession,
   file: ReceiptFile,
   folder: string,
-  check: (taken: string, sha256: string) => Promise<void>,
+  check: (path: string, sha256: string) => Promise<void>,
 ): Promise<string> {
-  const { name, size, path: place = name } = outputOf(file);
+  const { name, size, path: source = name } = outputOf(file);
   const path = join(folder, name);
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.unchecked`;
   await underBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
     asTemporary(temporary, async () => {
-      const from = `${session.config.exchange.outgoing}/${place}`;
-      const got = await pRetry(() => session.exchange.fetch(from, temporary, { limit: size, onProgress }), {
-        retries: 2,
-        shouldRetry: ({ error }) => error instanceof SignpipeError && error.retryable,
-      });
-      await check(temporary, got.sha256);
+      const from = `${session.config.exchange.outgoing}/${source}`;
+      const { sha256 } = await pRetry(
+        () => session.exchange.fetch(from, temporary, { limit: size, onProgress }),
+        {
+          retries: 2,
+          shouldRetry: ({ error }) => error instanceof SignpipeError && error.retryable,
+        },
+      );
+      await check(temporary, sha256);
       await rename(temporary, path);
     }),
   );
   return path;
 }
 
-/** Holds a downloaded file to the receipt, to the original if there is one, and to the trusted roots. */
+/** Checks a downloaded file against the receipt, the original if there is one, and the trusted roots. */
 async function checkDownload(
   session: BuilderSession,
   file: ReceiptFile,
-  taken: { path: string; sha256: string },
+  download: { path: string; sha256: string },
   original: string | undefined,
 ): Promise<void> {
   const { name, sha256 } = outputOf(file);
-  if (sha256 !== undefined && taken.sha256 !== sha256)
+  if (sha256 !== undefined && download.sha256 !== sha256)
     throw differs(
       name,
-      `SHA-256 of what lies on the exchange is ${taken.sha256}, the receipt says ${sha256}`,
+      `the file on the exchange has SHA-256 ${download.sha256}, the receipt says ${sha256}`,
     );
   await withScratch(async (scratch) => {
-    if (original !== undefined) await prove(session, original, taken.path, file, scratch);
-    await requireTrusted(session, taken.path, file, scratch);
+    if (original !== undefined) await prove(session, original, download.path, file, scratch);
+    await requireTrusted(session, download.path, file, scratch);
   });
 }
 
 /**
- * Downloads what a receipt says was signed, and checks it against the digests there. If an original is given
- * (see `matchOriginals`), the signed file is proved to be that one plus the signatures; a file that the request
- * does not pin as a whole needs one. No file gets its name before that. Returns the paths.
+ * Downloads the signed files of a receipt and checks them against its digests. If an original is given (see
+ * `matchOriginals`), the signed file is proved to be that one plus the signatures; a file that the request does not
+ * pin as a whole needs one. No file gets its name before all checks have passed. Returns the paths.
  */
 export async function downloadSigned(
   session: BuilderSession,
-  answer: ReceiptedFiles,
+  receipted: ReceiptedFiles,
   folder: string,
   originals: readonly string[] = [],
 ): Promise<string[]> {
-  const names = answer.files.map((file) => outputOf(file).name);
+  const names = receipted.files.map((file) => outputOf(file).name);
   const pairs = matchOriginals(names, originals);
-  const planned = answer.files.map((file) => ({ file, original: originalOf(answer, file, pairs) }));
+  const planned = receipted.files.map((file) => ({ file, original: originalOf(receipted, file, pairs) }));
   await requireOutputFolder(folder, names, originals);
-  const taken: string[] = [];
+  const paths: string[] = [];
   for (const { file, original } of planned) {
-    taken.push(
+    paths.push(
       await downloadOne(session, file, folder, (path, sha256) =>
         checkDownload(session, file, { path, sha256 }, original),
       ),
@@ -188,5 +192,5 @@ export async function downloadSigned(
     if (original !== undefined)
       session.say(`${outputOf(file).name}: proved to be ${original} plus its signatures`);
   }
-  return taken;
+  return paths;
 }

@@ -7,18 +7,18 @@ import { readZip } from '../../engine/formats/packages.ts';
 import { recognize } from '../../engine/formats/recognize.ts';
 import { isOurs, type PathFilter } from '../../engine/artifact/globs.ts';
 
-/** Which entries of a zip are pinned one by one. */
+/** Which entries of a zip are to be pinned one by one. */
 export interface EntryPins {
   readonly isMeant: PathFilter;
   readonly limits: ArchiveLimits;
 }
 
-/** The entries of a zip that are meant, each with the SHA-256 of its uncompressed bytes. */
+/** Finds the entries of a zip to pin, each with the SHA-256 of its uncompressed bytes. */
 export async function pinEntries(path: string, { isMeant, limits }: EntryPins): Promise<PinnedEntry[]> {
   return withFile(path, async (source) => {
     if ((await recognize(source)) !== 'zip')
       throw usage('sparse-not-a-zip', `${path}: only the programs of a zip can be pinned one by one`, {
-        hint: 'leave --sparse out',
+        hint: 'leave out --sparse',
       });
     const archive = await readZip(source, limits);
     const pinned: PinnedEntry[] = [];

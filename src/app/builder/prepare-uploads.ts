@@ -19,12 +19,12 @@ export interface PreparedUpload {
   readonly sha256: string;
 }
 
-/** What is to be submitted. */
+/** The files to submit. */
 export interface PreparedUploads {
   readonly uploads: readonly PreparedUpload[];
-  /** Whether it was packed for this. */
+  /** Whether they were packed into a zip for this upload. */
   readonly packed: boolean;
-  /** How many files were packed; 0 if none were. */
+  /** The number of packed files; 0 if nothing was packed. */
   readonly count: number;
 }
 
@@ -40,7 +40,7 @@ async function kindOf(path: string): Promise<Kind> {
   return withFile(path, async (file) => {
     const kind = await recognize(file);
     if (kind === 'zip') {
-      // One that was cut off would be uploaded, requested and refused for good.
+      // A truncated zip would be uploaded and requested, and then rejected.
       await readEnd(file);
       return 'zip';
     }
@@ -49,7 +49,7 @@ async function kindOf(path: string): Promise<Kind> {
   });
 }
 
-/** A zip behind something else is one for most unpackers: the signer says why it refuses it. */
+/** Accepts a zip with other data in front of it, as most unpackers do: the signer then says why it refuses it. */
 async function requireZipEnd(path: string, file: ByteSource): Promise<'zip'> {
   try {
     await readEnd(file);
@@ -59,11 +59,15 @@ async function requireZipEnd(path: string, file: ByteSource): Promise<'zip'> {
   }
 }
 
-/** It would be packed into a zip of the same name, in which nothing is found to sign. */
+/** Refused, since it would be packed into a zip of the same name, with nothing in it to sign. */
 const notAZip = (path: string, size: number): SignpipeError =>
-  usage('submit-not-a-zip', `${path}: is called a zip and is none${size === 0 ? ': it is empty' : ''}`, {
-    hint: 'was it built, or downloaded, to its end? Give a file of another kind its own name',
-  });
+  usage(
+    'submit-not-a-zip',
+    `${path}: is named like a zip but is not one${size === 0 ? ': it is empty' : ''}`,
+    {
+      hint: 'was it built or downloaded completely? Give a file of another kind another name',
+    },
+  );
 
 function checkName(name: string): string {
   const problem = nameProblem(name);
@@ -95,7 +99,7 @@ function filesIn(
   return Promise.resolve(paths.map((path) => ({ path, name: basename(path) })));
 }
 
-/** Folders and loose files travel in one zip, named after the first of them. */
+/** Packs a folder or loose files into one zip, named after the first of them. */
 async function pack(
   paths: readonly string[],
   kinds: readonly Kind[],
@@ -108,15 +112,14 @@ async function pack(
   const output = join(scratch, 'packed.zip');
   const files = await filesIn(paths, kinds);
   if (files.length === 0)
-    throw usage('submit-empty', `${first}: an empty folder`, { hint: 'was it built to its end?' });
+    throw usage('submit-empty', `${first}: an empty folder`, { hint: 'was it built completely?' });
   await packArchive(files, output);
   return { uploads: [await describe(output, zipName)], packed: true, count: files.length };
 }
 
 /**
- * Makes uploads of what was named on the command line: zips and a lone program go as they are, a
- * folder or several loose files are packed into one zip, which lies in the folder `scratch`. `as` names what
- * travels.
+ * Prepares the files of a command line for upload: zips and a single program are uploaded as they are; a folder or
+ * several loose files are packed into one zip in the folder `scratch`. `as` is the name of the uploaded file.
  */
 export async function prepareUploads(
   paths: readonly string[],
@@ -124,8 +127,8 @@ export async function prepareUploads(
   as?: string,
 ): Promise<PreparedUploads> {
   const kinds = await Promise.all(paths.map(kindOf));
-  const asTheyAre = kinds.every((kind) => kind === 'zip') || (paths.length === 1 && kinds[0] === 'program');
-  if (!asTheyAre) return pack(paths, kinds, scratch, as);
+  const isUnpacked = kinds.every((kind) => kind === 'zip') || (paths.length === 1 && kinds[0] === 'program');
+  if (!isUnpacked) return pack(paths, kinds, scratch, as);
   if (as !== undefined && paths.length > 1)
     throw usage('one-name-for-several', '--as names one file, but several are submitted');
   const uploads: PreparedUpload[] = [];
@@ -135,7 +138,7 @@ export async function prepareUploads(
   return { uploads, packed: false, count: 0 };
 }
 
-/** What was packed is another file than those that were named, and it is what comes back signed. */
+/** Says what was packed: the zip, not the files that the command line names, will be signed and downloaded. */
 export function sayPacked(
   { say }: Pick<BuilderSession, 'say'>,
   { uploads, packed, count }: PreparedUploads,

@@ -6,7 +6,7 @@ import {
 import { SignpipeError } from '../../lib/errors.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 
-/** What the reader of a receipt can do, by code: the hints of `verifyCommitSignature` are for the readers of requests. */
+/** What a reader of receipts can do, by error code: the hints of `verifyCommitSignature` are for readers of requests. */
 const HINTS: ReadonlyMap<string, string> = new Map([
   [
     'commit-signer-unknown',
@@ -22,7 +22,7 @@ const HINTS: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-/** Who signed a receipt, by the builder's own list. Throws as `verifyCommitSignature` does, with hints for builders. */
+/** Who signed a receipt, according to the builder's own list. Throws as `verifyCommitSignature` does, with hints for builders. */
 export function verifyReceiptSignature(
   raw: Buffer,
   allowed: AllowedSigners,

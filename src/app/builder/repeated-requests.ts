@@ -2,14 +2,15 @@ import { signedIdentity } from '../../lib/git/commit-signature.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { readReceipt, type FoundReceipt } from '../../protocol/control/receipt.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
-import { invalid, SignpipeError } from '../../lib/errors.ts';
+import { invalid, isInvalid } from '../../lib/errors.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { verifyReceiptSignature } from './receipt-signature.ts';
+import type { BuilderSession } from './session.ts';
 
-type Session = { readonly repository: ControlRepository; readonly say: (line: string) => void };
+type Context = Pick<BuilderSession, 'repository' | 'say'>;
 
-/** The request that a person means by a commit's id: of a receipt, the request that it answers. */
-export async function requestMeant({ repository, say }: Session, id: string): Promise<string> {
+/** The request that a user means by a commit's id: if it is a receipt, the request that it answers. */
+export async function requestNamed({ repository, say }: Context, id: string): Promise<string> {
   const { parents } = await repository.readCommit(id);
   const [, request] = parents;
   if (request === undefined || !(await isReceipt(repository, id))) return id;
@@ -22,7 +23,7 @@ async function isReceipt(repository: ControlRepository, id: string): Promise<boo
     await readReceipt(repository, id);
     return true;
   } catch (error) {
-    if (error instanceof SignpipeError && error.kind === 'invalid') return false;
+    if (isInvalid(error)) return false;
     throw error;
   }
 }
@@ -31,12 +32,12 @@ const identityOf = async (repository: ControlRepository, id: string): Promise<st
   signedIdentity((await repository.readCommit(id)).raw);
 
 /**
- * The receipt that settles a request: the one found for it or, if that says `request-repeated`, the one that it
- * names. Throws `receipt-repeats-other` unless both requests are the same signed payload: a signer must not answer
- * with the files of another request. Returns the found receipt if the named one is not in the clone.
+ * The receipt that answers a request: the one found for it or, if that says `request-repeated`, the one that it names.
+ * Throws `receipt-repeats-other` unless both requests are the same signed payload: a signer must not answer with the
+ * files of another request. Returns the found receipt if the named one is not in the clone.
  */
-export async function firstAnswer(
-  { repository, say }: Session,
+export async function answeringReceipt(
+  { repository, say }: Context,
   found: FoundReceipt,
   allowed: AllowedSigners,
 ): Promise<FoundReceipt> {
@@ -54,8 +55,8 @@ export async function firstAnswer(
     throw invalid(
       'receipt-repeats-other',
       `the receipt of ${shortId(request.id)} says that it repeats ${shortId(repeats.request)}, which is another request`,
-      { hint: 'ask the signer operator; do not use what was signed' },
+      { hint: 'do not use the signed files; ask the signer operator' },
     );
-  say(`request ${shortId(request.id)} repeats ${shortId(repeats.request)}: taking the answer to that`);
+  say(`request ${shortId(request.id)} repeats ${shortId(repeats.request)}: using the answer to that request`);
   return first;
 }

@@ -15,51 +15,53 @@ import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { verifyReceiptSignature } from './receipt-signature.ts';
 
 /**
- * Two requests for files of one name share a place on the exchange: the later upload replaces the earlier one,
- * and so does the later signed file unless `exchange.delivered` keeps them apart. What is found here explains
- * that to people, and decides nothing.
+ * Two requests for files with the same name use one place on the exchange: the later upload replaces the earlier one,
+ * and so does the later signed file unless `exchange.delivered` keeps them apart. This module explains that to users;
+ * nothing is decided by it.
  */
 
-/** How many requests or receipts are read at the most: the newest. */
-const MOST = 200;
+/** At most this many requests or receipts are read, the newest. */
+const MAX_READ = 200;
 
 const pinsOf = (file: RequestedFile): string => zipnameLines(file).join('\n');
 
-/** Whether a request names one of these files with other pins. */
-const names = (request: Request, files: readonly RequestedFile[]): RequestedFile | undefined =>
+/** The first of these files that a request names with other pins. */
+const fileInConflict = (request: Request, files: readonly RequestedFile[]): RequestedFile | undefined =>
   files.find((file) =>
     request.files.some((other) => other.name === file.name && pinsOf(other) !== pinsOf(file)),
   );
 
 async function requestsOf(repository: ControlRepository, ids: readonly string[]): Promise<Request[]> {
   const requests: Request[] = [];
-  for (const id of ids.slice(-MOST)) requests.push(await readRequest(repository, id));
+  for (const id of ids.slice(-MAX_READ)) requests.push(await readRequest(repository, id));
   return requests;
 }
 
 /**
- * Where to look for unanswered requests: after the one that the oldest of the newest receipts answers. Null, for
- * all of them, if there are few receipts. A submission costs the same after years as on the first day.
+ * Where to begin looking for unanswered requests: after the one that the oldest of the newest receipts answers. Null,
+ * for all requests, if there are few receipts. Only for speed: a submission takes no longer after years.
  */
-async function recently(repository: ControlRepository, { receipts }: Heads): Promise<LookAfter | null> {
+async function lookAfter(repository: ControlRepository, { receipts }: Heads): Promise<LookAfter | null> {
   if (receipts === null) return null;
-  const steps = await repository.newestFirstParents(receipts, MOST);
+  const steps = await repository.newestFirstParents(receipts, MAX_READ);
   const oldest = steps.findLast(({ parents }) => parents.length === 2);
   const [, requests] = oldest?.parents ?? [];
-  return steps.length < MOST || !oldest || requests === undefined ? null : { requests, receipts: oldest.id };
+  return steps.length < MAX_READ || !oldest || requests === undefined
+    ? null
+    : { requests, receipts: oldest.id };
 }
 
-/** Reports which of the newest unanswered requests lose their file to an upload of these. */
+/** Reports which of the newest unanswered requests will lose their file to an upload of these files. */
 export async function warnOfPending(
   repository: ControlRepository,
   heads: Heads,
   files: readonly RequestedFile[],
   say: (line: string) => void,
 ): Promise<void> {
-  const ids = await unansweredRequests(repository, heads, await recently(repository, heads));
+  const ids = await unansweredRequests(repository, heads, await lookAfter(repository, heads));
   const pending = await requestsOf(repository, ids);
   for (const request of pending) {
-    const file = names(request, files);
+    const file = fileInConflict(request, files);
     if (file)
       say(
         `warning: request ${shortId(request.id)} is not answered yet and names another ${file.name}: this upload replaces that file, and the request will be refused; give another name with --as NAME`,
@@ -67,20 +69,20 @@ export async function warnOfPending(
   }
 }
 
-/** Codes of refusals that a later upload under the same name explains. */
-const REPLACED_BEFORE = ['digest-differs', 'exchange-file-changed'];
+/** Codes of refusals that a later upload under the same name can explain. */
+const REPLACED_UPLOAD = ['digest-differs', 'exchange-file-changed'];
 
-/** The hint of a refusal, with the later request for a file of the same name that explains it, if there is one. */
+/** The hint of a refusal; if a later request for a file of the same name explains it, a hint that names that request. */
 export async function hintOfRefusal(
   repository: ControlRepository,
   { requests }: Heads,
   { request, reason }: Receipt,
 ): Promise<string | undefined> {
   const { code = '', hint } = reason ?? {};
-  if (requests === null || !REPLACED_BEFORE.includes(code)) return hint;
+  if (requests === null || !REPLACED_UPLOAD.includes(code)) return hint;
   const { files } = await readRequest(repository, request.id);
   const later = await requestsOf(repository, await listRequests(repository, requests, [request.id]));
-  const other = later.find((each) => names(each, files));
+  const other = later.find((each) => fileInConflict(each, files));
   if (!other) return hint;
   return `request ${shortId(other.id)}, made after this one, names another file of the same name, whose upload replaced this one: submit it again, under another name with --as NAME`;
 }
@@ -88,7 +90,7 @@ export async function hintOfRefusal(
 const placesOf = ({ files }: Receipt): string[] =>
   files.flatMap(({ output }) => (output ? [output.path ?? output.name] : []));
 
-/** The newest receipt after this one that says that a file was delivered to the same place. */
+/** The newest receipt after this one for a file that was delivered to the same place. */
 async function laterDelivery(
   repository: ControlRepository,
   { receipts }: Heads,
@@ -98,7 +100,7 @@ async function laterDelivery(
   if (receipts === null) return null;
   const places = new Set(placesOf(found.receipt));
   const steps = await receiptsSince(repository, receipts, found.id);
-  for (const { id, request } of steps.slice(-MOST).reverse()) {
+  for (const { id, request } of steps.slice(-MAX_READ).reverse()) {
     if (request === null) continue;
     const { receipt, commit } = await readReceipt(repository, id);
     const place = placesOf(receipt).find((each) => places.has(each));
@@ -110,8 +112,8 @@ async function laterDelivery(
 }
 
 /**
- * Why a signed file could not be taken: `signed-file-replaced` if a later request's file was delivered to the
- * same place, else the failure itself.
+ * Why a signed file could not be downloaded: `signed-file-replaced` if a later request's file was delivered to the same
+ * place, else the failure itself.
  */
 export async function explainFailedDownload(
   repository: ControlRepository,

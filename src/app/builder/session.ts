@@ -6,23 +6,22 @@ import type { ControlRepository } from '../../protocol/control/repository.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
 import type { Progress } from '../../lib/progress.ts';
 
-/** What a builder works with. The commit key is loaded only by those who commit. */
+/** What a builder's commands need. The commit key is not part of it: only commands that commit open it. */
 export interface BuilderSession {
   readonly config: BuilderConfig;
   readonly repository: ControlRepository;
   readonly exchange: Exchange;
   readonly progress: Progress;
-  /** Told one line a step. */
+  /** Reports each step in one line. */
   readonly say: (line: string) => void;
   close(): Promise<void>;
 }
 
-/** What a voucher works with: no exchange, since nothing is uploaded. */
+/** What a voucher's commands need: no exchange, since nothing is uploaded. */
 export interface VoucherSession {
   readonly config: VoucherConfig;
   readonly repository: ControlRepository;
   readonly say: (line: string) => void;
-  close(): void;
 }
 
 export interface SessionOptions {
@@ -30,8 +29,8 @@ export interface SessionOptions {
   readonly say: (line: string) => void;
 }
 
-/** Opens clone and exchange; connects at their first use. */
-export async function openSession(
+/** Opens the clone and the exchange; connects at their first use. */
+async function openSession(
   config: BuilderConfig,
   { progress, say }: SessionOptions,
 ): Promise<BuilderSession> {
@@ -41,7 +40,7 @@ export async function openSession(
   try {
     exchange = await openConfiguredExchange(config, ssh);
   } catch (error) {
-    // Its connection to the Git host would keep the process from ending.
+    // The connection to the Git host would keep the process from ending.
     repository.close();
     throw error;
   }
@@ -55,16 +54,35 @@ export async function openSession(
   return { config, repository, exchange, progress, say, close };
 }
 
-/** Opens the clone alone; connects at its first use. */
-export async function openVoucherSession(
-  config: VoucherConfig,
-  say: (line: string) => void,
-): Promise<VoucherSession> {
-  const ssh = await sshOptionsOf(config, say);
-  const repository = await openControl(config, ssh, join(config.state, 'control.git'));
-  return { config, repository, say, close: () => repository.close() };
+/** Opens a builder's session for some work, and closes it afterwards. */
+export async function withSession<T>(
+  config: BuilderConfig,
+  options: SessionOptions,
+  work: (session: BuilderSession) => Promise<T>,
+): Promise<T> {
+  const session = await openSession(config, options);
+  try {
+    return await work(session);
+  } finally {
+    await session.close();
+  }
 }
 
-/** Whose receipts are believed. */
+/** Opens a voucher's session for some work, and closes it afterwards. */
+export async function withVoucherSession<T>(
+  config: VoucherConfig,
+  say: (line: string) => void,
+  work: (session: VoucherSession) => Promise<T>,
+): Promise<T> {
+  const ssh = await sshOptionsOf(config, say);
+  const repository = await openControl(config, ssh, join(config.state, 'control.git'));
+  try {
+    return await work({ config, repository, say });
+  } finally {
+    repository.close();
+  }
+}
+
+/** The keys whose receipts this builder trusts. */
 export const receiptSigners = (config: BuilderConfig): Promise<AllowedSigners> =>
   AllowedSigners.load(config.trust.allowedSigners);

@@ -1,25 +1,26 @@
-import { commitFile } from '../../protocol/control/write-commit.ts';
+import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
+import { compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
+import { unavailable, usage } from '../../lib/errors.ts';
+import { withFile } from '../../lib/bytes/byte-source.ts';
+import { withScratch } from '../../lib/bytes/temp-folder.ts';
 import { formatTrailers, type Trailer } from '../../lib/git/trailers.ts';
-import { formatZipname, type RequestedFile } from '../../protocol/control/zipname.ts';
+import { underBar } from '../../lib/progress.ts';
 import { CONTROL_TRAILER } from '../../protocol/control/control-trailers.ts';
+import { channelIn } from '../../protocol/control/published-policy.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import { ZIPNAME } from '../../protocol/control/request.ts';
-import { ZIPNAME_LIMIT } from '../../protocol/control/zipname.ts';
+import { commitFile } from '../../protocol/control/write-commit.ts';
+import { formatZipname, ZIPNAME_LIMIT, type RequestedFile } from '../../protocol/control/zipname.ts';
 import { committerOf } from '../config/open.ts';
-import { unavailable, usage } from '../../lib/errors.ts';
-import { withScratch } from '../../lib/bytes/temp-folder.ts';
-import { withFile } from '../../lib/bytes/byte-source.ts';
-import { underBar } from '../../lib/progress.ts';
+import { appendCommit } from './append-commit.ts';
 import { requireOutputFolder } from './output-folder.ts';
-import { prepareUploads, sayPacked, type PreparedUpload } from './prepare-uploads.ts';
-import { rootForTrailer } from './control-root.ts';
-import { compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
-import { publishedFiles } from './published-files.ts';
+import { prepareUploads, sayPacked, type PreparedUpload } from './prepare-uploads.ts';
 import { warnOfPending } from './same-name-requests.ts';
 import type { BuilderSession } from './session.ts';
+import { publishedPolicy } from './trusted-policy.ts';
 
-/** Which programs of a zip are pinned; unless given, those that the signer's published policy names. */
+/** Which programs of a zip are pinned: by default those that the signer's published policy names. */
 export interface SparsePins extends Pick<EntryPins, 'limits'> {
   readonly isMeant?: PathFilter | undefined;
 }
@@ -28,14 +29,12 @@ export interface SubmitOptions {
   /** What was built, for the trailer `Source-Revision`. */
   readonly revision?: string | undefined;
   readonly channel?: string | undefined;
-  /** The name under which one file, or what is packed, travels. */
+  /** The name under which a single file, or the packed zip, is uploaded. */
   readonly as?: string | undefined;
-  /** Pins these entries of each zip instead of the zip, so that the signer need not move the rest. */
+  /** Pins these entries of each zip instead of the whole zip, so that the signer need not fetch the rest. */
   readonly sparse?: SparsePins | undefined;
-  /** Where the signed files will be downloaded to: refused if one would replace what is submitted. */
+  /** The folder that signed files will be downloaded to: refused if one of them would replace an input. */
   readonly output?: string | undefined;
-  /** The time of the request; now unless given. */
-  readonly now?: Date;
 }
 
 async function upload(session: BuilderSession, { name, path, size, sha256 }: PreparedUpload): Promise<void> {
@@ -51,46 +50,53 @@ function messageFor(files: readonly RequestedFile[], root: string | null, option
   if (options.revision !== undefined) trailers.push({ key: 'Source-Revision', value: options.revision });
   if (options.channel !== undefined) trailers.push({ key: 'Channel', value: options.channel });
   if (root !== null) trailers.push({ key: CONTROL_TRAILER, value: root });
-  const subject = `Sign ${files
-    .map(({ name }) => name)
-    .join(', ')
-    .slice(0, 200)}\n`;
+  const names = files.map(({ name }) => name).join(', ');
+  const subject = `Sign ${names.slice(0, 200)}\n`;
   return trailers.length === 0 ? subject : `${subject}\n${formatTrailers(trailers)}`;
 }
 
-/** `zipname` must change for a commit to be a request: the same bytes again are told apart by a comment. */
+/** The content of `zipname`. It must change for a commit to be a request, so a repeated request adds a comment. */
 async function zipnameFor(
-  session: BuilderSession,
+  { repository }: BuilderSession,
   parent: string | null,
   files: readonly RequestedFile[],
   now: Date,
 ): Promise<Buffer> {
   const content = formatZipname(files);
   if (parent === null) return content;
-  const before = await session.repository.readFileAt(
-    await session.repository.readCommit(parent),
-    ZIPNAME,
-    ZIPNAME_LIMIT,
-  );
+  const before = await repository.readFileAt(await repository.readCommit(parent), ZIPNAME, ZIPNAME_LIMIT);
   if (!before || !before.subarray(0, content.length).equals(content)) return content;
   return Buffer.concat([content, Buffer.from(`# again, ${now.toISOString()}\n`)]);
 }
 
-/** A file as `zipname` is to have it. What was packed for this request is gone when its answer must be proved. */
-async function requested(
+/** The entry of `zipname` for an upload. A packed zip is refused if the signed zip must be proved against it: it is temporary. */
+async function requestedFile(
   { name, path, sha256 }: PreparedUpload,
   packed: boolean,
   pins: EntryPins | null,
 ): Promise<RequestedFile> {
   if (!pins) return { name, sha256 };
   if (packed)
-    throw usage('sparse-not-a-zip', '--sparse takes zips that are there, and packs none', {
-      hint: 'pack the zip first and keep it: its answer is proved by it',
+    throw usage('sparse-not-a-zip', '--sparse works only with zips, and packs none', {
+      hint: 'pack the zip first and keep it: the signed zip is checked against it',
     });
   return { name, entries: await pinEntries(path, pins) };
 }
 
-async function pinsFor(
+/**
+ * Which entries of a zip the signer would sign on a channel: `signing.files` in its published policy, or the default
+ * if no trusted policy says so. Only a convenience: the signer refuses a request that pins other entries.
+ */
+async function publishedFiles(
+  { repository, config }: BuilderSession,
+  { receipts }: Heads,
+  channel = 'default',
+): Promise<readonly string[]> {
+  const policy = await publishedPolicy(repository, receipts, config.trust);
+  return channelIn(policy, channel)?.files ?? DEFAULT_FILES;
+}
+
+async function entryPins(
   session: BuilderSession,
   heads: Heads,
   { sparse, channel }: SubmitOptions,
@@ -100,7 +106,6 @@ async function pinsFor(
   return { isMeant: isMeant ?? compilePatterns(await publishedFiles(session, heads, channel)), limits };
 }
 
-/** Commits on the branch as it stands; whoever else pushed meanwhile goes first. */
 async function pushRequest(
   session: BuilderSession,
   files: readonly RequestedFile[],
@@ -108,31 +113,26 @@ async function pushRequest(
 ): Promise<string> {
   const { repository } = session;
   const { signer, identity } = await committerOf(session);
-  for (let tries = 0; tries < 10; tries += 1) {
-    const at = options.now ?? new Date();
-    const heads = await repository.fetch();
-    const parent = heads.requests;
-    const root = await rootForTrailer(repository, heads, session.config);
-    const content = await zipnameFor(session, parent, files, at);
-    const id = await commitFile(repository, {
-      parent,
-      name: ZIPNAME,
-      content,
-      message: messageFor(files, root, options),
-      identity,
-      at,
-      signer,
-    });
-    if ((await repository.push(repository.branches.requests, id, parent)) === 'pushed') return id;
-  }
-  throw unavailable('request-race', 'the request branch moves faster than a request can be appended', {
+  const id = await appendCommit(
+    session,
+    repository.branches.requests,
+    ({ requests }) => requests,
+    async (parent, root) => {
+      const at = new Date();
+      const content = await zipnameFor(session, parent, files, at);
+      const message = messageFor(files, root, options);
+      return commitFile(repository, { parent, name: ZIPNAME, content, message, identity, at, signer });
+    },
+  );
+  if (id !== null) return id;
+  throw unavailable('request-race', 'other pushes to the request branch came first ten times in a row', {
     hint: 'try again in a moment',
   });
 }
 
 /**
- * Uploads files and asks for their signatures: one signed commit that pins them by their digests.
- * Returns the request's id. Nothing is committed unless everything was uploaded and verified.
+ * Uploads files and requests signatures for them in one signed commit that pins them by their digests. Returns the
+ * request's id. Nothing is committed unless everything was uploaded and verified.
  */
 export function submit(
   session: BuilderSession,
@@ -140,21 +140,18 @@ export function submit(
   options: SubmitOptions = {},
 ): Promise<string> {
   return withScratch(async (scratch) => {
-    const collected = await prepareUploads(paths, scratch, options.as);
-    const { uploads, packed } = collected;
-    sayPacked(session, collected);
-    if (options.output !== undefined)
-      await requireOutputFolder(
-        options.output,
-        uploads.map(({ name }) => name),
-        paths,
-      );
-    // The commit key is tried first: an upload of gigabytes must not end at a wrong passphrase.
+    const prepared = await prepareUploads(paths, scratch, options.as);
+    const { uploads, packed } = prepared;
+    sayPacked(session, prepared);
+    const names = uploads.map(({ name }) => name);
+    if (options.output !== undefined) await requireOutputFolder(options.output, names, paths);
+    // Open the commit key first: an upload of gigabytes must not end with a wrong passphrase.
     await committerOf(session);
     const heads = await session.repository.fetch();
-    const pins = await pinsFor(session, heads, options);
+    const pins = await entryPins(session, heads, options);
     const files: RequestedFile[] = [];
-    for (const each of uploads) files.push(await requested(each, packed, pins));
+    for (const each of uploads) files.push(await requestedFile(each, packed, pins));
+    // Refuses what `zipname` cannot name, before anything is uploaded.
     formatZipname(files);
     await warnOfPending(session.repository, heads, files, session.say);
     for (const each of uploads) await upload(session, each);

@@ -4,7 +4,7 @@ import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { isRefused } from '../../lib/errors.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 
-/** The policy in the newest commit on the receipt branch, or null if there is none. Throws unless a trusted receipt key signed it. */
+/** The policy in the commit `tip` of the receipt branch, or null if there is none. Throws unless a trusted receipt key signed it. */
 export async function trustedPolicy(
   repository: ControlRepository,
   tip: string | null,
@@ -17,8 +17,8 @@ export async function trustedPolicy(
 }
 
 /**
- * The signer's policy, for defaults and warnings; null if there is none that a receipt key trusted here has signed. A
- * voucher need not trust any. `receipts` is the tip of the receipt branch.
+ * The signer's policy, for defaults and warnings; null unless a receipt key that is trusted here signed it. A voucher
+ * need not trust any key. `receipts` is the tip of the receipt branch.
  */
 export async function publishedPolicy(
   repository: ControlRepository,

@@ -9,13 +9,13 @@ import {
   type Receipt,
 } from '../../protocol/control/receipt.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
-import { readRequest, type Request } from '../../protocol/control/request.ts';
+import { readRequest } from '../../protocol/control/request.ts';
 import { notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { requireAnswersRequest } from './check-receipt.ts';
-import { whyWaiting } from './why-waiting.ts';
-import { firstAnswer, requestMeant } from './repeated-requests.ts';
+import { WaitingReport } from './why-waiting.ts';
+import { answeringReceipt, requestNamed } from './repeated-requests.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
 import { hintOfRefusal, explainFailedDownload } from './same-name-requests.ts';
 import { downloadSigned } from './download-signed.ts';
@@ -24,19 +24,19 @@ import { verifyReceiptSignature } from './receipt-signature.ts';
 export interface WaitOptions {
   /** Milliseconds. */
   readonly timeout: number;
-  /** Where the signed files go; null downloads nothing. */
-  readonly output: string | null;
-  /** What the signed files are proved against. */
+  /** The folder for the signed files. */
+  readonly output: string;
+  /** The files that the signed files are proved against. */
   readonly originals?: readonly string[] | undefined;
-  /** Take files signed with a test certificate. */
+  /** Accepts files signed with a test certificate. */
   readonly allowTest: boolean;
-  /** The request was made by this very process: its receipt cannot have come before. */
+  /** This process made the request, so its receipt cannot be older than the waiting. */
   readonly justMade?: boolean | undefined;
-  /** Milliseconds between looks; 2 s unless given. */
+  /** Milliseconds between polls; 2 s unless given. */
   readonly interval?: number;
 }
 
-/** What came back. */
+/** The answer to a request. */
 export interface Waited {
   readonly receipt: Receipt;
   /** The receipt's commit. */
@@ -45,69 +45,71 @@ export interface Waited {
   readonly files: readonly string[];
 }
 
+interface PollTimes {
+  /** When to give up, as `Date.now()` counts. */
+  readonly deadline: number;
+  readonly interval?: number | undefined;
+}
+
 /**
- * Looks until there is something, or time is up. No one who waits is hit by one failed look: the next
- * may succeed; only when the last one failed, too, does the time-out say why.
+ * Calls `poll` until it returns something, or time is up. A failure that may pass does not end the waiting; only if
+ * the last call fails too does the time-out report it.
  */
-async function until<T>(
+async function pollUntil<T>(
   what: string,
-  look: () => Promise<T | null>,
-  { deadline, interval = 2000 }: { deadline: number; interval?: number | undefined },
+  poll: () => Promise<T | null>,
+  { deadline, interval = 2000 }: PollTimes,
   say: (line: string) => void,
   why: () => string | null = () => null,
 ): Promise<T> {
   for (;;) {
-    let trouble: SignpipeError | null = null;
+    let failure: SignpipeError | null = null;
     try {
-      const found = await look();
-      if (found !== null) return found;
+      const result = await poll();
+      if (result !== null) return result;
     } catch (error) {
       if (!(error instanceof SignpipeError) || !error.retryable) throw error;
-      trouble = error;
+      failure = error;
     }
     const left = deadline - Date.now();
-    if (left <= 0) throw timedOut(what, trouble, why());
-    if (trouble) say(`${trouble.message}; trying again`);
+    if (left <= 0) throw timedOut(what, failure, why());
+    if (failure) say(`${failure.message}; trying again`);
     await sleep(Math.min(left, interval));
   }
 }
 
-/** `why` is what the request waits for, as far as that can be seen. */
-function timedOut(what: string, trouble: SignpipeError | null, why: string | null): SignpipeError {
-  const reason = trouble?.message ?? why;
+/** The error if time is up. `why` is what the request waits for, as far as that is known. */
+function timedOut(what: string, failure: SignpipeError | null, why: string | null): SignpipeError {
+  const reason = failure?.message ?? why;
   const hint =
-    trouble?.hint ?? `wait again with the same request id${why === null ? '; is the signer running?' : ''}`;
+    failure?.hint ?? `wait again with the same request id${why === null ? '; is the signer running?' : ''}`;
   return new SignpipeError(
     'timeout',
     'wait-timeout',
     `${what} was not answered in time${reason === null ? '' : `: ${reason}`}`,
-    { hint, cause: trouble },
+    { hint, cause: failure },
   );
 }
 
 /**
- * Refuses a receipt that no trusted key signed, that is older than its request, or that speaks of other bytes than
- * were asked for. `cameNow`: it came while this process was waiting, so its key has to be good now too. Returns what
- * was asked for.
+ * Refuses a receipt that no trusted key signed, that is older than its request, or that is about other bytes than the
+ * request. `isNew`: it arrived while this process was waiting, so its key has to be valid now too. Returns the files
+ * of the request.
  */
 async function checkReceipt(
   session: BuilderSession,
   found: FoundReceipt,
   allowed: AllowedSigners,
-  cameNow: boolean,
+  isNew: boolean,
 ): Promise<readonly RequestedFile[]> {
-  const { committedAt } = verifyReceiptSignature(
-    found.commit.raw,
-    allowed,
-    cameNow ? { now: new Date() } : {},
-  );
+  const { committedAt } = verifyReceiptSignature(found.commit.raw, allowed, isNew ? { now: new Date() } : {});
   const request = await readRequest(session.repository, found.receipt.request.id);
   requireNotOlder(committedAt, request);
   if (found.receipt.outcome === 'signed') requireAnswersRequest(found.receipt.files, request.files);
   return request.files;
 }
 
-/** Finds the receipt for a request, looking only at what is new on the branch each time. */
+/** Finds the receipt for a request. Each call reads only the new commits of the branch. */
 function receiptFinder(
   { repository }: BuilderSession,
   request: string,
@@ -123,30 +125,8 @@ function receiptFinder(
   };
 }
 
-/** Says that a request is not answered yet, and what it waits for as far as that can be seen, whenever that changes. */
-class WaitingReport {
-  /** What stands in its way; null if nothing is known to. */
-  why: string | null = null;
-  private said: string | null = null;
-  private request: Request | null = null;
-
-  constructor(
-    private readonly session: BuilderSession,
-    private readonly id: string,
-    private readonly allowed: AllowedSigners,
-  ) {}
-
-  async look(heads: Heads): Promise<void> {
-    const { repository, say } = this.session;
-    this.request ??= await readRequest(repository, this.id);
-    this.why = await whyWaiting(repository, this.request, heads, this.allowed);
-    const line = this.why ?? 'waiting for the signer to answer';
-    if (line !== this.said) say(`request ${shortId(this.id)}: ${line}`);
-    this.said = line;
-  }
-}
-
-async function refused({ repository }: BuilderSession, { receipt }: FoundReceipt): Promise<SignpipeError> {
+/** The error for a rejected or failed request. */
+async function refusal({ repository }: BuilderSession, { receipt }: FoundReceipt): Promise<SignpipeError> {
   const { code = 'unknown', message = 'no reason was given' } = receipt.reason ?? {};
   const hint = await hintOfRefusal(repository, await repository.heads(), receipt);
   const kind = receipt.outcome === 'failed' ? 'unavailable' : 'not-allowed';
@@ -159,46 +139,56 @@ async function refused({ repository }: BuilderSession, { receipt }: FoundReceipt
 }
 
 /**
- * Waits until a request is answered, checks the receipt's signature and what it answers, and takes
- * the signed files, held to the receipt's digests, or proved by the originals. Throws the refusal (exit status 3), the failure
- * (1), or `wait-timeout` (4).
+ * Waits until a request is answered, checks the receipt's signature and its files, and downloads the signed files,
+ * which must have the receipt's digests and match the originals. Throws the rejection (exit status 3), the failure (1),
+ * or `wait-timeout` (4).
  */
 export async function wait(session: BuilderSession, request: string, options: WaitOptions): Promise<Waited> {
+  const { repository, say } = session;
   const allowed = await receiptSigners(session.config);
   const times = { deadline: Date.now() + options.timeout, interval: options.interval };
   let before: Heads | undefined;
-  const named = async (): Promise<string> => {
-    const heads = await session.repository.fetch();
+  const resolve = async (): Promise<string> => {
+    const heads = await repository.fetch();
     before ??= heads;
-    return requestMeant(session, await session.repository.resolveCommit(request));
+    return requestNamed(session, await repository.resolveCommit(request));
   };
-  const id = await until(`request ${shortId(request)}`, named, times, session.say);
-  const find = receiptFinder(session, id);
-  const waiting = new WaitingReport(session, id, allowed);
-  const look = async (): Promise<FoundReceipt | null> => {
-    const heads = await session.repository.fetch();
-    const receipt = await find(heads.receipts);
-    if (receipt === null) await waiting.look(heads);
-    return receipt;
-  };
-  const answer = await until(`request ${shortId(id)}`, look, times, session.say, () => waiting.why);
-  const found = await firstAnswer(session, answer, allowed);
+  const id = await pollUntil(`request ${shortId(request)}`, resolve, times, say);
+  const found = await waitForReceipt(session, id, times, allowed);
   const known = options.justMade === true ? null : (before?.receipts ?? null);
-  const cameNow = known === null || !(await session.repository.isAncestor(found.id, known));
-  const requested = await checkReceipt(session, found, allowed, cameNow);
-  if (found.receipt.outcome !== 'signed') throw await refused(session, found);
-  if (found.receipt.test && !options.allowTest)
+  const isNew = known === null || !(await repository.isAncestor(found.id, known));
+  const requested = await checkReceipt(session, found, allowed, isNew);
+  const { receipt } = found;
+  if (receipt.outcome !== 'signed') throw await refusal(session, found);
+  if (receipt.test && !options.allowTest)
     throw notAllowed('test-certificate', `request ${shortId(id)} was signed with a test certificate`, {
-      hint: 'to take it anyway, give --allow-test-certificate',
+      hint: 'to accept it anyway, give --allow-test-certificate',
     });
   const { output, originals } = options;
-  const files =
-    output === null
-      ? []
-      : await downloadSigned(session, { files: found.receipt.files, requested }, output, originals).catch(
-          async (error: unknown) => {
-            throw await explainFailedDownload(session.repository, found, allowed, error);
-          },
-        );
-  return { receipt: found.receipt, commit: found.id, files };
+  try {
+    const files = await downloadSigned(session, { files: receipt.files, requested }, output, originals);
+    return { receipt, commit: found.id, files };
+  } catch (error) {
+    throw await explainFailedDownload(repository, found, allowed, error);
+  }
+}
+
+/** Waits for the receipt that answers a request, and reports what the request waits for whenever that changes. */
+async function waitForReceipt(
+  session: BuilderSession,
+  id: string,
+  times: PollTimes,
+  allowed: AllowedSigners,
+): Promise<FoundReceipt> {
+  const { repository, say } = session;
+  const find = receiptFinder(session, id);
+  const waiting = new WaitingReport(session, id, allowed);
+  const poll = async (): Promise<FoundReceipt | null> => {
+    const heads = await repository.fetch();
+    const receipt = await find(heads.receipts);
+    if (receipt === null) await waiting.update(heads);
+    return receipt;
+  };
+  const found = await pollUntil(`request ${shortId(id)}`, poll, times, say, () => waiting.why);
+  return answeringReceipt(session, found, allowed);
 }

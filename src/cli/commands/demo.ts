@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
-import { openSession } from '../../app/builder/session.ts';
+import { withSession, type BuilderSession } from '../../app/builder/session.ts';
 import { submit } from '../../app/builder/submit.ts';
 import { wait, type Waited } from '../../app/builder/wait.ts';
 import { loadBuilderConfig } from '../../app/config/builder.ts';
@@ -104,16 +104,20 @@ async function startHosts(site: SandboxSite): Promise<{ close: () => Promise<voi
   };
 }
 
+/** Does some work with the demo's builder configuration. */
+async function asBuilder<T>(
+  site: SandboxSite,
+  options: CommonOptions,
+  work: (session: BuilderSession) => Promise<T>,
+): Promise<T> {
+  const reporting = { progress: await progressFor(options), say: () => {} };
+  return withSession(await loadBuilderConfig(site.builderConfig), reporting, work);
+}
+
 async function submitZip(site: SandboxSite, options: CommonOptions): Promise<string> {
-  const session = await openSession(await loadBuilderConfig(site.builderConfig), {
-    progress: await progressFor(options),
-    say: () => {},
-  });
-  try {
-    return await submit(session, [join(site.dir, 'unsigned.zip')], { revision: 'demo', as: SAMPLE_NAME });
-  } finally {
-    await session.close();
-  }
+  return asBuilder(site, options, (session) =>
+    submit(session, [join(site.dir, 'unsigned.zip')], { revision: 'demo', as: SAMPLE_NAME }),
+  );
 }
 
 async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<string[]> {
@@ -135,19 +139,16 @@ async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<st
 }
 
 async function downloadResult(site: SandboxSite, request: string, options: CommonOptions): Promise<Waited> {
-  const session = await openSession(await loadBuilderConfig(site.builderConfig), {
-    progress: await progressFor(options),
-    say: () => {},
-  });
   const folder = join(site.dir, 'download');
   try {
-    const waited = await wait(session, request, { timeout: 60_000, output: folder, allowTest: true });
+    const waited = await asBuilder(site, options, (session) =>
+      wait(session, request, { timeout: 60_000, output: folder, allowTest: true }),
+    );
     const [file] = waited.files;
     if (file !== undefined) await rename(file, join(site.dir, 'signed.zip'));
     return waited;
   } finally {
     await rm(folder, { recursive: true, force: true });
-    await session.close();
   }
 }
 

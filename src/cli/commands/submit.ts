@@ -1,5 +1,5 @@
 import { submit } from '../../app/builder/submit.ts';
-import { openSession } from '../../app/builder/session.ts';
+import { withSession } from '../../app/builder/session.ts';
 import { loadBuilderConfig } from '../../app/config/builder.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { progressFor } from '../output/progress-bars.ts';
@@ -18,11 +18,8 @@ export interface SubmitCommandOptions extends WaitingOptions {
 /** `signpipe submit`: uploads files, requests their signatures and prints the request's id. */
 export async function submitCommand(files: string[], options: SubmitCommandOptions): Promise<number> {
   const say = sayUnlessQuiet(options);
-  const session = await openSession(await loadBuilderConfig(options.config), {
-    progress: await progressFor(options),
-    say,
-  });
-  try {
+  const reporting = { progress: await progressFor(options), say };
+  return withSession(await loadBuilderConfig(options.config), reporting, async (session) => {
     const request = await submit(session, files, {
       revision: options.revision,
       channel: options.channel,
@@ -41,7 +38,5 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
     if (options.json) printJson({ request });
     else print(request);
     return 0;
-  } finally {
-    await session.close();
-  }
+  });
 }

@@ -1,4 +1,4 @@
-import { openVoucherSession } from '../../app/builder/session.ts';
+import { withVoucherSession } from '../../app/builder/session.ts';
 import { vouch } from '../../app/builder/vouch.ts';
 import { loadVoucherConfig } from '../../app/config/builder.ts';
 import { print, printJson, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
@@ -11,13 +11,11 @@ export interface VouchCommandOptions extends CommonOptions {
 
 /** `signpipe vouch`: states that this builder got the same bytes; prints the commit id of the vouch. */
 export async function vouchCommand(files: string[], options: VouchCommandOptions): Promise<number> {
-  const session = await openVoucherSession(await loadVoucherConfig(options.config), sayUnlessQuiet(options));
-  try {
-    const id = await vouch(session, files, options.as);
-    if (options.json) printJson({ vouch: id });
-    else print(id);
-    return 0;
-  } finally {
-    session.close();
-  }
+  const config = await loadVoucherConfig(options.config);
+  const id = await withVoucherSession(config, sayUnlessQuiet(options), (session) =>
+    vouch(session, files, options.as),
+  );
+  if (options.json) printJson({ vouch: id });
+  else print(id);
+  return 0;
 }

@@ -1,4 +1,4 @@
-import { openSession, type BuilderSession } from '../../app/builder/session.ts';
+import { withSession, type BuilderSession } from '../../app/builder/session.ts';
 import { wait, type WaitOptions } from '../../app/builder/wait.ts';
 import { loadBuilderConfig } from '../../app/config/builder.ts';
 import { shellQuote } from '../../lib/ssh/quote.ts';
@@ -63,13 +63,8 @@ export async function waitAndPrint(
 
 /** `signpipe wait`: waits for an answer. The exit status is 3 for a rejected request, 1 for a failed one, 4 for a time-out. */
 export async function waitCommand(request: string, options: WaitCommandOptions): Promise<number> {
-  const session = await openSession(await loadBuilderConfig(options.config), {
-    progress: await progressFor(options),
-    say: sayUnlessQuiet(options),
-  });
-  try {
-    return await waitAndPrint(session, request, options, { originals: options.original ?? [] });
-  } finally {
-    await session.close();
-  }
+  const reporting = { progress: await progressFor(options), say: sayUnlessQuiet(options) };
+  return withSession(await loadBuilderConfig(options.config), reporting, (session) =>
+    waitAndPrint(session, request, options, { originals: options.original ?? [] }),
+  );
 }

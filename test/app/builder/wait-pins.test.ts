@@ -75,7 +75,7 @@ describe('wait, if the request pins programs and not their zip', () => {
     assert.equal(files[0]?.seen, 'whole');
     await assertRefused(await world.wait(request), 'original-needed', /--original FILE/);
     const proved = await world.wait(request, '--original', zip);
-    await assertRefused(proved, 'signed-file-differs', /the signer was given another file/);
+    await assertRefused(proved, 'signed-file-differs', /the signer fetched another file/);
   });
 
   it('pins what the signer published that it signs, unless --files says otherwise', async () => {

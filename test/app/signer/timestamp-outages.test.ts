@@ -170,7 +170,7 @@ describe('a request whose authorities are down', () => {
       assert.equal(ended.status, 4);
       assert.match(
         ended.stderr,
-        /none of the signer's timestamp authorities has answered since \d{4}-.*; it goes on asking/,
+        /none of the signer's timestamp authorities has answered since \d{4}-.*; it keeps asking/,
       );
       up = true;
       await signer.poll();
