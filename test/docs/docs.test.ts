@@ -1,4 +1,4 @@
-/** The documents say nothing that the program would not bear out. */
+/** Checks that the documents agree with the program. */
 import { describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -16,9 +16,9 @@ const documents = await readDocuments();
 const codes = await collectCodes();
 
 function documentAt(path: string): Document {
-  const found = documents.find((document) => document.path === path);
-  assert(found, `${path} is missing`);
-  return found;
+  const document = documents.find((each) => each.path === path);
+  assert(document, `${path} is missing`);
+  return document;
 }
 
 const KINDS: Record<Kind, true> = {
@@ -33,7 +33,7 @@ const KINDS: Record<Kind, true> = {
 const kinds = Object.keys(KINDS) as Kind[];
 const exitStatus = (kind: Kind): number => new SignpipeError(kind, 'any', 'any').exitStatus;
 
-/** `` `a`, `b` `` in a table's cell. */
+/** The code spans in a table's cell: `` `a`, `b` ``. */
 const spansOf = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, span = '']) => span);
 
 async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
@@ -54,7 +54,7 @@ describe('configuration examples in the documents', () => {
     }),
   );
 
-  it('are there for each kind of site', () => {
+  it('exist for each kind of site', () => {
     for (const wanted of Object.keys(loaders))
       assert(
         examples.some(({ kind }) => kind === wanted),
@@ -70,7 +70,7 @@ describe('configuration examples in the documents', () => {
         await loaders[kind](file);
       }));
 
-  it('are marked: every YAML block that looks like a configuration says which', () => {
+  it('are marked: every YAML block that looks like a configuration says which kind it is', () => {
     for (const { path, blocks } of documents)
       for (const { info, lines } of blocks)
         if (info.startsWith('yaml') && lines.some((line) => line.startsWith('control:')))
@@ -87,14 +87,14 @@ describe('docs/configuration.md', () => {
       .filter((key) => /^[a-z]/.test(key));
   const documented = { signer: keysIn(signerPart), builder: keysIn(builderPart) };
 
-  /** Keys of the schemas, read from the source: what stands before a zod type, and the parts by name. */
+  /** Keys of the schemas, read from the source: names before a zod type, or before a shared part of a schema. */
   async function schemaKeys(name: 'signer' | 'builder'): Promise<Set<string>> {
     const source = await sourceFiles();
     const text = `${source.get('app/config/parts.ts') ?? ''}\n${source.get(`app/config/${name}.ts`) ?? ''}`;
     const code = text.replace(/'[^'\n]*'/g, "''");
     const types = 'z|path|branch|folder|duration|byteSize|control|glob|signingShape|trustShape';
-    const named = [...code.matchAll(new RegExp(`\\b([a-zA-Z]+):\\s(?!z\\.[A-Zoc])(?:${types})\\b`, 'g'))];
-    return new Set(named.map(([, key = '']) => key));
+    const matches = [...code.matchAll(new RegExp(`\\b([a-zA-Z]+):\\s(?!z\\.[A-Zoc])(?:${types})\\b`, 'g'))];
+    return new Set(matches.map(([, key = '']) => key));
   }
 
   for (const name of ['signer', 'builder'] as const) {
@@ -132,7 +132,7 @@ describe('error codes', () => {
     .filter(({ code }) => !kinds.includes(code as Kind));
 
   it('can all be read from the source', () => {
-    assert.deepEqual(codes.unread, [], 'tell error-codes.ts how to read these');
+    assert.deepEqual(codes.unread, [], 'error-codes.ts has to know how to read these');
   });
 
   it('are all in docs/errors.md', () => {
@@ -143,16 +143,16 @@ describe('error codes', () => {
     );
   });
 
-  it('are all that source and dist hold, however they are written there', async () => {
+  it('cover every text in source and dist that looks like a code', async () => {
     const unknown = await unknownCodes(new Set(rows.map(({ code }) => code)));
     assert.deepEqual(
       unknown,
       [],
-      'give each a row in docs/errors.md; what is no code, a place in OTHER_WORDS',
+      'add a row to docs/errors.md for each; if it is not a code, add it to OTHER_WORDS',
     );
   });
 
-  it('stand there once, and none that the source lacks', () => {
+  it('have one row each, and no row is about a code that the source lacks', () => {
     const listed = rows.map(({ code }) => code);
     assert.deepEqual(
       listed.filter((code, i) => !codes.kinds.has(code) || listed.indexOf(code) !== i),
@@ -161,11 +161,11 @@ describe('error codes', () => {
   });
 
   it('have the kinds that the source gives them', () => {
-    for (const { code, kinds: told } of rows)
-      assert.deepEqual(new Set(told), codes.kinds.get(code) ?? new Set(), code);
+    for (const { code, kinds: documented } of rows)
+      assert.deepEqual(new Set(documented), codes.kinds.get(code) ?? new Set(), code);
   });
 
-  it('exist wherever a document mentions one', () => {
+  it('exist if a document mentions them', () => {
     const families = new Set([...codes.kinds.keys()].map((code) => code.split('-')[0] ?? ''));
     for (const { path, spans, blocks } of documents) {
       if (path === 'docs/errors.md') continue;
@@ -175,13 +175,13 @@ describe('error codes', () => {
       for (const code of shown) assert(codes.kinds.has(code), `${path}: ${code}`);
       for (const span of spans) {
         const isOne = /^[a-z0-9]+(?:-[a-z0-9]+)+$/.test(span) && families.has(span.split('-')[0] ?? '');
-        if (isOne && !NO_CODES.has(span)) assert(codes.kinds.has(span), `${path}: ${span} is no code`);
+        if (isOne && !NO_CODES.has(span)) assert(codes.kinds.has(span), `${path}: ${span} is not a code`);
       }
     }
   });
 });
 
-/** Words in code spans that look like codes and are something else. */
+/** Words in code spans that look like codes but are not. */
 const NO_CODES: ReadonlySet<string> = new Set([
   ...kinds,
   'ssh-keygen',
@@ -201,16 +201,16 @@ describe('the exit status', () => {
     }
   });
 
-  it('table of README.md has every status that there is, and the kinds behind it', () => {
+  it('table of README.md has every status, and its kinds', () => {
     const rows = tableRows(documentAt('README.md').text).filter(([first = '']) => /^`?\d`?$/.test(first));
-    const told = new Map(
+    const documented = new Map(
       rows.map(([first = '', , third = '']) => [Number(first.replaceAll('`', '')), spansOf(third)]),
     );
     const actual = new Map<number, string[]>([[0, []]]);
     for (const kind of kinds) actual.set(exitStatus(kind), [...(actual.get(exitStatus(kind)) ?? []), kind]);
-    assert.deepEqual(new Set(told.keys()), new Set(actual.keys()));
+    assert.deepEqual(new Set(documented.keys()), new Set(actual.keys()));
     for (const [status, names] of actual)
-      assert.deepEqual(new Set(told.get(status)), new Set(names), String(status));
+      assert.deepEqual(new Set(documented.get(status)), new Set(names), String(status));
   });
 });
 
@@ -243,7 +243,7 @@ describe('docs/architecture.md', () => {
 
 describe('links', () => {
   for (const { path, links } of documents)
-    it(`of ${path} lead to files and headings that are there`, async () => {
+    it(`of ${path} lead to files and headings that exist`, async () => {
       for (const link of links) {
         if (/^[a-z]+:/.test(link)) continue;
         const [file = '', anchor] = link.split('#');
@@ -262,17 +262,17 @@ describe('command lines', () => {
   const help = (words: readonly string[]): Promise<string> => {
     const key = words.join(' ');
     const cli = ['--import', 'tsx', join(root, 'src', 'main.ts')];
-    const asked =
+    const output =
       helps.get(key) ??
       run(process.execPath, [...cli, ...words, '--help'], { cwd: root }).then((r) => r.stdout);
-    helps.set(key, asked);
-    return asked;
+    helps.set(key, output);
+    return output;
   };
   const COMMAND = /^ {2}([a-z]+)\b/gm;
   const namesIn = (text: string): Set<string> =>
     new Set([...(text.split(/^Commands:$/m)[1] ?? '').matchAll(COMMAND)].map(([, name = '']) => name));
 
-  /** Words that a shell would make of a line, as far as flags go; quotes keep spaces together. */
+  /** Splits a line as a shell would, as far as flags need it; quotes keep spaces together. */
   const wordsOf = (line: string): string[] =>
     [...line.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)].map(([word]) => word.replace(/^["']|["']$/g, ''));
 
@@ -283,15 +283,15 @@ describe('command lines', () => {
       assert((await help([])).includes(first), line);
       return;
     }
-    assert(namesIn(await help([])).has(first), `there is no command: ${line}`);
+    assert(namesIn(await help([])).has(first), `no such command: ${line}`);
     const below = namesIn(await help([first]));
     const nested = below.size > 0 && rest[0] !== undefined && /^[a-z]+$/.test(rest[0]);
-    if (nested) assert(below.has(rest[0] ?? ''), `there is no command: ${line}`);
+    if (nested) assert(below.has(rest[0] ?? ''), `no such command: ${line}`);
     const text = await help(nested ? [first, rest[0] ?? ''] : [first]);
     for (const word of rest) {
       const flag = /^(-[a-zA-Z]|--[a-z][a-z-]*)(?==|$)/.exec(word.replace(/[\]`]+$/, ''))?.[1];
       if (flag !== undefined)
-        assert(new RegExp(`(?:^|[ ,])${flag}\\b(?![a-z-])`, 'm').test(text), `${flag} is no flag: ${line}`);
+        assert(new RegExp(`(?:^|[ ,])${flag}\\b(?![a-z-])`, 'm').test(text), `no such flag ${flag}: ${line}`);
     }
   }
 
@@ -304,7 +304,7 @@ describe('command lines', () => {
     assert(commandLines(documentAt('README.md')).length > 5);
   });
 
-  it('of npm are scripts of package.json', async () => {
+  it('of npm name scripts of package.json', async () => {
     const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
       scripts: Record<string, string>;
     };

@@ -1,7 +1,7 @@
 /**
- * Every error code in src/, with its kinds, read from the source text: the calls of the helpers in
- * src/lib/errors.ts, `new SignpipeError`, and the few places that compute a code, which are listed here
- * one by one. A new place of that sort fails the test until it is listed.
+ * Reads every error code in src/, with its kinds, from the source text: from calls of the helpers in src/lib/errors.ts,
+ * from `new SignpipeError`, and from the few places that compute a code, which are listed here one by one. A new such
+ * place fails the test until it is listed.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,15 +10,15 @@ import { fileURLToPath } from 'node:url';
 export type Kind = 'usage' | 'invalid' | 'not-allowed' | 'alarm' | 'unavailable' | 'local' | 'timeout';
 
 export interface Codes {
-  /** Kinds by code. A `problem` is a line in a report, or why a request waits, rather than an error. */
+  /** Kinds by code. A `problem` is a line in a report, or the reason why a request waits, not an error. */
   readonly kinds: ReadonlyMap<string, ReadonlySet<Kind | 'problem'>>;
-  /** Calls whose code is computed and that nothing here knows how to read, as `file: call`. */
+  /** Calls that compute their code in a way that is not listed here, as `file: call`. */
   readonly unread: readonly string[];
 }
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Helpers whose first argument is the code, by the kind that they make. */
+/** Helpers whose first argument is the code, with the kind of error that they make. */
 const HELPERS: Record<string, Kind> = {
   invalid: 'invalid',
   notAllowed: 'not-allowed',
@@ -30,21 +30,21 @@ const HELPERS: Record<string, Kind> = {
 interface Computed {
   readonly file: string;
   readonly kind: Kind;
-  /** Finds what stands in for the code, in its first group. */
+  /** Its first group is the code, or the part of it that varies. */
   readonly pattern: RegExp;
   readonly code: (found: string) => string;
 }
 
 const same = (found: string): string => found;
 
-/** The places that compute their code: a helper of one file, a constant, a table. */
+/** The places that compute their code: with a helper of one file, a constant, a table. */
 const COMPUTED: readonly Computed[] = [
-  // What went wrong in a thread comes back with the code that it has there.
+  // An error in a worker thread keeps its code.
   { file: 'app/auditor/workers.ts', kind: 'local', pattern: /(?!)/g, code: same },
   { file: 'lib/bytes/worker-pool.ts', kind: 'local', pattern: /(?!)/g, code: same },
   { file: 'lib/zip/read-zip.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // entry-paths.ts has the codes
   { file: 'lib/zip/entry-paths.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
-  // A refusal comes back from the receipt with the code that the signer gave it.
+  // A refusal has the code that the signer wrote into the receipt.
   { file: 'app/builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
   {
     file: 'lib/sshsig/allowed-signers.ts',
@@ -136,7 +136,7 @@ const COMPUTED: readonly Computed[] = [
   },
 ];
 
-/** Source without its comments; strings are left as they are. */
+/** Removes comments from a source; strings stay as they are. */
 export function withoutComments(source: string): string {
   return source.replace(
     /('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")|\/\*[^]*?\*\/|(^|[ \t(,;])\/\/[^\n]*/g,
@@ -155,7 +155,7 @@ export async function sourceFiles(): Promise<Map<string, string>> {
 
 const LITERAL = /^'([a-z0-9-]+)'$/;
 
-/** Texts that look like codes and are none: what programs, protocols, packages and formats call their own things. */
+/** Texts that look like codes but are not: names from programs, protocols, packages and formats. */
 const OTHER_WORDS: ReadonlySet<string> = new Set(
   `accept-encoding accept-unpinned apple-double nested-zip not-allowed no-issuer aes-256-cbc copy-data valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing
   content-length content-type digest-strength draft-2020-12 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384
@@ -166,17 +166,17 @@ const OTHER_WORDS: ReadonlySet<string> = new Set(
   unsigned-parts update-ref user-agent utf-16le utf-8 verify-required`.split(/\s+/),
 );
 
-/** What stands in the source without its prefix: `certificate-chain-` or `zipname-`. */
+/** Prefixes that the source omits in some codes. */
 const PREFIXES = ['certificate-chain-', 'zipname-'];
 
-/** Whether a text that looks like a code is one of `known`, or is known to be something else. */
+/** Whether a text that looks like a code is one of `known`, or is known not to be a code. */
 const isKnown = (text: string, known: ReadonlySet<string>): boolean =>
   known.has(text) || OTHER_WORDS.has(text) || PREFIXES.some((prefix) => known.has(prefix + text));
 
 /**
- * Every text in quotes that looks like a code and is not `known`, as `file: text`, in the source and in what is
- * shipped: however a code reaches the reader, it stands somewhere as a text. Packages are left out, and the parts
- * that show no errors: the sandbox's servers, the page's scripts and the build.
+ * All quoted texts in the source and the compiled program that look like codes but are not `known`, as `file: text`:
+ * however a code reaches the reader, it is somewhere as a text. Packages are left out, and so are the parts that report
+ * no errors: the sandbox, the audit page and the build.
  */
 export async function unknownCodes(known: ReadonlySet<string>): Promise<string[]> {
   const modules = [...(await sourceFiles()), ...(await shippedModules())];
@@ -193,8 +193,8 @@ export async function unknownCodes(known: ReadonlySet<string>): Promise<string[]
 const MODULES = /(?:^ *\/\/ \S+\.(?:[cm]?js|ts|json)\n)+/gm;
 
 /**
- * Our modules in the scripts of dist/, each below a comment with its name. A script that was put together of several
- * has all their names at its head: it is left out if a package is among them.
+ * Our modules in the scripts of dist/, each below a comment with its name. A script made of several modules begins with
+ * all their names: it is left out if one of them is a package.
  */
 async function shippedModules(): Promise<[file: string, source: string][]> {
   const folder = join(root, 'dist');
@@ -210,7 +210,7 @@ async function shippedModules(): Promise<[file: string, source: string][]> {
   });
 }
 
-/** Collects the codes of src/, the sandbox's own servers left out: what they answer is for their clients. */
+/** Collects the codes of src/, without the sandbox, whose servers have their own errors. */
 export async function collectCodes(): Promise<Codes> {
   const kinds = new Map<string, Set<Kind | 'problem'>>();
   const unread: string[] = [];
@@ -236,7 +236,7 @@ export async function collectCodes(): Promise<Codes> {
       if (code !== undefined) add(code, LITERAL.exec(kind.trim())?.[1] as Kind);
       else if (computed.length === 0) unread.push(`${file}: ${call}`);
     }
-    // A class of errors names its own code.
+    // A class of errors that names its own code.
     for (const [, kind = '', code = ''] of text.matchAll(/\bsuper\('([a-z-]+)', '([a-z0-9-]+)',/g))
       add(code, kind as Kind);
     if (file.startsWith('app/auditor/'))

@@ -1,10 +1,10 @@
-/** Just enough Markdown to hold the documents to the program: code blocks, code spans, links, headings, tables. */
+/** Just enough Markdown to compare the documents with the program: code blocks, code spans, links, headings, tables. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { root } from './error-codes.ts';
 
 export interface Block {
-  /** What stands behind the fence: `yaml signer`, `console`. */
+  /** The words after the fence: `yaml signer`, `console`. */
   readonly info: string;
   readonly lines: readonly string[];
 }
@@ -16,11 +16,11 @@ export interface Document {
   readonly blocks: readonly Block[];
   /** The text without its code blocks. */
   readonly prose: string;
-  /** Content of `code spans` in the prose. */
+  /** The contents of `code spans` in the prose. */
   readonly spans: readonly string[];
   /** Link targets in the prose. */
   readonly links: readonly string[];
-  /** Anchors that GitHub makes of the headings. */
+  /** Anchors that GitHub makes from the headings. */
   readonly anchors: ReadonlySet<string>;
 }
 
@@ -50,14 +50,14 @@ function parse(path: string, text: string): Document {
   };
 }
 
-/** README.md, CHANGELOG.md and what lies in docs/. */
+/** README.md, CHANGELOG.md and the documents in docs/. */
 export async function readDocuments(): Promise<Document[]> {
   const inDocs = (await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md')).sort();
   const paths = ['README.md', 'CHANGELOG.md', ...inDocs.map((name) => `docs/${name}`)];
   return Promise.all(paths.map(async (path) => parse(path, await readFile(join(root, path), 'utf8'))));
 }
 
-/** Rows of every table, as cells, heads and rulers left out. */
+/** The rows of all tables, as cells, without heads and rulers. */
 export function tableRows(text: string): string[][] {
   const lines = text.split('\n');
   return lines
@@ -73,7 +73,7 @@ export function tableRows(text: string): string[][] {
     );
 }
 
-/** Lines of a block with those that end in a backslash joined to the next. */
+/** Joins lines that end in a backslash with the next one. */
 function joined(lines: readonly string[]): string[] {
   return lines
     .join('\n')
@@ -81,19 +81,19 @@ function joined(lines: readonly string[]): string[] {
     .split('\n');
 }
 
-/** Names of committers, by default. */
-const NAMES: ReadonlySet<string> = new Set(['signpipe signer', 'signpipe builder']);
+/** Default names of committers, which are not commands. */
+const COMMITTERS: ReadonlySet<string> = new Set(['signpipe signer', 'signpipe builder']);
 
 /** Every command line that begins with `signpipe`, in code blocks and code spans. */
 export function commandLines({ blocks, spans }: Document): string[] {
   const inBlocks = blocks.flatMap(({ lines }) =>
     joined(lines).flatMap((line) => {
-      const found = /^(?:\$ |# )?(?:.*(?:&& |\| |; |\$\())?(signpipe [a-z-].*)$/.exec(
+      const command = /^(?:\$ |# )?(?:.*(?:&& |\| |; |\$\())?(signpipe [a-z-].*)$/.exec(
         line.replace(/\s#\s.*$/, ''),
       );
-      return found?.[1] !== undefined && !/^\s*(?:signpipe):/.test(line) ? [found[1]] : [];
+      return command?.[1] !== undefined && !/^\s*(?:signpipe):/.test(line) ? [command[1]] : [];
     }),
   );
-  const inSpans = spans.filter((span) => /^signpipe [a-z-]/.test(span) && !NAMES.has(span));
+  const inSpans = spans.filter((span) => /^signpipe [a-z-]/.test(span) && !COMMITTERS.has(span));
   return [...inBlocks, ...inSpans];
 }
