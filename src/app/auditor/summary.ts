@@ -4,6 +4,7 @@ import { painter, type TableOptions } from './text-table.ts';
 import { OUTCOMES, type Audit, type AuditRow, type Problem, type RowOutcome } from './model.ts';
 import { plural } from '../../lib/plural.ts';
 import { countsOf, minute } from './format.ts';
+import { isoDay } from '../../lib/iso-day.ts';
 
 /** Problems told one by one; the rest is counted. */
 const PROBLEM_LIMIT = 40;
@@ -89,7 +90,7 @@ export class Summary {
   private certificateLines(): string[] {
     return [...this.certificates].map(
       ([sha256, { subject, notAfter, test, programs }]) =>
-        `certificate  ${sha256.slice(0, 8)}  ${printable(subject, 200)}${test ? ' (TEST)' : ''}, until ${notAfter.slice(0, 10)}: ${plural(programs, 'program')}`,
+        `certificate  ${sha256.slice(0, 8)}  ${printable(subject, 200)}${test ? ' (TEST)' : ''}, until ${isoDay(notAfter)}: ${plural(programs, 'program')}`,
     );
   }
 }

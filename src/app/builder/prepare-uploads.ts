@@ -4,7 +4,7 @@ import { filesOfFolder, packArchive } from '../../lib/zip/create-zip.ts';
 import { readEnd } from '../../lib/zip/end-of-central-directory.ts';
 import { recognize } from '../../engine/formats/recognize.ts';
 import { nameProblem } from '../../protocol/control/zipname.ts';
-import { hasCode, SignpipeError, usage } from '../../lib/errors.ts';
+import { hasCode, type SignpipeError, usage, isInvalid } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { plural } from '../../lib/plural.ts';
@@ -55,7 +55,7 @@ async function requireZipEnd(path: string, file: ByteSource): Promise<'zip'> {
     await readEnd(file);
     return 'zip';
   } catch (error) {
-    throw error instanceof SignpipeError && error.kind === 'invalid' ? notAZip(path, file.size) : error;
+    throw isInvalid(error) ? notAZip(path, file.size) : error;
   }
 }
 

@@ -4,7 +4,7 @@ import { claimedIdentity, signedIdentity } from '../../lib/git/commit-signature.
 import { COMMIT_LIMIT } from '../../lib/git/commit-graph.ts';
 import { receiptsSince } from '../../protocol/control/receipt.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
-import { SignpipeError } from '../../lib/errors.ts';
+import { isInvalid } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
 import { AnsweredIndex, type EarlierAnswer } from './answered-index.ts';
@@ -154,7 +154,7 @@ export class AnsweredRequests {
     try {
       return await this.repository.readObject(commit, 'commit', COMMIT_LIMIT);
     } catch (error) {
-      if (error instanceof SignpipeError && error.kind === 'invalid') return null;
+      if (isInvalid(error)) return null;
       throw error;
     }
   }

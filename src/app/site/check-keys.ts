@@ -13,6 +13,7 @@ import { findPassphrase } from '../../engine/keys/passphrase.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { buildChain } from '../../lib/x509/chain.ts';
 import { bad, ok, silent, resultOf, warning, type CheckResult } from './check-result.ts';
+import { isoDay } from '../../lib/iso-day.ts';
 
 const DAY = 86_400_000;
 /** Fewer days than this are a warning: authorities take weeks. */
@@ -20,7 +21,7 @@ const SOON = 30;
 
 function validity(leaf: Certificate, now: Date): CheckResult {
   const days = Math.floor((leaf.notAfter.getTime() - now.getTime()) / DAY);
-  const until = `valid until ${leaf.notAfter.toISOString().slice(0, 10)}, ${plural(days, 'day')} left`;
+  const until = `valid until ${isoDay(leaf.notAfter)}, ${plural(days, 'day')} left`;
   return days < SOON
     ? warning('certificate-expires-soon', until, 'have it renewed now, and put the new one beside it')
     : ok(until);

@@ -13,6 +13,7 @@ import { TimestampClient } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { SigningKeys } from './check-keys.ts';
 import { ok, resultOf, warning, type CheckResult } from './check-result.ts';
+import { isoDay } from '../../lib/iso-day.ts';
 
 /** How far a token's time may be from ours and still be shown rather than refused; in ms. */
 const SHOWN = 7 * 86_400_000;
@@ -91,7 +92,7 @@ async function rootResults(names: readonly string[] | undefined, now: Date): Pro
   if (!names) return [];
   if (!names.includes(PUBLIC_ROOTS)) return [ok(`their roots: ${names.join(', ')}`)];
   const { certificates, checked } = await readPublicRoots();
-  const day = checked.toISOString().slice(0, 10);
+  const day = isoDay(checked);
   if (now.getTime() - checked.getTime() <= OLD)
     return [ok(`their roots: ${names.join(', ')} (${certificates.length} public ones, checked on ${day})`)];
   return [

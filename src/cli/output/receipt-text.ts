@@ -3,6 +3,7 @@ import { shortId } from '../../lib/git/objects.ts';
 import { painter, wantsColour } from '../../lib/terminal-colors.ts';
 import { printable } from '../../lib/printable.ts';
 import { describeKept, describeLeftAlone } from './kept-text.ts';
+import { isoDay } from '../../lib/iso-day.ts';
 
 /** A receipt as text. */
 export function describeReceipt({ receipt, commit, files }: Waited): string {
@@ -12,7 +13,7 @@ export function describeReceipt({ receipt, commit, files }: Waited): string {
   ];
   if (receipt.certificate)
     lines.push(
-      `  by ${printable(receipt.certificate.subject)} (until ${receipt.certificate.notAfter.slice(0, 10)})`,
+      `  by ${printable(receipt.certificate.subject)} (until ${isoDay(receipt.certificate.notAfter)})`,
     );
   for (const file of receipt.files) {
     lines.push(`  ${printable(file.input.name)}: ${file.signed.length} of ${file.entries} files signed`);

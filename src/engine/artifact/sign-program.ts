@@ -6,7 +6,7 @@ import { signProgram, type MadeSignature, type SignedProgram } from '../authenti
 import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import { signaturesOf, verifySignableFile, type VerifyOptions } from '../authenticode/verify.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
-import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
+import { invalid, notAllowed, SignpipeError, isInvalid } from '../../lib/errors.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { unchangedRange } from '../../lib/bytes/delta.ts';
@@ -168,7 +168,7 @@ export async function checkOwnWork(
     const fault = faultOf(report, indexOf(added, image), options) ?? (await faultOfOthers(image));
     if (fault !== null) throw ownWorkBad(made, fault);
   } catch (error) {
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    if (!isInvalid(error)) throw error;
     throw ownWorkBad(made, error.message, error);
   }
 }

@@ -1,4 +1,4 @@
-import { SignpipeError } from '../../lib/errors.ts';
+import { isInvalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { VerifyProblem, VerifyReport } from '../authenticode/report.ts';
 import { verifySignableFile, type VerifyOptions } from '../authenticode/verify.ts';
@@ -19,8 +19,7 @@ async function openOrProblem(source: ByteSource): Promise<SignableFile | VerifyP
   try {
     return await openSignableFile(source);
   } catch (error) {
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid' || error.code === 'not-signable')
-      throw error;
+    if (!isInvalid(error) || error.code === 'not-signable') throw error;
     return { code: error.code, message: error.message };
   }
 }

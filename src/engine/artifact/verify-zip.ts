@@ -4,7 +4,7 @@ import { HEAD_SIZE, recognizeHead } from '../formats/recognize.ts';
 import { mayBeProgram } from '../formats/program-names.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import type { VerifyOptions } from '../authenticode/verify.ts';
-import { invalid, SignpipeError } from '../../lib/errors.ts';
+import { invalid, type SignpipeError, isInvalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { isAppleDouble } from '../formats/apple-double.ts';
 import { isOurs, type PathFilter } from './globs.ts';
@@ -57,9 +57,6 @@ async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Pr
   const alone = await verifyProgram(source, withoutRoots);
   return alone.status === 'intact' ? { ...alone, stranger: true } : report;
 }
-
-const isInvalid = (error: unknown): error is SignpipeError =>
-  error instanceof SignpipeError && error.kind === 'invalid';
 
 /** What became of one entry, by what it is; null if it is nothing that matters here. */
 type Found = { program: ProgramReport } | { unread: UnreadEntry } | { nested: string } | null;

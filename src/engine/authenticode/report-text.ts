@@ -1,6 +1,7 @@
 import { printable } from '../../lib/printable.ts';
 import { signatureLabel } from './unauthenticated-data.ts';
 import type { Check, SignatureReport, VerifyReport } from './report.ts';
+import { isoDay } from '../../lib/iso-day.ts';
 
 /**
  * A report for people: what is signed, by whom, until when, stamped when, or why not. Several lines,
@@ -36,7 +37,7 @@ function describeSignature(report: SignatureReport): string[] {
     ['issued by', signer?.issuer],
     [
       'certificate',
-      signer && `valid ${day(signer.notBefore)} to ${day(signer.notAfter)}, serial ${signer.serial}`,
+      signer && `valid ${isoDay(signer.notBefore)} to ${isoDay(signer.notAfter)}, serial ${signer.serial}`,
     ],
     ['program', report.programName],
     ['about', report.url],
@@ -62,8 +63,6 @@ function chainText(checks: readonly Check[]): string | undefined {
   const chain = checks.find(({ name }) => name === 'chain');
   return chain && chain.ok !== false ? chain.detail : undefined;
 }
-
-const day = (iso: string): string => iso.slice(0, 10);
 
 /** The longest text from a file that is shown, in UTF-16 units. */
 const LONGEST = 500;

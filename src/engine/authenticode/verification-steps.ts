@@ -1,4 +1,4 @@
-import { SignpipeError } from '../../lib/errors.ts';
+import { isInvalid } from '../../lib/errors.ts';
 import type { Finding } from '../formats/signable-file.ts';
 import type { Check, CheckName } from './report.ts';
 
@@ -48,7 +48,7 @@ export class VerificationSteps {
   }
 
   private fail(name: CheckName, error: unknown): void {
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    if (!isInvalid(error)) throw error;
     const hint = error.hint === undefined ? '' : ` (${error.hint})`;
     this.checks.push({ name, ok: false, code: error.code, detail: `${error.message}${hint}` });
   }

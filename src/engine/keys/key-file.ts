@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { readAll, withFile } from '../../lib/bytes/byte-source.ts';
-import { SignpipeError, usage } from '../../lib/errors.ts';
+import { usage, isInvalid } from '../../lib/errors.ts';
 
 /** In bytes. A PFX with a long chain has about ten kilobytes. */
 const MAX_KEY_FILE = 1024 * 1024;
@@ -34,7 +34,7 @@ export async function readingKeyFile<T>(code: string, read: () => T | Promise<T>
   try {
     return await read();
   } catch (error) {
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    if (!isInvalid(error)) throw error;
     throw usage(code, error.message, { hint: 'the file is damaged, or is not a key file', cause: error });
   }
 }

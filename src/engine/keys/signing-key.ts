@@ -4,6 +4,7 @@ import { OID, type DigestName } from '../../lib/asn1/oids.ts';
 import { SignpipeError, usage } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { issuerMissing, orderChain } from '../../lib/x509/chain-order.ts';
+import { isoDay } from '../../lib/iso-day.ts';
 
 /**
  * A private key that signs programs, with its certificates. The key itself may be in memory, in a token or in a
@@ -115,8 +116,6 @@ export function signingKey(key: KeyObject, certificates: readonly Certificate[],
   return new MemoryKey(key, algorithm, chain, issuerMissing(chain, certificates));
 }
 
-const day = (date: Date): string => date.toISOString().slice(0, 10);
-
 /**
  * Throws usage errors if Windows would reject signatures that this key makes at a given time:
  * `certificate-expired`, `certificate-not-yet-valid`, `certificate-not-for-code-signing` (RFC 5280, 4.2.1.3 and
@@ -126,11 +125,11 @@ export function requireUsable(key: SigningKey, at: Date): void {
   const [leaf] = key.certificates;
   if (!leaf) throw usage('key-does-not-match', 'the signing key has no certificate');
   if (at > leaf.notAfter)
-    throw usage('certificate-expired', `${leaf.subject}: expired on ${day(leaf.notAfter)}`, {
+    throw usage('certificate-expired', `${leaf.subject}: expired on ${isoDay(leaf.notAfter)}`, {
       hint: 'renew the code-signing certificate; if it should still be valid, check the clock of this machine',
     });
   if (at < leaf.notBefore)
-    throw usage('certificate-not-yet-valid', `${leaf.subject}: not valid before ${day(leaf.notBefore)}`, {
+    throw usage('certificate-not-yet-valid', `${leaf.subject}: not valid before ${isoDay(leaf.notBefore)}`, {
       hint: 'check the clock of this machine',
     });
   const purpose = leaf.extendedKeyUsage?.includes(OID.codeSigning) ?? false;

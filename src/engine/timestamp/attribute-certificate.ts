@@ -10,7 +10,7 @@ import {
   type Der,
 } from '../../lib/asn1/der.ts';
 import { digestName } from '../../lib/asn1/oids.ts';
-import { invalid, SignpipeError } from '../../lib/errors.ts';
+import { invalid, isInvalid } from '../../lib/errors.ts';
 import { readAlgorithm, type SignerInfo } from '../../lib/cms/signed-data.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { hasSeveralEssCertIds, isInEssCertIds, isDigestOf } from './ess-cert-id.ts';
@@ -43,7 +43,7 @@ export function isAttributeCertificateOf(
   try {
     return isHolder(readHolder(value, what), authority, what);
   } catch (error) {
-    if (error instanceof SignpipeError && error.kind === 'invalid') return false;
+    if (isInvalid(error)) return false;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { invalid, isRefused, notAllowed, SignpipeError, usage } from '../errors.ts';
+import { invalid, isRefused, notAllowed, SignpipeError, usage, isInvalid } from '../errors.ts';
 import { isRefusal, type AllowedSigners, type SignerRefusal } from '../sshsig/allowed-signers.ts';
 import { Persons, type SignerKey } from '../sshsig/persons.ts';
 import { dearmor, parseSshSig, verifySshSig, type SshSig } from '../sshsig/sshsig.ts';
@@ -382,7 +382,7 @@ export function signedIdentity(rawCommit: Buffer): string | null {
   try {
     return verifySshSig(sshSig, payload, 'its signature') ? identityOf(payload, sshSig) : null;
   } catch (error) {
-    if (error instanceof SignpipeError && error.kind === 'invalid') return null;
+    if (isInvalid(error)) return null;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { SignpipeError } from '../errors.ts';
+import { isInvalid } from '../errors.ts';
 import type { Commit, TreeEntry } from './objects.ts';
 
 /** A commit, with its parents. */
@@ -21,7 +21,7 @@ async function orNull<T>(reading: Promise<T>): Promise<T | null> {
   try {
     return await reading;
   } catch (error) {
-    if (error instanceof SignpipeError && error.kind === 'invalid') return null;
+    if (isInvalid(error)) return null;
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import { invalid, type SignpipeError } from '../errors.ts';
 import type { Certificate, KeyUsage } from './certificate.ts';
 import { keyWeakness } from './key-strength.ts';
 import { nameConstraintViolation } from './name-constraints.ts';
+import { isoDay } from '../iso-day.ts';
 
 /** What a chain is built from and for. */
 export interface ChainOptions {
@@ -219,12 +220,12 @@ function pathProblem(path: readonly Certificate[], options: ChainOptions): Signp
 
 function validityProblem(certificate: Certificate, at: Date): SignpipeError | undefined {
   if (at > certificate.notAfter)
-    return problem('expired', certificate, `expired ${day(certificate.notAfter)}, before ${day(at)}`);
+    return problem('expired', certificate, `expired ${isoDay(certificate.notAfter)}, before ${isoDay(at)}`);
   if (at < certificate.notBefore)
     return problem(
       'not-yet-valid',
       certificate,
-      `is valid from ${day(certificate.notBefore)}, after ${day(at)}`,
+      `is valid from ${isoDay(certificate.notBefore)}, after ${isoDay(at)}`,
     );
   return undefined;
 }
@@ -322,8 +323,6 @@ function weaknessProblem(
 
 const purposeName = (usage: string): string =>
   usage === OID.codeSigning ? 'code signing' : usage === OID.timeStamping ? 'time stamping' : usage;
-
-const day = (date: Date): string => date.toISOString().slice(0, 10);
 
 const problem = (
   code: string,

@@ -1,4 +1,4 @@
-import { invalid, messageOf, SignpipeError } from '../errors.ts';
+import { invalid, messageOf, type SignpipeError, isInvalid } from '../errors.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { firstDifference } from '../bytes/hash-and-compare.ts';
 import { changedCentral, changedDescriptor, changedLocal } from './updated-headers.ts';
@@ -119,8 +119,7 @@ class Comparing {
     try {
       for await (const _ of await this.signed.open(b)) continue;
     } catch (error) {
-      if (error instanceof SignpipeError && error.kind === 'invalid')
-        throw this.differs(`${where}: data: ${messageOf(error)}`, error);
+      if (isInvalid(error)) throw this.differs(`${where}: data: ${messageOf(error)}`, error);
       throw error;
     }
   }

@@ -3,7 +3,7 @@
  * end of its deflate stream, or, if it is stored, by what looks like its descriptor. If that comes before the end
  * that the directory gives, what follows can be an entry that only such a reader sees.
  */
-import { invalid, SignpipeError } from '../errors.ts';
+import { invalid, isInvalid } from '../errors.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { content } from './read-entry.ts';
 import type { ArchiveEntry } from './local-headers.ts';
@@ -62,7 +62,7 @@ async function isWhole(source: ByteSource, entry: ArchiveEntry): Promise<boolean
     for await (const _ of content(source, entry)) continue;
     return true;
   } catch (error) {
-    if (error instanceof SignpipeError && error.kind === 'invalid') return false;
+    if (isInvalid(error)) return false;
     throw error;
   }
 }

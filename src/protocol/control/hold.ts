@@ -1,4 +1,4 @@
-import { isRefused, SignpipeError } from '../../lib/errors.ts';
+import { isRefused, type SignpipeError, isInvalid } from '../../lib/errors.ts';
 import { verifyCommitSignature, type CommitSigners } from '../../lib/git/commit-signature.ts';
 import { printableLines } from '../../lib/printable.ts';
 import { shortId, type Commit } from '../../lib/git/objects.ts';
@@ -104,7 +104,7 @@ async function othersIn(repository: ControlRepository, { id, tree }: Commit): Pr
     const entries = (await repository.readTree(tree)).filter(({ name }) => name !== HOLD);
     return entries.map((entry) => `${entry.mode} ${entry.id} ${entry.name}`).join('\0');
   } catch (error) {
-    if (error instanceof SignpipeError && error.kind === 'invalid') return `unreadable ${id}`;
+    if (isInvalid(error)) return `unreadable ${id}`;
     throw error;
   }
 }
@@ -172,7 +172,7 @@ async function reasonAt(repository: ControlRepository, commit: Commit): Promise<
     const bytes = await repository.readFileAt(commit, HOLD, REASON_LIMIT);
     return printableLines(bytes?.toString('utf8').trim() ?? '', REASON_LIMIT);
   } catch (error) {
-    if (error instanceof SignpipeError && error.kind === 'invalid') return error.message;
+    if (isInvalid(error)) return error.message;
     throw error;
   }
 }

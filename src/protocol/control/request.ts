@@ -1,4 +1,4 @@
-import { invalid, SignpipeError } from '../../lib/errors.ts';
+import { invalid, SignpipeError, isInvalid } from '../../lib/errors.ts';
 import type { CommitRef } from '../../lib/git/first-parent-walk.ts';
 import { shortId, type Commit, type DatedIdentity } from '../../lib/git/objects.ts';
 import { parseTrailers, trailerValues, type Trailer } from '../../lib/git/trailers.ts';
@@ -44,7 +44,7 @@ async function zipnameKey(repository: ControlRepository, id: string): Promise<st
     const entry = await repository.entryAt(await repository.readCommit(id), ZIPNAME);
     return entry && `${entry.kind} ${entry.id}`;
   } catch (error) {
-    if (error instanceof SignpipeError && error.kind === 'invalid') return `unreadable ${id}`;
+    if (isInvalid(error)) return `unreadable ${id}`;
     throw error;
   }
 }
@@ -133,7 +133,7 @@ async function readAsked(repository: ControlRepository, commit: Commit): Promise
     if (bytes === null) throw invalid('zipname-missing', `commit ${shortId(commit.id)} has no zipname`);
     asked.files = parseZipname(bytes);
   } catch (error) {
-    if (!(error instanceof SignpipeError) || error.kind !== 'invalid') throw error;
+    if (!isInvalid(error)) throw error;
     asked.error = error;
   }
   return asked;
@@ -170,8 +170,7 @@ export async function readRequest(repository: ControlRepository, id: string): Pr
   try {
     commit = await repository.readCommit(id);
   } catch (error) {
-    const theirs =
-      error instanceof SignpipeError && error.kind === 'invalid' && error.code !== 'object-missing';
+    const theirs = isInvalid(error) && error.code !== 'object-missing';
     if (theirs) return { ...blank(id), error };
     throw error;
   }
