@@ -1,7 +1,7 @@
 import type { DeflateMap } from '../../lib/zip/deflate-block-scanner.ts';
 import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
-import { patternsTaking } from '../formats/program-names.ts';
+import { patternsMatching } from '../formats/program-names.ts';
 import { notAllowed } from '../../lib/errors.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
@@ -61,7 +61,7 @@ export interface UnhashedOptions extends SignArtifactOptions {
 /** A lone program is matched by its name, as it would be in a zip. */
 export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: SignArtifactOptions): void {
   if (isOursAlone(name)) return;
-  const patterns = patternsTaking(name).map((pattern) => `"${printable(pattern, 300)}"`);
+  const patterns = patternsMatching(name).map((pattern) => `"${printable(pattern, 300)}"`);
   throw notAllowed('nothing-to-sign', `${name}: nothing to sign: signing.files does not name this program`, {
     hint: `have ${patterns.join(' or ')} added to signing.files on the signer, unless a pattern with "!" excludes it on purpose`,
   });

@@ -6,8 +6,13 @@ import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import { isOurs } from './globs.ts';
-import { isAppleDouble } from '../formats/apple-double.ts';
-import { HEAD_SIZE, recognizeHead, requireProgramName, requireSignableSize } from '../formats/recognize.ts';
+import {
+  HEAD_SIZE,
+  isAppleDouble,
+  recognizeHead,
+  requireProgramName,
+  requireSignableSize,
+} from '../formats/recognize.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
 import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
 import {

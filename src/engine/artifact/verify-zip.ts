@@ -1,12 +1,11 @@
 import type { Archive, ArchiveEntry, ArchiveLimits } from '../../lib/zip/read-zip.ts';
 import { pathsOf } from '../../lib/zip/entry-paths.ts';
-import { HEAD_SIZE, recognizeHead } from '../formats/recognize.ts';
+import { HEAD_SIZE, isAppleDouble, recognizeHead } from '../formats/recognize.ts';
 import { mayBeProgram } from '../formats/program-names.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
 import type { VerifyOptions } from '../authenticode/verify.ts';
 import { invalid, type SignpipeError, isInvalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { isAppleDouble } from '../formats/apple-double.ts';
 import { isOurs, type PathFilter } from './globs.ts';
 import { readZip } from '../formats/packages.ts';
 import { Spool } from './spool.ts';

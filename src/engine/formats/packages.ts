@@ -12,11 +12,11 @@ import { invalid, type SignpipeError } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 
 /**
- * Packages that are zips, and that a changed file breaks: a signature over the whole or a list of digests is
- * in them. What is in a package counts, since it can have any name. Paths are in lower case here.
+ * Packages that are zips and that a changed file breaks, since they hold a signature over the whole or a list of
+ * digests. They are recognised by their entries, since they can have any name. The patterns match lower-case paths.
  */
 const PACKAGES: readonly { readonly what: string; readonly has: RegExp }[] = [
-  // The block map has the digests of all files, also before the package is signed.
+  // The block map holds the digests of all files even before the package is signed.
   {
     what: 'an APPX or MSIX package',
     has: /^(?:appxblockmap\.xml|appxsignature\.p7x|appxmetadata\/(?:appxbundlemanifest\.xml|codeintegrity\.cat))$/,
@@ -34,16 +34,16 @@ const PACKAGES: readonly { readonly what: string; readonly has: RegExp }[] = [
   },
 ];
 
-/** A manifest makes a package only together with what every such package has: unpacked ones have it too. */
+/** A manifest makes a package only together with the content types, since unpacked packages have it too. */
 const MANIFEST = 'appxmanifest.xml';
 const CONTENT_TYPES = '[content_types].xml';
 
-/** Extensions of packages that are nothing else, if their content did not show it. */
+/** File names that only packages have, for packages whose entries do not show it. */
 const PACKAGE_NAME = /\.(?:appx|msix)(?:bundle)?$/i;
 
 const isPackage = (name: string, what: string, why: string): SignpipeError =>
   invalid('zip-is-package', `${name}: is ${what} (${why}), not a zip of programs`, {
-    hint: 'a package is signed as a whole, which is not supported yet: sign its programs before it is packed, and the package with its own tools',
+    hint: 'a package is signed as a whole, which is not supported yet: sign its programs before packing, and the package with its own tools',
   });
 
 /** Throws `zip-is-package` if the entries, or the file's name, are those of a package. */
@@ -51,15 +51,15 @@ function requireNoPackage(name: string, entries: readonly EntryName[]): void {
   const manifests = new Set<string>();
   for (const path of entries.flatMap(pathsOf)) {
     const folded = path.toLowerCase();
-    const found = PACKAGES.find(({ has }) => has.test(folded));
-    if (found) throw isPackage(name, found.what, `it holds ${path}`);
+    const match = PACKAGES.find(({ has }) => has.test(folded));
+    if (match) throw isPackage(name, match.what, `it holds ${path}`);
     if (folded === MANIFEST || folded === CONTENT_TYPES) manifests.add(folded);
   }
   if (manifests.size === 2) throw isPackage(name, 'an APPX or MSIX package', `it holds ${MANIFEST}`);
   if (PACKAGE_NAME.test(name)) throw isPackage(name, 'an APPX or MSIX package', 'its name says so');
 }
 
-/** Ends the APK Signing Block, which lies right before the directory (APK signature scheme v2 and later). */
+/** The end of the APK Signing Block, which precedes the directory (APK signature scheme v2 and later). */
 const APK_MAGIC = 'APK Sig Block 42';
 
 async function requireNoApk(source: ByteSource, directoryOffset: number): Promise<void> {
@@ -69,16 +69,16 @@ async function requireNoApk(source: ByteSource, directoryOffset: number): Promis
     throw isPackage(source.name, 'a signed APK package', 'it holds an APK Signing Block');
 }
 
-/** Reads a zip of programs, as `readArchive` does; throws `zip-is-package` for a package. */
+/** Reads a zip of programs; throws what `readArchive` does, and `zip-is-package` for a package. */
 export async function readZip(source: ByteSource, limits: ArchiveLimits): Promise<Archive> {
-  // Before anything else: to the reader of zips, this block is bytes that belong to no entry.
+  // First, since `readArchive` would report this block as bytes that belong to no entry.
   await requireNoApk(source, (await readEnd(source)).directoryOffset);
   const archive = await readArchive(source, limits);
   requireNoPackage(source.name, archive.entries);
   return archive;
 }
 
-/** Reads the wanted entries of a zip of programs, as `readPartially` does; throws `zip-is-package` for a package. */
+/** Reads the wanted entries of a zip of programs; throws what `readPartially` does, and `zip-is-package`. */
 export async function readZipPartially(
   source: ByteSource,
   limits: ArchiveLimits,

@@ -1,12 +1,9 @@
-/**
- * What names say about programs. Content decides wherever it can be read; a name decides only which files a
- * site signs unless it says otherwise, and whether something that cannot be read may be a program.
+/*
+ * File names of programs. A file is recognised by its content if that can be read; names only decide which files a
+ * site signs by default, and whether a file that cannot be read may be a program.
  */
 
-/**
- * Extensions of programs in the PE format: all that can be signed today. The configuration that `init` writes
- * names every one of them.
- */
+/** Extensions of PE files, the only ones that can be signed. The configuration that `init` writes lists them all. */
 export const PE_EXTENSIONS = ['exe', 'dll', 'sys', 'ocx', 'cpl', 'scr', 'drv', 'efi', 'mui', 'com'] as const;
 
 /** Extensions of other files that Windows loads, or that install programs. */
@@ -22,12 +19,12 @@ const PROGRAM_EXTENSIONS: ReadonlySet<string> = new Set([...PE_EXTENSIONS, ...OT
 const patternFor = (extension: string): string => `**/*.${extension}`;
 
 /**
- * Which entries of a zip are ours unless a site says otherwise. It does not grow when more formats can be
- * signed: an upgrade must not sign what was left alone before.
+ * Patterns of the entries of a zip that are ours by default. They stay as they are when more formats can be signed:
+ * an upgrade must not sign what was left alone before.
  */
 export const DEFAULT_FILES: readonly string[] = ['exe', 'dll'].map(patternFor);
 
-/** Trailing dots and spaces are no part of a name on Windows. */
+/** The extension, without the trailing dots and spaces that Windows ignores. */
 const extensionOf = (path: string): string | undefined =>
   /\.([^./\\]+)$/.exec(path.slice(0, endOfName(path)))?.[1]?.toLowerCase();
 
@@ -37,14 +34,14 @@ function endOfName(path: string): number {
   return end;
 }
 
-/** Whether a file of this name may be a program that Windows runs or loads, for want of its content. */
+/** Whether a file may be a program that Windows runs or loads, by its name alone. */
 export const mayBeProgram = (path: string): boolean => PROGRAM_EXTENSIONS.has(extensionOf(path) ?? '');
 
-/** Whether a name promises a zip of some kind. */
+/** Whether a name is that of some kind of zip. */
 export const mayBeZip = (path: string): boolean => ZIP_EXTENSIONS.has(extensionOf(path) ?? '');
 
-/** The patterns that would take in a file: this one alone, and all of its kind. */
-export function patternsTaking(path: string): readonly string[] {
+/** Patterns that match a file: one for this file alone, and one for all with its extension. */
+export function patternsMatching(path: string): readonly string[] {
   const extension = extensionOf(path);
   return extension === undefined ? [path] : [path, patternFor(extension)];
 }

@@ -64,3 +64,14 @@ export function requireProgramName(name: string): void {
     hint: 'give a program the name of a program (.exe); an unpacker would take it for a zip and see other files in it',
   });
 }
+
+/** First bytes of an AppleDouble file (RFC 1740 appendix B). */
+const APPLE_DOUBLE = Buffer.from('00051607', 'hex');
+
+/**
+ * Whether an entry is an AppleDouble file, in which macOS packs a file's resource fork and attributes: `._NAME`
+ * beside NAME. It has the name of a program but is not one.
+ */
+export const isAppleDouble = (path: string, head: Buffer): boolean =>
+  path.slice(path.lastIndexOf('/') + 1).startsWith('._') &&
+  head.subarray(0, APPLE_DOUBLE.length).equals(APPLE_DOUBLE);

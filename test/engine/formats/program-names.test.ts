@@ -6,7 +6,7 @@ import {
   DEFAULT_FILES,
   mayBeProgram,
   mayBeZip,
-  patternsTaking,
+  patternsMatching,
   PE_EXTENSIONS,
 } from '../../../src/engine/formats/program-names.ts';
 
@@ -34,8 +34,8 @@ describe('names of programs', () => {
   });
 
   it('tell which patterns would take them in', () => {
-    assert.deepEqual(patternsTaking('nightly/driver.sys'), ['nightly/driver.sys', '**/*.sys']);
-    assert.deepEqual(patternsTaking('driver'), ['driver']);
+    assert.deepEqual(patternsMatching('nightly/driver.sys'), ['nightly/driver.sys', '**/*.sys']);
+    assert.deepEqual(patternsMatching('driver'), ['driver']);
   });
 
   it('are all in the configuration that `init` writes; the default stays at two', async () => {

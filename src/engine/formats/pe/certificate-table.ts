@@ -2,14 +2,14 @@ import { invalid, type SignpipeError } from '../../../lib/errors.ts';
 import { readDer } from '../../../lib/asn1/der.ts';
 import type { Finding } from '../signable-file.ts';
 
-/** The longest certificate table that we read into memory, in bytes: signatures take tens of KiB. */
+/** The longest certificate table that is read into memory, in bytes: signatures take tens of KiB. */
 export const MAX_TABLE = 16 * 1024 * 1024;
 
 const HEADER = 8;
 const REVISION_2 = 0x0200;
 const TYPE_PKCS_SIGNED_DATA = 0x0002;
 
-/** Zero bytes that bring a length to the next multiple of eight. */
+/** The zero bytes that pad a length to the next multiple of eight. */
 export const padding = (length: number): Buffer => Buffer.alloc((8 - (length % 8)) % 8);
 
 /** A certificate table with one entry (WIN_CERTIFICATE); dwLength counts its padding, as signtool writes it. */
@@ -27,25 +27,25 @@ interface Entry {
   readonly number: number;
   readonly revision: number;
   readonly type: number;
-  /** What dwLength covers, without the header. */
+  /** The bytes that dwLength counts, without the header. */
   readonly content: Buffer;
-  /** What follows, up to the next multiple of eight. */
+  /** The bytes that follow, up to the next multiple of eight. */
   readonly padding: Buffer;
 }
 
 export interface CertificateTable {
-  /** PKCS#7 ContentInfo, DER without padding: the first entry's; if every entry counts, those of all. */
+  /** PKCS #7 ContentInfo, DER without padding: of the first entry, or of all if every entry counts. */
   readonly signatures: readonly [Buffer, ...Buffer[]];
-  /** What no verifier reads in it. */
+  /** Entries and bytes that no verifier reads. */
   readonly findings: readonly Finding[];
 }
 
 /**
- * Reads a whole certificate table. As Windows does, dwLength may count the padding to eight bytes
- * (signtool, osslsigncode) or not (older signers), and the last entry's padding may be missing; it
- * has to cover the whole signature. Entries of revision 2.0 and type PKCS_SIGNED_DATA are signatures:
- * Windows reads the first, UEFI firmware all of them (`everyEntry`). Anything else in the table is read
- * by no verifier, so it is listed among the findings. Throws `pe-table-…`.
+ * Parses a whole certificate table. As in Windows, dwLength may count the padding to eight bytes (signtool,
+ * osslsigncode) or not (older signers), and the last entry's padding may be missing; dwLength must cover the whole
+ * signature. Entries of revision 2.0 and type PKCS_SIGNED_DATA are signatures: Windows reads the first, UEFI firmware
+ * all of them (`everyEntry`). No verifier reads anything else in the table, so it is a finding. Throws
+ * `pe-table-…`.
  */
 export function readCertificateTable(table: Buffer, name: string, everyEntry = false): CertificateTable {
   const entries = readEntries(table, name);
@@ -59,7 +59,7 @@ export function readCertificateTable(table: Buffer, name: string, everyEntry = f
   if (unread > 0)
     findings.push({
       code: 'table-several-entries',
-      message: `the certificate table has ${entries.length} entries, of which ${unread} count for nothing`,
+      message: `the certificate table has ${entries.length} entries, ${unread} of which no verifier reads`,
     });
   const [signature, ...others] = read.map((each) => each.signature);
   return {
@@ -68,7 +68,7 @@ export function readCertificateTable(table: Buffer, name: string, everyEntry = f
   };
 }
 
-/** A signature may be followed by less than eight zero bytes, counted by dwLength or not. */
+/** A signature may be followed by up to seven zero bytes, counted by dwLength or not. */
 const trailing = (rest: Buffer, { padding: after }: Entry): Finding[] =>
   rest.length + after.length > 7 || [...rest, ...after].some((byte) => byte !== 0)
     ? [
@@ -105,7 +105,7 @@ function readEntries(table: Buffer, name: string): Entry[] {
   return entries;
 }
 
-/** An entry's signature, and what dwLength covers besides. */
+/** An entry's signature, and the bytes behind it that dwLength counts. */
 function splitSignature(entry: Entry, name: string): { signature: Buffer; rest: Buffer; entry: Entry } {
   try {
     const { der, rest } = readDer(entry.content, 'signature');

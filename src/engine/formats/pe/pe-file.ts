@@ -18,12 +18,12 @@ import { peImageData, readPeContent } from './image-data.ts';
 import { looksLikePe, readLayout, type PeLayout } from './pe-layout.ts';
 import { requireSameBody } from './same-content.ts';
 
-/** Offsets and sizes in a PE file have 32 bits. */
+/** The largest offset and size: both have 32 bits in a PE file. */
 const MAX_SIZE = 0xffffffff;
 /** Room for any signature, in bytes: those with two chains and a timestamp take 20 KiB. */
 const ROOM = 64 * 1024;
 
-/** Throws `pe-too-large` if a program of this size has no room for a signature. */
+/** Throws `pe-too-large` if a program of this size leaves no room for a signature. */
 export function requireRoom(size: number, name: string): void {
   if (size + ROOM > MAX_SIZE)
     throw invalid('pe-too-large', `${name}: signed, it would be larger than 4 GiB`, {
@@ -52,7 +52,7 @@ async function readTable(
 export interface Checksum {
   readonly stored: number;
   readonly computed: number;
-  /** What it may have been before the file was signed, which some signers leave there: with 0 to 7 bytes of padding. */
+  /** The checksums that the unsigned file may have had, with 0 to 7 bytes less padding: some signers keep that one. */
   readonly unsigned: readonly number[];
 }
 
@@ -64,13 +64,13 @@ export const peChecksum = ({ sum }: Checksum16, size: number): number =>
   // End-around carry never turns a sum back into zero, and a PE file is never all zeros.
   ((sum === 0 ? 0xffff : sum) + size) >>> 0;
 
-/** A PE file. Windows reads one signature, firmware all those of an EFI program. */
+/** An open PE file. Windows reads one signature, firmware all those of an EFI program. */
 export class PeFile implements SignableFile {
   readonly format = pe.name;
   readonly signatures: readonly Buffer[];
   readonly canNest: boolean;
   readonly unauthenticatedData: readonly Finding[];
-  /** Where what is signed ends and the certificate table, or the end of the file, begins. */
+  /** The end of the signed bytes: the offset of the certificate table, or the size of the file. */
   readonly bodyEnd: number;
   /** What the digest covers: all before `bodyEnd` except CheckSum and the certificate directory entry. */
   readonly covered: readonly [ByteRange, ByteRange, ByteRange];
@@ -98,9 +98,9 @@ export class PeFile implements SignableFile {
   }
 
   /**
-   * Microsoft, "Windows Authenticode Portable Executable Signature Format", "Calculating the PE
-   * Image Hash": all but CheckSum, the certificate directory entry and the certificate table, in
-   * the file's order, overlay included, padded with zeros as the signed file will be.
+   * Microsoft, "Windows Authenticode Portable Executable Signature Format", "Calculating the PE Image Hash": all bytes
+   * except CheckSum, the certificate directory entry and the certificate table, in the file's order with the overlay,
+   * padded with zeros as the signed file will be.
    */
   digest(hash: KnownDigest): Promise<Buffer> {
     const digest = this.digests.get(hash) ?? this.readBody(hash).then((body) => body.digest);
@@ -133,7 +133,7 @@ export class PeFile implements SignableFile {
     throw invalid('not-the-same-kind', `${this.source.name}: a PE file, ${original.source.name} is not`);
   }
 
-  /** Finds a CheckSum that the file does not explain, which could be a message; 0 means that it was never computed. */
+  /** Finds a CheckSum that no state of the file explains, which could hold a message; 0 means never computed. */
   async uncoveredFields(): Promise<Finding[]> {
     const { stored, computed, unsigned } = await this.checksum();
     if (stored === 0 || stored === computed || unsigned.includes(stored)) return [];
@@ -170,7 +170,7 @@ export class PeFile implements SignableFile {
     return { stored, computed: peChecksum(sum, this.source.size), unsigned };
   }
 
-  /** The file with this certificate directory entry and this after its body; the checksum from sums, not from reading. */
+  /** Replaces the certificate directory entry, and what follows the body; the checksum is computed from sums. */
   private async rebuild(entry: Buffer, tail: Buffer): Promise<PatchedSource> {
     const sum = (await this.bodySum()).clone().add(tail).add(entry);
     const checksum = Buffer.alloc(4);

@@ -3,18 +3,14 @@ import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
 import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 
 export interface PeSection extends ByteRange {
-  /** Whatever eight bytes the linker wrote, made printable. */
+  /** The eight bytes that the linker wrote, made printable. */
   readonly name: string;
 }
 
-/** Where the parts of a PE file lie that signing is about (Microsoft, "PE Format"). Offsets in bytes. */
+/** Where the parts of a PE file lie that matter for signing (Microsoft, "PE Format"). Offsets in bytes. */
 export interface PeLayout {
-  /** `PE\0\0` itself: what the DOS header's e_lfanew points at. */
+  /** Offset of `PE\0\0`, to which the DOS header's e_lfanew points. */
   readonly headerAt: number;
-  /** IMAGE_FILE_MACHINE_…, any. */
-  readonly machine: number;
-  /** PE32+ (64-bit) rather than PE32. */
-  readonly plus: boolean;
   /** A UEFI program: subsystem 10 to 13. Firmware reads every entry of the certificate table and ignores nested signatures. */
   readonly efi: boolean;
   /** The optional header's CheckSum, four bytes. */
@@ -25,7 +21,7 @@ export interface PeLayout {
   readonly headersEnd: number;
   /** Sections that have bytes in the file, in the order of their headers. */
   readonly sections: readonly PeSection[];
-  /** End of what a signature covers: the certificate table's start, or the end of the file. */
+  /** End of the bytes that a signature covers: the certificate table's start, or the end of the file. */
   readonly bodyEnd: number;
   readonly table: ByteRange | null;
 }
@@ -39,7 +35,7 @@ const CERTIFICATE_DIRECTORY = 4;
 /** IMAGE_SUBSYSTEM_EFI_APPLICATION, …_BOOT_SERVICE_DRIVER, …_RUNTIME_DRIVER, …_ROM. */
 const EFI_SUBSYSTEMS: ReadonlySet<number> = new Set([10, 11, 12, 13]);
 
-/** `MZ`, and a PE header where the DOS header says, as far as `head` reaches. */
+/** Whether a file begins with `MZ` and has a PE header where the DOS header says, as far as `head` reaches. */
 export function looksLikePe(head: Buffer): boolean {
   if (head.length < DOS_HEADER || head.toString('latin1', 0, 2) !== 'MZ') return false;
   const at = head.readUInt32LE(0x3c);
@@ -50,8 +46,8 @@ export function looksLikePe(head: Buffer): boolean {
 const isPeSignature = (bytes: Buffer): boolean => bytes.toString('latin1') === 'PE\0\0';
 
 /**
- * Reads the headers of a PE file, strictly: whatever would let two verifiers disagree on what is
- * hashed, or hide bytes from the hash, is refused with a `pe-…` error.
+ * Parses the headers of a PE file strictly: a file about which two verifiers could disagree on what is hashed, or
+ * that could hide bytes from the hash, is refused with a `pe-…` error.
  */
 export async function readLayout(source: ByteSource): Promise<PeLayout> {
   if (source.size > 0xffffffff)
@@ -63,7 +59,7 @@ export async function readLayout(source: ByteSource): Promise<PeLayout> {
   const file = await readHeader(source, headerAt, FILE_HEADER);
   const optionalAt = headerAt + FILE_HEADER;
   const optional = await readHeader(source, optionalAt, file.readUInt16LE(20));
-  const { plus, efi, directoriesAt, sizeOfHeaders } = readOptionalHeader(optional, source.name);
+  const { efi, directoriesAt, sizeOfHeaders } = readOptionalHeader(optional, source.name);
   const sectionTable = await readHeader(
     source,
     optionalAt + optional.length,
@@ -76,8 +72,6 @@ export async function readLayout(source: ByteSource): Promise<PeLayout> {
   const sections = readSections(source, sectionTable, table);
   return {
     headerAt,
-    machine: file.readUInt16LE(4),
-    plus,
     efi,
     checksumAt: optionalAt + 64,
     directoryAt: optionalAt + entry,
@@ -112,7 +106,6 @@ async function findHeader(source: ByteSource): Promise<number> {
 }
 
 interface OptionalHeader {
-  plus: boolean;
   efi: boolean;
   /** Offset of the data directories in the optional header. */
   directoriesAt: number;
@@ -126,8 +119,7 @@ function readOptionalHeader(header: Buffer, name: string): OptionalHeader {
       'pe-optional-header-magic',
       `${name}: neither a PE32 nor a PE32+ image (optional header 0x${magic.toString(16)})`,
     );
-  const plus = magic === PE32_PLUS;
-  const directoriesAt = plus ? 112 : 96;
+  const directoriesAt = magic === PE32_PLUS ? 112 : 96;
   if (header.length < directoriesAt)
     throw invalid('pe-optional-header-size', `${name}: its optional header has only ${header.length} bytes`);
   const directories = header.readUInt32LE(directoriesAt - 4);
@@ -143,10 +135,10 @@ function readOptionalHeader(header: Buffer, name: string): OptionalHeader {
       `${name}: ${directories} data directories do not fit its optional header of ${header.length} bytes`,
     );
   const efi = EFI_SUBSYSTEMS.has(header.readUInt16LE(68));
-  return { plus, efi, directoriesAt, sizeOfHeaders: header.readUInt32LE(60) };
+  return { efi, directoriesAt, sizeOfHeaders: header.readUInt32LE(60) };
 }
 
-/** The certificate table must follow everything else and end the file, or bytes could hide around it. */
+/** The certificate table must follow everything else and end the file, or bytes could be hidden around it. */
 function readTableSpan(source: ByteSource, entry: Buffer, headersEnd: number): ByteRange | null {
   const start = entry.readUInt32LE(0);
   const size = entry.readUInt32LE(4);
@@ -171,10 +163,10 @@ function readSections(source: ByteSource, headers: Buffer, table: ByteRange | nu
   for (let at = 0; at < headers.length; at += SECTION_HEADER) {
     const size = headers.readUInt32LE(at + 16);
     const start = headers.readUInt32LE(at + 20);
-    if (size === 0 || start === 0) continue; // nothing in the file: memory that starts as zeros
+    if (size === 0 || start === 0) continue; // no bytes in the file: memory that is zero at first
     const section = { name: sectionName(headers.subarray(at, at + 8)), start, end: start + size };
     if (section.end > source.size) throw truncated(source, `its section ${section.name}`);
-    // Such bytes would be loaded as the program, yet no signature would cover them.
+    // Windows would load such bytes with the program, yet no signature would cover them.
     if (table && section.end > table.start)
       throw invalid(
         'pe-section-in-table',
@@ -191,7 +183,7 @@ function sectionName(name: Buffer): string {
   return text.replace(/[^\x21-\x7e]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
-/** The structure that a byte belongs to, for messages. */
+/** The structure to which a byte belongs, for messages. */
 export function locate(layout: PeLayout, offset: number): string {
   const at = (start: number, what: string): string => `${what}, byte 0x${(offset - start).toString(16)}`;
   const { headerAt, checksumAt, directoryAt, table } = layout;
