@@ -40,8 +40,7 @@ const same = (found: string): string => found;
 /** The places that compute their code: with a helper of one file, a constant, a table. */
 const COMPUTED: readonly Computed[] = [
   // An error in a worker thread keeps its code.
-  { file: 'app/auditor/workers.ts', kind: 'local', pattern: /(?!)/g, code: same },
-  { file: 'lib/bytes/worker-pool.ts', kind: 'local', pattern: /(?!)/g, code: same },
+  { file: 'lib/concurrency/worker-pool.ts', kind: 'local', pattern: /(?!)/g, code: same },
   { file: 'lib/zip/read-zip.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // entry-paths.ts has the codes
   { file: 'lib/zip/entry-paths.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
   // A refusal has the code that the signer wrote into the receipt.
@@ -247,7 +246,7 @@ export async function collectCodes(): Promise<Codes> {
     if (file.startsWith('app/signer/'))
       for (const [, code = ''] of text.matchAll(/open: false,\s*code: '([^']+)'/g)) add(code, 'problem');
     if (file.startsWith('engine/'))
-      for (const [, code = ''] of text.matchAll(/\b(?:code: |untidy\()'([^']+)'/g)) add(code, 'problem');
+      for (const [, code = ''] of text.matchAll(/\b(?:code: |finding\(\s*)'([^']+)'/g)) add(code, 'problem');
   }
   return { kinds, unread };
 }
