@@ -1,4 +1,5 @@
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
+import { withDeadline } from '../../lib/concurrency/deadline.ts';
 
 /** The longest time for one check, in ms. SSH gives up on a silent host after 20 s, and Git after 25. */
 const CHECK_LIMIT = 60_000;
@@ -54,17 +55,11 @@ const timedOut = (ms: number): CheckResult =>
 
 /** Runs one check until it ends or its time is up. */
 async function runCheck({ name, run }: SiteCheck, limitMs: number): Promise<SiteFinding[]> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<readonly CheckResult[]>((resolve) => {
-    timer = setTimeout(() => resolve([timedOut(limitMs)]), limitMs);
-  });
   try {
-    const results = await Promise.race([run(), limit]);
+    const results = await withDeadline(run(), limitMs, () => [timedOut(limitMs)]);
     return results.map((result) => ({ check: name, ...result }));
   } catch (error) {
     return [{ check: name, ...resultOf(error) }];
-  } finally {
-    clearTimeout(timer);
   }
 }
 

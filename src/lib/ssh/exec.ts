@@ -1,5 +1,6 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { unavailable } from '../errors.ts';
+import { withDeadline } from '../concurrency/deadline.ts';
 
 /** The result of a command on the host. */
 export interface RemoteResult {
@@ -60,18 +61,20 @@ function resultOf(client: Client, channel: ClientChannel): Promise<RemoteResult>
  * `connection-lost` (unavailable).
  */
 export async function runRemotely(client: Client, command: string, timeoutMs: number): Promise<RemoteResult> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(unavailable('command-timeout', `a command on the host took more than ${timeoutMs} ms`)),
-      timeoutMs,
-    );
+  let channel: ClientChannel | undefined;
+  const run = openExec(client, command, (opened) => {
+    channel = opened;
+    return { result: resultOf(client, opened) };
   });
   try {
-    const started = openExec(client, command, (channel) => ({ channel, result: resultOf(client, channel) }));
-    const { channel, result } = await Promise.race([started, late]);
-    return await Promise.race([result, late]).finally(() => channel.destroy());
+    return await withDeadline(
+      run.then(({ result }) => result),
+      timeoutMs,
+      () => {
+        throw unavailable('command-timeout', `a command on the host took more than ${timeoutMs} ms`);
+      },
+    );
   } finally {
-    clearTimeout(timer);
+    channel?.destroy();
   }
 }

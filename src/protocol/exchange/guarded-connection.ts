@@ -2,6 +2,7 @@ import type { Client } from 'ssh2';
 import { messageOf, type SignpipeError } from '../../lib/errors.ts';
 import { connectionLost, stalled } from './exchange-errors.ts';
 import type { Session } from './reconnecting-session.ts';
+import { withDeadline } from '../../lib/concurrency/deadline.ts';
 
 /** How long a polite goodbye may take before the connection is torn down, in milliseconds. */
 const GOODBYE_MS = 2000;
@@ -74,10 +75,7 @@ export class GuardedConnection implements Session {
     if (!this.alive) return;
     const closed = new Promise<void>((resolve) => this.client.once('close', () => resolve()));
     this.client.end();
-    let timer: NodeJS.Timeout | undefined;
-    const enough = new Promise<void>((resolve) => (timer = setTimeout(resolve, GOODBYE_MS)));
-    await Promise.race([closed, enough]);
-    clearTimeout(timer);
+    await withDeadline(closed, GOODBYE_MS, () => {});
     this.fail(connectionLost(this.where, 'it was ended'));
   }
 }

@@ -11,6 +11,7 @@ import { connectionLost, stalled } from './exchange-errors.ts';
 import type { Session } from './reconnecting-session.ts';
 import { GuardedConnection } from './guarded-connection.ts';
 import { hasStatus, isUnsupported, SftpChannel, STATUS } from './sftp-channel.ts';
+import { withDeadline } from '../../lib/concurrency/deadline.ts';
 
 /** What ssh2-sftp-client keeps to itself: the connection that its channel runs over. */
 const connectionOf = (sftp: SftpClient): Client => (sftp as unknown as { client: Client }).client;
@@ -38,12 +39,10 @@ async function openSubsystem(
   ms: number,
   where: string,
 ): Promise<SFTPWrapper> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(stalled(where, 'opening SFTP', ms)), ms);
-  });
   try {
-    return await Promise.race([sftp.connect(config), late]);
+    return await withDeadline(sftp.connect(config), ms, () => {
+      throw stalled(where, 'opening SFTP', ms);
+    });
   } catch (error) {
     connectionOf(sftp).destroy();
     const text = textInPlaceOfLength(messageOf(error));
@@ -53,8 +52,6 @@ async function openSubsystem(
       cause: error,
       hint: 'have sshd_config say `Subsystem sftp internal-sftp`, or use scp:// in exchange.url',
     });
-  } finally {
-    clearTimeout(timer);
   }
 }
 
