@@ -1,4 +1,4 @@
-import { attachSignature } from '../../lib/git/commit-signature.ts';
+import { attachSignature } from '../../lib/git/signed-commit.ts';
 import {
   objectId,
   serializeCommit,

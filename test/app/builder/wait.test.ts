@@ -156,7 +156,7 @@ describe('wait believes no receipt', () => {
     const ended = await waitFor(() => forged(world.at('keys', 'builder_ed25519')));
     assertRefused(ended, 'commit-signer-unknown');
     assert.match(ended.stderr, /the receipt: commit \S+ is signed by .*\n {2}.*confirms a new receipt key/);
-    assert.doesNotMatch(ended.stderr, /may ask for signatures/);
+    assert.doesNotMatch(ended.stderr, /may request signatures/);
   });
 
   it('commit-signature-wrong: of another request, its parent exchanged under the signature', async () =>

@@ -4,12 +4,11 @@ import { readFileSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import {
-  attachSignature,
   claimedIdentity,
   signedIdentity,
-  splitCommit,
   verifyCommitSignature,
 } from '../../../src/lib/git/commit-signature.ts';
+import { attachSignature, splitCommit } from '../../../src/lib/git/signed-commit.ts';
 import { RevokedKeys } from '../../../src/lib/sshsig/revoked-keys.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { armor, buildSshSig, dearmor, parseSshSig, signedData } from '../../../src/lib/sshsig/sshsig.ts';

@@ -4,7 +4,7 @@ import { chmodSync, copyFileSync, existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { attachSignature } from '../../../src/lib/git/commit-signature.ts';
+import { attachSignature } from '../../../src/lib/git/signed-commit.ts';
 import { dearmor, parseSshSig } from '../../../src/lib/sshsig/sshsig.ts';
 import { loadSshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
 import { SshReader, sshString, uint32 } from '../../../src/lib/sshsig/ssh-wire.ts';
