@@ -3,22 +3,20 @@ import { promisify } from 'node:util';
 import {
   bitString,
   boolean,
-  DerReader,
   explicit,
   implicit,
   integer,
   NULL,
   octets,
   oid,
-  readBitString,
   seq,
   set,
-  TAG,
   time,
   utf8,
-} from '../lib/asn1/der.ts';
+} from '../lib/asn1/encode-der.ts';
+import { DerReader, readBitString, TAG } from '../lib/asn1/der.ts';
 import { OID, type DigestName } from '../lib/asn1/oids.ts';
-import { algorithm, signatureAlgorithm } from '../lib/cms/signed-data.ts';
+import { algorithm, signatureAlgorithm } from '../lib/cms/build-signed-data.ts';
 import { signingKey, type SigningKey } from '../engine/keys/signing-key.ts';
 import { Certificate } from '../lib/x509/certificate.ts';
 

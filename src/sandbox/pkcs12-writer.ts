@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import forge from 'node-forge';
-import { bmp, explicit, integer, NULL, octets, oid, parseDer, seq, set } from '../lib/asn1/der.ts';
+import { bmp, explicit, integer, NULL, octets, oid, seq, set } from '../lib/asn1/encode-der.ts';
+import { parseDer } from '../lib/asn1/der.ts';
 import { OID } from '../lib/asn1/oids.ts';
 import type { TestIdentity } from './certificates.ts';
 

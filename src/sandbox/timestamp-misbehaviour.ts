@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { integer, NULL, octets, oid, seq } from '../lib/asn1/der.ts';
+import { integer, NULL, octets, oid, seq } from '../lib/asn1/encode-der.ts';
 import { OID } from '../lib/asn1/oids.ts';
 import { createTestCertificate, type TestCertificateOptions, type TestIdentity } from './certificates.ts';
 import { FAILURE, refuse, type ParsedRequest, type TokenContents } from './timestamp-token.ts';

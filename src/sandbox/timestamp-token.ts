@@ -1,21 +1,15 @@
 import { createHash, randomBytes, sign } from 'node:crypto';
+import { children, DerReader, readBoolean, readOctets, readOid, TAG, type Der } from '../lib/asn1/der.ts';
 import {
-  children,
-  DerReader,
   explicit,
   generalizedTime,
   integer,
   octets,
   oid,
-  readBoolean,
-  readOctets,
-  readOid,
   seq,
-  TAG,
   utf8,
   bitString,
-  type Der,
-} from '../lib/asn1/der.ts';
+} from '../lib/asn1/encode-der.ts';
 import { digestName, OID } from '../lib/asn1/oids.ts';
 import {
   attribute,
@@ -24,7 +18,7 @@ import {
   buildSignerInfo,
   signatureAlgorithm,
   signedAttributesToSign,
-} from '../lib/cms/signed-data.ts';
+} from '../lib/cms/build-signed-data.ts';
 import { invalid } from '../lib/errors.ts';
 import type { Certificate } from '../lib/x509/certificate.ts';
 import { signatureScheme, type TestIdentity } from './certificates.ts';

@@ -3,8 +3,8 @@
  * it one P-256 signature; the sandbox's authority takes 0.5 ms.
  */
 import { createHash, randomBytes, sign } from 'node:crypto';
+import { DerReader, TAG } from '../../src/lib/asn1/der.ts';
 import {
-  DerReader,
   explicit,
   generalizedTime,
   implicit,
@@ -13,10 +13,9 @@ import {
   oid,
   seq,
   set,
-  TAG,
-} from '../../src/lib/asn1/der.ts';
+} from '../../src/lib/asn1/encode-der.ts';
 import { OID } from '../../src/lib/asn1/oids.ts';
-import { algorithm, attribute, signatureAlgorithm } from '../../src/lib/cms/signed-data.ts';
+import { algorithm, attribute, signatureAlgorithm } from '../../src/lib/cms/build-signed-data.ts';
 import type { TestIdentity } from '../../src/sandbox/certificates.ts';
 import { TEST_POLICY } from '../../src/sandbox/timestamp-token.ts';
 

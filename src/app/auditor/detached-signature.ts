@@ -5,7 +5,7 @@ import {
   parseSignature,
   type AuthenticodeSignature,
 } from '../../engine/authenticode/signature.ts';
-import { verifySigner } from '../../lib/cms/signed-data.ts';
+import { verifySigner } from '../../lib/cms/verify-signer.ts';
 import type { ReceiptEntry } from '../../protocol/control/receipt.ts';
 import { invalid } from '../../lib/errors.ts';
 

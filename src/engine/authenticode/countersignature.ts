@@ -1,13 +1,11 @@
 import { constants, createHash, publicDecrypt, type KeyObject } from 'node:crypto';
 import { readOid, type Der } from '../../lib/asn1/der.ts';
 import { OID } from '../../lib/asn1/oids.ts';
+import { checkMessageDigest, checkSignature, signerDigest } from '../../lib/cms/verify-signer.ts';
 import {
-  checkMessageDigest,
-  checkSignature,
   claimedSigningTime,
   findSignerCertificate,
   parseSignerInfo,
-  signerDigest,
   singleAttribute,
   type SignerInfo,
 } from '../../lib/cms/signed-data.ts';

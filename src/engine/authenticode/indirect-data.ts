@@ -1,6 +1,8 @@
-import { DerReader, octets, oid, readOctets, readOid, seq, TAG } from '../../lib/asn1/der.ts';
+import { DerReader, readOctets, readOid, TAG } from '../../lib/asn1/der.ts';
+import { octets, oid, seq } from '../../lib/asn1/encode-der.ts';
 import { DIGEST_BYTES, digestName, OID, type DigestName } from '../../lib/asn1/oids.ts';
-import { algorithm, readAlgorithm } from '../../lib/cms/signed-data.ts';
+import { algorithm } from '../../lib/cms/build-signed-data.ts';
+import { readAlgorithm } from '../../lib/cms/signed-data.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { FileDigest, SignedContent } from '../formats/signable-file.ts';
 

@@ -1,6 +1,8 @@
-import { context, sorted } from '../../lib/asn1/der.ts';
+import { context } from '../../lib/asn1/der.ts';
+import { sorted } from '../../lib/asn1/encode-der.ts';
 import { OID } from '../../lib/asn1/oids.ts';
-import { signedDataFields, signerDigest } from '../../lib/cms/signed-data.ts';
+import { signedDataFields } from '../../lib/cms/signed-data.ts';
+import { signerDigest } from '../../lib/cms/verify-signer.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
 import { parseSignature } from './signature.ts';

@@ -1,5 +1,7 @@
 import type { DigestName } from '../../lib/asn1/oids.ts';
-import { parseSignerInfo, signedAttributesToSign, verifySigner } from '../../lib/cms/signed-data.ts';
+import { parseSignerInfo } from '../../lib/cms/signed-data.ts';
+import { signedAttributesToSign } from '../../lib/cms/build-signed-data.ts';
+import { verifySigner } from '../../lib/cms/verify-signer.ts';
 import { notAllowed, SignpipeError, usage } from '../../lib/errors.ts';
 import { unpooled } from '../../lib/bytes/read-write-fully.ts';
 import type { PatchedSource } from '../../lib/bytes/patched-source.ts';

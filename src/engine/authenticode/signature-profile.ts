@@ -1,5 +1,6 @@
 import { digestName, type KnownDigest } from '../../lib/asn1/oids.ts';
-import { isSorted, signerDigest, type SignerInfo } from '../../lib/cms/signed-data.ts';
+import { isSorted, type SignerInfo } from '../../lib/cms/signed-data.ts';
+import { signerDigest } from '../../lib/cms/verify-signer.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { FileDigest, SignableFile } from '../formats/signable-file.ts';
 import type { AuthenticodeSignature } from './signature.ts';

@@ -1,17 +1,20 @@
 import { createHash } from 'node:crypto';
-import { context, DerReader, explicit, oid, parseDer, seq } from '../../lib/asn1/der.ts';
+import { context, DerReader, parseDer } from '../../lib/asn1/der.ts';
+import { explicit, oid, seq } from '../../lib/asn1/encode-der.ts';
 import { OID, type DigestName } from '../../lib/asn1/oids.ts';
 import {
   attribute,
   baseAttributes,
   buildSignedData,
   buildSignerInfo,
+  signatureAlgorithm,
+  withUnsignedAttributes,
+} from '../../lib/cms/build-signed-data.ts';
+import {
   claimedSigningTime,
   findSignerCertificate,
   parseSignedData,
-  signatureAlgorithm,
   singleAttribute,
-  withUnsignedAttributes,
   type SignedData,
   type SignerInfo,
 } from '../../lib/cms/signed-data.ts';

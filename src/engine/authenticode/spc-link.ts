@@ -1,15 +1,13 @@
+import { bmpOctets, explicit, tlv } from '../../lib/asn1/encode-der.ts';
 import {
-  bmpOctets,
   context,
   contextPrimitive,
   DerReader,
   expectTag,
-  explicit,
   parseDer,
   readOctets,
   readText,
   TAG,
-  tlv,
   type Der,
 } from '../../lib/asn1/der.ts';
 import { invalid } from '../../lib/errors.ts';

@@ -1,4 +1,5 @@
-import { children, context, NULL, parseDer, TAG, type Der } from '../../lib/asn1/der.ts';
+import { children, context, parseDer, TAG, type Der } from '../../lib/asn1/der.ts';
+import { NULL } from '../../lib/asn1/encode-der.ts';
 import { OID } from '../../lib/asn1/oids.ts';
 import {
   findSignerCertificate,

@@ -1,10 +1,6 @@
 import { OID, type KnownDigest } from '../../lib/asn1/oids.ts';
-import {
-  checkContentType,
-  checkMessageDigest,
-  checkSignature,
-  type SignedData,
-} from '../../lib/cms/signed-data.ts';
+import { checkContentType, checkMessageDigest, checkSignature } from '../../lib/cms/verify-signer.ts';
+import type { SignedData } from '../../lib/cms/signed-data.ts';
 import { invalid, messageOf, SignpipeError } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { buildChain, type ChainOptions } from '../../lib/x509/chain.ts';

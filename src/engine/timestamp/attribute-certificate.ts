@@ -6,9 +6,9 @@ import {
   readOid,
   readTime,
   TAG,
-  tlv,
   type Der,
 } from '../../lib/asn1/der.ts';
+import { tlv } from '../../lib/asn1/encode-der.ts';
 import { digestName } from '../../lib/asn1/oids.ts';
 import { invalid, isInvalid } from '../../lib/errors.ts';
 import { readAlgorithm, type SignerInfo } from '../../lib/cms/signed-data.ts';

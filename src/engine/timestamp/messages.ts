@@ -1,15 +1,10 @@
+import { boolean, integer, NULL, octets, oid, seq } from '../../lib/asn1/encode-der.ts';
 import {
-  boolean,
   children,
   DerReader,
-  integer,
-  NULL,
-  octets,
-  oid,
   readBitString,
   readSmallInteger,
   readText,
-  seq,
   TAG,
   type Der,
 } from '../../lib/asn1/der.ts';

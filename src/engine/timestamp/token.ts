@@ -3,11 +3,10 @@ import { OID, type KnownDigest } from '../../lib/asn1/oids.ts';
 import {
   findSignerCertificate,
   readSignedData,
-  signerDigest,
-  verifySigner,
   type SignedData,
   type SignerInfo,
 } from '../../lib/cms/signed-data.ts';
+import { signerDigest, verifySigner } from '../../lib/cms/verify-signer.ts';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';

@@ -1,4 +1,5 @@
-import { context, explicit, integer, oid, parseDer, seq, set, tlv, type Der } from '../../lib/asn1/der.ts';
+import { context, parseDer, type Der } from '../../lib/asn1/der.ts';
+import { explicit, integer, oid, seq, set, tlv } from '../../lib/asn1/encode-der.ts';
 import { OID } from '../../lib/asn1/oids.ts';
 import {
   findSignerCertificate,

@@ -1,9 +1,8 @@
 import { invalid, type SignpipeError } from '../errors.ts';
 
 /**
- * DER (ITU-T X.690) over Buffers. A value keeps the exact bytes that it was read from, since
- * signatures are made over bytes and not over meaning. Only DER is read: BER's indefinite and
- * over-long lengths are refused, and so are trailing bytes.
+ * A DER value (ITU-T X.690). It keeps the exact bytes from which it was parsed, since signatures cover bytes, not
+ * their meaning. Only DER is accepted: BER's indefinite and over-long lengths are refused, and so are trailing bytes.
  */
 export interface Der {
   /** Identifier octet: class, constructed bit and number; high tag numbers are refused. */
@@ -14,7 +13,7 @@ export interface Der {
   readonly body: Buffer;
 }
 
-/** Identifier octets of the universal types that we meet. */
+/** Identifier octets of the universal types in use. */
 export const TAG = {
   boolean: 0x01,
   integer: 0x02,
@@ -43,8 +42,8 @@ export const contextPrimitive = (n: number): number => 0x80 | n;
 const malformed = (what: string, why: string): SignpipeError =>
   invalid('der-malformed', `${what}: not valid DER: ${why}`);
 
-/** A value as a place in the bytes that it was read from: most are only walked through, and never need slices. */
-class Value implements Der {
+/** Only for speed: a value that slices its bytes when they are used, since most values are only passed over. */
+class LazyDer implements Der {
   private rawBytes: Buffer | undefined;
   private bodyBytes: Buffer | undefined;
 
@@ -66,10 +65,10 @@ class Value implements Der {
 }
 
 /**
- * The value that begins at `start` and must end by `limit`. X.690 sections 8.1.3 and 10.1: its length is
- * definite, and in the fewest octets.
+ * Parses the value that begins at `start` and must end by `limit`. X.690 sections 8.1.3 and 10.1: its length is
+ * definite, and in as few octets as possible.
  */
-function readValue(source: Buffer, start: number, limit: number, what: string): Value {
+function readValue(source: Buffer, start: number, limit: number, what: string): LazyDer {
   const tag = source[start];
   if (tag === undefined || start >= limit) throw malformed(what, 'a value is missing');
   if ((tag & 0x1f) === 0x1f) throw malformed(what, 'a high tag number');
@@ -79,40 +78,40 @@ function readValue(source: Buffer, start: number, limit: number, what: string): 
   const bodyStart = start + 2 + (long ? first & 0x7f : 0);
   const length = long ? readLongLength(source, start + 2, bodyStart, limit, what) : first;
   if (bodyStart + length > limit) throw malformed(what, `a value of ${length} bytes runs past the end`);
-  return new Value(tag, source, start, bodyStart, bodyStart + length);
+  return new LazyDer(tag, source, start, bodyStart, bodyStart + length);
 }
 
-/** A length in octets of its own, those from `from` to `to`. */
+/** A length in the long form, in the octets from `from` to `to`. */
 function readLongLength(source: Buffer, from: number, to: number, limit: number, what: string): number {
   const count = to - from;
   if (count === 0) throw malformed(what, 'indefinite length (BER)');
-  if (count > 4 || to > limit) throw malformed(what, 'it ends inside a length, or the length is absurd');
+  if (count > 4 || to > limit) throw malformed(what, 'it ends inside a length, or the length is too long');
   const length = source.readUIntBE(from, count);
   if (length < 0x80 || source[from] === 0) throw malformed(what, 'a length in more octets than needed (BER)');
   return length;
 }
 
-/** The value at the start of `bytes`, and what follows it. `what` names the structure in errors. */
+/** Parses the value at the start of `bytes`; `rest` are the bytes behind it. `what` names the structure in errors. */
 export function readDer(bytes: Buffer, what: string): { der: Der; rest: Buffer } {
   const der = readValue(bytes, 0, bytes.length, what);
   return { der, rest: bytes.subarray(der.end) };
 }
 
-/** One value that takes up every byte; throws `der-malformed` otherwise. */
+/** Parses one value that takes up every byte; throws `der-malformed` otherwise. */
 export function parseDer(bytes: Buffer, what: string): Der {
   const der = readValue(bytes, 0, bytes.length, what);
   if (der.end < bytes.length) throw malformed(what, `${bytes.length - der.end} bytes after its end`);
   return der;
 }
 
-/** The most children that one value may have: no structure that we read comes near. */
+/** The most children that one value may have: far more than in any structure that is read here. */
 const MAX_CHILDREN = 10_000;
 
 /** The direct children of a constructed value, every byte consumed. */
 export function children(der: Der, what: string): Der[] {
   if ((der.tag & 0x20) === 0) throw malformed(what, 'a constructed value was expected');
   const [source, start, end] =
-    der instanceof Value ? [der.source, der.bodyStart, der.end] : [der.body, 0, der.body.length];
+    der instanceof LazyDer ? [der.source, der.bodyStart, der.end] : [der.body, 0, der.body.length];
   const result: Der[] = [];
   for (let at = start; at < end;) {
     const next = readValue(source, at, end, what);
@@ -122,16 +121,15 @@ export function children(der: Der, what: string): Der[] {
   return result;
 }
 
-/** Throws unless `der` bears `tag`. */
+/** Throws unless `der` has this tag. */
 export function expectTag(der: Der, tag: number, what: string): Der {
-  if (der.tag !== tag)
-    throw malformed(what, `tag 0x${der.tag.toString(16)} where 0x${tag.toString(16)} belongs`);
+  if (der.tag !== tag) throw malformed(what, `tag 0x${der.tag.toString(16)}, expected 0x${tag.toString(16)}`);
   return der;
 }
 
-/** Takes the children of a SEQUENCE one by one, as its ASN.1 lists them; `end` refuses left-overs. */
+/** Reads the children of a SEQUENCE one by one, in the order of its ASN.1; `end` refuses any that are left. */
 export class DerReader {
-  /** Every value, taken or not. */
+  /** All children, read or not. */
   readonly all: readonly Der[];
   private readonly what: string;
   private at = 0;
@@ -146,14 +144,14 @@ export class DerReader {
     return new DerReader(parseDer(bytes, what), what, tag);
   }
 
-  /** The next value, which must be there, and bear `tag` when one is given. */
+  /** The next value, which must be there and have `tag` if one is given. */
   next(tag?: number): Der {
     const value = this.all[this.at++];
     if (!value) throw malformed(this.what, 'a value is missing');
     return tag === undefined ? value : expectTag(value, tag, this.what);
   }
 
-  /** The next value if it bears `tag`; an OPTIONAL or DEFAULT component. */
+  /** The next value if it has `tag`: an OPTIONAL or DEFAULT component. */
   optional(tag: number): Der | undefined {
     const value = this.all[this.at];
     if (value?.tag !== tag) return undefined;
@@ -165,15 +163,15 @@ export class DerReader {
     return this.at >= this.all.length;
   }
 
-  /** Refuses components that the ASN.1 does not have. */
+  /** Refuses components beyond those in the ASN.1. */
   end(): void {
-    if (!this.done) throw malformed(this.what, 'values after the last that belongs there');
+    if (!this.done) throw malformed(this.what, 'more values than expected');
   }
 }
 
-/** Dotted forms by contents, so many at the most: the same few come again and again. */
+/** Only for speed: dotted forms by contents, up to a limit. The same few recur. */
 const knownOids = new Map<string, string>();
-const KNOWN_OIDS = 1000;
+const MAX_OIDS = 1000;
 
 /** OBJECT IDENTIFIER, dotted. */
 export function readOid(der: Der, what = 'object identifier'): string {
@@ -184,9 +182,9 @@ export function readOid(der: Der, what = 'object identifier'): string {
   const name = body.toString('latin1');
   const known = knownOids.get(name);
   if (known !== undefined) return known;
-  const fresh = dotted(body);
-  if (knownOids.size < KNOWN_OIDS) knownOids.set(name, fresh);
-  return fresh;
+  const decoded = dotted(body);
+  if (knownOids.size < MAX_OIDS) knownOids.set(name, decoded);
+  return decoded;
 }
 
 /** X.690 section 8.19; arcs of any size. */
@@ -215,7 +213,7 @@ export function readInteger(der: Der, what = 'integer'): bigint {
   return BigInt.asIntN(body.length * 8, BigInt(`0x${body.toString('hex')}`));
 }
 
-/** INTEGER that a version or a count holds: 0 to 2^31-1. */
+/** An INTEGER for a version or a count: 0 to 2^31-1. */
 export function readSmallInteger(der: Der, what = 'integer'): number {
   const { tag, body } = der;
   const first = body[0] ?? 0x80;
@@ -236,7 +234,7 @@ export function readBoolean(der: Der, what = 'boolean'): boolean {
 export const readOctets = (der: Der, what = 'octet string'): Buffer =>
   expectTag(der, TAG.octetString, what).body;
 
-/** BIT STRING of whole octets, or with unused bits when `unused` allows. */
+/** BIT STRING, with the number of unused bits in its last octet. */
 export function readBitString(der: Der, what = 'bit string'): { bytes: Buffer; unusedBits: number } {
   const { body } = expectTag(der, TAG.bitString, what);
   const unusedBits = body[0];
@@ -252,23 +250,23 @@ const GENERALIZED_TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{1,9}))?
 export function readTime(der: Der, what = 'time'): Date {
   const utc = der.tag === TAG.utcTime;
   if (!utc) expectTag(der, TAG.generalizedTime, what);
-  const found = (utc ? UTC_TIME : GENERALIZED_TIME).exec(der.body.toString('latin1'));
-  if (!found) throw malformed(what, 'a time that is not UTC to the second');
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = found.slice(1, 7).map(Number);
+  const match = (utc ? UTC_TIME : GENERALIZED_TIME).exec(der.body.toString('latin1'));
+  if (!match) throw malformed(what, 'a time that is not UTC to the second');
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1, 7).map(Number);
   const full = utc ? year + (year < 50 ? 2000 : 1900) : year;
-  const fraction = Math.floor(Number(`0.${found[7] ?? '0'}`) * 1000);
+  const fraction = Math.floor(Number(`0.${match[7] ?? '0'}`) * 1000);
   const date = new Date(Date.UTC(full, month - 1, day, hour, minute, second, fraction));
-  // Date rolls 31 February over into March; a broken calendar must not pass as another day.
+  // Date takes 31 February for a day in March: a date that does not exist must not pass as another.
   const rolled =
     date.getUTCMonth() !== month - 1 ||
     date.getUTCDate() !== day ||
     date.getUTCHours() !== hour ||
     date.getUTCMinutes() !== minute;
-  if (rolled || second > 59) throw malformed(what, 'a date or a time that does not exist');
+  if (rolled || second > 59) throw malformed(what, 'a date or time that does not exist');
   return date;
 }
 
-/** Any of the string types that names and descriptions come in, as text. */
+/** Decodes any of the string types in which names and descriptions are written. */
 export function readText(der: Der, what = 'text'): string {
   switch (der.tag) {
     case TAG.bmpString:
@@ -281,114 +279,6 @@ export function readText(der: Der, what = 'text'): string {
     case TAG.t61String:
       return der.body.toString('latin1');
     default:
-      throw malformed(what, `no text type: tag 0x${der.tag.toString(16)}`);
+      throw malformed(what, `not a string type: tag 0x${der.tag.toString(16)}`);
   }
-}
-
-// --- writing -------------------------------------------------------------------------------
-
-/** A value of any tag around the given contents. */
-export function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const octets = length < 0x80 ? 0 : length < 0x100 ? 1 : length < 0x10000 ? 2 : length < 0x1000000 ? 3 : 4;
-  const result = Buffer.allocUnsafe(2 + octets + length);
-  result[0] = tag;
-  result[1] = octets === 0 ? length : 0x80 | octets;
-  if (octets > 0) result.writeUIntBE(length, 2, octets);
-  let at = 2 + octets;
-  for (const part of parts) {
-    result.set(part, at);
-    at += part.length;
-  }
-  return result;
-}
-
-export const seq = (...parts: readonly Buffer[]): Buffer => tlv(TAG.sequence, ...parts);
-
-/** SET OF, its members in DER's order (X.690 section 11.6). */
-export const set = (...parts: readonly Buffer[]): Buffer => tlv(TAG.set, ...sorted(parts));
-
-/** Members of a SET OF in DER's order: by their octets. */
-export const sorted = (parts: readonly Buffer[]): Buffer[] => [...parts].sort((a, b) => a.compare(b));
-
-/** `[n] EXPLICIT`. */
-export const explicit = (n: number, ...parts: readonly Buffer[]): Buffer => tlv(context(n), ...parts);
-
-/** `[n] IMPLICIT`: the same contents under the context tag; constructed stays constructed. */
-export function implicit(n: number, value: Buffer): Buffer {
-  const { der } = readDer(value, 'implicit value');
-  return tlv(0x80 | (der.tag & 0x20) | n, der.body);
-}
-
-export const NULL = tlv(TAG.null);
-
-export const boolean = (value: boolean): Buffer => tlv(TAG.boolean, Buffer.from([value ? 0xff : 0]));
-
-/** Object identifiers by their dotted form, as many at the most as are known when read. */
-const writtenOids = new Map<string, Buffer>();
-
-/** OBJECT IDENTIFIER from its dotted form; arcs of any size, since 2.25 ones have 128 bits (X.690 section 8.19). */
-export function oid(dotted: string): Buffer {
-  const written = writtenOids.get(dotted);
-  if (written) return written;
-  const fresh = oidBytes(dotted);
-  if (writtenOids.size < KNOWN_OIDS) writtenOids.set(dotted, fresh);
-  return fresh;
-}
-
-function oidBytes(dotted: string): Buffer {
-  const [first = 0n, second = 0n, ...rest] = dotted.split('.').map(BigInt);
-  return tlv(TAG.oid, ...[first * 40n + second, ...rest].map(base128));
-}
-
-function base128(value: bigint): Buffer {
-  const groups = [Number(value & 0x7fn)];
-  for (let left = value >> 7n; left > 0n; left >>= 7n) groups.unshift(Number(left & 0x7fn) | 0x80);
-  return Buffer.from(groups);
-}
-
-/** INTEGER from a number, or from an unsigned magnitude in big-endian octets (a serial, a nonce). */
-export function integer(value: number | bigint | Buffer): Buffer {
-  if (Buffer.isBuffer(value))
-    return tlv(TAG.integer, minimalInteger(Buffer.concat([Buffer.from([0]), value])));
-  const big = BigInt(value);
-  let octets = 1;
-  while (BigInt.asIntN(octets * 8, big) !== big) octets += 1;
-  const hex = BigInt.asUintN(octets * 8, big).toString(16);
-  return tlv(TAG.integer, Buffer.from(hex.padStart(octets * 2, '0'), 'hex'));
-}
-
-function minimalInteger(octets: Buffer): Buffer {
-  let at = 0;
-  while (at < octets.length - 1 && octets[at] === 0 && (octets[at + 1] ?? 0) < 0x80) at += 1;
-  return octets.subarray(at);
-}
-
-export const enumerated = (value: number): Buffer =>
-  tlv(TAG.enumerated, parseDer(integer(value), 'integer').body);
-
-export const octets = (content: Buffer): Buffer => tlv(TAG.octetString, content);
-
-export const bitString = (content: Buffer, unusedBits = 0): Buffer =>
-  tlv(TAG.bitString, Buffer.from([unusedBits]), content);
-
-export const utf8 = (text: string): Buffer => tlv(TAG.utf8String, Buffer.from(text, 'utf8'));
-
-export const printable = (text: string): Buffer => tlv(TAG.printableString, Buffer.from(text, 'latin1'));
-
-/** BMPString contents: UTF-16, big-endian. */
-export const bmpOctets = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16();
-
-export const bmp = (text: string): Buffer => tlv(TAG.bmpString, bmpOctets(text));
-
-const compactTime = (date: Date): string => date.toISOString().replace(/\.\d+/, '').replace(/[-:T]/g, '');
-
-export const generalizedTime = (date: Date): Buffer =>
-  tlv(TAG.generalizedTime, Buffer.from(compactTime(date), 'latin1'));
-
-/** RFC 5652 section 11.3 and RFC 5280 section 4.1.2.5: UTCTime from 1950 through 2049, then GeneralizedTime. */
-export function time(date: Date): Buffer {
-  const year = date.getUTCFullYear();
-  if (year < 1950 || year > 2049) return generalizedTime(date);
-  return tlv(TAG.utcTime, Buffer.from(compactTime(date).slice(2), 'latin1'));
 }

@@ -1,30 +1,20 @@
-import { createHash, verify, type KeyObject } from 'node:crypto';
 import {
   children,
   context,
   contextPrimitive,
   DerReader,
   expectTag,
-  explicit,
-  integer,
-  NULL,
-  octets,
-  oid,
   parseDer,
   readOctets,
   readOid,
   readSmallInteger,
   readTime,
-  seq,
-  set,
-  sorted,
   TAG,
-  time,
-  tlv,
   type Der,
 } from '../asn1/der.ts';
-import { digestName, OID, type DigestName, type KnownDigest } from '../asn1/oids.ts';
-import { invalid, messageOf, SignpipeError } from '../errors.ts';
+import { tlv } from '../asn1/encode-der.ts';
+import { OID } from '../asn1/oids.ts';
+import { invalid } from '../errors.ts';
 import { Certificate } from '../x509/certificate.ts';
 
 /** Attribute (RFC 5652 section 5.3): a type and its values, still DER. */
@@ -232,194 +222,6 @@ export function claimedSigningTime(signer: SignerInfo, what: string): Date | und
   return value && readTime(value, what);
 }
 
-interface SignatureAlgorithm {
-  /** The type of key that it takes, in node:crypto's words. */
-  readonly key: 'rsa' | 'ec';
-  /** The digest that it names; one that names none leaves that to the SignerInfo. */
-  readonly digest?: KnownDigest;
-}
-
-/** Signature algorithms that a SignerInfo may name: RFC 3370, RFC 5754. */
-const SIGNATURE_ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map<string, SignatureAlgorithm>([
-  [OID.rsaEncryption, { key: 'rsa' }],
-  [OID.sha1WithRsa, { key: 'rsa', digest: 'sha1' }],
-  [OID.sha256WithRsa, { key: 'rsa', digest: 'sha256' }],
-  [OID.sha384WithRsa, { key: 'rsa', digest: 'sha384' }],
-  [OID.sha512WithRsa, { key: 'rsa', digest: 'sha512' }],
-  [OID.ecPublicKey, { key: 'ec' }],
-  [OID.ecdsaWithSha1, { key: 'ec', digest: 'sha1' }],
-  [OID.ecdsaWithSha256, { key: 'ec', digest: 'sha256' }],
-  [OID.ecdsaWithSha384, { key: 'ec', digest: 'sha384' }],
-  [OID.ecdsaWithSha512, { key: 'ec', digest: 'sha512' }],
-]);
-
-/** The digest that a SignerInfo uses; throws `cms-digest-unknown`. */
-export function signerDigest(signer: SignerInfo, what: string): KnownDigest {
-  const name = digestName(signer.digestAlgorithm);
-  if (!name)
-    throw invalid('cms-digest-unknown', `${what}: unknown digest algorithm ${signer.digestAlgorithm}`);
-  return name;
-}
-
-/** RFC 5652 section 11.1: the contentType attribute must name the type of the content. */
-export function checkContentType(signer: SignerInfo, contentType: string, what: string): void {
-  const value = singleAttribute(signer.signedAttributes, OID.contentType, what);
-  const named = value && readOid(value, what);
-  if (named !== contentType)
-    throw invalid(
-      'cms-content-type',
-      `${what}: the contentType attribute says ${named ?? 'nothing'}, the content is ${contentType}`,
-    );
-}
-
-/** RFC 5652 section 11.2: the messageDigest attribute must be the digest of `content`'s octets. */
-export function checkMessageDigest(signer: SignerInfo, content: Buffer, what: string): void {
-  const value = singleAttribute(signer.signedAttributes, OID.messageDigest, what);
-  const actual = createHash(signerDigest(signer, what)).update(content).digest();
-  if (!value || !readOctets(value, what).equals(actual))
-    throw invalid(
-      'cms-message-digest',
-      `${what}: the messageDigest attribute is not the digest of the content`,
-    );
-}
-
-/**
- * Checks the signature value over the signed attributes (or over `content` where there are none)
- * with `key`; throws `cms-signature-...`. Contents and attributes are the other checks' matter.
- */
-export function checkSignature(signer: SignerInfo, key: KeyObject, content: Buffer, what: string): void {
-  const digest = signerDigest(signer, what);
-  const algorithm = SIGNATURE_ALGORITHMS.get(signer.signatureAlgorithm);
-  if (algorithm?.digest !== undefined && algorithm.digest !== digest)
-    throw invalid(
-      'cms-signature-algorithm',
-      `${what}: the signature algorithm's digest is ${algorithm.digest}, the signer's is ${digest}`,
-    );
-  if (!algorithm || key.asymmetricKeyType !== algorithm.key)
-    throw invalid(
-      'cms-signature-algorithm',
-      `${what}: signature algorithm ${signer.signatureAlgorithm} with a ${key.asymmetricKeyType ?? 'strange'} key`,
-    );
-  if (!verify(digest, signer.signedAttributesDer ?? content, key, signer.signature))
-    throw invalid('cms-signature-wrong', `${what}: the signature does not match the signed attributes`);
-}
-
-/**
- * All that one SignerInfo says of a content: contentType and messageDigest attributes and the
- * signature. `content` is eContent's octets without tag and length (RFC 5652 section 5.4).
- */
-export function verifySigner(
-  signer: SignerInfo,
-  certificate: Certificate,
-  contentType: string,
-  content: Buffer,
-  what: string,
-): void {
-  try {
-    if (signer.signedAttributesDer) {
-      checkContentType(signer, contentType, what);
-      checkMessageDigest(signer, content, what);
-    }
-    checkSignature(signer, certificate.publicKey, content, what);
-  } catch (error) {
-    if (error instanceof SignpipeError) throw error;
-    throw invalid('cms-signature-wrong', `${what}: the signature cannot be checked: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-}
-
-// --- building ------------------------------------------------------------------------------
-
-/** AlgorithmIdentifier with NULL parameters, as digests and RSA have them. */
-export const algorithm = (dotted: string): Buffer => seq(oid(dotted), NULL);
-
-const ECDSA: Record<DigestName, string> = {
-  sha256: OID.ecdsaWithSha256,
-  sha384: OID.ecdsaWithSha384,
-  sha512: OID.ecdsaWithSha512,
-};
-
-/**
- * The signature algorithm that we put into a SignerInfo. For RSA the key's own, rsaEncryption with
- * NULL, as signtool and osslsigncode write it (RFC 3370 section 3.2 allows it). For ECDSA the one
- * that RFC 5754 section 3.3 asks for, parameters absent, as osslsigncode writes it; signtool writes
- * id-ecPublicKey, which is read everywhere too but which no standard has.
- */
-export const signatureAlgorithm = (key: 'rsa' | 'ecdsa', hash: DigestName): Buffer =>
-  key === 'rsa' ? algorithm(OID.rsaEncryption) : seq(oid(ECDSA[hash]));
-
-/** Attribute with its values as a SET OF. */
-export const attribute = (type: string, ...values: readonly Buffer[]): Buffer =>
-  seq(oid(type), set(...values));
-
-/** The signed attributes as the signature covers them: DER SET OF (RFC 5652 section 5.4). */
-export const signedAttributesToSign = (attributes: readonly Buffer[]): Buffer => set(...attributes);
-
-/** contentType, messageDigest and, when given, signingTime: what every signer has. */
-export function baseAttributes(contentType: string, digest: Buffer, signingTime?: Date): Buffer[] {
-  const attributes = [
-    attribute(OID.contentType, oid(contentType)),
-    attribute(OID.messageDigest, octets(digest)),
-  ];
-  if (signingTime) attributes.push(attribute(OID.signingTime, time(signingTime)));
-  return attributes;
-}
-
-/** The parts of a SignerInfo of version 1, named by issuer and serial. */
-export interface SignerParts {
-  readonly certificate: Certificate;
-  readonly hash: DigestName;
-  /** Attributes, DER; sorted here. */
-  readonly signedAttributes: readonly Buffer[];
-  /** AlgorithmIdentifier, DER. */
-  readonly signatureAlgorithm: Buffer;
-  readonly signature: Buffer;
-  /** Attributes, DER; sorted here; none leaves `[1]` out. */
-  readonly unsignedAttributes?: readonly Buffer[];
-}
-
-/** SignerInfo, DER. */
-export function buildSignerInfo(parts: SignerParts): Buffer {
-  const unsigned = parts.unsignedAttributes ?? [];
-  return seq(
-    integer(1),
-    seq(parts.certificate.issuerDer, parts.certificate.serialDer),
-    algorithm(OID[parts.hash]),
-    tlv(context(0), ...sorted(parts.signedAttributes)),
-    parts.signatureAlgorithm,
-    octets(parts.signature),
-    ...(unsigned.length > 0 ? [tlv(context(1), ...sorted(unsigned))] : []),
-  );
-}
-
-/** The parts of a SignedData around one signer. */
-export interface SignedDataParts {
-  /** 1 for PKCS #7 and Authenticode; 3 for CMS whose content is not id-data (RFC 5652 section 5.1). */
-  readonly version: 1 | 3;
-  readonly hash: DigestName;
-  readonly contentType: string;
-  /** What goes under eContent's `[0]`, with its own tag; null for none. */
-  readonly content: Buffer | null;
-  readonly certificates: readonly Certificate[];
-  /** SignerInfo, DER. */
-  readonly signer: Buffer;
-}
-
-/** ContentInfo with SignedData, DER; the certificates sorted as a SET OF. */
-export function buildSignedData(parts: SignedDataParts): Buffer {
-  const content = parts.content ? [explicit(0, parts.content)] : [];
-  const certificates = sorted(parts.certificates.map((each) => each.raw));
-  const signedData = seq(
-    integer(parts.version),
-    set(algorithm(OID[parts.hash])),
-    seq(oid(parts.contentType), ...content),
-    ...(certificates.length > 0 ? [tlv(context(0), ...certificates)] : []),
-    set(parts.signer),
-  );
-  return seq(oid(OID.signedData), explicit(0, signedData));
-}
-
 /** Whether the members of a SET OF stand in DER's order. */
 export function isSorted(members: readonly Buffer[]): boolean {
   return members.every((each, at) => at === 0 || Buffer.compare(members[at - 1] ?? each, each) <= 0);
@@ -443,17 +245,4 @@ export function signedDataFields(contentInfo: Buffer, what: string): SignedDataF
   const [signer, another] = children(expectTag(data.pop() ?? wrapped, TAG.set, what), what);
   if (!signer || another) throw invalid('cms-signers', `${what}: not exactly one signer`);
   return { type, data, signer: children(signer, what) };
-}
-
-/** The same SignedData with other unsigned attributes on its only signer: how a timestamp is added. */
-export function withUnsignedAttributes(
-  contentInfo: Buffer,
-  attributes: readonly Buffer[],
-  what: string,
-): Buffer {
-  const { type, data, signer } = signedDataFields(contentInfo, what);
-  const kept = signer.filter(({ tag }) => tag !== context(1)).map(({ raw }) => raw);
-  const unsigned = attributes.length > 0 ? [tlv(context(1), ...sorted(attributes))] : [];
-  const rebuilt = set(seq(...kept, ...unsigned));
-  return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), rebuilt)));
 }

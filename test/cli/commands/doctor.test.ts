@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import assert from 'node:assert/strict';
 import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
-import { octets, oid, seq } from '../../../src/lib/asn1/der.ts';
+import { octets, oid, seq } from '../../../src/lib/asn1/encode-der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { readPublicRoots } from '../../../src/engine/keys/trusted-roots.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { NULL, octets, oid, seq } from '../../../src/lib/asn1/der.ts';
+import { NULL, octets, oid, seq } from '../../../src/lib/asn1/encode-der.ts';
 import { OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import {
   buildIndirectData,

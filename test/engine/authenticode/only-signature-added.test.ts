@@ -1,23 +1,13 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import {
-  children,
-  context,
-  implicit,
-  NULL,
-  octets,
-  oid,
-  parseDer,
-  seq,
-  set,
-  sorted,
-  tlv,
-} from '../../../src/lib/asn1/der.ts';
+import { children, context, parseDer } from '../../../src/lib/asn1/der.ts';
+import { implicit, NULL, octets, oid, seq, set, sorted, tlv } from '../../../src/lib/asn1/encode-der.ts';
 import { addNested, parseSignature } from '../../../src/engine/authenticode/signature.ts';
 import { signProgram, type SignOptions } from '../../../src/engine/authenticode/sign.ts';
 import { proveOnlySignatureAdded } from '../../../src/engine/authenticode/only-signature-added.ts';
 import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
-import { attribute, signedDataFields } from '../../../src/lib/cms/signed-data.ts';
+import { attribute } from '../../../src/lib/cms/build-signed-data.ts';
+import { signedDataFields } from '../../../src/lib/cms/signed-data.ts';
 import {
   createTestCertificate,
   createTestPki,

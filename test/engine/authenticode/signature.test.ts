@@ -1,23 +1,14 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import {
-  context,
-  explicit,
-  implicit,
-  octets,
-  oid,
-  seq,
-  set,
-  sorted,
-  tlv,
-  type Der,
-} from '../../../src/lib/asn1/der.ts';
+import { context, type Der } from '../../../src/lib/asn1/der.ts';
+import { explicit, implicit, octets, oid, seq, set, sorted, tlv } from '../../../src/lib/asn1/encode-der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
 import { addNested, parseSignature } from '../../../src/engine/authenticode/signature.ts';
 import { readIndirectData } from '../../../src/engine/authenticode/indirect-data.ts';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
 import { signatureFindings } from '../../../src/engine/authenticode/unauthenticated-data.ts';
-import { attribute, signedDataFields } from '../../../src/lib/cms/signed-data.ts';
+import { attribute } from '../../../src/lib/cms/build-signed-data.ts';
+import { signedDataFields } from '../../../src/lib/cms/signed-data.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { createTestPki, testSigningKey } from '../../../src/sandbox/certificates.ts';
 import { buildPe } from '../../fixtures/pe.ts';

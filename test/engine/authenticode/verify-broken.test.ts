@@ -6,26 +6,23 @@ import { describe, it } from 'node:test';
 import {
   bitString,
   bmp,
-  children,
-  context,
-  enumerated,
   explicit,
   generalizedTime,
   integer,
   NULL,
   octets,
   oid,
-  parseDer,
   seq,
   set,
   sorted,
   tlv,
-  type Der,
-} from '../../../src/lib/asn1/der.ts';
+} from '../../../src/lib/asn1/encode-der.ts';
+import { children, context, parseDer, TAG, type Der } from '../../../src/lib/asn1/der.ts';
 import { OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import { describeReport } from '../../../src/engine/authenticode/report-text.ts';
 import { addNested, parseSignature } from '../../../src/engine/authenticode/signature.ts';
-import { attribute, baseAttributes, signedDataFields } from '../../../src/lib/cms/signed-data.ts';
+import { attribute, baseAttributes } from '../../../src/lib/cms/build-signed-data.ts';
+import { signedDataFields } from '../../../src/lib/cms/signed-data.ts';
 import {
   makeAuthority,
   makeCertificate,
@@ -764,7 +761,7 @@ describe('what nobody signed', () => {
     const now = generalizedTime(new Date('2026-01-01'));
     const information = seq(
       integer(1),
-      seq(tlv(context(2), enumerated(1), sha1, bitString(digest))),
+      seq(tlv(context(2), tlv(TAG.enumerated, Buffer.from([1])), sha1, bitString(digest))),
       tlv(context(0)),
       seq(oid(OID.sha256WithRsa)),
       integer(7),

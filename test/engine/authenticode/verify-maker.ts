@@ -4,25 +4,13 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import {
-  children,
-  context,
-  explicit,
-  oid,
-  octets,
-  parseDer,
-  readOid,
-  seq,
-  set,
-  sorted,
-  TAG,
-  tlv,
-} from '../../../src/lib/asn1/der.ts';
+import { children, context, parseDer, readOid, TAG } from '../../../src/lib/asn1/der.ts';
+import { explicit, oid, octets, seq, set, sorted, tlv } from '../../../src/lib/asn1/encode-der.ts';
 import { OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import type { VerifyReport } from '../../../src/engine/authenticode/report.ts';
 import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
 import type { VerifyOptions } from '../../../src/engine/authenticode/verify.ts';
-import { attribute } from '../../../src/lib/cms/signed-data.ts';
+import { attribute } from '../../../src/lib/cms/build-signed-data.ts';
 import { makeToken, readRequest } from '../../../src/sandbox/timestamp-token.ts';
 import { buildTimestampRequest } from '../../../src/engine/timestamp/messages.ts';
 import type { Certificate } from '../../../src/lib/x509/certificate.ts';

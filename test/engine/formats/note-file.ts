@@ -6,7 +6,8 @@
  * another, that name no algorithm; and only the author can sign it.
  */
 import { createHash } from 'node:crypto';
-import { octets, parseDer, readOctets } from '../../../src/lib/asn1/der.ts';
+import { octets } from '../../../src/lib/asn1/encode-der.ts';
+import { parseDer, readOctets } from '../../../src/lib/asn1/der.ts';
 import type { DigestName, KnownDigest } from '../../../src/lib/asn1/oids.ts';
 import type { ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';

@@ -2,7 +2,7 @@ import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { verify } from 'node:crypto';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
-import { integer, octets, oid, seq } from '../../../src/lib/asn1/der.ts';
+import { integer, octets, oid, seq } from '../../../src/lib/asn1/encode-der.ts';
 import { openPemKey } from '../../../src/engine/keys/pem.ts';
 import {
   createTestCertificate,

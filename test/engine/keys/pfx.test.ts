@@ -4,18 +4,8 @@ import { createHash, createHmac, pbkdf2Sync, verify } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import forge from 'node-forge';
-import {
-  bmp,
-  children,
-  explicit,
-  integer,
-  octets,
-  oid,
-  parseDer,
-  seq,
-  set,
-  tlv,
-} from '../../../src/lib/asn1/der.ts';
+import { bmp, explicit, integer, octets, oid, seq, set, tlv } from '../../../src/lib/asn1/encode-der.ts';
+import { children, parseDer } from '../../../src/lib/asn1/der.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { openPfxKey } from '../../../src/engine/keys/pfx.ts';
 import { readPkcs12 } from '../../../src/engine/keys/pkcs12.ts';

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { children, parseDer, seq, type Der } from '../../../src/lib/asn1/der.ts';
-import { context, DerReader, explicit, set, TAG } from '../../../src/lib/asn1/der.ts';
+import { children, parseDer, type Der } from '../../../src/lib/asn1/der.ts';
+import { seq } from '../../../src/lib/asn1/encode-der.ts';
+import { context, DerReader, TAG } from '../../../src/lib/asn1/der.ts';
+import { explicit, set } from '../../../src/lib/asn1/encode-der.ts';
 import { grant } from '../../../src/sandbox/timestamp-token.ts';
 
 /** What a token (ContentInfo) is made of, each part DER; everything but `content` can be changed by anyone. */

@@ -1,8 +1,8 @@
 /** Tokens that come with more than an authority signed: it is left out before a token is embedded, or another is asked. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { context } from '../../../src/lib/asn1/der.ts';
 import {
-  context,
   explicit,
   implicit,
   integer,
@@ -11,12 +11,12 @@ import {
   oid,
   seq,
   tlv,
-} from '../../../src/lib/asn1/der.ts';
+} from '../../../src/lib/asn1/encode-der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
 import { requireNoExtraContent } from '../../../src/engine/authenticode/unauthenticated-data.ts';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
 import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
-import { attribute } from '../../../src/lib/cms/signed-data.ts';
+import { attribute } from '../../../src/lib/cms/build-signed-data.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import {
   createTestCertificate,

@@ -2,17 +2,8 @@ import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import {
-  children,
-  explicit,
-  integer,
-  parseDer,
-  readOctets,
-  seq,
-  set,
-  tlv,
-  utf8,
-} from '../../../src/lib/asn1/der.ts';
+import { children, parseDer, readOctets } from '../../../src/lib/asn1/der.ts';
+import { explicit, integer, seq, set, tlv, utf8 } from '../../../src/lib/asn1/encode-der.ts';
 import { OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import {

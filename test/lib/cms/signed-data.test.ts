@@ -5,22 +5,25 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { octets, parseDer } from '../../../src/lib/asn1/der.ts';
+import { octets } from '../../../src/lib/asn1/encode-der.ts';
+import { parseDer } from '../../../src/lib/asn1/der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
 import {
   algorithm,
   baseAttributes,
   buildSignedData,
   buildSignerInfo,
+  signedAttributesToSign,
+  withUnsignedAttributes,
+  attribute,
+} from '../../../src/lib/cms/build-signed-data.ts';
+import {
   claimedSigningTime,
   findSignerCertificate,
   isSorted,
   parseSignedData,
-  signedAttributesToSign,
-  verifySigner,
-  withUnsignedAttributes,
-  attribute,
 } from '../../../src/lib/cms/signed-data.ts';
+import { verifySigner } from '../../../src/lib/cms/verify-signer.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { parsePemCertificates } from '../../../src/lib/x509/certificate.ts';
 

@@ -12,7 +12,7 @@ import {
   set,
   time,
   utf8,
-} from '../../../src/lib/asn1/der.ts';
+} from '../../../src/lib/asn1/encode-der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
 import { Certificate } from '../../../src/lib/x509/certificate.ts';
 

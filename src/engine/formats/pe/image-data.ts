@@ -1,13 +1,5 @@
-import {
-  bitString,
-  context,
-  DerReader,
-  explicit,
-  parseDer,
-  readBitString,
-  seq,
-  TAG,
-} from '../../../lib/asn1/der.ts';
+import { bitString, explicit, seq } from '../../../lib/asn1/encode-der.ts';
+import { context, DerReader, parseDer, readBitString, TAG } from '../../../lib/asn1/der.ts';
 import { OID } from '../../../lib/asn1/oids.ts';
 import { invalid } from '../../../lib/errors.ts';
 import {

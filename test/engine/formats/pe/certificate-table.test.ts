@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { octets, seq } from '../../../../src/lib/asn1/der.ts';
+import { octets, seq } from '../../../../src/lib/asn1/encode-der.ts';
 import { readCertificateTable } from '../../../../src/engine/formats/pe/certificate-table.ts';
 import { verifyProgram } from '../../../../src/engine/artifact/verify-program.ts';
 import { buildPe, peChecksum, peLayout, winCertificate, type PeOptions } from '../../../fixtures/pe.ts';

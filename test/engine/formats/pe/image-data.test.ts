@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { explicit, implicit, NULL, octets, seq } from '../../../../src/lib/asn1/der.ts';
+import { explicit, implicit, NULL, octets, seq } from '../../../../src/lib/asn1/encode-der.ts';
 import { parsePeImageData, peImageData } from '../../../../src/engine/formats/pe/image-data.ts';
 
 describe('SpcPeImageData', () => {

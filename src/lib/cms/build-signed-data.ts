@@ -1,0 +1,107 @@
+import { context } from '../asn1/der.ts';
+import { explicit, integer, NULL, octets, oid, seq, set, sorted, time, tlv } from '../asn1/encode-der.ts';
+import { OID, type DigestName } from '../asn1/oids.ts';
+import type { Certificate } from '../x509/certificate.ts';
+import { signedDataFields } from './signed-data.ts';
+
+/** AlgorithmIdentifier with NULL parameters, as digests and RSA have them. */
+export const algorithm = (dotted: string): Buffer => seq(oid(dotted), NULL);
+
+const ECDSA: Record<DigestName, string> = {
+  sha256: OID.ecdsaWithSha256,
+  sha384: OID.ecdsaWithSha384,
+  sha512: OID.ecdsaWithSha512,
+};
+
+/**
+ * The signature algorithm that we put into a SignerInfo. For RSA the key's own, rsaEncryption with
+ * NULL, as signtool and osslsigncode write it (RFC 3370 section 3.2 allows it). For ECDSA the one
+ * that RFC 5754 section 3.3 asks for, parameters absent, as osslsigncode writes it; signtool writes
+ * id-ecPublicKey, which is read everywhere too but which no standard has.
+ */
+export const signatureAlgorithm = (key: 'rsa' | 'ecdsa', hash: DigestName): Buffer =>
+  key === 'rsa' ? algorithm(OID.rsaEncryption) : seq(oid(ECDSA[hash]));
+
+/** Attribute with its values as a SET OF. */
+export const attribute = (type: string, ...values: readonly Buffer[]): Buffer =>
+  seq(oid(type), set(...values));
+
+/** The signed attributes as the signature covers them: DER SET OF (RFC 5652 section 5.4). */
+export const signedAttributesToSign = (attributes: readonly Buffer[]): Buffer => set(...attributes);
+
+/** contentType, messageDigest and, when given, signingTime: what every signer has. */
+export function baseAttributes(contentType: string, digest: Buffer, signingTime?: Date): Buffer[] {
+  const attributes = [
+    attribute(OID.contentType, oid(contentType)),
+    attribute(OID.messageDigest, octets(digest)),
+  ];
+  if (signingTime) attributes.push(attribute(OID.signingTime, time(signingTime)));
+  return attributes;
+}
+
+/** The parts of a SignerInfo of version 1, named by issuer and serial. */
+export interface SignerParts {
+  readonly certificate: Certificate;
+  readonly hash: DigestName;
+  /** Attributes, DER; sorted here. */
+  readonly signedAttributes: readonly Buffer[];
+  /** AlgorithmIdentifier, DER. */
+  readonly signatureAlgorithm: Buffer;
+  readonly signature: Buffer;
+  /** Attributes, DER; sorted here; none leaves `[1]` out. */
+  readonly unsignedAttributes?: readonly Buffer[];
+}
+
+/** SignerInfo, DER. */
+export function buildSignerInfo(parts: SignerParts): Buffer {
+  const unsigned = parts.unsignedAttributes ?? [];
+  return seq(
+    integer(1),
+    seq(parts.certificate.issuerDer, parts.certificate.serialDer),
+    algorithm(OID[parts.hash]),
+    tlv(context(0), ...sorted(parts.signedAttributes)),
+    parts.signatureAlgorithm,
+    octets(parts.signature),
+    ...(unsigned.length > 0 ? [tlv(context(1), ...sorted(unsigned))] : []),
+  );
+}
+
+/** The parts of a SignedData around one signer. */
+export interface SignedDataParts {
+  /** 1 for PKCS #7 and Authenticode; 3 for CMS whose content is not id-data (RFC 5652 section 5.1). */
+  readonly version: 1 | 3;
+  readonly hash: DigestName;
+  readonly contentType: string;
+  /** What goes under eContent's `[0]`, with its own tag; null for none. */
+  readonly content: Buffer | null;
+  readonly certificates: readonly Certificate[];
+  /** SignerInfo, DER. */
+  readonly signer: Buffer;
+}
+
+/** ContentInfo with SignedData, DER; the certificates sorted as a SET OF. */
+export function buildSignedData(parts: SignedDataParts): Buffer {
+  const content = parts.content ? [explicit(0, parts.content)] : [];
+  const certificates = sorted(parts.certificates.map((each) => each.raw));
+  const signedData = seq(
+    integer(parts.version),
+    set(algorithm(OID[parts.hash])),
+    seq(oid(parts.contentType), ...content),
+    ...(certificates.length > 0 ? [tlv(context(0), ...certificates)] : []),
+    set(parts.signer),
+  );
+  return seq(oid(OID.signedData), explicit(0, signedData));
+}
+
+/** The same SignedData with other unsigned attributes on its only signer: how a timestamp is added. */
+export function withUnsignedAttributes(
+  contentInfo: Buffer,
+  attributes: readonly Buffer[],
+  what: string,
+): Buffer {
+  const { type, data, signer } = signedDataFields(contentInfo, what);
+  const kept = signer.filter(({ tag }) => tag !== context(1)).map(({ raw }) => raw);
+  const unsigned = attributes.length > 0 ? [tlv(context(1), ...sorted(attributes))] : [];
+  const rebuilt = set(seq(...kept, ...unsigned));
+  return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), rebuilt)));
+}
