@@ -4,54 +4,57 @@ import { hasCode, usage } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { generateSshKey } from '../../lib/ssh/generate.ts';
 
-/** One thing to be laid out. */
+/** A file, key pair or folder that `init` creates. */
 export interface FileToCreate {
   readonly path: string;
-  /** Makes it; the folder that it lies in is there already. */
-  readonly make: () => Promise<unknown>;
-  /** What else `make` leaves behind. */
-  readonly also?: readonly string[];
-  /** Permission bits of the folder that it lies in, where that is made; 0o755 unless given. */
+  /** Creates it; the folder around it exists. */
+  readonly create: () => Promise<unknown>;
+  /** Other files that `create` creates. */
+  readonly alsoCreates?: readonly string[];
+  /** Permission bits of the folder around it, if that has to be created; 0o755 unless given. */
   readonly folderMode?: number;
 }
 
 const PRIVATE = { folderMode: 0o700 };
 
-/** A file that anyone may read. */
-export const file = (path: string, content: string): FileToCreate => ({
+/** A file that every user may read. */
+export const publicFile = (path: string, content: string): FileToCreate => ({
   path,
-  make: () => writeFileAtomically(path, content),
+  create: () => writeFileAtomically(path, content),
 });
 
-/** A file in a folder of its owner alone; 0o644 unless `mode` is given. */
+/** A file in a folder that only its owner can enter; 0o644 unless `mode` is given. */
 export const privateFile = (path: string, content: string | Buffer, mode = 0o644): FileToCreate => ({
   path,
-  make: () => writeFileAtomically(path, content, { mode }),
+  create: () => writeFileAtomically(path, content, { mode }),
   ...PRIVATE,
 });
 
-/** A folder, with those above it. */
-export const folder = (path: string): FileToCreate => ({ path, make: () => mkdir(path) });
+export const newFolder = (path: string): FileToCreate => ({ path, create: () => mkdir(path) });
 
-/** An SSH key pair; `told` is given the public line. */
-export const sshKey = (path: string, comment: string, told: (line: string) => void): FileToCreate => ({
+/** An SSH key pair; `onPublicLine` receives the line of the public key. */
+export const sshKeyPair = (
+  path: string,
+  comment: string,
+  onPublicLine: (line: string) => void,
+): FileToCreate => ({
   path,
-  also: [`${path}.pub`],
-  make: async () => told(await generateSshKey(path, comment)),
+  alsoCreates: [`${path}.pub`],
+  create: async () => onPublicLine(await generateSshKey(path, comment)),
   ...PRIVATE,
 });
 
-/** Whether anything has this name, a dangling link included. */
-async function isThere(path: string): Promise<boolean> {
+/** Whether a file, a folder or a link has this name, also a link to nothing. */
+async function exists(path: string): Promise<boolean> {
   try {
     await lstat(path);
     return true;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return false;
     if (hasCode(error, 'ENOTDIR'))
-      throw usage('init-not-a-folder', `${path} cannot be made: something above it is no folder`, {
+      throw usage('init-not-a-folder', `${path} cannot be created: a name above it is not a folder`, {
         cause: error,
-        hint: 'give a folder that is new, or empty',
+        hint: 'give a folder that is new or empty',
       });
     throw error;
   }
@@ -59,28 +62,28 @@ async function isThere(path: string): Promise<boolean> {
 
 async function requireFree(paths: readonly string[]): Promise<void> {
   for (const path of paths)
-    if (await isThere(path))
-      throw usage('init-exists', `${path} is there already; nothing was changed`, {
-        hint: 'init never overwrites: give another folder, or move this one away',
+    if (await exists(path))
+      throw usage('init-exists', `${path} exists already; nothing was changed`, {
+        hint: 'init overwrites nothing: give another folder, or move this one away',
       });
 }
 
 /**
- * Lays out pieces in order: all of them or, when one fails, none. Nothing that is there is touched:
- * `init-exists` (usage) names the first such file before anything is written.
+ * Creates files in order: all of them or, if one fails, none. Files that exist are not touched: `init-exists` (usage)
+ * names the first one before anything is written.
  */
-export async function createFiles(pieces: readonly FileToCreate[]): Promise<void> {
-  await requireFree(pieces.flatMap(({ path, also = [] }) => [path, ...also]));
-  const made: string[] = [];
+export async function createFiles(files: readonly FileToCreate[]): Promise<void> {
+  await requireFree(files.flatMap(({ path, alsoCreates = [] }) => [path, ...alsoCreates]));
+  const created: string[] = [];
   try {
-    for (const { path, make, also = [], folderMode: mode = 0o755 } of pieces) {
+    for (const { path, create, alsoCreates = [], folderMode: mode = 0o755 } of files) {
       const outermost = await mkdir(dirname(path), { recursive: true, mode });
-      if (outermost !== undefined) made.push(outermost);
-      made.push(path, ...also);
-      await make();
+      if (outermost !== undefined) created.push(outermost);
+      created.push(path, ...alsoCreates);
+      await create();
     }
   } catch (error) {
-    for (const path of made.reverse()) await rm(path, { recursive: true, force: true });
+    for (const path of created.reverse()) await rm(path, { recursive: true, force: true });
     throw error;
   }
 }

@@ -30,7 +30,7 @@ function pairAt(text: string, path: readonly string[]): Pair {
   return pair;
 }
 
-function find(text: string, path: readonly string[]): ValuePosition {
+function locate(text: string, path: readonly string[]): ValuePosition {
   const { key, value } = pairAt(text, path);
   if (!isNode(key) || !isNode(value) || !key.range || !value.range) throw missing(path);
   const lines = new LineCounter();
@@ -55,22 +55,22 @@ function dropLines(text: string, from: number, to: number): string {
     .join('\n');
 }
 
-function disableLines(text: string, from: number, to: number): string {
+function commentOutLines(text: string, from: number, to: number): string {
   const lines = linesOf(text);
   const indent = /^ */.exec(lines[from] ?? '')?.[0].length ?? 0;
-  const disable = (line: string): string =>
+  const commentOutLine = (line: string): string =>
     line.trim() === '' ? line : `${line.slice(0, indent)}# ${line.slice(indent)}`;
-  return lines.map((line, at) => (at < from || at > to ? line : disable(line))).join('\n');
+  return lines.map((line, at) => (at < from || at > to ? line : commentOutLine(line))).join('\n');
 }
 
-/** Puts something in front of blanks and a comment, which takes up some of the blanks, or of nothing. */
-function insert(text: string, offset: number, written: string): string {
-  const behind = /^ +(?=#)/.exec(text.slice(offset))?.[0].length ?? 0;
-  const taken = Math.min(written.length, Math.max(0, behind - 1));
-  return `${text.slice(0, offset)}${written}${text.slice(offset + taken)}`;
+/** Inserts a text. If spaces and a comment follow, it replaces some of the spaces, so that the comment stays in its column. */
+function insert(text: string, offset: number, inserted: string): string {
+  const spaces = /^ +(?=#)/.exec(text.slice(offset))?.[0].length ?? 0;
+  const replaced = Math.min(inserted.length, Math.max(0, spaces - 1));
+  return `${text.slice(0, offset)}${inserted}${text.slice(offset + replaced)}`;
 }
 
-/** JSON is YAML; a plain word needs no quotes. Words that YAML takes for something else keep theirs. */
+/** Writes a text as YAML: plain if that means the same, else as JSON, which is YAML too. */
 const scalar = (value: string): string =>
   /^[A-Za-z/][A-Za-z0-9 ._/@+-]*$/.test(value) &&
   value === value.trim() &&
@@ -78,26 +78,33 @@ const scalar = (value: string): string =>
     ? value
     : JSON.stringify(value);
 
-/** Sets a value that is there; a comment behind it keeps its column where it can. */
+/** Replaces the value at `path`, which must exist. A comment after it stays in its column if there is room. */
 export function setValue(text: string, path: readonly string[], value: string | readonly string[]): string {
   const written = typeof value === 'string' ? scalar(value) : JSON.stringify(value);
-  const { afterKey, valueStart, valueEnd, keyLine, valueLine, lastLine } = find(text, path);
+  const { afterKey, valueStart, valueEnd, keyLine, valueLine, lastLine } = locate(text, path);
   if (valueLine > keyLine) return insert(dropLines(text, valueLine, lastLine), afterKey, ` ${written}`);
-  const behind = /^ *(?=#)/.exec(text.slice(valueEnd))?.[0].length ?? 0;
-  const column = valueEnd + behind - valueStart;
-  const padded = behind === 0 ? written : `${written} `.padEnd(column);
-  return `${text.slice(0, valueStart)}${padded}${text.slice(valueEnd + behind)}`;
+  const spaces = /^ *(?=#)/.exec(text.slice(valueEnd))?.[0].length ?? 0;
+  const column = valueEnd + spaces - valueStart;
+  const padded = spaces === 0 ? written : `${written} `.padEnd(column);
+  return `${text.slice(0, valueStart)}${padded}${text.slice(valueEnd + spaces)}`;
 }
 
-/** Turns a key with its value into a comment. */
-export function disable(text: string, path: readonly string[]): string {
-  const { keyLine, lastLine } = find(text, path);
-  return disableLines(text, keyLine, lastLine);
+/** Replaces the values whose names are given as `section.key`; undefined leaves a value as it is. */
+export const setValues = (text: string, values: Readonly<Record<string, string | undefined>>): string =>
+  Object.entries(values).reduce(
+    (changed, [name, value]) => (value === undefined ? changed : setValue(changed, name.split('.'), value)),
+    text,
+  );
+
+/** Turns a key and its value into a comment. */
+export function commentOut(text: string, path: readonly string[]): string {
+  const { keyLine, lastLine } = locate(text, path);
+  return commentOutLines(text, keyLine, lastLine);
 }
 
-/** Turns what is in a block mapping into comments, and leaves it empty. */
+/** Turns the content of a block mapping into comments and sets the mapping to `{}`. */
 export function emptyMap(text: string, path: readonly string[]): string {
-  const { afterKey, valueLine, lastLine } = find(text, path);
-  const disabled = disableLines(text, valueLine, lastLine);
-  return insert(disabled, afterKey, ' {}');
+  const { afterKey, valueLine, lastLine } = locate(text, path);
+  const commented = commentOutLines(text, valueLine, lastLine);
+  return insert(commented, afterKey, ' {}');
 }

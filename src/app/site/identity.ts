@@ -1,21 +1,21 @@
 import { hostname, userInfo } from 'node:os';
 import { usage } from '../../lib/errors.ts';
 
-/** The person or machine that a site is created for. */
+/** The person or machine that a site is set up for. */
 export interface SiteIdentity {
-  /** Stands in commits. */
+  /** The name in commits. */
   readonly name: string;
-  /** The principal in allowed signers, and the comment of keys. */
+  /** The principal in allowed signers, and the comment in keys. */
   readonly email: string;
-  /** One plain word made of the name: for authorized_keys, and for the branch vouch/NAME. */
+  /** The name as one word of a-z, 0-9 and `-`: for authorized_keys and for the branch vouch/NAME. */
   readonly shortName: string;
 }
 
 const NAME = /^[^<>\p{C}]{1,100}$/u;
-/** No blanks, quotes, commas, wildcards or `!`, which mean something in allowed signers. */
+/** Without spaces, quotes, commas, wildcards and `!`, which have a meaning in allowed signers. */
 const PRINCIPAL = /^[A-Za-z0-9][A-Za-z0-9._%+@-]{0,99}$/;
 
-const plainWord = (text: string): string =>
+const shortNameOf = (text: string): string =>
   text
     .normalize('NFKD')
     .toLowerCase()
@@ -23,7 +23,7 @@ const plainWord = (text: string): string =>
     .replace(/^-+|(?<!-)-+$/g, '')
     .slice(0, 50);
 
-/** The account and the machine, where nothing was given. Throws `init-name`, `init-email` (usage). */
+/** The address defaults to the account and the machine. Throws `init-name`, `init-email` (usage). */
 export function siteIdentity(
   role: string,
   given: { name?: string | undefined; email?: string | undefined },
@@ -36,8 +36,8 @@ export function siteIdentity(
   const account = `${userInfo().username}@${hostname()}`.replace(/[^A-Za-z0-9._%+@-]/g, '-');
   const email = given.email ?? account;
   if (!PRINCIPAL.test(email))
-    throw usage('init-email', '--email is no plain address: it becomes a name in allowed signers', {
+    throw usage('init-email', '--email is not a plain address: it becomes the principal in allowed signers', {
       hint: 'give one such as build@example.org',
     });
-  return { name, email, shortName: plainWord(given.name ?? email) || role };
+  return { name, email, shortName: shortNameOf(given.name ?? email) || role };
 }

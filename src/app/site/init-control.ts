@@ -3,16 +3,16 @@ import { join, resolve } from 'node:path';
 import { Git } from '../../lib/git/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
-import type { SiteSetup } from './init-signer.ts';
-import { folder, createFiles, type FileToCreate } from './create-files.ts';
-import { gitKeyLine, setupStep, type SetupStep } from './key-lines.ts';
-import { EXAMPLE_PLACES } from './shipped-texts.ts';
+import { createFiles, newFolder } from './create-files.ts';
+import { gitKeyLine } from './key-lines.ts';
+import { EXAMPLE_URLS } from './shipped-texts.ts';
+import { setupStep, type SetupStep, type SiteSetup } from './site-setup.ts';
 import { readShippedFile, shippedFilePath } from './shipped-files.ts';
 import type { SiteIdentity } from './identity.ts';
 
 /**
- * How the host's git treats what is pushed. A receipt for thousands of programs has some megabytes; the
- * hook bounds single objects.
+ * Git's settings for the repository. A push has at most 256 MB: a receipt for thousands of programs has a few
+ * megabytes, and the hook limits single objects.
  */
 const SETTINGS: Readonly<Record<string, string>> = {
   'receive.fsckObjects': 'true',
@@ -26,10 +26,10 @@ const TEMPLATE = ['README.md', 'zipname.example'];
 
 const MESSAGE = `Begin the control repository
 
-README.md tells how to ask for a signature. There is no zipname yet: each commit that changes it is a request.
+README.md explains how to request a signature. There is no zipname yet: each commit that changes it is a request.
 `;
 
-/** The first commit and all that is in it. It is no request, since it has no `zipname`. */
+/** The first commit and its objects. It is not a request, since it has no `zipname`. */
 async function firstCommit(identity: SiteIdentity, at: Date): Promise<{ id: string; objects: NewObject[] }> {
   const contents = await Promise.all(TEMPLATE.map((name) => readShippedFile(`pipeline/control/${name}`)));
   const blobs = contents.map((text): NewObject => ({ type: 'blob', content: Buffer.from(text) }));
@@ -54,7 +54,7 @@ async function firstCommit(identity: SiteIdentity, at: Date): Promise<{ id: stri
   return { id: objectId('commit', commit), objects };
 }
 
-/** The same file as both hooks: before anything is stored, and before each branch moves. */
+/** Installs one file as both hooks: pre-receive runs before objects are stored, update before each branch moves. */
 async function installHook(path: string): Promise<void> {
   await mkdir(join(path, 'hooks'));
   for (const name of ['pre-receive', 'update']) {
@@ -64,7 +64,7 @@ async function installHook(path: string): Promise<void> {
   }
 }
 
-async function makeRepository(path: string, identity: SiteIdentity, local: boolean): Promise<void> {
+async function createRepository(path: string, identity: SiteIdentity, local: boolean): Promise<void> {
   await mkdir(path);
   const git = new Git(path);
   await git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=main']);
@@ -76,26 +76,27 @@ async function makeRepository(path: string, identity: SiteIdentity, local: boole
   await installHook(path);
 }
 
-const isFolder = (url: string | undefined): boolean => url?.startsWith('file:') ?? false;
+const isFileUrl = (url: string | undefined): boolean => url?.startsWith('file:') ?? false;
 
-const sample = (user: string, role: string): string => gitKeyLine(user, role, `ssh-ed25519 AAAA... ${user}`);
+const sampleLine = (user: string, role: string): string =>
+  gitKeyLine(user, role, `ssh-ed25519 AAAA... ${user}`);
 
 function accessSteps({ control }: SiteSetup): SetupStep[] {
-  if (isFolder(control))
+  if (isFileUrl(control))
     return [
       setupStep(
-        'Whoever can write the folder can push to it (signpipe.local in its configuration): only the permissions of the file system tell builders and signer apart, so keep to one machine and to trials',
+        'Use this repository on one machine and for trials only: everyone who can write to the folder can push (signpipe.local in its Git configuration), and only the permissions of the file system separate builders from the signer',
       ),
     ];
   return [
     setupStep(
-      `Let keys in, each in its role: authorized_keys of the Git account; "init signer", "init builder" and "init voucher" print the real lines (more in ${shippedFilePath('pipeline/host/authorized_keys')})`,
-      sample('signer', 'signer'),
-      sample('alice', 'builder'),
-      sample('bob', 'voucher'),
+      `Add a line for each key to authorized_keys of the Git account; it gives the key its role. "init signer", "init builder" and "init voucher" print the real lines (more in ${shippedFilePath('pipeline/host/authorized_keys')})`,
+      sampleLine('signer', 'signer'),
+      sampleLine('alice', 'builder'),
+      sampleLine('bob', 'voucher'),
     ),
     setupStep(
-      `Let builders write exchange/incoming and read exchange/signed, and the signer the reverse: accounts for nothing but SFTP`,
+      'Create two accounts that can use nothing but SFTP: one for builders, which writes exchange/incoming and reads exchange/signed, and one for the signer, which reads exchange/incoming and writes exchange/signed',
       `less ${shippedFilePath('pipeline/host/README.md')}`,
       `less ${shippedFilePath('pipeline/host/sshd_config')}`,
     ),
@@ -103,41 +104,41 @@ function accessSteps({ control }: SiteSetup): SetupStep[] {
 }
 
 function nextSteps(setup: SiteSetup): SetupStep[] {
-  const control = setup.control ?? EXAMPLE_PLACES.control;
-  const exchangeFor = (user: string): string => setup.exchange ?? EXAMPLE_PLACES.exchange(user);
+  const control = setup.control ?? EXAMPLE_URLS.control;
+  const exchangeFor = (user: string): string => setup.exchange ?? EXAMPLE_URLS.exchange(user);
   return [
     ...accessSteps(setup),
     setupStep(
-      'On the signer, with the URLs by which it reaches this host',
+      'Set up the signer on its own machine, with the URLs by which it reaches this host',
       `signpipe init signer signer --control ${control} --exchange ${exchangeFor('sign')}`,
     ),
     setupStep(
-      'On each builder',
+      'Set up each builder',
       `signpipe init builder builder --control ${control} --exchange ${exchangeFor('build')}`,
     ),
     setupStep(
-      'On the machine of each independent builder who vouches',
+      'If requests need vouches, set up each independent builder who vouches',
       `signpipe init voucher voucher --control ${control}`,
     ),
   ];
 }
 
 /**
- * Lays out what a host holds: the bare control repository with its template and its hook, and the exchange
- * beside it. Gives what is left to do. Throws `init-exists` (usage).
+ * Creates what a host holds: the bare control repository with its first commit and its hooks, and the folders of the
+ * exchange. Returns the steps that are left. Throws `init-exists` (usage).
  */
 export async function initControl(given: SiteSetup): Promise<SetupStep[]> {
   const setup = { ...given, dir: resolve(given.dir) };
   const at = (name: string): string => join(setup.dir, name);
-  const repository: FileToCreate = {
-    path: at('control.git'),
-    make: () => makeRepository(at('control.git'), setup.identity, isFolder(setup.control)),
-  };
+  const repository = at('control.git');
   await createFiles([
-    repository,
-    folder(at('exchange')),
-    folder(at('exchange/incoming')),
-    folder(at('exchange/signed')),
+    {
+      path: repository,
+      create: () => createRepository(repository, setup.identity, isFileUrl(setup.control)),
+    },
+    newFolder(at('exchange')),
+    newFolder(at('exchange/incoming')),
+    newFolder(at('exchange/signed')),
   ]);
   return nextSteps(setup);
 }

@@ -1,139 +1,128 @@
 import { join, resolve } from 'node:path';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
-import { allowedSignerLine, setupStep, type SetupStep } from './key-lines.ts';
-import { file, createFiles, privateFile, sshKey, type FileToCreate } from './create-files.ts';
-import { EXAMPLE_PLACES, KNOWN_HOSTS_TEXT } from './shipped-texts.ts';
-import { sshSteps } from './ssh-steps.ts';
+import { createFiles, privateFile, publicFile, sshKeyPair, type FileToCreate } from './create-files.ts';
+import { commentOut, emptyMap, setValue, setValues } from './edit-yaml.ts';
+import { allowedSignerLine } from './key-lines.ts';
 import { readShippedFile } from './shipped-files.ts';
-import type { SiteIdentity } from './identity.ts';
-import { disable, emptyMap, setValue } from './edit-yaml.ts';
+import { EXAMPLE_URLS, KNOWN_HOSTS_TEXT } from './shipped-texts.ts';
+import { setupStep, urlSteps, type SetupStep, type SiteSetup } from './site-setup.ts';
+import { sshSteps } from './ssh-steps.ts';
 
-/** A certificate made for tests, as a PKCS#12 file. */
+/** A certificate for tests with its key, as a PKCS#12 file. */
 export interface TestCertificate {
   readonly pfx: Buffer;
   readonly passphrase: string;
 }
 
-export interface SiteSetup {
-  readonly dir: string;
-  readonly identity: SiteIdentity;
-  /** URLs; the example's unless given. */
-  readonly control?: string | undefined;
-  readonly exchange?: string | undefined;
-}
-
-export interface SignerSetup extends SiteSetup {
-  /** Makes a test certificate, once nothing stands in the way; null where a real one will be put. */
+interface SignerSetup extends SiteSetup {
+  /** Makes a test certificate, after all names were found free; null if the operator will install a real one. */
   readonly makeTestCertificate: (() => Promise<TestCertificate>) | null;
 }
 
-const ALLOWED_SIGNERS = `# SiteIdentity may request signatures and vouch, in OpenSSH's ALLOWED SIGNERS format (ssh-keygen(1)): one key a line.
-# While there is none, every request is refused.
+const ALLOWED_SIGNERS = `# Who may request signatures and vouch, in OpenSSH's ALLOWED SIGNERS format (ssh-keygen(1)): one key a line.
+# As long as there is none, every request is refused.
 #
 #   build@example.org namespaces="git",valid-before="20300101" ssh-ed25519 AAAA...
 #
 # \`signpipe init builder\` prints a builder's line. Take it only from its owner, and compare the key's
-# fingerprint (ssh-keygen -lf builder_ed25519.pub) by another way than the one by which the line came.
+# fingerprint (ssh-keygen -lf builder_ed25519.pub) over another channel than the one over which the line came.
 `;
 
-/** The example with this site's values; what is about somebody's product becomes a comment. */
-async function configuration({ identity, makeTestCertificate, ...places }: SignerSetup): Promise<string> {
+/** The example configuration with the values of this site; settings of one particular product become comments. */
+async function configuration(setup: SignerSetup): Promise<string> {
   let text = await readShippedFile('keys.example/signer.yaml');
   text = emptyMap(text, ['channels']);
-  text = disable(text, ['signing', 'url']);
-  text = disable(text, ['signing', 'name']);
-  if (makeTestCertificate) text = setValue(text, ['signing', 'timestamp'], []);
-  text = setValue(text, ['receipts', 'name'], identity.name);
-  if (places.exchange !== undefined) text = setValue(text, ['exchange', 'url'], places.exchange);
-  if (places.control !== undefined) text = setValue(text, ['control', 'url'], places.control);
-  return text;
+  text = commentOut(text, ['signing', 'url']);
+  text = commentOut(text, ['signing', 'name']);
+  if (setup.makeTestCertificate) text = setValue(text, ['signing', 'timestamp'], []);
+  return setValues(text, {
+    'receipts.name': setup.identity.name,
+    'exchange.url': setup.exchange,
+    'control.url': setup.control,
+  });
 }
 
-function certificateSteps(setup: SignerSetup): SetupStep[] {
-  const { dir } = setup;
-  if (setup.makeTestCertificate)
+function certificateSteps({ dir, makeTestCertificate }: SignerSetup): SetupStep[] {
+  if (makeTestCertificate)
     return [
       setupStep(
-        'keys/codesign.pfx holds a self-signed certificate, marked as a test: Windows will not trust it, and builders have to ask for it with --allow-test-certificate. Never install it anywhere.',
+        'Use the certificate in keys/codesign.pfx for tests only: it is self-signed and marked as a test, Windows does not trust it, and builders accept it only with --allow-test-certificate. Never install it anywhere',
       ),
     ];
   return [
     setupStep(
-      'Put the code-signing certificate with its key and chain where signer.yaml looks for it, and its passphrase beside it',
+      'Install your code-signing certificate with its key and chain, and write its passphrase into keys/passphrase',
       `install -m 600 YOUR.pfx ${join(dir, 'keys/codesign.pfx')}`,
       `$EDITOR ${join(dir, 'keys/passphrase')}`,
     ),
     setupStep(
-      `Name your authority's RFC 3161 timestamp service, and what Windows shows as the program's name`,
+      `Set your certificate authority's RFC 3161 timestamp service, the program name that Windows shows, and which files are yours`,
       `$EDITOR ${join(dir, 'signer.yaml')}     # signing.timestamp, signing.name, signing.files`,
     ),
   ];
 }
 
-function nextSteps(setup: SignerSetup, keys: { identity: string; receipts: string }): SetupStep[] {
-  const { dir, identity } = setup;
-  const at = (name: string): string => join(dir, name);
-  const places = {
-    control: setup.control ?? EXAMPLE_PLACES.control,
-    exchange: setup.exchange ?? EXAMPLE_PLACES.exchange('sign'),
+interface PublicKeys {
+  identity: string;
+  receipts: string;
+}
+
+function nextSteps(setup: SignerSetup, keys: PublicKeys): SetupStep[] {
+  const { dir, identity, control, exchange } = setup;
+  const config = join(dir, 'signer.yaml');
+  const urls = {
+    control: control ?? EXAMPLE_URLS.control,
+    exchange: exchange ?? EXAMPLE_URLS.exchange('sign'),
   };
-  const unnamed = setup.control === undefined || setup.exchange === undefined;
   return [
-    ...(unnamed
-      ? [
-          setupStep(
-            'Say where requests and zips are',
-            `$EDITOR ${at('signer.yaml')}     # control.url, exchange.url`,
-          ),
-        ]
-      : []),
+    ...urlSteps(config, { 'control.url': control, 'exchange.url': exchange }),
     ...certificateSteps(setup),
-    ...sshSteps(places, {
+    ...sshSteps(urls, {
       user: identity.shortName,
       role: 'signer',
       key: keys.identity,
-      knownHosts: at('keys/known_hosts'),
+      knownHosts: join(dir, 'keys/known_hosts'),
     }),
     setupStep(
-      `For keys/receipt_signers of every builder: whose receipts they believe`,
+      `Give this line to every builder, for keys/receipt_signers; with it the builder accepts this signer's receipts`,
       allowedSignerLine(identity.email, keys.receipts),
     ),
     setupStep(
-      `Let builders in: add the line of each to ${at('keys/allowed_signers')}, after comparing fingerprints`,
+      `Add the line of every builder and voucher to ${join(dir, 'keys/allowed_signers')}, after comparing the fingerprint with its owner`,
     ),
     setupStep(
-      'Try every part, then sign',
-      `signpipe doctor -c ${at('signer.yaml')}`,
-      `signpipe watch -c ${at('signer.yaml')}`,
+      'Check the site, then start signing',
+      `signpipe doctor -c ${config}`,
+      `signpipe watch -c ${config}`,
     ),
   ];
 }
 
-/** The key that signs, under a passphrase; the place for the passphrase alone where there is no key yet. */
-function codesignPiece({ dir, makeTestCertificate }: SignerSetup): FileToCreate {
+/** The test certificate with its passphrase; or, for a real one, an empty file for its passphrase. */
+function codesignFiles({ dir, makeTestCertificate }: SignerSetup): FileToCreate {
   const [pfx, passphrase] = [join(dir, 'keys/codesign.pfx'), join(dir, 'keys/passphrase')];
   if (!makeTestCertificate) return privateFile(passphrase, '', 0o600);
-  const make = async (): Promise<void> => {
-    const made = await makeTestCertificate();
-    await writeFileAtomically(passphrase, `${made.passphrase}\n`, { mode: 0o600 });
-    await writeFileAtomically(pfx, made.pfx, { mode: 0o600 });
+  const create = async (): Promise<void> => {
+    const certificate = await makeTestCertificate();
+    await writeFileAtomically(passphrase, `${certificate.passphrase}\n`, { mode: 0o600 });
+    await writeFileAtomically(pfx, certificate.pfx, { mode: 0o600 });
   };
-  return { path: passphrase, also: [pfx], make, folderMode: 0o700 };
+  return { path: passphrase, alsoCreates: [pfx], create, folderMode: 0o700 };
 }
 
-/** Lays out a signer's site in a folder; gives what is left to do. Throws `init-exists` (usage). */
+/** Creates the files of a signer in a folder and returns the steps that are left. Throws `init-exists` (usage). */
 export async function initSigner(given: SignerSetup): Promise<SetupStep[]> {
   const setup = { ...given, dir: resolve(given.dir) };
-  const { dir, identity } = setup;
-  const at = (name: string): string => join(dir, name);
-  const keys = { identity: '', receipts: '' };
+  const { email } = setup.identity;
+  const at = (name: string): string => join(setup.dir, name);
+  const keys: PublicKeys = { identity: '', receipts: '' };
   await createFiles([
-    file(at('signer.yaml'), await configuration(setup)),
-    sshKey(at('keys/signer_ed25519'), identity.email, (line) => (keys.identity = line)),
-    sshKey(at('keys/receipts_ed25519'), `receipts ${identity.email}`, (line) => (keys.receipts = line)),
+    publicFile(at('signer.yaml'), await configuration(setup)),
+    sshKeyPair(at('keys/signer_ed25519'), email, (line) => (keys.identity = line)),
+    sshKeyPair(at('keys/receipts_ed25519'), `receipts ${email}`, (line) => (keys.receipts = line)),
     privateFile(at('keys/allowed_signers'), ALLOWED_SIGNERS),
     privateFile(at('keys/known_hosts'), KNOWN_HOSTS_TEXT),
-    codesignPiece(setup),
+    codesignFiles(setup),
   ]);
   return nextSteps(setup, keys);
 }

@@ -1,21 +1,13 @@
 /** `TYPE BASE64` of a public key line, without its comment. */
-const bare = (publicLine: string): string => publicLine.split(' ').slice(0, 2).join(' ');
+const withoutComment = (publicLine: string): string => publicLine.split(' ').slice(0, 2).join(' ');
 
 /** A line of an allowed signers file (ssh-keygen(1)): this key may sign commits, as `principal`. */
 export const allowedSignerLine = (principal: string, publicLine: string): string =>
-  `${principal} namespaces="git" ${bare(publicLine)}`;
+  `${principal} namespaces="git" ${withoutComment(publicLine)}`;
 
 /** A line of the Git account's authorized_keys: this key is `user` in `role`, and can do nothing but git. */
 export const gitKeyLine = (user: string, role: string, publicLine: string): string =>
   `restrict,command="SIGNPIPE_USER=${user} SIGNPIPE_ROLE=${role} exec git-shell -c \\"$SSH_ORIGINAL_COMMAND\\"" ${publicLine}`;
 
-/** A line of the exchange account's authorized_keys; what it can do is for sshd_config to say. */
+/** A line of the exchange account's authorized_keys; sshd_config limits what the account can do. */
 export const exchangeKeyLine = (publicLine: string): string => `restrict ${publicLine}`;
-
-/** One thing left to do: what, and the lines or commands to take over as they stand. */
-export interface SetupStep {
-  readonly what: string;
-  readonly lines: readonly string[];
-}
-
-export const setupStep = (what: string, ...lines: string[]): SetupStep => ({ what, lines });

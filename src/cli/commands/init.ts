@@ -8,8 +8,8 @@ import { toPfx } from '../../sandbox/pkcs12-writer.ts';
 import { initBuilder } from '../../app/site/init-builder.ts';
 import { initControl } from '../../app/site/init-control.ts';
 import { initVoucher } from '../../app/site/init-voucher.ts';
-import { initSigner, type SiteSetup, type TestCertificate } from '../../app/site/init-signer.ts';
-import type { SetupStep } from '../../app/site/key-lines.ts';
+import { initSigner, type TestCertificate } from '../../app/site/init-signer.ts';
+import type { SetupStep, SiteSetup } from '../../app/site/site-setup.ts';
 import { siteIdentity } from '../../app/site/identity.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 

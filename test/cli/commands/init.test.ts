@@ -384,8 +384,8 @@ async function layOutBoth(name: string, control: string, exchange: string): Prom
     await init('builder', at(name, 'builder'), '--email', 'build@example.org', ...urls),
   ];
   const [forBuilder, forSigner] = [
-    lineAfter(signer, /receipt_signers of every builder/),
-    lineAfter(builder, /For the signer's operator/),
+    lineAfter(signer, /for keys\/receipt_signers/),
+    lineAfter(builder, /operator of the signer, for keys\/allowed_signers/),
   ];
   await appendFile(at(name, 'builder/keys/receipt_signers'), `${forBuilder}\n`);
   await appendFile(at(name, 'signer/keys/allowed_signers'), `${forSigner}\n`);
