@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { noProgress } from '../../src/lib/progress.ts';
 import { openSignerContext } from '../../src/app/signer/signer-context.ts';
-import { Signer } from '../../src/app/signer/watch.ts';
+import { RequestPoller } from '../../src/app/signer/request-poller.ts';
 
 export interface PollReport {
   /** Milliseconds of each poll. */
@@ -34,7 +34,7 @@ const site = await openSignerContext(await loadSignerConfig(config), {
   log: pino({ level: 'silent' }),
   progress: noProgress,
 });
-const signer = new Signer(site);
+const signer = new RequestPoller(site);
 for (let warm = 0; warm < 3; warm += 1) await signer.poll();
 const before = await cpu();
 const walls: number[] = [];

@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { noProgress } from '../../src/lib/progress.ts';
 import { openSignerContext } from '../../src/app/signer/signer-context.ts';
-import { Signer, type PollResult } from '../../src/app/signer/watch.ts';
+import { RequestPoller, type PollResult } from '../../src/app/signer/request-poller.ts';
 import { toPem } from '../../src/sandbox/certificates.ts';
 import { layOutSite, writeConfigs, type SandboxSite, type SitePlaces } from '../../src/sandbox/site.ts';
 import {
@@ -163,13 +163,13 @@ export class World {
   }
 
   /** A signer in this process, for several polls; `close` it. `now` is its clock. */
-  async openSigner(now?: () => Date): Promise<{ signer: Signer; close: () => Promise<void> }> {
+  async openSigner(now?: () => Date): Promise<{ signer: RequestPoller; close: () => Promise<void> }> {
     const opened = await openSignerContext(await loadSignerConfig(this.site.signerConfig), {
       log: this.log,
       progress: noProgress,
       ...(now ? { now } : {}),
     });
-    return { signer: new Signer(opened), close: () => opened.close() };
+    return { signer: new RequestPoller(opened), close: () => opened.close() };
   }
 
   /** A poll in this process: faster than a process of its own, the same code. Throws what `poll` throws. */

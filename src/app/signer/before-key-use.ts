@@ -4,7 +4,7 @@ import type { Request } from '../../protocol/control/request.ts';
 import type { Vouch } from '../../protocol/control/vouch.ts';
 import type { SigningKey } from '../../engine/keys/signing-key.ts';
 import type { Channel } from './channel.ts';
-import { closed, type UnmetPrecondition } from './unmet-precondition.ts';
+import { unmet, type UnmetPrecondition } from './unmet-precondition.ts';
 import { checkPreconditions } from './preconditions.ts';
 import { judge } from './policy.ts';
 import type { SignerContext } from './signer-context.ts';
@@ -53,12 +53,12 @@ export async function checkBeforeKeyUse(
     await context.lists.refresh();
     const current = context.channels.get(channel.config.name) ?? channel;
     const requester = judge(request, current, context.now());
-    const gate = await checkPreconditions(context, current, request, requester, heads, seen);
-    if (!gate.open) throw new UnmetPreconditionError(gate);
-    if (performance.now() - asked <= FRESH_MS) return gate.vouches;
-    judged = { heads, vouches: gate.vouches };
+    const checked = await checkPreconditions(context, current, request, requester, heads, seen);
+    if (!checked.met) throw new UnmetPreconditionError(checked);
+    if (performance.now() - asked <= FRESH_MS) return checked.vouches;
+    judged = { heads, vouches: checked.vouches };
   }
-  throw new UnmetPreconditionError(closed('the control repository moves faster than it can be judged'));
+  throw new UnmetPreconditionError(unmet('the control repository moves faster than it can be judged'));
 }
 
 /** A key that awaits `gate` once, before it is first used. */

@@ -5,18 +5,14 @@ import { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { incoming } from './fetch.ts';
-import type { JournaledOutput } from './journal.ts';
-import { deliveryContent, type Delivery } from './delivery-content.ts';
+import type { DeltaOutput, JournaledOutput, SparseOutput } from './journal.ts';
+import { newBytesOf, type Delivery } from './delivery-content.ts';
 import type { NewBytes } from '../../protocol/exchange/exchange.ts';
 import { underBar } from '../../lib/progress.ts';
 import { retry } from './retry.ts';
 import type { SignerContext } from './signer-context.ts';
 
-type Assembled = JournaledOutput & { readonly assembly: NonNullable<JournaledOutput['assembly']> };
-
-const isAssembled = (output: JournaledOutput): output is Assembled => output.assembly !== undefined;
-
-const outgoing = (context: SignerContext, { name, path = name }: JournaledOutput): string =>
+const outgoing = (context: SignerContext, { path }: JournaledOutput): string =>
   `${context.config.exchange.outgoing}/${path}`;
 
 /** Puts a signed file on the exchange; doing it again changes nothing. */
@@ -26,16 +22,26 @@ export async function deliverFile(
   delivery: Delivery,
 ): Promise<void> {
   const { name, size } = output;
-  const fresh = { sha256: output.sha256, use: deliveryContent(context, output, delivery) };
-  if (isAssembled(output) && (await isAssembledThere(context, output, fresh))) {
-    context.log.info({ file: name, bytes: size }, `delivered ${name}, put together on the exchange`);
-    return;
+  const { folder } = delivery;
+  if (output.mode === 'file')
+    await withFile(
+      join(folder, output.file),
+      (content) => deliverContent(context, output, content, output.sha256),
+      name,
+    );
+  else {
+    const newBytes = { sha256: output.newBytes.sha256, use: newBytesOf(context, output, delivery) };
+    if (await isAssembledThere(context, output, newBytes)) {
+      context.log.info({ file: name, bytes: size }, `delivered ${name}, put together on the exchange`);
+      return;
+    }
+    if (output.mode === 'sparse') await deliverRefetched(context, output, newBytes, folder);
+    else
+      await deliverPatched(context, output, newBytes, {
+        unsigned: join(folder, output.unsigned.file),
+        sha256: () => output.sha256,
+      });
   }
-  if (!isAssembled(output))
-    await fresh.use((content) => deliverContent(context, output, content, output.sha256));
-  else if (output.assembly.whole)
-    await deliverFromParts(context, output, { ...output.assembly.whole, fresh, folder: delivery.folder });
-  else await deliverRefetched(context, output, { fresh, folder: delivery.folder });
   context.log.info({ file: name, bytes: size }, `delivered ${outgoing(context, output)}`);
 }
 
@@ -58,57 +64,46 @@ async function deliverContent(
   );
 }
 
-/** The new bytes of a file, and the work folder. */
-interface Parts {
-  readonly fresh: NewBytes;
-  readonly folder: string;
-}
-
-/** The same out of the unsigned file, which lies here, and the new bytes. */
-const deliverFromParts = (
+/** Delivers the signed file, made here of the unsigned one and the new bytes. */
+const deliverPatched = (
   context: SignerContext,
-  output: Assembled,
-  { unsigned, sha256, fresh, folder }: Parts & { readonly unsigned: string; readonly sha256: string },
+  output: DeltaOutput,
+  newBytes: NewBytes,
+  file: {
+    readonly unsigned: string;
+    readonly sha256: (content: ByteSource) => string | Promise<string>;
+  },
 ): Promise<void> =>
-  withFile(join(folder, unsigned), (source) =>
-    fresh.use((bytes) =>
-      deliverContent(context, output, new PatchedSource(source, assemblyOf(output), bytes), sha256),
-    ),
+  withFile(file.unsigned, (source) =>
+    newBytes.use(async (bytes) => {
+      const content = new PatchedSource(source, output, bytes);
+      await deliverContent(context, output, content, await file.sha256(content));
+    }),
   );
 
-const assemblyOf = ({
-  size,
-  assembly: { spans },
-}: Assembled): { size: number; spans: Assembled['assembly']['spans'] } => ({
-  size,
-  spans,
-});
+/** Errors of the exchange after which the file can still be delivered from this machine: it does not copy after all. */
+const NO_COPY = ['exchange-no-copy'];
+/** Errors after which the copy of the unsigned file on this machine still serves: the one on the exchange is another by now. */
+const NO_COPY_OR_CHANGED = [...NO_COPY, 'exchange-file-changed', 'exchange-verify-failed'];
 
 /**
- * What an exchange may answer where the file can still be delivered by way of this machine: it does not
- * copy after all; or the unsigned file is not there any more as it was fetched, though we have it.
- */
-const GIVES_WAY = ['exchange-no-copy'];
-const GIVES_WAY_TO_OURS = [...GIVES_WAY, 'exchange-file-changed', 'exchange-verify-failed'];
-
-/**
- * Has the exchange put the signed file together out of the unsigned one and the new bytes, where it can.
- * Doing it again changes nothing, also where the one replaced the other. Throws `exchange-file-changed`
- * when the unsigned file changed and there is no other copy of it.
+ * Has the exchange assemble the signed file from the unsigned one and the new bytes, if it can. Doing it again changes
+ * nothing, even if the signed file replaced the unsigned one. Throws `exchange-file-changed` if the unsigned file
+ * changed and there is no other copy of it.
  */
 async function isAssembledThere(
   context: SignerContext,
-  output: Assembled,
-  fresh: NewBytes,
+  output: DeltaOutput,
+  newBytes: NewBytes,
 ): Promise<boolean> {
-  const { name, assembly } = output;
-  const { modified } = assembly.source;
+  const { name, mode, unsigned } = output;
+  const { modified } = unsigned;
   if (modified === undefined) return false;
-  const accepted = assembly.whole ? GIVES_WAY_TO_OURS : GIVES_WAY;
+  const accepted = mode === 'delta' ? NO_COPY_OR_CHANGED : NO_COPY;
   return retry(context, `delivering ${name}`, async () => {
     try {
-      if (assembly.whole && !(await context.exchange.canAssemble())) return false;
-      await assembleThere(context, output, new Date(modified), fresh);
+      if (mode === 'delta' && !(await context.exchange.canAssemble())) return false;
+      await assembleThere(context, output, new Date(modified), newBytes);
       return true;
     } catch (error) {
       if (!(error instanceof SignpipeError) || !accepted.includes(error.code)) throw error;
@@ -120,44 +115,41 @@ async function isAssembledThere(
 
 function assembleThere(
   context: SignerContext,
-  output: Assembled,
+  output: DeltaOutput,
   modified: Date,
-  fresh: NewBytes,
+  newBytes: NewBytes,
 ): Promise<void> {
-  const { name, assembly, temporary } = output;
+  const { name, size, spans, unsigned, temporary } = output;
   return underBar(context.progress, `deliver ${name}`, 'bytes', (onProgress) =>
     context.exchange.assemble(incoming(context, name), outgoing(context, output), {
-      source: { size: assembly.source.size, modified },
-      assembly: assemblyOf(output),
-      fresh,
-      ...(assembly.whole ? { sha256: assembly.whole.sha256 } : {}),
+      source: { size: unsigned.size, modified },
+      assembly: { size, spans },
+      fresh: newBytes,
+      ...(output.mode === 'delta' ? { sha256: output.sha256 } : {}),
       ...(temporary === undefined ? {} : { temporary }),
       onProgress,
     }),
   );
 }
 
-/** By way of this machine, which has not seen the unsigned file as a whole yet. */
+/** Fetches the unsigned file, which this machine has seen in part only, and delivers the signed one from here. */
 async function deliverRefetched(
   context: SignerContext,
-  output: Assembled,
-  { fresh, folder }: Parts,
+  output: SparseOutput,
+  newBytes: NewBytes,
+  folder: string,
 ): Promise<void> {
-  const { name, assembly } = output;
+  const { name } = output;
+  const { size, modified } = output.unsigned;
   const unsigned = join(folder, 'unsigned');
   await retry(context, `fetching ${name}`, async () => {
     const now = await context.exchange.stat(incoming(context, name));
-    if (now?.size !== assembly.source.size || now.modified.toISOString() !== assembly.source.modified)
+    if (now?.size !== size || now.modified.toISOString() !== modified)
       throw invalid('exchange-file-changed', `${name}: changed on the exchange after it was read`, {
-        hint: 'make the request again, and leave the file alone until it is answered',
+        hint: 'submit a new request, and do not change the file until it is answered',
       });
-    await context.exchange.fetch(incoming(context, name), unsigned, { limit: assembly.source.size });
+    await context.exchange.fetch(incoming(context, name), unsigned, { limit: size });
   });
-  await withFile(unsigned, (source) =>
-    fresh.use(async (bytes) => {
-      const content = new PatchedSource(source, assemblyOf(output), bytes);
-      await deliverContent(context, output, content, await sha256OfSource(content));
-    }),
-  );
+  await deliverPatched(context, output, newBytes, { unsigned, sha256: sha256OfSource });
   await rm(unsigned, { force: true });
 }

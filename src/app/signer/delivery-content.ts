@@ -6,11 +6,10 @@ import { SignpipeError } from '../../lib/errors.ts';
 import type { NewBytes } from '../../protocol/exchange/exchange.ts';
 import { fileChanged, fileMissing } from '../../protocol/exchange/exchange-errors.ts';
 import { RemoteFile } from '../../protocol/exchange/remote-file.ts';
-import type { Delta } from '../../lib/bytes/delta.ts';
 import { BufferSource, withFile } from '../../lib/bytes/byte-source.ts';
 import { attachToRemoteZip } from '../../engine/artifact/attach-file.ts';
 import { incoming } from './fetch.ts';
-import type { JournaledOutput } from './journal.ts';
+import type { DeltaOutput } from './journal.ts';
 import { retry } from './retry.ts';
 import { readSignatures, signatureOf } from './signature-store.ts';
 import type { SignerContext } from './signer-context.ts';
@@ -20,20 +19,19 @@ export interface Delivery {
   readonly receipt: Receipt;
   /** Its work folder. */
   readonly folder: string;
-  /** New bytes that are in memory, by the name of their file; none after a crash. */
-  readonly fresh: ReadonlyMap<string, Buffer>;
+  /** New bytes in memory, by file name; none after a crash. */
+  readonly newBytes: ReadonlyMap<string, Buffer>;
 }
 
-type Use = NewBytes['use'];
-
 /**
- * The new bytes of a file: from memory, from the work folder, or made again. What was signed sparsely leaves
- * nothing on the disk but its signatures; with those, the unsigned zip gives the same bytes again.
+ * The new bytes of a file: from memory, from the work folder, or made again. A file that was signed sparsely leaves
+ * only its signatures on the disk; with those, the unsigned zip gives the same bytes again.
  */
-export function deliveryContent(context: SignerContext, output: JournaledOutput, delivery: Delivery): Use {
-  const { name, file } = output;
-  const kept = delivery.fresh.get(name);
-  if (kept) return (send) => send(new BufferSource(kept, name));
+export function newBytesOf(context: SignerContext, output: DeltaOutput, delivery: Delivery): NewBytes['use'] {
+  const { name, newBytes } = output;
+  const { file } = newBytes;
+  const inMemory = delivery.newBytes.get(name);
+  if (inMemory) return (send) => send(new BufferSource(inMemory, name));
   if (file !== undefined) return (send) => withFile(join(delivery.folder, file), send, name);
   let again: Promise<Buffer> | undefined;
   return async (send) => send(new BufferSource(await (again ??= makeAgain(context, output, delivery)), name));
@@ -41,7 +39,7 @@ export function deliveryContent(context: SignerContext, output: JournaledOutput,
 
 async function makeAgain(
   context: SignerContext,
-  output: JournaledOutput,
+  output: DeltaOutput,
   { receipt, folder }: Delivery,
 ): Promise<Buffer> {
   const signed = receipt.files.find(({ input }) => input.name === output.name)?.signed ?? [];
@@ -57,7 +55,7 @@ async function makeAgain(
   try {
     const { limits } = context.config;
     const made = await attachToRemoteZip(far, wanted, join(folder, 'again'), { limits, scratch: folder });
-    const same = made.used === output.sha256 && isSame(made.delta, output.assembly);
+    const same = made.used === output.newBytes.sha256 && isDeepStrictEqual(made.delta.spans, output.spans);
     if (!made.newBytes || !same) throw differs(output.name);
     context.log.info(
       { file: output.name, bytes: far.bytesFetched, of: far.size },
@@ -69,13 +67,10 @@ async function makeAgain(
   }
 }
 
-const isSame = (one: Delta, other: JournaledOutput['assembly']): boolean =>
-  isDeepStrictEqual(one.spans, other?.spans);
-
-/** The unsigned file where it lies, as it was when it was signed. */
+/** Opens the unsigned file on the exchange; throws `exchange-file-changed` if it is not as it was when it was signed. */
 async function openAgain(
   context: SignerContext,
-  { name, assembly }: JournaledOutput,
+  { name, unsigned }: DeltaOutput,
   folder: string,
 ): Promise<RemoteFile> {
   const retryReading = <T>(action: () => Promise<T>): Promise<T> => retry(context, `reading ${name}`, action);
@@ -86,8 +81,7 @@ async function openAgain(
     name,
   });
   if (!far) throw fileMissing(name);
-  const { source } = assembly ?? {};
-  if (far.size === source?.size && far.modified.toISOString() === source.modified) return far;
+  if (far.size === unsigned.size && far.modified.toISOString() === unsigned.modified) return far;
   await far.close();
   throw fileChanged(name);
 }
@@ -98,6 +92,6 @@ const differs = (name: string): SignpipeError =>
     'remade-differs',
     `${name}: what was to be delivered when the signer was stopped cannot be made again: it comes out otherwise`,
     {
-      hint: 'make the request again; it was packed by another zlib, or its file was changed on the exchange',
+      hint: 'submit a new request; the zip was packed by another zlib, or the file was changed on the exchange',
     },
   );

@@ -1,9 +1,11 @@
+import { dirname, resolve } from 'node:path';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { systemCode } from '../../lib/system-error.ts';
+import type { SignerContext } from './signer-context.ts';
 
-/** The builder learns that it was not the request's fault; paths and stack stay in this machine's log. */
+/** Tells the builder that it was not the request's fault; paths and stack stay in this machine's log. */
 function ownFault(error: unknown): SignpipeError {
-  const hint = "the signer's log has the details; make the request again when its operator has mended it";
+  const hint = "the signer's log has the details; submit a new request when its operator has fixed it";
   const code = systemCode(error);
   if (code !== undefined)
     return new SignpipeError('local', 'signer-machine', `the signer's machine could not go on: ${code}`, {
@@ -18,22 +20,31 @@ function ownFault(error: unknown): SignpipeError {
 }
 
 /**
- * What a request is answered with when carrying it out threw this: faults of the request and of the
- * world around it, and our own bugs, lest a request that meets one be tried for ever. Null when the
- * configuration or the key is wrong, and for alarms: those are nobody's answer, and the request waits.
+ * Maps an error thrown while handling a request to the one reported in its receipt: faults of the request and of the
+ * machines around it, and bugs of ours, so that a request that meets one is not tried for ever. Returns null for
+ * configuration errors, time-outs and alarms: then the request waits.
  */
 export function errorToAnswer(error: unknown): SignpipeError | null {
   if (!(error instanceof SignpipeError)) return ownFault(error);
   return ['usage', 'alarm', 'timeout'].includes(error.kind) ? null : error;
 }
 
-/** The text of a fault of ours for this machine's log; undefined for errors that speak for themselves. */
-export function faultBelow(error: SignpipeError): Error | undefined {
-  if (error.kind !== 'local' || error.cause === undefined) return undefined;
-  return error.cause instanceof Error ? error.cause : new Error(messageOf(error.cause));
-}
-
-/** The same error without the signer's own folders: receipts are read by everyone who can read the repository. */
-export function withoutFolders(error: SignpipeError, folders: readonly string[]): SignpipeError {
-  return error.reworded((text) => folders.reduce((left, folder) => left.replaceAll(`${folder}/`, ''), text));
+/**
+ * Logs an error that a receipt is to report, with its cause if the fault is ours, and returns it without the signer's
+ * own folders: everyone who can read the repository can read the receipt.
+ */
+export function logAnswer(
+  { log, config: { state, file } }: Pick<SignerContext, 'log' | 'config'>,
+  what: string,
+  request: string,
+  error: SignpipeError,
+): SignpipeError {
+  const { kind, code, hint, message, cause } = error;
+  const local = kind === 'local';
+  const err = cause instanceof Error ? cause : new Error(messageOf(cause));
+  const fields = { request, code, hint, ...(local && cause !== undefined ? { err } : {}) };
+  log[local ? 'error' : 'warn'](fields, `${what}: ${message}`);
+  return error.reworded((text) =>
+    [state, dirname(resolve(file))].reduce((left, folder) => left.replaceAll(`${folder}/`, ''), text),
+  );
 }

@@ -6,7 +6,7 @@ import { underBar } from '../../lib/progress.ts';
 import { retry } from './retry.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** One file of a request, in the work folder. */
+/** A file of a request that was fetched into the work folder as a whole. */
 export interface WholeFile {
   readonly requested: RequestedFile;
   readonly path: string;
@@ -14,21 +14,21 @@ export interface WholeFile {
   readonly size: number;
   /** Lower-case hex. */
   readonly sha256: string;
-  /** Its time by the exchange's clock, where the exchange may make the signed file out of it. */
+  /** Its time by the exchange's clock; null if the exchange is not to assemble the signed file from it. */
   readonly modified: Date | null;
 }
 
-/** One file of a request that stays where it is, but for what is fetched of it into the work folder. */
-export interface DistantFile {
+/** A file of a request that stays on the exchange; only parts of it are fetched into the work folder. */
+export interface SparseFile {
   readonly requested: RequestedFile;
   readonly path: string;
-  readonly far: RemoteFile;
+  readonly remote: RemoteFile;
 }
 
 /** One file of a request, ready to be signed. */
-export type FetchedFile = WholeFile | DistantFile;
+export type FetchedFile = WholeFile | SparseFile;
 
-/** Where a file of a request lies on the exchange. */
+/** The path of a file of a request on the exchange. */
 export const incoming = (context: SignerContext, name: string): string =>
   `${context.config.exchange.incoming}/${name}`;
 
@@ -43,7 +43,7 @@ function checkPin(file: RequestedFile, sha256: string): void {
   );
 }
 
-/** Fetches a file as a whole and holds it to its pin. It is not flushed: until it is signed, it can be fetched again. */
+/** Fetches a whole file and checks its pin. It is not flushed to disk: until it is signed, it can be fetched again. */
 export async function fetchWhole(
   context: SignerContext,
   requested: RequestedFile,
@@ -70,11 +70,10 @@ async function modifiedOf(context: SignerContext, name: string): Promise<Date | 
 }
 
 /**
- * Opens a file where it lies, when nothing but some entries of it needs to be seen: they are pinned one
- * by one and the file as a whole is not, and the exchange can put the signed file together by itself.
- * Null when the whole of it must be fetched.
+ * Opens a file on the exchange if only some entries of it have to be read: they are pinned one by one, the file as a
+ * whole is not, and the exchange can assemble the signed file. Null if the whole file must be fetched.
  */
-async function openFar(
+async function openRemote(
   context: SignerContext,
   { name, sha256, entries = [] }: RequestedFile,
   cache: string,
@@ -88,8 +87,8 @@ async function openFar(
 }
 
 /**
- * Fetches every file of a request, or opens it where it lies; nothing is signed before all are there.
- * Who calls this closes what was opened.
+ * Fetches every file of a request, or opens it on the exchange; nothing is signed before all are there. The caller
+ * closes them with `closeFiles`.
  */
 export async function fetchFiles(
   context: SignerContext,
@@ -100,8 +99,8 @@ export async function fetchFiles(
   try {
     for (const [index, requested] of files.entries()) {
       const path = join(folder, `in-${index}`);
-      const far = await openFar(context, requested, path);
-      fetched.push(far ? { requested, path, far } : await fetchWhole(context, requested, path));
+      const remote = await openRemote(context, requested, path);
+      fetched.push(remote ? { requested, path, remote } : await fetchWhole(context, requested, path));
     }
     return fetched;
   } catch (error) {
@@ -110,7 +109,7 @@ export async function fetchFiles(
   }
 }
 
-/** Lets go of files that were opened where they lie. */
+/** Closes the files that were opened on the exchange. */
 export async function closeFiles(fetched: readonly FetchedFile[]): Promise<void> {
-  for (const file of fetched) if ('far' in file) await file.far.close();
+  for (const file of fetched) if ('remote' in file) await file.remote.close();
 }

@@ -4,68 +4,103 @@ import { z } from 'zod';
 import { receiptSchema } from '../../protocol/control/receipt.ts';
 import { hasCode, messageOf, SignpipeError } from '../../lib/errors.ts';
 import { syncFolder, writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
+import { upgraded } from './journal-version-1.ts';
 import { signaturesFile } from './signature-store.ts';
 
-const offset = z.int().nonnegative();
+const count = z.int().nonnegative();
+const spans = z.array(z.strictObject({ from: z.enum(['source', 'fresh']), start: count, end: count }));
 
-/** How the exchange makes a file out of one that it has: `file`, if there is one, then holds the new bytes only. */
-const assembly = z.strictObject({
-  /** The unsigned file, of the same name, as it was read; without a time, nothing is made out of it there. */
-  source: z.strictObject({ size: offset, modified: z.iso.datetime().optional() }),
-  spans: z.array(z.strictObject({ from: z.enum(['source', 'fresh']), start: offset, end: offset })),
-  /** Where all of it was fetched: the unsigned file in the work folder, and the SHA-256 of the result. */
-  whole: z.strictObject({ unsigned: z.string(), sha256: z.string() }).optional(),
-});
-
-const output = z.strictObject({
-  /** Name on the exchange, without the outgoing folder. */
+const place = {
+  /** Name on the exchange, without the incoming folder. */
   name: z.string(),
-  /** Where it goes below the outgoing folder; under its name if absent, as earlier versions wrote it. */
-  path: z.string().optional(),
-  /** File in the request's work folder; none where the new bytes can be made again. */
-  file: z.string().optional(),
-  /** Of what is delivered. */
-  size: offset,
-  /** Of `file`, or of the new bytes. */
-  sha256: z.string(),
-  assembly: assembly.optional(),
-  /** Of its temporary name on the exchange: delivering again takes away what a crash left there. */
+  /** Path on the exchange, below the outgoing folder. */
+  path: z.string(),
+  /** Size of the signed file in bytes. */
+  size: count,
+  /** Part of its temporary name on the exchange: a second delivery deletes what a crash left there. */
   temporary: z
     .string()
     .regex(/^[0-9a-f]{12}$/)
     .optional(),
+};
+
+/** A signed file that lies complete in the request's work folder. */
+const fileOutput = z.strictObject({
+  mode: z.literal('file'),
+  ...place,
+  file: z.string(),
+  /** SHA-256 of the signed file. */
+  sha256: z.string(),
 });
 
+/** A signed file made of the unsigned one, which was fetched as a whole, and new bytes: here or on the exchange. */
+const deltaOutput = z.strictObject({
+  mode: z.literal('delta'),
+  ...place,
+  sha256: z.string(),
+  /** In the work folder. `modified` is its time on the exchange; without it the exchange cannot assemble the file. */
+  unsigned: z.strictObject({ file: z.string(), size: count, modified: z.iso.datetime().optional() }),
+  newBytes: z.strictObject({ file: z.string(), sha256: z.string() }),
+  spans,
+});
+
+/** A signed file made on the exchange of the unsigned one, of which only parts were read, and new bytes. */
+const sparseOutput = z.strictObject({
+  mode: z.literal('sparse'),
+  ...place,
+  unsigned: z.strictObject({ size: count, modified: z.iso.datetime() }),
+  /** Without a file, they were in memory and can be made again from the signatures. */
+  newBytes: z.strictObject({ file: z.string().optional(), sha256: z.string() }),
+  spans,
+});
+
+const output = z.discriminatedUnion('mode', [fileOutput, deltaOutput, sparseOutput]);
+
+export type JournaledOutput = z.output<typeof output>;
+/** An output that the exchange can assemble from the unsigned file and new bytes. */
+export type DeltaOutput = Exclude<JournaledOutput, { mode: 'file' }>;
+export type SparseOutput = z.output<typeof sparseOutput>;
+
+const request = z.string().regex(/^[0-9a-f]{40}$/);
+
+const record = z.discriminatedUnion('stage', [
+  z.strictObject({ version: z.literal(2), stage: z.literal('begun'), request }),
+  z.strictObject({
+    version: z.literal(2),
+    stage: z.literal('signed'),
+    request,
+    receipt: receiptSchema,
+    outputs: z.array(output),
+  }),
+  z.strictObject({
+    version: z.literal(2),
+    stage: z.literal('answered'),
+    request,
+    receipt: receiptSchema,
+    /** Where the receipt branch stood before the receipt was first pushed. */
+    since: z.string().nullable(),
+  }),
+]);
+
 /**
- * How far the request in hand has come. What a stage writes is on disk, flushed, before the record
- * says so; what follows it can be done again with the same result.
+ * How far the request in hand has come. What a stage writes is on disk, flushed, before the record says so; what
+ * follows it can be done again with the same result.
  *
  * - `begun`: nothing outside this machine has changed; begin again.
- * - `signed`: the signatures are made; deliver exactly these files, which lie in the work folder or can be made
- *   again out of the unsigned ones and the signatures beside this record.
- * - `answered`: the files are delivered, or none will be; the receipt is settled and must be pushed.
+ * - `signed`: the signatures are made; deliver exactly these files, which lie in the work folder or can be made again
+ *   from the unsigned ones and the signatures beside this record.
+ * - `answered`: the files are delivered, or none will be; the receipt is final and must be pushed.
  */
-const record = z.strictObject({
-  version: z.literal(1),
-  request: z.string().regex(/^[0-9a-f]{40}$/),
-  stage: z.enum(['begun', 'signed', 'answered']),
-  receipt: receiptSchema.optional(),
-  /** With `answered`: where the receipt branch stood before the receipt was first pushed. */
-  since: z.string().nullable().optional(),
-  outputs: z.array(output).default([]),
-});
-
 export type JournalRecord = z.output<typeof record>;
-export type JournaledOutput = z.output<typeof output>;
 
 /**
- * The request in hand, on disk before anything is done about it, so that a crash at any instruction
- * ends in exactly one delivered file and one receipt.
+ * The request in hand, on disk before anything is done about it, so that a crash at any instruction ends in exactly
+ * one delivered file and one receipt.
  */
 export class Journal {
   private readonly file: string;
   private readonly folder: string;
-  /** That no record is there is remembered: whoever holds the lock is the only one to write one. */
+  /** Known to have no record: only the process that holds the lock writes one. */
   private empty = false;
 
   private constructor(folder: string) {
@@ -73,7 +108,7 @@ export class Journal {
     this.file = join(folder, 'journal.json');
   }
 
-  /** Opens the journal of a state folder, which is made when it is not there. */
+  /** Opens the journal of a state folder, which is created if it does not exist. */
   static async open(folder: string): Promise<Journal> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     return new Journal(folder);
@@ -87,13 +122,13 @@ export class Journal {
       text = await readFile(this.file, 'utf8');
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error;
-      // Of a record that was cleared when the process was killed.
+      // They belong to a record that was being cleared when the process was killed.
       await rm(signaturesFile(this.folder), { force: true });
       this.empty = true;
       return null;
     }
     try {
-      return record.parse(JSON.parse(text));
+      return record.parse(upgraded(JSON.parse(text)));
     } catch (error) {
       throw new SignpipeError(
         'local',

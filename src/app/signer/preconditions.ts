@@ -6,12 +6,12 @@ import { isAhead, type Request } from '../../protocol/control/request.ts';
 import { vouchesFor, type Vouch, type VouchOptions } from '../../protocol/control/vouch.ts';
 import { notAllowed, usage } from '../../lib/errors.ts';
 import type { Channel } from './channel.ts';
-import { closed, type UnmetPrecondition } from './unmet-precondition.ts';
+import { unmet, type UnmetPrecondition } from './unmet-precondition.ts';
 import type { Requester } from './policy.ts';
 import type { SignerContext } from './signer-context.ts';
 
 /** Whether a request that policy permits may be signed at this moment. */
-export type Preconditions = { readonly open: true; readonly vouches: readonly Vouch[] } | UnmetPrecondition;
+export type Preconditions = { readonly met: true; readonly vouches: readonly Vouch[] } | UnmetPrecondition;
 
 const NOBODY = AllowedSigners.parse('', 'nobody');
 
@@ -37,7 +37,7 @@ async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPre
     firstSeen: (commit) => context.acceptedHeads.firstSeen(context.repository, commit),
   });
   if (!hold.held) return null;
-  return closed(holdText(hold));
+  return unmet(holdText(hold));
 }
 
 /**
@@ -47,7 +47,7 @@ async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPre
 export function checkDate(request: Request, now: Date): UnmetPrecondition | null {
   if (!isAhead(request, now)) return null;
   return {
-    open: false,
+    met: false,
     code: 'request-in-future',
     why: `it is dated ${request.committedAt.toISOString()}, ahead of this machine's clock (${now.toISOString()}): it waits until then [request-in-future]`,
   };
@@ -62,7 +62,7 @@ function checkTimeLock(context: SignerContext, channel: Channel, seen: Date): Un
   if (channel.config.trust.delay === 0) return null;
   const until = seen.getTime() + channel.config.trust.delay;
   if (context.now().getTime() >= until) return null;
-  return closed(`time lock until ${new Date(until).toISOString()}; a signed commit that adds HOLD stops it`);
+  return unmet(`time lock until ${new Date(until).toISOString()}; a signed commit that adds HOLD stops it`);
 }
 
 const bytesSeen = (vouch: Vouch): string =>
@@ -107,7 +107,7 @@ async function checkVouches(
   seen: Date,
 ): Promise<Preconditions> {
   const needed = channel.config.trust.vouches;
-  if (needed === 0) return { open: true, vouches: [] };
+  if (needed === 0) return { met: true, vouches: [] };
   if (!channel.allowed)
     throw usage(
       'vouches-need-signers',
@@ -124,12 +124,12 @@ async function checkVouches(
   const agreeing = found.filter((each) => each.agrees);
   const differing = found.filter((each) => each.differing.length > 0 && !each.agrees);
   await refuseObjections(context, differing, madeAt(request, seen));
-  if (agreeing.length >= needed) return { open: true, vouches: agreeing };
+  if (agreeing.length >= needed) return { met: true, vouches: agreeing };
   const remarks = [
     ...differing.map((each) => `; ${each.signer} vouched earlier for ${bytesSeen(each)}`),
     ...found.filter((each) => each.elsewhere).map((each) => doesNotCount(each, context.origin.roots[0])),
   ];
-  return closed(`waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
+  return unmet(`waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
 }
 
 /** Asks, in this order: is signing held, is the time lock over, have enough others vouched? */

@@ -12,7 +12,9 @@ export interface ClockReading {
  * What the clocks say at one look: nothing is due, the schedule has a tick, or the time of day was set
  * `by` some milliseconds (negative: back), so that ticks may have been lost.
  */
-export type Tick = { readonly kind: 'none' | 'due' } | { readonly kind: 'clock-set'; readonly by: number };
+export type ClockEvent =
+  | { readonly kind: 'none' | 'due' }
+  | { readonly kind: 'clock-set'; readonly by: number };
 
 /** Where the two clocks differ by more than this between two looks, in ms, the time of day was set. */
 const CLOCK_SET_MS = 2000;
@@ -20,8 +22,8 @@ const CLOCK_SET_MS = 2000;
 /** After a pause longer than this, in ms, a tick is taken for granted instead of searched for. */
 const LONGEST_SEARCH_MS = 3_600_000;
 
-const NONE: Tick = { kind: 'none' };
-const DUE: Tick = { kind: 'due' };
+const NONE: ClockEvent = { kind: 'none' };
+const DUE: ClockEvent = { kind: 'due' };
 
 /**
  * A cron expression, asked second by second. node-cron judges whether a second matches; it does not keep the
@@ -40,7 +42,7 @@ export class PollSchedule {
   }
 
   /** What has come due since the last look. */
-  look(now: ClockReading): Tick {
+  look(now: ClockReading): ClockEvent {
     const { last } = this;
     this.last = now;
     const passed = now.monotonic - last.monotonic;
@@ -64,7 +66,7 @@ const wholeSecond = (wall: number): number => Math.floor(wall / 1000) * 1000;
 export const readClocks = (): ClockReading => ({ wall: Date.now(), monotonic: performance.now() });
 
 /** Looks at the clocks once a second, just after it began, and reports each tick. Returns what stops it. */
-export function onEachTick(schedule: PollSchedule, report: (tick: Tick) => void): () => void {
+export function onEachTick(schedule: PollSchedule, report: (tick: ClockEvent) => void): () => void {
   let timer: NodeJS.Timeout;
   const wait = (): void => {
     timer = setTimeout(wake, 1000 - (Date.now() % 1000));

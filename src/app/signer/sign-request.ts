@@ -14,17 +14,17 @@ import type { SignedFile, SignArtifactOptions } from '../../engine/artifact/sign
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { signRemoteZip, signZipAsDelta, type SignedDelta } from '../../engine/artifact/sign-zip.ts';
 import type { Channel } from './channel.ts';
-import { fetchWhole, type DistantFile, type FetchedFile, type WholeFile } from './fetch.ts';
+import { fetchWhole, type SparseFile, type FetchedFile, type WholeFile } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
 import { writeSignatures } from './signature-store.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** What signing a request's files gave. */
+/** The signed files of a request. */
 export interface SignedRequest {
   readonly files: ReceiptFile[];
   readonly outputs: JournaledOutput[];
-  /** New bytes that are in memory, by the name of their file. */
-  readonly fresh: Map<string, Buffer>;
+  /** New bytes in memory, by file name. */
+  readonly newBytes: Map<string, Buffer>;
 }
 
 type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept' | 'leftAlone'>;
@@ -86,110 +86,114 @@ function optionsFor(
   };
 }
 
-/** What signing one file gave. */
-interface SignedOne {
+/** One file of a request, signed. */
+interface SignedRequestFile {
   readonly made: Made;
   readonly file: ReceiptFile;
   readonly output: JournaledOutput;
-  /** The new bytes, where they are in memory. */
-  readonly fresh?: Buffer | null;
+  /** The new bytes, if they are in memory. */
+  readonly newBytes?: Buffer | null;
+}
+
+/** Where a signed file goes: first into the work folder, then on the exchange. */
+interface Target {
+  readonly folder: string;
+  /** Its name in that folder. */
+  readonly file: string;
+  /** Its path below the outgoing folder. */
+  readonly path: string;
 }
 
 async function signWhole(
-  file: WholeFile,
-  folder: string,
-  name: string,
+  whole: WholeFile,
+  { folder, file, path }: Target,
   options: SignArtifactOptions,
-): Promise<SignedOne> {
-  const fresh = join(folder, name);
-  // Once something was delivered, a crash must find the unsigned file: on the disk it is in time.
-  const [parts] = await settleAll([
-    withFile(file.path, (source) => signZipAsDelta(source, fresh, options), file.requested.name),
-    syncFile(file.path),
+): Promise<SignedRequestFile> {
+  const { size, sha256, requested, modified } = whole;
+  const { name } = requested;
+  const target = join(folder, file);
+  // After a delivery, a crash must find the unsigned file on the disk: it is flushed while the zip is signed.
+  const [signed] = await settleAll([
+    withFile(whole.path, (source) => signZipAsDelta(source, target, options), name),
+    syncFile(whole.path),
   ]);
-  const made = parts ?? (await signFile(file.path, fresh, options, file.requested.name));
+  const made = signed ?? (await signFile(whole.path, target, options, name));
+  const place = { name, path, temporary: temporaryToken(), ...made.output };
   return {
     made,
-    file: describeWhole(file, made),
-    output: {
-      name: file.requested.name,
-      file: name,
-      temporary: temporaryToken(),
-      size: made.output.size,
-      ...(parts ? inParts(file, parts) : { sha256: made.output.sha256 }),
+    file: {
+      input: { name, size, sha256 },
+      output: { name, path, ...made.output },
+      ...programsOf(made),
+      seen: 'whole',
     },
+    output: signed
+      ? {
+          mode: 'delta',
+          ...place,
+          // It stays in the work folder until the signed file is delivered.
+          unsigned: {
+            file: basename(whole.path),
+            size,
+            ...(modified ? { modified: modified.toISOString() } : {}),
+          },
+          newBytes: { file, sha256: signed.sha256 },
+          spans: [...signed.delta.spans],
+        }
+      : { mode: 'file', ...place, file },
   };
 }
 
-const describeWhole = (
-  { requested: { name }, size, sha256 }: WholeFile,
-  made: Made & Pick<SignedFile, 'output'>,
-): ReceiptFile => ({
-  input: { name, size, sha256 },
-  output: { name, ...made.output },
-  ...programsOf(made),
-  seen: 'whole',
-});
-
-/** The unsigned file stays in the work folder until the signed one is delivered. */
-const inParts = (
-  { path, size, modified }: WholeFile,
-  { delta, sha256, output }: SignedDelta & Pick<SignedFile, 'output'>,
-): Pick<JournaledOutput, 'sha256' | 'assembly'> => ({
-  sha256,
-  assembly: {
-    source: { size, ...(modified ? { modified: modified.toISOString() } : {}) },
-    spans: [...delta.spans],
-    whole: { unsigned: basename(path), sha256: output.sha256 },
-  },
-});
-
-/** Of a file that was not seen as a whole, no SHA-256 is claimed. */
-function describeSparse({ requested, far }: DistantFile, made: SignedDelta, name: string): SignedOne {
+/** Describes a file of which only parts were read: no SHA-256 of it is claimed. */
+function describeSparse(
+  { requested: { name }, remote }: SparseFile,
+  made: SignedDelta,
+  { file, path }: Target,
+): SignedRequestFile {
   const { size, spans } = made.delta;
-  const source = { size: far.size, modified: far.modified.toISOString() };
   return {
     made,
-    fresh: made.newBytes,
+    newBytes: made.newBytes,
     file: {
-      input: { name: requested.name, size: far.size },
-      output: { name: requested.name, size },
+      input: { name, size: remote.size },
+      output: { name, path, size },
       ...programsOf(made),
       seen: 'entries',
     },
     output: {
-      name: requested.name,
-      ...(made.newBytes ? {} : { file: name }),
-      temporary: temporaryToken(),
+      mode: 'sparse',
+      name,
+      path,
       size,
-      sha256: made.sha256,
-      assembly: { source, spans: [...spans] },
+      temporary: temporaryToken(),
+      unsigned: { size: remote.size, modified: remote.modified.toISOString() },
+      newBytes: { ...(made.newBytes ? {} : { file }), sha256: made.sha256 },
+      spans: [...spans],
     },
   };
 }
 
 async function signOne(
   context: SignerContext,
-  file: FetchedFile,
-  folder: string,
-  name: string,
+  fetched: FetchedFile,
+  target: Target,
   options: SignArtifactOptions,
-): Promise<SignedOne> {
-  if (!('far' in file)) return signWhole(file, folder, name, options);
-  const { requested, path, far } = file;
+): Promise<SignedRequestFile> {
+  if (!('remote' in fetched)) return signWhole(fetched, target, options);
+  const { requested, path, remote } = fetched;
   const { pins } = options;
-  const made = pins && (await signRemoteZip(far, join(folder, name), { ...options, pins }));
+  const made = pins && (await signRemoteZip(remote, join(target.folder, target.file), { ...options, pins }));
   if (made) {
-    const told = { file: requested.name, bytes: far.bytesFetched, of: far.size };
-    context.log.info(told, `fetched ${requested.name} in part`);
-    return describeSparse(file, made, name);
+    const fields = { file: requested.name, bytes: remote.bytesFetched, of: remote.size };
+    context.log.info(fields, `fetched ${requested.name} in part`);
+    return describeSparse(fetched, made, target);
   }
-  return signWhole(await fetchWhole(context, requested, path), folder, name, options);
+  return signWhole(await fetchWhole(context, requested, path), target, options);
 }
 
 /**
- * Signs every fetched file into the work folder, or into memory where it stayed on the exchange; the detached
- * signatures go beside the journal. `request` is the request's id. Nothing has left this machine when it returns.
+ * Signs every fetched file into the work folder, or into memory if it stayed on the exchange; the detached signatures
+ * go beside the journal. `request` is the request's id. Nothing has left this machine when it returns.
  */
 export async function signFiles(
   context: SignerContext,
@@ -197,29 +201,31 @@ export async function signFiles(
   fetched: readonly FetchedFile[],
   { request, folder }: { readonly request: string; readonly folder: string },
 ): Promise<SignedRequest> {
-  const result: SignedRequest = { files: [], outputs: [], fresh: new Map() };
+  const result: SignedRequest = { files: [], outputs: [], newBytes: new Map() };
   const signatures = new Map<string, Buffer>();
-  // The receipt holds one signature for a program, in how many of the files it may be.
+  // The receipt has one signature for a program, however many of the files contain it.
   const earlier = new Map<string, MadeSignature>();
   for (const [index, each] of fetched.entries()) {
     const options = { ...optionsFor(context, channel, each.requested, folder), made: earlier };
-    const { made, file, output, fresh } = await underBar(
+    const { name } = each.requested;
+    const path = deliveredPath(context.config.exchange.delivered, { request, name });
+    const target = { folder, file: `out-${index}`, path };
+    const { made, file, output, newBytes } = await underBar(
       context.progress,
-      `sign ${each.requested.name}`,
+      `sign ${name}`,
       'files',
-      (onProgress) => signOne(context, each, folder, `out-${index}`, { ...options, onProgress }),
+      (onProgress) => signOne(context, each, target, { ...options, onProgress }),
     );
     // The same program under several paths has one signature.
     for (const { before, signature } of made.signed) signatures.set(before.sha256, signature);
-    if (!output.assembly?.whole) await rm(each.path, { force: true });
+    if (output.mode !== 'delta') await rm(each.path, { force: true });
     context.log.info(
-      { file: output.name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
-      `signed ${output.name}`,
+      { file: name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
+      `signed ${name}`,
     );
-    const path = deliveredPath(context.config.exchange.delivered, { request, name: output.name });
-    result.files.push(file.output ? { ...file, output: { ...file.output, path } } : file);
-    result.outputs.push({ ...output, path });
-    if (fresh) result.fresh.set(output.name, fresh);
+    result.files.push(file);
+    result.outputs.push(output);
+    if (newBytes) result.newBytes.set(name, newBytes);
   }
   await writeSignatures(context.config.state, signatures);
   return result;

@@ -7,7 +7,7 @@ import { hasCode } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { TimestampUnavailable } from '../../engine/timestamp/stamp-attempts.ts';
 import type { Channel } from './channel.ts';
-import { closed, type UnmetPrecondition } from './unmet-precondition.ts';
+import { unmet, type UnmetPrecondition } from './unmet-precondition.ts';
 
 const stateSchema = z.strictObject({
   version: z.literal(1),
@@ -127,7 +127,7 @@ export class TimestampOutages {
 
   private wait(request: string, { since }: Down): UnmetPrecondition {
     const until = new Date(this.options.now().getTime() + this.left(request)).toISOString();
-    return closed(
+    return unmet(
       `no timestamp authority has answered since ${since.toISOString()}; they are asked again, until ${until} at the latest`,
     );
   }

@@ -19,7 +19,7 @@ import { layOutSite, writeConfigs, type SandboxSite } from '../../sandbox/site.t
 import { startSshHost } from '../../sandbox/ssh-host.ts';
 import { startTimestampAuthority } from '../../sandbox/timestamp-authority.ts';
 import { openSignerContext } from '../../app/signer/signer-context.ts';
-import { Signer } from '../../app/signer/watch.ts';
+import { RequestPoller } from '../../app/signer/request-poller.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { verifyFile } from '../../engine/artifact/verify-file.ts';
 import { withScratch } from '../../lib/bytes/temp-folder.ts';
@@ -131,7 +131,7 @@ async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<st
     progress: await progressFor(options),
   });
   try {
-    await new Signer(opened).poll();
+    await new RequestPoller(opened).poll();
     return lines;
   } finally {
     await opened.close();

@@ -9,7 +9,8 @@ import {
   openSignerContext,
   type SignerContext,
 } from '../../app/signer/signer-context.ts';
-import { logError, Signer, watch } from '../../app/signer/watch.ts';
+import { logError, RequestPoller } from '../../app/signer/request-poller.ts';
+import { watch } from '../../app/signer/watch.ts';
 import { silent } from '../../app/site/check-result.ts';
 import { plainLog } from '../output/log-format.ts';
 import { progressFor } from '../output/progress-bars.ts';
@@ -43,7 +44,7 @@ function statusOf(error: unknown): number {
 }
 
 /** Answers the pending requests; the exit status is 0 if all were answered. */
-async function once(context: SignerContext, signer: Signer): Promise<number> {
+async function once(context: SignerContext, signer: RequestPoller): Promise<number> {
   try {
     const { answered, waiting } = await signer.poll();
     context.log.info({ answered, waiting }, `answered ${answered}, waiting ${waiting}`);
@@ -141,7 +142,7 @@ export async function watchCommand(options: WatchCommandOptions): Promise<number
   const context = await openContext(options);
   if (isWatching(options)) return untilStopped(options, context);
   try {
-    const signer = new Signer(context);
+    const signer = new RequestPoller(context);
     if (options.acceptHistory !== undefined) await signer.acceptHistory(options.acceptHistory);
     return options.once ? await once(context, signer) : 0;
   } finally {

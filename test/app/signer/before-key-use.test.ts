@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
 import { openSignerContext, type SignerContext } from '../../../src/app/signer/signer-context.ts';
-import { Signer, type PollResult } from '../../../src/app/signer/watch.ts';
+import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { pino } from 'pino';
 import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
 import { World } from '../../world/site.ts';
@@ -59,7 +59,7 @@ async function pollWhile(
     return got;
   };
   try {
-    return { ...(await new Signer(context).poll()), said };
+    return { ...(await new RequestPoller(context).poll()), said };
   } finally {
     await context.close();
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -11,11 +11,20 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
+interface Version1Output {
+  name: string;
+  path?: string;
+  file?: string;
+  size: number;
+  sha256: string;
+  temporary: string;
+  assembly?: { source: object; spans: object[]; whole?: { unsigned: string; sha256: string } };
+}
+
 const record = (digit: string): JournalRecord => ({
-  version: 1,
+  version: 2,
   request: digit.repeat(40),
   stage: 'begun',
-  outputs: [],
 });
 const file = (): string => join(folder, 'journal.json');
 
@@ -46,6 +55,41 @@ describe('the journal', () => {
     await journal.write(record('c'));
     await rm(file());
     assert.equal(await journal.read(), null);
+  });
+
+  it('reads what a signer wrote before delivery modes had names', async () => {
+    const earlier = JSON.parse(
+      await readFile(new URL('journal-version-1.json', import.meta.url), 'utf8'),
+    ) as Record<string, { request: string; receipt: object; since?: string; outputs: Version1Output[] }>;
+    const read = async (name: string): Promise<JournalRecord | null> => {
+      await writeFile(file(), JSON.stringify(earlier[name]));
+      return (await Journal.open(folder)).read();
+    };
+    for (const mode of ['file', 'delta', 'sparse']) {
+      const { request, receipt, outputs: [output] = [] } = earlier[mode] ?? {};
+      assert(output);
+      const { name, path = name, size, temporary, sha256, file: inWork, assembly } = output;
+      const place = { mode, name, path, size, temporary };
+      const newBytes = { ...(inWork !== undefined && { file: inWork }), sha256 };
+      const { whole, source, spans } = assembly ?? {};
+      const expected = {
+        file: { ...place, file: inWork, sha256 },
+        delta: {
+          ...place,
+          sha256: whole?.sha256,
+          unsigned: { file: whole?.unsigned, ...source },
+          newBytes,
+          spans,
+        },
+        sparse: { ...place, unsigned: source, newBytes, spans },
+      }[mode];
+      const signed = { version: 2, request, stage: 'signed', receipt, outputs: [expected] };
+      assert.deepEqual(await read(mode), signed, mode);
+    }
+    const { outputs: _, ...answered } = earlier['answered'] ?? {};
+    assert.deepEqual(await read('answered'), { ...answered, version: 2 });
+    await writeFile(file(), JSON.stringify({ ...record('d'), version: 1, outputs: [] }));
+    assert.deepEqual(await (await Journal.open(folder)).read(), record('d'));
   });
 
   it('journal-damaged, at every look', async () => {

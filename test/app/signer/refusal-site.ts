@@ -10,7 +10,7 @@ import { pino } from 'pino';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
 import { openSignerContext, type SignerContext } from '../../../src/app/signer/signer-context.ts';
-import { Signer, type PollResult } from '../../../src/app/signer/watch.ts';
+import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
 import { gitEnvironment, World, type WorldOptions } from '../../world/site.ts';
@@ -97,14 +97,14 @@ const QUICK = 'retry: { attempts: 2, wait: 0, for: 0 }';
 
 export class Desk {
   private honest = 0;
-  private signer: Signer;
+  private signer: RequestPoller;
 
   private constructor(
     readonly world: World,
     public context: SignerContext,
     readonly logged: Logged[],
   ) {
-    this.signer = new Signer(context);
+    this.signer = new RequestPoller(context);
   }
 
   static async open(options: DeskOptions = {}): Promise<Desk> {
@@ -127,7 +127,7 @@ export class Desk {
   async restart(): Promise<void> {
     await this.context.close();
     this.context = await openLogged(this.world, this.logged);
-    this.signer = new Signer(this.context);
+    this.signer = new RequestPoller(this.context);
   }
 
   /** Has fetching one file fail in this signer as `fail` does, until what is returned is called. */

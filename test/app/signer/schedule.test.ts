@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { PollSchedule, type Tick } from '../../../src/app/signer/schedule.ts';
+import { PollSchedule, type ClockEvent } from '../../../src/app/signer/schedule.ts';
 
 /** A machine whose clocks a test moves. */
 class Machine {
@@ -14,20 +14,20 @@ class Machine {
   }
 
   /** Both clocks go on together by `ms`, then the signer looks. */
-  pass(ms: number): Tick {
+  pass(ms: number): ClockEvent {
     this.wall += ms;
     this.monotonic += ms;
     return this.schedule.look({ wall: this.wall, monotonic: this.monotonic });
   }
 
   /** The time of day is set by `ms`; a second later the signer looks. */
-  set(ms: number): Tick {
+  set(ms: number): ClockEvent {
     this.wall += ms;
     return this.pass(1000);
   }
 
   /** The kinds of `count` looks, a second apart. */
-  seconds(count: number): Tick['kind'][] {
+  seconds(count: number): ClockEvent['kind'][] {
     return Array.from({ length: count }, () => this.pass(1000).kind);
   }
 }

@@ -9,7 +9,8 @@ import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
 import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
-import { Signer } from '../../../src/app/signer/watch.ts';
+import type { DeltaOutput } from '../../../src/app/signer/journal.ts';
+import { RequestPoller } from '../../../src/app/signer/request-poller.ts';
 import { signpipe, World } from '../../world/site.ts';
 import { makeZip, receiptOf } from './product.ts';
 
@@ -30,10 +31,22 @@ async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<vo
       return dead;
     };
   });
-  void new Signer(opened).poll().catch(() => {});
+  void new RequestPoller(opened).poll().catch(() => {});
   await reached;
   // As when the process is killed: nothing of it goes on, and its lock is free.
   await opened.close();
+}
+
+/** Rewrites a journal record as earlier signers wrote it: without names for the delivery modes. */
+async function asVersion1(path: string): Promise<void> {
+  const { outputs, ...rest } = JSON.parse(await readFile(path, 'utf8')) as { outputs: DeltaOutput[] };
+  const earlier = outputs.map((output) => {
+    const { name, path: below, size, temporary, unsigned, newBytes, spans } = output;
+    const { file, ...source } = { file: undefined, ...unsigned };
+    const whole = output.mode === 'delta' ? { unsigned: file, sha256: output.sha256 } : undefined;
+    return { name, path: below, size, temporary, ...newBytes, assembly: { source, spans, whole } };
+  });
+  await writeFile(path, JSON.stringify({ ...rest, version: 1, outputs: earlier }));
 }
 
 /** One byte in the packed data of the first program. */
@@ -61,8 +74,12 @@ for (const [outgoing, flags] of [
     });
     after(() => world.stop());
 
-    for (const moment of ['before', 'after'] as const)
-      it(`${moment} the zip got its name: it is delivered once, and answered once`, async () => {
+    for (const [moment, version] of [
+      ['before', 2],
+      ['after', 2],
+      ['before', 1],
+    ] as const)
+      it(`${moment} the zip got its name, journal version ${version}: it is delivered once, and answered once`, async () => {
         const request = await world.submit([world.at('product.zip')], ...flags);
         const answers = await world.git('rev-list', '--count', 'signed').catch(() => '0');
         await pollDyingAt(world, moment);
@@ -71,6 +88,7 @@ for (const [outgoing, flags] of [
         if (flags.length > 0) assert.deepEqual(lies, []);
         else assert.ok(lies.length > 0);
         assert.ok((await readdir(world.at('signer-state'))).includes('journal.signatures'));
+        if (version === 1) await asVersion1(world.at('signer-state', 'journal.json'));
         await world.poll();
         const receipt = await receiptOf(world);
         assert.equal(receipt.request.id, request);
@@ -108,8 +126,10 @@ for (const [outgoing, flags] of [
         await pollDyingAt(world, 'before');
         const before = await sha256OfFile(world.exchange(outgoing, 'product.zip'));
         const path = world.at('signer-state', 'journal.json');
-        const journal = JSON.parse(await readFile(path, 'utf8')) as { outputs: { sha256: string }[] };
-        for (const output of journal.outputs) output.sha256 = '0'.repeat(64);
+        const journal = JSON.parse(await readFile(path, 'utf8')) as {
+          outputs: { newBytes: { sha256: string } }[];
+        };
+        for (const { newBytes } of journal.outputs) newBytes.sha256 = '0'.repeat(64);
         await writeFile(path, JSON.stringify(journal));
         await world.poll();
         const receipt = await receiptOf(world);

@@ -8,7 +8,7 @@ import { unavailable, usage, type SignpipeError } from '../../../src/lib/errors.
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
 import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
-import { Signer } from '../../../src/app/signer/watch.ts';
+import { RequestPoller } from '../../../src/app/signer/request-poller.ts';
 import { pino } from 'pino';
 import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { signpipe, World, type WorldOptions } from '../../world/site.ts';
@@ -229,7 +229,7 @@ for (const [what, flag, refusal] of REFUSALS)
         });
         opened.exchange.assemble = () => Promise.reject(refusal);
         try {
-          assert.equal((await new Signer(opened).poll()).answered, 1);
+          assert.equal((await new RequestPoller(opened).poll()).answered, 1);
         } finally {
           await opened.close();
         }
