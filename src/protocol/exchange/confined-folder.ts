@@ -9,15 +9,15 @@ const O_PATH = 0o10000000;
 const FOLDER = O_PATH | (constants.O_DIRECTORY ?? 0);
 const NOFOLLOW = constants.O_NOFOLLOW ?? 0;
 
-/** Whether names can be used relative to an open folder, as openat(2) does. */
-const BOUND = process.platform === 'linux' && existsSync('/proc/self/fd');
+/** Whether names can be used relative to an open folder, as with openat(2). */
+const CAN_OPEN_RELATIVE = process.platform === 'linux' && existsSync('/proc/self/fd');
 
 /**
- * A folder at or below the root of a shared folder. The root may be a symbolic link, which is the operator's
- * choice; below it no link is followed: the owner of the share could put one there that leads to this machine's
- * own files. On Linux every name is used relative to the open folder, so swapping a folder for a
- * link between check and use changes nothing. Elsewhere each folder is checked and then used by its path:
- * a swap in between goes unnoticed.
+ * A folder at or below the root of a shared folder. The root may be a symbolic link, since the
+ * operator configures it; below it no link is followed, since the owner of the share could point one to this
+ * machine's own files. On Linux every name is used relative to the open folder, so swapping a folder for a link
+ * between check and use has no effect. On other systems each folder is checked and then used by its path: a swap in
+ * between is not detected.
  */
 export class ConfinedFolder {
   private constructor(
@@ -26,18 +26,18 @@ export class ConfinedFolder {
   ) {}
 
   /**
-   * Opens the folder that `segments` name below `root`; `make` creates what is missing of it. Throws
-   * `exchange-link` for a link on the way, and the system's ENOENT or ENOTDIR.
+   * Opens the folder at `segments` below `root`; `make` creates missing folders. Throws `exchange-link` if one of
+   * them is a link, and the system's ENOENT or ENOTDIR.
    */
   static async open(
     root: string,
     segments: readonly string[],
     { make = false } = {},
   ): Promise<ConfinedFolder> {
-    let folder = new ConfinedFolder(root, BOUND ? await open(root, FOLDER) : null);
+    let folder = new ConfinedFolder(root, CAN_OPEN_RELATIVE ? await open(root, FOLDER) : null);
     for (const [index, segment] of segments.entries()) {
       try {
-        if (make) await makeUnlessThere(folder.at(segment));
+        if (make) await makeFolder(folder.at(segment));
         folder = await folder.enter(segment, segments.slice(0, index + 1).join('/'));
       } catch (error) {
         await folder.close();
@@ -47,7 +47,7 @@ export class ConfinedFolder {
     return folder;
   }
 
-  /** A path for `name` in this folder, for as long as the folder is open. */
+  /** A path of `name` in this folder; valid while the folder is open. */
   at(name: string): string {
     return join(this.handle ? `/proc/self/fd/${this.handle.fd}` : this.path, name);
   }
@@ -61,13 +61,13 @@ export class ConfinedFolder {
     return new ConfinedFolder(join(this.path, segment), handle);
   }
 
-  /** Opens a file in it for reading. A link is refused with ELOOP, and a pipe is not waited for. */
+  /** Opens a file in this folder for reading. Throws ELOOP for a link; does not wait for a pipe's writer. */
   async openFile(name: string): Promise<FileHandle> {
-    const place = this.at(name);
-    // Where the system cannot refuse a link itself.
-    if (NOFOLLOW === 0 && (await lstat(place)).isSymbolicLink())
+    const path = this.at(name);
+    // For systems without O_NOFOLLOW.
+    if (NOFOLLOW === 0 && (await lstat(path)).isSymbolicLink())
       throw Object.assign(new Error(`${name} is a symbolic link`), { code: 'ELOOP' });
-    return open(place, constants.O_RDONLY | NOFOLLOW | (constants.O_NONBLOCK ?? 0));
+    return open(path, constants.O_RDONLY | NOFOLLOW | (constants.O_NONBLOCK ?? 0));
   }
 
   async close(): Promise<void> {
@@ -75,7 +75,7 @@ export class ConfinedFolder {
   }
 }
 
-async function makeUnlessThere(path: string): Promise<void> {
+async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path);
   } catch (error) {

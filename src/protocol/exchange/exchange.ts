@@ -3,38 +3,38 @@ import type { Delta } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 
-/** Called with bytes done and bytes in all. */
-export type Progress = (done: number, total: number) => void;
+/** Called with the bytes done and the total. */
+export type OnProgress = (done: number, total: number) => void;
 
 export interface FileAttributes {
-  /** Bytes. */
+  /** In bytes. */
   readonly size: number;
   /** By the exchange's clock, in whole seconds. */
   readonly modified: Date;
 }
 
 export interface FetchOptions {
-  /** The most bytes the file may have. */
+  /** The largest size allowed, in bytes. */
   readonly limit: number;
-  readonly onProgress?: Progress;
-  /** Whether it survives a power cut when this ends; true unless given. Else the caller sees to that, if need be. */
+  readonly onProgress?: OnProgress;
+  /** Whether the file is flushed to disk before `fetch` returns; default true. */
   readonly flushed?: boolean;
 }
 
 export interface DeliverOptions {
-  /** What the content must have, in bytes. */
+  /** The size that the content must have, in bytes. */
   readonly size: number;
-  /** What it must hash to, in lower-case hex; there and here. */
+  /** Its SHA-256 in lower-case hex, verified here and on the exchange. */
   readonly sha256: string;
   /**
-   * Hex digits for the temporary name, drawn at random and kept by whoever may have to deliver again
-   * after a crash: what a cut upload left under this name is taken away first. Drawn anew unless given.
+   * Random hex digits for the temporary name; drawn by the exchange unless given. A caller that may deliver again
+   * after a crash keeps them: then the leftovers of the first upload are removed.
    */
   readonly temporary?: string;
-  readonly onProgress?: Progress;
+  readonly onProgress?: OnProgress;
 }
 
-export interface Fetched {
+export interface FetchResult {
   readonly size: number;
   /** Lower-case hex. */
   readonly sha256: string;
@@ -44,53 +44,55 @@ export interface Fetched {
 export interface OpenFile extends ByteSource {
   /** By the exchange's clock, in whole seconds, when it was opened. */
   readonly modified: Date;
-  /** The bytes of several runs, one after another, with many reads on their way at once. */
-  readRanges(runs: Iterable<ByteRange>): AsyncIterable<{ readonly offset: number; readonly bytes: Buffer }>;
+  /** Reads several ranges in order, with many reads in flight. */
+  readRanges(
+    ranges: readonly ByteRange[],
+  ): AsyncIterable<{ readonly offset: number; readonly bytes: Buffer }>;
   close(): Promise<void>;
 }
 
-/** Bytes that are new in a file that the exchange puts together. */
+/** The new bytes of a file that the exchange assembles. */
 export interface NewBytes {
-  /** What they must hash to, in lower-case hex. */
+  /** Their SHA-256 in lower-case hex. */
   readonly sha256: string;
-  /** Hands them to `send`: called only when they are to be sent. */
+  /** Passes them to `send`; called only if they have to be sent. */
   readonly use: <T>(send: (content: ByteSource) => Promise<T>) => Promise<T>;
 }
 
 export interface AssembleOptions {
-  /** The old file as it was read: it must still be so. */
+  /** The old file's attributes when it was read; they must not have changed. */
   readonly source: FileAttributes;
   readonly assembly: Delta;
   readonly fresh: NewBytes;
-  /** What the result must hash to as a whole, where that is known; only its new bytes are verified else. */
+  /** SHA-256 of the whole result. If it is not given, only the new bytes are verified. */
   readonly sha256?: string;
-  /** As in `DeliverOptions`. */
+  /** Random hex digits for the temporary name; see `DeliverOptions`. */
   readonly temporary?: string;
-  readonly onProgress?: Progress;
+  readonly onProgress?: OnProgress;
 }
 
 export interface RehearseOptions {
   /** Whether a missing folder is created. */
   readonly make: boolean;
-  /** A token for the names of temporary files; random unless given. */
+  /** Random hex digits for the temporary names; drawn by the exchange unless given. */
   readonly temporary?: string;
 }
 
-/** What trying a folder showed. */
+/** The result of a rehearsal in a folder. */
 export interface Rehearsal {
   /** Whether a file was written and renamed. */
   readonly written: boolean;
-  /** Whether files can be deleted, as far as is known. */
+  /** Whether files can be deleted; true if unknown. */
   readonly deletes: boolean;
-  /** What people should know about it. */
+  /** Notes for the operator. */
   readonly remarks: readonly string[];
-  /** A file that the exchange did not let be removed, by its path. */
+  /** The path of a file that the exchange did not allow to be removed. */
   readonly left: string | null;
 }
 
 /**
- * The place where zips are put and taken. Paths are relative to the exchange's url, with `/`. One
- * connection is kept and made anew when it was cut. Errors:
+ * The place where zips are delivered and fetched. Paths are relative to the exchange's url, with `/`. One connection
+ * is kept open, and opened again after a cut. Errors:
  *
  * - `exchange-file-missing`, `exchange-not-a-file`, `exchange-file-changed`, `exchange-path-outside` (invalid)
  * - `exchange-file-too-large` (not-allowed)
@@ -100,34 +102,33 @@ export interface Rehearsal {
  * - `exchange-local-file`, `exchange-closed` (local)
  */
 export interface Exchange {
-  /** Size and time of a regular file; null when there is none of that name. */
+  /** Size and time of a regular file; null if there is no file of that name. */
   stat(path: string): Promise<FileAttributes | null>;
   /**
-   * Takes a whole file. `destination` shows it only once it is complete. What came in before the connection
-   * was cut may stay beside it, hidden, for the next call with this destination to go on from.
+   * Downloads a whole file. `destination` appears only when it is complete. If the connection is cut, the bytes
+   * received may stay beside it in a hidden file, and the next call with this destination resumes there.
    */
-  fetch(path: string, destination: string, options: FetchOptions): Promise<Fetched>;
+  fetch(path: string, destination: string, options: FetchOptions): Promise<FetchResult>;
   /**
-   * Puts a file: temporary name, flush, verification, rename over the target. Makes missing folders below
-   * the url's own. The content is read in order, from its beginning again when a cut transfer goes on.
+   * Uploads a file: temporary name, flush, verification, rename over the target. Creates missing folders below
+   * the url's own. The content is read in order; a resumed transfer starts where it was cut.
    */
   deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void>;
-  /** A file for random access; null where the protocol has none (the legacy SCP protocol). */
+  /** Opens a file for random access; null if the protocol has none (the legacy SCP protocol). */
   openRead(path: string): Promise<OpenFile | null>;
-  /** Whether `assemble` can be used. */
+  /** Whether `assemble` is supported. */
   canAssemble(): Promise<boolean>;
   /**
-   * Puts a file of which the exchange holds most bytes already, in the file `from`: those are copied there
-   * and never travel. The new ones are held against what they must be, by a hash made there, or where
-   * no command may be run by reading some of them back. Name, flush and rename as in `deliver`; the result
-   * may replace `from` itself. When `from` changed or is gone, and the target holds the result already,
-   * that was done before a crash, and stands.
+   * Delivers a file most of whose bytes the exchange already has in the file `from`: those are copied on the
+   * exchange. The new bytes are uploaded and verified by a hash computed there, or, if no command can be run, by
+   * reading some of them back. Temporary name, flush and rename are as in `deliver`; the result may replace `from`
+   * itself. If `from` changed or is missing and the target already is the result, the call succeeds: an earlier
+   * attempt finished before a crash.
    */
   assemble(from: string, path: string, options: AssembleOptions): Promise<void>;
   /**
-   * Does in a folder what `deliver` would do, with a small file that is removed: so a delivery that cannot succeed
-   * is known before there is anything to deliver. Null if the folder is not there, unless `make` creates it.
-   * Throws what `deliver` would.
+   * Tries in a folder what `deliver` does, with a small file that is then removed, to find out before signing that a
+   * delivery cannot succeed. Null if the folder is missing and `make` is false. Throws what `deliver` throws.
    */
   rehearse(folder: string, options: RehearseOptions): Promise<Rehearsal | null>;
   close(): Promise<void>;
@@ -138,11 +139,10 @@ export interface ExchangeOptions {
   readonly url: string;
   /** Needed by `sftp://` and `scp://`. */
   readonly ssh?: SshOptions;
-  /** How long a single answer may take, in milliseconds; two minutes unless given. */
+  /** How long a single reply may take, in milliseconds; default two minutes. */
   readonly stallTimeoutMs?: number;
   /**
-   * After so many bytes a transfer whose connection was cut goes on where it was; 32 MiB unless given. Of
-   * SFTP only.
+   * A transfer that was cut is resumed if at least this many bytes had arrived; default 32 MiB. SFTP only.
    */
   readonly resumeAfter?: number;
 }

@@ -9,7 +9,7 @@ import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type {
   DeliverOptions,
   Exchange,
-  Fetched,
+  FetchResult,
   FetchOptions,
   OpenFile,
   Rehearsal,
@@ -23,13 +23,14 @@ import { requestPool, readBlocksInOrder, writeBehind } from './pipelined-io.ts';
 import { RemoteSource } from './remote-source.ts';
 import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
 
-interface Held {
+/** A regular file that is open on this machine. */
+interface OpenLocalFile {
   readonly handle: FileHandle;
   readonly size: number;
   readonly modified: number;
 }
 
-/** Fills memory from an open file; throws `exchange-file-changed` when it ends before. */
+/** Fills `target` from an open file; throws `exchange-file-changed` if the file ends before. */
 async function fill(handle: FileHandle, target: Buffer, offset: number, name: string): Promise<void> {
   if (!(await fillFrom(handle, target, offset))) throw failures.fileChanged(name);
 }
@@ -61,7 +62,7 @@ async function tryIn(folder: ConfinedFolder, temporary: string | undefined): Pro
   const [first, second] = rehearsalNames('', temporary).map((name) => folder.at(name)) as [string, string];
   const remove = (): Promise<unknown> =>
     Promise.all([rm(first, { force: true }), rm(second, { force: true })]);
-  await remove(); // What a crash left; nothing, as a rule.
+  await remove(); // Leftovers of a crash; usually none.
   try {
     await writeFile(first, 'signpipe tries this folder\n', { flag: 'wx' });
     await rename(first, second);
@@ -70,7 +71,7 @@ async function tryIn(folder: ConfinedFolder, temporary: string | undefined): Pro
   }
 }
 
-/** The exchange as a folder: on this machine, or a share that is mounted. */
+/** The exchange as a folder on this machine or on a mounted share. */
 export class FolderExchange implements Exchange {
   private readonly root: string;
 
@@ -87,10 +88,10 @@ export class FolderExchange implements Exchange {
 
   async stat(path: string): Promise<FileAttributes | null> {
     try {
-      const found = await this.within(path, (folder, name) => lstat(folder.at(name)));
-      if (found.isSymbolicLink()) throw failures.fileIsLink(path);
-      if (!found.isFile()) throw failures.notAFile(path);
-      return { size: found.size, modified: found.mtime };
+      const stats = await this.inFolder(path, (folder, name) => lstat(folder.at(name)));
+      if (stats.isSymbolicLink()) throw failures.fileIsLink(path);
+      if (!stats.isFile()) throw failures.notAFile(path);
+      return { size: stats.size, modified: stats.mtime };
     } catch (error) {
       const failure = await this.explain(error, path);
       if (failure.code === 'exchange-file-missing') return null;
@@ -98,8 +99,8 @@ export class FolderExchange implements Exchange {
     }
   }
 
-  async fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<Fetched> {
-    const { handle, size, modified } = await this.hold(path);
+  async fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<FetchResult> {
+    const { handle, size, modified } = await this.openRegular(path);
     try {
       if (size > limit) throw failures.tooLarge(path, size, limit);
       const content = readBlocksInOrder(0, size, (target, offset) => fill(handle, target, offset, path));
@@ -116,7 +117,7 @@ export class FolderExchange implements Exchange {
   }
 
   async openRead(path: string): Promise<OpenFile> {
-    const { handle, size, modified } = await this.hold(path);
+    const { handle, size, modified } = await this.openRegular(path);
     const file = { size, modified: new Date(modified) };
     const read = (offset: number, length: number): Promise<Buffer> =>
       readExactly(handle, offset, length, path).catch(async (error: unknown) => {
@@ -128,10 +129,10 @@ export class FolderExchange implements Exchange {
   async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
     const hidden = posix.basename(temporaryName(path, options.temporary));
     await this.requireRoot();
-    const put = async (folder: ConfinedFolder, name: string): Promise<void> => {
+    const write = async (folder: ConfinedFolder, name: string): Promise<void> => {
       const temporary = folder.at(hidden);
       try {
-        // What a crash during an earlier delivery left behind; nothing, as a rule.
+        // Leftovers of a crash during an earlier delivery; usually none.
         if (options.temporary !== undefined) await rm(temporary, { force: true });
         await this.write(content, path, temporary, options);
         await rename(temporary, folder.at(name));
@@ -142,7 +143,7 @@ export class FolderExchange implements Exchange {
       }
     };
     try {
-      await this.within(path, put, { make: true });
+      await this.inFolder(path, write, { make: true });
     } catch (error) {
       throw failures.whileDelivering(path, await this.explain(error, path));
     }
@@ -151,7 +152,7 @@ export class FolderExchange implements Exchange {
   async rehearse(path: string, { make, temporary }: RehearseOptions): Promise<Rehearsal | null> {
     await this.requireRoot();
     try {
-      await this.within(`${path}/x`, (folder) => tryIn(folder, temporary), { make });
+      await this.inFolder(`${path}/x`, (folder) => tryIn(folder, temporary), { make });
       return { written: true, deletes: true, remarks: [], left: null };
     } catch (error) {
       if (!make && hasCode(error, 'ENOENT')) return null;
@@ -162,15 +163,15 @@ export class FolderExchange implements Exchange {
 
   // eslint-disable-next-line require-await -- the interface is asynchronous
   async canAssemble(): Promise<boolean> {
-    return false; // Reading and writing the whole of it costs little where no line lies between.
+    return false; // Without a network connection, reading and writing the whole file costs little.
   }
 
   assemble(_from: string, path: string): Promise<void> {
     return Promise.reject(failures.noCopy(path));
   }
 
-  /** Hands the folder that holds a path, and the last segment of that path, to `use`. */
-  private async within<T>(
+  /** Opens the folder of a path for `use`, with the last segment of the path. */
+  private async inFolder<T>(
     path: string,
     use: (folder: ConfinedFolder, name: string) => Promise<T>,
     options: { make?: boolean } = {},
@@ -185,14 +186,14 @@ export class FolderExchange implements Exchange {
     }
   }
 
-  /** Opens a regular file; a pipe is neither waited for nor read. */
-  private async hold(path: string): Promise<Held> {
+  /** Opens a regular file, without waiting if it is a pipe. */
+  private async openRegular(path: string): Promise<OpenLocalFile> {
     let handle: FileHandle | undefined;
     try {
-      handle = await this.within(path, (folder, name) => folder.openFile(name));
-      const found = await handle.stat();
-      if (!found.isFile()) throw failures.notAFile(path);
-      return { handle, size: found.size, modified: found.mtimeMs };
+      handle = await this.inFolder(path, (folder, name) => folder.openFile(name));
+      const stats = await handle.stat();
+      if (!stats.isFile()) throw failures.notAFile(path);
+      return { handle, size: stats.size, modified: stats.mtimeMs };
     } catch (error) {
       await handle?.close();
       throw await this.explain(error, path);
@@ -212,8 +213,7 @@ export class FolderExchange implements Exchange {
       await writeBehind(blocksToSend(content, options, { pool }), write, { pool });
       await handle.sync();
       const { size } = await handle.stat();
-      if (size !== options.size)
-        throw failures.verifyFailed(path, `${size} bytes instead of ${options.size}`);
+      if (size !== options.size) throw failures.wrongSize(path, size, options.size);
       const stored = readBlocksInOrder(0, size, (target, offset) => fill(handle, target, offset, path));
       const actual = await sha256OfStream(stored);
       if (actual !== options.sha256) throw await whyDifferent(content, path, options);
@@ -233,7 +233,7 @@ export class FolderExchange implements Exchange {
     if (thrown instanceof SignpipeError) return thrown;
     if (hasCode(thrown, 'ELOOP')) return failures.fileIsLink(path, thrown);
     if (hasCode(thrown, 'EACCES') || hasCode(thrown, 'EPERM')) return failures.permissionDenied(path, thrown);
-    // A folder has no contents to read, a socket cannot be opened.
+    // A folder cannot be read, a socket cannot be opened.
     if (hasCode(thrown, 'EISDIR') || hasCode(thrown, 'ENXIO')) return failures.notAFile(path, thrown);
     if (!hasCode(thrown, 'ENOENT') && !hasCode(thrown, 'ENOTDIR'))
       return failures.refused(path, messageOf(thrown), thrown);

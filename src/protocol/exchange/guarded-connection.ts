@@ -1,40 +1,40 @@
 import type { Client } from 'ssh2';
 import { messageOf, type SignpipeError } from '../../lib/errors.ts';
-import { connectionLost, stalled } from './exchange-errors.ts';
-import type { Session } from './reconnecting-session.ts';
 import { withDeadline } from '../../lib/concurrency/deadline.ts';
+import { connectionLost, stalled } from './exchange-errors.ts';
+import type { Reconnectable } from './reconnecting-session.ts';
 
-/** How long a polite goodbye may take before the connection is torn down, in milliseconds. */
-const GOODBYE_MS = 2000;
+/** How long a regular disconnect may take before the connection is destroyed, in milliseconds. */
+const DISCONNECT_MS = 2000;
 
 /**
- * One SSH connection under an exchange. Everything that waits for the other side waits through
- * `guard`, so that a cut connection or a server that hangs ends the wait.
+ * An exchange's SSH connection. Every wait for the server goes through `guard`, so that a cut connection or a server
+ * that hangs ends it.
  */
-export class GuardedConnection implements Session {
+export class GuardedConnection implements Reconnectable {
   private failure: SignpipeError | null = null;
   private readonly waits = new Set<(error: SignpipeError) => void>();
 
   constructor(
     readonly client: Client,
     /** The host, for messages. */
-    readonly where: string,
+    readonly host: string,
     private readonly stallTimeoutMs: number,
   ) {
-    client.on('error', (error: Error) => this.fail(connectionLost(where, messageOf(error))));
-    client.on('close', () => this.fail(connectionLost(where, 'the other side closed it')));
+    client.on('error', (error: Error) => this.fail(connectionLost(host, messageOf(error))));
+    client.on('close', () => this.fail(connectionLost(host, 'the host closed it')));
   }
 
   get alive(): boolean {
     return this.failure === null;
   }
 
-  /** Why nothing more will come, when that is so. */
+  /** Why the connection was lost; null while it is alive. */
   get lost(): SignpipeError | null {
     return this.failure;
   }
 
-  /** Ends every wait with `error` and tears the connection down. */
+  /** Ends every wait with `error` and destroys the connection. */
   fail(error: SignpipeError): void {
     if (this.failure) return;
     this.failure = error;
@@ -43,19 +43,19 @@ export class GuardedConnection implements Session {
   }
 
   /**
-   * Waits for `work`, at most until the connection is lost or `ms` pass without its end. Not
-   * `Promise.race` against one promise of loss: that would hold every result until the connection ends.
+   * Waits for `work` until the connection is lost or `ms` have passed. `Promise.race` against a single promise of
+   * the loss would keep every result in memory until the connection ends.
    */
   guard<T>(work: Promise<T>, what: string, ms = this.stallTimeoutMs): Promise<T> {
-    work.catch(() => {}); // When the wait is given up, nobody else hears of it.
+    work.catch(() => {}); // After the wait was given up, its error has no reader.
     if (this.failure) return Promise.reject(this.failure);
     return new Promise<T>((resolve, reject) => {
-      const timer = setTimeout(() => this.fail(stalled(this.where, what, ms)), ms);
+      const timer = setTimeout(() => this.fail(stalled(this.host, what, ms)), ms);
       const settle = (): void => {
         clearTimeout(timer);
         this.waits.delete(giveUp);
       };
-      // The work itself may never end once the connection is gone, so its timer ends here.
+      // Clears the timer, since the work itself may never end without a connection.
       const giveUp = (error: SignpipeError): void => {
         settle();
         reject(error);
@@ -65,17 +65,17 @@ export class GuardedConnection implements Session {
     });
   }
 
-  /** ssh2 may tell a waiting request of the loss before it tells the connection. */
+  /** Maps ssh2's errors about a lost connection, which may reach a request before the connection's own event. */
   private explain(error: unknown): unknown {
     const text = messageOf(error);
-    return /no response from server|not connected/i.test(text) ? connectionLost(this.where, text) : error;
+    return /no response from server|not connected/i.test(text) ? connectionLost(this.host, text) : error;
   }
 
   async end(): Promise<void> {
     if (!this.alive) return;
     const closed = new Promise<void>((resolve) => this.client.once('close', () => resolve()));
     this.client.end();
-    await withDeadline(closed, GOODBYE_MS, () => {});
-    this.fail(connectionLost(this.where, 'it was ended'));
+    await withDeadline(closed, DISCONNECT_MS, () => {});
+    this.fail(connectionLost(this.host, 'it was ended'));
   }
 }

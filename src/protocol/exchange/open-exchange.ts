@@ -14,8 +14,8 @@ function requireSsh(ssh: SshOptions | undefined): SshOptions {
 }
 
 /**
- * Opens the exchange that a url names, and connects to it: `sftp://` (what scp itself has spoken since
- * OpenSSH 9), `scp://` (the legacy protocol, for hosts without SFTP) or `file://` (a shared folder).
+ * Opens the exchange at a url and connects to it: `sftp://` (which OpenSSH's scp has used since 9.0), `scp://` (the
+ * legacy protocol, for hosts without SFTP) or `file://` (a shared folder).
  */
 export async function openExchange(options: ExchangeOptions): Promise<Exchange> {
   const { url, stallTimeoutMs = STALL_TIMEOUT_MS, resumeAfter = RESUME_AFTER } = options;
@@ -27,7 +27,7 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
     return new ScpExchange(location, requireSsh(options.ssh), stallTimeoutMs).connect();
   throw usage(
     'exchange-url-invalid',
-    'exchange.url begins with ssh://, which says nothing of how files travel',
+    'exchange.url begins with ssh://, which does not say how files are transferred',
     {
       hint: 'write sftp:// (or scp:// for a host without SFTP, or file:// for a shared folder)',
     },

@@ -5,37 +5,38 @@ import { hasCode } from '../../lib/errors.ts';
 import { syncFolder, temporaryBeside } from '../../lib/bytes/atomic-file.ts';
 import { writeAll } from '../../lib/bytes/read-write-fully.ts';
 
-/** Read at once while hashing again what came in before, in bytes. */
+/** Bytes read at once to hash an earlier download's bytes again. */
 const CHUNK = 1024 * 1024;
 
 /**
- * A file that is coming in. Whoever takes one up owns it under a random name; kept for later it has a name
- * that tells its destination and what it is part of, so that nothing else is ever continued with it.
+ * A download in progress: not a read cache, but a file that becomes the destination. While it is written it has a
+ * random name, so that only one process owns it. Kept for later, its name holds the destination and an identity of
+ * the content, so that only the same download resumes it.
  */
-export class Partial {
+export class PartialDownload {
   private constructor(
     private readonly file: FileHandle,
     private readonly temporary: string,
     private readonly destination: string,
     private readonly kept: string,
-    /** Of all that is in it. */
+    /** The hash of its bytes. */
     readonly hash: Hash,
-    /** Bytes in it. */
+    /** Its size in bytes. */
     public size: number,
   ) {}
 
   /**
-   * Takes up what was kept of the same thing, else begins anew; what was kept of other things under this
-   * destination is deleted. `identity` is hex, and the same only for the same bytes.
+   * Resumes a kept download with the same identity, or begins a new one; kept downloads of this destination with
+   * another identity are deleted. `identity` is hex and must differ for different content.
    */
-  static async open(destination: string, identity: string): Promise<Partial> {
-    const kept = await sweep(destination, identity);
+  static async open(destination: string, identity: string): Promise<PartialDownload> {
+    const kept = await deleteOthers(destination, identity);
     const temporary = temporaryBeside(destination);
-    const claimed = await claim(kept, temporary);
-    const file = await open(temporary, claimed ? 'r+' : 'wx+', 0o644);
+    const resumed = await claim(kept, temporary);
+    const file = await open(temporary, resumed ? 'r+' : 'wx+', 0o644);
     try {
       const { hash, size } = await hashed(file);
-      return new Partial(file, temporary, destination, kept, hash, size);
+      return new PartialDownload(file, temporary, destination, kept, hash, size);
     } catch (error) {
       await file.close();
       throw error;
@@ -44,17 +45,17 @@ export class Partial {
 
   async append(bytes: Buffer): Promise<void> {
     const written = writeAll(this.file, bytes, this.size);
-    this.hash.update(bytes); // Meanwhile.
+    this.hash.update(bytes); // While it is written.
     await written;
     this.size += bytes.length;
   }
 
-  /** It is complete: gives it its name, flushed or not. */
+  /** Renames the complete file to its destination, flushed to disk or not. */
   async publish(flushed: boolean): Promise<void> {
     await this.store(this.destination, flushed);
   }
 
-  /** Keeps it for the next one who fetches the same; flushed, so that not even a power cut makes it a lie. */
+  /** Keeps it for a later download of the same content; flushed, so that its size is right even after a power cut. */
   async keep(): Promise<void> {
     await this.store(this.kept, true).catch(() => this.discard());
   }
@@ -72,8 +73,8 @@ export class Partial {
   }
 }
 
-/** Deletes what does not belong to `identity`; returns where what does would be. */
-async function sweep(destination: string, identity: string): Promise<string> {
+/** Deletes kept downloads with another identity; returns the path for this one. */
+async function deleteOthers(destination: string, identity: string): Promise<string> {
   const folder = dirname(destination);
   const prefix = `.${basename(destination)}.`;
   const wanted = `${prefix}${identity}.partial`;
@@ -87,7 +88,7 @@ async function sweep(destination: string, identity: string): Promise<string> {
   return join(folder, wanted);
 }
 
-/** Renames what was kept, which only one caller can; false where there is nothing. */
+/** Takes a kept download by renaming it, which only one process can; false if there is none. */
 async function claim(kept: string, temporary: string): Promise<boolean> {
   try {
     if (!(await lstat(kept)).isFile()) return false;

@@ -5,7 +5,7 @@ import { invalid } from '../../lib/errors.ts';
 const SEGMENT = /^[A-Za-z0-9._+@=-]+$/;
 const LIMIT = 1024;
 
-/** Whether a path may be followed below the exchange's root: the grammar of zipname, with or without a folder. */
+/** Whether a path is allowed below the exchange's root: the grammar of zipname, with or without a folder. */
 function isInside(path: string): boolean {
   return (
     path.length <= LIMIT &&
@@ -18,8 +18,8 @@ function isInside(path: string): boolean {
 }
 
 /**
- * Throws `exchange-path-outside` unless `path` is relative and stays below the root. Names were
- * checked when the request was read; the exchange checks again, for it is what would leave the folder.
+ * Throws `exchange-path-outside` unless `path` is relative and stays below the root. Names were checked when the
+ * request was read; the exchange checks them again because it opens them.
  */
 export function requireInside(path: string): void {
   if (isInside(path)) return;
@@ -32,29 +32,29 @@ export function requireInside(path: string): void {
   );
 }
 
-/** The place of a relative path below a remote root. */
-export function below(root: string, path: string): string {
+/** Joins a relative path to a remote root. */
+export function remotePath(root: string, path: string): string {
   requireInside(path);
   return posix.join(root, path);
 }
 
-/** What makes a temporary name one that nobody who shares the folder can guess. */
+/** Random hex digits that make a temporary name hard to guess for others who use the folder. */
 export const temporaryToken = (): string => randomBytes(6).toString('hex');
 
 /** A hidden name beside a remote target. */
 export function temporaryName(target: string, token = temporaryToken()): string {
-  const name = posix.basename(target).slice(0, 200); // 255 bytes are what file systems allow.
+  const name = posix.basename(target).slice(0, 200); // File systems allow 255 bytes.
   return posix.join(posix.dirname(target), `.${name}.${token}.part`);
 }
 
-/** The two hidden names in a folder that a rehearsal uses, one after the other. */
+/** The two hidden names in a folder between which a rehearsal renames a file. */
 export const rehearsalNames = (folder: string, token = temporaryToken()): [first: string, second: string] => [
   temporaryName(posix.join(folder, 'signpipe.tries'), token),
   temporaryName(posix.join(folder, 'signpipe.tried'), token),
 ];
 
 /** The folders between the root and a path's last segment, outermost first. */
-export function foldersOf(root: string, path: string): string[] {
+export function parentFolders(root: string, path: string): string[] {
   const segments = path.split('/').slice(0, -1);
   return segments.map((_, index) => posix.join(root, ...segments.slice(0, index + 1)));
 }

@@ -1,49 +1,45 @@
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import { BufferPool, releaseAfterUse, readIntoPool, type ReadInto } from '../../lib/bytes/buffer-pool.ts';
 
-/** Requests in flight at a time, and bytes in each: what keeps a long fat line full (16 x 261,120 = 4 MB). */
+/** Requests in flight: with 261,120 bytes each (4 MB), enough for a connection with high bandwidth and latency. */
 export const IN_FLIGHT = 16;
 /** The largest read or write that OpenSSH's sftp-server takes (PROTOCOL, `limits@openssh.com`). */
 export const REQUEST_SIZE = 261_120;
 
-/** Bytes that are read, hashed and written here at a time: several requests. */
+/** Bytes that are read, hashed and written at a time: several requests. */
 const BLOCK = 4 * REQUEST_SIZE;
-/** So many blocks are in flight. */
+/** BufferPool in flight. */
 const BLOCKS_IN_FLIGHT = IN_FLIGHT / 4;
 
 export type ReadAt = (offset: number, length: number) => Promise<Buffer>;
-export type WriteAt = (offset: number, bytes: Buffer) => Promise<void>;
+type WriteAt = (offset: number, bytes: Buffer) => Promise<void>;
 
-/** Bytes and where they stand. */
+/** Bytes and their offset. */
 export interface ReadChunk {
   readonly offset: number;
   readonly bytes: Buffer;
 }
 
-/** The bytes of several runs [start, end), one run after another, with several reads in flight. */
-export async function* readRanges(
-  runs: Iterable<{ readonly start: number; readonly end: number }>,
-  read: ReadAt,
-): AsyncGenerator<ReadChunk> {
+/** Reads several ranges in order, with several reads in flight. */
+export async function* readRanges(ranges: Iterable<ByteRange>, read: ReadAt): AsyncGenerator<ReadChunk> {
   const pending: Promise<ReadChunk>[] = [];
-  for (const { offset, length } of requests(runs)) {
+  for (const { offset, length } of requests(ranges)) {
     const first = pending.length >= IN_FLIGHT ? pending.shift() : undefined;
     if (first) yield await first;
     const ahead = read(offset, length).then((bytes) => ({ offset, bytes }));
-    ahead.catch(() => {}); // Reported when its turn comes; another may have failed before.
+    ahead.catch(() => {}); // Reported when it is awaited; an earlier read may fail before.
     pending.push(ahead);
   }
   for (let next = pending.shift(); next; next = pending.shift()) yield await next;
 }
 
-function* requests(
-  runs: Iterable<{ readonly start: number; readonly end: number }>,
-): Generator<{ offset: number; length: number }> {
-  for (const { start, end } of runs)
+function* requests(ranges: Iterable<ByteRange>): Generator<{ offset: number; length: number }> {
+  for (const { start, end } of ranges)
     for (let offset = start; offset < end; offset += REQUEST_SIZE)
       yield { offset, length: Math.min(REQUEST_SIZE, end - offset) };
 }
 
-/** The bytes [start, end) in order, with several reads in flight. */
+/** Reads the bytes [start, end) in order, with several reads in flight. */
 export async function* readInOrder(start: number, end: number, read: ReadAt): AsyncGenerator<Buffer> {
   for await (const { bytes } of readRanges([{ start, end }], read)) yield bytes;
 }
@@ -51,15 +47,15 @@ export async function* readInOrder(start: number, end: number, read: ReadAt): As
 /** Memory for blocks of several requests each. */
 export const requestPool = (): BufferPool => new BufferPool(BLOCK);
 
-/** A block as requests, with their places in it. */
-function partsOf(block: Buffer): ReadChunk[] {
+/** Splits a block into requests, with their offsets in it. */
+function splitBlock(block: Buffer): ReadChunk[] {
   const parts: ReadChunk[] = [];
   for (let offset = 0; offset < block.length; offset += REQUEST_SIZE)
     parts.push({ offset, bytes: block.subarray(offset, offset + REQUEST_SIZE) });
   return parts;
 }
 
-/** As `readInOrder`, in blocks whose memory is used again: one is good until the next is asked for. */
+/** Reads the bytes [start, end) in order, in blocks whose memory is reused: each is valid until the next is requested. */
 export function readBlocksInOrder(start: number, end: number, read: ReadInto): AsyncGenerator<Buffer> {
   const pool = requestPool();
   const fill: ReadInto = (block, at) => inParts(block, (part, offset) => read(part, at + offset));
@@ -67,19 +63,19 @@ export function readBlocksInOrder(start: number, end: number, read: ReadInto): A
 }
 
 async function inParts(block: Buffer, each: (part: Buffer, offset: number) => Promise<void>): Promise<void> {
-  await Promise.all(partsOf(block).map(({ offset, bytes }) => each(bytes, offset)));
+  await Promise.all(splitBlock(block).map(({ offset, bytes }) => each(bytes, offset)));
 }
 
-export interface WriteBehindOptions {
-  /** Where the first block goes; 0 unless given. */
+interface WriteBehindOptions {
+  /** The offset of the first block; default 0. */
   readonly start?: number;
-  /** Told up to where everything was written. */
+  /** Called with the offset up to which everything was written. */
   readonly onWritten?: (end: number) => void;
-  /** Where the blocks' memory came from: each is given back when all of it was written. */
+  /** The pool of the blocks: each is returned when all of it was written. */
   readonly pool?: BufferPool;
 }
 
-/** Writes blocks one after another with several writes in flight; returns when all were answered. */
+/** Writes blocks in order with several writes in flight; returns when the server has answered all of them. */
 export async function writeBehind(
   content: AsyncIterable<Buffer>,
   write: WriteAt,
@@ -95,10 +91,10 @@ export async function writeBehind(
   };
   let at = start;
   for await (const block of content) {
-    for (const { offset, bytes } of partsOf(block)) {
+    for (const { offset, bytes } of splitBlock(block)) {
       if (pending.length >= IN_FLIGHT) await settle();
       const written = write(at + offset, bytes);
-      written.catch(() => {}); // As above.
+      written.catch(() => {}); // Reported when it is awaited.
       const end = offset + bytes.length;
       pending.push({ end: at + end, written, done: end === block.length ? block : null });
     }

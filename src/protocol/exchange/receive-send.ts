@@ -5,22 +5,22 @@ import { writeAll } from '../../lib/bytes/read-write-fully.ts';
 import { readIntoPool, type BufferPool } from '../../lib/bytes/buffer-pool.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import type { DeliverOptions, Fetched, Progress } from './exchange.ts';
+import type { DeliverOptions, FetchResult, OnProgress } from './exchange.ts';
 import { fileChanged, localFile, verifyFailed } from './exchange-errors.ts';
-import { Partial } from './partial-download.ts';
+import { PartialDownload } from './partial-download.ts';
 import { requestPool } from './pipelined-io.ts';
 
 const asLocal = (path: string, error: unknown): SignpipeError =>
   error instanceof SignpipeError ? error : localFile(path, messageOf(error), error);
 
-/** An error that came out of the exchange, on its way through code that reports errors of this machine. */
+/** Carries an error of the exchange through code that reports errors of this machine. */
 class RemoteFault extends Error {
   constructor(readonly thrown: unknown) {
     super('from the exchange');
   }
 }
 
-/** What the exchange sends, its errors tagged: they are not those of the local file that is being written. */
+/** Tags the exchange's errors, to tell them from errors of the local file that is written. */
 async function* tagged(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   try {
     yield* content;
@@ -37,43 +37,43 @@ const taggedCall = async (confirm: () => Promise<void>): Promise<void> => {
   }
 };
 
-/** An error of the exchange as it was thrown, for the caller to explain; any other is the local file's. */
+/** The original error of the exchange, for the caller to explain; any other is the local file's. */
 const untagged = (path: string, error: unknown): unknown =>
   error instanceof RemoteFault ? error.thrown : asLocal(path, error);
 
-export interface Incoming {
+interface Download {
   /** The path on the exchange, for messages. */
   readonly name: string;
-  /** How many bytes were promised. */
+  /** The announced size in bytes. */
   readonly size: number;
-  /** Each chunk need only be good until the next is asked for. */
+  /** Each chunk is used only until the next is requested. */
   readonly content: AsyncIterable<Buffer>;
-  /** Runs after the last byte and before the file gets its name; throws when it must not. */
+  /** Called after the last byte and before the file gets its name; throws to discard it. */
   readonly confirm: () => Promise<void>;
 }
 
 /**
- * Writes what comes in to `destination`, hashed on the way; the name shows up only when every promised
- * byte came, none more, and `confirm` agreed. Throws what `content` and `confirm` throw as it is, and
- * `exchange-local-file` for what fails on this machine.
+ * Writes a download to `destination` and hashes it; the name appears only when exactly the announced bytes have come
+ * and `confirm` succeeded. Throws the errors of `content` and `confirm`, and `exchange-local-file` for errors of this
+ * machine.
  */
 export async function receive(
-  incoming: Incoming,
+  download: Download,
   destination: string,
-  onProgress?: Progress,
-): Promise<Fetched> {
+  onProgress?: OnProgress,
+): Promise<FetchResult> {
   const hash = createHash('sha256');
   let done = 0;
   try {
     await writeAtomically(destination, async (file) => {
-      for await (const chunk of tagged(incoming.content)) {
+      for await (const chunk of tagged(download.content)) {
         hash.update(chunk);
         await writeAll(file, chunk, done);
         done += chunk.length;
-        onProgress?.(done, incoming.size);
+        onProgress?.(done, download.size);
       }
-      if (done !== incoming.size) throw fileChanged(incoming.name);
-      await taggedCall(incoming.confirm);
+      if (done !== download.size) throw fileChanged(download.name);
+      await taggedCall(download.confirm);
     });
   } catch (error) {
     throw untagged(destination, error);
@@ -81,48 +81,47 @@ export async function receive(
   return { size: done, sha256: hash.digest('hex') };
 }
 
-export interface Resumable extends Omit<Incoming, 'content'> {
-  /** Hex, 16 digits; the same only for the same bytes. */
+interface ResumableDownload extends Omit<Download, 'content'> {
+  /** 16 hex digits that differ for different content. */
   readonly identity: string;
-  /** Each chunk need only be good until the next is asked for. */
+  /** Each chunk is used only until the next is requested. */
   readonly contentFrom: (start: number) => AsyncIterable<Buffer>;
 }
 
-/** How a resumable transfer is to be done. */
-export interface ResumeOptions {
-  /** From how many bytes on it is worth going on with what came in. */
+interface ResumeOptions {
+  /** The fewest bytes that are worth keeping for a later download. */
   readonly resumeAfter: number;
-  readonly onProgress?: Progress | undefined;
-  /** As `FetchOptions` has it. */
+  readonly onProgress?: OnProgress | undefined;
+  /** Whether the file is flushed to disk; see `FetchOptions`. */
   readonly flushed?: boolean | undefined;
-  /** Told where the transfer begins. */
+  /** Called with the offset at which the transfer begins. */
   readonly onStart?: (start: number) => void;
 }
 
 /**
- * As `receive`, but goes on with what an earlier transfer of the same file brought, and keeps what this
- * one brings when it is interrupted. The hash is that of all bytes as they lie on disk.
+ * Writes a download to `destination` like `receive`, but resumes an interrupted download of the same file, and keeps
+ * the bytes if it is interrupted itself. The hash covers all bytes on disk.
  */
-export async function receiveOn(
-  incoming: Resumable,
+export async function receiveResumable(
+  download: ResumableDownload,
   destination: string,
   options: ResumeOptions,
-): Promise<Fetched> {
-  let partial: Partial | undefined;
+): Promise<FetchResult> {
+  let partial: PartialDownload | undefined;
   try {
-    partial = await Partial.open(destination, incoming.identity);
+    partial = await PartialDownload.open(destination, download.identity);
     options.onStart?.(partial.size);
-    for await (const chunk of tagged(incoming.contentFrom(partial.size))) {
+    for await (const chunk of tagged(download.contentFrom(partial.size))) {
       await partial.append(chunk);
-      options.onProgress?.(partial.size, incoming.size);
+      options.onProgress?.(partial.size, download.size);
     }
-    if (partial.size !== incoming.size) throw fileChanged(incoming.name);
-    await taggedCall(incoming.confirm);
+    if (partial.size !== download.size) throw fileChanged(download.name);
+    await taggedCall(download.confirm);
     await partial.publish(options.flushed ?? true);
     return { size: partial.size, sha256: partial.hash.digest('hex') };
   } catch (caught) {
     const error = untagged(destination, caught);
-    // An error that the caller has yet to explain came out of a read that failed, and may succeed next time.
+    // An error that the caller has yet to explain comes from a failed read, which may succeed next time.
     const interrupted = !(error instanceof SignpipeError) || error.retryable;
     if (interrupted && partial && partial.size >= options.resumeAfter) await partial.keep();
     else await partial?.discard();
@@ -130,13 +129,12 @@ export async function receiveOn(
   }
 }
 
-/** Where what is sent begins, and the memory that it uses; what it yields is not given back unless the caller does. */
-export interface SendingOptions {
+interface SendingOptions {
   readonly start?: number;
   readonly pool?: BufferPool;
 }
 
-/** Fills memory from the local side; what the system says of it is told as `exchange-local-file`. */
+/** Reads from the local source; the system's errors become `exchange-local-file`. */
 async function readLocally(content: ByteSource, target: Buffer, offset: number): Promise<void> {
   try {
     if (content.readInto) await content.readInto(target, offset);
@@ -147,8 +145,8 @@ async function readLocally(content: ByteSource, target: Buffer, offset: number):
 }
 
 /**
- * The bytes of what is delivered in order, the next block being read while one is on its way. Whoever
- * sends them has the whole hashed where it arrived; `whyDifferent` tells what it means when that differs.
+ * Reads the content to deliver in order; the next block is read while one is being sent. The caller returns each block
+ * to `pool`, and verifies the hash where the content arrived; `whyDifferent` explains a difference.
  */
 export async function* blocksToSend(
   content: ByteSource,
@@ -156,7 +154,7 @@ export async function* blocksToSend(
   { start = 0, pool = requestPool() }: SendingOptions = {},
 ): AsyncGenerator<Buffer> {
   if (content.size !== size)
-    throw localFile(content.name, `has ${content.size} bytes, and ${size} were to be delivered`);
+    throw localFile(content.name, `has ${content.size} bytes instead of the ${size} to deliver`);
   const fill = (target: Buffer, offset: number): Promise<void> => readLocally(content, target, offset);
   let done = start;
   for await (const block of readIntoPool(start, size, fill, { ahead: 1, pool })) {
@@ -166,10 +164,10 @@ export async function* blocksToSend(
 }
 
 const notAnnounced = ({ name }: ByteSource): SignpipeError =>
-  localFile(name, 'its SHA-256 is not the one to be delivered');
+  localFile(name, 'its SHA-256 differs from the one to deliver');
 
-/** The same, hashed on the way: fails after the last byte unless that is the announced SHA-256. */
-export async function* announced(
+/** Reads the content to deliver and hashes it: throws after the last byte unless it has the announced SHA-256. */
+export async function* verifiedBlocksToSend(
   content: ByteSource,
   options: Pick<DeliverOptions, 'size' | 'sha256'>,
   pool = requestPool(),
@@ -182,7 +180,7 @@ export async function* announced(
   if (hash.digest('hex') !== options.sha256) throw notAnnounced(content);
 }
 
-/** Why what was stored under `path` has another SHA-256 than announced: the content has, or it was damaged on the way. */
+/** Why the stored file has a different SHA-256 than announced: the content changed, or it was damaged on the way. */
 export async function whyDifferent(
   content: ByteSource,
   path: string,

@@ -1,61 +1,61 @@
 import type { RemoteResult } from '../../lib/ssh/exec.ts';
 import { shellQuote } from '../../lib/ssh/quote.ts';
 
-/** Up to here reading back costs a round trip or two, and asking the host to hash would cost more. */
+/** Up to this size, reading back takes a round trip or two, less than hashing on the host. */
 const SMALL = 1024 * 1024;
-/** What any disk delivers, in bytes a millisecond: bounds the time a remote hash may take. */
+/** The speed of the slowest disk, in bytes per millisecond: bounds the time that a remote hash may take. */
 const SLOWEST_DISK = 10_000;
-const ANSWER = /^\\?([0-9a-f]{64})[ \t]/;
+const HASH_LINE = /^\\?([0-9a-f]{64})[ \t]/;
 
 /**
- * Hashes a file, or without one its standard input. OpenSSL first, where it is: many builds of sha256sum do
- * without the processor's own instructions for SHA-256, and take six times as long.
+ * The command that hashes a file, or standard input. It tries OpenSSL first: many builds of sha256sum do not use the
+ * processor's SHA-256 instructions and take six times as long.
  */
-const hashing = (quoted: string): string =>
+const hashCommand = (quoted: string): string =>
   `openssl dgst -sha256 -r ${quoted} 2>/dev/null || sha256sum ${quoted}`;
 
 /**
- * Asks the host's own programs whether a file holds the right bytes, which saves the way back of a
- * large file. Only a "yes" counts: no shell, no such program, a jail with other paths or any other
- * answer is `false`, and the file is then read back instead.
+ * Only for speed: verifies a file with the host's own programs, so that a large file need not be read back. Without a
+ * shell or these programs, in a chroot with other paths, and for any other result it returns false, and the caller
+ * reads the file back.
  */
-export async function hashesThere(
+export async function remoteHashMatches(
   run: (command: string, timeoutMs: number) => Promise<RemoteResult>,
   path: string,
   expected: { readonly size: number; readonly sha256: string },
 ): Promise<boolean> {
   if (expected.size <= SMALL) return false;
   try {
-    const { stdout } = await run(hashing(shellQuote(path)), 60_000 + expected.size / SLOWEST_DISK);
-    return ANSWER.exec(stdout)?.[1] === expected.sha256;
+    const { stdout } = await run(hashCommand(shellQuote(path)), 60_000 + expected.size / SLOWEST_DISK);
+    return HASH_LINE.exec(stdout)?.[1] === expected.sha256;
   } catch {
-    return false; // A connection that is gone shows with the next request.
+    return false; // A lost connection is reported by the next request.
   }
 }
 
-/** Longer command lines are not tried. */
+/** The longest command line that is used, in characters. */
 const LONGEST_COMMAND = 16 * 1024;
 
 /**
- * The same for runs of a file, hashed as if they were one: each is cut out by `tail` and `head`, which
- * seek. Nothing to hash is `false`.
+ * Only for speed: verifies the concatenated ranges of a file with the host's own programs; `tail` and `head`, which
+ * seek, cut them out. Returns false if the caller has to read them back.
  */
-export async function runsHashThere(
+export async function remoteRangesMatch(
   run: (command: string, timeoutMs: number) => Promise<RemoteResult>,
   path: string,
-  runs: readonly { readonly start: number; readonly end: number }[],
+  ranges: readonly { readonly start: number; readonly end: number }[],
   sha256: string,
 ): Promise<boolean> {
-  const size = runs.reduce((sum, { start, end }) => sum + end - start, 0);
+  const size = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
   if (size <= SMALL) return false;
-  const cuts = runs.map(
+  const cuts = ranges.map(
     ({ start, end }) => `tail -c +${start + 1} ${shellQuote(path)} | head -c ${end - start}`,
   );
-  const command = `{ ${cuts.join('; ')}; } 2>/dev/null | { ${hashing('')}; }`;
+  const command = `{ ${cuts.join('; ')}; } 2>/dev/null | { ${hashCommand('')}; }`;
   if (command.length > LONGEST_COMMAND) return false;
   try {
     const { stdout } = await run(command, 60_000 + size / SLOWEST_DISK);
-    return ANSWER.exec(stdout)?.[1] === sha256;
+    return HASH_LINE.exec(stdout)?.[1] === sha256;
   } catch {
     return false;
   }

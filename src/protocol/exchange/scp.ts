@@ -10,7 +10,7 @@ import { shellCommand, shellQuote } from '../../lib/ssh/quote.ts';
 import type {
   DeliverOptions,
   Exchange,
-  Fetched,
+  FetchResult,
   FetchOptions,
   OpenFile,
   Rehearsal,
@@ -20,21 +20,21 @@ import type {
 import * as failures from './exchange-errors.ts';
 import { ReconnectingSession } from './reconnecting-session.ts';
 import { GuardedConnection } from './guarded-connection.ts';
-import { below, foldersOf, temporaryName } from './path.ts';
+import { remotePath, parentFolders, temporaryName } from './path.ts';
 import { requestPool } from './pipelined-io.ts';
-import { hashesThere } from './remote-hash.ts';
-import { ScpWire, type Announced } from './scp-wire.ts';
+import { remoteHashMatches } from './remote-hash.ts';
+import { ScpWire, type ScpFileHeader } from './scp-wire.ts';
 import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
 
-/** A command's answer, or a file's next bytes, may be this late while disks are flushed; in milliseconds. */
+/** How long a command may take, since it may flush disks; in milliseconds. */
 const COMMAND_TIMEOUT_MS = 120_000;
 
 /**
- * The exchange over the legacy SCP protocol, for hosts without SFTP: `scp -f` takes, `scp -t` puts, and
- * a shell does what scp cannot (flush, hash, rename). One connection, one channel for each command.
+ * The exchange over the legacy SCP protocol, for hosts without SFTP: `scp -f` downloads, `scp -t` uploads, and shell
+ * commands flush, hash and rename. One connection, with a channel for each command.
  */
 export class ScpExchange implements Exchange {
-  private readonly kept: ReconnectingSession<GuardedConnection>;
+  private readonly connections: ReconnectingSession<GuardedConnection>;
   private readonly leftovers = new Set<string>();
   private readonly root: string;
 
@@ -45,21 +45,25 @@ export class ScpExchange implements Exchange {
   ) {
     // A relative path must not look like an option to scp or mv.
     this.root = location.path.startsWith('/') ? location.path : `./${location.path}`;
-    this.kept = new ReconnectingSession(async () => {
-      const link = new GuardedConnection(await connectSsh(location, ssh), location.host, stallTimeoutMs);
-      await this.sweep(link);
-      return link;
+    this.connections = new ReconnectingSession(async () => {
+      const connection = new GuardedConnection(
+        await connectSsh(location, ssh),
+        location.host,
+        stallTimeoutMs,
+      );
+      await this.removeLeftovers(connection);
+      return connection;
     });
   }
 
-  /** Connects, so that a wrong key or host shows at once. */
+  /** Connects, so that a wrong key or host is reported early. */
   async connect(): Promise<this> {
-    await this.kept.get();
+    await this.connections.get();
     return this;
   }
 
   close(): Promise<void> {
-    return this.kept.close();
+    return this.connections.close();
   }
 
   // eslint-disable-next-line require-await -- the interface is asynchronous
@@ -77,59 +81,63 @@ export class ScpExchange implements Exchange {
   }
 
   async stat(path: string): Promise<FileAttributes | null> {
-    const place = this.place(path);
-    const link = await this.kept.get();
+    const remote = this.remotePath(path);
+    const connection = await this.connections.get();
     try {
-      const { size, mtime } = await this.look(link, path, place);
+      const { size, mtime } = await this.requestHeader(connection, path, remote);
       return { size, modified: new Date((mtime ?? 0) * 1000) };
     } catch (error) {
-      const failure = await this.explain(error, path, link);
+      const failure = await this.explain(error, path, connection);
       if (failure.code === 'exchange-file-missing') return null;
       throw failure;
     }
   }
 
-  async fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<Fetched> {
-    const place = this.place(path);
-    const link = await this.kept.get();
+  async fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<FetchResult> {
+    const remote = this.remotePath(path);
+    const connection = await this.connections.get();
     try {
-      return await this.source(link, path, place, async (wire, found) => {
-        if (found.size > limit) throw failures.tooLarge(path, found.size, limit);
-        await wire.go();
-        const confirm = (): Promise<void> => this.requireUnchanged(link, path, place, found, wire.status());
-        const incoming = { name: path, size: found.size, content: wire.bytes(found.size), confirm };
-        return receive(incoming, destination, onProgress);
+      return await this.download(connection, path, remote, async (wire, header) => {
+        if (header.size > limit) throw failures.tooLarge(path, header.size, limit);
+        await wire.confirm();
+        const confirm = (): Promise<void> =>
+          this.requireUnchanged(connection, path, remote, header, wire.status());
+        const announced = { name: path, size: header.size, content: wire.bytes(header.size), confirm };
+        return receive(announced, destination, onProgress);
       });
     } catch (error) {
-      throw await this.explain(error, path, link);
+      throw await this.explain(error, path, connection);
     }
   }
 
   async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
-    const target = this.place(path);
+    const target = this.remotePath(path);
     const temporary = temporaryName(target, options.temporary);
-    const link = await this.kept.get();
+    const connection = await this.connections.get();
     try {
-      await this.makeFolders(link, path);
-      // What a crash during an earlier delivery left behind; nothing, as a rule.
-      if (options.temporary !== undefined) await this.run(link, shellCommand(['rm', '-f', temporary]));
-      await this.sink(link, path, temporary, content, options);
-      await this.flush(link, temporary);
-      await this.verify(link, { path, temporary }, content, options);
-      await this.publish(link, path, temporary, target);
+      await this.makeFolders(connection, path);
+      // Leftovers of a crash during an earlier delivery; usually none.
+      if (options.temporary !== undefined) await this.run(connection, shellCommand(['rm', '-f', temporary]));
+      await this.upload(connection, path, temporary, content, options);
+      await this.flush(connection, temporary);
+      await this.verify(connection, { path, temporary }, content, options);
+      await this.publish(connection, path, temporary, target);
     } catch (error) {
-      const failure = await this.explain(error, path, link);
+      const failure = await this.explain(error, path, connection);
       await this.discard(temporary);
       throw failures.whileDelivering(path, failure);
     }
   }
 
-  /** There is a shell: it is asked, and nothing is written. */
+  /** Checks permissions with the shell; nothing is written. */
   async rehearse(folder: string, { make }: RehearseOptions): Promise<Rehearsal | null> {
-    const link = await this.kept.get();
-    if (make) await this.makeFolders(link, `${folder}/x`);
-    const place = shellQuote(this.place(folder));
-    const { code } = await this.run(link, `if test -d ${place}; then test -w ${place}; else exit 9; fi`);
+    const connection = await this.connections.get();
+    if (make) await this.makeFolders(connection, `${folder}/x`);
+    const remote = shellQuote(this.remotePath(folder));
+    const { code } = await this.run(
+      connection,
+      `if test -d ${remote}; then test -w ${remote}; else exit 9; fi`,
+    );
     if (code === 9) return null;
     if (code !== 0) throw failures.permissionDenied(folder);
     return {
@@ -140,73 +148,73 @@ export class ScpExchange implements Exchange {
     };
   }
 
-  private place(path: string): string {
-    const place = below(this.root, path);
-    return place.startsWith('/') ? place : `./${place}`;
+  private remotePath(path: string): string {
+    const remote = remotePath(this.root, path);
+    return remote.startsWith('/') ? remote : `./${remote}`;
   }
 
   private run(
-    link: GuardedConnection,
+    connection: GuardedConnection,
     command: string,
     ms = Math.max(COMMAND_TIMEOUT_MS, this.stallTimeoutMs),
   ): Promise<RemoteResult> {
-    return link.guard(runRemotely(link.client, command, ms), 'command', ms + 1000);
+    return connection.guard(runRemotely(connection.client, command, ms), 'command', ms + 1000);
   }
 
-  private wire(link: GuardedConnection, path: string, command: string): Promise<ScpWire> {
-    const opening = openExec(link.client, command, (channel) => new ScpWire(channel, link, path));
-    return link.guard(opening, 'scp');
+  private wire(connection: GuardedConnection, path: string, command: string): Promise<ScpWire> {
+    const opening = openExec(connection.client, command, (channel) => new ScpWire(channel, connection, path));
+    return connection.guard(opening, 'scp');
   }
 
-  /** Runs `scp -f` and hands over the announced file; its bytes come once `use` says go. */
-  private async source<T>(
-    link: GuardedConnection,
+  /** Runs `scp -f`; the file's bytes follow once `use` confirms its header. */
+  private async download<T>(
+    connection: GuardedConnection,
     path: string,
-    place: string,
-    use: (wire: ScpWire, found: Announced) => Promise<T>,
+    remote: string,
+    use: (wire: ScpWire, header: ScpFileHeader) => Promise<T>,
   ): Promise<T> {
-    const command = shellCommand(['scp', '-p', '-f', place]);
-    const wire = await this.wire(link, path, command);
+    const command = shellCommand(['scp', '-p', '-f', remote]);
+    const wire = await this.wire(connection, path, command);
     try {
-      await wire.go();
-      return await use(wire, await wire.announcement(posix.basename(place)));
+      await wire.confirm();
+      return await use(wire, await wire.header(posix.basename(remote)));
     } finally {
       wire.close();
     }
   }
 
-  /** What a transfer would announce: scp's only way to ask for a size. */
-  private look(link: GuardedConnection, path: string, place: string): Promise<Announced> {
-    return this.source(link, path, place, (_, found) => Promise.resolve(found));
+  /** The header of a download that is not confirmed: scp's only way to request a file's size. */
+  private requestHeader(connection: GuardedConnection, path: string, remote: string): Promise<ScpFileHeader> {
+    return this.download(connection, path, remote, (_, header) => Promise.resolve(header));
   }
 
-  /** Asks again once all bytes came; a file that changed also explains a `verdict` that they were not all read. */
+  /** Requests the header again after the last byte; a changed file also explains a failed `verdict` on the transfer. */
   private async requireUnchanged(
-    link: GuardedConnection,
+    connection: GuardedConnection,
     path: string,
-    place: string,
-    before: Announced,
+    remote: string,
+    before: ScpFileHeader,
     verdict: Promise<void>,
   ): Promise<void> {
     const problem = await verdict.then(
       () => null,
-      (error: unknown) => this.explain(error, path, link),
+      (error: unknown) => this.explain(error, path, connection),
     );
-    if (problem && !link.alive) throw problem;
-    const after = await this.look(link, path, place);
+    if (problem && !connection.alive) throw problem;
+    const after = await this.requestHeader(connection, path, remote);
     if (after.size !== before.size || after.mtime !== before.mtime) throw failures.fileChanged(path, problem);
     if (problem) throw problem;
   }
 
-  private async sink(
-    link: GuardedConnection,
+  private async upload(
+    connection: GuardedConnection,
     path: string,
     temporary: string,
     content: ByteSource,
     options: DeliverOptions,
   ): Promise<void> {
     const command = shellCommand(['scp', '-t', temporary]);
-    const wire = await this.wire(link, path, command);
+    const wire = await this.wire(connection, path, command);
     try {
       await wire.status();
       await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
@@ -216,76 +224,84 @@ export class ScpExchange implements Exchange {
         await wire.send(block);
         pool.release(block);
       }
-      await wire.go();
+      await wire.confirm();
       await wire.status();
     } finally {
       wire.close();
     }
   }
 
-  private async makeFolders(link: GuardedConnection, path: string): Promise<void> {
-    const folder = foldersOf(this.root, path).at(-1) ?? this.root;
+  private async makeFolders(connection: GuardedConnection, path: string): Promise<void> {
+    const folder = parentFolders(this.root, path).at(-1) ?? this.root;
     const { code } = await this.run(
-      link,
+      connection,
       `test -d ${shellQuote(this.root)} && mkdir -p ${shellQuote(folder)}`,
     );
     if (code !== 0) throw failures.folderMissing(folder);
   }
 
-  /** `sync FILE` where coreutils can, the whole system where not; a host without either is left to its own pace. */
-  private async flush(link: GuardedConnection, temporary: string): Promise<void> {
-    await this.run(link, `sync ${shellQuote(temporary)} 2>/dev/null || sync`);
+  /** Flushes with `sync FILE`, or the whole system if coreutils cannot do that; a host without `sync` is not flushed. */
+  private async flush(connection: GuardedConnection, temporary: string): Promise<void> {
+    await this.run(connection, `sync ${shellQuote(temporary)} 2>/dev/null || sync`);
   }
 
   private async verify(
-    link: GuardedConnection,
+    connection: GuardedConnection,
     { path, temporary }: { readonly path: string; readonly temporary: string },
     content: ByteSource,
     expected: DeliverOptions,
   ): Promise<void> {
-    if (await hashesThere((command, ms) => this.run(link, command, ms), temporary, expected)) return;
-    await this.source(link, path, temporary, async (wire, { size }) => {
-      if (size !== expected.size)
-        throw failures.verifyFailed(path, `${size} bytes instead of ${expected.size}`);
-      await wire.go();
+    if (await remoteHashMatches((command, ms) => this.run(connection, command, ms), temporary, expected))
+      return;
+    await this.download(connection, path, temporary, async (wire, { size }) => {
+      if (size !== expected.size) throw failures.wrongSize(path, size, expected.size);
+      await wire.confirm();
       const actual = await sha256OfStream(wire.bytes(size));
       await wire.status();
       if (actual !== expected.sha256) throw await whyDifferent(content, path, expected);
     });
   }
 
-  /** `mv` would move into a folder of the target's name, hence the test; the rename itself is one step. */
+  /** Renames in one step. `mv` would move the file into a folder of the target's name, hence the test. */
   private async publish(
-    link: GuardedConnection,
+    connection: GuardedConnection,
     path: string,
     temporary: string,
     target: string,
   ): Promise<void> {
     const command = `test ! -d ${shellQuote(target)} && ${shellCommand(['mv', '-f', temporary, target])}`;
-    const { code, stderr } = await this.run(link, command);
-    if (code !== 0) throw failures.refused(path, stderr.trim() || 'the upload could not be renamed');
+    const { code, stderr } = await this.run(connection, command);
+    if (code !== 0) throw failures.refused(path, stderr.trim() || 'the upload cannot be renamed');
   }
 
   private async discard(temporary: string): Promise<void> {
     this.leftovers.add(temporary);
-    await this.kept.get().then(
-      (link) => this.sweep(link),
-      () => {}, // The next connection sweeps.
+    await this.connections.get().then(
+      (connection) => this.removeLeftovers(connection),
+      () => {}, // Removed over the next connection.
     );
   }
 
-  private async sweep(link: GuardedConnection): Promise<void> {
+  private async removeLeftovers(connection: GuardedConnection): Promise<void> {
     if (this.leftovers.size === 0) return;
-    const gone = [...this.leftovers];
-    const { code } = await this.run(link, shellCommand(['rm', '-f', ...gone])).catch(() => ({ code: null }));
-    if (code === 0) for (const leftover of gone) this.leftovers.delete(leftover);
+    const paths = [...this.leftovers];
+    const { code } = await this.run(connection, shellCommand(['rm', '-f', ...paths])).catch(() => ({
+      code: null,
+    }));
+    if (code === 0) for (const leftover of paths) this.leftovers.delete(leftover);
   }
 
-  private async explain(thrown: unknown, path: string, link: GuardedConnection): Promise<SignpipeError> {
+  private async explain(
+    thrown: unknown,
+    path: string,
+    connection: GuardedConnection,
+  ): Promise<SignpipeError> {
     if (!(thrown instanceof SignpipeError)) return failures.refused(path, messageOf(thrown), thrown);
     if (thrown.code !== 'exchange-file-missing') return thrown;
-    // An exchange that is not mounted must not look like a file that was never uploaded.
-    const { code } = await this.run(link, `test -d ${shellQuote(this.root)}`).catch(() => ({ code: null }));
+    // Tells an exchange that is not mounted from a file that was never uploaded.
+    const { code } = await this.run(connection, `test -d ${shellQuote(this.root)}`).catch(() => ({
+      code: null,
+    }));
     return code === 1 ? failures.folderMissing(this.root, thrown) : thrown;
   }
 }

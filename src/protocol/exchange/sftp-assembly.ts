@@ -9,30 +9,29 @@ import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { AssembleOptions, DeliverOptions, FileAttributes } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { requestPool, readRanges, writeBehind } from './pipelined-io.ts';
-import { hashesThere, runsHashThere } from './remote-hash.ts';
-import { hasStatus, isUnsupported, STATUS, type SftpChannel } from './sftp-channel.ts';
-import type { SftpEntry } from './sftp-entry.ts';
+import { remoteHashMatches, remoteRangesMatch } from './remote-hash.ts';
+import { hasStatus, isUnsupported, STATUS, type SftpChannel, type SftpEntry } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
-import type { Upload } from './sftp-upload.ts';
-import { announced } from './receive-send.ts';
+import type { SftpUpload } from './sftp-upload.ts';
+import { verifiedBlocksToSend } from './receive-send.ts';
 
-/** Asked for at once, in bytes: what any disk copies before an answer counts as stalled. */
-const COPIED = 32 * 1024 * 1024;
-/** Copies asked for before the first is answered. */
-const COPIES = 4;
-/** Where nothing can be hashed there, so much of what is new is read back at most, in bytes. */
+/** Bytes per copy request: as many as any disk copies before the request counts as stalled. */
+const COPY_SIZE = 32 * 1024 * 1024;
+/** Copy requests in flight. */
+const COPIES_IN_FLIGHT = 4;
+/** The most new bytes that are read back if the host cannot hash. */
 const READ_BACK = 384 * 1024;
-/** Read back of each end of a span then, in bytes. */
+/** Bytes that are then read back at each end of a span. */
 const EDGE = 4096;
 
-/** An assembly with its numbers checked, and its parts by where they come from. */
-interface Parts {
+/** A delta's spans, checked, by their origin. */
+interface SpansByOrigin {
   readonly old: readonly PlacedDeltaSpan[];
   readonly fresh: readonly PlacedDeltaSpan[];
   readonly freshSize: number;
 }
 
-function partsOf({ assembly, source }: AssembleOptions): Parts {
+function spansByOrigin({ assembly, source }: AssembleOptions): SpansByOrigin {
   const freshSize = freshSizeOf(assembly);
   const spans = placeSpans(assembly, { source: source.size, fresh: freshSize });
   return {
@@ -42,34 +41,37 @@ function partsOf({ assembly, source }: AssembleOptions): Parts {
   };
 }
 
-const placeOf = ({ at, start, end }: PlacedDeltaSpan): ByteRange => ({ start: at, end: at + end - start });
+const rangeInResult = ({ at, start, end }: PlacedDeltaSpan): ByteRange => ({
+  start: at,
+  end: at + end - start,
+});
 
 const isAsRead = (stats: SftpEntry, { size, modified }: FileAttributes): boolean =>
   stats.kind === 'file' && stats.size === size && stats.mtime * 1000 === modified.getTime();
 
-/** One file made on the exchange out of another and of new bytes. */
+/** Assembles a file on the exchange from an old file there and new bytes. */
 export class SftpAssembly {
   private done = 0;
-  private readonly parts: Parts;
+  private readonly spans: SpansByOrigin;
 
-  /** `from` is the old file's place there, and its name for messages. Throws `assembly-unsound`. */
+  /** `from` is the old file's remote path, also for messages. Throws `assembly-unsound`. */
   constructor(
     private readonly session: SftpSession,
     private readonly from: string,
-    private readonly upload: Upload,
+    private readonly upload: SftpUpload,
     private readonly options: AssembleOptions,
   ) {
-    this.parts = partsOf(options);
+    this.spans = spansByOrigin(options);
   }
 
-  /** Makes the file under its temporary name, verifies it and publishes it; copies are made over a channel of their own. */
+  /** Assembles the file under its temporary name, verifies it and renames it. Copies go over the second channel `copier`. */
   async run(copier: Promise<SftpChannel>): Promise<void> {
     const { session, upload } = this;
     const handle = await upload.create(session);
     await upload.finish(session, handle, () =>
       this.options.fresh.use(async (fresh) => {
         await this.fill(await copier, handle, fresh);
-        // In this order: what is asked for after a flush is answered after it.
+        // In this order, since the server answers later requests only after a flush.
         const [, flushed] = await settleAll([this.verify(fresh), session.flush(handle)]);
         return flushed;
       }),
@@ -78,23 +80,23 @@ export class SftpAssembly {
 
   private async verify(fresh: ByteSource): Promise<void> {
     const { upload } = this;
-    const isRight = (handle: Buffer): Promise<boolean> => this.holdsSomeOf(handle, upload.temporary, fresh);
-    if (!(await this.isResult(upload.temporary, isRight)))
-      throw failures.verifyFailed(upload.path, 'what was put together is not what was sent');
+    const hasNew = (handle: Buffer): Promise<boolean> => this.hasSampleOf(handle, upload.temporary, fresh);
+    if (!(await this.isResult(upload.temporary, hasNew)))
+      throw failures.verifyFailed(upload.path, 'the assembled file differs from what was sent');
   }
 
-  /** Whether the target is the result already: its size is right, and every new byte is in its place. */
+  /** Whether the target already is the result: it has the right size and every new byte. */
   async isDone(): Promise<boolean> {
     const { target } = this.upload;
     try {
-      return await this.isResult(target, (handle) => this.holdsAllNew(handle, target));
+      return await this.isResult(target, (handle) => this.hasAllNew(handle, target));
     } catch (error) {
       if (hasStatus(error, STATUS.noSuchFile)) return false;
       throw error;
     }
   }
 
-  /** Whether the old file is as it was read. */
+  /** Whether the old file is unchanged since it was read. */
   async isUnchanged(): Promise<boolean> {
     try {
       return isAsRead(await this.session.stat(this.from), this.options.source);
@@ -104,15 +106,15 @@ export class SftpAssembly {
     }
   }
 
-  /** Copies and sends at the same time, each over its own channel: a copy holds up whatever follows it. */
+  /** Copies and uploads at the same time, each over its own channel, since a copy delays the requests after it. */
   private async fill(copier: SftpChannel, handle: Buffer, fresh: ByteSource): Promise<void> {
-    // What does not need the answer to what was asked before is asked with it.
+    // Requests that do not depend on each other are sent together.
     const [from, to] = await settleAll([
       copier.open(this.from, 'r'),
       copier.open(this.upload.temporary, 'r+'),
     ]);
     await settleAll([this.copyOld(copier, from, to), this.sendFresh(handle, fresh)]);
-    // A copy that came to the old file's end too early was reported as done.
+    // A copy that reached the old file's end too early was reported as complete.
     const [after] = await settleAll([
       copier.fstat(from, this.from),
       copier.closeHandle(from),
@@ -127,20 +129,20 @@ export class SftpAssembly {
         await copier.copy(from, start, length, to, at);
         this.progress(length);
       } catch (error) {
-        // Only a copy that begins beyond the end is told of it.
+        // The server reports the end only if a copy begins beyond it.
         if (hasStatus(error, STATUS.eof)) throw failures.fileChanged(this.from, error);
         throw isRefusal(error) ? failures.noCopy(this.upload.path, error) : error;
       }
     };
-    await mapConcurrently([...copiesOf(this.parts.old)], COPIES, copy);
+    await mapConcurrently([...copiesOf(this.spans.old)], COPIES_IN_FLIGHT, copy);
   }
 
   private async sendFresh(handle: Buffer, fresh: ByteSource): Promise<void> {
-    const announcing: DeliverOptions = { size: this.parts.freshSize, sha256: this.options.fresh.sha256 };
+    const announcing: DeliverOptions = { size: this.spans.freshSize, sha256: this.options.fresh.sha256 };
     const write = async (offset: number, bytes: Buffer): Promise<void> => {
-      const runs = overlaps(this.parts.fresh, { start: offset, end: offset + bytes.length });
+      const ranges = overlaps(this.spans.fresh, { start: offset, end: offset + bytes.length });
       await Promise.all(
-        runs.map(({ span, start, end }) =>
+        ranges.map(({ span, start, end }) =>
           this.session.write(
             handle,
             span.at + start - span.start,
@@ -151,7 +153,7 @@ export class SftpAssembly {
       this.progress(bytes.length);
     };
     const pool = requestPool();
-    await writeBehind(announced(fresh, announcing, pool), write, { pool });
+    await writeBehind(verifiedBlocksToSend(fresh, announcing, pool), write, { pool });
   }
 
   private progress(bytes: number): void {
@@ -159,54 +161,54 @@ export class SftpAssembly {
     this.options.onProgress?.(this.done, this.options.assembly.size);
   }
 
-  /** Whether a file there is what it should be; `isRight` tells where neither its whole is known nor can be hashed there. */
-  private async isResult(place: string, isRight: (handle: Buffer) => Promise<boolean>): Promise<boolean> {
+  /** Whether a remote file is the result; `hasNew` is used if its SHA-256 is not known and the host cannot hash. */
+  private async isResult(path: string, hasNew: (handle: Buffer) => Promise<boolean>): Promise<boolean> {
     const { session, options } = this;
-    const [stats, hashes] = await settleAll([session.stat(place), this.hashesThere(place)]);
+    const [stats, hashes] = await settleAll([session.stat(path), this.matchesRemotely(path)]);
     if (stats.kind !== 'file' || stats.size !== options.assembly.size) return false;
     if (hashes) return true;
-    const handle = await session.open(place, 'r');
+    const handle = await session.open(path, 'r');
     try {
       const { sha256 } = options;
-      return await (sha256 === undefined ? isRight(handle) : this.isWhole(handle, place, sha256));
+      return await (sha256 === undefined ? hasNew(handle) : this.isWhole(handle, path, sha256));
     } finally {
       await session.closeHandle(handle).catch(() => {});
     }
   }
 
-  /** Whether the host's own programs find what should be there: the whole, where that is known, or what is new. */
-  private hashesThere(place: string): Promise<boolean> {
+  /** Whether the host's own hash of the file matches: of the whole, if its SHA-256 is given, or of the new bytes. */
+  private matchesRemotely(path: string): Promise<boolean> {
     const { fresh, sha256, assembly } = this.options;
     const run = (command: string, ms: number): ReturnType<SftpSession['run']> =>
       this.session.run(command, ms);
     return sha256 === undefined
-      ? runsHashThere(run, place, this.newRuns, fresh.sha256)
-      : hashesThere(run, place, { size: assembly.size, sha256 });
+      ? remoteRangesMatch(run, path, this.newRanges, fresh.sha256)
+      : remoteHashMatches(run, path, { size: assembly.size, sha256 });
   }
 
-  private async isWhole(handle: Buffer, place: string, sha256: string): Promise<boolean> {
-    const stored = this.session.blocks(handle, 0, this.options.assembly.size, place);
+  private async isWhole(handle: Buffer, path: string, sha256: string): Promise<boolean> {
+    const stored = this.session.blocks(handle, 0, this.options.assembly.size, path);
     return (await sha256OfStream(stored)) === sha256;
   }
 
-  /** Where the new bytes lie in the result. */
-  private get newRuns(): ByteRange[] {
-    return this.parts.fresh.map(placeOf);
+  /** The ranges of the new bytes in the result. */
+  private get newRanges(): ByteRange[] {
+    return this.spans.fresh.map(rangeInResult);
   }
 
-  /** Whether a file holds every new byte in its place. */
-  private async holdsAllNew(handle: Buffer, place: string): Promise<boolean> {
+  /** Whether a file has every new byte in its path. */
+  private async hasAllNew(handle: Buffer, path: string): Promise<boolean> {
     const hash = createHash('sha256');
-    for await (const { bytes } of readRanges(this.newRuns, this.session.reader(handle, place)))
+    for await (const { bytes } of readRanges(this.newRanges, this.session.reader(handle, path)))
       hash.update(bytes);
     return hash.digest('hex') === this.options.fresh.sha256;
   }
 
-  /** Whether it holds some of them, which tell most of what may have gone wrong on the way. */
-  private async holdsSomeOf(handle: Buffer, place: string, fresh: ByteSource): Promise<boolean> {
-    const runs = someOf(this.newRuns, READ_BACK);
-    for await (const { offset, bytes } of readRanges(runs, this.session.reader(handle, place))) {
-      const span = this.parts.fresh.find(({ at, start, end }) => offset >= at && offset < at + end - start);
+  /** Whether it has a sample of the new bytes in their places, which finds most transfer errors. */
+  private async hasSampleOf(handle: Buffer, path: string, fresh: ByteSource): Promise<boolean> {
+    const ranges = sampleOf(this.newRanges, READ_BACK);
+    for await (const { offset, bytes } of readRanges(ranges, this.session.reader(handle, path))) {
+      const span = this.spans.fresh.find(({ at, start, end }) => offset >= at && offset < at + end - start);
       if (!span) return false;
       if (!bytes.equals(await fresh.read(span.start + offset - span.at, bytes.length))) return false;
     }
@@ -214,7 +216,7 @@ export class SftpAssembly {
   }
 }
 
-/** The server will not copy, whatever it announced; a full disk or a lost connection is something else. */
+/** Whether the server refuses to copy, although it announced copy-data; not for a full disk or a lost connection. */
 const isRefusal = (error: unknown): boolean =>
   !(error instanceof SignpipeError) && (isUnsupported(error) || hasStatus(error, STATUS.permissionDenied));
 
@@ -227,28 +229,28 @@ interface Copy {
 
 function* copiesOf(spans: readonly PlacedDeltaSpan[]): Generator<Copy> {
   for (const { start, end, at } of spans)
-    for (let from = start; from < end; from += COPIED)
-      yield { start: from, length: Math.min(COPIED, end - from), at: at + from - start };
+    for (let from = start; from < end; from += COPY_SIZE)
+      yield { start: from, length: Math.min(COPY_SIZE, end - from), at: at + from - start };
 }
 
-/** The parts of a run of the new file in each span that it touches. Spans are in order. */
+/** The part of a range in each span that it overlaps. */
 function overlaps(
   spans: readonly PlacedDeltaSpan[],
-  run: ByteRange,
+  range: ByteRange,
 ): { readonly span: PlacedDeltaSpan; readonly start: number; readonly end: number }[] {
   return spans
-    .filter(({ start, end }) => start < run.end && end > run.start)
+    .filter(({ start, end }) => start < range.end && end > range.start)
     .map((span) => ({
       span,
-      start: Math.max(span.start, run.start),
-      end: Math.min(span.end, run.end),
+      start: Math.max(span.start, range.start),
+      end: Math.min(span.end, range.end),
     }));
 }
 
-/** All runs when they are few bytes, else the ends of each, or of as many as `most` bytes permit, evenly chosen. */
-function someOf(runs: readonly ByteRange[], most: number): ByteRange[] {
-  if (runs.reduce((sum, { start, end }) => sum + end - start, 0) <= most) return [...runs];
-  const edges = runs.flatMap(({ start, end }) =>
+/** All ranges if they are few bytes, else both ends of each; evenly chosen ones if these are more than `most` bytes. */
+function sampleOf(ranges: readonly ByteRange[], most: number): ByteRange[] {
+  if (ranges.reduce((sum, { start, end }) => sum + end - start, 0) <= most) return [...ranges];
+  const edges = ranges.flatMap(({ start, end }) =>
     end - start <= 2 * EDGE
       ? [{ start, end }]
       : [

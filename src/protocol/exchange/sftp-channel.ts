@@ -2,8 +2,33 @@ import type { SFTPWrapper, Stats } from 'ssh2';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { fileChanged } from './exchange-errors.ts';
 import type { GuardedConnection } from './guarded-connection.ts';
-import { entryOf, isComplete, tellsKind, type SftpEntry } from './sftp-entry.ts';
 import { readBlocksInOrder, type ReadAt } from './pipelined-io.ts';
+
+/** A file's attributes. In SFTP version 3 all of them are optional (draft-ietf-secsh-filexfer-02, section 5). */
+export interface SftpEntry {
+  readonly kind: 'file' | 'folder' | 'other';
+  /** In bytes; -1 if the server does not say. */
+  readonly size: number;
+  /** By the server's clock, in seconds since 1970; 0 if the server does not say. */
+  readonly mtime: number;
+}
+
+/** The bits of the permissions for the kind of file (POSIX `S_IFMT`). */
+const KIND_BITS = 0o170000;
+
+/** Whether attributes distinguish a file from a folder: only permissions with kind bits do. */
+const hasKind = ({ mode }: Stats): boolean => mode !== undefined && (mode & KIND_BITS) !== 0;
+
+/** Whether attributes are complete for an open file. */
+const isComplete = (stats: Stats): boolean =>
+  hasKind(stats) && stats.size !== undefined && stats.mtime !== undefined;
+
+/** Converts attributes; `unknown` is the kind if they do not say. */
+function entryOf(stats: Stats, unknown: SftpEntry['kind']): SftpEntry {
+  const { size = -1, mtime = 0 } = stats as Partial<Stats>;
+  const reported = stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : 'other';
+  return { kind: hasKind(stats) ? reported : unknown, size, mtime };
+}
 
 /** Status codes of the SFTP protocol (draft-ietf-secsh-filexfer-02, section 7). */
 export const STATUS = { eof: 1, noSuchFile: 2, permissionDenied: 3, failure: 4, unsupported: 8 } as const;
@@ -15,68 +40,68 @@ export const hasStatus = (error: unknown, status: number): boolean =>
 export const isUnsupported = (error: unknown): boolean =>
   hasStatus(error, STATUS.unsupported) || /does not support this extended request/i.test(messageOf(error));
 
-/** The answer, or null if the server does not know the request. */
-const nullIfUnsupported = <T>(asked: Promise<T>): Promise<T | null> =>
-  asked.catch((error: unknown) => {
+/** The reply, or null if the server does not support the request. */
+const nullIfUnsupported = <T>(reply: Promise<T>): Promise<T | null> =>
+  reply.catch((error: unknown) => {
     if (isUnsupported(error)) return null;
     throw error;
   });
 
 type Callback<T> = (error: Error | null | undefined, value: T) => void;
 
-/** What ssh2 keeps to itself: the extensions that the server announced, with their versions. */
+/** The extensions that the server announced, with their versions: a private field of ssh2. */
 const extensionsOf = (channel: SFTPWrapper): Readonly<Record<string, string>> =>
   (channel as unknown as { _extensions?: Record<string, string> })._extensions ?? {};
 
-/** One SFTP channel: each request as a promise, bounded in time. Its server answers in order. */
+/** One SFTP channel, on which the server answers in order. Each request is a promise with a time limit. */
 export class SftpChannel {
   constructor(
     protected readonly channel: SFTPWrapper,
-    protected readonly link: GuardedConnection,
+    protected readonly connection: GuardedConnection,
   ) {}
 
   get alive(): boolean {
-    return this.link.alive;
+    return this.connection.alive;
   }
 
-  /** Whether the server copies within itself: `copy-data` (draft-ietf-secsh-filexfer-extensions-00, section 7; OpenSSH 9.0). */
+  /** Whether the server can copy between files: `copy-data` (draft-ietf-secsh-filexfer-extensions-00, section 7; OpenSSH 9.0). */
   get canCopy(): boolean {
     return extensionsOf(this.channel)['copy-data'] === '1';
   }
 
-  /** Whether the server renames over what is there, in one step (OpenSSH's PROTOCOL, section 4.3). */
+  /** Whether the server can replace a file by renaming, in one step (OpenSSH's PROTOCOL, section 4.3). */
   get canReplace(): boolean {
     return 'posix-rename@openssh.com' in extensionsOf(this.channel);
   }
 
   protected request<T>(what: string, send: (channel: SFTPWrapper, done: Callback<T>) => void): Promise<T> {
-    // ssh2 throws at once for an extension that the server does not offer: inside the promise that is a rejection.
-    const answer = new Promise<T>((resolve, reject) => {
+    // For an extension that the server does not offer, ssh2 throws; inside the promise that becomes a rejection.
+    const reply = new Promise<T>((resolve, reject) => {
       send(this.channel, (error, value) => (error ? reject(error) : resolve(value)));
     });
-    return this.link.guard(answer, what);
+    return this.connection.guard(reply, what);
   }
 
   /** Attributes, symbolic links followed. */
   async stat(path: string): Promise<SftpEntry> {
     const what = `stat ${path}`;
-    const asked = this.request(what, (channel, done: Callback<Stats>) => channel.stat(path, done));
-    const stats = await nullIfUnsupported(asked);
+    const reply = this.request(what, (channel, done: Callback<Stats>) => channel.stat(path, done));
+    const stats = await nullIfUnsupported(reply);
     if (!stats) return this.lstat(path);
-    return entryOf(stats, tellsKind(stats) ? 'other' : await this.kindOf(path));
+    return entryOf(stats, hasKind(stats) ? 'other' : await this.kindOf(path));
   }
 
-  /** Attributes of the name itself, a symbolic link's among them. */
+  /** Attributes of the name itself, without following a symbolic link. */
   async lstat(path: string): Promise<SftpEntry> {
     const what = `lstat ${path}`;
     const stats = await this.request(what, (channel, done: Callback<Stats>) => channel.lstat(path, done));
-    return entryOf(stats, tellsKind(stats) ? 'other' : await this.kindOf(path));
+    return entryOf(stats, hasKind(stats) ? 'other' : await this.kindOf(path));
   }
 
-  /** Attributes of an open file. What the server does not report for it is asked for its name. */
+  /** Attributes of an open file; those that the server does not report for it are requested by its path. */
   async fstat(handle: Buffer, path: string): Promise<SftpEntry> {
-    const asked = this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
-    const stats = await nullIfUnsupported(asked);
+    const reply = this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
+    const stats = await nullIfUnsupported(reply);
     if (stats && isComplete(stats)) return entryOf(stats, 'file');
     const named = await this.stat(path);
     if (!stats) return named;
@@ -88,7 +113,7 @@ export class SftpChannel {
     };
   }
 
-  /** For servers whose attributes do not say: only a folder can be opened as one. */
+  /** The kind by trying to open the path as a folder, for servers whose attributes do not say. */
   private async kindOf(path: string): Promise<SftpEntry['kind']> {
     try {
       const handle = await this.request(`opendir ${path}`, (channel, done: Callback<Buffer>) =>
@@ -102,7 +127,7 @@ export class SftpChannel {
     }
   }
 
-  /** Whether there is anything of this name, as far as the server says. */
+  /** Whether the name exists; true if the server does not say. */
   isThere(path: string): Promise<boolean> {
     return this.stat(path).then(
       () => true,
@@ -113,12 +138,12 @@ export class SftpChannel {
     );
   }
 
-  /** `r` reads; `r+` writes too, to what is there; `wx` creates, and fails where something of that name is. */
+  /** Opens a file: `r` to read, `r+` to read and write, `wx` to create it, which fails if the name exists. */
   open(path: string, mode: 'r' | 'r+' | 'wx'): Promise<Buffer> {
     return this.request(`open ${path}`, (channel, done: Callback<Buffer>) => channel.open(path, mode, done));
   }
 
-  /** Closes a handle; an error of a write that the server had delayed would come here. */
+  /** Closes a handle; reports errors of writes that the server had delayed. */
   closeHandle(handle: Buffer): Promise<void> {
     return this.request('close', (channel, done: Callback<void>) =>
       channel.close(handle, (error) => done(error, undefined)),
@@ -127,19 +152,19 @@ export class SftpChannel {
 
   private readSome(handle: Buffer, buffer: Buffer, done: number, position: number): Promise<number> {
     const length = buffer.length - done;
-    return this.request('read', (channel, answer: Callback<number>) =>
-      channel.read(handle, buffer, done, length, position, answer),
+    return this.request('read', (channel, callback: Callback<number>) =>
+      channel.read(handle, buffer, done, length, position, callback),
     );
   }
 
-  /** Exactly `length` bytes; throws `exchange-file-changed` when the file ends before. */
+  /** Reads exactly `length` bytes; throws `exchange-file-changed` if the file ends before. */
   async read(handle: Buffer, offset: number, length: number, name: string): Promise<Buffer> {
     const buffer = Buffer.allocUnsafe(length);
     await this.readInto(handle, buffer, offset, name);
     return buffer;
   }
 
-  /** The same into memory of the caller's, filled to its end. */
+  /** Fills `target` from an open file; throws `exchange-file-changed` if the file ends before. */
   async readInto(handle: Buffer, target: Buffer, offset: number, name: string): Promise<void> {
     const { length } = target;
     for (let done = 0; done < length;) {
@@ -152,12 +177,12 @@ export class SftpChannel {
     }
   }
 
-  /** `read` of one open file, as `readInOrder` takes it. */
+  /** A function that reads from one open file. */
   reader(handle: Buffer, name: string): ReadAt {
     return (offset, length) => this.read(handle, offset, length, name);
   }
 
-  /** The bytes [start, end) of one open file in order, as `readBlocksInOrder` has them. */
+  /** Reads the bytes [start, end) of an open file in blocks; each is valid until the next is requested. */
   blocks(handle: Buffer, start: number, end: number, name: string): AsyncGenerator<Buffer> {
     return readBlocksInOrder(start, end, (target, offset) => this.readInto(handle, target, offset, name));
   }
@@ -169,8 +194,8 @@ export class SftpChannel {
   }
 
   /**
-   * Has the server copy `length` bytes, more than none, from one open file to another. It says nothing when
-   * the source ends before, and takes a length of 0 for "to the end": sizes are the caller's to compare.
+   * Copies `length` bytes, at least one, between two open files on the server. The server reports no error if the
+   * source ends before, and a length of 0 would mean "to the end": the caller must compare sizes.
    */
   copy(from: Buffer, offset: number, length: number, to: Buffer, at: number): Promise<void> {
     return this.request('copy-data', (channel, done: Callback<void>) =>
@@ -178,7 +203,7 @@ export class SftpChannel {
     );
   }
 
-  /** Flushes to the disk where the server offers `fsync@openssh.com`; false where it does not. */
+  /** Flushes a file to disk; false if the server does not offer `fsync@openssh.com`. */
   async flush(handle: Buffer): Promise<boolean> {
     try {
       await this.request('fsync', (channel, done: Callback<void>) =>

@@ -3,15 +3,15 @@ import { SignpipeError } from '../../lib/errors.ts';
 import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { Rehearsal, RehearseOptions } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
-import { below, foldersOf, rehearsalNames } from './path.ts';
+import { remotePath, parentFolders, rehearsalNames } from './path.ts';
 import { hasStatus, isUnsupported, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
 
 const CONTENT = Buffer.from('signpipe tries this folder\n');
 
-/** Writes a file as a delivery would; whether the server flushed it. */
-async function write(session: SftpSession, place: string, name: string): Promise<boolean> {
-  const handle = await session.open(place, 'wx');
+/** Writes a file as a delivery does; returns whether the server flushed it. */
+async function write(session: SftpSession, path: string, name: string): Promise<boolean> {
+  const handle = await session.open(path, 'wx');
   let flushed: boolean;
   try {
     await session.write(handle, 0, CONTENT);
@@ -19,13 +19,12 @@ async function write(session: SftpSession, place: string, name: string): Promise
   } finally {
     await session.closeHandle(handle);
   }
-  const { size } = await session.stat(place);
-  if (size !== CONTENT.length)
-    throw failures.verifyFailed(name, `${size} bytes instead of ${CONTENT.length}`);
+  const { size } = await session.stat(path);
+  if (size !== CONTENT.length) throw failures.wrongSize(name, size, CONTENT.length);
   return flushed;
 }
 
-/** Renames as a delivery would; whether over an existing file in one step. */
+/** Renames as a delivery does; returns whether the server can replace a file in one step. */
 async function rename(session: SftpSession, from: string, to: string, name: string): Promise<boolean> {
   if (await session.replace(from, to)) return true;
   await session.rename(from, to).catch((error: unknown) => {
@@ -34,7 +33,7 @@ async function rename(session: SftpSession, from: string, to: string, name: stri
   return false;
 }
 
-/** Refuses a server that renames nothing, without a trace: others answer that the file is not there. */
+/** Throws if the server never renames, without creating a file: other servers report that the file is missing. */
 async function requireRenames(session: SftpSession, from: string, to: string, name: string): Promise<void> {
   await rename(session, from, to, name).catch((error: unknown) => {
     if (error instanceof SignpipeError && error.code === 'exchange-no-rename') throw error;
@@ -43,14 +42,14 @@ async function requireRenames(session: SftpSession, from: string, to: string, na
 
 async function tryIn(
   session: SftpSession,
-  place: string,
+  path: string,
   name: string,
   temporary: string | undefined,
 ): Promise<Rehearsal> {
-  const [first, second] = rehearsalNames(place, temporary);
-  // What a crash left, as a rule nothing. A server that deletes nothing would keep what is written here, too.
-  const [clear] = await settleAll([session.remove(first), session.remove(second)]);
-  if (!clear) {
+  const [first, second] = rehearsalNames(path, temporary);
+  // Leftovers of a crash; usually none. A server that denies this would keep the new files, too.
+  const [removable] = await settleAll([session.remove(first), session.remove(second)]);
+  if (!removable) {
     await requireRenames(session, first, second, name);
     return { written: false, deletes: false, remarks: [], left: null };
   }
@@ -71,25 +70,25 @@ async function tryIn(
 }
 
 async function makeFolders(session: SftpSession, root: string, folder: string): Promise<void> {
-  // The last of these is the folder itself. Most exist.
-  for (const each of foldersOf(root, `${folder}/x`)) await session.makeFolder(each).catch(() => {});
-  if (!(await session.isThere(below(root, folder)))) throw failures.folderMissing(folder);
+  // The last of these is the folder itself. Most of them exist.
+  for (const each of parentFolders(root, `${folder}/x`)) await session.makeFolder(each).catch(() => {});
+  if (!(await session.isThere(remotePath(root, folder)))) throw failures.folderMissing(folder);
 }
 
-/** Tries in a folder what a delivery does there; see `Exchange.rehearse`. */
+/** Tries in a folder what a delivery does; see `Exchange.rehearse`. */
 export async function rehearseSftp(
   session: SftpSession,
   root: string,
   folder: string,
   { make, temporary }: RehearseOptions,
 ): Promise<Rehearsal | null> {
-  const place = below(root, folder);
-  const found = await session.stat(place).catch((error: unknown) => {
+  const path = remotePath(root, folder);
+  const entry = await session.stat(path).catch((error: unknown) => {
     if (hasStatus(error, STATUS.noSuchFile)) return null;
     throw error;
   });
-  if (!found && !make) return null;
-  if (found && found.kind !== 'folder') throw failures.notAFolder(folder);
-  if (!found) await makeFolders(session, root, folder);
-  return tryIn(session, place, folder, temporary);
+  if (!entry && !make) return null;
+  if (entry && entry.kind !== 'folder') throw failures.notAFolder(folder);
+  if (!entry) await makeFolders(session, root, folder);
+  return tryIn(session, path, folder, temporary);
 }

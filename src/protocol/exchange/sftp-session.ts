@@ -1,6 +1,7 @@
 import type { Client, SFTPWrapper } from 'ssh2';
 import SftpClient from 'ssh2-sftp-client';
 import { messageOf, usage } from '../../lib/errors.ts';
+import { withDeadline } from '../../lib/concurrency/deadline.ts';
 import { connectPinned } from '../../lib/ssh/connection.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import type { SshTarget } from '../../lib/ssh/url.ts';
@@ -8,93 +9,92 @@ import { timesOf } from '../../lib/ssh/options.ts';
 import { runRemotely, type RemoteResult } from '../../lib/ssh/exec.ts';
 import { isText, loginOutputError } from '../../lib/ssh/login-output.ts';
 import { connectionLost, stalled } from './exchange-errors.ts';
-import type { Session } from './reconnecting-session.ts';
+import type { Reconnectable } from './reconnecting-session.ts';
 import { GuardedConnection } from './guarded-connection.ts';
 import { hasStatus, isUnsupported, SftpChannel, STATUS } from './sftp-channel.ts';
-import { withDeadline } from '../../lib/concurrency/deadline.ts';
 
-/** What ssh2-sftp-client keeps to itself: the connection that its channel runs over. */
+/** The connection under a channel: a private field of ssh2-sftp-client. */
 const connectionOf = (sftp: SftpClient): Client => (sftp as unknown as { client: Client }).client;
 
-interface Opened {
+interface OpenChannel {
   readonly sftp: SftpClient;
   readonly channel: SFTPWrapper;
 }
 
-/** The text that ssh2 took for the length of a packet, if it is that. */
+/** The text that ssh2 read as the length of a packet, if the message is about that. */
 function textInPlaceOfLength(message: string): string | null {
   const [, length] = /Packet length (\d{1,10}) exceeds max length/.exec(message) ?? [];
   if (length === undefined) return null;
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(Number(length));
-  // Behind a short text the length of the real first packet begins, which is small.
+  // After a short text follows the length of the real first packet, which is small and begins with zeros.
   const text = bytes.subarray(0, bytes.includes(0) ? bytes.indexOf(0) : 4);
   return text.length > 0 && isText(text) ? text.toString('latin1') : null;
 }
 
-/** The subsystem is asked for after the login, outside ssh2's own time-out. */
+/** Connects and opens the subsystem. ssh2's own time-out ends with the login. */
 async function openSubsystem(
   sftp: SftpClient,
   config: object,
   ms: number,
-  where: string,
+  host: string,
 ): Promise<SFTPWrapper> {
   try {
     return await withDeadline(sftp.connect(config), ms, () => {
-      throw stalled(where, 'opening SFTP', ms);
+      throw stalled(host, 'opening SFTP', ms);
     });
   } catch (error) {
     connectionOf(sftp).destroy();
     const text = textInPlaceOfLength(messageOf(error));
-    if (text !== null) throw loginOutputError(where, text, error);
+    if (text !== null) throw loginOutputError(host, text, error);
     if (!/subsystem|SFTP session/i.test(messageOf(error))) throw error;
-    throw usage('exchange-no-sftp', `${where} offers no SFTP`, {
+    throw usage('exchange-no-sftp', `${host} does not offer SFTP`, {
       cause: error,
-      hint: 'have sshd_config say `Subsystem sftp internal-sftp`, or use scp:// in exchange.url',
+      hint: 'add `Subsystem sftp internal-sftp` to sshd_config, or use scp:// in exchange.url',
     });
   }
 }
 
-/** A pinned connection with one SFTP channel over it, and what else runs over it. */
-export class SftpSession extends SftpChannel implements Session {
+/** A connection with a checked host key, its SFTP channel, and the commands and second channels beside it. */
+export class SftpSession extends SftpChannel implements Reconnectable {
   private constructor(
-    private readonly opened: Opened,
-    link: GuardedConnection,
+    private readonly opened: OpenChannel,
+    connection: GuardedConnection,
   ) {
-    super(opened.channel, link);
+    super(opened.channel, connection);
   }
 
   static async open(target: SshTarget, options: SshOptions, stallTimeoutMs: number): Promise<SftpSession> {
-    const where = target.host;
     const deadline = 2 * timesOf(options).connectTimeoutMs;
-    const opened = await connectPinned(target, options, async (config): Promise<Opened> => {
-      // Its own listeners print to the console unless they are replaced.
+    const opened = await connectPinned(target, options, async (config): Promise<OpenChannel> => {
+      // Its default listeners print to the console.
       const sftp = new SftpClient('signpipe', { error: () => {}, end: () => {}, close: () => {} });
-      return { sftp, channel: await openSubsystem(sftp, config, deadline, where) };
+      return { sftp, channel: await openSubsystem(sftp, config, deadline, target.host) };
     });
     const client = connectionOf(opened.sftp);
     client.setNoDelay(true);
-    const link = new GuardedConnection(client, where, stallTimeoutMs);
-    opened.channel.on('close', () => link.fail(connectionLost(where, 'the SFTP server ended')));
-    opened.channel.on('error', (error: Error) => link.fail(connectionLost(where, messageOf(error))));
-    return new SftpSession(opened, link);
+    const connection = new GuardedConnection(client, target.host, stallTimeoutMs);
+    const lost = (why: string): void => connection.fail(connectionLost(target.host, why));
+    opened.channel.on('close', () => lost('the SFTP server ended'));
+    opened.channel.on('error', (error: Error) => lost(messageOf(error)));
+    return new SftpSession(opened, connection);
   }
 
   /**
-   * A second channel over the same connection, for requests that take long: a server carries out one at a
-   * time a channel. It takes some round trips to open, which `use` need not wait for before it needs it, and may
-   * fail with `connection-lost` though the connection stands.
+   * Opens a second channel over the same connection for `use`, for requests that take long: a server carries out one
+   * request per channel at a time. Opening takes some round trips, so `use` gets a promise. It may fail with
+   * `connection-lost` though the connection is alive.
    */
-  async beside<T>(use: (channel: Promise<SftpChannel>) => Promise<T>): Promise<T> {
+  async withSecondChannel<T>(use: (channel: Promise<SftpChannel>) => Promise<T>): Promise<T> {
     const opening = new Promise<SFTPWrapper>((resolve, reject) => {
-      this.link.client.sftp((error, channel) => (error ? reject(error) : resolve(channel)));
+      this.connection.client.sftp((error, channel) => (error ? reject(error) : resolve(channel)));
     });
-    const channel = this.link.guard(opening, 'opening SFTP');
+    const channel = this.connection.guard(opening, 'opening SFTP');
     const opened = channel.then((raw) => {
-      raw.on('error', () => {}); // Whoever waits for an answer hears of it.
-      return new SftpChannel(raw, this.link);
+      raw.on('error', () => {}); // The pending request reports it.
+      return new SftpChannel(raw, this.connection);
     });
-    opened.catch(() => {}); // Who never asks for it need not hear that it failed.
+    opened.catch(() => {}); // `use` may never await it.
     try {
       return await use(opened);
     } finally {
@@ -107,11 +107,11 @@ export class SftpSession extends SftpChannel implements Session {
 
   async end(): Promise<void> {
     if (!this.alive) return;
-    await this.link.guard(this.opened.sftp.end(), 'closing', 2000).catch(() => {});
-    await this.link.end();
+    await this.connection.guard(this.opened.sftp.end(), 'closing', 2000).catch(() => {});
+    await this.connection.end();
   }
 
-  /** Renames over what is there, in one step (`posix-rename@openssh.com`); false where that is not offered. */
+  /** Renames a file over an existing one, in one step (`posix-rename@openssh.com`); false if that is not offered. */
   async replace(from: string, to: string): Promise<boolean> {
     try {
       await this.request(
@@ -126,7 +126,7 @@ export class SftpSession extends SftpChannel implements Session {
     }
   }
 
-  /** Renames to a name that is not taken yet (SFTP version 3 has no other rename). */
+  /** Renames a file to a name that must not exist (SFTP version 3 has no other rename). */
   async rename(from: string, to: string): Promise<void> {
     await this.request(`rename to ${to}`, (channel, done) =>
       channel.rename(from, to, (error) => done(error, undefined)),
@@ -134,8 +134,8 @@ export class SftpSession extends SftpChannel implements Session {
   }
 
   /**
-   * Removes a file. False if the server says that nothing may be deleted, which some say of a name that is not
-   * there, too; true if the file is gone.
+   * Removes a file: true if it no longer exists, false if the server denies it. Some servers also deny it for a name
+   * that does not exist.
    */
   async remove(path: string): Promise<boolean> {
     try {
@@ -156,8 +156,12 @@ export class SftpSession extends SftpChannel implements Session {
     );
   }
 
-  /** Runs a command beside the SFTP channel; accounts for SFTP only refuse that. */
+  /** Runs a command beside the SFTP channel; SFTP-only accounts refuse that. */
   run(command: string, timeoutMs: number): Promise<RemoteResult> {
-    return this.link.guard(runRemotely(this.link.client, command, timeoutMs), 'command', timeoutMs + 1000);
+    return this.connection.guard(
+      runRemotely(this.connection.client, command, timeoutMs),
+      'command',
+      timeoutMs + 1000,
+    );
   }
 }

@@ -4,9 +4,9 @@ import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { settleAll } from '../../lib/concurrency/settle-all.ts';
 import type { DeliverOptions } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
-import { below, foldersOf, temporaryName } from './path.ts';
+import { remotePath, parentFolders, temporaryName } from './path.ts';
 import { requestPool, writeBehind } from './pipelined-io.ts';
-import { hashesThere } from './remote-hash.ts';
+import { remoteHashMatches } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
 import { blocksToSend, whyDifferent } from './receive-send.ts';
@@ -17,32 +17,32 @@ const isFile = (session: SftpSession, path: string): Promise<boolean> =>
     () => false,
   );
 
-/** A file on its way to an SFTP exchange: it grows under a temporary name, and gets its own when it is right. */
-export class Upload {
+/** An upload to an SFTP exchange: written under a temporary name, renamed to its target after verification. */
+export class SftpUpload {
   readonly target: string;
   /** Hidden, beside the target. */
   temporary: string;
-  /** Up to where the server has answered for every byte. */
+  /** The offset up to which the server has confirmed every write. */
   written = 0;
 
   constructor(
     private readonly root: string,
-    /** As the caller has it, for messages. */
+    /** As the caller gave it, for messages. */
     readonly path: string,
     token?: string,
   ) {
-    this.target = below(root, path);
+    this.target = remotePath(root, path);
     this.temporary = temporaryName(this.target, token);
   }
 
-  /** A new file; the folders that `path` names below the root are made when they are missing. */
+  /** Creates the temporary file, and missing folders below the root. */
   async create(session: SftpSession): Promise<Buffer> {
     const { temporary } = this;
     try {
       return await session.open(temporary, 'wx');
     } catch (error) {
       if (!hasStatus(error, STATUS.noSuchFile)) throw error;
-      const folders = foldersOf(this.root, this.path);
+      const folders = parentFolders(this.root, this.path);
       for (const folder of folders) await session.makeFolder(folder).catch(() => {}); // Most exist.
       return session.open(temporary, 'wx').catch((again: unknown) => {
         if (!hasStatus(again, STATUS.noSuchFile)) throw again;
@@ -52,8 +52,8 @@ export class Upload {
   }
 
   /**
-   * Sends the content, from its beginning or from where a cut connection left it; it has its name when it was
-   * flushed there, and is what it should be.
+   * Sends the content, from its beginning or from where the connection was cut, flushes and verifies it, and gives it
+   * its name.
    */
   async send(session: SftpSession, content: ByteSource, options: DeliverOptions): Promise<void> {
     const handle = (await this.reopen(session)) ?? (await this.create(session));
@@ -65,13 +65,13 @@ export class Upload {
         (offset, bytes) => session.write(handle, offset, bytes),
         { start, pool, onWritten: (end) => (this.written = end) },
       );
-      // In this order: what is asked for after a flush is answered after it.
+      // In this order, since the server answers later requests only after a flush.
       const [, flushed] = await settleAll([this.verify(session, content, options), session.flush(handle)]);
       return flushed;
     });
   }
 
-  /** Fills and verifies what was created, then closes it and gives it its name. `fill` tells whether it was flushed. */
+  /** Lets `fill` write and verify the new file, closes it and gives it its name. `fill` returns whether it was flushed. */
   async finish(session: SftpSession, handle: Buffer, fill: () => Promise<boolean>): Promise<void> {
     let flushed: boolean;
     try {
@@ -81,23 +81,23 @@ export class Upload {
       throw error;
     }
     const closing = session.closeHandle(handle);
-    // Of what was not flushed, it may be only then that the server finds its disk full.
+    // Without a flush, the server may report a full disk only on close.
     if (!flushed) await closing;
     await settleAll([closing, this.publish(session)]);
   }
 
-  /** What lies under the temporary name, to go on with; null, and nothing there any more, when it is of no use. */
+  /** Reopens the temporary file to resume; null, and the file removed, if it cannot be resumed. */
   private async reopen(session: SftpSession): Promise<Buffer | null> {
     if (this.written === 0) return null;
     try {
-      // Of the name itself: a link that was put in its place would lead the upload elsewhere.
-      const found = await session.lstat(this.temporary);
-      if (found.kind === 'file' && found.size > 0) {
-        this.written = Math.min(this.written, found.size);
+      // `lstat`, since a link in its place could lead the upload elsewhere.
+      const entry = await session.lstat(this.temporary);
+      if (entry.kind === 'file' && entry.size > 0) {
+        this.written = Math.min(this.written, entry.size);
         return await session.open(this.temporary, 'r+');
       }
     } catch (error) {
-      // If the server does not say, or does not open it again, it is sent once more.
+      // If the server does not report or reopen it, it is sent again.
       if (!session.alive) throw error;
     }
     this.written = 0;
@@ -106,24 +106,23 @@ export class Upload {
   }
 
   /**
-   * Takes away what a crash or a cut connection left: the temporary file, or chooses another name for it if the
-   * server deletes nothing; and the target, if it was being replaced in two steps, gets its name back.
+   * Cleans up after a crash or a cut connection: removes the temporary file, or chooses another name for it if the
+   * server deletes nothing; renames the old target back if it was being replaced in two steps.
    */
   async clear(session: SftpSession): Promise<void> {
     if (!(await session.remove(this.temporary)) && (await session.isThere(this.temporary)))
       this.temporary = temporaryName(this.target);
     if (session.canReplace) return;
     if (await session.isThere(this.target)) await session.remove(this.aside);
-    else await session.rename(this.aside, this.target).catch(() => {}); // Nothing is there, as a rule.
+    else await session.rename(this.aside, this.target).catch(() => {}); // Usually it does not exist.
   }
 
-  /** Holds what was stored against what should be; throws `exchange-verify-failed` or `exchange-local-file`. */
+  /** Verifies the stored file; throws `exchange-verify-failed` or `exchange-local-file`. */
   private async verify(session: SftpSession, content: ByteSource, expected: DeliverOptions): Promise<void> {
     const { path, temporary } = this;
     const { size } = await session.stat(temporary);
-    if (size !== expected.size)
-      throw failures.verifyFailed(path, `${size} bytes instead of ${expected.size}`);
-    if (await hashesThere((command, ms) => session.run(command, ms), temporary, expected)) return;
+    if (size !== expected.size) throw failures.wrongSize(path, size, expected.size);
+    if (await remoteHashMatches((command, ms) => session.run(command, ms), temporary, expected)) return;
     const handle = await session.open(temporary, 'r');
     try {
       const actual = await sha256OfStream(session.blocks(handle, 0, size, path));
@@ -133,7 +132,7 @@ export class Upload {
     }
   }
 
-  /** Gives it its name, over whatever bears it. */
+  /** Renames the file to its target, replacing an existing file. */
   private async publish(session: SftpSession): Promise<void> {
     const { path, temporary, target } = this;
     if (await session.replace(temporary, target)) return;
@@ -147,8 +146,8 @@ export class Upload {
   }
 
   /**
-   * Without posix-rename@openssh.com: the old file is moved aside first, and back if the new one cannot take its
-   * place. For a moment nothing bears the name.
+   * Without posix-rename@openssh.com: moves the old file aside first, and back if the new one cannot be renamed. For a
+   * moment there is no file under the name.
    */
   private async replaceInTwoSteps(session: SftpSession): Promise<void> {
     const { temporary, target, aside } = this;
@@ -162,7 +161,7 @@ export class Upload {
     await session.remove(aside);
   }
 
-  /** Where the old file is for that moment. */
+  /** The old file's name in that moment. */
   private get aside(): string {
     return `${this.temporary.slice(0, -'.part'.length)}.old`;
   }

@@ -27,7 +27,7 @@ import { startSshd, type Sshd, type SshdOptions } from '../../world/sshd.ts';
 
 const MIB = 2 ** 20;
 const OLD = randomBytes(40 * MIB + 12_345);
-/** More than what is read back where nothing can be hashed, and more than one write. */
+/** More than is read back if the host cannot hash, and more than one write. */
 const FRESH = randomBytes(3 * MIB + 77);
 
 const span = (from: DeltaSpan['from'], start: number, end: number): DeltaSpan => ({ from, start, end });
@@ -84,7 +84,7 @@ const newBytes = (path: string, content: Buffer): NewBytes => ({
   use: (send) => withFile(path, send),
 });
 
-/** Puts the old file there, and tells what `assemble` is to be told. */
+/** Puts the old file on the exchange; returns the options for `assemble`. */
 async function prepare({ exchange, remote, fresh }: World): Promise<AssembleOptions> {
   for (const name of await readdir(remote)) await rm(join(remote, name), { recursive: true });
   await writeFile(join(remote, 'old.zip'), OLD);
@@ -93,7 +93,7 @@ async function prepare({ exchange, remote, fresh }: World): Promise<AssembleOpti
   return { source, assembly: ASSEMBLY, fresh: newBytes(fresh, FRESH) };
 }
 
-describe('a file put together on an sftp:// exchange', () => {
+describe('a file assembled on an sftp:// exchange', () => {
   let world: World;
   let options: AssembleOptions;
   before(async () => {
@@ -106,7 +106,7 @@ describe('a file put together on an sftp:// exchange', () => {
 
   const there = (): Promise<string[]> => readdir(world.remote, { recursive: true });
 
-  it('is the right bytes, of which only the new ones travelled', async () => {
+  it('has the right bytes, and only the new ones are sent', async () => {
     assert.equal(await world.exchange.canAssemble(), true);
     const before = world.network.total;
     const seen: [number, number][] = [];
@@ -122,13 +122,13 @@ describe('a file put together on an sftp:// exchange', () => {
     assert.deepEqual(seen.at(-1), [RESULT.length, RESULT.length]);
   });
 
-  it('may replace the file that it is made of', async () => {
+  it('may replace its source', async () => {
     await world.exchange.assemble('old.zip', 'old.zip', options);
     assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(RESULT));
     assert.deepEqual(await there(), ['old.zip']);
   });
 
-  it('is done already when the result replaced its source before a crash', async () => {
+  it('is complete if the result replaced its source before a crash', async () => {
     await world.exchange.assemble('old.zip', 'old.zip', options);
     const { mtimeMs, ino } = await stat(join(world.remote, 'old.zip'));
     await world.exchange.assemble('old.zip', 'old.zip', options);
@@ -136,7 +136,7 @@ describe('a file put together on an sftp:// exchange', () => {
     assert.deepEqual([now.mtimeMs, now.ino], [mtimeMs, ino]);
   });
 
-  it('asks for no new bytes when it is done already', async () => {
+  it('requests no new bytes if it is complete', async () => {
     await world.exchange.assemble('old.zip', 'new.zip', options);
     await rm(join(world.remote, 'old.zip'));
     const use = (): Promise<never> => Promise.reject(new Error('they are gone'));
@@ -145,13 +145,13 @@ describe('a file put together on an sftp:// exchange', () => {
     await writeFile(join(world.remote, 'old.zip'), OLD);
   });
 
-  it('is done already when its source was taken away since', async () => {
+  it('is complete although its source was removed since', async () => {
     await world.exchange.assemble('old.zip', 'new.zip', options);
     await rm(join(world.remote, 'old.zip'));
     await world.exchange.assemble('old.zip', 'new.zip', options);
   });
 
-  it('exchange-file-changed: what lies at the target is of the same size, yet not all new bytes are there', async () => {
+  it('exchange-file-changed: the target has the same size, but not all new bytes', async () => {
     const wrong = Buffer.from(RESULT);
     wrong[1000 + MIB] = (wrong[1000 + MIB] ?? 0) ^ 1;
     await writeFile(join(world.remote, 'old.zip'), wrong);
@@ -165,7 +165,7 @@ describe('a file put together on an sftp:// exchange', () => {
   const changes: readonly [string, (path: string) => Promise<void>][] = [
     ['it grew', (path) => appendFile(path, 'x')],
     ['it shrank: a copy beyond its end would report success', (path) => truncate(path, OLD.length - 1)],
-    ['it is of another time', (path) => utimes(path, 1_000_000, 1_000_000)],
+    ['its time changed', (path) => utimes(path, 1_000_000, 1_000_000)],
     ['it is gone', (path) => rm(path)],
     ['it became a folder', (path) => rm(path).then(() => mkdir(path))],
   ];
@@ -182,12 +182,12 @@ describe('a file put together on an sftp:// exchange', () => {
       );
     });
 
-  it('exchange-file-changed: it shrinks while it is copied', async () => {
+  it('exchange-file-changed: its source shrinks while it is copied', async () => {
     let changed = false;
     const onProgress = (): void => {
       if (changed) return;
       changed = true;
-      // At once: a busy machine would do it when all is over.
+      // Synchronously: on a busy machine it would happen too late.
       truncateSync(join(world.remote, 'old.zip'), 100);
     };
     const assembling = world.exchange.assemble('old.zip', 'new.zip', { ...options, onProgress });
@@ -195,7 +195,7 @@ describe('a file put together on an sftp:// exchange', () => {
     assert.deepEqual(await there(), ['old.zip']);
   });
 
-  it('writes to a file of its own though the target is a hard link of the source', async () => {
+  it('writes to a new file although the target is a hard link of the source', async () => {
     await link(join(world.remote, 'old.zip'), join(world.remote, 'new.zip'));
     const source = await world.exchange.stat('old.zip');
     assert(source);
@@ -204,7 +204,7 @@ describe('a file put together on an sftp:// exchange', () => {
     assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(OLD));
   });
 
-  it('assembly-unsound: numbers that a server would take for something else', async () => {
+  it('assembly-unsound: numbers that a server would misinterpret', async () => {
     const wrong: DeltaSpan[][] = [
       [span('source', 5, 5), span('fresh', 0, FRESH.length)],
       [span('source', OLD.length - 1, OLD.length + 1), span('fresh', 0, FRESH.length)],
@@ -220,7 +220,7 @@ describe('a file put together on an sftp:// exchange', () => {
     assert.deepEqual(await there(), ['old.zip']);
   });
 
-  it('exchange-local-file: the new bytes are not those that were announced', async () => {
+  it('exchange-local-file: the new bytes are not the announced ones', async () => {
     const fresh = { ...newBytes(world.fresh, FRESH), sha256: sha256Hex('other') };
     await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', { ...options, fresh }), {
       code: 'exchange-local-file',
@@ -229,7 +229,7 @@ describe('a file put together on an sftp:// exchange', () => {
     assert.deepEqual(await there(), ['old.zip']);
   });
 
-  it('connection-lost: a cut leaves nothing, and the next call does it', async () => {
+  it('connection-lost: a cut leaves nothing, and the next call succeeds', async () => {
     world.network.cutAfter(MIB);
     await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
       code: 'connection-lost',
@@ -240,13 +240,13 @@ describe('a file put together on an sftp:// exchange', () => {
     assert.deepEqual((await there()).sort(), ['new.zip', 'old.zip']);
   });
 
-  it('takes away what a crash left under the same temporary name', async () => {
+  it('removes leftovers of a crash under the same temporary name', async () => {
     await writeFile(join(world.remote, '.new.zip.0123456789ab.part'), 'left');
     await world.exchange.assemble('old.zip', 'new.zip', { ...options, temporary: '0123456789ab' });
     assert.deepEqual((await there()).sort(), ['new.zip', 'old.zip']);
   });
 
-  it('exchange-path-outside: either path', async () => {
+  it('exchange-path-outside: the source or the target', async () => {
     for (const [from, to] of [
       ['../old.zip', 'new.zip'],
       ['old.zip', '../new.zip'],
@@ -255,8 +255,8 @@ describe('a file put together on an sftp:// exchange', () => {
   });
 });
 
-describe('a file put together where no command may be run', () => {
-  it('has some of its new bytes read back, and no more than that travels', async () => {
+describe('a file assembled on a host that runs no commands', () => {
+  it('is verified by reading some of its new bytes back, and nothing else is sent', async () => {
     const world = await startWorld({ config: ['ForceCommand internal-sftp'] });
     try {
       const options = await prepare(world);
@@ -278,7 +278,7 @@ describe('a file put together where no command may be run', () => {
   });
 });
 
-/** Another byte in what is only copied there; neither size nor time tells. */
+/** Changes a byte that is only copied, without changing size or time. */
 async function changeUnseen(remote: string, { source }: AssembleOptions): Promise<void> {
   const path = join(remote, 'old.zip');
   const bytes = await readFile(path);
@@ -288,10 +288,10 @@ async function changeUnseen(remote: string, { source }: AssembleOptions): Promis
 }
 
 for (const [where, config] of [
-  ['where it can be hashed', []],
-  ['where it must be read back', ['ForceCommand internal-sftp']],
+  ['on a host that can hash', []],
+  ['on a host from which it must be read back', ['ForceCommand internal-sftp']],
 ] as const)
-  describe(`a file put together, of which the whole is known, ${where}`, () => {
+  describe(`a file assembled with the SHA-256 of the whole, ${where}`, () => {
     let world: World;
     let options: AssembleOptions;
     before(async () => {
@@ -302,13 +302,13 @@ for (const [where, config] of [
     });
     after(() => world.stop());
 
-    it('is held to it, and to nothing less when it was done before', async () => {
+    it('is verified against it, also if it was complete before', async () => {
       await world.exchange.assemble('old.zip', 'old.zip', options);
       assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(RESULT));
       await world.exchange.assemble('old.zip', 'old.zip', options);
     });
 
-    it('exchange-verify-failed: a byte that was copied there is not the one that was seen', async () => {
+    it('exchange-verify-failed: a copied byte differs from the one that was read', async () => {
       await changeUnseen(world.remote, options);
       await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
         code: 'exchange-verify-failed',
@@ -318,7 +318,7 @@ for (const [where, config] of [
       await world.exchange.assemble('old.zip', 'new.zip', less);
     });
 
-    it('exchange-file-changed: what lies at the target differs in a byte that was copied', async () => {
+    it('exchange-file-changed: the target differs in a copied byte', async () => {
       await changeUnseen(world.remote, options);
       const { sha256: _known, ...less } = options;
       await world.exchange.assemble('old.zip', 'old.zip', less);
@@ -328,8 +328,8 @@ for (const [where, config] of [
     });
   });
 
-describe('an exchange that cannot put files together', () => {
-  it('exchange-no-copy: a server without copy-data says so before anything is done', async () => {
+describe('an exchange that cannot assemble files', () => {
+  it('exchange-no-copy: a server without copy-data, before anything is written', async () => {
     const world = await startWorld({ sftpCommand: 'internal-sftp -P copy-data' });
     try {
       const options = await prepare(world);
@@ -362,7 +362,7 @@ describe('an exchange that cannot put files together', () => {
     });
 });
 
-describe('a file that stays on the exchange', () => {
+describe('a remote file', () => {
   let world: World;
   before(async () => {
     world = await startWorld();
@@ -370,7 +370,7 @@ describe('a file that stays on the exchange', () => {
   });
   after(() => world.stop());
 
-  const RUNS = [
+  const RANGES = [
     { start: 1000, end: 5 * MIB },
     { start: 6 * MIB, end: 6 * MIB + 10 },
     { start: 20 * MIB, end: 30 * MIB },
@@ -378,7 +378,7 @@ describe('a file that stays on the exchange', () => {
   const once = <T>(action: () => Promise<T>): Promise<T> => action();
   const twice = <T>(action: () => Promise<T>): Promise<T> => action().catch(() => action());
 
-  async function openFar(retry: typeof once): Promise<RemoteFile> {
+  async function openRemote(retry: typeof once): Promise<RemoteFile> {
     const cache = join(world.sshd.folder, `cache-${randomBytes(4).toString('hex')}`);
     const file = await RemoteFile.open(world.exchange, 'old.zip', { cache, retry, name: 'old.zip' });
     assert(file);
@@ -388,13 +388,13 @@ describe('a file that stays on the exchange', () => {
   const isRead = async (file: RemoteFile, start: number, end: number): Promise<void> =>
     assert.ok((await file.read(start, end - start)).equals(OLD.subarray(start, end)), `${start} to ${end}`);
 
-  it('is read here where it was fetched, and over the network where it was not', async () => {
-    const file = await openFar(once);
+  it('is read from the cache where it was prefetched, otherwise over the connection', async () => {
+    const file = await openRemote(once);
     assert.equal(file.size, OLD.length);
-    file.prefetch(RUNS);
-    for (const { start, end } of RUNS) await isRead(file, start, end);
+    file.prefetch(RANGES);
+    for (const { start, end } of RANGES) await isRead(file, start, end);
     const before = world.network.total;
-    for (const { start, end } of RUNS) await isRead(file, start + 3, end - 2);
+    for (const { start, end } of RANGES) await isRead(file, start + 3, end - 2);
     await isRead(file, 20 * MIB + 5, 20 * MIB + 5);
     assert.equal(world.network.total, before);
     for (const [at, length] of [
@@ -408,42 +408,42 @@ describe('a file that stays on the exchange', () => {
     await file.close();
   });
 
-  it('is fetched in the order in which it was asked for, wherever that lies', async () => {
-    const file = await openFar(once);
+  it('is prefetched in the order of the calls', async () => {
+    const file = await openRemote(once);
     const [first, then] = [[{ start: 35 * MIB, end: 35 * MIB + 100 }], [{ start: 100, end: 20 * MIB }]];
     const before = world.network.total;
-    for (const runs of [first, then]) file.prefetch(runs);
+    for (const ranges of [first, then]) file.prefetch(ranges);
     await isRead(file, 35 * MIB + 10, 35 * MIB + 20);
-    assert.ok(world.network.total - before < 6 * MIB, 'it waits for nothing that comes later');
+    assert.ok(world.network.total - before < 6 * MIB, 'it does not wait for later ranges');
     await isRead(file, 100, 20 * MIB);
     assert.equal(file.bytesFetched, 20 * MIB - 100 + 100);
     await file.close();
   });
 
-  it('goes on after a cut, and fetches nothing twice', async () => {
-    const file = await openFar(twice);
+  it('resumes after a cut, and fetches nothing twice', async () => {
+    const file = await openRemote(twice);
     world.network.cutAfter(9 * MIB);
     const before = world.network.total;
-    file.prefetch(RUNS);
-    for (const { start, end } of RUNS) await isRead(file, start, end);
-    const wanted = RUNS.reduce((sum, { start, end }) => sum + end - start, 0);
+    file.prefetch(RANGES);
+    for (const { start, end } of RANGES) await isRead(file, start, end);
+    const wanted = RANGES.reduce((sum, { start, end }) => sum + end - start, 0);
     assert.ok(world.network.total - before < wanted * 1.05 + 5 * MIB);
     assert.equal(file.bytesFetched, wanted);
     await file.close();
   });
 
-  it('exchange-file-changed: whoever waits for what is fetched ahead hears of it', async () => {
-    const file = await openFar(twice);
+  it('exchange-file-changed: reads that wait for prefetched bytes fail', async () => {
+    const file = await openRemote(twice);
     await utimes(join(world.remote, 'old.zip'), 2_000_000, 2_000_000);
     world.network.cut();
-    file.prefetch(RUNS);
-    for (const { start, end } of RUNS)
+    file.prefetch(RANGES);
+    for (const { start, end } of RANGES)
       await assert.rejects(file.read(start, end - start), { code: 'exchange-file-changed' });
     await file.close();
   });
 
-  it('exchange-file-changed: another file when it is opened again', async () => {
-    const file = await openFar(twice);
+  it('exchange-file-changed: it is another file when it is opened again', async () => {
+    const file = await openRemote(twice);
     world.network.cut();
     await utimes(join(world.remote, 'old.zip'), 1_000_000, 1_000_000);
     await assert.rejects(file.read(0, 10), { code: 'exchange-file-changed' });

@@ -1,4 +1,4 @@
-/** SFTP servers that are not OpenSSH: everything works, or is refused before there is anything to deliver. */
+/** SFTP servers other than OpenSSH: a delivery works, or a rehearsal shows beforehand that it cannot. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
@@ -49,21 +49,21 @@ const WORKING: readonly [what: string, odd: Oddities][] = [
   ['that has no extensions', {}],
   ['whose attributes have no permissions', { attributes: 'no-permissions' }],
   ['whose permissions do not say what kind of file it is', { attributes: 'no-kind' }],
-  ['that tells the size alone of an open file', { attributes: 'size' }],
+  ['that reports only the size of an open file', { attributes: 'size' }],
   ['without FSTAT', { unsupported: ['FSTAT'] }],
   ['without FSTAT and permissions', { unsupported: ['FSTAT'], attributes: 'no-permissions' }],
   ['without LSTAT, SETSTAT and FSETSTAT', { unsupported: ['LSTAT', 'SETSTAT', 'FSETSTAT'] }],
   ['without STAT', { unsupported: ['STAT'] }],
   ['without STAT, FSTAT and permissions', { unsupported: ['STAT', 'FSTAT'], attributes: 'no-permissions' }],
   ['without OPENDIR', { unsupported: ['OPENDIR'] }],
-  ['that denies to remove what is not there', { remove: 'denied-if-missing' }],
-  ['that renames over what is there', { renamesOver: true }],
+  ['that denies removing a missing file', { remove: 'denied-if-missing' }],
+  ['that renames over existing files', { renamesOver: true }],
   ['whose reads are short', { shortReads: 1000 }],
 ];
 
 for (const [what, odd] of WORKING)
   describe(`an SFTP server ${what}`, () => {
-    it('takes and gives files, new ones and over old ones, and keeps nothing else', () =>
+    it('receives and sends files, replaces old ones, and keeps no other files', () =>
       withServer(odd, async (exchange, server) => {
         const bytes = randomBytes(300_000);
         await deliver(exchange, 'signed/new/folder/a.zip', bytes, TOKEN);
@@ -86,7 +86,7 @@ for (const [what, odd] of WORKING)
         ]);
       }));
 
-    it('is tried without a trace', () =>
+    it('is rehearsed without a trace', () =>
       withServer(odd, async (exchange, server) => {
         const tried = await exchange.rehearse('signed', { make: false });
         assert.equal(tried?.left, null);
@@ -95,17 +95,17 @@ for (const [what, odd] of WORKING)
         assert.deepEqual(await everything(server), ['incoming', 'signed']);
       }));
 
-    it('exchange-not-a-file, exchange-file-missing: a folder, and nothing', () =>
+    it('exchange-not-a-file, exchange-file-missing: a folder, and no file', () =>
       withServer(odd, async (exchange, server) => {
         await assert.rejects(fetched(exchange, server, 'incoming/a.zip'), { code: 'exchange-file-missing' });
-        // Without kinds and without OPENDIR nothing tells a folder; opening it fails in the server's own words.
+        // Without kinds and OPENDIR a folder cannot be recognised; opening it fails with the server's own error.
         if (odd.unsupported?.includes('OPENDIR') && odd.attributes) return;
         await assert.rejects(fetched(exchange, server, 'incoming'), { code: 'exchange-not-a-file' });
       }));
   });
 
 describe('an SFTP server that deletes nothing', () => {
-  it('takes files, also after a crash that left a temporary one', () =>
+  it('receives files, also after a crash that left a temporary one', () =>
     withServer({ remove: 'denied' }, async (exchange, server) => {
       await writeFile(join(server.root, 'signed', `.a.zip.${TOKEN}.part`), 'left by a crash');
       const bytes = randomBytes(1000);
@@ -113,14 +113,14 @@ describe('an SFTP server that deletes nothing', () => {
       assert.ok(bytes.equals(await readFile(join(server.root, 'signed/a.zip'))));
     }));
 
-  it('is tried without writing anything', () =>
+  it('is rehearsed without writing anything', () =>
     withServer({ remove: 'denied' }, async (exchange, server) => {
       const tried = await exchange.rehearse('signed', { make: false });
       assert.deepEqual([tried?.written, tried?.deletes, tried?.left], [false, false, null]);
       assert.deepEqual(await everything(server), ['incoming', 'signed']);
     }));
 
-  it('exchange-no-rename: it does not rename either, which trying shows without writing anything', () =>
+  it('exchange-no-rename: it does not rename either, which a rehearsal shows without writing', () =>
     withServer({ remove: 'denied', unsupported: ['RENAME'] }, async (exchange, server) => {
       const code = 'exchange-no-rename';
       await assert.rejects(exchange.rehearse('signed', { make: false }), { code, kind: 'usage' });
@@ -129,7 +129,7 @@ describe('an SFTP server that deletes nothing', () => {
 });
 
 describe('an SFTP server without posix-rename', () => {
-  it('gives the old file its name back when a crash came between the two steps', () =>
+  it('restores the old file if a crash came between the two steps', () =>
     withServer({}, async (exchange, server) => {
       const old = join(server.root, 'signed', 'a.zip');
       await writeFile(old, 'old');
@@ -149,7 +149,7 @@ describe('an SFTP server without posix-rename', () => {
       assert.deepEqual(await readdir(join(server.root, 'signed')), ['a.zip']);
     }));
 
-  it('leaves a folder that bears the name alone', () =>
+  it('does not replace a folder of the target name', () =>
     withServer({}, async (exchange, server) => {
       await mkdir(join(server.root, 'signed', 'a.zip'));
       await assert.rejects(deliver(exchange, 'signed/a.zip', Buffer.from('x'), TOKEN), {
@@ -159,19 +159,19 @@ describe('an SFTP server without posix-rename', () => {
     }));
 });
 
-describe('an SFTP server on which nothing can be delivered', () => {
+describe('an SFTP server to which nothing can be delivered', () => {
   for (const [what, odd, code, kind] of [
     ['does not rename', { unsupported: ['RENAME'] }, 'exchange-no-rename', 'usage'],
-    ['lets nothing be written', { readOnly: true }, 'exchange-permission-denied', 'unavailable'],
+    ['denies writing', { readOnly: true }, 'exchange-permission-denied', 'unavailable'],
   ] as const)
-    it(`${code}: it ${what}, which trying shows, without a trace`, () =>
+    it(`${code}: it ${what}, which a rehearsal shows without a trace`, () =>
       withServer(odd, async (exchange, server) => {
         await assert.rejects(exchange.rehearse('signed', { make: false }), { code, kind });
         await assert.rejects(deliver(exchange, 'signed/a.zip', Buffer.from('x')), { code, kind });
         assert.deepEqual(await everything(server), ['incoming', 'signed']);
       }));
 
-  it('exchange-folder-missing: it does not create folders, which trying shows', () =>
+  it('exchange-folder-missing: it does not create folders, which a rehearsal shows', () =>
     withServer({ unsupported: ['MKDIR'] }, async (exchange) => {
       await assert.rejects(exchange.rehearse('signed/new', { make: true }), {
         code: 'exchange-folder-missing',
@@ -181,7 +181,7 @@ describe('an SFTP server on which nothing can be delivered', () => {
 });
 
 describe('a read that fails', () => {
-  it('exchange-refused: is not reported as a fault of the local disk, and works when it is tried again', () =>
+  it('exchange-refused: is not reported as an error of the local disk, and works at the next attempt', () =>
     withServer({ failingReads: 1 }, async (exchange, server) => {
       const bytes = randomBytes(100_000);
       await writeFile(join(server.root, 'incoming', 'a.zip'), bytes);
@@ -197,7 +197,7 @@ describe('a read that fails', () => {
       assert.ok(bytes.equals(await fetched(exchange, server, 'incoming/a.zip')));
     }));
 
-  it('exchange-file-changed: the file ends earlier than was said', () =>
+  it('exchange-file-changed: the file ends before its announced size', () =>
     withServer({ earlyEof: 5000 }, async (exchange, server) => {
       await writeFile(join(server.root, 'incoming', 'a.zip'), randomBytes(10_000));
       await assert.rejects(fetched(exchange, server, 'incoming/a.zip'), { code: 'exchange-file-changed' });

@@ -25,7 +25,7 @@ const ssh = (sshd: Sshd): SshOptions => ({
   keepAliveCount: 3,
 });
 
-/** An exchange, the folder that it shows, and a folder for local files. */
+/** An exchange, its folder, and a folder for local files. */
 interface World {
   readonly exchange: Exchange;
   readonly remote: string;
@@ -55,7 +55,7 @@ async function put(path: string, bytes: Buffer): Promise<void> {
   await writeFile(path, bytes);
 }
 
-/** Delivers bytes by way of a local file. */
+/** Writes bytes to a local file and delivers it. */
 async function deliver(world: World, path: string, bytes: Buffer, onProgress?: () => void): Promise<void> {
   const file = join(world.local, `out-${randomBytes(4).toString('hex')}`);
   await writeFile(file, bytes);
@@ -63,7 +63,7 @@ async function deliver(world: World, path: string, bytes: Buffer, onProgress?: (
   await deliverFile(world.exchange, file, path, onProgress ? { ...expected, onProgress } : expected);
 }
 
-/** Fetches a file, and gives its bytes. */
+/** Fetches a file; returns its bytes. */
 async function fetched(world: World, path: string, onProgress?: () => void): Promise<Buffer> {
   const destination = join(world.local, `in-${randomBytes(4).toString('hex')}`);
   const options = onProgress ? { limit: LIMIT, onProgress } : { limit: LIMIT };
@@ -73,7 +73,7 @@ async function fetched(world: World, path: string, onProgress?: () => void): Pro
   return bytes;
 }
 
-/** That nothing was left in `local` but what was there, and no temporary name in the exchange. */
+/** Asserts that there are no new files in `local` and no temporary files on the exchange. */
 async function leftBehind(world: World): Promise<string[]> {
   const names = [...(await readdir(world.remote, { recursive: true })), ...(await readdir(world.local))];
   return names.filter((name) => name.endsWith('.part'));
@@ -89,7 +89,7 @@ function once(action: () => void): () => void {
 
 const PROTOCOLS: readonly Protocol[] = ['sftp', 'scp', 'file'];
 for (const protocol of PROTOCOLS)
-  describe(`an exchange by ${protocol}://`, () => {
+  describe(`an exchange over ${protocol}://`, () => {
     let world: World;
     before(async () => {
       world = await startWorld(protocol);
@@ -99,9 +99,9 @@ for (const protocol of PROTOCOLS)
     for (const [what, size] of [
       ['an empty file', 0],
       ['one byte', 1],
-      ['a file of 5 MB and a bit', 5_000_001],
+      ['a file of 5,000,001 bytes', 5_000_001],
     ] as const)
-      it(`carries ${what} there and back`, async () => {
+      it(`delivers and fetches ${what}`, async () => {
         const bytes = randomBytes(size);
         await deliver(world, `signed/${size}.zip`, bytes);
         assert(bytes.equals(await readFile(join(world.remote, `signed/${size}.zip`))));
@@ -109,19 +109,19 @@ for (const protocol of PROTOCOLS)
         assert.deepEqual(await leftBehind(world), []);
       });
 
-    it('carries names with every character that a request may use', async () => {
+    it('supports every character that a request may use in names', async () => {
       const name = 'a-Z_0.9/+b@c=d/_.-+@=';
       await deliver(world, name, Buffer.from('odd'));
       assert.equal((await fetched(world, name)).toString(), 'odd');
     });
 
-    it('replaces what is there', async () => {
+    it('replaces an existing file', async () => {
       await put(join(world.remote, 'again.zip'), Buffer.from('the old and longer content'));
       await deliver(world, 'again.zip', Buffer.from('new'));
       assert.equal(await readFile(join(world.remote, 'again.zip'), 'utf8'), 'new');
     });
 
-    it('takes away what a crash left of the same delivery, and follows no link that was put in its place', async () => {
+    it('removes leftovers of a crash of the same delivery, and follows no link in their place', async () => {
       const bytes = Buffer.from('delivered again');
       const expected = { size: bytes.length, sha256: sha256(bytes), temporary: '0123456789ab' };
       const file = join(world.local, 'again');
@@ -139,7 +139,7 @@ for (const protocol of PROTOCOLS)
       assert.deepEqual(await leftBehind(world), []);
     });
 
-    it('tells size and time', async () => {
+    it('reports size and time', async () => {
       await put(join(world.remote, 'stat.zip'), Buffer.alloc(1234));
       const found = await world.exchange.stat('stat.zip');
       assert.equal(found?.size, 1234);
@@ -167,14 +167,14 @@ for (const protocol of PROTOCOLS)
       assert.deepEqual(seen.at(-1), [1_000_000, 1_000_000]);
     });
 
-    it('fetches and delivers several files at a time', async () => {
+    it('fetches and delivers several files concurrently', async () => {
       const files = [1, 2, 3, 4].map((n) => ({ name: `parallel/${n}.zip`, bytes: randomBytes(n * 700_000) }));
       await Promise.all(files.map(({ name, bytes }) => deliver(world, name, bytes)));
       const back = await Promise.all(files.map(({ name }) => fetched(world, name)));
       for (const [index, { bytes }] of files.entries()) assert(back[index]?.equals(bytes));
     });
 
-    it('opens files for random access, except by the legacy protocol', async () => {
+    it('opens files for random access, except over the legacy protocol', async () => {
       const bytes = randomBytes(4_000_000);
       await put(join(world.remote, 'random.zip'), bytes);
       const file = await world.exchange.openRead('random.zip');
@@ -194,13 +194,13 @@ for (const protocol of PROTOCOLS)
       await file.close();
     });
 
-    it('exchange-file-missing: nothing of that name', async () => {
+    it('exchange-file-missing: no file of that name', async () => {
       const failure = { code: 'exchange-file-missing', kind: 'invalid' };
       await assert.rejects(fetched(world, 'nothing.zip'), failure);
       await assert.rejects(fetched(world, 'no/such/folder.zip'), failure);
     });
 
-    it('exchange-not-a-file: a folder, and a pipe that nobody writes', async () => {
+    it('exchange-not-a-file: a folder, and a pipe without a writer', async () => {
       await mkdir(join(world.remote, 'folder.zip'), { recursive: true });
       await run('mkfifo', [join(world.remote, 'pipe.zip')]);
       for (const name of ['folder.zip', 'pipe.zip'])
@@ -210,7 +210,7 @@ for (const protocol of PROTOCOLS)
       await assert.rejects(fetched(world, 'link.zip'), { code });
     });
 
-    it('exchange-file-too-large: before a byte is taken', async () => {
+    it('exchange-file-too-large: before the first byte', async () => {
       await put(join(world.remote, 'large.zip'), Buffer.alloc(1001));
       const destination = join(world.local, 'large');
       const fetching = world.exchange.fetch('large.zip', destination, { limit: 1000 });
@@ -269,14 +269,14 @@ for (const protocol of PROTOCOLS)
       assert.deepEqual(await leftBehind(world), []);
     });
 
-    it('refuses to deliver over a folder, and leaves it alone', async () => {
+    it('does not replace a folder', async () => {
       await mkdir(join(world.remote, 'taken.zip'), { recursive: true });
       await assert.rejects(deliver(world, 'taken.zip', Buffer.from('x')), { kind: 'unavailable' });
       assert.deepEqual(await readdir(join(world.remote, 'taken.zip')), []);
       assert.deepEqual(await leftBehind(world), []);
     });
 
-    it('exchange-folder-missing: the exchange itself is gone, which is not the request that is wrong', async () => {
+    it("exchange-folder-missing: the exchange itself is missing, which is not the request's fault", async () => {
       const gone = `${world.remote}/gone`;
       await mkdir(gone);
       const url = protocol === 'file' ? `file://${encodeURI(gone)}` : world.sshd.url(gone, protocol);

@@ -9,16 +9,16 @@ import {
   REQUEST_SIZE,
   writeBehind,
 } from '../../../src/protocol/exchange/pipelined-io.ts';
-import { announced, blocksToSend } from '../../../src/protocol/exchange/receive-send.ts';
+import { verifiedBlocksToSend, blocksToSend } from '../../../src/protocol/exchange/receive-send.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 
-/** Several blocks, and a bit. */
+/** Several blocks and a part of one. */
 const BYTES = randomBytes(40 * REQUEST_SIZE + 12_345);
 const expected = { size: BYTES.length, sha256: createHash('sha256').update(BYTES).digest('hex') };
 
 const atRandom = (): Promise<void> => sleep(randomInt(4));
 
-/** A server that answers when it likes, and looks at what it was sent only then. */
+/** A server that answers in any order, and reads the bytes of a write only when it answers. */
 function lateWriter(): {
   stored: Buffer;
   most: () => number;
@@ -41,11 +41,11 @@ async function gathered(content: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-describe('blocks that are written behind', () => {
-  it('keep their memory until the write is answered, with many writes on their way', async () => {
+describe('writeBehind', () => {
+  it('keeps a block until its writes are answered, with many writes in flight', async () => {
     const pool = requestPool();
     const { stored, most, write } = lateWriter();
-    const content = announced(new BufferSource(BYTES, 'bytes'), expected, pool);
+    const content = verifiedBlocksToSend(new BufferSource(BYTES, 'bytes'), expected, pool);
     const ends: number[] = [];
     await writeBehind(content, write, { pool, onWritten: (end) => ends.push(end) });
     assert.ok(stored.equals(BYTES));
@@ -57,24 +57,24 @@ describe('blocks that are written behind', () => {
     );
   });
 
-  it('leave the memory of whoever delivers alone', async () => {
+  it("does not reuse the caller's memory", async () => {
     const mine = Buffer.from(BYTES);
     const pool = requestPool();
-    const content = announced(new BufferSource(mine, 'mine'), expected, pool);
+    const content = verifiedBlocksToSend(new BufferSource(mine, 'mine'), expected, pool);
     await writeBehind(content, lateWriter().write, { pool });
     assert.ok(mine.equals(BYTES));
   });
 
-  it('go on from where an earlier transfer came to', async () => {
+  it('resumes at the end of an earlier transfer', async () => {
     const start = 3 * REQUEST_SIZE + 7;
     const source = new BufferSource(BYTES, 'bytes');
     assert.ok((await gathered(blocksToSend(source, expected, { start }))).equals(BYTES.subarray(start)));
   });
 
-  it('exchange-local-file: they are not those that were announced', async () => {
+  it('exchange-local-file: the content is not the announced one', async () => {
     const other = Buffer.from(BYTES);
     other.writeUInt8(other.readUInt8(0) ^ 1);
-    await assert.rejects(gathered(announced(new BufferSource(other, 'other'), expected)), {
+    await assert.rejects(gathered(verifiedBlocksToSend(new BufferSource(other, 'other'), expected)), {
       code: 'exchange-local-file',
     });
   });
@@ -85,15 +85,15 @@ describe('blocks that are written behind', () => {
       size: BYTES.length,
       read: () => Promise.reject(new Error('EIO: i/o error')),
     };
-    await assert.rejects(gathered(announced(source, expected)), {
+    await assert.rejects(gathered(verifiedBlocksToSend(source, expected)), {
       code: 'exchange-local-file',
       message: /broken: EIO/,
     });
   });
 });
 
-describe('blocks that are read ahead', () => {
-  it('come in order, whenever their parts are answered', async () => {
+describe('readBlocksInOrder', () => {
+  it('yields blocks in order, in whatever order their parts are answered', async () => {
     const read = async (target: Buffer, offset: number): Promise<void> => {
       await atRandom();
       BYTES.copy(target, 0, offset);
@@ -104,7 +104,7 @@ describe('blocks that are read ahead', () => {
     assert.equal((await gathered(readBlocksInOrder(5, 5, read))).length, 0);
   });
 
-  it('are waited for when whoever reads them stops', async () => {
+  it('waits for pending reads if the caller stops', async () => {
     let open = 0;
     const read = async (): Promise<void> => {
       open++;
@@ -118,7 +118,7 @@ describe('blocks that are read ahead', () => {
     assert.equal(open, 0);
   });
 
-  it('end with the first that failed', async () => {
+  it('ends with the first failed read', async () => {
     const read = async (_: Buffer, offset: number): Promise<void> => {
       await atRandom();
       if (offset >= 9 * REQUEST_SIZE) throw new Error(`at ${offset}`);

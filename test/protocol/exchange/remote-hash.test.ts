@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { hashesThere, runsHashThere } from '../../../src/protocol/exchange/remote-hash.ts';
+import { remoteHashMatches, remoteRangesMatch } from '../../../src/protocol/exchange/remote-hash.ts';
 import type { RemoteResult } from '../../../src/lib/ssh/exec.ts';
 
 const run = promisify(execFile);
@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const BYTES = randomBytes(3_000_000);
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 const expected = { size: BYTES.length, sha256: sha256(BYTES) };
-/** Of more than a megabyte in all: for less nobody asks the host. */
+/** More than a megabyte in all: for less the host is not asked. */
 const RUNS = [
   { start: 100, end: 1_500_000 },
   { start: 1_600_000, end: 2_999_999 },
@@ -24,7 +24,7 @@ const HASH_OF_RUNS = sha256(Buffer.concat(RUNS.map(({ start, end }) => BYTES.sub
 let folder: string;
 let file: string;
 
-/** A host whose shell finds these programs only, and `tail` and `head`; a script stands for a broken one. */
+/** A host whose shell finds only these programs, `tail` and `head`; a script replaces a broken one. */
 async function host(
   programs: readonly string[],
   scripts: Readonly<Record<string, string>> = {},
@@ -54,7 +54,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-describe('asking a host to hash what it stored', () => {
+describe('a hash computed by the host', () => {
   const able: Readonly<Record<string, Parameters<typeof host>>> = {
     'OpenSSL and sha256sum': [['openssl', 'sha256sum']],
     'OpenSSL alone': [['openssl']],
@@ -62,23 +62,26 @@ describe('asking a host to hash what it stored', () => {
     'sha256sum and an OpenSSL that fails': [['sha256sum'], { openssl: 'exit 1' }],
   };
   for (const [what, programs] of Object.entries(able))
-    it(`tells right bytes from wrong ones with ${what}`, async () => {
+    it(`distinguishes right bytes from wrong ones with ${what}`, async () => {
       const there = await host(...programs);
-      assert.equal(await hashesThere(there, file, expected), true);
-      assert.equal(await hashesThere(there, file, { ...expected, sha256: sha256(Buffer.from('x')) }), false);
-      assert.equal(await hashesThere(there, join(folder, 'none'), expected), false);
-      assert.equal(await runsHashThere(there, file, RUNS, HASH_OF_RUNS), true);
-      assert.equal(await runsHashThere(there, file, RUNS.slice(1), HASH_OF_RUNS), false);
+      assert.equal(await remoteHashMatches(there, file, expected), true);
+      assert.equal(
+        await remoteHashMatches(there, file, { ...expected, sha256: sha256(Buffer.from('x')) }),
+        false,
+      );
+      assert.equal(await remoteHashMatches(there, join(folder, 'none'), expected), false);
+      assert.equal(await remoteRangesMatch(there, file, RUNS, HASH_OF_RUNS), true);
+      assert.equal(await remoteRangesMatch(there, file, RUNS.slice(1), HASH_OF_RUNS), false);
     });
 
-  it('takes no other answer than the right hash for a yes', async () => {
+  it('is false for any other output than the right hash', async () => {
     for (const there of [
       await host([]),
       await host([], { openssl: 'echo yes', sha256sum: 'echo yes' }),
       await host([], { openssl: `echo "SHA256(file)= ${expected.sha256}"` }),
     ]) {
-      assert.equal(await hashesThere(there, file, expected), false);
-      assert.equal(await runsHashThere(there, file, RUNS, HASH_OF_RUNS), false);
+      assert.equal(await remoteHashMatches(there, file, expected), false);
+      assert.equal(await remoteRangesMatch(there, file, RUNS, HASH_OF_RUNS), false);
     }
   });
 });

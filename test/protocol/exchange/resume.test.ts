@@ -14,7 +14,7 @@ const BIG = randomBytes(24 * MIB);
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 const expected = { size: BIG.length, sha256: sha256(BIG) };
 
-/** What SSH adds to what is carried; generously. */
+/** An upper limit of the bytes that SSH adds. */
 const OVERHEAD = 1.1;
 
 describe('an sftp:// transfer whose connection is cut', () => {
@@ -58,14 +58,14 @@ describe('an sftp:// transfer whose connection is cut', () => {
   const fetchIn = (options: { onProgress?: (done: number) => void } = {}): Promise<{ sha256: string }> =>
     exchange.fetch('in.zip', join(local, 'in.zip'), { limit: BIG.length, ...options });
 
-  /** The bytes that pass the proxy while something is done. */
+  /** The bytes that pass over the connection during an action. */
   async function carried(action: () => Promise<unknown>): Promise<number> {
     const start = network.total;
     await action();
     return network.total - start;
   }
 
-  it('goes on with a download within the same call', async () => {
+  it('resumes a download within the same call', async () => {
     network.cutAfter(14 * MIB);
     const bytes = await carried(async () => assert.equal((await fetchIn()).sha256, expected.sha256));
     assert.ok(bytes < (BIG.length + 5 * MIB) * OVERHEAD, `${bytes} bytes passed`);
@@ -74,7 +74,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
-  it('goes on with a download in another process, into the same place', async () => {
+  it('resumes a download in another process, to the same destination', async () => {
     await exchange.close();
     exchange = await open(4 * MIB);
     let cut = false;
@@ -98,7 +98,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
-  it('begins a download anew when the file is another by then', async () => {
+  it('restarts a download if the file has changed', async () => {
     const other = randomBytes(BIG.length);
     let changed = false;
     const change = (done: number): void => {
@@ -113,13 +113,13 @@ describe('an sftp:// transfer whose connection is cut', () => {
       if (changed) void rename(join(remote, 'new.zip'), join(remote, 'in.zip')).catch(() => {});
     }, 1);
     const got = await fetching.finally(() => clearInterval(swap));
-    // Swapped before or after the new connection looked: one file or the other, and never a mixture.
+    // Swapped before or after the new connection checked it: one file or the other, never a mixture.
     assert.ok([expected.sha256, sha256(other)].includes(got.sha256));
     assert.deepEqual((await readdir(local)).sort(), ['in.zip', 'out.zip']);
     await exchange.close();
   });
 
-  it('never takes what is left of another file for its own', async () => {
+  it('never resumes with the bytes of another file', async () => {
     const stale = join(local, '.in.zip.0123456789abcdef.partial');
     await writeFile(stale, randomBytes(8 * MIB));
     assert.equal((await fetchIn()).sha256, expected.sha256);
@@ -127,14 +127,14 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
-  it('keeps nothing of a download that had hardly begun', async () => {
+  it('keeps nothing of a download with few bytes', async () => {
     network.cutAfter(1 * MIB);
     await assert.rejects(fetchIn(), { code: 'connection-lost', retryable: true });
     assert.deepEqual(await readdir(local), ['out.zip']);
     await exchange.close();
   });
 
-  it('goes on with an upload within the same call', async () => {
+  it('resumes an upload within the same call', async () => {
     network.cutAfter(16 * MIB);
     const bytes = await carried(() =>
       deliverFile(exchange, join(local, 'out.zip'), 'signed/out.zip', expected),
@@ -145,7 +145,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
-  /** Cuts an upload so that its rest is left to a later call. */
+  /** Cuts an upload so that a later call has to resume it. */
   async function cutUpload(): Promise<void> {
     await exchange.close();
     exchange = await open(4 * MIB);
@@ -157,7 +157,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
       refusing = true;
     };
     let refusing = false;
-    // Meanwhile no new connection comes about, so that the call cannot go on by itself.
+    // No new connection succeeds in the meantime, so that the call cannot resume by itself.
     const refuse = setInterval(() => void (refusing && network.cut()), 1);
     try {
       await assert.rejects(
@@ -173,7 +173,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     assert.equal(left.length, 1);
   }
 
-  it('goes on with an upload in the next call, under the same temporary name', async () => {
+  it('resumes an upload in the next call, under the same temporary name', async () => {
     await cutUpload();
     const bytes = await carried(() => deliverFile(exchange, join(local, 'out.zip'), 'out.zip', expected));
     assert.ok(bytes < (BIG.length - 6 * MIB) * OVERHEAD, `${bytes} bytes passed`);
@@ -182,7 +182,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
-  it('begins an upload anew where what was stored is shorter, gone, or a link by then', async () => {
+  it('restarts an upload if the stored file is shorter, gone, or a link', async () => {
     const meddlings: ((path: string) => Promise<void>)[] = [
       (path) => writeFile(path, BIG.subarray(0, 5 * MIB)),
       (path) => rm(path),
@@ -205,7 +205,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
-  it('exchange-verify-failed: what was stored before the cut is not what was sent', async () => {
+  it('exchange-verify-failed: the bytes stored before the cut differ from those sent', async () => {
     await cutUpload();
     const part = (await readdir(remote)).find((name) => name.endsWith('.part')) ?? '';
     const stored = await readFile(join(remote, part));
@@ -219,7 +219,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
-  it('exchange-local-file: what is delivered is another before the cut than after it', async () => {
+  it('exchange-local-file: the content changes at the cut', async () => {
     await cutUpload();
     const other = Buffer.from(BIG);
     other.writeUInt8(other.readUInt8(BIG.length - 1) ^ 1, BIG.length - 1);
@@ -232,7 +232,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     await exchange.close();
   });
 
-  it('takes away what was left of an upload when it is closed', async () => {
+  it('removes the leftovers of an upload when it is closed', async () => {
     await cutUpload();
     await exchange.close();
     assert.deepEqual(await readdir(remote), ['in.zip']);

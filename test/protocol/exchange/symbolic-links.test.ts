@@ -1,4 +1,4 @@
-/** A shared folder whose owner puts links there: nothing outside its root is read or written by them. */
+/** A shared folder in which its owner puts links: nothing outside its root is read or written through them. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import {
@@ -50,13 +50,13 @@ const deliver = (path: string, more: { temporary?: string; content?: ByteSource 
     ...(more.temporary === undefined ? {} : { temporary: more.temporary }),
   });
 
-/** That the private folder is as it was. */
+/** Asserts that the private folder is unchanged. */
 async function assertUntouched(): Promise<void> {
   assert.deepEqual(await readdir(outside), ['secret.zip']);
   assert.equal(await readFile(join(outside, 'secret.zip'), 'utf8'), 'correct horse');
 }
 
-/** That a path is refused by every way of reading. */
+/** Asserts that every way of reading refuses a path. */
 async function assertUnreadable(path: string): Promise<void> {
   const ways = [fetch, (name: string) => exchange.stat(name), (name: string) => exchange.openRead(name)];
   for (const read of ways) await assert.rejects(read(path), { code: 'exchange-link' }, path);
@@ -67,9 +67,9 @@ describe('a link in a shared folder', () => {
   for (const [what, target] of [
     ['a file outside', '../../private/secret.zip'],
     ['a device', '/dev/zero'],
-    ['a file that says much about this process', '/proc/self/environ'],
+    ['a file about this process', '/proc/self/environ'],
     ['its own standard input', '/dev/stdin'],
-    ['nothing', '/nowhere/at/all.zip'],
+    ['a missing file', '/nowhere/at/all.zip'],
     ['itself', 'a.zip'],
     ['another file of the share', 'b.zip'],
   ] as const)
@@ -79,7 +79,7 @@ describe('a link in a shared folder', () => {
       await assertUnreadable('incoming/a.zip');
     });
 
-  it('exchange-link: to a file outside gives no hint whether that exists', async () => {
+  it('exchange-link: a link to a file outside does not reveal whether that exists', async () => {
     await symlink(join(outside, 'secret.zip'), join(root, 'there.zip'));
     await symlink(join(outside, 'nothing.zip'), join(root, 'gone.zip'));
     await symlink(join(outside), join(root, 'there'));
@@ -110,20 +110,20 @@ describe('a link in a shared folder', () => {
     await assertUntouched();
   });
 
-  it('exchange-link: instead of a folder that was to be made, to where none is', async () => {
+  it('exchange-link: instead of a folder to be created, to a missing folder', async () => {
     await symlink(join(outside, 'made-by-mistake'), join(root, 'signed'));
     await assert.rejects(deliver('signed/a.zip'), { code: 'exchange-link' });
     await assertUntouched();
   });
 
-  it('under the target name is replaced, and what it led to is left alone', async () => {
+  it('under the target name is replaced, and the file that it points to is unchanged', async () => {
     await symlink(join(outside, 'secret.zip'), join(root, 'a.zip'));
     await deliver('a.zip');
     assert.equal(await readFile(join(root, 'a.zip'), 'utf8'), CONTENT.toString());
     await assertUntouched();
   });
 
-  it('under the temporary name is removed, and what it led to is left alone', async () => {
+  it('under the temporary name is removed, and the file that it points to is unchanged', async () => {
     await symlink(join(outside, 'secret.zip'), join(root, '.a.zip.0123456789ab.part'));
     await deliver('a.zip', { temporary: '0123456789ab' });
     assert.equal(await readFile(join(root, 'a.zip'), 'utf8'), CONTENT.toString());
@@ -136,7 +136,7 @@ describe('a link in a shared folder', () => {
     await assertUntouched();
   });
 
-  it('put in the place of the folder during a delivery does not lead it elsewhere', async (t) => {
+  it('that replaces the folder during a delivery does not redirect it', async (t) => {
     if (process.platform !== 'linux') return t.skip('only Linux binds names to an open folder');
     await mkdir(join(root, 'signed'));
     const source = new BufferSource(CONTENT, 'content');
@@ -156,7 +156,7 @@ describe('a link in a shared folder', () => {
 });
 
 describe('the root of a shared folder', () => {
-  it('may itself be a link, which its operator made', async () => {
+  it('may itself be a link, since the operator configures it', async () => {
     await symlink(root, join(base, 'link'));
     const other = await openExchange({ url: `file://${join(base, 'link')}` });
     try {
@@ -167,7 +167,7 @@ describe('the root of a shared folder', () => {
     }
   });
 
-  it('may hold folders that can be entered and not listed', async () => {
+  it('may contain folders that can be entered but not listed', async () => {
     await writeFile(join(root, 'incoming', 'a.zip'), 'abc');
     await chmod(join(root, 'incoming'), 0o311);
     try {

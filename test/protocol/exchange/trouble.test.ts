@@ -27,7 +27,7 @@ interface World {
   readonly exchange: Exchange;
   /** The exchange's folder. */
   readonly remote: string;
-  /** A local file that holds BIG. */
+  /** A local file with the content BIG. */
   readonly file: string;
 }
 
@@ -81,7 +81,7 @@ for (const scheme of ['sftp', 'scp'] as const)
       assert((await readFile(join(remote, 'signed/big.zip'))).equals(BIG));
     });
 
-    it('connection-lost: a download that was cut leaves nothing, and the next call connects anew', async () => {
+    it('connection-lost: a download that was cut leaves nothing, and the next call connects again', async () => {
       const { sshd, exchange, remote } = world;
       await writeFile(join(remote, 'in.zip'), BIG);
       const folder = join(sshd.folder, 'downloads');
@@ -96,14 +96,14 @@ for (const scheme of ['sftp', 'scp'] as const)
       assert.equal(sha256, expected.sha256);
     });
 
-    it('connects anew after the connection was cut while idle', async () => {
+    it('connects again after the connection was cut while idle', async () => {
       await world.exchange.stat('any.zip');
       await signalSessions(world.sshd, 'SIGKILL');
       await sleep(200);
       assert.equal(await world.exchange.stat('any.zip'), null);
     });
 
-    it('connection-lost: a server that froze is noticed within seconds', async () => {
+    it('connection-lost: a frozen server is noticed within seconds', async () => {
       const { sshd, exchange } = world;
       const onProgress = await whenBegun(sshd, 'SIGSTOP');
       const started = Date.now();
@@ -119,7 +119,7 @@ for (const scheme of ['sftp', 'scp'] as const)
   });
 
 describe('an sftp:// exchange on an unusual server', () => {
-  it('reads the upload back where no shell can hash it', async () => {
+  it('reads the upload back if no shell can hash it', async () => {
     const world = await startWorld('sftp', { config: ['ForceCommand internal-sftp'] });
     try {
       await deliverFile(world.exchange, world.file, 'big.zip', expected);
@@ -139,7 +139,7 @@ describe('an sftp:// exchange on an unusual server', () => {
     }
   });
 
-  it('exchange-stalled: the subsystem starts and says nothing', async () => {
+  it('exchange-stalled: the subsystem starts but sends nothing', async () => {
     const sshd = await startSshd({ sftpCommand: '/bin/sleep 20' });
     try {
       const opening = openExchange({ url: sshd.url('/tmp'), ssh: { ...ssh(sshd), connectTimeoutMs: 400 } });
@@ -149,7 +149,7 @@ describe('an sftp:// exchange on an unusual server', () => {
     }
   });
 
-  it('exchange-refused: it may read and not write', async () => {
+  it('exchange-refused: reading is permitted, writing is not', async () => {
     const world = await startWorld('sftp', { sftpCommand: 'internal-sftp -R' });
     try {
       await assert.rejects(deliverFile(world.exchange, world.file, 'big.zip', expected), {
@@ -161,7 +161,7 @@ describe('an sftp:// exchange on an unusual server', () => {
     }
   });
 
-  it('replaces a file in two steps where there is no posix-rename', async () => {
+  it('replaces a file in two steps without posix-rename', async () => {
     const world = await startWorld('sftp', { sftpCommand: 'internal-sftp -P posix-rename' });
     const { exchange, remote, file } = world;
     try {
@@ -176,7 +176,7 @@ describe('an sftp:// exchange on an unusual server', () => {
   });
 });
 
-/** Fetches over scp from a host where whatever is run is `script`. */
+/** Fetches over scp from a host that runs `script` instead of any command. */
 async function fetchFrom(script: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-scp-'));
   const path = join(folder, 'force.sh');
@@ -192,7 +192,7 @@ async function fetchFrom(script: string): Promise<void> {
   }
 }
 
-describe('an scp:// exchange on a server that does not keep to the protocol', () => {
+describe('an scp:// exchange on a server that violates the protocol', () => {
   const cases: readonly [string, string, string][] = [
     ['exchange-protocol', 'the login shell greets', 'echo "Welcome to build.example.org"'],
     [
@@ -200,7 +200,7 @@ describe('an scp:// exchange on a server that does not keep to the protocol', ()
       'another file than was asked for',
       String.raw`printf 'C0644 3 b.zip\nabc\0'; sleep 1`,
     ],
-    ['exchange-protocol', 'a size that is no number', String.raw`printf 'C0644 -3 a.zip\n'; sleep 1`],
+    ['exchange-protocol', 'a size that is not a number', String.raw`printf 'C0644 -3 a.zip\n'; sleep 1`],
     ['exchange-protocol', 'a line without an end', "head -c 100000 /dev/zero | tr '\\0' C; sleep 1"],
     ['exchange-refused', 'an end in the middle', String.raw`printf 'C0644 3 a.zip\nab'`],
     ['exchange-refused', 'an error of its own', String.raw`printf '\1disk on fire\n'; sleep 1`],
@@ -218,7 +218,7 @@ describe('openExchange', () => {
     await assert.rejects(openExchange({ url: 'sftp://u@h/x' }), failure);
   });
 
-  it('exchange-url-invalid: ssh:// says nothing of how files travel', async () => {
+  it('exchange-url-invalid: ssh:// does not say how files are transferred', async () => {
     await assert.rejects(openExchange({ url: 'ssh://u@h/x' }), {
       code: 'exchange-url-invalid',
       kind: 'usage',
@@ -226,7 +226,7 @@ describe('openExchange', () => {
     await assert.rejects(openExchange({ url: 'file://elsewhere/x' }), { code: 'exchange-url-invalid' });
   });
 
-  it('exchange-closed: nothing more after close', async () => {
+  it('exchange-closed: any call after close', async () => {
     const sshd = await startSshd();
     try {
       const exchange = await openExchange({ url: sshd.url('/tmp'), ssh: ssh(sshd) });
