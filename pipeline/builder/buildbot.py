@@ -1,8 +1,8 @@
 """Buildbot: the steps that follow a build, for master.cfg.
 
-The worker "signing" has signpipe installed and a site laid out by `signpipe init builder
-/home/buildbot/signpipe`; it runs nothing of the product. The steps of the build itself put build.zip on the
-master, as a FileUpload step does.
+The worker "signing" has signpipe installed, with a configuration made by `signpipe init builder
+/home/buildbot/signpipe`; it runs no code of the product. The steps of the build itself put build.zip on the
+master, for example with a FileUpload step.
 """
 
 from buildbot.plugins import steps, util
@@ -15,7 +15,7 @@ def signing_factory(unsigned_on_master):
     return util.BuildFactory(
         [
             steps.FileDownload(
-                name="take the unsigned zip", mastersrc=unsigned_on_master, workerdest="build.zip"
+                name="download the unsigned zip", mastersrc=unsigned_on_master, workerdest="build.zip"
             ),
             steps.ShellCommand(
                 name="sign",

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Asks for the signature of a file with nothing but scp, sha256sum and git. Run it in a clone of the control
-# repository whose Git signs commits (git config gpg.format ssh; git config user.signingkey KEY):
+# Requests the signature of a file with only scp, sha256sum and git. Run it in a clone of the control repository in
+# which Git signs commits (git config gpg.format ssh; git config user.signingkey KEY):
 #
 #   EXCHANGE=build@build.example.org:exchange sh request.sh ../out/build.zip
 set -eu
