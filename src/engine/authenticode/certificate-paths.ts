@@ -1,5 +1,5 @@
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { sameHolder, signatureHolds } from '../../lib/x509/chain.ts';
+import { sameHolder, signatureHolds } from '../../lib/x509/issuance.ts';
 
 /** How often one certificate may occur: Node's own node.exe carries its signer's twice. */
 const MOST_COPIES = 2;

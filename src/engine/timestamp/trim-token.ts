@@ -9,7 +9,7 @@ import {
 } from '../../lib/cms/signed-data.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { isIssuedBy } from '../../lib/x509/chain.ts';
+import { isIssuedBy } from '../../lib/x509/issuance.ts';
 import { withTimestampCode } from './timestamp-errors.ts';
 
 /** The version of SignedData whose content is not id-data (RFC 5652, 5.1). */

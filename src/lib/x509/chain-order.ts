@@ -1,23 +1,18 @@
 import type { Certificate } from './certificate.ts';
-
-/** No real chain is longer; a loop of cross-certificates ends here. */
-const LONGEST_CHAIN = 10;
-
-const issued = (issuer: Certificate, subject: Certificate): boolean =>
-  issuer.subjectDer.equals(subject.issuerDer) && subject.x509.verify(issuer.publicKey);
+import { MAX_CHAIN_LENGTH } from './chain.ts';
+import { isIssuedBy } from './issuance.ts';
 
 /**
- * The leaf and the intermediates above it, in order, picked by name and signature from `pool`. The
- * root is left out: whoever verifies has it already, or must not take it from us. The leaf stays even
- * when it is self-signed.
+ * The leaf and the intermediates above it, in order, chosen by name and signature from `pool`. The root is left out,
+ * since verifiers must have it already. The leaf is included even if it is self-signed.
  */
 export function orderChain(leaf: Certificate, pool: readonly Certificate[]): Certificate[] {
   const chain = [leaf];
   let current = leaf;
-  while (!current.isSelfIssued && chain.length < LONGEST_CHAIN) {
+  while (!current.isSelfIssued && chain.length < MAX_CHAIN_LENGTH) {
     const below = current;
     const above = pool.find(
-      (candidate) => !candidate.isSelfIssued && !chain.includes(candidate) && issued(candidate, below),
+      (candidate) => !candidate.isSelfIssued && !chain.includes(candidate) && isIssuedBy(below, candidate),
     );
     if (!above) break;
     chain.push(above);
@@ -27,9 +22,9 @@ export function orderChain(leaf: Certificate, pool: readonly Certificate[]): Cer
 }
 
 /**
- * Who issued the leaf, if nothing given says more about it than the name: no intermediate was found for the chain, and
- * no root that issued the leaf itself. Undefined if the chain goes on. Authorities for code signing issue from
- * intermediates, which a verifier does not have unless they come with the signature.
+ * The name of the leaf's issuer if its certificate is missing: the chain has no intermediate, and `pool` no root that
+ * issued the leaf. Undefined otherwise. Authorities for code signing issue from intermediates, which a verifier does
+ * not have unless the signature includes them.
  */
 export function issuerMissing(
   chain: readonly Certificate[],
@@ -37,5 +32,5 @@ export function issuerMissing(
 ): string | undefined {
   const [leaf, ...above] = chain;
   if (!leaf || above.length > 0 || leaf.isSelfIssued) return undefined;
-  return pool.some((candidate) => issued(candidate, leaf)) ? undefined : leaf.issuer;
+  return pool.some((candidate) => isIssuedBy(leaf, candidate)) ? undefined : leaf.issuer;
 }

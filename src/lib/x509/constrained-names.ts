@@ -1,6 +1,6 @@
-/** Whether a name lies in a subtree, for the forms of GeneralName that are text or an address (RFC 5280 section 4.2.1.10). */
+/* Comparison of names with subtrees, for the forms of GeneralName that are text or an address (RFC 5280 section 4.2.1.10). */
 
-/** Host names as DNS has them: no wildcard, no dot at the end. What else a dNSName may hold is not compared. */
+/** Host names as in DNS: no wildcard, no dot at the end. Other contents of a dNSName are not compared. */
 const HOST = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63}){0,126}$/;
 
 /** A mailbox without quotes and comments. */
@@ -8,7 +8,7 @@ const MAILBOX = /^([\w!#$%&'*+/=?^`{|}~.-]{1,64})@([a-z0-9_.-]{1,253})$/i;
 
 const textOf = (bytes: Buffer): string => bytes.toString('latin1');
 
-/** `example.org` takes in itself and all below it, `.example.org` only what is below it. Null if they cannot be compared. */
+/** `example.org` contains itself and all below it, `.example.org` only what is below it. Null if not comparable. */
 export function isDnsWithin(name: Buffer, base: Buffer): boolean | null {
   const [host, tree] = [textOf(name).toLowerCase(), textOf(base).toLowerCase()];
   const domain = tree.replace(/^\./, '');
@@ -16,7 +16,7 @@ export function isDnsWithin(name: Buffer, base: Buffer): boolean | null {
   return host.endsWith(`.${domain}`) || (host === domain && tree === domain);
 }
 
-/** A mailbox, all those of one host (`example.org`), or those of all hosts below one (`.example.org`). */
+/** The base is a mailbox, a host (`example.org`) or all hosts below one (`.example.org`). Null if not comparable. */
 export function isMailboxWithin(name: Buffer, base: Buffer): boolean | null {
   const [, local, host] = MAILBOX.exec(textOf(name)) ?? [];
   if (local === undefined || host === undefined || !HOST.test(host.toLowerCase())) return null;
@@ -28,7 +28,7 @@ export function isMailboxWithin(name: Buffer, base: Buffer): boolean | null {
   return domain.startsWith('.') ? host.toLowerCase().endsWith(domain) : host.toLowerCase() === domain;
 }
 
-/** An address of 4 or 16 bytes, in a range of an address and a mask of the same length each. */
+/** The name is an address of 4 or 16 bytes, the base an address and a mask of that length. Null if not comparable. */
 export function isAddressWithin(name: Buffer, base: Buffer): boolean | null {
   if (![4, 16].includes(name.length) || ![8, 32].includes(base.length)) return null;
   if (base.length !== 2 * name.length) return false;

@@ -14,8 +14,8 @@ const CURVES: ReadonlySet<string> = new Set<string>([
 ]);
 
 /**
- * Why a certificate's key is too weak to be trusted, as the rest of a sentence; null if it is not. A root may
- * have a shorter RSA key: giving it as a root is a decision to trust it.
+ * Why a certificate's key is too weak to be trusted, as the rest of a sentence; null if it is strong enough. A root
+ * may have a shorter RSA key, since giving it as a root is a decision to trust it.
  */
 export function keyWeakness(certificate: Certificate, isRoot: boolean): string | null {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = certificate.publicKey;
@@ -27,8 +27,8 @@ export function keyWeakness(certificate: Certificate, isRoot: boolean): string |
 }
 
 /**
- * ECParameters have to name a curve (RFC 5480 section 2.1.1). If they spell one out, an attacker chooses its
- * base point, and with it the private key that fits a known public key (CVE-2020-0601).
+ * ECParameters must name a curve (RFC 5480 section 2.1.1). If they describe one instead, an attacker can choose the
+ * base point, and with it a private key that fits a known public key (CVE-2020-0601).
  */
 function curveWeakness(certificate: Certificate): string | null {
   const what = 'public key';

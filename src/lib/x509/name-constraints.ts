@@ -41,9 +41,9 @@ interface GeneralName {
 type Compare = (name: Buffer, base: Buffer) => boolean | null;
 
 /**
- * Why the certificates below an authority (leaf first) break its name constraints; null if they do not, or if
- * it has none. Directory names, host names, mailboxes and addresses are compared. A certificate that has a name of
- * another constrained form, or one that cannot be compared, is refused, and so is a constraint that cannot be read.
+ * Why the certificates below an authority (leaf first) violate its name constraints; null if they do not, or if it
+ * has none. Directory names, host names, mailboxes and addresses are compared. A certificate with a name of another
+ * constrained form, or with a name that cannot be compared, is refused, and so is a constraint that cannot be read.
  */
 export function nameConstraintViolation(
   authority: Certificate,
@@ -57,7 +57,9 @@ export function nameConstraintViolation(
     const bound = below.filter((certificate, height) => height === 0 || !certificate.isSelfIssued);
     const names = bound.flatMap(namesOf);
     const outside = names.find((name) => !isPermitted(name, permitted) || isExcluded(name, excluded));
-    return outside ? 'limits the names below it, and a certificate in the chain has another one' : null;
+    return outside
+      ? 'limits the names below it, and a certificate in the chain has a name outside these limits'
+      : null;
   } catch (error) {
     return `has name constraints that cannot be read: ${messageOf(error)}`;
   }
@@ -76,7 +78,7 @@ function readConstraints(value: Buffer): Constraints {
   return { permitted: readSubtrees(permitted), excluded: readSubtrees(excluded) };
 }
 
-/** `minimum` and `maximum` have to be absent (RFC 5280 section 4.2.1.10). */
+/** `minimum` and `maximum` must be absent (RFC 5280 section 4.2.1.10). */
 const readSubtrees = (subtrees: Der | undefined): GeneralName[] =>
   subtrees
     ? children(subtrees, 'name constraints').map((each) => {
@@ -129,7 +131,7 @@ const COMPARED: ReadonlyMap<number, Compare> = new Map<number, Compare>([
   [IP_ADDRESS, isAddressWithin],
 ]);
 
-/** The relative names of a Name as texts that are equal if RFC 5280 section 7.1 calls the names equal. */
+/** The relative names of a Name as texts, which are equal if the names are equal by RFC 5280 section 7.1. */
 const relativeNames = (name: Der): string[] =>
   children(name, 'name').map((relative) =>
     attributesOf(relative)

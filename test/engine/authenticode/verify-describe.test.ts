@@ -40,7 +40,7 @@ describe('describeReport', () => {
   it('says why not', async () => {
     const text = describeReport(await verify(await osslSigned(), { roots: [] }));
     assert.match(text, /^program\.exe: BAD$/m);
-    assert.match(text, /^ {2}problem: .*whose certificate is not here.*\[certificate-chain-incomplete\]$/m);
+    assert.match(text, /^ {2}problem: .*whose certificate is missing.*\[certificate-chain-incomplete\]$/m);
   });
 
   it('says when nothing is signed', async () => {

@@ -1,0 +1,44 @@
+import { children, DerReader, expectTag, readOid, readText, TAG, type Der } from '../asn1/der.ts';
+
+/** Short names (RFC 4514) of the attribute types in use. */
+const NAME_TYPES: ReadonlyMap<string, string> = new Map([
+  ['2.5.4.3', 'CN'],
+  ['2.5.4.4', 'SN'],
+  ['2.5.4.5', 'serialNumber'],
+  ['2.5.4.6', 'C'],
+  ['2.5.4.7', 'L'],
+  ['2.5.4.8', 'ST'],
+  ['2.5.4.9', 'street'],
+  ['2.5.4.10', 'O'],
+  ['2.5.4.11', 'OU'],
+  ['2.5.4.12', 'title'],
+  ['2.5.4.15', 'businessCategory'],
+  ['2.5.4.17', 'postalCode'],
+  ['2.5.4.42', 'GN'],
+  ['2.5.4.97', 'organizationIdentifier'],
+  ['1.2.840.113549.1.9.1', 'emailAddress'],
+  ['0.9.2342.19200300.100.1.25', 'DC'],
+  ['1.3.6.1.4.1.311.60.2.1.1', 'jurisdictionL'],
+  ['1.3.6.1.4.1.311.60.2.1.2', 'jurisdictionST'],
+  ['1.3.6.1.4.1.311.60.2.1.3', 'jurisdictionC'],
+]);
+
+/** The attributes of a Name, each with the short name of its type, or the OID. */
+export function nameAttributes(name: Der, what: string): [type: string, value: string][] {
+  return children(name, what).flatMap((relative) =>
+    children(expectTag(relative, TAG.set, what), what).map((pair): [string, string] => {
+      const reader = new DerReader(pair, what);
+      const type = readOid(reader.next(), what);
+      return [NAME_TYPES.get(type) ?? type, readText(reader.next(), what)];
+    }),
+  );
+}
+
+/** A Name as text like that of RFC 4514, most specific attribute last: `C=US, O=Example, CN=Release`. */
+export function nameText(name: Der, what: string): string {
+  return nameAttributes(name, what)
+    .map(
+      ([type, value]) => `${type}=${/[,+="\\]/.test(value) ? `"${value.replace(/["\\]/g, '\\$&')}"` : value}`,
+    )
+    .join(', ');
+}
