@@ -11,49 +11,50 @@ export interface ObjectInfo {
   size: number;
 }
 
-/** What git says of one object. */
+/** Git's reply about one object. */
 interface ObjectReply {
   id: string;
   info: ObjectInfo;
   content: Buffer;
 }
 
+/** A command that git has not replied to. */
 interface PendingCommand {
   contents: boolean;
-  resolve: (answer: ObjectReply | null) => void;
+  resolve: (reply: ObjectReply | null) => void;
   reject: (error: Error) => void;
 }
 
 const NOTHING = Buffer.alloc(0);
 
-/** Full names of references; nothing that git would take for a path in one, or for another of its notations. */
+/** Full names of references; nothing that git would read as a path or in another of its notations. */
 const REF = /^refs\/[A-Za-z0-9._+@=/-]+$/;
 
-/** Small objects that were read last are kept: trees and commits are come back to. In bytes. */
-const KEEP_OBJECT = 16 * 1024;
-/** All that is kept, where nobody says otherwise. */
-const KEEP_ALL = 24 * 1024 * 1024;
-/** What an object costs beside its bytes. */
-const KEEP_COST = 256;
+/** The largest object that is cached, in bytes: trees and commits are read repeatedly. */
+const CACHED_OBJECT = 16 * 1024;
+/** The default size of the cache, in bytes. */
+const CACHE_SIZE = 24 * 1024 * 1024;
+/** What an object costs in memory beside its content, in bytes. */
+const OBJECT_COST = 256;
 
-/** The objects that were read last: a generation that grows, and the one before it, forgotten as a whole. */
+/** Only for speed: the objects read last, as a growing generation and the one before it, which is dropped as a whole. */
 class ObjectCache {
   private young = new Map<string, { type: ObjectType; content: Buffer }>();
   private old = this.young;
   private bytes = 0;
 
-  constructor(private readonly most: number) {}
+  constructor(private readonly limit: number) {}
 
   get(id: string, type: ObjectType): Buffer | undefined {
-    const found = this.young.get(id) ?? this.old.get(id);
-    return found?.type === type ? found.content : undefined;
+    const object = this.young.get(id) ?? this.old.get(id);
+    return object?.type === type ? object.content : undefined;
   }
 
   add(id: string, type: ObjectType, content: Buffer): void {
-    if (content.length > KEEP_OBJECT) return;
+    if (content.length > CACHED_OBJECT) return;
     this.young.set(id, { type, content });
-    this.bytes += content.length + KEEP_COST;
-    if (this.bytes < this.most / 2) return;
+    this.bytes += content.length + OBJECT_COST;
+    if (this.bytes < this.limit / 2) return;
     this.old = this.young;
     this.young = new Map();
     this.bytes = 0;
@@ -61,72 +62,71 @@ class ObjectCache {
 }
 
 /**
- * One long-lived `git cat-file --batch-command`: objects by full id, tens of thousands a second when many are
- * asked for side by side. Sizes are asked for first, so an object larger than its caller allows is never read,
- * and contents are held to their id. Objects that a fetch brings later are found.
+ * One long-lived `git cat-file --batch-command`, which reads objects by full id: tens of thousands a second if many are
+ * requested at the same time. The size is requested first, so an object larger than the caller allows is never read;
+ * contents are checked against their id. Objects that a later fetch adds are found.
  */
 export class CatFile {
   private child: ChildProcessByStdio<Writable, Readable, null> | null = null;
   private readonly waiting: PendingCommand[] = [];
   private chunks: Buffer[] = [];
   private length = 0;
-  /** Bytes needed before the answer at hand can be taken; saves joining chunks in vain. */
+  /** Only for speed: the bytes needed for the next reply; chunks are not joined before. */
   private needed = 0;
-  private readonly kept: ObjectCache;
-  /** Commands that go to git together, with the next turn of the event loop. */
+  private readonly cache: ObjectCache;
+  /** Commands to send to git together, at the next turn of the event loop. */
   private queued = '';
 
   constructor(
     private readonly gitDir: string,
-    keep = KEEP_ALL,
+    cacheSize = CACHE_SIZE,
   ) {
-    this.kept = new ObjectCache(keep);
+    this.cache = new ObjectCache(cacheSize);
   }
 
-  /** Type and size of an object, or null when it is not there. */
+  /** Type and size of an object, or null if it is missing. */
   async info(id: string): Promise<ObjectInfo | null> {
     if (!OBJECT_ID.test(id)) throw invalid('object-id', `"${shortId(id)}" is not an object id`);
-    return (await this.ask('info', id))?.info ?? null;
+    return (await this.send('info', id))?.info ?? null;
   }
 
-  /** What a reference points to as it stands now, by its full name, `refs/…`; null when it is not there. */
+  /** The object that a reference, named in full as `refs/…`, points to now; null if there is none. */
   async resolve(ref: string): Promise<{ id: string; type: string } | null> {
     if (!REF.test(ref)) throw invalid('object-id', `"${printable(ref, 80)}" is not a reference`);
-    const answer = await this.ask('info', ref);
-    return answer && { id: answer.id, type: answer.info.type };
+    const reply = await this.send('info', ref);
+    return reply && { id: reply.id, type: reply.info.type };
   }
 
   /**
-   * The content of an object, which nobody may write to; `object-missing`, `object-type` or `object-too-large`
-   * unless it is there, of that type, and within `limit` bytes.
+   * The content of an object; callers must not change it. Throws `object-missing`, `object-type` or
+   * `object-too-large` unless the object exists, has that type and at most `limit` bytes.
    */
   async read(id: string, type: ObjectType, limit: number): Promise<Buffer> {
-    const kept = this.kept.get(id, type);
-    if (kept && kept.length <= limit) return kept;
+    const cached = this.cache.get(id, type);
+    if (cached && cached.length <= limit) return cached;
     const content = await this.fetch(id, type, limit);
-    this.kept.add(id, type, content);
+    this.cache.add(id, type, content);
     return content;
   }
 
   private async fetch(id: string, type: ObjectType, limit: number): Promise<Buffer> {
     const info = await this.info(id);
-    if (info === null)
-      throw invalid('object-missing', `object ${shortId(id)} is not in the control repository`);
+    if (info === null) throw invalid('object-missing', `object ${shortId(id)} is not in the repository`);
     if (info.type !== type)
-      throw invalid('object-type', `object ${shortId(id)} is a ${info.type}, and not a ${type}`);
+      throw invalid('object-type', `object ${shortId(id)} is a ${info.type}, not a ${type}`);
     if (info.size > limit)
       throw invalid(
         'object-too-large',
         `${type} ${shortId(id)} is ${info.size} bytes, more than the ${limit} allowed`,
       );
-    const answer = await this.ask('contents', id);
-    if (answer?.content.length !== info.size)
+    const reply = await this.send('contents', id);
+    if (reply?.content.length !== info.size)
       throw new SignpipeError('local', 'git-failed', `object ${shortId(id)} changed while it was read`);
-    if (objectId(type, answer.content) !== id)
-      throw invalid('object-damaged', `${type} ${shortId(id)} does not have the content that its id says`, {
-        hint: 'run git fsck there; compare with another clone',
+    if (objectId(type, reply.content) !== id)
+      throw invalid('object-damaged', `${type} ${shortId(id)}: its content does not match its id`, {
+        hint: 'run git fsck in the repository; compare with another clone',
       });
-    return answer.content;
+    return reply.content;
   }
 
   /** Ends the process; a later read starts another. */
@@ -137,17 +137,17 @@ export class CatFile {
     this.fail('closed');
   }
 
-  private ask(command: 'info' | 'contents', name: string): Promise<ObjectReply | null> {
+  private send(command: 'info' | 'contents', name: string): Promise<ObjectReply | null> {
     this.child ??= this.start();
     return new Promise((resolve, reject) => {
       this.waiting.push({ contents: command === 'contents', resolve, reject });
-      if (this.queued === '') setImmediate(() => this.send());
+      if (this.queued === '') setImmediate(() => this.flush());
       this.queued += `${command} ${name}\n`;
     });
   }
 
-  /** git answers what it has been sent when it comes to `flush`: one write there and one back for many objects. */
-  private send(): void {
+  /** Git replies when it reads `flush`: one write in each direction for many objects. */
+  private flush(): void {
     if (this.queued !== '') this.child?.stdin.write(`${this.queued}flush\n`, 'latin1');
     this.queued = '';
   }
@@ -158,16 +158,16 @@ export class CatFile {
       env: gitEnvironment(this.gitDir),
       stdio: ['pipe', 'pipe', 'ignore'],
     });
-    const lost = (why: string) => (): void => {
+    const onEnd = (why: string) => (): void => {
       if (this.child !== child) return;
       this.child = null;
       this.fail(why);
     };
-    child.on('error', lost('could not be started'));
-    child.on('close', lost('ended'));
-    child.stdin.on('error', lost('does not read'));
+    child.on('error', onEnd('could not be started'));
+    child.on('close', onEnd('ended'));
+    child.stdin.on('error', onEnd('does not read'));
     child.stdout.on('data', (chunk: Buffer) => {
-      if (this.child === child) this.take(chunk);
+      if (this.child === child) this.receive(chunk);
     });
     return child;
   }
@@ -181,18 +181,19 @@ export class CatFile {
       waiting.reject(new SignpipeError('local', 'git-failed', `git cat-file ${why}`));
   }
 
-  private take(chunk: Buffer): void {
+  private receive(chunk: Buffer): void {
     this.chunks.push(chunk);
     this.length += chunk.length;
     if (this.length < this.needed) return;
     let buffer = this.chunks.length === 1 ? chunk : Buffer.concat(this.chunks);
-    for (let used = this.answer(buffer); used > 0; used = this.answer(buffer)) buffer = buffer.subarray(used);
+    for (let used = this.takeReply(buffer); used > 0; used = this.takeReply(buffer))
+      buffer = buffer.subarray(used);
     this.chunks = buffer.length > 0 ? [buffer] : [];
     this.length = buffer.length;
   }
 
-  /** Takes one whole answer from the front: `ID TYPE SIZE LF` and, for contents, SIZE bytes and LF; or `ID missing LF`. */
-  private answer(buffer: Buffer): number {
+  /** Takes one whole reply from the front: `ID TYPE SIZE LF` and, for contents, SIZE bytes and LF; or `ID missing LF`. Returns its length. */
+  private takeReply(buffer: Buffer): number {
     this.needed = 0;
     const end = buffer.indexOf(0x0a);
     const waiting = this.waiting[0];

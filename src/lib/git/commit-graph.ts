@@ -11,36 +11,36 @@ import {
 import { parseCommit, parseTree, shortId, type Commit, type ObjectType, type TreeEntry } from './objects.ts';
 import { printable } from '../printable.ts';
 
-/** Largest objects that are read, in bytes. */
+/** The largest commits and trees that are read, in bytes. */
 export const COMMIT_LIMIT = 1024 * 1024;
 const TREE_LIMIT = 16 * 1024 * 1024;
-/** Answers about what touched a path that are remembered. */
-const TOUCHED_LIMIT = 8;
+/** For how many paths the commits that changed them are remembered. */
+const PATHS_LIMIT = 8;
 
-const idsOf = (steps: readonly CommitRef[]): string[] => steps.map(({ id }) => id);
+const idsOf = (commits: readonly CommitRef[]): string[] => commits.map(({ id }) => id);
 
 const LF = 10;
 const ID_LENGTH = 40;
 
 /**
- * The lines of `git rev-list`: ids with a blank between them. Each becomes a text of its own: what is cut out of a
- * text keeps all of it in memory, for as long as a single id is kept.
+ * Parses the output of `git rev-list`: lines of ids with spaces between them. Each id is decoded separately: a slice of
+ * one long string would keep all of it in memory.
  */
-function* stepsIn(said: Buffer): Generator<CommitRef> {
-  for (let at = 0; at < said.length;) {
-    const lineEnd = said.indexOf(LF, at);
-    const end = lineEnd < 0 ? said.length : lineEnd;
+function* parseRevList(output: Buffer): Generator<CommitRef> {
+  for (let at = 0; at < output.length;) {
+    const lineEnd = output.indexOf(LF, at);
+    const end = lineEnd < 0 ? output.length : lineEnd;
     const ids: string[] = [];
-    for (; at < end; at += ID_LENGTH + 1) ids.push(said.toString('latin1', at, at + ID_LENGTH));
+    for (; at < end; at += ID_LENGTH + 1) ids.push(output.toString('latin1', at, at + ID_LENGTH));
     const [id = '', ...parents] = ids;
     yield { id, parents };
     at = end + 1;
   }
 }
 
-/** What is in a Git repository on this machine: its objects, and how its commits follow one another. */
+/** A Git repository on this machine: its objects, and how its commits are connected. */
 export class CommitGraph {
-  /** Which commits, up to which tip, touched a path: histories grow, and are not gone through again for each commit. */
+  /** Only for speed: the commits that changed a path, up to a tip. As the history grows, only new commits are read. */
   readonly touched = new Map<string, { tip: string; ids: readonly string[] }>();
 
   constructor(
@@ -48,25 +48,25 @@ export class CommitGraph {
     protected readonly objects: CatFile,
   ) {}
 
-  /** The commits that `tip` has and none of `exclude` has, oldest first, parents before children. Ids in `exclude` that are not here are passed over. */
+  /** The commits that `tip` has and none of `exclude` has, oldest first, parents before children. Missing commits in `exclude` are ignored. */
   async commitsBetween(tip: string, exclude: readonly string[] = []): Promise<string[]> {
-    const line = await this.since(linearHistory, tip, exclude);
-    return idsOf(line?.reverse() ?? (await this.revList(tip, exclude, ['--topo-order', '--reverse'])));
+    const walked = await this.walkTo(linearHistory, tip, exclude);
+    return idsOf(walked?.reverse() ?? (await this.revList(tip, exclude, ['--topo-order', '--reverse'])));
   }
 
-  /** The same commits with their parents. */
+  /** The commits that `commitsBetween` lists, with their parents. */
   async commitRefsBetween(tip: string, exclude: readonly string[] = []): Promise<CommitRef[]> {
-    const line = await this.since(linearHistory, tip, exclude);
-    return line?.reverse() ?? this.revList(tip, exclude, ['--topo-order', '--reverse', '--parents']);
+    const walked = await this.walkTo(linearHistory, tip, exclude);
+    return walked?.reverse() ?? this.revList(tip, exclude, ['--topo-order', '--reverse', '--parents']);
   }
 
-  /** The first-parent line of `tip`, newest first, each with its parents. */
+  /** The first-parent history of `tip`, newest first, each commit with its parents. */
   async firstParents(tip: string, exclude: readonly string[] = []): Promise<CommitRef[]> {
-    const line = await this.since(firstParentsBetween, tip, exclude);
-    return line ?? this.revList(tip, exclude, ['--first-parent', '--topo-order', '--parents']);
+    const walked = await this.walkTo(firstParentsBetween, tip, exclude);
+    return walked ?? this.revList(tip, exclude, ['--first-parent', '--topo-order', '--parents']);
   }
 
-  /** The newest commits of the first-parent line of `tip`, at most `count`, newest first, each with its parents. */
+  /** The newest commits of the first-parent history of `tip`, at most `count`, newest first, with their parents. */
   async newestFirstParents(tip: string, count: number): Promise<CommitRef[]> {
     return this.revList(tip, [], ['--first-parent', '--topo-order', '--parents', `--max-count=${count}`]);
   }
@@ -76,18 +76,18 @@ export class CommitGraph {
     return idsOf(await this.revList(tip, [], ['--max-parents=0']));
   }
 
-  /** The commit at which the first-parent line of `tip` begins. */
+  /** The first commit of the first-parent history of `tip`. */
   async firstParentRoot(tip: string): Promise<string | null> {
     return idsOf(await this.revList(tip, [], ['--first-parent', '--max-parents=0']))[0] ?? null;
   }
 
-  /** The whole first-parent line, oldest first, without the parents, which would take most of the memory. */
+  /** The whole first-parent history of `tip`, oldest first, without parents, which would take most of the memory. */
   async firstParentIds(tip: string): Promise<string[]> {
     return idsOf(await this.revList(tip, [], ['--first-parent', '--topo-order', '--reverse']));
   }
 
-  /** A short way from one commit to another, walked without a process of git; null where there is none. */
-  private async since(
+  /** Only for speed: the commits of a short way from `tip` to `base`, read without a new git process; null if there is none. */
+  private async walkTo(
     walk: typeof firstParentsBetween,
     tip: string,
     [base, ...more]: readonly string[],
@@ -96,11 +96,11 @@ export class CommitGraph {
     return base === undefined || more.length > 0 ? null : walk(this, tip, base);
   }
 
-  /** Those commits that changed `path` against every parent, newest first (parents after children). */
+  /** The commits that changed `path` against every parent, newest first (parents after children). */
   async commitsTouching(tip: string, path: string, exclude: readonly string[] = []): Promise<string[]> {
     const key = [path, ...exclude].join(' ');
     const ids = (await this.touchedSince(tip, path, key)) ?? (await this.allTouching(tip, path, exclude));
-    if (this.touched.size >= TOUCHED_LIMIT) this.touched.clear();
+    if (this.touched.size >= PATHS_LIMIT) this.touched.clear();
     this.touched.set(key, { tip, ids });
     return [...ids];
   }
@@ -109,41 +109,47 @@ export class CommitGraph {
     return idsOf(await this.revList(tip, exclude, ['--topo-order', '--full-history'], ['--', path]));
   }
 
-  /** What was found for an earlier tip still holds where only plain commits followed it; merges are git's to judge. */
+  /** Adds new commits to the result for an earlier tip; null, to ask git, if there is none or a merge followed it. */
   private async touchedSince(tip: string, path: string, key: string): Promise<readonly string[] | null> {
     const known = this.touched.get(key);
-    const line = known && (await this.since(linearHistory, tip, [known.tip]));
-    const newer = line && (await commitsChanging(this, line, path));
+    const added = known && (await this.walkTo(linearHistory, tip, [known.tip]));
+    const newer = added && (await commitsChanging(this, added, path));
     return newer ? [...newer, ...known.ids] : null;
   }
 
-  /** Parents are told only with `--parents` among the options. */
+  /** Runs `git rev-list`. Parents are listed only with `--parents` among the options. */
   private async revList(
     tip: string,
     exclude: readonly string[],
     options: readonly string[],
     paths: readonly string[] = [],
   ): Promise<CommitRef[]> {
-    const there: string[] = [];
-    for (const id of new Set(exclude)) if ((await this.objects.info(id)) !== null) there.push(id);
+    const present: string[] = [];
+    for (const id of new Set(exclude)) if ((await this.objects.info(id)) !== null) present.push(id);
     await this.requireCommit(tip);
-    const said = await this.git.run(['rev-list', ...options, tip, ...there.map((id) => `^${id}`), ...paths]);
-    return [...stepsIn(Buffer.from(said, 'latin1'))];
+    const output = await this.git.run([
+      'rev-list',
+      ...options,
+      tip,
+      ...present.map((id) => `^${id}`),
+      ...paths,
+    ]);
+    return [...parseRevList(Buffer.from(output, 'latin1'))];
   }
 
-  /** Whether a commit is in the clone. */
+  /** Whether a commit is in the repository. */
   async hasCommit(id: string): Promise<boolean> {
     return (await this.objects.info(id))?.type === 'commit';
   }
 
   private async requireCommit(id: string): Promise<void> {
     if (!(await this.hasCommit(id)))
-      throw invalid('object-missing', `commit ${shortId(id)} is not in the control repository`, {
-        hint: 'has it been pushed, and the whole id been given?',
+      throw invalid('object-missing', `commit ${shortId(id)} is not in the repository`, {
+        hint: 'was it pushed, and is this its whole id?',
       });
   }
 
-  /** Whether `ancestor` is in the history of `descendant`, itself included. A commit that is not here is nobody's ancestor. */
+  /** Whether `ancestor` is `descendant` or in its history. A missing commit is not an ancestor of any commit. */
   async isAncestor(ancestor: string, descendant: string): Promise<boolean> {
     await this.requireCommit(descendant);
     if (!(await this.hasCommit(ancestor))) return false;
@@ -158,7 +164,7 @@ export class CommitGraph {
     }
   }
 
-  /** A commit, taken apart; at most 1 MiB of it. */
+  /** Reads and parses a commit of at most 1 MiB. */
   async readCommit(id: string): Promise<Commit> {
     return parseCommit(await this.objects.read(id, 'commit', COMMIT_LIMIT));
   }
@@ -168,7 +174,7 @@ export class CommitGraph {
     return parseTree(await this.objects.read(id, 'tree', TREE_LIMIT));
   }
 
-  /** What lies at `path` in a commit, of whatever kind, or null. */
+  /** The tree entry at `path` in a commit, of any kind, or null. */
   async entryAt(commit: Commit, path: string): Promise<TreeEntry | null> {
     let tree = commit.tree;
     const segments = path.split('/');
@@ -181,19 +187,19 @@ export class CommitGraph {
     return null;
   }
 
-  /** A regular file at `path`, at most `limit` bytes, or null; anything else there is refused as `NAME-not-a-file`. */
+  /** The regular file at `path`, at most `limit` bytes, or null. Throws `NAME-not-a-file` for anything else. */
   async readFileAt(commit: Commit, path: string, limit: number): Promise<Buffer | null> {
     const entry = await this.entryAt(commit, path);
     return entry === null ? null : this.readEntry(entry, path, limit);
   }
 
-  /** The content of an entry that has to be a regular file. */
+  /** The content of an entry, which must be a regular file. */
   async readEntry(entry: TreeEntry, path: string, limit: number): Promise<Buffer> {
     const name = path.split('/').at(-1) ?? path;
     if (entry.kind !== 'file')
       throw invalid(
         `${/^[a-z]+$/i.test(name) ? name.toLowerCase() : 'entry'}-not-a-file`,
-        `${printable(path)} is a ${entry.kind === 'tree' ? 'folder' : entry.kind} in the commit, and not a regular file`,
+        `${printable(path)} is a ${entry.kind === 'tree' ? 'folder' : entry.kind} in the commit, not a regular file`,
       );
     return this.objects.read(entry.id, 'blob', limit);
   }

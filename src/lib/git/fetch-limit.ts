@@ -2,22 +2,22 @@ import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unavailable } from '../errors.ts';
 
-/** How often the growing pack is looked at, in milliseconds. */
+/** How often the size of the growing pack is checked, in milliseconds. */
 const INTERVAL = 100;
 
-/** What may come in any case, in bytes. */
-const ALWAYS = 512 * 1024 * 1024;
+/** The least that a fetch may receive, in bytes. */
+const MIN_LIMIT = 512 * 1024 * 1024;
 
 /**
- * The most that one fetch may bring, in bytes: half of what the disk has left, so that the first one of a
- * long history passes, and a hostile one leaves room to work.
+ * The most that one fetch may receive, in bytes: half of the free space, so that the first fetch of a long history
+ * succeeds, and a hostile one leaves space to work.
  */
 export async function fetchLimit(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
-  return Math.max(ALWAYS, (bavail * bsize) / 2);
+  return Math.max(MIN_LIMIT, (bavail * bsize) / 2);
 }
 
-/** Packs that git is writing, or left half written. */
+/** Packs that git is writing, or that it left incomplete. */
 async function partialPacks(gitDir: string): Promise<string[]> {
   const folder = join(gitDir, 'objects', 'pack');
   const names = await readdir(folder).catch(() => []);
@@ -36,9 +36,9 @@ async function tooLarge(gitDir: string, limit: number): Promise<boolean> {
 }
 
 /**
- * Runs a fetch, and stops it through the signal when the pack on disk grows beyond `limit` bytes: git 2.39 has
- * `receive.maxInputSize` for the side that is pushed to, and nothing for the side that fetches. A fetch that
- * fails leaves no half-written pack behind.
+ * Runs a fetch, and aborts it through the signal if the pack on disk grows beyond `limit` bytes: git 2.39 has
+ * `receive.maxInputSize` for the receiving side of a push, and nothing for a fetch. A failed fetch leaves no incomplete
+ * pack behind.
  */
 export async function limitFetch(
   gitDir: string,
@@ -46,14 +46,14 @@ export async function limitFetch(
   fetch: (signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
   const stop = new AbortController();
-  const look = async (): Promise<void> => {
+  const check = async (): Promise<void> => {
     if (!(await tooLarge(gitDir, limit))) return;
-    const hint = 'a control repository holds text only: what was pushed there?';
+    const hint = 'this repository should hold only text: was something else pushed to it?';
     stop.abort(
       unavailable('git-too-large', `${what}: sends more than ${limit} bytes in one fetch`, { hint }),
     );
   };
-  const timer = setInterval(() => void look(), INTERVAL);
+  const timer = setInterval(() => void check(), INTERVAL);
   try {
     await fetch(signal ? AbortSignal.any([signal, stop.signal]) : stop.signal);
   } catch (error) {

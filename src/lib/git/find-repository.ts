@@ -9,13 +9,13 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** What git itself looks for (setup.c, is_git_directory). */
+/** Checks what git itself checks (setup.c, is_git_directory). */
 async function isGitFolder(path: string): Promise<boolean> {
   const parts = await Promise.all(['HEAD', 'objects', 'refs'].map((name) => exists(join(path, name))));
   return parts.every(Boolean);
 }
 
-/** What the file `.git` of a linked work tree or submodule points to; null when there is no such file. */
+/** The folder that the file `.git` of a linked work tree or submodule points to; null if there is no such file. */
 async function linkedFolder(folder: string): Promise<string | null> {
   const path = join(folder, '.git');
   const info = await stat(path).catch(() => null);
@@ -27,49 +27,48 @@ async function linkedFolder(folder: string): Promise<string | null> {
   return resolve(linked, common.trim());
 }
 
-/** The Git folder that a person means by `folder`: a bare repository, or the one of a work tree. Folders above are not looked at. */
+/** The Git folder that a user means by `folder`: a bare repository, or that of a work tree. Parent folders are not searched. */
 export async function findGitFolder(folder: string): Promise<string> {
   const candidates = [folder, join(folder, '.git'), await linkedFolder(folder)];
   for (const path of candidates) if (path !== null && (await isGitFolder(path))) return realpath(path);
   throw usage('control-not-a-repository', `${printable(folder)}: there is no Git repository`, {
-    hint: 'give the folder of the control repository, or its URL',
+    hint: 'give the folder of the repository, or its URL',
   });
 }
 
-/** Whether reading from a name may never end. Sockets cannot be opened: git's own fsmonitor keeps one there. */
-async function mayReadForEver(path: string): Promise<boolean> {
+/** Whether reading a file could block for ever. Sockets cannot be opened: git's own fsmonitor keeps one there. */
+async function couldBlock(path: string): Promise<boolean> {
   const info = await stat(path).catch(() => null);
   return info !== null && (info.isFIFO() || info.isCharacterDevice() || info.isBlockDevice());
 }
 
-/** What git does not read here, and may be large. */
+/** Folders that git does not read here and that may be large. */
 const UNREAD = new Set(['hooks', 'logs', 'modules', 'worktrees', 'lfs']);
 
-/** Refuses FIFOs and devices where git looks for files: it would read them for ever. */
+/** Refuses FIFOs and devices among the files that git reads: they could block it for ever. */
 export async function requirePlainFiles(path: string): Promise<void> {
   for (const entry of await readdir(path, { withFileTypes: true })) {
     const inside = join(path, entry.name);
     if (entry.isFile() || UNREAD.has(entry.name)) continue;
     if (entry.isDirectory()) await requirePlainFiles(inside);
-    else if (await mayReadForEver(inside))
+    else if (await couldBlock(inside))
       throw usage('not-a-file', `${printable(inside)}: not a regular file`, {
-        hint: 'take a new clone of the control repository',
+        hint: 'make a new clone of the repository',
       });
   }
 }
 
 /**
- * Refuses a repository that lacks objects, or whose commits seem to have other parents than they have: a
- * shallow clone ends early, a partial one leaves contents on the host, and grafts are what git believes in
- * place of the commits.
+ * Refuses a repository with missing objects or false parents: a shallow clone ends early, a partial clone leaves
+ * contents on the host, and grafts replace the parents that the commits name.
  */
 export async function requireWholeHistory(path: string): Promise<void> {
   const packs = await readdir(join(path, 'objects', 'pack')).catch(() => []);
-  const promised = packs.find((name) => name.endsWith('.promisor'));
-  const cuts = ['shallow', 'info/grafts', ...(promised === undefined ? [] : [`objects/pack/${promised}`])];
+  const promisor = packs.find((name) => name.endsWith('.promisor'));
+  const cuts = ['shallow', 'info/grafts', ...(promisor === undefined ? [] : [`objects/pack/${promisor}`])];
   for (const name of cuts)
     if (await exists(join(path, name)))
-      throw usage('control-history-cut', `${printable(path)}: its history is not whole (${name})`, {
-        hint: 'git fetch --unshallow or --refetch, or give the URL of the control repository',
+      throw usage('control-history-cut', `${printable(path)}: its history is incomplete (${name})`, {
+        hint: 'git fetch --unshallow or --refetch, or give the URL of the repository',
       });
 }

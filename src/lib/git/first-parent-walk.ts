@@ -1,22 +1,23 @@
+/** Only for speed: short ways between commits are read here, without a new git process, which takes some ms to start. */
 import { isInvalid } from '../errors.ts';
 import type { Commit, TreeEntry } from './objects.ts';
 
-/** A commit, with its parents. */
+/** A commit and its parents. */
 export interface CommitRef {
   id: string;
   parents: readonly string[];
 }
 
-/** Who reads commits: a `CommitGraph`. */
+/** Reads commits, as `CommitGraph` does. */
 export interface CommitReader {
   readCommit(id: string): Promise<Commit>;
   entryAt(commit: Commit, path: string): Promise<TreeEntry | null>;
 }
 
-/** So many commits are walked here, one by one. For a longer way a git process, which reads them faster, is worth its start. */
-const FAR = 64;
+/** At most this many commits are read one by one. For more, a new git process is faster. */
+const WALK_LIMIT = 64;
 
-/** What cannot be read here is git's to judge. */
+/** If a commit or tree cannot be parsed here, fall back to git. */
 async function orNull<T>(reading: Promise<T>): Promise<T | null> {
   try {
     return await reading;
@@ -27,34 +28,34 @@ async function orNull<T>(reading: Promise<T>): Promise<T | null> {
 }
 
 /**
- * The commits from `tip` back to `base` by first parents, newest first, `tip` among them and `base` not; null when
- * that way does not lead there, or is a long one. As commits come after their parents, none of these is in the
- * history of `base`: they are what `git rev-list --first-parent tip ^base` says.
+ * The commits from `tip` back to `base` by first parents, newest first, with `tip` and without `base`; null if this
+ * way does not lead there, or is long. As commits come after their parents, none of these is in the history of
+ * `base`: they are what `git rev-list --first-parent tip ^base` lists.
  */
 export async function firstParentsBetween(
   reader: CommitReader,
   tip: string,
   base: string,
 ): Promise<CommitRef[] | null> {
-  const line: CommitRef[] = [];
+  const commits: CommitRef[] = [];
   for (let id: string | undefined = tip; id !== base;) {
-    if (id === undefined || line.length === FAR) return null;
+    if (id === undefined || commits.length === WALK_LIMIT) return null;
     const commit: Commit | null = await orNull(reader.readCommit(id));
     if (commit === null) return null;
-    line.push({ id, parents: commit.parents });
+    commits.push({ id, parents: commit.parents });
     id = commit.parents[0];
   }
-  return line;
+  return commits;
 }
 
-/** The same where no commit between is a merge: then they are all that `tip` has and `base` has not. */
+/** All commits that `tip` has and `base` has not, newest first; null if one of them is a merge, or the way is long. */
 export async function linearHistory(
   reader: CommitReader,
   tip: string,
   base: string,
 ): Promise<CommitRef[] | null> {
-  const line = await firstParentsBetween(reader, tip, base);
-  return line?.every(({ parents }) => parents.length === 1) ? line : null;
+  const commits = await firstParentsBetween(reader, tip, base);
+  return commits?.every(({ parents }) => parents.length === 1) ? commits : null;
 }
 
 async function firstParent(reader: CommitReader, id: string | undefined): Promise<string | undefined> {
@@ -62,19 +63,22 @@ async function firstParent(reader: CommitReader, id: string | undefined): Promis
 }
 
 /**
- * Whether one commit is in the history of another, where a short way of first parents leads from either to the
- * other: what comes after a commit is not before it. Null where there is no such way.
+ * Whether one commit is in the history of another, if a short way of first parents leads from either to the other: a
+ * descendant cannot be an ancestor. Null if there is no such way.
  */
 export async function isNearAncestor(
   reader: CommitReader,
   ancestor: string,
   descendant: string,
 ): Promise<boolean | null> {
-  let [down, up]: [string | undefined, string | undefined] = [descendant, ancestor];
-  for (let step = 0; step <= FAR; step += 1) {
-    if (down === ancestor) return true;
-    if (up === descendant) return false;
-    [down, up] = await Promise.all([firstParent(reader, down), firstParent(reader, up)]);
+  let [fromDescendant, fromAncestor]: [string | undefined, string | undefined] = [descendant, ancestor];
+  for (let step = 0; step <= WALK_LIMIT; step += 1) {
+    if (fromDescendant === ancestor) return true;
+    if (fromAncestor === descendant) return false;
+    [fromDescendant, fromAncestor] = await Promise.all([
+      firstParent(reader, fromDescendant),
+      firstParent(reader, fromAncestor),
+    ]);
   }
   return null;
 }
@@ -84,18 +88,18 @@ const entryKey = async (reader: CommitReader, id: string, path: string): Promise
   return entry === null ? '' : `${entry.mode} ${entry.id}`;
 };
 
-/** Those commits of a straight line that changed what lies at `path`; null where that cannot be read. */
+/** Those commits of a linear history that changed the entry at `path`; null if one of them cannot be read. */
 export async function commitsChanging(
   reader: CommitReader,
-  line: readonly CommitRef[],
+  commits: readonly CommitRef[],
   path: string,
 ): Promise<string[] | null> {
-  const touched: string[] = [];
-  for (const { id, parents } of line)
+  const changing: string[] = [];
+  for (const { id, parents } of commits)
     for (const parent of parents) {
       const keys = await orNull(Promise.all([id, parent].map((each) => entryKey(reader, each, path))));
       if (keys === null) return null;
-      if (keys[0] !== keys[1]) touched.push(id);
+      if (keys[0] !== keys[1]) changing.push(id);
     }
-  return touched;
+  return changing;
 }

@@ -1,6 +1,6 @@
 /**
- * What fsck refuses for the sake of a work tree. Here is none, and one commit with such a file, which stays in
- * history for good, would stop every fetch for good. (A git that does not know one of them warns.)
+ * Checks of fsck that protect a work tree. Here is none, and one commit with such a file, which stays in the history,
+ * would make every later fetch fail. (A git that does not know one of these checks only warns.)
  */
 const WORK_TREE_CHECKS = [
   'gitmodulesBlob',
@@ -22,30 +22,30 @@ const WORK_TREE_CHECKS = [
 ];
 
 /**
- * How every git process is run, whatever the account's or the machine's configuration says:
+ * The configuration of every git process, independent of that of the account and the machine:
  *
  * - no system or user configuration, no attributes, no replace refs, no prompts, messages in English
- *   (they are read to tell one failure from another);
+ *   (they are parsed to distinguish failures);
  * - only the ssh and file transports: a URL such as `ext::sh -c …` runs nothing;
- * - no hooks of ours, no submodules, no background gc (`ControlRepository.maintain` packs);
- * - every object that arrives is checked as `git fsck` would, and what we write is flushed.
+ * - no hooks, no submodules, no background gc;
+ * - received objects are checked as by `git fsck`, and written ones are flushed to disk.
  *
- * Everything goes by environment or `-c`, so that nothing in the clone's own configuration matters.
+ * All of it is set by environment or `-c`, which overrides the configuration of the repository itself.
  */
 export const GIT_CONFIG: readonly string[] = [
   'core.hooksPath=/dev/null',
-  // Larger objects are streamed and never held in memory, whoever sent them.
+  // Larger objects are streamed and never held in memory.
   'core.bigFileThreshold=4m',
   'core.fsync=all',
   'core.fsyncMethod=fsync',
   'core.logAllRefUpdates=false',
   'core.warnAmbiguousRefs=false',
-  // Parents are read from the commits; a commit-graph file is somebody's word about them.
+  // Parents are read from the commits; a commit-graph file could claim others.
   'core.commitGraph=false',
   'fetch.fsckObjects=true',
   'transfer.fsckObjects=true',
   ...WORK_TREE_CHECKS.map((check) => `fetch.fsck.${check}=ignore`),
-  // One growing pack a fetch, so that its size can be watched; see ControlRepository.fetch.
+  // A fetch writes one growing pack, so that its size can be limited; see fetch-limit.ts.
   'fetch.unpackLimit=1',
   'fetch.recurseSubmodules=false',
   'submodule.recurse=false',
@@ -55,7 +55,7 @@ export const GIT_CONFIG: readonly string[] = [
   'advice.detachedHead=false',
 ];
 
-/** Taken over from our own environment: where programs are, and where ssh finds its agent and home. */
+/** Inherited variables: where programs are, and where ssh finds its agent and home. */
 const INHERITED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'TMPDIR', 'SSH_AUTH_SOCK'];
 
 const OWN: Record<string, string> = {
@@ -65,7 +65,7 @@ const OWN: Record<string, string> = {
   GIT_ATTR_NOSYSTEM: '1',
   GIT_TERMINAL_PROMPT: '0',
   GIT_NO_REPLACE_OBJECTS: '1',
-  // What a partial clone lacks is missing, and no program that its configuration names goes and gets it.
+  // Objects that a partial clone lacks stay missing; no program that its configuration names fetches them.
   GIT_NO_LAZY_FETCH: '1',
   GIT_ALLOW_PROTOCOL: 'ssh:file',
   GIT_ADVICE: '0',

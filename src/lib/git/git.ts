@@ -4,25 +4,25 @@ import { GIT_CONFIG, gitEnvironment } from './git-environment.ts';
 import { printable } from '../printable.ts';
 
 export interface GitOptions {
-  /** What git runs as ssh: `gitSshCommand` of src/ssh/connection.ts. */
+  /** The command that git runs as ssh: `gitSshCommand` of lib/ssh/git-command.ts. */
   sshCommand?: string;
-  /** Give up when git neither ends nor says anything for so long; 60 s unless given. */
+  /** Give up if git neither ends nor prints anything for this time, in ms; 60 s unless given. */
   silenceMs?: number;
-  /** Give up when a command takes longer than this in all; 10 min unless given. */
+  /** Give up if a command takes longer than this in all, in ms; 10 min unless given. */
   totalMs?: number;
 }
 
 export interface RunOptions {
   input?: Buffer;
   signal?: AbortSignal | undefined;
-  /** For a command that tells how far it is, and may take longer than others: its time in all. */
+  /** The time limit, in ms, of a command that reports progress and may take longer than others. */
   totalMs?: number;
 }
 
-/** The most that git, and the host through it, may say besides a result: the progress of many hours, in bytes. */
-const CHATTER = 8 * 1024 * 1024;
+/** The most that git and the host may print to standard error, in bytes: the progress of many hours. */
+const STDERR_LIMIT = 8 * 1024 * 1024;
 
-/** A git process that ended badly: its exit status and what it said. */
+/** A git process that failed: its exit status and its output. */
 export class GitFailure extends Error {
   constructor(
     readonly status: number,
@@ -42,20 +42,20 @@ export class Git {
     private readonly options: GitOptions = {},
   ) {}
 
-  /** Standard output of a git command; a bad end is a `GitFailure`, a time limit `git-timeout`. */
+  /** Runs a git command and returns its standard output. Throws a `GitFailure` if it fails, `git-timeout` after a time limit. */
   async run(args: readonly string[], { input, signal, totalMs }: RunOptions = {}): Promise<string> {
     const limit = AbortSignal.timeout(this.options.totalMs ?? totalMs ?? 600_000);
     const flood = new AbortController();
     const abort = AbortSignal.any([limit, flood.signal, ...(signal ? [signal] : [])]);
     let failure: GitFailure | null = null;
-    // simple-git wraps what it is given here, and takes a failure that says nothing for success.
+    // simple-git wraps this error, and treats a failure without output as success.
     const note = (failed: GitFailure): void => {
       failure = failed;
     };
     try {
       const runner = this.runner(abort, input, note);
       runner.outputHandler((_, stdout, stderr) => {
-        bound(stderr, flood);
+        limitOutput(stderr, flood);
         endAtOnce(stdout);
       });
       return await runner.raw([...args]);
@@ -74,13 +74,13 @@ export class Git {
     return simpleGit({
       baseDir: this.gitDir,
       abort,
-      // Only when its pipes are closed is all of the output there; the default waits 50 ms after the exit.
+      // All output has arrived only when the pipes are closed; the default waits 50 ms after the exit.
       completion: { onClose: true, onExit: false },
       timeout: { block: this.options.silenceMs ?? 60_000 },
       config: [...GIT_CONFIG, `core.sshCommand=${this.options.sshCommand ?? SSH_BY_DEFAULT}`],
       ...(input && { input: () => input }),
       allowEnvironment: Object.keys(gitEnvironment(this.gitDir)),
-      // Ours, not the caller's: hooks off, no user configuration, no templates, the pinned ssh.
+      // These settings are fixed here: hooks off, no user configuration, no templates, the pinned ssh.
       unsafe: {
         allowUnsafeHooksPath: true,
         allowUnsafeConfigPaths: true,
@@ -101,21 +101,21 @@ export class Git {
   }
 }
 
-/** Whatever git says is kept, for when it fails. */
-function bound(stderr: NodeJS.ReadableStream, flood: AbortController): void {
-  let said = 0;
+/** Limits standard error, which is kept in memory for error messages. */
+function limitOutput(stderr: NodeJS.ReadableStream, flood: AbortController): void {
+  let length = 0;
   stderr.on('data', (chunk: Buffer) => {
-    said += chunk.length;
-    if (said > CHATTER)
+    length += chunk.length;
+    if (length > STDERR_LIMIT)
       flood.abort(
-        unavailable('git-too-large', `the Git host says more than ${CHATTER} bytes, and comes to no end`, {
-          hint: "ask the host's operator what became of it",
+        unavailable('git-too-large', `the Git host prints more than ${STDERR_LIMIT} bytes of messages`, {
+          hint: "ask the host's operator what is wrong with it",
         }),
       );
   });
 }
 
-/** Where git has said nothing by its end, simple-git waits 50 ms more for a word: this is one, of no bytes. */
+/** Only for speed: if git has printed nothing when it ends, simple-git waits 50 ms for output. An empty chunk ends that. */
 function endAtOnce(stdout: NodeJS.ReadableStream): void {
   stdout.once('end', () => stdout.emit('data', Buffer.alloc(0)));
 }
@@ -123,7 +123,7 @@ function endAtOnce(stdout: NodeJS.ReadableStream): void {
 function pluginFailure(error: GitPluginError, command: string): SignpipeError {
   if (error.plugin !== 'timeout' && error.plugin !== 'abort') return couldNotRun(error, command);
   return unavailable('git-timeout', `git ${command}: gave up waiting`, {
-    hint: 'the Git host answers too slowly or not at all; it is tried again at the next poll',
+    hint: 'the Git host answers too slowly or not at all; try again later',
     cause: error,
   });
 }

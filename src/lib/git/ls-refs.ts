@@ -3,8 +3,8 @@ import { printable } from '../printable.ts';
 import { isText, loginOutputError } from '../ssh/login-output.ts';
 
 /**
- * Git's wire protocol, as far as asking for branches needs it (gitprotocol-common, gitprotocol-v2,
- * gitprotocol-pack): bytes only, whoever carries them.
+ * The part of Git's wire protocol that lists branches (gitprotocol-common, gitprotocol-v2, gitprotocol-pack): only
+ * bytes, no connection.
  */
 
 /** A repository whose object ids are not SHA-1: trying again does not help. */
@@ -21,21 +21,21 @@ const broken = (why: string): SignpipeError =>
 /** One packet: its payload, or null for a flush, delimiter or response-end packet. */
 type Packet = Buffer | null;
 
-/** Branch names and ids come to far less; a longer answer is refused. */
+/** The longest answer that is accepted, in bytes; branch names and ids need far less. */
 export const ANSWER_LIMIT = 4 * 1024 * 1024;
 
-/** A pkt-line: four hex digits of length, themselves included, then the payload. */
+/** A pkt-line: the length as four hex digits, including themselves, then the payload. */
 const packet = (payload: string): string => (payload.length + 4).toString(16).padStart(4, '0') + payload;
 
 const FLUSH = '0000';
 const DELIMITER = '0001';
 
-/** The request of protocol v2 for all branches, and the flush that ends the conversation. */
+/** The request for all branches in protocol v2, and the flush that ends the conversation. */
 export const LS_REFS = Buffer.from(
   `${packet('command=ls-refs\n')}${DELIMITER}${packet('ref-prefix refs/heads/\n')}${FLUSH}${FLUSH}`,
 );
 
-/** In protocol v0 the host speaks first and all at once; a flush says that nothing is wanted. */
+/** In protocol v0 the host lists its branches first; a flush then ends the conversation. */
 export const NOTHING_WANTED = Buffer.from(FLUSH);
 
 const withoutLength = (bytes: Buffer): SignpipeError =>
@@ -43,7 +43,7 @@ const withoutLength = (bytes: Buffer): SignpipeError =>
     ? loginOutputError('the Git host', bytes.toString('latin1'))
     : broken('a packet without a length');
 
-/** The whole packets at the start of `bytes`, and what is left of an unfinished one. */
+/** The complete packets at the start of `bytes`, and the rest. */
 export function splitPackets(bytes: Buffer): { packets: Packet[]; rest: Buffer } {
   const packets: Packet[] = [];
   let at = 0;
@@ -66,37 +66,37 @@ export function splitPackets(bytes: Buffer): { packets: Packet[]; rest: Buffer }
 
 const LINE = /^([0-9a-f]{40}) refs\/heads\/([^\0\n ]{1,1000})/;
 
-/** What the host has said so far, and what it is to be told next. */
+/** The conversation with a host that lists its branches. */
 export class RefsConversation {
   private buffered: Buffer = Buffer.alloc(0);
   private received = 0;
   private version: 0 | 2 | null = null;
-  /** Flush packets so far: in v2 the first ends the capabilities, the second the refs. */
+  /** The number of flush packets so far: in v2 the first ends the capabilities, the second the refs. */
   private flushes = 0;
   private readonly heads = new Map<string, string>();
-  /** The host said that the repository has SHA-256 object ids. */
-  otherFormat = false;
+  /** Whether the repository has SHA-256 object ids. */
+  hasOtherFormat = false;
 
-  /** Takes in bytes; returns what to send back, if anything. Throws `git-protocol`. */
-  take(bytes: Buffer): Buffer | null {
+  /** Receives bytes; returns the bytes to send, if any. Throws `git-protocol`. */
+  receive(bytes: Buffer): Buffer | null {
     this.received += bytes.length;
     if (this.received > ANSWER_LIMIT) throw broken('it is too long');
     const { packets, rest } = splitPackets(Buffer.concat([this.buffered, bytes]));
     this.buffered = rest;
     let reply: Buffer | null = null;
-    for (const each of packets) reply = this.takePacket(each) ?? reply;
+    for (const each of packets) reply = this.receivePacket(each) ?? reply;
     return reply;
   }
 
-  /** Branches and their commits, once all are told; null before. */
+  /** Branches and their commits; null until the list is complete. */
   get result(): Map<string, string> | null {
     const needed = this.version === 2 ? 2 : 1;
     return this.version !== null && this.flushes >= needed ? this.heads : null;
   }
 
-  private takePacket(payload: Packet): Buffer | null {
+  private receivePacket(payload: Packet): Buffer | null {
     if (payload === null) {
-      // In v0 a repository without branches has nothing to say.
+      // In v0 a repository without branches sends only the flush.
       this.version ??= 0;
       this.flushes += 1;
       if (this.flushes === 1) return this.version === 2 ? LS_REFS : NOTHING_WANTED;
@@ -104,8 +104,8 @@ export class RefsConversation {
     }
     const line = payload.toString('utf8');
     if (line.startsWith('ERR ')) throw broken('it reports an error');
-    // In v2 a capability of its own; in v0 among those behind the first ref.
-    if (/(?:^|[\0 ])object-format=sha256\b/.test(line)) this.otherFormat = true;
+    // In v2 the format is a capability line; in v0 it is among the capabilities after the first ref.
+    if (/(?:^|[\0 ])object-format=sha256\b/.test(line)) this.hasOtherFormat = true;
     if (this.version === null) {
       this.version = /^version 2\n?$/.test(line) ? 2 : 0;
       if (this.version === 2) return null;

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { invalid } from '../errors.ts';
 
-/** A full object id: 40 hex digits, lower case (SHA-1 repositories; Git detects collision attacks). */
+/** A full object id: 40 lower-case hex digits (SHA-1 repositories; Git detects collision attacks). */
 export const OBJECT_ID = /^[0-9a-f]{40}$/;
 
-/** The short form of an id, for people. */
+/** The short form of an id, for messages. */
 export const shortId = (id: string): string => id.slice(0, 12);
 
 export type ObjectType = 'blob' | 'tree' | 'commit';
@@ -14,14 +14,18 @@ export function objectId(type: ObjectType, content: Buffer): string {
   return createHash('sha1').update(`${type} ${content.length}\0`).update(content).digest('hex');
 }
 
-/** Who wrote or committed, as the commit says: hostile text, to be shown through `printable` only. */
-export interface DatedIdentity {
+/** A name and address in a commit. */
+export interface GitIdentity {
   name: string;
   email: string;
+}
+
+/** The author or committer and the time, as the commit claims: hostile text, to be shown only through `printable`. */
+export interface DatedIdentity extends GitIdentity {
   at: Date;
 }
 
-/** A commit object, taken apart. Texts are hostile. */
+/** A parsed commit object. Its texts are hostile. */
 export interface Commit {
   id: string;
   /** The object's exact bytes, for checking its signature. */
@@ -30,11 +34,11 @@ export interface Commit {
   parents: string[];
   author: DatedIdentity;
   committer: DatedIdentity;
-  /** The message, decoded as the commit's `encoding` header says, else as UTF-8; what is not text becomes U+FFFD. */
+  /** The message, decoded as the header `encoding` says, else as UTF-8; invalid bytes become U+FFFD. */
   message: string;
 }
 
-/** More parents than any honest merge has. */
+/** More parents than any real merge has. */
 const PARENT_LIMIT = 64;
 
 const broken = (id: string, problem: string): Error =>
@@ -45,7 +49,7 @@ interface CommitHeader {
   value: Buffer;
 }
 
-/** The header lines up to the blank line; a line that begins with a space continues the one before. */
+/** The headers up to the blank line. A line that begins with a space continues the header before it and is ignored. */
 function splitHeaders(raw: Buffer, id: string): { headers: CommitHeader[]; message: Buffer } {
   const headers: CommitHeader[] = [];
   let at = 0;
@@ -73,17 +77,17 @@ function decodeText(bytes: Buffer, encoding: string): string {
   }
 }
 
-const PERSON = /^(.*?) ?<([^<>]*)> (-?\d{1,15}) [+-]\d{4,7}$/s;
+const IDENTITY = /^(.*?) ?<([^<>]*)> (-?\d{1,15}) [+-]\d{4,7}$/s;
 
-function parsePerson(text: string, what: string, id: string): DatedIdentity {
-  const match = PERSON.exec(text);
+function parseIdentity(text: string, what: string, id: string): DatedIdentity {
+  const match = IDENTITY.exec(text);
   const seconds = Number(match?.[3]);
   const at = new Date(seconds * 1000);
   if (!match || Number.isNaN(at.getTime())) throw broken(id, `its ${what} is not NAME <EMAIL> TIME ZONE`);
   return { name: match[1] ?? '', email: match[2] ?? '', at };
 }
 
-/** Reads a commit object (Git's Documentation/technical/signature-format and gitformat-commit); strict about what we use. */
+/** Parses a commit object (Git's Documentation/technical/signature-format and gitformat-commit), strictly for all that is used. */
 export function parseCommit(raw: Buffer): Commit {
   const id = objectId('commit', raw);
   const { headers, message } = splitHeaders(raw, id);
@@ -99,22 +103,16 @@ export function parseCommit(raw: Buffer): Commit {
     throw broken(id, 'its tree or a parent is not an object id');
   if (parents.length > PARENT_LIMIT) throw broken(id, `it has more than ${PARENT_LIMIT} parents`);
   const encoding = headers.find((h) => h.name === 'encoding')?.value.toString('latin1') ?? 'utf-8';
-  const person = (name: string): DatedIdentity => {
+  const identity = (name: string): DatedIdentity => {
     const value = headers[at]?.name === name ? headers[at++]?.value : undefined;
     if (value === undefined) throw broken(id, `it has no ${name}`);
-    return parsePerson(decodeText(value, encoding), name, id);
+    return parseIdentity(decodeText(value, encoding), name, id);
   };
-  const author = person('author');
-  const committer = person('committer');
+  const author = identity('author');
+  const committer = identity('committer');
   if (headers.slice(at).some((h) => ['tree', 'parent', 'author', 'committer'].includes(h.name)))
     throw broken(id, 'it repeats a header');
   return { id, raw, tree, parents, author, committer, message: decodeText(message, encoding) };
-}
-
-/** Who commits: the name and address that go into a commit that we write. */
-export interface GitIdentity {
-  name: string;
-  email: string;
 }
 
 export interface NewCommit {
@@ -126,10 +124,10 @@ export interface NewCommit {
   message: string;
 }
 
-/** Names may not hold what would end them: Git would silently drop it, so we do, visibly the same way. */
+/** Removes what a name or address cannot contain, as Git itself does. */
 const cleanName = (text: string): string => text.replace(/[<>\p{C}]/gu, '').trim() || 'unknown';
 
-/** The bytes of a commit without a signature; times in UTC, so equal input gives equal bytes. */
+/** The bytes of an unsigned commit. Times are in UTC, so equal input gives equal bytes. */
 export function serializeCommit(commit: NewCommit): Buffer {
   const seconds = Math.floor(commit.at.getTime() / 1000);
   const who = `${cleanName(commit.identity.name)} <${cleanName(commit.identity.email)}> ${seconds} +0000`;
@@ -138,14 +136,14 @@ export function serializeCommit(commit: NewCommit): Buffer {
   return Buffer.from(`tree ${commit.tree}\n${parents}author ${who}\ncommitter ${who}\n\n${message}`);
 }
 
-/** One entry of a tree object. `kind` tells regular files from what must never be read as one. */
+/** An entry of a tree object. `kind` distinguishes regular files from all that must never be read as one. */
 export interface TreeEntry {
   /** Octal, as Git writes it: `100644`, `40000`. */
   mode: string;
   kind: 'file' | 'tree' | 'symlink' | 'submodule' | 'other';
-  /** Decoded as UTF-8; bytes that are not become U+FFFD, so such a name never equals one that we look for. */
+  /** Decoded as UTF-8. Invalid bytes become U+FFFD, so such a name never equals a name that is looked up. */
   name: string;
-  /** The name's exact bytes, for writing the entry again. */
+  /** The exact bytes of the name, for copying the entry. */
   exact: Buffer;
   id: string;
 }
@@ -159,7 +157,7 @@ const KINDS: ReadonlyMap<string, TreeEntry['kind']> = new Map([
   ['160000', 'submodule'],
 ]);
 
-/** Reads a tree object; names that Git's fsck refuses, or repeated ones, are refused here too. */
+/** Parses a tree object. Refuses empty, nested and repeated names, as Git's fsck does. */
 export function parseTree(raw: Buffer): TreeEntry[] {
   const entries: TreeEntry[] = [];
   const seen = new Set<string>();
@@ -170,12 +168,9 @@ export function parseTree(raw: Buffer): TreeEntry[] {
     const exact = raw.subarray(space + 1, Math.max(space + 1, nul));
     const key = exact.toString('latin1');
     if (!/^[0-7]{5,6}$/.test(mode) || nul < space || nul + 21 > raw.length)
-      throw invalid('tree-malformed', 'a tree in the control repository is malformed');
+      throw invalid('tree-malformed', 'a tree object is malformed');
     if (key === '' || key.includes('/') || seen.has(key))
-      throw invalid(
-        'tree-malformed',
-        'a tree in the control repository has an empty, nested or repeated name',
-      );
+      throw invalid('tree-malformed', 'a tree object has an empty, nested or repeated name');
     seen.add(key);
     entries.push({
       mode,
@@ -196,7 +191,7 @@ export interface NewTreeEntry {
   id: string;
 }
 
-/** The bytes of a tree, in Git's order: bytewise, a tree as if its name ended in a slash. */
+/** The bytes of a tree, sorted as in Git: bytewise, a folder as if its name ended in a slash. */
 export function serializeTree(entries: readonly NewTreeEntry[]): Buffer {
   const keyed = entries.map(({ mode, name, id }) => {
     const exact = typeof name === 'string' ? Buffer.from(name) : name;

@@ -21,7 +21,7 @@ function packedHeader(type: ObjectType, size: number): Buffer {
   return Buffer.from(bytes);
 }
 
-/** Objects as one pack (gitformat-pack, version 2, no deltas); an object given twice is packed once. */
+/** One packfile with these objects (gitformat-pack, version 2, no deltas). A repeated object is packed once. */
 export function buildPack(objects: readonly NewObject[]): Buffer {
   const unique = new Map(objects.map((object) => [objectId(object.type, object.content), object]));
   const head = Buffer.alloc(12);

@@ -6,16 +6,15 @@ import type { SshOptions } from '../ssh/options.ts';
 import { shellQuote } from '../ssh/quote.ts';
 import { otherObjectFormat, RefsConversation } from './ls-refs.ts';
 
-/** How long one look may take, in milliseconds. */
-const LOOK_MS = 30_000;
+/** How long one listing may take, in milliseconds. */
+const LIST_MS = 30_000;
 
-/** Protocol v2 is asked for as git does; a host that does not pass the variable on answers in v0. */
+/** Requests protocol v2 as git does; a host that does not accept the variable answers in v0. */
 const ENVIRONMENT = { env: { GIT_PROTOCOL: 'version=2' } };
 
 /**
- * Where a remote repository's branches stand, over one SSH connection that is kept open: a look
- * costs one `git-upload-pack` on the host and no process here. A connection that was cut is made
- * anew at the next look.
+ * Lists the branches of a remote repository over one SSH connection that stays open. Only for speed: a listing runs one
+ * `git-upload-pack` on the host and no process here. After a lost connection the next listing connects again.
  */
 export class RemoteHeads {
   private client: Promise<Client> | null = null;
@@ -36,7 +35,7 @@ export class RemoteHeads {
     }
   }
 
-  /** Begins to connect, so that the first look need not wait; what goes wrong is told there. */
+  /** Begins to connect, so that the first listing need not wait; it reports any error. */
   connect(): void {
     this.connection().catch(() => {});
   }
@@ -54,7 +53,7 @@ export class RemoteHeads {
     if (this.client) return this.client;
     const opening = this.open();
     this.client = opening;
-    // A failed attempt is not kept: the next look tries again.
+    // A failed attempt is not kept: the next listing tries again.
     opening.catch(() => {
       if (this.client === opening) this.client = null;
     });
@@ -72,25 +71,21 @@ export class RemoteHeads {
     client.destroy();
   }
 
-  /** One look. Whatever goes wrong in it, the connection is not trusted again. */
+  /** One listing. After any error the connection is not used again. */
   private async ask(client: Client): Promise<Map<string, string>> {
     const command = `git-upload-pack ${shellQuote(parseSshUrl(this.url).path)}`;
     const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(new Error(`no answer in ${LOOK_MS / 1000} s`)), LOOK_MS);
+    const timer = setTimeout(() => limit.abort(new Error(`no answer in ${LIST_MS / 1000} s`)), LIST_MS);
     const lost = (): void => limit.abort(new Error('the connection was lost'));
     client.once('close', lost);
     try {
       return await converse(client, command, limit.signal, this.url);
     } catch (cause) {
       if (cause instanceof SignpipeError && cause.kind === 'usage') throw cause;
-      throw unavailable(
-        'git-unreachable',
-        `the Git host does not say where its branches stand: ${messageOf(cause)}`,
-        {
-          cause,
-          hint: 'is the control repository there, and may this key read it?',
-        },
-      );
+      throw unavailable('git-unreachable', `the Git host does not list its branches: ${messageOf(cause)}`, {
+        cause,
+        hint: 'does the repository exist, and may this key read it?',
+      });
     } finally {
       clearTimeout(timer);
       client.removeListener('close', lost);
@@ -98,7 +93,7 @@ export class RemoteHeads {
   }
 }
 
-/** Runs `git-upload-pack` and talks with it until it has told its branches. */
+/** Runs `git-upload-pack` and converses with it until it has listed its branches. */
 function converse(
   client: Client,
   command: string,
@@ -114,7 +109,7 @@ function converse(
   });
 }
 
-/** Listeners go on at once: a short answer, its status and its end may come in one packet. */
+/** Adds the listeners at once: a short answer, its status and its end may arrive in one packet. */
 function listen(
   channel: ClientChannel,
   url: string,
@@ -124,8 +119,8 @@ function listen(
   const conversation = new RefsConversation();
   channel.on('data', (bytes: Buffer) => {
     try {
-      const reply = conversation.take(bytes);
-      if (conversation.otherFormat) throw otherObjectFormat(url);
+      const reply = conversation.receive(bytes);
+      if (conversation.hasOtherFormat) throw otherObjectFormat(url);
       if (reply) channel.write(reply);
       if (!conversation.result) return;
       channel.end();
@@ -138,6 +133,6 @@ function listen(
   channel.stderr.resume();
   channel.on('error', reject);
   channel.on('close', () => {
-    if (!conversation.result) reject(new Error('it ended before it told them'));
+    if (!conversation.result) reject(new Error('it ended before it listed them'));
   });
 }

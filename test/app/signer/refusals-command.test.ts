@@ -123,7 +123,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       status: 1,
       code: 'git-refused',
       says: /receipts are closed/,
-      hint: /may this key write this branch/,
+      hint: /may this key write to this branch/,
       make: async () => {
         const hook = `${desk.world.control}/hooks/pre-receive`;
         await writeFile(hook, '#!/bin/sh\necho "receipts are closed" >&2; exit 1\n', { mode: 0o755 });

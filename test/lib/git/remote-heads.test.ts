@@ -141,17 +141,17 @@ describe('the conversation', () => {
       `000eversion 2\n0000${(line.length + 4).toString(16).padStart(4, '0')}${line}0000`,
     );
     const conversation = new RefsConversation();
-    for (const byte of answer) conversation.take(Buffer.from([byte]));
+    for (const byte of answer) conversation.receive(Buffer.from([byte]));
     assert.deepEqual(conversation.result, new Map([['main', id]]));
   });
 
   it('git-protocol: no length, an impossible length, an error, an endless answer', () => {
     assert.throws(() => splitPackets(Buffer.from([0x7a, 0xff, 0, 1])), isBroken);
     assert.throws(() => splitPackets(Buffer.from('0003')), isBroken);
-    assert.throws(() => new RefsConversation().take(Buffer.from('000cERR no\n\n')), isBroken);
+    assert.throws(() => new RefsConversation().receive(Buffer.from('000cERR no\n\n')), isBroken);
     const endless = new RefsConversation();
     assert.throws(() => {
-      for (;;) endless.take(Buffer.from('0008abcd'.repeat(10_000)));
+      for (;;) endless.receive(Buffer.from('0008abcd'.repeat(10_000)));
     }, isBroken);
   });
 });
