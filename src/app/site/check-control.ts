@@ -5,28 +5,30 @@ import { openControl, type SiteConfig } from '../config/open.ts';
 import { remoteError } from '../../protocol/control/git-host-errors.ts';
 import { Git, GitFailure } from '../../lib/git/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
+import { plural } from '../../lib/plural.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { gitSshCommand } from '../../lib/ssh/git-command.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
+/** Lists the branches. */
 async function checkBranches(repository: ControlRepository): Promise<CheckResult> {
   const { requests, receipts, vouches } = repository.selectHeads(await repository.listRemote());
   const branches = repository.branches;
-  const told = [
+  const names = [
     requests === null ? `no ${branches.requests} yet` : branches.requests,
-    receipts === null ? `no ${branches.receipts} yet: the signer's first run begins it` : branches.receipts,
-    ...(vouches.size > 0 ? [`${vouches.size} of vouches`] : []),
+    receipts === null ? `no ${branches.receipts} yet (the signer's first run creates it)` : branches.receipts,
+    ...(vouches.size > 0 ? [plural(vouches.size, 'branch', 'branches') + ' of vouches'] : []),
   ].join(', ');
-  if (requests !== null || receipts === null) return ok(`can be read; branches: ${told}`);
+  if (requests !== null || receipts === null) return ok(`can be read; branches: ${names}`);
   return warning(
     'no-requests-branch',
-    `there are receipts, and no branch ${branches.requests}`,
-    'is control.requests the branch that builders write?',
+    `there are receipts, but no branch ${branches.requests}`,
+    'check that control.requests is the branch that builders write',
   );
 }
 
-/** A commit of nothing, which never leaves this machine. */
+/** Creates an empty commit, which never leaves this machine. */
 async function writeProbe(repository: ControlRepository): Promise<string> {
   const tree = serializeTree([]);
   const commit = serializeCommit({
@@ -43,13 +45,13 @@ async function writeProbe(repository: ControlRepository): Promise<string> {
   return objectId('commit', commit);
 }
 
-/** Git itself finds, before anything is sent, that a probe does not continue the branch. */
-const wouldReject = (error: unknown): boolean =>
+/** Whether Git found, before it sent anything, that the probe does not continue the branch. */
+const isLocalRejection = (error: unknown): boolean =>
   error instanceof GitFailure && /^!\t[^\t]*\t\[rejected\]/m.test(error.stdout);
 
 /**
- * Begins a push to a branch and stops before anything is sent: whether the host lets this key
- * run git-receive-pack. What its hook or its branch rules say shows only when something is sent.
+ * Begins a push to a branch and stops before anything is sent: it shows whether the host lets this key run
+ * git-receive-pack, but not what a hook or branch rules say.
  */
 async function checkPush(
   repository: ControlRepository,
@@ -65,16 +67,16 @@ async function checkPush(
   try {
     await git.run(['push', '--dry-run', '--porcelain', '--no-verify', repository.url, refspec]);
   } catch (error) {
-    if (!wouldReject(error)) throw remoteError(error, repository.url);
+    if (!isLocalRejection(error)) throw remoteError(error, repository.url);
   }
   return ok(
-    `a push to ${branch} can begin; nothing was sent, so what the host's hook says of it shows at the first real push`,
+    `a push to ${branch} can begin; nothing was sent, so whether the host's hook accepts it shows only at the first real push`,
   );
 }
 
 /**
- * The control repository, through a throw-away clone: it can be read, and a push to `branch`, which this
- * site writes, can begin. Nothing is changed there or in the state folder.
+ * Reads the control repository through a temporary clone, and begins a push to `branch`, which this site writes.
+ * Changes neither the repository nor the state folder.
  */
 export async function checkControl(
   config: Pick<SiteConfig, 'control'>,

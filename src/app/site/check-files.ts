@@ -6,16 +6,16 @@ import { ok, warning, type CheckResult } from './check-result.ts';
 
 /** The files of a site whose permissions matter. */
 export interface SiteFiles {
-  /** What holds a secret. */
+  /** Files that contain a secret. */
   readonly secrets: readonly (string | undefined)[];
-  /** What decides whom we trust. */
-  readonly anchors: readonly (string | undefined)[];
+  /** Files that decide who and what is trusted. */
+  readonly trustAnchors: readonly (string | undefined)[];
 }
 
-/** A key that an agent holds is named by its `.pub` file, which is no secret. */
-const privateFile = (key: string): string | undefined => (key.endsWith('.pub') ? undefined : key);
+/** The file of a private key. If the key is in an agent, the configuration names its `.pub` file, which is no secret. */
+const privateKeyFile = (key: string): string | undefined => (key.endsWith('.pub') ? undefined : key);
 
-/** The roots of timestamps that are files; the package's own are none. */
+/** Timestamp roots that are files: all but the word `public`. */
 const rootFiles = (names: readonly string[] = []): string[] => names.filter((name) => name !== PUBLIC_ROOTS);
 
 /** The files of a signer whose permissions matter. */
@@ -24,12 +24,12 @@ export function signerFiles({ file, channels, receipts, ssh }: SignerConfig): Si
   return {
     secrets: [
       ...parts.flatMap(({ signing: { pfx, key, passphraseFile } }) => [pfx, key, passphraseFile]),
-      privateFile(receipts.key),
+      privateKeyFile(receipts.key),
       receipts.passphraseFile,
       ssh?.identity,
       ssh?.passphraseFile,
     ],
-    anchors: [
+    trustAnchors: [
       file,
       ...parts.flatMap(({ trust }) => [trust.allowedSigners, trust.revokedKeys]),
       ...parts.flatMap(({ signing }) => [signing.roots, ...rootFiles(signing.timestampRoots)]),
@@ -38,11 +38,11 @@ export function signerFiles({ file, channels, receipts, ssh }: SignerConfig): Si
   };
 }
 
-/** The files of a builder or a voucher whose permissions matter. A voucher may trust no receipts. */
+/** The files of a builder or a voucher whose permissions matter. A voucher may have no `trust` section. */
 export function builderFiles({ file, requests, ssh, trust }: Omit<VoucherConfig, 'vouch'>): SiteFiles {
   return {
-    secrets: [privateFile(requests.key), requests.passphraseFile, ssh?.identity, ssh?.passphraseFile],
-    anchors: [
+    secrets: [privateKeyFile(requests.key), requests.passphraseFile, ssh?.identity, ssh?.passphraseFile],
+    trustAnchors: [
       file,
       trust?.allowedSigners,
       trust?.roots,
@@ -55,7 +55,7 @@ export function builderFiles({ file, requests, ssh, trust }: Omit<VoucherConfig,
 const named = (paths: readonly (string | undefined)[]): string[] =>
   paths.filter((path) => path !== undefined);
 
-/** Permission bits; null where there is no such file, which is for others to tell. */
+/** The permission bits; null if there is no such file, which other checks report. */
 const modeOf = (path: string): Promise<number | null> =>
   stat(path).then(
     ({ mode }) => mode & 0o777,
@@ -64,29 +64,34 @@ const modeOf = (path: string): Promise<number | null> =>
 
 const octal = (mode: number): string => mode.toString(8).padStart(3, '0');
 
-async function open(paths: readonly string[], bits: number): Promise<{ path: string; mode: number }[]> {
+/** The files that give other accounts one of the permissions in `bits`. */
+async function accessible(paths: readonly string[], bits: number): Promise<{ path: string; mode: number }[]> {
   const modes = await Promise.all(
     [...new Set(paths)].map(async (path) => ({ path, mode: (await modeOf(path)) ?? 0 })),
   );
   return modes.filter(({ mode }) => (mode & bits) !== 0);
 }
 
-/** Secrets that others on this machine can read, and trust that they can change. */
-export async function checkFiles({ secrets, anchors }: SiteFiles): Promise<CheckResult[]> {
-  if (process.platform === 'win32') return [ok('permissions are not looked at on Windows')];
-  const readable = await open(named(secrets), 0o077);
-  const writable = await open(named(anchors), 0o022);
+/** Reports secrets that other accounts on this machine can read, and trust anchors that they can change. */
+export async function checkFiles({ secrets, trustAnchors }: SiteFiles): Promise<CheckResult[]> {
+  if (process.platform === 'win32') return [ok('permissions are not checked on Windows')];
+  const readable = await accessible(named(secrets), 0o077);
+  const writable = await accessible(named(trustAnchors), 0o022);
   const results = [
     ...readable.map(({ path, mode }) =>
-      warning('secret-open', `${path} has mode ${octal(mode)}: others can get at it`, `chmod 600 ${path}`),
+      warning(
+        'secret-open',
+        `${path} has mode ${octal(mode)}: other accounts can access it`,
+        `chmod 600 ${path}`,
+      ),
     ),
     ...writable.map(({ path, mode }) =>
       warning(
         'trust-writable',
-        `${path} has mode ${octal(mode)}: others can change it`,
+        `${path} has mode ${octal(mode)}: other accounts can change it`,
         `chmod go-w ${path}`,
       ),
     ),
   ];
-  return results.length > 0 ? results : [ok('nobody else can read the keys, or change whom they trust')];
+  return results.length > 0 ? results : [ok('no other account can read the keys or change who is trusted')];
 }

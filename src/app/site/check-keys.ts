@@ -16,19 +16,17 @@ import { bad, ok, silent, resultOf, warning, type CheckResult } from './check-re
 import { isoDay } from '../../lib/iso-day.ts';
 
 const DAY = 86_400_000;
-/** Fewer days than this are a warning: authorities take weeks. */
-const SOON = 30;
+/** With fewer days left, the check warns: authorities take weeks. */
+const EXPIRES_SOON = 30;
 
 function validity(leaf: Certificate, now: Date): CheckResult {
   const days = Math.floor((leaf.notAfter.getTime() - now.getTime()) / DAY);
   const until = `valid until ${isoDay(leaf.notAfter)}, ${plural(days, 'day')} left`;
-  return days < SOON
-    ? warning('certificate-expires-soon', until, 'have it renewed now, and put the new one beside it')
-    : ok(until);
+  return days < EXPIRES_SOON ? warning('certificate-expires-soon', until, 'have it renewed now') : ok(until);
 }
 
-/** With configured roots the chain is built; without, it is only said how far the file's own goes. */
-async function chain(
+/** Builds the chain up to the configured roots; without roots, describes the chain in the file. */
+async function checkChain(
   { certificates, missingIssuer }: SigningKey,
   config: SigningConfig,
   now: Date,
@@ -37,38 +35,39 @@ async function chain(
   if (!leaf) throw new Error('a signing key without certificates');
   const roots = await readRoots(config.roots);
   if (roots) {
-    const whole = buildChain(leaf, { intermediates, roots, at: now, usage: OID.codeSigning });
-    return ok(`its chain leads to ${printable(whole.at(-1)?.subject ?? '', 200)}`);
+    const complete = buildChain(leaf, { intermediates, roots, at: now, usage: OID.codeSigning });
+    return ok(`its chain leads to ${printable(complete.at(-1)?.subject ?? '', 200)}`);
   }
-  if (leaf.isSelfIssued) return ok('self-signed: nobody but itself vouches for it');
+  if (leaf.isSelfIssued) return ok('self-signed: no authority issued it');
   if (missingIssuer !== undefined && !leaf.isTest)
     return warning(
       'certificate-chain-short',
-      `the file holds no intermediate certificate; its issuer is ${printable(missingIssuer, 200)}`,
-      'unless that is a root that Windows trusts, add the intermediates of your authority to the file',
+      `the file has no certificate of its issuer, ${printable(missingIssuer, 200)}`,
+      'unless the issuer is a root that Windows trusts, add the intermediate certificates of your authority to the file',
     );
   const issuer = printable(certificates.at(-1)?.issuer ?? '', 200);
   return ok(
-    `chain of ${certificates.length}, issued in the end by ${issuer}; set signing.roots to have it checked`,
+    `chain of ${plural(certificates.length, 'certificate')}, the last issued by ${issuer}; not checked, since signing.roots is not set`,
   );
 }
 
-async function trial(key: SigningKey, { digest }: SigningConfig): Promise<CheckResult> {
+/** Signs random data and verifies the signature with the certificate. */
+async function checkSignature(key: SigningKey, { digest }: SigningConfig): Promise<CheckResult> {
   const data = randomBytes(64);
   const [leaf] = key.certificates;
-  const began = performance.now();
+  const start = performance.now();
   const signature = await key.sign(digest, data);
-  const took = Math.round(performance.now() - began);
+  const duration = Math.round(performance.now() - start);
   return leaf && verify(digest, data, leaf.publicKey, signature)
-    ? ok(`signs with ${key.algorithm.toUpperCase()} and ${digest}, ${took} ms`)
+    ? ok(`signs with ${key.algorithm.toUpperCase()} and ${digest}, ${duration} ms`)
     : bad(
         'key-signs-wrongly',
-        'a signature made with it does not verify with its certificate',
-        'is the token or the key file damaged?',
+        'its signature does not verify with its certificate',
+        'check whether the key file or the token is damaged',
       );
 }
 
-function usable(key: SigningKey, now: Date): CheckResult | null {
+function usability(key: SigningKey, now: Date): CheckResult | null {
   try {
     requireUsable(key, now);
     return null;
@@ -96,7 +95,7 @@ export class SigningKeys {
   }
 }
 
-/** The key of one or more channels: it opens, may sign programs now, and does sign. */
+/** Checks the key of one or more channels: it opens, may sign programs now, has a chain, and signs. */
 export async function checkSigningKey(
   config: SigningConfig,
   keys: SigningKeys,
@@ -109,19 +108,20 @@ export async function checkSigningKey(
   const mark = test ? ' (a TEST certificate: Windows does not trust it)' : '';
   return [
     ok(`${printable(leaf.subject, 200)}${mark}`),
-    usable(key, now) ?? validity(leaf, now),
-    await chain(key, config, now).catch((error: unknown) => resultOf(error)),
-    await trial(key, config),
+    usability(key, now) ?? validity(leaf, now),
+    await checkChain(key, config, now).catch((error: unknown) => resultOf(error)),
+    await checkSignature(key, config),
     ...(config.timestamp.length === 0 && !test ? [untimestamped] : []),
   ];
 }
 
 const untimestamped = bad(
   'untimestamped',
-  'signing.timestamp is empty, and this is no test certificate',
+  'signing.timestamp is empty, and this is not a test certificate',
   'name at least one RFC 3161 authority',
 );
 
+/** The public key of the SSH identity, if that is a file. */
 async function identityKey(config: SignerConfig): Promise<Buffer | null> {
   const { ssh } = config;
   if (ssh?.identity === undefined) return null;
@@ -129,11 +129,11 @@ async function identityKey(config: SignerConfig): Promise<Buffer | null> {
   return parseIdentity(await readFile(ssh.identity), ssh.identity, passphrase).getPublicSSH();
 }
 
-/** The key for receipts opens, signs, and is not the one that logs in. */
+/** Checks that the key for receipts opens, signs, and is not the one that logs in. */
 export async function checkReceiptsKey(config: SignerConfig): Promise<CheckResult[]> {
   const { signer } = await openReceiptWriter(config, silent);
   await signer.sign('git', randomBytes(64));
-  const identity = await identityKey(config).catch(() => null); // A bad identity is told of by its own check.
+  const identity = await identityKey(config).catch(() => null); // The SSH checks report a bad identity.
   const same = identity?.equals(signer.publicKey) ?? false;
   return [
     ok(`${signer.fingerprint} signs receipts`),
@@ -142,7 +142,7 @@ export async function checkReceiptsKey(config: SignerConfig): Promise<CheckResul
           warning(
             'receipts-key-logs-in',
             'the key for receipts is also the SSH identity',
-            'make another for receipts (ssh-keygen -t ed25519): then whoever gets hold of the login cannot forge receipts',
+            'make another key for receipts (ssh-keygen -t ed25519): then a thief of the SSH identity cannot forge receipts',
           ),
         ]
       : []),

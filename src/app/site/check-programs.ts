@@ -6,8 +6,8 @@ import { bad, ok, type CheckResult } from './check-result.ts';
 
 const run = promisify(execFile);
 
-/** core.fsync is of this version; GIT_CONFIG_GLOBAL, by which nobody's own configuration is kept out, of 2.32. */
-const GIT = { major: 2, minor: 36 };
+/** The first version with core.fsync. GIT_CONFIG_GLOBAL, which keeps out the user's own configuration, came with 2.32. */
+const MIN_GIT = { major: 2, minor: 36 };
 
 async function versionOf(program: string, flag: string): Promise<string | null> {
   try {
@@ -21,11 +21,12 @@ async function versionOf(program: string, flag: string): Promise<string | null> 
 
 async function checkGit(): Promise<CheckResult> {
   const version = await versionOf('git', '--version');
-  const wanted = `${GIT.major}.${GIT.minor}`;
+  const wanted = `${MIN_GIT.major}.${MIN_GIT.minor}`;
   const hint = `install Git ${wanted} or later`;
   if (version === null) return bad('git-missing', 'git is not on the PATH', hint);
   const [, major, minor] = /(?<!\d)(\d+)\.(\d+)/.exec(version) ?? [];
-  const recent = Number(major) > GIT.major || (Number(major) === GIT.major && Number(minor) >= GIT.minor);
+  const recent =
+    Number(major) > MIN_GIT.major || (Number(major) === MIN_GIT.major && Number(minor) >= MIN_GIT.minor);
   return recent ? ok(version) : bad('git-too-old', `${version}, older than ${wanted}`, hint);
 }
 
@@ -34,7 +35,7 @@ async function checkSshClient(): Promise<CheckResult> {
   return version === null
     ? bad(
         'ssh-missing',
-        'ssh is not on the PATH; Git uses it to reach control.url',
+        'ssh is not on the PATH; Git needs it to reach control.url',
         'install an OpenSSH client',
       )
     : ok(version);
@@ -45,7 +46,7 @@ async function checkFlock(): Promise<CheckResult> {
   return version === null
     ? bad(
         'flock-missing',
-        'flock is not on the PATH; with it the signer locks its state folder',
+        'flock is not on the PATH; the signer needs it to lock its state folder',
         'install util-linux',
       )
     : ok(version);

@@ -5,14 +5,14 @@ import { hasCode, messageOf, SignpipeError } from '../../lib/errors.ts';
 import { lockState } from '../signer/lock.ts';
 import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
 
-/** The folder itself, or the nearest one above it that is there. */
-async function nearest(path: string): Promise<string> {
+/** The folder itself, or the nearest one above it that exists. */
+async function nearestExisting(path: string): Promise<string> {
   try {
     await stat(path);
     return path;
   } catch (error) {
     if (!hasCode(error, 'ENOENT') || dirname(path) === path) throw error;
-    return nearest(dirname(path));
+    return nearestExisting(dirname(path));
   }
 }
 
@@ -20,29 +20,30 @@ const notWritable = (folder: string, error: unknown): CheckResult =>
   bad(
     'state-not-writable',
     `${folder} cannot be written: ${messageOf(error)}`,
-    'let the account of the signer own it, or correct state',
+    'make the account of the signer its owner, or correct state in the configuration',
   );
 
-/** Locks and unlocks it, as the signer would. One that runs holds the lock, and that is as it should be. */
+/** Locks and unlocks the folder, as the signer does. A signer that is running holds the lock, which is fine. */
 async function checkLock(folder: string): Promise<CheckResult> {
   try {
     const unlock = await lockState(folder);
     await unlock();
-    return ok(`${folder} can be written, and no signer runs on it`);
+    return ok(`${folder} can be written, and no signer is using it`);
   } catch (error) {
     if (error instanceof SignpipeError && error.code === 'state-in-use')
-      return { ...resultOf(error, 'ok'), hint: 'this is the signer at work' };
+      return { ...resultOf(error, 'ok'), hint: 'this is the running signer' };
     if (error instanceof SignpipeError) return resultOf(error);
     return notWritable(folder, error);
   }
 }
 
-async function checkFolder(folder: string, there: string): Promise<CheckResult> {
+async function checkFolder(folder: string, existing: string): Promise<CheckResult> {
   try {
-    if (!(await stat(there)).isDirectory()) return notWritable(folder, new Error(`${there} is no folder`));
-    if (there === folder) return await checkLock(folder);
-    await access(there, constants.W_OK | constants.X_OK);
-    return ok(`${folder} is not there yet; the first run makes it`);
+    if (!(await stat(existing)).isDirectory())
+      return notWritable(folder, new Error(`${existing} is not a folder`));
+    if (existing === folder) return await checkLock(folder);
+    await access(existing, constants.W_OK | constants.X_OK);
+    return ok(`${folder} does not exist yet; the signer's first run creates it`);
   } catch (error) {
     return notWritable(folder, error);
   }
@@ -50,28 +51,28 @@ async function checkFolder(folder: string, there: string): Promise<CheckResult> 
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
-/** A zip, and the signed one beside it, lie in the state folder while a request is in hand. */
-async function checkSpace(there: string, limit: number): Promise<CheckResult> {
-  const { bavail, bsize } = await statfs(there);
+/** While a request is being handled, the state folder holds a zip and its signed version. */
+async function checkSpace(folder: string, limit: number): Promise<CheckResult> {
+  const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
-  const told = `${gibibytes(free)} free on its disk`;
+  const message = `${gibibytes(free)} free on its disk`;
   return free >= 2 * limit
-    ? ok(told)
+    ? ok(message)
     : warning(
         'disk-small',
-        `${told}; a zip of limits.archive and its signed twin need ${gibibytes(2 * limit)}`,
-        'free some, move state to a larger disk, or lower limits.archive',
+        `${message}; a zip of the size limits.archive and its signed version need ${gibibytes(2 * limit)}`,
+        'free some space, move state to a larger disk, or lower limits.archive',
       );
 }
 
-/** The state folder: writable, not in use by another signer, with room for the largest request. */
+/** Checks that the state folder is writable, and has room for the largest request. */
 export async function checkState(config: SignerConfig): Promise<CheckResult[]> {
   const { state: folder } = config;
-  let there: string;
+  let existing: string;
   try {
-    there = await nearest(folder);
+    existing = await nearestExisting(folder);
   } catch (error) {
     return [notWritable(folder, error)];
   }
-  return [await checkFolder(folder, there), await checkSpace(there, config.limits.archive)];
+  return [await checkFolder(folder, existing), await checkSpace(existing, config.limits.archive)];
 }

@@ -15,31 +15,38 @@ import type { SigningKeys } from './check-keys.ts';
 import { ok, resultOf, warning, type CheckResult } from './check-result.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
-/** How far a token's time may be from ours and still be shown rather than refused; in ms. */
-const SHOWN = 7 * 86_400_000;
-/** Beyond this the signer takes no token. */
+/** The largest difference between a token's time and this machine's clock that this check measures, in ms. */
+const MEASURED = 7 * 86_400_000;
+/** Beyond this, the signer accepts no token. In ms. */
 const REFUSED = 300_000;
-/** Beyond this a person should know. Tokens mostly count in whole seconds. */
+/** Beyond this, the check warns. In ms; most tokens have whole seconds. */
 const NOTICED = 30_000;
-/** The age at which the roots that come along are worth a warning, in ms: authorities change roots. */
-const OLD = 2 * 365.25 * 86_400_000;
+/** The age in ms at which the check warns about this package's roots: authorities change theirs. */
+const OLD_ROOTS = 2 * 365.25 * 86_400_000;
 
 /** How far this machine's clock is ahead of an authority's, in ms. */
-function aheadBy(time: Date, began: number, ended: number): number {
-  return Math.round((began + ended) / 2 - time.getTime());
+function aheadBy(time: Date, start: number, end: number): number {
+  return Math.round((start + end) / 2 - time.getTime());
 }
 
 function clockResults(url: string, ahead: number): CheckResult[] {
   const seconds = (Math.abs(ahead) / 1000).toFixed(0);
-  const how = `this machine's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of ${url}`;
-  const hint = 'set the clock (timedatectl, chrony), or is it the authority that is wrong?';
+  const difference = `this machine's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of ${url}`;
+  const hint = 'set the clock (timedatectl, chrony), unless the authority is wrong';
   if (Math.abs(ahead) > REFUSED)
-    return [{ status: 'bad', code: 'clock-wrong', message: `${how}: its stamps would be refused`, hint }];
-  return Math.abs(ahead) > NOTICED ? [warning('clock-differs', how, hint)] : [];
+    return [
+      {
+        status: 'bad',
+        code: 'clock-wrong',
+        message: `${difference}: the signer would refuse its timestamps`,
+        hint,
+      },
+    ];
+  return Math.abs(ahead) > NOTICED ? [warning('clock-differs', difference, hint)] : [];
 }
 
-/** One real stamp over random data, with every check that a signature's would get. */
-async function askOne(
+/** Gets one timestamp over random data, with every check that the timestamp of a signature gets. */
+async function checkAuthority(
   url: string,
   { digest, timestampTimeout }: SigningConfig,
   roots: readonly Certificate[] | undefined,
@@ -49,28 +56,28 @@ async function askOne(
     roots,
     attempts: 1,
     timeoutMs: timestampTimeout,
-    clockToleranceMs: SHOWN,
+    clockToleranceMs: MEASURED,
     onFailure: (_url, error) => (failure = error),
   });
-  const began = Date.now();
+  const start = Date.now();
   const { info } = await authority
     .timestamp(randomBytes(64), digest, requireNoExtraContent)
     .catch((error) => {
-      // A root that is missing is the one fault that this machine's own configuration can mend.
+      // `timestamp-untrusted` keeps its own code, because the configuration of this machine can mend it.
       throw failure?.code === 'timestamp-untrusted' ? failure : error;
     });
-  const ended = Date.now();
-  const ahead = aheadBy(info.time, began, ended);
-  const who = printable(info.authority, 200);
+  const end = Date.now();
+  const ahead = aheadBy(info.time, start, end);
+  const subject = printable(info.authority, 200);
   return [
     ok(
-      `${url} answered in ${ended - began} ms, its clock ${(Math.abs(ahead) / 1000).toFixed(1)} s from ours; ${who}`,
+      `${url} answered in ${end - start} ms, its clock ${(Math.abs(ahead) / 1000).toFixed(1)} s from ours; ${subject}`,
     ),
     ...clockResults(url, ahead),
   ];
 }
 
-/** A missing root, with the line of configuration that would add it; any other error as it is. */
+/** Reports an error; for a missing root, with the line of the configuration that would add it. */
 function failureOf(
   url: string,
   error: unknown,
@@ -82,23 +89,23 @@ function failureOf(
   return {
     status,
     code: error.code,
-    message: `${url} is passed over, its root is missing: ${printable(error.message, 500)}`,
+    message: `${url} is not used, since its root is missing: ${printable(error.message, 500)}`,
     hint: `if you trust this authority, save the certificate of its root and add it: timestampRoots: [${[...names, 'keys/timestamp-root.pem'].join(', ')}]`,
   };
 }
 
-/** What the roots are, and whether those that come along are out of date. */
+/** Reports the roots, and whether those of this package are out of date. */
 async function rootResults(names: readonly string[] | undefined, now: Date): Promise<CheckResult[]> {
   if (!names) return [];
-  if (!names.includes(PUBLIC_ROOTS)) return [ok(`their roots: ${names.join(', ')}`)];
+  if (!names.includes(PUBLIC_ROOTS)) return [ok(`trusted roots: ${names.join(', ')}`)];
   const { certificates, checked } = await readPublicRoots();
   const day = isoDay(checked);
-  if (now.getTime() - checked.getTime() <= OLD)
-    return [ok(`their roots: ${names.join(', ')} (${certificates.length} public ones, checked on ${day})`)];
+  if (now.getTime() - checked.getTime() <= OLD_ROOTS)
+    return [ok(`trusted roots: ${names.join(', ')} (${certificates.length} public ones, as of ${day})`)];
   return [
     warning(
       'timestamp-roots-old',
-      `the public timestamp roots are of ${day}: authorities may have changed theirs since`,
+      `the public timestamp roots are as of ${day}: authorities may have changed theirs since`,
       'install a newer signpipe, or name the roots yourself under signing.timestampRoots',
     ),
   ];
@@ -111,16 +118,17 @@ async function rootNames(config: SigningConfig, keys: SigningKeys): Promise<read
   return key ? timestampRootsFor(undefined, key.certificates) : undefined;
 }
 
-/** Every authority is asked for one token. One that fails is a warning while another answers. */
+/** Asks every authority for one token. A failure is only a warning if another authority answers. */
 export async function checkTimestamps(
   config: SigningConfig,
   keys: SigningKeys,
   now: Date,
 ): Promise<CheckResult[]> {
-  if (config.timestamp.length === 0) return [ok('none is configured: only test certificates may do without')];
+  if (config.timestamp.length === 0)
+    return [ok('no authority is configured, which is allowed only for test certificates')];
   const names = await rootNames(config, keys);
   const roots = await readTimestampRoots(names);
-  const answers = await Promise.allSettled(config.timestamp.map((url) => askOne(url, config, roots)));
+  const answers = await Promise.allSettled(config.timestamp.map((url) => checkAuthority(url, config, roots)));
   const status = answers.some((answer) => answer.status === 'fulfilled') ? 'warning' : 'bad';
   const results = answers.flatMap((answer, at) =>
     answer.status === 'fulfilled'

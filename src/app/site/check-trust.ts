@@ -13,62 +13,62 @@ function expired({ signers, name }: AllowedSigners, now: Date): CheckResult[] {
     .map(({ principals, line, validBefore }) =>
       warning(
         'allowed-signer-expired',
-        `${name}:${line}: ${printable(principals.join(','), 200)} was good until ${validBefore?.toISOString() ?? ''}`,
-        'leave the line for the sake of old requests, and add one with the new key',
+        `${name}:${line}: ${printable(principals.join(','), 200)} was valid until ${validBefore?.toISOString() ?? ''}`,
+        'keep the line, which old requests need, and add a line with the new key',
       ),
     );
 }
 
-/** A person as a list names them, and how many keys of theirs are good now. */
+/** The names of one person in the list, and how many of the person's keys are valid now. */
 interface ListedPerson {
   readonly names: Set<string>;
   keys: number;
 }
 
-const isGood = ({ validAfter, validBefore, namespaces }: AllowedSigner, now: Date): boolean =>
+const isValid = ({ validAfter, validBefore, namespaces }: AllowedSigner, now: Date): boolean =>
   (validAfter === null || validAfter <= now) &&
   (validBefore === null || validBefore >= now) &&
   (namespaces === null || matchesWildcardList(GIT_NAMESPACE, namespaces));
 
-/** The persons who can sign commits now, in the order of their lines. Keys of authorities belong to no person. */
+/** The persons who can sign commits now, in the order of their lines. Certificate authorities are not persons. */
 function personsIn(allowed: AllowedSigners, now: Date): ListedPerson[] {
   const persons = allowed.persons();
-  const found = new Map<string, ListedPerson>();
+  const listed = new Map<string, ListedPerson>();
   for (const signer of allowed.signers) {
-    if (signer.certAuthority || !isGood(signer, now) || allowed.revoked.reason(signer.key) !== null) continue;
+    if (signer.certAuthority || !isValid(signer, now) || allowed.revoked.reason(signer.key) !== null)
+      continue;
     const id = persons.personId(signer.key);
-    const person = found.get(id) ?? { names: new Set(), keys: 0 };
-    found.set(id, person);
+    const person = listed.get(id) ?? { names: new Set(), keys: 0 };
+    listed.set(id, person);
     person.keys += 1;
     for (const name of signer.principals) if (!name.startsWith('!')) person.names.add(name);
   }
-  return [...found.values()];
+  return [...listed.values()];
 }
 
-/** The most persons that are listed. */
-const MOST_SHOWN = 30;
+const MAX_SHOWN = 30;
 
 const nameOf = ({ names, keys }: ListedPerson): string =>
   `${printable([...names].join(' = '), 200)}${keys > 1 ? ` (${keys} keys)` : ''}`;
 
 function describe({ name, signers }: AllowedSigners, persons: readonly ListedPerson[], now: Date): string {
   const keys = persons.reduce((sum, person) => sum + person.keys, 0);
-  const shown = persons.slice(0, MOST_SHOWN).map(nameOf);
-  const more = persons.length > MOST_SHOWN ? [`and ${persons.length - MOST_SHOWN} more`] : [];
-  const authorities = signers.filter((signer) => signer.certAuthority && isGood(signer, now));
-  const certified = authorities.map(({ line }) => `those whom the authority in line ${line} certifies`);
+  const shown = persons.slice(0, MAX_SHOWN).map(nameOf);
+  const more = persons.length > MAX_SHOWN ? [`and ${persons.length - MAX_SHOWN} more`] : [];
+  const authorities = signers.filter((signer) => signer.certAuthority && isValid(signer, now));
+  const certified = authorities.map(({ line }) => `everyone whom the authority in line ${line} certifies`);
   const list = [...shown, ...more, ...certified].join('; ');
-  return `${plural(keys, 'key')} of ${plural(persons.length, 'person')} good now, in ${name}${list === '' ? '' : `: ${list}`}`;
+  return `${plural(keys, 'key')} of ${plural(persons.length, 'person')} valid now, in ${name}${list === '' ? '' : `: ${list}`}`;
 }
 
-/** An authority may certify any number of persons; without one, those that are listed are all there are. */
-function enough(
+/** Warns if too few persons are listed. An authority may certify any number, so then there is no warning. */
+function tooFewPersons(
   allowed: AllowedSigners,
   persons: readonly ListedPerson[],
   { vouches, unsignedRequests }: TrustConfig,
   now: Date,
 ): CheckResult[] {
-  if (allowed.signers.some((signer) => signer.certAuthority && isGood(signer, now))) return [];
+  if (allowed.signers.some((signer) => signer.certAuthority && isValid(signer, now))) return [];
   if (persons.length === 0)
     return [
       warning(
@@ -77,14 +77,14 @@ function enough(
         'add the line that "signpipe init builder" prints',
       ),
     ];
-  // A request that need not be signed may be by none of them.
+  // If requests need no signature, the requester may be none of them.
   const others = unsignedRequests === 'accept' ? persons.length : persons.length - 1;
   if (vouches <= others) return [];
   return [
     warning(
       'vouches-unreachable',
-      `${plural(vouches, 'other person')} must vouch, and with the requester only ${plural(persons.length, 'person')} can sign now`,
-      'list more vouchers, or ask for fewer vouches; keys that share a name, and names that share a key, are one person',
+      `${plural(vouches, 'other person')} must vouch, but including the requester only ${plural(persons.length, 'person')} can sign now`,
+      'list more vouchers, or require fewer vouches; keys with a common name, and names with a common key, are one person',
     ),
   ];
 }
@@ -96,8 +96,8 @@ export async function checkTrust(trust: TrustConfig, now: Date): Promise<CheckRe
       ? [
           warning(
             'unsigned-requests',
-            'requests need no signature: whoever can write the request branch decides what is signed',
-            'set trust.unsignedRequests to reject unless the Git host is yours alone',
+            'requests need no signature: everyone who can write the request branch decides what is signed',
+            'set trust.unsignedRequests to reject, unless only you can write to the Git host',
           ),
         ]
       : [];
@@ -108,7 +108,7 @@ export async function checkTrust(trust: TrustConfig, now: Date): Promise<CheckRe
   return [
     ok(describe(allowed, persons, now)),
     ...expired(allowed, now),
-    ...enough(allowed, persons, trust, now),
+    ...tooFewPersons(allowed, persons, trust, now),
     ...unsigned,
   ];
 }

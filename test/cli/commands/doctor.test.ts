@@ -419,7 +419,7 @@ describe('timestamp authorities', () => {
   it('timestamp-untrusted: a root is missing, which is named with the line that adds it', async () => {
     const change = withRoots('public', world.authority.url);
     const found = requireOnly(await examined(change), 'bad', 'timestamp-untrusted', only);
-    assert.match(found.message, /^http:\/\/127[^ ]* is passed over, its root is missing: .*CN=Test root/);
+    assert.match(found.message, /^http:\/\/127[^ ]* is not used, since its root is missing: .*CN=Test root/);
     assert.match(found.hint ?? '', /timestampRoots: \[public, keys\/timestamp-root\.pem\]$/);
   });
 
@@ -488,10 +488,10 @@ describe('who may request', () => {
     const change = await withSigners('expired', `${now}late@example.org valid-before="20200101" ${line}\n`);
     const findings = await examined(change);
     const found = requireOnly(findings, 'warning', 'allowed-signer-expired', only);
-    assert.match(found.message, /expired:2: late@example\.org was good until 20/);
+    assert.match(found.message, /expired:2: late@example\.org was valid until 20/);
     assert.match(
       messagesOf(findings, 'allowed signers (default)'),
-      /1 key of 1 person good now, in \S+expired: builder@sandbox$/m,
+      /1 key of 1 person valid now, in \S+expired: builder@sandbox$/m,
     );
   });
 
