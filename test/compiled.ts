@@ -5,8 +5,8 @@ import { compileModule } from '../src/build/compile.ts';
 const src = resolve(import.meta.dirname, '../src');
 
 /**
- * Compiles a module, with all that it imports, as `npm run build` does, into a folder with the thread that only
- * compiled modules have. Gives the path of what can be imported, required or run.
+ * Compiles a module with its imports, as `npm run build` does, into a folder with the worker thread that only compiled
+ * modules have. Returns the path of the compiled module, which can be imported, required or run.
  */
 export async function compiled(module: string, folder: string): Promise<string> {
   const path = join(folder, `${basename(module, '.ts')}.js`);

@@ -1,7 +1,7 @@
 /**
- * No regular expression of ours takes more than linear time, whatever text it is given: most of that text comes from
- * outside. Every expression in src/ is found by a parser and run over texts made to be bad for it: long repetitions
- * of the characters that it speaks of, behind the beginning that it wants, and in front of an end that it does not.
+ * Checks that no regular expression in src/ takes more than linear time on any text, since most texts come from outside.
+ * A parser finds every expression, which then runs over texts that are bad for it: long repetitions of the characters
+ * that it mentions, after a beginning that it expects, and before an end that it does not.
  */
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
@@ -58,7 +58,7 @@ async function allRegexps(): Promise<{ found: Found[]; computed: string[] }> {
   return { found: each.flatMap(({ found }) => found), computed: each.flatMap(({ computed }) => computed) };
 }
 
-/** The characters that an expression speaks of, and one of each common class. */
+/** The characters that an expression mentions, and one of each common class. */
 function alphabetOf({ source }: RegExp): string[] {
   const plain = source.replace(/\\[a-zA-Z](?:\{[^}]*\})?/g, '').replace(/[\\^$*+?()[\]{}|]/g, '');
   return [
@@ -66,7 +66,7 @@ function alphabetOf({ source }: RegExp): string[] {
   ].slice(0, 24);
 }
 
-/** What an expression wants first, as far as that is plain text. */
+/** The plain text with which an expression begins. */
 const beginningOf = ({ source }: RegExp): string =>
   /^\^?([^\\^$*+?()[\]{}|]*)(?![*+?{])/.exec(source)?.[1] ?? '';
 
@@ -87,7 +87,7 @@ function* badTexts(regexp: RegExp): Generator<Text> {
 const textOf = ({ head, pump, tail }: Text, length: number): string =>
   head + pump.repeat(length / pump.length) + tail;
 
-/** Processor time of one search, or of all if the expression is global. In milliseconds. */
+/** CPU time of one search, or of all if the expression is global, in milliseconds. */
 function costOf(regexp: RegExp, text: string): number {
   regexp.lastIndex = 0;
   const before = process.cpuUsage();
@@ -99,10 +99,10 @@ function costOf(regexp: RegExp, text: string): number {
 
 const SHORT = 40;
 const LONG = 16_000;
-/** Linear time takes a tenth of a millisecond, quadratic time takes a hundred. */
+/** In milliseconds: linear time takes about 0.1, quadratic time about 100. */
 const BUDGET = 20;
 
-/** The least of three: what else the process does is not the expression's fault. */
+/** The least of three, since the process also does other things. */
 const leastCost = (regexp: RegExp, text: string): number =>
   Math.min(costOf(regexp, text), costOf(regexp, text), costOf(regexp, text));
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-/** A pseudo-terminal takes the first argument where a passphrase is asked for, and gives what is shown. */
+/** Runs a command on a pseudo-terminal, types the first argument when asked for a passphrase, prints what is shown. */
 const TERMINAL = `import os, pty, sys
 pid, terminal = pty.fork()
 if pid == 0: os.execv(sys.argv[2], sys.argv[2:])
@@ -20,7 +20,7 @@ export interface Shown {
   readonly status: number | null;
 }
 
-/** Runs a command on a terminal of its own, types the passphrase when it asks for one, and gives what was to be seen. */
+/** Runs a command on its own terminal, types the passphrase when asked for one, and returns what was shown. */
 export async function onTerminal(
   command: readonly string[],
   options: { cwd: string; type?: string },

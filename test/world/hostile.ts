@@ -1,4 +1,4 @@
-/** What whoever owns the Git host and the exchange can do: any commit, any branch, any file. */
+/** What the owner of the Git host and the exchange can do: make any commit, branch and file. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,27 +11,27 @@ import { makeKey } from './sshd.ts';
 
 const run = promisify(execFile);
 
-/** A file of a commit: its content, an entry as `git update-index --cacheinfo` takes it, or null to remove it. */
+/** A file of a commit: its content, an entry for `git update-index --cacheinfo`, or null to remove it. */
 export type CommitFile = string | Buffer | { mode: string; id: string } | null;
 
 export interface CommitOptions {
-  /** Files changed; all others stay as the first parent has them. */
+  /** Changed files; all others are as in the first parent. */
   files?: Record<string, CommitFile>;
   message?: string;
   /** Parents; the branch's tip unless given. */
   parents?: readonly string[];
-  /** Private key that signs; null for nobody; the builder's unless given. */
+  /** The private key that signs; null for an unsigned commit; the builder's unless given. */
   key?: string | null;
   author?: string;
-  /** Author's and committer's time, as git takes it. */
+  /** Author's and committer's time, in a form that git reads. */
   date?: string;
   /** `-c` settings. */
   settings?: readonly string[];
-  /** The branch that is set to the commit, forward or not; null for none; `main` unless given. */
+  /** The branch to set to the commit, fast-forward or not; null for none; `main` unless given. */
   branch?: string | null;
 }
 
-/** The Git host's owner: works in the bare repository itself, without hooks and without leave. */
+/** The Git host's owner, who works in the bare repository itself, without hooks or permission. */
 export class Hostile {
   private counter = 0;
 
@@ -47,12 +47,12 @@ export class Hostile {
     return (await underway).stdout.trim();
   }
 
-  /** Where a branch stands, or null. */
+  /** The head of a branch, or null. */
   tip(branch = 'main'): Promise<string | null> {
     return this.git(['rev-parse', '--verify', '--quiet', `refs/heads/${branch}`]).catch(() => null);
   }
 
-  /** Sets a branch, whatever that does to history; null deletes it. */
+  /** Sets a branch to any commit; null deletes it. */
   async set(branch: string, commit: string | null): Promise<void> {
     const ref = `refs/heads/${branch}`;
     await this.git(commit === null ? ['update-ref', '-d', ref] : ['update-ref', ref, commit]);
@@ -62,7 +62,7 @@ export class Hostile {
     return this.git(['hash-object', '-w', '--stdin'], {}, Buffer.from(content));
   }
 
-  /** Any commit at all, made by git's plumbing. */
+  /** Makes any commit, with git's plumbing commands. */
   async commit(options: CommitOptions = {}): Promise<string> {
     const { branch = 'main', message = 'Sign it', files = {}, settings = [] } = options;
     const tip = branch === null ? null : await this.tip(branch);
@@ -118,7 +118,7 @@ export class Hostile {
     return tree;
   }
 
-  /** A commit object with these very bytes. */
+  /** Writes a commit object with exactly these bytes. */
   async raw(commit: string | Buffer, branch: string | null = 'main'): Promise<string> {
     const id = await this.git(
       ['hash-object', '-w', '-t', 'commit', '--literally', '--stdin'],
@@ -134,13 +134,13 @@ export class Hostile {
     return this.git(['cat-file', 'commit', commit]).then((text) => `${text}\n`);
   }
 
-  /** A request for a release that lies on the exchange, pinned and signed by the builder unless told otherwise. */
+  /** Uploads a release and requests it, pinned and signed by the builder unless the options differ. */
   async request(name: string, options: CommitOptions = {}): Promise<string> {
     const line = await this.release(name);
     return this.commit({ ...options, files: { zipname: line, ...options.files } });
   }
 
-  /** Puts a zip with one small program on the exchange; gives its line for `zipname`. Other seeds, other bytes. */
+  /** Uploads a zip with one small program; returns its line for `zipname`. Each seed gives other bytes. */
   async release(name: string, seed = (this.counter += 1)): Promise<string> {
     const bytes = await this.zip(seed);
     const place = this.world.exchange('incoming', name);
@@ -166,7 +166,7 @@ export class Hostile {
     return bytes;
   }
 
-  /** A further key pair: the private key's path and the public line. */
+  /** Makes another key pair: the private key's path and the public line. */
   async key(name: string): Promise<{ path: string; line: string }> {
     const path = this.world.at('keys', name);
     return { path, line: await makeKey(path) };
@@ -177,14 +177,14 @@ export class Hostile {
     return writeFile(this.world.at('keys', 'allowed_signers'), lines.map((line) => `${line}\n`).join(''));
   }
 
-  /** The line that allows the builder. */
+  /** The builder's line for the allowed signers. */
   async builderLine(): Promise<string> {
     const line = (await readFile(this.world.at('keys', 'builder_ed25519.pub'), 'utf8')).trim();
     return `builder@sandbox namespaces="git" ${line}`;
   }
 }
 
-/** What a test looks at in a receipt. */
+/** The parts of a receipt that tests check. */
 export interface ReceiptLike {
   outcome: string;
   reason?: { code: string; message: string; hint?: string };
@@ -197,7 +197,7 @@ export interface ReceiptLike {
   times: { seen: string; answered: string };
 }
 
-/** Every receipt on the branch that answers a request, oldest first, the request's id with it. */
+/** Every receipt on the branch that answers a request, oldest first. */
 export async function receiptsFor(world: World, request: string): Promise<ReceiptLike[]> {
   const lines = await world
     .git('rev-list', '--first-parent', '--reverse', '--parents', 'signed')
@@ -211,7 +211,7 @@ export async function receiptsFor(world: World, request: string): Promise<Receip
   return found;
 }
 
-/** The one receipt that answers a request; throws when there is none, or more. */
+/** The only receipt that answers a request; throws if there is none, or several. */
 export async function receiptFor(world: World, request: string): Promise<ReceiptLike> {
   const [only, ...more] = await receiptsFor(world, request);
   if (!only || more.length > 0)

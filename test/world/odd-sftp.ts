@@ -1,6 +1,6 @@
 /**
- * An SFTP server that is not OpenSSH: ssh2's own, which announces no extension, on a folder, with the oddities
- * of servers that exist.
+ * An SFTP server other than OpenSSH's: that of ssh2, which announces no extensions, serving a folder, with the
+ * oddities of existing servers.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -38,17 +38,17 @@ export interface Oddities {
     | 'RENAME'
     | 'MKDIR'
   )[];
-  /** Which attributes are sent: all, all but permissions, permissions without the kind, or the size alone. */
+  /** Which attributes are sent: all, all but permissions, permissions without the file type, or only the size. */
   readonly attributes?: 'no-permissions' | 'no-kind' | 'size';
-  /** As some answer REMOVE: denied always, or of what is not there. */
+  /** REMOVE is denied: always, or if the file does not exist. */
   readonly remove?: 'denied' | 'denied-if-missing';
-  /** RENAME replaces what is there. */
+  /** RENAME replaces an existing file. */
   readonly renamesOver?: boolean;
-  /** So many READs fail. */
+  /** The number of READs that fail. */
   readonly failingReads?: number;
-  /** The most bytes that READ gives. */
+  /** The most bytes that READ returns. */
   readonly shortReads?: number;
-  /** After how many bytes READ reports the end of a file. */
+  /** READ reports the end of a file after this many bytes. */
   readonly earlyEof?: number;
   /** WRITE and OPEN for writing are denied. */
   readonly readOnly?: boolean;
@@ -57,9 +57,9 @@ export interface Oddities {
 export interface OddServer {
   readonly url: string;
   readonly ssh: SshOptions;
-  /** What it shows as `/exchange`. */
+  /** The folder that it shows as `/exchange`. */
   readonly root: string;
-  /** Names of the requests that came, with their paths. */
+  /** Names and paths of the requests received. */
   readonly requests: string[];
   stop(): Promise<void>;
 }
@@ -86,7 +86,7 @@ function attributesOf(stats: Stats, told: Oddities['attributes']): Attributes {
     'no-permissions': { size, ...times },
     size: { size },
   };
-  // ssh2 sends the attributes that are there.
+  // ssh2 sends the attributes that are defined.
   return shown[told ?? 'all'] as Attributes;
 }
 
@@ -110,7 +110,7 @@ function serve(sftp: SFTPWrapper, folder: string, odd: Oddities, requests: strin
     (id: number): Reply =>
     (error) =>
       sftp.status(id, error === undefined ? STATUS_CODE.OK : statusOf(error));
-  /** Notes a request; refuses it if it is one of those that are not offered. */
+  /** Records a request; refuses it if it is unsupported. */
   const begin = (name: string, id: number, path = ''): boolean => {
     requests.push(`${name} ${path}`.trim());
     if (!odd.unsupported?.some((each) => each === name)) return true;
@@ -162,7 +162,7 @@ function serve(sftp: SFTPWrapper, folder: string, odd: Oddities, requests: strin
   });
   sftp.on('STAT', (id, path) => {
     if (begin('STAT', id, path))
-      // Servers that tell the size alone of an open file tell more of a name.
+      // Servers that report only the size of an open file report more for a path.
       doing(id, () => {
         const told = odd.attributes === 'size' ? 'no-permissions' : odd.attributes;
         sftp.attrs(id, attributesOf(statSync(at(path)), told));
@@ -205,7 +205,7 @@ function serve(sftp: SFTPWrapper, folder: string, odd: Oddities, requests: strin
   });
 }
 
-/** Starts such a server; every key is let in. */
+/** Starts such a server, which accepts every key. */
 export async function startOddSftp(odd: Oddities = {}): Promise<OddServer> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-odd-'));
   const root = join(folder, 'host', 'exchange');

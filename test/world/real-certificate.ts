@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** A code-signing certificate that openssl issued under a root, as a real one: nothing marks it as a test. */
+/** A code-signing certificate issued by openssl under a root; unlike those of the sandbox, it is not marked as a test. */
 export async function makeReal(folder: string): Promise<void> {
   const at = (name: string): string => join(folder, name);
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];

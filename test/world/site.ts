@@ -19,14 +19,14 @@ import { startSshd, type Sshd, type SshdOptions } from './sshd.ts';
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
 
-/** How a command line ended. */
+/** The result of a command line. */
 export interface Ended {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Git with nobody's configuration. */
+/** An environment in which git reads no configuration of this account or machine. */
 export const gitEnvironment = (): NodeJS.ProcessEnv => ({
   ...process.env,
   GIT_CONFIG_NOSYSTEM: '1',
@@ -34,7 +34,7 @@ export const gitEnvironment = (): NodeJS.ProcessEnv => ({
   GIT_TERMINAL_PROMPT: '0',
 });
 
-/** Runs the real command line in a process of its own. */
+/** Runs the command line in its own process. */
 export function signpipe(
   args: readonly string[],
   options: { cwd?: string; env?: NodeJS.ProcessEnv; signal?: AbortSignal; killAfter?: number } = {},
@@ -131,7 +131,7 @@ export class World {
     await writeFile(this.site.signerConfig, change(await readFile(this.site.signerConfig, 'utf8')));
   }
 
-  /** Has signer and builder reach the same folders as file:// URLs: what is not about SSH goes faster so. */
+  /** Only for speed: makes signer and builder use file:// URLs, for tests that do not concern SSH. */
   async withoutSsh(): Promise<void> {
     const [control, exchange] = [`file://${this.control}`, `file://${this.exchange()}`];
     for (const config of [this.site.signerConfig, this.site.builderConfig]) {
@@ -172,7 +172,7 @@ export class World {
     return { signer: new RequestPoller(opened), close: () => opened.close() };
   }
 
-  /** A poll in this process: faster than a process of its own, the same code. Throws what `poll` throws. */
+  /** A poll in this process, which is faster than another process. Throws what `poll` throws. */
   async poll(now?: () => Date): Promise<PollResult> {
     const { signer, close } = await this.openSigner(now);
     try {
@@ -182,14 +182,14 @@ export class World {
     }
   }
 
-  /** What the signer logged in this process, one JSON record each. */
+  /** The log of the signer in this process, as JSON records. */
   readonly logged: Record<string, unknown>[] = [];
   private readonly log = pino(
     { base: null, level: 'debug' },
     { write: (line: string) => void this.logged.push(JSON.parse(line) as Record<string, unknown>) },
   );
 
-  /** `signpipe wait`, the result in the site's folder `out`. */
+  /** `signpipe wait`, with the output in the site's folder `out`. */
   wait(request: string, ...more: string[]): Promise<Ended> {
     return signpipe([
       'wait',
@@ -205,14 +205,14 @@ export class World {
     ]);
   }
 
-  /** receipt.json of the newest receipt, or of the one so many before it. */
+  /** receipt.json of the newest receipt, or of an earlier one, counted back from it. */
   async receipt(before = 0): Promise<Record<string, unknown>> {
     return JSON.parse(await this.git('show', `signed~${before}:receipt.json`)) as Record<string, unknown>;
   }
 
   /**
-   * A request as a build master without Node makes it: by git alone, with whatever `zipname` says;
-   * signed by the builder's key unless told otherwise. Returns its id.
+   * A request as a builder without Node makes it: only with git, with any content of `zipname`, signed by the builder's
+   * key unless another is given. Returns its id.
    */
   async request(
     zipname: string,

@@ -1,6 +1,6 @@
 /**
- * A real OpenSSH sshd for tests: its own host keys, configuration, authorised client and port, all in
- * a folder that goes away with it.
+ * A real OpenSSH sshd for tests, with its own host keys, configuration, authorised client and port, in a folder that is
+ * removed with it.
  */
 import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
@@ -31,9 +31,9 @@ export interface SshdOptions {
 export interface Sshd {
   readonly host: '127.0.0.1';
   readonly port: number;
-  /** The one account there is: whoever runs the test. */
+  /** The only account: that of the test. */
   readonly user: string;
-  /** A folder for everything; goes away on `stop`. */
+  /** The folder of all its files; `stop` removes it. */
   readonly folder: string;
   /** A known_hosts file with every host key. */
   readonly knownHosts: string;
@@ -45,7 +45,7 @@ export interface Sshd {
   url(path: string, scheme?: 'ssh' | 'sftp' | 'scp'): string;
   /** The process ids of the per-connection servers, oldest first. */
   sessions(): Promise<number[]>;
-  /** What the server logged. */
+  /** The server's log. */
   log(): Promise<string>;
   /** Ends the server with every session, and removes the folder. */
   stop(): Promise<void>;
@@ -73,7 +73,7 @@ function freePort(): Promise<number> {
   });
 }
 
-/** Whether something on the port greets as SSH does. */
+/** Whether an SSH server answers on the port. */
 function greets(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
@@ -104,14 +104,14 @@ function configuration(folder: string, keys: string, port: number, options: Sshd
     'MaxStartups 100',
     'LogLevel VERBOSE',
     ...(sftp ? [`Subsystem sftp ${sftpCommand}`] : []),
-    // An empty home: the account's own start-up files would be run, and timed, with every connection.
+    // An empty home, since the account's start-up files would run, and take time, at every connection.
     `SetEnv HOME=${folder}/home`,
     ...config,
     '',
   ].join('\n');
 }
 
-/** Starts sshd on a free port; null when another process took the port in between. */
+/** Starts sshd on a free port; null if another process took the port meanwhile. */
 async function launch(
   folder: string,
   keys: string,
@@ -125,7 +125,7 @@ async function launch(
   failed.catch(() => {});
   for (let attempt = 0; attempt < 200 && child.exitCode === null; attempt++) {
     if (await Promise.race([greets(port), failed])) {
-      // Somebody else's server could be greeting while ours is about to fail on the same port.
+      // Another server could answer on the same port while ours is about to fail.
       if (child.exitCode === null && (await readFile(join(folder, 'log'), 'utf8')).includes(`port ${port}`))
         return [child, port];
     }
@@ -153,7 +153,7 @@ async function childrenOf(pid: number): Promise<number[]> {
   const children: number[] = [];
   for (const candidate of pids) {
     const stat = await readFile(`/proc/${candidate}/stat`, 'utf8').catch(() => '');
-    // The command name may hold spaces and parentheses; the parent follows the last of them.
+    // The command name may contain spaces and parentheses; the parent follows the last of them.
     if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid) children.push(candidate);
   }
   return children.sort((a, b) => a - b);
@@ -198,7 +198,7 @@ async function writeKnownHosts(folder: string, keys: string, port: number): Prom
   return path;
 }
 
-/** Starts a server; `stop` it in `after`. */
+/** Starts a server; call `stop` in `after`. */
 export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-sshd-'));
   await mkdir(join(folder, 'home'));
@@ -211,7 +211,7 @@ export async function startSshd(options: SshdOptions = {}): Promise<Sshd> {
   const [child, port] = await launchWithRetries(folder, keys, options);
   const knownHosts = await writeKnownHosts(folder, keys, port);
   const user = userInfo().username;
-  // A test that forgets `stop`, or dies before it, leaves no server behind.
+  // Stops the server also if a test does not call `stop`.
   const orphaned = (): void => void child.kill('SIGKILL');
   process.once('exit', orphaned);
   return {

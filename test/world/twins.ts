@@ -1,4 +1,4 @@
-/** Other forms of a signed commit: the same payload and key, another commit id, and good for git too. */
+/** Other forms of a signed commit: the same payload and key, another commit id; git accepts them too. */
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -28,7 +28,7 @@ export const rewrapped = (raw: string, width = 64): string => withBlob(raw, blob
 
 export const unsigned = (raw: string): string => raw.replace(SIGNATURE, '');
 
-/** The signature header in front of the header that follows the committer, such as `encoding`. */
+/** Moves the signature header before the headers that follow the committer, such as `encoding`. */
 export function headerMoved(raw: string): string {
   const [header = ''] = SIGNATURE.exec(raw) ?? [];
   return unsigned(raw).replace(/^(committer .*\n)/m, (line) => `${line}${header}`);
@@ -68,7 +68,7 @@ function mpint(value: bigint): Buffer {
   return (bytes[0] ?? 0) & 0x80 ? Buffer.concat([Buffer.of(0), bytes]) : bytes;
 }
 
-/** An ECDSA signature over P-256 with s turned into n - s, which holds as well. */
+/** An ECDSA signature over P-256 with s replaced by n - s, which is also valid. */
 export const negated = (raw: string): string =>
   withString(raw, 4, (signature) => {
     const [name = Buffer.alloc(0), numbers = Buffer.alloc(0)] = strings(signature, 0);
@@ -83,7 +83,7 @@ export async function withKey(raw: string, pub: string): Promise<string> {
   return withString(raw, 0, () => Buffer.from(base64, 'base64'));
 }
 
-/** One bit of the signature changed: the commit is wrongly signed. */
+/** Changes one bit of the signature, which makes it invalid. */
 export const broken = (raw: string): string =>
   withString(raw, 4, (signature) => {
     const copy = Buffer.from(signature);

@@ -9,7 +9,7 @@ export const main = resolve(import.meta.dirname, '../../dist/main.js');
 /** One record of the signer's log. */
 export type LogRecord = Readonly<Record<string, unknown>> & { readonly msg: string };
 
-/** `signpipe watch` in a process of its own, with its log as it comes. */
+/** `signpipe watch` in its own process, with its log. */
 export class Watching {
   readonly records: LogRecord[] = [];
   private readonly child: ChildProcess;
@@ -20,16 +20,16 @@ export class Watching {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    this.child.stdout?.on('data', (data: Buffer) => this.take(data.toString()));
+    this.child.stdout?.on('data', (data: Buffer) => this.read(data.toString()));
   }
 
-  private take(text: string): void {
+  private read(text: string): void {
     const lines = (this.rest + text).split('\n');
     this.rest = lines.pop() ?? '';
     for (const line of lines) this.records.push(JSON.parse(line) as LogRecord);
   }
 
-  /** Waits for a record whose message matches, among those from `from` on; fails after `timeoutMs`. */
+  /** Waits for a record, from index `from` on, whose message matches; fails after `timeoutMs`. */
   async logged(message: RegExp, { from = 0, timeoutMs = 20_000 } = {}): Promise<LogRecord> {
     const end = performance.now() + timeoutMs;
     while (performance.now() < end) {
@@ -46,7 +46,7 @@ export class Watching {
     this.child.kill(name);
   }
 
-  /** Ends it with SIGTERM; its exit status. */
+  /** Ends it with SIGTERM, and returns its exit status. */
   async stop(): Promise<number | null> {
     if (this.child.exitCode !== null) return this.child.exitCode;
     const closed = once(this.child, 'close');
