@@ -87,10 +87,11 @@ async function prove(
   const { name } = outputOf(file);
   const proof = await proveFile(original, signed, { limits, scratch, name });
   if (proof.kind === 'program') return;
-  if (proof.digests.size !== file.signed.length)
-    throw differs(name, `${proof.digests.size} programs changed, the receipt names ${file.signed.length}`);
+  if (proof.signed.length !== file.signed.length)
+    throw differs(name, `${proof.signed.length} programs changed, the receipt names ${file.signed.length}`);
+  const proved = new Map(proof.signed.map((each) => [each.path, each]));
   for (const { path, before, after } of file.signed)
-    if (proof.digests.get(path) !== after.sha256 || proof.before.get(path) !== before.sha256)
+    if (proved.get(path)?.after !== after.sha256 || proved.get(path)?.before !== before.sha256)
       throw differs(name, `"${path}" is not the program that the receipt names`);
 }
 

@@ -11,10 +11,13 @@ import { askPassphrase } from '../../engine/keys/passphrase.ts';
 import { readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
 import type { SigningKey } from '../../engine/keys/signing-key.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
-import type { SignedFile, SignedUnhashed, SignArtifactOptions } from '../../engine/artifact/sign-result.ts';
+import type {
+  AlreadySigned,
+  SignArtifactOptions,
+  SignedFile,
+} from '../../engine/artifact/signed-artifact.ts';
 import { underBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
-import type { AlreadySigned } from '../../engine/artifact/sign-program.ts';
 import type { Timestamper } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { withFlagNames } from '../output/errors-as-flags.ts';
@@ -83,7 +86,7 @@ async function outputsFor(files: readonly string[], options: SignCommandOptions)
   return outputs;
 }
 
-function describeSigned(file: SignedUnhashed, input: string, output: string): string {
+function describeSigned(file: SignedFile, input: string, output: string): string {
   const lines = [
     `${printable(output)}: ${file.kind === 'zip' ? `signed ${file.signed.length} of ${plural(file.entries, 'file')}` : 'signed'} (${printable(input)})`,
   ];
@@ -179,7 +182,7 @@ async function signWith(
         options.json
           ? asJson(await signFile(input, path, { ...signing, onProgress }), input, output.name)
           : describeSigned(
-              await signFile(input, path, { ...signing, onProgress, unhashed: true }),
+              await signFile(input, path, { ...signing, onProgress, hashed: false }),
               input,
               output.name,
             ),

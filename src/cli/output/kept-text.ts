@@ -1,5 +1,5 @@
 import { printable } from '../../lib/printable.ts';
-import type { KeptSigner } from '../../engine/artifact/sign-program.ts';
+import type { KeptSigner } from '../../engine/artifact/signed-artifact.ts';
 
 /** Receipts before version 2 name only the subject. */
 type KeptProgram = Pick<KeptSigner, 'signer'> & {

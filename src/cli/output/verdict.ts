@@ -1,7 +1,8 @@
 import type { SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
-import type { FileProof } from '../../engine/artifact/prove-zip.ts';
-import type { FileReport, ProgramReport } from '../../engine/artifact/verify-file.ts';
+import type { FileProof } from '../../engine/artifact/prove-file.ts';
+import type { FileReport } from '../../engine/artifact/verify-file.ts';
+import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
 
 /** What is known about one file. */
 export interface VerifyOutcome {
@@ -27,7 +28,7 @@ function requiredOf(
 ): readonly ProgramReport[] | null {
   if (report.kind === 'program') return proof || files ? report.programs : null;
   if (!proof && !files) return null;
-  const since = new Set(proof?.signed);
+  const since = new Set(proof?.signed.map(({ path }) => path));
   return report.programs.filter(({ path, meant }) => since.has(path) || meant === true);
 }
 

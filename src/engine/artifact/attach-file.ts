@@ -9,10 +9,9 @@ import { unchangedRange } from '../../lib/bytes/delta.ts';
 import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { readChunks } from '../../lib/bytes/read-chunks.ts';
 import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
-import { newContent } from './sign-result.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
 import { NEW_BYTES_IN_MEMORY, type RemoteSource } from './sign-zip.ts';
-import { Spool, type Spooled } from './spool.ts';
+import { newContent, Spool, type UnpackedProgram } from './spool.ts';
 import { verifyProgram } from './verify-program.ts';
 
 /** A detached signature, and the program that it belongs to. */
@@ -66,7 +65,7 @@ async function requireItsSignature(made: ByteSource): Promise<void> {
 }
 
 /** The program with its signature, checked before and after against what the receipt says. */
-async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<NewContent> {
+async function attachTo(program: UnpackedProgram, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
   requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
   const made = await (await openSignableFile(program.source)).embed(wanted.signature);
@@ -78,7 +77,7 @@ async function attachTo(program: Spooled, wanted: DetachedSignature): Promise<Ne
     'the signature is not the one that the receipt speaks of',
   );
   if (wanted.after === undefined) await requireItsSignature(made);
-  return newContent(made, unchangedRange(made.delta), program.map);
+  return newContent(made, unchangedRange(made.delta), program.blocks);
 }
 
 /** Attaches signatures to programs in a zip. `use` is given the new content by path, which is gone when this returns. */
@@ -93,7 +92,7 @@ async function attachToEntries<T>(
     const contents = new Map<string, NewContent>();
     for (const each of signatures) {
       const entry = entryOf(archive, each.path);
-      contents.set(entry.path, await attachTo(await spool.take(archive, entry), each));
+      contents.set(entry.path, await attachTo(await spool.unpack(archive, entry), each));
     }
     return await use(contents);
   } finally {

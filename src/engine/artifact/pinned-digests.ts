@@ -1,5 +1,5 @@
 import { invalid, notAllowed } from '../../lib/errors.ts';
-import type { Spooled } from './spool.ts';
+import type { UnpackedProgram } from './spool.ts';
 
 /** Refuses, before anything of them is read, what is not pinned entry by entry. */
 export function requirePinned(
@@ -21,7 +21,7 @@ function requirePin(path: string, pins: ReadonlyMap<string, string>, name: strin
 
 export function checkPin(
   path: string,
-  program: Spooled,
+  program: UnpackedProgram,
   pins: ReadonlyMap<string, string> | undefined,
 ): void {
   if (!pins) return;

@@ -9,112 +9,108 @@ import { patchInPlace } from '../../lib/bytes/patched-source.ts';
 import { truncated } from '../../lib/bytes/extents.ts';
 import { BufferSource, SMALL_FILE, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { settleAll } from '../../lib/concurrency/settle-all.ts';
+import { openSignableFile } from '../formats/recognize.ts';
+import type { SignableFile } from '../formats/signable-file.ts';
+import { describeSigned, keptSigner, signUnverified, verifyOwnSignature } from './sign-program.ts';
 import {
   requireOurs,
-  requireSomething,
-  withoutContent,
-  type SignedFile,
+  requireSomethingToSign,
   type SignArtifactOptions,
-} from './sign-result.ts';
-import { checkOwnWork, entryOf, keptSigner, makeSigned, type SignedEntry } from './sign-program.ts';
+  type SignedFile,
+  type SignedProgram,
+} from './signed-artifact.ts';
 
 /**
- * Signs a program that is not in a zip; the output appears whole and verified, or not at all. What
- * is verified is the very file that then gets the output's name. Of a large one, each SHA-256 takes as long as
- * signing it: where nobody will ask, they are left out, and empty.
+ * Signs a program that is not in a zip; the output appears whole and verified, or not at all. The file that is
+ * verified is the one that then gets the output's name.
  */
-export async function signLone(
+export async function signProgramFile(
   source: ByteSource,
   output: string,
   options: SignArtifactOptions,
-  hashed: boolean,
 ): Promise<SignedFile> {
   if (options.pins)
     throw invalid(
       'pinned-entry-missing',
       `${source.name}: zipname pins entries of it, but it is a program, not a zip`,
-      {
-        hint: 'pin the file itself: sha256sum FILE',
-      },
+      { hint: 'pin the file itself: sha256sum FILE' },
     );
   requireOurs(source.name, options);
-  const signer = await keptSigner(source, '', options);
-  requireSomething(signer === null ? 1 : 0, signer === null ? [] : [{ path: '', ...signer }], 1, source.name);
+  const file = await openSignableFile(source);
+  const signer = await keptSigner(file, '', options);
+  const kept = signer === null ? [] : [{ path: '', ...signer }];
+  requireSomethingToSign(1 - kept.length, kept, 1, source.name);
   options.onProgress?.(0, 1);
-  const entry = await writeAtomically(output, (file, path) =>
+  const program = await writeAtomically(output, (handle, path) =>
     source.size > SMALL_FILE
-      ? writeLarge(source, { file, path, hashed }, options)
-      : writeSmall(source, file, options),
+      ? writeLarge(file, { handle, path }, options)
+      : writeSmall(file, handle, options),
   );
   options.onProgress?.(1, 1);
-  const { after } = entry;
   return {
     kind: 'program',
     entries: 1,
-    signed: [withoutContent(entry)],
+    signed: [program],
     kept: [],
     leftAlone: [],
-    output: { ...after },
+    output: { ...program.after },
   };
 }
 
-/** A small program is written at once, and read back. */
+/** Writes a small program in one piece, and verifies what is read back. */
 async function writeSmall(
-  source: ByteSource,
-  file: FileHandle,
+  file: SignableFile,
+  handle: FileHandle,
   options: SignArtifactOptions,
-): Promise<SignedEntry> {
-  const signed = await makeSigned(source, options);
-  const content = await signed.content.read(0, signed.content.size);
-  await writeAll(file, content, 0);
-  const made = await readBack(file, content.length, source.name);
+): Promise<SignedProgram> {
+  const result = await signUnverified(file, options);
+  const content = await result.content.read(0, result.content.size);
+  await writeAll(handle, content, 0);
+  const signed = await readBack(handle, content.length, file.source.name);
   const [before, after] = await settleAll([
-    sha256OfSource(source),
-    sha256OfSource(made),
-    checkOwnWork(source, made, options),
-    file.sync(),
+    sha256OfSource(file.source),
+    sha256OfSource(signed),
+    verifyOwnSignature(file, signed, options),
+    handle.sync(),
   ]);
-  return entryOf('', { before: { source, sha256: before }, signed, made, after });
+  return describeSigned('', file, result, { before, after });
 }
 
-async function readBack(file: FileHandle, size: number, name: string): Promise<ByteSource> {
+async function readBack(handle: FileHandle, size: number, name: string): Promise<ByteSource> {
   const content = Buffer.allocUnsafe(size);
-  if (await fillFrom(file, content, 0)) return new BufferSource(content, name);
+  if (await fillFrom(handle, content, 0)) return new BufferSource(content, name);
   throw truncated(name);
 }
 
-interface Draft {
-  readonly file: FileHandle;
-  readonly path: string;
-  readonly hashed: boolean;
-}
-
 /**
- * A large program is read twice, by several threads each time: as it is copied and hashed, and as it
- * came out. It goes to the disk while it is checked.
+ * Only for speed: reads a large program twice, by several threads each time: once to copy and hash it, once to verify
+ * the result, which is flushed to the disk meanwhile.
  */
 async function writeLarge(
-  source: ByteSource,
-  { file, path, hashed }: Draft,
+  file: SignableFile,
+  { handle, path }: { readonly handle: FileHandle; readonly path: string },
   options: SignArtifactOptions,
-): Promise<SignedEntry> {
-  const [before, signed] = await settleAll([copyAndHash(source, file, hashed), makeSigned(source, options)]);
-  await patchInPlace(file, signed.content);
-  return withFile(
-    path,
-    async (made) => {
-      const [, after] = await settleAll([
-        checkOwnWork(source, made, options),
-        hashed ? sha256OfSource(made) : '',
-        file.sync(),
-      ]);
-      return entryOf('', { before: { source, sha256: before }, signed, made, after });
-    },
-    source.name,
-  );
+): Promise<SignedProgram> {
+  const { hashed = true } = options;
+  const { source } = file;
+  const [before, result] = await settleAll([
+    copyAndHash(source, handle, hashed),
+    signUnverified(file, options),
+  ]);
+  await patchInPlace(handle, result.content);
+  const verify = async (signed: ByteSource): Promise<string> => {
+    const [, after] = await settleAll([
+      verifyOwnSignature(file, signed, options),
+      hashed ? sha256OfSource(signed) : '',
+      handle.sync(),
+    ]);
+    return after;
+  };
+  const after = await withFile(path, verify, source.name);
+  return describeSigned('', file, result, { before, after });
 }
 
-/** The SHA-256 in hex of what is copied: what is signed then is what the receipt calls unsigned. */
+/** Returns the SHA-256 of the bytes that were copied, in hex: what is signed is what the receipt calls unsigned. */
 async function copyAndHash(source: ByteSource, copyTo: FileHandle, hashed: boolean): Promise<string> {
   const { digest } = await hashRanges([whole(source)], { ...(hashed && { algorithm: 'sha256' }), copyTo });
   return digest.toString('hex');

@@ -1,53 +1,59 @@
+import { unchangedRange } from '../../lib/bytes/delta.ts';
 import { inOrder } from '../../lib/concurrency/in-order.ts';
+import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
+import { Semaphore } from '../../lib/concurrency/semaphore.ts';
+import { invalid } from '../../lib/errors.ts';
 import { requireModest, type ArchiveEntry, type PartialArchive } from '../../lib/zip/read-zip.ts';
 import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
 import { mayBeZip } from '../formats/program-names.ts';
-import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { invalid } from '../../lib/errors.ts';
-import type { Timestamper } from '../timestamp/client.ts';
-import { isOurs } from './globs.ts';
 import {
   HEAD_SIZE,
   isAppleDouble,
+  openSignableFile,
   recognizeHead,
   requireProgramName,
   requireSignableSize,
 } from '../formats/recognize.ts';
+import type { SignableFile } from '../formats/signable-file.ts';
+import type { Timestamper } from '../timestamp/client.ts';
+import { isOurs } from './globs.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
-import { keptSigner, signAndCheck, type KeptEntry, type SignedEntry } from './sign-program.ts';
+import { keptSigner, signAndVerify } from './sign-program.ts';
 import {
-  newContent,
-  requireSomething,
-  withoutContent,
+  requireSomethingToSign,
+  type KeptProgram,
   type LeftAlone,
-  type SignedArtifact,
   type SignArtifactOptions,
-} from './sign-result.ts';
-import { Spool, type Spooled } from './spool.ts';
-import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
-import { Semaphore } from '../../lib/concurrency/semaphore.ts';
+  type SignedArtifact,
+  type SignedProgram,
+} from './signed-artifact.ts';
+import { newContent, Spool, type UnpackedProgram } from './spool.ts';
 
 /** Entries being unpacked at once: Node has four threads for that. */
 const UNPACKING = 4;
 
-/** Programs begun and not ended: enough to hide a timestamp authority's latency. */
+/** Programs begun and not ended: enough to hide the latency of a timestamp authority. */
 const IN_FLIGHT = 64;
 
 /** Of those, how many are worked on at a time. The others wait for a timestamp, and hold next to nothing. */
 const AT_WORK = 8;
 
-interface Candidate {
+/** One of our programs in a zip. */
+interface OurProgram extends UnpackedProgram {
   readonly path: string;
-  readonly program: Spooled;
 }
 
-/** Only what is a program can be ours: a text named x.exe is refused before anything is signed. */
-function requireProgram(source: ByteSource, head: Buffer): void {
-  if (recognizeHead(head, source.name) !== 'program')
-    throw invalid('not-a-program', `${source.name}: signing.files names it, but it is no Windows program`, {
+interface OpenProgram extends OurProgram {
+  readonly file: SignableFile;
+}
+
+/** Only programs can be ours: a text named x.exe is refused before anything is signed. */
+function requireProgram(name: string, head: Buffer): void {
+  if (recognizeHead(head, name) !== 'program')
+    throw invalid('not-a-program', `${name}: signing.files names it, but it is no Windows program`, {
       hint: 'exclude it from signing.files with "!", or build it again',
     });
-  requireProgramName(source.name);
+  requireProgramName(name);
 }
 
 async function unpackOne(
@@ -55,34 +61,35 @@ async function unpackOne(
   entry: ArchiveEntry,
   spool: Spool,
   options: SignArtifactOptions,
-): Promise<Candidate | LeftAlone> {
+): Promise<OurProgram | LeftAlone> {
   requireSignableSize(entry.size, `${archive.source.name}!/${entry.path}`);
-  const program = await spool.take(archive, entry);
+  const program = await spool.unpack(archive, entry);
+  const { source } = program;
   checkPin(entry.path, program, options.pins);
-  const head = await program.source.read(0, Math.min(program.source.size, HEAD_SIZE));
+  const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
   if (isAppleDouble(entry.path, head)) return { path: entry.path, why: 'apple-double' };
-  requireProgram(program.source, head);
-  return { path: entry.path, program };
+  requireProgram(source.name, head);
+  return { path: entry.path, ...program };
 }
 
-/** Unpacks several at once; of those that are refused, the first in order counts. */
-async function unpack(
+interface UnpackedPrograms {
+  readonly programs: OurProgram[];
+  readonly leftAlone: LeftAlone[];
+}
+
+/** Unpacks several at once; if some are refused, the first in order is reported. */
+async function unpackPrograms(
   archive: PartialArchive,
   ours: readonly ArchiveEntry[],
   spool: Spool,
   options: SignArtifactOptions,
-): Promise<Unpacked> {
+): Promise<UnpackedPrograms> {
   const tasks = ours.map((entry) => () => unpackOne(archive, entry, spool, options));
-  const result: Unpacked = { candidates: [], leftAlone: [] };
+  const result: UnpackedPrograms = { programs: [], leftAlone: [] };
   for await (const each of inOrder(tasks, UNPACKING))
     if ('why' in each) result.leftAlone.push(each);
-    else result.candidates.push(each);
+    else result.programs.push(each);
   return result;
-}
-
-interface Unpacked {
-  readonly candidates: Candidate[];
-  readonly leftAlone: LeftAlone[];
 }
 
 /** Zips in a zip, by name alone: to look at the content of every entry would take longer than signing. */
@@ -91,56 +98,65 @@ const nestedZips = (archive: PartialArchive): LeftAlone[] =>
     .filter((entry) => !entry.directory && !entry.symlink && mayBeZip(entry.path))
     .map(({ path }) => ({ path, why: 'nested-zip' }));
 
-interface Sorted {
-  readonly kept: KeptEntry[];
-  readonly toSign: Candidate[];
+interface SortedPrograms {
+  readonly kept: KeptProgram[];
+  readonly toSign: OpenProgram[];
 }
 
-async function sortOut(candidates: readonly Candidate[], options: SignArtifactOptions): Promise<Sorted> {
-  const sorted: Sorted = { kept: [], toSign: [] };
-  for (const candidate of candidates) {
-    const signer = await keptSigner(candidate.program.source, candidate.path, options);
-    if (signer === null) sorted.toSign.push(candidate);
-    else sorted.kept.push({ path: candidate.path, ...signer });
+/** Opens each program once, and keeps those open that are to be signed. */
+async function sortPrograms(
+  programs: readonly OurProgram[],
+  options: SignArtifactOptions,
+): Promise<SortedPrograms> {
+  const sorted: SortedPrograms = { kept: [], toSign: [] };
+  for (const program of programs) {
+    const file = await openSignableFile(program.source);
+    const signer = await keptSigner(file, program.path, options);
+    if (signer === null) sorted.toSign.push({ ...program, file });
+    else sorted.kept.push({ path: program.path, ...signer });
   }
   return sorted;
 }
 
-/** Who asks it for a timestamp lets others work until it is there. */
-const patient = (timestamper: Timestamper, semaphore: Semaphore): Timestamper => ({
-  timestamp: (data, hash) => semaphore.releaseDuring(() => timestamper.timestamp(data, hash)),
+/** Lets other programs be worked on until the timestamp is there. */
+const releasing = (timestamper: Timestamper, semaphore: Semaphore): Timestamper => ({
+  timestamp: (...request) => semaphore.releaseDuring(() => timestamper.timestamp(...request)),
 });
 
-/**
- * Signs each distinct program once: the same bytes under two paths get the same signature. The first
- * failure stops what has not begun, and leaves only when everything begun has come to an end.
- */
-async function signAll(
-  candidates: readonly Candidate[],
-  options: SignArtifactOptions,
-): Promise<SignedEntry[]> {
-  const semaphore = new Semaphore(AT_WORK);
-  const steppingAside = {
-    ...options,
-    timestamper: options.timestamper && patient(options.timestamper, semaphore),
-  };
-  const underway = new Map<string, Promise<SignedEntry>>();
-  let done = 0;
-  const signOne = async ({ path, program }: Candidate): Promise<SignedEntry> => {
-    const begun =
-      underway.get(program.sha256) ?? semaphore.run(() => signAndCheck(path, program, steppingAside));
-    underway.set(program.sha256, begun);
-    const entry = await begun;
-    options.onProgress?.(++done, candidates.length);
-    return { ...entry, path, packed: program.map };
-  };
-  options.onProgress?.(0, candidates.length);
-  return mapConcurrently(candidates, IN_FLIGHT, signOne);
+interface SignedEntry {
+  readonly program: SignedProgram;
+  readonly content: NewContent;
 }
 
 /**
- * Signs our programs in a zip; all of these must be located in it. `use` is given the new content by path, which
- * is gone when this returns.
+ * Signs each distinct program once: the same bytes under two paths get the same signature. After a failure nothing
+ * new begins, and the failure is thrown when everything begun has ended.
+ */
+async function signPrograms(
+  programs: readonly OpenProgram[],
+  options: SignArtifactOptions,
+): Promise<SignedEntry[]> {
+  const semaphore = new Semaphore(AT_WORK);
+  const timestamper = options.timestamper && releasing(options.timestamper, semaphore);
+  const underway = new Map<string, ReturnType<typeof signAndVerify>>();
+  let done = 0;
+  const signOne = async ({ path, file, sha256, blocks }: OpenProgram): Promise<SignedEntry> => {
+    const signing =
+      underway.get(sha256) ??
+      semaphore.run(() => signAndVerify(path, { file, before: sha256 }, { ...options, timestamper }));
+    underway.set(sha256, signing);
+    const { program, content } = await signing;
+    options.onProgress?.(++done, programs.length);
+    const unchanged = unchangedRange(content.delta);
+    return { program: { ...program, path }, content: newContent(content, unchanged, blocks) };
+  };
+  options.onProgress?.(0, programs.length);
+  return mapConcurrently(programs, IN_FLIGHT, signOne);
+}
+
+/**
+ * Signs our programs in a zip; all of them must be located in it. `use` is given the new content by path, which is
+ * gone when this returns.
  */
 export async function signEntries<T>(
   archive: PartialArchive,
@@ -156,19 +172,22 @@ export async function signEntries<T>(
       .sort((a, b) => a.index - b.index);
     requireAllPinsFound(ours, options.pins, name);
     requireModest(archive.source, ours, options.limits);
-    const { candidates, leftAlone } = await unpack(archive, ours, spool, options);
-    const { kept, toSign } = await sortOut(candidates, options);
-    requireSomething(toSign.length, kept, entries, name);
-    const signed = await signAll(toSign, options);
-    const used = await use(contentsOf(signed));
-    leftAlone.push(...nestedZips(archive));
-    return { artifact: { kind: 'zip', entries, kept, leftAlone, signed: signed.map(withoutContent) }, used };
+    const { programs, leftAlone } = await unpackPrograms(archive, ours, spool, options);
+    const { kept, toSign } = await sortPrograms(programs, options);
+    requireSomethingToSign(toSign.length, kept, entries, name);
+    const signed = await signPrograms(toSign, options);
+    const used = await use(new Map(signed.map(({ program, content }) => [program.path, content])));
+    return {
+      artifact: {
+        kind: 'zip',
+        entries,
+        signed: signed.map(({ program }) => program),
+        kept,
+        leftAlone: [...leftAlone, ...nestedZips(archive)],
+      },
+      used,
+    };
   } finally {
     await spool.close();
   }
 }
-
-const contentsOf = (signed: readonly SignedEntry[]): Map<string, NewContent> =>
-  new Map(
-    signed.map(({ path, content, unchanged, packed }) => [path, newContent(content, unchanged, packed)]),
-  );

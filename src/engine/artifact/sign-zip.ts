@@ -11,7 +11,7 @@ import { readZip, readZipPartially } from '../formats/packages.ts';
 import { recognize } from '../formats/recognize.ts';
 import { requirePinned } from './pinned-digests.ts';
 import { signEntries } from './sign-zip-entries.ts';
-import type { SignArtifactOptions, SignedArtifact, SignedFile } from './sign-result.ts';
+import type { SignArtifactOptions, SignedArtifact, SignedFile } from './signed-artifact.ts';
 
 /** A file that is not on this machine. */
 export interface RemoteSource extends ByteSource {

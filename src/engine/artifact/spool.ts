@@ -1,33 +1,42 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DeflateScanner, type DeflateMap } from '../../lib/zip/deflate-block-scanner.ts';
+import { DeflateBlockScanner, type DeflateBlocks } from '../../lib/zip/deflate-block-scanner.ts';
 import type { ArchiveEntry, PartialArchive } from '../../lib/zip/read-zip.ts';
 import { METHOD } from '../../lib/zip/header-fields.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
+import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
+import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { Extent } from '../../lib/bytes/extents.ts';
 import { BufferSource, FileSource, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { noteTemporary, removeTemporary } from '../../lib/bytes/temp-files.ts';
 
-/** Unpacked bytes that can be read at random, and their SHA-256 in hex. */
-export interface Spooled {
+/** An unpacked program, and its SHA-256 in lower-case hex. */
+export interface UnpackedProgram {
   readonly source: ByteSource;
   readonly sha256: string;
-  /** How it was packed, where that is worth knowing. */
-  readonly map?: DeflateMap | null;
+  /** The blocks of its compressed data, if they may be reused. */
+  readonly blocks?: DeflateBlocks | null;
 }
 
-/** Of what was packed smaller than this, in bytes, nothing is reused. */
-const WORTH_A_MAP = 1024 * 1024;
+/** The new content of an entry, and what it has in common with the old. */
+export const newContent = (
+  source: ByteSource,
+  unchanged: ByteRange,
+  blocks: DeflateBlocks | null | undefined,
+): NewContent => (blocks ? { source, reuse: { blocks, unchanged } } : { source });
 
-/** What all the entries in memory may take together, in bytes. */
+/** Compressed data smaller than this, in bytes, is not reused: compressing it again is quick. */
+const WORTH_REUSING = 1024 * 1024;
+
+/** How much all entries in memory may take together, in bytes. */
 const MEMORY = 96 * 1024 * 1024;
 
-/** Of an entry in a file, this much stays in memory too, as long as there is room for it. */
+/** How much of an entry in a file stays in memory too, and of all of them together, in bytes. */
 const HEAD = 4096;
 const HEADS = 16 * 1024 * 1024;
 
-/** A file whose first bytes are in memory: headers are read in many small pieces, again and again. */
+/** Only for speed: a file whose first bytes are in memory, since headers are read in many small pieces. */
 class HeadedSource implements ByteSource {
   readonly size: number;
   readonly name: string;
@@ -56,8 +65,8 @@ class HeadedSource implements ByteSource {
 }
 
 /**
- * Holds unpacked programs while they are signed: in memory as long as there is room, the rest in files
- * that are gone when it is closed. However many programs a zip has, memory stays bounded.
+ * Holds unpacked programs while they are signed: in memory up to a limit, the rest in files, which are gone when it is
+ * closed. Memory stays bounded, however many programs a zip has.
  */
 export class Spool {
   private readonly folder: string;
@@ -65,35 +74,34 @@ export class Spool {
   private inMemory = 0;
   private inHeads = 0;
 
-  /** `folder` must be there; nobody else guesses the names of what is put in it, nor can read it. */
+  /** `folder` must exist. Other users can neither guess the names of the files in it nor read them. */
   constructor(folder: string) {
     this.folder = folder;
   }
 
-  /** Unpacks an entry. */
-  async take(archive: PartialArchive, entry: ArchiveEntry): Promise<Spooled> {
+  async unpack(archive: PartialArchive, entry: ArchiveEntry): Promise<UnpackedProgram> {
     const name = `${archive.source.name}!/${entry.path}`;
     const scanner =
-      entry.method === METHOD.deflated && entry.compressedSize >= WORTH_A_MAP
-        ? new DeflateScanner()
+      entry.method === METHOD.deflated && entry.compressedSize >= WORTH_REUSING
+        ? new DeflateBlockScanner()
         : undefined;
-    const spooled = await this.takeIn(archive, entry, name, scanner);
-    return scanner ? { ...spooled, map: scanner.finish() } : spooled;
+    const program = await this.toMemoryOrFile(archive, entry, name, scanner);
+    return scanner ? { ...program, blocks: scanner.finish() } : program;
   }
 
-  private async takeIn(
+  private async toMemoryOrFile(
     archive: PartialArchive,
     entry: ArchiveEntry,
     name: string,
-    scanner: DeflateScanner | undefined,
-  ): Promise<Spooled> {
+    scanner: DeflateBlockScanner | undefined,
+  ): Promise<UnpackedProgram> {
     if (this.inMemory + entry.size > MEMORY) return this.toFile(await archive.open(entry, scanner), name);
     this.inMemory += entry.size;
     const bytes = await archive.read(entry, scanner);
     return { source: new BufferSource(bytes, name), sha256: sha256Hex(bytes) };
   }
 
-  private async toFile(content: AsyncIterable<Buffer>, name: string): Promise<Spooled> {
+  private async toFile(content: AsyncIterable<Buffer>, name: string): Promise<UnpackedProgram> {
     const path = join(this.folder, `${randomUUID()}.part`);
     const hash = createHash('sha256');
     noteTemporary(path);

@@ -2,10 +2,8 @@ import type { VerifyStatus } from '../authenticode/report.ts';
 import { invalid } from '../../lib/errors.ts';
 import { inMemoryIfSmall, withFile } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
-import { verifyProgram } from './verify-program.ts';
-import type { ProgramReport, VerifyFileOptions, ZipReport } from './verify-zip.ts';
-
-export type { ProgramReport, UnreadEntry } from './verify-zip.ts';
+import { verifyProgram, type ProgramReport } from './verify-program.ts';
+import type { VerifyFileOptions, ZipReport } from './verify-zip.ts';
 
 /** What was found in one file: in a zip, or in the one program. */
 export interface FileReport extends ZipReport {

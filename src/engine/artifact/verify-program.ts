@@ -11,9 +11,39 @@ import type { SignableFile } from '../formats/signable-file.ts';
  */
 export async function verifyProgram(source: ByteSource, options: VerifyOptions = {}): Promise<VerifyReport> {
   const file = await openOrProblem(source);
-  if ('source' in file) return verifySignableFile(file, options);
-  return { path: source.name, status: 'bad', signatures: [], problems: [file] };
+  return 'source' in file ? verifySignableFile(file, options) : unreadable(source, file);
 }
+
+/** One program. In a zip, programs of others lie beside ours. */
+export interface ProgramReport extends VerifyReport {
+  /** Its signatures are valid, and none leads to the roots that were given: another signer's program. */
+  readonly stranger?: true;
+  /** The patterns match it: it must be good. */
+  readonly meant?: true;
+}
+
+/**
+ * Verifies a program as `verifyProgram` does. If roots are given, a program whose signatures are valid but all lead
+ * elsewhere is another signer's, not bad. A program with a signature that leads to the roots beside one that does not
+ * is bad: others added theirs to a program of ours.
+ */
+export async function verifyAmongOthers(source: ByteSource, options: VerifyOptions): Promise<ProgramReport> {
+  const file = await openOrProblem(source);
+  if (!('source' in file)) return unreadable(source, file);
+  const report = await verifySignableFile(file, options);
+  const ours = report.signatures.some(({ trusted }) => trusted === true);
+  if (report.status !== 'bad' || !options.roots || ours) return report;
+  const { roots: _roots, timestampRoots: _timestampRoots, ...withoutRoots } = options;
+  const alone = await verifySignableFile(file, withoutRoots);
+  return alone.status === 'intact' ? { ...alone, stranger: true } : report;
+}
+
+const unreadable = ({ name }: ByteSource, problem: VerifyProblem): VerifyReport => ({
+  path: name,
+  status: 'bad',
+  signatures: [],
+  problems: [problem],
+});
 
 async function openOrProblem(source: ByteSource): Promise<SignableFile | VerifyProblem> {
   try {

@@ -24,7 +24,7 @@ import { requireNoExtraContent } from './unauthenticated-data.ts';
 export interface MadeSignature {
   /** PKCS#7 ContentInfo, DER. */
   readonly der: Buffer;
-  readonly timestamp: SignedProgram['timestamp'];
+  readonly timestamp: SigningResult['timestamp'];
 }
 
 export interface SignOptions {
@@ -32,9 +32,9 @@ export interface SignOptions {
   /** Of the file, of the signed attributes and of the timestamp's imprint; sha256 unless given. */
   readonly hash?: DigestName;
   /** What Windows shows as the program's name before it asks for elevation. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Where Windows points for more about the program: an absolute http or https URL. */
-  readonly url?: string;
+  readonly url?: string | undefined;
   /** Unverified; none unless given, since a timestamp is better evidence. */
   readonly signingTime?: Date;
   /** null signs without a timestamp: the signature then becomes invalid when the certificate expires. */
@@ -51,7 +51,7 @@ export interface SignOptions {
   readonly made?: Map<string, MadeSignature> | undefined;
 }
 
-export interface SignedProgram {
+export interface SigningResult {
   /** The signed file, read from the unsigned one and the new bytes. */
   readonly content: PatchedSource;
   /** What the file now carries (PKCS#7 ContentInfo, DER): attached to the same unsigned file it gives the same bytes. */
@@ -67,7 +67,7 @@ export interface SignedProgram {
  * then the signed file. Throws what `requireSignable`, `requireSigner` and the timestamper throw, and `already-signed`,
  * `append-would-lose`, `signature-name`, `signature-url`, `key-signature-wrong`.
  */
-export async function signProgram(file: SignableFile, options: SignOptions): Promise<SignedProgram> {
+export async function signProgram(file: SignableFile, options: SignOptions): Promise<SigningResult> {
   const description = requireDescription(options);
   requirePermitted(file, options.existing ?? 'refuse');
   file.requireSignable();

@@ -1,5 +1,5 @@
 /** A place between two blocks of a deflate stream. */
-export interface Boundary {
+export interface BlockBoundary {
   /** Bits of the stream before it. */
   readonly bit: number;
   /** Bytes inflated before it. */
@@ -9,12 +9,12 @@ export interface Boundary {
 }
 
 /** Where the blocks of a deflate stream lie. */
-export interface DeflateMap {
+export interface DeflateBlocks {
   /** Some of the places between blocks, in order, the stream's beginning first. */
-  readonly boundaries: readonly Boundary[];
+  readonly boundaries: readonly BlockBoundary[];
   /** Where the last block begins: its first bit tells that it is the last. */
-  readonly last: Boundary;
-  readonly end: Boundary;
+  readonly last: BlockBoundary;
+  readonly end: BlockBoundary;
 }
 
 /** Boundaries closer than this are not all told, in inflated bytes: a stream may have a block for every bit. */
@@ -163,7 +163,7 @@ const BYTES_A_BLOCK = 64;
  * Follows a deflate stream (RFC 1951), as its bytes come, to see where its blocks lie; what it inflates to is
  * somebody else's to find out. It judges nothing: a stream that it cannot follow has no map.
  */
-export class DeflateScanner {
+export class DeflateBlockScanner {
   private readonly work = Buffer.alloc(PIECE + 2 * LONGEST);
   private readonly view = new DataView(this.work.buffer, this.work.byteOffset, this.work.length);
   /** Bytes in `work`; those before were read. */
@@ -177,9 +177,9 @@ export class DeflateScanner {
   private readonly codes = new Code(CODE_LENGTHS);
   private readonly packed = { literals: new Code(LITERALS), distances: new Code(DISTANCES) };
   private blocks = 0;
-  private readonly boundaries: Boundary[] = [];
-  private last: Boundary | null = null;
-  private end: Boundary | null = null;
+  private readonly boundaries: BlockBoundary[] = [];
+  private last: BlockBoundary | null = null;
+  private end: BlockBoundary | null = null;
   private failed = false;
 
   /** Takes the next bytes of the stream. */
@@ -202,7 +202,7 @@ export class DeflateScanner {
   }
 
   /** The map, when the stream ended with the last byte that was pushed; else null. */
-  finish(): DeflateMap | null {
+  finish(): DeflateBlocks | null {
     this.work.fill(0, this.filled);
     this.run(this.filled * 8);
     const { boundaries, last, end } = this;
@@ -220,7 +220,7 @@ export class DeflateScanner {
     }
   }
 
-  private here(): Boundary {
+  private here(): BlockBoundary {
     const behind = this.bit >>> 3 >= this.filled;
     return {
       bit: this.base * 8 + this.bit,

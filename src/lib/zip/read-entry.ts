@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib';
 import { invalid, messageOf, type SignpipeError } from '../errors.ts';
 import { readChunks, readTransientChunks } from '../bytes/read-chunks.ts';
-import { type ByteSource } from '../bytes/byte-source.ts';
-import type { DeflateScanner } from './deflate-block-scanner.ts';
+import type { ByteSource } from '../bytes/byte-source.ts';
+import type { DeflateBlockScanner } from './deflate-block-scanner.ts';
 import { inflating, isUnsound } from './inflate.ts';
 import type { ArchiveEntry } from './local-headers.ts';
 import { shown } from './entry-names.ts';
@@ -26,7 +26,7 @@ const damaged = (where: string, why: string, cause?: unknown): SignpipeError =>
 export const content = (
   source: ByteSource,
   entry: ArchiveEntry,
-  scanner?: DeflateScanner,
+  scanner?: DeflateBlockScanner,
 ): AsyncGenerator<Buffer> =>
   checked(source, entry, { room: Math.min(INFLATE_CHUNK, entry.size + 1), scanner });
 
@@ -34,7 +34,7 @@ export const content = (
 export async function contentInMemory(
   source: ByteSource,
   entry: ArchiveEntry,
-  scanner?: DeflateScanner,
+  scanner?: DeflateBlockScanner,
 ): Promise<Buffer> {
   const parts: Buffer[] = [];
   // With room for all of it and a byte too many, the parts are pieces of one buffer, one after another.
@@ -56,7 +56,7 @@ function joined(parts: readonly Buffer[]): Buffer {
 interface Manner {
   /** The memory that is inflated into at a time, in bytes. */
   readonly room: number;
-  readonly scanner: DeflateScanner | undefined;
+  readonly scanner: DeflateBlockScanner | undefined;
 }
 
 async function* checked(source: ByteSource, entry: ArchiveEntry, manner: Manner): AsyncGenerator<Buffer> {

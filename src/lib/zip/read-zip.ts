@@ -3,7 +3,7 @@ import type { ByteRange } from '../bytes/byte-range.ts';
 import { unpooled } from '../bytes/read-write-fully.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { content, contentInMemory } from './read-entry.ts';
-import type { DeflateScanner } from './deflate-block-scanner.ts';
+import type { DeflateBlockScanner } from './deflate-block-scanner.ts';
 import { readDirectory, type CentralEntry } from './central-directory.ts';
 import { requireNoEarlyEnd } from './data-descriptors.ts';
 import { readEnd, type EndRecords } from './end-of-central-directory.ts';
@@ -35,9 +35,9 @@ export interface PartialArchive {
    * what is no plain file, methods other than stored and deflated, and bombs, before the first byte. A
    * scanner sees the packed bytes of what is deflated.
    */
-  open(entry: ArchiveEntry, scanner?: DeflateScanner): Promise<AsyncIterable<Buffer>>;
+  open(entry: ArchiveEntry, scanner?: DeflateBlockScanner): Promise<AsyncIterable<Buffer>>;
   /** The same in memory, all of it checked: for whoever has room for the size that the directory tells. */
-  read(entry: ArchiveEntry, scanner?: DeflateScanner): Promise<Buffer>;
+  read(entry: ArchiveEntry, scanner?: DeflateBlockScanner): Promise<Buffer>;
   /**
    * The first `length` bytes of the content, or all of it if it is shorter; quickest in the order of the file.
    * Refuses what is no plain file, and other methods; bombs can be looked at, since little is unpacked of them.

@@ -5,73 +5,84 @@ import { readTransientChunks } from '../bytes/read-chunks.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { PatchedSource } from '../bytes/patched-source.ts';
 import { deflateBound, LEVEL } from './deflate.ts';
-import type { Boundary, DeflateMap } from './deflate-block-scanner.ts';
+import type { BlockBoundary, DeflateBlocks } from './deflate-block-scanner.ts';
 import { inflating, isUnsound } from './inflate.ts';
 
 const deflate = promisify(deflateRaw);
 
 /** How far back deflate looks, in bytes (RFC 1951, section 2). */
-const REACH = 32 * 1024;
-/** No more than this is packed anew at each end, in bytes: else nothing much is gained. */
-const MOST_ANEW = 4 * 1024 * 1024;
+const WINDOW = 32 * 1024;
+/** At most this much is compressed at each end, in bytes: otherwise little is gained. */
+const MOST_COMPRESSED = 4 * 1024 * 1024;
 /** Inflated into at a time when the result is compared, in bytes. */
 const ROOM = 64 * 1024;
-/** So many bytes before a boundary are searched for a way to come out at its bit. */
+/** How many bytes before a boundary are searched for a way to end at its bit. */
 const MOST_LITERALS = 16 * 1024;
 
-/** What new content has in common with the old, and how the old is packed. */
+/** What new content has in common with the old, and how the old is compressed. */
 export interface Reuse {
-  readonly map: DeflateMap;
-  /** Bytes that stand in both at the same place. */
-  readonly kept: ByteRange;
+  readonly blocks: DeflateBlocks;
+  /** Bytes that are the same, at the same offset, in both. */
+  readonly unchanged: ByteRange;
 }
 
-export interface Splice {
-  /** The new packed data, made of the old. */
-  readonly packed: PatchedSource;
+/** Content compressed with blocks of its old compressed data. */
+export interface ReusedStream {
+  /** The new compressed data, as a delta to the old. */
+  readonly compressed: PatchedSource;
   /** Of the content. */
   readonly crc32: number;
-  /** Inflates the packed data and compares: whether they are the content. Nothing may become of them before. */
-  readonly holds: () => Promise<boolean>;
+  /** Inflates the compressed data and compares it with the content. Nothing may be delivered before. */
+  readonly isSound: () => Promise<boolean>;
 }
 
 /**
- * Packs content that differs from the old only in places, out of the old packed bytes: whole blocks of them
- * are taken over where all that they can refer to is unchanged, and only what lies around them is packed
- * anew. Null where it cannot be done. `packed` is the old packed data.
+ * Only for speed, and to deliver few new bytes: 79 MB of programs take 0.6 s instead of 2.4 s. Compresses content that
+ * differs from the old only in places: whole blocks of the old compressed data are reused if everything that they can
+ * refer to is unchanged, and only what surrounds them is compressed. Returns null if that is not possible; it can then
+ * be compressed as a whole. `old` is the old compressed data.
  *
- * The same content and the same old packed bytes give the same result.
+ * The same content and the same old compressed data give the same result.
  */
-export async function splice(content: ByteSource, packed: ByteSource, reuse: Reuse): Promise<Splice | null> {
-  // Else it is the map of something else.
-  const plan = Math.ceil(reuse.map.end.bit / 8) === packed.size ? planOf(content.size, reuse) : null;
-  if (!plan) return null;
-  const before = await packBefore(content, plan.from);
+export async function reuseDeflateBlocks(
+  content: ByteSource,
+  old: ByteSource,
+  { blocks, unchanged }: Reuse,
+): Promise<ReusedStream | null> {
+  // Otherwise the blocks are those of other data.
+  const reusable =
+    Math.ceil(blocks.end.bit / 8) === old.size ? reusableBlocks(content.size, blocks, unchanged) : null;
+  if (!reusable) return null;
+  const before = await compressBefore(content, reusable.from);
   if (!before) return null;
-  const spliced = PatchedSource.of(packed, [
+  const compressed = PatchedSource.of(old, [
     before.bytes,
-    ...keptParts(reuse.map, plan, before.bits),
-    await packBehind(content, plan.to),
+    ...reusedParts(blocks, reusable, before.bits),
+    await compressAfter(content, reusable.to),
   ]);
-  return { packed: spliced, crc32: await sumOf(content), holds: () => isPacked(spliced, content) };
+  return { compressed, crc32: await crc32Of(content), isSound: () => inflatesTo(compressed, content) };
 }
 
 /** The blocks from one boundary to another. */
-interface Plan {
-  readonly from: Boundary;
-  readonly to: Boundary;
+interface BlockRange {
+  readonly from: BlockBoundary;
+  readonly to: BlockBoundary;
 }
 
-function planOf(size: number, { map, kept }: Reuse): Plan | null {
-  const first = kept.start === 0 ? 0 : kept.start + REACH;
-  const from = map.boundaries.find(({ at }) => at >= first);
-  const to = map.end.at <= kept.end ? map.end : map.boundaries.findLast(({ at }) => at <= kept.end);
+function reusableBlocks(
+  size: number,
+  { boundaries, end }: DeflateBlocks,
+  unchanged: ByteRange,
+): BlockRange | null {
+  const first = unchanged.start === 0 ? 0 : unchanged.start + WINDOW;
+  const from = boundaries.find(({ at }) => at >= first);
+  const to = end.at <= unchanged.end ? end : boundaries.findLast(({ at }) => at <= unchanged.end);
   if (!from || !to || to.bit <= from.bit) return null;
-  return from.at > MOST_ANEW || size - to.at > MOST_ANEW ? null : { from, to };
+  return from.at > MOST_COMPRESSED || size - to.at > MOST_COMPRESSED ? null : { from, to };
 }
 
-/** Collects bits as deflate has them: the lowest of each byte first. */
-class Bits {
+/** Writes bits in the order of deflate: the lowest of each byte first. */
+class BitWriter {
   private readonly bytes: number[] = [];
   private byte = 0;
   private count = 0;
@@ -94,9 +105,9 @@ class Bits {
     [this.byte, this.count] = [0, 0];
   }
 
-  /** The whole bytes, and the bits that are over: as many as the boundary's place in its byte. */
-  end(): { whole: Buffer; over: number } {
-    return { whole: Buffer.from(this.bytes), over: this.byte };
+  /** The whole bytes, and the remaining bits of the last one. */
+  end(): { bytes: Buffer; bits: number } {
+    return { bytes: Buffer.from(this.bytes), bits: this.byte };
   }
 }
 
@@ -104,27 +115,28 @@ class Bits {
 const LONG_LITERAL = 144;
 
 /**
- * Packs the bytes before a boundary so that they end at its very bit: the last of them in a block of fixed
- * codes, of which each literal from 144 on moves the end by one bit. Null where there are too few of those.
+ * Compresses the bytes before a boundary so that they end at exactly its bit: the last of them in a block of fixed
+ * codes, in which each literal from 144 on moves the end by one bit. Returns null if there are too few of those.
  */
-async function packBefore(
+async function compressBefore(
   content: ByteSource,
-  { at, bit }: Boundary,
+  { at, bit }: BlockBoundary,
 ): Promise<{ bytes: Buffer; bits: number } | null> {
   const raw = await content.read(0, at);
   const phase = bit % 8;
   const start = phase === 0 ? at : literalsFrom(raw, phase);
   if (start === null) return null;
-  const packed = start === 0 ? Buffer.alloc(0) : await pack(raw.subarray(0, start), constants.Z_SYNC_FLUSH);
-  if (phase === 0) return { bytes: packed, bits: 0 };
-  const { whole, over } = fixedBlock(raw.subarray(start));
-  return { bytes: Buffer.concat([packed, whole]), bits: over };
+  const compressed =
+    start === 0 ? Buffer.alloc(0) : await compress(raw.subarray(0, start), constants.Z_SYNC_FLUSH);
+  if (phase === 0) return { bytes: compressed, bits: 0 };
+  const { bytes, bits } = fixedBlock(raw.subarray(start));
+  return { bytes: Buffer.concat([compressed, bytes]), bits };
 }
 
-const pack = (raw: Buffer, finishFlush: number): Promise<Buffer> =>
+const compress = (raw: Buffer, finishFlush: number): Promise<Buffer> =>
   deflate(raw, { level: LEVEL, finishFlush, chunkSize: deflateBound(raw.length) });
 
-/** Where the literals have to begin: a block of them takes 3 + 7 bits, and 8 or 9 for each. */
+/** Where the literals have to begin: their block takes 3 + 7 bits, and 8 or 9 bits for each. */
 function literalsFrom(raw: Buffer, phase: number): number | null {
   const wanted = (phase + 6) % 8;
   let long = 0;
@@ -135,8 +147,8 @@ function literalsFrom(raw: Buffer, phase: number): number | null {
   }
 }
 
-function fixedBlock(literals: Buffer): { whole: Buffer; over: number } {
-  const bits = new Bits();
+function fixedBlock(literals: Buffer): ReturnType<BitWriter['end']> {
+  const bits = new BitWriter();
   bits.number(0b010, 3);
   for (const literal of literals)
     if (literal < LONG_LITERAL) bits.code(0b00110000 + literal, 8);
@@ -145,16 +157,23 @@ function fixedBlock(literals: Buffer): { whole: Buffer; over: number } {
   return bits.end();
 }
 
-/** The bits from one boundary to another: bytes that are not all theirs are made anew, the rest taken over. */
-function keptParts(map: DeflateMap, { from, to }: Plan, before: number): (Buffer | ByteRange)[] {
+/**
+ * The bits from one boundary to another: ranges of the old data, and new bytes in place of those that hold other bits
+ * as well. `before` are the bits before `from` in its byte.
+ */
+function reusedParts(
+  blocks: DeflateBlocks,
+  { from, to }: BlockRange,
+  before: number,
+): (Buffer | ByteRange)[] {
   const changed = new Map<number, number>();
-  const change = ({ bit, byte }: Boundary, how: (value: number, place: number) => number): void => {
+  const change = ({ bit, byte }: BlockBoundary, how: (value: number, place: number) => number): void => {
     const at = Math.floor(bit / 8);
     changed.set(at, how(changed.get(at) ?? byte, bit % 8));
   };
   if (from.bit % 8 > 0) change(from, (value, place) => (value & ~((1 << place) - 1)) | before);
-  // More follows: what was the last block is not the last any more.
-  if (to === map.end) change(map.last, (value, place) => value & ~(1 << place));
+  // More follows: the last block is not the last any more.
+  if (to === blocks.end) change(blocks.last, (value, place) => value & ~(1 << place));
   // The rest of the last byte is the beginning of an empty stored block: zeros.
   if (to.bit % 8 > 0) change(to, (value, place) => value & ((1 << place) - 1));
   const parts: (Buffer | ByteRange)[] = [];
@@ -169,23 +188,23 @@ function keptParts(map: DeflateMap, { from, to }: Plan, before: number): (Buffer
   return parts;
 }
 
-/** The rest of an empty stored block that begins at a bit of the byte before, whose other bits are 0. */
+/** The rest of an empty stored block that begins at bit `place` of the byte before, whose other bits are 0. */
 const emptyBlock = (place: number): Buffer =>
   Buffer.from([...(place === 0 || place > 5 ? [0] : []), 0x00, 0x00, 0xff, 0xff]);
 
-/** Packs what follows the kept blocks, to the end of the stream. */
-const packBehind = async (content: ByteSource, { at }: Boundary): Promise<Buffer> =>
-  pack(await content.read(at, content.size - at), constants.Z_FINISH);
+/** Compresses what follows the reused blocks, to the end of the stream. */
+const compressAfter = async (content: ByteSource, { at }: BlockBoundary): Promise<Buffer> =>
+  compress(await content.read(at, content.size - at), constants.Z_FINISH);
 
-async function sumOf(content: ByteSource): Promise<number> {
+async function crc32Of(content: ByteSource): Promise<number> {
   let sum = 0;
   for await (const chunk of readTransientChunks(content)) sum = crc32(chunk, sum);
   return sum;
 }
 
-/** Whether the packed data inflates to exactly the content. */
-async function isPacked(packed: ByteSource, content: ByteSource): Promise<boolean> {
-  const inflate = inflating(readTransientChunks(packed), ROOM);
+/** Whether compressed data inflates to exactly the content. */
+async function inflatesTo(compressed: ByteSource, content: ByteSource): Promise<boolean> {
+  const inflate = inflating(readTransientChunks(compressed), ROOM);
   let at = 0;
   try {
     for await (const chunk of inflate as AsyncIterable<Buffer>) {
@@ -197,5 +216,5 @@ async function isPacked(packed: ByteSource, content: ByteSource): Promise<boolea
     if (isUnsound(error)) return false;
     throw error;
   }
-  return at === content.size && inflate.bytesWritten === packed.size;
+  return at === content.size && inflate.bytesWritten === compressed.size;
 }

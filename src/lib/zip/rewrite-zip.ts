@@ -19,7 +19,7 @@ import { inOrder } from '../concurrency/in-order.ts';
 import { NewBytesWriter } from './new-bytes-writer.ts';
 import { requireOpenable, type ArchiveEntry, type PartialArchive } from './read-zip.ts';
 import { METHOD } from './header-fields.ts';
-import { splice, type Reuse, type Splice } from './reuse-deflate-blocks.ts';
+import { reuseDeflateBlocks, type Reuse, type ReusedStream } from './reuse-deflate-blocks.ts';
 
 /** The new content of an entry; with `reuse`, as much of the old compressed data as possible is taken over. */
 export interface NewContent {
@@ -35,7 +35,7 @@ interface Replacement extends NewContent {
 /** Compressed content in the order of the file, produced a little ahead of its use. */
 interface Compressed {
   readonly blocks: AsyncGenerator<Block>;
-  readonly reused: AsyncGenerator<Splice | null>;
+  readonly reused: AsyncGenerator<ReusedStream | null>;
 }
 
 /** Entries whose old compressed data is reused at the same time, each of which may take some megabytes; and checks. */
@@ -230,7 +230,7 @@ class RewritePlanner {
 
   private compress(replacements: readonly Replacement[]): Compressed {
     const reused = replacements.flatMap(({ entry, source, reuse }) =>
-      reuse ? [() => splice(source, this.packedData(entry), reuse)] : [],
+      reuse ? [() => reuseDeflateBlocks(source, this.compressedData(entry), reuse)] : [],
     );
     return {
       blocks: packBlocks(replacements.filter(({ reuse }) => !reuse).map(jobOf)),
@@ -238,7 +238,7 @@ class RewritePlanner {
     };
   }
 
-  private packedData({ dataStart, dataEnd }: ArchiveEntry): ByteSource {
+  private compressedData({ dataStart, dataEnd }: ArchiveEntry): ByteSource {
     const { source } = this.archive;
     return new ConcatenatedSource([{ source, start: dataStart, end: dataEnd }], source.name);
   }
@@ -275,7 +275,7 @@ class RewritePlanner {
     if (!reuse) return this.appendBlocks(source, blocks);
     const next = await reused.next();
     if (!next.done && next.value) {
-      this.checks.add(next.value.holds);
+      this.checks.add(next.value.isSound);
       return this.appendReused(source, next.value, entry);
     }
     const own = packBlocks([jobOf(replacement)]);
@@ -288,13 +288,13 @@ class RewritePlanner {
 
   private async appendReused(
     source: ByteSource,
-    { packed, crc32: sum }: Splice,
+    { compressed, crc32 }: ReusedStream,
     { dataStart }: ArchiveEntry,
   ): Promise<ContentValues> {
-    for (const { from, start, end } of packed.delta.spans)
+    for (const { from, start, end } of compressed.delta.spans)
       if (from === 'source') this.builder.copy({ start: dataStart + start, end: dataStart + end });
-      else await this.append(await packed.fresh.read(start, end - start));
-    return { crc32: sum, size: source.size, compressedSize: packed.size };
+      else await this.append(await compressed.fresh.read(start, end - start));
+    return { crc32, size: source.size, compressedSize: compressed.size };
   }
 
   /** Appends the blocks of one entry. */

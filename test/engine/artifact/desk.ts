@@ -2,7 +2,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
-import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { LIMITS } from '../../lib/zip/zips.ts';
 
 /** How a test signs: with a certificate of its own, no timestamps, in a folder that the test removes. */

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { compilePatterns, excluding } from '../../../src/engine/artifact/globs.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { forge } from '../../lib/zip/zips.ts';
 import { middle, osslSigned, roots, signer, unsigned } from '../authenticode/verify-maker.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { compilePatterns } from '../../../src/engine/artifact/globs.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';

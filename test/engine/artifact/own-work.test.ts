@@ -4,10 +4,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { requireNoExtraContent } from '../../../src/engine/authenticode/unauthenticated-data.ts';
+import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
 import { addNested, parseSignature } from '../../../src/engine/authenticode/signature.ts';
 import { createTestPki, testSigningKey, type TestPki } from '../../../src/sandbox/certificates.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS } from '../../lib/zip/zips.ts';
 import { openBytes, OpensslTimestamper, osslsigncodeVerify, SIGNATURE_OK } from '../authenticode/tools.ts';
@@ -27,21 +29,22 @@ after(() => rm(folder, { recursive: true }));
 
 type Options = Partial<SignArtifactOptions>;
 
+const signing = (): SignArtifactOptions => ({
+  key: testSigningKey(rsa.codeSigning),
+  hash: 'sha256',
+  timestamper: null,
+  alreadySigned: 'keep',
+  limits: LIMITS,
+  scratch: folder,
+  isOurs: () => true,
+  roots: [rsa.root.certificate],
+});
+
 /** The program as signFile signs it, without a timestamp unless one is asked for. */
 async function sign(program: Buffer, options: Options): Promise<Buffer> {
   const [input, output] = [join(folder, 'in.exe'), join(folder, 'out.exe')];
   await writeFile(input, program);
-  await signFile(input, output, {
-    key: testSigningKey(rsa.codeSigning),
-    hash: 'sha256',
-    timestamper: null,
-    alreadySigned: 'keep',
-    limits: LIMITS,
-    scratch: folder,
-    isOurs: () => true,
-    roots: [rsa.root.certificate],
-    ...options,
-  });
+  await signFile(input, output, { ...signing(), ...options });
   return readFile(output);
 }
 
@@ -81,6 +84,27 @@ describe('signing again with the RSA key that signed before', () => {
         assert.equal(output.match(new RegExp(SIGNATURE_OK, 'gm'))?.length, 2);
       });
     }
+});
+
+describe('a timestamper', () => {
+  for (const name of ['app.exe', 'app.zip'])
+    it(`is asked to refuse tokens with extra content: ${name}`, async () => {
+      const [input, output] = [join(folder, name), join(folder, `signed-${name}`)];
+      await writeFile(
+        input,
+        name.endsWith('.zip') ? forge([{ name: 'app.exe', content: PROGRAM }]) : PROGRAM,
+      );
+      const authority = new OpensslTimestamper(rsa.timestamping);
+      const checks: unknown[] = [];
+      const timestamper: Timestamper = {
+        timestamp: (data, hash, check) => {
+          checks.push(check);
+          return authority.timestamp(data, hash);
+        },
+      };
+      await signFile(input, output, { ...signing(), timestamper });
+      assert.deepEqual(checks, [requireNoExtraContent]);
+    });
 });
 
 describe('a program in a zip, verified with roots', () => {

@@ -8,7 +8,7 @@ import { sha256Hex, sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
 import type { SigningKey } from '../../../src/engine/keys/signing-key.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
-import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
@@ -68,11 +68,11 @@ describe('signing a lone program', () => {
     };
   };
 
-  for (const unhashed of [false, true])
-    it(`own-signature-bad: the program was written to while it was signed${unhashed ? ', with no SHA-256 to tell' : ''}`, async () => {
+  for (const hashed of [true, false])
+    it(`own-signature-bad: the program was written to while it was signed${hashed ? '' : ', without a SHA-256'}`, async () => {
       const input = join(folder, 'b.exe');
       await writeFile(input, buildPe({ overlay: filler(3_000_001) }));
-      const meddled = { ...options, ...(unhashed && { unhashed }), key: meddling(input) };
+      const meddled = { ...options, hashed, key: meddling(input) };
       await assert.rejects(signFile(input, join(folder, 'b.signed.exe'), meddled), {
         code: 'own-signature-bad',
       });
@@ -94,10 +94,10 @@ describe('signing a lone program', () => {
     assert.equal((await verifyFile(output, { limits, scratch: folder })).status, 'intact');
   });
 
-  it('signs a large program alike where nobody asks for its SHA-256', async () => {
+  it('signs a large program the same way without its SHA-256', async () => {
     const [input, output] = [join(folder, 'g.exe'), join(folder, 'g.signed.exe')];
     await writeFile(input, buildPe({ overlay: filler(3_000_001) }));
-    const { signed } = await signFile(input, output, { ...options, unhashed: true });
+    const { signed } = await signFile(input, output, { ...options, hashed: false });
     assert.deepEqual(
       signed.map(({ path }) => path),
       [''],

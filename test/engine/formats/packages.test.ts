@@ -10,7 +10,7 @@ import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
 import { signRemoteZip } from '../../../src/engine/artifact/sign-zip.ts';
-import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';

@@ -9,7 +9,7 @@ import type { SignpipeError } from '../../../src/lib/errors.ts';
 import { compilePatterns } from '../../../src/engine/artifact/globs.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
-import type { SignArtifactOptions } from '../../../src/engine/artifact/sign-result.ts';
+import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';

@@ -3,14 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { constants, deflateRawSync, inflateRawSync, type ZlibOptions } from 'node:zlib';
-import { deflateFlushing, mapOf, PROGRAMS } from './deflated.ts';
+import { deflateFlushing, scanBlocks, PROGRAMS } from './deflated.ts';
 import { contentOf, entryOf, random, read, run, sample, save, temporaryFolder } from './zips.ts';
 
 const folder = await temporaryFolder();
 const PROGRAM = (await readFile(PROGRAMS.x64)).subarray(0, 300_000);
 const TEXT = Buffer.from('The quick brown fox jumps over the lazy dog. '.repeat(8000));
 
-/** How far apart boundaries are told, in inflated bytes. */
+/** How far apart the boundaries are, in inflated bytes. */
 const APART = 32 * 1024;
 const CHUNKS = [7, 511, 512, 513, 65_536];
 
@@ -65,7 +65,7 @@ const flushed = (): Promise<Made[]> =>
     })),
   );
 
-/** The deflated entry of a zip that somebody else's tool made. */
+/** The deflated entry of a zip that another tool made. */
 async function byTool(name: string, ...command: string[]): Promise<Made> {
   const zip = join(folder, `${name}.zip`);
   await run(command[0] ?? '', [...command.slice(1), zip, 'program'], { cwd: folder });
@@ -109,7 +109,7 @@ function bits(...parts: [value: number, width: number][]): Buffer {
   return bytes;
 }
 
-describe('the map of a deflate stream', () => {
+describe('the blocks of a deflate stream', () => {
   const made: Made[] = [];
   before(async () => {
     await save(folder, 'program', PROGRAM);
@@ -122,18 +122,18 @@ describe('the map of a deflate stream', () => {
     );
   });
 
-  it('ends where the stream ends, and tells how long the content is', () => {
+  it('end where the stream ends, with the length of the content', () => {
     for (const { name, content, stream } of made) {
-      const map = mapOf(stream);
+      const map = scanBlocks(stream);
       assert.ok(map, name);
       assert.equal(map.end.at, content.length, name);
       assert.equal(Math.ceil(map.end.bit / 8), stream.length, name);
     }
   });
 
-  it('begins with the beginning; then each boundary lies 32 KiB of content or more behind the one before', () => {
+  it('begin with the beginning; each further boundary follows after 32 KiB of content or more', () => {
     for (const { name, stream } of made) {
-      const map = mapOf(stream);
+      const map = scanBlocks(stream);
       assert.ok(map, name);
       const [first, ...others] = map.boundaries;
       assert.deepEqual(first, { bit: 0, at: 0, byte: stream[0] }, name);
@@ -146,9 +146,9 @@ describe('the map of a deflate stream', () => {
     }
   });
 
-  it('gives the byte of the stream in which each of them lies', () => {
+  it('have the byte of the stream in which each boundary lies', () => {
     for (const { name, stream } of made) {
-      const map = mapOf(stream);
+      const map = scanBlocks(stream);
       assert.ok(map, name);
       for (const { bit, byte } of [...map.boundaries, map.last, map.end])
         assert.equal(byte, stream[Math.floor(bit / 8)] ?? 0, name);
@@ -156,12 +156,12 @@ describe('the map of a deflate stream', () => {
     }
   });
 
-  it('names places where the stream can be cut: Python inflates what is before to just so many bytes', async () => {
-    const maps = made.map(({ stream }) => mapOf(stream));
+  it('are places where the stream can be cut: Python inflates what is before to exactly that many bytes', async () => {
+    const maps = made.map(({ stream }) => scanBlocks(stream));
     const places = maps.map((map) => (map ? [...map.boundaries, map.last, map.end] : []));
     for (const [index, each] of places.entries()) each.sort((one, other) => one.bit - other.bit || index);
     const paths = await Promise.all(made.map(({ stream }, index) => save(folder, `${index}.raw`, stream)));
-    // The end of a stream is no place for one more block.
+    // No block can follow the end of a stream.
     const cuts = places.map((each) => each.slice(0, -1));
     const found = await lengthsByPython(
       paths.map((path, index) => [path, cuts[index]?.map(({ bit }) => bit) ?? []]),
@@ -175,68 +175,68 @@ describe('the map of a deflate stream', () => {
     assert.equal(new Set(cuts.flat().map(({ bit }) => bit % 8)).size, 8, 'cut at every bit of a byte');
   });
 
-  it('leaves out no boundary that is far enough from the one before', async () => {
+  it('include every boundary that is far enough from the one before', async () => {
     const stream = await deflateFlushing(TEXT, 40_000, constants.Z_SYNC_FLUSH);
-    const ats = mapOf(stream)?.boundaries.map(({ at }) => at);
+    const ats = scanBlocks(stream)?.boundaries.map(({ at }) => at);
     assert.deepEqual(ats, [0, 40_000, 80_000, 120_000, 160_000, 200_000, 240_000, 280_000, 320_000, 360_000]);
   });
 
-  it('is the same in whatever pieces the stream comes', () => {
+  it('are the same in whatever pieces the stream comes', () => {
     for (const { name, stream } of made) {
-      const map = mapOf(stream);
-      for (const size of CHUNKS) assert.deepEqual(mapOf(stream, size), map, `${name}, by ${size}`);
+      const map = scanBlocks(stream);
+      for (const size of CHUNKS) assert.deepEqual(scanBlocks(stream, size), map, `${name}, by ${size}`);
     }
     for (const { name, stream } of made.filter((_, index) => index % 6 === 0))
-      assert.deepEqual(mapOf(stream, 1), mapOf(stream), `${name}, byte by byte`);
+      assert.deepEqual(scanBlocks(stream, 1), scanBlocks(stream), `${name}, byte by byte`);
   });
 });
 
-describe('no map', () => {
+describe('no blocks are found', () => {
   const stream = deflateRawSync(PROGRAM.subarray(0, 90_000));
   /** Pushed at once, and in pieces. */
   const assertNone = (bytes: Buffer, what: string): void => {
-    for (const size of [bytes.length, 1, 600]) assert.equal(mapOf(bytes, Math.max(1, size)), null, what);
+    for (const size of [bytes.length, 1, 600]) assert.equal(scanBlocks(bytes, Math.max(1, size)), null, what);
   };
 
-  it('of nothing', () => assertNone(Buffer.alloc(0), 'nothing'));
+  it('in nothing', () => assertNone(Buffer.alloc(0), 'nothing'));
 
-  it('of a stream with bytes behind its end', () => {
+  it('in a stream with bytes after its end', () => {
     assertNone(Buffer.concat([stream, Buffer.of(0)]), 'one');
     assertNone(Buffer.concat([stream, Buffer.alloc(5000)]), 'many');
     assertNone(Buffer.concat([stream, stream]), 'a stream');
     assertNone(Buffer.concat([deflateRawSync(Buffer.alloc(9), { level: 0 }), Buffer.of(0)]), 'stored');
   });
 
-  it('of a stream that was cut, wherever', () => {
+  it('in a stream that was cut anywhere', () => {
     for (let length = 0; length < stream.length; length += length < 1200 ? 1 : 997)
-      assert.equal(mapOf(stream.subarray(0, length)), null, `${length}`);
+      assert.equal(scanBlocks(stream.subarray(0, length)), null, `${length}`);
     for (let length = stream.length - 1200; length < stream.length; length += 1)
-      assert.equal(mapOf(stream.subarray(0, length), 600), null, `${length}`);
+      assert.equal(scanBlocks(stream.subarray(0, length), 600), null, `${length}`);
     const stored = deflateRawSync(noise(70_000, 4), { level: 0 });
     for (const length of [1, 2, 3, 4, 5, 6, 40_000, 65_540, 65_541, stored.length - 1])
       assertNone(stored.subarray(0, length), `stored, ${length}`);
   });
 
-  it('of a block of the type that is none', () => {
+  it('in a stream with the reserved block type', () => {
     assertNone(bits([1, 1], [3, 2], [0, 2000]), 'first');
     const open = deflateRawSync(PROGRAM, { finishFlush: constants.Z_SYNC_FLUSH });
     assertNone(Buffer.concat([open, Buffer.of(0b111)]), 'last');
   });
 
-  it('of a stored block whose two lengths disagree', () => {
-    assert.ok(mapOf(Buffer.of(1, 1, 0, 0xfe, 0xff, 7)));
+  it('in a stored block whose two lengths disagree', () => {
+    assert.ok(scanBlocks(Buffer.of(1, 1, 0, 0xfe, 0xff, 7)));
     assertNone(Buffer.of(1, 1, 0, 0xff, 0xff, 7), 'disagreeing');
   });
 
-  it('of a length, a distance or a code that means nothing', () => {
+  it('in a stream with an invalid length, distance or code', () => {
     // Fixed codes, highest bit first: 286 is 11000110, the length 3 is 0000001, distance 30 is 11110.
     assertNone(bits([0b011, 3], [0b01100011, 8], [0, 4000]), 'length 286');
     assertNone(bits([0b011, 3], [0b1000000, 7], [0b01111, 5], [0, 4000]), 'distance 30');
-    // Wherever the pieces end: behind it the stream goes on as if nothing had been.
+    // Wherever the pieces end: after it the stream goes on normally.
     const zeros = Array.from({ length: 1100 }, (): [number, number] => [0b00001100, 8]);
     const around = (...middle: [number, number][]): Buffer =>
       bits([0b011, 3], ...zeros, ...middle, ...zeros, [0, 7]);
-    assert.equal(mapOf(around([0b1000000, 7], [0b00000, 5]), 1)?.end.at, 2203);
+    assert.equal(scanBlocks(around([0b1000000, 7], [0b00000, 5]), 1)?.end.at, 2203);
     assertNone(around([0b1000000, 7], [0b01111, 5]), 'distance 30 among others');
     assertNone(around([0b01100011, 8]), 'length 286 among others');
     assertNone(bits([0b101, 3], [0, 5], [0, 5], [0, 4], [0, 6000]), 'no code at all');
@@ -244,11 +244,11 @@ describe('no map', () => {
     assertNone(bits([0b101, 3], [0, 10], [0, 4], [1, 3], ...repeated, [0, 6000]), 'a repeat of nothing');
   });
 
-  it('of random bytes', () => {
-    for (let seed = 1; seed <= 300; seed += 1) assert.equal(mapOf(noise(3000, seed)), null, `${seed}`);
+  it('in random bytes', () => {
+    for (let seed = 1; seed <= 300; seed += 1) assert.equal(scanBlocks(noise(3000, seed)), null, `${seed}`);
   });
 
-  it('of blocks beyond number: it gives up early', () => {
+  it('in an endless row of blocks: the scanner gives up early', () => {
     const empty: [number, number] = [0b010, 10];
     const eight = bits(...Array.from({ length: 8 }, () => empty));
     const many = Buffer.concat([...Array.from({ length: 25_000 }, () => eight), bits([0b011, 10])]);
@@ -261,27 +261,27 @@ describe('no map', () => {
     assert.ok(user < 3_000_000, `${user} µs`);
   });
 
-  it('of a stream that begins with too many blocks, be it short or long and in whatever pieces', () => {
+  it('in a stream that begins with too many blocks, short or long and in whatever pieces', () => {
     const stored = Buffer.from('000000ffff'.repeat(150), 'hex');
     const long = Buffer.concat([stored, deflateRawSync(noise(400_000, 8))]);
     assert.equal(inflateRawSync(long).length, 400_000);
     assertNone(long, 'long');
   });
 
-  it('holds nothing of what comes behind the end', () => {
+  it('in what follows the end, which is not kept either', () => {
     const start = process.memoryUsage().arrayBuffers;
     const piece = Buffer.alloc(1024 * 1024);
     const pieces = (function* pieces() {
       yield stream;
       for (let count = 0; count < 64; count += 1) yield piece;
     })();
-    assert.equal(mapOf(pieces), null);
+    assert.equal(scanBlocks(pieces), null);
     assert.ok(process.memoryUsage().arrayBuffers - start < 16 * 1024 * 1024);
   });
 });
 
 describe('a damaged stream', () => {
-  /** What zlib makes of it, if it takes the whole of it. */
+  /** What zlib inflates, if it accepts all of it. */
   function inflated(stream: Buffer): number | null {
     try {
       const { buffer, engine } = inflateRawSync(stream, {
@@ -297,7 +297,7 @@ describe('a damaged stream', () => {
     }
   }
 
-  it('never fails with an error, and has the right length wherever zlib still takes it', () => {
+  it('is never an error, and has the right length if zlib still accepts it', () => {
     const next = random(77);
     const streams = [
       deflateRawSync(PROGRAM.subarray(100_000, 104_000)),
@@ -313,8 +313,8 @@ describe('a damaged stream', () => {
         const at = next() % (round % 8 < 4 ? damaged.length : Math.min(120, damaged.length));
         damaged[at] = (damaged[at] ?? 0) ^ (1 << (next() % 8));
       }
-      const map = mapOf(damaged);
-      assert.deepEqual(mapOf(damaged, 513), map, `round ${round}`);
+      const map = scanBlocks(damaged);
+      assert.deepEqual(scanBlocks(damaged, 513), map, `round ${round}`);
       const length = inflated(damaged);
       if (length === null) continue;
       taken += 1;

@@ -1,7 +1,7 @@
 /** Deflate streams for the tests, and their maps. */
 import { fileURLToPath } from 'node:url';
 import { constants, createDeflateRaw, type ZlibOptions } from 'node:zlib';
-import { DeflateScanner, type DeflateMap } from '../../../src/lib/zip/deflate-block-scanner.ts';
+import { DeflateBlockScanner, type DeflateBlocks } from '../../../src/lib/zip/deflate-block-scanner.ts';
 
 const program = (path: string): string =>
   fileURLToPath(new URL(`../../../node_modules/7zip-bin/win/${path}`, import.meta.url));
@@ -14,8 +14,8 @@ export const PROGRAMS = {
 };
 
 /** The map of a stream that comes in pieces of so many bytes, at once unless given, or in the given pieces. */
-export function mapOf(stream: Buffer | Iterable<Buffer>, size?: number): DeflateMap | null {
-  const scanner = new DeflateScanner();
+export function scanBlocks(stream: Buffer | Iterable<Buffer>, size?: number): DeflateBlocks | null {
+  const scanner = new DeflateBlockScanner();
   const pieces = Buffer.isBuffer(stream) ? piecesOf(stream, size ?? stream.length) : stream;
   for (const piece of pieces) scanner.push(piece);
   return scanner.finish();

@@ -5,20 +5,20 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
 import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
-import type { Boundary, DeflateMap } from '../../../src/lib/zip/deflate-block-scanner.ts';
+import type { BlockBoundary, DeflateBlocks } from '../../../src/lib/zip/deflate-block-scanner.ts';
 import { planRewrite, rewriteZip, type NewContent } from '../../../src/lib/zip/rewrite-zip.ts';
-import { splice, type Splice } from '../../../src/lib/zip/reuse-deflate-blocks.ts';
+import { reuseDeflateBlocks, type ReusedStream } from '../../../src/lib/zip/reuse-deflate-blocks.ts';
 import type { DeltaSpan } from '../../../src/lib/bytes/delta.ts';
 import { PatchedSource } from '../../../src/lib/bytes/patched-source.ts';
 import { BufferSource, withFile } from '../../../src/lib/bytes/byte-source.ts';
-import { deflateFlushing, mapOf, PROGRAMS } from './deflated.ts';
+import { deflateFlushing, scanBlocks, PROGRAMS } from './deflated.ts';
 import { contentOf, entryOf, random, rawEntries, read, run, sample, save, temporaryFolder } from './zips.ts';
 
 const nothing = (): Promise<void> => Promise.resolve();
 
 const folder = await temporaryFolder();
 const PROGRAM = await readFile(PROGRAMS.x64);
-/** Deflate looks so far back, in bytes. */
+/** How far back deflate looks, in bytes. */
 const REACH = 32 * 1024;
 const BEHIND_HEADER = 0x1a8;
 
@@ -27,7 +27,7 @@ function noise(length: number, seed: number): Buffer {
   return Buffer.from(Array.from({ length }, () => next() >>> 11));
 }
 
-/** The content as signing leaves it: a checksum, the place of the signature, and the signature behind all. */
+/** The content as signing leaves it: a checksum, the place of the signature, and the signature at the end. */
 function signed(content: Buffer, signature = noise(9000, 1)): Buffer {
   const result = Buffer.concat([content, signature]);
   noise(4, 2).copy(result, 0x150);
@@ -35,43 +35,48 @@ function signed(content: Buffer, signature = noise(9000, 1)): Buffer {
   return result;
 }
 
-const mapped = (stream: Buffer): DeflateMap => {
-  const map = mapOf(stream);
-  assert.ok(map);
-  return map;
+const blocksOf = (stream: Buffer): DeflateBlocks => {
+  const blocks = scanBlocks(stream);
+  assert.ok(blocks);
+  return blocks;
 };
 
 interface Tried {
   what: string;
   content: Buffer;
   packed: Buffer;
-  kept: { start: number; end: number };
-  map?: DeflateMap;
+  unchanged: { start: number; end: number };
+  blocks?: DeflateBlocks;
 }
 
-/** What was spliced, when it holds. */
-async function attempt({ content, packed, kept, map = mapped(packed) }: Tried): Promise<Splice | null> {
+/** The result, if it is sound. */
+async function attempt({
+  content,
+  packed,
+  unchanged,
+  blocks = blocksOf(packed),
+}: Tried): Promise<ReusedStream | null> {
   const [source, old] = [new BufferSource(content, 'content'), new BufferSource(packed, 'packed')];
-  const made = await splice(source, old, { map, kept });
-  return made && (await made.holds()) ? made : null;
+  const made = await reuseDeflateBlocks(source, old, { blocks, unchanged });
+  return made && (await made.isSound()) ? made : null;
 }
 
-const freshOf = ({ packed: { fresh } }: Splice): Buffer => {
+const freshOf = ({ compressed: { fresh } }: ReusedStream): Buffer => {
   assert.ok(fresh instanceof BufferSource);
   return fresh.bytes;
 };
 
-const joined = (result: Splice, packed: Buffer): Buffer =>
+const joined = (result: ReusedStream, packed: Buffer): Buffer =>
   Buffer.concat(
-    result.packed.delta.spans.map(({ from, start, end }) =>
+    result.compressed.delta.spans.map(({ from, start, end }) =>
       (from === 'source' ? packed : freshOf(result)).subarray(start, end),
     ),
   );
 
-const freshSize = (result: Splice): number => freshOf(result).length;
+const freshSize = (result: ReusedStream): number => freshOf(result).length;
 
-const keptSpans = ({ packed }: Splice): readonly DeltaSpan[] =>
-  packed.delta.spans.filter(({ from }) => from === 'source');
+const reusedSpans = ({ compressed }: ReusedStream): readonly DeltaSpan[] =>
+  compressed.delta.spans.filter(({ from }) => from === 'source');
 
 const PYTHON = String.raw`
 import json, sys, zlib
@@ -82,8 +87,8 @@ def judge(packed, content):
 print(json.dumps([judge(*each) for each in json.load(sys.stdin)]))
 `;
 
-/** What was spliced inflates to the content, as Python finds, and has its CRC-32. */
-async function assertSound(cases: readonly [Tried, Splice][]): Promise<void> {
+/** Every result inflates to its content, as Python finds, and has its CRC-32. */
+async function assertSound(cases: readonly [Tried, ReusedStream][]): Promise<void> {
   const paths = await Promise.all(
     cases.map(async ([{ content, packed }, result], index) => [
       await save(folder, `${index}.packed`, joined(result, packed)),
@@ -95,13 +100,13 @@ async function assertSound(cases: readonly [Tried, Splice][]): Promise<void> {
   const found = JSON.parse((await running).stdout) as unknown[];
   for (const [index, [{ what, packed }, result]] of cases.entries()) {
     assert.deepEqual(found[index], { same: true, sum: result.crc32, ends: true }, what);
-    assert.equal(result.packed.size, joined(result, packed).length, what);
+    assert.equal(result.compressed.size, joined(result, packed).length, what);
   }
 }
 
-/** All of them can be spliced, and are sound. */
-async function allSpliced(cases: readonly Tried[]): Promise<Splice[]> {
-  const results: [Tried, Splice][] = [];
+/** In all cases blocks can be reused, and the result is sound. */
+async function allReused(cases: readonly Tried[]): Promise<ReusedStream[]> {
+  const results: [Tried, ReusedStream][] = [];
   for (const each of cases) {
     const result = await attempt(each);
     assert.ok(result, each.what);
@@ -111,36 +116,39 @@ async function allSpliced(cases: readonly Tried[]): Promise<Splice[]> {
   return results.map(([, result]) => result);
 }
 
-const kept = (content: Buffer, end = content.length) => ({ start: BEHIND_HEADER, end });
+const unchanged = (content: Buffer, end = content.length) => ({ start: BEHIND_HEADER, end });
 
-/** Kept from just so far on that the blocks taken over begin with this boundary. */
-const keptFrom = ({ at }: Boundary, content: Buffer) => ({ start: at - REACH, end: content.length });
+/** Unchanged from just far enough back for the reused blocks to begin at this boundary. */
+const unchangedFrom = ({ at }: BlockBoundary, content: Buffer) => ({
+  start: at - REACH,
+  end: content.length,
+});
 
-describe('content packed out of what was packed', () => {
-  it('takes over nearly all, at every level of packing', async () => {
+describe('content compressed with blocks of its old compressed data', () => {
+  it('reuses nearly everything, at every compression level', async () => {
     const cases = Array.from({ length: 10 }, (_, level) => ({
       what: `level ${level}`,
       content: signed(PROGRAM),
       packed: deflateRawSync(PROGRAM, { level }),
-      kept: kept(PROGRAM),
+      unchanged: unchanged(PROGRAM),
     }));
-    for (const [level, result] of (await allSpliced(cases)).entries()) {
+    for (const [level, result] of (await allReused(cases)).entries()) {
       assert.ok(
-        freshSize(result) < result.packed.size / 5,
-        `level ${level}: ${freshSize(result)} of ${result.packed.size}`,
+        freshSize(result) < result.compressed.size / 5,
+        `level ${level}: ${freshSize(result)} of ${result.compressed.size}`,
       );
-      assert.ok(keptSpans(result).some(({ start, end }) => end - start > result.packed.size / 3));
+      assert.ok(reusedSpans(result).some(({ start, end }) => end - start > result.compressed.size / 3));
     }
   });
 
   it('gives the same each time', async () => {
     const one = { what: 'program', content: signed(PROGRAM), packed: deflateRawSync(PROGRAM) };
-    const [first, second] = await allSpliced([
-      { ...one, kept: kept(PROGRAM) },
-      { ...one, kept: kept(PROGRAM) },
+    const [first, second] = await allReused([
+      { ...one, unchanged: unchanged(PROGRAM) },
+      { ...one, unchanged: unchanged(PROGRAM) },
     ]);
     assert.ok(first && second);
-    assert.deepEqual(first.packed.delta, second.packed.delta);
+    assert.deepEqual(first.compressed.delta, second.compressed.delta);
     assert.deepEqual(freshOf(first), freshOf(second));
     assert.equal(first.crc32, second.crc32);
   });
@@ -152,30 +160,30 @@ describe('content packed out of what was packed', () => {
       what: `a signature of ${signature.length} bytes`,
       content: signed(PROGRAM, signature),
       packed,
-      kept: kept(PROGRAM),
+      unchanged: unchanged(PROGRAM),
     }));
-    for (const result of await allSpliced(cases)) assert.ok(freshSize(result) < result.packed.size / 4);
+    for (const result of await allReused(cases)) assert.ok(freshSize(result) < result.compressed.size / 4);
   });
 
-  it('begins with the old bytes where the beginning did not change', async () => {
+  it('begins with the old bytes if the beginning did not change', async () => {
     const content = Buffer.concat([PROGRAM, noise(9000, 7)]);
     const packed = deflateRawSync(PROGRAM);
-    const [result] = await allSpliced([
-      { what: 'longer', content, packed, kept: { start: 0, end: PROGRAM.length } },
+    const [result] = await allReused([
+      { what: 'longer', content, packed, unchanged: { start: 0, end: PROGRAM.length } },
     ]);
-    const first = result?.packed.delta.spans[0];
+    const first = result?.compressed.delta.spans[0];
     assert.ok(result && first?.from === 'source' && first.start === 0 && first.end > packed.length / 2);
     assert.ok(freshSize(result) < 10_000);
   });
 
-  it('goes on at any bit of a byte', async () => {
+  it('begins to reuse at any bit of a byte', async () => {
     const cases: Tried[] = [];
     const seen = new Map<number, number>();
     for (let round = 0; round < 40 && [0, 1, 2, 3, 4, 5, 6, 7].some((bit) => !seen.has(bit)); round += 1) {
       const old = PROGRAM.subarray(round * 20_000, round * 20_000 + 250_000);
       const packed = deflateRawSync(old, { level: 1 + (round % 9) });
-      const map = mapped(packed);
-      for (const from of map.boundaries.filter(({ at }) => at > REACH)) {
+      const blocks = blocksOf(packed);
+      for (const from of blocks.boundaries.filter(({ at }) => at > REACH)) {
         const phase = from.bit % 8;
         if ((seen.get(phase) ?? 0) > 2) continue;
         seen.set(phase, (seen.get(phase) ?? 0) + 1);
@@ -184,60 +192,74 @@ describe('content packed out of what was packed', () => {
           old.subarray(from.at - REACH),
           noise(99, 6),
         ]);
-        cases.push({ what: `bit ${phase}`, content, packed, map, kept: keptFrom(from, old) });
+        cases.push({ what: `bit ${phase}`, content, packed, blocks, unchanged: unchangedFrom(from, old) });
       }
     }
     assert.equal(seen.size, 8);
-    await allSpliced(cases);
+    await allReused(cases);
   });
 
-  it('leaves off at any bit of a byte, before the end and at the end', async () => {
+  it('ends to reuse at any bit of a byte, before the end and at the end', async () => {
     const [within, atEnd] = [new Map<number, Tried>(), new Map<number, Tried>()];
     const old = PROGRAM.subarray(0, 400_000);
     for (let level = 1; level < 10; level += 1) {
       const packed = deflateRawSync(old, { level });
-      const map = mapped(packed);
-      for (const { at, bit } of map.boundaries.slice(1)) {
+      const blocks = blocksOf(packed);
+      for (const { at, bit } of blocks.boundaries.slice(1)) {
         const content = Buffer.concat([old.subarray(0, at), noise(500, level)]);
-        within.set(bit % 8, { what: `bit ${bit % 8}`, content, packed, map, kept: { start: 0, end: at } });
+        within.set(bit % 8, {
+          what: `bit ${bit % 8}`,
+          content,
+          packed,
+          blocks,
+          unchanged: { start: 0, end: at },
+        });
       }
     }
     for (let more = 0; more < 60; more += 1) {
       const short = PROGRAM.subarray(200_000, 260_000 + more);
       const packed = deflateRawSync(short);
-      const map = mapped(packed);
+      const blocks = blocksOf(packed);
       const content = Buffer.concat([short, noise(500, more)]);
-      const what = `the end at bit ${map.end.bit % 8}`;
-      atEnd.set(map.end.bit % 8, { what, content, packed, map, kept: { start: 0, end: short.length } });
+      const what = `the end at bit ${blocks.end.bit % 8}`;
+      atEnd.set(blocks.end.bit % 8, {
+        what,
+        content,
+        packed,
+        blocks,
+        unchanged: { start: 0, end: short.length },
+      });
     }
     assert.equal(within.size, 8);
     assert.equal(atEnd.size, 8);
-    await allSpliced([...within.values(), ...atEnd.values()]);
+    await allReused([...within.values(), ...atEnd.values()]);
   });
 
-  it('takes over the last block alone, which is the last no more', async () => {
+  it('reuses the last block alone, which is then no longer the last', async () => {
     const cases: Tried[] = [];
     const phases = new Set<number>();
     for (let start = 0; start < 400_000; start += 10_000) {
       const old = PROGRAM.subarray(start, start + 120_000);
       const packed = deflateRawSync(old);
-      const map = mapped(packed);
-      const from = map.boundaries.at(-1);
-      if (!from || from.bit !== map.last.bit || phases.has(from.bit % 8)) continue;
+      const blocks = blocksOf(packed);
+      const from = blocks.boundaries.at(-1);
+      if (!from || from.bit !== blocks.last.bit || phases.has(from.bit % 8)) continue;
       phases.add(from.bit % 8);
       const what = `the last block at bit ${from.bit % 8}`;
-      cases.push({ what, content: signed(old), packed, map, kept: keptFrom(from, old) });
+      cases.push({ what, content: signed(old), packed, blocks, unchanged: unchangedFrom(from, old) });
     }
     assert.ok(phases.size > 4, `${phases.size} places`);
-    await allSpliced(cases);
+    await allReused(cases);
     const single = sample(10_000);
     const packed = deflateRawSync(single, { strategy: constants.Z_FIXED });
-    assert.equal(mapped(packed).last.bit, 0);
+    assert.equal(blocksOf(packed).last.bit, 0);
     const content = Buffer.concat([single, noise(100, 1)]);
-    await allSpliced([{ what: 'the only block', content, packed, kept: { start: 0, end: single.length } }]);
+    await allReused([
+      { what: 'the only block', content, packed, unchanged: { start: 0, end: single.length } },
+    ]);
   });
 
-  it('takes over stored blocks, flushes of all kinds, and blocks of all kinds among each other', async () => {
+  it('reuses stored blocks, flushes of all kinds, and blocks of all kinds mixed', async () => {
     const mixed = Buffer.concat([
       PROGRAM.subarray(0, 200_000),
       noise(200_000, 3),
@@ -257,47 +279,47 @@ describe('content packed out of what was packed', () => {
       what,
       content: signed(mixed),
       packed,
-      kept: kept(mixed),
+      unchanged: unchanged(mixed),
     }));
-    for (const result of await allSpliced(cases)) assert.ok(freshSize(result) < result.packed.size / 2);
+    for (const result of await allReused(cases)) assert.ok(freshSize(result) < result.compressed.size / 2);
   });
 
-  it('takes over no more than reaches back into what is kept', async () => {
+  it('reuses no block that can refer to changed bytes', async () => {
     const content = signed(PROGRAM);
     const packed = deflateRawSync(PROGRAM);
-    const map = mapped(packed);
+    const blocks = blocksOf(packed);
     for (const start of [BEHIND_HEADER, 100_000, 333_333]) {
       noise(200, start).copy(content, start - 200);
-      const [result] = await allSpliced([
-        { what: `${start}`, content, packed, map, kept: { start, end: PROGRAM.length } },
+      const [result] = await allReused([
+        { what: `${start}`, content, packed, blocks, unchanged: { start, end: PROGRAM.length } },
       ]);
-      const taken = result && keptSpans(result)[0];
-      const from = map.boundaries.find(({ at }) => at >= start + REACH);
+      const taken = result && reusedSpans(result)[0];
+      const from = blocks.boundaries.find(({ at }) => at >= start + REACH);
       assert.ok(taken && from && taken.start >= Math.floor(from.bit / 8));
     }
   });
 });
 
-describe('nothing is spliced', () => {
+describe('no block is reused', () => {
   const packed = deflateRawSync(PROGRAM);
   const content = signed(PROGRAM);
   const none = async (tried: Omit<Tried, 'what'>): Promise<void> =>
     assert.equal(await attempt({ what: '', ...tried }), null);
 
-  it('where too little is kept for one whole block', async () => {
-    await none({ content, packed, kept: { start: BEHIND_HEADER, end: BEHIND_HEADER } });
-    await none({ content, packed, kept: { start: BEHIND_HEADER, end: BEHIND_HEADER + REACH } });
-    await none({ content, packed, kept: { start: PROGRAM.length - REACH, end: PROGRAM.length } });
-    await none({ content, packed, kept: { start: 0, end: 100 } });
+  it('if too little is unchanged for one whole block', async () => {
+    await none({ content, packed, unchanged: { start: BEHIND_HEADER, end: BEHIND_HEADER } });
+    await none({ content, packed, unchanged: { start: BEHIND_HEADER, end: BEHIND_HEADER + REACH } });
+    await none({ content, packed, unchanged: { start: PROGRAM.length - REACH, end: PROGRAM.length } });
+    await none({ content, packed, unchanged: { start: 0, end: 100 } });
     const short = PROGRAM.subarray(0, 30_000);
-    await none({ content: signed(short), packed: deflateRawSync(short), kept: kept(short) });
+    await none({ content: signed(short), packed: deflateRawSync(short), unchanged: unchanged(short) });
   });
 
-  it('where so much lies before or behind what is kept that packing anew is as well', async () => {
+  it('if so much lies before or after what is unchanged that little would be gained', async () => {
     const large = sample(5_500_000);
     const stored = deflateRawSync(large, { level: 0 });
-    await none({ content: large, packed: stored, kept: { start: 4_300_000, end: large.length } });
-    await none({ content: large, packed: stored, kept: { start: 0, end: 1_000_000 } });
+    await none({ content: large, packed: stored, unchanged: { start: 4_300_000, end: large.length } });
+    await none({ content: large, packed: stored, unchanged: { start: 0, end: 1_000_000 } });
   });
 
   it('at a bit that no fixed code leads to: content without a literal from 144 on', async () => {
@@ -305,9 +327,15 @@ describe('nothing is spliced', () => {
     const found = new Map<number, boolean>();
     for (const level of [1, 4, 9]) {
       const stream = deflateRawSync(text, { level, memLevel: 6 });
-      const map = mapped(stream);
-      for (const from of map.boundaries.filter(({ at }) => at > REACH)) {
-        const tried = { what: '', content: text, packed: stream, map, kept: keptFrom(from, text) };
+      const blocks = blocksOf(stream);
+      for (const from of blocks.boundaries.filter(({ at }) => at > REACH)) {
+        const tried = {
+          what: '',
+          content: text,
+          packed: stream,
+          blocks,
+          unchanged: unchangedFrom(from, text),
+        };
         const result = await attempt(tried);
         if (result) await assertSound([[tried, result]]);
         found.set(from.bit % 8, result !== null);
@@ -318,7 +346,7 @@ describe('nothing is spliced', () => {
     for (const [bit, possible] of found) assert.equal(possible, bit === 0 || bit === 2, `bit ${bit}`);
   });
 
-  it('with the map of another stream', async () => {
+  it('with the blocks of another stream', async () => {
     const others = [
       deflateRawSync(PROGRAM, { level: 1 }),
       deflateRawSync(PROGRAM, { level: 0 }),
@@ -327,46 +355,48 @@ describe('nothing is spliced', () => {
       deflateRawSync(Buffer.from(PROGRAM).reverse()),
     ];
     for (const other of others) {
-      await none({ content, packed, map: mapped(other), kept: kept(PROGRAM) });
-      await none({ content, packed: other, map: mapped(packed), kept: kept(PROGRAM) });
+      await none({ content, packed, blocks: blocksOf(other), unchanged: unchanged(PROGRAM) });
+      await none({ content, packed: other, blocks: blocksOf(packed), unchanged: unchanged(PROGRAM) });
     }
   });
 
-  it('where a boundary of the map is one bit, or its content one byte, away', async () => {
-    const map = mapped(packed);
-    const shift = (by: Partial<Record<'bit' | 'at' | 'byte', number>>): DeflateMap => ({
-      ...map,
-      boundaries: map.boundaries.map(({ bit, at, byte }) => ({
+  it('if a boundary is off by one bit, or its content by one byte', async () => {
+    const blocks = blocksOf(packed);
+    const shift = (by: Partial<Record<'bit' | 'at' | 'byte', number>>): DeflateBlocks => ({
+      ...blocks,
+      boundaries: blocks.boundaries.map(({ bit, at, byte }) => ({
         bit: bit + (by.bit ?? 0),
         at: at + (by.at ?? 0),
         byte,
       })),
     });
     for (const by of [{ bit: 1 }, { bit: 8 }, { at: 1 }, { at: -1 }])
-      await none({ content, packed, map: shift(by), kept: kept(PROGRAM) });
+      await none({ content, packed, blocks: shift(by), unchanged: unchanged(PROGRAM) });
   });
 
-  it('where what is said to be kept is not, be it one bit', async () => {
+  it('if what is said to be unchanged is not, even by one bit', async () => {
     for (const at of [60_000, 500_000, PROGRAM.length - 1]) {
       const differing = Buffer.from(content);
       differing[at] = (differing[at] ?? 0) ^ 1;
-      const { boundaries } = mapped(packed);
+      const { boundaries } = blocksOf(packed);
       assert.ok((boundaries.find((each) => each.at >= BEHIND_HEADER + REACH)?.at ?? 0) < 500_000);
-      const result = await attempt({ what: '', content: differing, packed, kept: kept(PROGRAM) });
-      // What lies before the blocks that are taken over is packed anew, whatever it is.
+      const result = await attempt({ what: '', content: differing, packed, unchanged: unchanged(PROGRAM) });
+      // What lies before the reused blocks is compressed, whatever it is.
       if (result)
-        await assertSound([[{ what: `${at}`, content: differing, packed, kept: kept(PROGRAM) }, result]]);
+        await assertSound([
+          [{ what: `${at}`, content: differing, packed, unchanged: unchanged(PROGRAM) }, result],
+        ]);
       else assert.ok(at >= 60_000);
       if (at >= 500_000) assert.equal(result, null);
     }
   });
 
-  it('with old bytes that are damaged', async () => {
-    const map = mapped(packed);
+  it('if the old data is damaged', async () => {
+    const blocks = blocksOf(packed);
     for (const at of [packed.length >>> 1, packed.length - 2]) {
       const damaged = Buffer.from(packed);
       damaged[at] = (damaged[at] ?? 0) ^ 16;
-      await none({ content, packed: damaged, map, kept: kept(PROGRAM) });
+      await none({ content, packed: damaged, blocks, unchanged: unchanged(PROGRAM) });
     }
   });
 });
@@ -386,10 +416,10 @@ describe('a zip with a signed program of three megabytes', () => {
     const bytes = await readFile(path);
     const archive = await read(bytes);
     const { dataStart, dataEnd } = entryOf(archive, NAME);
-    const map = mapped(bytes.subarray(dataStart, dataEnd));
+    const blocks = blocksOf(bytes.subarray(dataStart, dataEnd));
     const content = signed(program);
     const source = new BufferSource(content, NAME);
-    const reuse = { map, kept: kept(program) };
+    const reuse = { blocks, unchanged: unchanged(program) };
     return { path, archive, content, replacements: new Map<string, NewContent>([[NAME, { source, reuse }]]) };
   }
 
@@ -455,28 +485,28 @@ describe('a zip with a signed program of three megabytes', () => {
       assert.equal(newBytes === null, where === 'file');
     });
 
-  it('is told of while it is checked, and once more where it does not hold', async () => {
+  it('is used while it is checked, and once more, compressed as a whole, if the check fails', async () => {
     const { archive, content } = await made('-9');
-    const fresh = join(folder, 'told');
+    const fresh = join(folder, 'unsound');
     const { dataStart, dataEnd } = entryOf(archive, NAME);
-    const map = mapped(await archive.source.read(dataStart, dataEnd - dataStart));
-    // What is said to be kept is not, far behind: nothing but the check finds out.
+    const blocks = blocksOf(await archive.source.read(dataStart, dataEnd - dataStart));
+    // What is said to be unchanged is not, far behind: only the check finds out.
     const changed = Buffer.from(content);
     changed.writeUInt8(changed.readUInt8(1_000_000) ^ 1, 1_000_000);
     const source = new BufferSource(changed, NAME);
     const replacements = new Map([
-      [NAME, { source, reuse: { map, kept: kept(content, content.length - 9000) } }],
+      [NAME, { source, reuse: { blocks, unchanged: unchanged(content, content.length - 9000) } }],
     ]);
-    const told: Buffer[] = [];
+    const results: Buffer[] = [];
     const plan = await planRewrite(archive, replacements, { path: fresh }, async (delta, bytes) => {
       const whole = new PatchedSource(archive.source, delta, bytes);
-      return told.push(await whole.read(0, whole.size));
+      return results.push(await whole.read(0, whole.size));
     });
-    assert.deepEqual([plan.used, told.length], [2, 2]);
-    const [first, second] = told;
+    assert.deepEqual([plan.used, results.length], [2, 2]);
+    const [first, second] = results;
     assert.ok(first && second && !first.equals(second));
     assert.ok((await contentOf(await read(second), NAME)).equals(changed));
-    const output = join(folder, 'told.zip');
+    const output = join(folder, 'unsound.zip');
     await rewriteZip(archive, replacements, output);
     assert.ok((await readFile(output)).equals(second));
   });
@@ -501,18 +531,21 @@ describe('a zip with a signed program of three megabytes', () => {
         open -= 1;
         return inner.read(offset, length);
       };
-      const map = mapped(bytes.subarray(dataStart, dataEnd));
-      return [name, { source: { name, size: inner.size, read: slow }, reuse: { map, kept: kept(program) } }];
+      const blocks = blocksOf(bytes.subarray(dataStart, dataEnd));
+      return [
+        name,
+        { source: { name, size: inner.size, read: slow }, reuse: { blocks, unchanged: unchanged(program) } },
+      ];
     });
     const output = join(folder, 'many-rewritten.zip');
     await rewriteZip(archive, new Map(replacements), output);
-    // Two are spliced, and two are checked.
+    // Two are compressed, and two are checked.
     assert.ok(most <= 4, `${most} at once`);
     const rewritten = await read(await readFile(output));
     for (const name of names) assert.ok((await contentOf(rewritten, name)).equals(content), name);
   });
 
-  it('is the same when written again, and is packed anew where nothing can be reused', async () => {
+  it('is the same when written again, and is compressed as a whole if nothing can be reused', async () => {
     const { archive, content, replacements } = await made('-9');
     const [one, other, plain] = ['one.zip', 'other.zip', 'plain.zip'].map((name) => join(folder, name));
     assert.ok(one && other && plain);
@@ -520,7 +553,7 @@ describe('a zip with a signed program of three megabytes', () => {
     await rewriteZip(archive, replacements, other);
     assert.ok((await readFile(one)).equals(await readFile(other)));
     const source = new BufferSource(content, NAME);
-    const reuse = { map: mapped(deflateRawSync(content)), kept: kept(content) };
+    const reuse = { blocks: blocksOf(deflateRawSync(content)), unchanged: unchanged(content) };
     await rewriteZip(archive, new Map([[NAME, { source, reuse }]]), other);
     await rewriteZip(archive, new Map([[NAME, { source }]]), plain);
     assert.ok((await readFile(other)).equals(await readFile(plain)));

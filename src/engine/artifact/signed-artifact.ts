@@ -1,0 +1,116 @@
+import type { DigestName } from '../../lib/asn1/oids.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+import type { ArchiveLimits } from '../../lib/zip/limits.ts';
+import { notAllowed } from '../../lib/errors.ts';
+import { printable } from '../../lib/printable.ts';
+import type { SignOptions } from '../authenticode/sign.ts';
+import { patternsMatching } from '../formats/program-names.ts';
+import type { PathFilter } from './globs.ts';
+
+/** What to do with a program that is signed already. */
+export type AlreadySigned = 'keep' | 'replace' | 'append' | 'reject';
+
+/** How to sign the programs of a file. */
+export interface SignArtifactOptions extends Omit<SignOptions, 'existing' | 'signingTime'> {
+  readonly hash: DigestName;
+  readonly alreadySigned: AlreadySigned;
+  /** If given, our own chain must lead to one of these before anything is delivered. */
+  readonly roots?: readonly Certificate[] | undefined;
+  readonly timestampRoots?: readonly Certificate[] | undefined;
+  /** Which programs are ours: by path in a zip, by file name outside. */
+  readonly isOurs: PathFilter;
+  /** Replaces `isOurs` for a program that is not in a zip. */
+  readonly isOursAlone?: PathFilter | undefined;
+  readonly limits: ArchiveLimits;
+  /** A folder for unpacked programs; emptied again. */
+  readonly scratch: string;
+  /** SHA-256 by path: if given, each of our programs must be named here, and match. */
+  readonly pins?: ReadonlyMap<string, string> | undefined;
+  /**
+   * Only for speed: false leaves out the SHA-256s, which are then empty, of a program that is large and not in a
+   * zip. They take half of the time.
+   */
+  readonly hashed?: boolean | undefined;
+  /** Called after each program with the number done and the number of all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** A program that was signed and verified, with everything that a receipt says about it. */
+export interface SignedProgram {
+  /** Path inside the zip; empty for a program that is not in a zip. */
+  readonly path: string;
+  readonly before: { readonly size: number; readonly sha256: string };
+  readonly after: { readonly size: number; readonly sha256: string };
+  readonly authenticode: { readonly algorithm: DigestName; readonly digest: string };
+  readonly timestamp: { readonly time: Date; readonly authority: string; readonly url: string } | null;
+  /** The detached PKCS #7 signature, DER. */
+  readonly signature: Buffer;
+}
+
+/** The signer of a program that was signed before. */
+export interface KeptSigner {
+  /** The subject of the certificate, which anyone can choose. */
+  readonly signer: string;
+  /** SHA-256 of the certificate, lower-case hex; absent if the certificate is not in the file. */
+  readonly certificate?: string;
+  /** Whether every signature leads to the configured roots; null if there are none. */
+  readonly trusted: boolean | null;
+}
+
+/** A program that was left alone because someone else signed it. */
+export interface KeptProgram extends KeptSigner {
+  readonly path: string;
+}
+
+/** An entry that was left as it was, though it may look as if it had been signed. */
+export interface LeftAlone {
+  readonly path: string;
+  /** `apple-double`: the patterns name it, but it is macOS's file beside a program; `nested-zip`: not looked into. */
+  readonly why: 'apple-double' | 'nested-zip';
+}
+
+/** What was done to one file. */
+export interface SignedArtifact {
+  readonly kind: 'zip' | 'program';
+  /** Files in the zip, without folders; 1 for a program that is not in a zip. */
+  readonly entries: number;
+  readonly signed: readonly SignedProgram[];
+  readonly kept: readonly KeptProgram[];
+  readonly leftAlone: readonly LeftAlone[];
+}
+
+/** A signed file that was written. */
+export interface SignedFile extends SignedArtifact {
+  readonly output: { readonly size: number; readonly sha256: string };
+}
+
+/** Checks the name of a program that is not in a zip against the patterns, as if it were in one. */
+export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: SignArtifactOptions): void {
+  if (isOursAlone(name)) return;
+  const patterns = patternsMatching(name).map((pattern) => `"${printable(pattern, 300)}"`);
+  throw notAllowed('nothing-to-sign', `${name}: nothing to sign: signing.files does not name this program`, {
+    hint: `have ${patterns.join(' or ')} added to signing.files on the signer, unless a pattern with "!" excludes it on purpose`,
+  });
+}
+
+/** Throws `nothing-to-sign` if no program is to be signed; `files` is the number of files in all. */
+export function requireSomethingToSign(
+  toSign: number,
+  kept: readonly KeptProgram[],
+  files: number,
+  name: string,
+): void {
+  if (toSign > 0) return;
+  const [first, ...others] = kept;
+  if (!first)
+    throw notAllowed(
+      'nothing-to-sign',
+      `${name}: nothing to sign: none of its files is ours (${files} in all)`,
+      { hint: 'check the zip, and signing.files on the signer' },
+    );
+  const signedBy = `signed already, ${first.path === '' ? '' : `${first.path} `}by ${printable(first.signer, 200)}`;
+  const why = others.length > 0 ? `all ${kept.length} programs of ours are ${signedBy}` : `it is ${signedBy}`;
+  throw notAllowed('nothing-to-sign', `${name}: nothing to sign: ${why}`, {
+    hint: 'send unsigned programs, or have the signer replace or append (signing.alreadySigned)',
+  });
+}
