@@ -1,20 +1,20 @@
 import type { CommitRef } from '../../lib/git/first-parent-walk.ts';
 import type { CommitGraph } from '../../lib/git/commit-graph.ts';
 
-/** Answers about single commits that are remembered. */
+/** The most results for single commits that are cached. */
 const REMEMBERED = 10_000;
 
-/** The roots that make a commit ours: those that the configuration pins, or else those of the first accepted head. */
+/** The roots whose descendants are ours: those in the configuration, or else those of the first accepted head. */
 export interface PinnedRoots {
   readonly ids: readonly string[];
-  /** Whether the configuration names them: then no accepted head is known to descend from one. */
+  /** Whether they are from the configuration: then no accepted head is known to descend from one. */
   readonly configured: boolean;
 }
 
 /**
- * Which commits belong to this control repository. A commit is ours if it is a pinned root or any of its parents is
- * ours. Without this rule a Git host could merge the signed requests of another repository that allows the same
- * keys, since a request names only its parents.
+ * Decides which commits belong to this control repository. A commit is ours if it is a pinned root or any of its
+ * parents is ours. Without this rule a Git host could merge the signed requests of another repository that allows the
+ * same keys, since a request names only its parents.
  */
 export class Origin {
   /** Commits of the request branch that descend from no pinned root. */
@@ -27,12 +27,12 @@ export class Origin {
   ) {}
 
   /**
-   * Decides about new commits of the request branch, parents before children. `after` is the accepted head that
-   * they follow, or null at the beginning: what it has in its history is not decided again.
+   * Decides about new commits of the request branch, parents before children. `after` is the accepted head that they
+   * follow, or null at the beginning: commits in its history are not decided again.
    */
   async learn(commits: readonly CommitRef[], after: string | null): Promise<void> {
     const { ids, configured } = this.pinned();
-    // Each accepted head descends from the one before, and the first of them from the roots that were pinned there.
+    // Each accepted head descends from the one before, and the first from the roots that were pinned with it.
     if (after !== null && !configured) this.remember(after, true);
     const fresh = new Set<string>();
     for (const { id, parents } of commits) {
@@ -44,18 +44,18 @@ export class Origin {
     }
   }
 
-  /** The roots were pinned again: everything is decided again. */
+  /** Forgets all decisions, because the roots were pinned again. */
   forget(): void {
     this.foreign.clear();
     this.remembered.clear();
   }
 
-  /** The pinned roots; none until the request branch is there. */
+  /** The pinned roots; none until the request branch exists. */
   get roots(): readonly string[] {
     return this.pinned().ids;
   }
 
-  /** Whether a commit of the request branch, about which `learn` decided, is of another repository. */
+  /** Whether a commit of the request branch, about which `learn` has decided, belongs to another repository. */
   isForeign(id: string): boolean {
     return this.foreign.has(id);
   }
@@ -74,10 +74,10 @@ export class Origin {
   private async descends(id: string): Promise<boolean> {
     const known = this.foreign.has(id) ? false : this.remembered.get(id);
     if (known !== undefined) return known;
-    let found = false;
-    for (const root of this.pinned().ids) found ||= await this.history.isAncestor(root, id);
-    this.remember(id, found);
-    return found;
+    let descends = false;
+    for (const root of this.pinned().ids) descends ||= await this.history.isAncestor(root, id);
+    this.remember(id, descends);
+    return descends;
   }
 
   private remember(id: string, descends: boolean): void {

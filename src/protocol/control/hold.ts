@@ -5,7 +5,7 @@ import { shortId, type Commit } from '../../lib/git/objects.ts';
 import type { ControlRepository } from './repository.ts';
 import { isVouchMessage } from './control-trailers.ts';
 
-/** The file that stops signing while it lies in the request branch. */
+/** The file that stops signing while it is on the request branch. */
 export const HOLD = 'HOLD';
 
 const REASON_LIMIT = 4096;
@@ -13,14 +13,14 @@ const REASON_LIMIT = 4096;
 /** A commit that removes HOLD and does not lift it. */
 export interface IgnoredRemoval {
   commit: string;
-  /** The end of a sentence that begins with the commit. */
+  /** The end of a sentence whose subject is the commit. */
   why: string;
 }
 
 /** Whether signing is held, by whom, and why. */
 export interface Hold {
   held: boolean;
-  /** Commit that put the file there. */
+  /** The commit that added the file. */
   commit: string | null;
   /** Principal who signed that commit; null if no allowed signer did. */
   by: string | null;
@@ -29,13 +29,13 @@ export interface Hold {
   reason: string;
   /** Removals that do not count, newest first. */
   ignored: IgnoredRemoval[];
-  /** Whether the file still lies at the tip: if not, it has to be put back before it can be removed in due form. */
+  /** Whether the file is still at the tip: if not, it has to be added again before a valid commit can remove it. */
   atTip: boolean;
 }
 
 /**
- * Why the newest removal does not count, and how to lift a HOLD in due form, to be appended to a sentence about the
- * HOLD. Empty if the file still lies there and its removal was not tried.
+ * Why the newest removal does not count, and how to lift a HOLD, to be appended to a sentence about the HOLD. Empty if
+ * the file is still there and nobody tried to remove it.
  */
 export function howToLift({ ignored, atTip }: Pick<Hold, 'ignored' | 'atTip'>): string {
   const [removal] = ignored;
@@ -47,13 +47,13 @@ export function howToLift({ ignored, atTip }: Pick<Hold, 'ignored' | 'atTip'>): 
 
 export interface HoldOptions {
   allowed: CommitSigners;
-  /** On a private Git host that takes unsigned requests, unsigned removals count too. */
+  /** Unsigned removals count too: for a private Git host where unsigned requests are accepted. */
   acceptUnsigned?: boolean;
-  /** When keys have to be valid, besides the time the commit states; now unless given. */
+  /** When keys have to be valid, besides the time that the commit states; now unless given. */
   now?: Date;
   /**
-   * When a commit was first seen, if that is known. A key that has expired since lifted what it lifted: otherwise
-   * each HOLD of the past would stand again when the key that lifted it is followed by the next.
+   * When a commit was first seen, if that is known. A removal stays valid after its key has expired: otherwise each
+   * HOLD of the past would return when the key that lifted it is replaced.
    */
   firstSeen?: (commit: string) => Promise<Date | null>;
 }
@@ -68,12 +68,12 @@ const FREE: Hold = {
   atTip: false,
 };
 
-type Change =
+type HoldChange =
   | { readonly kind: 'put'; readonly id: string; readonly by: string | null }
   | { readonly kind: 'lift'; readonly id: string }
   | { readonly kind: 'ignored'; readonly id: string; readonly why: string };
 
-/** The principal, or the refusal if the commit is unsigned, wrongly signed, or signed by a key that may not. */
+/** The principal, or the refusal if the commit is unsigned, wrongly signed, or signed by a key that is not allowed. */
 function signerAt(raw: Buffer, { allowed }: HoldOptions, now: Date): string | SignpipeError {
   try {
     return verifyCommitSignature(raw, allowed, { now }).principal;
@@ -89,7 +89,7 @@ function signerOf(raw: Buffer, options: HoldOptions): string | null {
   return typeof signer === 'string' ? signer : null;
 }
 
-/** Whether an allowed signer signed a removal, with a key that is good now or was when it was first seen. */
+/** Whether an allowed signer signed a removal, with a key that is valid now or was when the removal was first seen. */
 async function isSigned({ id, raw }: Commit, options: HoldOptions): Promise<boolean> {
   const signer = signerAt(raw, options, options.now ?? new Date());
   if (typeof signer === 'string' || signer.code !== 'commit-signer-expired')
@@ -98,7 +98,7 @@ async function isSigned({ id, raw }: Commit, options: HoldOptions): Promise<bool
   return seen ? typeof signerAt(raw, options, seen) === 'string' : false;
 }
 
-/** A tree's entries but for HOLD, comparable; a tree that cannot be read is like no other. */
+/** A tree's entries without HOLD, in comparable form; an unreadable tree differs from all others. */
 async function othersIn(repository: ControlRepository, { id, tree }: Commit): Promise<string> {
   try {
     const entries = (await repository.readTree(tree)).filter(({ name }) => name !== HOLD);
@@ -129,7 +129,7 @@ async function flawOf(
 const hasHold = async (repository: ControlRepository, commit: Commit): Promise<boolean> =>
   (await repository.entryAt(commit, HOLD)) !== null;
 
-/** A merge that has what one of its parents has says nothing of its own: the commits that it joins decide. */
+/** Whether a merge has what one of its parents has, and so decides nothing: the commits that it joins do. */
 async function joinsOnly(
   repository: ControlRepository,
   { parents }: Commit,
@@ -145,7 +145,7 @@ async function changeIn(
   repository: ControlRepository,
   id: string,
   options: HoldOptions,
-): Promise<Change | null> {
+): Promise<HoldChange | null> {
   const commit = await repository.readCommit(id);
   const present = await hasHold(repository, commit);
   if (await joinsOnly(repository, commit, present)) return null;
@@ -158,8 +158,8 @@ async function changesOf(
   repository: ControlRepository,
   tip: string,
   options: HoldOptions,
-): Promise<Change[]> {
-  const changes: Change[] = [];
+): Promise<HoldChange[]> {
+  const changes: HoldChange[] = [];
   for (const id of await repository.commitsTouching(tip, HOLD)) {
     const change = await changeIn(repository, id, options);
     if (change) changes.push(change);
@@ -180,16 +180,16 @@ async function reasonAt(repository: ControlRepository, commit: Commit): Promise<
 /**
  * Whether a `HOLD` file stops signing, judged by history rather than by the tip:
  *
- * - any commit that puts or changes a HOLD stops signing, signed or not. Anyone who can write the branch can
- *   delay signing in any case, and a builder in a hurry must not find that the stop did not count for want of a signature;
- * - a HOLD is lifted by a commit that descends from it, removes the file and changes nothing else, has exactly
- *   one parent, is signed by an allowed signer, and has no line `Vouch:` in its message. Other removals are
- *   reported in `ignored`;
- * - merges neither lift nor restore, whatever their trees have: the commits that they join decide. (Only a merge
- *   that has a HOLD where none of its parents has one puts it there; no `git merge` makes one by itself.)
+ * - any commit that adds or changes a HOLD stops signing, signed or not. Anyone who can write the branch can delay
+ *   signing in any case, and a stop in a hurry must not fail for want of a signature;
+ * - a HOLD is lifted by a commit that descends from it, removes the file and changes nothing else, has exactly one
+ *   parent, is signed by an allowed signer, and has no line `Vouch:` in its message. Other removals are reported in
+ *   `ignored`;
+ * - merges neither lift nor restore it, whatever their trees have: the commits that they join decide. (Only a merge
+ *   with a HOLD that none of its parents has adds one; no `git merge` makes such a merge by itself.)
  *
- * A HOLD whose removal did not count is lifted in due form: put the file back if the tip no longer has it, then
- * remove it in a signed commit of its own.
+ * To lift a HOLD whose removal did not count, add the file again if the tip no longer has it, then remove it in a
+ * signed commit of its own.
  */
 export async function readHold(
   repository: ControlRepository,

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Commit } from '../../lib/git/objects.ts';
 import type { ControlRepository } from './repository.ts';
 
-/** The file on the receipt branch that says what it takes to have something signed. */
+/** The file on the receipt branch that says what a request needs to be signed. */
 export const POLICY = 'policy.json';
 
 const POLICY_LIMIT = 1024 * 1024;
@@ -33,13 +33,13 @@ const policySchema = z.object({
 });
 
 /**
- * What a signer lets the world know of its policy: `policy.json` in every commit that it puts on the receipt
- * branch, so that whoever waits knows for what, and an audit sees under which policy something was signed.
- * Readers pass over keys that they do not know.
+ * The public part of a signer's policy: `policy.json` in every commit that it adds to the receipt branch, so that
+ * builders know what a request waits for, and an audit sees under which policy something was signed. Readers ignore
+ * keys that they do not know.
  */
 export type PublishedPolicy = z.infer<typeof policySchema>;
 
-/** What a policy says of a channel; nothing for names that every object has, such as `constructor`. */
+/** A policy's entry for a channel; undefined for names that every object has, such as `constructor`. */
 export const channelIn = (
   policy: PublishedPolicy | null | undefined,
   name: string,
@@ -54,7 +54,7 @@ export const policyBytes = (policy: PublishedPolicy): Buffer =>
 export const readPolicyBytes = (repository: ControlRepository, commit: Commit): Promise<Buffer | null> =>
   repository.readFileAt(commit, POLICY, POLICY_LIMIT);
 
-/** The policy in a commit on the receipt branch, or null where there is none that can be understood. */
+/** The policy in a commit on the receipt branch; null if it has none, or none that can be parsed. */
 export async function readPolicy(
   repository: ControlRepository,
   commit: Commit,
@@ -69,8 +69,8 @@ export async function readPolicy(
 }
 
 /**
- * Whether a commit on the receipt branch does nothing but publish a changed policy: one parent, and
- * `policy.json` alone in its tree. Its signature is the caller's to check, as a receipt's is.
+ * Whether a commit on the receipt branch only publishes a changed policy: it has one parent, and `policy.json` is
+ * alone in its tree. The caller checks its signature, as for a receipt.
  */
 export async function isPolicyCommit(repository: ControlRepository, commit: Commit): Promise<boolean> {
   if (commit.parents.length !== 1) return false;

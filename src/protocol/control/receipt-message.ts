@@ -24,18 +24,15 @@ function subject(receipt: Receipt): string {
 /** `HEX  NAME`, as sha256sum prints. */
 const sumLine = ({ name, sha256 }: { name: string; sha256: string }): string => `${sha256}  ${name}`;
 
-interface Known {
-  readonly name: string;
-  readonly sha256: string;
-}
-
-/** Those whose SHA-256 the signer knows: it vouches for no byte that it did not see. */
-const known = (files: readonly ({ name: string; sha256?: string | undefined } | undefined)[]): Known[] =>
+/** The files with a known SHA-256: the signer vouches for no byte that it did not see. */
+const withDigest = (
+  files: readonly ({ name: string; sha256?: string | undefined } | undefined)[],
+): { name: string; sha256: string }[] =>
   files.flatMap((file) => (file?.sha256 === undefined ? [] : [{ name: file.name, sha256: file.sha256 }]));
 
 /** The content of `SHA256SUMS`: the delivered files, for `sha256sum -c`. */
 export const sumsOf = ({ files }: Receipt): string =>
-  known(files.map(({ output }) => output))
+  withDigest(files.map(({ output }) => output))
     .map((output) => `${sumLine(output)}\n`)
     .join('');
 
@@ -48,8 +45,8 @@ function latestTimestamp({ files }: Receipt): string | undefined {
 function trailersOf(receipt: Receipt): Trailer[] {
   const { reason, repeats, files, certificate } = receipt;
   const stamp = latestTimestamp(receipt);
-  const inputs = known(files.map(({ input }) => input));
-  const outputs = known(files.map(({ output }) => output));
+  const inputs = withDigest(files.map(({ input }) => input));
+  const outputs = withDigest(files.map(({ output }) => output));
   return [
     { key: 'Request', value: receipt.request.id },
     { key: 'Outcome', value: receipt.outcome },
@@ -62,7 +59,7 @@ function trailersOf(receipt: Receipt): Trailer[] {
   ];
 }
 
-/** The message of a receipt commit. Hostile text in it is escaped; a value stays on its line. */
+/** The message of a receipt commit. Hostile text is escaped, and a value stays on its line. */
 export function receiptMessage(receipt: Receipt): string {
   const { reason } = receipt;
   const hint = reason?.hint === undefined ? '' : `${printable(reason.hint, 500)}\n\n`;

@@ -21,7 +21,7 @@ export const RECEIPT_LIMIT = 16 * 1024 * 1024;
 export const SIGNATURE_LIMIT = 4 * 1024 * 1024;
 const OWNER_LIMIT = 64 * 1024;
 
-/** The file in the first commit on the receipt branch that says whose receipts these are. */
+/** The file in the first commit on the receipt branch that names the owner of the receipts. */
 export const OWNER = 'signer.json';
 
 /** Who writes receipts: the name on the commits, and the key that signs them. */
@@ -29,7 +29,7 @@ export interface ReceiptWriter {
   /** An `SshSigner`: its public key, in wire form, and `SHA256:` fingerprint go into `signer.json`. */
   signer: CommitSigner & { readonly publicKey: Buffer; readonly fingerprint: string };
   identity: GitIdentity;
-  /** What is published with every commit, as it is then; nothing unless given. */
+  /** Published with every commit, as it is then. */
   readonly policy?: PublishedPolicy;
 }
 
@@ -44,12 +44,12 @@ const ownerSchema = z.object({
   created: z.iso.datetime(),
 });
 
-/** `signer.json` of the first commit on the receipt branch: whose receipts these are. */
+/** `signer.json` of the first commit on the receipt branch: the owner of the receipts. */
 export type ReceiptsOwner = z.infer<typeof ownerSchema>;
 
 const json = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
 
-/** Files of the topmost folder as blobs, and the tree over them and over `folders`. */
+/** The root tree over some files and folders, and all objects to write for it. */
 function treeOf(
   files: Record<string, Buffer>,
   folders: Record<string, Buffer> = {},
@@ -71,7 +71,7 @@ function treeOf(
   return { id: objectId('tree', top), objects: [...blobs, ...trees, { type: 'tree', content: top }] };
 }
 
-/** Writes the commit that the receipt branch begins with: `signer.json`, signed by the key that it names. */
+/** Writes the first commit of the receipt branch: `signer.json`, signed by the key that it names. */
 export function createReceiptRoot(
   repository: ControlRepository,
   writer: ReceiptWriter,
@@ -96,7 +96,7 @@ export function createReceiptRoot(
   );
 }
 
-/** Begins the receipt branch; its first commit, or `lost-race` when it was begun elsewhere meanwhile. */
+/** Begins the receipt branch; `lost-race` if another process began it meanwhile. */
 export async function openReceipts(
   repository: ControlRepository,
   writer: ReceiptWriter,
@@ -106,7 +106,7 @@ export async function openReceipts(
   return { result: await repository.push(repository.branches.receipts, id, null), id };
 }
 
-/** Publishes the writer's policy after `parent`, in a commit that answers nothing; `lost-race` when the branch has moved on. */
+/** Publishes the writer's policy after `parent`, in a commit that answers no request; `lost-race` if the branch has moved. */
 export async function appendPolicy(
   repository: ControlRepository,
   writer: ReceiptWriter,
@@ -120,7 +120,7 @@ export async function appendPolicy(
   return { result: await repository.push(repository.branches.receipts, id, parent), id };
 }
 
-/** Whose receipts a branch holds, as its first commit says (that commit's signature is the caller's to check). */
+/** The owner of a receipt branch, according to its first commit. The caller checks that commit's signature. */
 export async function readReceiptsOwner(
   repository: ControlRepository,
   tip: string,
@@ -132,17 +132,17 @@ export async function readReceiptsOwner(
   if (!owner.success)
     throw invalid(
       'receipts-root',
-      `the receipt branch begins with ${shortId(commit.id)}, which does not say whose it is`,
+      `the receipt branch begins with ${shortId(commit.id)}, which does not name its owner`,
     );
   return { owner: owner.data, commit };
 }
 
-/** Everything that goes into a receipt commit; equal input gives an equal commit where the key's signatures are deterministic (Ed25519). */
+/** The content of a receipt commit. Equal input gives an equal commit if the key's signatures are deterministic (Ed25519). */
 export interface NewReceipt {
   /** The receipt before this one, or the branch's first commit. */
   parent: string;
   receipt: Receipt;
-  /** Detached signatures (PKCS #7, DER) by the SHA-256 of the unsigned bytes: exactly those that the receipt names. */
+  /** Detached signatures (PKCS #7, DER) by the SHA-256 of the unsigned bytes: those that the receipt names, and no others. */
   signatures: ReadonlyMap<string, Buffer>;
   /** The commit's time. */
   at: Date;
@@ -165,7 +165,7 @@ function requireSound(receipt: Receipt, signatures: ReadonlyMap<string, Buffer>)
   return parsed;
 }
 
-/** Writes a receipt commit into the clone and gives its id. Pushing it is another step. */
+/** Writes a receipt commit into the clone and returns its id. It is not pushed. */
 export async function createReceiptCommit(
   repository: ControlRepository,
   writer: ReceiptWriter,
@@ -192,8 +192,8 @@ export async function createReceiptCommit(
 }
 
 /**
- * Writes a receipt and pushes it. `lost-race` means that the branch has moved on: fetch, look whether the
- * request has been answered meanwhile, and append to the new tip.
+ * Writes a receipt and pushes it. `lost-race` means that the branch has moved: fetch, check whether the request has
+ * been answered meanwhile, and append to the new tip.
  */
 export async function appendReceipt(
   repository: ControlRepository,
@@ -204,12 +204,12 @@ export async function appendReceipt(
   return { result: await repository.push(repository.branches.receipts, id, receipt.parent), id };
 }
 
-/** A receipt as found. Whether its commit is signed by whom we trust is the caller's to check, on `commit.raw`. */
+/** A receipt read from its commit. The caller checks the commit's signature, on `commit.raw`. */
 export interface FoundReceipt {
   id: string;
   commit: Commit;
   receipt: Receipt;
-  /** The detached signature of one entry, by the SHA-256 of its unsigned bytes. */
+  /** The detached signature of the program with this SHA-256 of its unsigned bytes. */
   signature(sha256: string): Promise<Buffer>;
 }
 
@@ -236,7 +236,7 @@ function parseReceipt(bytes: Buffer, id: string): Receipt {
   return parsed.data;
 }
 
-/** Reads the receipt in a commit: bounded, of the right shape, and about the request that the commit follows. */
+/** Reads the receipt in a commit. Its size is bounded, its shape checked, and its request is the commit's second parent. */
 export async function readReceipt(repository: ControlRepository, id: string): Promise<FoundReceipt> {
   const commit = await repository.readCommit(id);
   const bytes = await repository.readFileAt(commit, 'receipt.json', RECEIPT_LIMIT);
@@ -246,7 +246,7 @@ export async function readReceipt(repository: ControlRepository, id: string): Pr
   if (receipt.request.id !== commit.parents[1])
     throw invalid(
       'receipt-mismatch',
-      `receipt ${shortId(id)} speaks of request ${shortId(receipt.request.id)}, but follows another commit`,
+      `receipt ${shortId(id)} is about request ${shortId(receipt.request.id)}, but its second parent is another commit`,
     );
   const signature = async (sha256: string): Promise<Buffer> => {
     const content = await repository.readFileAt(commit, `signatures/${sha256}.p7`, SIGNATURE_LIMIT);
@@ -260,23 +260,23 @@ export async function readReceipt(repository: ControlRepository, id: string): Pr
 /** One commit on the receipt branch. */
 export interface ReceiptStep {
   id: string;
-  /** The request that it answers: its second parent. Null for the branch's first commit, and for any that is no receipt. */
+  /** The request that it answers: its second parent. Null if it is no receipt, as the branch's first commit. */
   request: string | null;
 }
 
-/** The commits that the receipt branch gained since `exclude` (null: all of them), oldest first. */
+/** The commits on the receipt branch since `exclude` (null: all), oldest first. */
 export async function receiptsSince(
   repository: ControlRepository,
   tip: string,
   exclude: string | null,
 ): Promise<ReceiptStep[]> {
-  const line = await repository.firstParents(tip, exclude === null ? [] : [exclude]);
-  return line
+  const commits = await repository.firstParents(tip, exclude === null ? [] : [exclude]);
+  return commits
     .reverse()
     .map(({ id, parents }) => ({ id, request: parents.length === 2 ? (parents[1] ?? null) : null }));
 }
 
-/** Which receipt answers which request; where one was answered again, the later receipt. */
+/** Receipts by the request that they answer; if a request has several, the latest. */
 export async function answeredRequests(
   repository: ControlRepository,
   tip: string,
@@ -287,14 +287,14 @@ export async function answeredRequests(
 const answersIn = (steps: readonly ReceiptStep[]): Map<string, string> =>
   new Map(steps.flatMap(({ id, request }) => (request === null ? [] : [[request, id]])));
 
-/** Where a look at the history begins: after a commit of the request branch, with what the receipt branch stood at then. */
+/** Where a walk of the history begins: after a commit of the request branch, with the head of the receipt branch at that time. */
 export interface LookAfter {
   requests: string;
-  /** Null where there was no branch; undefined where that is not known. */
+  /** Null if there was no branch; undefined if it is unknown. */
   receipts?: string | null | undefined;
 }
 
-/** Receipts by the request that they answer: at least those that answer one of these commits, which came after `after`. */
+/** Receipts by the request that they answer: at least those that answer one of these commits, all later than `after`. */
 async function answersTo(
   repository: ControlRepository,
   commits: readonly CommitRef[],
@@ -303,21 +303,21 @@ async function answersTo(
 ): Promise<ReadonlyMap<string, string>> {
   if (after?.receipts === undefined) return answeredRequests(repository, receipts);
   const before = after.receipts === null ? [] : [after.receipts];
-  // A receipt has what it answers in its history: what no earlier one has, only later ones can answer.
+  // A receipt has the request that it answers in its history: requests that no earlier receipt has can only be answered by later ones.
   const unknown = await repository.commitRefsBetween(requests, [after.requests, ...before]);
   return unknown.length === commits.length
     ? answersIn(await receiptsSince(repository, receipts, after.receipts))
     : answeredRequests(repository, receipts);
 }
 
-/** The commits of the request branch that came after a look at it, parents before children; all if there was none. */
+/** The commits of the request branch later than `after`, parents before children; all if it is null. */
 export const commitsAfter = (
   repository: ControlRepository,
   requests: string,
   after: LookAfter | null,
 ): Promise<CommitRef[]> => repository.commitRefsBetween(requests, after === null ? [] : [after.requests]);
 
-/** The requests that no receipt answers, oldest first: all, or those that came to the branch after a commit. */
+/** The requests that no receipt answers, oldest first: all, or those later than `after`. */
 export async function unansweredRequests(
   repository: ControlRepository,
   heads: Pick<Heads, 'requests' | 'receipts'>,
@@ -327,7 +327,7 @@ export async function unansweredRequests(
   return unansweredAmong(repository, await commitsAfter(repository, heads.requests, after), heads, after);
 }
 
-/** The requests among the commits after a look that no receipt answers, in their order. */
+/** The requests among some commits, all later than `after`, that no receipt answers, in their order. */
 export async function unansweredAmong(
   repository: ControlRepository,
   commits: readonly CommitRef[],
@@ -343,7 +343,7 @@ export async function unansweredAmong(
   );
 }
 
-/** The latest receipt that answers a request, or null. */
+/** The latest receipt for a request, or null. */
 export async function findReceipt(
   repository: ControlRepository,
   tip: string,

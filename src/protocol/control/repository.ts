@@ -10,25 +10,19 @@ import { otherObjectFormat } from '../../lib/git/ls-refs.ts';
 import { OBJECT_ID, shortId } from '../../lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
 import { printable } from '../../lib/printable.ts';
+import {
+  branchMap,
+  DEFAULT_BRANCHES,
+  isBranch,
+  requireBranches,
+  sameBranches,
+  selectHeads,
+  type Branches,
+  type Heads,
+} from './branches.ts';
 import { remoteError } from './git-host-errors.ts';
 
-/** The branches of a control repository, by what they carry. */
-export interface Branches {
-  requests: string;
-  receipts: string;
-  /** Vouches lie on `PREFIX/NAME`. */
-  vouches: string;
-}
-
-const DEFAULT_BRANCHES: Branches = { requests: 'main', receipts: 'signed', vouches: 'vouch' };
-
-/** Where the branches stand: commit ids, null for a branch that is not there. */
-export interface Heads {
-  requests: string | null;
-  receipts: string | null;
-  /** By NAME of `vouch/NAME`. */
-  vouches: Map<string, string>;
-}
+export type { Branches, Heads, MainHeads } from './branches.ts';
 
 const unreadable = (path: string, { stderr }: GitFailure): SignpipeError =>
   invalid('control-damaged', `${printable(path)}: git cannot read it: ${printable(stderr.trim(), 500)}`, {
@@ -37,39 +31,33 @@ const unreadable = (path: string, { stderr }: GitFailure): SignpipeError =>
 
 export interface RepositoryOptions extends GitOptions {
   url: string;
-  /** Folder of the bare clone; made when missing. */
+  /** Folder of the bare clone; created if missing. */
   path: string;
   branches?: Partial<Branches>;
-  /** The most that one fetch may bring, in bytes; `fetchLimit` unless given. */
+  /** The most bytes that one fetch may receive; `fetchLimit` unless given. */
   receiveLimit?: number;
-  /** What git runs as ssh where its runs share a connection, in place of `sshCommand`. */
+  /** Replaces `sshCommand` if git's runs share a connection. */
   ssh?: { readonly command: string; close(): void };
-  /** The most that is kept of the objects read last, in bytes. */
+  /** Size of the cache of objects, in bytes. */
   keep?: number;
-  /** A cheaper way than `git ls-remote` to ask where the remote's branches stand. */
+  /** Only for speed: lists the remote's branches faster than `git ls-remote`. */
   remoteHeads?: { list(): Promise<Map<string, string>>; close(): void };
 }
 
-/** How long one fetch may take in all, in milliseconds: a night's worth of a thin line. */
+/** How long one fetch may take in all, in milliseconds: one night on a slow line. */
 const FETCH_MS = 6 * 60 * 60 * 1000;
-/** More branches of vouches than this are not looked at: names in order, the first ones. */
-const VOUCH_BRANCH_LIMIT = 64;
-/** Times that a fetch is compared with what the host lists: a branch that moves meanwhile is looked at again. */
-const LOOKS = 3;
-/** Packs that may gather before they are joined. */
+/** How often a fetch is compared with what the host lists: a branch may move meanwhile. */
+const COMPARISONS = 3;
+/** More packs than this are joined. */
 const PACK_LIMIT = 50;
 
-/** What is kept of a repository that is only read, in bytes: it is gone through once, by several threads maybe. */
+/** Size of the cache for a repository that is only read, in bytes: each object is read once, perhaps by several threads. */
 const KEEP_READING = 4 * 1024 * 1024;
 
 /** Where our own clones keep the remote's branches. */
 const OWN_REFS = 'refs/remote/';
-/** Where others keep branches, the most telling first: a clone of ours, an ordinary clone, a bare repository. */
+/** Where clones keep branches, in order of preference: a clone of ours, an ordinary clone, a bare repository. */
 const KNOWN_REFS = [OWN_REFS, 'refs/remotes/origin/', 'refs/heads/'];
-
-const BRANCH = /^[A-Za-z0-9_][A-Za-z0-9._+@=-]*(\/[A-Za-z0-9_][A-Za-z0-9._+@=-]*)*$/;
-const isBranch = (name: string): boolean =>
-  BRANCH.test(name) && !/\.\.|\.lock(\/|$)|\.(\/|$)|@$/.test(name) && name.length <= 200;
 
 /**
  * Accepts the URL of a control repository: `ssh://`, `host:path`, `file://` or a path. Refuses all others before git
@@ -87,25 +75,17 @@ function requireControlUrl(url: string): string {
   });
 }
 
-function requireBranches(branches: Branches): Branches {
-  for (const name of Object.values(branches) as string[])
-    if (!isBranch(name))
-      throw usage('control-branch', `"${printable(name, 200)}" is not a branch name that can be used`);
-  return branches;
-}
-
 /**
- * The control repository, through a bare clone of our own: nothing is ever checked out, so nothing in it can
- * run or be followed. The remote's branches are kept under `refs/remote/`, overwritten as they stand there: a
- * rewritten history is fetched and seen, and 'AcceptedHeads' judges it. Nothing is ever pruned here, so the old
- * history stays at hand to compare.
+ * The control repository, through a bare clone of our own: nothing is ever checked out, so nothing in it can run or be
+ * followed. The remote's branches are kept under `refs/remote/` and overwritten by each fetch: a rewritten history is
+ * fetched too, and `AcceptedHeads` judges it. Nothing is ever pruned, so the old history stays for comparison.
  *
- * What arrives is bounded in bytes and in time. A partial clone (`--filter=blob:limit`) was weighed and left:
- * the host may ignore it, and it would have every later look at a blob go back to the host. Large blobs are
- * rather streamed to disk, and never read: sizes are asked before contents.
+ * A fetch is bounded in bytes and in time. It is no partial clone (`--filter=blob:limit`): the host may ignore the
+ * filter, and each later read of a blob would go back to the host. Large blobs are streamed to disk and never read:
+ * sizes are asked before contents.
  */
 export class ControlRepository extends CommitGraph {
-  /** Where the branches stood after the last fetch or push; null before, and after one that failed. */
+  /** Where the branches stood after the last fetch or push; null before it, and after a failed one. */
   private fetched: Heads | null = null;
   readonly url: string;
   readonly path: string;
@@ -123,7 +103,7 @@ export class ControlRepository extends CommitGraph {
     this.branches = requireBranches({ ...DEFAULT_BRANCHES, ...options.branches });
   }
 
-  /** Makes the bare clone, or takes up the one that is there. Nothing is fetched yet: that is `fetch`. */
+  /** Creates the bare clone, or opens an existing one. Nothing is fetched yet: that is `fetch`. */
   static async open(options: RepositoryOptions): Promise<ControlRepository> {
     const url = requireControlUrl(options.url);
     const repository = new ControlRepository({ ...options, url, path: resolve(options.path) });
@@ -132,14 +112,14 @@ export class ControlRepository extends CommitGraph {
       await mkdir(path, { recursive: true, mode: 0o700 });
       const names = await readdir(path);
       if (names.length > 0 && !(names.includes('objects') || names.includes('config')))
-        throw usage('control-clone-unusable', `${path}: holds other things than a Git clone`, {
+        throw usage('control-clone-unusable', `${path}: is not empty, and is no Git clone`, {
           hint: 'point `state` at a folder of its own',
         });
       await repository.git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=unused']);
     } catch (cause) {
       if (cause instanceof SignpipeError) throw cause;
       throw usage('control-clone-unusable', `${path}: no Git clone can be kept here: ${messageOf(cause)}`, {
-        hint: 'is the folder writable by this account? A broken clone may be deleted: it is made again',
+        hint: 'is the folder writable by this account? A broken clone may be deleted: the next run creates it',
         cause,
       });
     }
@@ -147,11 +127,10 @@ export class ControlRepository extends CommitGraph {
   }
 
   /**
-   * Reads a repository that is there, as it stands: a bare one, a clone with or without a work tree, or the
-   * signer's own. Nothing is fetched, and nothing is written into it. Branches are taken from the clone's
-   * remote where it has one, else from its own. Whoever filled that folder may be hostile: its configuration
-   * runs nothing, missing objects are not fetched, and every object read is held to its id; a history cut
-   * short or grafted is refused (`control-history-cut`).
+   * Opens an existing repository for reading: a bare one, a clone with or without a work tree, or the signer's own.
+   * Nothing is fetched or written. Branches are those of the clone's remote if it has one, else its own. The folder's
+   * author may be hostile: its configuration runs nothing, missing objects are not fetched, and every object is checked
+   * against its id. Throws `control-history-cut` for a shallow or grafted history.
    */
   static async openExisting(folder: string, branches: Partial<Branches> = {}): Promise<ControlRepository> {
     const path = await findGitFolder(folder);
@@ -165,7 +144,7 @@ export class ControlRepository extends CommitGraph {
     return repository;
   }
 
-  /** Takes the first namespace that has receipts, else the first that has requests. */
+  /** Chooses the first namespace that has receipts, else the first that has requests. */
   private async chooseRefs(): Promise<void> {
     const { receipts, requests } = this.branches;
     for (const branch of [receipts, requests])
@@ -177,16 +156,20 @@ export class ControlRepository extends CommitGraph {
     throw usage(
       'control-no-branches',
       `${printable(this.path)}: it has neither a branch ${requests} nor a branch ${receipts}`,
-      { hint: 'is this the control repository? Branches of other names have to be named' },
+      { hint: 'is this the control repository? Branches with other names have to be named' },
     );
   }
 
   private requireWritable(): void {
     if (this.readOnly)
-      throw new SignpipeError('local', 'control-read-only', `${printable(this.path)}: is opened to be read`);
+      throw new SignpipeError(
+        'local',
+        'control-read-only',
+        `${printable(this.path)}: is open for reading only`,
+      );
   }
 
-  /** Ends the reading process, and the connections that are kept open. */
+  /** Ends the reading process and closes the connections. */
   close(): void {
     this.objects.close();
     this.options.ssh?.close();
@@ -198,7 +181,7 @@ export class ControlRepository extends CommitGraph {
     try {
       if (this.options.remoteHeads) return await this.options.remoteHeads.list();
     } catch (error) {
-      // Git itself may still get through, and says best why not. Host keys and logins are no such matter.
+      // Git itself may still get through, and reports best why not. Errors of host keys and logins are final.
       if (!(error instanceof SignpipeError) || error.code !== 'git-unreachable') throw error;
     }
     const said = await this.remote(['ls-remote', '--heads', '--quiet', this.url]);
@@ -211,25 +194,15 @@ export class ControlRepository extends CommitGraph {
     return heads;
   }
 
-  /** Those of the remote's branches that are ours to read, as `fetch` would see them now. */
+  /** Where our branches stand among those of the remote, as `fetch` would see them now. */
   selectHeads(remote: ReadonlyMap<string, string>): Heads {
-    const prefix = `${this.branches.vouches}/`;
-    const vouches = [...remote]
-      .filter(([name]) => name.startsWith(prefix) && isBranch(name))
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .slice(0, VOUCH_BRANCH_LIMIT)
-      .map(([name, id]): [string, string] => [name.slice(prefix.length), id]);
-    return {
-      requests: remote.get(this.branches.requests) ?? null,
-      receipts: remote.get(this.branches.receipts) ?? null,
-      vouches: new Map(vouches),
-    };
+    return selectHeads(this.branches, remote);
   }
 
   /**
-   * Brings our branches to where the remote's stand, whatever became of their history, and says where that is. Each
-   * has to be where the host listed it (`git-branch-elsewhere`): git leaves a branch alone, and ends well, if it
-   * would have to take a shallow history for it.
+   * Fetches the remote's branches, even if their history was rewritten, and returns their heads. Each has to be where
+   * the host listed it (else `git-branch-elsewhere`): git leaves a branch alone and reports success if it would have
+   * to accept a shallow history for it.
    */
   async fetch(signal?: AbortSignal): Promise<Heads> {
     this.requireWritable();
@@ -237,12 +210,12 @@ export class ControlRepository extends CommitGraph {
     for (let tries = 1; ; tries += 1) {
       const present = this.fetched ? this.branchMap(this.fetched) : await this.localRefs();
       if (this.fetched && sameBranches(present, wanted)) return this.fetched;
-      await this.bring(wanted, present, signal);
+      await this.update(wanted, present, signal);
       const stray = await this.firstStray(wanted);
       if (!stray) return (this.fetched = this.selectHeads(await this.readRefs(wanted.keys())));
       // A branch may have moved on between list and fetch.
       const again = await this.listWanted();
-      if (tries === LOOKS || sameBranches(again, wanted)) throw stray;
+      if (tries === COMPARISONS || sameBranches(again, wanted)) throw stray;
       wanted = again;
     }
   }
@@ -251,7 +224,7 @@ export class ControlRepository extends CommitGraph {
     return this.branchMap(this.selectHeads(await this.listRemote()));
   }
 
-  /** What is wrong with the first branch that is not where the host listed it. Starts no process. */
+  /** An error for the first branch that is not where the host listed it. Starts no process. */
   private async firstStray(wanted: ReadonlyMap<string, string>): Promise<SignpipeError | null> {
     for (const [name, listed] of wanted) {
       const here = await this.objects.resolve(`${this.refs}${name}`);
@@ -260,8 +233,8 @@ export class ControlRepository extends CommitGraph {
     return null;
   }
 
-  /** Fetches what differs, and drops what is gone. */
-  private async bring(
+  /** Fetches the branches that differ, and drops those that are gone. */
+  private async update(
     wanted: ReadonlyMap<string, string>,
     present: ReadonlyMap<string, string>,
     signal?: AbortSignal,
@@ -294,7 +267,7 @@ export class ControlRepository extends CommitGraph {
     }
   }
 
-  /** Where these branches stand in the clone, each of which has to be at a commit. Starts no process. */
+  /** Where these branches stand in the clone; each has to be at a commit. Starts no process. */
   private async readRefs(branches: Iterable<string>): Promise<Map<string, string>> {
     const found = new Map<string, string>();
     for (const name of branches) {
@@ -310,12 +283,7 @@ export class ControlRepository extends CommitGraph {
   }
 
   private branchMap(heads: Heads): Map<string, string> {
-    const all: [string, string | null][] = [
-      [this.branches.requests, heads.requests],
-      [this.branches.receipts, heads.receipts],
-      ...[...heads.vouches].map(([name, id]): [string, string] => [`${this.branches.vouches}/${name}`, id]),
-    ];
-    return new Map(all.filter((pair): pair is [string, string] => pair[1] !== null));
+    return branchMap(this.branches, heads);
   }
 
   private async localRefs(): Promise<Map<string, string>> {
@@ -331,7 +299,7 @@ export class ControlRepository extends CommitGraph {
 
   private async fetchBranches(branches: readonly string[], signal?: AbortSignal): Promise<void> {
     const refspecs = branches.map((name) => `+refs/heads/${name}:${OWN_REFS}${name}`);
-    // Its progress is a sign of life: the first fetch of a long history takes longer than any silence may.
+    // Progress is a sign of life: the first fetch of a long history takes longer than any silence may.
     const flags = ['--progress', '--no-tags', '--no-auto-gc', '--no-write-fetch-head', '--atomic'];
     const limit = this.options.receiveLimit ?? (await fetchLimit(this.path));
     await limitFetch(this.path, { limit, what: printable(this.url), signal }, (stop) =>
@@ -344,16 +312,15 @@ export class ControlRepository extends CommitGraph {
     try {
       return await this.git.run(args, options);
     } catch (error) {
-      // A connection in which something went wrong is not used again.
+      // A connection that failed is not used again.
       this.options.ssh?.close();
       throw remoteError(error, this.url);
     }
   }
 
   /**
-   * Joins packs when there are many, the small ones first: one that holds more than all smaller ones together is
-   * left alone, so a long history is not written again for a few new commits. Whatever no branch reaches any more
-   * is kept.
+   * Joins packs if there are many, the small ones first: a pack larger than all smaller ones together is left alone,
+   * so a long history is not written again for a few new commits. Unreachable objects are kept.
    */
   async maintain(): Promise<void> {
     const names = await readdir(join(this.path, 'objects', 'pack'));
@@ -361,15 +328,15 @@ export class ControlRepository extends CommitGraph {
     await this.git.run(['repack', '--geometric=2', '-d', '-q']);
   }
 
-  /** Writes objects into the clone, all or none, checked as by fsck and flushed. No branch points to them until they are pushed. */
+  /** Writes objects into the clone, all or none, checked by fsck's rules and flushed. No branch points to them until they are pushed. */
   async writeObjects(objects: readonly NewObject[]): Promise<void> {
     this.requireWritable();
     await this.git.run(['index-pack', '--stdin', '--strict'], { input: buildPack(objects) });
   }
 
   /**
-   * Moves the remote's branch from `expected` (null: it is not there yet) to `commit`, which must come after it.
-   * Never forced: a branch that somebody else moved first gives `lost-race`, and nothing has changed.
+   * Moves the remote's branch from `expected` (null: it does not exist) to its descendant `commit`. Never forced: if
+   * another writer moved the branch first, the result is `lost-race`, and nothing has changed.
    */
   async push(branch: string, commit: string, expected: string | null): Promise<'pushed' | 'lost-race'> {
     this.requireWritable();
@@ -381,7 +348,7 @@ export class ControlRepository extends CommitGraph {
         'push-not-forward',
         `${shortId(commit)} does not come after ${shortId(expected)}`,
       );
-    // An empty lease says "must not exist", and forces nothing else: there is nothing to overwrite.
+    // An empty lease means "must not exist" and forces nothing else: there is nothing to overwrite.
     const lease = expected === null ? [`--force-with-lease=refs/heads/${branch}:`] : [];
     try {
       await this.git.run([
@@ -413,10 +380,7 @@ const elsewhere = (url: string, name: string, listed: string, here: string | und
     },
   );
 
-const sameBranches = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
-  a.size === b.size && [...a].every(([name, id]) => b.get(name) === id);
-
-/** Refused because the branch stands elsewhere by now, by our git or by a server that two writers reached at once. */
+/** Whether a push was refused because the branch has moved, by our git or by a server that two writers reached at once. */
 function lostRace({ stdout }: GitFailure): boolean {
   return /^!\t[^\t]*\t\[(rejected|remote rejected)\] \((fetch first|non-fast-forward|stale info|needs force|cannot lock ref .*|failed to update ref|incorrect old value provided|reference already exists)/m.test(
     stdout,

@@ -10,20 +10,20 @@ import { parseZipname, ZIPNAME_LIMIT, type RequestedFile } from './zipname.ts';
 /** The file whose change makes a commit a request. */
 export const ZIPNAME = 'zipname';
 
-/** A commit that asks for signatures. Texts are as the commit has them: hostile, to be shown through `printable`. */
+/** A commit that asks for signatures. Its texts are unchanged and may be hostile: show them through `printable`. */
 export interface Request {
   /** The commit's id, 40 hex digits. */
   id: string;
-  /** What `zipname` names; empty when `error` is set. */
+  /** The files that `zipname` names; empty if `error` is set. */
   files: RequestedFile[];
-  /** Why this can never be signed as asked, or null. It is a request all the same, and is answered. */
+  /** Why this request can never be signed, or null. It is answered all the same. */
   error: SignpipeError | null;
   subject: string;
   /** Trailer `Source-Revision`. */
   sourceRevision?: string;
-  /** A line `Vouch:` anywhere in the message: its author meant it as a vouch, on whatever branch it lies. */
+  /** The message has a line `Vouch:`: its author meant a vouch, on whatever branch it is. */
   vouch?: true;
-  /** Roots that lines `Control:` name: the repositories that it is meant for. Empty: it does not say. */
+  /** Roots that lines `Control:` name: the repositories that it is meant for. Empty if it names none. */
   roots: readonly string[];
   /** Trailer `Channel`; `default` without one. */
   channel: string;
@@ -31,14 +31,14 @@ export interface Request {
   author: string;
   committer: string;
   committedAt: Date;
-  /** The commit object, for checking its signature; empty when it could not be read. */
+  /** The commit object, for checking its signature; empty if it could not be read. */
   raw: Buffer;
 }
 
-/** Commits looked at side by side; the reader answers them in one stream. */
+/** Commits read side by side; Git's reader delivers them in one stream. */
 const BATCH = 200;
 
-/** What a commit has under `zipname`, comparable; null for nothing. Unreadable ones differ from all others. */
+/** A commit's `zipname` in comparable form; null without one. An unreadable one differs from all others. */
 async function zipnameKey(repository: ControlRepository, id: string): Promise<string | null> {
   try {
     const entry = await repository.entryAt(await repository.readCommit(id), ZIPNAME);
@@ -51,7 +51,7 @@ async function zipnameKey(repository: ControlRepository, id: string): Promise<st
 
 type ZipnameKeys = ReadonlyMap<string, string | null>;
 
-/** The keys of some commits; those that are known already are taken from there. */
+/** The keys of some commits; known ones are not read again. */
 async function zipnameKeys(
   repository: ControlRepository,
   ids: readonly string[],
@@ -61,16 +61,16 @@ async function zipnameKeys(
   const keys = new Map<string, string | null>();
   for (let at = 0; at < ids.length; at += BATCH) {
     const batch = ids.slice(at, at + BATCH);
-    const found = await Promise.all(batch.map(keyOf));
-    batch.forEach((id, i) => keys.set(id, found[i] ?? null));
+    const batchKeys = await Promise.all(batch.map(keyOf));
+    batch.forEach((id, i) => keys.set(id, batchKeys[i] ?? null));
   }
   return keys;
 }
 
 /**
- * The requests that `tip` has in its history and none of `exclude` has, in the order in which they are to be
- * answered: parents before children. A commit is a request when its `zipname` is there and differs from that
- * of every parent; so removing it is none, and a merge is one only if it brings something that no side had.
+ * The requests in the history of `tip` but not of `exclude`, in the order in which they are to be answered: parents
+ * before children. A commit is a request if it has a `zipname` that differs from that of every parent; so removing it
+ * is no request, and a merge is one only if it brings something that no side had.
  */
 export async function listRequests(
   repository: ControlRepository,
@@ -80,13 +80,13 @@ export async function listRequests(
   return requestsAmong(repository, await repository.commitRefsBetween(tip, exclude));
 }
 
-/** Those of some commits that are requests, in the order given. */
+/** The requests among some commits, in the given order. */
 export async function requestsAmong(
   repository: ControlRepository,
   commits: readonly CommitRef[],
 ): Promise<string[]> {
   const requests: string[] = [];
-  // Parents are near by as a rule, and looked at again where they are not: that bounds memory.
+  // Parents are usually in the same batch; others are read again, which bounds memory.
   let keys: ZipnameKeys = new Map();
   for (let at = 0; at < commits.length; at += BATCH) {
     const batch = commits.slice(at, at + BATCH);
@@ -104,7 +104,7 @@ function isChange(keys: ZipnameKeys, id: string, parents: readonly string[]): bo
 
 const personText = ({ name, email }: DatedIdentity): string => `${name} <${email}>`;
 
-/** The value of a trailer that may stand once: it decides, so two would leave open which does. */
+/** The value of a trailer that may occur once: with two, it would be unclear which counts. */
 function single(trailers: readonly Trailer[], key: string, pattern: RegExp): string | undefined {
   const [value, ...more] = trailerValues(trailers, key);
   if (more.length > 0)
@@ -121,28 +121,28 @@ function single(trailers: readonly Trailer[], key: string, pattern: RegExp): str
 const CHANNEL = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const REVISION = /^[^\p{C}]{1,200}$/u;
 
-async function readAsked(repository: ControlRepository, commit: Commit): Promise<Partial<Request>> {
+async function readContent(repository: ControlRepository, commit: Commit): Promise<Partial<Request>> {
   const trailers = parseTrailers(commit.message);
-  const asked: Partial<Request> = {};
-  if (isVouchMessage(commit.message)) asked.vouch = true;
+  const content: Partial<Request> = {};
+  if (isVouchMessage(commit.message)) content.vouch = true;
   try {
     const revision = single(trailers, 'Source-Revision', REVISION);
-    if (revision !== undefined) asked.sourceRevision = revision;
-    asked.channel = single(trailers, 'Channel', CHANNEL) ?? 'default';
+    if (revision !== undefined) content.sourceRevision = revision;
+    content.channel = single(trailers, 'Channel', CHANNEL) ?? 'default';
     const bytes = await repository.readFileAt(commit, ZIPNAME, ZIPNAME_LIMIT).catch(tooLarge);
     if (bytes === null) throw invalid('zipname-missing', `commit ${shortId(commit.id)} has no zipname`);
-    asked.files = parseZipname(bytes);
+    content.files = parseZipname(bytes);
   } catch (error) {
     if (!isInvalid(error)) throw error;
-    asked.error = error;
+    content.error = error;
   }
-  return asked;
+  return content;
 }
 
 function tooLarge(error: unknown): never {
   if (error instanceof SignpipeError && error.code === 'object-too-large')
     throw invalid('zipname-too-large', `zipname is larger than ${ZIPNAME_LIMIT} bytes`, {
-      hint: 'keep to names and digests: other text has no place in it',
+      hint: 'write only names and digests into it',
       cause: error,
     });
   throw error;
@@ -162,16 +162,16 @@ const blank = (id: string): Request => ({
 });
 
 /**
- * Reads a request. Whatever its author got wrong comes back as `error`, never as an exception: it will be
- * answered with a rejection, and must not keep others from being answered.
+ * Reads a request. An author's mistake is returned as `error`, not thrown: the request will be answered with a
+ * rejection, and must not keep others from being answered.
  */
 export async function readRequest(repository: ControlRepository, id: string): Promise<Request> {
   let commit: Commit;
   try {
     commit = await repository.readCommit(id);
   } catch (error) {
-    const theirs = isInvalid(error) && error.code !== 'object-missing';
-    if (theirs) return { ...blank(id), error };
+    const isAuthorsFault = isInvalid(error) && error.code !== 'object-missing';
+    if (isAuthorsFault) return { ...blank(id), error };
     throw error;
   }
   return {
@@ -182,11 +182,11 @@ export async function readRequest(repository: ControlRepository, id: string): Pr
     committedAt: commit.committer.at,
     raw: commit.raw,
     roots: rootsNamed(commit.message),
-    ...(await readAsked(repository, commit)),
+    ...(await readContent(repository, commit)),
   };
 }
 
-/** How far ahead of a clock a request may be dated, in milliseconds: clocks differ. */
+/** How far ahead of this machine's clock a request may be dated, in milliseconds: clocks differ. */
 const MOST_AHEAD = 10 * 60 * 1000;
 
 /** Whether a request is dated so far ahead that it waits: `request-in-future`. */

@@ -38,7 +38,7 @@ export interface Vouch {
   agrees: boolean;
   /** Lines about the same file with another hash. */
   differing: PinDifference[];
-  /** It has the same bytes, but does not agree because it is not known to be for this repository. */
+  /** It has the same bytes, but does not agree, because it is not known to be for this repository. */
   elsewhere?: true;
 }
 

@@ -9,7 +9,7 @@ import {
 import type { NewObject } from '../../lib/git/packfile.ts';
 import type { ControlRepository } from './repository.ts';
 
-/** Who signs commits: an `SshSigner`, or anything that gives an armoured SSH signature. */
+/** Signs commits: an `SshSigner`, or anything else that makes an armoured SSH signature. */
 export interface CommitSigner {
   sign(namespace: string, message: Buffer): Promise<string>;
 }
@@ -20,7 +20,7 @@ export async function buildCommit(commit: NewCommit, signer: CommitSigner | null
   return signer === null ? unsigned : attachSignature(unsigned, await signer.sign('git', unsigned));
 }
 
-/** Writes a commit with all that is new in its tree; gives the commit's id. Nothing is pushed. */
+/** Writes a commit and the new objects in its tree; returns the commit's id. Nothing is pushed. */
 export async function writeCommit(
   repository: ControlRepository,
   objects: readonly NewObject[],
@@ -33,9 +33,9 @@ export async function writeCommit(
 }
 
 export interface FileCommit {
-  /** The commit to follow, or null for the first of a branch. */
+  /** The parent, or null for the first commit of a branch. */
   parent: string | null;
-  /** A name in the topmost folder. */
+  /** The name of a file in the root folder. */
   name: string;
   /** The file's new content; null removes it. */
   content: Buffer | null;
@@ -46,8 +46,8 @@ export interface FileCommit {
 }
 
 /**
- * Writes a commit that changes one file and leaves the others as the parent has them: a request, a vouch, a
- * HOLD or its removal. Gives the commit's id; `ControlRepository.push` sends it.
+ * Writes a commit that changes one file and keeps the parent's others: a request, a vouch, a HOLD or its removal.
+ * Returns the commit's id; `ControlRepository.push` sends it.
  */
 export async function commitFile(repository: ControlRepository, change: FileCommit): Promise<string> {
   const { parent, name, content, message, identity, at, signer } = change;

@@ -4,7 +4,7 @@ import { printable } from '../../lib/printable.ts';
 
 /** The largest `zipname`, in bytes. */
 export const ZIPNAME_LIMIT = 64 * 1024;
-/** The most lines that name something; blank lines and comments do not count. */
+/** The most lines; blank lines and comments do not count. */
 const LINE_LIMIT = 100;
 /** The longest name, in bytes. */
 const NAME_LIMIT = 255;
@@ -13,17 +13,17 @@ const PATH_LIMIT = 800;
 
 /** One entry of a requested zip, pinned by the SHA-256 of its uncompressed bytes. */
 export interface PinnedEntry {
-  /** The displayed form of its name, normalised (src/archive/paths.ts), so that one entry has one spelling. */
+  /** The displayed form of its name, normalised by `normalPath`, so that one entry has one spelling. */
   path: string;
   sha256: string;
 }
 
-/** One file that a `zipname` names, with all that it pins of it. Hashes are lower-case hex. */
+/** One file that a `zipname` names, with its pins. Hashes are lower-case hex. */
 export interface RequestedFile {
   name: string;
   /** SHA-256 of the whole file, when pinned. */
   sha256?: string;
-  /** Entries of the zip that are pinned one by one, in the order of their lines. */
+  /** Entries of the zip with pins of their own, in the order of their lines. */
   entries?: PinnedEntry[];
 }
 
@@ -31,10 +31,10 @@ const PIN = /^([0-9a-fA-F]{64}) [ *](.+)$/u;
 const SEGMENT = /^[A-Za-z0-9._+@=][A-Za-z0-9._+@=-]*$/;
 const CONTROL = /\p{Cc}/u;
 
-/** What is wrong with a name, or null; for configuration and command lines too. */
+/** What is wrong with a name, or null. Configuration and command lines use it too. */
 export const nameProblem = (name: string): string | null => problemOf(name, NAME_LIMIT);
 
-/** What is wrong with a path below a folder of the exchange, or null: as for names, but folders may make it longer. */
+/** What is wrong with a path below a folder of the exchange, or null. Longer than a name, since it may have folders. */
 export const pathProblem = (path: string): string | null => problemOf(path, PATH_LIMIT);
 
 function problemOf(name: string, limit: number): string | null {
@@ -48,10 +48,10 @@ function problemOf(name: string, limit: number): string | null {
     : 'has characters other than A-Z a-z 0-9 . _ + @ = - and /';
 }
 
-type Refusal = (code: string, problem: string, hint?: string) => SignpipeError;
+type MakeError = (code: string, problem: string, hint?: string) => SignpipeError;
 
 const refusalAt =
-  (line: number, text: string): Refusal =>
+  (line: number, text: string): MakeError =>
   (code, problem, hint) =>
     invalid(
       `zipname-${code}`,
@@ -59,7 +59,7 @@ const refusalAt =
       hint === undefined ? {} : { hint },
     );
 
-function requireName(name: string, refuse: Refusal): void {
+function requireName(name: string, refuse: MakeError): void {
   const problem = nameProblem(name);
   if (problem !== null)
     throw refuse(
@@ -69,13 +69,13 @@ function requireName(name: string, refuse: Refusal): void {
     );
 }
 
-interface Line {
+interface ZipnameLine {
   name: string;
   sha256?: string;
   path?: string;
 }
 
-function parseLine(text: string, refuse: Refusal): Line {
+function parseLine(text: string, refuse: MakeError): ZipnameLine {
   const pin = PIN.exec(text);
   if (!pin) {
     requireName(text, refuse);
@@ -93,10 +93,11 @@ function parseLine(text: string, refuse: Refusal): Line {
   return { name, sha256, path: normalPath(path) };
 }
 
-/** What one line says of a file, as the key under which a second such line is a repetition. */
-const keyOf = (line: Line): string => (line.path === undefined ? line.name : `${line.name}!/${line.path}`);
+/** What a line pins or names: a second line with the same key is a repetition. */
+const keyOf = (line: ZipnameLine): string =>
+  line.path === undefined ? line.name : `${line.name}!/${line.path}`;
 
-function addLine(files: Map<string, RequestedFile>, line: Line): void {
+function addLine(files: Map<string, RequestedFile>, line: ZipnameLine): void {
   const file = files.get(line.name) ?? { name: line.name };
   files.set(line.name, file);
   if (line.sha256 === undefined) return;
@@ -104,7 +105,7 @@ function addLine(files: Map<string, RequestedFile>, line: Line): void {
   else (file.entries ??= []).push({ path: line.path, sha256: line.sha256 });
 }
 
-/** Blank lines and comments fall away; the rest keeps its number, counted from 1. */
+/** The lines with their numbers, counted from 1, without blank lines and comments. */
 function contentLines(text: string): { number: number; text: string }[] {
   return text
     .split('\n')
@@ -115,7 +116,7 @@ function contentLines(text: string): { number: number; text: string }[] {
 function decode(bytes: Buffer): string {
   if (bytes.length > ZIPNAME_LIMIT)
     throw invalid('zipname-too-large', `zipname is ${bytes.length} bytes, more than ${ZIPNAME_LIMIT}`, {
-      hint: 'keep to names and digests: other text has no place in it',
+      hint: 'write only names and digests into it',
     });
   const hint = 'save it as UTF-8 without a byte order mark';
   try {
@@ -128,14 +129,12 @@ function decode(bytes: Buffer): string {
 }
 
 /**
- * Reads a `zipname` (docs/protocol.md). Each line is `NAME`, `HEX  NAME` or `HEX *NAME` as sha256sum
- * prints, or `HEX  NAME!/ENTRY`; the lines about one file are gathered under it, in the order in which
- * files are first named.
+ * Reads a `zipname` (docs/protocol.md). Each line is `NAME`, `HEX  NAME` or `HEX *NAME` as sha256sum prints, or
+ * `HEX  NAME!/ENTRY`. Lines about one file are merged, in the order in which files are first named.
  *
- * CR LF ends a line too, since builders on Windows write it so; a lone CR does not, and is refused as
- * part of a name. Hashes may be in upper case, as PowerShell prints them. A file named twice, a pin
- * given twice, or a bare name beside pins of the same file is refused, for one of the two would have
- * to be ignored.
+ * CR LF ends a line too, since builders on Windows write it; a lone CR does not, and is refused as part of a name.
+ * Hashes may be in upper case, as PowerShell prints them. A file named twice, a pin given twice, or a bare name beside
+ * pins of the same file is refused, because one of the two would have to be ignored.
  */
 export function parseZipname(bytes: Buffer): RequestedFile[] {
   const lines = contentLines(decode(bytes));
@@ -154,11 +153,7 @@ export function parseZipname(bytes: Buffer): RequestedFile[] {
     const refuse = refusalAt(number, text);
     const line = parseLine(text, refuse);
     if (seen.has(keyOf(line)) || bare.has(line.name) || (line.sha256 === undefined && files.has(line.name)))
-      throw refuse(
-        'duplicate',
-        'names something that a line above names already',
-        'leave one of the two lines out',
-      );
+      throw refuse('duplicate', 'names something that an earlier line names', 'remove one of the two lines');
     seen.add(keyOf(line));
     if (line.sha256 === undefined) bare.add(line.name);
     addLine(files, line);
@@ -166,20 +161,20 @@ export function parseZipname(bytes: Buffer): RequestedFile[] {
   return [...files.values()];
 }
 
-/** The pinned lines of a file, as `sha256sum` would print them, or its bare name. */
+/** The lines for a file: its pins, as `sha256sum` would print them, or its bare name. */
 export function zipnameLines(file: RequestedFile): string[] {
   const entries = (file.entries ?? []).map((e) => `${e.sha256}  ${file.name}!/${e.path}`);
   if (file.sha256 !== undefined) return [`${file.sha256}  ${file.name}`, ...entries];
   return entries.length > 0 ? entries : [file.name];
 }
 
-/** The `zipname` that says this; it is read back before it is returned, so nothing malformed is committed. */
+/** The `zipname` for some files. It is parsed before it is returned, so nothing malformed is committed. */
 export function formatZipname(files: readonly RequestedFile[]): Buffer {
-  const odd = files.flatMap((file) => file.entries ?? []).find(({ path }) => CONTROL.test(path));
-  if (odd)
+  const unpinnable = files.flatMap((file) => file.entries ?? []).find(({ path }) => CONTROL.test(path));
+  if (unpinnable)
     throw invalid(
       'zipname-entry',
-      `"${printable(odd.path, 300)}": a zipname cannot pin an entry of such a name`,
+      `"${printable(unpinnable.path, 300)}": a zipname cannot pin an entry with such a name`,
       {
         hint: 'pin the zip as a whole',
       },
