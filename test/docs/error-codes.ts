@@ -86,7 +86,7 @@ const COMPUTED: readonly Computed[] = [
     pattern: /(?:code: |missing \? |missing \? 'ssh-key-missing' : |code = )'(ssh-[^']+)'/g,
     code: same,
   },
-  { file: 'protocol/control/accepted-heads.ts', kind: 'alarm', pattern: /(?!)/g, code: same }, // its helper is called `alarm`
+  { file: 'protocol/control/judge-heads.ts', kind: 'alarm', pattern: /(?!)/g, code: same }, // its helper is called `alarm`
   {
     file: 'protocol/control/zipname.ts',
     kind: 'invalid',
@@ -244,7 +244,7 @@ export async function collectCodes(): Promise<Codes> {
       for (const [, code = ''] of text.matchAll(/(?:\b(?:bad|warning)\(\s*|code: )'([^']+)'/g))
         add(code, 'problem');
     if (file.startsWith('app/signer/'))
-      for (const [, code = ''] of text.matchAll(/open: false,\s*code: '([^']+)'/g)) add(code, 'problem');
+      for (const [, code = ''] of text.matchAll(/met: false,\s*code: '([^']+)'/g)) add(code, 'problem');
     if (file.startsWith('engine/'))
       for (const [, code = ''] of text.matchAll(/\b(?:code: |finding\(\s*)'([^']+)'/g)) add(code, 'problem');
   }

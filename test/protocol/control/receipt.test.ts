@@ -341,7 +341,7 @@ describe('a receipt from outside is refused', () => {
     await assert.rejects(readReceipt(repository, id), { code: 'receipt-mismatch' });
   });
 
-  it('receipts-root: a branch that does not say whose it is', async () => {
+  it('receipts-root: a branch that does not name its owner', async () => {
     await assert.rejects(readReceiptsOwner(repository, request), { code: 'receipts-root' });
   });
 
