@@ -21,9 +21,9 @@ import { signingKey, type SigningKey } from '../engine/keys/signing-key.ts';
 import { Certificate } from '../lib/x509/certificate.ts';
 
 /**
- * A throw-away certificate authority for the demo, `init --test-certificate` and the tests. Every
- * certificate says in its subject that it is a test and bears the extension that
- * `Certificate.isTest` looks for; nothing here is ever put in an operating system's store.
+ * A certificate authority for the demo, `init --test-certificate` and the tests. Every certificate says in its
+ * subject that it is a test and has the extension that `Certificate.isTest` checks; none is ever installed in an
+ * operating system's store.
  */
 
 /** The organisation in every test certificate's subject. */
@@ -31,26 +31,26 @@ export const TEST_ORGANISATION = 'signpipe TEST certificate, do not trust';
 
 export type KeyKind = 'rsa2048' | 'rsa3072' | 'rsa4096' | 'p256' | 'p384' | 'p521';
 
-/** A certificate with its private key and those above it. */
+/** A certificate with its private key and its chain. */
 export interface TestIdentity {
   readonly certificate: Certificate;
   readonly key: KeyObject;
-  /** From this certificate up to and with the root. */
+  /** From this certificate up to the root, both included. */
   readonly chain: readonly Certificate[];
 }
 
 export interface TestCertificateOptions {
   readonly commonName: string;
   readonly purpose: 'authority' | 'code-signing' | 'timestamping';
-  /** Who issues it; itself when left out. */
+  /** The issuer; default self-signed. */
   readonly issuer?: TestIdentity | undefined;
   /** Default `rsa3072` for code signing, `p256` otherwise. */
   readonly key?: KeyKind | KeyObject | undefined;
-  /** Default an hour ago, two years ago for an authority. */
+  /** Default an hour ago, for an authority two years ago. */
   readonly notBefore?: Date | undefined;
-  /** Default in a year, in ten for an authority. */
+  /** Default in a year, for an authority in ten years. */
   readonly notAfter?: Date | undefined;
-  /** Other purposes than the right one, to make a bad certificate; none at all when empty. */
+  /** Replaces the purpose, to make a bad certificate; an empty list omits the extension. */
   readonly extendedKeyUsage?: readonly string[] | undefined;
   readonly extendedKeyUsageCritical?: boolean | undefined;
 }
@@ -60,7 +60,7 @@ const DAY = 24 * HOUR;
 
 const generate = promisify(generateKeyPair);
 
-/** A fresh private key. RSA takes up to a second or two: share it where that is sound. */
+/** Generates a private key. RSA takes up to two seconds: share keys between tests if possible. */
 export async function generateTestKey(kind: KeyKind): Promise<KeyObject> {
   const curves: Partial<Record<KeyKind, string>> = { p256: 'P-256', p384: 'P-384', p521: 'P-521' };
   const namedCurve = curves[kind];
@@ -88,10 +88,10 @@ const keyUsage = (authority: boolean): Buffer =>
 function purposes(options: TestCertificateOptions): Buffer[] {
   const { purpose, extendedKeyUsageCritical: critical } = options;
   const usual = { authority: [], 'code-signing': [OID.codeSigning], timestamping: [OID.timeStamping] };
-  const named = options.extendedKeyUsage ?? usual[purpose];
-  if (named.length === 0) return [];
-  // RFC 3161, 2.3: an authority's timeStamping purpose is critical, and alone.
-  const value = seq(...named.map((each) => oid(each)));
+  const usages = options.extendedKeyUsage ?? usual[purpose];
+  if (usages.length === 0) return [];
+  // RFC 3161, 2.3: a timestamp authority has only the timeStamping purpose, critical.
+  const value = seq(...usages.map((each) => oid(each)));
   return [extension(OID.extendedKeyUsage, critical ?? purpose === 'timestamping', value)];
 }
 
@@ -107,7 +107,7 @@ function extensionsOf(options: TestCertificateOptions, publicKeyInfo: Buffer, is
   );
 }
 
-/** The digest that goes with a key, and its signature's AlgorithmIdentifier (RFC 4055, RFC 5758). */
+/** The digest for signatures with a key, and the signature's AlgorithmIdentifier (RFC 4055, RFC 5758). */
 export function signatureScheme(key: KeyObject): { hash: DigestName; algorithm: Buffer } {
   if (key.asymmetricKeyType === 'rsa') return { hash: 'sha256', algorithm: algorithm(OID.sha256WithRsa) };
   const curve = key.asymmetricKeyDetails?.namedCurve;
@@ -119,7 +119,7 @@ const publicKeyInfo = (key: KeyObject): Buffer =>
   createPublicKey(key).export({ type: 'spki', format: 'der' });
 
 /** A positive serial number of 16 random octets (RFC 5280, 4.1.2.2). */
-function randomSerial(): Buffer {
+export function randomSerial(): Buffer {
   const serial = randomBytes(16);
   serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
   return integer(serial);
@@ -144,10 +144,10 @@ function toBeSigned(options: TestCertificateOptions, key: KeyObject, issuerKey: 
   );
 }
 
-/** Makes one test certificate and, unless one is given, its key. */
+/** Creates a test certificate and, unless given, its key. */
 export async function createTestCertificate(options: TestCertificateOptions): Promise<TestIdentity> {
-  const wanted = options.key ?? (options.purpose === 'code-signing' ? 'rsa3072' : 'p256');
-  const key = typeof wanted === 'string' ? await generateTestKey(wanted) : wanted;
+  const keyOrKind = options.key ?? (options.purpose === 'code-signing' ? 'rsa3072' : 'p256');
+  const key = typeof keyOrKind === 'string' ? await generateTestKey(keyOrKind) : keyOrKind;
   const issuerKey = options.issuer?.key ?? key;
   const { hash, algorithm } = signatureScheme(issuerKey);
   const tbs = toBeSigned(options, key, issuerKey);
@@ -158,19 +158,19 @@ export async function createTestCertificate(options: TestCertificateOptions): Pr
 
 export interface TestPki {
   readonly root: TestIdentity;
-  /** Null unless asked for. */
+  /** Null unless requested. */
   readonly intermediate: TestIdentity | null;
   readonly codeSigning: TestIdentity;
   readonly timestamping: TestIdentity;
 }
 
-export interface TestPkiOptions {
-  /** The code-signing key; `rsa3072` unless given. The others are P-256, which costs no time. */
+interface TestPkiOptions {
+  /** The code-signing key; default `rsa3072`. The other keys are P-256, which is fast to generate. */
   readonly key?: KeyKind | undefined;
   readonly intermediate?: boolean | undefined;
 }
 
-/** A root, an intermediate if asked for, and below it a code-signing and a timestamping certificate. */
+/** Creates a root, an intermediate if requested, and below it a code-signing and a timestamping certificate. */
 export async function createTestPki(options: TestPkiOptions = {}): Promise<TestPki> {
   const root = await createTestCertificate({ commonName: 'Test root', purpose: 'authority' });
   const intermediate = options.intermediate
@@ -189,7 +189,7 @@ export async function createTestPki(options: TestPkiOptions = {}): Promise<TestP
   return { root, intermediate, codeSigning, timestamping };
 }
 
-/** The identity as the signer uses it. */
+/** The identity as a signing key. */
 export const testSigningKey = (identity: TestIdentity): SigningKey =>
   signingKey(identity.key, identity.chain, identity.certificate.commonName);
 
@@ -197,7 +197,7 @@ export const testSigningKey = (identity: TestIdentity): SigningKey =>
 export const toPem = (certificates: readonly Certificate[]): string =>
   certificates.map((certificate) => certificate.x509.toString()).join('');
 
-/** The private key as PKCS#8 in PEM, encrypted with AES-256 when there is a passphrase. */
+/** The private key as PKCS#8 in PEM, encrypted with AES-256 if a passphrase is given. */
 export function keyToPem(key: KeyObject, passphrase?: string): string {
   const encryption = passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase };
   return key.export({ type: 'pkcs8', format: 'pem', ...encryption }).toString();

@@ -2,21 +2,21 @@ import { lstat, realpath } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { hasCode, invalid, notAllowed } from '../lib/errors.ts';
 
-/** The longest path that is looked at, in characters. */
+/** The longest path that is accepted, in characters. */
 const PATH_LIMIT = 4096;
 
 /**
- * A folder shown to clients as if it were the whole file system. `..` stops at its top, and no
- * symbolic link in it is followed, wherever it leads: what a client names lies inside, or is refused.
+ * A folder that clients see as the whole file system. `..` stops at its top, and no symbolic link in it is followed:
+ * every path that a client names lies inside or is refused.
  */
-export class Jail {
+export class Chroot {
   private constructor(private readonly root: string) {}
 
-  static async at(folder: string): Promise<Jail> {
-    return new Jail(await realpath(folder));
+  static async at(folder: string): Promise<Chroot> {
+    return new Chroot(await realpath(folder));
   }
 
-  /** The path as a client sees it: absolute, without `.`, `..` or doubled slashes. */
+  /** The path as a client sees it: absolute, without `.`, `..` or double slashes. */
   normalize(path: string): string {
     if (path.length > PATH_LIMIT || path.includes('\0'))
       throw invalid('path-invalid', 'a path is too long, or holds a zero byte');
@@ -25,8 +25,8 @@ export class Jail {
   }
 
   /**
-   * Where `path` lies on this machine, whether or not it exists. Throws `path-symlink` when a part of
-   * it is a symbolic link; `linkItself` permits that for the last part, for looking at and removing it.
+   * The path on this machine, whether or not it exists. Throws `path-symlink` if a part of it is a symbolic link;
+   * `linkItself` permits that for the last part, to examine or remove the link.
    */
   async locate(path: string, { linkItself = false } = {}): Promise<string> {
     const segments = this.normalize(path).split('/').filter(Boolean);
@@ -45,7 +45,7 @@ async function isLink(path: string): Promise<boolean> {
   try {
     return (await lstat(path)).isSymbolicLink();
   } catch (error) {
-    // What does not exist leads nowhere; using it says so in its own words.
+    // A missing file is reported when it is used.
     if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return false;
     throw error;
   }

@@ -7,7 +7,7 @@ import type { TestIdentity } from './certificates.ts';
 
 const MAC_ITERATIONS = 2048;
 const SALT_BYTES = 16;
-/** What the derived key is for (RFC 7292, B.3). */
+/** The purpose of the derived key (RFC 7292, B.3). */
 const MAC_PURPOSE = 3;
 
 const data = (content: Buffer): Buffer => seq(oid(OID.data), explicit(0, octets(content)));
@@ -16,14 +16,14 @@ const data = (content: Buffer): Buffer => seq(oid(OID.data), explicit(0, octets(
 const bag = (type: number, value: Buffer, ...attributes: Buffer[]): Buffer =>
   seq(oid(`1.2.840.113549.1.12.10.1.${type}`), explicit(0, value), ...attributes);
 
-/** The attributes that tie a key to its certificate: friendlyName and localKeyId. */
-const tied = (name: string, id: Buffer): Buffer =>
+/** The attributes that link a key and its certificate: friendlyName and localKeyId. */
+const linkAttributes = (name: string, id: Buffer): Buffer =>
   set(seq(oid('1.2.840.113549.1.9.20'), set(bmp(name))), seq(oid('1.2.840.113549.1.9.21'), set(octets(id))));
 
 const x509 = (der: Buffer): Buffer => seq(oid('1.2.840.113549.1.9.22.1'), explicit(0, octets(der)));
 
 /**
- * A PKCS#12 file (RFC 7292) with the identity's key, encrypted by AES-256 and PBKDF2, and its chain
+ * Writes a PKCS#12 file (RFC 7292) with the identity's key, encrypted with AES-256 and PBKDF2, and its chain
  * without the root. OpenSSL 1.1 and later and Windows 10 1709 and later open it.
  */
 export function toPfx(identity: TestIdentity, passphrase: string, name: string): Buffer {
@@ -32,12 +32,12 @@ export function toPfx(identity: TestIdentity, passphrase: string, name: string):
   const shrouded = key.export({ type: 'pkcs8', format: 'der', cipher: 'aes-256-cbc', passphrase });
   const [leaf, ...above] = chain.filter((each, at) => at === 0 || !each.isSelfIssued);
   const certificates = [
-    bag(3, x509((leaf ?? certificate).raw), tied(name, id)),
+    bag(3, x509((leaf ?? certificate).raw), linkAttributes(name, id)),
     ...above.map((each) => bag(3, x509(each.raw))),
   ];
   const safe = seq(
     data(seq(...certificates)),
-    data(seq(bag(2, parseDer(shrouded, 'key').raw, tied(name, id)))),
+    data(seq(bag(2, parseDer(shrouded, 'key').raw, linkAttributes(name, id)))),
   );
   return seq(integer(3), data(safe), macData(safe, passphrase));
 }

@@ -5,35 +5,35 @@ import { packArchive, type PackFile } from '../lib/zip/create-zip.ts';
 import { SignpipeError } from '../lib/errors.ts';
 import { withScratch } from '../lib/bytes/temp-folder.ts';
 
-/** One program of the sample. */
-export interface SampleProgram {
+/** A program of the sample. */
+interface SampleProgram {
   /** Its name in the zip. */
   readonly name: string;
-  /** Where it comes from: an npm package and the path in it. */
+  /** Its npm package and the path in it. */
   readonly origin: string;
   readonly licence: string;
-  /** Built unsigned, for the demo to sign; the others bear their author's signature already. */
+  /** Whether it is unsigned, for the demo to sign; the others have their author's signature. */
   readonly ours: boolean;
 }
 
 export interface Sample {
   readonly programs: readonly SampleProgram[];
-  /** The names of those that are ours. */
+  /** The names of the programs that are ours. */
   readonly ours: readonly string[];
   /** Every name in the zip, text files included. */
   readonly names: readonly string[];
 }
 
-/** What a release's zip might be called. */
+/** A realistic name for a release's zip. */
 export const SAMPLE_NAME = 'product-1.0-windows64.zip';
 
 const TOP = 'product-1.0-windows64';
 
 interface Source {
-  /** An npm package among the development dependencies: a signer's installation has no use for it. */
+  /** An npm package among the development dependencies, which a signer's installation does not need. */
   readonly package: string;
   readonly licence: string;
-  /** The licence's text, in the package. */
+  /** The path of the licence's text in the package. */
   readonly licenceFile: string;
 }
 
@@ -51,45 +51,44 @@ const PROGRAMS: readonly (readonly [name: string, source: Source, path: string, 
     ['bin/fastlist-x86.exe', FASTLIST, 'vendor/fastlist-0.3.0-x86.exe', 'ours'],
     ['setup/Setup.exe', INNO_SETUP, 'bin/Setup.e32', 'ours'],
     ['setup/ISCrypt.dll', INNO_SETUP, 'bin/ISCrypt.dll', 'ours'],
-    // These have Inno Setup's author's signature; the two below even two of them, SHA-1 and SHA-256.
+    // These are signed by Inno Setup's author; the last two have two signatures each, SHA-1 and SHA-256.
     ['third-party/ISCC.exe', INNO_SETUP, 'bin/ISCC.exe', 'theirs'],
     ['third-party/islzma64.exe', INNO_SETUP, 'bin/islzma64.exe', 'theirs'],
     ['third-party/iszlib.dll', INNO_SETUP, 'bin/iszlib.dll', 'theirs'],
   ];
 
-/** Files that are no programs, as every release has some. */
+/** Files that are not programs, as in every release. */
 const TEXTS: readonly (readonly [name: string, source: Source, path: string])[] = [
   ['setup/Default.isl', INNO_SETUP, 'bin/Default.isl'],
   ['setup/Languages/Dutch.isl', INNO_SETUP, 'bin/Languages/Dutch.isl'],
   ['setup/Languages/German.isl', INNO_SETUP, 'bin/Languages/German.isl'],
 ];
 
-const README = `A stand-in for a release that came from a build, to try signing on.
+const README = `A sample release, to try signing.
 
-Everything in bin/ and setup/ counts as ours, and is not signed yet. What is in third-party/ came
-with its author's signature, and a signer that knows its business leaves that alone.
-LICENSES.txt says where each file is from.
+The programs in bin/ and setup/ count as ours and are not signed yet. Those in third-party/ have their
+author's signature, which signing does not change. LICENSES.txt says where each file is from.
 `;
 
 const require = createRequire(import.meta.url);
 
-/** Where npm put a package, however the trees are nested; some do not let Node resolve their files. */
+/** The folder of an npm package, in any nesting; some packages do not let Node resolve their files. */
 async function packageFolder(name: string): Promise<string> {
   for (const modules of require.resolve.paths(name) ?? []) {
     const folder = join(modules, name);
     if (await stat(join(folder, 'package.json')).catch(() => null)) return folder;
   }
   throw new SignpipeError('local', 'sample-package-missing', `the npm package ${name} is not installed`, {
-    hint: 'run the demo in a clone of the project after npm ci, or name a zip of your own: signpipe demo FILE.zip',
+    hint: 'run the demo in a clone of the project after npm ci, or give your own zip: signpipe demo FILE.zip',
   });
 }
 
-async function located(source: Source, path: string): Promise<string> {
+async function sourcePath(source: Source, path: string): Promise<string> {
   return join(await packageFolder(source.package), path);
 }
 
-/** The path of a small program, as its package has it. */
-export const smallProgram = (): Promise<string> => located(FASTLIST, 'vendor/fastlist-0.3.0-x86.exe');
+/** The path of a small program in its package. */
+export const smallProgram = (): Promise<string> => sourcePath(FASTLIST, 'vendor/fastlist-0.3.0-x86.exe');
 
 async function licences(): Promise<string> {
   const lines = [...PROGRAMS, ...TEXTS].map(
@@ -98,30 +97,29 @@ async function licences(): Promise<string> {
   const texts: string[] = [];
   for (const source of [FASTLIST, INNO_SETUP])
     texts.push(
-      `\n==== ${source.package} ====\n\n${await readFile(await located(source, source.licenceFile), 'utf8')}`,
+      `\n==== ${source.package} ====\n\n${await readFile(await sourcePath(source, source.licenceFile), 'utf8')}`,
     );
-  return ['Where each file is from, unchanged but for its name:\n\n', ...lines, ...texts].join('');
+  return ['Where each file is from; only the names were changed:\n\n', ...lines, ...texts].join('');
 }
 
-async function written(folder: string, name: string, text: string): Promise<PackFile> {
+async function writeText(folder: string, name: string, text: string): Promise<PackFile> {
   const path = join(folder, basename(name));
-  // Windows' own editor reads either line ending only since 2018.
+  // Before 2018, Windows' own editor read only its own line ends.
   await writeFile(path, text.replace(/\r?\n/g, '\r\n'));
   return { path, name };
 }
 
 /**
- * Packs a zip as a release would look, with real Windows programs that other people built, at `output`.
- * Errors: `sample-package-missing`, and those of `packArchive`.
+ * Packs a sample release with real Windows programs into the zip `output`. Errors: `sample-package-missing`, and those of `packArchive`.
  */
 export async function makeSample(output: string): Promise<Sample> {
   return withScratch(async (folder) => {
     const files = [
-      await written(folder, `${TOP}/README.txt`, README),
-      await written(folder, `${TOP}/LICENSES.txt`, await licences()),
+      await writeText(folder, `${TOP}/README.txt`, README),
+      await writeText(folder, `${TOP}/LICENSES.txt`, await licences()),
     ];
     for (const [name, source, path] of [...PROGRAMS, ...TEXTS])
-      files.push({ path: await located(source, path), name: `${TOP}/${name}` });
+      files.push({ path: await sourcePath(source, path), name: `${TOP}/${name}` });
     await packArchive(files, output);
     return describeSample(files);
   });

@@ -54,7 +54,7 @@ export const PACKET_LIMIT = 256 * 1024;
 /** The most that one READ or WRITE moves, in bytes: a packet less its headers. */
 export const TRANSFER_LIMIT = PACKET_LIMIT - 1024;
 
-/** What a client asks to set. Times in seconds since 1970. */
+/** Attributes that a client sets. Times are in seconds since 1970. */
 export interface Attributes {
   size?: number;
   owner?: true;
@@ -64,7 +64,7 @@ export interface Attributes {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** Reads one packet's fields in order; `sftp-malformed` when they do not fit. */
+/** Reads a packet's fields in order; throws `sftp-malformed`. */
 export class PacketReader {
   private at = 0;
   constructor(private readonly packet: Buffer) {}
@@ -84,7 +84,7 @@ export class PacketReader {
     return this.take(4).readUInt32BE();
   }
 
-  /** A uint64 that is a file offset or size: at most 2^53 - 1. */
+  /** Reads a uint64 that is a file offset or size: at most 2^53 - 1. */
   offset(): number {
     const value = this.take(8).readBigUInt64BE();
     if (value > BigInt(Number.MAX_SAFE_INTEGER))
@@ -119,7 +119,7 @@ export class PacketReader {
   }
 
   private skipExtended(): void {
-    // Each pair takes eight bytes at least, so the packet's own end bounds the count.
+    // Each pair takes at least eight bytes, so the packet's size bounds the count.
     for (let left = this.uint32(); left > 0; left--) {
       this.bytes();
       this.bytes();
@@ -160,13 +160,13 @@ function attributesOf(stats: Stats): Buffer {
   ]);
 }
 
-/** One name of a NAME answer; without `stats`, as REALPATH gives it. */
+/** A name in a NAME response; without `stats` for REALPATH. */
 export interface NameEntry {
   name: string;
   stats?: Stats;
 }
 
-/** As `ls -l` prints it, roughly: clients show this to people. */
+/** A line roughly like that of `ls -l`, which clients show to people. */
 function longName({ name, stats }: NameEntry): string {
   if (!stats) return name;
   const kind = stats.isDirectory() ? 'd' : stats.isSymbolicLink() ? 'l' : '-';
@@ -175,8 +175,8 @@ function longName({ name, stats }: NameEntry): string {
   return `${kind}${mode} ${stats.nlink} ${stats.uid} ${stats.gid} ${stats.size} ${stats.mtime.toISOString()} ${name}`;
 }
 
-/** The server's answers, whole packets with their length. */
-export const answer = {
+/** The server's responses: whole packets with their length. */
+export const response = {
   version: (extensions: Readonly<Record<string, string>>): Buffer =>
     packet(RESPONSE.VERSION, uint32(3), ...Object.entries(extensions).flat().map(string)),
   status: (id: number, code: number, message: string): Buffer =>

@@ -5,13 +5,13 @@ import type { Duplex } from 'node:stream';
 import { once } from 'node:events';
 import { hasCode, messageOf, notAllowed, SignpipeError } from '../lib/errors.ts';
 import { writeAll } from '../lib/bytes/read-write-fully.ts';
-import type { Jail } from './chroot-path.ts';
+import type { Chroot } from './chroot-path.ts';
 import {
-  answer,
   OPEN,
   PACKET_LIMIT,
   PacketReader,
   REQUEST,
+  response,
   STATUS,
   TRANSFER_LIMIT,
   uint64,
@@ -19,14 +19,14 @@ import {
   type NameEntry,
 } from './sftp-packet.ts';
 
-/** The most files and folders that one client may hold open. */
+/** The most files and folders that a client may have open. */
 const HANDLE_LIMIT = 64;
-/** Read and written at once by `copy-data`, in bytes. */
-const COPIED = 1024 * 1024;
-/** Names in one answer to READDIR. */
-const NAMES_PER_ANSWER = 100;
+/** Bytes that `copy-data` reads and writes at a time. */
+const COPY_SIZE = 1024 * 1024;
+/** The most names in a response to READDIR. */
+const NAMES_PER_RESPONSE = 100;
 
-/** What this server offers beyond version 3: OpenSSH's PROTOCOL, section 4. */
+/** The extensions of version 3 that this server offers (OpenSSH's PROTOCOL, section 4). */
 const EXTENSIONS = {
   'posix-rename@openssh.com': '1',
   'fsync@openssh.com': '1',
@@ -34,33 +34,33 @@ const EXTENSIONS = {
   'copy-data': '1',
 };
 
-/** An open folder: the names that were not sent yet. */
+/** An open folder, with the names that have not been sent yet. */
 interface Listing {
   readonly folder: string;
   readonly names: string[];
 }
 
-/** What a client did, for whoever watches. */
-export type SftpListener = (operation: string, path: string) => void;
+/** Called with each operation of a client. */
+type SftpListener = (operation: string, path: string) => void;
 
-type Answer = Promise<Buffer>;
-type Handler = (id: number, packet: PacketReader) => Answer;
+type ReplyPacket = Promise<Buffer>;
+type Handler = (id: number, packet: PacketReader) => ReplyPacket;
 
 /**
  * An SFTP version 3 server (draft-ietf-secsh-filexfer-02) over one channel, confined to a folder.
- * ssh2's own has no way to announce extensions, and clients use only those that are announced.
- * Requests are carried out one after another, in the order they came.
+ * ssh2's own server cannot announce extensions, and clients use only announced ones. Requests are carried out one
+ * after another, in order.
  */
 export class SftpServer {
   private readonly open = new Map<string, FileHandle | Listing>();
   private lastHandle = 0;
 
   constructor(
-    private readonly jail: Jail,
+    private readonly chroot: Chroot,
     private readonly onOperation: SftpListener = () => {},
   ) {}
 
-  /** Serves until the client hangs up; throws `sftp-malformed` when it does not speak SFTP. */
+  /** Serves until the client disconnects; throws `sftp-malformed` if it does not speak SFTP. */
   async serve(channel: Duplex): Promise<void> {
     try {
       for await (const packet of packets(channel)) {
@@ -73,17 +73,17 @@ export class SftpServer {
     }
   }
 
-  private async reply(bytes: Buffer): Answer {
+  private async reply(bytes: Buffer): ReplyPacket {
     const packet = new PacketReader(bytes);
     const type = packet.byte();
-    if (type === REQUEST.INIT) return answer.version(EXTENSIONS);
+    if (type === REQUEST.INIT) return response.version(EXTENSIONS);
     const id = packet.uint32();
     const handler = this.handlers.get(type);
-    if (!handler) return answer.status(id, STATUS.OP_UNSUPPORTED, 'not offered here');
+    if (!handler) return response.status(id, STATUS.OP_UNSUPPORTED, 'not offered here');
     try {
       return await handler(id, packet);
     } catch (error) {
-      return answer.status(id, statusOf(error), textOf(error));
+      return response.status(id, statusOf(error), textOf(error));
     }
   }
 
@@ -94,7 +94,7 @@ export class SftpServer {
     [REQUEST.WRITE, (id, p) => this.write(id, this.file(p.text()), p.offset(), p.bytes())],
     [REQUEST.LSTAT, (id, p) => this.stat(id, p.text(), { linkItself: true })],
     [REQUEST.STAT, (id, p) => this.stat(id, p.text(), {})],
-    [REQUEST.FSTAT, async (id, p) => answer.attributes(id, await this.file(p.text()).stat())],
+    [REQUEST.FSTAT, async (id, p) => response.attributes(id, await this.file(p.text()).stat())],
     [REQUEST.SETSTAT, (id, p) => this.setAttributes(id, p.text(), p.attributes())],
     [REQUEST.FSETSTAT, (id, p) => this.setFileAttributes(id, this.file(p.text()), p.attributes())],
     [REQUEST.OPENDIR, (id, p) => this.openFolder(id, p.text())],
@@ -102,7 +102,7 @@ export class SftpServer {
     [REQUEST.REMOVE, (id, p) => this.remove(id, p.text())],
     [REQUEST.MKDIR, (id, p) => this.makeFolder(id, p.text())],
     [REQUEST.RMDIR, (id, p) => this.removeFolder(id, p.text())],
-    [REQUEST.REALPATH, async (id, p) => answer.names(id, [{ name: this.jail.normalize(p.text()) }])],
+    [REQUEST.REALPATH, async (id, p) => response.names(id, [{ name: this.chroot.normalize(p.text()) }])],
     [REQUEST.RENAME, (id, p) => this.renameToNew(id, p.text(), p.text())],
     [REQUEST.EXTENDED, (id, p) => this.extended(id, p.text(), p)],
   ]);
@@ -124,45 +124,45 @@ export class SftpServer {
     return handle;
   }
 
-  private async openFile(id: number, path: string, flags: number, attributes: Attributes): Answer {
+  private async openFile(id: number, path: string, flags: number, attributes: Attributes): ReplyPacket {
     this.requireRoom();
-    const where = await this.jail.locate(path);
+    const local = await this.chroot.locate(path);
     const writes = (flags & OPEN.WRITE) !== 0;
-    this.onOperation(writes ? 'write' : 'read', this.jail.normalize(path));
-    // O_NONBLOCK: opening a pipe must not wait for the other end; regular files do not mind.
+    this.onOperation(writes ? 'write' : 'read', this.chroot.normalize(path));
+    // O_NONBLOCK: opening a pipe must not wait for its other end. It has no effect on regular files.
     const mode = (attributes.permissions ?? 0o666) & 0o777;
-    const file = await open(where, openFlags(flags) | constants.O_NOFOLLOW | constants.O_NONBLOCK, mode);
-    if ((await file.stat()).isFile()) return answer.handle(id, this.keep(file));
+    const file = await open(local, openFlags(flags) | constants.O_NOFOLLOW | constants.O_NONBLOCK, mode);
+    if ((await file.stat()).isFile()) return response.handle(id, this.keep(file));
     await file.close();
     throw notAllowed('sftp-not-a-file', `${path}: not a regular file`);
   }
 
-  private async close(id: number, name: string): Answer {
+  private async close(id: number, name: string): ReplyPacket {
     const handle = this.open.get(name);
     this.open.delete(name);
     if (handle && !isListing(handle)) await handle.close();
-    return handle ? done(id) : answer.status(id, STATUS.FAILURE, 'no such handle');
+    return handle ? done(id) : response.status(id, STATUS.FAILURE, 'no such handle');
   }
 
-  private async read(id: number, file: FileHandle, offset: number, length: number): Answer {
+  private async read(id: number, file: FileHandle, offset: number, length: number): ReplyPacket {
     const buffer = Buffer.allocUnsafe(Math.min(length, TRANSFER_LIMIT));
     const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
-    if (bytesRead === 0) return answer.status(id, STATUS.EOF, 'end of file');
-    return answer.data(id, buffer.subarray(0, bytesRead));
+    if (bytesRead === 0) return response.status(id, STATUS.EOF, 'end of file');
+    return response.data(id, buffer.subarray(0, bytesRead));
   }
 
-  private async write(id: number, file: FileHandle, offset: number, data: Buffer): Answer {
+  private async write(id: number, file: FileHandle, offset: number, data: Buffer): ReplyPacket {
     await writeAll(file, data, offset);
     return done(id);
   }
 
-  private async stat(id: number, path: string, options: { linkItself?: boolean }): Answer {
-    return answer.attributes(id, await lstat(await this.jail.locate(path, options)));
+  private async stat(id: number, path: string, options: { linkItself?: boolean }): ReplyPacket {
+    return response.attributes(id, await lstat(await this.chroot.locate(path, options)));
   }
 
-  private async setAttributes(id: number, path: string, attributes: Attributes): Answer {
-    const where = await this.jail.locate(path);
-    const file = await open(where, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  private async setAttributes(id: number, path: string, attributes: Attributes): ReplyPacket {
+    const local = await this.chroot.locate(path);
+    const file = await open(local, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       if (attributes.size === undefined) return await this.setFileAttributes(id, file, attributes);
     } finally {
@@ -171,7 +171,7 @@ export class SftpServer {
     throw notAllowed('sftp-truncate', `${path}: open the file to change its size`);
   }
 
-  private async setFileAttributes(id: number, file: FileHandle, attributes: Attributes): Answer {
+  private async setFileAttributes(id: number, file: FileHandle, attributes: Attributes): ReplyPacket {
     if (attributes.owner) throw notAllowed('sftp-owner', 'owners cannot be changed here');
     if (attributes.size !== undefined) await file.truncate(attributes.size);
     if (attributes.permissions !== undefined) await file.chmod(attributes.permissions & 0o777);
@@ -179,64 +179,64 @@ export class SftpServer {
     return done(id);
   }
 
-  private async openFolder(id: number, path: string): Answer {
+  private async openFolder(id: number, path: string): ReplyPacket {
     this.requireRoom();
-    const folder = await this.jail.locate(path);
-    return answer.handle(id, this.keep({ folder, names: ['.', '..', ...(await readdir(folder))] }));
+    const folder = await this.chroot.locate(path);
+    return response.handle(id, this.keep({ folder, names: ['.', '..', ...(await readdir(folder))] }));
   }
 
-  private async readFolder(id: number, name: string): Answer {
+  private async readFolder(id: number, name: string): ReplyPacket {
     const listing = this.open.get(name);
     if (!listing || !isListing(listing)) throw notAllowed('sftp-handle', 'no such open folder');
-    const names = listing.names.splice(0, NAMES_PER_ANSWER);
-    if (names.length === 0) return answer.status(id, STATUS.EOF, 'no more names');
+    const names = listing.names.splice(0, NAMES_PER_RESPONSE);
+    if (names.length === 0) return response.status(id, STATUS.EOF, 'no more names');
     const entries = await Promise.all(names.map((each) => entryOf(listing.folder, each)));
-    return answer.names(id, entries.flat());
+    return response.names(id, entries.flat());
   }
 
-  private async remove(id: number, path: string): Answer {
-    this.onOperation('remove', this.jail.normalize(path));
-    await unlink(await this.jail.locate(path, { linkItself: true }));
+  private async remove(id: number, path: string): ReplyPacket {
+    this.onOperation('remove', this.chroot.normalize(path));
+    await unlink(await this.chroot.locate(path, { linkItself: true }));
     return done(id);
   }
 
-  private async makeFolder(id: number, path: string): Answer {
-    await mkdir(await this.jail.locate(path));
+  private async makeFolder(id: number, path: string): ReplyPacket {
+    await mkdir(await this.chroot.locate(path));
     return done(id);
   }
 
-  private async removeFolder(id: number, path: string): Answer {
-    await rmdir(await this.jail.locate(path));
+  private async removeFolder(id: number, path: string): ReplyPacket {
+    await rmdir(await this.chroot.locate(path));
     return done(id);
   }
 
-  /** Version 3's RENAME, which never replaces anything. */
-  private async renameToNew(id: number, from: string, to: string): Answer {
-    const target = await this.jail.locate(to, { linkItself: true });
+  /** Version 3's RENAME, which never replaces a file. */
+  private async renameToNew(id: number, from: string, to: string): ReplyPacket {
+    const target = await this.chroot.locate(to, { linkItself: true });
     const taken = await lstat(target).catch(() => null);
-    if (taken) return answer.status(id, STATUS.FAILURE, 'the new name is taken');
+    if (taken) return response.status(id, STATUS.FAILURE, 'the new name is taken');
     return this.renameOver(id, from, to);
   }
 
-  private async renameOver(id: number, from: string, to: string): Answer {
-    const source = await this.jail.locate(from);
-    const target = await this.jail.locate(to);
+  private async renameOver(id: number, from: string, to: string): ReplyPacket {
+    const source = await this.chroot.locate(from);
+    const target = await this.chroot.locate(to);
     await rename(source, target);
-    this.onOperation('rename', this.jail.normalize(to));
+    this.onOperation('rename', this.chroot.normalize(to));
     return done(id);
   }
 
-  /** As OpenSSH has it: a length of 0 copies to the end, and a source that ends before is no error. */
-  private async copy(id: number, packet: PacketReader): Answer {
+  /** Like OpenSSH: a length of 0 copies to the end, and a source that ends before is not an error. */
+  private async copy(id: number, packet: PacketReader): ReplyPacket {
     const from = this.file(packet.text());
     const [start, length] = [packet.offset(), packet.offset()];
     const to = this.file(packet.text());
     const at = packet.offset();
-    if (from === to) return answer.status(id, STATUS.FAILURE, 'a file cannot be copied into itself');
+    if (from === to) return response.status(id, STATUS.FAILURE, 'a file cannot be copied into itself');
     const end = length === 0 ? Infinity : start + length;
-    const buffer = Buffer.allocUnsafe(COPIED);
+    const buffer = Buffer.allocUnsafe(COPY_SIZE);
     for (let offset = start; offset < end;) {
-      const { bytesRead } = await from.read(buffer, 0, Math.min(COPIED, end - offset), offset);
+      const { bytesRead } = await from.read(buffer, 0, Math.min(COPY_SIZE, end - offset), offset);
       if (bytesRead === 0) break;
       await this.write(id, to, at + offset - start, buffer.subarray(0, bytesRead));
       offset += bytesRead;
@@ -244,7 +244,7 @@ export class SftpServer {
     return done(id);
   }
 
-  private async extended(id: number, name: string, packet: PacketReader): Answer {
+  private async extended(id: number, name: string, packet: PacketReader): ReplyPacket {
     switch (name) {
       case 'posix-rename@openssh.com':
         return this.renameOver(id, packet.text(), packet.text());
@@ -252,26 +252,26 @@ export class SftpServer {
         await this.file(packet.text()).sync();
         return done(id);
       case 'limits@openssh.com':
-        return answer.extended(
+        return response.extended(
           id,
           ...[PACKET_LIMIT, TRANSFER_LIMIT, TRANSFER_LIMIT, HANDLE_LIMIT].map(uint64),
         );
       case 'copy-data':
         return this.copy(id, packet);
       default:
-        return answer.status(id, STATUS.OP_UNSUPPORTED, 'no such extension here');
+        return response.status(id, STATUS.OP_UNSUPPORTED, 'no such extension here');
     }
   }
 }
 
-const done = (id: number): Buffer => answer.status(id, STATUS.OK, 'done');
+const done = (id: number): Buffer => response.status(id, STATUS.OK, 'done');
 
 const isListing = (handle: FileHandle | Listing): handle is Listing => 'names' in handle;
 
-/** Splits what the client sends into packets, each without its length field. */
+/** Splits the client's bytes into packets, each without its length field. */
 async function* packets(channel: Duplex): AsyncGenerator<Buffer> {
   let waiting: Buffer = Buffer.alloc(0);
-  // The client's end of file must leave the channel open for our exit status.
+  // After the client's end of file the channel stays open for the exit status.
   const chunks: AsyncIterable<Buffer> = channel.iterator({ destroyOnReturn: false });
   for await (const chunk of chunks) {
     waiting = waiting.length === 0 ? chunk : Buffer.concat([waiting, chunk]);
@@ -300,7 +300,7 @@ function openFlags(flags: number): number {
 }
 
 async function entryOf(folder: string, name: string): Promise<NameEntry[]> {
-  // What was removed since the folder was read is left out.
+  // Names that were removed since the folder was read are omitted.
   const stats = await lstat(name === '..' ? folder : join(folder, name)).catch(() => null);
   return stats ? [{ name, stats }] : [];
 }
@@ -316,7 +316,7 @@ function statusOf(error: unknown): number {
   return STATUS.FAILURE;
 }
 
-/** What the client may read: never a path of this machine, as system errors have them. */
+/** The error text for the client, without this machine's paths, which system errors contain. */
 function textOf(error: unknown): string {
   if (error instanceof SignpipeError) return messageOf(error);
   if (error instanceof Error && 'code' in error) return String(error.code);

@@ -5,33 +5,33 @@ import { generateSshKey } from '../lib/ssh/generate.ts';
 import { createTestPki, toPem, type TestPki } from './certificates.ts';
 import { toPfx } from './pkcs12-writer.ts';
 
-/** Where a sandbox site's two hosts and its timestamp authority are. */
+/** The URLs of a sandbox site's hosts and its timestamp authorities. */
 export interface SitePlaces {
   /** URL of the control repository. */
   readonly control: string;
   /** URL of the exchange. */
   readonly exchange: string;
-  /** RFC 3161 authorities; none only works since the certificate is a test. */
+  /** RFC 3161 authorities; may be empty, since the certificate is a test. */
   readonly timestamp: readonly string[];
-  /** The file with their root; any root will do when left out, since the certificate is a test. */
+  /** The file with their root. If not given, any root is accepted, since the certificate is a test. */
   readonly timestampRoots?: string;
-  /** Whether the URLs are reached by SSH. */
+  /** Whether the URLs use SSH. */
   readonly ssh: boolean;
 }
 
-/** A signer and a builder with throw-away keys, laid out in one folder. */
+/** A signer and a builder with test keys, in one folder. */
 export interface SandboxSite {
   readonly dir: string;
   readonly signerConfig: string;
   readonly builderConfig: string;
   readonly pki: TestPki;
-  /** Public keys that the SSH host must let in. */
+  /** Public keys that the SSH host must accept. */
   readonly authorizedKeys: readonly string[];
 }
 
 const PASSPHRASE = 'only for the sandbox';
 
-/** Keys, certificates and allowed signers; configurations follow with `writeConfigs`. */
+/** Creates keys, certificates and allowed signers; `writeConfigs` writes the configurations. */
 export async function layOutSite(dir: string): Promise<SandboxSite> {
   const keys = join(dir, 'keys');
   await mkdir(keys, { recursive: true, mode: 0o700 });
@@ -64,7 +64,7 @@ const sshPart = (places: SitePlaces, key: string): string =>
 
 const list = (values: readonly string[]): string => JSON.stringify(values);
 
-/** Writes signer.yaml and builder.yaml for these places. */
+/** Writes signer.yaml and builder.yaml for these URLs. */
 export async function writeConfigs(site: SandboxSite, places: SitePlaces): Promise<void> {
   const common = `control:\n  url: ${places.control}\nexchange:\n  url: ${places.exchange}\n`;
   await writeFileAtomically(

@@ -10,11 +10,12 @@ import ssh2, {
 } from 'ssh2';
 import { messageOf, SignpipeError, usage } from '../lib/errors.ts';
 import { generateKeyPair } from '../lib/ssh/generate.ts';
+import { fingerprintOf } from '../lib/sshsig/ssh-key.ts';
 import { isGitProtocol, parseGitCommand, serveGit } from './git-service.ts';
-import { Jail } from './chroot-path.ts';
+import { Chroot } from './chroot-path.ts';
 import { SftpServer } from './sftp-server.ts';
 
-/** What happened on the host, for whoever tells the story. `user` is the name that the client gave. */
+/** An event on the host. `user` is the name that the client gave. */
 export type SshHostEvent =
   | { kind: 'login'; user: string; key: string /* SHA256:… as OpenSSH prints it */ }
   | { kind: 'refused'; user: string }
@@ -22,25 +23,25 @@ export type SshHostEvent =
   | { kind: 'sftp'; user: string; operation: string; path: string }
   | { kind: 'denied'; user: string; what: string };
 
-export interface SshHostOptions {
+interface SshHostOptions {
   /** The folder that clients see as `/`: bare repositories, the exchange. */
   root: string;
-  /** Public keys as in authorized_keys (`ssh-ed25519 AAAA… comment`); each may log in under any name. */
+  /** Lines as in authorized_keys (`ssh-ed25519 AAAA… comment`); each key may log in under any name. */
   authorizedKeys: readonly string[];
-  /** The host's private key in OpenSSH's format; a fresh Ed25519 key unless given. */
+  /** The host's private key in OpenSSH's format; default a new Ed25519 key. */
   hostKey?: string;
-  /** On 127.0.0.1; a free one unless given. */
+  /** On 127.0.0.1; default a free port. */
   port?: number;
   onEvent?: (event: SshHostEvent) => void;
 }
 
 export interface SshHost {
   readonly port: number;
-  /** For known_hosts. */
+  /** The line for known_hosts. */
   readonly hostKeyLine: string;
-  /** The private host key, to start another host that clients take for this one. */
+  /** The private host key, to start another host that clients accept as this one. */
   readonly hostKey: string;
-  /** Ends every connection, and returns when nothing of the host is left. */
+  /** Ends every connection; resolves when all work of the host has ended. */
   close(): Promise<void>;
 }
 
@@ -66,44 +67,42 @@ function authorizedKey(line: string): AuthorizedKey {
 
 const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
 
-/** Compares digests, which are of one length, so that the time taken tells nothing about the key. */
+/** Compares digests in constant time, so that the time reveals nothing about the keys. */
 function findKey(keys: readonly AuthorizedKey[], blob: Buffer): AuthorizedKey | undefined {
   const shown = sha256(blob);
   return keys.filter((each) => timingSafeEqual(sha256(each.blob), shown))[0];
 }
 
 /**
- * RFC 4252 section 7: a client first asks whether a key would do, then signs the session with it.
- * Only the second logs in, and ssh2 leaves it to us to verify that signature.
+ * RFC 4252 section 7: a client first asks whether a key is accepted, then signs the session with it. Only the second
+ * request logs in, and ssh2 does not verify its signature itself.
  */
 function judge(keys: readonly AuthorizedKey[], context: AuthContext): 'accept' | 'reject' {
   if (context.method !== 'publickey') return 'reject';
-  // ssh2 calls RSA keys so whatever their hash, and names the hash for the SHA-2 ones alone.
+  // ssh2 uses this name for RSA keys with any hash, and sets `hashAlgo` only for SHA-2.
   if (context.key.algo === 'ssh-rsa' && context.hashAlgo === undefined) return 'reject';
   const known = findKey(keys, context.key.data);
   if (!known) return 'reject';
   if (!context.signature) return 'accept';
   if (!context.blob) return 'reject';
-  // Besides true and false it can return an Error, which is truthy.
+  // It can also return an Error, which is truthy.
   const verdict: unknown = known.key.verify(context.blob, context.signature, context.hashAlgo);
   return verdict === true ? 'accept' : 'reject';
 }
 
-const fingerprint = (blob: Buffer): string => `SHA256:${sha256(blob).toString('base64').replaceAll('=', '')}`;
-
-class Host {
+class SandboxHost {
   private readonly sockets = new Set<Socket>();
-  /** What is being served: closing waits for it. */
+  /** Requests that are being served; closing waits for them. */
   private readonly work = new Set<Promise<void>>();
 
   constructor(
-    private readonly jail: Jail,
+    private readonly chroot: Chroot,
     private readonly keys: readonly AuthorizedKey[],
-    private readonly tell: (event: SshHostEvent) => void,
+    private readonly onEvent: (event: SshHostEvent) => void,
     private readonly listener: NetServer,
     private readonly ssh: ssh2.Server,
   ) {
-    ssh.on('connection', (connection) => this.welcome(connection));
+    ssh.on('connection', (connection) => this.serveConnection(connection));
     listener.maxConnections = CONNECTION_LIMIT;
     listener.on('connection', (socket) => {
       this.sockets.add(socket);
@@ -113,10 +112,10 @@ class Host {
     });
   }
 
-  private welcome(connection: Connection): void {
+  private serveConnection(connection: Connection): void {
     let user = '';
     let sessions = 0;
-    connection.on('error', () => {}); // A client that breaks off harms only itself.
+    connection.on('error', () => {}); // A client that disconnects affects no other.
     connection.on('authentication', (context) => {
       user = context.username;
       this.authenticate(context);
@@ -132,37 +131,37 @@ class Host {
 
   private authenticate(context: AuthContext): void {
     if (judge(this.keys, context) === 'reject') {
-      if (context.method === 'publickey') this.tell({ kind: 'refused', user: context.username });
+      if (context.method === 'publickey') this.onEvent({ kind: 'refused', user: context.username });
       return context.reject(['publickey']);
     }
     if (context.method === 'publickey' && context.signature)
-      this.tell({ kind: 'login', user: context.username, key: fingerprint(context.key.data) });
+      this.onEvent({ kind: 'login', user: context.username, key: fingerprintOf(context.key.data) });
     context.accept();
   }
 
   private serveSession(session: Session, user: string): void {
     let protocol: string | undefined;
     session.on('env', (accept: (() => void) | undefined, reject: (() => void) | undefined, { key, val }) => {
-      const wanted = key === 'GIT_PROTOCOL' && isGitProtocol(val);
-      if (wanted) protocol = val;
-      (wanted ? accept : reject)?.();
+      const accepted = key === 'GIT_PROTOCOL' && isGitProtocol(val);
+      if (accepted) protocol = val;
+      (accepted ? accept : reject)?.();
     });
     session.on('exec', (accept, _reject, { command }) =>
-      this.during(this.runCommand(accept(), command, protocol, user)),
+      this.track(this.runCommand(accept(), command, protocol, user)),
     );
-    // Also for 'sftp': ssh2 emits this where nobody listens to its own event for that.
+    // Also for 'sftp', since there is no listener for ssh2's own event.
     session.on(
       'subsystem',
       (accept: () => ServerChannel, reject: (() => void) | undefined, { name }: { name: string }) => {
-        if (name === 'sftp') this.during(this.serveSftp(accept(), user));
+        if (name === 'sftp') this.track(this.serveSftp(accept(), user));
         else reject?.();
       },
     );
   }
 
-  private during(work: Promise<void>): void {
-    const watched = work.finally(() => this.work.delete(watched));
-    this.work.add(watched);
+  private track(work: Promise<void>): void {
+    const tracked = work.finally(() => this.work.delete(tracked));
+    this.work.add(tracked);
   }
 
   private async runCommand(
@@ -174,15 +173,15 @@ class Host {
     channel.on('error', () => {});
     const command = parseGitCommand(line);
     if (!command) {
-      this.tell({ kind: 'denied', user, what: line });
+      this.onEvent({ kind: 'denied', user, what: line });
       return finish(channel, 127, 'This host runs git-upload-pack, git-receive-pack and sftp only.\n');
     }
     try {
-      const status = await serveGit(this.jail, command, channel, protocol);
-      this.tell({ kind: 'git', user, service: command.service, path: command.path, status });
+      const status = await serveGit(this.chroot, command, channel, protocol);
+      this.onEvent({ kind: 'git', user, service: command.service, path: command.path, status });
       finish(channel, status);
     } catch (error) {
-      this.tell({ kind: 'denied', user, what: line });
+      this.onEvent({ kind: 'denied', user, what: line });
       finish(
         channel,
         128,
@@ -193,10 +192,10 @@ class Host {
 
   private async serveSftp(channel: ServerChannel, user: string): Promise<void> {
     channel.on('error', () => {});
-    const watch = (operation: string, path: string): void =>
-      this.tell({ kind: 'sftp', user, operation, path });
+    const onOperation = (operation: string, path: string): void =>
+      this.onEvent({ kind: 'sftp', user, operation, path });
     try {
-      await new SftpServer(this.jail, watch).serve(channel);
+      await new SftpServer(this.chroot, onOperation).serve(channel);
       finish(channel, 0);
     } catch {
       finish(channel, 255);
@@ -232,18 +231,18 @@ function listen(listener: NetServer, port: number): Promise<number> {
 }
 
 /**
- * An SSH host in this process, for the demo and for tests on machines without sshd. It listens on the
- * loopback interface only, lets in the given keys only, and offers two things, both inside `root`:
- * Git's two services on bare repositories, and SFTP. There is no shell.
+ * Starts an SSH host in this process, for the demo and for tests on machines without sshd. It listens only on the
+ * loopback interface, accepts only the given keys, and offers Git's two services on bare repositories and SFTP, both
+ * inside `root`. There is no shell.
  */
 export async function startSshHost(options: SshHostOptions): Promise<SshHost> {
-  const jail = await Jail.at(options.root);
+  const chroot = await Chroot.at(options.root);
   const keys = options.authorizedKeys.map(authorizedKey);
   const hostKey = options.hostKey ?? generateKeyPair('sandbox host').private;
   const shown = parseKey(hostKey, 'the host key');
   const listener = createServer();
   const ssh = new ssh2.Server({ hostKeys: [hostKey] });
-  const host = new Host(jail, keys, options.onEvent ?? (() => {}), listener, ssh);
+  const host = new SandboxHost(chroot, keys, options.onEvent ?? (() => {}), listener, ssh);
   const port = await listen(listener, options.port ?? 0);
   const line = `[127.0.0.1]:${port},[localhost]:${port} ${shown.type} ${shown.getPublicSSH().toString('base64')}`;
   return { port, hostKeyLine: `${line}\n`, hostKey, close: () => host.close() };

@@ -5,10 +5,10 @@ import { SignpipeError } from '../lib/errors.ts';
 import type { Certificate } from '../lib/x509/certificate.ts';
 import { createTestCertificate, type KeyKind, type TestIdentity } from './certificates.ts';
 import {
-  answersWrongly,
   contentType,
   MISBEHAVIOURS,
   Misbehaver,
+  sendWrongResponse,
   type Misbehaviour,
 } from './timestamp-misbehaviour.ts';
 import {
@@ -22,47 +22,47 @@ import {
 } from './timestamp-token.ts';
 
 /**
- * A timestamp authority (RFC 3161 over HTTP) in this process, on the loopback interface, for the
- * demo and the tests. It also misbehaves in the ways that real ones do, and as attackers would, when
- * asked: by option for every request, or by the path of a single one (`…/hang`).
+ * A timestamp authority (RFC 3161 over HTTP) in this process, on the loopback interface, for the demo and the tests.
+ * On request it misbehaves as real authorities do, and as attackers would: by option for every request, or by the
+ * path for a single one (`…/hang`).
  */
 
 export interface TimestampAuthorityOptions {
-  /** Its certificate; by default one under `issuer`, or under a fresh root. */
+  /** Its certificate; default a new one under `issuer`, or under a new root. */
   readonly identity?: TestIdentity | undefined;
-  /** Who issues its certificate when `identity` is left out. */
+  /** The issuer of its certificate if `identity` is not given. */
   readonly issuer?: TestIdentity | undefined;
-  /** The kind of its key when `identity` is left out; P-256 unless given. */
+  /** The kind of its key if `identity` is not given; default P-256. */
   readonly key?: KeyKind | undefined;
-  /** How requests without a path of their own are answered, by their number from 0; properly unless given. */
+  /** How to misbehave on requests without a path of their own, by their number from 0; default not at all. */
   readonly misbehave?: Misbehaviour | ((request: number) => Misbehaviour | undefined) | undefined;
   /** Its clock. */
   readonly now?: (() => Date) | undefined;
-  /** How long every answer takes, in ms. */
+  /** The delay of every response, in ms. */
   readonly delayMs?: number | undefined;
 }
 
-/** One request as it was seen. */
-export interface SeenRequest {
+/** A request that was received. */
+interface SeenRequest {
   readonly path: string;
-  /** The client's port: equal ones came over one connection. */
+  /** The client's port: the same for requests over one connection. */
   readonly port: number;
-  /** Requests in flight when it came, with itself. */
+  /** Requests in flight when it came, including itself. */
   readonly inFlight: number;
   /** When it came, in ms since the epoch. */
   readonly at: number;
 }
 
 export interface RunningAuthority {
-  /** Ends in a slash; append a misbehaviour's name to have it. */
+  /** Ends in a slash; append a misbehaviour's name to request it. */
   readonly url: string;
   readonly identity: TestIdentity;
   readonly certificate: Certificate;
-  /** The root to check its tokens against. */
+  /** The root to verify its tokens with. */
   readonly root: Certificate;
   /** Every request so far. */
   readonly requests: readonly SeenRequest[];
-  /** Closes at once, also what hangs. */
+  /** Closes at once, including requests that hang. */
   close(): Promise<void>;
 }
 
@@ -87,7 +87,7 @@ function send(response: ServerResponse, body: Buffer, type: string | null): void
   response.end(body);
 }
 
-class Authority {
+class TimestampServer {
   readonly requests: SeenRequest[] = [];
   private inFlight = 0;
   private readonly misbehaver: Misbehaver;
@@ -113,17 +113,17 @@ class Authority {
     const query = await readQuery(request);
     if (this.options.delayMs !== undefined) await sleep(this.options.delayMs);
     const how = this.misbehaviour(path, number - 1);
-    if (how !== undefined && (await answersWrongly(how, response))) return;
-    send(response, await this.answer(query, how), contentType(how));
+    if (how !== undefined && (await sendWrongResponse(how, response))) return;
+    send(response, await this.reply(query, how), contentType(how));
   }
 
   private misbehaviour(path: string, number: number): Misbehaviour | undefined {
-    const named = MISBEHAVIOURS.find((each) => path === `/${each}`);
+    const byPath = MISBEHAVIOURS.find((each) => path === `/${each}`);
     const { misbehave } = this.options;
-    return named ?? (typeof misbehave === 'function' ? misbehave(number) : misbehave);
+    return byPath ?? (typeof misbehave === 'function' ? misbehave(number) : misbehave);
   }
 
-  private async answer(query: Buffer, how: Misbehaviour | undefined): Promise<Buffer> {
+  private async reply(query: Buffer, how: Misbehaviour | undefined): Promise<Buffer> {
     let request: ParsedRequest;
     try {
       request = readRequest(query);
@@ -159,7 +159,7 @@ export async function startTimestampAuthority(
       issuer,
       key: options.key,
     }));
-  const authority = new Authority(identity, issuer, options);
+  const authority = new TimestampServer(identity, issuer, options);
   const server = createServer((request, response) => {
     authority.serve(request, response).catch(() => response.destroy());
   });

@@ -6,7 +6,7 @@ import { OID } from '../lib/asn1/oids.ts';
 import { createTestCertificate, type TestCertificateOptions, type TestIdentity } from './certificates.ts';
 import { FAILURE, refuse, type ParsedRequest, type TokenContents } from './timestamp-token.ts';
 
-/** What can go wrong, each by name. */
+/** The names of what can go wrong. */
 export const MISBEHAVIOURS = [
   'hang',
   'close',
@@ -50,8 +50,8 @@ const CLOCK_OFF_MS = 3_600_000;
 const SLOW_MS = 400;
 const DAY = 86_400_000;
 
-/** Answers that are wrong already on the level of HTTP, and take no token. */
-const WRONG_ANSWERS: Partial<Record<Misbehaviour, (response: ServerResponse) => void>> = {
+/** Responses that are wrong at the level of HTTP, without a token. */
+const WRONG_RESPONSES: Partial<Record<Misbehaviour, (response: ServerResponse) => void>> = {
   hang: () => {},
   close: (response) => response.destroy(),
   drip: (response) => response.writeHead(200, { 'content-type': REPLY }).write(Buffer.of(0x30)),
@@ -73,15 +73,15 @@ const WRONG_ANSWERS: Partial<Record<Misbehaviour, (response: ServerResponse) => 
       .end(refuse(2, 'the clock is broken', FAILURE.timeNotAvailable)),
 };
 
-/** Misbehaves on the level of HTTP; false when there is still a token to send. */
-export async function answersWrongly(how: Misbehaviour, response: ServerResponse): Promise<boolean> {
+/** Misbehaves at the level of HTTP; false if a token must still be sent. */
+export async function sendWrongResponse(how: Misbehaviour, response: ServerResponse): Promise<boolean> {
   if (how === 'slow') await sleep(SLOW_MS);
-  const answer = WRONG_ANSWERS[how];
-  answer?.(response);
-  return answer !== undefined;
+  const send = WRONG_RESPONSES[how];
+  send?.(response);
+  return send !== undefined;
 }
 
-/** The Content-Type that goes with a token; null for none. */
+/** The Content-Type of a token; null for none. */
 export function contentType(how: Misbehaviour | undefined): string | null {
   if (how === 'no-content-type') return null;
   if (how === 'octet-stream') return 'application/octet-stream';
@@ -91,7 +91,7 @@ export function contentType(how: Misbehaviour | undefined): string | null {
 const imprintOf = (digest: string, bytes: number): Buffer =>
   seq(seq(oid(digest), NULL), octets(randomBytes(bytes)));
 
-/** How the request is misread, to give an answer to another one. */
+/** How the request is misread, so that the token answers a different one. */
 const MISREAD: Partial<Record<Misbehaviour, (request: ParsedRequest) => Partial<ParsedRequest>>> = {
   'other-nonce': () => ({ nonce: integer(randomBytes(16)) }),
   'no-nonce': () => ({ nonce: null }),
@@ -101,10 +101,12 @@ const MISREAD: Partial<Record<Misbehaviour, (request: ParsedRequest) => Partial<
   'no-certificate': () => ({ certificates: false }),
 };
 
-type Change = Partial<TestCertificateOptions>;
+type CertificateChanges = Partial<TestCertificateOptions>;
 
-/** How certificates that must not be accepted differ from right ones. */
-const BAD_CERTIFICATES: Partial<Record<Misbehaviour, () => Change | Promise<Change>>> = {
+/** How certificates that must be refused differ from right ones. */
+const BAD_CERTIFICATES: Partial<
+  Record<Misbehaviour, () => CertificateChanges | Promise<CertificateChanges>>
+> = {
   'expired-certificate': () => ({
     notBefore: new Date(Date.now() - 30 * DAY),
     notAfter: new Date(Date.now() - DAY),
@@ -118,9 +120,9 @@ const BAD_CERTIFICATES: Partial<Record<Misbehaviour, () => Change | Promise<Chan
   'bound-to-another': () => ({}),
 };
 
-/** Makes the contents of wrong tokens; their certificates once each. */
+/** Makes the contents of wrong tokens; each certificate is created once. */
 export class Misbehaver {
-  private readonly made = new Map<Misbehaviour, Promise<TestIdentity>>();
+  private readonly identities = new Map<Misbehaviour, Promise<TestIdentity>>();
 
   constructor(private readonly issuer: TestIdentity) {}
 
@@ -142,12 +144,15 @@ export class Misbehaver {
   private otherIdentity(how: Misbehaviour): Promise<TestIdentity> | undefined {
     const change = BAD_CERTIFICATES[how];
     if (!change) return undefined;
-    const made = this.made.get(how) ?? this.make(how, change);
-    this.made.set(how, made);
-    return made;
+    const identity = this.identities.get(how) ?? this.makeIdentity(how, change);
+    this.identities.set(how, identity);
+    return identity;
   }
 
-  private async make(how: Misbehaviour, change: () => Change | Promise<Change>): Promise<TestIdentity> {
+  private async makeIdentity(
+    how: Misbehaviour,
+    change: () => CertificateChanges | Promise<CertificateChanges>,
+  ): Promise<TestIdentity> {
     const commonName = `Bad timestamp authority (${how})`;
     const usual = { commonName, purpose: 'timestamping', issuer: this.issuer } as const;
     return createTestCertificate({ ...usual, ...(await change()) });

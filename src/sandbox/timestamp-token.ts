@@ -1,4 +1,4 @@
-import { createHash, randomBytes, sign } from 'node:crypto';
+import { createHash, sign } from 'node:crypto';
 import { children, DerReader, readBoolean, readOctets, readOid, TAG, type Der } from '../lib/asn1/der.ts';
 import {
   explicit,
@@ -21,14 +21,14 @@ import {
 } from '../lib/cms/build-signed-data.ts';
 import { invalid } from '../lib/errors.ts';
 import type { Certificate } from '../lib/x509/certificate.ts';
-import { signatureScheme, type TestIdentity } from './certificates.ts';
+import { randomSerial, signatureScheme, type TestIdentity } from './certificates.ts';
 
-/** The policy that the sandbox's authority stamps under when none is asked for: in an arc for examples. */
+/** The policy of a token unless the request names one: an OID from the arc for examples. */
 export const TEST_POLICY = '1.3.6.1.4.1.32473.1.1';
 
-/** A TimeStampReq (RFC 3161, 2.4.1) as the authority needs it. */
+/** The fields of a TimeStampReq (RFC 3161, 2.4.1) that the authority uses. */
 export interface ParsedRequest {
-  /** MessageImprint, DER, to be given back as it came. */
+  /** MessageImprint, DER; copied into the token. */
   readonly imprint: Buffer;
   readonly digestOid: string;
   readonly digest: Buffer;
@@ -51,38 +51,36 @@ export function readRequest(der: Buffer): ParsedRequest {
   const imprint = reader.next(TAG.sequence);
   const policy = reader.optional(TAG.oid);
   const nonce = reader.optional(TAG.integer);
-  const wanted = reader.optional(TAG.boolean);
+  const certReq = reader.optional(TAG.boolean);
   return {
     imprint: imprint.raw,
     ...readImprint(imprint),
     nonce: nonce?.raw ?? null,
     policy: policy ? readOid(policy) : null,
-    certificates: wanted !== undefined && readBoolean(wanted),
+    certificates: certReq !== undefined && readBoolean(certReq),
   };
 }
 
-/** What goes into a token; tests put wrong things here. */
+/** The contents of a token, which tests can make wrong. */
 export interface TokenContents {
   readonly request: ParsedRequest;
   readonly time: Date;
   readonly identity: TestIdentity;
   /** Leaves out the attribute that says which certificate signed. */
   readonly unbound?: boolean | undefined;
-  /** Says that another certificate signed. */
+  /** Names another certificate as the signer's. */
   readonly boundTo?: TestIdentity | undefined;
   /** Spoils the signature. */
   readonly spoiled?: boolean | undefined;
 }
 
-/** TSTInfo (RFC 3161, 2.4.2): accurate to a second, with a random serial number. */
+/** TSTInfo (RFC 3161, 2.4.2) with an accuracy of a second and a random serial number. */
 function tstInfo({ request, time, identity }: TokenContents): Buffer {
-  const serial = randomBytes(16);
-  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
   return seq(
     integer(1),
     oid(request.policy ?? TEST_POLICY),
     request.imprint,
-    integer(serial),
+    randomSerial(),
     generalizedTime(time),
     seq(integer(1)),
     ...(request.nonce ? [request.nonce] : []),
@@ -90,7 +88,7 @@ function tstInfo({ request, time, identity }: TokenContents): Buffer {
   );
 }
 
-/** SigningCertificateV2 (RFC 5035, 3), its digest SHA-256 by default and so left out. */
+/** SigningCertificateV2 (RFC 5035, 3); its digest is the default SHA-256, so its name is omitted. */
 function signingCertificate(certificate: Certificate): Buffer {
   const digest = createHash('sha256').update(certificate.raw).digest();
   const issuer = seq(explicit(4, certificate.issuerDer));
@@ -98,7 +96,7 @@ function signingCertificate(certificate: Certificate): Buffer {
   return attribute(OID.signingCertificateV2, seq(seq(id)));
 }
 
-/** A token (ContentInfo, DER) by the identity, with the digest that suits its key. */
+/** Makes a token (ContentInfo, DER) signed by the identity, with the digest for its key. */
 export function makeToken(contents: TokenContents): Buffer {
   const { identity, request, time } = contents;
   const { certificate, key, chain } = identity;
@@ -126,10 +124,10 @@ export function makeToken(contents: TokenContents): Buffer {
   });
 }
 
-/** TimeStampResp that grants (RFC 3161, 2.4.2). */
+/** A TimeStampResp with a token (RFC 3161, 2.4.2). */
 export const grant = (token: Buffer): Buffer => seq(seq(integer(0)), token);
 
-/** TimeStampResp that refuses: status, text, and one bit of PKIFailureInfo. */
+/** A TimeStampResp that refuses: status, text, and one bit of PKIFailureInfo. */
 export function refuse(status: number, text: string, failure: number): Buffer {
   const bits = Buffer.alloc((failure >> 3) + 1);
   bits[failure >> 3] = 0x80 >> (failure & 7);
@@ -139,7 +137,7 @@ export function refuse(status: number, text: string, failure: number): Buffer {
 /** PKIFailureInfo bits. */
 export const FAILURE = { badAlgorithm: 0, badDataFormat: 5, timeNotAvailable: 14 } as const;
 
-/** Whether the request's digest is one of ours, and of the right length. */
+/** Whether the request's digest algorithm is supported and the digest has its length. */
 export function isKnownImprint({ digestOid, digest }: ParsedRequest): boolean {
   const name = digestName(digestOid);
   if (!name || name === 'md5' || name === 'sha1') return false;

@@ -23,7 +23,7 @@ before(async () => {
 });
 after(() => work.remove());
 
-/** `openssl verify` with the intermediates of the identity's own chain, strictly. */
+/** Runs strict `openssl verify` with the intermediates of the identity's chain. */
 async function verified(identity: TestIdentity, purpose: string): Promise<void> {
   await writeFile(work.path('root.pem'), toPem(identity.chain.slice(-1)));
   await writeFile(work.path('above.pem'), toPem(identity.chain));
@@ -40,7 +40,7 @@ describe('createTestPki', () => {
     assert.equal(pki.codeSigning.chain.length, 3);
   });
 
-  it('makes chains that buildChain accepts, without an intermediate too', async () => {
+  it('makes chains that buildChain accepts, also without an intermediate', async () => {
     const { root, intermediate, codeSigning, timestamping } = await createTestPki({ key: 'p384' });
     assert.equal(intermediate, null);
     const options = { intermediates: [], roots: [root.certificate], at: new Date() };
@@ -52,7 +52,7 @@ describe('createTestPki', () => {
 describe('a test certificate', () => {
   const kinds: KeyKind[] = ['rsa2048', 'p256', 'p384', 'p521'];
   for (const key of kinds)
-    it(`says that it is one, and is well formed, with a ${key} key as its own issuer`, async () => {
+    it(`is marked as one and well formed, self-signed with a ${key} key`, async () => {
       const made = await createTestCertificate({ commonName: 'Alone', purpose: 'code-signing', key });
       const { certificate } = made;
       assert.ok(certificate.isTest);
@@ -69,13 +69,13 @@ describe('a test certificate', () => {
       await verified(made, 'any');
     });
 
-  it('for timestamping has that purpose alone, critical', async () => {
+  it('for timestamping has only that purpose, critical', async () => {
     const { certificate } = await createTestCertificate({ commonName: 'TSA', purpose: 'timestamping' });
     assert.deepEqual(certificate.extendedKeyUsage, [OID.timeStamping]);
     assert.equal(certificate.extensions.get(OID.extendedKeyUsage)?.critical, true);
   });
 
-  it('has a serial number of its own, and the dates that were asked for', async () => {
+  it('has its own serial number and the requested dates', async () => {
     const notBefore = new Date('2001-02-03T04:05:06Z');
     const notAfter = new Date('2055-02-03T04:05:06Z');
     const options = {
@@ -110,7 +110,7 @@ describe('its files', () => {
     }
   });
 
-  it('are a key in PEM, encrypted when there is a passphrase', async () => {
+  it('are a key in PEM, encrypted if a passphrase is given', async () => {
     const { key } = await createTestCertificate({ commonName: 'x', purpose: 'code-signing', key: 'p256' });
     assert.ok(createPrivateKey(keyToPem(key)).equals(key));
     assert.ok(createPrivateKey({ key: keyToPem(key, 'sesame'), passphrase: 'sesame' }).equals(key));

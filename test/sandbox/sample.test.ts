@@ -9,7 +9,7 @@ import { makeSample, SAMPLE_NAME, type Sample } from '../../src/sandbox/sample-r
 
 const run = promisify(execFile);
 
-/** Its complaints too; it fails on all of these, having no roots to trust. */
+/** Its whole output; it fails on all of these, since it has no trusted roots. */
 async function whatOsslsigncodeSays(file: string): Promise<string> {
   const { stdout, stderr } = await run('osslsigncode', ['verify', '-in', file]).catch(
     (error: { stdout: string; stderr: string }) => error,
@@ -27,13 +27,13 @@ describe("the demo's sample", () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  it('is a sound zip of exactly the names that it tells', async () => {
+  it('is a valid zip with exactly the reported names', async () => {
     await run('unzip', ['-tq', join(folder, SAMPLE_NAME)]);
     const { stdout } = await run('unzip', ['-Z1', join(folder, SAMPLE_NAME)]);
     assert.deepEqual(stdout.trim().split('\n').sort(), sample.names);
   });
 
-  it('holds programs that are ours and unsigned, and others that somebody signed', async () => {
+  it('contains unsigned programs of ours, and others that are signed', async () => {
     assert.ok(sample.ours.length >= 4 && sample.programs.length > sample.ours.length);
     for (const { name, ours } of sample.programs) {
       const file = join(folder, name);
@@ -43,7 +43,7 @@ describe("the demo's sample", () => {
     }
   });
 
-  it('says where every file is from, and under what licence', async () => {
+  it('says where every file is from, and its licence', async () => {
     const text = await readFile(join(folder, 'product-1.0-windows64/LICENSES.txt'), 'utf8');
     for (const name of sample.names.filter((each) => !/(README|LICENSES)\.txt$/.test(each)))
       assert.ok(text.includes(name.replace(/^[^/]*\//, '')), name);

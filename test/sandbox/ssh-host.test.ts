@@ -24,7 +24,7 @@ let root: string;
 let host: SshHost;
 const events: SshHostEvent[] = [];
 
-/** Runs a real client; a failure is a result here, not an exception. */
+/** Runs a real client; returns its failure instead of throwing. */
 function run(command: string, words: string[], input = ''): Promise<Outcome> {
   const isolated = { GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null', GIT_TERMINAL_PROMPT: '0' };
   const author = {
@@ -102,7 +102,7 @@ after(async () => {
 const url = (path: string): string => `ssh://git@127.0.0.1:${host.port}${path}`;
 
 describe('git over the embedded host', () => {
-  it('clones, pushes and fetches, and both sides hold the same commit', async () => {
+  it('clones, pushes and fetches, and both sides have the same commit', async () => {
     const work = join(folder, 'work');
     await ok('git', 'clone', '--quiet', url('/control.git'), work);
     await writeFile(join(work, 'zipname'), 'build.zip\n');
@@ -116,7 +116,7 @@ describe('git over the embedded host', () => {
     assert.ok(events.some((e) => e.kind === 'git' && e.service === 'receive-pack' && e.status === 0));
   });
 
-  it('speaks protocol version 2 when the client asks for it', async () => {
+  it('speaks protocol version 2 if the client requests it', async () => {
     const words = ['-c', 'protocol.version=2', 'ls-remote', url('/control.git')];
     const { status, stderr } = await runTraced(words);
     assert.equal(status, 0, stderr);
@@ -150,7 +150,7 @@ describe('git over the embedded host', () => {
     await rm(join(root, 'link.git'));
   });
 
-  it('runs nothing else: no shell, no other command', async () => {
+  it('refuses shells and other commands', async () => {
     for (const command of [
       'id',
       "git-upload-pack '/control.git'; id",
@@ -185,7 +185,7 @@ describe('git over the embedded host', () => {
 });
 
 describe("OpenSSH's sftp and scp on the embedded host", () => {
-  it('carry 5 MB there and back unchanged', async () => {
+  it('upload and download 5 MB unchanged', async () => {
     const content = randomBytes(5 * 1024 * 1024 + 7);
     await writeFile(join(folder, 'big'), content);
     const scp = ['-q', '-s', '-P', String(host.port), ...sshOptions('id')];
@@ -241,7 +241,7 @@ describe("OpenSSH's sftp and scp on the embedded host", () => {
     assert.equal(await readFile(join(folder, 'secret'), 'utf8'), 'outside');
   });
 
-  it('are told when a file is missing, and when a plain rename would replace one', async () => {
+  it('report a missing file, and a plain rename that would replace one', async () => {
     assert.match((await sftp('get /exchange/nothing')).stderr, /not found|No such file/);
     const client = await connect('id');
     await client.put(Buffer.from('a'), '/exchange/a');
@@ -254,7 +254,7 @@ describe("OpenSSH's sftp and scp on the embedded host", () => {
   });
 });
 
-/** Without these the library tells the world that a connection ended. */
+/** Without these listeners the library prints when a connection ends. */
 const quiet = { error: (): void => {}, end: (): void => {}, close: (): void => {} };
 
 async function connect(identity: string): Promise<SftpClient> {
@@ -265,7 +265,7 @@ async function connect(identity: string): Promise<SftpClient> {
 }
 
 describe('ssh2-sftp-client on the embedded host', () => {
-  it('carries 5 MB with parallel requests there and back unchanged', async () => {
+  it('uploads and downloads 5 MB with parallel requests unchanged', async () => {
     const client = await connect('id');
     const content = randomBytes(5_000_003);
     await writeFile(join(folder, 'parallel'), content);
@@ -280,7 +280,7 @@ describe('ssh2-sftp-client on the embedded host', () => {
     await client.end();
   });
 
-  it('finds fsync announced, and it works', async () => {
+  it('announces fsync, and it works', async () => {
     const connection = new ssh2.Client();
     await new Promise<void>((resolve, reject) => {
       connection.once('ready', resolve).once('error', reject);
@@ -302,7 +302,7 @@ describe('ssh2-sftp-client on the embedded host', () => {
 });
 
 describe("signpipe's own exchange on the embedded host", () => {
-  it('delivers over a file that is there, and fetches it', async () => {
+  it('replaces an existing file, and fetches it', async () => {
     const content = randomBytes(300_000);
     const file = join(folder, 'delivered');
     await writeFile(file, content);
@@ -322,13 +322,13 @@ describe("signpipe's own exchange on the embedded host", () => {
   });
 });
 
-describe('who gets in', () => {
-  it('an RSA key, by SHA-2 signatures', async () => {
+describe('login', () => {
+  it('accepts an RSA key with SHA-2 signatures', async () => {
     const { status, stderr } = await sftp('ls', 'rsa');
     assert.equal(status, 0, stderr);
   });
 
-  it('nobody with another key, and nobody with an SHA-1 signature', async () => {
+  it('refuses other keys and SHA-1 signatures', async () => {
     const other = await sftp('ls', 'other');
     assert.equal(other.status, 255);
     assert.match(other.stderr, /Permission denied \(publickey\)/);
@@ -337,7 +337,7 @@ describe('who gets in', () => {
     assert.ok(events.some((event) => event.kind === 'refused'));
   });
 
-  it('nobody who shows an authorized key but signs with another', async () => {
+  it('refuses an authorized key with a signature by another', async () => {
     const connection = new ssh2.Client();
     const other = ssh2.utils.parseKey(await readFile(join(folder, 'other')));
     const shown = ssh2.utils.parseKey(await readFile(join(folder, 'id.pub')));
@@ -354,7 +354,7 @@ describe('who gets in', () => {
     connection.end();
   });
 
-  it('nobody without a key', async () => {
+  it('refuses clients without a key', async () => {
     const words = [
       ...sshOptions('id').slice(0, 2),
       '-o',
@@ -366,7 +366,7 @@ describe('who gets in', () => {
     assert.match(stderr, /Permission denied \(publickey\)/);
   });
 
-  it('no client that knows another host key, and any that knows this one after a restart', async () => {
+  it('is refused by a client that knows another host key, and accepted after a restart by one that knows this key', async () => {
     const key = await readFile(join(folder, 'id.pub'), 'utf8');
     const stranger = await startSshHost({ root, authorizedKeys: [key] });
     assert.match((await sftp('ls', 'id', stranger.port)).stderr, /Host key verification failed/);
@@ -376,7 +376,7 @@ describe('who gets in', () => {
     await first.close();
   });
 
-  it('ssh-key-invalid: an authorized key that is none', async () => {
+  it('ssh-key-invalid: an authorized key that is not a key', async () => {
     await assert.rejects(startSshHost({ root, authorizedKeys: ['ssh-ed25519 nonsense'] }), {
       code: 'ssh-key-invalid',
     });

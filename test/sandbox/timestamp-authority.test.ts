@@ -35,7 +35,7 @@ after(async () => {
   await work.remove();
 });
 
-/** Sends a query file and writes the answer. */
+/** Sends a query file and writes the response. */
 async function ask(url: string, query: string, reply: string): Promise<void> {
   const headers = { 'content-type': 'application/timestamp-query' };
   const body = new Uint8Array(await readFile(work.path(query)));
@@ -68,7 +68,7 @@ describe('the sandbox timestamp authority', () => {
       }
     });
 
-  it('leaves its certificates out when they were not asked for', async () => {
+  it('omits its certificates if they are not requested', async () => {
     await work.openssl('ts -query -data data -sha256 -out n.tsq');
     await ask(authority.url, 'n.tsq', 'n.tsr');
     await work.openssl('ts -reply -in n.tsr -token_out -out n.tok');
@@ -76,7 +76,7 @@ describe('the sandbox timestamp authority', () => {
     assert.doesNotMatch(certificates, /BEGIN CERTIFICATE/);
   });
 
-  it('refuses SHA-1 and what is no query, each with its reason', async () => {
+  it('refuses SHA-1 and malformed queries, each with its reason', async () => {
     await work.openssl('ts -query -data data -sha1 -cert -out s.tsq');
     await ask(authority.url, 's.tsq', 's.tsr');
     const weak = await work.openssl('ts -reply -in s.tsr -text');
@@ -86,7 +86,7 @@ describe('the sandbox timestamp authority', () => {
     assert.match(none, /Status: Rejected.*not a request.*data submitted has the wrong format/s);
   });
 
-  it('stamps programs for osslsigncode, which verifies its stamps', async () => {
+  it('timestamps programs for osslsigncode, which verifies them', async () => {
     const signing = ['-certs', 'chain.pem', '-key', 'key.pem', '-h', 'sha256', '-ts', authority.url];
     const files = ['-in', 'program.exe', '-out', 'signed.exe'];
     const options = { cwd: work.folder, timeout: 60_000 };
@@ -97,12 +97,12 @@ describe('the sandbox timestamp authority', () => {
     assert.match(stdout, /^Signature verification: ok$/m);
   });
 
-  it('remembers what it was asked', () => {
+  it('records the requests', () => {
     assert.ok(authority.requests.length > 4);
     assert.ok(authority.requests.every(({ path, inFlight }) => path === '/' && inFlight >= 1));
   });
 
-  it('closes at once, also what hangs', async () => {
+  it('closes at once, including requests that hang', async () => {
     const hanging = await startTimestampAuthority({ misbehave: 'hang' });
     const asked = assert.rejects(fetch(hanging.url, { method: 'POST', body: 'x' }));
     while (hanging.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -64,7 +64,15 @@ export interface OddServer {
   stop(): Promise<void>;
 }
 
-type Reply = (error?: unknown) => void;
+/** A status that the server answers with. */
+class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    message = '',
+  ) {
+    super(message);
+  }
+}
 
 const statusOf = (error: unknown): number => {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
@@ -90,119 +98,154 @@ function attributesOf(stats: Stats, told: Oddities['attributes']): Attributes {
   return shown[told ?? 'all'] as Attributes;
 }
 
+interface OpenHandle {
+  /** Null for a folder. */
+  readonly fd: number | null;
+  readonly path: string;
+}
+
 /** Serves one channel. */
-function serve(sftp: SFTPWrapper, folder: string, odd: Oddities, requests: string[]): void {
-  const handles = new Map<number, { fd: number | null; path: string }>();
-  const at = (path: string): string => join(folder, posix.normalize(`/${path}`));
-  const failing = { left: odd.failingReads ?? 0 };
-  const keep = (fd: number | null, path: string): Buffer => {
+class OddSession {
+  private readonly handles = new Map<number, OpenHandle>();
+  private failingReads: number;
+
+  constructor(
+    private readonly sftp: SFTPWrapper,
+    private readonly folder: string,
+    private readonly odd: Oddities,
+    private readonly requests: string[],
+  ) {
+    this.failingReads = odd.failingReads ?? 0;
+  }
+
+  serve(): void {
+    const { sftp } = this;
+    this.serveFiles();
+    this.serveAttributes();
+    sftp.on('OPENDIR', (id, path) =>
+      this.answer('OPENDIR', id, path, () => {
+        opendirSync(this.at(path)).closeSync();
+        sftp.handle(id, this.keep(null, this.at(path)));
+      }),
+    );
+    sftp.on('MKDIR', (id, path) => this.change('MKDIR', id, path, () => mkdirSync(this.at(path))));
+    sftp.on('REMOVE', (id, path) =>
+      this.change('REMOVE', id, path, () => {
+        const { remove } = this.odd;
+        if (remove === 'denied' || (remove === 'denied-if-missing' && !existsSync(this.at(path))))
+          throw new Refusal(STATUS_CODE.PERMISSION_DENIED);
+        unlinkSync(this.at(path));
+      }),
+    );
+    sftp.on('RENAME', (id, from, to) =>
+      this.change('RENAME', id, `${basename(from)} ${basename(to)}`, () => {
+        if (existsSync(this.at(to)) && !this.odd.renamesOver) throw new Refusal(STATUS_CODE.FAILURE);
+        renameSync(this.at(from), this.at(to));
+      }),
+    );
+  }
+
+  private serveFiles(): void {
+    const { sftp, odd } = this;
+    sftp.on('OPEN', (id, path, flags) =>
+      this.answer('OPEN', id, path, () => {
+        if (odd.readOnly && flags & OPEN_MODE.WRITE) throw new Refusal(STATUS_CODE.PERMISSION_DENIED);
+        sftp.handle(id, this.keep(openSync(this.at(path), flagsOf(flags)), this.at(path)));
+      }),
+    );
+    sftp.on('READ', (id, handle, offset, length) =>
+      this.attempt(id, () => this.read(id, handle, offset, length)),
+    );
+    sftp.on('WRITE', (id, handle, offset, data) =>
+      this.attempt(id, () => {
+        writeSync(this.fd(handle), data, 0, data.length, offset);
+        sftp.status(id, STATUS_CODE.OK);
+      }),
+    );
+    sftp.on('CLOSE', (id, handle) =>
+      this.attempt(id, () => {
+        const { fd } = this.open(handle);
+        if (fd !== null) closeSync(fd);
+        sftp.status(id, STATUS_CODE.OK);
+      }),
+    );
+  }
+
+  private serveAttributes(): void {
+    const { sftp, odd } = this;
+    sftp.on('FSTAT', (id, handle) =>
+      this.answer('FSTAT', id, '', () =>
+        sftp.attrs(id, attributesOf(fstatSync(this.fd(handle)), odd.attributes)),
+      ),
+    );
+    sftp.on('STAT', (id, path) =>
+      this.answer('STAT', id, path, () => {
+        // Servers that report only the size of an open file report more for a path.
+        const reported = odd.attributes === 'size' ? 'no-permissions' : odd.attributes;
+        sftp.attrs(id, attributesOf(statSync(this.at(path)), reported));
+      }),
+    );
+    sftp.on('LSTAT', (id, path) =>
+      this.answer('LSTAT', id, path, () =>
+        sftp.attrs(id, attributesOf(lstatSync(this.at(path)), odd.attributes)),
+      ),
+    );
+  }
+
+  private read(id: number, handle: Buffer, offset: number, length: number): void {
+    if (this.failingReads > 0) {
+      this.failingReads -= 1;
+      throw new Refusal(STATUS_CODE.FAILURE, 'read error');
+    }
+    const { earlyEof = Infinity, shortReads = length } = this.odd;
+    const buffer = Buffer.alloc(Math.max(0, Math.min(length, shortReads, earlyEof - offset)));
+    const count = buffer.length === 0 ? 0 : readSync(this.fd(handle), buffer, 0, buffer.length, offset);
+    if (count === 0) this.sftp.status(id, STATUS_CODE.EOF);
+    else this.sftp.data(id, buffer.subarray(0, count));
+  }
+
+  private at(path: string): string {
+    return join(this.folder, posix.normalize(`/${path}`));
+  }
+
+  private keep(fd: number | null, path: string): Buffer {
     const handle = Buffer.alloc(4);
-    handle.writeUInt32BE(handles.size);
-    handles.set(handles.size, { fd, path });
+    handle.writeUInt32BE(this.handles.size);
+    this.handles.set(this.handles.size, { fd, path });
     return handle;
-  };
-  const open = (handle: Buffer): { fd: number | null; path: string } =>
-    handles.get(handle.readUInt32BE()) ?? { fd: null, path: '' };
-  const refuse = (id: number, status: number, text = ''): void => {
-    sftp.status(id, status, text);
-  };
-  const answering =
-    (id: number): Reply =>
-    (error) =>
-      sftp.status(id, error === undefined ? STATUS_CODE.OK : statusOf(error));
-  /** Records a request; refuses it if it is unsupported. */
-  const begin = (name: string, id: number, path = ''): boolean => {
-    requests.push(`${name} ${path}`.trim());
-    if (!odd.unsupported?.some((each) => each === name)) return true;
-    sftp.status(id, STATUS_CODE.OP_UNSUPPORTED);
-    return false;
-  };
-  const doing = (id: number, action: () => void): void => {
+  }
+
+  private open(handle: Buffer): OpenHandle {
+    return this.handles.get(handle.readUInt32BE()) ?? { fd: null, path: '' };
+  }
+
+  private fd(handle: Buffer): number {
+    return this.open(handle).fd ?? -1;
+  }
+
+  /** Records a request and carries it out, unless it is one of those that are not supported. */
+  private answer(name: string, id: number, path: string, action: () => void): void {
+    this.requests.push(`${name} ${path}`.trim());
+    if (this.odd.unsupported?.some((each) => each === name)) this.sftp.status(id, STATUS_CODE.OP_UNSUPPORTED);
+    else this.attempt(id, action);
+  }
+
+  /** Answers a request that has no result other than its status. */
+  private change(name: string, id: number, path: string, action: () => void): void {
+    this.answer(name, id, path, () => {
+      action();
+      this.sftp.status(id, STATUS_CODE.OK);
+    });
+  }
+
+  private attempt(id: number, action: () => void): void {
     try {
       action();
     } catch (error) {
-      answering(id)(error);
+      if (error instanceof Refusal) this.sftp.status(id, error.status, error.message);
+      else this.sftp.status(id, statusOf(error));
     }
-  };
-  sftp.on('OPEN', (id, path, flags) => {
-    if (!begin('OPEN', id, path)) return;
-    if (odd.readOnly && flags & OPEN_MODE.WRITE) return refuse(id, STATUS_CODE.PERMISSION_DENIED);
-    doing(id, () => sftp.handle(id, keep(openSync(at(path), flagsOf(flags)), at(path))));
-  });
-  sftp.on('READ', (id, handle, offset, length) => {
-    if (failing.left > 0) {
-      failing.left -= 1;
-      return refuse(id, STATUS_CODE.FAILURE, 'read error');
-    }
-    doing(id, () => {
-      const end = odd.earlyEof ?? Infinity;
-      const buffer = Buffer.alloc(Math.max(0, Math.min(length, odd.shortReads ?? length, end - offset)));
-      const count =
-        buffer.length === 0 ? 0 : readSync(open(handle).fd ?? -1, buffer, 0, buffer.length, offset);
-      if (count === 0) sftp.status(id, STATUS_CODE.EOF);
-      else sftp.data(id, buffer.subarray(0, count));
-    });
-  });
-  sftp.on('WRITE', (id, handle, offset, data) =>
-    doing(id, () => {
-      writeSync(open(handle).fd ?? -1, data, 0, data.length, offset);
-      answering(id)();
-    }),
-  );
-  sftp.on('CLOSE', (id, handle) =>
-    doing(id, () => {
-      const { fd } = open(handle);
-      if (fd !== null) closeSync(fd);
-      answering(id)();
-    }),
-  );
-  sftp.on('FSTAT', (id, handle) => {
-    if (begin('FSTAT', id))
-      doing(id, () => sftp.attrs(id, attributesOf(fstatSync(open(handle).fd ?? -1), odd.attributes)));
-  });
-  sftp.on('STAT', (id, path) => {
-    if (begin('STAT', id, path))
-      // Servers that report only the size of an open file report more for a path.
-      doing(id, () => {
-        const told = odd.attributes === 'size' ? 'no-permissions' : odd.attributes;
-        sftp.attrs(id, attributesOf(statSync(at(path)), told));
-      });
-  });
-  sftp.on('LSTAT', (id, path) => {
-    if (begin('LSTAT', id, path))
-      doing(id, () => sftp.attrs(id, attributesOf(lstatSync(at(path)), odd.attributes)));
-  });
-  sftp.on('OPENDIR', (id, path) => {
-    if (begin('OPENDIR', id, path))
-      doing(id, () => {
-        opendirSync(at(path)).closeSync();
-        sftp.handle(id, keep(null, at(path)));
-      });
-  });
-  sftp.on('MKDIR', (id, path) => {
-    if (begin('MKDIR', id, path))
-      doing(id, () => {
-        mkdirSync(at(path));
-        answering(id)();
-      });
-  });
-  sftp.on('REMOVE', (id, path) => {
-    begin('REMOVE', id, path);
-    const denied = odd.remove === 'denied' || (odd.remove === 'denied-if-missing' && !existsSync(at(path)));
-    if (denied) return refuse(id, STATUS_CODE.PERMISSION_DENIED);
-    doing(id, () => {
-      unlinkSync(at(path));
-      answering(id)();
-    });
-  });
-  sftp.on('RENAME', (id, from, to) => {
-    if (!begin('RENAME', id, `${basename(from)} ${basename(to)}`)) return;
-    if (existsSync(at(to)) && !odd.renamesOver) return refuse(id, STATUS_CODE.FAILURE);
-    doing(id, () => {
-      renameSync(at(from), at(to));
-      answering(id)();
-    });
-  });
+  }
 }
 
 /** Starts such a server, which accepts every key. */
@@ -222,7 +265,9 @@ export async function startOddSftp(odd: Oddities = {}): Promise<OddServer> {
       context.method === 'publickey' ? context.accept() : context.reject(['publickey']),
     );
     client.on('session', (accept) =>
-      accept().on('sftp', (take) => serve(take(), join(folder, 'host'), odd, requests)),
+      accept().on('sftp', (acceptSftp) =>
+        new OddSession(acceptSftp(), join(folder, 'host'), odd, requests).serve(),
+      ),
     );
   });
   server.listen(0, '127.0.0.1');

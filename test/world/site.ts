@@ -220,37 +220,29 @@ export class World {
   ): Promise<string> {
     const clone = this.at('by-hand');
     await rm(clone, { recursive: true, force: true });
-    const env = gitEnvironment();
-    await run('git', ['clone', '--quiet', this.control, clone], { env });
+    await run('git', ['clone', '--quiet', this.control, clone], { env: gitEnvironment() });
     const key = options.sign === undefined ? this.at('keys', 'builder_ed25519') : options.sign;
-    const git = (...args: string[]): Promise<{ stdout: string }> =>
-      run(
-        'git',
-        [
-          '-C',
-          clone,
-          '-c',
-          'user.name=By Hand',
-          '-c',
-          'user.email=hand@example.org',
-          '-c',
-          'gpg.format=ssh',
-          ...(key === null ? [] : ['-c', `user.signingkey=${key}`]),
-          ...args,
-        ],
-        { env },
-      );
+    const git = gitAs(clone, key);
     await git('checkout', '--quiet', '-B', 'main');
     await writeFile(join(clone, 'zipname'), zipname);
     await options.change?.(clone);
     await git('add', '--all');
     await git('commit', '--quiet', ...(key === null ? [] : ['-S']), '-m', options.message ?? 'Sign it');
     await git('push', '--quiet', 'origin', 'main');
-    return (await git('rev-parse', 'HEAD')).stdout.trim();
+    return git('rev-parse', 'HEAD');
   }
 
   async stop(): Promise<void> {
     await this.authority.close();
     await this.sshd.stop();
   }
+}
+
+/** Runs git in a clone, with the settings of a person who signs with `key`; returns its output. */
+function gitAs(clone: string, key: string | null): (...args: string[]) => Promise<string> {
+  const settings = ['user.name=By Hand', 'user.email=hand@example.org', 'gpg.format=ssh'];
+  if (key !== null) settings.push(`user.signingkey=${key}`);
+  const options = ['-C', clone, ...settings.flatMap((setting) => ['-c', setting])];
+  return async (...args) =>
+    (await run('git', [...options, ...args], { env: gitEnvironment() })).stdout.trim();
 }

@@ -13,7 +13,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-export type HostKeyType = 'ed25519' | 'rsa' | 'ecdsa';
+type HostKeyType = 'ed25519' | 'rsa' | 'ecdsa';
 
 export interface SshdOptions {
   /** Whether the SFTP subsystem is on; default true. */

@@ -11,14 +11,14 @@ const END = '-----END SSH SIGNATURE-----';
 const SIGNATURE = new RegExp(`^gpgsig ${BEGIN}\\n([\\s\\S]*?) ${END}\\n`, 'm');
 
 /** The signature blob of a raw commit, as latin1 text. */
-export function blobOf(raw: string): Buffer {
+function blobOf(raw: string): Buffer {
   const body = SIGNATURE.exec(raw)?.[1];
   if (body === undefined) throw new Error(`no signature in:\n${raw}`);
   return Buffer.from(body.replace(/[\n ]/g, ''), 'base64');
 }
 
 /** The commit with another signature blob, its base64 broken into lines of `width`. */
-export const withBlob = (raw: string, blob: Buffer, width = 70): string =>
+const withBlob = (raw: string, blob: Buffer, width = 70): string =>
   raw.replace(SIGNATURE, () => {
     const lines = blob.toString('base64').match(new RegExp(`.{1,${width}}`, 'g')) ?? [];
     return `gpgsig ${[BEGIN, ...lines, END].join('\n ')}\n`;

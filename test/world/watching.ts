@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export const main = resolve(import.meta.dirname, '../../dist/main.js');
 
 /** One record of the signer's log. */
-export type LogRecord = Readonly<Record<string, unknown>> & { readonly msg: string };
+type LogRecord = Readonly<Record<string, unknown>> & { readonly msg: string };
 
 /** `signpipe watch` in its own process, with its log. */
 export class Watching {
