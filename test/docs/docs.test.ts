@@ -90,7 +90,7 @@ describe('docs/configuration.md', () => {
   /** Keys of the schemas, read from the source: names before a zod type, or before a shared part of a schema. */
   async function schemaKeys(name: 'signer' | 'builder'): Promise<Set<string>> {
     const source = await sourceFiles();
-    const text = `${source.get('app/config/parts.ts') ?? ''}\n${source.get(`app/config/${name}.ts`) ?? ''}`;
+    const text = `${source.get('app/config/common-sections.ts') ?? ''}\n${source.get(`app/config/${name}.ts`) ?? ''}`;
     const code = text.replace(/'[^'\n]*'/g, "''");
     const types = 'z|path|branch|folder|duration|byteSize|control|glob|signingShape|trustShape';
     const matches = [...code.matchAll(new RegExp(`\\b([a-zA-Z]+):\\s(?!z\\.[A-Zoc])(?:${types})\\b`, 'g'))];

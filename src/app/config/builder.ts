@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import {
-  commonOf,
+  resolveCommon,
   control,
   exchange,
   limits,
@@ -10,7 +10,7 @@ import {
   resolverFor,
   ssh,
   timestampRoots,
-} from './parts.ts';
+} from './common-sections.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
 
 const requests = z.strictObject({
@@ -44,20 +44,20 @@ const builder = z
   .strictObject({ ...common, exchange, trust, limits, vouch: vouch.optional() })
   .superRefine(requireSsh);
 
-/** A voucher moves no file and reads no receipt. What a builder has besides may stand there. */
+/** A voucher transfers no file and reads no receipt; the sections for these are allowed, since a builder may vouch. */
 const voucher = z
   .strictObject({ ...common, exchange: exchange.optional(), trust: trust.optional(), limits, vouch })
   .superRefine(requireSsh);
 
 interface FromFile {
-  /** The file that this was read from. */
+  /** The file that it was read from. */
   readonly file: string;
 }
 
-/** `builder.yaml`, checked, its paths absolute. */
+/** The checked content of `builder.yaml`, with absolute paths. */
 export type BuilderConfig = z.output<typeof builder> & FromFile;
 
-/** `voucher.yaml`, or a `builder.yaml` with `vouch.name`: what `signpipe vouch` needs. */
+/** The checked content of a `voucher.yaml`, or of a `builder.yaml` with `vouch.name`, with absolute paths. */
 export type VoucherConfig = z.output<typeof voucher> & FromFile;
 
 /** Reads `builder.yaml`; throws `config-...` (usage) with file, line and column. */
@@ -66,7 +66,7 @@ export async function loadBuilderConfig(file: string | YamlFile): Promise<Builde
   const resolve = resolverFor(path);
   return {
     ...raw,
-    ...commonOf(raw, path),
+    ...resolveCommon(raw, path),
     requests: resolvePaths(raw.requests, resolve),
     trust: resolvePaths(raw.trust, resolve),
   };
@@ -78,7 +78,7 @@ export async function loadVoucherConfig(file: string | YamlFile): Promise<Vouche
   const resolve = resolverFor(path);
   return {
     ...raw,
-    ...commonOf(raw, path),
+    ...resolveCommon(raw, path),
     requests: resolvePaths(raw.requests, resolve),
     ...(raw.trust ? { trust: resolvePaths(raw.trust, resolve) } : {}),
   };

@@ -1,17 +1,17 @@
 import { z } from 'zod';
 
-/** Folders of the alphabet of names in zipname, in which `{request}` may stand, and `{name}` at the end. */
+/** Folders with the characters that names in zipname may have or `{request}`, and `{name}` at the end. */
 const TEMPLATE = /^(?:(?:[A-Za-z0-9_+@=]|\{request\})(?:[A-Za-z0-9._+@=-]|\{request\})*\/){0,8}\{name\}$/;
-/** Characters of the folders once they are filled in; a name has at most 255. */
-const LONGEST = 400;
+/** In characters, for the folders after `{request}` was replaced; a name has at most 255 more. */
+const MAX_LENGTH = 400;
 
-/** Where a signed file goes, below the outgoing folder. */
+/** The template for the path of a signed file below the outgoing folder. */
 export const delivered = z
   .string()
   .regex(TEMPLATE, 'must be {name}, or folders before it, such as {request}/{name}')
   .refine(
-    (template) => deliveredPath(template, { request: '0'.repeat(40), name: '' }).length <= LONGEST,
-    `must come to at most ${LONGEST} characters`,
+    (template) => deliveredPath(template, { request: '0'.repeat(40), name: '' }).length <= MAX_LENGTH,
+    `must have at most ${MAX_LENGTH} characters after {request} was replaced`,
   )
   .default('{name}');
 
@@ -21,7 +21,7 @@ export const deliveredPath = (
   { request, name }: { request: string; name: string },
 ): string => template.replaceAll('{request}', request).replace(/\{name\}$/, () => name);
 
-/** `{name}` alone replaces an unsigned file by its signed one; elsewhere both would stay. */
+/** If outgoing equals incoming, a template other than `{name}` is refused: the unsigned file would not be replaced. */
 export function requireReplacing(
   { incoming, outgoing, delivered: template }: { incoming: string; outgoing: string; delivered: string },
   context: z.RefinementCtx,
@@ -30,6 +30,6 @@ export function requireReplacing(
   context.addIssue({
     code: 'custom',
     path: ['delivered'],
-    message: 'must be {name} where outgoing equals incoming: the signed file replaces the unsigned one',
+    message: 'must be {name} if outgoing equals incoming: the signed file replaces the unsigned one',
   });
 }

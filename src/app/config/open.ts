@@ -10,7 +10,7 @@ import { loadSshSigner, type SshSigner } from '../../lib/sshsig/ssh-signer.ts';
 import { SharedSsh } from '../../lib/ssh/shared-ssh.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 
-/** What signer.yaml and builder.yaml have in common. */
+/** The sections of signer.yaml and builder.yaml that name hosts. */
 export interface SiteConfig {
   readonly control: { readonly url: string; readonly requests: string; readonly receipts: string };
   readonly exchange: { readonly url: string };
@@ -24,7 +24,7 @@ export interface SiteConfig {
     | undefined;
 }
 
-/** The SSH part as connections take it; undefined when nothing is reached by SSH. */
+/** The section `ssh` as options for connections; undefined if there is none. */
 export async function sshOptionsOf(
   config: Pick<SiteConfig, 'ssh'>,
   warn: (message: string) => void,
@@ -43,8 +43,8 @@ export async function sshOptionsOf(
 }
 
 /**
- * Opens the bare clone in `path`; nothing is fetched yet. Connects meanwhile: shaking hands takes as long as
- * the rest. A connection that fails is tried again, and its fault told, at the first use.
+ * Opens the bare clone in `path`; fetches nothing. Only for speed, it also begins to connect: the SSH handshake takes
+ * as long as the rest. If that fails, the first use connects again and reports the error.
  */
 export async function openControl(
   config: Pick<SiteConfig, 'control'>,
@@ -64,7 +64,7 @@ export async function openControl(
   }
 }
 
-/** Opens the exchange; connects at its first use. */
+/** Opens the exchange, which connects at its first use. */
 export function openConfiguredExchange(
   config: Pick<SiteConfig, 'exchange'>,
   ssh: SshOptions | undefined,
@@ -72,7 +72,7 @@ export function openConfiguredExchange(
   return openExchange({ url: config.exchange.url, ...(ssh ? { ssh } : {}) });
 }
 
-/** The key and the name that this builder commits with. */
+/** The key and the author's name for the commits of a builder or a voucher. */
 export async function committerOf({
   config,
   say,

@@ -1,7 +1,7 @@
 import { validate } from 'node-cron';
 import { z } from 'zod';
 import {
-  commonOf,
+  resolveCommon,
   duration,
   control,
   exchange,
@@ -11,9 +11,9 @@ import {
   resolverFor,
   ssh,
   timestampRoots,
-  type Resolve,
+  type ResolvePath,
   limits,
-} from './parts.ts';
+} from './common-sections.ts';
 import { describeKey, KEY_SETTINGS, type KeySettings } from '../../engine/keys/open.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
@@ -42,7 +42,7 @@ const signingShape = {
   files: z.array(glob).min(1, 'must name at least one pattern'),
   alreadySigned: z.enum(['keep', 'replace', 'append', 'reject']),
   timestamp: z.array(timestampUrl).max(16),
-  timestampTimeout: duration.refine((ms) => ms > 0, 'must be some time: 15s'),
+  timestampTimeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 15s'),
   roots: path.optional(),
   timestampRoots: timestampRoots.optional(),
   name: z.string().max(200).optional(),
@@ -132,7 +132,7 @@ const schema = z
         code: 'custom',
         path: ['trust'],
         message:
-          'allowedSigners is missing: who may request? (or unsignedRequests: accept, on a private Git host only)',
+          'allowedSigners is missing: it lists who may request (without it: unsignedRequests: accept, only on a private Git host)',
       });
   });
 
@@ -147,24 +147,24 @@ function requireOneKey(signing: KeySettings, context: z.RefinementCtx): void {
 
 type Raw = z.output<typeof schema>;
 
-/** Which key signs what, and how. */
+/** The section `signing` of a channel: which key signs what, and how. */
 export type SigningConfig = Raw['signing'];
 
-/** Who may request, and what it takes. */
+/** The section `trust` of a channel: who may request, and under which conditions. */
 export type TrustConfig = Raw['trust'];
 
-/** One channel's whole policy: the defaults with its own overrides. */
+/** The complete policy of one channel: the defaults with its own overrides. */
 export interface ChannelConfig {
   readonly name: string;
   readonly signing: SigningConfig;
   readonly trust: TrustConfig;
 }
 
-/** `signer.yaml`, checked, its paths absolute. */
+/** The checked content of `signer.yaml`, with absolute paths. */
 export interface SignerConfig extends Omit<Raw, 'channels' | 'signing' | 'trust'> {
-  /** The file that this was read from. */
+  /** The file that it was read from. */
   readonly file: string;
-  /** Every channel by name; `default` is always there. */
+  /** The channels by name; there is always one named `default`. */
   readonly channels: ReadonlyMap<string, ChannelConfig>;
 }
 
@@ -177,7 +177,7 @@ function overrideSigning(base: SigningConfig, own: Raw['channels'][string]['sign
   return { ...Object.fromEntries(inherited), ...own } as SigningConfig;
 }
 
-function channelsOf(raw: Raw, resolve: Resolve): Map<string, ChannelConfig> {
+function channelsOf(raw: Raw, resolve: ResolvePath): Map<string, ChannelConfig> {
   const base = { signing: resolvePaths(raw.signing, resolve), trust: resolvePaths(raw.trust, resolve) };
   const overrides = Object.entries({ default: { signing: {}, trust: {} }, ...raw.channels });
   return new Map(
@@ -198,7 +198,7 @@ export async function loadSignerConfig(file: string | YamlFile): Promise<SignerC
   const resolve = resolverFor(path);
   return {
     ...raw,
-    ...commonOf(raw, path),
+    ...resolveCommon(raw, path),
     receipts: resolvePaths(raw.receipts, resolve),
     channels: channelsOf(raw, resolve),
   };

@@ -18,15 +18,15 @@ const SECONDS: ReadonlyMap<string, number> = new Map([
   ['d', 86_400],
 ]);
 
-/** `8GiB`, `500 MB` or plain bytes, as a number of bytes; undefined when it is none of these. */
+/** Parses `8GiB`, `500 MB` or a number of bytes; returns bytes, or undefined if the text is none of these. */
 export function parseBytes(text: string): number | undefined {
-  const found = /^(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]*)$/.exec(text);
-  const unit = BYTES.get(found?.[2] ?? '?');
-  const bytes = Number(found?.[1]) * (unit ?? Number.NaN);
+  const match = /^(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]*)$/.exec(text);
+  const unit = BYTES.get(match?.[2] ?? '?');
+  const bytes = Number(match?.[1]) * (unit ?? Number.NaN);
   return Number.isFinite(bytes) && bytes <= Number.MAX_SAFE_INTEGER ? Math.floor(bytes) : undefined;
 }
 
-/** `30s`, `10m`, `1h30m`, `2d`, as milliseconds; undefined when it is no such thing. */
+/** Parses `30s`, `10m`, `1h30m` or `2d`; returns milliseconds, or undefined if the text is not of this form. */
 export function parseDuration(text: string): number | undefined {
   if (!/^(?:\d{1,9}[smhd])+$/.test(text)) return undefined;
   const parts = [...text.matchAll(/(?<!\d)(\d+)([smhd])/g)];

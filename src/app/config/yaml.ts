@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { hasCode, messageOf, usage, type SignpipeError } from '../../lib/errors.ts';
 import { readOnce } from '../../lib/bytes/byte-source.ts';
 
-/** No configuration that a person writes comes near. */
+/** A configuration has a few kilobytes. */
 const MAX_BYTES = 1024 * 1024;
 
 async function readText(path: string): Promise<string> {
@@ -14,7 +14,7 @@ async function readText(path: string): Promise<string> {
   } catch (error) {
     if (hasCode(error, 'ENOENT'))
       throw usage('config-not-found', `${path}: no such configuration file`, {
-        hint: 'lay one out with: signpipe init',
+        hint: 'make one with: signpipe init',
         cause: error,
       });
     if (hasCode(error, 'EACCES'))
@@ -25,7 +25,7 @@ async function readText(path: string): Promise<string> {
 
 type Path = readonly PropertyKey[];
 
-/** Where in the file a value stands, or the nearest one above it; for a key, where its name stands. */
+/** The offset in the file of a value, or of the nearest section that exists; for a `key`, of its name. */
 function offsetOf(document: Document, path: Path, key?: string): number {
   const node = path.length === 0 ? document.contents : document.getIn(path.map(String), true);
   if (key !== undefined && isMap(node)) {
@@ -55,24 +55,24 @@ function refuse(
   lines: LineCounter,
   issues: readonly z.core.$ZodIssue[],
 ): SignpipeError {
-  const told = issues.map((issue) => {
+  const messages = issues.map((issue) => {
     const { key, text } = describeIssue(issue);
     const { line, col } = lines.linePos(offsetOf(document, issue.path, key));
     return `${path}:${line}:${col}: ${text}`;
   });
-  return usage('config-invalid', told.join('\n'), {
+  return usage('config-invalid', messages.join('\n'), {
     hint: 'keys.example/ has complete configurations with every key explained',
   });
 }
 
-/** A configuration that was read once, since it may be a pipe, and parsed; not yet checked. */
+/** A configuration that was read (only once, since it may be a pipe) and parsed, but not checked. */
 export interface YamlFile {
   readonly path: string;
   readonly document: Document;
   readonly lines: LineCounter;
 }
 
-/** Reads and parses a file. Throws `config-not-yaml` with file, line and column, and what `readText` throws. */
+/** Reads and parses a file. Throws `config-not-yaml` with file, line and column, and the errors of `readText`. */
 export async function readYaml(path: string): Promise<YamlFile> {
   const lines = new LineCounter();
   const document = parseDocument(await readText(path), {
@@ -86,19 +86,20 @@ export async function readYaml(path: string): Promise<YamlFile> {
     const { line, col } = lines.linePos(broken.pos[0]);
     throw usage('config-not-yaml', `${path}:${line}:${col}: ${broken.message}`);
   }
-  if (isAlias(document.contents)) throw usage('config-not-yaml', `${path}:1:1: an alias is no configuration`);
+  if (isAlias(document.contents))
+    throw usage('config-not-yaml', `${path}:1:1: an alias is not a configuration`);
   return { path, document, lines };
 }
 
-/** The names of the sections at the top of a configuration, before it is known whose it is. */
+/** The names of the sections of a configuration, before it is known whether it is a signer's or a builder's. */
 export function sectionsOf({ document: { contents } }: YamlFile): Set<string> {
   if (!isMap(contents)) return new Set();
   return new Set(contents.items.flatMap(({ key }) => (isScalar(key) ? [String(key.value)] : [])));
 }
 
 /**
- * Reads a YAML configuration, unless that was done, and checks it against `schema`, whose objects are strict:
- * unknown keys are refused. Every error names file, line and column. Throws `config-...`, all of kind usage.
+ * Reads a YAML configuration, unless it was read already, and checks it against `schema`, whose objects are strict:
+ * unknown keys are refused. Throws `config-...` (usage); every message names file, line and column.
  */
 export async function loadYaml<Schema extends z.ZodType>(
   file: string | YamlFile,

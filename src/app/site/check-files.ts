@@ -5,7 +5,7 @@ import { PUBLIC_ROOTS } from '../../engine/keys/trusted-roots.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
 /** The files of a site whose permissions matter. */
-export interface SiteFiles {
+interface SiteFiles {
   /** Files that contain a secret. */
   readonly secrets: readonly (string | undefined)[];
   /** Files that decide who and what is trusted. */

@@ -89,7 +89,7 @@ function tooFewPersons(
   ];
 }
 
-/** SiteIdentity may request in a channel, and what it takes. */
+/** Checks who may request in a channel. */
 export async function checkTrust(trust: TrustConfig, now: Date): Promise<CheckResult[]> {
   const unsigned =
     trust.unsignedRequests === 'accept'

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { ZodType } from 'zod';
-import { control, exchange } from '../../app/config/parts.ts';
+import { control, exchange } from '../../app/config/common-sections.ts';
 import { usage } from '../../lib/errors.ts';
 import { createTestCertificate } from '../../sandbox/certificates.ts';
 import { toPfx } from '../../sandbox/pkcs12-writer.ts';

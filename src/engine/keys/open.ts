@@ -12,7 +12,7 @@ export type KeySettings = { readonly [Name in (typeof KEY_SETTINGS)[number]]?: s
  * Where a signing key is, as plain data. Another kind of key is another member of this union, another case in
  * `describeKey` and in `openSigningKey`, and one file that implements `SigningKey`.
  */
-export type KeyDescription = PemKey | Pkcs12Key;
+type KeyDescription = PemKey | Pkcs12Key;
 
 /** A private key in PEM with its certificates beside it. */
 interface PemKey {
@@ -49,7 +49,7 @@ export function describeKey({
   throw usage('key-missing', 'no signing key', { hint: 'give pfx, or certificate and key' });
 }
 
-export interface OpenKeyOptions {
+interface OpenKeyOptions {
   /** Called with a sentence, without secrets, about a key or passphrase file that other users can read. */
   readonly warn: (message: string) => void;
   /** Asks a person for the passphrase of a file. Left out if there is no person: the signer never asks. */

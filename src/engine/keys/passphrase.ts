@@ -4,13 +4,13 @@ import { textOf } from '../../lib/key-format.ts';
 import { warnIfOthersCanRead } from './key-file.ts';
 
 /** The environment variable that may hold the passphrase. */
-export const PASSPHRASE_VARIABLE = 'SIGNPIPE_PASSPHRASE';
+const PASSPHRASE_VARIABLE = 'SIGNPIPE_PASSPHRASE';
 
 /** In bytes. */
 const MAX_FILE = 64 * 1024;
 const MAX_PASSPHRASE = 1024;
 
-export interface PassphraseSources {
+interface PassphraseSources {
   /** A file whose first line is the passphrase. If given, no other source is used. */
   readonly file?: string | undefined;
   /** Called with a sentence, without the secret, if others can read the file. */

@@ -8,7 +8,7 @@ import { readingKeyFile, readKeyFile, warnIfOthersCanRead } from './key-file.ts'
 import { passphraseMissing, WRONG_PASSPHRASE_HINT } from './passphrase.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
 
-export interface PemOptions {
+interface PemOptions {
   /** The certificate and its chain in any order: PEM, one certificate in DER, or PKCS #7 (`.p7b`, `.spc`). */
   readonly certificate: string;
   /** The private key in PEM: PKCS#8, PKCS#1 or SEC 1, encrypted or not. May be the file of the certificate. */

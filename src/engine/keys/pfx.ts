@@ -7,7 +7,7 @@ import { belongsTo, signingKey, type SigningKey } from './signing-key.ts';
 
 const SEQUENCE = 0x30;
 
-export interface PfxOptions {
+interface PfxOptions {
   readonly path: string;
   /** If left out, the empty one is tried, which some files have. */
   readonly passphrase?: string | undefined;

@@ -29,7 +29,7 @@ export const readRoots = async (path: string | undefined): Promise<Certificate[]
 export const PUBLIC_ROOTS = 'public';
 
 /** The roots of public timestamp authorities that are part of this package (`roots/timestamp.pem`). */
-export interface PublicRoots {
+interface PublicRoots {
   readonly certificates: readonly Certificate[];
   /** When they were last compared with their sources. */
   readonly checked: Date;

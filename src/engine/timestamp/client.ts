@@ -25,7 +25,7 @@ export interface Timestamp {
  * A further check of a token (ContentInfo) in the form in which it will be embedded; `what` names the authority in
  * messages. If it throws, the authority has failed and the next one is asked.
  */
-export type CheckToken = (token: Der, what: string) => void;
+type CheckToken = (token: Der, what: string) => void;
 
 /** What gives timestamps: a `TimestampClient`, or one that a test puts in its place. */
 export interface Timestamper {

@@ -14,7 +14,7 @@ import { printable } from '../../lib/printable.ts';
 import { withTimestampCode } from './timestamp-errors.ts';
 
 /** The fields of a request that vary. */
-export interface TimestampRequest {
+interface TimestampRequest {
   /** The digest of the data that gets the timestamp. */
   readonly imprint: Buffer;
   readonly hash: DigestName;

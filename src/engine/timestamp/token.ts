@@ -55,7 +55,7 @@ export interface TimestampInfo {
 }
 
 /** A parsed token; nothing in it is checked. */
-export interface Token {
+interface Token {
   readonly data: SignedData;
   readonly signer: SignerInfo;
   /** TSTInfo in DER: the bytes that are signed. */

@@ -4,15 +4,15 @@ import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
 import { PUBLIC_ROOTS } from '../../engine/keys/trusted-roots.ts';
 import { parseBytes, parseDuration } from './units.ts';
 
-/** Makes the paths of one configuration file absolute: they are relative to the file itself. */
-export type Resolve = (path: string) => string;
+/** Makes a path of a configuration file absolute: paths are relative to the file. */
+export type ResolvePath = (path: string) => string;
 
-export const resolverFor = (file: string): Resolve => {
+export const resolverFor = (file: string): ResolvePath => {
   const folder = dirname(resolve(file));
   return (path) => resolve(folder, path);
 };
 
-/** The keys, wherever they stand, that hold a path. */
+/** The keys whose value is a path, in every section. */
 const PATHS: ReadonlySet<string> = new Set([
   'pfx',
   'certificate',
@@ -27,17 +27,17 @@ const PATHS: ReadonlySet<string> = new Set([
   'agent',
 ]);
 
-/** The same part of a configuration with its paths made absolute. */
-export function resolvePaths<T extends object>(part: T, resolve: Resolve): T {
-  const absolute = Object.entries(part).map(([name, value]: [string, unknown]) => [
+/** Returns a section of a configuration with its paths made absolute. */
+export function resolvePaths<T extends object>(section: T, resolve: ResolvePath): T {
+  const absolute = Object.entries(section).map(([name, value]: [string, unknown]) => [
     name,
-    PATHS.has(name) ? resolved(value, resolve) : value,
+    PATHS.has(name) ? resolveValue(value, resolve) : value,
   ]);
   return Object.fromEntries(absolute) as T;
 }
 
-/** A list of paths may hold the word `public`, which is none. */
-function resolved(value: unknown, resolve: Resolve): unknown {
+/** Makes a path or a list of paths absolute. The word `public` in a list is not a path. */
+function resolveValue(value: unknown, resolve: ResolvePath): unknown {
   if (typeof value === 'string') return resolve(value);
   if (!Array.isArray(value)) return value;
   return value.map((each: unknown) =>
@@ -45,8 +45,11 @@ function resolved(value: unknown, resolve: Resolve): unknown {
   );
 }
 
-/** What signer.yaml and builder.yaml alike need made absolute, and the file that they came from. */
-export const commonOf = <Ssh extends object>(raw: { ssh?: Ssh | undefined; state: string }, file: string) => {
+/** The file, and what all configurations have whose paths must be made absolute. */
+export const resolveCommon = <Ssh extends object>(
+  raw: { ssh?: Ssh | undefined; state: string },
+  file: string,
+) => {
   const resolve = resolverFor(file);
   return { file, ...(raw.ssh ? { ssh: resolvePaths(raw.ssh, resolve) } : {}), state: resolve(raw.state) };
 };
@@ -55,7 +58,7 @@ const nonEmpty = z.string().min(1, 'must not be empty');
 
 export const path = nonEmpty;
 
-/** Roots for timestamps: a PEM file, the word `public`, or a list of these; yields a list. */
+/** Roots for timestamps: a PEM file, the word `public`, or a list of these. Its output is a list. */
 export const timestampRoots = z
   .union([path, z.array(path).min(1, 'must name at least one').max(16)])
   .transform((value) => (typeof value === 'string' ? [value] : value));
@@ -63,7 +66,7 @@ export const timestampRoots = z
 const CONTROL_URL = /^(?:ssh|file):\/\/\S+$/;
 const EXCHANGE_URL = /^(?:sftp|scp|file):\/\/\S+$/;
 
-/** A branch name that is plainly safe (git-check-ref-format, and no more than we need of it). */
+/** A branch name: a safe part of what git-check-ref-format allows. */
 export const branch = z
   .string()
   .regex(
@@ -75,7 +78,7 @@ export const branch = z
     'must be a plain branch name, such as main',
   );
 
-/** A folder of the exchange: relative, of the same alphabet as the names in zipname. */
+/** A folder of the exchange: a relative path with the characters that names in zipname may have. */
 const folder = z
   .string()
   .regex(
@@ -83,7 +86,7 @@ const folder = z
     'must be a relative folder name, such as incoming',
   );
 
-/** Where requests and receipts go. */
+/** The section `control`: the repository of requests and receipts. */
 export const control = z.strictObject({
   url: z.string().regex(CONTROL_URL, 'must be ssh://user@host/path, or file:///path'),
   requests: branch.default('main'),
@@ -95,14 +98,14 @@ export const control = z.strictObject({
     .optional(),
 });
 
-/** Where zips go. */
+/** The section `exchange`: the place of the files. */
 export const exchange = z.strictObject({
   url: z.string().regex(EXCHANGE_URL, 'must be sftp://user@host/path, scp://user@host/path, or file:///path'),
   incoming: folder.default('incoming'),
   outgoing: folder.default('signed'),
 });
 
-/** How the SSH hosts are reached. Without an identity the agent of SSH_AUTH_SOCK is asked. */
+/** The section `ssh`: the connection to both hosts. Without an identity, the agent at SSH_AUTH_SOCK is used. */
 export const ssh = z.strictObject({
   identity: path.optional(),
   passphraseFile: path.optional(),
@@ -110,7 +113,7 @@ export const ssh = z.strictObject({
   knownHosts: path,
 });
 
-/** Refuses a remote SSH URL without the ssh part; `file://` needs none. */
+/** Refuses a configuration without a section `ssh` unless all URLs are `file://`. */
 export function requireSsh(
   value: { control: { url: string }; exchange?: { url: string } | undefined; ssh?: unknown },
   context: z.RefinementCtx,
@@ -120,30 +123,30 @@ export function requireSsh(
     context.addIssue({
       code: 'custom',
       path: [],
-      message: 'ssh: is missing: control.url or exchange.url is reached by SSH, and needs ssh.knownHosts',
+      message: 'ssh: is missing: control.url or exchange.url is reached over SSH, which needs ssh.knownHosts',
     });
 }
 
-/** A size in the configuration: bytes, or text with a unit; yields bytes. */
-export const byteSize = z.union([z.int().nonnegative(), z.string()]).transform((value, context) => {
+/** A size: a number of bytes, or text with a unit. Its output is in bytes. */
+const byteSize = z.union([z.int().nonnegative(), z.string()]).transform((value, context) => {
   const bytes = typeof value === 'number' ? value : parseBytes(value);
   if (bytes !== undefined) return bytes;
   context.addIssue({
     code: 'custom',
-    message: `"${value}" is no size: write 500MiB, 8GiB, or a number of bytes`,
+    message: `"${value}" is not a size: write 500MiB, 8GiB, or a number of bytes`,
   });
   return z.NEVER;
 });
 
-/** A time span in the configuration: `0`, or text with units; yields milliseconds. */
+/** A time span: `0`, or text with units. Its output is in milliseconds. */
 export const duration = z.union([z.literal(0), z.string()]).transform((value, context) => {
   const milliseconds = value === 0 ? 0 : parseDuration(value);
   if (milliseconds !== undefined) return milliseconds;
-  context.addIssue({ code: 'custom', message: `"${value}" is no time span: write 30s, 10m, 2h, 1d` });
+  context.addIssue({ code: 'custom', message: `"${value}" is not a time span: write 30s, 10m, 2h, 1d` });
   return z.NEVER;
 });
 
-/** What is read of zips at most: on the signer, and on a builder that takes signed ones. */
+/** The section `limits`: for zips that a signer or a builder reads. */
 export const limits = z
   .strictObject({
     archive: byteSize.default(DEFAULT_LIMITS.archive),
