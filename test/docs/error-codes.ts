@@ -127,12 +127,12 @@ const COMPUTED: readonly Computed[] = [
     pattern: /withTimestampCode\('([^']+)'/g,
     code: same,
   },
-  {
-    file: 'lib/x509/chain.ts',
-    kind: 'invalid',
-    pattern: /\bproblem\(\s*'([^']+)'/g,
-    code: (x) => `certificate-chain-${x}`,
-  },
+  ...['lib/x509/chain.ts', 'lib/x509/path-rules.ts'].map((file) => ({
+    file,
+    kind: 'invalid' as const,
+    pattern: /\bchainProblem\(\s*'([^']+)'/g,
+    code: (x: string) => `certificate-chain-${x}`,
+  })),
 ];
 
 /** Removes comments from a source; strings stay as they are. */
