@@ -1,28 +1,28 @@
-/** Times on the timeline's axis: round ones. */
+/** The round times on the timeline's axis. */
 import { DAY } from './times.ts';
 
-/** A distance between times in milliseconds, and how those times are written. */
-type Step = readonly [size: number, label: (iso: string) => string];
+/** An interval in milliseconds, and the label of a time. */
+type TickInterval = readonly [size: number, label: (iso: string) => string];
 
-const STEPS: readonly Step[] = [
-  ...[1, 5, 15, 30, 60, 180, 360, 720].map((minutes): Step => [
+const STEPS: readonly TickInterval[] = [
+  ...[1, 5, 15, 30, 60, 180, 360, 720].map((minutes): TickInterval => [
     minutes * 60_000,
     (iso) => iso.slice(5, 16).replace('T', ' '),
   ]),
-  ...[1, 2, 7, 14].map((days): Step => [days * DAY, (iso) => iso.slice(0, 10)]),
+  ...[1, 2, 7, 14].map((days): TickInterval => [days * DAY, (iso) => iso.slice(0, 10)]),
 ];
 
 const MONTHS = [1, 2, 3, 6, 12, 24, 60, 120, 600];
-/** When even those are too near to each other. */
+/** Used when even those ticks are too close together. */
 const MOST_MONTHS = 1200;
 
-export interface Tick {
+export interface AxisTick {
   readonly time: number;
   readonly label: string;
 }
 
-/** Round times between two, at most one in 110 pixels. */
-export function ticksOf(from: number, to: number, room: number): Tick[] {
+/** Round times between two times, at most one per 110 pixels. */
+export function ticksOf(from: number, to: number, room: number): AxisTick[] {
   const most = Math.max(2, Math.floor(room / 110));
   const step = STEPS.find(([size]) => (to - from) / size <= most);
   if (step) return evenTicks(from, to, step);
@@ -30,15 +30,15 @@ export function ticksOf(from: number, to: number, room: number): Tick[] {
   return monthTicks(from, to, months);
 }
 
-function evenTicks(from: number, to: number, [size, label]: Step): Tick[] {
-  const ticks: Tick[] = [];
+function evenTicks(from: number, to: number, [size, label]: TickInterval): AxisTick[] {
+  const ticks: AxisTick[] = [];
   for (let time = Math.ceil(from / size) * size; time <= to; time += size)
     ticks.push({ time, label: label(new Date(time).toISOString()) });
   return ticks;
 }
 
-function monthTicks(from: number, to: number, months: number): Tick[] {
-  const ticks: Tick[] = [];
+function monthTicks(from: number, to: number, months: number): AxisTick[] {
+  const ticks: AxisTick[] = [];
   const first = new Date(from);
   const start = Math.ceil((first.getUTCFullYear() * 12 + first.getUTCMonth()) / months) * months;
   for (let month = start; ; month += months) {

@@ -1,5 +1,5 @@
-/** The table's columns, and what each sorts by. */
-import { NOW, type Item } from './data.ts';
+/** The columns of the table, and the value that each sorts by. */
+import { NOW, type AuditItem } from './data.ts';
 import { OUTCOMES } from './outcomes.ts';
 import { askedOf, signedOf, whatOf } from './row-text.ts';
 import { timeOf } from './times.ts';
@@ -20,7 +20,7 @@ export type ColumnKey = (typeof COLUMNS)[number][0];
 
 export const titleOf = (column: ColumnKey): string => COLUMNS.find(([key]) => key === column)?.[1] ?? '';
 
-export const SORTS: Readonly<Record<ColumnKey, (item: Item) => string | number>> = {
+export const SORTS: Readonly<Record<ColumnKey, (item: AuditItem) => string | number>> = {
   when: ({ when }) => when,
   what: ({ row }) => whatOf(row).toLowerCase(),
   asked: ({ row }) => askedOf(row).toLowerCase(),
@@ -31,5 +31,5 @@ export const SORTS: Readonly<Record<ColumnKey, (item: Item) => string | number>>
   outcome: ({ row }) => -OUTCOMES.indexOf(row.outcome),
 };
 
-/** Columns of names: from A to Z at first. The others begin with what is most, or newest. */
+/** Columns of names, sorted from A to Z at first; the others begin with the largest or newest. */
 export const NAMES: readonly ColumnKey[] = ['what', 'asked', 'certificate'];

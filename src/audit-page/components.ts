@@ -1,25 +1,25 @@
-/** Pieces that several parts of the page are made of: digests, codes, marks, tables within. */
+/** Components that several parts of the page use: digests, codes, warnings, inner tables. */
 import { el, type Child } from './dom.ts';
 import { short } from './format.ts';
 
-/** A digest or commit id; a brief one shows all of itself under the pointer. */
+/** A digest or commit id; a brief one shows all digits in its tooltip. */
 export const hash = (hex: string, brief = false): HTMLElement =>
   el('code', { class: 'hash', title: brief ? hex : null }, brief ? short(hex) : hex);
 
 /** A key's fingerprint, or a serial number. */
 export const fingerprint = (text: string): HTMLElement => el('span', { class: 'hash' }, text);
 
-/** What is stable and machine-readable: why something was refused, or does not hold. */
+/** An error code: stable and machine-readable. */
 export const code = (text: string): HTMLElement => el('code', { class: 'code' }, text);
 
-/** A mark that warns: `TEST`, `NOT PROVEN`. */
+/** A warning: `TEST`, `NOT PROVEN`. */
 export const warning = (word: string): HTMLElement => el('b', { class: 'test' }, ` ${word}`);
 
-/** A text that may break before each `@`, where addresses are best broken. */
+/** A text that may break before each `@`, the best place in an address. */
 export const breakable = (text: string): Child[] =>
   text.split(/(?=@)/).flatMap((part, i) => (i === 0 ? [part] : [el('wbr'), part]));
 
-/** A table within the page, which scrolls sideways where it has no room. */
+/** A table within a section; it scrolls sideways if there is no room. */
 export const innerTable = (titles: readonly string[], rows: readonly HTMLTableRowElement[]): HTMLElement =>
   el(
     'div',

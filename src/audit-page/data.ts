@@ -1,6 +1,5 @@
-/** What the page was given to show: the JSON in it, which `auditDocument` wrote. */
-import type { Audit, AuditRow } from '../app/auditor/model.ts';
-import type { Revocation } from '../app/auditor/revocation.ts';
+/** The data of the page: the JSON that `auditDocument` wrote into it. */
+import type { Audit, AuditRow, Revocation } from '../app/auditor/model.ts';
 import { byId } from './dom.ts';
 import { searchText } from './row-text.ts';
 import { timeOf } from './times.ts';
@@ -15,7 +14,7 @@ interface AuditDocument {
   readonly receiptsBy: Audit['receiptsBy'];
   readonly hold: HoldNote | null;
   readonly problems: Audit['problems'];
-  /** Rows there are; `rows` may be fewer. */
+  /** The number of rows of the audit; `rows` may be filtered. */
   readonly total: number;
   readonly rows: readonly AuditRow[];
   readonly revocation?: Revocation;
@@ -29,23 +28,23 @@ export interface HoldNote {
 
 export const data = JSON.parse(byId('data').textContent ?? '') as AuditDocument;
 
-/** When the audit was made, which is what the page goes by. */
+/** The time of the audit, which is the present time for the page. */
 export const NOW = timeOf(data.auditedAt);
 
-/** When a row was asked for; of a commit that cannot be read, when it was answered. */
+/** The time of the request; of the answer if the request cannot be read. */
 export const askedAt = (row: AuditRow): number => timeOf(row.requestedAt ?? row.answeredAt ?? data.auditedAt);
 
-/** A row with what is asked of it again and again. */
-export interface Item {
+/** A row with values that are needed often. */
+export interface AuditItem {
   readonly row: AuditRow;
   readonly index: number;
-  /** When it was answered; when it was asked for, while there is no answer. */
+  /** The time of the answer; of the request if there is no answer. */
   readonly when: number;
-  /** Everything that can be searched, in lower case. */
+  /** All searchable text, in lower case. */
   readonly text: string;
 }
 
-export const items: readonly Item[] = data.rows.map((row, index) => ({
+export const items: readonly AuditItem[] = data.rows.map((row, index) => ({
   row,
   index,
   when: timeOf(row.answeredAt ?? row.requestedAt ?? data.auditedAt),

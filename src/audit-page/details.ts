@@ -7,7 +7,7 @@ import { code, fingerprint, hash, warning } from './components.ts';
 import { badge } from './outcome-icons.ts';
 import { capitalised, second } from './format.ts';
 
-/** The details as a line of the table. */
+/** The details as a row of the table. */
 export function detailLine(row: AuditRow, id: string): HTMLElement {
   const detail = el(
     'td',
@@ -20,7 +20,7 @@ export function detailLine(row: AuditRow, id: string): HTMLElement {
   return el('tr', { class: `detail ${row.outcome}`, role: 'row', id }, detail);
 }
 
-/** A name and what stands beside it; null where there is nothing to tell. */
+/** A name and its value; null if there is nothing to show. */
 type Pair = readonly [name: string, ...content: Child[]] | null;
 
 /** A heading with names and values. */
@@ -51,7 +51,7 @@ const requestPart = (row: AuditRow): HTMLElement =>
     ['Commit', hash(row.request)],
     row.askedBy
       ? ['Signed by', row.askedBy.principal, ' ', fingerprint(row.askedBy.key)]
-      : ['Signed by', 'nobody who is known'],
+      : ['Signed by', 'no allowed signer'],
     ['Author', row.author || '–'],
     ['Message', row.subject || '–'],
     row.requestedAt === null ? null : ['Committed', second(row.requestedAt)],
@@ -76,7 +76,7 @@ function answerPart(row: AuditRow): HTMLElement | null {
 
 const STAGES = ['seen', 'fetched', 'signed', 'delivered', 'answered'] as const;
 
-/** When each stage was done. */
+/** The time of each stage. */
 function timePairs({ times, answeredAt }: AuditRow): Pair[] {
   if (!times) return answeredAt ? [['Committed', second(answeredAt)]] : [];
   return STAGES.map((stage) => {

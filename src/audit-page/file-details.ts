@@ -1,4 +1,4 @@
-/** What a row's details tell of each file: what was sent and delivered, and the programs in it. */
+/** The details of each file: its digests as sent and as delivered, and the programs in it. */
 import type { AuditedEntry, AuditedFile } from '../app/auditor/model.ts';
 import { el, type Child } from './dom.ts';
 import { hash, innerTable, warning } from './components.ts';
@@ -64,6 +64,6 @@ const keptList = (kept: AuditedFile['kept']): HTMLElement =>
   el(
     'div',
     {},
-    el('h4', {}, 'Left as others signed them'),
+    el('h4', {}, 'Signed by others and left unchanged'),
     el('ul', { class: 'kept' }, ...kept.map(keptLine)),
   );

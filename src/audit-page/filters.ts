@@ -1,17 +1,17 @@
-/** The filters above the table: outcomes, words, days. */
+/** The filters above the table: outcome, search, dates. */
 import type { RowOutcome } from '../app/auditor/model.ts';
 import { items } from './data.ts';
 import { byId, el, inputById } from './dom.ts';
 import { MEANING, OUTCOMES } from './outcomes.ts';
-import { sign } from './outcome-icons.ts';
+import { outcomeIcon } from './outcome-icons.ts';
 import { state } from './state.ts';
 import { DAY, timeOf } from './times.ts';
 import { decimal } from './format.ts';
 
-/** Milliseconds after the last key until what was typed is searched. */
+/** Milliseconds between the last key and the search. */
 const PAUSE = 80;
 
-/** Draws and listens; `changed` is called whenever something else is to be seen. */
+/** Draws the filters; calls `changed` whenever the selection changes. */
 export function drawFilters(changed: () => void): void {
   byId('outcomes').append(...OUTCOMES.map((outcome) => outcomeChip(outcome, changed)));
   listenSearch(changed);
@@ -32,7 +32,7 @@ function outcomeChip(outcome: RowOutcome, changed: () => void): HTMLElement {
     'label',
     { class: `chip ${outcome}${count === 0 ? ' none' : ''}`, title: MEANING[outcome] },
     box,
-    sign(outcome),
+    outcomeIcon(outcome),
     `${outcome} `,
     el('b', {}, decimal(count)),
   );
@@ -50,7 +50,7 @@ function listenSearch(changed: () => void): void {
   });
 }
 
-/** `set` gets when the day begins that is chosen, in UTC; null when none is. */
+/** Calls `set` with the beginning of the chosen day in UTC; with null if there is none. */
 function listenDay(id: string, set: (time: number | null) => void, changed: () => void): void {
   const input = inputById(id);
   input.addEventListener('change', () => {

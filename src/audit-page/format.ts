@@ -1,13 +1,13 @@
-/** How times, sizes, numbers and names are written. */
+/** Formats times, sizes, numbers and names. */
 
-/** A time to the minute, in UTC, which does not break across lines. */
+/** A time to the minute, in UTC, without a line break. */
 export const minute = (time: number | string | null): string =>
   time === null ? '–' : new Date(time).toISOString().slice(0, 16).replace('T', '\u00a0');
 
 export const second = (time: string): string =>
   `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 
-/** The beginning of a digest or commit id, enough to tell it from others. */
+/** The beginning of a digest or commit id, long enough to distinguish it. */
 export const short = (hex: string): string => hex.slice(0, 12);
 
 export const decimal = (count: number): string => count.toLocaleString('en');
@@ -15,16 +15,16 @@ export const decimal = (count: number): string => count.toLocaleString('en');
 export const plural = (count: number, one: string): string =>
   `${decimal(count)} ${one}${count === 1 ? '' : 's'}`;
 
-const SPANS: readonly (readonly [seconds: number, unit: string])[] = [
+const UNITS: readonly (readonly [seconds: number, unit: string])[] = [
   [86_400, 'd'],
   [3600, 'h'],
   [60, 'min'],
 ];
 
-/** A span of time in its largest whole unit. */
-export function span(milliseconds: number): string {
+/** A duration in its largest whole unit. */
+export function duration(milliseconds: number): string {
   const seconds = Math.round(milliseconds / 1000);
-  for (const [size, unit] of SPANS) if (seconds >= size) return `${Math.floor(seconds / size)}\u00a0${unit}`;
+  for (const [size, unit] of UNITS) if (seconds >= size) return `${Math.floor(seconds / size)}\u00a0${unit}`;
   return `${seconds}\u00a0s`;
 }
 
@@ -40,7 +40,7 @@ export function size(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${SIZES[unit] ?? ''}`;
 }
 
-/** The common name in a certificate's subject; all of the subject if there is none. */
+/** The common name in a certificate's subject; the whole subject if it has none. */
 export const commonName = (subject: string): string =>
   /(?:^|, )CN="?((?:[^",\\]|\\.)*)/.exec(subject)?.[1] ?? subject;
 

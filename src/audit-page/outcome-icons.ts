@@ -1,9 +1,9 @@
-/** A sign for each outcome: a shape, filled or hollow, and a colour. */
+/** An icon for each outcome: a shape, filled or hollow, and a colour. */
 import type { RowOutcome } from '../app/auditor/model.ts';
 import { el, svg } from './dom.ts';
 import { MEANING } from './outcomes.ts';
 
-/** A path around a point. */
+/** An SVG path around a point. */
 type Shape = (x: number, y: number, r: number) => string;
 
 const circle: Shape = (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`;
@@ -17,7 +17,7 @@ export const SHAPES: Readonly<Record<RowOutcome, Shape>> = {
     `M${x} ${y - r * 1.3}l${1.3 * r} ${1.3 * r}l${-1.3 * r} ${1.3 * r}l${-1.3 * r} ${-1.3 * r}z`,
 };
 
-export const sign = (outcome: RowOutcome): SVGElement =>
+export const outcomeIcon = (outcome: RowOutcome): SVGElement =>
   svg(
     'svg',
     { class: `sign ${outcome}`, viewBox: '0 0 16 16', width: 14, height: 14, 'aria-hidden': 'true' },
@@ -32,4 +32,4 @@ export const checkMark = (): SVGElement =>
   );
 
 export const badge = (outcome: RowOutcome): HTMLElement =>
-  el('span', { class: `badge ${outcome}`, title: MEANING[outcome] }, sign(outcome), outcome);
+  el('span', { class: `badge ${outcome}`, title: MEANING[outcome] }, outcomeIcon(outcome), outcome);

@@ -1,4 +1,4 @@
-/** The outcomes in the page's order, which differs from the model's, and what each means. */
+/** The outcomes in the order of the page, which differs from the model's, and their meaning. */
 import type { RowOutcome } from '../app/auditor/model.ts';
 
 export const OUTCOMES: readonly RowOutcome[] = ['signed', 'waiting', 'failed', 'rejected', 'unproven'];
@@ -6,7 +6,7 @@ export const OUTCOMES: readonly RowOutcome[] = ['signed', 'waiting', 'failed', '
 export const MEANING: Readonly<Record<RowOutcome, string>> = {
   signed: 'signed and delivered',
   waiting: 'not answered yet',
-  failed: 'something was down; nothing was delivered',
+  failed: 'a service was down; nothing was delivered',
   rejected: 'refused for good',
-  unproven: 'there is a receipt, and it does not hold',
+  unproven: 'there is a receipt, but it is not proven',
 };

@@ -1,12 +1,12 @@
-/** The head of the page: whether the history holds, what was audited, and whether signing is on hold. */
+/** The head of the page: the verdict, facts about the audit, and whether signing is on hold. */
 import type { Problem } from '../app/auditor/model.ts';
 import { data, type HoldNote } from './data.ts';
 import { byId, el, type Child } from './dom.ts';
 import { code, fingerprint, hash } from './components.ts';
-import { checkMark, sign } from './outcome-icons.ts';
+import { checkMark, outcomeIcon } from './outcome-icons.ts';
 import { decimal, plural, second } from './format.ts';
 
-/** Problems told one by one; the rest is counted. */
+/** Problems that are listed; the others are only counted. */
 const PROBLEM_LIMIT = 200;
 
 export function drawVerdict(): void {
@@ -14,36 +14,36 @@ export function drawVerdict(): void {
   const verdict = byId('verdict');
   verdict.classList.add(holds ? 'holds' : 'broken');
   verdict.append(
-    holds ? checkMark() : sign('unproven'),
+    holds ? checkMark() : outcomeIcon('unproven'),
     holds
       ? `Every signature and every link holds (${plural(verifiedCommits, 'commit')} verified).`
-      : `This history does not hold: ${plural(problems.length, 'problem')}. Nothing below is proved until that is explained.`,
+      : `This history does not hold: ${plural(problems.length, 'problem')}. Nothing below is proven until that is explained.`,
   );
   if (!holds) verdict.after(el('section', { 'aria-label': 'Problems' }, problemList(problems)));
 }
 
 function problemList(problems: readonly Problem[]): HTMLElement {
-  const told = problems
+  const listed = problems
     .slice(0, PROBLEM_LIMIT)
     .map(({ code: what, commit, message }) =>
       el('li', {}, code(what), ' at ', hash(commit), el('p', {}, message)),
     );
   const more = problems.length - PROBLEM_LIMIT;
-  return el('ol', { class: 'problems' }, ...told, more > 0 && el('li', {}, `and ${more} more`));
+  return el('ol', { class: 'problems' }, ...listed, more > 0 && el('li', {}, `and ${more} more`));
 }
 
 const fact = (name: string, ...content: readonly Child[]): void =>
   byId('facts').append(el('div', {}, el('dt', {}, name), el('dd', {}, ...content)));
 
-const tipOf = (commit: string | null): Child => (commit ? hash(commit, true) : 'none');
+const branchTip = (commit: string | null): Child => (commit ? hash(commit, true) : 'none');
 
 export function drawFacts(): void {
   const { repository, receiptsBy, heads, auditedAt, hold, rows, total } = data;
   byId('repository').textContent = repository;
   fact('Audited', second(auditedAt));
   if (receiptsBy) fact('Receipts by', receiptsBy.principal, ' ', fingerprint(receiptsBy.key));
-  fact('Branches', 'requests ', tipOf(heads.requests), ', receipts ', tipOf(heads.receipts));
-  if (rows.length < total) fact('Shown', `${decimal(rows.length)} of ${plural(total, 'row')}, as was asked`);
+  fact('Branches', 'requests ', branchTip(heads.requests), ', receipts ', branchTip(heads.receipts));
+  if (rows.length < total) fact('Shown', `${decimal(rows.length)} of ${plural(total, 'row')}, as filtered`);
   if (hold) byId('facts').after(holdNote(hold));
 }
 
@@ -53,6 +53,6 @@ function holdNote({ by, since, reason }: HoldNote): HTMLElement {
     'p',
     { class: 'hold', role: 'note' },
     el('strong', {}, 'On hold'),
-    `${when}, by ${by ?? 'somebody unknown'}${reason === '' ? '' : `: ${reason}`}`,
+    `${when}, by ${by ?? 'an unknown author'}${reason === '' ? '' : `: ${reason}`}`,
   );
 }

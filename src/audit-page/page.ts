@@ -1,7 +1,7 @@
 /**
- * The audit page's script: draws the table, the timeline and the details from the JSON in the page. It runs in a
- * browser, alone: no network, no libraries, no markup made of text. Whatever the repository says goes through
- * `textContent`, and was made printable before it came here.
+ * The script of the audit page: draws the table, the timeline and the details from the JSON in the page. It uses no
+ * network and no libraries, and makes no markup from text: texts of the repository were made printable by the auditor
+ * and are set through `textContent`.
  */
 import { data, items } from './data.ts';
 import { byId } from './dom.ts';
@@ -14,19 +14,19 @@ import { state } from './state.ts';
 import { drawTableHead } from './table-head.ts';
 import { drawAll, drawMore, reveal } from './table.ts';
 
-/** A page may be opened at a request or receipt: `audit.html#803d118645`. */
-function openNamed(): void {
+/** Opens the request or receipt that the address names: `audit.html#803d118645`. */
+function openFromAddress(): void {
   const id = location.hash.slice(1).toLowerCase();
   if (!/^[0-9a-f]{7,40}$/.test(id)) return;
   const named = items.find(({ row }) => row.request.startsWith(id) || row.receipt?.startsWith(id));
   if (named) reveal(named.index);
 }
 
-/** More rows come as one scrolls, and all of them when that is asked for or they are printed. */
+/** Draws more rows when the reader scrolls, and all rows on request or for printing. */
 function listenForMore(): void {
   byId('more').addEventListener('click', drawAll);
   new IntersectionObserver((entries) => {
-    if (entries.some((entry) => entry.isIntersecting) && state.drawn < state.found.length) drawMore();
+    if (entries.some((entry) => entry.isIntersecting) && state.drawn < state.matches.length) drawMore();
   }).observe(byId('end'));
   addEventListener('beforeprint', drawAll);
 }
@@ -39,6 +39,6 @@ drawTableHead(refresh);
 refresh();
 listenTimeline();
 listenForMore();
-addEventListener('hashchange', openNamed);
-openNamed();
+addEventListener('hashchange', openFromAddress);
+openFromAddress();
 document.documentElement.dataset['ready'] = 'true';

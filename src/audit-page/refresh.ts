@@ -1,14 +1,14 @@
-/** Shows anew what passes the filters. */
+/** Updates the page after a change of filters or sort order. */
 import { items } from './data.ts';
 import { byId } from './dom.ts';
-import { find, state } from './state.ts';
+import { state, updateMatches } from './state.ts';
 import { showSort } from './table-head.ts';
 import { drawTable } from './table.ts';
 import { drawTimeline } from './timeline.ts';
 import { decimal, plural } from './format.ts';
 
 export function refresh(): void {
-  find();
+  updateMatches();
   drawTable();
   showSort();
   showCount();
@@ -16,8 +16,8 @@ export function refresh(): void {
 }
 
 function showCount(): void {
-  const { found } = state;
+  const { matches } = state;
   const all = plural(items.length, 'row');
-  byId('status').textContent = found.length === items.length ? all : `${decimal(found.length)} of ${all}`;
-  byId('empty').hidden = found.length > 0;
+  byId('status').textContent = matches.length === items.length ? all : `${decimal(matches.length)} of ${all}`;
+  byId('empty').hidden = matches.length > 0;
 }

@@ -1,19 +1,19 @@
-/** A row as a line of the table. */
+/** A row of the audit as a row of the table. */
 import type { AuditRow } from '../app/auditor/model.ts';
 import { titleOf, type ColumnKey } from './columns.ts';
-import { NOW, type Item } from './data.ts';
+import { NOW, type AuditItem } from './data.ts';
 import { el, type Child } from './dom.ts';
 import { breakable, warning } from './components.ts';
 import { entriesOf, remarkOf, signedOf, whatOf } from './row-text.ts';
 import { badge } from './outcome-icons.ts';
 import { timeOf } from './times.ts';
-import { commonName, minute, span } from './format.ts';
+import { commonName, minute, duration } from './format.ts';
 
-/** Ids of a row's line in the page, and of the line of its details. */
+/** The element ids of a row, and of its details. */
 export const rowId = (index: number): string => `row-${index}`;
 export const detailId = (index: number): string => `detail-${index}`;
 
-export const rowLine = ({ row, index }: Item, isOpen: boolean): HTMLElement =>
+export const rowLine = ({ row, index }: AuditItem, isOpen: boolean): HTMLElement =>
   el(
     'tr',
     { role: 'row', class: `row ${row.outcome}${isOpen ? ' open' : ''}`, id: rowId(index) },
@@ -23,14 +23,14 @@ export const rowLine = ({ row, index }: Item, isOpen: boolean): HTMLElement =>
     cell('vouched', ...breakable(row.vouchedBy.map(({ signer }) => signer).join(', ') || '–')),
     cell('signed', signedText(row)),
     cell('certificate', ...certificateContent(row)),
-    cell('waited', row.waited === null ? waitedSoFar(row) : span(row.waited)),
+    cell('waited', row.waited === null ? waitedSoFar(row) : duration(row.waited)),
     cell('outcome', badge(row.outcome)),
   );
 
 const cell = (key: ColumnKey, ...content: readonly Child[]): HTMLElement =>
   el('td', { role: 'cell', class: key, 'data-label': titleOf(key) }, ...content);
 
-/** The button that opens the details, which have this id while they are open; and a remark. */
+/** The button that opens the details, whose element has the id `detail` while they are open; and a remark. */
 function whatContent(row: AuditRow, detail: string | null): Child[] {
   const more = row.files.length > 1 ? ` +${row.files.length - 1}` : '';
   const remark = remarkOf(row);
@@ -53,7 +53,7 @@ function whatContent(row: AuditRow, detail: string | null): Child[] {
 function askedContent(row: AuditRow): Child[] {
   if (row.askedBy) return breakable(row.askedBy.principal);
   if (row.author === '') return ['–'];
-  const title = 'the commit’s own word; no signature proves it';
+  const title = 'only claimed by the commit; no signature proves it';
   return [el('span', { class: 'claim', title }, ...breakable(`(${row.author})`))];
 }
 
@@ -70,5 +70,5 @@ const certificateContent = ({ certificate, test }: AuditRow): Child[] =>
 function waitedSoFar(row: AuditRow): string {
   if (row.outcome !== 'waiting' || row.requestedAt === null) return '–';
   const time = NOW - timeOf(row.requestedAt);
-  return time < 0 ? '–' : `${span(time)}\u00a0…`;
+  return time < 0 ? '–' : `${duration(time)}\u00a0…`;
 }

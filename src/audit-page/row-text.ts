@@ -1,4 +1,4 @@
-/** What a row says in a few words, and what of it can be searched. */
+/** Short texts about a row, and its searchable text. */
 import type { AuditedFile, AuditRow } from '../app/auditor/model.ts';
 
 export const whatOf = (row: AuditRow): string =>
@@ -6,14 +6,14 @@ export const whatOf = (row: AuditRow): string =>
 
 export const askedOf = (row: AuditRow): string => row.askedBy?.principal ?? row.author;
 
-/** Programs that were signed. */
+/** The number of signed programs. */
 export const signedOf = (row: AuditRow): number =>
   row.files.reduce((sum, file) => sum + file.signed.length, 0);
 
-/** Files in what was sent. */
+/** The number of files in what was sent. */
 export const entriesOf = (row: AuditRow): number => row.files.reduce((sum, file) => sum + file.entries, 0);
 
-/** Why a row is not simply signed. */
+/** Why a row is not simply signed; null if it is. */
 export function remarkOf(row: AuditRow): string | null {
   const [problem] = row.problems;
   if (problem) return `${problem.code}: ${problem.message}`;
@@ -44,7 +44,7 @@ const answerWords = ({ outcome, reason, repeats, certificate, waitingFor, proble
   ...problems.flatMap(({ code, message }) => [code, message]),
 ];
 
-/** Everything of a row that can be searched, in lower case. */
+/** All searchable text of a row, in lower case. */
 export function searchText(row: AuditRow): string {
   const { askedBy, vouchedBy } = row;
   const words: Words = [

@@ -1,23 +1,23 @@
-/** What a person has chosen to see, and what is in the page of it. */
+/** The filters and sort order that the reader chose, and what is drawn. */
 import type { RowOutcome } from '../app/auditor/model.ts';
 import { SORTS, type ColumnKey } from './columns.ts';
-import { items, type Item } from './data.ts';
+import { items, type AuditItem } from './data.ts';
 import { OUTCOMES } from './outcomes.ts';
 
 interface State {
-  /** What is searched, in lower case: all of these words. */
+  /** Words in lower case, all of which a row must contain. */
   words: readonly string[];
   readonly outcomes: Set<RowOutcome>;
-  /** Milliseconds, both included. */
+  /** Milliseconds, inclusive. */
   from: number;
   to: number;
   sort: ColumnKey;
   ascending: boolean;
-  /** What passes the filters, in order. */
-  found: readonly Item[];
-  /** How many of them are in the page. */
+  /** The rows that pass the filters, sorted. */
+  matches: readonly AuditItem[];
+  /** How many of them are drawn. */
   drawn: number;
-  /** Whose details are open, by index. */
+  /** Indexes of the rows whose details are open. */
   readonly open: Set<number>;
 }
 
@@ -28,22 +28,24 @@ export const state: State = {
   to: Infinity,
   sort: 'when',
   ascending: false,
-  found: [],
+  matches: [],
   drawn: 0,
   open: new Set(),
 };
 
-const passes = ({ row, when, text }: Item): boolean =>
+const passes = ({ row, when, text }: AuditItem): boolean =>
   state.outcomes.has(row.outcome) &&
   when >= state.from &&
   when <= state.to &&
   state.words.every((word) => text.includes(word));
 
-/** Finds what passes the filters, and sorts it; what is alike, by the newest first. */
-export function find(): void {
+/** Finds and sorts the rows that pass the filters; among equal ones, the newest comes first. */
+export function updateMatches(): void {
   const valueOf = SORTS[state.sort];
-  const turn = state.ascending ? 1 : -1;
+  const direction = state.ascending ? 1 : -1;
   const keyed = items.filter(passes).map((item) => ({ item, value: valueOf(item) }));
-  keyed.sort((a, b) => (a.value < b.value ? -turn : a.value > b.value ? turn : b.item.index - a.item.index));
-  state.found = keyed.map(({ item }) => item);
+  keyed.sort((a, b) =>
+    a.value < b.value ? -direction : a.value > b.value ? direction : b.item.index - a.item.index,
+  );
+  state.matches = keyed.map(({ item }) => item);
 }

@@ -1,11 +1,11 @@
-/** The head of the table, whose titles sort it. */
+/** The head of the table; a click on a title sorts the table. */
 import { COLUMNS, NAMES, type ColumnKey } from './columns.ts';
 import { byId, el } from './dom.ts';
 import { state } from './state.ts';
 
 const heads = new Map<ColumnKey, HTMLElement>();
 
-/** Draws and listens; `changed` is called whenever another order is asked for. */
+/** Draws the head; calls `changed` whenever the sort order changes. */
 export function drawTableHead(changed: () => void): void {
   for (const [key, title] of COLUMNS) heads.set(key, headCell(key, title, changed));
   byId('head').append(el('tr', { role: 'row' }, ...heads.values()));
@@ -22,7 +22,7 @@ function headCell(key: ColumnKey, title: string, changed: () => void): HTMLEleme
   return el('th', { scope: 'col', role: 'columnheader', class: key }, button);
 }
 
-/** Shows what the table is sorted by. */
+/** Marks the column that the table is sorted by. */
 export function showSort(): void {
   for (const [key, cell] of heads)
     if (key === state.sort) cell.setAttribute('aria-sort', state.ascending ? 'ascending' : 'descending');

@@ -1,38 +1,38 @@
-/** The rows of the table: drawn in portions, opened to their details and closed. */
-import { items, type Item } from './data.ts';
+/** The rows of the table: draws them in portions, opens and closes their details. */
+import { items, type AuditItem } from './data.ts';
 import { detailLine } from './details.ts';
 import { byId, must } from './dom.ts';
 import { detailId, rowId, rowLine } from './row-line.ts';
 import { state } from './state.ts';
 import { decimal } from './format.ts';
 
-/** Rows that are put into the page at once; more come as one scrolls. */
+/** Rows that are drawn at once; more are drawn when the reader scrolls. */
 const PORTION = 200;
 
-/** Draws the table from its beginning. */
+/** Draws the table again from its beginning. */
 export function drawTable(): void {
   byId('rows').replaceChildren();
   state.drawn = 0;
   drawMore();
 }
 
-/** Puts the next portion of what was found into the page. */
+/** Draws the next portion of rows. */
 export const drawMore = (): void => drawRows(state.drawn + PORTION);
 
-/** Puts everything that was found into the page. */
-export const drawAll = (): void => drawRows(state.found.length);
+/** Draws all rows. */
+export const drawAll = (): void => drawRows(state.matches.length);
 
 function drawRows(until: number): void {
-  const rows = state.found.slice(state.drawn, until);
+  const rows = state.matches.slice(state.drawn, until);
   byId('rows').append(...rows.flatMap(linesOf));
   state.drawn += rows.length;
   const more = byId('more');
-  more.hidden = state.drawn === state.found.length;
-  more.textContent = `Show all ${decimal(state.found.length)} rows`;
+  more.hidden = state.drawn === state.matches.length;
+  more.textContent = `Show all ${decimal(state.matches.length)} rows`;
 }
 
-/** A row's line, and its details if they are open. */
-function linesOf(item: Item): HTMLElement[] {
+/** The elements of a row: its line, and its details if they are open. */
+function linesOf(item: AuditItem): HTMLElement[] {
   const { index } = item;
   const isOpen = state.open.has(index);
   const line = rowLine(item, isOpen);
@@ -43,8 +43,8 @@ function linesOf(item: Item): HTMLElement[] {
   return isOpen ? [line, detailOf(item)] : [line];
 }
 
-/** A row's details, which Escape closes. */
-function detailOf({ row, index }: Item): HTMLElement {
+/** The details of a row; Escape closes them. */
+function detailOf({ row, index }: AuditItem): HTMLElement {
   const line = detailLine(row, detailId(index));
   line.addEventListener('keydown', ({ key }) => {
     if (key !== 'Escape') return;
@@ -56,7 +56,7 @@ function detailOf({ row, index }: Item): HTMLElement {
 
 const buttonOf = (index: number): HTMLButtonElement => must(byId(rowId(index)).querySelector('button'));
 
-/** Opens or closes the details of a row, which is in the page. */
+/** Opens or closes the details of a row that is drawn. */
 function toggle(index: number): void {
   const line = byId(rowId(index));
   const button = buttonOf(index);
@@ -74,9 +74,9 @@ function toggle(index: number): void {
   button.setAttribute('aria-expanded', String(isOpen));
 }
 
-/** Brings a row into the page and into view, its details open; unless the filters keep it out. */
+/** Draws a row, scrolls to it and opens its details, unless the filters exclude it. */
 export function reveal(index: number): void {
-  const place = state.found.findIndex((item) => item.index === index);
+  const place = state.matches.findIndex((item) => item.index === index);
   if (place < 0) return;
   if (place >= state.drawn) drawRows(place + PORTION);
   if (!state.open.has(index)) toggle(index);

@@ -1,4 +1,4 @@
-/** The pointer on the timeline: over a mark it tells of the row, a click leads to it. */
+/** The pointer on the timeline: over a mark, a tip describes the row; a click scrolls to it. */
 import { byId, el } from './dom.ts';
 import { askedOf, whatOf } from './row-text.ts';
 import { badge } from './outcome-icons.ts';
@@ -8,8 +8,8 @@ import { minute } from './format.ts';
 
 export function listenTimeline(): void {
   const holder = byId('drawing');
-  holder.addEventListener('pointermove', (event) => point(markUnder(event)));
-  holder.addEventListener('pointerleave', () => point(null));
+  holder.addEventListener('pointermove', (event) => highlight(markUnder(event)));
+  holder.addEventListener('pointerleave', () => highlight(null));
   holder.addEventListener('click', (event) => {
     const mark = markUnder(event);
     if (mark) reveal(mark.item.index);
@@ -25,8 +25,8 @@ function markUnder(event: MouseEvent): Mark | null {
   return markAt(event.clientX - box.left + holder.scrollLeft, event.clientY - box.top);
 }
 
-/** Shows which mark is pointed at, and what it is. */
-function point(mark: Mark | null): void {
+/** Highlights a mark and shows its tip; hides both if there is none. */
+function highlight(mark: Mark | null): void {
   const holder = byId('drawing');
   const halo = haloOf(holder);
   byId('tip').hidden = mark === null;

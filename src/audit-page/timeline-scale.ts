@@ -1,14 +1,14 @@
-/** The measures of the timeline's drawing: which times it spans, and where they lie in it. */
+/** The scale of the timeline: the times that it spans, and their positions. */
 import { NOW } from './data.ts';
 import { state } from './state.ts';
 import { DAY, timeOf } from './times.ts';
 
-/** Pixels; what is asked lies at the top, and below it a lane for each outcome. */
+/** Pixels. Requests are at the top; below them is a lane for each outcome. */
 const LANE = 30;
 export const EDGE = { left: 92, right: 18, top: 22, axis: 28 } as const;
 const NARROW = { width: 520, left: 74 } as const;
 
-export interface Plot {
+export interface TimelineScale {
   /** Milliseconds. */
   readonly from: number;
   readonly to: number;
@@ -18,13 +18,13 @@ export interface Plot {
   readonly left: number;
   readonly right: number;
   readonly bottom: number;
-  /** Where a time lies. */
+  /** The position of a time. */
   readonly x: (time: number) => number;
-  /** Where a lane lies. */
+  /** The position of a lane. */
   readonly y: (lane: number) => number;
 }
 
-export function plotOf(width: number, lanes: number): Plot {
+export function timelineScale(width: number, lanes: number): TimelineScale {
   const { from, to } = domainOf();
   const height = EDGE.top + LANE * (lanes + 0.6) + EDGE.axis;
   const left = width < NARROW.width ? NARROW.left : EDGE.left;
@@ -43,18 +43,18 @@ export function plotOf(width: number, lanes: number): Plot {
 }
 
 /**
- * From the first to the last answer, and a margin; a commit may claim any time, so requests do not count for more
- * than a month.
+ * From the first to the last answer, and a margin. Requests extend it by at most a month, since a commit may claim any
+ * time.
  */
 function domainOf(): { from: number; to: number } {
   let [from, to] = [Infinity, -Infinity];
-  for (const { when, row } of state.found) {
+  for (const { when, row } of state.matches) {
     from = Math.min(from, when);
     to = Math.max(to, when);
     if (row.outcome === 'waiting') to = Math.max(to, NOW);
   }
   const earliest = from - 30 * DAY;
-  for (const { row } of state.found) {
+  for (const { row } of state.matches) {
     const asked = row.requestedAt === null ? from : timeOf(row.requestedAt);
     if (asked >= earliest) from = Math.min(from, asked);
   }

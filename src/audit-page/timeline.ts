@@ -1,23 +1,23 @@
-/** The timeline: what was found as lines from the requests to their answers. */
+/** The timeline: lines from the requests to their answers. */
 import type { RowOutcome } from '../app/auditor/model.ts';
 import { ticksOf } from './axis.ts';
-import { askedAt, NOW, type Item } from './data.ts';
+import { askedAt, NOW, type AuditItem } from './data.ts';
 import { byId, svg } from './dom.ts';
 import { OUTCOMES } from './outcomes.ts';
-import { EDGE, plotOf, type Plot } from './timeline-scale.ts';
+import { EDGE, timelineScale, type TimelineScale } from './timeline-scale.ts';
 import { SHAPES } from './outcome-icons.ts';
 import { state } from './state.ts';
 
-/** Where an answer was drawn. */
+/** The position of an answer in the drawing. */
 export interface Mark {
   readonly x: number;
   readonly y: number;
-  readonly item: Item;
+  readonly item: AuditItem;
 }
 
 let marks: Mark[] = [];
 
-/** How near to a mark counts as on it, in pixels. */
+/** The largest distance from a mark that counts as on it, in pixels. */
 const REACH = 14;
 
 /** The mark at a point of the drawing. */
@@ -31,29 +31,33 @@ export function markAt(x: number, y: number): Mark | null {
   return best;
 }
 
-const foundAs = (outcome: RowOutcome): Item[] => state.found.filter(({ row }) => row.outcome === outcome);
+const matchesWith = (outcome: RowOutcome): AuditItem[] =>
+  state.matches.filter(({ row }) => row.outcome === outcome);
 
 export function drawTimeline(): void {
   const holder = byId('drawing');
   marks = [];
-  byId('timeline').hidden = state.found.length === 0;
-  if (state.found.length === 0) return holder.replaceChildren();
-  const lanes = OUTCOMES.filter((outcome) => foundAs(outcome).length > 0);
-  const plot = plotOf(Math.max(320, holder.clientWidth), lanes.length);
-  const drawing = emptyDrawing(plot, lanes);
+  byId('timeline').hidden = state.matches.length === 0;
+  if (state.matches.length === 0) return holder.replaceChildren();
+  const lanes = OUTCOMES.filter((outcome) => matchesWith(outcome).length > 0);
+  const scale = timelineScale(Math.max(320, holder.clientWidth), lanes.length);
+  const drawing = emptyDrawing(scale, lanes);
   drawing.append(
-    axis(plot),
-    ...lanes.flatMap((outcome, i) => lane(outcome, plot.y(i), plot)),
-    ...requests(plot),
+    axis(scale),
+    ...lanes.flatMap((outcome, i) => lane(outcome, scale.y(i), scale)),
+    ...requests(scale),
     svg('circle', { class: 'halo', r: 9, visibility: 'hidden' }),
   );
   holder.replaceChildren(drawing);
 }
 
-function emptyDrawing({ width, height, left, right }: Plot, lanes: readonly RowOutcome[]): SVGElement {
-  const counts = lanes.map((outcome) => `${foundAs(outcome).length} ${outcome}`);
+function emptyDrawing(
+  { width, height, left, right }: TimelineScale,
+  lanes: readonly RowOutcome[],
+): SVGElement {
+  const counts = lanes.map((outcome) => `${matchesWith(outcome).length} ${outcome}`);
   return svg('svg', {
-    class: state.found.length > (right - left) / 5 ? 'dense' : '',
+    class: state.matches.length > (right - left) / 5 ? 'dense' : '',
     viewBox: `0 0 ${width} ${height}`,
     width,
     height,
@@ -62,7 +66,7 @@ function emptyDrawing({ width, height, left, right }: Plot, lanes: readonly RowO
   });
 }
 
-function axis({ from, to, left, right, bottom, x }: Plot): SVGElement {
+function axis({ from, to, left, right, bottom, x }: TimelineScale): SVGElement {
   const room = right - left;
   const group = svg('g', { class: 'axis' }, svg('path', { d: `M${left} ${bottom}h${room}` }));
   for (const { time, label } of ticksOf(from, to, room)) {
@@ -73,10 +77,10 @@ function axis({ from, to, left, right, bottom, x }: Plot): SVGElement {
   return group;
 }
 
-/** One kind of answer: lines from the requests to it, and its marks. */
-function lane(outcome: RowOutcome, y: number, { left, right, x }: Plot): SVGElement[] {
+/** The answers with one outcome: lines from their requests, and their marks. */
+function lane(outcome: RowOutcome, y: number, { left, right, x }: TimelineScale): SVGElement[] {
   let [lines, shapes] = ['', ''];
-  for (const item of foundAs(outcome)) {
+  for (const item of matchesWith(outcome)) {
     const asked = x(askedAt(item.row));
     const answered = outcome === 'waiting' ? asked : x(item.when);
     lines += `M${asked.toFixed(1)} ${EDGE.top + 5}L${answered.toFixed(1)} ${y}`;
@@ -92,10 +96,10 @@ function lane(outcome: RowOutcome, y: number, { left, right, x }: Plot): SVGElem
   ];
 }
 
-const requests = ({ left, x }: Plot): SVGElement[] => [
+const requests = ({ left, x }: TimelineScale): SVGElement[] => [
   svg('text', { x: left - 12, y: EDGE.top + 4, class: 'lane' }, 'asked'),
   svg('path', {
     class: 'asked',
-    d: state.found.map(({ row }) => `M${x(askedAt(row)).toFixed(1)} ${EDGE.top - 5}v10`).join(''),
+    d: state.matches.map(({ row }) => `M${x(askedAt(row)).toFixed(1)} ${EDGE.top - 5}v10`).join(''),
   }),
 ];

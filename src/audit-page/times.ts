@@ -1,6 +1,6 @@
-/** Times as the page counts them: in milliseconds. */
+/** Times in milliseconds. */
 
 export const DAY = 86_400_000;
 
-/** A time that is written in ISO 8601. */
+/** The time of an ISO 8601 text. */
 export const timeOf = (iso: string): number => new Date(iso).getTime();

@@ -18,8 +18,8 @@ const MAY_IMPORT: ReadonlyMap<string, readonly string[]> = new Map(
   }),
 );
 
-/** Types have no weight in a compiled program: the page may take those of the audit that it shows. */
-const MAY_IMPORT_TYPES: ReadonlyMap<string, string> = new Map([['audit-page', 'app/auditor']]);
+/** The only file of another layer that a layer may import types from: the page shows the audit's model. */
+const MAY_IMPORT_TYPES: ReadonlyMap<string, string> = new Map([['audit-page', 'app/auditor/model.ts']]);
 
 const IMPORT =
   /\b(?:(?<types>import type|export type)\b[^;'"]*?from|from|import\(|import)\s*'(?<path>\.[^']*)'/g;
@@ -46,7 +46,7 @@ function isAllowed({ from, to, types }: Import): boolean {
   const layer = layerOf(from);
   const allowed = MAY_IMPORT.get(layer);
   if (!allowed || allowed.includes(layerOf(to))) return true;
-  return types && dirname(to) === MAY_IMPORT_TYPES.get(layer);
+  return types && to === MAY_IMPORT_TYPES.get(layer);
 }
 
 /** A folder and those in it count as one. */

@@ -291,10 +291,10 @@ describe('the audit page', () => {
     await browser.open(await write('revoked.html', new Date('2026-01-05T07:00:00Z')));
     assert.match(
       (await texts('.revocation summary')).join('; '),
-      /131 signatures that die;.* 0 signatures that survive/,
+      /131 signatures that become invalid;.* 0 signatures that stay valid by timestamp/,
     );
     await browser.open(await write('revoked-one.html', new Date('2026-01-05T07:00:00Z'), 1));
-    assert.match((await texts('.revocation summary')).join('; '), /1 signature that dies;/);
+    assert.match((await texts('.revocation summary')).join('; '), /1 signature that becomes invalid;/);
   });
 });
 

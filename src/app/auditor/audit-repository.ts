@@ -17,7 +17,7 @@ import { isAhead, requestsAmong } from '../../protocol/control/request.ts';
 import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { invalid, notAllowed, usage } from '../../lib/errors.ts';
 import type { Bar } from '../../lib/progress.ts';
-import type { Answer, JudgedReceipt } from './batch.ts';
+import type { AuditedAnswer, JudgedReceipt } from './batch.ts';
 import { auditReceipts } from './workers.ts';
 import { Findings } from './findings.ts';
 import type { Audit, AuditRow, Problem } from './model.ts';
@@ -25,27 +25,27 @@ import { PackedRows, RowPacker } from './compressed-rows.ts';
 import type { ReceiptContext } from './receipt-audit.ts';
 import { auditRequest, reportDamage, type AuditedRequest } from './request-audit.ts';
 import { waitingRow } from './build-rows.ts';
-import { Surroundings } from './cross-checks.ts';
+import { CrossChecks } from './cross-checks.ts';
 import { Vouches } from './vouches.ts';
 
-/** Requests that are read side by side. */
+/** Requests that are read at the same time. */
 const WIDTH = 64;
 
 export interface AuditOptions {
-  /** Who may have signed requests, vouches and, unless `receiptSigners` says, receipts. */
+  /** Who may sign requests and vouches, and receipts unless `receiptSigners` is given. */
   readonly allowed: AllowedSigners;
-  /** Who may have signed receipts: any key in it, so that a key can be followed by the next. */
+  /** Who may sign receipts: any key in it, so that one key can succeed another. */
   readonly receiptSigners?: AllowedSigners;
-  /** Requests in the history of this commit were never meant to be answered (`control.since` of the signer). */
+  /** Requests in the history of this commit need no answer (`control.since` of the signer). */
   readonly after?: string;
   readonly now?: Date;
-  /** Shown how many receipts are done. */
+  /** Shows how many receipts have been checked. */
   readonly bar?: Bar;
 }
 
 /**
- * Reads everything that a control repository tells, and holds it to its signatures and links. It throws only
- * what is wrong with this machine or the options; what is wrong with the history comes back as problems.
+ * Reads the whole history of a control repository and checks its signatures and links. Throws only errors of this
+ * machine or of the options; errors in the history are returned as problems.
  */
 export async function readAudit(repository: ControlRepository, options: AuditOptions): Promise<Audit> {
   try {
@@ -60,10 +60,10 @@ export async function readAudit(repository: ControlRepository, options: AuditOpt
   }
 }
 
-/** What keeps an unanswered request, as far as the repository tells; null for whatever the signer alone knows. */
+/** What an unanswered request waits for, as far as the repository shows; null if only the signer knows. */
 function waitingFor(
   { request }: AuditedRequest,
-  { hold, now }: Known,
+  { hold, now }: WaitingContext,
   vouches: number,
   needed: number,
 ): string | null {
@@ -72,17 +72,17 @@ function waitingFor(
   return vouches < needed ? `${vouches} of ${needed} vouches` : null;
 }
 
-/** What decides about a request that has no answer. */
-interface Known {
+/** What decides about a request without an answer. */
+interface WaitingContext {
   readonly vouches: Vouches;
   readonly hold: Hold | null;
   readonly policy: PublishedPolicy | null;
   readonly now: Date;
 }
 
-/** The row of a request that has no answer, and what it waits for. */
-function waitingRowFor(audited: AuditedRequest, known: Known): AuditRow {
-  const { vouches, policy } = known;
+/** The row of a request without an answer. */
+function waitingRowFor(audited: AuditedRequest, context: WaitingContext): AuditRow {
+  const { vouches, policy } = context;
   const findings = new Findings(audited.request.id);
   reportDamage(audited, findings);
   const vouchedBy = vouches.for(audited.request, audited.by && whoSigned(audited.by));
@@ -90,7 +90,7 @@ function waitingRowFor(audited: AuditedRequest, known: Known): AuditRow {
   return waitingRow(
     audited,
     vouchedBy,
-    waitingFor(audited, known, vouchedBy.length, needed),
+    waitingFor(audited, context, vouchedBy.length, needed),
     findings.problems,
   );
 }
@@ -99,9 +99,9 @@ class Auditor {
   private readonly problems: Problem[] = [];
   private receiptsBy: Audit['receiptsBy'] = null;
   private readonly rows = new PackedRows();
-  /** What does not hold about the rows, in their order. */
+  /** The problems of the rows, in their order. */
   private readonly rowProblems: Problem[] = [];
-  /** The first request that the key of the receipts asked for or vouched for. */
+  /** The first request that was signed or vouched for with the key of the receipts. */
   private ownRequest: string | null = null;
   private readonly now: Date;
   private verified = 0;
@@ -117,17 +117,17 @@ class Auditor {
   async run(): Promise<Audit> {
     const { requests, receipts } = this.heads;
     const commits = await this.readRequests();
-    const line = receipts === null ? [] : await this.repository.firstParentIds(receipts);
-    if (![...commits.values()].includes(true)) await this.requireControl(line[0]);
+    const receiptIds = receipts === null ? [] : await this.repository.firstParentIds(receipts);
+    if (![...commits.values()].includes(true)) await this.requireControl(receiptIds[0]);
     const vouches = await Vouches.read(this.repository, this.heads, this.options.allowed);
     this.verified += vouches.size;
-    this.receiptsBy = line[0] === undefined ? null : await this.readOwner(line[0]);
-    const around = new Surroundings(commits, vouches);
-    await this.readAnswers(line, around);
-    if (receipts !== null) await this.findStrange(receipts, new Set(line), around);
+    this.receiptsBy = receiptIds[0] === undefined ? null : await this.readOwner(receiptIds[0]);
+    const crossChecks = new CrossChecks(commits, vouches);
+    await this.readAnswers(receiptIds, crossChecks);
+    if (receipts !== null) await this.findUnexpected(receipts, new Set(receiptIds), crossChecks);
     const policy = await this.readPolicy();
     const hold = await this.readHold(policy);
-    await this.readWaiting(around.unanswered(), { vouches, hold, policy, now: this.now });
+    await this.readWaiting(crossChecks.unanswered(), { vouches, hold, policy, now: this.now });
     this.requireKeyOfItsOwn();
     return {
       heads: { requests, receipts },
@@ -140,8 +140,8 @@ class Auditor {
   }
 
   /**
-   * A repository without a single request has to show by other means that it is one: by a HOLD, or by a receipt
-   * branch that begins as a signer begins it. To find nothing wrong with any other would look like a proof.
+   * Checks that a repository without requests is a control repository: it has a HOLD, or a receipt branch that begins
+   * as a signer begins it. Otherwise, to report no problems about any repository would look like a proof.
    */
   private async requireControl(root: string | undefined): Promise<void> {
     const { requests } = this.heads;
@@ -151,12 +151,12 @@ class Auditor {
     const { requests: asked, receipts } = repository.branches;
     throw usage(
       'control-not-one',
-      `${printable(repository.path)}: is no control repository, or none that was used yet: no commit on ${asked} has a zipname, and no branch ${receipts} begins with ${OWNER}`,
+      `${printable(repository.path)}: is not a control repository, or not used yet: no commit on ${asked} has a zipname, and no branch ${receipts} begins with ${OWNER}`,
       { hint: 'give the control repository; --requests and --receipts name branches of other names' },
     );
   }
 
-  /** The history of the request branch, oldest first: each commit, and whether it is a request. */
+  /** The commits of the request branch, oldest first, each with whether it is a request. */
   private async readRequests(): Promise<Map<string, boolean>> {
     const { requests } = this.heads;
     if (requests === null) return new Map();
@@ -166,7 +166,7 @@ class Auditor {
     return commits;
   }
 
-  /** Where nobody can say whose the branch is, no key may sign on it. */
+  /** If the owner of the branch is not known, no key may sign on it. */
   private context(): ReceiptContext {
     const { allowed, receiptSigners } = this.options;
     return {
@@ -178,7 +178,7 @@ class Auditor {
     };
   }
 
-  /** Whose receipts these are: the key that the branch's first commit names, which has to have signed it, and to be permitted. */
+  /** The owner of the receipts: the key that the branch's first commit names, which must be allowed and have signed it. */
   private async readOwner(root: string): Promise<Audit['receiptsBy']> {
     const findings = new Findings(root);
     const signers = this.options.receiptSigners ?? this.options.allowed;
@@ -191,7 +191,7 @@ class Auditor {
       if (by.fingerprint !== fingerprint)
         throw notAllowed(
           'receipts-root',
-          `the receipt branch says that it belongs to ${fingerprint}, and ${by.fingerprint} signed that`,
+          `the receipt branch says that it belongs to ${fingerprint}, but ${by.fingerprint} signed that`,
         );
       return { principal: by.principal, key: fingerprint, name: owner.name, root };
     });
@@ -200,49 +200,54 @@ class Auditor {
     return owner ?? null;
   }
 
-  private async readAnswers(line: readonly string[], around: Surroundings): Promise<void> {
+  private async readAnswers(receiptIds: readonly string[], crossChecks: CrossChecks): Promise<void> {
     let done = 0;
-    for await (const { receipts, packs } of auditReceipts(this.context(), line)) {
+    for await (const { receipts, packs } of auditReceipts(this.context(), receiptIds)) {
       let at = this.rows.length;
       this.rows.add(packs);
       for (const receipt of receipts) {
         this.verified += 2;
-        if (receipt.answer) this.place(receipt, receipt.answer, around, at++);
+        if (receipt.answer) this.crossCheck(receipt, receipt.answer, crossChecks, at++);
         else this.problems.push(...receipt.problems);
-        this.options.bar?.update(++done, line.length - 1);
+        this.options.bar?.update(++done, receiptIds.length - 1);
       }
     }
   }
 
-  /** Holds an answer, whose row is at this place, to its surroundings. */
-  private place(receipt: JudgedReceipt, answer: Answer, around: Surroundings, at: number): void {
+  /** Checks an answer, whose row has the index `at`, against the rest of the history. */
+  private crossCheck(
+    receipt: JudgedReceipt,
+    answer: AuditedAnswer,
+    crossChecks: CrossChecks,
+    at: number,
+  ): void {
     this.noteAsker(answer);
-    const later = around.judge(receipt, answer);
-    if (later.length > 0) this.rows.blame(at, later);
+    const later = crossChecks.judge(receipt, answer);
+    if (later.length > 0) this.rows.addProblems(at, later);
     this.noteProblems(receipt.problems);
     this.noteProblems(later);
   }
 
-  /** What the receipt branch brings along besides receipts, and requests that the request branch has. */
-  private async findStrange(
+  /** Finds commits in the history of the receipt branch that are neither receipts nor on the request branch. */
+  private async findUnexpected(
     receipts: string,
-    line: ReadonlySet<string>,
-    around: Surroundings,
+    receiptIds: ReadonlySet<string>,
+    crossChecks: CrossChecks,
   ): Promise<void> {
     const { requests } = this.heads;
-    const brought = await this.repository.commitsBetween(receipts, requests === null ? [] : [requests]);
-    const strange = brought.filter((id) => !line.has(id) && !around.isAnswered(id));
-    const last = strange.at(-1);
+    const reachable = await this.repository.commitsBetween(receipts, requests === null ? [] : [requests]);
+    const unexpected = reachable.filter((id) => !receiptIds.has(id) && !crossChecks.isAnswered(id));
+    const last = unexpected.at(-1);
     if (last === undefined) return;
     const findings = new Findings(last);
     findings.add(
       'receipts-strange-history',
-      `the receipt branch brings ${plural(strange.length, 'commit')} along, this the last, that ${strange.length === 1 ? 'is no receipt and is' : 'are no receipts and are'} not on the request branch`,
+      `the history of the receipt branch has ${plural(unexpected.length, 'commit')}, this the last, that ${unexpected.length === 1 ? 'is neither a receipt nor' : 'are neither receipts nor'} on the request branch`,
     );
     this.problems.push(...findings.problems);
   }
 
-  /** The policy as it was last published. */
+  /** The policy that was published last. */
   private async readPolicy(): Promise<PublishedPolicy | null> {
     const { receipts } = this.heads;
     if (receipts === null) return null;
@@ -267,7 +272,7 @@ class Auditor {
     return hold ?? null;
   }
 
-  private async readWaiting(unanswered: readonly string[], known: Known): Promise<void> {
+  private async readWaiting(unanswered: readonly string[], context: WaitingContext): Promise<void> {
     const { after, allowed } = this.options;
     const old = new Set(after === undefined ? [] : await this.repository.commitsBetween(after));
     const tasks = unanswered
@@ -276,15 +281,15 @@ class Auditor {
     const packer = new RowPacker();
     for await (const audited of inOrder(tasks, WIDTH)) {
       this.verified += 1;
-      const row = waitingRowFor(audited, known);
+      const row = waitingRowFor(audited, context);
       packer.add(row);
       this.noteProblems(row.problems);
       this.noteAsker(row);
     }
-    this.rows.add(packer.take());
+    this.rows.add(packer.flush());
   }
 
-  /** One by one: there may be more than a call takes arguments. */
+  /** Adds them one by one: there may be more problems than a call can have arguments. */
   private noteProblems(problems: readonly Problem[]): void {
     for (const problem of problems) this.rowProblems.push(problem);
   }
@@ -300,15 +305,15 @@ class Auditor {
   }
 
   /**
-   * Where one file says who may sign what, a builder could answer its own requests. The signer's key is on no
-   * builder's machine, so it never asks or vouches.
+   * If one file lists all signers, a builder could answer its own requests. The signer's key is on no builder's
+   * machine, so it must never have signed a request or a vouch.
    */
   private requireKeyOfItsOwn(): void {
     if (!this.receiptsBy || this.ownRequest === null || this.options.receiptSigners) return;
     const findings = new Findings(this.ownRequest);
     findings.add(
       'receipt-key-asks',
-      `the key that signs receipts (${this.receiptsBy.key}) signed this request or vouched for it: whoever asks could answer; say with --receipt-signers who may sign receipts`,
+      `the key that signs receipts (${this.receiptsBy.key}) signed this request or vouched for it, so a requester could answer its own requests; list the keys that may sign receipts with --receipt-signers`,
     );
     this.problems.push(...findings.problems);
   }

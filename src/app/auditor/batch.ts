@@ -2,22 +2,25 @@ import { RowPacker, type Pack } from './compressed-rows.ts';
 import type { AuditRow } from './model.ts';
 import type { AuditedReceipt } from './receipt-audit.ts';
 
-/** What of an answer the rest of the history is held to. */
-export type Answer = Pick<AuditRow, 'request' | 'receipt' | 'claimed' | 'askedBy' | 'vouchedBy' | 'repeats'>;
+/** The fields of an answer that are checked against the rest of the history. */
+export type AuditedAnswer = Pick<
+  AuditRow,
+  'request' | 'receipt' | 'claimed' | 'askedBy' | 'vouchedBy' | 'repeats'
+>;
 
-/** A receipt that was judged by itself and by its request, without what only its row tells. */
+/** A receipt that was checked alone and against its request, without its row. */
 export interface JudgedReceipt extends Omit<AuditedReceipt, 'row'> {
-  /** Null for a commit that does not even look like an answer, and has no row. */
-  readonly answer: Answer | null;
+  /** Null for a commit that does not look like an answer and has no row. */
+  readonly answer: AuditedAnswer | null;
 }
 
-/** Receipts in their order, and the rows of those that have one. Made of nothing but data. */
+/** Receipts in order, and the rows of those that have one; plain data, for other threads. */
 export interface Batch {
   readonly receipts: readonly JudgedReceipt[];
   readonly packs: readonly Pack[];
 }
 
-const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy, repeats }: AuditRow): Answer => ({
+const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy, repeats }: AuditRow): AuditedAnswer => ({
   request,
   receipt,
   claimed,
@@ -26,7 +29,7 @@ const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy, repeats }: Au
   repeats,
 });
 
-/** Gathers receipts; each row is packed as it comes. */
+/** Collects receipts and packs their rows. */
 export class BatchPacker {
   private readonly receipts: JudgedReceipt[] = [];
   private readonly rows = new RowPacker();
@@ -36,8 +39,8 @@ export class BatchPacker {
     this.receipts.push({ ...judged, answer: row && answerOf(row) });
   }
 
-  /** What was added. */
+  /** Everything that was added. */
   batch(): Batch {
-    return { receipts: this.receipts, packs: this.rows.take() };
+    return { receipts: this.receipts, packs: this.rows.flush() };
   }
 }

@@ -1,6 +1,6 @@
 import type { Commit } from '../../lib/git/objects.ts';
 import type { FoundReceipt } from '../../protocol/control/receipt.ts';
-import type { AuditRow, AuditedFile, Problem, Vouch } from './model.ts';
+import type { AuditRow, AuditedFile, Problem, CountedVouch } from './model.ts';
 import { provenBy, type AuditedRequest } from './request-audit.ts';
 
 type RequestPart = Pick<
@@ -8,7 +8,7 @@ type RequestPart = Pick<
   'requestedAt' | 'subject' | 'author' | 'askedBy' | 'channel' | 'sourceRevision' | 'files'
 >;
 
-/** What the request's own commit tells. */
+/** The fields of a row that come from the request's commit. */
 function requestPart(audited: AuditedRequest | null): RequestPart {
   const request = audited?.request;
   const readable = request !== undefined && request.raw.length > 0;
@@ -44,13 +44,13 @@ const NO_ANSWER = {
   problems: [],
 } as const;
 
-/** How long somebody waited; null where the clocks disagree. */
+/** How long the requester waited; null if the clocks disagree. */
 function waitedFor(from: string | null, to: string): number | null {
   const time = from === null ? -1 : new Date(to).getTime() - new Date(from).getTime();
   return time >= 0 ? time : null;
 }
 
-/** The row of a receipt that was read. `problems` may still grow: the outcome is settled by `settle`. */
+/** The row of a receipt that was read. `problems` may still grow; see `withFinalOutcome`. */
 export function answeredRow(
   { id, receipt }: Pick<FoundReceipt, 'id' | 'receipt'>,
   audited: AuditedRequest | null,
@@ -80,7 +80,7 @@ export function answeredRow(
   };
 }
 
-/** The row of a commit that looks like an answer, and whose contents nobody is to believe. */
+/** The row of a commit that looks like an answer, but whose content must not be trusted. */
 export function unreadRow(
   request: string,
   commit: Commit,
@@ -98,10 +98,10 @@ export function unreadRow(
   };
 }
 
-/** The row of a request that has no answer yet. */
+/** The row of a request without an answer. */
 export function waitingRow(
   audited: AuditedRequest,
-  vouchedBy: readonly Vouch[],
+  vouchedBy: readonly CountedVouch[],
   waitingFor: string | null,
   problems: readonly Problem[],
 ): AuditRow {
@@ -116,6 +116,6 @@ export function waitingRow(
   };
 }
 
-/** A row as it stands once every finding is in: an answer with a fault proves nothing. */
-export const settle = (row: AuditRow): AuditRow =>
+/** The row when all problems are known: an answer with a problem proves nothing. */
+export const withFinalOutcome = (row: AuditRow): AuditRow =>
   row.problems.length > 0 && row.receipt !== null ? { ...row, outcome: 'unproven' } : row;

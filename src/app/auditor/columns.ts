@@ -1,4 +1,4 @@
-/** Letters that take two cells of a terminal, and marks that take none; near enough to Unicode's East Asian Width. */
+/** Characters that take two cells of a terminal, and marks that take none: close to Unicode's East Asian Width. */
 const WIDE =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Yi}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60\uffe0-\uffe6]/u;
 const NONE = /[\p{Mn}\p{Me}]/u;
@@ -7,7 +7,7 @@ const cellsOf = (character: string): number => (NONE.test(character) ? 0 : WIDE.
 
 const isPlain = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
 
-/** How many cells of a terminal a text takes that was made fit to show. */
+/** The number of terminal cells that a printable text takes. */
 export function widthOf(text: string): number {
   if (isPlain(text)) return text.length;
   let width = 0;
@@ -15,7 +15,7 @@ export function widthOf(text: string): number {
   return width;
 }
 
-/** The text in exactly, or with `pad` false in at most, `width` cells; what is cut off shows as an ellipsis. */
+/** The text in exactly `width` cells, or at most `width` if `pad` is false; a cut is marked by an ellipsis. */
 export function fit(text: string, width: number, pad = true): string {
   const actual = widthOf(text);
   if (actual <= width) return pad ? text + ' '.repeat(width - actual) : text;
@@ -32,11 +32,11 @@ export function fit(text: string, width: number, pad = true): string {
 
 export interface Column {
   readonly title: string;
-  /** May be cut down to so many cells; never cut when left out. */
+  /** The column may be cut to this many cells; never cut if absent. */
   readonly atLeast?: number;
 }
 
-/** How wide each column is: as wide as its widest cell, then the widest of those that may be cut are, until all fit. */
+/** The width of each column: that of its widest cell, reduced in the widest columns that may be cut until all fit. */
 export function columnWidths(columns: readonly Column[], widest: readonly number[], room: number): number[] {
   const widths = columns.map(({ title }, i) => Math.max(title.length, widest[i] ?? 0));
   const least = columns.map(({ atLeast }, i) => Math.min(atLeast ?? Infinity, widths[i] ?? 0));

@@ -1,11 +1,11 @@
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { AuditRow, Problem, Rows } from './model.ts';
-import { settle } from './build-rows.ts';
+import { withFinalOutcome } from './build-rows.ts';
 
-/** Text that one pack holds, in UTF-16 units; its last row may go beyond. */
+/** The text of one pack, in UTF-16 units; its last row may exceed it. */
 const PACK_TEXT = 256 * 1024;
 
-/** Some rows, one after another, as threads send them and memory keeps them: JSON, deflated. */
+/** Consecutive rows as deflated JSON, to be sent between threads and kept in memory. */
 export interface Pack {
   readonly rows: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -13,14 +13,14 @@ export interface Pack {
 
 function pack(texts: readonly string[]): Pack {
   const bytes = deflateRawSync(`[${texts.join(',')}]`, { level: constants.Z_BEST_SPEED });
-  // A copy of its own: what zlib gives lies in a larger buffer, which would stay, and be sent, as a whole.
+  // A copy: the result of zlib is part of a larger buffer, all of which would be kept and sent.
   return { rows: texts.length, bytes: new Uint8Array(bytes) };
 }
 
 const unpack = ({ bytes }: Pack): AuditRow[] =>
   JSON.parse(inflateRawSync(bytes).toString('utf8')) as AuditRow[];
 
-/** Packs rows as they come: a tenth of the memory that they take as objects. */
+/** Packs rows as they are added, which take a tenth of the memory of objects. */
 export class RowPacker {
   private packs: Pack[] = [];
   private texts: string[] = [];
@@ -33,8 +33,8 @@ export class RowPacker {
     if (this.length >= PACK_TEXT) this.close();
   }
 
-  /** What was added since the last time. */
-  take(): Pack[] {
+  /** The packs since the last call. */
+  flush(): Pack[] {
     this.close();
     return this.packs.splice(0);
   }
@@ -47,12 +47,12 @@ export class RowPacker {
 }
 
 /**
- * The rows of a long history. They are unpacked anew, a pack at a time, whenever somebody goes through them: that
- * takes some 10 µs a row, so go through them once for all that is asked.
+ * The rows of a long history. Each iteration unpacks them, one pack at a time, which takes about 10 µs per row: iterate
+ * once for all that is needed.
  */
 export class PackedRows implements Rows {
   private readonly packs: Pack[] = [];
-  /** What was found about a row after it had been packed, by its place. */
+  /** Problems that were found after a row had been packed, by its index. */
   private readonly later = new Map<number, readonly Problem[]>();
   private count = 0;
 
@@ -67,8 +67,8 @@ export class PackedRows implements Rows {
     }
   }
 
-  /** Says what else does not hold about a row; once for each. */
-  blame(at: number, problems: readonly Problem[]): void {
+  /** Adds problems to a row; to be called once for each row. */
+  addProblems(at: number, problems: readonly Problem[]): void {
     this.later.set(at, problems);
   }
 
@@ -77,7 +77,7 @@ export class PackedRows implements Rows {
     for (const each of this.packs)
       for (const row of unpack(each)) {
         const later = this.later.get(at++);
-        yield settle(later ? { ...row, problems: [...row.problems, ...later] } : row);
+        yield withFinalOutcome(later ? { ...row, problems: [...row.problems, ...later] } : row);
       }
   }
 }

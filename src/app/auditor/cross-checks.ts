@@ -1,25 +1,25 @@
 import { shortId } from '../../lib/git/objects.ts';
-import type { Answer, JudgedReceipt } from './batch.ts';
+import type { AuditedAnswer, JudgedReceipt } from './batch.ts';
 import { Findings } from './findings.ts';
 import type { Problem } from './model.ts';
 import type { Vouches } from './vouches.ts';
 
-/** What the history besides a receipt tells. Receipts are held to it in the order of their branch. */
-export class Surroundings {
-  /** The requests that have an answer, each with the receipt that answers it for good, if there is one. */
+/** Checks receipts against the rest of the history, in the order of their branch. */
+export class CrossChecks {
+  /** The requests that have an answer, each with the receipt that answers it finally, if there is one. */
   private readonly answers = new Map<string, string | null>();
 
-  /** The first request that was answered, by what its signature covers (half of the hash: many of them are kept). */
+  /** The first answered request for each signed payload, by half of its hash: many of them are kept. */
   private readonly firsts = new Map<string, string>();
 
   constructor(
-    /** Every commit in the history of the request branch, oldest first, and whether it is a request. */
+    /** The commits of the request branch, oldest first, each with whether it is a request. */
     private readonly commits: ReadonlyMap<string, boolean>,
     private readonly vouches: Vouches,
   ) {}
 
-  /** What does not hold about an answer in its surroundings. */
-  judge(receipt: JudgedReceipt, answer: Answer): readonly Problem[] {
+  /** The problems of an answer in the context of the rest of the history. */
+  judge(receipt: JudgedReceipt, answer: AuditedAnswer): readonly Problem[] {
     const { request } = answer;
     const findings = new Findings(receipt.id);
     const asks = this.commits.get(request);
@@ -31,7 +31,7 @@ export class Surroundings {
     else if (!asks)
       findings.add(
         'request-none',
-        `it answers ${shortId(request)}, which asks for nothing: zipname is as it was before`,
+        `it answers ${shortId(request)}, which is not a request: zipname is unchanged`,
       );
     this.compareVouches(receipt, answer, findings);
     if (receipt.signedByOwner) this.compareRepetition(receipt, answer, findings);
@@ -52,10 +52,10 @@ export class Surroundings {
     this.answers.set(request, this.answers.get(request) ?? receipt);
   }
 
-  /** Each vouch that a receipt counts has to stand on its branch, and one voice counts once. */
+  /** Each vouch that a receipt counts has to be on its branch, and each person counts once. */
   private compareVouches(
     { requested, requesterNames }: JudgedReceipt,
-    { vouchedBy, askedBy }: Answer,
+    { vouchedBy, askedBy }: AuditedAnswer,
     findings: Findings,
   ): void {
     const requester = askedBy && {
@@ -69,8 +69,8 @@ export class Surroundings {
     }
   }
 
-  /** A request is answered once; only after a failure may it be taken up again. */
-  private compareRepetition({ identity }: JudgedReceipt, answer: Answer, findings: Findings): void {
+  /** A request is answered once; only after a failure may it be answered again. */
+  private compareRepetition({ identity }: JudgedReceipt, answer: AuditedAnswer, findings: Findings): void {
     const { request, receipt, claimed } = answer;
     if (identity !== null) this.compareForms(identity.slice(0, 32), answer, findings);
     else if (answer.repeats)
@@ -78,17 +78,17 @@ export class Surroundings {
         'receipt-repeats-other',
         `it says that ${shortId(request)} repeats ${shortId(answer.repeats.request)}, and has no valid signature by which they could be compared`,
       );
-    const before = this.answers.get(request);
-    if (typeof before === 'string')
+    const earlier = this.answers.get(request);
+    if (typeof earlier === 'string')
       findings.add(
         'request-answered-twice',
-        `it answers ${shortId(request)}, which ${shortId(before)} answered before`,
+        `it answers ${shortId(request)}, which ${shortId(earlier)} answered already`,
       );
     this.note(request, claimed === 'failed' ? null : receipt);
   }
 
-  /** One signed payload is one request, under any number of commit ids: after the first answer, others only repeat it. */
-  private compareForms(identity: string, { request, repeats }: Answer, findings: Findings): void {
+  /** One signed payload is one request under any number of commit ids: after the first answer, others only repeat it. */
+  private compareForms(identity: string, { request, repeats }: AuditedAnswer, findings: Findings): void {
     const first = this.firsts.get(identity);
     if (first === undefined) this.firsts.set(identity, request);
     if (repeats && repeats.request !== (first ?? repeats.request))

@@ -9,7 +9,7 @@ import { verifySigner } from '../../lib/cms/verify-signer.ts';
 import type { ReceiptEntry } from '../../protocol/control/receipt.ts';
 import { invalid } from '../../lib/errors.ts';
 
-/** The signature by this certificate: the only one as a rule, the last nested one where ours was appended to another's. */
+/** The signature by this certificate: usually the only one; the last nested one if ours was appended to another's. */
 function signatureBy(der: Buffer, certificate: string, what: string): AuthenticodeSignature {
   const primary = parseSignature(der, what);
   const all = [primary, ...primary.nested.map((nested) => parseSignature(nested, what))];
@@ -57,10 +57,10 @@ function requireTimestamp(
 }
 
 /**
- * Holds a detached signature (PKCS #7, DER) to what the receipt says of it: it is by the receipt's certificate,
- * over the receipt's Authenticode digest, verifies, and bears the timestamp that the receipt names, which verifies
- * too. Whether certificate and authority lead to a trusted root is not asked: the signer did, before it delivered.
- * Throws `signature-…`, or what the parts of src/authenticode throw.
+ * Checks a detached signature (PKCS #7, DER) against its receipt: it is by the receipt's certificate, over the receipt's
+ * Authenticode digest, and verifies, and so does its timestamp, which is the one that the receipt names. Does not check
+ * that certificate and authority lead to a trusted root: the signer did so before it delivered. Throws `signature-…`, or
+ * what the functions of engine/authenticode throw.
  */
 export function requireDetached(
   der: Buffer,

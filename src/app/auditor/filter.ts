@@ -2,18 +2,18 @@ import { posix } from 'node:path';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import type { AuditRow, RowOutcome } from './model.ts';
 
-/** Which rows to show. Everything is verified all the same. */
+/** Selects the rows to show; all rows are verified in any case. */
 export interface RowFilter {
-  /** Answered at this time or later; what waits is always shown. */
+  /** Only rows that were answered at this time or later, and those that wait. */
   readonly since?: Date | undefined;
-  /** A file is named so: a pattern like `*.zip`, over the whole name or its last part. */
+  /** A pattern like `*.zip` for the whole name of a file or the last part of it. */
   readonly name?: string | undefined;
   readonly outcome?: RowOutcome | undefined;
 }
 
 const names = (row: AuditRow): string[] => row.files.map(({ input }) => input.name);
 
-/** Whether a row is to be shown. */
+/** A function that decides whether a row is shown. */
 export function rowFilter({ since, name, outcome }: RowFilter): (row: AuditRow) => boolean {
   const isNamed = name === undefined ? null : compilePatterns([name]);
   return (row) =>
@@ -22,7 +22,7 @@ export function rowFilter({ since, name, outcome }: RowFilter): (row: AuditRow) 
     (isNamed === null || names(row).some((each) => isNamed(each) || isNamed(posix.basename(each))));
 }
 
-/** Those of some rows that are to be shown, whenever somebody goes through them. */
+/** The rows to show; filtered again in each iteration. */
 export const filterRows = (
   rows: Iterable<AuditRow>,
   isShown: (row: AuditRow) => boolean,

@@ -1,7 +1,7 @@
 import { SignpipeError } from '../../lib/errors.ts';
 import type { Problem } from './model.ts';
 
-/** Collects what does not hold about one commit, so that one fault does not hide the next. */
+/** Collects the problems of one commit, so that one fault does not hide the next. */
 export class Findings {
   readonly problems: Problem[] = [];
 
@@ -12,34 +12,33 @@ export class Findings {
   }
 
   /**
-   * The result of `check`, or undefined and one more problem. Only what is wrong with the repository is one:
-   * that git cannot be run, say, is thrown on.
+   * The result of `check`; undefined if it throws, and one more problem. Errors that do not concern the content of the
+   * repository, such as a failure to run git, are thrown on.
    */
   async try<T>(check: () => T | Promise<T>): Promise<T | undefined> {
     try {
       return await check();
     } catch (error) {
-      this.caught(error);
+      this.addError(error);
       return undefined;
     }
   }
 
-  /** The same for what is judged at once. */
+  /** Runs a synchronous check; an error that it throws becomes a problem, as with `try`. */
   check(judge: () => void): void {
     try {
       judge();
     } catch (error) {
-      this.caught(error);
+      this.addError(error);
     }
   }
 
-  /** Takes an error that `check` of the history threw for a problem; others are thrown on. */
-  caught(error: unknown): void {
+  private addError(error: unknown): void {
     if (!isFault(error)) throw error;
     this.add(error.code, error.message);
   }
 }
 
-/** Whether an error speaks of what is in the repository, rather than of this machine. */
+/** Whether an error concerns the content of the repository, rather than this machine. */
 export const isFault = (error: unknown): error is SignpipeError =>
   error instanceof SignpipeError && ['invalid', 'not-allowed', 'alarm'].includes(error.kind);

@@ -11,14 +11,14 @@ const UNITS: readonly (readonly [seconds: number, unit: string])[] = [
   [60, 'm'],
 ];
 
-/** A span of time in its largest whole unit: `45s`, `12m`, `3h`, `9d`, `2y`. */
-export function spanOf(milliseconds: number): string {
+/** A duration in its largest whole unit: `45s`, `12m`, `3h`, `9d`, `2y`. */
+export function durationText(milliseconds: number): string {
   const seconds = Math.round(milliseconds / 1000);
   const [size, unit] = UNITS.find(([least]) => seconds >= least) ?? [1, 's'];
   return `${Math.floor(seconds / size)}${unit}`;
 }
 
-/** What a row is about: the files that were named, else the message's first line. */
+/** The subject of a row: its files, or the first line of the message if there are none. */
 export function whatOf(row: AuditRow): string {
   const [first, ...more] = row.files;
   if (!first) return printable(row.subject, 200) || '(nothing that can be read)';
@@ -26,7 +26,7 @@ export function whatOf(row: AuditRow): string {
   return more.length === 0 ? name : `${name} +${more.length}`;
 }
 
-/** Who asked: the proven principal; in parentheses what the commit merely claims. */
+/** The requester: the proven principal, or in parentheses the author that the commit claims. */
 export function askedBy(row: AuditRow): string {
   if (row.askedBy) return printable(row.askedBy.principal, 100);
   return row.author === '' ? '-' : `(${printable(row.author, 100)})`;
@@ -34,7 +34,7 @@ export function askedBy(row: AuditRow): string {
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
 
-/** Programs signed, and files in what was sent. */
+/** The number of signed programs, and of files in what was sent. */
 export function countsOf(row: AuditRow): { signed: number; entries: number } {
   return {
     signed: sum(row.files.map((file) => file.signed.length)),

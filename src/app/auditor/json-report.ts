@@ -1,8 +1,7 @@
 import { VERSION } from '../../lib/version.ts';
-import type { Audit, AuditRow } from './model.ts';
-import type { Revocation } from './revocation.ts';
+import type { Audit, AuditRow, Revocation } from './model.ts';
 
-/** Beside the audit itself, what its readers have to know. */
+/** What a report says besides the audit itself. */
 export interface DocumentOptions {
   readonly repository: string;
   readonly at: Date;
@@ -11,8 +10,8 @@ export interface DocumentOptions {
 }
 
 /**
- * What `signpipe audit --json` prints, version 1. Texts of the repository are as they are there, hostile ones too.
- * `holds` is whether every signature and link was proved; nothing else in it should be believed unless it is true.
+ * What `signpipe audit --json` prints, version 1. Texts of the repository are unchanged, hostile ones too. `holds` is
+ * whether every signature and link was proved; unless it is true, nothing else in the report should be trusted.
  */
 export function auditDocument(audit: Audit, options: DocumentOptions): object {
   const { problems, heads, receiptsBy, hold, verified } = audit;
@@ -34,13 +33,13 @@ export function auditDocument(audit: Audit, options: DocumentOptions): object {
   };
 }
 
-/** How the document is written: 2 spaces an indent or none at all, and each value through `shown` before. */
+/** The layout of the document: the indentation in spaces, and a function that each value passes through first. */
 export interface DocumentForm {
   readonly indent: 0 | 2;
   readonly shown?: (value: unknown) => unknown;
 }
 
-/** The document as `safeJson` writes it, in pieces: row by row, for a long history makes a long text. */
+/** The document as `safeJson` writes it, in chunks, row by row: a long history makes a long text. */
 export function* documentText(
   audit: Audit,
   options: DocumentOptions,
@@ -48,7 +47,7 @@ export function* documentText(
 ): Generator<string> {
   const json = (value: unknown): string => safeJson(shown(value), indent);
   const [open, lineStart, lastLine] = indent === 0 ? ['"rows":[', '', ''] : ['"rows": [', '\n    ', '\n  '];
-  // It cannot stand in a text, whose quotes are escaped.
+  // It cannot occur in a text, where quotes are escaped.
   const [before = '', after = ''] = json(auditDocument(audit, { ...options, rows: [] })).split(`${open}]`);
   yield before + open;
   let count = 0;
@@ -58,12 +57,12 @@ export function* documentText(
   yield after;
 }
 
-/** Whatever a terminal, a page or a careless program could take for something else: beyond ASCII, and markup. */
+/** What a terminal, a page or a careless program could misread: markup, and everything beyond ASCII. */
 const SPECIAL = /[<>&'\u007f-\uffff]/g;
 
 /**
- * JSON in printable ASCII that can stand in a page's script element too: no markup, no line separators, no control
- * or formatting characters. Any JSON reader gives back the same texts.
+ * JSON in printable ASCII, also fit for a page's script element: no markup, line separators, control or formatting
+ * characters. Every JSON reader returns the original texts.
  */
 export const safeJson = (value: unknown, indent?: number): string =>
   JSON.stringify(value, null, indent).replace(

@@ -1,33 +1,33 @@
 import type { Receipt, ReceiptEntry, ReceiptFile } from '../../protocol/control/receipt.ts';
 import type { Hold } from '../../protocol/control/hold.ts';
 
-/** Something that does not hold, and the commit that it is about. */
+/** A problem of the history, and the commit that has it. */
 export interface Problem {
   /** Stable and machine-readable. */
   readonly code: string;
-  /** The whole id of the commit. */
+  /** The full id of the commit. */
   readonly commit: string;
   readonly message: string;
 }
 
 export const OUTCOMES = ['signed', 'rejected', 'failed', 'waiting', 'unproven'] as const;
 
-/** What became of a request. `unproven`: there is a receipt, but it, or what it answers, does not hold. */
+/** What became of a request. `unproven`: there is a receipt, but it or the request has a problem. */
 export type RowOutcome = (typeof OUTCOMES)[number];
 
-/** A vouch that a receipt counts, or that stands there for a request that waits. */
-export type Vouch = Receipt['vouches'][number];
+/** A vouch that a receipt counts, or that exists for a waiting request. */
+export type CountedVouch = Receipt['vouches'][number];
 
-/** Who made a commit, as its signature and the allowed signers prove it. */
-export interface Proven {
+/** The author of a commit, as proved by its signature and the allowed signers. */
+export interface ProvenSigner {
   readonly principal: string;
   /** `SHA256:` fingerprint. */
   readonly key: string;
 }
 
-/** A signed program, as the receipt has it. */
+/** A signed program, as the receipt lists it. */
 export interface AuditedEntry extends ReceiptEntry {
-  /** The detached signature is in the receipt, verifies, and says what the receipt says: digest, certificate, time. */
+  /** Whether the detached signature is in the receipt, verifies, and has the digest, certificate and time that the receipt states. */
   readonly proven: boolean;
 }
 
@@ -35,57 +35,85 @@ export interface AuditedFile extends Omit<ReceiptFile, 'signed'> {
   readonly signed: readonly AuditedEntry[];
 }
 
-/** One answer to one request, or one request without an answer. Texts are hostile: show them through `printable`. */
+/** One answer to one request, or one request without an answer. Texts may be hostile: show them through `printable`. */
 export interface AuditRow {
   readonly outcome: RowOutcome;
-  /** What an unproven receipt claims. */
+  /** The outcome that the receipt claims. */
   readonly claimed: Receipt['outcome'] | null;
   /** Commit ids. */
   readonly request: string;
   readonly receipt: string | null;
-  /** ISO 8601; null when the request's commit cannot be read. */
+  /** ISO 8601; null if the request's commit cannot be read. */
   readonly requestedAt: string | null;
   readonly answeredAt: string | null;
-  /** From the request's commit to the answer, in milliseconds; null while it waits, or when clocks disagree. */
+  /** From the request's commit to the answer, in milliseconds; null if there is no answer or clocks disagree. */
   readonly waited: number | null;
   /** First line of the request's message. */
   readonly subject: string;
-  /** `Name <address>`, as the request's commit says; nobody proves it. */
+  /** `Name <address>` from the request's commit; not proved. */
   readonly author: string;
-  readonly askedBy: Proven | null;
-  readonly vouchedBy: readonly Vouch[];
+  readonly askedBy: ProvenSigner | null;
+  readonly vouchedBy: readonly CountedVouch[];
   readonly channel: string;
   readonly sourceRevision: string | null;
   readonly reason: Receipt['reason'] | null;
-  /** Of a repeated request: the same request under the id that was answered, and its receipt. */
+  /** For a repeated request: the id under which it was answered before, and that receipt. */
   readonly repeats: Receipt['repeats'] | null;
-  /** What keeps a waiting request, where the repository tells: a HOLD, vouches. */
+  /** What a waiting request waits for, if the repository shows it: a HOLD, vouches. */
   readonly waitingFor: string | null;
   readonly test: boolean;
   readonly certificate: NonNullable<Receipt['certificate']> | null;
   readonly files: readonly AuditedFile[];
   readonly times: Receipt['times'] | null;
-  /** Version of the program that wrote the receipt. */
+  /** The version of signpipe that wrote the receipt. */
   readonly signpipe: string | null;
-  /** What does not hold about this answer. */
+  /** The problems of this answer. */
   readonly problems: readonly Problem[];
 }
 
-/** Rows in their order. They may lie packed, so that each pass over them has its price. */
+/** Rows in order. They may be packed, so that each iteration takes time. */
 export interface Rows extends Iterable<AuditRow> {
   readonly length: number;
 }
 
-/** Everything that a control repository tells, held to its signatures and links. */
+/** The result of an audit: the content of a control repository, checked by its signatures and links. */
 export interface Audit {
-  /** Where the branches stood; what was cut off behind that, only a witness elsewhere can know. */
+  /** The tips of the branches. That later commits were cut off can only be seen in the signer's accepted heads. */
   readonly heads: { readonly requests: string | null; readonly receipts: string | null };
-  /** Whose receipts these are; null when there are none, or nobody can say. */
-  readonly receiptsBy: (Proven & { readonly name: string; readonly root: string }) | null;
+  /** The owner of the receipts; null if there are no receipts or the owner is not proved. */
+  readonly receiptsBy: (ProvenSigner & { readonly name: string; readonly root: string }) | null;
   readonly hold: Hold | null;
-  /** Answers in the order of the receipt branch, then what waits, in the order of the requests. */
+  /** Answers in the order of the receipt branch, then waiting requests in the order of the request branch. */
   readonly rows: Rows;
   readonly problems: readonly Problem[];
-  /** Commits whose signatures were checked. */
+  /** The number of commits whose signatures were checked. */
   readonly verified: number;
+}
+
+/** One signature by a revoked certificate. */
+export interface RevokedProgram {
+  /** The file of the request, and the path in it; empty for a single program. */
+  readonly file: string;
+  readonly path: string;
+  /** SHA-256 of the signed program. */
+  readonly sha256: string;
+  readonly digest: string;
+  readonly timestamp: string | null;
+  /** Whether the signature stays valid. */
+  readonly survives: boolean;
+  /** The reason in a few words. */
+  readonly why: string;
+  readonly request: string;
+  readonly receipt: string;
+}
+
+/** What the revocation of a certificate as of a date does to all signatures that were made with it. */
+export interface Revocation {
+  readonly certificate: string;
+  readonly subject: string;
+  readonly at: string;
+  /** Signatures that become invalid. */
+  readonly killed: readonly RevokedProgram[];
+  /** Signatures that stay valid thanks to their timestamp. */
+  readonly surviving: readonly RevokedProgram[];
 }

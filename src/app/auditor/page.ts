@@ -5,31 +5,35 @@ import { printable } from '../../lib/printable.ts';
 import { documentText, type DocumentOptions } from './json-report.ts';
 import type { Audit } from './model.ts';
 
-/** `audit-page/page.ts` and what it imports, as the build compiles them into one script. */
+/** `audit-page/page.ts` with its imports, compiled by the build into one script. */
 const SCRIPT = new URL('dist/audit-page/page.js', packageRoot);
 const STYLE = new URL('dist/audit-page/style.css', packageRoot);
-/** Longer texts are cut, in UTF-16 units. */
+/** The longest text, in UTF-16 units; longer ones are cut. */
 const TEXT_LIMIT = 2000;
 
-/** Every text in a value made fit to show. Keys are ours. */
-function shown(value: unknown): unknown {
+/** A value with all texts made printable; keys are our own. */
+function withPrintableTexts(value: unknown): unknown {
   if (typeof value === 'string') return printable(value, TEXT_LIMIT);
-  if (Array.isArray(value)) return value.map(shown);
+  if (Array.isArray(value)) return value.map(withPrintableTexts);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shown(each)]));
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, withPrintableTexts(each)]));
 }
 
-/** A source expression of Content Security Policy that permits exactly this text. */
+/** A Content Security Policy source that permits exactly this text. */
 const permit = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 
 /**
- * The audit as one page that needs nothing else: no network, no other file. Its policy lets only the one script and
- * the one style sheet in it work; the data stands in it as JSON in ASCII without markup, and the script shows all
- * of it as text. It comes in pieces: of a long history it is a long text.
+ * The audit as one self-contained page: no network, no other files. Its Content Security Policy permits only its one
+ * script and style sheet; the data is JSON in ASCII without markup, which the script shows as text. Returned in chunks,
+ * since a long history makes a long text.
  */
 export async function auditPage(audit: Audit, options: DocumentOptions): Promise<Iterable<string>> {
   const [script, style] = await Promise.all([readFile(SCRIPT, 'utf8'), readFile(STYLE, 'utf8')]);
-  return pageText(documentText(audit, options, { indent: 0, shown }), script, `\n${style}`);
+  return pageText(
+    documentText(audit, options, { indent: 0, shown: withPrintableTexts }),
+    script,
+    `\n${style}`,
+  );
 }
 
 function* pageText(data: Iterable<string>, script: string, style: string): Generator<string> {
@@ -59,7 +63,7 @@ const BODY = `<main>
 <header>
 <h1>Signing audit</h1>
 <p id="repository"></p>
-<noscript><p class="hold">This page draws itself with a script, which this browser does not run. <code>signpipe audit</code> prints the same in a terminal.</p></noscript>
+<noscript><p class="hold">This page needs a script, which this browser does not run. <code>signpipe audit</code> prints the same in a terminal.</p></noscript>
 <div id="verdict" class="verdict" role="status"></div>
 <dl id="facts" class="facts"></dl>
 </header>
@@ -79,7 +83,7 @@ const BODY = `<main>
 <p id="status" class="status" role="status" aria-live="polite"></p>
 <div class="rows">
 <table role="table">
-<caption class="quiet">Requests and their answers; a row opens to its details</caption>
+<caption class="quiet">Requests and their answers; open a row to see its details</caption>
 <thead id="head" role="rowgroup"></thead>
 <tbody id="rows" role="rowgroup"></tbody>
 </table>
@@ -88,6 +92,6 @@ const BODY = `<main>
 <button id="more" class="more" type="button" hidden></button>
 <div id="end"></div>
 <footer>
-<p>Names in parentheses are a commit’s own word; all others are proved by a signature and the auditor’s list of allowed signers. Times are UTC. Whether the newest receipts were cut off cannot be seen in a repository alone: compare the branches above with the signer’s witness.</p>
+<p>Names in parentheses are only claimed by a commit; all others are proved by a signature and the auditor’s list of allowed signers. Times are UTC. The repository alone cannot show whether the newest receipts were cut off: compare the branches above with the signer’s accepted heads.</p>
 </footer>
 </main>`;

@@ -30,47 +30,50 @@ import {
 } from './request-audit.ts';
 import { answeredRow, unreadRow } from './build-rows.ts';
 
-/** The largest list of sums, in bytes. */
+/** The largest SHA256SUMS, in bytes. */
 const SUMS_LIMIT = 1024 * 1024;
 
-/** What receipts are held to. */
+/** What receipts are checked against. */
 export interface ReceiptContext {
   readonly repository: ControlRepository;
-  /** Who may have signed requests and vouches. */
+  /** Who may sign requests and vouches. */
   readonly allowed: AllowedSigners;
-  /** Who may have signed receipts. */
+  /** Who may sign receipts. */
   readonly receiptSigners: AllowedSigners;
-  /** The one of their keys (`SHA256:…`) that the branch belongs to; null for any of them. */
+  /** The key (`SHA256:…`) that the branch belongs to; null if any key in `receiptSigners` may sign. */
   readonly onlyKey: string | null;
   readonly now: Date;
 }
 
-/** A commit of the receipt branch, and the one that it should follow. */
-export interface Step {
+/** A commit of the receipt branch, and the commit that it should follow. */
+export interface ReceiptCommit {
   readonly id: string;
   readonly previous: string;
 }
 
-/** A commit of the receipt branch, judged by itself and by its request. Made of nothing but data. */
+/** A commit of the receipt branch, checked alone and against its request; plain data. */
 export interface AuditedReceipt {
   readonly id: string;
-  /** Null for a commit that does not even look like an answer. */
+  /** Null for a commit that does not look like an answer. */
   readonly row: AuditRow | null;
   readonly signedByOwner: boolean;
   /** `identityOf` the request. */
   readonly identity: string | null;
   readonly problems: readonly Problem[];
-  /** What the request names, where vouches are to be held to it. */
+  /** The files of the request, if there are vouches to check against them. */
   readonly requested: readonly RequestedFile[];
-  /** The names that say who made the request, to the same end. */
+  /** The names in the requester's certificate, if there are vouches to check. */
   readonly requesterNames: readonly string[];
 }
 
 /**
- * Judges one commit of the receipt branch. Every fault is found, not only the first. What the rest of the history
- * decides (is it on the request branch? answered before? do the vouches stand?) is asked elsewhere.
+ * Checks one commit of the receipt branch and reports every fault, not only the first. What depends on the rest of the
+ * history (is the request on its branch? answered before? do the vouches exist?) is checked by `CrossChecks`.
  */
-export async function auditReceipt(context: ReceiptContext, { id, previous }: Step): Promise<AuditedReceipt> {
+export async function auditReceipt(
+  context: ReceiptContext,
+  { id, previous }: ReceiptCommit,
+): Promise<AuditedReceipt> {
   const findings = new Findings(id);
   const { problems } = findings;
   const nothing = {
@@ -93,7 +96,7 @@ export async function auditReceipt(context: ReceiptContext, { id, previous }: St
   }
   const audited = await readAnswered(context, request, findings);
   const signedByOwner = await isByOwner(context, commit, findings);
-  // What nobody whom we trust has signed is not read: it would only stand in a table as if it were so.
+  // A receipt without a trusted signature is not read: its statements would look true in a table.
   const found = signedByOwner ? await findings.try(() => readReceipt(context.repository, id)) : undefined;
   if (!found) return { ...nothing, signedByOwner, row: unreadRow(request, commit, audited, problems) };
   const files = await compareParts(context, commit, found.receipt, findings);
@@ -112,7 +115,7 @@ export async function auditReceipt(context: ReceiptContext, { id, previous }: St
   };
 }
 
-/** What answers nothing has to be a change of the published policy, and to be signed like a receipt. */
+/** A commit that is not an answer must be a change of the published policy, signed like a receipt. */
 async function requirePolicyCommit(
   context: ReceiptContext,
   commit: Commit,
@@ -122,11 +125,11 @@ async function requirePolicyCommit(
   if ((await findings.try(() => isPolicyCommit(context.repository, commit))) === false)
     findings.add(
       'receipt-not-one',
-      'it is on the receipt branch, and is neither an answer to one request nor a change of policy',
+      'it is on the receipt branch, but is neither an answer to one request nor a change of policy',
     );
 }
 
-/** The request that a receipt follows, as far as it can be read. */
+/** The request that a receipt answers, as far as it can be read. */
 async function readAnswered(
   { repository, allowed }: ReceiptContext,
   request: string,
@@ -137,7 +140,7 @@ async function readAnswered(
   return audited ?? null;
 }
 
-/** Whether the receipt's commit is signed by who may, with the key that the branch belongs to. */
+/** Whether the receipt's commit is signed by an allowed signer with the key that the branch belongs to. */
 async function isByOwner(
   { receiptSigners, onlyKey }: ReceiptContext,
   commit: Commit,
@@ -155,7 +158,7 @@ async function isByOwner(
   return holds === true;
 }
 
-/** Message, sums and detached signatures against receipt.json. */
+/** Checks message, SHA256SUMS and detached signatures against receipt.json. */
 async function compareParts(
   context: ReceiptContext,
   commit: Commit,
@@ -171,7 +174,7 @@ async function compareParts(
 const trailerLines = (message: string): string[] =>
   parseTrailers(message).map(({ key, value }) => `${key.toLowerCase()}: ${value}`);
 
-/** A later version may word its messages differently; what its trailers state has to be what the receipt states. */
+/** Checks the trailers of a message against the receipt; later versions may word the rest differently. */
 function compareMessage({ message }: Commit, receipt: Receipt, findings: Findings): void {
   const expected = receiptMessage(receipt);
   if (message === expected) return;
@@ -197,7 +200,7 @@ async function requireSums(
     throw invalid('receipt-sums-differ', 'its SHA256SUMS and its receipt.json do not say the same');
 }
 
-/** Each entry with whether its detached signature holds; signatures that no entry names are a finding. */
+/** Checks the detached signature of each entry, and reports signatures that no entry names. */
 async function compareSignatures(
   context: ReceiptContext,
   entries: readonly TreeEntry[],
@@ -205,9 +208,9 @@ async function compareSignatures(
   findings: Findings,
 ): Promise<AuditedFile[]> {
   const folder = entries.find(({ name }) => name === 'signatures');
-  const there =
+  const signatures =
     folder?.kind === 'tree' ? ((await findings.try(() => context.repository.readTree(folder.id))) ?? []) : [];
-  const blobs = new Map(there.map((entry) => [`signatures/${entry.name}`, entry]));
+  const blobs = new Map(signatures.map((entry) => [`signatures/${entry.name}`, entry]));
   const files: AuditedFile[] = [];
   for (const file of receipt.files) {
     const holds = file.signed.map(async (entry) => {
@@ -218,7 +221,8 @@ async function compareSignatures(
   }
   const named = new Set(receipt.files.flatMap(({ signed }) => signed.map(({ signature }) => signature)));
   for (const path of blobs.keys())
-    if (!named.has(path)) findings.add('receipt-stray-signature', `${path} belongs to nothing that it names`);
+    if (!named.has(path))
+      findings.add('receipt-stray-signature', `${path} belongs to no program that it names`);
   return files;
 }
 
@@ -236,7 +240,7 @@ async function requireSignature(
   return true;
 }
 
-/** What the receipt says of its request, and under which policy it was signed. */
+/** Checks what the receipt says about its request, and the policy under which it was signed. */
 async function compareAnswer(
   { repository }: ReceiptContext,
   { commit, receipt }: FoundReceipt,
@@ -250,7 +254,7 @@ async function compareAnswer(
   requireEnoughVouches(receipt, channel, findings);
 }
 
-/** The policy that the signer published with this very receipt says how many it takes. */
+/** Checks the number of vouches against the policy in the same commit. */
 function requireEnoughVouches(
   receipt: Receipt,
   channel: PublishedPolicy['channels'][string] | undefined,

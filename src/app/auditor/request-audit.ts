@@ -12,23 +12,23 @@ import { readRequest, type Request } from '../../protocol/control/request.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import type { SignpipeError } from '../../lib/errors.ts';
 import { isFault, type Findings } from './findings.ts';
-import type { Proven } from './model.ts';
+import type { ProvenSigner } from './model.ts';
 
-/** A request and who signed it, or why nobody whom we know did. */
+/** A request and its signer, or why it has no allowed one. */
 export interface AuditedRequest {
   readonly request: Request;
   readonly by: CommitSignature | null;
   readonly fault: SignpipeError | null;
 }
 
-/** What the request's signature covers, by which commits are one request; null unless it verifies, by whatever key. */
+/** Identifies the signed payload: commits with the same one are one request. Null unless the signature verifies, with any key. */
 export const identityOf = ({ request: { raw }, by }: AuditedRequest): string | null =>
   by ? claimedIdentity(raw) : signedIdentity(raw);
 
-export const provenBy = ({ by }: AuditedRequest): Proven | null =>
+export const provenBy = ({ by }: AuditedRequest): ProvenSigner | null =>
   by && { principal: by.principal, key: by.fingerprint };
 
-/** Reads a request and checks its signature; both may fail without an exception, since rejected requests are history too. */
+/** Reads a request and checks its signature. A failure of either is returned, since rejected requests are history too. */
 export async function auditRequest(
   repository: ControlRepository,
   id: string,
@@ -44,15 +44,15 @@ export async function auditRequest(
   }
 }
 
-/** Contents that the repository lacks, or that are not what their id says, are its fault and not the request's. */
+/** Reports objects that are missing or damaged, which is a fault of the repository and not of the request. */
 export function reportDamage({ request: { id, error } }: AuditedRequest, findings: Findings): void {
   if (error && ['object-missing', 'object-damaged'].includes(error.code))
     findings.add(error.code, `request ${shortId(id)}: ${error.message}`);
 }
 
 /**
- * Holds what a receipt says of its request to the request itself: who signed it, which channel, revision and
- * time it states, and, of what was signed, that it is what was asked for.
+ * Checks what a receipt says about its request: who signed it, its channel, revision and time, and that the signed
+ * files are those that were requested.
  */
 export function compareWithRequest(
   receipt: Receipt,
@@ -65,11 +65,11 @@ export function compareWithRequest(
   if (hasSigned(receipt)) compareFiles(receipt, audited.request, findings);
 }
 
-/** Whether signatures were made: of what failed to be delivered, too. */
+/** Whether signatures were made, delivered or not. */
 export const hasSigned = ({ outcome, files }: Receipt): boolean =>
   outcome === 'signed' || files.some(({ signed }) => signed.length > 0);
 
-/** What a receipt can say of a time; a commit may claim any. */
+/** The last time that a receipt can state; a commit may claim any. */
 const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59);
 
 function compareSigner(
@@ -84,7 +84,7 @@ function compareSigner(
     if (hasSigned(receipt) && by === null && !acceptUnsigned)
       findings.add(
         'request-unproven',
-        `it signed what request ${id} asks for, and nobody is proved to have asked: ${fault?.message ?? 'it is not signed'}`,
+        `it signed what request ${id} asks for, but the requester is not proved: ${fault?.message ?? 'it is not signed'}`,
       );
   } else if (by === null)
     findings.add(
@@ -124,13 +124,13 @@ function compareFiles({ files }: Receipt, request: Request, findings: Findings):
   if (request.vouch)
     findings.add(
       'vouch-not-request',
-      `it signed for ${shortId(request.id)}, which its author meant as a vouch and nothing else`,
+      `it signed for ${shortId(request.id)}, which its author meant as a vouch only`,
     );
   const asked = new Map(request.files.map((file) => [file.name, file]));
   for (const file of files) compareFile(file, asked.get(file.input.name), findings);
   const given = new Set(files.map(({ input }) => input.name));
   for (const name of asked.keys())
-    if (!given.has(name)) findings.add('receipt-file-missing', `${name} was asked for, and is not in it`);
+    if (!given.has(name)) findings.add('receipt-file-missing', `${name} was requested, but is not in it`);
 }
 
 function compareFile(

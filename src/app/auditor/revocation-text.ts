@@ -1,8 +1,7 @@
 import { printable } from '../../lib/printable.ts';
 import type { Column } from './columns.ts';
-import { Grid, painter, type TableOptions } from './text-table.ts';
-import type { RowOutcome } from './model.ts';
-import type { Revocation, RevokedProgram } from './revocation.ts';
+import { TextTable, painter, type TableOptions } from './text-table.ts';
+import type { RowOutcome, Revocation, RevokedProgram } from './model.ts';
 import { plural } from '../../lib/plural.ts';
 import { minute } from './format.ts';
 
@@ -22,23 +21,27 @@ const revokedCells = ({ timestamp, file, path, sha256, why }: RevokedProgram): s
   why,
 ];
 
-/** What a revocation would kill, and what survives. */
+/** Lists the signatures that a revocation would invalidate, and those that stay valid. */
 export function revocationText(revocation: Revocation, options: TableOptions): string {
   const { killed, surviving } = revocation;
   const paint = painter(options);
   const part = (title: string, programs: readonly RevokedProgram[], how: RowOutcome): string[] => {
-    const grid = new Grid(REVOKED);
-    for (const program of programs) grid.add(revokedCells(program));
-    const { head, lines } = grid.fitted(options.width);
-    return [paint(title, how), ...(grid.isEmpty ? [] : [paint(head, 'dim')]), ...lines, ''];
+    const table = new TextTable(REVOKED);
+    for (const program of programs) table.add(revokedCells(program));
+    const { head, lines } = table.fitted(options.width);
+    return [paint(title, how), ...(table.isEmpty ? [] : [paint(head, 'dim')]), ...lines, ''];
   };
   return [
     printable(revocation.subject, 200),
     `${revocation.certificate}, revoked as of ${revocation.at}`,
     '',
-    ...part(`${plural(killed.length, 'signature')} die${killed.length === 1 ? 's' : ''}`, killed, 'rejected'),
     ...part(
-      `${plural(surviving.length, 'signature')} survive${surviving.length === 1 ? 's' : ''} by timestamp`,
+      `${plural(killed.length, 'signature')} become${killed.length === 1 ? 's' : ''} invalid`,
+      killed,
+      'rejected',
+    ),
+    ...part(
+      `${plural(surviving.length, 'signature')} stay${surviving.length === 1 ? 's' : ''} valid by timestamp`,
       surviving,
       'signed',
     ),

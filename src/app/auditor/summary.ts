@@ -6,27 +6,27 @@ import { plural } from '../../lib/plural.ts';
 import { countsOf, minute } from './format.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
-/** Problems told one by one; the rest is counted. */
+/** Problems that are listed; the others are only counted. */
 const PROBLEM_LIMIT = 40;
 
-/** A certificate that rows name, as the first of them has it, and how many programs they signed with it. */
-interface Certificate {
+/** A certificate as the first row with it describes it, and the number of programs signed with it. */
+interface UsedCertificate {
   readonly subject: string;
   readonly notAfter: string;
   readonly test: boolean;
   programs: number;
 }
 
-/** Whose repository this is, what is in it, and whether it holds. Takes rows one by one, and keeps none of them. */
+/** The summary of an audit: owner, counts, certificates and problems. Keeps no rows. */
 export class Summary {
   private readonly outcomes = new Map<RowOutcome, number>();
-  private readonly certificates = new Map<string, Certificate>();
+  private readonly certificates = new Map<string, UsedCertificate>();
   private answers = 0;
   private repeats = 0;
   private hidden = 0;
   private isClaim = false;
 
-  /** `shown` is whether the row is among those that were asked for. */
+  /** `shown` is whether the row passes the filter. */
   add(row: AuditRow, shown: boolean): void {
     this.outcomes.set(row.outcome, (this.outcomes.get(row.outcome) ?? 0) + 1);
     if (row.receipt !== null) this.answers += 1;
@@ -45,17 +45,17 @@ export class Summary {
     return [
       this.counts(audit.rows.length),
       receiptsBy === null
-        ? 'receipts     by nobody who can be told'
+        ? 'receipts     by an unknown key'
         : `receipts     by ${printable(receiptsBy.principal, 100)}, ${receiptsBy.key}`,
       `branches     requests ${heads.requests === null ? 'none' : shortId(heads.requests)}, receipts ${heads.receipts === null ? 'none' : shortId(heads.receipts)}`,
       ...this.certificateLines(),
       ...(this.repeats > 0
         ? [
-            `repeated     ${plural(this.repeats, 'request')} answered before under another commit id: who made them?`,
+            `repeated     ${plural(this.repeats, 'request')} answered before under another commit id: find out who made them`,
           ]
         : []),
       ...(this.isClaim
-        ? ['( )          who asked is the commit’s own word there, and no signature proves it']
+        ? ['( )          the requester is only claimed by the commit; no signature proves it']
         : []),
       ...(hold?.held ? [paint(`HOLD         ${holdText(hold)}`, 'failed')] : []),
       '',
@@ -70,7 +70,7 @@ export class Summary {
     ].join('\n');
   }
 
-  /** How often each outcome came, those that never did left out. */
+  /** The number of rows for each outcome that occurs. */
   private counts(total: number): string {
     const { outcomes, answers, hidden } = this;
     const tally = OUTCOMES.filter((outcome) => outcomes.has(outcome)).map(
@@ -97,7 +97,7 @@ export class Summary {
 
 function problemLines(problems: readonly Problem[], options: TableOptions): string[] {
   const paint = painter(options);
-  const told = problems
+  const listed = problems
     .slice(0, PROBLEM_LIMIT)
     .flatMap(({ code, commit, message }) => [
       `  ${paint(code, 'rejected')} at ${commit}`,
@@ -106,12 +106,12 @@ function problemLines(problems: readonly Problem[], options: TableOptions): stri
   const more = problems.length - PROBLEM_LIMIT;
   return [
     paint(` ${plural(problems.length, 'PROBLEM').toUpperCase()}: this history does not hold `, 'unproven'),
-    ...told,
-    ...(more > 0 ? [`  and ${more} more, which --json tells`] : []),
+    ...listed,
+    ...(more > 0 ? [`  and ${more} more, which --json lists`] : []),
   ];
 }
 
 function holdText({ by, since, reason }: NonNullable<Audit['hold']>): string {
   const [line = ''] = reason.split('\n');
-  return `nothing is signed since ${since === null ? '?' : minute(since.toISOString())}, by ${printable(by ?? 'somebody unknown', 100)}${line === '' ? '' : `: ${printable(line, 200)}`}`;
+  return `no signing since ${since === null ? '?' : minute(since.toISOString())}, by ${printable(by ?? 'an unknown author', 100)}${line === '' ? '' : `: ${printable(line, 200)}`}`;
 }

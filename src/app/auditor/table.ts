@@ -1,8 +1,8 @@
 import { printable } from '../../lib/printable.ts';
 import { fit, type Column } from './columns.ts';
-import { Grid, painter, type TableOptions } from './text-table.ts';
+import { TextTable, painter, type TableOptions } from './text-table.ts';
 import type { AuditRow, RowOutcome } from './model.ts';
-import { askedBy, countsOf, minute, spanOf, whatOf } from './format.ts';
+import { askedBy, countsOf, minute, durationText, whatOf } from './format.ts';
 
 const COLUMNS: readonly Column[] = [
   { title: 'WHEN (UTC)' },
@@ -16,14 +16,14 @@ const COLUMNS: readonly Column[] = [
   { title: 'OUTCOME' },
 ];
 
-/** Digits of a request's id, enough for any command; fewer if the terminal is narrow. */
+/** Digits of a request's id: enough for every command, fewer on a narrow terminal. */
 const idDigits = (width: number): number => (width < 100 ? 8 : 12);
 
 function cellsOf(row: AuditRow, { now, width }: TableOptions): string[] {
   const { signed, entries } = countsOf(row);
   const when = row.answeredAt ?? row.requestedAt;
-  const so = row.requestedAt === null ? 0 : now.getTime() - new Date(row.requestedAt).getTime();
-  const sofar = row.outcome === 'waiting' && so > 0 ? `${spanOf(so)}…` : '-';
+  const age = row.requestedAt === null ? 0 : now.getTime() - new Date(row.requestedAt).getTime();
+  const waitedSoFar = row.outcome === 'waiting' && age > 0 ? `${durationText(age)}…` : '-';
   return [
     when === null ? '-' : minute(when),
     row.request.slice(0, idDigits(width)),
@@ -32,12 +32,12 @@ function cellsOf(row: AuditRow, { now, width }: TableOptions): string[] {
     row.vouchedBy.map(({ signer }) => printable(signer, 100)).join(' ') || '-',
     signed > 0 ? `${signed}/${entries}` : '-',
     row.certificate?.sha256.slice(0, 8) ?? '-',
-    row.waited === null ? sofar : spanOf(row.waited),
+    row.waited === null ? waitedSoFar : durationText(row.waited),
     row.outcome,
   ];
 }
 
-/** The line under a row that needs one. */
+/** The line below a row, if it needs one. */
 function remarkOf(row: AuditRow): string | null {
   const [problem] = row.problems;
   if (problem) return `${problem.code}: ${printable(problem.message, 400)}`;
@@ -45,33 +45,33 @@ function remarkOf(row: AuditRow): string | null {
   return row.waitingFor === null ? null : `waits: ${printable(row.waitingFor, 200)}`;
 }
 
-/** The rows as a table; refusals and what is wrong stand on a line of their own below. Of a row only its words are kept. */
-export class Table {
-  private readonly grid = new Grid(COLUMNS);
-  private readonly ends: { readonly outcome: RowOutcome; readonly remark: string | null }[] = [];
+/** The rows as a table, with refusals and problems on a line below their row. Keeps only the texts of a row. */
+export class AuditTable {
+  private readonly table = new TextTable(COLUMNS);
+  private readonly outcomes: { readonly outcome: RowOutcome; readonly remark: string | null }[] = [];
 
   constructor(private readonly options: TableOptions) {}
 
   get isEmpty(): boolean {
-    return this.grid.isEmpty;
+    return this.table.isEmpty;
   }
 
   add(row: AuditRow): void {
-    this.grid.add(cellsOf(row, this.options));
-    this.ends.push({ outcome: row.outcome, remark: remarkOf(row) });
+    this.table.add(cellsOf(row, this.options));
+    this.outcomes.push({ outcome: row.outcome, remark: remarkOf(row) });
   }
 
-  /** In pieces: of a long history it is a long text. */
+  /** The text in chunks, since a long history makes a long text. */
   *text(): Generator<string> {
     const { width } = this.options;
     const paint = painter(this.options);
-    const { head, lines } = this.grid.fitted(width);
+    const { head, lines } = this.table.fitted(width);
     yield paint(head, 'dim');
     let at = 0;
     for (const line of lines) {
-      const end = this.ends[at++];
-      if (!end) continue;
-      const { outcome, remark } = end;
+      const shown = this.outcomes[at++];
+      if (!shown) continue;
+      const { outcome, remark } = shown;
       yield `\n${line.slice(0, line.lastIndexOf(outcome))}${paint(outcome, outcome)}`;
       if (remark !== null) yield `\n  ${paint(fit(remark, width - 2, false), outcome)}`;
     }

@@ -3,7 +3,7 @@ import { columnWidths, fit, widthOf, type Column } from './columns.ts';
 import type { RowOutcome } from './model.ts';
 
 export interface TableOptions {
-  /** Cells of the terminal; 80 at least. */
+  /** Width of the terminal in cells; at least 80. */
   readonly width: number;
   readonly colour: boolean;
   readonly now: Date;
@@ -19,20 +19,20 @@ const STYLES: Record<RowOutcome | 'dim' | 'good', Style> = {
   dim: 'dim',
 };
 
-/** Colours texts by what they say, if that is wanted. */
+/** Returns a function that colours texts, if colours are wanted. */
 export function painter({ colour }: TableOptions): (text: string, how: keyof typeof STYLES) => string {
   const paint = painterFor(colour);
   return (text, how) => paint(text, STYLES[how]);
 }
 
-/** Between the cells of a line, none of which has one. */
+/** Separates the cells of a line, which contain no line break. */
 const SEPARATOR = '\n';
 
 /**
- * Lines of cells under their titles, cut to the terminal. How wide a column is only its last cell tells, so all are
- * kept; those of a line as one text, which takes a fifth of the memory that they take one by one.
+ * A table of texts, cut to the width of the terminal. The widths of columns depend on all cells, so all are kept; the
+ * cells of a line as one text, which takes a fifth of the memory of separate texts.
  */
-export class Grid {
+export class TextTable {
   private readonly lines: string[] = [];
   private readonly widest: number[] = [];
 

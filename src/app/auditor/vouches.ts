@@ -14,17 +14,17 @@ import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { invalid, notAllowed } from '../../lib/errors.ts';
 import type { SignerKey, Persons } from '../../lib/sshsig/persons.ts';
-import type { Vouch } from './model.ts';
+import type { CountedVouch } from './model.ts';
 
-/** Commits read side by side. */
+/** Commits that are read at the same time. */
 const WIDTH = 64;
 
 const pinKey = (what: string, sha256: string): string => `${sha256} ${what}`;
 
-/** Everything that stands on the branches of vouches, read once. */
+/** All commits on the branches of vouches, read once. */
 export class Vouches {
   private readonly byCommit = new Map<string, VouchStatement>();
-  /** Sound statements by each line that they pin. */
+  /** Signed statements by each line that they pin. */
   private readonly byPin = new Map<string, VouchStatement[]>();
 
   private constructor(private readonly persons: Persons) {}
@@ -32,7 +32,7 @@ export class Vouches {
   static async read(repository: ControlRepository, heads: Heads, allowed: AllowedSigners): Promise<Vouches> {
     const vouches = new Vouches(allowed.persons());
     for (const [name, tip] of heads.vouches) {
-      // What is in the history of the request branch was said there, and is no vouch.
+      // A commit in the history of the request branch is not a vouch.
       const ids = await listRequests(repository, tip, heads.requests === null ? [] : [heads.requests]);
       const tasks = ids.map((id) => () => readVouchStatement(repository, { name, commit: id }, allowed));
       for await (const statement of inOrder(tasks, WIDTH)) vouches.add(statement);
@@ -40,7 +40,7 @@ export class Vouches {
     return vouches;
   }
 
-  /** How many commits there are. */
+  /** The number of commits. */
   get size(): number {
     return this.byCommit.size;
   }
@@ -57,17 +57,17 @@ export class Vouches {
     }
   }
 
-  /** Throws `vouch-…`, or what is wrong with the commit, unless a vouch that a receipt counts is one. */
+  /** Throws `vouch-…`, or the fault of the commit, unless a vouch that a receipt counts is valid. */
   require(
-    vouch: Vouch,
+    vouch: CountedVouch,
     request: { readonly files: readonly RequestedFile[] },
     requester: SignerKey | null,
   ): void {
     const what = `the vouch ${shortId(vouch.commit)} of ${vouch.signer}`;
     const statement = this.byCommit.get(vouch.commit);
     if (!statement || statement.name !== vouch.name)
-      throw invalid('vouch-missing', `${what} does not stand on vouch/${vouch.name}`);
-    if (!statement.by) throw statement.fault ?? invalid('vouch-missing', `${what} says nothing`);
+      throw invalid('vouch-missing', `${what} is not on vouch/${vouch.name}`);
+    if (!statement.by) throw statement.fault ?? invalid('vouch-missing', `${what} cannot be read`);
     const { principals, fingerprint } = statement.by;
     if (!principals.includes(vouch.signer) || fingerprint !== vouch.key)
       throw notAllowed(
@@ -75,18 +75,18 @@ export class Vouches {
         `${what} is signed by ${principals.join(', ')} with ${fingerprint}, the receipt says ${vouch.key}`,
       );
     if (requester && this.persons.isSamePerson(whoSigned(statement.by), requester))
-      throw notAllowed('vouch-own', `${what} is by whoever made the request`);
+      throw notAllowed('vouch-own', `${what} is by the requester`);
     if (!agrees(statement, pinsOf(request.files)))
       throw invalid('vouch-differs', `${what} does not pin the same bytes as the request`);
   }
 
-  /** Who vouches for a request that is not answered yet: each person once. */
-  for(request: { readonly files: readonly RequestedFile[] }, requester: SignerKey | null): Vouch[] {
+  /** The vouches for a request without an answer, one for each person. */
+  for(request: { readonly files: readonly RequestedFile[] }, requester: SignerKey | null): CountedVouch[] {
     const wanted = pinsOf(request.files);
     const [first] = wanted;
-    const heard = first ? (this.byPin.get(pinKey(...first)) ?? []) : [];
-    const found: Vouch[] = [];
-    for (const statement of heard) {
+    const candidates = first ? (this.byPin.get(pinKey(...first)) ?? []) : [];
+    const counted: CountedVouch[] = [];
+    for (const statement of candidates) {
       const { by, name, commit } = statement;
       if (
         !by ||
@@ -95,18 +95,18 @@ export class Vouches {
       )
         continue;
       const vouch = { name, signer: by.principal, key: by.fingerprint, commit };
-      if (!found.some((each) => this.repeats(each, vouch))) found.push(vouch);
+      if (!counted.some((each) => this.repeats(each, vouch))) counted.push(vouch);
     }
-    return found;
+    return counted;
   }
 
-  /** Whether two vouches that receipts count are one person's, which count once. */
-  repeats(a: Vouch, b: Vouch): boolean {
-    return this.persons.isSamePerson(counted(a), counted(b));
+  /** Whether two vouches are by one person, and so count once. */
+  repeats(a: CountedVouch, b: CountedVouch): boolean {
+    return this.persons.isSamePerson(signerKeyOf(a), signerKeyOf(b));
   }
 }
 
-const counted = ({ signer, key }: Vouch): SignerKey => ({ fingerprint: key, names: [signer] });
+const signerKeyOf = ({ signer, key }: CountedVouch): SignerKey => ({ fingerprint: key, names: [signer] });
 
 const agrees = ({ pins }: VouchStatement, wanted: Pins): boolean =>
   comparePins(pins, wanted)?.agrees ?? false;

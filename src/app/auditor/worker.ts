@@ -4,7 +4,7 @@ import { serveJobs } from '../../lib/concurrency/worker-pool.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../protocol/control/repository.ts';
 import type { Batch } from './batch.ts';
-import type { ReceiptContext, Step } from './receipt-audit.ts';
+import type { ReceiptContext, ReceiptCommit } from './receipt-audit.ts';
 import { auditBatch, type AuditSetup } from './workers.ts';
 
 async function contextFrom(setup: AuditSetup): Promise<ReceiptContext> {
@@ -23,7 +23,7 @@ const context = contextFrom(workerData as AuditSetup);
 context.catch(() => {});
 
 const jobs = {
-  audit: async (steps: readonly Step[]): Promise<Batch> => auditBatch(await context, steps),
+  audit: async (steps: readonly ReceiptCommit[]): Promise<Batch> => auditBatch(await context, steps),
 };
 export type AuditJobs = typeof jobs;
 

@@ -3,10 +3,10 @@ import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { HAS_WORKERS, WorkerPool } from '../../lib/concurrency/worker-pool.ts';
 import type { Branches } from '../../protocol/control/repository.ts';
 import { BatchPacker, type Batch } from './batch.ts';
-import { auditReceipt, type ReceiptContext, type Step } from './receipt-audit.ts';
+import { auditReceipt, type ReceiptContext, type ReceiptCommit } from './receipt-audit.ts';
 import type { AuditJobs } from './worker.ts';
 
-/** Receipts that one thread reads side by side; they bound the memory it takes. */
+/** Receipts that one thread reads at the same time; they bound the memory it takes. */
 const WIDTH = 64;
 /** Receipts that a thread gets at once, and whose rows are packed together. */
 const BATCH = 100;
@@ -61,7 +61,7 @@ export async function* auditReceipts(
 }
 
 /** Judges a batch of receipts on this thread. */
-export async function auditBatch(context: ReceiptContext, steps: readonly Step[]): Promise<Batch> {
+export async function auditBatch(context: ReceiptContext, steps: readonly ReceiptCommit[]): Promise<Batch> {
   const packer = new BatchPacker();
   const tasks = steps.map((step) => () => auditReceipt(context, step));
   for await (const audited of inOrder(tasks, WIDTH)) packer.add(audited);
@@ -69,7 +69,7 @@ export async function auditBatch(context: ReceiptContext, steps: readonly Step[]
 }
 
 /** The commits after the first one, each with its predecessor, in batches. */
-function* batchesOf(commits: readonly string[]): Generator<Step[]> {
+function* batchesOf(commits: readonly string[]): Generator<ReceiptCommit[]> {
   for (let at = 1; at < commits.length; at += BATCH)
     yield commits.slice(at, at + BATCH).map((id, i) => ({ id, previous: commits[at + i - 1] ?? '' }));
 }

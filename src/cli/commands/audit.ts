@@ -1,13 +1,13 @@
 import { documentText } from '../../app/auditor/json-report.ts';
 import { filterRows, rowFilter } from '../../app/auditor/filter.ts';
 import type { TableOptions } from '../../app/auditor/text-table.ts';
-import type { Audit, AuditRow, RowOutcome } from '../../app/auditor/model.ts';
+import type { Audit, AuditRow, RowOutcome, Revocation } from '../../app/auditor/model.ts';
 import { auditPage } from '../../app/auditor/page.ts';
 import { readAudit } from '../../app/auditor/audit-repository.ts';
-import { judgeRevocation, type Revocation } from '../../app/auditor/revocation.ts';
+import { judgeRevocation } from '../../app/auditor/revocation.ts';
 import { revocationText } from '../../app/auditor/revocation-text.ts';
 import { Summary } from '../../app/auditor/summary.ts';
-import { Table } from '../../app/auditor/table.ts';
+import { AuditTable } from '../../app/auditor/table.ts';
 import { parseDuration } from '../../app/config/units.ts';
 import { wantsColour } from '../../lib/terminal-colors.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
@@ -139,7 +139,7 @@ function* auditText(
   now: Date,
 ): Generator<string> {
   const how = tableOptions(now);
-  const [table, summary] = [new Table(how), new Summary()];
+  const [table, summary] = [new AuditTable(how), new Summary()];
   const hasTable = !options.quiet && options.html === undefined && !revocation;
   for (const row of audit.rows) {
     const shown = isShown(row);

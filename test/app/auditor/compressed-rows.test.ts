@@ -10,7 +10,7 @@ function packed(...lots: readonly (readonly AuditRow[])[]): PackedRows {
   const [packer, rows] = [new RowPacker(), new PackedRows()];
   for (const lot of lots) {
     for (const each of lot) packer.add(each);
-    rows.add(packer.take());
+    rows.add(packer.flush());
   }
   return rows;
 }
@@ -30,12 +30,12 @@ describe('packed rows', () => {
   it('fill packs of a bounded size, and take little memory', () => {
     const packer = new RowPacker();
     for (let i = 0; i < 2000; i += 1) packer.add(row({ subject: `Sign build-${i}.zip` }));
-    const packs = packer.take();
+    const packs = packer.flush();
     assert(packs.length > 2 && packs.every((pack) => pack.rows < 500));
     assert(packs.every(({ bytes }) => bytes.buffer.byteLength === bytes.length));
     const size = packs.reduce((sum, { bytes }) => sum + bytes.length, 0);
     assert(size < (2000 * JSON.stringify(row()).length) / 5, `${size} bytes`);
-    assert.deepEqual(packer.take(), []);
+    assert.deepEqual(packer.flush(), []);
   });
 
   it('take problems that are found later: an answer with a fault proves nothing', () => {
@@ -45,7 +45,7 @@ describe('packed rows', () => {
     ];
     const rows = packed(...lots);
     const later = { ...PROBLEM, code: 'later' };
-    for (const at of [1, 2, 3]) rows.blame(at, [later]);
+    for (const at of [1, 2, 3]) rows.addProblems(at, [later]);
     assert.deepEqual(
       [...rows].map(({ outcome, problems }) => [outcome, ...problems.map(({ code }) => code)]),
       [['signed'], ['unproven', 'odd', 'later'], ['unproven', 'later'], ['waiting', 'later']],

@@ -58,6 +58,6 @@ describe('the summary', () => {
     const text = lines([], undefined, { problems }).join('\n');
     assert.match(text, /100 PROBLEMS: this history does not hold/);
     assert.match(text, new RegExp(`commit-unsigned at ${'39'.padStart(40, '0')}`));
-    assert.match(text, /and 60 more, which --json tells/);
+    assert.match(text, /and 60 more, which --json lists/);
   });
 });

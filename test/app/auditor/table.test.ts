@@ -6,15 +6,15 @@ import { filterRows, rowFilter, type RowFilter } from '../../../src/app/auditor/
 import type { TableOptions } from '../../../src/app/auditor/text-table.ts';
 import type { AuditRow } from '../../../src/app/auditor/model.ts';
 import { Summary } from '../../../src/app/auditor/summary.ts';
-import { Table } from '../../../src/app/auditor/table.ts';
-import { spanOf } from '../../../src/app/auditor/format.ts';
+import { AuditTable } from '../../../src/app/auditor/table.ts';
+import { durationText } from '../../../src/app/auditor/format.ts';
 import { auditOf, HOSTILE, row } from './sample-rows.ts';
 
 const rejected = (message: string): AuditRow =>
   row({ outcome: 'rejected', certificate: null, reason: { code: 'unpinned', message } });
 
 function tableText(rows: readonly AuditRow[], how: TableOptions): string {
-  const table = new Table(how);
+  const table = new AuditTable(how);
   for (const each of rows) table.add(each);
   return [...table.text()].join('');
 }
@@ -143,6 +143,6 @@ describe('filters', () => {
 describe('spans of time', () => {
   it('are told in their largest whole unit', () => {
     const times = [0, 59_400, 60_000, 7_200_000, 86_400_000 * 9, 86_400_000 * 800];
-    assert.deepEqual(times.map(spanOf), ['0s', '59s', '1m', '2h', '9d', '2y']);
+    assert.deepEqual(times.map(durationText), ['0s', '59s', '1m', '2h', '9d', '2y']);
   });
 });

@@ -128,7 +128,7 @@ describe('signpipe audit', () => {
     assert(!html.includes('\u001b'));
   });
 
-  it('tells what a revocation would kill, and what survives it', async () => {
+  it('lists the signatures that a revocation would invalidate, and those that stay valid', async () => {
     const certificate = world.publisher.certificate.sha256;
     const colons = (certificate.toUpperCase().match(/../g) ?? []).join(':');
     const asked = ['--revoked-at', noon.toISOString(), '--certificate', colons];
@@ -136,7 +136,7 @@ describe('signpipe audit', () => {
     assert.equal(status, 0);
     assert.match(
       stdout,
-      /1 signature dies\n[^]*bin\/late\.exe[^]*1 signature survives by timestamp\n[^]*bin\/early\.exe/,
+      /1 signature becomes invalid\n[^]*bin\/late\.exe[^]*1 signature stays valid by timestamp\n[^]*bin\/early\.exe/,
     );
     const { stdout: json } = await audit([...common(), ...asked, '--json']);
     const { revocation } = JSON.parse(json) as {
@@ -157,7 +157,7 @@ describe('signpipe audit', () => {
       const { status, stdout } = await audit([...common(), '--revoked-at', time, '--certificate', digits]);
       assert.equal(status, 0);
       assert.ok(stdout.includes(`revoked as of ${noon.toISOString()}`), stdout);
-      assert.match(stdout, /1 signature dies\n[^]*1 signature survives/);
+      assert.match(stdout, /1 signature becomes invalid\n[^]*1 signature stays valid/);
     }
   });
 
@@ -192,7 +192,7 @@ describe('signpipe audit', () => {
     for (const branch of ['main', 'signed']) git('update-ref', `refs/heads/${branch}`, commit);
     const { status, stderr } = await audit(['--repo', other, ...common().slice(2)]);
     assert.equal(status, 2, stderr);
-    assert.match(stderr, /is no control repository.*\[control-not-one\]/);
+    assert.match(stderr, /is not a control repository.*\[control-not-one\]/);
   });
 
   it('allowed-signers-malformed: a list that cannot be read verifies nothing', async () => {
