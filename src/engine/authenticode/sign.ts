@@ -29,19 +29,19 @@ export interface MadeSignature {
 
 export interface SignOptions {
   readonly key: SigningKey;
-  /** Of the file, of the signed attributes and of the timestamp's imprint; sha256 unless given. */
+  /** The digest algorithm of the file, the signed attributes and the timestamp's imprint; sha256 unless given. */
   readonly hash?: DigestName;
   /** What Windows shows as the program's name before it asks for elevation. */
   readonly name?: string | undefined;
-  /** Where Windows points for more about the program: an absolute http or https URL. */
+  /** The link that Windows shows for more about the program: an absolute http or https URL. */
   readonly url?: string | undefined;
   /** Unverified; none unless given, since a timestamp is better evidence. */
   readonly signingTime?: Date;
   /** null signs without a timestamp: the signature then becomes invalid when the certificate expires. */
   readonly timestamper: Timestamper | null;
   /**
-   * What to do with a signature that is there: `refuse` (default) throws `already-signed`, `replace`
-   * drops it and all that is nested in it, `append` nests the new one in it.
+   * What to do with an existing signature: `refuse` (default) throws `already-signed`, `replace` removes it with all
+   * that are nested in it, `append` nests the new one in it.
    */
   readonly existing?: 'replace' | 'append' | 'refuse';
   /**
@@ -54,7 +54,7 @@ export interface SignOptions {
 export interface SigningResult {
   /** The signed file, read from the unsigned one and the new bytes. */
   readonly content: PatchedSource;
-  /** What the file now carries (PKCS#7 ContentInfo, DER): attached to the same unsigned file it gives the same bytes. */
+  /** The file's whole signature (PKCS #7 ContentInfo, DER): attached to the same unsigned file, it yields the same bytes. */
   readonly signature: Buffer;
   /** The Authenticode digest. */
   readonly digest: Buffer;

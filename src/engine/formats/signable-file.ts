@@ -73,7 +73,7 @@ export interface SignableFile {
    * format has no such fields. Ask last: in a changed file these fields are wrong as well.
    */
   uncoveredFields?(): Promise<readonly Finding[]>;
-  /** Throws `strip-…`, naming the place, unless this file is `original` but for signatures and what they need. */
+  /** Throws `strip-…`, naming the place, unless this file equals `original` except for signatures and what they need. */
   requireSameContent(original: SignableFile): Promise<void>;
 }
 

@@ -56,16 +56,16 @@ export const OID = {
   codeSigning: '1.3.6.1.5.5.7.3.3',
   timeStamping: '1.3.6.1.5.5.7.3.8',
   /**
-   * Ours, from a random UUID under 2.25 (ITU-T X.667), so that nobody had to register it: a
-   * non-critical extension, NULL inside, that marks a certificate as good for tests only.
+   * signpipe's own, from a random UUID under 2.25 (ITU-T X.667), which needs no registration: a non-critical extension
+   * with NULL inside that marks a certificate for tests.
    */
   signpipeTest: '2.25.165621056371566917891384213270276967239',
 } as const;
 
-/** The digests that we sign with. */
+/** The digest algorithms for signing. */
 export type DigestName = 'sha256' | 'sha384' | 'sha512';
 
-/** The digests that we can read in other people's signatures. */
+/** The digest algorithms that are known when verifying. */
 export type KnownDigest = DigestName | 'sha1' | 'md5';
 
 const DIGESTS: ReadonlyMap<string, KnownDigest> = new Map([
@@ -76,7 +76,7 @@ const DIGESTS: ReadonlyMap<string, KnownDigest> = new Map([
   [OID.sha512, 'sha512'],
 ]);
 
-/** The digest's name for node:crypto, or undefined when we do not know it. */
+/** The name of a digest algorithm in node:crypto, or undefined if it is not known. */
 export const digestName = (oid: string): KnownDigest | undefined => DIGESTS.get(oid);
 
 /** Length of a digest in bytes. */

@@ -4,7 +4,7 @@ import { OID, type DigestName } from '../asn1/oids.ts';
 import type { Certificate } from '../x509/certificate.ts';
 import { signedDataFields } from './signed-data.ts';
 
-/** AlgorithmIdentifier with NULL parameters, as digests and RSA have them. */
+/** AlgorithmIdentifier with NULL parameters, as for digests and RSA. */
 export const algorithm = (dotted: string): Buffer => seq(oid(dotted), NULL);
 
 const ECDSA: Record<DigestName, string> = {
@@ -14,10 +14,10 @@ const ECDSA: Record<DigestName, string> = {
 };
 
 /**
- * The signature algorithm that we put into a SignerInfo. For RSA the key's own, rsaEncryption with
- * NULL, as signtool and osslsigncode write it (RFC 3370 section 3.2 allows it). For ECDSA the one
- * that RFC 5754 section 3.3 asks for, parameters absent, as osslsigncode writes it; signtool writes
- * id-ecPublicKey, which is read everywhere too but which no standard has.
+ * The signature algorithm for a SignerInfo, DER. For RSA the key's own, rsaEncryption with NULL, as signtool and
+ * osslsigncode write it (RFC 3370 section 3.2 allows it). For ECDSA the one of RFC 5754 section 3.3 without
+ * parameters, as osslsigncode writes it; signtool writes id-ecPublicKey, which verifiers accept but no standard
+ * specifies.
  */
 export const signatureAlgorithm = (key: 'rsa' | 'ecdsa', hash: DigestName): Buffer =>
   key === 'rsa' ? algorithm(OID.rsaEncryption) : seq(oid(ECDSA[hash]));
@@ -29,7 +29,7 @@ export const attribute = (type: string, ...values: readonly Buffer[]): Buffer =>
 /** The signed attributes as the signature covers them: DER SET OF (RFC 5652 section 5.4). */
 export const signedAttributesToSign = (attributes: readonly Buffer[]): Buffer => set(...attributes);
 
-/** contentType, messageDigest and, when given, signingTime: what every signer has. */
+/** The attributes of every signer: contentType, messageDigest and, if given, signingTime. */
 export function baseAttributes(contentType: string, digest: Buffer, signingTime?: Date): Buffer[] {
   const attributes = [
     attribute(OID.contentType, oid(contentType)),
@@ -72,7 +72,7 @@ export interface SignedDataParts {
   readonly version: 1 | 3;
   readonly hash: DigestName;
   readonly contentType: string;
-  /** What goes under eContent's `[0]`, with its own tag; null for none. */
+  /** The value under eContent's `[0]`, with its own tag; null for none. */
   readonly content: Buffer | null;
   readonly certificates: readonly Certificate[];
   /** SignerInfo, DER. */
@@ -93,7 +93,7 @@ export function buildSignedData(parts: SignedDataParts): Buffer {
   return seq(oid(OID.signedData), explicit(0, signedData));
 }
 
-/** The same SignedData with other unsigned attributes on its only signer: how a timestamp is added. */
+/** Replaces the unsigned attributes of the only signer in a ContentInfo, for example to add a timestamp. */
 export function withUnsignedAttributes(
   contentInfo: Buffer,
   attributes: readonly Buffer[],

@@ -17,7 +17,7 @@ import { OID } from '../asn1/oids.ts';
 import { invalid } from '../errors.ts';
 import { Certificate } from '../x509/certificate.ts';
 
-/** Attribute (RFC 5652 section 5.3): a type and its values, still DER. */
+/** An Attribute (RFC 5652 section 5.3): a type, and its values in DER. */
 export interface Attribute {
   readonly oid: string;
   readonly values: readonly Der[];
@@ -34,7 +34,7 @@ export interface SignerInfo {
   readonly subjectKeyIdentifier: Buffer | null;
   readonly digestAlgorithm: string;
   readonly signedAttributes: readonly Attribute[];
-  /** The DER that the signature covers: the attributes under the SET tag; null when there are none. */
+  /** The DER that the signature covers: the attributes under the SET tag; null if there are none. */
   readonly signedAttributesDer: Buffer | null;
   readonly signatureAlgorithm: string;
   readonly signature: Buffer;
@@ -49,7 +49,7 @@ export interface SignedData {
   readonly version: number;
   readonly digestAlgorithms: readonly string[];
   readonly contentType: string;
-  /** What stands under eContent's `[0]`: an OCTET STRING in CMS, a SEQUENCE in Authenticode; null when detached. */
+  /** The value under eContent's `[0]`: an OCTET STRING in CMS, a SEQUENCE in Authenticode; null if detached. */
   readonly content: Der | null;
   readonly certificates: readonly Certificate[];
   readonly signers: readonly SignerInfo[];
@@ -59,20 +59,20 @@ export interface SignedData {
   readonly fields: readonly Der[];
 }
 
-/** Bounds on what a stranger's SignedData may hold. */
+/** Limits for SignedData from untrusted files. */
 const MAX_CERTIFICATES = 100;
 const MAX_SIGNERS = 16;
 
-/** Reads a ContentInfo that holds SignedData, every byte; throws `der-malformed` or `cms-...`. */
+/** Parses a ContentInfo with SignedData, every byte; throws `der-malformed` or `cms-...`. */
 export const parseSignedData = (der: Buffer, what: string): SignedData =>
   readContentInfo(parseDer(der, what), what);
 
-const known = new WeakMap<Der, SignedData>();
+const parsed = new WeakMap<Der, SignedData>();
 
-/** As `parseSignedData`, of a value that was found in another; who asks again is given what was read. */
+/** Parses a ContentInfo with SignedData that lies in another value, only once; throws as `parseSignedData` does. */
 export function readSignedData(der: Der, what: string): SignedData {
-  const data = known.get(der) ?? readContentInfo(der, what);
-  known.set(der, data);
+  const data = parsed.get(der) ?? readContentInfo(der, what);
+  parsed.set(der, data);
   return data;
 }
 
@@ -124,14 +124,14 @@ function readEncapsulated(der: Der, what: string): { contentType: string; conten
 
 function readCertificates(wrapped: Der | undefined, what: string): Certificate[] {
   if (!wrapped) return [];
-  const found = children(wrapped, what);
-  if (found.length > MAX_CERTIFICATES)
-    throw invalid('cms-too-many-certificates', `${what}: ${found.length} certificates`);
-  // Attribute certificates and other choices bear context tags; nobody signs programs with them.
-  return found.filter((each) => each.tag === TAG.sequence).map((each) => Certificate.parse(each.raw, what));
+  const choices = children(wrapped, what);
+  if (choices.length > MAX_CERTIFICATES)
+    throw invalid('cms-too-many-certificates', `${what}: ${choices.length} certificates`);
+  // Attribute certificates and other choices have context tags; programs are not signed with them.
+  return choices.filter((each) => each.tag === TAG.sequence).map((each) => Certificate.parse(each.raw, what));
 }
 
-/** A SignerInfo that stands alone, as a countersignature does (RFC 5652 section 11.4). */
+/** Parses a SignerInfo outside of SignedData, such as a countersignature (RFC 5652 section 11.4). */
 export const parseSignerInfo = (der: Buffer, what: string): SignerInfo =>
   readSigner(parseDer(der, what), what);
 
@@ -182,21 +182,21 @@ function readAttributes(wrapped: Der | undefined, what: string): Attribute[] {
   });
 }
 
-/** The attribute's one value, or undefined when it is absent; several of either is refused (RFC 5652 section 11). */
+/** The one value of an attribute, or undefined if it is absent; several of either are refused (RFC 5652 section 11). */
 export function singleAttribute(
   attributes: readonly Attribute[],
   type: string,
   what: string,
 ): Der | undefined {
-  const found = attributes.filter((each) => each.oid === type);
-  if (found.length === 0) return undefined;
-  const [value] = found[0]?.values ?? [];
-  if (found.length > 1 || found[0]?.values.length !== 1 || !value)
+  const [attribute, another] = attributes.filter((each) => each.oid === type);
+  if (!attribute) return undefined;
+  const [value, ...others] = attribute.values;
+  if (another || others.length > 0 || !value)
     throw invalid('cms-attribute-repeated', `${what}: attribute ${type} does not have exactly one value`);
   return value;
 }
 
-/** The certificate that a SignerInfo names, or undefined when it did not come along. */
+/** The certificate that a SignerInfo names, or undefined if it is not in the SignedData. */
 export function findSignerCertificate(
   data: Pick<SignedData, 'certificates'>,
   signer: SignerInfo,
@@ -216,28 +216,28 @@ function subjectKeyIdentifierOf(certificate: Certificate): Buffer | undefined {
   return extension && readOctets(parseDer(extension.value, 'subject key identifier'));
 }
 
-/** The signing time that a signer claims (RFC 5652 section 11.3); nobody vouches for it. */
+/** The signing time that a signer claims (RFC 5652 section 11.3); unverified. */
 export function claimedSigningTime(signer: SignerInfo, what: string): Date | undefined {
   const value = singleAttribute(signer.signedAttributes, OID.signingTime, what);
   return value && readTime(value, what);
 }
 
-/** Whether the members of a SET OF stand in DER's order. */
+/** Whether the members of a SET OF are in DER order. */
 export function isSorted(members: readonly Buffer[]): boolean {
   return members.every((each, at) => at === 0 || Buffer.compare(members[at - 1] ?? each, each) <= 0);
 }
 
-/** A ContentInfo with SignedData and one signer, taken apart byte for byte without interpreting it. */
+/** The components of a ContentInfo with SignedData and one signer, byte for byte. */
 export interface SignedDataFields {
   /** ContentInfo's content type. */
   readonly type: Der;
-  /** SignedData's components but the last, the SignerInfos. */
+  /** SignedData's components except the last, the SignerInfos. */
   readonly data: readonly Der[];
   /** The SignerInfo's components. */
   readonly signer: readonly Der[];
 }
 
-/** Takes apart what `parseSignedData` has accepted; throws `cms-signers` unless it has exactly one signer. */
+/** Splits a ContentInfo that `parseSignedData` accepts; throws `cms-signers` unless it has exactly one signer. */
 export function signedDataFields(contentInfo: Buffer, what: string): SignedDataFields {
   const info = DerReader.of(contentInfo, what);
   const [type, wrapped] = [info.next(), info.next(context(0))];

@@ -6,9 +6,9 @@ import type { Certificate } from '../x509/certificate.ts';
 import { singleAttribute, type SignerInfo } from './signed-data.ts';
 
 interface SignatureAlgorithm {
-  /** The type of key that it takes, in node:crypto's words. */
+  /** The type of its key, as node:crypto names it. */
   readonly key: 'rsa' | 'ec';
-  /** The digest that it names; one that names none leaves that to the SignerInfo. */
+  /** The digest that it names; without one, the SignerInfo's counts. */
   readonly digest?: KnownDigest;
 }
 
@@ -57,8 +57,8 @@ export function checkMessageDigest(signer: SignerInfo, content: Buffer, what: st
 }
 
 /**
- * Checks the signature value over the signed attributes (or over `content` where there are none)
- * with `key`; throws `cms-signature-...`. Contents and attributes are the other checks' matter.
+ * Checks with `key` the signature value over the signed attributes, or over `content` if there are none; throws
+ * `cms-signature-...`. Whether the attributes match the content is for the other checks.
  */
 export function checkSignature(signer: SignerInfo, key: KeyObject, content: Buffer, what: string): void {
   const digest = signerDigest(signer, what);
@@ -71,14 +71,14 @@ export function checkSignature(signer: SignerInfo, key: KeyObject, content: Buff
   if (!algorithm || key.asymmetricKeyType !== algorithm.key)
     throw invalid(
       'cms-signature-algorithm',
-      `${what}: signature algorithm ${signer.signatureAlgorithm} with a ${key.asymmetricKeyType ?? 'strange'} key`,
+      `${what}: signature algorithm ${signer.signatureAlgorithm} with a key of type ${key.asymmetricKeyType ?? 'unknown'}`,
     );
   if (!verify(digest, signer.signedAttributesDer ?? content, key, signer.signature))
     throw invalid('cms-signature-wrong', `${what}: the signature does not match the signed attributes`);
 }
 
 /**
- * All that one SignerInfo says of a content: contentType and messageDigest attributes and the
+ * Checks everything that a SignerInfo states about a content: the contentType and messageDigest attributes and the
  * signature. `content` is eContent's octets without tag and length (RFC 5652 section 5.4).
  */
 export function verifySigner(

@@ -21,21 +21,21 @@ function read(der: Buffer, type: string = OID.spcIndirectData): IndirectData {
   return data;
 }
 
-/** SpcIndirectDataContent with parts of one's own. */
+/** SpcIndirectDataContent with given parts. */
 const content = (algorithm: Buffer, digest: Buffer, ...more: Buffer[]): Buffer =>
   seq(seq(oid(peImageData.type), peImageData.value), seq(algorithm, digest), ...more);
 
 const SHA256 = seq(oid(OID.sha256), NULL);
 
 describe('SpcIndirectDataContent', () => {
-  it('has the very bytes that osslsigncode writes (pe.test.ts compares them live)', () => {
+  it('has the bytes that osslsigncode writes (pe-file.test.ts compares them live)', () => {
     const obsolete = Buffer.from('<<<Obsolete>>>', 'utf16le').swap16().toString('hex');
     const image = `30 34  06 0a 2b06010401823702010f  30 26  03 02 0780  a0 20 a2 1e 80 1c ${obsolete}`;
     const digest = `30 31  30 0d 06 09 608648016503040201 05 00  04 20 ${DIGEST.toString('hex')}`;
     assert.equal(made().toString('hex'), `30 69 ${image} ${digest}`.replaceAll(' ', ''));
   });
 
-  it('comes back as it was written, with every digest', () => {
+  it('is parsed as it was built, with every digest', () => {
     for (const [hash, length] of [
       ['sha256', 32],
       ['sha384', 48],
@@ -46,7 +46,7 @@ describe('SpcIndirectDataContent', () => {
     }
   });
 
-  it('may hold an old digest, in a file that is only read', () => {
+  it('may hold an old digest when it is verified', () => {
     const old = content(seq(oid(OID.sha1), NULL), octets(Buffer.alloc(20)));
     assert.equal(read(old).hash, 'sha1');
   });

@@ -49,7 +49,7 @@ const sign = async (bytes: Buffer, options: Partial<SignOptions> = {}): Promise<
 const signatureOf = async (bytes: Buffer): Promise<Buffer> =>
   (await openBytes(bytes)).signatures[0] ?? assert.fail();
 
-/** The signed file with another signature in its place, all sums right. */
+/** The signed file with another signature, its checksum right. */
 const withSignature = async (signed: Buffer, signature: Buffer): Promise<Buffer> =>
   bytesOf(await (await openBytes(signed)).embed(signature));
 
@@ -67,31 +67,31 @@ const prove = async (original: Buffer, signed: Buffer): Promise<Buffer> =>
     await openSignableFile(source(signed, 'signed.exe')),
   );
 
-describe('the proof that nothing but a signature was added', () => {
-  it('holds for what was signed, whatever its length modulo 8', async () => {
+describe('the proof that only a signature was added', () => {
+  it('succeeds for a signed file, whatever its length modulo 8', async () => {
     for (let extra = 0; extra < 8; extra++) {
       const original = buildPe({ ...PROGRAM, overlay: filler(extra) });
       await prove(original, await sign(original));
     }
   });
 
-  it('holds where the signature of the original was replaced', async () => {
+  it('succeeds if the signature of the original was replaced', async () => {
     const signed = await sign(ORIGINAL);
     await prove(signed, await sign(signed, { existing: 'replace' }));
   });
 
-  it('holds where one more signature was nested in that of the original', async () => {
+  it('succeeds if one more signature was nested in that of the original', async () => {
     const signed = await sign(ORIGINAL);
     await prove(signed, await sign(signed, { existing: 'append' }));
   });
 
-  it('holds for a checksum that was left as it was', async () => {
+  it('succeeds if the checksum was left as it was', async () => {
     const signed = await sign(ORIGINAL);
     signed.writeUInt32LE(ORIGINAL.readUInt32LE(AT.checksum), AT.checksum);
     await prove(ORIGINAL, signed);
   });
 
-  it('strip-not-signed: no signature there', async () => {
+  it('strip-not-signed: no signature', async () => {
     await assert.rejects(prove(ORIGINAL, ORIGINAL), { code: 'strip-not-signed' });
   });
 
@@ -152,7 +152,7 @@ describe('the proof that nothing but a signature was added', () => {
     await assert.rejects(prove(second, first), { code: 'strip-signature-differs' });
   });
 
-  it('strip-signature-differs: one of two in the certificate table was appended to, the other lost', async () => {
+  it('strip-signature-differs: one of two in the certificate table was appended to, the other is lost', async () => {
     const first = await sign(ORIGINAL);
     const entry = winCertificate(await signatureOf(first));
     const two = buildPe({ ...PROGRAM, certificates: Buffer.concat([entry, entry]) });
@@ -160,14 +160,14 @@ describe('the proof that nothing but a signature was added', () => {
     await assert.rejects(prove(two, appended), { code: 'strip-signature-differs' });
   });
 
-  it('strip-several-signatures: another one nested in what was added, where the original had none', async () => {
+  it('strip-several-signatures: another one nested in the added one, if the original had none', async () => {
     const signed = await sign(ORIGINAL);
     const another = await signatureOf(await sign(ORIGINAL, { hash: 'sha512' }));
     const two = await withSignature(signed, addNested(await signatureOf(signed), another, 'it'));
     await assert.rejects(prove(ORIGINAL, two), { code: 'strip-several-signatures' });
   });
 
-  it('strip-several-signatures: two in the table of a UEFI program, where the original had none', async () => {
+  it('strip-several-signatures: two in the table of a UEFI program, if the original had none', async () => {
     const efi = { ...PROGRAM, subsystem: 'efi' } as const;
     const original = buildPe(efi);
     const entries = [await sign(original), await sign(original)].map(async (each) =>
@@ -178,7 +178,7 @@ describe('the proof that nothing but a signature was added', () => {
     await assert.rejects(prove(original, two), { code: 'strip-several-signatures' });
   });
 
-  it('strip-signature-differs: two nested in the original where one may be, or one in another', async () => {
+  it('strip-signature-differs: two nested in the original, or one nested in the nested one', async () => {
     const first = await sign(ORIGINAL);
     const [one, other] = [await sign(ORIGINAL), await sign(ORIGINAL, { hash: 'sha384' })];
     const both = addNested(
@@ -193,7 +193,7 @@ describe('the proof that nothing but a signature was added', () => {
     await assert.rejects(prove(first, await withSignature(first, deep)), { code: 'strip-signature-differs' });
   });
 
-  it('holds where a UEFI program got another entry in its table', async () => {
+  it('succeeds if a UEFI program got another entry in its table', async () => {
     const efi = { ...PROGRAM, subsystem: 'efi' } as const;
     const entries = [await sign(buildPe(efi)), await sign(buildPe(efi))].map(async (each) =>
       winCertificate(await signatureOf(each)),
@@ -208,7 +208,7 @@ describe('the proof that nothing but a signature was added', () => {
     await assert.rejects(prove(one, other), { code: 'strip-signature-differs' });
   });
 
-  describe('of an RSA signature that was made again with the same key, which has the same value', () => {
+  describe('for an RSA signature made again with the same key, which has the same value', () => {
     let rsa: TestPki;
     before(async () => {
       rsa = await createTestPki({ key: 'rsa2048' });
@@ -216,20 +216,20 @@ describe('the proof that nothing but a signature was added', () => {
     const again = (bytes: Buffer, options: Partial<SignOptions> = {}): Promise<Buffer> =>
       sign(bytes, { key: testSigningKey(rsa.codeSigning), existing: 'replace', ...options });
 
-    it('holds if the timestamp is new', async () => {
+    it('succeeds if the timestamp is new', async () => {
       const untimestamped = await again(ORIGINAL, { timestamper: null });
       const stamped = await again(ORIGINAL);
       await prove(untimestamped, await again(untimestamped));
       await prove(stamped, await again(stamped));
     });
 
-    it('strip-signature-differs: only the timestamp was taken away', async () => {
+    it('strip-signature-differs: only the timestamp was removed', async () => {
       const stamped = await again(ORIGINAL);
       const bare = await again(stamped, { timestamper: null });
       await assert.rejects(prove(stamped, bare), { code: 'strip-signature-differs' });
     });
 
-    it('strip-no-new-signature: nothing is new, unless the signer itself asks', async () => {
+    it('strip-no-new-signature: nothing is new, unless the signer proves its own work', async () => {
       const signed = await again(ORIGINAL, { timestamper: null });
       const same = await again(signed, { timestamper: null });
       assert.deepEqual(same, signed);
@@ -245,7 +245,7 @@ describe('the proof that nothing but a signature was added', () => {
     await assert.rejects(prove(ORIGINAL, stuffed), { code: 'strip-untidy', message: /CVE-2013-3900/ });
   });
 
-  it('strip-untidy: in what was nested, too', async () => {
+  it('strip-untidy: in a nested signature, too', async () => {
     const first = await sign(ORIGINAL);
     const stuffed = editSigner(await signatureOf(first), (all) => [...all, attribute('1.2.3', NULL)]);
     const signed = await withSignature(first, addNested(await signatureOf(first), stuffed, 'it'));
@@ -271,7 +271,7 @@ function editSigner(signature: Buffer, edit: Edit): Buffer {
 const assemble = (type: Buffer, data: readonly Buffer[], signer: Buffer): Buffer =>
   seq(type, tlv(context(0), seq(...data, set(signer))));
 
-/** The signature with other components of SignedData, the SignerInfos aside. */
+/** The signature with other components of SignedData, except the SignerInfos. */
 function editData(signature: Buffer, edit: (data: Buffer[]) => Buffer[]): Buffer {
   const { type, data, signer } = signedDataFields(signature, 'it');
   return assemble(type.raw, edit(data.map(({ raw }) => raw)), seq(...signer.map(({ raw }) => raw)));
@@ -284,23 +284,23 @@ const addCertificate = (signature: Buffer, added: Buffer): Buffer =>
     return data.with(3, tlv(context(0), ...sorted([...all, added])));
   });
 
-/** What is found in a signed file whose signature was edited, and still verifies. */
+/** The findings in a signed file whose signature was edited and still verifies. */
 async function found(edit: (signature: Buffer) => Buffer | Promise<Buffer>): Promise<string[]> {
   const signed = await sign(ORIGINAL);
   const edited = await withSignature(signed, await edit(await signatureOf(signed)));
-  // What makes these places dangerous: the signature still verifies.
+  // These places are dangerous because the signature still verifies.
   assert.match(await osslsigncodeVerify(edited, pki.root), SIGNATURE_OK);
   return findingsIn(await openBytes(edited)).map(({ code }) => code);
 }
 
 describe('unauthenticated data', () => {
-  it('finds nothing in a file without a signature, nor in one that was signed plainly', async () => {
+  it('is not found in a file without a signature, nor in one that was signed plainly', async () => {
     assert.deepEqual(findingsIn(await openBytes(ORIGINAL)), []);
     assert.deepEqual(await found((signature) => signature), []);
     assert.deepEqual(await found((signature) => addNested(signature, signature, 'it')), []);
   });
 
-  it('signature-attribute-unknown: an unsigned attribute that means nothing here', async () => {
+  it('signature-attribute-unknown: an unsigned attribute without a known meaning', async () => {
     const blob = attribute('1.3.6.1.4.1.42921.1.2.1', octets(filler(500)));
     assert.deepEqual(await found((der) => editSigner(der, (all) => [...all, blob])), [
       'signature-attribute-unknown',
@@ -337,20 +337,20 @@ describe('unauthenticated data', () => {
     assert.deepEqual(codes, ['signature-certificate']);
   });
 
-  it('signature-certificate: one that only bears the name of the signer', async () => {
+  it('signature-certificate: one that only has the name of the signer', async () => {
     const double = await createTestCertificate({ commonName: 'Test publisher', purpose: 'code-signing' });
     const codes = await found((der) => addCertificate(der, double.certificate.raw));
     assert.deepEqual(codes, ['signature-certificate']);
   });
 
-  it('signature-certificate: something that is no certificate', async () => {
+  it('signature-certificate: something that is not a certificate', async () => {
     const signed = await signatureOf(await sign(ORIGINAL));
     const stuffed = addCertificate(signed, implicit(2, seq(octets(filler(40)))));
     const codes = findingsIn(await openBytes(await withSignature(ORIGINAL, stuffed))).map(({ code }) => code);
     assert.deepEqual(codes, ['signature-certificate']);
   });
 
-  it('signature-digests: a digest more than is used', async () => {
+  it('signature-digests: more digests than are used', async () => {
     const both = set(seq(oid('2.16.840.1.101.3.4.2.1'), NULL), seq(oid('2.16.840.1.101.3.4.2.3'), NULL));
     const codes = await found((der) => editData(der, (data) => data.with(1, both)));
     assert.deepEqual(codes, ['signature-digests']);
@@ -362,7 +362,7 @@ describe('unauthenticated data', () => {
     assert.deepEqual(codes, ['signature-parameters']);
   });
 
-  it('signature-parameters: a curve beside the algorithm of a key, which nothing reads', async () => {
+  it('signature-parameters: a curve beside the algorithm of a key, which no verifier reads', async () => {
     const signature = await signatureOf(await sign(ORIGINAL));
     const { type, data, signer } = signedDataFields(signature, 'it');
     const fields = signer.map(({ raw }) => raw);
@@ -376,7 +376,7 @@ describe('unauthenticated data', () => {
     assert.deepEqual(codes, ['signature-parameters']);
   });
 
-  it('timestamp-malformed: a token that two have signed', async () => {
+  it('timestamp-malformed: a token with two signers', async () => {
     const codes = await found((der) => {
       const [token] = parseSignature(der, 'it').timestamps;
       const { type, data, signer } = signedDataFields(token ?? assert.fail(), 'it');
@@ -403,7 +403,7 @@ describe('unauthenticated data', () => {
     assert.deepEqual(await codes(counter(...stuffed)), ['signature-parameters']);
   });
 
-  it('signature-crls: revocation lists, or what poses as some', async () => {
+  it('signature-crls: revocation lists, or other data in their place', async () => {
     const signature = await signatureOf(await sign(ORIGINAL));
     const stuffed = editData(signature, (data) => [...data, implicit(1, seq(octets(filler(40))))]);
     const signed = await withSignature(ORIGINAL, stuffed);

@@ -54,7 +54,7 @@ const KINDS: readonly (readonly [string, PeOptions])[] = [
   ]),
 ];
 
-/** One certificate authority, and a code-signing certificate for every kind of key; made once. */
+/** One certificate authority, and a code-signing certificate for every kind of key, created once. */
 class World {
   readonly timestamper: OpensslTimestamper;
 
@@ -152,7 +152,7 @@ describe('a signed program satisfies osslsigncode and sbverify', () => {
   });
 });
 
-/** sbverify knows SHA-256 alone, and no timestamps; it judges the file's digest and the signature. */
+/** sbverify knows only SHA-256 and no timestamps; it checks the file's digest and the signature. */
 async function sbverify(bytes: Buffer): Promise<void> {
   await inFolder(async (folder) => {
     await writeFile(join(folder, 'ca.pem'), toPem([world.pki.root.certificate]));
@@ -173,7 +173,7 @@ async function algorithm(key: KeyKind, hash: DigestName): Promise<[string, Buffe
 }
 
 describe('the structure of a signature', () => {
-  it('is SignedData version 1 over SpcIndirectDataContent, a SEQUENCE and no OCTET STRING', async () => {
+  it('is SignedData version 1 over SpcIndirectDataContent, a SEQUENCE without an OCTET STRING', async () => {
     const { data } = await fields(await world.sign(buildPe()));
     assert.deepEqual(data[0]?.raw, Buffer.from('020101', 'hex'));
     const { content, contentType } = (await primaryOf(await world.sign(buildPe()))).data;
@@ -190,7 +190,7 @@ describe('the structure of a signature', () => {
       assert.equal(stated.hash, hash);
       assert.equal(stated.digest.length, DIGEST_BYTES[hash]);
       const digest = signer.signedAttributes.find(({ oid }) => oid === OID.messageDigest)?.values[0];
-      // Over the contents of the SEQUENCE, its tag and length left out.
+      // Over the contents of the SEQUENCE, without its tag and length.
       assert.deepEqual(
         readOctets(digest ?? assert.fail()),
         createHash(hash).update(digestedBytes(content)).digest(),
@@ -236,7 +236,7 @@ describe('the structure of a signature', () => {
     assert.deepEqual(world.timestamper.asked.at(-1), signer.signature);
   });
 
-  it('says name and address in a way that comes back, any script', async () => {
+  it('states name and address in any script', async () => {
     const url = 'https://example.org/caf%C3%A9?a=b';
     const describe = (name: string): Promise<Buffer> =>
       world.sign(buildPe(), { name, url, timestamper: null });
@@ -254,12 +254,12 @@ describe('the structure of a signature', () => {
     assert.match(await world.verify(signed), /Signing time: Feb  3 04:05:06 2021 GMT/);
   });
 
-  it('with RSA depends on nothing but file and key', async () => {
+  it('depends only on file and key with RSA', async () => {
     const options = { key: world.key('rsa2048'), timestamper: null };
     assert.ok((await world.sign(buildPe(), options)).equals(await world.sign(buildPe(), options)));
   });
 
-  it('is what signProgram returns beside the patch', async () => {
+  it('is what signProgram returns beside the signed file', async () => {
     const made = await signProgram(await openBytes(buildPe()), {
       key: world.key(),
       timestamper: world.timestamper,
@@ -273,20 +273,20 @@ describe('the structure of a signature', () => {
 });
 
 describe('a program that is signed already', () => {
-  it('already-signed: refused unless told what to do', async () => {
+  it('already-signed: refused unless the options permit it', async () => {
     const signed = await world.sign(buildPe());
     await assert.rejects(world.sign(signed), { code: 'already-signed', kind: 'not-allowed' });
     await assert.rejects(world.sign(signed, { existing: 'refuse' }), { code: 'already-signed' });
   });
 
-  it('replaced: becomes what signing the original gives', async () => {
+  it('replaced: equals the signed original', async () => {
     const options = { key: world.key('rsa2048'), timestamper: null, existing: 'replace' } as const;
     const original = buildPe({ overlay: filler(16) });
     const twice = await world.sign(await world.sign(original), options);
     assert.ok(twice.equals(await world.sign(original, options)));
   });
 
-  it('appended: the new signature is nested, both verify, and the first is unharmed', async () => {
+  it('appended: the new signature is nested, both verify, and the first is unchanged', async () => {
     const first = await world.sign(buildPe({ overlay: filler(3) }));
     const second = await world.sign(first, { existing: 'append', hash: 'sha512', key: world.key('rsa3072') });
     const third = await world.sign(second, { existing: 'append', hash: 'sha384' });
@@ -361,7 +361,7 @@ describe('detached signatures are interchangeable with osslsigncode', () => {
     });
 });
 
-/** A key that answers with `signature`, whatever it is asked to sign. */
+/** A key that always returns `signature`. */
 const keyThatAnswers = (signature: Buffer): SigningKey => ({
   certificates: world.key().certificates,
   algorithm: 'ecdsa',
@@ -390,7 +390,7 @@ describe('signing fails', () => {
       await assert.rejects(world.sign(buildPe(), { name }), { code: 'signature-name', kind: 'usage' });
   });
 
-  it('signature-url: no absolute web address in ASCII', async () => {
+  it('signature-url: not an absolute web address in ASCII', async () => {
     for (const url of [
       '',
       'example.org',

@@ -31,7 +31,7 @@ const DATA = Buffer.alloc(4);
 
 const raws = (values: readonly Der[]): Buffer[] => values.map(({ raw }) => raw);
 
-/** The signature with other parts. */
+/** The signature rebuilt from other parts. */
 function rebuilt(edit: (data: Buffer[], signer: Buffer[]) => readonly [Buffer[], Buffer[][]]): Buffer {
   const { type, data, signer } = signedDataFields(signature, 'it');
   const [newData, signers] = edit(raws(data), raws(signer));
@@ -39,21 +39,21 @@ function rebuilt(edit: (data: Buffer[], signer: Buffer[]) => readonly [Buffer[],
 }
 
 describe('an Authenticode signature', () => {
-  it('comes apart and together again without a byte changed', () => {
+  it('is the same byte for byte once split and rebuilt', () => {
     assert.deepEqual(
       rebuilt((data, signer) => [data, [signer]]),
       signature,
     );
   });
 
-  it('shows what it says, what vouches for its time, and what is nested in it', () => {
+  it('shows its description, its timestamp and its nested signatures', () => {
     const { description, timestamps, nested, certificate, signingTime } = parseSignature(signature, 'it');
     assert.deepEqual(description, { name: 'Program', url: 'https://example.org/' });
     assert.deepEqual([timestamps.length, nested.length, signingTime], [1, 1, undefined]);
     assert.equal(certificate?.commonName, 'Test publisher');
   });
 
-  it('may name the program in ASCII, and point to a file rather than to an address', () => {
+  it('may name the program in ASCII, and link to a file rather than to an address', () => {
     const opus = attribute(
       OID.spcSpOpusInfo,
       seq(
@@ -65,7 +65,7 @@ describe('an Authenticode signature', () => {
     assert.deepEqual(parseSignature(other, 'it').description, { name: 'ascii', url: null });
   });
 
-  it('gains a nested signature, and nothing else of it changes', () => {
+  it('gains a nested signature, and nothing else changes', () => {
     const twice = addNested(signature, Buffer.from(signature), 'it');
     const [was, is] = [signedDataFields(signature, 'it'), signedDataFields(twice, 'it')];
     assert.deepEqual(raws(is.data), raws(was.data));
@@ -103,7 +103,7 @@ describe('an Authenticode signature', () => {
     assert.throws(() => parseSignature(signing(oid(OID.spcIndirectData)), 'it'), refusal);
   });
 
-  it('authenticode-nested: more nested signatures than anybody makes', () => {
+  it('authenticode-nested: more nested signatures than permitted', () => {
     const many = Array.from({ length: 33 }, (_, index) => seq(octets(Buffer.from([index]))));
     const other = rebuilt((data, signer) => [
       data,
@@ -112,7 +112,7 @@ describe('an Authenticode signature', () => {
     assert.throws(() => parseSignature(other, 'it'), { code: 'authenticode-nested' });
   });
 
-  it('is read or refused, never worse, whichever byte of it is changed (every 20th is tried)', () => {
+  it('is parsed or refused whichever byte is changed (every 20th is tried)', () => {
     let read = 0;
     const tried = Math.ceil(signature.length / 20);
     for (let at = 0; at < signature.length; at += 20) {

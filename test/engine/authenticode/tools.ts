@@ -15,13 +15,13 @@ import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engi
 
 const run = promisify(execFile);
 
-/** What a command printed, on both streams, and how it ended. */
+/** The output of a command on both streams, and its exit status. */
 export interface Outcome {
   readonly status: number;
   readonly text: string;
 }
 
-/** Runs somebody else's tool. A tool that is missing throws. */
+/** Runs an external tool; throws if it is missing. */
 export async function tool(command: string, ...args: readonly string[]): Promise<Outcome> {
   try {
     const { stdout, stderr } = await run(command, args, { maxBuffer: 16 * 1024 * 1024 });
@@ -33,14 +33,14 @@ export async function tool(command: string, ...args: readonly string[]): Promise
   }
 }
 
-/** As `tool`, for calls that have to succeed. */
+/** Runs an external tool, which must succeed; returns its output. */
 export async function must(command: string, ...args: readonly string[]): Promise<string> {
   const { status, text } = await tool(command, ...args);
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} exited ${status}: ${text}`);
   return text;
 }
 
-/** A folder that is gone when `use` is done. */
+/** Creates a folder for `use`, which is removed afterwards. */
 export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-authenticode-'));
   try {
@@ -80,7 +80,7 @@ signer_digest = sha256
 ess_cert_id_chain = no
 `;
 
-/** A timestamp authority that OpenSSL plays, one process a token; somebody else's implementation of RFC 3161. */
+/** A timestamp authority by OpenSSL, one process per token: an independent implementation of RFC 3161. */
 export class OpensslTimestamper implements Timestamper {
   /** Signature values that it was asked to stamp. */
   readonly asked: Buffer[] = [];
@@ -113,7 +113,7 @@ export class OpensslTimestamper implements Timestamper {
   }
 }
 
-/** What `osslsigncode verify` prints of a program; its exit status means little. */
+/** The output of `osslsigncode verify` for a program; its exit status proves little. */
 export const osslsigncodeVerify = (bytes: Buffer, root: TestIdentity): Promise<string> =>
   inFolder(async (folder) => {
     const [file, ca] = [join(folder, 'program.exe'), join(folder, 'ca.pem')];
@@ -125,7 +125,7 @@ export const osslsigncodeVerify = (bytes: Buffer, root: TestIdentity): Promise<s
 export const SIGNATURE_OK = /^Signature verification: ok$/m;
 export const TIMESTAMP_OK = /^Timestamp Server Signature verification: ok$/m;
 
-/** Runs osslsigncode's `command` on the bytes and gives what it wrote. */
+/** Runs osslsigncode's `command` on the bytes and returns its output file. */
 export const osslsigncode = (command: string, bytes: Buffer, ...args: string[]): Promise<Buffer> =>
   inFolder(async (folder) => {
     const [input, output] = [join(folder, 'input.exe'), join(folder, 'output')];

@@ -63,7 +63,7 @@ const good = await osslSigned();
 const sha256 = seq(oid(OID.sha256), NULL);
 const sha384 = seq(oid(OID.sha384), NULL);
 
-/** The program with its signature changed has exactly this problem, whether trust is asked for or not. */
+/** The program with its signature changed has exactly this problem, with roots and without. */
 function refuses(code: string, name: string, change: (parts: Parts) => void): void {
   it(`${code}: ${name}`, async () => {
     const program = await edited(good, change);
@@ -109,7 +109,7 @@ const signatureOf = async (program: Buffer): Promise<Buffer> => {
 const good256 = await edited(good, addTimestamp);
 const nestable = await signatureOf(good);
 
-it('the good program is good, and stays so when it is taken apart and put together', async () => {
+it('the good program is good, also once it is split and rebuilt', async () => {
   assert.deepEqual(await edited(good, () => {}), good);
   assert.equal((await verify(good, trusting)).status, 'ok');
 });
@@ -130,7 +130,7 @@ describe('the file', () => {
     assert.notEqual(program.readUInt32LE(peLayout().checksum), peChecksum(program));
     return program;
   });
-  it('is ok with no checksum, or with that of the unsigned program, which some signers leave there', async () => {
+  it('is ok with no checksum, or with that of the unsigned program, which some signers keep', async () => {
     for (const checksum of [0, unsigned().readUInt32LE(peLayout().checksum)]) {
       const program = Buffer.from(good);
       program.writeUInt32LE(checksum, peLayout().checksum);
@@ -172,7 +172,7 @@ describe('the certificate table', () => {
     'bytes smuggled in behind the signature (CVE-2013-3900)',
     (signature) => winCertificate(Buffer.concat([signature, Buffer.from('smuggled')])),
   );
-  refusesTable('table-trailing-bytes', 'even zeros, when they are more than padding', (signature) =>
+  refusesTable('table-trailing-bytes', 'even zeros, if they are more than padding', (signature) =>
     winCertificate(Buffer.concat([signature, Buffer.alloc(16)])),
   );
   const shortened = (signature: Buffer, by: number): Buffer => {
@@ -184,7 +184,7 @@ describe('the certificate table', () => {
     refusesTable('pe-table-corrupt', `dwLength ${by} bytes too short for its signature`, (signature) =>
       shortened(signature, by),
     );
-  refusesTable('pe-table-corrupt', 'dwLength that covers nothing of the signature', (signature) =>
+  refusesTable('pe-table-corrupt', 'dwLength that does not reach the signature', (signature) =>
     shortened(signature, signature.length),
   );
   refusesTable('table-several-entries', 'a second entry', (signature) =>
@@ -203,7 +203,7 @@ describe('the certificate table', () => {
 });
 
 describe('the structure', () => {
-  it('is ok with SignedData of version 3, as CMS would have it, and a note says so', async () => {
+  it('is ok with SignedData of version 3, as CMS specifies, with a note', async () => {
     const program = await edited(good, (parts) => {
       parts.version = integer(3);
     });
@@ -238,7 +238,7 @@ describe('the structure', () => {
   refuses('authenticode-attributes-missing', 'no signed attributes', (parts) => {
     only(parts).signed = [];
   });
-  refuses('authenticode-attributes-unsorted', 'signed attributes that are no DER SET OF', (parts) => {
+  refuses('authenticode-attributes-unsorted', 'signed attributes that are not a DER SET OF', (parts) => {
     only(parts).signed.reverse();
     resign(parts);
   });
@@ -261,7 +261,7 @@ describe('the structure', () => {
   refuses('authenticode-digest-length', 'a digest of the wrong length', (parts) => {
     parts.content = content({ digest: octets(Buffer.alloc(20)) });
   });
-  refuses('cms-digest-unknown', 'a digest that nobody knows', (parts) => {
+  refuses('cms-digest-unknown', 'an unknown digest', (parts) => {
     only(parts).digestAlgorithm = seq(oid('2.25.42'), NULL);
   });
   refuses('cms-attribute-repeated', 'SpcSpOpusInfo twice', (parts) => {
@@ -269,24 +269,24 @@ describe('the structure', () => {
     only(parts).signed = sorted([...only(parts).signed, opus, opus]);
     resign(parts);
   });
-  refuses('der-malformed', 'a length in more octets than it needs (BER)', (parts) => {
+  refuses('der-malformed', 'a length in more octets than needed (BER)', (parts) => {
     const body = parseDer(parts.content, 'test').body;
     parts.content = Buffer.concat([Buffer.from([0x30, 0x82, 0, body.length]), body]);
   });
-  refuses('der-malformed', 'a value too many in the content', (parts) => {
+  refuses('der-malformed', 'an additional value in the content', (parts) => {
     parts.content = seq(parseDer(parts.content, 'test').body, NULL);
   });
-  refuses('der-malformed', 'a program name that is no SpcString', (parts) => {
+  refuses('der-malformed', 'a program name that is not an SpcString', (parts) => {
     setSigned(parts, OID.spcSpOpusInfo, seq(explicit(0, bmp('Blender'))));
     resign(parts);
   });
-  refuses('certificate-malformed', 'a certificate that is none', (parts) => {
+  refuses('certificate-malformed', 'something else in place of a certificate', (parts) => {
     parts.certificates.push(seq(integer(1)));
   });
 });
 
 describe('what is signed', () => {
-  refuses('file-digest-differs', 'the content holds another digest, signed as it should be', (parts) => {
+  refuses('file-digest-differs', 'the content states another digest, and is signed correctly', (parts) => {
     parts.content = content();
     redigest(parts);
     resign(parts);
@@ -299,7 +299,7 @@ describe('what is signed', () => {
     setSigned(parts, OID.messageDigest, octets(createHash('sha256').update(parts.content).digest()));
     resign(parts);
   });
-  refuses('cms-content-type', 'contentType says something else', (parts) => {
+  refuses('cms-content-type', 'contentType names another type', (parts) => {
     setSigned(parts, OID.contentType, oid(OID.data));
     resign(parts);
   });
@@ -307,7 +307,7 @@ describe('what is signed', () => {
     setSigned(parts, OID.spcSpOpusInfo, seq());
   });
   refuses('cms-signature-wrong', 'a signature by another key', (parts) => resign(parts, middle.key));
-  refuses('cms-signature-wrong', 'a signature that is none', (parts) => {
+  refuses('cms-signature-wrong', 'something else in place of a signature', (parts) => {
     only(parts).signature = Buffer.alloc(70);
   });
   refuses('cms-signature-algorithm', "an algorithm that is not the key's", (parts) => {
@@ -317,7 +317,7 @@ describe('what is signed', () => {
     only(parts).signatureAlgorithm = seq(oid(OID.ecdsaWithSha384));
     resign(parts, signer.key, 'sha384');
   });
-  refuses('signer-certificate-missing', "the signer's certificate did not come along", (parts) => {
+  refuses('signer-certificate-missing', "the signer's certificate is missing", (parts) => {
     parts.certificates = [middle.certificate.raw];
   });
 });
@@ -344,16 +344,16 @@ describe('the certificate', () => {
   const cipher = makeCodeSigner({ name: 'Cipher', by: middle, usage: ['keyEncipherment'] });
   bySigner('certificate-not-for-code-signing', 'its key is not for signatures', cipher);
   const stranger = makeCodeSigner({ name: 'Stranger' });
-  bySigner('certificate-chain-untrusted-root', 'that nobody vouches for', stranger, trusting);
+  bySigner('certificate-chain-untrusted-root', 'whose root was not given', stranger, trusting);
   const forged = makeCodeSigner({ name: 'Forged', by: stranger, issuerName: middle.name });
   bySigner('certificate-chain-signature', 'that names an issuer who did not sign it', forged, trusting);
-  it('certificate-chain-incomplete: the intermediate did not come along', async () => {
+  it('certificate-chain-incomplete: the intermediate is missing', async () => {
     const program = await edited(good, (parts) => {
       parts.certificates = [signer.certificate.raw];
     });
     assert.deepEqual(codes(await verify(program, trusting)), ['certificate-chain-incomplete']);
   });
-  it('is not helped by a root that the file brings along', async () => {
+  it('is not helped by a root in the file', async () => {
     const program = await edited(good, (parts) => parts.certificates.push(root.certificate.raw));
     const report = await verify(program, { roots: [stampRoot.certificate] });
     assert.deepEqual(codes(report), ['certificate-chain-untrusted-root']);
@@ -361,7 +361,7 @@ describe('the certificate', () => {
 });
 
 describe('the timestamp', () => {
-  it('timestamp-missing: where one is required', async () => {
+  it('timestamp-missing: if one is required', async () => {
     const report = await verify(good, { ...trusting, requireTimestamp: true });
     assert.deepEqual(codes(report), ['timestamp-missing']);
   });
@@ -371,7 +371,7 @@ describe('the timestamp', () => {
     addTimestamp(parts);
     only(parts).signature = signature;
   });
-  refuses('timestamp-signature', 'its signature spoiled', (parts) => {
+  refuses('timestamp-signature', 'its signature is broken', (parts) => {
     addTimestamp(parts);
     const [token] = only(parts).unsigned;
     assert.ok(token);
@@ -387,7 +387,7 @@ describe('the timestamp', () => {
     by: stampRoot,
     purposes: [OID.timeStamping, OID.codeSigning],
   });
-  refuses('timestamp-certificate', 'its authority may do other things besides', (parts) =>
+  refuses('timestamp-certificate', 'its authority has other purposes besides', (parts) =>
     addTimestamp(parts, { by: twoPurposes }),
   );
   const expired = makeTimestamper({
@@ -406,14 +406,14 @@ describe('the timestamp', () => {
     addTimestamp(parts);
     addTimestamp(parts);
   });
-  it('certificate-chain-untrusted-root: nobody vouches for its authority', async () => {
+  it('certificate-chain-untrusted-root: the root of its authority was not given', async () => {
     const own = makeTimestamper({ name: 'Own clock' });
     const program = await edited(good, (parts) => addTimestamp(parts, { by: own }));
     const report = await verify(program, trusting);
     assert.deepEqual(codes(report), ['certificate-chain-untrusted-root']);
     assert.equal(report.signatures[0]?.timestamp?.trusted, false);
   });
-  it('osslsigncode calls the signature ok with a timestamp over the wrong data; we do not', async () => {
+  it('osslsigncode accepts a timestamp over the wrong data; this verifier does not', async () => {
     const program = await edited(good, (parts) => {
       const { signature } = only(parts);
       only(parts).signature = Buffer.from('another signature');
@@ -425,7 +425,7 @@ describe('the timestamp', () => {
   });
 });
 
-/** `osslsigncode verify` with the right roots, by what it says of the signature. */
+/** The verdict of `osslsigncode verify` on the signature, with the right roots. */
 const osslsigncodeAccepts = (program: Buffer): Promise<boolean> =>
   inFolder(async (folder) => {
     const [file, ca, tsa] = ['program.exe', 'ca.pem', 'tsa.pem'].map((name) => join(folder, name));
@@ -493,7 +493,7 @@ describe('a legacy timestamp', () => {
     addLegacy(parts, { over: Buffer.from('another signature'), time: now }),
   );
   refuses('timestamp-malformed', 'without a time', (parts) => addLegacy(parts));
-  refuses('timestamp-certificate', "its authority's certificate did not come along", (parts) =>
+  refuses('timestamp-certificate', "its authority's certificate is missing", (parts) =>
     addLegacy(parts, { time: now, certificate: false }),
   );
   refuses('timestamp-certificate', 'its authority may not timestamp', (parts) =>
@@ -511,7 +511,7 @@ describe('a legacy timestamp', () => {
   };
   const key = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const rsa = makeTimestamper({ name: 'RSA clock', by: stampRoot, key });
-  /** PKCS #1 v1.5 padding around whatever is given, as VeriSign's authorities padded a digest without its DigestInfo. */
+  /** PKCS #1 v1.5 padding around any bytes, as VeriSign's authorities padded a digest without DigestInfo. */
   const padded = (content: Buffer): Buffer =>
     privateEncrypt({ key: key.privateKey, padding: constants.RSA_PKCS1_PADDING }, content);
   const digestOf = (signed: Buffer): Buffer => createHash('sha256').update(signed).digest();
@@ -565,7 +565,7 @@ const inToken = (change: (token: Parts) => void) => (parts: Parts) => {
 
 interface AttributeCertificate {
   readonly tag: number;
-  /** The certificate whose holder it is for, DER. */
+  /** The certificate of its holder, DER. */
   readonly holder: Buffer;
   /** What follows the last field. */
   readonly extra: Buffer;
@@ -573,11 +573,11 @@ interface AttributeCertificate {
   readonly attributes: Buffer;
 }
 
-describe('what nobody signed', () => {
+describe('data that no signature covers', () => {
   const junk = attribute('1.3.6.1.4.1.42921.1.2.1', octets(Buffer.from('anything')));
   const stranger = makeCodeSigner({ name: 'Stranger' });
 
-  refuses('signature-attribute-unknown', 'an unsigned attribute that means nothing', (parts) => {
+  refuses('signature-attribute-unknown', 'an unsigned attribute without a known meaning', (parts) => {
     only(parts).unsigned = [junk];
   });
   refuses('signature-certificate', 'a certificate that no chain needs', (parts) => {
@@ -586,10 +586,10 @@ describe('what nobody signed', () => {
   refuses('signature-attribute-unknown', 'an attribute of a known type, without a value', (parts) => {
     only(parts).unsigned = [attribute(OID.spcNestedSignature)];
   });
-  refuses('signature-certificate', 'an attribute certificate, or whatever is put in its place', (parts) => {
+  refuses('signature-certificate', 'an attribute certificate, or other data in its place', (parts) => {
     parts.certificates.push(tlv(0xa2, octets(Buffer.from('anything'))));
   });
-  refuses('signature-certificate', "a certificate that only bears the signer's name", (parts) => {
+  refuses('signature-certificate', "a certificate that only has the signer's name", (parts) => {
     const double = makeCodeSigner({ name: 'Test publisher' });
     assert.equal(double.certificate.subject, signer.certificate.subject);
     parts.certificates.push(double.certificate.raw);
@@ -602,7 +602,7 @@ describe('what nobody signed', () => {
       parts.certificates.push(stamper.certificate.raw);
     },
   );
-  it('certificates of the chain may come along, the root and cross-certificates among them', async () => {
+  it('certificates of the chain may be there, with the root and cross-certificates', async () => {
     const cross = makeAuthority({ name: middle.name, key: middle.key, by: stampRoot });
     const program = await edited(good, (parts) => {
       parts.certificates.push(root.certificate.raw, cross.certificate.raw, stampRoot.certificate.raw);
@@ -613,41 +613,41 @@ describe('what nobody signed', () => {
     extensions: [{ oid: '2.25.42', critical: false, value: octets(Buffer.alloc(bytes)) }],
   });
   const named = (name: string): Buffer => makeAuthority({ name }).certificate.raw;
-  refuses('signature-certificate', "one that only bears the name of the signer's issuer", (parts) => {
+  refuses('signature-certificate', "one that only has the name of the signer's issuer", (parts) => {
     parts.certificates.push(named(middle.name));
   });
   refuses('signature-certificate', 'ninety of them', (parts) => {
     parts.certificates.push(...Array.from({ length: 90 }, () => named(middle.name)));
   });
-  refuses('signature-certificate', 'one that only bears the name of the root', (parts) => {
+  refuses('signature-certificate', 'one that only has the name of the root', (parts) => {
     parts.certificates.push(named(root.name));
   });
   refuses(
     'signature-certificate',
-    "one that only bears the name of the authority's issuer, in the timestamp",
+    "one that only has the name of the authority's issuer, in the timestamp",
     inToken((token) => token.certificates.push(named(stampRoot.name))),
   );
   refuses('signature-certificate', 'one of the chain three times', (parts) => {
     parts.certificates.push(middle.certificate.raw, middle.certificate.raw);
   });
-  it('certificates may be there twice: those of Node itself are', async () => {
+  it('certificates may occur twice, as in node.exe', async () => {
     const program = await edited(good, (parts) => {
       parts.certificates.push(signer.certificate.raw, middle.certificate.raw);
     });
     assert.equal((await verify(program, trusting)).status, 'ok');
   });
   const elsewhere = makeAuthority({ name: 'Elsewhere' });
-  /** A certificate with the key of `of`, which therefore seems to sign what that one signed, by another. */
+  /** A certificate with the key of `of`, issued by another authority: it also verifies what `of` signed. */
   const imposter = (of: Made, more: Partial<Recipe> = {}): Buffer =>
     makeAuthority({ name: of.name, key: of.key, by: elsewhere, ...more }).certificate.raw;
   refuses(
     'signature-certificate',
-    "one with the intermediate's key that somebody else made, beside it",
+    "one with the intermediate's key by another authority, beside it",
     (parts) => {
       parts.certificates.push(imposter(middle));
     },
   );
-  refuses('signature-certificate', "a large one with the root's key that somebody else made", (parts) => {
+  refuses('signature-certificate', "a large one with the root's key by another authority", (parts) => {
     parts.certificates.push(imposter(root, payload(5000)));
   });
   refuses(
@@ -657,7 +657,7 @@ describe('what nobody signed', () => {
       parts.certificates.push(imposter(root, { issuerName: root.name }));
     },
   );
-  refuses('signature-certificate', "two with the root's key by authorities that are not here", (parts) => {
+  refuses('signature-certificate', "two with the root's key by missing authorities", (parts) => {
     parts.certificates.push(imposter(root), imposter(root));
   });
   const evil = makeAuthority({ name: 'Evil', ...payload(60_000) });
@@ -666,7 +666,7 @@ describe('what nobody signed', () => {
     "one with the root's key by an authority of the attacker's, and that authority with 60 kB in it",
     (parts) => parts.certificates.push(imposter(root, { by: evil }), evil.certificate.raw),
   );
-  it('signature-certificate: the same with little in each and much in all, if roots are given', async () => {
+  it('signature-certificate: several small ones that are large in total, if roots are given', async () => {
     const line = [makeAuthority({ name: 'Evil 0', ...payload(500) })];
     for (let at = 1; at < 7; at++) {
       const by = line[at - 1] ?? assert.fail();
@@ -690,7 +690,7 @@ describe('what nobody signed', () => {
     });
     assert.deepEqual(codes(await verify(program, trusting)), ['signature-repeated']);
   });
-  it("one with the root's key by an authority that is not here is accepted: cross-certificates look like that", async () => {
+  it("one with the root's key by a missing authority is accepted, as cross-certificates are like that", async () => {
     const program = await edited(good, (parts) => parts.certificates.push(imposter(root)));
     assert.equal((await verify(program, trusting)).status, 'ok');
   });
@@ -709,7 +709,7 @@ describe('what nobody signed', () => {
     assert.deepEqual(codes(await verify(program)), ['signature-certificate']);
     assert.deepEqual(codes(await verify(program, trusting)), ['certificate-chain-signature']);
   });
-  it('a maze of certificates that sign each other costs little time', async () => {
+  it('a maze of certificates that sign each other takes little time', async () => {
     const key = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const maze = Array.from({ length: 90 }, () => makeAuthority({ name: 'Maze', key }));
     const lost = makeCodeSigner({ name: 'Lost', by: maze[0] ?? assert.fail() });
@@ -727,7 +727,7 @@ describe('what nobody signed', () => {
   refuses('signature-parameters', 'bytes hidden as parameters of the signature algorithm', (parts) => {
     only(parts).signatureAlgorithm = withJunk(OID.ecdsaWithSha256);
   });
-  it('signature-crls: revocation lists, or whatever is put in their place', async () => {
+  it('signature-crls: revocation lists, or other data in their place', async () => {
     const parts = takeApart(await signatureOf(good));
     const certificates = tlv(0xa0, ...parts.certificates);
     const both = Buffer.concat([certificates, tlv(0xa1, octets(Buffer.from('anything')))]);
@@ -771,7 +771,7 @@ describe('what nobody signed', () => {
     );
     return tlv(tag, information, seq(oid(OID.sha256WithRsa)), bitString(Buffer.alloc(128)));
   };
-  /** The signed attributes say whose the token is, and name another certificate as well, as Microsoft's do. */
+  /** The signed attributes name the token's certificate and another one as well, as Microsoft's do. */
   const bindTwo = (token: Parts): void => {
     const ids = [stamper.certificate.raw, Buffer.from('another')].map((each) =>
       seq(octets(createHash('sha256').update(each).digest())),
@@ -791,13 +791,13 @@ describe('what nobody signed', () => {
   );
 
   for (const tag of [0xa1, 0xa2])
-    it(`an attribute certificate of the authority may be there, under [${tag - 0xa0}], though nothing covers it`, async () => {
+    it(`the timestamp may hold an attribute certificate of the authority, under [${tag - 0xa0}], though nothing covers it`, async () => {
       const program = await edited(good, withAttributeCertificate({ tag }));
       assert.deepEqual(codes(await verify(program, trusting)), []);
     });
   refuses(
     'signature-certificate',
-    'an attribute certificate of somebody else than the authority in the timestamp',
+    'an attribute certificate of another authority in the timestamp',
     withAttributeCertificate({ holder: stranger.certificate.raw }),
   );
   refuses(
@@ -849,7 +849,7 @@ describe('what nobody signed', () => {
     'a digest in the timestamp that it has no use for',
     inToken((token) => token.digestAlgorithms.push(sha384)),
   );
-  it('every finding is a problem of its own', async () => {
+  it('every finding is a separate problem', async () => {
     const program = await edited(
       good,
       inToken((token) => {
@@ -874,7 +874,7 @@ const nest = (parts: Parts, nested: Buffer): void => {
 };
 
 describe('nested signatures', () => {
-  it('are bad one by one: the report says which', async () => {
+  it('are reported one by one', async () => {
     const inner = takeApart(await signatureOf(good));
     setSigned(inner, OID.contentType, oid(OID.data));
     resign(inner);
@@ -890,11 +890,11 @@ describe('nested signatures', () => {
       [true, false],
     );
   });
-  it('der-malformed: one that is no signature', async () => {
+  it('der-malformed: one that is not a signature', async () => {
     const program = await edited(good, (parts) => nest(parts, seq(integer(1))));
     assert.deepEqual(codes(await verify(program)), ['der-malformed']);
   });
-  it('signature-nested-deep: a signature nested in a nested one, where nobody would look', async () => {
+  it('signature-nested-deep: a signature nested in a nested one, which no verifier reads', async () => {
     const inner = takeApart(await signatureOf(good));
     nest(inner, await signatureOf(good));
     const program = await edited(good, (parts) => nest(parts, putTogether(inner)));
@@ -916,7 +916,7 @@ describe('weak digests', () => {
     const program = await osslSigned({ signer: rsa, hash: 'md5' });
     assert.deepEqual(codes(await verify(program)), ['digest-weak']);
   });
-  it('digest-weak: SHA-1 alone, when trust is asked for', async () => {
+  it('digest-weak: SHA-1 alone, if roots are given', async () => {
     const program = await osslSigned({ hash: 'sha1' });
     assert.equal((await verify(program)).status, 'intact');
     assert.deepEqual(codes(await verify(program, trusting)), ['digest-weak']);
@@ -957,7 +957,7 @@ describe('weak digests', () => {
   };
   const sha1By = (by: Made, chain: readonly Made[] = [middle]): Promise<Buffer> =>
     osslSigned({ signer: by, chain, hash: 'sha1' });
-  refusesSha1('certificate-not-for-code-signing', 'by a certificate for something else', () =>
+  refusesSha1('certificate-not-for-code-signing', 'by a certificate for another purpose', () =>
     sha1By(makeCodeSigner({ name: 'Server', by: middle, purposes: ['1.3.6.1.5.5.7.3.1'] })),
   );
   refusesSha1('certificate-expired', 'by a certificate that has expired, without a timestamp', () =>
@@ -968,12 +968,12 @@ describe('weak digests', () => {
       only(parts).unsigned = [attribute(OID.spcTimestampToken, stamp(Buffer.from('something else')))];
     }),
   );
-  refusesSha1('certificate-chain-untrusted-root', 'with a timestamp that nobody vouches for', async () =>
+  refusesSha1('certificate-chain-untrusted-root', 'with a timestamp whose root was not given', async () =>
     edited(await osslSigned({ hash: 'sha1' }), (parts) =>
       addTimestamp(parts, { by: makeTimestamper({ name: 'Own clock' }) }),
     ),
   );
-  it('certificate-chain-weak: MD5 nowhere, RSA of 1024 bits nowhere, not even beside a better signature', async () => {
+  it('certificate-chain-weak: MD5 or RSA of 1024 bits anywhere, even beside a better signature', async () => {
     const key = generateKeyPairSync('rsa', { modulusLength: 1024 });
     const short = await sha1By(makeCodeSigner({ name: 'Short', by: middle, key }));
     assert.deepEqual(codes(await verify(await nested(short, good256), trusting)), ['certificate-chain-weak']);
@@ -981,7 +981,7 @@ describe('weak digests', () => {
 
   const oldMiddle = makeAuthority({ name: 'Old intermediate', by: root, hash: 'sha1' });
   const oldSigner = makeCodeSigner({ name: 'Old publisher', by: oldMiddle });
-  it('certificate-chain-weak: a chain with SHA-1 in it, unless a better signature is there', async () => {
+  it('certificate-chain-weak: a chain with SHA-1 in it, unless there is a better signature', async () => {
     for (const hash of ['sha1', 'sha256']) {
       const weak = await osslSigned({ signer: oldSigner, chain: [oldMiddle], hash });
       const code = hash === 'sha1' ? 'digest-weak' : 'certificate-chain-weak';
@@ -989,7 +989,7 @@ describe('weak digests', () => {
       assert.equal((await verify(await nested(weak, good256), trusting)).status, 'ok');
     }
   });
-  it('timestamp-imprint: a SHA-1 timestamp proves no time, also if only timestamps are to be trusted', async () => {
+  it('timestamp-imprint: a SHA-1 timestamp proves no time, even if only roots for timestamps are given', async () => {
     const weak = await edited(good, (parts) => addTimestamp(parts, { hash: 'sha1' as DigestName }));
     const { timestampRoots } = trusting;
     assert.ok(timestampRoots);
@@ -1019,7 +1019,7 @@ describe('weak digests', () => {
   });
 });
 
-/** Every DER that one more element makes of this, at the end of any constructed value in it, in DER's lengths. */
+/** Every variant of this DER with one more element at the end of one constructed value, lengths corrected. */
 function* enlarged(der: Der, extra: Buffer): Generator<[Buffer, string]> {
   if ((der.tag & 0x20) === 0) return;
   const inside = children(der, 'test');
@@ -1041,7 +1041,7 @@ it('an element added, or repeated, anywhere in a signature makes it bad', async 
   const certificates = [der.raw, token ?? assert.fail()]
     .flatMap((each) => takeApart(each).certificates)
     .map((each) => each.toString('hex'));
-  /** A certificate that is there twice is the one thing that is let pass. */
+  /** Only a certificate that occurs twice is accepted. */
   const twice = (changed: Buffer): boolean =>
     certificates.some((each) => changed.toString('hex').split(each).length === 3);
   let tried = 0;

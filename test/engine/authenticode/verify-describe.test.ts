@@ -5,7 +5,7 @@ import type { SignatureReport, VerifyReport } from '../../../src/engine/authenti
 import { addTimestamp, edited, osslSigned, trusting, unsigned, verify } from './verify-maker.ts';
 
 describe('describeReport', () => {
-  it('says what is signed, by whom, until when and stamped when', async () => {
+  it('shows the file, its signer, validity and timestamp', async () => {
     const program = await osslSigned({ arguments: ['-n', 'Blender', '-i', 'https://www.blender.org/'] });
     const report = await verify(await edited(program, addTimestamp), trusting);
     const text = describeReport(report);
@@ -27,7 +27,7 @@ describe('describeReport', () => {
     assert.equal(shown('chain'), 'Test publisher < Test intermediate < Test root');
   });
 
-  it('says that trust was not asked for', async () => {
+  it('shows that trust was not checked', async () => {
     const text = describeReport(await verify(await edited(await osslSigned(), addTimestamp)));
     assert.match(
       text,
@@ -37,17 +37,17 @@ describe('describeReport', () => {
     assert.match(text, /chain +not checked: no roots given/);
   });
 
-  it('says why not', async () => {
+  it('shows why a file is bad', async () => {
     const text = describeReport(await verify(await osslSigned(), { roots: [] }));
     assert.match(text, /^program\.exe: BAD$/m);
     assert.match(text, /^ {2}problem: .*whose certificate is missing.*\[certificate-chain-incomplete\]$/m);
   });
 
-  it('says when nothing is signed', async () => {
+  it('shows that a file is not signed', async () => {
     assert.equal(describeReport(await verify(unsigned())), 'program.exe: not signed');
   });
 
-  it('takes no time for a long text of blanks', () => {
+  it('takes little time for a long text of blanks', () => {
     const path = `${' '.repeat(2_000_000)}x`;
     const start = performance.now();
     const text = describeReport({ path, status: 'unsigned', signatures: [], problems: [] });
@@ -55,7 +55,7 @@ describe('describeReport', () => {
     assert.match(text, /^…?: not signed$/);
   });
 
-  it('says which of several signatures a problem is in', () => {
+  it('names the signature that has a problem', () => {
     const report: VerifyReport = {
       path: 'a.exe',
       status: 'bad',
@@ -68,7 +68,7 @@ describe('describeReport', () => {
     );
   });
 
-  it("lets no text of a stranger's steer the terminal or pose as another line", () => {
+  it('escapes text that could steer the terminal or pose as another line', () => {
     const hostile = 'A\u001b[2J\r\n  chain  trusted\u202egnp\u2028.exe\u009b';
     const signature: SignatureReport = {
       index: 0,

@@ -26,7 +26,7 @@ import {
 } from '../../lib/x509/certificate-maker.ts';
 import { bytesOf, openBytes, inFolder, must, osslsigncode, source } from './tools.ts';
 
-/** Everything that the tests sign with; P-256, which costs no time. */
+/** Keys and certificates of the tests; P-256, which takes little time. */
 export const root = makeAuthority({ name: 'Test root' });
 export const middle = makeAuthority({ name: 'Test intermediate', by: root });
 export const signer = makeCodeSigner({ name: 'Test publisher', by: middle });
@@ -84,7 +84,7 @@ async function opensslReply(query: Buffer, by: Made): Promise<Buffer> {
   });
 }
 
-/** A timestamp authority over HTTP whose tokens OpenSSL makes; gives its URL to `use`. */
+/** A timestamp authority over HTTP whose tokens OpenSSL makes; passes its URL to `use`. */
 export async function withOpensslAuthority<T>(use: (url: string) => Promise<T>): Promise<T> {
   const server = createServer((request, response) => {
     const answer = async (): Promise<void> => {
@@ -122,7 +122,7 @@ export function stamp(
   return makeToken({ request, time, identity });
 }
 
-/** A signature taken apart; each part is DER and can be changed. */
+/** The parts of a signature, each in DER, to be changed. */
 export interface Parts {
   version: Buffer;
   digestAlgorithms: Buffer[];
@@ -145,7 +145,7 @@ export interface SignerParts {
 
 const raws = (values: readonly { raw: Buffer }[]): Buffer[] => values.map(({ raw }) => raw);
 
-/** Reads the layout that signers write: certificates, one signer, signed attributes. */
+/** Splits a signature as signers write it: certificates, one signer, signed attributes. */
 export function takeApart(signature: Buffer): Parts {
   const [, wrapped] = children(parseDer(signature, 'test'), 'test');
   assert.ok(wrapped);
@@ -181,7 +181,7 @@ export function takeSignerApart(signerInfo: Buffer): SignerParts {
   };
 }
 
-/** The opposite of `takeApart`; the order of every member stays as it is. */
+/** Rebuilds a signature from its parts; all members keep their order. */
 export const putTogether = (parts: Parts): Buffer =>
   seq(
     oid(OID.signedData),
@@ -225,19 +225,19 @@ export function setSigned(parts: Parts, type: string, ...values: readonly Buffer
   one.signed = sorted([...others, attribute(type, ...values)]);
 }
 
-/** Makes messageDigest right again after the content was changed. */
+/** Corrects messageDigest after the content was changed. */
 export function redigest(parts: Parts, hash: DigestName = 'sha256'): void {
   const content = parseDer(parts.content, 'test').body;
   setSigned(parts, OID.messageDigest, octets(createHash(hash).update(content).digest()));
 }
 
-/** Signs again whatever the signed attributes now are. */
+/** Signs the current signed attributes again. */
 export function resign(parts: Parts, key: KeyPair = signer.key, hash = 'sha256'): void {
   const one = only(parts);
   one.signature = sign(hash, tlv(TAG.set, ...one.signed), key.privateKey);
 }
 
-/** Puts a token over the signature value, as it now is, among the unsigned attributes. */
+/** Adds a token over the current signature value to the unsigned attributes. */
 export function addTimestamp(parts: Parts, options?: Parameters<typeof stamp>[1]): void {
   const one = only(parts);
   one.unsigned = sorted([...one.unsigned, attribute(OID.spcTimestampToken, stamp(one.signature, options))]);
@@ -254,7 +254,7 @@ export async function edited(signed: Buffer, change: (parts: Parts) => void): Pr
   return withSignature(signed, putTogether(parts));
 }
 
-/** The program with these bytes for its signature, whatever they are. */
+/** The program with any bytes in place of its signature. */
 export const withSignature = async (program: Buffer, signature: Buffer): Promise<Buffer> =>
   bytesOf(await (await openBytes(program)).embed(signature));
 
@@ -264,7 +264,7 @@ export const verify = (program: Buffer, options: VerifyOptions = {}): Promise<Ve
 /** The codes of a report's problems. */
 export const codes = ({ problems }: VerifyReport): string[] => problems.map(({ code }) => code);
 
-/** How each step of one signature's list came out, by name. */
+/** The outcome of each verification step of one signature, by name. */
 export const outcomes = ({ signatures }: VerifyReport, index = 0): Record<string, boolean | null> =>
   Object.fromEntries((signatures[index]?.checks ?? []).map(({ name, ok }) => [name, ok]));
 

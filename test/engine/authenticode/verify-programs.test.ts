@@ -19,7 +19,7 @@ import { codes, verify } from './verify-maker.ts';
 const all = await programs();
 const signed = all.filter((each) => each.signed);
 
-/** What osslsigncode prints of each signature in a file. */
+/** The output of osslsigncode for each signature in a file. */
 async function ossl(path: string): Promise<{ digest: string; calculated: string; serial: string }[]> {
   const { text } = await tool('osslsigncode', 'verify', '-ignore-cdp', path);
   const parts = text.split(/^Signature Index: /m).slice(1);
@@ -30,7 +30,7 @@ async function ossl(path: string): Promise<{ digest: string; calculated: string;
   }));
 }
 
-/** Two signatures side by side in one table, as UEFI takes them. osslsigncode reads neither. */
+/** Two signatures side by side in one table, as UEFI accepts them. osslsigncode reads neither. */
 const TWICE = 'shim-signed.efi';
 
 const certificatesOf = ({ signatures: [signature] }: SignableFile): Der[] => {
@@ -40,16 +40,16 @@ const certificatesOf = ({ signatures: [signature] }: SignableFile): Der[] => {
   return children(data.find(({ tag }) => tag === context(0)) ?? assert.fail(), 'it');
 };
 
-/** The version 1 attribute certificate in the timestamp of a signed program, as Microsoft's authorities send it along. */
+/** The version 1 attribute certificate in the timestamp of a signed program, as Microsoft's authorities include it. */
 const attributeCertificate = (program: SignableFile): Buffer =>
   (certificatesOf(program).find(({ tag }) => tag === context(1)) ?? assert.fail()).raw;
 
 /** The certificate of the authority, which comes first. */
 const authorityOf = (program: SignableFile): Buffer => certificatesOf(program)[0]?.raw ?? assert.fail();
 
-describe('a real program that somebody signed', () => {
+describe('a real signed program', () => {
   for (const { name, path } of signed.filter((each) => each.name !== TWICE))
-    it(`${name} is intact, its digests and signers those that osslsigncode sees`, async () => {
+    it(`${name} is intact, with the digests and signers that osslsigncode shows`, async () => {
       const report = await withFile(path, (file) => verifyProgram(file));
       assert.deepEqual(codes(report), []);
       assert.equal(report.status, 'intact');
@@ -102,14 +102,14 @@ describe('a real program that somebody signed', () => {
     });
 
   for (const { name, path } of signed)
-    it(`${name} is bad when trust is asked for and nobody vouches`, async () => {
+    it(`${name} is bad if no given root is the right one`, async () => {
       const report = await withFile(path, (file) => verifyProgram(file, { roots: [], timestampRoots: [] }));
       assert.equal(report.status, 'bad');
       assert.ok(report.signatures.every(({ trusted }) => trusted !== true));
     });
 });
 
-describe('a real program with a SHA-1 signature and a better one, long expired', () => {
+describe('a real program with a SHA-1 signature and a better one, both expired', () => {
   /** Mozilla's roots, as Debian packs them. */
   const mozilla = async (file: string): Promise<Certificate[]> => {
     const folder = join(await debianPackage('ca-certificates'), 'usr/share/ca-certificates/mozilla');
@@ -135,7 +135,7 @@ describe('a real program with a SHA-1 signature and a better one, long expired',
     );
   });
 
-  it('is bad with the roots of others, whichever they are the roots of', async () => {
+  it('is bad with other roots for signers or timestamps', async () => {
     const [certumRoots, sectigoRoots] = [await mozilla(certum), await mozilla(sectigo)];
     for (const [roots, timestampRoots] of [
       [sectigoRoots, sectigoRoots],

@@ -47,7 +47,7 @@ describe('a program that osslsigncode signed', () => {
     assert.equal((await verify(await osslSigned({ signer: rsa }), trusting)).status, 'ok');
   });
 
-  it('tells who signed, what it is and when', async () => {
+  it('reports signer, description and time', async () => {
     const program = await osslSigned({
       arguments: ['-n', 'Blender 3D', '-i', 'https://www.blender.org/'],
     });
@@ -127,7 +127,7 @@ describe('a program that osslsigncode signed', () => {
   });
 });
 
-describe('a program that we signed', () => {
+describe('a program signed by signpipe', () => {
   it('is ok, timestamped', async () => {
     const certificates = [signer.certificate, middle.certificate];
     const key = signingKey(signer.key.privateKey, certificates, 'test');
@@ -157,7 +157,7 @@ describe('status', () => {
     });
   });
 
-  it('is intact, and trusted null, when no roots are given: nobody was asked', async () => {
+  it('is intact, and trusted null, if no roots are given', async () => {
     const report = await verify(await edited(await osslSigned(), addTimestamp));
     assert.equal(report.status, 'intact');
     assert.equal(report.signatures[0]?.trusted, null);
@@ -172,7 +172,7 @@ describe('status', () => {
     assert.equal(report.signatures[0]?.timestamp?.trusted, null);
   });
 
-  it('is never intact when roots are given', async () => {
+  it('is never intact if roots are given', async () => {
     const report = await verify(await osslSigned(), { roots: [] });
     assert.equal(report.status, 'bad');
     assert.deepEqual(codes(report), ['certificate-chain-incomplete']);
@@ -184,7 +184,7 @@ describe('status', () => {
     assert.deepEqual(JSON.parse(JSON.stringify(report)), report);
   });
 
-  it('is not for what is no program: not-signable is thrown', async () => {
+  it('does not exist for a file that is not a program: not-signable is thrown', async () => {
     await assert.rejects(verify(Buffer.from('#!/bin/sh\n')), { code: 'not-signable' });
   });
 });
@@ -210,23 +210,23 @@ describe('time', () => {
     assert.deepEqual(codes(await verify(program, trusting)), ['certificate-expired']);
   });
 
-  it('outlives the certificate with a trusted timestamp', async () => {
+  it('a signature with a trusted timestamp outlives its certificate', async () => {
     const report = await verify(await stampedThen(), trusting);
     assert.deepEqual(codes(report), []);
     assert.equal(report.status, 'ok');
   });
 
-  it('is intact past expiry with a timestamp, when nobody is asked for trust', async () => {
+  it('is intact past expiry with a timestamp, if no roots are given', async () => {
     assert.equal((await verify(await stampedThen())).status, 'intact');
   });
 
-  it('certificate-expired: anybody can run a timestamp authority, so one that nobody vouches for is no help', async () => {
+  it('certificate-expired: anyone can run a timestamp authority, so one without a given root is no help', async () => {
     const report = await verify(await stampedThen(), { roots });
     assert.deepEqual(codes(report), ['certificate-expired']);
     assert.match(report.problems[0]?.message ?? '', /root of the timestamp authority/);
   });
 
-  it('certificate-expired: stamped only after the certificate had expired', async () => {
+  it('certificate-expired: timestamped only after the certificate had expired', async () => {
     const program = await edited(await expiredSigner(), (parts) => addTimestamp(parts, { time: days(-5) }));
     assert.deepEqual(codes(await verify(program, trusting)), ['certificate-expired']);
   });
@@ -236,12 +236,12 @@ describe('time', () => {
     assert.deepEqual(codes(await verify(program, trusting)), ['certificate-expired']);
   });
 
-  it('certificate-not-yet-valid: as of before it was issued', async () => {
+  it('certificate-not-yet-valid: at a time before it was issued', async () => {
     const program = await osslSigned();
     assert.deepEqual(codes(await verify(program, { at: days(-1000) })), ['certificate-not-yet-valid']);
   });
 
-  it('judges as of the time that is asked for', async () => {
+  it('verifies for the given time', async () => {
     const program = await expiredSigner();
     assert.equal((await verify(program, { ...trusting, at: days(-50) })).status, 'ok');
   });
@@ -276,7 +276,7 @@ describe('reading', () => {
     assert.deepEqual([await passes(once), await passes(twice), await passes(mixed)], [1, 1, 2]);
   });
 
-  it('reads a file that is open already once for all that is asked of it', async () => {
+  it('reads an open file only once for several verifications', async () => {
     const program = Buffer.concat([unsigned(), Buffer.alloc(4 * 1024 * 1024, 7)]);
     const counting = new Counting(await osslSigned({ program }));
     const file = await openSignableFile(counting);

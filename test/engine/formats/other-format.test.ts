@@ -1,4 +1,4 @@
-/** The engine signs, verifies, strips and proves files of a format that it has never heard of. */
+/** The engine signs, verifies, strips and proves files of a format that it does not know. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { proveOnlySignatureAdded } from '../../../src/engine/authenticode/only-signature-added.ts';
@@ -40,7 +40,7 @@ const prove = async (before: Buffer, after: Buffer): Promise<Buffer> =>
   proveOnlySignatureAdded(await open(before), await open(after));
 
 describe('a file of a format that the engine does not know', () => {
-  it('is signed, stamped and verified; what it signs is of its own type', async () => {
+  it('is signed, timestamped and verified; the signed content has its own type', async () => {
     const signed = await sign(original);
     const report = await verify(signed);
     assert.deepEqual(report.problems, []);
@@ -53,7 +53,7 @@ describe('a file of a format that the engine does not know', () => {
     assert.equal((await verify(original)).status, 'unsigned');
   });
 
-  it('is signed with every digest, one of which its content takes from the signer', async () => {
+  it('is signed with other digests, which its content takes from the signer', async () => {
     for (const hash of ['sha384', 'sha512'] as const) {
       const { status, signatures } = await verify(await sign(original, { hash }));
       assert.deepEqual([status, signatures[0]?.digestAlgorithm], ['ok', hash]);
@@ -80,7 +80,7 @@ describe('a file of a format that the engine does not know', () => {
     );
   });
 
-  it('already-signed: unless told what to do with its signature', async () => {
+  it('already-signed: unless the options permit it', async () => {
     await assert.rejects(sign(await sign(original)), { code: 'already-signed' });
   });
 
@@ -92,12 +92,12 @@ describe('a file of a format that the engine does not know', () => {
   });
 });
 
-describe('the rules of such a format hold', () => {
-  it('for what is signed', async () => {
+describe('the rules of such a format apply', () => {
+  it('to what is signed', async () => {
     await assert.rejects(sign(noteBy(author, '')), { code: 'note-empty' });
   });
 
-  it('for the signer, before its key is used, and when verified', async () => {
+  it('to the signer, before its key is used, and when verified', async () => {
     const timestamper = new OpensslTimestamper(pki.timestamping);
     const stranger = noteBy('Somebody else', 'Dear reader,\n');
     await assert.rejects(sign(stranger, { timestamper }), { code: 'note-author-differs' });
@@ -107,7 +107,7 @@ describe('the rules of such a format hold', () => {
     assert.deepEqual(await problemsOf(renamed), ['file-digest-differs', 'note-author-differs']);
   });
 
-  it('for its content: a signature of a program says nothing about a note', async () => {
+  it('to its content: a signature of a program is not one of a note', async () => {
     const key = testSigningKey(pki.codeSigning);
     const { signature } = await signProgram(await openBytes(buildPe()), { key, timestamper: null });
     const foreign = await bytesOf(await (await open(original)).embed(signature));
@@ -122,7 +122,7 @@ describe('the rules of such a format hold', () => {
     );
   });
 
-  it('for its text, its unauthenticated data and the field that nothing covers', async () => {
+  it('to its text, its unauthenticated data and its uncovered field', async () => {
     const signed = await sign(original);
     const edit = (from: string, to: string): Buffer =>
       Buffer.from(signed.toString('latin1').replace(from, to), 'latin1');

@@ -43,7 +43,7 @@ const zipWith = (...names: string[]): Buffer =>
 
 const refused = (what: RegExp): object => ({ code: 'zip-is-package', kind: 'invalid', message: what });
 
-describe('a package is refused by what is in it, whatever its name', () => {
+describe('a package is refused by its entries, whatever its name', () => {
   const packages: [what: RegExp, ...names: string[]][] = [
     [
       /an APPX or MSIX package/,
@@ -99,13 +99,13 @@ describe('a package is refused by what is in it, whatever its name', () => {
   }
 });
 
-describe('a package is refused by its name if nothing in it tells', () => {
+describe('a package is refused by its name if its entries do not show it', () => {
   for (const name of ['p.appx', 'p.MSIX', 'p.appxbundle', 'dir/p.msixbundle'])
     it(`zip-is-package: ${name}`, () =>
       assert.rejects(sign(zipWith(), name), refused(/an APPX or MSIX package \(its name says so\)/)));
 });
 
-describe('what a changed program does not break is a zip of programs', () => {
+describe('a zip that a changed program does not break is a zip of programs', () => {
   const plain: [name: string, ...names: string[]][] = [
     ['product.jar', 'META-INF/MANIFEST.MF'],
     ['product.nupkg', 'Product.nuspec', '[Content_Types].xml', '_rels/.rels'],
@@ -124,7 +124,7 @@ describe('what a changed program does not break is a zip of programs', () => {
     it(`${name} with ${names.join(', ')}`, async () => assert.equal(await sign(zipWith(...names), name), 1));
 });
 
-describe('nothing else takes a package for a zip of programs', () => {
+describe('other commands refuse a package, too', () => {
   const bytes = zipWith('AppxBlockMap.xml');
   before(() => writeFile(at('p.zip'), bytes));
 

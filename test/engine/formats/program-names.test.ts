@@ -18,7 +18,7 @@ describe('names of programs', () => {
       assert.ok(!mayBeProgram(name), name);
   });
 
-  it('promise a zip if they end in .zip, or as packages that are zips do', () => {
+  it('are those of zips if they end in .zip, or as packages that are zips do', () => {
     for (const name of [
       'a.zip',
       'A.ZIP',
@@ -33,12 +33,12 @@ describe('names of programs', () => {
     for (const name of ['zip', 'a.zip.exe', 'a.zipx', 'a.zip/b']) assert.ok(!mayBeZip(name), name);
   });
 
-  it('tell which patterns would take them in', () => {
+  it('have patterns that match them', () => {
     assert.deepEqual(patternsMatching('nightly/driver.sys'), ['nightly/driver.sys', '**/*.sys']);
     assert.deepEqual(patternsMatching('driver'), ['driver']);
   });
 
-  it('are all in the configuration that `init` writes; the default stays at two', async () => {
+  it('are all in the configuration that `init` writes; two are the default', async () => {
     assert.deepEqual(DEFAULT_FILES, ['**/*.exe', '**/*.dll']);
     const text = await readFile(new URL('../../../keys.example/signer.yaml', import.meta.url), 'utf8');
     const { signing } = parse(text) as { signing: { files: string[] } };

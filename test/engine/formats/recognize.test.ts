@@ -1,4 +1,4 @@
-/** Which files are zips, which are programs, and which lone programs are ours. */
+/** Recognising zips and programs, and which single programs are ours. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -19,7 +19,7 @@ const run = promisify(execFile);
 
 const program = buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] });
 
-/** A program with a zip at its end, offsets as unpackers want them: a self-extracting archive, or a polyglot. */
+/** A program with a zip at its end, with offsets as unpackers expect: a self-extracting archive, or a polyglot. */
 function withZip(): Buffer {
   const zip = forge([{ name: 'app/app.exe', content: program }]);
   const both = Buffer.concat([program, zip]);
@@ -57,7 +57,7 @@ const refusal =
     return true;
   };
 
-describe('a lone program', () => {
+describe('a single program', () => {
   it('is ours if its name is matched like the path of an entry', async () => {
     for (const name of ['tool.exe', 'app/tool.exe', 'App/TOOL.EXE'])
       assert.deepEqual(await sign(name, program, '**/*.exe'), [''], name);
@@ -79,21 +79,21 @@ describe('a lone program', () => {
     assert.ok(!(await readdir(folder)).some((name) => name.startsWith('out-none')));
   });
 
-  it('is one also with a zip at its end, if its name says program: a self-extracting archive', async () => {
+  it('may have a zip at its end if it has the name of a program: a self-extracting archive', async () => {
     assert.deepEqual(await sign('setup.exe', withZip(), '**/*.exe'), ['']);
     await writeFile(at('sfx.exe'), withZip());
     assert.equal((await verifyFile(at('sfx.exe'), { limits: LIMITS, scratch: folder })).kind, 'program');
   });
 });
 
-describe('a program under the name of a zip', () => {
+describe('a program with the name of a zip', () => {
   for (const name of ['product.zip', 'Product.ZIP', 'nightly/product.zip', 'product.zip.', 'product.jar'])
-    it(`zip-is-program: ${name}, though every pattern takes it in`, async () => {
+    it(`zip-is-program: ${name}, though every pattern matches it`, async () => {
       await assert.rejects(sign(name, withZip(), '**'), refusal('zip-is-program', /its name says zip/));
       await assert.rejects(sign(name, program, '**'), refusal('zip-is-program', /its name says zip/));
     });
 
-  it('zip-is-program: also inside a zip, if a pattern takes it in', async () => {
+  it('zip-is-program: also inside a zip, if a pattern matches it', async () => {
     const zip = forge([
       { name: 'app.exe', content: program },
       { name: 'tools/inner.jar', content: withZip() },
@@ -102,14 +102,14 @@ describe('a program under the name of a zip', () => {
     assert.deepEqual(await sign('a.zip', zip, '**/*.exe'), ['app.exe']);
   });
 
-  it('is a zip to everyone else, which is why', async () => {
+  it('is a zip for other tools, which is why', async () => {
     await writeFile(at('both.zip'), withZip());
     const { stdout } = await run('python3', ['-m', 'zipfile', '-l', at('both.zip')]);
     assert.match(stdout, /app\/app\.exe/);
     await run('unzip', ['-tq', at('both.zip')]);
   });
 
-  it('zip-is-program: is not verified as a program, nor proved', async () => {
+  it('zip-is-program: is neither verified as a program nor proven', async () => {
     await writeFile(at('plain.exe'), withZip());
     await signFile(at('plain.exe'), at('signed.exe'), { ...signing, isOurs: () => true });
     await copyFile(at('signed.exe'), at('signed.zip'));
@@ -131,8 +131,8 @@ describe('a program under the name of a zip', () => {
   });
 });
 
-describe('a zip under the name of a program', () => {
-  it('is a zip, whose entries the patterns judge', async () => {
+describe('a zip with the name of a program', () => {
+  it('is a zip, whose entries are matched by the patterns', async () => {
     const zip = forge([
       { name: 'app/app.exe', content: program },
       { name: 'other.exe', content: program },

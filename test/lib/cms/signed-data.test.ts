@@ -129,7 +129,7 @@ function verifyOnly(der: Buffer, content = CONTENT): void {
   verifySigner(signer, certificate, data.contentType, content, 'p7');
 }
 
-describe('SignedData of OpenSSL, read by us', () => {
+describe('SignedData made by OpenSSL', () => {
   for (const [key, hash] of [
     ['rsa', 'sha256'],
     ['rsa', 'sha512'],
@@ -172,7 +172,7 @@ describe('SignedData of OpenSSL, read by us', () => {
     assert.throws(() => parseSignedData(readFileSync(at('data.p7')), 'p7'), code('cms-not-signed-data'));
   });
 
-  it('der-malformed: BER as a streaming signer writes it, and anything cut short', () => {
+  it('der-malformed: BER as a streaming signer writes it, and any truncation', () => {
     openssl(
       'cms',
       '-sign',
@@ -200,7 +200,7 @@ describe('SignedData of OpenSSL, read by us', () => {
   });
 });
 
-describe('SignedData of ours, read by OpenSSL', () => {
+describe('SignedData made here, verified by OpenSSL', () => {
   it('verifies, certificates and attributes sorted', () => {
     const der = signedByUs();
     writeFileSync(at('ours.p7'), der);
@@ -225,7 +225,7 @@ describe('SignedData of ours, read by OpenSSL', () => {
     assert.deepEqual(claimedSigningTime(signer, 'p7'), new Date('2026-01-02T03:04:05Z'));
   });
 
-  it('still verifies with an unsigned attribute added, and gives the same bytes with it taken out', () => {
+  it('still verifies with an unsigned attribute added, and has the same bytes once it is removed', () => {
     const plain = signedByUs();
     const more = withUnsignedAttributes(plain, [attribute('1.2.3.4', octets(Buffer.from('token')))], 'p7');
     writeFileSync(at('more.p7'), more);

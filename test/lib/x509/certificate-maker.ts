@@ -17,14 +17,13 @@ import { OID } from '../../../src/lib/asn1/oids.ts';
 import { Certificate } from '../../../src/lib/x509/certificate.ts';
 
 /**
- * Certificates with any fault one likes, made in the process: what a real certificate authority
- * would never issue is what a validator has to refuse.
+ * Makes certificates with any fault: validators must refuse certificates that a real authority would never issue.
  */
 export interface Recipe {
   readonly name: string;
-  /** Signs; the certificate itself when left out. */
+  /** The issuer, which signs; the certificate itself if left out. */
   readonly by?: Made;
-  /** Whose name stands as issuer; that of `by` when left out. */
+  /** The certificate whose name is the issuer's; that of `by` if left out. */
   readonly issuerName?: string;
   readonly key?: KeyPair;
   readonly serial?: number;
@@ -117,7 +116,7 @@ function signatureAlgorithm(key: KeyPair, hash: 'sha256' | 'sha1'): Buffer {
 const YEAR = 365 * 24 * 3600 * 1000;
 let serials = 1000;
 
-/** Makes the certificate that `recipe` describes. EC P-256 keys unless it brings its own. */
+/** Makes the certificate that `recipe` describes. It has an EC P-256 key unless the recipe has one. */
 export function makeCertificate(recipe: Recipe): Made {
   const key = recipe.key ?? newKey();
   const signer = recipe.by?.key ?? key;
@@ -139,11 +138,11 @@ export function makeCertificate(recipe: Recipe): Made {
   return { certificate: Certificate.parse(der, recipe.name), key, name: recipe.name };
 }
 
-/** A certificate authority that nothing is wrong with. */
+/** A valid certificate authority. */
 export const makeAuthority = (recipe: Recipe): Made =>
   makeCertificate({ authority: true, usage: ['keyCertSign', 'cRLSign'], ...recipe });
 
-/** A code-signing certificate that nothing is wrong with. */
+/** A valid code-signing certificate. */
 export const makeCodeSigner = (recipe: Recipe): Made =>
   makeCertificate({
     authority: false,
@@ -152,7 +151,7 @@ export const makeCodeSigner = (recipe: Recipe): Made =>
     ...recipe,
   });
 
-/** A time-stamping certificate that nothing is wrong with (RFC 3161 section 2.3). */
+/** A valid time-stamping certificate (RFC 3161 section 2.3). */
 export const makeTimestamper = (recipe: Recipe): Made =>
   makeCertificate({
     authority: false,

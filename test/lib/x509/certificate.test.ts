@@ -95,7 +95,7 @@ describe('Certificate', () => {
     });
   });
 
-  it('calls a certificate that only itself vouches for a test certificate, and a root CA not', () => {
+  it('counts a self-signed leaf as a test certificate, but not a root', () => {
     assert.equal(
       made('c', '-subj', '/CN=self', '-addext', 'basicConstraints=critical,CA:FALSE').isTest,
       true,

@@ -78,7 +78,7 @@ function accepts(name: string, make: () => Case, expected: string[], openssl = t
   });
 }
 
-/** `openssl` says where OpenSSL decides otherwise than we do. */
+/** `openssl` is OpenSSL's verdict if it differs from ours. */
 function refuses(name: string, code: string, make: () => Case, openssl = false): void {
   it(`${code}: ${name}`, () => {
     const chain = make();
@@ -115,10 +115,10 @@ function tower(count: number): Case {
   return { leaf: makeCodeSigner({ name: 'Level 1', by: lowest }), intermediates: rest, roots: [root] };
 }
 
-describe('a chain that holds', () => {
+describe('a valid chain', () => {
   accepts('leaf, intermediate and root', () => three(), ['Leaf', 'Middle', 'Root']);
   accepts(
-    'intermediates in any order, with strangers and doubles among them',
+    'intermediates in any order, with unrelated ones and duplicates among them',
     () => {
       const chain = three();
       const stranger = makeAuthority({ name: 'Stranger' });
@@ -143,7 +143,7 @@ describe('a chain that holds', () => {
     ['Leaf', 'Middle'],
   );
   accepts(
-    'a path length that is just long enough',
+    'the longest permitted path',
     () => three({ root: { authority: { pathLength: 1 } }, middle: { authority: { pathLength: 0 } } }),
     ['Leaf', 'Middle', 'Root'],
   );
@@ -158,7 +158,7 @@ describe('a chain that holds', () => {
     'Root',
   ]);
   accepts(
-    'a root of X.509 version 1, which cannot say that it is an authority',
+    'a root of X.509 version 1, which cannot state that it is an authority',
     () => three({ root: { version1: true } }),
     ['Leaf', 'Middle', 'Root'],
   );
@@ -223,12 +223,12 @@ function crossed(oldMiddle: Partial<Recipe> = {}, newMiddle: Partial<Recipe> = {
   return { leaf, intermediates: [fromOld, fromNew], roots: [newRoot], both: [oldRoot, newRoot] };
 }
 
-describe('several ways up', () => {
+describe('several paths', () => {
   accepts(
     'the cross-certificate that leads to the trusted root',
     () => crossed(),
     ['Leaf', 'Middle', 'New root'],
-    // OpenSSL follows the first intermediate and does not come back from its dead end.
+    // OpenSSL follows the first intermediate and does not try the other.
     false,
   );
   accepts(
@@ -239,12 +239,12 @@ describe('several ways up', () => {
     },
     ['Leaf', 'Middle', 'New root'],
   );
-  it('takes the key, not the name, for the issuer when two authorities bear one name', () => {
+  it('finds the issuer by its key if two authorities have the same name', () => {
     const [right, wrong] = [makeAuthority({ name: 'Root' }), makeAuthority({ name: 'Root' })];
     const leaf = makeCodeSigner({ name: 'Leaf', by: right });
     assert.deepEqual(build({ leaf, roots: [wrong, right] }), ['Leaf', 'Root']);
   });
-  it('does not run in circles when two authorities certify each other', () => {
+  it('does not loop if two authorities certify each other', () => {
     const [one, two] = [makeAuthority({ name: 'One' }), makeAuthority({ name: 'Two' })];
     const intermediates = [
       makeAuthority({ name: 'One', key: one.key, by: two }),
@@ -254,7 +254,7 @@ describe('several ways up', () => {
     const roots = [makeAuthority({ name: 'Elsewhere' })];
     assert.throws(() => build({ leaf, intermediates, roots }), { code: 'certificate-chain-incomplete' });
   });
-  it('gives up a maze of crossed authorities in bounded time', () => {
+  it('ends the search of a maze of cross-certified authorities in bounded time', () => {
     const keys = Array.from({ length: 9 }, () => newKey());
     const names = keys.map((_, at) => `Maze ${at}`);
     const holders = keys.map((key, at) => makeAuthority({ name: names[at] ?? '', key }));
@@ -278,7 +278,7 @@ describe('a chain that is refused', () => {
     intermediates: [],
   }));
   refuses('no root at all', 'certificate-chain-incomplete', () => ({ ...three(), roots: [] }));
-  refuses('a root that nobody trusts', 'certificate-chain-untrusted-root', () => {
+  refuses('a root that is not trusted', 'certificate-chain-untrusted-root', () => {
     const chain = three();
     return {
       ...chain,
@@ -286,7 +286,7 @@ describe('a chain that is refused', () => {
       roots: [makeAuthority({ name: 'Other root' })],
     };
   });
-  refuses('a self-signed leaf that is no root', 'certificate-chain-untrusted-root', () => ({
+  refuses('a self-signed leaf that is not a root', 'certificate-chain-untrusted-root', () => ({
     leaf: makeCodeSigner({ name: 'Self' }),
     roots: [makeAuthority({ name: 'Root' })],
   }));
@@ -371,7 +371,7 @@ describe('a chain that is refused', () => {
     ...three(),
     usage: OID.timeStamping,
   }));
-  refuses('a critical extension that nobody knows', 'certificate-chain-critical-extension', () =>
+  refuses('an unknown critical extension', 'certificate-chain-critical-extension', () =>
     three({ leaf: { extensions: [{ oid: '2.25.42', critical: true, value: octets(Buffer.alloc(1)) }] } }),
   );
   refuses('an intermediate signed with SHA-1', 'certificate-chain-weak', () =>
@@ -405,8 +405,10 @@ describe('elliptic-curve keys', () => {
     three({ root: { key: on('secp112r1') } }),
   );
   for (const place of ['leaf', 'middle', 'root'] as const)
-    refuses(`the ${place}'s curve spelt out, even if it is P-256`, 'certificate-chain-weak', () =>
-      three({ [place]: { key: on('prime256v1', 'explicit') } }),
+    refuses(
+      `the ${place}'s curve with explicit parameters, even if it is P-256`,
+      'certificate-chain-weak',
+      () => three({ [place]: { key: on('prime256v1', 'explicit') } }),
     );
 });
 
@@ -455,7 +457,7 @@ describe('name constraints, critical or not', () => {
       constrained({ excluded: [directoryName(commonName(utf8('Leaf')))], critical }),
     );
     accepts(
-      'a leaf among the permitted names, in another type of string and other letters',
+      'a leaf among the permitted names, in another string type and other case',
       () =>
         constrained({
           permitted: [elsewhere, directoryName(commonName(printableString(' LEAF ')))],
@@ -474,7 +476,7 @@ describe('name constraints, critical or not', () => {
       whole,
     );
   }
-  refuses('an excluded name in other letters', 'certificate-chain-constraints', () =>
+  refuses('an excluded name in other case', 'certificate-chain-constraints', () =>
     constrained({ excluded: [directoryName(commonName(printableString('lEAF')))] }),
   );
   refuses('constraints of the root', 'certificate-chain-constraints', () =>

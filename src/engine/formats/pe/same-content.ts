@@ -6,7 +6,7 @@ import type { PeFile } from './pe-file.ts';
 import { locate } from './pe-layout.ts';
 
 /**
- * Requires that `after` is `before` but for signatures: the bytes that the digest covers are equal, at most seven
+ * Requires that `after` equals `before` except for signatures: the bytes that the digest covers are equal, at most seven
  * zero bytes of padding precede the certificate table, and CheckSum is right or what it was.
  *
  * | code                    | meaning                                                            |

@@ -15,7 +15,7 @@ const OTHER = seq(octets(Buffer.alloc(9, 2)));
 const findingsOf = (table: Buffer, everyEntry = false): string[] =>
   readCertificateTable(table, 'it', everyEntry).findings.map(({ code }) => code);
 
-/** An entry whose dwLength is that of the signature and `more`, padded to a multiple of eight with `fill`. */
+/** An entry whose dwLength counts the signature and `more`, padded to a multiple of eight with `fill`. */
 function entry(signature: Buffer, more = 0, fill = 0): Buffer {
   const bytes = Buffer.alloc(Math.ceil((8 + signature.length) / 8) * 8, fill);
   bytes.writeUInt32LE(8 + signature.length + more, 0);
@@ -51,11 +51,11 @@ describe('dwLength', () => {
 
 describe('several entries', () => {
   const two = Buffer.concat([entry(SIGNATURE), entry(OTHER)]);
-  it('table-several-entries: Windows reads the first and no other', () => {
+  it('table-several-entries: Windows reads only the first', () => {
     assert.deepEqual(readCertificateTable(two, 'it').signatures, [SIGNATURE]);
     assert.deepEqual(findingsOf(two), ['table-several-entries']);
   });
-  it('are all signatures to firmware', () => {
+  it('are all signatures for firmware', () => {
     assert.deepEqual(readCertificateTable(two, 'it', true).signatures, [SIGNATURE, OTHER]);
     assert.deepEqual(findingsOf(two, true), []);
   });
@@ -64,7 +64,7 @@ describe('several entries', () => {
       'table-trailing-bytes',
     ]);
   });
-  it('table-several-entries: one that is no signature, for firmware too', () => {
+  it('table-several-entries: one that is not a signature, for firmware too', () => {
     const foreign = winCertificate(Buffer.alloc(16), { type: 0xef1 });
     assert.deepEqual(findingsOf(Buffer.concat([entry(SIGNATURE), foreign]), true), ['table-several-entries']);
   });
@@ -114,7 +114,7 @@ describe('a UEFI program with several entries', () => {
     );
     assert.equal((await verify(program)).status, 'intact');
   });
-  it('der-malformed: one of them that is no signature', async () => {
+  it('der-malformed: one of them that is not a signature', async () => {
     assert.deepEqual(codes(await verify(await signed([SIGNATURE]))), ['der-malformed']);
   });
 });

@@ -4,7 +4,7 @@ import { explicit, implicit, NULL, octets, seq } from '../../../../src/lib/asn1/
 import { parsePeImageData, peImageData } from '../../../../src/engine/formats/pe/image-data.ts';
 
 describe('SpcPeImageData', () => {
-  it('is read as osslsigncode writes it, and as signtool does: no flags, an empty name', () => {
+  it('is parsed as osslsigncode writes it, and as signtool does: no flags, an empty name', () => {
     const ours = parsePeImageData(peImageData.value, 'it');
     assert.deepEqual(ours, { flags: Buffer.from([0x80]), file: { kind: 'file', file: '<<<Obsolete>>>' } });
     const signtool = parsePeImageData(Buffer.from('3009030100a004a2028000', 'hex'), 'it');

@@ -46,7 +46,7 @@ const KINDS: readonly (readonly [string, PeOptions])[] = [
   ]),
 ];
 
-describe('a PE file, held against osslsigncode', () => {
+describe('a PE file, compared with osslsigncode', () => {
   let pki: TestPki;
   before(async () => {
     pki = await createTestPki({ key: 'p256' });
@@ -70,7 +70,7 @@ describe('a PE file, held against osslsigncode', () => {
     assert.deepEqual(unsigned.contentToSign(hash, digest).der, content?.raw);
     assert.deepEqual(signed.unauthenticatedData, []);
     assert.ok((await bytesOf(await unsigned.embed(signed.signatures[0]))).equals(theirs), 'embedded');
-    assert.ok((await bytesOf(await signed.embed(signed.signatures[0]))).equals(theirs), 'embedded anew');
+    assert.ok((await bytesOf(await signed.embed(signed.signatures[0]))).equals(theirs), 'embedded again');
     const removed = await bytesOf(await signed.remove());
     assert.ok(removed.equals(await osslsigncode('remove-signature', theirs)), 'removed');
     const { stored, computed } = (await signed.checksum()) ?? assert.fail();
@@ -94,7 +94,7 @@ describe('a PE file, held against osslsigncode', () => {
         );
   });
 
-  it('signed real programs hold the digest that somebody else signed', async () => {
+  it('signed real programs have the digest that their publisher signed', async () => {
     for (const { path, signed, name } of await programs()) {
       if (!signed) continue;
       const opened = await open(await readFile(path));
@@ -105,13 +105,13 @@ describe('a PE file, held against osslsigncode', () => {
     }
   });
 
-  it('whose original had a right checksum and a length that 8 divides comes back from removal as it was', async () => {
+  it('is the original again after removal if its checksum was right and 8 divides its length', async () => {
     const original = buildPe({ checksum: 'right', overlay: filler(40) });
     const signed = await open(await signedByOthers(original, 'sha256'));
     assert.ok((await bytesOf(await signed.remove())).equals(original));
   });
 
-  it('of another length comes back with the zero bytes that signing had added', async () => {
+  it('of another length keeps the zero bytes that signing added', async () => {
     const original = buildPe({ checksum: 'right', overlay: filler(35) });
     const signed = await open(await signedByOthers(original, 'sha256'));
     const removed = await bytesOf(await signed.remove());
@@ -122,7 +122,7 @@ describe('a PE file, held against osslsigncode', () => {
 });
 
 describe('a PE file', () => {
-  it('has the checksum that a plain sum gives, real programs too', async () => {
+  it('has the checksum that a plain sum yields, real programs too', async () => {
     for (const name of ['launcher-x64.exe', 'nsis-installer.exe', 'systemd-boot.efi', 'tray.exe']) {
       const bytes = await readFile((await program(name)).path);
       const { stored, computed } = (await (await open(bytes)).checksum()) ?? assert.fail();
@@ -142,7 +142,7 @@ describe('a PE file', () => {
     assert.equal(recognizeHead(Buffer.from('PK\x03\x04'.padEnd(99)), 'a.exe'), 'zip');
   });
 
-  it('tells where a byte lies', async () => {
+  it('names the structure of each byte', async () => {
     const sections = [
       { name: '.text', data: filler(600) },
       { name: 'a\nb', data: filler(10) },
@@ -176,7 +176,7 @@ describe('a PE file', () => {
     assert.equal(locate(opened.layout, opened.bodyEnd), 'certificate table, byte 0x0');
   });
 
-  it('is read in pieces of a mebibyte at most, and once for digest and embedding together', async () => {
+  it('is read in chunks of a mebibyte at most, and once for digest and embedding together', async () => {
     const bytes = buildPe({ overlay: filler(3 * 1024 * 1024 + 5) });
     let [total, largest] = [0, 0];
     const counting: ByteSource = {
@@ -196,7 +196,7 @@ describe('a PE file', () => {
     assert.ok(total < bytes.length + 16 * 1024, `${total} bytes read of ${bytes.length}`);
   });
 
-  it('may count its padding in dwLength or not, and may lack it at its very end', async () => {
+  it('may count its padding in dwLength or not, and may lack it at the end of the file', async () => {
     const unpadded = winCertificate(SIGNATURE, { length: 8 + SIGNATURE.length });
     for (const certificates of [
       winCertificate(SIGNATURE),
@@ -230,7 +230,7 @@ describe('a certificate directory with an offset and no size', () => {
     });
 });
 
-describe('what a certificate table holds beside the signature is noted', () => {
+describe('other data in a certificate table is a finding', () => {
   it('table-several-entries: another entry, of any type', async () => {
     const second = winCertificate(filler(20), { type: 0xef1 });
     assert.deepEqual(await findings(Buffer.concat([winCertificate(SIGNATURE), second])), [
@@ -261,7 +261,7 @@ function poke(file: Buffer, at: number, value: number, size: 2 | 4 = 4): Buffer 
   return copy;
 }
 
-/** A file that is mostly absent: its beginning, then zeros up to `size`, then `end`. */
+/** A file that is mostly zeros: its beginning, then zeros up to `size`. */
 const vast = (bytes: Buffer, size: number): ByteSource => ({
   size,
   name: 'program.exe',
@@ -308,7 +308,7 @@ const REFUSED: readonly (readonly [code: string, why: string, bytes: Buffer])[] 
   ],
   [
     'pe-table-out-of-range',
-    'an offset that wraps round',
+    'an offset that overflows',
     buildPe({ certificateDirectory: { offset: 0xfffffff8, size: 0x608 } }),
   ],
   [
@@ -323,17 +323,17 @@ const REFUSED: readonly (readonly [code: string, why: string, bytes: Buffer])[] 
   ],
   [
     'pe-section-in-table',
-    'a section grown over it',
+    'a section that reaches into it',
     poke(buildPe({ certificates: TABLE }), AT.sectionTable + 16, 0x400 + 8),
   ],
   [
     'pe-table-corrupt',
-    'dwLength under its own header',
+    'dwLength less than its header',
     buildPe({ certificates: winCertificate(SIGNATURE, { length: 7 }) }),
   ],
   [
     'pe-table-corrupt',
-    'dwLength past the table',
+    'dwLength beyond the table',
     buildPe({ certificates: winCertificate(SIGNATURE, { length: 99 }) }),
   ],
   [
@@ -411,7 +411,7 @@ async function opensOrRefuses(bytes: Buffer): Promise<boolean> {
   }
 }
 
-describe('a broken PE file never does more than be refused', () => {
+describe('a broken PE file is only refused', () => {
   const signed = buildPe({ overlay: filler(8), certificates: TABLE });
 
   it('cut anywhere', async () => {
@@ -434,8 +434,8 @@ describe('a broken PE file never does more than be refused', () => {
   });
 });
 
-describe('somebody else computes the same checksum', () => {
-  it('osslsigncode reads it from what we embed into', async () => {
+describe('osslsigncode computes the same checksum', () => {
+  it('in a file with an embedded signature', async () => {
     await inFolder(async (folder) => {
       const file = join(folder, 'signed.exe');
       for (let extra = 0; extra < 8; extra++) {
