@@ -1,6 +1,6 @@
 import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packArchive } from '../lib/zip/create-zip.ts';
+import { createZip } from '../lib/zip/create-zip.ts';
 import { withScratch } from '../lib/bytes/temp-folder.ts';
 import { createTestPki, keyToPem, toPem } from '../sandbox/certificates.ts';
 import { toPfx } from '../sandbox/pkcs12-writer.ts';
@@ -15,7 +15,7 @@ async function jobs(folder: string, authority: string): Promise<string[][]> {
   const at = (name: string): string => join(folder, name);
   const { codeSigning } = await createTestPki({ key: 'rsa2048' });
   await copyFile(await smallProgram(), at('tool.exe'));
-  await packArchive([{ path: at('tool.exe'), name: 'tool.exe' }], at('product.zip'));
+  await createZip([{ path: at('tool.exe'), name: 'tool.exe' }], at('product.zip'));
   await writeFile(at('code.pem'), toPem(codeSigning.chain));
   await writeFile(at('code.key'), keyToPem(codeSigning.key));
   await writeFile(at('code.pfx'), toPfx(codeSigning, PASSPHRASE, 'code'));

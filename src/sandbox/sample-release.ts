@@ -1,7 +1,7 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
-import { packArchive, type PackFile } from '../lib/zip/create-zip.ts';
+import { createZip, type PackFile } from '../lib/zip/create-zip.ts';
 import { SignpipeError } from '../lib/errors.ts';
 import { withScratch } from '../lib/bytes/temp-folder.ts';
 
@@ -110,7 +110,7 @@ async function writeText(folder: string, name: string, text: string): Promise<Pa
 }
 
 /**
- * Packs a sample release with real Windows programs into the zip `output`. Errors: `sample-package-missing`, and those of `packArchive`.
+ * Packs a sample release with real Windows programs into the zip `output`. Errors: `sample-package-missing`, and those of `createZip`.
  */
 export async function makeSample(output: string): Promise<Sample> {
   return withScratch(async (folder) => {
@@ -120,7 +120,7 @@ export async function makeSample(output: string): Promise<Sample> {
     ];
     for (const [name, source, path] of [...PROGRAMS, ...TEXTS])
       files.push({ path: await sourcePath(source, path), name: `${TOP}/${name}` });
-    await packArchive(files, output);
+    await createZip(files, output);
     return describeSample(files);
   });
 }

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { packArchive } from '../../src/lib/zip/create-zip.ts';
+import { createZip } from '../../src/lib/zip/create-zip.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
 import { gitEnvironment, type World } from './site.ts';
 import { makeKey } from './sshd.ts';
@@ -157,7 +157,7 @@ export class Hostile {
     await writeFile(join(folder, 'app.exe'), program);
     await writeFile(join(folder, 'README.txt'), `release ${seed}\n`);
     const names = ['app.exe', 'README.txt'];
-    await packArchive(
+    await createZip(
       names.map((each) => ({ path: join(folder, each), name: each })),
       join(folder, 'it.zip'),
     );

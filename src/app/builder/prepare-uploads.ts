@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
-import { filesOfFolder, packArchive } from '../../lib/zip/create-zip.ts';
+import { filesOfFolder, createZip } from '../../lib/zip/create-zip.ts';
 import { readEnd } from '../../lib/zip/end-of-central-directory.ts';
 import { recognize } from '../../engine/formats/recognize.ts';
 import { nameProblem } from '../../protocol/control/zipname.ts';
@@ -113,7 +113,7 @@ async function pack(
   const files = await filesIn(paths, kinds);
   if (files.length === 0)
     throw usage('submit-empty', `${first}: an empty folder`, { hint: 'was it built completely?' });
-  await packArchive(files, output);
+  await createZip(files, output);
   return { uploads: [await describe(output, zipName)], packed: true, count: files.length };
 }
 

@@ -1,4 +1,4 @@
-import { compareArchives } from '../../lib/zip/compare-zips.ts';
+import { compareZips } from '../../lib/zip/compare-zips.ts';
 import type { ArchiveLimits } from '../../lib/zip/read-zip.ts';
 import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
@@ -28,7 +28,7 @@ export async function proveZip(
 ): Promise<ProvedProgram[]> {
   const before = await readZip(original, limits);
   const after = await readZip(signed, limits);
-  const { changed } = await compareArchives(before, after);
+  const { changed } = await compareZips(before, after);
   const programs: ProvedProgram[] = [];
   for (const [entry, signedEntry] of changed) {
     const spool = new Spool(scratch);

@@ -1,7 +1,7 @@
 import { invalid, messageOf, type SignpipeError, isInvalid } from '../errors.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { firstDifference } from '../bytes/hash-and-compare.ts';
-import { changedCentral, changedDescriptor, changedLocal } from './updated-headers.ts';
+import { updatedCentralHeader, updatedDescriptor, updatedLocalHeader } from './updated-headers.ts';
 import {
   END_FIELDS,
   endBytes,
@@ -33,15 +33,15 @@ export interface Comparison {
  * Who calls this proves each changed pair. How a changed entry was deflated is free: compressors differ.
  * Fails with `archive-differs`, naming the entry, the structure, the field and the offset.
  */
-export async function compareArchives(original: Archive, signed: Archive): Promise<Comparison> {
-  const comparing = new Comparing(original, signed);
+export async function compareZips(original: Archive, signed: Archive): Promise<Comparison> {
+  const comparing = new ZipComparison(original, signed);
   const changed = await comparing.entries();
   comparing.directory();
   comparing.end();
   return { changed: changed.sort(([a], [b]) => a.index - b.index) };
 }
 
-class Comparing {
+class ZipComparison {
   private readonly before: ByteSource;
   private readonly after: ByteSource;
 
@@ -105,9 +105,9 @@ class Comparing {
       const at = await this.firstDifference([a.offset, a.end], [b.offset, b.end]);
       if (at === undefined) return false;
     }
-    this.header(where, LOCAL, changedLocal(a, b), b.local, b.offset);
+    this.header(where, LOCAL, updatedLocalHeader(a, b), b.local, b.offset);
     const descriptor = await this.after.read(b.dataEnd, b.end - b.dataEnd);
-    this.bytes(`${where}: data descriptor`, [], changedDescriptor(a, b), descriptor, b.dataEnd);
+    this.bytes(`${where}: data descriptor`, [], updatedDescriptor(a, b), descriptor, b.dataEnd);
     await this.newContent(where, a, b);
     return true;
   }
@@ -129,7 +129,7 @@ class Comparing {
     for (const [index, a] of this.original.entries.entries()) {
       const b = this.signed.entries[index];
       if (!b) throw this.differs(`entry ${shown(a.path)} is missing`);
-      this.header(`entry ${shown(a.path)}`, CENTRAL, changedCentral(a, b), b.central, at);
+      this.header(`entry ${shown(a.path)}`, CENTRAL, updatedCentralHeader(a, b), b.central, at);
       at += b.central.length;
     }
   }

@@ -25,7 +25,7 @@ interface Item extends PackFile {
  * permissions kept. The same files give the same zip. Refuses names that `readArchive` would refuse, so
  * that what is submitted is not turned away later.
  */
-export async function packArchive(files: readonly PackFile[], output: string): Promise<void> {
+export async function createZip(files: readonly PackFile[], output: string): Promise<void> {
   requireNames(files);
   const items: Item[] = [];
   for (const file of files) items.push({ ...file, stats: await statOf(file) });

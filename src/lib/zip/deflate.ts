@@ -38,7 +38,7 @@ export interface Job {
  * byte boundary). The result does not depend on how many processors there are. In memory are at most
  * a few blocks a processor, however large the source.
  */
-export function packBlocks(jobs: readonly Job[]): AsyncGenerator<Block> {
+export function deflateBlocks(jobs: readonly Job[]): AsyncGenerator<Block> {
   return inOrder(tasks(jobs), Math.min(availableParallelism(), MOST_PROCESSORS) + 2);
 }
 
@@ -49,13 +49,18 @@ function* tasks(jobs: readonly Job[]): Generator<() => Promise<Block>> {
     do {
       const start = at;
       const end = Math.min(start + BLOCK, size);
-      yield () => packBlock(job, of, start, end);
+      yield () => deflateBlock(job, of, start, end);
       at = end;
     } while (at < size);
   }
 }
 
-async function packBlock({ source, compress }: Job, of: number, start: number, end: number): Promise<Block> {
+async function deflateBlock(
+  { source, compress }: Job,
+  of: number,
+  start: number,
+  end: number,
+): Promise<Block> {
   const last = end === source.size;
   const from = compress ? Math.max(0, start - REACH) : start;
   const bytes = await source.read(from, end - from);

@@ -90,7 +90,7 @@ export interface PartialOptions {
  * away. The directory is held to the same rules as `readArchive` has, and entries must lie apart as far
  * as it tells; the wanted ones are checked in full. Of the others neither local headers nor data nor
  * the bytes between them are seen, so what a reader that passes over the directory makes of them
- * stays unknown: `compareArchives` with the whole original tells.
+ * stays unknown: `compareZips` with the whole original tells.
  */
 export async function readPartially(
   source: ByteSource,

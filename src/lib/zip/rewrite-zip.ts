@@ -11,8 +11,13 @@ import { readTransientChunks } from '../bytes/read-chunks.ts';
 import { writeAll } from '../bytes/read-write-fully.ts';
 import { Semaphore } from '../concurrency/semaphore.ts';
 import { settleAll } from '../concurrency/settle-all.ts';
-import { changedCentral, changedDescriptor, changedLocal, type ContentValues } from './updated-headers.ts';
-import { packBlocks, type Block, type Job } from './deflate.ts';
+import {
+  updatedCentralHeader,
+  updatedDescriptor,
+  updatedLocalHeader,
+  type ContentValues,
+} from './updated-headers.ts';
+import { deflateBlocks, type Block, type Job } from './deflate.ts';
 import { endBytes, movedEnd } from './end-of-central-directory.ts';
 import { shown } from './entry-names.ts';
 import { inOrder } from '../concurrency/in-order.ts';
@@ -233,7 +238,7 @@ class RewritePlanner {
       reuse ? [() => reuseDeflateBlocks(source, this.compressedData(entry), reuse)] : [],
     );
     return {
-      blocks: packBlocks(replacements.filter(({ reuse }) => !reuse).map(jobOf)),
+      blocks: deflateBlocks(replacements.filter(({ reuse }) => !reuse).map(jobOf)),
       reused: inOrder(reused, REUSED_AT_ONCE),
     };
   }
@@ -259,10 +264,10 @@ class RewritePlanner {
     this.offsets[entry.index] = this.builder.size;
     const headerAt = this.newBytes.position;
     // The header's length follows from the size; CRC-32 and compressed size are filled in afterwards.
-    await this.append(changedLocal(entry, { crc32: 0, size: source.size, compressedSize: 0 }));
+    await this.append(updatedLocalHeader(entry, { crc32: 0, size: source.size, compressedSize: 0 }));
     const values = await this.appendContent(replacement, compressed);
-    await this.newBytes.fill(headerAt, changedLocal(entry, values));
-    await this.append(changedDescriptor(entry, values));
+    await this.newBytes.fill(headerAt, updatedLocalHeader(entry, values));
+    await this.append(updatedDescriptor(entry, values));
     this.changed.set(entry.index, values);
     this.done = entry.end;
   }
@@ -278,7 +283,7 @@ class RewritePlanner {
       this.checks.add(next.value.isSound);
       return this.appendReused(source, next.value, entry);
     }
-    const own = packBlocks([jobOf(replacement)]);
+    const own = deflateBlocks([jobOf(replacement)]);
     try {
       return await this.appendBlocks(source, own);
     } finally {
@@ -316,7 +321,7 @@ class RewritePlanner {
     for (const entry of this.archive.entries) {
       const { crc32, size, compressedSize } = this.changed.get(entry.index) ?? entry;
       const offset = this.offsets[entry.index] ?? 0;
-      await this.append(changedCentral(entry, { crc32, size, compressedSize, offset }));
+      await this.append(updatedCentralHeader(entry, { crc32, size, compressedSize, offset }));
     }
     await this.append(endBytes(movedEnd(this.archive.end, start, this.builder.size - start)));
   }

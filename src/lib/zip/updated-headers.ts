@@ -26,7 +26,7 @@ const isLarge = (size: number): boolean => deflateBound(size) >= MAX32;
  * The local header of `entry` with other content: CRC-32 and sizes replaced, all else as it was. Where a
  * data descriptor follows and the header left a value at zero, zero it stays.
  */
-export function changedLocal(entry: ArchiveEntry, values: ContentValues): Buffer {
+export function updatedLocalHeader(entry: ArchiveEntry, values: ContentValues): Buffer {
   const where = `entry ${shown(entry.path)}: local header`;
   const old = readValues(entry.local, LOCAL, () => where);
   const streamed = (entry.flags & FLAG.descriptor) !== 0;
@@ -41,7 +41,7 @@ export function changedLocal(entry: ArchiveEntry, values: ContentValues): Buffer
 }
 
 /** The data descriptor of `entry` with other content, in the form it had; empty where it had none. */
-export function changedDescriptor({ descriptor }: ArchiveEntry, values: ContentValues): Buffer {
+export function updatedDescriptor({ descriptor }: ArchiveEntry, values: ContentValues): Buffer {
   if (!descriptor) return Buffer.alloc(0);
   const wide = descriptor.wide || isLarge(values.size);
   const result = Buffer.alloc(descriptorLength({ signed: descriptor.signed, wide }));
@@ -53,5 +53,5 @@ export function changedDescriptor({ descriptor }: ArchiveEntry, values: ContentV
 }
 
 /** The central header of `entry` with other content or at another place. */
-export const changedCentral = (entry: CentralEntry, values: HeaderValues): Buffer =>
+export const updatedCentralHeader = (entry: CentralEntry, values: HeaderValues): Buffer =>
   writeValues(entry.central, CENTRAL, values, `entry ${shown(entry.path)}: central header`);

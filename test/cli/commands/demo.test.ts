@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { packArchive } from '../../../src/lib/zip/create-zip.ts';
+import { createZip } from '../../../src/lib/zip/create-zip.ts';
 import { buildPe } from '../../fixtures/pe.ts';
 import { gitEnvironment, signpipe } from '../../world/site.ts';
 
@@ -82,7 +82,7 @@ describe('signpipe demo', () => {
 
   it('takes a zip of the user’s own', async () => {
     await writeFile(at('own.exe'), buildPe({}));
-    await packArchive([{ path: at('own.exe'), name: 'own.exe' }], at('own.zip'));
+    await createZip([{ path: at('own.exe'), name: 'own.exe' }], at('own.zip'));
     const ended = await signpipe(['demo', at('own.zip'), '--dir', at('own')]);
     assert.equal(ended.status, 0, ended.stderr);
     assert.match(ended.stdout, /plus 1 signatures, and nothing else/);

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { packArchive } from '../../../src/lib/zip/create-zip.ts';
+import { createZip } from '../../../src/lib/zip/create-zip.ts';
 import { createTestPki, keyToPem, toPem } from '../../../src/sandbox/certificates.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import { buildPe } from '../../fixtures/pe.ts';
@@ -114,7 +114,7 @@ before(async () => {
   await writeFile(at('code.key'), keyToPem(pki.codeSigning.key));
   await writeFile(at('ca.pem'), toPem([pki.root.certificate]));
   await writeFile(at('tool.exe'), buildPe({}));
-  await packArchive([{ path: at('tool.exe'), name: 'tool.exe' }], at('product.zip'));
+  await createZip([{ path: at('tool.exe'), name: 'tool.exe' }], at('product.zip'));
 });
 after(async () => {
   await authority.close();

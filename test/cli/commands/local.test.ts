@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { packArchive } from '../../../src/lib/zip/create-zip.ts';
+import { createZip } from '../../../src/lib/zip/create-zip.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { createTestPki, keyToPem, toPem, type TestPki } from '../../../src/sandbox/certificates.ts';
 import { toPfx } from '../../../src/sandbox/pkcs12-writer.ts';
@@ -70,7 +70,7 @@ before(async () => {
     path: at(name),
     name: `product/${name}`,
   }));
-  await packArchive([...files, { path: at('theirs.exe'), name: 'product/theirs.exe' }], at('product.zip'));
+  await createZip([...files, { path: at('theirs.exe'), name: 'product/theirs.exe' }], at('product.zip'));
 });
 after(async () => {
   await authority.close();
@@ -235,7 +235,7 @@ describe('signpipe sign', () => {
       damaged[damaged.length >> 1] = (damaged[damaged.length >> 1] ?? 0) ^ 1;
       await mkdir(at('damaged'), { recursive: true });
       await writeFile(at('damaged', 'theirs.exe'), damaged);
-      await packArchive([{ path: at('damaged', 'theirs.exe'), name: 'theirs.exe' }], at('damaged.zip'));
+      await createZip([{ path: at('damaged', 'theirs.exe'), name: 'theirs.exe' }], at('damaged.zip'));
       const ended = await signed(...args, '--output', 'refused.out');
       assert.equal(ended.status, 3, ended.stderr);
       assert.match(ended.stderr, new RegExp(`\\[${code}\\]`));
@@ -393,7 +393,7 @@ describe('signpipe verify', () => {
   it('names the program of a zip that is not good once, and what is wrong with it', async () => {
     await copyFile(at('tool.signed.exe'), at('changed.exe'));
     await tamper(at('changed.exe'), at('tool.exe'));
-    await packArchive([{ path: at('changed.exe'), name: 'deep/changed.exe' }], at('deep.zip'));
+    await createZip([{ path: at('changed.exe'), name: 'deep/changed.exe' }], at('deep.zip'));
     const { stdout } = await verified('deep.zip', '--quiet');
     assert.match(stdout, /FAILED: deep\/changed\.exe: signature: it signs .*\[file-digest-differs\]/);
   });
@@ -412,7 +412,7 @@ describe('signpipe verify', () => {
       assert.equal(ended.status, 3);
       assert.match(ended.stdout, /file-digest-differs/);
     }
-    await packArchive(
+    await createZip(
       [
         { path: at('flipped.exe'), name: 'a.exe' },
         { path: at('tool.signed.exe'), name: 'b.exe' },

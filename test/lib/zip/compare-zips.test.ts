@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { crc32, deflateRawSync } from 'node:zlib';
-import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
+import { compareZips } from '../../../src/lib/zip/compare-zips.ts';
 import { rewriteZip } from '../../../src/lib/zip/rewrite-zip.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 import {
@@ -60,7 +60,7 @@ function signed(change: (all: Parts, end: ForgedEnd) => void, program: Partial<F
 
 describe('a signed zip that is the original but for content', () => {
   it('names the pairs that changed', async () => {
-    const { changed } = await compareArchives(await original, await read(signed(() => {})));
+    const { changed } = await compareZips(await original, await read(signed(() => {})));
     assert.deepEqual(
       changed.map(([a, b]) => [a.path, a.size, b.size]),
       [['a.exe', 300, 309]],
@@ -69,7 +69,7 @@ describe('a signed zip that is the original but for content', () => {
 
   it('names none when nothing changed', async () => {
     const same = await read(forge(Object.values(parts()), END));
-    assert.deepEqual((await compareArchives(await original, same)).changed, []);
+    assert.deepEqual((await compareZips(await original, same)).changed, []);
   });
 
   it('names an entry that was only compressed anew: whoever compares proves it unsigned', async () => {
@@ -77,14 +77,14 @@ describe('a signed zip that is the original but for content', () => {
       signed(() => {}, { content: CONTENT, data: deflateRawSync(CONTENT, { level: 0 }) }),
     );
     assert.deepEqual(
-      (await compareArchives(await original, again)).changed.map(([a]) => a.path),
+      (await compareZips(await original, again)).changed.map(([a]) => a.path),
       ['a.exe'],
     );
   });
 
   it('may change behind a data descriptor, which follows', async () => {
     const bytes = signed((all) => (all.streamed.content = SIGNED));
-    const { changed } = await compareArchives(await original, await read(bytes));
+    const { changed } = await compareZips(await original, await read(bytes));
     assert.deepEqual(
       changed.map(([a]) => a.path),
       ['a.exe', 's.exe'],
@@ -95,7 +95,7 @@ describe('a signed zip that is the original but for content', () => {
     const output = join(folder, 'rewritten.zip');
     const archive = await original;
     await rewriteZip(archive, new Map([['s.exe', { source: new BufferSource(SIGNED, 's.exe') }]]), output);
-    const { changed } = await compareArchives(archive, await read(await readFile(output)));
+    const { changed } = await compareZips(archive, await read(await readFile(output)));
     assert.deepEqual(
       changed.map(([a]) => a.path),
       ['s.exe'],
@@ -278,7 +278,7 @@ describe('archive-differs', () => {
   for (const [what, [make, message]] of Object.entries(ATTACKS))
     it(what, async () => {
       const archive = await read(make());
-      await assert.rejects(compareArchives(await original, archive), {
+      await assert.rejects(compareZips(await original, archive), {
         code: 'archive-differs',
         kind: 'invalid',
         message,
@@ -292,7 +292,7 @@ describe('archive-differs', () => {
     for (let at = 0; at < good.length; at++) {
       if (at >= program.dataStart && at < program.dataEnd) continue;
       const outcome = await read(patch(good, at))
-        .then((bad) => compareArchives(before, bad))
+        .then((bad) => compareZips(before, bad))
         .then(
           ({ changed }) => changed.map(([a]) => a.path).join(),
           (error: { code?: string }) => error.code ?? 'crash',
@@ -315,8 +315,8 @@ describe('archive-differs', () => {
       ),
     );
     assert.ok(a && b);
-    await compareArchives(a, a);
-    await assert.rejects(compareArchives(a, b), {
+    await compareZips(a, a);
+    await assert.rejects(compareZips(a, b), {
       code: 'archive-differs',
       message: /zip64 end record: extensible data/,
     });

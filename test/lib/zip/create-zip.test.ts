@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { filesOfFolder, packArchive } from '../../../src/lib/zip/create-zip.ts';
+import { filesOfFolder, createZip } from '../../../src/lib/zip/create-zip.ts';
 import { contentOf, readZipFile, run, sample, temporaryFolder } from './zips.ts';
 
 const folder = await temporaryFolder();
@@ -23,7 +23,7 @@ const refused = async (code: string, names: string[]): Promise<void> => {
   const path = join(folder, 'some');
   await writeFile(path, 'some');
   const files = names.map((name) => ({ path, name }));
-  await assert.rejects(packArchive(files, join(folder, 'refused.zip')), { kind: 'usage', code });
+  await assert.rejects(createZip(files, join(folder, 'refused.zip')), { kind: 'usage', code });
   assert.ok(!(await readdir(folder)).some((name) => name.includes('refused')));
 };
 
@@ -31,7 +31,7 @@ describe('packing', () => {
   it('a folder gives a sound zip, sorted, with times, permissions and empty folders', async () => {
     const tree = await makeTree();
     const output = join(folder, 'packed.zip');
-    await packArchive(await filesOfFolder(tree), output);
+    await createZip(await filesOfFolder(tree), output);
     const archive = await readZipFile(output);
     assert.deepEqual(
       archive.entries.map(({ path }) => path),
@@ -50,8 +50,8 @@ describe('packing', () => {
     const files = [0, 1, 2].map((n) => ({ path: join(folder, `f${n}`), name: `x/${n}.bin` }));
     for (const { path } of files) await writeFile(path, sample(70_000, 5));
     const outputs = [join(folder, '1.zip'), join(folder, '2.zip')];
-    await packArchive(files, outputs[0] ?? '');
-    await packArchive(files.toReversed(), outputs[1] ?? '');
+    await createZip(files, outputs[0] ?? '');
+    await createZip(files.toReversed(), outputs[1] ?? '');
     const [one, two] = await Promise.all(outputs.map((output) => readFile(output)));
     assert.deepEqual(one, two);
   });
@@ -67,7 +67,7 @@ describe('packing', () => {
 
   it('file-not-found and not-a-file', async () => {
     const pack = (path: string): Promise<void> =>
-      packArchive([{ path, name: 'a' }], join(folder, 'refused.zip'));
+      createZip([{ path, name: 'a' }], join(folder, 'refused.zip'));
     await assert.rejects(pack(join(folder, 'missing')), { code: 'file-not-found' });
     await assert.rejects(pack(folder), { code: 'not-a-file' });
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
+import { compareZips } from '../../../src/lib/zip/compare-zips.ts';
 import { readArchive, readPartially, type PartialArchive } from '../../../src/lib/zip/read-zip.ts';
 import { planRewrite, rewriteZip, type NewContent } from '../../../src/lib/zip/rewrite-zip.ts';
 import type { ByteRange } from '../../../src/lib/bytes/byte-range.ts';
@@ -314,7 +314,7 @@ describe('a described rewrite of a forged zip', () => {
     const made = await carriedOut(original, replacements);
     assert.ok(made.equals(await readFile(join(folder, 'whole.zip'))));
     const signed = await readZipFile(join(folder, 'whole.zip'));
-    assert.equal((await compareArchives(whole, signed)).changed.length, 4);
+    assert.equal((await compareZips(whole, signed)).changed.length, 4);
     assert.deepEqual(await contentOf(signed, 'long.exe'), NEW.subarray(3000, 600_000));
   });
 });

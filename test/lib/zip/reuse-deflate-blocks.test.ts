@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
-import { compareArchives } from '../../../src/lib/zip/compare-zips.ts';
+import { compareZips } from '../../../src/lib/zip/compare-zips.ts';
 import type { BlockBoundary, DeflateBlocks } from '../../../src/lib/zip/deflate-block-scanner.ts';
 import { planRewrite, rewriteZip, type NewContent } from '../../../src/lib/zip/rewrite-zip.ts';
 import { reuseDeflateBlocks, type ReusedStream } from '../../../src/lib/zip/reuse-deflate-blocks.ts';
@@ -444,7 +444,7 @@ describe('a zip with a signed program of three megabytes', () => {
       }
       const rewritten = await read(await readFile(output));
       assert.ok((await contentOf(rewritten, NAME)).equals(content));
-      const { changed } = await compareArchives(archive, rewritten);
+      const { changed } = await compareZips(archive, rewritten);
       assert.deepEqual(
         changed.map(([{ path: name }]) => name),
         [NAME],

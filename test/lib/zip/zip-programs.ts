@@ -1,7 +1,7 @@
 /** Zips as other people's tools make them, from one small tree of files. */
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packArchive, filesOfFolder } from '../../../src/lib/zip/create-zip.ts';
+import { createZip, filesOfFolder } from '../../../src/lib/zip/create-zip.ts';
 import { forge, run, sample, save } from './zips.ts';
 
 /** The program that tests replace, in every archive. */
@@ -109,7 +109,7 @@ with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED) as z:
   ),
   yazl: async (tree, output) => {
     const files = [...(await filesOfFolder(join(tree, 'bin')))];
-    await packArchive(
+    await createZip(
       files.map(({ path, name }) => ({ path, name: `bin/${name}` })),
       output,
     );

@@ -3,7 +3,11 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { crc32, deflateRawSync } from 'node:zlib';
-import { changedCentral, changedDescriptor, changedLocal } from '../../../src/lib/zip/updated-headers.ts';
+import {
+  updatedCentralHeader,
+  updatedDescriptor,
+  updatedLocalHeader,
+} from '../../../src/lib/zip/updated-headers.ts';
 import { endBytes, movedEnd } from '../../../src/lib/zip/end-of-central-directory.ts';
 import { readArchive } from '../../../src/lib/zip/read-zip.ts';
 import { withFile } from '../../../src/lib/bytes/byte-source.ts';
@@ -31,13 +35,13 @@ async function grown(flags: number): Promise<string> {
   const hole = entryOf(archive, 'hole.bin');
   const z = entryOf(archive, 'z.txt');
   const values = { crc32: HOLE_CRC, size: HOLE, compressedSize: HOLE };
-  const local = changedLocal(hole, values);
-  const tail = changedDescriptor(hole, values);
+  const local = updatedLocalHeader(hole, values);
+  const tail = updatedDescriptor(hole, values);
   const offset = local.length + HOLE + tail.length;
   const zBytes = await archive.source.read(z.offset, z.end - z.offset);
   const directory = Buffer.concat([
-    changedCentral(hole, { ...values, offset: 0 }),
-    changedCentral(z, { ...z, offset }),
+    updatedCentralHeader(hole, { ...values, offset: 0 }),
+    updatedCentralHeader(z, { ...z, offset }),
   ]);
   const end = endBytes(movedEnd(archive.end, offset + zBytes.length, directory.length));
   const path = join(folder, `grown-${flags}.zip`);
@@ -84,9 +88,9 @@ describe('beyond 4 GiB', () => {
       const tail = descriptor(crc32(content), data.length, content.length);
       const archive = await read(forge([{ name: 'a', content, flags, descriptor: tail, comment: 'c' }]));
       const a = entryOf(archive, 'a');
-      assert.deepEqual(changedLocal(a, a), a.local);
-      assert.deepEqual(changedCentral(a, a), a.central);
-      assert.deepEqual(changedDescriptor(a, a), flags & 8 ? tail : Buffer.alloc(0));
+      assert.deepEqual(updatedLocalHeader(a, a), a.local);
+      assert.deepEqual(updatedCentralHeader(a, a), a.central);
+      assert.deepEqual(updatedDescriptor(a, a), flags & 8 ? tail : Buffer.alloc(0));
       assert.deepEqual(
         endBytes(movedEnd(archive.end, archive.end.directoryOffset, archive.end.directorySize)),
         archive.end.end,
