@@ -1,11 +1,12 @@
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import type { ChannelConfig, SigningConfig } from '../config/signer.ts';
+import type { ChannelConfig } from '../config/signer.ts';
 import { usage } from '../../lib/errors.ts';
 import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
-import { readRoots, readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
+import { readRoots } from '../../engine/keys/trusted-roots.ts';
 import { isTestChain, type SigningKey } from '../../engine/keys/signing-key.ts';
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
-import { TimestampClient, type Timestamper } from '../../engine/timestamp/client.ts';
+import type { Timestamper } from '../../engine/timestamp/client.ts';
+import { openTimestamper } from '../../engine/timestamp/open.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { readTrustLists } from './trust-lists.ts';
 
@@ -53,39 +54,28 @@ function requireTimestamps(name: string, test: boolean, urls: readonly string[])
     );
 }
 
-const authoritiesOf = (
-  signing: SigningConfig,
-  roots: Certificate[] | undefined,
-  { warn, onOutage = warn, retry }: ChannelOptions,
-): TimestampClient =>
-  new TimestampClient(signing.timestamp, {
-    roots,
-    timeoutMs: signing.timestampTimeout,
-    attempts: retry?.attempts,
-    backOffMs: retry?.wait,
-    onFailure: (url, error) => onOutage(`timestamp authority ${url}: ${error.message}`),
-  });
-
 /**
  * Opens one channel: loads its key and refuses, before any work, one that cannot sign programs now.
  * Throws usage errors.
  */
 export async function openChannel(config: ChannelConfig, options: ChannelOptions): Promise<Channel> {
   const { signing, trust } = config;
-  const key = await openSigningKey(describeKey(signing), { warn: options.warn, usableAt: options.now });
+  const { warn, onOutage = warn, retry } = options;
+  const key = await openSigningKey(describeKey(signing), { warn, usableAt: options.now });
   const test = isTestChain(key.certificates);
   requireTimestamps(config.name, test, signing.timestamp);
-  const timestampRoots = await readTimestampRoots(
-    timestampRootsFor(signing.timestampRoots, key.certificates),
-  );
   return {
     config,
     key,
-    timestamper: signing.timestamp.length > 0 ? authoritiesOf(signing, timestampRoots, options) : null,
     test,
+    ...(await openTimestamper(signing.timestamp, signing.timestampRoots, key.certificates, {
+      timeoutMs: signing.timestampTimeout,
+      attempts: retry?.attempts,
+      backOffMs: retry?.wait,
+      onFailure: (url, error) => onOutage(`timestamp authority ${url}: ${error.message}`),
+    })),
     ...(await readTrustLists(trust)),
     roots: await readRoots(signing.roots),
-    timestampRoots,
     isOurs: compilePatterns(signing.files),
     mayName: compilePatterns(trust.names),
     mayRequest: compileNamePatterns(trust.requesters),

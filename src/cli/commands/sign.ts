@@ -8,7 +8,6 @@ import { printable } from '../../lib/printable.ts';
 import { usage } from '../../lib/errors.ts';
 import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
 import { askPassphrase } from '../../engine/keys/passphrase.ts';
-import { readTimestampRoots, timestampRootsFor } from '../../engine/keys/trusted-roots.ts';
 import type { SigningKey } from '../../engine/keys/signing-key.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import type {
@@ -18,8 +17,7 @@ import type {
 } from '../../engine/artifact/signed-artifact.ts';
 import { underBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
-import type { Timestamper } from '../../engine/timestamp/client.ts';
-import type { Certificate } from '../../lib/x509/certificate.ts';
+import { openTimestamper } from '../../engine/timestamp/open.ts';
 import { withFlagNames } from '../output/errors-as-flags.ts';
 import { describeKept, describeLeftAlone } from '../output/kept-text.ts';
 import { progressFor } from '../output/progress-bars.ts';
@@ -107,26 +105,6 @@ const asJson = (file: SignedFile, input: string, output: string): string =>
     signed: file.signed.map(({ signature: _signature, ...entry }) => entry),
   });
 
-/** The client of the authorities, or null if none is named. Its module is loaded only if it is needed. */
-async function timestamperFor(
-  urls: readonly string[],
-  roots: readonly Certificate[] | undefined,
-): Promise<Timestamper | null> {
-  if (urls.length === 0) return null;
-  const { TimestampClient } = await import('../../engine/timestamp/client.ts');
-  return new TimestampClient(urls, { roots });
-}
-
-/** The timestamp client and the roots for timestamps. Without an authority no default root is read. */
-async function openTimestamper(
-  { timestamp, timestampCa }: SignCommandOptions,
-  { certificates }: SigningKey,
-): Promise<{ timestamper: Timestamper | null; timestampRoots: readonly Certificate[] | undefined }> {
-  const names = timestamp.length === 0 ? timestampCa : timestampRootsFor(timestampCa, certificates);
-  const timestampRoots = await readTimestampRoots(names);
-  return { timestamper: await timestamperFor(timestamp, timestampRoots), timestampRoots };
-}
-
 /** Which programs to sign. A program named on the command line is signed whatever its name, unless --files is given. */
 function filesToSign({ files }: SignCommandOptions): Pick<SignArtifactOptions, 'isOurs' | 'isOursAlone'> {
   const isOurs = compilePatterns(files ?? DEFAULT_FILES);
@@ -160,7 +138,11 @@ async function signWith(
     say(
       `the certificate of its issuer, ${key.missingIssuer}, is missing: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
     );
-  const { timestamper, timestampRoots } = await openTimestamper(options, key);
+  const { timestamper, timestampRoots } = await openTimestamper(
+    options.timestamp,
+    options.timestampCa,
+    key.certificates,
+  );
   if (!timestamper) say('no --timestamp: the signatures are valid only as long as the certificate is');
   const progress = await progressFor(options);
   const signing = {
