@@ -41,7 +41,7 @@ const JAVA_HINT =
 const PKCS12: Known = {
   is: (bytes, text) => hasVersion(bytes, 3) || text.includes('-----BEGIN PKCS12-----'),
   what: 'a PKCS#12 file (.pfx, .p12)',
-  hint: 'give it with --pfx FILE, or as signing.pfx',
+  hint: 'give it as signing.pfx',
 };
 
 /** The first that fits is meant. */
@@ -78,7 +78,7 @@ const KNOWN: readonly Known[] = [
   {
     is: (_bytes, text) => /-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----/.test(text),
     what: 'a private key in PEM',
-    hint: 'give it as PEM: --certificate FILE --key FILE, or signing.certificate and signing.key',
+    hint: 'give it as signing.key, and its certificate chain as signing.certificate',
     sshHint: 'rewrite it in the format of OpenSSH: ssh-keygen -p -f FILE',
   },
   {

@@ -1,25 +1,21 @@
 import { SignpipeError } from '../../lib/errors.ts';
 
-/** What the signing engine says of signer.yaml, and the flag of `sign` that does the same. Longer texts come first. */
-const FLAGS: readonly (readonly [string, string])[] = [
-  ['pfx, or certificate and key', '--pfx FILE, or --certificate FILE and --key FILE'],
-  ['added to signing.files on the signer', 'given as --files'],
-  [' to signing.files on the signer', ' as --files'],
-  ['signing.files on the signer', '--files'],
-  ['from signing.files with', 'by --files with'],
-  ['signing.files', '--files'],
-  ['have the signer replace or append (signing.alreadySigned)', 'give --already-signed replace or append'],
-  [
-    'have the signer replace such signatures (signing.alreadySigned: replace)',
-    'give --already-signed replace',
-  ],
-  ['signing.alreadySigned', '--already-signed'],
-  ['timestampRoots: [public, FILE]', '--timestamp-ca public --timestamp-ca FILE'],
-];
+/** The flags of `sign` for the settings of signer.yaml. */
+const FLAGS: Readonly<Record<string, string>> = {
+  pfx: '--pfx FILE',
+  certificate: '--certificate FILE',
+  key: '--key FILE',
+  files: '--files',
+  alreadySigned: '--already-signed',
+  timestampRoots: '--timestamp-ca',
+};
 
-const inFlags = (text: string): string =>
-  FLAGS.reduce((left, [key, flag]) => left.replaceAll(key, flag), text);
+/** Error texts name a setting as `signing.KEY`, with "on the signer" if their reader may be on another machine. */
+const SETTING = /\bsigning\.(\w+)( on the signer)?/g;
 
-/** An error, reworded for a reader who has no signer.yaml but the flags of `sign`. */
+const withFlags = (text: string): string =>
+  text.replace(SETTING, (setting, key: string) => FLAGS[key] ?? setting);
+
+/** Names the flags of `sign` in an error instead of settings, for readers without a signer.yaml. */
 export const withFlagNames = (error: unknown): unknown =>
-  error instanceof SignpipeError ? error.reworded(inFlags) : error;
+  error instanceof SignpipeError ? error.reworded(withFlags) : error;

@@ -24,8 +24,7 @@ const rootsOf = ({ roots, timestampRoots }: SignArtifactOptions): VerifyOptions 
 
 /** The hint for a program whose signature is bad: often it is a vendor's, whose certificate expired. */
 function hintForBadSignature(path: string): string {
-  const others =
-    'build it again, or have the signer replace such signatures (signing.alreadySigned: replace)';
+  const others = 'build it again, or set signing.alreadySigned on the signer to replace';
   if (path === '') return others;
   return `to leave it as it is, add '${printable(excluding(path), 300)}' to signing.files on the signer; or ${others}`;
 }
@@ -75,7 +74,7 @@ async function existingSigner(
   if (policy === 'reject')
     throw notAllowed(
       'already-signed',
-      `${file.source.name}: it is signed already, and signing.alreadySigned says reject`,
+      `${file.source.name}: it is signed already, and signing.alreadySigned is reject`,
       { hint: 'send the unsigned program' },
     );
   return null;

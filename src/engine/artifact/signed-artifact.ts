@@ -89,7 +89,7 @@ export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: Sign
   if (isOursAlone(name)) return;
   const patterns = patternsMatching(name).map((pattern) => `"${printable(pattern, 300)}"`);
   throw notAllowed('nothing-to-sign', `${name}: nothing to sign: signing.files does not name this program`, {
-    hint: `have ${patterns.join(' or ')} added to signing.files on the signer, unless a pattern with "!" excludes it on purpose`,
+    hint: `add ${patterns.join(' or ')} to signing.files on the signer, unless a pattern with "!" excludes it on purpose`,
   });
 }
 
@@ -111,6 +111,6 @@ export function requireSomethingToSign(
   const signedBy = `signed already, ${first.path === '' ? '' : `${first.path} `}by ${printable(first.signer, 200)}`;
   const why = others.length > 0 ? `all ${kept.length} programs of ours are ${signedBy}` : `it is ${signedBy}`;
   throw notAllowed('nothing-to-sign', `${name}: nothing to sign: ${why}`, {
-    hint: 'send unsigned programs, or have the signer replace or append (signing.alreadySigned)',
+    hint: 'send unsigned programs, or set signing.alreadySigned on the signer to replace or append',
   });
 }

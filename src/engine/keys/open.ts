@@ -46,7 +46,9 @@ export function describeKey({
   if (pfx !== undefined) return { kind: 'pkcs12', file: pfx, name, passphraseFile };
   if (certificate !== undefined && key !== undefined)
     return { kind: 'pem', certificate, key, passphraseFile };
-  throw usage('key-missing', 'no signing key', { hint: 'give pfx, or certificate and key' });
+  throw usage('key-missing', 'no signing key', {
+    hint: 'give signing.pfx, or signing.certificate and signing.key',
+  });
 }
 
 interface OpenKeyOptions {

@@ -213,7 +213,7 @@ function trustedChain(
     if (!(error instanceof SignpipeError)) throw error;
     throw invalid('timestamp-untrusted', error.message, {
       cause: error,
-      hint: 'if you trust that authority, add the certificate at the top of its chain: timestampRoots: [public, FILE]',
+      hint: 'if you trust that authority, add public and the certificate at the top of its chain to signing.timestampRoots',
     });
   }
 }

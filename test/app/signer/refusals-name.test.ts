@@ -334,7 +334,7 @@ describe('programs of ours that are signed already', () => {
     await desk.refuses(request, {
       outcome: 'rejected',
       code: 'already-signed',
-      says: /^reject\.zip!\/product\/theirs\.dll: it is signed already, and signing\.alreadySigned says reject$/,
+      says: /^reject\.zip!\/product\/theirs\.dll: it is signed already, and signing\.alreadySigned is reject$/,
       hint: /send the unsigned program/,
     });
   });

@@ -232,7 +232,7 @@ describe('openPemKey refuses', () => {
     await work.openssl('pkey -in ec.key -outform DER -out der.key');
     await writeFile(work.path('pvk.key'), Buffer.from('1ef1b5b000000000', 'hex'));
     for (const [file, what] of [
-      ['ec.p12', /PKCS#12.*--pfx/s],
+      ['ec.p12', /PKCS#12.*give it as signing\.pfx$/s],
       ['der.key', /private key in DER.*openssl pkey/s],
       ['pvk.key', /PVK.*openssl rsa -inform PVK/s],
     ] as const) {

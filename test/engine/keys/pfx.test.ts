@@ -416,7 +416,10 @@ describe('openPfxKey refuses', () => {
       ['feedfeed0000000200000001', /Java key store \(JKS\).*keytool -importkeystore/s],
       ['cececece0000000200000001', /Java key store \(JCEKS\).*keytool -importkeystore/s],
       ['1ef1b5b000000000', /PVK.*openssl rsa -inform PVK/s],
-      [Buffer.from(keyToPem(key)), /private key in PEM.*--certificate FILE --key FILE/s],
+      [
+        Buffer.from(keyToPem(key)),
+        /private key in PEM.*give it as signing\.key, and its certificate chain as signing\.certificate$/s,
+      ],
       [Buffer.from(`\ufeff${keyToPem(key)}`, 'utf16le'), /private key in PEM/],
       [Buffer.from(toPem([ec.certificate])), /a certificate, without a private key/],
       [cert, /a certificate in DER/],

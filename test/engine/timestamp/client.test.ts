@@ -232,7 +232,7 @@ describe('TimestampClient fails over', () => {
         [true, 'a proxy or a login page may have answered instead'],
         [
           true,
-          'if you trust that authority, add the certificate at the top of its chain: timestampRoots: [public, FILE]',
+          'if you trust that authority, add public and the certificate at the top of its chain to signing.timestampRoots',
         ],
         [true, 'the authority answers wrongly, or someone on the network answers in its place: name another'],
       ],
