@@ -1,7 +1,7 @@
 import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createZip } from '../lib/zip/create-zip.ts';
-import { withScratch } from '../lib/bytes/temp-folder.ts';
+import { withTempFolder } from '../lib/bytes/temp-folder.ts';
 import { createTestPki, keyToPem, toPem } from '../sandbox/certificates.ts';
 import { toPfx } from '../sandbox/pkcs12-writer.ts';
 import { smallProgram } from '../sandbox/sample-release.ts';
@@ -45,7 +45,7 @@ export async function rehearse(dist: string): Promise<[name: ScriptName, cache: 
   const authority = await startTimestampAuthority();
   const given = process.argv;
   try {
-    await withScratch(async (folder) => {
+    await withTempFolder(async (folder) => {
       for (const job of await jobs(folder, authority.url)) await run(scripts, job);
     });
   } finally {

@@ -1,22 +1,22 @@
 /** A transfer or a run of signatures under way. */
-export interface Bar {
+export interface ProgressBar {
   /** `total` may become known, or change, along the way. */
   readonly update: (done: number, total: number) => void;
   readonly stop: () => void;
 }
 
 /** Shows how long work goes on, where somebody is looking. */
-export interface Progress {
+export interface ProgressDisplay {
   /** Begins a bar; `unit` decides how numbers are shown. */
-  start(label: string, unit: 'bytes' | 'files'): Bar;
+  start(label: string, unit: 'bytes' | 'files'): ProgressBar;
 }
 
 /** Does some work under a bar of its own, which ends with it. */
-export async function underBar<T>(
-  progress: Progress,
+export async function withProgressBar<T>(
+  progress: ProgressDisplay,
   label: string,
   unit: 'bytes' | 'files',
-  work: (update: Bar['update']) => Promise<T>,
+  work: (update: ProgressBar['update']) => Promise<T>,
 ): Promise<T> {
   const bar = progress.start(label, unit);
   try {
@@ -27,4 +27,4 @@ export async function underBar<T>(
 }
 
 /** Nobody is looking. */
-export const noProgress: Progress = { start: () => ({ update: () => {}, stop: () => {} }) };
+export const noProgress: ProgressDisplay = { start: () => ({ update: () => {}, stop: () => {} }) };

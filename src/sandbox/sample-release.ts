@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { basename, join } from 'node:path';
 import { createZip, type PackFile } from '../lib/zip/create-zip.ts';
 import { SignpipeError } from '../lib/errors.ts';
-import { withScratch } from '../lib/bytes/temp-folder.ts';
+import { withTempFolder } from '../lib/bytes/temp-folder.ts';
 
 /** A program of the sample. */
 interface SampleProgram {
@@ -113,7 +113,7 @@ async function writeText(folder: string, name: string, text: string): Promise<Pa
  * Packs a sample release with real Windows programs into the zip `output`. Errors: `sample-package-missing`, and those of `createZip`.
  */
 export async function makeSample(output: string): Promise<Sample> {
-  return withScratch(async (folder) => {
+  return withTempFolder(async (folder) => {
     const files = [
       await writeText(folder, `${TOP}/README.txt`, README),
       await writeText(folder, `${TOP}/LICENSES.txt`, await licences()),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { once } from 'node:events';
 import { hasCode, messageOf, notAllowed, SignpipeError } from '../lib/errors.ts';
-import { writeAll } from '../lib/bytes/read-write-fully.ts';
+import { writeFully } from '../lib/bytes/read-write-fully.ts';
 import type { Chroot } from './chroot-path.ts';
 import {
   OPEN,
@@ -152,7 +152,7 @@ export class SftpServer {
   }
 
   private async write(id: number, file: FileHandle, offset: number, data: Buffer): ReplyPacket {
-    await writeAll(file, data, offset);
+    await writeFully(file, data, offset);
     return done(id);
   }
 

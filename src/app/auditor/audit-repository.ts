@@ -16,7 +16,7 @@ import type { ControlRepository, Heads } from '../../protocol/control/repository
 import { isAhead, requestsAmong } from '../../protocol/control/request.ts';
 import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { invalid, notAllowed, usage } from '../../lib/errors.ts';
-import type { Bar } from '../../lib/progress.ts';
+import type { ProgressBar } from '../../lib/progress.ts';
 import type { AuditedAnswer, JudgedReceipt } from './batch.ts';
 import { auditReceipts } from './workers.ts';
 import { Findings } from './findings.ts';
@@ -40,7 +40,7 @@ export interface AuditOptions {
   readonly after?: string;
   readonly now?: Date;
   /** Shows how many receipts have been checked. */
-  readonly bar?: Bar;
+  readonly bar?: ProgressBar;
 }
 
 /**

@@ -5,11 +5,11 @@ import type { ReceiptFile } from '../../protocol/control/receipt.ts';
 import { nameProblem, pathProblem, type RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
-import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { asTemporary } from '../../lib/bytes/temp-files.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
-import { underBar } from '../../lib/progress.ts';
+import { withProgressBar } from '../../lib/progress.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { verifyFile } from '../../engine/artifact/verify-file.ts';
 import { requireOutputFolder } from './output-folder.ts';
@@ -132,7 +132,7 @@ async function downloadOne(
   const path = join(folder, name);
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.unchecked`;
-  await underBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
+  await withProgressBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
     asTemporary(temporary, async () => {
       const from = `${session.config.exchange.outgoing}/${source}`;
       const { sha256 } = await pRetry(
@@ -162,7 +162,7 @@ async function checkDownload(
       name,
       `the file on the exchange has SHA-256 ${download.sha256}, the receipt says ${sha256}`,
     );
-  await withScratch(async (scratch) => {
+  await withTempFolder(async (scratch) => {
     if (original !== undefined) await prove(session, original, download.path, file, scratch);
     await requireTrusted(session, download.path, file, scratch);
   });

@@ -4,14 +4,14 @@ import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/ope
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
-import type { Progress } from '../../lib/progress.ts';
+import type { ProgressDisplay } from '../../lib/progress.ts';
 
 /** What a builder's commands need. The commit key is not part of it: only commands that commit open it. */
 export interface BuilderSession {
   readonly config: BuilderConfig;
   readonly repository: ControlRepository;
   readonly exchange: Exchange;
-  readonly progress: Progress;
+  readonly progress: ProgressDisplay;
   /** Reports each step in one line. */
   readonly say: (line: string) => void;
   close(): Promise<void>;
@@ -25,7 +25,7 @@ export interface VoucherSession {
 }
 
 export interface SessionOptions {
-  readonly progress: Progress;
+  readonly progress: ProgressDisplay;
   readonly say: (line: string) => void;
 }
 

@@ -2,9 +2,9 @@ import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
 import { unavailable, usage } from '../../lib/errors.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
-import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { formatTrailers, type Trailer } from '../../lib/git/trailers.ts';
-import { underBar } from '../../lib/progress.ts';
+import { withProgressBar } from '../../lib/progress.ts';
 import { CONTROL_TRAILER } from '../../protocol/control/control-trailers.ts';
 import { channelIn } from '../../protocol/control/published-policy.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
@@ -39,7 +39,7 @@ export interface SubmitOptions {
 
 async function upload(session: BuilderSession, { name, path, size, sha256 }: PreparedUpload): Promise<void> {
   const to = `${session.config.exchange.incoming}/${name}`;
-  await underBar(session.progress, `upload ${name}`, 'bytes', (onProgress) =>
+  await withProgressBar(session.progress, `upload ${name}`, 'bytes', (onProgress) =>
     withFile(path, (content) => session.exchange.deliver(content, to, { size, sha256, onProgress })),
   );
   session.say(`uploaded ${name} (${size} bytes, SHA-256 ${sha256})`);
@@ -139,7 +139,7 @@ export function submit(
   paths: readonly string[],
   options: SubmitOptions = {},
 ): Promise<string> {
-  return withScratch(async (scratch) => {
+  return withTempFolder(async (scratch) => {
     const prepared = await prepareUploads(paths, scratch, options.as);
     const { uploads, packed } = prepared;
     sayPacked(session, prepared);

@@ -1,6 +1,6 @@
 import { createVouchCommit } from '../../protocol/control/vouch.ts';
 import { unavailable } from '../../lib/errors.ts';
-import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { committerOf } from '../config/open.ts';
 import { appendCommit } from './append-commit.ts';
 import { prepareUploads } from './prepare-uploads.ts';
@@ -13,7 +13,7 @@ import type { VoucherSession } from './session.ts';
 export async function vouch(session: VoucherSession, paths: readonly string[], as?: string): Promise<string> {
   const { repository, config } = session;
   const { name } = config.vouch;
-  return withScratch(async (scratch) => {
+  return withTempFolder(async (scratch) => {
     const { uploads } = await prepareUploads(paths, scratch, as);
     const files = uploads.map((upload) => ({ name: upload.name, sha256: upload.sha256 }));
     const { signer, identity } = await committerOf(session);

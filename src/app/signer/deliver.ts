@@ -8,7 +8,7 @@ import { incoming } from './fetch.ts';
 import type { DeltaOutput, JournaledOutput, SparseOutput } from './journal.ts';
 import { newBytesOf, type Delivery } from './delivery-content.ts';
 import type { NewBytes } from '../../protocol/exchange/exchange.ts';
-import { underBar } from '../../lib/progress.ts';
+import { withProgressBar } from '../../lib/progress.ts';
 import { retry } from './retry.ts';
 import type { SignerContext } from './signer-context.ts';
 
@@ -53,7 +53,7 @@ async function deliverContent(
 ): Promise<void> {
   const { name, size, temporary } = output;
   await retry(context, `delivering ${name}`, () =>
-    underBar(context.progress, `deliver ${name}`, 'bytes', (onProgress) =>
+    withProgressBar(context.progress, `deliver ${name}`, 'bytes', (onProgress) =>
       context.exchange.deliver(content, outgoing(context, output), {
         size,
         sha256,
@@ -120,7 +120,7 @@ function assembleThere(
   newBytes: NewBytes,
 ): Promise<void> {
   const { name, size, spans, unsigned, temporary } = output;
-  return underBar(context.progress, `deliver ${name}`, 'bytes', (onProgress) =>
+  return withProgressBar(context.progress, `deliver ${name}`, 'bytes', (onProgress) =>
     context.exchange.assemble(incoming(context, name), outgoing(context, output), {
       source: { size: unsigned.size, modified },
       assembly: { size, spans },

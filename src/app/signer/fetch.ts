@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid } from '../../lib/errors.ts';
 import { RemoteFile } from '../../protocol/exchange/remote-file.ts';
-import { underBar } from '../../lib/progress.ts';
+import { withProgressBar } from '../../lib/progress.ts';
 import { retry } from './retry.ts';
 import type { SignerContext } from './signer-context.ts';
 
@@ -52,7 +52,7 @@ export async function fetchWhole(
   const { name } = requested;
   const limit = context.config.limits.archive;
   const got = await retry(context, `fetching ${name}`, () =>
-    underBar(context.progress, `fetch ${name}`, 'bytes', (onProgress) =>
+    withProgressBar(context.progress, `fetch ${name}`, 'bytes', (onProgress) =>
       context.exchange.fetch(incoming(context, name), path, { limit, onProgress, flushed: false }),
     ),
   );

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { printable } from '../../lib/printable.ts';
-import { underBar } from '../../lib/progress.ts';
+import { withProgressBar } from '../../lib/progress.ts';
 import type { MadeSignature } from '../../engine/authenticode/sign.ts';
 import { deliveredPath } from '../config/delivered-path.ts';
 import type { ReceiptFile } from '../../protocol/control/receipt.ts';
@@ -210,7 +210,7 @@ export async function signFiles(
     const { name } = each.requested;
     const path = deliveredPath(context.config.exchange.delivered, { request, name });
     const target = { folder, file: `out-${index}`, path };
-    const { made, file, output, newBytes } = await underBar(
+    const { made, file, output, newBytes } = await withProgressBar(
       context.progress,
       `sign ${name}`,
       'files',

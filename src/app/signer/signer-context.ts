@@ -10,7 +10,7 @@ import { loadSshSigner } from '../../lib/sshsig/ssh-signer.ts';
 import { AcceptedHeads } from '../../protocol/control/accepted-heads.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
 import { findPassphrase } from '../../engine/keys/passphrase.ts';
-import type { Progress } from '../../lib/progress.ts';
+import type { ProgressDisplay } from '../../lib/progress.ts';
 import { openChannel, type Channel } from './channel.ts';
 import { Journal } from './journal.ts';
 import { cleanStateFolder } from './clean-state-folder.ts';
@@ -37,14 +37,14 @@ export interface SignerContext {
   /** Folder for the request in hand; this process's alone. */
   readonly work: string;
   readonly log: Logger;
-  readonly progress: Progress;
+  readonly progress: ProgressDisplay;
   readonly now: () => Date;
   close(): Promise<void>;
 }
 
 export interface SignerContextOptions {
   readonly log: Logger;
-  readonly progress: Progress;
+  readonly progress: ProgressDisplay;
   readonly now?: () => Date;
   /** Reports a key or passphrase file that others may read; logged unless given. */
   readonly warn?: (message: string) => void;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { openControl, type SiteConfig } from '../config/open.ts';
 
 import { remoteError } from '../../protocol/control/git-host-errors.ts';
@@ -83,7 +83,7 @@ export async function checkControl(
   branch: string,
   ssh: SshOptions | undefined,
 ): Promise<CheckResult[]> {
-  return withScratch(async (folder) => {
+  return withTempFolder(async (folder) => {
     const repository = await openControl(config, ssh, join(folder, 'control.git'));
     try {
       const sshCommand = ssh && config.control.url.startsWith('ssh:') ? gitSshCommand(ssh) : undefined;

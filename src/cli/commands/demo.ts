@@ -22,7 +22,7 @@ import { openSignerContext } from '../../app/signer/signer-context.ts';
 import { RequestPoller } from '../../app/signer/request-poller.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { verifyFile } from '../../engine/artifact/verify-file.ts';
-import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import { print, type CommonOptions } from '../output/terminal.ts';
 
@@ -153,7 +153,7 @@ async function downloadResult(site: SandboxSite, request: string, options: Commo
 }
 
 async function checkSigned({ dir, pki }: SandboxSite): Promise<string[]> {
-  return withScratch(async (scratch) => {
+  return withTempFolder(async (scratch) => {
     const roots = [pki.root.certificate];
     const report = await verifyFile(join(dir, 'signed.zip'), {
       limits: DEFAULT_LIMITS,

@@ -15,7 +15,7 @@ import type {
   SignArtifactOptions,
   SignedFile,
 } from '../../engine/artifact/signed-artifact.ts';
-import { underBar } from '../../lib/progress.ts';
+import { withProgressBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
 import { withFlagNames } from '../output/errors-as-flags.ts';
@@ -159,7 +159,7 @@ async function signWith(
   };
   for (const [index, output] of outputs.entries()) {
     const input = files[index] ?? '';
-    await underBar(progress, `sign ${basename(input)}`, 'files', async (onProgress) => {
+    await withProgressBar(progress, `sign ${basename(input)}`, 'files', async (onProgress) => {
       const text = await writeOutputFile(output, async (path) =>
         options.json
           ? asJson(await signFile(input, path, { ...signing, onProgress }), input, output.name)

@@ -1,7 +1,7 @@
 /** Loaded only if a bar is shown. */
 import { SingleBar } from 'cli-progress';
 import { printable } from '../../lib/printable.ts';
-import type { Bar } from '../../lib/progress.ts';
+import type { ProgressBar } from '../../lib/progress.ts';
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
@@ -45,7 +45,7 @@ export function pace(rate: number | null, left: number, unit: 'bytes' | 'files')
 }
 
 /** A bar on standard error, which disappears when it stops. */
-export function startBar(label: string, unit: 'bytes' | 'files'): Bar {
+export function startBar(label: string, unit: 'bytes' | 'files'): ProgressBar {
   // A name from outside. It is not part of the format, in which it could contain placeholders.
   const name = printable(label, 200);
   const show = unit === 'bytes' ? mebibytes : String;

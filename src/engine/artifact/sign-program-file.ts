@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { invalid } from '../../lib/errors.ts';
 import { writeAtomically } from '../../lib/bytes/atomic-file.ts';
 import { hashRanges } from '../../lib/bytes/hash-and-compare.ts';
-import { fillFrom, writeAll } from '../../lib/bytes/read-write-fully.ts';
+import { readFully, writeFully } from '../../lib/bytes/read-write-fully.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { whole } from '../../lib/bytes/concatenated-source.ts';
 import { patchInPlace } from '../../lib/bytes/patched-source.ts';
@@ -65,7 +65,7 @@ async function writeSmall(
 ): Promise<SignedProgram> {
   const result = await signUnverified(file, options);
   const content = await result.content.read(0, result.content.size);
-  await writeAll(handle, content, 0);
+  await writeFully(handle, content, 0);
   const signed = await readBack(handle, content.length, file.source.name);
   const [before, after] = await settleAll([
     sha256OfSource(file.source),
@@ -78,7 +78,7 @@ async function writeSmall(
 
 async function readBack(handle: FileHandle, size: number, name: string): Promise<ByteSource> {
   const content = Buffer.allocUnsafe(size);
-  if (await fillFrom(handle, content, 0)) return new BufferSource(content, name);
+  if (await readFully(handle, content, 0)) return new BufferSource(content, name);
   throw truncated(name);
 }
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { writeAll } from './read-write-fully.ts';
-import { stretches } from './text-chunks.ts';
+import { writeFully } from './read-write-fully.ts';
+import { textChunks } from './text-chunks.ts';
 import { keepTemporary, noteTemporary, removeTemporary } from './temp-files.ts';
 
 /** Characters of a name that go into its temporary name, which must not be longer than a file system takes. */
@@ -115,7 +115,7 @@ export function writeTextAtomically(
   return writeAtomically(
     path,
     async (file) => {
-      for (const text of stretches(pieces)) await file.appendFile(text);
+      for (const text of textChunks(pieces)) await file.appendFile(text);
     },
     options,
   );
@@ -134,7 +134,7 @@ export function writeStreamAtomically(
       let size = 0;
       for await (const chunk of content) {
         seen(chunk);
-        await writeAll(file, chunk, size);
+        await writeFully(file, chunk, size);
         size += chunk.length;
       }
       return size;

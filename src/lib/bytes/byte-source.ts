@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
-import { fillFrom } from './read-write-fully.ts';
+import { readFully } from './read-write-fully.ts';
 import { truncated, type Extent } from './extents.ts';
 
 /**
@@ -111,7 +111,7 @@ export class FileSource implements ByteSource {
 
   async readInto(target: Buffer, offset: number): Promise<void> {
     requireRange(this, offset, target.length);
-    if (!(await fillFrom(this.handle, target, offset))) throw truncated(this.name);
+    if (!(await readFully(this.handle, target, offset))) throw truncated(this.name);
   }
 
   extents(start: number, end: number): Extent[] {

@@ -4,7 +4,7 @@ import { BufferSource, type ByteSource } from './byte-source.ts';
 import { ConcatenatedSource } from './concatenated-source.ts';
 import { DeltaBuilder, placeSpans, type Delta } from './delta.ts';
 import { readTransientChunks } from './read-chunks.ts';
-import { unpooled, writeAll } from './read-write-fully.ts';
+import { unpooled, writeFully } from './read-write-fully.ts';
 
 /** The new file that a delta describes, read from the old file and the new bytes. Throws `assembly-unsound`. */
 export class PatchedSource extends ConcatenatedSource {
@@ -43,7 +43,7 @@ export async function patchInPlace(file: FileHandle, { source, delta, fresh }: P
     if (from === 'source' && start === at) at = end;
     else
       for await (const chunk of readTransientChunks(from === 'source' ? source : fresh, start, end)) {
-        await writeAll(file, chunk, at);
+        await writeFully(file, chunk, at);
         at += chunk.length;
       }
   }

@@ -1,13 +1,13 @@
 import type { FileHandle } from 'node:fs/promises';
 
 /** Writes all of the bytes at an offset: one write of the system may take fewer. */
-export async function writeAll(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {
+export async function writeFully(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {
   for (let done = 0; done < bytes.length;)
     done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
 }
 
 /** Fills all of the memory from an offset; false when the file ends before. */
-export async function fillFrom(file: FileHandle, target: Buffer, offset: number): Promise<boolean> {
+export async function readFully(file: FileHandle, target: Buffer, offset: number): Promise<boolean> {
   for (let done = 0; done < target.length;) {
     const { bytesRead } = await file.read(target, done, target.length - done, offset + done);
     if (bytesRead === 0) return false;

@@ -3,7 +3,7 @@ import { chmod, chown, open, rename, rm, stat, type FileHandle } from 'node:fs/p
 import { dirname } from 'node:path';
 import { hasCode, messageOf, SignpipeError } from '../errors.ts';
 import { syncFolder } from './atomic-file.ts';
-import { writeAll } from './read-write-fully.ts';
+import { writeFully } from './read-write-fully.ts';
 import { keepTemporary } from './temp-files.ts';
 
 const CHUNK = 1024 * 1024;
@@ -34,7 +34,7 @@ async function copyRange(from: FileHandle, to: FileHandle, start: number, end: n
   for (let at = start; at < end;) {
     const { bytesRead } = await from.read(buffer, 0, Math.min(CHUNK, end - at), at);
     if (bytesRead === 0) throw new Error('the new file was cut short while it was copied');
-    await writeAll(to, buffer.subarray(0, bytesRead), at);
+    await writeFully(to, buffer.subarray(0, bytesRead), at);
     at += bytesRead;
   }
 }

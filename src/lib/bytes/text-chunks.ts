@@ -7,7 +7,7 @@ const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xd
  * A long text that comes in pieces, in stretches fit to be written one by one: short pieces are joined, long ones
  * cut, no character in two.
  */
-export function* stretches(pieces: Iterable<string>): Generator<string> {
+export function* textChunks(pieces: Iterable<string>): Generator<string> {
   let text = '';
   for (const piece of pieces) {
     text += piece;

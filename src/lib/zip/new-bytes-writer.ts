@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { writeAll } from '../bytes/read-write-fully.ts';
+import { writeFully } from '../bytes/read-write-fully.ts';
 
 /** Small pieces are gathered to writes of about this size, in bytes. */
 const WRITE_SIZE = 1024 * 1024;
@@ -33,7 +33,7 @@ export class NewBytesWriter {
   async fill(position: number, bytes: Buffer): Promise<void> {
     if (this.fillPending(position, bytes)) return;
     await this.flush();
-    await writeAll(await this.file(), bytes, position);
+    await writeFully(await this.file(), bytes, position);
   }
 
   /** Fills in a place that is not written yet; false if it is written. */
@@ -68,7 +68,7 @@ export class NewBytesWriter {
     const file = await this.file();
     const { bytesWritten } = await file.writev(pending, this.written);
     // A partial write is rare: no need to be fast.
-    if (bytesWritten < pendingSize) await writeAll(file, Buffer.concat(pending), this.written);
+    if (bytesWritten < pendingSize) await writeFully(file, Buffer.concat(pending), this.written);
     this.written += pendingSize;
   }
 }

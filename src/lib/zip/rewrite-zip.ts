@@ -8,7 +8,7 @@ import { PatchedSource } from '../bytes/patched-source.ts';
 import { ConcatenatedSource } from '../bytes/concatenated-source.ts';
 import { BufferSource, withFile, type ByteSource } from '../bytes/byte-source.ts';
 import { readTransientChunks } from '../bytes/read-chunks.ts';
-import { writeAll } from '../bytes/read-write-fully.ts';
+import { writeFully } from '../bytes/read-write-fully.ts';
 import { Semaphore } from '../concurrency/semaphore.ts';
 import { settleAll } from '../concurrency/settle-all.ts';
 import {
@@ -142,7 +142,7 @@ async function writeSource(file: FileHandle, source: ByteSource): Promise<Rewrit
     [first, source.size],
   ])
     for await (const chunk of readTransientChunks(source, start, end)) {
-      const writing = writeAll(file, chunk, size);
+      const writing = writeFully(file, chunk, size);
       hash.update(chunk);
       await writing;
       size += chunk.length;

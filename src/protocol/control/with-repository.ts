@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { usage } from '../../lib/errors.ts';
-import { withScratch } from '../../lib/bytes/temp-folder.ts';
+import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { ControlRepository, type Branches } from './repository.ts';
 
 const isUrl = (repo: string): boolean =>
@@ -18,7 +18,7 @@ export async function withRepository<T>(
 ): Promise<T> {
   const branches = { requests, receipts };
   if (!isUrl(repo)) return useAndClose(await ControlRepository.openExisting(repo, branches), use);
-  return withScratch(async (folder) => {
+  return withTempFolder(async (folder) => {
     const path = join(folder, 'control.git');
     const repository = await ControlRepository.open({ url: repo, path, branches });
     return useAndClose(repository, async () => {

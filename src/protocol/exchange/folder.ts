@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hasCode, messageOf, SignpipeError, unavailable, usage } from '../../lib/errors.ts';
 import { syncFolder } from '../../lib/bytes/atomic-file.ts';
-import { fillFrom, writeAll } from '../../lib/bytes/read-write-fully.ts';
+import { readFully, writeFully } from '../../lib/bytes/read-write-fully.ts';
 import { sha256OfStream } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type {
@@ -32,7 +32,7 @@ interface OpenLocalFile {
 
 /** Fills `target` from an open file; throws `exchange-file-changed` if the file ends before. */
 async function fill(handle: FileHandle, target: Buffer, offset: number, name: string): Promise<void> {
-  if (!(await fillFrom(handle, target, offset))) throw failures.fileChanged(name);
+  if (!(await readFully(handle, target, offset))) throw failures.fileChanged(name);
 }
 
 async function readExactly(
@@ -209,7 +209,7 @@ export class FolderExchange implements Exchange {
     const handle = await open(temporary, 'wx+');
     try {
       const pool = requestPool();
-      const write = (offset: number, bytes: Buffer): Promise<void> => writeAll(handle, bytes, offset);
+      const write = (offset: number, bytes: Buffer): Promise<void> => writeFully(handle, bytes, offset);
       await writeBehind(blocksToSend(content, options, { pool }), write, { pool });
       await handle.sync();
       const { size } = await handle.stat();

@@ -3,7 +3,7 @@ import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promi
 import { basename, dirname, join } from 'node:path';
 import { hasCode } from '../../lib/errors.ts';
 import { syncFolder, temporaryBeside } from '../../lib/bytes/atomic-file.ts';
-import { writeAll } from '../../lib/bytes/read-write-fully.ts';
+import { writeFully } from '../../lib/bytes/read-write-fully.ts';
 
 /** Bytes read at once to hash an earlier download's bytes again. */
 const CHUNK = 1024 * 1024;
@@ -44,7 +44,7 @@ export class PartialDownload {
   }
 
   async append(bytes: Buffer): Promise<void> {
-    const written = writeAll(this.file, bytes, this.size);
+    const written = writeFully(this.file, bytes, this.size);
     this.hash.update(bytes); // While it is written.
     await written;
     this.size += bytes.length;

@@ -1,6 +1,6 @@
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
-import { fillFrom, writeAll } from '../../lib/bytes/read-write-fully.ts';
+import { readFully, writeFully } from '../../lib/bytes/read-write-fully.ts';
 import { firstIndex } from '../../lib/bytes/binary-search.ts';
 
 /** What is kept in memory of one remote file, in bytes; the rest goes to disk. */
@@ -155,11 +155,11 @@ export class RangeCache {
 
   private async writeToFile(offset: number, bytes: Buffer): Promise<void> {
     this.file ??= await open(this.path, 'wx+', 0o600);
-    await writeAll(this.file, bytes, offset);
+    await writeFully(this.file, bytes, offset);
   }
 
   private async readFromFile(target: Buffer, offset: number): Promise<void> {
-    if (!this.file || !(await fillFrom(this.file, target, offset)))
+    if (!this.file || !(await readFully(this.file, target, offset)))
       throw new RangeError('bytes are missing from the cache file');
   }
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { writeAtomically } from '../../lib/bytes/atomic-file.ts';
-import { writeAll } from '../../lib/bytes/read-write-fully.ts';
+import { writeFully } from '../../lib/bytes/read-write-fully.ts';
 import { readIntoPool, type BufferPool } from '../../lib/bytes/buffer-pool.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
@@ -68,7 +68,7 @@ export async function receive(
     await writeAtomically(destination, async (file) => {
       for await (const chunk of tagged(download.content)) {
         hash.update(chunk);
-        await writeAll(file, chunk, done);
+        await writeFully(file, chunk, done);
         done += chunk.length;
         onProgress?.(done, download.size);
       }

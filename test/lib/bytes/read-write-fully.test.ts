@@ -3,7 +3,7 @@ import { mkdtemp, open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fillFrom, writeAll } from '../../../src/lib/bytes/read-write-fully.ts';
+import { readFully, writeFully } from '../../../src/lib/bytes/read-write-fully.ts';
 import { firstIndex } from '../../../src/lib/bytes/binary-search.ts';
 
 /** A file of a system that moves at most three bytes at a time. */
@@ -31,18 +31,18 @@ describe('reading and writing exactly', () => {
   });
 
   it('goes on until all is done, however little the system does at once', async () => {
-    await writeAll(slow(file), Buffer.from('0123456789'), 0);
-    await writeAll(slow(file), Buffer.from('abcd'), 4);
+    await writeFully(slow(file), Buffer.from('0123456789'), 0);
+    await writeFully(slow(file), Buffer.from('abcd'), 4);
     assert.equal(await readFile(join(folder, 'file'), 'utf8'), '0123abcd89');
     const target = Buffer.alloc(7);
-    assert.equal(await fillFrom(slow(file), target, 2), true);
+    assert.equal(await readFully(slow(file), target, 2), true);
     assert.equal(target.toString(), '23abcd8');
   });
 
   it('tells that a file ends before, and does nothing for no bytes', async () => {
-    assert.equal(await fillFrom(slow(file), Buffer.alloc(7), 4), false);
-    assert.equal(await fillFrom(file, Buffer.alloc(0), 100), true);
-    await writeAll(file, Buffer.alloc(0), 100);
+    assert.equal(await readFully(slow(file), Buffer.alloc(7), 4), false);
+    assert.equal(await readFully(file, Buffer.alloc(0), 100), true);
+    await writeFully(file, Buffer.alloc(0), 100);
     assert.equal((await readFile(join(folder, 'file'))).length, 10);
   });
 });
