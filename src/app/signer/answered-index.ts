@@ -1,23 +1,23 @@
 import { firstIndex } from '../../lib/bytes/binary-search.ts';
 
-/** A commit id that is not there. */
+/** Stands for a missing commit id. */
 const NONE = '0'.repeat(40);
 
-/** What answered a request; without a receipt where it was settled otherwise. */
+/** An answered request; without a receipt if it is from before `control.since`. */
 export interface EarlierAnswer {
   readonly request: string;
   readonly receipt: string | null;
 }
 
-/** The first half of an identity, 16 bytes; then request and receipt, 20 bytes each. */
+/** A record: the first half of an identity (16 bytes), then request and receipt (20 bytes each). */
 const KEY = 16;
 const ID = 20;
 const RECORD = KEY + 2 * ID;
 
 /**
- * Answers by the identity of what they answer, 56 bytes each: most of them sorted in one buffer, so that hundreds of
- * thousands are loaded in some milliseconds; the newest in a map beside it. Keys are cut to 16 bytes: what is found
- * is a candidate, to be compared as a whole.
+ * Answers by the identity of their request, 56 bytes each. Only for speed, most are sorted in one buffer, so that
+ * hundreds of thousands load in some milliseconds; the newest are in a map. Keys are cut to 16 bytes: a result is a
+ * candidate whose whole identity must be compared.
  */
 export class AnsweredIndex {
   private readonly recent = new Map<string, Buffer>();
@@ -28,12 +28,12 @@ export class AnsweredIndex {
     return new AnsweredIndex(Buffer.alloc(0));
   }
 
-  /** Takes up what `toBuffer` gave; null if it cannot be that. */
+  /** The inverse of `toBuffer`; null if the bytes cannot be its result. */
   static from(bytes: Buffer): AnsweredIndex | null {
     return bytes.length % RECORD === 0 ? new AnsweredIndex(bytes) : null;
   }
 
-  /** At least as many as there are answers: one that was replaced counts twice. */
+  /** At least the number of answers: a replaced one counts twice. */
   get size(): number {
     return this.sorted.length / RECORD + this.recent.size;
   }
@@ -47,14 +47,14 @@ export class AnsweredIndex {
     return { request: request ?? '', receipt: receipt === NONE ? null : (receipt ?? null) };
   }
 
-  /** Sets the answer, in place of one that is there. */
+  /** Adds or replaces an answer. */
   set(identity: string, { request, receipt }: EarlierAnswer): void {
     const key = identity.slice(0, 2 * KEY);
     const record = Buffer.from(`${key}${request}${receipt ?? NONE}`, 'hex');
     this.recent.set(record.toString('latin1', 0, KEY), record);
   }
 
-  /** All of it, sorted. */
+  /** All records, sorted. */
   toBuffer(): Buffer {
     const records: Buffer[] = [...this.recent.values()];
     for (let at = 0; at < this.sorted.length; at += RECORD)

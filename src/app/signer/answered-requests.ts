@@ -11,22 +11,22 @@ import { AnsweredIndex, type EarlierAnswer } from './answered-index.ts';
 
 /** Commits read side by side. */
 const BATCH = 200;
-/** The file is written again once this many answers have come, or a hundredth of all if that is more. */
+/** The file is written again after this many new answers, or a hundredth of all if that is more. */
 const EVERY = 50;
 
 const id = z.string().regex(/^[0-9a-f]{40}$/);
 const headSchema = z.strictObject({
   version: z.literal(1),
-  /** As they were when the records were gathered. */
+  /** The values for which the records were collected. */
   since: id.nullable(),
   lost: z.array(id),
   receipts: id,
-  /** Of the records that follow. */
+  /** SHA-256 of the records that follow. */
   sha256: z.string(),
 });
 
 /** Where answers are found besides the receipt branch. */
-export interface Settled {
+export interface OtherAnswers {
   /** `control.since`: its whole history counts as answered. */
   readonly since: string | undefined;
   /** Tips of the receipt branch whose loss an operator accepted: what was answered there stays answered. */
@@ -34,30 +34,30 @@ export interface Settled {
 }
 
 /**
- * Which requests were answered, by the identity of what was signed rather than by commit id: see `signedIdentity`.
- * All of it comes from Git: the receipt branch, the history up to `control.since`, and lost receipts that the clone
- * still has. The file in the state folder only saves reading it again (100,000 receipts: 4 s). It counts as long as
- * it is undamaged and the receipt branch continues where it stopped.
+ * Which requests were answered, by the identity of what was signed rather than by commit id: see `signedIdentity`. All
+ * of it comes from Git: the receipt branch, the history up to `control.since`, and lost receipts that the clone still
+ * has. The file in the state folder is only for speed (100,000 receipts: 4 s to read); it is used if it is undamaged
+ * and the receipt branch continues where it stopped.
  *
- * Identities are entered as commits claim them, which is fast; the signature of an earlier commit is checked when a
- * later one claims the same.
+ * Identities are entered as commits claim them, which is fast; an earlier commit's signature is checked when a later
+ * commit claims the same identity.
  */
 export class AnsweredRequests {
   private index = AnsweredIndex.empty();
-  /** The tip of the receipt branch up to which `index` is complete; undefined before anything was read. */
+  /** The tip of the receipt branch up to which `index` is complete; undefined until it is read. */
   private upTo: string | null | undefined;
-  /** Answers that the file lacks; without a file that counts, it is worth writing in any case. */
+  /** Answers that the file lacks; infinite if there is no usable file. */
   private unsaved = Infinity;
 
   constructor(
     private readonly path: string,
     private readonly repository: ControlRepository,
-    private readonly settled: () => Settled,
+    private readonly otherAnswers: () => OtherAnswers,
   ) {}
 
   /**
-   * The earlier answer to what a request's commit says, or null. `receipts` is where the receipt branch stands. An
-   * unsigned or wrongly signed commit has no identity, and repeats nothing.
+   * The earlier answer to the signed payload of a request's commit, or null. `receipts` is the head of the receipt
+   * branch. An unsigned or wrongly signed commit has no identity, and repeats nothing.
    */
   async find(rawCommit: Buffer, receipts: string | null): Promise<EarlierAnswer | null> {
     const identity = signedIdentity(rawCommit);
@@ -67,17 +67,17 @@ export class AnsweredRequests {
     return candidate && (await this.isSigned(candidate.request, identity)) ? candidate : null;
   }
 
-  /** Takes in what the receipt branch has gained. */
+  /** Adds the new receipts of the branch. */
   async update(receipts: string | null): Promise<void> {
     if (this.upTo === undefined) await this.begin(receipts);
     if (receipts !== null && receipts !== this.upTo) await this.addReceipts(receipts, this.upTo ?? null);
     this.upTo = receipts;
   }
 
-  /** Writes the file, if it is worth it. */
+  /** Writes the file, if enough answers have come. */
   async save(): Promise<void> {
     if (!this.upTo || this.unsaved < Math.max(EVERY, this.index.size / 100)) return;
-    const { since = null, lost } = this.settled();
+    const { since = null, lost } = this.otherAnswers();
     const body = this.index.toBuffer();
     const head = { version: 1, since, lost, receipts: this.upTo, sha256: sha256Hex(body) };
     await writeFileAtomically(this.path, Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), body]), {
@@ -92,23 +92,23 @@ export class AnsweredRequests {
       this.upTo = loaded;
       return;
     }
-    const { since, lost } = this.settled();
+    const { since, lost } = this.otherAnswers();
     if (receipts !== null) await this.addReceipts(receipts, null);
     for (const tip of lost) if (await this.repository.hasCommit(tip)) await this.addReceipts(tip, receipts);
     if (since !== undefined && (await this.repository.hasCommit(since)))
       await this.add(
         (await this.repository.commitsBetween(since)).map((request) => ({ request, receipt: null })),
       );
-    // Last: if anything above fails, the next call begins again.
+    // Set last: if anything above fails, the next call begins again.
     this.upTo = receipts;
   }
 
-  /** Takes up the file; gives the tip up to which it is complete, or null if it does not count. */
+  /** Loads the file; returns the tip up to which it is complete, or null if it cannot be used. */
   private async load(receipts: string): Promise<string | null> {
     const bytes = await readFile(this.path).catch(() => Buffer.alloc(0));
     const end = bytes.indexOf('\n') + 1;
     const { data: head } = headSchema.safeParse(parse(bytes.toString('utf8', 0, end)));
-    const { since = null, lost } = this.settled();
+    const { since = null, lost } = this.otherAnswers();
     if (!head || head.since !== since || head.lost.join() !== lost.join()) return null;
     const body = bytes.subarray(end);
     const index = sha256Hex(body) === head.sha256 ? AnsweredIndex.from(body) : null;
@@ -134,7 +134,7 @@ export class AnsweredRequests {
     this.unsaved += answers.length;
   }
 
-  /** The first answer to what was really signed stands: a commit with a signature that is wrong gives way. */
+  /** Enters an answer unless the identity has one whose signature is valid. */
   private async enter(commit: Buffer | null, answer: EarlierAnswer): Promise<void> {
     const identity = commit && claimedIdentity(commit);
     if (identity === null) return;

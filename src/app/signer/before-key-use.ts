@@ -9,23 +9,23 @@ import { checkPreconditions } from './preconditions.ts';
 import { judge } from './policy.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** The oldest that heads may be when the key is used, in milliseconds. */
+/** The greatest age of the heads when the key is used, in milliseconds. */
 const FRESH_MS = 1000;
-/** Looks at branches that move while their history is judged, before the request waits for the next poll. */
-const MOST_LOOKS = 5;
+/** How often moving branches are judged again before the request waits for the next poll. */
+const MOST_TRIES = 5;
 
-/** A gate closed before the key was used: the request waits, and this is no answer. */
+/** A precondition is no longer met just before the key would be used: the request waits. */
 export class UnmetPreconditionError extends Error {
   constructor(readonly unmet: UnmetPrecondition) {
     super(unmet.why);
   }
 }
 
-/** Where the branches stand could not be asked before the key was used; `cause` is why. No fault of the request. */
+/** The heads could not be fetched just before the key would be used; `cause` is why. No fault of the request. */
 export class HeadsUnknown extends Error {}
 
-/** What is to be asked again. */
-export interface Asked {
+/** A request whose preconditions are checked again. */
+export interface CheckedRequest {
   readonly request: Request;
   readonly channel: Channel;
   /** When this signer first saw the request. */
@@ -33,21 +33,21 @@ export interface Asked {
 }
 
 /**
- * Asks all gates directly before the key is used: since the request was taken up, its files were fetched, which takes
- * as long as it takes, and a HOLD or an objection counts until the first signature is made. The heads are asked of
- * the Git host again, and if judging what is new took longer than they may be old, once more. Returns the vouches
- * that count. Throws `UnmetPreconditionError`, `HeadsUnknown`, alarms, and whatever `judge` and `checkPreconditions` refuse.
+ * Checks all preconditions again just before the key is used: fetching the files took its time, and a HOLD or an
+ * objection counts until the first signature is made. The heads are fetched again, and once more if judging them took
+ * longer than they may be old. Returns the vouches that count. Throws `UnmetPreconditionError`, `HeadsUnknown`, alarms,
+ * and the refusals of `judge` and `checkPreconditions`.
  */
 export async function checkBeforeKeyUse(
   context: SignerContext,
-  { request, channel, seen }: Asked,
+  { request, channel, seen }: CheckedRequest,
   headsNow: () => Promise<Heads>,
 ): Promise<readonly Vouch[]> {
   let judged: { heads: Heads; vouches: readonly Vouch[] } | undefined;
-  for (let looks = 0; looks < MOST_LOOKS; looks += 1) {
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
     const asked = performance.now();
     const heads = await headsNow().catch((cause: unknown) => {
-      throw new HeadsUnknown('where the branches stand could not be asked', { cause });
+      throw new HeadsUnknown('the heads could not be fetched', { cause });
     });
     if (judged && isDeepStrictEqual(judged.heads, heads)) return judged.vouches;
     await context.lists.refresh();
@@ -58,17 +58,17 @@ export async function checkBeforeKeyUse(
     if (performance.now() - asked <= FRESH_MS) return checked.vouches;
     judged = { heads, vouches: checked.vouches };
   }
-  throw new UnmetPreconditionError(unmet('the control repository moves faster than it can be judged'));
+  throw new UnmetPreconditionError(unmet('the control repository changes faster than it can be judged'));
 }
 
-/** A key that awaits `gate` once, before it is first used. */
-export function keyWithCheck(key: SigningKey, gate: () => Promise<void>): SigningKey {
-  let asked: Promise<void> | undefined;
+/** A key that awaits `check` once, before its first use. */
+export function keyWithCheck(key: SigningKey, check: () => Promise<void>): SigningKey {
+  let checked: Promise<void> | undefined;
   return {
     certificates: key.certificates,
     algorithm: key.algorithm,
     sign: async (hash, data) => {
-      await (asked ??= gate());
+      await (checked ??= check());
       return key.sign(hash, data);
     },
     close: () => key.close(),

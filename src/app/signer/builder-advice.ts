@@ -2,16 +2,16 @@ import type { ErrorKind, SignpipeError } from '../../lib/errors.ts';
 
 /** What to do about an error that has no hint of its own. */
 const USUALLY: Record<ErrorKind, string> = {
-  invalid: 'build the file again, with other tools if need be, and submit it again',
+  invalid: 'build the file again, with other tools if necessary, and submit it again',
   'not-allowed': "ask the signer's operator what is allowed here",
   unavailable: 'submit it again once that works',
-  local: "tell the signer's operator, whose log has more",
+  local: "tell the signer's operator: the signer's log has more",
   usage: "tell the signer's operator: the signer's configuration is at fault",
   alarm: "tell the signer's operator at once",
   timeout: 'submit it again',
 };
 
-/** What a builder can do about errors whose own hints are for the operator alone, by code. */
+/** What a builder can do about errors whose own hints are only for the operator, by code. */
 const BY_CODE: ReadonlyMap<string, string> = new Map([
   [
     'timestamp-unavailable',
@@ -39,14 +39,14 @@ const BY_CODE: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-/** For refusals that the operator may lift: the lifting alone does not bring the request back. */
+/** For refusals whose cause the operator may remove: that alone does not bring the request back. */
 const HOW_TO_ASK_AGAIN = 'this answer is final: once that is settled, submit a new request';
 
 /** A key of signer.yaml or one of its lists, which the reader of a receipt cannot change. */
 const SIGNER_KEY =
   /\b(?:signing|trust|limits|exchange|control|retry|receipts)\.[a-z][A-Za-z]+|\ballowed signers\b/;
 
-/** Longer advice would not fit a receipt with the sentence above. */
+/** Longer advice would not fit into a receipt together with that sentence. */
 const MOST_TEXT = 3800;
 
 function advised(error: SignpipeError): string {
@@ -55,7 +55,7 @@ function advised(error: SignpipeError): string {
   return SIGNER_KEY.test(hint) && !named ? `for the signer's operator: ${hint}` : hint;
 }
 
-/** What the builder who reads a receipt can do about an error; advice for the operator names the operator. */
+/** What the builder who reads a receipt can do about an error. Advice for the operator says so. */
 export function adviceFor(error: SignpipeError): string {
   const advice = advised(error).slice(0, MOST_TEXT);
   return error.kind === 'not-allowed' ? `${advice}; ${HOW_TO_ASK_AGAIN}` : advice;

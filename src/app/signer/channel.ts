@@ -10,13 +10,13 @@ import { openTimestamper } from '../../engine/timestamp/open.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { readTrustLists } from './trust-lists.ts';
 
-/** One channel, ready to sign: its key is loaded, its policy compiled. */
+/** One channel, ready to sign: its key is open, its policy compiled. */
 export interface Channel {
   readonly config: ChannelConfig;
   readonly key: SigningKey;
   /** Null only with a test certificate. */
   readonly timestamper: Timestamper | null;
-  /** Whether its certificate is good for tests only. */
+  /** Whether its certificate is a test certificate. */
   readonly test: boolean;
   /** Null without `trust.allowedSigners`. */
   readonly allowed: AllowedSigners | null;
@@ -42,7 +42,7 @@ export interface ChannelOptions {
   readonly retry?: { readonly attempts: number; readonly wait: number };
 }
 
-/** Test certificates may go without timestamps; a real one's signature would die with the certificate. */
+/** Requires timestamps unless the certificate is for tests: without one, a signature becomes invalid with its certificate. */
 function requireTimestamps(name: string, test: boolean, urls: readonly string[]): void {
   if (urls.length === 0 && !test)
     throw usage(

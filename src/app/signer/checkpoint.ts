@@ -3,13 +3,13 @@ import { z } from 'zod';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 
-/** So many requests may be answered before the landmark is set anew. */
+/** After this many requests, the checkpoint is written again. */
 const EVERY = 50;
 
 const id = z.string().regex(/^[0-9a-f]{40}$/);
 const schema = z.strictObject({
   version: z.literal(1),
-  /** `control.since` as it was: what lies before it may not have been answered. */
+  /** The `control.since` for which it was written: earlier requests may be unanswered. */
   since: z.string().nullable(),
   requests: id,
   receipts: id,
@@ -17,21 +17,20 @@ const schema = z.strictObject({
   touched: z.array(z.tuple([z.string(), z.strictObject({ tip: id, ids: z.array(id) })])),
 });
 
-/** Every request in the history of `requests` is answered in the history of `receipts`. */
-export interface Settled {
+/** Heads up to which all is answered: each request in the history of `requests` by a receipt in that of `receipts`. */
+export interface AnsweredHeads {
   readonly requests: string;
   readonly receipts: string;
 }
 
 /**
- * Up to where everything is answered, kept in the state folder, so that a signer which starts again need not go
- * through the whole history. Git can give it back: where it is missing, cannot be read or does not fit the
- * history or the configuration, the whole history is gone through.
+ * Up to where everything is answered, kept in the file `landmark` of the state folder. Only for speed: without it, or
+ * if it does not fit the history or the configuration, a signer that starts reads the whole history.
  */
 export class Checkpoint {
-  /** Requests listed since it was last set; from the start on it is due. */
+  /** Requests listed since it was written; at the start it is due. */
   private due = EVERY;
-  /** Paths of which it tells what touched them. */
+  /** The number of paths for which it lists the commits that changed them. */
   private paths = 0;
 
   constructor(
@@ -39,8 +38,8 @@ export class Checkpoint {
     private readonly since: string | undefined,
   ) {}
 
-  /** Where to begin, or null. `receipts` is where the receipt branch stands, which may have been set back. */
-  async read(repository: ControlRepository, receipts: string | null): Promise<Settled | null> {
+  /** Where to begin, or null. `receipts` is the head of the receipt branch, which may have been set back. */
+  async read(repository: ControlRepository, receipts: string | null): Promise<AnsweredHeads | null> {
     const text = await readFile(this.path, 'utf8').catch(() => 'null');
     const { data } = schema.safeParse(parse(text));
     if (!data || data.since !== (this.since ?? null) || receipts === null) return null;
@@ -52,13 +51,13 @@ export class Checkpoint {
     return { requests: data.requests, receipts: data.receipts };
   }
 
-  /** Tells that so many more requests were listed. */
+  /** Counts listed requests. */
   count(requests: number): void {
     this.due += requests;
   }
 
-  /** Sets it, if it is time to, or if it lacks what is known by now. */
-  async set(repository: ControlRepository, { requests, receipts }: Settled): Promise<void> {
+  /** Writes it if enough requests were listed, or if it lacks a path. */
+  async set(repository: ControlRepository, { requests, receipts }: AnsweredHeads): Promise<void> {
     if (this.due < EVERY && this.paths >= repository.touched.size) return;
     const touched = [...repository.touched].map(([key, { tip, ids }]): [string, object] => [
       key,

@@ -16,26 +16,27 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { hasCode, messageOf, SignpipeError, usage } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 
-/** The file was deleted or replaced between opening and locking it, that often at the most. */
+/** How often the lock file may be deleted or replaced between opening and locking it. */
 const MOST_TRIES = 10;
 
-/** How long others wait, in ms and times, for a new holder to write who it is after it got the lock. */
-const NAMING = { tries: 25, pause: 20 };
+/** How long other processes wait for a new holder to write its name: number of tries, and pause in ms. */
+const NAME_WAIT = { tries: 25, pause: 20 };
 
 const cannotLock = (path: string, why: string, hint: string, cause?: unknown): SignpipeError =>
   usage('lock-unavailable', `${path}: cannot be locked: ${why}`, { hint, cause });
 
 /**
- * Asks the kernel for an exclusive lock on the open file `fd`, without waiting; false if another process has it.
- * Node has no call for it, so `flock -n FD` of util-linux makes it on the descriptor that it inherits. A lock of
- * flock(2) belongs to the open file, not to the process that asked for it: it stays until this process closes the
- * file or ends, however it ends.
+ * Asks the kernel for an exclusive lock on the open file `fd`, without waiting; false if another process has it. Node
+ * has no call for this, so `flock -n FD` of util-linux does it on the inherited descriptor. A flock(2) lock belongs to
+ * the open file, not to the process that asked for it: it stays until this process closes the file or ends.
  */
 function lockDescriptor(fd: number, path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const child = spawn('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'pipe', fd] });
-    let said = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said = `${said}${text}`.slice(0, 500)));
+    let errors = '';
+    child.stderr
+      ?.setEncoding('utf8')
+      .on('data', (text: string) => (errors = `${errors}${text}`.slice(0, 500)));
     child.once('error', (error) => {
       const hint = hasCode(error, 'ENOENT')
         ? 'install util-linux, which has the program flock'
@@ -44,9 +45,9 @@ function lockDescriptor(fd: number, path: string): Promise<boolean> {
     });
     child.once('close', (status) => {
       if (status === 0) resolve(true);
-      else if (status === 1 && said === '') resolve(false);
+      else if (status === 1 && errors === '') resolve(false);
       else {
-        const why = said.trim() || `flock ended with ${status}`;
+        const why = errors.trim() || `flock ended with ${status}`;
         reject(
           cannotLock(path, why, 'the state folder must be on a file system that has locks: a local disk'),
         );
@@ -61,7 +62,7 @@ function isStillAt(path: string, fd: number): boolean {
   return open.ino === named?.ino && open.dev === named.dev;
 }
 
-/** Closing gives the lock up. The file goes first, while no one else can have locked it. */
+/** Releases the lock by closing the file. The file is deleted first, while no other process can have locked it. */
 function release(path: string, fd: number): void {
   try {
     if (isStillAt(path, fd)) rmSync(path);
@@ -70,8 +71,8 @@ function release(path: string, fd: number): void {
   }
 }
 
-/** Opens and locks the file; its descriptor, or null if another process has the lock. */
-async function take(path: string): Promise<number | null> {
+/** Opens and locks the file. Returns its descriptor, or null if another process has the lock. */
+async function openLocked(path: string): Promise<number | null> {
   for (let tries = 0; tries < MOST_TRIES; tries += 1) {
     const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
     try {
@@ -87,7 +88,7 @@ async function take(path: string): Promise<number | null> {
   throw cannotLock(path, 'it is replaced again and again', 'find out which program deletes it');
 }
 
-/** Writes who holds the lock. Only people read it: what counts is the kernel's lock. */
+/** Writes who holds the lock, for people: only the kernel's lock counts. */
 function writeHolder(fd: number): void {
   ftruncateSync(fd);
   writeSync(fd, `${process.pid} ${new Date().toISOString()} ${hostname()}\n`, 0);
@@ -102,7 +103,7 @@ function readHolder(path: string): [pid: string, since: string, host: string] {
   }
 }
 
-/** Whether a text of this machine names a process that has ended: the holder's own text is then still to come. */
+/** Whether the text, written on this machine, names a process that has ended: then the new holder has not written yet. */
 function isOutdated([pid, , host]: [string, string, string]): boolean {
   if (host !== '' && host !== hostname()) return false;
   if (!/^[1-9]\d{0,9}$/.test(pid)) return true;
@@ -114,11 +115,11 @@ function isOutdated([pid, , host]: [string, string, string]): boolean {
   }
 }
 
-/** Waits for the holder's text if it is not there yet. */
+/** Reads the holder's text, waiting for it if necessary. */
 async function holderOf(path: string): Promise<{ pid: string; taken: string }> {
   let holder = readHolder(path);
-  for (let tries = 0; tries < NAMING.tries && isOutdated(holder); tries += 1) {
-    await sleep(NAMING.pause);
+  for (let tries = 0; tries < NAME_WAIT.tries && isOutdated(holder); tries += 1) {
+    await sleep(NAME_WAIT.pause);
     holder = readHolder(path);
   }
   if (isOutdated(holder)) return { pid: 'unknown', taken: '' };
@@ -127,15 +128,15 @@ async function holderOf(path: string): Promise<{ pid: string; taken: string }> {
 }
 
 /**
- * Makes this process the only one that uses a state folder, by a lock that the kernel holds on the file `lock` in
- * it; returns the function that gives it up. The kernel gives it up when the process ends, by SIGKILL or a power
- * cut too, so no lock of a dead process ever has to be judged.
+ * Makes this process the only user of a state folder, by a lock that the kernel holds on the file `lock` in it; returns
+ * the function that releases it. The kernel also releases it when the process ends, even by SIGKILL or a power cut, so
+ * there are no stale locks.
  *
  * Throws `state-in-use` if another signer has the lock, and `lock-unavailable` if the kernel cannot be asked.
  */
 export async function lockState(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
-  const fd = await take(path);
+  const fd = await openLocked(path);
   if (fd !== null) {
     writeHolder(fd);
     let held = true;

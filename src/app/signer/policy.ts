@@ -7,17 +7,17 @@ import { notAllowed, SignpipeError } from '../../lib/errors.ts';
 import type { EarlierAnswer } from './answered-index.ts';
 import type { Channel } from './channel.ts';
 
-/** Who asked, as far as that could be proved. */
+/** Who made a request, as far as its signature proves it. */
 export interface Requester {
-  /** Principal, or null where unsigned requests are accepted. */
+  /** Principal; null for an unsigned request. */
   readonly principal: string | null;
   /** `SHA256:` fingerprint of the key, or null. */
   readonly key: string | null;
-  /** Only of a certificate: all the names that it holds. */
+  /** All names in the certificate, if a certificate signed. */
   readonly certified?: readonly string[];
 }
 
-/** The refusal of what was answered before, under whatever commit id. */
+/** The refusal of a request that was answered before, perhaps under another commit id. */
 export function repeated({ id }: Request, { request, receipt }: EarlierAnswer): SignpipeError {
   const settled =
     receipt === null
@@ -32,7 +32,7 @@ export function repeated({ id }: Request, { request, receipt }: EarlierAnswer): 
   });
 }
 
-/** Throws `request-foreign` unless a request was made for this repository. A vouch is refused as that, by `judge`. */
+/** Throws `request-foreign` unless a request is for this repository. A vouch is refused by `judge` instead. */
 export function requireOurs({ id, roots, vouch }: Request, origin: Origin): void {
   if (vouch) return;
   if (!origin.isForeign(id) && origin.isMeant(roots)) return;
@@ -58,8 +58,8 @@ export function channelOf(request: Request, channels: ReadonlyMap<string, Channe
 }
 
 /**
- * Who signed the request commit. Its key must be allowed both at the time the commit claims and now:
- * whoever stole an expired key would claim an old time. Throws `commit-...` (not-allowed, invalid).
+ * Who signed the request commit. Its key must be allowed both at the time that the commit claims and now: the thief of
+ * an expired key would claim an old time. Throws `commit-...` (not-allowed, invalid).
  */
 export function requesterOf(request: Request, channel: Channel, now: Date): Requester {
   const anyone = { principal: null, key: null };
@@ -84,7 +84,7 @@ export function requesterOf(request: Request, channel: Channel, now: Date): Requ
   return { principal, key: fingerprint, ...(certified && { certified }) };
 }
 
-/** Who made a request that is refused for another reason; no one if its signature does not prove it. */
+/** Who made a request that is refused for another reason; null values if its signature does not prove it. */
 export function requesterIfProven(
   request: Request,
   channels: ReadonlyMap<string, Channel>,
@@ -121,7 +121,7 @@ function requireName(file: RequestedFile, channel: Channel): void {
   );
 }
 
-/** All that can be judged from the commit alone, before a byte of the zip is fetched. */
+/** Judges everything that the commit alone decides, before any file is fetched; returns who made the request. */
 export function judge(request: Request, channel: Channel, now: Date): Requester {
   const requester = requesterOf(request, channel, now);
   if (request.vouch)

@@ -10,25 +10,25 @@ import { unmet, type UnmetPrecondition } from './unmet-precondition.ts';
 import type { Requester } from './policy.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** Whether a request that policy permits may be signed at this moment. */
+/** Whether a request that policy permits may be signed now. */
 export type Preconditions = { readonly met: true; readonly vouches: readonly Vouch[] } | UnmetPrecondition;
 
-const NOBODY = AllowedSigners.parse('', 'nobody');
+const NO_SIGNERS = AllowedSigners.parse('', 'none');
 
-/** One line, even if the reason has several: it must not pass for other lines of the log. */
+/** Describes a HOLD on one line, even if its reason has several: they must not look like other lines of the log. */
 function holdText(hold: Hold): string {
   const { by, since, commit, reason } = hold;
   const lift = howToLift(hold);
-  // The reason is the author's word and stands last, so that it cannot pass for what this program says.
+  // The reason is the author's text and comes last, so that it cannot look like this program's.
   const why = reason === '' ? '' : `${lift === '' ? ': ' : '; HOLD says: '}${reason.replaceAll('\n', ' ')}`;
   return `on hold by ${by ?? 'an unknown author'} since ${since?.toISOString() ?? 'an unknown time'}, commit ${shortId(commit ?? '')}${lift}${why}`;
 }
 
-/** A HOLD stops every channel; those whom the default channel allows lift it. */
+/** A HOLD stops every channel; signers allowed by the default channel lift it. */
 async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPrecondition | null> {
   if (heads.requests === null) return null;
   const byDefault = context.channels.get('default');
-  const allowed = byDefault?.allowed ?? NOBODY;
+  const allowed = byDefault?.allowed ?? NO_SIGNERS;
   const acceptUnsigned = byDefault?.config.trust.unsignedRequests === 'accept';
   const hold = await readHold(context.repository, heads.requests, {
     allowed,
@@ -41,8 +41,8 @@ async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPre
 }
 
 /**
- * A request dated ahead waits until its time has come, whatever is wrong with it: its receipt must not be older,
- * and an objection that was dated honestly must not be taken to be of an earlier build.
+ * A request dated in the future waits until its time has come, even if it will be refused: its receipt must not be
+ * older, and an honestly dated objection must not look like one to an earlier build.
  */
 export function checkDate(request: Request, now: Date): UnmetPrecondition | null {
   if (!isAhead(request, now)) return null;
@@ -53,12 +53,12 @@ export function checkDate(request: Request, now: Date): UnmetPrecondition | null
   };
 }
 
-/** When a request was made, as far as others are compared with it: its own time is its author's word. */
+/** When a request was made, for comparison with vouches: no later than it was seen, since its author chose its own time. */
 const madeAt = ({ committedAt }: Request, seen: Date): Date => (committedAt < seen ? committedAt : seen);
 
-/** A time lock counts from when this signer first saw the request: a commit's own time is its author's word. */
+/** A time lock counts from when this signer first saw the request, since the author chooses the commit's own time. */
 function checkTimeLock(context: SignerContext, channel: Channel, seen: Date): UnmetPrecondition | null {
-  // Without a delay nothing may depend on a clock that was wrong for a while.
+  // Without a delay, a clock that was wrong for a while must have no effect.
   if (channel.config.trust.delay === 0) return null;
   const until = seen.getTime() + channel.config.trust.delay;
   if (context.now().getTime() >= until) return null;
@@ -68,13 +68,13 @@ function checkTimeLock(context: SignerContext, channel: Channel, seen: Date): Un
 const bytesSeen = (vouch: Vouch): string =>
   vouch.differing.map(({ what, vouched }) => `${what} as ${vouched}`).join(', ');
 
-/** Who made the request, as vouches are compared with it; null if it is not proved. */
+/** Who made the request, for comparison with vouches; null if that is not proved. */
 const personOf = (requester: Requester): VouchOptions['requester'] =>
   requester.principal === null || requester.key === null
     ? null
     : { ...requester, principal: requester.principal, fingerprint: requester.key };
 
-/** Throws `vouch-differs` if one of these vouches for other bytes was made after the request. */
+/** Throws `vouch-differs` if one of these differing vouches was made after the request. */
 async function refuseObjections(
   { repository }: SignerContext,
   differing: readonly Vouch[],
@@ -95,8 +95,8 @@ const doesNotCount = ({ commit, signer }: Vouch, root = 'ROOT'): string =>
   `; the vouch ${shortId(commit)} by ${signer} does not count: it neither says "Control: ${root}" nor descends from that commit`;
 
 /**
- * Other builders must have got the same bytes. One who got different ones after the request was made
- * ends it; an older vouch for other bytes is only reported, since the same name is built again each night.
+ * Enough other builders must have vouched for the same bytes. A vouch for other bytes that was made after the request
+ * refuses it; an older one is only reported, since the same name is built again each night.
  */
 async function checkVouches(
   context: SignerContext,
@@ -113,7 +113,7 @@ async function checkVouches(
       'vouches-need-signers',
       `channel ${channel.config.name}: trust.vouches needs trust.allowedSigners`,
     );
-  const found = await vouchesFor(context.repository, request, {
+  const vouches = await vouchesFor(context.repository, request, {
     allowed: channel.allowed,
     branches: heads.vouches,
     requests: heads.requests,
@@ -121,18 +121,18 @@ async function checkVouches(
     requester: personOf(requester),
     now: context.now(),
   });
-  const agreeing = found.filter((each) => each.agrees);
-  const differing = found.filter((each) => each.differing.length > 0 && !each.agrees);
+  const agreeing = vouches.filter((each) => each.agrees);
+  const differing = vouches.filter((each) => each.differing.length > 0 && !each.agrees);
   await refuseObjections(context, differing, madeAt(request, seen));
   if (agreeing.length >= needed) return { met: true, vouches: agreeing };
   const remarks = [
     ...differing.map((each) => `; ${each.signer} vouched earlier for ${bytesSeen(each)}`),
-    ...found.filter((each) => each.elsewhere).map((each) => doesNotCount(each, context.origin.roots[0])),
+    ...vouches.filter((each) => each.elsewhere).map((each) => doesNotCount(each, context.origin.roots[0])),
   ];
   return unmet(`waiting for ${needed - agreeing.length} of ${needed} vouches${remarks.join('')}`);
 }
 
-/** Asks, in this order: is signing held, is the time lock over, have enough others vouched? */
+/** Checks in this order: is there no HOLD, is the time lock over, have enough others vouched? */
 export async function checkPreconditions(
   context: SignerContext,
   channel: Channel,

@@ -17,8 +17,8 @@ const channelPolicy = (
 });
 
 /**
- * What builders may know of a signer: what it takes, and neither keys nor places; and which channels wait for
- * timestamp authorities, since when.
+ * What builders may know about a signer: what it requires, without keys and locations, and since when channels have
+ * been waiting for timestamp authorities.
  */
 export const publicPolicy = (
   channels: ReadonlyMap<string, ChannelConfig>,

@@ -15,7 +15,7 @@ import { unavailable, type SignpipeError } from '../../lib/errors.ts';
 import { publicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** Tries against others who push at the same moment. */
+/** How often a push is tried if another writer pushes at the same time. */
 const MOST_RACES = 10;
 
 const race = (): SignpipeError =>
@@ -23,7 +23,7 @@ const race = (): SignpipeError =>
     hint: 'is another signer writing to it?',
   });
 
-/** The branch that this signer alone writes: judges what is on it, and appends to it. */
+/** The receipt branch, which only this signer writes: judges what is on it and appends to it. */
 export class ReceiptBranch {
   private readonly own: AllowedSigners;
 
@@ -37,7 +37,7 @@ export class ReceiptBranch {
     this.own = AllowedSigners.parse(`signer ${line}\n`, 'receipts.key');
   }
 
-  /** With the policy as it is now: the pinned roots belong to it. */
+  /** The writer with the current policy, to which the pinned roots belong. */
   private get writer(): ReceiptWriter {
     const { writer, origin } = this.context;
     const { policy } = writer;
@@ -45,7 +45,7 @@ export class ReceiptBranch {
     return policy && roots.length > 0 ? { ...writer, policy: { ...policy, roots: [...roots] } } : writer;
   }
 
-  /** The remote's heads, which must only have grown, and by our own receipts; throws alarms. */
+  /** Fetches the heads and judges them: history may only have grown, and receipts must be ours; throws alarms. */
   async judgedHeads(): Promise<{ heads: Heads; first: boolean; changed: boolean }> {
     const { repository, acceptedHeads, config } = this.context;
     const heads = await repository.fetch();
@@ -58,7 +58,7 @@ export class ReceiptBranch {
     };
   }
 
-  /** Whether a request has its receipt, as far as the branch was fetched. */
+  /** Whether the fetched branch has a receipt for a request. */
   async answers(request: string): Promise<boolean> {
     const { repository } = this.context;
     const { receipts } = await repository.heads();
@@ -66,9 +66,8 @@ export class ReceiptBranch {
   }
 
   /**
-   * Appends a receipt to the branch as it stands, or finds that it is there: a push may have been
-   * accepted though we never heard so. `since` is the branch's tip before the receipt was first
-   * pushed; returns the receipt's commit.
+   * Appends a receipt to the branch unless it is there already: a push may have succeeded without our knowing. `since`
+   * is the branch's tip before the receipt was first pushed. Returns the receipt's commit.
    */
   async push(
     receipt: Receipt,
@@ -81,8 +80,8 @@ export class ReceiptBranch {
     for (let tries = 0; tries < MOST_RACES; tries += 1) {
       const parent = await this.tip();
       const steps = await receiptsSince(repository, parent, since);
-      const there = steps.find((step) => step.request === receipt.request.id);
-      if (there) return there.id;
+      const pushed = steps.find((step) => step.request === receipt.request.id);
+      if (pushed) return pushed.id;
       const { result, id } = await appendReceipt(repository, writer, {
         parent,
         receipt,
@@ -96,34 +95,34 @@ export class ReceiptBranch {
   }
 
   /**
-   * Sees to it that the branch's tip tells this signer's policy as it is configured now; the branch is begun if
-   * need be. Returns the heads as they are then.
+   * Publishes this signer's current policy unless the branch's tip has it, beginning the branch if necessary. Returns
+   * the heads after that.
    */
   async publishPolicy(heads: Heads): Promise<Heads> {
     const { writer } = this;
     const { repository, log, now } = this.context;
-    if (heads.receipts !== null && (await this.tellsPolicy(heads.receipts))) return heads;
+    if (heads.receipts !== null && (await this.hasPolicy(heads.receipts))) return heads;
     for (let tries = 0; tries < MOST_RACES; tries += 1) {
       const parent = await this.tip();
-      const told = await this.tellsPolicy(parent);
+      const published = await this.hasPolicy(parent);
       const done =
-        told || (await appendPolicy(repository, writer, { parent, at: now() })).result === 'pushed';
+        published || (await appendPolicy(repository, writer, { parent, at: now() })).result === 'pushed';
       if (!done) continue;
-      if (!told) log.info('published the policy as it is configured now');
+      if (!published) log.info('published the policy as it is configured now');
       const { receipts } = await repository.heads();
       return { ...heads, receipts };
     }
     throw race();
   }
 
-  private async tellsPolicy(tip: string): Promise<boolean> {
+  private async hasPolicy(tip: string): Promise<boolean> {
     const { policy } = this.writer;
     const { repository } = this.context;
     const published = await readPolicyBytes(repository, await repository.readCommit(tip)).catch(() => null);
     return policy === undefined || (published?.equals(policyBytes(policy)) ?? false);
   }
 
-  /** The branch's tip now; the branch is begun if need be. */
+  /** The branch's current tip, beginning the branch if necessary. */
   private async tip(): Promise<string> {
     const { repository, now } = this.context;
     const { heads } = await this.judgedHeads();

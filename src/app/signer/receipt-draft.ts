@@ -16,22 +16,22 @@ import { adviceFor } from './builder-advice.ts';
 import type { Channel } from './channel.ts';
 import type { Requester } from './policy.ts';
 
-/** What is known of a request so far; a receipt can be drawn up from it at any moment. */
+/** What is known about a request so far: enough for a receipt at any time. */
 export interface ReceiptDraft {
   readonly signer: NonNullable<Receipt['signer']>;
   readonly request: Request;
   readonly requester: Requester;
   readonly channel: Channel | null;
   readonly vouches: readonly Vouch[];
-  /** What answered the same request under another commit id. */
+  /** The earlier answer to the same request under another commit id. */
   readonly repeats?: EarlierAnswer;
   readonly times: Receipt['times'];
 }
 
 const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59);
 
-/** A commit may claim any time at all; a receipt holds what RFC 3339 can write. */
-const writable = (time: Date): string =>
+/** Limits a commit's time, which its author chose, to what RFC 3339 can express. */
+const timeText = (time: Date): string =>
   new Date(Math.min(Math.max(time.getTime(), 0), LAST_TIME)).toISOString();
 
 /** The draft for a request that has not been examined yet. */
@@ -46,13 +46,13 @@ export const newDraft = (
   channel: null,
   vouches: [],
   times: {
-    requested: writable(request.committedAt),
+    requested: timeText(request.committedAt),
     seen: seen.toISOString(),
     answered: seen.toISOString(),
   },
 });
 
-/** The receipt that a draft comes to. */
+/** Makes a receipt of a draft. */
 export function receiptOf(draft: ReceiptDraft, outcome: Receipt['outcome'], more: Partial<Receipt>): Receipt {
   const { signer, request, requester, channel, vouches, repeats, times } = draft;
   return {
@@ -87,18 +87,18 @@ const earlier = ({ request, receipt }: EarlierAnswer): NonNullable<Receipt['repe
   ...(receipt !== null && { receipt }),
 });
 
-/** Longer texts would not fit a receipt. */
+/** The longest text in a receipt. */
 const MOST_TEXT = 4000;
 
-/** A message quotes what others wrote: it stays on its line, whatever reads the receipt. */
+/** A message on one line, with control characters escaped: it may quote hostile text. */
 const oneLine = (text: string, limit = MOST_TEXT): string => printable(text, limit).slice(0, limit);
 
-/** Why a request was not answered with signatures, as receipts say it: never without what to do. */
+/** The reason in a receipt without signatures, always with a hint for the builder. */
 export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
   return { code: error.code, message: oneLine(error.message), hint: oneLine(adviceFor(error)) };
 }
 
-/** The receipt of a request that is refused, or that could not be served. */
+/** The receipt of a request that is rejected or failed. */
 export function refusalOf(draft: ReceiptDraft, error: SignpipeError): Receipt {
   const outcome = isRefused(error) ? 'rejected' : 'failed';
   const files = draft.request.files.map(({ name, sha256 }) => ({
@@ -112,36 +112,35 @@ export function refusalOf(draft: ReceiptDraft, error: SignpipeError): Receipt {
 }
 
 /**
- * The receipt of a request whose files were signed but could not all be delivered. It names every
- * signature all the same: the bytes were on their way, and whoever owns the exchange may have them.
- * Only files that lie there as a whole have an output.
+ * The receipt of a request whose files were signed but could not all be delivered. It names every signature all the
+ * same: the bytes were on their way, and the owner of the exchange may have them. Only delivered files have an output.
  */
 export function undeliveredOf(receipt: Receipt, delivered: readonly string[], error: SignpipeError): Receipt {
   const files = receipt.files.map(({ output, ...rest }) =>
     output && delivered.includes(output.name) ? { output, ...rest } : rest,
   );
   const reason = reasonOf(error);
-  const told = delivered.length > 0 ? `; delivered before that: ${delivered.join(', ')}` : '';
-  const message = `${reason.message}${told}`.slice(0, MOST_TEXT);
+  const note = delivered.length > 0 ? `; delivered before that: ${delivered.join(', ')}` : '';
+  const message = `${reason.message}${note}`.slice(0, MOST_TEXT);
   return { ...receipt, outcome: 'failed', reason: { ...reason, message }, files };
 }
 
-/** Refuses, while nothing has left this machine, what no receipt could tell: `receipt-unsound`, `receipt-too-large`. */
+/** Checks a receipt before anything leaves this machine: throws `receipt-unsound` or `receipt-too-large`. */
 export function requireValidReceipt(receipt: Receipt): void {
   const { error } = receiptSchema.safeParse(receipt);
   if (error)
     throw new SignpipeError(
       'local',
       'receipt-unsound',
-      `the receipt would say what none may: ${error.issues[0]?.path.join('.') ?? ''}: ${error.issues[0]?.message ?? ''}`,
+      `the receipt would be invalid: ${error.issues[0]?.path.join('.') ?? ''}: ${error.issues[0]?.message ?? ''}`,
       { hint: 'nothing was delivered; this is a bug: please report it', cause: error },
     );
   const size = Buffer.byteLength(JSON.stringify(receipt, null, 2));
   if (size > RECEIPT_LIMIT)
     throw notAllowed(
       'receipt-too-large',
-      `its receipt would take ${size} bytes, more than the ${RECEIPT_LIMIT} that readers take`,
-      { hint: 'make several requests, each with fewer programs' },
+      `its receipt would have ${size} bytes, more than the ${RECEIPT_LIMIT} that readers accept`,
+      { hint: 'submit several requests, each with fewer programs' },
     );
 }
 

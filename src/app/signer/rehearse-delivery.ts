@@ -5,12 +5,12 @@ import type { Exchange } from '../../protocol/exchange/exchange.ts';
 import { retry } from './retry.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** Exchanges on which a delivery was tried. */
+/** Exchanges on which a delivery was rehearsed. */
 const tried = new WeakSet<Exchange>();
 
 /**
- * Tries, once for each exchange that is opened, whether a request's files could be delivered: before the key is
- * used, for a signature that cannot be delivered exists all the same. Throws what a delivery would throw.
+ * Tries, once for each open exchange, whether a request's files could be delivered: before the key is used, since a
+ * signature that cannot be delivered exists all the same. Throws what a delivery would throw.
  */
 export async function rehearseDelivery(context: SignerContext, { id, files }: Request): Promise<void> {
   const { exchange, config, log } = context;
@@ -19,9 +19,10 @@ export async function rehearseDelivery(context: SignerContext, { id, files }: Re
   const { outgoing, delivered } = config.exchange;
   const folder = posix.dirname(`${outgoing}/${deliveredPath(delivered, { request: id, name: first.name })}`);
   const done = await retry(context, `trying ${folder}`, () =>
-    // The request's own name for it: after a crash, what was left is taken away.
+    // Named after the request, so that after a crash the next try deletes it.
     exchange.rehearse(folder, { make: true, temporary: id.slice(0, 12) }),
   );
   tried.add(exchange);
-  if (done?.left) log.warn({ file: done.left }, `${done.left} stays: the exchange refuses to delete it`);
+  if (done?.left)
+    log.warn({ file: done.left }, `${done.left} stays there: the exchange refuses to delete it`);
 }

@@ -2,7 +2,7 @@ import pRetry from 'p-retry';
 import { SignpipeError } from '../../lib/errors.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** Tries again what is down, as often as the configuration says; every other error leaves at once. */
+/** Retries an action after errors that may pass, as often as the configuration says; throws all others at once. */
 export function retry<T>(context: SignerContext, what: string, action: () => Promise<T>): Promise<T> {
   const { attempts, wait } = context.config.retry;
   return pRetry(action, {

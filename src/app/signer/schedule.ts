@@ -9,40 +9,39 @@ export interface ClockReading {
 }
 
 /**
- * What the clocks say at one look: nothing is due, the schedule has a tick, or the time of day was set
- * `by` some milliseconds (negative: back), so that ticks may have been lost.
+ * The result of one reading of the clocks: nothing is due, a poll is due, or the time of day was set `by` some
+ * milliseconds (negative: back), so that polls may have been missed.
  */
 export type ClockEvent =
   | { readonly kind: 'none' | 'due' }
   | { readonly kind: 'clock-set'; readonly by: number };
 
-/** Where the two clocks differ by more than this between two looks, in ms, the time of day was set. */
+/** If the two clocks differ by more than this between two readings, in ms, the time of day was set. */
 const CLOCK_SET_MS = 2000;
 
-/** After a pause longer than this, in ms, a tick is taken for granted instead of searched for. */
+/** After a pause longer than this, in ms, a poll is due without a search. */
 const LONGEST_SEARCH_MS = 3_600_000;
 
 const NONE: ClockEvent = { kind: 'none' };
 const DUE: ClockEvent = { kind: 'due' };
 
 /**
- * A cron expression, asked second by second. node-cron judges whether a second matches; it does not keep the
- * time, since its own timer computes the next tick ahead: in the repeated hour of autumn, and after the clock
- * was set back, that tick lies up to an hour or more away, and after a long step forward it would go through
- * every tick that was jumped over.
+ * A cron expression, evaluated second by second. node-cron only says whether a second matches; its own timer is not
+ * used, since it computes the next match ahead: in the repeated hour of autumn, and after the clock was set back, that
+ * is an hour or more away, and after a long step forward it would go through every skipped match.
  */
 export class PollSchedule {
   private readonly task: ScheduledTask;
   private last: ClockReading;
 
-  /** `timezone` is an IANA name; the expression's hours are of that zone. */
+  /** `timezone` is an IANA name, for the expression's hours. */
   constructor(expression: string, timezone: string, start: ClockReading) {
     this.task = createTask(expression, () => {}, { timezone });
     this.last = start;
   }
 
-  /** What has come due since the last look. */
-  look(now: ClockReading): ClockEvent {
+  /** What has become due since the last reading. */
+  check(now: ClockReading): ClockEvent {
     const { last } = this;
     this.last = now;
     const passed = now.monotonic - last.monotonic;
@@ -54,7 +53,7 @@ export class PollSchedule {
     return NONE;
   }
 
-  /** node-cron keeps a list of its tasks; this one leaves it. */
+  /** Removes the task from node-cron's list. */
   async close(): Promise<void> {
     await this.task.destroy();
   }
@@ -62,18 +61,18 @@ export class PollSchedule {
 
 const wholeSecond = (wall: number): number => Math.floor(wall / 1000) * 1000;
 
-/** Both clocks, now. */
+/** Reads both clocks. */
 export const readClocks = (): ClockReading => ({ wall: Date.now(), monotonic: performance.now() });
 
-/** Looks at the clocks once a second, just after it began, and reports each tick. Returns what stops it. */
-export function onEachTick(schedule: PollSchedule, report: (tick: ClockEvent) => void): () => void {
+/** Reads the clocks at the beginning of each second and reports each event. Returns the function that stops it. */
+export function onClockEvents(schedule: PollSchedule, report: (event: ClockEvent) => void): () => void {
   let timer: NodeJS.Timeout;
   const wait = (): void => {
     timer = setTimeout(wake, 1000 - (Date.now() % 1000));
   };
   const wake = (): void => {
-    const tick = schedule.look(readClocks());
-    if (tick.kind !== 'none') report(tick);
+    const event = schedule.check(readClocks());
+    if (event.kind !== 'none') report(event);
     wait();
   };
   wait();

@@ -4,15 +4,15 @@ import { z } from 'zod';
 import { hasCode, SignpipeError } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 
-/** Where the state folder holds, beside the journal, every detached signature that was made for the request in hand. */
+/** The file in the state folder with every detached signature made for the request in hand. */
 export const signaturesFile = (state: string): string => join(state, 'journal.signatures');
 
 /** The SHA-256 of each unsigned program, and the length of its signature in bytes. */
 const contents = z.array(z.tuple([z.string().regex(/^[0-9a-f]{64}$/), z.int().nonnegative()]));
 
 /**
- * Writes detached signatures, by the SHA-256 of the unsigned program, into the state folder: all into one
- * file, since a thousand files are a thousand waits for the disk.
+ * Writes detached signatures, by the SHA-256 of the unsigned program, into the state folder. They are in one file only
+ * for speed: a thousand files would be flushed a thousand times.
  */
 export function writeSignatures(state: string, signatures: ReadonlyMap<string, Buffer>): Promise<void> {
   const head = JSON.stringify([...signatures].map(([sha256, { length }]) => [sha256, length]));
@@ -20,7 +20,7 @@ export function writeSignatures(state: string, signatures: ReadonlyMap<string, B
   return writeFileAtomically(signaturesFile(state), bytes, { mode: 0o600 });
 }
 
-/** What `writeSignatures` wrote; throws `work-missing` where that, or a part of it, is gone. */
+/** Reads the signatures; throws `work-missing` if the file or a part of it is gone. */
 export async function readSignatures(state: string): Promise<Map<string, Buffer>> {
   const path = signaturesFile(state);
   const signatures = new Map<string, Buffer>();
@@ -35,21 +35,21 @@ export async function readSignatures(state: string): Promise<Map<string, Buffer>
     return signatures;
   } catch (error) {
     throw workMissing(
-      `${path}: signatures that were made are ${hasCode(error, 'ENOENT') ? 'gone' : 'damaged'}`,
+      `${path}: the signatures of the request in hand are ${hasCode(error, 'ENOENT') ? 'gone' : 'damaged'}`,
       error,
     );
   }
 }
 
-/** The one of a program; throws `work-missing` where there is none. */
+/** The signature of a program; throws `work-missing` if there is none. */
 export function signatureOf(signatures: ReadonlyMap<string, Buffer>, sha256: string): Buffer {
   const signature = signatures.get(sha256);
   if (signature) return signature;
-  throw workMissing(`the signature that was made for the program with SHA-256 ${sha256} is gone`);
+  throw workMissing(`the signature of the program with SHA-256 ${sha256} is gone`);
 }
 
 const workMissing = (message: string, cause?: unknown): SignpipeError =>
   new SignpipeError('local', 'work-missing', message, {
-    hint: 'its file is delivered, but its receipt cannot be written: restore the state folder, or move its journal.json away to have the request answered anew',
+    hint: 'its file is delivered, but its receipt cannot be written: restore the state folder, or move its journal.json away: the request is then answered again',
     cause,
   });

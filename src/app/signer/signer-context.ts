@@ -19,13 +19,13 @@ import { publicPolicy } from './public-policy.ts';
 import { TimestampOutages } from './timestamp-outages.ts';
 import { TrustLists } from './trust-lists.ts';
 
-/** Everything a signer works with, opened and checked. */
+/** Everything that a signer works with, open and checked. */
 export interface SignerContext {
   readonly config: SignerConfig;
   readonly repository: ControlRepository;
   readonly exchange: Exchange;
   readonly channels: ReadonlyMap<string, Channel>;
-  /** Reads the lists of the channels again; `channels` then has what they say now. */
+  /** Reads changed lists of allowed signers again and updates `channels`. */
   readonly lists: TrustLists;
   readonly writer: ReceiptWriter;
   /** Which requests wait for timestamp authorities. */
@@ -34,7 +34,7 @@ export interface SignerContext {
   /** Which requests and vouches are for this repository. */
   readonly origin: Origin;
   readonly journal: Journal;
-  /** Folder for the request in hand; this process's alone. */
+  /** Folder for the request in hand; no other process uses it. */
   readonly work: string;
   readonly log: Logger;
   readonly progress: ProgressDisplay;
@@ -50,7 +50,7 @@ export interface SignerContextOptions {
   readonly warn?: (message: string) => void;
 }
 
-/** The key for receipts, and how commits made with it are named. */
+/** Opens the key that signs receipts, with the name for its commits. */
 export async function openReceiptWriter(
   config: SignerConfig,
   warn: (message: string) => void,
@@ -68,7 +68,7 @@ export async function openReceiptWriter(
   return { signer, identity: { name: config.receipts.name, email: '' }, policy };
 }
 
-/** Opens every channel; the first fault ends it, before anything is fetched or signed. */
+/** Opens every channel; throws the first error, before anything is fetched or signed. */
 export async function openChannels(
   config: SignerConfig,
   now: Date,
@@ -106,7 +106,7 @@ export async function openSignerContext(
   const ssh = await sshOptionsOf(config, warn);
   const work = join(config.state, 'work');
   await mkdir(work, { recursive: true, mode: 0o700 });
-  // What is open so far, closed in the opposite order: also when a later part cannot be opened.
+  // Closed in the opposite order, also if a later part cannot be opened.
   const open: (() => Promise<void> | void)[] = [];
   for (const { key } of channels.values()) open.push(() => key.close());
   const close = async (): Promise<void> => {

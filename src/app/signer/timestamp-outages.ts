@@ -11,28 +11,27 @@ import { unmet, type UnmetPrecondition } from './unmet-precondition.ts';
 
 const stateSchema = z.strictObject({
   version: z.literal(1),
-  /** Since when no authority of a channel gave a token. */
+  /** Since when no authority of a channel has returned a token. */
   channels: z.array(z.strictObject({ name: z.string(), since: z.iso.datetime() })),
-  /** When a request was first tried in vain. */
+  /** When a request first failed to get a token. */
   requests: z.array(z.strictObject({ id: z.string(), channel: z.string(), first: z.iso.datetime() })),
 });
 
-/** The longest pause between two trials, in ms. */
+/** The longest pause between two attempts, in ms. */
 const LONGEST_PAUSE = 60_000;
-/** A request that is not asked for any more (history was rewritten) is forgotten after this, in ms. */
+/** A request that has disappeared (history was rewritten) is forgotten after this, in ms. */
 const FORGOTTEN_AFTER = 30 * 86_400_000;
 
-/** A channel none of whose authorities gave a token. */
-interface Down {
+/** The outage of all authorities of a channel. */
+interface Outage {
   readonly since: Date;
-  /** On the monotonic clock, in ms. */
+  /** The next attempt, on the monotonic clock, in ms. */
   readonly retryAt: number;
-  /** The pause that ends then, in ms. */
+  /** The pause before it, in ms. */
   readonly pause: number;
 }
 
-/** A request that waits. */
-interface Waiting {
+interface WaitingRequest {
   readonly channel: string;
   /** When it was first tried. */
   readonly first: Date;
@@ -41,19 +40,19 @@ interface Waiting {
 export interface TimestampOutageOptions {
   /** `retry.for`: how long a request waits in all, in ms. */
   readonly longest: number;
-  /** `retry.wait`: the first pause between two trials, in ms; it doubles each time, up to one minute. */
+  /** `retry.wait`: the first pause between two attempts, in ms; it doubles each time, up to one minute. */
   readonly pause: number;
   readonly now: () => Date;
 }
 
 /**
- * Requests that wait since their channel's timestamp authorities are down, on disk, so that a restart does not
- * give them more time. Before such a request is begun again, one stamp over random bytes is tried: nothing is
- * fetched, and the key is not used, until an authority answers.
+ * Requests that wait because their channel's timestamp authorities are down, on disk, so that a restart does not give
+ * them more time. Before such a request is begun again, one timestamp over random bytes is requested: until an
+ * authority answers, nothing is fetched and the key is not used.
  */
 export class TimestampOutages {
-  private readonly down = new Map<string, Down>();
-  private readonly waiting = new Map<string, Waiting>();
+  private readonly down = new Map<string, Outage>();
+  private readonly waiting = new Map<string, WaitingRequest>();
   private changes = 0;
 
   private constructor(
@@ -61,7 +60,7 @@ export class TimestampOutages {
     private readonly options: TimestampOutageOptions,
   ) {}
 
-  /** Reads `waiting.json` in the state folder. One that is not there, or cannot be read, is as good as empty. */
+  /** Reads `waiting.json` in the state folder. A missing or damaged file counts as empty. */
   static async open(state: string, options: TimestampOutageOptions): Promise<TimestampOutages> {
     const waits = new TimestampOutages(join(state, 'waiting.json'), options);
     await waits.read();
@@ -73,14 +72,14 @@ export class TimestampOutages {
     return new Map([...this.down].map(([name, { since }]) => [name, since]));
   }
 
-  /** Another number whenever `since` may have changed. */
+  /** Changes whenever `since` may have changed. */
   get version(): number {
     return this.changes;
   }
 
   /**
-   * Asked before a request is begun: why it still has to wait, or null. A request whose time is over gets a last
-   * trial. Throws the TimestampUnavailable of a trial, which `after` judges.
+   * Called before a request is begun: why it still has to wait, or null. A request whose time is over gets a last
+   * attempt. Throws the TimestampUnavailable of an attempt, which `after` judges.
    */
   async before(request: string, channel: Channel): Promise<UnmetPrecondition | null> {
     const { config, timestamper } = channel;
@@ -95,8 +94,8 @@ export class TimestampOutages {
   }
 
   /**
-   * What an error while a request was carried out means: why it waits, or null if the error is no outage of
-   * timestamp authorities or has gone on for too long, and so is the request's answer.
+   * Judges an error while a request was handled: why the request waits, or null if the error is no outage of timestamp
+   * authorities, or the outage has lasted too long and so is the answer.
    */
   async after(
     error: unknown,
@@ -115,7 +114,7 @@ export class TimestampOutages {
     return this.left(request) > 0 ? this.wait(request, down) : null;
   }
 
-  /** The request is answered. Without others that wait, nothing more is known of its channel's authorities. */
+  /** Forgets an answered request, and its channel's outage if no other request waits for it. */
   async forget(request: string): Promise<void> {
     const channel = this.waiting.get(request)?.channel;
     if (channel === undefined) return;
@@ -125,14 +124,14 @@ export class TimestampOutages {
     await this.save();
   }
 
-  private wait(request: string, { since }: Down): UnmetPrecondition {
+  private wait(request: string, { since }: Outage): UnmetPrecondition {
     const until = new Date(this.options.now().getTime() + this.left(request)).toISOString();
     return unmet(
       `no timestamp authority has answered since ${since.toISOString()}; they are asked again, until ${until} at the latest`,
     );
   }
 
-  /** What is left of a request's time, in ms. A clock that was set back gives it no more than it began with. */
+  /** The remaining time of a request, in ms. A clock that was set back does not increase it beyond the whole. */
   private left(request: string): number {
     const { longest, now } = this.options;
     const first = this.waiting.get(request)?.first ?? now();

@@ -2,7 +2,7 @@
 export interface UnmetPrecondition {
   readonly met: false;
   readonly why: string;
-  /** Stable and machine-readable, for reasons that have one. */
+  /** A stable code, if the reason has one. */
   readonly code?: string;
 }
 

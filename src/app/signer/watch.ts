@@ -1,5 +1,5 @@
 import { isAlarm, logError, RequestPoller } from './request-poller.ts';
-import { onEachTick, PollSchedule, readClocks, type ClockEvent } from './schedule.ts';
+import { onClockEvents, PollSchedule, readClocks, type ClockEvent } from './schedule.ts';
 import type { SignerContext } from './signer-context.ts';
 
 function reportClock({ log }: SignerContext, by: number): void {
@@ -9,16 +9,16 @@ function reportClock({ log }: SignerContext, by: number): void {
 }
 
 /**
- * Polls on the configured schedule until `signal` says stop, one poll at a time; then finishes the
- * request in hand. Errors are logged and the next poll tries again: an alarm repeats until a person
- * looked, and nothing is signed meanwhile. Returns whether the last poll raised an alarm.
+ * Polls on the configured schedule until `signal` is aborted, one poll at a time; then finishes the request in hand.
+ * Errors are logged, and the next poll tries again: an alarm repeats until a person has dealt with it, and nothing is
+ * signed meanwhile. Returns whether the last poll raised an alarm.
  */
 export async function watch(context: SignerContext, signal: AbortSignal): Promise<boolean> {
   const poller = new RequestPoller(context);
   let alarmed = false;
-  const look = async (): Promise<void> => {
+  const pollAll = async (): Promise<void> => {
     try {
-      // What came while a request was answered need not wait for the schedule.
+      // Requests that came while another was answered do not wait for the schedule.
       while ((await poller.poll()).answered > 0 && !signal.aborted);
       alarmed = false;
     } catch (error) {
@@ -34,24 +34,24 @@ export async function watch(context: SignerContext, signal: AbortSignal): Promis
   let polling = false;
   let underway = Promise.resolve();
   const begin = (): void => {
-    // A tick that finds a poll at work needs no poll of its own.
+    // No second poll while one is under way.
     if (polling) return;
     polling = true;
-    underway = look().finally(() => (polling = false));
+    underway = pollAll().finally(() => (polling = false));
   };
   const schedule = new PollSchedule(
     context.config.control.poll,
     context.config.control.timezone,
     readClocks(),
   );
-  const onTick = (tick: ClockEvent): void => {
-    if (tick.kind === 'clock-set') reportClock(context, tick.by);
+  const onEvent = (event: ClockEvent): void => {
+    if (event.kind === 'clock-set') reportClock(context, event.by);
     begin();
   };
   begin();
-  const stopTicking = onEachTick(schedule, onTick);
+  const stopClock = onClockEvents(schedule, onEvent);
   await stopped;
-  stopTicking();
+  stopClock();
   await underway;
   await schedule.close();
   return alarmed;

@@ -44,7 +44,12 @@ describe('a Git host', () => {
       await refuseReceipts();
       const request = await desk.send(name, soundZip(what.length));
       const behind = await desk.sendSound();
-      await pollFails('not-allowed', 'git-refused', /receipts are closed/, /may this key write this branch/);
+      await pollFails(
+        'not-allowed',
+        'git-refused',
+        /receipts are closed/,
+        /may this key write to this branch/,
+      );
       const delivered = (await desk.delivered()).get(name);
       const at = await modified(name);
       assert.notEqual(delivered, undefined);

@@ -69,7 +69,7 @@ describe('requests that would keep the signer from answering others', () => {
       outcome: 'failed',
       code: 'internal-error',
       says: /^the signer met an unexpected TypeError$/,
-      hint: /a bug.*make the request again/,
+      hint: /a bug.*submit a new request/,
     });
     undo();
     const logged = desk.logged.find(({ code }) => code === 'internal-error');

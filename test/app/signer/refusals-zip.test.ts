@@ -34,7 +34,7 @@ refusesAll(
       make: sending('jar.zip', zipWith({ name: 'META-INF/RELEASE.SF', content: 'x' })),
       code: 'zip-is-package',
       says: /^jar\.zip: is a signed JAR or APK package \(it holds META-INF\/RELEASE\.SF\)/,
-      hint: /sign its programs before it is packed/,
+      hint: /sign its programs before packing/,
     },
     {
       what: 'a program under the name of a zip, at its end a zip as unpackers see it',

@@ -17,7 +17,7 @@ class Machine {
   pass(ms: number): ClockEvent {
     this.wall += ms;
     this.monotonic += ms;
-    return this.schedule.look({ wall: this.wall, monotonic: this.monotonic });
+    return this.schedule.check({ wall: this.wall, monotonic: this.monotonic });
   }
 
   /** The time of day is set by `ms`; a second later the signer looks. */
