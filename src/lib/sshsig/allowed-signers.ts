@@ -33,7 +33,7 @@ interface SignerPermission {
   readonly line: number;
 }
 
-export type SignerVerdict = SignerPermission | SignerRefusal;
+type SignerVerdict = SignerPermission | SignerRefusal;
 
 export const isRefusal = (finding: SignerVerdict): finding is SignerRefusal => 'reason' in finding;
 

@@ -20,7 +20,7 @@ import * as failures from './exchange-errors.ts';
 import { ConfinedFolder } from './confined-folder.ts';
 import { rehearsalNames, requireInside, temporaryName } from './path.ts';
 import { requestPool, readBlocksInOrder, writeBehind } from './pipelined-io.ts';
-import { RemoteSource } from './remote-source.ts';
+import { RemoteByteSource } from './remote-source.ts';
 import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
 
 /** A regular file that is open on this machine. */
@@ -123,7 +123,7 @@ export class FolderExchange implements Exchange {
       readExactly(handle, offset, length, path).catch(async (error: unknown) => {
         throw await this.explain(error, path);
       });
-    return new RemoteSource(path, file, read, () => handle.close());
+    return new RemoteByteSource(path, file, read, () => handle.close());
   }
 
   async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {

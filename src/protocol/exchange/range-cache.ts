@@ -7,7 +7,7 @@ import { firstIndex } from '../../lib/bytes/binary-search.ts';
 const MEMORY = 64 * 1024 * 1024;
 
 /** How many bytes may still be kept in memory; several caches may share it. */
-export interface MemoryBudget {
+interface MemoryBudget {
   left: number;
 }
 

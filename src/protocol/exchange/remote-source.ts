@@ -25,7 +25,7 @@ const tailOrForward =
   };
 
 /** An open file on the exchange. Read ahead, a zip's directory of 4,833 reads takes 5 round trips. */
-export class RemoteSource implements OpenFile {
+export class RemoteByteSource implements OpenFile {
   readonly size: number;
   readonly modified: Date;
   private readonly cache: ReadAheadSource;

@@ -18,7 +18,7 @@ import type {
 import * as failures from './exchange-errors.ts';
 import { ReconnectingSession } from './reconnecting-session.ts';
 import { remotePath } from './path.ts';
-import { RemoteSource } from './remote-source.ts';
+import { RemoteByteSource } from './remote-source.ts';
 import { SftpAssembly } from './sftp-assembly.ts';
 import { hasStatus, STATUS, type SftpEntry } from './sftp-channel.ts';
 import { rehearseSftp } from './sftp-rehearsal.ts';
@@ -167,7 +167,7 @@ export class SftpExchange implements Exchange {
         throw await this.explain(error, path, session);
       }
     };
-    return new RemoteSource(path, attributesOf(stats), read, () =>
+    return new RemoteByteSource(path, attributesOf(stats), read, () =>
       session.closeHandle(handle).catch(() => {}),
     );
   }
