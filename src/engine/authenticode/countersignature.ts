@@ -26,7 +26,7 @@ export interface Countersignature {
 /** How far ahead of our clock a timestamp may be, in milliseconds. */
 const CLOCK_SKEW = 10 * 60 * 1000;
 
-export interface CountersignatureOptions {
+interface CountersignatureOptions {
   /** The time must not be more than ten minutes later than this. */
   readonly now: Date;
   /** Accepts old timestamps made with SHA-1. */

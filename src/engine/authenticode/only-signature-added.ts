@@ -8,7 +8,7 @@ import type { SignableFile } from '../formats/signable-file.ts';
 import { parseSignature } from './signature.ts';
 import { signatureFindings } from './unauthenticated-data.ts';
 
-export interface ProofOptions {
+interface ProofOptions {
   /**
    * The original's signature may have been replaced by an equal one: RSA signs without randomness, so that signing
    * again with the same key and without a timestamp changes nothing. Only the signer sets this, for what it has

@@ -86,7 +86,7 @@ export interface Check {
   readonly detail: string;
 }
 
-export interface CertificateReport {
+interface CertificateReport {
   readonly subject: string;
   readonly issuer: string;
   /** Lower-case hex. */

@@ -30,7 +30,7 @@ export async function verifySignableFile(
   return { path: source.name, status: statusOf(reports, problems), signatures: reports, problems };
 }
 
-export interface PlacedSignature extends SignaturePlace {
+interface PlacedSignature extends SignaturePlace {
   readonly der: Buffer;
 }
 

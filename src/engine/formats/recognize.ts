@@ -29,7 +29,7 @@ export async function openSignableFile(source: ByteSource): Promise<SignableFile
 export const requireSignableSize = requireRoom;
 
 /** `program` is any file that can be signed. Whether a zip is a package shows when it is read: see `packages.ts`. */
-export type FileKind = 'zip' | 'program';
+type FileKind = 'zip' | 'program';
 
 /**
  * Recognises a file by its content, and by its name if its format has no marks; null if it is of neither kind. The

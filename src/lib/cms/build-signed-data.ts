@@ -40,7 +40,7 @@ export function baseAttributes(contentType: string, digest: Buffer, signingTime?
 }
 
 /** The parts of a SignerInfo of version 1, named by issuer and serial. */
-export interface SignerParts {
+interface SignerParts {
   readonly certificate: Certificate;
   readonly hash: DigestName;
   /** Attributes, DER; sorted here. */
@@ -67,7 +67,7 @@ export function buildSignerInfo(parts: SignerParts): Buffer {
 }
 
 /** The parts of a SignedData around one signer. */
-export interface SignedDataParts {
+interface SignedDataParts {
   /** 1 for PKCS #7 and Authenticode; 3 for CMS whose content is not id-data (RFC 5652 section 5.1). */
   readonly version: 1 | 3;
   readonly hash: DigestName;

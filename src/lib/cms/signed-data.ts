@@ -228,7 +228,7 @@ export function isSorted(members: readonly Buffer[]): boolean {
 }
 
 /** The components of a ContentInfo with SignedData and one signer, byte for byte. */
-export interface SignedDataFields {
+interface SignedDataFields {
   /** ContentInfo's content type. */
   readonly type: Der;
   /** SignedData's components except the last, the SignerInfos. */

@@ -24,7 +24,7 @@ export const peImageData: Pick<IndirectData, 'type' | 'value'> = {
   value: seq(bitString(Buffer.from([0x80]), 7), explicit(0, spcFile('<<<Obsolete>>>'))),
 };
 
-export interface PeImageData {
+interface PeImageData {
   /** SpcPeImageFlags, first bit first; signtool writes none, osslsigncode includeResources. No verifier uses them. */
   readonly flags: Buffer;
   /** A file link of no meaning, or a moniker that carries page hashes. */

@@ -49,7 +49,7 @@ async function readTable(
 }
 
 /** The CheckSum field, which no digest covers. */
-export interface Checksum {
+interface Checksum {
   readonly stored: number;
   readonly computed: number;
   /** The checksums that the unsigned file may have had, with 0 to 7 bytes less padding: some signers keep that one. */
