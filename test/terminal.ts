@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-/** Runs a command on a pseudo-terminal, types the first argument when asked for a passphrase, prints what is shown. */
+/** Runs a command on a pseudo-terminal, types the first argument at a passphrase prompt, and prints the output. */
 const TERMINAL = `import os, pty, sys
 pid, terminal = pty.fork()
 if pid == 0: os.execv(sys.argv[2], sys.argv[2:])
@@ -20,7 +20,7 @@ export interface Shown {
   readonly status: number | null;
 }
 
-/** Runs a command on its own terminal, types the passphrase when asked for one, and returns what was shown. */
+/** Runs a command on its own terminal, types the passphrase at a prompt, and returns the output. */
 export async function onTerminal(
   command: readonly string[],
   options: { cwd: string; type?: string },

@@ -49,7 +49,7 @@ async function refused(user: User, refspecs: string | string[], why: RegExp): Pr
 }
 
 describe('each role writes its own branch', () => {
-  it('a builder writes main, a signer signed, a voucher the branch of that name', async () => {
+  it('a builder writes main, a signer writes signed, a voucher the branch with that name', async () => {
     const id = await commit(work, 'zipname', 'a.zip\n');
     await allowed('alice', 'HEAD:main');
     await allowed('signer', 'HEAD:signed');
@@ -63,7 +63,7 @@ describe('each role writes its own branch', () => {
     await allowed('carol', 'HEAD:vouch/carol');
   });
 
-  it('a key without a role reads, and writes nothing', async () => {
+  it('a key without a role can only read', async () => {
     await commit(work, 'zipname', 'auditor.zip\n');
     await refused('auditor', 'HEAD:main', /^signpipe: this key has no role here$/m);
   });
@@ -97,7 +97,7 @@ describe('each role writes its own branch', () => {
     await refused('alice', 'HEAD:refs/heads/main2', /no place for refs\/heads\/main2/);
   });
 
-  it('a client cannot give itself a role, even where sshd lets its environment through', async () => {
+  it('a client cannot give itself a role, even if sshd accepts its environment', async () => {
     await commit(work, 'zipname', 'forged.zip\n');
     for (const user of ['alice', 'auditor'] as const) {
       const environment = site.environment(user, '"SetEnv=SIGNPIPE_ROLE=signer SIGNPIPE_USER=signer"');
@@ -138,8 +138,8 @@ describe('history only grows', () => {
   });
 });
 
-describe('nothing large comes in', () => {
-  it('a file of 1 MiB is taken, one byte more is not, and is not even stored', async () => {
+describe('nothing large is accepted', () => {
+  it('a file of 1 MiB is accepted; one byte more is not, and is not even stored', async () => {
     await commit(work, 'notes', Buffer.alloc(MIB));
     await allowed('alice', 'HEAD:main');
     const id = await commit(work, 'notes', Buffer.alloc(MIB + 1, 1));
@@ -163,7 +163,7 @@ describe('nothing large comes in', () => {
     await refused('alice', 'HEAD:main', /commit \w+ has \d+ bytes/);
   });
 
-  it('the receipt for thousands of programs has room, up to 16 MiB', async () => {
+  it('a receipt for thousands of programs fits, up to 16 MiB', async () => {
     await git(work, ['fetch', '-q', site.url, 'signed'], site.environment('auditor'));
     await git(work, ['checkout', '-q', 'FETCH_HEAD']);
     await commit(work, 'receipt.json', Buffer.alloc(16 * MIB));
@@ -174,7 +174,7 @@ describe('nothing large comes in', () => {
 });
 
 describe('a repository reached as a folder', () => {
-  it('is written by nobody unless signpipe.local says so', async () => {
+  it('is read-only unless signpipe.local is set', async () => {
     await commit(work, 'zipname', 'local.zip\n');
     const closed = await site.push('alice', work, ['HEAD:main'], `file://${site.repository}`);
     assert.match(closed.said, /this key has no role here/);
@@ -211,7 +211,7 @@ describe('the hook file', () => {
     }
   });
 
-  it('refuses the same as update alone', async () => {
+  it('refuses the same as the update hook alone', async () => {
     const [kept, aside] = [join(site.repository, 'hooks/pre-receive'), join(site.repository, 'aside')];
     await rename(kept, aside);
     try {
@@ -238,7 +238,7 @@ describe('the hook file', () => {
     }
   });
 
-  it('is plain POSIX: every shell there is reads it, and judges alike', async () => {
+  it('is plain POSIX: every installed shell runs it, with the same results', async () => {
     const bare = join(site.folder, 'bare.git');
     await git(site.folder, ['clone', '-q', '--bare', site.repository, bare]);
     const head = await out(bare, 'rev-parse', 'main');
@@ -272,7 +272,7 @@ describe('the hook file', () => {
       await assert.rejects(run('sh', [hook, 'refs/heads/vouch/b', '0'.repeat(40), 'HEAD'], { env }), why);
     });
 
-  it('refuses what it cannot read, rather than let it pass', async () => {
+  it('refuses what it cannot read', async () => {
     const broken = join(site.folder, 'broken.git');
     await git(site.folder, ['init', '-q', '--bare', '-b', 'main', broken]);
     await mkdir(join(broken, 'hooks'), { recursive: true });

@@ -52,7 +52,7 @@ describe('keys.example/README.md, its commands run one after another', () => {
   const keyOf = async (name: string): Promise<SshPublicKey> =>
     parsePublicKeyLine(await readFile(at(`${name}.pub`), 'utf8'), name);
 
-  it('make keys that only their owner can read', async () => {
+  it('create keys that only their owner can read', async () => {
     for (const name of [
       'signer_ed25519',
       'builder_ed25519',
@@ -63,7 +63,7 @@ describe('keys.example/README.md, its commands run one after another', () => {
       assert.equal((await stat(at(name))).mode & 0o077, 0, name);
   });
 
-  it('permit the builder to sign commits now, and nothing else', async () => {
+  it('allow the builder to sign commits now, and nothing else', async () => {
     const allowed = await AllowedSigners.load(at('allowed_signers'));
     const builder = await keyOf('builder_ed25519');
     const found = allowed.find(builder, 'git', new Date());
@@ -83,7 +83,7 @@ describe('keys.example/README.md, its commands run one after another', () => {
     assert.match(said, /lost_ed25519\.pub \(lost@example\.org\): REVOKED/);
   });
 
-  it('make a PFX with its chain that signs, as the page says it shows', async () => {
+  it('create a PFX with its chain that signs, with the output that the page shows', async () => {
     const passphrase = await readPassphraseFile(at('passphrase'), assert.fail);
     const key = await openPfxKey({ path: at('codesign.pfx'), passphrase, name: 'Example Release' });
     requireUsable(key, new Date());
@@ -91,7 +91,7 @@ describe('keys.example/README.md, its commands run one after another', () => {
     assert.match(said, /subject=.*Test publisher[^]*notAfter=[^]*Code Signing/);
   });
 
-  it('pin a host key that holds, with the fingerprint that the host prints itself', async () => {
+  it('pin a host key that works, with the fingerprint that the host itself prints', async () => {
     const fingerprints = said.match(/SHA256:\S+(?= \[?127\.0\.0\.1| test)/g) ?? [];
     assert.equal(fingerprints.length, 2);
     assert.equal(fingerprints[0], fingerprints[1]);

@@ -27,7 +27,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-/** A program of this name, first on the PATH of `bin`. */
+/** Creates a program with this name, first on the PATH of `bin`. */
 async function program(bin: string, name: string, script: string): Promise<void> {
   await mkdir(bin, { recursive: true });
   await writeFile(join(bin, name), `#!/bin/sh\n${script}\n`);
@@ -43,7 +43,7 @@ describe('a request without Node', () => {
 
   before(async () => {
     const host = join(folder, 'host');
-    // As pipeline/host/sshd_config has it: relative paths begin at the exchange's parent.
+    // As in pipeline/host/sshd_config, relative paths begin at the exchange's parent.
     sshd = await startSshd({ sftpCommand: `internal-sftp -d ${host}` });
     await initControl({
       dir: host,
@@ -72,7 +72,7 @@ describe('a request without Node', () => {
   });
   after(() => sshd.stop());
 
-  /** Runs a recipe in the clone, with scp led to our host, as a person with that in their ssh_config would. */
+  /** Runs a recipe in the clone, with scp directed to the test host, as an entry in ssh_config would do. */
   const shell = (args: string[], environment: Record<string, string> = {}): Promise<{ stdout: string }> => {
     const env = {
       ...process.env,
@@ -109,7 +109,7 @@ describe('a request without Node', () => {
 
   let first = '';
 
-  it('the three lines of the template’s README make one, signed and pinned; the template itself made none', async () => {
+  it('the three lines of the template’s README create one, signed and pinned; the template itself contains none', async () => {
     await writeFile(join(clone, 'build.zip'), zip);
     const lines = /```sh\n(scp [^`]*)```/.exec(await text('control/README.md'))?.[1] ?? '';
     assert.equal(lines.trim().split('\n').length, 3);
@@ -121,7 +121,7 @@ describe('a request without Node', () => {
     first = asked.id;
   });
 
-  it('builder/request.sh makes one, of a file in another folder, and prints its id', async () => {
+  it('builder/request.sh creates one for a file in another folder, and prints its id', async () => {
     const other = Buffer.concat([zip.subarray(0, 20), Buffer.from([2, 0, 104, 105])]);
     await mkdir(join(folder, 'out'));
     await writeFile(join(folder, 'out', 'product-2.zip'), other);
@@ -134,7 +134,7 @@ describe('a request without Node', () => {
     assert.deepEqual(await readFile(join(folder, 'host/exchange/incoming/product-2.zip')), other);
   });
 
-  it('a request whose upload fails is not made', async () => {
+  it('no request is created if the upload fails', async () => {
     const before = await git(clone, ['rev-parse', 'origin/main']);
     await assert.rejects(
       shell([pipeline('builder/request.sh'), '../out/product-2.zip'], {
@@ -178,7 +178,7 @@ describe('recipes for CI systems', () => {
     );
   });
 
-  /** Runs signpipe as a recipe does; the options have to be real, and only its configuration is not there. */
+  /** Runs signpipe as a recipe does: its options must exist, and only its configuration is missing. */
   async function ask(script: string): Promise<void> {
     const cwd = await mkdtemp(join(folder, 'job-'));
     await mkdir(join(cwd, 'ci/signpipe/keys'), { recursive: true });
@@ -207,16 +207,16 @@ describe('recipes for CI systems', () => {
   }
 
   for (const [name, scriptsOf] of Object.entries(SCRIPTS))
-    it(`${name}: its scripts are sound, and call signpipe with options that exist`, async () => {
+    it(`${name}: its scripts are valid, and call signpipe with options that exist`, async () => {
       const scripts = scriptsOf(await text(name));
       for (const script of scripts) await run('bash', ['-n', '-c', script]);
       const signing = scripts.filter((script) => script.includes('signpipe submit'));
       assert.equal(signing.length, 1);
-      // Installing goes to the network; everything else is run as it stands.
+      // Installing needs the network; everything else runs unchanged.
       await ask((signing[0] ?? '').replace(/^npm install .*$/m, ''));
     });
 
-  it('builder/github-actions.yml asks for no more than it needs', async () => {
+  it('builder/github-actions.yml requests no more permissions than it needs', async () => {
     const { permissions, jobs } = parse(await text('builder/github-actions.yml')) as Workflow;
     assert.deepEqual(permissions, { contents: 'read' });
     assert.deepEqual(Object.keys(jobs), ['build', 'sign']);
@@ -287,14 +287,14 @@ describe('the host’s sshd_config', () => {
     }
   });
 
-  it('lets the Git account’s environment through for the protocol version alone', async () => {
+  it('accepts only the protocol version from the Git account’s environment', async () => {
     const config = await effective('git');
     assert.match(config, /^forcecommand none$/m);
     assert.match(config, /^permittty no$/m);
     assert.deepEqual(config.match(/^acceptenv .*$/gm), ['acceptenv GIT_PROTOCOL']);
   });
 
-  it('says nothing of other accounts', async () => {
+  it('does not affect other accounts', async () => {
     assert.match(await effective('somebody'), /^chrootdirectory none$/m);
   });
 });
@@ -326,11 +326,11 @@ describe('the signer’s systemd unit', () => {
     );
   });
 
-  it('is sound by systemd-analyze, where that is, and by its syntax everywhere', async () => {
+  it('is valid according to systemd-analyze, if installed, and by its syntax', async () => {
     const source = await unit();
     for (const line of source.split('\n'))
       assert.match(line, /^(?:|[#;].*|\[(?:Unit|Service|Install)\]|[A-Z][A-Za-z]+=.*)$/);
-    // The program and the account are of a machine that has them.
+    // This machine has neither the program nor the account.
     const here = source
       .replaceAll('/usr/local/bin/signpipe', process.execPath)
       .replace(/^(User|Group)=.*$/gm, '$1=root');

@@ -1,4 +1,4 @@
-/** The shipped control repository behind a real sshd, its keys let in by the shipped authorized_keys. */
+/** The shipped control repository behind a real sshd, whose keys the shipped authorized_keys admits. */
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ export type User = 'alice' | 'signer' | 'bob' | 'carol' | 'auditor';
 
 export interface Pushed {
   readonly ok: boolean;
-  /** What git and the hook said. */
+  /** The output of git and the hook. */
   readonly said: string;
 }
 
@@ -29,7 +29,7 @@ export class HookSite {
   ) {}
 
   static async start(): Promise<HookSite> {
-    // A careless sshd: even so, no client may give itself a role.
+    // A badly configured sshd: even so, no client may give itself a role.
     const sshd = await startSshd({ config: ['AcceptEnv GIT_PROTOCOL SIGNPIPE_*'] });
     const site = new HookSite(sshd, await mkdtemp(join(tmpdir(), 'signpipe-hook-')));
     await initControl({
@@ -113,7 +113,7 @@ export class HookSite {
   }
 }
 
-/** Commits a file in a work tree; gives the commit's id. */
+/** Commits a file in a work tree; returns the commit's id. */
 export async function commit(work: string, name: string, content: string | Buffer | null): Promise<string> {
   if (content === null) await git(work, ['rm', '-q', name]);
   else {

@@ -6,16 +6,16 @@ const paired = (names: string[], originals: string[]): Record<string, string> =>
   Object.fromEntries(matchOriginals(names, originals));
 
 describe('the original of a signed file', () => {
-  it('is the only one that was given, whatever it is called, if there is one file', () =>
+  it('is the only given file, whatever its name, if the request names one file', () =>
     assert.deepEqual(paired(['a.zip'], ['/build/unsigned.zip']), { 'a.zip': '/build/unsigned.zip' }));
 
-  it('is that of its name', () =>
+  it('is the file with its name', () =>
     assert.deepEqual(paired(['a.zip', 'b.zip'], ['/x/b.zip', '/x/a.zip']), {
       'a.zip': '/x/a.zip',
       'b.zip': '/x/b.zip',
     }));
 
-  it('is that in its folder, if two have the same name', () =>
+  it('is the file in its folder, if two have the same name', () =>
     assert.deepEqual(paired(['win/a.zip', 'mac/a.zip'], ['/x/mac/a.zip', '/x/win/a.zip']), {
       'win/a.zip': '/x/win/a.zip',
       'mac/a.zip': '/x/mac/a.zip',
@@ -24,16 +24,16 @@ describe('the original of a signed file', () => {
   it('may be given twice', () =>
     assert.deepEqual(paired(['a.zip'], ['/x/a.zip', '/x/./a.zip']), { 'a.zip': '/x/a.zip' }));
 
-  it('need not be given for each file', () =>
+  it('need not be given for every file', () =>
     assert.deepEqual(paired(['a.zip', 'b.zip'], ['/x/b.zip']), { 'b.zip': '/x/b.zip' }));
 
-  it('original-ambiguous: could be either of two', () =>
+  it('original-ambiguous: two files could be it', () =>
     assert.throws(() => paired(['a.zip'], ['/x/a.zip', '/y/a.zip']), {
       kind: 'usage',
       code: 'original-ambiguous',
     }));
 
-  it('original-unmatched: must not be left uncompared', () => {
+  it('original-unmatched: a given original that matches no file', () => {
     for (const names of [['a.zip', 'b.zip'], ['a.zip']])
       assert.throws(() => paired(names, ['/x/a.zip', '/x/c.zip']), {
         kind: 'usage',

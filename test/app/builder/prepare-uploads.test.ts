@@ -30,23 +30,23 @@ async function said(...names: string[]): Promise<string[]> {
   return lines;
 }
 
-describe('what is submitted', () => {
-  it('says that something was packed, how much, and under which name it travels', async () => {
+describe('prepareUploads', () => {
+  it('says that files were packed, how many, and the name of the zip', async () => {
     assert.match((await said('loose')).join(), /^packed 1 file into loose\.zip \(\d+ bytes\)/);
     assert.match((await said('app.exe', 'notes.txt')).join(), /^packed 2 files into app\.zip /);
     assert.match((await said('notes.txt')).join(), /^packed 1 file into notes\.zip /);
     assert.match((await said('app.exe', 'good.zip')).join(), /^packed 2 files into app\.zip /);
   });
 
-  it('says nothing of what travels as it is', async () => {
+  it('says nothing about files that are uploaded as they are', async () => {
     for (const name of ['app.exe', 'good.zip']) assert.deepEqual(await said(name), []);
   });
 
-  it('takes a folder whose name ends in .zip for the folder that it is', async () => {
+  it('treats a folder whose name ends in .zip as a folder', async () => {
     assert.match((await said('folder.zip')).join(), /^packed 1 file into folder\.zip\.zip /);
   });
 
-  it('submit-empty: a folder in which there is nothing', async () => {
+  it('submit-empty: an empty folder', async () => {
     await mkdir(at('nothing'));
     await assert.rejects(said('nothing'), { code: 'submit-empty', kind: 'usage' });
   });
@@ -62,14 +62,14 @@ describe('what is submitted', () => {
         await assert.rejects(said(...names), { code: 'submit-not-a-zip', kind: 'usage' });
     });
 
-  it('takes a zip behind a program for the zip that unpackers see: the signer judges it (zip-is-program)', async () => {
+  it('treats a zip behind a program as a zip, as unpackers do: the signer refuses it (zip-is-program)', async () => {
     await writeFile(at('both.zip'), Buffer.concat([buildPe(), await readFile(at('good.zip'))]));
     execFileSync('zip', ['-q', '-A', 'both.zip'], { cwd: folder });
     execFileSync('unzip', ['-tqq', 'both.zip'], { cwd: folder });
     assert.deepEqual(await said('both.zip'), []);
   });
 
-  it('refuses a zip that was cut off before it is uploaded', async () => {
+  it('refuses a truncated zip before the upload', async () => {
     const whole = await readFile(at('good.zip'));
     for (const length of [10, whole.length / 2, whole.length - 1]) {
       await writeFile(at('half.zip'), whole.subarray(0, length));

@@ -1,4 +1,4 @@
-/** A receipt key that was retired, and what its thief can still do with the Git host and the exchange in hand. */
+/** A retired receipt key, and what a thief of it can still do with control of the Git host and the exchange. */
 import assert from 'node:assert/strict';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,10 +8,10 @@ import { World, type Ended } from '../../world/site.ts';
 
 let world: World;
 let host: Hostile;
-/** The key that was good until the year 2026 began. */
+/** The key that was valid until the beginning of 2026. */
 let retired: string;
 let genuine: string;
-/** What the signer said of it. */
+/** The signer's receipt for it. */
 let genuineReceipt: string;
 before(async () => {
   world = await World.start();
@@ -27,7 +27,7 @@ before(async () => {
 });
 after(() => world.stop());
 
-/** Puts the thief's answer to a request on the branch, dated as the thief likes. */
+/** Puts the thief's answer to a request on the branch, with any date. */
 async function forge(request: string, name: string, date: string): Promise<void> {
   const model = genuineReceipt.replaceAll(genuine, request).replaceAll('genuine.zip', name);
   const receipt = JSON.parse(model) as { files: { input: { sha256: string } }[] };
@@ -50,20 +50,20 @@ const refusedWith = (ended: Ended, code: string): void => {
   assert.match(ended.stderr, new RegExp(`\\[${code}\\]`));
 };
 
-describe('wait takes no receipt of a retired key', () => {
-  it('receipt-backdated: that answers a request of today and claims to be older', async () => {
+describe('wait refuses a receipt of a retired key', () => {
+  it('receipt-backdated: it answers a request of today and claims to be older', async () => {
     const request = await host.request('today.zip');
     await forge(request, 'today.zip', '2025-12-01T00:00:00Z');
     refusedWith(await world.wait(request), 'receipt-backdated');
   });
 
-  it('commit-signer-expired: that answers it and says so', async () => {
+  it('commit-signer-expired: it answers the request and has the true date', async () => {
     const request = await host.request('honest-date.zip');
     await forge(request, 'honest-date.zip', new Date().toISOString());
     refusedWith(await world.wait(request), 'commit-signer-expired');
   });
 
-  it('commit-signer-expired: that comes for an old request while wait waits', async () => {
+  it('commit-signer-expired: it arrives for an old request while wait is waiting', async () => {
     const request = await host.request('old.zip', { date: '2025-11-01T00:00:00Z' });
     const waiting = world.wait(request);
     await sleep(3000);
@@ -72,8 +72,8 @@ describe('wait takes no receipt of a retired key', () => {
   });
 });
 
-describe('wait takes a receipt of a retired key', () => {
-  it('that was there before, and is younger than its request', async () => {
+describe('wait accepts a receipt of a retired key', () => {
+  it('that existed before, and is newer than its request', async () => {
     const request = await host.request('archived.zip', { date: '2025-11-01T00:00:00Z' });
     await forge(request, 'archived.zip', '2025-12-01T00:00:00Z');
     const { stderr } = await world.wait(request);

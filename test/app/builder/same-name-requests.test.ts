@@ -1,4 +1,4 @@
-/** Two requests for files of one name: where their signed files go, and what each builder reads. */
+/** Two requests for files with the same name: where their signed files go, and what each builder reads. */
 import assert from 'node:assert/strict';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
@@ -57,7 +57,7 @@ for (const [what, prepare] of [
     });
     after(() => world.stop());
 
-    it('are kept apart by request, and each wait takes its own', async () => {
+    it('are kept apart by request, and each wait downloads its own', async () => {
       const first = await host.request('nightly/a.zip');
       await world.poll();
       const second = await host.request('nightly/a.zip');
@@ -76,7 +76,7 @@ for (const [what, prepare] of [
       assert.deepEqual((await readdir(world.exchange('signed'))).sort(), [first, second].sort());
     });
 
-    it('stay together when one request names several', async () => {
+    it('stay together if one request names several', async () => {
       const lines = [await host.release('one.zip'), await host.release('two.zip')].join('');
       const request = await host.commit({ files: { zipname: lines } });
       await world.poll();
@@ -86,7 +86,7 @@ for (const [what, prepare] of [
   });
 
 describe('a file delivered to {request}/{name}, signed sparsely', () => {
-  it('is put together in its own folder on the exchange, and the unsigned one stays', async () => {
+  it('is assembled in its own folder on the exchange, and the unsigned file stays', async () => {
     const world = await delivering('{request}/{name}');
     try {
       const host = new Hostile(world);
@@ -117,7 +117,7 @@ describe('a second request under one name, delivered to {name}', () => {
   });
   after(() => world.stop());
 
-  it('signed-file-replaced: the earlier wait names the request whose file took the place', async () => {
+  it('signed-file-replaced: the earlier wait names the request whose file replaced it', async () => {
     const first = await host.request('a.zip');
     await world.poll();
     const second = await host.request('a.zip');
@@ -133,7 +133,7 @@ describe('a second request under one name, delivered to {name}', () => {
     assert.match((await world.wait(request)).stderr, /\[(signed-file-differs|exchange-file-too-large)\]/);
   });
 
-  it('digest-differs: the earlier wait names the request whose upload took the place', async () => {
+  it('digest-differs: the earlier wait names the request whose upload replaced its own', async () => {
     const first = await host.request('c.zip');
     const second = await host.request('c.zip');
     await world.poll();
@@ -142,7 +142,7 @@ describe('a second request under one name, delivered to {name}', () => {
     assert.match(ended.stderr, /--as NAME/);
   });
 
-  it('is announced by submit while the first is pending, unless both pin the same bytes', async () => {
+  it('submit warns about it while the first is pending, unless both pin the same bytes', async () => {
     const first = await host.request('d.zip');
     await mkdir(world.at('build'), { recursive: true });
     await cp(world.exchange('incoming', 'd.zip'), world.at('build', 'd.zip'));
@@ -159,7 +159,7 @@ describe('a second request under one name, delivered to {name}', () => {
     assert.doesNotMatch((await submit()).stderr, /warning/);
   });
 
-  it('receipt-name: a receipt whose output lies outside the outgoing folder', async () => {
+  it('receipt-name: a receipt whose output is outside the outgoing folder', async () => {
     const request = await host.request('e.zip');
     await world.poll();
     const real = await world.git('rev-parse', 'signed');
@@ -195,7 +195,7 @@ describe('submit --wait and wait', () => {
       cwd: world.at('build'),
     });
 
-  it('leave what was submitted alone: signed files go to ./signed', async () => {
+  it('leave the submitted files alone: signed files go to ./signed', async () => {
     const unsigned = await readFile(world.at('build', 'a.zip'));
     const { signer, close } = await world.openSigner();
     const submitting = inBuild('submit', 'a.zip', '--wait');
@@ -215,7 +215,7 @@ describe('submit --wait and wait', () => {
     assert.deepEqual(await readdir(world.at('build', 'signed')), ['a.zip']);
   });
 
-  it('output-is-input: submit --wait with an output that would replace what is submitted uploads nothing', async () => {
+  it('output-is-input: submit --wait uploads nothing if a signed file would replace an input', async () => {
     await rm(world.exchange('incoming', 'a.zip'));
     for (const output of ['.', '../build', world.at('build')]) {
       const ended = await inBuild('submit', 'a.zip', '--wait', '--output', output);
@@ -225,14 +225,14 @@ describe('submit --wait and wait', () => {
     assert.deepEqual(await readdir(world.exchange('incoming')), []);
   });
 
-  it('output-not-a-folder: submit --wait with an output that is a file uploads nothing', async () => {
+  it('output-not-a-folder: submit --wait uploads nothing if the output is a file', async () => {
     const ended = await inBuild('submit', 'a.zip', '--wait', '--output', 'a.zip');
     assert.equal(ended.status, 2, ended.stderr);
     assert.match(ended.stderr, /\[output-not-a-folder\]/);
     assert.deepEqual(await readdir(world.exchange('incoming')), []);
   });
 
-  it('output-is-input: wait with an output that would replace the original', async () => {
+  it('output-is-input: wait if a signed file would replace the original', async () => {
     const { request } = (await world.receipt()) as unknown as Receipt;
     const ended = await inBuild('wait', request.id, '--original', 'a.zip', '--output', '.');
     assert.equal(ended.status, 2, ended.stderr);

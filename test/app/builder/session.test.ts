@@ -1,4 +1,4 @@
-/** A builder's command whose exchange cannot be opened says so if it needs it, and ends. */
+/** A builder's command that needs the exchange reports that it cannot be opened, and ends. */
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
@@ -31,14 +31,14 @@ for (const [what, url] of [
 ] as const)
   describe(`an exchange ${what}`, () => {
     for (const command of ['submit', 'wait'] as const)
-      it(`ends ${command} with the reason`, async () => {
+      it(`ends ${command} and gives the reason`, async () => {
         const what = command === 'wait' ? request : world.at('b.zip');
         const ended = await run(url(world.places.exchange), [command, what]);
         assert.ok([1, 2].includes(ended.status), `${ended.status} ${ended.stderr}`);
         assert.match(ended.stderr, /\[(host-unreachable|exchange-folder-missing)\]/);
       });
 
-    it('does not matter to vouch, which ends, too', async () => {
+    it('does not matter to vouch, which also ends', async () => {
       const ended = await run(url(world.places.exchange), ['vouch', world.at('b.zip')]);
       assert.equal(ended.status, 0, ended.stderr);
     });

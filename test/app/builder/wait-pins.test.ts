@@ -1,4 +1,4 @@
-/** What `wait` takes without the original, and what it compares with it: a request may pin less than a whole file. */
+/** What `wait` accepts without the original, and what it compares with it: a request may pin less than a whole file. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { appendFile, copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
@@ -16,7 +16,7 @@ let world: World;
 let host: Hostile;
 before(async () => {
   world = await World.start();
-  // Here the exchange cannot copy within itself: a zip of pinned programs travels as a whole.
+  // This exchange cannot copy within itself, so a zip of pinned programs is transferred whole.
   await world.withoutSsh();
   await world.reconfigure((text) => text.replace(/^trust:\n/m, 'trust:\n  pins: accept-unpinned\n'));
   host = new Hostile(world);
@@ -34,7 +34,7 @@ async function assertRefused(ended: Ended, code: string, says: RegExp): Promise<
   await nothingTaken();
 }
 
-/** A zip of the builder's, and where it lies. */
+/** A zip of the builder, and its path. */
 async function makeZip(name: string, seed: number): Promise<string> {
   const path = world.at(name);
   await writeFile(path, await host.zip(seed));
@@ -47,7 +47,7 @@ async function slipIn(name: string): Promise<void> {
   await run('zip', ['-q', world.exchange('incoming', name), 'install.cmd'], { cwd: world.at() });
 }
 
-/** A request that pins the programs of a zip only; `change` has its way with the exchange before the signer looks. */
+/** A request that pins only the programs of a zip; `change` alters the exchange before the signer polls. */
 async function sparsely(name: string, seed: number, change?: () => Promise<void>): Promise<[string, string]> {
   const zip = await makeZip(name, seed);
   const request = await world.submit([zip], '--sparse');
@@ -78,7 +78,7 @@ describe('wait, if the request pins programs and not their zip', () => {
     await assertRefused(proved, 'signed-file-differs', /the signer fetched another file/);
   });
 
-  it('pins what the signer published that it signs, unless --files says otherwise', async () => {
+  it('pins what the signer says it signs, unless --files names other files', async () => {
     const files = (patterns: string): Promise<void> =>
       world.reconfigure((text) => text.replace(/^signing:\n(?: {2}files: .*\n)?/m, `signing:\n${patterns}`));
     await files("  files: ['**/*.exe', '**/*.sys']\n");
@@ -94,7 +94,7 @@ describe('wait, if the request pins programs and not their zip', () => {
     await files('');
   });
 
-  it('takes it with the original that was submitted', async () => {
+  it('accepts it with the submitted original', async () => {
     const [request, zip] = await sparsely('honest.zip', 2);
     const ended = await world.wait(request, '--original', zip);
     assert.equal(ended.status, 0, ended.stderr);
@@ -128,7 +128,7 @@ describe('wait, if the request names a file and pins nothing', () => {
     assert.equal((await world.wait(request, '--original', zip)).status, 0);
   });
 
-  it('original-needed: of a lone program', async () => {
+  it('original-needed: of a single program', async () => {
     const path = world.at('bare.exe');
     await writeFile(path, program(5));
     const request = await bare('bare.exe', path);
@@ -136,7 +136,7 @@ describe('wait, if the request names a file and pins nothing', () => {
     assert.equal((await world.wait(request, '--original', path)).status, 0);
   });
 
-  it('signed-file-differs: the exchange swapped a lone program before the signer fetched it', async () => {
+  it('signed-file-differs: the exchange replaced a single program before the signer fetched it', async () => {
     const [mine, theirs] = [world.at('swapped.exe'), world.at('theirs.exe')];
     await writeFile(mine, program(6));
     await writeFile(theirs, program(7));
@@ -165,8 +165,8 @@ describe('wait, if the request names a file and pins nothing', () => {
   });
 });
 
-describe('wait, with a program that unpacks to more than the default limits permit', () => {
-  it('refuses it, and takes it if the limits of builder.yaml are raised like the signer’s', async () => {
+describe('wait, with a program that unpacks to more than the default limits allow', () => {
+  it('refuses it, and accepts it if the limits of builder.yaml are raised like the signer’s', async () => {
     const zip = world.at('bulky.zip');
     const bulky = buildPe({ sections: [{ name: '.text', data: Buffer.alloc(4_000_000) }] });
     await writeFile(world.at('bulky.exe'), bulky);

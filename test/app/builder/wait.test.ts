@@ -34,7 +34,7 @@ function assertRefused(ended: Ended, code: string, hint?: RegExp): void {
 }
 
 describe('wait', () => {
-  it('takes the signed file once receipt, signature and bytes agree', async () => {
+  it('downloads the signed file if receipt, signature and bytes agree', async () => {
     const request = await answered('good.zip');
     const ended = await world.wait(request);
     assert.equal(ended.status, 0, ended.stderr);
@@ -42,7 +42,7 @@ describe('wait', () => {
     assert.equal(await sha256OfFile(world.at('out', 'good.zip')), receipt.files[0]?.output?.sha256);
   });
 
-  it('recognises the id of a receipt, and takes what it answers', async () => {
+  it('recognises the id of a receipt, and uses the request that it answers', async () => {
     const request = await answered('by-receipt.zip');
     const ended = await world.wait(await world.git('rev-parse', '--short=12', 'signed'));
     assert.equal(ended.status, 0, ended.stderr);
@@ -50,7 +50,7 @@ describe('wait', () => {
     assert.ok((await downloaded()).includes('by-receipt.zip'));
   });
 
-  it('test-certificate: refuses files of a test certificate unless it was asked to take them', async () => {
+  it('test-certificate: refuses files signed with a test certificate unless a flag allows them', async () => {
     const request = await answered('test.zip');
     assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /^TEST signed test\.zip/);
     const words = [
@@ -70,7 +70,7 @@ describe('wait', () => {
     assert.match(taken.stdout, /^signed with a TEST certificate/);
   });
 
-  it('signed-file-differs: keeps nothing of a zip that was swapped after it was delivered', async () => {
+  it('signed-file-differs: keeps nothing of a zip that was replaced after delivery', async () => {
     const request = await answered('swapped.zip');
     await writeFile(world.exchange('signed', 'swapped.zip'), await host.zip(4242));
     assertRefused(await world.wait(request), 'signed-file-differs', /do not use it/);
@@ -80,13 +80,13 @@ describe('wait', () => {
     );
   });
 
-  it('is not misled by a zip swapped after the signer fetched it: what was pinned was signed', async () => {
+  it('is not misled by a zip replaced after the signer fetched it: the pinned bytes were signed', async () => {
     const request = await answered('after.zip');
     await writeFile(world.exchange('incoming', 'after.zip'), await host.zip(4343));
     assert.equal((await world.wait(request)).status, 0);
   });
 
-  it('signed-program-untrusted: refuses programs that do not lead to trust.roots, and takes those that do', async () => {
+  it('signed-program-untrusted: refuses programs that are not signed under trust.roots, and accepts those that are', async () => {
     const request = await answered('rooted.zip');
     const plain = await readFile(world.site.builderConfig, 'utf8');
     const stranger = await createTestCertificate({ commonName: 'Stranger', purpose: 'authority' });
@@ -108,7 +108,7 @@ describe('wait', () => {
     assert.equal(taken.status, 0, taken.stderr);
   });
 
-  it('digest-differs: gets the refusal of a zip swapped between pin and fetch', async () => {
+  it('digest-differs: reports the refusal of a zip that was replaced between pin and fetch', async () => {
     const request = await host.request('before.zip');
     await writeFile(world.exchange('incoming', 'before.zip'), await host.zip(4444));
     await world.poll();
@@ -118,11 +118,11 @@ describe('wait', () => {
   });
 });
 
-describe('wait believes no receipt', () => {
+describe('wait refuses a receipt', () => {
   let request: string;
   let genuine: string;
   let sealed: { main: string; signed: string };
-  /** A request that the signer has not seen: whatever answers it, the host made up. */
+  /** A request that the signer has not seen: the host invents any answer to it. */
   before(async () => {
     genuine = await answered('genuine.zip');
     sealed = { main: await world.git('rev-parse', 'main'), signed: await world.git('rev-parse', 'signed') };
@@ -149,17 +149,17 @@ describe('wait believes no receipt', () => {
     });
   };
 
-  it('commit-unsigned: that nobody signed', async () =>
+  it('commit-unsigned: without a signature', async () =>
     assertRefused(await waitFor(() => forged(null)), 'commit-unsigned'));
 
-  it('commit-signer-unknown: that another builder signed, who may request and no more', async () => {
+  it('commit-signer-unknown: signed by another builder, who may only request', async () => {
     const ended = await waitFor(() => forged(world.at('keys', 'builder_ed25519')));
     assertRefused(ended, 'commit-signer-unknown');
     assert.match(ended.stderr, /the receipt: commit \S+ is signed by .*\n {2}.*confirms a new receipt key/);
     assert.doesNotMatch(ended.stderr, /may request signatures/);
   });
 
-  it('commit-signature-wrong: of another request, its parent exchanged under the signature', async () =>
+  it('commit-signature-wrong: of another request, with another parent under the old signature', async () =>
     assertRefused(
       await waitFor(async () => {
         const raw = await host.show(sealed.signed);
@@ -179,7 +179,7 @@ describe('wait believes no receipt', () => {
       /altered after it was signed/,
     ));
 
-  it('receipt-mismatch: that follows the request and speaks of another', async () =>
+  it('receipt-mismatch: whose parent is the request but whose content names another', async () =>
     assertRefused(
       await waitFor(async () => {
         const raw = await host.show(sealed.signed);
@@ -188,17 +188,17 @@ describe('wait believes no receipt', () => {
       'receipt-mismatch',
     ));
 
-  it('receipt-other-file: that the right key signed for a file that the request does not name', async () =>
+  it('receipt-other-file: signed by the right key, for a file that the request does not name', async () =>
     assertRefused(await waitFor(() => receiptBySigner((text) => text)), 'receipt-other-file'));
 
-  it('receipt-other-bytes: nor for the right name and other bytes', async () =>
+  it('receipt-other-bytes: signed by the right key, for the right name and other bytes', async () =>
     assertRefused(
       await waitFor(() => receiptBySigner((text) => text.replaceAll('genuine.zip', 'forged.zip'))),
       'receipt-other-bytes',
       /do not use the signed file/,
     ));
 
-  it('receipt-repeats-other: nor that it repeats another request, whose file would be taken', async () =>
+  it('receipt-repeats-other: signed by the right key, and claims to repeat another request', async () =>
     assertRefused(
       await waitFor(() =>
         receiptBySigner((text) => {
@@ -215,7 +215,7 @@ describe('wait believes no receipt', () => {
       'receipt-repeats-other',
     ));
 
-  /** What a signer's stolen receipt key could say. */
+  /** What a thief of the receipt key could claim. */
   async function receiptBySigner(change: (text: string) => string): Promise<string> {
     const text = change((await world.git('show', 'signed:receipt.json')).replaceAll(genuine, request));
     return host.commit({
@@ -226,7 +226,7 @@ describe('wait believes no receipt', () => {
     });
   }
 
-  it('and takes the right one when the signer comes to it', async () => {
+  it('and accepts the right one when the signer answers', async () => {
     await host.set('signed', sealed.signed);
     await world.poll();
     assert.equal((await world.wait(request)).status, 0);
@@ -234,7 +234,7 @@ describe('wait believes no receipt', () => {
 });
 
 describe('receipt.json', () => {
-  it('of every outcome is what docs/receipt.schema.json describes, by ajv', async () => {
+  it('matches docs/receipt.schema.json for every outcome, according to ajv', async () => {
     const refused = await host.request('refused.zip', { key: null });
     const missing = await host.commit({ files: { zipname: `${'a'.repeat(64)}  missing.zip\n` } });
     await world.poll();
@@ -257,14 +257,14 @@ describe('receipt.json', () => {
     assert.equal(validate({ ...(await receiptFor(world, refused)), outcome: 'eaten' }), false);
   });
 
-  it('has a policy beside it, in every commit that the signer made', async () => {
+  it('has a policy beside it in every commit of the signer', async () => {
     for (const commit of (await world.git('rev-list', '--first-parent', 'signed')).split('\n'))
       assert.match(await world.git('ls-tree', '--name-only', commit), /^policy\.json$/m);
   });
 });
 
-describe('what is hostile in a receipt', () => {
-  it('shows itself on the terminal of whoever waits', async () => {
+describe('hostile text in a receipt', () => {
+  it('is made visible on the terminal of the waiting builder', async () => {
     const request = await host.request('shown.zip');
     await world.poll();
     const text = JSON.parse(await world.git('show', 'signed:receipt.json')) as Record<string, unknown>;

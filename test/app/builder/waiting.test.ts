@@ -20,7 +20,7 @@ describe('a builder that waits', () => {
   });
   after(() => world.stop());
 
-  it('reads that the request is not answered yet, and how to go on after Ctrl-C', async () => {
+  it('reads that the request is not answered yet, and how to continue after Ctrl-C', async () => {
     const words = ['wait', '-c', world.site.builderConfig, request.slice(0, 12)];
     const child = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
@@ -36,13 +36,13 @@ describe('a builder that waits', () => {
     );
   });
 
-  it('wait-timeout: asks whether the signer runs if nothing is known to stand in the way', async () => {
+  it('wait-timeout: asks whether the signer is running if nothing is known to delay the request', async () => {
     const { status, stderr } = await world.wait(request, '--timeout', '1s');
     assert.equal(status, 4);
     assert.match(stderr, /was not answered in time \[wait-timeout\]\n {2}.*is the signer running\?/);
   });
 
-  it('wait-timeout: says what the request waits for, and does not ask after the signer', async () => {
+  it('wait-timeout: says what the request waits for, and does not ask about the signer', async () => {
     const hold = (folder: string): Promise<void> => writeFile(join(folder, 'HOLD'), 'a bug in the release\n');
     const held = await world.request(`${'0'.repeat(64)}  held.exe\n`, { change: hold });
     const { status, stderr } = await world.wait(held, '--timeout', '1s');

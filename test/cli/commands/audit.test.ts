@@ -37,7 +37,7 @@ describe('signpipe audit', () => {
 
   const common = (): string[] => ['--repo', world.gitDir, '--allowed-signers', signers];
 
-  it('prints a table, verifies everything, writes nothing into the repository, and exits 0', async () => {
+  it('prints a table, verifies everything, writes nothing to the repository, and exits 0', async () => {
     const before = await snapshot(world.gitDir);
     const { status, stdout, stderr } = await audit(common());
     assert.deepEqual([status, stderr], [0, '']);
@@ -49,7 +49,7 @@ describe('signpipe audit', () => {
     assert.deepEqual(await snapshot(world.gitDir), before);
   });
 
-  it('reads a URL through a clone that it forgets', async () => {
+  it('reads a URL through a temporary clone', async () => {
     const { status, stdout } = await audit([
       '--repo',
       `file://${world.gitDir}`,
@@ -60,7 +60,7 @@ describe('signpipe audit', () => {
     assert.match(stdout, /good\.zip/);
   });
 
-  it('exits 3 and names the commit when something does not hold, whatever is filtered out', async () => {
+  it('exits 3 and names the commit if something is wrong, whatever is filtered out', async () => {
     const forged = await world.another();
     const odd = await forged.receipt(await forged.request(), { by: forged.keys.stranger });
     await forged.write();
@@ -72,7 +72,7 @@ describe('signpipe audit', () => {
     }
   });
 
-  it('audit-signers-missing: it does not take the repository’s own word for whose signatures count', async () => {
+  it('audit-signers-missing: the repository itself cannot say whose signatures count', async () => {
     const { status, stdout, stderr } = await audit(['--repo', world.gitDir]);
     assert.deepEqual([status, stdout], [2, '']);
     assert.match(stderr, /\[audit-signers-missing\]\n.*--allowed-signers/);
@@ -105,7 +105,7 @@ describe('signpipe audit', () => {
     assert.equal(document.rows[0]?.receipt, receipt);
   });
 
-  it('shows what was asked for only', async () => {
+  it('shows only the requested rows', async () => {
     const names = async (...more: string[]): Promise<string[]> => {
       const { stdout } = await audit([...common(), '--json', ...more]);
       const { rows } = JSON.parse(stdout) as { rows: { files: { input: { name: string } }[] }[] };
@@ -116,7 +116,7 @@ describe('signpipe audit', () => {
     assert.deepEqual(await names('--since', '2026-01-05T09:04Z'), ['refused.zip', 'pending.zip']);
   });
 
-  it('writes a page that needs nothing else', async () => {
+  it('writes a self-contained page', async () => {
     const page = join(world.folder, 'audit.html');
     const { status, stdout, stderr } = await audit([...common(), '--html', page]);
     assert.equal(status, 0);
@@ -148,7 +148,7 @@ describe('signpipe audit', () => {
     );
   });
 
-  it('takes a time and a certificate as the table writes them', async () => {
+  it('accepts a time and a certificate as the table prints them', async () => {
     const table = (await audit([...common()])).stdout;
     const digits = world.publisher.certificate.sha256.slice(0, 8);
     assert.ok(table.includes(digits), table);
@@ -181,7 +181,7 @@ describe('signpipe audit', () => {
       assert(stderr.includes(`[${code}]`), stderr);
     });
 
-  it('control-not-one: some other repository, though it has branches of these names', async () => {
+  it('control-not-one: another repository, though it has branches with these names', async () => {
     const other = join(world.folder, 'other.git');
     const git = (...words: string[]): string =>
       execFileSync('git', ['-C', other, '-c', 'user.name=t', '-c', 'user.email=t@t', ...words], { input: '' })
@@ -195,7 +195,7 @@ describe('signpipe audit', () => {
     assert.match(stderr, /is not a control repository.*\[control-not-one\]/);
   });
 
-  it('allowed-signers-malformed: a list that cannot be read verifies nothing', async () => {
+  it('allowed-signers-malformed: a list that cannot be parsed verifies nothing', async () => {
     const list = join(world.folder, 'broken_signers');
     await writeFile(list, 'builder@example.org ssh-ed25519 AAAA\n');
     const { status, stderr } = await audit(['--repo', world.gitDir, '--allowed-signers', list]);

@@ -16,7 +16,7 @@ describe('signpipe demo', () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  it('plays the whole story, and leaves everything there to look at', async () => {
+  it('runs the whole pipeline, and keeps all files', async () => {
     const ended = await signpipe(['demo', '--dir', at('demo')]);
     assert.equal(ended.status, 0, ended.stderr);
     assert.match(ended.stdout, /plus 4 signatures, and nothing else/);
@@ -35,7 +35,7 @@ describe('signpipe demo', () => {
       assert.ok(names.includes(name), name);
   });
 
-  it('leaves a signed zip, a repository and an audit that hold', async () => {
+  it('leaves a valid signed zip, and a repository that an audit accepts', async () => {
     const verified = await signpipe([
       'verify',
       at('demo/signed.zip'),
@@ -61,7 +61,7 @@ describe('signpipe demo', () => {
     assert.equal(audited.status, 0, audited.stderr);
   });
 
-  it('leaves configurations that go on working with no host', async () => {
+  it('leaves configurations that work without any host', async () => {
     const submitted = await signpipe(['submit', '-c', at('demo/builder.yaml'), at('demo/unsigned.zip')]);
     assert.equal(submitted.status, 0, submitted.stderr);
     assert.equal((await signpipe(['watch', '-c', at('demo/signer.yaml'), '--once'])).status, 0);
@@ -80,7 +80,7 @@ describe('signpipe demo', () => {
     assert.deepEqual(await readdir(at('out')), ['unsigned.zip']);
   });
 
-  it('takes a zip of the user’s own', async () => {
+  it('accepts the user’s own zip', async () => {
     await writeFile(at('own.exe'), buildPe({}));
     await createZip([{ path: at('own.exe'), name: 'own.exe' }], at('own.zip'));
     const ended = await signpipe(['demo', at('own.zip'), '--dir', at('own')]);
@@ -88,7 +88,7 @@ describe('signpipe demo', () => {
     assert.match(ended.stdout, /plus 1 signatures, and nothing else/);
   });
 
-  it('folder-not-empty, file-not-found: touches nothing that is there', async () => {
+  it('folder-not-empty, file-not-found: changes nothing', async () => {
     await mkdir(at('full'));
     await writeFile(at('full', 'file'), '');
     const full = await signpipe(['demo', '--dir', at('full')]);

@@ -10,8 +10,8 @@ import { buildPe } from '../../fixtures/pe.ts';
 import { signpipe } from '../../world/site.ts';
 
 /**
- * What a command loads is most of the time that a small job takes. Held by names, not by a clock: a
- * static import in the wrong place would go unnoticed otherwise.
+ * Loading modules takes most of the time of a small job. Checked by name, not by time: a
+ * static import in the wrong place would otherwise go unnoticed.
  */
 
 let folder: string;
@@ -93,9 +93,9 @@ const HEAVY = [
   'read',
   'fetch',
 ];
-/** What a short job has no need of; `loadedBy` names it so. */
+/** The script that a short job does not need; `loadedBy` gives it this name. */
 const LARGER = 'the larger script';
-/** Folders of ours that a local command has nothing to do with. */
+/** Source folders that a local command does not need. */
 const FAR = [
   'src/lib/ssh',
   'src/lib/sshsig',
@@ -135,7 +135,7 @@ describe('loads only what its work needs', () => {
     assertWithout(loaded, [...HEAVY, LARGER]);
   });
 
-  it('signpipe sign, for a zip: what opens zips, and no more', async () => {
+  it('signpipe sign, for a zip: also what opens zips', async () => {
     const loaded = await loadedBy('sign', 'product.zip', ...KEY, '--output', 'signed.zip');
     assert.ok(loaded.has('yauzl') && loaded.has('picomatch') && loaded.has(LARGER));
     assertWithout(

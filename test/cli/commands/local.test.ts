@@ -19,7 +19,7 @@ import { makeReal } from '../../world/real-certificate.ts';
 import { signpipe, type Ended } from '../../world/site.ts';
 
 const run = promisify(execFile);
-/** Compiled, as it is installed. */
+/** Runs the compiled program, as it is installed. */
 const main = join(import.meta.dirname, '../../../dist/main.js');
 const PASSPHRASE = 'correct horse battery staple';
 
@@ -79,7 +79,7 @@ after(async () => {
 
 describe('signpipe sign, stopped while it waits for a timestamp', () => {
   before(async () => {
-    // More than is unpacked in memory.
+    // Larger than what is unpacked in memory.
     await writeFile(at('large.exe'), buildPe());
     await truncate(at('large.exe'), 97 * 2 ** 20);
     await run('zip', ['-q', '-0', 'large.zip', 'large.exe'], { cwd: folder });
@@ -115,7 +115,7 @@ describe('signpipe sign, stopped while it waits for a timestamp', () => {
 });
 
 describe('signpipe sign', () => {
-  it('signs a program beside itself, as osslsigncode verifies', async () => {
+  it('writes the signed program beside the input, as osslsigncode verifies', async () => {
     const ended = await signed('tool.exe');
     assert.equal(ended.status, 0, ended.stderr);
     assert.match(ended.stdout, /timestamped \d{4}-/);
@@ -194,7 +194,7 @@ describe('signpipe sign', () => {
     });
   }
 
-  it('asks on a terminal for the passphrase of a key that is encrypted, and of no other', async () => {
+  it('asks on a terminal for the passphrase of an encrypted key only', async () => {
     await writeFile(at('open.key'), keyToPem(pki.codeSigning.key));
     const sign = (key: string): Promise<Shown> => {
       const words = [
@@ -230,7 +230,7 @@ describe('signpipe sign', () => {
     ['kept-signature-bad', ['damaged.zip'], /'!theirs\.exe'.* --files.* --already-signed/s],
     ['not-a-program', ['product.zip', '--files', '**/notes.txt'], /--files/],
   ] as const)
-    it(`${code}: speaks of its own flags, not of a signer's configuration (${args.join(' ')})`, async () => {
+    it(`${code}: names its own flags, not a signer's settings (${args.join(' ')})`, async () => {
       const damaged = await readFile(at('theirs.exe'));
       damaged[damaged.length >> 1] = (damaged[damaged.length >> 1] ?? 0) ^ 1;
       await mkdir(at('damaged'), { recursive: true });
@@ -243,7 +243,7 @@ describe('signpipe sign', () => {
       assert.doesNotMatch(ended.stderr, /signing\.|the signer/);
     });
 
-  it('key-missing, and a wrong passphrase that shows nowhere', async () => {
+  it('key-missing, and a wrong passphrase that is not printed', async () => {
     const missing = (await here('sign', 'tool.exe', '--force')).stderr;
     assert.match(missing, /no signing key.*\[key-missing\]/);
     assert.match(missing, /give --pfx FILE, or --certificate FILE and --key FILE/);
@@ -257,7 +257,7 @@ describe('signpipe sign', () => {
     assert.doesNotMatch(ended.stderr + ended.stdout, new RegExp(wrong));
   });
 
-  it('timestamp-unavailable: takes no timestamp of an authority whose root is not among --timestamp-ca', async () => {
+  it('timestamp-unavailable: accepts no timestamp of an authority whose root is not in --timestamp-ca', async () => {
     await makeReal(folder);
     const real = ['--certificate', 'real.pem', '--key', 'real.key', '--timestamp', authority.url];
     const output = ['tool.exe', '--output', 'real.exe'];
@@ -284,7 +284,7 @@ describe('signpipe sign', () => {
     assert.equal(publicOnly.status, 3);
   });
 
-  it('timestamp-unavailable: leaves nothing under the final name when no authority answers', async () => {
+  it('timestamp-unavailable: leaves nothing under the final name if no authority answers', async () => {
     const ended = await here(
       'sign',
       'tool.exe',
@@ -302,20 +302,20 @@ describe('signpipe sign', () => {
 });
 
 describe('signpipe verify', () => {
-  it('takes a program that leads to the roots, and says by whom, until when, stamped when', async () => {
+  it('accepts a program signed under the roots, and reports signer, expiry and timestamp', async () => {
     const ended = await verified('tool.signed.exe');
     assert.equal(ended.status, 0, ended.stdout);
     for (const told of [/signed by .*Test publisher/, /certificate valid/, /timestamp .*\d{4}-/])
       assert.match(ended.stdout, told);
   });
 
-  it('takes a zip with programs of others, and counts whose they are', async () => {
+  it('accepts a zip with programs of others, and counts them', async () => {
     const ended = await verified('product.signed.zip');
     assert.equal(ended.status, 0, ended.stdout);
     assert.match(ended.stdout, /3 programs: 2 signed under the given roots, 1 signed by others/);
   });
 
-  it('refuses that zip where --files says that all of them must be ours', async () => {
+  it('refuses that zip if --files says that all of them must be signed under --ca', async () => {
     assert.equal((await verified('product.signed.zip', '--files', '**/*.exe')).status, 3);
     assert.equal(
       (await verified('product.signed.zip', '--files', '**/*.exe', '--files', '!**/theirs.exe')).status,
@@ -323,13 +323,13 @@ describe('signpipe verify', () => {
     );
   });
 
-  it('proves a zip by its original, under roots', async () => {
+  it('proves a zip by its original, with roots', async () => {
     const ended = await verified('product.signed.zip', '--original', 'product.zip');
     assert.equal(ended.status, 0, ended.stdout);
     assert.match(ended.stdout, /plus 2 signatures, and nothing else/);
   });
 
-  it('is not good without --ca, proved or not, unless --any-signer says that it does not matter', async () => {
+  it('is not good without --ca, proved or not, unless --any-signer is given', async () => {
     for (const proof of [[], ['--original', 'product.zip']])
       for (const quiet of [[], ['--quiet']]) {
         const words = ['verify', 'product.signed.zip', ...proof, ...quiet];
@@ -342,7 +342,7 @@ describe('signpipe verify', () => {
       }
   });
 
-  it('takes from --any-signer no unsigned program, and no other than the original', async () => {
+  it('--any-signer accepts neither an unsigned program nor another original', async () => {
     assert.equal((await here('verify', 'tool.exe', '--any-signer')).status, 3);
     const other = await here('verify', 'tool.signed.exe', '--any-signer', '--original', 'odd.exe', '--quiet');
     assert.equal(other.status, 3);
@@ -355,7 +355,7 @@ describe('signpipe verify', () => {
     assert.match(ended.stderr, /\[any-signer-with-ca\]/);
   });
 
-  it('names what it could not look into, with --quiet too, and zips inside', async () => {
+  it('names what it could not examine, also with --quiet, and zips inside', async () => {
     await run('zip', ['-q', 'inner.zip', 'tool.exe'], { cwd: folder });
     await run('python3', ['-c', PACK_ODDLY], { cwd: folder });
     const ended = await verified('odd.zip', '--quiet');
@@ -367,7 +367,7 @@ describe('signpipe verify', () => {
     assert.match(meant.stdout, /FAILED: .*"data\.bin".* \[zip-method-unsupported\]/);
   });
 
-  it('says with --quiet, too, why something is not good', async () => {
+  it('says why something is not good, also with --quiet', async () => {
     const reasons: [RegExp, ...string[]][] = [
       [/FAILED: it is not signed/, 'tool.exe'],
       [
@@ -393,7 +393,7 @@ describe('signpipe verify', () => {
     assert.deepEqual([told.good, told.faults], [false, ['it is not signed']]);
   });
 
-  it('names the program of a zip that is not good once, and what is wrong with it', async () => {
+  it('names a bad program of a zip once, and what is wrong with it', async () => {
     await copyFile(at('tool.signed.exe'), at('changed.exe'));
     await tamper(at('changed.exe'), at('tool.exe'));
     await createZip([{ path: at('changed.exe'), name: 'deep/changed.exe' }], at('deep.zip'));
@@ -401,7 +401,7 @@ describe('signpipe verify', () => {
     assert.match(stdout, /FAILED: deep\/changed\.exe: signature: it signs .*\[file-digest-differs\]/);
   });
 
-  it('does not take anybody’s signature for good: without --ca the exit status is 3', async () => {
+  it('does not accept any signer: without --ca the exit status is 3', async () => {
     const ended = await here('verify', 'tool.signed.exe');
     assert.equal(ended.status, 3);
     assert.match(ended.stdout, /intact, but who signed was not checked/);
@@ -425,7 +425,7 @@ describe('signpipe verify', () => {
     assert.equal((await verified('flipped.zip')).status, 3);
   });
 
-  it('names what is not the original, and what is not signed', async () => {
+  it('says what differs from the original, and what is not signed', async () => {
     const other = await verified('tool.signed.exe', '--original', 'odd.exe');
     assert.equal(other.status, 3);
     assert.match(other.stdout, /not the original plus signatures: .*strip-/s);
@@ -436,7 +436,7 @@ describe('signpipe verify', () => {
 });
 
 describe('signpipe signature', () => {
-  it('takes a signature off and puts it back, byte for byte', async () => {
+  it('removes a signature and attaches it again, byte for byte', async () => {
     assert.equal((await here('signature', 'extract', 'tool.signed.exe', '-o', 'tool.p7')).status, 0);
     await run('openssl', ['pkcs7', '-inform', 'DER', '-in', at('tool.p7'), '-noout']);
     assert.equal((await here('signature', 'remove', 'tool.signed.exe', '-o', 'bare.exe')).status, 0);
@@ -449,13 +449,13 @@ describe('signpipe signature', () => {
     }
   });
 
-  it('not-signed: has nothing to take from an unsigned program', async () => {
+  it('not-signed: an unsigned program', async () => {
     const ended = await here('signature', 'extract', 'tool.exe', '-o', 'x.p7');
     assert.equal(ended.status, 3);
     assert.match(ended.stderr, /\[not-signed\]/);
   });
 
-  it('signature-missing: wants to be told which', async () => {
+  it('signature-missing: neither --signature nor --receipt', async () => {
     const ended = await here('signature', 'attach', 'tool.exe', '-o', 'x.exe');
     assert.equal(ended.status, 2);
     assert.match(ended.stderr, /\[signature-missing\]/);

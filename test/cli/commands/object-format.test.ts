@@ -22,7 +22,7 @@ describe('a control repository with SHA-256 object ids', () => {
     ['doctor', () => ['doctor', '-c', world.site.signerConfig]],
     ['submit', () => ['submit', '-c', world.site.builderConfig, world.exchange('incoming', 'a.zip')]],
   ] as const)
-    it(`git-object-format: ${name} says so`, async () => {
+    it(`git-object-format: ${name} reports it`, async () => {
       const ended = await signpipe(words());
       assert.match(ended.stdout + ended.stderr, /SHA-256 object ids, which signpipe does not support/);
       assert.match(ended.stdout + ended.stderr, /git-object-format/);

@@ -2,23 +2,23 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { pace, Rate, timeLeft } from '../../../src/cli/output/drawn-bar.ts';
 
-describe('a bar', () => {
-  it('says how fast it goes and how long it will take', () => {
+describe('a progress bar', () => {
+  it('shows speed and remaining time', () => {
     assert.equal(pace(2 * 2 ** 20, 30 * 2 ** 20, 'bytes'), '2.0 MiB/s, 15s left');
     assert.equal(pace(2.5, 400, 'files'), '2.5/s, 2m 40s left');
     assert.equal(pace(120.4, 0, 'files'), '120/s');
   });
 
-  it('says neither before it can know, nor while nothing moves', () => {
+  it('shows neither too early, nor while nothing moves', () => {
     for (const rate of [null, 0, -1]) assert.equal(pace(rate, 100, 'bytes'), '');
   });
 
-  it('tells time as people do', () => {
+  it('shows a duration in hours, minutes and seconds', () => {
     const times = [0.2, 59.2, 61, 3599, 3600, 5400, 360_000].map(timeLeft);
     assert.deepEqual(times, ['1s', '1m 00s', '1m 01s', '59m 59s', '1h 00m', '1h 30m', '100h 00m']);
   });
 
-  it('takes its rate from the last ten seconds, and not from what a resumed transfer had before', () => {
+  it('computes its rate from the last ten seconds, without what a resumed transfer had before', () => {
     const rate = new Rate();
     assert.equal(rate.add(1000, 0), null);
     assert.equal(rate.add(1500, 500), null);
@@ -27,7 +27,7 @@ describe('a bar', () => {
     assert.equal(rate.add(2610, 61_000), 10);
   });
 
-  it('stays small and quick under a hundred thousand updates', () => {
+  it('stays small and fast with a hundred thousand updates', () => {
     const rate = new Rate();
     const began = performance.now();
     for (let i = 0; i < 100_000; i += 1) rate.add(i, i / 10);

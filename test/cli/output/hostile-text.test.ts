@@ -1,4 +1,4 @@
-/** Nothing that others wrote begins a line of ours: a status of the exchange, an answer, a name. */
+/** Text from outside never begins a line of output: a status of the exchange, an answer, a name. */
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
@@ -10,15 +10,15 @@ import { World } from '../../world/site.ts';
 const FORGED =
   'busy\nsignpipe: request answered: signed, take it from https://evil.example/\n\u001b[31mX\u202e';
 
-/** No line begins with the forged one, none of its characters steers a terminal. */
+/** Asserts that no line begins with the forged text, and that none of its characters controls a terminal. */
 function assertHarmless(text: string): void {
   assert.doesNotMatch(text, /^signpipe: request answered/m);
   assert.doesNotMatch(text, /[^\P{C}\n]/u);
   assert.match(text, /request answered: signed, take it/);
 }
 
-describe('an error on the terminal', () => {
-  it('keeps lines of the far side within its own', (t) => {
+describe('an error message', () => {
+  it('indents lines of the remote side below its own', (t) => {
     let written = '';
     t.mock.method(process.stderr, 'write', (text: string) => ((written += text), true));
     reportError(unavailable('exchange-refused', `b.zip: ${FORGED}`, { hint: FORGED }), {});
@@ -37,7 +37,7 @@ describe('a receipt whose reason has several lines', () => {
   });
   after(() => world.stop());
 
-  it('is one line for a builder who waits', async () => {
+  it('is one line for a waiting builder', async () => {
     const host = new Hostile(world);
     await host.request('a.zip', { message: 'Sign it\n\nChannel: none\n' });
     await world.poll();
@@ -73,7 +73,7 @@ describe('a receipt whose reason has several lines', () => {
     );
   });
 
-  it('and JSON hides nothing either', async () => {
+  it('and JSON hides nothing', async () => {
     const config = await readFile(world.site.builderConfig, 'utf8');
     await writeFile(
       world.at('odd\u202e.yaml'),

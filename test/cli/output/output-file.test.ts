@@ -89,7 +89,7 @@ describe('sign --in-place', () => {
     assert.deepEqual((await readdir(place)).sort(), ['a.exe', 'hard.exe']);
   });
 
-  it('keeps hard links of a file that becomes shorter', async () => {
+  it('keeps hard links of a file that gets shorter', async () => {
     await good(await sign('--in-place', 'a.exe', '--name', 'x'.repeat(300)), 'a.exe');
     await link(at('a.exe'), at('hard.exe'));
     const { size } = await stat(at('a.exe'));
@@ -129,7 +129,7 @@ describe('sign --in-place', () => {
   });
 });
 
-/** A run that may write no file above a size in KiB, as on a disk that fills up; no root needed for that. */
+/** Runs a command that can write no file above a size in KiB, as on a full disk, without root. */
 function limited(blocks: number, ...args: string[]): Promise<Ended> {
   const script = `trap '' XFSZ; ulimit -f ${blocks}; exec "$0" "$@"`;
   const { status, stdout, stderr } = spawnSync('bash', ['-c', script, process.execPath, main, ...args], {
@@ -140,12 +140,12 @@ function limited(blocks: number, ...args: string[]): Promise<Ended> {
 }
 
 describe('sign --output', () => {
-  it('a name of 250 bytes is no longer than a file system takes', async () => {
+  it('a name of 250 bytes is not too long for a file system', async () => {
     const name = `${'ü'.repeat(123)}.exe`;
     await good(await sign('a.exe', '--output', name), name);
   });
 
-  it('output-exists: a file that is there, also the one that would be made beside the input', async () => {
+  it('output-exists: an existing file, also at the default name beside the input', async () => {
     await writeFile(at('a.signed.exe'), 'precious');
     for (const words of [[], ['--output', 'a.signed.exe'], ['--output', '.']]) {
       await refused(await sign('a.exe', ...words), 'output-exists', 2);
@@ -154,7 +154,7 @@ describe('sign --output', () => {
     assert.deepEqual(await readFile(at('a.exe')), await unsigned());
   });
 
-  it('replaces it with --force, which keeps its mode, and not its other names', async () => {
+  it('replaces it with --force, and keeps its mode, but not its hard links', async () => {
     await writeFile(at('out.exe'), 'old', { mode: 0o750 });
     await link(at('out.exe'), at('kept.exe'));
     await good(await sign('a.exe', '--output', 'out.exe', '--force'), 'out.exe');
@@ -175,19 +175,19 @@ describe('sign --output', () => {
     assert.ok((await lstat(at('pipe.exe'))).isFIFO());
   });
 
-  it('output-folder-missing: and a file in its place', async () => {
+  it('output-folder-missing: no folder, or a file in its place', async () => {
     for (const name of ['none/x.exe', 'none/', 'a.exe/x.exe'])
       await refused(await sign('a.exe', '--output', name), 'output-folder-missing', 2);
   });
 
-  it('output-shared: inputs of one name for one folder; nothing is signed', async () => {
+  it('output-shared: inputs with the same name for one folder; nothing is signed', async () => {
     for (const name of ['one', 'two', 'out']) await mkdir(at(name));
     for (const name of ['one', 'two']) await copyFile(at('a.exe'), at(name, 'a.exe'));
     await refused(await sign('one/a.exe', 'two/a.exe', '--output', 'out'), 'output-shared', 2);
     assert.deepEqual(await readdir(at('out')), []);
   });
 
-  it('is judged for all files before the first one is signed', async () => {
+  it('is checked for all files before the first one is signed', async () => {
     await mkdir(at('out'));
     await copyFile(at('a.exe'), at('b.exe'));
     await writeFile(at('out', 'b.exe'), 'precious');
@@ -245,7 +245,7 @@ function canMount(): boolean {
   return isRoot && spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
 }
 
-/** A run as an account that owns nothing here. */
+/** Runs a command as an account that owns nothing here. */
 async function asNobody(words: string[]): Promise<Ended> {
   for (const path of [folder, place]) await chmod(path, 0o755);
   await chmod(join(folder, 'k.pem'), 0o644);
@@ -260,7 +260,7 @@ async function asNobody(words: string[]): Promise<Ended> {
 }
 
 describe('signature attach', () => {
-  it('not-its-signature: what is no signature, or one of another program; nothing is written', async () => {
+  it('not-its-signature: not a signature, or one of another program; nothing is written', async () => {
     await writeFile(at('b.exe'), buildPe({ overlay: Buffer.from('another') }));
     for (const name of ['a', 'b']) {
       await sign(`${name}.exe`);
@@ -292,7 +292,7 @@ describe('signature attach', () => {
     assert.deepEqual(await readFile(at('x.exe')), await readFile(at('a.signed.exe')));
   });
 
-  it('output-exists, output-not-a-file: as sign has it, and extract and remove', async () => {
+  it('output-exists, output-not-a-file: like sign, also for extract and remove', async () => {
     await sign('a.exe');
     await here('signature', 'extract', 'a.signed.exe', '-o', 'a.p7');
     await writeFile(at('x'), 'precious');
@@ -312,7 +312,7 @@ describe('signature attach', () => {
 });
 
 describe('--json', () => {
-  it('of signature tells what was made of which file', async () => {
+  it('of signature says which file was made from which', async () => {
     await sign('a.exe');
     const made = async (...words: string[]): Promise<Record<string, unknown>> => {
       const ended = await here('signature', ...words, '--json', '--force');
@@ -332,7 +332,7 @@ describe('--json', () => {
       });
   });
 
-  it('of init tells the steps that are left', async () => {
+  it('of init lists the remaining steps', async () => {
     const ended = await here('init', 'builder', 'site', '--name', 'b', '--email', 'b@example.org', '--json');
     assert.equal(ended.status, 0, ended.stderr);
     const { what, dir, steps } = JSON.parse(ended.stdout) as {
@@ -348,7 +348,7 @@ describe('--json', () => {
 });
 
 describe('the help', () => {
-  it('tells defaults as they are written, not in milliseconds or brackets', async () => {
+  it('shows defaults as they are typed, not in milliseconds or brackets', async () => {
     for (const command of ['submit', 'wait', 'sign', 'verify', 'audit']) {
       const { stdout } = await here(command, '--help');
       assert.doesNotMatch(stdout, /default: (?:\d{4,}|\[\]|\[object)/);

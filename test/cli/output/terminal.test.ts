@@ -8,7 +8,7 @@ import { printableJson } from '../../../src/lib/printable.ts';
 const EVIL = '\u001b[2J\u009b31m\u202e\u{e0001}';
 
 describe('the log', () => {
-  it('shows on a terminal what would steer it, a line for a line', () => {
+  it('makes control characters visible on a terminal, one line for each record', () => {
     const written: string[] = [];
     const out = { write: (text: string) => written.push(text) } as unknown as NodeJS.WritableStream;
     const record = { level: 60, time: '2026-01-01T10:20:30.000Z', msg: `ALARM: ${EVIL}\nfake`, hint: EVIL };
@@ -17,7 +17,7 @@ describe('the log', () => {
     assert.equal(written.join(''), `10:20:30 ALARM: ${escaped}\\nfake\n         ${escaped}\n`);
   });
 
-  it('as JSON has no control character either, and means the same', () => {
+  it('has no control characters as JSON either, with the same meaning', () => {
     const record = { msg: `one ${EVIL}`, hint: 'two\nthree' };
     const line = printableJson(`${JSON.stringify(record)}\n`);
     assert.match(line, /^[\x20-\x7e]+\n$/);
@@ -26,7 +26,7 @@ describe('the log', () => {
 });
 
 describe('a result on standard output', () => {
-  it('may have a reader that has enough before its end', async () => {
+  it('may have a reader that closes the pipe early', async () => {
     const script = `import { print } from '${import.meta.resolve('../../../src/cli/output/terminal.ts')}';
       print('x'.repeat(5_000_000));
       process.on('exit', () => console.error('came to its end'));`;

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 
 const module = import.meta.resolve('../../../src/cli/output/write-output.ts');
-/** Prints so many pieces of 1000 letters, and then says on standard error that it goes on. */
+/** Prints a number of chunks of 1000 letters, and then a line on standard error. */
 const script = (pieces: number): string =>
   `import { writeToStandardOutput } from '${module}';
    await writeToStandardOutput(Array(${pieces}).fill('x'.repeat(1000)));
@@ -18,12 +18,12 @@ const shell = (line: string, pieces: number): Promise<{ stdout: string; stderr: 
   });
 
 describe('a long text on standard output', () => {
-  it('is all there, and ends its line', async () => {
+  it('is complete, and ends its line', async () => {
     const { stdout } = await shell(`${command} | cat`, 5000);
     assert.equal(stdout, `${'x'.repeat(5_000_000)}\n`);
   });
 
-  it('may have a reader that has enough before its end', async () => {
+  it('may have a reader that closes the pipe early', async () => {
     const { stdout, stderr } = await shell(`${command} | head -c 3`, 5000);
     assert.deepEqual([stdout, stderr], ['xxx', 'went on\n']);
   });

@@ -39,7 +39,7 @@ const keys = {
 const rsa1024 = world.key('rsa1024', 'rsa', 1024);
 const ca = world.key('ca', 'ecdsa', 256);
 
-/** Certificates for the key `ed` under names of their own. */
+/** Certificates for the key `ed` with names of their own. */
 function certified(name: string, options: string[]): string {
   const key = world.key(name, 'ed25519');
   world.certify('ca', name, options);
@@ -66,13 +66,13 @@ const replaced = (raw: Buffer, from: string, to: string): Buffer => {
 };
 const withArmor = (armored: string, parts = {}): Buffer => attached(commit(parts), armored);
 
-/** The good signature's blob with one of its parts replaced. */
+/** The valid signature's blob with one of its parts replaced. */
 function rebuilt(parts: Partial<Parameters<typeof buildSshSig>[0]>): Buffer {
   const { publicKey, namespace, hash, signature } = parseSshSig(dearmor(signatureOf(good), 'it'), 'it');
   return withArmor(armor(buildSshSig({ publicKey: publicKey.blob, namespace, hash, signature, ...parts })));
 }
 
-/** Bytes in the reserved field, which OpenSSH leaves out of what it verifies. */
+/** Bytes in the reserved field, which OpenSSH does not verify. */
 function withReserved(): Buffer {
   const blob = dearmor(signatureOf(good), 'it');
   const at = blob.indexOf(Buffer.from([0, 0, 0, 3, 0x67, 0x69, 0x74])) + 7;
@@ -583,14 +583,14 @@ describe('allowed signers made up at random: the same verdict and name as git ve
       const principal = /^Good "git" signature for (.*) with /m.exec(git.said)?.[1];
       const ours = outcome(() => verify({ raw, allowed }));
       assert.equal(!ours.startsWith('commit-'), git.ok, `${allowed}${git.said}`);
-      // git's name for `!bob,*` is "!bob", which is what it excepts: ours is "*".
+      // Git's name for `!bob,*` is "!bob", which is the exception; signpipe's is "*".
       if (git.ok) assert.equal(ours, principal?.startsWith('!') ? '*@example.org' : principal);
     });
   }
 });
 
 describe('verifyCommitSignature', () => {
-  it('says who, with which key, and when', () => {
+  it('returns the principal, the key and the time', () => {
     const said = verify({ raw: world.signed('ecdsa384'), allowed: `a@x.org,b@x.org ${keys.ecdsa384}\n` });
     const listed = world.run('ssh-keygen', ['-l', '-f', world.path('ecdsa384.pub')]).split(' ')[1];
     assert.deepEqual(said, {
@@ -611,7 +611,7 @@ describe('verifyCommitSignature', () => {
     );
   });
 
-  it('commit-signer-expired: a key that is expired now, in a commit that claims to be older', () => {
+  it('commit-signer-expired: a key that has expired, in a commit that claims to be older', () => {
     const allowed = `bob@example.org valid-before="20240701Z" ${ed}\n`;
     assert.equal(
       outcome(() => verify({ raw: good, allowed })),
@@ -627,7 +627,7 @@ describe('verifyCommitSignature', () => {
     );
   });
 
-  it('commit-signer-expired: a certificate that is expired now', () => {
+  it('commit-signer-expired: a certificate that has expired', () => {
     const raw = world.signed('cert-expired-cert.pub', { time: 1_600_000_000 });
     assert.equal(
       outcome(() => verify({ raw, allowed: caLine() }, new Date('2024-07-02'))),
@@ -635,7 +635,7 @@ describe('verifyCommitSignature', () => {
     );
   });
 
-  it('names the commit, the key and the line, and what to do', () => {
+  it('reports the commit, the key and the line, and what to do', () => {
     const allowed = `bob@example.org valid-before="20230101Z" ${ed}\n`;
     const id = splitCommit(good).id.slice(0, 12);
     const fingerprint = world.run('ssh-keygen', ['-l', '-f', world.path('ed.pub')]).split(' ')[1];
@@ -651,7 +651,7 @@ describe('verifyCommitSignature', () => {
     });
   });
 
-  it('commit-signer-revoked: by fingerprint, which only signpipe reads', () => {
+  it('commit-signer-revoked: by fingerprint, which only signpipe supports', () => {
     const fingerprint = world.run('ssh-keygen', ['-l', '-f', world.path('ed.pub')]).split(' ')[1] ?? '';
     assert.equal(
       outcome(() => verify({ raw: good, revoked: `# stolen\n${fingerprint} of bob\n` })),
@@ -659,7 +659,7 @@ describe('verifyCommitSignature', () => {
     );
   });
 
-  it('lets a security key go untouched where no-touch-required says so', () => {
+  it('accepts an untouched security key if no-touch-required says so', () => {
     const allowed = `bob@example.org no-touch-required ${touched.line}\n`;
     assert.equal(
       outcome(() => verify({ raw: touched.signed({}, { flags: 0 }), allowed })),
@@ -667,7 +667,7 @@ describe('verifyCommitSignature', () => {
     );
   });
 
-  it('commit-signature-malformed: a signature that a browser made', () => {
+  it('commit-signature-malformed: a signature made by a browser', () => {
     const signature = touchedEcdsa.rawSign(signedData('git', 'sha512', commit()));
     const name = 'sk-ecdsa-sha2-nistp256@openssh.com';
     const webauthn = Buffer.concat([
@@ -720,14 +720,14 @@ describe('verifyCommitSignature', () => {
 });
 
 describe('splitCommit and attachSignature', () => {
-  it('are inverse, and write the bytes that git writes', () => {
+  it('are inverse, and write the same bytes as git', () => {
     const { payload, signature, id } = splitCommit(good);
     assert.deepEqual(payload, commit());
     assert.deepEqual(attachSignature(payload, signature ?? ''), good);
     assert.equal(id, world.run('git', ['hash-object', '-t', 'commit', '--stdin'], good).trim());
   });
 
-  it('take apart what git itself signed', () => {
+  it('split commits that git itself signed', () => {
     const git = ['-C', world.repository, '-c', 'gpg.format=ssh', '-c', `user.signingkey=${world.path('ed')}`];
     const who = ['-c', 'user.name=Bob', '-c', 'user.email=bob@example.org'];
     const id = world.run('git', [...git, ...who, 'commit-tree', '-S', '-m', 'by git', TREE]).trim();
@@ -741,7 +741,7 @@ describe('splitCommit and attachSignature', () => {
     );
   });
 
-  it('know SHA-256 repositories, which sign in gpgsig-sha256', () => {
+  it('support SHA-256 repositories, which sign in gpgsig-sha256', () => {
     const repository = world.path('sha256');
     world.run('git', ['init', '-q', '--object-format=sha256', repository]);
     const git = ['-C', repository, '-c', 'gpg.format=ssh', '-c', `user.signingkey=${world.path('ed')}`];
@@ -783,7 +783,7 @@ describe('splitCommit and attachSignature', () => {
 });
 
 describe('hostile commits', () => {
-  it('are refused with an error of ours, whatever is mutated', () => {
+  it('are refused with a SignpipeError, whatever is mutated', () => {
     const random = randomBelow(20_240_601);
     const mutate = (bytes: Buffer): Buffer => {
       const copy = Buffer.from(bytes);
@@ -864,7 +864,7 @@ describe('the identity of what was signed', () => {
     assert.notEqual(signedIdentity(world.signed('ed', { message: 'else\n' })), identity);
   });
 
-  it('is nothing without a signature that verifies, though it may be claimed', () => {
+  it('is null without a valid signature, though it may be claimed', () => {
     for (const raw of [commit(), openPgp(), Buffer.alloc(0)])
       assert.deepEqual([signedIdentity(raw), claimedIdentity(raw)], [null, null]);
     const wrong = rebuilt({ signature: flipped() });

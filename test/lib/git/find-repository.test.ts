@@ -34,7 +34,7 @@ const headsOf = async (folder: string): Promise<[string | null, string | null, s
   }
 };
 
-describe('reading a repository that is there', () => {
+describe('reading an existing repository', () => {
   let world: TestControl;
   let first: string;
   let second: string;
@@ -113,7 +113,7 @@ describe('reading a repository that is there', () => {
     }
   });
 
-  it('writes nothing into it, and refuses to be asked', async () => {
+  it('writes nothing to it, and refuses to', async () => {
     const before = await snapshot(world.remote);
     const repository = await ControlRepository.openExisting(world.remote);
     try {
@@ -128,7 +128,7 @@ describe('reading a repository that is there', () => {
     assert.deepEqual(await snapshot(world.remote), before);
   });
 
-  it('takes branches of other names', async () => {
+  it('accepts branches with other names', async () => {
     await git(world.remote, ['branch', 'asked', 'main']);
     const repository = await ControlRepository.openExisting(world.remote, { requests: 'asked' });
     try {
@@ -145,7 +145,7 @@ describe('reading a repository that is there', () => {
       await assert.rejects(ControlRepository.openExisting(path), { code: 'control-not-a-repository' });
   });
 
-  it('control-no-branches: some other repository', async () => {
+  it('control-no-branches: another repository', async () => {
     const other = join(world.folder, 'other');
     await git(world.folder, ['init', '-q', '-b', 'trunk', other]);
     await assert.rejects(ControlRepository.openExisting(other), { code: 'control-no-branches' });
@@ -165,11 +165,11 @@ describe('reading a repository that is there', () => {
     });
   });
 
-  it('object-damaged: an object whose content is not what its id says', async () => {
+  it('object-damaged: an object whose content does not match its id', async () => {
     const damaged = join(world.folder, 'damaged.git');
     await git(world.folder, ['clone', '-q', '--bare', '--no-local', world.remote, damaged]);
     const blob = await out(damaged, 'rev-parse', 'main:zipname');
-    // A loose object is found before, and beside, the packed one.
+    // Git finds a loose object before the packed one.
     const packs = join(damaged, 'objects', 'pack');
     const [pack = ''] = (await readdir(packs)).filter((name) => name.endsWith('.pack'));
     const bytes = await readFile(join(packs, pack));
@@ -191,7 +191,7 @@ describe('reading a repository that is there', () => {
     }
   });
 
-  it('fetches nothing that a clone lacks, whatever program its configuration names', async () => {
+  it('does not fetch what a clone lacks, whatever program its configuration names', async () => {
     const partial = await partialClone('hiding.git');
     const ran = join(world.folder, 'ran');
     await git(partial, ['config', 'remote.origin.uploadpack', `touch ${ran}; git-upload-pack`]);
@@ -209,7 +209,7 @@ describe('reading a repository that is there', () => {
     await assert.rejects(stat(ran), { code: 'ENOENT' });
   });
 
-  /** Commits and trees without the files; the remote is to give those when they are wanted. */
+  /** Commits and trees without the files, which the remote would provide on demand. */
   async function partialClone(name: string): Promise<string> {
     const path = join(world.folder, name);
     await git(world.remote, ['config', 'uploadpack.allowFilter', 'true']);

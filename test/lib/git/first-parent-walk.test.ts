@@ -5,13 +5,13 @@ import { TestControl } from '../../protocol/control/repositories.ts';
 
 const HOLD = 'HOLD';
 
-/** Histories are walked here where the way is short, and by git where it is not: both have to say the same. */
+/** Short ways are walked in this process, long ones by git: both must give the same result. */
 describe('a walk through history', () => {
   let world: TestControl;
   let repository: ControlRepository;
-  /** Oldest first, as they were made. */
+  /** Oldest first. */
   const commits: string[] = [];
-  /** Enough pairs of commits, of all distances: each costs processes of git. */
+  /** Pairs of commits at all distances; few, since each starts git processes. */
   const pairs = (nth: number): [string, string][] =>
     commits.flatMap((a, i) =>
       commits.flatMap((b, j): [string, string][] => ((i + 2 * j) % nth === 0 ? [[a, b]] : [])),
@@ -66,7 +66,7 @@ describe('a walk through history', () => {
   });
   after(() => world.close());
 
-  it('finds what git finds between any two commits', async () => {
+  it('finds the same as git between any two commits', async () => {
     for (const [tip, base] of pairs(3)) {
       const [plain, first] = [
         await repository.commitsBetween(tip, [base]),
@@ -82,12 +82,12 @@ describe('a walk through history', () => {
     }
   });
 
-  it('knows a first-parent line as a whole, oldest first', async () => {
+  it('lists a whole first-parent history, oldest first', async () => {
     for (const tip of commits)
       assert.deepEqual(await repository.firstParentIds(tip), await lines('--first-parent', '--reverse', tip));
   });
 
-  it('knows what touched a path, whatever tips it was asked about before', async () => {
+  it('finds the commits that changed a path, whatever tips were requested before', async () => {
     for (const [first, tip] of pairs(3)) {
       await repository.commitsTouching(first, HOLD);
       assert.deepEqual(
@@ -98,7 +98,7 @@ describe('a walk through history', () => {
     }
   });
 
-  it('and so where some of the history is left out', async () => {
+  it('also if a part of the history is excluded', async () => {
     for (const [tip, base] of pairs(5))
       assert.deepEqual(
         await repository.commitsTouching(tip, HOLD, [base]),

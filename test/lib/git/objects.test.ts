@@ -45,14 +45,14 @@ describe('a commit', () => {
     assert.equal(commit.message, 'Second\n');
   });
 
-  it('reads names with escape sequences as they are, for printable to tame', async () => {
+  it('reads names with escape sequences unchanged, for printable to escape', async () => {
     const env = { GIT_AUTHOR_NAME: 'Eve \u001b]0;owned\u0007\u202ex' };
     const commit = parseCommit(rawObject('commit', await world.commit('x\n', {}, { env })));
     assert.equal(commit.author.name, env.GIT_AUTHOR_NAME);
     assert.equal(printable(commit.author.name), 'Eve \\u{1b}]0;owned\\u{7}\\u{202e}x');
   });
 
-  it('reads a message in another encoding, and one that is no text at all', async () => {
+  it('reads a message in another encoding, and one that is not text', async () => {
     const latin = Buffer.from('Gr\xfc\xdfe\n', 'latin1');
     const messageFile = join(world.folder, 'latin');
     await writeFile(messageFile, latin);
@@ -78,7 +78,7 @@ describe('a commit', () => {
     assert.equal(parseCommit(rawObject('commit', 'HEAD')).message, 'Gr\uFFFD\uFFFDe\n');
   });
 
-  it('is written as git hash-object takes it, and comes back', async () => {
+  it('is written as git hash-object accepts it, and is read back', async () => {
     const tree = await world.git('rev-parse', 'HEAD^{tree}');
     const raw = serializeCommit({
       tree,
@@ -116,7 +116,7 @@ describe('a commit', () => {
 });
 
 describe('a tree', () => {
-  it('reads and writes as git does, whatever is in it', async () => {
+  it('is read and written as by git, whatever it contains', async () => {
     await world.commit('tree\n', { 'a.b/x': '1', a: '2', 'a-b': '3', a0: '4', 'ü/ÿ': '5' });
     const id = await world.git('rev-parse', 'HEAD^{tree}');
     const raw = rawObject('tree', id);
@@ -135,7 +135,7 @@ describe('a tree', () => {
     assert.equal(objectId('tree', serializeTree(shuffled)), id);
   });
 
-  it('sorts folders as git does', async () => {
+  it('sorts folders like git', async () => {
     const blob = objectId('blob', Buffer.from('x'));
     const folder = serializeTree([{ mode: '100644', name: 'x', id: blob }]);
     const top = serializeTree([

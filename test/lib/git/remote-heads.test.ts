@@ -10,7 +10,7 @@ import { startSshd, type Sshd } from '../../world/sshd.ts';
 
 const isBroken = (error: unknown): boolean => error instanceof SignpipeError && error.code === 'git-protocol';
 
-/** Branches as `git ls-remote` tells them. */
+/** Branches as `git ls-remote` lists them. */
 function lsRemote(path: string): Map<string, string> {
   const said = execFileSync('git', ['ls-remote', '--heads', path], { env: gitEnvironment() })
     .toString()
@@ -44,7 +44,7 @@ function makeRepository(path: string): void {
 }
 
 for (const version of [0, 2]) {
-  describe(`branches over one kept-open connection, protocol v${version}`, () => {
+  describe(`branches over one open connection, protocol v${version}`, () => {
     let sshd: Sshd;
     let heads: RemoteHeads;
     let path: string;
@@ -62,7 +62,7 @@ for (const version of [0, 2]) {
       await sshd.stop();
     });
 
-    it('tells what git ls-remote tells, and no tags', async () => {
+    it('lists the same branches as git ls-remote, and no tags', async () => {
       assert.deepEqual(await heads.list(), lsRemote(path));
       assert.equal((await heads.list()).size, 3);
     });
@@ -80,7 +80,7 @@ for (const version of [0, 2]) {
       assert.equal((await heads.list()).size, 2);
     });
 
-    it('tells of an empty repository that it has no branches', async () => {
+    it('lists no branches of an empty repository', async () => {
       const empty = join(sshd.folder, 'empty.git');
       execFileSync('git', ['init', '--quiet', '--bare', empty], { env: gitEnvironment() });
       const other = new RemoteHeads(sshd.url(empty, 'ssh'), {
@@ -91,7 +91,7 @@ for (const version of [0, 2]) {
       other.close();
     });
 
-    it('git-unreachable: no repository there', async () => {
+    it('git-unreachable: no such repository', async () => {
       const other = new RemoteHeads(sshd.url(join(sshd.folder, 'none.git'), 'ssh'), {
         identity: sshd.clientKey,
         knownHosts: sshd.knownHosts,
@@ -104,7 +104,7 @@ for (const version of [0, 2]) {
     });
 
     it('git-object-format: a repository with SHA-256 ids, with branches or without', async () => {
-      // In v0 an empty repository says nothing at all: a push tells.
+      // In v0 an empty repository does not report its format; a push does.
       for (const [name, prepare] of [
         ['empty', (): void => {}],
         ['full', (at: string): void => void begin(at)],
@@ -134,7 +134,7 @@ describe('the conversation', () => {
     });
   });
 
-  it('understands an answer that comes one byte at a time', () => {
+  it('understands an answer that arrives one byte at a time', () => {
     const id = 'a'.repeat(40);
     const line = `${id} refs/heads/main\n`;
     const answer = Buffer.from(
