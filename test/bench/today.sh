@@ -62,8 +62,8 @@ pack() {
   esac
 }
 hash() { cd "$job"; sha256sum out.zip > result; }
-put() { scp -S "$WORK/ssh" -F "$SSH_CONF" "$job/out.zip" "far:$EXCHANGE/today-$name"; }
-answer() {
+upload() { scp -S "$WORK/ssh" -F "$SSH_CONF" "$job/out.zip" "far:$EXCHANGE/today-$name"; }
+push_result() {
   cd "$repo"; cp "$job/result" result
   git add result; git commit -q -m "signed $name"; git push -q -f origin HEAD:refs/heads/today
 }
@@ -75,7 +75,7 @@ if [ "${1:-}" = prepare ]; then
   exit
 fi
 mkdir -p "$job/tree"; : > "$WORK/stages"; : > "$WORK/ssh.log"
-stage fetch fetch; stage take download; stage unpack unpack; stage sign sign_all
-stage pack pack; stage hash hash; stage put put; stage answer answer
+stage fetch fetch; stage download download; stage unpack unpack; stage sign sign_all
+stage pack pack; stage hash hash; stage upload upload; stage push push_result
 awk -v t="$used" -v p="$peak" '/^Transferred: sent/ { gsub(",", ""); s += $3; r += $5 }
   END { printf "%.2f %d %d %d\n", t / 100, p, s, r }' "$WORK/ssh.log" > "$WORK/used"
