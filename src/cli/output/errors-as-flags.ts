@@ -1,20 +1,22 @@
 import { SignpipeError } from '../../lib/errors.ts';
 
 /** The flags of `sign` for the settings of signer.yaml. */
-const FLAGS: Readonly<Record<string, string>> = {
-  pfx: '--pfx FILE',
-  certificate: '--certificate FILE',
-  key: '--key FILE',
-  files: '--files',
-  alreadySigned: '--already-signed',
-  timestampRoots: '--timestamp-ca',
-};
+const FLAGS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    pfx: '--pfx FILE',
+    certificate: '--certificate FILE',
+    key: '--key FILE',
+    files: '--files',
+    alreadySigned: '--already-signed',
+    timestampRoots: '--timestamp-ca',
+  }),
+);
 
 /** Error texts name a setting as `signing.KEY`, with "on the signer" if their reader may be on another machine. */
 const SETTING = /\bsigning\.(\w+)( on the signer)?/g;
 
 const withFlags = (text: string): string =>
-  text.replace(SETTING, (setting, key: string) => FLAGS[key] ?? setting);
+  text.replace(SETTING, (setting, key: string) => FLAGS.get(key) ?? setting);
 
 /** Names the flags of `sign` in an error instead of settings, for readers without a signer.yaml. */
 export const withFlagNames = (error: unknown): unknown =>
