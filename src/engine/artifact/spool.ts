@@ -9,6 +9,7 @@ import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
 import type { ByteRange } from '../../lib/bytes/byte-range.ts';
 import type { Extent } from '../../lib/bytes/extents.ts';
 import { BufferSource, FileSource, type ByteSource } from '../../lib/bytes/byte-source.ts';
+import { ReadAheadSource } from '../../lib/bytes/read-ahead-source.ts';
 import { noteTemporary, removeTemporary } from '../../lib/bytes/temp-files.ts';
 
 /** An unpacked program, and its SHA-256 in lower-case hex. */
@@ -37,22 +38,9 @@ const HEAD = 4096;
 const HEADS = 16 * 1024 * 1024;
 
 /** Only for speed: a file whose first bytes are in memory, since headers are read in many small pieces. */
-class HeadedSource implements ByteSource {
-  readonly size: number;
-  readonly name: string;
-
-  constructor(
-    private readonly file: FileSource,
-    private readonly head: Buffer,
-  ) {
-    this.size = file.size;
-    this.name = file.name;
-  }
-
-  async read(offset: number, length: number): Promise<Buffer> {
-    if (offset >= 0 && length >= 0 && offset + length <= this.head.length)
-      return this.head.subarray(offset, offset + length);
-    return this.file.read(offset, length);
+class HeadedSource extends ReadAheadSource {
+  constructor(private readonly file: FileSource) {
+    super(file, ({ end }) => (end <= HEAD ? [{ start: 0, end: Math.min(HEAD, file.size) }] : []));
   }
 
   readInto(target: Buffer, offset: number): Promise<void> {
@@ -116,13 +104,13 @@ export class Spool {
     }
     const source = await FileSource.open(path, name);
     this.files.push({ path, source });
-    return { source: await this.withHead(source), sha256: hash.digest('hex') };
+    return { source: this.withHead(source), sha256: hash.digest('hex') };
   }
 
-  private async withHead(source: FileSource): Promise<ByteSource> {
+  private withHead(source: FileSource): ByteSource {
     if (this.inHeads + HEAD > HEADS) return source;
     this.inHeads += HEAD;
-    return new HeadedSource(source, await source.read(0, Math.min(HEAD, source.size)));
+    return new HeadedSource(source);
   }
 
   /** Closes and deletes every file. */
