@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { jsonOrNull } from '../../lib/json.ts';
+import { commitId } from '../../protocol/control/commit-id.ts';
 import { claimedIdentity, signedIdentity } from '../../lib/git/commit-signature.ts';
 import { COMMIT_LIMIT } from '../../lib/git/commit-graph.ts';
 import { receiptsSince } from '../../protocol/control/receipt.ts';
@@ -14,13 +16,12 @@ const BATCH = 200;
 /** The file is written again after this many new answers, or a hundredth of all if that is more. */
 const EVERY = 50;
 
-const id = z.string().regex(/^[0-9a-f]{40}$/);
 const headSchema = z.strictObject({
   version: z.literal(1),
   /** The values for which the records were collected. */
-  since: id.nullable(),
-  lost: z.array(id),
-  receipts: id,
+  since: commitId.nullable(),
+  lost: z.array(commitId),
+  receipts: commitId,
   /** SHA-256 of the records that follow. */
   sha256: z.string(),
 });
@@ -107,7 +108,7 @@ export class AnsweredRequests {
   private async load(receipts: string): Promise<string | null> {
     const bytes = await readFile(this.path).catch(() => Buffer.alloc(0));
     const end = bytes.indexOf('\n') + 1;
-    const { data: head } = headSchema.safeParse(parse(bytes.toString('utf8', 0, end)));
+    const { data: head } = headSchema.safeParse(jsonOrNull(bytes.toString('utf8', 0, end)));
     const { since = null, lost } = this.otherAnswers();
     if (!head || head.since !== since || head.lost.join() !== lost.join()) return null;
     const body = bytes.subarray(end);
@@ -157,13 +158,5 @@ export class AnsweredRequests {
       if (isInvalid(error)) return null;
       throw error;
     }
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
   }
 }

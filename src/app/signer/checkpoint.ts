@@ -1,20 +1,21 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { jsonOrNull } from '../../lib/json.ts';
+import { commitId } from '../../protocol/control/commit-id.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 
 /** After this many requests, the checkpoint is written again. */
 const EVERY = 50;
 
-const id = z.string().regex(/^[0-9a-f]{40}$/);
 const schema = z.strictObject({
   version: z.literal(1),
   /** The `control.since` for which it was written: earlier requests may be unanswered. */
   since: z.string().nullable(),
-  requests: id,
-  receipts: id,
+  requests: commitId,
+  receipts: commitId,
   /** `CommitGraph.touched`. */
-  touched: z.array(z.tuple([z.string(), z.strictObject({ tip: id, ids: z.array(id) })])),
+  touched: z.array(z.tuple([z.string(), z.strictObject({ tip: commitId, ids: z.array(commitId) })])),
 });
 
 /** Heads up to which all is answered: each request in the history of `requests` by a receipt in that of `receipts`. */
@@ -41,7 +42,7 @@ export class Checkpoint {
   /** Where to begin, or null. `receipts` is the head of the receipt branch, which may have been set back. */
   async read(repository: ControlRepository, receipts: string | null): Promise<AnsweredHeads | null> {
     const text = await readFile(this.path, 'utf8').catch(() => 'null');
-    const { data } = schema.safeParse(parse(text));
+    const { data } = schema.safeParse(jsonOrNull(text));
     if (!data || data.since !== (this.since ?? null) || receipts === null) return null;
     if (!(await repository.hasCommit(data.requests))) return null;
     if (!(await repository.isAncestor(data.receipts, receipts))) return null;
@@ -67,13 +68,5 @@ export class Checkpoint {
     await writeFileAtomically(this.path, `${JSON.stringify(record)}\n`, { mode: 0o600 });
     this.due = 0;
     this.paths = repository.touched.size;
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
   }
 }

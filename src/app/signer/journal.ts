@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { commitId } from '../../protocol/control/commit-id.ts';
 import { receiptSchema } from '../../protocol/control/receipt.ts';
 import { hasCode, messageOf, SignpipeError } from '../../lib/errors.ts';
 import { syncFolder, writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
@@ -61,21 +62,19 @@ export type JournaledOutput = z.output<typeof output>;
 export type DeltaOutput = Exclude<JournaledOutput, { mode: 'file' }>;
 export type SparseOutput = z.output<typeof sparseOutput>;
 
-const request = z.string().regex(/^[0-9a-f]{40}$/);
-
 const record = z.discriminatedUnion('stage', [
-  z.strictObject({ version: z.literal(2), stage: z.literal('begun'), request }),
+  z.strictObject({ version: z.literal(2), stage: z.literal('begun'), request: commitId }),
   z.strictObject({
     version: z.literal(2),
     stage: z.literal('signed'),
-    request,
+    request: commitId,
     receipt: receiptSchema,
     outputs: z.array(output),
   }),
   z.strictObject({
     version: z.literal(2),
     stage: z.literal('answered'),
-    request,
+    request: commitId,
     receipt: receiptSchema,
     /** Where the receipt branch stood before the receipt was first pushed. */
     since: z.string().nullable(),

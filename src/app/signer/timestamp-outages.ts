@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { jsonOrNull } from '../../lib/json.ts';
 import { requireNoExtraContent } from '../../engine/authenticode/unauthenticated-data.ts';
 import { hasCode } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
@@ -151,7 +152,7 @@ export class TimestampOutages {
       if (hasCode(error, 'ENOENT')) return '';
       throw error;
     });
-    const state = stateSchema.safeParse(parsed(text));
+    const state = stateSchema.safeParse(jsonOrNull(text));
     if (!state.success) return;
     const { pause, now } = this.options;
     for (const { id, channel, first } of state.data.requests)
@@ -172,13 +173,5 @@ export class TimestampOutages {
     }));
     const state = { version: 1, channels, requests };
     await writeFileAtomically(this.file, `${JSON.stringify(state)}\n`, { mode: 0o600 });
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
   }
 }

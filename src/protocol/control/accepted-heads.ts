@@ -1,6 +1,8 @@
 import { open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { jsonOrNull } from '../../lib/json.ts';
+import { commitId } from './commit-id.ts';
 import { hasCode } from '../../lib/errors.ts';
 import { syncFolder, writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
@@ -8,7 +10,6 @@ import { shortId } from '../../lib/git/objects.ts';
 import { alarm, judgeHeads, nameOf, type HeadsJudgement, type JudgeOptions } from './judge-heads.ts';
 import type { ControlRepository, MainHeads } from './repository.ts';
 
-const commitId = z.string().regex(/^[0-9a-f]{40}$/);
 const id = commitId.nullable();
 const recordSchema = z.strictObject({
   version: z.literal(1),
@@ -239,7 +240,7 @@ function readChain(
   let last: HeadsRecord | null = null;
   let standing: StandingDecisions = { roots: null, lost: [] };
   for (const [i, text] of lines.entries()) {
-    const parsed = recordSchema.safeParse(parseLine(text));
+    const parsed = recordSchema.safeParse(jsonOrNull(text));
     const linked = parsed.success && (i === 0 || parsed.data.previous === hashOf(lines[i - 1]));
     if (!linked)
       throw alarm(
@@ -264,12 +265,4 @@ function afterDecision(
 ): StandingDecisions {
   const gone = line.forced && last?.receipts ? [last.receipts] : [];
   return { roots: line.roots ?? roots, lost: [...new Set([...lost, ...gone])] };
-}
-
-function parseLine(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { jsonOrNull } from '../../lib/json.ts';
+import { commitId } from './commit-id.ts';
 import type { Commit } from '../../lib/git/objects.ts';
 import type { ControlRepository } from './repository.ts';
 
@@ -25,7 +27,7 @@ const channelSchema = z.object({
 const policySchema = z.object({
   version: z.literal(1),
   roots: z
-    .array(z.string().regex(/^[0-9a-f]{40}$/))
+    .array(commitId)
     .optional()
     .describe('pinned roots of the request branch; absent until they are pinned'),
   /** By channel name. */
@@ -61,11 +63,7 @@ export async function readPolicy(
 ): Promise<PublishedPolicy | null> {
   const bytes = await readPolicyBytes(repository, commit);
   if (bytes === null) return null;
-  try {
-    return policySchema.parse(JSON.parse(bytes.toString('utf8')));
-  } catch {
-    return null;
-  }
+  return policySchema.safeParse(jsonOrNull(bytes.toString('utf8'))).data ?? null;
 }
 
 /**

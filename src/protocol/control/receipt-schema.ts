@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { commitId } from './commit-id.ts';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
-const commitId = z.string().regex(/^[0-9a-f]{40}$/);
 const text = z.string().max(4096);
 const size = z.int().min(0);
 const time = z.iso.datetime();
