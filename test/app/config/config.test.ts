@@ -67,7 +67,7 @@ describe('the shipped examples', () => {
     assert.equal(config.vouch?.name, 'build-master');
   });
 
-  it('every key that the signer knows stands in the example', () => {
+  it('the example has every key that the signer knows', () => {
     const text = readFileSync(join(example, 'signer.yaml'), 'utf8');
     for (const key of [
       'requests',
@@ -89,7 +89,7 @@ describe('the shipped examples', () => {
 });
 
 describe('signer.yaml', () => {
-  it('puts signed files under their names, or where --output says', async () => {
+  it('delivers signed files by name, or to the path in exchange.delivered', async () => {
     const file = join(folder, 'signer.yaml');
     const templateOf = async (text: string): Promise<string> => {
       writeFileSync(file, text);
@@ -168,7 +168,7 @@ describe('signer.yaml', () => {
       'config-invalid',
       /:5:18: receipts\.key/,
     ],
-    ['a missing part', MINIMAL.replace(/^receipts.*\n/m, ''), 'config-invalid', /receipts/],
+    ['a missing section', MINIMAL.replace(/^receipts.*\n/m, ''), 'config-invalid', /receipts/],
     ['no key to sign with', MINIMAL.replace('pfx: code.pfx, ', ''), 'config-invalid', /no signing key/],
     [
       'two keys to sign with',
@@ -182,17 +182,27 @@ describe('signer.yaml', () => {
       'config-invalid',
       /allowedSigners is missing/,
     ],
-    ['no ssh part for a remote host', MINIMAL.replace(/^ssh.*\n/m, ''), 'config-invalid', /knownHosts/],
-    ['a schedule that is none', MINIMAL.replace('c.git"', 'c.git", poll: "often"'), 'config-invalid', /cron/],
+    ['no section ssh for a remote host', MINIMAL.replace(/^ssh.*\n/m, ''), 'config-invalid', /knownHosts/],
+    [
+      'a schedule that is not one',
+      MINIMAL.replace('c.git"', 'c.git", poll: "often"'),
+      'config-invalid',
+      /cron/,
+    ],
     [
       'an HTTP URL for the control repository',
       MINIMAL.replace('ssh://git@h', 'https://h'),
       'config-invalid',
       /ssh:\/\//,
     ],
-    ['a size that is none', `${MINIMAL}limits: { archive: big }\n`, 'config-invalid', /"big" is not a size/],
     [
-      'a folder that climbs',
+      'a size that is not one',
+      `${MINIMAL}limits: { archive: big }\n`,
+      'config-invalid',
+      /"big" is not a size/,
+    ],
+    [
+      'a folder above the exchange',
       MINIMAL.replace('s@h/x"', 's@h/x", incoming: "../in"'),
       'config-invalid',
       /incoming/,
@@ -207,19 +217,19 @@ describe('signer.yaml', () => {
       '{other}/{name}',
       '',
     ].map((template): [string, string, string, RegExp] => [
-      `a place for signed files that is no path below outgoing: ${JSON.stringify(template)}`,
+      `a delivered path that is not below outgoing: ${JSON.stringify(template)}`,
       MINIMAL.replace('s@h/x"', `s@h/x", delivered: "${template}"`),
       'config-invalid',
       /exchange\.delivered: must be \{name\}, or folders before it/,
     ]),
     [
-      'a place for signed files that is too long once it is filled in',
+      'a delivered path that is too long after {request} was replaced',
       MINIMAL.replace('s@h/x"', `s@h/x", delivered: "${'{request}'.repeat(12)}/{name}"`),
       'config-invalid',
       /exchange\.delivered: must have at most/,
     ],
     [
-      'a place for signed files other than that of the unsigned ones, where both are meant to be one',
+      'a delivered path other than {name} if outgoing equals incoming',
       MINIMAL.replace('s@h/x"', 's@h/x", outgoing: incoming, delivered: "{request}/{name}"'),
       'config-invalid',
       /exchange\.delivered: must be \{name\} if outgoing equals incoming/,
@@ -256,7 +266,7 @@ describe('signer.yaml', () => {
 });
 
 describe('units', () => {
-  it('reads sizes and time spans, and nothing else', () => {
+  it('reads only sizes and time spans', () => {
     assert.deepEqual(['8GiB', '1.5 MiB', '12', '3kB'].map(parseBytes), [
       8 * 2 ** 30,
       1.5 * 2 ** 20,

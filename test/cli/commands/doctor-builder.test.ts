@@ -25,7 +25,7 @@ const problems = (findings: readonly SiteFinding[]): string[] =>
   findings.filter(({ status }) => status !== 'ok').map(({ status, code }) => `${status} ${code ?? ''}`);
 
 describe('doctor for a builder', () => {
-  it('tries what a builder does: reads signed files, writes unsigned ones, pushes requests', async () => {
+  it('checks what a builder does: reads signed files, writes unsigned ones, pushes requests', async () => {
     const { exit, findings } = await examine(world.site.builderConfig);
     assert.equal(exit, 0);
     assert.deepEqual(problems(findings), []);
@@ -38,7 +38,7 @@ describe('doctor for a builder', () => {
     assert.deepEqual(await readdir(world.exchange('incoming')), []);
   });
 
-  it('no-receipt-signer: the list of whose receipts are believed is still empty', async () => {
+  it('no-receipt-signer: the list of receipt keys is still empty', async () => {
     const list = world.at('keys', 'receipt_signers');
     const known = await readFile(list, 'utf8');
     await writeFile(list, '# nobody yet\n');
@@ -48,7 +48,7 @@ describe('doctor for a builder', () => {
     await writeFile(list, known);
   });
 
-  it('ends with 1 if the key is not there', async () => {
+  it('exits with 1 if the key file is missing', async () => {
     const key = world.at('keys', 'builder_ed25519');
     await rename(key, `${key}.away`);
     const { exit, findings } = await examine(world.site.builderConfig);
@@ -59,7 +59,7 @@ describe('doctor for a builder', () => {
 });
 
 describe('doctor for a voucher', () => {
-  it('tries the control repository and the key, and no exchange', async () => {
+  it('checks the control repository and the key, but no exchange', async () => {
     const config = world.at('voucher.yaml');
     const text = await readFile(world.site.builderConfig, 'utf8');
     const { url } = /url: (?<url>ssh:\S+)/.exec(text)?.groups ?? {};
@@ -78,7 +78,7 @@ describe('doctor for a voucher', () => {
 });
 
 describe('doctor in a folder that its account cannot read', () => {
-  it('finds the same as elsewhere', async () => {
+  it('reports the same as in another folder', async () => {
     const site = world.at('other-account');
     await signpipe(['init', 'control', join(site, 'srv'), '--control', `file://${site}/srv/control.git`]);
     const places = [
@@ -92,7 +92,7 @@ describe('doctor in a folder that its account cannot read', () => {
     await mkdir(closed);
     const enter = `cd '${closed}' && chmod 000 . && exec "$@"`;
     const doctor = [process.execPath, main, 'doctor', '-c', join(site, 'signer/signer.yaml'), '--quiet'];
-    // Root reads any folder; another account stands for the one that the signer runs as.
+    // Root can read every folder, so the test runs doctor as another account.
     const words =
       process.getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--clear-groups', ...doctor] : doctor;
     if (process.getuid?.() === 0) {

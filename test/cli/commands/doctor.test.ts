@@ -55,7 +55,7 @@ const brief = (findings: readonly SiteFinding[]): string[] =>
     .filter(({ status }) => status !== 'ok')
     .map(({ status, check, code }) => `${status} ${check} ${code ?? ''}`);
 
-/** The finding with this code; every other part that the fault does not touch is as good as before. */
+/** Returns the finding with this code, and asserts that all checks other than `checks` are ok. */
 function requireOnly(
   findings: readonly SiteFinding[],
   status: Status,
@@ -78,7 +78,7 @@ const messagesOf = (findings: readonly SiteFinding[], check: string): string =>
     .map(({ message }) => message)
     .join('\n');
 
-describe('a site that is right', () => {
+describe('a site without faults', () => {
   let findings: SiteFinding[] = [];
   let references = '';
   before(async () => {
@@ -90,7 +90,7 @@ describe('a site that is right', () => {
     assert.deepEqual(brief(findings), []);
   });
 
-  it('has every part looked at', () => {
+  it('has every part checked', () => {
     assert.deepEqual(
       [...new Set(findings.map(({ check }) => check))],
       [
@@ -109,7 +109,7 @@ describe('a site that is right', () => {
     );
   });
 
-  it('tells what a person wants to know', () => {
+  it('reports what an operator wants to know', () => {
     assert.match(messagesOf(findings, 'exchange'), /fsync offered, posix-rename offered/);
     assert.match(
       messagesOf(findings, 'signing key (default)'),
@@ -124,7 +124,7 @@ describe('a site that is right', () => {
     assert.match(messagesOf(findings, 'control repository'), /a push to signed can begin; nothing was sent/);
   });
 
-  it('is left as it was', async () => {
+  it('is not changed', async () => {
     assert.equal(await world.git('for-each-ref'), references);
     assert.deepEqual(await readdir(world.exchange('signed')), []);
     assert.deepEqual(await readdir(world.exchange('incoming')), []);
@@ -132,14 +132,14 @@ describe('a site that is right', () => {
 });
 
 describe('the command', () => {
-  it('prints a table and ends with 0', async () => {
+  it('prints a table and exits with 0', async () => {
     const { status, stdout, stderr } = await signpipe('doctor', '-c', await configured());
     assert.equal(status, 0, stdout + stderr);
     assert.match(stdout, /^ok +configuration +\S+signer-\d+\.yaml; channels: default$/m);
     assert.match(stdout, /^\d+ ok, 0 warnings, 0 bad$/m);
   });
 
-  it('ends with 1 when something is bad, tells it as JSON, and keeps secrets', async () => {
+  it('exits with 1 if something is bad, reports it as JSON, and shows no secrets', async () => {
     const path = await configured(set('url', 'ssh://nobody@127.0.0.1:1/c.git'));
     const { status, stdout } = await signpipe('doctor', '-c', path, '--json');
     assert.equal(status, 1);
@@ -152,7 +152,7 @@ describe('the command', () => {
     assert.ok(!stdout.includes(passphrase));
   });
 
-  it('ends with 2 for a configuration that cannot be used', async () => {
+  it('exits with 2 for a configuration that cannot be used', async () => {
     const { status, stderr } = await signpipe(
       'doctor',
       '-c',
@@ -166,7 +166,7 @@ describe('the command', () => {
 describe('the signing key', () => {
   const only = [/^signing key/];
 
-  /** A PEM pair in keys/, made for the occasion. */
+  /** Creates a certificate and its key in keys/. */
   async function withCertificate(
     name: string,
     options: { notBefore?: Date; notAfter?: Date; extendedKeyUsage?: string[] },
@@ -201,7 +201,7 @@ describe('the signing key', () => {
     requireOnly(await examined(set('passphraseFile', 'keys/empty')), 'bad', 'passphrase-file', only);
   });
 
-  it('file-not-found: there is none yet', async () => {
+  it('file-not-found: there is no key file yet', async () => {
     requireOnly(await examined(set('pfx', 'keys/none.pfx')), 'bad', 'file-not-found', only);
   });
 
@@ -244,7 +244,7 @@ describe('the signing key', () => {
     assert.match(messagesOf(findings, 'signing key (default)'), /its chain leads to .*CN=Test root/);
   });
 
-  it('is tried once for all channels that share it', async () => {
+  it('is checked once for all channels that share it', async () => {
     const findings = await examined((text) => `${text}channels: { release: { trust: { delay: 1h } } }\n`);
     assert.ok(findings.some(({ check }) => check === 'signing key (default, release)'));
     assert.deepEqual(brief(findings), []);
@@ -252,7 +252,7 @@ describe('the signing key', () => {
 });
 
 describe('SigningKeys', () => {
-  it('opens a key once, and closes it', async () => {
+  it('open a key once, and close it', async () => {
     const config = await loadSignerConfig(await configured());
     const signing = config.channels.get('default')?.signing;
     assert.ok(signing);
@@ -306,7 +306,7 @@ describe('the hosts', () => {
     requireOnly(await examined(change), 'bad', 'git-no-repository', [/^control repository$/]);
   });
 
-  it('git refuses to begin a push, though it can be read', async () => {
+  it('git refuses to begin a push, although the repository can be read', async () => {
     const line = await makeKey(key('reader'));
     const command = `case $SSH_ORIGINAL_COMMAND in git-upload-pack*) exec git-shell -c \\"$SSH_ORIGINAL_COMMAND\\";; *) echo access denied >&2; exit 1;; esac`;
     await world.sshd.authorize(`restrict,command="${command}" ${line}`);
@@ -327,11 +327,11 @@ describe('the exchange', () => {
     requireOnly(await examined(inExchange('incoming: elsewhere')), 'bad', 'exchange-incoming-missing', only);
   });
 
-  it('folder-not-there-yet: the outgoing folder, which the first delivery makes', async () => {
+  it('folder-not-there-yet: the outgoing folder, which the first delivery creates', async () => {
     requireOnly(await examined(inExchange('outgoing: later')), 'warning', 'folder-not-there-yet', only);
   });
 
-  it('exchange-not-writable: the outgoing folder is none', async () => {
+  it('exchange-not-writable: the outgoing folder is a file', async () => {
     await writeFile(world.exchange('a-file'), '');
     requireOnly(await examined(inExchange('outgoing: a-file')), 'bad', 'exchange-not-writable', only);
     await rm(world.exchange('a-file'));
@@ -346,7 +346,7 @@ describe('the exchange', () => {
     }
   });
 
-  it('is tried over the legacy protocol without writing', async () => {
+  it('is checked over the legacy protocol without writing', async () => {
     const findings = await examined((text) => text.replace('sftp://', 'scp://'));
     assert.deepEqual(brief(findings), []);
     assert.match(
@@ -355,7 +355,7 @@ describe('the exchange', () => {
     );
   });
 
-  it('is tried as a folder', async () => {
+  it('is checked as a local folder', async () => {
     const findings = await examined((text) => text.replace(/sftp:\/\/[^/]+/, 'file://'));
     assert.deepEqual(brief(findings), []);
     assert.ok(!findings.some(({ check }) => check === 'SSH to exchange'));
@@ -373,7 +373,7 @@ describe('timestamp authorities', () => {
     assert.match(found.message, /http:\/\/127\.0\.0\.1:1\//);
   });
 
-  it('timestamp-unavailable is a warning while another answers', async () => {
+  it('timestamp-unavailable: a warning if another authority answers', async () => {
     const findings = await examined(authorities(down, world.authority.url));
     requireOnly(findings, 'warning', 'timestamp-unavailable', only);
     assert.equal(findings.filter(({ status }) => status === 'bad').length, 0);
@@ -389,7 +389,7 @@ describe('timestamp authorities', () => {
     assert.match(found.message, /clock is 3\d{3} s ahead of that of http/);
   });
 
-  it('clock-differs: a minute is told, and works', async () => {
+  it('clock-differs: a minute is reported, and accepted', async () => {
     const authority = await startTimestampAuthority({
       identity: world.site.pki.timestamping,
       now: () => new Date(Date.now() + 60_000),
@@ -402,7 +402,7 @@ describe('timestamp authorities', () => {
     }
   });
 
-  it('a token that does not hold is no answer', async () => {
+  it('a token that does not verify is not accepted', async () => {
     requireOnly(
       await examined(authorities(`${world.authority.url}bad-signature`)),
       'bad',
@@ -416,14 +416,14 @@ describe('timestamp authorities', () => {
     (text) =>
       authorities(...urls)(text).replace(/^( *)timestamp: .*$/m, `$&\n$1timestampRoots: ${roots}`);
 
-  it('timestamp-untrusted: a root is missing, which is named with the line that adds it', async () => {
+  it('timestamp-untrusted: names the missing root and the line that adds it', async () => {
     const change = withRoots('public', world.authority.url);
     const found = requireOnly(await examined(change), 'bad', 'timestamp-untrusted', only);
     assert.match(found.message, /^http:\/\/127[^ ]* is not used, since its root is missing: .*CN=Test root/);
     assert.match(found.hint ?? '', /timestampRoots: \[public, keys\/timestamp-root\.pem\]$/);
   });
 
-  it('timestamp-untrusted is a warning while another answers', async () => {
+  it('timestamp-untrusted: a warning if another authority answers', async () => {
     const strange = await startTimestampAuthority();
     try {
       const change = withRoots(`[public, ${world.at('tsa.pem')}]`, strange.url, world.authority.url);
@@ -446,7 +446,7 @@ describe('timestamp authorities', () => {
     assert.ok(!fresh.some(({ code }) => code === 'timestamp-roots-old'));
   });
 
-  it('timestamp-extra-content: a token that the signer would refuse is no answer', async () => {
+  it('timestamp-extra-content: a token that the signer would refuse is not accepted', async () => {
     const parameters = seq(oid(OID.ecdsaWithSha256), octets(Buffer.from('hidden')));
     const dirty = await alteringAuthority(world.authority.url, (token) =>
       altered(token, ({ signer }) => ({ signer: signer.map((each, at) => (at === 4 ? parameters : each)) })),
@@ -460,7 +460,7 @@ describe('timestamp authorities', () => {
     }
   });
 
-  it('none at all is right for a test certificate', async () => {
+  it('no authority is fine for a test certificate', async () => {
     assert.deepEqual(brief(await examined(authorities())), []);
   });
 });
@@ -482,7 +482,7 @@ describe('who may request', () => {
     );
   });
 
-  it('allowed-signer-expired, and who is left', async () => {
+  it('allowed-signer-expired, and who remains', async () => {
     const line = await makeKey(key('late'));
     const now = await readFile(key('allowed_signers'), 'utf8');
     const change = await withSigners('expired', `${now}late@example.org valid-before="20200101" ${line}\n`);
@@ -532,14 +532,14 @@ describe('the receipts key', () => {
 });
 
 describe('this machine', () => {
-  it('state-not-writable: a file stands in its place', async () => {
+  it('state-not-writable: it is a file', async () => {
     await writeFile(world.at('stuck'), '');
     const only = [/^state$/];
     requireOnly(await examined(set('state', 'stuck')), 'bad', 'state-not-writable', only);
     requireOnly(await examined(set('state', 'stuck/below')), 'bad', 'state-not-writable', only);
   });
 
-  it('a signer at work on the state folder is as it should be', async () => {
+  it('a signer that is using the state folder is fine', async () => {
     await mkdir(world.at('busy'));
     const unlock = await lockState(world.at('busy'));
     const findings = await examined(set('state', 'busy'));
@@ -548,7 +548,7 @@ describe('this machine', () => {
     assert.match(messagesOf(findings, 'state'), new RegExp(`another signer \\(process ${process.pid}\\)`));
   });
 
-  it('a state folder is locked and unlocked, and nothing stays', async () => {
+  it('a state folder is locked and unlocked, and stays unchanged', async () => {
     await mkdir(world.at('fresh'));
     assert.deepEqual(brief(await examined(set('state', 'fresh'))), []);
     assert.deepEqual(await readdir(world.at('fresh')), []);
@@ -582,7 +582,7 @@ describe('this machine', () => {
 });
 
 describe('running checks', () => {
-  it('all run whatever becomes of the others, each with a limit, in their order', async () => {
+  it('all run even if others fail, each with a time limit; the findings keep their order', async () => {
     const findings = await runChecks(
       [
         { name: 'hangs', run: () => new Promise(() => {}) },

@@ -50,7 +50,7 @@ async function init(...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** Refused in this process, before anything is printed; the message. */
+/** Asserts that init refuses in this process, before anything is printed; returns the message. */
 async function refused(
   code: string,
   what: string,
@@ -80,7 +80,7 @@ async function inventory(root: string): Promise<string[]> {
 
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
 
-/** Lines that follow a key and are no longer the example's: what init put in. */
+/** The lines that differ from the example: what init wrote. */
 async function changesTo(path: string, name: string): Promise<string[]> {
   const original = new Set((await readFile(join(example, name), 'utf8')).split('\n'));
   return (await readFile(path, 'utf8')).split('\n').filter((line) => !original.has(line));
@@ -92,7 +92,7 @@ describe('init signer', () => {
     told = await init('signer', at('signer'), '--name', 'Example Signer', '--email', 'sign@example.org');
   });
 
-  it('writes the example, changed only where a site differs, and it loads', async () => {
+  it('writes the example with only the values of the site changed, and it loads', async () => {
     const config = await loadSignerConfig(at('signer/signer.yaml'));
     assert.equal(config.receipts.name, 'Example Signer');
     assert.deepEqual([...config.channels.keys()], ['default']);
@@ -103,7 +103,7 @@ describe('init signer', () => {
     );
   });
 
-  it('makes keys that only their owner can read', async () => {
+  it('creates keys that only their owner can read', async () => {
     assert.equal(await modeOf(at('signer/keys')), 0o700);
     for (const name of ['signer_ed25519', 'receipts_ed25519', 'passphrase'])
       assert.equal(await modeOf(at('signer/keys', name)), 0o600, name);
@@ -114,13 +114,13 @@ describe('init signer', () => {
     }
   });
 
-  it('permits nobody and knows no host', async () => {
+  it('lists no allowed signer and no host key', async () => {
     assert.equal((await AllowedSigners.load(at('signer/keys/allowed_signers'))).signers.length, 0);
     const hosts = await KnownHosts.load(at('signer/keys/known_hosts'));
     assert.deepEqual(hosts.lookup('build.example.org').pinned, []);
   });
 
-  it('leaves the place of the certificate empty, and says where it goes', async () => {
+  it('creates no certificate, and says where to install it', async () => {
     await assert.rejects(stat(at('signer/keys/codesign.pfx')));
     assert.match(told, /install -m 600 YOUR\.pfx \S+\/signer\/keys\/codesign\.pfx/);
     await assert.rejects(readPassphraseFile(at('signer/keys/passphrase'), silent), /first line is empty/);
@@ -157,7 +157,7 @@ describe('init signer --test-certificate', () => {
     ),
   );
 
-  it('makes a certificate that is marked as a test, under a passphrase of its own', async () => {
+  it('creates a certificate marked as a test, with a random passphrase', async () => {
     const passphrase = await readPassphraseFile(at('trial/keys/passphrase'), assert.fail);
     assert.ok(passphrase.length >= 32);
     const key = await openPfxKey({ path: at('trial/keys/codesign.pfx'), passphrase });
@@ -169,7 +169,7 @@ describe('init signer --test-certificate', () => {
     assert.match(stdout, /TEST certificate, do not trust/);
   });
 
-  it('makes a site whose every key and channel opens', async () => {
+  it('creates a site whose keys and channels all open', async () => {
     const config = await loadSignerConfig(at('trial/signer.yaml'));
     assert.deepEqual([config.control.url, config.exchange.url], ['file:///srv/c.git', 'file:///srv/x']);
     const channels = await openChannels(config, new Date(), assert.fail);
@@ -191,7 +191,7 @@ describe('init builder', () => {
     );
   });
 
-  it('writes the example, changed only where a site differs, and it loads', async () => {
+  it('writes the example with only the values of the site changed, and it loads', async () => {
     const { requests, vouch, trust } = await loadBuilderConfig(at('builder/builder.yaml'));
     assert.deepEqual([requests.name, requests.email], ['Build Master: "nightly" #1', 'b@example.org']);
     assert.equal(vouch?.name, 'build-master-nightly-1');
@@ -210,7 +210,7 @@ describe('init builder', () => {
     assert.equal(AllowedSigners.parse(line, 'line').signers.length, 1);
   });
 
-  it('takes the account and the machine for who it is, unless told', async () => {
+  it('uses account and machine as its identity by default', async () => {
     await init('builder', at('nameless'), '--quiet');
     assert.equal((await loadBuilderConfig(at('nameless/builder.yaml'))).requests.name, 'signpipe builder');
   });
@@ -245,11 +245,11 @@ describe('init voucher', () => {
     assert.doesNotMatch(said, /exchange|SIGNPIPE_ROLE=builder/);
   });
 
-  it('init-exchange: a voucher has none', async () => {
+  it('init-exchange: a voucher has no exchange', async () => {
     await refused('init-exchange', 'voucher', at('none'), { exchange: 'sftp://a@b/c' });
   });
 
-  it('config-invalid: vouch.name is missing, or submit is asked of a voucher', async () => {
+  it('config-invalid: vouch.name is missing, or a voucher runs submit', async () => {
     const file = join(dir(), 'voucher.yaml');
     const [submitted, nameless] = [await signpipe('submit', '-c', file, file), at('nameless.yaml')];
     assert.equal(submitted.status, 2);
@@ -264,7 +264,7 @@ describe('init voucher', () => {
 describe('init control', () => {
   before(() => init('control', at('host')));
 
-  it('makes a bare repository whose first commit is no request', async () => {
+  it('creates a bare repository whose first commit is not a request', async () => {
     const repository = await ControlRepository.openExisting(at('host/control.git'));
     try {
       const { requests, receipts } = await repository.heads();
@@ -281,12 +281,12 @@ describe('init control', () => {
     await run('git', ['-C', at('host/control.git'), 'fsck', '--strict']);
   });
 
-  it('is the repository that a clone checks out', async () => {
+  it('can be cloned and checked out', async () => {
     await run('git', ['clone', '-q', at('host/control.git'), at('clone')]);
     assert.match(await readFile(at('clone/README.md'), 'utf8'), /^# Control repository/);
   });
 
-  it('has the hook, safe settings, and no door for local pushes', async () => {
+  it('has the hooks and safe settings, and allows no local pushes', async () => {
     const { stdout } = await run('git', ['-C', at('host/control.git'), 'config', '--list', '--local']);
     for (const line of [
       'receive.denydeletes=true',
@@ -304,7 +304,7 @@ describe('init control', () => {
 });
 
 describe('init refuses', () => {
-  it('init-exists: whatever it would write is there, and nothing is touched', async () => {
+  it('init-exists: files exist already, and nothing is changed', async () => {
     await init('builder', at('twice'), '--quiet');
     const before = await inventory(at('twice'));
     const { status, stdout, stderr } = await signpipe('init', 'builder', at('twice'));
@@ -331,7 +331,7 @@ describe('init refuses', () => {
       assert.equal(await readFile(join(dir, name), 'utf8'), 'precious');
     });
 
-  it('init-exists: a dangling link, which would be written through', async () => {
+  it('init-exists: a dangling link, through which init would write', async () => {
     await mkdir(at('linked'));
     await symlink(at('elsewhere'), at('linked/signer.yaml'));
     await refused('init-exists', 'signer', at('linked'));
@@ -349,7 +349,7 @@ describe('init refuses', () => {
     await refused('init-not-a-folder', 'builder', at('a-file'));
   });
 
-  it('init-what, init-url, init-email, init-name, init-test-certificate: what makes no sense', async () => {
+  it('init-what, init-url, init-email, init-name, init-test-certificate: invalid arguments', async () => {
     await refused('init-what', 'everything', at('none'));
     await refused('init-what', 'constructor', at('none'));
     await refused('init-url', 'signer', at('none'), { control: 'https://example.org/c.git' });
@@ -362,7 +362,7 @@ describe('init refuses', () => {
   });
 });
 
-/** The line that follows the first one to match `after` in what init printed. */
+/** The line after the first one that matches `after` in the output of init. */
 function lineAfter(told: string, after: RegExp): string {
   const lines = told.split('\n');
   const index = lines.findIndex((line) => after.test(line));
@@ -376,8 +376,8 @@ interface Site {
   readonly builder: string;
 }
 
-/** Lays out builder and signer, and does what each of them was told to do. */
-async function layOutBoth(name: string, control: string, exchange: string): Promise<Site> {
+/** Sets up builder and signer, and follows the steps that init printed for each. */
+async function setUpBoth(name: string, control: string, exchange: string): Promise<Site> {
   const urls = ['--control', control, '--exchange', exchange];
   const [signer, builder] = [
     await init('signer', at(name, 'signer'), '--test-certificate', '--email', 'sign@example.org', ...urls),
@@ -392,7 +392,7 @@ async function layOutBoth(name: string, control: string, exchange: string): Prom
   return { dir: at(name), signer, builder };
 }
 
-/** A program goes in, and comes out signed. */
+/** Submits a program and asserts that it comes back signed. */
 async function requireAnswer({ dir }: Site): Promise<void> {
   const program = join(dir, 'program.exe');
   await writeFile(program, buildPe());
@@ -415,18 +415,18 @@ async function requireAnswer({ dir }: Site): Promise<void> {
   assert.match(stdout, /Subject: .*TEST certificate, do not trust/);
 }
 
-describe('a whole site as init lays it out', () => {
+describe('a whole site that init set up', () => {
   it('answers a request over a shared folder', async () => {
     const [control, exchange] = [
       `file://${at('folder/host/control.git')}`,
       `file://${at('folder/host/exchange')}`,
     ];
     await init('control', at('folder/host'), '--control', control, '--exchange', exchange);
-    await requireAnswer(await layOutBoth('folder', control, exchange));
+    await requireAnswer(await setUpBoth('folder', control, exchange));
   });
 
   describe('over SSH, with the lines and commands that were printed', () => {
-    // Two hosts: one account cannot both be tied to git and be free for SFTP.
+    // Two hosts, since one account cannot both be restricted to git and use SFTP.
     let [gitHost, filesHost]: Sshd[] = [];
     before(async () => {
       [gitHost, filesHost] = await Promise.all([startSshd(), startSshd()]);
@@ -436,7 +436,7 @@ describe('a whole site as init lays it out', () => {
     it('answers a request', async () => {
       assert.ok(gitHost && filesHost);
       await init('control', at('ssh/host'));
-      const site = await layOutBoth(
+      const site = await setUpBoth(
         'ssh',
         gitHost.url(at('ssh/host/control.git'), 'ssh'),
         filesHost.url(at('ssh/host/exchange')),

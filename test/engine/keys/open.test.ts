@@ -32,7 +32,7 @@ const opened = (settings: KeySettings, options: Partial<Parameters<typeof openSi
 const askNobody = (): never => assert.fail('asked for a passphrase');
 
 describe('describeKey', () => {
-  it('names the kind of key that the settings mean', () => {
+  it('returns the kind of key that the settings name', () => {
     const rest = { passphraseFile: undefined };
     assert.deepEqual(describeKey({ pfx: 'a', keyName: 'b', passphraseFile: 'c' }), {
       kind: 'pkcs12',
@@ -64,7 +64,7 @@ describe('describeKey', () => {
 });
 
 describe('openSigningKey', () => {
-  it('opens each kind with the passphrase from its file, and asks nobody', async () => {
+  it('opens each kind with the passphrase from its file, without asking', async () => {
     for (const settings of [pem('plain.key'), pem('locked.key'), pfx()]) {
       const key = await opened({ ...settings, ...passphraseFile() }, { ask: askNobody });
       assert.equal(key.certificates[0]?.commonName, 'Publisher');
@@ -72,7 +72,7 @@ describe('openSigningKey', () => {
     }
   });
 
-  it('asks for the passphrase of a locked file, and names the file', async () => {
+  it('asks for the passphrase of an encrypted file, and names the file', async () => {
     const asked: string[] = [];
     const ask = (file: string): Promise<string> => {
       asked.push(file);
@@ -82,7 +82,7 @@ describe('openSigningKey', () => {
     assert.deepEqual(asked, [work.path('locked.key'), work.path('store.pfx')]);
   });
 
-  it('key-passphrase-missing: without a person to ask', async () => {
+  it('key-passphrase-missing: no one can be asked', async () => {
     for (const settings of [pem('locked.key'), pfx()])
       await refuses('key-passphrase-missing', () => opened(settings));
   });

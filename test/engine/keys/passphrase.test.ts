@@ -25,7 +25,7 @@ async function fileWith(content: string | Buffer, mode = 0o600): Promise<string>
 }
 
 describe('findPassphrase', () => {
-  it('takes the first line of the file, its spaces kept and its line end dropped', async () => {
+  it('returns the first line of the file with its spaces and without its line end', async () => {
     for (const end of ['', '\n', '\r\n', '\nsecond line\n'])
       assert.equal(
         await findPassphrase({ file: await fileWith(` ${PASSPHRASE} ${end}`) }),
@@ -33,7 +33,7 @@ describe('findPassphrase', () => {
       );
   });
 
-  it('takes the file before the environment, and none where there is neither', async () => {
+  it('prefers the file to the environment, and returns nothing if there is neither', async () => {
     const environment = { SIGNPIPE_PASSPHRASE: 'from the environment' };
     const file = await fileWith(PASSPHRASE);
     assert.equal(await findPassphrase({ file, environment }), PASSPHRASE);
@@ -41,7 +41,7 @@ describe('findPassphrase', () => {
     assert.equal(await findPassphrase({ environment: {} }), undefined);
   });
 
-  it('warns of a file that others may read, without showing what is in it', async () => {
+  it('warns about a file that others can read, without showing its content', async () => {
     const warnings: string[] = [];
     await findPassphrase({ file: await fileWith(PASSPHRASE, 0o644), warn: (text) => warnings.push(text) });
     assert.equal(warnings.length, 1);
@@ -50,7 +50,7 @@ describe('findPassphrase', () => {
     await findPassphrase({ file: await fileWith(PASSPHRASE), warn: assert.fail });
   });
 
-  it('reads what editors and PowerShell write: a byte order mark, UTF-16 of either order', async () => {
+  it('reads what editors and PowerShell write: a byte order mark, UTF-16 in both byte orders', async () => {
     const secret = 'größe 😀';
     const text = `\ufeff${secret}\r\nsecond line\r\n`;
     for (const content of [
@@ -63,7 +63,7 @@ describe('findPassphrase', () => {
       assert.equal(await findPassphrase({ file: await fileWith(content) }), secret);
   });
 
-  it('passphrase-file: Latin-1, UTF-16 without its mark, half a character', async () => {
+  it('passphrase-file: Latin-1, UTF-16 without a byte order mark, an incomplete character', async () => {
     for (const content of [
       Buffer.from('Zürich', 'latin1'),
       Buffer.from(PASSPHRASE, 'utf16le'),
@@ -77,7 +77,7 @@ describe('findPassphrase', () => {
     }
   });
 
-  it('passphrase-file: an empty first line, or far too much', async () => {
+  it('passphrase-file: an empty first line, or a file that is too large', async () => {
     for (const content of ['', '\nsecond\n', 'x'.repeat(2000), 'x'.repeat(100_000)]) {
       const file = await fileWith(content);
       await refuses('passphrase-file', () => findPassphrase({ file }));
@@ -92,12 +92,12 @@ describe('askPassphrase', () => {
   const asking = [process.execPath, '--import', 'tsx', '--input-type=module', '-e', script] as const;
   const cwd = resolve(import.meta.dirname, '../../..');
 
-  it('gives none, and does not wait, where nobody can be asked', async () => {
+  it('returns nothing, without waiting, if standard input is not a terminal', async () => {
     const [command, ...words] = asking;
     assert.equal((await run(command, words, { cwd })).stdout, 'length undefined');
   });
 
-  it('asks on a terminal, and shows nothing of what is typed', async () => {
+  it('asks on a terminal, and does not show what is typed', async () => {
     const { text } = await onTerminal(asking, { cwd, type: PASSPHRASE });
     assert.match(text, /Passphrase for test\.pfx: /);
     assert.match(text, new RegExp(`length ${PASSPHRASE.length}`));

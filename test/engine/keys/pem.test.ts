@@ -40,7 +40,7 @@ after(() => work.remove());
 const load = (name: string, key: string, passphrase?: string) =>
   openPemKey({ certificate: work.path(`${name}.pem`), key: work.path(key), passphrase });
 
-/** Opens the key, and sees that it signs and that root first became leaf first without the root. */
+/** Opens the key; checks that it signs, and that the chain in the file, root first, became leaf first without the root. */
 async function opens(name: 'rsa' | 'ec', file: string, passphrase?: string): Promise<void> {
   const key = await load(name, file, passphrase);
   const { certificate } = name === 'rsa' ? rsa : ec;
@@ -54,7 +54,7 @@ async function opens(name: 'rsa' | 'ec', file: string, passphrase?: string): Pro
 
 const secret = ['-passout', `pass:${PASSPHRASE}`];
 
-describe('openPemKey opens keys as openssl writes them', () => {
+describe('openPemKey opens keys that openssl writes', () => {
   it('PKCS#8', async () => {
     await opens('rsa', 'rsa.key');
     await opens('ec', 'ec.key');
@@ -116,7 +116,7 @@ describe('openPemKey opens keys as openssl writes them', () => {
       }
     });
 
-  it('warns of a private key that others may read, and only of that', async () => {
+  it('warns about a private key that others can read, and about nothing else', async () => {
     const warnings: string[] = [];
     const paths = { certificate: work.path('ec.pem'), key: work.path('ec.key') };
     for (const mode of [0o600, 0o644, 0o640, 0o400]) {
@@ -132,7 +132,7 @@ describe('openPemKey opens keys as openssl writes them', () => {
     );
   });
 
-  it('names the issuer if its certificate did not come along', async () => {
+  it('names the issuer if its certificate is missing', async () => {
     const missing = async (...chain: Certificate[]): Promise<string | undefined> => {
       await writeFile(work.path('chain.pem'), toPem(chain));
       return (await load('chain', 'ec.key')).missingIssuer;
@@ -158,7 +158,7 @@ describe('openPemKey opens keys as openssl writes them', () => {
   });
 
   for (const form of ['DER', 'PEM'])
-    it(`PKCS #7 as authorities hand it out, in ${form}`, async () => {
+    it(`PKCS #7 as authorities issue it, in ${form}`, async () => {
       await work.openssl(`crl2pkcs7 -nocrl -certfile ec.pem -outform ${form} -out p7.pem`);
       const key = await load('p7', 'ec.key');
       assert.deepEqual(
@@ -169,7 +169,7 @@ describe('openPemKey opens keys as openssl writes them', () => {
 
   it('a passphrase for a key that needs none', () => opens('ec', 'ec.key', PASSPHRASE));
 
-  it('asks for a passphrase where the key is encrypted and none was given, and nowhere else', async () => {
+  it('asks for a passphrase only if the key is encrypted and none was given', async () => {
     await work.openssl('pkcs8 -topk8 -in ec.key -out asked.key', ...secret);
     const [certificate, key] = [work.path('ec.pem'), work.path('asked.key')];
     const ask = (): Promise<string> => Promise.resolve(PASSPHRASE);
@@ -198,7 +198,7 @@ describe('openPemKey refuses', () => {
       await refuses('key-passphrase-wrong', () => load('ec', file, 'wrong one 0815'));
   });
 
-  it('key-encryption-unsupported: RC2, which OpenSSL 3 keeps apart', async () => {
+  it('key-encryption-unsupported: RC2, which OpenSSL 3 has only in its legacy provider', async () => {
     const legacy = 'pkcs8 -topk8 -v1 PBE-SHA1-RC2-40 -provider legacy -provider default';
     await work.openssl(`${legacy} -in ec.key -out rc2.key`, ...secret);
     await refuses('key-encryption-unsupported', () => load('ec', 'rc2.key', PASSPHRASE));
@@ -215,7 +215,7 @@ describe('openPemKey refuses', () => {
     await writeFile(work.path('slow.key'), pem);
     await refuses('key-iterations', () => load('ec', 'slow.key', PASSPHRASE));
   });
-  it('pem-malformed: an encrypted key cut off inside', async () => {
+  it('pem-malformed: a truncated encrypted key', async () => {
     await writeFile(work.path('cut-enc.key'), cut(await readFile(work.path('enc.key'), 'latin1')));
     await refuses('pem-malformed', () => load('ec', 'cut-enc.key', PASSPHRASE));
   });
@@ -227,7 +227,7 @@ describe('openPemKey refuses', () => {
   it('pem-no-key', async () => {
     await refuses('pem-no-key', () => load('rsa', 'rsa.pem'));
   });
-  it('pem-no-key, pem-no-certificate: say what it is instead', async () => {
+  it('pem-no-key, pem-no-certificate: names the format of the file', async () => {
     await work.openssl('pkcs12 -export -inkey ec.key -in ec.pem -out ec.p12', ...secret);
     await work.openssl('pkey -in ec.key -outform DER -out der.key');
     await writeFile(work.path('pvk.key'), Buffer.from('1ef1b5b000000000', 'hex'));
@@ -250,7 +250,7 @@ describe('openPemKey refuses', () => {
     await writeFile(work.path('two.key'), keyToPem(ec.key) + keyToPem(rsa.key));
     await refuses('pem-several-keys', () => load('ec', 'two.key'));
   });
-  it('pem-malformed: key or certificate cut off inside', async () => {
+  it('pem-malformed: a truncated key or certificate', async () => {
     await writeFile(work.path('cut.key'), cut(keyToPem(rsa.key)));
     await writeFile(work.path('cut.pem'), cut(toPem([rsa.certificate])));
     await refuses('pem-malformed', () => load('rsa', 'cut.key'));

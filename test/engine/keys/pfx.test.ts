@@ -58,7 +58,7 @@ async function exported(name: 'rsa' | 'ec', line = '', passphrase = PASSPHRASE):
   return file;
 }
 
-/** Opens the file, and sees that the key signs and that the chain is leaf, intermediate. */
+/** Opens the file; checks that the key signs, and that the chain is leaf, intermediate. */
 async function opens(path: string, expected: TestIdentity, passphrase: string | undefined = PASSPHRASE) {
   const key = await openPfxKey({ path, passphrase });
   assert.deepEqual(
@@ -96,7 +96,7 @@ describe('openPfxKey opens what openssl pkcs12 writes', () => {
   it('without a MAC', async () => opens(await exported('ec', ' -nomac'), ec));
   it('with a MAC by SHA-512, AES-128 and AES-192', async () =>
     opens(await exported('ec', ' -macalg sha512 -keypbe aes-128-cbc -certpbe aes-192-cbc'), ec));
-  it('with such letters, under three ways of encryption at once', async () =>
+  it('with such letters, and three kinds of encryption in one file', async () =>
     opens(
       await exported('ec', ' -legacy -keypbe aes-256-cbc -macalg sha256', 'Schlüssel 鍵 🔑'),
       ec,
@@ -105,7 +105,7 @@ describe('openPfxKey opens what openssl pkcs12 writes', () => {
   it('with 600,000 iterations', async () => opens(await exported('ec', ' -iter 600000'), ec));
 });
 
-describe('openPfxKey opens what others write', () => {
+describe('openPfxKey opens what other programs write', () => {
   it('Windows: triple DES throughout, CSP name and key-set attributes, SHA-1 and 2000 iterations', async () => {
     const line =
       ' -legacy -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-3DES -macalg sha1 -iter 2000 -LMK -name te-1';
@@ -120,10 +120,10 @@ describe('openPfxKey opens what others write', () => {
 
   it('node-forge: triple DES', async () => opensAlone(await byForge(PASSPHRASE), PASSPHRASE));
 
-  it('OpenSSL before 1.1: each octet of the passphrase in UTF-8 taken as a character', async () =>
+  it('OpenSSL before 1.1: each UTF-8 octet of the passphrase read as a character', async () =>
     opensAlone(await byForge(Buffer.from('Schlüssel 鍵', 'utf8').toString('latin1')), 'Schlüssel 鍵'));
 
-  it('a MAC over no passphrase at all, not even the terminator', async () =>
+  it('a MAC for an empty passphrase without its terminator', async () =>
     opensAlone(await byForge(null), undefined));
 
   it('certificates signed by RSA-PSS and by ECDSA, byte for byte', async () => {
@@ -138,14 +138,14 @@ describe('openPfxKey opens what others write', () => {
     }
   });
 
-  it('BER with indefinite lengths and strings in pieces, as Windows and NSS write it', async () => {
+  it('BER with indefinite lengths and constructed strings, as Windows and NSS write it', async () => {
     const der = await readFile(await exported('ec'));
     const path = work.path('ber.pfx');
     await writeFile(path, toBer(der));
     await opens(path, ec);
   });
 
-  it('signpipe itself; and openssl opens that', async () => {
+  it('signpipe itself, whose file openssl opens too', async () => {
     const path = work.path('ours.pfx');
     await writeFile(path, toPfx(ec, PASSPHRASE, 'Ours'));
     await opens(path, ec);
@@ -165,7 +165,7 @@ describe('openPfxKey opens what others write', () => {
     await opens(path, ec, '');
   });
 
-  it('a renewed certificate for the same key: the one that is valid longest leads', async () => {
+  it('a renewed certificate for the same key: the one that expires last comes first', async () => {
     const options = {
       commonName: 'Renewed',
       purpose: 'code-signing',
@@ -198,7 +198,7 @@ describe('openPfxKey chooses among several keys', () => {
     }
   });
 
-  it('by SHA-256 among certificates for one key: the one that was named leads', async () => {
+  it('by SHA-256 among certificates for one key: the named one comes first', async () => {
     const soon = new Date(Date.now() + 9e7);
     const common = { purpose: 'code-signing', issuer: intermediate, key: ec.key } as const;
     const older = await createTestCertificate({ ...common, commonName: 'Older', notAfter: soon });
@@ -210,7 +210,7 @@ describe('openPfxKey chooses among several keys', () => {
     assert.equal(key.certificates[0]?.commonName, 'Older');
   });
 
-  it('pfx-several-keys when none is named, with the names', async () => {
+  it('pfx-several-keys: lists the names if none is given', async () => {
     const error = await refuses('pfx-several-keys', () => openPfxKey({ path }));
     assert.match(error.message, /friend of RSA publisher, friend of EC publisher/);
   });
@@ -221,7 +221,7 @@ describe('openPfxKey chooses among several keys', () => {
   });
 });
 
-describe('openPfxKey passes over', () => {
+describe('openPfxKey ignores', () => {
   const secret = bag(5, seq(oid('1.2.840.113549.1.12.10.1.5'), explicit(0, octets(Buffer.from('aes')))));
   const crl = bag(4, seq(oid('1.2.840.113549.1.9.23.1'), explicit(0, octets(Buffer.from('crl')))));
   const sdsi = bag(3, seq(oid('1.2.840.113549.1.9.22.2'), explicit(0, octets(Buffer.from('sdsi')))));
@@ -232,12 +232,12 @@ describe('openPfxKey passes over', () => {
     ['a certificate of another kind', [sdsi]],
     ['all of them, nested in a bag of bags', [bag(6, seq(secret, bag(6, seq(crl, sdsi))))]],
   ] as const)
-    it(`${what}, in the clear`, async () => {
+    it(`${what}, unencrypted`, async () => {
       const path = await assembled([ec], [ec.certificate, intermediate.certificate], others);
       await opens(path, ec, undefined);
     });
 
-  it('nothing else: a key and its certificates in a bag of bags are found', async () => {
+  it('nothing else: it finds a key and its certificates in nested SafeContents', async () => {
     const own = bag(1, ec.key.export({ type: 'pkcs8', format: 'der' }));
     await opens(
       await assembled([], [ec.certificate, intermediate.certificate], [bag(6, seq(own))]),
@@ -254,7 +254,7 @@ describe('openPfxKey passes over', () => {
   });
 });
 
-describe('openPfxKey takes a PKCS#12 file as text', () => {
+describe('openPfxKey reads a PKCS#12 file in text form', () => {
   for (const [what, wrapped] of [
     ['in base64, in lines', (der: Buffer) => der.toString('base64').replace(/.{76}/g, '$&\r\n')],
     ['in base64, in one line', (der: Buffer) => der.toString('base64')],
@@ -281,12 +281,12 @@ describe('openPfxKey refuses', () => {
     }
   });
 
-  it('key-passphrase-missing when none was given and an empty one does not fit', async () => {
+  it('key-passphrase-missing: none was given, and the empty one is wrong', async () => {
     const path = await exported('ec');
     await refuses('key-passphrase-missing', () => openPfxKey({ path }));
   });
 
-  it('pfx-malformed: something else, cut off, with bytes behind it, nested to death', async () => {
+  it('pfx-malformed: something else, truncated, followed by other bytes, nested too deeply', async () => {
     const whole = await readFile(await exported('ec'));
     const broken = [
       Buffer.alloc(0),
@@ -330,7 +330,7 @@ describe('openPfxKey refuses', () => {
     await refuses('pfx-too-large', () => openPfxKey({ path }));
   });
 
-  it('pfx-unsupported, telling how to export again: PBMAC1, RC2-128, two-key triple DES', async () => {
+  it('pfx-unsupported: PBMAC1, RC2-128, two-key triple DES, with a hint how to export again', async () => {
     const paths = [
       await withPbmac1(await exported('ec', ' -nomac')),
       await exported('ec', ' -legacy -certpbe PBE-SHA1-RC2-128'),
@@ -342,7 +342,7 @@ describe('openPfxKey refuses', () => {
     }
   });
 
-  it('pfx-unsupported: a key under scrypt', async () => {
+  it('pfx-unsupported: a key encrypted with scrypt', async () => {
     await work.openssl('pkcs8 -topk8 -scrypt -in ec.key -outform DER -out scrypt.der', '-passout', 'pass:');
     const shrouded = bag(2, await readFile(work.path('scrypt.der')));
     const path = work.path('scrypt.pfx');
@@ -350,7 +350,7 @@ describe('openPfxKey refuses', () => {
     await refuses('pfx-unsupported', () => openPfxKey({ path }));
   });
 
-  it('any changed byte by name, or takes it as a matter of the labels', async () => {
+  it('any changed byte with a code, unless it is in a label', async () => {
     const whole = await readFile(await assembled([ec], [ec.certificate]));
     for (let at = 0; at < whole.length; at += 1) {
       const changed = Buffer.from(whole);
@@ -375,7 +375,7 @@ describe('openPfxKey refuses', () => {
     await refuses('key-iterations', () => openPfxKey({ path, passphrase: PASSPHRASE }));
   });
 
-  it('key-iterations: the same asked for by a key in its bag, or by encrypted certificates', async () => {
+  it('key-iterations: in the encryption of a key in its bag, or of certificates', async () => {
     const hostile = seq(oid('1.2.840.113549.1.12.1.3'), seq(octets(Buffer.alloc(8)), integer(2_000_000_000)));
     const key = data(seq(bag(2, seq(hostile, octets(Buffer.alloc(64))))));
     const content = seq(oid('1.2.840.113549.1.7.1'), hostile, tlv(0x80, Buffer.alloc(64)));
@@ -403,13 +403,13 @@ describe('openPfxKey refuses', () => {
     }
   });
 
-  it('pfx-unsupported: signed by a public key instead of a passphrase', async () => {
+  it('pfx-unsupported: integrity by a signature instead of a passphrase', async () => {
     const path = work.path('signed.pfx');
     await writeFile(path, seq(integer(3), seq(oid('1.2.840.113549.1.7.2'), explicit(0, seq()))));
     await refuses('pfx-unsupported', () => openPfxKey({ path }));
   });
 
-  it('pfx-other-format: says what it is, and what to do', async () => {
+  it('pfx-other-format: names the format, and what to do', async () => {
     const path = work.path('other.pfx');
     const [cert, key] = [ec.certificate.raw, ec.key];
     for (const [content, what] of [
@@ -436,7 +436,7 @@ describe('openPfxKey refuses', () => {
     }
   });
 
-  it('key-unsupported: an RSASSA-PSS key, which is not taken for an ordinary one', async () => {
+  it('key-unsupported: an RSASSA-PSS key, which is not read as an ordinary RSA key', async () => {
     await work.openssl('genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out pss.key');
     await work.openssl('req -x509 -key pss.key -subj /CN=PSS -out pss.pem');
     await work.openssl(
@@ -477,7 +477,7 @@ async function assembled(
   return path;
 }
 
-/** What forge writes with triple DES: the RSA key with a certificate of its own, for this passphrase or none. */
+/** A PFX that forge writes with triple DES: the RSA key with a new certificate, for this passphrase or none. */
 async function byForge(passphrase: string | null): Promise<string> {
   const key = forge.pki.privateKeyFromPem(rsa.key.export({ type: 'pkcs1', format: 'pem' }).toString());
   await work.openssl('req -x509 -key rsa.key -subj /CN=Alone -out alone.pem');
@@ -496,7 +496,7 @@ async function opensAlone(path: string, passphrase: string | undefined): Promise
   );
 }
 
-/** A PFX without a MAC, given one by PBMAC1 (RFC 9579), as openssl 3.4 and Java 24 can write it. */
+/** Adds a PBMAC1 (RFC 9579) to a PFX without a MAC, as openssl 3.4 and Java 24 can write it. */
 async function withPbmac1(file: string): Promise<string> {
   const [version, safe] = children(parseDer(await readFile(file), 'pfx'), 'pfx');
   assert.ok(version && safe);
@@ -517,7 +517,7 @@ async function withPbmac1(file: string): Promise<string> {
   return path;
 }
 
-/** The same value with every constructed length indefinite and OCTET STRINGs in pieces of 100 bytes. */
+/** Encodes a value again with indefinite lengths and OCTET STRINGs in segments of 100 bytes. */
 function toBer(bytes: Buffer): Buffer {
   const end = Buffer.alloc(2);
   const der = parseDer(bytes, 'test');

@@ -56,7 +56,7 @@ describe('a signing key', () => {
     assert.equal(key.certificates.length, 1);
   });
 
-  it('survives two authorities that certify each other', async () => {
+  it('accepts two authorities that certify each other', async () => {
     const [a, b] = [await generateTestKey('p256'), await generateTestKey('p256')];
     const common = { purpose: 'authority' } as const;
     const first = await createTestCertificate({ ...common, commonName: 'A', key: a });
@@ -82,7 +82,7 @@ describe('a signing key', () => {
 });
 
 describe('requireUsable', () => {
-  it('lets a code-signing certificate pass', async () => requireUsable(await made({}), new Date()));
+  it('accepts a code-signing certificate', async () => requireUsable(await made({}), new Date()));
 
   it('certificate-expired', async () => {
     const key = await made({ notBefore: daysAhead(-30), notAfter: daysAhead(-1) });
@@ -95,7 +95,7 @@ describe('requireUsable', () => {
     await refuses('certificate-not-yet-valid', () => requireUsable(key, new Date()));
   });
 
-  it('certificate-not-for-code-signing: another purpose, none, or one that may not sign', async () => {
+  it('certificate-not-for-code-signing: another purpose, no purpose, or no digital signatures', async () => {
     for (const extendedKeyUsage of [[OID.timeStamping], []]) {
       const key = await made({ extendedKeyUsage });
       await refuses('certificate-not-for-code-signing', () => requireUsable(key, new Date()));

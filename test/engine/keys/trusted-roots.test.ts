@@ -1,4 +1,4 @@
-/** The roots of public timestamp authorities that come with the package, and how they are chosen. */
+/** The roots of public timestamp authorities in the package, and which roots are used. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -25,7 +25,7 @@ import { refuses } from './refusal.ts';
 const root = join(import.meta.dirname, '../../..');
 const bundle = join(root, 'roots/timestamp.pem');
 
-/** One certificate of the bundle, with what is said of it. */
+/** One certificate of the bundle with its comment. */
 interface Entry {
   readonly says: ReadonlyMap<string, string>;
   readonly certificate: Certificate;
@@ -47,8 +47,8 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-describe('the roots that come with the package', () => {
-  it('are each described: subject, use, digest, source, date', async () => {
+describe('the roots in the package', () => {
+  it('each have a comment: subject, use, digest, source, date', async () => {
     assert.equal(entries.length, (await readPublicRoots()).certificates.length);
     assert.ok(entries.length >= 10);
     for (const { says, certificate } of entries) {
@@ -60,7 +60,7 @@ describe('the roots that come with the package', () => {
     }
   });
 
-  it('are the SHA-256 and subject that openssl shows', async () => {
+  it('have the SHA-256 and subject that openssl shows', async () => {
     for (const { says, certificate } of entries) {
       const file = join(folder, 'one.pem');
       await writeFile(file, toPem([certificate]));
@@ -82,7 +82,7 @@ describe('the roots that come with the package', () => {
     }
   });
 
-  it('are authorities, sign themselves, and do not expire within a year of being added', () => {
+  it('are authorities, self-signed, and valid for at least a year after they were added', () => {
     for (const { certificate, says } of entries) {
       assert.ok(certificate.isCa && certificate.isSelfIssued, certificate.subject);
       assert.ok(certificate.x509.verify(certificate.publicKey), certificate.subject);
@@ -92,7 +92,7 @@ describe('the roots that come with the package', () => {
     }
   });
 
-  it('serve the authorities that the operating manual names, and no others', async () => {
+  it('are those of the authorities in the operating manual, and no others', async () => {
     const manual = await readFile(join(root, 'docs/operating.md'), 'utf8');
     const [, table = ''] = /## Timestamp authorities([^]*?)\n## /.exec(manual) ?? [];
     const named = [...table.matchAll(/^\| ([A-Z][\w.]+) \| `https?:/gm)].map(([, name]) => name);
@@ -105,7 +105,7 @@ describe('the roots that come with the package', () => {
     assert.ok(files.includes('roots'));
   });
 
-  it('lead from real timestamps, trimmed too', async () => {
+  it('verify real timestamps, also trimmed ones', async () => {
     const { certificates: roots } = await readPublicRoots();
     for (const name of ['inno-compiler.exe', 'inno-lzma64.exe']) {
       const { path } = await program(name);
@@ -133,7 +133,7 @@ describe('the roots that come with the package', () => {
 });
 
 describe('the roots for timestamps', () => {
-  it('are the public ones unless others are named', async () => {
+  it('are the public ones unless others are configured', async () => {
     const { certificate } = await createTestCertificate({
       commonName: 'x',
       purpose: 'code-signing',

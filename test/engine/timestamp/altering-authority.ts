@@ -7,16 +7,16 @@ import { context, DerReader, TAG } from '../../../src/lib/asn1/der.ts';
 import { explicit, set } from '../../../src/lib/asn1/encode-der.ts';
 import { grant } from '../../../src/sandbox/timestamp-token.ts';
 
-/** What a token (ContentInfo) is made of, each part DER; everything but `content` can be changed by anyone. */
+/** The parts of a token (ContentInfo) in DER. The signature covers only `content` and the signed attributes. */
 export interface TokenParts {
   readonly version: Buffer;
   readonly digests: readonly Buffer[];
   /** EncapsulatedContentInfo. */
   readonly content: Buffer;
   readonly certificates: readonly Buffer[];
-  /** What stands after the certificates: `[1]` for CRLs. */
+  /** What follows the certificates: `[1]` for CRLs. */
   readonly crls: readonly Buffer[];
-  /** The SignerInfo's components, unsigned attributes left out. */
+  /** The fields of the SignerInfo without the unsigned attributes. */
   readonly signer: readonly Buffer[];
   /** `[1]` of the SignerInfo, or nothing. */
   readonly unsigned: readonly Buffer[];
@@ -56,7 +56,7 @@ export function putTogether(parts: TokenParts, token: Buffer): Buffer {
   return seq(type?.raw ?? token, explicit(0, data));
 }
 
-/** A token with other parts than it had. */
+/** Changes parts of a token. */
 export const altered = (token: Buffer, change: (parts: TokenParts) => Partial<TokenParts>): Buffer => {
   const parts = takeApart(token);
   return putTogether({ ...parts, ...change(parts) }, token);
@@ -80,12 +80,12 @@ async function ask(url: string, query: Buffer): Promise<Buffer> {
 
 export interface AlteringAuthority {
   readonly url: string;
-  /** How often it was asked. */
+  /** How many requests came. */
   readonly asked: () => number;
   close(): void;
 }
 
-/** Stands between a client and an authority, as anyone on the network can, and changes each token on the way. */
+/** A server between a client and an authority that changes each token, as anyone on the network can. */
 export async function alteringAuthority(
   behind: string,
   change: (token: Buffer) => Buffer,

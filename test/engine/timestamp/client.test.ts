@@ -26,7 +26,7 @@ before(async () => {
 });
 after(() => Promise.all(started.map((each) => each.close())));
 
-/** No pauses worth the name, so that the tests are quick. */
+/** Very short pauses, so that the tests are quick. */
 const hasty = { timeoutMs: 2000, backOffMs: 1 } satisfies TimestampOptions;
 
 async function fails(authorities: TimestampClient): Promise<TimestampUnavailable> {
@@ -41,7 +41,7 @@ async function fails(authorities: TimestampClient): Promise<TimestampUnavailable
   assert.fail('a timestamp was given');
 }
 
-/** A port of the loopback interface on which nobody listens. */
+/** A port of the loopback interface on which no server listens. */
 async function closedPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -52,8 +52,8 @@ async function closedPort(): Promise<number> {
   return address.port;
 }
 
-describe('TimestampClient gives a checked token', () => {
-  it('with its time, its authority, and the address that it came from', async () => {
+describe('TimestampClient returns a checked token', () => {
+  it('with its time, its authority, and the URL of the authority', async () => {
     const authorities = new TimestampClient([good.url], { roots: [good.root] });
     const { info, url, token } = await authorities.timestamp(data, 'sha384');
     assert.ok(Math.abs(info.time.getTime() - Date.now()) < 10_000);
@@ -71,7 +71,7 @@ describe('TimestampClient gives a checked token', () => {
 
   const tolerated: Misbehaviour[] = ['octet-stream', 'no-content-type', 'slow', 'redirect'];
   for (const way of tolerated)
-    it(`although the authority is odd: ${way}`, async () => {
+    it(`although the authority is unusual: ${way}`, async () => {
       const { url } = await new TimestampClient([good.url + way], hasty).timestamp(data, 'sha256');
       assert.equal(url, good.url + way);
     });
@@ -82,7 +82,7 @@ describe('TimestampClient gives a checked token', () => {
   });
 });
 
-describe('TimestampClient refuses an answer, by its code', () => {
+describe('TimestampClient refuses an answer with the code', () => {
   const cases: [Misbehaviour, string][] = [
     ['hang', 'timestamp-timeout'],
     ['drip', 'timestamp-timeout'],
@@ -131,14 +131,14 @@ describe('TimestampClient refuses an answer, by its code', () => {
       assert.doesNotMatch(error.message, /[\u0000-\u001f\u007f]/);
     });
 
-  it('timestamp-connection: nobody listens, or there is no such host', async () => {
+  it('timestamp-connection: no server listens, or the host does not exist', async () => {
     const nobody = `http://127.0.0.1:${await closedPort()}/`;
     const nowhere = 'http://authority.invalid/';
     const error = await fails(new TimestampClient([nobody, nowhere], { ...hasty, attempts: 1 }));
     assert.match(error.message, /ECONNREFUSED.*\[timestamp-connection\]; http:\/\/authority\.invalid\//);
   });
 
-  it('timestamp-time follows the tolerance that was configured', async () => {
+  it('timestamp-time: with the configured tolerance', async () => {
     const ahead = await start({ now: () => new Date(Date.now() + 120_000) });
     await new TimestampClient([ahead.url]).timestamp(data, 'sha256');
     const strict = new TimestampClient([ahead.url], { ...hasty, attempts: 1, clockToleranceMs: 60_000 });
@@ -147,7 +147,7 @@ describe('TimestampClient refuses an answer, by its code', () => {
 });
 
 describe('TimestampClient fails over', () => {
-  it('to the next in order, at once, when an answer is wrong', async () => {
+  it('to the next one in order, at once, if an answer is wrong', async () => {
     const bad = await start({ misbehave: 'other-nonce' });
     const authorities = new TimestampClient([bad.url, good.url]);
     const { url } = await authorities.timestamp(data, 'sha256');
@@ -155,7 +155,7 @@ describe('TimestampClient fails over', () => {
     assert.equal(bad.requests.length, 1);
   });
 
-  it('keeps one that failed at the end of the order for a while, and then tries it again', async () => {
+  it('asks one that failed only after the others for a while, and then in order again', async () => {
     const flaky = await start({ misbehave: (n) => (n === 0 ? 'http-500' : undefined) });
     const authorities = new TimestampClient([flaky.url, good.url], { restMs: 150 });
     const from = async (): Promise<string> => (await authorities.timestamp(data, 'sha256')).url;
@@ -167,7 +167,7 @@ describe('TimestampClient fails over', () => {
     assert.equal(await from(), flaky.url);
   });
 
-  it('asks one that rests when the others fail too', async () => {
+  it('asks one that failed before if the others fail too', async () => {
     const flaky = await start({ misbehave: (n) => (n === 0 ? 'close' : undefined) });
     const down = await start({ misbehave: 'http-500' });
     const authorities = new TimestampClient([flaky.url, down.url], hasty);
@@ -175,7 +175,7 @@ describe('TimestampClient fails over', () => {
     assert.equal(down.requests.length, 1);
   });
 
-  it('asks each as often as allowed and no more, with growing pauses, then says what each answered', async () => {
+  it('asks each as often as allowed, with growing pauses, and then reports what each answered', async () => {
     const [one, two] = [await start({ misbehave: 'http-500' }), await start({ misbehave: 'close' })];
     const urls = [one.url, two.url];
     const authorities = new TimestampClient(urls, { attempts: 3, backOffMs: 40 });
@@ -190,7 +190,7 @@ describe('TimestampClient fails over', () => {
       assert.ok(error.message.includes(`${url} (asked 3 times): ${at === 0 ? 'answered HTTP 500' : ''}`));
   });
 
-  it('does not ask again who answered wrongly or said that it never will', async () => {
+  it('does not ask again after a wrong answer or a permanent refusal', async () => {
     const wrong = await start({ misbehave: 'bad-signature' });
     const gone = await start({ misbehave: 'http-404' });
     await fails(new TimestampClient([wrong.url, gone.url], { ...hasty, attempts: 5 }));
@@ -198,14 +198,14 @@ describe('TimestampClient fails over', () => {
     assert.equal(gone.requests.length, 1);
   });
 
-  it('waits as Retry-After asks when there is nobody else', async () => {
+  it('waits as Retry-After asks if there is no other authority', async () => {
     const busy = await start({ misbehave: (n) => (n === 0 ? 'http-429' : undefined) });
     await new TimestampClient([busy.url], hasty).timestamp(data, 'sha256');
     const [first, second] = busy.requests;
     assert.ok(first && second && second.at - first.at >= 990, 'asked again too soon');
   });
 
-  it('counts ten minutes of a Retry-After at the most, which anyone on the network can send', async () => {
+  it('obeys at most ten minutes of a Retry-After, which anyone on the network can send', async () => {
     const years = createHttpServer((_, response) =>
       response.writeHead(429, { 'retry-after': '315360000' }).end(),
     ).listen(0, '127.0.0.1');
@@ -220,7 +220,7 @@ describe('TimestampClient fails over', () => {
     years.close();
   });
 
-  it('tells what to do about each authority', async () => {
+  it('says what to do about each authority', async () => {
     const closed = `http://127.0.0.1:${await closedPort()}/`;
     const urls = [closed, `${good.url}html`, `${good.url}other-root`, `${good.url}bad-signature`];
     const error = await fails(new TimestampClient(urls, { ...hasty, attempts: 1, roots: [good.root] }));
@@ -240,7 +240,7 @@ describe('TimestampClient fails over', () => {
     assert.equal(error.transient, true);
   });
 
-  it('says whether waiting may help: not when every answer was wrong', async () => {
+  it('says whether waiting may help: not if every answer was wrong', async () => {
     const wrong = [`${good.url}bad-signature`, `${good.url}other-nonce`];
     assert.equal((await fails(new TimestampClient(wrong, hasty))).transient, false);
     for (const way of ['time-not-available', 'http-500', 'hang', 'html']) {
@@ -258,8 +258,8 @@ describe('TimestampClient fails over', () => {
   });
 });
 
-describe('TimestampClient with many stamps at once', () => {
-  it('keeps no more than the cap in flight', async () => {
+describe('TimestampClient with many timestamps at once', () => {
+  it('has at most as many requests in flight as configured', async () => {
     const busy = await start({ delayMs: 20 });
     const authorities = new TimestampClient([busy.url], { concurrency: 3 });
     const stamps = Array.from({ length: 15 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256'));
@@ -273,7 +273,7 @@ describe('TimestampClient with many stamps at once', () => {
   const inFlight = ({ requests }: RunningAuthority, from: number, to: number): number =>
     Math.max(...requests.slice(from, to).map((each) => each.inFlight));
 
-  it('begins with eight, and sends more at once as good answers come', async () => {
+  it('begins with eight requests in flight, and allows more after good answers', async () => {
     const strong = await start({ delayMs: 50 });
     const authorities = new TimestampClient([strong.url]);
     await Promise.all(Array.from({ length: 60 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256')));
@@ -282,7 +282,7 @@ describe('TimestampClient with many stamps at once', () => {
     assert.ok(inFlight(strong, 24, 60) > 16, 'it did not grow');
   });
 
-  it('sends half as many at once when some fail, and more again when all is well', async () => {
+  it('halves the requests in flight after a failure, and allows more after good answers', async () => {
     const weak = await start({ delayMs: 20, misbehave: (n) => (n < 8 ? 'http-500' : undefined) });
     const authorities = new TimestampClient([weak.url], { backOffMs: 1 });
     await Promise.all(Array.from({ length: 40 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256')));
@@ -291,7 +291,7 @@ describe('TimestampClient with many stamps at once', () => {
     assert.ok(inFlight(weak, 28, 48) > 4, 'it did not grow again');
   });
 
-  it('keeps its connection', async () => {
+  it('reuses its connection', async () => {
     const calm = await start();
     const authorities = new TimestampClient([calm.url]);
     for (let n = 0; n < 8; n += 1) await authorities.timestamp(Buffer.of(n), 'sha256');
@@ -299,7 +299,7 @@ describe('TimestampClient with many stamps at once', () => {
     assert.ok(connections.size <= 2, `${connections.size} connections for 8 requests`);
   });
 
-  it('lets only those in flight suffer from an authority that hangs', async () => {
+  it('delays only the requests in flight if an authority hangs', async () => {
     const hanging = await start({ misbehave: 'hang' });
     const urls = [hanging.url, good.url];
     const authorities = new TimestampClient(urls, { concurrency: 2, timeoutMs: 200 });
@@ -321,25 +321,25 @@ describe('TimestampClient with many stamps at once', () => {
 });
 
 describe('the address of an authority', () => {
-  it('timestamp-url: not http or https, or none at all', async () => {
+  it('timestamp-url: not http or https, or no URL', async () => {
     for (const url of ['', 'timestamp.example.org', 'ftp://example.org/', 'file:///etc/passwd'])
       await refuses('timestamp-url', () => new TimestampClient([url]));
     await refuses('timestamp-url', () => new TimestampClient([]));
   });
 
-  it('timestamp-url: credentials in the clear, which the message does not repeat', async () => {
+  it('timestamp-url: credentials over http, which the message does not repeat', async () => {
     const url = 'http://user:open%20sesame%204711@example.org/';
     const error = await refuses('timestamp-url', () => parseEndpoint(url));
     assert.doesNotMatch(error.message, /sesame/);
   });
 
-  it('keeps credentials out of what is shown', () => {
+  it('does not show credentials', () => {
     const endpoint = parseEndpoint('https://user:p%40ss@example.org/tsa#x');
     assert.equal(endpoint.url, 'https://example.org/tsa');
     assert.equal(endpoint.authorization, `Basic ${Buffer.from('user:p@ss').toString('base64')}`);
   });
 
-  it('reads Retry-After as seconds and as a date, and nothing else', () => {
+  it('reads Retry-After only as seconds or as a date', () => {
     const now = Date.parse('2026-01-01T00:00:00Z');
     assert.equal(readRetryAfter('120', now), 120_000);
     assert.equal(readRetryAfter('Thu, 01 Jan 2026 00:01:00 GMT', now), 60_000);

@@ -1,4 +1,4 @@
-/** Tokens that come with more than an authority signed: it is left out before a token is embedded, or another is asked. */
+/** Tokens with content that is not signed: it is removed before a token is embedded, or another authority is asked. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { context } from '../../../src/lib/asn1/der.ts';
@@ -59,7 +59,7 @@ after(async () => {
   await good.close();
 });
 
-/** A CertificateList (RFC 5280 section 5.1) as far as its form goes. */
+/** A CertificateList (RFC 5280 section 5.1) of valid form, without a valid signature. */
 const crl = (): Buffer => {
   const algorithm = seq(oid(OID.ecdsaWithSha256));
   return seq(
@@ -69,7 +69,7 @@ const crl = (): Buffer => {
   );
 };
 
-/** The intermediate's name and key under the stranger's signature: the leaf's signature leads to it as well. */
+/** A certificate for the intermediate's name and key that another authority signed: it verifies the leaf's signature too. */
 const forgedIssuer = async (): Promise<Buffer> => {
   const { intermediate } = pki;
   assert.ok(intermediate);
@@ -83,7 +83,7 @@ const forgedIssuer = async (): Promise<Buffer> => {
   return certificate.raw;
 };
 
-/** What openssl ts -verify passes, and what no verifier needs. */
+/** Additions that openssl ts -verify accepts and no verifier needs. */
 const extras: [string, (parts: TokenParts) => Promise<Partial<TokenParts>> | Partial<TokenParts>][] = [
   ['revocation lists', () => ({ crls: [explicit(1, crl())] })],
   [
@@ -123,7 +123,7 @@ const alteredWith = async (
   token: Buffer,
   change: (typeof extras)[number][1],
 ): Promise<(token: Buffer) => Buffer> => {
-  // What takes time is made beforehand; it does not depend on the token.
+  // Made beforehand, since it takes time and does not depend on the token.
   const parts: Partial<TokenParts>[] = [];
   altered(token, (each) => {
     parts.push(each);
@@ -133,9 +133,9 @@ const alteredWith = async (
   return (other) => altered(other, () => made);
 };
 
-describe('a token that comes with', () => {
+describe('a token with', () => {
   for (const [what, change] of extras) {
-    it(`${what} is embedded without`, async () => {
+    it(`${what} is embedded without it`, async () => {
       const change_ = await alteredWith(plain, change);
       const dirty = change_(plain);
       assert.ok(!dirty.equals(plain), 'nothing was changed');
@@ -162,12 +162,12 @@ describe('a token that comes with', () => {
     });
   }
 
-  it('nothing more is embedded byte for byte, with roots and without', () => {
+  it('nothing more is embedded byte for byte, with and without roots', () => {
     assert.deepEqual(trimToken(plain, [pki.root.certificate], 'token').raw, plain);
     assert.deepEqual(trimToken(plain, undefined, 'token').raw, plain);
   });
 
-  it('its root as another root certified it keeps that certificate, for machines that know only the other', async () => {
+  it('its root as certified by another root keeps that certificate, for machines that trust only the other root', async () => {
     const cross = await createTestCertificate({
       commonName: pki.root.certificate.commonName,
       purpose: 'authority',
@@ -184,7 +184,7 @@ describe('a token that comes with', () => {
     assert.deepEqual(trimToken(token, undefined, 'token').raw, token);
   });
 
-  it('a hundred certificates that certify one another is read in little time', async () => {
+  it('a hundred certificates that certify one another is read quickly', async () => {
     const many: Buffer[] = [];
     for (let n = 0; n < 60; n += 1) {
       const { certificate } = await createTestCertificate({
@@ -208,7 +208,7 @@ describe('an authority whose token cannot be trimmed', () => {
       signer: signer.map((each, at) => (at === 4 ? seq(oid(OID.ecdsaWithSha256), octets(data)) : each)),
     }));
 
-  it('timestamp-extra-content: is passed over, and the next one is asked', async () => {
+  it('timestamp-extra-content: is skipped, and the next one is asked', async () => {
     const dirty = await alteringAuthority(good.url, parameters);
     started.push(dirty);
     const codes: string[] = [];
@@ -222,7 +222,7 @@ describe('an authority whose token cannot be trimmed', () => {
     assert.equal(dirty.asked(), 1);
   });
 
-  it('timestamp-malformed: BER, with a hint that speaks of the authority', async () => {
+  it('timestamp-malformed: BER, with a hint about the authority', async () => {
     // The length of the outermost SEQUENCE written as indefinite (X.690 section 8.1.3.6).
     const indefinite = (token: Buffer): Buffer => {
       const body = token.subarray(token[1] === 0x82 ? 4 : token[1] === 0x81 ? 3 : 2);

@@ -12,7 +12,7 @@ after(() => {
   for (const server of servers) server.close().closeAllConnections();
 });
 
-/** A server on the loopback; its address ends in a slash. */
+/** A server on the loopback interface; its URL ends in a slash. */
 async function serve(
   listener: (...args: Parameters<RequestListener>) => void | Promise<void>,
 ): Promise<string> {
@@ -40,7 +40,7 @@ async function refused(code: string, asked: Promise<Buffer>): Promise<SignpipeEr
 }
 
 describe('a request to an authority', () => {
-  it('is one POST with the query, its length, and what it is; the answer comes back unread', async () => {
+  it('is one POST with the query, its length and its type; the answer is returned unparsed', async () => {
     let seen: IncomingMessage | undefined;
     let body = '';
     const url = await serve(async (request, response) => {
@@ -62,7 +62,7 @@ describe('a request to an authority', () => {
     });
   });
 
-  it('repeats its query, but not its credentials, where a redirect leads', async () => {
+  it('repeats its query, but not its credentials, at the target of a redirect', async () => {
     const seen: string[] = [];
     const told = ({ headers }: IncomingMessage): string => headers.authorization ?? 'nothing';
     const elsewhere = await serve(async (request, response) => {
@@ -78,8 +78,8 @@ describe('a request to an authority', () => {
   });
 });
 
-describe('an answer that is none', () => {
-  it('timestamp-connection: cut in its middle', async () => {
+describe('an answer that is not a timestamp', () => {
+  it('timestamp-connection: incomplete', async () => {
     const url = await serve((_, response) => {
       response.writeHead(200, { ...REPLY, 'content-length': '1000' }).write('begun');
       setTimeout(() => response.destroy(), 20);
@@ -87,7 +87,7 @@ describe('an answer that is none', () => {
     await refused('timestamp-connection', ask(url));
   });
 
-  it('timestamp-connection: not HTTP, or a switch to something else', async () => {
+  it('timestamp-connection: not HTTP, or a switch to another protocol', async () => {
     const url = await serve(({ socket }) => void socket.end('SSH-2.0-server\r\n'));
     await refused('timestamp-connection', ask(url));
     const switching = await serve(
@@ -115,7 +115,7 @@ describe('an answer that is none', () => {
     await closed;
   });
 
-  it('timestamp-http: a refusal, whose body is not waited for', async () => {
+  it('timestamp-http: a refusal, whose body is not read', async () => {
     let closed: Promise<unknown> = Promise.resolve();
     const url = await serve((_, response) => {
       closed = once(response, 'close');

@@ -22,7 +22,7 @@ after(async () => {
   await work.remove();
 });
 
-/** What a process that trusts the certificates in `ca` besides the usual ones gets from `url`. */
+/** The outcome of a request to `url` by a process that also trusts the certificates in `ca`. */
 async function asked(url: string, ca?: string): Promise<Asked> {
   const { asked: all } = await askedWith(
     [url],
@@ -33,8 +33,8 @@ async function asked(url: string, ca?: string): Promise<Asked> {
   return one;
 }
 
-describe('an authority by https', () => {
-  it('stamps when its certificate is trusted', async () => {
+describe('an authority over https', () => {
+  it('gives a timestamp if its certificate is trusted', async () => {
     const before = authority.requests.length;
     assert.deepEqual(await asked(good.url, 'good.pem'), { code: 'granted', message: '' });
     assert.equal(authority.requests.length, before + 1);
@@ -48,7 +48,7 @@ describe('an authority by https', () => {
     assert.equal(authority.requests.length, before, 'the request was sent');
   });
 
-  it('timestamp-connection: its certificate is trusted, and is for another host', async () => {
+  it('timestamp-connection: its certificate is trusted, but is for another host', async () => {
     const { code, message } = await asked(misnamed.url, 'misnamed.pem');
     assert.equal(code, 'timestamp-connection');
     assert.match(message, /does not match certificate's altnames/);

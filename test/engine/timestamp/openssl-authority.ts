@@ -2,13 +2,13 @@ import { writeFile } from 'node:fs/promises';
 import { keyToPem, toPem, type TestIdentity } from '../../../src/sandbox/certificates.ts';
 import type { OpensslFolder } from '../keys/openssl.ts';
 
-/** `openssl ts` as a timestamp authority. It races on its serial file, so answers are made one at a time. */
+/** `openssl ts` as a timestamp authority. Two at a time would race on its serial file, so it answers one request at a time. */
 export class OpensslAuthority {
   private last: Promise<unknown> = Promise.resolve();
 
   private constructor(private readonly work: OpensslFolder) {}
 
-  /** `essDigest` picks the version of the attribute that names the certificate: sha1 the first, others the second. */
+  /** `essDigest` chooses the version of the attribute with the ESSCertID: sha1 the first, others the second. */
   static async create(
     work: OpensslFolder,
     identity: TestIdentity,
@@ -41,7 +41,7 @@ export class OpensslAuthority {
     return new OpensslAuthority(work);
   }
 
-  /** TimeStampResp for a TimeStampReq, by its file's name in the folder. */
+  /** Returns the TimeStampResp for a TimeStampReq, which is a file in the folder. */
   async reply(query: string, reply: string): Promise<void> {
     const turn = this.last.then(() =>
       this.work.openssl(`ts -reply -config tsa.cnf -queryfile ${query} -out ${reply}`),

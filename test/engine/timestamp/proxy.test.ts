@@ -20,9 +20,9 @@ let authority: RunningAuthority;
 let secure: TlsFront;
 let proxy: Server;
 let port = 0;
-/** What the proxy was asked: method, target, and the Proxy-Authorization. */
+/** The requests to the proxy: method, target, and Proxy-Authorization. */
 let seen: { line: string; authorization: string | undefined }[] = [];
-/** How the proxy answers instead of doing as asked; null for not. */
+/** What the proxy answers instead of forwarding; null if it forwards. */
 let instead: number | 'hang' | null = null;
 let wantsPassword = false;
 
@@ -32,7 +32,7 @@ const isWelcome = (incoming: IncomingMessage): boolean => {
   return !wantsPassword || authorization === BASIC;
 };
 
-/** A forward proxy (RFC 9110 section 7.3.2) in a few lines. */
+/** A small forward proxy (RFC 9110 section 7.3.2). */
 function startProxy(): Server {
   const server = createServer((incoming, response) => {
     const welcome = isWelcome(incoming);
@@ -86,7 +86,7 @@ const trusting = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({
   NODE_EXTRA_CA_CERTS: work.path('good.pem'),
 });
 
-/** Asks with this environment; whatever comes of it, no password is printed, debugging output included. */
+/** Sends requests with this environment, and checks that no password is printed, not even with debugging output. */
 async function asked(urls: readonly string[], environment: NodeJS.ProcessEnv): Promise<Asked[]> {
   const result = await askedWith(urls, trusting({ DEBUG: '*', ...environment }));
   assert.doesNotMatch(result.printed, /sesame|b3BlbiBzZXNhbWU|dXNlcjpvcGVu/);
@@ -103,7 +103,7 @@ const lines = (): string[] => seen.map(({ line }) => line);
 const tunnel = (): string => `CONNECT ${new URL(secure.url).host}`;
 
 describe('an authority behind a proxy', () => {
-  it('is asked in the absolute form by http, and through a tunnel by https', async () => {
+  it('is asked in absolute form over http, and through a tunnel over https', async () => {
     assert.deepEqual(await asked(both(), proxies()), [granted, granted]);
     assert.deepEqual(lines(), [`POST ${authority.url}`, tunnel()]);
     assert.deepEqual(
@@ -112,19 +112,19 @@ describe('an authority behind a proxy', () => {
     );
   });
 
-  it('by https has its certificate checked at this end of the tunnel', async () => {
+  it('over https has its certificate checked at this end of the tunnel', async () => {
     const { asked: all } = await askedWith([secure.url], proxies());
     assert.equal(all[0]?.code, 'timestamp-connection');
     assert.match(all[0].message, /through the proxy http:\/\/127[^:]*:\d+\/: self-signed certificate/);
   });
 
-  it('is reached by variables in upper case too', async () => {
+  it('is reached with variables in upper case too', async () => {
     const upper = { HTTP_PROXY: proxyUrl(), HTTPS_PROXY: proxyUrl() };
     assert.deepEqual(await asked(both(), upper), [granted, granted]);
     assert.equal(seen.length, 2);
   });
 
-  it('is reached by the variable of its own scheme only', async () => {
+  it('is reached only with the variable of its own scheme', async () => {
     assert.deepEqual(await asked(both(), { http_proxy: proxyUrl() }), [granted, granted]);
     assert.deepEqual(lines(), [`POST ${authority.url}`]);
     assert.deepEqual(await asked(both(), { https_proxy: proxyUrl() }), [granted, granted]);
@@ -139,7 +139,7 @@ describe('an authority behind a proxy', () => {
     assert.equal(seen.length, 1);
   });
 
-  it('is reached with user and password, which stand nowhere else', async () => {
+  it('is reached with user and password, which are sent to the proxy only', async () => {
     wantsPassword = true;
     assert.deepEqual(await asked(both(), proxies(SECRET)), [granted, granted]);
     assert.deepEqual(
@@ -176,14 +176,14 @@ describe('an authority behind a proxy', () => {
     }
   });
 
-  it('timestamp-timeout: the proxy says nothing, and nothing lingers', async () => {
+  it('timestamp-timeout: the proxy does not answer, and no connection stays open', async () => {
     instead = 'hang';
     const began = performance.now();
     for (const { code } of await asked(both(), proxies())) assert.equal(code, 'timestamp-timeout');
     assert.ok(performance.now() - began < 12_000);
   });
 
-  it('is asked again over a tunnel that was kept', async () => {
+  it('is asked again over the same tunnel', async () => {
     assert.deepEqual(await asked([secure.url, secure.url], proxies()), [granted, granted]);
     assert.deepEqual(lines(), [tunnel()]);
   });
@@ -201,7 +201,7 @@ describe('a proxy in the environment', () => {
     }
   };
 
-  it('timestamp-proxy: refused before any work if it is no http or https URL, without showing it', async () => {
+  it('timestamp-proxy: not an http or https URL; refused before any work, and not shown', async () => {
     for (const value of ['socks5://user:sesame@127.0.0.1:1080', 'http://user:sesame@:x'])
       await withVariable(value, async () => {
         const error = await refuses('timestamp-proxy', () => new TimestampClient(['http://tsa.example/']));

@@ -1,8 +1,8 @@
 import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
 
 /**
- * Asks each authority named by an argument once, and writes the outcomes as JSON. A process of its own,
- * as Node reads NODE_EXTRA_CA_CERTS only when it starts.
+ * Asks each authority named by an argument once, and writes the outcomes as JSON. It is a process of its own,
+ * because Node reads NODE_EXTRA_CA_CERTS only when it starts.
  */
 const answers: { code: string; message: string }[] = [];
 for (const url of process.argv.slice(2)) {

@@ -9,14 +9,14 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { OpensslFolder } from '../keys/openssl.ts';
 
-/** A TLS server before the sandbox's authority: `/` passes on, `/down` redirects to its http address. */
+/** A TLS server in front of the sandbox's authority: `/` forwards, `/down` redirects to the http address. */
 export interface TlsFront {
   /** Ends in a slash. */
   readonly url: string;
   readonly server: Server;
 }
 
-/** Starts one at 127.0.0.1 with a certificate of its own, `NAME.pem`, for `subject` (`IP:127.0.0.1`). */
+/** Starts a server at 127.0.0.1 with its own certificate, `NAME.pem`, for `subject` (`IP:127.0.0.1`). */
 export async function tlsFront(
   work: OpensslFolder,
   behind: string,
@@ -49,13 +49,13 @@ async function passOn(behind: string, request: IncomingMessage, response: Server
 const run = promisify(execFile);
 const CHILD = fileURLToPath(new URL('stamp-child.ts', import.meta.url));
 
-/** What came of one question: `granted`, or the failure's code and message. */
+/** The outcome of one request: `granted`, or the code and message of the failure. */
 export interface Asked {
   readonly code: string;
   readonly message: string;
 }
 
-/** Asks each URL once, in a process with this environment besides the usual, in which no proxy is named. */
+/** Asks each URL once, in a process with these environment variables added and no proxy named otherwise. */
 export async function askedWith(
   urls: readonly string[],
   environment: NodeJS.ProcessEnv = {},

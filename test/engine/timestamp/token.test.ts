@@ -54,7 +54,7 @@ const throwsCode = (code: string, act: () => unknown): SignpipeError => {
 };
 
 describe('buildTimestampRequest', () => {
-  it('is read by openssl ts -query', async () => {
+  it('can be read by openssl ts -query', async () => {
     const query = buildTimestampRequest({ ...asked, policy: '1.3.6.1.4.1.32473.3' });
     await writeFile(work.path('q.tsq'), query);
     const shown = await work.openssl('ts -query -in q.tsq -text');
@@ -118,7 +118,7 @@ describe('a token by the sandbox', () => {
       assert.match(verdict, /Verification: OK/);
     });
 
-  it('passes our own checks, and tells what it says', () => {
+  it('passes our own checks, which return what it says', () => {
     const time = pki.timestamping.certificate.notBefore;
     const info = checkToken(ownToken(time), { ...asked, policy: '1.3.6.1.4.1.32473.1.1' });
     assert.deepEqual(info.time, time);
@@ -128,25 +128,25 @@ describe('a token by the sandbox', () => {
     assert.equal(info.certificates.length, 2);
   });
 
-  it('passes with no nonce asked for, as when it is found in a file', () => {
+  it('passes without an expected nonce, as for a token found in a file', () => {
     checkToken(ownToken(), { imprint: asked.imprint, hash: 'sha256' });
   });
 });
 
 describe('parseTimestampResponse refuses', () => {
-  it('timestamp-status, its text made fit for a log line', () => {
+  it('timestamp-status, with its text made printable', () => {
     const answer = refuse(2, 'no\u0007t \u001b[31mtoday\u202e\r\nX-Fake: 1', FAILURE.timeNotAvailable);
     const error = throwsCode('timestamp-status', () => parseTimestampResponse(answer, 'tsa'));
     const shown = 'no\\u{7}t \\u{1b}[31mtoday\\u{202e}\\r\\nX-Fake: 1';
     assert.equal(error.message, `tsa: rejection: timeNotAvailable, ${shown}`);
   });
 
-  it('timestamp-status: waiting, and a status that nobody defined', () => {
+  it('timestamp-status: waiting, and an undefined status', () => {
     for (const status of [3, 77])
       throwsCode('timestamp-status', () => parseTimestampResponse(refuse(status, '', 0), 'tsa'));
   });
 
-  it('timestamp-malformed: no token although granted, bytes behind it, or no response at all', () => {
+  it('timestamp-malformed: no token although granted, bytes after it, or no response', () => {
     const answers = [
       seq(seq(integer(0))),
       Buffer.concat([grant(ownToken()), Buffer.of(0)]),
@@ -187,7 +187,7 @@ describe('checkToken refuses', () => {
     refuses('timestamp-untrusted', { roots: [other.certificate] });
     refuses('timestamp-untrusted', { roots: [] });
   });
-  it('timestamp-certificate: stamped before the certificate was valid, or after', () => {
+  it('timestamp-certificate: the time is before or after the validity of the certificate', () => {
     const { certificate } = pki.timestamping;
     const early = ownToken(new Date(certificate.notBefore.getTime() - 1000));
     const late = ownToken(new Date(certificate.notAfter.getTime() + 1000));
@@ -196,7 +196,7 @@ describe('checkToken refuses', () => {
     checkToken(ownToken(certificate.notAfter), asked);
   });
 
-  it('timestamp-signature: by another key than the certificate that it names', async () => {
+  it('timestamp-signature: by another key than that of the certificate that it identifies', async () => {
     const { key } = await createTestCertificate({
       commonName: 'Other',
       purpose: 'timestamping',
@@ -207,7 +207,7 @@ describe('checkToken refuses', () => {
     refuses('timestamp-signature', {}, token);
   });
 
-  it('timestamp-malformed: a signature over something else than a time', () => {
+  it('timestamp-malformed: what is signed is not a time', () => {
     refuses('timestamp-malformed', {}, seq(utf8('nothing')));
     refuses('timestamp-malformed', {}, Buffer.concat([ownToken(), Buffer.of(0)]));
   });
