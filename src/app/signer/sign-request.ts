@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { printable } from '../../lib/printable.ts';
 import { withProgressBar } from '../../lib/progress.ts';
-import type { MadeSignature } from '../../engine/authenticode/sign.ts';
+import type { NewSignature } from '../../engine/authenticode/sign.ts';
 import { deliveredPath } from '../config/delivered-path.ts';
 import type { ReceiptFile } from '../../protocol/control/receipt.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
@@ -204,9 +204,9 @@ export async function signFiles(
   const result: SignedRequest = { files: [], outputs: [], newBytes: new Map() };
   const signatures = new Map<string, Buffer>();
   // The receipt has one signature for a program, however many of the files contain it.
-  const earlier = new Map<string, MadeSignature>();
+  const earlier = new Map<string, NewSignature>();
   for (const [index, each] of fetched.entries()) {
-    const options = { ...optionsFor(context, channel, each.requested, folder), made: earlier };
+    const options = { ...optionsFor(context, channel, each.requested, folder), earlier };
     const { name } = each.requested;
     const path = deliveredPath(context.config.exchange.delivered, { request, name });
     const target = { folder, file: `out-${index}`, path };

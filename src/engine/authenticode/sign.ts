@@ -21,7 +21,7 @@ import {
 import { requireNoExtraContent } from './unauthenticated-data.ts';
 
 /** A new signature that no file carries yet. */
-export interface MadeSignature {
+export interface NewSignature {
   /** PKCS#7 ContentInfo, DER. */
   readonly der: Buffer;
   readonly timestamp: SigningResult['timestamp'];
@@ -48,7 +48,7 @@ export interface SignOptions {
    * Signatures made before with the same options, by what they sign: equal programs get the same signature. A new
    * one is added.
    */
-  readonly made?: Map<string, MadeSignature> | undefined;
+  readonly earlier?: Map<string, NewSignature> | undefined;
 }
 
 export interface SigningResult {
@@ -75,12 +75,12 @@ export async function signProgram(file: SignableFile, options: SignOptions): Pro
   const digest = await file.digest(hash);
   const signed = file.contentToSign(hash, digest);
   const key = signed.der.toString('hex');
-  const made =
-    options.made?.get(key) ??
+  const added =
+    options.earlier?.get(key) ??
     (await timestampedSignature(file, { hash, content: signed, description }, options));
-  options.made?.set(key, made);
-  const signature = unpooled(withExisting(file, made.der, options));
-  return { content: await file.embed(signature), signature, digest, hash, timestamp: made.timestamp };
+  options.earlier?.set(key, added);
+  const signature = unpooled(withExisting(file, added.der, options));
+  return { content: await file.embed(signature), signature, digest, hash, timestamp: added.timestamp };
 }
 
 /** What a signature is about. */
@@ -94,7 +94,7 @@ async function timestampedSignature(
   file: SignableFile,
   subject: Subject,
   options: SignOptions,
-): Promise<MadeSignature> {
+): Promise<NewSignature> {
   const parts = await makeSignature(file, subject, options);
   requireSound(parts, file.source.name);
   const stamped =
@@ -156,10 +156,14 @@ function requireSound(parts: SignatureParts, file: string): void {
   }
 }
 
-function withExisting({ signatures, source }: SignableFile, made: Buffer, { existing }: SignOptions): Buffer {
+function withExisting(
+  { signatures, source }: SignableFile,
+  added: Buffer,
+  { existing }: SignOptions,
+): Buffer {
   const [first] = signatures;
-  if (existing !== 'append' || !first) return made;
-  return addNested(first, made, `${source.name}: signature`);
+  if (existing !== 'append' || !first) return added;
+  return addNested(first, added, `${source.name}: signature`);
 }
 
 /** The longest name and URL, in characters: more than any dialog shows. */

@@ -85,10 +85,10 @@ describe('a file of a format that the engine does not know', () => {
   });
 
   it('gets the same signature for the same content', async () => {
-    const made = new Map();
-    const once = await sign(original, { made });
-    assert.deepEqual(await sign(original, { made }), once);
-    assert.notDeepEqual(await sign(noteBy(author, 'Dear other,\n'), { made }), once);
+    const earlier = new Map();
+    const once = await sign(original, { earlier });
+    assert.deepEqual(await sign(original, { earlier }), once);
+    assert.notDeepEqual(await sign(noteBy(author, 'Dear other,\n'), { earlier }), once);
   });
 });
 
