@@ -16,7 +16,7 @@ const MONTHS = [1, 2, 3, 6, 12, 24, 60, 120, 600];
 /** Used when even those ticks are too close together. */
 const MOST_MONTHS = 1200;
 
-export interface AxisTick {
+interface AxisTick {
   readonly time: number;
   readonly label: string;
 }

@@ -1,4 +1,4 @@
-/** What `npm run build` runs: makes `dist/` out of `src/`. */
+/** What `npm run build` runs: compiles `src/` into `dist/`. */
 import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { compileForPage, compileModule, compileProgram } from './compile.ts';

@@ -3,17 +3,17 @@ import { build, transform, type BuildOptions, type Metafile, type TransformOptio
 
 const src = resolve(import.meta.dirname, '..');
 
-/** A package with native code is left where npm put it. */
+/** Packages with native code are not bundled. */
 const EXTERNAL = ['ssh2'];
 
-/** Text in ASCII is read faster than text in UTF-8. */
+/** ASCII only for speed: it is read faster than UTF-8. */
 const OUTPUT = {
   platform: 'node',
   target: 'node20.18',
   charset: 'ascii',
 } as const satisfies TransformOptions;
 
-const IN_ONE = {
+const BUNDLE = {
   absWorkingDir: src,
   bundle: true,
   write: false,
@@ -22,12 +22,12 @@ const IN_ONE = {
 
 const BUNDLED = {
   ...OUTPUT,
-  ...IN_ONE,
+  ...BUNDLE,
   external: EXTERNAL,
   define: { 'import.meta.url': '__url', 'import.meta.dirname': '__dirname' },
 } as const satisfies BuildOptions;
 
-/** A module of `src/` with all that it imports, as one CommonJS script. */
+/** Compiles a module of `src/` with all its imports into one CommonJS script. */
 export async function compileModule(path: string): Promise<string> {
   const { outputFiles } = await build({
     ...BUNDLED,
@@ -38,16 +38,16 @@ export async function compileModule(path: string): Promise<string> {
   return outputFiles[0]?.text ?? '';
 }
 
-/** Browsers that keep themselves up to date, as they were in 2023. */
+/** The versions of 2023 of browsers that update themselves. */
 const BROWSERS = ['chrome115', 'edge115', 'firefox115', 'safari16.4'];
 
-/** What ends a script element before its end, or lets it go on behind it. */
+/** Markup that would end a script element early or extend it. */
 const MARKUP = /<\/script|<script|<!--/i;
 
-/** A module of `src/` with all that it imports, as a script that can stand in a page and be read there. */
+/** Compiles a module of `src/` with all its imports into a readable script that can be embedded in a page. */
 export async function compileForPage(path: string): Promise<string> {
   const { outputFiles } = await build({
-    ...IN_ONE,
+    ...BUNDLE,
     entryPoints: [path],
     format: 'iife',
     platform: 'browser',
@@ -56,14 +56,14 @@ export async function compileForPage(path: string): Promise<string> {
     legalComments: 'none',
   });
   const text = outputFiles[0]?.text ?? '';
-  if (MARKUP.test(text)) throw new Error(`${path}: has markup in it, so it cannot stand in a page`);
+  if (MARKUP.test(text)) throw new Error(`${path}: contains markup, so it cannot be embedded in a page`);
   return text;
 }
 
-/** Modules that begin what is near, with all that they import at once. */
+/** The modules of the near script, besides their static imports. */
 const NEAR = ['main.ts', 'cli/commands/sign.ts', 'engine/keys/pem.ts', 'engine/timestamp/client.ts'];
 
-/** The parts that hold the modules of `NEAR`, and those that they import at once, by path. */
+/** The paths of the parts with the modules of `NEAR` and their static imports. */
 function nearParts({ outputs }: Metafile): Set<string> {
   const near = new Set<string>();
   const add = (path: string): void => {
@@ -78,19 +78,19 @@ function nearParts({ outputs }: Metafile): Set<string> {
 }
 
 /**
- * A package in CommonJS that is imported when it is needed would be a part with nothing but a `default`, unlike the same
- * package under Node. A module of ours between the two imports its names.
+ * Refuses dynamic imports of CommonJS packages: such a part would have only a `default` export, unlike the same package
+ * under Node. A module of ours has to be between the two and import the names.
  */
 function checkImports({ outputs }: Metafile): void {
   for (const { imports } of Object.values(outputs))
     for (const { path, kind } of imports) {
       const { entryPoint = '', exports = [] } = outputs[path] ?? {};
       if (kind === 'dynamic-import' && entryPoint.includes('node_modules') && exports.join() === 'default')
-        throw new Error(`${entryPoint}: has no names where it is imported when it is needed`);
+        throw new Error(`${entryPoint}: its names are missing in a dynamic import`);
     }
 }
 
-/** A part as text, which begins with the names of the modules in it. */
+/** Compiles a part to text that begins with the names of its modules. */
 async function compilePart(name: string, text: string, modules: readonly string[]): Promise<string> {
   const { code } = await transform(text, {
     ...OUTPUT,
@@ -103,13 +103,13 @@ async function compilePart(name: string, text: string, modules: readonly string[
 
 const script = (parts: readonly string[]): string => `({\n${parts.join(',\n')}\n})\n`;
 
-/** The scripts of the whole program; see `program.ts`. */
+/** Compiles the program into its two scripts; see `program.ts`. */
 export async function compileProgram(): Promise<{ near: string; far: string }> {
   const { outputFiles, metafile } = await build({
     ...BUNDLED,
     entryPoints: ['main.ts'],
     format: 'esm',
-    // What is imported only when it is needed becomes a part of its own, and so does what several of those share.
+    // Dynamic imports become parts of their own, and so do modules that several of them share.
     splitting: true,
     metafile: true,
     outdir: 'parts',

@@ -6,24 +6,24 @@ import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
 
 /**
- * The compiled program lies in two scripts: what a short job needs, and all the rest, which is read when something
- * of it is needed. Each is an object literal of parts by name, each part a function that fills its exports.
+ * The two scripts of the compiled program. Only for speed: `near` has what short commands need, `far` the rest, which is
+ * read when it is first needed. Each is an object literal of parts by name; each part is a function that sets its exports.
  */
 export const SCRIPTS = ['near', 'far'] as const;
 export type ScriptName = (typeof SCRIPTS)[number];
 
 export const scriptFile = (name: ScriptName): string => `signpipe-${name}.js`;
-/** What V8 made of a script at the time of the build, behind a digest of both; see `sealed`. */
+/** The file with V8's code cache for a script, made by the build; see `sealed`. */
 export const cacheFile = (name: ScriptName): string => `signpipe-${name}.cache`;
 
-interface Part {
+interface LoadedPart {
   exports: object;
 }
 
-type PartFunction = (exports: object, require: NodeJS.Require, part: Part, url: string) => void;
-type Parts = Readonly<Record<string, PartFunction>>;
+type PartFunction = (exports: object, require: NodeJS.Require, part: LoadedPart, url: string) => void;
+type PartFunctions = Readonly<Record<string, PartFunction>>;
 
-/** Runs a part, unless it was run before, and gives what it exports. */
+/** Runs a part, unless it was run before, and returns its exports. */
 export type Load = (part: string) => object;
 
 const DIGEST_SIZE = 32;
@@ -32,13 +32,13 @@ const digestOf = (script: Buffer, cache: Buffer): Buffer =>
   createHash('sha256').update(script).update(cache).digest();
 
 /**
- * A code cache as it is kept. V8 takes over whatever was made by its own version for a script of the same length;
- * so the script itself, and every bit of the cache, are told by a digest.
+ * The content of a cache file: a SHA-256 of script and cache, then the cache. V8 itself accepts any cache of its own
+ * version for a script of the same length, so the digest checks the script and every bit of the cache.
  */
 export const sealed = (script: Buffer, cache: Buffer): Buffer =>
   Buffer.concat([digestOf(script, cache), cache]);
 
-/** The code cache in a file, if it is there, and whole, and of this script. */
+/** The code cache in a file; undefined if it is missing, damaged or of another script. */
 function unsealed(path: string, script: Buffer): Buffer | undefined {
   try {
     const kept = readFileSync(path);
@@ -50,9 +50,9 @@ function unsealed(path: string, script: Buffer): Buffer | undefined {
 }
 
 /**
- * The scripts of the program in a folder, each read once and when it is asked for. V8 compiles a function when it is
- * first called, which takes most of a short command's time; what lies in the code cache it takes over. A cache of
- * another version of V8 is refused by V8 and does no harm.
+ * The scripts of the program in a folder, each read when it is first needed. Only for speed, they have code caches: V8
+ * compiles a function when it is first called, which takes most of a short command's time, unless it is in the cache. V8
+ * refuses a cache of another version, which does no harm.
  */
 export class Scripts {
   private readonly read = new Map<ScriptName, Script>();
@@ -73,13 +73,13 @@ export class Scripts {
   }
 }
 
-/** A fresh run of the program, none of whose parts has been run. */
+/** Prepares a run of the program, with no part loaded yet. */
 export function openProgram(scripts: Scripts): Load {
   const path = join(scripts.folder, scriptFile('near'));
   const [requireFrom, url] = [createRequire(path), pathToFileURL(path).href];
-  const open = new Map<ScriptName, Parts>();
-  const partsOf = (name: ScriptName): Parts => {
-    const parts = open.get(name) ?? (scripts.script(name).runInThisContext() as Parts);
+  const open = new Map<ScriptName, PartFunctions>();
+  const partsOf = (name: ScriptName): PartFunctions => {
+    const parts = open.get(name) ?? (scripts.script(name).runInThisContext() as PartFunctions);
     open.set(name, parts);
     return parts;
   };
@@ -88,12 +88,12 @@ export function openProgram(scripts: Scripts): Load {
     if (found) return found;
     throw new Error(`${scripts.folder}: the compiled program has no part ${part}; build it again`);
   };
-  const loaded = new Map<string, Part>();
+  const loaded = new Map<string, LoadedPart>();
   const load = (name: string): object => {
     const known = loaded.get(name);
     if (known) return known.exports;
     const run = functionOf(name);
-    const part: Part = { exports: {} };
+    const part: LoadedPart = { exports: {} };
     loaded.set(name, part);
     run(part.exports, requirePart, part, url);
     return part.exports;

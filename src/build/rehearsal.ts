@@ -10,7 +10,7 @@ import { openProgram, SCRIPTS, Scripts, type ScriptName } from './program.ts';
 
 const PASSPHRASE = 'rehearsal';
 
-/** Small jobs that people wait for, by their arguments; most of what they use, other commands use too. */
+/** The arguments of small jobs that people wait for; other commands share most of their code. */
 async function jobs(folder: string, authority: string): Promise<string[][]> {
   const at = (name: string): string => join(folder, name);
   const { codeSigning } = await createTestPki({ key: 'rsa2048' });
@@ -37,8 +37,8 @@ async function run(scripts: Scripts, job: readonly string[]): Promise<void> {
 }
 
 /**
- * Has the compiled program in a folder do small jobs, each a run of its own that starts from nothing, in this
- * process. Gives what V8 then knows of each script.
+ * Only for speed: runs small jobs with the compiled program in a folder, each from a fresh start, in this process, and
+ * returns V8's code cache for each script.
  */
 export async function rehearse(dist: string): Promise<[name: ScriptName, cache: Buffer][]> {
   const scripts = new Scripts(dist);

@@ -1,7 +1,7 @@
 /**
  * The one error that signpipe throws on purpose.
  *
- * The kind says whose move it is, and decides the exit status and a request's outcome:
+ * The kind says who has to act, and decides the exit status and a request's outcome:
  *
  * | kind          | what it means                                                | exit | request  |
  * | ------------- | ------------------------------------------------------------ | ---- | -------- |
@@ -11,7 +11,7 @@
  * | `alarm`       | history was rewound, rewritten or forged: stop               | 3    | (stops)  |
  * | `unavailable` | something outside is down; trying again can help             | 1    | failed   |
  * | `local`       | something on this machine failed: disk, permissions, a bug   | 1    | failed   |
- * | `timeout`     | waited as long as was asked                                  | 4    | (none)   |
+ * | `timeout`     | the time that was allowed for waiting has passed             | 4    | (none)   |
  */
 export type ErrorKind = 'usage' | 'invalid' | 'not-allowed' | 'alarm' | 'unavailable' | 'local' | 'timeout';
 
@@ -49,7 +49,7 @@ export class SignpipeError extends Error {
     this.hint = details.hint;
   }
 
-  /** Whether the same action can succeed later without anyone changing anything. */
+  /** Whether the same action can succeed later without any change. */
   get retryable(): boolean {
     return this.kind === 'unavailable';
   }
@@ -58,12 +58,12 @@ export class SignpipeError extends Error {
     return EXIT_STATUS[this.kind];
   }
 
-  /** The same error with its texts changed, for readers who may see less. */
+  /** A copy with message and hint changed by a function, for readers who may see less. */
   reworded(change: (text: string) => string): SignpipeError {
     return this.saying(change(this.message), this.hint === undefined ? undefined : change(this.hint));
   }
 
-  /** The same error in other words, for another reader. */
+  /** A copy with another message and hint, for another reader. */
   saying(message: string, hint: string | undefined): SignpipeError {
     return new SignpipeError(this.kind, this.code, message, {
       ...(hint === undefined ? {} : { hint }),
@@ -72,11 +72,11 @@ export class SignpipeError extends Error {
   }
 }
 
-/** Broken bytes from outside: refused whatever the policy says. */
+/** Broken bytes from outside, refused under any policy. */
 export const invalid = (code: string, message: string, details?: ErrorDetails): SignpipeError =>
   new SignpipeError('invalid', code, message, details);
 
-/** Sound input that policy does not permit. */
+/** Valid input that the policy does not permit. */
 export const notAllowed = (code: string, message: string, details?: ErrorDetails): SignpipeError =>
   new SignpipeError('not-allowed', code, message, details);
 

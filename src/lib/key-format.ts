@@ -1,14 +1,14 @@
-/** What a file is that was given as a key, and what its owner can do with it. */
-export interface KeyFormat {
+/** The format of a file that was given as a key, and what its owner can do with it. */
+interface KeyFormat {
   /** Completes "FILE is ...". */
   readonly what: string;
   /** For the owner who wants to sign programs with it. */
   readonly hint: string;
-  /** For the owner who wants to log in or to sign commits with it; none if it is of no use there. */
+  /** For the owner who wants to log in or sign commits with it; absent if it cannot be used for that. */
   readonly sshHint?: string;
 }
 
-interface Known extends KeyFormat {
+interface KnownFormat extends KeyFormat {
   readonly is: (bytes: Buffer, text: string) => boolean;
 }
 
@@ -17,7 +17,7 @@ const beginsWith =
   (bytes: Buffer): boolean =>
     bytes.subarray(0, hex.length / 2).toString('hex') === hex;
 
-/** The body of a DER SEQUENCE, when `bytes` begin with one; enough to see what comes first in it. */
+/** The beginning of the body of a DER SEQUENCE, if `bytes` begin with one. */
 function sequenceBody(bytes: Buffer): Buffer | null {
   if (bytes[0] !== 0x30) return null;
   const length = bytes[1] ?? 0;
@@ -38,14 +38,14 @@ const OID_TAG = 6;
 const JAVA_HINT =
   'convert it: keytool -importkeystore -srckeystore FILE -destkeystore NEW.p12 -deststoretype PKCS12';
 
-const PKCS12: Known = {
+const PKCS12: KnownFormat = {
   is: (bytes, text) => hasVersion(bytes, 3) || text.includes('-----BEGIN PKCS12-----'),
   what: 'a PKCS#12 file (.pfx, .p12)',
   hint: 'give it as signing.pfx',
 };
 
-/** The first that fits is meant. */
-const KNOWN: readonly Known[] = [
+/** The first entry that matches counts. */
+const KNOWN: readonly KnownFormat[] = [
   { is: beginsWith('feedfeed'), what: 'a Java key store (JKS)', hint: JAVA_HINT },
   { is: beginsWith('cececece'), what: 'a Java key store (JCEKS)', hint: `${JAVA_HINT} -srcstoretype JCEKS` },
   {
@@ -110,7 +110,7 @@ const KNOWN: readonly Known[] = [
   { is: beginsWith('504b0304'), what: 'a zip', hint: 'unpack it, and name the key file in it' },
 ];
 
-/** Recognises what is given as a key by its first bytes or its text; null if it is nothing known. */
+/** Recognises the format of a key file by its first bytes or its text; null if it is unknown. */
 export function keyFormatOf(bytes: Buffer): KeyFormat | null {
   const text = textOf(bytes) ?? '';
   return KNOWN.find(({ is }) => is(bytes, text)) ?? null;
@@ -140,8 +140,8 @@ const swapped = (bytes: Buffer): Buffer =>
   Buffer.from(bytes.subarray(0, bytes.length - (bytes.length % 2))).swap16();
 
 /**
- * A text in PEM with line feeds alone and a line feed at its end, as OpenSSL and OpenSSH want it. What is no text is
- * taken byte for byte: PEM may stand among other things.
+ * A PEM text with line feeds only and one at its end, as OpenSSL and OpenSSH require. Bytes that are not text are kept
+ * as they are: PEM may be surrounded by other data.
  */
 export const pemText = (bytes: Buffer): string =>
   `${(textOf(bytes) ?? bytes.toString('latin1')).replace(/\r\n?/g, '\n').trimEnd()}\n`;

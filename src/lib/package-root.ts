@@ -1,2 +1,2 @@
-/** The package's own folder, found from `src/lib/` and from the compiled program in `dist/` alike. */
+/** The folder of the package, from `src/lib/` as well as from the compiled program in `dist/`. */
 export const packageRoot = new URL(import.meta.url.endsWith('.ts') ? '../..' : '..', import.meta.url);

@@ -1,7 +1,7 @@
 /**
- * What does not show as itself: controls (C0, C1, DEL), format characters (bidi overrides and isolates,
- * zero width), lone surrogates, private and unassigned code points, line and paragraph separators, and
- * what else a font may draw as nothing (fillers, variation selectors).
+ * Characters that are not displayed as themselves: controls (C0, C1, DEL), format characters (bidi overrides and
+ * isolates, zero width), lone surrogates, private and unassigned code points, line and paragraph separators, and others
+ * that a font may draw as nothing (fillers, variation selectors).
  */
 const HIDDEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
@@ -21,13 +21,13 @@ const cut = (text: string, limit: number): string =>
   text.length > limit ? `${text.slice(0, limit)}…` : text;
 
 /**
- * Text from outside, fit for one line of a terminal, a log, a commit message or a page: whatever does
- * not show as itself becomes a visible escape (`\u{202e}`), and what is longer than `limit` UTF-16
- * units, before escapes, ends in an ellipsis. Letters of every script stay.
+ * Makes text from outside fit for one line of a terminal, a log, a commit message or a page: hidden characters become
+ * visible escapes (`\u{202e}`), and text of more than `limit` UTF-16 units, before escapes, ends in an ellipsis. Letters
+ * of every script stay.
  */
 export const printable = (text: string, limit = 1000): string => cut(text, limit).replace(HIDDEN, visible);
 
-/** The same for text of several lines: the line feeds stay, everything else hidden is escaped. */
+/** Makes text of several lines printable: line feeds stay, all other hidden characters are escaped. */
 export const printableLines = (text: string, limit = 4000): string =>
   cut(text, limit)
     .split('\n')
@@ -35,8 +35,8 @@ export const printableLines = (text: string, limit = 4000): string =>
     .join('\n');
 
 /**
- * The same for text that is JSON: whatever hides in its strings becomes a JSON escape, so that the text
- * shows itself and still means the same. Line feeds between records stay.
+ * Makes JSON text printable: hidden characters in its strings become JSON escapes, so that the text keeps its meaning.
+ * Line feeds between records stay.
  */
 export const printableJson = (json: string): string =>
   json.replace(HIDDEN, (character) =>

@@ -1,17 +1,17 @@
-/** A transfer or a run of signatures under way. */
+/** The progress of a transfer or of signing. */
 export interface ProgressBar {
-  /** `total` may become known, or change, along the way. */
+  /** `total` may change while the work goes on. */
   readonly update: (done: number, total: number) => void;
   readonly stop: () => void;
 }
 
-/** Shows how long work goes on, where somebody is looking. */
+/** Shows the progress of work, for example on a terminal. */
 export interface ProgressDisplay {
-  /** Begins a bar; `unit` decides how numbers are shown. */
+  /** Starts a bar; `unit` decides how numbers are shown. */
   start(label: string, unit: 'bytes' | 'files'): ProgressBar;
 }
 
-/** Does some work under a bar of its own, which ends with it. */
+/** Shows a progress bar as long as `work` runs. */
 export async function withProgressBar<T>(
   progress: ProgressDisplay,
   label: string,
@@ -26,5 +26,5 @@ export async function withProgressBar<T>(
   }
 }
 
-/** Nobody is looking. */
+/** Shows nothing. */
 export const noProgress: ProgressDisplay = { start: () => ({ update: () => {}, stop: () => {} }) };

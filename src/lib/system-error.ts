@@ -6,50 +6,50 @@ export function systemCode(error: unknown): string | undefined {
   return typeof error.code === 'string' && /^E[A-Z0-9]{2,20}$/.test(error.code) ? error.code : undefined;
 }
 
-interface Meaning {
+interface ErrorMeaning {
   readonly code: string;
   readonly kind: ErrorKind;
   readonly text: string;
   readonly hint: string;
 }
 
-const FULL: Meaning = {
+const FULL: ErrorMeaning = {
   code: 'disk-full',
   kind: 'local',
   text: 'the disk is full',
   hint: 'free some space, or write to another disk; TMPDIR names the folder of temporary files',
 };
-const FORBIDDEN: Meaning = {
+const FORBIDDEN: ErrorMeaning = {
   code: 'permission-denied',
   kind: 'usage',
   text: 'this account may not do that',
   hint: 'check owner and permissions, of the folder too, and that the file system is not mounted read-only',
 };
-const MISSING: Meaning = {
+const MISSING: ErrorMeaning = {
   code: 'path-not-found',
   kind: 'usage',
   text: 'no such file or folder',
   hint: 'check the path, or make the folder',
 };
-const UNUSABLE: Meaning = {
+const UNUSABLE: ErrorMeaning = {
   code: 'path-unusable',
   kind: 'usage',
   text: 'the path cannot be used',
-  hint: 'check the path: its length, and what stands under that name already',
+  hint: 'check the path: its length, and what exists under that name already',
 };
-const OTHER: Meaning = {
+const OTHER: ErrorMeaning = {
   code: 'system-error',
   kind: 'local',
   text: 'the operating system refuses',
-  hint: 'see what the operating system says of this machine',
+  hint: 'check the logs of the operating system',
 };
 
-const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
-  ...['ENOSPC', 'EDQUOT', 'EFBIG'].map((code): [string, Meaning] => [code, FULL]),
-  ...['EACCES', 'EPERM', 'EROFS', 'ETXTBSY'].map((code): [string, Meaning] => [code, FORBIDDEN]),
-  ...['ENOENT', 'ENOTDIR'].map((code): [string, Meaning] => [code, MISSING]),
+const MEANINGS: ReadonlyMap<string, ErrorMeaning> = new Map([
+  ...['ENOSPC', 'EDQUOT', 'EFBIG'].map((code): [string, ErrorMeaning] => [code, FULL]),
+  ...['EACCES', 'EPERM', 'EROFS', 'ETXTBSY'].map((code): [string, ErrorMeaning] => [code, FORBIDDEN]),
+  ...['ENOENT', 'ENOTDIR'].map((code): [string, ErrorMeaning] => [code, MISSING]),
   ...['EISDIR', 'EEXIST', 'ELOOP', 'ENAMETOOLONG', 'ENOTEMPTY', 'EXDEV', 'ENXIO'].map(
-    (code): [string, Meaning] => [code, UNUSABLE],
+    (code): [string, ErrorMeaning] => [code, UNUSABLE],
   ),
 ]);
 
@@ -57,9 +57,9 @@ const pathOf = (error: Error): string | undefined =>
   'path' in error && typeof error.path === 'string' ? error.path : undefined;
 
 /**
- * What the operating system refused, as an error like all others: a full disk or a missing permission is no bug of
- * ours and has no stack trace. `what` is the file for the message, unless the error itself names one. Null for
- * errors that do not come from the operating system.
+ * Maps an error of the operating system to one of our own: a full disk or a missing permission is not a bug and needs no
+ * stack trace. `what` is the file for the message; without it, the message names the error's own path. Null for errors
+ * that do not come from the operating system.
  *
  * Codes: `disk-full` and `system-error` (local); `permission-denied`, `path-not-found`, `path-unusable` (usage).
  */

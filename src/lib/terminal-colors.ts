@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 
-/** What a colour says; it never says anything that the words beside it do not. */
+/** Styles by their meaning, which the text always expresses too. */
 const STYLES = {
   good: ['green'],
   bad: ['bold', 'red'],
@@ -12,15 +12,14 @@ const STYLES = {
 
 export type Style = keyof typeof STYLES;
 
-/** Colours a text, or leaves it as it is. */
-export type Paint = (text: string, style: Style) => string;
+/** Colours a text, or returns it unchanged. */
+type Paint = (text: string, style: Style) => string;
 
 const isOff = (value: string): boolean => value === '0' || value === 'false';
 
 /**
- * Whether to colour what goes to a stream: if a person looks at it, as the stream is a terminal, and has not said
- * otherwise by NO_COLOR (no-color.org) or TERM=dumb. FORCE_COLOR overrides all of these (force-color.org); 0 and
- * false mean no.
+ * Whether to colour the output to a stream: if the stream is a terminal, unless NO_COLOR (no-color.org) or TERM=dumb is
+ * set. FORCE_COLOR overrides all of these (force-color.org); 0 and false mean no.
  */
 export function wantsColour(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): boolean {
   const force = env['FORCE_COLOR'] ?? '';
@@ -29,9 +28,9 @@ export function wantsColour(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv 
   return stream.isTTY === true;
 }
 
-/** One style within another, the innermost first: Node 20.18 takes no list of them for a read-only tuple. */
+/** Applies the styles one by one, the innermost first: Node 20.18 does not accept a read-only list. */
 const styled: Paint = (text, style) =>
-  // The stream was looked at already; Node would look at standard output, whatever this goes to.
+  // The stream was checked already; Node would check standard output, whatever the stream is.
   STYLES[style].reduce((inner, each) => styleText(each, inner, { validateStream: false }), text);
 
 export const painter = (colour: boolean): Paint => (colour ? styled : (text) => text);

@@ -34,7 +34,7 @@ export function auditDocument(audit: Audit, options: DocumentOptions): object {
 }
 
 /** The layout of the document: the indentation in spaces, and a function that each value passes through first. */
-export interface DocumentForm {
+interface DocumentForm {
   readonly indent: 0 | 2;
   readonly shown?: (value: unknown) => unknown;
 }

@@ -27,7 +27,7 @@ export interface AuditSetup {
 }
 
 /** An allowed signers file. */
-export interface SignerList {
+interface SignerList {
   readonly name: string;
   readonly text: string;
 }

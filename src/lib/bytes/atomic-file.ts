@@ -5,10 +5,10 @@ import { writeFully } from './read-write-fully.ts';
 import { textChunks } from './text-chunks.ts';
 import { keepTemporary, noteTemporary, removeTemporary } from './temp-files.ts';
 
-/** Characters of a name that go into its temporary name, which must not be longer than a file system takes. */
+/** Characters of a name that its temporary name keeps, so that it is not too long for a file system. */
 const KEPT_OF_NAME = 40;
 
-/** A temporary name beside `path`: hidden, and not to be guessed by others who can write to the folder. */
+/** A temporary name in the folder of `path`: hidden, and not to be guessed by others who can write to the folder. */
 export function temporaryBeside(path: string): string {
   const name = Array.from(basename(path)).slice(0, KEPT_OF_NAME).join('');
   return join(dirname(path), `.${name}.${randomBytes(6).toString('hex')}.part`);
@@ -26,20 +26,20 @@ async function sync(path: string, mode: 'r' | 'r+'): Promise<void> {
 /** Makes a rename in `folder` survive a power cut. */
 export const syncFolder = (folder: string): Promise<void> => sync(folder, 'r');
 
-/** Makes a file that was written, and its name, survive a power cut. */
+/** Makes a written file and its name survive a power cut. */
 export async function syncFile(path: string): Promise<void> {
   await sync(path, 'r+');
   await syncFolder(dirname(path));
 }
 
-export interface AtomicOptions {
+interface AtomicOptions {
   /** Permission bits of the new file; 0o644 unless given. */
   mode?: number;
 }
 
 /**
- * A file whose final name only ever shows the whole of it: made under a temporary name in the same folder when it
- * is first asked for, and published by fsync, rename, fsync of the folder.
+ * A file that appears under its final name only when it is complete: it is created under a temporary name in the same
+ * folder when it is first opened, and published by fsync, rename and fsync of the folder.
  */
 export class AtomicFile {
   readonly temporary: string;
@@ -52,14 +52,14 @@ export class AtomicFile {
     this.temporary = temporaryBeside(path);
   }
 
-  /** The file under its temporary name, to write and to read. */
+  /** The file under its temporary name, for writing and reading. */
   async open(): Promise<FileHandle> {
     if (this.file) return this.file;
     noteTemporary(this.temporary);
     return (this.file = await open(this.temporary, 'wx+', this.options.mode ?? 0o644));
   }
 
-  /** Gives it its name, where it was made. */
+  /** Gives the file its final name, if it was opened. */
   async publish(): Promise<void> {
     const { file, temporary, path } = this;
     if (!file) return;
@@ -70,7 +70,7 @@ export class AtomicFile {
     await syncFolder(dirname(path));
   }
 
-  /** Leaves nothing of it behind. */
+  /** Removes the file. */
   async discard(): Promise<void> {
     await this.file?.close().catch(() => {});
     await removeTemporary(this.temporary);
@@ -78,8 +78,8 @@ export class AtomicFile {
 }
 
 /**
- * Writes a file so that its final name only ever shows the whole of it; see `AtomicFile`. On any error nothing is
- * left behind. `fill` may read what it wrote, and is told the temporary name too.
+ * Writes a file that appears under its final name only when it is complete; see `AtomicFile`. On an error, the file is
+ * removed. `fill` may read what it wrote, and gets the temporary name too.
  */
 export async function writeAtomically<T>(
   path: string,
@@ -97,7 +97,7 @@ export async function writeAtomically<T>(
   }
 }
 
-/** The whole of `content` under `path`, or nothing. */
+/** Writes `content` to `path` atomically. */
 export function writeFileAtomically(
   path: string,
   content: string | Buffer,
@@ -106,7 +106,7 @@ export function writeFileAtomically(
   return writeAtomically(path, (file) => file.writeFile(content), options);
 }
 
-/** A long text that comes in pieces under `path`, or nothing. */
+/** Writes a long text, given in pieces, to `path` atomically. */
 export function writeTextAtomically(
   path: string,
   pieces: Iterable<string>,
@@ -121,11 +121,11 @@ export function writeTextAtomically(
   );
 }
 
-/** A stream of chunks under `path`, or nothing; `seen` is shown each chunk on its way. */
+/** Writes a stream of chunks to `path` atomically, calls `onChunk` with each, and returns the size. */
 export function writeStreamAtomically(
   path: string,
   content: AsyncIterable<Buffer>,
-  seen: (chunk: Buffer) => void = () => {},
+  onChunk: (chunk: Buffer) => void = () => {},
   options?: AtomicOptions,
 ): Promise<number> {
   return writeAtomically(
@@ -133,7 +133,7 @@ export function writeStreamAtomically(
     async (file) => {
       let size = 0;
       for await (const chunk of content) {
-        seen(chunk);
+        onChunk(chunk);
         await writeFully(file, chunk, size);
         size += chunk.length;
       }

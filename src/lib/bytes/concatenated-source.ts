@@ -11,23 +11,23 @@ export interface SourceRange extends ByteRange {
 /** All of a source. */
 export const whole = (source: ByteSource): SourceRange => ({ source, start: 0, end: source.size });
 
-interface Placed extends SourceRange {
-  /** Where its first byte lies in the whole. */
+interface PlacedRange extends SourceRange {
+  /** The offset of its first byte in the concatenation. */
   readonly at: number;
 }
 
-/** Parts of other sources, one after another, as a source of its own. */
+/** Ranges of other sources, one after another, as one source. */
 export class ConcatenatedSource implements ByteSource {
   readonly size: number;
-  private readonly placed: readonly Placed[];
+  private readonly placed: readonly PlacedRange[];
 
   constructor(
-    parts: readonly SourceRange[],
+    ranges: readonly SourceRange[],
     readonly name: string,
   ) {
-    const placed: Placed[] = [];
+    const placed: PlacedRange[] = [];
     let at = 0;
-    for (const { source, start, end } of parts) {
+    for (const { source, start, end } of ranges) {
       if (start < end) placed.push({ source, start, end, at });
       at += end - start;
     }
@@ -36,7 +36,7 @@ export class ConcatenatedSource implements ByteSource {
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    const [only, ...others] = this.partsOf(offset, offset + length);
+    const [only, ...others] = this.rangesOf(offset, offset + length);
     if (only && others.length === 0) return only.source.read(only.start, length);
     const result = Buffer.allocUnsafe(length);
     await this.readInto(result, offset);
@@ -45,7 +45,7 @@ export class ConcatenatedSource implements ByteSource {
 
   async readInto(target: Buffer, offset: number): Promise<void> {
     let done = 0;
-    for (const { source, start, end } of this.partsOf(offset, offset + target.length)) {
+    for (const { source, start, end } of this.rangesOf(offset, offset + target.length)) {
       const part = target.subarray(done, done + end - start);
       if (source.readInto) await source.readInto(part, start);
       else (await source.read(start, part.length)).copy(part);
@@ -54,31 +54,31 @@ export class ConcatenatedSource implements ByteSource {
   }
 
   extents(start: number, end: number): Extent[] | null {
-    const runs: Extent[] = [];
-    for (const part of this.partsOf(start, end)) {
+    const extents: Extent[] = [];
+    for (const part of this.rangesOf(start, end)) {
       const some = part.source.extents?.(part.start, part.end);
       if (!some) return null;
-      runs.push(...some);
+      extents.push(...some);
     }
-    return runs;
+    return extents;
   }
 
-  /** What [start, end) of the whole is made of. */
-  private partsOf(start: number, end: number): SourceRange[] {
+  /** The ranges of other sources that make up [start, end). */
+  private rangesOf(start: number, end: number): SourceRange[] {
     if (start < 0 || end < start || end > this.size)
-      throw new RangeError(`${this.name}: read outside of what it was put together from`);
-    const parts: SourceRange[] = [];
+      throw new RangeError(`${this.name}: read outside of its ranges`);
+    const ranges: SourceRange[] = [];
     for (let index = this.indexAt(start); index < this.placed.length; index += 1) {
       const part = this.placed[index];
       if (!part || part.at >= end) break;
       const from = Math.max(part.start, part.start + start - part.at);
-      parts.push({ source: part.source, start: from, end: Math.min(part.end, part.start + end - part.at) });
+      ranges.push({ source: part.source, start: from, end: Math.min(part.end, part.start + end - part.at) });
     }
-    return parts;
+    return ranges;
   }
 
-  /** The part that holds a place: halved until it is found, since a zip may have been cut into many. */
-  private indexAt(place: number): number {
-    return firstIndex(this.placed.length, (index) => (this.placed[index + 1]?.at ?? Infinity) > place);
+  /** The index of the range that holds `offset`; a binary search, since a zip may have many ranges. */
+  private indexAt(offset: number): number {
+    return firstIndex(this.placed.length, (index) => (this.placed[index + 1]?.at ?? Infinity) > offset);
   }
 }

@@ -2,7 +2,7 @@ import { SignpipeError } from '../errors.ts';
 import type { ByteRange } from './byte-range.ts';
 
 /** A range of an open file. */
-export interface FileExtent extends ByteRange {
+interface FileExtent extends ByteRange {
   /** The same number in every thread of the process; stays open until the reader is done. */
   readonly fd: number;
   /** For messages. */

@@ -4,7 +4,7 @@ import { Checksum16 } from './checksum16.ts';
 import { truncated, type Extent } from './extents.ts';
 
 /** Reads extents in order and hashes, sums and copies their bytes; see `HashOptions`. */
-export interface HashJob {
+interface HashJob {
   readonly extents: readonly Extent[];
   readonly algorithm?: string;
   readonly checksum16?: boolean;
@@ -13,14 +13,14 @@ export interface HashJob {
   readonly copyTo?: number | undefined;
 }
 
-export interface HashResult {
+interface HashResult {
   /** Empty if no algorithm was named. */
   readonly digest: Uint8Array;
   /** The fields of a `Checksum16`; of no bytes if none was asked for. */
   readonly checksum16: { readonly sum: number; readonly length: number };
 }
 
-export interface CompareJob {
+interface CompareJob {
   readonly one: readonly Extent[];
   readonly other: readonly Extent[];
 }

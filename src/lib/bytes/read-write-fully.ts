@@ -1,12 +1,12 @@
 import type { FileHandle } from 'node:fs/promises';
 
-/** Writes all of the bytes at an offset: one write of the system may take fewer. */
+/** Writes all bytes at an offset: a single system call may write fewer. */
 export async function writeFully(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {
   for (let done = 0; done < bytes.length;)
     done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
 }
 
-/** Fills all of the memory from an offset; false when the file ends before. */
+/** Fills the buffer with the bytes from an offset on; false if the file ends before. */
 export async function readFully(file: FileHandle, target: Buffer, offset: number): Promise<boolean> {
   for (let done = 0; done < target.length;) {
     const { bytesRead } = await file.read(target, done, target.length - done, offset + done);
@@ -17,8 +17,8 @@ export async function readFully(file: FileHandle, target: Buffer, offset: number
 }
 
 /**
- * A copy in memory of its own. Small buffers are slices of a pool, 8 KiB each, which stays as long as any slice of
- * it: what is kept for each of thousands of programs would keep several times its size.
+ * Only for memory: copies the parts into a buffer that is not part of Node's pool. Small buffers are slices of pools of
+ * 8 KiB, which stay as long as any slice: keeping some bytes of thousands of programs would keep several times as many.
  */
 export function unpooled(...parts: readonly Buffer[]): Buffer {
   const result = Buffer.allocUnsafeSlow(parts.reduce((sum, { length }) => sum + length, 0));

@@ -9,23 +9,23 @@ import { keepTemporary } from './temp-files.ts';
 const CHUNK = 1024 * 1024;
 const PERMISSIONS = 0o7777;
 
-export interface ReplaceOptions {
-  /** Whether the other names of the file (hard links) are to show the new content too. */
+interface ReplaceOptions {
+  /** Whether the other names of the file (hard links) get the new content too. */
   readonly keepLinks: boolean;
 }
 
-/** Gives `made` the owner, group and mode of another file; false if this account may not give it away. */
-async function dressLike(made: string, { uid, gid, mode }: Stats): Promise<boolean> {
-  const own = await stat(made);
+/** Gives `newFile` the owner, group and mode of another file; false if this account may not change the owner. */
+async function copyOwnership(newFile: string, { uid, gid, mode }: Stats): Promise<boolean> {
+  const own = await stat(newFile);
   try {
-    if (own.uid !== uid || own.gid !== gid) await chown(made, uid, gid);
+    if (own.uid !== uid || own.gid !== gid) await chown(newFile, uid, gid);
   } catch (error) {
     if (!hasCode(error, 'EPERM')) throw error;
-    await chmod(made, mode & 0o777);
+    await chmod(newFile, mode & 0o777);
     return false;
   }
   // After chown, which clears the set-user-id and set-group-id bits.
-  await chmod(made, mode & PERMISSIONS);
+  await chmod(newFile, mode & PERMISSIONS);
   return true;
 }
 
@@ -39,7 +39,7 @@ async function copyRange(from: FileHandle, to: FileHandle, start: number, end: n
   }
 }
 
-/** Makes room first, behind the old content, so that a full disk leaves the file as it was. */
+/** First writes the part beyond the old size, so that a full disk leaves the file unchanged. */
 async function grow(from: FileHandle, to: FileHandle, old: number, size: number): Promise<void> {
   try {
     await copyRange(from, to, old, size);
@@ -50,18 +50,18 @@ async function grow(from: FileHandle, to: FileHandle, old: number, size: number)
   }
 }
 
-/** Writes the content of `made` into the file at `target`, which stays the same file. */
-async function overwrite(made: string, target: string): Promise<void> {
-  const from = await open(made, 'r');
+/** Writes the content of `newFile` into the file at `target`, which stays the same file. */
+async function overwrite(newFile: string, target: string): Promise<void> {
+  const from = await open(newFile, 'r');
   try {
     const to = await open(target, 'r+');
     try {
       const [{ size }, { size: old }] = [await from.stat(), await to.stat()];
       await grow(from, to, old, size);
-      // From here on only `made` is whole, so it outlives this process if that is stopped.
-      keepTemporary(made);
+      // From here on only `newFile` is complete, so it is kept if this process is stopped.
+      keepTemporary(newFile);
       await copyRange(from, to, 0, Math.min(old, size)).catch((error: unknown) => {
-        throw unfinished(made, target, error);
+        throw unfinished(newFile, target, error);
       });
       await to.truncate(size);
       await to.sync();
@@ -71,44 +71,43 @@ async function overwrite(made: string, target: string): Promise<void> {
   } finally {
     await from.close();
   }
-  await rm(made);
+  await rm(newFile);
 }
 
-const unfinished = (made: string, target: string, error: unknown): SignpipeError =>
+const unfinished = (newFile: string, target: string, error: unknown): SignpipeError =>
   new SignpipeError(
     'local',
     'replace-unfinished',
-    `${target}: damaged while it was written: ${messageOf(error)}`,
+    `${target}: damaged while it was overwritten: ${messageOf(error)}`,
     {
-      hint: `the whole new content is in ${made}: copy it over`,
+      hint: `the complete new content is in ${newFile}: copy it to this file`,
       cause: error,
     },
   );
 
 /**
- * Puts the finished file `made`, which lies in the same folder, in the place of the plain file `target`. Mode and
- * owner stay. Other names of the file are kept by writing into it; so is a file whose owner this account cannot give
- * to a new one. In all other cases `target` shows the old content or the new, never a part. ACLs and extended
- * attributes of a file that is replaced are lost.
+ * Replaces the plain file `target` by the complete file `newFile` in the same folder; mode and owner stay. To keep hard
+ * links, or an owner that this account cannot set, the content is written into the old file. In all other cases `target`
+ * has the old content or the new, never a part. ACLs and extended attributes of a replaced file are lost.
  *
- * Throws `replace-unfinished` (local) if writing fails halfway; `made` is left for that, and removed otherwise.
+ * Throws `replace-unfinished` (local) if writing fails halfway; then `newFile` is kept, and otherwise removed.
  */
 export async function replaceFile(
-  made: string,
+  newFile: string,
   target: string,
   { keepLinks }: ReplaceOptions,
 ): Promise<void> {
   const old = await stat(target);
-  if (keepLinks && old.nlink > 1) return overwrite(made, target);
-  if (!(await dressLike(made, old)) && keepLinks) return overwrite(made, target);
-  await rename(made, target);
-  keepTemporary(made);
+  if (keepLinks && old.nlink > 1) return overwrite(newFile, target);
+  if (!(await copyOwnership(newFile, old)) && keepLinks) return overwrite(newFile, target);
+  await rename(newFile, target);
+  keepTemporary(newFile);
   await syncFolder(dirname(target));
 }
 
-/** Gives the finished file `made` the name `path`, where nothing is yet, in the same folder. */
-export async function moveInto(made: string, path: string): Promise<void> {
-  await rename(made, path);
-  keepTemporary(made);
+/** Gives the complete file `newFile` the unused name `path` in the same folder. */
+export async function moveInto(newFile: string, path: string): Promise<void> {
+  await rename(newFile, path);
+  keepTemporary(newFile);
   await syncFolder(dirname(path));
 }

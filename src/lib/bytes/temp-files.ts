@@ -1,10 +1,10 @@
 import { rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 
-/** What this process made, and nobody else will remove. */
+/** Temporary files and folders of this process, which nothing else removes. */
 const paths = new Set<string>();
 
-/** Has a file or folder, there or yet to be made, removed with the process, should it be stopped before `removeTemporary`. */
+/** Registers a file or folder, existing or not, to be removed if the process is stopped before `removeTemporary`. */
 export const noteTemporary = (path: string): void => void paths.add(path);
 
 export async function removeTemporary(path: string): Promise<void> {
@@ -12,12 +12,11 @@ export async function removeTemporary(path: string): Promise<void> {
   paths.delete(path);
 }
 
-/** What has another name now is no longer removed. */
+/** Unregisters a file that is to be kept, for example under another name. */
 export const keepTemporary = (path: string): void => void paths.delete(path);
 
 /**
- * Has a file or folder, there or yet to be made, removed when `use` has ended, or with the process should
- * it be stopped before.
+ * Removes a file or folder, which may not exist yet, when `use` has ended, or if the process is stopped before.
  */
 export async function asTemporary<T>(path: string, use: () => Promise<T>): Promise<T> {
   noteTemporary(path);
@@ -28,7 +27,7 @@ export async function asTemporary<T>(path: string, use: () => Promise<T>): Promi
   }
 }
 
-/** Removes all of them, for a process that ends now. */
+/** Removes all registered files and folders, for a process that ends now. */
 export function removeTemporaries(): void {
   for (const path of paths) rmSync(path, { recursive: true, force: true });
 }

@@ -2,7 +2,7 @@ import { parentPort, Worker, type TransferListItem } from 'node:worker_threads';
 import { messageOf, SignpipeError, type ErrorKind } from '../errors.ts';
 
 /** The jobs of a worker script by name: functions from a job to its result, both plain data. */
-export type Jobs = Readonly<Record<string, (job: never) => unknown>>;
+type Jobs = Readonly<Record<string, (job: never) => unknown>>;
 
 /** Whether there are worker scripts: only the build makes them, as loaders of TypeScript do not reach threads. */
 export const HAS_WORKERS = import.meta.url.endsWith('.js');
