@@ -28,7 +28,7 @@ export async function proveZip(
 ): Promise<ProvedProgram[]> {
   const before = await readZip(original, limits);
   const after = await readZip(signed, limits);
-  const { changed } = await compareZips(before, after);
+  const changed = await compareZips(before, after);
   const programs: ProvedProgram[] = [];
   for (const [entry, signedEntry] of changed) {
     const spool = new Spool(scratch);

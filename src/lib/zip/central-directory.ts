@@ -15,7 +15,7 @@ import {
   readValues,
 } from './header-fields.ts';
 
-/** One entry as the central directory has it. Sizes in bytes. */
+/** An entry of the central directory. Sizes in bytes. */
 export interface CentralEntry extends EntryName {
   /** Position in the central directory, from 0. */
   readonly index: number;
@@ -26,7 +26,7 @@ export interface CentralEntry extends EntryName {
   readonly flags: number;
   readonly crc32: number;
   readonly directory: boolean;
-  /** To some unpacker, whatever host the entry claims; copied as it is, never opened. */
+  /** A symbolic link to some unpackers, whatever host the entry claims; copied as it is, never opened. */
   readonly symlink: boolean;
   /** Offset of the local header. */
   readonly offset: number;
@@ -34,14 +34,14 @@ export interface CentralEntry extends EntryName {
   readonly central: Buffer;
 }
 
-/** Largest central directory taken into memory, in bytes: a million entries of common kind. */
+/** Largest central directory that is read into memory, in bytes: a million entries of the usual size. */
 const LARGEST_DIRECTORY = 256 * 1024 * 1024;
 
 /** Unix file types, in the upper half of an entry's attributes. */
 const FILE_TYPE = 0o170000;
 const SYMLINK = 0o120000;
 
-/** Serves yauzl a directory and end records of our own making: those of the file were read already. */
+/** Gives yauzl the directory and end records of our own: those of the file have been read already. */
 class DirectoryReader extends RandomAccessReader {
   readonly size: number;
   private readonly end: Buffer;
@@ -80,8 +80,8 @@ class DirectoryReader extends RandomAccessReader {
 }
 
 /**
- * Reads the central directory through yauzl, with one read of the source, and checks every entry against what a
- * signer can carry: nothing encrypted, nothing on other disks, names safe to unpack.
+ * Reads the central directory with yauzl, in one read of the source, and checks every entry: nothing encrypted, nothing
+ * on other disks, names safe to unpack.
  */
 export async function readDirectory(
   source: ByteSource,
@@ -111,7 +111,7 @@ export async function readDirectory(
   return entries;
 }
 
-/** The number in the end record, or the true one if its upper bits did not fit there and zip64 is not used. */
+/** The number in the end record, or the real one if its upper bits did not fit there and zip64 is not used. */
 function numberOfEntries(directory: Buffer, { count, zip64 }: EndRecords): number {
   if (zip64) return count;
   let [found, at] = [0, 0];
@@ -122,7 +122,7 @@ function numberOfEntries(directory: Buffer, { count, zip64 }: EndRecords): numbe
   return at === directory.length && found > MAX16 && found % (MAX16 + 1) === count ? found : count;
 }
 
-/** Looks ahead for what yauzl would refuse in its own words, or pass on. */
+/** Finds encrypted entries first: yauzl refuses some with a message of its own and accepts others. */
 function requireUnencrypted(directory: Buffer, source: ByteSource): void {
   for (let at = 0; at + CENTRAL.size <= directory.length;) {
     const header = directory.subarray(at);
@@ -140,7 +140,7 @@ function requireUnencrypted(directory: Buffer, source: ByteSource): void {
 const damaged = (source: ByteSource, why: string, cause?: unknown): SignpipeError =>
   invalid('zip-directory-damaged', `${source.name}: its directory is damaged: ${why}`, { cause });
 
-/** yauzl's entries, its errors turned into ours. */
+/** The entries of yauzl, with its errors replaced by ours. */
 async function* entriesOf(reader: DirectoryReader, source: ByteSource): AsyncGenerator<Entry> {
   const options = { lazyEntries: true, decodeStrings: false, autoClose: false };
   try {
@@ -159,13 +159,13 @@ function centralEntry(entry: Entry, central: Buffer, index: number, source: Byte
   const disk = central.readUInt16LE(34);
   if (disk !== 0 && disk !== MAX16)
     throw invalid('zip-multi-disk', `${where()} (${shown(path)}) lies in another part of a split zip`);
-  // A marked field without its 64-bit value, or two zip64 fields, are taken differently by readers.
+  // Readers differ about a marked field without its 64-bit value, and about two zip64 fields.
   const { crc32, size, compressedSize, offset } = readValues(
     central,
     CENTRAL,
     () => `${where()} (${shown(path)})`,
   );
-  // Some readers make a folder of it, some a file.
+  // Some readers take it for a folder, some for a file.
   if (path.endsWith('/') && size > 0)
     throw invalid('zip-entry-path-unsafe', `${where()} (${shown(path)}) is a folder, but has content`);
   if (size !== entry.uncompressedSize || offset !== entry.relativeOffsetOfLocalHeader)

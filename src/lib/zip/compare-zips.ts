@@ -16,29 +16,27 @@ import { CENTRAL, LOCAL, METHOD, type Fields, type HeaderShape } from './header-
 import type { Archive, ArchiveEntry } from './read-zip.ts';
 
 /** Start and end of a range. */
-type Ends = readonly [number, number];
-
-export interface Comparison {
-  /** Entries whose content changed: as it was, as it is. In the order of the directory. */
-  readonly changed: [ArchiveEntry, ArchiveEntry][];
-}
+type StartAndEnd = readonly [start: number, end: number];
 
 /**
- * Proves that `signed` is `original` with nothing changed but the content of some files: it must be,
- * byte for byte, what `rewriteZip` makes of the original with that content. So entries, their order,
- * headers, names, times, attributes, extra fields, comments, descriptors, bytes between entries and end
- * records are the same; sizes, CRC-32s and offsets are those of the new content; and what is compressed
- * anew is a deflate stream that fills its place to the last byte and gives what its header says.
+ * Proves that `signed` is `original` with nothing changed but the content of some files: it must be, byte for byte,
+ * what `rewriteZip` makes of the original with that content. So entries, their order, headers, names, times,
+ * attributes, extra fields, comments, descriptors, bytes between entries and end records are the same; sizes, CRC-32s
+ * and offsets are those of the new content; and new compressed data is a deflate stream that fills its place to the
+ * last byte and has the content that its header says. It may be compressed in any way, since compressors differ.
  *
- * Who calls this proves each changed pair. How a changed entry was deflated is free: compressors differ.
- * Fails with `archive-differs`, naming the entry, the structure, the field and the offset.
+ * Returns the entries with changed content, as they were and as they are, in the order of the directory; their content
+ * is not compared. Throws `archive-differs`, naming the entry, the structure, the field and the offset.
  */
-export async function compareZips(original: Archive, signed: Archive): Promise<Comparison> {
-  const comparing = new ZipComparison(original, signed);
-  const changed = await comparing.entries();
-  comparing.directory();
-  comparing.end();
-  return { changed: changed.sort(([a], [b]) => a.index - b.index) };
+export async function compareZips(
+  original: Archive,
+  signed: Archive,
+): Promise<[ArchiveEntry, ArchiveEntry][]> {
+  const comparison = new ZipComparison(original, signed);
+  const changed = await comparison.entries();
+  comparison.directory();
+  comparison.end();
+  return changed.sort(([a], [b]) => a.index - b.index);
 }
 
 class ZipComparison {
@@ -61,7 +59,7 @@ class ZipComparison {
     });
   }
 
-  /** Both files front to back: bytes between entries, then the entry, then what is left. */
+  /** Compares both files front to back: the bytes before each entry, the entry, then the rest. */
   async entries(): Promise<[ArchiveEntry, ArchiveEntry][]> {
     const { original, signed } = this;
     if (original.entries.length !== signed.entries.length)
@@ -84,20 +82,23 @@ class ZipComparison {
     return changed;
   }
 
-  private async between(what: string, a: Ends, b: Ends): Promise<void> {
+  private async between(what: string, a: StartAndEnd, b: StartAndEnd): Promise<void> {
     if (a[1] - a[0] !== b[1] - b[0]) throw this.differs(`${what}: ${b[1] - b[0]} instead of ${a[1] - a[0]}`);
     const at = await this.firstDifference(a, b);
     if (at !== undefined) throw this.differs(`${what}: at offset ${b[0] + at}`);
   }
 
-  private firstDifference([start, end]: Ends, [newStart, newEnd]: Ends): Promise<number | undefined> {
+  private firstDifference(
+    [start, end]: StartAndEnd,
+    [newStart, newEnd]: StartAndEnd,
+  ): Promise<number | undefined> {
     return firstDifference(
       [{ source: this.before, start, end }],
       [{ source: this.after, start: newStart, end: newEnd }],
     );
   }
 
-  /** Whether the content is another; the headers must be those that the new content gives. */
+  /** Whether the content differs; the headers must then be those of the new content. */
   private async isChanged(a: ArchiveEntry, b: ArchiveEntry): Promise<boolean> {
     const where = `entry ${shown(a.path)}`;
     const sameLength = a.end - a.offset === b.end - b.offset;
@@ -108,12 +109,12 @@ class ZipComparison {
     this.header(where, LOCAL, updatedLocalHeader(a, b), b.local, b.offset);
     const descriptor = await this.after.read(b.dataEnd, b.end - b.dataEnd);
     this.bytes(`${where}: data descriptor`, [], updatedDescriptor(a, b), descriptor, b.dataEnd);
-    await this.newContent(where, a, b);
+    await this.requireSoundContent(where, a, b);
     return true;
   }
 
-  /** New content may stand only in a plain file, and must be sound to its last byte. */
-  private async newContent(where: string, a: ArchiveEntry, b: ArchiveEntry): Promise<void> {
+  /** Only a plain file may have new content, which must be sound to its last byte. */
+  private async requireSoundContent(where: string, a: ArchiveEntry, b: ArchiveEntry): Promise<void> {
     const openable = b.method === METHOD.stored || b.method === METHOD.deflated;
     if (a.directory || a.symlink || !openable) throw this.differs(`${where}: data`);
     try {

@@ -7,31 +7,31 @@ import { hasCode, messageOf, usage } from '../errors.ts';
 import { writeStreamAtomically } from '../bytes/atomic-file.ts';
 import { requireDistinctPlaces, shown, whyUnsafe } from './entry-names.ts';
 
-/** A file on this machine and the name it gets in the zip; a name that ends in `/` is an empty folder. */
+/** A file on this machine and its name in the zip; a name that ends in `/` is an empty folder. */
 export interface PackFile {
   readonly path: string;
   readonly name: string;
 }
 
-/** Most files taken from a folder. */
+/** Upper bound for the files of a folder. */
 const MOST_FILES = 200_000;
 
-interface Item extends PackFile {
+interface FileWithStats extends PackFile {
   readonly stats: Stats;
 }
 
 /**
  * Packs files into a zip at `output`, with yazl: sorted by name, deflated, UTF-8 names, times and
- * permissions kept. The same files give the same zip. Refuses names that `readArchive` would refuse, so
- * that what is submitted is not turned away later.
+ * permissions kept. The same files give the same zip. Refuses names that `readArchive` would refuse, so that a
+ * submitted zip is not refused later.
  */
 export async function createZip(files: readonly PackFile[], output: string): Promise<void> {
   requireNames(files);
-  const items: Item[] = [];
+  const items: FileWithStats[] = [];
   for (const file of files) items.push({ ...file, stats: await statOf(file) });
   items.sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
   const zip = new ZipFile();
-  // yazl reports a file that cannot be read on the side; through this it ends the stream it writes.
+  // yazl reports an unreadable file by an event of its own; this makes the output stream fail.
   const stream = new PassThrough();
   zip.on('error', (error: Error) => stream.destroy(error));
   zip.outputStream.pipe(stream);
@@ -47,7 +47,7 @@ export async function createZip(files: readonly PackFile[], output: string): Pro
   }
 }
 
-function add(zip: ZipFile, { path, name, stats }: Item): void {
+function add(zip: ZipFile, { path, name, stats }: FileWithStats): void {
   const options = { mtime: stats.mtime, mode: stats.mode };
   if (name.endsWith('/')) zip.addEmptyDirectory(name, options);
   else zip.addFile(path, name, options);
@@ -55,7 +55,7 @@ function add(zip: ZipFile, { path, name, stats }: Item): void {
 
 function requireNames(files: readonly PackFile[]): void {
   for (const { name, path } of files) {
-    // Written into the zip, it would be read as a slash.
+    // A reader of the zip would take it for a slash.
     const why = name.includes('\\') ? 'has a backslash in its name' : whyUnsafe(name);
     if (why)
       throw usage('pack-name-unsafe', `${path}: cannot be packed as ${shown(name)}: it ${why}`, {
@@ -83,21 +83,21 @@ async function statOf({ path, name }: PackFile): Promise<Stats> {
 
 /**
  * The files in a folder and below it, under their names relative to it; empty folders as such. Symbolic
- * links, devices and the like are refused: what they stand for would depend on who unpacks them.
+ * links, devices and the like are refused: their meaning would depend on the machine where they are unpacked.
  */
 export async function filesOfFolder(folder: string): Promise<PackFile[]> {
   const found: PackFile[] = [];
-  await collect(await realpath(folder), '', found);
+  await addFiles(await realpath(folder), '', found);
   return found;
 }
 
-async function collect(folder: string, prefix: string, found: PackFile[]): Promise<void> {
+async function addFiles(folder: string, prefix: string, found: PackFile[]): Promise<void> {
   const names = await readdir(folder, { withFileTypes: true });
   if (names.length === 0 && prefix) found.push({ path: folder, name: prefix });
   for (const each of names) {
     const path = join(folder, each.name);
     const name = `${prefix}${each.name}`;
-    if (each.isDirectory()) await collect(path, `${name}/`, found);
+    if (each.isDirectory()) await addFiles(path, `${name}/`, found);
     else if (each.isFile()) found.push({ path, name });
     else
       throw usage('not-a-file', `${path}: neither a file nor a folder`, {

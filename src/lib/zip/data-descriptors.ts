@@ -1,7 +1,7 @@
 /**
- * Entries whose sizes follow their data. A reader that streams finds out by itself where such an entry ends: by the
- * end of its deflate stream, or, if it is stored, by what looks like its descriptor. If that comes before the end
- * that the directory gives, what follows can be an entry that only such a reader sees.
+ * Entries whose sizes follow their data. A reader that streams determines by itself where such an entry ends: by the
+ * end of its deflate stream or, if it is stored, by what looks like its descriptor. If that comes before the end
+ * according to the directory, what follows can be an entry that only such a reader sees.
  */
 import { invalid, isInvalid } from '../errors.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
@@ -18,8 +18,8 @@ const LOCAL_MARK = Buffer.from('PK\x03\x04', 'latin1');
 const DESCRIPTOR_MARK = Buffer.from('PK\x07\x08', 'latin1');
 
 /**
- * Refuses an entry with a data descriptor in whose data a reader could find another entry. Data that hold no
- * signature of a local header are only searched, which is quick; others are inflated.
+ * Refuses an entry with a data descriptor if a reader could find another entry in its data. Data without the signature
+ * of a local header is only searched, which is quick; other data is inflated.
  */
 export async function requireNoEarlyEnd(source: ByteSource, entry: ArchiveEntry): Promise<void> {
   if (!entry.descriptor || !(await holds(source, entry, LOCAL_MARK))) return;
@@ -35,7 +35,7 @@ export async function requireNoEarlyEnd(source: ByteSource, entry: ArchiveEntry)
   );
 }
 
-/** Whether a mark stands somewhere in an entry's data, where `accept` agrees; it is shown what begins with the mark. */
+/** Whether a mark is somewhere in an entry's data and `accept` returns true for the bytes from the mark on. */
 async function holds(
   source: ByteSource,
   { dataStart, dataEnd }: ArchiveEntry,
@@ -50,13 +50,13 @@ async function holds(
   return false;
 }
 
-/** Whether bytes are a descriptor of the stored bytes before them, `size` in number. */
+/** Whether bytes are a descriptor of the `size` stored bytes before them. */
 function isDescriptorAt(bytes: Buffer, size: number): boolean {
   const narrow = (at: number): boolean => bytes.length >= at + 4 && bytes.readUInt32LE(at) === size % 2 ** 32;
   return narrow(8) && (narrow(12) || narrow(16));
 }
 
-/** Whether data are one deflate stream to their end. */
+/** Whether the data is one deflate stream to its end. */
 async function isWhole(source: ByteSource, entry: ArchiveEntry): Promise<boolean> {
   try {
     for await (const _ of content(source, entry)) continue;

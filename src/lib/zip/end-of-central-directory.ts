@@ -16,9 +16,9 @@ import {
 const END_SIZE = 22;
 const LOCATOR_SIZE = 20;
 const ZIP64_END_SIZE = 56;
-/** Longest zip64 end record taken; its extensible data sector has no use known to us. In bytes. */
+/** Longest zip64 end record that is accepted; its extensible data sector has no known use. In bytes. */
 const LONGEST_ZIP64_END = 64 * 1024;
-/** Bytes at the end of a file among which the end records begin. */
+/** The end records begin within this many bytes at the end of a file. */
 export const TAIL = ZIP64_END_SIZE + LOCATOR_SIZE + END_SIZE + MAX16;
 
 export const END_FIELDS: Fields = [
@@ -50,11 +50,11 @@ export const ZIP64_END_FIELDS: Fields = [
   ['directory offset', 48, 8],
 ];
 
-/** What closes an archive: the end record, and for zip64 the two records before it. */
+/** The end record and, for zip64, the two records before it. */
 export interface EndRecords {
   readonly count: number;
   readonly directoryOffset: number;
-  /** In bytes; the end records follow the directory at once. */
+  /** In bytes; the end records follow the directory immediately. */
   readonly directorySize: number;
   readonly zip64: { readonly record: Buffer; readonly locator: Buffer } | null;
   /** The end of central directory record with the archive's comment, and the zeros behind it. */
@@ -62,8 +62,8 @@ export interface EndRecords {
 }
 
 /**
- * Whether a file's first bytes are those of a zip, also of one without entries, or of one that was to be split and
- * is not (8 bytes are enough to see). One that begins with a script or with zeros does not look like one: see `isZipSource`.
+ * Whether a file's first 8 bytes are those of a zip, also of one without entries, or of one that was to be split and is
+ * not. Returns false for a zip that begins with a script or with zeros: see `isZipSource`.
  */
 export function isZip(head: Buffer): boolean {
   if (head.length < 4) return false;
@@ -72,7 +72,7 @@ export function isZip(head: Buffer): boolean {
   return signature === LOCAL_SIGNATURE || signature === END_SIGNATURE || signature === ZIP64_END_SIGNATURE;
 }
 
-/** Whether a file is a zip, judging by its first bytes, or by its last if it begins with `#!` or zeros. */
+/** Whether a file is a zip, by its first bytes, or by its last if it begins with `#!` or zeros. */
 export async function isZipSource(source: ByteSource): Promise<boolean> {
   const head = await source.read(0, Math.min(8, source.size));
   if (isZip(head)) return true;
@@ -83,13 +83,13 @@ export async function isZipSource(source: ByteSource): Promise<boolean> {
   return end >= filledLength(tail) && end <= tail.length;
 }
 
-/** Where the end record at some place ends with its comment; never, if not even its fixed part is there. */
+/** Where the end record at `at` ends with its comment; Infinity if even its fixed part is cut off. */
 const endOf = (tail: Buffer, at: number): number =>
   at + END_SIZE > tail.length ? Infinity : at + END_SIZE + tail.readUInt16LE(at + 20);
 
 /**
- * Finds the one end record that reaches to the end of the file, but for zeros, with which bsdtar fills up what
- * it writes to a pipe; offset within `tail`.
+ * Finds the one end record that reaches to the end of the file, apart from zeros, with which bsdtar fills up what it
+ * writes to a pipe. Returns its offset within `tail`.
  */
 function findEnd(tail: Buffer, source: ByteSource, head: Buffer): number {
   const { name } = source;
@@ -100,7 +100,7 @@ function findEnd(tail: Buffer, source: ByteSource, head: Buffer): number {
     const end = endOf(tail, at);
     if (last < 0) last = at;
     if (end < filled || end > tail.length) continue;
-    // A second one inside the first one's comment: which archive is meant depends on the reader.
+    // A second one in the comment of the first: which zip is read depends on the reader.
     if (closing >= 0) throw invalid('zip-end-ambiguous', `${name}: has two end records, one in the other`);
     closing = at;
   }
@@ -123,7 +123,7 @@ function filledLength(bytes: Buffer): number {
   return length;
 }
 
-/** A narrow field may point to the wide one, or say the same. */
+/** A 16 or 32-bit field may point to the 64-bit one, or have the same value. */
 const agree = (narrow: number, max: number, wide: number): boolean => narrow === max || narrow === wide;
 
 function readZip64(record: Buffer, locator: Buffer, end: Buffer, name: string): EndRecords {
@@ -173,9 +173,9 @@ async function readZip64Record(source: ByteSource, locator: Buffer, locatorAt: n
 }
 
 /**
- * Whether the 20 bytes before the end record are a zip64 locator. An entry's comment or extra field may hold its
- * signature by chance: then the end record says all by itself, the directory reaches to it, and there is no zip64
- * end record in either of the places where readers look for one.
+ * Whether the 20 bytes before the end record are a zip64 locator. The comment or extra field of an entry may hold its
+ * signature by chance: then the end record is complete by itself, the directory reaches to it, and there is no zip64 end
+ * record in either of the places where readers look for one.
  */
 async function isLocator(source: ByteSource, locator: Buffer, end: Buffer, endAt: number): Promise<boolean> {
   if (locator.readUInt32LE(0) !== ZIP64_LOCATOR_SIGNATURE) return false;
@@ -189,7 +189,7 @@ async function isLocator(source: ByteSource, locator: Buffer, end: Buffer, endAt
   return false;
 }
 
-/** The directory must lie right before the end records: no byte is left unexplained. */
+/** The directory must end where the end records begin: no byte is left unexplained. */
 async function requireAdjacent(source: ByteSource, records: EndRecords, endsAt: number): Promise<void> {
   const { directoryOffset, directorySize } = records;
   const stray = endsAt - directoryOffset - directorySize;
@@ -208,8 +208,8 @@ async function requireAdjacent(source: ByteSource, records: EndRecords, endsAt: 
 }
 
 /**
- * Reads what closes the archive (APPNOTE 4.3.14 to 4.3.16), strictly: one end record, reaching to the
- * last byte but for zeros; directory, zip64 records and end record adjoining; one disk; both counts alike.
+ * Reads the end records (APPNOTE 4.3.14 to 4.3.16) strictly: one end record, which reaches to the last byte apart from
+ * zeros; no gaps between directory, zip64 records and end record; one disk; two equal counts.
  */
 export async function readEnd(source: ByteSource): Promise<EndRecords> {
   const head = await source.read(0, Math.min(8, source.size));
@@ -229,7 +229,7 @@ export async function readEnd(source: ByteSource): Promise<EndRecords> {
   return records;
 }
 
-/** A 16 or 32-bit field that stays pointed to zip64 when it was, and begins to when it must. */
+/** The value of a 16 or 32-bit field, which points to zip64 if it did before or if the value does not fit. */
 const narrowed = (before: number, value: number, max: number): number =>
   before === max || value >= max ? max : value;
 
@@ -247,7 +247,7 @@ function newZip64(count: number): { record: Buffer; locator: Buffer } {
   return { record, locator };
 }
 
-/** The end records for the same entries with the directory somewhere else; zip64 where it must be. */
+/** The end records for the same entries with the directory at another offset; with zip64 records if needed. */
 export function movedEnd(old: EndRecords, directoryOffset: number, directorySize: number): EndRecords {
   const end = Buffer.from(old.end);
   end.writeUInt32LE(narrowed(old.zip64 ? end.readUInt32LE(12) : 0, directorySize, MAX32), 12);
@@ -255,7 +255,7 @@ export function movedEnd(old: EndRecords, directoryOffset: number, directorySize
   const overflow = directorySize >= MAX32 || directoryOffset >= MAX32;
   const base = { count: old.count, directoryOffset, directorySize, end };
   if (!old.zip64 && !overflow) return { ...base, zip64: null };
-  // A number of entries that did not fit may stand there without its upper bits.
+  // A number of entries that did not fit may be there without its upper bits.
   if (!old.zip64 && old.count >= MAX16) end.writeUInt32LE(MAX32, 8);
   const { record, locator } = old.zip64
     ? { record: Buffer.from(old.zip64.record), locator: Buffer.from(old.zip64.locator) }
@@ -266,7 +266,7 @@ export function movedEnd(old: EndRecords, directoryOffset: number, directorySize
   return { ...base, zip64: { record, locator } };
 }
 
-/** End records with all numbers in 64 bits, for a directory that stands right before them. */
+/** End records with all numbers in 64 bits, for a directory that ends where they begin. */
 export function wideEnd(count: number, directoryOffset: number, directorySize: number): Buffer {
   const end = Buffer.alloc(END_SIZE);
   end.writeUInt32LE(END_SIGNATURE, 0);
@@ -275,6 +275,6 @@ export function wideEnd(count: number, directoryOffset: number, directorySize: n
   return endBytes(movedEnd(records, directoryOffset, directorySize));
 }
 
-/** The end records as they stand at the end of a file. */
+/** The end records as they are at the end of a file. */
 export const endBytes = ({ zip64, end }: EndRecords): Buffer =>
   Buffer.concat(zip64 ? [zip64.record, zip64.locator, end] : [end]);

@@ -1,6 +1,6 @@
 /**
- * Bytes of a zip that belong to no entry. A reader that goes by the directory never sees them, one that streams
- * does; so they may only be what no reader makes anything of.
+ * Bytes of a zip that belong to no entry. A reader that uses the directory never sees them, but one that streams does;
+ * so only bytes that every reader ignores are allowed.
  */
 import { invalid } from '../errors.ts';
 import type { ByteRange } from '../bytes/byte-range.ts';
@@ -13,9 +13,9 @@ const LONGEST_VIRTUAL = LOCAL.size + MAX16;
 const ZEROS = Buffer.alloc(STEP);
 
 /**
- * Refuses bytes other than zeros and virtual entries: local headers with no name and no data, all zeros but for
- * the signature and the length of their extra part, which Android's build tools put where an entry was deleted.
- * `where` says, in a message, what they follow.
+ * Refuses bytes other than zeros and virtual entries: local headers with no name and no data, all zeros except the
+ * signature and the length of their extra part, which Android's build tools put in place of a deleted entry. `where`
+ * names, in messages, what the bytes follow.
  */
 export async function requireGap(source: ByteSource, range: ByteRange, where: () => string): Promise<void> {
   const at = await findStray(source, range);
@@ -27,13 +27,13 @@ export async function requireGap(source: ByteSource, range: ByteRange, where: ()
       hint: 'pack the files again instead of changing the zip in place',
     });
   throw invalid('zip-gap', `${where()}: ${end - start} bytes follow that belong to no entry`, {
-    hint: 'pack the files again; between entries only zeros may stand',
+    hint: 'pack the files again; only zeros are allowed between entries',
   });
 }
 
 /**
- * Refuses bytes before the first entry other than those of a gap, a script's line `#!` and what follows it as
- * long as no record of a zip is in there, and the four bytes that mark a split zip of one part.
+ * Refuses bytes before the first entry, except those of a gap, a script (which begins with `#!`) that contains no record
+ * of a zip, and the four bytes that mark a split zip of one part.
  */
 export async function requirePrefix(source: ByteSource, end: number): Promise<void> {
   if (end === 0) return;
@@ -46,7 +46,7 @@ export async function requirePrefix(source: ByteSource, end: number): Promise<vo
   });
 }
 
-/** Where the first byte is that belongs to nothing; null if there is none. */
+/** The offset of the first byte that belongs to nothing; null if there is none. */
 async function findStray(source: ByteSource, { start, end }: ByteRange): Promise<number | null> {
   for (let at = start; at < end;) {
     const bytes = await source.read(at, Math.min(STEP, end - at));
@@ -57,7 +57,7 @@ async function findStray(source: ByteSource, { start, end }: ByteRange): Promise
   return null;
 }
 
-/** How far the bytes are accounted for; unless they are the last, a virtual entry may not have its end in them. */
+/** How many bytes are accounted for, and whether a stray byte follows. Unless `last`, a virtual entry may be cut off. */
 function scanGap(bytes: Buffer, last: boolean): { done: number; stray: boolean } {
   let at = 0;
   while (at < bytes.length) {
@@ -78,7 +78,7 @@ function skipZeros(bytes: Buffer, from: number): number {
   return at;
 }
 
-/** The length of the virtual entry that bytes begin with; 0 if they do not. */
+/** The length of the virtual entry at the beginning of the bytes; 0 if there is none. */
 function virtualLength(bytes: Buffer): number {
   if (bytes.length < LOCAL.size || bytes.readUInt32LE(0) !== LOCAL_SIGNATURE) return 0;
   const length = LOCAL.size + bytes.readUInt16LE(LOCAL.extraLength);
@@ -89,7 +89,7 @@ function virtualLength(bytes: Buffer): number {
   return isVirtual ? length : 0;
 }
 
-/** The signatures of all records begin so (APPNOTE 4.3), and the marker of a zip that was to be split. */
+/** How the signatures of all records begin (APPNOTE 4.3), and the marker of a zip that was to be split. */
 const RECORD = /PK(?:[^ -\xff]{2}|00)/;
 
 async function requireNoRecord(source: ByteSource, end: number): Promise<void> {

@@ -13,7 +13,7 @@ export const DESCRIPTOR_SIGNATURE = 0x08074b50;
 /** What a split zip begins with (APPNOTE 8.5.3 to 8.5.5), also if it came out as one part: "PK\7\8" or "PK00". */
 export const SPLIT_SIGNATURES: ReadonlySet<number> = new Set([0x08074b50, 0x30304b50]);
 
-/** What a 16 or 32-bit field holds when its true value stands in a zip64 record. */
+/** What a 16 or 32-bit field holds if its value is in a zip64 record. */
 export const MAX16 = 0xffff;
 export const MAX32 = 0xffffffff;
 
@@ -30,7 +30,7 @@ const ZIP64_VERSION = 45;
 /** A record's fields by name, for messages: the name, the offset, the length in bytes. */
 export type Fields = readonly (readonly [name: string, at: number, length: number])[];
 
-/** Where the parts of a local or central header stand. */
+/** The offsets of the parts of a local or central header. */
 export interface HeaderShape {
   readonly what: string;
   readonly signature: number;
@@ -113,7 +113,7 @@ export const CENTRAL: HeaderShape = {
   ],
 };
 
-/** What a header says about its entry's content; the offset only in a central header. */
+/** What a header says about the content of its entry; the offset only in a central header. */
 export interface HeaderValues {
   readonly crc32: number;
   readonly size: number;
@@ -121,7 +121,7 @@ export interface HeaderValues {
   readonly offset: number;
 }
 
-/** An unsigned 64-bit number; refuses what JavaScript cannot count exactly (beyond 8 PiB). */
+/** An unsigned 64-bit number; refuses numbers that JavaScript cannot represent exactly (beyond 8 PiB). */
 export function readUInt64(bytes: Buffer, at: number, what: string): number {
   const value = bytes.readBigUInt64LE(at);
   if (value > BigInt(Number.MAX_SAFE_INTEGER))
@@ -176,15 +176,15 @@ function findZip64(extra: Buffer, what: () => string): [start: number, end: numb
   return found;
 }
 
-/** The fields that zip64 can widen, in the order in which the zip64 field holds them. */
+/** The fields that zip64 can widen, in the order of the zip64 field. */
 const widenable = (shape: HeaderShape): number[] =>
   shape.offset === null
     ? [shape.uncompressedSize, shape.compressedSize]
     : [shape.uncompressedSize, shape.compressedSize, shape.offset];
 
 /**
- * Reads CRC, sizes and offset of a header, through its zip64 field where the header points there. `what`
- * is asked when there is something to complain about.
+ * Reads CRC-32, sizes and offset of a header, from its zip64 field if the header points there. `what` is called for
+ * messages only.
  */
 export function readValues(header: Buffer, shape: HeaderShape, what: () => string): HeaderValues {
   const extra = extraOf(header, shape);
@@ -210,7 +210,7 @@ function uint64s(values: number[]): Buffer {
   return result;
 }
 
-/** The extra fields with the zip64 field's leading values replaced; a new field goes in front. */
+/** The extra fields with the leading values of the zip64 field replaced; a new field goes first. */
 function withZip64(extra: Buffer, replaced: number, values: number[], what: string): Buffer {
   const place = findZip64(extra, () => what);
   if (!place) {
@@ -227,9 +227,9 @@ function withZip64(extra: Buffer, replaced: number, values: number[], what: stri
 }
 
 /**
- * The header with other values and everything else as it was. Fields that pointed to the zip64 field
- * still do; those that no longer fit begin to, and so do the sizes when `large` is set. Writing the
- * values that are there already gives back the same bytes.
+ * The header with other values and everything else as it was. Fields that pointed to the zip64 field still do; values
+ * that no longer fit go there, and so do the sizes if `large` is set. With the values that it has, the header stays the
+ * same.
  */
 export function writeValues(
   header: Buffer,
@@ -263,7 +263,7 @@ function replaceExtra(header: Buffer, shape: HeaderShape, extra: Buffer, what: s
   const start = shape.size + header.readUInt16LE(shape.nameLength);
   const result = Buffer.concat([header.subarray(0, start), extra, header.subarray(start + old.length)]);
   result.writeUInt16LE(extra.length, shape.extraLength);
-  // Whoever needed no zip64 before needs it now; the upper byte is the host and stays.
+  // The zip64 field needs a newer version; the upper byte is the host system and stays.
   if (extra.length !== old.length && (result[shape.version] ?? 0) < ZIP64_VERSION)
     result[shape.version] = ZIP64_VERSION;
   return result;

@@ -6,39 +6,39 @@ const write = promisify((inflate: InflateRaw, bytes: Buffer, done: (error?: Erro
   inflate.write(bytes, done),
 );
 
-/** Each chunk is asked for when the one before was taken in: its memory may be used again then. */
+/** Asks for each chunk only after the one before was used, since its memory may be reused then. */
 async function feed(
   inflate: InflateRaw,
-  packed: AsyncIterable<Buffer>,
+  compressed: AsyncIterable<Buffer>,
   seen: (bytes: Buffer) => void,
 ): Promise<void> {
   try {
-    for await (const chunk of packed) {
-      const taken = write(inflate, chunk);
+    for await (const chunk of compressed) {
+      const writing = write(inflate, chunk);
       seen(chunk);
-      await taken;
+      await writing;
     }
     inflate.end();
   } catch (error) {
-    // It reaches whoever reads; nothing happens where that is why it failed.
+    // The reader of the stream gets it; if the reader destroyed the stream, nothing happens.
     inflate.destroy(error instanceof Error ? error : new Error(String(error)));
   }
 }
 
 /**
- * Inflates a raw deflate stream. `room` is the memory inflated into at a time, in bytes; `seen` is shown each
- * packed chunk while another thread inflates it. `bytesWritten` tells how many packed bytes were used.
+ * Inflates a raw deflate stream. `room` is how much is inflated at a time, in bytes; `seen` is called with each
+ * compressed chunk while another thread inflates it. `bytesWritten` is then the number of compressed bytes used.
  */
-export function inflating(
-  packed: AsyncIterable<Buffer>,
+export function inflateStream(
+  compressed: AsyncIterable<Buffer>,
   room: number,
   seen: (bytes: Buffer) => void = () => {},
 ): InflateRaw {
   const inflate = createInflateRaw({ chunkSize: Math.max(64, room) });
-  void feed(inflate, packed, seen);
+  void feed(inflate, compressed, seen);
   return inflate;
 }
 
-/** Whether an error says that a stream is not sound. */
-export const isUnsound = (error: unknown): boolean =>
+/** Whether an error means that a stream is damaged. */
+export const isDamaged = (error: unknown): boolean =>
   ['Z_DATA_ERROR', 'Z_BUF_ERROR', 'Z_NEED_DICT'].some((code) => hasCode(error, code));

@@ -1,4 +1,4 @@
-/** What is taken from outside at most. */
+/** Upper bounds for zips from outside. */
 export interface ArchiveLimits {
   /** The zip itself, in bytes. */
   readonly archive: number;
@@ -6,11 +6,11 @@ export interface ArchiveLimits {
   readonly entries: number;
   /** One entry, uncompressed, in bytes. */
   readonly entry: number;
-  /** Uncompressed to compressed size, of each entry opened and of all that are signed together. */
+  /** Uncompressed to compressed size, of each entry that is opened and of all signed entries together. */
   readonly ratio: number;
 }
 
-/** The limits of signer.yaml and builder.yaml unless they say otherwise, and those of sign and verify. */
+/** The default limits of signer.yaml and builder.yaml, and those of sign and verify. */
 export const DEFAULT_LIMITS: ArchiveLimits = {
   archive: 8 * 2 ** 30,
   entries: 200_000,
@@ -18,6 +18,6 @@ export const DEFAULT_LIMITS: ArchiveLimits = {
   ratio: 200,
 };
 
-/** The hint of a refusal because of a limit. `sign` and `verify` have no configuration. */
+/** The hint for an exceeded limit. `sign` and `verify` have no configuration. */
 export const limitHint = (limit: keyof ArchiveLimits): string =>
   `limits.${limit} in the configuration sets this bound; sign and verify have a fixed one`;

@@ -31,24 +31,24 @@ export interface ArchiveEntry extends CentralEntry {
   readonly dataStart: number;
   readonly dataEnd: number;
   readonly descriptor: Descriptor | null;
-  /** Behind data and descriptor. From here to the next entry there is a gap at the most. */
+  /** After data and descriptor. Only a gap may follow before the next entry. */
   readonly end: number;
 }
 
-/** Extra fields are a little longer in local headers (times): what is read beyond the central length. */
+/** How many bytes are read beyond the central length: extra fields (times) are a little longer in local headers. */
 const EXTRA_ROOM = 64;
 const LONGEST_DESCRIPTOR = 24;
 const SHORTEST_DESCRIPTOR = 12;
 
-/** Every bit but those that tell how hard a compressor tried (1 and 2), which writers fill in late. */
+/** All bits except those for the compression effort (1 and 2), which writers fill in late. */
 const COMPARED_FLAGS = 0xffff & ~0b110;
 
 export const descriptorLength = ({ signed, wide }: Descriptor): number => (signed ? 4 : 0) + (wide ? 20 : 12);
 
 /**
- * Reads every local header and checks it against the central one. The entries, in the order of the file,
- * must lie apart and end before the directory; before, between and behind them there may only be gaps as
- * gaps.ts allows them. Returned in that order.
+ * Reads every local header and checks it against the central one. The entries must not overlap and must end before the
+ * directory; before, between and after them only the gaps of gaps.ts are allowed. Returns them in the order of the
+ * file.
  */
 export async function readLayout(
   source: ByteSource,
@@ -56,21 +56,21 @@ export async function readLayout(
   end: EndRecords,
 ): Promise<ArchiveEntry[]> {
   const ordered = inFileOrder(source, central, end);
-  const windows = new ReadAheadSource(source, atRanges(headerRanges(ordered, end.directoryOffset)));
-  await requirePrefix(windows, ordered[0]?.offset ?? end.directoryOffset);
+  const headers = new ReadAheadSource(source, atRanges(headerRanges(ordered, end.directoryOffset)));
+  await requirePrefix(headers, ordered[0]?.offset ?? end.directoryOffset);
   const placed: ArchiveEntry[] = [];
   for (const [position, entry] of ordered.entries()) {
     const next = ordered[position + 1]?.offset ?? end.directoryOffset;
-    placed.push(await locate(windows, entry, next));
+    placed.push(await locateEntry(headers, entry, next));
   }
   return placed;
 }
 
 /**
- * Reads the local headers of some entries only, and checks those as `readLayout` does. The others must
- * lie apart by what the directory says: header, name and data at least fit before what follows. `prepare`
- * is told, before the first read, all the places that will be read and those of the entries' data: those that are
- * needed first, in rising order, and those that are needed then.
+ * Reads the local headers of some entries only, and checks those as `readLayout` does. The others must not overlap
+ * according to the directory: header, name and data must at least fit before what follows. `prepare` is called before
+ * the first read with all ranges that will be read, including the entries' data: those that are needed first, then the
+ * others, each in ascending order.
  */
 export async function locateEntries(
   source: ByteSource,
@@ -84,10 +84,10 @@ export async function locateEntries(
   for (const [position, entry] of layout.entries())
     if (leastEnd(entry) > nextOf(position)) throw overlap(source, entry);
   const wanted = [...layout.entries()].filter(([, entry]) => chosen.has(entry));
-  await prepare(rangesInTurn(wanted.map(([position, entry]) => [entry, nextOf(position)])));
+  await prepare(rangesInOrder(wanted.map(([position, entry]) => [entry, nextOf(position)])));
   await requirePrefix(source, layout[0]?.offset ?? end.directoryOffset);
   const located: ArchiveEntry[] = [];
-  for (const [position, entry] of wanted) located.push(await locate(source, entry, nextOf(position)));
+  for (const [position, entry] of wanted) located.push(await locateEntry(source, entry, nextOf(position)));
   return { layout, located };
 }
 
@@ -103,7 +103,7 @@ function inFileOrder(
   return ordered;
 }
 
-/** Where an entry ends at the earliest, by what the directory says of it. */
+/** Where an entry ends at the earliest according to the directory. */
 function leastEnd(entry: CentralEntry): number {
   return leastDataEnd(entry) + (entry.flags & FLAG.descriptor ? SHORTEST_DESCRIPTOR : 0);
 }
@@ -111,25 +111,25 @@ function leastEnd(entry: CentralEntry): number {
 const leastDataEnd = ({ offset, central, compressedSize }: CentralEntry): number =>
   offset + LOCAL.size + nameOf(central, CENTRAL).length + compressedSize;
 
-/** Entries with this much packed data, in bytes, are unpacked while their data comes in: all else has to come before. */
+/** Entries with this much compressed data, in bytes, are unpacked while their data arrives, after everything else. */
 const LARGE = 1024 * 1024;
 
 /**
- * What will be read of some entries, in the order in which it is needed: what it takes to place all of them, among
- * that the small ones as a whole, and then the large ones.
+ * What will be read of some entries, in the order in which it is needed: first the small ones as a whole and what it
+ * takes to locate the large ones, then the large ones.
  */
-function rangesInTurn(entries: readonly (readonly [entry: CentralEntry, next: number])[]): ByteRange[][] {
-  const [first, then]: [ByteRange[], ByteRange[]] = [[], []];
+function rangesInOrder(entries: readonly (readonly [entry: CentralEntry, next: number])[]): ByteRange[][] {
+  const [first, later]: [ByteRange[], ByteRange[]] = [[], []];
   for (const [entry, next] of entries) {
     const whole = wholeRange(entry, next);
     if (entry.compressedSize < LARGE) first.push(whole);
     else {
       first.push({ start: whole.start, end: entry.offset + likelyLength(entry) });
       first.push({ start: leastDataEnd(entry), end: whole.end });
-      then.push(whole);
+      later.push(whole);
     }
   }
-  return [first, then].filter((ranges) => ranges.length > 0);
+  return [first, later].filter((ranges) => ranges.length > 0);
 }
 
 /** Header, data, descriptor and the first bytes of what follows. */
@@ -139,14 +139,14 @@ function wholeRange(entry: CentralEntry, next: number): ByteRange {
   return { start: offset, end: Math.min(next, end) };
 }
 
-async function locate(source: ByteSource, entry: CentralEntry, next: number): Promise<ArchiveEntry> {
+async function locateEntry(source: ByteSource, entry: CentralEntry, next: number): Promise<ArchiveEntry> {
   const result = await placeEntry(source, entry, next);
   const gap = { start: result.end, end: next };
   if (gap.start < gap.end) await requireGap(source, gap, () => whereOf(source, entry));
   return result;
 }
 
-/** The places where headers and descriptors are expected. */
+/** Where headers and descriptors are expected. */
 function headerRanges(ordered: readonly CentralEntry[], directoryOffset: number): ByteRange[] {
   const ranges = ordered.map((entry) => ({
     start: Math.max(0, Math.min(entry.offset, directoryOffset) - LONGEST_DESCRIPTOR),
@@ -174,11 +174,11 @@ async function placeEntry(source: ByteSource, entry: CentralEntry, next: number)
   const descriptor =
     entry.flags & FLAG.descriptor ? await findDescriptor(source, entry, dataEnd, next) : null;
   const end = dataEnd + (descriptor ? descriptorLength(descriptor) : 0);
-  // In this order: what is spread first, and added to, takes four times the memory, for each of a million entries.
+  // Spread last: an object that is spread first and then extended takes four times the memory (a million entries).
   return { local, dataStart, dataEnd, descriptor, end, ...entry };
 }
 
-/** A copy of the local header, so that no window of the file is kept in memory for it. */
+/** Returns a copy of the local header, so that it keeps no larger buffer in memory. */
 async function readLocal(source: ByteSource, entry: CentralEntry, next: number): Promise<Buffer> {
   const { offset } = entry;
   if (offset + LOCAL.size > next) throw overlap(source, entry);
@@ -190,7 +190,7 @@ async function readLocal(source: ByteSource, entry: CentralEntry, next: number):
   return Buffer.from(length > likely.length ? await source.read(offset, length) : likely.subarray(0, length));
 }
 
-/** How long a local header is at the most, going by the central one. In bytes. */
+/** How long a local header probably is, judging by the central one. In bytes. */
 const likelyLength = ({ central }: CentralEntry): number =>
   LOCAL.size + central.length - CENTRAL.size + EXTRA_ROOM;
 
@@ -215,11 +215,11 @@ function requireSameHeaders(source: ByteSource, entry: CentralEntry, local: Buff
   requireSameNames(source, entry, local, flags);
 }
 
-/** A reader that streams sees only local headers: whatever it reads there must be known from the directory. */
+/** A reader that streams sees only local headers: all names that it reads there must be known from the directory. */
 function requireSameNames(source: ByteSource, entry: CentralEntry, local: Buffer, flags: number): void {
   const extra = extraOf(local, LOCAL);
   const where = (): string => whereOf(source, entry);
-  // Without such a field it is read as the same bytes are in the directory.
+  // Without such a field, it is read like the same bytes in the directory.
   if (!hasUnicodePath(extra, where)) return;
   const known = new Set(pathsOf(entry));
   const read = pathsOf(entryName(flags, nameOf(local, LOCAL), extra, where));
@@ -227,7 +227,7 @@ function requireSameNames(source: ByteSource, entry: CentralEntry, local: Buffer
     throw disagree(source, entry, 'another Unicode name in its local header');
 }
 
-/** The descriptor behind the data: the form that says what the directory says, best one that fills the room. */
+/** Finds the form of descriptor that agrees with the directory, preferably one that reaches to what follows. */
 async function findDescriptor(
   source: ByteSource,
   entry: CentralEntry,

@@ -6,7 +6,7 @@ import type { ByteSource } from '../bytes/byte-source.ts';
 import { PatchedSource } from '../bytes/patched-source.ts';
 import { deflateBound, LEVEL } from './deflate.ts';
 import type { BlockBoundary, DeflateBlocks } from './deflate-block-scanner.ts';
-import { inflating, isUnsound } from './inflate.ts';
+import { inflateStream, isDamaged } from './inflate.ts';
 
 const deflate = promisify(deflateRaw);
 
@@ -204,7 +204,7 @@ async function crc32Of(content: ByteSource): Promise<number> {
 
 /** Whether compressed data inflates to exactly the content. */
 async function inflatesTo(compressed: ByteSource, content: ByteSource): Promise<boolean> {
-  const inflate = inflating(readTransientChunks(compressed), ROOM);
+  const inflate = inflateStream(readTransientChunks(compressed), ROOM);
   let at = 0;
   try {
     for await (const chunk of inflate as AsyncIterable<Buffer>) {
@@ -213,7 +213,7 @@ async function inflatesTo(compressed: ByteSource, content: ByteSource): Promise<
       at = end;
     }
   } catch (error) {
-    if (isUnsound(error)) return false;
+    if (isDamaged(error)) return false;
     throw error;
   }
   return at === content.size && inflate.bytesWritten === compressed.size;

@@ -17,7 +17,7 @@ import {
   updatedLocalHeader,
   type ContentValues,
 } from './updated-headers.ts';
-import { deflateBlocks, type Block, type Job } from './deflate.ts';
+import { deflateBlocks, type ContentToDeflate, type DeflatedBlock } from './deflate.ts';
 import { endBytes, movedEnd } from './end-of-central-directory.ts';
 import { shown } from './entry-names.ts';
 import { inOrder } from '../concurrency/in-order.ts';
@@ -39,7 +39,7 @@ interface Replacement extends NewContent {
 
 /** Compressed content in the order of the file, produced a little ahead of its use. */
 interface Compressed {
-  readonly blocks: AsyncGenerator<Block>;
+  readonly blocks: AsyncGenerator<DeflatedBlock>;
   readonly reused: AsyncGenerator<ReusedStream | null>;
 }
 
@@ -238,7 +238,7 @@ class RewritePlanner {
       reuse ? [() => reuseDeflateBlocks(source, this.compressedData(entry), reuse)] : [],
     );
     return {
-      blocks: deflateBlocks(replacements.filter(({ reuse }) => !reuse).map(jobOf)),
+      blocks: deflateBlocks(replacements.filter(({ reuse }) => !reuse).map(toDeflate)),
       reused: inOrder(reused, REUSED_AT_ONCE),
     };
   }
@@ -283,7 +283,7 @@ class RewritePlanner {
       this.checks.add(next.value.isSound);
       return this.appendReused(source, next.value, entry);
     }
-    const own = deflateBlocks([jobOf(replacement)]);
+    const own = deflateBlocks([toDeflate(replacement)]);
     try {
       return await this.appendBlocks(source, own);
     } finally {
@@ -303,14 +303,17 @@ class RewritePlanner {
   }
 
   /** Appends the blocks of one entry. */
-  private async appendBlocks(source: ByteSource, blocks: AsyncGenerator<Block>): Promise<ContentValues> {
+  private async appendBlocks(
+    source: ByteSource,
+    blocks: AsyncGenerator<DeflatedBlock>,
+  ): Promise<ContentValues> {
     let crc = 0;
     const start = this.builder.size;
     for (let last = false; !last;) {
       const { value, done } = await blocks.next();
       if (done) break;
       crc = crc32(value.raw, crc);
-      await this.append(value.packed);
+      await this.append(value.compressed);
       last = value.last;
     }
     return { crc32: crc, size: source.size, compressedSize: this.builder.size - start };
@@ -327,7 +330,7 @@ class RewritePlanner {
   }
 }
 
-const jobOf = ({ entry, source }: Replacement): Job => ({
+const toDeflate = ({ entry, source }: Replacement): ContentToDeflate => ({
   source,
   compress: entry.method === METHOD.deflated,
 });

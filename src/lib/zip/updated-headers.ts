@@ -17,14 +17,14 @@ import {
 export type ContentValues = Omit<HeaderValues, 'offset'>;
 
 /**
- * Whether an entry of this uncompressed size needs 64-bit sizes. It follows from the uncompressed size
- * alone, so that a local header's length is known before its data is compressed.
+ * Whether an entry needs 64-bit sizes. This follows from its uncompressed size alone, so that the length of a local
+ * header is known before the data is compressed.
  */
 const isLarge = (size: number): boolean => deflateBound(size) >= MAX32;
 
 /**
- * The local header of `entry` with other content: CRC-32 and sizes replaced, all else as it was. Where a
- * data descriptor follows and the header left a value at zero, zero it stays.
+ * The local header of `entry` with CRC-32 and sizes of new content, and everything else as it was. If a data descriptor
+ * follows and the header has a zero instead of a value, the zero stays.
  */
 export function updatedLocalHeader(entry: ArchiveEntry, values: ContentValues): Buffer {
   const where = `entry ${shown(entry.path)}: local header`;
@@ -40,7 +40,7 @@ export function updatedLocalHeader(entry: ArchiveEntry, values: ContentValues): 
   return writeValues(entry.local, LOCAL, now, where, isLarge(values.size));
 }
 
-/** The data descriptor of `entry` with other content, in the form it had; empty where it had none. */
+/** The data descriptor of `entry` with new content, in the form that it had; empty if it had none. */
 export function updatedDescriptor({ descriptor }: ArchiveEntry, values: ContentValues): Buffer {
   if (!descriptor) return Buffer.alloc(0);
   const wide = descriptor.wide || isLarge(values.size);
@@ -52,6 +52,6 @@ export function updatedDescriptor({ descriptor }: ArchiveEntry, values: ContentV
   return result;
 }
 
-/** The central header of `entry` with other content or at another place. */
+/** The central header of `entry` with new content or at another offset. */
 export const updatedCentralHeader = (entry: CentralEntry, values: HeaderValues): Buffer =>
   writeValues(entry.central, CENTRAL, values, `entry ${shown(entry.path)}: central header`);

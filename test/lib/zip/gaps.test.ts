@@ -87,14 +87,14 @@ describe('a zip may have', () => {
       const source = new BufferSource(sample(7000, 3), path);
       await rewriteZip(archive, new Map([[path, { source }]]), output);
       const signed = await read(await readFile(output));
-      assert.equal((await compareZips(archive, signed)).changed.length, 1);
+      assert.equal((await compareZips(archive, signed)).length, 1);
       assert.deepEqual(await contentOf(signed, path), sample(7000, 3));
     });
 
   it('more entries than 16 bits can count', async () => {
     const archive = await read(WRAPPED);
     assert.equal(archive.entries.length, 65_541);
-    assert.deepEqual((await compareZips(archive, archive)).changed, []);
+    assert.deepEqual(await compareZips(archive, archive), []);
     const { stdout } = await run('python3', ['-c', COUNT, await save(folder, 'wrapped.zip', WRAPPED)]);
     assert.equal(Number(stdout), 65_541);
   });

@@ -444,7 +444,7 @@ describe('a zip with a signed program of three megabytes', () => {
       }
       const rewritten = await read(await readFile(output));
       assert.ok((await contentOf(rewritten, NAME)).equals(content));
-      const { changed } = await compareZips(archive, rewritten);
+      const changed = await compareZips(archive, rewritten);
       assert.deepEqual(
         changed.map(([{ path: name }]) => name),
         [NAME],

@@ -80,7 +80,7 @@ describe('a rewritten zip', () => {
       assert.equal(result.size, signed.source.size);
       assert.deepEqual(await contentOf(signed, PROGRAM), NEW);
       await assertUntouched(original, output);
-      const { changed } = await compareZips(archive, signed);
+      const changed = await compareZips(archive, signed);
       assert.deepEqual(
         changed.map(([a, b]) => [a.path, b.path]),
         [[PROGRAM, PROGRAM]],
@@ -134,7 +134,7 @@ describe('rewriting', () => {
     for (const [n, path] of [...several.keys()].entries())
       assert.deepEqual(await contentOf(signed, path), sample(6000, n + 50));
     assert.equal(entryOf(signed, 'stored.exe').method, 0);
-    assert.equal((await compareZips(archive, signed)).changed.length, 3);
+    assert.equal((await compareZips(archive, signed)).length, 3);
   });
 
   it('writes what a plain rewrite in memory would', async () => {
@@ -174,7 +174,7 @@ describe('rewriting', () => {
     );
     const signed = await readZipFile(output);
     for (const [n, path] of paths.entries()) assert.deepEqual(await contentOf(signed, path), fresh(n));
-    assert.equal((await compareZips(archive, signed)).changed.length, 100);
+    assert.equal((await compareZips(archive, signed)).length, 100);
     await judge(output);
   });
 
@@ -323,7 +323,7 @@ describe('large entries', () => {
         const signed = await readArchive(file, LIMITS);
         assert.equal(entryOf(signed, 'a.bin').size, size);
         // Reads the entry to its end, length and CRC-32 included.
-        assert.equal((await compareZips(archive, signed)).changed.length, 1);
+        assert.equal((await compareZips(archive, signed)).length, 1);
       });
     });
     assert.ok(peak < FLAT, `${Math.round(peak / 1e6)} MB more than before`);
