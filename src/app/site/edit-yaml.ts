@@ -1,14 +1,14 @@
 import { isMap, isNode, isScalar, LineCounter, parseDocument, type Pair } from 'yaml';
 import { SignpipeError } from '../../lib/errors.ts';
 
-/**
- * Changes single values of a YAML text and leaves every other byte, comments and alignment among them,
- * as it was. So the configurations that `init` writes are the readShippedFile examples, explained key by key.
+/*
+ * These functions change single values of a YAML text and leave every other byte, such as comments and alignment. So
+ * the configurations that `init` writes are the examples of this package, in which every key is explained.
  */
 
-/** Where a `key: value` stands: offsets into the text, and lines counted from 0. */
+/** The position of a `key: value`: offsets into the text, and line numbers from 0. */
 interface ValuePosition {
-  /** Just behind the colon. */
+  /** After the colon. */
   readonly afterKey: number;
   readonly valueStart: number;
   readonly valueEnd: number;

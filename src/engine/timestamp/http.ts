@@ -7,7 +7,7 @@ import {
   usage,
   type ErrorDetails,
 } from '../../lib/errors.ts';
-import { openRequest, proxyFor, type Proxy } from './proxy.ts';
+import { basicAuthorization, openRequest, proxyFor, type Proxy } from './proxy.ts';
 
 /** In bytes. A token with a long chain has about eight kilobytes. */
 export const MAX_RESPONSE_SIZE = 256 * 1024;
@@ -36,20 +36,15 @@ export function parseEndpoint(text: string): Endpoint {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
     throw usage('timestamp-url', `not the http or https URL of a timestamp authority: ${text}`);
-  const { username, password } = url;
+  const authorization = basicAuthorization(url);
   url.username = '';
   url.password = '';
   url.hash = '';
-  if (username === '' && password === '') return { url: url.href, authorization: undefined };
-  if (url.protocol === 'http:')
+  if (authorization !== undefined && url.protocol === 'http:')
     throw usage('timestamp-url', `${url.href}: credentials would be sent unencrypted`, {
       hint: 'use https, or leave out user and password',
     });
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return {
-    url: url.href,
-    authorization: `Basic ${Buffer.from(credentials, 'utf8').toString('base64')}`,
-  };
+  return { url: url.href, authorization };
 }
 
 /** The authority answered with an HTTP status other than 200. */

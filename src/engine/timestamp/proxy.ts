@@ -4,6 +4,13 @@ import { HttpsProxyAgent } from 'hpagent';
 import { getProxyForUrl } from 'proxy-from-env';
 import { usage } from '../../lib/errors.ts';
 
+/** The value of an Authorization header with the user and password of a URL (RFC 7617); undefined if it has none. */
+export function basicAuthorization({ username, password }: URL): string | undefined {
+  if (username === '' && password === '') return undefined;
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return `Basic ${Buffer.from(credentials, 'utf8').toString('base64')}`;
+}
+
 /** A proxy that the environment names. */
 export interface Proxy {
   /** With user and password: must not be shown. */
@@ -31,13 +38,7 @@ export function proxyFor(target: string): Proxy | undefined {
         hint: 'check http_proxy, https_proxy and all_proxy, or list the authority in no_proxy',
       },
     );
-  const { username, password } = url;
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  const authorization =
-    username === '' && password === ''
-      ? undefined
-      : `Basic ${Buffer.from(credentials, 'utf8').toString('base64')}`;
-  return { url, shown: `${url.protocol}//${url.host}/`, authorization };
+  return { url, shown: `${url.protocol}//${url.host}/`, authorization: basicAuthorization(url) };
 }
 
 /** The options of a request. */
