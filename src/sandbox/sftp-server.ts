@@ -213,8 +213,8 @@ export class SftpServer {
   /** Version 3's RENAME, which never replaces a file. */
   private async renameToNew(id: number, from: string, to: string): ReplyPacket {
     const target = await this.chroot.locate(to, { linkItself: true });
-    const taken = await lstat(target).catch(() => null);
-    if (taken) return response.status(id, STATUS.FAILURE, 'the new name is taken');
+    const existing = await lstat(target).catch(() => null);
+    if (existing) return response.status(id, STATUS.FAILURE, 'the new name is taken');
     return this.renameOver(id, from, to);
   }
 
@@ -289,9 +289,9 @@ async function* packets(channel: Duplex): AsyncGenerator<Buffer> {
 function openFlags(flags: number): number {
   const access = flags & (OPEN.READ | OPEN.WRITE);
   const both = access === (OPEN.READ | OPEN.WRITE);
-  const wanted = both ? constants.O_RDWR : access === OPEN.WRITE ? constants.O_WRONLY : constants.O_RDONLY;
+  const mode = both ? constants.O_RDWR : access === OPEN.WRITE ? constants.O_WRONLY : constants.O_RDONLY;
   return (
-    wanted |
+    mode |
     (flags & OPEN.APPEND ? constants.O_APPEND : 0) |
     (flags & OPEN.CREAT ? constants.O_CREAT : 0) |
     (flags & OPEN.TRUNC ? constants.O_TRUNC : 0) |

@@ -69,8 +69,8 @@ const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).dig
 
 /** Compares digests in constant time, so that the time reveals nothing about the keys. */
 function findKey(keys: readonly AuthorizedKey[], blob: Buffer): AuthorizedKey | undefined {
-  const shown = sha256(blob);
-  return keys.filter((each) => timingSafeEqual(sha256(each.blob), shown))[0];
+  const digest = sha256(blob);
+  return keys.filter((each) => timingSafeEqual(sha256(each.blob), digest))[0];
 }
 
 /**
@@ -239,11 +239,11 @@ export async function startSshHost(options: SshHostOptions): Promise<SshHost> {
   const chroot = await Chroot.at(options.root);
   const keys = options.authorizedKeys.map(authorizedKey);
   const hostKey = options.hostKey ?? generateKeyPair('sandbox host').private;
-  const shown = parseKey(hostKey, 'the host key');
+  const publicKey = parseKey(hostKey, 'the host key');
   const listener = createServer();
   const ssh = new ssh2.Server({ hostKeys: [hostKey] });
   const host = new SandboxHost(chroot, keys, options.onEvent ?? (() => {}), listener, ssh);
   const port = await listen(listener, options.port ?? 0);
-  const line = `[127.0.0.1]:${port},[localhost]:${port} ${shown.type} ${shown.getPublicSSH().toString('base64')}`;
+  const line = `[127.0.0.1]:${port},[localhost]:${port} ${publicKey.type} ${publicKey.getPublicSSH().toString('base64')}`;
   return { port, hostKeyLine: `${line}\n`, hostKey, close: () => host.close() };
 }

@@ -29,10 +29,10 @@ export function openExec<T>(client: Client, command: string, use: (channel: Clie
 /** Reads a stream to its end and keeps the beginning of its text, which the returned function gives. */
 export function captureText(stream: NodeJS.ReadableStream, limit = OUTPUT_LIMIT): () => string {
   const parts: Buffer[] = [];
-  let kept = 0;
+  let size = 0;
   stream.on('data', (chunk: Buffer) => {
-    if (kept < limit) parts.push(chunk.subarray(0, limit - kept));
-    kept += chunk.length;
+    if (size < limit) parts.push(chunk.subarray(0, limit - size));
+    size += chunk.length;
   });
   return () => Buffer.concat(parts).toString('utf8');
 }

@@ -16,15 +16,15 @@ const EVERY_ALGORITHM = Object.values(ALGORITHMS).flat();
 
 /** The host's lines in known_hosts, looked up with the port first as ssh(1) does. */
 function lookup(target: SshTarget, known: KnownHosts): HostKeys & { exact: boolean } {
-  const found = known.lookup(knownHostName(target.host, target.port));
-  if (target.port === 22) return { ...found, exact: true };
+  const atPort = known.lookup(knownHostName(target.host, target.port));
+  if (target.port === 22) return { ...atPort, exact: true };
   const plain = known.lookup(knownHostName(target.host, 22));
-  const revoked = [...found.revoked, ...plain.revoked];
-  if (found.pinned.length > 0) return { ...found, revoked, exact: true };
+  const revoked = [...atPort.revoked, ...plain.revoked];
+  if (atPort.pinned.length > 0) return { ...atPort, revoked, exact: true };
   return {
     pinned: plain.pinned,
     revoked,
-    authorities: [...found.authorities, ...plain.authorities],
+    authorities: [...atPort.authorities, ...plain.authorities],
     exact: false,
   };
 }

@@ -44,12 +44,12 @@ export class Persons {
    * key's owner is still the same person; except lines of authorities, which name no person.
    */
   static fromLines(lines: readonly SignerLine[]): Persons {
-    const named = lines.filter(({ certAuthority }) => !certAuthority);
+    const signers = lines.filter(({ certAuthority }) => !certAuthority);
     const persons = new Persons(
       new Map(),
-      named.filter(({ principals }) => principals.some(hasWildcard)),
+      signers.filter(({ principals }) => principals.some(hasWildcard)),
     );
-    for (const { principals, key } of named)
+    for (const { principals, key } of signers)
       persons.add({
         fingerprint: key.fingerprint,
         names: principals.filter((name) => !name.startsWith('!')),

@@ -12,6 +12,12 @@ export const fileMissing = (name: string, cause?: unknown): SignpipeError =>
     hint: 'upload the file before you push the request',
   });
 
+/** Null for a file that is missing; throws any other failure. */
+export function nullIfMissing(failure: SignpipeError): null {
+  if (failure.code === 'exchange-file-missing') return null;
+  throw failure;
+}
+
 export const notAFile = (name: string, cause?: unknown): SignpipeError =>
   invalid('exchange-not-a-file', `${name}: not a regular file on the exchange`, {
     cause,

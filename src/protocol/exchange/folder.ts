@@ -93,9 +93,7 @@ export class FolderExchange implements Exchange {
       if (!stats.isFile()) throw failures.notAFile(path);
       return { size: stats.size, modified: stats.mtime };
     } catch (error) {
-      const failure = await this.explain(error, path);
-      if (failure.code === 'exchange-file-missing') return null;
-      throw failure;
+      return failures.nullIfMissing(await this.explain(error, path));
     }
   }
 

@@ -18,7 +18,7 @@ export class PartialDownload {
     private readonly file: FileHandle,
     private readonly temporary: string,
     private readonly destination: string,
-    private readonly kept: string,
+    private readonly keptPath: string,
     /** The hash of its bytes. */
     readonly hash: Hash,
     /** Its size in bytes. */
@@ -30,13 +30,13 @@ export class PartialDownload {
    * another identity are deleted. `identity` is hex and must differ for different content.
    */
   static async open(destination: string, identity: string): Promise<PartialDownload> {
-    const kept = await deleteOthers(destination, identity);
+    const keptPath = await deleteOthers(destination, identity);
     const temporary = temporaryBeside(destination);
-    const resumed = await claim(kept, temporary);
+    const resumed = await claim(keptPath, temporary);
     const file = await open(temporary, resumed ? 'r+' : 'wx+', 0o644);
     try {
       const { hash, size } = await hashed(file);
-      return new PartialDownload(file, temporary, destination, kept, hash, size);
+      return new PartialDownload(file, temporary, destination, keptPath, hash, size);
     } catch (error) {
       await file.close();
       throw error;
@@ -57,7 +57,7 @@ export class PartialDownload {
 
   /** Keeps it for a later download of the same content; flushed, so that its size is right even after a power cut. */
   async keep(): Promise<void> {
-    await this.store(this.kept, true).catch(() => this.discard());
+    await this.store(this.keptPath, true).catch(() => this.discard());
   }
 
   async discard(): Promise<void> {
@@ -77,22 +77,22 @@ export class PartialDownload {
 async function deleteOthers(destination: string, identity: string): Promise<string> {
   const folder = dirname(destination);
   const prefix = `.${basename(destination)}.`;
-  const wanted = `${prefix}${identity}.partial`;
+  const keptName = `${prefix}${identity}.partial`;
   for (const name of await readdir(folder).catch(() => []))
     if (
-      name !== wanted &&
+      name !== keptName &&
       name.startsWith(prefix) &&
       /^[0-9a-f]{16}\.partial$/.test(name.slice(prefix.length))
     )
       await rm(join(folder, name), { force: true });
-  return join(folder, wanted);
+  return join(folder, keptName);
 }
 
 /** Takes a kept download by renaming it, which only one process can; false if there is none. */
-async function claim(kept: string, temporary: string): Promise<boolean> {
+async function claim(keptPath: string, temporary: string): Promise<boolean> {
   try {
-    if (!(await lstat(kept)).isFile()) return false;
-    await rename(kept, temporary);
+    if (!(await lstat(keptPath)).isFile()) return false;
+    await rename(keptPath, temporary);
     return true;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return false;

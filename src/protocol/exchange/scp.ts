@@ -87,9 +87,7 @@ export class ScpExchange implements Exchange {
       const { size, mtime } = await this.requestHeader(connection, path, remote);
       return { size, modified: new Date((mtime ?? 0) * 1000) };
     } catch (error) {
-      const failure = await this.explain(error, path, connection);
-      if (failure.code === 'exchange-file-missing') return null;
-      throw failure;
+      return failures.nullIfMissing(await this.explain(error, path, connection));
     }
   }
 

@@ -103,13 +103,13 @@ export class SftpChannel {
     const reply = this.request('fstat', (channel, done: Callback<Stats>) => channel.fstat(handle, done));
     const stats = await nullIfUnsupported(reply);
     if (stats && isComplete(stats)) return entryOf(stats, 'file');
-    const named = await this.stat(path);
-    if (!stats) return named;
-    const open = entryOf(stats, named.kind);
+    const byPath = await this.stat(path);
+    if (!stats) return byPath;
+    const open = entryOf(stats, byPath.kind);
     return {
       kind: open.kind,
-      size: open.size < 0 ? named.size : open.size,
-      mtime: open.mtime || named.mtime,
+      size: open.size < 0 ? byPath.size : open.size,
+      mtime: open.mtime || byPath.mtime,
     };
   }
 

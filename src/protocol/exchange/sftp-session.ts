@@ -58,26 +58,26 @@ async function openSubsystem(
 /** A connection with a checked host key, its SFTP channel, and the commands and second channels beside it. */
 export class SftpSession extends SftpChannel implements Reconnectable {
   private constructor(
-    private readonly opened: OpenChannel,
+    private readonly main: OpenChannel,
     connection: GuardedConnection,
   ) {
-    super(opened.channel, connection);
+    super(main.channel, connection);
   }
 
   static async open(target: SshTarget, options: SshOptions, stallTimeoutMs: number): Promise<SftpSession> {
     const deadline = 2 * timesOf(options).connectTimeoutMs;
-    const opened = await connectPinned(target, options, async (config): Promise<OpenChannel> => {
+    const main = await connectPinned(target, options, async (config): Promise<OpenChannel> => {
       // Its default listeners print to the console.
       const sftp = new SftpClient('signpipe', { error: () => {}, end: () => {}, close: () => {} });
       return { sftp, channel: await openSubsystem(sftp, config, deadline, target.host) };
     });
-    const client = connectionOf(opened.sftp);
+    const client = connectionOf(main.sftp);
     client.setNoDelay(true);
     const connection = new GuardedConnection(client, target.host, stallTimeoutMs);
     const lost = (why: string): void => connection.fail(connectionLost(target.host, why));
-    opened.channel.on('close', () => lost('the SFTP server ended'));
-    opened.channel.on('error', (error: Error) => lost(messageOf(error)));
-    return new SftpSession(opened, connection);
+    main.channel.on('close', () => lost('the SFTP server ended'));
+    main.channel.on('error', (error: Error) => lost(messageOf(error)));
+    return new SftpSession(main, connection);
   }
 
   /**
@@ -90,13 +90,13 @@ export class SftpSession extends SftpChannel implements Reconnectable {
       this.connection.client.sftp((error, channel) => (error ? reject(error) : resolve(channel)));
     });
     const channel = this.connection.guard(opening, 'opening SFTP');
-    const opened = channel.then((raw) => {
+    const second = channel.then((raw) => {
       raw.on('error', () => {}); // The pending request reports it.
       return new SftpChannel(raw, this.connection);
     });
-    opened.catch(() => {}); // `use` may never await it.
+    second.catch(() => {}); // `use` may never await it.
     try {
-      return await use(opened);
+      return await use(second);
     } finally {
       channel.then(
         (raw) => raw.end(),
@@ -107,7 +107,7 @@ export class SftpSession extends SftpChannel implements Reconnectable {
 
   async end(): Promise<void> {
     if (!this.alive) return;
-    await this.connection.guard(this.opened.sftp.end(), 'closing', 2000).catch(() => {});
+    await this.connection.guard(this.main.sftp.end(), 'closing', 2000).catch(() => {});
     await this.connection.end();
   }
 

@@ -99,16 +99,14 @@ export class SftpExchange implements Exchange {
   }
 
   async stat(path: string): Promise<FileAttributes | null> {
-    const place = remotePath(this.location.path, path);
+    const remote = remotePath(this.location.path, path);
     const session = await this.sessions.get();
     try {
-      const stats = await session.stat(place);
+      const stats = await session.stat(remote);
       requireRegular(stats, path);
       return attributesOf(stats);
     } catch (error) {
-      const failure = await this.explain(error, path, session);
-      if (failure.code === 'exchange-file-missing') return null;
-      throw failure;
+      return failures.nullIfMissing(await this.explain(error, path, session));
     }
   }
 
