@@ -3,7 +3,7 @@ import { notAllowed } from '../../lib/errors.ts';
 import { publishedPolicy } from './trusted-policy.ts';
 
 /** The part of `builder.yaml` or `voucher.yaml` that says which repository is meant. */
-export interface RootConfig {
+interface RootConfig {
   readonly file: string;
   readonly control: { readonly roots?: readonly string[] | undefined };
   readonly trust?: { readonly allowedSigners: string } | undefined;

@@ -31,7 +31,7 @@ function outputOf({ output, input }: ReceiptFile): SignedOutput {
 }
 
 /** The files of a receipt, and the request's entries for them. */
-export interface ReceiptedFiles {
+interface ReceiptedFiles {
   readonly files: readonly ReceiptFile[];
   readonly requested: readonly RequestedFile[];
 }

@@ -20,7 +20,7 @@ export interface PreparedUpload {
 }
 
 /** The files to submit. */
-export interface PreparedUploads {
+interface PreparedUploads {
   readonly uploads: readonly PreparedUpload[];
   /** Whether they were packed into a zip for this upload. */
   readonly packed: boolean;

@@ -24,7 +24,7 @@ export interface VoucherSession {
   readonly say: (line: string) => void;
 }
 
-export interface SessionOptions {
+interface SessionOptions {
   readonly progress: ProgressDisplay;
   readonly say: (line: string) => void;
 }

@@ -21,11 +21,11 @@ import type { BuilderSession } from './session.ts';
 import { publishedPolicy } from './trusted-policy.ts';
 
 /** Which programs of a zip are pinned: by default those that the signer's published policy names. */
-export interface SparsePins extends Pick<EntryPins, 'limits'> {
+interface SparsePins extends Pick<EntryPins, 'limits'> {
   readonly isMeant?: PathFilter | undefined;
 }
 
-export interface SubmitOptions {
+interface SubmitOptions {
   /** What was built, for the trailer `Source-Revision`. */
   readonly revision?: string | undefined;
   readonly channel?: string | undefined;

@@ -8,7 +8,7 @@ import type { ReceiptFile } from '../../protocol/control/receipt.ts';
 import { outputTo, printFileAsJson, writeOutputFile, type OutputOptions } from '../output/output-file.ts';
 import { print, sayUnlessQuiet } from '../output/terminal.ts';
 
-export interface AttachCommandOptions extends OutputOptions {
+interface AttachCommandOptions extends OutputOptions {
   readonly signature?: string;
   readonly receipt?: string;
   readonly repo?: string;

@@ -19,7 +19,7 @@ import { outputTo, writeOutputFile } from '../output/output-file.ts';
 import { writeToStandardOutput } from '../output/write-output.ts';
 import { sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
-export interface AuditCommandOptions extends CommonOptions {
+interface AuditCommandOptions extends CommonOptions {
   readonly repo: string;
   readonly allowedSigners?: string;
   readonly receiptSigners?: string;

@@ -26,7 +26,7 @@ import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import { print, type CommonOptions } from '../output/terminal.ts';
 
-export interface DemoCommandOptions extends CommonOptions {
+interface DemoCommandOptions extends CommonOptions {
   readonly dir?: string;
 }
 

@@ -7,7 +7,7 @@ import { printable, printableLines } from '../../lib/printable.ts';
 import { worst, type SiteFinding, type Status } from '../../app/site/check-result.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
-export interface DoctorCommandOptions extends CommonOptions {
+interface DoctorCommandOptions extends CommonOptions {
   readonly config: string;
   readonly json?: boolean;
 }

@@ -30,7 +30,7 @@ import {
 } from '../output/output-file.ts';
 import { asPrintableJson, print, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
-export interface SignCommandOptions extends CommonOptions {
+interface SignCommandOptions extends CommonOptions {
   readonly output?: string;
   readonly inPlace?: boolean;
   readonly force?: boolean;

@@ -6,7 +6,7 @@ import { progressFor } from '../output/progress-bars.ts';
 import { print, printJson, sayUnlessQuiet, SIGNED_FILES } from '../output/terminal.ts';
 import type { WaitingOptions } from './wait.ts';
 
-export interface SubmitCommandOptions extends WaitingOptions {
+interface SubmitCommandOptions extends WaitingOptions {
   readonly wait?: boolean;
   readonly revision?: string;
   readonly channel?: string;

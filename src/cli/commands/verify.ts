@@ -13,7 +13,7 @@ import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.t
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 import { faultsOf, type VerifyOutcome } from '../output/verdict.ts';
 
-export interface VerifyCommandOptions extends CommonOptions {
+interface VerifyCommandOptions extends CommonOptions {
   readonly ca?: string;
   readonly timestampCa?: string[];
   readonly original?: string;

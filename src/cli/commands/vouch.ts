@@ -3,7 +3,7 @@ import { vouch } from '../../app/builder/vouch.ts';
 import { loadVoucherConfig } from '../../app/config/builder.ts';
 import { print, printJson, sayUnlessQuiet, type CommonOptions } from '../output/terminal.ts';
 
-export interface VouchCommandOptions extends CommonOptions {
+interface VouchCommandOptions extends CommonOptions {
   readonly config: string;
   readonly as?: string;
   readonly json?: boolean;

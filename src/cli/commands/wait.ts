@@ -15,7 +15,7 @@ export interface WaitingOptions extends CommonOptions {
   readonly json?: boolean;
 }
 
-export interface WaitCommandOptions extends WaitingOptions {
+interface WaitCommandOptions extends WaitingOptions {
   readonly original?: string[];
 }
 

@@ -16,7 +16,7 @@ import { plainLog } from '../output/log-format.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import type { CommonOptions } from '../output/terminal.ts';
 
-export interface WatchCommandOptions extends CommonOptions {
+interface WatchCommandOptions extends CommonOptions {
   readonly config: string;
   readonly once?: boolean;
   readonly acceptHistory?: string;

@@ -90,7 +90,7 @@ export function requireDistinct(outputs: readonly OutputFile[]): void {
   }
 }
 
-export interface WriteOutputOptions {
+interface WriteOutputOptions {
   /** Whether `write` may still fail after it has written everything: the final name then appears only when it returns. */
   readonly checked?: boolean;
 }

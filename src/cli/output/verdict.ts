@@ -12,7 +12,7 @@ export interface VerifyOutcome {
 }
 
 /** What a file must satisfy to be good. */
-export interface VerifyRequirements {
+interface VerifyRequirements {
   /** Whether roots were given. */
   readonly roots: boolean;
   /** Whether any signer is accepted. */

@@ -5,7 +5,7 @@ import { gitEnvironment } from './git-environment.ts';
 import { OBJECT_ID, objectId, shortId, type ObjectType } from './objects.ts';
 import { printable } from '../printable.ts';
 
-export interface ObjectInfo {
+interface ObjectInfo {
   type: string;
   /** In bytes. */
   size: number;

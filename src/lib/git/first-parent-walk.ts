@@ -9,7 +9,7 @@ export interface CommitRef {
 }
 
 /** Reads commits, as `CommitGraph` does. */
-export interface CommitReader {
+interface CommitReader {
   readCommit(id: string): Promise<Commit>;
   entryAt(commit: Commit, path: string): Promise<TreeEntry | null>;
 }

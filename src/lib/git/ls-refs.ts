@@ -22,7 +22,7 @@ const broken = (why: string): SignpipeError =>
 type Packet = Buffer | null;
 
 /** The longest answer that is accepted, in bytes; branch names and ids need far less. */
-export const ANSWER_LIMIT = 4 * 1024 * 1024;
+const ANSWER_LIMIT = 4 * 1024 * 1024;
 
 /** A pkt-line: the length as four hex digits, including themselves, then the payload. */
 const packet = (payload: string): string => (payload.length + 4).toString(16).padStart(4, '0') + payload;
@@ -31,12 +31,12 @@ const FLUSH = '0000';
 const DELIMITER = '0001';
 
 /** The request for all branches in protocol v2, and the flush that ends the conversation. */
-export const LS_REFS = Buffer.from(
+const LS_REFS = Buffer.from(
   `${packet('command=ls-refs\n')}${DELIMITER}${packet('ref-prefix refs/heads/\n')}${FLUSH}${FLUSH}`,
 );
 
 /** In protocol v0 the host lists its branches first; a flush then ends the conversation. */
-export const NOTHING_WANTED = Buffer.from(FLUSH);
+const NOTHING_WANTED = Buffer.from(FLUSH);
 
 const withoutLength = (bytes: Buffer): SignpipeError =>
   isText(bytes)

@@ -3,7 +3,7 @@ import { invalid, usage, type SignpipeError } from '../errors.ts';
 import { shortId } from './objects.ts';
 
 /** A raw commit object, split into signature and signed payload. */
-export interface SignedCommit {
+interface SignedCommit {
   /** The commit's id in hex. */
   readonly id: string;
   /** The bytes that the signature covers: the object without its signature header. */
