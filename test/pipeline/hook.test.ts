@@ -119,7 +119,11 @@ describe('each role writes its own branch', () => {
 describe('history only grows', () => {
   it('a forced push is refused', async () => {
     await git(work, ['commit', '-q', '--amend', '--allow-empty', '-m', 'Rewritten']);
-    await refused('alice', '+HEAD:main', /main cannot be rewritten: the push lacks commits that the branch has/);
+    await refused(
+      'alice',
+      '+HEAD:main',
+      /main cannot be rewritten: the push lacks commits that the branch has/,
+    );
   });
 
   it('an unrelated history is refused', async () => {

@@ -127,29 +127,20 @@ async function signAll(files: string[], options: SignCommandOptions): Promise<nu
   }
 }
 
-async function signWith(
-  key: SigningKey,
-  files: string[],
-  outputs: readonly OutputFile[],
-  options: SignCommandOptions,
-): Promise<void> {
+/** The options of the engine. Warns of what makes signatures less useful. */
+async function signingOptions(key: SigningKey, options: SignCommandOptions): Promise<SignArtifactOptions> {
   const say = sayUnlessQuiet(options);
   if (key.missingIssuer !== undefined)
     say(
       `the certificate of its issuer, ${key.missingIssuer}, is missing: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
     );
-  const { timestamper, timestampRoots } = await openTimestamper(
-    options.timestamp,
-    options.timestampCa,
-    key.certificates,
-  );
-  if (!timestamper) say('no --timestamp: the signatures are valid only as long as the certificate is');
-  const progress = await progressFor(options);
-  const signing = {
+  const timestamps = await openTimestamper(options.timestamp, options.timestampCa, key.certificates);
+  if (!timestamps.timestamper)
+    say('no --timestamp: the signatures are valid only as long as the certificate is');
+  return {
     key,
     hash: options.digest,
-    timestamper,
-    timestampRoots,
+    ...timestamps,
     name: options.name,
     url: options.url,
     alreadySigned: options.alreadySigned,
@@ -157,17 +148,24 @@ async function signWith(
     limits: DEFAULT_LIMITS,
     scratch: tmpdir(),
   };
+}
+
+async function signWith(
+  key: SigningKey,
+  files: string[],
+  outputs: readonly OutputFile[],
+  options: SignCommandOptions,
+): Promise<void> {
+  const common = await signingOptions(key, options);
+  const progress = await progressFor(options);
   for (const [index, output] of outputs.entries()) {
     const input = files[index] ?? '';
     await withProgressBar(progress, `sign ${basename(input)}`, 'files', async (onProgress) => {
+      const signing = { ...common, onProgress };
       const text = await writeOutputFile(output, async (path) =>
         options.json
-          ? asJson(await signFile(input, path, { ...signing, onProgress }), input, output.name)
-          : describeSigned(
-              await signFile(input, path, { ...signing, onProgress, hashed: false }),
-              input,
-              output.name,
-            ),
+          ? asJson(await signFile(input, path, signing), input, output.name)
+          : describeSigned(await signFile(input, path, { ...signing, hashed: false }), input, output.name),
       );
       if (options.json || !options.quiet) print(text);
     });
