@@ -4,9 +4,8 @@ import type { Check, SignatureReport, VerifyReport } from './report.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
 /**
- * A report for people: what is signed, by whom, until when, stamped when, or why not. Several lines,
- * without colour and without a final newline. Text out of the file is cleaned of whatever could steer
- * a terminal or pose as another line.
+ * Formats a report for people: signer, validity, timestamp and problems, in several lines without colour and without a
+ * final newline. Text from the file is escaped so that it can neither control a terminal nor look like another line.
  */
 export function describeReport(report: VerifyReport): string {
   const lines = [`${shown(report.path)}: ${HEADLINES[report.status]}`];
@@ -45,7 +44,7 @@ function describeSignature(report: SignatureReport): string[] {
     ['signed at', report.signingTime && `${report.signingTime} (as the signer says)`],
     [
       'timestamp',
-      timestamp ? `${timestamp.time} by ${timestamp.authority}${vouched(timestamp.trusted)}` : 'none',
+      timestamp ? `${timestamp.time} by ${timestamp.authority}${authorityNote(timestamp.trusted)}` : 'none',
     ],
     ['chain', chainText(report.checks)],
     ...report.notes.map(({ message }): Row => ['note', message]),
@@ -56,7 +55,7 @@ function describeSignature(report: SignatureReport): string[] {
   ];
 }
 
-const vouched = (trusted: boolean | null): string =>
+const authorityNote = (trusted: boolean | null): string =>
   trusted === null ? ', authority not checked' : trusted ? '' : ', authority not trusted';
 
 function chainText(checks: readonly Check[]): string | undefined {
@@ -68,8 +67,8 @@ function chainText(checks: readonly Check[]): string | undefined {
 const LONGEST = 500;
 
 /**
- * Text from a file without the NULs and blanks that some signers write at its end. What is shown is cut first,
- * so that its length cannot make this slow.
+ * Escapes text from a file, without the NULs and blanks that some signers write at its end. The text is cut first, so
+ * that its length cannot make this slow.
  */
 function shown(text: string): string {
   const start = text.slice(0, LONGEST + 1);

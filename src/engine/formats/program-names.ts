@@ -1,12 +1,11 @@
+import { FORMATS } from './registry.ts';
+
 /*
  * File names of programs. A file is recognised by its content if that can be read; names only decide which files a
  * site signs by default, and whether a file that cannot be read may be a program.
  */
 
-/** Extensions of PE files, the only ones that can be signed. The configuration that `init` writes lists them all. */
-export const PE_EXTENSIONS = ['exe', 'dll', 'sys', 'ocx', 'cpl', 'scr', 'drv', 'efi', 'mui', 'com'] as const;
-
-/** Extensions of other files that Windows loads, or that install programs. */
+/** Extensions of files that Windows loads, or that install programs, and that cannot be signed. */
 const OTHER_EXTENSIONS = 'acm ax bpl node pyd tsp xll msi msp mst appx appxbundle msix msixbundle'.split(' ');
 
 /** Extensions of zips, packages among them. */
@@ -14,7 +13,10 @@ const ZIP_EXTENSIONS: ReadonlySet<string> = new Set(
   'zip jar war ear apk aab xpi whl nupkg snupkg vsix appx appxbundle msix msixbundle'.split(' '),
 );
 
-const PROGRAM_EXTENSIONS: ReadonlySet<string> = new Set([...PE_EXTENSIONS, ...OTHER_EXTENSIONS]);
+const PROGRAM_EXTENSIONS: ReadonlySet<string> = new Set([
+  ...FORMATS.flatMap(({ extensions }) => extensions),
+  ...OTHER_EXTENSIONS,
+]);
 
 const patternFor = (extension: string): string => `**/*.${extension}`;
 

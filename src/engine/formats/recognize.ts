@@ -1,12 +1,10 @@
 import { isZip, isZipSource } from '../../lib/zip/end-of-central-directory.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { pe, requireRoom } from './pe/pe-file.ts';
+import { requireRoom } from './pe/pe-file.ts';
 import { mayBeZip } from './program-names.ts';
+import { FORMATS } from './registry.ts';
 import type { FileFormat, SignableFile } from './signable-file.ts';
-
-/** The formats that can be signed; of several that recognise a file, the first opens it. */
-const FORMATS: readonly FileFormat[] = [pe];
 
 /** How many leading bytes recognition asks for. */
 export const HEAD_SIZE = 4096;
@@ -21,7 +19,7 @@ export async function openSignableFile(source: ByteSource): Promise<SignableFile
   const format = formatOf(await headOf(source), source.name);
   if (format) return format.open(source);
   throw invalid('not-signable', `${source.name}: not a file that can carry an Authenticode signature`, {
-    hint: 'PE files can: .exe, .dll, .sys, .efi and the like; they begin with MZ and hold a PE header',
+    hint: `these can: ${FORMATS.map(({ description }) => description).join('; ')}`,
   });
 }
 

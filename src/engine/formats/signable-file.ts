@@ -23,7 +23,7 @@ export interface Finding {
 
 /**
  * A file that is open for signing and verifying: all that `engine/authenticode` has to know of its format. A format
- * is a folder beside this file with an implementation, and a line in `recognize.ts`. Reading never changes the
+ * is a folder beside this file with an implementation, and a line in `registry.ts`. Reading never changes the
  * source, which must not change either while it is open.
  *
  * - PE: the signatures lie in the certificate table; CheckSum is a field that signing rewrites.
@@ -80,6 +80,10 @@ export interface SignableFile {
 /** A format that can be signed, before a file of it is open. */
 export interface FileFormat {
   readonly name: string;
+  /** Its files and their marks, for hints. */
+  readonly description: string;
+  /** Usual extensions of its files in lower case. */
+  readonly extensions: readonly string[];
   /** Recognises a file by its first bytes, or by its name if the content of the format has no marks. */
   looksLike(head: Buffer, fileName: string): boolean;
   open(source: ByteSource): Promise<SignableFile>;

@@ -121,6 +121,8 @@ function split(bytes: Buffer): { der: Buffer | null; rest: number } {
 
 export const note: FileFormat = {
   name: 'note',
+  description: 'notes, which begin with their author',
+  extensions: ['note'],
   looksLike: (head) => FIELD.test(head.toString('latin1')),
   open: async (source) => new NoteFile(source, await source.read(0, source.size)),
 };

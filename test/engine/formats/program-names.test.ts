@@ -7,8 +7,8 @@ import {
   mayBeProgram,
   mayBeZip,
   patternsMatching,
-  PE_EXTENSIONS,
 } from '../../../src/engine/formats/program-names.ts';
+import { FORMATS } from '../../../src/engine/formats/registry.ts';
 
 describe('names of programs', () => {
   it('are known by their extension, in any case, and as Windows reads a name', () => {
@@ -44,7 +44,7 @@ describe('names of programs', () => {
     const { signing } = parse(text) as { signing: { files: string[] } };
     assert.deepEqual(
       signing.files.filter((pattern) => !pattern.startsWith('!')),
-      PE_EXTENSIONS.map((extension) => `**/*.${extension}`),
+      FORMATS.flatMap(({ extensions }) => extensions).map((extension) => `**/*.${extension}`),
     );
   });
 });

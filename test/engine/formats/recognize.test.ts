@@ -65,13 +65,13 @@ describe('a single program', () => {
   });
 
   const others: [name: string, patterns: string[], says: RegExp][] = [
-    ['tool.exe', ['app/*.exe'], /"tool\.exe" or "\*\*\/\*\.exe" added to signing\.files/],
+    ['tool.exe', ['app/*.exe'], /add "tool\.exe" or "\*\*\/\*\.exe" to signing\.files/],
     ['driver.sys', ['**/*.exe', '**/*.dll'], /"driver\.sys" or "\*\*\/\*\.sys"/],
-    ['tool', ['**/*.exe'], /have "tool" added/],
+    ['tool', ['**/*.exe'], /add "tool" to signing\.files/],
     ['third-party/x.exe', ['**/*.exe', '!third-party/**'], /unless a pattern with "!" excludes it/],
   ];
   for (const [name, patterns, says] of others)
-    it(`nothing-to-sign: ${name} where signing.files is ${patterns.join(', ')}; names the pattern to add`, () =>
+    it(`nothing-to-sign: ${name} if signing.files is ${patterns.join(', ')}; the hint names the pattern to add`, () =>
       assert.rejects(sign(name, program, ...patterns), refusal('nothing-to-sign', says)));
 
   it('nothing-to-sign: leaves no output behind', async () => {

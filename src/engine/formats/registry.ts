@@ -1,0 +1,5 @@
+import { pe } from './pe/pe-file.ts';
+import type { FileFormat } from './signable-file.ts';
+
+/** The formats that can be signed; of several that recognise a file, the first opens it. */
+export const FORMATS: readonly FileFormat[] = [pe];
