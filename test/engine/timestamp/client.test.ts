@@ -339,6 +339,11 @@ describe('the address of an authority', () => {
     assert.equal(endpoint.authorization, `Basic ${Buffer.from('user:p@ss').toString('base64')}`);
   });
 
+  it('sends a password unchanged if a percent sign in it begins no escape', () => {
+    const { authorization } = parseEndpoint('https://user:100%25%@example.org/');
+    assert.equal(authorization, `Basic ${Buffer.from('user:100%25%').toString('base64')}`);
+  });
+
   it('reads Retry-After only as seconds or as a date', () => {
     const now = Date.parse('2026-01-01T00:00:00Z');
     assert.equal(readRetryAfter('120', now), 120_000);
