@@ -1,4 +1,4 @@
-/** Chromium without a screen, spoken to in the DevTools protocol over two pipes: no port, no further package. */
+/** Headless Chromium, driven by the DevTools protocol over two pipes: no port, no further package. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,9 +13,9 @@ type Message = {
   error?: unknown;
 };
 
-/** What the page did that a test wants to know of. */
+/** Events of the page for tests. */
 export interface Seen {
-  /** URLs that the page asked for, its own left out. */
+  /** URLs that the page requested, except its own. */
   readonly requests: string[];
   /** Errors, warnings and refusals on the console, and exceptions. */
   readonly complaints: string[];
@@ -121,7 +121,7 @@ export class Chromium {
     this.waiting.clear();
   }
 
-  /** One command of the protocol; to the page unless `session` is null. */
+  /** Sends one command of the protocol, to the page unless `session` is null. */
   send(method: string, params: object = {}, session: string | null = this.session): Promise<unknown> {
     const id = ++this.last;
     return new Promise((resolve, reject) => {
@@ -164,7 +164,7 @@ export class Chromium {
     }
   }
 
-  /** Presses and releases a key, as a person does. */
+  /** Presses and releases a key. */
   async press(key: string, code = key, text = ''): Promise<void> {
     const keyCode = { Enter: 13, Tab: 9, Escape: 27 }[key] ?? 0;
     const common = { key, code, windowsVirtualKeyCode: keyCode };
@@ -176,12 +176,12 @@ export class Chromium {
     await this.send('Input.dispatchKeyEvent', { type: 'keyUp', ...common });
   }
 
-  /** Types into what has the focus. */
+  /** Types into the focused element. */
   async type(text: string): Promise<void> {
     await this.send('Input.insertText', { text });
   }
 
-  /** Clicks in the middle of what a selector finds first. */
+  /** Clicks in the middle of the first element that a selector matches. */
   async click(selector: string): Promise<void> {
     const { x, y } = await this.evaluate<{ x: number; y: number }>(
       `(() => { const e = document.querySelector(${JSON.stringify(selector)}); e.scrollIntoView({ block: 'center' });
@@ -191,7 +191,7 @@ export class Chromium {
       await this.send('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
   }
 
-  /** A window of this size, light or dark. */
+  /** Sets the size of the window, and a light or dark colour scheme. */
   async look(width: number, height: number, scheme: 'light' | 'dark' = 'light'): Promise<void> {
     await this.send('Emulation.setDeviceMetricsOverride', {
       width,
@@ -204,7 +204,7 @@ export class Chromium {
     });
   }
 
-  /** A picture of the window, PNG. */
+  /** A screenshot of the window as PNG. */
   async picture(): Promise<Buffer> {
     const { data } = (await this.send('Page.captureScreenshot', { format: 'png' })) as { data: string };
     return Buffer.from(data, 'base64');

@@ -1,4 +1,4 @@
-/** The page in a real browser: what a person sees of it, does with it, and what a hostile history can do there. */
+/** The audit page in a real browser: what it shows, how it reacts, and that a hostile history cannot do harm in it. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
@@ -75,7 +75,7 @@ async function write(name: string, revokedAt?: Date, most = Infinity): Promise<s
   return pathToFileURL(path).href;
 }
 
-/** The texts of whatever a selector finds. */
+/** The texts of the elements that a selector matches. */
 const texts = (selector: string): Promise<string[]> =>
   browser.evaluate(`[...document.querySelectorAll(${JSON.stringify(selector)})].map((e) => e.textContent)`);
 const count = (selector: string): Promise<number> =>
@@ -110,12 +110,12 @@ describe('the audit page', () => {
     await browser.open(page);
   });
 
-  it('says first that the history does not hold, and where', async () => {
+  it('begins with the problems of the history', async () => {
     assert.match((await texts('#verdict')).join(), /does not hold: 1 problem/);
     assert.match((await texts('.problems')).join(), new RegExp(`commit-signer-unknown at ${tampered}`));
   });
 
-  it('has a row for each request, the newest on top, and more as one scrolls', async () => {
+  it('has a row for each request, the newest first, and draws more on scrolling', async () => {
     assert.equal(await status(), '266 rows');
     assert.equal(await count('tr.row'), 200);
     assert.deepEqual((await texts('tr.row button.what')).slice(0, 3), [
@@ -128,7 +128,7 @@ describe('the audit page', () => {
     await browser.evaluate(`scrollTo(0, 0)`);
   });
 
-  it('makes refusals stand out by shape, word and reason, not by colour alone', async () => {
+  it('marks rejections by shape, word and reason, not by colour alone', async () => {
     assert.match((await texts('tr.row.rejected .remark'))[0] ?? '', /^unpinned: why/);
     const shapes = await browser.evaluate<string[]>(
       `['signed', 'rejected', 'failed', 'unproven', 'waiting'].map((o) =>
@@ -161,7 +161,7 @@ describe('the audit page', () => {
     );
   });
 
-  it('finds by several words, in whatever a row is about', async () => {
+  it('searches for several words in all texts of a row', async () => {
     await search('nightly-25 signed');
     assert.equal(await status(), '5 of 266 rows');
     await search(rejected.slice(0, 20));
@@ -176,7 +176,7 @@ describe('the audit page', () => {
     assert.equal(await status(), '266 rows');
   });
 
-  it('searches as one types', async () => {
+  it('searches while the reader types', async () => {
     await browser.evaluate(`document.getElementById('search').focus()`);
     await browser.type('unlucky');
     await browser.until(`document.getElementById('status').textContent === '1 of 266 rows'`);
@@ -204,7 +204,7 @@ describe('the audit page', () => {
     await set('to', '');
   });
 
-  it('sorts by each column, and says so', async () => {
+  it('sorts by each column, and marks it', async () => {
     await browser.click('th.what button');
     assert.equal((await texts('tr.row button.what'))[0], 'anonymous.zip');
     assert.equal(await browser.evaluate(`document.querySelector('th.what').ariaSort`), 'ascending');
@@ -244,7 +244,7 @@ describe('the audit page', () => {
     assert.equal(await browser.evaluate(`document.activeElement.className`), 'what');
   });
 
-  it('tells of an answer that does not hold what it claims, and no more', async () => {
+  it('shows only the claimed outcome and the problems of an unproven answer', async () => {
     await search('forged.zip');
     await browser.click('button.what');
     const [detail = ''] = await texts('tr.detail');
@@ -252,13 +252,13 @@ describe('the audit page', () => {
     assert.doesNotMatch(detail, /Publisher/);
   });
 
-  it('opens at a commit that its address names', async () => {
+  it('opens the commit that the address names', async () => {
     await browser.open(`${page}?#${rejected.slice(0, 12)}`);
     assert.equal(await count('tr.detail'), 1);
     assert.match((await texts('tr.detail')).join(), /refused\.zip/);
   });
 
-  it('leads from the timeline to the row', async () => {
+  it('scrolls from the timeline to the row', async () => {
     await browser.open(`${page}?again`);
     const spot = await browser.evaluate<{ x: number; y: number }>(`(() => {
       const [, x, y] = /^M([\\d.]+) ([\\d.]+)/.exec(document.querySelector('.mark.failed').getAttribute('d'));
@@ -271,23 +271,23 @@ describe('the audit page', () => {
     assert.match((await texts('tr.detail')).join(), /unlucky\.zip/);
   });
 
-  it('fits a telephone without scrolling sideways', async () => {
+  it('fits a phone without scrolling sideways', async () => {
     await browser.look(360, 740);
     await browser.open(`${page}?narrow#${rejected.slice(0, 12)}`);
     assert(await browser.evaluate<boolean>(`document.documentElement.scrollWidth <= 360`));
-    // The bar of its colour is drawn by the row, and not once more by what stands first in it.
+    // The row draws its coloured bar, and no cell draws it again.
     const bars = `[...document.querySelectorAll('.row.rejected > td')].map((td) => getComputedStyle(td).boxShadow)`;
     assert.deepEqual([...new Set(await browser.evaluate<string[]>(bars))], ['none']);
     await browser.look(1280, 900);
   });
 
-  it('puts every row on paper', async () => {
+  it('prints every row', async () => {
     await browser.open(`${page}?print`);
     await browser.evaluate(`dispatchEvent(new Event('beforeprint'))`);
     assert.equal(await count('tr.row'), 266);
   });
 
-  it('shows what a revocation would kill', async () => {
+  it('lists the signatures that a revocation would invalidate', async () => {
     await browser.open(await write('revoked.html', new Date('2026-01-05T07:00:00Z')));
     assert.match(
       (await texts('.revocation summary')).join('; '),
@@ -299,7 +299,7 @@ describe('the audit page', () => {
 });
 
 describe('a hostile history in the page', () => {
-  it('is text wherever it stands: nothing runs, nothing is asked of a network', async () => {
+  it('is shown as text everywhere: nothing runs, nothing is requested from a network', async () => {
     await browser.open(`${page}?hostile`);
     for (const name of ['refused.zip', 'vouched.zip', 'pending.zip', 'anonymous.zip']) {
       await search(name);
@@ -311,7 +311,7 @@ describe('a hostile history in the page', () => {
     assert.match((await texts('tr.detail')).join(), /<\/script><img src=x onerror=|script/);
     assert.match((await texts('#repository')).join(), /<\/script><img src=x/);
     const { requests, complaints } = browser.seen;
-    // Chromium draws the sign of a date field from a data: URL of its own.
+    // Chromium draws the icon of a date field from a data: URL of its own.
     assert.deepEqual(
       requests.filter((url) => !url.startsWith('data:') && !url.startsWith('file:')),
       [],
@@ -319,7 +319,7 @@ describe('a hostile history in the page', () => {
     assert.deepEqual(complaints, []);
   });
 
-  it('shows what hides: a name that reads backwards is told apart', async () => {
+  it('makes hidden characters visible: a reversed name can be recognised', async () => {
     await search('exe.txt');
     await browser.evaluate(
       `document.querySelector('tr.detail') ?? document.querySelector('button.what').click()`,
@@ -327,7 +327,7 @@ describe('a hostile history in the page', () => {
     assert.match((await texts('tr.detail')).join(), /\\u\{202e\}exe\.txt/);
   });
 
-  it('has a policy that permits its one script and its one style sheet by their digests, and nothing else', async () => {
+  it('has a policy that permits only its script and its style sheet, by their digests', async () => {
     const [, policy = ''] = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(html) ?? [];
     const [, script = ''] = /<script type="module">([^]*)<\/script>\n<\/body>/.exec(html) ?? [];
     const [, style = ''] = /<style>([^]*?)<\/style>/.exec(html) ?? [];

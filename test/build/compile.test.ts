@@ -1,4 +1,4 @@
-/** The script of the audit's page as it is compiled: it stands in an element of the page, as it is. */
+/** The compiled script of the audit page, which is embedded in an element of the page. */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ describe('a script for a page', () => {
     return compileForPage(path);
   };
 
-  it('is readable ASCII without markup, and names no other file to a browser', async () => {
+  it('is readable ASCII without markup, and refers to no other file', async () => {
     const script = await readFile(resolve(import.meta.dirname, '../../dist/audit-page/page.js'), 'utf8');
     assert.match(script, /^[\n\x20-\x7e]+$/);
     assert.doesNotMatch(script, /<\/script|<script|<!--|sourceMappingURL|\b(?:import|require)\b/i);
@@ -27,12 +27,12 @@ describe('a script for a page', () => {
     assert.match(script, /\n {2}function drawTimeline\(\) \{\n/);
   });
 
-  it('has the end of a script element as text only', async () => {
+  it('escapes the end of a script element', async () => {
     const script = await compile(`console.log('a</script>b');`);
     assert.match(script, /console\.log\("a<\\\/script>b"\)/);
   });
 
-  it('is not made where markup would stay in it', async () => {
+  it('is refused if it would contain markup', async () => {
     for (const markup of ['<!--', '<script>'])
       await assert.rejects(compile(`console.log('a${markup}b');`), /contains markup/, markup);
   });

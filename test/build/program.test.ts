@@ -1,4 +1,4 @@
-/** The program as it is compiled: two scripts, and what V8 made of them when they were built. */
+/** The compiled program: two scripts and their V8 code caches. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
@@ -27,13 +27,13 @@ describe('the compiled program', () => {
   const version = async (main: string): Promise<string> =>
     (await run(process.execPath, [main, '--version'])).stdout.trim();
 
-  it('runs by a link to it, from another folder', async () => {
+  it('runs through a link in another folder', async () => {
     const link = join(folder, 'signpipe');
     await symlink(join(root, 'dist/main.js'), link);
     assert.equal(await version(link), VERSION);
   });
 
-  /** Whether V8 refuses what it is given of a script; undefined when it is given nothing. */
+  /** Whether V8 refuses the code cache of a script; undefined if there is none. */
   const refused = async (name: ScriptName, dist: string): Promise<string> => {
     const words = `new Scripts(${JSON.stringify(dist)}).script(${JSON.stringify(name)}).cachedDataRejected`;
     const { stdout } = await run(process.execPath, [
@@ -43,11 +43,11 @@ describe('the compiled program', () => {
     return stdout.trim();
   };
 
-  it('has a code cache that V8 takes over', async () => {
+  it('has a code cache that V8 accepts', async () => {
     for (const name of SCRIPTS) assert.equal(await refused(name, join(root, 'dist')), 'false', name);
   });
 
-  it('gives V8 no code cache of another script of the same length', async () => {
+  it('does not use the code cache of another script of the same length', async () => {
     const script = join(folder, 'dist', scriptFile('near'));
     const text = await readFile(script, 'latin1');
     await writeFile(script, text.replace('Git names the zip', 'Git NAMES the zip'));
@@ -56,7 +56,7 @@ describe('the compiled program', () => {
     assert.equal(await refused('near', join(folder, 'dist')), 'false');
   });
 
-  it('runs without a code cache, and with one that was changed or cut', async () => {
+  it('runs without a code cache, and with a changed or truncated one', async () => {
     const main = join(folder, 'dist/main.js');
     const near = join(folder, 'dist', cacheFile('near'));
     const changed = await readFile(near);
@@ -70,13 +70,13 @@ describe('the compiled program', () => {
     assert.equal(await version(main), VERSION);
   });
 
-  it('says so where a part of it is missing', async () => {
+  it('reports a missing part', async () => {
     const words = `openProgram(new Scripts(${JSON.stringify(join(folder, 'dist'))}))('none.js')`;
     const script = `const { openProgram, Scripts } = require(${JSON.stringify(program)}); ${words}`;
     await assert.rejects(run(process.execPath, ['--eval', script]), /has no part none\.js; build it again/);
   });
 
-  it('does what is small without the larger script', async () => {
+  it('runs short commands without the larger script', async () => {
     await rm(join(folder, 'dist', scriptFile('far')));
     assert.equal(await version(join(folder, 'dist/main.js')), VERSION);
   });

@@ -25,11 +25,11 @@ describe('printable makes visible', () => {
 });
 
 describe('printable', () => {
-  it('leaves text in any script alone', () => {
+  it('keeps text of any script', () => {
     const text = 'Grüße, 署名 книги עברית 🔏 "quoted" \\ and spaces ';
     assert.equal(printable(text), text);
   });
-  it('cuts what is too long', () => {
+  it('cuts long text', () => {
     assert.equal(printable('abcdef', 3), 'abc…');
     assert.equal(printable('abc', 3), 'abc');
     assert.equal(printable('x'.repeat(10_000)).length, 1001);
@@ -38,7 +38,7 @@ describe('printable', () => {
 });
 
 describe('printableLines', () => {
-  it('keeps line feeds, and nothing else that hides', () =>
+  it('keeps line feeds, and escapes other hidden characters', () =>
     assert.equal(printableLines('a\r\nb\u001b'), 'a\nb\\u{1b}'));
-  it('cuts the whole', () => assert.equal(printableLines('a\nb\nc', 3), 'a\nb…'));
+  it('limits the whole text', () => assert.equal(printableLines('a\nb\nc', 3), 'a\nb…'));
 });

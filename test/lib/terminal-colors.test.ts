@@ -30,7 +30,7 @@ describe('whether colour is wanted', () => {
       assert.equal(wantsColour(isTTY === undefined ? {} : { isTTY }, env), wanted);
     });
 
-  it('changes nothing but the colour', () => {
+  it('changes only the colour', () => {
     for (const style of ['good', 'bad', 'warning', 'waiting', 'alarm', 'dim'] as const) {
       const painted = painter(true)('text', style);
       assert.notEqual(painted, 'text');
@@ -71,7 +71,7 @@ describe('the commands', () => {
   };
   const COLOUR = '\u001b[';
 
-  it('colour verdicts and errors where a person looks, unless NO_COLOR is set', async () => {
+  it('colour verdicts and errors on a terminal, unless NO_COLOR is set', async () => {
     for (const file of ['a.exe', 'none.exe']) {
       assert.ok((await onScreen('', 'verify', file)).includes(COLOUR), file);
       assert.ok(!(await onScreen('NO_COLOR=1', 'verify', file)).includes(COLOUR), file);

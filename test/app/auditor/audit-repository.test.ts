@@ -18,7 +18,7 @@ before(async () => {
 });
 after(() => keys.close());
 
-/** An audit with its rows at hand. */
+/** An audit with its rows as an array. */
 interface Audited extends Audit {
   readonly rows: readonly AuditRow[];
 }
@@ -52,12 +52,14 @@ const policyOf = (change: Partial<PublishedPolicy['channels'][string]>): Publish
 });
 
 const outcomes = ({ rows }: Audited): string[] => rows.map(({ outcome }) => outcome);
-const told = ({ problems }: Audit): [string, string][] => problems.map(({ code, commit }) => [code, commit]);
+const problemsOf = ({ problems }: Audit): [string, string][] =>
+  problems.map(({ code, commit }) => [code, commit]);
 
-/** The same in a fixed order. */
-const toldSorted = (audit: Audit): [string, string][] => told(audit).sort(([a], [b]) => (a < b ? -1 : 1));
+/** The problems in a fixed order. */
+const sortedProblemsOf = (audit: Audit): [string, string][] =>
+  problemsOf(audit).sort(([a], [b]) => (a < b ? -1 : 1));
 
-/** A world with one sound answer before whatever the test does. */
+/** A world with one valid answer before those of the test. */
 async function begun(): Promise<AuditWorld> {
   const world = await keys.another();
   await world.receipt(await world.request(), { programs });
@@ -71,8 +73,8 @@ function altered(change: (entry: Made['entry']) => Made['entry']): Made[] {
   return [{ ...first, entry: change(first.entry) }];
 }
 
-describe('the audit of a sound history', () => {
-  it('tells who asked for what, who vouched, what was signed, and how long it took', async () => {
+describe('the audit of a valid history', () => {
+  it('shows the requester, the files, the vouches, the signed programs and the time taken', async () => {
     const world = await keys.another();
     await world.root(undefined, policyOf({ vouches: 1 }));
     const request = await world.request({ name: 'build.zip', message: 'Sign it\n\nSource-Revision: abc\n' });
@@ -80,10 +82,10 @@ describe('the audit of a sound history', () => {
     const receipt = await world.receipt(request, {
       programs,
       policy: policyOf({ vouches: 1 }),
-      edit: (said) => ({
-        ...said,
+      edit: (stated) => ({
+        ...stated,
         vouches: [vouch],
-        request: { ...said.request, sourceRevision: 'abc' },
+        request: { ...stated.request, sourceRevision: 'abc' },
       }),
     });
     const audit = await audited(world);
@@ -111,12 +113,12 @@ describe('the audit of a sound history', () => {
     assert.deepEqual(audit.heads, { requests: request, receipts: receipt });
   });
 
-  it('takes refusals of what nobody known has signed, and of what cannot be read', async () => {
+  it('accepts rejections of requests without an allowed signer, and of unreadable ones', async () => {
     const world = await keys.another();
     for (const options of [{ by: null }, { by: world.keys.stranger }, { zipname: '../etc/passwd\n' }]) {
       const request = await world.request(options);
       await world.receipt(request, {
-        edit: (said) => ({ ...said, request: { ...said.request, signer: null, key: null } }),
+        edit: (stated) => ({ ...stated, request: { ...stated.request, signer: null, key: null } }),
       });
     }
     const audit = await audited(world);
@@ -128,20 +130,20 @@ describe('the audit of a sound history', () => {
     );
   });
 
-  it('lets a failed request be taken up again', async () => {
+  it('accepts another answer to a failed request', async () => {
     const world = await keys.another();
     const request = await world.request();
-    await world.receipt(request, { edit: (said) => ({ ...said, outcome: 'failed' }) });
+    await world.receipt(request, { edit: (stated) => ({ ...stated, outcome: 'failed' }) });
     await world.receipt(request, { programs });
     assert.deepEqual(outcomes(await audited(world)), ['failed', 'signed']);
   });
 
-  it('knows signatures of what was signed and could not be delivered', async () => {
+  it('accepts signatures of programs that could not be delivered', async () => {
     const world = await keys.another();
     const reason = { code: 'exchange-unreachable', message: 'the exchange is down' };
     await world.receipt(await world.request(), {
       programs,
-      edit: (said) => ({ ...said, outcome: 'failed', reason }),
+      edit: (stated) => ({ ...stated, outcome: 'failed', reason }),
     });
     const audit = await audited(world);
     assert.deepEqual(audit.problems, []);
@@ -149,7 +151,7 @@ describe('the audit of a sound history', () => {
     assert(audit.rows[0]?.files[0]?.signed.every(({ proven }) => proven));
   });
 
-  it('takes a change of policy on the receipt branch for what it is', async () => {
+  it('accepts a change of policy on the receipt branch', async () => {
     const world = await begun();
     const policy = JSON.stringify(policyOf({ vouches: 2 }));
     const tree = world.tree([{ mode: '100644', name: 'policy.json', id: world.blob(policy) }]);
@@ -160,7 +162,7 @@ describe('the audit of a sound history', () => {
     assert.deepEqual(outcomes(audit), ['signed', 'rejected']);
   });
 
-  it('shows what waits, for what, and with which vouches so far', async () => {
+  it('shows what a request waits for, and its vouches so far', async () => {
     const world = await keys.another();
     await world.root(undefined, policyOf({ vouches: 2 }));
     const request = await world.request();
@@ -173,7 +175,7 @@ describe('the audit of a sound history', () => {
     assert.deepEqual(row.vouchedBy, [vouch]);
   });
 
-  it('does not count a vouch by whoever asked, by a stranger, or for other bytes', async () => {
+  it('does not count a vouch by the requester, by a stranger, or for other bytes', async () => {
     const world = await keys.another();
     await world.root();
     const request = await world.request();
@@ -183,7 +185,7 @@ describe('the audit of a sound history', () => {
     assert.deepEqual((await audited(world)).rows[0]?.vouchedBy, []);
   });
 
-  it('tells a HOLD', async () => {
+  it('shows a HOLD', async () => {
     const world = await keys.another();
     await world.root();
     const request = await world.request();
@@ -201,7 +203,7 @@ describe('the audit of a sound history', () => {
     assert.equal(audit.rows[0]?.waitingFor, 'on hold by second@example.org');
   });
 
-  it('passes over requests that were never meant to be answered', async () => {
+  it('leaves out requests before the commit in `after`', async () => {
     const world = await keys.another();
     const old = await world.request();
     const asked = await world.request();
@@ -213,7 +215,7 @@ describe('the audit of a sound history', () => {
     );
   });
 
-  it('reads a repository without receipts: everything waits', async () => {
+  it('reads a repository without receipts: all requests wait', async () => {
     const world = await keys.another();
     await world.request();
     const audit = await audited(world);
@@ -221,18 +223,18 @@ describe('the audit of a sound history', () => {
     assert.equal(audit.receiptsBy, null);
   });
 
-  it('accepts a key after the first where it is told who may sign receipts', async () => {
+  it('accepts a second key if the receipt signers are given', async () => {
     const world = await begun();
     await world.receipt(await world.request(), { programs, by: world.keys.stranger });
     assert.deepEqual(
-      told(await audited(world)).map(([code]) => code),
+      problemsOf(await audited(world)).map(([code]) => code),
       ['commit-signer-unknown'],
     );
     const receiptSigners = world.allowed('receipts', 'stranger');
     assert.deepEqual((await audited(world, { receiptSigners })).problems, []);
   });
 
-  it('takes unsigned requests where the published policy permits them', async () => {
+  it('accepts unsigned requests if the published policy permits them', async () => {
     const world = await keys.another();
     const policy = policyOf({ unsignedRequests: 'accept' });
     await world.root(undefined, policy);
@@ -258,8 +260,8 @@ describe('the audit of a sound history', () => {
   });
 });
 
-describe('the audit of a history that was tampered with', () => {
-  /** One more request, answered as the options say; what the audit tells has to be about that receipt. */
+describe('the audit of a tampered history', () => {
+  /** One more request, answered as the options say; the audit must report that receipt. */
   const tampered = (
     name: string,
     code: string,
@@ -269,12 +271,12 @@ describe('the audit of a history that was tampered with', () => {
       const world = await begun();
       const receipt = await world.receipt(await world.request(), await options());
       const audit = await audited(world);
-      assert.deepEqual(told(audit), [[code, receipt]]);
+      assert.deepEqual(problemsOf(audit), [[code, receipt]]);
       assert.deepEqual(outcomes(audit), ['signed', 'unproven']);
     });
   };
 
-  tampered('a receipt by a key that nobody listed', 'commit-signer-unknown', () => ({
+  tampered('a receipt by an unlisted key', 'commit-signer-unknown', () => ({
     programs,
     by: keys.keys.stranger,
   }));
@@ -291,9 +293,9 @@ describe('the audit of a history that was tampered with', () => {
     const bare = world.rawCommit(Buffer.from(raw.replace(/^gpgsig (.|\n )*\n/m, ''), 'latin1'));
     world.signed.splice(-1, 1, bare);
     const audit = await audited(world);
-    assert.deepEqual(told(audit), [['commit-unsigned', bare]]);
+    assert.deepEqual(problemsOf(audit), [['commit-unsigned', bare]]);
     assert.deepEqual(outcomes(audit), ['signed', 'unproven']);
-    assert.equal(audit.rows[1]?.certificate, null, 'what nobody signed is not shown as if it were so');
+    assert.equal(audit.rows[1]?.certificate, null, 'an unsigned statement is not shown as a fact');
   });
 
   it('commit-signature-wrong: a receipt whose message was changed afterwards', async () => {
@@ -302,10 +304,10 @@ describe('the audit of a history that was tampered with', () => {
     const raw = world.pending(sound).toString('utf8');
     const changed = world.rawCommit(Buffer.from(raw.replace('Outcome: rejected', 'Outcome: signed')));
     world.signed.splice(-1, 1, changed);
-    assert.deepEqual(told(await audited(world)), [['commit-signature-wrong', changed]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['commit-signature-wrong', changed]]);
   });
 
-  /** Signs the receipt commit anew over other contents, as only the key's holder could. */
+  /** Signs the receipt commit again with other contents, as only the key's holder could. */
   const rewritten = async (
     world: AuditWorld,
     receipt: string,
@@ -339,17 +341,17 @@ describe('the audit of a history that was tampered with', () => {
     const commit = await rewritten(world, receipt, {
       message: (text) => text.replace(/^Output-SHA256: .{8}/m, 'Output-SHA256: 00000000'),
     });
-    assert.deepEqual(told(await audited(world)), [['receipt-message-differs', commit]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-message-differs', commit]]);
   });
 
   it('receipt-message-differs: a trailer is repeated with another value', async () => {
     const world = await begun();
     const receipt = await world.receipt(await world.request(), { programs });
     const commit = await rewritten(world, receipt, { message: (text) => `${text}Outcome: rejected\n` });
-    assert.deepEqual(told(await audited(world)), [['receipt-message-differs', commit]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-message-differs', commit]]);
   });
 
-  it('does not mind a message that a later version words differently', async () => {
+  it('accepts a message that a later version words differently', async () => {
     const world = await begun();
     const receipt = await world.receipt(await world.request(), { programs });
     await rewritten(world, receipt, {
@@ -363,7 +365,7 @@ describe('the audit of a history that was tampered with', () => {
       const world = await begun();
       const receipt = await world.receipt(await world.request(), { programs });
       const commit = await rewritten(world, receipt, { files: { SHA256SUMS: sums } });
-      assert.deepEqual(told(await audited(world)), [['receipt-sums-differ', commit]]);
+      assert.deepEqual(problemsOf(await audited(world)), [['receipt-sums-differ', commit]]);
     }
   });
 
@@ -372,7 +374,7 @@ describe('the audit of a history that was tampered with', () => {
     const receipt = await world.receipt(await world.request(), { programs });
     const commit = await rewritten(world, receipt, { files: { signatures: null } });
     const audit = await audited(world);
-    assert.deepEqual(told(audit), [
+    assert.deepEqual(problemsOf(audit), [
       ['receipt-no-signature', commit],
       ['receipt-no-signature', commit],
     ]);
@@ -382,7 +384,7 @@ describe('the audit of a history that was tampered with', () => {
     );
   });
 
-  it('receipt-stray-signature: a signature that belongs to nothing', async () => {
+  it('receipt-stray-signature: a signature that belongs to no program', async () => {
     const world = await begun();
     const [first, second] = programs;
     assert(first && second);
@@ -405,7 +407,7 @@ describe('the audit of a history that was tampered with', () => {
       world.keys.receipts,
     );
     world.signed.splice(-1, 1, commit);
-    assert.deepEqual(told(await audited(world)), [['receipt-stray-signature', commit]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-stray-signature', commit]]);
   });
 
   it('receipt-malformed: receipt.json is something else', async () => {
@@ -413,90 +415,93 @@ describe('the audit of a history that was tampered with', () => {
       const world = await begun();
       const receipt = await world.receipt(await world.request(), {});
       const commit = await rewritten(world, receipt, { files: { 'receipt.json': json } });
-      assert.deepEqual(told(await audited(world)), [['receipt-malformed', commit]]);
+      assert.deepEqual(problemsOf(await audited(world)), [['receipt-malformed', commit]]);
     }
   });
 
-  it('receipt-mismatch: receipt.json speaks of another request than the commit follows', async () => {
+  it('receipt-mismatch: receipt.json is about another request than the commit', async () => {
     const world = await begun();
     const [first, second] = [await world.request(), await world.request()];
     await world.receipt(first, {});
     const receipt = await world.receipt(second, {});
-    const said = JSON.stringify(world.receiptOf(first, [], new Date(world.clock)));
-    const commit = await rewritten(world, receipt, { files: { 'receipt.json': said } });
-    assert.deepEqual(told(await audited(world)), [['receipt-mismatch', commit]]);
+    const stated = JSON.stringify(world.receiptOf(first, [], new Date(world.clock)));
+    const commit = await rewritten(world, receipt, { files: { 'receipt.json': stated } });
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-mismatch', commit]]);
   });
 
   tampered('the receipt names another signer', 'request-signer-differs', () => ({
     programs,
-    edit: (said) => ({ ...said, request: { ...said.request, signer: 'second@example.org' } }),
+    edit: (stated) => ({ ...stated, request: { ...stated.request, signer: 'second@example.org' } }),
   }));
   tampered('the receipt names another key', 'request-signer-differs', () => ({
     programs,
-    edit: (said) => ({
-      ...said,
-      request: { ...said.request, key: keys.keys.second.signer.fingerprint },
+    edit: (stated) => ({
+      ...stated,
+      request: { ...stated.request, key: keys.keys.second.signer.fingerprint },
     }),
   }));
   tampered('the receipt states another channel', 'request-differs', () => ({
     programs,
-    edit: (said) => ({ ...said, request: { ...said.request, channel: 'release' } }),
+    edit: (stated) => ({ ...stated, request: { ...stated.request, channel: 'release' } }),
   }));
   tampered('the receipt states a revision that the request does not have', 'request-differs', () => ({
     programs,
-    edit: (said) => ({ ...said, request: { ...said.request, sourceRevision: 'v1.0' } }),
+    edit: (stated) => ({ ...stated, request: { ...stated.request, sourceRevision: 'v1.0' } }),
   }));
-  it('receipt-other-file: signed is a file that was not asked for', async () => {
+  it('receipt-other-file: a file was signed that was not requested', async () => {
     const world = await begun();
     const receipt = await world.receipt(await world.request(), {
       programs,
-      edit: (said) => ({
-        ...said,
-        files: said.files.flatMap((file) => [file, { ...file, input: { ...file.input, name: 'evil.zip' } }]),
+      edit: (stated) => ({
+        ...stated,
+        files: stated.files.flatMap((file) => [
+          file,
+          { ...file, input: { ...file.input, name: 'evil.zip' } },
+        ]),
       }),
     });
-    assert.deepEqual(told(await audited(world)), [['receipt-other-file', receipt]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-other-file', receipt]]);
   });
 
-  it('commit-unsigned: a request that nobody signed, said to be signed', async () => {
+  it('commit-unsigned: an unsigned request, stated to be signed', async () => {
     const world = await begun();
     const request = await world.request({ by: null });
     const receipt = await world.receipt(request, {
       programs,
-      edit: (said) => ({
-        ...said,
+      edit: (stated) => ({
+        ...stated,
         request: {
-          ...said.request,
+          ...stated.request,
           signer: 'builder@example.org',
           key: world.keys.builder.signer.fingerprint,
         },
       }),
     });
-    assert.deepEqual(told(await audited(world)), [['commit-unsigned', receipt]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['commit-unsigned', receipt]]);
   });
 
-  it('request-unproven: signed for somebody whom nothing proves', async () => {
+  it('request-unproven: signed for an unproven requester', async () => {
     for (const by of [null, keys.keys.stranger]) {
       const world = await begun();
       const request = await world.request({ by });
       const receipt = await world.receipt(request, {
         programs,
-        edit: (said) => ({ ...said, request: { ...said.request, signer: null, key: null } }),
+        edit: (stated) => ({ ...stated, request: { ...stated.request, signer: null, key: null } }),
       });
-      assert.deepEqual(told(await audited(world)), [['request-unproven', receipt]]);
+      assert.deepEqual(problemsOf(await audited(world)), [['request-unproven', receipt]]);
     }
   });
 
-  it('receipt-other-bytes: signed is something else than was pinned', async () => {
+  it('receipt-other-bytes: a file other than the pinned one was signed', async () => {
     const world = await begun();
     const receipt = await world.receipt(await world.request(), {
       programs,
-      edit: (said) => ({
-        ...said,
-        files: said.files.map((file) => ({ ...file, input: { ...file.input, sha256: hashOf('other') } })),
+      edit: (stated) => ({
+        ...stated,
+        files: stated.files.map((file) => ({ ...file, input: { ...file.input, sha256: hashOf('other') } })),
       }),
     });
-    assert.deepEqual(told(await audited(world)), [['receipt-other-bytes', receipt]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-other-bytes', receipt]]);
   });
 
   it('receipt-other-bytes: an entry is not the one that was pinned', async () => {
@@ -509,31 +514,31 @@ describe('the audit of a history that was tampered with', () => {
       zipname: (lines[0] ?? '') + (lines[1] ?? '').replace(/^.{8}/, '00000000'),
     });
     const receipt = await world.receipt(request, { programs });
-    assert.deepEqual(told(await audited(world)), [['receipt-other-bytes', receipt]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-other-bytes', receipt]]);
   });
 
-  it('receipt-file-missing: not everything that was asked for', async () => {
+  it('receipt-file-missing: a requested file is missing', async () => {
     const world = await begun();
     const zipname = ['one.zip', 'two.zip'].map((name) => `${hashOf(name)}  ${name}\n`).join('');
     const receipt = await world.receipt(await world.request({ name: 'one.zip', zipname }), { programs });
-    assert.deepEqual(told(await audited(world)), [['receipt-file-missing', receipt]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-file-missing', receipt]]);
   });
 
   it('request-unsound: signed although the request cannot be read', async () => {
     const world = await begun();
     const request = await world.request({ zipname: '../../etc/shadow\n' });
     const receipt = await world.receipt(request, { programs });
-    assert.deepEqual(told(await audited(world)), [['request-unsound', receipt]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['request-unsound', receipt]]);
   });
 
-  it('vouch-not-request: signed for a vouch that somebody brought into the request branch', async () => {
+  it('vouch-not-request: signed for a vouch on the request branch', async () => {
     const world = await begun();
     const request = await world.request({ message: 'Vouch for it\n\nVouch: yes\n' });
     const receipt = await world.receipt(request, { programs });
-    assert.deepEqual(told(await audited(world)), [['vouch-not-request', receipt]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['vouch-not-request', receipt]]);
   });
 
-  it('request-none: a receipt for a commit that asks for nothing', async () => {
+  it('request-none: a receipt for a commit that is not a request', async () => {
     const world = await begun();
     const [last = ''] = world.main.slice(-1);
     const tree = /^tree (\w+)/.exec(world.pending(last).toString('latin1'))?.[1] ?? '';
@@ -542,7 +547,9 @@ describe('the audit of a history that was tampered with', () => {
     world.know(idle, last);
     const receipt = await world.receipt(idle, { programs });
     assert(
-      told(await audited(world)).some(([code, commit]) => code === 'request-none' && commit === receipt),
+      problemsOf(await audited(world)).some(
+        ([code, commit]) => code === 'request-none' && commit === receipt,
+      ),
     );
   });
 
@@ -551,7 +558,7 @@ describe('the audit of a history that was tampered with', () => {
     const request = await world.request();
     world.main.pop();
     const receipt = await world.receipt(request, { programs });
-    assert.deepEqual(told(await audited(world)), [['request-elsewhere', receipt]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['request-elsewhere', receipt]]);
   });
 
   it('request-elsewhere: the request branch was rewritten after it was answered', async () => {
@@ -560,7 +567,7 @@ describe('the audit of a history that was tampered with', () => {
     world.main.splice(0);
     await world.request({ name: 'other.zip' });
     const audit = await audited(world);
-    assert.deepEqual(told(audit), [['request-elsewhere', world.signed.at(-1)]]);
+    assert.deepEqual(problemsOf(audit), [['request-elsewhere', world.signed.at(-1)]]);
     assert.deepEqual(outcomes(audit), ['unproven', 'waiting']);
   });
 
@@ -570,7 +577,7 @@ describe('the audit of a history that was tampered with', () => {
     await world.receipt(request, {});
     const again = await world.receipt(request, { programs });
     const audit = await audited(world);
-    assert.deepEqual(told(audit), [['request-answered-twice', again]]);
+    assert.deepEqual(problemsOf(audit), [['request-answered-twice', again]]);
     assert.deepEqual(outcomes(audit), ['rejected', 'unproven']);
   });
 
@@ -585,8 +592,8 @@ describe('the audit of a history that was tampered with', () => {
 
   const repeating =
     (request: string, receipt: string) =>
-    (said: Receipt): Receipt => ({
-      ...said,
+    (stated: Receipt): Receipt => ({
+      ...stated,
       reason: { code: 'request-repeated', message: 'it was answered before' },
       repeats: { request, receipt },
     });
@@ -599,11 +606,11 @@ describe('the audit of a history that was tampered with', () => {
     await world.receipt(request, { programs });
     const again = await world.receipt(twin, { programs });
     const audit = await audited(world);
-    assert.deepEqual(told(audit), [['request-answered-twice', again]]);
+    assert.deepEqual(problemsOf(audit), [['request-answered-twice', again]]);
     assert.deepEqual(outcomes(audit), ['signed', 'unproven', 'waiting']);
   });
 
-  it('tells repeated requests, and finds nothing wrong with their receipts', async () => {
+  it('shows repeated requests, and accepts their receipts', async () => {
     const world = await keys.another();
     const request = await world.request();
     const twin = twinOf(world, request);
@@ -611,14 +618,14 @@ describe('the audit of a history that was tampered with', () => {
     const first = await world.receipt(request, { programs });
     await world.receipt(twin, { edit: repeating(request, first) });
     const audit = await audited(world);
-    assert.deepEqual(told(audit), []);
+    assert.deepEqual(problemsOf(audit), []);
     assert.deepEqual(
       [...audit.rows].map(({ repeats }) => repeats),
       [null, { request, receipt: first }, null],
     );
   });
 
-  it('receipt-repeats-other: a receipt says that a request repeats another, which it is not', async () => {
+  it('receipt-repeats-other: a receipt wrongly says that a request repeats another', async () => {
     const world = await keys.another();
     const request = await world.request();
     const first = await world.receipt(request, { programs });
@@ -628,30 +635,30 @@ describe('the audit of a history that was tampered with', () => {
     const unsigned = await world.request({ by: null, name: 'unsigned.zip' });
     const wrong = await world.receipt(twin, { edit: repeating(other, first) });
     const unproved = await world.receipt(unsigned, { edit: repeating(request, first) });
-    assert.deepEqual(told(await audited(world)), [
+    assert.deepEqual(problemsOf(await audited(world)), [
       ['receipt-repeats-other', wrong],
       ['receipt-repeats-other', unproved],
     ]);
   });
 
-  it('receipt-not-one: a commit on the receipt branch that answers nothing', async () => {
+  it('receipt-not-one: a commit on the receipt branch that is not an answer', async () => {
     const world = await begun();
     const tree = world.tree([{ mode: '100644', name: 'README', id: world.blob('hello\n') }]);
     const odd = await world.commit({ tree, parents: world.signed.slice(-1) }, world.keys.receipts);
     world.signed.push(odd);
     await world.receipt(await world.request(), { programs });
     const audit = await audited(world);
-    assert.deepEqual(told(audit), [['receipt-not-one', odd]]);
+    assert.deepEqual(problemsOf(audit), [['receipt-not-one', odd]]);
     assert.deepEqual(outcomes(audit), ['signed', 'signed']);
   });
 
-  it('commit-signer-unknown: a policy that somebody else published', async () => {
+  it('commit-signer-unknown: a policy by an unlisted key', async () => {
     const world = await begun();
     const policy = JSON.stringify(policyOf({}));
     const tree = world.tree([{ mode: '100644', name: 'policy.json', id: world.blob(policy) }]);
     const odd = await world.commit({ tree, parents: world.signed.slice(-1) }, world.keys.stranger);
     world.signed.push(odd);
-    assert.deepEqual(told(await audited(world)), [['commit-signer-unknown', odd]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['commit-signer-unknown', odd]]);
   });
 
   it('receipt-not-one: a merge of three, with another history hidden behind it', async () => {
@@ -664,7 +671,7 @@ describe('the audit of a history that was tampered with', () => {
     const octopus = await world.commit({ tree, parents: [tip, request, stray] }, world.keys.receipts);
     world.signed.splice(-1, 1, octopus);
     const audit = await audited(world);
-    assert.deepEqual(toldSorted(audit), [
+    assert.deepEqual(sortedProblemsOf(audit), [
       ['receipt-not-one', octopus],
       ['receipts-strange-history', stray],
     ]);
@@ -678,18 +685,18 @@ describe('the audit of a history that was tampered with', () => {
     const tree = /^tree (\w+)/.exec(world.pending(sound).toString('latin1'))?.[1] ?? '';
     const crossed = await world.commit({ tree, parents: [request, tip] }, world.keys.receipts);
     world.signed.splice(-1, 1, crossed);
-    const codes = told(await audited(world));
+    const codes = problemsOf(await audited(world));
     assert(codes.some(([code]) => code === 'receipts-root'));
     assert(codes.some(([, commit]) => commit === crossed));
     assert(codes.some(([code]) => code === 'receipts-strange-history'));
   });
 
-  it('receipts-root: a branch that begins with the word of somebody else', async () => {
+  it('receipts-root: a branch whose first commit is by an unlisted key', async () => {
     const world = await keys.another();
     const root = await world.root(world.keys.stranger);
     const receipt = await world.receipt(await world.request(), { programs });
     const audit = await audited(world);
-    assert.deepEqual(told(audit), [
+    assert.deepEqual(problemsOf(audit), [
       ['commit-signer-unknown', root],
       ['receipt-foreign-key', receipt],
     ]);
@@ -704,7 +711,7 @@ describe('the audit of a history that was tampered with', () => {
     const root = await world.commit({ tree }, world.keys.builder);
     world.signed.splice(0, 1, root);
     await world.request();
-    assert.deepEqual(told(await audited(world)), [['receipts-root', root]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipts-root', root]]);
   });
 
   it('receipt-key-asks: a builder begins a receipt branch of its own and answers itself', async () => {
@@ -712,9 +719,9 @@ describe('the audit of a history that was tampered with', () => {
     await world.root(world.keys.builder);
     const request = await world.request();
     await world.receipt(request, { programs, by: world.keys.builder });
-    assert.deepEqual(told(await audited(world)), [['receipt-key-asks', request]]);
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-key-asks', request]]);
     const receiptSigners = world.allowed('receipts');
-    const codes = told(await audited(world, { receiptSigners })).map(([code]) => code);
+    const codes = problemsOf(await audited(world, { receiptSigners })).map(([code]) => code);
     assert.deepEqual(codes, ['commit-signer-unknown', 'commit-signer-unknown']);
   });
 
@@ -725,9 +732,9 @@ describe('the audit of a history that was tampered with', () => {
         ...entry,
         authenticode: { algorithm: 'sha256', digest: hashOf('x') },
       })),
-      edit: (said) => ({ ...said, request: { ...said.request, channel: 'release', signer: 'nobody' } }),
+      edit: (stated) => ({ ...stated, request: { ...stated.request, channel: 'release', signer: 'nobody' } }),
     });
-    assert.deepEqual(toldSorted(await audited(world)), [
+    assert.deepEqual(sortedProblemsOf(await audited(world)), [
       ['request-differs', receipt],
       ['request-signer-differs', receipt],
       ['signature-digest-differs', receipt],
@@ -741,7 +748,7 @@ describe('the audit of detached signatures', () => {
       const world = await begun();
       const receipt = await world.receipt(await world.request(), { programs: await made() });
       const audit = await audited(world);
-      assert.deepEqual(told(audit), [[code, receipt]]);
+      assert.deepEqual(problemsOf(audit), [[code, receipt]]);
       assert.equal(audit.rows[1]?.files[0]?.signed[0]?.proven, false);
     });
   };
@@ -749,19 +756,19 @@ describe('the audit of detached signatures', () => {
   refused('it is over another program', 'signature-digest-differs', () =>
     altered((entry) => ({ ...entry, authenticode: { algorithm: 'sha256', digest: hashOf('other') } })),
   );
-  refused('the receipt tells another time', 'signature-timestamp-differs', () =>
+  refused('the receipt states another time', 'signature-timestamp-differs', () =>
     altered((entry) => ({
       ...entry,
       timestamp: entry.timestamp && { ...entry.timestamp, time: '2025-01-01T00:00:00Z' },
     })),
   );
-  refused('the receipt tells another authority', 'signature-timestamp-differs', () =>
+  refused('the receipt states another authority', 'signature-timestamp-differs', () =>
     altered((entry) => ({
       ...entry,
       timestamp: entry.timestamp && { ...entry.timestamp, authority: 'CN=Somebody' },
     })),
   );
-  refused('it has a timestamp of which the receipt knows nothing', 'signature-timestamp-differs', () =>
+  refused('it has a timestamp that the receipt does not state', 'signature-timestamp-differs', () =>
     altered((entry) => ({ ...entry, timestamp: null })),
   );
   refused('it is by another certificate than the receipt says', 'signature-certificate-differs', async () => {
@@ -781,13 +788,13 @@ describe('the audit of detached signatures', () => {
     signature.writeUInt8(signature.readUInt8(last) ^ 1, last);
     return [{ ...first, signature }];
   });
-  refused('it is no signature at all', 'der-malformed', () => {
+  refused('it is not a signature', 'der-malformed', () => {
     const [first] = programs;
     assert(first);
     return [{ ...first, signature: Buffer.from('hello') }];
   });
 
-  it('takes the last of nested signatures where ours was appended to another', async () => {
+  it('accepts the last nested signature if ours was appended to another', async () => {
     const world = await begun();
     await world.receipt(await world.request(), {
       programs: [await world.appended('both.exe', new Date('2026-01-05T08:00:00Z'))],
@@ -807,9 +814,9 @@ describe('the audit of vouches', () => {
     const receipt = await world.receipt(request, {
       programs,
       policy,
-      edit: (said) => ({ ...said, vouches: counted }),
+      edit: (stated) => ({ ...stated, vouches: counted }),
     });
-    const problems = told(await audited(world));
+    const problems = problemsOf(await audited(world));
     assert(problems.every(([, commit]) => commit === receipt));
     return problems;
   };
@@ -827,7 +834,7 @@ describe('the audit of vouches', () => {
       ['vouch-differs'],
     );
   });
-  it('vouch-own: it is by whoever asked', async () => {
+  it('vouch-own: it is by the requester', async () => {
     assert.deepEqual(
       await codesOf(async (world, request) => [await world.vouch(request, world.keys.builder)]),
       ['vouch-own'],
@@ -847,7 +854,7 @@ describe('the audit of vouches', () => {
       ['vouch-signer-differs'],
     );
   });
-  it('vouch-missing: it does not stand on its branch', async () => {
+  it('vouch-missing: it is not on its branch', async () => {
     assert.deepEqual(
       await codesOf(async (world, request) => {
         const vouch = await world.vouch(request);
@@ -857,7 +864,7 @@ describe('the audit of vouches', () => {
       ['vouch-missing'],
     );
   });
-  it('vouch-repeated: one voice counts once', async () => {
+  it('vouch-repeated: one person counts once', async () => {
     assert.deepEqual(
       await codesOf(async (world, request) => {
         const vouch = await world.vouch(request);
@@ -869,7 +876,7 @@ describe('the audit of vouches', () => {
 });
 
 describe('the audit of persons', () => {
-  /** The list of an auditor that knows the stranger, and says by a line out of date who else that is. */
+  /** An auditor's list with the stranger, and an outdated line that ties the stranger to others. */
   const joined = (world: AuditWorld, ...names: ('builder' | 'second')[]): AllowedSigners => {
     const principals = names.map((name) => world.keys[name].principal).join(',');
     const line = world.keys.stranger.allowed.replace(/^\S+ /, `${principals} valid-before="20010101" `);
@@ -877,7 +884,7 @@ describe('the audit of persons', () => {
     return AllowedSigners.parse(text, 'allowed_signers');
   };
 
-  /** A vouch after one for other bytes: the same zipname twice says nothing new. */
+  /** A vouch after one for other bytes, since committing the same zipname twice changes nothing. */
   const vouchAgain = async (
     world: AuditWorld,
     request: string,
@@ -892,8 +899,8 @@ describe('the audit of persons', () => {
     const request = await world.request();
     const vouches: Receipt['vouches'] = [];
     for (const name of counted) vouches.push(await vouchAgain(world, request, name));
-    await world.receipt(request, { programs, edit: (said) => ({ ...said, vouches }) });
-    return told(await audited(world, { allowed: joined(world, ...by) })).map(([code]) => code);
+    await world.receipt(request, { programs, edit: (stated) => ({ ...stated, vouches }) });
+    return problemsOf(await audited(world, { allowed: joined(world, ...by) })).map(([code]) => code);
   }
 
   it('vouch-own: by a key that a line ties to the requester', async () => {
@@ -921,11 +928,13 @@ describe('the audit of times', () => {
     const request = await world.request({ at: new Date('2026-03-01T00:00:00Z') });
     const receipt = await world.receipt(request, { programs, at: new Date('2026-02-28T23:59:59Z') });
     assert.ok(
-      told(await audited(world)).some(([code, commit]) => code === 'receipt-backdated' && commit === receipt),
+      problemsOf(await audited(world)).some(
+        ([code, commit]) => code === 'receipt-backdated' && commit === receipt,
+      ),
     );
   });
 
-  it('takes one of the same second', async () => {
+  it('accepts a receipt of the same second', async () => {
     const world = await begun();
     const at = new Date('2026-03-01T00:00:00Z');
     await world.receipt(await world.request({ at }), { at });

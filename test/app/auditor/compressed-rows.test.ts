@@ -16,7 +16,7 @@ function packed(...lots: readonly (readonly AuditRow[])[]): PackedRows {
 }
 
 describe('packed rows', () => {
-  it('come back as they were put, in their order, as often as they are asked for', () => {
+  it('can be iterated several times, unchanged and in order', () => {
     const lots = [
       [row({ subject: `${HOSTILE} 日本 🎉 \ud800` }), row({ author: '\udc00', files: [] })],
       [],
@@ -27,7 +27,7 @@ describe('packed rows', () => {
     for (const _ of [1, 2]) assert.deepEqual([...rows], lots.flat());
   });
 
-  it('fill packs of a bounded size, and take little memory', () => {
+  it('fill packs of bounded size, and take little memory', () => {
     const packer = new RowPacker();
     for (let i = 0; i < 2000; i += 1) packer.add(row({ subject: `Sign build-${i}.zip` }));
     const packs = packer.flush();
@@ -38,7 +38,7 @@ describe('packed rows', () => {
     assert.deepEqual(packer.flush(), []);
   });
 
-  it('take problems that are found later: an answer with a fault proves nothing', () => {
+  it('accept problems that are found later, which make an answer unproven', () => {
     const lots = [
       [row(), row({ problems: [PROBLEM] })],
       [row(), row({ receipt: null, outcome: 'waiting' })],

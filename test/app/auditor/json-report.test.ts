@@ -7,7 +7,7 @@ import { auditOf, HOSTILE, row } from './sample-rows.ts';
 const LIKE_A_LIST = '"rows": [] "rows":[]';
 
 describe('JSON for terminals and pages', () => {
-  it('holds nothing but printable ASCII without markup, and reads back the same', () => {
+  it('is printable ASCII without markup, and can be parsed to the same value', () => {
     const value = { text: `</script><!--\u2028\u202e\u009b ${HOSTILE} 🎉 é & ' \ud800` };
     const text = safeJson(value);
     assert.match(text, /^[ !"#$%(-;=?-~]*$/);
@@ -15,7 +15,7 @@ describe('JSON for terminals and pages', () => {
   });
 });
 
-describe('the document in pieces', () => {
+describe('the document in chunks', () => {
   const problems = [{ code: 'odd', commit: 'd'.repeat(40), message: LIKE_A_LIST }];
   const same = (rows: readonly AuditRow[], indent: 0 | 2): void => {
     const audit = auditOf(rows, { problems });
@@ -30,13 +30,13 @@ describe('the document in pieces', () => {
       for (const count of [0, 1, 3]) same(rows.slice(0, count), indent);
     });
 
-  it('has each row in a piece of its own', () => {
+  it('has one chunk for each row', () => {
     const options = { repository: '', at: new Date(), rows, revocation: null };
     const pieces = [...documentText(auditOf(rows), options, { indent: 2 })];
     assert.equal(pieces.filter((piece) => piece.includes('"subject"')).length, rows.length);
   });
 
-  it('shows every value as the form wants it', () => {
+  it('passes every value through `shown`', () => {
     const options = { repository: 'secret', at: new Date(), rows, revocation: null };
     const shown = (value: unknown): unknown => JSON.parse(JSON.stringify(value).replaceAll('build', 'made'));
     const text = [...documentText(auditOf(rows), options, { indent: 0, shown })].join('');

@@ -9,7 +9,7 @@ import { AuditWorld } from './sample-history.ts';
 const NOON = new Date('2026-02-01T12:00:00Z');
 const at = (minutes: number): Date => new Date(NOON.getTime() + minutes * 60_000);
 
-describe('what the revocation of a certificate kills', () => {
+describe('the revocation of a certificate', () => {
   let world: AuditWorld;
   let rows: Rows;
   let publisher: string;
@@ -46,7 +46,7 @@ describe('what the revocation of a certificate kills', () => {
   });
   after(() => world.close());
 
-  it('leaves what was stamped before, and nothing else', () => {
+  it('keeps only signatures with an earlier timestamp', () => {
     const { killed, surviving, subject } = judgeRevocation(rows, { certificate: publisher, at: NOON });
     assert.match(subject, /CN=Publisher/);
     assert.deepEqual(
@@ -64,32 +64,32 @@ describe('what the revocation of a certificate kills', () => {
     );
   });
 
-  it('asks about one certificate', () => {
+  it('concerns one certificate', () => {
     const certificate = world.successor.certificate.sha256;
     const { killed, surviving } = judgeRevocation(rows, { certificate, at: NOON });
     assert.deepEqual([killed.length, surviving.map(({ path }) => path)], [0, ['other.exe']]);
   });
 
-  it('takes the first digits of one certificate, and gives the whole', () => {
+  it('accepts the first digits of a certificate, and returns all of them', () => {
     const other = world.successor.certificate.sha256;
     let digits = 4;
     while (publisher.startsWith(other.slice(0, digits))) digits += 1;
-    const found = judgeRevocation(rows, { certificate: other.slice(0, digits), at: NOON });
-    assert.equal(found.certificate, other);
+    const revocation = judgeRevocation(rows, { certificate: other.slice(0, digits), at: NOON });
+    assert.equal(revocation.certificate, other);
     assert.deepEqual(
-      found.surviving.map(({ path }) => path),
+      revocation.surviving.map(({ path }) => path),
       ['other.exe'],
     );
   });
 
-  it('certificate-ambiguous: the digits fit several; each is named', () => {
+  it('certificate-ambiguous: several certificates begin with the digits; each is listed', () => {
     assert.throws(() => judgeRevocation(rows, { certificate: '', at: NOON }), {
       code: 'certificate-ambiguous',
       hint: new RegExp(`(?=[^]*${publisher})[^]*${world.successor.certificate.sha256}`),
     });
   });
 
-  it('certificate-unknown: no receipt names it; those that are named are told', () => {
+  it('certificate-unknown: no receipt names it; the known ones are listed', () => {
     assert.throws(() => judgeRevocation(rows, { certificate: '0'.repeat(64), at: NOON }), {
       code: 'certificate-unknown',
       hint: new RegExp(publisher),

@@ -1,7 +1,7 @@
 /**
- * Control repositories with any history that a test wants, sound or not: commits and trees are made with the
- * functions that the signer and the builder use, gathered in memory and written as packs, so that ten thousand
- * receipts take seconds. Programs are signed and stamped for real, by test certificates.
+ * Control repositories with any history that a test needs, valid or not: commits and trees are made with the functions
+ * of signer and builder, collected in memory and written as packs, so that ten thousand receipts take seconds. Programs
+ * have real signatures and timestamps by test certificates.
  */
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -46,7 +46,7 @@ export interface WorldKey {
   readonly allowed: string;
 }
 
-/** A program that was really signed. */
+/** A program with a real signature. */
 export interface Made {
   readonly entry: ReceiptEntry;
   /** Detached, DER. */
@@ -56,7 +56,7 @@ export interface Made {
 
 export interface RequestOptions {
   readonly name?: string;
-  /** What `zipname` holds, in place of the pin of `name`. */
+  /** The content of `zipname`, in place of the pin of `name`. */
   readonly zipname?: string;
   readonly message?: string;
   readonly by?: WorldKey | null;
@@ -76,11 +76,11 @@ export interface ReceiptOptions {
 
 const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');
 
-/** A hash that depends on a text: for zips that nobody ever looks into. */
+/** A hash derived from a text, for zips that are never opened. */
 export const hashOf = (text: string): string => sha256(text);
 
 const LONG_AGO = new Date('2024-01-01T00:00:00Z');
-/** When there was an authority and nobody to sign yet. */
+/** A time when the timestamp authority's certificate was valid and the signers' were not yet. */
 const BEFORE_THAT = new Date('2020-01-01T00:00:00Z');
 const LONG_AFTER = new Date('2034-01-01T00:00:00Z');
 
@@ -95,7 +95,7 @@ export class AuditWorld {
     string,
     { name: string; sha256: string; by: WorldKey | null; at: Date }
   >();
-  /** Moves on by a minute with each commit. */
+  /** Advances by a minute with each commit. */
   clock = new Date('2026-01-05T09:00:00Z').getTime();
 
   private constructor(
@@ -151,7 +151,7 @@ export class AuditWorld {
     return this;
   }
 
-  /** An empty repository of its own with the same keys and certificates; it goes when this one does. */
+  /** A new empty repository with the same keys and certificates; it is removed together with this one. */
   async another(): Promise<AuditWorld> {
     const folder = await mkdtemp(join(this.folder, 'another-'));
     return new AuditWorld(folder, this.keys, this.publisher, this.successor, this.stamper).init();
@@ -161,7 +161,7 @@ export class AuditWorld {
     return rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Everybody but the stranger. */
+  /** All signers except the stranger. */
   allowed(...principals: readonly ('builder' | 'second' | 'receipts' | 'stranger')[]): AllowedSigners {
     return AllowedSigners.parse(this.allowedText(...principals), 'allowed_signers');
   }
@@ -181,19 +181,19 @@ export class AuditWorld {
 
   /** The next minute. */
   tick(): Date {
-    // Git keeps whole seconds.
+    // Git stores whole seconds.
     this.clock = Math.floor(this.clock / 1000) * 1000 + 60_000;
     return new Date(this.clock);
   }
 
-  /** What `src/protocol/control` takes for a repository where it only writes. */
+  /** A repository that only supports writing, for `src/protocol/control`. */
   private get sink(): ControlRepository {
     return {
       writeObjects: (objects: readonly NewObject[]) => Promise.resolve(void this.objects.push(...objects)),
     } as unknown as ControlRepository;
   }
 
-  /** Stamps with this time. */
+  /** A timestamper that states this time. */
   private timestamperAt(time: Date): Timestamper {
     return {
       timestamp: (data, hash) => {
@@ -233,7 +233,7 @@ export class AuditWorld {
     return { entry, signature, by };
   }
 
-  /** The same with our signature nested in somebody else's. */
+  /** A signed program whose signature by us is nested in another signer's. */
   async appended(path: string, time: Date): Promise<Made> {
     const other = await this.program(path, time, this.successor);
     const ours = await this.program(path, time);
@@ -253,13 +253,13 @@ export class AuditWorld {
     return objectId('tree', content);
   }
 
-  /** The bytes of a tree as they are. */
+  /** The raw bytes of a tree. */
   rawTree(content: Buffer): string {
     this.objects.push({ type: 'tree', content });
     return objectId('tree', content);
   }
 
-  /** Any commit at all, signed or not. */
+  /** Makes any commit, signed or not. */
   async commit(commit: Partial<NewCommit> & { tree: string }, by: WorldKey | null): Promise<string> {
     const content = await buildCommit(
       {
@@ -274,17 +274,17 @@ export class AuditWorld {
     return this.rawCommit(content);
   }
 
-  /** The bytes of a commit as they are. */
+  /** The raw bytes of a commit. */
   rawCommit(content: Buffer): string {
     this.objects.push({ type: 'commit', content });
     return objectId('commit', content);
   }
 
-  /** Takes the bytes of an object that is not written yet. */
+  /** The bytes of an object that is not written yet. */
   pending(id: string): Buffer {
-    const found = this.objects.find(({ type, content }) => objectId(type, content) === id);
-    if (!found) throw new Error(`${id} has been written already`);
-    return found.content;
+    const object = this.objects.find(({ type, content }) => objectId(type, content) === id);
+    if (!object) throw new Error(`${id} has been written already`);
+    return object.content;
   }
 
   /** A request on main. */
@@ -327,15 +327,15 @@ export class AuditWorld {
     return { name: 'second', signer: by.principal, key: by.signer.fingerprint, commit };
   }
 
-  /** Lets a commit be answered as if it were this request. */
+  /** Registers a commit as another form of this request, so that it can be answered. */
   know(commit: string, request: string): void {
     this.requests.set(commit, this.requestOf(request));
   }
 
   private requestOf(id: string): { name: string; sha256: string; by: WorldKey | null; at: Date } {
-    const found = this.requests.get(id);
-    if (!found) throw new Error(`no request ${id}`);
-    return found;
+    const request = this.requests.get(id);
+    if (!request) throw new Error(`no request ${id}`);
+    return request;
   }
 
   /** Begins the receipt branch. */
@@ -346,7 +346,7 @@ export class AuditWorld {
     return id;
   }
 
-  /** What the signer would say: signed where there are programs, otherwise rejected. */
+  /** The receipt that the signer would write: signed if there are programs, otherwise rejected. */
   receiptOf(request: string, programs: readonly Made[], at: Date): Receipt {
     const asked = this.requestOf(request);
     const [first] = programs;
@@ -413,7 +413,7 @@ export class AuditWorld {
     return id;
   }
 
-  /** Writes a pack of what has been made since, and moves the branches. */
+  /** Writes a pack of the new objects, and updates the branches. */
   async write(): Promise<void> {
     const objects = this.objects;
     this.objects = [];

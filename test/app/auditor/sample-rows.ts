@@ -1,10 +1,10 @@
-/** Rows and audits as tests want them, made of nothing but words. */
+/** Made-up rows and audits for tests. */
 import type { Audit, AuditRow } from '../../../src/app/auditor/model.ts';
 
-/** Controls, what turns text around, and what would end a line. */
+/** Control characters, bidi overrides and line ends. */
 export const HOSTILE = '\u001b[2J\u202egpj.exe\u0007\n\rx';
 
-/** A sound answer, but for what a test changes. */
+/** A valid answer, with the changes of a test. */
 export const row = (change: Partial<AuditRow> = {}): AuditRow => ({
   outcome: 'signed',
   claimed: 'signed',
@@ -38,7 +38,7 @@ export const row = (change: Partial<AuditRow> = {}): AuditRow => ({
   ...change,
 });
 
-/** An audit without a fault that tells these rows. */
+/** An audit with these rows and no problems. */
 export const auditOf = (rows: readonly AuditRow[], change: Partial<Audit> = {}): Audit => ({
   heads: { requests: null, receipts: null },
   receiptsBy: null,

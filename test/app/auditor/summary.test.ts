@@ -8,7 +8,7 @@ const options = { width: 80, colour: false, now: new Date('2026-01-06T00:00:00Z'
 const waiting = row({ outcome: 'waiting', receipt: null, certificate: null, askedBy: null });
 const rejected = row({ outcome: 'rejected', certificate: null });
 
-/** The lines about some rows, of which those that `isShown` names were asked for. */
+/** The summary of some rows, of which those that `isShown` accepts are shown. */
 function lines(
   rows: readonly AuditRow[],
   isShown: (each: AuditRow) => boolean = () => true,
@@ -20,16 +20,16 @@ function lines(
 }
 
 describe('the summary', () => {
-  it('counts every row, whatever is shown, in the order of outcomes', () => {
+  it('counts every row, shown or not, in the order of outcomes', () => {
     const rows = [waiting, rejected, row(), row(), waiting];
     assert.equal(lines(rows)[0], '2 requests waiting, 3 answers: 2 signed, 1 rejected, 2 waiting');
     const some = lines(rows, ({ outcome }) => outcome === 'signed');
     assert.equal(some[0], '2 requests waiting, 3 answers: 2 signed, 1 rejected, 2 waiting; 3 not shown');
   });
 
-  it('says that there is nothing', () => assert.equal(lines([])[0], '0 requests waiting, 0 answers: none'));
+  it('reports an empty history', () => assert.equal(lines([])[0], '0 requests waiting, 0 answers: none'));
 
-  it('names each certificate of the rows shown once, with the programs that it signed', () => {
+  it('lists each certificate of the shown rows once, with its number of programs', () => {
     const entry = { proven: true } as AuditRow['files'][number]['signed'][number];
     const files = [{ input: { name: 'a.zip' }, entries: 2, signed: [entry, entry], kept: [] }];
     const [first, other] = [row({ files }), row({ files, test: true })];
@@ -43,13 +43,13 @@ describe('the summary', () => {
     assert(!lines(rows, () => false).some((line) => line.startsWith('certificate')));
   });
 
-  it('explains parentheses only where a row shown has them', () => {
+  it('explains parentheses only if a shown row has them', () => {
     const explains = (text: readonly string[]): boolean => text.some((line) => line.startsWith('( )'));
     assert(explains(lines([row(), waiting])));
     assert(!explains(lines([row(), waiting], (each) => each !== waiting)));
   });
 
-  it('says so first when a history does not hold, and counts what it leaves out', () => {
+  it('begins with the problems, and counts those that it does not list', () => {
     const problems = Array.from({ length: 100 }, (_, i) => ({
       code: 'commit-unsigned',
       commit: String(i).padStart(40, '0'),

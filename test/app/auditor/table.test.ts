@@ -22,7 +22,7 @@ function tableText(rows: readonly AuditRow[], how: TableOptions): string {
 const options = { width: 80, colour: false, now: new Date('2026-01-06T00:00:00Z') };
 
 describe('the table', () => {
-  it('fits its width, whatever is in it, and cuts cleanly', () => {
+  it('fits its width with any content, and cuts whole characters', () => {
     const long = 'a-very-long-name-indeed'.repeat(8);
     const rows = [
       row({ files: [{ input: { name: long }, entries: 1, signed: [], kept: [] }] }),
@@ -42,7 +42,7 @@ describe('the table', () => {
     assert.match(line, /2026-01-05 09:02 +a{12} +build\.zip .*builder@example\.org .*cafecafe .*2m .*signed/);
   });
 
-  it('names the request by digits that any command takes, fewer of them on a narrow terminal', () => {
+  it('shows enough digits of a request for any command, fewer on a narrow terminal', () => {
     const full = row({
       vouchedBy: [{ name: 'x', signer: 'y'.repeat(50), key: 'k', commit: 'c'.repeat(40) }],
     });
@@ -54,7 +54,7 @@ describe('the table', () => {
       assert.match(tableText([full], { ...options, width }), new RegExp(`09:02 +a{${digits}} `));
   });
 
-  it('tells on the next line why something was refused, or waits', () => {
+  it('shows on the next line why a request was refused or waits', () => {
     const text = tableText(
       [rejected('name the bytes'), row({ outcome: 'waiting', waitingFor: 'on hold' })],
       options,
@@ -63,11 +63,11 @@ describe('the table', () => {
     assert.match(text, /waiting\n {2}waits: on hold$/);
   });
 
-  it('puts what nobody proved in parentheses', () => {
+  it('puts unproven names in parentheses', () => {
     assert.match(tableText([row({ askedBy: null })], { ...options, width: 200 }), /\(Build Master <builder/);
   });
 
-  it('shows hostile texts as what they are, with colour and without', () => {
+  it('makes hostile texts visible, with colour and without', () => {
     const vouch = { name: 'x', signer: HOSTILE, key: 'k', commit: 'c'.repeat(40) };
     const rows = [
       row({ subject: HOSTILE, files: [], vouchedBy: [vouch] }),
@@ -100,7 +100,7 @@ describe('the table', () => {
 });
 
 describe('columns', () => {
-  it('count wide letters twice and marks not at all', () => {
+  it('count wide characters twice and combining marks not at all', () => {
     assert.deepEqual(['abc', '日本', 'e\u0301', '🎉', ''].map(widthOf), [3, 4, 1, 2, 0]);
   });
 
@@ -111,7 +111,7 @@ describe('columns', () => {
     assert.equal(fit('abcdef', 4, false), 'abc…');
   });
 
-  it('take from the widest that may be cut', () => {
+  it('are cut where they are widest', () => {
     const columns = [{ title: 'A' }, { title: 'B', atLeast: 3 }, { title: 'C', atLeast: 3 }];
     assert.deepEqual(columnWidths(columns, [5, 20, 10], 21), [5, 8, 8]);
     assert.deepEqual(columnWidths(columns, [5, 20, 10], 5), [5, 3, 3]);
@@ -127,21 +127,22 @@ describe('filters', () => {
     row({ answeredAt: '2026-02-01T00:00:00Z' }),
     row({ answeredAt: null, outcome: 'waiting', receipt: null }),
   ];
-  const found = (filter: RowFilter): number[] =>
+  const filtered = (filter: RowFilter): number[] =>
     [...filterRows(rows, rowFilter(filter))].map((each) => rows.indexOf(each));
 
-  it('are none unless given', () => assert.deepEqual(found({}), [0, 1, 2]));
-  it('by time keep what waits', () => assert.deepEqual(found({ since: new Date('2026-01-15') }), [1, 2]));
-  it('by name match the whole or its last part, in any case', () => {
-    assert.deepEqual(found({ name: '*.zip' }), [0, 1, 2]);
-    assert.deepEqual(found({ name: 'app.*' }), [0]);
-    assert.deepEqual(found({ name: 'win/*' }), [0]);
+  it('are none unless given', () => assert.deepEqual(filtered({}), [0, 1, 2]));
+  it('by time keep waiting requests', () =>
+    assert.deepEqual(filtered({ since: new Date('2026-01-15') }), [1, 2]));
+  it('by name match the whole name or its last part, in any case', () => {
+    assert.deepEqual(filtered({ name: '*.zip' }), [0, 1, 2]);
+    assert.deepEqual(filtered({ name: 'app.*' }), [0]);
+    assert.deepEqual(filtered({ name: 'win/*' }), [0]);
   });
-  it('by outcome', () => assert.deepEqual(found({ outcome: 'waiting' }), [2]));
+  it('by outcome', () => assert.deepEqual(filtered({ outcome: 'waiting' }), [2]));
 });
 
-describe('spans of time', () => {
-  it('are told in their largest whole unit', () => {
+describe('durations', () => {
+  it('are shown in their largest whole unit', () => {
     const times = [0, 59_400, 60_000, 7_200_000, 86_400_000 * 9, 86_400_000 * 800];
     assert.deepEqual(times.map(durationText), ['0s', '59s', '1m', '2h', '9d', '2y']);
   });

@@ -1,4 +1,4 @@
-/** Many receipts, judged on several threads by the compiled program: it tells what one thread tells. */
+/** The compiled program audits many receipts on several threads, with the same result as on one. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
@@ -10,12 +10,12 @@ import { AuditWorld } from './sample-history.ts';
 
 const main = resolve(import.meta.dirname, '../../../dist/main.js');
 
-interface Told {
+interface AuditReport {
   readonly problems: readonly { readonly commit: string }[];
   readonly rows: readonly { readonly outcome: string; readonly receipt: string }[];
 }
 
-/** So many that threads are worth their while; a few are not what they should be. */
+/** Enough receipts for several threads; a few have problems. */
 async function fill(world: AuditWorld): Promise<string[]> {
   const programs = [await world.program('tool.exe', new Date('2026-01-05T08:00:00Z'))];
   const faulty: string[] = [];
@@ -36,19 +36,19 @@ async function fill(world: AuditWorld): Promise<string[]> {
   return faulty;
 }
 
-async function onOneThread(world: AuditWorld): Promise<Told> {
+async function onOneThread(world: AuditWorld): Promise<AuditReport> {
   const repository = await ControlRepository.openExisting(world.gitDir);
   try {
     const audit = await readAudit(repository, { allowed: world.allowed() });
     const document = { repository: '', at: new Date(), rows: audit.rows, revocation: null };
-    return JSON.parse(JSON.stringify(auditDocument(audit, document))) as Told;
+    return JSON.parse(JSON.stringify(auditDocument(audit, document))) as AuditReport;
   } finally {
     repository.close();
   }
 }
 
 describe('an audit of many receipts', () => {
-  it('tells the same on several threads as on one, in the same order', async () => {
+  it('has the same result on several threads as on one, in the same order', async () => {
     const world = await AuditWorld.create();
     try {
       const faulty = await fill(world);
@@ -67,21 +67,21 @@ describe('an audit of many receipts', () => {
         );
       });
       assert.equal(status, 3);
-      const told = JSON.parse(stdout) as Told;
+      const report = JSON.parse(stdout) as AuditReport;
       const alone = await onOneThread(world);
       assert.deepEqual(
-        told.problems.map(({ commit }) => commit),
+        report.problems.map(({ commit }) => commit),
         faulty,
       );
       assert.deepEqual(
-        told.rows.filter(({ outcome }) => outcome === 'unproven').map(({ receipt }) => receipt),
+        report.rows.filter(({ outcome }) => outcome === 'unproven').map(({ receipt }) => receipt),
         faulty,
       );
       const named = (text: unknown): string =>
         JSON.stringify(text).replace(/is not listed in [^"]*/g, 'is not listed');
-      assert.equal(named(told.problems), named(alone.problems));
-      assert.equal(named(told.rows), named(alone.rows));
-      assert.equal(told.rows.length, 1604);
+      assert.equal(named(report.problems), named(alone.problems));
+      assert.equal(named(report.rows), named(alone.rows));
+      assert.equal(report.rows.length, 1604);
     } finally {
       await world.close();
     }

@@ -1,4 +1,4 @@
-/** What is given where a file is needed, and what may be a pipe because it is read once. */
+/** Arguments that must be regular files, and those that may be pipes because they are read once. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
@@ -23,7 +23,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-/** That it fails with the code within a second, although nothing ever writes to a pipe. */
+/** Asserts that it fails with the code within a second, although no process writes to the pipe. */
 async function failsAtOnce(action: Promise<unknown>, code: string): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -33,7 +33,7 @@ async function failsAtOnce(action: Promise<unknown>, code: string): Promise<void
   clearTimeout(timer);
 }
 
-describe('where a file is needed', () => {
+describe('an argument that must be a file', () => {
   for (const name of ['pipe', 'link', 'folder', '/dev/zero', '/dev/null'])
     it(`not-a-file: ${name}`, async () => {
       await failsAtOnce(
@@ -67,7 +67,7 @@ describe('where a file is needed', () => {
     });
 });
 
-describe('what is read once', () => {
+describe('an argument that is read once', () => {
   it('is a file, up to the limit', async () => {
     assert.equal((await readOnce(join(folder, 'text'), 3))?.toString(), 'abc');
     assert.equal(await readOnce(join(folder, 'text'), 2), null);

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 
-/** How large the young generation becomes where much of what is new stays alive for a while, in bytes. */
+/** The size in bytes that the young generation reaches if many new objects live for a while. */
 async function youngAfterWork(prepare: string): Promise<number> {
   const script = `
     import { getHeapSpaceStatistics } from 'node:v8';
@@ -13,12 +13,12 @@ async function youngAfterWork(prepare: string): Promise<number> {
     console.log(getHeapSpaceStatistics().find((each) => each.space_name === 'new_space').space_size);`;
   const args = ['--import', 'tsx', '--input-type=module', '-e', script];
   const { stdout, stderr } = await promisify(execFile)(process.execPath, args);
-  assert.equal(stderr, '', 'V8 knows what it is told');
+  assert.equal(stderr, '', 'V8 knows the flags');
   return Number(stdout);
 }
 
 describe('the young generation', () => {
-  it('grows unless it is told not to', async () => {
+  it('grows unless it is limited', async () => {
     const often = `import { collectForBuffers } from './src/lib/bytes/gc-tuning.ts'; collectForBuffers();`;
     const [before, after] = await Promise.all([youngAfterWork(''), youngAfterWork(often)]);
     assert.ok(after < before / 2, `${after} bytes, ${before} otherwise`);

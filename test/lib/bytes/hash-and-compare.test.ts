@@ -1,4 +1,4 @@
-/** What is large is read by threads, which only the compiled program has: they tell what this thread tells. */
+/** Threads, which only the compiled program has, read large files with the same results as this thread. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -24,7 +24,7 @@ after(() => rm(dist, { recursive: true }));
 const SIZE = 17 * 1024 * 1024 + 13;
 const CODE = { file: 'file-truncated', system: 'EBADF' };
 
-/** Bytes that do not repeat where steps end. */
+/** Bytes whose period is not a divisor of a step. */
 const content = Buffer.alloc(SIZE, createHash('sha512').update('seed').digest().subarray(0, 61));
 
 const sha256 = (...all: Buffer[]): string => {
@@ -113,7 +113,7 @@ describe('threads', () => {
     }
   });
 
-  it('find the first difference where this thread finds it', async () => {
+  it('find the same first difference as this thread', async () => {
     const ranges = [
       { start: 0, end: 216 },
       { start: 220, end: SIZE },
@@ -165,8 +165,8 @@ describe('threads', () => {
     }
   });
 
-  it(`${CODE.system}: the system's own errors keep their code, and the thread goes on`, async () => {
-    const extents = [{ fd: 999_999, start: 0, end: SIZE, name: 'a file that nobody opened' }];
+  it(`${CODE.system}: system errors keep their code, and the thread stays usable`, async () => {
+    const extents = [{ fd: 999_999, start: 0, end: SIZE, name: 'a file that is not open' }];
     const unopened = { size: SIZE, name: 'unopened', read: file.read.bind(file), extents: () => extents };
     const ranges = [{ source: unopened, start: 0, end: SIZE }];
     await assert.rejects(aside.hashRanges(ranges, { algorithm: 'sha256' }), { code: CODE.system });
@@ -174,7 +174,7 @@ describe('threads', () => {
     assert.equal(digest.length, 20);
   });
 
-  /** Runs a program that has `hash`, a function that begins to hash the large file. */
+  /** Runs a program with a function `hash`, which starts to hash the large file. */
   const running = async (program: string): Promise<{ stdout: string; milliseconds: number }> => {
     const lines = [
       `import { hashRanges } from ${JSON.stringify(bulk)};`,
@@ -192,7 +192,7 @@ describe('threads', () => {
     return { stdout: stdout.trim(), milliseconds: performance.now() - begun };
   };
 
-  it('hold the process while they work, and not when they rest', async () => {
+  it('keep the process running while they work, but not when they are idle', async () => {
     const { stdout, milliseconds } = await running(
       'void hash().then(({ digest }) => console.log(digest.toString("hex")));',
     );
@@ -200,7 +200,7 @@ describe('threads', () => {
     assert.ok(milliseconds < 4000, `${milliseconds} ms`);
   });
 
-  it('hold no process that failed meanwhile', async () => {
+  it('do not keep a failed process running', async () => {
     const begun = performance.now();
     await assert.rejects(running('void hash(); throw new Error("something else failed");'), /something else/);
     assert.ok(performance.now() - begun < 4000);

@@ -19,7 +19,7 @@ async function collected(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-describe('scanning a source', () => {
+describe('reading a source in chunks', () => {
   let folder: string;
   let file: FileSource;
   before(async () => {
@@ -37,7 +37,7 @@ describe('scanning a source', () => {
     ['a file', file],
   ];
 
-  it('gives every byte once and in order, whole or a part', async () => {
+  it('yields every byte once and in order, of a source or of a range', async () => {
     for (const [what, source] of sources())
       for (const [start, end] of [
         [0, large.length],
@@ -52,26 +52,26 @@ describe('scanning a source', () => {
         );
   });
 
-  it('uses the same memory again, whatever the length', async () => {
+  it('uses the same memory again for any length', async () => {
     const used = new Set<ArrayBufferLike>();
     for await (const chunk of readTransientChunks(file)) used.add(chunk.buffer);
     assert.equal(used.size, 2);
   });
 
-  it('fails as reading fails', async () => {
+  it('fails if reading fails', async () => {
     await assert.rejects(collected(readTransientChunks(file, 0, large.length + 1)), {
       code: 'source-out-of-range',
     });
   });
 
-  it('may be left before its end', async () => {
+  it('may be stopped early', async () => {
     for await (const chunk of readTransientChunks(file)) {
       assert.ok(chunk.equals(large.subarray(0, chunk.length)));
       break;
     }
   });
 
-  it('sees all of a patched file, at every seam', async () => {
+  it('reads a patched file correctly at every boundary', async () => {
     for (const [what, source] of sources()) {
       const made = PatchedSource.of(source, [
         { start: 0, end: 10 },

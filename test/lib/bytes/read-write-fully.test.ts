@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { readFully, writeFully } from '../../../src/lib/bytes/read-write-fully.ts';
 import { firstIndex } from '../../../src/lib/bytes/binary-search.ts';
 
-/** A file of a system that moves at most three bytes at a time. */
+/** A file whose reads and writes transfer at most three bytes at a time. */
 function slow(file: FileHandle): FileHandle {
   const short = (length: number): number => Math.min(3, length);
   const partly = {
@@ -30,7 +30,7 @@ describe('reading and writing exactly', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('goes on until all is done, however little the system does at once', async () => {
+  it('continues until all bytes are transferred', async () => {
     await writeFully(slow(file), Buffer.from('0123456789'), 0);
     await writeFully(slow(file), Buffer.from('abcd'), 4);
     assert.equal(await readFile(join(folder, 'file'), 'utf8'), '0123abcd89');
@@ -39,7 +39,7 @@ describe('reading and writing exactly', () => {
     assert.equal(target.toString(), '23abcd8');
   });
 
-  it('tells that a file ends before, and does nothing for no bytes', async () => {
+  it('reports a file that ends early, and does nothing for no bytes', async () => {
     assert.equal(await readFully(slow(file), Buffer.alloc(7), 4), false);
     assert.equal(await readFully(file, Buffer.alloc(0), 100), true);
     await writeFully(file, Buffer.alloc(0), 100);
@@ -47,8 +47,8 @@ describe('reading and writing exactly', () => {
   });
 });
 
-describe('halving', () => {
-  it('finds the first of which something holds, or that it holds of none', () => {
+describe('binary search', () => {
+  it('finds the first index that fits, or the length if none does', () => {
     for (let length = 0; length < 20; length += 1)
       for (let first = 0; first <= length; first += 1)
         assert.equal(

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { asTemporary, removeTemporaries } from '../../../src/lib/bytes/temp-files.ts';
 
-describe('what is there for a time', () => {
+describe('temporary files', () => {
   let folder: string;
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'signpipe-temporaries-'));
@@ -13,7 +13,7 @@ describe('what is there for a time', () => {
   after(() => rm(folder, { recursive: true }));
   const there = (): Promise<string[]> => readdir(folder);
 
-  it('is gone when its use has ended, well or not', async () => {
+  it('are removed after use, successful or not', async () => {
     const path = join(folder, 'a');
     assert.equal(await asTemporary(path, () => writeFile(path, 'a').then(() => 1)), 1);
     assert.deepEqual(await there(), []);
@@ -26,7 +26,7 @@ describe('what is there for a time', () => {
     assert.deepEqual(await there(), []);
   });
 
-  it('stays where it was given a name', async () => {
+  it('stay if they are kept under another name', async () => {
     const [path, name] = [join(folder, 'a'), join(folder, 'name')];
     await asTemporary(path, async () => {
       await writeFile(path, 'a');
@@ -36,7 +36,7 @@ describe('what is there for a time', () => {
     await rm(name);
   });
 
-  it('is gone at once when the process is to end, and nothing else is', async () => {
+  it('are removed when the process ends, and nothing else is', async () => {
     const [path, other] = [join(folder, 'a'), join(folder, 'other')];
     await writeFile(other, 'b');
     await asTemporary(path, async () => {
