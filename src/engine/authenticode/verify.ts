@@ -60,8 +60,11 @@ function nestedIn(outer: Buffer): readonly Buffer[] {
  */
 async function verifySignatures(file: SignableFile, options: VerifyOptions): Promise<SignatureReport[]> {
   const all = signaturesOf(file);
-  const verifyEach = (some: readonly PlacedSignature[], sha1: boolean): Promise<SignatureReport[]> =>
-    oneByOne(some, (each) => verifySignature(each.der, each, file, { ...options, sha1 }));
+  const verifyEach = async (some: readonly PlacedSignature[], sha1: boolean): Promise<SignatureReport[]> => {
+    const reports: SignatureReport[] = [];
+    for (const each of some) reports.push(await verifySignature(each.der, each, file, { ...options, sha1 }));
+    return reports;
+  };
   if (!options.roots) return verifyEach(all, true);
   const strict = await verifyEach(all, false);
   if (!strict.some(isGood)) return strict;
@@ -70,12 +73,6 @@ async function verifySignatures(file: SignableFile, options: VerifyOptions): Pro
     true,
   );
   return strict.map((report) => again.find(({ index }) => index === report.index) ?? report);
-}
-
-async function oneByOne<T, R>(all: readonly T[], take: (one: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  for (const each of all) results.push(await take(each));
-  return results;
 }
 
 const isGood = ({ trusted }: SignatureReport): boolean => trusted === true;
