@@ -4,13 +4,12 @@ import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadSignerConfig } from '../../../src/app/config/signer.ts';
-import { noProgress } from '../../../src/lib/progress.ts';
-import { openSignerContext, type SignerContext } from '../../../src/app/signer/signer-context.ts';
+import { type SignerContext } from '../../../src/app/signer/signer-context.ts';
 import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { pino } from 'pino';
 import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
 import { World } from '../../world/site.ts';
+import { openContext } from './test-signer.ts';
 
 let world: World;
 let host: Hostile;
@@ -46,10 +45,7 @@ async function pollWhile(
     { base: null },
     { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) },
   );
-  const context = await openSignerContext(await loadSignerConfig(world.site.signerConfig), {
-    log,
-    progress: noProgress,
-  });
+  const context = await openContext(world, log);
   change(context);
   const { exchange } = context;
   const fetch = exchange.fetch.bind(exchange);
@@ -239,8 +235,8 @@ describe('a request that is dated ahead', () => {
   it('request-in-future: by more than ten minutes waits until then; the log and wait say so', async () => {
     const request = await host.request('future.zip', { date: at(30) });
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 1 });
-    const told = world.logged.findLast((record) => record['request'] === request);
-    assert.equal(told?.['code'], 'request-in-future');
+    const logged = world.logged.findLast((record) => record['request'] === request);
+    assert.equal(logged?.['code'], 'request-in-future');
     const waited = await world.wait(request, '--timeout', '1s');
     assert.deepEqual([waited.status, /request-in-future/.test(waited.stderr)], [4, true], waited.stderr);
     await world.poll(inMinutes(19));

@@ -34,7 +34,7 @@ describe('entries that were not signed', () => {
 
   it('are named in the receipt, and by wait: zips inside, and AppleDouble files', async () => {
     const appleDouble = Buffer.from('0005160700020000', 'hex');
-    const told = await signed('left.zip', [
+    const output = await signed('left.zip', [
       app,
       { name: '__MACOSX/._app.exe', content: appleDouble },
       { name: 'inner.zip', content: forge([app]), method: 0 },
@@ -44,8 +44,8 @@ describe('entries that were not signed', () => {
       { path: '__MACOSX/._app.exe', why: 'apple-double' },
       { path: 'inner.zip', why: 'nested-zip' },
     ]);
-    assert.match(told, /__MACOSX\/\._app\.exe {2}left alone: .*AppleDouble/);
-    assert.match(told, /inner\.zip {2}not examined: a zip inside the zip/);
+    assert.match(output, /__MACOSX\/\._app\.exe {2}left alone: .*AppleDouble/);
+    assert.match(output, /inner\.zip {2}not examined: a zip inside the zip/);
   });
 
   it('are at most a hundred in the receipt, however many the zip has', async () => {
@@ -57,11 +57,14 @@ describe('entries that were not signed', () => {
   it('are named with the certificate that signed them before, since a name proves nothing', async () => {
     const impostor = makeCodeSigner({ name: 'Test publisher' });
     const content = await osslSigned({ signer: impostor, chain: [] });
-    const told = await signed('kept.zip', [app, { name: 'core.exe', content }]);
+    const output = await signed('kept.zip', [app, { name: 'core.exe', content }]);
     const { sha256 } = impostor.certificate;
     const [kept] = (await receiptOf(world)).files[0]?.kept ?? [];
     assert.equal(kept?.certificate, sha256);
     assert.notEqual(kept?.trusted, true);
-    assert.ok(told.includes(`kept: signed by CN=Test publisher (certificate ${sha256.slice(0, 16)})`), told);
+    assert.ok(
+      output.includes(`kept: signed by CN=Test publisher (certificate ${sha256.slice(0, 16)})`),
+      output,
+    );
   });
 });

@@ -54,11 +54,11 @@ describe('what a receipt can tell', () => {
 describe('the receipt of what could not be delivered', () => {
   it('names every signature that was on its way, and as output only what arrived', () => {
     const receipt = receiptFor([fileOf('a.zip', ['a.exe']), fileOf('b.zip', ['b.exe'])]);
-    const told = undeliveredOf(receipt, ['a.zip'], unavailable('exchange-refused', 'b.zip: no'));
-    assert.equal(told.outcome, 'failed');
-    assert.equal(told.reason?.message, 'b.zip: no; delivered before that: a.zip');
+    const failed = undeliveredOf(receipt, ['a.zip'], unavailable('exchange-refused', 'b.zip: no'));
+    assert.equal(failed.outcome, 'failed');
+    assert.equal(failed.reason?.message, 'b.zip: no; delivered before that: a.zip');
     assert.deepEqual(
-      told.files.map(({ output, signed }) => [output?.name, signed.length]),
+      failed.files.map(({ output, signed }) => [output?.name, signed.length]),
       [
         ['a.zip', 1],
         [undefined, 1],

@@ -4,7 +4,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { makeKey } from '../../world/sshd.ts';
 import { signpipe, type Ended } from '../../world/site.ts';
-import { Desk, program, soundZip } from './refusal-site.ts';
+import { TestSigner, program, soundZip } from './test-signer.ts';
 
 /** Nothing that a person should not see: stack traces, `[object Object]`, raw control characters. */
 function assertFit({ stdout, stderr }: Ended): void {
@@ -16,13 +16,13 @@ function assertFit({ stdout, stderr }: Ended): void {
 }
 
 describe('signpipe watch --once, when no receipt can be given', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   before(async () => {
-    desk = await Desk.open({ gitOverSsh: true });
-    await desk.signsNext();
-    await desk.context.close();
+    signer = await TestSigner.open({ gitOverSsh: true });
+    await signer.signsNext();
+    await signer.context.close();
   });
-  after(() => desk.world.stop());
+  after(() => signer.world.stop());
 
   interface Trouble {
     readonly status: number;
@@ -37,17 +37,17 @@ describe('signpipe watch --once, when no receipt can be given', () => {
 
   /** A request made in trouble is unanswered; the last test looks whether all are answered when it is over. */
   async function watchFails(name: string, { status, code, says, hint, make }: Trouble): Promise<void> {
-    const request = await desk.send(`${name}.zip`, soundZip(name.length));
+    const request = await signer.send(`${name}.zip`, soundZip(name.length));
     const mend = await make();
-    const ended = await desk.world.watchOnce();
+    const ended = await signer.world.watchOnce();
     await mend();
     assertFit(ended);
-    const told = ended.stdout + ended.stderr;
-    assert.equal(ended.status, status, told);
-    assert.match(told, new RegExp(`"code":"${code}"|\\[${code}\\]`));
-    assert.match(told, says);
-    assert.match(told, hint);
-    assert.deepEqual(await desk.receiptsFor(request), []);
+    const output = ended.stdout + ended.stderr;
+    assert.equal(ended.status, status, output);
+    assert.match(output, new RegExp(`"code":"${code}"|\\[${code}\\]`));
+    assert.match(output, says);
+    assert.match(output, hint);
+    assert.deepEqual(await signer.receiptsFor(request), []);
     unanswered.push(request);
   }
 
@@ -58,7 +58,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
     return () => writeFile(path, right);
   }
 
-  const knownHosts = (): string => desk.world.at('keys', 'known_hosts');
+  const knownHosts = (): string => signer.world.at('keys', 'known_hosts');
 
   it('1, host-unreachable: nobody listens on the Git host', () =>
     watchFails('unreachable', {
@@ -68,7 +68,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       hint: /check the network/,
       make: async () => {
         const known = await changed(knownHosts(), (text) => text + text.replaceAll(/\]:\d+ /g, ']:1 '));
-        const config = await changed(desk.world.site.signerConfig, (text) =>
+        const config = await changed(signer.world.site.signerConfig, (text) =>
           text.replace(/^( {2}url: ssh:.*127\.0\.0\.1:)\d+/m, '$11'),
         );
         return () => Promise.all([known(), config()]);
@@ -82,7 +82,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       says: /SHA256:/,
       hint: /operator|administrator/,
       make: async () => {
-        const [type = '', blob = ''] = (await makeKey(desk.world.at('other_host_key'))).split(' ');
+        const [type = '', blob = ''] = (await makeKey(signer.world.at('other_host_key'))).split(' ');
         return changed(knownHosts(), (text) => `${text.split(' ')[0] ?? ''} ${type} ${blob}\n`);
       },
     }));
@@ -102,7 +102,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       code: 'key-refused',
       says: /refused the SSH key/,
       hint: /authorized_keys/,
-      make: () => changed(`${desk.world.sshd.folder}/authorized_keys`, () => ''),
+      make: () => changed(`${signer.world.sshd.folder}/authorized_keys`, () => ''),
     }));
 
   it('1, journal-damaged: the journal is not as it was written', () =>
@@ -112,7 +112,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       says: /journal\.json: cannot be understood/,
       hint: /move the file away/,
       make: async () => {
-        const journal = desk.world.at('signer-state', 'journal.json');
+        const journal = signer.world.at('signer-state', 'journal.json');
         await writeFile(journal, '{"version":1,');
         return () => rename(journal, `${journal}.bad`);
       },
@@ -125,7 +125,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       says: /receipts are closed/,
       hint: /may this key write to this branch/,
       make: async () => {
-        const hook = `${desk.world.control}/hooks/pre-receive`;
+        const hook = `${signer.world.control}/hooks/pre-receive`;
         await writeFile(hook, '#!/bin/sh\necho "receipts are closed" >&2; exit 1\n', { mode: 0o755 });
         return () => rm(hook);
       },
@@ -138,44 +138,45 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       says: /ALARM: main was set back/,
       hint: /--accept-history/,
       make: async () => {
-        const tip = await desk.world.git('rev-parse', 'main');
-        await desk.world.git('update-ref', 'refs/heads/main', 'main~3');
-        return () => desk.world.git('update-ref', 'refs/heads/main', tip);
+        const tip = await signer.world.git('rev-parse', 'main');
+        await signer.world.git('update-ref', 'refs/heads/main', 'main~3');
+        return () => signer.world.git('update-ref', 'refs/heads/main', tip);
       },
     }));
 
   it('0, and answers them all, when the trouble is over', async () => {
-    const ended = await desk.world.watchOnce();
+    const ended = await signer.world.watchOnce();
     assert.equal(ended.status, 0, ended.stdout + ended.stderr);
     assert.equal(unanswered.length, 7);
-    for (const request of unanswered) assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
-    await desk.assertIdle();
+    for (const request of unanswered)
+      assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
+    await signer.assertIdle();
   });
 
   it('1, while a request waits for what nobody can answer yet', async () => {
-    await changed(desk.world.site.signerConfig, (text) => text.replace(/^trust:$/m, 'trust:\n  delay: 1h'));
-    await desk.send('delayed.zip', soundZip(7));
-    const ended = await desk.world.watchOnce();
+    await changed(signer.world.site.signerConfig, (text) => text.replace(/^trust:$/m, 'trust:\n  delay: 1h'));
+    await signer.send('delayed.zip', soundZip(7));
+    const ended = await signer.world.watchOnce();
     assert.equal(ended.status, 1, ended.stdout);
     assert.match(ended.stdout, /time lock until .*answered 0, waiting 1/s);
   });
 });
 
 describe('signpipe wait', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   before(async () => {
-    desk = await Desk.open();
+    signer = await TestSigner.open();
   });
-  after(() => desk.close());
+  after(() => signer.close());
 
   interface Failure {
     error: { code: string; kind: string; message: string; hint: string | null; retry: boolean };
   }
 
   it('3: for a request that was rejected, with the reason; with --json so that scripts can read it', async () => {
-    const request = await desk.send('text.zip', Buffer.from('no zip'));
-    await desk.poll();
-    const ended = await desk.world.wait(request, '--json');
+    const request = await signer.send('text.zip', Buffer.from('no zip'));
+    await signer.poll();
+    const ended = await signer.world.wait(request, '--json');
     assertFit(ended);
     assert.equal(ended.status, 3);
     const { error } = JSON.parse(ended.stdout) as Failure;
@@ -188,13 +189,13 @@ describe('signpipe wait', () => {
   });
 
   it('1: for one that failed, saying that trying again may help', async () => {
-    const undo = desk.breakFetch('unlucky.zip', () => {
+    const undo = signer.breakFetch('unlucky.zip', () => {
       throw new RangeError('out of luck');
     });
-    const request = await desk.send('unlucky.zip', soundZip(1));
-    await desk.poll();
+    const request = await signer.send('unlucky.zip', soundZip(1));
+    await signer.poll();
     undo();
-    const ended = await desk.world.wait(request, '--json');
+    const ended = await signer.world.wait(request, '--json');
     assertFit(ended);
     assert.equal(ended.status, 1);
     const { error } = JSON.parse(ended.stdout) as Failure;
@@ -203,8 +204,8 @@ describe('signpipe wait', () => {
   });
 
   it('4: when nobody answers in time', async () => {
-    const request = await desk.send('silence.zip', soundZip(2));
-    const ended = await desk.world.wait(request, '--json', '--timeout', '1s');
+    const request = await signer.send('silence.zip', soundZip(2));
+    const ended = await signer.world.wait(request, '--json', '--timeout', '1s');
     assertFit(ended);
     assert.equal(ended.status, 4);
     const { error } = JSON.parse(ended.stdout) as Failure;
@@ -214,7 +215,7 @@ describe('signpipe wait', () => {
   });
 
   it('2: for a request that nobody made', async () => {
-    const ended = await desk.world.wait('ab'.repeat(20));
+    const ended = await signer.world.wait('ab'.repeat(20));
     assertFit(ended);
     assert.equal(ended.status, 2);
     assert.match(
@@ -224,15 +225,18 @@ describe('signpipe wait', () => {
   });
 
   it('4: when the Git host cannot be reached all that time, saying so', async () => {
-    const request = await desk.world.git('rev-parse', 'main');
-    const config = desk.world.at('unreachable.yaml');
-    const text = await readFile(desk.world.site.builderConfig, 'utf8');
+    const request = await signer.world.git('rev-parse', 'main');
+    const config = signer.world.at('unreachable.yaml');
+    const text = await readFile(signer.world.site.builderConfig, 'utf8');
     await writeFile(
       config,
       text.replace(/127\.0\.0\.1:\d+/, '127.0.0.1:1').replace(/^state:.*$/m, 'state: unreachable-state'),
     );
-    const known = await readFile(desk.world.at('keys', 'known_hosts'), 'utf8');
-    await writeFile(desk.world.at('keys', 'known_hosts'), `${known}${known.replaceAll(/\]:\d+ /g, ']:1 ')}`);
+    const known = await readFile(signer.world.at('keys', 'known_hosts'), 'utf8');
+    await writeFile(
+      signer.world.at('keys', 'known_hosts'),
+      `${known}${known.replaceAll(/\]:\d+ /g, ']:1 ')}`,
+    );
     const ended = await signpipe(['wait', request, '-c', config, '--timeout', '1s']);
     assertFit(ended);
     assert.equal(ended.status, 4, ended.stderr);
@@ -244,11 +248,11 @@ describe('signpipe wait', () => {
 });
 
 describe('signpipe with wrong input', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   before(async () => {
-    desk = await Desk.open();
+    signer = await TestSigner.open();
   });
-  after(() => desk.close());
+  after(() => signer.close());
 
   async function usage(args: readonly string[], says: RegExp): Promise<Ended> {
     const ended = await signpipe(args);
@@ -267,7 +271,7 @@ describe('signpipe with wrong input', () => {
 
   it('2, config-not-found: a configuration that is not there', () =>
     usage(
-      ['watch', '-c', desk.world.at('nowhere.yaml')],
+      ['watch', '-c', signer.world.at('nowhere.yaml')],
       /nowhere\.yaml: no such configuration file \[config-not-found\]\n {2}.*signpipe init/,
     ).then(() => {}));
 
@@ -281,43 +285,43 @@ describe('signpipe with wrong input', () => {
     ],
   ] as const)
     it(`2, ${code}: ${what}, with line and column`, async () => {
-      await writeFile(desk.world.at('bad.yaml'), text);
-      const { stderr } = await usage(['watch', '-c', desk.world.at('bad.yaml'), '--once'], says);
+      await writeFile(signer.world.at('bad.yaml'), text);
+      const { stderr } = await usage(['watch', '-c', signer.world.at('bad.yaml'), '--once'], says);
       assert.match(stderr, new RegExp(`\\[${code}\\]`));
     });
 
   it('2, pfx-wrong-passphrase: a wrong passphrase, which shows nowhere', async () => {
     const secret = 'correct horse battery staple';
-    await writeFile(desk.world.at('keys', 'wrong-passphrase'), `${secret}\n`, { mode: 0o600 });
-    await writeFile(desk.world.at('app.exe'), program(1));
+    await writeFile(signer.world.at('keys', 'wrong-passphrase'), `${secret}\n`, { mode: 0o600 });
+    await writeFile(signer.world.at('app.exe'), program(1));
     const files = [
       '--pfx',
-      desk.world.at('keys', 'codesign.pfx'),
+      signer.world.at('keys', 'codesign.pfx'),
       '--passphrase-file',
-      desk.world.at('keys', 'wrong-passphrase'),
+      signer.world.at('keys', 'wrong-passphrase'),
     ];
     const ended = await usage(
-      ['sign', '-v', desk.world.at('app.exe'), '--in-place', ...files],
+      ['sign', '-v', signer.world.at('app.exe'), '--in-place', ...files],
       /codesign\.pfx.*\[pfx-wrong-passphrase\]/,
     );
     await writeFile(
-      desk.world.at('wrong.yaml'),
-      (await readFile(desk.world.site.signerConfig, 'utf8')).replace(
+      signer.world.at('wrong.yaml'),
+      (await readFile(signer.world.site.signerConfig, 'utf8')).replace(
         'keys/passphrase',
         'keys/wrong-passphrase',
       ),
     );
     const watched = await usage(
-      ['watch', '-v', '-c', desk.world.at('wrong.yaml'), '--once'],
+      ['watch', '-v', '-c', signer.world.at('wrong.yaml'), '--once'],
       /codesign\.pfx.*\[pfx-wrong-passphrase\]/,
     );
     for (const { stdout, stderr } of [ended, watched]) assert.ok(!`${stdout}${stderr}`.includes(secret));
-    assert.deepEqual(await readFile(desk.world.at('app.exe')), program(1));
+    assert.deepEqual(await readFile(signer.world.at('app.exe')), program(1));
   });
 
   it('2, state-in-use: a second signer on the same state', () =>
     usage(
-      ['watch', '-c', desk.world.site.signerConfig, '--once'],
+      ['watch', '-c', signer.world.site.signerConfig, '--once'],
       new RegExp(`another signer \\(process ${process.pid}\\) is using this state folder \\[state-in-use\\]`),
     ).then(() => {}));
 });

@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { makeKey } from '../../world/sshd.ts';
-import { Desk, refusesAll, sha256, soundZip } from './refusal-site.ts';
+import { TestSigner, refusesAll, sha256, soundZip } from './test-signer.ts';
 
 const run = promisify(execFile);
 const HEX = 'ab'.repeat(32);
@@ -16,23 +16,23 @@ const HEX = 'ab'.repeat(32);
 refusesAll('files that are not there, or are none', {}, [
   {
     what: 'nothing of that name',
-    make: (desk) => desk.ask(`${HEX}  missing.zip\n`),
+    make: (signer) => signer.ask(`${HEX}  missing.zip\n`),
     code: 'exchange-file-missing',
     says: /^incoming\/missing\.zip: no such file on the exchange$/,
-    hint: /upload the file first, and push the request after that/,
+    hint: /upload the file before you push the request/,
   },
   {
     what: 'no folder of that name',
-    make: (desk) => desk.ask(`${HEX}  nightly/missing.zip\n`),
+    make: (signer) => signer.ask(`${HEX}  nightly/missing.zip\n`),
     code: 'exchange-file-missing',
     says: /^incoming\/nightly\/missing\.zip: no such file/,
     hint: /upload the file first/,
   },
   {
     what: 'a folder',
-    make: async (desk) => {
-      await mkdir(desk.world.exchange('incoming', 'folder.zip'));
-      return desk.ask(`${HEX}  folder.zip\n`);
+    make: async (signer) => {
+      await mkdir(signer.world.exchange('incoming', 'folder.zip'));
+      return signer.ask(`${HEX}  folder.zip\n`);
     },
     code: 'exchange-not-a-file',
     says: /^incoming\/folder\.zip: not a regular file/,
@@ -40,9 +40,9 @@ refusesAll('files that are not there, or are none', {}, [
   },
   {
     what: 'a pipe, which nobody ever writes to',
-    make: async (desk) => {
-      await run('mkfifo', [desk.world.exchange('incoming', 'pipe.zip')]);
-      return desk.ask(`${HEX}  pipe.zip\n`);
+    make: async (signer) => {
+      await run('mkfifo', [signer.world.exchange('incoming', 'pipe.zip')]);
+      return signer.ask(`${HEX}  pipe.zip\n`);
     },
     code: 'exchange-not-a-file',
     says: /^incoming\/pipe\.zip: not a regular file/,
@@ -50,9 +50,9 @@ refusesAll('files that are not there, or are none', {}, [
   },
   {
     what: 'a link to a device that never ends',
-    make: async (desk) => {
-      await symlink('/dev/zero', desk.world.exchange('incoming', 'device.zip'));
-      return desk.ask(`${HEX}  device.zip\n`);
+    make: async (signer) => {
+      await symlink('/dev/zero', signer.world.exchange('incoming', 'device.zip'));
+      return signer.ask(`${HEX}  device.zip\n`);
     },
     code: 'exchange-not-a-file',
     says: /^incoming\/device\.zip: not a regular file/,
@@ -60,9 +60,9 @@ refusesAll('files that are not there, or are none', {}, [
   },
   {
     what: 'a link to nowhere',
-    make: async (desk) => {
-      await symlink('/nowhere/at/all.zip', desk.world.exchange('incoming', 'nowhere.zip'));
-      return desk.ask(`${HEX}  nowhere.zip\n`);
+    make: async (signer) => {
+      await symlink('/nowhere/at/all.zip', signer.world.exchange('incoming', 'nowhere.zip'));
+      return signer.ask(`${HEX}  nowhere.zip\n`);
     },
     code: 'exchange-file-missing',
     says: /^incoming\/nowhere\.zip: no such file/,
@@ -70,9 +70,9 @@ refusesAll('files that are not there, or are none', {}, [
   },
   {
     what: 'a link to a file of the host, which no digest pins',
-    make: async (desk) => {
-      await symlink('/etc/passwd', desk.world.exchange('incoming', 'passwd.zip'));
-      return desk.ask(`${HEX}  passwd.zip\n`);
+    make: async (signer) => {
+      await symlink('/etc/passwd', signer.world.exchange('incoming', 'passwd.zip'));
+      return signer.ask(`${HEX}  passwd.zip\n`);
     },
     code: 'digest-differs',
     says: /^passwd\.zip: /,
@@ -81,77 +81,77 @@ refusesAll('files that are not there, or are none', {}, [
 ]);
 
 describe('signed files that the exchange does not take', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   before(async () => {
-    desk = await Desk.open();
+    signer = await TestSigner.open();
   });
-  after(() => desk.close());
+  after(() => signer.close());
 
   it('are not signed at all if the outgoing folder is none', async () => {
-    const [outgoing, aside] = [desk.world.exchange('signed'), desk.world.exchange('aside')];
+    const [outgoing, aside] = [signer.world.exchange('signed'), signer.world.exchange('aside')];
     await rename(outgoing, aside);
     await writeFile(outgoing, 'a file where the folder should be');
-    const request = await desk.send('full.zip', soundZip(1));
-    await desk.poll();
-    const { told, commit } = await desk.assertRefusal(request, {
+    const request = await signer.send('full.zip', soundZip(1));
+    await signer.poll();
+    const { receipt, commit } = await signer.assertRefusal(request, {
       outcome: 'failed',
       code: 'exchange-folder-missing',
       says: /signed/,
       hint: /create the folder/,
     });
-    const [file] = told.files;
+    const [file] = receipt.files;
     assert.equal(file?.output, undefined);
     assert.deepEqual(file?.signed, []);
-    const tree = await desk.world.git('ls-tree', '-r', '--name-only', commit);
+    const tree = await signer.world.git('ls-tree', '-r', '--name-only', commit);
     assert.doesNotMatch(tree, /SHA256SUMS|signatures/);
     assert.equal(await readFile(outgoing, 'utf8'), 'a file where the folder should be');
-    await desk.assertIdle();
+    await signer.assertIdle();
     await rm(outgoing);
     await rename(aside, outgoing);
-    await desk.signsNext();
+    await signer.signsNext();
   });
 
   it('are told with those that were delivered before', async () => {
-    await mkdir(desk.world.exchange('signed', 'second.zip', 'in-the-way'), { recursive: true });
+    await mkdir(signer.world.exchange('signed', 'second.zip', 'in-the-way'), { recursive: true });
     for (const [name, seed] of [
       ['first.zip', 2],
       ['second.zip', 3],
       ['third.zip', 4],
     ] as const)
-      await desk.put(name, soundZip(seed));
+      await signer.put(name, soundZip(seed));
     const lines = [
       ['first.zip', 2],
       ['second.zip', 3],
       ['third.zip', 4],
     ] as const;
-    const request = await desk.ask(
+    const request = await signer.ask(
       lines.map(([name, seed]) => `${sha256(soundZip(seed))}  ${name}\n`).join(''),
     );
-    await desk.poll();
-    const { told, commit } = await desk.assertRefusal(request, {
+    await signer.poll();
+    const { receipt, commit } = await signer.assertRefusal(request, {
       outcome: 'failed',
       code: 'exchange-refused',
       says: /^signed\/second\.zip: .*; delivered before that: first\.zip$/,
       hint: /./,
     });
     assert.deepEqual(
-      told.files.map(({ output }) => output?.name),
+      receipt.files.map(({ output }) => output?.name),
       ['first.zip', undefined, undefined],
     );
-    const delivered = await desk.delivered();
-    assert.equal(delivered.get('first.zip'), told.files[0]?.output?.sha256);
+    const delivered = await signer.delivered();
+    assert.equal(delivered.get('first.zip'), receipt.files[0]?.output?.sha256);
     assert.deepEqual(
-      told.files.map(({ signed }) => signed.length),
+      receipt.files.map(({ signed }) => signed.length),
       [1, 1, 1],
     );
     assert.match(
-      await desk.world.git('ls-tree', '-r', '--name-only', commit),
+      await signer.world.git('ls-tree', '-r', '--name-only', commit),
       /^signatures\/[0-9a-f]{64}\.p7$/m,
     );
     assert.ok(!delivered.has('third.zip'));
-    assert.match(await desk.world.git('show', `${commit}:SHA256SUMS`), /^[0-9a-f]{64} {2}first\.zip$/);
-    await rm(desk.world.exchange('signed', 'second.zip'), { recursive: true });
-    await desk.signsNext();
+    assert.match(await signer.world.git('show', `${commit}:SHA256SUMS`), /^[0-9a-f]{64} {2}first\.zip$/);
+    await rm(signer.world.exchange('signed', 'second.zip'), { recursive: true });
+    await signer.signsNext();
   });
 });
 
@@ -199,11 +199,11 @@ class SwitchableProxy {
 }
 
 describe('an exchange host', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   let proxy: SwitchableProxy;
   let port = 0;
   before(async () => {
-    desk = await Desk.open({
+    signer = await TestSigner.open({
       prepare: async (world) => {
         proxy = new SwitchableProxy(world.sshd.port);
         port = await proxy.open();
@@ -217,33 +217,33 @@ describe('an exchange host', () => {
     });
   });
   after(async () => {
-    await desk.close();
+    await signer.close();
     await proxy.shut();
   });
 
   it('host-unreachable: that is down beyond the retries fails the request, and the next is signed when it is up', async () => {
-    const request = await desk.send('down.zip', soundZip(1));
+    const request = await signer.send('down.zip', soundZip(1));
     await proxy.shut();
-    await desk.poll();
-    await desk.assertRefusal(request, {
+    await signer.poll();
+    await signer.assertRefusal(request, {
       outcome: 'failed',
       code: 'host-unreachable',
       says: /^\[127\.0\.0\.1\]:\d+ cannot be reached over SSH: .*ECONNREFUSED/,
       hint: /check the network/,
     });
     await proxy.open(port);
-    await desk.signsNext();
+    await signer.signsNext();
   });
 
   it('that cuts the connection between two polls is connected to again', async () => {
     proxy.cut();
-    await desk.signsNext();
+    await signer.signsNext();
   });
 
   it('host-key-changed: that shows another key stops everything, unanswered, until it shows the right one', async () => {
-    const knownHosts = desk.world.at('keys', 'known_hosts');
+    const knownHosts = signer.world.at('keys', 'known_hosts');
     const right = await readFile(knownHosts, 'utf8');
-    const other = await makeKey(desk.world.at('other_host_key'));
+    const other = await makeKey(signer.world.at('other_host_key'));
     const wrong = right.replace(/ ssh-ed25519 \S+/, ` ${other.split(' ').slice(0, 2).join(' ')}`);
     await writeFile(
       knownHosts,
@@ -252,38 +252,38 @@ describe('an exchange host', () => {
         .filter((line) => line.includes('ssh-ed25519'))
         .join('\n'),
     );
-    const request = await desk.send('spied.zip', soundZip(2));
-    const behind = await desk.sendSound();
+    const request = await signer.send('spied.zip', soundZip(2));
+    const behind = await signer.sendSound();
     proxy.cut();
-    await assert.rejects(desk.poll(), (error) => {
+    await assert.rejects(signer.poll(), (error) => {
       assert.ok(error instanceof SignpipeError && error.kind === 'alarm', String(error));
       assert.equal(error.code, 'host-key-changed');
       assert.match(error.hint ?? '', /./);
       return true;
     });
-    assert.deepEqual([await desk.receiptsFor(request), await desk.receiptsFor(behind)], [[], []]);
-    await desk.assertIdle();
+    assert.deepEqual([await signer.receiptsFor(request), await signer.receiptsFor(behind)], [[], []]);
+    await signer.assertIdle();
     await writeFile(knownHosts, right);
-    await desk.poll();
-    for (const id of [request, behind]) assert.equal((await desk.receiptFor(id)).told.outcome, 'signed');
+    await signer.poll();
+    for (const id of [request, behind]) assert.equal((await signer.receiptFor(id)).receipt.outcome, 'signed');
   });
 
   it('key-refused: that no longer lets the key in keeps requests waiting, and they are answered after that', async () => {
-    const authorized = `${desk.world.sshd.folder}/authorized_keys`;
+    const authorized = `${signer.world.sshd.folder}/authorized_keys`;
     const right = await readFile(authorized, 'utf8');
     await writeFile(authorized, '');
-    const request = await desk.send('locked.zip', soundZip(3));
+    const request = await signer.send('locked.zip', soundZip(3));
     proxy.cut();
-    await assert.rejects(desk.poll(), (error) => {
+    await assert.rejects(signer.poll(), (error) => {
       assert.ok(error instanceof SignpipeError && error.kind === 'usage', String(error));
       assert.equal(error.code, 'key-refused');
       assert.match(error.hint ?? '', /authorized_keys/);
       return true;
     });
-    assert.deepEqual(await desk.receiptsFor(request), []);
-    await desk.assertIdle();
+    assert.deepEqual(await signer.receiptsFor(request), []);
+    await signer.assertIdle();
     await writeFile(authorized, right);
-    await desk.poll();
-    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
+    await signer.poll();
+    assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
   });
 });

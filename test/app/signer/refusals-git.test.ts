@@ -3,18 +3,18 @@ import assert from 'node:assert/strict';
 import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { SignpipeError, type ErrorKind } from '../../../src/lib/errors.ts';
-import { Desk, sha256, soundZip } from './refusal-site.ts';
+import { TestSigner, sha256, soundZip } from './test-signer.ts';
 
 describe('a Git host', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   before(async () => {
-    desk = await Desk.open();
-    await desk.signsNext();
+    signer = await TestSigner.open();
+    await signer.signsNext();
   });
-  after(() => desk.close());
+  after(() => signer.close());
 
   const pollFails = (kind: ErrorKind, code: string, says: RegExp, hint: RegExp): Promise<void> =>
-    assert.rejects(desk.poll(), (error) => {
+    assert.rejects(signer.poll(), (error) => {
       assert.ok(error instanceof SignpipeError, String(error));
       assert.deepEqual([error.kind, error.code], [kind, code]);
       assert.match(error.message, says);
@@ -22,7 +22,7 @@ describe('a Git host', () => {
       return true;
     });
 
-  const hook = (): string => `${desk.world.control}/hooks/pre-receive`;
+  const hook = (): string => `${signer.world.control}/hooks/pre-receive`;
   const refuseReceipts = (): Promise<void> =>
     writeFile(
       hook(),
@@ -33,72 +33,72 @@ describe('a Git host', () => {
     );
 
   const modified = async (name: string): Promise<number> =>
-    (await stat(desk.world.exchange('signed', name))).mtimeMs;
+    (await stat(signer.world.exchange('signed', name))).mtimeMs;
 
   for (const [what, between] of [
     ['the same signer', () => Promise.resolve()],
-    ['a signer started anew', () => desk.restart()],
+    ['a signer started anew', () => signer.restart()],
   ] as const)
     it(`git-refused: that refuses a receipt gets the same one later from ${what}; the file is delivered once`, async () => {
       const name = `closed-${what.length}.zip`;
       await refuseReceipts();
-      const request = await desk.send(name, soundZip(what.length));
-      const behind = await desk.sendSound();
+      const request = await signer.send(name, soundZip(what.length));
+      const behind = await signer.sendSound();
       await pollFails(
         'not-allowed',
         'git-refused',
         /receipts are closed/,
         /may this key write to this branch/,
       );
-      const delivered = (await desk.delivered()).get(name);
+      const delivered = (await signer.delivered()).get(name);
       const at = await modified(name);
       assert.notEqual(delivered, undefined);
-      assert.deepEqual([await desk.receiptsFor(request), await desk.receiptsFor(behind)], [[], []]);
+      assert.deepEqual([await signer.receiptsFor(request), await signer.receiptsFor(behind)], [[], []]);
       await pollFails('not-allowed', 'git-refused', /receipts are closed/, /./);
       await between();
       await rm(hook());
-      await desk.poll();
-      const { told } = await desk.receiptFor(request);
-      assert.equal(told.outcome, 'signed');
-      assert.equal(told.files[0]?.output?.sha256, delivered);
-      assert.equal((await desk.delivered()).get(name), delivered);
+      await signer.poll();
+      const { receipt } = await signer.receiptFor(request);
+      assert.equal(receipt.outcome, 'signed');
+      assert.equal(receipt.files[0]?.output?.sha256, delivered);
+      assert.equal((await signer.delivered()).get(name), delivered);
       assert.equal(await modified(name), at, 'delivered once');
-      assert.equal((await desk.receiptFor(behind)).told.outcome, 'signed');
-      await desk.assertIdle();
+      assert.equal((await signer.receiptFor(behind)).receipt.outcome, 'signed');
+      await signer.assertIdle();
     });
 
   it('git-refused: that refuses a refusal gets that later, too', async () => {
     await refuseReceipts();
-    const request = await desk.ask(`${sha256(soundZip(9))}  never-uploaded.zip\n`);
+    const request = await signer.ask(`${sha256(soundZip(9))}  never-uploaded.zip\n`);
     await pollFails('not-allowed', 'git-refused', /receipts are closed/, /./);
-    await desk.put('never-uploaded.zip', soundZip(9));
+    await signer.put('never-uploaded.zip', soundZip(9));
     await rm(hook());
-    await desk.poll();
-    assert.equal((await desk.receiptFor(request)).told.reason?.code, 'exchange-file-missing');
-    assert.ok(!(await desk.delivered()).has('never-uploaded.zip'));
-    await desk.signsNext();
+    await signer.poll();
+    assert.equal((await signer.receiptFor(request)).receipt.reason?.code, 'exchange-file-missing');
+    assert.ok(!(await signer.delivered()).has('never-uploaded.zip'));
+    await signer.signsNext();
   });
 
   it('that is gone is looked for at each poll, and the request is answered when it is back', async () => {
-    const request = await desk.send('gone.zip', soundZip(10));
-    await rename(desk.world.control, `${desk.world.control}.aside`);
+    const request = await signer.send('gone.zip', soundZip(10));
+    await rename(signer.world.control, `${signer.world.control}.aside`);
     await pollFails('usage', 'git-no-repository', /control\.git/, /control\.url/);
-    await rename(`${desk.world.control}.aside`, desk.world.control);
-    await desk.poll();
-    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
+    await rename(`${signer.world.control}.aside`, signer.world.control);
+    await signer.poll();
+    assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
   });
 
   it('that takes the push and loses its answer gets no second receipt', async () => {
-    const hookAfter = `${desk.world.control}/hooks/post-receive`;
+    const hookAfter = `${signer.world.control}/hooks/post-receive`;
     // The push has happened when the host kills the connection's server.
     await writeFile(hookAfter, '#!/bin/sh\nkill -9 $PPID\n', { mode: 0o755 });
-    const request = await desk
+    const request = await signer
       .send('unheard.zip', soundZip(11))
-      .catch(() => desk.world.git('rev-parse', 'main'));
-    await desk.poll().catch(() => {});
+      .catch(() => signer.world.git('rev-parse', 'main'));
+    await signer.poll().catch(() => {});
     await rm(hookAfter);
-    await desk.poll();
-    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
-    await desk.signsNext();
+    await signer.poll();
+    assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
+    await signer.signsNext();
   });
 });

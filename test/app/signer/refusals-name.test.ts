@@ -7,14 +7,14 @@ import { createTestCertificate, testSigningKey } from '../../../src/sandbox/cert
 import { generateSshKey } from '../../../src/lib/ssh/generate.ts';
 import { bytesOf, openBytes } from '../../engine/authenticode/tools.ts';
 import { forge } from '../../lib/zip/zips.ts';
-import { Desk, program, refusesAll, sending, sha256, soundZip, type Case } from './refusal-site.ts';
+import { TestSigner, program, refusesAll, sending, sha256, soundZip, type Case } from './test-signer.ts';
 
 const HEX = 'ab'.repeat(32);
 
 /** A request whose zipname is this. */
 const naming = (what: string, zipname: string | Buffer, code: string, says: RegExp, hint: RegExp): Case => ({
   what,
-  make: (desk) => desk.ask(zipname),
+  make: (signer) => signer.ask(zipname),
   code,
   says,
   hint,
@@ -87,7 +87,8 @@ refusesAll('names that no file may have', {}, [
 
 const ask = (what: string, message: string, code: string, says: RegExp, hint: RegExp): Case => ({
   what,
-  make: (desk) => desk.send(`${what.replaceAll(/[^a-z]+/g, '-')}.zip`, soundZip(what.length), { message }),
+  make: (signer) =>
+    signer.send(`${what.replaceAll(/[^a-z]+/g, '-')}.zip`, soundZip(what.length), { message }),
   code,
   says,
   hint,
@@ -106,9 +107,9 @@ refusesAll(
   [
     {
       what: 'a bare name',
-      make: async (desk) => {
-        await desk.put('bare.zip', soundZip(1));
-        return desk.ask('bare.zip\n');
+      make: async (signer) => {
+        await signer.put('bare.zip', soundZip(1));
+        return signer.ask('bare.zip\n');
       },
       code: 'unpinned',
       says: /^bare\.zip: zipname does not say which bytes are meant$/,
@@ -116,15 +117,15 @@ refusesAll(
     },
     {
       what: 'a commit that nobody signed',
-      make: (desk) => desk.send('unsigned.zip', soundZip(2), { sign: null }),
+      make: (signer) => signer.send('unsigned.zip', soundZip(2), { sign: null }),
       code: 'commit-unsigned',
       says: /[0-9a-f]{12}.*not signed/,
       hint: /git commit -S/,
     },
     {
       what: 'a commit signed by somebody unknown',
-      make: (desk) =>
-        desk.send('stranger.zip', soundZip(3), { sign: desk.world.at('keys', 'stranger_ed25519') }),
+      make: (signer) =>
+        signer.send('stranger.zip', soundZip(3), { sign: signer.world.at('keys', 'stranger_ed25519') }),
       code: 'commit-signer-unknown',
       says: /is signed by SHA256:\S+, which is not listed in keys\/allowed_signers$/,
       hint: /allowed/,
@@ -159,9 +160,9 @@ refusesAll(
     ),
     {
       what: 'another digest than lies there',
-      make: async (desk) => {
-        await desk.put('other.zip', soundZip(4));
-        return desk.ask(`${HEX}  other.zip\n`);
+      make: async (signer) => {
+        await signer.put('other.zip', soundZip(4));
+        return signer.ask(`${HEX}  other.zip\n`);
       },
       code: 'digest-differs',
       says: new RegExp(
@@ -185,9 +186,9 @@ refusesAll(
     },
     {
       what: 'an entry with another digest',
-      make: async (desk) => {
-        await desk.put('entry.zip', soundZip(5));
-        return desk.ask(`${HEX}  entry.zip!/product/app.exe\n`);
+      make: async (signer) => {
+        await signer.put('entry.zip', soundZip(5));
+        return signer.ask(`${HEX}  entry.zip!/product/app.exe\n`);
       },
       code: 'entry-digest-differs',
       says: /^entry\.zip!\/product\/app\.exe: SHA-256 is [0-9a-f]{64}, zipname says abab/,
@@ -195,9 +196,9 @@ refusesAll(
     },
     {
       what: 'a pinned entry that is not there',
-      make: async (desk) => {
-        await desk.put('gone.zip', soundZip(6));
-        return desk.ask(
+      make: async (signer) => {
+        await signer.put('gone.zip', soundZip(6));
+        return signer.ask(
           `${sha256(program(6))}  gone.zip!/product/app.exe\n${HEX}  gone.zip!/product/lib.dll\n`,
         );
       },
@@ -207,9 +208,9 @@ refusesAll(
     },
     {
       what: 'one program pinned and another not',
-      make: async (desk) => {
-        await desk.put('half.zip', soundZip(7, [{ name: 'product/lib.dll', content: program(70) }]));
-        return desk.ask(`${sha256(program(7))}  half.zip!/product/app.exe\n`);
+      make: async (signer) => {
+        await signer.put('half.zip', soundZip(7, [{ name: 'product/lib.dll', content: program(70) }]));
+        return signer.ask(`${sha256(program(7))}  half.zip!/product/app.exe\n`);
       },
       code: 'entry-unpinned',
       says: /^half\.zip!\/product\/lib\.dll: zipname pins entries of this zip, but not this one$/,
@@ -217,9 +218,9 @@ refusesAll(
     },
     {
       what: 'an entry pinned of what is no zip',
-      make: async (desk) => {
-        await desk.put('lone.exe', program(8));
-        return desk.ask(`${HEX}  lone.exe!/inner.exe\n`);
+      make: async (signer) => {
+        await signer.put('lone.exe', program(8));
+        return signer.ask(`${HEX}  lone.exe!/inner.exe\n`);
       },
       code: 'pinned-entry-missing',
       says: /^lone\.exe: zipname pins entries of it, but it is a program/,
@@ -227,14 +228,14 @@ refusesAll(
     },
     {
       what: 'three files of which the second is broken',
-      make: async (desk) => {
+      make: async (signer) => {
         const files: [string, Buffer][] = [
           ['one.zip', soundZip(9)],
           ['two.zip', soundZip(9).subarray(0, 300)],
           ['three.zip', soundZip(10)],
         ];
-        for (const [name, bytes] of files) await desk.put(name, bytes);
-        return desk.ask(files.map(([name, bytes]) => `${sha256(bytes)}  ${name}\n`).join(''));
+        for (const [name, bytes] of files) await signer.put(name, bytes);
+        return signer.ask(files.map(([name, bytes]) => `${sha256(bytes)}  ${name}\n`).join(''));
       },
       code: 'zip-truncated',
       says: /^two\.zip: /,
@@ -244,31 +245,31 @@ refusesAll(
 );
 
 describe('what is accepted all the same', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   before(async () => {
-    desk = await Desk.open();
+    signer = await TestSigner.open();
   });
-  after(() => desk.close());
+  after(() => signer.close());
 
   it('a zip whose every program is pinned by its entry', async () => {
-    await desk.put('pinned.zip', soundZip(1));
-    const request = await desk.ask(`${sha256(program(1))}  pinned.zip!/product/app.exe\n`);
-    await desk.poll();
-    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
+    await signer.put('pinned.zip', soundZip(1));
+    const request = await signer.ask(`${sha256(program(1))}  pinned.zip!/product/app.exe\n`);
+    await signer.poll();
+    assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
   });
 
   it('a bare name and an unsigned commit, where the configuration says so', async () => {
-    await desk.world.reconfigure((text) =>
+    await signer.world.reconfigure((text) =>
       text.replace(
         /^ {2}allowedSigners:.*$/m,
         '  allowedSigners: keys/allowed_signers\n  unsignedRequests: accept\n  pins: accept-unpinned',
       ),
     );
-    await desk.restart();
-    await desk.put('bare.zip', soundZip(2));
-    const request = await desk.ask('bare.zip\n', { sign: null });
-    await desk.poll();
-    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
+    await signer.restart();
+    await signer.put('bare.zip', soundZip(2));
+    const request = await signer.ask('bare.zip\n', { sign: null });
+    await signer.poll();
+    assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
   });
 });
 
@@ -289,49 +290,49 @@ async function signedByOther(seed: number, spoilt = false): Promise<Buffer> {
 }
 
 describe('programs of ours that are signed already', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   before(async () => {
-    desk = await Desk.open({
+    signer = await TestSigner.open({
       lines: `channels:
   replace: { signing: { alreadySigned: replace } }
   append: { signing: { alreadySigned: append } }
   reject: { signing: { alreadySigned: reject } }`,
     });
   });
-  after(() => desk.close());
+  after(() => signer.close());
 
   const zipped = async (seed: number): Promise<Buffer> =>
     soundZip(seed, [{ name: 'product/theirs.dll', content: await signedByOther(seed + 500) }]);
 
   it('are kept, and named in the receipt, by default', async () => {
-    const request = await desk.send('keep.zip', await zipped(1));
-    await desk.poll();
-    const { told } = await desk.receiptFor(request);
+    const request = await signer.send('keep.zip', await zipped(1));
+    await signer.poll();
+    const { receipt } = await signer.receiptFor(request);
     assert.deepEqual(
-      told.files[0]?.signed.map(({ path }) => path),
+      receipt.files[0]?.signed.map(({ path }) => path),
       ['product/app.exe'],
     );
-    assert.match(told.files[0]?.kept[0]?.signer ?? '', /Other publisher/);
+    assert.match(receipt.files[0]?.kept[0]?.signer ?? '', /Other publisher/);
   });
 
   for (const channel of ['replace', 'append'])
     it(`are signed by us where the channel says ${channel}`, async () => {
-      const request = await desk.send(`${channel}.zip`, await zipped(2), {
+      const request = await signer.send(`${channel}.zip`, await zipped(2), {
         message: `x\n\nChannel: ${channel}\n`,
       });
-      await desk.poll();
-      const { told } = await desk.receiptFor(request);
-      assert.equal(told.outcome, 'signed', told.reason?.message);
+      await signer.poll();
+      const { receipt } = await signer.receiptFor(request);
+      assert.equal(receipt.outcome, 'signed', receipt.reason?.message);
       assert.deepEqual(
-        told.files[0]?.signed.map(({ path }) => path),
+        receipt.files[0]?.signed.map(({ path }) => path),
         ['product/app.exe', 'product/theirs.dll'],
       );
-      assert.deepEqual(told.files[0]?.kept, []);
+      assert.deepEqual(receipt.files[0]?.kept, []);
     });
 
   it('already-signed: refused where the channel says reject', async () => {
-    const request = await desk.send('reject.zip', await zipped(3), { message: 'x\n\nChannel: reject\n' });
-    await desk.refuses(request, {
+    const request = await signer.send('reject.zip', await zipped(3), { message: 'x\n\nChannel: reject\n' });
+    await signer.refuses(request, {
       outcome: 'rejected',
       code: 'already-signed',
       says: /^reject\.zip!\/product\/theirs\.dll: it is signed already, and signing\.alreadySigned is reject$/,
@@ -341,7 +342,7 @@ describe('programs of ours that are signed already', () => {
 
   it('kept-signature-bad: not kept when their signature does not hold', async () => {
     const spoilt = { name: 'product/theirs.dll', content: await signedByOther(4, true) };
-    await desk.refuses(await desk.send('spoilt.zip', soundZip(4, [spoilt])), {
+    await signer.refuses(await signer.send('spoilt.zip', soundZip(4, [spoilt])), {
       outcome: 'rejected',
       code: 'kept-signature-bad',
       says: /^spoilt\.zip!\/product\/theirs\.dll: it bears a signature that does not hold: signature: it signs /,
@@ -351,12 +352,12 @@ describe('programs of ours that are signed already', () => {
 
   it('nothing-to-sign: when all are kept', async () => {
     const zip = forge([{ name: 'theirs.dll', content: await signedByOther(5) }]);
-    await desk.refuses(await desk.send('theirs.zip', zip), {
+    await signer.refuses(await signer.send('theirs.zip', zip), {
       outcome: 'rejected',
       code: 'nothing-to-sign',
       says: /^theirs\.zip: nothing to sign: it is signed already, theirs\.dll by .*CN=Other publisher$/,
       hint: /send unsigned programs.*signing\.alreadySigned/,
     });
-    await writeFile(desk.world.exchange('incoming', 'theirs.zip'), '');
+    await writeFile(signer.world.exchange('incoming', 'theirs.zip'), '');
   });
 });

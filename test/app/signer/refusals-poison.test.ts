@@ -5,15 +5,15 @@ import { signProgram } from '../../../src/engine/authenticode/sign.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { createTestCertificate, keyToPem, testSigningKey, toPem } from '../../../src/sandbox/certificates.ts';
 import { bytesOf, openBytes } from '../../engine/authenticode/tools.ts';
-import { Desk, program, soundZip } from './refusal-site.ts';
+import { TestSigner, program, soundZip } from './test-signer.ts';
 
 const DAY = 86_400_000;
 
 /** What no other request may suffer from. */
 describe('requests that would keep the signer from answering others', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   before(async () => {
-    desk = await Desk.open({
+    signer = await TestSigner.open({
       lines: 'channels: { brief: { signing: { certificate: keys/brief.pem, key: keys/brief.key } } }',
       prepare: async (world) => {
         const brief = await createTestCertificate({
@@ -28,18 +28,18 @@ describe('requests that would keep the signer from answering others', () => {
       },
     });
   });
-  after(() => desk.close());
+  after(() => signer.close());
 
-  for (const [what, date, told] of [
+  for (const [what, date, text] of [
     ['of the year 12000', '@316516464000 +0000', '12000-'],
     ['of a time beyond what Git itself can show', '@99999999999 +0000', '5138-11-16T09:46:39.000Z'],
   ] as const)
     it(`request-in-future: a commit ${what} waits, and keeps no other from being answered`, async () => {
-      const request = await desk.send('future.zip', soundZip(1), { date });
-      await desk.signsNext();
-      assert.deepEqual(await desk.receiptsFor(request), []);
-      const waits = desk.logged.find(({ msg }) => msg.startsWith(`${request.slice(0, 12)}: it is dated`));
-      assert.ok(waits?.msg.includes(told), waits?.msg);
+      const request = await signer.send('future.zip', soundZip(1), { date });
+      await signer.signsNext();
+      assert.deepEqual(await signer.receiptsFor(request), []);
+      const waits = signer.logged.find(({ msg }) => msg.startsWith(`${request.slice(0, 12)}: it is dated`));
+      assert.ok(waits?.msg.includes(text), waits?.msg);
     });
 
   it('a kept program whose signer has a name of 3,400 letters is reported with a shorter one', async () => {
@@ -47,41 +47,41 @@ describe('requests that would keep the signer from answering others', () => {
       commonName: 'x'.repeat(3400),
       purpose: 'code-signing',
       key: 'p256',
-      issuer: desk.world.site.pki.root,
+      issuer: signer.world.site.pki.root,
     });
     const { content } = await signProgram(await openBytes(program(2)), {
       key: testSigningKey(verbose),
       timestamper: null,
     });
     const kept = { name: 'third-party/verbose.dll', content: await bytesOf(content) };
-    const request = await desk.send('verbose.zip', soundZip(2, [kept]));
-    await desk.signsNext();
-    const { told } = await desk.receiptFor(request);
-    assert.equal(told.outcome, 'signed', told.reason?.message);
-    assert.match(told.files[0]?.kept[0]?.signer ?? '', /CN=x{300,}…$/);
+    const request = await signer.send('verbose.zip', soundZip(2, [kept]));
+    await signer.signsNext();
+    const { receipt } = await signer.receiptFor(request);
+    assert.equal(receipt.outcome, 'signed', receipt.reason?.message);
+    assert.match(receipt.files[0]?.kept[0]?.signer ?? '', /CN=x{300,}…$/);
   });
 
   it('internal-error: a bug of ours is answered, its trace kept in our log', async () => {
-    const undo = desk.breakFetch('buggy.zip', () => {
+    const undo = signer.breakFetch('buggy.zip', () => {
       throw new TypeError("Cannot read properties of undefined (reading 'secret')");
     });
-    await desk.refuses(await desk.send('buggy.zip', soundZip(4)), {
+    await signer.refuses(await signer.send('buggy.zip', soundZip(4)), {
       outcome: 'failed',
       code: 'internal-error',
       says: /^the signer met an unexpected TypeError$/,
       hint: /a bug.*submit a new request/,
     });
     undo();
-    const logged = desk.logged.find(({ code }) => code === 'internal-error');
+    const logged = signer.logged.find(({ code }) => code === 'internal-error');
     assert.match(JSON.stringify(logged), /Cannot read properties.*refusals-poison/);
   });
 
   it('signer-machine: a full disk of the signer is named, its paths are not', async () => {
-    const undo = desk.breakFetch('large.zip', () => {
+    const undo = signer.breakFetch('large.zip', () => {
       const error = new Error("ENOSPC: no space left on device, write '/srv/signer/state'");
       throw Object.assign(error, { code: 'ENOSPC', syscall: 'write' });
     });
-    await desk.refuses(await desk.send('large.zip', soundZip(5)), {
+    await signer.refuses(await signer.send('large.zip', soundZip(5)), {
       outcome: 'failed',
       code: 'signer-machine',
       says: /^the signer's machine could not go on: ENOSPC$/,
@@ -91,19 +91,19 @@ describe('requests that would keep the signer from answering others', () => {
   });
 
   it("certificate-expired: a channel's key expired while the signer ran; others are served, the request waits", async () => {
-    const undo = desk.setClock(() => new Date(Date.now() + 2 * DAY));
-    const request = await desk.send('brief.zip', soundZip(6), { message: 'Sign it\n\nChannel: brief\n' });
-    const sound = await desk.sendSound();
-    const before = await desk.delivered();
-    await assert.rejects(desk.poll(), (error) => {
+    const undo = signer.setClock(() => new Date(Date.now() + 2 * DAY));
+    const request = await signer.send('brief.zip', soundZip(6), { message: 'Sign it\n\nChannel: brief\n' });
+    const sound = await signer.sendSound();
+    const before = await signer.delivered();
+    await assert.rejects(signer.poll(), (error) => {
       assert.ok(error instanceof SignpipeError && error.kind === 'usage');
       assert.equal(error.code, 'certificate-expired');
       return true;
     });
-    await desk.assertSigned(sound, before);
-    assert.deepEqual(await desk.receiptsFor(request), []);
+    await signer.assertSigned(sound, before);
+    assert.deepEqual(await signer.receiptsFor(request), []);
     undo();
-    await desk.poll();
-    assert.equal((await desk.receiptFor(request)).told.outcome, 'signed');
+    await signer.poll();
+    assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
   });
 });

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { toPem } from '../../../src/sandbox/certificates.ts';
 import { MISBEHAVIOURS, type Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.ts';
 import type { World } from '../../world/site.ts';
-import { Desk, soundZip, type DeskOptions } from './refusal-site.ts';
+import { TestSigner, soundZip, type TestSignerOptions } from './test-signer.ts';
 
 /** What each misbehaviour comes to; those that are merely odd come to a signature. */
 const COMES_TO: Record<Misbehaviour, string | null> = {
@@ -56,7 +56,7 @@ async function closedPort(): Promise<number> {
 }
 
 /** A channel for each misbehaviour, and some whose authorities are several. */
-const desks = (closed: number): DeskOptions => ({
+const desks = (closed: number): TestSignerOptions => ({
   prepare: (world) => writeFile(world.at('tsa.pem'), toPem([world.site.pki.root.certificate])),
   change: (text, world) =>
     `${text.replace(/^signing:$/m, 'signing:\n  timestampRoots: tsa.pem\n  timestampTimeout: 1s')}
@@ -73,39 +73,39 @@ const channels = (world: World, closed: number): [string, string[]][] => [
 ];
 
 describe('a request whose timestamp authority', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   let sound = '';
   const requests = new Map<string, string>();
   const expected = new Map<string, string>();
 
   before(async () => {
-    desk = await Desk.open(desks(await closedPort()));
+    signer = await TestSigner.open(desks(await closedPort()));
     for (const [index, name] of [...MISBEHAVIOURS, 'down', 'second'].entries())
       requests.set(
         name,
-        await desk.send(`${name}.zip`, soundZip(index), { message: `x\n\nChannel: ${name}\n` }),
+        await signer.send(`${name}.zip`, soundZip(index), { message: `x\n\nChannel: ${name}\n` }),
       );
-    sound = await desk.sendSound();
-    await desk.poll();
+    sound = await signer.sendSound();
+    await signer.poll();
   });
-  after(() => desk.close());
+  after(() => signer.close());
 
   const refusedFor = async (name: string, code: string): Promise<void> => {
-    const { told } = await desk.assertRefusal(requests.get(name) ?? '', {
+    const { receipt } = await signer.assertRefusal(requests.get(name) ?? '', {
       outcome: 'failed',
       code: 'timestamp-unavailable',
       says: new RegExp(`^no timestamp authority gave a good token: http://127\\.0\\.0\\.1:.*\\[${code}\\]$`),
       // Advice for the signer's operator is in the log; a builder cannot change the signer's configuration.
       hint: /^ask the signer's operator to check its timestamp authorities; then submit it again$/,
     });
-    assert.doesNotMatch(told.reason?.message ?? '', /\p{Cc}/u);
-    assert.ok(told.files.every((file) => file.output === undefined && file.signed.length === 0));
+    assert.doesNotMatch(receipt.reason?.message ?? '', /\p{Cc}/u);
+    assert.ok(receipt.files.every((file) => file.output === undefined && file.signed.length === 0));
   };
 
   const signedFor = async (name: string): Promise<void> => {
-    const { told } = await desk.receiptFor(requests.get(name) ?? '');
-    assert.equal(told.outcome, 'signed', told.reason?.message);
-    for (const { output } of told.files) expected.set(output?.name ?? '', output?.sha256 ?? '');
+    const { receipt } = await signer.receiptFor(requests.get(name) ?? '');
+    assert.equal(receipt.outcome, 'signed', receipt.reason?.message);
+    for (const { output } of receipt.files) expected.set(output?.name ?? '', output?.sha256 ?? '');
   };
 
   for (const name of MISBEHAVIOURS) {
@@ -119,11 +119,11 @@ describe('a request whose timestamp authority', () => {
   it('answers wrongly is signed when a second one is named', () => signedFor('second'));
 
   it('is none of these is signed after all of them, and nothing else was delivered', () =>
-    desk.assertSigned(sound, expected));
+    signer.assertSigned(sound, expected));
 
   it('was asked no more often than retry.attempts says, and not again when it was wrong', () => {
     const asked = (name: string): number =>
-      desk.world.authority.requests.filter(({ path }) => path === `/${name}`).length;
+      signer.world.authority.requests.filter(({ path }) => path === `/${name}`).length;
     assert.deepEqual(['hang', 'http-500', 'rejection', 'other-root'].map(asked), [2, 2, 2, 1]);
   });
 });

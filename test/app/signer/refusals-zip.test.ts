@@ -1,7 +1,7 @@
 /** Files that are broken, or made to break something: refused by name, and nothing of them is signed. */
 import { buildPe, filler, peLayout, winCertificate } from '../../fixtures/pe.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
-import { program, refusesAll, sending, soundZip, type Case } from './refusal-site.ts';
+import { program, refusesAll, sending, soundZip, type Case } from './test-signer.ts';
 
 const app: Forged = { name: 'bin/app.exe', content: program(1) };
 
@@ -48,7 +48,7 @@ refusesAll(
       make: sending('driver.sys', program(4)),
       code: 'nothing-to-sign',
       says: /^driver\.sys: nothing to sign: signing\.files does not name this program$/,
-      hint: /"driver\.sys" or "\*\*\/\*\.sys" added to signing\.files/,
+      hint: /add "driver\.sys" or "\*\*\/\*\.sys" to signing\.files/,
     },
     {
       what: 'an empty file',
@@ -245,10 +245,10 @@ refusesAll('programs that cannot be signed', {}, [
   },
   {
     what: 'a machine that claims more sections than there are bytes',
-    make: (desk) => {
+    make: (signer) => {
       const bytes = program(7);
       bytes.writeUInt16LE(0xffff, peLayout().header + 6);
-      return desk.send('sections.exe', bytes);
+      return signer.send('sections.exe', bytes);
     },
     code: 'pe-truncated',
     says: /^sections\.exe: /,

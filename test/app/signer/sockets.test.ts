@@ -65,12 +65,12 @@ describe('a signer at work', () => {
       }
       looks += 1;
     };
-    let told = '';
-    signer.stdout.on('data', (data: Buffer) => (told += data.toString()));
+    let output = '';
+    signer.stdout.on('data', (data: Buffer) => (output += data.toString()));
     const request = await world.submit([world.at('product.zip')]);
-    for (let tries = 0; tries < 2000 && !told.includes(`answered ${request.slice(0, 12)}`); tries += 1)
+    for (let tries = 0; tries < 2000 && !output.includes(`answered ${request.slice(0, 12)}`); tries += 1)
       await look();
-    assert.match(told, new RegExp(`answered ${request.slice(0, 12)}: signed`));
+    assert.match(output, new RegExp(`answered ${request.slice(0, 12)}: signed`));
     signer.kill('SIGTERM');
     await once(signer, 'close');
     assert.ok(looks > 20, `${looks} looks`);

@@ -3,25 +3,19 @@ import { execFile } from 'node:child_process';
 import { copyFile, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { pino } from 'pino';
-import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
-import { noProgress } from '../../../src/lib/progress.ts';
-import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
 import type { DeltaOutput } from '../../../src/app/signer/journal.ts';
 import { RequestPoller } from '../../../src/app/signer/request-poller.ts';
 import { signpipe, World } from '../../world/site.ts';
+import { openContext } from './test-signer.ts';
 import { makeZip, receiptOf } from './product.ts';
 
 const run = promisify(execFile);
 
 /** A poll that dies at some moment of its delivery. */
 async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<void> {
-  const opened = await openSignerContext(await loadSignerConfig(world.site.signerConfig), {
-    log: pino({ enabled: false }),
-    progress: noProgress,
-  });
+  const opened = await openContext(world);
   const assemble = opened.exchange.assemble.bind(opened.exchange);
   const dead = new Promise<never>(() => {});
   const reached = new Promise<void>((resolve) => {

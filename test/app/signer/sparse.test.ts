@@ -3,15 +3,12 @@ import { execFile } from 'node:child_process';
 import { appendFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { unavailable, usage, type SignpipeError } from '../../../src/lib/errors.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
-import { noProgress } from '../../../src/lib/progress.ts';
-import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
 import { RequestPoller } from '../../../src/app/signer/request-poller.ts';
-import { pino } from 'pino';
 import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { signpipe, World, type WorldOptions } from '../../world/site.ts';
+import { openContext } from './test-signer.ts';
 import { BALLAST, makeZip, receiptOf } from './product.ts';
 
 const run = promisify(execFile);
@@ -223,10 +220,7 @@ for (const [what, flag, refusal] of REFUSALS)
       try {
         await makeZip(world, 'product.zip');
         const request = await world.submit([world.at('product.zip')], ...(flag === '' ? [] : [flag]));
-        const opened = await openSignerContext(await loadSignerConfig(world.site.signerConfig), {
-          log: pino({ enabled: false }),
-          progress: noProgress,
-        });
+        const opened = await openContext(world);
         opened.exchange.assemble = () => Promise.reject(refusal);
         try {
           assert.equal((await new RequestPoller(opened).poll()).answered, 1);

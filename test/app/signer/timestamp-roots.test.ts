@@ -4,14 +4,15 @@ import { writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import { makeReal } from '../../world/real-certificate.ts';
-import { Desk, soundZip, type Told } from './refusal-site.ts';
+import type { Receipt } from '../../../src/protocol/control/receipt.ts';
+import { TestSigner, soundZip } from './test-signer.ts';
 
 describe('a channel whose certificate is no test certificate', () => {
-  let desk: Desk;
+  let signer: TestSigner;
   let impostor: RunningAuthority;
   before(async () => {
     impostor = await startTimestampAuthority();
-    desk = await Desk.open({
+    signer = await TestSigner.open({
       prepare: async (world) => {
         await makeReal(world.at('keys'));
         await writeFile(world.at('keys', 'passphrase'), 'only for the sandbox\n');
@@ -29,29 +30,29 @@ describe('a channel whose certificate is no test certificate', () => {
     });
   });
   after(async () => {
-    await desk.close();
+    await signer.close();
     await impostor.close();
   });
 
-  const answered = async (channel: string): Promise<Told> => {
-    const id = await desk.send(`${channel}.zip`, soundZip(), { message: `x\n\nChannel: ${channel}\n` });
-    await desk.poll();
-    return (await desk.receiptFor(id)).told;
+  const answered = async (channel: string): Promise<Receipt> => {
+    const id = await signer.send(`${channel}.zip`, soundZip(), { message: `x\n\nChannel: ${channel}\n` });
+    await signer.poll();
+    return (await signer.receiptFor(id)).receipt;
   };
 
   for (const channel of ['silent', 'named'])
     it(`timestamp-unavailable: takes no stamp of an unknown authority (timestampRoots: ${channel === 'silent' ? 'left out' : 'public'})`, async () => {
-      const told = await answered(channel);
-      assert.equal(told.outcome, 'failed');
-      assert.equal(told.reason?.code, 'timestamp-unavailable');
-      assert.match(told.reason?.message ?? '', /\[timestamp-untrusted\]/);
-      assert.ok(told.files.every(({ output }) => output === undefined));
+      const receipt = await answered(channel);
+      assert.equal(receipt.outcome, 'failed');
+      assert.equal(receipt.reason?.code, 'timestamp-unavailable');
+      assert.match(receipt.reason?.message ?? '', /\[timestamp-untrusted\]/);
+      assert.ok(receipt.files.every(({ output }) => output === undefined));
     });
 
   for (const channel of ['own', 'both'])
     it(`passes over an unknown authority, and takes a stamp of the one whose root is named (${channel})`, async () => {
-      const told = await answered(channel);
-      assert.equal(told.outcome, 'signed', told.reason?.message);
-      assert.equal(told.files[0]?.signed[0]?.timestamp?.url, desk.world.authority.url);
+      const receipt = await answered(channel);
+      assert.equal(receipt.outcome, 'signed', receipt.reason?.message);
+      assert.equal(receipt.files[0]?.signed[0]?.timestamp?.url, signer.world.authority.url);
     });
 });

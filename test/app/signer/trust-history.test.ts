@@ -2,21 +2,15 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { after, before, beforeEach, describe, it } from 'node:test';
+import { before, beforeEach, describe, it } from 'node:test';
 import type { SignpipeError } from '../../../src/lib/errors.ts';
-import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
-import { gitEnvironment, signpipe, World, type Ended } from '../../world/site.ts';
+import { receiptFor, receiptsFor } from '../../world/hostile.ts';
+import { gitEnvironment, signpipe, type Ended } from '../../world/site.ts';
+import { startHostile } from './start-hostile.ts';
 
-let world: World;
-let host: Hostile;
+const { world, host } = await startHostile();
 /** Where the branches stood while all was well. */
 let good: { main: string; signed: string };
-before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
-  host = new Hostile(world);
-});
-after(() => world.stop());
 
 const tip = async (branch = 'main'): Promise<string> => (await host.tip(branch)) ?? '';
 
@@ -194,9 +188,9 @@ describe('the witness file', () => {
 
   it('that is gone: says aloud that it takes history as it is, and answers nothing twice', async () => {
     await rm(path());
-    const told = world.logged.length;
+    const receipt = world.logged.length;
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 0 });
-    assert.ok(world.logged.slice(told).some(({ msg }) => String(msg).startsWith('first sight of this')));
+    assert.ok(world.logged.slice(receipt).some(({ msg }) => String(msg).startsWith('first sight of this')));
   });
 
   it('receipts-foreign: but receipts that are not its own it does not take at first sight either', async () => {
@@ -318,7 +312,7 @@ describe('a request that was answered is not answered again', () => {
     await world.poll();
     const { outcome, reason } = await receiptFor(world, again);
     assert.deepEqual([outcome, reason?.code], ['rejected', 'commit-signature-wrong']);
-    assert.match(reason?.hint ?? '', /signature is of another commit/);
+    assert.match(reason?.hint ?? '', /signature belongs to another commit/);
   });
 
   it('and an honest request after all this is served', async () => {

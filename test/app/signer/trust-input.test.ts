@@ -1,17 +1,10 @@
 import assert from 'node:assert/strict';
 import { stat } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
-import { Hostile, receiptFor, type CommitFile } from '../../world/hostile.ts';
-import { World } from '../../world/site.ts';
+import { before, describe, it } from 'node:test';
+import { receiptFor, type CommitFile } from '../../world/hostile.ts';
+import { startHostile } from './start-hostile.ts';
 
-let world: World;
-let host: Hostile;
-before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
-  host = new Hostile(world);
-});
-after(() => world.stop());
+const { world, host } = await startHostile();
 
 const LARGE = 200 * 2 ** 20;
 /** Clears the screen, sets the title, recolours; by C0 and by C1 controls; and turns text around. */

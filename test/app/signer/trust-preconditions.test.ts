@@ -1,19 +1,16 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
-import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
-import { signpipe, World } from '../../world/site.ts';
+import { before, describe, it } from 'node:test';
+import { receiptFor, receiptsFor } from '../../world/hostile.ts';
+import { signpipe } from '../../world/site.ts';
+import { startHostile } from './start-hostile.ts';
 
-let world: World;
-let host: Hostile;
+const { world, host } = await startHostile();
 /** The keys of two builders more, and of one whom nobody knows. */
 let ann: string;
 let bob: string;
 let stranger: string;
 before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
-  host = new Hostile(world);
   const [a, b, s] = [await host.key('ann'), await host.key('bob'), await host.key('stranger')];
   [ann, bob, stranger] = [a.path, b.path, s.path];
   const second = await host.key('builder-second');
@@ -29,7 +26,6 @@ before(async () => {
   slow:
     trust: { delay: 1h }`);
 });
-after(() => world.stop());
 
 const ON_VOUCHED = 'Sign it\n\nChannel: vouched\n';
 const ON_SLOW = 'Sign it\n\nChannel: slow\n';
@@ -202,10 +198,10 @@ describe('a HOLD', () => {
     const { waiting, answered } = await world.poll();
     assert.equal(answered, 0);
     assert.ok(waiting > 0);
-    const [told = ''] = said(request).filter((msg) => /on hold/.test(msg));
-    assert.match(told, /on hold by ann@example\.org since 2026-01-02T03:04:05\.000Z, commit/);
-    assert.match(told, new RegExp(hold.slice(0, 12)));
-    assert.match(told, /Key may be stolen\. Ask Ann \\u\{1b\}\[2J\\u\{9b\}31m\./);
+    const [receipt = ''] = said(request).filter((msg) => /on hold/.test(msg));
+    assert.match(receipt, /on hold by ann@example\.org since 2026-01-02T03:04:05\.000Z, commit/);
+    assert.match(receipt, new RegExp(hold.slice(0, 12)));
+    assert.match(receipt, /Key may be stolen\. Ask Ann \\u\{1b\}\[2J\\u\{9b\}31m\./);
     const waited = await world.wait(request, '--timeout', '1s');
     assert.equal(waited.status, 4);
     assert.match(
@@ -227,13 +223,13 @@ describe('a HOLD', () => {
     const from = world.logged.length;
     const removal = await host.commit({ files: { HOLD: null }, key: null });
     assert.equal((await world.poll()).answered, 0);
-    const told = said(request, from).find((msg) => /on hold/.test(msg)) ?? '';
+    const receipt = said(request, from).find((msg) => /on hold/.test(msg)) ?? '';
     assert.match(
-      told,
+      receipt,
       new RegExp(`${removal.slice(0, 12)} does not lift it: it is not signed by an allowed signer`),
     );
     assert.match(
-      told,
+      receipt,
       /to lift it, put HOLD back in a commit, then remove HOLD in a commit that changes nothing/,
     );
     await host.commit({ files: { HOLD: 'again' }, key: stranger });
@@ -278,10 +274,10 @@ describe('a time lock of an hour', () => {
     const line = await host.release('slow.zip');
     request = await host.commit({ files: { zipname: line }, message: ON_SLOW, date: '2025-01-01T00:00:00Z' });
     await world.poll();
-    const told = said(request).find((msg) => /time lock until \d{4}-/.test(msg)) ?? '';
-    assert.match(told, /a signed commit that adds HOLD stops it/);
-    const until = Date.parse(/until (\S+);/.exec(told)?.[1] ?? '');
-    assert.ok(Math.abs(until - Date.now() - 3_600_000) < 60_000, told);
+    const receipt = said(request).find((msg) => /time lock until \d{4}-/.test(msg)) ?? '';
+    assert.match(receipt, /a signed commit that adds HOLD stops it/);
+    const until = Date.parse(/until (\S+);/.exec(receipt)?.[1] ?? '');
+    assert.ok(Math.abs(until - Date.now() - 3_600_000) < 60_000, receipt);
     assert.deepEqual(await receiptsFor(world, request), []);
     const { request: now } = await asked('slow-now.zip', ON_SLOW);
     await world.poll();

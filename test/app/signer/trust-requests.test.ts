@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import {
   createTestCertificate,
@@ -9,19 +9,12 @@ import {
   toPem,
   type TestIdentity,
 } from '../../../src/sandbox/certificates.ts';
-import { Hostile, receiptFor } from '../../world/hostile.ts';
-import { World } from '../../world/site.ts';
+import { receiptFor } from '../../world/hostile.ts';
+import { startHostile } from './start-hostile.ts';
 
 const run = promisify(execFile);
 
-let world: World;
-let host: Hostile;
-before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
-  host = new Hostile(world);
-});
-after(() => world.stop());
+const { world, host } = await startHostile();
 
 /** A commit object as ssh-keygen signs it for a namespace of choice. */
 async function signedFor(namespace: string, commit: string): Promise<string> {
@@ -136,7 +129,7 @@ const CASES: Case[] = [
   {
     does: 'copied the signature of another commit',
     code: 'commit-signature-wrong',
-    hint: /altered after it was signed, or the signature is of another/,
+    hint: /altered after it was signed, or the signature belongs to another/,
     make: async () => {
       const good = await host.request('good.zip', { branch: null, parents: [await tip()] });
       const other = await host.request('copied.zip', { branch: null, parents: [await tip()], key: null });

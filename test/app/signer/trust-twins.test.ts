@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { pino } from 'pino';
-import { loadSignerConfig } from '../../../src/app/config/signer.ts';
-import { noProgress } from '../../../src/lib/progress.ts';
 import { AnsweredRequests } from '../../../src/app/signer/answered-requests.ts';
-import { openSignerContext } from '../../../src/app/signer/signer-context.ts';
-import { Hostile, receiptFor, receiptsFor, type CommitOptions } from '../../world/hostile.ts';
-import { World } from '../../world/site.ts';
+import { receiptFor, receiptsFor, type CommitOptions } from '../../world/hostile.ts';
+import { openContext } from './test-signer.ts';
+import { startHostile } from './start-hostile.ts';
 import {
   broken,
   gitAccepts,
@@ -23,14 +20,10 @@ import {
 
 const run = promisify(execFile);
 
-let world: World;
-let host: Hostile;
+const { world, host } = await startHostile();
 let ecdsa: string;
 let certificate: string;
 before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
-  host = new Hostile(world);
   ecdsa = world.at('keys', 'ecdsa');
   await run('ssh-keygen', ['-q', '-t', 'ecdsa', '-b', '256', '-N', '', '-f', ecdsa]);
   const ca = await host.key('authority');
@@ -55,7 +48,6 @@ before(async () => {
     `plain@example.org namespaces="git" ${certified.line}`,
   );
 });
-after(() => world.stop());
 
 const product = (): Promise<Buffer> => readFile(world.exchange('signed', 'product.zip'));
 const incoming = (): string => world.exchange('incoming', 'product.zip');
@@ -316,10 +308,7 @@ describe('what counts as answered without a receipt on the branch', () => {
 
   it('request-repeated: also if looking through the history failed at first', async () => {
     const early = await host.request('failing.zip');
-    const context = await openSignerContext(await loadSignerConfig(world.site.signerConfig), {
-      log: pino({ level: 'silent' }),
-      progress: noProgress,
-    });
+    const context = await openContext(world);
     const { repository } = context;
     try {
       const { receipts } = await repository.fetch();

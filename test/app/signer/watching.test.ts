@@ -148,8 +148,8 @@ describe('a signer that a person watches on a terminal', () => {
 
   it('ends with its terminal: SIGHUP asks for a new configuration only if there is none', () => {
     const words = [process.execPath, main, 'watch', '-c', world.site.signerConfig];
-    const told = execFileSync('python3', ['-c', HANG_UP, ...words], { encoding: 'utf8' });
-    assert.equal(told.trim(), 'status -1', 'ended by SIGHUP, which is signal 1');
+    const receipt = execFileSync('python3', ['-c', HANG_UP, ...words], { encoding: 'utf8' });
+    assert.equal(receipt.trim(), 'status -1', 'ended by SIGHUP, which is signal 1');
   });
 });
 

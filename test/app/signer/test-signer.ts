@@ -1,4 +1,4 @@
-/** A site with one signer that stays alive over many polls, and the assertions that every refusal has to meet. */
+/** A world with one signer in this process that polls many times, and the assertions that every refusal must meet. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -6,9 +6,10 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { pino } from 'pino';
+import { pino, type Logger } from 'pino';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
+import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { openSignerContext, type SignerContext } from '../../../src/app/signer/signer-context.ts';
 import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
@@ -19,11 +20,11 @@ const run = promisify(execFile);
 
 export const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
-/** A sound program; another one for each seed. */
+/** A valid program, different for each seed. */
 export const program = (seed = 1): Buffer =>
   buildPe({ sections: [{ name: '.text', data: filler(700, seed) }] });
 
-/** A sound zip with one program of ours and a text. */
+/** A valid zip with one program of ours and a text. */
 export const soundZip = (seed = 1, more: Forged[] = []): Buffer =>
   forge([
     { name: 'product/app.exe', content: program(seed) },
@@ -31,22 +32,8 @@ export const soundZip = (seed = 1, more: Forged[] = []): Buffer =>
     ...more,
   ]);
 
-/** What a receipt says, as far as these tests look. */
-export interface Told {
-  readonly outcome: string;
-  readonly reason?: { code: string; message: string; hint?: string };
-  readonly request: { id: string; requestedAt: string; channel: string };
-  readonly certificate?: object;
-  readonly files: {
-    input: { name: string };
-    output?: { name: string; sha256: string };
-    signed: { path: string; before: { sha256: string }; timestamp?: { url: string } }[];
-    kept: { path: string; signer: string }[];
-  }[];
-}
-
 export interface Answered {
-  readonly told: Told;
+  readonly receipt: Receipt;
   readonly commit: string;
   readonly message: string;
 }
@@ -59,7 +46,7 @@ export interface AskOptions {
   readonly date?: string;
 }
 
-/** What a refusal has to say. */
+/** What the receipt of a refusal has to say. */
 export interface Expected {
   readonly outcome: 'rejected' | 'failed';
   readonly code: string;
@@ -67,14 +54,14 @@ export interface Expected {
   readonly hint: RegExp;
 }
 
-export interface DeskOptions extends WorldOptions {
-  /** Further lines of signer.yaml. */
+export interface TestSignerOptions extends WorldOptions {
+  /** Additional lines for signer.yaml. */
   readonly lines?: string;
   /** Changes signer.yaml. */
   readonly change?: (text: string, world: World) => string;
-  /** Lays out what those lines speak of, before the signer starts. */
+  /** Creates what those lines refer to, before the signer starts. */
   readonly prepare?: (world: World) => Promise<void>;
-  /** Reach the control repository over SSH too; over the file system unless given, which is quicker. */
+  /** Use SSH for the control repository too; otherwise the file system, which is faster. */
   readonly gitOverSsh?: boolean;
 }
 
@@ -86,28 +73,34 @@ export interface Logged {
   readonly hint?: string;
 }
 
-async function openLogged(world: World, logged: Logged[]): Promise<SignerContext> {
+/** Opens what a signer works with, in this process; silent unless a log is given. */
+export const openContext = async (
+  world: World,
+  log: Logger = pino({ enabled: false }),
+): Promise<SignerContext> =>
+  openSignerContext(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress });
+
+function openLogged(world: World, logged: Logged[]): Promise<SignerContext> {
   const write = (line: string): void => void logged.push(JSON.parse(line) as Logged);
-  const log = pino({ base: null, level: 'debug' }, { write });
-  return openSignerContext(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress });
+  return openContext(world, pino({ base: null, level: 'debug' }, { write }));
 }
 
-/** Retries without waiting: what is down in these tests stays down. */
+/** Retries without pauses: outages in these tests do not end. */
 const QUICK = 'retry: { attempts: 2, wait: 0, for: 0 }';
 
-export class Desk {
+export class TestSigner {
   private honest = 0;
-  private signer: RequestPoller;
+  private poller: RequestPoller;
 
   private constructor(
     readonly world: World,
     public context: SignerContext,
     readonly logged: Logged[],
   ) {
-    this.signer = new RequestPoller(context);
+    this.poller = new RequestPoller(context);
   }
 
-  static async open(options: DeskOptions = {}): Promise<Desk> {
+  static async open(options: TestSignerOptions = {}): Promise<TestSigner> {
     const world = await World.start(options);
     await world.reconfigure((text) => {
       const quick = text.replace(/^retry:.*$/m, QUICK);
@@ -119,18 +112,17 @@ export class Desk {
     });
     await options.prepare?.(world);
     const logged: Logged[] = [];
-    const desk = new Desk(world, await openLogged(world, logged), logged);
-    return desk;
+    return new TestSigner(world, await openLogged(world, logged), logged);
   }
 
-  /** Another signer on the same state, as after a restart: everything is read anew. */
+  /** Replaces the signer by another on the same state, as a restart does. */
   async restart(): Promise<void> {
     await this.context.close();
     this.context = await openLogged(this.world, this.logged);
-    this.signer = new RequestPoller(this.context);
+    this.poller = new RequestPoller(this.context);
   }
 
-  /** Has fetching one file fail in this signer as `fail` does, until what is returned is called. */
+  /** Makes fetching one file fail as `fail` does, until the returned function is called. */
   breakFetch(name: string, fail: () => never): () => void {
     const { exchange } = this.context;
     const fetch = exchange.fetch.bind(exchange);
@@ -141,7 +133,7 @@ export class Desk {
     };
   }
 
-  /** Sets the signer's clock, until what is returned is called. */
+  /** Sets the signer's clock, until the returned function is called. */
   setClock(now: () => Date): () => void {
     const context: { now: () => Date } = this.context;
     const before = context.now;
@@ -157,17 +149,17 @@ export class Desk {
   }
 
   poll(): Promise<PollResult> {
-    return this.signer.poll();
+    return this.poller.poll();
   }
 
-  /** Puts a file into the exchange's incoming folder, as anyone with an account there can. */
+  /** Writes a file into the exchange's incoming folder, as anyone with an account there can. */
   async put(name: string, bytes: Buffer): Promise<void> {
     const path = this.world.exchange('incoming', name);
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, bytes);
   }
 
-  /** A commit on the request branch; its id. */
+  /** Commits a zipname to the request branch; returns the commit's id. */
   async ask(zipname: string | Buffer, options: AskOptions = {}): Promise<string> {
     const clone = this.world.at('asking');
     const key = options.sign === undefined ? this.world.at('keys', 'builder_ed25519') : options.sign;
@@ -193,13 +185,13 @@ export class Desk {
     return git('rev-parse', 'HEAD');
   }
 
-  /** Puts a file and asks for it, pinned. */
+  /** Uploads a file and requests it, pinned. */
   async send(name: string, bytes: Buffer, options: AskOptions = {}): Promise<string> {
     await this.put(name, bytes);
     return this.ask(`${sha256(bytes)}  ${name}\n`, options);
   }
 
-  /** A request that nothing is wrong with. */
+  /** A request without any fault. */
   sendSound(): Promise<string> {
     this.honest += 1;
     return this.send(`sound-${this.honest}.zip`, soundZip(1000 + this.honest));
@@ -211,25 +203,25 @@ export class Desk {
     const lines = (await world.git('log', '--first-parent', '--reverse', '--format=%H %P', 'signed')).split(
       '\n',
     );
-    const found: Answered[] = [];
+    const receipts: Answered[] = [];
     for (const line of lines) {
       const [commit = '', , second] = line.split(' ');
       if (second !== request) continue;
-      const told = JSON.parse(await world.git('show', `${commit}:receipt.json`)) as Told;
-      found.push({ told, commit, message: await world.git('log', '-1', '--format=%B', commit) });
+      const receipt = JSON.parse(await world.git('show', `${commit}:receipt.json`)) as Receipt;
+      receipts.push({ receipt, commit, message: await world.git('log', '-1', '--format=%B', commit) });
     }
-    return found;
+    return receipts;
   }
 
   /** The one receipt for a request. */
   async receiptFor(request: string): Promise<Answered> {
-    const [found, ...more] = await this.receiptsFor(request);
-    assert.ok(found, `no receipt for ${request}`);
+    const [answered, ...more] = await this.receiptsFor(request);
+    assert.ok(answered, `no receipt for ${request}`);
     assert.equal(more.length, 0, 'answered once');
-    return found;
+    return answered;
   }
 
-  /** Names and digests of everything in the outgoing folder, temporary names among them. */
+  /** Names and digests of all files in the outgoing folder, also those with temporary names. */
   async delivered(): Promise<Map<string, string>> {
     const folder = this.world.exchange('signed');
     const entries = await readdir(folder, { withFileTypes: true, recursive: true });
@@ -242,20 +234,20 @@ export class Desk {
     return new Map(await Promise.all(pairs));
   }
 
-  /** The work folder holds nothing, and nothing is in hand. */
+  /** Asserts that no request is in hand and the work folder is empty. */
   async assertIdle(): Promise<void> {
     assert.deepEqual(await readdir(this.world.at('signer-state', 'work')), []);
     assert.ok(!(await readdir(this.world.at('signer-state'))).includes('journal.json'), 'no journal');
   }
 
-  /** Holds a receipt to what a refusal has to say, in receipt.json, trailers and message. */
+  /** Checks the receipt of a refusal: receipt.json, trailers and message. */
   async assertRefusal(request: string, { outcome, code, says, hint }: Expected): Promise<Answered> {
     const answered = await this.receiptFor(request);
-    const { told, message } = answered;
-    assert.equal(told.reason?.code, code, `${told.outcome}: ${told.reason?.message ?? ''}`);
-    assert.equal(told.outcome, outcome);
-    assert.match(told.reason.message, says);
-    assert.match(told.reason.hint ?? '(no hint)', hint);
+    const { receipt, message } = answered;
+    assert.equal(receipt.reason?.code, code, `${receipt.outcome}: ${receipt.reason?.message ?? ''}`);
+    assert.equal(receipt.outcome, outcome);
+    assert.match(receipt.reason.message, says);
+    assert.match(receipt.reason.hint ?? '(no hint)', hint);
     assert.match(message, new RegExp(`^Request: ${request}$`, 'm'));
     assert.match(message, new RegExp(`^Outcome: ${outcome}$`, 'm'));
     assert.match(message, new RegExp(`^Reason: ${code}: `, 'm'));
@@ -263,31 +255,31 @@ export class Desk {
     return answered;
   }
 
-  /** Polls once; a sound request made now is signed by that. */
+  /** Asserts that a valid request made now is signed by the next poll. */
   async signsNext(): Promise<void> {
     const sound = await this.sendSound();
     await this.poll();
-    assert.equal((await this.receiptFor(sound)).told.outcome, 'signed');
+    assert.equal((await this.receiptFor(sound)).receipt.outcome, 'signed');
     await this.assertIdle();
   }
 
-  /** Polls once: the request is refused as expected, nothing of it is delivered, and the next one is signed. */
+  /** Polls once and asserts that the request is refused, none of its files is delivered, and the next request is signed. */
   async refuses(request: string, expected: Expected): Promise<Answered> {
     const before = await this.delivered();
     const sound = await this.sendSound();
     await this.poll();
     const answered = await this.assertRefusal(request, expected);
-    assert.ok(answered.told.files.every((file) => file.output === undefined && file.signed.length === 0));
+    assert.ok(answered.receipt.files.every((file) => file.output === undefined && file.signed.length === 0));
     await this.assertSigned(sound, before);
     return answered;
   }
 
-  /** The request was signed, and its files are all that is new in the outgoing folder. */
+  /** Asserts that the request was signed, and that only its files are new in the outgoing folder. */
   async assertSigned(request: string, before: ReadonlyMap<string, string>): Promise<void> {
-    const { told } = await this.receiptFor(request);
-    assert.equal(told.outcome, 'signed', told.reason?.message);
+    const { receipt } = await this.receiptFor(request);
+    assert.equal(receipt.outcome, 'signed', receipt.reason?.message);
     const expected = new Map(before);
-    for (const { output } of told.files) if (output) expected.set(output.name, output.sha256);
+    for (const { output } of receipt.files) expected.set(output?.name ?? '', output?.sha256 ?? '');
     assert.deepEqual(await this.delivered(), expected);
     await this.assertIdle();
   }
@@ -298,7 +290,7 @@ export interface Case {
   /** The test's name, after the code. */
   readonly what: string;
   /** Makes the request; returns its id. */
-  readonly make: (desk: Desk) => Promise<string>;
+  readonly make: (signer: TestSigner) => Promise<string>;
   readonly outcome?: Expected['outcome'];
   readonly code: string;
   readonly says: RegExp;
@@ -306,36 +298,38 @@ export interface Case {
 }
 
 /**
- * Makes all of these requests and a sound one behind them, has them answered in one poll, and looks at
- * each answer in a test of its own; last, that the sound one was signed, and is all that was delivered.
+ * Makes all of these requests and a valid one after them, answers them in one poll, and checks each answer in a test of
+ * its own; the last test checks that only the valid one was signed and delivered.
  */
-export function refusesAll(title: string, options: DeskOptions, cases: readonly Case[]): void {
+export function refusesAll(title: string, options: TestSignerOptions, cases: readonly Case[]): void {
   describe(title, () => {
-    let desk: Desk;
+    let signer: TestSigner;
     let sound = '';
     const requests: string[] = [];
     before(async () => {
-      desk = await Desk.open(options);
-      for (const each of cases) requests.push(await each.make(desk));
-      sound = await desk.sendSound();
-      await desk.poll();
+      signer = await TestSigner.open(options);
+      for (const each of cases) requests.push(await each.make(signer));
+      sound = await signer.sendSound();
+      await signer.poll();
     });
-    after(() => desk.close());
+    after(() => signer.close());
 
     for (const [index, { what, code, outcome = 'rejected', says, hint }] of cases.entries())
       it(`${code}: ${what}`, async () => {
-        const answer = await desk.assertRefusal(requests[index] ?? '', { outcome, code, says, hint });
-        assert.ok(answer.told.files.every((file) => file.output === undefined && file.signed.length === 0));
-        assert.equal(answer.told.certificate, undefined);
+        const answer = await signer.assertRefusal(requests[index] ?? '', { outcome, code, says, hint });
+        assert.ok(
+          answer.receipt.files.every((file) => file.output === undefined && file.signed.length === 0),
+        );
+        assert.equal(answer.receipt.certificate, undefined);
       });
 
-    it('signs the request that came after all of these; nothing else was delivered, nothing is left behind', () =>
-      desk.assertSigned(sound, new Map()));
+    it('signs the request that came after all of these; nothing else was delivered, no temporary file stays', () =>
+      signer.assertSigned(sound, new Map()));
   });
 }
 
-/** A case whose file is sent as these bytes. */
+/** Makes a request for a file with these bytes. */
 export const sending =
   (name: string, bytes: Buffer): Case['make'] =>
-  (desk) =>
-    desk.send(name, bytes);
+  (signer) =>
+    signer.send(name, bytes);
