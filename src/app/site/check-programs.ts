@@ -30,34 +30,29 @@ async function checkGit(): Promise<CheckResult> {
   return recent ? ok(version) : bad('git-too-old', `${version}, older than ${wanted}`, hint);
 }
 
-async function checkSshClient(): Promise<CheckResult> {
-  const version = await versionOf('ssh', '-V');
-  return version === null
-    ? bad(
-        'ssh-missing',
-        'ssh is not on the PATH; Git needs it to reach control.url',
-        'install an OpenSSH client',
-      )
-    : ok(version);
+async function checkProgram(program: string, flag: string, missing: CheckResult): Promise<CheckResult> {
+  const version = await versionOf(program, flag);
+  return version === null ? missing : ok(version);
 }
 
-async function checkFlock(): Promise<CheckResult> {
-  const version = await versionOf('flock', '--version');
-  return version === null
-    ? bad(
-        'flock-missing',
-        'flock is not on the PATH; the signer needs it to lock its state folder',
-        'install util-linux',
-      )
-    : ok(version);
-}
+const SSH_MISSING = bad(
+  'ssh-missing',
+  'ssh is not on the PATH; Git needs it to reach control.url',
+  'install an OpenSSH client',
+);
+
+const FLOCK_MISSING = bad(
+  'flock-missing',
+  'flock is not on the PATH; the signer needs it to lock its state folder',
+  'install util-linux',
+);
 
 /** The programs that every role runs: git, and ssh if Git needs it. */
 export const checkPrograms = (needsSsh: boolean): Promise<CheckResult[]> =>
-  Promise.all(needsSsh ? [checkGit(), checkSshClient()] : [checkGit()]);
+  Promise.all(needsSsh ? [checkGit(), checkProgram('ssh', '-V', SSH_MISSING)] : [checkGit()]);
 
 /** The programs that a signer runs: those of every role, and flock. */
 export const checkSignerPrograms = async (needsSsh: boolean): Promise<CheckResult[]> => [
   ...(await checkPrograms(needsSsh)),
-  await checkFlock(),
+  await checkProgram('flock', '--version', FLOCK_MISSING),
 ];

@@ -12,7 +12,7 @@ import { printable } from '../../lib/printable.ts';
 import { TimestampClient } from '../../engine/timestamp/client.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { SigningKeys } from './check-keys.ts';
-import { ok, resultOf, warning, type CheckResult } from './check-result.ts';
+import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
 /** The largest difference between a token's time and this machine's clock that this check measures, in ms. */
@@ -24,24 +24,13 @@ const NOTICED = 30_000;
 /** The age in ms at which the check warns about this package's roots: authorities change theirs. */
 const OLD_ROOTS = 2 * 365.25 * 86_400_000;
 
-/** How far this machine's clock is ahead of an authority's, in ms. */
-function aheadBy(time: Date, start: number, end: number): number {
-  return Math.round((start + end) / 2 - time.getTime());
-}
-
+/** Compares the clocks; this machine's is `ahead` ms ahead of the authority's. */
 function clockResults(url: string, ahead: number): CheckResult[] {
   const seconds = (Math.abs(ahead) / 1000).toFixed(0);
   const difference = `this machine's clock is ${seconds} s ${ahead > 0 ? 'ahead of' : 'behind'} that of ${url}`;
   const hint = 'set the clock (timedatectl, chrony), unless the authority is wrong';
   if (Math.abs(ahead) > REFUSED)
-    return [
-      {
-        status: 'bad',
-        code: 'clock-wrong',
-        message: `${difference}: the signer would refuse its timestamps`,
-        hint,
-      },
-    ];
+    return [bad('clock-wrong', `${difference}: the signer would refuse its timestamps`, hint)];
   return Math.abs(ahead) > NOTICED ? [warning('clock-differs', difference, hint)] : [];
 }
 
@@ -67,7 +56,7 @@ async function checkAuthority(
       throw failure?.code === 'timestamp-untrusted' ? failure : error;
     });
   const end = Date.now();
-  const ahead = aheadBy(info.time, start, end);
+  const ahead = Math.round((start + end) / 2 - info.time.getTime());
   const subject = printable(info.authority, 200);
   return [
     ok(

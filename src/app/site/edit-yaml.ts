@@ -1,4 +1,4 @@
-import { isMap, isNode, isScalar, LineCounter, parseDocument, type Pair } from 'yaml';
+import { isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import { SignpipeError } from '../../lib/errors.ts';
 
 /*
@@ -17,24 +17,16 @@ interface ValuePosition {
   readonly lastLine: number;
 }
 
-const missing = (path: readonly string[]): SignpipeError =>
-  new SignpipeError('local', 'template-broken', `the example configuration has no ${path.join('.')}`);
-
-function pairAt(text: string, path: readonly string[]): Pair {
-  const document = parseDocument(text);
+function locate(text: string, path: readonly string[]): ValuePosition {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
   const parent: unknown = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true);
   const pair = isMap(parent)
     ? parent.items.find(({ key }) => isScalar(key) && key.value === path.at(-1))
     : undefined;
-  if (!pair) throw missing(path);
-  return pair;
-}
-
-function locate(text: string, path: readonly string[]): ValuePosition {
-  const { key, value } = pairAt(text, path);
-  if (!isNode(key) || !isNode(value) || !key.range || !value.range) throw missing(path);
-  const lines = new LineCounter();
-  parseDocument(text, { lineCounter: lines });
+  const { key, value } = pair ?? {};
+  if (!isNode(key) || !isNode(value) || !key.range || !value.range)
+    throw new SignpipeError('local', 'template-broken', `the example configuration has no ${path.join('.')}`);
   const [valueStart, valueEnd] = value.range;
   const lineOf = (offset: number): number => lines.linePos(offset).line - 1;
   return {

@@ -9,36 +9,18 @@ export const KEY_SETTINGS = ['pfx', 'certificate', 'key', 'keyName', 'passphrase
 export type KeySettings = { readonly [Name in (typeof KEY_SETTINGS)[number]]?: string | undefined };
 
 /**
- * Where a signing key is, as plain data. Another kind of key is another member of this union, another case in
- * `describeKey` and in `openSigningKey`, and one file that implements `SigningKey`.
+ * Where a signing key is, as plain data: a private key in PEM beside its certificates, or a key in a PKCS#12 file.
+ * Another kind of key is another member of this union, another case in `describeKey` and in `openByKind`, and one file
+ * that implements `SigningKey`.
  */
-type KeyDescription = PemKey | Pkcs12Key;
-
-/** A private key in PEM with its certificates beside it. */
-interface PemKey {
-  readonly kind: 'pem';
-  readonly certificate: string;
-  readonly key: string;
-  readonly passphraseFile: string | undefined;
-}
-
-/** A key in a PKCS#12 file (`.pfx`, `.p12`), with its certificates. */
-interface Pkcs12Key {
-  readonly kind: 'pkcs12';
-  readonly file: string;
-  /** Which key, if the file holds several. */
-  readonly name: string | undefined;
-  readonly passphraseFile: string | undefined;
-}
+type KeyDescription = { readonly passphraseFile?: string | undefined } & (
+  | { readonly kind: 'pem'; readonly certificate: string; readonly key: string }
+  | { readonly kind: 'pkcs12'; readonly file: string; readonly name: string | undefined }
+);
 
 /** The key that settings name. Throws `key-missing` (usage) unless they name exactly one. */
-export function describeKey({
-  pfx,
-  certificate,
-  key,
-  keyName: name,
-  passphraseFile,
-}: KeySettings): KeyDescription {
+export function describeKey(settings: KeySettings): KeyDescription {
+  const { pfx, certificate, key, keyName: name, passphraseFile } = settings;
   if (pfx !== undefined && (certificate ?? key) !== undefined)
     throw usage('key-missing', 'two signing keys', {
       hint: 'give either pfx, or certificate and key, not both',
@@ -46,9 +28,7 @@ export function describeKey({
   if (pfx !== undefined) return { kind: 'pkcs12', file: pfx, name, passphraseFile };
   if (certificate !== undefined && key !== undefined)
     return { kind: 'pem', certificate, key, passphraseFile };
-  throw usage('key-missing', 'no signing key', {
-    hint: 'give signing.pfx, or signing.certificate and signing.key',
-  });
+  throw usage('key-missing', 'no signing key', { hint: 'give pfx, or certificate and key' });
 }
 
 interface OpenKeyOptions {

@@ -24,24 +24,6 @@ interface PemOptions {
 const KEY_BLOCK = /-----BEGIN ([A-Z ]{0,20}PRIVATE KEY)-----((?:(?!-----)[^])*)-----END \1-----/g;
 const READABLE = new Set(['PRIVATE KEY', 'ENCRYPTED PRIVATE KEY', 'RSA PRIVATE KEY', 'EC PRIVATE KEY']);
 
-const wrong = (path: string, cause?: unknown): SignpipeError =>
-  usage('key-passphrase-wrong', `${path}: the passphrase does not open the private key`, {
-    hint: WRONG_PASSPHRASE_HINT,
-    cause,
-  });
-
-const unsupported = (path: string, cause: unknown): SignpipeError =>
-  usage('key-encryption-unsupported', `${path}: the encryption of the private key is not supported`, {
-    hint: 'encrypt it again: openssl pkcs8 -topk8 -v2 aes-256-cbc',
-    cause,
-  });
-
-const malformed = (path: string, cause: unknown): SignpipeError =>
-  usage('pem-malformed', `${path}: the private key cannot be read`, {
-    hint: 'the file is damaged, or is not a private key in PEM',
-    cause,
-  });
-
 interface KeyBlock {
   readonly label: string;
   readonly body: string;
@@ -75,11 +57,26 @@ function findKey(bytes: Buffer, path: string): KeyBlock {
 }
 
 /** Maps an error of node:crypto (OpenSSL), which cannot read a private key. */
-function keyError(error: unknown, encrypted: boolean, path: string): SignpipeError {
-  if (!encrypted) return malformed(path, error);
-  if (hasCode(error, 'ERR_OSSL_EVP_UNSUPPORTED')) return unsupported(path, error);
+function keyError(cause: unknown, encrypted: boolean, path: string): SignpipeError {
+  if (!encrypted)
+    return usage('pem-malformed', `${path}: the private key cannot be read`, {
+      hint: 'the file is damaged, or is not a private key in PEM',
+      cause,
+    });
+  if (hasCode(cause, 'ERR_OSSL_EVP_UNSUPPORTED'))
+    return usage(
+      'key-encryption-unsupported',
+      `${path}: the encryption of the private key is not supported`,
+      {
+        hint: 'encrypt it again: openssl pkcs8 -topk8 -v2 aes-256-cbc',
+        cause,
+      },
+    );
   // With a wrong passphrase, one decryption in 256 has valid padding; then parsing the key fails.
-  return wrong(path, error);
+  return usage('key-passphrase-wrong', `${path}: the passphrase does not open the private key`, {
+    hint: WRONG_PASSPHRASE_HINT,
+    cause,
+  });
 }
 
 /** Throws `key-iterations`. Loads the BER parser only here, for speed: it takes 30 ms, and few keys need it. */
