@@ -3,18 +3,7 @@
  * oddities of existing servers.
  */
 import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  fstatSync,
-  mkdirSync,
-  opendirSync,
-  readSync,
-  renameSync,
-  statSync,
-  lstatSync,
-  unlinkSync,
-} from 'node:fs';
-import { closeSync, openSync, writeSync, type Stats } from 'node:fs';
+import * as fs from 'node:fs';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
@@ -85,28 +74,23 @@ const flagsOf = (flags: number): string => {
   return flags & OPEN_MODE.EXCL ? 'wx+' : flags & OPEN_MODE.TRUNC ? 'w+' : 'r+';
 };
 
-function attributesOf(stats: Stats, told: Oddities['attributes']): Attributes {
+function attributesOf(stats: fs.Stats, sent: Oddities['attributes']): Attributes {
   const times = { atime: Math.trunc(stats.atimeMs / 1000), mtime: Math.trunc(stats.mtimeMs / 1000) };
   const { size, uid, gid, mode } = stats;
-  const shown = {
+  const bySetting = {
     all: { size, uid, gid, mode, ...times },
     'no-kind': { size, uid, gid, mode: mode & 0o777, ...times },
     'no-permissions': { size, ...times },
     size: { size },
   };
   // ssh2 sends the attributes that are defined.
-  return shown[told ?? 'all'] as Attributes;
-}
-
-interface OpenHandle {
-  /** Null for a folder. */
-  readonly fd: number | null;
-  readonly path: string;
+  return bySetting[sent ?? 'all'] as Attributes;
 }
 
 /** Serves one channel. */
 class OddSession {
-  private readonly handles = new Map<number, OpenHandle>();
+  /** File descriptors by handle; -1 for folders. */
+  private readonly handles: number[] = [];
   private failingReads: number;
 
   constructor(
@@ -124,23 +108,23 @@ class OddSession {
     this.serveAttributes();
     sftp.on('OPENDIR', (id, path) =>
       this.answer('OPENDIR', id, path, () => {
-        opendirSync(this.at(path)).closeSync();
-        sftp.handle(id, this.keep(null, this.at(path)));
+        fs.opendirSync(this.at(path)).closeSync();
+        sftp.handle(id, this.keep(-1));
       }),
     );
-    sftp.on('MKDIR', (id, path) => this.change('MKDIR', id, path, () => mkdirSync(this.at(path))));
+    sftp.on('MKDIR', (id, path) => this.change('MKDIR', id, path, () => fs.mkdirSync(this.at(path))));
     sftp.on('REMOVE', (id, path) =>
       this.change('REMOVE', id, path, () => {
         const { remove } = this.odd;
-        if (remove === 'denied' || (remove === 'denied-if-missing' && !existsSync(this.at(path))))
+        if (remove === 'denied' || (remove === 'denied-if-missing' && !fs.existsSync(this.at(path))))
           throw new Refusal(STATUS_CODE.PERMISSION_DENIED);
-        unlinkSync(this.at(path));
+        fs.unlinkSync(this.at(path));
       }),
     );
     sftp.on('RENAME', (id, from, to) =>
       this.change('RENAME', id, `${basename(from)} ${basename(to)}`, () => {
-        if (existsSync(this.at(to)) && !this.odd.renamesOver) throw new Refusal(STATUS_CODE.FAILURE);
-        renameSync(this.at(from), this.at(to));
+        if (fs.existsSync(this.at(to)) && !this.odd.renamesOver) throw new Refusal(STATUS_CODE.FAILURE);
+        fs.renameSync(this.at(from), this.at(to));
       }),
     );
   }
@@ -150,24 +134,17 @@ class OddSession {
     sftp.on('OPEN', (id, path, flags) =>
       this.answer('OPEN', id, path, () => {
         if (odd.readOnly && flags & OPEN_MODE.WRITE) throw new Refusal(STATUS_CODE.PERMISSION_DENIED);
-        sftp.handle(id, this.keep(openSync(this.at(path), flagsOf(flags)), this.at(path)));
+        sftp.handle(id, this.keep(fs.openSync(this.at(path), flagsOf(flags))));
       }),
     );
     sftp.on('READ', (id, handle, offset, length) =>
       this.attempt(id, () => this.read(id, handle, offset, length)),
     );
     sftp.on('WRITE', (id, handle, offset, data) =>
-      this.attempt(id, () => {
-        writeSync(this.fd(handle), data, 0, data.length, offset);
-        sftp.status(id, STATUS_CODE.OK);
-      }),
+      this.complete(id, () => fs.writeSync(this.fd(handle), data, 0, data.length, offset)),
     );
     sftp.on('CLOSE', (id, handle) =>
-      this.attempt(id, () => {
-        const { fd } = this.open(handle);
-        if (fd !== null) closeSync(fd);
-        sftp.status(id, STATUS_CODE.OK);
-      }),
+      this.complete(id, () => this.fd(handle) < 0 || fs.closeSync(this.fd(handle))),
     );
   }
 
@@ -175,19 +152,19 @@ class OddSession {
     const { sftp, odd } = this;
     sftp.on('FSTAT', (id, handle) =>
       this.answer('FSTAT', id, '', () =>
-        sftp.attrs(id, attributesOf(fstatSync(this.fd(handle)), odd.attributes)),
+        sftp.attrs(id, attributesOf(fs.fstatSync(this.fd(handle)), odd.attributes)),
       ),
     );
     sftp.on('STAT', (id, path) =>
       this.answer('STAT', id, path, () => {
         // Servers that report only the size of an open file report more for a path.
         const reported = odd.attributes === 'size' ? 'no-permissions' : odd.attributes;
-        sftp.attrs(id, attributesOf(statSync(this.at(path)), reported));
+        sftp.attrs(id, attributesOf(fs.statSync(this.at(path)), reported));
       }),
     );
     sftp.on('LSTAT', (id, path) =>
       this.answer('LSTAT', id, path, () =>
-        sftp.attrs(id, attributesOf(lstatSync(this.at(path)), odd.attributes)),
+        sftp.attrs(id, attributesOf(fs.lstatSync(this.at(path)), odd.attributes)),
       ),
     );
   }
@@ -199,7 +176,7 @@ class OddSession {
     }
     const { earlyEof = Infinity, shortReads = length } = this.odd;
     const buffer = Buffer.alloc(Math.max(0, Math.min(length, shortReads, earlyEof - offset)));
-    const count = buffer.length === 0 ? 0 : readSync(this.fd(handle), buffer, 0, buffer.length, offset);
+    const count = buffer.length === 0 ? 0 : fs.readSync(this.fd(handle), buffer, 0, buffer.length, offset);
     if (count === 0) this.sftp.status(id, STATUS_CODE.EOF);
     else this.sftp.data(id, buffer.subarray(0, count));
   }
@@ -208,19 +185,14 @@ class OddSession {
     return join(this.folder, posix.normalize(`/${path}`));
   }
 
-  private keep(fd: number | null, path: string): Buffer {
+  private keep(fd: number): Buffer {
     const handle = Buffer.alloc(4);
-    handle.writeUInt32BE(this.handles.size);
-    this.handles.set(this.handles.size, { fd, path });
+    handle.writeUInt32BE(this.handles.push(fd) - 1);
     return handle;
   }
 
-  private open(handle: Buffer): OpenHandle {
-    return this.handles.get(handle.readUInt32BE()) ?? { fd: null, path: '' };
-  }
-
   private fd(handle: Buffer): number {
-    return this.open(handle).fd ?? -1;
+    return this.handles[handle.readUInt32BE()] ?? -1;
   }
 
   /** Records a request and carries it out, unless it is one of those that are not supported. */
@@ -232,7 +204,11 @@ class OddSession {
 
   /** Answers a request that has no result other than its status. */
   private change(name: string, id: number, path: string, action: () => void): void {
-    this.answer(name, id, path, () => {
+    this.answer(name, id, path, () => this.complete(id, action));
+  }
+
+  private complete(id: number, action: () => void): void {
+    this.attempt(id, () => {
       action();
       this.sftp.status(id, STATUS_CODE.OK);
     });
@@ -252,8 +228,8 @@ class OddSession {
 export async function startOddSftp(odd: Oddities = {}): Promise<OddServer> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-odd-'));
   const root = join(folder, 'host', 'exchange');
-  mkdirSync(join(root, 'incoming'), { recursive: true });
-  mkdirSync(join(root, 'signed'));
+  fs.mkdirSync(join(root, 'incoming'), { recursive: true });
+  fs.mkdirSync(join(root, 'signed'));
   const host = generateKeyPair('host');
   await generateSshKey(join(folder, 'client'), 'client');
   const requests: string[] = [];
