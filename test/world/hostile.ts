@@ -1,10 +1,10 @@
 /** What the owner of the Git host and the exchange can do: make any commit, branch and file. */
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { createZip } from '../../src/lib/zip/create-zip.ts';
+import { sha256Hex } from '../../src/lib/bytes/hash.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
 import { gitEnvironment, type World } from './site.ts';
 import { makeKey } from './sshd.ts';
@@ -146,7 +146,7 @@ export class Hostile {
     const place = this.world.exchange('incoming', name);
     await mkdir(dirname(place), { recursive: true });
     await writeFile(place, bytes);
-    return `${createHash('sha256').update(bytes).digest('hex')}  ${name}\n`;
+    return `${sha256Hex(bytes)}  ${name}\n`;
   }
 
   /** A zip with one small program in it. */

@@ -2,7 +2,6 @@
  * An SFTP server other than OpenSSH's: that of ssh2, which announces no extensions, serving a folder, with the
  * oddities of existing servers.
  */
-import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -266,5 +265,3 @@ export async function startOddSftp(odd: Oddities = {}): Promise<OddServer> {
     },
   };
 }
-
-export const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');

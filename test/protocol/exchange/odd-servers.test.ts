@@ -8,7 +8,8 @@ import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
-import { sha256, startOddSftp, type Oddities, type OddServer } from '../../world/odd-sftp.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
+import { startOddSftp, type Oddities, type OddServer } from '../../world/odd-sftp.ts';
 
 const TOKEN = '0123456789ab';
 
@@ -32,7 +33,7 @@ async function withServer(
 const deliver = (exchange: Exchange, path: string, bytes: Buffer, temporary?: string): Promise<void> =>
   exchange.deliver(new BufferSource(bytes, path), path, {
     size: bytes.length,
-    sha256: sha256(bytes),
+    sha256: sha256Hex(bytes),
     ...(temporary === undefined ? {} : { temporary }),
   });
 
@@ -138,7 +139,7 @@ describe('an SFTP server without posix-rename', () => {
       await assert.rejects(
         exchange.deliver(new BufferSource(Buffer.from('bad'), 'a'), 'signed/a.zip', {
           size: 3,
-          sha256: sha256(bytes),
+          sha256: sha256Hex(bytes),
           temporary: TOKEN,
         }),
         { code: 'exchange-local-file' },

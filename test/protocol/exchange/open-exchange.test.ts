@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { appendFileSync, truncateSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -9,13 +9,12 @@ import { promisify } from 'node:util';
 import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import type { SshOptions } from '../../../src/lib/ssh/options.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { startSshd, type Sshd } from '../../world/sshd.ts';
 import { deliverFile } from './deliver-file.ts';
 
 const run = promisify(execFile);
 const LIMIT = 64 * 1024 * 1024;
-
-const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 const ssh = (sshd: Sshd): SshOptions => ({
   identity: sshd.clientKey,
@@ -59,7 +58,7 @@ async function put(path: string, bytes: Buffer): Promise<void> {
 async function deliver(world: World, path: string, bytes: Buffer, onProgress?: () => void): Promise<void> {
   const file = join(world.local, `out-${randomBytes(4).toString('hex')}`);
   await writeFile(file, bytes);
-  const expected = { size: bytes.length, sha256: sha256(bytes) };
+  const expected = { size: bytes.length, sha256: sha256Hex(bytes) };
   await deliverFile(world.exchange, file, path, onProgress ? { ...expected, onProgress } : expected);
 }
 
@@ -69,7 +68,7 @@ async function fetched(world: World, path: string, onProgress?: () => void): Pro
   const options = onProgress ? { limit: LIMIT, onProgress } : { limit: LIMIT };
   const answer = await world.exchange.fetch(path, destination, options);
   const bytes = await readFile(destination);
-  assert.deepEqual(answer, { size: bytes.length, sha256: sha256(bytes) });
+  assert.deepEqual(answer, { size: bytes.length, sha256: sha256Hex(bytes) });
   return bytes;
 }
 
@@ -123,7 +122,7 @@ for (const protocol of PROTOCOLS)
 
     it('removes leftovers of a crash of the same delivery, and follows no link in their place', async () => {
       const bytes = Buffer.from('delivered again');
-      const expected = { size: bytes.length, sha256: sha256(bytes), temporary: '0123456789ab' };
+      const expected = { size: bytes.length, sha256: sha256Hex(bytes), temporary: '0123456789ab' };
       const file = join(world.local, 'again');
       await writeFile(file, bytes);
       const left = join(world.remote, '.cut.zip.0123456789ab.part');
@@ -158,7 +157,7 @@ for (const protocol of PROTOCOLS)
       const onProgress = (done: number, total: number): void => void seen.push([done, total]);
       await deliverFile(world.exchange, file, 'p.zip', {
         size: bytes.length,
-        sha256: sha256(bytes),
+        sha256: sha256Hex(bytes),
         onProgress,
       });
       assert.deepEqual(seen.at(-1), [1_000_000, 1_000_000]);
@@ -257,12 +256,12 @@ for (const protocol of PROTOCOLS)
       const failure = { code: 'exchange-local-file', kind: 'local' };
       const wrongHash = deliverFile(world.exchange, file, 'x.zip', {
         size: 5,
-        sha256: sha256(Buffer.from('b')),
+        sha256: sha256Hex(Buffer.from('b')),
       });
       await assert.rejects(wrongHash, failure);
       const wrongSize = deliverFile(world.exchange, file, 'x.zip', {
         size: 6,
-        sha256: sha256(Buffer.from('other')),
+        sha256: sha256Hex(Buffer.from('other')),
       });
       await assert.rejects(wrongSize, failure);
       assert.equal(await world.exchange.stat('x.zip'), null);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -11,10 +11,11 @@ import {
 } from '../../../src/protocol/exchange/pipelined-io.ts';
 import { verifiedBlocksToSend, blocksToSend } from '../../../src/protocol/exchange/receive-send.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 
 /** Several blocks and a part of one. */
 const BYTES = randomBytes(40 * REQUEST_SIZE + 12_345);
-const expected = { size: BYTES.length, sha256: createHash('sha256').update(BYTES).digest('hex') };
+const expected = { size: BYTES.length, sha256: sha256Hex(BYTES) };
 
 const atRandom = (): Promise<void> => sleep(randomInt(4));
 

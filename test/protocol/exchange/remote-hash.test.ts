@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,18 +8,18 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { remoteHashMatches, remoteRangesMatch } from '../../../src/protocol/exchange/remote-hash.ts';
 import type { RemoteResult } from '../../../src/lib/ssh/exec.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 
 const run = promisify(execFile);
 
 const BYTES = randomBytes(3_000_000);
-const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
-const expected = { size: BYTES.length, sha256: sha256(BYTES) };
+const expected = { size: BYTES.length, sha256: sha256Hex(BYTES) };
 /** More than a megabyte in all: for less the host is not asked. */
 const RUNS = [
   { start: 100, end: 1_500_000 },
   { start: 1_600_000, end: 2_999_999 },
 ];
-const HASH_OF_RUNS = sha256(Buffer.concat(RUNS.map(({ start, end }) => BYTES.subarray(start, end))));
+const HASH_OF_RUNS = sha256Hex(Buffer.concat(RUNS.map(({ start, end }) => BYTES.subarray(start, end))));
 
 let folder: string;
 let file: string;
@@ -66,7 +66,7 @@ describe('a hash computed by the host', () => {
       const there = await host(...programs);
       assert.equal(await remoteHashMatches(there, file, expected), true);
       assert.equal(
-        await remoteHashMatches(there, file, { ...expected, sha256: sha256(Buffer.from('x')) }),
+        await remoteHashMatches(there, file, { ...expected, sha256: sha256Hex(Buffer.from('x')) }),
         false,
       );
       assert.equal(await remoteHashMatches(there, join(folder, 'none'), expected), false);

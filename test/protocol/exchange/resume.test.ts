@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { startSshd, type Sshd } from '../../world/sshd.ts';
 import { deliverFile } from './deliver-file.ts';
 
 const MIB = 2 ** 20;
 const BIG = randomBytes(24 * MIB);
-const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
-const expected = { size: BIG.length, sha256: sha256(BIG) };
+const expected = { size: BIG.length, sha256: sha256Hex(BIG) };
 
 /** An upper limit of the bytes that SSH adds. */
 const OVERHEAD = 1.1;
@@ -114,7 +114,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     }, 1);
     const got = await fetching.finally(() => clearInterval(swap));
     // Swapped before or after the new connection checked it: one file or the other, never a mixture.
-    assert.ok([expected.sha256, sha256(other)].includes(got.sha256));
+    assert.ok([expected.sha256, sha256Hex(other)].includes(got.sha256));
     assert.deepEqual((await readdir(local)).sort(), ['in.zip', 'out.zip']);
     await exchange.close();
   });

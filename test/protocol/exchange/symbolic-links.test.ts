@@ -1,6 +1,5 @@
 /** A shared folder in which its owner puts links: nothing outside its root is read or written through them. */
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import {
   chmod,
   link,
@@ -20,9 +19,10 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 
 const CONTENT = Buffer.from('what is delivered');
-const options = { size: CONTENT.length, sha256: createHash('sha256').update(CONTENT).digest('hex') };
+const options = { size: CONTENT.length, sha256: sha256Hex(CONTENT) };
 
 let base: string;
 let root: string;

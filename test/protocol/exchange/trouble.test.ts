@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,11 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import type { SshOptions } from '../../../src/lib/ssh/options.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { startSshd, type Sshd, type SshdOptions } from '../../world/sshd.ts';
 import { deliverFile } from './deliver-file.ts';
 
 const BIG = Buffer.alloc(48_000_000, 'signpipe');
-const expected = { size: BIG.length, sha256: createHash('sha256').update(BIG).digest('hex') };
+const expected = { size: BIG.length, sha256: sha256Hex(BIG) };
 
 const ssh = (sshd: Sshd): SshOptions => ({
   identity: sshd.clientKey,
