@@ -42,8 +42,8 @@ function requireDigest(
     throw invalid(code, `${what}: SHA-256 is ${actual}, the receipt says ${wanted}`, { hint });
 }
 
-/** The checks that make bytes a signature of this very program, by any signer, whatever else a verifier finds. */
-const ITS_OWN: ReadonlySet<CheckName> = new Set([
+/** The checks that prove a signature to be one of this program, by any signer, whatever else a verifier finds. */
+const PROVING_CHECKS: ReadonlySet<CheckName> = new Set([
   'structure',
   'file-digest',
   'signed-attributes',
@@ -51,33 +51,33 @@ const ITS_OWN: ReadonlySet<CheckName> = new Set([
 ]);
 
 /** Throws `not-its-signature` unless every signature that was attached is one of this program. */
-async function requireItsSignature(made: ByteSource): Promise<void> {
-  const { signatures, problems } = await verifyProgram(made);
+async function requireItsSignature(signed: ByteSource): Promise<void> {
+  const { signatures, problems } = await verifyProgram(signed);
   const wrong = signatures
     .flatMap(({ checks }) => checks)
-    .find(({ name, ok }) => ok === false && ITS_OWN.has(name));
-  const slack = problems.find(({ signature, code }) => signature === undefined && code !== 'digest-weak');
-  const why = wrong?.detail ?? slack?.message;
+    .find(({ name, ok }) => ok === false && PROVING_CHECKS.has(name));
+  const extra = problems.find(({ signature, code }) => signature === undefined && code !== 'digest-weak');
+  const why = wrong?.detail ?? extra?.message;
   if (why === undefined) return;
   throw invalid('not-its-signature', `what was to be attached is no signature of this program: ${why}`, {
     hint: 'give what `signpipe signature extract` wrote from this program, signed: PKCS#7 in DER',
   });
 }
 
-/** The program with its signature, checked before and after against what the receipt says. */
+/** The program with its signature; checks its SHA-256 before and after against the receipt. */
 async function attachTo(program: UnpackedProgram, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
   requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
-  const made = await (await openSignableFile(program.source)).embed(wanted.signature);
+  const signed = await (await openSignableFile(program.source)).embed(wanted.signature);
   requireDigest(
     program.source.name,
-    await sha256OfSource(made),
+    await sha256OfSource(signed),
     wanted.after,
     'attached-differs',
     'the signature is not the one that the receipt speaks of',
   );
-  if (wanted.after === undefined) await requireItsSignature(made);
-  return newContent(made, unchangedRange(made.delta), program.blocks);
+  if (wanted.after === undefined) await requireItsSignature(signed);
+  return newContent(signed, unchangedRange(signed.delta), program.blocks);
 }
 
 /** Attaches signatures to programs in a zip. `use` is given the new content by path, which is gone when this returns. */
@@ -117,8 +117,8 @@ async function attachToProgram(
       'rebuild-differs',
       `${source.name}: it is a program, but the receipt speaks of a zip with ${wanted.length} signed in it`,
     );
-  const made = await attachTo({ source, sha256: await sha256OfSource(source) }, only);
-  await writeStreamAtomically(output, readChunks(made.source));
+  const content = await attachTo({ source, sha256: await sha256OfSource(source) }, only);
+  await writeStreamAtomically(output, readChunks(content.source));
 }
 
 /**
@@ -159,8 +159,8 @@ export async function attachToRemoteZip(
   const archive = await readZipPartially(source, limits, {
     wanted: (entry) => paths.has(entry.path),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
-    prepare: async (_entries, turns) => {
-      for (const ranges of turns) source.prefetch(ranges);
+    prepare: async (_entries, ranges) => {
+      for (const each of ranges) source.prefetch(each);
     },
   });
   const target = { path, inMemory: NEW_BYTES_IN_MEMORY };

@@ -2,22 +2,22 @@ import { createRequire } from 'node:module';
 import type picomatch from 'picomatch';
 import { ambiguous, normalPath, shown, type EntryName } from '../../lib/zip/entry-paths.ts';
 
-/** Whether a path inside a zip (or a lone file's name) is meant. */
+/** Whether the patterns match a path in a zip, or the name of a file. */
 export type PathFilter = (path: string) => boolean;
 
 const OPTIONS: picomatch.PicomatchOptions = { nocase: true, dot: true, strictSlashes: true };
 
 const load = createRequire(import.meta.url);
 
-/** Whether any pattern matches. Compiled when first asked: a lone program is signed without a question. */
+/** Whether any pattern matches. Compiled on first use: a program that is not in a zip may be signed without. */
 function matcher(patterns: string[]): PathFilter {
   let compiled: PathFilter | undefined;
   return (path) => (compiled ??= (load('picomatch') as typeof picomatch)(patterns, OPTIONS))(path);
 }
 
 /**
- * Compiles patterns over names that are no paths, such as people's: a name is meant when some pattern matches
- * and no pattern with a leading `!` does, whatever their order. Case does not count.
+ * Compiles patterns for names other than paths, such as people's: a name matches if some pattern matches and no pattern
+ * with a leading `!` does, in any order. Case is ignored.
  */
 export function compileNamePatterns(patterns: readonly string[]): PathFilter {
   const wanted = patterns.filter((each) => !each.startsWith('!'));
@@ -28,9 +28,9 @@ export function compileNamePatterns(patterns: readonly string[]): PathFilter {
 }
 
 /**
- * Compiles `signing.files` and the like: a path is meant when some pattern matches it and no pattern with a
- * leading `!` does, whatever their order. Asked of the normalised path (a backslash is a slash, segments `.`
- * do not count) in Unicode form NFC, for macOS takes names apart; case does not count, as on Windows.
+ * Compiles patterns such as `signing.files`: a path matches if some pattern matches it and no pattern with a leading `!`
+ * does, in any order. The path is normalised first (a backslash is a slash, segments `.` are dropped) and in Unicode form
+ * NFC, since macOS decomposes names; case is ignored, as on Windows.
  */
 export function compilePatterns(patterns: readonly string[]): PathFilter {
   const isMeant = compileNamePatterns(patterns.map((pattern) => pattern.normalize('NFC')));
@@ -38,8 +38,8 @@ export function compilePatterns(patterns: readonly string[]): PathFilter {
 }
 
 /**
- * Whether an entry of a zip is ours: all that its name can be read as must be meant, or none of it. `zip` is
- * the zip's name for messages. Throws `zip-name-ambiguous`.
+ * Whether an entry of a zip is ours: the patterns must match all forms of its name, or none. `zip` is the zip's name for
+ * messages. Throws `zip-name-ambiguous`.
  */
 export function isOurs(entry: EntryName, isMeant: PathFilter, zip: string): boolean {
   const ours = isMeant(entry.path);
@@ -53,5 +53,5 @@ export function isOurs(entry: EntryName, isMeant: PathFilter, zip: string): bool
   );
 }
 
-/** The pattern that leaves out exactly one path. */
+/** The pattern that excludes exactly one path. */
 export const excluding = (path: string): string => `!${path.replace(/[\\*?[\]{}()!+@|$^]/g, '\\$&')}`;

@@ -1,7 +1,7 @@
 import { invalid, notAllowed } from '../../lib/errors.ts';
 import type { UnpackedProgram } from './spool.ts';
 
-/** Refuses, before anything of them is read, what is not pinned entry by entry. */
+/** Checks, before any program is read, that each of our programs is pinned, and that each pin is one of them. */
 export function requirePinned(
   ours: readonly { readonly path: string }[],
   pins: ReadonlyMap<string, string>,

@@ -3,7 +3,7 @@ import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
 import { Semaphore } from '../../lib/concurrency/semaphore.ts';
 import { invalid } from '../../lib/errors.ts';
-import { requireModest, type ArchiveEntry, type PartialArchive } from '../../lib/zip/read-zip.ts';
+import { requireAllOpenable, type ArchiveEntry, type PartialArchive } from '../../lib/zip/read-zip.ts';
 import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
 import { mayBeZip } from '../formats/program-names.ts';
 import {
@@ -171,7 +171,7 @@ export async function signEntries<T>(
       .filter((entry) => !entry.directory && isOurs(entry, options.isOurs, name))
       .sort((a, b) => a.index - b.index);
     requireAllPinsFound(ours, options.pins, name);
-    requireModest(archive.source, ours, options.limits);
+    requireAllOpenable(archive.source, ours, options.limits);
     const { programs, leftAlone } = await unpackPrograms(archive, ours, spool, options);
     const { kept, toSign } = await sortPrograms(programs, options);
     requireSomethingToSign(toSign.length, kept, entries, name);

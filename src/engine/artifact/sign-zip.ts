@@ -78,9 +78,9 @@ export async function signRemoteZip(
   const archive = await readZipPartially(source, options.limits, {
     wanted: (entry) => isOurs(entry, options.isOurs, source.name),
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
-    prepare: async (ours, turns) => {
+    prepare: async (ours, ranges) => {
       requirePinned(ours, options.pins, source.name);
-      for (const ranges of turns) source.prefetch(ranges);
+      for (const each of ranges) source.prefetch(each);
     },
   });
   const target = { path, inMemory: NEW_BYTES_IN_MEMORY };

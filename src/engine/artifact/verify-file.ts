@@ -5,29 +5,28 @@ import { fileKindOf } from '../formats/recognize.ts';
 import { verifyProgram, type ProgramReport } from './verify-program.ts';
 import type { VerifyFileOptions, ZipReport } from './verify-zip.ts';
 
-/** What was found in one file: in a zip, or in the one program. */
+/** The report on one file: a zip or a program. */
 export interface FileReport extends ZipReport {
   readonly path: string;
   readonly kind: 'zip' | 'program';
   /**
-   * `bad` when any program is, or when something could not be read that may be one. Other people's programs in a
-   * zip, unsigned or signed by others, do not count against the ones that are `ok`: who must have signed what, the
-   * caller knows.
+   * `bad` if any program is, or if something that may be a program could not be read. A zip with a program that is `ok`
+   * is `ok`, even if others in it are unsigned or signed by others: only the caller knows who must have signed what.
    */
   readonly status: VerifyStatus;
-  /** One a program; a zip's bear their path inside it. */
+  /** One for a program; those of a zip have their path in it. */
   readonly programs: readonly ProgramReport[];
 }
 
 function overall({ programs, unread }: ZipReport): VerifyStatus {
   if (unread.some(({ suspect }) => suspect)) return 'bad';
-  const among = new Set(programs.map((each) => each.status));
-  return (['bad', 'ok', 'intact', 'unsigned'] as const).find((status) => among.has(status)) ?? 'unsigned';
+  const statuses = new Set(programs.map((each) => each.status));
+  return (['bad', 'ok', 'intact', 'unsigned'] as const).find((status) => statuses.has(status)) ?? 'unsigned';
 }
 
 /**
- * Verifies a program, or every program in a zip, recognised by content. Broken files throw `invalid`. `name` is
- * what the file is called if it lies under another name for now.
+ * Verifies a program, or every program in a zip, recognised by content. Broken files throw `invalid` errors. `name` is
+ * the file's real name, if it has a temporary one.
  */
 export async function verifyFile(path: string, options: VerifyFileOptions, name = path): Promise<FileReport> {
   return withFile(path, async (file) => {

@@ -72,8 +72,9 @@ async function requireNoApk(source: ByteSource, directoryOffset: number): Promis
 /** Reads a zip of programs; throws what `readArchive` does, and `zip-is-package` for a package. */
 export async function readZip(source: ByteSource, limits: ArchiveLimits): Promise<Archive> {
   // First, since `readArchive` would report this block as bytes that belong to no entry.
-  await requireNoApk(source, (await readEnd(source)).directoryOffset);
-  const archive = await readArchive(source, limits);
+  const end = await readEnd(source);
+  await requireNoApk(source, end.directoryOffset);
+  const archive = await readArchive(source, limits, end);
   requireNoPackage(source.name, archive.entries);
   return archive;
 }

@@ -4,24 +4,24 @@ export interface BlockBoundary {
   readonly bit: number;
   /** Bytes inflated before it. */
   readonly at: number;
-  /** The byte of the stream in which the bit lies; 0 behind the last one. */
+  /** The byte of the stream that holds the bit; 0 after the last one. */
   readonly byte: number;
 }
 
-/** Where the blocks of a deflate stream lie. */
+/** The block boundaries of a deflate stream. */
 export interface DeflateBlocks {
-  /** Some of the places between blocks, in order, the stream's beginning first. */
+  /** Some of the boundaries in ascending order, the beginning of the stream first. */
   readonly boundaries: readonly BlockBoundary[];
-  /** Where the last block begins: its first bit tells that it is the last. */
+  /** Where the last block begins; its first bit marks it as the last. */
   readonly last: BlockBoundary;
   readonly end: BlockBoundary;
 }
 
-/** Boundaries closer than this are not all told, in inflated bytes: a stream may have a block for every bit. */
+/** Boundaries closer than this, in inflated bytes, are not all kept: a stream may have very many blocks. */
 const APART = 32 * 1024;
-/** No code, and no block's header, is longer than this, in bytes (RFC 1951, 3.2.7: 2,300 bits). */
+/** No code and no block header is longer than this, in bytes (RFC 1951, 3.2.7: 2,300 bits). */
 const LONGEST = 512;
-/** So many bytes of the stream are looked at together. */
+/** How many bytes of the stream are scanned together. */
 const PIECE = 64 * 1024;
 
 const TYPE = { stored: 0, fixed: 1, dynamic: 2 } as const;
@@ -32,17 +32,17 @@ const LENGTHS = [
   227, 258,
 ];
 const LENGTH_BITS = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
-/** In what order a dynamic block tells the lengths of the codes that tell lengths. */
+/** The order in which a dynamic block gives the lengths of the code length codes (RFC 1951, 3.2.7). */
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/** Codes up to this many bits are looked up at once. */
+/** Codes up to this many bits are looked up in one step. */
 const QUICK = 11;
 const LONGEST_CODE = 15;
 
 /**
- * What a symbol stands for, as a number: how many extra bits follow its code, twice (bits 0 to 4, and 5 to
- * 8); its kind (bits 9 and 10); from bit 11 on how many bytes it inflates to, not counting the extra bits, or
- * its value. With the length of the code added, bits 0 to 4 tell how many bits it takes in all.
+ * The meaning of a symbol as a number: the number of extra bits after its code, twice (bits 0 to 4, and 5 to 8); its
+ * kind (bits 9 and 10); from bit 11 on the number of bytes that it inflates to, without the extra bits, or its value.
+ * After the length of the code has been added, bits 0 to 4 are the number of bits in all.
  */
 const meaning = (value: number, extra = 0, kind = 0): number => (value << 11) | kind | (extra << 5) | extra;
 const ALL_BITS = 31;
@@ -65,7 +65,7 @@ const CODE_LENGTHS = Int32Array.from({ length: 19 }, (_, symbol) => meaning(symb
  * A Huffman code (RFC 1951, 3.2.2). `quick` has, by the next bits, the meaning of the symbol and the length
  * of its code, or 0 for a longer code, which is then found by counting, length by length.
  */
-class Code {
+class HuffmanCode {
   readonly quick = new Int32Array(1 << QUICK);
   private readonly counts = new Uint16Array(LONGEST_CODE + 1);
   private readonly symbols = new Uint16Array(320);
@@ -74,7 +74,7 @@ class Code {
 
   constructor(private readonly meanings: Int32Array) {}
 
-  /** Becomes the code in which each symbol has so many bits. */
+  /** Sets the code by the number of bits of each symbol. */
   set(lengths: Uint8Array): this {
     const { counts, symbols, offsets, next } = this;
     counts.fill(0);
@@ -105,10 +105,10 @@ class Code {
     for (let at = reversed; at < 1 << QUICK; at += 1 << length) this.quick[at] = entry;
   }
 
-  /** A literal and what follows it become one entry, where the codes of both can be seen at once. */
+  /** Only for speed: joins a literal and the symbol after it in one entry, if both codes fit into the index. */
   join(): this {
     const { quick } = this;
-    // Backwards: what stands at a lower index is a single symbol still.
+    // Backwards: entries at lower indexes are still single symbols.
     for (let at = (1 << QUICK) - 1; at >= 0; at -= 1) {
       const first = quick[at] as number;
       if (first === 0 || (first & KIND.mask) !== KIND.literal) continue;
@@ -119,7 +119,7 @@ class Code {
     return this;
   }
 
-  /** The same for a code of any length; 0 where there is none. */
+  /** Looks up a code of any length, as `quick` does for short ones; 0 if there is none. */
   slow(bits: number): number {
     let [code, first, index] = [0, 0, 0];
     for (let length = 1; length <= LONGEST_CODE; length += 1) {
@@ -136,32 +136,32 @@ class Code {
 }
 
 const FIXED = {
-  literals: new Code(LITERALS)
+  literals: new HuffmanCode(LITERALS)
     .set(
       Uint8Array.from({ length: 288 }, (_, symbol) =>
         symbol < 144 ? 8 : symbol < 256 ? 9 : symbol < 280 ? 7 : 8,
       ),
     )
     .join(),
-  distances: new Code(DISTANCES).set(new Uint8Array(30).fill(5)),
+  distances: new HuffmanCode(DISTANCES).set(new Uint8Array(30).fill(5)),
 };
 
-interface Packed {
-  readonly literals: Code;
-  readonly distances: Code;
+interface CompressedBlock {
+  readonly literals: HuffmanCode;
+  readonly distances: HuffmanCode;
 }
 
-interface Stored {
-  /** Bytes that are still to come. */
+interface StoredBlock {
+  /** How many bytes follow. */
   readonly rest: number;
 }
 
-/** More blocks than one for so many bytes of the stream are nobody's way of packing. */
+/** No compressor makes more than one block for this many bytes of the stream. */
 const BYTES_A_BLOCK = 64;
 
 /**
- * Follows a deflate stream (RFC 1951), as its bytes come, to see where its blocks lie; what it inflates to is
- * somebody else's to find out. It judges nothing: a stream that it cannot follow has no map.
+ * Only for speed, for `reuseDeflateBlocks`: follows a deflate stream (RFC 1951) as its bytes arrive to find its block
+ * boundaries, while zlib inflates it on another thread. A stream that it cannot follow has none; that is not an error.
  */
 export class DeflateBlockScanner {
   private readonly work = Buffer.alloc(PIECE + 2 * LONGEST);
@@ -173,23 +173,23 @@ export class DeflateBlockScanner {
   /** Bits of `work` that were read. */
   private bit = 0;
   private at = 0;
-  private block: Packed | Stored | null = null;
-  private readonly codes = new Code(CODE_LENGTHS);
-  private readonly packed = { literals: new Code(LITERALS), distances: new Code(DISTANCES) };
+  private block: CompressedBlock | StoredBlock | null = null;
+  private readonly codes = new HuffmanCode(CODE_LENGTHS);
+  private readonly packed = { literals: new HuffmanCode(LITERALS), distances: new HuffmanCode(DISTANCES) };
   private blocks = 0;
   private readonly boundaries: BlockBoundary[] = [];
   private last: BlockBoundary | null = null;
   private end: BlockBoundary | null = null;
   private failed = false;
 
-  /** Takes the next bytes of the stream. */
+  /** Scans the next bytes of the stream. */
   push(bytes: Buffer): void {
     for (let at = 0; at < bytes.length && !this.failed; at += PIECE)
       this.pushPiece(bytes.subarray(at, at + PIECE));
   }
 
   private pushPiece(bytes: Buffer): void {
-    // Behind the end there is nothing to follow.
+    // Nothing may follow the end.
     if (this.end) this.failed = true;
     const read = this.bit >>> 3;
     this.work.copyWithin(0, read, this.filled);
@@ -198,21 +198,21 @@ export class DeflateBlockScanner {
     this.filled = rest + bytes.length;
     this.base += read;
     this.bit &= 7;
-    this.run((this.filled - LONGEST) * 8);
+    this.scan((this.filled - LONGEST) * 8);
   }
 
-  /** The map, when the stream ended with the last byte that was pushed; else null. */
+  /** The blocks, if the stream ended with the last byte that was pushed; otherwise null. */
   finish(): DeflateBlocks | null {
     this.work.fill(0, this.filled);
-    this.run(this.filled * 8);
+    this.scan(this.filled * 8);
     const { boundaries, last, end } = this;
     const length = this.base + this.filled;
     if (this.failed || !last || !end || Math.ceil(end.bit / 8) !== length) return null;
     return { boundaries, last, end };
   }
 
-  /** Reads as long as there are so many bits. */
-  private run(limit: number): void {
+  /** Scans up to bit `limit` of `work`. */
+  private scan(limit: number): void {
     while (!this.end && !this.failed && this.bit < limit) {
       if (!this.block) this.begin();
       else if ('literals' in this.block) this.passSymbols(this.block, limit);
@@ -229,7 +229,7 @@ export class DeflateBlockScanner {
     };
   }
 
-  private take(count: number): number {
+  private readBits(count: number): number {
     const bits = bitsAt(this.view, this.bit) & ((1 << count) - 1);
     this.bit += count;
     return bits;
@@ -240,8 +240,8 @@ export class DeflateBlockScanner {
     this.blocks += 1;
     if (this.blocks > 64 + here.bit / 8 / BYTES_A_BLOCK) this.failed = true;
     if (here.at >= (this.boundaries.at(-1)?.at ?? -APART) + APART) this.boundaries.push(here);
-    if (this.take(1) === 1) this.last = here;
-    const type = this.take(2);
+    if (this.readBits(1) === 1) this.last = here;
+    const type = this.readBits(2);
     if (type === TYPE.stored) this.beginStored();
     else if (type === TYPE.fixed) this.block = FIXED;
     else if (type === TYPE.dynamic) this.block = this.dynamic();
@@ -255,22 +255,22 @@ export class DeflateBlockScanner {
     if ((rest ^ this.work.readUInt16LE(byte + 2)) !== 0xffff) this.failed = true;
     this.bit += 32;
     this.block = { rest };
-    // The stream may end here, so that nothing is there to go on with.
+    // The stream may end here.
     if (rest === 0) this.endBlock();
   }
 
   /** RFC 1951, 3.2.7. */
-  private dynamic(): Packed {
-    const [literals, distances, codes] = [this.take(5) + 257, this.take(5) + 1, this.take(4) + 4];
+  private dynamic(): CompressedBlock {
+    const [literals, distances, codes] = [this.readBits(5) + 257, this.readBits(5) + 1, this.readBits(4) + 4];
     const own = new Uint8Array(19);
-    for (const place of ORDER.slice(0, codes)) own[place] = this.take(3);
+    for (const place of ORDER.slice(0, codes)) own[place] = this.readBits(3);
     const lengths = this.lengths(this.codes.set(own), literals + distances);
     this.packed.literals.set(lengths.subarray(0, literals)).join();
     this.packed.distances.set(lengths.subarray(literals));
     return this.packed;
   }
 
-  private lengths(code: Code, count: number): Uint8Array {
+  private lengths(code: HuffmanCode, count: number): Uint8Array {
     const lengths = new Uint8Array(count);
     for (let at = 0; at < count && !this.failed;) {
       const symbol = this.decode(code);
@@ -280,7 +280,8 @@ export class DeflateBlockScanner {
         continue;
       }
       const value = symbol === 16 ? (lengths[at - 1] ?? 0) : 0;
-      const times = symbol === 16 ? 3 + this.take(2) : symbol === 17 ? 3 + this.take(3) : 11 + this.take(7);
+      const times =
+        symbol === 16 ? 3 + this.readBits(2) : symbol === 17 ? 3 + this.readBits(3) : 11 + this.readBits(7);
       if (at + times > count || (symbol === 16 && at === 0)) this.failed = true;
       lengths.fill(value, at, at + times);
       at += times;
@@ -288,7 +289,7 @@ export class DeflateBlockScanner {
     return lengths;
   }
 
-  private decode(code: Code): number {
+  private decode(code: HuffmanCode): number {
     const bits = bitsAt(this.view, this.bit);
     const entry = (code.quick[bits & ((1 << QUICK) - 1)] as number) || code.slow(bits);
     if (entry === 0) this.failed = true;
@@ -296,8 +297,8 @@ export class DeflateBlockScanner {
     return valueOf(entry);
   }
 
-  /** False when it ends beyond what is there. */
-  private passStored({ rest }: Stored): boolean {
+  /** Returns false if the block continues in the next bytes. */
+  private passStored({ rest }: StoredBlock): boolean {
     const count = Math.min(rest, this.filled - (this.bit >>> 3));
     this.bit += count * 8;
     this.at += count;
@@ -311,8 +312,8 @@ export class DeflateBlockScanner {
     if (this.last) this.end = this.here();
   }
 
-  /** Where most of the time is spent: nothing is called for a common symbol, and nothing made. */
-  private passSymbols({ literals, distances }: Packed, limit: number): void {
+  /** Most of the time is spent here: for common symbols it calls no function and creates no object. */
+  private passSymbols({ literals, distances }: CompressedBlock, limit: number): void {
     const { view } = this;
     const [quick, far] = [literals.quick, distances.quick];
     const mask = (1 << QUICK) - 1;

@@ -12,7 +12,7 @@ const UNICODE_PATH_FIELD = 0x7075;
 /** Version (1 byte) and CRC-32 of the header's name (4 bytes); the UTF-8 name follows them. */
 const UNICODE_PATH_HEAD = 5;
 
-/** C0 and DEL, in whatever code page. */
+/** C0 and DEL, the same in every code page. */
 const CONTROLS = /[^ -~\x80-\xff]/;
 
 const unsafe = (where: string, why: string): SignpipeError =>
@@ -21,11 +21,11 @@ const unsafe = (where: string, why: string): SignpipeError =>
   });
 
 /**
- * Decodes the name in a header. Displayed is the Unicode Path field if its CRC-32 fits the header's name;
- * else the name as UTF-8, if it is flagged so or is valid UTF-8; else as code page 437 (APPNOTE appendix D).
- * The other readings are those that some reader takes: code page 437 or UTF-8 without the flag, and every
- * Unicode Path field, for few readers check its CRC-32 and its version. All must be safe to unpack, and of
- * one kind, file or folder. `where` is called for messages only.
+ * Decodes the name in a header. The displayed form is the Unicode Path field if its CRC-32 is that of the header's name;
+ * otherwise the name as UTF-8, if it is flagged so or is valid UTF-8; otherwise as code page 437 (APPNOTE appendix D).
+ * The other forms are those of other readers: code page 437 or UTF-8 without the flag, and every Unicode Path field,
+ * since few readers check its CRC-32 and its version. All must be safe to unpack, and all files or all folders.
+ * `where` is called for messages only.
  */
 export function entryName(flags: number, name: Buffer, extra: Buffer, where: () => string): EntryName {
   const plain = name.toString('latin1');
@@ -41,13 +41,13 @@ export function entryName(flags: number, name: Buffer, extra: Buffer, where: () 
 
 const NONE: readonly string[] = [];
 
-/** Whether a header carries a Unicode Path field. */
+/** Whether a header has a Unicode Path field. */
 export function hasUnicodePath(extra: Buffer, where: () => string): boolean {
   for (const { id } of extraFields(extra, where)) if (id === UNICODE_PATH_FIELD) return true;
   return false;
 }
 
-/** A Unicode Path field's bytes of UTF-8, and whether a reader that checks it would use it. */
+/** The UTF-8 bytes of a Unicode Path field, and whether a reader that checks it would use it. */
 interface UnicodePath {
   readonly bytes: Buffer;
   readonly fits: boolean;
@@ -59,7 +59,7 @@ function unicodePaths(name: Buffer, extra: Buffer, where: () => string): readonl
   for (const { id, data } of extraFields(extra, where)) {
     if (id !== UNICODE_PATH_FIELD) continue;
     if (data.length < UNICODE_PATH_HEAD) throw unsafe(where(), 'has a damaged Unicode Path field');
-    // With nothing in the field, the header's own name is UTF-8: so Info-ZIP reads it.
+    // If the field is empty, the header's own name is UTF-8, as Info-ZIP reads it.
     const bytes = data.length === UNICODE_PATH_HEAD ? name : data.subarray(UNICODE_PATH_HEAD);
     if (!isUtf8(bytes)) throw unsafe(where(), 'has a name that is not valid UTF-8');
     found.push({ bytes, fits: data[0] === 1 && data.readUInt32LE(1) === crc32(name) });

@@ -1,42 +1,42 @@
-/** What decoded paths in zips mean: their normal form, whether they are safe, and where they lead. */
+/** Decoded paths in zips: their normal form, whether they are safe, and where they are unpacked. */
 import { invalid, type SignpipeError } from '../errors.ts';
 import { printable } from '../printable.ts';
 
-/** Longer names are refused: no Windows or POSIX path is. In UTF-16 code units. */
+/** Longer names are refused: no Windows or POSIX path is as long. In UTF-16 code units. */
 const LONGEST_PATH = 4096;
 
-/** C0, DEL and C1 controls, line separators, and the controls that make a name read backwards. */
+/** C0, DEL and C1 controls, line separators, and bidirectional controls, which reverse the order of characters. */
 const DECEPTIVE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 /** A path can only be unsafe, or need normalising, if it has one of these. */
 const SUSPECT = /[^ -9;-[\]-~]|(?:^|\/)(?:[/.]|con|prn|aux|nul|com|lpt)|[. /](?:\/|$)/i;
 
-/** The names that Windows takes for devices, whatever extension follows them, in any folder. */
+/** The names that are devices on Windows, with any extension and in any folder. */
 const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[1-9\u00b9\u00b2\u00b3])$/i;
 
 /**
- * What an entry's header names. Paths here are normalised: a backslash is a slash, as it is on Windows, and
+ * The name in an entry's header. Paths here are normalised: a backslash is a slash, as it is on Windows, and
  * segments `.` are left out, so `./x.exe` and `a/.\x.exe` are `x.exe` and `a/x.exe`. A folder's path ends
  * with a slash; the root folder is `./`.
  */
 export interface EntryName {
-  /** The displayed form: what messages, receipts, pins and patterns mean. */
+  /** The displayed form, which messages, receipts, pins and patterns use. */
   readonly path: string;
-  /** What other readers make of the same header, as far as that differs; empty for most entries. */
+  /** Different forms that other readers decode from the same header; empty for most entries. */
   readonly otherPaths: readonly string[];
 }
 
-/** All readings of a name, the displayed one first. */
+/** All forms of a name, the displayed one first. */
 export const pathsOf = ({ path, otherPaths }: EntryName): readonly string[] =>
   otherPaths.length === 0 ? [path] : [path, ...otherPaths];
 
-/** The refusal of a name that readers of zips take differently. */
+/** The error for a name that readers of zips decode differently. */
 export const ambiguous = (where: string, why: string, otherwise = ''): SignpipeError =>
   invalid('zip-name-ambiguous', `${where}: ${why}`, {
     hint: `pack the files again with names in UTF-8 (general purpose bit 11), or in plain ASCII${otherwise}`,
   });
 
-/** A name as it can be shown in a message: quoted, with nothing hidden, not endless. */
+/** A name for a message: quoted, shortened, and with nothing hidden. */
 export const shown = (path: string): string => `"${printable(path, 200).replaceAll('"', '\\"')}"`;
 
 /** A path with slashes only and without segments `.`; a folder keeps its slash at the end. */
@@ -45,16 +45,15 @@ export function normalPath(path: string): string {
   const slashed = path.replaceAll('\\', '/');
   const kept = slashed.split('/').filter((segment) => segment !== '.');
   const normal = kept.join('/');
-  // What ends in a segment `.` is a folder; what has no other segments is the root.
+  // A path that ends in a segment `.` is a folder; one without other segments is the root.
   if (/^\/?$/.test(normal)) return slashed.startsWith('/') ? slashed : './';
   return slashed.endsWith('/.') ? `${normal}/` : normal;
 }
 
 /**
- * Why a path must not be unpacked, or null. Refused: nothing, absolute paths, colons (a drive or a stream on
- * Windows), control characters, empty segments, segments that climb, segments that Windows changes (it drops
- * dots and blanks at the end) and the names of its devices. A backslash counts as a slash. Segments `.`, which
- * tar writes, are harmless.
+ * Why a path must not be unpacked, or null. Refused are empty and absolute paths, colons (a drive or a stream on
+ * Windows), control characters, empty segments, segments `..`, segments that Windows changes (it drops dots and blanks
+ * at the end) and the names of its devices. A backslash counts as a slash. Segments `.`, which tar writes, are harmless.
  */
 export function whyUnsafe(path: string): string | null {
   if (path === '') return 'has no name';
@@ -83,19 +82,19 @@ function whySegmentUnsafe(segment: string): string | null {
   return null;
 }
 
-/** Printable ASCII without what Windows allows in no name. */
+/** Printable ASCII without the characters that Windows never allows in names. */
 const COMMON = /^[ !#-)+-9;=@-[\]-{}~]*$/;
 
-/** Unpackers replace what Windows allows in no name. */
+/** Characters that Windows never allows in names; unpackers replace them. */
 const FORBIDDEN = /[<>:"|?*]/g;
 
-/** HFS+ ignores them in names. */
+/** Characters that HFS+ ignores in names. */
 const IGNORED = /\p{Default_Ignorable_Code_Point}/gu;
 
 /**
- * The place that a path names when it is unpacked on Windows or macOS: segments `.`, case, Unicode normal
- * form, dots and blanks at a segment's end, and a folder's slash make no difference there; characters that
- * Windows does not allow become `_`, and what macOS ignores is left out.
+ * Where a path is unpacked on Windows or macOS: segments `.`, case, Unicode normal form, dots and blanks at the end of a
+ * segment, and the slash of a folder make no difference there; characters that Windows does not allow become `_`, and
+ * those that macOS ignores are left out.
  */
 export function placeOf(path: string): string {
   const segments = normalPath(path)
@@ -114,8 +113,8 @@ function withoutTail(segment: string): string {
   return segment.slice(0, end);
 }
 
-/** Anything with a path, as far as `requireDistinctPlaces` cares. */
-export interface Placed {
+/** What `requireDistinctPlaces` checks. */
+export interface UnpackedPath {
   readonly path: string;
   readonly otherPaths?: readonly string[];
   readonly directory: boolean;
@@ -123,37 +122,38 @@ export interface Placed {
 
 type Refuse = (code: string, message: string) => SignpipeError;
 
-interface Taken {
-  readonly entry: Placed;
+interface UnpackedPlace {
+  readonly entry: UnpackedPath;
   readonly path: string;
   readonly place: string;
 }
 
 /**
- * Two entries must not land in one place, and no entry under a file, whichever way their names are read. One
- * rule for every entry, signed or not: an unsigned `setup.EXE` beside a signed `Setup.exe` would be unpacked
- * over it, and an entry under a symbolic link would be unpacked wherever that points.
+ * Checks that no two entries are unpacked to the same place, and none to a place under a file, however their names are
+ * decoded. The rule holds for every entry, signed or not: an unsigned `setup.EXE` beside a signed `Setup.exe` would be
+ * unpacked over it, and an entry under a symbolic link would be unpacked where the link points.
  */
-export function requireDistinctPlaces(entries: readonly Placed[], refuse: Refuse): void {
-  const taken = new Map<string, Taken>();
+export function requireDistinctPlaces(entries: readonly UnpackedPath[], refuse: Refuse): void {
+  const places = new Map<string, UnpackedPlace>();
   for (const entry of entries) {
-    take(taken, { entry, path: entry.path, place: placeOf(entry.path) }, refuse);
-    for (const path of entry.otherPaths ?? []) take(taken, { entry, path, place: placeOf(path) }, refuse);
+    addPlace(places, { entry, path: entry.path, place: placeOf(entry.path) }, refuse);
+    for (const path of entry.otherPaths ?? [])
+      addPlace(places, { entry, path, place: placeOf(path) }, refuse);
   }
-  requireFolders(taken, refuse);
-  requireNoShortNames(taken, refuse);
+  requireFolders(places, refuse);
+  requireNoShortNames(places, refuse);
 }
 
-const isDisplayed = ({ entry, path }: Taken): boolean => entry.path === path;
+const isDisplayed = ({ entry, path }: UnpackedPlace): boolean => entry.path === path;
 
-function take(taken: Map<string, Taken>, now: Taken, refuse: Refuse): void {
-  const other = taken.get(now.place);
+function addPlace(places: Map<string, UnpackedPlace>, now: UnpackedPlace, refuse: Refuse): void {
+  const other = places.get(now.place);
   if (other && other.entry !== now.entry) throw sharedPlace(other, now, refuse);
-  // The displayed form of an entry comes first, and says what a clash is.
-  if (!other) taken.set(now.place, now);
+  // The displayed form of an entry comes first, and decides which error a clash is.
+  if (!other) places.set(now.place, now);
 }
 
-function sharedPlace(other: Taken, now: Taken, refuse: Refuse): SignpipeError {
+function sharedPlace(other: UnpackedPlace, now: UnpackedPlace, refuse: Refuse): SignpipeError {
   if (!isDisplayed(other) || !isDisplayed(now))
     return refuse(
       'zip-name-ambiguous',
@@ -167,11 +167,11 @@ function sharedPlace(other: Taken, now: Taken, refuse: Refuse): SignpipeError {
   );
 }
 
-/** Sorts below every character that a path may have, so that what lies in a folder follows the folder at once. */
+/** Sorts before every character of a path, so that the content of a folder follows the folder immediately. */
 const FIRST = '\0';
 
-function requireFolders(taken: ReadonlyMap<string, Taken>, refuse: Refuse): void {
-  const keyed = [...taken.values()].map((each) => ({ key: each.place.replaceAll('/', FIRST), each }));
+function requireFolders(places: ReadonlyMap<string, UnpackedPlace>, refuse: Refuse): void {
+  const keyed = [...places.values()].map((each) => ({ key: each.place.replaceAll('/', FIRST), each }));
   keyed.sort((a, b) => (a.key < b.key ? -1 : 1));
   for (const [index, { key, each }] of keyed.entries()) {
     const next = keyed[index + 1];
@@ -182,26 +182,26 @@ function requireFolders(taken: ReadonlyMap<string, Taken>, refuse: Refuse): void
   }
 }
 
-/** A name as Windows makes it up for programs that know no long names: `SETUP-~1.EXE`. */
+/** A name as Windows generates it for programs without long names: `SETUP-~1.EXE`. */
 const SHORT_NAME = /^[^.~]{1,6}~\d{1,6}(?:\.[^.]{1,3})?$/;
 
-/** A name that Windows makes up no short name for. */
+/** A name for which Windows generates no short name. */
 const NEEDS_NO_SHORT_NAME = /^[^. ]{1,8}(?:\.[^. ]{1,3})?$/;
 
 /**
- * An entry named like the short name of a neighbour could be unpacked into that neighbour. Folders are distinguished
- * by their last segment alone, and short names by what Windows keeps of the long one at the least: two
- * characters and three of the extension.
+ * An entry named like the short name of a neighbour could be unpacked over that neighbour. Folders are compared by their
+ * last segment only, and short names by what Windows always keeps of the long one: two characters and three of the
+ * extension.
  */
-function requireNoShortNames(taken: ReadonlyMap<string, Taken>, refuse: Refuse): void {
+function requireNoShortNames(places: ReadonlyMap<string, UnpackedPlace>, refuse: Refuse): void {
   const short = new Map<string, string>();
-  for (const { place, path } of taken.values())
+  for (const { place, path } of places.values())
     if (/~\d/.test(place))
-      for (const [folder, segment] of steps(place))
+      for (const [folder, segment] of segmentsOf(place))
         if (SHORT_NAME.test(segment)) short.set(shortKey(folder, segment), path);
   if (short.size === 0) return;
-  for (const { place, path } of taken.values())
-    for (const [folder, segment] of steps(place)) {
+  for (const { place, path } of places.values())
+    for (const [folder, segment] of segmentsOf(place)) {
       const alias = NEEDS_NO_SHORT_NAME.test(segment) ? undefined : short.get(shortKey(folder, segment));
       if (alias !== undefined)
         throw refuse(
@@ -211,8 +211,8 @@ function requireNoShortNames(taken: ReadonlyMap<string, Taken>, refuse: Refuse):
     }
 }
 
-/** Each segment of a place with the one before it. */
-function steps(place: string): [folder: string, segment: string][] {
+/** Each segment of a place, with the folder before it. */
+function segmentsOf(place: string): [folder: string, segment: string][] {
   const segments = place.split('/');
   return segments.map((segment, index) => [segments[index - 1] ?? '', segment]);
 }

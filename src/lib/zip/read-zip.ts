@@ -19,7 +19,7 @@ export { DEFAULT_LIMITS, type ArchiveLimits } from './limits.ts';
 export type { CentralEntry } from './central-directory.ts';
 export type { ArchiveEntry } from './local-headers.ts';
 
-/** A zip of which the directory is known, and some entries: what it takes to replace those. */
+/** A zip with its directory and at least the entries that are to be replaced. */
 export interface PartialArchive {
   readonly source: ByteSource;
   readonly limits: ArchiveLimits;
@@ -27,70 +27,75 @@ export interface PartialArchive {
   readonly entries: readonly CentralEntry[];
   /** In the order of the file. */
   readonly layout: readonly CentralEntry[];
-  /** Those whose local headers were read, in the order of the file. */
+  /** The entries whose local headers were read, in the order of the file. */
   readonly located: readonly ArchiveEntry[];
   readonly end: EndRecords;
   /**
-   * The inflated content, with length and CRC-32 checked at its end: use nothing of it before. Refuses
-   * what is no plain file, methods other than stored and deflated, and bombs, before the first byte. A
-   * scanner sees the packed bytes of what is deflated.
+   * Streams the content; length and CRC-32 are checked at its end, so nothing of it may be used before. Refuses other
+   * than plain files, methods other than stored and deflated, and bombs, before the first byte. `scanner` gets the
+   * compressed bytes of a deflated entry.
    */
   open(entry: ArchiveEntry, scanner?: DeflateBlockScanner): Promise<AsyncIterable<Buffer>>;
-  /** The same in memory, all of it checked: for whoever has room for the size that the directory tells. */
+  /** Returns the whole content after all checks of `open`; takes memory of the size in the directory. */
   read(entry: ArchiveEntry, scanner?: DeflateBlockScanner): Promise<Buffer>;
   /**
-   * The first `length` bytes of the content, or all of it if it is shorter; quickest in the order of the file.
-   * Refuses what is no plain file, and other methods; bombs can be looked at, since little is unpacked of them.
-   * What is longer than `length` may still turn out to be damaged.
+   * Returns the first `length` bytes of the content, or all of it if it is shorter; fastest in the order of the file.
+   * Refuses what `open` refuses except bombs, of which only little is inflated. The rest may still be damaged.
    */
   head(entry: ArchiveEntry, length: number): Promise<Buffer>;
 }
 
-/** A zip whose structure is sound; the entries' content is checked as it is opened. */
+/** A zip whose structure is sound; the content of entries is checked as it is read. */
 export interface Archive extends PartialArchive {
   readonly entries: readonly ArchiveEntry[];
   readonly layout: readonly ArchiveEntry[];
 }
 
-/** Content this small is no bomb, however well it was compressed. In bytes. */
+/** Content up to this size, in bytes, is no bomb, however well it was compressed. */
 const HARMLESS = 1024 * 1024;
 
 const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
   size > HARMLESS && size > ratio * compressedSize;
 
 /**
- * Reads a zip's structure and refuses by name what is broken, ambiguous or hostile. Every byte of the
- * file is accounted for: entries in order and apart, the directory, the end records, and before, between
- * and behind them nothing but the gaps that gaps.ts allows, which are kept and copied. Reads about 1 MiB at a
- * time, and only where headers are.
+ * Reads the structure of a zip and refuses what is broken, ambiguous or hostile. Every byte of the file is accounted
+ * for: entries that do not overlap, the directory, the end records, and before, between and after them nothing but the
+ * gaps that gaps.ts allows, which are kept. Reads about 1 MiB at a time, and only headers. `end`: the end records, if
+ * they have been read before.
  *
- * Entries that cannot be opened (other methods, symbolic links) are let be: they are copied as they are.
+ * Entries that cannot be opened (other methods, symbolic links) are accepted: they are copied as they are.
  */
-export async function readArchive(source: ByteSource, limits: ArchiveLimits): Promise<Archive> {
-  const { end, central } = await readCentral(source, limits);
+export async function readArchive(
+  source: ByteSource,
+  limits: ArchiveLimits,
+  knownEnd?: EndRecords,
+): Promise<Archive> {
+  const { end, central } = await readCentral(source, limits, knownEnd);
   const layout = await readLayout(source, central, end);
-  const nearby = new ReadAheadSource(source, forward(source.size));
-  for (const entry of layout) if (entry.descriptor) await requireNoEarlyEnd(nearby, entry);
+  const readAhead = new ReadAheadSource(source, forward(source.size));
+  for (const entry of layout) if (entry.descriptor) await requireNoEarlyEnd(readAhead, entry);
   const entries = [...layout].sort((a, b) => a.index - b.index);
   return { source, limits, entries, layout, located: layout, end, ...openers(source, limits) };
 }
 
 export interface PartialOptions {
-  /** Which files are wanted; never called for a folder. */
+  /** Whether a file is wanted; not called for folders. */
   readonly wanted: (entry: CentralEntry) => boolean;
-  /** Told, before any of them is read, the wanted entries and where they lie, in turn; throws to stop. */
+  /**
+   * Called before any wanted entry is read, with these entries and the ranges that will be read: those that are needed
+   * first, then others. Can throw.
+   */
   readonly prepare?: (
     entries: readonly CentralEntry[],
-    turns: readonly (readonly ByteRange[])[],
+    ranges: readonly (readonly ByteRange[])[],
   ) => Promise<void>;
 }
 
 /**
- * Reads a zip's directory and the wanted entries of it, and no other byte: for a source that lies far
- * away. The directory is held to the same rules as `readArchive` has, and entries must lie apart as far
- * as it tells; the wanted ones are checked in full. Of the others neither local headers nor data nor
- * the bytes between them are seen, so what a reader that passes over the directory makes of them
- * stays unknown: `compareZips` with the whole original tells.
+ * Reads the directory of a zip and the wanted entries, and no other byte: for a remote source. The directory must obey
+ * the rules of `readArchive`, and entries must not overlap according to it; the wanted ones are checked completely. Of
+ * the others neither local headers nor data nor the bytes between them are read, so what a reader that ignores the
+ * directory would find there stays unknown until `compareZips` compares the result with the whole original.
  */
 export async function readPartially(
   source: ByteSource,
@@ -99,30 +104,30 @@ export async function readPartially(
 ): Promise<PartialArchive> {
   const { end, central } = await readCentral(source, limits);
   const chosen = central.filter((entry) => !entry.directory && wanted(entry));
-  const prepared = (turns: readonly (readonly ByteRange[])[]): Promise<void> =>
-    prepare ? prepare(chosen, turns) : Promise.resolve();
+  const prepared = (ranges: readonly (readonly ByteRange[])[]): Promise<void> =>
+    prepare ? prepare(chosen, ranges) : Promise.resolve();
   const { layout, located } = await locateEntries(source, central, end, new Set(chosen), prepared);
   return { source, limits, entries: central, layout, located, end, ...openers(source, limits) };
 }
 
 const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open' | 'read' | 'head'> => {
-  const nearby = new ReadAheadSource(source, forward(source.size));
+  const readAhead = new ReadAheadSource(source, forward(source.size));
   return {
     // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     open: async (entry, scanner) => {
       requireOpenable(source, entry, limits);
       return content(source, entry, scanner);
     },
-    // eslint-disable-next-line require-await -- as above
+    // eslint-disable-next-line require-await -- a refusal is a rejection, not a throw
     read: async (entry, scanner) => {
       requireOpenable(source, entry, limits);
-      // In memory of its own, for it may be kept.
+      // In a buffer of its own, since it may be kept.
       const small = isSmall(entry) && !scanner ? await smallContent(source, entry) : null;
       return small ? unpooled(small) : contentInMemory(source, entry, scanner);
     },
     head: async (entry, length) => {
       requireReadable(source, entry);
-      const quick = await quickHead(source, nearby, entry, length);
+      const quick = await quickHead(source, readAhead, entry, length);
       if (quick) return quick;
       const whole = isSmall(entry) ? await contentInMemory(source, entry) : null;
       return whole?.subarray(0, length) ?? headOf(content(source, entry), length);
@@ -130,7 +135,7 @@ const openers = (source: ByteSource, limits: ArchiveLimits): Pick<Archive, 'open
   };
 };
 
-/** The first bytes of a stream, which is not read any further. */
+/** The first bytes of a stream, whose rest is not read. */
 async function headOf(chunks: AsyncIterable<Buffer>, length: number): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
@@ -142,10 +147,11 @@ async function headOf(chunks: AsyncIterable<Buffer>, length: number): Promise<Bu
   return Buffer.concat(parts).subarray(0, length);
 }
 
-/** End records and directory: everything that is judged without a look at the entries themselves. */
+/** Reads and checks the end records and the directory. */
 async function readCentral(
   source: ByteSource,
   limits: ArchiveLimits,
+  knownEnd?: EndRecords,
 ): Promise<{ end: EndRecords; central: CentralEntry[] }> {
   if (source.size > limits.archive)
     throw invalid(
@@ -153,7 +159,7 @@ async function readCentral(
       `${source.name}: ${source.size} bytes; ${limits.archive} allowed`,
       { hint: limitHint('archive') },
     );
-  const end = await readEnd(source);
+  const end = knownEnd ?? (await readEnd(source));
   const central = await readDirectory(source, end, limits.entries);
   requireDistinctPlaces(central, (code, message) => invalid(code, `${source.name}: ${message}`));
   return { end: { ...end, count: central.length }, central };
@@ -164,7 +170,7 @@ const bomb = (what: string, packed: number, size: number): SignpipeError =>
     hint: limitHint('ratio'),
   });
 
-/** Whether an entry's content can be read at all: a plain file, stored or deflated. */
+/** Checks that the content of an entry can be read: a plain file, stored or deflated. */
 function requireReadable(source: ByteSource, entry: CentralEntry): void {
   const where = `${source.name}: entry ${shown(entry.path)}`;
   if (entry.directory || entry.symlink)
@@ -178,8 +184,8 @@ function requireReadable(source: ByteSource, entry: CentralEntry): void {
 }
 
 /**
- * Whether an entry can be opened and replaced: a plain file, stored or deflated, within the limits. These
- * concern only what is opened: other entries are copied as they are, whatever they would unpack to.
+ * Checks that an entry can be opened and replaced: a plain file, stored or deflated, within the limits. The limits hold
+ * only for these: other entries are copied as they are, whatever their size.
  */
 export function requireOpenable(source: ByteSource, entry: CentralEntry, limits: ArchiveLimits): void {
   requireReadable(source, entry);
@@ -193,10 +199,10 @@ export function requireOpenable(source: ByteSource, entry: CentralEntry, limits:
 }
 
 /**
- * Checks that entries can be opened, and that all of them unpacked together do not take absurdly more room than
- * they took packed: each of many can be small enough by itself. Throws what `requireOpenable` throws.
+ * Checks that entries can be opened, and that all of them together are no bomb: each of many can be small enough by
+ * itself. Throws what `requireOpenable` throws.
  */
-export function requireModest(
+export function requireAllOpenable(
   source: ByteSource,
   entries: readonly CentralEntry[],
   limits: ArchiveLimits,

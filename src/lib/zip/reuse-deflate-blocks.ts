@@ -37,10 +37,10 @@ export interface ReusedStream {
 }
 
 /**
- * Only for speed, and to deliver few new bytes: 79 MB of programs take 0.6 s instead of 2.4 s. Compresses content that
- * differs from the old only in places: whole blocks of the old compressed data are reused if everything that they can
- * refer to is unchanged, and only what surrounds them is compressed. Returns null if that is not possible; it can then
- * be compressed as a whole. `old` is the old compressed data.
+ * Only for speed: 79 MB of programs take 0.3 s of processor time instead of 1.2 s, and 0.7 MB of new bytes instead of
+ * 27 MB. Without it, content is compressed as a whole. Compresses content that differs from the old only in places:
+ * reuses whole blocks of the old compressed data if everything that they can refer to is unchanged, and compresses only
+ * what surrounds them. Returns null if that is not possible. `old` is the old compressed data.
  *
  * The same content and the same old compressed data give the same result.
  */

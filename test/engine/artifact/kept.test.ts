@@ -11,16 +11,16 @@ import { forge } from '../../lib/zip/zips.ts';
 import { middle, osslSigned, roots, signer, unsigned } from '../authenticode/verify-maker.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
 import { makeCodeSigner } from '../../lib/x509/certificate-maker.ts';
-import { makeDesk } from './desk.ts';
+import { makeSigningSetup } from './signing-setup.ts';
 
 const ours = buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] });
 
 let folder = '';
 let options: Omit<SignArtifactOptions, 'isOurs'>;
 before(async () => {
-  const desk = await makeDesk();
-  folder = desk.folder;
-  options = desk.signing;
+  const setup = await makeSigningSetup();
+  folder = setup.folder;
+  options = setup.signing;
 });
 after(() => rm(folder, { recursive: true }));
 
@@ -70,7 +70,7 @@ describe('a program that is kept', () => {
   });
 });
 
-describe('a vendor’s program whose signature does not hold', () => {
+describe('a vendor’s program whose signature is bad', () => {
   const expired = makeCodeSigner({
     name: 'Vendor',
     from: new Date('2015-01-01'),

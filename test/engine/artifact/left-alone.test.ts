@@ -10,7 +10,7 @@ import type { SignedFile, SignArtifactOptions } from '../../../src/engine/artifa
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
-import { makeDesk } from './desk.ts';
+import { makeSigningSetup } from './signing-setup.ts';
 
 const program = (seed: number): Buffer =>
   buildPe({ sections: [{ name: '.text', data: filler(2000, seed) }] });
@@ -20,9 +20,9 @@ const appleDouble = Buffer.concat([Buffer.from('0005160700020000', 'hex'), fille
 let folder = '';
 let signing: SignArtifactOptions;
 before(async () => {
-  const desk = await makeDesk();
-  folder = desk.folder;
-  signing = { ...desk.signing, isOurs: compilePatterns(['**/*.exe', '**/*.dll']) };
+  const setup = await makeSigningSetup();
+  folder = setup.folder;
+  signing = { ...setup.signing, isOurs: compilePatterns(['**/*.exe', '**/*.dll']) };
 });
 after(() => rm(folder, { recursive: true }));
 
@@ -64,7 +64,7 @@ describe('an AppleDouble file that the patterns name', () => {
     assert.rejects(sign([{ name: '._app.exe', content: appleDouble }]), { code: 'nothing-to-sign' }));
 });
 
-describe('only that is left alone', () => {
+describe('nothing else is left alone', () => {
   it('a program under __MACOSX, and one whose name begins with ._, are signed', async () => {
     const made = await sign([
       app,
@@ -102,7 +102,7 @@ describe('zips inside a zip', () => {
     assert.ok((await readFile(output())).includes(inner));
   });
 
-  it('are named by verify, which goes by their content', async () => {
+  it('are named by verify, which recognises them by content', async () => {
     await sign([app, { name: 'inner.zip', content: inner }, { name: 'data.bin', content: inner }]);
     const { status, nested } = await verifyFile(output(), { limits: LIMITS, scratch: folder });
     assert.deepEqual([status, nested], ['intact', ['inner.zip', 'data.bin']]);

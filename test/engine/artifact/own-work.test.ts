@@ -1,4 +1,4 @@
-/** Signing what the same key has signed before, and verifying programs that several have signed. */
+/** Signing what the same key has signed before, and verifying programs with several signers. */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

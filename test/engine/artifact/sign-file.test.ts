@@ -15,7 +15,7 @@ import { buildPe, filler } from '../../fixtures/pe.ts';
 
 const limits = { archive: 1e9, entries: 10, entry: 1e9, ratio: 200 };
 
-describe('signing a lone program', () => {
+describe('signing a program that is not in a zip', () => {
   let folder: string;
   let options: SignArtifactOptions;
   before(async () => {
@@ -37,7 +37,7 @@ describe('signing a lone program', () => {
   });
   after(() => rm(folder, { recursive: true }));
 
-  it('says the digest of the file that it wrote', async () => {
+  it('returns the digest of the file that it wrote', async () => {
     const [input, output] = [join(folder, 'a.exe'), join(folder, 'a.signed.exe')];
     await writeFile(input, buildPe({ overlay: filler(3_000_001) }));
     const signed = await signFile(input, output, options);
@@ -79,7 +79,7 @@ describe('signing a lone program', () => {
       assert.deepEqual(await leftBy('b.signed'), []);
     });
 
-  it('signs a small program as it was when it began, whatever becomes of it meanwhile', async () => {
+  it('signs a small program as it was at the beginning, even if it is changed meanwhile', async () => {
     const [input, output, before] = ['f.exe', 'f.signed.exe', 'f.before.exe'].map((name) =>
       join(folder, name),
     );
@@ -106,7 +106,7 @@ describe('signing a lone program', () => {
     assert.equal((await verifyFile(output, { limits, scratch: folder })).status, 'intact');
   });
 
-  it('gives out what it verified, whatever becomes of the program afterwards', async () => {
+  it('delivers what it verified, even if the program is changed afterwards', async () => {
     const [input, output] = [join(folder, 'c.exe'), join(folder, 'c.signed.exe')];
     const program = buildPe({ overlay: filler(3_000_001) });
     await writeFile(input, program);

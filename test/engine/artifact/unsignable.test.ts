@@ -8,15 +8,15 @@ import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-ar
 import { forge, LIMITS } from '../../lib/zip/zips.ts';
 import { osslSigned, verify } from '../authenticode/verify-maker.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
-import { makeDesk } from './desk.ts';
+import { makeSigningSetup } from './signing-setup.ts';
 
 let folder = '';
 let options: SignArtifactOptions;
 before(async () => {
-  const desk = await makeDesk();
-  folder = desk.folder;
+  const setup = await makeSigningSetup();
+  folder = setup.folder;
   options = {
-    ...desk.signing,
+    ...setup.signing,
     isOurs: () => true,
     limits: { ...LIMITS, archive: 2 ** 40, entry: 2 ** 40, ratio: 2 ** 40 },
   };
@@ -42,7 +42,7 @@ describe('a program that has no room for a signature below 4 GiB', () => {
       await rm(at('large.exe'));
     });
 
-  it('pe-too-large: an entry that claims as much, before it is unpacked', async () => {
+  it('pe-too-large: an entry that claims this size, before it is unpacked', async () => {
     const size = 2 ** 32 - 2;
     const local = (header: Buffer): unknown => header.writeUInt32LE(size, 22);
     const central = (header: Buffer): unknown => header.writeUInt32LE(size, 24);
@@ -62,7 +62,7 @@ describe('a Burn bundle', () => {
     checksum: 'right',
   });
 
-  it('burn-bundle: alone or in a zip, whatever is to become of programs that are signed', async () => {
+  it('burn-bundle: alone or in a zip, with every policy for signed programs', async () => {
     await writeFile(at('setup.exe'), bundle);
     await writeFile(at('setup.zip'), forge([{ name: 'setup.exe', content: bundle }]));
     for (const alreadySigned of ['keep', 'replace', 'append', 'reject'] as const)

@@ -11,7 +11,7 @@ import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-ar
 import { verifyFile, type FileReport } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
-import { makeDesk } from './desk.ts';
+import { makeSigningSetup } from './signing-setup.ts';
 
 const program = (seed: number): Buffer =>
   buildPe({ sections: [{ name: '.text', data: filler(2000, seed) }] });
@@ -23,9 +23,9 @@ let folder = '';
 let signing: Omit<SignArtifactOptions, 'isOurs'>;
 let signed: Forged;
 before(async () => {
-  const desk = await makeDesk();
-  folder = desk.folder;
-  signing = desk.signing;
+  const setup = await makeSigningSetup();
+  folder = setup.folder;
+  signing = setup.signing;
   const [input, output] = [join(folder, 'app.exe'), join(folder, 'app.signed.exe')];
   await writeFile(input, program(1));
   await signFile(input, output, { ...signing, isOurs: () => true });
@@ -51,7 +51,7 @@ const packedOtherwise = (name: string, method = 9): Forged => ({
   data: filler(500, 3),
 });
 
-describe('verifying a zip with entries that cannot be looked into', () => {
+describe('verifying a zip with entries that cannot be read', () => {
   for (const [what, method] of [
     ['Deflate64', 9],
     ['bzip2', 12],
@@ -79,7 +79,7 @@ describe('verifying a zip with entries that cannot be looked into', () => {
     }
   });
 
-  it('goes by the patterns if there are any, whatever the name', async () => {
+  it('uses the patterns if there are any, whatever the name', async () => {
     const entries = [signed, packedOtherwise('other/evil.exe'), packedOtherwise('data.bin')];
     assert.equal((await verify(entries, '*.exe')).status, 'intact');
     assert.equal((await verify(entries, '**/*.exe')).status, 'bad');
@@ -87,7 +87,7 @@ describe('verifying a zip with entries that cannot be looked into', () => {
     assert.equal((await verify(entries, '*.exe', '*.bin')).status, 'bad');
   });
 
-  it('suspects a name that is a program’s in one of its readings', async () => {
+  it('suspects a name if one of its forms is that of a program', async () => {
     // The Unicode Path field (0x7075) names a program; the header's name does not.
     const name = Buffer.from('data.bin');
     const field = Buffer.alloc(9 + 'evil.exe'.length);
@@ -115,7 +115,7 @@ describe('verifying a zip with entries that cannot be looked into', () => {
       message: /evil\.exe/,
     }));
 
-  it('not-a-program: a pattern names something that is none, as it would be refused when signing', async () => {
+  it('not-a-program: a pattern names something else, which signing would refuse too', async () => {
     // A program for DOS begins with MZ, too, and Windows for 32 bits runs it.
     const dos = Buffer.alloc(300);
     dos.write('MZ');
@@ -130,7 +130,7 @@ describe('verifying a zip with entries that cannot be looked into', () => {
 describe('verifying a zip with links', () => {
   const link: Forged = { name: 'current.exe', content: 'app.exe', method: 0, attributes: LINK };
 
-  it('takes a link for no fault: what it leads to is judged under its own name', async () => {
+  it('accepts a link: its target is verified under its own name', async () => {
     const report = await verify([signed, link]);
     assert.deepEqual([report.status, report.unread], ['intact', []]);
   });

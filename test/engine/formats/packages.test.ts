@@ -15,7 +15,7 @@ import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { forge, LIMITS, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
-import { makeDesk } from '../artifact/desk.ts';
+import { makeSigningSetup } from '../artifact/signing-setup.ts';
 
 const run = promisify(execFile);
 const program = buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] });
@@ -24,9 +24,9 @@ const app: Forged = { name: 'app.exe', content: program };
 let folder = '';
 let signing: SignArtifactOptions;
 before(async () => {
-  const desk = await makeDesk();
-  folder = desk.folder;
-  signing = { ...desk.signing, isOurs: (path) => path.endsWith('.exe') };
+  const setup = await makeSigningSetup();
+  folder = setup.folder;
+  signing = { ...setup.signing, isOurs: (path) => path.endsWith('.exe') };
 });
 after(() => rm(folder, { recursive: true }));
 

@@ -13,7 +13,7 @@ import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-ar
 import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
 import { forge, LIMITS } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
-import { makeDesk } from '../artifact/desk.ts';
+import { makeSigningSetup } from '../artifact/signing-setup.ts';
 
 const run = promisify(execFile);
 
@@ -34,9 +34,9 @@ let folder = '';
 let signing: Omit<SignArtifactOptions, 'isOurs'>;
 const at = (name: string): string => join(folder, name);
 before(async () => {
-  const desk = await makeDesk();
-  folder = desk.folder;
-  signing = desk.signing;
+  const setup = await makeSigningSetup();
+  folder = setup.folder;
+  signing = setup.signing;
 });
 after(() => rm(folder, { recursive: true }));
 

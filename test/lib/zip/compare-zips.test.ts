@@ -58,8 +58,8 @@ function signed(change: (all: Parts, end: ForgedEnd) => void, program: Partial<F
   return forge(Object.values(all), end);
 }
 
-describe('a signed zip that is the original but for content', () => {
-  it('names the pairs that changed', async () => {
+describe('a signed zip that differs from the original only in content', () => {
+  it('gives the pairs that changed', async () => {
     const changed = await compareZips(await original, await read(signed(() => {})));
     assert.deepEqual(
       changed.map(([a, b]) => [a.path, a.size, b.size]),
@@ -67,12 +67,12 @@ describe('a signed zip that is the original but for content', () => {
     );
   });
 
-  it('names none when nothing changed', async () => {
+  it('gives none if nothing changed', async () => {
     const same = await read(forge(Object.values(parts()), END));
     assert.deepEqual(await compareZips(await original, same), []);
   });
 
-  it('names an entry that was only compressed anew: whoever compares proves it unsigned', async () => {
+  it('gives an entry that was only compressed again: comparing the content is up to the caller', async () => {
     const again = await read(
       signed(() => {}, { content: CONTENT, data: deflateRawSync(CONTENT, { level: 0 }) }),
     );
@@ -82,7 +82,7 @@ describe('a signed zip that is the original but for content', () => {
     );
   });
 
-  it('may change behind a data descriptor, which follows', async () => {
+  it('may change before a data descriptor, which then changes too', async () => {
     const bytes = signed((all) => (all.streamed.content = SIGNED));
     const changed = await compareZips(await original, await read(bytes));
     assert.deepEqual(

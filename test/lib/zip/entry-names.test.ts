@@ -29,7 +29,7 @@ const readingsOf = async (entry: Forged): Promise<readonly string[]> => {
   return pathsOf(first);
 };
 
-describe('the readings of a name, the displayed one first', () => {
+describe('the forms of a name, the displayed one first', () => {
   const utf8 = Buffer.from('Bürger/h.exe');
   const cases: Record<string, [Forged, string[]]> = {
     'ASCII has one': [{ name: 'a/b.exe', flags: 0 }, ['a/b.exe']],
@@ -220,7 +220,7 @@ describe('names that look like those, and are not', () => {
     );
   });
 
-  it('a tilde and a number is refused only beside a name that Windows would shorten so', async () => {
+  it('a tilde and a number is refused only beside a name that Windows would shorten to it', async () => {
     await read(forge([{ name: 'SETUP-~1.EXE' }, { name: 'x/setup-program.exe' }, { name: 'setup.exe' }]));
   });
 });
@@ -242,13 +242,13 @@ describe('patterns', () => {
   for (const [path, ours] of Object.entries(cases))
     it(`${JSON.stringify(path)} is ${ours ? 'ours' : 'not ours'}`, () => assert.equal(isMeant(path), ours));
 
-  it('match names that macOS has taken apart', () => {
+  it('match names that macOS has decomposed', () => {
     assert.ok(compilePatterns(['bürger/*.exe'.normalize('NFC')])('Bürger/x.exe'.normalize('NFD')));
     assert.ok(!compilePatterns(['**/*.exe', '!bürger/**'.normalize('NFD')])('bürger/x.exe'.normalize('NFC')));
   });
 });
 
-describe('an entry is ours in all its readings or in none', () => {
+describe('an entry is ours in all forms of its name or in none', () => {
   const entryOf = async (entry: Forged) => {
     const [first] = (await read(forge([entry]))).entries;
     assert.ok(first);
@@ -288,7 +288,7 @@ describe('long names', () => {
   };
   const fills = [' ', '.', 'a/', 'a./', '~1/', '. ', '\u0301', '\ufb00', './', 'con/'];
   for (const fill of fills)
-    it(`full of ${JSON.stringify(fill)} cost no more time than their length`, async () => {
+    it(`full of ${JSON.stringify(fill)} take time in proportion to their length`, async () => {
       const spent = await costOf((i) => `x${fill.repeat(Math.floor(3900 / fill.length))}y${i}`);
       assert.ok(spent < 1500, `${Math.round(spent)} ms`);
     });
@@ -309,7 +309,7 @@ const UNPACKERS: Record<string, (zip: string, to: string) => Promise<unknown>> =
     run('unzip', ['-o', '-q', zip, '-d', to], { env: { ...process.env, LC_ALL: 'C.UTF-8' } }),
 };
 
-describe('whatever an unpacker names a file', () => {
+describe('the name that an unpacker gives a file', () => {
   const PIECES = ['a', 'é', 'ü', '/', './', '\\', '.', '-', 'B', 'x.exe', '漢'];
   const nameOf = (next: () => number): string =>
     Array.from({ length: (next() % 5) + 1 }, () => PIECES[next() % PIECES.length]).join('');
@@ -322,7 +322,7 @@ describe('whatever an unpacker names a file', () => {
   }
 
   for (const [tool, unpack] of Object.entries(UNPACKERS))
-    it(`is among the readings: ${tool}`, async () => {
+    it(`is among the forms: ${tool}`, async () => {
       const next = random(20_261_129);
       let taken = 0;
       for (let round = 0; round < 400 && taken < 12; round++) {
@@ -346,12 +346,12 @@ describe('whatever an unpacker names a file', () => {
 });
 
 describe('normal paths', () => {
-  it('are normal already when they are made normal again', () => {
+  it('stay the same if they are normalised again', () => {
     for (const path of ['a', './a', 'a/.', 'a\\.\\b', './', '.', '.\\.', '././a/./', 'a/./'])
       assert.equal(normalPath(normalPath(path)), normalPath(path));
   });
 
-  it('are as safe as what they were made of', () => {
+  it('are as safe as the path before', () => {
     for (const path of ['a\\..\\b', '.\\..', './/a', 'a/./con', '\\a']) assert.ok(whyUnsafe(path), path);
   });
 });

@@ -225,17 +225,17 @@ const REJECTED: Record<string, Record<string, Buffer>> = {
   },
 };
 
-describe('a zip is refused for what lies outside of its entries', () => {
+describe('a zip is refused for bytes outside of its entries', () => {
   for (const [code, cases] of Object.entries(REJECTED))
     for (const [what, bytes] of Object.entries(cases))
       it(`${code.trim()}: ${what}`, () =>
         assert.rejects(read(bytes), { name: 'SignpipeError', kind: 'invalid', code: code.trim() }));
 
-  it('zip-too-many-entries: more than the limit by their true number', () =>
+  it('zip-too-many-entries: more than the limit by their real number', () =>
     assert.rejects(read(WRAPPED, { entries: 1000 }), { code: 'zip-too-many-entries' }));
 });
 
-describe('a zip is known', () => {
+describe('a zip is recognised', () => {
   const known = (bytes: Buffer): Promise<boolean> => isZipSource(new BufferSource(bytes, 'x'));
 
   it('by its first bytes, split or not', () => {
@@ -243,7 +243,7 @@ describe('a zip is known', () => {
     assert.ok(!isZip(Buffer.from('PK00PK00')));
   });
 
-  it('by its end where a script stands before it', async () => {
+  it('by its end if it begins with a script', async () => {
     assert.ok(!(await known(SCRIPT)));
     assert.ok(
       !(await known(

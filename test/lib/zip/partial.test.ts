@@ -92,7 +92,7 @@ describe('a zip of which only some entries are read', () => {
   });
 
   for (const [maker, make] of Object.entries(MAKERS))
-    it(`made by ${maker}: comes out as it does when it is read whole`, async () => {
+    it(`made by ${maker}: gives the same result as when it is read as a whole`, async () => {
       const work = join(folder, maker.replaceAll(/\W+/g, '-'));
       await mkdir(work);
       const original = join(work, 'original.zip');
@@ -109,7 +109,7 @@ describe('a zip of which only some entries are read', () => {
       await rm(work, { recursive: true });
     });
 
-  it('writes only new bytes: the program, the directory and what closes the zip', async () => {
+  it('writes only new bytes: the program, the directory and the end records', async () => {
     const original = join(folder, 'big-neighbour.zip');
     const bytes = forge([
       { name: 'a.bin', content: sample(2_000_000, 5) },
@@ -159,7 +159,7 @@ describe('a zip of which only some entries are read', () => {
     assert.equal(archive.entries.length, 4);
   });
 
-  it('can place all entries before the data of the large ones has come', async () => {
+  it('can locate all entries before the data of the large ones has arrived', async () => {
     const large = sample(2_500_000, 4);
     const source = new Watched(
       forge([
@@ -197,7 +197,7 @@ describe('a zip of which only some entries are read', () => {
     assert.deepEqual(await contentHere(archive, 'large.exe'), large);
   });
 
-  it('passes over a neighbour whose local header lies, which the whole zip tells', async () => {
+  it('does not see a false local header of a neighbour, which reading the whole zip finds', async () => {
     const lie = (header: Buffer): void => void header.writeUInt16LE(9, 8);
     const bytes = forge([
       { name: 'a.exe', content: 'ours' },
@@ -211,7 +211,7 @@ describe('a zip of which only some entries are read', () => {
     await assert.rejects(partially(bytes, 'a.exe', 'b.bin'), { code: 'zip-headers-disagree' });
   });
 
-  it('stops where `prepare` refuses, before an entry is read', async () => {
+  it('stops if `prepare` throws, before an entry is read', async () => {
     const source = new Watched(forge([{ name: 'a.exe', content: sample(100_000), method: 0 }]));
     const refusing = readPartially(source, LIMITS, {
       wanted: only('a.exe'),
@@ -282,7 +282,7 @@ describe('what is refused though only some entries are read', () => {
   });
 });
 
-describe('a described rewrite of a forged zip', () => {
+describe('a planned rewrite of a forged zip', () => {
   it('keeps gaps, extra fields, descriptors and comments of all kinds', async () => {
     const entries: Forged[] = [
       {

@@ -31,7 +31,7 @@ describe('the head of an entry', () => {
         assert.deepEqual(head, (await contentOf(archive, 'a1')).subarray(0, HEAD));
       });
 
-  it('can be had of what packs well, and of what packs in odd ways', async () => {
+  it('can be read from well compressed and from unusually compressed entries', async () => {
     const content = sample(200_000);
     const stored = deflateRawSync(content, { level: 0 });
     const flushed = deflateRawSync(content, { finishFlush: 2 });
@@ -59,7 +59,7 @@ describe('the head of an entry', () => {
       );
   });
 
-  it('can be had in any order, several at once', async () => {
+  it('can be read in any order, several at once', async () => {
     const names = Array.from({ length: 300 }, (_, n) => `f${n}`);
     const archive = await read(forge(names.map((name, n) => ({ name, content: sample(n * 97, n + 1) }))));
     const order = names

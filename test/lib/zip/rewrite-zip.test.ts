@@ -66,7 +66,7 @@ describe('a rewritten zip', () => {
   });
 
   for (const [maker, make] of Object.entries(MAKERS))
-    it(`made by ${maker}: is sound to others and untouched but for the program`, async () => {
+    it(`made by ${maker}: is sound to others and unchanged except for the program`, async () => {
       const work = join(folder, maker.replaceAll(/\W+/g, '-'));
       await mkdir(work);
       const original = join(work, 'original.zip');
@@ -186,7 +186,7 @@ describe('rewriting', () => {
     assert.deepEqual(one, two);
   });
 
-  it('takes content of any length around its block size, and none', async () => {
+  it('accepts content of any length around its block size, and empty content', async () => {
     const archive = await read(FORGED);
     const output = join(folder, 'lengths.zip');
     for (const length of [0, 1, 524_287, 524_288, 524_289, 1_048_576]) {
@@ -196,7 +196,7 @@ describe('rewriting', () => {
     }
   });
 
-  it('keeps entries in their order when file and directory differ in it', async () => {
+  it('keeps the order of entries in the file and in the directory, even if they differ', async () => {
     const bytes = forge([
       { name: 'a', content: 'first in the file' },
       { name: 'b', content: 'second in the file' },
@@ -253,7 +253,7 @@ describe('rewriting', () => {
     });
   });
 
-  it('passes on what the new content fails with, and leaves nothing behind', async () => {
+  it('passes on an error of the new content, and leaves nothing behind', async () => {
     const broken: ByteSource = {
       size: 5_000_000,
       name: 'broken',

@@ -81,7 +81,7 @@ describe('beyond 4 GiB', () => {
     assert.notEqual(movedEnd(archive.end, 0xffffffff, 100).zip64, null);
   });
 
-  it('a header written with the values it has is the same bytes', async () => {
+  it('a header written with its own values stays the same', async () => {
     const content = Buffer.from('content');
     const data = deflateRawSync(content);
     for (const flags of [0x800, 0x808]) {

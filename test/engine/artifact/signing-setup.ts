@@ -6,12 +6,12 @@ import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-ar
 import { LIMITS } from '../../lib/zip/zips.ts';
 
 /** How a test signs: with a certificate of its own, no timestamps, in a folder that the test removes. */
-export interface Desk {
+export interface SigningSetup {
   readonly folder: string;
   readonly signing: Omit<SignArtifactOptions, 'isOurs'>;
 }
 
-export async function makeDesk(): Promise<Desk> {
+export async function makeSigningSetup(): Promise<SigningSetup> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-signing-'));
   const identity = await createTestCertificate({ commonName: 'Us', purpose: 'code-signing', key: 'p256' });
   const signing = {
