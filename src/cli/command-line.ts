@@ -27,257 +27,220 @@ addCommand(
   program,
   'demo [zip]',
   'run the whole pipeline on this machine, with throw-away keys and no network beyond the loopback',
-  (command) =>
-    command
-      .option('--dir <dir>', 'new or empty folder to work in (default: a new temporary folder)')
-      .action(run(async () => (await import('./commands/demo.ts')).demoCommand)),
-);
+)
+  ?.option('--dir <dir>', 'new or empty folder to work in (default: a new temporary folder)')
+  .action(run(async () => (await import('./commands/demo.ts')).demoCommand));
 
 addCommand(
   program,
   'init <what> <dir>',
   'set up a signer, builder, voucher or control repository: write its keys and files, list what is left to do',
-  (command) =>
-    command
-      .option('--test-certificate', 'create a self-signed code-signing certificate, marked as a test')
-      .option('--control <url>', 'URL of the control repository')
-      .option('--exchange <url>', 'URL of the exchange')
-      .option('--name <name>', 'name in commits and key comments')
-      .option('--email <address>', 'address in commits')
-      .addOption(json)
-      .action(run(async () => (await import('./commands/init.ts')).initCommand)),
-);
+)
+  ?.option('--test-certificate', 'create a self-signed code-signing certificate, marked as a test')
+  .option('--control <url>', 'URL of the control repository')
+  .option('--exchange <url>', 'URL of the exchange')
+  .option('--name <name>', 'name in commits and key comments')
+  .option('--email <address>', 'address in commits')
+  .addOption(json)
+  .action(run(async () => (await import('./commands/init.ts')).initCommand));
 
-addCommand(program, 'watch', 'run the signer: answer requests as they arrive', (command) =>
-  command
-    .addOption(config('signer.yaml'))
-    .option('--once', 'answer the pending requests and exit')
-    .option(
-      '--accept-history <commit>',
-      'accept a request or receipt branch that was refused, as it is at this commit',
-    )
-    .option('--json', 'log JSON lines even on a terminal')
-    .action(
-      run(
-        async () => (await import('./commands/watch.ts')).watchCommand,
-        // Before its many modules are loaded, whose objects are new too. It finishes its work by itself when stopped.
-        async () => (await import('../lib/bytes/gc-tuning.ts')).collectForBuffers(),
-      ),
+addCommand(program, 'watch', 'run the signer: answer requests as they arrive')
+  ?.addOption(config('signer.yaml'))
+  .option('--once', 'answer the pending requests and exit')
+  .option(
+    '--accept-history <commit>',
+    'accept a request or receipt branch that was refused, as it is at this commit',
+  )
+  .option('--json', 'log JSON lines even on a terminal')
+  .action(
+    run(
+      async () => (await import('./commands/watch.ts')).watchCommand,
+      // Before its many modules are loaded, whose objects are new too. It finishes its work by itself when stopped.
+      async () => (await import('../lib/bytes/gc-tuning.ts')).collectForBuffers(),
     ),
-);
+  );
 
-addCommand(
-  program,
-  'submit <files...>',
-  'upload files and request signatures for them; print the request id',
-  (command) =>
-    command
-      .addOption(config('builder.yaml'))
-      .option('--wait', 'wait for the answer and download the signed files')
-      .addOption(timeout)
-      .option('--output <dir>', 'folder for the signed files, with --wait (default: ./signed)')
-      .option('--revision <rev>', 'what was built, for the trailer Source-Revision')
-      .option('--channel <name>', 'channel, which decides the policy that applies (default: default)')
-      .option('--as <name>', 'name under which a single file, or the packed zip, is uploaded')
-      .option(
-        '--sparse',
-        'pin the programs of a zip one by one, so that the signer need not fetch the rest; the signed zip is then checked against the original',
-      )
-      .option(
-        '--files <glob>',
-        'with --sparse: programs to pin; repeat for more, "!" excludes (default: those that the signer says it signs)',
-        repeatable,
-      )
-      .addOption(allowTest)
-      .addOption(json)
-      .action(run(async () => (await import('./commands/submit.ts')).submitCommand)),
-);
+addCommand(program, 'submit <files...>', 'upload files and request signatures for them; print the request id')
+  ?.addOption(config('builder.yaml'))
+  .option('--wait', 'wait for the answer and download the signed files')
+  .addOption(timeout)
+  .option('--output <dir>', 'folder for the signed files, with --wait (default: ./signed)')
+  .option('--revision <rev>', 'what was built, for the trailer Source-Revision')
+  .option('--channel <name>', 'channel, which decides the policy that applies (default: "default")')
+  .option('--as <name>', 'name under which a single file, or the packed zip, is uploaded')
+  .option(
+    '--sparse',
+    'pin the programs of a zip one by one, so that the signer need not fetch the rest; the signed zip is then checked against the original',
+  )
+  .option(
+    '--files <glob>',
+    'with --sparse: programs to pin; repeat for more, "!" excludes (default: those that the signer says it signs)',
+    repeatable,
+  )
+  .addOption(allowTest)
+  .addOption(json)
+  .action(run(async () => (await import('./commands/submit.ts')).submitCommand));
 
 addCommand(
   program,
   'wait <request>',
   'wait for the answer to a request, check its receipt and download the signed files',
-  (command) =>
-    command
-      .addOption(config('builder.yaml'))
-      .addOption(timeout)
-      .option('--output <dir>', 'folder for the signed files (default: ./signed)')
-      .option(
-        '--original <file>',
-        'prove that the signed file is this file plus signatures; repeat for several files',
-        repeatable,
-      )
-      .addOption(allowTest)
-      .addOption(json)
-      .action(run(async () => (await import('./commands/wait.ts')).waitCommand)),
-);
+)
+  ?.addOption(config('builder.yaml'))
+  .addOption(timeout)
+  .option('--output <dir>', 'folder for the signed files (default: ./signed)')
+  .option(
+    '--original <file>',
+    'prove that the signed file is this file plus signatures; repeat for several files',
+    repeatable,
+  )
+  .addOption(allowTest)
+  .addOption(json)
+  .action(run(async () => (await import('./commands/wait.ts')).waitCommand));
 
-addCommand(program, 'sign <files...>', 'sign local programs, or the programs in local zips', (command) =>
-  command
-    .option(
-      '--output <path>',
-      'signed file, or a folder for several (default: NAME.signed.EXT beside the input)',
-    )
-    .option('--in-place', 'change the files themselves; keep mode, owner and hard links')
-    .addOption(force)
-    .option('--pfx <file>', 'PKCS#12 file with key and certificates')
-    .option('--key-name <name>', 'which key, if the PKCS#12 file contains several')
-    .option('--certificate <file>', 'PEM certificate chain')
-    .option('--key <file>', 'PEM private key')
-    .option(
-      '--passphrase-file <file>',
-      'file with the passphrase of the key (default: SIGNPIPE_PASSPHRASE, else a prompt)',
-    )
-    .addOption(
-      new Option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order')
-        .argParser(repeatable)
-        .default([], 'none'),
-    )
-    .option(
-      '--timestamp-ca <pem>',
-      'roots that timestamps must lead to: a file, or "public"; repeat for more (default: public, or none with a test certificate)',
-      repeatable,
-    )
-    .addOption(
-      new Option('--digest <name>', 'digest algorithm')
-        .choices(['sha256', 'sha384', 'sha512'])
-        .default('sha256'),
-    )
-    .addOption(
-      new Option('--already-signed <policy>', 'what to do with programs that are signed already')
-        .choices(['keep', 'replace', 'append', 'reject'])
-        .default('keep'),
-    )
-    .option('--name <text>', 'description that Windows shows')
-    .option('--url <text>', 'URL that Windows shows for more information')
-    .option(
-      '--files <glob>',
-      'entries of a zip to sign; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
-      repeatable,
-    )
-    .addOption(json)
-    .action(run(async () => (await import('./commands/sign.ts')).signCommand)),
-);
+addCommand(program, 'sign <files...>', 'sign local programs, or the programs in local zips')
+  ?.option(
+    '--output <path>',
+    'signed file, or a folder for several (default: NAME.signed.EXT beside the input)',
+  )
+  .option('--in-place', 'change the files themselves; keep mode, owner and hard links')
+  .addOption(force)
+  .option('--pfx <file>', 'PKCS#12 file with key and certificates')
+  .option('--key-name <name>', 'which key, if the PKCS#12 file contains several')
+  .option('--certificate <file>', 'PEM certificate chain')
+  .option('--key <file>', 'PEM private key')
+  .option(
+    '--passphrase-file <file>',
+    'file with the passphrase of the key (default: SIGNPIPE_PASSPHRASE, else a prompt)',
+  )
+  .addOption(
+    new Option('--timestamp <url>', 'RFC 3161 authority; repeat for more, tried in order')
+      .argParser(repeatable)
+      .default([], 'none'),
+  )
+  .option(
+    '--timestamp-ca <pem>',
+    'roots that timestamps must lead to: a file, or "public"; repeat for more (default: public, or none with a test certificate)',
+    repeatable,
+  )
+  .addOption(
+    new Option('--digest <name>', 'digest algorithm')
+      .choices(['sha256', 'sha384', 'sha512'])
+      .default('sha256'),
+  )
+  .addOption(
+    new Option('--already-signed <policy>', 'what to do with programs that are signed already')
+      .choices(['keep', 'replace', 'append', 'reject'])
+      .default('keep'),
+  )
+  .option('--name <text>', 'description that Windows shows')
+  .option('--url <text>', 'URL that Windows shows for more information')
+  .option(
+    '--files <glob>',
+    'entries of a zip to sign; repeat for more, "!" excludes (default: **/*.exe, **/*.dll)',
+    repeatable,
+  )
+  .addOption(json)
+  .action(run(async () => (await import('./commands/sign.ts')).signCommand));
 
 addCommand(
   program,
   'verify <files...>',
   'check the signatures, chains and timestamps of programs, and of the programs in zips',
-  (command) =>
-    command
-      .option('--ca <pem>', 'roots that signers must lead to')
-      .option(
-        '--timestamp-ca <pem>',
-        'roots that timestamps must lead to: a file, or "public" for those that signpipe includes; repeat for more',
-        repeatable,
-      )
-      .option('--original <file>', 'prove that the file is this file plus signatures, and nothing else')
-      .option(
-        '--files <glob>',
-        'programs of a zip that must all be signed under --ca; repeat for more, "!" excludes',
-        repeatable,
-      )
-      .option('--any-signer', 'accept any signer, without --ca')
-      .addOption(json)
-      .action(run(async () => (await import('./commands/verify.ts')).verifyCommand)),
-);
+)
+  ?.option('--ca <pem>', 'roots that signers must lead to')
+  .option(
+    '--timestamp-ca <pem>',
+    'roots that timestamps must lead to: a file, or "public" for those that signpipe includes; repeat for more',
+    repeatable,
+  )
+  .option('--original <file>', 'prove that the file is this file plus signatures, and nothing else')
+  .option(
+    '--files <glob>',
+    'programs of a zip that must all be signed under --ca; repeat for more, "!" excludes',
+    repeatable,
+  )
+  .option('--any-signer', 'accept any signer, without --ca')
+  .addOption(json)
+  .action(run(async () => (await import('./commands/verify.ts')).verifyCommand));
 
 const signature = program
   .command('signature')
   .description('extract, remove or attach detached signatures')
   .exitOverride();
 
-addCommand(signature, 'extract <file>', 'write the signature of a program as PKCS#7, DER', (command) =>
-  command
-    .addOption(outputFile('p7'))
-    .addOption(force)
-    .addOption(json)
-    .action(run(async () => (await import('./commands/signature.ts')).extractCommand)),
-);
+addCommand(signature, 'extract <file>', 'write the signature of a program as PKCS#7, DER')
+  ?.addOption(outputFile('p7'))
+  .addOption(force)
+  .addOption(json)
+  .action(run(async () => (await import('./commands/signature.ts')).extractCommand));
 
-addCommand(signature, 'remove <file>', 'write the program without its signature', (command) =>
-  command
-    .addOption(outputFile('out'))
-    .addOption(force)
-    .addOption(json)
-    .action(run(async () => (await import('./commands/signature.ts')).removeCommand)),
-);
+addCommand(signature, 'remove <file>', 'write the program without its signature')
+  ?.addOption(outputFile('out'))
+  .addOption(force)
+  .addOption(json)
+  .action(run(async () => (await import('./commands/signature.ts')).removeCommand));
 
 addCommand(
   signature,
   'attach <file>',
   'write the program or zip with its signatures, bit for bit, without the key',
-  (command) =>
-    command
-      .addOption(outputFile('out'))
-      .addOption(force)
-      .addOption(json)
-      .option('--signature <p7>', 'detached signature to attach')
-      .option('--receipt <request>', 'take the signatures from the receipt of this request')
-      .option('--repo <url>', 'with --receipt: control repository, a folder or URL')
-      .addOption(requestsBranch)
-      .addOption(receiptsBranch)
-      .action(run(async () => (await import('./commands/attach.ts')).attachCommand)),
-);
+)
+  ?.addOption(outputFile('out'))
+  .addOption(force)
+  .addOption(json)
+  .option('--signature <p7>', 'detached signature to attach')
+  .option('--receipt <request>', 'take the signatures from the receipt of this request')
+  .option('--repo <url>', 'with --receipt: control repository, a folder or URL')
+  .addOption(requestsBranch)
+  .addOption(receiptsBranch)
+  .action(run(async () => (await import('./commands/attach.ts')).attachCommand));
 
 addCommand(
   program,
   'audit',
   'verify every signature and link; show who requested what, what was signed and what was refused',
-  (command) =>
-    command
-      .option('--repo <url>', 'control repository: a folder, which is only read, or a URL', '.')
-      .option('--allowed-signers <file>', 'who may sign requests, vouches and receipts (required)')
-      .option(
-        '--receipt-signers <file>',
-        'who may sign receipts (default: the key that the receipt branch belongs to)',
-      )
-      .addOption(requestsBranch)
-      .addOption(receiptsBranch)
-      .option('--after <commit>', 'expect no answers to requests up to this commit (control.since)')
-      .option('--html <out>', 'write one self-contained HTML page')
-      .option(
-        '--since <date>',
-        'show only requests answered since: 2026-01-31, "2026-01-31 09:30" (UTC), or 30d',
-      )
-      .option('--name <glob>', 'show only requests that name such a file')
-      .addOption(
-        new Option('--outcome <outcome>', 'show only requests with this outcome').choices([
-          'signed',
-          'rejected',
-          'failed',
-          'waiting',
-          'unproven',
-        ]),
-      )
-      .option(
-        '--revoked-at <time>',
-        'list which signatures a revocation at this time would make invalid, and which stay valid thanks to their timestamp; "2026-01-31 09:30" is UTC',
-      )
-      .option('--certificate <sha256>', 'with --revoked-at: SHA-256 of the certificate, or its first digits')
-      .addOption(json)
-      .action(run(async () => (await import('./commands/audit.ts')).auditCommand)),
-);
+)
+  ?.option('--repo <url>', 'control repository: a folder, which is only read, or a URL', '.')
+  .option('--allowed-signers <file>', 'who may sign requests, vouches and receipts (required)')
+  .option(
+    '--receipt-signers <file>',
+    'who may sign receipts (default: the key that the receipt branch belongs to)',
+  )
+  .addOption(requestsBranch)
+  .addOption(receiptsBranch)
+  .option('--after <commit>', 'expect no answers to requests up to this commit (control.since)')
+  .option('--html <out>', 'write one self-contained HTML page')
+  .option('--since <date>', 'show only requests answered since: 2026-01-31, "2026-01-31 09:30" (UTC), or 30d')
+  .option('--name <glob>', 'show only requests that name such a file')
+  .addOption(
+    new Option('--outcome <outcome>', 'show only requests with this outcome').choices([
+      'signed',
+      'rejected',
+      'failed',
+      'waiting',
+      'unproven',
+    ]),
+  )
+  .option(
+    '--revoked-at <time>',
+    'list which signatures a revocation at this time would make invalid, and which stay valid thanks to their timestamp; "2026-01-31 09:30" is UTC',
+  )
+  .option('--certificate <sha256>', 'with --revoked-at: SHA-256 of the certificate, or its first digits')
+  .addOption(json)
+  .action(run(async () => (await import('./commands/audit.ts')).auditCommand));
 
-addCommand(
-  program,
-  'vouch <files...>',
-  'state in a signed commit that this builder got the same bytes',
-  (command) =>
-    command
-      .addOption(config('voucher.yaml'))
-      .option('--as <name>', 'name of the file in the request')
-      .addOption(json)
-      .action(run(async () => (await import('./commands/vouch.ts')).vouchCommand)),
-);
+addCommand(program, 'vouch <files...>', 'state in a signed commit that this builder got the same bytes')
+  ?.addOption(config('voucher.yaml'))
+  .option('--as <name>', 'name of the file in the request')
+  .addOption(json)
+  .action(run(async () => (await import('./commands/vouch.ts')).vouchCommand));
 
 addCommand(
   program,
   'doctor',
   'check every part of a signer, builder or voucher; say what is wrong and how to mend it',
-  (command) =>
-    command
-      .addOption(config('signer.yaml'))
-      .addOption(json)
-      .action(run(async () => (await import('./commands/doctor.ts')).doctorCommand)),
-);
+)
+  ?.addOption(config('signer.yaml'))
+  .addOption(json)
+  .action(run(async () => (await import('./commands/doctor.ts')).doctorCommand));

@@ -43,18 +43,13 @@ export const typedWords = new Set(process.argv.slice(2));
 const wantsHelp = typedWords.size === 0 || ['help', '-h', '--help'].some((word) => typedWords.has(word));
 
 /**
- * Adds a command with the flags that all commands have and those that `define` gives it. Only for speed: the options
- * of commands that were not typed are not even created.
+ * Adds a command with the flags that all commands have. Only for speed: returns nothing if the command was not typed,
+ * so that its options are not even created.
  */
-export function addCommand(
-  parent: Command,
-  usage: string,
-  summary: string,
-  define: (command: Command) => Command,
-): void {
+export function addCommand(parent: Command, usage: string, summary: string): Command | undefined {
   const command = parent.command(usage).description(summary).exitOverride();
-  if (wantsHelp || typedWords.has(command.name()))
-    define(command.option('-q, --quiet', 'print less').option('-v, --verbose', 'print more'));
+  if (!wantsHelp && !typedWords.has(command.name())) return undefined;
+  return command.option('-q, --quiet', 'print less').option('-v, --verbose', 'print more');
 }
 
 export const config = (file: string): Option =>

@@ -133,7 +133,7 @@ export async function verifyCommand(files: string[], options: VerifyCommandOptio
     throw usage('any-signer-with-ca', '--ca and --any-signer contradict each other', {
       hint: 'give one of the two',
     });
-  const requirements = {
+  const demands = {
     roots: options.ca !== undefined,
     anySigner: options.anySigner === true,
     files: options.files !== undefined,
@@ -141,7 +141,7 @@ export async function verifyCommand(files: string[], options: VerifyCommandOptio
   let good = true;
   for (const path of files) {
     const outcome = await verifyOne(path, options);
-    const faults = faultsOf(outcome, requirements);
+    const faults = faultsOf(outcome, demands);
     good &&= faults.length === 0;
     if (options.json) printJson(jsonOf(outcome, faults, options));
     else print(describeOutcome(outcome, faults, options));

@@ -12,7 +12,7 @@ export interface VerifyOutcome {
 }
 
 /** What a file must satisfy to be good. */
-interface VerifyRequirements {
+interface Demands {
   /** Whether roots were given. */
   readonly roots: boolean;
   /** Whether any signer is accepted. */
@@ -22,10 +22,7 @@ interface VerifyRequirements {
 }
 
 /** The programs that must be good: those signed since the original, and those that the patterns name. */
-function requiredOf(
-  { report, proof }: VerifyOutcome,
-  { files }: VerifyRequirements,
-): readonly ProgramReport[] | null {
+function requiredOf({ report, proof }: VerifyOutcome, { files }: Demands): readonly ProgramReport[] | null {
   if (report.kind === 'program') return proof || files ? report.programs : null;
   if (!proof && !files) return null;
   const since = new Set(proof?.signed.map(({ path }) => path));
@@ -38,23 +35,20 @@ const UNCHECKED =
 const named = (path: string, what: string): string => `${printable(path)}: ${what}`;
 
 /** What is wrong with a program that must be good; null if it is good. */
-function faultOf(
-  { path, status, stranger }: ProgramReport,
-  { roots, anySigner }: VerifyRequirements,
-): string | null {
+function faultOf({ path, status, stranger }: ProgramReport, { roots, anySigner }: Demands): string | null {
   if (status === 'ok' || status === 'bad') return null; // Bad programs are reported by `badFaults`.
   if (status === 'unsigned') return named(path, 'is not signed');
   if (stranger) return named(path, 'is not signed under the given roots');
   return anySigner || roots ? null : UNCHECKED;
 }
 
-function requiredFaults(required: readonly ProgramReport[], requirements: VerifyRequirements): string[] {
+function requiredFaults(required: readonly ProgramReport[], demands: Demands): string[] {
   if (required.length === 0) return ['it contains none of the programs that must be signed'];
-  return required.map((program) => faultOf(program, requirements)).filter((fault) => fault !== null);
+  return required.map((program) => faultOf(program, demands)).filter((fault) => fault !== null);
 }
 
 /** If no programs are required to be good, at least one has to be. */
-function wholeFaults({ kind, status }: FileReport, { roots, anySigner }: VerifyRequirements): string[] {
+function wholeFaults({ kind, status }: FileReport, { roots, anySigner }: Demands): string[] {
   if (status === 'unsigned') return [kind === 'zip' ? 'nothing in it is signed' : 'it is not signed'];
   if (status !== 'intact') return [];
   if (roots) return ['nothing in it is signed under the given roots'];
@@ -73,9 +67,9 @@ const unreadFaults = ({ unread }: FileReport): string[] =>
   unread.flatMap(({ suspect, message, code }) => (suspect ? [`${printable(message)} [${code}]`] : []));
 
 /** Everything that is wrong with a file, each once; empty if the file is good. */
-export function faultsOf(outcome: VerifyOutcome, requirements: VerifyRequirements): readonly string[] {
+export function faultsOf(outcome: VerifyOutcome, demands: Demands): readonly string[] {
   const { report, proofError } = outcome;
-  const required = requiredOf(outcome, requirements);
+  const required = requiredOf(outcome, demands);
   return [
     ...new Set([
       ...(proofError
@@ -83,11 +77,7 @@ export function faultsOf(outcome: VerifyOutcome, requirements: VerifyRequirement
         : []),
       ...badFaults(report),
       ...unreadFaults(report),
-      ...(proofError
-        ? []
-        : required
-          ? requiredFaults(required, requirements)
-          : wholeFaults(report, requirements)),
+      ...(proofError ? [] : required ? requiredFaults(required, demands) : wholeFaults(report, demands)),
     ]),
   ];
 }

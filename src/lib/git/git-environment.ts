@@ -3,20 +3,8 @@
  * would make every later fetch fail. (A git that does not know one of these checks only warns.)
  */
 const WORK_TREE_CHECKS = [
-  'gitmodulesBlob',
-  'gitmodulesLarge',
-  'gitmodulesMissing',
-  'gitmodulesName',
-  'gitmodulesParse',
-  'gitmodulesPath',
-  'gitmodulesSymlink',
-  'gitmodulesUpdate',
-  'gitmodulesUrl',
-  'gitattributesBlob',
-  'gitattributesLarge',
-  'gitattributesLineLength',
-  'gitattributesMissing',
-  'gitattributesSymlink',
+  ...'Blob Large Missing Name Parse Path Symlink Update Url'.split(' ').map((check) => `gitmodules${check}`),
+  ...'Blob Large LineLength Missing Symlink'.split(' ').map((check) => `gitattributes${check}`),
   'gitignoreSymlink',
   'mailmapSymlink',
 ];
