@@ -3,9 +3,7 @@ import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid, type SignpipeError } from '../../lib/errors.ts';
 
 const otherBytes = (message: string): SignpipeError =>
-  invalid('receipt-other-bytes', message, {
-    hint: 'do not use the signed file; ask the signer operator',
-  });
+  invalid('receipt-other-bytes', message, { hint: 'do not use the signed file; ask the signer operator' });
 
 function requireWholePin({ input }: ReceiptFile, wanted: RequestedFile): void {
   if (wanted.sha256 === undefined || wanted.sha256 === input.sha256) return;

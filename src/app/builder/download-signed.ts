@@ -114,9 +114,7 @@ async function requireTrusted(
     throw notAllowed(
       'signed-program-untrusted',
       `${outputOf(file).name}: ${path === '' ? 'it' : `"${path}"`} is not signed under trust.roots: ${why}`,
-      {
-        hint: 'do not use the file; ask the signer operator which certificate signs now',
-      },
+      { hint: 'do not use the file; ask the signer operator which certificate signs now' },
     );
   }
 }

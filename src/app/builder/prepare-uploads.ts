@@ -64,9 +64,7 @@ const notAZip = (path: string, size: number): SignpipeError =>
   usage(
     'submit-not-a-zip',
     `${path}: is named like a zip but is not one${size === 0 ? ': it is empty' : ''}`,
-    {
-      hint: 'was it built or downloaded completely? Give a file of another kind another name',
-    },
+    { hint: 'was it built or downloaded completely? Give a file of another kind another name' },
   );
 
 function checkName(name: string): string {

@@ -70,9 +70,7 @@ function requireSsh(signature: string | null, what: string): string {
     throw notAllowed(
       'commit-signed-x509',
       `${what} has an X.509 signature; only SSH signatures are accepted`,
-      {
-        hint: SIGN_HINT,
-      },
+      { hint: SIGN_HINT },
     );
   }
   if (!signature.startsWith(SSH))
