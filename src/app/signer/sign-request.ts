@@ -38,10 +38,10 @@ function programsOf(
 ): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'attachments'> {
   return {
     entries: made.entries,
-    signed: made.signed.map(({ path, before, after, authenticode, timestamp }) => ({
+    signed: made.signed.map(({ path, format, before, after, authenticode, timestamp }) => ({
       path,
       inside: [],
-      format: 'pe',
+      format,
       scheme: 'authenticode',
       before: { ...before },
       after: { ...after },

@@ -147,12 +147,13 @@ export const signUnverified = (file: SignableFile, options: SignArtifactOptions)
 /** The receipt's record of a program; the SHA-256s are those of the unsigned program and the signed one. */
 export function describeSigned(
   path: string,
-  { source }: SignableFile,
+  { source, format }: SignableFile,
   { content, signature, hash, digest, timestamp }: SigningResult,
   sha256: { readonly before: string; readonly after: string },
 ): SignedProgram {
   return {
     path,
+    format,
     before: { size: source.size, sha256: sha256.before },
     after: { size: content.size, sha256: sha256.after },
     authenticode: { algorithm: hash, digest: digest.toString('hex') },

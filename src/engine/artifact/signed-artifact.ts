@@ -39,6 +39,8 @@ export interface SignArtifactOptions extends Omit<SignOptions, 'existing' | 'sig
 export interface SignedProgram {
   /** Path inside the zip; empty for a program that is not in a zip. */
   readonly path: string;
+  /** The name of its format. */
+  readonly format: string;
   readonly before: { readonly size: number; readonly sha256: string };
   readonly after: { readonly size: number; readonly sha256: string };
   readonly authenticode: { readonly algorithm: DigestName; readonly digest: string };
