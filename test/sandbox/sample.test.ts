@@ -10,7 +10,7 @@ import { makeSample, SAMPLE_NAME, type Sample } from '../../src/sandbox/sample-r
 const run = promisify(execFile);
 
 /** Its whole output; it fails on all of these, since it has no trusted roots. */
-async function whatOsslsigncodeSays(file: string): Promise<string> {
+async function osslsigncodeOutput(file: string): Promise<string> {
   const { stdout, stderr } = await run('osslsigncode', ['verify', '-in', file]).catch(
     (error: { stdout: string; stderr: string }) => error,
   );
@@ -38,8 +38,8 @@ describe("the demo's sample", () => {
     for (const { name, ours } of sample.programs) {
       const file = join(folder, name);
       assert.equal((await readFile(file)).toString('latin1', 0, 2), 'MZ', name);
-      const said = await whatOsslsigncodeSays(file);
-      assert.match(said, ours ? /No signature found/ : /Signer's certificate:[^]*Martijn Laan/, name);
+      const output = await osslsigncodeOutput(file);
+      assert.match(output, ours ? /No signature found/ : /Signer's certificate:[^]*Martijn Laan/, name);
     }
   });
 

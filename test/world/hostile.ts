@@ -202,13 +202,13 @@ export async function receiptsFor(world: World, request: string): Promise<Receip
   const lines = await world
     .git('rev-list', '--first-parent', '--reverse', '--parents', 'signed')
     .catch(() => '');
-  const found: ReceiptLike[] = [];
+  const receipts: ReceiptLike[] = [];
   for (const line of lines.split('\n')) {
     const [commit = '', , second] = line.split(' ');
     if (second === request)
-      found.push(JSON.parse(await world.git('show', `${commit}:receipt.json`)) as ReceiptLike);
+      receipts.push(JSON.parse(await world.git('show', `${commit}:receipt.json`)) as ReceiptLike);
   }
-  return found;
+  return receipts;
 }
 
 /** The only receipt that answers a request; throws if there is none, or several. */

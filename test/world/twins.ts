@@ -41,13 +41,13 @@ const ssh = (value: Buffer): Buffer => {
 };
 
 function strings(blob: Buffer, from: number): Buffer[] {
-  const found: Buffer[] = [];
+  const values: Buffer[] = [];
   for (let at = from; at < blob.length;) {
     const end = at + 4 + blob.readUInt32BE(at);
-    found.push(blob.subarray(at + 4, end));
+    values.push(blob.subarray(at + 4, end));
     at = end;
   }
-  return found;
+  return values;
 }
 
 /** Magic and version come before the strings: key, namespace, reserved, hash, signature. */

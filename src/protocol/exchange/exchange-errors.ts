@@ -110,7 +110,7 @@ export const noRename = (name: string, cause?: unknown): SignpipeError =>
   });
 
 export const noCopy = (name: string, cause?: unknown): SignpipeError =>
-  usage('exchange-no-copy', `${name}: the exchange cannot copy files on the server`, {
+  usage('exchange-no-copy', `${name}: the exchange cannot copy within itself`, {
     cause,
     hint: 'use OpenSSH 9.0 or later there, with copy-data permitted, or pin the whole zip instead of its entries',
   });

@@ -140,10 +140,10 @@ for (const protocol of PROTOCOLS)
 
     it('reports size and time', async () => {
       await put(join(world.remote, 'stat.zip'), Buffer.alloc(1234));
-      const found = await world.exchange.stat('stat.zip');
-      assert.equal(found?.size, 1234);
+      const attributes = await world.exchange.stat('stat.zip');
+      assert.equal(attributes?.size, 1234);
       assert(
-        Math.abs(found.modified.getTime() - (await stat(join(world.remote, 'stat.zip'))).mtimeMs) < 1001,
+        Math.abs(attributes.modified.getTime() - (await stat(join(world.remote, 'stat.zip'))).mtimeMs) < 1001,
       );
       assert.equal(await world.exchange.stat('nothing.zip'), null);
       assert.equal(await world.exchange.stat('no/such/folder.zip'), null);

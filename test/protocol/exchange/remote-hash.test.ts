@@ -15,11 +15,11 @@ const run = promisify(execFile);
 const BYTES = randomBytes(3_000_000);
 const expected = { size: BYTES.length, sha256: sha256Hex(BYTES) };
 /** More than a megabyte in all: for less the host is not asked. */
-const RUNS = [
+const RANGES = [
   { start: 100, end: 1_500_000 },
   { start: 1_600_000, end: 2_999_999 },
 ];
-const HASH_OF_RUNS = sha256Hex(Buffer.concat(RUNS.map(({ start, end }) => BYTES.subarray(start, end))));
+const HASH_OF_RANGES = sha256Hex(Buffer.concat(RANGES.map(({ start, end }) => BYTES.subarray(start, end))));
 
 let folder: string;
 let file: string;
@@ -70,8 +70,8 @@ describe('a hash computed by the host', () => {
         false,
       );
       assert.equal(await remoteHashMatches(there, join(folder, 'none'), expected), false);
-      assert.equal(await remoteRangesMatch(there, file, RUNS, HASH_OF_RUNS), true);
-      assert.equal(await remoteRangesMatch(there, file, RUNS.slice(1), HASH_OF_RUNS), false);
+      assert.equal(await remoteRangesMatch(there, file, RANGES, HASH_OF_RANGES), true);
+      assert.equal(await remoteRangesMatch(there, file, RANGES.slice(1), HASH_OF_RANGES), false);
     });
 
   it('is false for any other output than the right hash', async () => {
@@ -81,7 +81,7 @@ describe('a hash computed by the host', () => {
       await host([], { openssl: `echo "SHA256(file)= ${expected.sha256}"` }),
     ]) {
       assert.equal(await remoteHashMatches(there, file, expected), false);
-      assert.equal(await remoteRangesMatch(there, file, RUNS, HASH_OF_RUNS), false);
+      assert.equal(await remoteRangesMatch(there, file, RANGES, HASH_OF_RANGES), false);
     }
   });
 });

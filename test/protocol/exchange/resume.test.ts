@@ -81,7 +81,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     const refuseAll = (done: number): void => {
       if (cut || done < 12 * MIB) return;
       cut = true;
-      void exchange.close(); // As when the process ends: nothing is connected anew.
+      void exchange.close(); // As when the process ends: no new connection is opened.
       network.cut();
     };
     await assert.rejects(fetchIn({ onProgress: refuseAll }), { retryable: false, code: 'exchange-closed' });
