@@ -82,7 +82,7 @@ export class CrossChecks {
     if (typeof earlier === 'string')
       findings.add(
         'request-answered-twice',
-        `it answers ${shortId(request)}, which ${shortId(earlier)} answered already`,
+        `it answers ${shortId(request)}, which ${shortId(earlier)} answered before`,
       );
     this.note(request, claimed === 'failed' ? null : receipt);
   }
