@@ -7,6 +7,6 @@ export const MEANING: Readonly<Record<RowOutcome, string>> = {
   signed: 'signed and delivered',
   waiting: 'not answered yet',
   failed: 'a service was down; nothing was delivered',
-  rejected: 'refused for good',
+  rejected: 'refused permanently',
   unproven: 'there is a receipt, but it is not proven',
 };

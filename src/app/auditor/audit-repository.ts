@@ -160,9 +160,9 @@ class Auditor {
   private async readRequests(): Promise<Map<string, boolean>> {
     const { requests } = this.heads;
     if (requests === null) return new Map();
-    const steps = await this.repository.commitRefsBetween(requests);
-    const commits = new Map(steps.map(({ id }) => [id, false]));
-    for (const id of await requestsAmong(this.repository, steps)) commits.set(id, true);
+    const refs = await this.repository.commitRefsBetween(requests);
+    const commits = new Map(refs.map(({ id }) => [id, false]));
+    for (const id of await requestsAmong(this.repository, refs)) commits.set(id, true);
     return commits;
   }
 

@@ -3,9 +3,8 @@ import { workerData } from 'node:worker_threads';
 import { serveJobs } from '../../lib/concurrency/worker-pool.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../protocol/control/repository.ts';
-import type { Batch } from './batch.ts';
-import type { ReceiptContext, ReceiptCommit } from './receipt-audit.ts';
-import { auditBatch, type AuditSetup } from './workers.ts';
+import type { ReceiptContext } from './receipt-audit.ts';
+import { auditBatch, type AuditJobs, type AuditSetup } from './workers.ts';
 
 async function contextFrom(setup: AuditSetup): Promise<ReceiptContext> {
   const { path, branches, allowed, receiptSigners, onlyKey, now } = setup;
@@ -22,10 +21,7 @@ const context = contextFrom(workerData as AuditSetup);
 // The first job reports the error.
 context.catch(() => {});
 
-const jobs = {
-  audit: async (steps: readonly ReceiptCommit[]): Promise<Batch> => auditBatch(await context, steps),
-};
-export type AuditJobs = typeof jobs;
+const jobs: AuditJobs = { audit: async (commits) => auditBatch(await context, commits) };
 
 // The packed rows are handed over, not copied.
 serveJobs(jobs, ({ packs }) => packs.map(({ bytes }) => bytes.buffer));

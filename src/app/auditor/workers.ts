@@ -4,7 +4,6 @@ import { HAS_WORKERS, WorkerPool } from '../../lib/concurrency/worker-pool.ts';
 import type { Branches } from '../../protocol/control/repository.ts';
 import { BatchPacker, type Batch } from './batch.ts';
 import { auditReceipt, type ReceiptContext, type ReceiptCommit } from './receipt-audit.ts';
-import type { AuditJobs } from './worker.ts';
 
 /** Receipts that one thread reads at the same time; they bound the memory it takes. */
 const WIDTH = 64;
@@ -32,6 +31,9 @@ interface SignerList {
   readonly text: string;
 }
 
+/** The jobs of the worker script. */
+export type AuditJobs = { readonly audit: (commits: readonly ReceiptCommit[]) => Promise<Batch> };
+
 /**
  * Judges the receipts of a branch, given its commits from the first one on, oldest first. Only for speed, many receipts
  * are judged on several threads, each with a git process of its own.
@@ -42,7 +44,7 @@ export async function* auditReceipts(
 ): AsyncGenerator<Batch> {
   const threads = Math.min(MOST_THREADS, availableParallelism());
   if (threads === 1 || commits.length <= WORTH_A_THREAD || !HAS_WORKERS) {
-    for (const steps of batchesOf(commits)) yield auditBatch(context, steps);
+    for (const batch of batchesOf(commits)) yield auditBatch(context, batch);
     return;
   }
   const pool = new WorkerPool<AuditJobs>(new URL('./audit-worker.js', import.meta.url), {
@@ -51,7 +53,7 @@ export async function* auditReceipts(
     data: setupOf(context),
   });
   const tasks = function* (): Generator<() => Promise<Batch>> {
-    for (const steps of batchesOf(commits)) yield () => pool.run('audit', steps);
+    for (const batch of batchesOf(commits)) yield () => pool.run('audit', batch);
   };
   try {
     yield* inOrder(tasks(), threads * BATCHES_PER_THREAD);
@@ -61,9 +63,9 @@ export async function* auditReceipts(
 }
 
 /** Judges a batch of receipts on this thread. */
-export async function auditBatch(context: ReceiptContext, steps: readonly ReceiptCommit[]): Promise<Batch> {
+export async function auditBatch(context: ReceiptContext, batch: readonly ReceiptCommit[]): Promise<Batch> {
   const packer = new BatchPacker();
-  const tasks = steps.map((step) => () => auditReceipt(context, step));
+  const tasks = batch.map((commit) => () => auditReceipt(context, commit));
   for await (const audited of inOrder(tasks, WIDTH)) packer.add(audited);
   return packer.batch();
 }

@@ -8,10 +8,10 @@ import type { Extent, MemoryExtent } from './extents.ts';
 import { equalLength, type HashJobs } from './hash-jobs.ts';
 import { readTransientChunks } from './read-chunks.ts';
 
-/** Fewer bytes are hashed here: a thread takes as long to start, and this one may as well have to wait for it. */
+/** Fewer bytes are hashed on this thread: starting another one takes as long. */
 const WORTH_A_THREAD = 16 * 1024 * 1024;
 
-/** Bytes in memory have to be copied for another thread: at most so many. */
+/** The most bytes that are copied for another thread, which cannot read this thread's memory. */
 const MOST_COPIED = 1024 * 1024;
 
 /** Bytes in memory that are used at once on this thread. */

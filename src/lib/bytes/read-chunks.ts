@@ -9,7 +9,7 @@ export async function* readChunks(source: ByteSource, start = 0, end = source.si
   for (let at = start; at < end; at += CHUNK) yield await source.read(at, Math.min(CHUNK, end - at));
 }
 
-/** Shared by all iterations; so many buffers stay in memory when none is running. */
+/** Shared by all iterations; up to 4 buffers stay in memory when none is running. */
 const pool = new BufferPool(CHUNK, 4);
 
 /**

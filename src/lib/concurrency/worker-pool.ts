@@ -7,7 +7,7 @@ type Jobs = Readonly<Record<string, (job: never) => unknown>>;
 /** Whether there are worker scripts: only the build makes them, as loaders of TypeScript do not reach threads. */
 export const HAS_WORKERS = import.meta.url.endsWith('.js');
 
-/** A thread without work ends after so many milliseconds: starting one takes 30. */
+/** An idle thread ends after this time in milliseconds; starting one takes 30. */
 const IDLE_MS = 5000;
 
 interface WorkerRequest {
