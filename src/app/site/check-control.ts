@@ -16,8 +16,10 @@ async function checkBranches(repository: ControlRepository): Promise<CheckResult
   const { requests, receipts, vouches } = repository.selectHeads(await repository.listRemote());
   const branches = repository.branches;
   const names = [
-    requests === null ? `no ${branches.requests} yet` : branches.requests,
-    receipts === null ? `no ${branches.receipts} yet (the signer's first run creates it)` : branches.receipts,
+    requests === null ? `${branches.requests} (does not exist yet)` : branches.requests,
+    receipts === null
+      ? `${branches.receipts} (does not exist yet; the signer's first run creates it)`
+      : branches.receipts,
     ...(vouches.size > 0 ? [plural(vouches.size, 'branch', 'branches') + ' of vouches'] : []),
   ].join(', ');
   if (requests !== null || receipts === null) return ok(`can be read; branches: ${names}`);

@@ -1,5 +1,6 @@
 import { chmod, copyFile, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { Git } from '../../lib/git/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
@@ -109,7 +110,7 @@ function nextSteps(setup: SiteSetup): SetupStep[] {
   return [
     ...accessSteps(setup),
     setupStep(
-      'Set up the signer on its own machine, with the URLs by which it reaches this host',
+      `Set up the signer${isFileUrl(setup.control) ? '' : ' on its own machine, with the URLs by which it reaches this host'}`,
       `signpipe init signer signer --control ${control} --exchange ${exchangeFor('sign')}`,
     ),
     setupStep(
@@ -128,8 +129,9 @@ function nextSteps(setup: SiteSetup): SetupStep[] {
  * exchange. Returns the steps that are left. Throws `init-exists` (usage).
  */
 export async function initControl(given: SiteSetup): Promise<SetupStep[]> {
-  const setup = { ...given, dir: resolve(given.dir) };
-  const at = (name: string): string => join(setup.dir, name);
+  const at = (name: string): string => join(resolve(given.dir), name);
+  const local = isFileUrl(given.control) ? pathToFileURL(at('exchange')).href : undefined;
+  const setup = { ...given, exchange: given.exchange ?? local };
   const repository = at('control.git');
   await createFiles([
     {

@@ -301,6 +301,12 @@ describe('init control', () => {
   it('has the exchange beside it', async () => {
     assert.deepEqual((await readdir(at('host/exchange'))).sort(), ['incoming', 'signed']);
   });
+
+  it('names its own exchange in the next steps if the control repository is a local folder', async () => {
+    const output = await init('control', at('local'), '--control', `file://${at('local/control.git')}`);
+    assert.match(output, new RegExp(`init signer signer .* --exchange file://${at('local/exchange')}$`, 'm'));
+    assert.doesNotMatch(output, /example\.org/);
+  });
 });
 
 describe('init refuses', () => {
