@@ -1,4 +1,4 @@
-/** What comes between the moment when a request is taken up and the moment when the key is used. */
+/** What happens between the moment a request is begun and the moment the key is used. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
@@ -35,7 +35,7 @@ interface Looked extends PollResult {
   readonly said: string[];
 }
 
-/** One poll; `meanwhile` happens whenever a file has been fetched, before anything else. */
+/** One poll; `meanwhile` runs each time a file has been fetched, before anything else. */
 async function pollWhile(
   meanwhile: (file: string) => Promise<void>,
   change: (context: SignerContext) => void = () => {},
@@ -74,7 +74,7 @@ const once = (action: () => Promise<unknown>): (() => Promise<void>) => {
 const noResult = (name: string): void => assert.equal(existsSync(world.exchange('signed', name)), false);
 
 describe('while the files of a request are fetched', () => {
-  it('a HOLD stops it and all that come after it, and nothing of it is kept', async () => {
+  it('a HOLD stops it and all later ones, and none of its files are kept', async () => {
     const first = await host.request('one.zip');
     const second = await host.request('two.zip');
     const fetched: string[] = [];
@@ -87,7 +87,7 @@ describe('while the files of a request are fetched', () => {
     assert.equal(said.filter((msg) => /on hold by an unknown author .*: STOP$/.test(msg)).length, 2);
     assert.deepEqual([...(await receiptsFor(world, first)), ...(await receiptsFor(world, second))], []);
     noResult('one.zip');
-    // What is known to be held is not fetched for nothing.
+    // A request that is known to be held is not fetched.
     assert.equal(fetched.length, 1);
     await pollWhile((name) => Promise.reject(new Error(`${name} was fetched again`)));
     await host.commit({ files: { HOLD: null }, key: ann });
@@ -147,7 +147,7 @@ describe('while the files of a request are fetched', () => {
     assert.equal((await receiptFor(world, request)).outcome, 'signed');
   });
 
-  it('a Git host that goes away makes it wait: that is no fault of the request', async () => {
+  it('a Git host that goes down makes it wait: that is no fault of the request', async () => {
     const request = await host.request('away.zip');
     const away = `${world.control}.away`;
     await assert.rejects(pollWhile(once(() => rename(world.control, away))));
@@ -159,7 +159,7 @@ describe('while the files of a request are fetched', () => {
   });
 });
 
-describe('while the heads that were just asked are judged', () => {
+describe('while the heads that were just fetched are judged', () => {
   it('a HOLD counts if that takes more than a second', async () => {
     const request = await host.request('slow-judge.zip');
     let fetched = false;
@@ -228,11 +228,11 @@ describe('a HOLD that was lifted', () => {
   });
 });
 
-describe('a request that is dated ahead', () => {
+describe('a request dated in the future', () => {
   const at = (minutes: number): string => new Date(Date.now() + minutes * 60_000).toISOString();
   const inMinutes = (minutes: number) => (): Date => new Date(Date.now() + minutes * 60_000);
 
-  it('request-in-future: by more than ten minutes waits until then; the log and wait say so', async () => {
+  it('request-in-future: by more than ten minutes, waits until then; the log and wait say so', async () => {
     const request = await host.request('future.zip', { date: at(30) });
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 1 });
     const logged = world.logged.findLast((record) => record['request'] === request);
@@ -245,14 +245,14 @@ describe('a request that is dated ahead', () => {
     assert.equal((await receiptFor(world, request)).outcome, 'signed');
   });
 
-  it('waits though it would be refused: its receipt must not be older', async () => {
+  it('waits even if it will be refused: its receipt must not be older', async () => {
     const request = await host.request('future-unsigned.zip', { date: at(30), key: null });
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 1 });
     await world.poll(inMinutes(31));
     assert.equal((await receiptFor(world, request)).reason?.code, 'commit-unsigned');
   });
 
-  it('by less is served, and its receipt has its time', async () => {
+  it('by less, is answered, and its receipt has its time', async () => {
     const date = at(8);
     const request = await host.request('soon.zip', { date });
     await world.poll();
@@ -264,7 +264,7 @@ describe('a request that is dated ahead', () => {
     assert.equal((await world.wait(request)).status, 0);
   });
 
-  it('vouch-differs: is objected to by who got other bytes since it was first seen', async () => {
+  it('vouch-differs: meets an objection made since it was first seen', async () => {
     const line = await host.release('ahead.zip');
     const message = 'Sign it\n\nChannel: vouched\n';
     const request = await host.commit({ files: { zipname: line }, message, date: at(9) });

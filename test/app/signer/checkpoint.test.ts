@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { World } from '../../world/site.ts';
 
-/** What a signer remembers of where everything is answered must change nothing but how long it takes to start. */
+/** A checkpoint must change nothing but the time that a signer takes to start. */
 describe('a signer that starts again', () => {
   let world: World;
   before(async () => {
@@ -17,7 +17,7 @@ describe('a signer that starts again', () => {
   const checkpoint = async (): Promise<Record<string, string>> =>
     JSON.parse(await readFile(world.at('signer-state', 'landmark'), 'utf8')) as Record<string, string>;
 
-  it('begins where everything was answered, and answers what came since', async () => {
+  it('begins where everything was answered, and answers later requests', async () => {
     assert.equal((await checkpoint())['requests'], await world.git('rev-parse', 'main'));
     assert.equal((await checkpoint())['receipts'], await world.git('rev-parse', 'signed'));
     assert.equal((await world.poll()).answered, 0);
@@ -26,14 +26,14 @@ describe('a signer that starts again', () => {
     assert.equal((await world.poll()).answered, 0);
   });
 
-  it('goes through the whole history where the note of it is damaged, and sets it anew', async () => {
+  it('reads the whole history if the checkpoint is damaged, and writes it again', async () => {
     await writeFile(world.at('signer-state', 'landmark'), '{"version":1,');
     await world.request('d.zip\n');
     assert.equal((await world.poll()).answered, 1);
     assert.equal((await checkpoint())['requests'], await world.git('rev-parse', 'main'));
   });
 
-  it('gives an answer where receipts were taken back, and an operator accepted that', async () => {
+  it('answers again if receipts were removed and an operator accepted that', async () => {
     await world.git('update-ref', 'refs/heads/signed', await world.git('rev-parse', 'signed~2'));
     await assert.rejects(world.poll(), { code: 'receipts-rewound' });
     const { signer, close } = await world.openSigner();
@@ -42,7 +42,7 @@ describe('a signer that starts again', () => {
     await close();
   });
 
-  it('does not answer again what was taken back and asked for again', async () => {
+  it('does not answer again a request that was removed and pushed again', async () => {
     const tip = await world.git('rev-parse', 'main');
     await world.git('update-ref', 'refs/heads/main', `${tip}~1`);
     const { signer, close } = await world.openSigner();
@@ -54,7 +54,7 @@ describe('a signer that starts again', () => {
     assert.equal((await world.poll()).answered, 0);
   });
 
-  it('answers what lay before `control.since` once that is set back', async () => {
+  it('answers requests before `control.since` once that is set back', async () => {
     const first = await world.git('rev-parse', 'main~1');
     await world.reconfigure((text) => text.replace(/^control:\n/m, `control:\n  since: ${first}\n`));
     assert.equal((await world.poll()).answered, 0);

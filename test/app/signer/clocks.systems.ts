@@ -7,7 +7,7 @@ import { makeSample } from '../../../src/sandbox/sample-release.ts';
 import { World } from '../../world/site.ts';
 import { Watching } from '../../world/watching.ts';
 
-/** Debian's libfaketime, wherever this architecture has it. */
+/** Debian's libfaketime, in the folder of this architecture. */
 async function faketime(): Promise<string> {
   for (const folder of await readdir('/usr/lib')) {
     const path = `/usr/lib/${folder}/faketime/libfaketime.so.1`;
@@ -18,7 +18,7 @@ async function faketime(): Promise<string> {
 
 const HOUR = 3_600_000;
 
-/** Minutes by which a zone's clocks are ahead of UTC. */
+/** How many minutes a zone's clocks are ahead of UTC. */
 function offset(zone: string, at: number): number {
   const parts = new Intl.DateTimeFormat('en', { timeZone: zone, timeZoneName: 'longOffset' }).formatToParts(
     at,
@@ -67,7 +67,7 @@ describe('a signer whose clock is set', () => {
     return watching;
   };
 
-  /** The log of a poll that saw the request, within seconds: whatever it then thought of its date. */
+  /** The log of a poll that saw the request, within seconds, however it judged the request's date. */
   const sees = async (signer: Watching, text: string): Promise<void> => {
     const request = await world.submit([world.at('product.zip')], '--revision', text);
     await signer.logged(new RegExp(`request ${request.slice(0, 12)}`), { timeoutMs: 15_000 });

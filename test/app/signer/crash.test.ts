@@ -15,12 +15,12 @@ import { World } from '../../world/site.ts';
 const run = promisify(execFile);
 const main = resolve(import.meta.dirname, '../../../dist/main.js');
 
-/** Points of time at which the real process is killed, spread over the whole of its work. */
+/** At how many times the real process is killed, spread over all of its work. */
 const POINTS = 25;
 
 let world: World;
 let host: Hostile;
-/** How the authority answers now; properly where undefined. */
+/** How the timestamp authority misbehaves now; it does not if undefined. */
 let stamps: Misbehaviour | undefined;
 before(async () => {
   world = await World.start({ timestamp: { misbehave: () => stamps } });
@@ -42,7 +42,7 @@ async function kill(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-/** Kills the process at the moment when something has come to be; fails when it ended before. */
+/** Kills the process once something has happened; fails if it ended before. */
 async function killWhen(child: ChildProcess, what: string, happened: () => boolean): Promise<void> {
   const deadline = Date.now() + 30_000;
   while (!happened()) {
@@ -58,8 +58,8 @@ const journal = async (): Promise<{ stage: string; request: string }> =>
     request: string;
   };
 
-/** Temporary names, half packs and the like, wherever a signer works. */
-async function leftBehind(): Promise<string[]> {
+/** Temporary names, incomplete packs and the like, in all folders of a signer. */
+async function temporaryFiles(): Promise<string[]> {
   const state = await readdir(world.at('signer-state'), { recursive: true });
   const exchange = await readdir(world.exchange(), { recursive: true });
   return [
@@ -68,13 +68,13 @@ async function leftBehind(): Promise<string[]> {
   ];
 }
 
-/** What has to hold once a signer has run to its end after a crash. */
+/** Asserts what must be true after a signer has finished a request that a crash interrupted. */
 async function assertAnsweredOnce(request: string, outgoing = 'signed'): Promise<ReceiptLike> {
   const receipt = await receiptFor(world, request);
   assert.equal(receipt.outcome, 'signed', JSON.stringify(receipt.reason));
   const [file] = receipt.files;
   assert.equal(await sha256OfFile(world.exchange(outgoing, file?.output?.name ?? '')), file?.output?.sha256);
-  assert.deepEqual(await leftBehind(), []);
+  assert.deepEqual(await temporaryFiles(), []);
   return receipt;
 }
 
@@ -85,7 +85,7 @@ const sameFolder = (yes: boolean): Promise<void> =>
     ),
   );
 
-/** Waits until the process has taken its state folder: before that it has only loaded modules and keys. */
+/** Waits until the process has locked its state folder: before that it has only loaded modules and keys. */
 async function locked(child: ChildProcess): Promise<void> {
   const path = world.at('signer-state', 'lock');
   while (!(await readFile(path, 'utf8').catch(() => '')).startsWith(`${child.pid} `)) {
@@ -94,7 +94,7 @@ async function locked(child: ChildProcess): Promise<void> {
   }
 }
 
-/** A while without SSH. */
+/** Hooks for a group of tests without SSH. */
 function locally(): { enter: () => Promise<void>; leave: () => Promise<void> } {
   let overSsh = '';
   return {
@@ -107,7 +107,7 @@ function locally(): { enter: () => Promise<void>; leave: () => Promise<void> } {
 }
 
 describe('a signer that is killed', () => {
-  // Without SSH's own time, more of the points fall into the signer's work.
+  // Without the time that SSH takes, more of the kills fall into the signer's work.
   const { enter, leave } = locally();
   before(enter);
   after(leave);
@@ -121,13 +121,13 @@ describe('a signer that is killed', () => {
     const whole = Date.now() - begun;
     const states = new Map<string, number>();
     for (let point = 0; point < POINTS; point += 1) {
-      // Every other time the signed zip replaces the unsigned one: what was delivered must not be signed again.
+      // Every second time the signed zip replaces the unsigned one: a delivered file must not be signed again.
       const outgoing = point % 2 === 0 ? 'signed' : 'incoming';
       await sameFolder(outgoing === 'incoming');
       const request = await host.request(`point-${point}.zip`);
       const child = start();
       await locked(child);
-      // A little beyond the end: on a busy machine one run takes longer than the other.
+      // A little beyond the end: on a busy machine some runs take longer.
       await sleep((1.25 * whole * point) / POINTS);
       await kill(child);
       const state = existsSync(world.at('signer-state', 'journal.json')) ? (await journal()).stage : 'none';
@@ -170,7 +170,7 @@ describe('a signer that is killed at a chosen moment', () => {
     assert.ok(!(await readdir(world.exchange('signed'))).some((name) => name.startsWith('.')));
   });
 
-  it('while it delivers, delivers the very same bytes again and takes the half away', async () => {
+  it('while it delivers, delivers the same bytes again and deletes the incomplete file', async () => {
     const digest = await sha256OfFile(world.exchange('incoming', 'large.zip'));
     await rm(world.exchange('signed', 'large.zip'));
     const request = await host.commit({ files: { zipname: `# again\n${digest}  large.zip\n` } });
@@ -189,7 +189,7 @@ describe('a signer that is killed at a chosen moment', () => {
     assert.ok(left === undefined || !existsSync(world.exchange('signed', left)));
   });
 
-  it('while it delivers, and whose state is put back after a newer release, delivers nothing old', async () => {
+  it('while it delivers, and whose state is restored after a newer release, delivers nothing old', async () => {
     const [incoming, signed] = [
       world.exchange('incoming', 'large.zip'),
       world.exchange('signed', 'large.zip'),
@@ -215,7 +215,7 @@ describe('a signer that is killed at a chosen moment', () => {
     await rename(world.at('backup'), world.at('signer-state'));
     await world.poll();
     assert.equal(await sha256OfFile(signed), release);
-    assert.deepEqual(await leftBehind(), []);
+    assert.deepEqual(await temporaryFiles(), []);
     await rename(world.at('large.zip'), incoming);
   });
 
@@ -230,7 +230,7 @@ describe('a signer that is killed at a chosen moment', () => {
         after(leave);
       }
 
-      it('where the host then refuses the push, sends the same receipt', async () => {
+      it('sends the same receipt if the host then refuses the push', async () => {
         const { request, release } = await killedInHook(`refused-${outgoing}.zip`, 'pre-receive', 1);
         const delivered = await sha256OfFile(world.exchange(outgoing, `refused-${outgoing}.zip`));
         await release();
@@ -239,14 +239,14 @@ describe('a signer that is killed at a chosen moment', () => {
         assert.equal(files[0]?.output?.sha256, delivered);
       });
 
-      it('where the push goes on by itself, finds the receipt or wins the race', async () => {
+      it('finds the receipt or wins the race if the push goes on by itself', async () => {
         const { request, release } = await killedInHook(`orphan-${outgoing}.zip`, 'pre-receive', 0);
         await release();
         await world.poll();
         await assertAnsweredOnce(request, outgoing);
       });
 
-      it('where the push was accepted and nobody told it, finds the receipt', async () => {
+      it('finds the receipt if the push was accepted without its knowing', async () => {
         const { request, release } = await killedInHook(`accepted-${outgoing}.zip`, 'post-receive', 0);
         assert.equal((await receiptsFor(world, request)).length, 1);
         await release();
@@ -264,7 +264,7 @@ const listed = (folder: string): string[] => {
   }
 };
 
-/** A zip of one program and 40 MB of noise, so that its ways take a while. */
+/** A zip of one program and 40 MB of noise, so that moving it takes a while. */
 async function largeZip(): Promise<Buffer> {
   const folder = world.at('large');
   await mkdir(folder);
@@ -318,7 +318,7 @@ describe('the state folder', () => {
     assert.match(ended.stderr, /stop it first/);
     await kill(child);
     stamps = undefined;
-    // Its lock is still there, and nobody's.
+    // Its lock file is still there, but no process has the lock.
     assert.match(await readFile(world.at('signer-state', 'lock'), 'utf8'), new RegExp(`^${child.pid} `));
     await world.poll();
     await assertAnsweredOnce(request);
@@ -329,7 +329,7 @@ describe('the state folder', () => {
     await world.poll();
   });
 
-  it('is tidied: half written files and the locks of a git that was killed', async () => {
+  it('is cleaned: incomplete files and the locks of a killed git are deleted', async () => {
     const leftovers = [
       '.journal.json.0123456789ab.part',
       '.witness.0123456789ab.part',
@@ -352,7 +352,7 @@ describe('the state folder', () => {
       await assert.rejects(access(world.at('signer-state', ...name.split('/'))), { code: 'ENOENT' }, name);
   });
 
-  it('journal-damaged: with a journal that is not as it was written nothing is signed until a person looked', async () => {
+  it('journal-damaged: with a damaged journal nothing is signed until a person has dealt with it', async () => {
     const path = world.at('signer-state', 'journal.json');
     const request = await host.request('after-damage.zip');
     await writeFile(path, '{"version":1,"request":"x","stage":"eaten","outputs":[]}');

@@ -8,14 +8,14 @@ import { History } from '../../bench/history.ts';
 import { buildPe } from '../../fixtures/pe.ts';
 import { signpipe, World } from '../../world/site.ts';
 
-/** Notes every run of git, and what is asked of the reader that stays open. */
+/** A git that logs its runs, and what is asked of the reader that stays open. */
 const noting = (path: string, log: string): string => `#!/bin/sh
 PATH='${path}'
 echo "$*" >> '${log}'
 case "$1" in cat-file) tee -a '${log}.reads' | exec git "$@" ;; *) exec git "$@" ;; esac
 `;
 
-describe('a request that comes to a long history', () => {
+describe('a request after a long history', () => {
   let world: World;
   let pinned: string;
   const path = process.env['PATH'] ?? '';
@@ -45,7 +45,7 @@ describe('a request that comes to a long history', () => {
     reads: number;
   }
 
-  /** What is run and read to sign what comes next: by a signer that has been at work for a while, or starts again. */
+  /** What is run and read to sign the next request: by a signer that has polled before, or by one that starts again. */
   async function costOfNext(word: string, again: boolean): Promise<Cost> {
     await rm(world.at('signer-state'), { recursive: true, force: true });
     process.env['PATH'] = `${world.at('bin')}:${path}`;
@@ -70,7 +70,7 @@ describe('a request that comes to a long history', () => {
     return { commands, reads: reads.length };
   }
 
-  it('takes the same git commands, and reads as many objects, as one that comes to a short history', async () => {
+  it('needs the same git commands, and reads as many objects, as one after a short history', async () => {
     await ask('the model of all receipts');
     await world.poll();
     const history = await History.of(world);
@@ -84,7 +84,7 @@ describe('a request that comes to a long history', () => {
     for (const { commands, reads } of few) assert.ok(commands.length > 3 && reads > 3, commands.join());
   });
 
-  it('is warned of by a later submission of a file of its name, which reads the newest receipts only', async () => {
+  it('is found by a later submission of a file with the same name, which reads only the newest receipts', async () => {
     await (await History.of(world)).replaceBy(600);
     const pending = await ask('not answered yet');
     await writeFile(world.at('other.zip'), forge([{ name: 'other.exe', content: buildPe() }]));

@@ -29,7 +29,7 @@ const record = (digit: string): JournalRecord => ({
 const file = (): string => join(folder, 'journal.json');
 
 describe('the journal', () => {
-  it('tells the record in hand, and none once it is cleared', async () => {
+  it('returns the record in hand, and null once it is cleared', async () => {
     const journal = await Journal.open(folder);
     assert.equal(await journal.read(), null);
     for (const digit of ['a', 'b']) {
@@ -42,22 +42,22 @@ describe('the journal', () => {
     }
   });
 
-  it('does not look again where it knows that there is none: only it writes one', async () => {
+  it('does not read the file again once there is none: only it writes one', async () => {
     const journal = await Journal.open(folder);
     assert.equal(await journal.read(), null);
-    await writeFile(file(), 'not looked at');
+    await writeFile(file(), 'not read');
     assert.equal(await journal.read(), null);
     await rm(file());
   });
 
-  it('looks again while a record is in hand: a person may have moved it away', async () => {
+  it('reads the file again while a record is in hand: a person may have moved it away', async () => {
     const journal = await Journal.open(folder);
     await journal.write(record('c'));
     await rm(file());
     assert.equal(await journal.read(), null);
   });
 
-  it('reads what a signer wrote before delivery modes had names', async () => {
+  it('reads records of earlier signers, which did not name the delivery mode', async () => {
     const earlier = JSON.parse(
       await readFile(new URL('journal-version-1.json', import.meta.url), 'utf8'),
     ) as Record<string, { request: string; receipt: object; since?: string; outputs: Version1Output[] }>;
@@ -92,7 +92,7 @@ describe('the journal', () => {
     assert.deepEqual(await (await Journal.open(folder)).read(), record('d'));
   });
 
-  it('journal-damaged, at every look', async () => {
+  it('journal-damaged, each time it is read', async () => {
     await writeFile(file(), '{"version":1,');
     const journal = await Journal.open(folder);
     for (const _ of [1, 2]) await assert.rejects(journal.read(), { code: 'journal-damaged' });

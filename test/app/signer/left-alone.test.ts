@@ -22,7 +22,7 @@ describe('entries that were not signed', () => {
   });
   after(() => world.stop());
 
-  /** Has a zip signed; gives what `wait` printed. */
+  /** Signs a zip; returns what `wait` printed. */
   async function signed(name: string, entries: Forged[]): Promise<string> {
     await writeFile(world.at(name), forge(entries));
     const request = await world.submit([world.at(name)]);
@@ -48,7 +48,7 @@ describe('entries that were not signed', () => {
     assert.match(output, /inner\.zip {2}not examined: a zip inside the zip/);
   });
 
-  it('are at most a hundred in the receipt, however many the zip has', async () => {
+  it('are at most a hundred in the receipt, even if the zip has more', async () => {
     const inner = Array.from({ length: 150 }, (_, n) => ({ name: `${n}.zip`, content: 'x' }));
     await signed('many.zip', [app, ...inner]);
     assert.equal((await receiptOf(world)).files[0]?.leftAlone?.length, 100);

@@ -23,7 +23,7 @@ after(() => rm(folder, { recursive: true, force: true }));
 
 const file = (): string => join(folder, 'lock');
 
-/** Another process that takes the lock, says `held` or the error's code, and then sleeps. */
+/** Another process that asks for the lock, prints `held` or the error's code, and then sleeps. */
 async function holder(): Promise<{ child: ChildProcess; said: string }> {
   const program = `
     import { lockState } from ${JSON.stringify(MODULE)};
@@ -45,7 +45,7 @@ async function kill(child: ChildProcess): Promise<void> {
 /** Whether util-linux finds the lock free. */
 const isFreeToFlock = (): boolean => spawnSync('flock', ['-n', file(), 'true']).status === 0;
 
-/** Asserts that the lock is refused, and gives the message. */
+/** Asserts that the lock is refused; returns the message. */
 async function refusal(code: string): Promise<SignpipeError> {
   const error: unknown = await lockState(folder).then(
     () => assert.fail('it was locked twice'),
@@ -58,7 +58,7 @@ async function refusal(code: string): Promise<SignpipeError> {
 }
 
 describe('the lock of a state folder', () => {
-  it('is a lock of the kernel, as flock(1) sees it, and leaves no file behind', async () => {
+  it('is a lock of the kernel, as flock(1) confirms, and leaves no file', async () => {
     const unlock = await lockState(folder);
     assert.equal(isFreeToFlock(), false);
     await unlock();
@@ -82,7 +82,7 @@ describe('the lock of a state folder', () => {
     process.kill(-(other.pid ?? 0), 'SIGKILL');
   });
 
-  it('is free at once when its holder was killed', async () => {
+  it('is free at once after its holder was killed', async () => {
     const { child, said } = await holder();
     assert.equal(said, 'held');
     assert.match((await refusal('state-in-use')).message, new RegExp(`\\(process ${child.pid}\\)`));
@@ -106,7 +106,7 @@ describe('the lock of a state folder', () => {
       )();
     });
 
-  it('goes to exactly one of many that ask at the same moment on a stale file', async () => {
+  it('goes to exactly one of many processes that ask at the same time on a stale file', async () => {
     for (let round = 0; round < 10; round += 1) {
       await writeFile(file(), '999999 1\n');
       const asked = await Promise.allSettled(Array.from({ length: 12 }, () => lockState(folder)));
@@ -116,7 +116,7 @@ describe('the lock of a state folder', () => {
     }
   });
 
-  it('goes to exactly one of many while holders give it up', async () => {
+  it('goes to exactly one of many processes while holders release it', async () => {
     let holders = 0;
     const one = async (): Promise<void> => {
       for (let tries = 0; tries < 15; tries += 1) {
@@ -135,7 +135,7 @@ describe('the lock of a state folder', () => {
     await Promise.all(Array.from({ length: 6 }, one));
   });
 
-  it('is not inherited by the programs that are run meanwhile', async () => {
+  it('is not inherited by programs that are run meanwhile', async () => {
     const { child } = await holder();
     const { child: other, said } = await holder();
     assert.equal(said, 'state-in-use');

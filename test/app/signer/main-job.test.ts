@@ -11,7 +11,7 @@ import { receiptOf } from './product.ts';
 
 const run = promisify(execFile);
 
-/** What osslsigncode says of a program; its exit status alone proves nothing. */
+/** The output of osslsigncode for a program; its exit status alone proves nothing. */
 async function osslsigncode(world: World, program: string): Promise<string> {
   const { stdout, stderr } = await run('osslsigncode', [
     'verify',
@@ -109,7 +109,7 @@ describe('the main job, over a real sshd with SFTP', () => {
     assert.match(await world.git('show', 'signed:SHA256SUMS'), /^[0-9a-f]{64} {2}product\.zip$/);
   });
 
-  it('can be repeated by anyone: the detached signatures make the signed zip out of the unsigned one', async () => {
+  it('can be repeated by anyone: the detached signatures turn the unsigned zip into the signed one', async () => {
     const request = await world.git('rev-parse', 'main');
     const ended = await signpipe([
       'signature',
@@ -159,7 +159,7 @@ describe('the main job, over a real sshd with SFTP', () => {
     );
   });
 
-  it('signs a lone program, recognised by what it is', async () => {
+  it('signs a lone program, recognised by its content', async () => {
     const program = (await readdir(world.at('unpacked', 'product-1.0-windows64', 'bin')))[0] ?? '';
     await run('unzip', ['-q', '-o', '-j', world.at('product.zip'), `*/${program}`, '-d', world.at('lone')]);
     const request = await world.submit([world.at('lone', program)]);
@@ -187,16 +187,19 @@ describe('the main job, over a real sshd with SFTP', () => {
     }
   });
 
-  it('receipt-of-several: which of its files is meant, their names tell', async () => {
+  it('receipt-of-several: the name says which of its files is meant', async () => {
     const [request, other] = [await world.git('rev-parse', 'main'), world.at('other.zip')];
     await copyFile(world.at('product.zip'), other);
     const source = ['--receipt', request, '--repo', world.control];
     const ended = await signpipe(['signature', 'attach', other, ...source, '-o', world.at('never.zip')]);
     assert.equal(ended.status, 2);
-    assert.match(ended.stderr, /\[receipt-of-several\]\n.*give the file its name there: product\.zip, /);
+    assert.match(
+      ended.stderr,
+      /\[receipt-of-several\]\n.*give the file the name that it has there: product\.zip, /,
+    );
   });
 
-  it('packs loose files into the zip that travels', async () => {
+  it('packs loose files into the zip that is uploaded', async () => {
     const folder = world.at('loose');
     await mkdir(folder, { recursive: true });
     for (const name of await readdir(world.at('lone')))
@@ -218,7 +221,7 @@ describe('the main job, over a real sshd with SFTP', () => {
     assert.equal((await receiptOf(world)).outcome, 'signed');
   });
 
-  it('signs the same bytes anew when they are asked for again', async () => {
+  it('signs the same bytes again for a second request', async () => {
     const before = await world.git('rev-list', '--count', '--first-parent', 'signed');
     const request = await world.submit([world.at('product.zip')]);
     const again = await world.submit([world.at('product.zip')]);
@@ -230,7 +233,7 @@ describe('the main job, over a real sshd with SFTP', () => {
     );
   });
 
-  it('leaves nothing of its work behind', async () => {
+  it('leaves no temporary files', async () => {
     assert.deepEqual(await readdir(world.at('signer-state', 'work')), []);
     assert.deepEqual(
       (await readdir(world.exchange('signed'))).filter(
@@ -266,7 +269,7 @@ describe('the main job over the legacy SCP protocol', () => {
   });
 });
 
-describe('the main job where the signed zip replaces the unsigned one', () => {
+describe('the main job if the signed zip replaces the unsigned one', () => {
   let world: World;
   before(async () => {
     world = await World.start();

@@ -1,4 +1,4 @@
-/** A signer whose exchange is no OpenSSH: it signs, or says what is wrong before its key is used. */
+/** A signer whose exchange is not OpenSSH: it signs, or reports what is wrong before its key is used. */
 import assert from 'node:assert/strict';
 import { appendFile, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -30,7 +30,7 @@ afterEach(async () => {
   server = undefined;
 });
 
-/** Has the site use such a server, which delivers to {request}/{name} or as `delivered` says. */
+/** Configures such a server, with deliveries to {request}/{name} or as `delivered` says. */
 async function using(odd: Oddities, delivered = '{request}/{name}'): Promise<OddServer> {
   server = await startOddSftp(odd);
   await appendFile(world.at('keys', 'known_hosts'), await readFile(server.ssh.knownHosts));
@@ -41,7 +41,7 @@ async function using(odd: Oddities, delivered = '{request}/{name}'): Promise<Odd
   return server;
 }
 
-/** A request for a release that lies on the server. */
+/** A request for a release on the server. */
 async function request(name: string): Promise<string> {
   assert.ok(server);
   const line = await host.release(name);
@@ -57,7 +57,7 @@ const exchangeFindings = async (): Promise<SiteFinding[]> =>
 const everything = async (): Promise<string[]> =>
   (await readdir(server?.root ?? '', { recursive: true })).sort();
 
-describe('a signer signs, and wait takes the file, over an SFTP server', () => {
+describe('a signer signs, and wait downloads the file, over an SFTP server', () => {
   for (const [what, odd] of [
     ['whose attributes have no permissions', { attributes: 'no-permissions' }],
     ['that tells the size alone of an open file', { attributes: 'size' }],
@@ -78,7 +78,7 @@ describe('a signer signs, and wait takes the file, over an SFTP server', () => {
       });
 });
 
-describe('doctor tells the truth about an SFTP server', () => {
+describe('doctor reports the truth about an SFTP server', () => {
   for (const [what, odd, codes] of [
     ['whose attributes have no permissions', { attributes: 'no-permissions' }, []],
     ['without FSTAT', { unsupported: ['FSTAT'] }, []],
@@ -86,7 +86,7 @@ describe('doctor tells the truth about an SFTP server', () => {
     ['that does not rename', { unsupported: ['RENAME'] }, ['bad exchange-no-rename']],
     ['on which nothing can be written', { readOnly: true }, ['bad exchange-not-writable']],
   ] as const)
-    it(`${what}, and leaves nothing behind`, async () => {
+    it(`${what}, and leaves no temporary file`, async () => {
       await using(odd);
       const findings = await exchangeFindings();
       assert.deepEqual(
@@ -117,7 +117,7 @@ describe('a delivery that cannot succeed is known before the key is used', () =>
     assert.equal((await receiptFor(world, id)).outcome, 'signed');
   });
 
-  /** That a request failed with the code, and nothing was signed. */
+  /** Asserts that a request failed with the code, and nothing was signed. */
   async function assertUnsigned(id: string, code: string): Promise<void> {
     const receipt = await receiptFor(world, id);
     assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', code]);

@@ -8,10 +8,10 @@ import type { World } from '../../world/site.ts';
 
 const run = promisify(execFile);
 
-/** Bytes beside the programs of ours: what must not travel. */
+/** Bytes beside our programs, which must not be moved. */
 export const BALLAST = 12_000_000;
 
-/** A zip with programs of ours among much else; how many compressed bytes are ours. */
+/** Makes a zip with our programs and much else; returns the number of our compressed bytes. */
 export async function makeZip(world: World, name: string): Promise<{ ours: number; paths: string[] }> {
   const zip = world.at(name);
   await makeSample(zip);

@@ -29,8 +29,8 @@ const receiptFor = (files: ReceiptFile[]): Receipt => {
   return { version: 1, signpipe: '0', request, outcome: 'signed', test: true, vouches: [], files, times };
 };
 
-describe('what a receipt can tell', () => {
-  it('is anything of the right shape and up to 16 MiB', () => {
+describe('a receipt', () => {
+  it('is accepted with the right shape and up to 16 MiB', () => {
     requireValidReceipt(receiptFor([fileOf('a.zip', ['a.exe'])]));
   });
 
@@ -45,14 +45,14 @@ describe('what a receipt can tell', () => {
     refused(receiptFor([fileOf('a.zip', paths)]), 'not-allowed', 'receipt-too-large');
   });
 
-  it('receipt-unsound: a text that is longer than any reader takes', () => {
+  it('receipt-unsound: a text that is longer than readers accept', () => {
     const file = { ...fileOf('a.zip', []), kept: [{ path: 'a', signer: 'x'.repeat(5000) }] };
     refused(receiptFor([file]), 'local', 'receipt-unsound');
   });
 });
 
-describe('the receipt of what could not be delivered', () => {
-  it('names every signature that was on its way, and as output only what arrived', () => {
+describe('the receipt of files that could not be delivered', () => {
+  it('names every signature that was on its way, and as output only delivered files', () => {
     const receipt = receiptFor([fileOf('a.zip', ['a.exe']), fileOf('b.zip', ['b.exe'])]);
     const failed = undeliveredOf(receipt, ['a.zip'], unavailable('exchange-refused', 'b.zip: no'));
     assert.equal(failed.outcome, 'failed');
@@ -75,7 +75,7 @@ describe('the reason in a receipt, which a builder reads', () => {
     assert.match(hintOf('exclude it from signing.files with "!"'), /^for the signer's operator: exclude /);
   });
 
-  it('never tells a builder to change the lists of the signer', () => {
+  it('never asks a builder to change the lists of the signer', () => {
     assert.match(
       hintOf('add git to its line in the allowed signers'),
       /^for the signer's operator: add git /,
@@ -94,7 +94,7 @@ describe('the reason in a receipt, which a builder reads', () => {
     );
   });
 
-  it('says of a refusal how to ask again, and of a failure that passes no such thing', () => {
+  it('says for a refusal, but not for a passing failure, that a new request is needed', () => {
     assert.match(hintOf('x'), /once that is settled, submit a new request$/);
     assert.doesNotMatch(reasonOf(unavailable('c', 'm', { hint: 'x' })).hint ?? '', /final/);
   });

@@ -1,4 +1,4 @@
-/** What a person, or a script, sees of all this: exit status, message and hint of the built command line. */
+/** What a person or a script sees of refusals: exit status, message and hint of the built command line. */
 import assert from 'node:assert/strict';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
@@ -6,7 +6,7 @@ import { makeKey } from '../../world/sshd.ts';
 import { signpipe, type Ended } from '../../world/site.ts';
 import { TestSigner, program, soundZip } from './test-signer.ts';
 
-/** Nothing that a person should not see: stack traces, `[object Object]`, raw control characters. */
+/** Asserts that output has nothing that a person should not see: stack traces, `[object Object]`, raw control characters. */
 function assertFit({ stdout, stderr }: Ended): void {
   for (const text of [stdout, stderr]) {
     assert.doesNotMatch(text, /^\s+at .*:\d+:\d+|\[object |undefined|unexpected error/m);
@@ -29,13 +29,13 @@ describe('signpipe watch --once, when no receipt can be given', () => {
     readonly code: string;
     readonly says: RegExp;
     readonly hint: RegExp;
-    /** Makes the trouble; returns what ends it. */
+    /** Causes the fault; returns the function that ends it. */
     readonly make: () => Promise<() => Promise<unknown>>;
   }
 
   const unanswered: string[] = [];
 
-  /** A request made in trouble is unanswered; the last test looks whether all are answered when it is over. */
+  /** Requests made during faults, unanswered; the last test checks that all are answered afterwards. */
   async function watchFails(name: string, { status, code, says, hint, make }: Trouble): Promise<void> {
     const request = await signer.send(`${name}.zip`, soundZip(name.length));
     const mend = await make();
@@ -51,7 +51,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
     unanswered.push(request);
   }
 
-  /** Changes a file; returns what puts it back. */
+  /** Changes a file; returns the function that restores it. */
   async function changed(path: string, change: (text: string) => string): Promise<() => Promise<void>> {
     const right = await readFile(path, 'utf8');
     await writeFile(path, change(right));
@@ -60,7 +60,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
 
   const knownHosts = (): string => signer.world.at('keys', 'known_hosts');
 
-  it('1, host-unreachable: nobody listens on the Git host', () =>
+  it('1, host-unreachable: no server listens on the Git host', () =>
     watchFails('unreachable', {
       status: 1,
       code: 'host-unreachable',
@@ -118,7 +118,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       },
     }));
 
-  it('1, git-refused: the Git host takes no receipt', () =>
+  it('1, git-refused: the Git host accepts no receipt', () =>
     watchFails('hooked', {
       status: 1,
       code: 'git-refused',
@@ -144,7 +144,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
       },
     }));
 
-  it('0, and answers them all, when the trouble is over', async () => {
+  it('0, and answers them all, once the faults are over', async () => {
     const ended = await signer.world.watchOnce();
     assert.equal(ended.status, 0, ended.stdout + ended.stderr);
     assert.equal(unanswered.length, 7);
@@ -153,7 +153,7 @@ describe('signpipe watch --once, when no receipt can be given', () => {
     await signer.assertIdle();
   });
 
-  it('1, while a request waits for what nobody can answer yet', async () => {
+  it('1, while a request waits for its time lock', async () => {
     await changed(signer.world.site.signerConfig, (text) => text.replace(/^trust:$/m, 'trust:\n  delay: 1h'));
     await signer.send('delayed.zip', soundZip(7));
     const ended = await signer.world.watchOnce();
@@ -203,7 +203,7 @@ describe('signpipe wait', () => {
     assert.match(error.message, /was failed: |failed: /);
   });
 
-  it('4: when nobody answers in time', async () => {
+  it('4: if no signer answers in time', async () => {
     const request = await signer.send('silence.zip', soundZip(2));
     const ended = await signer.world.wait(request, '--json', '--timeout', '1s');
     assertFit(ended);
@@ -214,7 +214,7 @@ describe('signpipe wait', () => {
     assert.match(error.hint ?? '', /is the signer running/);
   });
 
-  it('2: for a request that nobody made', async () => {
+  it('2: for a request that does not exist', async () => {
     const ended = await signer.world.wait('ab'.repeat(20));
     assertFit(ended);
     assert.equal(ended.status, 2);
@@ -224,7 +224,7 @@ describe('signpipe wait', () => {
     );
   });
 
-  it('4: when the Git host cannot be reached all that time, saying so', async () => {
+  it('4: if the Git host cannot be reached all that time, and says so', async () => {
     const request = await signer.world.git('rev-parse', 'main');
     const config = signer.world.at('unreachable.yaml');
     const text = await readFile(signer.world.site.builderConfig, 'utf8');
@@ -263,13 +263,13 @@ describe('signpipe with wrong input', () => {
     return ended;
   }
 
-  it('2: an unknown flag, an unknown command, a time that is none', async () => {
+  it('2: an unknown flag, an unknown command, an invalid time', async () => {
     await usage(['watch', '-c', 'x', '--onec'], /unknown option '--onec'/);
     await usage(['wacth'], /unknown command 'wacth'/);
     await usage(['wait', 'x', '-c', 'y', '--timeout', 'soon'], /write 30s, 10m or 2h/);
   });
 
-  it('2, config-not-found: a configuration that is not there', () =>
+  it('2, config-not-found: a configuration that does not exist', () =>
     usage(
       ['watch', '-c', signer.world.at('nowhere.yaml')],
       /nowhere\.yaml: no such configuration file \[config-not-found\]\n {2}.*signpipe init/,
@@ -290,7 +290,7 @@ describe('signpipe with wrong input', () => {
       assert.match(stderr, new RegExp(`\\[${code}\\]`));
     });
 
-  it('2, pfx-wrong-passphrase: a wrong passphrase, which shows nowhere', async () => {
+  it('2, pfx-wrong-passphrase: a wrong passphrase, which is not shown anywhere', async () => {
     const secret = 'correct horse battery staple';
     await writeFile(signer.world.at('keys', 'wrong-passphrase'), `${secret}\n`, { mode: 0o600 });
     await writeFile(signer.world.at('app.exe'), program(1));

@@ -1,4 +1,4 @@
-/** What may lie on the exchange instead of the file, and an exchange that does not take what was signed. */
+/** What may be on the exchange instead of the file, and exchanges that do not accept the signed file. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
@@ -26,7 +26,7 @@ refusesAll('files that are not there, or are none', {}, [
     make: (signer) => signer.ask(`${HEX}  nightly/missing.zip\n`),
     code: 'exchange-file-missing',
     says: /^incoming\/nightly\/missing\.zip: no such file/,
-    hint: /upload the file first/,
+    hint: /upload the file before you push the request/,
   },
   {
     what: 'a folder',
@@ -66,7 +66,7 @@ refusesAll('files that are not there, or are none', {}, [
     },
     code: 'exchange-file-missing',
     says: /^incoming\/nowhere\.zip: no such file/,
-    hint: /upload the file first/,
+    hint: /upload the file before you push the request/,
   },
   {
     what: 'a link to a file of the host, which no digest pins',
@@ -80,14 +80,14 @@ refusesAll('files that are not there, or are none', {}, [
   },
 ]);
 
-describe('signed files that the exchange does not take', () => {
+describe('signed files that the exchange does not accept', () => {
   let signer: TestSigner;
   before(async () => {
     signer = await TestSigner.open();
   });
   after(() => signer.close());
 
-  it('are not signed at all if the outgoing folder is none', async () => {
+  it('are not signed at all if the outgoing folder is no folder', async () => {
     const [outgoing, aside] = [signer.world.exchange('signed'), signer.world.exchange('aside')];
     await rename(outgoing, aside);
     await writeFile(outgoing, 'a file where the folder should be');
@@ -111,7 +111,7 @@ describe('signed files that the exchange does not take', () => {
     await signer.signsNext();
   });
 
-  it('are told with those that were delivered before', async () => {
+  it('are reported with those that were delivered before', async () => {
     await mkdir(signer.world.exchange('signed', 'second.zip', 'in-the-way'), { recursive: true });
     for (const [name, seed] of [
       ['first.zip', 2],
@@ -155,7 +155,7 @@ describe('signed files that the exchange does not take', () => {
   });
 });
 
-/** A way to the exchange's sshd that can be shut. */
+/** A proxy to the exchange's sshd that can be shut. */
 class SwitchableProxy {
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
@@ -191,7 +191,7 @@ class SwitchableProxy {
     await closed;
   }
 
-  /** Ends every connection there is. */
+  /** Ends every open connection. */
   cut(): void {
     for (const socket of this.sockets) socket.destroy();
     this.sockets.clear();
@@ -221,7 +221,7 @@ describe('an exchange host', () => {
     await proxy.shut();
   });
 
-  it('host-unreachable: that is down beyond the retries fails the request, and the next is signed when it is up', async () => {
+  it('host-unreachable: down beyond the retries, fails the request; the next is signed when it is up', async () => {
     const request = await signer.send('down.zip', soundZip(1));
     await proxy.shut();
     await signer.poll();
@@ -235,12 +235,12 @@ describe('an exchange host', () => {
     await signer.signsNext();
   });
 
-  it('that cuts the connection between two polls is connected to again', async () => {
+  it('is connected to again after it cut the connection between two polls', async () => {
     proxy.cut();
     await signer.signsNext();
   });
 
-  it('host-key-changed: that shows another key stops everything, unanswered, until it shows the right one', async () => {
+  it('host-key-changed: with another key, stops everything, unanswered, until it has the right one', async () => {
     const knownHosts = signer.world.at('keys', 'known_hosts');
     const right = await readFile(knownHosts, 'utf8');
     const other = await makeKey(signer.world.at('other_host_key'));
@@ -268,7 +268,7 @@ describe('an exchange host', () => {
     for (const id of [request, behind]) assert.equal((await signer.receiptFor(id)).receipt.outcome, 'signed');
   });
 
-  it('key-refused: that no longer lets the key in keeps requests waiting, and they are answered after that', async () => {
+  it('key-refused: no longer accepting the key, keeps requests waiting until it does again', async () => {
     const authorized = `${signer.world.sshd.folder}/authorized_keys`;
     const right = await readFile(authorized, 'utf8');
     await writeFile(authorized, '');

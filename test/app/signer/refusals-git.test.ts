@@ -1,4 +1,4 @@
-/** A Git host that refuses receipts or cannot be reached: the answer stands, and gets out once. */
+/** A Git host that refuses receipts or cannot be reached: the answer is final, and is pushed once. */
 import assert from 'node:assert/strict';
 import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
@@ -37,9 +37,9 @@ describe('a Git host', () => {
 
   for (const [what, between] of [
     ['the same signer', () => Promise.resolve()],
-    ['a signer started anew', () => signer.restart()],
+    ['a restarted signer', () => signer.restart()],
   ] as const)
-    it(`git-refused: that refuses a receipt gets the same one later from ${what}; the file is delivered once`, async () => {
+    it(`git-refused: after refusing a receipt, gets the same one later from ${what}; the file is delivered once`, async () => {
       const name = `closed-${what.length}.zip`;
       await refuseReceipts();
       const request = await signer.send(name, soundZip(what.length));
@@ -67,7 +67,7 @@ describe('a Git host', () => {
       await signer.assertIdle();
     });
 
-  it('git-refused: that refuses a refusal gets that later, too', async () => {
+  it('git-refused: after refusing the receipt of a refusal, gets that later, too', async () => {
     await refuseReceipts();
     const request = await signer.ask(`${sha256(soundZip(9))}  never-uploaded.zip\n`);
     await pollFails('not-allowed', 'git-refused', /receipts are closed/, /./);
@@ -79,7 +79,7 @@ describe('a Git host', () => {
     await signer.signsNext();
   });
 
-  it('that is gone is looked for at each poll, and the request is answered when it is back', async () => {
+  it('is tried at each poll while it is down, and the request is answered when it is back', async () => {
     const request = await signer.send('gone.zip', soundZip(10));
     await rename(signer.world.control, `${signer.world.control}.aside`);
     await pollFails('usage', 'git-no-repository', /control\.git/, /control\.url/);
@@ -88,7 +88,7 @@ describe('a Git host', () => {
     assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
   });
 
-  it('that takes the push and loses its answer gets no second receipt', async () => {
+  it('gets no second receipt after it accepted a push without saying so', async () => {
     const hookAfter = `${signer.world.control}/hooks/post-receive`;
     // The push has happened when the host kills the connection's server.
     await writeFile(hookAfter, '#!/bin/sh\nkill -9 $PPID\n', { mode: 0o755 });

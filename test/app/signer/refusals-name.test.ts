@@ -1,4 +1,4 @@
-/** What a request may ask for, and who may ask: refused from the commit alone, or by the pins. */
+/** What a request may name, and who may request: refused because of the commit alone, or of the pins. */
 import { writeFile } from 'node:fs/promises';
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -11,7 +11,7 @@ import { TestSigner, program, refusesAll, sending, sha256, soundZip, type Case }
 
 const HEX = 'ab'.repeat(32);
 
-/** A request whose zipname is this. */
+/** Makes a request with this zipname. */
 const naming = (what: string, zipname: string | Buffer, code: string, says: RegExp, hint: RegExp): Case => ({
   what,
   make: (signer) => signer.ask(zipname),
@@ -244,7 +244,7 @@ refusesAll(
   ],
 );
 
-describe('what is accepted all the same', () => {
+describe('a signer accepts', () => {
   let signer: TestSigner;
   before(async () => {
     signer = await TestSigner.open();
@@ -258,7 +258,7 @@ describe('what is accepted all the same', () => {
     assert.equal((await signer.receiptFor(request)).receipt.outcome, 'signed');
   });
 
-  it('a bare name and an unsigned commit, where the configuration says so', async () => {
+  it('a bare name and an unsigned commit, if the configuration says so', async () => {
     await signer.world.reconfigure((text) =>
       text.replace(
         /^ {2}allowedSigners:.*$/m,
@@ -273,7 +273,7 @@ describe('what is accepted all the same', () => {
   });
 });
 
-/** A program that another publisher signed; spoilt, when its text section is changed after that. */
+/** A program that another publisher signed; if spoilt, its text section was changed after that. */
 async function signedByOther(seed: number, spoilt = false): Promise<Buffer> {
   const other = await createTestCertificate({
     commonName: 'Other publisher',
@@ -316,7 +316,7 @@ describe('programs of ours that are signed already', () => {
   });
 
   for (const channel of ['replace', 'append'])
-    it(`are signed by us where the channel says ${channel}`, async () => {
+    it(`are signed by us if the channel says ${channel}`, async () => {
       const request = await signer.send(`${channel}.zip`, await zipped(2), {
         message: `x\n\nChannel: ${channel}\n`,
       });
@@ -330,7 +330,7 @@ describe('programs of ours that are signed already', () => {
       assert.deepEqual(receipt.files[0]?.kept, []);
     });
 
-  it('already-signed: refused where the channel says reject', async () => {
+  it('already-signed: refused if the channel says reject', async () => {
     const request = await signer.send('reject.zip', await zipped(3), { message: 'x\n\nChannel: reject\n' });
     await signer.refuses(request, {
       outcome: 'rejected',
@@ -340,7 +340,7 @@ describe('programs of ours that are signed already', () => {
     });
   });
 
-  it('kept-signature-bad: not kept when their signature does not hold', async () => {
+  it('kept-signature-bad: not kept if their signature is invalid', async () => {
     const spoilt = { name: 'product/theirs.dll', content: await signedByOther(4, true) };
     await signer.refuses(await signer.send('spoilt.zip', soundZip(4, [spoilt])), {
       outcome: 'rejected',
@@ -350,7 +350,7 @@ describe('programs of ours that are signed already', () => {
     });
   });
 
-  it('nothing-to-sign: when all are kept', async () => {
+  it('nothing-to-sign: if all are kept', async () => {
     const zip = forge([{ name: 'theirs.dll', content: await signedByOther(5) }]);
     await signer.refuses(await signer.send('theirs.zip', zip), {
       outcome: 'rejected',

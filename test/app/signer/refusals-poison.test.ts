@@ -9,7 +9,6 @@ import { TestSigner, program, soundZip } from './test-signer.ts';
 
 const DAY = 86_400_000;
 
-/** What no other request may suffer from. */
 describe('requests that would keep the signer from answering others', () => {
   let signer: TestSigner;
   before(async () => {
@@ -34,7 +33,7 @@ describe('requests that would keep the signer from answering others', () => {
     ['of the year 12000', '@316516464000 +0000', '12000-'],
     ['of a time beyond what Git itself can show', '@99999999999 +0000', '5138-11-16T09:46:39.000Z'],
   ] as const)
-    it(`request-in-future: a commit ${what} waits, and keeps no other from being answered`, async () => {
+    it(`request-in-future: a commit ${what} waits, and others are answered`, async () => {
       const request = await signer.send('future.zip', soundZip(1), { date });
       await signer.signsNext();
       assert.deepEqual(await signer.receiptsFor(request), []);
@@ -42,7 +41,7 @@ describe('requests that would keep the signer from answering others', () => {
       assert.ok(waits?.msg.includes(text), waits?.msg);
     });
 
-  it('a kept program whose signer has a name of 3,400 letters is reported with a shorter one', async () => {
+  it('a kept program whose signer has a name of 3,400 letters is reported with a shorter name', async () => {
     const verbose = await createTestCertificate({
       commonName: 'x'.repeat(3400),
       purpose: 'code-signing',
@@ -61,7 +60,7 @@ describe('requests that would keep the signer from answering others', () => {
     assert.match(receipt.files[0]?.kept[0]?.signer ?? '', /CN=x{300,}…$/);
   });
 
-  it('internal-error: a bug of ours is answered, its trace kept in our log', async () => {
+  it('internal-error: a bug of ours is reported in the receipt, its stack trace only in our log', async () => {
     const undo = signer.breakFetch('buggy.zip', () => {
       throw new TypeError("Cannot read properties of undefined (reading 'secret')");
     });
@@ -90,7 +89,7 @@ describe('requests that would keep the signer from answering others', () => {
     undo();
   });
 
-  it("certificate-expired: a channel's key expired while the signer ran; others are served, the request waits", async () => {
+  it("certificate-expired: a channel's key expired while the signer ran; others are answered, the request waits", async () => {
     const undo = signer.setClock(() => new Date(Date.now() + 2 * DAY));
     const request = await signer.send('brief.zip', soundZip(6), { message: 'Sign it\n\nChannel: brief\n' });
     const sound = await signer.sendSound();

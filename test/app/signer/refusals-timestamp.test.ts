@@ -1,4 +1,4 @@
-/** Timestamp authorities that are down, hang, or answer wrongly: nothing is delivered, and the signer goes on. */
+/** Timestamp authorities that are down, hang, or send wrong answers: nothing is delivered, and the signer goes on. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { MISBEHAVIOURS, type Misbehaviour } from '../../../src/sandbox/timestamp
 import type { World } from '../../world/site.ts';
 import { TestSigner, soundZip, type TestSignerOptions } from './test-signer.ts';
 
-/** What each misbehaviour comes to; those that are merely odd come to a signature. */
+/** The error of each misbehaviour; harmless ones end in a signature. */
 const COMES_TO: Record<Misbehaviour, string | null> = {
   hang: 'timestamp-timeout',
   drip: 'timestamp-timeout',
@@ -55,7 +55,7 @@ async function closedPort(): Promise<number> {
   return address.port;
 }
 
-/** A channel for each misbehaviour, and some whose authorities are several. */
+/** A channel for each misbehaviour, and some with several authorities. */
 const desks = (closed: number): TestSignerOptions => ({
   prepare: (world) => writeFile(world.at('tsa.pem'), toPem([world.site.pki.root.certificate])),
   change: (text, world) =>
@@ -116,12 +116,12 @@ describe('a request whose timestamp authority', () => {
 
   it('is down fails: timestamp-connection', () => refusedFor('down', 'timestamp-connection'));
 
-  it('answers wrongly is signed when a second one is named', () => signedFor('second'));
+  it('sends a wrong answer is signed if a second one is configured', () => signedFor('second'));
 
-  it('is none of these is signed after all of them, and nothing else was delivered', () =>
+  it('works is signed after all of them, and nothing else was delivered', () =>
     signer.assertSigned(sound, expected));
 
-  it('was asked no more often than retry.attempts says, and not again when it was wrong', () => {
+  it('fails is asked retry.attempts times, and one that sends a wrong answer only once', () => {
     const asked = (name: string): number =>
       signer.world.authority.requests.filter(({ path }) => path === `/${name}`).length;
     assert.deepEqual(['hang', 'http-500', 'rejection', 'other-root'].map(asked), [2, 2, 2, 1]);

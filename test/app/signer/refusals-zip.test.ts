@@ -1,11 +1,11 @@
-/** Files that are broken, or made to break something: refused by name, and nothing of them is signed. */
+/** Files that are broken, or made to break something: refused with a code of their own, and nothing in them is signed. */
 import { buildPe, filler, peLayout, winCertificate } from '../../fixtures/pe.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
 import { program, refusesAll, sending, soundZip, type Case } from './test-signer.ts';
 
 const app: Forged = { name: 'bin/app.exe', content: program(1) };
 
-/** A zip with a sound program and something bad. */
+/** A zip with a valid program and something bad. */
 const zipWith = (...bad: Forged[]): Buffer => forge([app, ...bad]);
 
 const zipOf = (content: Buffer): Buffer => forge([{ name: 'bin/app.exe', content }]);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { PollSchedule, type ClockEvent } from '../../../src/app/signer/schedule.ts';
 
-/** A machine whose clocks a test moves. */
+/** A machine whose clocks the test sets. */
 class Machine {
   readonly schedule: PollSchedule;
   private wall: number;
@@ -13,20 +13,20 @@ class Machine {
     this.schedule = new PollSchedule(expression, timezone, { wall: this.wall, monotonic: this.monotonic });
   }
 
-  /** Both clocks go on together by `ms`, then the signer looks. */
+  /** Both clocks advance by `ms`, then the signer reads them. */
   pass(ms: number): ClockEvent {
     this.wall += ms;
     this.monotonic += ms;
     return this.schedule.check({ wall: this.wall, monotonic: this.monotonic });
   }
 
-  /** The time of day is set by `ms`; a second later the signer looks. */
+  /** The time of day is set by `ms`; a second later the signer reads the clocks. */
   set(ms: number): ClockEvent {
     this.wall += ms;
     return this.pass(1000);
   }
 
-  /** The kinds of `count` looks, a second apart. */
+  /** The events of `count` readings, a second apart. */
   seconds(count: number): ClockEvent['kind'][] {
     return Array.from({ length: count }, () => this.pass(1000).kind);
   }
@@ -35,25 +35,25 @@ class Machine {
 const due = (kinds: readonly string[]): number => kinds.filter((kind) => kind === 'due').length;
 
 describe('the schedule of polls', () => {
-  it('has a tick each second by default', () => {
+  it('has a poll each second by default', () => {
     const machine = new Machine('* * * * * *', 'UTC', '2026-03-01T12:00:00.010Z');
     assert.deepEqual(machine.seconds(5), ['due', 'due', 'due', 'due', 'due']);
   });
 
-  it('has no second tick in the same second, if a timer is early', () => {
+  it('has no second poll in the same second, even if a timer is early', () => {
     const machine = new Machine('* * * * * *', 'UTC', '2026-03-01T12:00:00.010Z');
     assert.equal(machine.pass(985).kind, 'none');
     assert.equal(machine.pass(6).kind, 'due');
     assert.equal(machine.pass(1).kind, 'none');
   });
 
-  it('loses no tick between two looks that are seconds apart', () => {
+  it('misses no poll between two readings that are seconds apart', () => {
     const machine = new Machine('30 * * * * *', 'UTC', '2026-03-01T12:00:20Z');
     assert.equal(machine.pass(9000).kind, 'none');
     assert.equal(machine.pass(9000).kind, 'due');
   });
 
-  it('goes on in the repeated hour of autumn', () => {
+  it('continues in the repeated hour of autumn', () => {
     // 2026-11-01: New York goes from 01:59:59 EDT back to 01:00:00 EST, at 06:00:00 UTC.
     const machine = new Machine('*/10 * * * * *', 'America/New_York', '2026-11-01T05:59:45Z');
     assert.equal(due(machine.seconds(60)), 6);
@@ -61,7 +61,7 @@ describe('the schedule of polls', () => {
     assert.equal(due(vienna.seconds(10)), 10);
   });
 
-  it('keeps hours of the configured zone through the missing hour of spring', () => {
+  it('keeps to the configured zone through the missing hour of spring', () => {
     const machine = new Machine('0 30 3 * * *', 'Europe/Vienna', '2026-03-29T01:29:58Z');
     assert.deepEqual(machine.seconds(3), ['none', 'due', 'none']);
     const quarter = new Machine('0 0 9 * * *', 'Asia/Kathmandu', '2026-03-29T03:14:59Z');
@@ -74,7 +74,7 @@ describe('the schedule of polls', () => {
     ['forward by a night', 30_000_000],
     ['from the year 1970 to today', 56 * 365 * 86_400_000],
   ] as const)
-    it(`notices at once that the clock was set ${name}, and goes on`, () => {
+    it(`notices at once that the clock was set ${name}, and continues`, () => {
       const machine = new Machine('* * * * * *', 'UTC', '2026-03-01T12:00:00.010Z');
       machine.pass(1000);
       const started = performance.now();
@@ -86,13 +86,13 @@ describe('the schedule of polls', () => {
       assert.equal(due(machine.seconds(10)), 10);
     });
 
-  it('takes an adjustment of a second for no change of the clock', () => {
+  it('does not report an adjustment of one second', () => {
     const machine = new Machine('* * * * * *', 'UTC', '2026-03-01T12:00:00.500Z');
     assert.notEqual(machine.set(-900).kind, 'clock-set');
     assert.notEqual(machine.set(900).kind, 'clock-set');
   });
 
-  it('polls after a process was stopped for hours, without searching them', () => {
+  it('polls after the process was stopped for hours, without searching them', () => {
     const machine = new Machine('0 0 3 1 1 *', 'UTC', '2026-03-01T12:00:00Z');
     assert.equal(machine.pass(4 * 3_600_000).kind, 'due');
     assert.equal(machine.pass(1000).kind, 'none');

@@ -37,7 +37,7 @@ describe('the signatures made for a request', () => {
       await assert.rejects(readSignatures(folder), { code: 'work-missing', kind: 'local' });
     });
 
-  it('work-missing: none was made for the program', () => {
+  it('work-missing: there is none for the program', () => {
     assert.throws(() => signatureOf(MADE, '0'.repeat(64)), { code: 'work-missing' });
     const [first] = MADE;
     assert(first);

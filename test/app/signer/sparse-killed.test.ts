@@ -13,7 +13,7 @@ import { makeZip, receiptOf } from './product.ts';
 
 const run = promisify(execFile);
 
-/** A poll that dies at some moment of its delivery. */
+/** A poll that stops at a chosen moment of its delivery. */
 async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<void> {
   const opened = await openContext(world);
   const assemble = opened.exchange.assemble.bind(opened.exchange);
@@ -27,7 +27,7 @@ async function pollDyingAt(world: World, moment: 'before' | 'after'): Promise<vo
   });
   void new RequestPoller(opened).poll().catch(() => {});
   await reached;
-  // As when the process is killed: nothing of it goes on, and its lock is free.
+  // As if the process were killed: it does nothing more, and its lock is free.
   await opened.close();
 }
 
@@ -43,7 +43,7 @@ async function asVersion1(path: string): Promise<void> {
   await writeFile(path, JSON.stringify({ ...rest, version: 1, outputs: earlier }));
 }
 
-/** One byte in the packed data of the first program. */
+/** Changes one byte in the compressed data of the first program. */
 async function changeProgram(path: string): Promise<void> {
   const bytes = await readFile(path);
   const at = bytes.indexOf('.exe') + 2000;
@@ -78,7 +78,7 @@ for (const [outgoing, flags] of [
         const answers = await world.git('rev-list', '--count', 'signed').catch(() => '0');
         await pollDyingAt(world, moment);
         const lies = await readdir(world.at('signer-state', 'work', request));
-        // Signatures cannot be made again, and are in the journal; all else can.
+        // Only signatures cannot be made again, and they are in the journal.
         if (flags.length > 0) assert.deepEqual(lies, []);
         else assert.ok(lies.length > 0);
         assert.ok((await readdir(world.at('signer-state'))).includes('journal.signatures'));
@@ -108,13 +108,13 @@ for (const [outgoing, flags] of [
       return receiptOf(world);
     };
     if (flags.length > 0) {
-      it('exchange-file-changed: the unsigned zip is another by then', async () => {
+      it('exchange-file-changed: the unsigned zip was replaced meanwhile', async () => {
         const receipt = await afterwards();
         assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'exchange-file-changed']);
         assert.equal(receipt.files[0]?.output, undefined);
       });
 
-      it('remade-differs: it is packed otherwise by then, and the receipt tells of the signatures all the same', async () => {
+      it('remade-differs: the new bytes come out differently, and the receipt names the signatures all the same', async () => {
         await copyFile(world.at('product.zip'), world.exchange('incoming', 'product.zip'));
         await world.submit([world.at('product.zip')], ...flags);
         await pollDyingAt(world, 'before');
@@ -133,7 +133,7 @@ for (const [outgoing, flags] of [
         assert.ok(!(await readdir(world.exchange(outgoing))).some((name) => name.startsWith('.')));
       });
 
-      it('rebuild-differs: a program in it is another by then, though size and time are the same', async () => {
+      it('rebuild-differs: a program in it was changed meanwhile, with the same size and time', async () => {
         await world.submit([world.at('product.zip')], ...flags);
         await pollDyingAt(world, 'before');
         const path = world.exchange('incoming', 'product.zip');
@@ -146,7 +146,7 @@ for (const [outgoing, flags] of [
         assert.match(receipt.reason?.code ?? '', /^(rebuild-differs|zip-entry-damaged)$/);
       });
     } else
-      it('delivers what it fetched, also when the unsigned zip is another by then', async () => {
+      it('delivers what it fetched, even if the unsigned zip was replaced meanwhile', async () => {
         const receipt = await afterwards();
         assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
         const delivered = await sha256OfFile(world.exchange(outgoing, 'product.zip'));

@@ -43,7 +43,7 @@ describe('sparse signing, over a real sshd', () => {
     await world.stop();
   });
 
-  it('moves the directory and the programs, and makes the zip that the whole-file way makes', async () => {
+  it('moves only the directory and the programs, and makes the same zip as with the whole file', async () => {
     request = await world.submit([world.at('product.zip')], '--sparse');
     const zipname = await world.git('show', 'main:zipname');
     assert.equal(zipname.split('\n').length, zip.paths.length);
@@ -65,7 +65,7 @@ describe('sparse signing, over a real sshd', () => {
       size: (await stat(delivered)).size,
     });
     assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
-    // The detached signatures, attached to the whole zip, give what the whole-file way writes.
+    // The detached signatures, attached to the whole zip, give the same zip as signing the whole file.
     const attached = await signpipe([
       ...['signature', 'attach', world.at('product.zip'), '--receipt', request],
       ...['--repo', world.control, '-o', world.at('whole.zip')],
@@ -75,20 +75,20 @@ describe('sparse signing, over a real sshd', () => {
     await run('unzip', ['-tq', delivered]);
   });
 
-  it('claims no SHA-256 of bytes that nobody saw', async () => {
+  it('claims no SHA-256 of bytes that the signer did not see', async () => {
     const trailers = await world.git('log', '-1', '--format=%(trailers:only)', 'signed');
     assert.doesNotMatch(trailers, /^(Input|Output)-SHA256:/m);
     assert.doesNotMatch(await world.git('ls-tree', '--name-only', 'signed'), /SHA256SUMS/);
   });
 
-  it('original-needed: `wait` takes nothing of which the rest is not proved', async () => {
+  it('original-needed: `wait` accepts no zip whose other bytes are not proved', async () => {
     const ended = await world.wait(request);
     assert.equal(ended.status, 3);
     assert.match(ended.stderr, /--original FILE/);
     await assert.rejects(stat(world.at('out', 'product.zip')));
   });
 
-  it('lets `wait --original` prove the rest', async () => {
+  it('lets `wait --original` prove the other bytes', async () => {
     const ended = await world.wait(request, '--original', world.at('product.zip'));
     assert.equal(ended.status, 0, ended.stderr);
     assert.match(ended.stderr, /proved/);
@@ -98,7 +98,7 @@ describe('sparse signing, over a real sshd', () => {
     );
   });
 
-  it('archive-differs: the exchange changed what the signer did not see', async () => {
+  it('archive-differs: the exchange changed bytes that the signer did not see', async () => {
     const delivered = world.exchange('signed', 'product.zip');
     const bytes = await readFile(delivered);
     const at = bytes.indexOf('ballast.bin') + 100;
@@ -125,7 +125,7 @@ describe('sparse signing, over a real sshd', () => {
     assert.match(ended.stderr, /proved/);
   });
 
-  it('entry-unpinned: a program of ours that no line pins, before any of it is moved', async () => {
+  it('entry-unpinned: a program of ours that no line pins, before anything is moved', async () => {
     const [first = ''] = zip.paths;
     const before = network.total;
     const pins = (await world.git('show', 'main:zipname')).split('\n').filter((each) => each.includes(first));
@@ -143,7 +143,7 @@ describe('sparse signing, over a real sshd', () => {
     assert.deepEqual([receipt.outcome, receipt.reason?.code], ['rejected', 'entry-digest-differs']);
   });
 
-  it('fetches a zip that is pinned as a whole, and sends back its new bytes only', async () => {
+  it('fetches a zip that is pinned as a whole, and sends back only its new bytes', async () => {
     const whole = await world.submit([world.at('product.zip')]);
     const [there, back] = [network.passed.there, network.passed.back];
     await world.poll();
@@ -159,7 +159,7 @@ describe('sparse signing, over a real sshd', () => {
     assert.equal((await world.wait(whole, '--original', world.at('product.zip'))).status, 0);
   });
 
-  it('moves the whole file where the configuration says so', async () => {
+  it('moves the whole file if the configuration says so', async () => {
     await world.reconfigure((text) => text.replace(/^exchange:\n/m, 'exchange:\n  sparse: never\n'));
     await world.submit([world.at('product.zip')], '--sparse');
     const [there, back] = [network.passed.there, network.passed.back];
@@ -171,7 +171,7 @@ describe('sparse signing, over a real sshd', () => {
     await world.reconfigure((text) => text.replace('  sparse: never\n', ''));
   });
 
-  it('goes on after its connection was cut', async () => {
+  it('continues after its connection was cut', async () => {
     await world.submit([world.at('product.zip')], '--sparse');
     network.cutAfter(zip.ours / 2);
     await world.poll();
@@ -180,7 +180,7 @@ describe('sparse signing, over a real sshd', () => {
     assert.equal(receipt.files[0]?.seen, 'entries');
   });
 
-  it('leaves nothing of its work behind', async () => {
+  it('leaves no temporary files', async () => {
     assert.deepEqual(await readdir(world.at('signer-state', 'work')), []);
     assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
     assert.deepEqual(await readdir(world.exchange('incoming')), ['product.zip']);
@@ -188,7 +188,7 @@ describe('sparse signing, over a real sshd', () => {
 });
 
 describe('sparse signing on a server without copy-data', () => {
-  it('moves the whole file by itself, and says so in the log and the receipt', async () => {
+  it('moves the whole file without being told, and says so in the log and the receipt', async () => {
     const world = await World.start({ sshd: { sftpCommand: 'internal-sftp -P copy-data' } });
     try {
       await makeZip(world, 'product.zip');
@@ -197,7 +197,7 @@ describe('sparse signing on a server without copy-data', () => {
       const receipt = await receiptOf(world);
       assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
       assert.equal(receipt.files[0]?.seen, 'whole');
-      // The signer saw all of it, and still only the builder knows whether that is what was submitted.
+      // The signer saw the whole file, but only the builder knows whether it is the submitted one.
       assert.match((await world.wait(request)).stderr, /\[original-needed\]/);
       assert.ok(world.logged.some(({ msg }) => /does not copy within itself/.test(String(msg))));
       assert.equal((await world.wait(request, '--original', world.at('product.zip'))).status, 0);
@@ -207,7 +207,7 @@ describe('sparse signing on a server without copy-data', () => {
   });
 });
 
-/** What keeps an exchange from putting files together when it comes to it. */
+/** Why an exchange fails to assemble a file when asked. */
 const REFUSALS: readonly [string, string, SignpipeError][] = [
   ['announces copy-data and will not do it', '--sparse', usage('exchange-no-copy', 'it will not copy')],
   ['announces copy-data and will not do it', '', usage('exchange-no-copy', 'it will not copy')],
@@ -215,7 +215,7 @@ const REFUSALS: readonly [string, string, SignpipeError][] = [
 ];
 for (const [what, flag, refusal] of REFUSALS)
   describe(`submit ${flag}, on a server that ${what}`, () => {
-    it('moves the whole file after all, which comes out the same', async () => {
+    it('moves the whole file instead, with the same result', async () => {
       const world = await World.start();
       try {
         await makeZip(world, 'product.zip');

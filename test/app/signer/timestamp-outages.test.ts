@@ -12,10 +12,10 @@ const HOUR = 3_600_000;
 
 let world: World;
 let host: Hostile;
-/** Answers for the channel's authority only while `up`. */
+/** Whether the channel's authority answers. */
 let authority: RunningAuthority;
 let up = false;
-/** Further than the true time by this, in ms: how long a test has "waited". */
+/** How far the signer's clock is ahead of the true time, in ms: how long a test has "waited". */
 let later = 0;
 const clock = (): Date => new Date(Date.now() + later);
 
@@ -67,7 +67,7 @@ const published = async (): Promise<unknown> => {
 };
 
 describe('a request whose authorities are down', () => {
-  it('waits, says since when, and is signed when one answers again', async () => {
+  it('waits, says since when, and is signed once one answers again', async () => {
     const id = await asked('a.zip');
     const { signer, close } = await world.openSigner(clock);
     try {
@@ -83,7 +83,7 @@ describe('a request whose authorities are down', () => {
     assert.equal(await published(), undefined);
   });
 
-  it('is not fetched and signed again for every trial', async () => {
+  it('is not fetched and signed again for every attempt', async () => {
     const id = await asked('b.zip');
     const { signer, close } = await world.openSigner(clock);
     try {
@@ -101,7 +101,7 @@ describe('a request whose authorities are down', () => {
     assert.equal((await told(id))?.outcome, 'signed');
   });
 
-  it('timestamp-unavailable: fails when retry.for is over, counted from the first try through restarts', async () => {
+  it('timestamp-unavailable: fails after retry.for, counted from the first attempt through restarts', async () => {
     const id = await asked('c.zip');
     await world.poll(clock);
     later = HOUR - 60_000;
@@ -115,7 +115,7 @@ describe('a request whose authorities are down', () => {
     assert.match(answer?.reason?.hint ?? '', /^ask the signer's operator/);
   });
 
-  it('is signed when an authority answers just after retry.for is over', async () => {
+  it('is signed if an authority answers just after retry.for', async () => {
     const id = await asked('d.zip');
     await world.poll(clock);
     later = 2 * HOUR;
@@ -124,7 +124,7 @@ describe('a request whose authorities are down', () => {
     assert.equal((await told(id))?.outcome, 'signed');
   });
 
-  it('is held by a HOLD that comes while it waits, also when an authority answers again', async () => {
+  it('is stopped by a HOLD that comes while it waits, even if an authority answers again', async () => {
     const id = await asked('e.zip');
     const { signer, close } = await world.openSigner(clock);
     try {
@@ -143,7 +143,7 @@ describe('a request whose authorities are down', () => {
     assert.equal((await told(id))?.outcome, 'signed');
   });
 
-  it('keeps no request of another channel waiting', async () => {
+  it('does not keep requests of other channels waiting', async () => {
     await world.configure(`channels: { plain: { signing: { timestamp: [] } } }`);
     const id = await asked('f.zip');
     const line = await host.release('g.zip');
@@ -156,7 +156,7 @@ describe('a request whose authorities are down', () => {
     assert.equal((await told(id))?.outcome, 'signed');
   });
 
-  it('is shown to the builder who waits, as long as it lasts', async () => {
+  it('is shown to the waiting builder while it lasts', async () => {
     const id = await asked('h.zip');
     const { signer, close } = await world.openSigner(clock);
     try {
@@ -186,7 +186,7 @@ describe('a request whose authorities are down', () => {
     assert.ok(audited.status === 0 || audited.status === 3, audited.stderr);
   });
 
-  it('waits for its first hour again only if waiting.json is gone, and survives one that is damaged', async () => {
+  it('starts its time again only if waiting.json is gone or damaged', async () => {
     const id = await asked('i.zip');
     await world.poll(clock);
     const file = world.at('signer-state', 'waiting.json');
@@ -210,14 +210,14 @@ describe('a request whose authorities', () => {
   });
   after(() => dead.close());
 
-  it('timestamp-unavailable: all answer wrongly fails at once: waiting would not help', async () => {
+  it('timestamp-unavailable: all send wrong answers fails at once: waiting would not help', async () => {
     await world.reconfigure((text) => text.replace(authority.url, `${authority.url}bad-signature`));
     const id = await asked('j.zip');
     await world.poll();
     assert.equal((await told(id))?.outcome, 'failed');
   });
 
-  it('partly answer wrongly and partly are down waits', async () => {
+  it('partly send wrong answers and partly are down waits', async () => {
     const { port } = dead.address() as AddressInfo;
     await world.reconfigure((text) =>
       text.replace(

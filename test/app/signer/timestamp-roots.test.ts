@@ -1,4 +1,4 @@
-/** The network answers for a timestamp authority, correctly but for the root: nothing of it is taken. */
+/** The network impersonates a timestamp authority, correct except for its root: its tokens are not accepted. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
@@ -7,7 +7,7 @@ import { makeReal } from '../../world/real-certificate.ts';
 import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { TestSigner, soundZip } from './test-signer.ts';
 
-describe('a channel whose certificate is no test certificate', () => {
+describe('a channel whose certificate is not for tests', () => {
   let signer: TestSigner;
   let impostor: RunningAuthority;
   before(async () => {
@@ -41,7 +41,7 @@ describe('a channel whose certificate is no test certificate', () => {
   };
 
   for (const channel of ['silent', 'named'])
-    it(`timestamp-unavailable: takes no stamp of an unknown authority (timestampRoots: ${channel === 'silent' ? 'left out' : 'public'})`, async () => {
+    it(`timestamp-unavailable: accepts no token of an unknown authority (timestampRoots: ${channel === 'silent' ? 'left out' : 'public'})`, async () => {
       const receipt = await answered(channel);
       assert.equal(receipt.outcome, 'failed');
       assert.equal(receipt.reason?.code, 'timestamp-unavailable');
@@ -50,7 +50,7 @@ describe('a channel whose certificate is no test certificate', () => {
     });
 
   for (const channel of ['own', 'both'])
-    it(`passes over an unknown authority, and takes a stamp of the one whose root is named (${channel})`, async () => {
+    it(`skips an unknown authority, and accepts a token of one whose root is configured (${channel})`, async () => {
       const receipt = await answered(channel);
       assert.equal(receipt.outcome, 'signed', receipt.reason?.message);
       assert.equal(receipt.files[0]?.signed[0]?.timestamp?.url, signer.world.authority.url);

@@ -9,12 +9,12 @@ import { gitEnvironment, signpipe, type Ended } from '../../world/site.ts';
 import { startHostile } from './start-hostile.ts';
 
 const { world, host } = await startHostile();
-/** Where the branches stood while all was well. */
+/** The good heads of the branches. */
 let good: { main: string; signed: string };
 
 const tip = async (branch = 'main'): Promise<string> => (await host.tip(branch)) ?? '';
 
-/** Three answered requests, from which the host then makes something else. */
+/** Makes requests and answers them; the host then tampers with their history. */
 async function serve(...names: string[]): Promise<string[]> {
   const ids: string[] = [];
   for (const name of names) ids.push(await host.request(name));
@@ -27,13 +27,13 @@ async function serve(...names: string[]): Promise<string[]> {
   return ids;
 }
 
-/** The host puts everything back as it was; then all goes on as if nothing had been. */
+/** Restores the good heads; the signer then continues. */
 async function restore(): Promise<void> {
   await host.set('main', good.main);
   await host.set('signed', good.signed);
 }
 
-/** What an honest builder pushes on top of whatever the host made of history: it is not to be signed. */
+/** An honest builder's request on top of a tampered history: it must not be signed. */
 async function honest(): Promise<string> {
   return host.request('honest.zip');
 }
@@ -156,12 +156,12 @@ describe('the signer stops when the Git host', () => {
       assert.match(alarm.hint ?? '', /^look with: git -C \S+ log --graph [0-9a-f]{12}/);
     });
 
-  it('and does so again at every poll, until a person looked', async () => {
+  it('and does so again at every poll, until a person has dealt with it', async () => {
     await host.set('main', `${good.main}~1`);
     for (let times = 0; times < 3; times += 1) assert.equal((await alarmOfPoll()).code, 'history-rewound');
   });
 
-  it('and goes on, with what honest builders asked, once history is as it was', async () => {
+  it('and continues with honest requests once history is restored', async () => {
     await restore();
     const request = await host.request('afterwards.zip');
     assert.deepEqual(await world.poll(), { answered: 1, waiting: 0 });
@@ -169,7 +169,7 @@ describe('the signer stops when the Git host', () => {
   });
 });
 
-describe('the witness file', () => {
+describe('the file of accepted heads', () => {
   const path = (): string => resolve(world.at('signer-state', 'witness'));
 
   it('witness-damaged: an altered line stops everything', async () => {
@@ -186,14 +186,14 @@ describe('the witness file', () => {
     assert.equal((await receiptFor(world, request)).outcome, 'signed');
   });
 
-  it('that is gone: says aloud that it takes history as it is, and answers nothing twice', async () => {
+  it('if it is gone: the signer says that it accepts history as it is, and answers nothing twice', async () => {
     await rm(path());
     const receipt = world.logged.length;
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 0 });
     assert.ok(world.logged.slice(receipt).some(({ msg }) => String(msg).startsWith('first sight of this')));
   });
 
-  it('receipts-foreign: but receipts that are not its own it does not take at first sight either', async () => {
+  it('receipts-foreign: even at first sight the signer does not accept receipts of others', async () => {
     await rm(path());
     const signed = await tip('signed');
     await host.commit({ branch: 'signed', key: null });
@@ -203,7 +203,7 @@ describe('the witness file', () => {
   });
 });
 
-describe('requests that were rewritten away after they were answered', () => {
+describe('requests that a rewrite removed after they were answered', () => {
   it('history-forked: are found by a signer that never saw them on main', async () => {
     await rm(world.at('signer-state', 'witness'));
     const main = await tip();
@@ -223,7 +223,7 @@ describe('an alarm on the command line', () => {
     request = await honest();
   });
 
-  it('is exit status 3, and a line in the log with its code, how to look and how to accept', async () => {
+  it('is exit status 3, and a line in the log with its code, how to inspect and how to accept', async () => {
     const ended = await world.watchOnce();
     assert.equal(ended.status, 3);
     const record = ended.stdout
@@ -237,7 +237,7 @@ describe('an alarm on the command line', () => {
     assert.deepEqual(await receiptsFor(world, request), []);
   });
 
-  it('tells a command to look with that shows both histories', () => {
+  it('gives a command that shows both histories', () => {
     const [, command = ''] = /look with: (git [^;]*);/.exec(hint) ?? [];
     const shown = spawnSync('sh', ['-c', `${command} --format=%H`], {
       env: gitEnvironment(),
@@ -247,13 +247,13 @@ describe('an alarm on the command line', () => {
     assert.ok(shown.stdout.includes(good.main) && shown.stdout.includes(request));
   });
 
-  it('refuses to accept a commit that the branch does not stand at', async () => {
+  it('cannot be accepted with a commit that is not a branch’s head', async () => {
     const wrong = await signpipeWatch('--accept-history', good.main, '--once');
     assert.equal(wrong.status, 3);
     assert.match(wrong.stderr, /\[history-not-as-named\]/);
   });
 
-  it('tells a command to accept with, after which the next request is served', async () => {
+  it('gives a command to accept it, after which the next request is answered', async () => {
     const [, args = ''] = /accept it with: signpipe (watch .*)$/.exec(hint) ?? [];
     assert.match(args, new RegExp(`--accept-history ${await tip()}$`));
     const ended = await signpipeWatch(...args.split(' ').slice(3), '--once');
@@ -276,7 +276,7 @@ describe('a request that was answered is not answered again', () => {
     before1 = await tip('main').then((id) => world.git('rev-parse', `${id}~1`));
   });
 
-  it('when the host sets main back and pushes the same signed commit again', async () => {
+  it('if the host sets main back and pushes the same signed commit again', async () => {
     await host.set('main', before1);
     await alarmOfPoll();
     await host.set('main', request);
@@ -284,7 +284,7 @@ describe('a request that was answered is not answered again', () => {
     assert.equal((await receiptsFor(world, request)).length, 1);
   });
 
-  it('nor when an operator accepted the rewind in between, in one and the same process', async () => {
+  it('nor if an operator accepted the rewind in between, in the same process', async () => {
     const { signer, close } = await world.openSigner();
     try {
       await signer.poll();
@@ -299,13 +299,13 @@ describe('a request that was answered is not answered again', () => {
     assert.equal((await receiptsFor(world, request)).length, 1);
   });
 
-  it('nor when it is brought in by a merge', async () => {
+  it('nor if a merge brings it in', async () => {
     const merge = await host.commit({ parents: [request, before1], key: null, message: 'Merge' });
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 0 });
     assert.equal(await tip(), merge);
   });
 
-  it('commit-signature-wrong: nor when it is cherry-picked with its old signature', async () => {
+  it('commit-signature-wrong: nor if it is cherry-picked with its old signature', async () => {
     const raw = await host.show(request);
     const picked = await host.commit({ files: { zipname: '# in between\n' } });
     const again = await host.raw(raw.replace(/^parent .*$/m, `parent ${picked}`));
@@ -315,7 +315,7 @@ describe('a request that was answered is not answered again', () => {
     assert.match(reason?.hint ?? '', /signature belongs to another commit/);
   });
 
-  it('and an honest request after all this is served', async () => {
+  it('and an honest request after all this is answered', async () => {
     const next = await host.request('honest-again.zip');
     await world.poll();
     assert.equal((await receiptFor(world, next)).outcome, 'signed');

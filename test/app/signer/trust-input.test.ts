@@ -10,7 +10,7 @@ const LARGE = 200 * 2 ** 20;
 /** Clears the screen, sets the title, recolours; by C0 and by C1 controls; and turns text around. */
 const ESCAPES = '\u001b[2J\u001b]0;title\u0007\u009b31m\u202eexe.piz';
 
-/** That a text shows itself: no control characters but line feeds, nothing that hides or turns around. */
+/** Asserts that a text is safe to show: no control characters except line feeds, nothing that hides or reverses text. */
 function assertShown(text: string): void {
   const hidden = Array.from(text).filter((each) => each !== '\n' && /[\p{Cc}\p{Cf}]/u.test(each));
   assert.deepEqual(
@@ -93,19 +93,19 @@ describe('a request whose zipname is', () => {
       assertShown(JSON.stringify(reason));
     });
 
-  it('and the honest request after them all is served', async () => {
+  it('and the honest request after them all is answered', async () => {
     assert.equal(answered, TRICKS.length + 2);
     assert.equal((await receiptFor(world, honest)).outcome, 'signed');
   });
 
-  it('takes no room to speak of in the clone, whatever its size', async () => {
+  it('takes almost no space in the clone, whatever its size', async () => {
     const packs = await world.git('count-objects', '-v');
     assert.match(packs, /^count: \d+/m);
     const { rss } = process.memoryUsage();
     assert.ok(rss < 700 * 2 ** 20, `${rss} bytes`);
   });
 
-  it('and nothing raw of them is in receipts, in the log, or in what watch and wait print', async () => {
+  it('and receipts, log, watch and wait show nothing of them unescaped', async () => {
     assertShown(await world.git('log', '--first-parent', '--format=%B', 'signed'));
     assert.doesNotMatch(JSON.stringify(world.logged.map(({ msg, hint }) => [msg, hint])), /\\u00/);
     const again = await host.commit({
@@ -125,7 +125,7 @@ describe('files in the control repository that git itself would obey', () => {
   const proof = (): string => world.at('proof');
   const run = (): string => `touch ${proof()}`;
 
-  it('are obeyed by nobody: attributes, filters, modules, configuration, hooks', async () => {
+  it('have no effect: attributes, filters, modules, configuration, hooks', async () => {
     const line = await host.release('attributes.zip');
     const request = await host.commit({
       files: {
@@ -147,7 +147,7 @@ describe('files in the control repository that git itself would obey', () => {
     await assert.rejects(stat(proof()), { code: 'ENOENT' });
   });
 
-  it('cannot change what zipname says: its bytes are read as the commit has them', async () => {
+  it('cannot change the zipname: its bytes are read as the commit has them', async () => {
     const line = await host.release('crlf.zip');
     const request = await host.commit({ files: { zipname: line } });
     await world.poll();

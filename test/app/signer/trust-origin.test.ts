@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { Hostile, receiptFor } from '../../world/hostile.ts';
 import { signpipe, World } from '../../world/site.ts';
 
-/** Two control repositories at which the same builder may ask. */
+/** Two control repositories that accept requests of the same builder. */
 let nightly: World;
 let release: World;
 let theirs: Hostile;
@@ -26,7 +26,7 @@ const outcome = async (request: string): Promise<string> => {
   return reason?.code ?? word;
 };
 
-/** Fetches a branch of the other repository, as a host that has both can, and merges it into main. */
+/** Fetches a branch of the other repository, as the host of both can, and merges it into main. */
 async function merge(order: 'ours first' | 'theirs first' = 'ours first'): Promise<string> {
   await host.git(['fetch', '-q', nightly.control, '+main:refs/x/nightly']);
   const [main, other] = [
@@ -37,7 +37,7 @@ async function merge(order: 'ours first' | 'theirs first' = 'ours first'): Promi
   return host.commit({ parents, key: null, message: 'Merge' });
 }
 
-/** A request at the other repository, its file on both exchanges. */
+/** A request in the other repository, its file on both exchanges. */
 async function nightlyRequest(name: string, message = 'Sign it'): Promise<string> {
   const request = await theirs.request(name, { message });
   await cp(nightly.exchange('incoming', name), release.exchange('incoming', name));
@@ -46,7 +46,7 @@ async function nightlyRequest(name: string, message = 'Sign it'): Promise<string
 
 describe('requests of another control repository', () => {
   for (const order of ['ours first', 'theirs first'] as const)
-    it(`request-foreign: are rejected when they are merged, ${order}, and our own go on`, async () => {
+    it(`request-foreign: are rejected when they are merged, ${order}, and our own are answered`, async () => {
       const foreign = [await nightlyRequest('one.zip'), await nightlyRequest('two.zip')];
       await merge(order);
       const own = await host.request('own.zip');
@@ -71,7 +71,7 @@ describe('requests of another control repository', () => {
     assert.equal(await outcome(foreign), 'request-foreign');
   });
 
-  it('are taken after an operator accepted the history, which pins its roots', async () => {
+  it('are accepted after an operator accepted the history, which pins its roots', async () => {
     const head = await merge();
     const { signer, close } = await release.openSigner();
     await signer.acceptHistory(head);
@@ -114,7 +114,7 @@ describe('vouches', () => {
     return request;
   }
 
-  it('that name no repository and descend from none of ours do not count, and the log says so', async () => {
+  it('that name no repository and do not descend from our roots do not count, and the log says so', async () => {
     const request = await vouched('v1.zip', 'Vouch\n\nVouch: yes\n');
     assert.deepEqual(await release.poll(), { answered: 0, waiting: 1 });
     const said = release.logged.filter((each) => each['request'] === request).map(({ msg }) => String(msg));
@@ -123,7 +123,7 @@ describe('vouches', () => {
     await host.set('vouch/ann', null);
   });
 
-  it('that name another repository do not count, though they descend from ours', async () => {
+  it('that name another repository do not count, even if they descend from our root', async () => {
     const other = await nightly.git('rev-list', '--max-parents=0', 'main~1');
     const elsewhere = '0'.repeat(39) + '1';
     assert.notEqual(other, elsewhere);
@@ -132,7 +132,7 @@ describe('vouches', () => {
     await host.set('vouch/ann', null);
   });
 
-  it('that name our root count, and so do those that name nothing and descend from it', async () => {
+  it('that name our root count, and so do those that name none and descend from it', async () => {
     for (const [name, message, from] of [
       ['v3.zip', `Vouch\n\nVouch: yes\nControl: ${(await roots())[0]}\n`, undefined],
       ['v4.zip', 'Vouch\n\nVouch: yes\n', (await host.tip()) ?? ''],
@@ -143,7 +143,7 @@ describe('vouches', () => {
     }
   });
 
-  it('vouch-differs: an objection counts without saying so', async () => {
+  it('vouch-differs: an objection counts even if it names no repository', async () => {
     const line = `${'d'.repeat(64)}  v5.zip\n`;
     const request = await vouched('v5.zip', 'Other bytes!\n\nVouch: yes\n', { line });
     await release.poll();
@@ -170,14 +170,14 @@ describe('submit and vouch', () => {
     assert.equal(await line('vouch/carol'), `Control: ${root}`);
   });
 
-  it('name a pinned root also where another history became the first parent', async () => {
+  it('name a pinned root even if another history became the first parent', async () => {
     const pinned = await release.git('rev-list', '--max-parents=0', '--first-parent', 'main');
     await merge('theirs first');
     await release.submit([release.at('mine.zip')]);
     assert.equal(await line('main'), `Control: ${pinned}`);
   });
 
-  it('control-other-repository: commit nothing where the branch has none of control.roots', async () => {
+  it('control-other-repository: commit nothing if the branch has none of control.roots', async () => {
     const before = await host.tip();
     const config = await readFile(release.site.builderConfig, 'utf8');
     await writeFile(
@@ -204,11 +204,11 @@ describe('the pinned roots', () => {
     assert.deepEqual(((await policy()).roots ?? []).sort(), roots.split('\n').sort());
   });
 
-  it('are those of the last accepted head where an older version wrote the witness', async () => {
+  it('are those of the last accepted head if an older version wrote the file', async () => {
     const lines = (await readFile(witness(), 'utf8')).trim().split('\n');
     const { roots: _roots, lost: _lost, ...last } = JSON.parse(lines.at(-1) ?? '') as Record<string, unknown>;
     await writeFile(witness(), `${JSON.stringify({ ...last, previous: '0'.repeat(64) })}\n`);
-    // A history that is merged before the first look of the new version was not accepted yet.
+    // A history that was merged before the first poll of the new version is not accepted yet.
     const other = await host.commit({
       parents: [],
       branch: null,
@@ -221,7 +221,7 @@ describe('the pinned roots', () => {
     assert.ok(!(await policy()).roots?.includes(other));
   });
 
-  it('are those of control.roots, if it is there', async () => {
+  it('are those of control.roots, if configured', async () => {
     const main = (await host.tip()) ?? '';
     await release.reconfigure((text) => text.replace(/^control:\n/m, `control:\n  roots: [${main}]\n`));
     const before = await host.request('before.zip', { parents: [`${main}~1`], branch: null });
@@ -232,7 +232,7 @@ describe('the pinned roots', () => {
     assert.deepEqual((await policy()).roots, [main]);
   });
 
-  it('are pinned once the request branch is there, if it was not at the first look', async () => {
+  it('are pinned once the request branch exists, if it did not at the first poll', async () => {
     await rm(witness());
     await release.reconfigure((text) => text.replace(/^ {2}roots: .*\n/m, ''));
     const [main, signed] = [(await host.tip()) ?? '', (await host.tip('signed')) ?? ''];

@@ -6,7 +6,7 @@ import { signpipe } from '../../world/site.ts';
 import { startHostile } from './start-hostile.ts';
 
 const { world, host } = await startHostile();
-/** The keys of two builders more, and of one whom nobody knows. */
+/** The keys of two more builders, and of a stranger. */
 let ann: string;
 let bob: string;
 let stranger: string;
@@ -30,7 +30,7 @@ before(async () => {
 const ON_VOUCHED = 'Sign it\n\nChannel: vouched\n';
 const ON_SLOW = 'Sign it\n\nChannel: slow\n';
 
-/** A vouch by git alone: the same line of `zipname` on `vouch/NAME`. */
+/** A vouch made with git alone: the same line of `zipname` on `vouch/NAME`. */
 const vouch = async (name: string, line: string, key: string, date?: string): Promise<string> =>
   host.commit({
     branch: `vouch/${name}`,
@@ -42,7 +42,7 @@ const vouch = async (name: string, line: string, key: string, date?: string): Pr
 
 const rootOfMain = (): Promise<string> => world.git('rev-list', '--max-parents=0', '--first-parent', 'main');
 
-/** What the log says about a request since `from`. */
+/** The log's lines about a request since `from`. */
 const said = (request: string, from = 0): string[] =>
   world.logged
     .slice(from)
@@ -55,8 +55,8 @@ async function asked(name: string, message: string): Promise<{ line: string; req
   return { line, request: await host.commit({ files: { zipname: line }, message }) };
 }
 
-describe('a request on a channel that wants two vouches', () => {
-  it('waits, says for how many, and keeps no other channel waiting', async () => {
+describe('a request on a channel that requires two vouches', () => {
+  it('waits, says for how many, and does not keep other channels waiting', async () => {
     const { line, request } = await asked('two.zip', ON_VOUCHED);
     const other = await host.request('unvouched.zip');
     assert.deepEqual(await world.poll(), { answered: 1, waiting: 1 });
@@ -76,7 +76,7 @@ describe('a request on a channel that wants two vouches', () => {
     assert.equal(vouches.find(({ name }) => name === 'bob')?.commit, byBob);
   });
 
-  it('says once, and not at every poll, what it waits for', async () => {
+  it('logs once, not at every poll, what it waits for', async () => {
     const { request } = await asked('patient.zip', ON_VOUCHED);
     const { signer, close } = await world.openSigner();
     const from = world.logged.length;
@@ -95,7 +95,7 @@ describe('a request on a channel that wants two vouches', () => {
     ['by a key that nobody knows', 'stranger', () => stranger],
     ['that nobody signed', 'unsigned', () => null],
   ] as const)
-    it(`is not moved by a vouch ${what}`, async () => {
+    it(`still waits after a vouch ${what}`, async () => {
       const { line, request } = await asked(`not-${name}.zip`, ON_VOUCHED);
       await vouch('ann', line, ann);
       const message = `Vouch for it\n\nControl: ${await rootOfMain()}\n`;
@@ -105,7 +105,7 @@ describe('a request on a channel that wants two vouches', () => {
       assert.deepEqual(await receiptsFor(world, request), []);
     });
 
-  it('hears who vouched twice once, on two branches too', async () => {
+  it('counts a person who vouched twice once, also on two branches', async () => {
     const { line, request } = await asked('twice.zip', ON_VOUCHED);
     await vouch('ann', line, ann);
     await vouch('ann', `${line}# again\n`, ann);
@@ -114,7 +114,7 @@ describe('a request on a channel that wants two vouches', () => {
     assert.ok(said(request).some((msg) => msg.endsWith('waiting for 1 of 2 vouches')));
   });
 
-  it('vouch-differs: is refused when somebody got other bytes afterwards, who and which', async () => {
+  it('vouch-differs: is refused if a builder got other bytes afterwards, with who and which', async () => {
     const { line, request } = await asked('differs.zip', ON_VOUCHED);
     const other = 'e'.repeat(64);
     await vouch('ann', line, ann);
@@ -129,7 +129,7 @@ describe('a request on a channel that wants two vouches', () => {
     assert.match(reason?.hint ?? '', /find out why/);
   });
 
-  it('is not refused for what somebody got of an earlier build of that name, which it tells', async () => {
+  it('is not refused because of an earlier build with that name, which is logged', async () => {
     await vouch('bob', `${'d'.repeat(64)}  nightly.zip\n`, bob, '2020-01-01T00:00:00Z');
     const { line, request } = await asked('nightly.zip', ON_VOUCHED);
     await vouch('ann', line, ann);
@@ -144,7 +144,7 @@ describe('a request on a channel that wants two vouches', () => {
     assert.equal((await receiptFor(world, request)).outcome, 'signed');
   });
 
-  it('takes a vouch that signpipe made, and tells whoever waits how many are missing', async () => {
+  it('counts a vouch that signpipe made, and wait says how many are missing', async () => {
     const { line, request } = await asked('by-signpipe.zip', ON_VOUCHED);
     await vouch('bob', line, bob);
     await world.poll();
@@ -165,7 +165,7 @@ describe('a request on a channel that wants two vouches', () => {
     assert.equal(vouches.find(({ name }) => name === 'ann')?.commit, vouched.stdout.trim());
   });
 
-  it('vouch-not-request: is not made out of a vouch that the host merged into main', async () => {
+  it('vouch-not-request: is not a vouch that the host merged into main', async () => {
     const main = (await host.tip()) ?? '';
     const line = await host.release('vouched.zip');
     const message = 'Vouch for it\n\nVouch: yes\n---\nas git commit --trailer may put it\n';
@@ -237,14 +237,14 @@ describe('a HOLD', () => {
     assert.equal((await world.poll()).answered, 0);
   });
 
-  it('is lifted by a signed removal, and what waited is served', async () => {
+  it('is lifted by a signed removal, and waiting requests are answered', async () => {
     await host.commit({ files: { HOLD: 'again' }, key: ann });
     await host.commit({ files: { HOLD: null }, key: ann });
     assert.equal((await world.poll()).answered, 2);
     assert.equal((await receiptFor(world, request)).outcome, 'signed');
   });
 
-  it('holds a site that accepts unsigned requests and lists nobody, until it is removed', async () => {
+  it('stops a signer that accepts unsigned requests and lists no signers, until it is removed', async () => {
     const before1 = await readFile(world.site.signerConfig, 'utf8');
     await world.reconfigure((text) =>
       text
@@ -259,7 +259,7 @@ describe('a HOLD', () => {
     await world.poll();
     assert.equal((await receiptFor(world, unsigned)).outcome, 'signed');
     await writeFile(world.site.signerConfig, before1);
-    // Where unsigned requests are refused, that HOLD was lifted by nobody who may.
+    // If unsigned requests are refused, that HOLD was not lifted by an allowed signer.
     await host.commit({ files: { HOLD: 'wait' }, key: ann });
     await host.commit({ files: { HOLD: null }, key: ann });
   });
@@ -270,7 +270,7 @@ describe('a time lock of an hour', () => {
   let request: string;
 
   it('holds a request back, says until when, and wait says so too', async () => {
-    // Whoever requests may claim any time: it counts for nothing.
+    // A requester can claim any time, so it does not count.
     const line = await host.release('slow.zip');
     request = await host.commit({ files: { zipname: line }, message: ON_SLOW, date: '2025-01-01T00:00:00Z' });
     await world.poll();
@@ -291,14 +291,14 @@ describe('a time lock of an hour', () => {
     assert.deepEqual(await receiptsFor(world, request), []);
   });
 
-  it('can be vetoed by HOLD meanwhile', async () => {
+  it('can be stopped by a HOLD meanwhile', async () => {
     await host.commit({ files: { HOLD: 'we did not ask for this' }, key: bob });
     await world.poll(later(62));
     assert.deepEqual(await receiptsFor(world, request), []);
     await host.commit({ files: { HOLD: null }, key: bob });
   });
 
-  it('is over an hour after this signer first saw the request, though it was restarted since', async () => {
+  it('is over an hour after this signer first saw the request, even if it was restarted since', async () => {
     await world.poll(later(62));
     const { outcome, times } = await receiptFor(world, request);
     assert.equal(outcome, 'signed');

@@ -16,7 +16,7 @@ const run = promisify(execFile);
 
 const { world, host } = await startHostile();
 
-/** A commit object as ssh-keygen signs it for a namespace of choice. */
+/** Signs a commit object with ssh-keygen for a given namespace. */
 async function signedFor(namespace: string, commit: string): Promise<string> {
   const payload = world.at('payload');
   await writeFile(payload, commit, 'latin1');
@@ -33,7 +33,7 @@ async function signedFor(namespace: string, commit: string): Promise<string> {
   return commit.replace('\n\n', `\ngpgsig ${armor}\n\n`);
 }
 
-/** A request that gpg signed. */
+/** A request signed with gpg. */
 async function openpgp(line: string): Promise<string> {
   const home = world.at('gnupg');
   await mkdir(home, { mode: 0o700 });
@@ -60,10 +60,10 @@ async function openpgp(line: string): Promise<string> {
 }
 
 interface Case {
-  /** What somebody did; each is a request on main, and all are answered at one poll. */
+  /** What the author did; each is a request on main, and all are answered in one poll. */
   does: string;
   code: string;
-  /** What the receipt tells them to do. */
+  /** The hint in the receipt. */
   hint: RegExp;
   make: () => Promise<string>;
   id?: string;
@@ -162,7 +162,7 @@ const CASES: Case[] = [
 
 const tip = async (): Promise<string> => (await host.tip()) ?? '';
 
-describe('a request is refused, and says why, when somebody', () => {
+describe('a request is refused, with the reason, if its author', () => {
   let honest: string;
   before(async () => {
     const [expired, later, files] = [
@@ -193,7 +193,7 @@ describe('a request is refused, and says why, when somebody', () => {
       assert.match(said, /^rejected /);
     });
 
-  it('and the honest request after them all is served', async () => {
+  it('and the honest request after them all is answered', async () => {
     const { outcome, request } = await receiptFor(world, honest);
     assert.deepEqual([outcome, request.signer], ['signed', 'builder@sandbox']);
   });
@@ -270,7 +270,7 @@ describe('each channel has its own', () => {
     assert.ok(world.logged.some(({ msg }) => /waiting for 1 of 1 vouches/.test(String(msg))));
   });
 
-  it('patterns of what is ours: nothing-to-sign where none matches', async () => {
+  it('patterns of our files: nothing-to-sign if none matches', async () => {
     const { reason } = await receiptFor(world, ids['elsewhere'] ?? '');
     assert.equal(reason?.code, 'nothing-to-sign');
     assert.match(reason.hint ?? '', /signing\.files/);
@@ -287,7 +287,7 @@ describe('each channel has its own', () => {
     assert.match(reason.hint ?? '', /default, nightly/);
   });
 
-  it('policy, published for all to see', async () => {
+  it('published policy', async () => {
     const policy = JSON.parse(await world.git('show', 'signed:policy.json')) as {
       channels: Record<string, { vouches: number; names: string[]; timestamped: boolean }>;
     };
@@ -299,7 +299,7 @@ describe('each channel has its own', () => {
 });
 
 describe('a channel without timestamps', () => {
-  it('untimestamped: refuses to start with a certificate that is no test', async () => {
+  it('untimestamped: refuses to start with a certificate that is not for tests', async () => {
     const { makeReal } = await import('../../world/real-certificate.ts');
     await makeReal(world.at('keys'));
     await world.configure(`  real:

@@ -52,7 +52,7 @@ before(async () => {
 const product = (): Promise<Buffer> => readFile(world.exchange('signed', 'product.zip'));
 const incoming = (): string => world.exchange('incoming', 'product.zip');
 
-/** What a Git host does with a commit that it made: merges it into main. */
+/** Merges a commit into main, as the Git host can with any commit. */
 async function merged(raw: string, ...more: string[]): Promise<string> {
   const id = await host.raw(Buffer.from(raw, 'latin1'), null);
   const main = (await host.tip()) ?? '';
@@ -60,7 +60,7 @@ async function merged(raw: string, ...more: string[]): Promise<string> {
   return id;
 }
 
-/** An old release, asked for and signed, a newer one over it, and the old bytes back on the exchange. */
+/** Requests and signs an old release, then a newer one with the same name, and puts the old bytes back on the exchange. */
 async function served(options: CommitOptions = {}): Promise<{ old: string; newest: Buffer }> {
   const old = await host.request('product.zip', options);
   await world.poll();
@@ -140,7 +140,7 @@ describe('request-repeated: an old release is not signed again over a newer one'
     ['is cut short', (bytes: Buffer) => bytes.subarray(0, bytes.length - 56)],
     ['is empty', () => Buffer.alloc(0)],
   ] as const)
-    it(`nor by one whose notes of what was answered: ${what}`, async () => {
+    it(`nor by one whose file of answered requests: ${what}`, async () => {
       const { old, newest } = await served();
       const path = world.at('signer-state', 'answered');
       await rm(path);
@@ -154,7 +154,7 @@ describe('request-repeated: an old release is not signed again over a newer one'
 });
 
 describe('request-repeated: a request that was refused stays refused', () => {
-  it('rejected, since other bytes lay on the exchange', async () => {
+  it('rejected, because other bytes were on the exchange', async () => {
     const line = await host.release('refused.zip');
     const bytes = await readFile(world.exchange('incoming', 'refused.zip'));
     await writeFile(world.exchange('incoming', 'refused.zip'), 'other bytes');
@@ -167,7 +167,7 @@ describe('request-repeated: a request that was refused stays refused', () => {
     await repeats(twin, request);
   });
 
-  it('rejected, since its key was not allowed then', async () => {
+  it('rejected, because its key was not allowed then', async () => {
     const late = await host.key('late');
     const request = await host.request('late.zip', { key: late.path });
     await world.poll();
@@ -179,7 +179,7 @@ describe('request-repeated: a request that was refused stays refused', () => {
     await repeats(twin, request);
   });
 
-  it('failed, since nothing could be delivered then', async () => {
+  it('failed, because nothing could be delivered then', async () => {
     await rename(world.exchange('signed'), world.exchange('aside'));
     await writeFile(world.exchange('signed'), 'no folder');
     const request = await host.request('undelivered.zip');
@@ -221,7 +221,7 @@ describe('a commit without a valid signature consumes only its own id', () => {
 });
 
 describe('twins that come together', () => {
-  it('one is answered, and wait takes the file by either id', async () => {
+  it('one is answered, and wait downloads the file by either id', async () => {
     const request = await host.request('together.zip');
     const twin = await merged(rewrapped(await rawCommit(world, request)));
     assert.deepEqual(await world.poll(), { answered: 2, waiting: 0 });
@@ -238,7 +238,7 @@ describe('twins that come together', () => {
     }
   });
 
-  it('also where they wait for the end of a HOLD, and a side branch brings them', async () => {
+  it('also if they wait for the end of a HOLD and come from a side branch', async () => {
     const base = (await host.tip()) ?? '';
     await host.commit({ files: { HOLD: 'wait' } });
     const request = await host.request('held.zip', { parents: [base], branch: null });
@@ -255,8 +255,8 @@ describe('twins that come together', () => {
   });
 });
 
-describe('what counts as answered without a receipt on the branch', () => {
-  it('request-repeated: what an operator let go, by the same id and by another', async () => {
+describe('a request counts as answered without a receipt on the branch', () => {
+  it('request-repeated: if an operator accepted the loss of its receipt, by the same id and by another', async () => {
     const { old, newest } = await served();
     await host.set('signed', await world.git('rev-parse', 'signed~2'));
     await assert.rejects(world.poll(), { code: 'receipts-rewound' });
@@ -273,7 +273,7 @@ describe('what counts as answered without a receipt on the branch', () => {
     assert.deepEqual(await product(), newest);
   });
 
-  it('request-repeated: what lies before control.since', async () => {
+  it('request-repeated: if it is from before control.since', async () => {
     const line = await host.release('early.zip');
     const early = await host.commit({ files: { zipname: line } });
     await world.reconfigure((text) => text.replace(/^control:\n/m, `control:\n  since: ${early}\n`));
@@ -287,7 +287,7 @@ describe('what counts as answered without a receipt on the branch', () => {
     assert.match(reason?.message ?? '', /control\.since/);
   });
 
-  it('history-lacks-since: nothing is answered from a branch that is shown without control.since', async () => {
+  it('history-lacks-since: but nothing is answered on a branch that lacks control.since', async () => {
     const past = await host.request('past.zip');
     const since = await host.commit({ files: { note: 'all up to here was answered elsewhere' } });
     await world.reconfigure((text) => text.replace(/^ {2}since: .*$/m, `  since: ${since}`));
@@ -298,7 +298,7 @@ describe('what counts as answered without a receipt on the branch', () => {
     };
     await host.set('main', past);
     await asked();
-    // The commit itself is in the clone by now, and still not in the history of the branch.
+    // The commit itself is in the clone by now, but not in the history of the branch.
     await host.set('elsewhere', since);
     await host.commit({ parents: [past], files: { note: 'other' }, key: null });
     await asked();
@@ -306,7 +306,7 @@ describe('what counts as answered without a receipt on the branch', () => {
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 0 });
   });
 
-  it('request-repeated: also if looking through the history failed at first', async () => {
+  it('request-repeated: even if reading the history failed at first', async () => {
     const early = await host.request('failing.zip');
     const context = await openContext(world);
     const { repository } = context;

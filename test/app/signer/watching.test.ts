@@ -54,7 +54,7 @@ describe('a signer that watches', () => {
     await world.reconfigure((text) => text.replace(`  revokedKeys: ${revoked}\n`, ''));
   });
 
-  it('holds every request while the list cannot be read: trust-list-unreadable', async () => {
+  it('judges no request while the list cannot be read: trust-list-unreadable', async () => {
     const signer = await watch();
     await rename(lists(), `${lists()}.away`);
     const request = await world.submit([world.at('product.zip')], '--revision', 'held');
@@ -66,13 +66,13 @@ describe('a signer that watches', () => {
     await signer.logged(new RegExp(`answered ${request.slice(0, 12)}: signed`));
   });
 
-  it('holds every request while the list is malformed, and never reads half of it', async () => {
+  it('judges no request while the list is malformed, and never uses half of it', async () => {
     const known = await readFile(lists(), 'utf8');
     const signer = await watch();
     await writeFile(lists(), 'alice ssh-ed25519 not-a-key\n');
     const request = await world.submit([world.at('product.zip')], '--revision', 'malformed');
     await signer.logged(/allowed_signers/);
-    // An editor that writes in pieces: nothing is judged by the first of them.
+    // An editor writes in parts: no request is judged by the first part alone.
     await writeFile(lists(), '');
     await sleep(100);
     await writeFile(lists(), known);
@@ -100,7 +100,7 @@ describe('a signer that watches', () => {
     assert.equal(await signer.stop(), 0);
   });
 
-  it('warns once of a key file that others may read', async () => {
+  it('warns once about a key file that others may read', async () => {
     const key = world.at('keys', 'codesign.pfx');
     await chmod(key, 0o644);
     const signer = await watch();
@@ -111,7 +111,7 @@ describe('a signer that watches', () => {
     await chmod(key, 0o600);
   });
 
-  it('says at its start what doctor would find broken, and goes on', async () => {
+  it('reports at its start what doctor would find broken, and continues', async () => {
     await rename(world.exchange('signed'), world.exchange('elsewhere'));
     const signer = await watch();
     const finding = await signer.logged(/^exchange: /);
@@ -123,7 +123,7 @@ describe('a signer that watches', () => {
   });
 });
 
-/** Runs a command on a terminal, hangs that up once it watches, and prints the signal that ended it within 10 s. */
+/** Runs a command on a terminal, closes the terminal once it watches, and prints the signal that ended it within 10 s. */
 const HANG_UP = `import os, pty, sys, time
 pid, terminal = pty.fork()
 if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
@@ -153,7 +153,7 @@ describe('a signer that a person watches on a terminal', () => {
   });
 });
 
-describe('a signer whose request branch is not there', () => {
+describe('a signer whose request branch does not exist', () => {
   let world: World;
   before(async () => {
     world = await World.start();
@@ -161,7 +161,7 @@ describe('a signer whose request branch is not there', () => {
   });
   after(() => world.stop());
 
-  it('names the branch it misses and those that are there', async () => {
+  it('names the missing branch and the existing ones', async () => {
     const clone = world.at('plain');
     const git = (...args: string[]): void => {
       execFileSync('git', ['-C', clone, '-c', 'user.name=P', '-c', 'user.email=p@example.org', ...args], {

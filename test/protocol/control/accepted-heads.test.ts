@@ -17,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-/** A chain of commits on main, pushed; gives their ids. */
+/** Commits a chain to main and pushes it; returns the ids. */
 async function commits(...names: string[]): Promise<string[]> {
   const ids: string[] = [];
   for (const name of names) ids.push(await world.commit(`${name}\n`, { zipname: `${name}.zip\n` }));
@@ -44,7 +44,7 @@ function alarms(code: string, message?: RegExp, hint?: RegExp): (error: unknown)
   };
 }
 
-/** A commit with a free choice of parents, on the receipt branch's side. */
+/** A commit with any parents, for the receipt branch. */
 async function receipt(parents: string[], text: string): Promise<string> {
   const tree = await out(world.work, 'rev-parse', `${parents.at(-1) ?? 'HEAD'}^{tree}`);
   const flags = parents.flatMap((parent) => ['-p', parent]);
@@ -54,8 +54,8 @@ async function receipt(parents: string[], text: string): Promise<string> {
   return id;
 }
 
-describe('the witness', () => {
-  it('takes what is there the first time, and says so', async () => {
+describe('the accepted heads', () => {
+  it('are those found at the first poll, which is reported', async () => {
     const [tip = ''] = await commits('a');
     const acceptedHeads = await AcceptedHeads.open(path);
     assert.equal(acceptedHeads.heads, null);
@@ -68,7 +68,7 @@ describe('the witness', () => {
     assert.deepEqual((await AcceptedHeads.open(path)).heads, { requests: tip, receipts: null });
   });
 
-  it('follows history that grows, and does nothing where nothing changed', async () => {
+  it('follow history that grows, and stay as they are if nothing changed', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     const acceptedHeads = await accepted(first);
     assert.deepEqual(await acceptedHeads.judge(repository, { requests: second, receipts: null }), {
@@ -81,7 +81,7 @@ describe('the witness', () => {
     });
   });
 
-  it('chains its lines by hash', async () => {
+  it('are chained by hash, line by line', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     await accepted(first);
     await accepted(second);
@@ -90,7 +90,7 @@ describe('the witness', () => {
     assert.equal(JSON.parse(two).previous, createHash('sha256').update(one).digest('hex'));
   });
 
-  it('drops a last line that a crash cut short, and holds to the one before', async () => {
+  it('drop a last line that a crash cut short, and keep the one before', async () => {
     const [first = ''] = await commits('a');
     await accepted(first);
     const whole = await readFile(path, 'utf8');
@@ -99,7 +99,7 @@ describe('the witness', () => {
     assert.equal(await readFile(path, 'utf8'), whole);
   });
 
-  it('keeps the pinned roots, and the receipts that an operator let go, also when it is made shorter', async () => {
+  it('keep the pinned roots and the receipts whose loss an operator accepted, also when the file is shortened', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     const { createHash } = await import('node:crypto');
     const acceptedHeads = await AcceptedHeads.open(path);
@@ -130,7 +130,7 @@ describe('the witness', () => {
     assert.deepEqual([shorter.roots, shorter.lost], [[first], [second]]);
   });
 
-  it('is made shorter when it grows long, and still reads', async () => {
+  it('are still read after a long file was shortened', async () => {
     const [first = ''] = await commits('a');
     const { createHash } = await import('node:crypto');
     let previous = '0'.repeat(64);
@@ -167,13 +167,13 @@ describe('when a request was first seen', () => {
     for (const [i, id] of ids.entries()) assert.deepEqual(await again.firstSeen(repository, id), at(i));
   });
 
-  it('is nothing for a commit that is not in the accepted history', async () => {
+  it('is null for a commit that is not in the accepted history', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     const acceptedHeads = await accepted(first);
     assert.equal(await acceptedHeads.firstSeen(repository, second), null);
   });
 
-  it('counts anew for what an accepted rewrite took out and what was pushed again', async () => {
+  it('is the time of its return for a commit that an accepted rewrite removed and that was pushed again', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     const acceptedHeads = await AcceptedHeads.open(path);
     await acceptedHeads.accept({ requests: second, receipts: null }, { at: at(0) });
@@ -185,7 +185,7 @@ describe('when a request was first seen', () => {
   });
 });
 
-describe('the accepted heads raises the alarm', () => {
+describe('an alarm is raised:', () => {
   it('history-rewound: main is back at an earlier commit', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     const acceptedHeads = await accepted(second);
@@ -227,7 +227,7 @@ describe('the accepted heads raises the alarm', () => {
     );
   });
 
-  it('history-rewritten: seen even from a clone made anew', async () => {
+  it('history-rewritten: seen even from a new clone', async () => {
     const [, second = ''] = await commits('a', 'b');
     const acceptedHeads = await accepted(second);
     await world.git('checkout', '-q', '--orphan', 'fresh');
@@ -290,7 +290,7 @@ describe('the accepted heads raises the alarm', () => {
     assert.deepEqual(seen, [answer]);
   });
 
-  it('witness-damaged: a line changed, dropped, or put out of order', async () => {
+  it('witness-damaged: a line changed, dropped, or in another order', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     await accepted(null);
     await accepted(first);
@@ -312,7 +312,7 @@ describe('the accepted heads raises the alarm', () => {
 });
 
 describe('an operator', () => {
-  it('accepts the history that was looked at, and no other', async () => {
+  it('accepts only the history that was inspected', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     const acceptedHeads = await accepted(second);
     const heads = { requests: first, receipts: null };

@@ -15,7 +15,7 @@ describe('a commit is ours', () => {
   });
   after(() => world.close());
 
-  /** A commit of nothing with these parents, pushed as a branch of its own. */
+  /** An empty commit with these parents, pushed as a branch of its own. */
   let counter = 0;
   async function commit(...parents: string[]): Promise<string> {
     const tree = await out(world.work, 'hash-object', '-t', 'tree', '-w', '/dev/null');
@@ -54,7 +54,7 @@ describe('a commit is ours', () => {
     assert.deepEqual(await foreignAmong(pinned([root]), evenLater, later, [evenLater]), [false]);
   });
 
-  it('also if it branched off long before the head that was looked at last', async () => {
+  it('also if it branched off long before the head that was read last', async () => {
     const root = await commit();
     let tip = root;
     for (let i = 0; i < 5; i += 1) tip = await commit(tip);
@@ -64,13 +64,13 @@ describe('a commit is ours', () => {
     const strange = await commit(await commit());
     const merge = await commit(tip, side, strange);
     assert.deepEqual(await foreignAmong(origin, merge, tip, [side, strange, merge]), [false, true, false]);
-    // What branches off from a foreign commit that came earlier is foreign, also for a signer that starts again.
+    // A branch from an earlier foreign commit is foreign, also for a signer that starts again.
     const stranger = await commit(strange);
     const again = await commit(merge, stranger);
     assert.deepEqual(await foreignAmong(pinned([root]), again, merge, [stranger, again]), [true, false]);
   });
 
-  it('if it descends from a root that was pinned later, once the earlier verdicts are forgotten', async () => {
+  it('if it descends from a root that was pinned later, once the earlier decisions are forgotten', async () => {
     const [root, other] = [await commit(), await commit()];
     const merge = await commit(root, other);
     const ids = [root];

@@ -43,7 +43,7 @@ describe('a clone that is fetched again and again', () => {
     await sshd.stop();
   });
 
-  it('gives the same heads while nothing moved, and makes no further login for it', async () => {
+  it('returns the same heads while nothing moved, without another login', async () => {
     const heads = await repository.fetch();
     const logins = (await sshd.sessions()).length;
     for (let looks = 0; looks < 5; looks += 1) assert.equal(await repository.fetch(), heads);
@@ -68,7 +68,7 @@ describe('a clone that is fetched again and again', () => {
     assert.equal((await repository.fetch()).receipts, null);
   });
 
-  it('has git say why, when the kept connection cannot', async () => {
+  it('reports git’s reason when the kept connection fails', async () => {
     const url = sshd.url(join(sshd.folder, 'none.git'), 'ssh');
     const options = { identity: sshd.clientKey, knownHosts: sshd.knownHosts };
     const lost = await ControlRepository.open({

@@ -55,13 +55,13 @@ describe('a HOLD', () => {
     });
   });
 
-  it('stops signing unsigned too: whoever writes the branch can delay anyhow', async () => {
+  it('stops signing also if unsigned: everyone who can write the branch can delay anyway', async () => {
     await world.commit('stop\n', { HOLD: 'hurry' });
     const { held, by } = await state();
     assert.deepEqual([held, by], [true, null]);
   });
 
-  it('is lifted by a signed removal, and can be put again', async () => {
+  it('is lifted by a signed removal, and can be added again', async () => {
     await world.commit('stop\n', { HOLD: 'one' });
     await world.commit('go\n', { HOLD: null }, { key: alice });
     assert.equal((await state()).held, false);
@@ -88,14 +88,14 @@ describe('a HOLD', () => {
     assert.equal((await state()).held, false);
   });
 
-  it('is lifted by an unsigned removal only where unsigned requests are accepted', async () => {
+  it('is lifted by an unsigned removal only if unsigned requests are accepted', async () => {
     await world.commit('stop\n', { HOLD: 'x' });
     await world.commit('go\n', { HOLD: null });
     assert.equal((await state()).held, true);
     assert.equal((await state(true)).held, false);
   });
 
-  it('is not lifted by a merge that lets it vanish', async () => {
+  it('is not lifted by a merge that drops it', async () => {
     await world.git('branch', 'before');
     await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
     await world.git('checkout', '-q', 'before');
@@ -117,7 +117,7 @@ describe('a HOLD', () => {
     assert.deepEqual((await state()).reason, 'two');
   });
 
-  it('holds whatever it is: a link, or a text too long to show', async () => {
+  it('stops signing also as a link, or with a text too long to show', async () => {
     const blob = await world.git('rev-parse', 'HEAD:zipname');
     await git(world.work, ['update-index', '--add', '--cacheinfo', `120000,${blob},HOLD`]);
     await world.commit('link\n', {}, { key: alice });
@@ -179,7 +179,7 @@ describe('a removal of HOLD by an allowed signer', () => {
     assert.deepEqual((await state()).reason, 'one');
   });
 
-  it('counts after one that did not, once the file was put back', async () => {
+  it('counts after one that did not, once the file was added again', async () => {
     await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
     await world.commit('go\n', { HOLD: null });
     await world.commit('back\n', { HOLD: 'to lift it' });
@@ -189,7 +189,7 @@ describe('a removal of HOLD by an allowed signer', () => {
 });
 
 describe('a merge', () => {
-  /** A HOLD that was lifted on main, and the work of another builder that knows only of the HOLD. */
+  /** A HOLD that was lifted on main, and the work of another builder whose clone only has the HOLD. */
   async function lifted(): Promise<void> {
     await world.commit('stop\n', { HOLD: 'stay' }, { key: alice });
     await world.git('branch', 'theirs');
@@ -222,7 +222,7 @@ describe('a merge', () => {
     assert.equal((await state()).held, true);
   });
 
-  it('that has a HOLD where no side had one stops signing', async () => {
+  it('with a HOLD that no side had stops signing', async () => {
     await world.git('branch', 'theirs');
     await world.commit('1\n', { note: 'x' });
     await world.git('checkout', '-q', 'theirs');

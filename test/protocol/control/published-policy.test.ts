@@ -40,7 +40,7 @@ describe('the policy that a signer publishes on the receipt branch', () => {
   });
   after(() => world.close());
 
-  it('stands in the first commit, which no policy commit is', async () => {
+  it('is in the first commit, which is no policy commit', async () => {
     const { id } = await openReceipts(
       repository,
       { signer: key.signer, identity, policy: policyOf(0) },
@@ -51,7 +51,7 @@ describe('the policy that a signer publishes on the receipt branch', () => {
     assert.equal(await isPolicyCommit(repository, commit), false);
   });
 
-  it('is published anew in a commit that answers nothing', async () => {
+  it('is published again in a commit that answers no request', async () => {
     const parent = (await repository.fetch()).receipts ?? '';
     const writer = { signer: key.signer, identity, policy: policyOf(2) };
     const { result, id } = await appendPolicy(repository, writer, { parent, at: new Date() });
@@ -64,7 +64,7 @@ describe('the policy that a signer publishes on the receipt branch', () => {
     await git(world.remote, ['fsck', '--strict']);
   });
 
-  it('is not taken from a commit that holds anything else, or what is no policy', async () => {
+  it('is not read from a commit with anything else in it, or with something that is no policy', async () => {
     const commitOf = async (files: Record<string, string>): Promise<string> => {
       await git(world.work, ['read-tree', '--empty']);
       for (const [name, text] of Object.entries(files)) {

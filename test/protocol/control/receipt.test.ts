@@ -118,7 +118,7 @@ const write = (
 ): Promise<string> => createReceiptCommit(repository, writer, { parent, receipt, signatures: given, at });
 
 describe('the receipt branch', () => {
-  it('begins with whose receipts these are, and grows by one receipt a request', async () => {
+  it('begins with the owner’s commit, and grows by one receipt per request', async () => {
     const opened = await openReceipts(repository, writer, at);
     assert.equal(opened.result, 'pushed');
     const first = await appendReceipt(repository, writer, {
@@ -173,7 +173,7 @@ describe('the receipt branch', () => {
     });
   });
 
-  it('tells the loser of a race, and leaves the branch as it is', async () => {
+  it('reports a lost race, and stays as it is', async () => {
     const tip = (await repository.fetch()).receipts ?? '';
     assert.equal((await openReceipts(repository, writer, new Date(0))).result, 'lost-race');
     const before = (await receiptsSince(repository, tip, null)).at(-2)?.id ?? '';
@@ -189,7 +189,7 @@ describe('a receipt commit', () => {
     root = await createReceiptRoot(repository, writer, at);
   });
 
-  it('is the same again for the same input', async () => {
+  it('is the same for the same input', async () => {
     assert.equal(await write(signedReceipt(), root), await write(signedReceipt(), root));
   });
 
@@ -263,7 +263,7 @@ describe('a receipt commit', () => {
     assert.equal((await readReceipt(repository, id)).receipt.reason?.message, evil);
   });
 
-  it('answers a request whose zipname could not be read, too', async () => {
+  it('also answers a request whose zipname cannot be read', async () => {
     const id = await write({ ...rejectedReceipt('zipname is not UTF-8'), files: [] }, root);
     assert.match(
       await out(repository.path, 'log', '-1', '--format=%s', id),
@@ -299,7 +299,7 @@ describe('a receipt commit', () => {
   });
 });
 
-/** A commit with the given files, by whoever can write the branch. */
+/** A commit with the given files, by an attacker who can write the branch. */
 async function forged(files: Record<string, string>, parents: string[]): Promise<string> {
   const blobs = Object.entries(files).map(([name, text]) => ({ name, content: Buffer.from(text) }));
   const tree = serializeTree(
@@ -332,7 +332,7 @@ describe('a receipt from outside is refused', () => {
       });
   });
 
-  it('receipt-mismatch: it speaks of another request than it follows', async () => {
+  it('receipt-mismatch: it is about another request than its second parent', async () => {
     const root = await createReceiptRoot(repository, writer, at);
     const id = await forged({ 'receipt.json': JSON.stringify(signedReceipt('1'.repeat(40))) }, [
       root,
@@ -345,14 +345,14 @@ describe('a receipt from outside is refused', () => {
     await assert.rejects(readReceiptsOwner(repository, request), { code: 'receipts-root' });
   });
 
-  it('but one of version 1, as earlier signers wrote it, is read as it was written', async () => {
+  it('but one of version 1, as earlier signers wrote it, is read unchanged', async () => {
     const root = await createReceiptRoot(repository, writer, at);
     const earlier: Receipt = { ...signedReceipt(), version: 1 };
     const id = await forged({ 'receipt.json': JSON.stringify(earlier) }, [root, request]);
     assert.deepEqual((await readReceipt(repository, id)).receipt, earlier);
   });
 
-  it('but one of version 2 from before formats were recorded is read as it was written', async () => {
+  it('but one of version 2 without formats, as earlier signers wrote it, is read unchanged', async () => {
     const text = await readFile(new URL('version-2-without-formats.json', import.meta.url), 'utf8');
     const earlier = JSON.parse(text) as Receipt;
     earlier.request.id = request;
@@ -361,7 +361,7 @@ describe('a receipt from outside is refused', () => {
     assert.deepEqual((await readReceipt(repository, id)).receipt, earlier);
   });
 
-  it('and one that names formats, schemes and attachments of a later version is read', async () => {
+  it('but one with formats, schemes and attachments of a later version is read', async () => {
     const later = signedReceipt();
     for (const file of later.files) {
       file.attachments = [{ name: 'a.zip.sbom', kind: 'sbom', size: 1, sha256: hash('5') }];
@@ -373,7 +373,7 @@ describe('a receipt from outside is refused', () => {
     assert.deepEqual((await readReceipt(repository, id)).receipt, later);
   });
 
-  it('yet one with keys of a later version is read, and they are passed over', async () => {
+  it('but one with keys of a later version is read without them', async () => {
     const root = await createReceiptRoot(repository, writer, at);
     const later = JSON.stringify({ ...signedReceipt(), mood: 'good' });
     const id = await forged({ 'receipt.json': later }, [root, request]);
@@ -384,11 +384,11 @@ describe('a receipt from outside is refused', () => {
 describe('docs/receipt.schema.json', () => {
   const path = new URL('../../../docs/receipt.schema.json', import.meta.url);
 
-  it('is what the code says', async () => {
+  it('is the schema in the code', async () => {
     assert.equal(await readFile(path, 'utf8'), receiptJsonSchema());
   });
 
-  it('takes real receipts and refuses broken ones, in the judgement of ajv', async () => {
+  it('accepts real receipts and refuses broken ones, according to ajv', async () => {
     const validate = new Ajv2020({ validateFormats: false }).compile(
       JSON.parse(await readFile(path, 'utf8')),
     );

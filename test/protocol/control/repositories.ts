@@ -15,7 +15,7 @@ export interface GitResult {
   stderr: string;
 }
 
-/** Runs git, away from the account's own configuration. */
+/** Runs git without the account's own configuration. */
 export function git(
   cwd: string,
   args: readonly string[],
@@ -48,7 +48,7 @@ export interface TestKey {
   allowed: string;
 }
 
-/** A folder with a bare remote and a work tree on its `main`; `close` removes it all. */
+/** A folder with a bare remote and a work tree on its `main`; `close` deletes it. */
 export class TestControl {
   readonly remote: string;
   readonly work: string;
@@ -104,7 +104,7 @@ export class TestControl {
     await writeFile(path, content);
   }
 
-  /** Commits files (null removes one), signed with a key if one is given; gives the id. */
+  /** Commits files (null removes one), signed if a key is given; returns the id. */
   async commit(
     message: string,
     files: Record<string, string | Buffer | null>,

@@ -39,12 +39,12 @@ describe('a control repository', () => {
     assert.deepEqual(await readdir(first.path).then((names) => names.includes('hooks')), false);
   });
 
-  it('is empty before anybody pushed', async () => {
+  it('is empty before the first push', async () => {
     const repository = await world.repository();
     assert.deepEqual(await repository.fetch(), { requests: null, receipts: null, vouches: new Map() });
   });
 
-  it('fetches the branches that it knows and no others, and no tags', async () => {
+  it('fetches only its own branches, and no tags', async () => {
     const id = await world.commit('One\n', { zipname: 'a.zip\n' });
     await world.git('tag', 'v1');
     await world.push('main', 'main:signed', 'main:vouch/alice', 'main:vouch/bob', 'main:other', 'v1');
@@ -64,7 +64,7 @@ describe('a control repository', () => {
     );
   });
 
-  it('takes other names for its branches', async () => {
+  it('accepts other names for its branches', async () => {
     const id = await world.commit('One\n', { zipname: 'a.zip\n' });
     await world.push('main:asks', 'main:answers', 'main:says/alice');
     const branches = { requests: 'asks', receipts: 'answers', vouches: 'says' };
@@ -76,7 +76,7 @@ describe('a control repository', () => {
     });
   });
 
-  it('sees a rewritten and a removed branch as they are, and keeps what was there', async () => {
+  it('follows a rewritten and a removed branch, and keeps the old commits', async () => {
     const old = await world.commit('One\n', { zipname: 'a.zip\n' });
     await world.push('main', 'main:vouch/alice');
     const repository = await world.repository();
@@ -120,7 +120,7 @@ describe('a control repository', () => {
     await assert.rejects(repository.isAncestor(first, '0'.repeat(40)), { code: 'object-missing' });
   });
 
-  it('takes the first digits of an id from people', async () => {
+  it('finds a commit by the first digits of its id', async () => {
     const id = await world.commit('One\n', {});
     await world.push();
     const repository = await world.repository();
@@ -132,7 +132,7 @@ describe('a control repository', () => {
     await assert.rejects(repository.resolveCommit('0000000'), { code: 'request-unknown' });
   });
 
-  it('packs what many fetches brought into one, losing nothing', async () => {
+  it('joins the packs of many fetches without losing an object', async () => {
     const repository = await world.repository();
     const blobs = Array.from({ length: 51 }, (_, i) => Buffer.from(`blob ${i}`));
     for (const content of blobs) await repository.writeObjects([{ type: 'blob', content }]);
@@ -206,7 +206,7 @@ describe('nothing in a control repository runs or is followed', () => {
 });
 
 describe('reading a file of a commit', () => {
-  it('gives a regular file, executable or not, and null for what is not there', async () => {
+  it('returns a regular file, executable or not, and null if there is none', async () => {
     const id = await world.commit('One\n', { zipname: 'a.zip\n', 'dir/x': 'y' });
     await world.push();
     const repository = await world.repository();
@@ -293,7 +293,7 @@ describe('pushing', () => {
     assert.equal(await out(repository.path, 'diff', '--name-status', changed, removed), 'D\tzipname');
   });
 
-  it('loses a race without harm: the branch moved on, or was begun elsewhere', async () => {
+  it('loses a race without harm: the branch has moved, or was begun by another', async () => {
     const mine = await world.repository({ clone: 'mine' });
     const theirs = await world.repository({ clone: 'theirs' });
     const first = await commitFile(theirs, change(null, 'theirs\n'));
@@ -310,7 +310,7 @@ describe('pushing', () => {
     assert.equal(await mine.push('signed', again, second), 'pushed');
   });
 
-  it('push-not-forward: never over what it does not follow', async () => {
+  it('push-not-forward: only to descendants', async () => {
     const repository = await world.repository();
     const first = await commitFile(repository, change(null, 'a\n'));
     await repository.push('main', first, null);
@@ -318,7 +318,7 @@ describe('pushing', () => {
     await assert.rejects(repository.push('main', other, first), { code: 'push-not-forward' });
   });
 
-  it('git-refused: a hook on the host says no', async () => {
+  it('git-refused: a hook on the host refuses it', async () => {
     const repository = await world.repository();
     const hook = join(world.remote, 'hooks', 'pre-receive');
     await mkdir(join(world.remote, 'hooks'), { recursive: true });
@@ -346,14 +346,14 @@ describe('what the host sends is bounded', () => {
     assert.equal((await repository.heads()).requests, null);
   });
 
-  it('takes half of what the disk has left, and 512 MiB in any case', async () => {
+  it('to half of the free disk space, and at least 512 MiB', async () => {
     const most = await fetchLimit(world.folder);
     const { bavail, bsize } = await statfs(world.folder);
     assert.ok(most >= 512 * 1024 * 1024);
     assert.ok(Math.abs(most - Math.max(512 * 1024 * 1024, (bavail * bsize) / 2)) < 1e9);
   });
 
-  it('git-too-large: a pack beyond the limit is given up, and leaves nothing behind', async () => {
+  it('git-too-large: a pack over the limit is abandoned, and leaves no files', async () => {
     await world.git('config', 'core.compression', '0');
     await world.commit('Big\n', { blob: randomBytes(60_000_000) });
     await world.push();
@@ -385,7 +385,7 @@ describe('a branch that git cannot take as the host lists it', () => {
     }
   });
 
-  it('but one that only moved on between list and fetch is looked at again', async () => {
+  it('but one that only moved between list and fetch is read again', async () => {
     const before = await pushed({ zipname: 'c.zip\n' });
     let looks = 0;
     const remoteHeads = {
@@ -465,7 +465,7 @@ describe('over a real sshd', () => {
     await assert.rejects((await open({ knownHosts })).fetch(), { code: 'host-key-changed', kind: 'alarm' });
   });
 
-  it('host-key-revoked: a line takes the key back', async () => {
+  it('host-key-revoked: a line revokes the key', async () => {
     const knownHosts = join(world.folder, 'known_hosts');
     const lines = (await readFile(sshd.knownHosts, 'utf8')).trim().split('\n');
     await writeFile(knownHosts, lines.map((line) => `@revoked ${line}\n`).join(''));
@@ -477,12 +477,12 @@ describe('over a real sshd', () => {
     await assert.rejects((await open({ url })).fetch(), { code: 'git-no-repository', kind: 'usage' });
   });
 
-  it('git-unreachable: nobody listens', async () => {
+  it('git-unreachable: no server listens', async () => {
     const url = `ssh://${sshd.user}@127.0.0.1:1/x.git`;
     await assert.rejects((await open({ url })).fetch(), { code: 'git-unreachable', kind: 'unavailable' });
   });
 
-  /** Runs what ssh would run on the host, what it answers coming at so many bytes a second. */
+  /** Runs what ssh would run on the host, and limits the bytes per second of its output. */
   const slowly = async (rate: number): Promise<string> => {
     const throttle = join(world.folder, 'throttle.mjs');
     await writeFile(
@@ -497,7 +497,7 @@ for await (const chunk of process.stdin)
     return `sh -c 'for last; do :; done; eval "$last" | ${process.execPath} ${throttle}' --`;
   };
 
-  it('waits for a long history over a slow line, as long as it comes', async () => {
+  it('waits for a long history over a slow line while bytes arrive', async () => {
     await world.commit('Much\n', { blob: randomBytes(3_000_000) });
     await world.push();
     const url = `ssh://git@127.0.0.1${world.remote}`;
@@ -507,16 +507,16 @@ for await (const chunk of process.stdin)
     assert.ok(Date.now() - begun > 2 * 1500);
   });
 
-  it('git-too-large: the host talks without end', async () => {
+  it('git-too-large: the host sends without end', async () => {
     const repository = await world.repository({
       url: 'ssh://git@127.0.0.1/x.git',
-      // Git asks what ssh it is first, without a command.
+      // Git first asks which ssh it is, without a command.
       sshCommand: `sh -c 'for last; do :; done; case "$last" in git-*) yes | head -c 30000000 >&2 ;; esac' --`,
     });
     await assert.rejects(repository.fetch(), { code: 'git-too-large', kind: 'unavailable' });
   });
 
-  it('git-timeout: the host accepts and says nothing', async () => {
+  it('git-timeout: the host accepts and sends nothing', async () => {
     const repository = await world.repository({
       url: `ssh://git@127.0.0.1/x.git`,
       sshCommand: `sleep 5; true`,

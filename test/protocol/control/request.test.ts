@@ -50,7 +50,7 @@ describe('a request', () => {
     assert.deepEqual(await pushed(), [first, again]);
   });
 
-  it('is a merge only where zipname differs from every side', async () => {
+  it('is a merge only if its zipname differs from that of every side', async () => {
     const base = await world.commit('base\n', { zipname: 'base.zip\n' });
     const left = await world.commit('left\n', { zipname: 'left.zip\n' });
     await world.git('checkout', '-q', '-b', 'side', base);
@@ -64,8 +64,8 @@ describe('a request', () => {
     assert.deepEqual(await pushed([left, right]), [evil]);
   });
 
-  it('is told from its parents, however far before it they lie', async () => {
-    /** What each commit has as `zipname`. */
+  it('is compared with its parents, even if they are far away in the history', async () => {
+    /** The `zipname` of each commit. */
     const names = new Map([['side', 'side.zip']]);
     for (let i = 0; i < 700; i += 1) names.set(`main-${i}`, `${Math.floor(i / 2)}.zip`);
     names.set('merge', 'side.zip');
@@ -111,7 +111,7 @@ describe('a request', () => {
   });
 });
 
-/** The last commit pushed is a request with this error. */
+/** Asserts that the last pushed commit is a request with this error. */
 async function refused(code: string): Promise<void> {
   const request = await read();
   assert.equal(request.error?.code, code);
@@ -119,7 +119,7 @@ async function refused(code: string): Promise<void> {
   assert.deepEqual(request.files, []);
 }
 
-describe('a request that can never be signed comes back with its error, and lets others be answered', () => {
+describe('a request that can never be signed is read with its error, and does not stop others', () => {
   it('zipname-name', async () => {
     await world.commit('x\n', { zipname: '../../etc/shadow\n' });
     await refused('zipname-name');
@@ -162,7 +162,7 @@ describe('a request that can never be signed comes back with its error, and lets
     await refused('request-trailer-repeated');
   });
 
-  it('request-trailer: a channel that is no word', async () => {
+  it('request-trailer: a channel that is not one word', async () => {
     await world.commit('x\n\nChannel: ../release\n', { zipname: 'a.zip\n' });
     await refused('request-trailer');
   });

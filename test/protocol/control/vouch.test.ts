@@ -61,7 +61,7 @@ async function heard(id: string, keys = [alice, bob, carol]): Promise<Vouch[]> {
 }
 
 describe('a vouch', () => {
-  it('agrees where it states the same hash for every pinned line, before or after the request', async () => {
+  it('agrees if it has the same hash for every pinned line, before or after the request', async () => {
     const early = await vouch(bob, 'bob', pinned);
     const id = await request(`${A}  a.zip\n`);
     const late = await vouch(carol, 'carol', pinned);
@@ -85,7 +85,7 @@ describe('a vouch', () => {
     ]);
   });
 
-  it('differs where it states another hash, and says where', async () => {
+  it('differs if it has another hash, and says for which line', async () => {
     const files = [
       {
         name: 'a.zip',
@@ -102,7 +102,7 @@ describe('a vouch', () => {
     assert.deepEqual(found.differing, [{ what: 'a.zip!/y.exe', requested: A, vouched: B }]);
   });
 
-  it('neither agrees nor differs where it states only some of the lines', async () => {
+  it('neither agrees nor differs if it has only some of the lines', async () => {
     const id = await request(`${A}  a.zip\n${B}  b.zip\n`);
     await vouch(bob, 'bob', pinned);
     const [found] = await heard(id);
@@ -120,7 +120,7 @@ describe('a vouch', () => {
     );
   });
 
-  it('is heard with the newest where none agrees', async () => {
+  it('counts with the newest of its signer if none agrees', async () => {
     const id = await request(`${A}  a.zip\n`);
     await vouch(bob, 'bob', [{ name: 'a.zip', sha256: hash('1') }]);
     const newest = await vouch(bob, 'bob', [{ name: 'a.zip', sha256: hash('2') }]);
@@ -141,7 +141,7 @@ describe('a vouch does not count', () => {
     assert.deepEqual(await heard(id, [alice, second]), []);
   });
 
-  it('of the requester under a name that only a line of another key joins', async () => {
+  it('of the requester under a name that only another key’s line connects', async () => {
     const id = await request(`${A}  a.zip\n`);
     await vouch(bob, 'bob', pinned);
     const joined: TestKey = {
@@ -196,13 +196,13 @@ describe('a vouch does not count', () => {
     assert.equal((await heard(id)).length, 1);
   });
 
-  it('of somebody who is not an allowed signer', async () => {
+  it('of a stranger who is not an allowed signer', async () => {
     const id = await request(`${A}  a.zip\n`);
     await vouch(carol, 'bob', pinned);
     assert.deepEqual(await heard(id, [alice, bob]), []);
   });
 
-  it('unsigned, malformed, or about other files; and it hides none that does', async () => {
+  it('unsigned, malformed, or about other files; and it does not hide one that counts', async () => {
     const id = await request(`${A}  a.zip\n`);
     const good = await vouch(bob, 'bob', pinned);
     await world.git('checkout', '-q', '--orphan', 'v');
@@ -216,7 +216,7 @@ describe('a vouch does not count', () => {
     );
   });
 
-  it('when it is a request of another builder, put on a branch of vouches by whoever owns the host', async () => {
+  it('if it is another builder’s request that the host’s owner put on a branch of vouches', async () => {
     await request(`${A}  a.zip\n`, bob);
     await world.push('main:vouch/bob');
     await world.commit('again\n', { zipname: 'other.zip\n' });

@@ -26,7 +26,7 @@ describe('a zipname', () => {
     assert.deepEqual(parse('blender-2.81-windows64.zip\n'), [{ name: 'blender-2.81-windows64.zip' }]);
   });
 
-  it('needs no line end after the last line', () => {
+  it('needs no line feed after the last line', () => {
     assert.deepEqual(parse('a.zip'), [{ name: 'a.zip' }]);
   });
 
@@ -37,15 +37,15 @@ describe('a zipname', () => {
     ]);
   });
 
-  it('takes hashes in upper case, as PowerShell prints them, and gives them in lower case', () => {
+  it('accepts hashes in upper case, as PowerShell prints them, and returns them in lower case', () => {
     assert.deepEqual(parse(`${A.toUpperCase()}  a.zip\n`), [{ name: 'a.zip', sha256: A }]);
   });
 
-  it('passes over blank lines and comments, and takes CR LF for a line end', () => {
+  it('ignores blank lines and comments, and accepts CR LF', () => {
     assert.deepEqual(parse(`# nightly\r\n\r\n  \t\r\n${A}  a.zip\r\n`), [{ name: 'a.zip', sha256: A }]);
   });
 
-  it('gathers the pinned entries of a zip under it, with or without a pin of the whole', () => {
+  it('lists the pinned entries of a zip under it, with or without a pin of the whole', () => {
     assert.deepEqual(
       parse(`${A}  a.zip!/bin/x y.exe\n${A}  b.zip\n${B}  a.zip!/däta!/z.dll\n${B}  b.zip!/q.exe\n`),
       [
@@ -61,7 +61,7 @@ describe('a zipname', () => {
     );
   });
 
-  it('takes names with folders and all permitted characters, up to 255 bytes', () => {
+  it('accepts names with folders and all permitted characters, up to 255 bytes', () => {
     const long = `${'a'.repeat(251)}.zip`;
     assert.deepEqual(parse(`nightly/v2.9+x_y@z=1-b/.hidden.zip\n${long}\n`), [
       { name: 'nightly/v2.9+x_y@z=1-b/.hidden.zip' },
@@ -69,7 +69,7 @@ describe('a zipname', () => {
     ]);
   });
 
-  it('takes 100 lines that name something, however many comments', () => {
+  it('accepts 100 lines with names, and any number of comments', () => {
     const lines = Array.from({ length: 100 }, (_, i) => `# ${i}\n${A}  f${i}.zip\n`).join('');
     assert.equal(parseZipname(Buffer.from(lines)).length, 100);
   });
@@ -79,7 +79,7 @@ describe('a zipname', () => {
     assert.equal(formatZipname(parseZipname(Buffer.from(text))).toString(), text);
   });
 
-  it('is not written when it could not be read back', () => {
+  it('is not written if it could not be read again', () => {
     assert.throws(() => formatZipname([{ name: '../a.zip' }]), { code: 'zipname-name' });
     assert.throws(() => formatZipname([]), { code: 'zipname-empty' });
     assert.throws(
@@ -90,14 +90,14 @@ describe('a zipname', () => {
     );
   });
 
-  it('pins an entry by the place of its name, however that is spelled', () => {
+  it('pins an entry by its normalised path, however it is spelled', () => {
     for (const path of ['./bin/a.exe', 'bin/./a.exe', 'bin\\a.exe', '.\\bin\\.\\a.exe'])
       assert.deepEqual(parseZipname(Buffer.from(`${A}  a.zip!/${path}\n`))[0]?.entries, [
         { path: 'bin/a.exe', sha256: A },
       ]);
   });
 
-  it('keeps the letters of an entry as they are: another case or Unicode form is another pin', () => {
+  it('does not change the letters of an entry: another case or Unicode form is another pin', () => {
     for (const path of ['A.exe', 'é.exe'.normalize('NFC'), 'é.exe'.normalize('NFD')])
       assert.equal(parseZipname(Buffer.from(`${A}  a.zip!/${path}\n`))[0]?.entries?.[0]?.path, path);
   });
@@ -178,6 +178,6 @@ describe('a zipname is refused', () => {
 });
 
 describe('nameProblem', () => {
-  it('is null for a sound name', () => assert.equal(nameProblem('a/b.zip'), null));
+  it('is null for a valid name', () => assert.equal(nameProblem('a/b.zip'), null));
   it('says what is wrong', () => assert.equal(nameProblem('a/..'), 'has a segment . or ..'));
 });
