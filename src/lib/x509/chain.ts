@@ -1,20 +1,14 @@
 import type { SignpipeError } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
 import { sameHolder, signatureHolds } from './issuance.ts';
-import { chainProblem, pathProblem, purposeName } from './path-rules.ts';
+import { chainProblem, pathProblem, purposeName, type PathRules } from './path-rules.ts';
 
 /** The certificates and conditions for a chain. */
-export interface ChainOptions {
+export interface ChainOptions extends PathRules {
   /** Possible certificates between the leaf and a root: untrusted, in any order. */
   readonly intermediates: readonly Certificate[];
   /** Trust anchors. A certificate is one if its bytes are equal, self-signed or not. */
   readonly roots: readonly Certificate[];
-  /** The time at which every certificate must be valid. */
-  readonly at: Date;
-  /** The purpose that the leaf must have, and that no authority above it may exclude: `OID.codeSigning`, ... */
-  readonly usage: string;
-  /** Accepts certificates that are signed with SHA-1, never with anything weaker; false by default. */
-  readonly sha1?: boolean;
 }
 
 /** The most certificates in a chain, leaf and root included. */

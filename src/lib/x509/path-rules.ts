@@ -3,12 +3,21 @@ import { invalid, type SignpipeError } from '../errors.ts';
 import { isoDay } from '../iso-day.ts';
 import type { Certificate } from './certificate.ts';
 import type { KeyUsage } from './certificate-fields.ts';
-import type { ChainOptions } from './chain.ts';
 import { keyWeakness } from './key-strength.ts';
 import { nameConstraintViolation } from './name-constraints.ts';
 
+/** The conditions for a path from a leaf to a root. */
+export interface PathRules {
+  /** The time at which every certificate must be valid. */
+  readonly at: Date;
+  /** The purpose that the leaf must have, and that no authority above it may exclude: `OID.codeSigning`, ... */
+  readonly usage: string;
+  /** Accepts certificates that are signed with SHA-1, never with anything weaker; false by default. */
+  readonly sha1?: boolean;
+}
+
 /** The first rule that a path (leaf first, root last) breaks; undefined if it is valid. The codes: see `buildChain`. */
-export function pathProblem(path: readonly Certificate[], options: ChainOptions): SignpipeError | undefined {
+export function pathProblem(path: readonly Certificate[], options: PathRules): SignpipeError | undefined {
   for (const [height, certificate] of path.entries()) {
     const isRoot = height === path.length - 1;
     const violation =

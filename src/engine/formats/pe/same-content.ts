@@ -1,9 +1,19 @@
 import { offsetIn } from '../../../lib/bytes/byte-range.ts';
 import type { SourceRange } from '../../../lib/bytes/concatenated-source.ts';
+import type { ByteRange } from '../../../lib/bytes/byte-range.ts';
+import type { ByteSource } from '../../../lib/bytes/byte-source.ts';
 import { firstDifference } from '../../../lib/bytes/hash-and-compare.ts';
 import { invalid, type SignpipeError } from '../../../lib/errors.ts';
-import type { PeFile } from './pe-file.ts';
-import { locate } from './pe-layout.ts';
+import { locate, type PeLayout } from './pe-layout.ts';
+
+/** The parts of an open PE file that are compared. */
+interface PeContent {
+  readonly source: ByteSource;
+  readonly layout: PeLayout;
+  readonly bodyEnd: number;
+  readonly covered: readonly ByteRange[];
+  checksum(): Promise<{ readonly stored: number; readonly computed: number }>;
+}
 
 /**
  * Requires that `after` equals `before` except for signatures: the bytes that the digest covers are equal, at most seven
@@ -16,7 +26,7 @@ import { locate } from './pe-layout.ts';
  * | `strip-padding`         | the padding before the signature is not zero                       |
  * | `strip-checksum`        | CheckSum is neither the original's nor right                       |
  */
-export async function requireSameBody(before: PeFile, after: PeFile): Promise<void> {
+export async function requireSameBody(before: PeContent, after: PeContent): Promise<void> {
   requireLength(before, after);
   await requireEqualBytes(before, after);
   await requireZeroPadding(before, after);
@@ -25,7 +35,7 @@ export async function requireSameBody(before: PeFile, after: PeFile): Promise<vo
 
 const align = (length: number): number => Math.ceil(length / 8) * 8;
 
-function requireLength(before: PeFile, after: PeFile): void {
+function requireLength(before: PeContent, after: PeContent): void {
   const expected = align(before.bodyEnd);
   if (after.bodyEnd === expected) return;
   throw invalid(
@@ -34,8 +44,9 @@ function requireLength(before: PeFile, after: PeFile): void {
   );
 }
 
-async function requireEqualBytes(before: PeFile, after: PeFile): Promise<void> {
-  const ranges = ({ source }: PeFile): SourceRange[] => before.covered.map((range) => ({ source, ...range }));
+async function requireEqualBytes(before: PeContent, after: PeContent): Promise<void> {
+  const ranges = ({ source }: PeContent): SourceRange[] =>
+    before.covered.map((range) => ({ source, ...range }));
   const position = await firstDifference(ranges(before), ranges(after));
   if (position === undefined) return;
   const at = offsetIn(before.covered, position);
@@ -43,7 +54,13 @@ async function requireEqualBytes(before: PeFile, after: PeFile): Promise<void> {
   throw bodyDiffers(before, after, at, older, newer);
 }
 
-function bodyDiffers(before: PeFile, after: PeFile, offset: number, older = 0, newer = 0): SignpipeError {
+function bodyDiffers(
+  before: PeContent,
+  after: PeContent,
+  offset: number,
+  older = 0,
+  newer = 0,
+): SignpipeError {
   return invalid(
     'strip-body-differs',
     `${after.source.name}: it is not ${before.source.name} plus a signature: in the ${locate(before.layout, offset)} ` +
@@ -53,7 +70,7 @@ function bodyDiffers(before: PeFile, after: PeFile, offset: number, older = 0, n
 
 const hex = (byte: number): string => byte.toString(16).padStart(2, '0');
 
-async function requireZeroPadding(before: PeFile, after: PeFile): Promise<void> {
+async function requireZeroPadding(before: PeContent, after: PeContent): Promise<void> {
   const padding = await after.source.read(before.bodyEnd, after.bodyEnd - before.bodyEnd);
   if (padding.every((byte) => byte === 0)) return;
   throw invalid(
@@ -63,7 +80,7 @@ async function requireZeroPadding(before: PeFile, after: PeFile): Promise<void> 
 }
 
 /** CheckSum is covered by no digest: unless it is what it was, or what it must be, four bytes could hide there. */
-async function requireChecksum(before: PeFile, after: PeFile): Promise<void> {
+async function requireChecksum(before: PeContent, after: PeContent): Promise<void> {
   const { stored, computed } = await after.checksum();
   if (stored === computed || (await before.checksum()).stored === stored) return;
   throw invalid('strip-checksum', `${after.source.name}: its CheckSum field does not hold its checksum`, {
