@@ -38,13 +38,13 @@ const identityOf = async (repository: ControlRepository, id: string): Promise<st
  */
 export async function answeringReceipt(
   { repository, say }: Context,
-  found: FoundReceipt,
+  answer: FoundReceipt,
   allowed: AllowedSigners,
 ): Promise<FoundReceipt> {
-  const { request, repeats } = found.receipt;
-  if (repeats?.receipt === undefined) return found;
-  verifyReceiptSignature(found.commit.raw, allowed);
-  if (!(await repository.hasCommit(repeats.receipt))) return found;
+  const { request, repeats } = answer.receipt;
+  if (repeats?.receipt === undefined) return answer;
+  verifyReceiptSignature(answer.commit.raw, allowed);
+  if (!(await repository.hasCommit(repeats.receipt))) return answer;
   const first = await readReceipt(repository, repeats.receipt);
   const identity = await identityOf(repository, request.id);
   const same =

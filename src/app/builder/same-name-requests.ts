@@ -94,12 +94,12 @@ const placesOf = ({ files }: Receipt): string[] =>
 async function laterDelivery(
   repository: ControlRepository,
   { receipts }: Heads,
-  found: FoundReceipt,
+  answer: FoundReceipt,
   allowed: AllowedSigners,
 ): Promise<{ receipt: Receipt; place: string } | null> {
   if (receipts === null) return null;
-  const places = new Set(placesOf(found.receipt));
-  const steps = await receiptsSince(repository, receipts, found.id);
+  const places = new Set(placesOf(answer.receipt));
+  const steps = await receiptsSince(repository, receipts, answer.id);
   for (const { id, request } of steps.slice(-MAX_READ).reverse()) {
     if (request === null) continue;
     const { receipt, commit } = await readReceipt(repository, id);
@@ -117,14 +117,14 @@ async function laterDelivery(
  */
 export async function explainFailedDownload(
   repository: ControlRepository,
-  found: FoundReceipt,
+  answer: FoundReceipt,
   allowed: AllowedSigners,
   failure: unknown,
 ): Promise<unknown> {
   if (!(failure instanceof SignpipeError) || failure.kind === 'usage' || failure.retryable) return failure;
   const later = await repository
     .fetch()
-    .then((heads) => laterDelivery(repository, heads, found, allowed))
+    .then((heads) => laterDelivery(repository, heads, answer, allowed))
     .catch(() => null);
   if (!later) return failure;
   const { receipt, place } = later;

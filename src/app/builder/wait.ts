@@ -98,14 +98,18 @@ function timedOut(what: string, failure: SignpipeError | null, why: string | nul
  */
 async function checkReceipt(
   session: BuilderSession,
-  found: FoundReceipt,
+  answer: FoundReceipt,
   allowed: AllowedSigners,
   isNew: boolean,
 ): Promise<readonly RequestedFile[]> {
-  const { committedAt } = verifyReceiptSignature(found.commit.raw, allowed, isNew ? { now: new Date() } : {});
-  const request = await readRequest(session.repository, found.receipt.request.id);
+  const { committedAt } = verifyReceiptSignature(
+    answer.commit.raw,
+    allowed,
+    isNew ? { now: new Date() } : {},
+  );
+  const request = await readRequest(session.repository, answer.receipt.request.id);
   requireNotOlder(committedAt, request);
-  if (found.receipt.outcome === 'signed') requireAnswersRequest(found.receipt.files, request.files);
+  if (answer.receipt.outcome === 'signed') requireAnswersRequest(answer.receipt.files, request.files);
   return request.files;
 }
 
@@ -119,9 +123,9 @@ function receiptFinder(
     if (tip === null || tip === seenTo) return null;
     const steps = await receiptsSince(repository, tip, seenTo);
     const step = steps.find((each) => each.request === request);
-    const found = step ? await readReceipt(repository, step.id) : null;
+    const answer = step ? await readReceipt(repository, step.id) : null;
     seenTo = tip;
-    return found;
+    return answer;
   };
 }
 
@@ -154,12 +158,12 @@ export async function wait(session: BuilderSession, request: string, options: Wa
     return requestNamed(session, await repository.resolveCommit(request));
   };
   const id = await pollUntil(`request ${shortId(request)}`, resolve, times, say);
-  const found = await waitForReceipt(session, id, times, allowed);
+  const answer = await waitForReceipt(session, id, times, allowed);
   const known = options.justMade === true ? null : (before?.receipts ?? null);
-  const isNew = known === null || !(await repository.isAncestor(found.id, known));
-  const requested = await checkReceipt(session, found, allowed, isNew);
-  const { receipt } = found;
-  if (receipt.outcome !== 'signed') throw await refusal(session, found);
+  const isNew = known === null || !(await repository.isAncestor(answer.id, known));
+  const requested = await checkReceipt(session, answer, allowed, isNew);
+  const { receipt } = answer;
+  if (receipt.outcome !== 'signed') throw await refusal(session, answer);
   if (receipt.test && !options.allowTest)
     throw notAllowed('test-certificate', `request ${shortId(id)} was signed with a test certificate`, {
       hint: 'to accept it anyway, give --allow-test-certificate',
@@ -167,9 +171,9 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   const { output, originals } = options;
   try {
     const files = await downloadSigned(session, { files: receipt.files, requested }, output, originals);
-    return { receipt, commit: found.id, files };
+    return { receipt, commit: answer.id, files };
   } catch (error) {
-    throw await explainFailedDownload(repository, found, allowed, error);
+    throw await explainFailedDownload(repository, answer, allowed, error);
   }
 }
 
@@ -189,6 +193,6 @@ async function waitForReceipt(
     if (receipt === null) await waiting.update(heads);
     return receipt;
   };
-  const found = await pollUntil(`request ${shortId(id)}`, poll, times, say, () => waiting.why);
-  return answeringReceipt(session, found, allowed);
+  const answer = await pollUntil(`request ${shortId(id)}`, poll, times, say, () => waiting.why);
+  return answeringReceipt(session, answer, allowed);
 }

@@ -64,13 +64,13 @@ async function signaturesFromReceipt(
   return withRepository(repo, branches, async (repository) => {
     const { receipts } = await repository.heads();
     const id = await repository.resolveCommit(request);
-    const found = receipts === null ? null : await findReceipt(repository, receipts, id);
-    const file = fileNamed(found?.receipt.files ?? [], name, request);
-    if (!found || found.receipt.outcome !== 'signed' || !file)
+    const answer = receipts === null ? null : await findReceipt(repository, receipts, id);
+    const file = fileNamed(answer?.receipt.files ?? [], name, request);
+    if (!answer || answer.receipt.outcome !== 'signed' || !file)
       throw invalid('not-signed', `request ${request}: nothing was signed for it`);
     const signatures: DetachedSignature[] = [];
     for (const { path, before, after } of file.signed) {
-      const signature = await found.signature(before.sha256);
+      const signature = await answer.signature(before.sha256);
       signatures.push({ path, before: before.sha256, after: after.sha256, signature });
     }
     return { signatures, sha256: file.output?.sha256 };

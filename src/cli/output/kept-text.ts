@@ -2,7 +2,7 @@ import { printable } from '../../lib/printable.ts';
 import type { KeptSigner } from '../../engine/artifact/signed-artifact.ts';
 
 /** Receipts before version 2 name only the subject. */
-type KeptProgram = Pick<KeptSigner, 'signer'> & {
+type AnyKeptProgram = Pick<KeptSigner, 'signer'> & {
   readonly certificate?: string | undefined;
   readonly trusted?: boolean | null | undefined;
 };
@@ -14,7 +14,7 @@ const VOUCHED = new Map<boolean | null | undefined, string>([
 ]);
 
 /** Who signed a program that was kept as it is. Anyone can choose a subject, so the certificate is shown too. */
-export const describeKept = ({ signer, certificate, trusted }: KeptProgram): string =>
+export const describeKept = ({ signer, certificate, trusted }: AnyKeptProgram): string =>
   `kept: signed by ${printable(signer)}${certificate === undefined ? '' : ` (certificate ${certificate.slice(0, 16)})`}${VOUCHED.get(trusted) ?? ''}`;
 
 const WHY = new Map([
