@@ -1,4 +1,4 @@
-import type { ArchiveLimits } from '../../lib/zip/read-zip.ts';
+import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import type { PinnedEntry } from '../../protocol/control/zipname.ts';
 import { usage } from '../../lib/errors.ts';
 import { sha256OfStream } from '../../lib/bytes/hash.ts';

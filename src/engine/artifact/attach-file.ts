@@ -1,5 +1,7 @@
 import { normalPath } from '../../lib/zip/entry-paths.ts';
-import type { ArchiveEntry, ArchiveLimits, PartialArchive } from '../../lib/zip/read-zip.ts';
+import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
+import type { ArchiveLimits } from '../../lib/zip/limits.ts';
+import type { PartialArchive } from '../../lib/zip/read-zip.ts';
 import { planRewrite, rewriteZip, type NewContent, type RewritePlan } from '../../lib/zip/rewrite-zip.ts';
 import type { CheckName } from '../authenticode/report.ts';
 import { invalid } from '../../lib/errors.ts';
@@ -26,7 +28,7 @@ export interface DetachedSignature {
   readonly signature: Buffer;
 }
 
-export interface AttachOptions {
+interface AttachOptions {
   readonly limits: ArchiveLimits;
   readonly scratch: string;
 }

@@ -1,5 +1,5 @@
 import { compareZips } from '../../lib/zip/compare-zips.ts';
-import type { ArchiveLimits } from '../../lib/zip/read-zip.ts';
+import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { readZip } from '../formats/packages.ts';

@@ -3,7 +3,8 @@ import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
 import { Semaphore } from '../../lib/concurrency/semaphore.ts';
 import { invalid } from '../../lib/errors.ts';
-import { requireAllOpenable, type ArchiveEntry, type PartialArchive } from '../../lib/zip/read-zip.ts';
+import { requireAllOpenable, type PartialArchive } from '../../lib/zip/read-zip.ts';
+import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
 import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
 import { mayBeZip } from '../formats/program-names.ts';
 import {
@@ -21,7 +22,7 @@ import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
 import { keptSigner, signAndVerify } from './sign-program.ts';
 import {
   requireSomethingToSign,
-  type KeptProgram,
+  type KeptEntry,
   type LeftAlone,
   type SignArtifactOptions,
   type SignedArtifact,
@@ -99,7 +100,7 @@ const nestedZips = (archive: PartialArchive): LeftAlone[] =>
     .map(({ path }) => ({ path, why: 'nested-zip' }));
 
 interface SortedPrograms {
-  readonly kept: KeptProgram[];
+  readonly kept: KeptEntry[];
   readonly toSign: OpenProgram[];
 }
 

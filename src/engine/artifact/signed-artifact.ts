@@ -60,7 +60,7 @@ export interface KeptSigner {
 }
 
 /** A program that was left alone because someone else signed it. */
-export interface KeptProgram extends KeptSigner {
+export interface KeptEntry extends KeptSigner {
   readonly path: string;
 }
 
@@ -77,7 +77,7 @@ export interface SignedArtifact {
   /** Files in the zip, without folders; 1 for a program that is not in a zip. */
   readonly entries: number;
   readonly signed: readonly SignedProgram[];
-  readonly kept: readonly KeptProgram[];
+  readonly kept: readonly KeptEntry[];
   readonly leftAlone: readonly LeftAlone[];
 }
 
@@ -98,7 +98,7 @@ export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: Sign
 /** Throws `nothing-to-sign` if no program is to be signed; `files` is the number of files in all. */
 export function requireSomethingToSign(
   toSign: number,
-  kept: readonly KeptProgram[],
+  kept: readonly KeptEntry[],
   files: number,
   name: string,
 ): void {

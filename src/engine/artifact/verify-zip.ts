@@ -1,4 +1,6 @@
-import type { Archive, ArchiveEntry, ArchiveLimits } from '../../lib/zip/read-zip.ts';
+import type { Archive } from '../../lib/zip/read-zip.ts';
+import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
+import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import { pathsOf } from '../../lib/zip/entry-paths.ts';
 import { HEAD_SIZE, isAppleDouble, recognizeHead } from '../formats/recognize.ts';
 import { mayBeProgram } from '../formats/program-names.ts';
@@ -11,7 +13,7 @@ import { Spool } from './spool.ts';
 import { verifyAmongOthers, type ProgramReport } from './verify-program.ts';
 
 /** An entry that could not be read, or that is no program though the patterns name it. */
-export interface UnreadEntry {
+interface UnreadEntry {
   readonly path: string;
   /** `zip-method-unsupported`, `zip-bomb`, `not-a-program`, ... */
   readonly code: string;

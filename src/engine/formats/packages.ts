@@ -4,10 +4,10 @@ import {
   readArchive,
   readPartially,
   type Archive,
-  type ArchiveLimits,
   type PartialArchive,
   type PartialOptions,
 } from '../../lib/zip/read-zip.ts';
+import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import { invalid, type SignpipeError } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 

@@ -3,7 +3,8 @@ import { invalid, messageOf, SignpipeError } from '../errors.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { wideEnd, type EndRecords } from './end-of-central-directory.ts';
 import { limitHint } from './limits.ts';
-import { entryName, shown, type EntryName } from './entry-names.ts';
+import { entryName } from './entry-names.ts';
+import { shown, type EntryName } from './entry-paths.ts';
 import {
   CENTRAL,
   CENTRAL_SIGNATURE,

@@ -10,10 +10,11 @@ import {
   ZIP64_END_FIELDS,
   type EndRecords,
 } from './end-of-central-directory.ts';
-import { shown } from './entry-names.ts';
+import { shown } from './entry-paths.ts';
 import { forward, ReadAheadSource } from '../bytes/read-ahead-source.ts';
 import { CENTRAL, LOCAL, METHOD, type Fields, type HeaderShape } from './header-fields.ts';
-import type { Archive, ArchiveEntry } from './read-zip.ts';
+import type { Archive } from './read-zip.ts';
+import type { ArchiveEntry } from './local-headers.ts';
 
 /** Start and end of a range. */
 type StartAndEnd = readonly [start: number, end: number];

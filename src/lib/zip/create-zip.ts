@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream';
 import { ZipFile } from 'yazl';
 import { hasCode, messageOf, usage } from '../errors.ts';
 import { writeStreamAtomically } from '../bytes/atomic-file.ts';
-import { requireDistinctPlaces, shown, whyUnsafe } from './entry-names.ts';
+import { requireDistinctPlaces, shown, whyUnsafe } from './entry-paths.ts';
 
 /** A file on this machine and its name in the zip; a name that ends in `/` is an empty folder. */
 export interface PackFile {

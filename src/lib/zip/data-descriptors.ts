@@ -7,7 +7,7 @@ import { invalid, isInvalid } from '../errors.ts';
 import type { ByteSource } from '../bytes/byte-source.ts';
 import { content } from './read-entry.ts';
 import type { ArchiveEntry } from './local-headers.ts';
-import { shown } from './entry-names.ts';
+import { shown } from './entry-paths.ts';
 import { METHOD } from './header-fields.ts';
 
 /** Read at a time, in bytes. */

@@ -5,8 +5,6 @@ import { invalid, type SignpipeError } from '../errors.ts';
 import { ambiguous, normalPath, shown, whyUnsafe, type EntryName } from './entry-paths.ts';
 import { extraFields, FLAG } from './header-fields.ts';
 
-export { pathsOf, placeOf, requireDistinctPlaces, shown, whyUnsafe, type EntryName } from './entry-paths.ts';
-
 /** Info-ZIP's Unicode Path field: a UTF-8 name beside a name in an old code page (APPNOTE 4.6.9). */
 const UNICODE_PATH_FIELD = 0x7075;
 /** Version (1 byte) and CRC-32 of the header's name (4 bytes); the UTF-8 name follows them. */

@@ -114,7 +114,7 @@ function withoutTail(segment: string): string {
 }
 
 /** What `requireDistinctPlaces` checks. */
-export interface UnpackedPath {
+interface UnpackedPath {
   readonly path: string;
   readonly otherPaths?: readonly string[];
   readonly directory: boolean;

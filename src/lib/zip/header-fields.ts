@@ -148,7 +148,7 @@ export function extraOf(header: Buffer, shape: HeaderShape): Buffer {
 }
 
 /** One extra field; `end` is where its data ends within the extra fields. */
-export interface ExtraField {
+interface ExtraField {
   readonly id: number;
   readonly data: Buffer;
   readonly end: number;

@@ -4,7 +4,8 @@ import type { ByteSource } from '../bytes/byte-source.ts';
 import type { CentralEntry } from './central-directory.ts';
 import type { EndRecords } from './end-of-central-directory.ts';
 import { requireGap, requirePrefix } from './gaps.ts';
-import { entryName, hasUnicodePath, pathsOf, shown } from './entry-names.ts';
+import { entryName, hasUnicodePath } from './entry-names.ts';
+import { pathsOf, shown } from './entry-paths.ts';
 import {
   CENTRAL,
   DESCRIPTOR_SIGNATURE,
@@ -19,7 +20,7 @@ import {
 import { atRanges, ReadAheadSource } from '../bytes/read-ahead-source.ts';
 
 /** A data descriptor's form (APPNOTE 4.3.9): with a signature or without, sizes of 8 bytes or of 4. */
-export interface Descriptor {
+interface Descriptor {
   readonly signed: boolean;
   readonly wide: boolean;
 }

@@ -5,7 +5,7 @@ import type { ByteSource } from '../bytes/byte-source.ts';
 import type { DeflateBlockScanner } from './deflate-block-scanner.ts';
 import { inflateStream, isDamaged } from './inflate.ts';
 import type { ArchiveEntry } from './local-headers.ts';
-import { shown } from './entry-names.ts';
+import { shown } from './entry-paths.ts';
 import { METHOD } from './header-fields.ts';
 
 /** Output buffer of one inflate step, in bytes. */

@@ -9,15 +9,10 @@ import { requireNoEarlyEnd } from './data-descriptors.ts';
 import { readEnd, type EndRecords } from './end-of-central-directory.ts';
 import { isSmall, quickHead, smallContent } from './read-entry-head.ts';
 import { locateEntries, readLayout, type ArchiveEntry } from './local-headers.ts';
-import { requireDistinctPlaces, shown } from './entry-names.ts';
+import { requireDistinctPlaces, shown } from './entry-paths.ts';
 import { limitHint, type ArchiveLimits } from './limits.ts';
 import { METHOD } from './header-fields.ts';
 import { forward, ReadAheadSource } from '../bytes/read-ahead-source.ts';
-
-export { isZip, isZipSource } from './end-of-central-directory.ts';
-export { DEFAULT_LIMITS, type ArchiveLimits } from './limits.ts';
-export type { CentralEntry } from './central-directory.ts';
-export type { ArchiveEntry } from './local-headers.ts';
 
 /** A zip with its directory and at least the entries that are to be replaced. */
 export interface PartialArchive {

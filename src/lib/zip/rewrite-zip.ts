@@ -19,10 +19,11 @@ import {
 } from './updated-headers.ts';
 import { deflateBlocks, type ContentToDeflate, type DeflatedBlock } from './deflate.ts';
 import { endBytes, movedEnd } from './end-of-central-directory.ts';
-import { shown } from './entry-names.ts';
+import { shown } from './entry-paths.ts';
 import { inOrder } from '../concurrency/in-order.ts';
 import { NewBytesWriter } from './new-bytes-writer.ts';
-import { requireOpenable, type ArchiveEntry, type PartialArchive } from './read-zip.ts';
+import { requireOpenable, type PartialArchive } from './read-zip.ts';
+import type { ArchiveEntry } from './local-headers.ts';
 import { METHOD } from './header-fields.ts';
 import { reuseDeflateBlocks, type Reuse, type ReusedStream } from './reuse-deflate-blocks.ts';
 
@@ -104,7 +105,7 @@ export function planRewrite<T>(
 /** New bytes that `rewriteZip` keeps in memory; more go to a file beside the output. */
 const IN_MEMORY = 16 * 1024 * 1024;
 
-export interface RewrittenZip {
+interface RewrittenZip {
   readonly size: number;
   /** Lower-case hex. */
   readonly sha256: string;

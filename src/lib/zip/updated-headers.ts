@@ -1,7 +1,7 @@
 import { deflateBound } from './deflate.ts';
 import type { CentralEntry } from './central-directory.ts';
 import { descriptorLength, type ArchiveEntry } from './local-headers.ts';
-import { shown } from './entry-names.ts';
+import { shown } from './entry-paths.ts';
 import {
   CENTRAL,
   DESCRIPTOR_SIGNATURE,

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { DEFAULT_LIMITS } from '../../../src/lib/zip/read-zip.ts';
+import { DEFAULT_LIMITS } from '../../../src/lib/zip/limits.ts';
 import { initCommand, type InitCommandOptions } from '../../../src/cli/commands/init.ts';
 import { loadBuilderConfig, loadVoucherConfig } from '../../../src/app/config/builder.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';

@@ -1,4 +1,4 @@
-/** Programs that others signed already, which policy leaves alone: who signed them, and what to do if that does not hold. */
+/** Programs that others signed and policy leaves alone: who signed them, and what to do if the signature is bad. */
 import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

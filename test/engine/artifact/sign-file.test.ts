@@ -54,7 +54,7 @@ describe('signing a program that is not in a zip', () => {
   const leftBy = async (output: string): Promise<string[]> =>
     (await readdir(folder)).filter((name) => name.includes(output));
 
-  /** Has the program written to when it has been hashed, and is not written yet. */
+  /** A key that changes the program after it was hashed and before it is written. */
   const meddling = (input: string): SigningKey => {
     const { key } = options;
     return {

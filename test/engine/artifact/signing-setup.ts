@@ -5,8 +5,8 @@ import { createTestCertificate, testSigningKey } from '../../../src/sandbox/cert
 import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { LIMITS } from '../../lib/zip/zips.ts';
 
-/** How a test signs: with a certificate of its own, no timestamps, in a folder that the test removes. */
-export interface SigningSetup {
+/** Options for signing with a new certificate and without timestamps, and a folder that the test removes. */
+interface SigningSetup {
   readonly folder: string;
   readonly signing: Omit<SignArtifactOptions, 'isOurs'>;
 }

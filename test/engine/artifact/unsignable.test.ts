@@ -1,4 +1,4 @@
-/** Programs that can be read and must not be signed. */
+/** Programs that can be read but must not be signed. */
 import assert from 'node:assert/strict';
 import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

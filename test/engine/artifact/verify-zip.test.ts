@@ -1,4 +1,4 @@
-/** What verifying a zip makes of entries that it cannot look into; and that what was signed is verified. */
+/** How verifying a zip reports entries that it cannot read; and that what was signed is verified. */
 import assert from 'node:assert/strict';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ async function verify(entries: Forged[], ...patterns: string[]): Promise<FileRep
 const unreadOf = ({ unread }: FileReport): [path: string, code: string, suspect: boolean][] =>
   unread.map(({ path, code, suspect }) => [path, code, suspect]);
 
-/** Bytes that no method of ours unpacks. */
+/** Bytes that cannot be inflated. */
 const packedOtherwise = (name: string, method = 9): Forged => ({
   name,
   method,
@@ -116,7 +116,7 @@ describe('verifying a zip with entries that cannot be read', () => {
     }));
 
   it('not-a-program: a pattern names something else, which signing would refuse too', async () => {
-    // A program for DOS begins with MZ, too, and Windows for 32 bits runs it.
+    // A program for DOS begins with MZ too, and 32-bit Windows runs it.
     const dos = Buffer.alloc(300);
     dos.write('MZ');
     dos.writeUInt32LE(0x40, 0x3c);

@@ -26,7 +26,7 @@ const CONTENT = sample(300, 1);
 const SIGNED = Buffer.concat([CONTENT, Buffer.from('signature')]);
 const LINK = 0o120777 * 65536;
 
-/** The parts of the archive under attack: one program, and of everything else one. */
+/** The entries of the zip under attack: one program, and one of each other kind. */
 function parts(
   program: Partial<Forged> = {},
 ): Record<'program' | 'stored' | 'streamed' | 'link' | 'odd', Forged> {
@@ -50,7 +50,7 @@ const original = read(forge(Object.values(parts()), END));
 
 type Parts = ReturnType<typeof parts>;
 
-/** The signed archive as it should be, with one thing done to it. */
+/** The signed zip with one change. */
 function signed(change: (all: Parts, end: ForgedEnd) => void, program: Partial<Forged> = {}): Buffer {
   const all = parts({ content: SIGNED, ...program });
   const end = { ...END };
@@ -111,7 +111,7 @@ const patch = (bytes: Buffer, at: number): Buffer => {
   return result;
 };
 
-/** Every way to change more than content, and what the refusal must name. */
+/** Every way to change more than content, and what the error must name. */
 const ATTACKS: Record<string, [() => Buffer, RegExp]> = {
   'an entry more': [
     () => forge([...Object.values(parts({ content: SIGNED })), { name: 'evil.dll' }], END),

@@ -101,7 +101,7 @@ async function lengthsByPython(cases: [path: string, bits: number[]][]): Promise
   return JSON.parse((await running).stdout) as [number, boolean][][];
 }
 
-/** Some bits, as bytes: each pair is a value and how many bits of it, the lowest first. */
+/** Packs bits into bytes: each pair is a value and its number of bits, the lowest bit first. */
 function bits(...parts: [value: number, width: number][]): Buffer {
   const all = parts.flatMap(([value, width]) => Array.from({ length: width }, (_, at) => (value >>> at) & 1));
   const bytes = Buffer.alloc(Math.ceil(all.length / 8));

@@ -1,4 +1,4 @@
-/** Deflate streams for the tests, and their maps. */
+/** Deflate streams for the tests, and their blocks. */
 import { fileURLToPath } from 'node:url';
 import { constants, createDeflateRaw, type ZlibOptions } from 'node:zlib';
 import { DeflateBlockScanner, type DeflateBlocks } from '../../../src/lib/zip/deflate-block-scanner.ts';
@@ -13,7 +13,7 @@ export const PROGRAMS = {
   arm64: program('arm64/7za.exe'),
 };
 
-/** The map of a stream that comes in pieces of so many bytes, at once unless given, or in the given pieces. */
+/** The blocks of a stream that arrives in pieces of `size` bytes, in one piece by default, or in the given pieces. */
 export function scanBlocks(stream: Buffer | Iterable<Buffer>, size?: number): DeflateBlocks | null {
   const scanner = new DeflateBlockScanner();
   const pieces = Buffer.isBuffer(stream) ? piecesOf(stream, size ?? stream.length) : stream;
@@ -25,7 +25,7 @@ function* piecesOf(stream: Buffer, size: number): Generator<Buffer> {
   for (let at = 0; at < stream.length; at += size) yield stream.subarray(at, at + size);
 }
 
-/** Deflates with a flush of this kind after every so many bytes. */
+/** Deflates with a flush of this kind after every `every` bytes. */
 export async function deflateFlushing(
   content: Buffer,
   every: number,

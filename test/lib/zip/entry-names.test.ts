@@ -3,8 +3,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { crc32 } from 'node:zlib';
-import { pathsOf, placeOf, whyUnsafe } from '../../../src/lib/zip/entry-names.ts';
-import { normalPath } from '../../../src/lib/zip/entry-paths.ts';
+import { pathsOf, placeOf, whyUnsafe, normalPath } from '../../../src/lib/zip/entry-paths.ts';
 import { compilePatterns, isOurs } from '../../../src/engine/artifact/globs.ts';
 import { extra, forge, random, read, run, save, temporaryFolder, type Forged } from './zips.ts';
 
@@ -278,7 +277,7 @@ describe('an entry is ours in all forms of its name or in none', () => {
 });
 
 describe('long names', () => {
-  /** Processor time, for the wall's depends on what else runs. In milliseconds. */
+  /** Processor time in milliseconds, since elapsed time depends on what else runs. */
   const costOf = async (name: (i: number) => string): Promise<number> => {
     const zip = forge(Array.from({ length: 400 }, (_, i) => ({ name: name(i), content: '', method: 0 })));
     const before = process.cpuUsage();
@@ -296,7 +295,7 @@ describe('long names', () => {
 
 const folder = await temporaryFolder();
 
-/** What other programs name the files that they unpack. */
+/** The names that other programs give the files that they unpack. */
 const UNPACKERS: Record<string, (zip: string, to: string) => Promise<unknown>> = {
   python: (zip, to) =>
     run('python3', [
@@ -332,7 +331,7 @@ describe('the name that an unpacker gives a file', () => {
         taken++;
         const known = pathsOf(archive.entries[0]).map(placeOf);
         const to = await mkdtemp(join(folder, 'u'));
-        // unzip warns with an exit status of 1.
+        // An exit status of 1 is a warning of unzip.
         await unpack(await save(folder, 'x.zip', bytes), to).catch(() => {});
         const { stdout } = await run('find', [to, '-type', 'f', '-printf', '%P\\0'], { encoding: 'buffer' });
         for (const name of stdout.toString('utf8').split('\0').filter(Boolean))

@@ -9,7 +9,7 @@ const LIMITS = { archive: 1 << 20, entries: 1000, entry: 1 << 20, ratio: 200 };
 
 const wide = (header: Buffer, at: number): void => void header.fill(0xff, at, at + 4);
 
-/** Archives that between them have every structure. */
+/** Zips that together have every structure. */
 function seeds(): Buffer[] {
   const content = sample(700, 4);
   const plain = forge(
@@ -37,7 +37,7 @@ function seeds(): Buffer[] {
   return [plain, forge([entry], { afterDirectory: tail })];
 }
 
-/** Opens all that can be opened; whatever is thrown must be ours. */
+/** Opens everything that can be opened; every error must be one of ours. */
 async function consume(bytes: Buffer): Promise<'sound' | 'refused'> {
   try {
     const archive = await read(bytes, LIMITS);
@@ -63,7 +63,7 @@ function mutate(bytes: Buffer, next: () => number): Buffer {
   if (kind === 1) return result.subarray(next() % result.length);
   for (let n = (next() % 3) + 1; n > 0; n--) {
     const at = next() % result.length;
-    // Flip a bit, or set the extreme values that lengths and offsets go wrong with.
+    // Flip a bit, or set extreme values, which break lengths and offsets.
     if (kind === 2) result[at] = (result[at] ?? 0) ^ (1 << (next() % 8));
     else result.fill(next() % 2 ? 0xff : 0, at, Math.min(result.length, at + 1 + (next() % 8)));
   }

@@ -28,7 +28,7 @@ const B: Forged = { name: 'b.txt', content: 'hello', method: 0 };
 const SCRIPT = Buffer.from('#!/usr/bin/env python3\n');
 const END = 'PK\x05\x06';
 
-/** A whole entry that no directory lists. */
+/** A whole entry that is not in the directory. */
 const HIDDEN = forge([{ name: 'a.exe', content: 'evil' }]).subarray(0, 39);
 
 /** More entries than 16 bits can count, and no zip64. */
@@ -112,13 +112,13 @@ describe('a zip may have', () => {
   });
 });
 
-/** An entry with a descriptor behind what a reader that streams takes for its end, and in the rest another entry. */
+/** An entry whose data seems to end early, with a descriptor, to a reader that streams; the rest holds another entry. */
 function streamed(method: number, between = Buffer.alloc(0), { wide = false, signed = true } = {}): Buffer {
   const content = Buffer.from('innocent');
   const packed = method === 8 ? deflateRawSync(content) : content;
   const end = descriptor(crc32(content), packed.length, content.length, { wide, signed });
   const data = Buffer.concat([packed, end, between, HIDDEN]);
-  // Stored, all of it is content; deflated, what follows the stream is passed over.
+  // If stored, all of it is content; if deflated, what follows the stream is ignored.
   const entry = method === 8 ? { content, data } : { content: data };
   return forge([{ ...entry, name: 'data.bin', method, flags: 0x808 }, B]);
 }

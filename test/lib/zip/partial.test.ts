@@ -28,7 +28,7 @@ const folder = await temporaryFolder();
 /** Longer than a deflate block, so that blocks have to join. */
 const NEW = sample(1_300_000, 99);
 
-/** A zip in memory that remembers which of its bytes were asked for. */
+/** A zip in memory that remembers which of its bytes were read. */
 class Watched implements ByteSource {
   readonly name = 'test.zip';
   readonly size: number;
@@ -69,11 +69,11 @@ async function contentHere(archive: PartialArchive, path: string): Promise<Buffe
 const nothing = (): Promise<void> => Promise.resolve();
 
 /** The zip that a plan describes, put together from the old zip and the new bytes. */
-async function carriedOut(original: string, replacements: ReadonlyMap<string, NewContent>): Promise<Buffer> {
+async function applied(original: string, replacements: ReadonlyMap<string, NewContent>): Promise<Buffer> {
   const bytes = await readFile(original);
   const archive = await partially(bytes, ...replacements.keys());
   const fresh = join(folder, 'fresh');
-  const output = join(folder, 'carried-out.zip');
+  const output = join(folder, 'applied.zip');
   const { delta } = await planRewrite(archive, replacements, { path: fresh }, nothing);
   await withFile(original, (source) =>
     withFile(fresh, (made) =>
@@ -104,7 +104,7 @@ describe('a zip of which only some entries are read', () => {
         await readFile(join(tree, PROGRAM)),
       );
       await rewriteZip(await readZipFile(original), replacements, join(work, 'whole.zip'));
-      const made = await carriedOut(original, replacements);
+      const made = await applied(original, replacements);
       assert.ok(made.equals(await readFile(join(work, 'whole.zip'))));
       await rm(work, { recursive: true });
     });
@@ -311,7 +311,7 @@ describe('a planned rewrite of a forged zip', () => {
     );
     const whole = await readZipFile(original);
     await rewriteZip(whole, replacements, join(folder, 'whole.zip'));
-    const made = await carriedOut(original, replacements);
+    const made = await applied(original, replacements);
     assert.ok(made.equals(await readFile(join(folder, 'whole.zip'))));
     const signed = await readZipFile(join(folder, 'whole.zip'));
     assert.equal((await compareZips(whole, signed)).length, 4);

@@ -9,7 +9,7 @@ import { contentOf, entryOf, forge, read, sample, type Forged } from './zips.ts'
 
 const HEAD = 4096;
 
-/** Content of one byte, repeated, which deflate shrinks a thousand times: but little of it is read. */
+/** Content of one repeated byte, which deflate shrinks a thousandfold; only a little of it is read. */
 const zeros = Buffer.alloc(900_000);
 
 const SIZES = [0, 1, 4095, 4096, 4097, 65_535, 65_536, 65_537, 300_000];
@@ -141,7 +141,7 @@ describe('many heads', () => {
     const before = process.cpuUsage();
     for (const entry of archive.layout) await archive.head(entry, HEAD);
     const { user, system } = process.cpuUsage(before);
-    // A stream each takes 3 seconds and more.
+    // With a stream for each, it takes 3 seconds or more.
     assert.ok(user + system < 1_500_000, `${(user + system) / 1000} ms`);
   });
 });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { crc32, deflateRawSync } from 'node:zlib';
-import { isZip, requireAllOpenable } from '../../../src/lib/zip/read-zip.ts';
-import type { ArchiveLimits } from '../../../src/lib/zip/read-zip.ts';
+import { isZip } from '../../../src/lib/zip/end-of-central-directory.ts';
+import { readArchive, requireAllOpenable } from '../../../src/lib/zip/read-zip.ts';
+import type { ArchiveLimits } from '../../../src/lib/zip/limits.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
-import { readArchive } from '../../../src/lib/zip/read-zip.ts';
 import {
   contentOf,
   descriptor,
@@ -149,13 +149,13 @@ function unicodePath(plain: string, path: string): Buffer {
   return extra(0x7075, Buffer.concat([head, Buffer.from(path)]));
 }
 
-/** Claims 20 bytes of data where there are 5. */
+/** Claims 20 bytes of data instead of 5. */
 const bigger = (at: number) => (header: Buffer) => {
   header.writeUInt32LE(20, at);
   header.writeUInt32LE(20, at + 4);
 };
 
-/** Each reject case by the code it gives. */
+/** The reject cases by error code. */
 const REJECTED: Record<string, Record<string, Buffer | [Buffer, Partial<ArchiveLimits>]>> = {
   'zip-not-a-zip': { nothing: Buffer.alloc(0), text: Buffer.from('x'.repeat(500)) },
   'zip-truncated': {
@@ -290,7 +290,7 @@ describe('a zip is refused', () => {
       });
 });
 
-/** An entry whose headers claim `size` bytes and this CRC, whatever its data is. */
+/** An entry whose headers claim `size` bytes and this CRC-32, independent of its data. */
 function claiming(data: Buffer, content: Buffer, size = content.length, crc?: number): Buffer {
   const claim = (at: number) => (header: Buffer) => {
     header.writeUInt32LE(size, at + 8);

@@ -490,7 +490,7 @@ describe('a zip with a signed program of three megabytes', () => {
     const fresh = join(folder, 'unsound');
     const { dataStart, dataEnd } = entryOf(archive, NAME);
     const blocks = blocksOf(await archive.source.read(dataStart, dataEnd - dataStart));
-    // What is said to be unchanged is not, far behind: only the check finds out.
+    // A byte far into the part that is said to be unchanged differs: only the check finds it.
     const changed = Buffer.from(content);
     changed.writeUInt8(changed.readUInt8(1_000_000) ^ 1, 1_000_000);
     const source = new BufferSource(changed, NAME);

@@ -31,7 +31,7 @@ const replacement = (bytes: Buffer, path = PROGRAM): Map<string, NewContent> =>
 /** Longer than a deflate block, so that blocks have to join. */
 const NEW = sample(1_300_000, 99);
 
-/** What four other readers say about a zip. */
+/** Checks a zip with four other readers. */
 async function judge(path: string): Promise<void> {
   const foreign = (await readZipFile(path)).entries.some(({ method }) => ![0, 8, 12].includes(method));
   const [seven, python, unzip, zip] = await Promise.all([
@@ -47,7 +47,7 @@ async function judge(path: string): Promise<void> {
   if (zip) assert.match(zip.stdout, /OK/);
 }
 
-/** Everything but the program is the same bytes, as Python reads them. */
+/** Everything except the program has the same bytes, as Python reads them. */
 async function assertUntouched(original: string, rewritten: string, changed = PROGRAM): Promise<void> {
   const [a, b] = await Promise.all([rawEntries(original), rawEntries(rewritten)]);
   assert.equal(b.comment, a.comment);
@@ -274,7 +274,7 @@ describe('rewriting', () => {
   });
 });
 
-/** A source of any length, made up as it is read; it remembers nothing. */
+/** A source of any length, generated as it is read. */
 function pattern(size: number): ByteSource {
   const block = sample(1 << 20, 42);
   return {
@@ -292,7 +292,7 @@ function pattern(size: number): ByteSource {
   };
 }
 
-/** How much memory some work takes at its height, in bytes above what was taken before. */
+/** How much more memory some work takes at its peak than before, in bytes. */
 async function peakOf(work: () => Promise<void>): Promise<number> {
   const start = process.memoryUsage().rss;
   let peak = start;
@@ -327,6 +327,10 @@ describe('large entries', () => {
       });
     });
     assert.ok(peak < FLAT, `${Math.round(peak / 1e6)} MB more than before`);
+    assert.deepEqual(
+      (await readdir(folder)).filter((name) => name.endsWith('.part')),
+      [],
+    );
     await rm(output);
   });
 

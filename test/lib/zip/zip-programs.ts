@@ -1,4 +1,4 @@
-/** Zips as other people's tools make them, from one small tree of files. */
+/** Zips made by other tools from one small tree of files. */
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createZip, filesOfFolder } from '../../../src/lib/zip/create-zip.ts';
@@ -41,7 +41,7 @@ const python =
   (tree, output) =>
     run('python3', ['-c', PYTHON_HEAD + body, output], { cwd: tree });
 
-/** What tar leaves out of a zip: Java's folders, deflated and with a data descriptor. */
+/** Folders that are deflated and have a data descriptor, as Java's jar makes them. */
 async function javaLike(_tree: string, output: string): Promise<void> {
   const bytes = forge([
     { name: 'bin/', flags: 0x808 },
@@ -63,7 +63,7 @@ export const MAKERS: Record<string, Maker> = {
   'zip from a pipe': shell(
     'mkdir -p bin && zip -q "$1" readme.txt && cat bin/app.exe | zip -q "$1" - && printf "@ -\\n@=bin/app.exe\\n" | zipnote -w "$1"',
   ),
-  'zip -Z bzip2 but for the program': shell(
+  'zip -Z bzip2, except for the program': shell(
     'zip -q "$1" bin/app.exe && zip -qr -Z bzip2 "$1" . -x bin/app.exe',
   ),
   'zip -z, a comment': shell('printf "made for a test" | zip -qrz "$1" .'),

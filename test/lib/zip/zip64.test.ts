@@ -15,9 +15,9 @@ import { contentOf, descriptor, entryOf, forge, LIMITS, read, run, temporaryFold
 
 const folder = await temporaryFolder();
 
-/** One entry of this size, of zeros that stand nowhere on the disk. */
+/** One entry of this size, of zeros that take no space on the disk. */
 const HOLE = 2 ** 32 + 12_345;
-/** CRC-32 of that many zeros is not needed: nobody reads them. */
+/** The CRC-32 of that many zeros is not needed, since they are not read. */
 const HOLE_CRC = 0x12345678;
 const LIMITS64 = { ...LIMITS, entry: 2 ** 34, archive: 2 ** 34 };
 

@@ -1,4 +1,4 @@
-/** Zips for the tests: laid down record by record, so that any byte of them can be made wrong. */
+/** Zips for the tests, built record by record, so that any byte of them can be made wrong. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,19 +6,16 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { crc32, deflateRawSync } from 'node:zlib';
-import {
-  readArchive,
-  type Archive,
-  type ArchiveEntry,
-  type ArchiveLimits,
-} from '../../../src/lib/zip/read-zip.ts';
+import { readArchive, type Archive } from '../../../src/lib/zip/read-zip.ts';
+import type { ArchiveEntry } from '../../../src/lib/zip/local-headers.ts';
+import type { ArchiveLimits } from '../../../src/lib/zip/limits.ts';
 import { BufferSource } from '../../../src/lib/bytes/byte-source.ts';
 
 export const run = promisify(execFile);
 
 export const LIMITS: ArchiveLimits = { archive: 2 ** 33, entries: 200_000, entry: 2 ** 32, ratio: 200 };
 
-/** A temporary folder that is gone when the file's tests are done. */
+/** A temporary folder that is removed after the tests of the file. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'signpipe-archive-'));
   after(() => rm(folder, { recursive: true, force: true }));
@@ -28,20 +25,20 @@ export async function temporaryFolder(): Promise<string> {
 export interface Forged {
   name: string | Buffer;
   content?: Buffer | string;
-  /** 8 unless given. */
+  /** 8 by default. */
   method?: number;
-  /** Compressed bytes, when they are not what the method makes of the content. */
+  /** Compressed bytes, if they are not the compressed content. */
   data?: Buffer;
   flags?: number;
   localExtra?: Buffer;
   centralExtra?: Buffer;
   comment?: string;
   attributes?: number;
-  /** Follows the data when flag bit 3 is set; made by `descriptor` unless given. */
+  /** Follows the data if flag bit 3 is set; made by `descriptor` by default. */
   descriptor?: Buffer;
   /** Bytes before the local header. */
   gap?: Buffer;
-  /** Last touch to the local and the central header. */
+  /** Changes the finished local and central header. */
   local?: (header: Buffer) => void;
   central?: (header: Buffer) => void;
 }
@@ -50,7 +47,7 @@ export interface ForgedEnd {
   comment?: Buffer | string;
   beforeDirectory?: Buffer;
   afterDirectory?: Buffer;
-  /** Last touch to the end record. */
+  /** Changes the finished end record. */
   end?: (record: Buffer) => void;
 }
 
@@ -134,7 +131,7 @@ function lay(entry: Forged, offset: number): Laid {
   };
 }
 
-/** A zip of these entries; sound unless something in them says otherwise. */
+/** A zip of these entries; sound unless their options break it. */
 export function forge(entries: Forged[], options: ForgedEnd = {}): Buffer {
   const body: Buffer[] = [];
   const directory: Buffer[] = [];
@@ -151,7 +148,7 @@ export function forge(entries: Forged[], options: ForgedEnd = {}): Buffer {
   const central = Buffer.concat(directory);
   const end = Buffer.alloc(22);
   end.writeUInt32LE(0x06054b50, 0);
-  // What does not fit is cut off, as old zip programs did.
+  // Bits that do not fit are cut off, as by old zip programs.
   end.writeUInt16LE(entries.length & 0xffff, 8);
   end.writeUInt16LE(entries.length & 0xffff, 10);
   end.writeUInt32LE(central.length, 12);
@@ -161,7 +158,7 @@ export function forge(entries: Forged[], options: ForgedEnd = {}): Buffer {
   return Buffer.concat([...body, before, central, options.afterDirectory ?? Buffer.alloc(0), end, comment]);
 }
 
-/** What Android's build tools put where an entry was deleted: a local header of zeros, and as many behind it. */
+/** What Android's build tools put in place of a deleted entry: a local header of zeros, and more zeros after it. */
 export function virtualEntry(zeros: number): Buffer {
   const result = Buffer.alloc(30 + zeros);
   result.writeUInt32LE(0x04034b50, 0);
@@ -169,7 +166,7 @@ export function virtualEntry(zeros: number): Buffer {
   return result;
 }
 
-/** The zip64 end record and locator for a directory, to stand behind it. */
+/** The zip64 end record and locator that follow a directory. */
 export function zip64End(count: number, size: number, offset: number, data = Buffer.alloc(0)): Buffer {
   const record = Buffer.alloc(56);
   record.writeUInt32LE(0x06064b50, 0);
@@ -201,7 +198,7 @@ export async function contentOf(archive: Archive, path: string): Promise<Buffer>
 
 export const readZipFile = async (path: string): Promise<Archive> => read(await readFile(path));
 
-/** Bytes that deflate shrinks to about half, the same for the same seed. */
+/** Bytes that deflate shrinks to about half; the same for the same seed. */
 export function sample(length: number, seed = 1): Buffer {
   const result = Buffer.alloc(length);
   const next = random(seed);
@@ -220,15 +217,15 @@ export function random(seed: number): () => number {
   };
 }
 
-/** Every raw part of a zip as Python's struct and zipfile see it, apart from our own reader. */
-export interface RawEntry {
+/** Every raw part of a zip as Python's struct and zipfile read it, independent of our reader. */
+interface RawEntry {
   name: string;
-  /** Headers in hex, CRC, sizes and offset blanked (in the directory's zip64 field too). */
+  /** Headers in hex, without CRC-32, sizes and offset (in the directory's zip64 field too). */
   local: string;
   central: string;
-  /** SHA-256 of the compressed data, and of the content (null when Python cannot decompress it). */
+  /** SHA-256 of the compressed data, and of the content (null if Python cannot decompress it). */
   data: string;
-  /** SHA-256 of whatever stands between data and what follows. */
+  /** SHA-256 of the bytes between the data and what follows. */
   behind: string;
   content: string | null;
 }
