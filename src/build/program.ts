@@ -41,9 +41,9 @@ export const sealed = (script: Buffer, cache: Buffer): Buffer =>
 /** The code cache in a file; undefined if it is missing, damaged or of another script. */
 function unsealed(path: string, script: Buffer): Buffer | undefined {
   try {
-    const kept = readFileSync(path);
-    const cache = kept.subarray(DIGEST_SIZE);
-    return digestOf(script, cache).equals(kept.subarray(0, DIGEST_SIZE)) ? cache : undefined;
+    const content = readFileSync(path);
+    const cache = content.subarray(DIGEST_SIZE);
+    return digestOf(script, cache).equals(content.subarray(0, DIGEST_SIZE)) ? cache : undefined;
   } catch {
     return undefined;
   }
@@ -84,8 +84,8 @@ export function openProgram(scripts: Scripts): Load {
     return parts;
   };
   const functionOf = (part: string): PartFunction => {
-    const found = partsOf('near')[part] ?? partsOf('far')[part];
-    if (found) return found;
+    const run = partsOf('near')[part] ?? partsOf('far')[part];
+    if (run) return run;
     throw new Error(`${scripts.folder}: the compiled program has no part ${part}; build it again`);
   };
   const loaded = new Map<string, LoadedPart>();

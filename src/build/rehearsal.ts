@@ -43,13 +43,13 @@ async function run(scripts: Scripts, job: readonly string[]): Promise<void> {
 export async function rehearse(dist: string): Promise<[name: ScriptName, cache: Buffer][]> {
   const scripts = new Scripts(dist);
   const authority = await startTimestampAuthority();
-  const given = process.argv;
+  const originalArguments = process.argv;
   try {
     await withTempFolder(async (folder) => {
       for (const job of await jobs(folder, authority.url)) await run(scripts, job);
     });
   } finally {
-    process.argv = given;
+    process.argv = originalArguments;
     await authority.close();
   }
   return SCRIPTS.map((name) => [name, scripts.script(name).createCachedData()]);

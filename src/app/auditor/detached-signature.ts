@@ -40,10 +40,10 @@ function requireTimestamp(
 ): void {
   const { signer, data, certificate } = signature;
   const stamp = readCountersignature(signer, data.certificates, { now, weakDigests: false, what });
-  const said = entry.timestamp && new Date(entry.timestamp.time).getTime();
+  const statedTime = entry.timestamp && new Date(entry.timestamp.time).getTime();
   const differs = stamp
-    ? stamp.time.getTime() !== said || stamp.authority !== entry.timestamp?.authority
-    : said !== null;
+    ? stamp.time.getTime() !== statedTime || stamp.authority !== entry.timestamp?.authority
+    : statedTime !== null;
   if (differs)
     throw invalid(
       'signature-timestamp-differs',

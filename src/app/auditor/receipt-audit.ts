@@ -97,11 +97,11 @@ export async function auditReceipt(
   const audited = await readAnswered(context, request, findings);
   const signedByOwner = await isByOwner(context, commit, findings);
   // A receipt without a trusted signature is not read: its statements would look true in a table.
-  const found = signedByOwner ? await findings.try(() => readReceipt(context.repository, id)) : undefined;
-  if (!found) return { ...nothing, signedByOwner, row: unreadRow(request, commit, audited, problems) };
-  const files = await compareParts(context, commit, found.receipt, findings);
-  if (audited) await compareAnswer(context, found, audited, findings);
-  const vouched = found.receipt.vouches.length > 0;
+  const answer = signedByOwner ? await findings.try(() => readReceipt(context.repository, id)) : undefined;
+  if (!answer) return { ...nothing, signedByOwner, row: unreadRow(request, commit, audited, problems) };
+  const files = await compareParts(context, commit, answer.receipt, findings);
+  if (audited) await compareAnswer(context, answer, audited, findings);
+  const vouched = answer.receipt.vouches.length > 0;
   const requested = (vouched && audited?.request.files) || [];
   const requesterNames = (vouched && audited?.by?.certified) || [];
   return {
@@ -111,7 +111,7 @@ export async function auditReceipt(
     identity: audited && identityOf(audited),
     requested,
     requesterNames,
-    row: answeredRow(found, audited, files, problems),
+    row: answeredRow(answer, audited, files, problems),
   };
 }
 
@@ -178,14 +178,15 @@ const trailerLines = (message: string): string[] =>
 function compareMessage({ message }: Commit, receipt: Receipt, findings: Findings): void {
   const expected = receiptMessage(receipt);
   if (message === expected) return;
-  const wanted = trailerLines(expected);
-  const keys = new Set(wanted.map((line) => line.slice(0, line.indexOf(':'))));
+  const required = trailerLines(expected);
+  const keys = new Set(required.map((line) => line.slice(0, line.indexOf(':'))));
   const actual = trailerLines(message).filter((line) => keys.has(line.slice(0, line.indexOf(':'))));
-  const odd = wanted.find((line) => !actual.includes(line)) ?? actual.find((line) => !wanted.includes(line));
-  if (odd !== undefined || wanted.length !== actual.length)
+  const difference =
+    required.find((line) => !actual.includes(line)) ?? actual.find((line) => !required.includes(line));
+  if (difference !== undefined || required.length !== actual.length)
     findings.add(
       'receipt-message-differs',
-      `its message and its receipt.json do not say the same: ${odd ?? 'a trailer is repeated'}`,
+      `its message and its receipt.json do not say the same: ${difference ?? 'a trailer is repeated'}`,
     );
 }
 

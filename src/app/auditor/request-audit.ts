@@ -79,8 +79,8 @@ function compareSigner(
   acceptUnsigned: boolean,
 ): void {
   const id = shortId(request.id);
-  const { request: said } = receipt;
-  if (said.signer === null) {
+  const { request: statement } = receipt;
+  if (statement.signer === null) {
     if (hasSigned(receipt) && by === null && !acceptUnsigned)
       findings.add(
         'request-unproven',
@@ -89,28 +89,28 @@ function compareSigner(
   } else if (by === null)
     findings.add(
       fault?.code ?? 'commit-unsigned',
-      `it says that ${said.signer} signed request ${id}: ${fault?.message ?? ''}`,
+      `it says that ${statement.signer} signed request ${id}: ${fault?.message ?? ''}`,
     );
-  else if (!by.principals.includes(said.signer) || by.fingerprint !== said.key)
+  else if (!by.principals.includes(statement.signer) || by.fingerprint !== statement.key)
     findings.add(
       'request-signer-differs',
-      `it says that request ${id} is signed by ${said.signer} (${said.key ?? 'no key'}), and it is by ${by.principal} (${by.fingerprint})`,
+      `it says that request ${id} is signed by ${statement.signer} (${statement.key ?? 'no key'}), and it is by ${by.principal} (${by.fingerprint})`,
     );
 }
 
-function compareStatements({ request: said }: Receipt, request: Request, findings: Findings): void {
+function compareStatements({ request: statement }: Receipt, request: Request, findings: Findings): void {
   if (request.error) return;
   const differs = (what: string, is: string, says: string): void =>
     findings.add(
       'request-differs',
       `request ${shortId(request.id)} has the ${what} "${is}", the receipt says "${says}"`,
     );
-  if (said.channel !== request.channel) differs('channel', request.channel, said.channel);
-  if (said.sourceRevision !== request.sourceRevision)
-    differs('source revision', request.sourceRevision ?? '', said.sourceRevision ?? '');
+  if (statement.channel !== request.channel) differs('channel', request.channel, statement.channel);
+  if (statement.sourceRevision !== request.sourceRevision)
+    differs('source revision', request.sourceRevision ?? '', statement.sourceRevision ?? '');
   const time = request.committedAt.getTime();
-  if (time >= 0 && time <= LAST_TIME && new Date(said.requestedAt).getTime() !== time)
-    differs('time', request.committedAt.toISOString(), said.requestedAt);
+  if (time >= 0 && time <= LAST_TIME && new Date(statement.requestedAt).getTime() !== time)
+    differs('time', request.committedAt.toISOString(), statement.requestedAt);
 }
 
 function compareFiles({ files }: Receipt, request: Request, findings: Findings): void {
@@ -126,32 +126,32 @@ function compareFiles({ files }: Receipt, request: Request, findings: Findings):
       'vouch-not-request',
       `it signed for ${shortId(request.id)}, which its author meant as a vouch only`,
     );
-  const asked = new Map(request.files.map((file) => [file.name, file]));
-  for (const file of files) compareFile(file, asked.get(file.input.name), findings);
-  const given = new Set(files.map(({ input }) => input.name));
-  for (const name of asked.keys())
-    if (!given.has(name)) findings.add('receipt-file-missing', `${name} was requested, but is not in it`);
+  const requested = new Map(request.files.map((file) => [file.name, file]));
+  for (const file of files) compareFile(file, requested.get(file.input.name), findings);
+  const inReceipt = new Set(files.map(({ input }) => input.name));
+  for (const name of requested.keys())
+    if (!inReceipt.has(name)) findings.add('receipt-file-missing', `${name} was requested, but is not in it`);
 }
 
 function compareFile(
   { input, signed }: ReceiptFile,
-  asked: RequestedFile | undefined,
+  requested: RequestedFile | undefined,
   findings: Findings,
 ): void {
-  if (!asked) {
+  if (!requested) {
     findings.add('receipt-other-file', `it is about ${input.name}, which the request does not name`);
     return;
   }
-  if (asked.sha256 !== undefined && asked.sha256 !== input.sha256)
+  if (requested.sha256 !== undefined && requested.sha256 !== input.sha256)
     findings.add(
       'receipt-other-bytes',
-      `${input.name}: it is about ${input.sha256 ?? 'unknown bytes'}, the request pins ${asked.sha256}`,
+      `${input.name}: it is about ${input.sha256 ?? 'unknown bytes'}, the request pins ${requested.sha256}`,
     );
-  if (!asked.entries) return;
-  const pins = new Map(asked.entries.map(({ path, sha256 }) => [path, sha256]));
+  if (!requested.entries) return;
+  const pins = new Map(requested.entries.map(({ path, sha256 }) => [path, sha256]));
   for (const { path, before } of signed) {
     const pin = pins.get(path);
-    if (pin === undefined ? asked.sha256 === undefined : pin !== before.sha256)
+    if (pin === undefined ? requested.sha256 === undefined : pin !== before.sha256)
       findings.add(
         'receipt-other-bytes',
         `${input.name}!/${path}: it is about ${before.sha256}, the request pins ${pin ?? 'nothing'}`,

@@ -20,19 +20,19 @@ export function judgeRevocation(
   { certificate, at }: { certificate: string; at: Date },
 ): Revocation {
   const subjects = new Map<string, string>();
-  const found = new Map<string, NamedCertificate>();
+  const matches = new Map<string, NamedCertificate>();
   for (const row of rows) {
     if (!row.certificate) continue;
     const { sha256, subject } = row.certificate;
     subjects.set(sha256, subject);
     if (!sha256.startsWith(certificate)) continue;
-    const named = found.get(sha256) ?? { certificate: sha256, subject, programs: [] };
-    found.set(sha256, named);
+    const named = matches.get(sha256) ?? { certificate: sha256, subject, programs: [] };
+    matches.set(sha256, named);
     for (const program of programsOf(row, at)) named.programs.push(program);
   }
-  const [named, another] = found.values();
+  const [named, another] = matches.values();
   if (!named) throw unknownCertificate(subjects, certificate);
-  if (another) throw ambiguousCertificate([...found.values()], certificate);
+  if (another) throw ambiguousCertificate([...matches.values()], certificate);
   return {
     certificate: named.certificate,
     subject: named.subject,
@@ -77,9 +77,9 @@ function unknownCertificate(subjects: ReadonlyMap<string, string>, certificate: 
   });
 }
 
-function ambiguousCertificate(found: readonly NamedCertificate[], certificate: string): Error {
-  const named = found.slice(0, 5).map((each) => `${each.certificate} (${printable(each.subject, 80)})`);
-  return usage('certificate-ambiguous', `${found.length} certificates begin with ${certificate}`, {
+function ambiguousCertificate(matches: readonly NamedCertificate[], certificate: string): Error {
+  const named = matches.slice(0, 5).map((each) => `${each.certificate} (${printable(each.subject, 80)})`);
+  return usage('certificate-ambiguous', `${matches.length} certificates begin with ${certificate}`, {
     hint: `give more digits of one of ${named.join('; ')}`,
   });
 }
