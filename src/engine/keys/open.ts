@@ -23,12 +23,14 @@ export function describeKey(settings: KeySettings): KeyDescription {
   const { pfx, certificate, key, keyName: name, passphraseFile } = settings;
   if (pfx !== undefined && (certificate ?? key) !== undefined)
     throw usage('key-missing', 'two signing keys', {
-      hint: 'give either pfx, or certificate and key, not both',
+      hint: 'give either signing.pfx, or signing.certificate and signing.key, not both',
     });
   if (pfx !== undefined) return { kind: 'pkcs12', file: pfx, name, passphraseFile };
   if (certificate !== undefined && key !== undefined)
     return { kind: 'pem', certificate, key, passphraseFile };
-  throw usage('key-missing', 'no signing key', { hint: 'give pfx, or certificate and key' });
+  throw usage('key-missing', 'no signing key', {
+    hint: 'give signing.pfx, or signing.certificate and signing.key',
+  });
 }
 
 interface OpenKeyOptions {
