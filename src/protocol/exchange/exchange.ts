@@ -146,6 +146,3 @@ export interface ExchangeOptions {
    */
   readonly resumeAfter?: number;
 }
-
-export const STALL_TIMEOUT_MS = 120_000;
-export const RESUME_AFTER = 32 * 1024 * 1024;

@@ -1,7 +1,7 @@
 import { usage } from '../../lib/errors.ts';
 import { parseSshUrl } from '../../lib/ssh/url.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
-import { RESUME_AFTER, STALL_TIMEOUT_MS, type Exchange, type ExchangeOptions } from './exchange.ts';
+import type { Exchange, ExchangeOptions } from './exchange.ts';
 import { FolderExchange } from './folder.ts';
 import { ScpExchange } from './scp.ts';
 import { SftpExchange } from './sftp.ts';
@@ -18,7 +18,7 @@ function requireSsh(ssh: SshOptions | undefined): SshOptions {
  * legacy protocol, for hosts without SFTP) or `file://` (a shared folder).
  */
 export async function openExchange(options: ExchangeOptions): Promise<Exchange> {
-  const { url, stallTimeoutMs = STALL_TIMEOUT_MS, resumeAfter = RESUME_AFTER } = options;
+  const { url, stallTimeoutMs = 120_000, resumeAfter = 32 * 1024 * 1024 } = options;
   if (/^file:\/\//i.test(url)) return new FolderExchange(url).connect();
   const location = parseSshUrl(url);
   if (location.scheme === 'sftp')
