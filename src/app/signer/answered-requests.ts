@@ -27,7 +27,7 @@ const headSchema = z.strictObject({
 });
 
 /** Where answers are found besides the receipt branch. */
-export interface OtherAnswers {
+interface OtherAnswers {
   /** `control.since`: its whole history counts as answered. */
   readonly since: string | undefined;
   /** Tips of the receipt branch whose loss an operator accepted: what was answered there stays answered. */

@@ -25,7 +25,7 @@ export class UnmetPreconditionError extends Error {
 export class HeadsUnknown extends Error {}
 
 /** A request whose preconditions are checked again. */
-export interface CheckedRequest {
+interface CheckedRequest {
   readonly request: Request;
   readonly channel: Channel;
   /** When this signer first saw the request. */

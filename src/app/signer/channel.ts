@@ -32,7 +32,7 @@ export interface Channel {
   readonly mayRequest: PathFilter;
 }
 
-export interface ChannelOptions {
+interface ChannelOptions {
   readonly now: Date;
   /** Reports a key or passphrase file that others may read. */
   readonly warn: (message: string) => void;

@@ -19,7 +19,7 @@ const schema = z.strictObject({
 });
 
 /** Heads up to which all is answered: each request in the history of `requests` by a receipt in that of `receipts`. */
-export interface AnsweredHeads {
+interface AnsweredHeads {
   readonly requests: string;
   readonly receipts: string;
 }

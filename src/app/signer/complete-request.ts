@@ -144,8 +144,8 @@ export class RequestCompletion {
       return output.mode === 'delta' ? [output.unsigned.file, newBytes].flat() : newBytes;
     });
     const paths = files.map((file) => join(this.folder(request), file));
-    const found = await Promise.all([...paths, signaturesFile(this.context.config.state)].map(exists));
-    return found.every(Boolean);
+    const present = await Promise.all([...paths, signaturesFile(this.context.config.state)].map(exists));
+    return present.every(Boolean);
   }
 
   private folder(request: string): string {

@@ -51,19 +51,23 @@ async function makeAgain(
     signature: signatureOf(signatures, before.sha256),
   }));
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const far = await openAgain(context, output, folder);
+  const remote = await openAgain(context, output, folder);
   try {
     const { limits } = context.config;
-    const made = await attachToRemoteZip(far, wanted, join(folder, 'again'), { limits, scratch: folder });
-    const same = made.used === output.newBytes.sha256 && isDeepStrictEqual(made.delta.spans, output.spans);
-    if (!made.newBytes || !same) throw differs(output.name);
+    const rebuilt = await attachToRemoteZip(remote, wanted, join(folder, 'again'), {
+      limits,
+      scratch: folder,
+    });
+    const same =
+      rebuilt.used === output.newBytes.sha256 && isDeepStrictEqual(rebuilt.delta.spans, output.spans);
+    if (!rebuilt.newBytes || !same) throw differs(output.name);
     context.log.info(
-      { file: output.name, bytes: far.bytesFetched, of: far.size },
+      { file: output.name, bytes: remote.bytesFetched, of: remote.size },
       `put ${output.name} together again`,
     );
-    return made.newBytes;
+    return rebuilt.newBytes;
   } finally {
-    await far.close();
+    await remote.close();
   }
 }
 
@@ -75,14 +79,14 @@ async function openAgain(
 ): Promise<RemoteFile> {
   const retryReading = <T>(action: () => Promise<T>): Promise<T> => retry(context, `reading ${name}`, action);
   const cache = join(folder, 'far');
-  const far = await RemoteFile.open(context.exchange, incoming(context, name), {
+  const remote = await RemoteFile.open(context.exchange, incoming(context, name), {
     cache,
     retry: retryReading,
     name,
   });
-  if (!far) throw fileMissing(name);
-  if (far.size === unsigned.size && far.modified.toISOString() === unsigned.modified) return far;
-  await far.close();
+  if (!remote) throw fileMissing(name);
+  if (remote.size === unsigned.size && remote.modified.toISOString() === unsigned.modified) return remote;
+  await remote.close();
   throw fileChanged(name);
 }
 

@@ -51,19 +51,19 @@ export async function fetchWhole(
 ): Promise<WholeFile> {
   const { name } = requested;
   const limit = context.config.limits.archive;
-  const got = await retry(context, `fetching ${name}`, () =>
+  const fetchedFile = await retry(context, `fetching ${name}`, () =>
     withProgressBar(context.progress, `fetch ${name}`, 'bytes', (onProgress) =>
       context.exchange.fetch(incoming(context, name), path, { limit, onProgress, flushed: false }),
     ),
   );
-  checkPin(requested, got.sha256);
-  context.log.info({ file: name, bytes: got.size, sha256: got.sha256 }, `fetched ${name}`);
-  return { requested, path, ...got, modified: await modifiedOf(context, name) };
+  checkPin(requested, fetchedFile.sha256);
+  context.log.info({ file: name, bytes: fetchedFile.size, sha256: fetchedFile.sha256 }, `fetched ${name}`);
+  return { requested, path, ...fetchedFile, modified: await modifiedOf(context, name) };
 }
 
 async function modifiedOf(context: SignerContext, name: string): Promise<Date | null> {
   if (context.config.exchange.sparse === 'never') return null;
-  return retry(context, `looking at ${name}`, async () => {
+  return retry(context, `reading the time of ${name}`, async () => {
     if (!(await context.exchange.canAssemble())) return null;
     return (await context.exchange.stat(incoming(context, name)))?.modified ?? null;
   });

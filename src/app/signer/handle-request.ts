@@ -26,7 +26,7 @@ import type { SignerContext } from './signer-context.ts';
 import type { UnmetPrecondition } from './unmet-precondition.ts';
 
 /** What became of a request at this poll. */
-export type RequestOutcome =
+type RequestOutcome =
   | { readonly state: 'answered'; readonly outcome: Receipt['outcome'] }
   | { readonly state: 'waiting'; readonly why: string; readonly code?: string | undefined };
 
@@ -114,7 +114,7 @@ export class RequestHandler {
     const key = keyWithCheck(channel.key, async () => {
       vouches = await checkBeforeKeyUse(context, { request: draft.request, channel, seen }, this.headsNow);
     });
-    const made = await this.signFetched({ ...channel, key }, fetched, {
+    const signed = await this.signFetched({ ...channel, key }, fetched, {
       request: id,
       folder,
       rehearsal,
@@ -122,12 +122,18 @@ export class RequestHandler {
     const times = { ...draft.times, fetched: fetchedAt, signed: context.now().toISOString() };
     const receipt = receiptOf({ ...draft, vouches, times }, 'signed', {
       ...certificateOf(channel),
-      files: made.files,
+      files: signed.files,
       zlib: process.versions.zlib,
     });
     requireValidReceipt(receipt);
-    await context.journal.write({ version: 2, request: id, stage: 'signed', receipt, outputs: made.outputs });
-    return this.completion.deliver({ receipt, folder, newBytes: made.newBytes }, made.outputs);
+    await context.journal.write({
+      version: 2,
+      request: id,
+      stage: 'signed',
+      receipt,
+      outputs: signed.outputs,
+    });
+    return this.completion.deliver({ receipt, folder, newBytes: signed.newBytes }, signed.outputs);
   }
 
   private async signFetched(

@@ -11,7 +11,7 @@ import type { Requester } from './policy.ts';
 import type { SignerContext } from './signer-context.ts';
 
 /** Whether a request that policy permits may be signed now. */
-export type Preconditions = { readonly met: true; readonly vouches: readonly Vouch[] } | UnmetPrecondition;
+type Preconditions = { readonly met: true; readonly vouches: readonly Vouch[] } | UnmetPrecondition;
 
 const NO_SIGNERS = AllowedSigners.parse('', 'none');
 

@@ -1,7 +1,7 @@
 import { createTask, type ScheduledTask } from 'node-cron';
 
 /** One reading of the machine's two clocks, both in milliseconds. */
-export interface ClockReading {
+interface ClockReading {
   /** Time of day (`Date.now`): a person, NTP or a resumed virtual machine may set it forward or back. */
   readonly wall: number;
   /** Time since an arbitrary moment (`performance.now`): only ever goes forward. */

@@ -42,7 +42,7 @@ export interface SignerContext {
   close(): Promise<void>;
 }
 
-export interface SignerContextOptions {
+interface SignerContextOptions {
   readonly log: Logger;
   readonly progress: ProgressDisplay;
   readonly now?: () => Date;

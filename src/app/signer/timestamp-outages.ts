@@ -38,7 +38,7 @@ interface WaitingRequest {
   readonly first: Date;
 }
 
-export interface TimestampOutageOptions {
+interface TimestampOutageOptions {
   /** `retry.for`: how long a request waits in all, in ms. */
   readonly longest: number;
   /** `retry.wait`: the first pause between two attempts, in ms; it doubles each time, up to one minute. */
@@ -141,8 +141,8 @@ export class TimestampOutages {
 
   private async note(id: string, channel: string): Promise<void> {
     const now = this.options.now();
-    const known = this.waiting.get(id);
-    if (known && known.first <= now) return;
+    const earlier = this.waiting.get(id);
+    if (earlier && earlier.first <= now) return;
     this.waiting.set(id, { channel, first: now });
     await this.save();
   }

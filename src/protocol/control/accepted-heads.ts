@@ -37,7 +37,7 @@ const COMPACT_AT = 10_000;
 const KEEP = 1000;
 
 /** What is recorded besides the heads. */
-export interface AcceptOptions {
+interface AcceptOptions {
   /** An operator decided to accept a history that would have been refused. */
   readonly forced?: boolean;
   readonly at?: Date;

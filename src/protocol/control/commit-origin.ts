@@ -5,7 +5,7 @@ import type { CommitGraph } from '../../lib/git/commit-graph.ts';
 const REMEMBERED = 10_000;
 
 /** The roots whose descendants are ours: those in the configuration, or else those of the first accepted head. */
-export interface PinnedRoots {
+interface PinnedRoots {
   readonly ids: readonly string[];
   /** Whether they are from the configuration: then no accepted head is known to descend from one. */
   readonly configured: boolean;

@@ -11,7 +11,7 @@ export const HOLD = 'HOLD';
 const REASON_LIMIT = 4096;
 
 /** A commit that removes HOLD and does not lift it. */
-export interface IgnoredRemoval {
+interface IgnoredRemoval {
   commit: string;
   /** The end of a sentence whose subject is the commit. */
   why: string;
@@ -45,7 +45,7 @@ export function howToLift({ ignored, atTip }: Pick<Hold, 'ignored' | 'atTip'>): 
   return `${why}; to lift it, ${first}remove HOLD in a commit that changes nothing else, signed by an allowed signer: git rm HOLD && git commit -S`;
 }
 
-export interface HoldOptions {
+interface HoldOptions {
   allowed: CommitSigners;
   /** Unsigned removals count too: for a private Git host where unsigned requests are accepted. */
   acceptUnsigned?: boolean;

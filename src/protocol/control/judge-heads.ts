@@ -111,8 +111,8 @@ async function judgeNewReceipts(
   check: JudgeOptions['checkReceipt'],
 ): Promise<void> {
   if (receipts === null || receipts === before) return;
-  const known = before === null ? [] : [before];
-  const newReceipts = (await repository.firstParents(receipts, known)).map((step) => step.id).reverse();
+  const earlier = before === null ? [] : [before];
+  const newReceipts = (await repository.firstParents(receipts, earlier)).map((step) => step.id).reverse();
   for (let at = 0; at < newReceipts.length; at += BATCH) {
     const batch = newReceipts.slice(at, at + BATCH);
     const checked = await Promise.allSettled(batch.map((commit) => checkOne(commit, receipts, how, check)));
@@ -120,13 +120,13 @@ async function judgeNewReceipts(
     if (failed) throw failed.reason;
   }
   const ours = new Set(newReceipts);
-  const exclude = requests === null ? known : [...known, requests];
-  const strange = (await repository.commitsBetween(receipts, exclude)).filter((commit) => !ours.has(commit));
-  if (strange.length > 0)
+  const exclude = requests === null ? earlier : [...earlier, requests];
+  const unknown = (await repository.commitsBetween(receipts, exclude)).filter((commit) => !ours.has(commit));
+  if (unknown.length > 0)
     throw alarm(
       'history-forked',
-      `${repository.branches.receipts} answers requests that ${repository.branches.requests} does not have, such as ${shortId(strange.at(-1) ?? '')}: somebody was shown another history`,
-      how(strange.at(-1) ?? receipts, requests ?? receipts),
+      `${repository.branches.receipts} answers requests that ${repository.branches.requests} does not have, such as ${shortId(unknown.at(-1) ?? '')}: another reader was shown another history`,
+      how(unknown.at(-1) ?? receipts, requests ?? receipts),
     );
 }
 

@@ -45,7 +45,7 @@ const ownerSchema = z.object({
 });
 
 /** `signer.json` of the first commit on the receipt branch: the owner of the receipts. */
-export type ReceiptsOwner = z.infer<typeof ownerSchema>;
+type ReceiptsOwner = z.infer<typeof ownerSchema>;
 
 const json = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
 
@@ -138,7 +138,7 @@ export async function readReceiptsOwner(
 }
 
 /** The content of a receipt commit. Equal input gives an equal commit if the key's signatures are deterministic (Ed25519). */
-export interface NewReceipt {
+interface NewReceipt {
   /** The receipt before this one, or the branch's first commit. */
   parent: string;
   receipt: Receipt;
@@ -258,7 +258,7 @@ export async function readReceipt(repository: ControlRepository, id: string): Pr
 }
 
 /** One commit on the receipt branch. */
-export interface ReceiptStep {
+interface ReceiptStep {
   id: string;
   /** The request that it answers: its second parent. Null if it is no receipt, as the branch's first commit. */
   request: string | null;

@@ -184,9 +184,9 @@ export class ControlRepository extends CommitGraph {
       // Git itself may still get through, and reports best why not. Errors of host keys and logins are final.
       if (!(error instanceof SignpipeError) || error.code !== 'git-unreachable') throw error;
     }
-    const said = await this.remote(['ls-remote', '--heads', '--quiet', this.url]);
+    const output = await this.remote(['ls-remote', '--heads', '--quiet', this.url]);
     const heads = new Map<string, string>();
-    for (const line of said.split('\n')) {
+    for (const line of output.split('\n')) {
       if (/^[0-9a-f]{64}\t/.test(line)) throw otherObjectFormat(this.url);
       const match = /^([0-9a-f]{40})\trefs\/heads\/(.+)$/.exec(line);
       if (match?.[1] !== undefined && match[2] !== undefined) heads.set(match[2], match[1]);
@@ -257,8 +257,13 @@ export class ControlRepository extends CommitGraph {
     if (!/^[0-9a-f]{7,40}$/i.test(text))
       throw usage('request-id', `"${printable(text, 80)}" is not a commit id`);
     try {
-      const said = await this.git.run(['rev-parse', '--verify', '--quiet', `${text.toLowerCase()}^{commit}`]);
-      return said.trim();
+      const output = await this.git.run([
+        'rev-parse',
+        '--verify',
+        '--quiet',
+        `${text.toLowerCase()}^{commit}`,
+      ]);
+      return output.trim();
     } catch (cause) {
       throw usage('request-unknown', `no single commit in the control repository has the id ${text}`, {
         hint: 'has it been pushed? Give its whole id',
@@ -269,7 +274,7 @@ export class ControlRepository extends CommitGraph {
 
   /** Where these branches stand in the clone; each has to be at a commit. Starts no process. */
   private async readRefs(branches: Iterable<string>): Promise<Map<string, string>> {
-    const found = new Map<string, string>();
+    const refs = new Map<string, string>();
     for (const name of branches) {
       const ref = await this.objects.resolve(`${this.refs}${name}`);
       if (ref?.type !== 'commit')
@@ -277,9 +282,9 @@ export class ControlRepository extends CommitGraph {
           'branch-not-a-commit',
           `${printable(this.url)}: branch ${printable(name)} points to ${shortId(ref?.id ?? 'nothing')}, not a commit`,
         );
-      found.set(name, ref.id);
+      refs.set(name, ref.id);
     }
-    return found;
+    return refs;
   }
 
   private branchMap(heads: Heads): Map<string, string> {
@@ -287,8 +292,8 @@ export class ControlRepository extends CommitGraph {
   }
 
   private async localRefs(): Promise<Map<string, string>> {
-    const said = await this.git.run(['for-each-ref', '--format=%(objectname) %(refname)', this.refs]);
-    const lines = said.split('\n').filter((line) => line !== '');
+    const output = await this.git.run(['for-each-ref', '--format=%(objectname) %(refname)', this.refs]);
+    const lines = output.split('\n').filter((line) => line !== '');
     if (lines.some((line) => line.indexOf(' ') !== 40)) throw otherObjectFormat(this.url);
     return new Map(lines.map((line) => [line.slice(41 + this.refs.length), line.slice(0, 40)]));
   }

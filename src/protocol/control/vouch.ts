@@ -19,7 +19,7 @@ import { formatZipname, zipnameLines, type RequestedFile } from './zipname.ts';
 const VOUCH_LIMIT = 5000;
 
 /** A pinned file or entry for which a vouch has another hash than the request. */
-export interface PinDifference {
+interface PinDifference {
   /** `NAME`, or `NAME!/ENTRY`. */
   what: string;
   requested: string;
@@ -206,7 +206,7 @@ export async function vouchesFor(
   });
 }
 
-export interface NewVouch {
+interface NewVouch {
   /** The tip of `vouch/NAME`, or null to begin the branch. */
   parent: string | null;
   /** Pinned files, as the request has them. */
