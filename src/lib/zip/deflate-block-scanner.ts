@@ -175,7 +175,10 @@ export class DeflateBlockScanner {
   private at = 0;
   private block: CompressedBlock | StoredBlock | null = null;
   private readonly codes = new HuffmanCode(CODE_LENGTHS);
-  private readonly packed = { literals: new HuffmanCode(LITERALS), distances: new HuffmanCode(DISTANCES) };
+  private readonly dynamicCodes = {
+    literals: new HuffmanCode(LITERALS),
+    distances: new HuffmanCode(DISTANCES),
+  };
   private blocks = 0;
   private readonly boundaries: BlockBoundary[] = [];
   private last: BlockBoundary | null = null;
@@ -265,9 +268,9 @@ export class DeflateBlockScanner {
     const own = new Uint8Array(19);
     for (const place of ORDER.slice(0, codes)) own[place] = this.readBits(3);
     const lengths = this.lengths(this.codes.set(own), literals + distances);
-    this.packed.literals.set(lengths.subarray(0, literals)).join();
-    this.packed.distances.set(lengths.subarray(literals));
-    return this.packed;
+    this.dynamicCodes.literals.set(lengths.subarray(0, literals)).join();
+    this.dynamicCodes.distances.set(lengths.subarray(literals));
+    return this.dynamicCodes;
   }
 
   private lengths(code: HuffmanCode, count: number): Uint8Array {

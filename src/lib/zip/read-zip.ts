@@ -160,8 +160,8 @@ async function readCentral(
   return { end: { ...end, count: central.length }, central };
 }
 
-const bomb = (what: string, packed: number, size: number): SignpipeError =>
-  invalid('zip-bomb', `${what}: ${packed} bytes would unpack to ${size}`, {
+const bomb = (what: string, compressed: number, size: number): SignpipeError =>
+  invalid('zip-bomb', `${what}: ${compressed} bytes would unpack to ${size}`, {
     hint: limitHint('ratio'),
   });
 
@@ -204,7 +204,7 @@ export function requireAllOpenable(
 ): void {
   for (const entry of entries) requireOpenable(source, entry, limits);
   const total = entries.reduce((sum, { size }) => sum + size, 0);
-  const packed = entries.reduce((sum, { compressedSize }) => sum + compressedSize, 0);
-  if (isBomb(total, packed, limits.ratio))
-    throw bomb(`${source.name}: what is to be signed in it`, packed, total);
+  const compressed = entries.reduce((sum, { compressedSize }) => sum + compressedSize, 0);
+  if (isBomb(total, compressed, limits.ratio))
+    throw bomb(`${source.name}: what is to be signed in it`, compressed, total);
 }
