@@ -59,7 +59,7 @@ describe('the journal', () => {
 
   it('reads records of earlier signers, which did not name the delivery mode', async () => {
     const earlier = JSON.parse(
-      await readFile(new URL('journal-version-1.json', import.meta.url), 'utf8'),
+      await readFile(new URL('../../fixtures/journal-version-1.json', import.meta.url), 'utf8'),
     ) as Record<string, { request: string; receipt: object; since?: string; outputs: Version1Output[] }>;
     const read = async (name: string): Promise<JournalRecord | null> => {
       await writeFile(file(), JSON.stringify(earlier[name]));

@@ -353,7 +353,10 @@ describe('a receipt from outside is refused', () => {
   });
 
   it('but one of version 2 without formats, as earlier signers wrote it, is read unchanged', async () => {
-    const text = await readFile(new URL('version-2-without-formats.json', import.meta.url), 'utf8');
+    const text = await readFile(
+      new URL('../../fixtures/receipt-without-formats.json', import.meta.url),
+      'utf8',
+    );
     const earlier = JSON.parse(text) as Receipt;
     earlier.request.id = request;
     const root = await createReceiptRoot(repository, writer, at);
