@@ -1,5 +1,5 @@
 /** The columns of the table, and the value that each sorts by. */
-import { NOW, type AuditItem } from './data.ts';
+import { NOW, type AuditItem } from './audit-data.ts';
 import { OUTCOMES } from './outcomes.ts';
 import { askedOf, signedOf, whatOf } from './row-text.ts';
 import { timeOf } from './times.ts';

@@ -1,6 +1,6 @@
 /** The filters above the table: outcome, search, dates. */
 import type { RowOutcome } from '../app/auditor/model.ts';
-import { items } from './data.ts';
+import { items } from './audit-data.ts';
 import { byId, el, inputById } from './dom.ts';
 import { MEANING, OUTCOMES } from './outcomes.ts';
 import { outcomeIcon } from './outcome-icons.ts';

@@ -1,6 +1,6 @@
 /** The head of the page: the verdict, facts about the audit, and whether signing is on hold. */
 import type { Problem } from '../app/auditor/model.ts';
-import { data, type HoldNote } from './data.ts';
+import { data, type HoldNote } from './audit-data.ts';
 import { byId, el, type Child } from './dom.ts';
 import { code, fingerprint, hash } from './components.ts';
 import { checkMark, outcomeIcon } from './outcome-icons.ts';

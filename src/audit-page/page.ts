@@ -3,7 +3,7 @@
  * network and no libraries, and makes no markup from text: texts of the repository were made printable by the auditor
  * and are set through `textContent`.
  */
-import { data, items } from './data.ts';
+import { data, items } from './audit-data.ts';
 import { byId } from './dom.ts';
 import { drawFilters } from './filters.ts';
 import { drawFacts, drawVerdict } from './page-header.ts';

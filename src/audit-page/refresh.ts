@@ -1,5 +1,5 @@
 /** Updates the page after a change of filters or sort order. */
-import { items } from './data.ts';
+import { items } from './audit-data.ts';
 import { byId } from './dom.ts';
 import { state, updateMatches } from './state.ts';
 import { showSort } from './table-head.ts';

@@ -1,7 +1,7 @@
 /** The filters and sort order that the reader chose, and what is drawn. */
 import type { RowOutcome } from '../app/auditor/model.ts';
 import { SORTS, type ColumnKey } from './columns.ts';
-import { items, type AuditItem } from './data.ts';
+import { items, type AuditItem } from './audit-data.ts';
 import { OUTCOMES } from './outcomes.ts';
 
 interface State {

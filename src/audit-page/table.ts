@@ -1,8 +1,8 @@
 /** The rows of the table: draws them in portions, opens and closes their details. */
-import { items, type AuditItem } from './data.ts';
+import { items, type AuditItem } from './audit-data.ts';
 import { detailLine } from './details.ts';
 import { byId, must } from './dom.ts';
-import { detailId, rowId, rowLine } from './row-line.ts';
+import { detailId, rowId, rowLine } from './table-row.ts';
 import { state } from './state.ts';
 import { decimal } from './format.ts';
 

@@ -1,5 +1,5 @@
 /** The scale of the timeline: the times that it spans, and their positions. */
-import { NOW } from './data.ts';
+import { NOW } from './audit-data.ts';
 import { state } from './state.ts';
 import { DAY, timeOf } from './times.ts';
 

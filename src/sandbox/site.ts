@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../lib/bytes/atomic-file.ts';
-import { generateSshKey } from '../lib/ssh/generate.ts';
+import { generateSshKey } from '../lib/ssh/generate-key.ts';
 import { createTestPki, toPem, type TestPki } from './certificates.ts';
 import { toPfx } from './pkcs12-writer.ts';
 

@@ -9,7 +9,7 @@ import ssh2, {
   type Session,
 } from 'ssh2';
 import { messageOf, SignpipeError, usage } from '../lib/errors.ts';
-import { generateKeyPair } from '../lib/ssh/generate.ts';
+import { generateKeyPair } from '../lib/ssh/generate-key.ts';
 import { fingerprintOf } from '../lib/sshsig/ssh-key.ts';
 import { isGitProtocol, parseGitCommand, serveGit } from './git-service.ts';
 import { Chroot } from './chroot-path.ts';

@@ -12,7 +12,7 @@ import { ControlRepository } from '../../src/protocol/control/repository.ts';
 import { listRequests, readRequest } from '../../src/protocol/control/request.ts';
 import { sha256Hex } from '../../src/lib/bytes/hash.ts';
 import { initControl } from '../../src/app/site/init-control.ts';
-import { siteIdentity } from '../../src/app/site/identity.ts';
+import { siteIdentity } from '../../src/app/site/site-identity.ts';
 import { git } from '../protocol/control/repositories.ts';
 import { makeKey, startSshd, type Sshd } from '../world/sshd.ts';
 import { pipeline } from './site.ts';

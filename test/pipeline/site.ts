@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { initControl } from '../../src/app/site/init-control.ts';
-import { siteIdentity } from '../../src/app/site/identity.ts';
+import { siteIdentity } from '../../src/app/site/site-identity.ts';
 import { git } from '../protocol/control/repositories.ts';
 import { makeKey, startSshd, type Sshd } from '../world/sshd.ts';
 

@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join, posix } from 'node:path';
 import ssh2, { type Attributes, type SFTPWrapper } from 'ssh2';
-import { generateKeyPair, generateSshKey } from '../../src/lib/ssh/generate.ts';
+import { generateKeyPair, generateSshKey } from '../../src/lib/ssh/generate-key.ts';
 import type { SshOptions } from '../../src/lib/ssh/options.ts';
 
 const { OPEN_MODE, STATUS_CODE } = ssh2.utils.sftp;

@@ -17,7 +17,7 @@ import { isAhead, requestsAmong } from '../../protocol/control/request.ts';
 import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { invalid, notAllowed, usage } from '../../lib/errors.ts';
 import type { ProgressBar } from '../../lib/progress.ts';
-import type { AuditedAnswer, JudgedReceipt } from './batch.ts';
+import type { AuditedAnswer, JudgedReceipt } from './receipt-batch.ts';
 import { auditReceipts } from './workers.ts';
 import { Findings } from './findings.ts';
 import type { Audit, AuditRow, Problem } from './model.ts';

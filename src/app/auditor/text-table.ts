@@ -1,5 +1,5 @@
 import { painter as painterFor, type Style } from '../../lib/terminal-colors.ts';
-import { columnWidths, fit, widthOf, type Column } from './columns.ts';
+import { columnWidths, fit, widthOf, type Column } from './text-width.ts';
 import type { RowOutcome } from './model.ts';
 
 export interface TableOptions {

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { HAS_WORKERS, WorkerPool } from '../../lib/concurrency/worker-pool.ts';
 import type { Branches } from '../../protocol/control/repository.ts';
-import { BatchPacker, type Batch } from './batch.ts';
+import { BatchPacker, type Batch } from './receipt-batch.ts';
 import { auditReceipt, type ReceiptContext, type ReceiptCommit } from './receipt-audit.ts';
 
 /** Receipts that one thread reads at the same time; they bound the memory it takes. */

@@ -9,7 +9,7 @@ import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { temporaryToken } from '../../protocol/exchange/path.ts';
 import { syncFile } from '../../lib/bytes/atomic-file.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
-import { settleAll } from '../../lib/concurrency/settle-all.ts';
+import { settleAll } from '../../lib/concurrency/all-settled.ts';
 import type { SignedFile, SignArtifactOptions } from '../../engine/artifact/signed-artifact.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { signRemoteZip, signZipAsDelta, type SignedDelta } from '../../engine/artifact/sign-zip.ts';

@@ -7,7 +7,7 @@ import { Git, GitFailure } from '../../lib/git/git.ts';
 import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
 import { plural } from '../../lib/plural.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
-import { gitSshCommand } from '../../lib/ssh/git-command.ts';
+import { gitSshCommand } from '../../lib/ssh/git-ssh-command.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 

@@ -9,7 +9,7 @@ import { gitKeyLine } from './key-lines.ts';
 import { EXAMPLE_URLS } from './shipped-texts.ts';
 import { setupStep, type SetupStep, type SiteSetup } from './site-setup.ts';
 import { readShippedFile, shippedFilePath } from './shipped-files.ts';
-import type { SiteIdentity } from './identity.ts';
+import type { SiteIdentity } from './site-identity.ts';
 
 /**
  * Git's settings for the repository. A push has at most 256 MB: a receipt for thousands of programs has a few

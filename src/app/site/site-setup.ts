@@ -1,4 +1,4 @@
-import type { SiteIdentity } from './identity.ts';
+import type { SiteIdentity } from './site-identity.ts';
 import { allowedSignerLine } from './key-lines.ts';
 
 /** What `init` is asked to set up. */

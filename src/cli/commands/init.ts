@@ -10,7 +10,7 @@ import { initControl } from '../../app/site/init-control.ts';
 import { initVoucher } from '../../app/site/init-voucher.ts';
 import { initSigner, type TestCertificate } from '../../app/site/init-signer.ts';
 import type { SetupStep, SiteSetup } from '../../app/site/site-setup.ts';
-import { siteIdentity } from '../../app/site/identity.ts';
+import { siteIdentity } from '../../app/site/site-identity.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 export interface InitCommandOptions extends CommonOptions {

@@ -18,8 +18,8 @@ import type {
 import { withProgressBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
-import { withFlagNames } from '../output/errors-as-flags.ts';
-import { describeKept, describeLeftAlone } from '../output/kept-text.ts';
+import { withFlagNames } from '../output/flag-names.ts';
+import { describeKept, describeLeftAlone } from '../output/kept-programs.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import {
   outputInPlace,

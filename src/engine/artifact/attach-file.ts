@@ -13,7 +13,7 @@ import { readChunks } from '../../lib/bytes/read-chunks.ts';
 import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
 import { NEW_BYTES_IN_MEMORY, type RemoteSource } from './sign-zip.ts';
-import { newContent, Spool, type UnpackedProgram } from './spool.ts';
+import { newContent, Spool, type UnpackedProgram } from './unpacked-programs.ts';
 import { verifyProgram } from './verify-program.ts';
 
 /** A detached signature, and the program that it belongs to. */

@@ -1,5 +1,5 @@
 import { invalid, notAllowed } from '../../lib/errors.ts';
-import type { UnpackedProgram } from './spool.ts';
+import type { UnpackedProgram } from './unpacked-programs.ts';
 
 /** Checks, before any program is read, that each of our programs is pinned, and that each pin is one of them. */
 export function requirePinned(

@@ -4,7 +4,7 @@ import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { readZip } from '../formats/packages.ts';
 import { openSignableFile } from '../formats/recognize.ts';
-import { Spool } from './spool.ts';
+import { Spool } from './unpacked-programs.ts';
 
 export interface ProveOptions {
   readonly limits: ArchiveLimits;

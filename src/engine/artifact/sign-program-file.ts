@@ -8,7 +8,7 @@ import { whole } from '../../lib/bytes/concatenated-source.ts';
 import { patchInPlace } from '../../lib/bytes/patched-source.ts';
 import { truncated } from '../../lib/bytes/extents.ts';
 import { BufferSource, SMALL_FILE, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
-import { settleAll } from '../../lib/concurrency/settle-all.ts';
+import { settleAll } from '../../lib/concurrency/all-settled.ts';
 import { openSignableFile } from '../formats/recognize.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
 import { describeSigned, keptSigner, signUnverified, verifyOwnSignature } from './sign-program.ts';

@@ -2,7 +2,7 @@ import { invalid, isInvalid, notAllowed, SignpipeError } from '../../lib/errors.
 import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { settleAll } from '../../lib/concurrency/settle-all.ts';
+import { settleAll } from '../../lib/concurrency/all-settled.ts';
 import { printable } from '../../lib/printable.ts';
 import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import type { VerifyReport } from '../authenticode/report.ts';

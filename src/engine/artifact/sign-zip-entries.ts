@@ -28,7 +28,7 @@ import {
   type SignedArtifact,
   type SignedProgram,
 } from './signed-artifact.ts';
-import { newContent, Spool, type UnpackedProgram } from './spool.ts';
+import { newContent, Spool, type UnpackedProgram } from './unpacked-programs.ts';
 
 /** Entries being unpacked at once: Node has four threads for that. */
 const UNPACKING = 4;

@@ -9,7 +9,7 @@ import { invalid, type SignpipeError, isInvalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { isOurs, type PathFilter } from './globs.ts';
 import { readZip } from '../formats/packages.ts';
-import { Spool } from './spool.ts';
+import { Spool } from './unpacked-programs.ts';
 import { verifyAmongOthers, type ProgramReport } from './verify-program.ts';
 
 /** An entry that could not be read, or that is no program though the patterns name it. */

@@ -10,7 +10,7 @@ import { readCountersignature, type Countersignature } from './countersignature.
 import type { SignaturePlace, SignatureReport } from './report.ts';
 import { digestedBytes, readSignature, type AuthenticodeSignature } from './signature.ts';
 import { requireProfile, type ProfiledSignature } from './signature-profile.ts';
-import { reportOn, reportUnreadable, type JudgedTimestamp } from './signature-report.ts';
+import { reportOn, reportUnreadable, type JudgedTimestamp } from './build-signature-report.ts';
 import { findingsIn, signatureLabel } from './unauthenticated-data.ts';
 import { passed, VerificationSteps, type StepResult } from './verification-steps.ts';
 

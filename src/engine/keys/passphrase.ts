@@ -1,6 +1,6 @@
 import { readAll, withFile } from '../../lib/bytes/byte-source.ts';
 import { messageOf, usage, type SignpipeError } from '../../lib/errors.ts';
-import { textOf } from '../../lib/key-format.ts';
+import { textOf } from '../../lib/recognize-key-file.ts';
 import { warnIfOthersCanRead } from './key-file.ts';
 
 /** The environment variable that may hold the passphrase. */

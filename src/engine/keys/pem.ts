@@ -3,7 +3,7 @@ import { DerReader, TAG } from '../../lib/asn1/der.ts';
 import { parseSignedData } from '../../lib/cms/signed-data.ts';
 import { hasCode, usage, type SignpipeError } from '../../lib/errors.ts';
 import { Certificate, parsePemCertificates } from '../../lib/x509/certificate.ts';
-import { isPkcs12, keyFormatOf, pemText } from '../../lib/key-format.ts';
+import { isPkcs12, keyFormatOf, pemText } from '../../lib/recognize-key-file.ts';
 import { readingKeyFile, readKeyFile, warnIfOthersCanRead } from './key-file.ts';
 import { passphraseMissing, WRONG_PASSPHRASE_HINT } from './passphrase.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';

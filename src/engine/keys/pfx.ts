@@ -1,5 +1,5 @@
 import { SignpipeError, usage } from '../../lib/errors.ts';
-import { isPkcs12, keyFormatOf, pemText } from '../../lib/key-format.ts';
+import { isPkcs12, keyFormatOf, pemText } from '../../lib/recognize-key-file.ts';
 import { readingKeyFile, readKeyFile, warnIfOthersCanRead } from './key-file.ts';
 import { passphraseMissing } from './passphrase.ts';
 import { readPkcs12, type CertificateBag, type KeyBag, type Pkcs12 } from './pkcs12.ts';

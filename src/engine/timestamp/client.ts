@@ -6,7 +6,7 @@ import { SignpipeError, usage } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { AuthorityState } from './authority-state.ts';
 import { parseEndpoint, postTimestampQuery, type Endpoint } from './http.ts';
-import { buildTimestampRequest, parseTimestampResponse } from './messages.ts';
+import { buildTimestampRequest, parseTimestampResponse } from './tsp-messages.ts';
 import { proxyFor } from './proxy.ts';
 import { RequestWindow } from './request-window.ts';
 import { StampAttempts } from './stamp-attempts.ts';

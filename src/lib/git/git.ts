@@ -4,7 +4,7 @@ import { GIT_CONFIG, gitEnvironment } from './git-environment.ts';
 import { printable } from '../printable.ts';
 
 export interface GitOptions {
-  /** The command that git runs as ssh: `gitSshCommand` of lib/ssh/git-command.ts. */
+  /** The command that git runs as ssh: `gitSshCommand` of lib/ssh/git-ssh-command.ts. */
   sshCommand?: string;
   /** Give up if git neither ends nor prints anything for this time, in ms; 60 s unless given. */
   silenceMs?: number;

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import ssh2, { type AgentAuthMethod, type AuthMethod, type ParsedKey, type PublicKeyAuthMethod } from 'ssh2';
 import { hasCode, messageOf, usage } from '../errors.ts';
 import { readAll, withFile } from '../bytes/byte-source.ts';
-import { keyFormatOf, pemText } from '../key-format.ts';
+import { keyFormatOf, pemText } from '../recognize-key-file.ts';
 
 /** The key to log in with: a key file, an agent, or both (the file is tried first). */
 export interface IdentityOptions {

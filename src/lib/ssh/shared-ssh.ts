@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { configPath, gitSshCommand } from './git-command.ts';
+import { configPath, gitSshCommand } from './git-ssh-command.ts';
 import type { SshOptions } from './options.ts';
 
 /**

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:cr
 import { open } from 'node:fs/promises';
 import ssh2 from 'ssh2';
 import { hasCode, messageOf, SignpipeError, usage } from '../errors.ts';
-import { keyFormatOf, pemText } from '../key-format.ts';
+import { keyFormatOf, pemText } from '../recognize-key-file.ts';
 import { SshAgent } from './ssh-agent.ts';
 import type { SshPublicKey } from './public-key.ts';
 import { isKeyName, parsePublicKey, parsePublicKeyLine } from './ssh-key.ts';

@@ -10,7 +10,7 @@ import { BufferSource, withFile, type ByteSource } from '../bytes/byte-source.ts
 import { readTransientChunks } from '../bytes/read-chunks.ts';
 import { writeFully } from '../bytes/read-write-fully.ts';
 import { Semaphore } from '../concurrency/semaphore.ts';
-import { settleAll } from '../concurrency/settle-all.ts';
+import { settleAll } from '../concurrency/all-settled.ts';
 import {
   updatedCentralHeader,
   updatedDescriptor,

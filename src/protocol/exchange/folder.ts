@@ -21,7 +21,7 @@ import { ConfinedFolder } from './confined-folder.ts';
 import { rehearsalNames, requireInside, temporaryName } from './path.ts';
 import { requestPool, readBlocksInOrder, writeBehind } from './pipelined-io.ts';
 import { RemoteByteSource } from './remote-source.ts';
-import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
+import { blocksToSend, receive, whyDifferent } from './local-file-transfer.ts';
 
 /** A regular file that is open on this machine. */
 interface OpenLocalFile {

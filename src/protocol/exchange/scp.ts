@@ -24,7 +24,7 @@ import { remotePath, parentFolders, temporaryName } from './path.ts';
 import { requestPool } from './pipelined-io.ts';
 import { remoteHashMatches } from './remote-hash.ts';
 import { ScpWire, type ScpFileHeader } from './scp-wire.ts';
-import { blocksToSend, receive, whyDifferent } from './receive-send.ts';
+import { blocksToSend, receive, whyDifferent } from './local-file-transfer.ts';
 
 /** How long a command may take, since it may flush disks; in milliseconds. */
 const COMMAND_TIMEOUT_MS = 120_000;

@@ -5,7 +5,7 @@ import { sha256OfStream } from '../../lib/bytes/hash.ts';
 import { freshSizeOf, placeSpans, type PlacedDeltaSpan } from '../../lib/bytes/delta.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
-import { settleAll } from '../../lib/concurrency/settle-all.ts';
+import { settleAll } from '../../lib/concurrency/all-settled.ts';
 import type { AssembleOptions, DeliverOptions, FileAttributes } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { requestPool, readRanges, writeBehind } from './pipelined-io.ts';
@@ -13,7 +13,7 @@ import { remoteHashMatches, remoteRangesMatch } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS, type SftpChannel, type SftpEntry } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
 import type { SftpUpload } from './sftp-upload.ts';
-import { verifiedBlocksToSend } from './receive-send.ts';
+import { verifiedBlocksToSend } from './local-file-transfer.ts';
 
 /** Bytes per copy request: as many as any disk copies before the request counts as stalled. */
 const COPY_SIZE = 32 * 1024 * 1024;

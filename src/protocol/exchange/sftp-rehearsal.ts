@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { SignpipeError } from '../../lib/errors.ts';
-import { settleAll } from '../../lib/concurrency/settle-all.ts';
+import { settleAll } from '../../lib/concurrency/all-settled.ts';
 import type { Rehearsal, RehearseOptions } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { remotePath, parentFolders, rehearsalNames } from './path.ts';

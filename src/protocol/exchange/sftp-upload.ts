@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import { sha256OfStream } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { settleAll } from '../../lib/concurrency/settle-all.ts';
+import { settleAll } from '../../lib/concurrency/all-settled.ts';
 import type { DeliverOptions } from './exchange.ts';
 import * as failures from './exchange-errors.ts';
 import { remotePath, parentFolders, temporaryName } from './path.ts';
@@ -9,7 +9,7 @@ import { requestPool, writeBehind } from './pipelined-io.ts';
 import { remoteHashMatches } from './remote-hash.ts';
 import { hasStatus, isUnsupported, STATUS } from './sftp-channel.ts';
 import type { SftpSession } from './sftp-session.ts';
-import { blocksToSend, whyDifferent } from './receive-send.ts';
+import { blocksToSend, whyDifferent } from './local-file-transfer.ts';
 
 const isFile = (session: SftpSession, path: string): Promise<boolean> =>
   session.stat(path).then(

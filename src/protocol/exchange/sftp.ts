@@ -1,7 +1,7 @@
 import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { settleAll } from '../../lib/concurrency/settle-all.ts';
+import { settleAll } from '../../lib/concurrency/all-settled.ts';
 import type { SshLocation } from '../../lib/ssh/url.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import type {
@@ -24,7 +24,7 @@ import { hasStatus, STATUS, type SftpEntry } from './sftp-channel.ts';
 import { rehearseSftp } from './sftp-rehearsal.ts';
 import { SftpSession } from './sftp-session.ts';
 import { SftpUpload } from './sftp-upload.ts';
-import { receiveResumable } from './receive-send.ts';
+import { receiveResumable } from './local-file-transfer.ts';
 
 /** A regular file that is open on the exchange. */
 interface OpenHandle {

@@ -32,7 +32,7 @@ import {
   type TestIdentity,
 } from '../../../src/sandbox/certificates.ts';
 import { makeToken, readRequest } from '../../../src/sandbox/timestamp-token.ts';
-import { buildTimestampRequest } from '../../../src/engine/timestamp/messages.ts';
+import { buildTimestampRequest } from '../../../src/engine/timestamp/tsp-messages.ts';
 import { checkToken } from '../../../src/engine/timestamp/token.ts';
 import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
 import { createTestCertificate, testSigningKey } from '../../../src/sandbox/certificates.ts';
-import { generateSshKey } from '../../../src/lib/ssh/generate.ts';
+import { generateSshKey } from '../../../src/lib/ssh/generate-key.ts';
 import { bytesOf, openBytes } from '../../engine/authenticode/tools.ts';
 import { forge } from '../../lib/zip/zips.ts';
 import { TestSigner, program, refusesAll, sending, sha256, soundZip, type Case } from './test-signer.ts';

@@ -11,7 +11,7 @@ import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-sourc
 import { keyToPem, toPem, type TestIdentity } from '../../../src/sandbox/certificates.ts';
 import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
 import { checkToken } from '../../../src/engine/timestamp/token.ts';
-import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/messages.ts';
+import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/tsp-messages.ts';
 
 const run = promisify(execFile);
 

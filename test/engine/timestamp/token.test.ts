@@ -15,7 +15,7 @@ import {
 } from '../../../src/sandbox/certificates.ts';
 import { FAILURE, grant, makeToken, readRequest, refuse } from '../../../src/sandbox/timestamp-token.ts';
 import { checkToken, type TokenExpectation } from '../../../src/engine/timestamp/token.ts';
-import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/messages.ts';
+import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/tsp-messages.ts';
 import { OpensslFolder } from '../keys/openssl.ts';
 import { OpensslAuthority } from './openssl-authority.ts';
 

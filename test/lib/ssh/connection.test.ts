@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { connectSsh } from '../../../src/lib/ssh/connection.ts';
-import { gitSshCommand } from '../../../src/lib/ssh/git-command.ts';
+import { gitSshCommand } from '../../../src/lib/ssh/git-ssh-command.ts';
 import type { SshOptions } from '../../../src/lib/ssh/options.ts';
 import { runRemotely } from '../../../src/lib/ssh/exec.ts';
 import { fingerprintOf } from '../../../src/lib/sshsig/ssh-key.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { SignpipeError } from '../../../src/lib/errors.ts';
-import { gitSshCommand } from '../../../src/lib/ssh/git-command.ts';
+import { gitSshCommand } from '../../../src/lib/ssh/git-ssh-command.ts';
 import { parseIdentity } from '../../../src/lib/ssh/identity.ts';
 import { loadSshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { RemoteHeads } from '../../../src/lib/git/remote-heads.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
-import { gitSshCommand } from '../../../src/lib/ssh/git-command.ts';
+import { gitSshCommand } from '../../../src/lib/ssh/git-ssh-command.ts';
 import { gitEnvironment } from '../../world/site.ts';
 import { startSshd, type Sshd } from '../../world/sshd.ts';
 

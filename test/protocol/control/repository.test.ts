@@ -8,7 +8,7 @@ import { fetchLimit } from '../../../src/lib/git/fetch-limit.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { commitFile } from '../../../src/protocol/control/write-commit.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
-import { gitSshCommand } from '../../../src/lib/ssh/git-command.ts';
+import { gitSshCommand } from '../../../src/lib/ssh/git-ssh-command.ts';
 import { makeKey, startSshd, type Sshd } from '../../world/sshd.ts';
 import { git, out, TestControl } from './repositories.ts';
 

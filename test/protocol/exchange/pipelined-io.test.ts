@@ -9,7 +9,7 @@ import {
   REQUEST_SIZE,
   writeBehind,
 } from '../../../src/protocol/exchange/pipelined-io.ts';
-import { verifiedBlocksToSend, blocksToSend } from '../../../src/protocol/exchange/receive-send.ts';
+import { verifiedBlocksToSend, blocksToSend } from '../../../src/protocol/exchange/local-file-transfer.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 

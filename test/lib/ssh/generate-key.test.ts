@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { generateKeyPair } from '../../../src/lib/ssh/generate.ts';
+import { generateKeyPair } from '../../../src/lib/ssh/generate-key.ts';
 
 describe('a generated SSH key', () => {
   it('has all of its 32 bytes, even if the first is zero', () => {

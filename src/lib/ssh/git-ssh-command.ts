@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { SignpipeError, usage } from '../errors.ts';
-import { keyFormatOf, pemText } from '../key-format.ts';
+import { keyFormatOf, pemText } from '../recognize-key-file.ts';
 import { parseIdentity } from './identity.ts';
 import { timesOf, type SshOptions } from './options.ts';
 import { shellCommand } from './quote.ts';

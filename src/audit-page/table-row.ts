@@ -1,7 +1,7 @@
 /** A row of the audit as a row of the table. */
 import type { AuditRow } from '../app/auditor/model.ts';
 import { titleOf, type ColumnKey } from './columns.ts';
-import { NOW, type AuditItem } from './data.ts';
+import { NOW, type AuditItem } from './audit-data.ts';
 import { el, type Child } from './dom.ts';
 import { breakable, warning } from './components.ts';
 import { entriesOf, remarkOf, signedOf, whatOf } from './row-text.ts';
