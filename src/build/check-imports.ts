@@ -1,4 +1,4 @@
-/** What `npm run check` runs: checks that imports follow the layers, and that no two folders import each other. */
+/** What `npm run check` runs: checks that imports follow the layers, and that no folders and no files import each other. */
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 
@@ -52,28 +52,35 @@ function isAllowed({ from, to, types }: Import): boolean {
 /** A folder and those in it count as one. */
 const isWithin = (folder: string, other: string): boolean => `${folder}/`.startsWith(`${other}/`);
 
-/** Folders that import each other, directly or by way of others, as `a -> b -> a`; null if there are none. */
-function findCycle(imports: readonly Import[]): string | null {
+type Edges = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Which files, or which folders, import which others. */
+function edgesOf(imports: readonly Import[], nameOf: (file: string) => string): Edges {
   const edges = new Map<string, Set<string>>();
   for (const { from, to } of imports) {
-    const [here, there] = [dirname(from), dirname(to)];
+    const [here, there] = [nameOf(from), nameOf(to)];
     if (!isWithin(here, there) && !isWithin(there, here))
       edges.set(here, (edges.get(here) ?? new Set()).add(there));
   }
+  return edges;
+}
+
+/** Files or folders that import each other, directly or by way of others, as `a -> b -> a`; null if there are none. */
+function findCircle(edges: Edges): string | null {
   const done = new Set<string>();
-  const visit = (folder: string, path: readonly string[]): string | null => {
-    if (path.includes(folder)) return [...path.slice(path.indexOf(folder)), folder].join(' -> ');
-    if (done.has(folder)) return null;
-    for (const next of edges.get(folder) ?? []) {
-      const cycle = visit(next, [...path, folder]);
-      if (cycle !== null) return cycle;
+  const visit = (name: string, path: readonly string[]): string | null => {
+    if (path.includes(name)) return [...path.slice(path.indexOf(name)), name].join(' -> ');
+    if (done.has(name)) return null;
+    for (const next of edges.get(name) ?? []) {
+      const circle = visit(next, [...path, name]);
+      if (circle !== null) return circle;
     }
-    done.add(folder);
+    done.add(name);
     return null;
   };
-  for (const folder of edges.keys()) {
-    const cycle = visit(folder, []);
-    if (cycle !== null) return cycle;
+  for (const name of edges.keys()) {
+    const circle = visit(name, []);
+    if (circle !== null) return circle;
   }
   return null;
 }
@@ -85,7 +92,9 @@ const problems = imports
   .map(
     ({ from, to }) => `src/${from} imports src/${to}, which ${layerOf(from)} may not (docs/architecture.md)`,
   );
-const cycle = findCycle(imports);
-if (cycle !== null) problems.push(`folders import each other: ${cycle}`);
+for (const nameOf of [dirname, (file: string) => file]) {
+  const circle = findCircle(edgesOf(imports, nameOf));
+  if (circle !== null) problems.push(`these import each other: ${circle}`);
+}
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length > 0 ? 1 : 0;

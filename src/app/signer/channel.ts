@@ -1,4 +1,3 @@
-import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { ChannelConfig } from '../config/signer.ts';
 import { usage } from '../../lib/errors.ts';
 import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
@@ -8,20 +7,16 @@ import { compileNamePatterns, compilePatterns, type PathFilter } from '../../eng
 import type { Timestamper } from '../../engine/timestamp/client.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import { readTrustLists } from './trust-lists.ts';
+import { readTrustLists, type ChannelLists } from './trust-lists.ts';
 
 /** One channel, ready to sign: its key is open, its policy compiled. */
-export interface Channel {
+export interface Channel extends ChannelLists {
   readonly config: ChannelConfig;
   readonly key: SigningKey;
   /** Null only with a test certificate. */
   readonly timestamper: Timestamper | null;
   /** Whether its certificate is a test certificate. */
   readonly test: boolean;
-  /** Null without `trust.allowedSigners`. */
-  readonly allowed: AllowedSigners | null;
-  /** Which version of the files `allowed` was read from; see `TrustLists`. */
-  readonly listsVersion: string;
   readonly roots: readonly Certificate[] | undefined;
   readonly timestampRoots: readonly Certificate[] | undefined;
   /** Which entries of a zip are ours. */

@@ -26,7 +26,7 @@ export interface SignerContext {
   readonly exchange: Exchange;
   readonly channels: ReadonlyMap<string, Channel>;
   /** Reads changed lists of allowed signers again and updates `channels`. */
-  readonly lists: TrustLists;
+  readonly lists: TrustLists<Channel>;
   readonly writer: ReceiptWriter;
   /** Which requests wait for timestamp authorities. */
   readonly timestampOutages: TimestampOutages;

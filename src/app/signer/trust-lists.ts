@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TrustConfig } from '../config/signer.ts';
 import { messageOf, usage } from '../../lib/errors.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import type { Channel } from './channel.ts';
 
 /** A changed file is read once it has not changed for this long, in ms: an editor may still be writing it. */
 const QUIET_MS = 1000;
@@ -49,12 +48,21 @@ async function settledVersion(trust: TrustConfig): Promise<string> {
 }
 
 /** What a channel takes from the files `trust.allowedSigners` and `trust.revokedKeys`. */
-type Lists = Pick<Channel, 'allowed' | 'listsVersion'>;
+export interface ChannelLists {
+  /** Null without `trust.allowedSigners`. */
+  readonly allowed: AllowedSigners | null;
+  /** Which version of the files `allowed` was read from. */
+  readonly listsVersion: string;
+}
+
+interface ListedChannel extends ChannelLists {
+  readonly config: { readonly trust: TrustConfig };
+}
 
 const listsOf = async (
   { allowedSigners, revokedKeys: revoked }: TrustConfig,
   listsVersion: string,
-): Promise<Lists> => ({
+): Promise<ChannelLists> => ({
   allowed:
     allowedSigners === undefined
       ? null
@@ -63,7 +71,7 @@ const listsOf = async (
 });
 
 /** Reads a channel's lists for the first time. */
-export const readTrustLists = async (trust: TrustConfig): Promise<Lists> =>
+export const readTrustLists = async (trust: TrustConfig): Promise<ChannelLists> =>
   // A file that is missing is reported by the load. The version is taken first: a later change is then noticed.
   listsOf(trust, await versionOf(trust).catch(() => 'unknown'));
 
@@ -71,8 +79,8 @@ export const readTrustLists = async (trust: TrustConfig): Promise<Lists> =>
  * Keeps the allowed signers and revoked keys of each channel in step with their files. A request is judged by the
  * lists of that moment, so a key that was added before the request was pushed counts without a restart.
  */
-export class TrustLists {
-  constructor(private readonly channels: Map<string, Channel>) {}
+export class TrustLists<C extends ListedChannel> {
+  constructor(private readonly channels: Map<string, C>) {}
 
   /**
    * Reads the lists that changed since the last call and returns the names of their channels. Throws usage errors if
