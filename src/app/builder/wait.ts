@@ -15,7 +15,7 @@ import { printable } from '../../lib/printable.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { requireAnswersRequest } from './check-receipt.ts';
 import { WaitingReport } from './why-waiting.ts';
-import { answeringReceipt, requestNamed } from './repeated-requests.ts';
+import { answeringReceipt, requestNamed } from './answering-receipt.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
 import { hintOfRefusal, explainFailedDownload } from './same-name-requests.ts';
 import { downloadSigned } from './download-signed.ts';
