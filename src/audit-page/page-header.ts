@@ -23,13 +23,13 @@ export function drawVerdict(): void {
 }
 
 function problemList(problems: readonly Problem[]): HTMLElement {
-  const listed = problems
+  const listItems = problems
     .slice(0, PROBLEM_LIMIT)
     .map(({ code: what, commit, message }) =>
       el('li', {}, code(what), ' at ', hash(commit), el('p', {}, message)),
     );
   const more = problems.length - PROBLEM_LIMIT;
-  return el('ol', { class: 'problems' }, ...listed, more > 0 && el('li', {}, `and ${more} more`));
+  return el('ol', { class: 'problems' }, ...listItems, more > 0 && el('li', {}, `and ${more} more`));
 }
 
 const fact = (name: string, ...content: readonly Child[]): void =>

@@ -18,8 +18,8 @@ import { drawAll, drawMore, reveal } from './table.ts';
 function openFromAddress(): void {
   const id = location.hash.slice(1).toLowerCase();
   if (!/^[0-9a-f]{7,40}$/.test(id)) return;
-  const named = items.find(({ row }) => row.request.startsWith(id) || row.receipt?.startsWith(id));
-  if (named) reveal(named.index);
+  const item = items.find(({ row }) => row.request.startsWith(id) || row.receipt?.startsWith(id));
+  if (item) reveal(item.index);
 }
 
 /** Draws more rows when the reader scrolls, and all rows on request or for printing. */

@@ -67,15 +67,15 @@ function edgesOf(imports: readonly Import[], nameOf: (file: string) => string): 
 
 /** Files or folders that import each other, directly or by way of others, as `a -> b -> a`; null if there are none. */
 function findCircle(edges: Edges): string | null {
-  const done = new Set<string>();
+  const visited = new Set<string>();
   const visit = (name: string, path: readonly string[]): string | null => {
     if (path.includes(name)) return [...path.slice(path.indexOf(name)), name].join(' -> ');
-    if (done.has(name)) return null;
+    if (visited.has(name)) return null;
     for (const next of edges.get(name) ?? []) {
       const circle = visit(next, [...path, name]);
       if (circle !== null) return circle;
     }
-    done.add(name);
+    visited.add(name);
     return null;
   };
   for (const name of edges.keys()) {

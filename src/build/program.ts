@@ -90,8 +90,8 @@ export function openProgram(scripts: Scripts): Load {
   };
   const loaded = new Map<string, LoadedPart>();
   const load = (name: string): object => {
-    const known = loaded.get(name);
-    if (known) return known.exports;
+    const loadedPart = loaded.get(name);
+    if (loadedPart) return loadedPart.exports;
     const run = functionOf(name);
     const part: LoadedPart = { exports: {} };
     loaded.set(name, part);

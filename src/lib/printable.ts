@@ -12,8 +12,8 @@ const NAMED: ReadonlyMap<string, string> = new Map([
 ]);
 
 function visible(character: string): string {
-  const named = NAMED.get(character);
-  if (named !== undefined) return named;
+  const name = NAMED.get(character);
+  if (name !== undefined) return name;
   return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
 }
 

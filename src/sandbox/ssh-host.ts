@@ -81,12 +81,12 @@ function judge(keys: readonly AuthorizedKey[], context: AuthContext): 'accept' |
   if (context.method !== 'publickey') return 'reject';
   // ssh2 uses this name for RSA keys with any hash, and sets `hashAlgo` only for SHA-2.
   if (context.key.algo === 'ssh-rsa' && context.hashAlgo === undefined) return 'reject';
-  const known = findKey(keys, context.key.data);
-  if (!known) return 'reject';
+  const listedKey = findKey(keys, context.key.data);
+  if (!listedKey) return 'reject';
   if (!context.signature) return 'accept';
   if (!context.blob) return 'reject';
   // It can also return an Error, which is truthy.
-  const verdict: unknown = known.key.verify(context.blob, context.signature, context.hashAlgo);
+  const verdict: unknown = listedKey.key.verify(context.blob, context.signature, context.hashAlgo);
   return verdict === true ? 'accept' : 'reject';
 }
 

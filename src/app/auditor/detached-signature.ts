@@ -23,12 +23,12 @@ function signatureBy(der: Buffer, certificate: string, what: string): Authentico
 
 function requireDigest(signature: AuthenticodeSignature, entry: ReceiptEntry, what: string): void {
   const { algorithm, digest } = entry.authenticode;
-  const { hash, digest: stated } = readIndirectData(signature.content, what);
-  const signed = stated.toString('hex');
-  if (hash !== algorithm || signed !== digest)
+  const { hash, digest: digestBytes } = readIndirectData(signature.content, what);
+  const signedDigest = digestBytes.toString('hex');
+  if (hash !== algorithm || signedDigest !== digest)
     throw invalid(
       'signature-digest-differs',
-      `${what}: it is over ${hash} ${signed}, the receipt says ${algorithm} ${digest}`,
+      `${what}: it is over ${hash} ${signedDigest}, the receipt says ${algorithm} ${digest}`,
     );
 }
 

@@ -220,9 +220,9 @@ async function compareSignatures(
     });
     files.push({ ...file, signed: await Promise.all(holds) });
   }
-  const named = new Set(receipt.files.flatMap(({ signed }) => signed.map(({ signature }) => signature)));
+  const namedPaths = new Set(receipt.files.flatMap(({ signed }) => signed.map(({ signature }) => signature)));
   for (const path of blobs.keys())
-    if (!named.has(path))
+    if (!namedPaths.has(path))
       findings.add('receipt-stray-signature', `${path} belongs to no program that it names`);
   return files;
 }

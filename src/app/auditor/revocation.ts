@@ -26,9 +26,9 @@ export function judgeRevocation(
     const { sha256, subject } = row.certificate;
     subjects.set(sha256, subject);
     if (!sha256.startsWith(certificate)) continue;
-    const named = matches.get(sha256) ?? { certificate: sha256, subject, programs: [] };
-    matches.set(sha256, named);
-    for (const program of programsOf(row, at)) named.programs.push(program);
+    const match = matches.get(sha256) ?? { certificate: sha256, subject, programs: [] };
+    matches.set(sha256, match);
+    for (const program of programsOf(row, at)) match.programs.push(program);
   }
   const [named, another] = matches.values();
   if (!named) throw unknownCertificate(subjects, certificate);
@@ -69,17 +69,15 @@ function reasonFor(time: string | null, proven: boolean, survives: boolean): str
 }
 
 function unknownCertificate(subjects: ReadonlyMap<string, string>, certificate: string): Error {
-  const listed = [...subjects]
-    .slice(0, 5)
-    .map(([sha256, subject]) => `${sha256} (${printable(subject, 80)})`);
+  const names = [...subjects].slice(0, 5).map(([sha256, subject]) => `${sha256} (${printable(subject, 80)})`);
   return usage('certificate-unknown', `no receipt names the certificate ${certificate}`, {
-    hint: listed.length > 0 ? `receipts name ${listed.join('; ')}` : 'no receipt names any certificate',
+    hint: names.length > 0 ? `receipts name ${names.join('; ')}` : 'no receipt names any certificate',
   });
 }
 
 function ambiguousCertificate(matches: readonly NamedCertificate[], certificate: string): Error {
-  const named = matches.slice(0, 5).map((each) => `${each.certificate} (${printable(each.subject, 80)})`);
+  const names = matches.slice(0, 5).map((each) => `${each.certificate} (${printable(each.subject, 80)})`);
   return usage('certificate-ambiguous', `${matches.length} certificates begin with ${certificate}`, {
-    hint: `give more digits of one of ${named.join('; ')}`,
+    hint: `give more digits of one of ${names.join('; ')}`,
   });
 }

@@ -97,7 +97,7 @@ export class Summary {
 
 function problemLines(problems: readonly Problem[], options: TableOptions): string[] {
   const paint = painter(options);
-  const listed = problems
+  const problemLines = problems
     .slice(0, PROBLEM_LIMIT)
     .flatMap(({ code, commit, message }) => [
       `  ${paint(code, 'rejected')} at ${commit}`,
@@ -106,7 +106,7 @@ function problemLines(problems: readonly Problem[], options: TableOptions): stri
   const more = problems.length - PROBLEM_LIMIT;
   return [
     paint(` ${plural(problems.length, 'PROBLEM').toUpperCase()}: this history does not hold `, 'unproven'),
-    ...listed,
+    ...problemLines,
     ...(more > 0 ? [`  and ${more} more, which --json lists`] : []),
   ];
 }

@@ -51,8 +51,8 @@ export class Vouches {
     this.persons.add(whoSigned(statement.by));
     for (const [what, sha256] of statement.pins) {
       const key = pinKey(what, sha256);
-      const others = this.byPin.get(key);
-      if (others) others.push(statement);
+      const statements = this.byPin.get(key);
+      if (statements) statements.push(statement);
       else this.byPin.set(key, [statement]);
     }
   }
@@ -82,15 +82,15 @@ export class Vouches {
 
   /** The vouches for a request without an answer, one for each person. */
   for(request: { readonly files: readonly RequestedFile[] }, requester: SignerKey | null): CountedVouch[] {
-    const wanted = pinsOf(request.files);
-    const [first] = wanted;
+    const pins = pinsOf(request.files);
+    const [first] = pins;
     const candidates = first ? (this.byPin.get(pinKey(...first)) ?? []) : [];
     const counted: CountedVouch[] = [];
     for (const statement of candidates) {
       const { by, name, commit } = statement;
       if (
         !by ||
-        !agrees(statement, wanted) ||
+        !agrees(statement, pins) ||
         (requester && this.persons.isSamePerson(whoSigned(by), requester))
       )
         continue;

@@ -89,9 +89,9 @@ async function prove(
   if (proof.kind === 'program') return;
   if (proof.signed.length !== file.signed.length)
     throw differs(name, `${proof.signed.length} programs changed, the receipt names ${file.signed.length}`);
-  const proved = new Map(proof.signed.map((each) => [each.path, each]));
+  const provedByPath = new Map(proof.signed.map((each) => [each.path, each]));
   for (const { path, before, after } of file.signed)
-    if (proved.get(path)?.after !== after.sha256 || proved.get(path)?.before !== before.sha256)
+    if (provedByPath.get(path)?.after !== after.sha256 || provedByPath.get(path)?.before !== before.sha256)
       throw differs(name, `"${path}" is not the program that the receipt names`);
 }
 

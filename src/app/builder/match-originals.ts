@@ -11,8 +11,8 @@ function commonTail(one: readonly string[], other: readonly string[]): number {
 
 /** The paths that have the most segments in common with a name, at least the last one. */
 function nearest(name: string, paths: readonly string[]): string[] {
-  const wanted = name.split('/');
-  const scored = paths.map((path) => ({ path, score: commonTail(wanted, path.split(/[\\/]/)) }));
+  const segments = name.split('/');
+  const scored = paths.map((path) => ({ path, score: commonTail(segments, path.split(/[\\/]/)) }));
   const best = Math.max(1, ...scored.map(({ score }) => score));
   return scored.filter(({ score }) => score === best).map(({ path }) => path);
 }
@@ -26,12 +26,13 @@ export function matchOriginals(
   names: readonly string[],
   originals: readonly string[],
 ): ReadonlyMap<string, string> {
-  const given = [...new Set(originals.map((path) => resolve(path)))];
+  const originalPaths = [...new Set(originals.map((path) => resolve(path)))];
   const [name, ...more] = names;
-  if (name !== undefined && more.length === 0 && given.length === 1) return new Map([[name, given[0] ?? '']]);
+  if (name !== undefined && more.length === 0 && originalPaths.length === 1)
+    return new Map([[name, originalPaths[0] ?? '']]);
   const pairs = new Map<string, string>();
   for (const each of names) {
-    const [first, second] = nearest(each, given);
+    const [first, second] = nearest(each, originalPaths);
     if (first !== undefined && second !== undefined)
       throw usage('original-ambiguous', `${each}: both ${first} and ${second} could be its original`, {
         hint: 'give one original for each file, in folders named as in the request',
@@ -39,7 +40,7 @@ export function matchOriginals(
     if (first !== undefined) pairs.set(each, first);
   }
   const used = new Set(pairs.values());
-  const unused = given.find((path) => !used.has(path));
+  const unused = originalPaths.find((path) => !used.has(path));
   if (unused !== undefined)
     throw usage('original-unmatched', `${unused}: no signed file of this request has this name`, {
       hint: `an original must have the name of its file: ${names.join(', ')}`,

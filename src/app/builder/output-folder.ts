@@ -29,12 +29,12 @@ export async function requireOutputFolder(
   inputs: readonly string[],
 ): Promise<void> {
   await requireFolderOrNothing(output);
-  const given = new Map<string | null, string>();
-  for (const input of inputs) given.set(await identityOf(input), input);
+  const inputsByIdentity = new Map<string | null, string>();
+  for (const input of inputs) inputsByIdentity.set(await identityOf(input), input);
   for (const name of names) {
     const path = join(output, name);
     const identity = await identityOf(path);
-    const input = identity === null ? undefined : given.get(identity);
+    const input = identity === null ? undefined : inputsByIdentity.get(identity);
     if (input === undefined) continue;
     throw usage('output-is-input', `${path}: the signed file would replace ${input}`, {
       hint: 'give another folder with --output DIR',

@@ -159,8 +159,8 @@ export async function wait(session: BuilderSession, request: string, options: Wa
   };
   const id = await pollUntil(`request ${shortId(request)}`, resolve, times, say);
   const answer = await waitForReceipt(session, id, times, allowed);
-  const known = options.justMade === true ? null : (before?.receipts ?? null);
-  const isNew = known === null || !(await repository.isAncestor(answer.id, known));
+  const previousTip = options.justMade === true ? null : (before?.receipts ?? null);
+  const isNew = previousTip === null || !(await repository.isAncestor(answer.id, previousTip));
   const requested = await checkReceipt(session, answer, allowed, isNew);
   const { receipt } = answer;
   if (receipt.outcome !== 'signed') throw await refusal(session, answer);

@@ -45,7 +45,7 @@ export async function checkBeforeKeyUse(
 ): Promise<readonly Vouch[]> {
   let judged: { heads: Heads; vouches: readonly Vouch[] } | undefined;
   for (let tries = 0; tries < MOST_TRIES; tries += 1) {
-    const asked = performance.now();
+    const askedAt = performance.now();
     const heads = await headsNow().catch((cause: unknown) => {
       throw new HeadsUnknown('the heads could not be fetched', { cause });
     });
@@ -55,7 +55,7 @@ export async function checkBeforeKeyUse(
     const requester = judge(request, current, context.now());
     const checked = await checkPreconditions(context, current, request, requester, heads, seen);
     if (!checked.met) throw new UnmetPreconditionError(checked);
-    if (performance.now() - asked <= FRESH_MS) return checked.vouches;
+    if (performance.now() - askedAt <= FRESH_MS) return checked.vouches;
     judged = { heads, vouches: checked.vouches };
   }
   throw new UnmetPreconditionError(unmet('the control repository changes faster than it can be judged'));

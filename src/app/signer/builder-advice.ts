@@ -51,8 +51,8 @@ const MOST_TEXT = 3800;
 
 function advised(error: SignpipeError): string {
   const hint = BY_CODE.get(error.code) ?? error.hint ?? USUALLY[error.kind];
-  const named = /\b(?:signer|operator)\b/.test(hint);
-  return SIGNER_KEY.test(hint) && !named ? `for the signer's operator: ${hint}` : hint;
+  const namesReader = /\b(?:signer|operator)\b/.test(hint);
+  return SIGNER_KEY.test(hint) && !namesReader ? `for the signer's operator: ${hint}` : hint;
 }
 
 /** What the builder who reads a receipt can do about an error. Advice for the operator says so. */

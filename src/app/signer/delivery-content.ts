@@ -42,9 +42,9 @@ async function makeAgain(
   output: DeltaOutput,
   { receipt, folder }: Delivery,
 ): Promise<Buffer> {
-  const signed = receipt.files.find(({ input }) => input.name === output.name)?.signed ?? [];
+  const signedPrograms = receipt.files.find(({ input }) => input.name === output.name)?.signed ?? [];
   const signatures = await readSignatures(context.config.state);
-  const wanted = signed.map(({ path, before, after }) => ({
+  const digests = signedPrograms.map(({ path, before, after }) => ({
     path,
     before: before.sha256,
     after: after.sha256,
@@ -54,7 +54,7 @@ async function makeAgain(
   const remote = await openAgain(context, output, folder);
   try {
     const { limits } = context.config;
-    const rebuilt = await attachToRemoteZip(remote, wanted, join(folder, 'again'), {
+    const rebuilt = await attachToRemoteZip(remote, digests, join(folder, 'again'), {
       limits,
       scratch: folder,
     });

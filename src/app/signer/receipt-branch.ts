@@ -105,9 +105,9 @@ export class ReceiptBranch {
     for (let tries = 0; tries < MOST_RACES; tries += 1) {
       const parent = await this.tip();
       const published = await this.hasPolicy(parent);
-      const done =
+      const isPublished =
         published || (await appendPolicy(repository, writer, { parent, at: now() })).result === 'pushed';
-      if (!done) continue;
+      if (!isPublished) continue;
       if (!published) log.info('published the policy as it is configured now');
       const { receipts } = await repository.heads();
       return { ...heads, receipts };

@@ -6,7 +6,7 @@ import { retry } from './retry.ts';
 import type { SignerContext } from './signer-context.ts';
 
 /** Exchanges on which a delivery was rehearsed. */
-const tried = new WeakSet<Exchange>();
+const rehearsedExchanges = new WeakSet<Exchange>();
 
 /**
  * Tries, once for each open exchange, whether a request's files could be delivered: before the key is used, since a
@@ -15,14 +15,14 @@ const tried = new WeakSet<Exchange>();
 export async function rehearseDelivery(context: SignerContext, { id, files }: Request): Promise<void> {
   const { exchange, config, log } = context;
   const [first] = files;
-  if (!first || tried.has(exchange)) return;
+  if (!first || rehearsedExchanges.has(exchange)) return;
   const { outgoing, delivered } = config.exchange;
   const folder = posix.dirname(`${outgoing}/${deliveredPath(delivered, { request: id, name: first.name })}`);
-  const done = await retry(context, `trying ${folder}`, () =>
+  const rehearsal = await retry(context, `trying ${folder}`, () =>
     // Named after the request, so that after a crash the next try deletes it.
     exchange.rehearse(folder, { make: true, temporary: id.slice(0, 12) }),
   );
-  tried.add(exchange);
-  if (done?.left)
-    log.warn({ file: done.left }, `${done.left} stays there: the exchange refuses to delete it`);
+  rehearsedExchanges.add(exchange);
+  if (rehearsal?.left)
+    log.warn({ file: rehearsal.left }, `${rehearsal.left} stays there: the exchange refuses to delete it`);
 }

@@ -126,15 +126,15 @@ async function answerOnce(site: SandboxSite, options: CommonOptions): Promise<st
     { base: null },
     { write: (record: string) => lines.push((JSON.parse(record) as { msg: string }).msg) },
   );
-  const opened = await openSignerContext(await loadSignerConfig(site.signerConfig), {
+  const signerContext = await openSignerContext(await loadSignerConfig(site.signerConfig), {
     log,
     progress: await progressFor(options),
   });
   try {
-    await new RequestPoller(opened).poll();
+    await new RequestPoller(signerContext).poll();
     return lines;
   } finally {
-    await opened.close();
+    await signerContext.close();
   }
 }
 

@@ -65,13 +65,13 @@ async function checkSite(path: string): Promise<Examined> {
  * if something does not, and 2 for a configuration that cannot be used.
  */
 export async function doctorCommand(options: DoctorCommandOptions): Promise<number> {
-  const examined = await checkSite(options.config);
-  const read: SiteFinding = {
+  const site = await checkSite(options.config);
+  const configurationFinding: SiteFinding = {
     check: 'configuration',
     status: 'ok',
-    message: `${options.config}; ${examined.what}`,
+    message: `${options.config}; ${site.what}`,
   };
-  const findings = [read, ...examined.findings];
+  const findings = [configurationFinding, ...site.findings];
   const status = worst(findings);
   if (options.json) printJson({ status, findings });
   else {

@@ -80,15 +80,15 @@ const unexpected = (error: unknown): SignpipeError =>
  * status. Only a bug is reported with a stack trace.
  */
 export function reportError(error: unknown, options: CommonOptions & { readonly json?: boolean }): number {
-  const known = error instanceof SignpipeError ? error : unexpected(error);
-  if (options.json) print(asJson(known));
+  const signpipeError = error instanceof SignpipeError ? error : unexpected(error);
+  if (options.json) print(asJson(signpipeError));
   const paint = painter(wantsColour(process.stderr));
-  const lines = [`${known.message} [${known.code}]`];
-  if (known.hint !== undefined) lines.push(`  ${known.hint}`);
-  if (options.verbose) lines.push(...causes(known));
-  if (error !== known && known.code === 'internal-error') lines.push(stackOf(error));
+  const lines = [`${signpipeError.message} [${signpipeError.code}]`];
+  if (signpipeError.hint !== undefined) lines.push(`  ${signpipeError.hint}`);
+  if (options.verbose) lines.push(...causes(signpipeError));
+  if (error !== signpipeError && signpipeError.code === 'internal-error') lines.push(stackOf(error));
   process.stderr.write(`${paint('signpipe:', 'bad')} ${lines.map(safeText).join('\n')}\n`);
-  return known.exitStatus;
+  return signpipeError.exitStatus;
 }
 
 const stackOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? '') : '');

@@ -20,10 +20,10 @@ function matcher(patterns: string[]): PathFilter {
  * with a leading `!` does, in any order. Case is ignored.
  */
 export function compileNamePatterns(patterns: readonly string[]): PathFilter {
-  const wanted = patterns.filter((each) => !each.startsWith('!'));
-  const unwanted = patterns.filter((each) => each.startsWith('!')).map((each) => each.slice(1));
-  const matches = wanted.length > 0 ? matcher(wanted) : () => true;
-  const excludes = unwanted.length > 0 ? matcher(unwanted) : () => false;
+  const includePatterns = patterns.filter((each) => !each.startsWith('!'));
+  const excludePatterns = patterns.filter((each) => each.startsWith('!')).map((each) => each.slice(1));
+  const matches = includePatterns.length > 0 ? matcher(includePatterns) : () => true;
+  const excludes = excludePatterns.length > 0 ? matcher(excludePatterns) : () => false;
   return (path) => matches(path) && !excludes(path);
 }
 

@@ -57,17 +57,17 @@ const UNOPENED: ReadonlySet<string> = new Set(['zip-bomb', 'zip-entry-too-large'
 
 async function verifyEntry(each: EntryToVerify, options: VerifyFileOptions): Promise<EntryReport> {
   const { archive, entry, meant } = each;
-  const named = { path: entry.path, ...(meant === true ? { meant } : {}) };
+  const entryFields = { path: entry.path, ...(meant === true ? { meant } : {}) };
   const spool = new Spool(options.scratch);
   try {
     const { source } = await spool.unpack(archive, entry);
-    return { program: { ...(await verifyAmongOthers(source, options)), ...named } };
+    return { program: { ...(await verifyAmongOthers(source, options)), ...entryFields } };
   } catch (error) {
     if (!isInvalid(error)) throw error;
     const { code, message } = error;
     if (UNOPENED.has(code)) return unreadEntry(each, error);
     // A file that only begins like a program is data: report it, and go on.
-    return { program: { ...named, status: 'bad', signatures: [], problems: [{ code, message }] } };
+    return { program: { ...entryFields, status: 'bad', signatures: [], problems: [{ code, message }] } };
   } finally {
     await spool.close();
   }

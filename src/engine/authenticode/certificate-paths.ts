@@ -45,11 +45,11 @@ export function certificatesWithoutUse(
   const paths = signers.map((signer) => new Paths(signer, distinct(all)));
   const refused = paths.flatMap((each) => each.refused);
   const accepted = new Set(paths.flatMap((each) => each.accepted).map(({ sha256 }) => sha256));
-  const known = new Set([...accepted, ...refused.map(({ certificate }) => certificate.sha256)]);
+  const judged = new Set([...accepted, ...refused.map(({ certificate }) => certificate.sha256)]);
   return [
     ...refused.filter(({ certificate }) => !accepted.has(certificate.sha256)),
     ...distinct(all)
-      .filter(({ sha256 }) => !known.has(sha256))
+      .filter(({ sha256 }) => !judged.has(sha256))
       .map((certificate) => ({ certificate, why: 'no path from a signer leads to it' })),
     ...repeated(all).map((certificate) => ({
       certificate,
@@ -60,8 +60,10 @@ export function certificatesWithoutUse(
 
 /** False if certificates with the issuer's name are in `all`, and none of them signed this one. */
 export function isSignedByIssuer(certificate: Certificate, all: readonly Certificate[]): boolean {
-  const named = all.filter((each) => each.subjectDer.equals(certificate.issuerDer));
-  return named.length === 0 || named.slice(0, MOST_CHECKS).some((each) => signatureHolds(certificate, each));
+  const issuers = all.filter((each) => each.subjectDer.equals(certificate.issuerDer));
+  return (
+    issuers.length === 0 || issuers.slice(0, MOST_CHECKS).some((each) => signatureHolds(certificate, each))
+  );
 }
 
 /** Every certificate that is reached from one signer, through every issuer in the signature. */

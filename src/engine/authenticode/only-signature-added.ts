@@ -95,14 +95,14 @@ const addedBeside = (
 function nestedAddition(before: SignableFile, after: SignableFile, what: string): Buffer | undefined {
   const [[older], [newer]] = [before.signatures, after.signatures];
   if (!older || !newer || !before.canNest || !after.canNest) return undefined;
-  const left = [...parseSignature(older, what).nested];
+  const unmatched = [...parseSignature(older, what).nested];
   const added = parseSignature(newer, what).nested.filter((each) => {
-    const at = left.findIndex((other) => other.equals(each));
-    if (at >= 0) left.splice(at, 1);
+    const at = unmatched.findIndex((other) => other.equals(each));
+    if (at >= 0) unmatched.splice(at, 1);
     return at < 0;
   });
-  const kept = left.length === 0 && added.length === 1;
-  return kept && everythingElse(older, what).equals(everythingElse(newer, what)) ? added[0] : undefined;
+  const oneMore = unmatched.length === 0 && added.length === 1;
+  return oneMore && everythingElse(older, what).equals(everythingElse(newer, what)) ? added[0] : undefined;
 }
 
 /**

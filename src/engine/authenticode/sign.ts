@@ -73,11 +73,11 @@ export async function signProgram(file: SignableFile, options: SignOptions): Pro
   file.requireSignable();
   const hash = options.hash ?? 'sha256';
   const digest = await file.digest(hash);
-  const signed = file.contentToSign(hash, digest);
-  const key = signed.der.toString('hex');
+  const signedContent = file.contentToSign(hash, digest);
+  const key = signedContent.der.toString('hex');
   const added =
     options.earlier?.get(key) ??
-    (await timestampedSignature(file, { hash, content: signed, description }, options));
+    (await timestampedSignature(file, { hash, content: signedContent, description }, options));
   options.earlier?.set(key, added);
   const signature = unpooled(withExisting(file, added.der, options));
   return { content: await file.embed(signature), signature, digest, hash, timestamp: added.timestamp };

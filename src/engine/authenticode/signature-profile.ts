@@ -23,10 +23,10 @@ export function requireProfile(
 ): ProfiledSignature {
   const { signer, content } = signature;
   const signerHash = signerDigest(signer, what);
-  const stated = file.readContent(content, signerHash, what);
+  const signedDigest = file.readContent(content, signerHash, what);
   requireSignerForm(signer, what);
-  requireOneDigest(signature, signerHash, stated, what);
-  return { ...signature, ...stated };
+  requireOneDigest(signature, signerHash, signedDigest, what);
+  return { ...signature, ...signedDigest };
 }
 
 function requireSignerForm(signer: SignerInfo, what: string): void {
@@ -48,10 +48,10 @@ function requireOneDigest(
   stated: FileDigest,
   what: string,
 ): void {
-  const named = [...data.digestAlgorithms.map((each) => digestName(each) ?? each), stated.hash];
-  if (data.digestAlgorithms.length !== 1 || named.some((name) => name !== signerHash))
+  const digestNames = [...data.digestAlgorithms.map((each) => digestName(each) ?? each), stated.hash];
+  if (data.digestAlgorithms.length !== 1 || digestNames.some((name) => name !== signerHash))
     throw invalid(
       'authenticode-digest-mixed',
-      `${what}: the signer digests with ${signerHash}, SignedData and content say ${named.join(', ')}`,
+      `${what}: the signer digests with ${signerHash}, SignedData and content say ${digestNames.join(', ')}`,
     );
 }

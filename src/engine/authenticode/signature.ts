@@ -86,15 +86,15 @@ export function parseSignature(der: Buffer, what: string): AuthenticodeSignature
 /** What the messageDigest attribute covers: the content without tag and length (RFC 2315 section 9.3), of any type. */
 export const digestedBytes = ({ der }: SignedContent): Buffer => parseDer(der, 'content').body;
 
-const parsed = new WeakMap<Buffer, AuthenticodeSignature>();
+const parsedSignatures = new WeakMap<Buffer, AuthenticodeSignature>();
 
 /**
  * Parses a signature of an open file, or one nested in it, only once: later calls with the same buffer, which must
  * not change, return the first result. Throws as `parseSignature` does.
  */
 export function readSignature(der: Buffer, what: string): AuthenticodeSignature {
-  const signature = parsed.get(der) ?? parseSignature(der, what);
-  parsed.set(der, signature);
+  const signature = parsedSignatures.get(der) ?? parseSignature(der, what);
+  parsedSignatures.set(der, signature);
   return signature;
 }
 

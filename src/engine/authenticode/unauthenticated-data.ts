@@ -169,10 +169,14 @@ function ofCertificates(
 ): Finding[] {
   const useless = certificatesWithoutUse(all, signers);
   if (useless.length === 0) return [];
-  const named = useless.slice(0, 3).map(({ certificate, why }) => `${certificate.subject} (${why})`);
-  const more = useless.length > named.length ? ` and ${useless.length - named.length} more` : '';
+  const examples = useless.slice(0, 3).map(({ certificate, why }) => `${certificate.subject} (${why})`);
+  const more = useless.length > examples.length ? ` and ${useless.length - examples.length} more` : '';
   return [
-    finding('signature-certificate', label, `carries certificates without use: ${named.join(', ')}${more}`),
+    finding(
+      'signature-certificate',
+      label,
+      `carries certificates without use: ${examples.join(', ')}${more}`,
+    ),
   ];
 }
 
@@ -232,12 +236,12 @@ function ofToken(der: Der, anchors: readonly Certificate[] | null, label: string
   const [signer, another] = data.signers;
   if (!signer || another)
     return [finding('timestamp-malformed', label, `has ${data.signers.length} signers, not one`)];
-  const own = findSignerCertificate(data, signer);
+  const leaf = findSignerCertificate(data, signer);
   const ofAuthority = (other: Der): boolean =>
-    own !== undefined && isAttributeCertificateOf(other, own, signer, label);
+    leaf !== undefined && isAttributeCertificateOf(other, leaf, signer, label);
   return [
     ...ofAttributes(signer, NO_ATTRIBUTES, label),
     ...ofFields(data, signer, ofAuthority, label),
-    ...ofCertificates(data.certificates, own ? [{ certificate: own, anchors }] : [], label),
+    ...ofCertificates(data.certificates, leaf ? [{ certificate: leaf, anchors }] : [], label),
   ];
 }

@@ -90,8 +90,8 @@ interface Query {
 type Settings = typeof DEFAULTS & TimestampOptions;
 
 function withDefaults(options: TimestampOptions): Settings {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...DEFAULTS, ...Object.fromEntries(given) };
+  const overrides = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...DEFAULTS, ...Object.fromEntries(overrides) };
 }
 
 /**

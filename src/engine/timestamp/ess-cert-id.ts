@@ -76,10 +76,10 @@ function checkIssuerSerial(der: Der, certificate: Certificate, what: string): vo
   const names = children(reader.next(TAG.sequence), what);
   const serial = reader.next(TAG.integer).raw;
   reader.end();
-  const named = names.some(
+  const issuerMatches = names.some(
     (name) => name.tag === context(DIRECTORY_NAME) && name.body.equals(certificate.issuerDer),
   );
-  if (named && serial.equals(certificate.serialDer)) return;
+  if (issuerMatches && serial.equals(certificate.serialDer)) return;
   throw badEssCertId(
     what,
     'names the issuer and serial number of another certificate than the one that signed',

@@ -69,8 +69,8 @@ const tunnels = new Map<string, HttpsProxyAgent>();
 /** Returns the agent for tunnels through a proxy. `timeout` (ms) limits both opening a tunnel and its idle time. */
 function tunnelAgent({ url }: Proxy, timeout: number): HttpsProxyAgent {
   const name = `${timeout} ${url.href}`;
-  const known = tunnels.get(name);
-  if (known) return known;
+  const existingTunnel = tunnels.get(name);
+  if (existingTunnel) return existingTunnel;
   const tunnel = new HttpsProxyAgent({ keepAlive: true, timeout, proxy: url });
   tunnels.set(name, tunnel);
   return tunnel;

@@ -49,11 +49,11 @@ export class StampAttempts {
 
   /** The authorities that were asked least often: none is asked again before all others were. */
   candidates(authorities: readonly AuthorityState[]): { round: number; candidates: AuthorityState[] } {
-    const left = authorities.filter(
+    const usable = authorities.filter(
       (each) => !this.excluded.has(each) && this.count(each) < this.maxAttempts,
     );
-    const round = Math.min(...left.map((each) => this.count(each)));
-    return { round, candidates: left.filter((each) => this.count(each) === round) };
+    const round = Math.min(...usable.map((each) => this.count(each)));
+    return { round, candidates: usable.filter((each) => this.count(each) === round) };
   }
 
   begin(authority: AuthorityState): void {

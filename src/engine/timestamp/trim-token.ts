@@ -28,12 +28,12 @@ export const trimToken = (token: Buffer, roots: readonly Certificate[] | undefin
   withTimestampCode('timestamp-malformed', () => trim(token, roots, what));
 
 function trim(token: Buffer, roots: readonly Certificate[] | undefined, what: string): Der {
-  const received = parseDer(token, what);
-  const data = readSignedData(received, what);
+  const tokenDer = parseDer(token, what);
+  const data = readSignedData(tokenDer, what);
   const [signer, another] = data.signers;
   if (!signer || another) throw invalid('timestamp-malformed', `${what}: must have exactly one signature`);
   const trimmedToken = seq(oid(OID.signedData), explicit(0, trimSignedData(data, signer, roots, what)));
-  return trimmedToken.equals(token) ? received : parseDer(trimmedToken, what);
+  return trimmedToken.equals(token) ? tokenDer : parseDer(trimmedToken, what);
 }
 
 function trimSignedData(

@@ -180,8 +180,8 @@ export function readOid(der: Der, what = 'object identifier'): string {
   if (last === undefined || body.length > 64 || (last & 0x80) !== 0)
     throw malformed(what, 'a broken object identifier');
   const name = body.toString('latin1');
-  const known = knownOids.get(name);
-  if (known !== undefined) return known;
+  const cached = knownOids.get(name);
+  if (cached !== undefined) return cached;
   const decoded = dotted(body);
   if (knownOids.size < MAX_OIDS) knownOids.set(name, decoded);
   return decoded;

@@ -43,8 +43,8 @@ const MAX_OIDS = 1000;
 
 /** OBJECT IDENTIFIER from its dotted form; arcs of any size, since 2.25 ones have 128 bits (X.690 section 8.19). */
 export function oid(dotted: string): Buffer {
-  const written = writtenOids.get(dotted);
-  if (written) return written;
+  const cached = writtenOids.get(dotted);
+  if (cached) return cached;
   const encoded = oidBytes(dotted);
   if (writtenOids.size < MAX_OIDS) writtenOids.set(dotted, encoded);
   return encoded;

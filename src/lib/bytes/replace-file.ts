@@ -16,9 +16,9 @@ interface ReplaceOptions {
 
 /** Gives `newFile` the owner, group and mode of another file; false if this account may not change the owner. */
 async function copyOwnership(newFile: string, { uid, gid, mode }: Stats): Promise<boolean> {
-  const own = await stat(newFile);
+  const stats = await stat(newFile);
   try {
-    if (own.uid !== uid || own.gid !== gid) await chown(newFile, uid, gid);
+    if (stats.uid !== uid || stats.gid !== gid) await chown(newFile, uid, gid);
   } catch (error) {
     if (!hasCode(error, 'EPERM')) throw error;
     await chmod(newFile, mode & 0o777);

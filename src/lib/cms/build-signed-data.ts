@@ -100,8 +100,8 @@ export function withUnsignedAttributes(
   what: string,
 ): Buffer {
   const { type, data, signer } = signedDataFields(contentInfo, what);
-  const kept = signer.filter(({ tag }) => tag !== context(1)).map(({ raw }) => raw);
+  const otherFields = signer.filter(({ tag }) => tag !== context(1)).map(({ raw }) => raw);
   const unsigned = attributes.length > 0 ? [tlv(context(1), ...sorted(attributes))] : [];
-  const rebuilt = set(seq(...kept, ...unsigned));
+  const rebuilt = set(seq(...otherFields, ...unsigned));
   return seq(type.raw, explicit(0, seq(...data.map(({ raw }) => raw), rebuilt)));
 }

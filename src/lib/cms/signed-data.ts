@@ -67,12 +67,12 @@ const MAX_SIGNERS = 16;
 export const parseSignedData = (der: Buffer, what: string): SignedData =>
   readContentInfo(parseDer(der, what), what);
 
-const parsed = new WeakMap<Der, SignedData>();
+const parsedData = new WeakMap<Der, SignedData>();
 
 /** Parses a ContentInfo with SignedData that lies in another value, only once; throws as `parseSignedData` does. */
 export function readSignedData(der: Der, what: string): SignedData {
-  const data = parsed.get(der) ?? readContentInfo(der, what);
-  parsed.set(der, data);
+  const data = parsedData.get(der) ?? readContentInfo(der, what);
+  parsedData.set(der, data);
   return data;
 }
 

@@ -37,11 +37,11 @@ export function signerDigest(signer: SignerInfo, what: string): KnownDigest {
 /** RFC 5652 section 11.1: the contentType attribute must name the type of the content. */
 export function checkContentType(signer: SignerInfo, contentType: string, what: string): void {
   const value = singleAttribute(signer.signedAttributes, OID.contentType, what);
-  const named = value && readOid(value, what);
-  if (named !== contentType)
+  const statedType = value && readOid(value, what);
+  if (statedType !== contentType)
     throw invalid(
       'cms-content-type',
-      `${what}: the contentType attribute says ${named ?? 'nothing'}, the content is ${contentType}`,
+      `${what}: the contentType attribute says ${statedType ?? 'nothing'}, the content is ${contentType}`,
     );
 }
 

@@ -111,10 +111,10 @@ export class CommitGraph {
 
   /** Adds new commits to the result for an earlier tip; null, to ask git, if there is none or a merge followed it. */
   private async touchedSince(tip: string, path: string, key: string): Promise<readonly string[] | null> {
-    const known = this.touched.get(key);
-    const added = known && (await this.walkTo(linearHistory, tip, [known.tip]));
+    const cached = this.touched.get(key);
+    const added = cached && (await this.walkTo(linearHistory, tip, [cached.tip]));
     const newer = added && (await commitsChanging(this, added, path));
-    return newer ? [...newer, ...known.ids] : null;
+    return newer ? [...newer, ...cached.ids] : null;
   }
 
   /** Runs `git rev-list`. Parents are listed only with `--parents` among the options. */

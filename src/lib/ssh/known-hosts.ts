@@ -82,9 +82,9 @@ function parseLine(text: string, file: string, line: number): KnownHostsLine {
   const fields = text.split(/[ \t]+/);
   let marker: Marker = 'none';
   if (fields[0]?.startsWith('@')) {
-    const known = MARKERS.get(fields.shift() ?? '');
-    if (!known) throw malformed(file, line, 'unknown marker; only @revoked and @cert-authority exist');
-    marker = known;
+    const knownMarker = MARKERS.get(fields.shift() ?? '');
+    if (!knownMarker) throw malformed(file, line, 'unknown marker; only @revoked and @cert-authority exist');
+    marker = knownMarker;
   }
   const [hosts, type, encoded] = fields;
   if (!hosts || !type || !encoded) throw malformed(file, line, 'not a host, a key type and a key');

@@ -94,8 +94,8 @@ const FLAGS = new Set(['cert-authority', 'no-touch-required']);
 const VALUED = new Set(['namespaces', 'valid-after', 'valid-before']);
 
 function addOption(values: Map<string, string>, name: string, value: string | undefined): void {
-  const known = value === undefined ? FLAGS.has(name) : VALUED.has(name);
-  if (!known) throw new LineError(`has the option ${name}, which is unknown in this form`);
+  const isKnown = value === undefined ? FLAGS.has(name) : VALUED.has(name);
+  if (!isKnown) throw new LineError(`has the option ${name}, which is unknown in this form`);
   if (values.has(name)) throw new LineError(`has the option ${name} twice`);
   values.set(name, (value ?? '').replaceAll('\\"', '"'));
 }

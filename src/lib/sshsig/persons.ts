@@ -87,8 +87,8 @@ export class Persons {
 
   /** Whether two keys with their names belong to one person; nothing is added. */
   isSamePerson(a: SignerKey, b: SignerKey): boolean {
-    const known = new Set(this.nodesOf(a));
-    return this.nodesOf(b).some((node) => known.has(node));
+    const nodesOfA = new Set(this.nodesOf(a));
+    return this.nodesOf(b).some((node) => nodesOfA.has(node));
   }
 
   private nodesOf({ fingerprint, names }: SignerKey): string[] {

@@ -60,11 +60,11 @@ export function parseCertificate(
   };
   reader.string(); // Reserved: signed, but ignored by the specification.
   const authority = parseBareKey(reader.string(), `the authority of ${what}`);
-  const signed = reader.bytes.subarray(0, reader.offset);
+  const signedBytes = reader.bytes.subarray(0, reader.offset);
   const proof = verifyRawSignature(
     authority,
     reader.string(),
-    signed,
+    signedBytes,
     `the authority's signature in ${what}`,
   );
   if (!proof)

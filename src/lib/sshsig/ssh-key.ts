@@ -89,22 +89,22 @@ export const isKeyName = (name: string): boolean => TYPES.has(name);
 function parse(blob: Buffer, what: string): SshPublicKey {
   const reader = new SshReader(blob, what, 'ssh-key-malformed');
   const name = reader.text();
-  const known = TYPES.get(name);
-  if (!known) {
+  const keyType = TYPES.get(name);
+  if (!keyType) {
     throw invalid('ssh-key-type', `${what} is of the type ${JSON.stringify(name.slice(0, 64))}`, {
       hint: 'use an Ed25519, ECDSA, RSA or FIDO key, as ssh-keygen -t ed25519 makes it',
     });
   }
-  if (known.certified) reader.string(); // A nonce, so that an applicant cannot choose the bytes that the CA signs.
+  if (keyType.certified) reader.string(); // A nonce, so that an applicant cannot choose the bytes that the CA signs.
   const start = reader.offset;
-  const { key, application } = FIELDS[known.type](reader);
-  const plain = known.certified
-    ? Buffer.concat([sshString(known.type), blob.subarray(start, reader.offset)])
+  const { key, application } = FIELDS[keyType.type](reader);
+  const plain = keyType.certified
+    ? Buffer.concat([sshString(keyType.type), blob.subarray(start, reader.offset)])
     : blob;
-  const certificate = known.certified ? parseCertificate(reader, what, parseBareKey) : null;
+  const certificate = keyType.certified ? parseCertificate(reader, what, parseBareKey) : null;
   reader.end();
   const fingerprint = fingerprintOf(plain);
-  return { name, type: known.type, blob, plain, fingerprint, key, application, certificate };
+  return { name, type: keyType.type, blob, plain, fingerprint, key, application, certificate };
 }
 
 /** `SHA256:` and the unpadded base64 of a bare key's digest, as `ssh-keygen -l` prints it. */

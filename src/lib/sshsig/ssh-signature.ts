@@ -96,11 +96,11 @@ function checkSecurityKey(
   const flags = reader.byte();
   const counter = reader.uint32();
   const application = sha256(key.application ?? '');
-  const signed = Buffer.concat([application, Buffer.of(flags), uint32(counter), sha256(data)]);
+  const signedBytes = Buffer.concat([application, Buffer.of(flags), uint32(counter), sha256(data)]);
   const valid =
     key.type === 'sk-ssh-ed25519@openssh.com'
-      ? checkEd25519(key, signature, signed, reader)
-      : checkEcdsa(key, signature, signed, what);
+      ? checkEd25519(key, signature, signedBytes, reader)
+      : checkEcdsa(key, signature, signedBytes, what);
   const securityKey = {
     userPresent: (flags & USER_PRESENT) !== 0,
     userVerified: (flags & USER_VERIFIED) !== 0,

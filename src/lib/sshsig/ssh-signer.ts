@@ -194,11 +194,11 @@ async function privateSigner(
   passphrase: string | undefined,
   as?: SshPublicKey,
 ): Promise<SshSigner> {
-  const own = await readPrivateKey(path, passphrase);
-  if (as && !as.plain.equals(own.publicKey.plain)) {
+  const privateKey = await readPrivateKey(path, passphrase);
+  if (as && !as.plain.equals(privateKey.publicKey.plain)) {
     throw usage('ssh-key-mismatch', `${path} is not the private key of ${as.fingerprint}`);
   }
-  return signerOf(as ?? own.publicKey, async (data) => rawSignature(own, data), path);
+  return signerOf(as ?? privateKey.publicKey, async (data) => rawSignature(privateKey, data), path);
 }
 
 /** `x` for `x.pub` and `x-cert.pub`. */

@@ -79,9 +79,9 @@ class Search {
   }
 
   pathsFrom(leaf: Certificate): Certificate[][] {
-    const found: Certificate[][] = [];
-    this.climb([leaf], found);
-    return found;
+    const paths: Certificate[][] = [];
+    this.climb([leaf], paths);
+    return paths;
   }
 
   private climb(path: readonly Certificate[], found: Certificate[][]): void {
@@ -91,12 +91,12 @@ class Search {
       found.push([...path]);
       return;
     }
-    const named = this.candidates.get(nameOf(top.issuerDer)) ?? [];
-    const others = named.filter((issuer) => !path.some((below) => sameHolder(below, issuer)));
-    if (others.length === 0)
+    const issuers = this.candidates.get(nameOf(top.issuerDer)) ?? [];
+    const unusedIssuers = issuers.filter((issuer) => !path.some((below) => sameHolder(below, issuer)));
+    if (unusedIssuers.length === 0)
       this.deadEnds.push({ certificate: top, why: top.isSelfIssued ? 'self' : 'no-issuer' });
     else if (path.length >= MAX_CHAIN_LENGTH) this.deadEnds.push({ certificate: top, why: 'long' });
-    else this.climbThrough(others, path, top, found);
+    else this.climbThrough(unusedIssuers, path, top, found);
   }
 
   private climbThrough(
@@ -144,15 +144,15 @@ class Search {
 }
 
 function bySubject(certificates: readonly Certificate[]): Map<string, Certificate[]> {
-  const found = new Map<string, Certificate[]>();
+  const bySubjectName = new Map<string, Certificate[]>();
   const seen = new Set<string>();
   for (const certificate of certificates) {
     if (seen.has(certificate.sha256)) continue;
     seen.add(certificate.sha256);
     const name = nameOf(certificate.subjectDer);
-    found.set(name, [...(found.get(name) ?? []), certificate]);
+    bySubjectName.set(name, [...(bySubjectName.get(name) ?? []), certificate]);
   }
-  return found;
+  return bySubjectName;
 }
 
 const nameOf = (nameDer: Buffer): string => nameDer.toString('latin1');

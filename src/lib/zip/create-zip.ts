@@ -86,9 +86,9 @@ async function statOf({ path, name }: PackFile): Promise<Stats> {
  * links, devices and the like are refused: their meaning would depend on the machine where they are unpacked.
  */
 export async function filesOfFolder(folder: string): Promise<PackFile[]> {
-  const found: PackFile[] = [];
-  await addFiles(await realpath(folder), '', found);
-  return found;
+  const files: PackFile[] = [];
+  await addFiles(await realpath(folder), '', files);
+  return files;
 }
 
 async function addFiles(folder: string, prefix: string, found: PackFile[]): Promise<void> {

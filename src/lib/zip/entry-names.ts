@@ -53,16 +53,16 @@ interface UnicodePath {
 
 function unicodePaths(name: Buffer, extra: Buffer, where: () => string): readonly UnicodePath[] {
   if (extra.length === 0) return [];
-  const found: UnicodePath[] = [];
+  const paths: UnicodePath[] = [];
   for (const { id, data } of extraFields(extra, where)) {
     if (id !== UNICODE_PATH_FIELD) continue;
     if (data.length < UNICODE_PATH_HEAD) throw unsafe(where(), 'has a damaged Unicode Path field');
     // If the field is empty, the header's own name is UTF-8, as Info-ZIP reads it.
     const bytes = data.length === UNICODE_PATH_HEAD ? name : data.subarray(UNICODE_PATH_HEAD);
     if (!isUtf8(bytes)) throw unsafe(where(), 'has a name that is not valid UTF-8');
-    found.push({ bytes, fits: data[0] === 1 && data.readUInt32LE(1) === crc32(name) });
+    paths.push({ bytes, fits: data[0] === 1 && data.readUInt32LE(1) === crc32(name) });
   }
-  return found;
+  return paths;
 }
 
 /** All decodings of a name, the displayed one first. */

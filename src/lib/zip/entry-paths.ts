@@ -43,8 +43,8 @@ export const shown = (path: string): string => `"${printable(path, 200).replaceA
 export function normalPath(path: string): string {
   if (!/\\|(?:^|\/)\.(?:\/|$)/.test(path)) return path;
   const slashed = path.replaceAll('\\', '/');
-  const kept = slashed.split('/').filter((segment) => segment !== '.');
-  const normal = kept.join('/');
+  const segments = slashed.split('/').filter((segment) => segment !== '.');
+  const normal = segments.join('/');
   // A path that ends in a segment `.` is a folder; one without other segments is the root.
   if (/^\/?$/.test(normal)) return slashed.startsWith('/') ? slashed : './';
   return slashed.endsWith('/.') ? `${normal}/` : normal;
@@ -220,7 +220,7 @@ function segmentsOf(place: string): [folder: string, segment: string][] {
 function shortKey(folder: string, segment: string): string {
   const dot = segment.lastIndexOf('.');
   const base = (dot > 0 ? segment.slice(0, dot) : segment).split('~', 1)[0] ?? '';
-  const kept = base.replace(/[. ]/g, '').replace(/[+,;=[\]]/g, '_');
+  const stem = base.replace(/[. ]/g, '').replace(/[+,;=[\]]/g, '_');
   const extension = dot > 0 ? segment.slice(dot + 1, dot + 4) : '';
-  return `${folder}/${kept.slice(0, 2)}.${extension}`;
+  return `${folder}/${stem.slice(0, 2)}.${extension}`;
 }

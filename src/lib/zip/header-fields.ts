@@ -167,13 +167,13 @@ export function* extraFields(extra: Buffer, what: () => string): Generator<Extra
 
 /** The zip64 field's place within the extra fields: [start of its data, end of its data]. */
 function findZip64(extra: Buffer, what: () => string): [start: number, end: number] | null {
-  let found: [number, number] | null = null;
+  let dataRange: [number, number] | null = null;
   for (const { id, data, end } of extraFields(extra, what)) {
     if (id !== ZIP64_FIELD) continue;
-    if (found) throw invalid('zip-headers-disagree', `${what()}: two zip64 fields`);
-    found = [end - data.length, end];
+    if (dataRange) throw invalid('zip-headers-disagree', `${what()}: two zip64 fields`);
+    dataRange = [end - data.length, end];
   }
-  return found;
+  return dataRange;
 }
 
 /** The fields that zip64 can widen, in the order of the zip64 field. */

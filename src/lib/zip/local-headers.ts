@@ -84,11 +84,12 @@ export async function locateEntries(
   const nextOf = (position: number): number => layout[position + 1]?.offset ?? end.directoryOffset;
   for (const [position, entry] of layout.entries())
     if (leastEnd(entry) > nextOf(position)) throw overlap(source, entry);
-  const wanted = [...layout.entries()].filter(([, entry]) => chosen.has(entry));
-  await prepare(rangesInOrder(wanted.map(([position, entry]) => [entry, nextOf(position)])));
+  const chosenEntries = [...layout.entries()].filter(([, entry]) => chosen.has(entry));
+  await prepare(rangesInOrder(chosenEntries.map(([position, entry]) => [entry, nextOf(position)])));
   await requirePrefix(source, layout[0]?.offset ?? end.directoryOffset);
   const located: ArchiveEntry[] = [];
-  for (const [position, entry] of wanted) located.push(await locateEntry(source, entry, nextOf(position)));
+  for (const [position, entry] of chosenEntries)
+    located.push(await locateEntry(source, entry, nextOf(position)));
   return { layout, located };
 }
 
@@ -222,9 +223,9 @@ function requireSameNames(source: ByteSource, entry: CentralEntry, local: Buffer
   const where = (): string => whereOf(source, entry);
   // Without such a field, it is read like the same bytes in the directory.
   if (!hasUnicodePath(extra, where)) return;
-  const known = new Set(pathsOf(entry));
-  const read = pathsOf(entryName(flags, nameOf(local, LOCAL), extra, where));
-  if (!read.every((path) => known.has(path)))
+  const directoryPaths = new Set(pathsOf(entry));
+  const localPaths = pathsOf(entryName(flags, nameOf(local, LOCAL), extra, where));
+  if (!localPaths.every((path) => directoryPaths.has(path)))
     throw disagree(source, entry, 'another Unicode name in its local header');
 }
 

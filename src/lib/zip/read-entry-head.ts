@@ -57,13 +57,13 @@ function inflated(compressed: Buffer, size: number): Buffer | null {
 }
 
 async function largeHead(source: ByteSource, entry: ArchiveEntry, length: number): Promise<Buffer | null> {
-  const wanted = Math.min(length, entry.size);
+  const headLength = Math.min(length, entry.size);
   if (entry.method === METHOD.stored)
-    return entry.compressedSize >= wanted ? source.read(entry.dataStart, wanted) : null;
+    return entry.compressedSize >= headLength ? source.read(entry.dataStart, headLength) : null;
   const compressed = await source.read(entry.dataStart, Math.min(COMPRESSED_HEAD, entry.compressedSize));
   try {
     const head = inflateRawSync(compressed, { finishFlush: constants.Z_SYNC_FLUSH });
-    return head.length >= wanted ? head.subarray(0, wanted) : null;
+    return head.length >= headLength ? head.subarray(0, headLength) : null;
   } catch {
     return null;
   }

@@ -138,10 +138,10 @@ const compress = (raw: Buffer, finishFlush: number): Promise<Buffer> =>
 
 /** Where the literals have to begin: their block takes 3 + 7 bits, and 8 or 9 bits for each. */
 function literalsFrom(raw: Buffer, phase: number): number | null {
-  const wanted = (phase + 6) % 8;
+  const wantedPhase = (phase + 6) % 8;
   let long = 0;
   for (let start = raw.length; ; start -= 1) {
-    if (long % 8 === wanted) return start;
+    if (long % 8 === wantedPhase) return start;
     if (start === 0 || raw.length - start >= MOST_LITERALS) return null;
     if ((raw[start - 1] ?? 0) >= LONG_LITERAL) long += 1;
   }

@@ -193,9 +193,9 @@ function resolve(archive: PartialArchive, contents: ReadonlyMap<string, NewConte
     requireOpenable(archive.source, entry, archive.limits);
     replacements.push({ entry, ...content });
   }
-  const known = new Set(replacements.map(({ entry }) => entry.path));
+  const paths = new Set(replacements.map(({ entry }) => entry.path));
   for (const path of contents.keys())
-    if (!known.has(path))
+    if (!paths.has(path))
       throw invalid('zip-entry-missing', `${archive.source.name}: has no entry ${shown(path)} to replace`);
   return replacements;
 }

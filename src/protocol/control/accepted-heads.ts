@@ -263,6 +263,6 @@ function afterDecision(
   last: HeadsRecord | null,
   line: { readonly forced: boolean; readonly roots?: readonly string[] | undefined },
 ): StandingDecisions {
-  const gone = line.forced && last?.receipts ? [last.receipts] : [];
-  return { roots: line.roots ?? roots, lost: [...new Set([...lost, ...gone])] };
+  const abandonedTips = line.forced && last?.receipts ? [last.receipts] : [];
+  return { roots: line.roots ?? roots, lost: [...new Set([...lost, ...abandonedTips])] };
 }

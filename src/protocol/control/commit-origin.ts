@@ -72,8 +72,8 @@ export class Origin {
   }
 
   private async descends(id: string): Promise<boolean> {
-    const known = this.foreign.has(id) ? false : this.remembered.get(id);
-    if (known !== undefined) return known;
+    const remembered = this.foreign.has(id) ? false : this.remembered.get(id);
+    if (remembered !== undefined) return remembered;
     let descends = false;
     for (const root of this.pinned().ids) descends ||= await this.history.isAncestor(root, id);
     this.remember(id, descends);

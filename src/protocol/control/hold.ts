@@ -94,8 +94,8 @@ async function isSigned({ id, raw }: Commit, options: HoldOptions): Promise<bool
   const signer = signerAt(raw, options, options.now ?? new Date());
   if (typeof signer === 'string' || signer.code !== 'commit-signer-expired')
     return typeof signer === 'string';
-  const seen = await options.firstSeen?.(id);
-  return seen ? typeof signerAt(raw, options, seen) === 'string' : false;
+  const firstSeenAt = await options.firstSeen?.(id);
+  return firstSeenAt ? typeof signerAt(raw, options, firstSeenAt) === 'string' : false;
 }
 
 /** A tree's entries without HOLD, in comparable form; an unreadable tree differs from all others. */

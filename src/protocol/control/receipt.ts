@@ -150,10 +150,10 @@ interface NewReceipt {
 
 function requireSound(receipt: Receipt, signatures: ReadonlyMap<string, Buffer>): Receipt {
   const parsed = receiptSchema.parse(receipt);
-  const named = new Set(parsed.files.flatMap((file) => file.signed.map((entry) => entry.before.sha256)));
+  const hashes = new Set(parsed.files.flatMap((file) => file.signed.map((entry) => entry.before.sha256)));
   const problem =
     receiptProblem(parsed) ??
-    (named.size === signatures.size && [...named].every((hash) => signatures.has(hash))
+    (hashes.size === signatures.size && [...hashes].every((hash) => signatures.has(hash))
       ? null
       : 'names other signatures than were given');
   if (problem !== null)

@@ -189,11 +189,11 @@ export async function vouchesFor(
   request: Pick<Request, 'files'>,
   options: VouchOptions,
 ): Promise<Vouch[]> {
-  const wanted = pinsOf(request.files);
-  if (wanted.size === 0) return [];
+  const pins = pinsOf(request.files);
+  if (pins.size === 0) return [];
   const statements = await signedStatements(repository, options);
   const persons = personsAmong(statements, options);
-  const vouches = await vouchesAmong(statements, wanted, options);
+  const vouches = await vouchesAmong(statements, pins, options);
   // Agreeing ones first, then objections; the sort is stable, so the newest of each branch stays in front.
   const rank = ({ agrees, elsewhere }: Vouch): number => (agrees ? 0 : elsewhere ? 2 : 1);
   vouches.sort((a, b) => rank(a) - rank(b));

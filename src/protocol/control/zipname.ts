@@ -147,14 +147,14 @@ export function parseZipname(bytes: Buffer): RequestedFile[] {
       hint: 'make several requests, or put the files into one zip',
     });
   const files = new Map<string, RequestedFile>();
-  const seen = new Set<string>();
+  const keys = new Set<string>();
   const bare = new Set<string>();
   for (const { number, text } of lines) {
     const refuse = refusalAt(number, text);
     const line = parseLine(text, refuse);
-    if (seen.has(keyOf(line)) || bare.has(line.name) || (line.sha256 === undefined && files.has(line.name)))
+    if (keys.has(keyOf(line)) || bare.has(line.name) || (line.sha256 === undefined && files.has(line.name)))
       throw refuse('duplicate', 'names something that an earlier line names', 'remove one of the two lines');
-    seen.add(keyOf(line));
+    keys.add(keyOf(line));
     if (line.sha256 === undefined) bare.add(line.name);
     addLine(files, line);
   }

@@ -15,12 +15,12 @@ export class ReconnectingSession<S extends Reconnectable> {
 
   /** The open session, or a new one; concurrent callers share one attempt. */
   async get(): Promise<S> {
-    const seen = this.current;
-    const session = await seen?.catch(() => null);
+    const previous = this.current;
+    const session = await previous?.catch(() => null);
     if (session?.alive) return session;
     if (this.closed) throw new SignpipeError('local', 'exchange-closed', 'the exchange was closed');
     // Unless another caller has opened one in the meantime.
-    if (this.current === seen) this.current = this.open();
+    if (this.current === previous) this.current = this.open();
     return this.current ?? this.get();
   }
 

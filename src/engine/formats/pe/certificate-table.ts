@@ -49,22 +49,24 @@ export interface CertificateTable {
  */
 export function readCertificateTable(table: Buffer, name: string, everyEntry = false): CertificateTable {
   const entries = readEntries(table, name);
-  const signed = entries.filter((e) => e.revision === REVISION_2 && e.type === TYPE_PKCS_SIGNED_DATA);
-  const [first, ...more] = everyEntry ? signed : signed.slice(0, 1);
+  const signatureEntries = entries.filter(
+    (e) => e.revision === REVISION_2 && e.type === TYPE_PKCS_SIGNED_DATA,
+  );
+  const [first, ...more] = everyEntry ? signatureEntries : signatureEntries.slice(0, 1);
   if (!first)
     throw invalid('pe-table-foreign', `${name}: its certificate table holds no Authenticode signature`);
-  const read = [first, ...more].map((entry) => splitSignature(entry, name));
-  const unread = entries.length - read.length;
+  const signatures = [first, ...more].map((entry) => splitSignature(entry, name));
+  const unreadCount = entries.length - signatures.length;
   const findings: Finding[] = [];
-  if (unread > 0)
+  if (unreadCount > 0)
     findings.push({
       code: 'table-several-entries',
-      message: `the certificate table has ${entries.length} entries, ${unread} of which no verifier reads`,
+      message: `the certificate table has ${entries.length} entries, ${unreadCount} of which no verifier reads`,
     });
-  const [signature, ...others] = read.map((each) => each.signature);
+  const [signature, ...others] = signatures.map((each) => each.signature);
   return {
     signatures: [signature ?? first.content, ...others],
-    findings: [...findings, ...read.flatMap(({ rest, entry }) => trailing(rest, entry))],
+    findings: [...findings, ...signatures.flatMap(({ rest, entry }) => trailing(rest, entry))],
   };
 }
 
