@@ -240,7 +240,7 @@ export async function collectCodes(): Promise<Codes> {
       add(code, kind as Kind);
     if (file.startsWith('app/auditor/'))
       for (const [, code = ''] of text.matchAll(/findings\.add\(\s*'([^']+)'/g)) add(code, 'problem');
-    if (file.startsWith('app/doctor/'))
+    if (file.startsWith('app/site/'))
       for (const [, code = ''] of text.matchAll(/(?:\b(?:bad|warning)\(\s*|code: )'([^']+)'/g))
         add(code, 'problem');
     if (file.startsWith('app/signer/'))

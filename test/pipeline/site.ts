@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { initControl } from '../../src/app/init/init-control.ts';
-import { siteIdentity } from '../../src/app/init/site-identity.ts';
+import { initControl } from '../../src/app/site/init/init-control.ts';
+import { siteIdentity } from '../../src/app/site/init/site-identity.ts';
 import { git } from '../protocol/control/repositories.ts';
 import { makeKey, startSshd, type Sshd } from '../world/sshd.ts';
 

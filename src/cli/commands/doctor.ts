@@ -4,7 +4,7 @@ import { readYaml, sectionsOf, type YamlFile } from '../../app/config/yaml.ts';
 import { painter, wantsColour, type Style } from '../../lib/terminal-colors.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable, printableLines } from '../../lib/printable.ts';
-import { worst, type SiteFinding, type Status } from '../../app/doctor/check-result.ts';
+import { worst, type SiteFinding, type Status } from '../../app/site/doctor/check-result.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 interface DoctorCommandOptions extends CommonOptions {
@@ -45,7 +45,7 @@ interface Examined {
 
 async function readAndCheckSigner(file: YamlFile): Promise<Examined> {
   const config = await loadSignerConfig(file);
-  const { checkSigner } = await import('../../app/doctor/doctor.ts');
+  const { checkSigner } = await import('../../app/site/doctor/doctor.ts');
   return { findings: await checkSigner(config), what: `channels: ${[...config.channels.keys()].join(', ')}` };
 }
 
@@ -54,7 +54,7 @@ async function checkSite(path: string): Promise<Examined> {
   const file = await readYaml(path);
   const sections = sectionsOf(file);
   if (sections.has('signing') || !sections.has('requests')) return readAndCheckSigner(file);
-  const { checkBuilder, checkVoucher } = await import('../../app/doctor/doctor-builder.ts');
+  const { checkBuilder, checkVoucher } = await import('../../app/site/doctor/doctor-builder.ts');
   return sections.has('exchange')
     ? { findings: await checkBuilder(await loadBuilderConfig(file)), what: 'a builder' }
     : { findings: await checkVoucher(await loadVoucherConfig(file)), what: 'a voucher' };

@@ -5,12 +5,12 @@ import { control, exchange } from '../../app/config/common-sections.ts';
 import { usage } from '../../lib/errors.ts';
 import { createTestCertificate } from '../../sandbox/certificates.ts';
 import { toPfx } from '../../sandbox/pkcs12-writer.ts';
-import { initBuilder } from '../../app/init/init-builder.ts';
-import { initControl } from '../../app/init/init-control.ts';
-import { initVoucher } from '../../app/init/init-voucher.ts';
-import { initSigner, type TestCertificate } from '../../app/init/init-signer.ts';
-import type { SetupStep, SiteSetup } from '../../app/init/site-setup.ts';
-import { siteIdentity } from '../../app/init/site-identity.ts';
+import { initBuilder } from '../../app/site/init/init-builder.ts';
+import { initControl } from '../../app/site/init/init-control.ts';
+import { initVoucher } from '../../app/site/init/init-voucher.ts';
+import { initSigner, type TestCertificate } from '../../app/site/init/init-signer.ts';
+import type { SetupStep, SiteSetup } from '../../app/site/init/site-setup.ts';
+import { siteIdentity } from '../../app/site/init/site-identity.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 export interface InitCommandOptions extends CommonOptions {

@@ -11,7 +11,7 @@ import {
 } from '../../app/signer/signer-context.ts';
 import { logError, RequestPoller } from '../../app/signer/request-poller.ts';
 import { watch } from '../../app/signer/watch.ts';
-import { silent } from '../../app/doctor/check-result.ts';
+import { silent } from '../../app/site/doctor/check-result.ts';
 import { plainLog } from '../output/log-format.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import type { CommonOptions } from '../output/terminal.ts';
@@ -104,7 +104,7 @@ async function isUsable({ config, log }: SignerContext): Promise<boolean> {
 
 /** Logs what `doctor` would find wrong, during the first poll: a wrong path is reported before a request needs it. */
 async function reportFindings({ config, log }: SignerContext): Promise<void> {
-  const { checkSignerAtStart } = await import('../../app/doctor/doctor.ts');
+  const { checkSignerAtStart } = await import('../../app/site/doctor/doctor.ts');
   for (const { check, status, code, message, hint } of await checkSignerAtStart(config)) {
     if (status === 'ok') continue;
     log[status === 'bad' ? 'error' : 'warn']({ check, code, hint }, `${check}: ${message}`);

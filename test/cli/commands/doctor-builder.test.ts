@@ -4,7 +4,7 @@ import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from 'n
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import type { SiteFinding } from '../../../src/app/doctor/check-result.ts';
+import type { SiteFinding } from '../../../src/app/site/doctor/check-result.ts';
 import { signpipe, World } from '../../world/site.ts';
 
 const run = promisify(execFile);

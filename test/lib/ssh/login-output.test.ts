@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
-import { checkSigner } from '../../../src/app/doctor/doctor.ts';
+import { checkSigner } from '../../../src/app/site/doctor/doctor.ts';
 import { signpipe, World } from '../../world/site.ts';
 import { startSshd } from '../../world/sshd.ts';
 

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { hasCode } from '../../lib/errors.ts';
-import { printable } from '../../lib/printable.ts';
+import { hasCode } from '../../../lib/errors.ts';
+import { printable } from '../../../lib/printable.ts';
 import { bad, ok, type CheckResult } from './check-result.ts';
 
 const run = promisify(execFile);

@@ -1,9 +1,9 @@
-import { sshOptionsOf, type SiteConfig } from '../config/open.ts';
-import { connectSsh } from '../../lib/ssh/connection.ts';
-import { parseSshUrl } from '../../lib/ssh/url.ts';
-import type { SshOptions } from '../../lib/ssh/options.ts';
-import { knownHostName } from '../../lib/ssh/known-hosts.ts';
-import { usage } from '../../lib/errors.ts';
+import { sshOptionsOf, type SiteConfig } from '../../config/open.ts';
+import { connectSsh } from '../../../lib/ssh/connection.ts';
+import { parseSshUrl } from '../../../lib/ssh/url.ts';
+import type { SshOptions } from '../../../lib/ssh/options.ts';
+import { knownHostName } from '../../../lib/ssh/known-hosts.ts';
+import { usage } from '../../../lib/errors.ts';
 import { checkControl } from './check-control.ts';
 import { checkExchange, type ExchangeFolders } from './check-exchange.ts';
 import { ok, silent, type CheckResult, type SiteCheck } from './check-result.ts';

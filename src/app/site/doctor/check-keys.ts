@@ -1,19 +1,19 @@
-import { plural } from '../../lib/plural.ts';
+import { plural } from '../../../lib/plural.ts';
 import { randomBytes, verify } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { OID } from '../../lib/asn1/oids.ts';
-import type { SignerConfig, SigningConfig } from '../config/signer.ts';
-import { printable } from '../../lib/printable.ts';
-import { readRoots } from '../../engine/keys/trusted-roots.ts';
-import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
-import { isTestChain, requireUsable, type SigningKey } from '../../engine/keys/signing-key.ts';
-import { openReceiptWriter } from '../signer/signer-context.ts';
-import { parseIdentity } from '../../lib/ssh/identity.ts';
-import { findPassphrase } from '../../engine/keys/passphrase.ts';
-import type { Certificate } from '../../lib/x509/certificate.ts';
-import { buildChain } from '../../lib/x509/chain.ts';
+import { OID } from '../../../lib/asn1/oids.ts';
+import type { SignerConfig, SigningConfig } from '../../config/signer.ts';
+import { printable } from '../../../lib/printable.ts';
+import { readRoots } from '../../../engine/keys/trusted-roots.ts';
+import { describeKey, openSigningKey } from '../../../engine/keys/open.ts';
+import { isTestChain, requireUsable, type SigningKey } from '../../../engine/keys/signing-key.ts';
+import { openReceiptWriter } from '../../signer/signer-context.ts';
+import { parseIdentity } from '../../../lib/ssh/identity.ts';
+import { findPassphrase } from '../../../engine/keys/passphrase.ts';
+import type { Certificate } from '../../../lib/x509/certificate.ts';
+import { buildChain } from '../../../lib/x509/chain.ts';
 import { bad, ok, silent, resultOf, warning, type CheckResult } from './check-result.ts';
-import { isoDay } from '../../lib/iso-day.ts';
+import { isoDay } from '../../../lib/iso-day.ts';
 
 const DAY = 86_400_000;
 /** With fewer days left, the check warns: authorities take weeks. */

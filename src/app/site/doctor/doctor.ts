@@ -1,5 +1,5 @@
-import { KEY_SETTINGS } from '../../engine/keys/open.ts';
-import type { ChannelConfig, SignerConfig } from '../config/signer.ts';
+import { KEY_SETTINGS } from '../../../engine/keys/open.ts';
+import type { ChannelConfig, SignerConfig } from '../../config/signer.ts';
 import { checkFiles, signerFiles } from './check-files.ts';
 import { remoteChecks } from './check-hosts.ts';
 import { checkReceiptsKey, checkSigningKey, SigningKeys } from './check-keys.ts';

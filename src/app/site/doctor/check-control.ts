@@ -1,14 +1,14 @@
 import { join } from 'node:path';
-import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
-import { openControl, type SiteConfig } from '../config/open.ts';
+import { withTempFolder } from '../../../lib/bytes/temp-folder.ts';
+import { openControl, type SiteConfig } from '../../config/open.ts';
 
-import { remoteError } from '../../protocol/control/git-host-errors.ts';
-import { Git, GitFailure } from '../../lib/git/git.ts';
-import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
-import { plural } from '../../lib/plural.ts';
-import type { ControlRepository } from '../../protocol/control/repository.ts';
-import { gitSshCommand } from '../../lib/ssh/git-ssh-command.ts';
-import type { SshOptions } from '../../lib/ssh/options.ts';
+import { remoteError } from '../../../protocol/control/git-host-errors.ts';
+import { Git, GitFailure } from '../../../lib/git/git.ts';
+import { objectId, serializeCommit, serializeTree } from '../../../lib/git/objects.ts';
+import { plural } from '../../../lib/plural.ts';
+import type { ControlRepository } from '../../../protocol/control/repository.ts';
+import { gitSshCommand } from '../../../lib/ssh/git-ssh-command.ts';
+import type { SshOptions } from '../../../lib/ssh/options.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
 /** Lists the branches. */

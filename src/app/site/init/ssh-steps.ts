@@ -1,4 +1,4 @@
-import { parseSshUrl, type SshTarget } from '../../lib/ssh/url.ts';
+import { parseSshUrl, type SshTarget } from '../../../lib/ssh/url.ts';
 import { exchangeKeyLine, gitKeyLine } from './key-lines.ts';
 import { setupStep, type SetupStep } from './site-setup.ts';
 

@@ -1,10 +1,10 @@
-import type { TrustConfig } from '../config/signer.ts';
-import { GIT_NAMESPACE } from '../../lib/git/commit-signature.ts';
-import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import type { AllowedSigner } from '../../lib/sshsig/allowed-signers-line.ts';
-import { matchesWildcardList } from '../../lib/sshsig/wildcards.ts';
-import { plural } from '../../lib/plural.ts';
-import { printable } from '../../lib/printable.ts';
+import type { TrustConfig } from '../../config/signer.ts';
+import { GIT_NAMESPACE } from '../../../lib/git/commit-signature.ts';
+import { AllowedSigners } from '../../../lib/sshsig/allowed-signers.ts';
+import type { AllowedSigner } from '../../../lib/sshsig/allowed-signers-line.ts';
+import { matchesWildcardList } from '../../../lib/sshsig/wildcards.ts';
+import { plural } from '../../../lib/plural.ts';
+import { printable } from '../../../lib/printable.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
 function expired({ signers, name }: AllowedSigners, now: Date): CheckResult[] {

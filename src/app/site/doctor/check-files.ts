@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
-import type { VoucherConfig } from '../config/builder.ts';
-import type { SignerConfig } from '../config/signer.ts';
-import { PUBLIC_ROOTS } from '../../engine/keys/trusted-roots.ts';
+import type { VoucherConfig } from '../../config/builder.ts';
+import type { SignerConfig } from '../../config/signer.ts';
+import { PUBLIC_ROOTS } from '../../../engine/keys/trusted-roots.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
 /** The files of a site whose permissions matter. */

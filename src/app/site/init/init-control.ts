@@ -1,9 +1,9 @@
 import { chmod, copyFile, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Git } from '../../lib/git/git.ts';
-import { objectId, serializeCommit, serializeTree } from '../../lib/git/objects.ts';
-import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
+import { Git } from '../../../lib/git/git.ts';
+import { objectId, serializeCommit, serializeTree } from '../../../lib/git/objects.ts';
+import { buildPack, type NewObject } from '../../../lib/git/packfile.ts';
 import { createFiles, newFolder } from './create-files.ts';
 import { gitKeyLine } from './key-lines.ts';
 import { EXAMPLE_URLS } from './shipped-texts.ts';

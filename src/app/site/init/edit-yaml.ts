@@ -1,5 +1,5 @@
 import { isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
-import { SignpipeError } from '../../lib/errors.ts';
+import { SignpipeError } from '../../../lib/errors.ts';
 
 /*
  * These functions change single values of a YAML text and leave every other byte, such as comments and alignment. So

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
+import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
 import { createFiles, privateFile, publicFile, sshKeyPair, type FileToCreate } from './create-files.ts';
 import { commentOut, emptyMap, setValue, setValues } from './edit-yaml.ts';
 import { allowedSignerLine } from './key-lines.ts';

@@ -1,5 +1,5 @@
-import { messageOf, SignpipeError } from '../../lib/errors.ts';
-import { withDeadline } from '../../lib/concurrency/deadline.ts';
+import { messageOf, SignpipeError } from '../../../lib/errors.ts';
+import { withDeadline } from '../../../lib/concurrency/deadline.ts';
 
 /** The longest time for one check, in ms. SSH gives up on a silent host after 20 s, and Git after 25. */
 const CHECK_LIMIT = 60_000;

@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { requireNoExtraContent } from '../../engine/authenticode/unauthenticated-data.ts';
-import type { SigningConfig } from '../config/signer.ts';
-import { SignpipeError } from '../../lib/errors.ts';
+import { requireNoExtraContent } from '../../../engine/authenticode/unauthenticated-data.ts';
+import type { SigningConfig } from '../../config/signer.ts';
+import { SignpipeError } from '../../../lib/errors.ts';
 import {
   PUBLIC_ROOTS,
   readPublicRoots,
   readTimestampRoots,
   timestampRootsFor,
-} from '../../engine/keys/trusted-roots.ts';
-import { printable } from '../../lib/printable.ts';
-import { TimestampClient } from '../../engine/timestamp/client.ts';
-import type { Certificate } from '../../lib/x509/certificate.ts';
+} from '../../../engine/keys/trusted-roots.ts';
+import { printable } from '../../../lib/printable.ts';
+import { TimestampClient } from '../../../engine/timestamp/client.ts';
+import type { Certificate } from '../../../lib/x509/certificate.ts';
 import type { SigningKeys } from './check-keys.ts';
 import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
-import { isoDay } from '../../lib/iso-day.ts';
+import { isoDay } from '../../../lib/iso-day.ts';
 
 /** The largest difference between a token's time and this machine's clock that this check measures, in ms. */
 const MEASURED = 7 * 86_400_000;

@@ -1,5 +1,5 @@
 import { hostname, userInfo } from 'node:os';
-import { usage } from '../../lib/errors.ts';
+import { usage } from '../../../lib/errors.ts';
 
 /** The person or machine that a site is set up for. */
 export interface SiteIdentity {

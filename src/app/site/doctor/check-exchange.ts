@@ -1,8 +1,8 @@
 import { posix } from 'node:path';
-import { openConfiguredExchange, type SiteConfig } from '../config/open.ts';
-import { SignpipeError } from '../../lib/errors.ts';
-import type { Exchange } from '../../protocol/exchange/exchange.ts';
-import type { SshOptions } from '../../lib/ssh/options.ts';
+import { openConfiguredExchange, type SiteConfig } from '../../config/open.ts';
+import { SignpipeError } from '../../../lib/errors.ts';
+import type { Exchange } from '../../../protocol/exchange/exchange.ts';
+import type { SshOptions } from '../../../lib/ssh/options.ts';
 import { bad, ok, warning, type CheckResult } from './check-result.ts';
 
 const folderMissing = (folder: string): CheckResult =>

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import type { BuilderConfig, VoucherConfig } from '../config/builder.ts';
-import { committerOf } from '../config/open.ts';
-import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import { plural } from '../../lib/plural.ts';
+import type { BuilderConfig, VoucherConfig } from '../../config/builder.ts';
+import { committerOf } from '../../config/open.ts';
+import { AllowedSigners } from '../../../lib/sshsig/allowed-signers.ts';
+import { plural } from '../../../lib/plural.ts';
 import { builderFiles, checkFiles } from './check-files.ts';
 import { remoteChecks } from './check-hosts.ts';
 import { checkPrograms } from './check-programs.ts';

@@ -1,8 +1,8 @@
 import { lstat, mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { hasCode, usage } from '../../lib/errors.ts';
-import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
-import { generateSshKey } from '../../lib/ssh/generate-key.ts';
+import { hasCode, usage } from '../../../lib/errors.ts';
+import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
+import { generateSshKey } from '../../../lib/ssh/generate-key.ts';
 
 /** A file, key pair or folder that `init` creates. */
 export interface FileToCreate {
