@@ -25,8 +25,8 @@ export async function onTerminal(
   command: readonly string[],
   options: { cwd: string; type?: string },
 ): Promise<Shown> {
-  const words = ['-c', TERMINAL, options.type ?? '', ...command];
-  const child = spawn('python3', words, {
+  const args = ['-c', TERMINAL, options.type ?? '', ...command];
+  const child = spawn('python3', args, {
     cwd: options.cwd,
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: 20_000,

@@ -73,7 +73,7 @@ const KNOWN: readonly KnownFormat[] = [
   {
     is: (_bytes, text) => /-----BEGIN PGP /.test(text),
     what: 'an OpenPGP key',
-    hint: 'OpenPGP keys are not used here: make a key of the kind that is asked for',
+    hint: 'OpenPGP keys are not used here: make a key of the kind that is required',
   },
   {
     is: (_bytes, text) => /-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----/.test(text),

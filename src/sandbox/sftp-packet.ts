@@ -69,7 +69,7 @@ export class PacketReader {
   private at = 0;
   constructor(private readonly packet: Buffer) {}
 
-  private take(length: number): Buffer {
+  private next(length: number): Buffer {
     if (length > this.packet.length - this.at)
       throw invalid('sftp-malformed', 'an SFTP packet ends too early');
     this.at += length;
@@ -77,23 +77,23 @@ export class PacketReader {
   }
 
   byte(): number {
-    return this.take(1).readUInt8();
+    return this.next(1).readUInt8();
   }
 
   uint32(): number {
-    return this.take(4).readUInt32BE();
+    return this.next(4).readUInt32BE();
   }
 
   /** Reads a uint64 that is a file offset or size: at most 2^53 - 1. */
   offset(): number {
-    const value = this.take(8).readBigUInt64BE();
+    const value = this.next(8).readBigUInt64BE();
     if (value > BigInt(Number.MAX_SAFE_INTEGER))
       throw invalid('sftp-malformed', 'an SFTP offset is too large');
     return Number(value);
   }
 
   bytes(): Buffer {
-    return this.take(this.uint32());
+    return this.next(this.uint32());
   }
 
   text(): string {
@@ -109,7 +109,7 @@ export class PacketReader {
     const attributes: Attributes = {};
     if (flags & ATTRIBUTE.SIZE) attributes.size = this.offset();
     if (flags & ATTRIBUTE.OWNER) {
-      this.take(8);
+      this.next(8);
       attributes.owner = true;
     }
     if (flags & ATTRIBUTE.PERMISSIONS) attributes.permissions = this.uint32();

@@ -67,7 +67,7 @@ async function sizeOf(folder: string): Promise<number> {
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
-/** Watches a folder's size until the returned function is called, which gives the largest size seen. */
+/** Watches a folder's size until the returned function is called, which returns the largest size seen. */
 export function watchSize(folder: string): () => Promise<number> {
   const stop = new AbortController();
   let largest = 0;

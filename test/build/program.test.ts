@@ -35,10 +35,10 @@ describe('the compiled program', () => {
 
   /** Whether V8 refuses the code cache of a script; undefined if there is none. */
   const refused = async (name: ScriptName, dist: string): Promise<string> => {
-    const words = `new Scripts(${JSON.stringify(dist)}).script(${JSON.stringify(name)}).cachedDataRejected`;
+    const code = `new Scripts(${JSON.stringify(dist)}).script(${JSON.stringify(name)}).cachedDataRejected`;
     const { stdout } = await run(process.execPath, [
       '--print',
-      `const { Scripts } = require(${JSON.stringify(program)}); ${words}`,
+      `const { Scripts } = require(${JSON.stringify(program)}); ${code}`,
     ]);
     return stdout.trim();
   };
@@ -71,8 +71,8 @@ describe('the compiled program', () => {
   });
 
   it('reports a missing part', async () => {
-    const words = `openProgram(new Scripts(${JSON.stringify(join(folder, 'dist'))}))('none.js')`;
-    const script = `const { openProgram, Scripts } = require(${JSON.stringify(program)}); ${words}`;
+    const code = `openProgram(new Scripts(${JSON.stringify(join(folder, 'dist'))}))('none.js')`;
+    const script = `const { openProgram, Scripts } = require(${JSON.stringify(program)}); ${code}`;
     await assert.rejects(run(process.execPath, ['--eval', script]), /has no part none\.js; build it again/);
   });
 

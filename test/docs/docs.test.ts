@@ -160,7 +160,7 @@ describe('error codes', () => {
     );
   });
 
-  it('have the kinds that the source gives them', () => {
+  it('have the same kinds as in the source', () => {
     for (const { code, kinds: documented } of rows)
       assert.deepEqual(new Set(documented), codes.kinds.get(code) ?? new Set(), code);
   });
@@ -259,12 +259,12 @@ describe('links', () => {
 describe('command lines', () => {
   const run = promisify(execFile);
   const helps = new Map<string, Promise<string>>();
-  const help = (words: readonly string[]): Promise<string> => {
-    const key = words.join(' ');
+  const help = (args: readonly string[]): Promise<string> => {
+    const key = args.join(' ');
     const cli = ['--import', 'tsx', join(root, 'src', 'main.ts')];
     const output =
       helps.get(key) ??
-      run(process.execPath, [...cli, ...words, '--help'], { cwd: root }).then((r) => r.stdout);
+      run(process.execPath, [...cli, ...args, '--help'], { cwd: root }).then((r) => r.stdout);
     helps.set(key, output);
     return output;
   };

@@ -49,15 +49,15 @@ describe('the commands', () => {
   after(() => rm(folder, { recursive: true, force: true }));
 
   const { NO_COLOR: _no, FORCE_COLOR: _force, ...plain } = process.env;
-  const piped = (env: NodeJS.ProcessEnv, ...words: string[]): string => {
-    const { stdout, stderr } = spawnSync(process.execPath, [main, ...words], {
+  const piped = (env: NodeJS.ProcessEnv, ...args: string[]): string => {
+    const { stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
       cwd: folder,
       env: { ...plain, ...env },
       encoding: 'utf8',
     });
     return stdout + stderr;
   };
-  const onScreen = async (env: string, ...words: string[]): Promise<string> => {
+  const onScreen = async (env: string, ...args: string[]): Promise<string> => {
     const command = [
       '/usr/bin/env',
       '-u',
@@ -67,7 +67,7 @@ describe('the commands', () => {
       'TERM=xterm',
       ...env.split(' ').filter(Boolean),
     ];
-    return (await onTerminal([...command, process.execPath, main, ...words], { cwd: folder })).text;
+    return (await onTerminal([...command, process.execPath, main, ...args], { cwd: folder })).text;
   };
   const COLOUR = '\u001b[';
 
@@ -86,15 +86,15 @@ describe('the commands', () => {
   });
 
   it('never colour JSON', async () => {
-    for (const words of [
+    for (const args of [
       ['verify', 'a.exe', '--json'],
       ['verify', 'none.exe', '--json'],
       ['verify', '--json'],
     ]) {
-      const [json = ''] = piped({ FORCE_COLOR: '1' }, ...words).split('\n');
+      const [json = ''] = piped({ FORCE_COLOR: '1' }, ...args).split('\n');
       assert.ok(!json.includes(COLOUR));
       JSON.parse(json);
-      const [shown = ''] = (await onScreen('', ...words)).split('\n');
+      const [shown = ''] = (await onScreen('', ...args)).split('\n');
       JSON.parse(shown);
     }
   });

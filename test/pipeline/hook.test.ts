@@ -108,7 +108,7 @@ describe('each role writes its own branch', () => {
     }
   });
 
-  it('a key gives no shell', async () => {
+  it('a key grants no shell', async () => {
     for (const command of ['id', 'sh', `git-shell -c id`, `git-upload-pack '${site.repository}'; id`]) {
       const { ok, said } = await site.ssh('alice', command);
       assert.ok(!ok && !/uid=/.test(said), said);

@@ -272,7 +272,7 @@ describe('the host’s sshd_config', () => {
     };
   });
 
-  it('gives the accounts of the exchange SFTP in their folder, and nothing else', async () => {
+  it('limits the accounts of the exchange to SFTP in their folder', async () => {
     for (const user of ['build', 'sign']) {
       const config = await effective(user);
       for (const line of [
@@ -319,9 +319,9 @@ describe('the signer’s systemd unit', () => {
   });
 
   it('runs a command that exists, with options that exist', async () => {
-    const words = /^ExecStart=\/usr\/local\/bin\/signpipe (.+)$/m.exec(await unit())?.[1]?.split(' ') ?? [];
+    const argv = /^ExecStart=\/usr\/local\/bin\/signpipe (.+)$/m.exec(await unit())?.[1]?.split(' ') ?? [];
     await assert.rejects(
-      run(process.execPath, ['--import', 'tsx', main, ...words]),
+      run(process.execPath, ['--import', 'tsx', main, ...argv]),
       /\/var\/lib\/signpipe\/signer\.yaml: no such configuration file \[config-not-found\]/,
     );
   });

@@ -25,7 +25,7 @@ let host: SshHost;
 const events: SshHostEvent[] = [];
 
 /** Runs a real client; returns its failure instead of throwing. */
-function run(command: string, words: string[], input = ''): Promise<Outcome> {
+function run(command: string, argv: string[], input = ''): Promise<Outcome> {
   const isolated = { GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null', GIT_TERMINAL_PROMPT: '0' };
   const author = {
     GIT_AUTHOR_NAME: 'a',
@@ -42,24 +42,24 @@ function run(command: string, words: string[], input = ''): Promise<Outcome> {
   return new Promise((resolve) => {
     const done = (error: ExecFileException | null, stdout: string, stderr: string): void =>
       resolve({ status: error ? Number(error.code ?? 255) : 0, stdout, stderr });
-    const child = execFile(command, words, { env, timeout: 20_000, maxBuffer: 64 << 20 }, done);
+    const child = execFile(command, argv, { env, timeout: 20_000, maxBuffer: 64 << 20 }, done);
     child.stdin?.on('error', () => {});
     child.stdin?.end(input);
   });
 }
 
-async function runTraced(words: string[]): Promise<Outcome> {
+async function runTraced(argv: string[]): Promise<Outcome> {
   process.env['GIT_TRACE_PACKET'] = '1';
   try {
-    return await run('git', words);
+    return await run('git', argv);
   } finally {
     delete process.env['GIT_TRACE_PACKET'];
   }
 }
 
-async function ok(command: string, ...words: string[]): Promise<string> {
-  const { status, stdout, stderr } = await run(command, words);
-  assert.equal(status, 0, `${command} ${words.join(' ')}: ${stderr}`);
+async function ok(command: string, ...argv: string[]): Promise<string> {
+  const { status, stdout, stderr } = await run(command, argv);
+  assert.equal(status, 0, `${command} ${argv.join(' ')}: ${stderr}`);
   return stdout;
 }
 
@@ -117,8 +117,8 @@ describe('git over the embedded host', () => {
   });
 
   it('speaks protocol version 2 if the client requests it', async () => {
-    const words = ['-c', 'protocol.version=2', 'ls-remote', url('/control.git')];
-    const { status, stderr } = await runTraced(words);
+    const argv = ['-c', 'protocol.version=2', 'ls-remote', url('/control.git')];
+    const { status, stderr } = await runTraced(argv);
     assert.equal(status, 0, stderr);
     assert.match(stderr, /ls-remote< version 2/);
   });
@@ -157,8 +157,8 @@ describe('git over the embedded host', () => {
       'git-upload-archive /control.git',
       'scp -t /',
     ]) {
-      const words = [...sshOptions('id'), '-p', String(host.port), 'build@127.0.0.1', command];
-      const { status, stdout } = await run('ssh', words);
+      const argv = [...sshOptions('id'), '-p', String(host.port), 'build@127.0.0.1', command];
+      const { status, stdout } = await run('ssh', argv);
       assert.deepEqual([status, stdout], [127, ''], command);
     }
     assert.equal(
@@ -355,13 +355,13 @@ describe('login', () => {
   });
 
   it('refuses clients without a key', async () => {
-    const words = [
+    const argv = [
       ...sshOptions('id').slice(0, 2),
       '-o',
       'PubkeyAuthentication=no',
       ...sshOptions('id').slice(4),
     ];
-    const { status, stderr } = await run('ssh', [...words, '-p', String(host.port), 'x@127.0.0.1', 'id']);
+    const { status, stderr } = await run('ssh', [...argv, '-p', String(host.port), 'x@127.0.0.1', 'id']);
     assert.equal(status, 255);
     assert.match(stderr, /Permission denied \(publickey\)/);
   });

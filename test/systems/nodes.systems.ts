@@ -50,8 +50,8 @@ describe('other versions of Node', () => {
         options,
       );
       assert.match(demo.stdout, /and nothing else/);
-      const words = ['--import', 'tsx', 'test/run.ts', ...PATTERNS];
-      const { stdout } = await run(node, words, options).catch((error: { stdout: string }) => error);
+      const args = ['--import', 'tsx', 'test/run.ts', ...PATTERNS];
+      const { stdout } = await run(node, args, options).catch((error: { stdout: string }) => error);
       const failed = stdout.split('\n').filter((text) => /✖|not ok/.test(text));
       assert.match(stdout, /^# fail 0$/m, failed.join('\n'));
       const [, passed = '0'] = /^# pass (\d+)$/m.exec(stdout) ?? [];

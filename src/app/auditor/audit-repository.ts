@@ -21,7 +21,7 @@ import type { AuditedAnswer, JudgedReceipt } from './receipt-batch.ts';
 import { auditReceipts } from './workers.ts';
 import { Findings } from './findings.ts';
 import type { Audit, AuditRow, Problem } from './model.ts';
-import { PackedRows, RowPacker } from './compressed-rows.ts';
+import { CompressedRows, RowCompressor } from './compressed-rows.ts';
 import type { ReceiptContext } from './receipt-audit.ts';
 import { auditRequest, reportDamage, type AuditedRequest } from './request-audit.ts';
 import { waitingRow } from './build-rows.ts';
@@ -98,7 +98,7 @@ function waitingRowFor(audited: AuditedRequest, context: WaitingContext): AuditR
 class Auditor {
   private readonly problems: Problem[] = [];
   private receiptsBy: Audit['receiptsBy'] = null;
-  private readonly rows = new PackedRows();
+  private readonly rows = new CompressedRows();
   /** The problems of the rows, in their order. */
   private readonly rowProblems: Problem[] = [];
   /** The first request that was signed or vouched for with the key of the receipts. */
@@ -202,9 +202,9 @@ class Auditor {
 
   private async readAnswers(receiptIds: readonly string[], crossChecks: CrossChecks): Promise<void> {
     let done = 0;
-    for await (const { receipts, packs } of auditReceipts(this.context(), receiptIds)) {
+    for await (const { receipts, chunks } of auditReceipts(this.context(), receiptIds)) {
       let at = this.rows.length;
-      this.rows.add(packs);
+      this.rows.add(chunks);
       for (const receipt of receipts) {
         this.verified += 2;
         if (receipt.answer) this.crossCheck(receipt, receipt.answer, crossChecks, at++);
@@ -278,15 +278,15 @@ class Auditor {
     const tasks = unanswered
       .filter((id) => !old.has(id))
       .map((id) => () => auditRequest(this.repository, id, allowed));
-    const packer = new RowPacker();
+    const compressor = new RowCompressor();
     for await (const audited of inOrder(tasks, WIDTH)) {
       this.verified += 1;
       const row = waitingRowFor(audited, context);
-      packer.add(row);
+      compressor.add(row);
       this.noteProblems(row.problems);
       this.noteAsker(row);
     }
-    this.rows.add(packer.flush());
+    this.rows.add(compressor.flush());
   }
 
   /** Adds them one by one: there may be more problems than a call can have arguments. */

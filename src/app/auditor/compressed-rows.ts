@@ -2,27 +2,27 @@ import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { AuditRow, Problem, Rows } from './model.ts';
 import { withFinalOutcome } from './build-rows.ts';
 
-/** The text of one pack, in UTF-16 units; its last row may exceed it. */
-const PACK_TEXT = 256 * 1024;
+/** The text of one chunk, in UTF-16 units; its last row may exceed it. */
+const CHUNK_TEXT = 256 * 1024;
 
 /** Consecutive rows as deflated JSON, to be sent between threads and kept in memory. */
-export interface Pack {
+export interface RowChunk {
   readonly rows: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-function pack(texts: readonly string[]): Pack {
+function compress(texts: readonly string[]): RowChunk {
   const bytes = deflateRawSync(`[${texts.join(',')}]`, { level: constants.Z_BEST_SPEED });
   // A copy: the result of zlib is part of a larger buffer, all of which would be kept and sent.
   return { rows: texts.length, bytes: new Uint8Array(bytes) };
 }
 
-const unpack = ({ bytes }: Pack): AuditRow[] =>
+const decompress = ({ bytes }: RowChunk): AuditRow[] =>
   JSON.parse(inflateRawSync(bytes).toString('utf8')) as AuditRow[];
 
-/** Packs rows as they are added, which take a tenth of the memory of objects. */
-export class RowPacker {
-  private packs: Pack[] = [];
+/** Compresses rows as they are added: they take a tenth of the memory of objects. */
+export class RowCompressor {
+  private chunks: RowChunk[] = [];
   private texts: string[] = [];
   private length = 0;
 
@@ -30,29 +30,29 @@ export class RowPacker {
     const text = JSON.stringify(row);
     this.texts.push(text);
     this.length += text.length;
-    if (this.length >= PACK_TEXT) this.close();
+    if (this.length >= CHUNK_TEXT) this.close();
   }
 
-  /** The packs since the last call. */
-  flush(): Pack[] {
+  /** The chunks since the last call. */
+  flush(): RowChunk[] {
     this.close();
-    return this.packs.splice(0);
+    return this.chunks.splice(0);
   }
 
   private close(): void {
-    if (this.texts.length > 0) this.packs.push(pack(this.texts));
+    if (this.texts.length > 0) this.chunks.push(compress(this.texts));
     this.texts = [];
     this.length = 0;
   }
 }
 
 /**
- * The rows of a long history. Each iteration unpacks them, one pack at a time, which takes about 10 µs per row: iterate
+ * The rows of a long history. Each iteration decompresses them, one chunk at a time, which takes about 10 µs per row: iterate
  * once for all that is needed.
  */
-export class PackedRows implements Rows {
-  private readonly packs: Pack[] = [];
-  /** Problems that were found after a row had been packed, by its index. */
+export class CompressedRows implements Rows {
+  private readonly chunks: RowChunk[] = [];
+  /** Problems that were found after a row had been compressed, by its index. */
   private readonly later = new Map<number, readonly Problem[]>();
   private count = 0;
 
@@ -60,9 +60,9 @@ export class PackedRows implements Rows {
     return this.count;
   }
 
-  add(packs: readonly Pack[]): void {
-    for (const each of packs) {
-      this.packs.push(each);
+  add(chunks: readonly RowChunk[]): void {
+    for (const each of chunks) {
+      this.chunks.push(each);
       this.count += each.rows;
     }
   }
@@ -74,8 +74,8 @@ export class PackedRows implements Rows {
 
   *[Symbol.iterator](): Generator<AuditRow> {
     let at = 0;
-    for (const each of this.packs)
-      for (const row of unpack(each)) {
+    for (const each of this.chunks)
+      for (const row of decompress(each)) {
         const later = this.later.get(at++);
         yield withFinalOutcome(later ? { ...row, problems: [...row.problems, ...later] } : row);
       }

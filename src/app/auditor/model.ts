@@ -71,7 +71,7 @@ export interface AuditRow {
   readonly problems: readonly Problem[];
 }
 
-/** Rows in order. They may be packed, so that each iteration takes time. */
+/** Rows in order. They may be compressed, so that each iteration takes time. */
 export interface Rows extends Iterable<AuditRow> {
   readonly length: number;
 }

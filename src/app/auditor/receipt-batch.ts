@@ -1,4 +1,4 @@
-import { RowPacker, type Pack } from './compressed-rows.ts';
+import { RowCompressor, type RowChunk } from './compressed-rows.ts';
 import type { AuditRow } from './model.ts';
 import type { AuditedReceipt } from './receipt-audit.ts';
 
@@ -17,7 +17,7 @@ export interface JudgedReceipt extends Omit<AuditedReceipt, 'row'> {
 /** Receipts in order, and the rows of those that have one; plain data, for other threads. */
 export interface Batch {
   readonly receipts: readonly JudgedReceipt[];
-  readonly packs: readonly Pack[];
+  readonly chunks: readonly RowChunk[];
 }
 
 const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy, repeats }: AuditRow): AuditedAnswer => ({
@@ -29,10 +29,10 @@ const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy, repeats }: Au
   repeats,
 });
 
-/** Collects receipts and packs their rows. */
-export class BatchPacker {
+/** Collects receipts and compresses their rows. */
+export class BatchBuilder {
   private readonly receipts: JudgedReceipt[] = [];
-  private readonly rows = new RowPacker();
+  private readonly rows = new RowCompressor();
 
   add({ row, ...judged }: AuditedReceipt): void {
     if (row) this.rows.add(row);
@@ -41,6 +41,6 @@ export class BatchPacker {
 
   /** Everything that was added. */
   batch(): Batch {
-    return { receipts: this.receipts, packs: this.rows.flush() };
+    return { receipts: this.receipts, chunks: this.rows.flush() };
   }
 }

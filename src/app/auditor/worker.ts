@@ -23,5 +23,5 @@ context.catch(() => {});
 
 const jobs: AuditJobs = { audit: async (commits) => auditBatch(await context, commits) };
 
-// The packed rows are handed over, not copied.
-serveJobs(jobs, ({ packs }) => packs.map(({ bytes }) => bytes.buffer));
+// The compressed rows are transferred, not copied.
+serveJobs(jobs, ({ chunks }) => chunks.map(({ bytes }) => bytes.buffer));

@@ -2,12 +2,12 @@ import { availableParallelism } from 'node:os';
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { HAS_WORKERS, WorkerPool } from '../../lib/concurrency/worker-pool.ts';
 import type { Branches } from '../../protocol/control/repository.ts';
-import { BatchPacker, type Batch } from './receipt-batch.ts';
+import { BatchBuilder, type Batch } from './receipt-batch.ts';
 import { auditReceipt, type ReceiptContext, type ReceiptCommit } from './receipt-audit.ts';
 
 /** Receipts that one thread reads at the same time; they bound the memory it takes. */
 const WIDTH = 64;
-/** Receipts that a thread gets at once, and whose rows are packed together. */
+/** Receipts that a thread gets at once, and whose rows are compressed together. */
 const BATCH = 100;
 /** Fewer receipts are judged before a second thread has started. */
 const WORTH_A_THREAD = 1500;
@@ -64,10 +64,10 @@ export async function* auditReceipts(
 
 /** Judges a batch of receipts on this thread. */
 export async function auditBatch(context: ReceiptContext, batch: readonly ReceiptCommit[]): Promise<Batch> {
-  const packer = new BatchPacker();
+  const builder = new BatchBuilder();
   const tasks = batch.map((commit) => () => auditReceipt(context, commit));
-  for await (const audited of inOrder(tasks, WIDTH)) packer.add(audited);
-  return packer.batch();
+  for await (const audited of inOrder(tasks, WIDTH)) builder.add(audited);
+  return builder.batch();
 }
 
 /** The commits after the first one, each with its predecessor, in batches. */

@@ -45,7 +45,7 @@ export class RequestCompletion {
     return record !== null && record.stage !== 'begun';
   }
 
-  /** Finishes the request that a crash, or a Git host that was down, left in hand; returns its id if it is answered now. */
+  /** Finishes the request that a crash, or a Git host that was down, left unfinished; returns its id if it is answered now. */
   async resume(): Promise<string | null> {
     const { journal, log } = this.context;
     const record = await journal.read();
@@ -152,13 +152,13 @@ export class RequestCompletion {
     return join(this.context.work, request);
   }
 
-  /** Forgets the request in hand. The journal goes first: a crash in between leaves an unneeded folder, not a record without its files. */
+  /** Forgets the current request. The journal goes first: a crash in between leaves an unneeded folder, not a record without its files. */
   async clear(): Promise<void> {
     await this.context.journal.clear();
     await this.emptyWork();
   }
 
-  /** With no request in hand, nothing in the work folder is needed. */
+  /** Without a current request, nothing in the work folder is needed. */
   private async emptyWork(): Promise<void> {
     for (const name of await readdir(this.context.work))
       await rm(join(this.context.work, name), { recursive: true, force: true });

@@ -123,7 +123,7 @@ function assembleThere(
   return withProgressBar(context.progress, `deliver ${name}`, 'bytes', (onProgress) =>
     context.exchange.assemble(incoming(context, name), outgoing(context, output), {
       source: { size: unsigned.size, modified },
-      assembly: { size, spans },
+      delta: { size, spans },
       fresh: newBytes,
       ...(output.mode === 'delta' ? { sha256: output.sha256 } : {}),
       ...(temporary === undefined ? {} : { temporary }),

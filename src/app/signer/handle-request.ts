@@ -45,7 +45,7 @@ export class RequestHandler {
   }
 
   /**
-   * Answers one request, or reports what it waits for. Throws only what is no fault of the request; if
+   * Answers one request, or reports what it waits for. Throws only errors that are not the request's fault; if
    * `completion.isInHand` then, other requests must wait until it is finished.
    */
   async handle(request: Request, heads: Heads, seen: Date): Promise<RequestOutcome> {

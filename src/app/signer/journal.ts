@@ -82,7 +82,7 @@ const record = z.discriminatedUnion('stage', [
 ]);
 
 /**
- * How far the request in hand has come. What a stage writes is on disk, flushed, before the record says so; what
+ * How far the current request has come. What a stage writes is on disk, flushed, before the record says so; what
  * follows it can be done again with the same result.
  *
  * - `begun`: nothing outside this machine has changed; begin again.
@@ -93,7 +93,7 @@ const record = z.discriminatedUnion('stage', [
 export type JournalRecord = z.output<typeof record>;
 
 /**
- * The request in hand, on disk before anything is done about it, so that a crash at any instruction ends in exactly
+ * The current request, on disk before anything is done about it, so that a crash at any instruction ends in exactly
  * one delivered file and one receipt.
  */
 export class Journal {
@@ -113,7 +113,7 @@ export class Journal {
     return new Journal(folder);
   }
 
-  /** The request that a crash left in hand, or null. */
+  /** The request that a crash left unfinished, or null. */
   async read(): Promise<JournalRecord | null> {
     if (this.empty) return null;
     let text: string;
@@ -134,7 +134,7 @@ export class Journal {
         'journal-damaged',
         `${this.file}: cannot be understood: ${messageOf(error).slice(0, 300)}`,
         {
-          hint: 'look whether the request in it was answered (signpipe audit), then move the file away',
+          hint: 'check whether the request in it was answered (signpipe audit), then move the file away',
           cause: error,
         },
       );

@@ -41,7 +41,7 @@ async function checkHold(context: SignerContext, heads: Heads): Promise<UnmetPre
 }
 
 /**
- * A request dated in the future waits until its time has come, even if it will be refused: its receipt must not be
+ * A request dated in the future waits until that time, even if it will be refused: its receipt must not be
  * older, and an honestly dated objection must not look like one to an earlier build.
  */
 export function checkDate(request: Request, now: Date): UnmetPrecondition | null {

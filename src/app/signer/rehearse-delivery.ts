@@ -10,7 +10,7 @@ const rehearsedExchanges = new WeakSet<Exchange>();
 
 /**
  * Tries, once for each open exchange, whether a request's files could be delivered: before the key is used, since a
- * signature that cannot be delivered exists all the same. Throws what a delivery would throw.
+ * signature that cannot be delivered still exists. Throws what a delivery would throw.
  */
 export async function rehearseDelivery(context: SignerContext, { id, files }: Request): Promise<void> {
   const { exchange, config, log } = context;

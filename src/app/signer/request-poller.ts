@@ -50,7 +50,7 @@ export class RequestPoller {
     this.checkpoint = new Checkpoint(join(state, 'landmark'), control.since);
   }
 
-  /** Begins no further request; the request in hand is finished. */
+  /** Begins no further request; the current request is finished. */
   stop(): void {
     this.stopping = true;
   }
@@ -96,7 +96,7 @@ export class RequestPoller {
     if (first) throw first;
   }
 
-  /** Finishes the request that a crash left in hand. Called after history was judged: an alarm stops deliveries too. */
+  /** Finishes the request that a crash left unfinished. Called after history was judged: an alarm stops deliveries too. */
   private async finishInterrupted(): Promise<boolean> {
     const finished = await this.handler.completion.resume();
     if (finished !== null) this.pending.delete(finished);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { hasCode, SignpipeError } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 
-/** The file in the state folder with every detached signature made for the request in hand. */
+/** The file in the state folder with every detached signature made for the current request. */
 export const signaturesFile = (state: string): string => join(state, 'journal.signatures');
 
 /** The SHA-256 of each unsigned program, and the length of its signature in bytes. */
@@ -35,7 +35,7 @@ export async function readSignatures(state: string): Promise<Map<string, Buffer>
     return signatures;
   } catch (error) {
     throw workMissing(
-      `${path}: the signatures of the request in hand are ${hasCode(error, 'ENOENT') ? 'gone' : 'damaged'}`,
+      `${path}: the signatures of the current request are ${hasCode(error, 'ENOENT') ? 'gone' : 'damaged'}`,
       error,
     );
   }

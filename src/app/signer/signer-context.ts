@@ -34,7 +34,7 @@ export interface SignerContext {
   /** Which requests and vouches are for this repository. */
   readonly origin: Origin;
   readonly journal: Journal;
-  /** Folder for the request in hand; no other process uses it. */
+  /** Folder for the current request; no other process uses it. */
   readonly work: string;
   readonly log: Logger;
   readonly progress: ProgressDisplay;

@@ -42,7 +42,7 @@ async function settledVersion(trust: TrustConfig): Promise<string> {
     'trust-list-changing',
     `${trust.allowedSigners ?? trust.revokedKeys}: is written again and again`,
     {
-      hint: 'write it once, or replace it by mv; no request is judged meanwhile',
+      hint: 'write it once, or replace it with mv; no request is judged meanwhile',
     },
   );
 }

@@ -9,7 +9,7 @@ function reportClock({ log }: SignerContext, by: number): void {
 }
 
 /**
- * Polls on the configured schedule until `signal` is aborted, one poll at a time; then finishes the request in hand.
+ * Polls on the configured schedule until `signal` is aborted, one poll at a time; then finishes the current request.
  * Errors are logged, and the next poll tries again: an alarm repeats until a person has dealt with it, and nothing is
  * signed meanwhile. Returns whether the last poll raised an alarm.
  */

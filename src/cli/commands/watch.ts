@@ -63,7 +63,7 @@ async function watchUntilEnd(context: SignerContext): Promise<Ending> {
   const stop = new AbortController();
   let reload = false;
   const onStop = (name: NodeJS.Signals): void => {
-    context.log.info(`${name}: finishing the work in hand`);
+    context.log.info(`${name}: finishing the current work`);
     reload = false;
     stop.abort();
   };
@@ -93,7 +93,7 @@ async function isUsable({ config, log }: SignerContext): Promise<boolean> {
     const channels = await openChannels(fresh, new Date(), silent);
     for (const { key } of channels.values()) await key.close();
     await openReceiptWriter(fresh, silent);
-    log.info('SIGHUP: the new configuration will be used after the work in hand');
+    log.info('SIGHUP: the new configuration will be used after the current work');
     return true;
   } catch (error) {
     log.error('SIGHUP: the new configuration cannot be used; the signer continues with the old one');

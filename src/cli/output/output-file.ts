@@ -106,11 +106,11 @@ export async function writeOutputFile<T>(
 ): Promise<T> {
   try {
     if (how === 'create' && !checked) return await write(path);
-    const draft = temporaryBeside(path);
-    return await asTemporary(draft, async () => {
-      const result = await write(draft);
-      if (how === 'create') await moveInto(draft, path);
-      else await replaceFile(draft, path, { keepLinks: how === 'in-place' });
+    const temporary = temporaryBeside(path);
+    return await asTemporary(temporary, async () => {
+      const result = await write(temporary);
+      if (how === 'create') await moveInto(temporary, path);
+      else await replaceFile(temporary, path, { keepLinks: how === 'in-place' });
       return result;
     });
   } catch (error) {

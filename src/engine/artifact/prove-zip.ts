@@ -20,7 +20,7 @@ export interface ProvedProgram {
   readonly after: string;
 }
 
-/** Proves that a zip is another one with nothing but signatures added to its programs. */
+/** Proves that a zip is another one with only signatures added to its programs. */
 export async function proveZip(
   original: ByteSource,
   signed: ByteSource,

@@ -6,7 +6,7 @@ import type { SignArtifactOptions, SignedFile } from './signed-artifact.ts';
 
 /**
  * Signs a program, or our programs in a zip, recognised by content; names decide which programs are ours. The input
- * is never changed; the output appears whole, verified and with nothing but signatures added, or not at all. `name`
+ * is never changed; the output appears whole, verified and with only signatures added, or not at all. `name`
  * is for messages.
  */
 export function signFile(

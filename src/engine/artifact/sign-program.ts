@@ -35,7 +35,7 @@ async function signerOf(file: SignableFile, path: string, options: SignArtifactO
   if (report.status === 'bad')
     throw invalid(
       'kept-signature-bad',
-      `${file.source.name}: it bears a signature that does not hold: ${describeProblems(report)}`,
+      `${file.source.name}: it has a signature that is not valid: ${describeProblems(report)}`,
       { hint: hintForBadSignature(path) },
     );
   const signer = report.signatures[0]?.signer;
@@ -140,7 +140,7 @@ const ownSignatureBad = (signed: ByteSource, fault: string, cause?: unknown): Si
     },
   );
 
-/** Signs one program, which `keptSigner` decided to sign. Nothing is written, and nothing but the signature checked. */
+/** Signs one program, which `keptSigner` decided to sign. Nothing is written, and only the signature is checked. */
 export const signUnverified = (file: SignableFile, options: SignArtifactOptions): Promise<SigningResult> =>
   signProgram(file, { ...options, existing: options.alreadySigned === 'append' ? 'append' : 'replace' });
 

@@ -7,7 +7,7 @@ import type { SignableFile } from '../formats/signable-file.ts';
 
 /**
  * Opens a program and verifies every Authenticode signature in it; see `verifySignableFile`. Headers that cannot be
- * read make a bad program (`status: 'bad'`), not an error; throws `not-signable` if the file is no program.
+ * read make a bad program (`status: 'bad'`), not an error; throws `not-signable` if the file is not a program.
  */
 export async function verifyProgram(source: ByteSource, options: VerifyOptions = {}): Promise<VerifyReport> {
   const file = await openOrProblem(source);

@@ -12,7 +12,7 @@ import { readZip } from '../formats/packages.ts';
 import { Spool } from './unpacked-programs.ts';
 import { verifyAmongOthers, type ProgramReport } from './verify-program.ts';
 
-/** An entry that could not be read, or that is no program though the patterns name it. */
+/** An entry that could not be read, or that is not a program though the patterns name it. */
 interface UnreadEntry {
   readonly path: string;
   /** `zip-method-unsupported`, `zip-bomb`, `not-a-program`, ... */

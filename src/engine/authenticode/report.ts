@@ -56,7 +56,7 @@ export interface Note {
  * | `signature`         | the signature value, with the signer certificate's key     | `cms-signature-…`, `signer-certificate-missing` |
  * | `purpose`           | a certificate for code signing, and for this format        | `certificate-not-for-code-signing`           |
  * | `timestamp`         | over this signature, and verifies                          | `timestamp-…`                                |
- * | `unsigned-parts`    | nothing but timestamps, nested signatures, chains          | those of `signatureFindings`                 |
+ * | `unsigned-parts`    | only timestamps, nested signatures, chains                | those of `signatureFindings`                 |
  * | `timestamp-chain`   | the authority's chain at the time that it stamped          | `certificate-chain-…`                        |
  * | `validity`          | the signer's certificate, at the timestamp's time or now   | `certificate-expired`, `certificate-not-yet-valid` |
  * | `chain`             | the signer's chain at that time; null after any failure    | `certificate-chain-…`                        |

@@ -74,7 +74,7 @@ const READ_WITHOUT_WAITING = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 const notAFile = (name: string): SignpipeError =>
   usage('not-a-file', `${name}: not a regular file`, {
-    hint: 'a folder, a pipe or a device cannot be read at any place: copy its content into a file first',
+    hint: 'a folder, a pipe or a device cannot be read at an offset: copy its content into a file first',
   });
 
 /** A file opened for reading. Its size is read once: if the file shrinks later, a read fails. */

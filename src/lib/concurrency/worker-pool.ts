@@ -159,7 +159,7 @@ class Thread {
 }
 
 /**
- * Serves jobs in a worker script, one after another. `transferred` names what of a result is handed over instead of
+ * Serves jobs in a worker script, one after another. `transferred` names what of a result is transferred instead of
  * being copied.
  */
 export function serveJobs<J extends Jobs>(

@@ -1,5 +1,5 @@
 /**
- * Checks of fsck that protect a work tree. Here is none, and one commit with such a file, which stays in the history,
+ * Checks of fsck that protect a work tree. There is none here, and one commit with such a file, which stays in the history,
  * would make every later fetch fail. (A git that does not know one of these checks only warns.)
  */
 const WORK_TREE_CHECKS = [

@@ -92,13 +92,14 @@ export function parseCommit(raw: Buffer): Commit {
   const id = objectId('commit', raw);
   const { headers, message } = splitHeaders(raw, id);
   let at = 0;
-  const take = (name: string): string | undefined => {
+  const nextHeader = (name: string): string | undefined => {
     if (headers[at]?.name !== name) return undefined;
     return headers[at++]?.value.toString('latin1');
   };
-  const tree = take('tree') ?? '';
+  const tree = nextHeader('tree') ?? '';
   const parents: string[] = [];
-  for (let parent = take('parent'); parent !== undefined; parent = take('parent')) parents.push(parent);
+  for (let parent = nextHeader('parent'); parent !== undefined; parent = nextHeader('parent'))
+    parents.push(parent);
   if (![tree, ...parents].every((value) => OBJECT_ID.test(value)))
     throw broken(id, 'its tree or a parent is not an object id');
   if (parents.length > PARENT_LIMIT) throw broken(id, `it has more than ${PARENT_LIMIT} parents`);

@@ -18,7 +18,7 @@ export function configPath(path: string): string {
       'ssh-path-unusable',
       `${absolute}: ssh cannot be given a path with quotes, backslashes or \${`,
       {
-        hint: 'move the file to a plainer path',
+        hint: 'move the file to a path without such characters',
       },
     );
   return `"${absolute.replaceAll('%', '%%')}"`;
@@ -41,7 +41,7 @@ function unreadableForOpenSsh(bytes: Buffer): { why: string; hint: string } | nu
   if (text.trimEnd().endsWith(OPENSSH.end) && text.startsWith(OPENSSH.begin))
     return { why: 'its last line has no line feed', hint: 'add one: echo >> KEY' };
   return {
-    why: 'something stands before its first line, such as a byte order mark, or it is UTF-16',
+    why: 'something precedes its first line, such as a byte order mark, or it is UTF-16',
     hint: 'save it as plain ASCII, beginning with -----BEGIN',
   };
 }

@@ -82,7 +82,7 @@ export class HostKeyPin {
       'host-key-revoked',
       `${this.where} shows the host key ${offered}, which ${this.known.file}:${line} marks as revoked`,
       {
-        hint: 'the key was withdrawn, most likely because it leaked: find out which host answers at that address before you go on',
+        hint: 'the key was withdrawn, most likely because it leaked: find out which host answers at that address before you continue',
       },
     );
   }

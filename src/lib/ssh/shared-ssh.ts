@@ -32,9 +32,9 @@ export class SharedSsh {
   /** Ends the connection, if there is one; a later run opens another. */
   close(): void {
     if (this.socket === undefined || !existsSync(this.socket)) return;
-    const words = ['-F', '/dev/null', '-o', `ControlPath=${configPath(this.socket)}`];
+    const args = ['-F', '/dev/null', '-o', `ControlPath=${configPath(this.socket)}`];
     // Errors are ignored: an idle connection ends by itself.
-    spawn('ssh', [...words, '-q', '-O', 'exit', 'shared'], { stdio: 'ignore', detached: true })
+    spawn('ssh', [...args, '-q', '-O', 'exit', 'shared'], { stdio: 'ignore', detached: true })
       .on('error', () => {})
       .unref();
   }

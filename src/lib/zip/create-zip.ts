@@ -101,7 +101,7 @@ async function addFiles(folder: string, prefix: string, found: PackFile[]): Prom
     else if (each.isFile()) found.push({ path, name });
     else
       throw usage('not-a-file', `${path}: neither a file nor a folder`, {
-        hint: 'replace it by what it points to',
+        hint: 'replace it with what it points to',
       });
     if (found.length > MOST_FILES)
       throw usage('pack-too-many-files', `${folder}: more than ${MOST_FILES} files`, {

@@ -46,7 +46,7 @@ export interface Archive extends PartialArchive {
   readonly layout: readonly ArchiveEntry[];
 }
 
-/** Content up to this size, in bytes, is no bomb, however well it was compressed. */
+/** Content up to this size, in bytes, is not a zip bomb, however well it was compressed. */
 const HARMLESS = 1024 * 1024;
 
 const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
@@ -54,7 +54,7 @@ const isBomb = (size: number, compressedSize: number, ratio: number): boolean =>
 
 /**
  * Reads the structure of a zip and refuses what is broken, ambiguous or hostile. Every byte of the file is accounted
- * for: entries that do not overlap, the directory, the end records, and before, between and after them nothing but the
+ * for: entries that do not overlap, the directory, the end records, and before, between and after them only the
  * gaps that gaps.ts allows, which are kept. Reads about 1 MiB at a time, and only headers. `end`: the end records, if
  * they have been read before.
  *

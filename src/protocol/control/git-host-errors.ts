@@ -39,7 +39,7 @@ const KNOWN_FAILURES: readonly KnownFailure[] = [
     pattern: /Host key verification failed|No \S+ host key is known/,
     make: (url, text) =>
       usage('host-key-unknown', `${url}: its host key is not in known_hosts: ${text}`, {
-        hint: 'compare the fingerprint with the operator of the host, then add its line to known_hosts',
+        hint: 'check the fingerprint with the operator of the host, then add its line to known_hosts',
       }),
   },
   {

@@ -181,7 +181,7 @@ async function reasonAt(repository: ControlRepository, commit: Commit): Promise<
  * Whether a `HOLD` file stops signing, judged by history rather than by the tip:
  *
  * - any commit that adds or changes a HOLD stops signing, signed or not. Anyone who can write the branch can delay
- *   signing in any case, and a stop in a hurry must not fail for want of a signature;
+ *   signing in any case, and an urgent stop must not fail for lack of a signature;
  * - a HOLD is lifted by a commit that descends from it, removes the file and changes nothing else, has exactly one
  *   parent, is signed by an allowed signer, and has no line `Vouch:` in its message. Other removals are reported in
  *   `ignored`;

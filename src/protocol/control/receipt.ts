@@ -260,7 +260,7 @@ export async function readReceipt(repository: ControlRepository, id: string): Pr
 /** One commit on the receipt branch. */
 interface ReceiptStep {
   id: string;
-  /** The request that it answers: its second parent. Null if it is no receipt, as the branch's first commit. */
+  /** The request that it answers: its second parent. Null if it is not a receipt, as the branch's first commit. */
   request: string | null;
 }
 

@@ -156,7 +156,7 @@ export class ControlRepository extends CommitGraph {
     throw usage(
       'control-no-branches',
       `${printable(this.path)}: it has neither a branch ${requests} nor a branch ${receipts}`,
-      { hint: 'is this the control repository? Branches with other names have to be named' },
+      { hint: 'is this the control repository? If its branches have other names, name them' },
     );
   }
 
@@ -266,13 +266,13 @@ export class ControlRepository extends CommitGraph {
       return output.trim();
     } catch (cause) {
       throw usage('request-unknown', `no single commit in the control repository has the id ${text}`, {
-        hint: 'has it been pushed? Give its whole id',
+        hint: 'was it pushed? Give the whole id',
         cause,
       });
     }
   }
 
-  /** Where these branches stand in the clone; each has to be at a commit. Starts no process. */
+  /** The commits of these branches in the clone; each must exist. Starts no process. */
   private async readRefs(branches: Iterable<string>): Promise<Map<string, string>> {
     const refs = new Map<string, string>();
     for (const name of branches) {

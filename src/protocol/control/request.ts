@@ -16,7 +16,7 @@ export interface Request {
   id: string;
   /** The files that `zipname` names; empty if `error` is set. */
   files: RequestedFile[];
-  /** Why this request can never be signed, or null. It is answered all the same. */
+  /** Why this request can never be signed, or null. It is answered nevertheless. */
   error: SignpipeError | null;
   subject: string;
   /** Trailer `Source-Revision`. */
@@ -70,7 +70,7 @@ async function zipnameKeys(
 /**
  * The requests in the history of `tip` but not of `exclude`, in the order in which they are to be answered: parents
  * before children. A commit is a request if it has a `zipname` that differs from that of every parent; so removing it
- * is no request, and a merge is one only if it brings something that no side had.
+ * is not a request, and a merge is one only if it brings something that no side had.
  */
 export async function listRequests(
   repository: ControlRepository,

@@ -140,7 +140,7 @@ export function parseZipname(bytes: Buffer): RequestedFile[] {
   const lines = contentLines(decode(bytes));
   if (lines.length === 0)
     throw invalid('zipname-empty', 'zipname names no file', {
-      hint: 'write one name a line: sha256sum FILE > zipname',
+      hint: 'write one name per line: sha256sum FILE > zipname',
     });
   if (lines.length > LINE_LIMIT)
     throw invalid('zipname-too-many-lines', `zipname has ${lines.length} lines, more than ${LINE_LIMIT}`, {

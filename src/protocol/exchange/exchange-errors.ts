@@ -27,12 +27,12 @@ export const notAFile = (name: string, cause?: unknown): SignpipeError =>
 export const fileIsLink = (name: string, cause?: unknown): SignpipeError =>
   invalid('exchange-link', `${name}: a symbolic link; links in a shared folder are not followed`, {
     cause,
-    hint: 'replace the link by the file that it points to',
+    hint: 'replace the link with the file that it points to',
   });
 
 export const folderIsLink = (name: string): SignpipeError =>
   unavailable('exchange-link', `${name}: a symbolic link; links in a shared folder are not followed`, {
-    hint: 'replace it by a folder, or set exchange.url to the folder that it points to',
+    hint: 'replace it with a folder, or set exchange.url to the folder that it points to',
   });
 
 export const fileChanged = (name: string, cause?: unknown): SignpipeError =>

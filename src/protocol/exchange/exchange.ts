@@ -62,7 +62,7 @@ export interface NewBytes {
 export interface AssembleOptions {
   /** The old file's attributes when it was read; they must not have changed. */
   readonly source: FileAttributes;
-  readonly assembly: Delta;
+  readonly delta: Delta;
   readonly fresh: NewBytes;
   /** SHA-256 of the whole result. If it is not given, only the new bytes are verified. */
   readonly sha256?: string;

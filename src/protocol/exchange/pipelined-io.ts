@@ -8,7 +8,7 @@ export const REQUEST_SIZE = 261_120;
 
 /** Bytes that are read, hashed and written at a time: several requests. */
 const BLOCK = 4 * REQUEST_SIZE;
-/** BufferPool in flight. */
+/** Blocks in flight. */
 const BLOCKS_IN_FLIGHT = IN_FLIGHT / 4;
 
 export type ReadAt = (offset: number, length: number) => Promise<Buffer>;

@@ -116,7 +116,7 @@ export class RangeCache {
   /** The cached ranges that hold [start, end), in order, once they have come; null if the ranges do not cover it. */
   private async partsOf(start: number, end: number): Promise<CachedRange[] | null> {
     if (!this.covers(start, end)) return null;
-    if (this.end < end) await this.arrival(end);
+    if (this.end < end) await this.whenFetched(end);
     const parts: CachedRange[] = [];
     let reached = start;
     for (let at = indexOfRangeBeyond(this.cached, start); reached < end; at += 1) {
@@ -128,7 +128,7 @@ export class RangeCache {
     return parts;
   }
 
-  private arrival(end: number): Promise<void> {
+  private whenFetched(end: number): Promise<void> {
     if (this.failure) return Promise.reject(this.failure.error);
     return new Promise((resolve, reject) => this.pending.push({ end, resolve, reject }));
   }

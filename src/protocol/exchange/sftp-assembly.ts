@@ -31,9 +31,9 @@ interface SpansByOrigin {
   readonly freshSize: number;
 }
 
-function spansByOrigin({ assembly, source }: AssembleOptions): SpansByOrigin {
-  const freshSize = freshSizeOf(assembly);
-  const spans = placeSpans(assembly, { source: source.size, fresh: freshSize });
+function spansByOrigin({ delta, source }: AssembleOptions): SpansByOrigin {
+  const freshSize = freshSizeOf(delta);
+  const spans = placeSpans(delta, { source: source.size, fresh: freshSize });
   return {
     old: spans.filter(({ from }) => from === 'source'),
     fresh: spans.filter(({ from }) => from === 'fresh'),
@@ -158,14 +158,14 @@ export class SftpAssembly {
 
   private progress(bytes: number): void {
     this.done += bytes;
-    this.options.onProgress?.(this.done, this.options.assembly.size);
+    this.options.onProgress?.(this.done, this.options.delta.size);
   }
 
   /** Whether a remote file is the result; `hasNew` is used if its SHA-256 is not known and the host cannot hash. */
   private async isResult(path: string, hasNew: (handle: Buffer) => Promise<boolean>): Promise<boolean> {
     const { session, options } = this;
     const [stats, hashes] = await settleAll([session.stat(path), this.matchesRemotely(path)]);
-    if (stats.kind !== 'file' || stats.size !== options.assembly.size) return false;
+    if (stats.kind !== 'file' || stats.size !== options.delta.size) return false;
     if (hashes) return true;
     const handle = await session.open(path, 'r');
     try {
@@ -178,16 +178,16 @@ export class SftpAssembly {
 
   /** Whether the host's own hash of the file matches: of the whole, if its SHA-256 is given, or of the new bytes. */
   private matchesRemotely(path: string): Promise<boolean> {
-    const { fresh, sha256, assembly } = this.options;
+    const { fresh, sha256, delta } = this.options;
     const run = (command: string, ms: number): ReturnType<SftpSession['run']> =>
       this.session.run(command, ms);
     return sha256 === undefined
       ? remoteRangesMatch(run, path, this.newRanges, fresh.sha256)
-      : remoteHashMatches(run, path, { size: assembly.size, sha256 });
+      : remoteHashMatches(run, path, { size: delta.size, sha256 });
   }
 
   private async isWhole(handle: Buffer, path: string, sha256: string): Promise<boolean> {
-    const stored = this.session.blocks(handle, 0, this.options.assembly.size, path);
+    const stored = this.session.blocks(handle, 0, this.options.delta.size, path);
     return (await sha256OfStream(stored)) === sha256;
   }
 

@@ -52,7 +52,7 @@ describe('an audit of many receipts', () => {
     const world = await AuditWorld.create();
     try {
       const faulty = await fill(world);
-      const words = [
+      const args = [
         main,
         'audit',
         '--repo',
@@ -62,7 +62,7 @@ describe('an audit of many receipts', () => {
         '--json',
       ];
       const { status, stdout } = await new Promise<{ status: unknown; stdout: string }>((done) => {
-        execFile(process.execPath, words, { maxBuffer: 2 ** 28 }, (error, out) =>
+        execFile(process.execPath, args, { maxBuffer: 2 ** 28 }, (error, out) =>
           done({ status: error?.code ?? 0, stdout: out }),
         );
       });

@@ -31,7 +31,7 @@ for (const [what, url] of [
 ] as const)
   describe(`an exchange ${what}`, () => {
     for (const command of ['submit', 'wait'] as const)
-      it(`ends ${command} and gives the reason`, async () => {
+      it(`ends ${command} and reports the reason`, async () => {
         const what = command === 'wait' ? request : world.at('b.zip');
         const ended = await run(url(world.places.exchange), [command, what]);
         assert.ok([1, 2].includes(ended.status), `${ended.status} ${ended.stderr}`);

@@ -53,7 +53,7 @@ describe('wait', () => {
   it('test-certificate: refuses files signed with a test certificate unless a flag allows them', async () => {
     const request = await answered('test.zip');
     assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /^TEST signed test\.zip/);
-    const words = [
+    const args = [
       'wait',
       request,
       '-c',
@@ -63,9 +63,9 @@ describe('wait', () => {
       '--timeout',
       '20s',
     ];
-    assertRefused(await signpipe(words), 'test-certificate', /--allow-test-certificate/);
+    assertRefused(await signpipe(args), 'test-certificate', /--allow-test-certificate/);
     assert.ok(!(await downloaded()).includes('test.zip'));
-    const taken = await signpipe([...words, '--allow-test-certificate']);
+    const taken = await signpipe([...args, '--allow-test-certificate']);
     assert.equal(taken.status, 0);
     assert.match(taken.stdout, /^signed with a TEST certificate/);
   });

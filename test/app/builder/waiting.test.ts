@@ -21,8 +21,8 @@ describe('a builder that waits', () => {
   after(() => world.stop());
 
   it('reads that the request is not answered yet, and how to continue after Ctrl-C', async () => {
-    const words = ['wait', '-c', world.site.builderConfig, request.slice(0, 12)];
-    const child = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const args = ['wait', '-c', world.site.builderConfig, request.slice(0, 12)];
+    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
     child.stderr.on('data', (data: Buffer) => {
       said += data.toString();

@@ -52,7 +52,7 @@ describe('the shipped examples', () => {
     assert.equal(release?.signing.pfx, join(example, 'keys/codesign.pfx'));
   });
 
-  it('a channel with a key of its own takes nothing of the default key along', async () => {
+  it('a channel with its own key inherits nothing from the default key', async () => {
     const nightly = (await loadSignerConfig(join(example, 'signer.yaml'))).channels.get('nightly');
     assert.deepEqual(
       [nightly?.signing.pfx, nightly?.signing.timestamp],
@@ -135,7 +135,7 @@ describe('signer.yaml', () => {
     ['[public, tsa.pem, /etc/tsa.pem]', ['public', 'FOLDER/tsa.pem', '/etc/tsa.pem']],
   ];
   for (const [written, read] of roots)
-    it(`takes timestampRoots: ${written}`, async () => {
+    it(`accepts timestampRoots: ${written}`, async () => {
       const file = join(folder, 'signer.yaml');
       writeFileSync(file, MINIMAL.replace('pfx: code.pfx', `pfx: code.pfx, timestampRoots: ${written}`));
       const { channels } = await loadSignerConfig(file);

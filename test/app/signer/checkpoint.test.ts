@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { World } from '../../world/site.ts';
 
-/** A checkpoint must change nothing but the time that a signer takes to start. */
+/** A checkpoint may only change how long a signer takes to start. */
 describe('a signer that starts again', () => {
   let world: World;
   before(async () => {

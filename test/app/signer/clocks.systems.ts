@@ -77,7 +77,7 @@ describe('a signer whose clock is set', () => {
     ['+3600', 'back by 3600 s'],
     ['-3600', 'forward by 3600 s'],
   ] as const)
-    it(`polls on, and says that the clock was set ${how}`, async () => {
+    it(`continues to poll, and says that the clock was set ${how}`, async () => {
       const stamp = world.at('faketime');
       await writeFile(stamp, `${back}\n`);
       const signer = await watch({ FAKETIME_TIMESTAMP_FILE: stamp });

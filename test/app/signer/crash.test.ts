@@ -15,7 +15,7 @@ import { World } from '../../world/site.ts';
 const run = promisify(execFile);
 const main = resolve(import.meta.dirname, '../../../dist/main.js');
 
-/** At how many times the real process is killed, spread over all of its work. */
+/** The number of points at which the real process is killed, spread over all of its work. */
 const POINTS = 25;
 
 let world: World;
@@ -239,7 +239,7 @@ describe('a signer that is killed at a chosen moment', () => {
         assert.equal(files[0]?.output?.sha256, delivered);
       });
 
-      it('finds the receipt or wins the race if the push goes on by itself', async () => {
+      it('finds the receipt or wins the race if the push continues by itself', async () => {
         const { request, release } = await killedInHook(`orphan-${outgoing}.zip`, 'pre-receive', 0);
         await release();
         await world.poll();
@@ -361,7 +361,7 @@ describe('the state folder', () => {
     const ended = await world.watchOnce();
     assert.equal(ended.status, 1);
     assert.match(ended.stdout, /"code":"journal-damaged"/);
-    assert.match(ended.stdout, /look whether the request in it was answered/);
+    assert.match(ended.stdout, /check whether the request in it was answered/);
     assert.deepEqual(await receiptsFor(world, request), []);
     await rm(path);
     await world.poll();

@@ -89,9 +89,9 @@ describe('a request after a long history', () => {
     const pending = await ask('not answered yet');
     await writeFile(world.at('other.zip'), forge([{ name: 'other.exe', content: buildPe() }]));
     await writeFile(world.at('log'), '');
-    const words = ['submit', '-c', world.site.builderConfig, world.at('other.zip'), '--as', 'product.zip'];
+    const args = ['submit', '-c', world.site.builderConfig, world.at('other.zip'), '--as', 'product.zip'];
     const env = { PATH: `${world.at('bin')}:${path}` };
-    const { status, stderr } = await signpipe(words, { env });
+    const { status, stderr } = await signpipe(args, { env });
     assert.equal(status, 0, stderr);
     assert.match(stderr, new RegExp(`request ${pending.slice(0, 12)} .* names another product\\.zip`));
     // Looking for the root prints one id; it is done only if the signer has published none.

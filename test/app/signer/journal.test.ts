@@ -29,7 +29,7 @@ const record = (digit: string): JournalRecord => ({
 const file = (): string => join(folder, 'journal.json');
 
 describe('the journal', () => {
-  it('returns the record in hand, and null once it is cleared', async () => {
+  it('returns the current record, and null once it is cleared', async () => {
     const journal = await Journal.open(folder);
     assert.equal(await journal.read(), null);
     for (const digit of ['a', 'b']) {
@@ -42,7 +42,7 @@ describe('the journal', () => {
     }
   });
 
-  it('does not read the file again once there is none: only it writes one', async () => {
+  it('does not read the file again once there is none: only this process writes one', async () => {
     const journal = await Journal.open(folder);
     assert.equal(await journal.read(), null);
     await writeFile(file(), 'not read');
@@ -50,7 +50,7 @@ describe('the journal', () => {
     await rm(file());
   });
 
-  it('reads the file again while a record is in hand: a person may have moved it away', async () => {
+  it('reads the file again while a request is under way: a person may have moved it away', async () => {
     const journal = await Journal.open(folder);
     await journal.write(record('c'));
     await rm(file());

@@ -30,8 +30,8 @@ async function holder(): Promise<{ child: ChildProcess; said: string }> {
     const said = await lockState(${JSON.stringify(folder)}).then(() => 'held', (error) => error.code);
     process.stdout.write(said + '\\n');
     setTimeout(() => {}, 60_000);`;
-  const words = ['--import', 'tsx', '--input-type=module', '-e', program];
-  const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const args = ['--import', 'tsx', '--input-type=module', '-e', program];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const [said] = (await once(child.stdout as NodeJS.ReadableStream, 'data')) as [Buffer];
   return { child, said: said.toString().trim() };
 }

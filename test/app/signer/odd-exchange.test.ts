@@ -60,7 +60,7 @@ const everything = async (): Promise<string[]> =>
 describe('a signer signs, and wait downloads the file, over an SFTP server', () => {
   for (const [what, odd] of [
     ['whose attributes have no permissions', { attributes: 'no-permissions' }],
-    ['that tells the size alone of an open file', { attributes: 'size' }],
+    ['that reports only the size of an open file', { attributes: 'size' }],
     ['without FSTAT', { unsupported: ['FSTAT'] }],
     ['that denies to remove what is not there', { remove: 'denied-if-missing' }],
     ['that deletes nothing', { remove: 'denied' }],

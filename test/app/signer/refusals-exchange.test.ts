@@ -39,7 +39,7 @@ refusesAll('files that are not there, or are none', {}, [
     hint: /name a file/,
   },
   {
-    what: 'a pipe, which nobody ever writes to',
+    what: 'a pipe that is never written to',
     make: async (signer) => {
       await run('mkfifo', [signer.world.exchange('incoming', 'pipe.zip')]);
       return signer.ask(`${HEX}  pipe.zip\n`);

@@ -46,7 +46,7 @@ refusesAll('names that no file may have', {}, [
   ),
   naming('a lone carriage return', `${HEX}  a.zip\rb.zip\n`, 'zipname-name', /a\.zip\\rb\.zip"/, relative),
   naming(
-    'an option for somebody',
+    'an option in place of a name',
     `${HEX}  -oProxyCommand=x.zip\n`,
     'zipname-name',
     /begins with -/,
@@ -116,14 +116,14 @@ refusesAll(
       hint: /sha256sum bare\.zip > zipname/,
     },
     {
-      what: 'a commit that nobody signed',
+      what: 'an unsigned commit',
       make: (signer) => signer.send('unsigned.zip', soundZip(2), { sign: null }),
       code: 'commit-unsigned',
       says: /[0-9a-f]{12}.*not signed/,
       hint: /git commit -S/,
     },
     {
-      what: 'a commit signed by somebody unknown',
+      what: 'a commit signed by an unknown key',
       make: (signer) =>
         signer.send('stranger.zip', soundZip(3), { sign: signer.world.at('keys', 'stranger_ed25519') }),
       code: 'commit-signer-unknown',
@@ -217,7 +217,7 @@ refusesAll(
       hint: /pin every program/,
     },
     {
-      what: 'an entry pinned of what is no zip',
+      what: 'a pinned entry of a file that is not a zip',
       make: async (signer) => {
         await signer.put('lone.exe', program(8));
         return signer.ask(`${HEX}  lone.exe!/inner.exe\n`);
@@ -345,7 +345,7 @@ describe('programs of ours that are signed already', () => {
     await signer.refuses(await signer.send('spoilt.zip', soundZip(4, [spoilt])), {
       outcome: 'rejected',
       code: 'kept-signature-bad',
-      says: /^spoilt\.zip!\/product\/theirs\.dll: it bears a signature that does not hold: signature: it signs /,
+      says: /^spoilt\.zip!\/product\/theirs\.dll: it has a signature that is not valid: signature: it signs /,
       hint: /build it again/,
     });
   });

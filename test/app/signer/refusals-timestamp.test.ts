@@ -1,4 +1,4 @@
-/** Timestamp authorities that are down, hang, or send wrong answers: nothing is delivered, and the signer goes on. */
+/** Timestamp authorities that are down, hang, or send wrong answers: nothing is delivered, and the signer keeps running. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -56,7 +56,7 @@ async function closedPort(): Promise<number> {
 }
 
 /** A channel for each misbehaviour, and some with several authorities. */
-const desks = (closed: number): TestSignerOptions => ({
+const misbehavingChannels = (closed: number): TestSignerOptions => ({
   prepare: (world) => writeFile(world.at('tsa.pem'), toPem([world.site.pki.root.certificate])),
   change: (text, world) =>
     `${text.replace(/^signing:$/m, 'signing:\n  timestampRoots: tsa.pem\n  timestampTimeout: 1s')}
@@ -79,7 +79,7 @@ describe('a request whose timestamp authority', () => {
   const expected = new Map<string, string>();
 
   before(async () => {
-    signer = await TestSigner.open(desks(await closedPort()));
+    signer = await TestSigner.open(misbehavingChannels(await closedPort()));
     for (const [index, name] of [...MISBEHAVIOURS, 'down', 'second'].entries())
       requests.set(
         name,

@@ -24,7 +24,7 @@ refusesAll(
   [
     {
       what: 'a text with the name of a zip',
-      make: sending('text.zip', Buffer.from('this is no zip')),
+      make: sending('text.zip', Buffer.from('this is not a zip')),
       code: 'not-signable',
       says: /^text\.zip: neither a zip nor a Windows program$/,
       hint: /give a \.zip/,

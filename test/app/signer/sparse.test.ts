@@ -43,7 +43,7 @@ describe('sparse signing, over a real sshd', () => {
     await world.stop();
   });
 
-  it('moves only the directory and the programs, and makes the same zip as with the whole file', async () => {
+  it('transfers only the directory and the programs, and makes the same zip as with the whole file', async () => {
     request = await world.submit([world.at('product.zip')], '--sparse');
     const zipname = await world.git('show', 'main:zipname');
     assert.equal(zipname.split('\n').length, zip.paths.length);
@@ -65,7 +65,7 @@ describe('sparse signing, over a real sshd', () => {
       size: (await stat(delivered)).size,
     });
     assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
-    // The detached signatures, attached to the whole zip, give the same zip as signing the whole file.
+    // The detached signatures, attached to the whole zip, produce the same zip as signing the whole file.
     const attached = await signpipe([
       ...['signature', 'attach', world.at('product.zip'), '--receipt', request],
       ...['--repo', world.control, '-o', world.at('whole.zip')],
@@ -159,7 +159,7 @@ describe('sparse signing, over a real sshd', () => {
     assert.equal((await world.wait(whole, '--original', world.at('product.zip'))).status, 0);
   });
 
-  it('moves the whole file if the configuration says so', async () => {
+  it('transfers the whole file if the configuration says so', async () => {
     await world.reconfigure((text) => text.replace(/^exchange:\n/m, 'exchange:\n  sparse: never\n'));
     await world.submit([world.at('product.zip')], '--sparse');
     const [there, back] = [network.passed.there, network.passed.back];
@@ -188,7 +188,7 @@ describe('sparse signing, over a real sshd', () => {
 });
 
 describe('sparse signing on a server without copy-data', () => {
-  it('moves the whole file without being told, and says so in the log and the receipt', async () => {
+  it('transfers the whole file without being asked to, and says so in the log and the receipt', async () => {
     const world = await World.start({ sshd: { sftpCommand: 'internal-sftp -P copy-data' } });
     try {
       await makeZip(world, 'product.zip');
@@ -215,7 +215,7 @@ const REFUSALS: readonly [string, string, SignpipeError][] = [
 ];
 for (const [what, flag, refusal] of REFUSALS)
   describe(`submit ${flag}, on a server that ${what}`, () => {
-    it('moves the whole file instead, with the same result', async () => {
+    it('transfers the whole file instead, with the same result', async () => {
       const world = await World.start();
       try {
         await makeZip(world, 'product.zip');

@@ -234,7 +234,7 @@ export class TestSigner {
     return new Map(await Promise.all(pairs));
   }
 
-  /** Asserts that no request is in hand and the work folder is empty. */
+  /** Asserts that there is no current request and the work folder is empty. */
   async assertIdle(): Promise<void> {
     assert.deepEqual(await readdir(this.world.at('signer-state', 'work')), []);
     assert.ok(!(await readdir(this.world.at('signer-state'))).includes('journal.json'), 'no journal');

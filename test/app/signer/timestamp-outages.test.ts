@@ -45,13 +45,13 @@ beforeEach(() => {
 const asked = async (name: string): Promise<string> =>
   host.commit({ files: { zipname: await host.release(name) }, message: 'Sign it\n' });
 
-interface Told {
+interface Answer {
   readonly outcome: string;
   readonly reason?: { code: string; message: string; hint?: string };
 }
 
-const told = async (id: string): Promise<Told | null> =>
-  (await receiptFor(world, id).catch(() => null)) as Told | null;
+const answerTo = async (id: string): Promise<Answer | null> =>
+  (await receiptFor(world, id).catch(() => null)) as Answer | null;
 
 const said = (request: string, from = 0): string[] =>
   world.logged
@@ -72,14 +72,14 @@ describe('a request whose authorities are down', () => {
     const { signer, close } = await world.openSigner(clock);
     try {
       assert.deepEqual(await signer.poll(), { answered: 0, waiting: 1 });
-      assert.equal(await told(id), null);
+      assert.equal(await answerTo(id), null);
       assert.match(said(id).join('\n'), /no timestamp authority has answered since \d{4}-.*until \d{4}-/);
       up = true;
       assert.deepEqual(await signer.poll(), { answered: 1, waiting: 0 });
     } finally {
       await close();
     }
-    assert.equal((await told(id))?.outcome, 'signed');
+    assert.equal((await answerTo(id))?.outcome, 'signed');
     assert.equal(await published(), undefined);
   });
 
@@ -98,7 +98,7 @@ describe('a request whose authorities are down', () => {
     } finally {
       await close();
     }
-    assert.equal((await told(id))?.outcome, 'signed');
+    assert.equal((await answerTo(id))?.outcome, 'signed');
   });
 
   it('timestamp-unavailable: fails after retry.for, counted from the first attempt through restarts', async () => {
@@ -106,10 +106,10 @@ describe('a request whose authorities are down', () => {
     await world.poll(clock);
     later = HOUR - 60_000;
     await world.poll(clock);
-    assert.equal(await told(id), null);
+    assert.equal(await answerTo(id), null);
     later = HOUR + 60_000;
     await world.poll(clock);
-    const answer = await told(id);
+    const answer = await answerTo(id);
     assert.equal(answer?.outcome, 'failed');
     assert.equal(answer?.reason?.code, 'timestamp-unavailable');
     assert.match(answer?.reason?.hint ?? '', /^ask the signer's operator/);
@@ -121,7 +121,7 @@ describe('a request whose authorities are down', () => {
     later = 2 * HOUR;
     up = true;
     await world.poll(clock);
-    assert.equal((await told(id))?.outcome, 'signed');
+    assert.equal((await answerTo(id))?.outcome, 'signed');
   });
 
   it('is stopped by a HOLD that comes while it waits, even if an authority answers again', async () => {
@@ -133,14 +133,14 @@ describe('a request whose authorities are down', () => {
       const from = world.logged.length;
       up = true;
       assert.deepEqual(await signer.poll(), { answered: 0, waiting: 1 });
-      assert.equal(await told(id), null);
+      assert.equal(await answerTo(id), null);
       assert.match(said(id, from).join('\n'), /on hold by/);
       await host.commit({ files: { HOLD: null }, message: 'Go on\n' });
       await signer.poll();
     } finally {
       await close();
     }
-    assert.equal((await told(id))?.outcome, 'signed');
+    assert.equal((await answerTo(id))?.outcome, 'signed');
   });
 
   it('does not keep requests of other channels waiting', async () => {
@@ -149,11 +149,11 @@ describe('a request whose authorities are down', () => {
     const line = await host.release('g.zip');
     const plain = await host.commit({ files: { zipname: line }, message: 'Sign it\n\nChannel: plain\n' });
     await world.poll(clock);
-    assert.equal((await told(plain))?.outcome, 'signed');
-    assert.equal(await told(id), null);
+    assert.equal((await answerTo(plain))?.outcome, 'signed');
+    assert.equal(await answerTo(id), null);
     up = true;
     await world.poll(clock);
-    assert.equal((await told(id))?.outcome, 'signed');
+    assert.equal((await answerTo(id))?.outcome, 'signed');
   });
 
   it('is shown to the waiting builder while it lasts', async () => {
@@ -165,7 +165,7 @@ describe('a request whose authorities are down', () => {
       assert.match(JSON.stringify(await published()), /^\{"for":"timestamp","since":"\d{4}-/);
       const policies = await world.git('rev-list', '--count', 'signed');
       await signer.poll();
-      assert.equal(await world.git('rev-list', '--count', 'signed'), policies, 'told once');
+      assert.equal(await world.git('rev-list', '--count', 'signed'), policies, 'published once');
       const ended = await world.wait(id, '--timeout', '1s');
       assert.equal(ended.status, 4);
       assert.match(
@@ -186,7 +186,7 @@ describe('a request whose authorities are down', () => {
     assert.ok(audited.status === 0 || audited.status === 3, audited.stderr);
   });
 
-  it('starts its time again only if waiting.json is gone or damaged', async () => {
+  it('restarts its time limit only if waiting.json is gone or damaged', async () => {
     const id = await asked('i.zip');
     await world.poll(clock);
     const file = world.at('signer-state', 'waiting.json');
@@ -194,10 +194,10 @@ describe('a request whose authorities are down', () => {
     await writeFile(file, '{"version":1,"channels":');
     later = 2 * HOUR;
     await world.poll(clock);
-    assert.equal(await told(id), null);
+    assert.equal(await answerTo(id), null);
     up = true;
     await world.poll(clock);
-    assert.equal((await told(id))?.outcome, 'signed');
+    assert.equal((await answerTo(id))?.outcome, 'signed');
     assert.doesNotMatch(await readFile(file, 'utf8'), new RegExp(id));
   });
 });
@@ -210,14 +210,14 @@ describe('a request whose authorities', () => {
   });
   after(() => dead.close());
 
-  it('timestamp-unavailable: all send wrong answers fails at once: waiting would not help', async () => {
+  it('timestamp-unavailable: all send wrong answers, fails at once: waiting would not help', async () => {
     await world.reconfigure((text) => text.replace(authority.url, `${authority.url}bad-signature`));
     const id = await asked('j.zip');
     await world.poll();
-    assert.equal((await told(id))?.outcome, 'failed');
+    assert.equal((await answerTo(id))?.outcome, 'failed');
   });
 
-  it('partly send wrong answers and partly are down waits', async () => {
+  it('partly send wrong answers and partly are down, waits', async () => {
     const { port } = dead.address() as AddressInfo;
     await world.reconfigure((text) =>
       text.replace(
@@ -227,13 +227,13 @@ describe('a request whose authorities', () => {
     );
     const id = await asked('k.zip');
     await world.poll();
-    assert.equal(await told(id), null);
+    assert.equal(await answerTo(id), null);
   });
 
-  it('are down fails at once with retry.for: 0', async () => {
+  it('are down, fails at once with retry.for: 0', async () => {
     await world.reconfigure((text) => text.replace('for: 1h', 'for: 0'));
     const id = await asked('l.zip');
     await world.poll();
-    assert.equal((await told(id))?.reason?.code, 'timestamp-unavailable');
+    assert.equal((await answerTo(id))?.reason?.code, 'timestamp-unavailable');
   });
 });

@@ -184,8 +184,8 @@ describe('submit and vouch', () => {
       release.site.builderConfig,
       config.replace(/^control:\n/m, `control:\n  roots: [${'a'.repeat(40)}]\n`),
     );
-    for (const words of [['submit'], ['vouch']]) {
-      const ended = await signpipe([...words, '-c', release.site.builderConfig, release.at('mine.zip')]);
+    for (const args of [['submit'], ['vouch']]) {
+      const ended = await signpipe([...args, '-c', release.site.builderConfig, release.at('mine.zip')]);
       assert.equal(ended.status, 3, ended.stderr);
       assert.match(ended.stderr, /\[control-other-repository\]/);
     }

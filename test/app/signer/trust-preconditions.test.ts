@@ -92,8 +92,8 @@ describe('a request on a channel that requires two vouches', () => {
       () => world.at('keys', 'builder_ed25519'),
     ],
     ['by the requester with a second key', 'second', () => world.at('keys', 'builder-second')],
-    ['by a key that nobody knows', 'stranger', () => stranger],
-    ['that nobody signed', 'unsigned', () => null],
+    ['by an unknown key', 'stranger', () => stranger],
+    ['without a signature', 'unsigned', () => null],
   ] as const)
     it(`still waits after a vouch ${what}`, async () => {
       const { line, request } = await asked(`not-${name}.zip`, ON_VOUCHED);

@@ -38,7 +38,7 @@ async function openpgp(line: string): Promise<string> {
   const home = world.at('gnupg');
   await mkdir(home, { mode: 0o700 });
   const env = { ...process.env, GNUPGHOME: home };
-  const words = [
+  const args = [
     '--batch',
     '--quiet',
     '--passphrase',
@@ -48,7 +48,7 @@ async function openpgp(line: string): Promise<string> {
     'ed25519',
     'sign',
   ];
-  await run('gpg', words, { env });
+  await run('gpg', args, { env });
   const wrapper = world.at('gpg.sh');
   await writeFile(wrapper, `#!/bin/sh\nGNUPGHOME='${home}' exec gpg --batch "$@"\n`, { mode: 0o755 });
   const settings = ['gpg.format=openpgp', `gpg.program=${wrapper}`];
@@ -77,7 +77,7 @@ const CASES: Case[] = [
     make: () => host.request('unsigned.zip', { key: null }),
   },
   {
-    does: 'signed with a key that nobody knows',
+    does: 'signed with an unknown key',
     code: 'commit-signer-unknown',
     hint: /allowed signers/,
     make: async () => host.request('unknown.zip', { key: (await host.key('unknown')).path }),
@@ -89,26 +89,26 @@ const CASES: Case[] = [
     make: () => host.request('expired.zip', { key: world.at('keys', 'expired') }),
   },
   {
-    does: 'dated the commit back to when the expired key was good',
+    does: 'backdated the commit to when the expired key was valid',
     code: 'commit-signer-expired',
     hint: /current key/,
     make: () =>
       host.request('backdated.zip', { key: world.at('keys', 'expired'), date: '2020-06-01T00:00:00Z' }),
   },
   {
-    does: 'dated the commit before the key was good',
+    does: 'dated the commit before the key was valid',
     code: 'commit-signer-not-yet-valid',
     hint: /clock/,
     make: () => host.request('early.zip', { key: world.at('keys', 'later'), date: '2020-06-01T00:00:00Z' }),
   },
   {
-    does: 'signed with a key that is listed for other things than git',
+    does: 'signed with a key that is listed for purposes other than git',
     code: 'commit-signature-namespace',
     hint: /namespaces/,
     make: () => host.request('files.zip', { key: world.at('keys', 'files') }),
   },
   {
-    does: 'put a signature there that was made for another namespace',
+    does: 'used a signature that was made for another namespace',
     code: 'commit-signature-namespace',
     hint: /ssh-keygen -Y sign -n git/,
     make: async () => {

@@ -147,8 +147,8 @@ describe('a signer that a person watches on a terminal', () => {
   after(() => world.stop());
 
   it('ends with its terminal: SIGHUP asks for a new configuration only if there is none', () => {
-    const words = [process.execPath, main, 'watch', '-c', world.site.signerConfig];
-    const receipt = execFileSync('python3', ['-c', HANG_UP, ...words], { encoding: 'utf8' });
+    const argv = [process.execPath, main, 'watch', '-c', world.site.signerConfig];
+    const receipt = execFileSync('python3', ['-c', HANG_UP, ...argv], { encoding: 'utf8' });
     assert.equal(receipt.trim(), 'status -1', 'ended by SIGHUP, which is signal 1');
   });
 });

@@ -183,8 +183,8 @@ describe('signpipe audit', () => {
 
   it('control-not-one: another repository, though it has branches with these names', async () => {
     const other = join(world.folder, 'other.git');
-    const git = (...words: string[]): string =>
-      execFileSync('git', ['-C', other, '-c', 'user.name=t', '-c', 'user.email=t@t', ...words], { input: '' })
+    const git = (...argv: string[]): string =>
+      execFileSync('git', ['-C', other, '-c', 'user.name=t', '-c', 'user.email=t@t', ...argv], { input: '' })
         .toString()
         .trim();
     execFileSync('git', ['init', '-q', '--bare', '-b', 'main', other]);

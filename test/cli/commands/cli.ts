@@ -11,9 +11,9 @@ export interface Ended {
 }
 
 export function signpipe(...args: readonly string[]): Promise<Ended> {
-  const words = ['--import', import.meta.resolve('tsx'), main, ...args];
+  const argv = ['--import', import.meta.resolve('tsx'), main, ...args];
   return new Promise((resolve) => {
-    execFile(process.execPath, words, { maxBuffer: 2 ** 24 }, (error, stdout, stderr) => {
+    execFile(process.execPath, argv, { maxBuffer: 2 ** 24 }, (error, stdout, stderr) => {
       const status = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
       resolve({ status, stdout, stderr });
     });

@@ -93,14 +93,14 @@ describe('doctor in a folder that its account cannot read', () => {
     const enter = `cd '${closed}' && chmod 000 . && exec "$@"`;
     const doctor = [process.execPath, main, 'doctor', '-c', join(site, 'signer/signer.yaml'), '--quiet'];
     // Root can read every folder, so the test runs doctor as another account.
-    const words =
+    const args =
       process.getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--clear-groups', ...doctor] : doctor;
     if (process.getuid?.() === 0) {
       for (const folder of [world.sshd.folder, world.site.dir]) await chmod(folder, 0o755);
       for (const name of await readdir(site, { recursive: true })) await chown(join(site, name), 65534, 0);
       await chown(site, 65534, 0);
     }
-    const { stdout } = await run('sh', ['-c', enter, 'sh', ...words]);
+    const { stdout } = await run('sh', ['-c', enter, 'sh', ...args]);
     await chmod(closed, 0o700);
     await rm(closed, { recursive: true });
     assert.match(stdout, /0 bad/);

@@ -143,10 +143,10 @@ describe('the command', () => {
     const path = await configured(set('url', 'ssh://nobody@127.0.0.1:1/c.git'));
     const { status, stdout } = await signpipe('doctor', '-c', path, '--json');
     assert.equal(status, 1);
-    const told = JSON.parse(stdout) as { status: string; findings: SiteFinding[] };
-    assert.equal(told.status, 'bad');
+    const report = JSON.parse(stdout) as { status: string; findings: SiteFinding[] };
+    assert.equal(report.status, 'bad');
     assert.ok(
-      told.findings.some(({ check, code }) => check === 'SSH to control' && code === 'host-unreachable'),
+      report.findings.some(({ check, code }) => check === 'SSH to control' && code === 'host-unreachable'),
     );
     const passphrase = (await readFile(key('passphrase'), 'utf8')).trim();
     assert.ok(!stdout.includes(passphrase));

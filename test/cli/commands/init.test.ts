@@ -87,9 +87,9 @@ async function changesTo(path: string, name: string): Promise<string[]> {
 }
 
 describe('init signer', () => {
-  let told = '';
+  let printed = '';
   before(async () => {
-    told = await init('signer', at('signer'), '--name', 'Example Signer', '--email', 'sign@example.org');
+    printed = await init('signer', at('signer'), '--name', 'Example Signer', '--email', 'sign@example.org');
   });
 
   it('writes the example with only the values of the site changed, and it loads', async () => {
@@ -122,7 +122,7 @@ describe('init signer', () => {
 
   it('creates no certificate, and says where to install it', async () => {
     await assert.rejects(stat(at('signer/keys/codesign.pfx')));
-    assert.match(told, /install -m 600 YOUR\.pfx \S+\/signer\/keys\/codesign\.pfx/);
+    assert.match(printed, /install -m 600 YOUR\.pfx \S+\/signer\/keys\/codesign\.pfx/);
     await assert.rejects(readPassphraseFile(at('signer/keys/passphrase'), silent), /first line is empty/);
   });
 
@@ -130,17 +130,17 @@ describe('init signer', () => {
     const identity = (await readFile(at('signer/keys/signer_ed25519.pub'), 'utf8')).trim();
     const receipts = (await readFile(at('signer/keys/receipts_ed25519.pub'), 'utf8')).split(' ')[1] ?? '';
     assert.ok(
-      told.includes(
+      printed.includes(
         `restrict,command="SIGNPIPE_USER=example-signer SIGNPIPE_ROLE=signer exec git-shell -c \\"$SSH_ORIGINAL_COMMAND\\"" ${identity}\n`,
       ),
     );
-    assert.ok(told.includes(`     restrict ${identity}\n`));
-    assert.ok(told.includes(`sign@example.org namespaces="git" ssh-ed25519 ${receipts}\n`));
+    assert.ok(printed.includes(`     restrict ${identity}\n`));
+    assert.ok(printed.includes(`sign@example.org namespaces="git" ssh-ed25519 ${receipts}\n`));
   });
 
   it('prints no private key', async () => {
     const secret = (await readFile(at('signer/keys/signer_ed25519'), 'utf8')).split('\n')[3] ?? '';
-    assert.ok(secret.length > 20 && !told.includes(secret));
+    assert.ok(secret.length > 20 && !printed.includes(secret));
   });
 });
 
@@ -179,9 +179,9 @@ describe('init signer --test-certificate', () => {
 });
 
 describe('init builder', () => {
-  let told = '';
+  let printed = '';
   before(async () => {
-    told = await init(
+    printed = await init(
       'builder',
       at('builder'),
       '--name',
@@ -206,7 +206,7 @@ describe('init builder', () => {
       .slice(0, 2)
       .join(' ');
     const line = `b@example.org namespaces="git" ${key}`;
-    assert.ok(told.includes(`     ${line}\n`));
+    assert.ok(printed.includes(`     ${line}\n`));
     assert.equal(AllowedSigners.parse(line, 'line').signers.length, 1);
   });
 
@@ -369,10 +369,10 @@ describe('init refuses', () => {
 });
 
 /** The line after the first one that matches `after` in the output of init. */
-function lineAfter(told: string, after: RegExp): string {
-  const lines = told.split('\n');
+function lineAfter(printed: string, after: RegExp): string {
+  const lines = printed.split('\n');
   const index = lines.findIndex((line) => after.test(line));
-  assert.ok(index >= 0, `${String(after)} in\n${told}`);
+  assert.ok(index >= 0, `${String(after)} in\n${printed}`);
   return (lines[index + 1] ?? '').trim();
 }
 
@@ -398,7 +398,7 @@ async function setUpBoth(name: string, control: string, exchange: string): Promi
   return { dir: at(name), signer, builder };
 }
 
-/** Submits a program and asserts that it comes back signed. */
+/** Submits a program and asserts that it is returned signed. */
 async function requireAnswer({ dir }: Site): Promise<void> {
   const program = join(dir, 'program.exe');
   await writeFile(program, buildPe());
@@ -447,10 +447,10 @@ describe('a whole site that init set up', () => {
         gitHost.url(at('ssh/host/control.git'), 'ssh'),
         filesHost.url(at('ssh/host/exchange')),
       );
-      for (const told of [site.signer, site.builder]) {
-        await gitHost.authorize(lineAfter(told, /authorized_keys of .* \(control repository\)/));
-        await filesHost.authorize(lineAfter(told, /authorized_keys of .* \(exchange\)/));
-        for (const command of told.match(/ssh-keyscan .*$/gm) ?? []) await run('sh', ['-c', command]);
+      for (const printed of [site.signer, site.builder]) {
+        await gitHost.authorize(lineAfter(printed, /authorized_keys of .* \(control repository\)/));
+        await filesHost.authorize(lineAfter(printed, /authorized_keys of .* \(exchange\)/));
+        for (const command of printed.match(/ssh-keyscan .*$/gm) ?? []) await run('sh', ['-c', command]);
       }
       await requireAnswer(site);
     });

@@ -135,17 +135,17 @@ describe('signpipe sign', () => {
   it('signs the programs of a zip, and keeps the one that its author signed', async () => {
     const ended = await signed('product.zip', '--output', 'product.signed.zip', '--json');
     assert.equal(ended.status, 0, ended.stderr);
-    const told = JSON.parse(ended.stdout) as {
+    const report = JSON.parse(ended.stdout) as {
       signed: { path: string }[];
       kept: { path: string; signer: string }[];
       output: { sha256: string };
     };
-    assert.deepEqual(told.signed.map(({ path }) => path).sort(), ['product/odd.exe', 'product/tool.exe']);
+    assert.deepEqual(report.signed.map(({ path }) => path).sort(), ['product/odd.exe', 'product/tool.exe']);
     assert.deepEqual(
-      told.kept.map(({ path }) => path),
+      report.kept.map(({ path }) => path),
       ['product/theirs.exe'],
     );
-    assert.equal(await sha256OfFile(at('product.signed.zip')), told.output.sha256);
+    assert.equal(await sha256OfFile(at('product.signed.zip')), report.output.sha256);
     await run('unzip', ['-tq', at('product.signed.zip')]);
   });
 
@@ -197,7 +197,7 @@ describe('signpipe sign', () => {
   it('asks on a terminal for the passphrase of an encrypted key only', async () => {
     await writeFile(at('open.key'), keyToPem(pki.codeSigning.key));
     const sign = (key: string): Promise<Shown> => {
-      const words = [
+      const argv = [
         'sign',
         'tool.exe',
         '--certificate',
@@ -208,7 +208,7 @@ describe('signpipe sign', () => {
         'typed.exe',
         '--force',
       ];
-      return onTerminal([process.execPath, main, ...words], { cwd: folder, type: PASSPHRASE });
+      return onTerminal([process.execPath, main, ...argv], { cwd: folder, type: PASSPHRASE });
     };
     for (const [key, asks] of [
       ['code.key', true],
@@ -305,8 +305,8 @@ describe('signpipe verify', () => {
   it('accepts a program signed under the roots, and reports signer, expiry and timestamp', async () => {
     const ended = await verified('tool.signed.exe');
     assert.equal(ended.status, 0, ended.stdout);
-    for (const told of [/signed by .*Test publisher/, /certificate valid/, /timestamp .*\d{4}-/])
-      assert.match(ended.stdout, told);
+    for (const pattern of [/signed by .*Test publisher/, /certificate valid/, /timestamp .*\d{4}-/])
+      assert.match(ended.stdout, pattern);
   });
 
   it('accepts a zip with programs of others, and counts them', async () => {
@@ -332,11 +332,11 @@ describe('signpipe verify', () => {
   it('is not good without --ca, proved or not, unless --any-signer is given', async () => {
     for (const proof of [[], ['--original', 'product.zip']])
       for (const quiet of [[], ['--quiet']]) {
-        const words = ['verify', 'product.signed.zip', ...proof, ...quiet];
-        const ended = await here(...words);
+        const argv = ['verify', 'product.signed.zip', ...proof, ...quiet];
+        const ended = await here(...argv);
         assert.equal(ended.status, 3, ended.stdout);
         assert.match(ended.stdout, /FAILED: who signed was not checked: give --ca ROOTS, or --any-signer/);
-        const any = await here(...words, '--any-signer');
+        const any = await here(...argv, '--any-signer');
         assert.equal(any.status, 0, any.stdout);
         assert.match(any.stdout, /^product\.signed\.zip: intact; who signed was not checked$/m);
       }
@@ -383,14 +383,14 @@ describe('signpipe verify', () => {
         '**/*.sys',
       ],
     ];
-    for (const [reason, ...words] of reasons) {
-      const ended = await verified(...words, '--quiet');
+    for (const [reason, ...argv] of reasons) {
+      const ended = await verified(...argv, '--quiet');
       assert.equal(ended.status, 3, ended.stdout);
       assert.match(ended.stdout, reason);
     }
     const { stdout } = await verified('tool.exe', '--json');
-    const told = JSON.parse(stdout) as { good: boolean; faults: string[] };
-    assert.deepEqual([told.good, told.faults], [false, ['it is not signed']]);
+    const report = JSON.parse(stdout) as { good: boolean; faults: string[] };
+    assert.deepEqual([report.good, report.faults], [false, ['it is not signed']]);
   });
 
   it('names a bad program of a zip once, and what is wrong with it', async () => {

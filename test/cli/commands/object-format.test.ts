@@ -17,13 +17,13 @@ describe('a control repository with SHA-256 object ids', () => {
   });
   after(() => world.stop());
 
-  for (const [name, words] of [
+  for (const [name, args] of [
     ['watch', () => ['watch', '-c', world.site.signerConfig, '--once']],
     ['doctor', () => ['doctor', '-c', world.site.signerConfig]],
     ['submit', () => ['submit', '-c', world.site.builderConfig, world.exchange('incoming', 'a.zip')]],
   ] as const)
     it(`git-object-format: ${name} reports it`, async () => {
-      const ended = await signpipe(words());
+      const ended = await signpipe(args());
       assert.match(ended.stdout + ended.stderr, /SHA-256 object ids, which signpipe does not support/);
       assert.match(ended.stdout + ended.stderr, /git-object-format/);
       assert.equal(ended.status, name === 'doctor' ? 1 : 2, ended.stderr);

@@ -147,8 +147,8 @@ describe('sign --output', () => {
 
   it('output-exists: an existing file, also at the default name beside the input', async () => {
     await writeFile(at('a.signed.exe'), 'precious');
-    for (const words of [[], ['--output', 'a.signed.exe'], ['--output', '.']]) {
-      await refused(await sign('a.exe', ...words), 'output-exists', 2);
+    for (const argv of [[], ['--output', 'a.signed.exe'], ['--output', '.']]) {
+      await refused(await sign('a.exe', ...argv), 'output-exists', 2);
       assert.equal(await readFile(at('a.signed.exe'), 'utf8'), 'precious');
     }
     assert.deepEqual(await readFile(at('a.exe')), await unsigned());
@@ -197,8 +197,8 @@ describe('sign --output', () => {
 
   it('permission-denied: a folder that this account may not write to', async () => {
     await mkdir(at('closed'), { mode: 0o555 });
-    const words = ['sign', ...key(), 'a.exe', '--output', 'closed/x.exe'];
-    const ended = isRoot ? await asNobody(words) : await here(...words);
+    const argv = ['sign', ...key(), 'a.exe', '--output', 'closed/x.exe'];
+    const ended = isRoot ? await asNobody(argv) : await here(...argv);
     await refused(ended, 'permission-denied', 2);
   });
 
@@ -225,12 +225,12 @@ describe('sign --output', () => {
   });
 
   it('disk-full: standard output itself', () => {
-    for (const words of [
+    for (const argv of [
       ['verify', 'a.exe'],
       ['verify', 'a.exe', '--json'],
     ]) {
       const script = 'exec "$0" "$@" > /dev/full';
-      const { status, stderr } = spawnSync('bash', ['-c', script, process.execPath, main, ...words], {
+      const { status, stderr } = spawnSync('bash', ['-c', script, process.execPath, main, ...argv], {
         cwd: place,
         encoding: 'utf8',
       });
@@ -246,10 +246,10 @@ function canMount(): boolean {
 }
 
 /** Runs a command as an account that owns nothing here. */
-async function asNobody(words: string[]): Promise<Ended> {
+async function asNobody(argv: string[]): Promise<Ended> {
   for (const path of [folder, place]) await chmod(path, 0o755);
   await chmod(join(folder, 'k.pem'), 0o644);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...words], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...argv], {
     cwd: place,
     encoding: 'utf8',
     uid: 65_534,
@@ -297,13 +297,13 @@ describe('signature attach', () => {
     await here('signature', 'extract', 'a.signed.exe', '-o', 'a.p7');
     await writeFile(at('x'), 'precious');
     await symlink('x', at('link'));
-    for (const words of [
+    for (const argv of [
       ['attach', 'a.exe', '--signature', 'a.p7'],
       ['extract', 'a.signed.exe'],
       ['remove', 'a.signed.exe'],
     ]) {
-      await refused(await here('signature', ...words, '-o', 'x'), 'output-exists', 2);
-      await refused(await here('signature', ...words, '-o', 'link', '--force'), 'output-not-a-file', 2);
+      await refused(await here('signature', ...argv, '-o', 'x'), 'output-exists', 2);
+      await refused(await here('signature', ...argv, '-o', 'link', '--force'), 'output-not-a-file', 2);
       assert.equal(await readFile(at('x'), 'utf8'), 'precious');
     }
     const ended = await here('signature', 'remove', 'a.signed.exe', '-o', 'x', '--force');
@@ -314,18 +314,18 @@ describe('signature attach', () => {
 describe('--json', () => {
   it('of signature says which file was made from which', async () => {
     await sign('a.exe');
-    const made = async (...words: string[]): Promise<Record<string, unknown>> => {
-      const ended = await here('signature', ...words, '--json', '--force');
+    const made = async (...argv: string[]): Promise<Record<string, unknown>> => {
+      const ended = await here('signature', ...argv, '--json', '--force');
       assert.equal(ended.status, 0, ended.stderr);
       return JSON.parse(ended.stdout) as Record<string, unknown>;
     };
-    for (const [words, path] of [
+    for (const [argv, path] of [
       [['extract', 'a.signed.exe', '-o', 'a.p7'], 'a.p7'],
       [['remove', 'a.signed.exe', '-o', 'bare.exe'], 'bare.exe'],
       [['attach', 'bare.exe', '--signature', 'a.p7', '-o', 'again.exe'], 'again.exe'],
     ] as const)
-      assert.deepEqual(await made(...words), {
-        input: words[1],
+      assert.deepEqual(await made(...argv), {
+        input: argv[1],
         path,
         size: (await stat(at(path))).size,
         sha256: execFileSync('sha256sum', [at(path)], { encoding: 'utf8' }).slice(0, 64),
@@ -358,7 +358,7 @@ describe('the help', () => {
 });
 
 describe('a mistake on the command line', () => {
-  const wrong: [words: string[], message: RegExp][] = [
+  const wrong: [argv: string[], message: RegExp][] = [
     [['sign'], /missing required argument 'files'/],
     [['sign', 'a.exe', '--jsn'], /unknown option '--jsn' \(Did you mean --json\?\)/],
     [['bogus'], /unknown command 'bogus'/],
@@ -367,13 +367,13 @@ describe('a mistake on the command line', () => {
     [['wait', 'x', '-c', 'b.yaml', '--timeout', 'soon'], /write 30s, 10m or 2h/],
     [['submit', 'a.exe'], /required option '-c, --config <file>'/],
   ];
-  for (const [words, message] of wrong)
-    it(`command-line: ${words.join(' ')}`, async () => {
-      const plain = await here(...words);
+  for (const [argv, message] of wrong)
+    it(`command-line: ${argv.join(' ')}`, async () => {
+      const plain = await here(...argv);
       await refused(plain, 'command-line', 2);
       assert.match(plain.stderr, message);
       assert.equal(plain.stdout, '');
-      const { stdout, status } = await here(words[0] ?? '', '--json', ...words.slice(1));
+      const { stdout, status } = await here(argv[0] ?? '', '--json', ...argv.slice(1));
       assert.equal(status, 2);
       const { error } = JSON.parse(stdout) as { error: Record<string, unknown> };
       assert.deepEqual([error['code'], error['kind'], error['retry']], ['command-line', 'usage', false]);

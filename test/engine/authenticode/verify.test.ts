@@ -284,7 +284,7 @@ describe('reading', () => {
     assert.equal((await verifySignableFile(file)).status, 'intact');
     assert.equal((await verifySignableFile(file)).path, 'program.exe');
     assert.equal(Math.floor(counting.bytesRead / program.length), 1);
-    // ZipComparison it with the original reads it; its checksum was summed while it was hashed.
+    // Comparing it with the original reads it; its checksum was summed while it was hashed.
     await proveOnlySignatureAdded(await openBytes(program), file);
     assert.equal(Math.floor(counting.bytesRead / program.length), 2);
   });

@@ -20,8 +20,8 @@ export class OpensslFolder {
 
   /** Runs openssl with the words of `line` and then `more`, which may hold spaces; throws unless it exits 0. */
   async openssl(line: string, ...more: string[]): Promise<string> {
-    const words = [...line.split(' '), ...more];
-    const { stdout, stderr } = await run('openssl', words, { cwd: this.folder, timeout: 60_000 });
+    const args = [...line.split(' '), ...more];
+    const { stdout, stderr } = await run('openssl', args, { cwd: this.folder, timeout: 60_000 });
     return stdout + stderr;
   }
 

@@ -93,8 +93,8 @@ describe('askPassphrase', () => {
   const cwd = resolve(import.meta.dirname, '../../..');
 
   it('returns nothing, without waiting, if standard input is not a terminal', async () => {
-    const [command, ...words] = asking;
-    assert.equal((await run(command, words, { cwd })).stdout, 'length undefined');
+    const [command, ...args] = asking;
+    assert.equal((await run(command, args, { cwd })).stdout, 'length undefined');
   });
 
   it('asks on a terminal, and does not show what is typed', async () => {

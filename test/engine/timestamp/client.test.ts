@@ -132,9 +132,9 @@ describe('TimestampClient refuses an answer with the code', () => {
     });
 
   it('timestamp-connection: no server listens, or the host does not exist', async () => {
-    const nobody = `http://127.0.0.1:${await closedPort()}/`;
+    const closed = `http://127.0.0.1:${await closedPort()}/`;
     const nowhere = 'http://authority.invalid/';
-    const error = await fails(new TimestampClient([nobody, nowhere], { ...hasty, attempts: 1 }));
+    const error = await fails(new TimestampClient([closed, nowhere], { ...hasty, attempts: 1 }));
     assert.match(error.message, /ECONNREFUSED.*\[timestamp-connection\]; http:\/\/authority\.invalid\//);
   });
 
@@ -311,7 +311,7 @@ describe('TimestampClient with many timestamps at once', () => {
   it('stops with the reason of the signal, in the middle of a request or of a pause', async () => {
     for (const way of ['hang', 'http-500']) {
       const stop = new AbortController();
-      const reason = new Error('told to stop');
+      const reason = new Error('the run was stopped');
       const options = { backOffMs: 60_000, signal: stop.signal };
       const stamp = new TimestampClient([good.url + way], options).timestamp(data, 'sha256');
       setTimeout(() => stop.abort(reason), 100);

@@ -64,13 +64,13 @@ describe('a request to an authority', () => {
 
   it('repeats its query, but not its credentials, at the target of a redirect', async () => {
     const seen: string[] = [];
-    const told = ({ headers }: IncomingMessage): string => headers.authorization ?? 'nothing';
+    const credentialsIn = ({ headers }: IncomingMessage): string => headers.authorization ?? 'nothing';
     const elsewhere = await serve(async (request, response) => {
-      seen.push(told(request));
+      seen.push(credentialsIn(request));
       response.writeHead(200, REPLY).end(await buffer(request));
     });
     const url = await serve((request, response) => {
-      seen.push(told(request));
+      seen.push(credentialsIn(request));
       response.writeHead(307, { location: request.url === '/' ? '/again' : elsewhere }).end('moved');
     });
     assert.equal((await ask(url, 5000, 'Basic c2VjcmV0')).toString(), 'a query');

@@ -34,7 +34,7 @@ async function asked(url: string, ca?: string): Promise<Asked> {
 }
 
 describe('an authority over https', () => {
-  it('gives a timestamp if its certificate is trusted', async () => {
+  it('returns a timestamp if its certificate is trusted', async () => {
     const before = authority.requests.length;
     assert.deepEqual(await asked(good.url, 'good.pem'), { code: 'granted', message: '' });
     assert.equal(authority.requests.length, before + 1);

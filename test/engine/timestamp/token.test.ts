@@ -231,7 +231,7 @@ describe('checkToken refuses', () => {
     }
   });
 
-  it('timestamp-malformed: SignedData or SignerInfo of another version than RFC 5652 gives them', () => {
+  it('timestamp-malformed: SignedData or SignerInfo of a version other than RFC 5652 requires', () => {
     for (const version of [0, 1, 2, 4, 5])
       assert.match(
         refuses('timestamp-malformed', {}, withVersions(ownToken(), version, 1)).message,
@@ -245,7 +245,7 @@ describe('checkToken refuses', () => {
     checkToken(withVersions(ownToken(), 3, 1), asked);
   });
 
-  it('timestamp-malformed: likewise when its signer is named by key identifier, which makes it version 3', () => {
+  it('timestamp-malformed: SignerInfo of another version than 3, if its signer is named by key identifier', () => {
     const { certificate } = pki.timestamping;
     const identifier = certificate.extensions.get(OID.subjectKeyIdentifier);
     assert.ok(identifier);
@@ -254,7 +254,7 @@ describe('checkToken refuses', () => {
     refuses('timestamp-malformed', {}, withVersions(ownToken(), 3, 1, named));
   });
 
-  it('any changed byte, but for names of algorithms, which CMS does not sign', () => {
+  it('any changed byte, except in names of algorithms, which CMS does not sign', () => {
     const token = ownToken();
     const expected = { ...asked, roots: [pki.root.certificate] };
     const passed: number[] = [];

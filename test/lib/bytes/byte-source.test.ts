@@ -60,8 +60,8 @@ describe('an argument that must be a file', () => {
     ['signature', 'extract', 'FIFO', '--output', 'out.p7'],
   ])
     it(`not-a-file: signpipe ${args.join(' ')} ends`, async () => {
-      const words = args.map((word) => (word === 'FIFO' ? join(folder, 'pipe') : word));
-      const ended = await signpipe(words, { cwd: folder, killAfter: 5000 });
+      const argv = args.map((word) => (word === 'FIFO' ? join(folder, 'pipe') : word));
+      const ended = await signpipe(argv, { cwd: folder, killAfter: 5000 });
       assert.equal(ended.status, 2, ended.stderr);
       assert.match(ended.stderr, /\[not-a-file\]/);
     });

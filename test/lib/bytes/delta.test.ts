@@ -73,8 +73,8 @@ describe('a delta', () => {
     ['uses new bytes twice', { size: 12, spans: [from('fresh', 0, 6), from('fresh', 0, 6)] }],
     ['is of another size than its spans', { size: 13, spans: DELTA.spans }],
   ];
-  for (const [what, assembly] of unsound)
+  for (const [what, delta] of unsound)
     it(`assembly-unsound: ${what}`, () => {
-      assert.throws(() => placeSpans(assembly, { source: 10, fresh: 6 }), { code: 'assembly-unsound' });
+      assert.throws(() => placeSpans(delta, { source: 10, fresh: 6 }), { code: 'assembly-unsound' });
     });
 });

@@ -17,8 +17,8 @@ import { compiled } from '../../compiled.ts';
 const dist = await mkdtemp(join(tmpdir(), 'signpipe-compiled-'));
 const compile = (name: string): Promise<string> =>
   compiled(join(import.meta.dirname, '../../../src/lib/bytes', name), dist);
-const [bulk, source] = [await compile('hash-and-compare.ts'), await compile('byte-source.ts')];
-const aside = (await import(bulk)) as typeof here;
+const [hashModule, source] = [await compile('hash-and-compare.ts'), await compile('byte-source.ts')];
+const aside = (await import(hashModule)) as typeof here;
 after(() => rm(dist, { recursive: true }));
 
 const SIZE = 17 * 1024 * 1024 + 13;
@@ -177,7 +177,7 @@ describe('threads', () => {
   /** Runs a program with a function `hash`, which starts to hash the large file. */
   const running = async (program: string): Promise<{ stdout: string; milliseconds: number }> => {
     const lines = [
-      `import { hashRanges } from ${JSON.stringify(bulk)};`,
+      `import { hashRanges } from ${JSON.stringify(hashModule)};`,
       `import { FileSource } from ${JSON.stringify(source)};`,
       `const source = await FileSource.open(${JSON.stringify(path)});`,
       'const hash = () => hashRanges([{ source, start: 0, end: source.size }], { algorithm: "sha256" });',

@@ -32,7 +32,7 @@ describe('Semaphore', () => {
     assert.deepEqual(begun, all);
   });
 
-  it('gives the place of a task that waits to the next task, and has it wait for a place again', async () => {
+  it('lets the next task run while one waits outside, which then queues for a place again', async () => {
     const [semaphore, work, outside] = [new Semaphore(2), new Count(), new Count()];
     const task = async (): Promise<void> => {
       work.enter();

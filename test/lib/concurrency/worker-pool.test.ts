@@ -48,7 +48,7 @@ describe('a pool of threads', () => {
     }
   });
 
-  it('gives the script its data, and hands over memory', async () => {
+  it('passes data to the script, and transfers memory', async () => {
     const one = pool({ threads: 1, data: { limit: 3 } });
     assert.deepEqual(await one.run('data', undefined), { limit: 3 });
     assert.deepEqual(await one.run('bytes', 3), Uint8Array.of(7, 7, 7));

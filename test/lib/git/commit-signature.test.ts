@@ -237,7 +237,7 @@ const cases: Case[] = [
     expect: 'commit-signer-not-yet-valid',
   },
   { name: 'another key', raw: good, allowed: names(other), expect: 'commit-signer-unknown' },
-  { name: 'nobody at all', raw: good, allowed: '# nobody\n', expect: 'commit-signer-unknown' },
+  { name: 'an empty list', raw: good, allowed: '# nobody\n', expect: 'commit-signer-unknown' },
   {
     name: 'an authority that signs by itself',
     raw: world.signed('ca'),
@@ -390,7 +390,7 @@ const cases: Case[] = [
     expect: 'commit-signature-wrong',
   },
   {
-    name: 'the key of somebody else',
+    name: 'the key of another person',
     raw: rebuilt({ publicKey: Buffer.from(other.split(' ')[1] ?? '', 'base64') }),
     allowed: names(other),
     expect: 'commit-signature-wrong',
@@ -475,7 +475,7 @@ const cases: Case[] = [
     expect: 'commit-signature-malformed',
   },
   {
-    name: 'a security key that nobody touched',
+    name: 'a security key that was not touched',
     raw: touched.signed({}, { flags: 0 }),
     allowed: names(touched.line),
     expect: 'commit-signer-absent',

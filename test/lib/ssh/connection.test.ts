@@ -275,7 +275,7 @@ describe('a host that does not answer', () => {
 });
 
 describe("Git's ssh command", () => {
-  it('lets Git work, with paths that hold spaces, quotes and percent signs', async () => {
+  it('lets Git work, with paths that contain spaces, quotes and percent signs', async () => {
     const odd = join(sshd.folder, "an odd 'folder' 100%h");
     await mkdir(odd);
     await writeFile(join(odd, 'id'), await readFile(sshd.clientKey), { mode: 0o600 });

@@ -16,12 +16,12 @@ const write = (name: string, content: string | Buffer): Promise<void> =>
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'signpipe-key-files-'));
-  for (const [name, words] of [
+  for (const [name, args] of [
     ['ed', '-t ed25519'],
     ['rsa-pem', '-t rsa -b 2048 -m PEM'],
     ['ec-pem', '-t ecdsa -b 256 -m PEM'],
   ] as const)
-    execFileSync('ssh-keygen', ['-q', ...words.split(' '), '-N', '', '-f', at(name)]);
+    execFileSync('ssh-keygen', ['-q', ...args.split(' '), '-N', '', '-f', at(name)]);
 });
 after(() => rm(folder, { recursive: true, force: true }));
 

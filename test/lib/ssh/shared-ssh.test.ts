@@ -99,7 +99,7 @@ describe("Git's runs over one SSH connection", () => {
     ssh.close();
   });
 
-  it('work in a folder whose path holds spaces, quotes and percent signs', async () => {
+  it('work in a folder whose path contains spaces, quotes and percent signs', async () => {
     const odd = join(sshd.folder, "a 'b' 100%h");
     await mkdir(odd);
     const ssh = shared(odd);

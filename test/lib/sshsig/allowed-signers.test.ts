@@ -16,7 +16,7 @@ const signature = world.keygenSign('ed', message);
 const at = new Date('2024-06-01T12:00:00Z');
 
 describe('the allowed signers file', () => {
-  it('gives principals, options and lines', () => {
+  it('returns principals, options and lines', () => {
     const text = [
       '# builders',
       '',

@@ -25,7 +25,7 @@ after(() => rm(folder, { recursive: true }));
 
 const keyOf = (i: number): { fingerprint: string } => parsePublicKeyLine(keys[i] ?? '', 'a key');
 
-/** Groups the keys by person under an allowed signers list, in which `#N` stands for the Nth key. */
+/** Groups the keys by person under an allowed signers list, in which `#N` is replaced with the Nth key. */
 function groups(lines: readonly string[], certified: Record<number, string[]> = {}): number[][] {
   const text = lines.map((line) => line.replace(/#(\d)/, (_, i: string) => keys[Number(i)] ?? '')).join('\n');
   const persons = AllowedSigners.parse(text, 'allowed_signers').persons();

@@ -121,7 +121,7 @@ describe('a signer with a private key', () => {
     await assert.rejects(loadSshSigner(world.path('open')), { code: 'ssh-key-permissions', kind: 'usage' });
   });
 
-  it('ssh-key-mismatch: a .pub file beside the key of another', async () => {
+  it('ssh-key-mismatch: a .pub file beside another key', async () => {
     copyFileSync(world.path('ed25519'), world.path('mixed'));
     copyFileSync(world.path('ecdsa256.pub'), world.path('mixed.pub'));
     await assert.rejects(loadSshSigner(world.path('mixed.pub')), { code: 'ssh-key-mismatch', kind: 'usage' });

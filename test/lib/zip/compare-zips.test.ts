@@ -59,7 +59,7 @@ function signed(change: (all: Parts, end: ForgedEnd) => void, program: Partial<F
 }
 
 describe('a signed zip that differs from the original only in content', () => {
-  it('gives the pairs that changed', async () => {
+  it('returns the pairs that changed', async () => {
     const changed = await compareZips(await original, await read(signed(() => {})));
     assert.deepEqual(
       changed.map(([a, b]) => [a.path, a.size, b.size]),

@@ -46,7 +46,7 @@ describe('packing', () => {
     assert.equal(unpacked.mtimeMs, 1_000_000_002_000);
   });
 
-  it('the same files give the same bytes, in any order', async () => {
+  it('the same files produce the same bytes, in any order', async () => {
     const files = [0, 1, 2].map((n) => ({ path: join(folder, `f${n}`), name: `x/${n}.bin` }));
     for (const { path } of files) await writeFile(path, sample(70_000, 5));
     const outputs = [join(folder, '1.zip'), join(folder, '2.zip')];

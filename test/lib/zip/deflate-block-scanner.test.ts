@@ -232,7 +232,7 @@ describe('no blocks are found', () => {
     // Fixed codes, highest bit first: 286 is 11000110, the length 3 is 0000001, distance 30 is 11110.
     assertNone(bits([0b011, 3], [0b01100011, 8], [0, 4000]), 'length 286');
     assertNone(bits([0b011, 3], [0b1000000, 7], [0b01111, 5], [0, 4000]), 'distance 30');
-    // Wherever the pieces end: after it the stream goes on normally.
+    // Wherever the chunks end, the stream continues normally after it.
     const zeros = Array.from({ length: 1100 }, (): [number, number] => [0b00001100, 8]);
     const around = (...middle: [number, number][]): Buffer =>
       bits([0b011, 3], ...zeros, ...middle, ...zeros, [0, 7]);

@@ -295,7 +295,7 @@ describe('long names', () => {
 
 const folder = await temporaryFolder();
 
-/** The names that other programs give the files that they unpack. */
+/** The names under which other programs unpack the files. */
 const UNPACKERS: Record<string, (zip: string, to: string) => Promise<unknown>> = {
   python: (zip, to) =>
     run('python3', [

@@ -92,7 +92,7 @@ describe('a zip of which only some entries are read', () => {
   });
 
   for (const [maker, make] of Object.entries(MAKERS))
-    it(`made by ${maker}: gives the same result as when it is read as a whole`, async () => {
+    it(`made by ${maker}: has the same result as reading it whole`, async () => {
       const work = join(folder, maker.replaceAll(/\W+/g, '-'));
       await mkdir(work);
       const original = join(work, 'original.zip');

@@ -141,7 +141,7 @@ describe('content compressed with blocks of its old compressed data', () => {
     }
   });
 
-  it('gives the same each time', async () => {
+  it('produces the same bytes each time', async () => {
     const one = { what: 'program', content: signed(PROGRAM), packed: deflateRawSync(PROGRAM) };
     const [first, second] = await allReused([
       { ...one, unchanged: unchanged(PROGRAM) },
@@ -451,7 +451,7 @@ describe('a zip with a signed program of three megabytes', () => {
       );
     });
 
-  it('as a plan gives the same bytes, few of them new', async () => {
+  it('as a plan produces the same bytes, few of them new', async () => {
     const { archive, content, replacements } = await made('-9');
     const [output, fresh] = [join(folder, 'written.zip'), join(folder, 'fresh')];
     await rewriteZip(archive, replacements, output);

@@ -178,7 +178,7 @@ describe('rewriting', () => {
     await judge(output);
   });
 
-  it('gives the same bytes each time', async () => {
+  it('produces the same bytes each time', async () => {
     const archive = await read(FORGED);
     const outputs = [join(folder, 'one.zip'), join(folder, 'two.zip')];
     for (const output of outputs) await rewriteZip(archive, replacement(NEW, 'a.exe'), output);

@@ -233,10 +233,10 @@ describe('an alarm is raised:', () => {
     await world.git('checkout', '-q', '--orphan', 'fresh');
     const other = await world.commit('other\n', { zipname: 'c.zip\n' });
     await world.push('-f', 'fresh:main');
-    const anew = await world.repository({ clone: 'anew' });
-    await anew.fetch();
+    const newClone = await world.repository({ clone: 'newClone' });
+    await newClone.fetch();
     await assert.rejects(
-      acceptedHeads.judge(anew, { requests: other, receipts: null }),
+      acceptedHeads.judge(newClone, { requests: other, receipts: null }),
       alarms('history-rewritten'),
     );
   });

@@ -242,7 +242,7 @@ describe('reading a file of a commit', () => {
     await assert.rejects(repository.readCommit(`${id}\ninfo`), { code: 'object-id' });
   });
 
-  it('goes on after the reader died', async () => {
+  it('continues after the reader died', async () => {
     const id = await world.commit('One\n', { zipname: 'a.zip\n' });
     await world.push();
     const repository = await world.repository();

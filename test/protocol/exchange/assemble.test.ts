@@ -33,7 +33,7 @@ const FRESH = randomBytes(3 * MIB + 77);
 const span = (from: DeltaSpan['from'], start: number, end: number): DeltaSpan => ({ from, start, end });
 
 /** Old bytes between new ones, as in a signed zip. */
-const ASSEMBLY: Delta = {
+const DELTA: Delta = {
   spans: [
     span('source', 0, 1000),
     span('fresh', 0, 2 * MIB),
@@ -45,7 +45,7 @@ const ASSEMBLY: Delta = {
   size: 1000 + 35 * MIB - 5000 + OLD.length - 36 * MIB + FRESH.length,
 };
 const RESULT = Buffer.concat(
-  ASSEMBLY.spans.map(({ from, start, end }) => (from === 'source' ? OLD : FRESH).subarray(start, end)),
+  DELTA.spans.map(({ from, start, end }) => (from === 'source' ? OLD : FRESH).subarray(start, end)),
 );
 
 interface World {
@@ -90,7 +90,7 @@ async function prepare({ exchange, remote, fresh }: World): Promise<AssembleOpti
   await writeFile(join(remote, 'old.zip'), OLD);
   const source = await exchange.stat('old.zip');
   assert(source);
-  return { source, assembly: ASSEMBLY, fresh: newBytes(fresh, FRESH) };
+  return { source, delta: DELTA, fresh: newBytes(fresh, FRESH) };
 }
 
 describe('a file assembled on an sftp:// exchange', () => {
@@ -213,7 +213,7 @@ describe('a file assembled on an sftp:// exchange', () => {
       const size = spans.reduce((sum, { start, end }) => sum + end - start, 0);
       const assembling = world.exchange.assemble('old.zip', 'new.zip', {
         ...options,
-        assembly: { spans, size },
+        delta: { spans, size },
       });
       await assert.rejects(assembling, { code: 'assembly-unsound' });
     }

@@ -97,7 +97,7 @@ function accessSteps({ control }: SiteSetup): SetupStep[] {
       sampleLine('bob', 'voucher'),
     ),
     setupStep(
-      'Create two accounts that can use nothing but SFTP: one for builders, which writes exchange/incoming and reads exchange/signed, and one for the signer, which reads exchange/incoming and writes exchange/signed',
+      'Create two accounts that can use only SFTP: one for builders, which writes exchange/incoming and reads exchange/signed, and one for the signer, which reads exchange/incoming and writes exchange/signed',
       `less ${shippedFilePath('pipeline/host/README.md')}`,
       `less ${shippedFilePath('pipeline/host/sshd_config')}`,
     ),

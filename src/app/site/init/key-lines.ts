@@ -5,7 +5,7 @@ const withoutComment = (publicLine: string): string => publicLine.split(' ').sli
 export const allowedSignerLine = (principal: string, publicLine: string): string =>
   `${principal} namespaces="git" ${withoutComment(publicLine)}`;
 
-/** A line of the Git account's authorized_keys: this key is `user` in `role`, and can do nothing but git. */
+/** A line of the Git account's authorized_keys: this key is `user` in `role`, and can use only git. */
 export const gitKeyLine = (user: string, role: string, publicLine: string): string =>
   `restrict,command="SIGNPIPE_USER=${user} SIGNPIPE_ROLE=${role} exec git-shell -c \\"$SSH_ORIGINAL_COMMAND\\"" ${publicLine}`;
 

@@ -43,7 +43,7 @@ export function parsePeImageData(value: Buffer, what: string): PeImageData {
   };
 }
 
-/** The second one has another meaning; Debian's EFI programs are signed with it all the same. */
+/** The second one has another meaning; Debian's EFI programs are signed with it nevertheless. */
 const TYPES: readonly string[] = [OID.spcPeImageData, OID.spcIndividualPurpose];
 
 /** Reads what a signature of a PE file signs; throws `authenticode-…`, `cms-digest-unknown` or `der-malformed`. */
