@@ -13,7 +13,7 @@ export class Findings {
 
   /**
    * The result of `check`; undefined if it throws, and one more problem. Errors that do not concern the content of the
-   * repository, such as a failure to run git, are thrown on.
+   * repository, such as a failure to run git, are rethrown.
    */
   async try<T>(check: () => T | Promise<T>): Promise<T | undefined> {
     try {

@@ -12,7 +12,7 @@ const BATCH = 100;
 /** Fewer receipts are judged before a second thread has started. */
 const WORTH_A_THREAD = 1500;
 const MOST_THREADS = 4;
-/** Batches that each thread has: one in work, one to go on with. */
+/** Batches that each thread has: one in progress, one queued. */
 const BATCHES_PER_THREAD = 2;
 
 /** What a thread needs to judge receipts: a `ReceiptContext` as plain data. */

@@ -11,7 +11,7 @@ import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
 import { AnsweredIndex, type EarlierAnswer } from './answered-index.ts';
 
-/** Commits read side by side. */
+/** Commits that are read at the same time. */
 const BATCH = 200;
 /** The file is written again after this many new answers, or a hundredth of all if that is more. */
 const EVERY = 50;

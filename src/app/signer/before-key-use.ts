@@ -21,7 +21,7 @@ export class UnmetPreconditionError extends Error {
   }
 }
 
-/** The heads could not be fetched just before the key would be used; `cause` is why. No fault of the request. */
+/** The heads could not be fetched just before the key would be used; `cause` is why. Not the request's fault. */
 export class HeadsUnknown extends Error {}
 
 /** A request whose preconditions are checked again. */
@@ -33,7 +33,7 @@ interface CheckedRequest {
 }
 
 /**
- * Checks all preconditions again just before the key is used: fetching the files took its time, and a HOLD or an
+ * Checks all preconditions again just before the key is used: fetching the files took time, and a HOLD or an
  * objection counts until the first signature is made. The heads are fetched again, and once more if judging them took
  * longer than they may be old. Returns the vouches that count. Throws `UnmetPreconditionError`, `HeadsUnknown`, alarms,
  * and the refusals of `judge` and `checkPreconditions`.

@@ -25,7 +25,7 @@ interface AnsweredHeads {
 }
 
 /**
- * Up to where everything is answered, kept in the file `landmark` of the state folder. Only for speed: without it, or
+ * How far everything is answered, kept in the file `landmark` of the state folder. Only for speed: without it, or
  * if it does not fit the history or the configuration, a signer that starts reads the whole history.
  */
 export class Checkpoint {

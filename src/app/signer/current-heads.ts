@@ -5,7 +5,7 @@ import { printable } from '../../lib/printable.ts';
 import type { ReceiptBranch } from './receipt-branch.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** Where the branches stand: fetched, judged and recorded as accepted before anything is done because of them. */
+/** The heads of the branches: fetched, judged and recorded as accepted before anything is done because of them. */
 export class CurrentHeads {
   /** The heads that were accepted last. */
   private accepted: Heads | null = null;

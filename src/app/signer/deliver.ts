@@ -64,7 +64,7 @@ async function deliverContent(
   );
 }
 
-/** Delivers the signed file, made here of the unsigned one and the new bytes. */
+/** Delivers the signed file, made here from the unsigned one and the new bytes. */
 const deliverPatched = (
   context: SignerContext,
   output: DeltaOutput,
@@ -83,7 +83,7 @@ const deliverPatched = (
 
 /** Errors of the exchange after which the file can still be delivered from this machine: it does not copy after all. */
 const NO_COPY = ['exchange-no-copy'];
-/** Errors after which the copy of the unsigned file on this machine still serves: the one on the exchange is another by now. */
+/** Errors after which the copy of the unsigned file on this machine can still be used: the one on the exchange has changed. */
 const NO_COPY_OR_CHANGED = [...NO_COPY, 'exchange-file-changed', 'exchange-verify-failed'];
 
 /**

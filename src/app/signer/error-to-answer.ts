@@ -3,7 +3,7 @@ import { messageOf, SignpipeError } from '../../lib/errors.ts';
 import { systemCode } from '../../lib/system-error.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** Tells the builder that it was not the request's fault; paths and stack stay in this machine's log. */
+/** Reports to the builder that it was not the request's fault; paths and stack stay in this machine's log. */
 function ownFault(error: unknown): SignpipeError {
   const hint = "the signer's log has the details; submit a new request when its operator has fixed it";
   const code = systemCode(error);

@@ -38,7 +38,7 @@ export class RequestHandler {
     private readonly context: SignerContext,
     branch: ReceiptBranch,
     private readonly answered: AnsweredRequests,
-    /** Where the branches stand now, once their history was judged. */
+    /** The current heads, once their history was judged. */
     private readonly headsNow: () => Promise<Heads>,
   ) {
     this.completion = new RequestCompletion(context, branch);

@@ -34,7 +34,7 @@ const fileOutput = z.strictObject({
   sha256: z.string(),
 });
 
-/** A signed file made of the unsigned one, which was fetched as a whole, and new bytes: here or on the exchange. */
+/** A signed file made from the unsigned one, which was fetched as a whole, and new bytes: here or on the exchange. */
 const deltaOutput = z.strictObject({
   mode: z.literal('delta'),
   ...place,
@@ -45,7 +45,7 @@ const deltaOutput = z.strictObject({
   spans,
 });
 
-/** A signed file made on the exchange of the unsigned one, of which only parts were read, and new bytes. */
+/** A signed file made on the exchange from the unsigned one, of which only parts were read, and new bytes. */
 const sparseOutput = z.strictObject({
   mode: z.literal('sparse'),
   ...place,
@@ -76,7 +76,7 @@ const record = z.discriminatedUnion('stage', [
     stage: z.literal('answered'),
     request: commitId,
     receipt: receiptSchema,
-    /** Where the receipt branch stood before the receipt was first pushed. */
+    /** The tip of the receipt branch before the receipt was first pushed. */
     since: z.string().nullable(),
   }),
 ]);

@@ -52,7 +52,7 @@ export const newDraft = (
   },
 });
 
-/** Makes a receipt of a draft. */
+/** Makes a receipt from a draft. */
 export function receiptOf(draft: ReceiptDraft, outcome: Receipt['outcome'], more: Partial<Receipt>): Receipt {
   const { signer, request, requester, channel, vouches, repeats, times } = draft;
   return {
@@ -112,8 +112,9 @@ export function refusalOf(draft: ReceiptDraft, error: SignpipeError): Receipt {
 }
 
 /**
- * The receipt of a request whose files were signed but could not all be delivered. It names every signature all the
- * same: the bytes were on their way, and the owner of the exchange may have them. Only delivered files have an output.
+ * The receipt of a request whose files were signed but could not all be delivered. It nevertheless names every
+ * signature: the bytes were on their way, and the owner of the exchange may have them. Only delivered files have an
+ * output.
  */
 export function undeliveredOf(receipt: Receipt, delivered: readonly string[], error: SignpipeError): Receipt {
   const files = receipt.files.map(({ output, ...rest }) =>

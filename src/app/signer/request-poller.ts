@@ -11,7 +11,7 @@ import { RequestHandler } from './handle-request.ts';
 import { ReceiptBranch } from './receipt-branch.ts';
 import type { SignerContext } from './signer-context.ts';
 
-/** What one poll came to. */
+/** The result of one poll. */
 export interface PollResult {
   /** Requests answered, refusals among them. */
   readonly answered: number;

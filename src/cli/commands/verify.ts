@@ -123,7 +123,7 @@ function jsonOf(
   return { ...report, ...original, good: faults.length === 0, faults };
 }
 
-/** `signpipe verify`: the exit status is 3 unless all that the options demand holds, and who signed was checked. */
+/** `signpipe verify`: the exit status is 3 unless every demand of the options is met, and who signed was checked. */
 export async function verifyCommand(files: string[], options: VerifyCommandOptions): Promise<number> {
   if (options.original !== undefined && files.length > 1)
     throw usage('one-original-for-several', '--original applies to one file', {

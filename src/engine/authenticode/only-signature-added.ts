@@ -20,7 +20,7 @@ interface ProofOptions {
 /**
  * Proves that `signed` is `original` plus one signature and nothing else: every byte that the digest covers is
  * equal, everything else is what signing writes there, and the signature carries nothing that no verifier looks at.
- * The proof needs no trust in the signature; whether it holds is for the verifier to check. Returns the signature
+ * The proof needs no trust in the signature; whether it is valid is for the verifier to check. Returns the signature
  * that was added (PKCS #7 ContentInfo, DER).
  *
  * If `original` was signed itself, its signature must either be gone (replaced), or be there in full with exactly

@@ -25,8 +25,8 @@ const CLOCK_ATTRIBUTES = '1.3.6.1.4.1.601.10.4.';
 /**
  * Whether a value is the attribute certificate (RFC 5755, 4.1; also under RFC 5652's tag for version 1, which
  * Microsoft's authorities use) that states how the clock of a timestamp's authority is set. Normally an ESSCertID
- * in the signed attributes covers it. Microsoft's tokens of 2019 include another attribute certificate than the
- * covered one, and not the key of its issuer, so that no signature covers it. Such a one is accepted if the signed
+ * in the signed attributes covers it. Microsoft's tokens of 2019 include an attribute certificate other than the
+ * covered one, and not the key of its issuer, so that no signature covers it. Such a certificate is accepted if the signed
  * attributes cover another one, and if it is small, has only attributes about a clock, and names the authority's
  * certificate by its digest.
  */

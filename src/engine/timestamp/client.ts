@@ -27,7 +27,7 @@ export interface Timestamp {
  */
 type CheckToken = (token: Der, what: string) => void;
 
-/** What gives timestamps: a `TimestampClient`, or one that a test puts in its place. */
+/** What provides timestamps: a `TimestampClient`, or one that a test puts in its place. */
 export interface Timestamper {
   /**
    * Gets a timestamp over `data`: for Authenticode, the signature value of the SignerInfo. Each authority is asked at
@@ -104,7 +104,7 @@ export class TimestampClient implements Timestamper {
   private readonly settings: Settings;
   private readonly window: RequestWindow;
 
-  /** Throws `timestamp-url` if there is no address, or one that is no http or https URL, and `timestamp-proxy`. */
+  /** Throws `timestamp-url` if there is no address, or one that is not an http or https URL, and `timestamp-proxy`. */
   constructor(urls: readonly string[], options: TimestampOptions = {}) {
     if (urls.length === 0) throw usage('timestamp-url', 'no timestamp authority is configured');
     const endpoints = new Map(urls.map((url) => [url, parseEndpoint(url)]));
@@ -115,7 +115,7 @@ export class TimestampClient implements Timestamper {
   }
 
   /**
-   * Throws `TimestampUnavailable` if no authority gave a good token, and the signal's reason if that was aborted.
+   * Throws `TimestampUnavailable` if no authority returned a good token, and the signal's reason if that was aborted.
    */
   async timestamp(
     data: Buffer,

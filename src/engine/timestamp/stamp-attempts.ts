@@ -12,7 +12,7 @@ interface Failure {
 }
 
 /**
- * No authority gave a good token (`timestamp-unavailable`). `transient`: at least one of them may give one later: it
+ * No authority returned a good token (`timestamp-unavailable`). `transient`: at least one of them may give one later: it
  * is down, asked to wait, or has no time to give. The others answered wrongly.
  */
 export class TimestampUnavailable extends SignpipeError {

@@ -175,7 +175,7 @@ function checkTime(time: Date, { earliest, latest }: TokenExpectation, what: str
  * | `timestamp-nonce`       | the answer to another request                                               |
  * | `timestamp-policy`      | under another policy than asked for                                         |
  * | `timestamp-certificate` | missing, not for timestamping alone, not valid at the time, or not the one meant |
- * | `timestamp-signature`   | the authority's signature does not hold                                     |
+ * | `timestamp-signature`   | the authority's signature is not valid                                       |
  * | `timestamp-time`        | outside `earliest` to `latest`                                              |
  * | `timestamp-untrusted`   | no chain to any of `roots`                                                  |
  */

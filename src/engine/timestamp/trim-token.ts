@@ -81,7 +81,7 @@ function allPaths(
   roots: readonly Certificate[],
 ): Set<Certificate> {
   const above = new Set([leaf]);
-  // A loop over a Set also visits what is added meanwhile: the first goes up to the roots, the last down again.
+  // A loop over a Set also visits what is added meanwhile: the first loop goes up to the roots, the last one down again.
   for (const each of above) for (const issuer of sent) if (isIssuedBy(each, issuer)) above.add(issuer);
   const verified = new Set<Certificate>(roots);
   const trusted = new Set(roots.map(({ sha256 }) => sha256));

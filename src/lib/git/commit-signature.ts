@@ -218,7 +218,7 @@ export function claimedIdentity(rawCommit: Buffer): string | null {
  *
  * A commit's id is not such an identity: it covers the signature's armor, which the signature does not cover. Without
  * the key anyone can wrap the base64 differently, move the header, negate the s of an ECDSA signature, or exchange the
- * certificate around the key. Each gives another id for the same payload, and Git accepts them all.
+ * certificate around the key. Each results in another id for the same payload, and Git accepts them all.
  */
 export function signedIdentity(rawCommit: Buffer): string | null {
   const known = proven.get(rawCommit);

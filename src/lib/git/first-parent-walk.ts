@@ -48,7 +48,7 @@ export async function firstParentsBetween(
   return commits;
 }
 
-/** All commits that `tip` has and `base` has not, newest first; null if one of them is a merge, or the way is long. */
+/** All commits that `tip` has and `base` does not, newest first; null if one of them is a merge, or the way is long. */
 export async function linearHistory(
   reader: CommitReader,
   tip: string,

@@ -128,7 +128,7 @@ export interface NewCommit {
 /** Removes what a name or address cannot contain, as Git itself does. */
 const cleanName = (text: string): string => text.replace(/[<>\p{C}]/gu, '').trim() || 'unknown';
 
-/** The bytes of an unsigned commit. Times are in UTC, so equal input gives equal bytes. */
+/** The bytes of an unsigned commit. Times are in UTC, so equal input yields equal bytes. */
 export function serializeCommit(commit: NewCommit): Buffer {
   const seconds = Math.floor(commit.at.getTime() / 1000);
   const who = `${cleanName(commit.identity.name)} <${cleanName(commit.identity.email)}> ${seconds} +0000`;

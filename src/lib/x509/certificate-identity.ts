@@ -2,7 +2,7 @@ import type { Certificate } from './certificate.ts';
 
 /** Parent of the EKUs by which Azure Artifact Signing names a publisher in certificates that live for three days. */
 const DURABLE_IDENTITY = '1.3.6.1.4.1.311.97.';
-/** Marks every public certificate of that service, and so identifies nobody. */
+/** Marks every public certificate of that service, and so identifies no single publisher. */
 const PUBLIC_TRUST = '1.3.6.1.4.1.311.97.1.0';
 
 /** What stays the same when a certificate is renewed: its durable identity EKU, or its subject and issuer. */

@@ -42,7 +42,7 @@ const LARGEST_DIRECTORY = 256 * 1024 * 1024;
 const FILE_TYPE = 0o170000;
 const SYMLINK = 0o120000;
 
-/** Gives yauzl the directory and end records of our own: those of the file have been read already. */
+/** Passes the directory and end records to yauzl, since they have been read from the file already. */
 class DirectoryReader extends RandomAccessReader {
   readonly size: number;
   private readonly end: Buffer;

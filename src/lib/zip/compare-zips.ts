@@ -21,7 +21,7 @@ type StartAndEnd = readonly [start: number, end: number];
 
 /**
  * Proves that `signed` is `original` with nothing changed but the content of some files: it must be, byte for byte,
- * what `rewriteZip` makes of the original with that content. So entries, their order, headers, names, times,
+ * what `rewriteZip` produces from the original with that content. So entries, their order, headers, names, times,
  * attributes, extra fields, comments, descriptors, bytes between entries and end records are the same; sizes, CRC-32s
  * and offsets are those of the new content; and new compressed data is a deflate stream that fills its place to the
  * last byte and has the content that its header says. It may be compressed in any way, since compressors differ.

@@ -22,7 +22,7 @@ interface FileWithStats extends PackFile {
 
 /**
  * Packs files into a zip at `output`, with yazl: sorted by name, deflated, UTF-8 names, times and
- * permissions kept. The same files give the same zip. Refuses names that `readArchive` would refuse, so that a
+ * permissions kept. The same files produce the same zip. Refuses names that `readArchive` would refuse, so that a
  * submitted zip is not refused later.
  */
 export async function createZip(files: readonly PackFile[], output: string): Promise<void> {

@@ -32,7 +32,7 @@ const LENGTHS = [
   227, 258,
 ];
 const LENGTH_BITS = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
-/** The order in which a dynamic block gives the lengths of the code length codes (RFC 1951, 3.2.7). */
+/** The order in which a dynamic block lists the lengths of the code length codes (RFC 1951, 3.2.7). */
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /** Codes up to this many bits are looked up in one step. */

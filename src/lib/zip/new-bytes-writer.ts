@@ -29,7 +29,7 @@ export class NewBytesWriter {
     if (this.pendingSize >= (this.written > 0 ? WRITE_SIZE : this.inMemory || WRITE_SIZE)) await this.flush();
   }
 
-  /** Overwrites bytes that one `append` brought. */
+  /** Overwrites bytes that one `append` wrote. */
   async fill(position: number, bytes: Buffer): Promise<void> {
     if (this.fillPending(position, bytes)) return;
     await this.flush();

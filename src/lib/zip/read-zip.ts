@@ -194,7 +194,7 @@ export function requireOpenable(source: ByteSource, entry: CentralEntry, limits:
 }
 
 /**
- * Checks that entries can be opened, and that all of them together are no bomb: each of many can be small enough by
+ * Checks that entries can be opened, and that all of them together are not a zip bomb: each of many can be small enough by
  * itself. Throws what `requireOpenable` throws.
  */
 export function requireAllOpenable(

@@ -42,7 +42,7 @@ export interface ReusedStream {
  * reuses whole blocks of the old compressed data if everything that they can refer to is unchanged, and compresses only
  * what surrounds them. Returns null if that is not possible. `old` is the old compressed data.
  *
- * The same content and the same old compressed data give the same result.
+ * The same content and the same old compressed data produce the same result.
  */
 export async function reuseDeflateBlocks(
   content: ByteSource,
@@ -172,7 +172,7 @@ function reusedParts(
     changed.set(at, how(changed.get(at) ?? byte, bit % 8));
   };
   if (from.bit % 8 > 0) change(from, (value, place) => (value & ~((1 << place) - 1)) | before);
-  // More follows: the last block is not the last any more.
+  // More follows: the last block is no longer the last.
   if (to === blocks.end) change(blocks.last, (value, place) => value & ~(1 << place));
   // The rest of the last byte is the beginning of an empty stored block: zeros.
   if (to.bit % 8 > 0) change(to, (value, place) => value & ((1 << place) - 1));

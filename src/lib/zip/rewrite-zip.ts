@@ -27,7 +27,7 @@ import type { ArchiveEntry } from './local-headers.ts';
 import { METHOD } from './header-fields.ts';
 import { reuseDeflateBlocks, type Reuse, type ReusedStream } from './reuse-deflate-blocks.ts';
 
-/** The new content of an entry; with `reuse`, as much of the old compressed data as possible is taken over. */
+/** The new content of an entry; with `reuse`, as much of the old compressed data as possible is reused. */
 export interface NewContent {
   readonly source: ByteSource;
   readonly reuse?: Reuse;
@@ -75,7 +75,7 @@ export interface RewritePlan<T> {
  * `use` is called with the delta and the new bytes while reused data is still being checked; if a check fails,
  * everything is compressed again, and `use` is called once more with the result.
  *
- * The same archive and the same content give the same bytes. Memory stays flat whatever the sizes and the
+ * The same archive and the same content produce the same bytes. Memory stays flat whatever the sizes and the
  * number of replacements.
  */
 export function planRewrite<T>(

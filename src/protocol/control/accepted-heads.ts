@@ -53,8 +53,8 @@ interface StandingDecisions {
 
 /**
  * The heads that the signer accepted, kept where the Git host cannot reach them: a file of JSON lines, each with the
- * hash of the line before, flushed to disk before anything is done because of them. With it, the signer can tell
- * history that was rewound or rewritten from history that grew.
+ * hash of the line before, flushed to disk before anything is done because of them. With it, the signer can
+ * distinguish history that was rewound or rewritten from history that grew.
  *
  * A last line without its line feed is what a crash during `accept` leaves: it is dropped, and the heads before it
  * count. Any other damage is an alarm.

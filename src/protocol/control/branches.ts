@@ -17,7 +17,7 @@ export interface MainHeads {
   receipts: string | null;
 }
 
-/** Where all branches stand. */
+/** The heads of all branches. */
 export interface Heads extends MainHeads {
   /** By NAME of `vouch/NAME`. */
   vouches: Map<string, string>;
@@ -38,7 +38,7 @@ export function requireBranches(branches: Branches): Branches {
   return branches;
 }
 
-/** Where our branches stand among all branches of a remote. */
+/** The heads of our branches among all branches of a remote. */
 export function selectHeads(branches: Branches, remote: ReadonlyMap<string, string>): Heads {
   const prefix = `${branches.vouches}/`;
   const vouches = [...remote]

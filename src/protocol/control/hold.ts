@@ -35,7 +35,7 @@ export interface Hold {
 
 /**
  * Why the newest removal does not count, and how to lift a HOLD, to be appended to a sentence about the HOLD. Empty if
- * the file is still there and nobody tried to remove it.
+ * the file is still there and no commit tried to remove it.
  */
 export function howToLift({ ignored, atTip }: Pick<Hold, 'ignored' | 'atTip'>): string {
   const [removal] = ignored;

@@ -2,7 +2,7 @@ import { isRefused, SignpipeError } from '../../lib/errors.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import type { ControlRepository, MainHeads } from './repository.ts';
 
-/** Receipts checked side by side; Git's reader delivers them in one stream. */
+/** Receipts that are checked at the same time; Git's reader delivers them in one stream. */
 const BATCH = 200;
 
 export const alarm = (code: string, message: string, hint: string, cause?: unknown): SignpipeError =>

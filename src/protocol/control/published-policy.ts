@@ -48,7 +48,7 @@ export const channelIn = (
 ): PublishedPolicy['channels'][string] | undefined =>
   policy && Object.hasOwn(policy.channels, name) ? policy.channels[name] : undefined;
 
-/** The bytes of `policy.json`; equal policies give equal bytes. */
+/** The bytes of `policy.json`; equal policies have equal bytes. */
 export const policyBytes = (policy: PublishedPolicy): Buffer =>
   Buffer.from(`${JSON.stringify(policySchema.parse(policy), null, 2)}\n`);
 

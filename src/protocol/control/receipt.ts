@@ -137,7 +137,7 @@ export async function readReceiptsOwner(
   return { owner: owner.data, commit };
 }
 
-/** The content of a receipt commit. Equal input gives an equal commit if the key's signatures are deterministic (Ed25519). */
+/** The content of a receipt commit. Equal input yields an equal commit if the key's signatures are deterministic (Ed25519). */
 interface NewReceipt {
   /** The receipt before this one, or the branch's first commit. */
   parent: string;

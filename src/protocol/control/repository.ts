@@ -80,12 +80,12 @@ function requireControlUrl(url: string): string {
  * followed. The remote's branches are kept under `refs/remote/` and overwritten by each fetch: a rewritten history is
  * fetched too, and `AcceptedHeads` judges it. Nothing is ever pruned, so the old history stays for comparison.
  *
- * A fetch is bounded in bytes and in time. It is no partial clone (`--filter=blob:limit`): the host may ignore the
+ * A fetch is bounded in bytes and in time. It is not a partial clone (`--filter=blob:limit`): the host may ignore the
  * filter, and each later read of a blob would go back to the host. Large blobs are streamed to disk and never read:
  * sizes are asked before contents.
  */
 export class ControlRepository extends CommitGraph {
-  /** Where the branches stood after the last fetch or push; null before it, and after a failed one. */
+  /** The heads after the last fetch or push; null before it, and after a failed one. */
   private fetched: Heads | null = null;
   readonly url: string;
   readonly path: string;
@@ -194,7 +194,7 @@ export class ControlRepository extends CommitGraph {
     return heads;
   }
 
-  /** Where our branches stand among those of the remote, as `fetch` would see them now. */
+  /** The heads of our branches among those of the remote, as `fetch` would see them now. */
   selectHeads(remote: ReadonlyMap<string, string>): Heads {
     return selectHeads(this.branches, remote);
   }
@@ -245,7 +245,7 @@ export class ControlRepository extends CommitGraph {
     if (changed.length > 0) await this.fetchBranches(changed, signal);
   }
 
-  /** Where the branches stood at the last fetch or push. */
+  /** The heads at the last fetch or push. */
   async heads(): Promise<Heads> {
     if (this.fetched) return this.fetched;
     const heads = this.selectHeads(await this.localRefs());

@@ -35,7 +35,7 @@ export interface Request {
   raw: Buffer;
 }
 
-/** Commits read side by side; Git's reader delivers them in one stream. */
+/** Commits that are read at the same time; Git's reader delivers them in one stream. */
 const BATCH = 200;
 
 /** A commit's `zipname` in comparable form; null without one. An unreadable one differs from all others. */

@@ -109,7 +109,7 @@ export interface VouchOptions {
   allowed: CommitSigners;
   /** The branches of vouches: `Heads.vouches`. */
   branches: ReadonlyMap<string, string>;
-  /** The tip of the request branch: commits in its history are no vouches. */
+  /** The tip of the request branch: commits in its history are not vouches. */
   requests: string | null;
   /** Who made the request, and so cannot vouch for it. `certified` are the names in a certificate. */
   requester: { principal: string; fingerprint: string; certified?: readonly string[] } | null;

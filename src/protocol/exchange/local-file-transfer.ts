@@ -20,7 +20,7 @@ class RemoteFault extends Error {
   }
 }
 
-/** Tags the exchange's errors, to tell them from errors of the local file that is written. */
+/** Tags the exchange's errors, to distinguish them from errors of the local file that is written. */
 async function* tagged(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   try {
     yield* content;
@@ -53,7 +53,7 @@ interface Download {
 }
 
 /**
- * Writes a download to `destination` and hashes it; the name appears only when exactly the announced bytes have come
+ * Writes a download to `destination` and hashes it; the name appears only when exactly the announced bytes have arrived
  * and `confirm` succeeded. Throws the errors of `content` and `confirm`, and `exchange-local-file` for errors of this
  * machine.
  */

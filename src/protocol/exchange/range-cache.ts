@@ -31,7 +31,7 @@ export const indexOfRangeBeyond = (ranges: readonly ByteRange[], offset: number)
 /**
  * Only for speed: ranges of a remote file that are read once and kept, so that no connection is needed to read them
  * again: in memory up to a limit, the rest in a sparse local file that is created on first use. Reads wait for bytes
- * that have not come yet.
+ * that have not arrived yet.
  */
 export class RangeCache {
   private readonly cached: CachedRange[] = [];
@@ -53,7 +53,7 @@ export class RangeCache {
     return this.cached.at(-1)?.end ?? 0;
   }
 
-  /** The ranges that have not come yet. */
+  /** The ranges that have not arrived yet. */
   get missing(): ByteRange[] {
     const { end: reached } = this;
     return this.ranges
@@ -87,13 +87,13 @@ export class RangeCache {
     for (const { resolve } of ready) resolve();
   }
 
-  /** No more bytes will come: reads that wait for them, now or later, fail with `error`. */
+  /** No more bytes will arrive: reads that wait for them, now or later, fail with `error`. */
   fail(error: unknown): void {
     this.failure = { error };
     for (const { reject } of this.pending.splice(0)) reject(error);
   }
 
-  /** Reads the bytes [offset, offset + length), once they have come; null if the ranges do not cover them. */
+  /** Reads the bytes [offset, offset + length), once they have arrived; null if the ranges do not cover them. */
   async read(offset: number, length: number): Promise<Buffer | null> {
     if (length === 0) return Buffer.alloc(0);
     const parts = await this.partsOf(offset, offset + length);
@@ -106,14 +106,14 @@ export class RangeCache {
     return result;
   }
 
-  /** Fills `target` once the bytes have come; false if the ranges do not cover them. */
+  /** Fills `target` once the bytes have arrived; false if the ranges do not cover them. */
   async readInto(target: Buffer, offset: number): Promise<boolean> {
     const parts = await this.partsOf(offset, offset + target.length);
     if (parts) await this.fill(target, offset, parts);
     return parts !== null;
   }
 
-  /** The cached ranges that hold [start, end), in order, once they have come; null if the ranges do not cover it. */
+  /** The cached ranges that hold [start, end), in order, once they have arrived; null if the ranges do not cover it. */
   private async partsOf(start: number, end: number): Promise<CachedRange[] | null> {
     if (!this.covers(start, end)) return null;
     if (this.end < end) await this.whenFetched(end);

@@ -59,7 +59,7 @@ export class RemoteFile implements ByteSource {
 
   /**
    * Starts to fetch ranges, which must ascend and not overlap, after those of earlier calls. Reads in them wait for
-   * bytes that have not come yet, and fail if fetching fails.
+   * bytes that have not arrived yet, and fail if fetching fails.
    */
   prefetch(ranges: readonly ByteRange[]): void {
     const cache = new RangeCache(ranges, `${this.options.cache}.${this.caches.length}`, this.budget);

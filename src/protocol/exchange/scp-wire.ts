@@ -49,7 +49,7 @@ export class ScpWire {
     this.incoming = (channel as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   }
 
-  /** Confirms to the server that it may go on, unless it has ended: then its last message is read next. */
+  /** Confirms to the server that it may continue, unless it has ended: then its last message is read next. */
   async confirm(): Promise<void> {
     if (this.channel.writable) await this.send(Buffer.from([OK]));
   }

@@ -296,7 +296,7 @@ export class ScpExchange implements Exchange {
   ): Promise<SignpipeError> {
     if (!(thrown instanceof SignpipeError)) return failures.refused(path, messageOf(thrown), thrown);
     if (thrown.code !== 'exchange-file-missing') return thrown;
-    // Tells an exchange that is not mounted from a file that was never uploaded.
+    // Distinguishes an exchange that is not mounted from a file that was never uploaded.
     const { code } = await this.run(connection, `test -d ${shellQuote(this.root)}`).catch(() => ({
       code: null,
     }));

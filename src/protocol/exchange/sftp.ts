@@ -289,7 +289,7 @@ export class SftpExchange implements Exchange {
     if (thrown instanceof SignpipeError) return thrown;
     if (hasStatus(thrown, STATUS.permissionDenied)) return failures.permissionDenied(path, thrown);
     if (!hasStatus(thrown, STATUS.noSuchFile)) return failures.refused(path, messageOf(thrown), thrown);
-    // Tells an exchange that is not mounted from a file that was never uploaded.
+    // Distinguishes an exchange that is not mounted from a file that was never uploaded.
     const root = await session.stat(this.location.path).catch(() => null);
     return root?.kind === 'folder'
       ? failures.fileMissing(path, thrown)

@@ -12,7 +12,7 @@ interface SiteFiles {
   readonly trustAnchors: readonly (string | undefined)[];
 }
 
-/** The file of a private key. If the key is in an agent, the configuration names its `.pub` file, which is no secret. */
+/** The file of a private key. If the key is in an agent, the configuration names its `.pub` file, which is not secret. */
 const privateKeyFile = (key: string): string | undefined => (key.endsWith('.pub') ? undefined : key);
 
 /** Timestamp roots that are files: all but the word `public`. */

@@ -43,7 +43,7 @@ export const bad = (code: string, message: string, hint: string): CheckResult =>
   hint,
 });
 
-/** Reports an error. One that is no SignpipeError is a fault of this program: `unexpected`. */
+/** Reports an error. One that is not a SignpipeError is a fault of this program: `unexpected`. */
 export function resultOf(error: unknown, status: Status = 'bad'): CheckResult {
   if (!(error instanceof SignpipeError)) return { status, code: 'unexpected', message: messageOf(error) };
   const { code, message, hint } = error;
