@@ -19,7 +19,7 @@ import { withProgressBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
 import { withFlagNames } from '../output/flag-names.ts';
-import { describeKept, describeLeftAlone } from '../output/kept-programs.ts';
+import { describeKept, describeLeftAlone } from '../output/kept-program-text.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import {
   outputInPlace,

@@ -5,6 +5,6 @@ import type { CommonOptions } from './terminal.ts';
 /** Progress bars on a terminal; none, and their package is not loaded, if the output goes to a file or a CI log. */
 export async function progressFor(options: CommonOptions): Promise<ProgressDisplay> {
   if (options.quiet || !isatty(2)) return noProgress;
-  const { startBar } = await import('./drawn-bar.ts');
+  const { startBar } = await import('./terminal-progress-bar.ts');
   return { start: startBar };
 }

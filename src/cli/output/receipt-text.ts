@@ -2,7 +2,7 @@ import type { Waited } from '../../app/builder/wait.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { painter, wantsColour } from '../../lib/terminal-colors.ts';
 import { printable } from '../../lib/printable.ts';
-import { describeKept, describeLeftAlone } from './kept-programs.ts';
+import { describeKept, describeLeftAlone } from './kept-program-text.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
 /** A receipt as text. */

@@ -7,7 +7,7 @@ import type { PublishedPolicy, Receipt } from '../../../src/protocol/control/rec
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { AuditWorld, hashOf, type Made, type ReceiptOptions } from './sample-history.ts';
-import { rewrapped } from '../../world/twins.ts';
+import { rewrapped } from '../../world/commit-copies.ts';
 
 let keys: AuditWorld;
 let programs: Made[];
@@ -582,12 +582,12 @@ describe('the audit of a tampered history', () => {
   });
 
   /** The request in another form: another id, the same payload and key. */
-  function twinOf(world: AuditWorld, request: string): string {
+  function copyOf(world: AuditWorld, request: string): string {
     const raw = rewrapped(world.pending(request).toString('latin1'));
-    const twin = world.rawCommit(Buffer.from(raw, 'latin1'));
-    world.main.push(twin);
-    world.know(twin, request);
-    return twin;
+    const copy = world.rawCommit(Buffer.from(raw, 'latin1'));
+    world.main.push(copy);
+    world.know(copy, request);
+    return copy;
   }
 
   const repeating =
@@ -601,10 +601,10 @@ describe('the audit of a tampered history', () => {
   it('request-answered-twice: two receipts for one request under two ids, as older signers wrote them', async () => {
     const world = await keys.another();
     const request = await world.request();
-    const twin = twinOf(world, request);
-    world.main.splice(-1, 1, await world.request({ parents: [request, twin] }));
+    const copy = copyOf(world, request);
+    world.main.splice(-1, 1, await world.request({ parents: [request, copy] }));
     await world.receipt(request, { programs });
-    const again = await world.receipt(twin, { programs });
+    const again = await world.receipt(copy, { programs });
     const audit = await audited(world);
     assert.deepEqual(problemsOf(audit), [['request-answered-twice', again]]);
     assert.deepEqual(outcomes(audit), ['signed', 'unproven', 'waiting']);
@@ -613,10 +613,10 @@ describe('the audit of a tampered history', () => {
   it('shows repeated requests, and accepts their receipts', async () => {
     const world = await keys.another();
     const request = await world.request();
-    const twin = twinOf(world, request);
-    world.main.splice(-1, 1, await world.request({ parents: [request, twin] }));
+    const copy = copyOf(world, request);
+    world.main.splice(-1, 1, await world.request({ parents: [request, copy] }));
     const first = await world.receipt(request, { programs });
-    await world.receipt(twin, { edit: repeating(request, first) });
+    await world.receipt(copy, { edit: repeating(request, first) });
     const audit = await audited(world);
     assert.deepEqual(problemsOf(audit), []);
     assert.deepEqual(
@@ -629,11 +629,11 @@ describe('the audit of a tampered history', () => {
     const world = await keys.another();
     const request = await world.request();
     const first = await world.receipt(request, { programs });
-    const twin = twinOf(world, request);
-    const other = await world.request({ parents: [request, twin] });
+    const copy = copyOf(world, request);
+    const other = await world.request({ parents: [request, copy] });
     world.main.splice(-2, 1);
     const unsigned = await world.request({ by: null, name: 'unsigned.zip' });
-    const wrong = await world.receipt(twin, { edit: repeating(other, first) });
+    const wrong = await world.receipt(copy, { edit: repeating(other, first) });
     const unproved = await world.receipt(unsigned, { edit: repeating(request, first) });
     assert.deepEqual(problemsOf(await audited(world)), [
       ['receipt-repeats-other', wrong],

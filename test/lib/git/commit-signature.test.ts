@@ -845,9 +845,9 @@ describe('the identity of what was signed', () => {
     const signature = signatureOf(good);
     const body = signature.split('\n').slice(1, -2).join('');
     const [begin, end] = ['-----BEGIN SSH SIGNATURE-----', '-----END SSH SIGNATURE-----'];
-    const twin = withArmor(`${begin}\n${body.slice(0, 31)}\n${body.slice(31)}\n${end}\n`);
-    assert.notEqual(splitCommit(twin).id, splitCommit(good).id);
-    assert.equal(signedIdentity(twin), identity);
+    const copy = withArmor(`${begin}\n${body.slice(0, 31)}\n${body.slice(31)}\n${end}\n`);
+    assert.notEqual(splitCommit(copy).id, splitCommit(good).id);
+    assert.equal(signedIdentity(copy), identity);
   });
 
   it('is that of the certified key, whatever the certificate', () => {

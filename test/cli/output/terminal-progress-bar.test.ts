@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { pace, Rate, timeLeft } from '../../../src/cli/output/drawn-bar.ts';
+import { pace, Rate, timeLeft } from '../../../src/cli/output/terminal-progress-bar.ts';
 
 describe('a progress bar', () => {
   it('shows speed and remaining time', () => {

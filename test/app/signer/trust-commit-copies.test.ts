@@ -16,7 +16,7 @@ import {
   rewrapped,
   unsigned,
   withKey,
-} from '../../world/twins.ts';
+} from '../../world/commit-copies.ts';
 
 const run = promisify(execFile);
 
@@ -72,8 +72,8 @@ async function served(options: CommitOptions = {}): Promise<{ old: string; newes
   return { old, newest: await product() };
 }
 
-async function repeats(twin: string, request: string): Promise<void> {
-  const { outcome, reason, repeats: earlier } = await receiptFor(world, twin);
+async function repeats(copy: string, request: string): Promise<void> {
+  const { outcome, reason, repeats: earlier } = await receiptFor(world, copy);
   assert.deepEqual([outcome, reason?.code], ['rejected', 'request-repeated']);
   const receipt = (await world.git('log', '--first-parent', '--format=%H %P', 'signed'))
     .split('\n')
@@ -109,29 +109,29 @@ describe('request-repeated: an old release is not signed again over a newer one'
   for (const { name, options, make } of FORMS)
     it(name, async () => {
       const { old, newest } = await served(options?.());
-      const twin = await merged(await make(await rawCommit(world, old)));
-      assert.notEqual(twin, old);
-      assert.ok(await gitAccepts(world, twin), 'git does not accept this form: the test shows nothing');
+      const copy = await merged(await make(await rawCommit(world, old)));
+      assert.notEqual(copy, old);
+      assert.ok(await gitAccepts(world, copy), 'git does not accept this form: the test shows nothing');
       assert.deepEqual(await world.poll(), { answered: 1, waiting: 0 });
-      await repeats(twin, old);
+      await repeats(copy, old);
       assert.deepEqual(await product(), newest);
     });
 
-  it('nor by the twin of a twin, which names the first', async () => {
+  it('nor by a copy of a copy, which names the first', async () => {
     const { old, newest } = await served();
     const raw = await rawCommit(world, old);
-    const twins = [await merged(rewrapped(raw, 64)), await merged(rewrapped(raw, 60))];
+    const copies = [await merged(rewrapped(raw, 64)), await merged(rewrapped(raw, 60))];
     await world.poll();
-    for (const twin of twins) await repeats(twin, old);
+    for (const copy of copies) await repeats(copy, old);
     assert.deepEqual(await product(), newest);
   });
 
   it('nor by a signer that has lost its state folder', async () => {
     const { old, newest } = await served();
     await rm(world.at('signer-state'), { recursive: true });
-    const twin = await merged(rewrapped(await rawCommit(world, old)));
+    const copy = await merged(rewrapped(await rawCommit(world, old)));
     await world.poll();
-    await repeats(twin, old);
+    await repeats(copy, old);
     assert.deepEqual(await product(), newest);
   });
 
@@ -146,9 +146,9 @@ describe('request-repeated: an old release is not signed again over a newer one'
       await rm(path);
       await world.poll();
       await writeFile(path, damage(await readFile(path)));
-      const twin = await merged(rewrapped(await rawCommit(world, old)));
+      const copy = await merged(rewrapped(await rawCommit(world, old)));
       await world.poll();
-      await repeats(twin, old);
+      await repeats(copy, old);
       assert.deepEqual(await product(), newest);
     });
 });
@@ -162,9 +162,9 @@ describe('request-repeated: a request that was refused stays refused', () => {
     await world.poll();
     assert.equal((await receiptFor(world, request)).reason?.code, 'digest-differs');
     await writeFile(world.exchange('incoming', 'refused.zip'), bytes);
-    const twin = await merged(rewrapped(await rawCommit(world, request)));
+    const copy = await merged(rewrapped(await rawCommit(world, request)));
     await world.poll();
-    await repeats(twin, request);
+    await repeats(copy, request);
   });
 
   it('rejected, because its key was not allowed then', async () => {
@@ -174,9 +174,9 @@ describe('request-repeated: a request that was refused stays refused', () => {
     assert.equal((await receiptFor(world, request)).reason?.code, 'commit-signer-unknown');
     const before = await readFile(world.at('keys', 'allowed_signers'), 'utf8');
     await writeFile(world.at('keys', 'allowed_signers'), `${before}late@example.org ${late.line}\n`);
-    const twin = await merged(rewrapped(await rawCommit(world, request)));
+    const copy = await merged(rewrapped(await rawCommit(world, request)));
     await world.poll();
-    await repeats(twin, request);
+    await repeats(copy, request);
   });
 
   it('failed, because nothing could be delivered then', async () => {
@@ -187,9 +187,9 @@ describe('request-repeated: a request that was refused stays refused', () => {
     assert.equal((await receiptFor(world, request)).outcome, 'failed');
     await rm(world.exchange('signed'));
     await rename(world.exchange('aside'), world.exchange('signed'));
-    const twin = await merged(rewrapped(await rawCommit(world, request)));
+    const copy = await merged(rewrapped(await rawCommit(world, request)));
     await world.poll();
-    await repeats(twin, request);
+    await repeats(copy, request);
   });
 });
 
@@ -214,20 +214,20 @@ describe('a commit without a valid signature consumes only its own id', () => {
       await host.commit({ parents: [(await host.tip()) ?? '', request], key: null, message: 'Merge' });
       await world.poll();
       assert.equal((await receiptFor(world, request)).outcome, 'signed');
-      const twin = await merged(rewrapped(await rawCommit(world, request)));
+      const later = await merged(rewrapped(await rawCommit(world, request)));
       await world.poll();
-      await repeats(twin, request);
+      await repeats(later, request);
     });
 });
 
-describe('twins that come together', () => {
+describe('copies that arrive together', () => {
   it('one is answered, and wait downloads the file by either id', async () => {
     const request = await host.request('together.zip');
-    const twin = await merged(rewrapped(await rawCommit(world, request)));
+    const copy = await merged(rewrapped(await rawCommit(world, request)));
     assert.deepEqual(await world.poll(), { answered: 2, waiting: 0 });
-    const outcomes = await Promise.all([request, twin].map((id) => receiptFor(world, id)));
+    const outcomes = await Promise.all([request, copy].map((id) => receiptFor(world, id)));
     assert.deepEqual(outcomes.map(({ outcome }) => outcome).sort(), ['rejected', 'signed']);
-    for (const id of [request, twin]) {
+    for (const id of [request, copy]) {
       await rm(world.at('out'), { recursive: true, force: true });
       const ended = await world.wait(id);
       assert.equal(ended.status, 0, ended.stderr);
@@ -243,13 +243,13 @@ describe('twins that come together', () => {
     await host.commit({ files: { HOLD: 'wait' } });
     const request = await host.request('held.zip', { parents: [base], branch: null });
     const raw = rewrapped(await rawCommit(world, request));
-    const twin = await host.raw(Buffer.from(raw, 'latin1'), null);
-    await host.commit({ parents: [(await host.tip()) ?? '', request, twin], key: null });
+    const copy = await host.raw(Buffer.from(raw, 'latin1'), null);
+    await host.commit({ parents: [(await host.tip()) ?? '', request, copy], key: null });
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 2 });
     await host.commit({ files: { HOLD: null } });
     assert.deepEqual(await world.poll(), { answered: 2, waiting: 0 });
     const codes = await Promise.all(
-      [request, twin].map(async (id) => (await receiptFor(world, id)).reason?.code ?? 'none'),
+      [request, copy].map(async (id) => (await receiptFor(world, id)).reason?.code ?? 'none'),
     );
     assert.deepEqual(codes.sort(), ['none', 'request-repeated']);
   });
@@ -263,9 +263,9 @@ describe('a request counts as answered without a receipt on the branch', () => {
     const { signer, close } = await world.openSigner();
     await signer.acceptHistory(await world.git('rev-parse', 'signed'));
     await close();
-    const twin = await merged(rewrapped(await rawCommit(world, old)));
+    const copy = await merged(rewrapped(await rawCommit(world, old)));
     await world.poll();
-    for (const id of [old, twin]) {
+    for (const id of [old, copy]) {
       const [{ reason, repeats: earlier } = {}] = await receiptsFor(world, id);
       assert.equal(reason?.code, 'request-repeated');
       assert.equal(earlier?.request, old);
@@ -279,9 +279,9 @@ describe('a request counts as answered without a receipt on the branch', () => {
     await world.reconfigure((text) => text.replace(/^control:\n/m, `control:\n  since: ${early}\n`));
     await rm(world.at('signer-state'), { recursive: true });
     assert.deepEqual(await world.poll(), { answered: 0, waiting: 0 });
-    const twin = await merged(rewrapped(await rawCommit(world, early)));
+    const copy = await merged(rewrapped(await rawCommit(world, early)));
     await world.poll();
-    const { reason, repeats: earlier } = await receiptFor(world, twin);
+    const { reason, repeats: earlier } = await receiptFor(world, copy);
     assert.equal(reason?.code, 'request-repeated');
     assert.deepEqual(earlier, { request: early });
     assert.match(reason?.message ?? '', /control\.since/);
@@ -314,12 +314,12 @@ describe('a request counts as answered without a receipt on the branch', () => {
       const { receipts } = await repository.fetch();
       const settled = { since: early, lost: [] };
       const answered = new AnsweredRequests(world.at('not-there'), repository, () => settled);
-      const twin = Buffer.from(rewrapped(await rawCommit(world, early)), 'latin1');
+      const copy = Buffer.from(rewrapped(await rawCommit(world, early)), 'latin1');
       const walk = repository.commitsBetween.bind(repository);
       repository.commitsBetween = () => Promise.reject(new Error('git could not be started'));
-      await assert.rejects(answered.find(twin, receipts), /could not be started/);
+      await assert.rejects(answered.find(copy, receipts), /could not be started/);
       repository.commitsBetween = walk;
-      assert.equal((await answered.find(twin, receipts))?.request, early);
+      assert.equal((await answered.find(copy, receipts))?.request, early);
     } finally {
       await context.close();
     }
