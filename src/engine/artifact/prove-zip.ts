@@ -9,7 +9,7 @@ import { Spool } from './unpacked-programs.ts';
 export interface ProveOptions {
   readonly limits: ArchiveLimits;
   readonly scratch: string;
-  /** The name of the signed file, if it has a temporary one. */
+  /** The real name of the signed file, if it has a temporary one: it helps to recognise the file, and messages use it. */
   readonly name?: string | undefined;
 }
 

@@ -130,7 +130,8 @@ interface SignedEntry {
 }
 
 /**
- * Signs each distinct program once: the same bytes under two paths get the same signature. After a failure nothing
+ * Signs each distinct program once: the same bytes under two paths get the same signature, unless the paths make them
+ * files of different formats. After a failure nothing
  * new begins, and the failure is thrown when everything begun has ended.
  */
 async function signPrograms(
@@ -142,10 +143,11 @@ async function signPrograms(
   const underway = new Map<string, ReturnType<typeof signAndVerify>>();
   let done = 0;
   const signOne = async ({ path, file, sha256, blocks }: OpenProgram): Promise<SignedEntry> => {
+    const key = `${file.format} ${sha256}`;
     const signing =
-      underway.get(sha256) ??
+      underway.get(key) ??
       semaphore.run(() => signAndVerify(path, { file, before: sha256 }, { ...options, timestamper }));
-    underway.set(sha256, signing);
+    underway.set(key, signing);
     const { program, content } = await signing;
     options.onProgress?.(++done, programs.length);
     const unchanged = unchangedRange(content.delta);
@@ -182,9 +184,9 @@ export async function signEntries<T>(
       artifact: {
         kind: 'zip',
         entries,
-        signed: signed.map(({ program }) => program),
         kept,
         leftAlone: [...leftAlone, ...nestedZips(archive)],
+        signed: signed.map(({ program }) => program),
       },
       used,
     };

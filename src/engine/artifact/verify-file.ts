@@ -1,6 +1,6 @@
 import type { VerifyStatus } from '../authenticode/report.ts';
 import { invalid } from '../../lib/errors.ts';
-import { inMemoryIfSmall, withFile } from '../../lib/bytes/byte-source.ts';
+import { inMemoryIfSmall, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
 import { verifyProgram, type ProgramReport } from './verify-program.ts';
 import type { VerifyFileOptions, ZipReport } from './verify-zip.ts';
@@ -25,20 +25,21 @@ function overall({ programs, unread }: ZipReport): VerifyStatus {
 }
 
 /**
- * Verifies a program, or every program in a zip, recognised by content. Broken files throw `invalid` errors. `name` is
- * the file's real name, if it has a temporary one.
+ * Verifies a program, or every program in a zip. Broken files throw `invalid` errors. `name` is the file's real name,
+ * if it has a temporary one: it helps to recognise the file, and messages use it.
  */
 export async function verifyFile(path: string, options: VerifyFileOptions, name = path): Promise<FileReport> {
-  return withFile(path, async (file) => {
+  const verify = async (file: ByteSource): Promise<FileReport> => {
     const source = await inMemoryIfSmall(file);
-    const kind = await fileKindOf(source, name);
+    const kind = await fileKindOf(source);
     if (kind === 'zip') {
       const { verifyZip } = await import('./verify-zip.ts');
       const report = await verifyZip(source, options);
       return { path, kind: 'zip', status: overall(report), ...report };
     }
-    if (kind === null) throw invalid('not-signable', `${path}: neither a zip nor a Windows program`);
+    if (kind === null) throw invalid('not-signable', `${name}: neither a zip nor a Windows program`);
     const report = await verifyProgram(source, options);
     return { path, kind: 'program', status: report.status, programs: [report], unread: [], nested: [] };
-  });
+  };
+  return withFile(path, verify, name);
 }

@@ -34,9 +34,9 @@ type FileKind = 'zip' | 'program';
  * first bytes decide, or the last ones for a zip with a script before it. Opening the file may still fail: a header
  * beyond the first `HEAD_SIZE` bytes is assumed to be there.
  */
-export async function recognize(source: ByteSource, name = source.name): Promise<FileKind | null> {
+export async function recognize(source: ByteSource): Promise<FileKind | null> {
   if (await isZipSource(source)) return 'zip';
-  return formatOf(await headOf(source), name) ? 'program' : null;
+  return formatOf(await headOf(source), source.name) ? 'program' : null;
 }
 
 /** Recognises an entry of a zip by its first `HEAD_SIZE` bytes and its path; see `recognize`. */
@@ -49,9 +49,9 @@ export function recognizeHead(head: Buffer, path: string): FileKind | null {
  * Recognises a file; see `recognize`. A program whose name ends in `.zip`, `.jar` or the like throws
  * `zip-is-program`: unpackers look for a zip at a file's end, so it could be both, and its content would seem signed.
  */
-export async function fileKindOf(source: ByteSource, name = source.name): Promise<FileKind | null> {
-  const kind = await recognize(source, name);
-  if (kind === 'program') requireProgramName(name);
+export async function fileKindOf(source: ByteSource): Promise<FileKind | null> {
+  const kind = await recognize(source);
+  if (kind === 'program') requireProgramName(source.name);
   return kind;
 }
 
