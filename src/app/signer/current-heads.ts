@@ -51,7 +51,7 @@ export class CurrentHeads {
     const roots = heads.requests === null ? {} : { roots: await repository.rootsOf(heads.requests) };
     await acceptedHeads.acceptHistory(commit, heads, { at: now(), ...roots });
     origin.forget();
-    log.warn({ commit }, `history accepted as it stands at ${shortId(commit)}`);
+    log.warn({ commit }, `history accepted as it is at ${shortId(commit)}`);
   }
 
   /** Publishes the policy as it is configured now, if the receipt branch does not have it; returns the heads after that. */
@@ -98,7 +98,7 @@ export class CurrentHeads {
     throw new SignpipeError(
       'alarm',
       'history-lacks-since',
-      `${repository.branches.requests} stands at ${shortId(requests)}, and control.since, ${shortId(since)}, is not in its history`,
+      `${repository.branches.requests} is at ${shortId(requests)}, and control.since, ${shortId(since)}, is not in its history`,
       {
         hint: `compare the branch with a copy you trust: the host may be showing an old state. If control.since is wrong, correct it in ${config.file}`,
       },

@@ -67,7 +67,7 @@ async function judgeRequests(
   if (before === null || before === now) return;
   const branch = repository.branches.requests;
   if (now === null)
-    throw alarm('history-rewound', `${branch} is gone; it stood at ${shortId(before)}`, how(before, now));
+    throw alarm('history-rewound', `${branch} is gone; it was at ${shortId(before)}`, how(before, now));
   if (await repository.isAncestor(before, now)) return;
   if (await isRewind(repository, before, now))
     throw alarm(
@@ -77,7 +77,7 @@ async function judgeRequests(
     );
   throw alarm(
     'history-rewritten',
-    `${branch} was rewritten: it stood at ${shortId(before)}, which the history of ${shortId(now)} does not have`,
+    `${branch} was rewritten: it was at ${shortId(before)}, which the history of ${shortId(now)} does not have`,
     how(before, now),
   );
 }
@@ -98,7 +98,7 @@ async function judgeReceipts(
   const branch = repository.branches.receipts;
   throw alarm(
     'receipts-rewound',
-    `${branch} has lost receipts: it stood at ${shortId(before)}, and is now ${now === null ? 'gone' : `at ${shortId(now)}`}`,
+    `${branch} has lost receipts: it was at ${shortId(before)}, and is now ${now === null ? 'gone' : `at ${shortId(now)}`}`,
     how(before, now),
   );
 }

@@ -53,14 +53,14 @@ async function alarmOfPoll(): Promise<SignpipeError> {
   return alarm;
 }
 
-interface Deed {
+interface Attack {
   does: string;
   code: string;
   message: RegExp;
   make: () => Promise<void>;
 }
 
-const DEEDS: Deed[] = [
+const ATTACKS: Attack[] = [
   {
     does: 'sets main back to an earlier request',
     code: 'history-rewound',
@@ -70,7 +70,7 @@ const DEEDS: Deed[] = [
   {
     does: 'force-pushes another newest request',
     code: 'history-rewritten',
-    message: /main was rewritten: it stood at [0-9a-f]{12}/,
+    message: /main was rewritten: it was at [0-9a-f]{12}/,
     make: async () => {
       await host.set('main', `${good.main}~1`);
       await honest();
@@ -88,7 +88,7 @@ const DEEDS: Deed[] = [
   {
     does: 'deletes main',
     code: 'history-rewound',
-    message: /main is gone; it stood at [0-9a-f]{12}/,
+    message: /main is gone; it was at [0-9a-f]{12}/,
     make: () => host.set('main', null),
   },
   {
@@ -147,12 +147,12 @@ describe('the signer stops when the Git host', () => {
   before(() => serve('one.zip', 'two.zip', 'three.zip'));
   beforeEach(restore);
 
-  for (const deed of DEEDS)
-    it(`${deed.code}: ${deed.does}`, async () => {
-      await deed.make();
+  for (const attack of ATTACKS)
+    it(`${attack.code}: ${attack.does}`, async () => {
+      await attack.make();
       const alarm = await alarmOfPoll();
-      assert.equal(alarm.code, deed.code);
-      assert.match(alarm.message, deed.message);
+      assert.equal(alarm.code, attack.code);
+      assert.match(alarm.message, attack.message);
       assert.match(alarm.hint ?? '', /^look with: git -C \S+ log --graph [0-9a-f]{12}/);
     });
 

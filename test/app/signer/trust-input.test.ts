@@ -19,7 +19,7 @@ function assertShown(text: string): void {
   );
 }
 
-interface Trick {
+interface Attack {
   what: string;
   code: string;
   says: RegExp;
@@ -29,7 +29,7 @@ interface Trick {
   id?: string;
 }
 
-const TRICKS: Trick[] = [
+const ATTACKS: Attack[] = [
   {
     what: 'a symbolic link',
     code: 'zipname-not-a-file',
@@ -74,27 +74,27 @@ describe('a request whose zipname is', () => {
   let answered: number;
   before(async () => {
     await host.request('first.zip');
-    for (const trick of TRICKS)
-      trick.id = await host.commit({
-        files: await trick.files(),
+    for (const attack of ATTACKS)
+      attack.id = await host.commit({
+        files: await attack.files(),
         author: `Mallory ${ESCAPES}`,
-        ...(trick.message === undefined ? {} : { message: trick.message }),
+        ...(attack.message === undefined ? {} : { message: attack.message }),
       });
     honest = await host.request('honest.zip');
     answered = (await world.poll()).answered;
   });
 
-  for (const trick of TRICKS)
-    it(`${trick.what} is refused: ${trick.code}`, async () => {
-      const { outcome, reason } = await receiptFor(world, trick.id ?? '');
-      assert.deepEqual([outcome, reason?.code], ['rejected', trick.code]);
-      assert.match(reason?.message ?? '', trick.says);
+  for (const attack of ATTACKS)
+    it(`${attack.what} is refused: ${attack.code}`, async () => {
+      const { outcome, reason } = await receiptFor(world, attack.id ?? '');
+      assert.deepEqual([outcome, reason?.code], ['rejected', attack.code]);
+      assert.match(reason?.message ?? '', attack.says);
       assert.ok((reason?.hint ?? '').length > 10, 'it does not say what to do');
       assertShown(JSON.stringify(reason));
     });
 
   it('and the honest request after them all is answered', async () => {
-    assert.equal(answered, TRICKS.length + 2);
+    assert.equal(answered, ATTACKS.length + 2);
     assert.equal((await receiptFor(world, honest)).outcome, 'signed');
   });
 
@@ -109,7 +109,7 @@ describe('a request whose zipname is', () => {
     assertShown(await world.git('log', '--first-parent', '--format=%B', 'signed'));
     assert.doesNotMatch(JSON.stringify(world.logged.map(({ msg, hint }) => [msg, hint])), /\\u00/);
     const again = await host.commit({
-      files: await (TRICKS[4] as Trick).files(),
+      files: await (ATTACKS[4] as Attack).files(),
       author: `Mallory ${ESCAPES}`,
       message: `Sign ${ESCAPES}\n`,
     });
