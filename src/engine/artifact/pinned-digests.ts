@@ -30,9 +30,7 @@ export function checkPin(
     throw invalid(
       'entry-digest-differs',
       `${program.source.name}: SHA-256 is ${program.sha256}, zipname says ${pin}`,
-      {
-        hint: 'upload the very bytes that were pinned, or commit their digest',
-      },
+      { hint: 'upload the very bytes that were pinned, or commit their digest' },
     );
 }
 
@@ -47,9 +45,7 @@ export function requireAllPinsFound(
       throw invalid(
         'pinned-entry-missing',
         `${name}: zipname pins "${path}", which is not among the programs to sign in it`,
-        {
-          hint: 'check the path, and signing.files on the signer',
-        },
+        { hint: 'check the path, and signing.files on the signer' },
       );
   }
 }

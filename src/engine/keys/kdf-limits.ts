@@ -49,8 +49,6 @@ export function checkKdfLimits(tree: forge.asn1.Asn1, what: string): boolean {
   throw usage(
     'key-iterations',
     `${what}: needs ${sum} iterations of key derivation; at least 1 and at most ${MAX_ITERATIONS} are accepted`,
-    {
-      hint: 'export the key again with an accepted number of iterations',
-    },
+    { hint: 'export the key again with an accepted number of iterations' },
   );
 }

@@ -125,9 +125,7 @@ async function readCertificates(path: string): Promise<readonly Certificate[]> {
   throw usage(
     'pem-no-certificate',
     `${path}: ${format ? `is ${format.what}` : 'holds no certificate in PEM'}`,
-    {
-      hint: 'the file must have a line -----BEGIN CERTIFICATE-----',
-    },
+    { hint: 'the file must have a line -----BEGIN CERTIFICATE-----' },
   );
 }
 

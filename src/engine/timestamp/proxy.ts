@@ -43,9 +43,7 @@ export function proxyFor(target: string): Proxy | undefined {
     throw usage(
       'timestamp-proxy',
       `${target}: the proxy that the environment names is not an http or https URL`,
-      {
-        hint: 'check http_proxy, https_proxy and all_proxy, or list the authority in no_proxy',
-      },
+      { hint: 'check http_proxy, https_proxy and all_proxy, or list the authority in no_proxy' },
     );
   return { url, shown: `${url.protocol}//${url.host}/`, authorization: basicAuthorization(url) };
 }

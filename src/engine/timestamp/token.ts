@@ -110,9 +110,7 @@ function checkAnswer(info: TstInfo, expected: TokenExpectation, what: string): v
     throw invalid(
       'timestamp-nonce',
       `${what}: ${info.nonce === null ? 'has no nonce' : 'has another nonce'}`,
-      {
-        hint: 'a proxy may have cached, or someone on the network replayed, the answer to an older request',
-      },
+      { hint: 'a proxy may have cached, or someone on the network replayed, the answer to an older request' },
     );
   if (policy !== undefined && info.policy !== policy)
     throw invalid('timestamp-policy', `${what}: stamped under policy ${info.policy}, not ${policy}`);

@@ -161,9 +161,7 @@ async function readCentral(
 }
 
 const bomb = (what: string, compressed: number, size: number): SignpipeError =>
-  invalid('zip-bomb', `${what}: ${compressed} bytes would unpack to ${size}`, {
-    hint: limitHint('ratio'),
-  });
+  invalid('zip-bomb', `${what}: ${compressed} bytes would unpack to ${size}`, { hint: limitHint('ratio') });
 
 /** Checks that the content of an entry can be read: a plain file, stored or deflated. */
 function requireReadable(source: ByteSource, entry: CentralEntry): void {

@@ -175,9 +175,7 @@ export function formatZipname(files: readonly RequestedFile[]): Buffer {
     throw invalid(
       'zipname-entry',
       `"${printable(unpinnable.path, 300)}": a zipname cannot pin an entry with such a name`,
-      {
-        hint: 'pin the zip as a whole',
-      },
+      { hint: 'pin the zip as a whole' },
     );
   const bytes = Buffer.from(files.flatMap((file) => zipnameLines(file).map((line) => `${line}\n`)).join(''));
   parseZipname(bytes);

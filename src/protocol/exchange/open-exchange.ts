@@ -28,8 +28,6 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
   throw usage(
     'exchange-url-invalid',
     'exchange.url begins with ssh://, which does not say how files are transferred',
-    {
-      hint: 'write sftp:// (or scp:// for a host without SFTP, or file:// for a shared folder)',
-    },
+    { hint: 'write sftp:// (or scp:// for a host without SFTP, or file:// for a shared folder)' },
   );
 }

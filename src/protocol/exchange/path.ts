@@ -26,9 +26,7 @@ export function requireInside(path: string): void {
   throw invalid(
     'exchange-path-outside',
     `${JSON.stringify(path.slice(0, 100))}: not a path inside the exchange`,
-    {
-      hint: 'use names of letters, digits and ._+@=- with / between them, none of them . or ..',
-    },
+    { hint: 'use names of letters, digits and ._+@=- with / between them, none of them . or ..' },
   );
 }
 

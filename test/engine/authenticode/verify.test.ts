@@ -48,9 +48,7 @@ describe('a program that osslsigncode signed', () => {
   });
 
   it('reports signer, description and time', async () => {
-    const program = await osslSigned({
-      arguments: ['-n', 'Blender 3D', '-i', 'https://www.blender.org/'],
-    });
+    const program = await osslSigned({ arguments: ['-n', 'Blender 3D', '-i', 'https://www.blender.org/'] });
     const [signature] = (await verify(program)).signatures;
     const { certificate } = signer;
     assert.deepEqual(signature?.signer, {

@@ -170,9 +170,7 @@ const REJECTED: Record<string, Record<string, Buffer | [Buffer, Partial<ArchiveL
       comment: Buffer.from(`PK\x05\x06${'x'.repeat(40)}`),
     }),
   },
-  'zip-prefix': {
-    'offsets not adjusted': Buffer.concat([Buffer.from('#!/bin/sh\n'), GOOD]),
-  },
+  'zip-prefix': { 'offsets not adjusted': Buffer.concat([Buffer.from('#!/bin/sh\n'), GOOD]) },
   'zip-multi-disk': {
     'end record': forge([A], { end: (end) => end.writeUInt16LE(1, 4) }),
     entry: forge([{ ...A, central: (header) => header.writeUInt16LE(1, 34) }]),

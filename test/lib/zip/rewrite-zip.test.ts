@@ -266,9 +266,7 @@ describe('rewriting', () => {
     const output = join(folder, 'broken.zip');
     await assert.rejects(
       async () => rewriteZip(await read(FORGED), new Map([['a.exe', { source: broken }]]), output),
-      {
-        message: 'the disk is gone',
-      },
+      { message: 'the disk is gone' },
     );
     assert.ok(!(await readdir(folder)).some((name) => name.includes('broken')));
   });

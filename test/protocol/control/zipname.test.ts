@@ -84,9 +84,7 @@ describe('a zipname', () => {
     assert.throws(() => formatZipname([]), { code: 'zipname-empty' });
     assert.throws(
       () => formatZipname([{ name: 'a.zip', sha256: A, entries: [{ path: 'x\ny', sha256: A }] }]),
-      {
-        code: 'zipname-entry',
-      },
+      { code: 'zipname-entry' },
     );
   });
 

@@ -162,9 +162,7 @@ describe('an sftp:// transfer whose connection is cut', () => {
     try {
       await assert.rejects(
         deliverFile(exchange, join(local, 'out.zip'), 'out.zip', { ...expected, onProgress }),
-        {
-          retryable: true,
-        },
+        { retryable: true },
       );
     } finally {
       clearInterval(refuse);

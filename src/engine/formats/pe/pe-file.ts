@@ -114,9 +114,7 @@ export class PeFile implements SignableFile {
       throw invalid(
         'burn-bundle',
         `${this.source.name}: an installer made by WiX Burn, whose engine has to be detached and signed first`,
-        {
-          hint: 'sign it with the tools of WiX, and exclude it here with a pattern that begins with "!"',
-        },
+        { hint: 'sign it with the tools of WiX, and exclude it here with a pattern that begins with "!"' },
       );
   }
 
