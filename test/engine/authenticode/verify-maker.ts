@@ -5,7 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { children, context, parseDer, readOid, TAG } from '../../../src/lib/asn1/der.ts';
-import { explicit, oid, octets, seq, set, sorted, tlv } from '../../../src/lib/asn1/encode-der.ts';
+import { explicit, oid, octets, seq, sorted, tlv } from '../../../src/lib/asn1/encode-der.ts';
 import { OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import type { VerifyReport } from '../../../src/engine/authenticode/report.ts';
 import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
@@ -243,13 +243,15 @@ export function addTimestamp(parts: Parts, options?: Parameters<typeof stamp>[1]
   one.unsigned = sorted([...one.unsigned, attribute(OID.spcTimestampToken, stamp(one.signature, options))]);
 }
 
+/** The first signature of a program. */
+export async function signatureOf(program: Buffer): Promise<Buffer> {
+  const [signature] = (await openBytes(program)).signatures;
+  return signature ?? assert.fail('not signed');
+}
+
 /** The signed program with its signature changed. */
 export async function edited(signed: Buffer, change: (parts: Parts) => void): Promise<Buffer> {
-  const {
-    signatures: [signature],
-  } = await openBytes(signed);
-  assert.ok(signature);
-  const parts = takeApart(signature);
+  const parts = takeApart(await signatureOf(signed));
   change(parts);
   return withSignature(signed, putTogether(parts));
 }
@@ -267,6 +269,3 @@ export const codes = ({ problems }: VerifyReport): string[] => problems.map(({ c
 /** The outcome of each verification step of one signature, by name. */
 export const outcomes = ({ signatures }: VerifyReport, index = 0): Record<string, boolean | null> =>
   Object.fromEntries((signatures[index]?.checks ?? []).map(({ name, ok }) => [name, ok]));
-
-/** SET OF, sorted; for attribute values in tests. */
-export { set };
