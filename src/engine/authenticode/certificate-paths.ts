@@ -51,10 +51,7 @@ export function certificatesWithoutUse(
     ...distinct(all)
       .filter(({ sha256 }) => !judged.has(sha256))
       .map((certificate) => ({ certificate, why: 'no path from a signer leads to it' })),
-    ...repeated(all).map((certificate) => ({
-      certificate,
-      why: `it occurs more than ${MOST_COPIES} times`,
-    })),
+    ...repeated(all).map((certificate) => ({ certificate, why: `it occurs more than ${MOST_COPIES} times` })),
   ];
 }
 

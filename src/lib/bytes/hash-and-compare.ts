@@ -44,10 +44,7 @@ export async function hashRanges(ranges: readonly SourceRange[], options: HashOp
   if (!extents) return hashHere(ranges, options);
   const { copyTo, ...others } = options;
   const { digest, checksum16 } = await pool.run('hash', { ...others, extents, copyTo: copyTo?.fd });
-  return {
-    digest: Buffer.from(digest),
-    checksum16: new Checksum16(checksum16.sum, checksum16.length),
-  };
+  return { digest: Buffer.from(digest), checksum16: new Checksum16(checksum16.sum, checksum16.length) };
 }
 
 async function hashHere(

@@ -291,10 +291,7 @@ async function readConfigured(path: string, code: string): Promise<Buffer> {
     const bytes = await readOnce(path, MAX_FILE);
     if (bytes) return bytes;
   } catch (error) {
-    throw usage(code, `${path} cannot be read: ${messageOf(error)}`, {
-      hint: UNREADABLE,
-      cause: error,
-    });
+    throw usage(code, `${path} cannot be read: ${messageOf(error)}`, { hint: UNREADABLE, cause: error });
   }
   throw usage(code, `${path} is larger than ${MAX_FILE} bytes`);
 }

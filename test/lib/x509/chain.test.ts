@@ -318,10 +318,7 @@ describe('a chain that is refused', () => {
   );
   refusesMore('a leaf that names no purpose', 'certificate-chain-usage', () => {
     const root = makeAuthority({ name: 'Root' });
-    return {
-      leaf: makeCertificate({ name: 'Leaf', by: root, usage: ['digitalSignature'] }),
-      roots: [root],
-    };
+    return { leaf: makeCertificate({ name: 'Leaf', by: root, usage: ['digitalSignature'] }), roots: [root] };
   });
   refusesMore('a leaf for any purpose only', 'certificate-chain-usage', () =>
     three({ leaf: { purposes: [OID.anyExtendedKeyUsage] } }),
@@ -417,10 +414,7 @@ describe('name constraints, critical or not', () => {
       constrained({ excluded: [directoryName(commonName(utf8('Leaf')))], critical }),
     );
     accepts('a leaf among the permitted names, in another string type and other case', () =>
-      constrained({
-        permitted: [elsewhere, directoryName(commonName(printableString(' LEAF ')))],
-        critical,
-      }),
+      constrained({ permitted: [elsewhere, directoryName(commonName(printableString(' LEAF ')))], critical }),
     );
     accepts('a leaf outside the excluded names', () => constrained({ excluded: [elsewhere], critical }));
     accepts('constraints on a form of name that the leaf does not have', () =>
@@ -503,9 +497,7 @@ describe('name constraints, critical or not', () => {
   );
   refuses('constraints that cannot be read', 'certificate-chain-constraints', () =>
     three({
-      middle: {
-        extensions: [{ oid: OID.nameConstraints, critical: false, value: octets(Buffer.alloc(3)) }],
-      },
+      middle: { extensions: [{ oid: OID.nameConstraints, critical: false, value: octets(Buffer.alloc(3)) }] },
     }),
   );
 });

@@ -291,10 +291,7 @@ describe('a receipt commit', () => {
       signedReceipt(request, { outcome: 'failed' }),
     ];
     for (const receipt of wrong)
-      await assert.rejects(write(receipt, root, signatures), {
-        code: 'receipt-unsound',
-        kind: 'local',
-      });
+      await assert.rejects(write(receipt, root, signatures), { code: 'receipt-unsound', kind: 'local' });
     await assert.rejects(write(signedReceipt(), root, new Map()), { code: 'receipt-unsound' });
   });
 });

@@ -70,10 +70,7 @@ for (const scheme of ['sftp', 'scp'] as const)
     it('connection-lost: an upload that was cut leaves nothing, and the next one works', async () => {
       const { sshd, exchange, remote, file } = world;
       const onProgress = await whenBegun(sshd, 'SIGKILL');
-      const delivering = deliverFile(exchange, file, 'signed/big.zip', {
-        ...expected,
-        onProgress,
-      });
+      const delivering = deliverFile(exchange, file, 'signed/big.zip', { ...expected, onProgress });
       await assert.rejects(delivering, { code: 'connection-lost', kind: 'unavailable', retryable: true });
       assert.equal(await exchange.stat('signed/big.zip'), null);
       await deliverFile(exchange, file, 'signed/big.zip', expected);
