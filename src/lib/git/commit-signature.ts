@@ -59,20 +59,18 @@ const SIGN_HINT =
 /** Returns the signature if it is an SSH signature, the only format that is supported. */
 function requireSsh(signature: string | null, what: string): string {
   if (signature === null) throw notAllowed('commit-unsigned', `${what} is not signed`, { hint: SIGN_HINT });
-  if (OPENPGP.some((begin) => signature.startsWith(begin))) {
+  if (OPENPGP.some((begin) => signature.startsWith(begin)))
     throw notAllowed(
       'commit-signed-openpgp',
       `${what} has an OpenPGP signature; only SSH signatures are accepted`,
       { hint: SIGN_HINT },
     );
-  }
-  if (signature.startsWith(X509)) {
+  if (signature.startsWith(X509))
     throw notAllowed(
       'commit-signed-x509',
       `${what} has an X.509 signature; only SSH signatures are accepted`,
       { hint: SIGN_HINT },
     );
-  }
   if (!signature.startsWith(SSH))
     throw invalid('commit-signature-malformed', `${what} has a signature of an unknown kind`, {
       hint: SIGN_HINT,

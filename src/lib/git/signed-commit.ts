@@ -83,9 +83,8 @@ function checkOrder(headers: readonly HeaderLines[], what: string): void {
   const unique = ['tree', 'author', 'committer'].every(
     (name) => names.indexOf(name) === names.lastIndexOf(name),
   );
-  if (!unique || expected.some((name, index) => names[index] !== name)) {
+  if (!unique || expected.some((name, index) => names[index] !== name))
     throw malformed(`${what} does not have tree, parents, author and committer in git's order`);
-  }
 }
 
 function committerTime(raw: Buffer, headers: readonly HeaderLines[], what: string): Date {
@@ -116,13 +115,12 @@ export function splitCommit(raw: Buffer): SignedCommit {
   const [header, ...more] = headers.filter(({ name }) => name.startsWith('gpgsig'));
   if (!header) return { id, payload: raw, signature: null, committedAt };
   const value = raw.toString('latin1', header.start + header.name.length + 1, header.end);
-  if (more.length > 0 || header.name !== format.header) {
+  if (more.length > 0 || header.name !== format.header)
     throw invalid(
       'commit-signature-malformed',
       `${what} has signature headers beside or instead of one ${format.header}`,
       { hint: 'create the commit again with git commit -S' },
     );
-  }
   const payload = Buffer.concat([raw.subarray(0, header.start), raw.subarray(header.end)]);
   return { id, payload, signature: value.replaceAll('\n ', '\n'), committedAt };
 }

@@ -127,8 +127,7 @@ export function parseAllowedSigner(text: string, line: number, what: string): Al
   const bare = isKeyName(word) || LOOKS_LIKE_KEY_TYPE.test(word); // No options. ssh-dss is recognised too, so that it is reported as a refused key.
   const [options, keyText] = bare ? ['', afterPrincipals] : [word, afterWord];
   const key = parsePublicKeyLine(keyText, `the key in ${what}`);
-  if (key.certificate) {
+  if (key.certificate)
     throw new LineError('lists a certificate; list the key of its authority, with cert-authority');
-  }
   return { line, principals: parsePrincipals(principals), key, ...parseOptions(options) };
 }

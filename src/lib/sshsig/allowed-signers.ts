@@ -5,8 +5,7 @@ import { LineError, parseAllowedSigner, type AllowedSigner } from './allowed-sig
 import { matchesWildcards, matchesWildcardList } from './wildcards.ts';
 import { Persons } from './persons.ts';
 import { RevokedKeys } from './revoked-keys.ts';
-import type { SshCertificate } from './public-key.ts';
-import type { SshPublicKey } from './public-key.ts';
+import type { SshCertificate, SshPublicKey } from './public-key.ts';
 import type { SshProof } from './ssh-signature.ts';
 
 /** Why a key may not sign. `detail` completes a sentence whose subject is the key: `is revoked`. */
@@ -52,19 +51,16 @@ const NO_REVOKED = RevokedKeys.parse(Buffer.alloc(0), 'nothing');
  * options that mean nothing for a signature is refused.
  */
 export class AllowedSigners {
-  readonly name: string;
-  readonly signers: readonly AllowedSigner[];
-  readonly revoked: RevokedKeys;
-  /** The file's content, so that another thread can parse it too. */
-  readonly text: string;
   readonly #byKey = new Map<string, AllowedSigner[]>();
   #persons: Persons | undefined;
 
-  private constructor(name: string, text: string, signers: AllowedSigner[], revoked: RevokedKeys) {
-    this.name = name;
-    this.text = text;
-    this.signers = signers;
-    this.revoked = revoked;
+  private constructor(
+    readonly name: string,
+    /** The file's content, so that another thread can parse it too. */
+    readonly text: string,
+    readonly signers: readonly AllowedSigner[],
+    readonly revoked: RevokedKeys,
+  ) {
     for (const signer of signers) {
       const id = keyId(signer.key, signer.certAuthority);
       const others = this.#byKey.get(id);
@@ -182,12 +178,10 @@ export class AllowedSigners {
     { key, namespace, proof }: KeyUse,
     moment: Date,
   ): SignerRefusal | undefined {
-    if (signer.namespaces && !matchesWildcardList(namespace, signer.namespaces)) {
+    if (signer.namespaces && !matchesWildcardList(namespace, signer.namespaces))
       return refuse('namespace', `is not listed for ${JSON.stringify(namespace)} in ${this.#place(signer)}`);
-    }
-    if (proof?.securityKey?.userPresent === false && !mayGoUntouched(signer, key)) {
+    if (proof?.securityKey?.userPresent === false && !mayGoUntouched(signer, key))
       return refuse('touch', `is a security key that was not touched, as ${this.#place(signer)} requires`);
-    }
     return this.#timeRefusal(signer, key, moment);
   }
 
@@ -198,18 +192,14 @@ export class AllowedSigners {
   ): SignerRefusal | undefined {
     const place = this.#place(signer);
     const seconds = BigInt(Math.floor(moment.getTime() / 1000));
-    if (certificate && seconds < certificate.validAfter) {
+    if (certificate && seconds < certificate.validAfter)
       return refuse('not-yet-valid', `has a certificate that begins after ${moment.toISOString()}`);
-    }
-    if (certificate && seconds >= certificate.validBefore) {
+    if (certificate && seconds >= certificate.validBefore)
       return refuse('expired', `has a certificate that ended before ${moment.toISOString()}`);
-    }
-    if (signer.validAfter && moment < signer.validAfter) {
+    if (signer.validAfter && moment < signer.validAfter)
       return refuse('not-yet-valid', `is valid from ${signer.validAfter.toISOString()} on (${place})`);
-    }
-    if (signer.validBefore && moment > signer.validBefore) {
+    if (signer.validBefore && moment > signer.validBefore)
       return refuse('expired', `was valid until ${signer.validBefore.toISOString()} (${place})`);
-    }
     return undefined;
   }
 
@@ -254,12 +244,10 @@ function certificateRefusal(
 ): SignerRefusal | undefined {
   if (certificate.kind !== 'user') return refuse('certificate', 'has a certificate for a host, not a user');
   for (const option of certificate.criticalOptions.keys()) {
-    if (option !== 'verify-required') {
+    if (option !== 'verify-required')
       return refuse('certificate', `has a certificate with the critical option ${JSON.stringify(option)}`);
-    }
-    if (proof && proof.securityKey?.userVerified !== true) {
+    if (proof && proof.securityKey?.userVerified !== true)
       return refuse('touch', 'has a certificate that requires a PIN or fingerprint, and none was given');
-    }
   }
   return undefined;
 }

@@ -15,13 +15,10 @@ const FINGERPRINT = /^SHA256:[A-Za-z0-9+/]{43}$/;
  * formats, except bare fingerprints.)
  */
 export class RevokedKeys {
-  readonly #fingerprints: ReadonlySet<string>;
-  readonly #list: KeyRevocationList | null;
-
-  private constructor(fingerprints: ReadonlySet<string>, list: KeyRevocationList | null) {
-    this.#fingerprints = fingerprints;
-    this.#list = list;
-  }
+  private constructor(
+    private readonly fingerprints: ReadonlySet<string>,
+    private readonly list: KeyRevocationList | null,
+  ) {}
 
   /** Parses a file; `name` is its name in messages. Errors are `usage`, with the line. */
   static parse(bytes: Buffer, name: string): RevokedKeys {
@@ -37,12 +34,11 @@ export class RevokedKeys {
 
   /** Why the key is revoked, or null: completes a sentence whose subject is the key, such as `is revoked`. */
   reason(key: SshPublicKey): string | null {
-    if (this.#fingerprints.has(key.fingerprint)) return 'is revoked';
+    if (this.fingerprints.has(key.fingerprint)) return 'is revoked';
     const authority = key.certificate?.authority.fingerprint;
-    if (authority !== undefined && this.#fingerprints.has(authority)) {
+    if (authority !== undefined && this.fingerprints.has(authority))
       return 'is certified by an authority that is revoked';
-    }
-    return this.#list?.reason(key) ?? null;
+    return this.list?.reason(key) ?? null;
   }
 }
 

@@ -20,11 +20,7 @@ const SIGN_MS = 120_000;
  * security key's signature, and skips security keys and certificates.) Errors are `usage`.
  */
 export class SshAgent {
-  readonly #socket: string;
-
-  constructor(socket: string) {
-    this.#socket = socket;
-  }
+  constructor(private readonly socket: string) {}
 
   /** The public keys and certificates that the agent can sign with, in wire form. */
   list(): Promise<Buffer[]> {
@@ -51,7 +47,7 @@ export class SshAgent {
     timeoutMs: number,
     read: (reader: SshReader) => T,
   ): Promise<T> {
-    const agent = `the ssh-agent at ${this.#socket}`;
+    const agent = `the ssh-agent at ${this.socket}`;
     const reader = new SshReader(await this.#exchange(request, timeoutMs), `the answer of ${agent}`);
     try {
       if (reader.byte() === expected) {
@@ -61,7 +57,7 @@ export class SshAgent {
       }
     } catch (error) {
       throw usage('ssh-agent-unsound', messageOf(error), {
-        hint: `check which program listens at ${this.#socket}`,
+        hint: `check which program listens at ${this.socket}`,
         cause: error,
       });
     }
@@ -72,11 +68,11 @@ export class SshAgent {
 
   async #exchange(request: Buffer, timeoutMs: number): Promise<Buffer> {
     try {
-      return await exchange(this.#socket, sshString(request), timeoutMs);
+      return await exchange(this.socket, sshString(request), timeoutMs);
     } catch (error) {
       throw usage(
         'ssh-agent-unreachable',
-        `the ssh-agent at ${this.#socket} does not answer: ${messageOf(error)}`,
+        `the ssh-agent at ${this.socket} does not answer: ${messageOf(error)}`,
         {
           hint: 'start one with ssh-agent, and give its socket (SSH_AUTH_SOCK)',
           cause: error,

@@ -37,9 +37,8 @@ function readEd25519(reader: SshReader): KeyObject {
 function readEcdsa(reader: SshReader, curve: Curve): KeyObject {
   if (reader.text() !== curve) throw reader.error(`is not on the curve ${curve} that its type names`);
   const point = reader.string();
-  if (point.length !== POINT_BYTES[curve] || point.readUInt8() !== 4) {
+  if (point.length !== POINT_BYTES[curve] || point.readUInt8() !== 4)
     throw reader.error('does not hold an uncompressed point');
-  }
   return spki(SPKI[curve], point);
 }
 
@@ -48,13 +47,11 @@ function readRsa(reader: SshReader): KeyObject {
   const e = reader.mpint();
   const n = reader.mpint();
   const bits = n.length === 0 ? 0 : n.length * 8 - Math.clz32(n.readUInt8()) + 24;
-  if (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS) {
+  if (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS)
     throw reader.error(`is an RSA key of ${bits} bits, and ${MIN_RSA_BITS} to ${MAX_RSA_BITS} are accepted`);
-  }
   const odd = e.length > 0 && (e.readUInt8(e.length - 1) & 1) === 1;
-  if (!odd || e.length > MAX_EXPONENT_BYTES || (e.length === 1 && e.readUInt8() === 1)) {
+  if (!odd || e.length > MAX_EXPONENT_BYTES || (e.length === 1 && e.readUInt8() === 1))
     throw reader.error('is an RSA key with an invalid exponent');
-  }
   const jwk = { kty: 'RSA', n: n.toString('base64url'), e: e.toString('base64url') };
   return createPublicKey({ key: jwk, format: 'jwk' });
 }
@@ -90,11 +87,10 @@ function parse(blob: Buffer, what: string): SshPublicKey {
   const reader = new SshReader(blob, what, 'ssh-key-malformed');
   const name = reader.text();
   const keyType = TYPES.get(name);
-  if (!keyType) {
+  if (!keyType)
     throw invalid('ssh-key-type', `${what} is of the type ${JSON.stringify(name.slice(0, 64))}`, {
       hint: 'use an Ed25519, ECDSA, RSA or FIDO key, as ssh-keygen -t ed25519 makes it',
     });
-  }
   if (keyType.certified) reader.string(); // A nonce, so that an applicant cannot choose the bytes that the CA signs.
   const start = reader.offset;
   const { key, application } = FIELDS[keyType.type](reader);

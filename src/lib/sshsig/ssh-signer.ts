@@ -41,11 +41,10 @@ function signerOf(key: SshPublicKey, rawSign: RawSign, path: string): SshSigner 
       const signature = await rawSign(signedData(namespace, HASH, message));
       const blob = buildSshSig({ publicKey: key.blob, namespace, hash: HASH, signature });
       const what = `the signature made with ${path}`;
-      if (!verifies(blob, message, what)) {
+      if (!verifies(blob, message, what))
         throw usage('ssh-signature-unsound', `${what} does not verify with ${key.fingerprint}`, {
           hint: 'the agent signs with another key, or the key file is damaged',
         });
-      }
       return armor(blob);
     },
   };
@@ -138,11 +137,10 @@ interface PrivateKey {
 
 async function readPrivateKey(path: string, passphrase: string | undefined): Promise<PrivateKey> {
   const { bytes, openToOthers } = await readKeyFile(path);
-  if (openToOthers) {
+  if (openToOthers)
     throw usage('ssh-key-permissions', `${path} can be read by other accounts`, {
       hint: `chmod 600 ${path}`,
     });
-  }
   const parsed = ssh2.utils.parseKey(pemText(bytes), passphrase);
   if (parsed instanceof Error) throw keyFileError(path, bytes, parsed);
   if (!parsed.isPrivateKey()) throw usage('ssh-key-unreadable', `${path} does not hold a private key`);
@@ -195,9 +193,8 @@ async function privateSigner(
   as?: SshPublicKey,
 ): Promise<SshSigner> {
   const privateKey = await readPrivateKey(path, passphrase);
-  if (as && !as.plain.equals(privateKey.publicKey.plain)) {
+  if (as && !as.plain.equals(privateKey.publicKey.plain))
     throw usage('ssh-key-mismatch', `${path} is not the private key of ${as.fingerprint}`);
-  }
   return signerOf(as ?? privateKey.publicKey, async (data) => rawSignature(privateKey, data), path);
 }
 
@@ -208,9 +205,8 @@ async function publicSigner(path: string, line: string, options: SshSignerOption
   const key = asUsage(() => parsePublicKeyLine(line, `the key in ${path}`));
   const agent = options.agent === undefined ? null : new SshAgent(options.agent);
   const offered = (await agent?.list()) ?? [];
-  if (agent && offered.some((blob) => blob.equals(key.blob))) {
+  if (agent && offered.some((blob) => blob.equals(key.blob)))
     return signerOf(key, (data) => agent.sign(key.blob, data), path);
-  }
   const privatePath = privatePathOf(path);
   if (privatePath !== path && !key.application) {
     try {

@@ -38,17 +38,25 @@ export async function judgeHeads(
 ): Promise<HeadsJudgement> {
   const changed = before?.requests !== heads.requests || before.receipts !== heads.receipts;
   if (!changed) return { first: false, changed };
-  const how = acceptance(repository, config);
+  const context = { repository, how: acceptance(repository, config), checkReceipt };
   const requests = before?.requests ?? null;
   const receipts = before?.receipts ?? null;
-  await judgeRequests(repository, requests, heads.requests, how);
-  await judgeReceipts(repository, receipts, heads.receipts, how);
-  await judgeNewReceipts(repository, receipts, heads, how, checkReceipt);
+  await judgeRequests(context, requests, heads.requests);
+  await judgeReceipts(context, receipts, heads.receipts);
+  await judgeNewReceipts(context, receipts, heads);
   return { first: before === null, changed };
 }
 
 /** Makes the hint that says how to compare two histories and how to accept the newer. */
-type Acceptance = (before: string, now: string | null) => string;
+type Acceptance = (before: string, now: Head) => string;
+
+type Head = string | null;
+
+interface JudgeContext {
+  readonly repository: ControlRepository;
+  readonly checkReceipt: JudgeOptions['checkReceipt'];
+  readonly how: Acceptance;
+}
 
 const acceptance =
   ({ path }: ControlRepository, config: string): Acceptance =>
@@ -58,12 +66,7 @@ const acceptance =
       ? 'have the branch pushed again as it was'
       : `if it is meant, accept it with: signpipe watch -c ${config} --accept-history ${now}`);
 
-async function judgeRequests(
-  repository: ControlRepository,
-  before: string | null,
-  now: string | null,
-  how: Acceptance,
-): Promise<void> {
+async function judgeRequests({ repository, how }: JudgeContext, before: Head, now: Head): Promise<void> {
   if (before === null || before === now) return;
   const branch = repository.branches.requests;
   if (now === null)
@@ -87,12 +90,7 @@ async function isRewind(repository: ControlRepository, before: string, now: stri
   return (await repository.hasCommit(before)) && (await repository.isAncestor(now, before));
 }
 
-async function judgeReceipts(
-  repository: ControlRepository,
-  before: string | null,
-  now: string | null,
-  how: Acceptance,
-): Promise<void> {
+async function judgeReceipts({ repository, how }: JudgeContext, before: Head, now: Head): Promise<void> {
   if (before === null || before === now) return;
   if (now !== null && (await repository.isAncestor(before, now))) return;
   const branch = repository.branches.receipts;
@@ -104,18 +102,17 @@ async function judgeReceipts(
 }
 
 async function judgeNewReceipts(
-  repository: ControlRepository,
-  before: string | null,
+  context: JudgeContext,
+  before: Head,
   { requests, receipts }: MainHeads,
-  how: Acceptance,
-  check: JudgeOptions['checkReceipt'],
 ): Promise<void> {
+  const { repository, how } = context;
   if (receipts === null || receipts === before) return;
   const earlier = before === null ? [] : [before];
   const newReceipts = (await repository.firstParents(receipts, earlier)).map((step) => step.id).reverse();
   for (let at = 0; at < newReceipts.length; at += BATCH) {
     const batch = newReceipts.slice(at, at + BATCH);
-    const checked = await Promise.allSettled(batch.map((commit) => checkOne(commit, receipts, how, check)));
+    const checked = await Promise.allSettled(batch.map((commit) => checkOne(context, commit, receipts)));
     const failed = checked.find((each) => each.status === 'rejected');
     if (failed) throw failed.reason;
   }
@@ -130,14 +127,9 @@ async function judgeNewReceipts(
     );
 }
 
-async function checkOne(
-  commit: string,
-  tip: string,
-  how: Acceptance,
-  check: JudgeOptions['checkReceipt'],
-): Promise<void> {
+async function checkOne({ how, checkReceipt }: JudgeContext, commit: string, tip: string): Promise<void> {
   try {
-    await check?.(commit);
+    await checkReceipt?.(commit);
   } catch (error) {
     if (!isRefused(error)) throw error;
     throw alarm(

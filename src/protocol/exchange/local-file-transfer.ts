@@ -129,11 +129,6 @@ export async function receiveResumable(
   }
 }
 
-interface SendingOptions {
-  readonly start?: number;
-  readonly pool?: BufferPool;
-}
-
 /** Reads from the local source; the system's errors become `exchange-local-file`. */
 async function readLocally(content: ByteSource, target: Buffer, offset: number): Promise<void> {
   try {
@@ -151,7 +146,7 @@ async function readLocally(content: ByteSource, target: Buffer, offset: number):
 export async function* blocksToSend(
   content: ByteSource,
   { size, onProgress }: Pick<DeliverOptions, 'size' | 'onProgress'>,
-  { start = 0, pool = requestPool() }: SendingOptions = {},
+  { start = 0, pool = requestPool() }: { start?: number; pool?: BufferPool } = {},
 ): AsyncGenerator<Buffer> {
   if (content.size !== size)
     throw localFile(content.name, `has ${content.size} bytes instead of the ${size} to deliver`);

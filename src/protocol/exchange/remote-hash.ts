@@ -7,6 +7,23 @@ const SMALL = 1024 * 1024;
 const SLOWEST_DISK = 10_000;
 const HASH_LINE = /^\\?([0-9a-f]{64})[ \t]/;
 
+type RunRemotely = (command: string, timeoutMs: number) => Promise<RemoteResult>;
+
+/** Whether a command that hashes so many bytes prints their SHA-256. */
+async function prints(
+  run: RunRemotely,
+  command: string,
+  expected: { size: number; sha256: string },
+): Promise<boolean> {
+  if (expected.size <= SMALL) return false;
+  try {
+    const { stdout } = await run(command, 60_000 + expected.size / SLOWEST_DISK);
+    return HASH_LINE.exec(stdout)?.[1] === expected.sha256;
+  } catch {
+    return false; // A lost connection is reported by the next request.
+  }
+}
+
 /**
  * The command that hashes a file, or standard input. It tries OpenSSL first: many builds of sha256sum do not use the
  * processor's SHA-256 instructions and take six times as long.
@@ -20,17 +37,11 @@ const hashCommand = (quoted: string): string =>
  * reads the file back.
  */
 export async function remoteHashMatches(
-  run: (command: string, timeoutMs: number) => Promise<RemoteResult>,
+  run: RunRemotely,
   path: string,
   expected: { readonly size: number; readonly sha256: string },
 ): Promise<boolean> {
-  if (expected.size <= SMALL) return false;
-  try {
-    const { stdout } = await run(hashCommand(shellQuote(path)), 60_000 + expected.size / SLOWEST_DISK);
-    return HASH_LINE.exec(stdout)?.[1] === expected.sha256;
-  } catch {
-    return false; // A lost connection is reported by the next request.
-  }
+  return prints(run, hashCommand(shellQuote(path)), expected);
 }
 
 /** The longest command line that is used, in characters. */
@@ -41,22 +52,15 @@ const LONGEST_COMMAND = 16 * 1024;
  * seek, cut them out. Returns false if the caller has to read them back.
  */
 export async function remoteRangesMatch(
-  run: (command: string, timeoutMs: number) => Promise<RemoteResult>,
+  run: RunRemotely,
   path: string,
   ranges: readonly { readonly start: number; readonly end: number }[],
   sha256: string,
 ): Promise<boolean> {
   const size = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
-  if (size <= SMALL) return false;
   const cuts = ranges.map(
     ({ start, end }) => `tail -c +${start + 1} ${shellQuote(path)} | head -c ${end - start}`,
   );
   const command = `{ ${cuts.join('; ')}; } 2>/dev/null | { ${hashCommand('')}; }`;
-  if (command.length > LONGEST_COMMAND) return false;
-  try {
-    const { stdout } = await run(command, 60_000 + size / SLOWEST_DISK);
-    return HASH_LINE.exec(stdout)?.[1] === sha256;
-  } catch {
-    return false;
-  }
+  return command.length <= LONGEST_COMMAND && prints(run, command, { size, sha256 });
 }

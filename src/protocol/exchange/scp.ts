@@ -29,6 +29,14 @@ import { blocksToSend, receive, whyDifferent } from './local-file-transfer.ts';
 /** How long a command may take, since it may flush disks; in milliseconds. */
 const COMMAND_TIMEOUT_MS = 120_000;
 
+/** A file on the exchange, reached over a connection. */
+interface ScpFile {
+  readonly connection: GuardedConnection;
+  /** As the caller gave it, for messages. */
+  readonly path: string;
+  readonly remote: string;
+}
+
 /**
  * The exchange over the legacy SCP protocol, for hosts without SFTP: `scp -f` downloads, `scp -t` uploads, and shell
  * commands flush, hash and rename. One connection, with a channel for each command.
@@ -81,47 +89,44 @@ export class ScpExchange implements Exchange {
   }
 
   async stat(path: string): Promise<FileAttributes | null> {
-    const remote = this.remotePath(path);
-    const connection = await this.connections.get();
+    const file = await this.fileAt(path);
     try {
-      const { size, mtime } = await this.requestHeader(connection, path, remote);
+      const { size, mtime } = await this.requestHeader(file);
       return { size, modified: new Date((mtime ?? 0) * 1000) };
     } catch (error) {
-      return failures.nullIfMissing(await this.explain(error, path, connection));
+      return failures.nullIfMissing(await this.explain(error, file));
     }
   }
 
   async fetch(path: string, destination: string, { limit, onProgress }: FetchOptions): Promise<FetchResult> {
-    const remote = this.remotePath(path);
-    const connection = await this.connections.get();
+    const file = await this.fileAt(path);
     try {
-      return await this.download(connection, path, remote, async (wire, header) => {
+      return await this.download(file, async (wire, header) => {
         if (header.size > limit) throw failures.tooLarge(path, header.size, limit);
         await wire.confirm();
-        const confirm = (): Promise<void> =>
-          this.requireUnchanged(connection, path, remote, header, wire.status());
+        const confirm = (): Promise<void> => this.requireUnchanged(file, header, wire.status());
         const announced = { name: path, size: header.size, content: wire.bytes(header.size), confirm };
         return receive(announced, destination, onProgress);
       });
     } catch (error) {
-      throw await this.explain(error, path, connection);
+      throw await this.explain(error, file);
     }
   }
 
   async deliver(content: ByteSource, path: string, options: DeliverOptions): Promise<void> {
-    const target = this.remotePath(path);
+    const { connection, remote: target } = await this.fileAt(path);
     const temporary = temporaryName(target, options.temporary);
-    const connection = await this.connections.get();
+    const file = { connection, path, remote: temporary };
     try {
       await this.makeFolders(connection, path);
       // Leftovers of a crash during an earlier delivery; usually none.
       if (options.temporary !== undefined) await this.run(connection, shellCommand(['rm', '-f', temporary]));
-      await this.upload(connection, path, temporary, content, options);
+      await this.upload(file, content, options);
       await this.flush(connection, temporary);
-      await this.verify(connection, { path, temporary }, content, options);
-      await this.publish(connection, path, temporary, target);
+      await this.verify(file, content, options);
+      await this.publish(file, target);
     } catch (error) {
-      const failure = await this.explain(error, path, connection);
+      const failure = await this.explain(error, file);
       await this.discard(temporary);
       throw failures.whileDelivering(path, failure);
     }
@@ -151,6 +156,11 @@ export class ScpExchange implements Exchange {
     return remote.startsWith('/') ? remote : `./${remote}`;
   }
 
+  private async fileAt(path: string): Promise<ScpFile> {
+    const remote = this.remotePath(path);
+    return { connection: await this.connections.get(), path, remote };
+  }
+
   private run(
     connection: GuardedConnection,
     command: string,
@@ -159,63 +169,52 @@ export class ScpExchange implements Exchange {
     return connection.guard(runRemotely(connection.client, command, ms), 'command', ms + 1000);
   }
 
-  private wire(connection: GuardedConnection, path: string, command: string): Promise<ScpWire> {
+  private wire({ connection, path }: ScpFile, command: string): Promise<ScpWire> {
     const opening = openExec(connection.client, command, (channel) => new ScpWire(channel, connection, path));
     return connection.guard(opening, 'scp');
   }
 
   /** Runs `scp -f`; the file's bytes follow once `use` confirms its header. */
   private async download<T>(
-    connection: GuardedConnection,
-    path: string,
-    remote: string,
+    file: ScpFile,
     use: (wire: ScpWire, header: ScpFileHeader) => Promise<T>,
   ): Promise<T> {
-    const command = shellCommand(['scp', '-p', '-f', remote]);
-    const wire = await this.wire(connection, path, command);
+    const wire = await this.wire(file, shellCommand(['scp', '-p', '-f', file.remote]));
     try {
       await wire.confirm();
-      return await use(wire, await wire.header(posix.basename(remote)));
+      return await use(wire, await wire.header(posix.basename(file.remote)));
     } finally {
       wire.close();
     }
   }
 
   /** The header of a download that is not confirmed: scp's only way to request a file's size. */
-  private requestHeader(connection: GuardedConnection, path: string, remote: string): Promise<ScpFileHeader> {
-    return this.download(connection, path, remote, (_, header) => Promise.resolve(header));
+  private requestHeader(file: ScpFile): Promise<ScpFileHeader> {
+    return this.download(file, (_, header) => Promise.resolve(header));
   }
 
   /** Requests the header again after the last byte; a changed file also explains a failed `verdict` on the transfer. */
   private async requireUnchanged(
-    connection: GuardedConnection,
-    path: string,
-    remote: string,
+    file: ScpFile,
     before: ScpFileHeader,
     verdict: Promise<void>,
   ): Promise<void> {
     const problem = await verdict.then(
       () => null,
-      (error: unknown) => this.explain(error, path, connection),
+      (error: unknown) => this.explain(error, file),
     );
-    if (problem && !connection.alive) throw problem;
-    const after = await this.requestHeader(connection, path, remote);
-    if (after.size !== before.size || after.mtime !== before.mtime) throw failures.fileChanged(path, problem);
+    if (problem && !file.connection.alive) throw problem;
+    const after = await this.requestHeader(file);
+    if (after.size !== before.size || after.mtime !== before.mtime)
+      throw failures.fileChanged(file.path, problem);
     if (problem) throw problem;
   }
 
-  private async upload(
-    connection: GuardedConnection,
-    path: string,
-    temporary: string,
-    content: ByteSource,
-    options: DeliverOptions,
-  ): Promise<void> {
-    const command = shellCommand(['scp', '-t', temporary]);
-    const wire = await this.wire(connection, path, command);
+  private async upload(file: ScpFile, content: ByteSource, options: DeliverOptions): Promise<void> {
+    const wire = await this.wire(file, shellCommand(['scp', '-t', file.remote]));
     try {
       await wire.status();
-      await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(temporary)}\n`));
+      await wire.send(Buffer.from(`C0644 ${options.size} ${posix.basename(file.remote)}\n`));
       await wire.status();
       const pool = requestPool();
       for await (const block of blocksToSend(content, options, { pool })) {
@@ -243,15 +242,10 @@ export class ScpExchange implements Exchange {
     await this.run(connection, `sync ${shellQuote(temporary)} 2>/dev/null || sync`);
   }
 
-  private async verify(
-    connection: GuardedConnection,
-    { path, temporary }: { readonly path: string; readonly temporary: string },
-    content: ByteSource,
-    expected: DeliverOptions,
-  ): Promise<void> {
-    if (await remoteHashMatches((command, ms) => this.run(connection, command, ms), temporary, expected))
-      return;
-    await this.download(connection, path, temporary, async (wire, { size }) => {
+  private async verify(file: ScpFile, content: ByteSource, expected: DeliverOptions): Promise<void> {
+    const { connection, path, remote } = file;
+    if (await remoteHashMatches((command, ms) => this.run(connection, command, ms), remote, expected)) return;
+    await this.download(file, async (wire, { size }) => {
       if (size !== expected.size) throw failures.wrongSize(path, size, expected.size);
       await wire.confirm();
       const actual = await sha256OfStream(wire.bytes(size));
@@ -261,13 +255,8 @@ export class ScpExchange implements Exchange {
   }
 
   /** Renames in one step. `mv` would move the file into a folder of the target's name, hence the test. */
-  private async publish(
-    connection: GuardedConnection,
-    path: string,
-    temporary: string,
-    target: string,
-  ): Promise<void> {
-    const command = `test ! -d ${shellQuote(target)} && ${shellCommand(['mv', '-f', temporary, target])}`;
+  private async publish({ connection, path, remote }: ScpFile, target: string): Promise<void> {
+    const command = `test ! -d ${shellQuote(target)} && ${shellCommand(['mv', '-f', remote, target])}`;
     const { code, stderr } = await this.run(connection, command);
     if (code !== 0) throw failures.refused(path, stderr.trim() || 'the upload cannot be renamed');
   }
@@ -289,11 +278,7 @@ export class ScpExchange implements Exchange {
     if (code === 0) for (const leftover of paths) this.leftovers.delete(leftover);
   }
 
-  private async explain(
-    thrown: unknown,
-    path: string,
-    connection: GuardedConnection,
-  ): Promise<SignpipeError> {
+  private async explain(thrown: unknown, { connection, path }: ScpFile): Promise<SignpipeError> {
     if (!(thrown instanceof SignpipeError)) return failures.refused(path, messageOf(thrown), thrown);
     if (thrown.code !== 'exchange-file-missing') return thrown;
     // Distinguishes an exchange that is not mounted from a file that was never uploaded.

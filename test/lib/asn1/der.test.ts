@@ -33,9 +33,8 @@ describe('DER reader', () => {
     ['a length of five octets', '04 85 01 00 00 00 00'],
     ['a high tag number', '1f 81 01 00'],
   ];
-  for (const [name, bytes] of refused) {
+  for (const [name, bytes] of refused)
     it(`der-malformed: ${name}`, () => assert.throws(() => der.parseDer(hex(bytes), 'x'), malformed));
-  }
 
   it('der-malformed: children of a primitive value, or cut short', () => {
     assert.throws(() => der.children(der.parseDer(hex('04 02 05 00'), 'x'), 'x'), malformed);
@@ -47,13 +46,12 @@ describe('DER reader', () => {
     ['a length', '04'],
     ['a length of several octets', '04 82 01'],
   ];
-  for (const [name, contents] of beyond) {
+  for (const [name, contents] of beyond)
     it(`der-malformed: ${name} beyond the parent, though bytes follow it`, () => {
       const both = encode.seq(encode.tlv(der.TAG.sequence, hex(contents)), encode.octets(Buffer.alloc(1000)));
       const [first] = der.children(der.parseDer(both, 'x'), 'x');
       assert.throws(() => der.children(first ?? assert.fail(), 'x'), malformed);
     });
-  }
 
   it('der-malformed: left-over, missing and wrongly tagged components', () => {
     const two = hex('30 04 05 00 05 00');
@@ -76,9 +74,8 @@ describe('DER reader', () => {
     ['a BMPString of an odd length', '1e 01 41', der.readText],
     ['a bit string without its first octet', '03 00', der.readBitString],
   ];
-  for (const [name, bytes, read] of broken) {
+  for (const [name, bytes, read] of broken)
     it(`der-malformed: ${name}`, () => assert.throws(() => read(der.parseDer(hex(bytes), 'x')), malformed));
-  }
 });
 
 describe('DER writer', () => {

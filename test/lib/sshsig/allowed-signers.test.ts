@@ -75,7 +75,7 @@ describe('the allowed signers file', () => {
     'an empty name',
     'a quote inside of the names',
   ]);
-  for (const [name, line] of Object.entries(bad)) {
+  for (const [name, line] of Object.entries(bad))
     it(`allowed-signers-malformed: ${name}${accepted.has(name) ? ' (ssh-keygen accepts it)' : ''}`, () => {
       const said = world.keygenVerify(signature, message, { allowed: `${line}\n`, principal: 'bob' });
       assert.equal(said.ok, accepted.has(name), said.said);
@@ -90,7 +90,6 @@ describe('the allowed signers file', () => {
         },
       );
     });
-  }
 
   it('allowed-signers-malformed: a DSA key', () => {
     assert.throws(() => AllowedSigners.parse(`bob ssh-dss AAAAB3NzaC1kc3M=\n`, 'it'), {

@@ -70,7 +70,7 @@ describe('OpenSSH revocation lists: the same verdict as git verify-commit', () =
       [],
     ],
   ];
-  for (const [name, bytes, revoked] of table) {
+  for (const [name, bytes, revoked] of table)
     it(`${name}: revokes ${revoked.join(' and ') || 'nothing here'}`, () => {
       const signers = AllowedSigners.parse(allowed, 'allowed', RevokedKeys.parse(bytes, 'list'));
       const file = world.write('list', bytes);
@@ -84,7 +84,6 @@ describe('OpenSSH revocation lists: the same verdict as git verify-commit', () =
         assert.equal(world.gitVerify(raw, allowed, file).ok, expected === undefined, commit);
       }
     });
-  }
 
   it('revoked-keys-malformed: every truncation of a list', () => {
     const bytes = list(`key: ${ed}\nserial: 70\nid: an-id\n`, authority);

@@ -35,11 +35,10 @@ async function proveGood(signer: Awaited<ReturnType<typeof loadSshSigner>>, allo
 }
 
 describe('a signer with a private key', () => {
-  for (const [name, line] of Object.entries(keys)) {
+  for (const [name, line] of Object.entries(keys))
     it(`signs with ${name}, and ssh-keygen and git accept it`, async () => {
       await proveGood(await loadSshSigner(world.path(name)), `${principal} ${line}\n`);
     });
-  }
 
   it('makes ECDSA signatures with numbers of every length', async () => {
     const signer = await loadSshSigner(world.path('ecdsa521'));
@@ -85,7 +84,7 @@ describe('a signer with a private key', () => {
     });
   });
 
-  for (const cipher of ['aes256-ctr', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com']) {
+  for (const cipher of ['aes256-ctr', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com'])
     it(`ssh-key-passphrase-wrong or unreadable: ${cipher}`, async () => {
       const path = world.path(`locked-${cipher}`);
       world.run('ssh-keygen', ['-q', '-t', 'ed25519', '-Z', cipher, '-N', 'open sesame', '-f', path]);
@@ -97,7 +96,6 @@ describe('a signer with a private key', () => {
         return true;
       });
     });
-  }
 
   it('ssh-key-missing', async () => {
     await assert.rejects(loadSshSigner(world.path('nowhere')), { code: 'ssh-key-missing', kind: 'usage' });
@@ -149,14 +147,13 @@ describe('a signer with an ssh-agent', () => {
   });
   after(() => running.kill());
 
-  for (const [name, line] of Object.entries(keys)) {
+  for (const [name, line] of Object.entries(keys))
     it(`signs with ${name} by its .pub file, and ssh-keygen and git accept it`, async () => {
       await proveGood(
         await loadSshSigner(world.path(`agent-${name}.pub`), { agent }),
         `${principal} ${line}\n`,
       );
     });
-  }
 
   it('signs with a certificate', async () => {
     const ca = world.key('agent-ca', 'ed25519');
@@ -214,7 +211,7 @@ describe('a signer with a security key in an agent', () => {
     return world.path(name);
   };
 
-  for (const kind of ['ed25519', 'ecdsa'] as const) {
+  for (const kind of ['ed25519', 'ecdsa'] as const)
     it(`signs with ${kind}, and ssh-keygen and git accept it`, async () => {
       const key = new SoftwareSecurityKey(kind);
       const agent = await listen(
@@ -224,7 +221,6 @@ describe('a signer with a security key in an agent', () => {
       const path = world.write(`sk-${kind}.pub`, `${key.line}\n`);
       await proveGood(await loadSshSigner(path, { agent }), `${principal} ${key.line}\n`);
     });
-  }
 
   it('ssh-signature-unsound: an agent that signs something else', async () => {
     const key = new SoftwareSecurityKey('ed25519');

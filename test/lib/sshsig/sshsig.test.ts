@@ -76,9 +76,8 @@ describe('the signature blob', () => {
   });
 
   it('ssh-signature-malformed: every truncation, and a trailing byte', () => {
-    for (let length = 0; length < blob.length; length++) {
+    for (let length = 0; length < blob.length; length++)
       assert.throws(() => parseSshSig(blob.subarray(0, length), 'it'), { kind: 'invalid' });
-    }
     assert.throws(() => parseSshSig(Buffer.concat([blob, Buffer.of(0)]), 'it'), {
       code: 'ssh-signature-malformed',
     });
