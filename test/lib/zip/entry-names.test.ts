@@ -157,18 +157,8 @@ const REJECTED: Record<string, Record<string, Buffer>> = {
       ...['..\\a', 'a\\..\\b', '\\a', '\\\\server\\share\\a', '//server/a', 'a\\\\b', '/', '\\'],
       ...['x.exe.', 'x.exe ', 'third-party./x.exe', 'third-party /x.exe', 'a. ./b', '. ', '...', 'a\\b.\\c'],
       ...['x.exe::$DATA', 'readme.txt:run.exe', 'dir:x/y', 'C:x', ':'],
-      ...[
-        'con',
-        'CON.exe',
-        'nul.tar.gz',
-        'a/aux/b',
-        'prn ',
-        'lpt9.x',
-        'COM¹.txt',
-        'com³',
-        'CONIN$',
-        'conout$.a',
-      ],
+      ...['con', 'CON.exe', 'nul.tar.gz', 'a/aux/b', 'prn ', 'lpt9.x'],
+      ...['COM¹.txt', 'com³', 'CONIN$', 'conout$.a'],
       ...['nul .txt', 'a\\Com1'],
     ].map((name) => [JSON.stringify(name), forge([{ name }])]),
   ),
@@ -197,18 +187,7 @@ describe('a name is refused', () => {
 });
 
 describe('names that look like those, and are not', () => {
-  const names = [
-    '.hidden',
-    '..a',
-    'a..b',
-    'console.exe',
-    'com10.x',
-    'com.exe',
-    'lpt',
-    'a b',
-    'nulx/aux1',
-    '.exe',
-  ];
+  const names = [...'.hidden ..a a..b console.exe com10.x com.exe lpt nulx/aux1 .exe'.split(' '), 'a b'];
   const more = ['foo~', '~$doc.docx', 'a~1b.txt', 'x/GREEN~1.TXT', 'other\uff0eexe', 'a{b,c}[d]!.exe', ' x'];
   it('are left alone, all in one zip', async () => {
     const all = [...names, ...more];

@@ -181,15 +181,10 @@ const REJECTED: Record<string, Record<string, Buffer>> = {
     'another mark of that length': forge([{ ...A, gap: Buffer.from('PK\x06\x08') }]),
     ...Object.fromEntries(
       [
-        'PK\x01\x02',
-        'PK\x03\x04',
-        'PK\x05\x05',
         END,
-        'PK\x06\x06',
-        'PK\x06\x07',
-        'PK\x06\x08',
-        'PK\x07\x08',
-        'PK00',
+        ...['\x01\x02', '\x03\x04', '\x05\x05', '\x06\x06', '\x06\x07', '\x06\x08', '\x07\x08', '00'].map(
+          (mark) => `PK${mark}`,
+        ),
       ].map((record) => [
         `a script that holds ${JSON.stringify(record)}`,
         forge([{ ...A, gap: Buffer.concat([SCRIPT, Buffer.from(record), Buffer.alloc(3)]) }]),

@@ -124,14 +124,19 @@ const unchangedFrom = ({ at }: BlockBoundary, content: Buffer) => ({
   end: content.length,
 });
 
+/** Signed content, of which all but the beginning is unchanged. */
+const signedAgain = (what: string, old: Buffer, packed: Buffer, content = signed(old)): Tried => ({
+  what,
+  content,
+  packed,
+  unchanged: unchanged(old),
+});
+
 describe('content compressed with blocks of its old compressed data', () => {
   it('reuses nearly everything, at every compression level', async () => {
-    const cases = Array.from({ length: 10 }, (_, level) => ({
-      what: `level ${level}`,
-      content: signed(PROGRAM),
-      packed: deflateRawSync(PROGRAM, { level }),
-      unchanged: unchanged(PROGRAM),
-    }));
+    const cases = Array.from({ length: 10 }, (_, level) =>
+      signedAgain(`level ${level}`, PROGRAM, deflateRawSync(PROGRAM, { level })),
+    );
     for (const [level, result] of (await allReused(cases)).entries()) {
       assert.ok(
         freshSize(result) < result.compressed.size / 5,
@@ -142,11 +147,8 @@ describe('content compressed with blocks of its old compressed data', () => {
   });
 
   it('produces the same bytes each time', async () => {
-    const one = { what: 'program', content: signed(PROGRAM), packed: deflateRawSync(PROGRAM) };
-    const [first, second] = await allReused([
-      { ...one, unchanged: unchanged(PROGRAM) },
-      { ...one, unchanged: unchanged(PROGRAM) },
-    ]);
+    const one = signedAgain('program', PROGRAM, deflateRawSync(PROGRAM));
+    const [first, second] = await allReused([one, one]);
     assert.ok(first && second);
     assert.deepEqual(first.compressed.delta, second.compressed.delta);
     assert.deepEqual(freshOf(first), freshOf(second));
@@ -156,12 +158,9 @@ describe('content compressed with blocks of its old compressed data', () => {
   it('leaves out the end that is replaced: an older signature, by a longer one, a shorter one or none', async () => {
     const old = Buffer.concat([PROGRAM, noise(9000, 7)]);
     const packed = deflateRawSync(old);
-    const cases = [noise(12_000, 8), noise(400, 8), Buffer.alloc(0)].map((signature) => ({
-      what: `a signature of ${signature.length} bytes`,
-      content: signed(PROGRAM, signature),
-      packed,
-      unchanged: unchanged(PROGRAM),
-    }));
+    const cases = [noise(12_000, 8), noise(400, 8), Buffer.alloc(0)].map((signature) =>
+      signedAgain(`a signature of ${signature.length} bytes`, PROGRAM, packed, signed(PROGRAM, signature)),
+    );
     for (const result of await allReused(cases)) assert.ok(freshSize(result) < result.compressed.size / 4);
   });
 
@@ -207,13 +206,8 @@ describe('content compressed with blocks of its old compressed data', () => {
       const blocks = blocksOf(packed);
       for (const { at, bit } of blocks.boundaries.slice(1)) {
         const content = Buffer.concat([old.subarray(0, at), noise(500, level)]);
-        within.set(bit % 8, {
-          what: `bit ${bit % 8}`,
-          content,
-          packed,
-          blocks,
-          unchanged: { start: 0, end: at },
-        });
+        const [what, range] = [`bit ${bit % 8}`, { start: 0, end: at }];
+        within.set(bit % 8, { what, content, packed, blocks, unchanged: range });
       }
     }
     for (let more = 0; more < 60; more += 1) {
@@ -222,13 +216,8 @@ describe('content compressed with blocks of its old compressed data', () => {
       const blocks = blocksOf(packed);
       const content = Buffer.concat([short, noise(500, more)]);
       const what = `the end at bit ${blocks.end.bit % 8}`;
-      atEnd.set(blocks.end.bit % 8, {
-        what,
-        content,
-        packed,
-        blocks,
-        unchanged: { start: 0, end: short.length },
-      });
+      const range = { start: 0, end: short.length };
+      atEnd.set(blocks.end.bit % 8, { what, content, packed, blocks, unchanged: range });
     }
     assert.equal(within.size, 8);
     assert.equal(atEnd.size, 8);
@@ -275,12 +264,7 @@ describe('content compressed with blocks of its old compressed data', () => {
       'full flushes': await deflateFlushing(mixed, 9999, constants.Z_FULL_FLUSH),
       'partial flushes': await deflateFlushing(mixed, 9999, constants.Z_PARTIAL_FLUSH),
     };
-    const cases = Object.entries(streams).map(([what, packed]) => ({
-      what,
-      content: signed(mixed),
-      packed,
-      unchanged: unchanged(mixed),
-    }));
+    const cases = Object.entries(streams).map(([what, packed]) => signedAgain(what, mixed, packed));
     for (const result of await allReused(cases)) assert.ok(freshSize(result) < result.compressed.size / 2);
   });
 
@@ -329,13 +313,8 @@ describe('no block is reused', () => {
       const stream = deflateRawSync(text, { level, memLevel: 6 });
       const blocks = blocksOf(stream);
       for (const from of blocks.boundaries.filter(({ at }) => at > REACH)) {
-        const tried = {
-          what: '',
-          content: text,
-          packed: stream,
-          blocks,
-          unchanged: unchangedFrom(from, text),
-        };
+        const range = unchangedFrom(from, text);
+        const tried = { what: '', content: text, packed: stream, blocks, unchanged: range };
         const result = await attempt(tried);
         if (result) await assertSound([[tried, result]]);
         found.set(from.bit % 8, result !== null);
@@ -380,12 +359,10 @@ describe('no block is reused', () => {
       differing[at] = (differing[at] ?? 0) ^ 1;
       const { boundaries } = blocksOf(packed);
       assert.ok((boundaries.find((each) => each.at >= BEHIND_HEADER + REACH)?.at ?? 0) < 500_000);
-      const result = await attempt({ what: '', content: differing, packed, unchanged: unchanged(PROGRAM) });
+      const tried = signedAgain(`${at}`, PROGRAM, packed, differing);
+      const result = await attempt(tried);
       // What lies before the reused blocks is compressed, whatever it is.
-      if (result)
-        await assertSound([
-          [{ what: `${at}`, content: differing, packed, unchanged: unchanged(PROGRAM) }, result],
-        ]);
+      if (result) await assertSound([[tried, result]]);
       else assert.ok(at >= 60_000);
       if (at >= 500_000) assert.equal(result, null);
     }

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
+import type { ControlRepository, MainHeads } from '../../../src/protocol/control/repository.ts';
+import type { HeadsJudgement } from '../../../src/protocol/control/judge-heads.ts';
 import { AcceptedHeads } from '../../../src/protocol/control/accepted-heads.ts';
+import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import { notAllowed, SignpipeError } from '../../../src/lib/errors.ts';
 import { git, out, TestControl } from './repositories.ts';
 
@@ -44,6 +46,26 @@ function alarms(code: string, message?: RegExp, hint?: RegExp): (error: unknown)
   };
 }
 
+/** A branch that is not named does not exist. */
+type SomeHeads = Partial<MainHeads>;
+const NONE: MainHeads = { requests: null, receipts: null };
+
+async function judges(heads: AcceptedHeads, next: SomeHeads, expected: HeadsJudgement): Promise<void> {
+  assert.deepEqual(await heads.judge(repository, { ...NONE, ...next }), expected);
+}
+
+const refuses = (heads: AcceptedHeads, next: SomeHeads, ...alarm: Parameters<typeof alarms>): Promise<void> =>
+  assert.rejects(heads.judge(repository, { ...NONE, ...next }), alarms(...alarm));
+
+/** 10,000 lines of the file after one with this hash: it is shortened when the next is written. */
+function manyLines(previous: string, requests: string | null): string {
+  const at = '2026-01-01T00:00:00Z';
+  const lines: string[] = [];
+  for (let last = previous; lines.length < 10_000; last = sha256Hex(lines.at(-1) ?? ''))
+    lines.push(JSON.stringify({ version: 1, at, requests, receipts: null, previous: last }));
+  return `${lines.join('\n')}\n`;
+}
+
 /** A commit with any parents, for the receipt branch. */
 async function receipt(parents: string[], text: string): Promise<string> {
   const tree = await out(world.work, 'rev-parse', `${parents.at(-1) ?? 'HEAD'}^{tree}`);
@@ -59,10 +81,7 @@ describe('the accepted heads', () => {
     const [tip = ''] = await commits('a');
     const acceptedHeads = await AcceptedHeads.open(path);
     assert.equal(acceptedHeads.heads, null);
-    assert.deepEqual(await acceptedHeads.judge(repository, { requests: tip, receipts: null }), {
-      first: true,
-      changed: true,
-    });
+    await judges(acceptedHeads, { requests: tip }, { first: true, changed: true });
     await assert.rejects(readFile(path), { code: 'ENOENT' });
     await acceptedHeads.accept({ requests: tip, receipts: null });
     assert.deepEqual((await AcceptedHeads.open(path)).heads, { requests: tip, receipts: null });
@@ -71,14 +90,8 @@ describe('the accepted heads', () => {
   it('follow history that grows, and stay as they are if nothing changed', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
     const acceptedHeads = await accepted(first);
-    assert.deepEqual(await acceptedHeads.judge(repository, { requests: second, receipts: null }), {
-      first: false,
-      changed: true,
-    });
-    assert.deepEqual(await acceptedHeads.judge(repository, { requests: first, receipts: null }), {
-      first: false,
-      changed: false,
-    });
+    await judges(acceptedHeads, { requests: second }, { first: false, changed: true });
+    await judges(acceptedHeads, { requests: first }, { first: false, changed: false });
   });
 
   it('are chained by hash, line by line', async () => {
@@ -86,8 +99,7 @@ describe('the accepted heads', () => {
     await accepted(first);
     await accepted(second);
     const [one = '', two = ''] = (await readFile(path, 'utf8')).split('\n');
-    const { createHash } = await import('node:crypto');
-    assert.equal(JSON.parse(two).previous, createHash('sha256').update(one).digest('hex'));
+    assert.equal(JSON.parse(two).previous, sha256Hex(one));
   });
 
   it('drop a last line that a crash cut short, and keep the one before', async () => {
@@ -101,29 +113,14 @@ describe('the accepted heads', () => {
 
   it('keep the pinned roots and the receipts whose loss an operator accepted, also when the file is shortened', async () => {
     const [first = '', second = ''] = await commits('a', 'b');
-    const { createHash } = await import('node:crypto');
     const acceptedHeads = await AcceptedHeads.open(path);
     assert.deepEqual([acceptedHeads.roots, acceptedHeads.lost], [null, []]);
     await acceptedHeads.accept({ requests: first, receipts: second }, { roots: [first] });
     await acceptedHeads.acceptHistory(first, { requests: first, receipts: null }, { roots: [first] });
     for (const each of [acceptedHeads, await AcceptedHeads.open(path)])
       assert.deepEqual([each.roots, each.lost], [[first], [second]]);
-    let text = await readFile(path, 'utf8');
-    let previous = createHash('sha256')
-      .update(text.trim().split('\n').at(-1) ?? '')
-      .digest('hex');
-    for (let i = 0; i < 10_000; i++) {
-      const line = JSON.stringify({
-        version: 1,
-        at: '2026-01-01T00:00:00Z',
-        requests: first,
-        receipts: null,
-        previous,
-      });
-      previous = createHash('sha256').update(line).digest('hex');
-      text += `${line}\n`;
-    }
-    await writeFile(path, text);
+    const text = await readFile(path, 'utf8');
+    await appendFile(path, manyLines(sha256Hex(text.trim().split('\n').at(-1) ?? ''), first));
     await (await AcceptedHeads.open(path)).accept({ requests: second, receipts: null });
     assert.equal((await readFile(path, 'utf8')).split('\n').length, 1002);
     const shorter = await AcceptedHeads.open(path);
@@ -132,21 +129,7 @@ describe('the accepted heads', () => {
 
   it('are still read after a long file was shortened', async () => {
     const [first = ''] = await commits('a');
-    const { createHash } = await import('node:crypto');
-    let previous = '0'.repeat(64);
-    let text = '';
-    for (let i = 0; i < 10_000; i++) {
-      const line = JSON.stringify({
-        version: 1,
-        at: '2026-01-01T00:00:00Z',
-        requests: null,
-        receipts: null,
-        previous,
-      });
-      previous = createHash('sha256').update(line).digest('hex');
-      text += `${line}\n`;
-    }
-    await writeFile(path, text);
+    await writeFile(path, manyLines('0'.repeat(64), null));
     const acceptedHeads = await accepted(first);
     assert.deepEqual(acceptedHeads.heads, { requests: first, receipts: null });
     assert.equal((await readFile(path, 'utf8')).split('\n').length, 1002);
@@ -204,10 +187,7 @@ describe('an alarm is raised:', () => {
   it('history-rewound: main is gone', async () => {
     const [first = ''] = await commits('a');
     const acceptedHeads = await accepted(first);
-    await assert.rejects(
-      acceptedHeads.judge(repository, { requests: null, receipts: null }),
-      alarms('history-rewound'),
-    );
+    await refuses(acceptedHeads, { requests: null }, 'history-rewound');
   });
 
   it('history-rewritten: an amended commit, pushed by force', async () => {
@@ -216,10 +196,7 @@ describe('an alarm is raised:', () => {
     await world.git('commit', '-q', '--amend', '-m', 'b, another');
     await world.push('-f', 'main');
     const { requests } = await repository.fetch();
-    await assert.rejects(
-      acceptedHeads.judge(repository, { requests, receipts: null }),
-      alarms('history-rewritten'),
-    );
+    await refuses(acceptedHeads, { requests }, 'history-rewritten');
     // The command in the hint works: the old history is still in the clone.
     assert.match(
       await out(repository.path, 'log', '--graph', '--oneline', second, requests ?? ''),
@@ -250,14 +227,13 @@ describe('an alarm is raised:', () => {
     await world.git('reset', '-q', '--hard', first);
     await world.push('-f', 'main');
     await repository.fetch();
-    await assert.rejects(
-      acceptedHeads.judge(repository, { requests: first, receipts: answer }),
-      alarms('history-forked', new RegExp(hidden.slice(0, 12))),
+    await refuses(
+      acceptedHeads,
+      { requests: first, receipts: answer },
+      'history-forked',
+      new RegExp(hidden.slice(0, 12)),
     );
-    assert.deepEqual(await acceptedHeads.judge(repository, { requests: hidden, receipts: answer }), {
-      first: false,
-      changed: true,
-    });
+    await judges(acceptedHeads, { requests: hidden, receipts: answer }, { first: false, changed: true });
   });
 
   it('receipts-rewound: a receipt is lost, replaced, or all are gone', async () => {
@@ -267,10 +243,7 @@ describe('an alarm is raised:', () => {
     const other = await receipt([root, first], 'another answer');
     const acceptedHeads = await accepted(first, answer);
     for (const receipts of [root, other, null])
-      await assert.rejects(
-        acceptedHeads.judge(repository, { requests: first, receipts }),
-        alarms('receipts-rewound'),
-      );
+      await refuses(acceptedHeads, { requests: first, receipts }, 'receipts-rewound');
   });
 
   it('receipts-foreign: a receipt that none of our keys signed', async () => {

@@ -121,12 +121,8 @@ describe('the receipt branch', () => {
   it('begins with the owner’s commit, and grows by one receipt per request', async () => {
     const opened = await openReceipts(repository, writer, at);
     assert.equal(opened.result, 'pushed');
-    const first = await appendReceipt(repository, writer, {
-      parent: opened.id,
-      receipt: signedReceipt(),
-      signatures,
-      at,
-    });
+    const content = { parent: opened.id, receipt: signedReceipt(), signatures, at };
+    const first = await appendReceipt(repository, writer, content);
     assert.equal(first.result, 'pushed');
     const second = await world.commit('Sign more\n', { zipname: 'b.zip\n' });
     await world.push();
@@ -235,11 +231,8 @@ describe('a receipt commit', () => {
   it('says TEST for a test certificate, and counts several files together', async () => {
     const [file] = signedReceipt().files;
     assert(file);
-    const receipt = signedReceipt(request, {
-      test: true,
-      files: [file, { ...file, signed: [], entries: 3 }],
-    });
-    const id = await write(receipt, root);
+    const files = [file, { ...file, signed: [], entries: 3 }];
+    const id = await write(signedReceipt(request, { test: true, files }), root);
     assert.equal(
       await out(repository.path, 'log', '-1', '--format=%s', id),
       'TEST signed a.zip and 1 more: 1 of 5015 files',
@@ -310,6 +303,13 @@ async function forged(files: Record<string, string>, parents: string[]): Promise
   );
 }
 
+/** A commit with this `receipt.json` is read as a receipt. */
+async function isRead(written: unknown, expected: Receipt): Promise<void> {
+  const root = await createReceiptRoot(repository, writer, at);
+  const id = await forged({ 'receipt.json': JSON.stringify(written) }, [root, request]);
+  assert.deepEqual((await readReceipt(repository, id)).receipt, expected);
+}
+
 describe('a receipt from outside is refused', () => {
   it('receipt-malformed: no receipt.json, no JSON, not a receipt, no second parent', async () => {
     const root = await createReceiptRoot(repository, writer, at);
@@ -343,10 +343,8 @@ describe('a receipt from outside is refused', () => {
   });
 
   it('but one of version 1, as earlier signers wrote it, is read unchanged', async () => {
-    const root = await createReceiptRoot(repository, writer, at);
     const earlier: Receipt = { ...signedReceipt(), version: 1 };
-    const id = await forged({ 'receipt.json': JSON.stringify(earlier) }, [root, request]);
-    assert.deepEqual((await readReceipt(repository, id)).receipt, earlier);
+    await isRead(earlier, earlier);
   });
 
   it('but one of version 2 without formats, as earlier signers wrote it, is read unchanged', async () => {
@@ -356,9 +354,7 @@ describe('a receipt from outside is refused', () => {
     );
     const earlier = JSON.parse(text) as Receipt;
     earlier.request.id = request;
-    const root = await createReceiptRoot(repository, writer, at);
-    const id = await forged({ 'receipt.json': JSON.stringify(earlier) }, [root, request]);
-    assert.deepEqual((await readReceipt(repository, id)).receipt, earlier);
+    await isRead(earlier, earlier);
   });
 
   it('but one with formats, schemes and attachments of a later version is read', async () => {
@@ -368,16 +364,11 @@ describe('a receipt from outside is refused', () => {
       for (const entry of file.signed)
         Object.assign(entry, { format: 'dmg', scheme: 'apple', inside: ['b.msi', 'c.cab'] });
     }
-    const root = await createReceiptRoot(repository, writer, at);
-    const id = await forged({ 'receipt.json': JSON.stringify(later) }, [root, request]);
-    assert.deepEqual((await readReceipt(repository, id)).receipt, later);
+    await isRead(later, later);
   });
 
   it('but one with keys of a later version is read without them', async () => {
-    const root = await createReceiptRoot(repository, writer, at);
-    const later = JSON.stringify({ ...signedReceipt(), mood: 'good' });
-    const id = await forged({ 'receipt.json': later }, [root, request]);
-    assert.deepEqual((await readReceipt(repository, id)).receipt, signedReceipt());
+    await isRead({ ...signedReceipt(), mood: 'good' }, signedReceipt());
   });
 });
 

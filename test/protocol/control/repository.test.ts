@@ -30,6 +30,14 @@ const change = (parent: string | null, content: string): Parameters<typeof commi
   signer: null,
 });
 
+/** Pushes main, and opens a new clone that has fetched it. */
+async function pushed(): Promise<ControlRepository> {
+  await world.push();
+  const repository = await world.repository();
+  await repository.fetch();
+  return repository;
+}
+
 describe('a control repository', () => {
   it('is opened without the network, and again over the same clone', async () => {
     const first = await world.repository({ url: 'ssh://git@host.invalid/control.git' });
@@ -106,9 +114,7 @@ describe('a control repository', () => {
   it('walks history oldest first, and knows ancestors', async () => {
     const ids = [await world.commit('0\n', {}), await world.commit('1\n', {}), await world.commit('2\n', {})];
     const [first = '', second = '', third = ''] = ids;
-    await world.push();
-    const repository = await world.repository();
-    await repository.fetch();
+    const repository = await pushed();
     assert.deepEqual(await repository.commitsBetween(third), ids);
     assert.deepEqual(await repository.commitsBetween(third, [first]), [second, third]);
     assert.deepEqual(await repository.commitsBetween(third, ['0'.repeat(40)]), ids);
@@ -122,9 +128,7 @@ describe('a control repository', () => {
 
   it('finds a commit by the first digits of its id', async () => {
     const id = await world.commit('One\n', {});
-    await world.push();
-    const repository = await world.repository();
-    await repository.fetch();
+    const repository = await pushed();
     assert.equal(await repository.resolveCommit(id.slice(0, 8).toUpperCase()), id);
     assert.equal(await repository.resolveCommit(id), id);
     for (const text of ['HEAD', 'abc', '--all', `${id}^`])
@@ -208,9 +212,7 @@ describe('nothing in a control repository runs or is followed', () => {
 describe('reading a file of a commit', () => {
   it('returns a regular file, executable or not, and null if there is none', async () => {
     const id = await world.commit('One\n', { zipname: 'a.zip\n', 'dir/x': 'y' });
-    await world.push();
-    const repository = await world.repository();
-    await repository.fetch();
+    const repository = await pushed();
     const commit = await repository.readCommit(id);
     assert.equal(String(await repository.readFileAt(commit, 'zipname', 100)), 'a.zip\n');
     assert.equal(String(await repository.readFileAt(commit, 'dir/x', 100)), 'y');
@@ -221,9 +223,7 @@ describe('reading a file of a commit', () => {
 
   it('object-too-large: a blob of 70 MB is not loaded', async () => {
     const id = await world.commit('Big\n', { zipname: Buffer.alloc(70_000_000) });
-    await world.push();
-    const repository = await world.repository();
-    await repository.fetch();
+    const repository = await pushed();
     const rss = process.memoryUsage().rss;
     await assert.rejects(repository.readFileAt(await repository.readCommit(id), 'zipname', 65536), {
       code: 'object-too-large',
@@ -234,9 +234,7 @@ describe('reading a file of a commit', () => {
 
   it('object-missing, object-type, object-id', async () => {
     const id = await world.commit('One\n', { zipname: 'a.zip\n' });
-    await world.push();
-    const repository = await world.repository();
-    await repository.fetch();
+    const repository = await pushed();
     await assert.rejects(repository.readCommit('0'.repeat(40)), { code: 'object-missing' });
     await assert.rejects(repository.readTree(id), { code: 'object-type' });
     await assert.rejects(repository.readCommit(`${id}\ninfo`), { code: 'object-id' });
@@ -244,9 +242,7 @@ describe('reading a file of a commit', () => {
 
   it('continues after the reader died', async () => {
     const id = await world.commit('One\n', { zipname: 'a.zip\n' });
-    await world.push();
-    const repository = await world.repository();
-    await repository.fetch();
+    const repository = await pushed();
     await repository.readCommit(id);
     repository.close();
     assert.equal((await repository.readCommit(id)).id, id);
@@ -254,9 +250,7 @@ describe('reading a file of a commit', () => {
 
   it('answers many at once, in order', async () => {
     const id = await world.commit('One\n', { big: Buffer.alloc(300_000, 'x'), small: 'y' });
-    await world.push();
-    const repository = await world.repository();
-    await repository.fetch();
+    const repository = await pushed();
     const commit = await repository.readCommit(id);
     const names = Array.from({ length: 60 }, (_, i) => (i % 3 === 0 ? 'big' : 'small'));
     const sizes = await Promise.all(
@@ -284,9 +278,7 @@ describe('pushing', () => {
 
   it('keeps the other files of the parent, and can remove one', async () => {
     const parent = await world.commit('One\n', { 'README.md': 'r', 'dir/ÿ': 'x', zipname: 'a.zip\n' });
-    await world.push();
-    const repository = await world.repository();
-    await repository.fetch();
+    const repository = await pushed();
     const changed = await commitFile(repository, change(parent, 'b.zip\n'));
     assert.equal(await out(repository.path, 'diff', '--name-status', parent, changed), 'M\tzipname');
     const removed = await commitFile(repository, { ...change(changed, ''), content: null });

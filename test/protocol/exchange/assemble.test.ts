@@ -15,12 +15,12 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import type { AssembleOptions, NewBytes } from '../../../src/protocol/exchange/exchange.ts';
-import type { Exchange } from '../../../src/protocol/exchange/exchange.ts';
+import type { AssembleOptions, Exchange, NewBytes } from '../../../src/protocol/exchange/exchange.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import { RemoteFile } from '../../../src/protocol/exchange/remote-file.ts';
 import type { Delta, DeltaSpan } from '../../../src/lib/bytes/delta.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
+import type { SignpipeError } from '../../../src/lib/errors.ts';
 import { withFile } from '../../../src/lib/bytes/byte-source.ts';
 import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { startSshd, type Sshd, type SshdOptions } from '../../world/sshd.ts';
@@ -93,6 +93,12 @@ async function prepare({ exchange, remote, fresh }: World): Promise<AssembleOpti
   return { source, delta: DELTA, fresh: newBytes(fresh, FRESH) };
 }
 
+const refuses = (
+  refusal: Partial<SignpipeError>,
+  { exchange }: World,
+  ...request: Parameters<Exchange['assemble']>
+): Promise<void> => assert.rejects(exchange.assemble(...request), refusal);
+
 describe('a file assembled on an sftp:// exchange', () => {
   let world: World;
   let options: AssembleOptions;
@@ -155,10 +161,7 @@ describe('a file assembled on an sftp:// exchange', () => {
     const wrong = Buffer.from(RESULT);
     wrong[1000 + MIB] = (wrong[1000 + MIB] ?? 0) ^ 1;
     await writeFile(join(world.remote, 'old.zip'), wrong);
-    await assert.rejects(world.exchange.assemble('old.zip', 'old.zip', options), {
-      code: 'exchange-file-changed',
-      kind: 'invalid',
-    });
+    await refuses({ code: 'exchange-file-changed', kind: 'invalid' }, world, 'old.zip', 'old.zip', options);
     assert.ok((await readFile(join(world.remote, 'old.zip'))).equals(wrong));
   });
 
@@ -172,10 +175,7 @@ describe('a file assembled on an sftp:// exchange', () => {
   for (const [what, change] of changes)
     it(`exchange-file-changed: ${what}`, async () => {
       await change(join(world.remote, 'old.zip'));
-      await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
-        code: 'exchange-file-changed',
-        kind: 'invalid',
-      });
+      await refuses({ code: 'exchange-file-changed', kind: 'invalid' }, world, 'old.zip', 'new.zip', options);
       assert.deepEqual(
         (await there()).filter((name) => name !== 'old.zip'),
         [],
@@ -211,30 +211,24 @@ describe('a file assembled on an sftp:// exchange', () => {
     ];
     for (const spans of wrong) {
       const size = spans.reduce((sum, { start, end }) => sum + end - start, 0);
-      const assembling = world.exchange.assemble('old.zip', 'new.zip', {
-        ...options,
-        delta: { spans, size },
-      });
-      await assert.rejects(assembling, { code: 'assembly-unsound' });
+      const delta = { spans, size };
+      await refuses({ code: 'assembly-unsound' }, world, 'old.zip', 'new.zip', { ...options, delta });
     }
     assert.deepEqual(await there(), ['old.zip']);
   });
 
   it('exchange-local-file: the new bytes are not the announced ones', async () => {
     const fresh = { ...newBytes(world.fresh, FRESH), sha256: sha256Hex('other') };
-    await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', { ...options, fresh }), {
-      code: 'exchange-local-file',
-      kind: 'local',
+    await refuses({ code: 'exchange-local-file', kind: 'local' }, world, 'old.zip', 'new.zip', {
+      ...options,
+      fresh,
     });
     assert.deepEqual(await there(), ['old.zip']);
   });
 
   it('connection-lost: a cut leaves nothing, and the next call succeeds', async () => {
     world.network.cutAfter(MIB);
-    await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
-      code: 'connection-lost',
-      retryable: true,
-    });
+    await refuses({ code: 'connection-lost', retryable: true }, world, 'old.zip', 'new.zip', options);
     await world.exchange.assemble('old.zip', 'new.zip', options);
     assert.ok((await readFile(join(world.remote, 'new.zip'))).equals(RESULT));
     assert.deepEqual((await there()).sort(), ['new.zip', 'old.zip']);
@@ -269,9 +263,7 @@ describe('a file assembled on a host that runs no commands', () => {
       const wrong = Buffer.from(RESULT);
       wrong[1000 + MIB] = (wrong[1000 + MIB] ?? 0) ^ 1;
       await writeFile(join(world.remote, 'old.zip'), wrong);
-      await assert.rejects(world.exchange.assemble('old.zip', 'old.zip', options), {
-        code: 'exchange-file-changed',
-      });
+      await refuses({ code: 'exchange-file-changed' }, world, 'old.zip', 'old.zip', options);
     } finally {
       await world.stop();
     }
@@ -310,9 +302,7 @@ for (const [where, config] of [
 
     it('exchange-verify-failed: a copied byte differs from the one that was read', async () => {
       await changeUnseen(world.remote, options);
-      await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
-        code: 'exchange-verify-failed',
-      });
+      await refuses({ code: 'exchange-verify-failed' }, world, 'old.zip', 'new.zip', options);
       assert.deepEqual(await readdir(world.remote), ['old.zip']);
       const { sha256: _known, ...less } = options;
       await world.exchange.assemble('old.zip', 'new.zip', less);
@@ -322,9 +312,7 @@ for (const [where, config] of [
       await changeUnseen(world.remote, options);
       const { sha256: _known, ...less } = options;
       await world.exchange.assemble('old.zip', 'old.zip', less);
-      await assert.rejects(world.exchange.assemble('old.zip', 'old.zip', options), {
-        code: 'exchange-file-changed',
-      });
+      await refuses({ code: 'exchange-file-changed' }, world, 'old.zip', 'old.zip', options);
     });
   });
 
@@ -334,10 +322,7 @@ describe('an exchange that cannot assemble files', () => {
     try {
       const options = await prepare(world);
       assert.equal(await world.exchange.canAssemble(), false);
-      await assert.rejects(world.exchange.assemble('old.zip', 'new.zip', options), {
-        code: 'exchange-no-copy',
-        kind: 'usage',
-      });
+      await refuses({ code: 'exchange-no-copy', kind: 'usage' }, world, 'old.zip', 'new.zip', options);
       assert.deepEqual(await readdir(world.remote), ['old.zip']);
     } finally {
       await world.stop();
