@@ -1,4 +1,4 @@
-import { parseDer, readOctets, type Der } from '../../lib/asn1/der.ts';
+import { readOctets, type Der } from '../../lib/asn1/der.ts';
 import { OID, type KnownDigest } from '../../lib/asn1/oids.ts';
 import {
   findSignerCertificate,
@@ -85,9 +85,6 @@ function readToken(token: Der, what: string): Token {
   const content = readOctets(data.content, what);
   return { data, signer, content, info: readTstInfo(content, what) };
 }
-
-const parseTokenBytes = (token: Buffer, what: string): Token =>
-  withTimestampCode('timestamp-malformed', () => readToken(parseDer(token, what), what));
 
 /** Parses a token (ContentInfo). Throws `timestamp-malformed`. */
 export const parseToken = (token: Der, what: string): Token =>
@@ -177,13 +174,12 @@ function checkTime(time: Date, { earliest, latest }: TokenExpectation, what: str
  * | `timestamp-time`        | outside `earliest` to `latest`                                              |
  * | `timestamp-untrusted`   | no chain to any of `roots`                                                  |
  */
-export function checkToken(token: Buffer | Token, expected: TokenExpectation): TimestampInfo {
+export function checkToken(token: Token, expected: TokenExpectation): TimestampInfo {
   const what = expected.what ?? 'timestamp';
-  const parsed = Buffer.isBuffer(token) ? parseTokenBytes(token, what) : token;
-  const { data, info, signer } = parsed;
+  const { data, info, signer } = token;
   checkAnswer(info, expected, what);
-  const certificate = requireCertificate(parsed, what);
-  checkSignature(parsed, certificate, expected.weakDigests ?? false, what);
+  const certificate = requireCertificate(token, what);
+  checkSignature(token, certificate, expected.weakDigests ?? false, what);
   withTimestampCode('timestamp-certificate', () => checkEssCertId(signer, certificate, what));
   checkCertificate(certificate, info.time, expected.uncriticalPurpose ?? false, what);
   checkTime(info.time, expected, what);

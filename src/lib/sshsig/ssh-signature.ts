@@ -35,6 +35,17 @@ const CURVES: Partial<Record<SshKeyType, { hash: string; octets: number }>> = {
   'sk-ecdsa-sha2-nistp256@openssh.com': { hash: 'sha256', octets: 32 },
 };
 
+/** A signature in parts: what `verifyRawSignature` was given, and what it read. */
+interface SignatureParts {
+  readonly key: SshPublicKey;
+  /** Its algorithm. */
+  readonly name: string;
+  readonly value: Buffer;
+  readonly data: Buffer;
+  readonly reader: SshReader;
+  readonly what: string;
+}
+
 const sha256 = (data: Buffer | string): Buffer => createHash('sha256').update(data).digest();
 
 function padded(magnitude: Buffer, octets: number, reader: SshReader): Buffer {
@@ -53,15 +64,15 @@ function verifies(hash: string | null, data: Buffer, key: KeyInput, signature: B
   }
 }
 
-function checkEd25519(key: SshPublicKey, signature: Buffer, data: Buffer, reader: SshReader): boolean {
-  if (signature.length !== 64) throw reader.error('is an Ed25519 signature of the wrong length');
-  return verifies(null, data, { key: key.key }, signature);
+function checkEd25519({ key, value, data, reader }: SignatureParts): boolean {
+  if (value.length !== 64) throw reader.error('is an Ed25519 signature of the wrong length');
+  return verifies(null, data, { key: key.key }, value);
 }
 
-function checkEcdsa(key: SshPublicKey, signature: Buffer, data: Buffer, what: string): boolean {
+function checkEcdsa({ key, value, data, what }: SignatureParts): boolean {
   const curve = CURVES[key.type];
   if (!curve) return false;
-  const numbers = new SshReader(signature, what, CODE);
+  const numbers = new SshReader(value, what, CODE);
   const r = padded(numbers.mpint(), curve.octets, numbers);
   const s = padded(numbers.mpint(), curve.octets, numbers);
   numbers.end();
@@ -69,38 +80,25 @@ function checkEcdsa(key: SshPublicKey, signature: Buffer, data: Buffer, what: st
 }
 
 /** Restores leading zeros, which some signers strip and OpenSSH accepts. */
-function checkRsa(
-  key: SshPublicKey,
-  name: string,
-  signature: Buffer,
-  data: Buffer,
-  reader: SshReader,
-): boolean {
+function checkRsa({ key, name, value, data, reader }: SignatureParts): boolean {
   const hash = RSA_HASHES.get(name);
   if (!hash) throw reader.error('is an RSA signature with a digest other than SHA-256 or SHA-512');
   const octets = Math.ceil((key.key.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
-  return verifies(hash, data, { key: key.key }, padded(signature, octets, reader));
+  return verifies(hash, data, { key: key.key }, padded(value, octets, reader));
 }
 
 /**
  * PROTOCOL.u2f: the key signs SHA256(application), flags, counter and SHA256(message). Signatures made by a browser
  * (webauthn-...) are refused: they wrap the message in JSON that the browser chooses.
  */
-function checkSecurityKey(
-  key: SshPublicKey,
-  signature: Buffer,
-  data: Buffer,
-  reader: SshReader,
-  what: string,
-) {
+function checkSecurityKey(parts: SignatureParts): SshProof | null {
+  const { key, data, reader } = parts;
   const flags = reader.byte();
   const counter = reader.uint32();
   const application = sha256(key.application ?? '');
   const signedBytes = Buffer.concat([application, Buffer.of(flags), uint32(counter), sha256(data)]);
-  const valid =
-    key.type === 'sk-ssh-ed25519@openssh.com'
-      ? checkEd25519(key, signature, signedBytes, reader)
-      : checkEcdsa(key, signature, signedBytes, what);
+  const check = key.type === 'sk-ssh-ed25519@openssh.com' ? checkEd25519 : checkEcdsa;
+  const valid = check({ ...parts, data: signedBytes });
   const securityKey = {
     userPresent: (flags & USER_PRESENT) !== 0,
     userVerified: (flags & USER_VERIFIED) !== 0,
@@ -129,30 +127,23 @@ export function verifyRawSignature(
     throw invalid(CODE, `${what} ${problem}`);
   }
   const value = reader.string();
-  const proof = check(key, name, value, data, reader, what);
+  const proof = check({ key, name, value, data, reader, what });
   reader.end();
   return proof;
 }
 
-function check(
-  key: SshPublicKey,
-  name: string,
-  value: Buffer,
-  data: Buffer,
-  reader: SshReader,
-  what: string,
-): SshProof | null {
-  switch (key.type) {
+function check(parts: SignatureParts): SshProof | null {
+  switch (parts.key.type) {
     case 'ssh-ed25519':
-      return checkEd25519(key, value, data, reader) ? VERIFIED : null;
+      return checkEd25519(parts) ? VERIFIED : null;
     case 'ecdsa-sha2-nistp256':
     case 'ecdsa-sha2-nistp384':
     case 'ecdsa-sha2-nistp521':
-      return checkEcdsa(key, value, data, what) ? VERIFIED : null;
+      return checkEcdsa(parts) ? VERIFIED : null;
     case 'ssh-rsa':
-      return checkRsa(key, name, value, data, reader) ? VERIFIED : null;
+      return checkRsa(parts) ? VERIFIED : null;
     case 'sk-ssh-ed25519@openssh.com':
     case 'sk-ecdsa-sha2-nistp256@openssh.com':
-      return checkSecurityKey(key, value, data, reader, what);
+      return checkSecurityKey(parts);
   }
 }

@@ -109,12 +109,13 @@ async function othersIn(repository: ControlRepository, { id, tree }: Commit): Pr
   }
 }
 
+interface HoldContext {
+  readonly repository: ControlRepository;
+  readonly options: HoldOptions;
+}
+
 /** Why a commit that removes HOLD does not lift it, or null if it does. */
-async function flawOf(
-  repository: ControlRepository,
-  commit: Commit,
-  options: HoldOptions,
-): Promise<string | null> {
+async function flawOf({ repository, options }: HoldContext, commit: Commit): Promise<string | null> {
   const [parent, ...more] = commit.parents;
   if (parent === undefined || more.length > 0) return 'is a merge, and merges neither lift nor restore';
   if (isVouchMessage(commit.message)) return 'is a vouch';
@@ -141,27 +142,20 @@ async function joinsOnly(
   return false;
 }
 
-async function changeIn(
-  repository: ControlRepository,
-  id: string,
-  options: HoldOptions,
-): Promise<HoldChange | null> {
+async function changeIn(context: HoldContext, id: string): Promise<HoldChange | null> {
+  const { repository, options } = context;
   const commit = await repository.readCommit(id);
   const present = await hasHold(repository, commit);
   if (await joinsOnly(repository, commit, present)) return null;
   if (present) return { kind: 'put', id, by: signerOf(commit.raw, options) };
-  const why = await flawOf(repository, commit, options);
+  const why = await flawOf(context, commit);
   return why === null ? { kind: 'lift', id } : { kind: 'ignored', id, why };
 }
 
-async function changesOf(
-  repository: ControlRepository,
-  tip: string,
-  options: HoldOptions,
-): Promise<HoldChange[]> {
+async function changesOf(context: HoldContext, tip: string): Promise<HoldChange[]> {
   const changes: HoldChange[] = [];
-  for (const id of await repository.commitsTouching(tip, HOLD)) {
-    const change = await changeIn(repository, id, options);
+  for (const id of await context.repository.commitsTouching(tip, HOLD)) {
+    const change = await changeIn(context, id);
     if (change) changes.push(change);
   }
   return changes;
@@ -196,7 +190,7 @@ export async function readHold(
   tip: string,
   options: HoldOptions,
 ): Promise<Hold> {
-  const changes = await changesOf(repository, tip, options);
+  const changes = await changesOf({ repository, options }, tip);
   if (changes.length === 0) return FREE;
   const ignored = changes.flatMap((change) =>
     change.kind === 'ignored' ? [{ commit: change.id, why: change.why }] : [],

@@ -8,6 +8,7 @@ import type {
   AssembleOptions,
   DeliverOptions,
   Exchange,
+  ExchangeOptions,
   FetchResult,
   FetchOptions,
   OpenFile,
@@ -57,10 +58,7 @@ function requireRegular({ kind, size }: SftpEntry, name: string): void {
 }
 
 /** Settings for slow servers and cut connections; see `ExchangeOptions`. */
-interface SftpOptions {
-  readonly stallTimeoutMs: number;
-  readonly resumeAfter: number;
-}
+type SftpOptions = Required<Pick<ExchangeOptions, 'stallTimeoutMs' | 'resumeAfter'>>;
 
 /** The exchange over SFTP (draft-ietf-secsh-filexfer-02, with OpenSSH's PROTOCOL extensions). */
 export class SftpExchange implements Exchange {

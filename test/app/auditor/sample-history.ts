@@ -33,7 +33,7 @@ import {
 } from '../../../src/sandbox/certificates.ts';
 import { makeToken, readRequest } from '../../../src/sandbox/timestamp-token.ts';
 import { buildTimestampRequest } from '../../../src/engine/timestamp/tsp-messages.ts';
-import { checkToken } from '../../../src/engine/timestamp/token.ts';
+import { checkTokenBytes } from '../../engine/authenticode/tools.ts';
 import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
 
@@ -200,7 +200,7 @@ export class AuditWorld {
         const imprint = createHash(hash).update(data).digest();
         const request = readRequest(buildTimestampRequest({ imprint, hash, nonce: randomBytes(16) }));
         const token = makeToken({ request, time, identity: this.stamper });
-        const info = checkToken(token, { imprint, hash });
+        const info = checkTokenBytes(token, { imprint, hash });
         return Promise.resolve({ token, info, url: 'http://timestamp.example.org/' });
       },
     };

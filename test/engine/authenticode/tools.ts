@@ -10,7 +10,14 @@ import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { BufferSource, type ByteSource } from '../../../src/lib/bytes/byte-source.ts';
 import { keyToPem, toPem, type TestIdentity } from '../../../src/sandbox/certificates.ts';
 import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
-import { checkToken } from '../../../src/engine/timestamp/token.ts';
+import { parseDer } from '../../../src/lib/asn1/der.ts';
+import { withTimestampCode } from '../../../src/engine/timestamp/timestamp-errors.ts';
+import {
+  checkToken,
+  parseToken,
+  type TimestampInfo,
+  type TokenExpectation,
+} from '../../../src/engine/timestamp/token.ts';
 import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/tsp-messages.ts';
 
 const run = promisify(execFile);
@@ -70,6 +77,12 @@ export async function writeIdentity(folder: string, name: string, identity: Test
   await writeFile(join(folder, `${name}.key`), keyToPem(identity.key));
 }
 
+/** Parses a token and checks it. */
+export function checkTokenBytes(token: Buffer, expected: TokenExpectation): TimestampInfo {
+  const der = withTimestampCode('timestamp-malformed', () => parseDer(token, 'token'));
+  return checkToken(parseToken(der, 'token'), expected);
+}
+
 const TSA_CONFIGURATION = `[ tsa ]
 default_tsa = it
 [ it ]
@@ -95,7 +108,7 @@ export class OpensslTimestamper implements Timestamper {
     const nonce = randomBytes(8);
     const reply = await this.reply(buildTimestampRequest({ imprint, hash, nonce }));
     const { token } = parseTimestampResponse(reply, 'openssl ts');
-    return { token, info: checkToken(token, { imprint, hash, nonce }), url: 'http://tsa.example/' };
+    return { token, info: checkTokenBytes(token, { imprint, hash, nonce }), url: 'http://tsa.example/' };
   }
 
   private reply(request: Buffer): Promise<Buffer> {

@@ -14,7 +14,8 @@ import {
   type TestPki,
 } from '../../../src/sandbox/certificates.ts';
 import { FAILURE, grant, makeToken, readRequest, refuse } from '../../../src/sandbox/timestamp-token.ts';
-import { checkToken, type TokenExpectation } from '../../../src/engine/timestamp/token.ts';
+import type { TokenExpectation } from '../../../src/engine/timestamp/token.ts';
+import { checkTokenBytes } from '../authenticode/tools.ts';
 import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/tsp-messages.ts';
 import { OpensslFolder } from '../keys/openssl.ts';
 import { OpensslAuthority } from './openssl-authority.ts';
@@ -82,7 +83,7 @@ describe('a token by openssl ts -reply', () => {
         await authority.reply('r.tsq', 'r.tsr');
         const { token } = parseTimestampResponse(await readFile(work.path('r.tsr')), 'openssl');
         const now = Date.now();
-        const info = checkToken(token, {
+        const info = checkTokenBytes(token, {
           ...request,
           earliest: new Date(now - 60_000),
           latest: new Date(now + 60_000),
@@ -120,7 +121,7 @@ describe('a token by the sandbox', () => {
 
   it('passes our own checks, which return what it says', () => {
     const time = pki.timestamping.certificate.notBefore;
-    const info = checkToken(ownToken(time), { ...asked, policy: '1.3.6.1.4.1.32473.1.1' });
+    const info = checkTokenBytes(ownToken(time), { ...asked, policy: '1.3.6.1.4.1.32473.1.1' });
     assert.deepEqual(info.time, time);
     assert.match(info.authority, /CN=Test timestamp authority/);
     assert.match(info.serial, /^[0-9a-f]{32}$/);
@@ -129,7 +130,7 @@ describe('a token by the sandbox', () => {
   });
 
   it('passes without an expected nonce, as for a token found in a file', () => {
-    checkToken(ownToken(), { imprint: asked.imprint, hash: 'sha256' });
+    checkTokenBytes(ownToken(), { imprint: asked.imprint, hash: 'sha256' });
   });
 });
 
@@ -165,7 +166,7 @@ describe('parseTimestampResponse refuses', () => {
 });
 
 const refuses = (code: string, change: Partial<TokenExpectation>, token = ownToken()): SignpipeError =>
-  throwsCode(code, () => checkToken(token, { ...asked, ...change }));
+  throwsCode(code, () => checkTokenBytes(token, { ...asked, ...change }));
 
 describe('checkToken refuses', () => {
   it('timestamp-imprint: other data, or another digest', () => {
@@ -193,7 +194,7 @@ describe('checkToken refuses', () => {
     const late = ownToken(new Date(certificate.notAfter.getTime() + 1000));
     assert.match(refuses('timestamp-certificate', {}, early).message, /not valid yet/);
     assert.match(refuses('timestamp-certificate', {}, late).message, /expired/);
-    checkToken(ownToken(certificate.notAfter), asked);
+    checkTokenBytes(ownToken(certificate.notAfter), asked);
   });
 
   it('timestamp-signature: by another key than that of the certificate that it identifies', async () => {
@@ -220,7 +221,7 @@ describe('checkToken refuses', () => {
       /does not mark its purpose as critical/,
     );
     refuses('timestamp-certificate', { uncriticalPurpose: false }, alone);
-    checkToken(alone, { ...asked, uncriticalPurpose: true, roots: [pki.root.certificate] });
+    checkTokenBytes(alone, { ...asked, uncriticalPurpose: true, roots: [pki.root.certificate] });
   });
 
   it('timestamp-certificate: other purposes besides, or none, whatever is let pass', async () => {
@@ -242,7 +243,7 @@ describe('checkToken refuses', () => {
         refuses('timestamp-malformed', {}, withVersions(ownToken(), 3, version)).message,
         /SignerInfo of version \d, not 1/,
       );
-    checkToken(withVersions(ownToken(), 3, 1), asked);
+    checkTokenBytes(withVersions(ownToken(), 3, 1), asked);
   });
 
   it('timestamp-malformed: SignerInfo of another version than 3, if its signer is named by key identifier', () => {
@@ -250,7 +251,7 @@ describe('checkToken refuses', () => {
     const identifier = certificate.extensions.get(OID.subjectKeyIdentifier);
     assert.ok(identifier);
     const named = tlv(0x80, readOctets(parseDer(identifier.value, 'identifier')));
-    checkToken(withVersions(ownToken(), 3, 3, named), asked);
+    checkTokenBytes(withVersions(ownToken(), 3, 3, named), asked);
     refuses('timestamp-malformed', {}, withVersions(ownToken(), 3, 1, named));
   });
 
@@ -262,7 +263,7 @@ describe('checkToken refuses', () => {
       const changed = Buffer.from(token);
       changed[at] = (changed[at] ?? 0) ^ 0x01;
       try {
-        checkToken(changed, expected);
+        checkTokenBytes(changed, expected);
         passed.push(at);
       } catch (error) {
         assert.ok(error instanceof SignpipeError, `byte ${at}: ${String(error)}`);
