@@ -1,6 +1,5 @@
 import { normalPath } from '../../lib/zip/entry-paths.ts';
 import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
-import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import type { PartialArchive } from '../../lib/zip/read-zip.ts';
 import { planRewrite, rewriteZip, type NewContent, type RewritePlan } from '../../lib/zip/rewrite-zip.ts';
 import type { CheckName } from '../authenticode/report.ts';
@@ -13,6 +12,7 @@ import { readChunks } from '../../lib/bytes/read-chunks.ts';
 import { fileKindOf, openSignableFile } from '../formats/recognize.ts';
 import { readZip, readZipPartially } from '../formats/packages.ts';
 import { NEW_BYTES_IN_MEMORY, type RemoteSource } from './sign-zip.ts';
+import type { SignArtifactOptions } from './signed-artifact.ts';
 import { newContent, Spool, type UnpackedProgram } from './unpacked-programs.ts';
 import { verifyProgram } from './verify-program.ts';
 
@@ -28,10 +28,7 @@ export interface DetachedSignature {
   readonly signature: Buffer;
 }
 
-interface AttachOptions {
-  readonly limits: ArchiveLimits;
-  readonly scratch: string;
-}
+type AttachOptions = Pick<SignArtifactOptions, 'limits' | 'scratch'>;
 
 function requireDigest(
   what: string,

@@ -39,7 +39,6 @@ export interface SignerInfo {
   readonly signatureAlgorithm: string;
   readonly signature: Buffer;
   readonly unsignedAttributes: readonly Attribute[];
-  readonly raw: Buffer;
   /** Its components, in order. */
   readonly fields: readonly Der[];
 }
@@ -53,8 +52,6 @@ export interface SignedData {
   readonly content: Der | null;
   readonly certificates: readonly Certificate[];
   readonly signers: readonly SignerInfo[];
-  /** The ContentInfo, DER. */
-  readonly raw: Buffer;
   /** SignedData's components, in order. */
   readonly fields: readonly Der[];
 }
@@ -100,7 +97,6 @@ function readContentInfo(der: Der, what: string): SignedData {
     content,
     certificates,
     signers: signers.map((each) => readSigner(each, what)),
-    raw: der.raw,
     fields: reader.all,
   };
 }
@@ -158,7 +154,6 @@ function readSigner(der: Der, what: string): SignerInfo {
     signatureAlgorithm,
     signature,
     unsignedAttributes: readAttributes(unsigned, what),
-    raw: der.raw,
     fields: reader.all,
   };
 }

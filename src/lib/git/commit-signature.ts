@@ -15,8 +15,6 @@ export interface CommitSignature {
   readonly certified?: readonly string[];
   /** `SHA256:...` of the key; for a certificate, of the key that it certifies. */
   readonly fingerprint: string;
-  /** Such as `ssh-ed25519`, or `ssh-ed25519-cert-v01@openssh.com` for a certificate. */
-  readonly keyType: string;
   /** The committer's time as the commit claims it, to the second. */
   readonly committedAt: Date;
 }
@@ -168,7 +166,6 @@ export function verifyCommitSignature(
     principals,
     ...(certified && { certified }),
     fingerprint: publicKey.fingerprint,
-    keyType: publicKey.name,
     committedAt,
   };
 }

@@ -6,9 +6,6 @@ import { KnownHosts, knownHostName } from './known-hosts.ts';
 import { timesOf, type SshOptions } from './options.ts';
 import type { SshTarget } from './url.ts';
 
-/** Opens a connection with ssh2's settings. */
-type Connect<T> = (config: ConnectConfig) => Promise<T>;
-
 async function configFor(target: SshTarget, options: SshOptions, pin: HostKeyPin): Promise<ConnectConfig> {
   const times = timesOf(options);
   return {
@@ -76,7 +73,7 @@ function explain(error: unknown, target: SshTarget, options: SshOptions): Signpi
 export async function connectPinned<T>(
   target: SshTarget,
   options: SshOptions,
-  connect: Connect<T>,
+  connect: (config: ConnectConfig) => Promise<T>,
 ): Promise<T> {
   const pin = new HostKeyPin(target, await KnownHosts.load(options.knownHosts));
   const config = await configFor(target, options, pin);

@@ -23,16 +23,18 @@ const NAME_TYPES: ReadonlyMap<string, string> = new Map([
   ['1.3.6.1.4.1.311.60.2.1.3', 'jurisdictionC'],
 ]);
 
+/** The attributes of a relative name, each with the OID of its type. */
+export const attributesOf = (relative: Der, what: string): [type: string, value: string][] =>
+  children(expectTag(relative, TAG.set, what), what).map((pair) => {
+    const reader = new DerReader(pair, what);
+    return [readOid(reader.next(), what), readText(reader.next(), what)];
+  });
+
 /** The attributes of a Name, each with the short name of its type, or the OID. */
-export function nameAttributes(name: Der, what: string): [type: string, value: string][] {
-  return children(name, what).flatMap((relative) =>
-    children(expectTag(relative, TAG.set, what), what).map((pair): [string, string] => {
-      const reader = new DerReader(pair, what);
-      const type = readOid(reader.next(), what);
-      return [NAME_TYPES.get(type) ?? type, readText(reader.next(), what)];
-    }),
-  );
-}
+export const nameAttributes = (name: Der, what: string): [type: string, value: string][] =>
+  children(name, what)
+    .flatMap((relative) => attributesOf(relative, what))
+    .map(([type, value]) => [NAME_TYPES.get(type) ?? type, value]);
 
 /** A Name as text like that of RFC 4514, most specific attribute last: `C=US, O=Example, CN=Release`. */
 export function nameText(name: Der, what: string): string {

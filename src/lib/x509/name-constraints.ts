@@ -1,18 +1,8 @@
-import {
-  children,
-  context,
-  contextPrimitive,
-  DerReader,
-  expectTag,
-  parseDer,
-  readOid,
-  readText,
-  TAG,
-  type Der,
-} from '../asn1/der.ts';
+import { children, context, contextPrimitive, DerReader, parseDer, type Der } from '../asn1/der.ts';
 import { OID } from '../asn1/oids.ts';
 import { messageOf } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
+import { attributesOf } from './distinguished-name.ts';
 import { isAddressWithin, isDnsWithin, isMailboxWithin } from './constrained-names.ts';
 
 /*
@@ -134,19 +124,13 @@ const COMPARED: ReadonlyMap<number, Compare> = new Map<number, Compare>([
 /** The relative names of a Name as texts, which are equal if the names are equal by RFC 5280 section 7.1. */
 const relativeNames = (name: Der): string[] =>
   children(name, 'name').map((relative) =>
-    attributesOf(relative)
+    attributesOf(relative, 'name')
       .map(([type, value]) => `${type}=${value.trim().replaceAll(/\s+/g, ' ').toLowerCase()}`)
       .sort()
       .join('+'),
   );
 
-const attributesOf = (relative: Der): [type: string, value: string][] =>
-  children(expectTag(relative, TAG.set, 'name'), 'name').map((pair) => {
-    const reader = new DerReader(pair, 'name');
-    return [readOid(reader.next(), 'name'), readText(reader.next(), 'name')];
-  });
-
 const emailAddresses = (name: Der): string[] =>
   children(name, 'name').flatMap((relative) =>
-    attributesOf(relative).flatMap(([type, value]) => (type === EMAIL_ADDRESS ? [value] : [])),
+    attributesOf(relative, 'name').flatMap(([type, value]) => (type === EMAIL_ADDRESS ? [value] : [])),
   );

@@ -16,8 +16,11 @@ export interface PathRules {
   readonly sha1?: boolean;
 }
 
+/** Why a certificate breaks a rule; undefined if it does not. */
+type Problem = SignpipeError | undefined;
+
 /** The first rule that a path (leaf first, root last) breaks; undefined if it is valid. The codes: see `buildChain`. */
-export function pathProblem(path: readonly Certificate[], options: PathRules): SignpipeError | undefined {
+export function pathProblem(path: readonly Certificate[], options: PathRules): Problem {
   for (const [height, certificate] of path.entries()) {
     const isRoot = height === path.length - 1;
     const violation =
@@ -33,23 +36,16 @@ export function pathProblem(path: readonly Certificate[], options: PathRules): S
   return undefined;
 }
 
-function validityProblem(certificate: Certificate, at: Date): SignpipeError | undefined {
+function validityProblem(certificate: Certificate, at: Date): Problem {
+  const [from, until, now] = [certificate.notBefore, certificate.notAfter, at].map(isoDay);
   if (at > certificate.notAfter)
-    return chainProblem(
-      'expired',
-      certificate,
-      `expired ${isoDay(certificate.notAfter)}, before ${isoDay(at)}`,
-    );
+    return chainProblem('expired', certificate, `expired ${until}, before ${now}`);
   if (at < certificate.notBefore)
-    return chainProblem(
-      'not-yet-valid',
-      certificate,
-      `is valid from ${isoDay(certificate.notBefore)}, after ${isoDay(at)}`,
-    );
+    return chainProblem('not-yet-valid', certificate, `is valid from ${from}, after ${now}`);
   return undefined;
 }
 
-function leafProblem(leaf: Certificate, usage: string): SignpipeError | undefined {
+function leafProblem(leaf: Certificate, usage: string): Problem {
   if (!leaf.extendedKeyUsage?.includes(usage))
     return chainProblem('usage', leaf, `is not for ${purposeName(usage)} (extended key usage)`);
   // RFC 3161 section 2.3 permits either bit for a time-stamping key; code signing needs the first.
@@ -65,7 +61,7 @@ function authorityProblem(
   below: readonly Certificate[],
   isRoot: boolean,
   usage: string,
-): SignpipeError | undefined {
+): Problem {
   // A certificate of X.509 version 1 cannot state that it is an authority; a root is one because it is trusted.
   const old = isRoot && authority.extensions.size === 0;
   if (!authority.isCa && !old) return chainProblem('not-a-ca', authority, 'is not a certificate authority');
@@ -100,17 +96,14 @@ const UNDERSTOOD: ReadonlySet<string> = new Set<string>([
 /** policyConstraints and inhibitAnyPolicy (RFC 5280 sections 4.2.1.11, 4.2.1.14): refused, critical or not. */
 const POLICY_CONSTRAINTS = ['2.5.29.36', '2.5.29.54'];
 
-function constraintProblem(
-  certificate: Certificate,
-  below: readonly Certificate[],
-): SignpipeError | undefined {
+function constraintProblem(certificate: Certificate, below: readonly Certificate[]): Problem {
   if (POLICY_CONSTRAINTS.some((oid) => certificate.extensions.has(oid)))
     return chainProblem('constraints', certificate, 'constrains policies, which is not supported');
   const violation = nameConstraintViolation(certificate, below);
   return violation === null ? undefined : chainProblem('constraints', certificate, violation);
 }
 
-function criticalExtensionProblem(certificate: Certificate): SignpipeError | undefined {
+function criticalExtensionProblem(certificate: Certificate): Problem {
   const unknown = [...certificate.extensions.values()].find(
     ({ oid, critical }) => critical && !UNDERSTOOD.has(oid),
   );
@@ -130,11 +123,7 @@ const WEAK_SIGNATURES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** A root's own signature proves nothing, so its digest does not matter. */
-function weaknessProblem(
-  certificate: Certificate,
-  isRoot: boolean,
-  sha1: boolean,
-): SignpipeError | undefined {
+function weaknessProblem(certificate: Certificate, isRoot: boolean, sha1: boolean): Problem {
   const digest = isRoot ? undefined : WEAK_SIGNATURES.get(certificate.signatureAlgorithm);
   if (digest && !(sha1 && digest === 'SHA-1'))
     return chainProblem('weak', certificate, `is signed with ${digest}`);

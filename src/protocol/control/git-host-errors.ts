@@ -4,15 +4,10 @@ import { otherObjectFormat } from '../../lib/git/ls-refs.ts';
 import { printable } from '../../lib/printable.ts';
 import { loginOutputError } from '../../lib/ssh/login-output.ts';
 
-interface KnownFailure {
-  pattern: RegExp;
-  make: (url: string, text: string) => SignpipeError;
-}
-
 const BAD_LINE = /protocol error: bad line length character: (.{0,4})/s;
 
 /** Messages of git and ssh (in the C locale). The first that matches counts. */
-const KNOWN_FAILURES: readonly KnownFailure[] = [
+const KNOWN_FAILURES: readonly { pattern: RegExp; make: (url: string, text: string) => SignpipeError }[] = [
   {
     pattern: /REVOKED HOST KEY DETECTED|Host key \S+ \S+ revoked|marked as revoked/,
     make: (url, text) =>
