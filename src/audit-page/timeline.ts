@@ -1,10 +1,9 @@
 /** The timeline: lines from the requests to their answers. */
 import type { RowOutcome } from '../app/auditor/model.ts';
-import { ticksOf } from './timeline-axis.ts';
+import { ticksOf, EDGE, timelineScale, type TimelineScale } from './timeline-scale.ts';
 import { askedAt, NOW, type AuditItem } from './audit-data.ts';
 import { byId, svg } from './dom.ts';
 import { OUTCOMES } from './outcomes.ts';
-import { EDGE, timelineScale, type TimelineScale } from './timeline-scale.ts';
 import { SHAPES } from './outcome-icons.ts';
 import { state } from './state.ts';
 

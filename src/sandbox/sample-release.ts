@@ -11,7 +11,6 @@ interface SampleProgram {
   readonly name: string;
   /** Its npm package and the path in it. */
   readonly origin: string;
-  readonly licence: string;
   /** Whether it is unsigned, for the demo to sign; the others have their author's signature. */
   readonly ours: boolean;
 }
@@ -129,7 +128,6 @@ function describeSample(files: readonly PackFile[]): Sample {
   const programs = PROGRAMS.map(([name, source, path, whose]) => ({
     name: `${TOP}/${name}`,
     origin: `npm ${source.package}: ${path}`,
-    licence: source.licence,
     ours: whose === 'ours',
   }));
   const ours = programs.filter((program) => program.ours).map((program) => program.name);

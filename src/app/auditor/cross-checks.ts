@@ -1,5 +1,5 @@
 import { shortId } from '../../lib/git/objects.ts';
-import type { AuditedAnswer, JudgedReceipt } from './receipt-batch.ts';
+import type { AuditedAnswer, JudgedReceipt } from './workers.ts';
 import { Findings } from './findings.ts';
 import type { Problem } from './model.ts';
 import type { Vouches } from './vouches.ts';

@@ -1,6 +1,5 @@
 import { printable } from '../../lib/printable.ts';
-import type { Column } from './text-width.ts';
-import { TextTable, painter, type TableOptions } from './text-table.ts';
+import { type Column, TextTable, painter, type TableOptions } from './text-table.ts';
 import type { RowOutcome, Revocation, RevokedProgram } from './model.ts';
 import { plural } from '../../lib/plural.ts';
 import { minute } from './format.ts';

@@ -1,6 +1,5 @@
 import { printable } from '../../lib/printable.ts';
-import { fit, type Column } from './text-width.ts';
-import { TextTable, painter, type TableOptions } from './text-table.ts';
+import { fit, type Column, TextTable, painter, type TableOptions } from './text-table.ts';
 import type { AuditRow, RowOutcome } from './model.ts';
 import { askedBy, countsOf, minute, durationText, whatOf } from './format.ts';
 

@@ -2,8 +2,14 @@ import { availableParallelism } from 'node:os';
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { HAS_WORKERS, WorkerPool } from '../../lib/concurrency/worker-pool.ts';
 import type { Branches } from '../../protocol/control/repository.ts';
-import { BatchBuilder, type Batch } from './receipt-batch.ts';
-import { auditReceipt, type ReceiptContext, type ReceiptCommit } from './receipt-audit.ts';
+import {
+  auditReceipt,
+  type ReceiptContext,
+  type ReceiptCommit,
+  type AuditedReceipt,
+} from './receipt-audit.ts';
+import { RowCompressor, type RowChunk } from './compressed-rows.ts';
+import type { AuditRow } from './model.ts';
 
 /** Receipts that one thread reads at the same time; they bound the memory it takes. */
 const WIDTH = 64;
@@ -14,6 +20,49 @@ const WORTH_A_THREAD = 1500;
 const MOST_THREADS = 4;
 /** Batches that each thread has: one in progress, one queued. */
 const BATCHES_PER_THREAD = 2;
+
+/** The fields of an answer that are checked against the rest of the history. */
+export type AuditedAnswer = Pick<
+  AuditRow,
+  'request' | 'receipt' | 'claimed' | 'askedBy' | 'vouchedBy' | 'repeats'
+>;
+
+/** A receipt that was checked alone and against its request, without its row. */
+export interface JudgedReceipt extends Omit<AuditedReceipt, 'row'> {
+  /** Null for a commit that does not look like an answer and has no row. */
+  readonly answer: AuditedAnswer | null;
+}
+
+/** Receipts in order, and the rows of those that have one; plain data, for other threads. */
+interface Batch {
+  readonly receipts: readonly JudgedReceipt[];
+  readonly chunks: readonly RowChunk[];
+}
+
+const answerOf = ({ request, receipt, claimed, askedBy, vouchedBy, repeats }: AuditRow): AuditedAnswer => ({
+  request,
+  receipt,
+  claimed,
+  askedBy,
+  vouchedBy,
+  repeats,
+});
+
+/** Collects receipts and compresses their rows. */
+class BatchBuilder {
+  private readonly receipts: JudgedReceipt[] = [];
+  private readonly rows = new RowCompressor();
+
+  add({ row, ...judged }: AuditedReceipt): void {
+    if (row) this.rows.add(row);
+    this.receipts.push({ ...judged, answer: row && answerOf(row) });
+  }
+
+  /** Everything that was added. */
+  batch(): Batch {
+    return { receipts: this.receipts, chunks: this.rows.flush() };
+  }
+}
 
 /** What a thread needs to judge receipts: a `ReceiptContext` as plain data. */
 export interface AuditSetup {

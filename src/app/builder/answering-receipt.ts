@@ -4,7 +4,7 @@ import { readReceipt, type FoundReceipt } from '../../protocol/control/receipt.t
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { invalid, isInvalid } from '../../lib/errors.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import { verifyReceiptSignature } from './receipt-signature.ts';
+import { verifyReceiptSignature } from './check-receipt.ts';
 import type { BuilderSession } from './session.ts';
 
 type Context = Pick<BuilderSession, 'repository' | 'say'>;

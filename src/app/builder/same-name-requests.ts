@@ -12,7 +12,7 @@ import { listRequests, readRequest, type Request } from '../../protocol/control/
 import { zipnameLines, type RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
-import { verifyReceiptSignature } from './receipt-signature.ts';
+import { verifyReceiptSignature } from './check-receipt.ts';
 
 /**
  * Two requests for files with the same name use one place on the exchange: the later upload replaces the earlier one,

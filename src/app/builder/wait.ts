@@ -13,13 +13,12 @@ import { readRequest } from '../../protocol/control/request.ts';
 import { notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
-import { requireAnswersRequest } from './check-receipt.ts';
+import { requireAnswersRequest, verifyReceiptSignature } from './check-receipt.ts';
 import { WaitingReport } from './why-waiting.ts';
 import { answeringReceipt, requestNamed } from './answering-receipt.ts';
 import { receiptSigners, type BuilderSession } from './session.ts';
 import { hintOfRefusal, explainFailedDownload } from './same-name-requests.ts';
 import { downloadSigned } from './download-signed.ts';
-import { verifyReceiptSignature } from './receipt-signature.ts';
 
 export interface WaitOptions {
   /** Milliseconds. */

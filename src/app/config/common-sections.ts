@@ -67,7 +67,7 @@ const CONTROL_URL = /^(?:ssh|file):\/\/\S+$/;
 const EXCHANGE_URL = /^(?:sftp|scp|file):\/\/\S+$/;
 
 /** A branch name: a safe part of what git-check-ref-format allows. */
-export const branch = z
+const branch = z
   .string()
   .regex(
     /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/,

@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
 import { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
@@ -7,10 +7,12 @@ import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { incoming } from './fetch.ts';
 import type { DeltaOutput, JournaledOutput, SparseOutput } from './journal.ts';
 import { newBytesOf, type Delivery } from './delivery-content.ts';
-import type { NewBytes } from '../../protocol/exchange/exchange.ts';
+import type { NewBytes, Exchange } from '../../protocol/exchange/exchange.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import { retry } from './retry.ts';
 import type { SignerContext } from './signer-context.ts';
+import { deliveredPath } from '../config/delivered-path.ts';
+import type { Request } from '../../protocol/control/request.ts';
 
 const outgoing = (context: SignerContext, { path }: JournaledOutput): string =>
   `${context.config.exchange.outgoing}/${path}`;
@@ -152,4 +154,26 @@ async function deliverRefetched(
   });
   await deliverPatched(context, output, newBytes, { unsigned, sha256: sha256OfSource });
   await rm(unsigned, { force: true });
+}
+
+/** Exchanges on which a delivery was rehearsed. */
+const rehearsedExchanges = new WeakSet<Exchange>();
+
+/**
+ * Tries, once for each open exchange, whether a request's files could be delivered: before the key is used, since a
+ * signature that cannot be delivered still exists. Throws what a delivery would throw.
+ */
+export async function rehearseDelivery(context: SignerContext, { id, files }: Request): Promise<void> {
+  const { exchange, config, log } = context;
+  const [first] = files;
+  if (!first || rehearsedExchanges.has(exchange)) return;
+  const { outgoing, delivered } = config.exchange;
+  const folder = posix.dirname(`${outgoing}/${deliveredPath(delivered, { request: id, name: first.name })}`);
+  const rehearsal = await retry(context, `trying ${folder}`, () =>
+    // Named after the request, so that after a crash the next try deletes it.
+    exchange.rehearse(folder, { make: true, temporary: id.slice(0, 12) }),
+  );
+  rehearsedExchanges.add(exchange);
+  if (rehearsal?.left)
+    log.warn({ file: rehearsal.left }, `${rehearsal.left} stays there: the exchange refuses to delete it`);
 }

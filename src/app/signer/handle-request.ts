@@ -20,7 +20,7 @@ import {
   requireValidReceipt,
   type ReceiptDraft,
 } from './receipt-draft.ts';
-import { rehearseDelivery } from './rehearse-delivery.ts';
+import { rehearseDelivery } from './deliver.ts';
 import { signFiles, type SignedRequest } from './sign-request.ts';
 import type { SignerContext } from './signer-context.ts';
 import type { UnmetPrecondition } from './unmet-precondition.ts';

@@ -61,7 +61,7 @@ export function channelOf(request: Request, channels: ReadonlyMap<string, Channe
  * Who signed the request commit. Its key must be allowed both at the time that the commit claims and now: the thief of
  * an expired key would claim an old time. Throws `commit-...` (not-allowed, invalid).
  */
-export function requesterOf(request: Request, channel: Channel, now: Date): Requester {
+function requesterOf(request: Request, channel: Channel, now: Date): Requester {
   const anyone = { principal: null, key: null };
   const open = channel.config.trust.unsignedRequests === 'accept';
   if (!channel.allowed) return anyone;

@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
 import { printable } from '../../lib/printable.ts';
-import { usage } from '../../lib/errors.ts';
+import { usage, SignpipeError } from '../../lib/errors.ts';
 import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
 import { askPassphrase } from '../../engine/keys/passphrase.ts';
 import type { SigningKey } from '../../engine/keys/signing-key.ts';
@@ -18,7 +18,6 @@ import type {
 import { withProgressBar } from '../../lib/progress.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
-import { withFlagNames } from '../output/flag-names.ts';
 import { describeKept, describeLeftAlone } from '../output/kept-program-text.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import {
@@ -171,6 +170,28 @@ async function signWith(
     });
   }
 }
+
+/** The flags of `sign` for the settings of signer.yaml. */
+const FLAGS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    pfx: '--pfx FILE',
+    certificate: '--certificate FILE',
+    key: '--key FILE',
+    files: '--files',
+    alreadySigned: '--already-signed',
+    timestampRoots: '--timestamp-ca',
+  }),
+);
+
+/** Error texts name a setting as `signing.KEY`, with "on the signer" if their reader may be on another machine. */
+const SETTING = /\bsigning\.(\w+)( on the signer)?/g;
+
+const withFlags = (text: string): string =>
+  text.replace(SETTING, (setting, key: string) => FLAGS.get(key) ?? setting);
+
+/** Names the flags of `sign` in an error instead of settings, for readers without a signer.yaml. */
+const withFlagNames = (error: unknown): unknown =>
+  error instanceof SignpipeError ? error.reworded(withFlags) : error;
 
 /** `signpipe sign`: signs local files as the signer does. */
 export async function signCommand(files: string[], options: SignCommandOptions): Promise<number> {

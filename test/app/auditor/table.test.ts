@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
-import { columnWidths, fit, widthOf } from '../../../src/app/auditor/text-width.ts';
+import { columnWidths, fit, widthOf, type TableOptions } from '../../../src/app/auditor/text-table.ts';
 import { filterRows, rowFilter, type RowFilter } from '../../../src/app/auditor/filter.ts';
-import type { TableOptions } from '../../../src/app/auditor/text-table.ts';
 import type { AuditRow } from '../../../src/app/auditor/model.ts';
 import { Summary } from '../../../src/app/auditor/summary.ts';
 import { AuditTable } from '../../../src/app/auditor/table.ts';

@@ -29,19 +29,12 @@ export interface SiteCheck {
 
 export const ok = (message: string): CheckResult => ({ status: 'ok', message });
 
-export const warning = (code: string, message: string, hint: string): CheckResult => ({
-  status: 'warning',
-  message,
-  code,
-  hint,
-});
+const finding =
+  (status: Status) =>
+  (code: string, message: string, hint: string): CheckResult => ({ status, message, code, hint });
 
-export const bad = (code: string, message: string, hint: string): CheckResult => ({
-  status: 'bad',
-  message,
-  code,
-  hint,
-});
+export const warning = finding('warning');
+export const bad = finding('bad');
 
 /** Reports an error. One that is not a SignpipeError is a fault of this program: `unexpected`. */
 export function resultOf(error: unknown, status: Status = 'bad'): CheckResult {

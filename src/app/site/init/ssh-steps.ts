@@ -3,7 +3,7 @@ import { exchangeKeyLine, gitKeyLine } from './key-lines.ts';
 import { setupStep, type SetupStep } from './site-setup.ts';
 
 /** The URLs that a site uses; a voucher uses no exchange. */
-interface SiteUrls {
+export interface SiteUrls {
   readonly control: string;
   readonly exchange?: string | undefined;
 }
