@@ -6,7 +6,7 @@ import { parseSignature } from '../../../src/engine/authenticode/signature.ts';
 import type { PublishedPolicy, Receipt } from '../../../src/protocol/control/receipt.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
-import { AuditWorld, hashOf, type Made, type ReceiptOptions } from './sample-history.ts';
+import { AuditWorld, hashOf, type Made, type ReceiptOptions, type RequestOptions } from './sample-history.ts';
 import { rewrapped } from '../../world/commit-copies.ts';
 
 let keys: AuditWorld;
@@ -64,6 +64,16 @@ async function begun(): Promise<AuditWorld> {
   const world = await keys.another();
   await world.receipt(await world.request(), { programs });
   return world;
+}
+
+/** The tree, the parents and the message of a commit that is not written yet. */
+function partsOf(world: AuditWorld, commit: string): { tree: string; parents: string[]; message: string } {
+  const raw = world.pending(commit).toString('utf8');
+  return {
+    tree: /^tree (\w+)/.exec(raw)?.[1] ?? '',
+    parents: [...raw.matchAll(/^parent (\w+)$/gm)].map(([, id = '']) => id),
+    message: raw.slice(raw.indexOf('\n\n') + 2),
+  };
 }
 
 /** The first program with another entry in the receipt. */
@@ -265,11 +275,12 @@ describe('the audit of a tampered history', () => {
   const tampered = (
     name: string,
     code: string,
-    options: () => ReceiptOptions | Promise<ReceiptOptions>,
+    options: () => ReceiptOptions = () => ({ programs }),
+    asked: () => RequestOptions = () => ({}),
   ): void => {
     it(`${code}: ${name}`, async () => {
       const world = await begun();
-      const receipt = await world.receipt(await world.request(), await options());
+      const receipt = await world.receipt(await world.request(asked()), options());
       const audit = await audited(world);
       assert.deepEqual(problemsOf(audit), [[code, receipt]]);
       assert.deepEqual(outcomes(audit), ['signed', 'unproven']);
@@ -313,8 +324,7 @@ describe('the audit of a tampered history', () => {
     receipt: string,
     change: { message?: (text: string) => string; files?: Record<string, string | Buffer | null> },
   ): Promise<string> => {
-    const raw = world.pending(receipt).toString('utf8');
-    const [, tree = ''] = /^tree (\w+)/.exec(raw) ?? [];
+    const { tree, parents, message } = partsOf(world, receipt);
     const entries = new Map<string, { mode: string; name: string; id: string }>();
     for (let rest = world.pending(tree); rest.length > 0;) {
       const nul = rest.indexOf(0);
@@ -325,8 +335,6 @@ describe('the audit of a tampered history', () => {
     for (const [name, content] of Object.entries(change.files ?? {}))
       if (content === null) entries.delete(name);
       else entries.set(name, { mode: '100644', name, id: world.blob(content) });
-    const message = raw.slice(raw.indexOf('\n\n') + 2);
-    const parents = [...raw.matchAll(/^parent (\w+)$/gm)].map(([, id = '']) => id);
     const commit = await world.commit(
       { tree: world.tree([...entries.values()]), parents, message: change.message?.(message) ?? message },
       world.keys.receipts,
@@ -335,21 +343,33 @@ describe('the audit of a tampered history', () => {
     return commit;
   };
 
-  it('receipt-message-differs: trailers and receipt.json say different things', async () => {
-    const world = await begun();
-    const receipt = await world.receipt(await world.request(), { programs });
-    const commit = await rewritten(world, receipt, {
-      message: (text) => text.replace(/^Output-SHA256: .{8}/m, 'Output-SHA256: 00000000'),
+  for (const [name, code, change] of [
+    [
+      'trailers and receipt.json say different things',
+      'receipt-message-differs',
+      { message: (text: string) => text.replace(/^Output-SHA256: .{8}/m, 'Output-SHA256: 00000000') },
+    ],
+    [
+      'a trailer is repeated with another value',
+      'receipt-message-differs',
+      { message: (text: string) => `${text}Outcome: rejected\n` },
+    ],
+    [
+      'SHA256SUMS is about other bytes',
+      'receipt-sums-differ',
+      { files: { SHA256SUMS: `${hashOf('x')}  build-2.zip\n` } },
+    ],
+    ['SHA256SUMS is missing', 'receipt-sums-differ', { files: { SHA256SUMS: null } }],
+    ['receipt.json is empty', 'receipt-malformed', { files: { 'receipt.json': '{"version":2}' } }],
+    ['receipt.json is something else', 'receipt-malformed', { files: { 'receipt.json': 'not JSON' } }],
+    ['receipt.json is missing', 'receipt-malformed', { files: { 'receipt.json': null } }],
+  ] as const)
+    it(`${code}: ${name}`, async () => {
+      const world = await begun();
+      const receipt = await world.receipt(await world.request(), { programs });
+      const commit = await rewritten(world, receipt, change);
+      assert.deepEqual(problemsOf(await audited(world)), [[code, commit]]);
     });
-    assert.deepEqual(problemsOf(await audited(world)), [['receipt-message-differs', commit]]);
-  });
-
-  it('receipt-message-differs: a trailer is repeated with another value', async () => {
-    const world = await begun();
-    const receipt = await world.receipt(await world.request(), { programs });
-    const commit = await rewritten(world, receipt, { message: (text) => `${text}Outcome: rejected\n` });
-    assert.deepEqual(problemsOf(await audited(world)), [['receipt-message-differs', commit]]);
-  });
 
   it('accepts a message that a later version words differently', async () => {
     const world = await begun();
@@ -358,15 +378,6 @@ describe('the audit of a tampered history', () => {
       message: (text) => `Signed for you\n\n${text.slice(text.indexOf('Request:'))}Extra: yes\n`,
     });
     assert.deepEqual((await audited(world)).problems, []);
-  });
-
-  it('receipt-sums-differ: SHA256SUMS is about other bytes, or missing', async () => {
-    for (const sums of [`${hashOf('x')}  build-2.zip\n`, null]) {
-      const world = await begun();
-      const receipt = await world.receipt(await world.request(), { programs });
-      const commit = await rewritten(world, receipt, { files: { SHA256SUMS: sums } });
-      assert.deepEqual(problemsOf(await audited(world)), [['receipt-sums-differ', commit]]);
-    }
   });
 
   it('receipt-no-signature: the detached signatures are missing', async () => {
@@ -396,27 +407,16 @@ describe('the audit of a tampered history', () => {
       })),
     );
     const receipt = await world.receipt(await world.request(), { programs: [first] });
-    const raw = world.pending(receipt).toString('utf8');
-    const top = world.pending(/^tree (\w+)/.exec(raw)?.[1] ?? '');
+    const { tree: old, parents, message } = partsOf(world, receipt);
+    const top = world.pending(old);
     const at = top.indexOf('signatures\0') + 'signatures\0'.length;
     const changed = Buffer.concat([top.subarray(0, at), Buffer.from(tree, 'hex'), top.subarray(at + 20)]);
-    const parents = [...raw.matchAll(/^parent (\w+)$/gm)].map(([, id = '']) => id);
-    const message = raw.slice(raw.indexOf('\n\n') + 2);
     const commit = await world.commit(
       { tree: world.rawTree(changed), parents, message },
       world.keys.receipts,
     );
     world.signed.splice(-1, 1, commit);
     assert.deepEqual(problemsOf(await audited(world)), [['receipt-stray-signature', commit]]);
-  });
-
-  it('receipt-malformed: receipt.json is something else', async () => {
-    for (const json of ['{"version":2}', 'not JSON', null]) {
-      const world = await begun();
-      const receipt = await world.receipt(await world.request(), {});
-      const commit = await rewritten(world, receipt, { files: { 'receipt.json': json } });
-      assert.deepEqual(problemsOf(await audited(world)), [['receipt-malformed', commit]]);
-    }
   });
 
   it('receipt-mismatch: receipt.json is about another request than the commit', async () => {
@@ -429,80 +429,51 @@ describe('the audit of a tampered history', () => {
     assert.deepEqual(problemsOf(await audited(world)), [['receipt-mismatch', commit]]);
   });
 
-  tampered('the receipt names another signer', 'request-signer-differs', () => ({
+  /** A receipt that says this of its request. */
+  const stating = (change: Partial<Receipt['request']>): ReceiptOptions => ({
     programs,
-    edit: (stated) => ({ ...stated, request: { ...stated.request, signer: 'second@example.org' } }),
-  }));
-  tampered('the receipt names another key', 'request-signer-differs', () => ({
+    edit: (stated) => ({ ...stated, request: { ...stated.request, ...change } }),
+  });
+  tampered('the receipt names another signer', 'request-signer-differs', () =>
+    stating({ signer: 'second@example.org' }),
+  );
+  tampered('the receipt names another key', 'request-signer-differs', () =>
+    stating({ key: keys.keys.second.signer.fingerprint }),
+  );
+  tampered('the receipt states another channel', 'request-differs', () => stating({ channel: 'release' }));
+  tampered('the receipt states a revision that the request does not have', 'request-differs', () =>
+    stating({ sourceRevision: 'v1.0' }),
+  );
+  tampered('a file was signed that was not requested', 'receipt-other-file', () => ({
     programs,
     edit: (stated) => ({
       ...stated,
-      request: { ...stated.request, key: keys.keys.second.signer.fingerprint },
+      files: stated.files.flatMap((file) => [file, { ...file, input: { ...file.input, name: 'evil.zip' } }]),
     }),
   }));
-  tampered('the receipt states another channel', 'request-differs', () => ({
+  tampered(
+    'an unsigned request, stated to be signed',
+    'commit-unsigned',
+    () => stating({ signer: 'builder@example.org', key: keys.keys.builder.signer.fingerprint }),
+    () => ({ by: null }),
+  );
+  for (const [who, by] of [
+    ['nobody', () => null],
+    ['a stranger', () => keys.keys.stranger],
+  ] as const)
+    tampered(
+      `signed for a requester who is not proven, a request by ${who}`,
+      'request-unproven',
+      () => stating({ signer: null, key: null }),
+      () => ({ by: by() }),
+    );
+  tampered('a file other than the pinned one was signed', 'receipt-other-bytes', () => ({
     programs,
-    edit: (stated) => ({ ...stated, request: { ...stated.request, channel: 'release' } }),
+    edit: (stated) => ({
+      ...stated,
+      files: stated.files.map((file) => ({ ...file, input: { ...file.input, sha256: hashOf('other') } })),
+    }),
   }));
-  tampered('the receipt states a revision that the request does not have', 'request-differs', () => ({
-    programs,
-    edit: (stated) => ({ ...stated, request: { ...stated.request, sourceRevision: 'v1.0' } }),
-  }));
-  it('receipt-other-file: a file was signed that was not requested', async () => {
-    const world = await begun();
-    const receipt = await world.receipt(await world.request(), {
-      programs,
-      edit: (stated) => ({
-        ...stated,
-        files: stated.files.flatMap((file) => [
-          file,
-          { ...file, input: { ...file.input, name: 'evil.zip' } },
-        ]),
-      }),
-    });
-    assert.deepEqual(problemsOf(await audited(world)), [['receipt-other-file', receipt]]);
-  });
-
-  it('commit-unsigned: an unsigned request, stated to be signed', async () => {
-    const world = await begun();
-    const request = await world.request({ by: null });
-    const receipt = await world.receipt(request, {
-      programs,
-      edit: (stated) => ({
-        ...stated,
-        request: {
-          ...stated.request,
-          signer: 'builder@example.org',
-          key: world.keys.builder.signer.fingerprint,
-        },
-      }),
-    });
-    assert.deepEqual(problemsOf(await audited(world)), [['commit-unsigned', receipt]]);
-  });
-
-  it('request-unproven: signed for an unproven requester', async () => {
-    for (const by of [null, keys.keys.stranger]) {
-      const world = await begun();
-      const request = await world.request({ by });
-      const receipt = await world.receipt(request, {
-        programs,
-        edit: (stated) => ({ ...stated, request: { ...stated.request, signer: null, key: null } }),
-      });
-      assert.deepEqual(problemsOf(await audited(world)), [['request-unproven', receipt]]);
-    }
-  });
-
-  it('receipt-other-bytes: a file other than the pinned one was signed', async () => {
-    const world = await begun();
-    const receipt = await world.receipt(await world.request(), {
-      programs,
-      edit: (stated) => ({
-        ...stated,
-        files: stated.files.map((file) => ({ ...file, input: { ...file.input, sha256: hashOf('other') } })),
-      }),
-    });
-    assert.deepEqual(problemsOf(await audited(world)), [['receipt-other-bytes', receipt]]);
-  });
 
   it('receipt-other-bytes: an entry is not the one that was pinned', async () => {
     const world = await begun();
@@ -517,31 +488,21 @@ describe('the audit of a tampered history', () => {
     assert.deepEqual(problemsOf(await audited(world)), [['receipt-other-bytes', receipt]]);
   });
 
-  it('receipt-file-missing: a requested file is missing', async () => {
-    const world = await begun();
-    const zipname = ['one.zip', 'two.zip'].map((name) => `${hashOf(name)}  ${name}\n`).join('');
-    const receipt = await world.receipt(await world.request({ name: 'one.zip', zipname }), { programs });
-    assert.deepEqual(problemsOf(await audited(world)), [['receipt-file-missing', receipt]]);
-  });
-
-  it('request-unsound: signed although the request cannot be read', async () => {
-    const world = await begun();
-    const request = await world.request({ zipname: '../../etc/shadow\n' });
-    const receipt = await world.receipt(request, { programs });
-    assert.deepEqual(problemsOf(await audited(world)), [['request-unsound', receipt]]);
-  });
-
-  it('vouch-not-request: signed for a vouch on the request branch', async () => {
-    const world = await begun();
-    const request = await world.request({ message: 'Vouch for it\n\nVouch: yes\n' });
-    const receipt = await world.receipt(request, { programs });
-    assert.deepEqual(problemsOf(await audited(world)), [['vouch-not-request', receipt]]);
-  });
+  tampered('a requested file is missing', 'receipt-file-missing', undefined, () => ({
+    name: 'one.zip',
+    zipname: ['one.zip', 'two.zip'].map((name) => `${hashOf(name)}  ${name}\n`).join(''),
+  }));
+  tampered('signed although the request cannot be read', 'request-unsound', undefined, () => ({
+    zipname: '../../etc/shadow\n',
+  }));
+  tampered('signed for a vouch on the request branch', 'vouch-not-request', undefined, () => ({
+    message: 'Vouch for it\n\nVouch: yes\n',
+  }));
 
   it('request-none: a receipt for a commit that is not a request', async () => {
     const world = await begun();
     const [last = ''] = world.main.slice(-1);
-    const tree = /^tree (\w+)/.exec(world.pending(last).toString('latin1'))?.[1] ?? '';
+    const { tree } = partsOf(world, last);
     const idle = await world.commit({ tree, parents: [last], message: 'Nothing new\n' }, world.keys.builder);
     world.main.push(idle);
     world.know(idle, last);
@@ -667,7 +628,7 @@ describe('the audit of a tampered history', () => {
     const [tip = ''] = world.signed.slice(-1);
     const stray = await world.commit({ tree: world.tree([]) }, world.keys.stranger);
     const sound = await world.receipt(request, { programs });
-    const tree = /^tree (\w+)/.exec(world.pending(sound).toString('latin1'))?.[1] ?? '';
+    const { tree } = partsOf(world, sound);
     const octopus = await world.commit({ tree, parents: [tip, request, stray] }, world.keys.receipts);
     world.signed.splice(-1, 1, octopus);
     const audit = await audited(world);
@@ -682,7 +643,7 @@ describe('the audit of a tampered history', () => {
     const request = await world.request();
     const [tip = ''] = world.signed.slice(-1);
     const sound = await world.receipt(request, { programs });
-    const tree = /^tree (\w+)/.exec(world.pending(sound).toString('latin1'))?.[1] ?? '';
+    const { tree } = partsOf(world, sound);
     const crossed = await world.commit({ tree, parents: [request, tip] }, world.keys.receipts);
     world.signed.splice(-1, 1, crossed);
     const codes = problemsOf(await audited(world));
@@ -706,8 +667,7 @@ describe('the audit of a tampered history', () => {
   it('receipts-root: it names one key and is signed with another', async () => {
     const world = await keys.another();
     const sound = await world.root();
-    const raw = world.pending(sound).toString('utf8');
-    const tree = /^tree (\w+)/.exec(raw)?.[1] ?? '';
+    const { tree } = partsOf(world, sound);
     const root = await world.commit({ tree }, world.keys.builder);
     world.signed.splice(0, 1, root);
     await world.request();
@@ -804,75 +764,57 @@ describe('the audit of detached signatures', () => {
 });
 
 describe('the audit of vouches', () => {
-  const counting = async (
-    world: AuditWorld,
-    vouches: (request: string) => Promise<Receipt['vouches']>,
-  ): Promise<[string, string][]> => {
-    const policy = policyOf({ vouches: 1 });
-    const request = await world.request();
-    const counted = await vouches(request);
-    const receipt = await world.receipt(request, {
-      programs,
-      policy,
-      edit: (stated) => ({ ...stated, vouches: counted }),
-    });
-    const problems = problemsOf(await audited(world));
-    assert(problems.every(([, commit]) => commit === receipt));
-    return problems;
-  };
-  const codesOf = async (vouches: (world: AuditWorld, request: string) => Promise<Receipt['vouches']>) => {
-    const world = await begun();
-    return (await counting(world, (request) => vouches(world, request))).map(([code]) => code);
-  };
-
-  it('vouches-too-few: signed with fewer than the policy published with it asks for', async () => {
-    assert.deepEqual(await codesOf(() => Promise.resolve([])), ['vouches-too-few']);
-  });
-  it('vouch-differs: it is for other bytes', async () => {
-    assert.deepEqual(
-      await codesOf(async (world, request) => [await world.vouch(request, undefined, hashOf('other'))]),
-      ['vouch-differs'],
-    );
-  });
-  it('vouch-own: it is by the requester', async () => {
-    assert.deepEqual(
-      await codesOf(async (world, request) => [await world.vouch(request, world.keys.builder)]),
-      ['vouch-own'],
-    );
-  });
-  it('commit-signer-unknown: it is by a stranger', async () => {
-    assert.deepEqual(
-      await codesOf(async (world, request) => [await world.vouch(request, world.keys.stranger)]),
-      ['commit-signer-unknown'],
-    );
-  });
-  it('vouch-signer-differs: it is by another than the receipt says', async () => {
-    assert.deepEqual(
-      await codesOf(async (world, request) => [
-        { ...(await world.vouch(request)), signer: 'stranger@example.net' },
-      ]),
-      ['vouch-signer-differs'],
-    );
-  });
-  it('vouch-missing: it is not on its branch', async () => {
-    assert.deepEqual(
-      await codesOf(async (world, request) => {
+  for (const [code, what, vouches] of [
+    ['vouches-too-few', 'signed with fewer than the policy published with it asks for', async () => []],
+    [
+      'vouch-differs',
+      'it is for other bytes',
+      async (world, request) => [await world.vouch(request, undefined, hashOf('other'))],
+    ],
+    [
+      'vouch-own',
+      'it is by the requester',
+      async (world, request) => [await world.vouch(request, world.keys.builder)],
+    ],
+    [
+      'commit-signer-unknown',
+      'it is by a stranger',
+      async (world, request) => [await world.vouch(request, world.keys.stranger)],
+    ],
+    [
+      'vouch-signer-differs',
+      'it is by another than the receipt says',
+      async (world, request) => [{ ...(await world.vouch(request)), signer: 'stranger@example.net' }],
+    ],
+    [
+      'vouch-missing',
+      'it is not on its branch',
+      async (world, request) => {
         const vouch = await world.vouch(request);
         world.vouches.get('second')?.pop();
         return [vouch];
-      }),
-      ['vouch-missing'],
-    );
-  });
-  it('vouch-repeated: one person counts once', async () => {
-    assert.deepEqual(
-      await codesOf(async (world, request) => {
+      },
+    ],
+    [
+      'vouch-repeated',
+      'one person counts once',
+      async (world, request) => {
         const vouch = await world.vouch(request);
         return [vouch, vouch];
-      }),
-      ['vouch-repeated'],
-    );
-  });
+      },
+    ],
+  ] as readonly [string, string, (world: AuditWorld, request: string) => Promise<Receipt['vouches']>][])
+    it(`${code}: ${what}`, async () => {
+      const world = await begun();
+      const request = await world.request();
+      const counted = await vouches(world, request);
+      const receipt = await world.receipt(request, {
+        programs,
+        policy: policyOf({ vouches: 1 }),
+        edit: (stated) => ({ ...stated, vouches: counted }),
+      });
+      assert.deepEqual(problemsOf(await audited(world)), [[code, receipt]]);
+    });
 });
 
 describe('the audit of persons', () => {
