@@ -63,7 +63,7 @@ export class History {
 
   /** The newest receipt must be of a signed file; it is the model for all others. */
   static async of(world: World): Promise<History> {
-    const model = (await world.receipt()) as unknown as Receipt;
+    const model = await world.receipt();
     const name = model.files[0]?.signed[0]?.signature;
     if (name === undefined) throw new Error('the newest receipt signed nothing');
     const signature = await blob(world.control, `signed:${name}`);

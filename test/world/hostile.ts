@@ -6,7 +6,8 @@ import { promisify } from 'node:util';
 import { createZip } from '../../src/lib/zip/create-zip.ts';
 import { sha256Hex } from '../../src/lib/bytes/hash.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
-import { gitEnvironment, type World } from './site.ts';
+import type { Receipt } from '../../src/protocol/control/receipt.ts';
+import { gitEnvironment, startWorld, type World } from './site.ts';
 import { makeKey } from './sshd.ts';
 
 const run = promisify(execFile);
@@ -184,35 +185,28 @@ export class Hostile {
   }
 }
 
-/** The parts of a receipt that tests check. */
-export interface ReceiptLike {
-  outcome: string;
-  reason?: { code: string; message: string; hint?: string };
-  request: { id: string; signer: string | null; channel: string };
-  repeats?: { request: string; receipt?: string };
-  test: boolean;
-  certificate?: { sha256: string };
-  vouches: { name: string; signer: string; key: string; commit: string }[];
-  files: { input: { name: string; sha256?: string }; output?: { name: string; sha256: string } }[];
-  times: { seen: string; answered: string };
+/** A world without SSH, which is faster, and its hostile Git host, for all tests of one file. */
+export async function startHostile(): Promise<{ readonly world: World; readonly host: Hostile }> {
+  const world = await startWorld({ ssh: false });
+  return { world, host: new Hostile(world) };
 }
 
 /** Every receipt on the branch that answers a request, oldest first. */
-export async function receiptsFor(world: World, request: string): Promise<ReceiptLike[]> {
+export async function receiptsFor(world: World, request: string): Promise<Receipt[]> {
   const lines = await world
     .git('rev-list', '--first-parent', '--reverse', '--parents', 'signed')
     .catch(() => '');
-  const receipts: ReceiptLike[] = [];
+  const receipts: Receipt[] = [];
   for (const line of lines.split('\n')) {
     const [commit = '', , second] = line.split(' ');
     if (second === request)
-      receipts.push(JSON.parse(await world.git('show', `${commit}:receipt.json`)) as ReceiptLike);
+      receipts.push(JSON.parse(await world.git('show', `${commit}:receipt.json`)) as Receipt);
   }
   return receipts;
 }
 
 /** The only receipt that answers a request; throws if there is none, or several. */
-export async function receiptFor(world: World, request: string): Promise<ReceiptLike> {
+export async function receiptFor(world: World, request: string): Promise<Receipt> {
   const [only, ...more] = await receiptsFor(world, request);
   if (!only || more.length > 0)
     throw new Error(`request ${request} has ${only ? more.length + 1 : 0} receipts`);

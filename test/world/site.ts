@@ -1,11 +1,13 @@
 import { execFile, spawn } from 'node:child_process';
 import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { noProgress } from '../../src/lib/progress.ts';
 import { openSignerContext } from '../../src/app/signer/signer-context.ts';
+import type { Receipt } from '../../src/protocol/control/receipt.ts';
 import { RequestPoller, type PollResult } from '../../src/app/signer/request-poller.ts';
 import { toPem } from '../../src/sandbox/certificates.ts';
 import { layOutSite, writeConfigs, type SandboxSite, type SitePlaces } from '../../src/sandbox/site.ts';
@@ -65,6 +67,8 @@ export interface WorldOptions {
   readonly sshd?: SshdOptions;
   /** `scp` for the legacy protocol. */
   readonly exchangeScheme?: 'sftp' | 'scp';
+  /** False only for speed: signer and builder use file:// URLs, for tests that do not concern SSH. */
+  readonly ssh?: boolean;
   readonly timestamp?: TimestampAuthorityOptions;
 }
 
@@ -103,6 +107,7 @@ export class World {
     await writeConfigs(site, places);
     const world = new World(sshd, authority, site, places);
     await world.configure('retry: { attempts: 2, wait: 1s }');
+    if (options.ssh === false) await world.withoutSsh();
     return world;
   }
 
@@ -131,7 +136,7 @@ export class World {
     await writeFile(this.site.signerConfig, change(await readFile(this.site.signerConfig, 'utf8')));
   }
 
-  /** Only for speed: makes signer and builder use file:// URLs, for tests that do not concern SSH. */
+  /** Makes signer and builder use file:// URLs. */
   async withoutSsh(): Promise<void> {
     const [control, exchange] = [`file://${this.control}`, `file://${this.exchange()}`];
     for (const config of [this.site.signerConfig, this.site.builderConfig]) {
@@ -189,25 +194,36 @@ export class World {
     { write: (line: string) => void this.logged.push(JSON.parse(line) as Record<string, unknown>) },
   );
 
-  /** `signpipe wait`, with the output in the site's folder `out`. */
-  wait(request: string, ...more: string[]): Promise<Ended> {
+  /** `signpipe signature attach` with the receipt of a request: rebuilds the signed file from an unsigned one. */
+  attach(file: string, request: string, output: string): Promise<Ended> {
     return signpipe([
-      'wait',
+      'signature',
+      'attach',
+      file,
+      '--receipt',
       request,
-      '-c',
-      this.site.builderConfig,
-      '--output',
-      this.at('out'),
-      '--timeout',
-      '20s',
-      '--allow-test-certificate',
-      ...more,
+      '--repo',
+      this.control,
+      '-o',
+      output,
     ]);
   }
 
+  /** `signpipe verify`, with the roots of the site: proves that a file is the original plus signatures. */
+  verify(file: string, original: string): Promise<Ended> {
+    const roots = ['--ca', this.at('ca.pem'), '--timestamp-ca', this.at('tsa.pem')];
+    return signpipe(['verify', file, '--original', original, ...roots]);
+  }
+
+  /** `signpipe wait`, with the output in the site's folder `out`. */
+  wait(request: string, ...more: string[]): Promise<Ended> {
+    const where = ['-c', this.site.builderConfig, '--output', this.at('out')];
+    return signpipe(['wait', request, ...where, '--timeout', '20s', '--allow-test-certificate', ...more]);
+  }
+
   /** receipt.json of the newest receipt, or of an earlier one, counted back from it. */
-  async receipt(before = 0): Promise<Record<string, unknown>> {
-    return JSON.parse(await this.git('show', `signed~${before}:receipt.json`)) as Record<string, unknown>;
+  async receipt(before = 0): Promise<Receipt> {
+    return JSON.parse(await this.git('show', `signed~${before}:receipt.json`)) as Receipt;
   }
 
   /**
@@ -236,6 +252,13 @@ export class World {
     await this.authority.close();
     await this.sshd.stop();
   }
+}
+
+/** A world for all tests of one file. */
+export async function startWorld(options: WorldOptions = {}): Promise<World> {
+  const world = await World.start(options);
+  after(() => world.stop());
+  return world;
 }
 
 /** Runs git in a clone, with the settings of a person who signs with `key`; returns its output. */

@@ -2,21 +2,17 @@
 import assert from 'node:assert/strict';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { after, before, describe, it } from 'node:test';
-import { Hostile } from '../../world/hostile.ts';
-import { World, type Ended } from '../../world/site.ts';
+import { before, describe, it } from 'node:test';
+import { startHostile } from '../../world/hostile.ts';
+import { type Ended } from '../../world/site.ts';
 
-let world: World;
-let host: Hostile;
+const { world, host } = await startHostile();
 /** The key that was valid until the beginning of 2026. */
 let retired: string;
 let genuine: string;
 /** The signer's receipt for it. */
 let genuineReceipt: string;
 before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
-  host = new Hostile(world);
   genuine = await host.request('genuine.zip');
   await world.poll();
   genuineReceipt = await world.git('show', 'signed:receipt.json');
@@ -25,7 +21,6 @@ before(async () => {
   const line = `signer-old namespaces="git",valid-before="20260101Z" ${key.line}\n`;
   await appendFile(world.at('keys', 'receipt_signers'), line);
 });
-after(() => world.stop());
 
 /** Puts the thief's answer to a request on the branch, with any date. */
 async function forge(request: string, name: string, date: string): Promise<void> {

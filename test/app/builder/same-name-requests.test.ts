@@ -111,8 +111,7 @@ describe('a second request under one name, delivered to {name}', () => {
   let world: World;
   let host: Hostile;
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
+    world = await World.start({ ssh: false });
     host = new Hostile(world);
   });
   after(() => world.stop());
@@ -183,8 +182,7 @@ describe('a second request under one name, delivered to {name}', () => {
 describe('submit --wait and wait', () => {
   let world: World;
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
+    world = await World.start({ ssh: false });
     await mkdir(world.at('build'));
     await writeFile(world.at('build', 'a.zip'), await new Hostile(world).zip(1));
   });
@@ -208,7 +206,7 @@ describe('submit --wait and wait', () => {
     await close();
     assert.equal(state.ended.status, 0, state.ended.stderr);
     assert.ok(unsigned.equals(await readFile(world.at('build', 'a.zip'))));
-    const { files, request } = (await world.receipt()) as unknown as Receipt;
+    const { files, request } = await world.receipt();
     assert.equal(await sha256OfFile(world.at('build', 'signed', 'a.zip')), files[0]?.output?.sha256);
     await rm(world.at('build', 'signed'), { recursive: true });
     assert.equal((await inBuild('wait', request.id)).status, 0);
@@ -233,7 +231,7 @@ describe('submit --wait and wait', () => {
   });
 
   it('output-is-input: wait if a signed file would replace the original', async () => {
-    const { request } = (await world.receipt()) as unknown as Receipt;
+    const { request } = await world.receipt();
     const ended = await inBuild('wait', request.id, '--original', 'a.zip', '--output', '.');
     assert.equal(ended.status, 2, ended.stderr);
     assert.match(ended.stderr, /\[output-is-input\]/);

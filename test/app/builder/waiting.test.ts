@@ -3,22 +3,20 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { buildPe } from '../../fixtures/pe.ts';
-import { World } from '../../world/site.ts';
+import { startWorld } from '../../world/site.ts';
 
 const main = resolve(import.meta.dirname, '../../../dist/main.js');
 
+const world = await startWorld({ ssh: false });
+
 describe('a builder that waits', () => {
-  let world: World;
   let request = '';
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
     await writeFile(world.at('program.exe'), buildPe());
     request = await world.submit([world.at('program.exe')]);
   });
-  after(() => world.stop());
 
   it('reads that the request is not answered yet, and how to continue after Ctrl-C', async () => {
     const args = ['wait', '-c', world.site.builderConfig, request.slice(0, 12)];

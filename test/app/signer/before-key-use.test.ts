@@ -2,23 +2,18 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type SignerContext } from '../../../src/app/signer/signer-context.ts';
 import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { pino } from 'pino';
-import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
-import { World } from '../../world/site.ts';
+import { receiptFor, receiptsFor, startHostile } from '../../world/hostile.ts';
 import { openContext } from './test-signer.ts';
 
-let world: World;
-let host: Hostile;
+const { world, host } = await startHostile();
 let ann: string;
 let bob: string;
 before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
-  host = new Hostile(world);
   const [a, b] = [await host.key('ann'), await host.key('bob')];
   [ann, bob] = [a.path, b.path];
   await host.allow(
@@ -28,7 +23,6 @@ before(async () => {
   );
   await world.configure(`channels:\n  vouched:\n    trust: { vouches: 1 }`);
 });
-after(() => world.stop());
 
 interface Looked extends PollResult {
   /** What was logged. */

@@ -1,18 +1,16 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
-import { World } from '../../world/site.ts';
+import { before, describe, it } from 'node:test';
+import { startWorld } from '../../world/site.ts';
+
+const world = await startWorld({ ssh: false });
 
 /** A checkpoint may only change how long a signer takes to start. */
 describe('a signer that starts again', () => {
-  let world: World;
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
     for (const name of ['a', 'b']) await world.request(`${name}.zip\n`);
     assert.equal((await world.poll()).answered, 2);
   });
-  after(() => world.stop());
 
   const checkpoint = async (): Promise<Record<string, string>> =>
     JSON.parse(await readFile(world.at('signer-state', 'landmark'), 'utf8')) as Record<string, string>;

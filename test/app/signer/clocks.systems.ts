@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { readdir, writeFile } from 'node:fs/promises';
-import { after, afterEach, before, describe, it } from 'node:test';
+import { afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeSample } from '../../../src/sandbox/sample-release.ts';
-import { World } from '../../world/site.ts';
+import { startWorld } from '../../world/site.ts';
 import { Watching } from '../../world/watching.ts';
 
 /** Debian's libfaketime, in the folder of this architecture. */
@@ -44,17 +44,15 @@ function nextRepeatedHours(): { zone: string; begin: number }[] {
   return found.sort((a, b) => a.begin - b.begin).slice(0, 2);
 }
 
+const world = await startWorld({ ssh: false });
+
 /** A signer in a process whose time of day is not that of this one; its monotonic clock is the real one. */
 describe('a signer whose clock is set', () => {
-  let world: World;
   let watching: Watching;
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
     await makeSample(world.at('product.zip'));
   });
   afterEach(() => watching?.stop());
-  after(() => world.stop());
 
   const watch = async (env: NodeJS.ProcessEnv): Promise<Watching> => {
     watching = new Watching(world.site.signerConfig, {

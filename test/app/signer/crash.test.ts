@@ -9,7 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import type { Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.ts';
-import { Hostile, receiptFor, receiptsFor, type ReceiptLike } from '../../world/hostile.ts';
+import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
+import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { World } from '../../world/site.ts';
 
 const run = promisify(execFile);
@@ -69,7 +70,7 @@ async function temporaryFiles(): Promise<string[]> {
 }
 
 /** Asserts what must be true after a signer has finished a request that a crash interrupted. */
-async function assertAnsweredOnce(request: string, outgoing = 'signed'): Promise<ReceiptLike> {
+async function assertAnsweredOnce(request: string, outgoing = 'signed'): Promise<Receipt> {
   const receipt = await receiptFor(world, request);
   assert.equal(receipt.outcome, 'signed', JSON.stringify(receipt.reason));
   const [file] = receipt.files;
@@ -181,7 +182,7 @@ describe('a signer that is killed at a chosen moment', () => {
     const left = half();
     assert.equal((await journal()).stage, 'signed');
     const { receipt } = JSON.parse(await readFile(world.at('signer-state', 'journal.json'), 'utf8')) as {
-      receipt: ReceiptLike;
+      receipt: Receipt;
     };
     await world.poll();
     const answer = await assertAnsweredOnce(request);

@@ -20,8 +20,7 @@ describe('a request after a long history', () => {
   let pinned: string;
   const path = process.env['PATH'] ?? '';
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
+    world = await World.start({ ssh: false });
     await makeSample(world.at('product.zip'));
     await copyFile(world.at('product.zip'), world.exchange('incoming', 'product.zip'));
     pinned = createHash('sha256')

@@ -1,27 +1,21 @@
 /** What a receipt, and wait, say about entries that were not signed. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
 import { osslSigned } from '../../engine/authenticode/verify-maker.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
-import { World } from '../../world/site.ts';
+import { startWorld } from '../../world/site.ts';
 import { makeCodeSigner } from '../../lib/x509/certificate-maker.ts';
-import { receiptOf } from './product.ts';
 
 const app: Forged = {
   name: 'app.exe',
   content: buildPe({ sections: [{ name: '.text', data: filler(2000, 1) }] }),
 };
 
-describe('entries that were not signed', () => {
-  let world: World;
-  before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
-  });
-  after(() => world.stop());
+const world = await startWorld({ ssh: false });
 
+describe('entries that were not signed', () => {
   /** Signs a zip; returns what `wait` printed. */
   async function signed(name: string, entries: Forged[]): Promise<string> {
     await writeFile(world.at(name), forge(entries));
@@ -39,7 +33,7 @@ describe('entries that were not signed', () => {
       { name: '__MACOSX/._app.exe', content: appleDouble },
       { name: 'inner.zip', content: forge([app]), method: 0 },
     ]);
-    const [file] = (await receiptOf(world)).files;
+    const [file] = (await world.receipt()).files;
     assert.deepEqual(file?.leftAlone, [
       { path: '__MACOSX/._app.exe', why: 'apple-double' },
       { path: 'inner.zip', why: 'nested-zip' },
@@ -51,7 +45,7 @@ describe('entries that were not signed', () => {
   it('are at most a hundred in the receipt, even if the zip has more', async () => {
     const inner = Array.from({ length: 150 }, (_, n) => ({ name: `${n}.zip`, content: 'x' }));
     await signed('many.zip', [app, ...inner]);
-    assert.equal((await receiptOf(world)).files[0]?.leftAlone?.length, 100);
+    assert.equal((await world.receipt()).files[0]?.leftAlone?.length, 100);
   });
 
   it('are named with the certificate that signed them before, since a name proves nothing', async () => {
@@ -59,7 +53,7 @@ describe('entries that were not signed', () => {
     const content = await osslSigned({ signer: impostor, chain: [] });
     const output = await signed('kept.zip', [app, { name: 'core.exe', content }]);
     const { sha256 } = impostor.certificate;
-    const [kept] = (await receiptOf(world)).files[0]?.kept ?? [];
+    const [kept] = (await world.receipt()).files[0]?.kept ?? [];
     assert.equal(kept?.certificate, sha256);
     assert.notEqual(kept?.trusted, true);
     assert.ok(

@@ -6,22 +6,14 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { makeSample } from '../../../src/sandbox/sample-release.ts';
-import { gitEnvironment, signpipe, World } from '../../world/site.ts';
-import { receiptOf } from './product.ts';
+import { World } from '../../world/site.ts';
 
 const run = promisify(execFile);
 
 /** The output of osslsigncode for a program; its exit status alone proves nothing. */
 async function osslsigncode(world: World, program: string): Promise<string> {
-  const { stdout, stderr } = await run('osslsigncode', [
-    'verify',
-    '-CAfile',
-    world.at('ca.pem'),
-    '-TSA-CAfile',
-    world.at('tsa.pem'),
-    '-in',
-    program,
-  ]);
+  const roots = ['-CAfile', world.at('ca.pem'), '-TSA-CAfile', world.at('tsa.pem')];
+  const { stdout, stderr } = await run('osslsigncode', ['verify', ...roots, '-in', program]);
   return stdout + stderr;
 }
 
@@ -39,7 +31,7 @@ describe('the main job, over a real sshd with SFTP', () => {
     assert.equal(watched.status, 0, watched.stdout);
     const waited = await world.wait(request);
     assert.equal(waited.status, 0, waited.stderr);
-    const receipt = await receiptOf(world);
+    const receipt = await world.receipt();
     assert.equal(receipt.outcome, 'signed');
     assert.equal(await sha256OfFile(world.at('out', 'product.zip')), receipt.files[0]?.output?.sha256);
     assert.equal(
@@ -49,7 +41,7 @@ describe('the main job, over a real sshd with SFTP', () => {
   });
 
   it('names signer, identity, format, scheme and digest in the receipt', async () => {
-    const receipt = await receiptOf(world);
+    const receipt = await world.receipt();
     const { subject, issuer } = world.site.pki.codeSigning.certificate;
     assert.deepEqual(receipt.identity, { subject, issuer });
     const { stdout } = await run('ssh-keygen', ['-lf', world.at('keys', 'receipts_ed25519.pub')]);
@@ -65,7 +57,7 @@ describe('the main job, over a real sshd with SFTP', () => {
   it('made signatures and timestamps that osslsigncode accepts, in a zip that unzip accepts', async () => {
     const folder = world.at('unpacked');
     await run('unzip', ['-q', '-o', world.at('out', 'product.zip'), '-d', folder]);
-    const receipt = await receiptOf(world);
+    const receipt = await world.receipt();
     const paths = receipt.files[0]?.signed.map(({ path }) => path) ?? [];
     assert.equal(paths.length, 4);
     for (const path of paths) {
@@ -86,22 +78,8 @@ describe('the main job, over a real sshd with SFTP', () => {
     const [, first, second] = (await world.git('rev-list', '--parents', '-1', 'signed')).split(' ');
     assert.equal(second, await world.git('rev-parse', 'main'));
     assert.equal(first, await world.git('rev-parse', 'signed~1'));
-    await run(
-      'git',
-      [
-        '-C',
-        world.control,
-        '-c',
-        'gpg.format=ssh',
-        '-c',
-        `gpg.ssh.allowedSignersFile=${world.at('keys', 'receipt_signers')}`,
-        'verify-commit',
-        'signed',
-      ],
-      {
-        env: gitEnvironment(),
-      },
-    );
+    const signers = `gpg.ssh.allowedSignersFile=${world.at('keys', 'receipt_signers')}`;
+    await world.git('-c', 'gpg.format=ssh', '-c', signers, 'verify-commit', 'signed');
     const trailers = await world.git('log', '-1', '--format=%(trailers:only)', 'signed');
     assert.match(trailers, new RegExp(`^Request: ${second}$`, 'm'));
     assert.match(trailers, /^Outcome: signed$/m);
@@ -111,32 +89,13 @@ describe('the main job, over a real sshd with SFTP', () => {
 
   it('can be repeated by anyone: the detached signatures turn the unsigned zip into the signed one', async () => {
     const request = await world.git('rev-parse', 'main');
-    const ended = await signpipe([
-      'signature',
-      'attach',
-      world.at('product.zip'),
-      '--receipt',
-      request,
-      '--repo',
-      world.control,
-      '-o',
-      world.at('again.zip'),
-    ]);
+    const ended = await world.attach(world.at('product.zip'), request, world.at('again.zip'));
     assert.equal(ended.status, 0, ended.stderr);
     assert.equal(
       await sha256OfFile(world.at('again.zip')),
       await sha256OfFile(world.at('out', 'product.zip')),
     );
-    const proof = await signpipe([
-      'verify',
-      world.at('again.zip'),
-      '--original',
-      world.at('product.zip'),
-      '--ca',
-      world.at('ca.pem'),
-      '--timestamp-ca',
-      world.at('tsa.pem'),
-    ]);
+    const proof = await world.verify(world.at('again.zip'), world.at('product.zip'));
     assert.equal(proof.status, 0, proof.stdout);
     assert.match(proof.stdout, /plus 4 signatures, and nothing else/);
   });
@@ -148,7 +107,7 @@ describe('the main job, over a real sshd with SFTP', () => {
       ids.push(await world.submit([world.at(`${name}.zip`)]));
     }
     assert.equal((await world.watchOnce()).status, 0);
-    const answered = [await receiptOf(world, 2), await receiptOf(world, 1), await receiptOf(world, 0)];
+    const answered = [await world.receipt(2), await world.receipt(1), await world.receipt(0)];
     assert.deepEqual(
       answered.map(({ request }) => request.id),
       ids,
@@ -180,8 +139,7 @@ describe('the main job, over a real sshd with SFTP', () => {
     assert.equal((await world.wait(request)).status, 0);
     for (const file of files) {
       const again = world.at(`again-${basename(file)}`);
-      const source = ['--receipt', request, '--repo', world.control];
-      const ended = await signpipe(['signature', 'attach', file, ...source, '-o', again]);
+      const ended = await world.attach(file, request, again);
       assert.equal(ended.status, 0, ended.stderr);
       assert.equal(await sha256OfFile(again), await sha256OfFile(world.at('out', basename(file))));
     }
@@ -190,8 +148,7 @@ describe('the main job, over a real sshd with SFTP', () => {
   it('receipt-of-several: the name says which of its files is meant', async () => {
     const [request, other] = [await world.git('rev-parse', 'main'), world.at('other.zip')];
     await copyFile(world.at('product.zip'), other);
-    const source = ['--receipt', request, '--repo', world.control];
-    const ended = await signpipe(['signature', 'attach', other, ...source, '-o', world.at('never.zip')]);
+    const ended = await world.attach(other, request, world.at('never.zip'));
     assert.equal(ended.status, 2);
     assert.match(
       ended.stderr,
@@ -217,8 +174,8 @@ describe('the main job, over a real sshd with SFTP', () => {
     await copyFile(world.at('product.zip'), world.exchange('incoming', 'by-hand.zip'));
     const request = await world.request(`${sha256}  by-hand.zip\n`);
     assert.equal((await world.watchOnce()).status, 0);
-    assert.equal((await receiptOf(world)).request.id, request);
-    assert.equal((await receiptOf(world)).outcome, 'signed');
+    assert.equal((await world.receipt()).request.id, request);
+    assert.equal((await world.receipt()).outcome, 'signed');
   });
 
   it('signs the same bytes again for a second request', async () => {
@@ -283,7 +240,7 @@ describe('the main job if the signed zip replaces the unsigned one', () => {
   it('puts it back under the same name', async () => {
     await world.submit([world.at('product.zip')]);
     assert.equal((await world.watchOnce()).status, 0);
-    const receipt = await receiptOf(world);
+    const receipt = await world.receipt();
     assert.equal(receipt.outcome, 'signed');
     assert.equal(
       await sha256OfFile(world.exchange('incoming', 'product.zip')),

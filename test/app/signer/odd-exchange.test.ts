@@ -2,29 +2,23 @@
 import assert from 'node:assert/strict';
 import { appendFile, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, it } from 'node:test';
+import { afterEach, before, describe, it } from 'node:test';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { checkSigner } from '../../../src/app/site/doctor/doctor.ts';
 import type { SiteFinding } from '../../../src/app/site/doctor/check-result.ts';
-import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
+import { receiptFor, receiptsFor, startHostile } from '../../world/hostile.ts';
 import { startOddSftp, type Oddities, type OddServer } from '../../world/odd-sftp.ts';
-import { World } from '../../world/site.ts';
 
-let world: World;
-let host: Hostile;
+const { world, host } = await startHostile();
 let server: OddServer | undefined;
 let configs: [signer: string, builder: string];
 before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
-  host = new Hostile(world);
   configs = [
     await readFile(world.site.signerConfig, 'utf8'),
     await readFile(world.site.builderConfig, 'utf8'),
   ];
 });
-after(() => world.stop());
 afterEach(async () => {
   await server?.stop();
   server = undefined;

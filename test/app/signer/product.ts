@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { makeSample } from '../../../src/sandbox/sample-release.ts';
 import type { World } from '../../world/site.ts';
 
@@ -22,6 +21,3 @@ export async function makeZip(world: World, name: string): Promise<{ ours: numbe
   const { stdout } = await run('python3', ['-c', script, zip]);
   return JSON.parse(stdout) as { ours: number; paths: string[] };
 }
-
-export const receiptOf = async (world: World, back = 0): Promise<Receipt> =>
-  (await world.receipt(back)) as unknown as Receipt;

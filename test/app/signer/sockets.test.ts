@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { makeSample } from '../../../src/sandbox/sample-release.ts';
-import { World } from '../../world/site.ts';
+import { startWorld } from '../../world/site.ts';
 
 /** The inodes of a process's own sockets (proc(5)). */
 async function socketsOf(pid: number): Promise<Set<string>> {
@@ -41,13 +41,12 @@ async function tcpSockets(): Promise<TcpSocket[]> {
   );
 }
 
+const world = await startWorld();
+
 describe('a signer at work', () => {
-  let world: World;
   before(async () => {
-    world = await World.start();
     await makeSample(world.at('product.zip'));
   });
-  after(() => world.stop());
 
   it('listens on no port, and talks to the Git host, the exchange and the timestamp authority alone', async () => {
     const main = resolve(import.meta.dirname, '../../../dist/main.js');

@@ -7,9 +7,9 @@ import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import type { DeltaOutput } from '../../../src/app/signer/journal.ts';
 import { RequestPoller } from '../../../src/app/signer/request-poller.ts';
-import { signpipe, World } from '../../world/site.ts';
+import { World } from '../../world/site.ts';
 import { openContext } from './test-signer.ts';
-import { makeZip, receiptOf } from './product.ts';
+import { makeZip } from './product.ts';
 
 const run = promisify(execFile);
 
@@ -84,15 +84,12 @@ for (const [outgoing, flags] of [
         assert.ok((await readdir(world.at('signer-state'))).includes('journal.signatures'));
         if (version === 1) await asVersion1(world.at('signer-state', 'journal.json'));
         await world.poll();
-        const receipt = await receiptOf(world);
+        const receipt = await world.receipt();
         assert.equal(receipt.request.id, request);
         assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
         assert.ok(Number(await world.git('rev-list', '--count', 'signed')) > Number(answers));
         await run('unzip', ['-tq', world.exchange(outgoing, 'product.zip')]);
-        const proof = await signpipe([
-          ...['verify', world.exchange(outgoing, 'product.zip'), '--original', world.at('product.zip')],
-          ...['--ca', world.at('ca.pem'), '--timestamp-ca', world.at('tsa.pem')],
-        ]);
+        const proof = await world.verify(world.exchange(outgoing, 'product.zip'), world.at('product.zip'));
         assert.equal(proof.status, 0, proof.stdout);
         assert.deepEqual(
           (await readdir(world.exchange(outgoing))).filter((name) => name.startsWith('.')),
@@ -105,7 +102,7 @@ for (const [outgoing, flags] of [
       await pollDyingAt(world, 'before');
       await copyFile(world.at('ballast.bin'), world.exchange('incoming', 'product.zip'));
       await world.poll();
-      return receiptOf(world);
+      return world.receipt();
     };
     if (flags.length > 0) {
       it('exchange-file-changed: the unsigned zip was replaced meanwhile', async () => {
@@ -126,7 +123,7 @@ for (const [outgoing, flags] of [
         for (const { newBytes } of journal.outputs) newBytes.sha256 = '0'.repeat(64);
         await writeFile(path, JSON.stringify(journal));
         await world.poll();
-        const receipt = await receiptOf(world);
+        const receipt = await world.receipt();
         assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', 'remade-differs']);
         assert.ok((receipt.files[0]?.signed.length ?? 0) > 0);
         assert.equal(await sha256OfFile(world.exchange(outgoing, 'product.zip')), before);
@@ -141,7 +138,7 @@ for (const [outgoing, flags] of [
         await changeProgram(path);
         await utimes(path, mtime, mtime);
         await world.poll();
-        const receipt = await receiptOf(world);
+        const receipt = await world.receipt();
         assert.equal(receipt.outcome, 'failed');
         assert.match(receipt.reason?.code ?? '', /^(rebuild-differs|zip-entry-damaged)$/);
       });

@@ -9,7 +9,7 @@ import { RequestPoller } from '../../../src/app/signer/request-poller.ts';
 import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { signpipe, World, type WorldOptions } from '../../world/site.ts';
 import { openContext } from './test-signer.ts';
-import { BALLAST, makeZip, receiptOf } from './product.ts';
+import { BALLAST, makeZip } from './product.ts';
 
 const run = promisify(execFile);
 
@@ -51,7 +51,7 @@ describe('sparse signing, over a real sshd', () => {
     await world.poll();
     const moved = network.total - before;
     assert.ok(moved <= zip.ours * 2 + 2_000_000, `${moved} bytes for ${zip.ours} of ours`);
-    const receipt = await receiptOf(world);
+    const receipt = await world.receipt();
     assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
     assert.equal(receipt.request.id, request);
     const [file] = receipt.files;
@@ -66,10 +66,7 @@ describe('sparse signing, over a real sshd', () => {
     });
     assert.deepEqual(await readdir(world.exchange('signed')), ['product.zip']);
     // The detached signatures, attached to the whole zip, produce the same zip as signing the whole file.
-    const attached = await signpipe([
-      ...['signature', 'attach', world.at('product.zip'), '--receipt', request],
-      ...['--repo', world.control, '-o', world.at('whole.zip')],
-    ]);
+    const attached = await world.attach(world.at('product.zip'), request, world.at('whole.zip'));
     assert.equal(attached.status, 0, attached.stderr);
     assert.equal(await sha256OfFile(delivered), await sha256OfFile(world.at('whole.zip')));
     await run('unzip', ['-tq', delivered]);
@@ -131,7 +128,7 @@ describe('sparse signing, over a real sshd', () => {
     const pins = (await world.git('show', 'main:zipname')).split('\n').filter((each) => each.includes(first));
     await world.request(`${pins.join('\n')}\n`);
     await world.poll();
-    const receipt = await receiptOf(world);
+    const receipt = await world.receipt();
     assert.deepEqual([receipt.outcome, receipt.reason?.code], ['rejected', 'entry-unpinned']);
     assert.ok(network.total - before < 1_000_000);
   });
@@ -139,7 +136,7 @@ describe('sparse signing, over a real sshd', () => {
   it('entry-digest-differs: a program that is not the pinned one', async () => {
     await world.request(`${zip.paths.map((path) => `${'0'.repeat(64)}  product.zip!/${path}`).join('\n')}\n`);
     await world.poll();
-    const receipt = await receiptOf(world);
+    const receipt = await world.receipt();
     assert.deepEqual([receipt.outcome, receipt.reason?.code], ['rejected', 'entry-digest-differs']);
   });
 
@@ -152,7 +149,7 @@ describe('sparse signing, over a real sshd', () => {
       network.passed.there - there <= zip.ours * 1.1 + 1_000_000,
       `${network.passed.there - there} sent`,
     );
-    const [file] = (await receiptOf(world)).files;
+    const [file] = (await world.receipt()).files;
     assert.equal(file?.seen, 'whole');
     assert.equal(file?.output?.sha256, await sha256OfFile(world.exchange('signed', 'product.zip')));
     await rm(world.at('out'), { recursive: true, force: true });
@@ -165,7 +162,7 @@ describe('sparse signing, over a real sshd', () => {
     const [there, back] = [network.passed.there, network.passed.back];
     await world.poll();
     assert.ok(network.passed.there - there > BALLAST && network.passed.back - back > BALLAST);
-    const [file] = (await receiptOf(world)).files;
+    const [file] = (await world.receipt()).files;
     assert.equal(file?.seen, 'whole');
     assert.equal(file?.output?.sha256, await sha256OfFile(world.exchange('signed', 'product.zip')));
     await world.reconfigure((text) => text.replace('  sparse: never\n', ''));
@@ -175,7 +172,7 @@ describe('sparse signing, over a real sshd', () => {
     await world.submit([world.at('product.zip')], '--sparse');
     network.cutAfter(zip.ours / 2);
     await world.poll();
-    const receipt = await receiptOf(world);
+    const receipt = await world.receipt();
     assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
     assert.equal(receipt.files[0]?.seen, 'entries');
   });
@@ -194,7 +191,7 @@ describe('sparse signing on a server without copy-data', () => {
       await makeZip(world, 'product.zip');
       const request = await world.submit([world.at('product.zip')], '--sparse');
       await world.poll();
-      const receipt = await receiptOf(world);
+      const receipt = await world.receipt();
       assert.equal(receipt.outcome, 'signed', receipt.reason?.message ?? '');
       assert.equal(receipt.files[0]?.seen, 'whole');
       // The signer saw the whole file, but only the builder knows whether it is the submitted one.
@@ -227,7 +224,7 @@ for (const [what, flag, refusal] of REFUSALS)
         } finally {
           await opened.close();
         }
-        const receipt = await receiptOf(world);
+        const receipt = await world.receipt();
         const seen = flag === '' ? 'whole' : 'entries';
         assert.deepEqual([receipt.outcome, receipt.files[0]?.seen], ['signed', seen]);
         const ended = await world.wait(request, '--original', world.at('product.zip'));

@@ -20,8 +20,7 @@ let later = 0;
 const clock = (): Date => new Date(Date.now() + later);
 
 before(async () => {
-  world = await World.start();
-  await world.withoutSsh();
+  world = await World.start({ ssh: false });
   host = new Hostile(world);
   authority = await startTimestampAuthority({
     identity: world.site.pki.timestamping,

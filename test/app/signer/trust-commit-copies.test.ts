@@ -4,9 +4,8 @@ import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { AnsweredRequests } from '../../../src/app/signer/answered-requests.ts';
-import { receiptFor, receiptsFor, type CommitOptions } from '../../world/hostile.ts';
+import { startHostile, receiptFor, receiptsFor, type CommitOptions } from '../../world/hostile.ts';
 import { openContext } from './test-signer.ts';
-import { startHostile } from './start-hostile.ts';
 import {
   broken,
   gitAccepts,

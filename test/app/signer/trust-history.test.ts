@@ -4,9 +4,8 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { before, beforeEach, describe, it } from 'node:test';
 import type { SignpipeError } from '../../../src/lib/errors.ts';
-import { receiptFor, receiptsFor } from '../../world/hostile.ts';
+import { startHostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
 import { gitEnvironment, signpipe, type Ended } from '../../world/site.ts';
-import { startHostile } from './start-hostile.ts';
 
 const { world, host } = await startHostile();
 /** The good heads of the branches. */

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { stat } from 'node:fs/promises';
 import { before, describe, it } from 'node:test';
-import { receiptFor, type CommitFile } from '../../world/hostile.ts';
-import { startHostile } from './start-hostile.ts';
+import { startHostile, receiptFor, type CommitFile } from '../../world/hostile.ts';
 
 const { world, host } = await startHostile();
 

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { before, describe, it } from 'node:test';
-import { receiptFor, receiptsFor } from '../../world/hostile.ts';
+import { startHostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
 import { signpipe } from '../../world/site.ts';
-import { startHostile } from './start-hostile.ts';
 
 const { world, host } = await startHostile();
 /** The keys of two more builders, and of a stranger. */

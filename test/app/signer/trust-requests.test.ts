@@ -9,8 +9,7 @@ import {
   toPem,
   type TestIdentity,
 } from '../../../src/sandbox/certificates.ts';
-import { receiptFor } from '../../world/hostile.ts';
-import { startHostile } from './start-hostile.ts';
+import { startHostile, receiptFor } from '../../world/hostile.ts';
 
 const run = promisify(execFile);
 

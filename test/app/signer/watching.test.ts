@@ -17,8 +17,7 @@ describe('a signer that watches', () => {
     return watching;
   };
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
+    world = await World.start({ ssh: false });
     await makeSample(world.at('product.zip'));
   });
   afterEach(() => watching?.stop());
@@ -141,8 +140,7 @@ print('went on' if ended == 0 else f'status {os.waitstatus_to_exitcode(status)}'
 describe('a signer that a person watches on a terminal', () => {
   let world: World;
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
+    world = await World.start({ ssh: false });
   });
   after(() => world.stop());
 
@@ -156,8 +154,7 @@ describe('a signer that a person watches on a terminal', () => {
 describe('a signer whose request branch does not exist', () => {
   let world: World;
   before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
+    world = await World.start({ ssh: false });
   });
   after(() => world.stop());
 

@@ -10,7 +10,7 @@ import { createTestCertificate, toPem, keyToPem } from '../../../src/sandbox/cer
 import { startTimestampAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import { checkSigner } from '../../../src/app/site/doctor/doctor.ts';
 import { SigningKeys } from '../../../src/app/site/doctor/check-keys.ts';
-import { runChecks, type SiteFinding, type Status } from '../../../src/app/site/doctor/check-result.ts';
+import { runChecks, type SiteFinding } from '../../../src/app/site/doctor/check-result.ts';
 import { lockState } from '../../../src/app/signer/lock.ts';
 import { altered, alteringAuthority } from '../../engine/timestamp/altering-authority.ts';
 import { World } from '../../world/site.ts';
@@ -55,15 +55,10 @@ const brief = (findings: readonly SiteFinding[]): string[] =>
     .filter(({ status }) => status !== 'ok')
     .map(({ status, check, code }) => `${status} ${check} ${code ?? ''}`);
 
-/** Returns the finding with this code, and asserts that all checks other than `checks` are ok. */
-function requireOnly(
-  findings: readonly SiteFinding[],
-  status: Status,
-  code: string,
-  checks: readonly RegExp[],
-): SiteFinding {
-  const found = findings.find((each) => each.code === code && each.status === status);
-  assert.ok(found, `${code} in ${JSON.stringify(brief(findings))}`);
+/** Returns the finding with this status and code, and asserts that all checks other than `checks` are ok. */
+function requireOnly(findings: readonly SiteFinding[], what: string, checks: readonly RegExp[]): SiteFinding {
+  const found = findings.find(({ status, code }) => `${status} ${code}` === what);
+  assert.ok(found, `${what} in ${JSON.stringify(brief(findings))}`);
   assert.ok(found.hint === undefined || found.hint.length > 10);
   const strange = findings.filter(
     (each) => each.status !== 'ok' && !checks.some((pattern) => pattern.test(each.check)),
@@ -71,6 +66,13 @@ function requireOnly(
   assert.deepEqual(brief(strange), []);
   return found;
 }
+
+/** Examines the site with a change, as `requireOnly` expects it. */
+const examinedFor = async (
+  change: Change | undefined,
+  what: string,
+  checks: readonly RegExp[],
+): Promise<SiteFinding> => requireOnly(await examined(change), what, checks);
 
 const messagesOf = (findings: readonly SiteFinding[], check: string): string =>
   findings
@@ -187,40 +189,33 @@ describe('the signing key', () => {
 
   it('pfx-wrong-passphrase', async () => {
     await writeFile(key('wrong'), 'not this one\n', { mode: 0o600 });
-    const found = requireOnly(
-      await examined(set('passphraseFile', 'keys/wrong')),
-      'bad',
-      'pfx-wrong-passphrase',
-      only,
-    );
+    const found = await examinedFor(set('passphraseFile', 'keys/wrong'), 'bad pfx-wrong-passphrase', only);
     assert.ok(!JSON.stringify(found).includes('not this one'));
   });
 
   it('passphrase-file: the empty one that init leaves', async () => {
     await writeFile(key('empty'), '', { mode: 0o600 });
-    requireOnly(await examined(set('passphraseFile', 'keys/empty')), 'bad', 'passphrase-file', only);
+    await examinedFor(set('passphraseFile', 'keys/empty'), 'bad passphrase-file', only);
   });
 
   it('file-not-found: there is no key file yet', async () => {
-    requireOnly(await examined(set('pfx', 'keys/none.pfx')), 'bad', 'file-not-found', only);
+    await examinedFor(set('pfx', 'keys/none.pfx'), 'bad file-not-found', only);
   });
 
   it('certificate-expired', async () => {
     const [notBefore, notAfter] = [new Date(Date.now() - 9 * DAY), new Date(Date.now() - DAY)];
-    requireOnly(
-      await examined(await withCertificate('expired', { notBefore, notAfter })),
-      'bad',
-      'certificate-expired',
+    await examinedFor(
+      await withCertificate('expired', { notBefore, notAfter }),
+      'bad certificate-expired',
       only,
     );
   });
 
   it('certificate-expires-soon', async () => {
     const notAfter = new Date(Date.now() + 12.5 * DAY);
-    const found = requireOnly(
-      await examined(await withCertificate('soon', { notAfter })),
-      'warning',
-      'certificate-expires-soon',
+    const found = await examinedFor(
+      await withCertificate('soon', { notAfter }),
+      'warning certificate-expires-soon',
       only,
     );
     assert.match(found.message, /, 12 days left$/);
@@ -228,14 +223,14 @@ describe('the signing key', () => {
 
   it('certificate-not-for-code-signing', async () => {
     const change = await withCertificate('mail', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.4'] });
-    requireOnly(await examined(change), 'bad', 'certificate-not-for-code-signing', only);
+    await examinedFor(change, 'bad certificate-not-for-code-signing', only);
   });
 
   it('certificate-chain-incomplete: another root is configured', async () => {
     const other = await createTestCertificate({ commonName: 'Other root', purpose: 'authority' });
     await writeFile(key('other.pem'), toPem([other.certificate]));
     const findings = await examined((text) => text.replace(/^( *)pfx: .*$/m, '$&\n$1roots: keys/other.pem'));
-    requireOnly(findings, 'bad', 'certificate-chain-incomplete', only);
+    requireOnly(findings, 'bad certificate-chain-incomplete', only);
   });
 
   it('leads to the configured root', async () => {
@@ -275,7 +270,7 @@ describe('the hosts', () => {
     const line = await makeKey(key('other_host'));
     await writeFile(key('changed_hosts'), `[127.0.0.1]:${world.sshd.port} ${line}\n`);
     const findings = await examined(set('knownHosts', 'keys/changed_hosts'));
-    const found = requireOnly(findings, 'bad', 'host-key-changed', hosts);
+    const found = requireOnly(findings, 'bad host-key-changed', hosts);
     assert.match(
       found.message,
       /shows the host key ssh-ed25519 SHA256:\S+, but \S+changed_hosts has ssh-ed25519 SHA256:/,
@@ -285,25 +280,22 @@ describe('the hosts', () => {
 
   it('host-key-unknown: nothing is pinned', async () => {
     await writeFile(key('no_hosts'), '# none\n');
-    requireOnly(await examined(set('knownHosts', 'keys/no_hosts')), 'bad', 'host-key-unknown', hosts);
+    await examinedFor(set('knownHosts', 'keys/no_hosts'), 'bad host-key-unknown', hosts);
   });
 
   it('key-refused: the host does not know the identity', async () => {
     await makeKey(key('stranger'));
-    requireOnly(await examined(set('identity', 'keys/stranger')), 'bad', 'key-refused', hosts);
+    await examinedFor(set('identity', 'keys/stranger'), 'bad key-refused', hosts);
   });
 
   it('host-unreachable: no route to it', async () => {
     const change = set('url', `ssh://${world.sshd.user}@127.0.0.1:1${world.control}`);
-    requireOnly(await examined(change), 'bad', 'host-unreachable', [
-      /^SSH to control$/,
-      /^control repository$/,
-    ]);
+    await examinedFor(change, 'bad host-unreachable', [/^SSH to control$/, /^control repository$/]);
   });
 
   it('git-no-repository', async () => {
     const change = set('url', world.sshd.url('/nowhere.git', 'ssh'));
-    requireOnly(await examined(change), 'bad', 'git-no-repository', [/^control repository$/]);
+    await examinedFor(change, 'bad git-no-repository', [/^control repository$/]);
   });
 
   it('git refuses to begin a push, although the repository can be read', async () => {
@@ -324,23 +316,23 @@ describe('the exchange', () => {
       text.replace(/^exchange:$/m, `exchange:\n  ${part}`);
 
   it('exchange-incoming-missing', async () => {
-    requireOnly(await examined(inExchange('incoming: elsewhere')), 'bad', 'exchange-incoming-missing', only);
+    await examinedFor(inExchange('incoming: elsewhere'), 'bad exchange-incoming-missing', only);
   });
 
   it('folder-not-there-yet: the outgoing folder, which the first delivery creates', async () => {
-    requireOnly(await examined(inExchange('outgoing: later')), 'warning', 'folder-not-there-yet', only);
+    await examinedFor(inExchange('outgoing: later'), 'warning folder-not-there-yet', only);
   });
 
   it('exchange-not-writable: the outgoing folder is a file', async () => {
     await writeFile(world.exchange('a-file'), '');
-    requireOnly(await examined(inExchange('outgoing: a-file')), 'bad', 'exchange-not-writable', only);
+    await examinedFor(inExchange('outgoing: a-file'), 'bad exchange-not-writable', only);
     await rm(world.exchange('a-file'));
   });
 
   it('exchange-folder-missing: it is not mounted', async () => {
     await rename(world.exchange(), `${world.exchange()}.aside`);
     try {
-      requireOnly(await examined(), 'bad', 'exchange-folder-missing', only);
+      await examinedFor(undefined, 'bad exchange-folder-missing', only);
     } finally {
       await rename(`${world.exchange()}.aside`, world.exchange());
     }
@@ -369,21 +361,20 @@ describe('timestamp authorities', () => {
   const down = 'http://127.0.0.1:1/';
 
   it('timestamp-unavailable: the only one is down', async () => {
-    const found = requireOnly(await examined(authorities(down)), 'bad', 'timestamp-unavailable', only);
+    const found = await examinedFor(authorities(down), 'bad timestamp-unavailable', only);
     assert.match(found.message, /http:\/\/127\.0\.0\.1:1\//);
   });
 
   it('timestamp-unavailable: a warning if another authority answers', async () => {
     const findings = await examined(authorities(down, world.authority.url));
-    requireOnly(findings, 'warning', 'timestamp-unavailable', only);
+    requireOnly(findings, 'warning timestamp-unavailable', only);
     assert.equal(findings.filter(({ status }) => status === 'bad').length, 0);
   });
 
   it('clock-wrong: the clocks are an hour apart', async () => {
-    const found = requireOnly(
-      await examined(authorities(`${world.authority.url}clock-behind`)),
-      'bad',
-      'clock-wrong',
+    const found = await examinedFor(
+      authorities(`${world.authority.url}clock-behind`),
+      'bad clock-wrong',
       only,
     );
     assert.match(found.message, /clock is 3\d{3} s ahead of that of http/);
@@ -395,7 +386,7 @@ describe('timestamp authorities', () => {
       now: () => new Date(Date.now() + 60_000),
     });
     try {
-      const found = requireOnly(await examined(authorities(authority.url)), 'warning', 'clock-differs', only);
+      const found = await examinedFor(authorities(authority.url), 'warning clock-differs', only);
       assert.match(found.message, /clock is (?:59|60) s behind that of/);
     } finally {
       await authority.close();
@@ -403,12 +394,7 @@ describe('timestamp authorities', () => {
   });
 
   it('a token that does not verify is not accepted', async () => {
-    requireOnly(
-      await examined(authorities(`${world.authority.url}bad-signature`)),
-      'bad',
-      'timestamp-unavailable',
-      only,
-    );
+    await examinedFor(authorities(`${world.authority.url}bad-signature`), 'bad timestamp-unavailable', only);
   });
 
   const withRoots =
@@ -418,7 +404,7 @@ describe('timestamp authorities', () => {
 
   it('timestamp-untrusted: names the missing root and the line that adds it', async () => {
     const change = withRoots('public', world.authority.url);
-    const found = requireOnly(await examined(change), 'bad', 'timestamp-untrusted', only);
+    const found = await examinedFor(change, 'bad timestamp-untrusted', only);
     assert.match(found.message, /^http:\/\/127[^ ]* is not used, since its root is missing: .*CN=Test root/);
     assert.match(found.hint ?? '', /timestampRoots: \[public, keys\/timestamp-root\.pem\]$/);
   });
@@ -427,7 +413,7 @@ describe('timestamp authorities', () => {
     const strange = await startTimestampAuthority();
     try {
       const change = withRoots(`[public, ${world.at('tsa.pem')}]`, strange.url, world.authority.url);
-      const found = requireOnly(await examined(change), 'warning', 'timestamp-untrusted', only);
+      const found = await examinedFor(change, 'warning timestamp-untrusted', only);
       assert.ok(found.message.startsWith(strange.url));
     } finally {
       await strange.close();
@@ -453,7 +439,7 @@ describe('timestamp authorities', () => {
     );
     try {
       const findings = await examined(authorities(dirty.url));
-      const found = requireOnly(findings, 'bad', 'timestamp-unavailable', only);
+      const found = requireOnly(findings, 'bad timestamp-unavailable', only);
       assert.match(found.message, /\[timestamp-extra-content\]/);
     } finally {
       dirty.close();
@@ -474,12 +460,7 @@ describe('who may request', () => {
   }
 
   it('nobody-may-request', async () => {
-    requireOnly(
-      await examined(await withSigners('nobody', '# nobody\n')),
-      'warning',
-      'nobody-may-request',
-      only,
-    );
+    await examinedFor(await withSigners('nobody', '# nobody\n'), 'warning nobody-may-request', only);
   });
 
   it('allowed-signer-expired, and who remains', async () => {
@@ -487,7 +468,7 @@ describe('who may request', () => {
     const now = await readFile(key('allowed_signers'), 'utf8');
     const change = await withSigners('expired', `${now}late@example.org valid-before="20200101" ${line}\n`);
     const findings = await examined(change);
-    const found = requireOnly(findings, 'warning', 'allowed-signer-expired', only);
+    const found = requireOnly(findings, 'warning allowed-signer-expired', only);
     assert.match(found.message, /expired:2: late@example\.org was valid until 20/);
     assert.match(
       messagesOf(findings, 'allowed signers (default)'),
@@ -496,38 +477,36 @@ describe('who may request', () => {
   });
 
   it('allowed-signers-malformed', async () => {
-    requireOnly(
-      await examined(await withSigners('broken', 'who ssh-ed25519 AAAA\n')),
-      'bad',
-      'allowed-signers-malformed',
+    await examinedFor(
+      await withSigners('broken', 'who ssh-ed25519 AAAA\n'),
+      'bad allowed-signers-malformed',
       only,
     );
   });
 
   it('vouches-unreachable', async () => {
-    requireOnly(
-      await examined((text) => text.replace(/^trust:$/m, 'trust:\n  vouches: 1')),
-      'warning',
-      'vouches-unreachable',
+    await examinedFor(
+      (text) => text.replace(/^trust:$/m, 'trust:\n  vouches: 1'),
+      'warning vouches-unreachable',
       only,
     );
   });
 
   it('unsigned-requests', async () => {
     const change: Change = (text) => text.replace(/^trust:$/m, 'trust:\n  unsignedRequests: accept');
-    requireOnly(await examined(change), 'warning', 'unsigned-requests', only);
+    await examinedFor(change, 'warning unsigned-requests', only);
   });
 });
 
 describe('the receipts key', () => {
   it('receipts-key-logs-in: it is the SSH identity', async () => {
     const change: Change = (text) => text.replace('key: keys/receipts_ed25519', 'key: keys/signer_ed25519');
-    requireOnly(await examined(change), 'warning', 'receipts-key-logs-in', [/^receipts key$/]);
+    await examinedFor(change, 'warning receipts-key-logs-in', [/^receipts key$/]);
   });
 
   it('ssh-key-missing', async () => {
     const change: Change = (text) => text.replace('key: keys/receipts_ed25519', 'key: keys/none');
-    requireOnly(await examined(change), 'bad', 'ssh-key-missing', [/^receipts key$/]);
+    await examinedFor(change, 'bad ssh-key-missing', [/^receipts key$/]);
   });
 });
 
@@ -535,8 +514,8 @@ describe('this machine', () => {
   it('state-not-writable: it is a file', async () => {
     await writeFile(world.at('stuck'), '');
     const only = [/^state$/];
-    requireOnly(await examined(set('state', 'stuck')), 'bad', 'state-not-writable', only);
-    requireOnly(await examined(set('state', 'stuck/below')), 'bad', 'state-not-writable', only);
+    await examinedFor(set('state', 'stuck'), 'bad state-not-writable', only);
+    await examinedFor(set('state', 'stuck/below'), 'bad state-not-writable', only);
   });
 
   it('a signer that is using the state folder is fine', async () => {
@@ -555,12 +534,7 @@ describe('this machine', () => {
   });
 
   it('disk-small', async () => {
-    const found = requireOnly(
-      await examined(set('limits', '{ archive: 2000TiB }')),
-      'warning',
-      'disk-small',
-      [/^state$/],
-    );
+    const found = await examinedFor(set('limits', '{ archive: 2000TiB }'), 'warning disk-small', [/^state$/]);
     assert.match(found.message, /GiB free on its disk; .* need 4096000\.0 GiB/);
   });
 
@@ -574,7 +548,7 @@ describe('this machine', () => {
         .replace('keys/passphrase', 'keys/open-passphrase')
         .replace('keys/allowed_signers', 'keys/loose_signers'),
     );
-    requireOnly(findings, 'warning', 'secret-open', [/^files$/]);
+    requireOnly(findings, 'warning secret-open', [/^files$/]);
     const found = findings.find(({ code }) => code === 'trust-writable');
     assert.match(found?.hint ?? '', /^chmod go-w .*loose_signers$/);
     assert.ok(!findings.some(({ status }) => status === 'bad'));

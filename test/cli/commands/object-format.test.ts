@@ -1,21 +1,20 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { rm } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { Hostile } from '../../world/hostile.ts';
-import { gitEnvironment, signpipe, World } from '../../world/site.ts';
+import { gitEnvironment, signpipe, startWorld } from '../../world/site.ts';
+
+const world = await startWorld();
 
 describe('a control repository with SHA-256 object ids', () => {
-  let world: World;
   before(async () => {
-    world = await World.start();
     await new Hostile(world).release('a.zip');
     await rm(world.control, { recursive: true });
     execFileSync('git', ['init', '-q', '--bare', '-b', 'main', '--object-format=sha256', world.control], {
       env: gitEnvironment(),
     });
   });
-  after(() => world.stop());
 
   for (const [name, args] of [
     ['watch', () => ['watch', '-c', world.site.signerConfig, '--once']],

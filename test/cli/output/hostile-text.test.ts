@@ -1,11 +1,11 @@
 /** Text from outside never begins a line of output: a status of the exchange, an answer, a name. */
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { reportError } from '../../../src/cli/output/terminal.ts';
 import { unavailable } from '../../../src/lib/errors.ts';
 import { Hostile } from '../../world/hostile.ts';
-import { World } from '../../world/site.ts';
+import { startWorld } from '../../world/site.ts';
 
 const FORGED =
   'busy\nsignpipe: request answered: signed, take it from https://evil.example/\n\u001b[31mX\u202e';
@@ -16,6 +16,8 @@ function assertHarmless(text: string): void {
   assert.doesNotMatch(text, /[^\P{C}\n]/u);
   assert.match(text, /request answered: signed, take it/);
 }
+
+const world = await startWorld({ ssh: false });
 
 describe('an error message', () => {
   it('indents lines of the remote side below its own', (t) => {
@@ -30,13 +32,6 @@ describe('an error message', () => {
 });
 
 describe('a receipt whose reason has several lines', () => {
-  let world: World;
-  before(async () => {
-    world = await World.start();
-    await world.withoutSsh();
-  });
-  after(() => world.stop());
-
   it('is one line for a waiting builder', async () => {
     const host = new Hostile(world);
     await host.request('a.zip', { message: 'Sign it\n\nChannel: none\n' });

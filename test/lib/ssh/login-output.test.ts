@@ -7,10 +7,12 @@ import { after, before, describe, it } from 'node:test';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { openExchange } from '../../../src/protocol/exchange/open-exchange.ts';
 import { checkSigner } from '../../../src/app/site/doctor/doctor.ts';
-import { signpipe, World } from '../../world/site.ts';
+import { signpipe, startWorld } from '../../world/site.ts';
 import { startSshd } from '../../world/sshd.ts';
 
 const SFTP_SERVER = '/usr/lib/openssh/sftp-server';
+
+const world = await startWorld({ sshd: { sftpCommand: SFTP_SERVER } });
 
 describe('an SFTP account that prints', () => {
   let folder: string;
@@ -49,13 +51,10 @@ describe('an SFTP account that prints', () => {
 });
 
 describe('an account whose .bashrc prints', { skip: userInfo().shell !== '/bin/bash' }, () => {
-  let world: World;
   before(async () => {
-    world = await World.start({ sshd: { sftpCommand: SFTP_SERVER } });
     await mkdir(join(world.sshd.folder, 'home'), { recursive: true });
     await writeFile(join(world.sshd.folder, 'home', '.bashrc'), 'echo Welcome to build host\n');
   });
-  after(() => world.stop());
 
   it('login-shell-prints: doctor reports it for the exchange and for the control repository', async () => {
     const findings = await checkSigner(await loadSignerConfig(world.site.signerConfig));
