@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -36,6 +37,13 @@ export const gitEnvironment = (): NodeJS.ProcessEnv => ({
   GIT_TERMINAL_PROMPT: '0',
 });
 
+/** Asserts that a command ended with this status, and with an error of this code, whose text matches `says`. */
+export function assertRefused({ status, stderr }: Ended, expected: number, code: string, says = /./): void {
+  assert.equal(status, expected, stderr);
+  assert.match(stderr, new RegExp(`\\[${code}\\]`));
+  assert.match(stderr, says);
+}
+
 /** Runs the command line in its own process. */
 export function signpipe(
   args: readonly string[],
@@ -61,6 +69,16 @@ export function signpipe(
     });
     options.signal?.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
   });
+}
+
+export interface RequestOptions {
+  readonly message?: string;
+  /** Null for an unsigned commit; a key's path; the builder's key unless given. */
+  readonly sign?: string | null;
+  /** Committer time, as Git's environment has it. */
+  readonly date?: string;
+  /** Changes other files of the clone. */
+  readonly change?: (folder: string) => Promise<void>;
 }
 
 export interface WorldOptions {
@@ -177,14 +195,19 @@ export class World {
     return { signer: new RequestPoller(opened), close: () => opened.close() };
   }
 
-  /** A poll in this process, which is faster than another process. Throws what `poll` throws. */
-  async poll(now?: () => Date): Promise<PollResult> {
+  /** Does some work with a signer in this process, and closes it. */
+  async withSigner<T>(work: (signer: RequestPoller) => Promise<T>, now?: () => Date): Promise<T> {
     const { signer, close } = await this.openSigner(now);
     try {
-      return await signer.poll();
+      return await work(signer);
     } finally {
       await close();
     }
+  }
+
+  /** A poll in this process, which is faster than another process. Throws what `poll` throws. */
+  poll(now?: () => Date): Promise<PollResult> {
+    return this.withSigner((signer) => signer.poll(), now);
   }
 
   /** The log of the signer in this process, as JSON records. */
@@ -230,15 +253,12 @@ export class World {
    * A request as a builder without Node makes it: only with git, with any content of `zipname`, signed by the builder's
    * key unless another is given. Returns its id.
    */
-  async request(
-    zipname: string,
-    options: { message?: string; sign?: string | null; change?: (folder: string) => Promise<void> } = {},
-  ): Promise<string> {
+  async request(zipname: string | Buffer, options: RequestOptions = {}): Promise<string> {
     const clone = this.at('by-hand');
     await rm(clone, { recursive: true, force: true });
     await run('git', ['clone', '--quiet', this.control, clone], { env: gitEnvironment() });
     const key = options.sign === undefined ? this.at('keys', 'builder_ed25519') : options.sign;
-    const git = gitAs(clone, key);
+    const git = gitAs(clone, key, options.date);
     await git('checkout', '--quiet', '-B', 'main');
     await writeFile(join(clone, 'zipname'), zipname);
     await options.change?.(clone);
@@ -262,10 +282,14 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
 }
 
 /** Runs git in a clone, with the settings of a person who signs with `key`; returns its output. */
-function gitAs(clone: string, key: string | null): (...args: string[]) => Promise<string> {
+function gitAs(
+  clone: string,
+  key: string | null,
+  date: string | undefined,
+): (...args: string[]) => Promise<string> {
+  const env = { ...gitEnvironment(), ...(date === undefined ? {} : { GIT_COMMITTER_DATE: date }) };
   const settings = ['user.name=By Hand', 'user.email=hand@example.org', 'gpg.format=ssh'];
   if (key !== null) settings.push(`user.signingkey=${key}`);
   const options = ['-C', clone, ...settings.flatMap((setting) => ['-c', setting])];
-  return async (...args) =>
-    (await run('git', [...options, ...args], { env: gitEnvironment() })).stdout.trim();
+  return async (...args) => (await run('git', [...options, ...args], { env })).stdout.trim();
 }

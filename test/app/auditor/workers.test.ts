@@ -52,15 +52,8 @@ describe('an audit of many receipts', () => {
     const world = await AuditWorld.create();
     try {
       const faulty = await fill(world);
-      const args = [
-        main,
-        'audit',
-        '--repo',
-        world.gitDir,
-        '--allowed-signers',
-        await world.allowedFile(),
-        '--json',
-      ];
+      const signers = ['--allowed-signers', await world.allowedFile()];
+      const args = [main, 'audit', '--repo', world.gitDir, ...signers, '--json'];
       const { status, stdout } = await new Promise<{ status: unknown; stdout: string }>((done) => {
         execFile(process.execPath, args, { maxBuffer: 2 ** 28 }, (error, out) =>
           done({ status: error?.code ?? 0, stdout: out }),

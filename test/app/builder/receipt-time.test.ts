@@ -4,7 +4,7 @@ import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { before, describe, it } from 'node:test';
 import { startHostile } from '../../world/hostile.ts';
-import { type Ended } from '../../world/site.ts';
+import { assertRefused } from '../../world/site.ts';
 
 const { world, host } = await startHostile();
 /** The key that was valid until the beginning of 2026. */
@@ -40,22 +40,17 @@ async function forge(request: string, name: string, date: string): Promise<void>
   await writeFile(world.exchange('signed', name), await readFile(world.exchange('signed', 'genuine.zip')));
 }
 
-const refusedWith = (ended: Ended, code: string): void => {
-  assert.equal(ended.status, 3, ended.stderr);
-  assert.match(ended.stderr, new RegExp(`\\[${code}\\]`));
-};
-
 describe('wait refuses a receipt of a retired key', () => {
   it('receipt-backdated: it answers a request of today and claims to be older', async () => {
     const request = await host.request('today.zip');
     await forge(request, 'today.zip', '2025-12-01T00:00:00Z');
-    refusedWith(await world.wait(request), 'receipt-backdated');
+    assertRefused(await world.wait(request), 3, 'receipt-backdated');
   });
 
   it('commit-signer-expired: it answers the request and has the true date', async () => {
     const request = await host.request('honest-date.zip');
     await forge(request, 'honest-date.zip', new Date().toISOString());
-    refusedWith(await world.wait(request), 'commit-signer-expired');
+    assertRefused(await world.wait(request), 3, 'commit-signer-expired');
   });
 
   it('commit-signer-expired: it arrives for an old request while wait is waiting', async () => {
@@ -63,7 +58,7 @@ describe('wait refuses a receipt of a retired key', () => {
     const waiting = world.wait(request);
     await sleep(3000);
     await forge(request, 'old.zip', '2025-12-01T00:00:00Z');
-    refusedWith(await waiting, 'commit-signer-expired');
+    assertRefused(await waiting, 3, 'commit-signer-expired');
   });
 });
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { Hostile } from '../../world/hostile.ts';
-import { signpipe, World, type Ended, type WorldOptions } from '../../world/site.ts';
+import { assertRefused, signpipe, World, type Ended, type WorldOptions } from '../../world/site.ts';
 
 const receiptOf = async (world: World, request: string): Promise<Receipt> => {
   const log = await world.git('log', '--first-parent', '--format=%H %P', 'signed');
@@ -24,12 +24,6 @@ async function delivering(template: string, options: WorldOptions = {}): Promise
   );
   return world;
 }
-
-const assertRefused = ({ status, stderr }: Ended, code: string, text: RegExp): void => {
-  assert.equal(status, 3, stderr);
-  assert.match(stderr, new RegExp(`\\[${code}\\]`));
-  assert.match(stderr, text);
-};
 
 for (const [what, prepare] of [
   ['sftp://', (): Promise<World> => delivering('{request}/{name}')],
@@ -121,7 +115,7 @@ describe('a second request under one name, delivered to {name}', () => {
     await world.poll();
     const second = await host.request('a.zip');
     await world.poll();
-    assertRefused(await world.wait(first), 'signed-file-replaced', new RegExp(second.slice(0, 12)));
+    assertRefused(await world.wait(first), 3, 'signed-file-replaced', new RegExp(second.slice(0, 12)));
     assert.equal((await world.wait(second)).status, 0);
   });
 
@@ -137,7 +131,12 @@ describe('a second request under one name, delivered to {name}', () => {
     const second = await host.request('c.zip');
     await world.poll();
     const ended = await world.wait(first);
-    assertRefused(ended, 'digest-differs', new RegExp(`request ${second.slice(0, 12)}, made after this one`));
+    assertRefused(
+      ended,
+      3,
+      'digest-differs',
+      new RegExp(`request ${second.slice(0, 12)}, made after this one`),
+    );
     assert.match(ended.stderr, /--as NAME/);
   });
 
@@ -173,7 +172,7 @@ describe('a second request under one name, delivered to {name}', () => {
         files: { 'receipt.json': JSON.stringify(forged) },
         key: world.at('keys', 'receipts_ed25519'),
       });
-      assertRefused(await world.wait(request), 'receipt-name', /the receipt names a file that/);
+      assertRefused(await world.wait(request), 3, 'receipt-name', /the receipt names a file that/);
     }
     await host.set('signed', real);
   });
@@ -217,23 +216,20 @@ describe('submit --wait and wait', () => {
     await rm(world.exchange('incoming', 'a.zip'));
     for (const output of ['.', '../build', world.at('build')]) {
       const ended = await inBuild('submit', 'a.zip', '--wait', '--output', output);
-      assert.equal(ended.status, 2, ended.stderr);
-      assert.match(ended.stderr, /\[output-is-input\]/);
+      assertRefused(ended, 2, 'output-is-input');
     }
     assert.deepEqual(await readdir(world.exchange('incoming')), []);
   });
 
   it('output-not-a-folder: submit --wait uploads nothing if the output is a file', async () => {
     const ended = await inBuild('submit', 'a.zip', '--wait', '--output', 'a.zip');
-    assert.equal(ended.status, 2, ended.stderr);
-    assert.match(ended.stderr, /\[output-not-a-folder\]/);
+    assertRefused(ended, 2, 'output-not-a-folder');
     assert.deepEqual(await readdir(world.exchange('incoming')), []);
   });
 
   it('output-is-input: wait if a signed file would replace the original', async () => {
     const { request } = await world.receipt();
     const ended = await inBuild('wait', request.id, '--original', 'a.zip', '--output', '.');
-    assert.equal(ended.status, 2, ended.stderr);
-    assert.match(ended.stderr, /\[output-is-input\]/);
+    assertRefused(ended, 2, 'output-is-input');
   });
 });

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { createTestCertificate, toPem } from '../../../src/sandbox/certificates.ts';
 import { Hostile, receiptFor } from '../../world/hostile.ts';
-import { signpipe, World, type Ended } from '../../world/site.ts';
+import { signpipe, World, type Ended, assertRefused } from '../../world/site.ts';
 
 let world: World;
 let host: Hostile;
@@ -26,12 +26,6 @@ async function answered(name: string): Promise<string> {
 
 const downloaded = async (): Promise<string[]> =>
   existsSync(world.at('out')) ? readdir(world.at('out')) : [];
-
-function assertRefused(ended: Ended, code: string, hint?: RegExp): void {
-  assert.equal(ended.status, 3, ended.stderr);
-  assert.match(ended.stderr, new RegExp(`\\[${code}\\]`));
-  if (hint) assert.match(ended.stderr, hint);
-}
 
 describe('wait', () => {
   it('downloads the signed file if receipt, signature and bytes agree', async () => {
@@ -53,17 +47,9 @@ describe('wait', () => {
   it('test-certificate: refuses files signed with a test certificate unless a flag allows them', async () => {
     const request = await answered('test.zip');
     assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /^TEST signed test\.zip/);
-    const args = [
-      'wait',
-      request,
-      '-c',
-      world.site.builderConfig,
-      '--output',
-      world.at('out'),
-      '--timeout',
-      '20s',
-    ];
-    assertRefused(await signpipe(args), 'test-certificate', /--allow-test-certificate/);
+    const where = ['-c', world.site.builderConfig, '--output', world.at('out')];
+    const args = ['wait', request, ...where, '--timeout', '20s'];
+    assertRefused(await signpipe(args), 3, 'test-certificate', /--allow-test-certificate/);
     assert.ok(!(await downloaded()).includes('test.zip'));
     const taken = await signpipe([...args, '--allow-test-certificate']);
     assert.equal(taken.status, 0);
@@ -73,7 +59,7 @@ describe('wait', () => {
   it('signed-file-differs: keeps nothing of a zip that was replaced after delivery', async () => {
     const request = await answered('swapped.zip');
     await writeFile(world.exchange('signed', 'swapped.zip'), await host.zip(4242));
-    assertRefused(await world.wait(request), 'signed-file-differs', /do not use it/);
+    assertRefused(await world.wait(request), 3, 'signed-file-differs', /do not use it/);
     assert.deepEqual(
       (await downloaded()).filter((name) => name.includes('swapped')),
       [],
@@ -100,7 +86,7 @@ describe('wait', () => {
         ),
       );
     await trusting('stranger.pem');
-    assertRefused(await world.wait(request), 'signed-program-untrusted', /do not use the file/);
+    assertRefused(await world.wait(request), 3, 'signed-program-untrusted', /do not use the file/);
     assert.ok(!(await downloaded()).some((name) => name.includes('rooted')));
     await trusting('ca.pem');
     const taken = await world.wait(request);
@@ -112,7 +98,7 @@ describe('wait', () => {
     const request = await host.request('before.zip');
     await writeFile(world.exchange('incoming', 'before.zip'), await host.zip(4444));
     await world.poll();
-    assertRefused(await world.wait(request), 'digest-differs', /upload the very bytes/);
+    assertRefused(await world.wait(request), 3, 'digest-differs', /upload the very bytes/);
     assert.match(await world.git('log', '-1', '--format=%s', 'signed'), /^rejected before\.zip: /);
     assert.ok(!existsSync(world.exchange('signed', 'before.zip')));
   });
@@ -150,11 +136,11 @@ describe('wait refuses a receipt', () => {
   };
 
   it('commit-unsigned: without a signature', async () =>
-    assertRefused(await waitFor(() => forged(null)), 'commit-unsigned'));
+    assertRefused(await waitFor(() => forged(null)), 3, 'commit-unsigned'));
 
   it('commit-signer-unknown: signed by another builder, who may only request', async () => {
     const ended = await waitFor(() => forged(world.at('keys', 'builder_ed25519')));
-    assertRefused(ended, 'commit-signer-unknown');
+    assertRefused(ended, 3, 'commit-signer-unknown');
     assert.match(ended.stderr, /the receipt: commit \S+ is signed by .*\n {2}.*confirms a new receipt key/);
     assert.doesNotMatch(ended.stderr, /may request signatures/);
   });
@@ -175,6 +161,7 @@ describe('wait refuses a receipt', () => {
           'signed',
         );
       }),
+      3,
       'commit-signature-wrong',
       /altered after it was signed/,
     ));
@@ -185,15 +172,17 @@ describe('wait refuses a receipt', () => {
         const raw = await host.show(sealed.signed);
         return host.raw(raw.replace(`parent ${genuine}`, `parent ${request}`), 'signed');
       }),
+      3,
       'receipt-mismatch',
     ));
 
   it('receipt-other-file: signed by the right key, for a file that the request does not name', async () =>
-    assertRefused(await waitFor(() => receiptBySigner((text) => text)), 'receipt-other-file'));
+    assertRefused(await waitFor(() => receiptBySigner((text) => text)), 3, 'receipt-other-file'));
 
   it('receipt-other-bytes: signed by the right key, for the right name and other bytes', async () =>
     assertRefused(
       await waitFor(() => receiptBySigner((text) => text.replaceAll('genuine.zip', 'forged.zip'))),
+      3,
       'receipt-other-bytes',
       /do not use the signed file/,
     ));
@@ -212,6 +201,7 @@ describe('wait refuses a receipt', () => {
           });
         }),
       ),
+      3,
       'receipt-repeats-other',
     ));
 

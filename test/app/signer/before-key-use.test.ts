@@ -6,9 +6,8 @@ import { before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type SignerContext } from '../../../src/app/signer/signer-context.ts';
 import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
-import { pino } from 'pino';
 import { receiptFor, receiptsFor, startHostile } from '../../world/hostile.ts';
-import { openContext } from './test-signer.ts';
+import { openLogged, type Logged } from './test-signer.ts';
 
 const { world, host } = await startHostile();
 let ann: string;
@@ -34,12 +33,8 @@ async function pollWhile(
   meanwhile: (file: string) => Promise<void>,
   change: (context: SignerContext) => void = () => {},
 ): Promise<Looked> {
-  const said: string[] = [];
-  const log = pino(
-    { base: null },
-    { write: (line: string) => void said.push((JSON.parse(line) as { msg: string }).msg) },
-  );
-  const context = await openContext(world, log);
+  const logged: Logged[] = [];
+  const context = await openLogged(world, logged);
   change(context);
   const { exchange } = context;
   const fetch = exchange.fetch.bind(exchange);
@@ -49,7 +44,7 @@ async function pollWhile(
     return got;
   };
   try {
-    return { ...(await new RequestPoller(context).poll()), said };
+    return { ...(await new RequestPoller(context).poll()), said: logged.map(({ msg }) => msg) };
   } finally {
     await context.close();
   }
@@ -63,6 +58,12 @@ const once = (action: () => Promise<unknown>): (() => Promise<void>) => {
       await action();
     }
   };
+};
+
+const vouchByAnn = async (line: string): Promise<string> => {
+  const root = await world.git('rev-list', '--max-parents=0', '--first-parent', 'main');
+  const message = `Same\n\nVouch: yes\nControl: ${root}\n`;
+  return host.commit({ branch: 'vouch/ann', files: { zipname: line }, key: ann, message });
 };
 
 const noResult = (name: string): void => assert.equal(existsSync(world.exchange('signed', name)), false);
@@ -92,12 +93,7 @@ describe('while the files of a request are fetched', () => {
   it('vouch-differs: an objection rejects it', async () => {
     const line = await host.release('objected.zip');
     const request = await host.commit({ files: { zipname: line }, message: 'Sign it\n\nChannel: vouched\n' });
-    await host.commit({
-      branch: 'vouch/ann',
-      files: { zipname: line },
-      key: ann,
-      message: `Same\n\nVouch: yes\nControl: ${await world.git('rev-list', '--max-parents=0', '--first-parent', 'main')}\n`,
-    });
+    await vouchByAnn(line);
     const other = `${'b'.repeat(64)}  objected.zip\n`;
     const objection = {
       branch: 'vouch/bob',
@@ -114,13 +110,7 @@ describe('while the files of a request are fetched', () => {
   it('a vouch that is withdrawn with its branch makes it wait', async () => {
     const line = await host.release('withdrawn.zip');
     const request = await host.commit({ files: { zipname: line }, message: 'Sign it\n\nChannel: vouched\n' });
-    const vouch = {
-      branch: 'vouch/ann',
-      files: { zipname: line },
-      key: ann,
-      message: `Same\n\nVouch: yes\nControl: ${await world.git('rev-list', '--max-parents=0', '--first-parent', 'main')}\n`,
-    };
-    const made = await host.commit(vouch);
+    const made = await vouchByAnn(line);
     const { said } = await pollWhile(once(() => host.set('vouch/ann', null)));
     assert.ok(said.some((msg) => msg.endsWith('waiting for 1 of 1 vouches')));
     await host.set('vouch/ann', made);

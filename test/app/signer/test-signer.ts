@@ -1,11 +1,9 @@
 /** A world with one signer in this process that polls many times, and the assertions that every refusal must meet. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { promisify } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
@@ -14,9 +12,7 @@ import { openSignerContext, type SignerContext } from '../../../src/app/signer/s
 import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
-import { gitEnvironment, World, type WorldOptions } from '../../world/site.ts';
-
-const run = promisify(execFile);
+import { World, type RequestOptions, type WorldOptions } from '../../world/site.ts';
 
 export const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -36,14 +32,6 @@ export interface Answered {
   readonly receipt: Receipt;
   readonly commit: string;
   readonly message: string;
-}
-
-export interface AskOptions {
-  readonly message?: string;
-  /** Null for an unsigned commit; a key's path; the builder's key unless given. */
-  readonly sign?: string | null;
-  /** Committer time, as Git's environment has it. */
-  readonly date?: string;
 }
 
 /** What the receipt of a refusal has to say. */
@@ -80,7 +68,8 @@ export const openContext = async (
 ): Promise<SignerContext> =>
   openSignerContext(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress });
 
-function openLogged(world: World, logged: Logged[]): Promise<SignerContext> {
+/** Opens it with a log that is kept. */
+export function openLogged(world: World, logged: Logged[]): Promise<SignerContext> {
   const write = (line: string): void => void logged.push(JSON.parse(line) as Logged);
   return openContext(world, pino({ base: null, level: 'debug' }, { write }));
 }
@@ -160,33 +149,12 @@ export class TestSigner {
   }
 
   /** Commits a zipname to the request branch; returns the commit's id. */
-  async ask(zipname: string | Buffer, options: AskOptions = {}): Promise<string> {
-    const clone = this.world.at('asking');
-    const key = options.sign === undefined ? this.world.at('keys', 'builder_ed25519') : options.sign;
-    const date = options.date === undefined ? {} : { GIT_COMMITTER_DATE: options.date };
-    const env = { ...gitEnvironment(), ...date };
-    const git = async (...args: string[]): Promise<string> =>
-      (await run('git', ['-C', clone, ...args], { env })).stdout.trim();
-    if (!(await stat(clone).catch(() => null))) {
-      await run('git', ['clone', '--quiet', this.world.control, clone], { env });
-      await git('checkout', '--quiet', '-B', 'main');
-      for (const [name, value] of Object.entries({
-        'user.name': 'By Hand',
-        'user.email': 'hand@example.org',
-        'gpg.format': 'ssh',
-      }))
-        await git('config', name, value);
-    }
-    await writeFile(join(clone, 'zipname'), zipname);
-    await git('add', 'zipname');
-    const signing = key === null ? ['--no-gpg-sign'] : [`-S${key}`];
-    await git('commit', '--quiet', ...signing, '-m', options.message ?? 'Sign it');
-    await git('push', '--quiet', 'origin', 'main');
-    return git('rev-parse', 'HEAD');
+  ask(zipname: string | Buffer, options: RequestOptions = {}): Promise<string> {
+    return this.world.request(zipname, options);
   }
 
   /** Uploads a file and requests it, pinned. */
-  async send(name: string, bytes: Buffer, options: AskOptions = {}): Promise<string> {
+  async send(name: string, bytes: Buffer, options: RequestOptions = {}): Promise<string> {
     await this.put(name, bytes);
     return this.ask(`${sha256(bytes)}  ${name}\n`, options);
   }

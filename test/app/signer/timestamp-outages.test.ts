@@ -68,24 +68,20 @@ const published = async (): Promise<unknown> => {
 describe('a request whose authorities are down', () => {
   it('waits, says since when, and is signed once one answers again', async () => {
     const id = await asked('a.zip');
-    const { signer, close } = await world.openSigner(clock);
-    try {
+    await world.withSigner(async (signer) => {
       assert.deepEqual(await signer.poll(), { answered: 0, waiting: 1 });
       assert.equal(await answerTo(id), null);
       assert.match(said(id).join('\n'), /no timestamp authority has answered since \d{4}-.*until \d{4}-/);
       up = true;
       assert.deepEqual(await signer.poll(), { answered: 1, waiting: 0 });
-    } finally {
-      await close();
-    }
+    }, clock);
     assert.equal((await answerTo(id))?.outcome, 'signed');
     assert.equal(await published(), undefined);
   });
 
   it('is not fetched and signed again for every attempt', async () => {
     const id = await asked('b.zip');
-    const { signer, close } = await world.openSigner(clock);
-    try {
+    await world.withSigner(async (signer) => {
       await signer.poll();
       const before = authority.requests.length;
       const from = world.logged.length;
@@ -94,9 +90,7 @@ describe('a request whose authorities are down', () => {
       assert.deepEqual(said(id, from), []);
       up = true;
       await signer.poll();
-    } finally {
-      await close();
-    }
+    }, clock);
     assert.equal((await answerTo(id))?.outcome, 'signed');
   });
 
@@ -125,8 +119,7 @@ describe('a request whose authorities are down', () => {
 
   it('is stopped by a HOLD that comes while it waits, even if an authority answers again', async () => {
     const id = await asked('e.zip');
-    const { signer, close } = await world.openSigner(clock);
-    try {
+    await world.withSigner(async (signer) => {
       await signer.poll();
       await host.commit({ files: { HOLD: 'look at it first\n' }, message: 'Stop\n' });
       const from = world.logged.length;
@@ -136,9 +129,7 @@ describe('a request whose authorities are down', () => {
       assert.match(said(id, from).join('\n'), /on hold by/);
       await host.commit({ files: { HOLD: null }, message: 'Go on\n' });
       await signer.poll();
-    } finally {
-      await close();
-    }
+    }, clock);
     assert.equal((await answerTo(id))?.outcome, 'signed');
   });
 
@@ -157,8 +148,7 @@ describe('a request whose authorities are down', () => {
 
   it('is shown to the waiting builder while it lasts', async () => {
     const id = await asked('h.zip');
-    const { signer, close } = await world.openSigner(clock);
-    try {
+    await world.withSigner(async (signer) => {
       await signer.poll();
       await signer.poll();
       assert.match(JSON.stringify(await published()), /^\{"for":"timestamp","since":"\d{4}-/);
@@ -173,9 +163,7 @@ describe('a request whose authorities are down', () => {
       );
       up = true;
       await signer.poll();
-    } finally {
-      await close();
-    }
+    }, clock);
     assert.equal((await world.wait(id)).status, 0);
     assert.equal(await published(), undefined);
     const audited = await signpipe([

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { before, beforeEach, describe, it } from 'node:test';
 import type { SignpipeError } from '../../../src/lib/errors.ts';
 import { startHostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
-import { gitEnvironment, signpipe, type Ended } from '../../world/site.ts';
+import { assertRefused, gitEnvironment, signpipe, type Ended } from '../../world/site.ts';
 
 const { world, host } = await startHostile();
 /** The good heads of the branches. */
@@ -248,8 +248,7 @@ describe('an alarm on the command line', () => {
 
   it('cannot be accepted with a commit that is not a branch’s head', async () => {
     const wrong = await signpipeWatch('--accept-history', good.main, '--once');
-    assert.equal(wrong.status, 3);
-    assert.match(wrong.stderr, /\[history-not-as-named\]/);
+    assertRefused(wrong, 3, 'history-not-as-named');
   });
 
   it('gives a command to accept it, after which the next request is answered', async () => {
@@ -284,17 +283,14 @@ describe('a request that was answered is not answered again', () => {
   });
 
   it('nor if an operator accepted the rewind in between, in the same process', async () => {
-    const { signer, close } = await world.openSigner();
-    try {
+    await world.withSigner(async (signer) => {
       await signer.poll();
       await host.set('main', before1);
       await signer.acceptHistory(before1);
       await signer.poll();
       await host.set('main', request);
       assert.deepEqual(await signer.poll(), { answered: 0, waiting: 0 });
-    } finally {
-      await close();
-    }
+    });
     assert.equal((await receiptsFor(world, request)).length, 1);
   });
 

@@ -145,17 +145,8 @@ describe('init signer', () => {
 });
 
 describe('init signer --test-certificate', () => {
-  before(() =>
-    init(
-      'signer',
-      at('trial'),
-      '--test-certificate',
-      '--control',
-      'file:///srv/c.git',
-      '--exchange',
-      'file:///srv/x',
-    ),
-  );
+  const places = ['--control', 'file:///srv/c.git', '--exchange', 'file:///srv/x'];
+  before(() => init('signer', at('trial'), '--test-certificate', ...places));
 
   it('creates a certificate marked as a test, with a random passphrase', async () => {
     const passphrase = await readPassphraseFile(at('trial/keys/passphrase'), assert.fail);
@@ -181,14 +172,8 @@ describe('init signer --test-certificate', () => {
 describe('init builder', () => {
   let printed = '';
   before(async () => {
-    printed = await init(
-      'builder',
-      at('builder'),
-      '--name',
-      'Build Master: "nightly" #1',
-      '--email',
-      'b@example.org',
-    );
+    const name = 'Build Master: "nightly" #1';
+    printed = await init('builder', at('builder'), '--name', name, '--email', 'b@example.org');
   });
 
   it('writes the example with only the values of the site changed, and it loads', async () => {
@@ -220,17 +205,8 @@ describe('init voucher', () => {
   const dir = (): string => at('voucher');
   let said = '';
   before(async () => {
-    const url = 'ssh://git@build.example.org/srv/control.git';
-    said = await init(
-      'voucher',
-      dir(),
-      '--name',
-      'Bob Example',
-      '--email',
-      'bob@example.org',
-      '--control',
-      url,
-    );
+    const bob = ['--name', 'Bob Example', '--email', 'bob@example.org'];
+    said = await init('voucher', dir(), ...bob, '--control', 'ssh://git@build.example.org/srv/control.git');
   });
 
   it('writes a configuration that loads, without an exchange', async () => {
