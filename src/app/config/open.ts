@@ -14,14 +14,7 @@ import type { SshOptions } from '../../lib/ssh/options.ts';
 export interface SiteConfig {
   readonly control: { readonly url: string; readonly requests: string; readonly receipts: string };
   readonly exchange: { readonly url: string };
-  readonly ssh?:
-    | {
-        readonly identity?: string | undefined;
-        readonly passphraseFile?: string | undefined;
-        readonly agent?: string | undefined;
-        readonly knownHosts: string;
-      }
-    | undefined;
+  readonly ssh?: BuilderConfig['ssh'];
 }
 
 /** The section `ssh` as options for connections; undefined if there is none. */
@@ -32,8 +25,7 @@ export async function sshOptionsOf(
   const { ssh } = config;
   if (!ssh) return undefined;
   const agent = ssh.agent ?? (ssh.identity === undefined ? process.env['SSH_AUTH_SOCK'] : undefined);
-  const passphrase =
-    ssh.passphraseFile === undefined ? undefined : await findPassphrase({ file: ssh.passphraseFile, warn });
+  const passphrase = await findPassphrase({ file: ssh.passphraseFile, warn, environment: {} });
   return {
     knownHosts: ssh.knownHosts,
     ...(ssh.identity === undefined ? {} : { identity: ssh.identity }),
@@ -80,12 +72,19 @@ export async function committerOf({
   readonly config: Pick<BuilderConfig, 'requests'>;
   readonly say: (line: string) => void;
 }): Promise<{ signer: SshSigner; identity: GitIdentity }> {
-  const { key, passphraseFile, name, email } = config.requests;
-  const passphrase = await findPassphrase({ file: passphraseFile, warn: say, environment: {} });
+  const { name, email } = config.requests;
+  return { signer: await openCommitKey(config.requests, say), identity: { name, email } };
+}
+
+/** Opens a key that signs commits: a file, or with the agent at SSH_AUTH_SOCK the file of its public key. */
+export async function openCommitKey(
+  { key, passphraseFile }: Pick<BuilderConfig['requests'], 'key' | 'passphraseFile'>,
+  warn: (message: string) => void,
+): Promise<SshSigner> {
+  const passphrase = await findPassphrase({ file: passphraseFile, warn, environment: {} });
   const agent = process.env['SSH_AUTH_SOCK'];
-  const signer = await loadSshSigner(key, {
+  return loadSshSigner(key, {
     ...(passphrase === undefined ? {} : { passphrase }),
     ...(agent === undefined ? {} : { agent }),
   });
-  return { signer, identity: { name, email } };
 }

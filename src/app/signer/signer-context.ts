@@ -1,15 +1,13 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
+import { openCommitKey, openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
 import type { PublishedPolicy, ReceiptWriter } from '../../protocol/control/receipt.ts';
 import { Origin } from '../../protocol/control/commit-origin.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
-import { loadSshSigner } from '../../lib/sshsig/ssh-signer.ts';
 import { AcceptedHeads } from '../../protocol/control/accepted-heads.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
-import { findPassphrase } from '../../engine/keys/passphrase.ts';
 import type { ProgressDisplay } from '../../lib/progress.ts';
 import { openChannel, type Channel } from './channel.ts';
 import { Journal } from './journal.ts';
@@ -55,15 +53,7 @@ export async function openReceiptWriter(
   config: SignerConfig,
   warn: (message: string) => void,
 ): Promise<ReceiptWriter> {
-  const passphrase =
-    config.receipts.passphraseFile === undefined
-      ? undefined
-      : await findPassphrase({ file: config.receipts.passphraseFile, warn });
-  const agent = process.env['SSH_AUTH_SOCK'];
-  const signer = await loadSshSigner(config.receipts.key, {
-    ...(passphrase === undefined ? {} : { passphrase }),
-    ...(agent === undefined ? {} : { agent }),
-  });
+  const signer = await openCommitKey(config.receipts, warn);
   const policy = publicPolicy(config.channels);
   return { signer, identity: { name: config.receipts.name, email: '' }, policy };
 }

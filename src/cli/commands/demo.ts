@@ -32,12 +32,16 @@ interface DemoCommandOptions extends CommonOptions {
 
 const run = promisify(execFile);
 
-/** Prints numbered steps, each with the time that it took. */
+/** Prints numbered steps, each with the time that it took; `detail` describes the result. */
 class Story {
   private count = 0;
   constructor(private readonly quiet: boolean) {}
 
-  async step<T>(title: string, act: () => Promise<T>, detail: (result: T) => string[]): Promise<T> {
+  async step<T>(
+    title: string,
+    act: () => Promise<T>,
+    detail: (result: T) => string[] = () => [],
+  ): Promise<T> {
     const began = performance.now();
     const result = await act();
     this.count += 1;
@@ -232,15 +236,12 @@ async function play(dir: string, zip: string | undefined, options: DemoCommandOp
     () => prepareZip(dir, zip),
     (lines) => lines,
   );
-  const site = await story.step(
-    'Throw-away keys, a test certificate authority, a control repository',
-    () => layOutSite(dir),
-    () => [],
+  const site = await story.step('Throw-away keys, a test certificate authority, a control repository', () =>
+    layOutSite(dir),
   );
   const hosts = await story.step(
     'An SSH host for Git and files, a timestamp authority, both on the loopback',
     () => startHosts(site),
-    () => [],
   );
   try {
     await runPipeline(story, site, options);
