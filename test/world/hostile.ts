@@ -1,4 +1,5 @@
 /** What the owner of the Git host and the exchange can do: make any commit, branch and file. */
+import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -141,6 +142,13 @@ export class Hostile {
     return this.commit({ ...options, files: { zipname: line, ...options.files } });
   }
 
+  /** Polls once, and asserts that this request is signed. */
+  async signs(request: string): Promise<void> {
+    await this.world.poll();
+    const { outcome, reason } = await receiptFor(this.world, request);
+    assert.equal(outcome, 'signed', reason?.message);
+  }
+
   /** Uploads a zip with one small program; returns its line for `zipname`. Each seed gives other bytes. */
   async release(name: string, seed = (this.counter += 1)): Promise<string> {
     const bytes = await this.zip(seed);
@@ -191,18 +199,17 @@ export async function startHostile(): Promise<{ readonly world: World; readonly 
   return { world, host: new Hostile(world) };
 }
 
+/** The commits of all receipts on the branch that answer a request, oldest first. */
+export async function receiptCommits(world: World, request: string): Promise<string[]> {
+  const history = world.git('rev-list', '--first-parent', '--reverse', '--parents', 'signed');
+  const lines = (await history.catch(() => '')).split('\n').map((line) => line.split(' '));
+  return lines.flatMap(([commit = '', , second]) => (second === request ? [commit] : []));
+}
+
 /** Every receipt on the branch that answers a request, oldest first. */
 export async function receiptsFor(world: World, request: string): Promise<Receipt[]> {
-  const lines = await world
-    .git('rev-list', '--first-parent', '--reverse', '--parents', 'signed')
-    .catch(() => '');
-  const receipts: Receipt[] = [];
-  for (const line of lines.split('\n')) {
-    const [commit = '', , second] = line.split(' ');
-    if (second === request)
-      receipts.push(JSON.parse(await world.git('show', `${commit}:receipt.json`)) as Receipt);
-  }
-  return receipts;
+  const texts = (await receiptCommits(world, request)).map((id) => world.git('show', `${id}:receipt.json`));
+  return (await Promise.all(texts)).map((text) => JSON.parse(text) as Receipt);
 }
 
 /** The only receipt that answers a request; throws if there is none, or several. */

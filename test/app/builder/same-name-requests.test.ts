@@ -3,19 +3,9 @@ import assert from 'node:assert/strict';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Receipt } from '../../../src/protocol/control/receipt.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
-import { Hostile } from '../../world/hostile.ts';
+import { Hostile, receiptFor } from '../../world/hostile.ts';
 import { assertRefused, signpipe, World, type Ended, type WorldOptions } from '../../world/site.ts';
-
-const receiptOf = async (world: World, request: string): Promise<Receipt> => {
-  const log = await world.git('log', '--first-parent', '--format=%H %P', 'signed');
-  const commit = log
-    .split('\n')
-    .find((line) => line.split(' ')[2] === request)
-    ?.slice(0, 40);
-  return JSON.parse(await world.git('show', `${commit}:receipt.json`)) as Receipt;
-};
 
 async function delivering(template: string, options: WorldOptions = {}): Promise<World> {
   const world = await World.start(options);
@@ -57,7 +47,7 @@ for (const [what, prepare] of [
       const second = await host.request('nightly/a.zip');
       await world.poll();
       for (const request of [first, second]) {
-        const receipt = await receiptOf(world, request);
+        const receipt = await receiptFor(world, request);
         assert.equal(receipt.version, 2);
         const { output } = receipt.files[0] ?? {};
         assert.equal(output?.name, 'nightly/a.zip');
@@ -89,7 +79,7 @@ describe('a file delivered to {request}/{name}, signed sparsely', () => {
       const before = await sha256OfFile(world.at('build', 'a.zip'));
       const request = await world.submit([world.at('build', 'a.zip')], '--sparse');
       await world.poll();
-      const [file] = (await receiptOf(world, request)).files;
+      const [file] = (await receiptFor(world, request)).files;
       assert.equal(file?.seen, 'entries');
       assert.equal(file.output?.path, `${request}/a.zip`);
       assert.equal(await sha256OfFile(world.exchange('incoming', 'a.zip')), before);
@@ -161,7 +151,7 @@ describe('a second request under one name, delivered to {name}', () => {
     const request = await host.request('e.zip');
     await world.poll();
     const real = await world.git('rev-parse', 'signed');
-    const receipt = await receiptOf(world, request);
+    const receipt = await receiptFor(world, request);
     const [file] = receipt.files;
     assert.ok(file?.output);
     for (const path of ['../incoming/e.zip', '/etc/passwd', 'x/../../e.zip', '-rf', 'a\\b', '']) {

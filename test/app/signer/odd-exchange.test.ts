@@ -7,7 +7,7 @@ import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { checkSigner } from '../../../src/app/site/doctor/doctor.ts';
 import type { SiteFinding } from '../../../src/app/site/doctor/check-result.ts';
-import { receiptFor, receiptsFor, startHostile } from '../../world/hostile.ts';
+import { receiptCommits, receiptFor, receiptsFor, startHostile } from '../../world/hostile.ts';
 import { startOddSftp, type Oddities, type OddServer } from '../../world/odd-sftp.ts';
 
 const { world, host } = await startHostile();
@@ -107,20 +107,14 @@ describe('a delivery that cannot succeed is known before the key is used', () =>
       join(server?.root ?? '', 'incoming', 'b.zip'),
       await readFile(world.exchange('incoming', 'b.zip')),
     );
-    await world.poll();
-    assert.equal((await receiptFor(world, id)).outcome, 'signed');
+    await host.signs(id);
   });
 
   /** Asserts that a request failed with the code, and nothing was signed. */
   async function assertUnsigned(id: string, code: string): Promise<void> {
     const receipt = await receiptFor(world, id);
     assert.deepEqual([receipt.outcome, receipt.reason?.code], ['failed', code]);
-    const log = await world.git('log', '--first-parent', '--format=%H %P', 'signed');
-    const commit =
-      log
-        .split('\n')
-        .find((line) => line.endsWith(id))
-        ?.slice(0, 40) ?? '';
+    const [commit = ''] = await receiptCommits(world, id);
     assert.doesNotMatch(await world.git('ls-tree', '-r', '--name-only', commit), /^signatures\//m);
   }
 

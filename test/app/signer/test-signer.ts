@@ -12,6 +12,7 @@ import { openSignerContext, type SignerContext } from '../../../src/app/signer/s
 import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
+import { receiptCommits } from '../../world/hostile.ts';
 import { World, type RequestOptions, type WorldOptions } from '../../world/site.ts';
 
 export const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
@@ -141,6 +142,12 @@ export class TestSigner {
     return this.poller.poll();
   }
 
+  /** Polls once, and asserts that this request is signed. */
+  async signs(request: string): Promise<void> {
+    await this.poll();
+    assert.equal((await this.receiptFor(request)).receipt.outcome, 'signed');
+  }
+
   /** Writes a file into the exchange's incoming folder, as anyone with an account there can. */
   async put(name: string, bytes: Buffer): Promise<void> {
     const path = this.world.exchange('incoming', name);
@@ -168,13 +175,8 @@ export class TestSigner {
   /** Every receipt for a request, oldest first. */
   async receiptsFor(request: string): Promise<Answered[]> {
     const { world } = this;
-    const lines = (await world.git('log', '--first-parent', '--reverse', '--format=%H %P', 'signed')).split(
-      '\n',
-    );
     const receipts: Answered[] = [];
-    for (const line of lines) {
-      const [commit = '', , second] = line.split(' ');
-      if (second !== request) continue;
+    for (const commit of await receiptCommits(world, request)) {
       const receipt = JSON.parse(await world.git('show', `${commit}:receipt.json`)) as Receipt;
       receipts.push({ receipt, commit, message: await world.git('log', '-1', '--format=%B', commit) });
     }
@@ -226,8 +228,7 @@ export class TestSigner {
   /** Asserts that a valid request made now is signed by the next poll. */
   async signsNext(): Promise<void> {
     const sound = await this.sendSound();
-    await this.poll();
-    assert.equal((await this.receiptFor(sound)).receipt.outcome, 'signed');
+    await this.signs(sound);
     await this.assertIdle();
   }
 

@@ -4,7 +4,13 @@ import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { AnsweredRequests } from '../../../src/app/signer/answered-requests.ts';
-import { startHostile, receiptFor, receiptsFor, type CommitOptions } from '../../world/hostile.ts';
+import {
+  startHostile,
+  receiptCommits,
+  receiptFor,
+  receiptsFor,
+  type CommitOptions,
+} from '../../world/hostile.ts';
 import { openContext } from './test-signer.ts';
 import {
   broken,
@@ -27,17 +33,11 @@ before(async () => {
   await run('ssh-keygen', ['-q', '-t', 'ecdsa', '-b', '256', '-N', '', '-f', ecdsa]);
   const ca = await host.key('authority');
   const certified = await host.key('certified');
-  for (const name of ['certified', 'second'])
-    await run('ssh-keygen', [
-      '-q',
-      '-s',
-      ca.path,
-      '-I',
-      name,
-      '-n',
-      'cara@example.org',
-      `${certified.path}.pub`,
-    ]).then(() => cp(`${certified.path}-cert.pub`, world.at('keys', `${name}.cert.pub`)));
+  for (const name of ['certified', 'second']) {
+    const words = ['-q', '-s', ca.path, '-I', name, '-n', 'cara@example.org', `${certified.path}.pub`];
+    await run('ssh-keygen', words);
+    await cp(`${certified.path}-cert.pub`, world.at('keys', `${name}.cert.pub`));
+  }
   certificate = world.at('keys', 'certified.cert.pub');
   await cp(certified.path, world.at('keys', 'certified.cert'));
   await host.allow(
@@ -62,8 +62,7 @@ async function merged(raw: string, ...more: string[]): Promise<string> {
 /** Requests and signs an old release, then a newer one with the same name, and puts the old bytes back on the exchange. */
 async function served(options: CommitOptions = {}): Promise<{ old: string; newest: Buffer }> {
   const old = await host.request('product.zip', options);
-  await world.poll();
-  assert.equal((await receiptFor(world, old)).outcome, 'signed');
+  await host.signs(old);
   await cp(incoming(), world.at('old.zip'));
   await host.request('product.zip');
   await world.poll();
@@ -74,10 +73,7 @@ async function served(options: CommitOptions = {}): Promise<{ old: string; newes
 async function repeats(copy: string, request: string): Promise<void> {
   const { outcome, reason, repeats: earlier } = await receiptFor(world, copy);
   assert.deepEqual([outcome, reason?.code], ['rejected', 'request-repeated']);
-  const receipt = (await world.git('log', '--first-parent', '--format=%H %P', 'signed'))
-    .split('\n')
-    .find((line) => line.endsWith(request))
-    ?.split(' ')[0];
+  const [receipt] = await receiptCommits(world, request);
   assert.deepEqual(earlier, { request, receipt });
 }
 
@@ -211,8 +207,7 @@ describe('a commit without a valid signature consumes only its own id', () => {
       await world.poll();
       assert.equal((await receiptFor(world, copy)).reason?.code, code);
       await host.commit({ parents: [(await host.tip()) ?? '', request], key: null, message: 'Merge' });
-      await world.poll();
-      assert.equal((await receiptFor(world, request)).outcome, 'signed');
+      await host.signs(request);
       const later = await merged(rewrapped(await rawCommit(world, request)));
       await world.poll();
       await repeats(later, request);

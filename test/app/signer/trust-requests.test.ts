@@ -20,14 +20,8 @@ async function signedFor(namespace: string, commit: string): Promise<string> {
   const payload = world.at('payload');
   await writeFile(payload, commit, 'latin1');
   const key = world.at('keys', 'builder_ed25519');
-  const { stdout } = await run('sh', [
-    '-c',
-    'ssh-keygen -q -Y sign -n "$1" -f "$2" < "$3"',
-    'sh',
-    namespace,
-    key,
-    payload,
-  ]);
+  const script = 'ssh-keygen -q -Y sign -n "$1" -f "$2" < "$3"';
+  const { stdout } = await run('sh', ['-c', script, 'sh', namespace, key, payload]);
   const armor = stdout.trim().split('\n').join('\n ');
   return commit.replace('\n\n', `\ngpgsig ${armor}\n\n`);
 }
@@ -37,16 +31,8 @@ async function openpgp(line: string): Promise<string> {
   const home = world.at('gnupg');
   await mkdir(home, { mode: 0o700 });
   const env = { ...process.env, GNUPGHOME: home };
-  const args = [
-    '--batch',
-    '--quiet',
-    '--passphrase',
-    '',
-    '--quick-generate-key',
-    'by@example.org',
-    'ed25519',
-    'sign',
-  ];
+  const generate = ['--quick-generate-key', 'by@example.org', 'ed25519', 'sign'];
+  const args = ['--batch', '--quiet', '--passphrase', '', ...generate];
   await run('gpg', args, { env });
   const wrapper = world.at('gpg.sh');
   await writeFile(wrapper, `#!/bin/sh\nGNUPGHOME='${home}' exec gpg --batch "$@"\n`, { mode: 0o755 });
