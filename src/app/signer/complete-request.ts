@@ -12,12 +12,6 @@ import type { ReceiptBranch } from './receipt-branch.ts';
 import { readSignatures, signatureOf, signaturesFile } from './signature-store.ts';
 import type { SignerContext } from './signer-context.ts';
 
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
 /** The later of now and the request's time: no receipt is older than its request, even if clocks differ. */
 const answeredAt = ({ request }: Receipt, now: Date): string =>
   new Date(Math.max(now.getTime(), new Date(request.requestedAt).getTime())).toISOString();
@@ -144,8 +138,10 @@ export class RequestCompletion {
       return output.mode === 'delta' ? [output.unsigned.file, newBytes].flat() : newBytes;
     });
     const paths = files.map((file) => join(this.folder(request), file));
-    const present = await Promise.all([...paths, signaturesFile(this.context.config.state)].map(exists));
-    return present.every(Boolean);
+    const all = [...paths, signaturesFile(this.context.config.state)];
+    return (await Promise.allSettled(all.map((path) => access(path)))).every(
+      ({ status }) => status === 'fulfilled',
+    );
   }
 
   private folder(request: string): string {

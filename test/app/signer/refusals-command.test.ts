@@ -4,7 +4,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { makeKey } from '../../world/sshd.ts';
 import { signpipe, type Ended } from '../../world/site.ts';
-import { TestSigner, program, soundZip } from './test-signer.ts';
+import { TestSigner, program, soundZip, startSigner } from './test-signer.ts';
 
 /** Asserts that output has nothing that a person should not see: stack traces, `[object Object]`, raw control characters. */
 function assertFit({ stdout, stderr }: Ended): void {
@@ -162,13 +162,9 @@ describe('signpipe watch --once, when no receipt can be given', () => {
   });
 });
 
-describe('signpipe wait', () => {
-  let signer: TestSigner;
-  before(async () => {
-    signer = await TestSigner.open();
-  });
-  after(() => signer.close());
+const signer = await startSigner();
 
+describe('signpipe wait', () => {
   interface Failure {
     error: { code: string; kind: string; message: string; hint: string | null; retry: boolean };
   }
@@ -248,12 +244,6 @@ describe('signpipe wait', () => {
 });
 
 describe('signpipe with wrong input', () => {
-  let signer: TestSigner;
-  before(async () => {
-    signer = await TestSigner.open();
-  });
-  after(() => signer.close());
-
   async function usage(args: readonly string[], says: RegExp): Promise<Ended> {
     const ended = await signpipe(args);
     assertFit(ended);

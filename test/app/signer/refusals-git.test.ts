@@ -1,17 +1,14 @@
 /** A Git host that refuses receipts or cannot be reached: the answer is final, and is pushed once. */
 import assert from 'node:assert/strict';
 import { rename, rm, stat, writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { SignpipeError, type ErrorKind } from '../../../src/lib/errors.ts';
-import { TestSigner, sha256, soundZip } from './test-signer.ts';
+import { sha256, soundZip, startSigner } from './test-signer.ts';
+
+const signer = await startSigner();
 
 describe('a Git host', () => {
-  let signer: TestSigner;
-  before(async () => {
-    signer = await TestSigner.open();
-    await signer.signsNext();
-  });
-  after(() => signer.close());
+  before(() => signer.signsNext());
 
   const pollFails = (kind: ErrorKind, code: string, says: RegExp, hint: RegExp): Promise<void> =>
     assert.rejects(signer.poll(), (error) => {

@@ -1,34 +1,30 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { signProgram } from '../../../src/engine/authenticode/sign.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { createTestCertificate, keyToPem, testSigningKey, toPem } from '../../../src/sandbox/certificates.ts';
 import { bytesOf, openBytes } from '../../engine/authenticode/tools.ts';
-import { TestSigner, program, soundZip } from './test-signer.ts';
+import { program, soundZip, startSigner } from './test-signer.ts';
 
 const DAY = 86_400_000;
 
-describe('requests that would keep the signer from answering others', () => {
-  let signer: TestSigner;
-  before(async () => {
-    signer = await TestSigner.open({
-      lines: 'channels: { brief: { signing: { certificate: keys/brief.pem, key: keys/brief.key } } }',
-      prepare: async (world) => {
-        const brief = await createTestCertificate({
-          commonName: 'Brief publisher',
-          purpose: 'code-signing',
-          key: 'p256',
-          issuer: world.site.pki.root,
-          notAfter: new Date(Date.now() + DAY),
-        });
-        await writeFile(world.at('keys', 'brief.pem'), toPem([brief.certificate]));
-        await writeFile(world.at('keys', 'brief.key'), keyToPem(brief.key));
-      },
+const signer = await startSigner({
+  lines: 'channels: { brief: { signing: { certificate: keys/brief.pem, key: keys/brief.key } } }',
+  prepare: async (world) => {
+    const brief = await createTestCertificate({
+      commonName: 'Brief publisher',
+      purpose: 'code-signing',
+      key: 'p256',
+      issuer: world.site.pki.root,
+      notAfter: new Date(Date.now() + DAY),
     });
-  });
-  after(() => signer.close());
+    await writeFile(world.at('keys', 'brief.pem'), toPem([brief.certificate]));
+    await writeFile(world.at('keys', 'brief.key'), keyToPem(brief.key));
+  },
+});
 
+describe('requests that would keep the signer from answering others', () => {
   for (const [what, date, text] of [
     ['of the year 12000', '@316516464000 +0000', '12000-'],
     ['of a time beyond what Git itself can show', '@99999999999 +0000', '5138-11-16T09:46:39.000Z'],

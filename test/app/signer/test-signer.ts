@@ -254,6 +254,13 @@ export class TestSigner {
   }
 }
 
+/** A signer for all tests of one file. */
+export async function startSigner(options: TestSignerOptions = {}): Promise<TestSigner> {
+  const signer = await TestSigner.open(options);
+  after(() => signer.close());
+  return signer;
+}
+
 /** One request that has to be refused. */
 export interface Case {
   /** The test's name, after the code. */
