@@ -216,7 +216,7 @@ describe('signpipe wait', () => {
     assert.equal(ended.status, 2);
     assert.match(
       ended.stderr,
-      /no single commit .* has the id (ab){20} \[request-unknown\]\n {2}has it been pushed/,
+      /no single commit .* has the id (ab){20} \[request-unknown\]\n {2}was it pushed/,
     );
   });
 
