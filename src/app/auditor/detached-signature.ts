@@ -1,5 +1,5 @@
 import { readCountersignature } from '../../engine/authenticode/countersignature.ts';
-import { readIndirectData } from '../../engine/authenticode/indirect-data.ts';
+import { readIndirectData, requireDigestLength } from '../../engine/authenticode/indirect-data.ts';
 import {
   digestedBytes,
   parseSignature,
@@ -23,8 +23,10 @@ function signatureBy(der: Buffer, certificate: string, what: string): Authentico
 
 function requireDigest(signature: AuthenticodeSignature, entry: ReceiptEntry, what: string): void {
   const { algorithm, digest } = entry.authenticode;
-  const { hash, digest: digestBytes } = readIndirectData(signature.content, what);
-  const signedDigest = digestBytes.toString('hex');
+  const signed = readIndirectData(signature.content, what);
+  requireDigestLength(signed, what);
+  const { hash } = signed;
+  const signedDigest = signed.digest.toString('hex');
   if (hash !== algorithm || signedDigest !== digest)
     throw invalid(
       'signature-digest-differs',

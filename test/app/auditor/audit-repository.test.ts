@@ -748,6 +748,18 @@ describe('the audit of detached signatures', () => {
     signature.writeUInt8(signature.readUInt8(last) ^ 1, last);
     return [{ ...first, signature }];
   });
+  refused('its digest is too short for the algorithm that it names', 'authenticode-digest-length', () => {
+    const [first] = programs;
+    assert(first);
+    const signature = Buffer.from(first.signature);
+    // SHA-256 by name in SignedData, then in SpcIndirectDataContent; its last byte there makes it SHA-384.
+    const sha256 = Buffer.from('0609608648016503040201', 'hex');
+    const inContent = signature.indexOf(sha256, signature.indexOf(sha256) + 1);
+    signature.writeUInt8(2, inContent + sha256.length - 1);
+    const { digest } = first.entry.authenticode;
+    const entry = { ...first.entry, authenticode: { algorithm: 'sha384' as const, digest } };
+    return [{ ...first, signature, entry }];
+  });
   refused('it is not a signature', 'der-malformed', () => {
     const [first] = programs;
     assert(first);
