@@ -44,7 +44,7 @@ const CHANGES: readonly (readonly [what: string, change: (text: string) => strin
     ['without a line feed at the end', (text) => text.trimEnd(), /last line has no line feed/],
     ['with Windows line ends', (text) => text.replaceAll('\n', '\r\n'), /CR LF/],
     ['with a byte order mark', (text) => `\ufeff${text}`, /byte order mark/],
-    ['after an empty line', (text) => `\n${text}`, /before its first line/],
+    ['after an empty line', (text) => `\n${text}`, /precedes its first line/],
     ['in UTF-16', (text) => Buffer.from(`\ufeff${text}`, 'utf16le'), /UTF-16/],
     ['before empty lines', (text) => `${text}\n\n`, /(?!)/],
   ];
