@@ -7,9 +7,9 @@ import { buildPack, type NewObject } from '../../src/lib/git/packfile.ts';
 import {
   createReceiptCommit,
   createReceiptRoot,
-  type Receipt,
   type ReceiptWriter,
-} from '../../src/protocol/control/receipt.ts';
+} from '../../src/protocol/control/write-receipt.ts';
+import type { Receipt } from '../../src/protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../src/protocol/control/repository.ts';
 import { loadSshSigner, type SshSigner } from '../../src/lib/sshsig/ssh-signer.ts';
 import { writeCommit } from '../../src/protocol/control/write-commit.ts';

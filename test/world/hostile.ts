@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { createZip } from '../../src/lib/zip/create-zip.ts';
 import { sha256Hex } from '../../src/lib/bytes/hash.ts';
 import { buildPe, filler } from '../fixtures/pe.ts';
-import type { Receipt } from '../../src/protocol/control/receipt.ts';
+import type { Receipt } from '../../src/protocol/control/receipt-schema.ts';
 import { gitEnvironment, startWorld, type World } from './site.ts';
 import { makeKey } from './sshd.ts';
 

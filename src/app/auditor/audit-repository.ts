@@ -5,13 +5,8 @@ import { GitFailure } from '../../lib/git/git.ts';
 import { HOLD, readHold, type Hold } from '../../protocol/control/hold.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable } from '../../lib/printable.ts';
-import { channelIn } from '../../protocol/control/published-policy.ts';
-import {
-  OWNER,
-  readPolicy,
-  readReceiptsOwner,
-  type PublishedPolicy,
-} from '../../protocol/control/receipt.ts';
+import { channelIn, readPolicy, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
+import { OWNER, readReceiptsOwner } from '../../protocol/control/receipts-owner.ts';
 import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
 import { isAhead, requestsAmong } from '../../protocol/control/request.ts';
 import { parsePublicKeyLine } from '../../lib/sshsig/ssh-key.ts';

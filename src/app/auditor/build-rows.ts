@@ -1,5 +1,6 @@
 import type { Commit } from '../../lib/git/objects.ts';
 import type { FoundReceipt } from '../../protocol/control/receipt.ts';
+import { fileWithoutSignatures } from '../../protocol/control/receipt-schema.ts';
 import type { AuditRow, AuditedFile, Problem, CountedVouch } from './model.ts';
 import { provenBy, type AuditedRequest } from './request-audit.ts';
 
@@ -19,12 +20,7 @@ function requestPart(audited: AuditedRequest | null): RequestPart {
     askedBy: audited && provenBy(audited),
     channel: request?.channel ?? 'default',
     sourceRevision: request?.sourceRevision ?? null,
-    files: (request?.files ?? []).map(({ name, sha256 }) => ({
-      input: { name, ...(sha256 === undefined ? {} : { sha256 }) },
-      entries: 0,
-      signed: [],
-      kept: [],
-    })),
+    files: (request?.files ?? []).map(fileWithoutSignatures),
   };
 }
 

@@ -6,7 +6,7 @@ import {
   type AuthenticodeSignature,
 } from '../../engine/authenticode/signature.ts';
 import { verifySigner } from '../../lib/cms/verify-signer.ts';
-import type { ReceiptEntry } from '../../protocol/control/receipt.ts';
+import type { ReceiptEntry } from '../../protocol/control/receipt-schema.ts';
 import { invalid } from '../../lib/errors.ts';
 
 /** The signature by this certificate: usually the only one; the last nested one if ours was appended to another's. */

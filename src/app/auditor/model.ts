@@ -1,4 +1,4 @@
-import type { Receipt, ReceiptEntry, ReceiptFile } from '../../protocol/control/receipt.ts';
+import type { Receipt, ReceiptEntry, ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import type { Hold } from '../../protocol/control/hold.ts';
 
 /** A problem of the history, and the commit that has it. */

@@ -1,18 +1,16 @@
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../../lib/git/commit-signature.ts';
 import { shortId, type Commit, type TreeEntry } from '../../lib/git/objects.ts';
-import { channelIn } from '../../protocol/control/published-policy.ts';
-import { receiptMessage, sumsOf } from '../../protocol/control/receipt-message.ts';
-import { requireNotOlder } from '../../protocol/control/receipt-time.ts';
 import {
+  channelIn,
   isPolicyCommit,
   readPolicy,
-  readReceipt,
-  SIGNATURE_LIMIT,
-  type FoundReceipt,
   type PublishedPolicy,
-  type Receipt,
-} from '../../protocol/control/receipt.ts';
+} from '../../protocol/control/published-policy.ts';
+import { receiptMessage, sumsOf } from '../../protocol/control/receipt-message.ts';
+import { requireNotOlder } from '../../protocol/control/receipt-time.ts';
+import { readReceipt, SIGNATURE_LIMIT, type FoundReceipt } from '../../protocol/control/receipt.ts';
+import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { parseTrailers } from '../../lib/git/trailers.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';

@@ -6,7 +6,7 @@ import {
   type CommitSignature,
 } from '../../lib/git/commit-signature.ts';
 import { shortId } from '../../lib/git/objects.ts';
-import type { Receipt, ReceiptFile } from '../../protocol/control/receipt.ts';
+import type { Receipt, ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { readRequest, type Request } from '../../protocol/control/request.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';

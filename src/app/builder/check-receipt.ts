@@ -1,4 +1,4 @@
-import type { ReceiptFile } from '../../protocol/control/receipt.ts';
+import type { ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
 import {

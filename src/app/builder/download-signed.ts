@@ -1,7 +1,7 @@
 import { mkdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pRetry from 'p-retry';
-import type { ReceiptFile } from '../../protocol/control/receipt.ts';
+import type { ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import { nameProblem, pathProblem, type RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';

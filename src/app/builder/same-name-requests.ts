@@ -1,12 +1,7 @@
 import { shortId } from '../../lib/git/objects.ts';
-import {
-  readReceipt,
-  receiptsSince,
-  unansweredRequests,
-  type FoundReceipt,
-  type LookAfter,
-  type Receipt,
-} from '../../protocol/control/receipt.ts';
+import { readReceipt, type FoundReceipt } from '../../protocol/control/receipt.ts';
+import { receiptsSince, unansweredRequests, type LookAfter } from '../../protocol/control/receipt-history.ts';
+import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { ControlRepository, Heads } from '../../protocol/control/repository.ts';
 import { listRequests, readRequest, type Request } from '../../protocol/control/request.ts';
 import { zipnameLines, type RequestedFile } from '../../protocol/control/zipname.ts';

@@ -1,5 +1,5 @@
 import { verifyCommitSignature } from '../../lib/git/commit-signature.ts';
-import { readPolicy, type PublishedPolicy } from '../../protocol/control/receipt.ts';
+import { readPolicy, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { isRefused } from '../../lib/errors.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';

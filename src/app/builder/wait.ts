@@ -2,12 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { requireNotOlder } from '../../protocol/control/receipt-time.ts';
-import {
-  readReceipt,
-  receiptsSince,
-  type FoundReceipt,
-  type Receipt,
-} from '../../protocol/control/receipt.ts';
+import { readReceipt, type FoundReceipt } from '../../protocol/control/receipt.ts';
+import { receiptsSince } from '../../protocol/control/receipt-history.ts';
+import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import { readRequest } from '../../protocol/control/request.ts';
 import { notAllowed, SignpipeError } from '../../lib/errors.ts';

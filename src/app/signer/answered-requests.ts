@@ -4,7 +4,7 @@ import { jsonOrNull } from '../../lib/json.ts';
 import { commitId } from '../../protocol/control/commit-id.ts';
 import { claimedIdentity, signedIdentity } from '../../lib/git/commit-signature.ts';
 import { COMMIT_LIMIT } from '../../lib/git/commit-graph.ts';
-import { receiptsSince } from '../../protocol/control/receipt.ts';
+import { receiptsSince } from '../../protocol/control/receipt-history.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { isInvalid } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';

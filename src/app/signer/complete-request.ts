@@ -1,7 +1,7 @@
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { shortId } from '../../lib/git/objects.ts';
-import type { Receipt } from '../../protocol/control/receipt.ts';
+import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { deliverFile } from './deliver.ts';
 import type { Delivery } from './delivery-content.ts';

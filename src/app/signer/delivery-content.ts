@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { Receipt } from '../../protocol/control/receipt.ts';
+import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import type { NewBytes } from '../../protocol/exchange/exchange.ts';
 import { fileChanged, fileMissing } from '../../protocol/exchange/exchange-errors.ts';

@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
-import type { Receipt } from '../../protocol/control/receipt.ts';
+import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import type { Request } from '../../protocol/control/request.ts';
 import { requireUsable } from '../../engine/keys/signing-key.ts';

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { commitId } from '../../protocol/control/commit-id.ts';
-import { receiptSchema } from '../../protocol/control/receipt.ts';
+import { receiptSchema } from '../../protocol/control/receipt-schema.ts';
 import { hasCode, messageOf, SignpipeError } from '../../lib/errors.ts';
 import { syncFolder, writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { upgraded } from './journal-version-1.ts';

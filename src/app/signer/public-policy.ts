@@ -1,5 +1,5 @@
 import type { ChannelConfig } from '../config/signer.ts';
-import type { PublishedPolicy } from '../../protocol/control/receipt.ts';
+import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
 
 const channelPolicy = (
   { signing, trust }: ChannelConfig,

@@ -1,14 +1,13 @@
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { verifyCommitSignature } from '../../lib/git/commit-signature.ts';
+import { answeredRequests, receiptsSince } from '../../protocol/control/receipt-history.ts';
 import {
-  answeredRequests,
   appendPolicy,
   appendReceipt,
   openReceipts,
-  receiptsSince,
-  type Receipt,
   type ReceiptWriter,
-} from '../../protocol/control/receipt.ts';
+} from '../../protocol/control/write-receipt.ts';
+import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import { policyBytes, readPolicyBytes } from '../../protocol/control/published-policy.ts';
 import { unavailable, type SignpipeError } from '../../lib/errors.ts';

@@ -1,10 +1,11 @@
+import { RECEIPT_LIMIT } from '../../protocol/control/receipt.ts';
 import {
-  RECEIPT_LIMIT,
+  fileWithoutSignatures,
   RECEIPT_VERSION,
   receiptSchema,
   type Receipt,
-  type ReceiptWriter,
-} from '../../protocol/control/receipt.ts';
+} from '../../protocol/control/receipt-schema.ts';
+import type { ReceiptWriter } from '../../protocol/control/write-receipt.ts';
 import type { Request } from '../../protocol/control/request.ts';
 import type { Vouch } from '../../protocol/control/vouch.ts';
 import { isRefused, notAllowed, SignpipeError } from '../../lib/errors.ts';
@@ -101,13 +102,7 @@ export function reasonOf(error: SignpipeError): NonNullable<Receipt['reason']> {
 /** The receipt of a request that is rejected or failed. */
 export function refusalOf(draft: ReceiptDraft, error: SignpipeError): Receipt {
   const outcome = isRefused(error) ? 'rejected' : 'failed';
-  const files = draft.request.files.map(({ name, sha256 }) => ({
-    input: { name, ...(sha256 === undefined ? {} : { sha256 }) },
-    entries: 0,
-    signed: [],
-    kept: [],
-    attachments: [],
-  }));
+  const files = draft.request.files.map((file) => ({ ...fileWithoutSignatures(file), attachments: [] }));
   return receiptOf(draft, outcome, { reason: reasonOf(error), files });
 }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { shortId } from '../../lib/git/objects.ts';
-import { commitsAfter, unansweredAmong, type LookAfter } from '../../protocol/control/receipt.ts';
+import { commitsAfter, unansweredAmong, type LookAfter } from '../../protocol/control/receipt-history.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import { readRequest } from '../../protocol/control/request.ts';
 import { messageOf, SignpipeError } from '../../lib/errors.ts';

@@ -4,7 +4,7 @@ import { printable } from '../../lib/printable.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import type { NewSignature } from '../../engine/authenticode/sign.ts';
 import { deliveredPath } from '../config/delivered-path.ts';
-import type { ReceiptFile } from '../../protocol/control/receipt.ts';
+import type { ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { temporaryToken } from '../../protocol/exchange/path.ts';
 import { syncFile } from '../../lib/bytes/atomic-file.ts';

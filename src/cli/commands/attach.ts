@@ -4,7 +4,7 @@ import { attachToFile, type DetachedSignature } from '../../engine/artifact/atta
 import { invalid, usage, type SignpipeError } from '../../lib/errors.ts';
 import { readAll, withFile } from '../../lib/bytes/byte-source.ts';
 import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
-import type { ReceiptFile } from '../../protocol/control/receipt.ts';
+import type { ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import { outputTo, printFileAsJson, writeOutputFile, type OutputOptions } from '../output/output-file.ts';
 import { print, sayUnlessQuiet } from '../output/terminal.ts';
 
@@ -58,7 +58,7 @@ async function signaturesFromReceipt(
   branches: { requests: string; receipts: string },
 ): Promise<SignaturesToAttach> {
   const [{ findReceipt }, { withRepository }] = await Promise.all([
-    import('../../protocol/control/receipt.ts'),
+    import('../../protocol/control/receipt-history.ts'),
     import('../../protocol/control/with-repository.ts'),
   ]);
   return withRepository(repo, branches, async (repository) => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { commitId } from './commit-id.ts';
+import type { RequestedFile } from './zipname.ts';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const text = z.string().max(4096);
@@ -167,6 +168,20 @@ export const receiptSchema = z.object({
 export type Receipt = z.infer<typeof receiptSchema>;
 export type ReceiptFile = z.infer<typeof file>;
 export type ReceiptEntry = z.infer<typeof signedEntry>;
+
+/** A requested file as a receipt states it if nothing in it was signed. */
+export const fileWithoutSignatures = ({
+  name,
+  sha256,
+}: Pick<RequestedFile, 'name' | 'sha256'>): Pick<ReceiptFile, 'input' | 'entries'> & {
+  signed: never[];
+  kept: never[];
+} => ({
+  input: { name, ...(sha256 === undefined ? {} : { sha256 }) },
+  entries: 0,
+  signed: [],
+  kept: [],
+});
 
 const isSameDigest = ({ digest, authenticode }: ReceiptEntry): boolean =>
   digest?.algorithm === authenticode.algorithm && digest.value === authenticode.digest;

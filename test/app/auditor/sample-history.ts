@@ -15,13 +15,9 @@ import { openSignableFile } from '../../../src/engine/formats/recognize.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { objectId, serializeTree, type NewCommit, type NewTreeEntry } from '../../../src/lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../../src/lib/git/packfile.ts';
-import {
-  createReceiptCommit,
-  createReceiptRoot,
-  type PublishedPolicy,
-  type Receipt,
-  type ReceiptEntry,
-} from '../../../src/protocol/control/receipt.ts';
+import { createReceiptCommit, createReceiptRoot } from '../../../src/protocol/control/write-receipt.ts';
+import type { PublishedPolicy } from '../../../src/protocol/control/published-policy.ts';
+import type { Receipt, ReceiptEntry } from '../../../src/protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { loadSshSigner, type SshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
 import { buildCommit } from '../../../src/protocol/control/write-commit.ts';

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import type { Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.ts';
 import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
-import type { Receipt } from '../../../src/protocol/control/receipt.ts';
+import type { Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import { World } from '../../world/site.ts';
 
 const run = promisify(execFile);

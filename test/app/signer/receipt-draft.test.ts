@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { notAllowed, SignpipeError, unavailable, type ErrorKind } from '../../../src/lib/errors.ts';
-import type { Receipt, ReceiptFile } from '../../../src/protocol/control/receipt.ts';
+import type { Receipt, ReceiptFile } from '../../../src/protocol/control/receipt-schema.ts';
 import { reasonOf, requireValidReceipt, undeliveredOf } from '../../../src/app/signer/receipt-draft.ts';
 
 const HASH = 'ab'.repeat(32);

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { copyFile, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import type { Receipt } from '../../../src/protocol/control/receipt.ts';
+import type { Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import type { DeltaOutput } from '../../../src/app/signer/journal.ts';
 import { RequestPoller } from '../../../src/app/signer/request-poller.ts';

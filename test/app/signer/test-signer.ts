@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { pino, type Logger } from 'pino';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
-import type { Receipt } from '../../../src/protocol/control/receipt.ts';
+import type { Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import { openSignerContext, type SignerContext } from '../../../src/app/signer/signer-context.ts';
 import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';

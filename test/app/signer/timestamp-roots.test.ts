@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import { makeReal } from '../../world/real-certificate.ts';
-import type { Receipt } from '../../../src/protocol/control/receipt.ts';
+import type { Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import { TestSigner, soundZip } from './test-signer.ts';
 
 describe('a channel whose certificate is not for tests', () => {

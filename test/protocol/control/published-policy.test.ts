@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { policyBytes } from '../../../src/protocol/control/published-policy.ts';
 import {
-  appendPolicy,
+  policyBytes,
   isPolicyCommit,
-  openReceipts,
   readPolicy,
-  receiptsSince,
   type PublishedPolicy,
-} from '../../../src/protocol/control/receipt.ts';
+} from '../../../src/protocol/control/published-policy.ts';
+import { appendPolicy, openReceipts } from '../../../src/protocol/control/write-receipt.ts';
+import { receiptsSince } from '../../../src/protocol/control/receipt-history.ts';
 import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { git, out, TestControl, type TestKey } from './repositories.ts';
 

@@ -7,18 +7,19 @@ import { verifyCommitSignature } from '../../../src/lib/git/commit-signature.ts'
 import { objectId, serializeTree } from '../../../src/lib/git/objects.ts';
 import {
   answeredRequests,
+  findReceipt,
+  receiptsSince,
+} from '../../../src/protocol/control/receipt-history.ts';
+import {
   appendReceipt,
   createReceiptCommit,
   createReceiptRoot,
-  findReceipt,
   openReceipts,
-  readReceipt,
-  readReceiptsOwner,
-  receiptJsonSchema,
-  receiptsSince,
-  type Receipt,
   type ReceiptWriter,
-} from '../../../src/protocol/control/receipt.ts';
+} from '../../../src/protocol/control/write-receipt.ts';
+import { readReceipt } from '../../../src/protocol/control/receipt.ts';
+import { readReceiptsOwner } from '../../../src/protocol/control/receipts-owner.ts';
+import { receiptJsonSchema, type Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { writeCommit } from '../../../src/protocol/control/write-commit.ts';
 import { sha256Hex } from '../../../src/lib/bytes/hash.ts';

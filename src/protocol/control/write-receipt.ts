@@ -1,0 +1,171 @@
+import { SignpipeError } from '../../lib/errors.ts';
+import { objectId, serializeTree, shortId, type GitIdentity } from '../../lib/git/objects.ts';
+import type { NewObject } from '../../lib/git/packfile.ts';
+import { publicKeyLine } from '../../lib/sshsig/ssh-key.ts';
+import { POLICY, policyBytes, type PublishedPolicy } from './published-policy.ts';
+import { receiptMessage, sumsOf } from './receipt-message.ts';
+import { receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
+import { OWNER, ownerSchema, type ReceiptsOwner } from './receipts-owner.ts';
+import type { ControlRepository } from './repository.ts';
+import { writeCommit, type CommitSigner } from './write-commit.ts';
+
+/** Who writes receipts: the name on the commits, and the key that signs them. */
+export interface ReceiptWriter {
+  /** An `SshSigner`: its public key, in wire form, and `SHA256:` fingerprint go into `signer.json`. */
+  signer: CommitSigner & { readonly publicKey: Buffer; readonly fingerprint: string };
+  identity: GitIdentity;
+  /** Published with every commit, as it is then. */
+  readonly policy?: PublishedPolicy;
+}
+
+const policyFile = ({ policy }: ReceiptWriter): Record<string, Buffer> =>
+  policy === undefined ? {} : { [POLICY]: policyBytes(policy) };
+
+const json = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
+
+/** The root tree over some files and folders, and all objects to write for it. */
+function treeOf(
+  files: Record<string, Buffer>,
+  folders: Record<string, Buffer> = {},
+): { id: string; objects: NewObject[] } {
+  const blobs = Object.values(files).map((content): NewObject => ({ type: 'blob', content }));
+  const trees = Object.values(folders).map((content): NewObject => ({ type: 'tree', content }));
+  const top = serializeTree([
+    ...Object.entries(files).map(([name, content]) => ({
+      mode: '100644',
+      name,
+      id: objectId('blob', content),
+    })),
+    ...Object.entries(folders).map(([name, content]) => ({
+      mode: '40000',
+      name,
+      id: objectId('tree', content),
+    })),
+  ]);
+  return { id: objectId('tree', top), objects: [...blobs, ...trees, { type: 'tree', content: top }] };
+}
+
+/** Writes the first commit of the receipt branch: `signer.json`, signed by the key that it names. */
+export function createReceiptRoot(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  at: Date,
+): Promise<string> {
+  const { identity, signer } = writer;
+  const { publicKey, fingerprint } = signer;
+  const owner: ReceiptsOwner = {
+    version: 1,
+    name: identity.name,
+    publicKey: publicKeyLine(publicKey),
+    fingerprint,
+    created: at.toISOString(),
+  };
+  const tree = treeOf({ ...policyFile(writer), [OWNER]: json(ownerSchema.parse(owner)) });
+  const message = `receipts of ${identity.name}\n\nEach commit from here on answers one request or publishes a changed policy, and is signed by ${fingerprint}.\n`;
+  return writeCommit(repository, tree.objects, { tree: tree.id, parents: [], identity, at, message }, signer);
+}
+
+interface PushedCommit {
+  readonly result: 'pushed' | 'lost-race';
+  readonly id: string;
+}
+
+/** Pushes a commit to the receipt branch; `lost-race` if it is no longer at `parent`. */
+async function pushReceipts(
+  repository: ControlRepository,
+  id: string,
+  parent: string | null,
+): Promise<PushedCommit> {
+  return { result: await repository.push(repository.branches.receipts, id, parent), id };
+}
+
+/** Begins the receipt branch; `lost-race` if another process began it meanwhile. */
+export async function openReceipts(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  at: Date,
+): Promise<PushedCommit> {
+  const id = await createReceiptRoot(repository, writer, at);
+  return pushReceipts(repository, id, null);
+}
+
+/** Publishes the writer's policy after `parent`, in a commit that answers no request; `lost-race` if the branch has moved. */
+export async function appendPolicy(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  { parent, at }: { parent: string; at: Date },
+): Promise<PushedCommit> {
+  const { identity, signer } = writer;
+  const tree = treeOf(policyFile(writer));
+  const message = `policy of ${identity.name} changed\n`;
+  const commit = { tree: tree.id, parents: [parent], identity, at, message };
+  const id = await writeCommit(repository, tree.objects, commit, signer);
+  return pushReceipts(repository, id, parent);
+}
+
+/** The content of a receipt commit. Equal input yields an equal commit if the key's signatures are deterministic (Ed25519). */
+interface NewReceipt {
+  /** The receipt before this one, or the branch's first commit. */
+  parent: string;
+  receipt: Receipt;
+  /** Detached signatures (PKCS #7, DER) by the SHA-256 of the unsigned bytes: those that the receipt names, and no others. */
+  signatures: ReadonlyMap<string, Buffer>;
+  /** The commit's time. */
+  at: Date;
+}
+
+function requireSound(receipt: Receipt, signatures: ReadonlyMap<string, Buffer>): Receipt {
+  const parsed = receiptSchema.parse(receipt);
+  const hashes = new Set(parsed.files.flatMap((file) => file.signed.map((entry) => entry.before.sha256)));
+  const problem =
+    receiptProblem(parsed) ??
+    (hashes.size === signatures.size && [...hashes].every((hash) => signatures.has(hash))
+      ? null
+      : 'names other signatures than were given');
+  if (problem !== null)
+    throw new SignpipeError(
+      'local',
+      'receipt-unsound',
+      `receipt of ${shortId(parsed.request.id)} ${problem}`,
+    );
+  return parsed;
+}
+
+/** Writes a receipt commit into the clone and returns its id. It is not pushed. */
+export async function createReceiptCommit(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  { parent, receipt, signatures, at }: NewReceipt,
+): Promise<string> {
+  const sound = requireSound(receipt, signatures);
+  const blobs = [...signatures].map(([hash, content]) => ({ name: `${hash}.p7`, content }));
+  const folder = serializeTree(
+    blobs.map(({ name, content }) => ({ mode: '100644', name, id: objectId('blob', content) })),
+  );
+  const sums = sumsOf(sound);
+  const tree = treeOf(
+    {
+      ...policyFile(writer),
+      'receipt.json': json(sound),
+      ...(sums === '' ? {} : { SHA256SUMS: Buffer.from(sums) }),
+    },
+    blobs.length > 0 ? { signatures: folder } : {},
+  );
+  const objects = [...blobs.map(({ content }): NewObject => ({ type: 'blob', content })), ...tree.objects];
+  const parents = [parent, sound.request.id];
+  const commit = { tree: tree.id, parents, identity: writer.identity, at, message: receiptMessage(sound) };
+  return writeCommit(repository, objects, commit, writer.signer);
+}
+
+/**
+ * Writes a receipt and pushes it. `lost-race` means that the branch has moved: fetch, check whether the request has
+ * been answered meanwhile, and append to the new tip.
+ */
+export async function appendReceipt(
+  repository: ControlRepository,
+  writer: ReceiptWriter,
+  receipt: NewReceipt,
+): Promise<PushedCommit> {
+  const id = await createReceiptCommit(repository, writer, receipt);
+  return pushReceipts(repository, id, receipt.parent);
+}
