@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { openCommitKey, openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { ReceiptWriter } from '../../protocol/control/write-receipt.ts';
 import { Origin } from '../../protocol/control/commit-origin.ts';
@@ -84,6 +85,44 @@ const withCurrentPolicy = (
   },
 });
 
+/** The accepted roots are those that the configuration pins, or else those of the first accepted head. */
+function originOf(
+  { control: { roots } }: SignerConfig,
+  repository: ControlRepository,
+  acceptedHeads: AcceptedHeads,
+): Origin {
+  return new Origin(repository, () => ({
+    ids: roots ?? acceptedHeads.roots ?? [],
+    configured: roots !== undefined,
+  }));
+}
+
+type StateAndConnections = Pick<
+  SignerContext,
+  'repository' | 'exchange' | 'timestampOutages' | 'acceptedHeads' | 'journal'
+>;
+
+/** Locks and opens the state folder, then the connections. `opened` is called with how to close each. */
+async function openStateAndConnections(
+  config: SignerConfig,
+  ssh: SshOptions | undefined,
+  now: () => Date,
+  opened: (close: () => Promise<void> | void) => void,
+): Promise<StateAndConnections> {
+  opened(await lockState(config.state));
+  const clone = join(config.state, 'control.git');
+  await cleanStateFolder(config.state, clone);
+  const journal = await Journal.open(config.state);
+  const acceptedHeads = await AcceptedHeads.open(join(config.state, 'witness'));
+  const repository = await openControl(config, ssh, clone);
+  opened(() => repository.close());
+  const exchange = await openConfiguredExchange(config, ssh);
+  opened(() => exchange.close());
+  const { for: longest, wait: pause } = config.retry;
+  const timestampOutages = await TimestampOutages.open(config.state, { longest, pause, now });
+  return { journal, acceptedHeads, repository, exchange, timestampOutages };
+}
+
 /** Opens a signer's context: keys first, then the state folder, which is locked, then the connections. */
 export async function openSignerContext(
   config: SignerConfig,
@@ -104,36 +143,15 @@ export async function openSignerContext(
     for (const each of open.splice(0).reverse()) await each();
   };
   try {
-    open.push(await lockState(config.state));
-    const clone = join(config.state, 'control.git');
-    await cleanStateFolder(config.state, clone);
-    const journal = await Journal.open(config.state);
-    const acceptedHeads = await AcceptedHeads.open(join(config.state, 'witness'));
-    const repository = await openControl(config, ssh, clone);
-    open.push(() => repository.close());
-    const exchange = await openConfiguredExchange(config, ssh);
-    open.push(() => exchange.close());
-    const { roots } = config.control;
-    const origin = new Origin(repository, () => ({
-      ids: roots ?? acceptedHeads.roots ?? [],
-      configured: roots !== undefined,
-    }));
-    const timestampOutages = await TimestampOutages.open(config.state, {
-      longest: config.retry.for,
-      pause: config.retry.wait,
-      now,
-    });
+    const opened = await openStateAndConnections(config, ssh, now, (each) => open.push(each));
+    const { repository, acceptedHeads, timestampOutages } = opened;
     return {
+      ...opened,
       config,
-      repository,
-      exchange,
       channels,
       lists: new TrustLists(channels),
-      timestampOutages,
       writer: withCurrentPolicy(writer, () => publicPolicy(config.channels, timestampOutages.since)),
-      acceptedHeads,
-      origin,
-      journal,
+      origin: originOf(config, repository, acceptedHeads),
       work,
       log,
       progress,
