@@ -58,8 +58,8 @@ async function requireItsSignature(signed: ByteSource): Promise<void> {
   const extra = problems.find(({ signature, code }) => signature === undefined && code !== 'digest-weak');
   const why = wrong?.detail ?? extra?.message;
   if (why === undefined) return;
-  throw invalid('not-its-signature', `what was to be attached is no signature of this program: ${why}`, {
-    hint: 'give what `signpipe signature extract` wrote from this program, signed: PKCS#7 in DER',
+  throw invalid('not-its-signature', `the signature to attach is not one of this program: ${why}`, {
+    hint: 'give the file that `signpipe signature extract` wrote from the signed program: PKCS#7 in DER',
   });
 }
 
