@@ -3,8 +3,16 @@ import { build, transform, type BuildOptions, type Metafile, type TransformOptio
 
 const src = resolve(import.meta.dirname, '..');
 
-/** Packages with native code are not bundled. */
-const EXTERNAL = ['ssh2'];
+/** Packages with native code are not bundled, nor those that few signers need and that are loaded when used. */
+const EXTERNAL = [
+  'ssh2',
+  'pkcs11js',
+  'openpgp',
+  '@aws-sdk/client-kms',
+  '@azure/identity',
+  '@azure/keyvault-keys',
+  '@google-cloud/kms',
+];
 
 /** ASCII only for speed: it is read faster than UTF-8. */
 const OUTPUT = {
