@@ -15,6 +15,7 @@ import {
   limits,
 } from './common-sections.ts';
 import { describeKey, KEY_SETTINGS, type KeySettings } from '../../engine/keys/open.ts';
+import { resolveKey } from '../../engine/keys/key-uri.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { delivered, requireReplacing } from './delivered-path.ts';
@@ -177,15 +178,25 @@ function overrideSigning(base: SigningConfig, own: Raw['channels'][string]['sign
   return { ...Object.fromEntries(inherited), ...own } as SigningConfig;
 }
 
+/** Makes the paths of a section `signing` absolute; its key may be a URI. */
+function resolveSigning<T extends { readonly key?: string | undefined }>(
+  signing: T,
+  resolve: ResolvePath,
+): T {
+  const { key, ...others } = signing;
+  const resolved = resolvePaths(others, resolve) as T;
+  return key === undefined ? resolved : { ...resolved, key: resolveKey(key, resolve) };
+}
+
 function channelsOf(raw: Raw, resolve: ResolvePath): Map<string, ChannelConfig> {
-  const base = { signing: resolvePaths(raw.signing, resolve), trust: resolvePaths(raw.trust, resolve) };
+  const base = { signing: resolveSigning(raw.signing, resolve), trust: resolvePaths(raw.trust, resolve) };
   const overrides = Object.entries({ default: { signing: {}, trust: {} }, ...raw.channels });
   return new Map(
     overrides.map(([name, own]) => [
       name,
       {
         name,
-        signing: overrideSigning(base.signing, resolvePaths(own.signing, resolve)),
+        signing: overrideSigning(base.signing, resolveSigning(own.signing, resolve)),
         trust: { ...base.trust, ...resolvePaths(own.trust, resolve) },
       },
     ]),

@@ -67,6 +67,7 @@ export function keyWithCheck(key: SigningKey, check: () => Promise<void>): Signi
   return {
     certificates: key.certificates,
     algorithm: key.algorithm,
+    concurrency: key.concurrency,
     sign: async (hash, data) => {
       await (checked ??= check());
       return key.sign(hash, data);

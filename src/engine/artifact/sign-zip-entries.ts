@@ -16,6 +16,7 @@ import {
   requireSignableSize,
 } from '../formats/recognize.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
+import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import { isOurs } from './globs.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
@@ -33,10 +34,10 @@ import { newContent, Spool, type UnpackedProgram } from './unpacked-programs.ts'
 /** Entries being unpacked at once: Node has four threads for that. */
 const UNPACKING = 4;
 
-/** Programs begun and not ended: enough to hide the latency of a timestamp authority. */
+/** Programs begun and not ended, unless a key takes more: enough to hide the latency of a timestamp authority. */
 const IN_FLIGHT = 64;
 
-/** Of those, how many are worked on at a time. The others wait for a timestamp, and hold next to nothing. */
+/** Of those, how many are worked on at a time. The others wait for a key or a timestamp, and hold next to nothing. */
 const AT_WORK = 8;
 
 /** One of our programs in a zip. */
@@ -124,6 +125,18 @@ const releasing = (timestamper: Timestamper, semaphore: Semaphore): Timestamper 
   timestamp: (...request) => semaphore.releaseDuring(() => timestamper.timestamp(...request)),
 });
 
+/** Lets other programs be worked on until the signature is there, if it is not this process that makes it. */
+const releasingKey = (key: SigningKey, semaphore: Semaphore): SigningKey =>
+  key.concurrency === undefined
+    ? key
+    : {
+        certificates: key.certificates,
+        algorithm: key.algorithm,
+        concurrency: key.concurrency,
+        sign: (...request) => semaphore.releaseDuring(() => key.sign(...request)),
+        close: () => key.close(),
+      };
+
 interface SignedEntry {
   readonly program: SignedProgram;
   readonly content: NewContent;
@@ -140,21 +153,22 @@ async function signPrograms(
 ): Promise<SignedEntry[]> {
   const semaphore = new Semaphore(AT_WORK);
   const timestamper = options.timestamper && releasing(options.timestamper, semaphore);
+  const key = releasingKey(options.key, semaphore);
   const underway = new Map<string, ReturnType<typeof signAndVerify>>();
   let done = 0;
   const signOne = async ({ path, file, sha256, blocks }: OpenProgram): Promise<SignedEntry> => {
-    const key = `${file.format} ${sha256}`;
+    const id = `${file.format} ${sha256}`;
     const signing =
-      underway.get(key) ??
-      semaphore.run(() => signAndVerify(path, { file, before: sha256 }, { ...options, timestamper }));
-    underway.set(key, signing);
+      underway.get(id) ??
+      semaphore.run(() => signAndVerify(path, { file, before: sha256 }, { ...options, key, timestamper }));
+    underway.set(id, signing);
     const { program, content } = await signing;
     options.onProgress?.(++done, programs.length);
     const unchanged = unchangedRange(content.delta);
     return { program: { ...program, path }, content: newContent(content, unchanged, blocks) };
   };
   options.onProgress?.(0, programs.length);
-  return mapConcurrently(programs, IN_FLIGHT, signOne);
+  return mapConcurrently(programs, Math.max(IN_FLIGHT, 2 * (key.concurrency ?? 0)), signOne);
 }
 
 /**

@@ -5,6 +5,7 @@ import { verifySigner } from '../../lib/cms/verify-signer.ts';
 import { notAllowed, SignpipeError, usage } from '../../lib/errors.ts';
 import { unpooled } from '../../lib/bytes/read-write-fully.ts';
 import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import type { TimestampInfo } from '../timestamp/token.ts';
@@ -121,16 +122,25 @@ function requirePermitted(
     );
 }
 
+/** Throws if the format refuses signatures with these certificates, or there are none. */
+function requireSigner(
+  file: SignableFile,
+  [leaf, ...chain]: readonly Certificate[],
+): [Certificate, ...Certificate[]] {
+  if (!leaf) throw usage('key-signature-wrong', 'the signing key comes without a certificate');
+  file.requireSigner?.(leaf, file.source.name);
+  return [leaf, ...chain];
+}
+
 async function makeSignature(
   file: SignableFile,
   { hash, content, description }: Subject,
   { key, signingTime }: SignOptions,
 ): Promise<SignatureParts> {
-  const [leaf, ...chain] = key.certificates;
-  if (!leaf) throw usage('key-signature-wrong', 'the signing key comes without a certificate');
-  file.requireSigner?.(leaf, file.source.name);
+  requireSigner(file, key.certificates);
   const attributes = signedAttributes(content, hash, description, signingTime);
-  const signature = await key.sign(hash, signedAttributesToSign(attributes));
+  const { value: signature, certificates } = await key.sign(hash, signedAttributesToSign(attributes));
+  const [leaf, ...chain] = requireSigner(file, certificates);
   return {
     content,
     hash,

@@ -1,5 +1,6 @@
 import { usage } from '../../lib/errors.ts';
 import { findPassphrase } from './passphrase.ts';
+import { isKeyUri, openUriKey } from './key-uri.ts';
 import { requireUsable, type SigningKey } from './signing-key.ts';
 
 /** The settings that name a signing key: keys under `signing` in signer.yaml, and flags of `sign`. */
@@ -9,13 +10,17 @@ export const KEY_SETTINGS = ['pfx', 'certificate', 'key', 'keyName', 'passphrase
 export type KeySettings = { readonly [Name in (typeof KEY_SETTINGS)[number]]?: string | undefined };
 
 /**
- * Where a signing key is, as plain data: a private key in PEM beside its certificates, or a key in a PKCS#12 file.
- * Another kind of key is another member of this union, another case in `describeKey` and in `openByKind`, and one file
- * that implements `SigningKey`.
+ * Where a signing key is, as plain data: a private key in PEM beside its certificates, a key in a PKCS#12 file, or one
+ * that a URI names.
  */
 type KeyDescription = { readonly passphraseFile?: string | undefined } & (
   | { readonly kind: 'pem'; readonly certificate: string; readonly key: string }
   | { readonly kind: 'pkcs12'; readonly file: string; readonly name: string | undefined }
+  | {
+      readonly kind: 'uri';
+      readonly uri: string;
+      readonly certificate: string | undefined;
+    }
 );
 
 /** The key that settings name. Throws `key-missing` (usage) unless they name exactly one. */
@@ -26,6 +31,7 @@ export function describeKey(settings: KeySettings): KeyDescription {
       hint: 'give either signing.pfx, or signing.certificate and signing.key, not both',
     });
   if (pfx !== undefined) return { kind: 'pkcs12', file: pfx, name, passphraseFile };
+  if (key !== undefined && isKeyUri(key)) return { kind: 'uri', uri: key, certificate, passphraseFile };
   if (certificate !== undefined && key !== undefined)
     return { kind: 'pem', certificate, key, passphraseFile };
   throw usage('key-missing', 'no signing key', {
@@ -64,6 +70,10 @@ export async function openSigningKey(
 
 /** Only for speed: a kind's code is loaded when such a key is opened. */
 async function openByKind(description: KeyDescription, { warn, ask }: OpenKeyOptions): Promise<SigningKey> {
+  if (description.kind === 'uri') {
+    const { uri, certificate } = description;
+    return openUriKey({ uri, certificate, ask, warn });
+  }
   const passphrase = await findPassphrase({ file: description.passphraseFile, warn });
   switch (description.kind) {
     case 'pem': {

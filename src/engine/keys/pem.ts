@@ -1,9 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { DerReader, TAG } from '../../lib/asn1/der.ts';
-import { parseSignedData } from '../../lib/cms/signed-data.ts';
 import { hasCode, usage, type SignpipeError } from '../../lib/errors.ts';
-import { Certificate, parsePemCertificates } from '../../lib/x509/certificate.ts';
-import { isPkcs12, keyFormatOf, pemText } from '../../lib/recognize-key-file.ts';
+import { keyFormatOf, pemText } from '../../lib/recognize-key-file.ts';
+import { readCertificates } from './certificate-file.ts';
 import { readingKeyFile, readKeyFile, warnIfOthersCanRead } from './key-file.ts';
 import { passphraseMissing, WRONG_PASSPHRASE_HINT } from './passphrase.ts';
 import { signingKey, type SigningKey } from './signing-key.ts';
@@ -104,31 +102,6 @@ async function readKey({ key: path, passphrase: given, ask, warn }: PemOptions):
   }
 }
 
-/** Reads a certificate, or a PKCS #7 bundle without signatures (RFC 5652, 5) as authorities issue it (.p7b, .spc). */
-async function readDerCertificates(bytes: Buffer, path: string): Promise<readonly Certificate[]> {
-  const { parseBer, toDer } = await import('./ber.ts');
-  const der = toDer(parseBer(bytes, path));
-  const bundle = DerReader.of(der, path).next().tag === TAG.oid;
-  return bundle ? parseSignedData(der, path).certificates : [Certificate.parse(bytes, path)];
-}
-
-const PEM_BUNDLE = /-----BEGIN (PKCS7|CMS)-----([A-Za-z0-9+/=\s]+)-----END \1-----/;
-
-async function readCertificates(path: string): Promise<readonly Certificate[]> {
-  const bytes = await readKeyFile(path, 'pem');
-  const format = keyFormatOf(bytes);
-  if (bytes[0] === TAG.sequence && !isPkcs12(format)) return readDerCertificates(bytes, path);
-  const text = pemText(bytes);
-  if (text.includes('-----BEGIN CERTIFICATE-----')) return parsePemCertificates(text, path);
-  const base64 = PEM_BUNDLE.exec(text)?.[2];
-  if (base64 !== undefined) return readDerCertificates(Buffer.from(base64, 'base64'), path);
-  throw usage(
-    'pem-no-certificate',
-    `${path}: ${format ? `is ${format.what}` : 'holds no certificate in PEM'}`,
-    { hint: 'the file must have a line -----BEGIN CERTIFICATE-----' },
-  );
-}
-
 /**
  * Opens a signing key from a certificate file and a key file.
  *
@@ -137,7 +110,7 @@ async function readCertificates(path: string): Promise<readonly Certificate[]> {
  * `key-unsupported`, `key-encryption-unsupported`, `key-iterations`.
  */
 export async function openPemKey(options: PemOptions): Promise<SigningKey> {
-  const certificates = await readingKeyFile('pem-malformed', () => readCertificates(options.certificate));
+  const certificates = await readCertificates(options.certificate);
   const key = await readingKeyFile('pem-malformed', () => readKey(options));
   return signingKey(key, certificates, options.key);
 }

@@ -1,16 +1,36 @@
 import { sign as signWithCallback, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { OID, type DigestName } from '../../lib/asn1/oids.ts';
-import { SignpipeError, usage } from '../../lib/errors.ts';
+import { SignpipeError, usage, type ErrorDetails } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { issuerMissing, orderChain } from '../../lib/x509/chain-order.ts';
 import { isoDay } from '../../lib/iso-day.ts';
+
+/** What a key has made of some data. */
+export interface KeySignature {
+  /** A PKCS#1 v1.5 signature (RFC 8017, 8.2) or a DER ECDSA-Sig-Value (RFC 3279, 2.2.3). */
+  readonly value: Buffer;
+  /**
+   * The chain that it verifies with, never empty: that of the key, or for a service whose certificates live for days, the
+   * one that came with this signature and has the same identity.
+   */
+  readonly certificates: readonly Certificate[];
+}
+
+/**
+ * The key cannot be reached now: its token is not there, its service is down or asks to slow down. Trying again can help.
+ */
+export class KeyUnavailable extends SignpipeError {
+  constructor(code: string, message: string, details?: ErrorDetails) {
+    super('unavailable', code, message, details);
+  }
+}
 
 /**
  * A private key that signs programs, with its certificates. The key itself may be in memory, in a token or in a
  * service: `openSigningKey` opens it, and nothing else depends on where it is.
  *
- * Errors are SignpipeErrors: `usage` if the configuration or the key must change, `unavailable` if trying again can
+ * Errors are SignpipeErrors: `usage` if the configuration or the key must change, `KeyUnavailable` if trying again can
  * help, `local` for everything else. No message holds a secret, and no method asks a person anything.
  */
 export interface SigningKey {
@@ -24,14 +44,18 @@ export interface SigningKey {
   /** The name of the issuer of the first certificate, if no certificate with that name was found. */
   readonly missingIssuer?: string | undefined;
   /**
-   * Signs `data` (not a digest: node:crypto has no ECDSA over a digest; a token or a service must hash `data` itself).
-   * Resolves to a PKCS#1 v1.5 signature (RFC 8017, 8.2) or a DER ECDSA-Sig-Value (RFC 3279, 2.2.3). The caller
-   * verifies it with the first certificate.
+   * How many signatures may be in flight if a token, a service or another program makes them; further calls of `sign`
+   * wait. Left out for a key in memory, whose signatures are work for this process.
+   */
+  readonly concurrency?: number | undefined;
+  /**
+   * Signs `data` (not a digest: node:crypto has no ECDSA over a digest; `externalKey` hashes for tokens and services).
+   * The caller verifies the signature with the first of its certificates.
    *
-   * May be called again before an earlier call has ended; an implementation that can make only one signature at a
+   * May be called again before an earlier call has ended; an implementation that can make only some signatures at a
    * time queues the calls. Throws `key-closed` after `close`.
    */
-  sign(hash: DigestName, data: Buffer): Promise<Buffer>;
+  sign(hash: DigestName, data: Buffer): Promise<KeySignature>;
   /** Releases the key. May be called more than once. */
   close(): Promise<void>;
 }
@@ -48,8 +72,13 @@ const MIN_RSA_BITS = 2048;
 
 const signAsync = promisify<string, Buffer, KeyObject, Buffer>(signWithCallback);
 
-/** Throws `key-unsupported` or `key-too-weak` unless Authenticode can be signed with this key. */
-function algorithmOf(key: KeyObject, what: string): 'rsa' | 'ecdsa' {
+export const keyClosed = (): SignpipeError =>
+  new SignpipeError('local', 'key-closed', 'the signing key has been closed already');
+
+/**
+ * Throws `key-unsupported` or `key-too-weak` unless Authenticode can be signed with this key; its public key is enough.
+ */
+export function algorithmOf(key: KeyObject, what: string): 'rsa' | 'ecdsa' {
   const details = key.asymmetricKeyDetails;
   if (key.asymmetricKeyType === 'rsa') {
     const bits = details?.modulusLength ?? 0;
@@ -81,9 +110,9 @@ class MemoryKey implements SigningKey {
     this.key = key;
   }
 
-  async sign(hash: DigestName, data: Buffer): Promise<Buffer> {
-    if (this.key) return signAsync(hash, data, this.key);
-    throw new SignpipeError('local', 'key-closed', 'the signing key has been closed already');
+  async sign(hash: DigestName, data: Buffer): Promise<KeySignature> {
+    if (!this.key) throw keyClosed();
+    return { value: await signAsync(hash, data, this.key), certificates: this.certificates };
   }
 
   // eslint-disable-next-line require-await -- the interface is asynchronous

@@ -366,7 +366,7 @@ const keyThatAnswers = (signature: Buffer): SigningKey => ({
   certificates: world.key().certificates,
   algorithm: 'ecdsa',
   // eslint-disable-next-line require-await -- the interface is asynchronous
-  sign: async () => signature,
+  sign: async () => ({ value: signature, certificates: world.key().certificates }),
   // eslint-disable-next-line require-await -- the interface is asynchronous
   close: async () => {},
 });
@@ -374,7 +374,7 @@ const keyThatAnswers = (signature: Buffer): SigningKey => ({
 describe('signing fails', () => {
   it('key-signature-wrong: the signature does not verify, and no timestamp is asked for', async () => {
     const timestamper = new OpensslTimestamper(world.pki.timestamping);
-    const other = await world.key('p384').sign('sha256', Buffer.from('something else'));
+    const { value: other } = await world.key('p384').sign('sha256', Buffer.from('something else'));
     for (const key of [keyThatAnswers(filler(70)), keyThatAnswers(Buffer.alloc(0)), keyThatAnswers(other)])
       await assert.rejects(world.sign(buildPe(), { key, timestamper }), { code: 'key-signature-wrong' });
     assert.deepEqual(timestamper.asked, []);

@@ -49,7 +49,8 @@ async function opens(name: 'rsa' | 'ec', file: string, passphrase?: string): Pro
     [certificate.commonName, 'Intermediate'],
   );
   const data = Buffer.from('what is signed');
-  assert.ok(verify('sha384', data, certificate.publicKey, await key.sign('sha384', data)));
+  const { value } = await key.sign('sha384', data);
+  assert.ok(verify('sha384', data, certificate.publicKey, value));
 }
 
 const secret = ['-passout', `pass:${PASSPHRASE}`];

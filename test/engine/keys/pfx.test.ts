@@ -66,8 +66,8 @@ async function opens(path: string, expected: TestIdentity, passphrase: string | 
     [expected.certificate.commonName, 'Intermediate'],
   );
   const data = Buffer.from('what is signed');
-  const signature = await key.sign('sha256', data);
-  assert.ok(verify('sha256', data, expected.certificate.publicKey, signature));
+  const { value } = await key.sign('sha256', data);
+  assert.ok(verify('sha256', data, expected.certificate.publicKey, value));
   await key.close();
   await assert.rejects(key.sign('sha256', data), { code: 'key-closed' });
 }
@@ -250,7 +250,7 @@ describe('openPfxKey ignores', () => {
     const path = join(import.meta.dirname, 'java-secret-key.p12');
     const key = await openPfxKey({ path, passphrase: 'secret1' });
     assert.equal(key.certificates[0]?.subject, 'CN=me');
-    assert.equal((await key.sign('sha256', Buffer.from('x'))).length, 256);
+    assert.equal((await key.sign('sha256', Buffer.from('x'))).value.length, 256);
   });
 });
 

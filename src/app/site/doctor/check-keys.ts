@@ -54,11 +54,11 @@ async function checkChain(
 /** Signs random data and verifies the signature with the certificate. */
 async function checkSignature(key: SigningKey, { digest }: SigningConfig): Promise<CheckResult> {
   const data = randomBytes(64);
-  const [leaf] = key.certificates;
   const start = performance.now();
-  const signature = await key.sign(digest, data);
+  const { value, certificates } = await key.sign(digest, data);
   const duration = Math.round(performance.now() - start);
-  return leaf && verify(digest, data, leaf.publicKey, signature)
+  const [leaf] = certificates;
+  return leaf && verify(digest, data, leaf.publicKey, value)
     ? ok(`signs with ${key.algorithm.toUpperCase()} and ${digest}, ${duration} ms`)
     : bad(
         'key-signs-wrongly',

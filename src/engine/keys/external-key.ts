@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import type { DigestName } from '../../lib/asn1/oids.ts';
+import { Semaphore } from '../../lib/concurrency/semaphore.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+import { issuerMissing, orderChain } from '../../lib/x509/chain-order.ts';
+import { algorithmOf, keyClosed, type KeySignature, type SigningKey } from './signing-key.ts';
+
+/** What makes signatures outside of this process: a token, a service, another program. */
+export interface ExternalSigner {
+  /** How many calls of `signDigest` may be in flight; at least 1. */
+  readonly concurrency: number;
+  /**
+   * Signs a digest. Resolves to a PKCS#1 v1.5 signature over the DigestInfo (RFC 8017, 9.2) or a DER ECDSA-Sig-Value, and
+   * to the certificates that came with it, if the service sends some.
+   */
+  signDigest(
+    hash: DigestName,
+    digest: Buffer,
+  ): Promise<{ readonly value: Buffer; readonly certificates?: readonly Certificate[] }>;
+  /** Called once. */
+  close(): Promise<void>;
+}
+
+class ExternalKey implements SigningKey {
+  readonly concurrency: number;
+  private readonly inFlight: Semaphore;
+  private closed: Promise<void> | undefined;
+
+  constructor(
+    readonly certificates: readonly Certificate[],
+    readonly algorithm: 'rsa' | 'ecdsa',
+    readonly missingIssuer: string | undefined,
+    private readonly signer: ExternalSigner,
+  ) {
+    this.concurrency = signer.concurrency;
+    this.inFlight = new Semaphore(signer.concurrency);
+  }
+
+  async sign(hash: DigestName, data: Buffer): Promise<KeySignature> {
+    const digest = createHash(hash).update(data).digest();
+    return this.inFlight.run(async () => {
+      if (this.closed) throw keyClosed();
+      return { certificates: this.certificates, ...(await this.signer.signDigest(hash, digest)) };
+    });
+  }
+
+  async close(): Promise<void> {
+    await (this.closed ??= this.signer.close());
+  }
+}
+
+/**
+ * Makes a signing key of what signs digests outside of this process. `leaf` is the certificate of the private key;
+ * `others` are certificates in any order, of which its issuers are taken. `what` names the key in messages.
+ *
+ * Throws `key-unsupported` or `key-too-weak`.
+ */
+export function externalKey(
+  signer: ExternalSigner,
+  {
+    leaf,
+    others,
+    what,
+  }: { readonly leaf: Certificate; readonly others: readonly Certificate[]; readonly what: string },
+): SigningKey {
+  const chain = orderChain(leaf, others);
+  return new ExternalKey(chain, algorithmOf(leaf.publicKey, what), issuerMissing(chain, others), signer);
+}

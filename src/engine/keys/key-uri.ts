@@ -1,0 +1,51 @@
+import { usage } from '../../lib/errors.ts';
+import type { SigningKey } from './signing-key.ts';
+
+/** What a kind of key that a URI names is opened with. */
+export interface UriKeyOptions {
+  readonly uri: string;
+  /** The certificate and its chain: PEM, DER or PKCS #7. Left out if the token or the service has them. */
+  readonly certificate: string | undefined;
+  /** Asks a person for a secret; see `openSigningKey`. */
+  readonly ask: ((what: string) => Promise<string | undefined>) | undefined;
+  /** Called with a sentence, without secrets, about a file that other users can read. */
+  readonly warn: (message: string) => void;
+}
+
+/** A kind of key that a URI names. Its code is loaded, only for speed, when such a key is used. */
+interface UriKeyKind {
+  readonly open: (options: UriKeyOptions) => Promise<SigningKey>;
+  /** Makes the paths in a URI absolute; a kind whose URIs hold no path has none. */
+  readonly resolve?: (uri: string, resolvePath: (path: string) => string) => string;
+}
+
+/** By scheme. Another kind is another entry here, and one file that implements `SigningKey`. */
+const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([]);
+
+/** A URI's scheme (RFC 3986, 3.1); one letter is a drive of Windows. */
+const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
+
+const schemeOf = (key: string): string | undefined => SCHEME.exec(key)?.[1]?.toLowerCase();
+
+/** Whether a key is named by a URI, and not by the path of a file. */
+export const isKeyUri = (key: string): boolean => schemeOf(key) !== undefined;
+
+/** Throws `key-scheme` (usage) for a scheme that no kind of key has. */
+function kindOf(uri: string): UriKeyKind {
+  const scheme = schemeOf(uri) ?? '';
+  const kind = KINDS.get(scheme);
+  if (kind) return kind;
+  throw usage('key-scheme', `${scheme}: is no kind of key that a URI can name`, {
+    hint: `use ${[...KINDS.keys()].join(':, ')}:, or write ./ in front of the path of a file`,
+  });
+}
+
+/** Opens the key that a URI names. Throws `key-scheme` (usage), and what its kind throws. */
+export const openUriKey = async (options: UriKeyOptions): Promise<SigningKey> =>
+  kindOf(options.uri).open(options);
+
+/** Makes the paths of `signing.key` absolute: the path itself, or those in a URI. */
+export function resolveKey(key: string, resolvePath: (path: string) => string): string {
+  if (!isKeyUri(key)) return resolvePath(key);
+  return KINDS.get(schemeOf(key) ?? '')?.resolve?.(key, resolvePath) ?? key;
+}
