@@ -235,6 +235,11 @@ export async function collectCodes(): Promise<Codes> {
       if (code !== undefined) add(code, LITERAL.exec(kind.trim())?.[1] as Kind);
       else if (computed.length === 0) unread.push(`${file}: ${call}`);
     }
+    for (const [call, first = ''] of text.matchAll(/new KeyUnavailable\(\s*([^,]*),/g)) {
+      const code = LITERAL.exec(first.trim())?.[1];
+      if (code !== undefined) add(code, 'unavailable');
+      else if (computed.length === 0) unread.push(`${file}: ${call}`);
+    }
     // A class of errors that names its own code.
     for (const [, kind = '', code = ''] of text.matchAll(/\bsuper\('([a-z-]+)', '([a-z0-9-]+)',/g))
       add(code, kind as Kind);

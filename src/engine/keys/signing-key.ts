@@ -21,8 +21,16 @@ export interface KeySignature {
  * The key cannot be reached now: its token is not there, its service is down or asks to slow down. Trying again can help.
  */
 export class KeyUnavailable extends SignpipeError {
-  constructor(code: string, message: string, details?: ErrorDetails) {
+  /** How long the service asks to wait before the next attempt, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    code: string,
+    message: string,
+    { retryAfterMs, ...details }: ErrorDetails & { readonly retryAfterMs?: number | undefined } = {},
+  ) {
     super('unavailable', code, message, details);
+    this.retryAfterMs = retryAfterMs;
   }
 }
 
