@@ -68,6 +68,7 @@ export function keyWithCheck(key: SigningKey, check: () => Promise<void>): Signi
     certificates: key.certificates,
     algorithm: key.algorithm,
     concurrency: key.concurrency,
+    shortLived: key.shortLived,
     sign: async (hash, data) => {
       await (checked ??= check());
       return key.sign(hash, data);

@@ -9,6 +9,8 @@ import { algorithmOf, keyClosed, type KeySignature, type SigningKey } from './si
 export interface ExternalSigner {
   /** How many calls of `signDigest` may be in flight; at least 1. */
   readonly concurrency: number;
+  /** See `SigningKey.shortLived`. */
+  readonly shortLived?: boolean;
   /**
    * Signs a digest. Resolves to a PKCS#1 v1.5 signature over the DigestInfo (RFC 8017, 9.2) or a DER ECDSA-Sig-Value, and
    * to the certificates that came with it, if the service sends some.
@@ -23,6 +25,7 @@ export interface ExternalSigner {
 
 class ExternalKey implements SigningKey {
   readonly concurrency: number;
+  readonly shortLived: boolean | undefined;
   private readonly inFlight: Semaphore;
   private closed: Promise<void> | undefined;
 
@@ -33,6 +36,7 @@ class ExternalKey implements SigningKey {
     private readonly signer: ExternalSigner,
   ) {
     this.concurrency = signer.concurrency;
+    this.shortLived = signer.shortLived;
     this.inFlight = new Semaphore(signer.concurrency);
   }
 

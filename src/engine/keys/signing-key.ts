@@ -49,6 +49,11 @@ export interface SigningKey {
   readonly certificates: readonly Certificate[];
   /** The kind of the private key: RSA of 2048 bits or more, or ECDSA on a curve that Windows verifies. */
   readonly algorithm: 'rsa' | 'ecdsa';
+  /**
+   * True if a service issues certificates for days at a time and sends one with each signature. `certificates` are then
+   * those that it had when the key was opened: their identity lasts, their validity does not.
+   */
+  readonly shortLived?: boolean | undefined;
   /** The name of the issuer of the first certificate, if no certificate with that name was found. */
   readonly missingIssuer?: string | undefined;
   /**
@@ -156,11 +161,16 @@ export function signingKey(key: KeyObject, certificates: readonly Certificate[],
 /**
  * Throws usage errors if Windows would reject signatures that this key makes at a given time:
  * `certificate-expired`, `certificate-not-yet-valid`, `certificate-not-for-code-signing` (RFC 5280, 4.2.1.3 and
- * 4.2.1.12).
+ * 4.2.1.12). The validity of a short-lived certificate is not judged: the next signature comes with another one.
  */
-export function requireUsable(key: SigningKey, at: Date): void {
-  const [leaf] = key.certificates;
+export function requireUsable({ certificates, shortLived = false }: SigningKey, at: Date): void {
+  const [leaf] = certificates;
   if (!leaf) throw usage('key-does-not-match', 'the signing key has no certificate');
+  if (!shortLived) requireValid(leaf, at);
+  requireForCodeSigning(leaf);
+}
+
+function requireValid(leaf: Certificate, at: Date): void {
   if (at > leaf.notAfter)
     throw usage('certificate-expired', `${leaf.subject}: expired on ${isoDay(leaf.notAfter)}`, {
       hint: 'renew the code-signing certificate; if it should still be valid, check the clock of this machine',
@@ -169,6 +179,9 @@ export function requireUsable(key: SigningKey, at: Date): void {
     throw usage('certificate-not-yet-valid', `${leaf.subject}: not valid before ${isoDay(leaf.notBefore)}`, {
       hint: 'check the clock of this machine',
     });
+}
+
+function requireForCodeSigning(leaf: Certificate): void {
   const purpose = leaf.extendedKeyUsage?.includes(OID.codeSigning) ?? false;
   const signs = leaf.keyUsage?.has('digitalSignature') ?? true;
   if (purpose && signs) return;

@@ -91,6 +91,15 @@ describe('requireUsable', () => {
     requireUsable(key, daysAhead(-2));
   });
 
+  it('does not judge the validity of a certificate that a service replaces every few days, only its purpose', async () => {
+    const times = { notBefore: daysAhead(-4), notAfter: daysAhead(-1) };
+    requireUsable(Object.assign(await made(times), { shortLived: true }), new Date());
+    const wrong = await made({ ...times, extendedKeyUsage: [OID.timeStamping] });
+    await refuses('certificate-not-for-code-signing', () =>
+      requireUsable(Object.assign(wrong, { shortLived: true }), new Date()),
+    );
+  });
+
   it('certificate-not-yet-valid', async () => {
     const key = await made({ notBefore: daysAhead(1) });
     await refuses('certificate-not-yet-valid', () => requireUsable(key, new Date()));
