@@ -19,11 +19,10 @@ import { resolveKey } from '../../engine/keys/key-uri.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { delivered, requireReplacing } from './delivered-path.ts';
+import { timestampAuthorities } from './timestamp-authorities.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
 
 const glob = z.string().min(1).max(1000);
-
-const timestampUrl = z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL');
 
 function isTimeZone(name: string): boolean {
   try {
@@ -42,7 +41,7 @@ const signingShape = {
   digest: z.enum(['sha256', 'sha384', 'sha512']),
   files: z.array(glob).min(1, 'must name at least one pattern'),
   alreadySigned: z.enum(['keep', 'replace', 'append', 'reject']),
-  timestamp: z.array(timestampUrl).max(16),
+  timestamp: timestampAuthorities,
   timestampTimeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 15s'),
   roots: path.optional(),
   timestampRoots: timestampRoots.optional(),

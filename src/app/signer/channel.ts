@@ -38,8 +38,8 @@ interface ChannelOptions {
 }
 
 /** Requires timestamps unless the certificate is for tests: without one, a signature becomes invalid with its certificate. */
-function requireTimestamps(name: string, test: boolean, urls: readonly string[]): void {
-  if (urls.length === 0 && !test)
+function requireTimestamps(name: string, test: boolean, authorities: readonly unknown[]): void {
+  if (authorities.length === 0 && !test)
     throw usage(
       'untimestamped',
       `channel ${name}: signing.timestamp is empty, and its certificate is no test certificate`,
@@ -59,11 +59,12 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
   const key = await openSigningKey(describeKey(signing), { warn, usableAt: options.now });
   const test = isTestChain(key.certificates);
   requireTimestamps(config.name, test, signing.timestamp);
+  const authorities = signing.timestamp.map(({ url }) => url);
   return {
     config,
     key,
     test,
-    ...(await openTimestamper(signing.timestamp, signing.timestampRoots, key.certificates, {
+    ...(await openTimestamper(authorities, signing.timestampRoots, key.certificates, {
       timeoutMs: signing.timestampTimeout,
       attempts: retry?.attempts,
       backOffMs: retry?.wait,

@@ -1,5 +1,6 @@
 import type { SignpipeError } from '../../lib/errors.ts';
-import { HttpStatusError, type Endpoint } from './http.ts';
+import type { TimestampEndpoint } from './endpoint.ts';
+import { HttpStatusError } from './http.ts';
 
 /** The longest Retry-After that is obeyed, in ms: it is not signed, and anyone on the network can send one. */
 const MAX_RETRY_AFTER = 600_000;
@@ -12,7 +13,7 @@ export class AuthorityState {
   private restsUntil = 0;
   private lastFailure = 0;
 
-  constructor(readonly endpoint: Endpoint) {}
+  constructor(readonly endpoint: TimestampEndpoint) {}
 
   /** The sort key: 0 for authorities without a recent failure, else the time at which the hold or the rest ends. */
   rank(now: number): number {

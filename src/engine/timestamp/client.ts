@@ -5,9 +5,8 @@ import type { DigestName } from '../../lib/asn1/oids.ts';
 import { SignpipeError, usage } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { AuthorityState } from './authority-state.ts';
-import { parseEndpoint, postTimestampQuery, type Endpoint } from './http.ts';
+import { directEndpoint, type TimestampEndpoint } from './endpoint.ts';
 import { buildTimestampRequest, parseTimestampResponse } from './tsp-messages.ts';
-import { proxyFor } from './proxy.ts';
 import { RequestWindow } from './request-window.ts';
 import { StampAttempts } from './stamp-attempts.ts';
 import { checkToken, parseToken, type TimestampInfo } from './token.ts';
@@ -104,12 +103,15 @@ export class TimestampClient implements Timestamper {
   private readonly settings: Settings;
   private readonly window: RequestWindow;
 
-  /** Throws `timestamp-url` if there is no address, or one that is not an http or https URL, and `timestamp-proxy`. */
-  constructor(urls: readonly string[], options: TimestampOptions = {}) {
-    if (urls.length === 0) throw usage('timestamp-url', 'no timestamp authority is configured');
-    const endpoints = new Map(urls.map((url) => [url, parseEndpoint(url)]));
-    for (const { url } of endpoints.values()) proxyFor(url);
-    this.authorities = [...endpoints.values()].map((endpoint) => new AuthorityState(endpoint));
+  /**
+   * An authority that is given as a URL is asked directly. Throws `timestamp-url` if there is no authority, or a text
+   * that is not an http or https URL, and `timestamp-proxy`.
+   */
+  constructor(authorities: readonly (string | TimestampEndpoint)[], options: TimestampOptions = {}) {
+    if (authorities.length === 0) throw usage('timestamp-url', 'no timestamp authority is configured');
+    this.authorities = [...new Set(authorities)].map(
+      (each) => new AuthorityState(typeof each === 'string' ? directEndpoint(each) : each),
+    );
     this.settings = withDefaults(options);
     this.window = new RequestWindow(this.settings.concurrency);
   }
@@ -199,13 +201,13 @@ export class TimestampClient implements Timestamper {
   }
 
   /** Sends one request and checks the answer. */
-  private async request(endpoint: Endpoint, { imprint, hash, check }: Query): Promise<Timestamp> {
+  private async request(endpoint: TimestampEndpoint, { imprint, hash, check }: Query): Promise<Timestamp> {
     const { policy, roots, clockToleranceMs, timeoutMs, signal } = this.settings;
     const { url } = endpoint;
     const nonce = freshNonce();
     const earliest = new Date(Date.now() - clockToleranceMs);
     const query = buildTimestampRequest({ imprint, hash, nonce, policy });
-    const response = await postTimestampQuery(endpoint, query, timeoutMs, signal);
+    const response = await endpoint.post(query, endpoint.timeoutMs ?? timeoutMs, signal);
     const latest = new Date(Date.now() + clockToleranceMs);
     const token = trimToken(parseTimestampResponse(response, url).token, roots, url);
     const expected = { imprint, hash, nonce, policy, roots, earliest, latest, what: url };

@@ -1,13 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import {
-  invalid,
-  messageOf,
-  SignpipeError,
-  unavailable,
-  usage,
-  type ErrorDetails,
-} from '../../lib/errors.ts';
-import { basicAuthorization, openRequest, proxyFor, type Proxy } from './proxy.ts';
+import { invalid, SignpipeError, unavailable, usage, type ErrorDetails } from '../../lib/errors.ts';
+import { basicAuthorization } from './proxy.ts';
+import { networkReason, sendDirectly, type PostRequest, type SendPost } from './send-post.ts';
 
 /** In bytes. A token with a long chain has about eight kilobytes. */
 export const MAX_RESPONSE_SIZE = 256 * 1024;
@@ -85,57 +79,10 @@ function redirectTarget(from: string, { statusCode, headers: { location = '' } }
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
-/** A POST request without its URL. */
-interface PostRequest {
-  readonly headers: Record<string, string>;
-  readonly query: Buffer;
-  readonly timeoutMs: number;
-  readonly signal: AbortSignal;
-}
-
-/** Sends a request and resolves to the response when its headers are there. Follows no redirect. */
-function send(url: URL, { query, ...how }: PostRequest, proxy: Proxy | undefined): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const outgoing = openRequest(url, { method: 'POST', ...how }, proxy);
-    // An error after the response began appears to the reader of its body.
-    outgoing.once('response', resolve).on('error', reject);
-    // If the server switches to another protocol, `close` is the only event.
-    outgoing.once('close', () => reject(new Error('the connection ended without an answer')));
-    outgoing.end(query);
-  });
-}
-
-/** hpagent's message if a proxy opens no tunnel. */
-const NO_TUNNEL = /^Bad response: (\d{3})$/;
-
-/** The error if a proxy answers itself instead of forwarding the request to the authority. */
-function proxyError(url: URL, { shown }: Proxy, status: number, cause?: unknown): SignpipeError {
-  const why = status === 407 ? 'requires a user and password (HTTP 407)' : `opens no tunnel (HTTP ${status})`;
-  return unavailable('timestamp-proxy', `${url.href}: the proxy ${shown} ${why}`, {
-    cause,
-    hint: 'check http_proxy, https_proxy and no_proxy; put a user and password into the URL: http://USER:PASSWORD@HOST:PORT',
-  });
-}
-
-/** Sends a request, through a proxy if the environment names one; errors then name the proxy. */
-async function sendViaProxy(url: URL, request: PostRequest): Promise<IncomingMessage> {
-  const proxy = proxyFor(url.href);
-  if (!proxy) return send(url, request, proxy);
-  const response = await send(url, request, proxy).catch((error: unknown) => {
-    if (request.signal.aborted) throw error;
-    const status = NO_TUNNEL.exec(messageOf(error))?.[1];
-    if (status !== undefined) throw proxyError(url, proxy, Number(status), error);
-    const route = `${url.href} through the proxy ${proxy.shown}`;
-    throw unavailable('timestamp-connection', `${route}: ${networkReason(error)}`, { cause: error });
-  });
-  if (response.statusCode !== 407) return response;
-  response.destroy();
-  throw proxyError(url, proxy, 407);
-}
-
 async function postFollowingRedirects(
   endpoint: Endpoint,
   request: Omit<PostRequest, 'headers'>,
+  sendPost: SendPost,
 ): Promise<IncomingMessage> {
   let at = endpoint.url;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops += 1) {
@@ -147,7 +94,7 @@ async function postFollowingRedirects(
     // Some firewalls reject requests without a user agent.
     headers['user-agent'] = 'signpipe';
     if (endpoint.authorization !== undefined && sameOrigin) headers['authorization'] = endpoint.authorization;
-    const response = await sendViaProxy(url, { ...request, headers });
+    const response = await sendPost(url, { ...request, headers });
     if (!REDIRECTS.has(response.statusCode ?? 0)) return response;
     response.destroy();
     at = redirectTarget(at, response);
@@ -177,10 +124,6 @@ function checkType({ headers }: IncomingMessage, what: string): void {
     hint: 'a proxy or a login page may have answered instead',
   });
 }
-
-/** If a host has several addresses, Node reports an error for each; the first is enough. */
-const networkReason = (error: unknown): string =>
-  messageOf(error instanceof AggregateError && error.errors.length > 0 ? error.errors[0] : error);
 
 /** Maps an error of the network to `timestamp-timeout` or `timestamp-connection`. */
 function networkError(error: unknown, what: string, timedOut: boolean, timeoutMs: number): unknown {
@@ -216,12 +159,13 @@ export async function postTimestampQuery(
   query: Buffer,
   timeoutMs: number,
   abort?: AbortSignal,
+  sendPost: SendPost = sendDirectly,
 ): Promise<Buffer> {
   const what = endpoint.url;
   const timeout = AbortSignal.timeout(timeoutMs);
   try {
     const signal = abort ? AbortSignal.any([timeout, abort]) : timeout;
-    const response = await postFollowingRedirects(endpoint, { query, timeoutMs, signal });
+    const response = await postFollowingRedirects(endpoint, { query, timeoutMs, signal }, sendPost);
     return await readResponse(response, what);
   } catch (error) {
     // An abort throws its own reason.

@@ -1,6 +1,7 @@
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { readTimestampRoots, timestampRootsFor } from '../keys/trusted-roots.ts';
 import type { Timestamper, TimestampOptions } from './client.ts';
+import type { TimestampEndpoint } from './endpoint.ts';
 
 interface OpenedTimestamper {
   /** Null if no authority is named. */
@@ -10,18 +11,22 @@ interface OpenedTimestamper {
 }
 
 /**
- * Opens what gets timestamps from the authorities at `urls` for the signatures of `signer`, a certificate chain.
+ * Opens what gets timestamps from `authorities` (a URL is asked directly) for the signatures of `signer`, a certificate chain.
  * `rootNames` are the configured roots. Without an authority no default root is read and, only for speed, no client
  * is loaded. Throws `timestamp-url`, `timestamp-proxy` and `roots-unreadable` (usage).
  */
 export async function openTimestamper(
-  urls: readonly string[],
+  authorities: readonly (string | TimestampEndpoint)[],
   rootNames: readonly string[] | undefined,
   signer: readonly Certificate[],
   options: Omit<TimestampOptions, 'roots'> = {},
 ): Promise<OpenedTimestamper> {
-  if (urls.length === 0) return { timestamper: null, timestampRoots: await readTimestampRoots(rootNames) };
+  if (authorities.length === 0)
+    return { timestamper: null, timestampRoots: await readTimestampRoots(rootNames) };
   const timestampRoots = await readTimestampRoots(timestampRootsFor(rootNames, signer));
   const { TimestampClient } = await import('./client.ts');
-  return { timestamper: new TimestampClient(urls, { ...options, roots: timestampRoots }), timestampRoots };
+  return {
+    timestamper: new TimestampClient(authorities, { ...options, roots: timestampRoots }),
+    timestampRoots,
+  };
 }

@@ -254,7 +254,7 @@ describe('signer.yaml', () => {
       KEY_SETTINGS.map((name) => signing?.[name]),
       [undefined, join(folder, 'c.pem'), join(folder, 'k.pem'), undefined, undefined],
     );
-    assert.deepEqual(signing?.timestamp, ['http://t.example']);
+    assert.deepEqual(signing?.timestamp, [{ url: 'http://t.example', via: 'direct' }]);
   });
 
   it('config-not-found: no such file', async () => {

@@ -117,12 +117,14 @@ export async function checkTimestamps(
     return [ok('no authority is configured, which is allowed only for test certificates')];
   const names = await rootNames(config, keys);
   const roots = await readTimestampRoots(names);
-  const answers = await Promise.allSettled(config.timestamp.map((url) => checkAuthority(url, config, roots)));
+  const answers = await Promise.allSettled(
+    config.timestamp.map(({ url }) => checkAuthority(url, config, roots)),
+  );
   const status = answers.some((answer) => answer.status === 'fulfilled') ? 'warning' : 'bad';
   const results = answers.flatMap((answer, at) =>
     answer.status === 'fulfilled'
       ? answer.value
-      : [failureOf(config.timestamp[at] ?? '', answer.reason, names ?? [], status)],
+      : [failureOf(config.timestamp[at]?.url ?? '', answer.reason, names ?? [], status)],
   );
   return [...(await rootResults(names, now)), ...results];
 }

@@ -1,0 +1,28 @@
+import { parseEndpoint, postTimestampQuery } from './http.ts';
+import { proxyFor } from './proxy.ts';
+
+/** An authority, and the way to it. */
+export interface TimestampEndpoint {
+  /** Without user and password; messages and receipts name it. */
+  readonly url: string;
+  /** How long one answer may take, in ms, if the way is slower than a connection; else the client's `timeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+  /**
+   * Sends a TimeStampReq and returns the bytes of the answer, unchecked. Throws SignpipeErrors, and the reason of
+   * `abort`.
+   */
+  post(query: Buffer, timeoutMs: number, abort?: AbortSignal): Promise<Buffer>;
+}
+
+/**
+ * An authority that this machine asks itself, through a proxy if the environment names one. Throws `timestamp-url` and
+ * `timestamp-proxy` (usage).
+ */
+export function directEndpoint(text: string): TimestampEndpoint {
+  const endpoint = parseEndpoint(text);
+  proxyFor(endpoint.url);
+  return {
+    url: endpoint.url,
+    post: (query, timeoutMs, abort) => postTimestampQuery(endpoint, query, timeoutMs, abort),
+  };
+}
