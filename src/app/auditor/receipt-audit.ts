@@ -7,6 +7,7 @@ import {
   readPolicy,
   type PublishedPolicy,
 } from '../../protocol/control/published-policy.ts';
+import { compareAttachments } from './attachments-audit.ts';
 import { receiptMessage, sumsOf } from '../../protocol/control/receipt-message.ts';
 import { requireNotOlder } from '../../protocol/control/receipt-time.ts';
 import { readReceipt, SIGNATURE_LIMIT, type FoundReceipt } from '../../protocol/control/receipt.ts';
@@ -166,6 +167,7 @@ async function compareParts(
   compareMessage(commit, receipt, findings);
   const entries = (await findings.try(() => context.repository.readTree(commit.tree))) ?? [];
   await findings.try(() => requireSums(context.repository, entries, receipt));
+  await compareAttachments(context.repository, entries, receipt, findings);
   return compareSignatures(context, entries, receipt, findings);
 }
 

@@ -1,7 +1,7 @@
 import { mkdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pRetry from 'p-retry';
-import type { ReceiptFile } from '../../protocol/control/receipt-schema.ts';
+import type { Receipt, ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import { nameProblem, pathProblem, type RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
@@ -12,6 +12,7 @@ import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.t
 import { withProgressBar } from '../../lib/progress.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { verifyFile } from '../../engine/artifact/verify-file.ts';
+import { attachmentsToDownload, downloadAttachments } from './download-attachments.ts';
 import { requireOutputFolder } from './output-folder.ts';
 import { matchOriginals } from './match-originals.ts';
 import type { BuilderSession } from './session.ts';
@@ -33,6 +34,7 @@ function outputOf({ output, input }: ReceiptFile): SignedOutput {
 /** The files of a receipt, and the request's entries for them. */
 interface ReceiptedFiles {
   readonly files: readonly ReceiptFile[];
+  readonly attachments?: Receipt['attachments'];
   readonly requested: readonly RequestedFile[];
 }
 
@@ -169,7 +171,8 @@ async function checkDownload(
 /**
  * Downloads the signed files of a receipt and checks them against its digests. If an original is given (see
  * `matchOriginals`), the signed file is proved to be that one plus the signatures; a file that the request does not
- * pin as a whole needs one. No file gets its name before all checks have passed. Returns the paths.
+ * pin as a whole needs one. No file gets its name before all checks have passed. What was delivered beside them is
+ * downloaded too. Returns the paths.
  */
 export async function downloadSigned(
   session: BuilderSession,
@@ -180,7 +183,8 @@ export async function downloadSigned(
   const names = receipted.files.map((file) => outputOf(file).name);
   const pairs = matchOriginals(names, originals);
   const planned = receipted.files.map((file) => ({ file, original: originalOf(receipted, file, pairs) }));
-  await requireOutputFolder(folder, names, originals);
+  const attached = attachmentsToDownload(receipted).map(({ name }) => name);
+  await requireOutputFolder(folder, [...names, ...attached], originals);
   const paths: string[] = [];
   for (const { file, original } of planned) {
     paths.push(
@@ -191,5 +195,5 @@ export async function downloadSigned(
     if (original !== undefined)
       session.say(`${outputOf(file).name}: proved to be ${original} plus its signatures`);
   }
-  return paths;
+  return [...paths, ...(await downloadAttachments(session, receipted, folder))];
 }

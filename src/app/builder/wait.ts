@@ -166,7 +166,7 @@ export async function wait(session: BuilderSession, request: string, options: Wa
     });
   const { output, originals } = options;
   try {
-    const files = await downloadSigned(session, { files: receipt.files, requested }, output, originals);
+    const files = await downloadSigned(session, { ...receipt, requested }, output, originals);
     return { receipt, commit: answer.id, files };
   } catch (error) {
     throw await explainFailedDownload(repository, answer, allowed, error);

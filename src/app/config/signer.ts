@@ -18,6 +18,7 @@ import { describeKey, KEY_SETTINGS, type KeySettings } from '../../engine/keys/o
 import { resolveKey } from '../../engine/keys/key-uri.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
+import { checksums, resolveChecksums, type ChecksumsConfig } from './checksums.ts';
 import { delivered, requireReplacing } from './delivered-path.ts';
 import { timestampAuthorities } from './timestamp-authorities.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
@@ -83,6 +84,7 @@ const trust = z.strictObject({
 const channel = z.strictObject({
   signing: z.strictObject(signingShape).partial().default({}),
   trust: z.strictObject(trustShape).partial().default({}),
+  checksums: z.union([z.literal(false), checksums]).optional(),
 });
 
 const schema = z
@@ -112,6 +114,7 @@ const schema = z
       name: z.string().min(1).max(100).default('signpipe signer'),
     }),
     trust,
+    checksums: checksums.optional(),
     state: path.default('state'),
     retry: z
       .strictObject({
@@ -158,19 +161,38 @@ export interface ChannelConfig {
   readonly name: string;
   readonly signing: SigningConfig;
   readonly trust: TrustConfig;
+  /** Absent if the channel makes no checksum files. */
+  readonly checksums?: ChecksumsConfig | undefined;
 }
 
 /** The checked content of `signer.yaml`, with absolute paths. */
-export interface SignerConfig extends Omit<Raw, 'channels' | 'signing' | 'trust'> {
+export interface SignerConfig extends Omit<Raw, 'channels' | 'signing' | 'trust' | 'checksums'> {
   /** The file that it was read from. */
   readonly file: string;
   /** The channels by name; there is always one named `default`. */
   readonly channels: ReadonlyMap<string, ChannelConfig>;
 }
 
+type ChannelOverrides = Raw['channels'][string];
+
+const namesOwnKey = ({ pfx, certificate, key }: ChannelOverrides['signing']): boolean =>
+  (pfx ?? certificate ?? key) !== undefined;
+
+/**
+ * The section `checksums` of a channel. A channel with a signing key of its own does not inherit it: what a test channel
+ * delivers must not be signed with the checksum keys of releases.
+ */
+function checksumsOf(
+  base: ChecksumsConfig | undefined,
+  { signing: own, checksums: section }: Pick<ChannelOverrides, 'signing' | 'checksums'>,
+): ChecksumsConfig | undefined {
+  if (section !== undefined) return section === false ? undefined : section;
+  return namesOwnKey(own) ? undefined : base;
+}
+
 /** A channel that names a key inherits no key settings: its pfx must not be mixed with the PEM files of `signing`. */
-function overrideSigning(base: SigningConfig, own: Raw['channels'][string]['signing']): SigningConfig {
-  const namesKey = (own.pfx ?? own.certificate ?? own.key) !== undefined;
+function overrideSigning(base: SigningConfig, own: ChannelOverrides['signing']): SigningConfig {
+  const namesKey = namesOwnKey(own);
   const inherited = Object.entries(base).filter(
     ([name]) => !namesKey || !KEY_SETTINGS.some((setting) => setting === name),
   );
@@ -187,6 +209,11 @@ function resolveSigning<T extends { readonly key?: string | undefined }>(
   return key === undefined ? resolved : { ...resolved, key: resolveKey(key, resolve) };
 }
 
+const sectionOf = (
+  section: ChecksumsConfig | undefined,
+  resolve: ResolvePath,
+): Pick<ChannelConfig, 'checksums'> => (section ? { checksums: resolveChecksums(section, resolve) } : {});
+
 function channelsOf(raw: Raw, resolve: ResolvePath): Map<string, ChannelConfig> {
   const base = { signing: resolveSigning(raw.signing, resolve), trust: resolvePaths(raw.trust, resolve) };
   const overrides = Object.entries({ default: { signing: {}, trust: {} }, ...raw.channels });
@@ -195,6 +222,7 @@ function channelsOf(raw: Raw, resolve: ResolvePath): Map<string, ChannelConfig> 
       name,
       {
         name,
+        ...sectionOf(checksumsOf(raw.checksums, own), resolve),
         signing: overrideSigning(base.signing, resolveSigning(own.signing, resolve)),
         trust: { ...base.trust, ...resolvePaths(own.trust, resolve) },
       },

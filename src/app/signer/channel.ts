@@ -4,6 +4,8 @@ import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
 import { readRoots } from '../../engine/keys/trusted-roots.ts';
 import { isTestChain, type SigningKey } from '../../engine/keys/signing-key.ts';
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
+import type { ChecksumKey } from '../../engine/checksums/checksum-key.ts';
+import { openChecksumKeys } from '../../engine/checksums/open-checksum-keys.ts';
 import type { Timestamper } from '../../engine/timestamp/client.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
@@ -13,6 +15,8 @@ import { readTrustLists, type ChannelLists } from './trust-lists.ts';
 export interface Channel extends ChannelLists {
   readonly config: ChannelConfig;
   readonly key: SigningKey;
+  /** The keys that sign checksum files; null if the channel makes none. */
+  readonly checksumKeys: readonly ChecksumKey[] | null;
   /** Null only with a test certificate. */
   readonly timestamper: Timestamper | null;
   /** Whether its certificate is a test certificate. */
@@ -70,6 +74,7 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
       backOffMs: retry?.wait,
       onFailure: (url, error) => onOutage(`timestamp authority ${url}: ${error.message}`),
     })),
+    checksumKeys: config.checksums ? await openChecksumKeys(config.checksums, warn) : null,
     ...(await readTrustLists(trust)),
     roots: await readRoots(signing.roots),
     isOurs: compilePatterns(signing.files),

@@ -1,20 +1,28 @@
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { shortId } from '../../lib/git/objects.ts';
-import type { Receipt } from '../../protocol/control/receipt-schema.ts';
+import { attachmentsOf, type Receipt } from '../../protocol/control/receipt-schema.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { deliverFile } from './deliver.ts';
 import type { Delivery } from './delivery-content.ts';
 import { errorToAnswer, logAnswer } from './error-to-answer.ts';
 import type { JournaledOutput, JournalRecord } from './journal.ts';
 import { undeliveredOf } from './receipt-draft.ts';
-import type { ReceiptBranch } from './receipt-branch.ts';
-import { readSignatures, signatureOf, signaturesFile } from './signature-store.ts';
+import type { ReceiptBranch, ReceiptContent } from './receipt-branch.ts';
+import { attachmentStore, pickBlobs, signatureStore } from './blob-store.ts';
 import type { SignerContext } from './signer-context.ts';
 
 /** The later of now and the request's time: no receipt is older than its request, even if clocks differ. */
 const answeredAt = ({ request }: Receipt, now: Date): string =>
   new Date(Math.max(now.getTime(), new Date(request.requestedAt).getTime())).toISOString();
+
+/** The files in the work folder that an output is delivered from. */
+function filesOf(output: JournaledOutput): string[] {
+  if (output.mode === 'attachment') return [];
+  if (output.mode === 'file') return [output.file];
+  const newBytes = output.newBytes.file === undefined ? [] : [output.newBytes.file];
+  return output.mode === 'delta' ? [output.unsigned.file, ...newBytes] : newBytes;
+}
 
 /** Takes a request from its journal record to the pushed receipt, also after a crash. */
 export class RequestCompletion {
@@ -108,7 +116,7 @@ export class RequestCompletion {
     const { repository, acceptedHeads, log, now } = this.context;
     const { request, outcome } = receipt;
     await this.context.timestampOutages.forget(request.id);
-    const commit = await this.branch.push(receipt, since, () => this.signaturesOf(receipt));
+    const commit = await this.branch.push(receipt, since, () => this.contentOf(receipt));
     const heads = await repository.heads();
     await acceptedHeads.accept(
       { requests: acceptedHeads.heads?.requests ?? heads.requests, receipts: heads.receipts },
@@ -121,10 +129,15 @@ export class RequestCompletion {
     );
   }
 
-  private async signaturesOf(receipt: Receipt): Promise<Map<string, Buffer>> {
+  private async contentOf(receipt: Receipt): Promise<ReceiptContent> {
+    const { state } = this.context.config;
     const programs = receipt.files.flatMap((file) => file.signed);
-    const stored = programs.length > 0 ? await readSignatures(this.context.config.state) : new Map();
-    return new Map(programs.map(({ before: { sha256 } }) => [sha256, signatureOf(stored, sha256)]));
+    const unsigned = programs.map(({ before }) => before.sha256);
+    const attached = attachmentsOf(receipt).map(({ sha256 }) => sha256);
+    return {
+      signatures: await pickBlobs(signatureStore(state), unsigned),
+      attachments: await pickBlobs(attachmentStore(state), attached),
+    };
   }
 
   /** Whether every file that a record of stage `signed` names is there; if not, the request is begun again. */
@@ -132,13 +145,11 @@ export class RequestCompletion {
     request,
     outputs,
   }: Extract<JournalRecord, { stage: 'signed' }>): Promise<boolean> {
-    const files = outputs.flatMap((output) => {
-      if (output.mode === 'file') return [output.file];
-      const newBytes = output.newBytes.file ?? [];
-      return output.mode === 'delta' ? [output.unsigned.file, newBytes].flat() : newBytes;
-    });
-    const paths = files.map((file) => join(this.folder(request), file));
-    const all = [...paths, signaturesFile(this.context.config.state)];
+    const { state } = this.context.config;
+    const paths = outputs.flatMap(filesOf).map((file) => join(this.folder(request), file));
+    const attached = outputs.some(({ mode }) => mode === 'attachment');
+    const stores = [signatureStore(state), ...(attached ? [attachmentStore(state)] : [])];
+    const all = [...paths, ...stores.map(({ file }) => file)];
     return (await Promise.allSettled(all.map((path) => access(path)))).every(
       ({ status }) => status === 'fulfilled',
     );

@@ -3,9 +3,10 @@ import { join, posix } from 'node:path';
 import { invalid, SignpipeError } from '../../lib/errors.ts';
 import { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
-import { withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
+import { BufferSource, withFile, type ByteSource } from '../../lib/bytes/byte-source.ts';
 import { incoming } from './fetch.ts';
-import type { DeltaOutput, JournaledOutput, SparseOutput } from './journal.ts';
+import { attachmentStore, blobOf, readBlobs } from './blob-store.ts';
+import type { AttachmentOutput, DeltaOutput, JournaledOutput, SparseOutput } from './journal.ts';
 import { newBytesOf, type Delivery } from './delivery-content.ts';
 import type { NewBytes, Exchange } from '../../protocol/exchange/exchange.ts';
 import { withProgressBar } from '../../lib/progress.ts';
@@ -31,6 +32,7 @@ export async function deliverFile(
       (content) => deliverContent(context, output, content, output.sha256),
       name,
     );
+  else if (output.mode === 'attachment') await deliverAttachment(context, output);
   else {
     const newBytes = { sha256: output.newBytes.sha256, use: newBytesOf(context, output, delivery) };
     if (await isAssembledThere(context, output, newBytes)) {
@@ -45,6 +47,12 @@ export async function deliverFile(
       });
   }
   context.log.info({ file: name, bytes: size }, `delivered ${outgoing(context, output)}`);
+}
+
+async function deliverAttachment(context: SignerContext, output: AttachmentOutput): Promise<void> {
+  const store = attachmentStore(context.config.state);
+  const content = blobOf(store, await readBlobs(store), output.sha256);
+  await deliverContent(context, output, new BufferSource(content, output.name), output.sha256);
 }
 
 async function deliverContent(

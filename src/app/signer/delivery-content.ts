@@ -11,7 +11,7 @@ import { attachToRemoteZip } from '../../engine/artifact/attach-file.ts';
 import { incoming } from './fetch.ts';
 import type { DeltaOutput } from './journal.ts';
 import { retry } from './retry.ts';
-import { readSignatures, signatureOf } from './signature-store.ts';
+import { blobOf, readBlobs, signatureStore } from './blob-store.ts';
 import type { SignerContext } from './signer-context.ts';
 
 /** A request whose files are being delivered. */
@@ -43,12 +43,13 @@ async function makeAgain(
   { receipt, folder }: Delivery,
 ): Promise<Buffer> {
   const signedPrograms = receipt.files.find(({ input }) => input.name === output.name)?.signed ?? [];
-  const signatures = await readSignatures(context.config.state);
+  const store = signatureStore(context.config.state);
+  const signatures = await readBlobs(store);
   const digests = signedPrograms.map(({ path, before, after }) => ({
     path,
     before: before.sha256,
     after: after.sha256,
-    signature: signatureOf(signatures, before.sha256),
+    signature: blobOf(store, signatures, before.sha256),
   }));
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const remote = await openAgain(context, output, folder);

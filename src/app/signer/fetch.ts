@@ -87,19 +87,19 @@ async function openRemote(
 }
 
 /**
- * Fetches every file of a request, or opens it on the exchange; nothing is signed before all are there. The caller
- * closes them with `closeFiles`.
+ * Fetches every file of a request, or opens it on the exchange; nothing is signed before all are there. With `whole`,
+ * none is opened there. The caller closes them with `closeFiles`.
  */
 export async function fetchFiles(
   context: SignerContext,
   files: readonly RequestedFile[],
-  folder: string,
+  { folder, whole }: { readonly folder: string; readonly whole: boolean },
 ): Promise<FetchedFile[]> {
   const fetched: FetchedFile[] = [];
   try {
     for (const [index, requested] of files.entries()) {
       const path = join(folder, `in-${index}`);
-      const remote = await openRemote(context, requested, path);
+      const remote = whole ? null : await openRemote(context, requested, path);
       fetched.push(remote ? { requested, path, remote } : await fetchWhole(context, requested, path));
     }
     return fetched;

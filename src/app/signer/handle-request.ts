@@ -3,6 +3,7 @@ import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import type { Request } from '../../protocol/control/request.ts';
 import { requireUsable } from '../../engine/keys/signing-key.ts';
+import { attach, makesAttachments } from './attachments.ts';
 import type { AnsweredRequests } from './answered-requests.ts';
 import { checkBeforeKeyUse, HeadsUnknown, keyWithCheck, UnmetPreconditionError } from './before-key-use.ts';
 import type { Channel } from './channel.ts';
@@ -105,7 +106,8 @@ export class RequestHandler {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const rehearsal = rehearseDelivery(context, draft.request);
     rehearsal.catch(() => {}); // Its failure is reported once the files are there.
-    const fetched = await fetchFiles(context, files, folder).catch(async (error: unknown) => {
+    const whole = makesAttachments(channel.config);
+    const fetched = await fetchFiles(context, files, { folder, whole }).catch(async (error: unknown) => {
       await rehearsal.catch(() => {});
       throw error;
     });
@@ -120,20 +122,21 @@ export class RequestHandler {
       rehearsal,
     });
     const times = { ...draft.times, fetched: fetchedAt, signed: context.now().toISOString() };
-    const receipt = receiptOf({ ...draft, vouches, times }, 'signed', {
+    const signedReceipt = receiptOf({ ...draft, vouches, times }, 'signed', {
       ...certificateOf(channel),
       files: signed.files,
       zlib: process.versions.zlib,
     });
+    const { receipt, outputs } = await attach(context, { channel, receipt: signedReceipt }, signed.outputs);
     requireValidReceipt(receipt);
     await context.journal.write({
       version: 2,
       request: id,
       stage: 'signed',
       receipt,
-      outputs: signed.outputs,
+      outputs: [...outputs],
     });
-    return this.completion.deliver({ receipt, folder, newBytes: signed.newBytes }, signed.outputs);
+    return this.completion.deliver({ receipt, folder, newBytes: signed.newBytes }, outputs);
   }
 
   private async signFetched(

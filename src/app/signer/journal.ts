@@ -6,7 +6,7 @@ import { receiptSchema } from '../../protocol/control/receipt-schema.ts';
 import { hasCode, messageOf, SignpipeError } from '../../lib/errors.ts';
 import { syncFolder, writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
 import { upgraded } from './journal-version-1.ts';
-import { signaturesFile } from './signature-store.ts';
+import { blobStores } from './blob-store.ts';
 
 const count = z.int().nonnegative();
 const spans = z.array(z.strictObject({ from: z.enum(['source', 'fresh']), start: count, end: count }));
@@ -55,12 +55,20 @@ const sparseOutput = z.strictObject({
   spans,
 });
 
-const output = z.discriminatedUnion('mode', [fileOutput, deltaOutput, sparseOutput]);
+/** A small file beside a signed one; its bytes are in the store of attachments, by their SHA-256. */
+const attachmentOutput = z.strictObject({
+  mode: z.literal('attachment'),
+  ...place,
+  sha256: z.string(),
+});
+
+const output = z.discriminatedUnion('mode', [fileOutput, deltaOutput, sparseOutput, attachmentOutput]);
 
 export type JournaledOutput = z.output<typeof output>;
 /** An output that the exchange can assemble from the unsigned file and new bytes. */
-export type DeltaOutput = Exclude<JournaledOutput, { mode: 'file' }>;
+export type DeltaOutput = Extract<JournaledOutput, { mode: 'delta' | 'sparse' }>;
 export type SparseOutput = z.output<typeof sparseOutput>;
+export type AttachmentOutput = z.output<typeof attachmentOutput>;
 
 const record = z.discriminatedUnion('stage', [
   z.strictObject({ version: z.literal(2), stage: z.literal('begun'), request: commitId }),
@@ -87,7 +95,7 @@ const record = z.discriminatedUnion('stage', [
  *
  * - `begun`: nothing outside this machine has changed; begin again.
  * - `signed`: the signatures are made; deliver exactly these files, which lie in the work folder or can be made again
- *   from the unsigned ones and the signatures beside this record.
+ *   from the unsigned ones and the signatures beside this record, and the attachments, which lie beside it too.
  * - `answered`: the files are delivered, or none will be; the receipt is final and must be pushed.
  */
 export type JournalRecord = z.output<typeof record>;
@@ -122,7 +130,7 @@ export class Journal {
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error;
       // They belong to a record that was being cleared when the process was killed.
-      await rm(signaturesFile(this.folder), { force: true });
+      await this.removeStores();
       this.empty = true;
       return null;
     }
@@ -150,8 +158,12 @@ export class Journal {
   /** The request is answered and its receipt pushed. */
   async clear(): Promise<void> {
     await rm(this.file, { force: true });
-    await rm(signaturesFile(this.folder), { force: true });
+    await this.removeStores();
     await syncFolder(this.folder);
     this.empty = true;
+  }
+
+  private async removeStores(): Promise<void> {
+    for (const { file } of blobStores(this.folder)) await rm(file, { force: true });
   }
 }

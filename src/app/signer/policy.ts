@@ -4,6 +4,8 @@ import type { Request } from '../../protocol/control/request.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
 import { notAllowed, SignpipeError } from '../../lib/errors.ts';
+import { requireAttachableName } from './attachment-names.ts';
+import { makesAttachments } from './attachments.ts';
 import type { EarlierAnswer } from './answered-index.ts';
 import type { Channel } from './channel.ts';
 
@@ -134,6 +136,7 @@ export function judge(request: Request, channel: Channel, now: Date): Requester 
     );
   if (request.error) throw request.error;
   for (const file of request.files) {
+    requireAttachableName(file.name, makesAttachments(channel.config));
     requireName(file, channel);
     requirePin(file, channel);
   }

@@ -1,8 +1,11 @@
+import type { ChecksumsConfig } from '../config/checksums.ts';
 import type { ChannelConfig } from '../config/signer.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
 
+const checksumKinds = (checksums: ChecksumsConfig): string[] => ['sha256sums', ...Object.keys(checksums)];
+
 const channelPolicy = (
-  { signing, trust }: ChannelConfig,
+  { signing, trust, checksums }: ChannelConfig,
   waiting: Date | undefined,
 ): PublishedPolicy['channels'][string] => ({
   vouches: trust.vouches,
@@ -13,6 +16,7 @@ const channelPolicy = (
   names: trust.names,
   files: signing.files,
   timestamped: signing.timestamp.length > 0,
+  ...(checksums ? { checksums: checksumKinds(checksums), sparse: false } : {}),
   ...(waiting ? { waiting: { for: 'timestamp', since: waiting.toISOString() } } : {}),
 });
 

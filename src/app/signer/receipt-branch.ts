@@ -22,6 +22,12 @@ const race = (): SignpipeError =>
     hint: 'is another signer writing to it?',
   });
 
+/** What a receipt names and its commit contains; see `NewReceipt`. */
+export interface ReceiptContent {
+  readonly signatures: ReadonlyMap<string, Buffer>;
+  readonly attachments: ReadonlyMap<string, Buffer>;
+}
+
 /** The receipt branch, which only this signer writes: judges what is on it and appends to it. */
 export class ReceiptBranch {
   private readonly own: AllowedSigners;
@@ -71,7 +77,7 @@ export class ReceiptBranch {
   async push(
     receipt: Receipt,
     since: string | null,
-    signatures: () => Promise<Map<string, Buffer>>,
+    content: () => Promise<ReceiptContent>,
   ): Promise<string> {
     const { writer } = this;
     const { repository, log } = this.context;
@@ -84,7 +90,7 @@ export class ReceiptBranch {
       const { result, id } = await appendReceipt(repository, writer, {
         parent,
         receipt,
-        signatures: await signatures(),
+        ...(await content()),
         at,
       });
       if (result === 'pushed') return id;

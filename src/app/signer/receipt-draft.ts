@@ -112,13 +112,23 @@ export function refusalOf(draft: ReceiptDraft, error: SignpipeError): Receipt {
  * output.
  */
 export function undeliveredOf(receipt: Receipt, delivered: readonly string[], error: SignpipeError): Receipt {
-  const files = receipt.files.map(({ output, ...rest }) =>
-    output && delivered.includes(output.name) ? { output, ...rest } : rest,
-  );
+  const isDelivered = ({ name }: { readonly name: string }): boolean => delivered.includes(name);
+  const files = receipt.files.map(({ output, ...rest }) => ({
+    ...(output && isDelivered(output) ? { output } : {}),
+    ...rest,
+    attachments: (rest.attachments ?? []).filter(isDelivered),
+  }));
   const reason = reasonOf(error);
   const note = delivered.length > 0 ? `; delivered before that: ${delivered.join(', ')}` : '';
   const message = `${reason.message}${note}`.slice(0, MOST_TEXT);
-  return { ...receipt, outcome: 'failed', reason: { ...reason, message }, files };
+  const attachments = receipt.attachments?.filter(isDelivered);
+  return {
+    ...receipt,
+    outcome: 'failed',
+    reason: { ...reason, message },
+    files,
+    ...(attachments ? { attachments } : {}),
+  };
 }
 
 /** Checks a receipt before anything leaves this machine: throws `receipt-unsound` or `receipt-too-large`. */

@@ -16,7 +16,7 @@ import { signRemoteZip, signZipAsDelta, type SignedDelta } from '../../engine/ar
 import type { Channel } from './channel.ts';
 import { fetchWhole, type SparseFile, type FetchedFile, type WholeFile } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
-import { writeSignatures } from './signature-store.ts';
+import { signatureStore, writeBlobs } from './blob-store.ts';
 import type { SignerContext } from './signer-context.ts';
 
 /** The signed files of a request. */
@@ -227,6 +227,6 @@ export async function signFiles(
     result.outputs.push(output);
     if (newBytes) result.newBytes.set(name, newBytes);
   }
-  await writeSignatures(context.config.state, signatures);
+  await writeBlobs(signatureStore(context.config.state), signatures);
   return result;
 }

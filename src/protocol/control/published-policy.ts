@@ -18,6 +18,13 @@ const channelSchema = z.object({
   names: z.array(z.string()).describe('files that may be named, as patterns'),
   files: z.array(z.string()).describe('entries of a zip that are signed, as patterns'),
   timestamped: z.boolean(),
+  checksums: z
+    .array(z.string())
+    .optional()
+    .describe(
+      'kinds of files that are delivered beside each signed file: sha256sums, openpgp, ssh, minisign',
+    ),
+  sparse: z.literal(false).optional().describe('files are always fetched whole, whatever a request pins'),
   waiting: z
     .object({ for: z.literal('timestamp'), since: z.iso.datetime() })
     .optional()

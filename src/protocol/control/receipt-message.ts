@@ -2,6 +2,7 @@ import { shortId } from '../../lib/git/objects.ts';
 import { printable } from '../../lib/printable.ts';
 import type { Receipt } from './receipt-schema.ts';
 import { formatTrailers, type Trailer } from '../../lib/git/trailers.ts';
+import { sha256Sums, sumLine, type NamedDigest } from '../../lib/sha256sums.ts';
 
 function whatFor({ files, request }: Receipt): string {
   const [first, ...more] = files;
@@ -17,24 +18,20 @@ function subject(receipt: Receipt): string {
   const verb = receipt.test ? 'TEST signed' : 'signed';
   const signed = receipt.files.reduce((sum, file) => sum + file.signed.length, 0);
   const entries = receipt.files.reduce((sum, file) => sum + file.entries, 0);
+  if (signed === 0) return `checksummed ${name}`;
   const lone = receipt.files.every((file) => file.signed.every((entry) => entry.path === ''));
-  return lone && signed > 0 ? `${verb} ${name}` : `${verb} ${name}: ${signed} of ${entries} files`;
+  return lone ? `${verb} ${name}` : `${verb} ${name}: ${signed} of ${entries} files`;
 }
-
-/** `HEX  NAME`, as sha256sum prints. */
-const sumLine = ({ name, sha256 }: { name: string; sha256: string }): string => `${sha256}  ${name}`;
 
 /** The files with a known SHA-256: the signer vouches for no byte that it did not see. */
 const withDigest = (
   files: readonly ({ name: string; sha256?: string | undefined } | undefined)[],
-): { name: string; sha256: string }[] =>
+): NamedDigest[] =>
   files.flatMap((file) => (file?.sha256 === undefined ? [] : [{ name: file.name, sha256: file.sha256 }]));
 
 /** The content of `SHA256SUMS`: the delivered files, for `sha256sum -c`. */
 export const sumsOf = ({ files }: Receipt): string =>
-  withDigest(files.map(({ output }) => output))
-    .map((output) => `${sumLine(output)}\n`)
-    .join('');
+  sha256Sums(withDigest(files.map(({ output }) => output)));
 
 function latestTimestamp({ files }: Receipt): string | undefined {
   const stamps = files.flatMap((f) => f.signed.flatMap((entry) => entry.timestamp ?? []));

@@ -55,6 +55,18 @@ const signedEntry = z.object({
     .describe('the detached PKCS #7 signature in this commit, by the SHA-256 of the unsigned bytes'),
 });
 
+const attachments = z
+  .array(
+    z.object({
+      name: z.string().max(255).describe('as `output.name`, below the same folder'),
+      kind: word.describe('sha256sums, openpgp, ssh, minisign, provenance, or what a later version adds'),
+      size,
+      sha256,
+    }),
+  )
+  .max(100)
+  .optional();
+
 const file = z.object({
   input: z.object({ name: z.string().max(255), size: size.optional(), sha256: sha256.optional() }),
   output: z
@@ -94,18 +106,9 @@ const file = z.object({
     )
     .optional()
     .describe('entries left as they were that could be mistaken for signed ones; the first hundred'),
-  attachments: z
-    .array(
-      z.object({
-        name: z.string().max(255),
-        kind: word.describe('sha256sums, openpgp, ssh, minisign, provenance, or what a later version adds'),
-        size,
-        sha256,
-      }),
-    )
-    .max(100)
-    .optional()
-    .describe('files delivered beside the output'),
+  attachments: attachments.describe(
+    'files delivered beside the output; in this commit as attachments/SHA256',
+  ),
   seen: z
     .enum(['whole', 'entries'])
     .optional()
@@ -154,6 +157,7 @@ export const receiptSchema = z.object({
     ),
   vouches: z.array(z.object({ name: text, signer: text, key: text, commit: commitId })),
   files: z.array(file).max(100),
+  attachments: attachments.describe('files delivered that are about all files of the request'),
   times: z.object({
     requested: time,
     seen: time,
@@ -168,6 +172,16 @@ export const receiptSchema = z.object({
 export type Receipt = z.infer<typeof receiptSchema>;
 export type ReceiptFile = z.infer<typeof file>;
 export type ReceiptEntry = z.infer<typeof signedEntry>;
+export type Attachment = NonNullable<ReceiptFile['attachments']>[number];
+
+/** Everything that was delivered beside the files of a receipt. */
+export const attachmentsOf = ({
+  files,
+  attachments: common = [],
+}: Pick<Receipt, 'attachments'> & { files: readonly ReceiptFile[] }): Attachment[] => [
+  ...files.flatMap((each) => each.attachments ?? []),
+  ...common,
+];
 
 /** A requested file as a receipt states it if nothing in it was signed. */
 export const fileWithoutSignatures = ({
@@ -183,17 +197,23 @@ export const fileWithoutSignatures = ({
   kept: [],
 });
 
+/** Whether a file was delivered as it came, which `signing.others: checksum` permits for files that cannot be signed. */
+export const isUnchanged = ({ input, output, signed }: ReceiptFile): boolean =>
+  signed.length === 0 && output?.sha256 !== undefined && output.sha256 === input.sha256;
+
 const isSameDigest = ({ digest, authenticode }: ReceiptEntry): boolean =>
   digest?.algorithm === authenticode.algorithm && digest.value === authenticode.digest;
 
 /** What is wrong with a receipt beyond its shape, or null. */
 export function receiptProblem(receipt: Receipt): string | null {
   if (receipt.outcome !== 'signed') return receipt.reason ? null : `is ${receipt.outcome} without a reason`;
-  if (!receipt.certificate) return 'is signed without a certificate';
   if (receipt.files.length === 0) return 'is signed, yet names no file';
   if (receipt.files.some((f) => !f.output)) return 'is signed, yet a file has no output';
+  if (!receipt.certificate && !receipt.files.every(isUnchanged)) return 'is signed without a certificate';
   if (receipt.files.some((f) => f.seen !== 'entries' && f.output?.sha256 === undefined))
     return 'lacks the SHA-256 of a file that was seen as a whole';
+  if (receipt.files.some((f) => f.signed.length === 0 && !isUnchanged(f)))
+    return 'has a file in which nothing was signed, yet which was changed';
   const entries = receipt.files.flatMap((f) => f.signed);
   if (entries.some((e) => e.signature !== `signatures/${e.before.sha256}.p7`))
     return 'names a signature otherwise than by the SHA-256 of the unsigned bytes';

@@ -5,6 +5,8 @@ import type { ControlRepository } from './repository.ts';
 
 /** The largest `receipt.json` in bytes: about 15,000 signed programs. */
 export const RECEIPT_LIMIT = 16 * 1024 * 1024;
+/** The largest file that is delivered beside a signed one, in bytes. */
+export const ATTACHMENT_LIMIT = 16 * 1024 * 1024;
 /** The largest detached signature, in bytes. */
 export const SIGNATURE_LIMIT = 4 * 1024 * 1024;
 

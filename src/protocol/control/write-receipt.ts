@@ -4,7 +4,7 @@ import type { NewObject } from '../../lib/git/packfile.ts';
 import { publicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { POLICY, policyBytes, type PublishedPolicy } from './published-policy.ts';
 import { receiptMessage, sumsOf } from './receipt-message.ts';
-import { receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
+import { attachmentsOf, receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
 import { OWNER, ownerSchema, type ReceiptsOwner } from './receipts-owner.ts';
 import type { ControlRepository } from './repository.ts';
 import { writeCommit, type CommitSigner } from './write-commit.ts';
@@ -110,18 +110,27 @@ interface NewReceipt {
   receipt: Receipt;
   /** Detached signatures (PKCS #7, DER) by the SHA-256 of the unsigned bytes: those that the receipt names, and no others. */
   signatures: ReadonlyMap<string, Buffer>;
+  /** What was delivered beside the files, by its SHA-256: what the receipt names as attachments, and nothing else. */
+  attachments?: ReadonlyMap<string, Buffer> | undefined;
   /** The commit's time. */
   at: Date;
 }
 
-function requireSound(receipt: Receipt, signatures: ReadonlyMap<string, Buffer>): Receipt {
+const areExactly = (names: readonly string[], given: ReadonlyMap<string, Buffer>): boolean =>
+  new Set(names).size === given.size && names.every((name) => given.has(name));
+
+function requireSound({
+  receipt,
+  signatures,
+  attachments = new Map(),
+}: Pick<NewReceipt, 'receipt' | 'signatures' | 'attachments'>): Receipt {
   const parsed = receiptSchema.parse(receipt);
-  const hashes = new Set(parsed.files.flatMap((file) => file.signed.map((entry) => entry.before.sha256)));
+  const unsigned = parsed.files.flatMap((file) => file.signed.map((entry) => entry.before.sha256));
+  const attached = attachmentsOf(parsed).map(({ sha256 }) => sha256);
   const problem =
     receiptProblem(parsed) ??
-    (hashes.size === signatures.size && [...hashes].every((hash) => signatures.has(hash))
-      ? null
-      : 'names other signatures than were given');
+    (areExactly(unsigned, signatures) ? null : 'names other signatures than were given') ??
+    (areExactly(attached, attachments) ? null : 'names other attachments than were given');
   if (problem !== null)
     throw new SignpipeError(
       'local',
@@ -131,17 +140,26 @@ function requireSound(receipt: Receipt, signatures: ReadonlyMap<string, Buffer>)
   return parsed;
 }
 
+/** The content of a folder, and all objects to write for its files. */
+function folderOf(files: ReadonlyMap<string, Buffer>): { content: Buffer; objects: NewObject[] } {
+  const entries = [...files].map(([name, content]) => ({
+    mode: '100644',
+    name,
+    id: objectId('blob', content),
+  }));
+  const objects = [...files.values()].map((content): NewObject => ({ type: 'blob', content }));
+  return { content: serializeTree(entries), objects };
+}
+
 /** Writes a receipt commit into the clone and returns its id. It is not pushed. */
 export async function createReceiptCommit(
   repository: ControlRepository,
   writer: ReceiptWriter,
-  { parent, receipt, signatures, at }: NewReceipt,
+  { parent, receipt, signatures, attachments = new Map(), at }: NewReceipt,
 ): Promise<string> {
-  const sound = requireSound(receipt, signatures);
-  const blobs = [...signatures].map(([hash, content]) => ({ name: `${hash}.p7`, content }));
-  const folder = serializeTree(
-    blobs.map(({ name, content }) => ({ mode: '100644', name, id: objectId('blob', content) })),
-  );
+  const sound = requireSound({ receipt, signatures, attachments });
+  const detached = folderOf(new Map([...signatures].map(([hash, content]) => [`${hash}.p7`, content])));
+  const attached = folderOf(attachments);
   const sums = sumsOf(sound);
   const tree = treeOf(
     {
@@ -149,9 +167,12 @@ export async function createReceiptCommit(
       'receipt.json': json(sound),
       ...(sums === '' ? {} : { SHA256SUMS: Buffer.from(sums) }),
     },
-    blobs.length > 0 ? { signatures: folder } : {},
+    {
+      ...(signatures.size > 0 ? { signatures: detached.content } : {}),
+      ...(attachments.size > 0 ? { attachments: attached.content } : {}),
+    },
   );
-  const objects = [...blobs.map(({ content }): NewObject => ({ type: 'blob', content })), ...tree.objects];
+  const objects = [...detached.objects, ...attached.objects, ...tree.objects];
   const parents = [parent, sound.request.id];
   const commit = { tree: tree.id, parents, identity: writer.identity, at, message: receiptMessage(sound) };
   return writeCommit(repository, objects, commit, writer.signer);

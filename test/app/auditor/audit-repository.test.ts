@@ -396,6 +396,38 @@ describe('the audit of a tampered history', () => {
     );
   });
 
+  const SUMS = `${hashOf('build-2.zip out')}  build-2.zip\n`;
+  const withSums = (receipt: Receipt): Receipt => ({
+    ...receipt,
+    files: receipt.files.map((file) => ({
+      ...file,
+      attachments: [
+        { name: 'build-2.zip.SHA256SUMS', kind: 'sha256sums', size: SUMS.length, sha256: hashOf(SUMS) },
+      ],
+    })),
+  });
+
+  it('receipt-no-attachment: what was delivered beside a file is missing', async () => {
+    const world = await begun();
+    const options = { programs, edit: withSums, attachments: new Map([[hashOf(SUMS), Buffer.from(SUMS)]]) };
+    const receipt = await world.receipt(await world.request(), options);
+    const commit = await rewritten(world, receipt, { files: { attachments: null } });
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-no-attachment', commit]]);
+  });
+
+  it('receipt-stray-attachment: one that the receipt does not name', async () => {
+    const world = await begun();
+    let without = '';
+    const edit = (receipt: Receipt): Receipt => {
+      without = JSON.stringify(receipt);
+      return withSums(receipt);
+    };
+    const attachments = new Map([[hashOf(SUMS), Buffer.from(SUMS)]]);
+    const receipt = await world.receipt(await world.request(), { programs, edit, attachments });
+    const commit = await rewritten(world, receipt, { files: { 'receipt.json': without } });
+    assert.deepEqual(problemsOf(await audited(world)), [['receipt-stray-attachment', commit]]);
+  });
+
   it('receipt-stray-signature: a signature that belongs to no program', async () => {
     const world = await begun();
     const [first, second] = programs;

@@ -68,6 +68,8 @@ export interface ReceiptOptions {
   readonly by?: WorldKey;
   readonly at?: Date;
   readonly policy?: PublishedPolicy;
+  /** The content of `attachments/`, by SHA-256. */
+  readonly attachments?: ReadonlyMap<string, Buffer>;
 }
 
 const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');
@@ -403,6 +405,7 @@ export class AuditWorld {
       parent: this.signed.at(-1) ?? '',
       receipt: edit(this.receiptOf(request, programs, at)),
       signatures: new Map(programs.map(({ entry, signature }) => [entry.before.sha256, signature])),
+      attachments: options.attachments,
       at,
     });
     this.signed.push(id);

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { pino, type Logger } from 'pino';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { noProgress } from '../../../src/lib/progress.ts';
-import type { Receipt } from '../../../src/protocol/control/receipt-schema.ts';
+import { attachmentsOf, type Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import { openSignerContext, type SignerContext } from '../../../src/app/signer/signer-context.ts';
 import { RequestPoller, type PollResult } from '../../../src/app/signer/request-poller.ts';
 import { forge, type Forged } from '../../lib/zip/zips.ts';
@@ -249,6 +249,7 @@ export class TestSigner {
     assert.equal(receipt.outcome, 'signed', receipt.reason?.message);
     const expected = new Map(before);
     for (const { output } of receipt.files) expected.set(output?.name ?? '', output?.sha256 ?? '');
+    for (const { name, sha256: digest } of attachmentsOf(receipt)) expected.set(name, digest);
     assert.deepEqual(await this.delivered(), expected);
     await this.assertIdle();
   }

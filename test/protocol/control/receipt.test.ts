@@ -232,12 +232,30 @@ describe('a receipt commit', () => {
   it('says TEST for a test certificate, and counts several files together', async () => {
     const [file] = signedReceipt().files;
     assert(file);
-    const files = [file, { ...file, signed: [], entries: 3 }];
+    const unchanged = { output: { name: 'a.zip', size: 1000, sha256: hash('1') }, signed: [], entries: 3 };
+    const files = [file, { ...file, ...unchanged }];
     const id = await write(signedReceipt(request, { test: true, files }), root);
     assert.equal(
       await out(repository.path, 'log', '-1', '--format=%s', id),
       'TEST signed a.zip and 1 more: 1 of 5015 files',
     );
+  });
+
+  it('says checksummed if nothing was signed, and names no certificate', async () => {
+    const [file] = signedReceipt().files;
+    assert(file);
+    const { certificate: _, identity: __, ...rest } = signedReceipt();
+    const output = { name: 'a.tar.xz', size: 1000, sha256: hash('1') };
+    const files = [{ ...file, input: output, output, signed: [], entries: 1 }];
+    const id = await write({ ...rest, files }, root, new Map());
+    assert.equal(await out(repository.path, 'log', '-1', '--format=%s', id), 'checksummed a.tar.xz');
+  });
+
+  it('receipt-unsound: nothing was signed in a file that was changed', async () => {
+    const [file] = signedReceipt().files;
+    assert(file);
+    const files = [file, { ...file, signed: [] }];
+    await assert.rejects(write(signedReceipt(request, { files }), root), { code: 'receipt-unsound' });
   });
 
   it('escapes hostile text, which cannot add trailers', async () => {

@@ -1,0 +1,84 @@
+import { mkdir, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import pRetry from 'p-retry';
+import { invalid, SignpipeError } from '../../lib/errors.ts';
+import { asTemporary } from '../../lib/bytes/temp-files.ts';
+import { ATTACHMENT_LIMIT } from '../../protocol/control/receipt.ts';
+import {
+  attachmentsOf,
+  type Attachment,
+  type Receipt,
+  type ReceiptFile,
+} from '../../protocol/control/receipt-schema.ts';
+import { nameProblem, pathProblem } from '../../protocol/control/zipname.ts';
+import type { BuilderSession } from './session.ts';
+
+/** What builders need of a receipt to find what lies beside its files. */
+type Attached = Readonly<Pick<Receipt, 'attachments'>> & { readonly files: readonly ReceiptFile[] };
+
+/** The folders below the outgoing folder in which all files of a receipt lie, with a slash at the end if there are any. */
+function folderOf({ files }: Attached): string {
+  const { name = '', path = name } = files[0]?.output ?? {};
+  if (path.endsWith(name)) return path.slice(0, path.length - name.length);
+  throw invalid('receipt-name', `the receipt says that ${name} lies at ${path}, which has another name`);
+}
+
+/** What a receipt says that was delivered beside its files; throws `receipt-name` for names that must not be written. */
+export function attachmentsToDownload(receipt: Attached): Attachment[] {
+  const attachments = attachmentsOf(receipt);
+  const taken = new Set(receipt.files.map(({ output }) => output?.name.toLowerCase()));
+  for (const { name, size } of attachments) {
+    const problem = nameProblem(name) ?? pathProblem(`${folderOf(receipt)}${name}`);
+    if (problem !== null) throw invalid('receipt-name', `the receipt names a file that ${problem}`);
+    if (taken.has(name.toLowerCase()))
+      throw invalid('receipt-name', `the receipt names two files ${name}`, {
+        hint: 'do not use the signed files; ask the signer operator',
+      });
+    taken.add(name.toLowerCase());
+    if (size > ATTACHMENT_LIMIT)
+      throw invalid(
+        'receipt-name',
+        `${name}: ${size} bytes are too many for a file that is delivered beside another`,
+      );
+  }
+  return attachments;
+}
+
+async function downloadOne(
+  { session, from, folder }: { session: BuilderSession; from: string; folder: string },
+  { name, size, sha256 }: Attachment,
+): Promise<string> {
+  const path = join(folder, name);
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.unchecked`;
+  await asTemporary(temporary, async () => {
+    const fetched = await pRetry(() => session.exchange.fetch(`${from}${name}`, temporary, { limit: size }), {
+      retries: 2,
+      shouldRetry: ({ error }) => error instanceof SignpipeError && error.retryable,
+    });
+    if (fetched.size !== size || fetched.sha256 !== sha256)
+      throw invalid(
+        'signed-file-differs',
+        `${name}: the file on the exchange has SHA-256 ${fetched.sha256}, the receipt says ${sha256}`,
+        { hint: 'it was changed after it was delivered, or replaced by a later request: do not use it' },
+      );
+    await rename(temporary, path);
+  });
+  return path;
+}
+
+/**
+ * Downloads what was delivered beside the files of a receipt: checksum files, their signatures, provenance. Each gets its
+ * name once its SHA-256 is that of the receipt. Returns the paths.
+ */
+export async function downloadAttachments(
+  session: BuilderSession,
+  receipt: Attached,
+  folder: string,
+): Promise<string[]> {
+  const from = `${session.config.exchange.outgoing}/${folderOf(receipt)}`;
+  const paths: string[] = [];
+  for (const attachment of attachmentsToDownload(receipt))
+    paths.push(await downloadOne({ session, from, folder }, attachment));
+  return paths;
+}

@@ -1,0 +1,23 @@
+/** The kinds of keys that sign checksum files. */
+export type ChecksumKeyKind = 'openpgp' | 'ssh' | 'minisign';
+
+/** What a verifier of each kind expects after the name of the file that was signed. */
+export const SIGNATURE_SUFFIXES: Readonly<Record<ChecksumKeyKind, string>> = {
+  openpgp: '.asc',
+  ssh: '.sig',
+  minisign: '.minisig',
+};
+
+/** A key that signs checksum files, open for use. */
+export interface ChecksumKey {
+  readonly kind: ChecksumKeyKind;
+  /** The key as its users know it: a fingerprint or a key id. */
+  readonly id: string;
+  /** When its signatures stop being accepted; null if never. */
+  readonly expires: Date | null;
+  /**
+   * The detached signature over `content`, as a verifier reads it from a file; verified before it is returned. `name` is
+   * the name of the file with that content. Throws `KeyUnavailable` if trying again can help.
+   */
+  sign(content: Buffer, name: string): Promise<Buffer>;
+}
