@@ -88,7 +88,7 @@ export class TimestampOutages {
     if (!down || !timestamper) return null;
     await this.note(request, config.name);
     if (this.left(request) > 0 && performance.now() < down.retryAt) return this.wait(request, down);
-    await timestamper.timestamp(randomBytes(32), config.signing.digest, requireNoExtraContent, 1);
+    await timestamper.timestamp(randomBytes(32), config.signing.digest, requireNoExtraContent, true);
     this.down.delete(config.name);
     await this.save();
     return null;

@@ -1,102 +1,67 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Der } from '../../lib/asn1/der.ts';
 import type { DigestName } from '../../lib/asn1/oids.ts';
-import { SignpipeError, usage } from '../../lib/errors.ts';
-import type { Certificate } from '../../lib/x509/certificate.ts';
+import { SignpipeError, unavailable, usage } from '../../lib/errors.ts';
+import type { AuthorityHealth } from './authority-record.ts';
 import { AuthorityState } from './authority-state.ts';
+import { chooseAuthority } from './choose-authority.ts';
 import { directEndpoint, type TimestampEndpoint } from './endpoint.ts';
-import { buildTimestampRequest, parseTimestampResponse } from './tsp-messages.ts';
+import { LateAnswers } from './late-answers.ts';
+import {
+  queryAuthority,
+  stampQuery,
+  type CheckToken,
+  type StampQuery,
+  type Timestamp,
+} from './query-authority.ts';
 import { RequestWindow } from './request-window.ts';
 import { StampAttempts } from './stamp-attempts.ts';
-import { checkToken, parseToken, type TimestampInfo } from './token.ts';
-import { trimToken } from './trim-token.ts';
+import { withDefaults, type Settings, type TimestampOptions } from './timestamp-options.ts';
 
-/** A checked token, and the authority that it came from. */
-export interface Timestamp {
-  /** ContentInfo, DER. */
-  readonly token: Buffer;
-  readonly info: TimestampInfo;
-  readonly url: string;
-}
-
-/**
- * A further check of a token (ContentInfo) in the form in which it will be embedded; `what` names the authority in
- * messages. If it throws, the authority has failed and the next one is asked.
- */
-type CheckToken = (token: Der, what: string) => void;
+export type { Timestamp } from './query-authority.ts';
+export type { TimestampOptions } from './timestamp-options.ts';
 
 /** What provides timestamps: a `TimestampClient`, or one that a test puts in its place. */
 export interface Timestamper {
   /**
-   * Gets a timestamp over `data`: for Authenticode, the signature value of the SignerInfo. Each authority is asked at
-   * most `attempts` times.
+   * Gets a timestamp over `data`: for Authenticode, the signature value of the SignerInfo. `trial`: each authority is
+   * asked once, also one that is out of order.
    */
-  timestamp(data: Buffer, hash: DigestName, check?: CheckToken, attempts?: number): Promise<Timestamp>;
+  timestamp(data: Buffer, hash: DigestName, check?: CheckToken, trial?: boolean): Promise<Timestamp>;
+  /** What is known of each authority, in the configured order; empty if nothing is. */
+  readonly health?: readonly AuthorityHealth[];
+  /** Changes whenever `health` may have changed. */
+  readonly answers?: number;
 }
 
-export interface TimestampOptions {
-  /** For one request, from connecting to the last byte of the answer; 15 s unless given. */
-  readonly timeoutMs?: number | undefined;
-  /** The largest number of requests in flight, over all authorities; 64 unless given. See `RequestWindow`. */
-  readonly concurrency?: number | undefined;
-  /** How often each authority is asked for one timestamp, at most; 3 unless given. */
-  readonly attempts?: number | undefined;
-  /** The pause before all authorities are asked again, doubled every round; 1 s unless given. */
-  readonly backOffMs?: number | undefined;
-  /** How long other authorities are preferred to one that failed; 1 min unless given. */
-  readonly restMs?: number | undefined;
-  /** The longest Retry-After that one timestamp waits for; 1 min unless given. */
-  readonly longestWaitMs?: number | undefined;
-  /** How far the time of a token may be from this machine's clock; 5 min unless given. */
-  readonly clockToleranceMs?: number | undefined;
-  /** The policy to ask for, dotted. */
-  readonly policy?: string | undefined;
-  /** The authority's chain must lead to one of these. Chains are not checked if left out. */
-  readonly roots?: readonly Certificate[] | undefined;
-  /** Ends all waiting. */
-  readonly signal?: AbortSignal | undefined;
-  /** Called after every failed attempt, for the log. */
-  readonly onFailure?: ((url: string, error: SignpipeError) => void) | undefined;
+/** One timestamp that is being asked for. */
+interface PendingStamp {
+  readonly query: StampQuery;
+  readonly attempts: StampAttempts;
+  readonly late: LateAnswers<Timestamp>;
+  readonly trial: boolean;
 }
 
-const DEFAULTS = {
-  timeoutMs: 15_000,
-  concurrency: 64,
-  attempts: 3,
-  backOffMs: 1000,
-  restMs: 60_000,
-  longestWaitMs: 60_000,
-  clockToleranceMs: 300_000,
-};
+/** Calls `then` when the task has ended, and resolves after that. */
+const settled = (task: Promise<unknown>, then: () => void): Promise<void> => task.then(then, then);
 
-const NONCE_BYTES = 16;
-
-/** Returns 16 random octets that are a positive INTEGER without a leading zero: some authorities mangle others. */
-function freshNonce(): Buffer {
-  const nonce = randomBytes(NONCE_BYTES);
-  nonce[0] = ((nonce[0] ?? 0) & 0x7f) | 0x40;
-  return nonce;
-}
-
-/** What a timestamp is asked for. */
-interface Query {
-  readonly imprint: Buffer;
-  readonly hash: DigestName;
-  readonly check: CheckToken | undefined;
-}
-
-type Settings = typeof DEFAULTS & TimestampOptions;
-
-function withDefaults(options: TimestampOptions): Settings {
-  const overrides = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...DEFAULTS, ...Object.fromEntries(overrides) };
+/** The result of the task, or `late` if it takes longer than `ms`. */
+async function withinTime<T>(task: Promise<T>, ms: number): Promise<T | 'late'> {
+  const timer = new AbortController();
+  const late = sleep(ms, 'late' as const, { signal: timer.signal });
+  late.catch(() => {}); // The task was in time.
+  try {
+    return await Promise.race([task, late]);
+  } finally {
+    timer.abort();
+  }
 }
 
 /**
- * Gets timestamps from authorities in their order of preference. After a failure the other authorities are preferred
- * for a while; a Retry-After is obeyed; connections are reused. A token is returned only after every check of
- * `checkToken`. An authority whose answer is wrong is not asked again for the same timestamp.
+ * Gets timestamps from authorities in their order of preference, for many programs at once. What one timestamp finds
+ * out spares the others: an authority that is late or failed is passed over, and later tried by a single request, whose
+ * token is not used if another authority is there. One that failed in every attempt is left alone for a while, and so
+ * all timestamps fail soon if that is so for each. A Retry-After is obeyed; connections are reused. A token is returned only after every check
+ * of `checkToken`. An authority whose answer is wrong is not asked again for the same timestamp.
  */
 export class TimestampClient implements Timestamper {
   private readonly authorities: readonly AuthorityState[];
@@ -109,110 +74,173 @@ export class TimestampClient implements Timestamper {
    */
   constructor(authorities: readonly (string | TimestampEndpoint)[], options: TimestampOptions = {}) {
     if (authorities.length === 0) throw usage('timestamp-url', 'no timestamp authority is configured');
-    this.authorities = [...new Set(authorities)].map(
-      (each) => new AuthorityState(typeof each === 'string' ? directEndpoint(each) : each),
-    );
     this.settings = withDefaults(options);
+    this.authorities = [...new Set(authorities)].map((each) => this.open(each));
     this.window = new RequestWindow(this.settings.concurrency);
+  }
+
+  private open(authority: string | TimestampEndpoint): AuthorityState {
+    const endpoint = typeof authority === 'string' ? directEndpoint(authority) : authority;
+    const { attempts: threshold, ...limits } = this.settingsFor(endpoint);
+    return new AuthorityState(endpoint, { ...limits, threshold });
+  }
+
+  /** What is known of each authority, in the configured order. */
+  get health(): readonly AuthorityHealth[] {
+    const now = performance.now();
+    return this.authorities.map((authority) => authority.health(now));
+  }
+
+  /** Changes whenever `health` may have changed. */
+  get answers(): number {
+    return this.authorities.reduce((sum, { answers }) => sum + answers, 0);
   }
 
   /**
    * Throws `TimestampUnavailable` if no authority returned a good token, and the signal's reason if that was aborted.
    */
-  async timestamp(
-    data: Buffer,
-    hash: DigestName,
-    check?: CheckToken,
-    maxAttempts = this.settings.attempts,
-  ): Promise<Timestamp> {
-    const query = { imprint: createHash(hash).update(data).digest(), hash, check };
-    const attempts = new StampAttempts(maxAttempts);
+  async timestamp(data: Buffer, hash: DigestName, check?: CheckToken, trial = false): Promise<Timestamp> {
+    const { attempts, signal } = this.settings;
+    const late = new LateAnswers<Timestamp>(signal);
+    const query = stampQuery(data, hash, check);
+    const asked = this.ask({ query, attempts: new StampAttempts(trial ? 1 : attempts), late, trial });
+    try {
+      return await Promise.race([asked, late.first]);
+    } finally {
+      late.end();
+    }
+  }
+
+  /** Asks one authority after another. Late answers are waited for at the end, and between the rounds. */
+  private async ask(stamp: PendingStamp): Promise<Timestamp> {
+    const { attempts, late } = stamp;
     let lastRound = 0;
-    for (;;) {
+    while (!late.isOver) {
       const { round, candidates } = attempts.candidates(this.authorities);
-      if (candidates.length === 0) break;
-      if (round > lastRound) await this.backOff(round);
+      if (candidates.length === 0) {
+        if (await late.next()) continue;
+        throw attempts.outcome(this.authorities);
+      }
+      if (round > lastRound) await this.backOff(round, late.signal);
       lastRound = round;
-      const timestamp = await this.tryOne(attempts, candidates, query);
+      const timestamp = await this.tryOne(stamp, candidates);
       if (timestamp) return timestamp;
     }
-    throw attempts.outcome(this.authorities);
+    return late.first;
   }
 
   /** Pauses for a somewhat random time, so that many waiting timestamps are not requested again all at once. */
-  private async backOff(round: number): Promise<void> {
+  private async backOff(round: number, signal: AbortSignal): Promise<void> {
     const pause = this.settings.backOffMs * 2 ** (round - 1);
-    await this.pause(pause * (0.75 + Math.random() / 2));
+    await this.pause(pause * (0.75 + Math.random() / 2), signal);
   }
 
-  private async pause(ms: number): Promise<void> {
-    const { signal } = this.settings;
-    signal?.throwIfAborted();
+  private async pause(ms: number, signal: AbortSignal): Promise<void> {
     try {
-      await sleep(ms, undefined, signal ? { signal } : {});
+      await sleep(ms, undefined, { signal });
     } catch (error) {
-      signal?.throwIfAborted();
+      this.settings.signal?.throwIfAborted();
       throw error;
     }
   }
 
   /** Makes one attempt at the best candidate, which is chosen only when the request may be sent: more is known then. */
   private async tryOne(
-    attempts: StampAttempts,
+    stamp: PendingStamp,
     candidates: readonly AuthorityState[],
-    query: Query,
   ): Promise<Timestamp | undefined> {
     const now = performance.now();
     const shortest = Math.min(...candidates.map((authority) => authority.wait(now)));
     if (shortest > this.settings.longestWaitMs) {
-      for (const authority of candidates) attempts.mustWait(authority, authority.wait(now));
+      for (const authority of candidates) stamp.attempts.mustWait(authority, authority.wait(now));
       return undefined;
     }
-    if (shortest > 0) await this.pause(shortest);
-    return this.window.run(() => {
-      const then = performance.now();
-      const ready = candidates.filter((authority) => authority.wait(then) === 0);
-      const [best] = ready.toSorted((a, b) => a.rank(then) - b.rank(then));
-      return best && this.attempt(attempts, best, query);
-    });
+    if (shortest > 0) await this.pause(shortest, stamp.late.signal);
+    return this.window.run(() => this.askBest(stamp, candidates));
+  }
+
+  private async askBest(
+    stamp: PendingStamp,
+    candidates: readonly AuthorityState[],
+  ): Promise<Timestamp | undefined> {
+    if (stamp.late.isOver) return undefined;
+    const choice = chooseAuthority(candidates, performance.now(), stamp.trial);
+    if (choice.act === 'join') await choice.probe;
+    if (choice.act === 'give-up') for (const each of choice.open) stamp.attempts.notAsked(each);
+    if (choice.act !== 'ask') return undefined;
+    for (const each of choice.probes) this.tryUnused(each, stamp.query);
+    return this.inGoodTime(stamp, choice.authority);
+  }
+
+  /** Makes an attempt. If another authority could be asked meanwhile, a late answer is left to `stamp.late`. */
+  private async inGoodTime(stamp: PendingStamp, authority: AuthorityState): Promise<Timestamp | undefined> {
+    const attempt = this.attempt(stamp, authority);
+    if (authority.isOpen) authority.probe = settled(attempt, () => (authority.probe = null));
+    const { candidates } = stamp.attempts.candidates(this.authorities);
+    if (!candidates.some(({ isSound }) => isSound)) return attempt;
+    const timely = await withinTime(attempt, authority.patience);
+    if (timely !== 'late') return timely;
+    authority.late();
+    stamp.late.add(attempt);
+    return undefined;
   }
 
   private async attempt(
-    attempts: StampAttempts,
+    { attempts, late, query }: PendingStamp,
     authority: AuthorityState,
-    query: Query,
   ): Promise<Timestamp | undefined> {
     const begun = performance.now();
     attempts.begin(authority);
+    authority.begin(begun);
     try {
-      const timestamp = await this.request(authority.endpoint, query);
-      authority.succeeded();
+      const timestamp = await queryAuthority(
+        authority.endpoint,
+        query,
+        this.settingsFor(authority.endpoint),
+        late.signal,
+      );
+      authority.succeeded(begun);
       this.window.succeeded();
       return timestamp;
     } catch (error) {
       this.settings.signal?.throwIfAborted();
-      if (!(error instanceof SignpipeError)) throw error;
-      authority.failed(error, begun, this.settings.restMs);
-      this.window.failed(begun);
-      attempts.failed(authority, error);
-      this.settings.onFailure?.(authority.endpoint.url, error);
+      if (late.isOver) this.lostTo(authority, begun);
+      else if (error instanceof SignpipeError) {
+        this.report(authority, error, begun);
+        this.window.failed(begun);
+        attempts.failed(authority, error);
+      } else throw error;
       return undefined;
     }
   }
 
-  /** Sends one request and checks the answer. */
-  private async request(endpoint: TimestampEndpoint, { imprint, hash, check }: Query): Promise<Timestamp> {
-    const { policy, roots, clockToleranceMs, timeoutMs, signal } = this.settings;
-    const { url } = endpoint;
-    const nonce = freshNonce();
-    const earliest = new Date(Date.now() - clockToleranceMs);
-    const query = buildTimestampRequest({ imprint, hash, nonce, policy });
-    const response = await endpoint.post(query, endpoint.timeoutMs ?? timeoutMs, signal);
-    const latest = new Date(Date.now() + clockToleranceMs);
-    const token = trimToken(parseTimestampResponse(response, url).token, roots, url);
-    const expected = { imprint, hash, nonce, policy, roots, earliest, latest, what: url };
-    const info = checkToken(parseToken(token, url), expected);
-    check?.(token, url);
-    return { token: token.raw, info, url };
+  /** Tries an authority that failed, while another is asked for the same timestamp; its token is not used. */
+  private tryUnused(authority: AuthorityState, query: StampQuery): void {
+    const begun = performance.now();
+    authority.begin(begun);
+    const timeoutMs = authority.patience;
+    const settings = { ...this.settings, timeoutMs };
+    const trial = queryAuthority(authority.endpoint, query, settings, this.settings.signal).then(
+      () => authority.succeeded(begun),
+      (error: unknown) => error instanceof SignpipeError && this.report(authority, error, begun),
+    );
+    authority.probe = settled(trial, () => (authority.probe = null));
+  }
+
+  /** Notes an attempt that was ended because another authority had answered: a failure only if it was late. */
+  private lostTo(authority: AuthorityState, begun: number): void {
+    const ms = performance.now() - begun;
+    if (ms < authority.patience) return;
+    const what = `${authority.endpoint.url}: no answer within ${(ms / 1000).toFixed(1)} s, and another authority has answered`;
+    this.report(authority, unavailable('timestamp-timeout', what), begun);
+  }
+
+  private report(authority: AuthorityState, error: SignpipeError, begun: number): void {
+    authority.failed(error, begun);
+    this.settings.onFailure?.(authority.endpoint.url, error);
+  }
+
+  private settingsFor({ timeoutMs = this.settings.timeoutMs }: TimestampEndpoint): Settings {
+    return { ...this.settings, timeoutMs };
   }
 }

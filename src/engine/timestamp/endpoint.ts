@@ -7,6 +7,8 @@ export interface TimestampEndpoint {
   readonly url: string;
   /** How long one answer may take, in ms, if the way is slower than a connection; else the client's `timeoutMs`. */
   readonly timeoutMs?: number | undefined;
+  /** The shortest time between two requests that its operator allows, in ms; none unless given. */
+  readonly everyMs?: number | undefined;
   /**
    * Sends a TimeStampReq and returns the bytes of the answer, unchecked. Throws SignpipeErrors, and the reason of
    * `abort`.

@@ -43,34 +43,40 @@ function hintFor({ code, kind, hint }: SignpipeError): string {
 export class StampAttempts {
   private readonly counts = new Map<AuthorityState, number>();
   private readonly excluded = new Set<AuthorityState>();
+  private readonly inFlight = new Set<AuthorityState>();
   private readonly failures = new Map<AuthorityState, Failure[]>();
 
   constructor(private readonly maxAttempts: number) {}
 
-  /** The authorities that were asked least often: none is asked again before all others were. */
+  /** The authorities that were asked least often, but those that have not answered yet: none is asked again before all others were. */
   candidates(authorities: readonly AuthorityState[]): { round: number; candidates: AuthorityState[] } {
     const usable = authorities.filter(
-      (each) => !this.excluded.has(each) && this.count(each) < this.maxAttempts,
+      (each) => !this.excluded.has(each) && !this.inFlight.has(each) && this.count(each) < this.maxAttempts,
     );
     const round = Math.min(...usable.map((each) => this.count(each)));
     return { round, candidates: usable.filter((each) => this.count(each) === round) };
   }
 
   begin(authority: AuthorityState): void {
+    this.inFlight.add(authority);
     this.counts.set(authority, this.count(authority) + 1);
   }
 
   /** Notes a failed attempt. An authority that answered wrongly is not asked again. */
   failed(authority: AuthorityState, error: SignpipeError): void {
-    const reason = messageOf(error).replace(`${authority.endpoint.url}: `, '');
-    const retryable = isRetryable(error);
-    this.add(authority, {
-      why: `${reason} [${error.code}]`,
-      hint: hintFor(error),
-      // A web page comes from something between here and the authority, such as a proxy whose upstream is down.
-      transient: retryable || error.code === 'timestamp-content-type',
-    });
-    if (!retryable) this.excluded.add(authority);
+    this.inFlight.delete(authority);
+    this.add(authority, this.failureOf(authority, error));
+    if (!isRetryable(error)) this.excluded.add(authority);
+  }
+
+  /** Notes that an authority is left alone because it failed too often in a row. */
+  notAsked(authority: AuthorityState): void {
+    const { lastError } = authority;
+    if (lastError && !this.failures.has(authority)) {
+      const { why, ...others } = this.failureOf(authority, lastError);
+      this.add(authority, { ...others, why: `left alone for a while after failing repeatedly: ${why}` });
+    }
+    this.excluded.add(authority);
   }
 
   /** Notes that an authority asks for a longer wait than one timestamp may take. */
@@ -99,6 +105,15 @@ export class StampAttempts {
     );
     const transient = [...this.failures.values()].flat().some((failure) => failure.transient);
     return new TimestampUnavailable(error, transient);
+  }
+
+  private failureOf({ endpoint }: AuthorityState, error: SignpipeError): Failure {
+    return {
+      why: `${messageOf(error).replace(`${endpoint.url}: `, '')} [${error.code}]`,
+      hint: hintFor(error),
+      // A web page comes from something between here and the authority, such as a proxy whose upstream is down.
+      transient: isRetryable(error) || error.code === 'timestamp-content-type',
+    };
   }
 
   private add(authority: AuthorityState, failure: Failure): void {
