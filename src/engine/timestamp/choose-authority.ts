@@ -9,7 +9,7 @@ type Choice =
   /** Every authority asks for a pause. */
   | { readonly act: 'pause' }
   /** Every authority that may be asked is out of order, and is left alone. */
-  | { readonly act: 'give-up'; readonly open: readonly AuthorityState[] };
+  | { readonly act: 'fail'; readonly open: readonly AuthorityState[] };
 
 /**
  * Chooses among authorities in their order of preference: the first one without fault; else the one whose rest ends first;
@@ -30,5 +30,5 @@ export function chooseAuthority(candidates: readonly AuthorityState[], now: numb
   const due = ready.find((authority) => authority.isDue(now) || (trial && authority.probe === null));
   if (due) return { act: 'ask', authority: due, probes: [] };
   const probe = ready.find((authority) => authority.probe !== null)?.probe;
-  return probe ? { act: 'join', probe } : { act: 'give-up', open: ready };
+  return probe ? { act: 'join', probe } : { act: 'fail', open: ready };
 }

@@ -166,7 +166,7 @@ export class TimestampClient implements Timestamper {
     if (stamp.late.isOver) return undefined;
     const choice = chooseAuthority(candidates, performance.now(), stamp.trial);
     if (choice.act === 'join') await choice.probe;
-    if (choice.act === 'give-up') for (const each of choice.open) stamp.attempts.notAsked(each);
+    if (choice.act === 'fail') for (const each of choice.open) stamp.attempts.notAsked(each);
     if (choice.act !== 'ask') return undefined;
     for (const each of choice.probes) this.tryUnused(each, stamp.query);
     return this.inGoodTime(stamp, choice.authority);
