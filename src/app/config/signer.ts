@@ -33,12 +33,31 @@ function isTimeZone(name: string): boolean {
   }
 }
 
-const signingShape = {
+/** The settings that name a key; `KEY_SETTINGS` lists them. */
+const keyShape = {
   pfx: path.optional(),
   certificate: path.optional(),
   key: path.optional(),
   keyName: z.string().optional(),
   passphraseFile: path.optional(),
+};
+
+/** The key and certificate that follow those in use. */
+const successor = z
+  .strictObject({
+    ...keyShape,
+    from: z
+      .union([z.iso.date(), z.iso.datetime({ offset: true })], {
+        error: ({ input }) =>
+          `${input === undefined ? 'is missing: give' : 'must be'} a day, such as 2027-03-01 (from its begin in UTC), or a time, such as 2027-03-01T06:00:00Z`,
+      })
+      .transform((text) => new Date(text)),
+  })
+  .superRefine(requireOneKey);
+
+const signingShape = {
+  ...keyShape,
+  successor: successor.optional(),
   digest: z.enum(['sha256', 'sha384', 'sha512']),
   files: z.array(glob).min(1, 'must name at least one pattern'),
   alreadySigned: z.enum(['keep', 'replace', 'append', 'reject']),
@@ -69,7 +88,8 @@ const signing = z
     alreadySigned: signingShape.alreadySigned.default('keep'),
     timestampTimeout: signingShape.timestampTimeout.default(15_000),
   })
-  .superRefine(requireOneKey);
+  .superRefine(requireOneKey)
+  .superRefine(requireOtherKey);
 
 const trust = z.strictObject({
   ...trustShape,
@@ -148,6 +168,20 @@ function requireOneKey(signing: KeySettings, context: z.RefinementCtx): void {
   }
 }
 
+/** Refuses a successor that is the key in use itself. */
+function requireOtherKey(
+  signing: KeySettings & { readonly successor?: KeySettings | undefined },
+  context: z.RefinementCtx,
+): void {
+  const { successor: next } = signing;
+  if (next && KEY_SETTINGS.every((name) => next[name] === signing[name]))
+    context.addIssue({
+      code: 'custom',
+      path: ['successor'],
+      message: 'names the same key and certificate as signing itself: it is to name the next ones',
+    });
+}
+
 type Raw = z.output<typeof schema>;
 
 /** The section `signing` of a channel: which key signs what, and how. */
@@ -190,23 +224,32 @@ function checksumsOf(
   return namesOwnKey(own) ? undefined : base;
 }
 
-/** A channel that names a key inherits no key settings: its pfx must not be mixed with the PEM files of `signing`. */
+/**
+ * A channel that names a key inherits no key settings, and no successor: its pfx must not be mixed with the PEM files of
+ * `signing`.
+ */
 function overrideSigning(base: SigningConfig, own: ChannelOverrides['signing']): SigningConfig {
   const namesKey = namesOwnKey(own);
-  const inherited = Object.entries(base).filter(
-    ([name]) => !namesKey || !KEY_SETTINGS.some((setting) => setting === name),
-  );
+  const ofKey = new Set<string>([...KEY_SETTINGS, 'successor']);
+  const inherited = Object.entries(base).filter(([name]) => !namesKey || !ofKey.has(name));
   return { ...Object.fromEntries(inherited), ...own } as SigningConfig;
 }
 
-/** Makes the paths of a section `signing` absolute; its key may be a URI. */
-function resolveSigning<T extends { readonly key?: string | undefined }>(
+/** Makes the paths of key settings absolute; the key may be a URI. */
+function resolveKeyPaths<T extends KeySettings>(settings: T, resolve: ResolvePath): T {
+  const { key, ...others } = settings;
+  const resolved = resolvePaths(others, resolve) as T;
+  return key === undefined ? resolved : { ...resolved, key: resolveKey(key, resolve) };
+}
+
+/** Makes the paths of a section `signing` absolute. */
+function resolveSigning<T extends KeySettings & { readonly successor?: KeySettings | undefined }>(
   signing: T,
   resolve: ResolvePath,
 ): T {
-  const { key, ...others } = signing;
-  const resolved = resolvePaths(others, resolve) as T;
-  return key === undefined ? resolved : { ...resolved, key: resolveKey(key, resolve) };
+  const { successor: next } = signing;
+  const resolved = resolveKeyPaths(signing, resolve);
+  return next ? { ...resolved, successor: resolveKeyPaths(next, resolve) } : resolved;
 }
 
 const sectionOf = (

@@ -1,28 +1,27 @@
 import type { ChannelConfig } from '../config/signer.ts';
-import { usage } from '../../lib/errors.ts';
-import { describeKey, openSigningKey } from '../../engine/keys/open.ts';
 import { readRoots } from '../../engine/keys/trusted-roots.ts';
-import { isTestChain, type SigningKey } from '../../engine/keys/signing-key.ts';
+import type { KeySettings } from '../../engine/keys/open.ts';
+import { requireUsable } from '../../engine/keys/signing-key.ts';
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
 import type { ChecksumKey } from '../../engine/checksums/checksum-key.ts';
 import { openChecksumKeys } from '../../engine/checksums/open-checksum-keys.ts';
-import type { Timestamper } from '../../engine/timestamp/client.ts';
-import { openTimestamper } from '../../engine/timestamp/open.ts';
+import type { SignpipeError } from '../../lib/errors.ts';
+import type { CertificateFinding } from '../../lib/x509/certificate-findings.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
+import { openChannelKey, type ChannelKey, type ChannelKeyOptions } from './channel-key.ts';
+import { Renewal } from './renewal.ts';
 import { readTrustLists, type ChannelLists } from './trust-lists.ts';
 
 /** One channel, ready to sign: its key is open, its policy compiled. */
-export interface Channel extends ChannelLists {
+export interface Channel extends ChannelLists, ChannelKey {
   readonly config: ChannelConfig;
-  readonly key: SigningKey;
   /** The keys that sign checksum files; null if the channel makes none. */
   readonly checksumKeys: readonly ChecksumKey[] | null;
-  /** Null only with a test certificate. */
-  readonly timestamper: Timestamper | null;
-  /** Whether its certificate is a test certificate. */
-  readonly test: boolean;
+  /** Changes `key`, and what depends on it, to the successor's; null without `signing.successor`. */
+  readonly renewal: Renewal | null;
+  /** Why its key must not sign now; requests wait. */
+  readonly keyProblem: SignpipeError | null;
   readonly roots: readonly Certificate[] | undefined;
-  readonly timestampRoots: readonly Certificate[] | undefined;
   /** Which entries of a zip are ours. */
   readonly isOurs: PathFilter;
   /** Which files may be named. */
@@ -31,27 +30,42 @@ export interface Channel extends ChannelLists {
   readonly mayRequest: PathFilter;
 }
 
-interface ChannelOptions {
+interface ChannelOptions extends ChannelKeyOptions {
   readonly now: Date;
-  /** Reports a key or passphrase file that others may read. */
-  readonly warn: (message: string) => void;
-  /** Reports a timestamp authority that did not answer; `warn` unless given. */
-  readonly onOutage?: ((message: string) => void) | undefined;
-  /** How often a timestamp authority is asked, and the first pause in ms; its own defaults unless given. */
-  readonly retry?: { readonly attempts: number; readonly wait: number };
+  /** Reports what its operator should know about `signing.successor`. */
+  readonly onFinding: (finding: CertificateFinding) => void;
 }
 
-/** Requires timestamps unless the certificate is for tests: without one, a signature becomes invalid with its certificate. */
-function requireTimestamps(name: string, test: boolean, authorities: readonly unknown[]): void {
-  if (authorities.length === 0 && !test)
-    throw usage(
-      'untimestamped',
-      `channel ${name}: signing.timestamp is empty, and its certificate is no test certificate`,
-      {
-        hint: 'name at least one RFC 3161 authority',
-      },
-    );
+type KeyPart = ChannelKey & Pick<Channel, 'renewal' | 'keyProblem'>;
+
+/** Opens the key of a channel, and its successor. Throws unless one of them can sign now. */
+async function openKeys(config: ChannelConfig, options: ChannelOptions): Promise<KeyPart> {
+  const { signing } = config;
+  const { now, onFinding } = options;
+  const { successor } = signing;
+  const open = (settings: KeySettings): Promise<ChannelKey> => openChannelKey(config, settings, options);
+  const renewal =
+    successor &&
+    (await Renewal.open(
+      { channel: config.name, signing: { ...signing, successor }, open, report: onFinding },
+      now,
+    ));
+  const part: KeyPart = renewal
+    ? { ...(await renewal.keyAt(now)), renewal }
+    : { ...(await open(signing)), renewal: null, keyProblem: null };
+  try {
+    if (part.keyProblem) throw part.keyProblem;
+    requireUsable(part.key, now);
+    return part;
+  } catch (error) {
+    await closeKeys(part);
+    throw error;
+  }
 }
+
+/** Closes the keys of a channel. */
+export const closeKeys = ({ key, renewal }: Pick<Channel, 'key' | 'renewal'>): Promise<void> =>
+  renewal ? renewal.close() : key.close();
 
 /**
  * Opens one channel: loads its key and refuses, before any work, one that cannot sign programs now.
@@ -59,26 +73,20 @@ function requireTimestamps(name: string, test: boolean, authorities: readonly un
  */
 export async function openChannel(config: ChannelConfig, options: ChannelOptions): Promise<Channel> {
   const { signing, trust } = config;
-  const { warn, onOutage = warn, retry } = options;
-  const key = await openSigningKey(describeKey(signing), { warn, usableAt: options.now });
-  const test = isTestChain(key.certificates);
-  requireTimestamps(config.name, test, signing.timestamp);
-  const authorities = signing.timestamp.map(({ url }) => url);
-  return {
-    config,
-    key,
-    test,
-    ...(await openTimestamper(authorities, signing.timestampRoots, key.certificates, {
-      timeoutMs: signing.timestampTimeout,
-      attempts: retry?.attempts,
-      backOffMs: retry?.wait,
-      onFailure: (url, error) => onOutage(`timestamp authority ${url}: ${error.message}`),
-    })),
-    checksumKeys: config.checksums ? await openChecksumKeys(config.checksums, warn) : null,
-    ...(await readTrustLists(trust)),
-    roots: await readRoots(signing.roots),
-    isOurs: compilePatterns(signing.files),
-    mayName: compilePatterns(trust.names),
-    mayRequest: compileNamePatterns(trust.requesters),
-  };
+  const keys = await openKeys(config, options);
+  try {
+    return {
+      config,
+      ...keys,
+      checksumKeys: config.checksums ? await openChecksumKeys(config.checksums, options.warn) : null,
+      ...(await readTrustLists(trust)),
+      roots: await readRoots(signing.roots),
+      isOurs: compilePatterns(signing.files),
+      mayName: compilePatterns(trust.names),
+      mayRequest: compileNamePatterns(trust.requesters),
+    };
+  } catch (error) {
+    await closeKeys(keys);
+    throw error;
+  }
 }

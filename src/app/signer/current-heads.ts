@@ -11,8 +11,8 @@ export class CurrentHeads {
   private accepted: Heads | null = null;
   /** The tip of the receipt branch that is known to publish our policy. */
   private policyTip: string | null = null;
-  /** The state of the timestamp outages that the policy was last compared with. */
-  private outagesVersion = -1;
+  /** The versions of timestamp outages and certificates with which the policy was last compared. */
+  private policyVersion = '';
   /** Whether the request branch is known to have `control.since`. */
   private hasSince = false;
   /** Whether the last poll found no request branch. */
@@ -56,11 +56,11 @@ export class CurrentHeads {
 
   /** Publishes the policy as it is configured now, if the receipt branch does not have it; returns the heads after that. */
   async publishPolicy(heads: Heads): Promise<Heads> {
-    const { acceptedHeads, now, timestampOutages } = this.context;
-    const { version } = timestampOutages;
-    if (heads.receipts !== null && heads.receipts === this.policyTip && version === this.outagesVersion)
+    const { acceptedHeads, now, timestampOutages, renewals } = this.context;
+    const version = `${timestampOutages.version} ${renewals.version}`;
+    if (heads.receipts !== null && heads.receipts === this.policyTip && version === this.policyVersion)
       return heads;
-    this.outagesVersion = version;
+    this.policyVersion = version;
     const after = await this.branch.publishPolicy(heads);
     this.policyTip = after.receipts;
     if (after.receipts !== acceptedHeads.heads?.receipts)

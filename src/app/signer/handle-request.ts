@@ -100,6 +100,7 @@ export class RequestHandler {
   private async sign(draft: ReceiptDraft, channel: Channel, seen: Date): Promise<Receipt> {
     const { context } = this;
     const { id, files } = draft.request;
+    if (channel.keyProblem) throw channel.keyProblem;
     requireUsable(channel.key, context.now());
     const folder = await this.completion.begin(id);
     await rm(folder, { recursive: true, force: true });

@@ -62,6 +62,7 @@ export class RequestPoller {
    */
   async poll(): Promise<PollResult> {
     const polled = this.context.now();
+    await this.context.renewals.refresh(polled);
     let heads = await this.heads.update();
     if (await this.finishInterrupted()) heads = await this.heads.update();
     heads = await this.heads.publishPolicy(heads);
@@ -149,7 +150,8 @@ export class RequestPoller {
 
   /** Whether the request was answered. A list of signers that cannot be read stops every request. */
   private async handle(id: string, pending: PendingRequest, heads: Heads): Promise<boolean> {
-    const { repository, acceptedHeads, lists, log, now } = this.context;
+    const { repository, acceptedHeads, lists, renewals, log, now } = this.context;
+    await renewals.refresh(now());
     for (const channel of await lists.refresh())
       log.info({ channel }, `channel ${channel}: allowed signers read again, since a file changed`);
     const request = await readRequest(repository, id);

@@ -10,12 +10,15 @@ import { Origin } from '../../protocol/control/commit-origin.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
 import { AcceptedHeads } from '../../protocol/control/accepted-heads.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
+import type { CertificateFinding } from '../../lib/x509/certificate-findings.ts';
 import type { ProgressDisplay } from '../../lib/progress.ts';
-import { openChannel, type Channel } from './channel.ts';
+import { closeKeys, openChannel, type Channel } from './channel.ts';
 import { Journal } from './journal.ts';
 import { cleanStateFolder } from './clean-state-folder.ts';
 import { lockState } from './lock.ts';
 import { publicPolicy } from './public-policy.ts';
+import { publishedCertificates } from './published-certificates.ts';
+import { Renewals } from './renewals.ts';
 import { TimestampOutages } from './timestamp-outages.ts';
 import { TrustLists } from './trust-lists.ts';
 
@@ -27,6 +30,8 @@ export interface SignerContext {
   readonly channels: ReadonlyMap<string, Channel>;
   /** Reads changed lists of allowed signers again and updates `channels`. */
   readonly lists: TrustLists<Channel>;
+  /** Changes channels to their next certificate in `channels`. */
+  readonly renewals: Renewals;
   readonly writer: ReceiptWriter;
   /** Which requests wait for timestamp authorities. */
   readonly timestampOutages: TimestampOutages;
@@ -60,17 +65,38 @@ export async function openReceiptWriter(
   return { signer, identity: { name: config.receipts.name, email: '' }, policy };
 }
 
+interface OpenChannelsOptions {
+  readonly now: Date;
+  /** Reports a key or passphrase file that others may read. */
+  readonly warn: (message: string) => void;
+  /** Without it, timestamp authorities that do not answer and successors that cannot be opened yet are not reported. */
+  readonly log?: Logger;
+}
+
 /** Opens every channel; throws the first error, before anything is fetched or signed. */
 export async function openChannels(
   config: SignerConfig,
-  now: Date,
-  warn: (message: string) => void,
-  onOutage = warn,
+  { now, warn, log }: OpenChannelsOptions,
 ): Promise<Map<string, Channel>> {
   const channels = new Map<string, Channel>();
-  for (const [name, channel] of config.channels)
-    channels.set(name, await openChannel(channel, { now, warn, onOutage, retry: config.retry }));
-  return channels;
+  const onOutage = (message: string): void => log?.warn(message);
+  try {
+    for (const [name, channel] of config.channels) {
+      const onFinding = ({ code, hint, message }: CertificateFinding): void =>
+        log?.warn({ channel: name, code, hint }, `channel ${name}: ${message}`);
+      const { retry } = config;
+      channels.set(name, await openChannel(channel, { now, warn, onOutage, onFinding, retry }));
+    }
+    return channels;
+  } catch (error) {
+    await closeChannels(channels);
+    throw error;
+  }
+}
+
+/** Closes the keys of all channels. */
+export async function closeChannels(channels: ReadonlyMap<string, Channel>): Promise<void> {
+  for (const channel of channels.values()) await closeKeys(channel);
 }
 
 /** A writer that publishes the policy as it is at the time of each commit. */
@@ -84,6 +110,17 @@ const withCurrentPolicy = (
     return current();
   },
 });
+
+/** The policy to publish now. */
+const currentPolicy = (
+  config: SignerConfig,
+  channels: ReadonlyMap<string, Channel>,
+  { since }: TimestampOutages,
+): PublishedPolicy =>
+  publicPolicy(config.channels, {
+    waiting: since,
+    certificates: new Map([...channels].map(([name, channel]) => [name, publishedCertificates(channel)])),
+  });
 
 /** The accepted roots are those that the configuration pins, or else those of the first accepted head. */
 function originOf(
@@ -131,14 +168,14 @@ export async function openSignerContext(
   const { log, progress, now = () => new Date() } = options;
   const logWarning = (message: string): void => log.warn(message);
   const { warn = logWarning } = options;
-  const channels = await openChannels(config, now(), warn, logWarning);
+  const channels = await openChannels(config, { now: now(), warn, log });
   const writer = await openReceiptWriter(config, warn);
   const ssh = await sshOptionsOf(config, warn);
   const work = join(config.state, 'work');
   await mkdir(work, { recursive: true, mode: 0o700 });
   // Closed in the opposite order, also if a later part cannot be opened.
   const open: (() => Promise<void> | void)[] = [];
-  for (const { key } of channels.values()) open.push(() => key.close());
+  open.push(() => closeChannels(channels));
   const close = async (): Promise<void> => {
     for (const each of open.splice(0).reverse()) await each();
   };
@@ -150,7 +187,8 @@ export async function openSignerContext(
       config,
       channels,
       lists: new TrustLists(channels),
-      writer: withCurrentPolicy(writer, () => publicPolicy(config.channels, timestampOutages.since)),
+      renewals: new Renewals(channels, log),
+      writer: withCurrentPolicy(writer, () => currentPolicy(config, channels, timestampOutages)),
       origin: originOf(config, repository, acceptedHeads),
       work,
       log,

@@ -4,6 +4,7 @@ import { SignpipeError } from '../../lib/errors.ts';
 import { wantsColour } from '../../lib/terminal-colors.ts';
 import { printableJson } from '../../lib/printable.ts';
 import {
+  closeChannels,
   openChannels,
   openReceiptWriter,
   openSignerContext,
@@ -90,8 +91,7 @@ async function watchUntilEnd(context: SignerContext): Promise<Ending> {
 async function isUsable({ config, log }: SignerContext): Promise<boolean> {
   try {
     const fresh = await loadSignerConfig(config.file);
-    const channels = await openChannels(fresh, new Date(), silent);
-    for (const { key } of channels.values()) await key.close();
+    await closeChannels(await openChannels(fresh, { now: new Date(), warn: silent }));
     await openReceiptWriter(fresh, silent);
     log.info('SIGHUP: the new configuration will be used after the current work');
     return true;

@@ -23,6 +23,9 @@ export const OID = {
   // Microsoft: an RFC 3161 token as unsigned attribute
   spcTimestampToken: '1.3.6.1.4.1.311.3.3.1',
   lifetimeSigning: '1.3.6.1.4.1.311.10.3.13',
+  // CA/Browser Forum: reserved certificate policies for code signing
+  codeSigningPolicy: '2.23.140.1.4.1',
+  extendedValidation: '2.23.140.1.3',
   // Digests: RFC 5754, RFC 3279
   md5: '1.2.840.113549.2.5',
   sha1: '1.3.14.3.2.26',

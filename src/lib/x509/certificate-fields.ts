@@ -102,6 +102,15 @@ export function readPurposes(extensions: ReadonlyMap<string, Extension>, what: s
     : null;
 }
 
+/** The certificate policies (RFC 5280 section 4.2.1.4), without their qualifiers. */
+export function readPolicies(extensions: ReadonlyMap<string, Extension>, what: string): string[] {
+  const extension = extensions.get(OID.certificatePolicies);
+  if (!extension) return [];
+  return children(parseDer(extension.value, what), what).map((each) =>
+    readOid(new DerReader(each, what).next(), what),
+  );
+}
+
 /** The key usages; null if there is no such extension. */
 export function readKeyUsage(extensions: ReadonlyMap<string, Extension>, what: string): Set<KeyUsage> | null {
   const extension = extensions.get(OID.keyUsage);

@@ -15,3 +15,14 @@ export function certificateIdentity({ subject, issuer, extendedKeyUsage }: Certi
   const eku = extendedKeyUsage?.find((oid) => oid.startsWith(DURABLE_IDENTITY) && oid !== PUBLIC_TRUST);
   return eku === undefined ? { subject, issuer } : { eku };
 }
+
+/**
+ * An identity as text: the OID of the EKU, or `SUBJECT; ISSUER`. A name that has an equals sign within a value has quotes
+ * around it, so that no two identities have the same text.
+ */
+export const identityText = (identity: CertificateIdentity): string =>
+  'eku' in identity ? identity.eku : `${identity.subject}; ${identity.issuer}`;
+
+/** Whether two identities are the same. */
+export const isSameIdentity = (a: CertificateIdentity, b: CertificateIdentity): boolean =>
+  identityText(a) === identityText(b);

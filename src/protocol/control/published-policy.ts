@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { jsonOrNull } from '../../lib/json.ts';
 import { commitId } from './commit-id.ts';
+import { identitySchema } from './identity-schema.ts';
 import type { Commit } from '../../lib/git/objects.ts';
 import type { ControlRepository } from './repository.ts';
 
@@ -8,6 +9,12 @@ import type { ControlRepository } from './repository.ts';
 export const POLICY = 'policy.json';
 
 const POLICY_LIMIT = 1024 * 1024;
+
+const certificateSchema = z.object({
+  identity: identitySchema,
+  sha256: z.string().optional().describe('absent if the service that signs replaces it every few days'),
+  notAfter: z.iso.datetime().optional(),
+});
 
 const channelSchema = z.object({
   vouches: z.int().min(0).describe('distinct others who must have vouched for the same bytes'),
@@ -29,6 +36,11 @@ const channelSchema = z.object({
     .object({ for: z.literal('timestamp'), since: z.iso.datetime() })
     .optional()
     .describe('requests wait since then, because none of the timestamp authorities answers'),
+  certificate: certificateSchema.optional().describe('signs now'),
+  successor: z
+    .object({ from: z.iso.datetime(), certificate: certificateSchema.optional() })
+    .optional()
+    .describe('signs from that time on; without a certificate as long as the signer cannot open it'),
 });
 
 const policySchema = z.object({
@@ -47,6 +59,9 @@ const policySchema = z.object({
  * keys that they do not know.
  */
 export type PublishedPolicy = z.infer<typeof policySchema>;
+
+/** What a policy says about a signing certificate. */
+export type PublishedCertificate = z.infer<typeof certificateSchema>;
 
 /** A policy's entry for a channel; undefined for names that every object has, such as `constructor`. */
 export const channelIn = (

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { commitId } from './commit-id.ts';
+import { identitySchema } from './identity-schema.ts';
 import type { RequestedFile } from './zipname.ts';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -149,8 +150,7 @@ export const receiptSchema = z.object({
   certificate: z
     .object({ subject: text, issuer: text, serial: text, sha256, notBefore: time, notAfter: time })
     .optional(),
-  identity: z
-    .union([z.object({ eku: text }), z.object({ subject: text, issuer: text })])
+  identity: identitySchema
     .optional()
     .describe(
       'what stays the same when the certificate is renewed: its durable identity EKU, or subject and issuer',

@@ -143,6 +143,17 @@ describe('signer.yaml', () => {
       assert.deepEqual(channels.get('default')?.signing.timestampRoots, inFolder);
     });
 
+  it('a channel that names a key does not inherit the successor; one that does not name a key has it too', async () => {
+    const file = join(folder, 'successor.yaml');
+    const successor = 'successor: { pfx: next.pfx, from: 2027-03-01 }';
+    const channels = 'channels: { own: { signing: { pfx: o.pfx } }, same: { trust: { vouches: 1 } } }';
+    writeFileSync(file, `${MINIMAL.replace('pfx: code.pfx', `pfx: code.pfx, ${successor}`)}${channels}\n`);
+    const config = await loadSignerConfig(file);
+    const expected = { pfx: join(folder, 'next.pfx'), from: new Date('2027-03-01T00:00:00Z') };
+    assert.deepEqual(config.channels.get('same')?.signing.successor, expected);
+    assert.equal(config.channels.get('own')?.signing.successor, undefined);
+  });
+
   const refused: [what: string, text: string, code: string, message: RegExp][] = [
     [
       'no timestamp root in a list',
@@ -175,6 +186,56 @@ describe('signer.yaml', () => {
       MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, key: k, certificate: c'),
       'config-invalid',
       /not both/,
+    ],
+    [
+      'a successor without a date',
+      MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, successor: { pfx: next.pfx }'),
+      'config-invalid',
+      /:4:38: signing\.successor\.from: is missing: give a day, such as 2027-03-01/,
+    ],
+    ...['soon', '2027-02-30', '2027-03-01T06:00:00', '03/01/2027', '20270301'].map(
+      (from): [string, string, string, RegExp] => [
+        `a successor whose date is ${from}`,
+        MINIMAL.replace('pfx: code.pfx', `pfx: code.pfx, successor: { pfx: next.pfx, from: "${from}" }`),
+        'config-invalid',
+        /signing\.successor\.from: must be a day, such as 2027-03-01 \(.*\), or a time/,
+      ],
+    ),
+    [
+      'a successor without a key',
+      MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, successor: { from: 2027-03-01 }'),
+      'config-invalid',
+      /signing\.successor: no signing key/,
+    ],
+    [
+      'a successor with two keys',
+      MINIMAL.replace(
+        'pfx: code.pfx',
+        'pfx: code.pfx, successor: { pfx: n.pfx, key: n.key, certificate: n.pem, from: 2027-03-01 }',
+      ),
+      'config-invalid',
+      /signing\.successor: two signing keys/,
+    ],
+    [
+      'a successor that is the key in use',
+      MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, successor: { pfx: code.pfx, from: 2027-03-01 }'),
+      'config-invalid',
+      /signing\.successor: names the same key and certificate as signing itself/,
+    ],
+    [
+      'a successor of a channel without a key',
+      `${MINIMAL}channels: { nightly: { signing: { successor: { from: 2027-03-01 } } } }\n`,
+      'config-invalid',
+      /channels\.nightly\.signing\.successor: no signing key/,
+    ],
+    [
+      'an unknown key in a successor',
+      MINIMAL.replace(
+        'pfx: code.pfx',
+        'pfx: code.pfx, successor: { pfx: n.pfx, until: 2027-03-01, from: 2027-03-01 }',
+      ),
+      'config-invalid',
+      /unknown key "signing\.successor\.until"/,
     ],
     [
       'no allowed signers',

@@ -163,7 +163,7 @@ describe('init signer --test-certificate', () => {
   it('creates a site whose keys and channels all open', async () => {
     const config = await loadSignerConfig(at('trial/signer.yaml'));
     assert.deepEqual([config.control.url, config.exchange.url], ['file:///srv/c.git', 'file:///srv/x']);
-    const channels = await openChannels(config, new Date(), assert.fail);
+    const channels = await openChannels(config, { now: new Date(), warn: assert.fail });
     assert.deepEqual([channels.get('default')?.test, channels.get('default')?.timestamper], [true, null]);
     await openReceiptWriter(config, assert.fail);
   });

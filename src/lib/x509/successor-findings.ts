@@ -1,0 +1,73 @@
+import { isoDay } from '../iso-day.ts';
+import { printable } from '../printable.ts';
+import type { Certificate } from './certificate.ts';
+import type { CertificateFinding } from './certificate-findings.ts';
+import { certificateIdentity, identityText, isSameIdentity } from './certificate-identity.ts';
+
+/** A signing certificate, the next one, and when it is to take over. */
+export interface Succession {
+  readonly current: Certificate;
+  readonly next: Certificate;
+  readonly from: Date;
+}
+
+const nameOf = (certificate: Certificate): string =>
+  printable(identityText(certificateIdentity(certificate)), 400);
+
+function same({ current, next }: Succession): CertificateFinding | null {
+  if (!current.equals(next)) return null;
+  return {
+    code: 'successor-same',
+    message: 'signing.successor is the certificate in use',
+    hint: 'name the next certificate there, or remove signing.successor',
+  };
+}
+
+function otherIdentity({ current, next }: Succession): CertificateFinding | null {
+  if (isSameIdentity(certificateIdentity(current), certificateIdentity(next))) return null;
+  return {
+    code: 'successor-other-identity',
+    message: `signing.successor has another identity: ${nameOf(next)}; in use is ${nameOf(current)}`,
+    hint: 'if that is meant, tell everyone who checks the identity before the change: policy.json names both',
+  };
+}
+
+function newKey({ current, next }: Succession): CertificateFinding | null {
+  if (next.isTest || !current.subjectDer.equals(next.subjectDer)) return null;
+  if (current.publicKeyDer.equals(next.publicKeyDer)) return null;
+  return {
+    code: 'successor-new-key',
+    message:
+      'signing.successor has a new key under the old subject: SmartScreen may begin its reputation again',
+    hint: 'sign releases with few downloads first, and expect warnings of SmartScreen for some weeks',
+  };
+}
+
+function late({ current, from }: Succession): CertificateFinding | null {
+  if (from <= current.notAfter) return null;
+  return {
+    code: 'successor-late',
+    message: `signing.successor.from is ${isoDay(from)}, after the certificate in use expires on ${isoDay(current.notAfter)}: the successor takes over then`,
+    hint: 'set signing.successor.from to a day before',
+  };
+}
+
+/** Compares with the time of the change, whether that is `from` or the end of the certificate in use. */
+function gap({ current, next, from }: Succession): CertificateFinding | null {
+  const change = from < current.notAfter ? from : current.notAfter;
+  if (next.notBefore <= change) return null;
+  return {
+    code: 'successor-gap',
+    message: `nothing can be signed from ${change.toISOString()} until ${next.notBefore.toISOString()}, when signing.successor becomes valid`,
+    hint: 'set signing.successor.from to a time when it is valid, or have it issued earlier',
+  };
+}
+
+/**
+ * What the operator of a signer should know about a change of certificates: `successor-same`, `successor-other-identity`,
+ * `successor-new-key`, `successor-late`, `successor-gap`.
+ */
+export function successorFindings(succession: Succession): CertificateFinding[] {
+  const rules = same(succession) ? [same] : [otherIdentity, newKey, late, gap];
+  return rules.map((rule) => rule(succession)).filter((finding) => finding !== null);
+}
