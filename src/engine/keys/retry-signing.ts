@@ -36,6 +36,6 @@ export const retrySigning = <T>(
     shouldRetry: ({ error }) => mayPass(error),
     onFailedAttempt: async ({ error, retriesLeft }) => {
       if (mayPass(error) && retriesLeft > 0 && error.retryAfterMs !== undefined)
-        await pause(error.retryAfterMs, undefined, { signal });
+        await pause(error.retryAfterMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
     },
   });
