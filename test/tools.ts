@@ -20,6 +20,8 @@ const TOOLS: Readonly<Record<string, string>> = {
   python3: 'python3',
   chromium: 'chromium',
   faketime: 'faketime',
+  'softhsm2-util': 'softhsm2',
+  'pkcs11-tool': 'opensc',
 };
 
 function isExecutable(path: string): boolean {

@@ -12,6 +12,7 @@ import {
   requestsBranch,
   run,
   timeout,
+  upTo,
 } from './define-command.ts';
 
 /** The command line: every command with its options, and the module that runs it. */
@@ -107,8 +108,14 @@ addCommand(program, 'sign <files...>', 'sign local programs, or the programs in 
   .addOption(force)
   .option('--pfx <file>', 'PKCS#12 file with key and certificates')
   .option('--key-name <name>', 'which key, if the PKCS#12 file contains several')
-  .option('--certificate <file>', 'PEM certificate chain')
-  .option('--key <file>', 'PEM private key')
+  .option('--certificate <file>', 'PEM certificate chain; some kinds of keys come with it')
+  .option('--key <key>', 'PEM private key, or the URI of a key elsewhere (docs/keys.md)')
+  .addOption(
+    new Option(
+      '--concurrency <number>',
+      'signatures at a time, by a program or a service (default: by kind)',
+    ).argParser(upTo(256)),
+  )
   .option(
     '--passphrase-file <file>',
     'file with the passphrase of the key (default: SIGNPIPE_PASSPHRASE, else a prompt)',

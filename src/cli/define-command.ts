@@ -6,6 +6,15 @@ import { reportError } from './output/terminal.ts';
 /** For options that may be given several times: `--timestamp A --timestamp B`. */
 export const repeatable = (value: string, before: string[] = []): string[] => [...before, value];
 
+/** Parses a whole number from 1 to `most`. */
+export const upTo =
+  (most: number) =>
+  (text: string): number => {
+    const number = /^[1-9]\d{0,5}$/.test(text) ? Number(text) : 0;
+    if (number >= 1 && number <= most) return number;
+    throw new InvalidArgumentError(`write a number from 1 to ${most}.`);
+  };
+
 function milliseconds(text: string): number {
   const duration = parseDuration(text);
   if (duration === undefined) throw new InvalidArgumentError('write 30s, 10m or 2h.');

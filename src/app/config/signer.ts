@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { validate } from 'node-cron';
 import { z } from 'zod';
 import {
@@ -15,6 +16,7 @@ import {
   limits,
 } from './common-sections.ts';
 import { describeKey, KEY_SETTINGS, type KeySettings } from '../../engine/keys/open.ts';
+import { resolveCommand } from '../../engine/keys/command/command-line.ts';
 import { resolveKey } from '../../engine/keys/key-uri.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
@@ -33,6 +35,13 @@ function isTimeZone(name: string): boolean {
   }
 }
 
+const argument = z
+  .string()
+  .max(4096)
+  .regex(/^[^\0]*$/, 'must not contain a NUL character');
+
+const VARIABLE = /^(?!SIGNPIPE_)[A-Za-z_]\w{0,199}$/;
+
 /** The settings that name a key; `KEY_SETTINGS` lists them. */
 const keyShape = {
   pfx: path.optional(),
@@ -40,6 +49,16 @@ const keyShape = {
   key: path.optional(),
   keyName: z.string().optional(),
   passphraseFile: path.optional(),
+  command: z
+    .tuple([argument.min(1, 'must name a program')], argument)
+    .refine((words) => words.length <= 100, 'has too many arguments')
+    .optional(),
+  commandEnvironment: z
+    .array(z.string().regex(VARIABLE, 'must be the name of a variable, and not one of signpipe'))
+    .max(100)
+    .optional(),
+  concurrency: z.int().min(1).max(256).optional(),
+  keyTimeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 60s').optional(),
 };
 
 /** The key and certificate that follow those in use. */
@@ -174,7 +193,7 @@ function requireOtherKey(
   context: z.RefinementCtx,
 ): void {
   const { successor: next } = signing;
-  if (next && KEY_SETTINGS.every((name) => next[name] === signing[name]))
+  if (next && KEY_SETTINGS.every((name) => isDeepStrictEqual(next[name], signing[name])))
     context.addIssue({
       code: 'custom',
       path: ['successor'],
@@ -209,8 +228,8 @@ export interface SignerConfig extends Omit<Raw, 'channels' | 'signing' | 'trust'
 
 type ChannelOverrides = Raw['channels'][string];
 
-const namesOwnKey = ({ pfx, certificate, key }: ChannelOverrides['signing']): boolean =>
-  (pfx ?? certificate ?? key) !== undefined;
+const namesOwnKey = ({ pfx, certificate, key, command }: ChannelOverrides['signing']): boolean =>
+  (pfx ?? certificate ?? key ?? command) !== undefined;
 
 /**
  * The section `checksums` of a channel. A channel with a signing key of its own does not inherit it: what a test channel
@@ -237,9 +256,12 @@ function overrideSigning(base: SigningConfig, own: ChannelOverrides['signing']):
 
 /** Makes the paths of key settings absolute; the key may be a URI. */
 function resolveKeyPaths<T extends KeySettings>(settings: T, resolve: ResolvePath): T {
-  const { key, ...others } = settings;
-  const resolved = resolvePaths(others, resolve) as T;
-  return key === undefined ? resolved : { ...resolved, key: resolveKey(key, resolve) };
+  const { key, command, ...others } = settings;
+  return {
+    ...(resolvePaths(others, resolve) as T),
+    ...(key === undefined ? {} : { key: resolveKey(key, resolve) }),
+    ...(command === undefined ? {} : { command: resolveCommand(command, resolve) }),
+  };
 }
 
 /** Makes the paths of a section `signing` absolute. */

@@ -38,6 +38,7 @@ interface SignCommandOptions extends CommonOptions {
   readonly certificate?: string;
   readonly key?: string;
   readonly passphraseFile?: string;
+  readonly concurrency?: number;
   readonly timestamp: string[];
   readonly timestampCa?: string[];
   readonly digest: 'sha256' | 'sha384' | 'sha512';
@@ -177,6 +178,7 @@ const FLAGS: ReadonlyMap<string, string> = new Map(
     pfx: '--pfx FILE',
     certificate: '--certificate FILE',
     key: '--key FILE',
+    concurrency: '--concurrency',
     files: '--files',
     alreadySigned: '--already-signed',
     timestampRoots: '--timestamp-ca',

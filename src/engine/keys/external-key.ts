@@ -28,6 +28,8 @@ class ExternalKey implements SigningKey {
   readonly shortLived: boolean | undefined;
   private readonly inFlight: Semaphore;
   private closed: Promise<void> | undefined;
+  /** The last call that failed. */
+  private failure: { readonly error: unknown } | undefined;
 
   constructor(
     readonly certificates: readonly Certificate[],
@@ -42,10 +44,22 @@ class ExternalKey implements SigningKey {
 
   async sign(hash: DigestName, data: Buffer): Promise<KeySignature> {
     const digest = createHash(hash).update(data).digest();
+    const before = this.failure;
     return this.inFlight.run(async () => {
       if (this.closed) throw keyClosed();
-      return { certificates: this.certificates, ...(await this.signer.signDigest(hash, digest)) };
+      // A wrong PIN must not be tried once for every program of a zip: what waited while a call failed fails with it.
+      if (this.failure && this.failure !== before) throw this.failure.error;
+      return { certificates: this.certificates, ...(await this.attempt(hash, digest)) };
     });
+  }
+
+  private async attempt(hash: DigestName, digest: Buffer): ReturnType<ExternalSigner['signDigest']> {
+    try {
+      return await this.signer.signDigest(hash, digest);
+    } catch (error) {
+      this.failure = { error };
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

@@ -1,26 +1,32 @@
 import { usage } from '../../lib/errors.ts';
+import { checkExecUri, programOf, requireCertificate, resolveProgram } from './command/command-line.ts';
 import type { SigningKey } from './signing-key.ts';
-
-/** What a kind of key that a URI names is opened with. */
-export interface UriKeyOptions {
-  readonly uri: string;
-  /** The certificate and its chain: PEM, DER or PKCS #7. Left out if the token or the service has them. */
-  readonly certificate: string | undefined;
-  /** Asks a person for a secret; see `openSigningKey`. */
-  readonly ask: ((what: string) => Promise<string | undefined>) | undefined;
-  /** Called with a sentence, without secrets, about a file that other users can read. */
-  readonly warn: (message: string) => void;
-}
+import type { UriKeyOptions } from './uri-key-options.ts';
 
 /** A kind of key that a URI names. Its code is loaded, only for speed, when such a key is used. */
 interface UriKeyKind {
+  /** Throws usage errors, without any I/O, for a URI that cannot be right; the configuration reports them. */
+  readonly check?: (uri: string, certificate: string | undefined) => void;
   readonly open: (options: UriKeyOptions) => Promise<SigningKey>;
   /** Makes the paths in a URI absolute; a kind whose URIs hold no path has none. */
   readonly resolve?: (uri: string, resolvePath: (path: string) => string) => string;
 }
 
 /** By scheme. Another kind is another entry here, and one file that implements `SigningKey`. */
-const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([]);
+const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([
+  [
+    'exec',
+    {
+      check: checkExecUri,
+      open: async ({ uri, certificate, ...options }) => {
+        const { openCommandKey } = await import('./command/command-key.ts');
+        const command = [programOf(uri)];
+        return openCommandKey({ ...options, command, certificate: requireCertificate(uri, certificate) });
+      },
+      resolve: (uri, resolvePath) => `exec:${resolveProgram(programOf(uri), resolvePath)}`,
+    },
+  ],
+]);
 
 /** A URI's scheme (RFC 3986, 3.1); one letter is a drive of Windows. */
 const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
@@ -39,6 +45,10 @@ function kindOf(uri: string): UriKeyKind {
     hint: `use ${[...KINDS.keys()].join(':, ')}:, or write ./ in front of the path of a file`,
   });
 }
+
+/** Checks what can be checked of a URI without opening its key. Throws `key-scheme` (usage), and what its kind throws. */
+export const checkUri = (uri: string, certificate: string | undefined): void =>
+  kindOf(uri).check?.(uri, certificate);
 
 /** Opens the key that a URI names. Throws `key-scheme` (usage), and what its kind throws. */
 export const openUriKey = async (options: UriKeyOptions): Promise<SigningKey> =>

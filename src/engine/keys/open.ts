@@ -1,37 +1,84 @@
 import { usage } from '../../lib/errors.ts';
 import { findPassphrase } from './passphrase.ts';
-import { isKeyUri, openUriKey } from './key-uri.ts';
+import { requireCertificate } from './command/command-line.ts';
+import { checkUri, isKeyUri, openUriKey } from './key-uri.ts';
+import type { ExternalKeySettings } from './uri-key-options.ts';
 import { requireUsable, type SigningKey } from './signing-key.ts';
 
 /** The settings that name a signing key: keys under `signing` in signer.yaml, and flags of `sign`. */
-export const KEY_SETTINGS = ['pfx', 'certificate', 'key', 'keyName', 'passphraseFile'] as const;
+export const KEY_SETTINGS = [
+  'pfx',
+  'certificate',
+  'key',
+  'keyName',
+  'passphraseFile',
+  'command',
+  'commandEnvironment',
+  'concurrency',
+  'keyTimeout',
+] as const;
 
-/** Values of `KEY_SETTINGS`; all but `keyName` are paths. */
-export type KeySettings = { readonly [Name in (typeof KEY_SETTINGS)[number]]?: string | undefined };
+/** Values of `KEY_SETTINGS`. */
+export interface KeySettings extends ExternalKeySettings {
+  /** A path. */
+  readonly pfx?: string | undefined;
+  /** A path. */
+  readonly certificate?: string | undefined;
+  /** A path or a URI. */
+  readonly key?: string | undefined;
+  readonly keyName?: string | undefined;
+  /** A path. */
+  readonly passphraseFile?: string | undefined;
+  /** A program that signs digests, and its arguments; instead of `key`. */
+  readonly command?: readonly [string, ...string[]] | undefined;
+}
 
 /**
- * Where a signing key is, as plain data: a private key in PEM beside its certificates, a key in a PKCS#12 file, or one
- * that a URI names.
+ * Where a signing key is, as plain data: a private key in PEM beside its certificates, a key in a PKCS#12 file, one that a
+ * URI names, or one that a command uses.
  */
 type KeyDescription = { readonly passphraseFile?: string | undefined } & (
   | { readonly kind: 'pem'; readonly certificate: string; readonly key: string }
   | { readonly kind: 'pkcs12'; readonly file: string; readonly name: string | undefined }
-  | {
+  | ({
       readonly kind: 'uri';
       readonly uri: string;
       readonly certificate: string | undefined;
-    }
+    } & ExternalKeySettings)
+  | ({
+      readonly kind: 'command';
+      readonly command: readonly [string, ...string[]];
+      readonly certificate: string;
+    } & ExternalKeySettings)
 );
 
-/** The key that settings name. Throws `key-missing` (usage) unless they name exactly one. */
+/** Settings that only keys outside of this process have. */
+const externalSettings = ({
+  commandEnvironment,
+  concurrency,
+  keyTimeout,
+}: KeySettings): ExternalKeySettings => ({ commandEnvironment, concurrency, keyTimeout });
+
+/** The key that settings name. Throws `key-missing` (usage) unless they name exactly one, and what `checkUri` throws. */
 export function describeKey(settings: KeySettings): KeyDescription {
-  const { pfx, certificate, key, keyName: name, passphraseFile } = settings;
-  if (pfx !== undefined && (certificate ?? key) !== undefined)
+  const { pfx, certificate, key, keyName: name, passphraseFile, command } = settings;
+  if (
+    (pfx !== undefined && (certificate ?? key ?? command) !== undefined) ||
+    (key !== undefined && command !== undefined)
+  )
     throw usage('key-missing', 'two signing keys', {
-      hint: 'give either signing.pfx, or signing.certificate and signing.key, not both',
+      hint: 'give either signing.pfx, or signing.certificate and one of signing.key and signing.command, not both',
     });
   if (pfx !== undefined) return { kind: 'pkcs12', file: pfx, name, passphraseFile };
-  if (key !== undefined && isKeyUri(key)) return { kind: 'uri', uri: key, certificate, passphraseFile };
+  const external = { ...externalSettings(settings), passphraseFile };
+  if (key !== undefined && isKeyUri(key)) {
+    checkUri(key, certificate);
+    return { kind: 'uri', uri: key, certificate, ...external };
+  }
+  if (command !== undefined) {
+    const [name] = command;
+    return { kind: 'command', command, certificate: requireCertificate(name, certificate), ...external };
+  }
   if (certificate !== undefined && key !== undefined)
     return { kind: 'pem', certificate, key, passphraseFile };
   throw usage('key-missing', 'no signing key', {
@@ -71,8 +118,11 @@ export async function openSigningKey(
 /** Only for speed: a kind's code is loaded when such a key is opened. */
 async function openByKind(description: KeyDescription, { warn, ask }: OpenKeyOptions): Promise<SigningKey> {
   if (description.kind === 'uri') {
-    const { uri, certificate } = description;
-    return openUriKey({ uri, certificate, ask, warn });
+    return openUriKey({ ...description, ask, warn });
+  }
+  if (description.kind === 'command') {
+    const { openCommandKey } = await import('./command/command-key.ts');
+    return openCommandKey({ ...description, warn });
   }
   const passphrase = await findPassphrase({ file: description.passphraseFile, warn });
   switch (description.kind) {

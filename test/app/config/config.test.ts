@@ -295,6 +295,39 @@ describe('signer.yaml', () => {
       'config-invalid',
       /exchange\.delivered: must be \{name\} if outgoing equals incoming/,
     ],
+    ...(
+      [
+        ['a command that is a text', '"sign-helper"', /signing\.command/],
+        ['a command without a program', '[]', /signing\.command/],
+        ['a command whose program is empty', '[""]', /must name a program/],
+        ['a command with a NUL character', '[a, "b\\0"]', /NUL/],
+        [
+          'a command that gets our variables',
+          'a, commandEnvironment: [SIGNPIPE_PASSPHRASE]',
+          /not one of signpipe/,
+        ],
+        ['no signatures at a time', '[a], concurrency: 0', /signing\.concurrency/],
+        ['too many signatures at a time', '[a], concurrency: 257', /signing\.concurrency/],
+        ['no time to sign', '[a], keyTimeout: 0', /must be longer than 0/],
+      ] as const
+    ).map(([what, command, message]): [string, string, string, RegExp] => [
+      what,
+      MINIMAL.replace('pfx: code.pfx', `certificate: c.pem, command: ${command}`),
+      'config-invalid',
+      message,
+    ]),
+    [
+      'a command without a certificate',
+      MINIMAL.replace('pfx: code.pfx', 'command: [sign-helper]'),
+      'config-invalid',
+      /sign-helper: signs with a key whose certificate is not named/,
+    ],
+    [
+      'a URI that names no program',
+      MINIMAL.replace('pfx: code.pfx', 'certificate: c.pem, key: "exec:"'),
+      'config-invalid',
+      /"exec:": names no program/,
+    ],
     ['a key twice', `${MINIMAL}state: a\nstate: b\n`, 'config-not-yaml', /:8:1/],
     ['broken YAML', 'control: [', 'config-not-yaml', /:1:11/],
   ];
@@ -308,14 +341,45 @@ describe('signer.yaml', () => {
 
   it('a channel that names a key inherits no key setting', async () => {
     const file = join(folder, 'own-key.yaml');
-    const base = MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, keyName: Main, passphraseFile: secret');
+    const base = MINIMAL.replace(
+      'pfx: code.pfx',
+      'pfx: code.pfx, keyName: Main, passphraseFile: secret, concurrency: 4',
+    );
     writeFileSync(file, `${base}channels: { own: { signing: { certificate: c.pem, key: k.pem } } }\n`);
     const { signing } = (await loadSignerConfig(file)).channels.get('own') ?? {};
     assert.deepEqual(
-      KEY_SETTINGS.map((name) => signing?.[name]),
-      [undefined, join(folder, 'c.pem'), join(folder, 'k.pem'), undefined, undefined],
+      Object.fromEntries(
+        KEY_SETTINGS.map((name) => [name, signing?.[name]] as const).filter(
+          ([, value]) => value !== undefined,
+        ),
+      ),
+      { certificate: join(folder, 'c.pem'), key: join(folder, 'k.pem') },
     );
     assert.deepEqual(signing?.timestamp, [{ url: 'http://t.example', via: 'direct' }]);
+  });
+
+  it('a program with a slash is relative to the file, another is left to PATH, and arguments stay', async () => {
+    const file = join(folder, 'command.yaml');
+    const cases = [
+      ['command: [bin/sign, a/b]', { command: [join(folder, 'bin/sign'), 'a/b'] }],
+      ['command: [sign, a/b]', { command: ['sign', 'a/b'] }],
+      ['key: "exec:bin/sign"', { key: `exec:${join(folder, 'bin/sign')}` }],
+      ['key: "exec:sign"', { key: 'exec:sign' }],
+    ] as const;
+    for (const [written, expected] of cases) {
+      writeFileSync(file, MINIMAL.replace('pfx: code.pfx', `certificate: c.pem, ${written}`));
+      const { signing } = (await loadSignerConfig(file)).channels.get('default') ?? {};
+      assert.deepEqual({ ...signing, ...expected }, signing);
+    }
+  });
+
+  it('a channel that names a command inherits no key setting', async () => {
+    const file = join(folder, 'own-command.yaml');
+    writeFileSync(
+      file,
+      `${MINIMAL}channels: { own: { signing: { certificate: c.pem, command: [sign] } } }\n`,
+    );
+    assert.equal((await loadSignerConfig(file)).channels.get('own')?.signing.pfx, undefined);
   });
 
   it('config-not-found: no such file', async () => {
