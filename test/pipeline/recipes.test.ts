@@ -278,13 +278,29 @@ describe('the host’s sshd_config', () => {
       for (const line of [
         'forcecommand internal-sftp -d / -u 0027',
         'chrootdirectory /srv/sftp',
-        'disableforwarding yes',
         'permittty no',
         'authenticationmethods publickey',
         'authorizedkeysfile /etc/ssh/signpipe/%u',
       ])
         assert.ok(config.split('\n').includes(line), `${user}: ${line}\n${config}`);
     }
+  });
+
+  it('allows no forwarding but the signer’s, to its timestamp authorities', async () => {
+    for (const user of ['git', 'build'])
+      assert.match(await effective(user), /^disableforwarding yes$/m, user);
+    const signer = await effective('sign');
+    for (const line of [
+      'allowtcpforwarding local',
+      'permitopen timestamp.example.org:80 timestamp.example.net:80',
+      'permitlisten none',
+      'allowagentforwarding no',
+      'allowstreamlocalforwarding no',
+      'x11forwarding no',
+      'permittunnel no',
+      'gatewayports no',
+    ])
+      assert.ok(signer.split('\n').includes(line), `${line}\n${signer}`);
   });
 
   it('accepts only the protocol version from the Git account’s environment', async () => {

@@ -22,7 +22,7 @@ import { SignpipeError } from '../../lib/errors.ts';
 import { DEFAULT_FILES } from '../../engine/formats/program-names.ts';
 import { checksums, resolveChecksums, type ChecksumsConfig } from './checksums.ts';
 import { delivered, requireReplacing } from './delivered-path.ts';
-import { timestampAuthorities } from './timestamp-authorities.ts';
+import { requireTunnelHost, timestampAuthorities } from './timestamp-authorities.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
 
 const glob = z.string().min(1).max(1000);
@@ -168,6 +168,11 @@ const schema = z
       .default({}),
   })
   .superRefine(requireSsh)
+  .superRefine(({ exchange: at, signing: { timestamp }, channels }, context) => {
+    requireTunnelHost(at, timestamp, ['signing', 'timestamp'], context);
+    for (const [name, own] of Object.entries(channels))
+      requireTunnelHost(at, own.signing.timestamp, ['channels', name, 'signing', 'timestamp'], context);
+  })
   .superRefine((value, context) => {
     if (value.trust.unsignedRequests === 'reject' && value.trust.allowedSigners === undefined)
       context.addIssue({

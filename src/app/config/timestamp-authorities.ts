@@ -2,8 +2,8 @@ import { z } from 'zod';
 
 const timestampUrl = z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL');
 
-/** The ways to an authority. */
-const WAYS = ['direct'] as const;
+/** The ways to an authority: from this machine, or through the SSH host of the exchange. */
+const WAYS = ['direct', 'ssh'] as const;
 
 const authority = z.strictObject({
   url: timestampUrl,
@@ -17,3 +17,20 @@ export const timestampAuthorities = z
 
 /** A timestamp authority, and the way to it. */
 export type TimestampAuthority = z.output<typeof authority>;
+
+/** Refuses `via: ssh` unless the exchange is on an SSH host. `path` is where the list is in the configuration. */
+export function requireTunnelHost(
+  exchange: { readonly url: string },
+  authorities: readonly TimestampAuthority[] | undefined,
+  path: readonly string[],
+  context: z.RefinementCtx,
+): void {
+  if (!exchange.url.startsWith('file:')) return;
+  for (const [index, { via }] of (authorities ?? []).entries())
+    if (via === 'ssh')
+      context.addIssue({
+        code: 'custom',
+        path: [...path, index, 'via'],
+        message: 'ssh needs an exchange on an SSH host, and exchange.url is a folder: write direct',
+      });
+}

@@ -3,8 +3,10 @@ import type { Certificate } from '../../lib/x509/certificate.ts';
 import { describeKey, openSigningKey, type KeySettings } from '../../engine/keys/open.ts';
 import { isTestChain, type SigningKey } from '../../engine/keys/signing-key.ts';
 import type { Timestamper } from '../../engine/timestamp/client.ts';
+import type { TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
 import { openTimestamper } from '../../engine/timestamp/open.ts';
 import type { ChannelConfig } from '../config/signer.ts';
+import type { TimestampAuthority } from '../config/timestamp-authorities.ts';
 
 /** A signing key that is open, with all that depends on its certificate. */
 export interface ChannelKey {
@@ -17,6 +19,8 @@ export interface ChannelKey {
 }
 
 export interface ChannelKeyOptions {
+  /** The way to a timestamp authority. */
+  readonly endpoint: (authority: TimestampAuthority) => TimestampEndpoint;
   /** Reports a key or passphrase file that others may read. */
   readonly warn: (message: string) => void;
   /** Reports a timestamp authority that did not answer; `warn` unless given. */
@@ -44,13 +48,13 @@ function requireTimestamps(name: string, test: boolean, authorities: readonly un
 export async function openChannelKey(
   { name, signing }: ChannelConfig,
   settings: KeySettings,
-  { warn, onOutage = warn, retry }: ChannelKeyOptions,
+  { warn, onOutage = warn, endpoint, retry }: ChannelKeyOptions,
 ): Promise<ChannelKey> {
   const key = await openSigningKey(describeKey(settings), { warn });
   try {
     const test = isTestChain(key.certificates);
     requireTimestamps(name, test, signing.timestamp);
-    const authorities = signing.timestamp.map(({ url }) => url);
+    const authorities = signing.timestamp.map(endpoint);
     const timestamps = await openTimestamper(authorities, signing.timestampRoots, key.certificates, {
       timeoutMs: signing.timestampTimeout,
       attempts: retry?.attempts,

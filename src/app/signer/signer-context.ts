@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { openCommitKey, openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
+import type { TimestampAuthority } from '../config/timestamp-authorities.ts';
+import { TimestampRoutes } from '../config/timestamp-routes.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { ReceiptWriter } from '../../protocol/control/write-receipt.ts';
@@ -12,6 +14,7 @@ import { AcceptedHeads } from '../../protocol/control/accepted-heads.ts';
 import type { Exchange } from '../../protocol/exchange/exchange.ts';
 import type { CertificateFinding } from '../../lib/x509/certificate-findings.ts';
 import type { ProgressDisplay } from '../../lib/progress.ts';
+import type { TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
 import { closeKeys, openChannel, type Channel } from './channel.ts';
 import { Journal } from './journal.ts';
 import { cleanStateFolder } from './clean-state-folder.ts';
@@ -71,21 +74,24 @@ interface OpenChannelsOptions {
   readonly warn: (message: string) => void;
   /** Without it, timestamp authorities that do not answer and successors that cannot be opened yet are not reported. */
   readonly log?: Logger;
+  /** The ways to timestamp authorities. The caller closes them if timestamps are requested. */
+  readonly routes?: TimestampRoutes;
 }
 
 /** Opens every channel; throws the first error, before anything is fetched or signed. */
 export async function openChannels(
   config: SignerConfig,
-  { now, warn, log }: OpenChannelsOptions,
+  { now, warn, log, routes = new TimestampRoutes(config, warn) }: OpenChannelsOptions,
 ): Promise<Map<string, Channel>> {
   const channels = new Map<string, Channel>();
   const onOutage = (message: string): void => log?.warn(message);
+  const endpoint = (authority: TimestampAuthority): TimestampEndpoint => routes.endpoint(authority);
   try {
     for (const [name, channel] of config.channels) {
       const onFinding = ({ code, hint, message }: CertificateFinding): void =>
         log?.warn({ channel: name, code, hint }, `channel ${name}: ${message}`);
       const { retry } = config;
-      channels.set(name, await openChannel(channel, { now, warn, onOutage, onFinding, retry }));
+      channels.set(name, await openChannel(channel, { now, warn, onOutage, onFinding, endpoint, retry }));
     }
     return channels;
   } catch (error) {
@@ -168,7 +174,8 @@ export async function openSignerContext(
   const { log, progress, now = () => new Date() } = options;
   const logWarning = (message: string): void => log.warn(message);
   const { warn = logWarning } = options;
-  const channels = await openChannels(config, { now: now(), warn, log });
+  const routes = new TimestampRoutes(config, warn);
+  const channels = await openChannels(config, { now: now(), warn, log, routes });
   const writer = await openReceiptWriter(config, warn);
   const ssh = await sshOptionsOf(config, warn);
   const work = join(config.state, 'work');
@@ -176,6 +183,7 @@ export async function openSignerContext(
   // Closed in the opposite order, also if a later part cannot be opened.
   const open: (() => Promise<void> | void)[] = [];
   open.push(() => closeChannels(channels));
+  open.push(() => routes.close());
   const close = async (): Promise<void> => {
     for (const each of open.splice(0).reverse()) await each();
   };

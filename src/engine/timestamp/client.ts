@@ -97,7 +97,8 @@ export class TimestampClient implements Timestamper {
   }
 
   /**
-   * Throws `TimestampUnavailable` if no authority returned a good token, and the signal's reason if that was aborted.
+   * Throws `TimestampUnavailable` if no authority returned a good token, the signal's reason if that was aborted, and
+   * alarms of the way to an authority.
    */
   async timestamp(data: Buffer, hash: DigestName, check?: CheckToken, trial = false): Promise<Timestamp> {
     const { attempts, signal } = this.settings;
@@ -205,7 +206,8 @@ export class TimestampClient implements Timestamper {
     } catch (error) {
       this.settings.signal?.throwIfAborted();
       if (late.isOver) this.lostTo(authority, begun);
-      else if (error instanceof SignpipeError) {
+      // An alarm, such as a changed host key on the way to the authority, is no outage.
+      else if (error instanceof SignpipeError && error.kind !== 'alarm') {
         this.report(authority, error, begun);
         this.window.failed(begun);
         attempts.failed(authority, error);

@@ -58,7 +58,7 @@ export interface RequestOptions {
 }
 
 /** How long an idle connection is kept open, in milliseconds, unless the authority names a shorter time. */
-const KEEP_ALIVE = { keepAlive: true, timeout: 4000 };
+export const KEEP_ALIVE = { keepAlive: true, timeout: 4000 };
 const agent = new Agent(KEEP_ALIVE);
 const tlsAgent = new TlsAgent(KEEP_ALIVE);
 

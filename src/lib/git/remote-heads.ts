@@ -1,6 +1,7 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { messageOf, SignpipeError, unavailable } from '../errors.ts';
 import { connectSsh } from '../ssh/connection.ts';
+import { KeptConnection } from '../ssh/kept-connection.ts';
 import { parseSshUrl } from '../ssh/url.ts';
 import type { SshOptions } from '../ssh/options.ts';
 import { shellQuote } from '../ssh/quote.ts';
@@ -17,58 +18,33 @@ const ENVIRONMENT = { env: { GIT_PROTOCOL: 'version=2' } };
  * `git-upload-pack` on the host and no process here. After a lost connection the next listing connects again.
  */
 export class RemoteHeads {
-  private client: Promise<Client> | null = null;
+  private readonly connection: KeptConnection;
 
   constructor(
     private readonly url: string,
-    private readonly options: SshOptions,
-  ) {}
+    options: SshOptions,
+  ) {
+    this.connection = new KeptConnection(async () => connectSsh(parseSshUrl(url), options));
+  }
 
   /** Branch names with their commits. Throws `unavailable` errors, and those of `connectSsh`. */
   async list(): Promise<Map<string, string>> {
-    const client = await this.connection();
+    const client = await this.connection.get();
     try {
       return await this.ask(client);
     } catch (error) {
-      this.drop(client);
+      this.connection.drop(client);
       throw error;
     }
   }
 
   /** Begins to connect, so that the first listing need not wait; it reports any error. */
   connect(): void {
-    this.connection().catch(() => {});
+    this.connection.get().catch(() => {});
   }
 
   close(): void {
-    const { client } = this;
-    this.client = null;
-    client?.then(
-      (open) => open.end(),
-      () => {},
-    );
-  }
-
-  private connection(): Promise<Client> {
-    if (this.client) return this.client;
-    const opening = this.open();
-    this.client = opening;
-    // A failed attempt is not kept: the next listing tries again.
-    opening.catch(() => {
-      if (this.client === opening) this.client = null;
-    });
-    return opening;
-  }
-
-  private async open(): Promise<Client> {
-    const client = await connectSsh(parseSshUrl(this.url), this.options);
-    client.once('close', () => (this.client = null));
-    return client;
-  }
-
-  private drop(client: Client): void {
-    this.client = null;
-    client.destroy();
+    this.connection.close();
   }
 
   /** One listing. After any error the connection is not used again. */

@@ -154,7 +154,57 @@ describe('signer.yaml', () => {
     assert.equal(config.channels.get('own')?.signing.successor, undefined);
   });
 
+  it('accepts timestamp authorities as URLs, or with the way to them', async () => {
+    const file = join(folder, 'signer.yaml');
+    const authorities = '["http://t.example", { url: "http://u.example", via: ssh }]';
+    writeFileSync(file, MINIMAL.replace('["http://t.example"]', authorities));
+    const { channels } = await loadSignerConfig(file);
+    assert.deepEqual(channels.get('default')?.signing.timestamp, [
+      { url: 'http://t.example', via: 'direct' },
+      { url: 'http://u.example', via: 'ssh' },
+    ]);
+  });
+
+  /** A timestamp authority in the minimal configuration. */
+  const authority = (text: string): string => MINIMAL.replace('["http://t.example"]', `[${text}]`);
+
   const refused: [what: string, text: string, code: string, message: RegExp][] = [
+    [
+      'a way to a timestamp authority that does not exist',
+      authority('{ url: "http://t.example", via: proxy }'),
+      'config-invalid',
+      /:4:\d+: signing\.timestamp\.0\.via: must be one of direct, ssh/,
+    ],
+    [
+      'a timestamp authority without a URL',
+      authority('{ via: ssh }'),
+      'config-invalid',
+      /signing\.timestamp\.0\.url: is missing/,
+    ],
+    [
+      'an unknown key of a timestamp authority',
+      authority('{ url: "http://t.example", through: ssh }'),
+      'config-invalid',
+      /unknown key "signing\.timestamp\.0\.through"/,
+    ],
+    [
+      'a timestamp authority with another scheme',
+      authority('ftp://t.example'),
+      'config-invalid',
+      /signing\.timestamp\.0\.url: must be an http/,
+    ],
+    [
+      'via: ssh for an exchange in a folder',
+      authority('{ url: "http://t.example", via: ssh }').replace('sftp://s@h/x', 'file:///x'),
+      'config-invalid',
+      /signing\.timestamp\.0\.via: ssh needs an exchange on an SSH host/,
+    ],
+    [
+      'via: ssh in a channel, for an exchange in a folder',
+      `${MINIMAL.replace('sftp://s@h/x', 'file:///x')}channels: { a: { signing: { timestamp: [{ url: "http://t.example", via: ssh }] } } }\n`,
+      'config-invalid',
+      /channels\.a\.signing\.timestamp\.0\.via: ssh needs/,
+    ],
     [
       'no timestamp root in a list',
       MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, timestampRoots: []'),

@@ -397,6 +397,22 @@ describe('timestamp authorities', () => {
     await examinedFor(authorities(`${world.authority.url}bad-signature`), 'bad timestamp-unavailable', only);
   });
 
+  const viaSsh: Change = (text) => set('timestamp', `[{ url: "${world.authority.url}", via: ssh }]`)(text);
+
+  it('are asked through the SSH host, if the configuration says so', async () => {
+    const findings = await examined(viaSsh);
+    assert.deepEqual(brief(findings), []);
+    const [answered] = findings.filter(({ check }) => check.startsWith('timestamps'));
+    assert.match(answered?.message ?? '', /^http:\/\/127\.0\.0\.1:\d+\/ via ssh answered in \d+ ms/);
+  });
+
+  it('timestamp-forwarding: the SSH host does not permit it; the hint has the line for its sshd_config', async () => {
+    await world.sshd.authorize(`restrict ${await makeKey(key('restricted'))}`);
+    const change: Change = (text) => set('identity', 'keys/restricted')(viaSsh(text));
+    const found = await examinedFor(change, 'bad timestamp-forwarding', only);
+    assert.match(found.hint ?? '', /PermitOpen 127\.0\.0\.1:\d+/);
+  });
+
   const withRoots =
     (roots: string, ...urls: string[]): Change =>
     (text) =>

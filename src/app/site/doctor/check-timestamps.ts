@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { requireNoExtraContent } from '../../../engine/authenticode/unauthenticated-data.ts';
 import type { SigningConfig } from '../../config/signer.ts';
+import type { TimestampAuthority } from '../../config/timestamp-authorities.ts';
+import type { TimestampRoutes } from '../../config/timestamp-routes.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
 import {
   PUBLIC_ROOTS,
@@ -10,6 +12,8 @@ import {
 } from '../../../engine/keys/trusted-roots.ts';
 import { printable } from '../../../lib/printable.ts';
 import { TimestampClient } from '../../../engine/timestamp/client.ts';
+import type { TimestampEndpoint } from '../../../engine/timestamp/endpoint.ts';
+import { parseEndpoint } from '../../../engine/timestamp/http.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import type { SigningKeys } from './check-keys.ts';
 import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
@@ -34,14 +38,24 @@ function clockResults(url: string, ahead: number): CheckResult[] {
   return Math.abs(ahead) > NOTICED ? [warning('clock-differs', difference, hint)] : [];
 }
 
+/** How results name an authority. */
+const shownAuthority = ({ url, via }: TimestampAuthority): string => {
+  const { url: shown } = parseEndpoint(url);
+  return via === 'direct' ? shown : `${shown} via ${via}`;
+};
+
+/** Errors that keep their own code and hint, because the configuration of this machine or of the SSH host can mend them. */
+const MENDABLE = new Set(['timestamp-untrusted', 'timestamp-forwarding']);
+
 /** Gets one timestamp over random data, with every check that the timestamp of a signature gets. */
 async function checkAuthority(
-  url: string,
+  endpoint: TimestampEndpoint,
+  shown: string,
   { digest, timestampTimeout }: SigningConfig,
   roots: readonly Certificate[] | undefined,
 ): Promise<CheckResult[]> {
   let failure: SignpipeError | undefined;
-  const authority = new TimestampClient([url], {
+  const authority = new TimestampClient([endpoint], {
     roots,
     attempts: 1,
     timeoutMs: timestampTimeout,
@@ -52,17 +66,16 @@ async function checkAuthority(
   const { info } = await authority
     .timestamp(randomBytes(64), digest, requireNoExtraContent)
     .catch((error) => {
-      // `timestamp-untrusted` keeps its own code, because the configuration of this machine can mend it.
-      throw failure?.code === 'timestamp-untrusted' ? failure : error;
+      throw failure && MENDABLE.has(failure.code) ? failure : error;
     });
   const end = Date.now();
   const ahead = Math.round((start + end) / 2 - info.time.getTime());
   const subject = printable(info.authority, 200);
   return [
     ok(
-      `${url} answered in ${end - start} ms, its clock ${(Math.abs(ahead) / 1000).toFixed(1)} s from ours; ${subject}`,
+      `${shown} answered in ${end - start} ms, its clock ${(Math.abs(ahead) / 1000).toFixed(1)} s from ours; ${subject}`,
     ),
-    ...clockResults(url, ahead),
+    ...clockResults(shown, ahead),
   ];
 }
 
@@ -111,6 +124,7 @@ async function rootNames(config: SigningConfig, keys: SigningKeys): Promise<read
 export async function checkTimestamps(
   config: SigningConfig,
   keys: SigningKeys,
+  routes: TimestampRoutes,
   now: Date,
 ): Promise<CheckResult[]> {
   if (config.timestamp.length === 0)
@@ -118,13 +132,15 @@ export async function checkTimestamps(
   const names = await rootNames(config, keys);
   const roots = await readTimestampRoots(names);
   const answers = await Promise.allSettled(
-    config.timestamp.map(({ url }) => checkAuthority(url, config, roots)),
+    config.timestamp.map(async (each) =>
+      checkAuthority(routes.endpoint(each), shownAuthority(each), config, roots),
+    ),
   );
   const status = answers.some((answer) => answer.status === 'fulfilled') ? 'warning' : 'bad';
-  const results = answers.flatMap((answer, at) =>
-    answer.status === 'fulfilled'
-      ? answer.value
-      : [failureOf(config.timestamp[at]?.url ?? '', answer.reason, names ?? [], status)],
-  );
+  const results = answers.flatMap((answer, at) => {
+    if (answer.status === 'fulfilled') return answer.value;
+    const authority = config.timestamp[at];
+    return [failureOf(authority ? shownAuthority(authority) : '', answer.reason, names ?? [], status)];
+  });
   return [...(await rootResults(names, now)), ...results];
 }

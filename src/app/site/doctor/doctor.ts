@@ -1,10 +1,11 @@
 import { KEY_SETTINGS } from '../../../engine/keys/open.ts';
 import type { ChannelConfig, SignerConfig } from '../../config/signer.ts';
+import { TimestampRoutes } from '../../config/timestamp-routes.ts';
 import { checkFiles, signerFiles } from './check-files.ts';
 import { remoteChecks } from './check-hosts.ts';
 import { checkReceiptsKey, checkSigningKey, SigningKeys } from './check-keys.ts';
 import { checkSignerPrograms } from './check-programs.ts';
-import { runChecks, type SiteCheck, type SiteFinding } from './check-result.ts';
+import { runChecks, silent, type SiteCheck, type SiteFinding } from './check-result.ts';
 import { checkState } from './check-state.ts';
 import { checkTimestamps } from './check-timestamps.ts';
 import { checkTrust } from './check-trust.ts';
@@ -39,7 +40,12 @@ function signingKeyChecks(config: SignerConfig, keys: SigningKeys, now: Date): S
   }));
 }
 
-function timestampChecks(config: SignerConfig, keys: SigningKeys, now: Date): SiteCheck[] {
+function timestampChecks(
+  config: SignerConfig,
+  keys: SigningKeys,
+  routes: TimestampRoutes,
+  now: Date,
+): SiteCheck[] {
   const groups = groupChannels(config, (channel) => [
     channel.signing.timestamp,
     channel.signing.timestampRoots ?? keySettings(channel),
@@ -47,7 +53,7 @@ function timestampChecks(config: SignerConfig, keys: SigningKeys, now: Date): Si
   ]);
   return groups.map(([names, { signing }]) => ({
     name: `timestamps (${names})`,
-    run: () => checkTimestamps(signing, keys, now),
+    run: () => checkTimestamps(signing, keys, routes, now),
   }));
 }
 
@@ -71,17 +77,19 @@ async function runSignerChecks(
 ): Promise<SiteFinding[]> {
   const { control, exchange } = config;
   const keys = new SigningKeys();
+  const routes = new TimestampRoutes(config, silent);
   const findings = await runChecks([
     { name: 'programs', run: () => checkSignerPrograms(control.url.startsWith('ssh:')) },
     ...remoteChecks(config, control.receipts, { read: exchange.incoming, write: exchange.outgoing }),
     ...signingKeyChecks(config, keys, now),
-    ...timestampChecks(config, keys, now),
+    ...timestampChecks(config, keys, routes, now),
     ...trustChecks(config, now),
     { name: 'receipts key', run: () => checkReceiptsKey(config) },
     { name: 'files', run: () => checkFiles(signerFiles(config)) },
     ...stateChecks,
   ]);
   keys.close();
+  routes.close();
   return findings;
 }
 
