@@ -6,6 +6,7 @@ import { keyFormatOf, pemText } from '../recognize-key-file.ts';
 import { SshAgent } from './ssh-agent.ts';
 import type { SshPublicKey } from './public-key.ts';
 import { isKeyName, parsePublicKey, parsePublicKeyLine } from './ssh-key.ts';
+import { requireStandardForm, standardSignature, verifyStandardSignature } from './standard-signature.ts';
 import { armor, buildSshSig, parseSshSig, signedData, verifySshSig } from './sshsig.ts';
 import { sshMpint, sshString } from './ssh-wire.ts';
 
@@ -17,6 +18,12 @@ export interface SshSigner {
   readonly fingerprint: string;
   /** An armored SSHSIG over the message; `git` is the namespace for commits. */
   sign(namespace: string, message: Buffer): Promise<string>;
+  /**
+   * A signature over the data in standard form, without SSH's encoding (`standard-signature.ts`): what DSSE envelopes
+   * carry. The caller must begin the data with a text that distinguishes it from what SSH signs. Throws `ssh-key-type`
+   * for a security key.
+   */
+  signStandard(data: Buffer): Promise<Buffer>;
 }
 
 interface SshSignerOptions {
@@ -34,21 +41,30 @@ type RawSign = (data: Buffer) => Promise<Buffer>;
 
 /** A signer that verifies each signature before it returns it, since an agent may send anything. */
 function signerOf(key: SshPublicKey, rawSign: RawSign, path: string): SshSigner {
+  const what = `the signature made with ${path}`;
   return {
     publicKey: key.blob,
     fingerprint: key.fingerprint,
     async sign(namespace, message) {
       const signature = await rawSign(signedData(namespace, HASH, message));
       const blob = buildSshSig({ publicKey: key.blob, namespace, hash: HASH, signature });
-      const what = `the signature made with ${path}`;
-      if (!verifies(blob, message, what))
-        throw usage('ssh-signature-unsound', `${what} does not verify with ${key.fingerprint}`, {
-          hint: 'the agent signs with another key, or the key file is damaged',
-        });
+      if (!verifies(blob, message, what)) throw unsound(what, key);
       return armor(blob);
+    },
+    async signStandard(data) {
+      requireStandardForm(key, path); // Before anything asks for a touch.
+      const wire = await rawSign(data);
+      const signature = asUsage(() => standardSignature(key, wire, what));
+      if (!verifyStandardSignature(key, signature, data)) throw unsound(what, key);
+      return signature;
     },
   };
 }
+
+const unsound = (what: string, { fingerprint }: SshPublicKey): SignpipeError =>
+  usage('ssh-signature-unsound', `${what} does not verify with ${fingerprint}`, {
+    hint: 'the agent signs with another key, or the key file is damaged',
+  });
 
 function verifies(blob: Buffer, message: Buffer, what: string): boolean {
   try {

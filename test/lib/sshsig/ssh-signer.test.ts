@@ -7,6 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { attachSignature } from '../../../src/lib/git/signed-commit.ts';
 import { dearmor, parseSshSig } from '../../../src/lib/sshsig/sshsig.ts';
 import { loadSshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
+import { parsePublicKey } from '../../../src/lib/sshsig/ssh-key.ts';
+import { verifyStandardSignature } from '../../../src/lib/sshsig/standard-signature.ts';
 import { SshReader, sshString, uint32 } from '../../../src/lib/sshsig/ssh-wire.ts';
 import { commit, SoftwareSecurityKey, SshWorld } from './ssh-world.ts';
 
@@ -32,6 +34,9 @@ async function proveGood(signer: Awaited<ReturnType<typeof loadSshSigner>>, allo
   const raw = attachSignature(unsigned, await signer.sign('git', unsigned));
   const git = world.gitVerify(raw, allowed);
   assert.ok(git.ok, git.said);
+  const key = parsePublicKey(signer.publicKey, 'test');
+  if (key.application === null)
+    assert.ok(verifyStandardSignature(key, await signer.signStandard(message), message));
 }
 
 describe('a signer with a private key', () => {
@@ -221,6 +226,16 @@ describe('a signer with a security key in an agent', () => {
       const path = world.write(`sk-${kind}.pub`, `${key.line}\n`);
       await proveGood(await loadSshSigner(path, { agent }), `${principal} ${key.line}\n`);
     });
+
+  it('ssh-key-type: plain bytes, before the key is asked for a touch', async () => {
+    const key = new SoftwareSecurityKey('ed25519');
+    const agent = await listen(
+      'agent-untouched',
+      agentOf(key, () => assert.fail('it was asked')),
+    );
+    const signer = await loadSshSigner(world.write('untouched.pub', key.line), { agent });
+    await assert.rejects(signer.signStandard(message), { code: 'ssh-key-type', kind: 'usage' });
+  });
 
   it('ssh-signature-unsound: an agent that signs something else', async () => {
     const key = new SoftwareSecurityKey('ed25519');
