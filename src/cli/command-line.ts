@@ -168,6 +168,11 @@ addCommand(
     repeatable,
   )
   .option('--any-signer', 'accept any signer, without --ca')
+  .option('--provenance <jsonl>', 'check the signed statement of how the file was signed: NAME.intoto.jsonl')
+  .option(
+    '--receipt-signers <file>',
+    'with --provenance: who may sign it, as an allowed signers file or the .pub file of the receipt key',
+  )
   .addOption(json)
   .action(run(async () => (await import('./commands/verify.ts')).verifyCommand));
 

@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os';
 import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
 import { describeReport } from '../../engine/authenticode/report-text.ts';
 import { printable } from '../../lib/printable.ts';
-import { isInvalid, usage, type SignpipeError } from '../../lib/errors.ts';
+import { isRefused, usage, type SignpipeError } from '../../lib/errors.ts';
 import { proveFile, type FileProof } from '../../engine/artifact/prove-file.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { verifyFile, type FileReport } from '../../engine/artifact/verify-file.ts';
 import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
+import { checkProvenance, requireProvenanceOptions } from './verify-provenance.ts';
+import { provenanceJson, provenanceLines } from '../output/provenance-text.ts';
+import type { VerifiedProvenance } from '../../engine/provenance/verify-provenance.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 interface VerifyCommandOptions extends CommonOptions {
@@ -18,6 +21,8 @@ interface VerifyCommandOptions extends CommonOptions {
   readonly original?: string;
   readonly files?: string[];
   readonly anySigner?: boolean;
+  readonly provenance?: string;
+  readonly receiptSigners?: string;
   readonly json?: boolean;
 }
 
@@ -26,6 +31,8 @@ interface VerifyOutcome {
   readonly report: FileReport;
   readonly proof: FileProof | null;
   readonly proofError: SignpipeError | null;
+  readonly provenance: VerifiedProvenance | null;
+  readonly provenanceError: SignpipeError | null;
 }
 
 /** What a file must satisfy to be good. */
@@ -38,11 +45,18 @@ interface Demands {
   readonly files: boolean;
 }
 
-/** The programs that must be good: those signed since the original, and those that the patterns name. */
-function requiredOf({ report, proof }: VerifyOutcome, { files }: Demands): readonly ProgramReport[] | null {
+/**
+ * The programs that must be good: those signed since the original, those that provenance names, and those that the
+ * patterns name.
+ */
+function requiredOf(
+  { report, proof, provenance }: VerifyOutcome,
+  { files }: Demands,
+): readonly ProgramReport[] | null {
   if (report.kind === 'program') return proof || files ? report.programs : null;
-  if (!proof && !files) return null;
-  const since = new Set(proof?.signed.map(({ path }) => path));
+  if (!proof && !files && !provenance) return null;
+  const attested = provenance?.signing.statement.predicate.programs ?? [];
+  const since = new Set([...(proof?.signed ?? []), ...attested].map(({ path }) => path));
   return report.programs.filter(({ path, meant }) => since.has(path) || meant === true);
 }
 
@@ -84,13 +98,18 @@ const unreadFaults = ({ unread }: FileReport): string[] =>
   unread.flatMap(({ suspect, message, code }) => (suspect ? [`${printable(message)} [${code}]`] : []));
 
 /** Everything that is wrong with a file, each once; empty if the file is good. */
-function faultsOf(outcome: VerifyOutcome, demands: Demands): readonly string[] {
-  const { report, proofError } = outcome;
+function faultsOf(outcome: VerifyOutcome, asked: Demands): readonly string[] {
+  const { report, proofError, provenance, provenanceError } = outcome;
+  // Provenance that holds says who signed: the certificate that the signer's own key states.
+  const demands = { ...asked, anySigner: asked.anySigner || provenance !== null };
   const required = requiredOf(outcome, demands);
   return [
     ...new Set([
       ...(proofError
         ? [`not the original plus signatures: ${printable(proofError.message)} [${proofError.code}]`]
+        : []),
+      ...(provenanceError
+        ? [`provenance: ${printable(provenanceError.message)} [${provenanceError.code}]`]
         : []),
       ...badFaults(report),
       ...unreadFaults(report),
@@ -167,8 +186,19 @@ function describeOutcome(
     lines.push(
       `  proved: it is ${printable(options.original ?? '')} plus ${plural(proof.signed.length, 'signature')}, and nothing else`,
     );
+  if (outcome.provenance) lines.push(...provenanceLines(outcome.provenance));
   lines.push(...faultLines(faults));
   return lines.join('\n');
+}
+
+/** The result of a check, or the error with which it refuses the file. */
+async function refusable<T>(check: () => Promise<T>): Promise<[T, null] | [null, SignpipeError]> {
+  try {
+    return [await check(), null];
+  } catch (error) {
+    if (!isRefused(error)) throw error;
+    return [null, error];
+  }
 }
 
 async function verifyOne(path: string, options: VerifyCommandOptions): Promise<VerifyOutcome> {
@@ -181,24 +211,37 @@ async function verifyOne(path: string, options: VerifyCommandOptions): Promise<V
     ...(timestampRoots ? { timestampRoots } : {}),
     ...(options.files ? { isMeant: compilePatterns(options.files) } : {}),
   });
-  if (options.original === undefined) return { report, proof: null, proofError: null };
-  try {
-    return { report, proof: await proveFile(options.original, path, common), proofError: null };
-  } catch (error) {
-    if (!isInvalid(error)) throw error;
-    return { report, proof: null, proofError: error };
-  }
+  const { original } = options;
+  const [proof, proofError] =
+    original === undefined ? [null, null] : await refusable(() => proveFile(original, path, common));
+  const [provenance, provenanceError] = await refusable(() => checkProvenance(report, options));
+  return { report, proof, proofError, provenance, provenanceError };
 }
 
 function jsonOf(
-  { report, proof, proofError }: VerifyOutcome,
+  { report, proof, proofError, provenance, provenanceError }: VerifyOutcome,
   faults: readonly string[],
-  { original: path }: VerifyCommandOptions,
+  options: VerifyCommandOptions,
 ): object {
-  const error = proofError ? { code: proofError.code, message: proofError.message } : {};
-  const original = path === undefined ? {} : { original: { path, proved: proof !== null, ...error } };
-  return { ...report, ...original, good: faults.length === 0, faults };
+  const original =
+    options.original === undefined
+      ? {}
+      : { original: { path: options.original, proved: proof !== null, ...errorJson(proofError) } };
+  const attested =
+    options.provenance === undefined
+      ? {}
+      : {
+          provenance: {
+            path: options.provenance,
+            ...provenanceJson(provenance),
+            ...errorJson(provenanceError),
+          },
+        };
+  return { ...report, ...original, ...attested, good: faults.length === 0, faults };
 }
+
+const errorJson = (error: SignpipeError | null): object =>
+  error ? { code: error.code, message: error.message } : {};
 
 /** `signpipe verify`: the exit status is 3 unless every demand of the options is met, and who signed was checked. */
 export async function verifyCommand(files: string[], options: VerifyCommandOptions): Promise<number> {
@@ -210,6 +253,7 @@ export async function verifyCommand(files: string[], options: VerifyCommandOptio
     throw usage('any-signer-with-ca', '--ca and --any-signer contradict each other', {
       hint: 'give one of the two',
     });
+  requireProvenanceOptions(files, options);
   const demands = {
     roots: options.ca !== undefined,
     anySigner: options.anySigner === true,

@@ -69,6 +69,12 @@ export interface SignableFile {
   /** The file without its signatures. What signing added before them for alignment may stay. */
   remove(): Promise<PatchedSource>;
   /**
+   * Forms of `size` bytes that the file may have had before it was signed: without its signatures and what signing
+   * added for alignment, and with every value that is usual in fields that signing rewrites. Empty if it cannot have had
+   * that size; left out if `remove` gives the only form.
+   */
+  unsignedForms?(size: number): Promise<readonly PatchedSource[]>;
+  /**
    * What lies in fields that signing rewrites and no digest covers, unless the file explains it; left out if the
    * format has no such fields. Ask last: in a changed file these fields are wrong as well.
    */

@@ -23,6 +23,9 @@ const MAX_SIZE = 0xffffffff;
 /** Room for any signature, in bytes: those with two chains and a timestamp take 20 KiB. */
 const ROOM = 64 * 1024;
 
+/** Certificate tables begin at a multiple of this, in bytes. */
+const ALIGNMENT = 8;
+
 /** Throws `pe-too-large` if a program of this size leaves no room for a signature. */
 export function requireRoom(size: number, name: string): void {
   if (size + ROOM > MAX_SIZE)
@@ -155,6 +158,19 @@ export class PeFile implements SignableFile {
     if (this.signatures.length === 0)
       throw invalid('pe-not-signed', `${this.source.name}: it carries no signature that could be removed`);
     return this.rebuild(Buffer.alloc(8), Buffer.alloc(0));
+  }
+
+  /** With CheckSum as it should be, and with 0, which is how most linkers leave it. */
+  async unsignedForms(size: number): Promise<PatchedSource[]> {
+    const [start, middle, rest] = this.covered;
+    const added = this.bodyEnd - size;
+    if (added < 0 || added >= ALIGNMENT || size < rest.start) return [];
+    const checksum = Buffer.alloc(4);
+    checksum.writeUInt32LE(peChecksum(await this.bodySum(), size), 0);
+    const body = { start: rest.start, end: rest.end - added };
+    return [checksum, Buffer.alloc(4)].map((field) =>
+      PatchedSource.of(this.source, [start, field, middle, Buffer.alloc(8), body]),
+    );
   }
 
   async checksum(): Promise<Checksum> {
