@@ -68,10 +68,14 @@ async function vouchesText(
 }
 
 /** What the signer reported in the newest commit on its branch. */
-const outageText = ({ waiting }: ChannelPolicy): string | null =>
-  waiting === undefined
-    ? null
-    : `none of the signer's timestamp authorities has answered since ${waiting.since}; it keeps asking them`;
+function outageText({ waiting }: ChannelPolicy): string | null {
+  if (waiting === undefined) return null;
+  const { for: cause, since } = waiting;
+  if (cause === 'timestamp')
+    return `none of the signer's timestamp authorities has answered since ${since}; it keeps asking them`;
+  if (cause === 'key') return `the signer cannot reach its signing key since ${since}; it keeps trying`;
+  return `the signer reports an outage since ${since}; it keeps trying`;
+}
 
 /** Reports what an unanswered request waits for, as far as that is known here, whenever that changes. */
 export class WaitingReport {

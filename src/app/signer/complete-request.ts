@@ -64,7 +64,7 @@ export class RequestCompletion {
     if (stage === 'signed' && (await this.branch.answers(request))) {
       // The state folder was restored from a back-up: what this request delivered may have been replaced since.
       log.info({ request }, `request ${shortId(request)} has its receipt already`);
-      await this.context.timestampOutages.forget(request);
+      await this.context.outages.forget(request);
       await this.clear();
       return request;
     }
@@ -115,7 +115,7 @@ export class RequestCompletion {
   private async push(receipt: Receipt, since: string | null): Promise<void> {
     const { repository, acceptedHeads, log, now } = this.context;
     const { request, outcome } = receipt;
-    await this.context.timestampOutages.forget(request.id);
+    await this.context.outages.forget(request.id);
     const commit = await this.branch.push(receipt, since, () => this.contentOf(receipt));
     const heads = await repository.heads();
     await acceptedHeads.accept(

@@ -11,7 +11,7 @@ export class CurrentHeads {
   private accepted: Heads | null = null;
   /** The tip of the receipt branch that is known to publish our policy. */
   private policyTip: string | null = null;
-  /** The versions of timestamp outages and certificates with which the policy was last compared. */
+  /** The versions of outages and certificates with which the policy was last compared. */
   private policyVersion = '';
   /** Whether the request branch is known to have `control.since`. */
   private hasSince = false;
@@ -56,8 +56,8 @@ export class CurrentHeads {
 
   /** Publishes the policy as it is configured now, if the receipt branch does not have it; returns the heads after that. */
   async publishPolicy(heads: Heads): Promise<Heads> {
-    const { acceptedHeads, now, timestampOutages, renewals } = this.context;
-    const version = `${timestampOutages.version} ${renewals.version}`;
+    const { acceptedHeads, now, outages, renewals } = this.context;
+    const version = `${outages.version} ${renewals.version}`;
     if (heads.receipts !== null && heads.receipts === this.policyTip && version === this.policyVersion)
       return heads;
     this.policyVersion = version;

@@ -78,15 +78,17 @@ export class RequestHandler {
       const checked = await checkPreconditions(context, channel, request, requester, heads, seen);
       if (!checked.met) return checked;
       draft = { ...draft, vouches: checked.vouches };
-      const wait = await context.timestampOutages.before(request.id, channel);
+      const wait = await context.outages.before(request.id, channel);
       if (wait) return wait;
-      return await this.sign(draft, channel, seen);
+      const receipt = await this.sign(draft, channel, seen);
+      await context.outages.over(channel.config.name);
+      return receipt;
     } catch (error) {
       if (error instanceof UnmetPreconditionError || error instanceof HeadsUnknown)
         await this.completion.clear();
       if (error instanceof UnmetPreconditionError) return error.unmet;
       if (error instanceof HeadsUnknown) throw error.cause;
-      const wait = await context.timestampOutages.after(error, request.id, draft.channel ?? undefined);
+      const wait = await context.outages.after(error, request.id, draft.channel ?? undefined);
       const answer = errorToAnswer(error);
       if (wait || !answer) {
         if (!(await this.completion.isInHand())) await this.completion.clear();

@@ -1,3 +1,4 @@
+import type { ChannelOutage } from './outages.ts';
 import type { ChecksumsConfig } from '../config/checksums.ts';
 import type { ChannelConfig } from '../config/signer.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
@@ -7,7 +8,7 @@ const checksumKinds = (checksums: ChecksumsConfig): string[] => ['sha256sums', .
 
 const channelPolicy = (
   { signing, trust, checksums }: ChannelConfig,
-  waiting: Date | undefined,
+  waiting: ChannelOutage | undefined,
   certificates: PublishedCertificates | undefined,
 ): PublishedPolicy['channels'][string] => ({
   vouches: trust.vouches,
@@ -19,14 +20,14 @@ const channelPolicy = (
   files: signing.files,
   timestamped: signing.timestamp.length > 0,
   ...(checksums ? { checksums: checksumKinds(checksums), sparse: false } : {}),
-  ...(waiting ? { waiting: { for: 'timestamp', since: waiting.toISOString() } } : {}),
+  ...(waiting ? { waiting: { for: waiting.for, since: waiting.since.toISOString() } } : {}),
   ...certificates,
 });
 
 /** What a running signer knows beside its configuration, by channel. */
 interface SignerState {
-  /** Since when channels have been waiting for timestamp authorities. */
-  readonly waiting: ReadonlyMap<string, Date>;
+  /** What channels are without, and since when. */
+  readonly waiting: ReadonlyMap<string, ChannelOutage>;
   readonly certificates: ReadonlyMap<string, PublishedCertificates>;
 }
 

@@ -20,9 +20,9 @@ import { Journal } from './journal.ts';
 import { cleanStateFolder } from './clean-state-folder.ts';
 import { lockState } from './lock.ts';
 import { publicPolicy } from './public-policy.ts';
+import { Outages } from './outages.ts';
 import { publishedCertificates } from './published-certificates.ts';
 import { Renewals } from './renewals.ts';
-import { TimestampOutages } from './timestamp-outages.ts';
 import { TrustLists } from './trust-lists.ts';
 
 /** Everything that a signer works with, open and checked. */
@@ -36,8 +36,8 @@ export interface SignerContext {
   /** Changes channels to their next certificate in `channels`. */
   readonly renewals: Renewals;
   readonly writer: ReceiptWriter;
-  /** Which requests wait for timestamp authorities. */
-  readonly timestampOutages: TimestampOutages;
+  /** Which requests wait for timestamp authorities or a key. */
+  readonly outages: Outages;
   readonly acceptedHeads: AcceptedHeads;
   /** Which requests and vouches are for this repository. */
   readonly origin: Origin;
@@ -121,10 +121,10 @@ const withCurrentPolicy = (
 const currentPolicy = (
   config: SignerConfig,
   channels: ReadonlyMap<string, Channel>,
-  { since }: TimestampOutages,
+  outages: Outages,
 ): PublishedPolicy =>
   publicPolicy(config.channels, {
-    waiting: since,
+    waiting: outages.channels,
     certificates: new Map([...channels].map(([name, channel]) => [name, publishedCertificates(channel)])),
   });
 
@@ -142,7 +142,7 @@ function originOf(
 
 type StateAndConnections = Pick<
   SignerContext,
-  'repository' | 'exchange' | 'timestampOutages' | 'acceptedHeads' | 'journal'
+  'repository' | 'exchange' | 'outages' | 'acceptedHeads' | 'journal'
 >;
 
 /** Locks and opens the state folder, then the connections. `opened` is called with how to close each. */
@@ -162,8 +162,8 @@ async function openStateAndConnections(
   const exchange = await openConfiguredExchange(config, ssh);
   opened(() => exchange.close());
   const { for: longest, wait: pause } = config.retry;
-  const timestampOutages = await TimestampOutages.open(config.state, { longest, pause, now });
-  return { journal, acceptedHeads, repository, exchange, timestampOutages };
+  const outages = await Outages.open(config.state, { longest, pause, now });
+  return { journal, acceptedHeads, repository, exchange, outages };
 }
 
 /** Opens a signer's context: keys first, then the state folder, which is locked, then the connections. */
@@ -189,14 +189,14 @@ export async function openSignerContext(
   };
   try {
     const opened = await openStateAndConnections(config, ssh, now, (each) => open.push(each));
-    const { repository, acceptedHeads, timestampOutages } = opened;
+    const { repository, acceptedHeads, outages } = opened;
     return {
       ...opened,
       config,
       channels,
       lists: new TrustLists(channels),
       renewals: new Renewals(channels, log),
-      writer: withCurrentPolicy(writer, () => currentPolicy(config, channels, timestampOutages)),
+      writer: withCurrentPolicy(writer, () => currentPolicy(config, channels, outages)),
       origin: originOf(config, repository, acceptedHeads),
       work,
       log,

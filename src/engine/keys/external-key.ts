@@ -19,6 +19,8 @@ export interface ExternalSigner {
     hash: DigestName,
     digest: Buffer,
   ): Promise<{ readonly value: Buffer; readonly certificates?: readonly Certificate[] }>;
+  /** See `SigningKey.available`. */
+  available?(): Promise<void>;
   /** Called once. */
   close(): Promise<void>;
 }
@@ -26,6 +28,7 @@ export interface ExternalSigner {
 class ExternalKey implements SigningKey {
   readonly concurrency: number;
   readonly shortLived: boolean | undefined;
+  readonly available?: () => Promise<void>;
   private readonly inFlight: Semaphore;
   private closed: Promise<void> | undefined;
   /** The last call that failed. */
@@ -40,6 +43,7 @@ class ExternalKey implements SigningKey {
     this.concurrency = signer.concurrency;
     this.shortLived = signer.shortLived;
     this.inFlight = new Semaphore(signer.concurrency);
+    if (signer.available) this.available = signer.available.bind(signer);
   }
 
   async sign(hash: DigestName, data: Buffer): Promise<KeySignature> {

@@ -69,6 +69,11 @@ export interface SigningKey {
    * time queues the calls. Throws `key-closed` after `close`.
    */
   sign(hash: DigestName, data: Buffer): Promise<KeySignature>;
+  /**
+   * Asks whether the key can be reached, without making a signature: throws as `sign` would if it cannot. Left out if only
+   * a signature tells.
+   */
+  available?(): Promise<void>;
   /** Releases the key. May be called more than once. */
   close(): Promise<void>;
 }

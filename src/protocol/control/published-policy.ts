@@ -33,9 +33,14 @@ const channelSchema = z.object({
     ),
   sparse: z.literal(false).optional().describe('files are always fetched whole, whatever a request pins'),
   waiting: z
-    .object({ for: z.literal('timestamp'), since: z.iso.datetime() })
+    .object({
+      for: z.string().max(50).describe('`timestamp`, `key`, or what a later signer may wait for'),
+      since: z.iso.datetime(),
+    })
     .optional()
-    .describe('requests wait since then, because none of the timestamp authorities answers'),
+    .describe(
+      'requests wait since then, because no timestamp authority answers or the key cannot be reached',
+    ),
   certificate: certificateSchema.optional().describe('signs now'),
   successor: z
     .object({ from: z.iso.datetime(), certificate: certificateSchema.optional() })

@@ -4,28 +4,43 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { jsonOrNull } from '../../lib/json.ts';
 import { requireNoExtraContent } from '../../engine/authenticode/unauthenticated-data.ts';
-import { hasCode } from '../../lib/errors.ts';
+import { hasCode, type SignpipeError } from '../../lib/errors.ts';
 import { writeFileAtomically } from '../../lib/bytes/atomic-file.ts';
+import { KeyUnavailable } from '../../engine/keys/signing-key.ts';
 import { TimestampUnavailable } from '../../engine/timestamp/stamp-attempts.ts';
 import type { Channel } from './channel.ts';
 import { unmet, type UnmetPrecondition } from './unmet-precondition.ts';
 
 const stateSchema = z.strictObject({
   version: z.literal(1),
-  /** Since when no authority of a channel has returned a token. */
-  channels: z.array(z.strictObject({ name: z.string(), since: z.iso.datetime() })),
-  /** When a request first failed to get a token. */
+  /** Since when a channel has been without timestamps (unless `for` says otherwise), or without its key. */
+  channels: z.array(
+    z.strictObject({
+      name: z.string(),
+      for: z.enum(['timestamp', 'key']).default('timestamp'),
+      since: z.iso.datetime(),
+    }),
+  ),
+  /** When a request was first tried in vain. */
   requests: z.array(z.strictObject({ id: z.string(), channel: z.string(), first: z.iso.datetime() })),
 });
 
 /** The longest pause between two attempts, in ms. */
 const LONGEST_PAUSE = 60_000;
+/** The longest pause that a service may ask for, in ms. */
+const LONGEST_ASKED = 600_000;
 /** A request that has disappeared (history was rewritten) is forgotten after this, in ms. */
 const FORGOTTEN_AFTER = 30 * 86_400_000;
 
-/** The outage of all authorities of a channel. */
-interface Outage {
+/** What a channel is without: none of its timestamp authorities answers, or its signing key cannot be reached. */
+export interface ChannelOutage {
+  readonly for: 'timestamp' | 'key';
   readonly since: Date;
+}
+
+interface Outage extends ChannelOutage {
+  /** What the last attempt met; empty after a restart. */
+  readonly message: string;
   /** The next attempt, on the monotonic clock, in ms. */
   readonly retryAt: number;
   /** The pause before it, in ms. */
@@ -38,7 +53,7 @@ interface WaitingRequest {
   readonly first: Date;
 }
 
-interface TimestampOutageOptions {
+interface OutageOptions {
   /** `retry.for`: how long a request waits in all, in ms. */
   readonly longest: number;
   /** `retry.wait`: the first pause between two attempts, in ms; it doubles each time, up to one minute. */
@@ -46,73 +61,105 @@ interface TimestampOutageOptions {
   readonly now: () => Date;
 }
 
+const causeOf = (error: unknown): ChannelOutage['for'] | null => {
+  if (error instanceof KeyUnavailable) return 'key';
+  return error instanceof TimestampUnavailable && error.transient ? 'timestamp' : null;
+};
+
 /**
- * Requests that wait because their channel's timestamp authorities are down, on disk, so that a restart does not give
- * them more time. Before such a request is begun again, one timestamp over random bytes is requested: until an
- * authority answers, nothing is fetched and the key is not used.
+ * Requests that wait because their channel's timestamp authorities are down, or its key cannot be reached: on disk, so
+ * that a restart does not give them more time. Before a request that waits for timestamps is begun again, one timestamp
+ * over random bytes is requested: until an authority answers, nothing is fetched and the key is not used. A key is
+ * asked whether it is there, if it can say so without a signature; if it cannot, one request after each pause finds out.
  */
-export class TimestampOutages {
+export class Outages {
   private readonly down = new Map<string, Outage>();
   private readonly waiting = new Map<string, WaitingRequest>();
   private changes = 0;
 
   private constructor(
     private readonly file: string,
-    private readonly options: TimestampOutageOptions,
+    private readonly options: OutageOptions,
   ) {}
 
   /** Reads `waiting.json` in the state folder. A missing or damaged file counts as empty. */
-  static async open(state: string, options: TimestampOutageOptions): Promise<TimestampOutages> {
-    const waits = new TimestampOutages(join(state, 'waiting.json'), options);
+  static async open(state: string, options: OutageOptions): Promise<Outages> {
+    const waits = new Outages(join(state, 'waiting.json'), options);
     await waits.read();
     return waits;
   }
 
-  /** Since when each channel has been without a timestamp, by its name. */
-  get since(): ReadonlyMap<string, Date> {
-    return new Map([...this.down].map(([name, { since }]) => [name, since]));
+  /** What channels are without, and since when, by their names. */
+  get channels(): ReadonlyMap<string, ChannelOutage> {
+    return new Map([...this.down].map(([name, { for: cause, since }]) => [name, { for: cause, since }]));
   }
 
-  /** Changes whenever `since` may have changed. */
+  /** The requests that wait. */
+  get requests(): readonly { readonly id: string; readonly channel: string; readonly first: Date }[] {
+    return [...this.waiting].map(([id, request]) => ({ id, ...request }));
+  }
+
+  /** Changes whenever `channels` or `requests` may have changed. */
   get version(): number {
     return this.changes;
   }
 
   /**
    * Called before a request is begun: why it still has to wait, or null. A request whose time is over gets a last
-   * attempt. Throws the TimestampUnavailable of an attempt, which `after` judges.
+   * attempt. Throws the error of an attempt, which `after` judges.
    */
   async before(request: string, channel: Channel): Promise<UnmetPrecondition | null> {
-    const { config, timestamper } = channel;
-    const down = this.down.get(config.name);
-    if (!down || !timestamper) return null;
-    await this.note(request, config.name);
+    const { name } = channel.config;
+    const down = this.down.get(name);
+    if (!down) return null;
+    await this.note(request, name);
     if (this.left(request) > 0 && performance.now() < down.retryAt) return this.wait(request, down);
-    await timestamper.timestamp(randomBytes(32), config.signing.digest, requireNoExtraContent, true);
-    this.down.delete(config.name);
-    await this.save();
+    if (down.for === 'timestamp') await this.tryTimestamp(channel);
+    else await channel.key.available?.();
     return null;
+  }
+
+  private async tryTimestamp({ config, timestamper }: Channel): Promise<void> {
+    await timestamper?.timestamp(randomBytes(32), config.signing.digest, requireNoExtraContent, true);
+    await this.over(config.name);
+  }
+
+  /** Called when a channel has made a signature, and got its timestamp. */
+  async over(channel: string): Promise<void> {
+    if (this.down.delete(channel)) await this.save();
   }
 
   /**
    * Judges an error while a request was handled: why the request waits, or null if the error is no outage of timestamp
-   * authorities, or the outage has lasted too long and so is the answer.
+   * authorities or a key, or the outage has lasted too long and so is the answer.
    */
   async after(
     error: unknown,
     request: string,
     channel: Channel | undefined,
   ): Promise<UnmetPrecondition | null> {
-    if (!(error instanceof TimestampUnavailable) || !error.transient || !channel) return null;
+    const cause = causeOf(error);
+    if (!cause || !channel) return null;
     const { name } = channel.config;
-    const earlier = this.down.get(name);
-    const pause = earlier ? Math.min(earlier.pause * 2, LONGEST_PAUSE) : this.options.pause;
-    const since = earlier?.since ?? this.options.now();
-    const down = { since, pause, retryAt: performance.now() + pause };
+    const down = this.nextOutage(cause, error as SignpipeError, this.down.get(name));
     this.down.set(name, down);
     await this.note(request, name);
     await this.save();
     return this.left(request) > 0 ? this.wait(request, down) : null;
+  }
+
+  private nextOutage(cause: ChannelOutage['for'], error: SignpipeError, last: Outage | undefined): Outage {
+    const earlier = last?.for === cause ? last : undefined;
+    const usual = earlier ? Math.min(earlier.pause * 2, LONGEST_PAUSE) : this.options.pause;
+    const asked = error instanceof KeyUnavailable ? (error.retryAfterMs ?? 0) : 0;
+    const pause = Math.max(usual, Math.min(asked, LONGEST_ASKED));
+    return {
+      for: cause,
+      since: earlier?.since ?? this.options.now(),
+      message: `${error.message} [${error.code}]`,
+      pause: usual,
+      retryAt: performance.now() + pause,
+    };
   }
 
   /** Forgets an answered request, and its channel's outage if no other request waits for it. */
@@ -125,10 +172,15 @@ export class TimestampOutages {
     await this.save();
   }
 
-  private wait(request: string, { since }: Outage): UnmetPrecondition {
+  private wait(request: string, { for: cause, since, message }: Outage): UnmetPrecondition {
     const until = new Date(this.options.now().getTime() + this.left(request)).toISOString();
+    if (cause === 'timestamp')
+      return unmet(
+        `no timestamp authority has answered since ${since.toISOString()}; they are asked again, until ${until} at the latest`,
+      );
+    const why = message === '' ? '' : `: ${message}`;
     return unmet(
-      `no timestamp authority has answered since ${since.toISOString()}; they are asked again, until ${until} at the latest`,
+      `the signing key cannot be reached since ${since.toISOString()}; it is tried again, until ${until} at the latest${why}`,
     );
   }
 
@@ -159,13 +211,18 @@ export class TimestampOutages {
       if (now().getTime() - Date.parse(first) < FORGOTTEN_AFTER)
         this.waiting.set(id, { channel, first: new Date(first) });
     const channels = new Set([...this.waiting.values()].map(({ channel }) => channel));
-    for (const { name, since } of state.data.channels)
-      if (channels.has(name)) this.down.set(name, { since: new Date(since), retryAt: 0, pause });
+    for (const { name, for: cause, since } of state.data.channels)
+      if (channels.has(name))
+        this.down.set(name, { for: cause, since: new Date(since), message: '', retryAt: 0, pause });
   }
 
   private async save(): Promise<void> {
     this.changes += 1;
-    const channels = [...this.down].map(([name, { since }]) => ({ name, since: since.toISOString() }));
+    const channels = [...this.down].map(([name, { for: cause, since }]) => ({
+      name,
+      for: cause,
+      since: since.toISOString(),
+    }));
     const requests = [...this.waiting].map(([id, { channel, first }]) => ({
       id,
       channel,
