@@ -22,6 +22,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   faketime: 'faketime',
   'softhsm2-util': 'softhsm2',
   'pkcs11-tool': 'opensc',
+  'p11-kit': 'p11-kit',
 };
 
 function isExecutable(path: string): boolean {

@@ -28,6 +28,7 @@ await Promise.all([
   writeModule('build/start.ts', 'main.js'),
   writeModule('lib/bytes/hash-worker.ts', 'hash-worker.js'),
   writeModule('app/auditor/worker.ts', 'audit-worker.js'),
+  writeModule('engine/keys/pkcs11/module-script.ts', 'pkcs11-module.js'),
   writeForPage('audit-page/page.ts', 'audit-page/page.js'),
   copyFile(join(root, 'src/audit-page/style.css'), join(dist, 'audit-page/style.css')),
 ]);

@@ -44,7 +44,7 @@ export interface TestCertificateOptions {
   readonly purpose: 'authority' | 'code-signing' | 'timestamping';
   /** The issuer; default self-signed. */
   readonly issuer?: TestIdentity | undefined;
-  /** Default `rsa3072` for code signing, `p256` otherwise. */
+  /** Default `rsa3072` for code signing, `p256` otherwise. With an issuer, the public key alone is enough. */
   readonly key?: KeyKind | KeyObject | undefined;
   /** Default an hour ago, for an authority two years ago. */
   readonly notBefore?: Date | undefined;
@@ -116,7 +116,7 @@ export function signatureScheme(key: KeyObject): { hash: DigestName; algorithm: 
 }
 
 const publicKeyInfo = (key: KeyObject): Buffer =>
-  createPublicKey(key).export({ type: 'spki', format: 'der' });
+  (key.type === 'public' ? key : createPublicKey(key)).export({ type: 'spki', format: 'der' });
 
 /** A positive serial number of 16 random octets (RFC 5280, 4.1.2.2). */
 export function randomSerial(): Buffer {

@@ -93,6 +93,13 @@ const COMPUTED: readonly Computed[] = [
     pattern: /(?<=\brefuse\(\s*|NAME_LIMIT \? |'name-too-long' : )'([^']+)'/g,
     code: (x) => `zipname-${x}`,
   },
+  { file: 'engine/keys/pkcs11/find-token.ts', kind: 'local', pattern: /(?!)/g, code: same }, // repeats usage errors
+  {
+    file: 'engine/keys/pkcs11/call-errors.ts',
+    kind: 'unavailable',
+    pattern: /super\('([^']+)'/g,
+    code: same,
+  },
   { file: 'engine/keys/key-file.ts', kind: 'usage', pattern: /(?!)/g, code: same }, // its callers say what
   { file: 'engine/keys/pfx.ts', kind: 'usage', pattern: /readingKeyFile\('([^']+)'/g, code: same },
   {
@@ -156,7 +163,8 @@ const LITERAL = /^'([a-z0-9-]+)'$/;
 
 /** Texts that look like codes but are not: names from programs, protocols, packages and formats. */
 const OTHER_WORDS: ReadonlySet<string> = new Set(
-  `accept-encoding accept-unpinned apple-double nested-zip not-allowed no-issuer aes-256-cbc copy-data valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing
+  `accept-encoding accept-unpinned apple-double nested-zip not-allowed no-issuer aes-256-cbc copy-data library-description library-manufacturer library-version
+  module-name module-path p11-kit-proxy pin-source slot-description slot-id slot-manufacturer x-environment x-sessions x-timeout valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing
   content-length content-type digest-strength draft-2020-12 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384
   ecdsa-sha2-nistp521 file-digest for-each-ref gpgsig-sha256 half-open ieee-p1363 in-place index-pack lost-race ls-remote
   merge-base no-referrer no-touch-required proxy-authorization proxy-from-env node-cron node-forge p-retry pre-receive retry-after rev-list

@@ -1,12 +1,13 @@
 import { usage } from '../../lib/errors.ts';
 import { checkExecUri, programOf, requireCertificate, resolveProgram } from './command/command-line.ts';
+import { parsePkcs11Uri, resolvePkcs11Uri } from './pkcs11/uri.ts';
 import type { SigningKey } from './signing-key.ts';
 import type { UriKeyOptions } from './uri-key-options.ts';
 
 /** A kind of key that a URI names. Its code is loaded, only for speed, when such a key is used. */
 interface UriKeyKind {
   /** Throws usage errors, without any I/O, for a URI that cannot be right; the configuration reports them. */
-  readonly check?: (uri: string, certificate: string | undefined) => void;
+  readonly check?: (uri: string, certificate: string | undefined) => unknown;
   readonly open: (options: UriKeyOptions) => Promise<SigningKey>;
   /** Makes the paths in a URI absolute; a kind whose URIs hold no path has none. */
   readonly resolve?: (uri: string, resolvePath: (path: string) => string) => string;
@@ -14,6 +15,14 @@ interface UriKeyKind {
 
 /** By scheme. Another kind is another entry here, and one file that implements `SigningKey`. */
 const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([
+  [
+    'pkcs11',
+    {
+      check: parsePkcs11Uri,
+      open: async (options) => (await import('./pkcs11/open.ts')).openPkcs11Key(options),
+      resolve: resolvePkcs11Uri,
+    },
+  ],
   [
     'exec',
     {

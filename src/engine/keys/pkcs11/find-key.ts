@@ -1,0 +1,135 @@
+import { createHash, randomBytes, verify } from 'node:crypto';
+import { SignpipeError, usage } from '../../../lib/errors.ts';
+import { plural } from '../../../lib/plural.ts';
+import { printable } from '../../../lib/printable.ts';
+import { Certificate } from '../../../lib/x509/certificate.ts';
+import { readCertificates } from '../certificate-file.ts';
+import { MAX_LISTED } from './find-token.ts';
+import type { TokenCertificate, TokenKey } from './module-calls.ts';
+import type { ModuleProcess } from './module-process.ts';
+import { encodeValue, type KeySelection } from './uri.ts';
+
+/** The part of a URI that names an object. */
+export const objectUri = ({ label, id }: { readonly label: string; readonly id: Buffer }): string =>
+  [
+    ...(label === '' ? [] : [`object=${encodeValue(label)}`]),
+    ...(id.length === 0
+      ? []
+      : [`id=${[...id].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')}`]),
+  ].join(';');
+
+const listed = (keys: readonly TokenKey[]): string =>
+  keys.slice(0, MAX_LISTED).map(objectUri).join(', ') + (keys.length > MAX_LISTED ? ', …' : '');
+
+/**
+ * The one private key on the token that a URI selects, of those that may sign. Throws usage errors:
+ * `token-key-missing`, `token-key-ambiguous`.
+ */
+export async function findKey(process: ModuleProcess, { label, id }: KeySelection): Promise<TokenKey> {
+  const found = await process.call('keys', { label, id });
+  const keys = found.filter(({ signs }) => signs);
+  const [key, another] = keys;
+  if (key && !another) return key;
+  if (key)
+    throw usage(
+      'token-key-ambiguous',
+      `${plural(keys.length, 'private key')} of the token fit the URI: ${listed(keys)}`,
+      {
+        hint: 'add object= and id= to the URI in signing.key so that one is left',
+      },
+    );
+  if (found.length > 0)
+    throw usage('token-key-missing', `the private key ${listed(found)} may not sign (CKA_SIGN)`, {
+      hint: 'name another key of the token, or make one that may sign',
+    });
+  const all =
+    label === undefined && id === undefined
+      ? []
+      : await process.call('keys', { label: undefined, id: undefined });
+  throw usage('token-key-missing', 'the token has no private key that fits the URI', {
+    hint:
+      all.length === 0
+        ? 'the token shows no private key at all: make one, or look for it on another token'
+        : `correct object= and id= in signing.key: the private keys of the token are ${listed(all)}`,
+  });
+}
+
+const base64url = (text: string | undefined): Buffer => Buffer.from(text ?? '', 'base64url');
+
+function withoutZeros(number: Buffer): Buffer {
+  const first = number.findIndex((byte) => byte !== 0);
+  return first < 0 ? Buffer.alloc(0) : number.subarray(first);
+}
+
+/** Whether a certificate is for a key; undefined if the token does not show the public key. */
+export function fits(certificate: Certificate, { modulus, ecPoint }: TokenKey): boolean | undefined {
+  const { n, x, y } = certificate.publicKey.export({ format: 'jwk' });
+  if (modulus) return n !== undefined && withoutZeros(modulus).equals(withoutZeros(base64url(n)));
+  if (!ecPoint) return undefined;
+  const point = Buffer.concat([Buffer.from([4]), base64url(x), base64url(y)]);
+  // CKA_EC_POINT is an OCTET STRING around the point; some modules leave the tag and length out.
+  return (
+    x !== undefined && ecPoint.length <= point.length + 3 && ecPoint.subarray(-point.length).equals(point)
+  );
+}
+
+function parsed(certificates: readonly TokenCertificate[]): Certificate[] {
+  return certificates.flatMap(({ der, label }) => {
+    try {
+      return Certificate.parse(der, `certificate ${printable(label, 40)} of the token`);
+    } catch (error) {
+      if (error instanceof SignpipeError) return [];
+      throw error;
+    }
+  });
+}
+
+/** The certificates on a token that can be read. */
+export const tokenCertificates = async (process: ModuleProcess): Promise<Certificate[]> =>
+  parsed(await process.call('certificates', undefined));
+
+/** Which of the certificates verify a signature over random data. */
+async function provedBy(
+  certificates: readonly Certificate[],
+  sign: (hash: 'sha256', digest: Buffer) => Promise<Buffer>,
+): Promise<Certificate[]> {
+  if (certificates.length === 0) return [];
+  const data = randomBytes(32);
+  const value = await sign('sha256', createHash('sha256').update(data).digest());
+  return certificates.filter(
+    ({ publicKey }) =>
+      ['rsa', 'ec'].includes(publicKey.asymmetricKeyType ?? '') && verify('sha256', data, publicKey, value),
+  );
+}
+
+/**
+ * The certificate of a key, of several the one that expires last, and all others that can be its issuers: from the file
+ * if one is given, else from the token. Throws usage errors: `token-certificate-missing`, `key-does-not-match`, and those
+ * of `readCertificates`.
+ */
+export async function certificatesFor(
+  process: ModuleProcess,
+  key: TokenKey,
+  file: string | undefined,
+  sign: (hash: 'sha256', digest: Buffer) => Promise<Buffer>,
+): Promise<{ readonly leaf: Certificate; readonly others: readonly Certificate[] }> {
+  const onToken = await tokenCertificates(process);
+  const pool = file === undefined ? onToken : await readCertificates(file);
+  const known = key.modulus ?? key.ecPoint;
+  const own = known ? pool.filter((certificate) => fits(certificate, key)) : await provedBy(pool, sign);
+  const [leaf] = own.sort((a, b) => b.notAfter.getTime() - a.notAfter.getTime());
+  if (leaf) return { leaf, others: [...pool, ...onToken] };
+  if (file !== undefined)
+    throw usage(
+      'key-does-not-match',
+      `${file}: none of its certificates belongs to the private key on the token`,
+      {
+        hint: 'give the certificate that was issued for this private key',
+      },
+    );
+  throw usage(
+    'token-certificate-missing',
+    `the token has no certificate for the private key ${objectUri(key)}; it has ${plural(onToken.length, 'other certificate')}`,
+    { hint: 'write the certificate to the token, or name its file in signing.certificate' },
+  );
+}

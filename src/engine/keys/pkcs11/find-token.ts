@@ -1,0 +1,91 @@
+import { SignpipeError, usage } from '../../../lib/errors.ts';
+import { printable } from '../../../lib/printable.ts';
+import { KeyUnavailable } from '../signing-key.ts';
+import type { ModuleInfo, TokenInfo } from './module-calls.ts';
+import { encodeValue, type LibrarySelection, type TokenSelection } from './uri.ts';
+
+/** The most tokens or keys that an error lists. */
+export const MAX_LISTED = 10;
+
+/** The path of a URI that fits a token alone, as far as label and serial number can say. */
+export const tokenUri = ({ label, serial }: TokenInfo): string =>
+  [
+    ...(label === '' ? [] : [`token=${encodeValue(label)}`]),
+    ...(serial === '' ? [] : [`serial=${encodeValue(serial)}`]),
+  ].join(';');
+
+/** Names a token in a message. */
+export const tokenName = ({ label, serial }: TokenInfo): string =>
+  `${printable(label, 40)}${serial === '' ? '' : ` (serial ${printable(serial, 20)})`}`;
+
+const listed = (tokens: readonly TokenInfo[]): string =>
+  tokens.slice(0, MAX_LISTED).map(tokenName).join(', ') + (tokens.length > MAX_LISTED ? ', …' : '');
+
+const fits = (token: TokenInfo, selection: TokenSelection): boolean => {
+  const pairs: readonly (readonly [unknown, unknown])[] = [
+    [selection.token, token.label],
+    [selection.manufacturer, token.manufacturer],
+    [selection.serial, token.serial],
+    [selection.model, token.model],
+    [selection.slotId, token.slotId],
+    [selection.slotDescription, token.slotDescription],
+    [selection.slotManufacturer, token.slotManufacturer],
+  ];
+  return pairs.every(([wanted, actual]) => wanted === undefined || wanted === actual);
+};
+
+/**
+ * The one token that a URI selects. Throws `token-missing` (unavailable: a token can be plugged in), and
+ * `token-ambiguous` (usage).
+ */
+export function findToken(tokens: readonly TokenInfo[], selection: TokenSelection): TokenInfo {
+  const fitting = tokens.filter((token) => fits(token, selection));
+  const [token, another] = fitting;
+  if (!token)
+    throw new KeyUnavailable('token-missing', 'the token of the signing key is not there', {
+      hint:
+        tokens.length === 0
+          ? 'plug it in; the module shows no token at all. It is looked for again when the key is used next'
+          : `plug it in, or correct the URI in signing.key: the tokens that are there are ${listed(tokens)}`,
+    });
+  if (another)
+    throw usage('token-ambiguous', `several tokens fit the URI of the signing key: ${listed(fitting)}`, {
+      hint: `add what tells them apart, such as ${tokenUri(token)}${token.serial === another.serial ? `;slot-id=${token.slotId}` : ''}`,
+    });
+  return token;
+}
+
+/** Throws `pkcs11-library` (usage) unless the module is the one that the URI describes. */
+export function checkLibrary(
+  info: ModuleInfo,
+  { manufacturer, description, version }: LibrarySelection,
+): void {
+  const differing = [
+    ...(manufacturer === undefined || manufacturer === info.manufacturer
+      ? []
+      : [`library-manufacturer is ${printable(info.manufacturer)}`]),
+    ...(description === undefined || description === info.description
+      ? []
+      : [`library-description is ${printable(info.description)}`]),
+    ...(!version || (version.major === info.version.major && version.minor === info.version.minor)
+      ? []
+      : [`library-version is ${info.version.major}.${info.version.minor}`]),
+  ];
+  if (differing.length > 0)
+    throw usage(
+      'pkcs11-library',
+      `the PKCS#11 module is not the one in the URI: its ${differing.join(', its ')}`,
+      {
+        hint: 'correct the URI in signing.key, or leave these attributes out',
+      },
+    );
+}
+
+/** The same error, as a fault of this machine while a request is handled: it is answered, and not tried for ever. */
+export const whileSigning = (error: unknown): unknown =>
+  error instanceof SignpipeError && error.kind === 'usage'
+    ? new SignpipeError('local', error.code, error.message, {
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+        cause: error,
+      })
+    : error;

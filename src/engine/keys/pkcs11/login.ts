@@ -1,0 +1,162 @@
+import { SignpipeError, usage } from '../../../lib/errors.ts';
+import { readPassphraseFile } from '../passphrase.ts';
+import { ModuleCallError } from './call-errors.ts';
+import { tokenName } from './find-token.ts';
+import { TOKEN_FLAG, type TokenInfo } from './module-calls.ts';
+import type { ModuleProcess } from './module-process.ts';
+
+/** How long a person has to type the PIN into the token's own keypad, in ms. */
+export const KEYPAD_MS = 120_000;
+
+/** Where the PIN of a token comes from. */
+export interface PinSource {
+  readonly file: string | undefined;
+  /** Asks a person; see `openSigningKey`. */
+  readonly ask: ((what: string) => Promise<string | undefined>) | undefined;
+  readonly warn: (message: string) => void;
+}
+
+/** What a login needs: a PIN, whether a person gave it now, and undefined for the token's own keypad. */
+export interface Pin {
+  readonly pin: string | undefined;
+  readonly attended: boolean;
+}
+
+const CHECK_PIN =
+  'check the PIN, or the file in pin-source; a signer that runs has to be restarted then, since it tries no PIN twice';
+const UNLOCK = 'unlock it with the PUK or the SO PIN, with the tool of its vendor';
+
+const pinWrong =
+  (text: string) =>
+  (name: string, cause: unknown): SignpipeError =>
+    usage('pin-wrong', `${name}: ${text}`, { hint: CHECK_PIN, cause });
+
+/** What a token reports about a PIN, which a second attempt cannot mend. */
+const PIN_ERRORS: ReadonlyMap<string, (name: string, cause: unknown) => SignpipeError> = new Map([
+  ['CKR_PIN_INCORRECT', pinWrong('the PIN is wrong')],
+  ['CKR_PIN_INVALID', pinWrong('the PIN has characters that the token does not take')],
+  ['CKR_PIN_LEN_RANGE', pinWrong('the PIN is too short or too long')],
+  [
+    'CKR_PIN_LOCKED',
+    (name, cause) => usage('pin-locked', `${name}: its PIN is locked`, { hint: UNLOCK, cause }),
+  ],
+  [
+    'CKR_PIN_EXPIRED',
+    (name, cause) =>
+      usage('pin-expired', `${name}: its PIN has expired`, {
+        hint: 'change it with the tool of its vendor, write it into the PIN file, and restart the signer',
+        cause,
+      }),
+  ],
+  [
+    'CKR_USER_PIN_NOT_INITIALIZED',
+    (name, cause) =>
+      usage('pin-not-set', `${name}: it has no user PIN yet`, {
+        hint: 'set one with the tool of its vendor, or with pkcs11-tool --init-pin',
+        cause,
+      }),
+  ],
+]);
+
+/**
+ * Tokens whose login failed in this process, and how. Such a login is not repeated until the process is started again: a
+ * few wrong PINs lock a token for good.
+ */
+const failedLogins = new Map<string, SignpipeError>();
+/** The PIN that each token took last in this process. */
+const acceptedPins = new Map<string, string | undefined>();
+
+const idOf = ({ manufacturer, model, serial, label }: TokenInfo, module: string): string =>
+  JSON.stringify([module, manufacturer, model, serial, label]);
+
+const has = ({ flags }: TokenInfo, flag: keyof typeof TOKEN_FLAG): boolean =>
+  (flags & TOKEN_FLAG[flag]) !== 0;
+
+const LOG_IN_BY_HAND =
+  'log in once by hand with the right PIN (pkcs11-tool --login --list-objects, or signpipe sign without pin-source), which resets the counter';
+
+/**
+ * Throws usage errors if a login is not to be tried: `pin-locked`, and without a person `pin-final-try` and
+ * `pin-count-low`, since the service may have been restarted with a wrong PIN.
+ */
+function checkPinState(token: TokenInfo, attended: boolean): void {
+  const name = `token ${tokenName(token)}`;
+  if (has(token, 'userPinLocked'))
+    throw usage('pin-locked', `${name}: its PIN is locked, after too many wrong ones`, {
+      hint: UNLOCK,
+    });
+  if (attended) return;
+  if (has(token, 'userPinFinalTry'))
+    throw usage(
+      'pin-final-try',
+      `${name}: one more wrong PIN locks it, so it is not tried without a person`,
+      {
+        hint: LOG_IN_BY_HAND,
+      },
+    );
+  if (has(token, 'userPinCountLow'))
+    throw usage(
+      'pin-count-low',
+      `${name}: its last login had a wrong PIN, so none is tried without a person`,
+      {
+        hint: LOG_IN_BY_HAND,
+      },
+    );
+}
+
+/** Gets the PIN for a token. Throws `pin-missing` (usage) and what `readPassphraseFile` throws. */
+export async function findPin(token: TokenInfo, { file, ask, warn }: PinSource): Promise<Pin> {
+  if (file !== undefined) return { pin: await readPassphraseFile(file, warn), attended: false };
+  if (has(token, 'protectedAuthenticationPath')) return { pin: undefined, attended: true };
+  const pin = await ask?.(`token ${tokenName(token)} (its PIN)`);
+  if (pin !== undefined && pin !== '') return { pin, attended: true };
+  throw usage('pin-missing', `token ${tokenName(token)}: needs a PIN, and none was given`, {
+    hint: 'put it into a file and add pin-source=file:FILE to the URI in signing.key',
+  });
+}
+
+export const needsLogin = (token: TokenInfo): boolean => has(token, 'loginRequired');
+
+/**
+ * Logs in; throws usage errors: those of `checkPinState` and `PIN_ERRORS`. After a failure it is not tried again in this
+ * process; not even if the token was lost meanwhile, unless this PIN was right before.
+ */
+export async function logIn(
+  process: ModuleProcess,
+  token: TokenInfo,
+  pin: Pin,
+  module: string,
+): Promise<void> {
+  checkPinState(token, pin.attended);
+  const limit = pin.pin === undefined ? KEYPAD_MS : undefined;
+  await tryPin(token, pin, module, () => process.call('login', pin.pin, limit)).catch((error: unknown) => {
+    if (!(error instanceof ModuleCallError && error.rv === 'CKR_USER_ALREADY_LOGGED_IN')) throw error;
+  });
+}
+
+/** Makes a call that gives the PIN to the token; throws the earlier error instead if such a call failed before. */
+export async function tryPin<T>(
+  token: TokenInfo,
+  { pin }: Pin,
+  module: string,
+  call: () => Promise<T>,
+): Promise<T> {
+  const id = idOf(token, module);
+  const earlier = failedLogins.get(id);
+  if (earlier) throw earlier;
+  try {
+    const result = await call();
+    acceptedPins.set(id, pin);
+    return result;
+  } catch (error) {
+    const failure = pinError(error, token);
+    const mayBeWrong = failure !== undefined || (pin !== undefined && acceptedPins.get(id) !== pin);
+    if (mayBeWrong && error instanceof SignpipeError) failedLogins.set(id, failure ?? error);
+    throw failure ?? error;
+  }
+}
+
+function pinError(error: unknown, token: TokenInfo): SignpipeError | undefined {
+  const refused = error instanceof ModuleCallError ? PIN_ERRORS.get(error.rv) : undefined;
+  return refused?.(`token ${tokenName(token)}`, error);
+}

@@ -1,0 +1,59 @@
+import { access } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { usage } from '../../../lib/errors.ts';
+import type { ModuleOptions } from './uri.ts';
+
+const MACHINES: ReadonlyMap<string, string> = new Map([
+  ['x64', 'x86_64'],
+  ['arm64', 'aarch64'],
+]);
+
+const LIBRARIES = `/usr/lib/${MACHINES.get(process.arch) ?? process.arch}-linux-gnu`;
+
+/** The folders in which distributions and vendors put PKCS#11 modules. */
+const FOLDERS: readonly string[] = [
+  `${LIBRARIES}/pkcs11`,
+  LIBRARIES,
+  `${LIBRARIES}/softhsm`,
+  '/usr/lib64/pkcs11',
+  '/usr/lib64',
+  '/usr/lib/pkcs11',
+  '/usr/lib',
+  '/usr/lib/softhsm',
+  '/usr/local/lib',
+  '/usr/local/lib/softhsm',
+  '/opt/homebrew/lib',
+  '/opt/homebrew/lib/softhsm',
+];
+
+const EXTENSION = process.platform === 'darwin' ? 'dylib' : 'so';
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** The first file in the folders with the name of a module, as `module-name` in a URI has it; undefined if there is none. */
+export async function findModule(name: string): Promise<string | undefined> {
+  for (const folder of FOLDERS)
+    for (const file of [`${name}.${EXTENSION}`, `lib${name}.${EXTENSION}`, `${name}.so`, `lib${name}.so`])
+      if (await exists(join(folder, file))) return join(folder, file);
+  return undefined;
+}
+
+/** The absolute path of the module that a URI names. Throws `pkcs11-module` (usage) if there is no such file. */
+export async function modulePath(module: ModuleOptions['module']): Promise<string> {
+  if ('name' in module) {
+    const path = await findModule(module.name);
+    if (path !== undefined) return path;
+    throw usage('pkcs11-module', `no PKCS#11 module is named ${module.name} in the usual folders`, {
+      hint: 'write module-path= and the path of the file instead of module-name',
+    });
+  }
+  const path = resolve(module.path);
+  if (await exists(path)) return path;
+  throw usage('pkcs11-module', `${path}: there is no such PKCS#11 module`, {
+    hint: 'install the software of your token, and give the path of its .so file in module-path',
+  });
+}
