@@ -7,7 +7,7 @@ import type { UriKeyOptions } from './uri-key-options.ts';
 /** A kind of key that a URI names. Its code is loaded, only for speed, when such a key is used. */
 interface UriKeyKind {
   /** Throws usage errors, without any I/O, for a URI that cannot be right; the configuration reports them. */
-  readonly check?: (uri: string, certificate: string | undefined) => unknown;
+  readonly check?: (uri: string, certificate: string | undefined) => void;
   readonly open: (options: UriKeyOptions) => Promise<SigningKey>;
   /** Makes the paths in a URI absolute; a kind whose URIs hold no path has none. */
   readonly resolve?: (uri: string, resolvePath: (path: string) => string) => string;
@@ -18,7 +18,7 @@ const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([
   [
     'pkcs11',
     {
-      check: parsePkcs11Uri,
+      check: (uri) => void parsePkcs11Uri(uri),
       open: async (options) => (await import('./pkcs11/open.ts')).openPkcs11Key(options),
       resolve: resolvePkcs11Uri,
     },

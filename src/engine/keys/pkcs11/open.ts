@@ -84,13 +84,9 @@ const CALL_MS = 30_000;
  * `key-does-not-match`, `pin-missing`, `pin-wrong`, `pin-locked`, `pin-final-try`, `pin-count-low`, `pin-expired`,
  * `pin-not-set`; and `KeyUnavailable`: `token-missing`, `token-failed`, `token-hangs`, `token-process`.
  */
-export async function openPkcs11Key({
-  uri: text,
-  certificate,
-  ask,
-  warn,
-}: UriKeyOptions): Promise<SigningKey> {
-  const uri = parsePkcs11Uri(text);
+export async function openPkcs11Key(given: UriKeyOptions): Promise<SigningKey> {
+  const { certificate, ask, warn } = given;
+  const uri = parsePkcs11Uri(given.uri);
   const pin = { file: uri.pinFile, ask, warn };
   const options = {
     uri,
