@@ -185,6 +185,7 @@ describe('error codes', () => {
 const NO_CODES: ReadonlySet<string> = new Set([
   ...kinds,
   'ssh-keygen',
+  'pkcs11-tool',
   'ssh-agent',
   'ssh-keyscan',
   'ssh-add',
