@@ -63,6 +63,7 @@ export class RequestPoller {
   async poll(): Promise<PollResult> {
     const polled = this.context.now();
     await this.context.renewals.refresh(polled);
+    await this.context.expiryWarnings.check(this.context.channels, polled);
     let heads = await this.heads.update();
     if (await this.finishInterrupted()) heads = await this.heads.update();
     heads = await this.heads.publishPolicy(heads);

@@ -16,6 +16,7 @@ import type { CertificateFinding } from '../../lib/x509/certificate-findings.ts'
 import type { ProgressDisplay } from '../../lib/progress.ts';
 import type { TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
 import { closeKeys, openChannel, type Channel } from './channel.ts';
+import { ExpiryWarnings } from './expiry-warnings.ts';
 import { Journal } from './journal.ts';
 import { cleanStateFolder } from './clean-state-folder.ts';
 import { lockState } from './lock.ts';
@@ -35,6 +36,7 @@ export interface SignerContext {
   readonly lists: TrustLists<Channel>;
   /** Changes channels to their next certificate in `channels`. */
   readonly renewals: Renewals;
+  readonly expiryWarnings: ExpiryWarnings;
   readonly writer: ReceiptWriter;
   /** Which requests wait for timestamp authorities or a key. */
   readonly outages: Outages;
@@ -196,6 +198,7 @@ export async function openSignerContext(
       channels,
       lists: new TrustLists(channels),
       renewals: new Renewals(channels, log),
+      expiryWarnings: await ExpiryWarnings.open(config.state, log),
       writer: withCurrentPolicy(writer, () => currentPolicy(config, channels, outages)),
       origin: originOf(config, repository, acceptedHeads),
       work,

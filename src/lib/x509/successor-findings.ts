@@ -52,13 +52,17 @@ function late({ current, from }: Succession): CertificateFinding | null {
   };
 }
 
-/** Compares with the time of the change, whether that is `from` or the end of the certificate in use. */
-function gap({ current, next, from }: Succession): CertificateFinding | null {
-  const change = from < current.notAfter ? from : current.notAfter;
-  if (next.notBefore <= change) return null;
+/** When the next certificate takes over: at `from`, or when the current one ends, whichever comes first. */
+export const changeAt = ({ current, from }: Succession): Date =>
+  from < current.notAfter ? from : current.notAfter;
+
+function gap(succession: Succession): CertificateFinding | null {
+  const { next } = succession;
+  const at = changeAt(succession);
+  if (next.notBefore <= at) return null;
   return {
     code: 'successor-gap',
-    message: `nothing can be signed from ${change.toISOString()} until ${next.notBefore.toISOString()}, when signing.successor becomes valid`,
+    message: `nothing can be signed from ${at.toISOString()} until ${next.notBefore.toISOString()}, when signing.successor becomes valid`,
     hint: 'set signing.successor.from to a time when it is valid, or have it issued earlier',
   };
 }

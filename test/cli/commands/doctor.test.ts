@@ -218,7 +218,7 @@ describe('the signing key', () => {
       'warning certificate-expires-soon',
       only,
     );
-    assert.match(found.message, /, 12 days left$/);
+    assert.match(found.message, /, 12 days left: within 14 days of its end$/);
   });
 
   it('certificate-not-for-code-signing', async () => {

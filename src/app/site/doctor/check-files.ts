@@ -1,6 +1,8 @@
 import { stat } from 'node:fs/promises';
 import type { VoucherConfig } from '../../config/builder.ts';
 import type { SignerConfig } from '../../config/signer.ts';
+import { isKeyUri } from '../../../engine/keys/key-uri.ts';
+import type { KeySettings } from '../../../engine/keys/open.ts';
 import { PUBLIC_ROOTS } from '../../../engine/keys/trusted-roots.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
@@ -15,6 +17,13 @@ interface SiteFiles {
 /** The file of a private key. If the key is in an agent, the configuration names its `.pub` file, which is not secret. */
 const privateKeyFile = (key: string): string | undefined => (key.endsWith('.pub') ? undefined : key);
 
+/** The files of a signing key that contain a secret; a key that a URI names is in none. */
+const keyFiles = ({ pfx, key, passphraseFile }: KeySettings): (string | undefined)[] => [
+  pfx,
+  key !== undefined && isKeyUri(key) ? undefined : key,
+  passphraseFile,
+];
+
 /** Timestamp roots that are files: all but the word `public`. */
 const rootFiles = (names: readonly string[] = []): string[] => names.filter((name) => name !== PUBLIC_ROOTS);
 
@@ -23,7 +32,7 @@ export function signerFiles({ file, channels, receipts, ssh }: SignerConfig): Si
   const parts = [...channels.values()];
   return {
     secrets: [
-      ...parts.flatMap(({ signing: { pfx, key, passphraseFile } }) => [pfx, key, passphraseFile]),
+      ...parts.flatMap(({ signing }) => [...keyFiles(signing), ...keyFiles(signing.successor ?? {})]),
       privateKeyFile(receipts.key),
       receipts.passphraseFile,
       ssh?.identity,

@@ -5,25 +5,17 @@ import { OID } from '../../../lib/asn1/oids.ts';
 import type { SignerConfig, SigningConfig } from '../../config/signer.ts';
 import { printable } from '../../../lib/printable.ts';
 import { readRoots } from '../../../engine/keys/trusted-roots.ts';
-import { describeKey, openSigningKey } from '../../../engine/keys/open.ts';
-import { isTestChain, requireUsable, type SigningKey } from '../../../engine/keys/signing-key.ts';
+import { describeKey, openSigningKey, type KeySettings } from '../../../engine/keys/open.ts';
+import { isTestChain, type SigningKey } from '../../../engine/keys/signing-key.ts';
 import { openReceiptWriter } from '../../signer/signer-context.ts';
 import { parseIdentity } from '../../../lib/ssh/identity.ts';
 import { findPassphrase } from '../../../engine/keys/passphrase.ts';
-import type { Certificate } from '../../../lib/x509/certificate.ts';
+import { isCovered } from '../../../lib/x509/expiry.ts';
+import { changeAt } from '../../../lib/x509/successor-findings.ts';
+import { checkCertificate, checkValidity } from './check-certificate.ts';
 import { buildChain } from '../../../lib/x509/chain.ts';
 import { bad, ok, silent, resultOf, warning, type CheckResult } from './check-result.ts';
 import { isoDay } from '../../../lib/iso-day.ts';
-
-const DAY = 86_400_000;
-/** With fewer days left, the check warns: authorities take weeks. */
-const EXPIRES_SOON = 30;
-
-function validity(leaf: Certificate, now: Date): CheckResult {
-  const days = Math.floor((leaf.notAfter.getTime() - now.getTime()) / DAY);
-  const until = `valid until ${isoDay(leaf.notAfter)}, ${plural(days, 'day')} left`;
-  return days < EXPIRES_SOON ? warning('certificate-expires-soon', until, 'have it renewed now') : ok(until);
-}
 
 /** Builds the chain up to the configured roots; without roots, describes the chain in the file. */
 async function checkChain(
@@ -67,21 +59,12 @@ async function checkSignature(key: SigningKey, { digest }: SigningConfig): Promi
       );
 }
 
-function usability(key: SigningKey, now: Date): CheckResult | null {
-  try {
-    requireUsable(key, now);
-    return null;
-  } catch (error) {
-    return resultOf(error);
-  }
-}
-
 /** Opens each signing key once, however many checks and channels use it. */
 export class SigningKeys {
   private readonly opened = new Map<string, Promise<SigningKey>>();
 
   /** Opens the key that a configuration names, or returns the one that is open. */
-  async open(config: SigningConfig): Promise<SigningKey> {
+  async open(config: KeySettings | SigningConfig): Promise<SigningKey> {
     const description = describeKey(config);
     const id = JSON.stringify(description);
     const key = this.opened.get(id) ?? openSigningKey(description, { warn: silent });
@@ -95,24 +78,60 @@ export class SigningKeys {
   }
 }
 
-/** Checks the key of one or more channels: it opens, may sign programs now, has a chain, and signs. */
-export async function checkSigningKey(
+/** Checks an open key: its certificate, its chain, and that it signs. `validity` says whether it may sign programs now. */
+export async function checkOpenKey(
+  key: SigningKey,
   config: SigningConfig,
-  keys: SigningKeys,
-  now: Date,
+  { at, validity }: { readonly at: Date; readonly validity: readonly CheckResult[] },
 ): Promise<CheckResult[]> {
-  const key = await keys.open(config);
   const [leaf] = key.certificates;
   if (!leaf) return [];
   const test = isTestChain(key.certificates);
   const mark = test ? ' (a TEST certificate: Windows does not trust it)' : '';
   return [
     ok(`${printable(leaf.subject, 200)}${mark}`),
-    usability(key, now) ?? validity(leaf, now),
-    await checkChain(key, config, now).catch((error: unknown) => resultOf(error)),
+    ...validity,
+    ...checkCertificate(key),
+    await checkChain(key, config, at).catch((error: unknown) => resultOf(error)),
     await checkSignature(key, config),
     ...(config.timestamp.length === 0 && !test ? [untimestamped] : []),
   ];
+}
+
+/**
+ * Checks the key of one or more channels: it opens, may sign programs now, has a chain, and signs. If its successor has
+ * taken over, the key is not needed any more.
+ */
+export async function checkSigningKey(
+  config: SigningConfig,
+  keys: SigningKeys,
+  now: Date,
+): Promise<CheckResult[]> {
+  const { successor } = config;
+  if (successor && now >= successor.from) return [ok(replacedSince(successor.from))];
+  const key = await keys.open(config);
+  const next = successor && (await keys.open(successor).catch(() => null)); // Its own check reports that it does not open.
+  return checkOpenKey(key, config, {
+    at: now,
+    validity: checkValidity(key, now, coverOf(key, config, next)),
+  });
+}
+
+const replacedSince = (from: Date): string =>
+  `signing.successor signs since ${from.toISOString()}: make its settings those of signing, and remove signing.successor`;
+
+/** How the successor covers the end of a key's certificate; undefined if it does not. */
+function coverOf(
+  { certificates: [current] }: SigningKey,
+  { successor }: SigningConfig,
+  nextKey: SigningKey | null | undefined,
+): string | undefined {
+  const [next] = nextKey?.certificates ?? [];
+  if (!successor || !current || !next) return undefined;
+  const succession = { current, next, from: successor.from };
+  return isCovered(succession)
+    ? `signing.successor takes over on ${isoDay(changeAt(succession))}`
+    : undefined;
 }
 
 const untimestamped = bad(

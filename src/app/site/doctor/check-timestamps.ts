@@ -114,9 +114,15 @@ async function rootResults(names: readonly string[] | undefined, now: Date): Pro
 }
 
 /** The roots for timestamps on this key's signatures. None if the key does not open: its own check reports that. */
-async function rootNames(config: SigningConfig, keys: SigningKeys): Promise<readonly string[] | undefined> {
-  if (config.timestampRoots) return config.timestampRoots;
-  const key = await keys.open(config).catch(() => null);
+async function rootNames(
+  config: SigningConfig,
+  keys: SigningKeys,
+  now: Date,
+): Promise<readonly string[] | undefined> {
+  const { timestampRoots, successor } = config;
+  if (timestampRoots) return timestampRoots;
+  // After the successor's date the key before it may be gone.
+  const key = await keys.open(successor && now >= successor.from ? successor : config).catch(() => null);
   return key ? timestampRootsFor(undefined, key.certificates) : undefined;
 }
 
@@ -129,7 +135,7 @@ export async function checkTimestamps(
 ): Promise<CheckResult[]> {
   if (config.timestamp.length === 0)
     return [ok('no authority is configured, which is allowed only for test certificates')];
-  const names = await rootNames(config, keys);
+  const names = await rootNames(config, keys, now);
   const roots = await readTimestampRoots(names);
   const answers = await Promise.allSettled(
     config.timestamp.map(async (each) =>

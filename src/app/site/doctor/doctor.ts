@@ -7,6 +7,7 @@ import { checkReceiptsKey, checkSigningKey, SigningKeys } from './check-keys.ts'
 import { checkSignerPrograms } from './check-programs.ts';
 import { runChecks, silent, type SiteCheck, type SiteFinding } from './check-result.ts';
 import { checkState } from './check-state.ts';
+import { checkSuccessor } from './check-successor.ts';
 import { checkTimestamps } from './check-timestamps.ts';
 import { checkTrust } from './check-trust.ts';
 
@@ -25,7 +26,10 @@ function groupChannels(
   return [...groups.values()].map(([names, channel]) => [names.join(', '), channel]);
 }
 
-const keySettings = ({ signing }: ChannelConfig): unknown[] => KEY_SETTINGS.map((name) => signing[name]);
+const keySettings = ({ signing }: ChannelConfig): unknown[] => [
+  ...KEY_SETTINGS.map((name) => signing[name]),
+  signing.successor,
+];
 
 function signingKeyChecks(config: SignerConfig, keys: SigningKeys, now: Date): SiteCheck[] {
   const groups = groupChannels(config, (channel) => [
@@ -34,10 +38,20 @@ function signingKeyChecks(config: SignerConfig, keys: SigningKeys, now: Date): S
     channel.signing.roots,
     channel.signing.timestamp.length === 0,
   ]);
-  return groups.map(([names, { signing }]) => ({
-    name: `signing key (${names})`,
-    run: () => checkSigningKey(signing, keys, now),
-  }));
+  return groups.flatMap(([names, { signing }]) => {
+    const { successor } = signing;
+    return [
+      { name: `signing key (${names})`, run: () => checkSigningKey(signing, keys, now) },
+      ...(successor
+        ? [
+            {
+              name: `successor (${names})`,
+              run: () => checkSuccessor({ ...signing, successor }, keys, now),
+            },
+          ]
+        : []),
+    ];
+  });
 }
 
 function timestampChecks(
