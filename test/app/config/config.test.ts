@@ -273,6 +273,15 @@ describe('signer.yaml', () => {
       /signing\.successor: names the same key and certificate as signing itself/,
     ],
     [
+      'a successor that is the command in use',
+      MINIMAL.replace(
+        'pfx: code.pfx',
+        'certificate: c, command: [a, b], successor: { certificate: c, command: [a, b], from: 2027-03-01 }',
+      ),
+      'config-invalid',
+      /signing\.successor: names the same key and certificate as signing itself/,
+    ],
+    [
       'a successor of a channel without a key',
       `${MINIMAL}channels: { nightly: { signing: { successor: { from: 2027-03-01 } } } }\n`,
       'config-invalid',
