@@ -30,6 +30,11 @@ addCommand(
   'run the whole pipeline on this machine, with throw-away keys and no network beyond the loopback',
 )
   ?.option('--dir <dir>', 'new or empty folder to work in (default: a new temporary folder)')
+  .addOption(
+    new Option('--timestamp-via <way>', 'how the signer reaches the timestamp authority')
+      .choices(['direct', 'ssh'])
+      .default('direct'),
+  )
   .action(run(async () => (await import('./commands/demo.ts')).demoCommand));
 
 addCommand(

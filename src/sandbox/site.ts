@@ -12,7 +12,7 @@ export interface SitePlaces {
   /** URL of the exchange. */
   readonly exchange: string;
   /** RFC 3161 authorities; may be empty, since the certificate is a test. */
-  readonly timestamp: readonly string[];
+  readonly timestamp: readonly (string | { readonly url: string; readonly via: string })[];
   /** The file with their root. If not given, any root is accepted, since the certificate is a test. */
   readonly timestampRoots?: string;
   /** Whether the URLs use SSH. */
@@ -62,7 +62,7 @@ export async function layOutSite(dir: string): Promise<SandboxSite> {
 const sshPart = (places: SitePlaces, key: string): string =>
   places.ssh ? `ssh:\n  identity: keys/${key}\n  knownHosts: keys/known_hosts\n` : '';
 
-const list = (values: readonly string[]): string => JSON.stringify(values);
+const list = (values: SitePlaces['timestamp']): string => JSON.stringify(values);
 
 /** Writes signer.yaml and builder.yaml for these URLs. */
 export async function writeConfigs(site: SandboxSite, places: SitePlaces): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type Server as NetServer, type Socket } from 'node:net';
+import { connect, createServer, type Server as NetServer, type Socket } from 'node:net';
 import ssh2, {
   type AuthContext,
   type Connection,
@@ -21,6 +21,7 @@ export type SshHostEvent =
   | { kind: 'refused'; user: string }
   | { kind: 'git'; user: string; service: string; path: string; status: number }
   | { kind: 'sftp'; user: string; operation: string; path: string }
+  | { kind: 'forward'; user: string; to: string }
   | { kind: 'denied'; user: string; what: string };
 
 interface SshHostOptions {
@@ -32,6 +33,8 @@ interface SshHostOptions {
   hostKey?: string;
   /** On 127.0.0.1; default a free port. */
   port?: number;
+  /** The addresses (`127.0.0.1:8080`) that clients may connect to through this host, as PermitOpen in sshd_config; default none. */
+  permitOpen?: readonly string[];
   onEvent?: (event: SshHostEvent) => void;
 }
 
@@ -101,6 +104,7 @@ class SandboxHost {
     private readonly onEvent: (event: SshHostEvent) => void,
     private readonly listener: NetServer,
     private readonly ssh: ssh2.Server,
+    private readonly permitOpen: readonly string[],
   ) {
     ssh.on('connection', (connection) => this.serveConnection(connection));
     listener.maxConnections = CONNECTION_LIMIT;
@@ -126,6 +130,34 @@ class SandboxHost {
       const session = accept();
       session.on('close', () => sessions--);
       this.serveSession(session, user);
+    });
+    connection.on('tcpip', (accept, reject, { destIP, destPort }) =>
+      this.forward(`${destIP}:${destPort}`, user, accept, reject),
+    );
+  }
+
+  /** Connects a client onwards (RFC 4254, 7.2), if the address is permitted. */
+  private forward(
+    to: string,
+    user: string,
+    accept: () => ServerChannel,
+    reject: (() => void) | undefined,
+  ): void {
+    if (!this.permitOpen.includes(to)) {
+      this.onEvent({ kind: 'denied', user, what: `connect to ${to}` });
+      return reject?.();
+    }
+    this.onEvent({ kind: 'forward', user, to });
+    const { hostname: host, port } = new URL(`tcp://${to}`);
+    const onward = connect({ host, port: Number(port), noDelay: true });
+    this.sockets.add(onward);
+    onward.once('error', () => reject?.());
+    onward.once('close', () => this.sockets.delete(onward));
+    onward.once('connect', () => {
+      const channel = accept();
+      channel.on('error', () => onward.destroy()).once('close', () => onward.destroy());
+      onward.removeAllListeners('error').on('error', () => channel.destroy());
+      channel.pipe(onward).pipe(channel);
     });
   }
 
@@ -242,7 +274,8 @@ export async function startSshHost(options: SshHostOptions): Promise<SshHost> {
   const publicKey = parseKey(hostKey, 'the host key');
   const listener = createServer();
   const ssh = new ssh2.Server({ hostKeys: [hostKey] });
-  const host = new SandboxHost(chroot, keys, options.onEvent ?? (() => {}), listener, ssh);
+  const { onEvent = () => {}, permitOpen = [] } = options;
+  const host = new SandboxHost(chroot, keys, onEvent, listener, ssh, permitOpen);
   const port = await listen(listener, options.port ?? 0);
   const line = `[127.0.0.1]:${port},[localhost]:${port} ${publicKey.type} ${publicKey.getPublicSSH().toString('base64')}`;
   return { port, hostKeyLine: `${line}\n`, hostKey, close: () => host.close() };

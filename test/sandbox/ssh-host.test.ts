@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFile, type ExecFileException } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import {
+  appendFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -319,6 +331,42 @@ describe("signpipe's own exchange on the embedded host", () => {
       (await readdir(join(root, 'exchange'))).filter((name) => name.includes('part')),
       [],
     );
+  });
+});
+
+describe('connections onwards through the embedded host', () => {
+  const greet = async (): Promise<Server> => {
+    const server = createServer((socket) => socket.end('reached\n')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return server;
+  };
+
+  it('reach the address that is permitted, and no other', async () => {
+    const [permitted, other] = [await greet(), await greet()];
+    const [to = '', elsewhere = ''] = [permitted, other].map(
+      (server) => `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    );
+    const key = await readFile(join(folder, 'id.pub'), 'utf8');
+    const open = await startSshHost({ root, authorizedKeys: [key], permitOpen: [to], hostKey: host.hostKey });
+    await appendFile(join(folder, 'known_hosts'), open.hostKeyLine);
+    const through = (port: number, address: string): Promise<Outcome> =>
+      run('ssh', [...sshOptions('id'), '-p', String(port), '-W', address, 'sign@127.0.0.1']);
+    try {
+      assert.equal((await through(open.port, to)).stdout, 'reached\n');
+      for (const [port, address] of [
+        [open.port, elsewhere],
+        [host.port, to],
+      ] as const) {
+        const { status, stderr } = await through(port, address);
+        assert.equal(status, 255);
+        assert.match(stderr, /open failed/);
+      }
+      assert.ok(events.some((event) => event.kind === 'denied' && event.what === `connect to ${to}`));
+    } finally {
+      await open.close();
+      permitted.close();
+      other.close();
+    }
   });
 });
 

@@ -28,6 +28,7 @@ import { print, type CommonOptions } from '../output/terminal.ts';
 
 interface DemoCommandOptions extends CommonOptions {
   readonly dir?: string;
+  readonly timestampVia: 'direct' | 'ssh';
 }
 
 const run = promisify(execFile);
@@ -83,20 +84,24 @@ async function prepareZip(dir: string, zip: string | undefined): Promise<string[
 }
 
 /** Starts the hosts that a real site has: one for Git and exchange over SSH, and a timestamp authority. */
-async function startHosts(site: SandboxSite): Promise<{ close: () => Promise<void> }> {
+async function startHosts(
+  site: SandboxSite,
+  via: DemoCommandOptions['timestampVia'],
+): Promise<{ close: () => Promise<void> }> {
   const root = join(site.dir, 'server');
   await mkdir(join(root, 'exchange', 'incoming'), { recursive: true });
   await mkdir(join(root, 'exchange', 'signed'), { recursive: true });
   await run('git', ['init', '--quiet', '--bare', '--initial-branch=main', join(root, 'control.git')]);
-  const host = await startSshHost({ root, authorizedKeys: site.authorizedKeys });
   const authority = await startTimestampAuthority({ identity: site.pki.timestamping });
+  const permitOpen = via === 'ssh' ? [new URL(authority.url).host] : [];
+  const host = await startSshHost({ root, authorizedKeys: site.authorizedKeys, permitOpen });
   await writeFileAtomically(join(site.dir, 'keys', 'known_hosts'), host.hostKeyLine);
   await writeFileAtomically(join(site.dir, 'tsa.pem'), toPem([site.pki.root.certificate]));
   const at = `sandbox@127.0.0.1:${host.port}`;
   await writeConfigs(site, {
     control: `ssh://${at}/control.git`,
     exchange: `sftp://${at}/exchange`,
-    timestamp: [authority.url],
+    timestamp: [{ url: authority.url, via }],
     timestampRoots: 'tsa.pem',
     ssh: true,
   });
@@ -241,7 +246,7 @@ async function play(dir: string, zip: string | undefined, options: DemoCommandOp
   );
   const hosts = await story.step(
     'An SSH host for Git and files, a timestamp authority, both on the loopback',
-    () => startHosts(site),
+    () => startHosts(site, options.timestampVia),
   );
   try {
     await runPipeline(story, site, options);
