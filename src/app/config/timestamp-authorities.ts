@@ -1,16 +1,21 @@
 import { z } from 'zod';
+import { duration } from './common-sections.ts';
 
 const timestampUrl = z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL');
 
 /** The ways to an authority: from this machine, or through the SSH host of the exchange. */
 const WAYS = ['direct', 'ssh'] as const;
 
+/** The longest pause between two requests to an authority, in ms: longer ones no timestamp would wait for. */
+const LONGEST_EVERY = 60_000;
+
 const authority = z.strictObject({
   url: timestampUrl,
   via: z.enum(WAYS, `must be one of ${WAYS.join(', ')}`).default('direct'),
+  every: duration.refine((ms) => ms <= LONGEST_EVERY, 'must be at most 1m').optional(),
 });
 
-/** `signing.timestamp`: each authority is a URL, or `{ url, via }`. Its output always has the second form. */
+/** `signing.timestamp`: each authority is a URL, or `{ url, via, every }`. Its output always has the second form. */
 export const timestampAuthorities = z
   .array(z.preprocess((value) => (typeof value === 'string' ? { url: value } : value), authority))
   .max(16);

@@ -1,4 +1,5 @@
 import { directEndpoint, type TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
+import { Pace } from '../../engine/timestamp/pace.ts';
 import type { Dial } from '../../engine/timestamp/tunnel-route.ts';
 import { unavailable, usage } from '../../lib/errors.ts';
 import { ForwardingError, SshTunnel } from '../../lib/ssh/tunnel.ts';
@@ -51,8 +52,9 @@ export class TimestampRoutes {
 
   /** The same endpoint for the same authority. Throws `timestamp-url` and `timestamp-proxy` (usage). */
   endpoint(authority: TimestampAuthority): TimestampEndpoint {
-    const id = `${authority.via} ${authority.url}`;
-    const endpoint = this.endpoints.get(id) ?? this.open(authority);
+    const { via, url, every = 0 } = authority;
+    const id = `${via} ${every} ${url}`;
+    const endpoint = this.endpoints.get(id) ?? { ...this.open(authority), pace: new Pace(every) };
     this.endpoints.set(id, endpoint);
     return endpoint;
   }

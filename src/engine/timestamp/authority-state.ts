@@ -37,8 +37,6 @@ export class AuthorityState {
   private readonly record = new AuthorityRecord();
   /** Until then no request is sent: its Retry-After asked for that. */
   private heldUntil = 0;
-  /** Until then no request is sent: the configuration asks for a pause between two. */
-  private pausesUntil = 0;
   /** Until then other authorities are preferred, because this one failed. */
   private restsUntil = 0;
   private lastFailure = 0;
@@ -87,7 +85,7 @@ export class AuthorityState {
 
   /** How long no request may be sent yet. */
   wait(now: number): number {
-    return Math.max(0, this.heldUntil - now, this.pausesUntil - now);
+    return Math.max(0, this.heldUntil - now, this.endpoint.pace?.wait(now) ?? 0);
   }
 
   health(now: number): AuthorityHealth {
@@ -101,7 +99,7 @@ export class AuthorityState {
 
   /** Notes that a request is sent now. */
   begin(now: number): void {
-    this.pausesUntil = now + (this.endpoint.everyMs ?? 0);
+    this.endpoint.pace?.begin(now);
   }
 
   /** Notes that a request is overdue: others are preferred until this authority answers. */

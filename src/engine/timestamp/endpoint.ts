@@ -1,4 +1,5 @@
 import { parseEndpoint, postTimestampQuery } from './http.ts';
+import type { Pace } from './pace.ts';
 import { proxyFor } from './proxy.ts';
 
 /** An authority, and the way to it. */
@@ -7,8 +8,8 @@ export interface TimestampEndpoint {
   readonly url: string;
   /** How long one answer may take, in ms, if the way is slower than a connection; else the client's `timeoutMs`. */
   readonly timeoutMs?: number | undefined;
-  /** The shortest time between two requests that its operator allows, in ms; none unless given. */
-  readonly everyMs?: number | undefined;
+  /** Keeps its requests apart, whichever client sends them. */
+  readonly pace?: Pace | undefined;
   /**
    * Sends a TimeStampReq and returns the bytes of the answer, unchecked. Throws SignpipeErrors, and the reason of
    * `abort`.

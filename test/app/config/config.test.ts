@@ -156,12 +156,12 @@ describe('signer.yaml', () => {
 
   it('accepts timestamp authorities as URLs, or with the way to them', async () => {
     const file = join(folder, 'signer.yaml');
-    const authorities = '["http://t.example", { url: "http://u.example", via: ssh }]';
+    const authorities = '["http://t.example", { url: "http://u.example", via: ssh, every: 15s }]';
     writeFileSync(file, MINIMAL.replace('["http://t.example"]', authorities));
     const { channels } = await loadSignerConfig(file);
     assert.deepEqual(channels.get('default')?.signing.timestamp, [
       { url: 'http://t.example', via: 'direct' },
-      { url: 'http://u.example', via: 'ssh' },
+      { url: 'http://u.example', via: 'ssh', every: 15_000 },
     ]);
   });
 
@@ -174,6 +174,12 @@ describe('signer.yaml', () => {
       authority('{ url: "http://t.example", via: proxy }'),
       'config-invalid',
       /:4:\d+: signing\.timestamp\.0\.via: must be one of direct, ssh/,
+    ],
+    [
+      'a pause between requests that no timestamp would wait for',
+      authority('{ url: "http://t.example", every: 2m }'),
+      'config-invalid',
+      /:4:\d+: signing\.timestamp\.0\.every: must be at most 1m/,
     ],
     [
       'a timestamp authority without a URL',

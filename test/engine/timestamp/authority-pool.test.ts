@@ -7,6 +7,7 @@ import type { Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.t
 import { AuthorityState } from '../../../src/engine/timestamp/authority-state.ts';
 import { TimestampClient, type Timestamp } from '../../../src/engine/timestamp/client.ts';
 import { directEndpoint, type TimestampEndpoint } from '../../../src/engine/timestamp/endpoint.ts';
+import { Pace } from '../../../src/engine/timestamp/pace.ts';
 import { TimestampUnavailable } from '../../../src/engine/timestamp/stamp-attempts.ts';
 import { until } from '../../until.ts';
 
@@ -187,16 +188,18 @@ describe('an authority whose operator asks for a pause between requests', () => 
       times.push(performance.now());
       return endpoint.post(...query);
     };
-    await stamps(new TimestampClient([{ ...endpoint, post, everyMs: 60 }]), 4);
+    await stamps(new TimestampClient([{ ...endpoint, post, pace: new Pace(60) }]), 4);
     assert.equal(times.length, 4);
     for (const [n, at] of times.entries()) assert.ok(n === 0 || at - (times[n - 1] ?? 0) >= 59);
   });
 
   it('is passed over meanwhile if there is another one', async () => {
     const busy = await start();
-    const authorities = new TimestampClient([{ ...directEndpoint(busy.url), everyMs: 60_000 }, good.url]);
-    const urls = (await stamps(authorities, 10)).map(({ url }) => url);
-    assert.equal(urls.filter((url) => url === busy.url).length, 1);
+    const paced = { ...directEndpoint(busy.url), pace: new Pace(60_000) };
+    // Two channels of a signer: the pause is one of the authority.
+    const clients = [new TimestampClient([paced, good.url]), new TimestampClient([paced, good.url])];
+    const all = await Promise.all(clients.map((client) => stamps(client, 10)));
+    assert.equal(all.flat().filter(({ url }) => url === busy.url).length, 1);
   });
 });
 
