@@ -8,6 +8,12 @@ import {
 import { verifySigner } from '../../lib/cms/verify-signer.ts';
 import type { ReceiptEntry } from '../../protocol/control/receipt-schema.ts';
 import { invalid } from '../../lib/errors.ts';
+import {
+  certificateIdentity,
+  identityText,
+  isSameIdentity,
+  type CertificateIdentity,
+} from '../../lib/x509/certificate-identity.ts';
 
 /** The signature by this certificate: usually the only one; the last nested one if ours was appended to another's. */
 function signatureBy(der: Buffer, certificate: string, what: string): AuthenticodeSignature {
@@ -18,6 +24,27 @@ function signatureBy(der: Buffer, certificate: string, what: string): Authentico
   throw invalid(
     'signature-certificate-differs',
     `${what}: it is by ${primary.certificate?.sha256 ?? 'an unknown certificate'}, the receipt says ${certificate}`,
+  );
+}
+
+/** By whom a receipt says that a program was signed. */
+interface StatedSigner {
+  /** SHA-256 of the certificate. */
+  readonly certificate: string;
+  /** Undefined in a receipt of version 1. */
+  readonly identity: CertificateIdentity | undefined;
+}
+
+function requireIdentity(
+  { certificate }: AuthenticodeSignature,
+  stated: CertificateIdentity | undefined,
+  what: string,
+): void {
+  const actual = certificate && certificateIdentity(certificate);
+  if (!stated || !actual || isSameIdentity(actual, stated)) return;
+  throw invalid(
+    'signature-identity-differs',
+    `${what}: it is by ${identityText(actual)}, the receipt says ${identityText(stated)}`,
   );
 }
 
@@ -67,9 +94,10 @@ function requireTimestamp(
 export function requireDetached(
   der: Buffer,
   entry: ReceiptEntry,
-  { certificate, now, what }: { certificate: string; now: Date; what: string },
+  { certificate, identity, now, what }: StatedSigner & { readonly now: Date; readonly what: string },
 ): void {
   const signature = signatureBy(der, certificate, what);
+  requireIdentity(signature, identity, what);
   requireDigest(signature, entry, what);
   const { content, signer } = signature;
   if (signature.certificate)

@@ -231,13 +231,18 @@ async function requireSignature(
   { repository, now }: ReceiptContext,
   blobs: ReadonlyMap<string, TreeEntry>,
   entry: Receipt['files'][number]['signed'][number],
-  { certificate }: Receipt,
+  { certificate, identity }: Receipt,
 ): Promise<true> {
   const blob = blobs.get(entry.signature);
   const what = entry.path === '' ? entry.signature : `${entry.signature} of ${entry.path}`;
   if (!blob) throw invalid('receipt-no-signature', `${what} is not there`);
   const der = await repository.readEntry(blob, entry.signature, SIGNATURE_LIMIT);
-  requireDetached(der, entry, { certificate: certificate?.sha256 ?? '', now, what });
+  requireDetached(der, entry, {
+    certificate: entry.certificate ?? certificate?.sha256 ?? '',
+    identity,
+    now,
+    what,
+  });
   return true;
 }
 

@@ -23,12 +23,14 @@ export function judgeRevocation(
   const matches = new Map<string, NamedCertificate>();
   for (const row of rows) {
     if (!row.certificate) continue;
-    const { sha256, subject } = row.certificate;
-    subjects.set(sha256, subject);
-    if (!sha256.startsWith(certificate)) continue;
-    const match = matches.get(sha256) ?? { certificate: sha256, subject, programs: [] };
-    matches.set(sha256, match);
-    for (const program of programsOf(row, at)) match.programs.push(program);
+    const { subject } = row.certificate;
+    for (const sha256 of certificatesIn(row, row.certificate.sha256)) {
+      subjects.set(sha256, subject);
+      if (!sha256.startsWith(certificate)) continue;
+      const match = matches.get(sha256) ?? { certificate: sha256, subject, programs: [] };
+      matches.set(sha256, match);
+      for (const program of programsOf(row, at, sha256)) match.programs.push(program);
+    }
   }
   const [named, another] = matches.values();
   if (!named) throw unknownCertificate(subjects, certificate);
@@ -42,23 +44,30 @@ export function judgeRevocation(
   };
 }
 
-function programsOf(row: AuditRow, at: Date): RevokedProgram[] {
+/** The certificates that a receipt names: its own, and those of programs that were signed with another one. */
+const certificatesIn = ({ files }: AuditRow, own: string): Set<string> =>
+  new Set([own, ...files.flatMap(({ signed }) => signed.map(({ certificate = own }) => certificate))]);
+
+/** The programs of an answer that were signed with one of its certificates. */
+function programsOf(row: AuditRow, at: Date, sha256: string): RevokedProgram[] {
   return row.files.flatMap(({ input, signed }) =>
-    signed.map(({ path, after, authenticode, timestamp, proven }) => {
-      const time = timestamp?.time ?? null;
-      const survives = proven && time !== null && new Date(time) < at;
-      return {
-        file: input.name,
-        path,
-        sha256: after.sha256,
-        digest: authenticode.digest,
-        timestamp: time,
-        survives,
-        why: reasonFor(time, proven, survives),
-        request: row.request,
-        receipt: row.receipt ?? '',
-      };
-    }),
+    signed
+      .filter(({ certificate = row.certificate?.sha256 }) => certificate === sha256)
+      .map(({ path, after, authenticode, timestamp, proven }) => {
+        const time = timestamp?.time ?? null;
+        const survives = proven && time !== null && new Date(time) < at;
+        return {
+          file: input.name,
+          path,
+          sha256: after.sha256,
+          digest: authenticode.digest,
+          timestamp: time,
+          survives,
+          why: reasonFor(time, proven, survives),
+          request: row.request,
+          receipt: row.receipt ?? '',
+        };
+      }),
   );
 }
 

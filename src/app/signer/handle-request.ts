@@ -126,7 +126,7 @@ export class RequestHandler {
     });
     const times = { ...draft.times, fetched: fetchedAt, signed: context.now().toISOString() };
     const signedReceipt = receiptOf({ ...draft, vouches, times }, 'signed', {
-      ...certificateOf(channel),
+      ...certificateOf(signed.certificate ?? channel.key.certificates[0]),
       files: signed.files,
       zlib: process.versions.zlib,
     });

@@ -10,6 +10,7 @@ import type { Request } from '../../protocol/control/request.ts';
 import type { Vouch } from '../../protocol/control/vouch.ts';
 import { isRefused, notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
 import { certificateIdentity } from '../../lib/x509/certificate-identity.ts';
 import { VERSION } from '../../lib/version.ts';
 import type { EarlierAnswer } from './answered-index.ts';
@@ -150,9 +151,10 @@ export function requireValidReceipt(receipt: Receipt): void {
     );
 }
 
-/** What a receipt states about the certificate that a channel signs with. */
-export function certificateOf(channel: Channel): Required<Pick<Receipt, 'certificate' | 'identity'>> {
-  const [leaf] = channel.key.certificates;
+/** What a receipt states about the certificate of its signatures. */
+export function certificateOf(
+  leaf: Certificate | undefined,
+): Required<Pick<Receipt, 'certificate' | 'identity'>> {
   if (!leaf)
     throw new SignpipeError('local', 'key-without-certificate', 'the signing key has no certificate');
   const { subject, issuer, serial, sha256, notBefore, notAfter } = leaf;

@@ -3,6 +3,8 @@ import { basename, join } from 'node:path';
 import { printable } from '../../lib/printable.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import type { NewSignature } from '../../engine/authenticode/sign.ts';
+import type { SigningKey } from '../../engine/keys/signing-key.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
 import { deliveredPath } from '../config/delivered-path.ts';
 import type { ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import type { RequestedFile } from '../../protocol/control/zipname.ts';
@@ -25,6 +27,8 @@ export interface SignedRequest {
   readonly outputs: JournaledOutput[];
   /** New bytes in memory, by file name. */
   readonly newBytes: Map<string, Buffer>;
+  /** The certificate of the first signature; undefined if nothing was signed. */
+  readonly certificate: Certificate | undefined;
 }
 
 type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept' | 'leftAlone'>;
@@ -35,10 +39,11 @@ const MOST_LEFT_ALONE = 100;
 /** What a receipt says of the programs in a file. */
 function programsOf(
   made: Made,
+  { shortLived = false }: SigningKey,
 ): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'attachments'> {
   return {
     entries: made.entries,
-    signed: made.signed.map(({ path, format, before, after, authenticode, timestamp }) => ({
+    signed: made.signed.map(({ path, format, before, after, authenticode, certificate, timestamp }) => ({
       path,
       inside: [],
       format,
@@ -52,6 +57,7 @@ function programsOf(
         authority: timestamp.authority,
         url: timestamp.url,
       },
+      ...(shortLived ? { certificate: certificate.sha256 } : {}),
       signature: `signatures/${before.sha256}.p7`,
     })),
     // A stranger's certificate may name its owner at any length.
@@ -124,7 +130,7 @@ async function signWhole(
     file: {
       input: { name, size, sha256 },
       output: { name, path, ...made.output },
-      ...programsOf(made),
+      ...programsOf(made, options.key),
       seen: 'whole',
     },
     output: signed
@@ -149,6 +155,7 @@ function describeSparse(
   { requested: { name }, remote }: SparseFile,
   made: SignedDelta,
   { file, path }: Target,
+  key: SigningKey,
 ): SignedRequestFile {
   const { size, spans } = made.delta;
   return {
@@ -157,7 +164,7 @@ function describeSparse(
     file: {
       input: { name, size: remote.size },
       output: { name, path, size },
-      ...programsOf(made),
+      ...programsOf(made, key),
       seen: 'entries',
     },
     output: {
@@ -186,7 +193,7 @@ async function signOne(
   if (made) {
     const fields = { file: requested.name, bytes: remote.bytesFetched, of: remote.size };
     context.log.info(fields, `fetched ${requested.name} in part`);
-    return describeSparse(fetched, made, target);
+    return describeSparse(fetched, made, target, options.key);
   }
   return signWhole(await fetchWhole(context, requested, path), target, options);
 }
@@ -201,7 +208,12 @@ export async function signFiles(
   fetched: readonly FetchedFile[],
   { request, folder }: { readonly request: string; readonly folder: string },
 ): Promise<SignedRequest> {
-  const result: SignedRequest = { files: [], outputs: [], newBytes: new Map() };
+  const result = {
+    files: [] as ReceiptFile[],
+    outputs: [] as JournaledOutput[],
+    newBytes: new Map<string, Buffer>(),
+  };
+  let certificate: Certificate | undefined;
   const signatures = new Map<string, Buffer>();
   // The receipt has one signature for a program, however many of the files contain it.
   const earlier = new Map<string, NewSignature>();
@@ -218,6 +230,7 @@ export async function signFiles(
     );
     // The same program under several paths has one signature.
     for (const { before, signature } of made.signed) signatures.set(before.sha256, signature);
+    certificate ??= made.signed[0]?.certificate;
     if (output.mode !== 'delta') await rm(each.path, { force: true });
     context.log.info(
       { file: name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
@@ -228,5 +241,5 @@ export async function signFiles(
     if (newBytes) result.newBytes.set(name, newBytes);
   }
   await writeBlobs(signatureStore(context.config.state), signatures);
-  return result;
+  return { ...result, certificate };
 }

@@ -102,7 +102,9 @@ const asJson = (file: SignedFile, input: string, output: string): string =>
     input,
     path: output,
     ...file,
-    signed: file.signed.map(({ signature: _signature, format: _format, ...entry }) => entry),
+    signed: file.signed.map(
+      ({ signature: _signature, certificate: _certificate, format: _format, ...entry }) => entry,
+    ),
   });
 
 /** Which programs to sign. A program named on the command line is signed whatever its name, unless --files is given. */

@@ -70,7 +70,7 @@ async function writeSmall(
   const [before, after] = await settleAll([
     sha256OfSource(file.source),
     sha256OfSource(signed),
-    verifyOwnSignature(file, signed, options),
+    verifyOwnSignature(file, signed, result, options),
     handle.sync(),
   ]);
   return describeSigned('', file, result, { before, after });
@@ -100,7 +100,7 @@ async function writeLarge(
   await patchInPlace(handle, result.content);
   const verify = async (signed: ByteSource): Promise<string> => {
     const [, after] = await settleAll([
-      verifyOwnSignature(file, signed, options),
+      verifyOwnSignature(file, signed, result, options),
       hashed ? sha256OfSource(signed) : '',
       handle.sync(),
     ]);

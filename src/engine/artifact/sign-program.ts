@@ -1,4 +1,5 @@
 import { invalid, isInvalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
@@ -87,6 +88,7 @@ async function existingSigner(
 export async function verifyOwnSignature(
   original: SignableFile,
   signed: ByteSource,
+  { certificate }: Pick<SigningResult, 'certificate'>,
   options: SignArtifactOptions,
 ): Promise<void> {
   try {
@@ -97,7 +99,8 @@ export async function verifyOwnSignature(
       // The proof asks for the checksum, which is a by-product of this.
       file.digest(options.hash),
     ]);
-    const fault = faultOf(report, indexOf(added, file), options) ?? (await faultOfOthers(file));
+    const fault =
+      faultOf(report, { index: indexOf(added, file), certificate }, options) ?? (await faultOfOthers(file));
     if (fault !== null) throw ownSignatureBad(signed, fault);
   } catch (error) {
     if (!isInvalid(error)) throw error;
@@ -112,11 +115,11 @@ const indexOf = (added: Buffer, file: SignableFile): number | undefined =>
 /** Why the signature that was just made must not be delivered, or null. */
 function faultOf(
   report: VerifyReport,
-  ours: number | undefined,
-  { key, roots }: SignArtifactOptions,
+  { index: ours, certificate }: { readonly index: number | undefined; readonly certificate: Certificate },
+  { roots }: SignArtifactOptions,
 ): string | null {
   const signature = report.signatures.find(({ index }) => index === ours);
-  if (signature?.signer?.sha256 !== key.certificates[0]?.sha256) return 'it is not by our certificate';
+  if (signature?.signer?.sha256 !== certificate.sha256) return 'it is not by our certificate';
   const problems = report.problems.filter((each) => each.signature === undefined || each.signature === ours);
   if (problems.length > 0) return describeProblems({ ...report, problems });
   return roots && signature?.trusted !== true ? 'it does not lead to signing.roots' : null;
@@ -148,7 +151,7 @@ export const signUnverified = (file: SignableFile, options: SignArtifactOptions)
 export function describeSigned(
   path: string,
   { source, format }: SignableFile,
-  { content, signature, hash, digest, timestamp }: SigningResult,
+  { content, signature, hash, digest, certificate, timestamp }: SigningResult,
   sha256: { readonly before: string; readonly after: string },
 ): SignedProgram {
   return {
@@ -158,6 +161,7 @@ export function describeSigned(
     after: { size: content.size, sha256: sha256.after },
     authenticode: { algorithm: hash, digest: digest.toString('hex') },
     timestamp: timestamp && { time: timestamp.time, authority: timestamp.authority, url: timestamp.url },
+    certificate,
     signature,
   };
 }
@@ -170,6 +174,9 @@ export async function signAndVerify(
 ): Promise<{ readonly program: SignedProgram; readonly content: PatchedSource }> {
   const result = await signUnverified(file, options);
   const { content } = result;
-  const [, after] = await settleAll([verifyOwnSignature(file, content, options), sha256OfSource(content)]);
+  const [, after] = await settleAll([
+    verifyOwnSignature(file, content, result, options),
+    sha256OfSource(content),
+  ]);
   return { program: describeSigned(path, file, result, { before, after }), content };
 }

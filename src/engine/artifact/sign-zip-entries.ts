@@ -133,6 +133,7 @@ const releasingKey = (key: SigningKey, semaphore: Semaphore): SigningKey =>
         certificates: key.certificates,
         algorithm: key.algorithm,
         concurrency: key.concurrency,
+        shortLived: key.shortLived,
         sign: (...request) => semaphore.releaseDuring(() => key.sign(...request)),
         close: () => key.close(),
       };

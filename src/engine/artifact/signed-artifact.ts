@@ -45,6 +45,8 @@ export interface SignedProgram {
   readonly after: { readonly size: number; readonly sha256: string };
   readonly authenticode: { readonly algorithm: DigestName; readonly digest: string };
   readonly timestamp: { readonly time: Date; readonly authority: string; readonly url: string } | null;
+  /** The certificate that the signature verifies with. */
+  readonly certificate: Certificate;
   /** The detached PKCS #7 signature, DER. */
   readonly signature: Buffer;
 }

@@ -25,6 +25,8 @@ import { requireNoExtraContent } from './unauthenticated-data.ts';
 export interface NewSignature {
   /** PKCS#7 ContentInfo, DER. */
   readonly der: Buffer;
+  /** The certificate that it verifies with. */
+  readonly certificate: Certificate;
   readonly timestamp: SigningResult['timestamp'];
 }
 
@@ -60,6 +62,8 @@ export interface SigningResult {
   /** The Authenticode digest. */
   readonly digest: Buffer;
   readonly hash: DigestName;
+  /** The certificate that the new signature verifies with: a service may replace its certificates every few days. */
+  readonly certificate: Certificate;
   readonly timestamp: (TimestampInfo & { readonly url: string }) | null;
 }
 
@@ -81,7 +85,8 @@ export async function signProgram(file: SignableFile, options: SignOptions): Pro
     (await timestampedSignature(file, { hash, content: signedContent, description }, options));
   options.earlier?.set(key, added);
   const signature = unpooled(withExisting(file, added.der, options));
-  return { content: await file.embed(signature), signature, digest, hash, timestamp: added.timestamp };
+  const { certificate, timestamp } = added;
+  return { content: await file.embed(signature), signature, digest, hash, certificate, timestamp };
 }
 
 /** What a signature is about. */
@@ -102,6 +107,7 @@ async function timestampedSignature(
     (await options.timestamper?.timestamp(parts.signature, subject.hash, requireNoExtraContent)) ?? null;
   return {
     der: buildSignature(stamped ? { ...parts, timestamp: stamped.token } : parts),
+    certificate: parts.certificates[0],
     timestamp: stamped && { ...stamped.info, url: stamped.url },
   };
 }

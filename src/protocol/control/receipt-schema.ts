@@ -50,6 +50,11 @@ const signedEntry = z.object({
     .object({ time, authority: text.describe('subject of the authority’s certificate'), url: text })
     .nullable()
     .describe('null only with a test certificate'),
+  certificate: sha256
+    .optional()
+    .describe(
+      'SHA-256 of the certificate of this signature, if a service issued it for a few days; if absent, that of the receipt',
+    ),
   signature: z
     .string()
     .regex(/^signatures\/[0-9a-f]{64}\.p7$/)

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Audit, AuditRow } from '../../../src/app/auditor/model.ts';
 import { readAudit, type AuditOptions } from '../../../src/app/auditor/audit-repository.ts';
 import { parseSignature } from '../../../src/engine/authenticode/signature.ts';
+import { certificateIdentity } from '../../../src/lib/x509/certificate-identity.ts';
 import type { PublishedPolicy } from '../../../src/protocol/control/published-policy.ts';
 import type { Receipt } from '../../../src/protocol/control/receipt-schema.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
@@ -769,6 +770,28 @@ describe('the audit of detached signatures', () => {
     assert(first);
     return [{ ...first, by: keys.successor }];
   });
+  for (const [same, problems] of [
+    [true, []],
+    [false, ['signature-identity-differs']],
+  ] as const)
+    it(`${problems[0] ?? 'is accepted'}: the receipt states another certificate for it, of ${same ? 'its' : 'another'} identity`, async () => {
+      const world = await begun();
+      const { certificate } = world.successor;
+      const renewed = await world.program('renewed.exe', new Date('2026-02-01T12:00:00Z'), world.successor);
+      const entry = { ...renewed.entry, certificate: certificate.sha256 };
+      await world.receipt(await world.request(), {
+        programs: [{ ...renewed, entry, by: world.publisher }],
+        edit: (receipt) => ({
+          ...receipt,
+          version: 2,
+          identity: certificateIdentity((same ? world.successor : world.publisher).certificate),
+        }),
+      });
+      assert.deepEqual(
+        problemsOf(await audited(world)).map(([code]) => code),
+        problems,
+      );
+    });
   refused('it was stamped when its certificate was not valid', 'signature-outside-validity', async () => [
     await keys.program('late.exe', new Date('2023-06-01T00:00:00Z')),
   ]);

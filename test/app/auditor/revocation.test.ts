@@ -18,6 +18,8 @@ describe('the revocation of a certificate', () => {
     world = await AuditWorld.create();
     publisher = world.publisher.certificate.sha256;
     const lied = await world.program('lied.exe', at(60));
+    const renewed = await world.program('renewed.exe', at(-2), world.successor);
+    const certificate = world.successor.certificate.sha256;
     await world.receipt(await world.request(), {
       programs: [
         await world.program('early.exe', at(-1)),
@@ -31,6 +33,7 @@ describe('the revocation of a certificate', () => {
             timestamp: lied.entry.timestamp && { ...lied.entry.timestamp, time: at(-60).toISOString() },
           },
         },
+        { ...renewed, entry: { ...renewed.entry, certificate } },
       ],
     });
     await world.receipt(await world.request(), {
@@ -64,10 +67,10 @@ describe('the revocation of a certificate', () => {
     );
   });
 
-  it('concerns one certificate', () => {
+  it('concerns one certificate, also if a service replaced it within a request', () => {
     const certificate = world.successor.certificate.sha256;
     const { killed, surviving } = judgeRevocation(rows, { certificate, at: NOON });
-    assert.deepEqual([killed.length, surviving.map(({ path }) => path)], [0, ['other.exe']]);
+    assert.deepEqual([killed.length, surviving.map(({ path }) => path)], [0, ['renewed.exe', 'other.exe']]);
   });
 
   it('accepts the first digits of a certificate, and returns all of them', () => {
@@ -76,10 +79,7 @@ describe('the revocation of a certificate', () => {
     while (publisher.startsWith(other.slice(0, digits))) digits += 1;
     const revocation = judgeRevocation(rows, { certificate: other.slice(0, digits), at: NOON });
     assert.equal(revocation.certificate, other);
-    assert.deepEqual(
-      revocation.surviving.map(({ path }) => path),
-      ['other.exe'],
-    );
+    assert.equal(revocation.surviving.length, 2);
   });
 
   it('certificate-ambiguous: several certificates begin with the digits; each is listed', () => {
