@@ -18,6 +18,8 @@ const TOOLS: Readonly<Record<string, string>> = {
   unzip: 'unzip',
   '7z': 'p7zip-full',
   python3: 'python3',
+  gpg: 'gnupg',
+  minisign: 'minisign',
   chromium: 'chromium',
   faketime: 'faketime',
   'softhsm2-util': 'softhsm2',

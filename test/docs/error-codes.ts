@@ -115,6 +115,18 @@ const COMPUTED: readonly Computed[] = [
     pattern: /readKeyFile\(path, '([^']+)'/g,
     code: (x) => `${x}-too-large`,
   },
+  ...['minisign-checksum-key', 'openpgp-keys'].map((name) => ({
+    file: `engine/checksums/${name}.ts`,
+    kind: 'usage' as const,
+    pattern: /readKeyFile\(path, '([^']+)'/g,
+    code: (x: string) => `${x}-too-large`,
+  })),
+  {
+    file: 'engine/checksums/openpgp-keys.ts',
+    kind: 'usage',
+    pattern: /refusal: '(openpgp-[^']+)'/g,
+    code: same,
+  },
   {
     file: 'engine/artifact/attach-file.ts',
     kind: 'invalid',

@@ -18,6 +18,7 @@ const PATHS: ReadonlySet<string> = new Set([
   'certificate',
   'key',
   'passphraseFile',
+  'publicKey',
   'roots',
   'timestampRoots',
   'allowedSigners',

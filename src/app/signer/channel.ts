@@ -78,7 +78,7 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
     return {
       config,
       ...keys,
-      checksumKeys: config.checksums ? await openChecksumKeys(config.checksums, options.warn) : null,
+      checksumKeys: config.checksums ? await openChecksumKeys(config.checksums, options) : null,
       ...(await readTrustLists(trust)),
       roots: await readRoots(signing.roots),
       isOurs: compilePatterns(signing.files),

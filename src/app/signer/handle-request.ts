@@ -2,6 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import type { Request } from '../../protocol/control/request.ts';
+import { requireUnexpired } from '../../engine/checksums/checksum-key.ts';
 import { requireUsable } from '../../engine/keys/signing-key.ts';
 import { attach, makesAttachments } from './attachments.ts';
 import type { AnsweredRequests } from './answered-requests.ts';
@@ -104,6 +105,7 @@ export class RequestHandler {
     const { id, files } = draft.request;
     if (channel.keyProblem) throw channel.keyProblem;
     requireUsable(channel.key, context.now());
+    requireUnexpired(channel.checksumKeys ?? [], context.now());
     const folder = await this.completion.begin(id);
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });

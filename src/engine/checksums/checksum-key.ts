@@ -1,3 +1,6 @@
+import { usage } from '../../lib/errors.ts';
+import { isoDay } from '../../lib/iso-day.ts';
+
 /** The kinds of keys that sign checksum files. */
 export type ChecksumKeyKind = 'openpgp' | 'ssh' | 'minisign';
 
@@ -7,6 +10,17 @@ export const SIGNATURE_SUFFIXES: Readonly<Record<ChecksumKeyKind, string>> = {
   ssh: '.sig',
   minisign: '.minisig',
 };
+
+/** Throws `checksum-key-expired` (usage) if a key's signatures would not be accepted at a time. */
+export function requireUnexpired(keys: readonly ChecksumKey[], now: Date): void {
+  const expired = keys.find(({ expires }) => expires !== null && expires <= now);
+  if (!expired) return;
+  throw usage(
+    'checksum-key-expired',
+    `the ${expired.kind} key ${expired.id} for checksum files expired on ${isoDay(expired.expires ?? now)}`,
+    { hint: 'extend it, export it again, and reload the signer' },
+  );
+}
 
 /** A key that signs checksum files, open for use. */
 export interface ChecksumKey {

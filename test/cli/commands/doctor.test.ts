@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { setImmediate } from 'node:timers/promises';
 import assert from 'node:assert/strict';
 import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -16,6 +18,8 @@ import { altered, alteringAuthority } from '../../engine/timestamp/altering-auth
 import { World } from '../../world/site.ts';
 import { makeKey } from '../../world/sshd.ts';
 import { signpipe } from './cli.ts';
+
+const run = promisify(execFile);
 
 const DAY = 86_400_000;
 
@@ -552,6 +556,35 @@ describe('this machine', () => {
   it('disk-small', async () => {
     const found = await examinedFor(set('limits', '{ archive: 2000TiB }'), 'warning disk-small', [/^state$/]);
     assert.match(found.message, /GiB free on its disk; .* need 4096000\.0 GiB/);
+  });
+
+  it('checksum keys: each opens and signs, or says why not; one that expires soon', async () => {
+    await makeKey(key('checksums_ed25519'));
+    const home = world.at('gpg');
+    await mkdir(home, { mode: 0o700 });
+    const gpg = (...args: string[]): Promise<unknown> =>
+      run('gpg', ['--homedir', home, '--batch', '--quiet', '--passphrase', '', '--yes', ...args]);
+    await gpg('--quick-generate-key', 'release', 'ed25519', 'sign', '20d');
+    await gpg('--armor', '--output', key('openpgp.asc'), '--export-secret-keys', 'release');
+    await run('gpgconf', ['--homedir', home, '--kill', 'all']);
+    await chmod(key('openpgp.asc'), 0o600);
+    await writeFile(key('minisign.key'), 'no key', { mode: 0o600 });
+    const section = `checksums:
+  openpgp: { key: keys/openpgp.asc }
+  ssh: { key: keys/checksums_ed25519 }
+  minisign: { key: keys/minisign.key }
+`;
+    const findings = await examined((text) => `${text}${section}`);
+    const name = 'checksum keys (default)';
+    assert.deepEqual(brief(findings), [
+      `warning ${name} checksum-key-expires-soon`,
+      `bad ${name} minisign-key-unreadable`,
+    ]);
+    assert.match(
+      messagesOf(findings, name),
+      /openpgp: [0-9A-F]{40} signs, \d+ ms; valid until .*, \d+ days left/,
+    );
+    assert.match(messagesOf(findings, name), /ssh: SHA256:\S+ signs, \d+ ms; it does not expire/);
   });
 
   it('secret-open, trust-writable: permissions', async () => {

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { VoucherConfig } from '../../config/builder.ts';
+import type { ChecksumsConfig } from '../../config/checksums.ts';
 import type { SignerConfig } from '../../config/signer.ts';
 import { isKeyUri } from '../../../engine/keys/key-uri.ts';
 import type { KeySettings } from '../../../engine/keys/open.ts';
@@ -27,12 +28,19 @@ const keyFiles = ({ pfx, key, passphraseFile }: KeySettings): (string | undefine
 /** Timestamp roots that are files: all but the word `public`. */
 const rootFiles = (names: readonly string[] = []): string[] => names.filter((name) => name !== PUBLIC_ROOTS);
 
+/** The secret files of a section `checksums`. */
+const checksumSecrets = (section: ChecksumsConfig = {}): (string | undefined)[] =>
+  [section.openpgp, section.ssh, section.minisign].flatMap((settings) =>
+    settings?.key === undefined ? [] : [privateKeyFile(settings.key), settings.passphraseFile],
+  );
+
 /** The files of a signer whose permissions matter. */
 export function signerFiles({ file, channels, receipts, ssh }: SignerConfig): SiteFiles {
   const parts = [...channels.values()];
   return {
     secrets: [
       ...parts.flatMap(({ signing }) => [...keyFiles(signing), ...keyFiles(signing.successor ?? {})]),
+      ...parts.flatMap(({ checksums }) => checksumSecrets(checksums)),
       privateKeyFile(receipts.key),
       receipts.passphraseFile,
       ssh?.identity,
@@ -41,6 +49,7 @@ export function signerFiles({ file, channels, receipts, ssh }: SignerConfig): Si
     trustAnchors: [
       file,
       ...parts.flatMap(({ trust }) => [trust.allowedSigners, trust.revokedKeys]),
+      ...parts.map(({ checksums }) => checksums?.openpgp?.publicKey),
       ...parts.flatMap(({ signing }) => [signing.roots, ...rootFiles(signing.timestampRoots)]),
       ssh?.knownHosts,
     ],

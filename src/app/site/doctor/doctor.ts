@@ -1,6 +1,7 @@
 import { KEY_SETTINGS } from '../../../engine/keys/open.ts';
 import type { ChannelConfig, SignerConfig } from '../../config/signer.ts';
 import { TimestampRoutes } from '../../config/timestamp-routes.ts';
+import { checkChecksumKeys } from './check-checksum-keys.ts';
 import { checkFiles, signerFiles } from './check-files.ts';
 import { remoteChecks } from './check-hosts.ts';
 import { checkReceiptsKey, checkSigningKey, SigningKeys } from './check-keys.ts';
@@ -84,6 +85,13 @@ function trustChecks(config: SignerConfig, now: Date): SiteCheck[] {
   }));
 }
 
+function checksumChecks(config: SignerConfig, now: Date): SiteCheck[] {
+  const groups = groupChannels(config, ({ checksums }) => checksums ?? null);
+  return groups.flatMap(([names, { checksums }]) =>
+    checksums ? [{ name: `checksum keys (${names})`, run: () => checkChecksumKeys(checksums, now) }] : [],
+  );
+}
+
 async function runSignerChecks(
   config: SignerConfig,
   now: Date,
@@ -98,6 +106,7 @@ async function runSignerChecks(
     ...signingKeyChecks(config, keys, now),
     ...timestampChecks(config, keys, routes, now),
     ...trustChecks(config, now),
+    ...checksumChecks(config, now),
     { name: 'receipts key', run: () => checkReceiptsKey(config) },
     { name: 'files', run: () => checkFiles(signerFiles(config)) },
     ...stateChecks,

@@ -14,7 +14,7 @@ import { runCommand } from './run-command.ts';
 const TIMEOUT = 60_000;
 
 /** The variables that every command gets if they are set: none of them holds a secret. */
-const ENVIRONMENT = [
+export const COMMAND_ENVIRONMENT = [
   'PATH',
   'HOME',
   'USER',
@@ -36,7 +36,7 @@ export interface CommandKeyOptions extends ExternalKeySettings {
 }
 
 /** The named variables of this process's environment that are set. */
-const environmentOf = (names: readonly string[]): NodeJS.ProcessEnv =>
+export const environmentOf = (names: readonly string[]): NodeJS.ProcessEnv =>
   Object.fromEntries(
     names.map((name) => [name, process.env[name]] as const).filter(([, value]) => value !== undefined),
   );
@@ -121,7 +121,7 @@ export async function openCommandKey({
   const certificates = await readCertificates(certificate);
   const leaf = leafOf(certificates, certificate);
   const environment = {
-    ...environmentOf([...ENVIRONMENT, ...commandEnvironment]),
+    ...environmentOf([...COMMAND_ENVIRONMENT, ...commandEnvironment]),
     SIGNPIPE_KEY_TYPE: algorithmOf(leaf.publicKey, certificate),
   };
   const path = await findProgram(program, warn);

@@ -1,0 +1,70 @@
+import type { Key } from 'openpgp';
+import { cannotStart, requireSuccess } from '../keys/command/command-answer.ts';
+import { COMMAND_ENVIRONMENT, environmentOf } from '../keys/command/command-key.ts';
+import { findProgram } from '../keys/command/find-program.ts';
+import { runCommand } from '../keys/command/run-command.ts';
+import { retrySigning } from '../keys/retry-signing.ts';
+import type { ChecksumKey } from './checksum-key.ts';
+import {
+  expiryOf,
+  fingerprintOf,
+  loadOpenPgp,
+  readOnlyKey,
+  signingPartOf,
+  verifiedSignature,
+} from './openpgp-keys.ts';
+
+/** In milliseconds: a person may have to touch a card. */
+const TIMEOUT = 60_000;
+
+interface OpenPgpCommandSource {
+  /** The program and its arguments, such as gpg with `--detach-sign`. */
+  readonly command: readonly string[];
+  /** The public key that its signatures are verified with, as `gpg --export` writes it. */
+  readonly publicKey: string;
+  readonly warn: (message: string) => void;
+  readonly now: Date;
+}
+
+/** Runs the program once; returns what it wrote to standard output. */
+async function runOnce(program: string, args: readonly string[], content: Buffer): Promise<string> {
+  const outcome = await runCommand({
+    program,
+    args,
+    environment: environmentOf(COMMAND_ENVIRONMENT),
+    input: content.toString('utf8'),
+    timeoutMs: TIMEOUT,
+    signal: new AbortController().signal,
+  }).catch((error: unknown) => {
+    throw cannotStart(program, error);
+  });
+  requireSuccess(outcome, program, TIMEOUT);
+  return outcome.answer.toString('latin1');
+}
+
+/**
+ * A key that another program uses: it reads the checksum file from standard input, and writes an armored detached
+ * signature to standard output. It is not run before the first signature. Throws usage errors: those of `findProgram`
+ * and of `openpgp-keys.ts`.
+ */
+export async function openOpenPgpCommandKey({
+  command: [name = '', ...args],
+  publicKey,
+  warn,
+  now,
+}: OpenPgpCommandSource): Promise<ChecksumKey> {
+  const openpgp = await loadOpenPgp();
+  const key: Key = await readOnlyKey(openpgp, publicKey);
+  const signing = await signingPartOf(key, publicKey, now);
+  const program = await findProgram(name, warn);
+  return {
+    kind: 'openpgp',
+    id: fingerprintOf(key),
+    expires: await expiryOf(key, signing),
+    sign: async (content) => {
+      const armored = await retrySigning(() => runOnce(program, args, content), {});
+      // Its clock is this machine's, but it counts in whole seconds.
+      return verifiedSignature(openpgp, armored, { key, content, what: program, at: new Date() });
+    },
+  };
+}
