@@ -124,6 +124,7 @@ const channel = z.strictObject({
   signing: z.strictObject(signingShape).partial().default({}),
   trust: z.strictObject(trustShape).partial().default({}),
   checksums: z.union([z.literal(false), checksums]).optional(),
+  provenance: z.boolean().optional(),
 });
 
 const schema = z
@@ -154,6 +155,7 @@ const schema = z
     }),
     trust,
     checksums: checksums.optional(),
+    provenance: z.boolean().default(false),
     state: path.default('state'),
     retry: z
       .strictObject({
@@ -221,10 +223,15 @@ export interface ChannelConfig {
   readonly trust: TrustConfig;
   /** Absent if the channel makes no checksum files. */
   readonly checksums?: ChecksumsConfig | undefined;
+  /** Whether it states in a signed file beside each signed one how that was signed. */
+  readonly provenance: boolean;
 }
 
 /** The checked content of `signer.yaml`, with absolute paths. */
-export interface SignerConfig extends Omit<Raw, 'channels' | 'signing' | 'trust' | 'checksums'> {
+export interface SignerConfig extends Omit<
+  Raw,
+  'channels' | 'signing' | 'trust' | 'checksums' | 'provenance'
+> {
   /** The file that it was read from. */
   readonly file: string;
   /** The channels by name; there is always one named `default`. */
@@ -247,6 +254,11 @@ function checksumsOf(
   if (section !== undefined) return section === false ? undefined : section;
   return namesOwnKey(own) ? undefined : base;
 }
+
+/** What a channel itself says about provenance. */
+const makesProvenance = ({
+  provenance,
+}: Pick<ChannelOverrides, 'signing' | 'provenance'>): boolean | undefined => provenance;
 
 /**
  * A channel that names a key inherits no key settings, and no successor: its pfx must not be mixed with the PEM files of
@@ -293,6 +305,7 @@ function channelsOf(raw: Raw, resolve: ResolvePath): Map<string, ChannelConfig> 
       {
         name,
         ...sectionOf(checksumsOf(raw.checksums, own), resolve),
+        provenance: makesProvenance(own) ?? raw.provenance,
         signing: overrideSigning(base.signing, resolveSigning(own.signing, resolve)),
         trust: { ...base.trust, ...resolvePaths(own.trust, resolve) },
       },

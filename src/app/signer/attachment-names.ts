@@ -20,7 +20,7 @@ export function requireAttachableName(name: string, attached: boolean): void {
       hint: 'request the file under another name',
     });
   if (attached && nameProblem(`${name}${LONGEST}`) !== null)
-    throw notAllowed('name-too-long', `${name}: too long for the checksum files beside it`, {
+    throw notAllowed('name-too-long', `${name}: too long for the checksum files or provenance beside it`, {
       hint: `request it under a name that is ${LONGEST.length} bytes shorter than the longest permitted`,
     });
 }

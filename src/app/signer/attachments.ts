@@ -1,3 +1,5 @@
+import { notAllowed } from '../../lib/errors.ts';
+import { ATTACHMENT_LIMIT } from '../../protocol/control/receipt.ts';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
 import type { ChannelConfig } from '../config/signer.ts';
 import { deliveredPath } from '../config/delivered-path.ts';
@@ -7,20 +9,32 @@ import { attachmentStore, writeBlobs } from './blob-store.ts';
 import { checksumAttachments } from './checksum-attachments.ts';
 import type { JournaledOutput } from './journal.ts';
 import type { NewAttachment, NewAttachments, SignedWork } from './new-attachment.ts';
+import { provenanceAttachments } from './provenance-attachments.ts';
 import type { SignerContext } from './signer-context.ts';
 
 /** Makes one kind of attachments; none if the channel is not configured for it. */
-type AttachmentMaker = (work: SignedWork) => Promise<NewAttachments>;
+type AttachmentMaker = (work: SignedWork, context: SignerContext) => Promise<NewAttachments>;
 
-const MAKERS: readonly AttachmentMaker[] = [checksumAttachments];
+const MAKERS: readonly AttachmentMaker[] = [checksumAttachments, provenanceAttachments];
 
 /** Whether a channel delivers anything beside its files. Then it fetches whole files: it must know every byte. */
-export const makesAttachments = ({ checksums }: ChannelConfig): boolean => checksums !== undefined;
+export const makesAttachments = ({ checksums, provenance }: ChannelConfig): boolean =>
+  checksums !== undefined || provenance;
 
 /** The receipt and the outputs of a request with everything that is delivered beside its files. */
 export interface AttachedRequest {
   readonly receipt: Receipt;
   readonly outputs: readonly JournaledOutput[];
+}
+
+/** Refuses what readers would not read; only provenance grows with the number of programs. */
+function requireReadable(name: string, size: number): void {
+  if (size > ATTACHMENT_LIMIT)
+    throw notAllowed(
+      'attachment-too-large',
+      `${name}: would have ${size} bytes, more than the ${ATTACHMENT_LIMIT} that readers accept`,
+      { hint: 'submit several requests, each with fewer programs' },
+    );
 }
 
 const described = ({ name, kind, content }: NewAttachment): Attachment => ({
@@ -42,11 +56,12 @@ export async function attach(
   const { receipt } = work;
   if (!makesAttachments(work.channel.config)) return { receipt, outputs };
   const made: NewAttachments[] = [];
-  for (const make of MAKERS) made.push(await make(work));
+  for (const make of MAKERS) made.push(await make(work, context));
   const of = (name: string): NewAttachment[] => made.flatMap(({ byFile }) => byFile.get(name) ?? []);
   const common = made.flatMap((each) => each.common);
   const files = receipt.files.map((file) => ({ ...file, attachments: of(file.input.name).map(described) }));
   const all = [...outputs.flatMap(({ name }) => of(name)), ...common];
+  for (const { name, content } of all) requireReadable(name, content.length);
   await writeBlobs(
     attachmentStore(context.config.state),
     new Map(all.map(({ content }) => [sha256Hex(content), content])),

@@ -132,7 +132,11 @@ export class RequestHandler {
       files: signed.files,
       zlib: process.versions.zlib,
     });
-    const { receipt, outputs } = await attach(context, { channel, receipt: signedReceipt }, signed.outputs);
+    const { receipt, outputs } = await attach(
+      context,
+      { channel, receipt: signedReceipt, request: draft.request },
+      signed.outputs,
+    );
     requireValidReceipt(receipt);
     await context.journal.write({
       version: 2,

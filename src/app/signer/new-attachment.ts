@@ -1,4 +1,5 @@
 import type { Receipt } from '../../protocol/control/receipt-schema.ts';
+import type { Request } from '../../protocol/control/request.ts';
 import type { Channel } from './channel.ts';
 
 /** A small file that is delivered beside a signed one. */
@@ -22,4 +23,5 @@ export interface SignedWork {
   readonly channel: Channel;
   /** The receipt as far as it is known: its files have inputs, outputs and signatures, but no attachments. */
   readonly receipt: Receipt;
+  readonly request: Request;
 }

@@ -27,8 +27,8 @@ export interface ProvenanceSource {
   /** The pinned roots of the control repository. */
   readonly roots: readonly string[];
   readonly policy: PublishedPolicy;
-  /** Whether the request named the digest of every file. */
-  readonly pinned: boolean;
+  /** The files whose digest the request named. */
+  readonly pinned: ReadonlySet<string>;
 }
 
 /** The end of the name of a file of provenance, as in-toto's specification of bundles has it. */
@@ -133,12 +133,12 @@ function signingStatementOf(
  * What the signer verified: SLSA's build track not at all, but that a permitted key signed the request, that it pins
  * the bytes, and how many others vouched for them. The levels beside SLSA's are this program's own.
  */
-function levelsOf({ receipt, pinned }: ProvenanceSource): string[] {
+function levelsOf({ receipt, pinned }: ProvenanceSource, name: string): string[] {
   const vouchers = new Set(receipt.vouches.map(({ signer }) => signer)).size;
   return [
     'SLSA_BUILD_LEVEL_0',
     ...(receipt.request.key === null ? [] : ['SIGNPIPE_REQUEST_SIGNED']),
-    ...(pinned ? ['SIGNPIPE_BYTES_PINNED'] : []),
+    ...(pinned.has(name) ? ['SIGNPIPE_BYTES_PINNED'] : []),
     ...(vouchers > 0 ? [`SIGNPIPE_VOUCHED_${vouchers}`] : []),
   ];
 }
@@ -166,7 +166,7 @@ function summaryStatementOf(
         digest: { gitCommit: commit },
       })),
       verificationResult: 'PASSED',
-      verifiedLevels: levelsOf(source),
+      verifiedLevels: levelsOf(source, file.input.name),
       slsaVersion: SLSA_VERSION,
     },
   });

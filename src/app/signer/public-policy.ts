@@ -7,7 +7,7 @@ import type { PublishedCertificates } from './published-certificates.ts';
 const checksumKinds = (checksums: ChecksumsConfig): string[] => ['sha256sums', ...Object.keys(checksums)];
 
 const channelPolicy = (
-  { signing, trust, checksums }: ChannelConfig,
+  { signing, trust, checksums, provenance }: ChannelConfig,
   waiting: ChannelOutage | undefined,
   certificates: PublishedCertificates | undefined,
 ): PublishedPolicy['channels'][string] => ({
@@ -19,7 +19,9 @@ const channelPolicy = (
   names: trust.names,
   files: signing.files,
   timestamped: signing.timestamp.length > 0,
-  ...(checksums ? { checksums: checksumKinds(checksums), sparse: false } : {}),
+  ...(checksums ? { checksums: checksumKinds(checksums) } : {}),
+  ...(provenance ? { provenance } : {}),
+  ...(checksums || provenance ? { sparse: false } : {}),
   ...(waiting ? { waiting: { for: waiting.for, since: waiting.since.toISOString() } } : {}),
   ...certificates,
 });
@@ -45,3 +47,7 @@ export const publicPolicy = (
       .map(([name, config]) => [name, channelPolicy(config, waiting.get(name), certificates.get(name))]),
   ),
 });
+
+/** A policy with the pinned roots of the control repository, which are unknown until the request branch exists. */
+export const policyWithRoots = (policy: PublishedPolicy, roots: readonly string[]): PublishedPolicy =>
+  roots.length > 0 ? { ...policy, roots: [...roots] } : policy;

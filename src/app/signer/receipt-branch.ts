@@ -12,6 +12,7 @@ import type { Heads } from '../../protocol/control/repository.ts';
 import { policyBytes, readPolicyBytes } from '../../protocol/control/published-policy.ts';
 import { unavailable, type SignpipeError } from '../../lib/errors.ts';
 import { publicKeyLine } from '../../lib/sshsig/ssh-key.ts';
+import { policyWithRoots } from './public-policy.ts';
 import type { SignerContext } from './signer-context.ts';
 
 /** How often a push is tried if another writer pushes at the same time. */
@@ -47,7 +48,7 @@ export class ReceiptBranch {
     const { writer, origin } = this.context;
     const { policy } = writer;
     const { roots } = origin;
-    return policy && roots.length > 0 ? { ...writer, policy: { ...policy, roots: [...roots] } } : writer;
+    return policy ? { ...writer, policy: policyWithRoots(policy, roots) } : writer;
   }
 
   /** Fetches the heads and judges them: history may only have grown, and receipts must be ours; throws alarms. */

@@ -7,6 +7,9 @@ import type { TimestampAuthority } from '../config/timestamp-authorities.ts';
 import { TimestampRoutes } from '../config/timestamp-routes.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
+import { parsePublicKey } from '../../lib/sshsig/ssh-key.ts';
+import type { SshSigner } from '../../lib/sshsig/ssh-signer.ts';
+import { requireStandardForm } from '../../lib/sshsig/standard-signature.ts';
 import type { ReceiptWriter } from '../../protocol/control/write-receipt.ts';
 import { Origin } from '../../protocol/control/commit-origin.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
@@ -26,6 +29,11 @@ import { publishedCertificates } from './published-certificates.ts';
 import { Renewals } from './renewals.ts';
 import { TrustLists } from './trust-lists.ts';
 
+/** A writer of receipts whose key can sign provenance too. */
+interface ProvenanceWriter extends ReceiptWriter {
+  readonly signer: SshSigner;
+}
+
 /** Everything that a signer works with, open and checked. */
 export interface SignerContext {
   readonly config: SignerConfig;
@@ -37,7 +45,7 @@ export interface SignerContext {
   /** Changes channels to their next certificate in `channels`. */
   readonly renewals: Renewals;
   readonly expiryWarnings: ExpiryWarnings;
-  readonly writer: ReceiptWriter;
+  readonly writer: ProvenanceWriter;
   /** Which requests wait for timestamp authorities or a key. */
   readonly outages: Outages;
   readonly acceptedHeads: AcceptedHeads;
@@ -60,12 +68,17 @@ interface SignerContextOptions {
   readonly warn?: (message: string) => void;
 }
 
-/** Opens the key that signs receipts, with the name for its commits. */
+/**
+ * Opens the key that signs receipts, with the name for its commits. Throws `ssh-key-type` for a security key if a channel
+ * makes provenance, which such a key cannot sign.
+ */
 export async function openReceiptWriter(
   config: SignerConfig,
   warn: (message: string) => void,
-): Promise<ReceiptWriter> {
+): Promise<ProvenanceWriter> {
   const signer = await openCommitKey(config.receipts, warn);
+  if ([...config.channels.values()].some(({ provenance }) => provenance))
+    requireStandardForm(parsePublicKey(signer.publicKey, 'receipts.key'), 'provenance');
   const policy = publicPolicy(config.channels);
   return { signer, identity: { name: config.receipts.name, email: '' }, policy };
 }
@@ -109,9 +122,9 @@ export async function closeChannels(channels: ReadonlyMap<string, Channel>): Pro
 
 /** A writer that publishes the policy as it is at the time of each commit. */
 const withCurrentPolicy = (
-  { signer, identity }: ReceiptWriter,
+  { signer, identity }: ProvenanceWriter,
   current: () => PublishedPolicy,
-): ReceiptWriter => ({
+): ProvenanceWriter => ({
   signer,
   identity,
   get policy() {

@@ -63,16 +63,13 @@ const predicate = z.object({
     channel: z.record(z.string(), z.json()).describe('what policy.json says of the channel'),
   }),
   test: z.boolean().describe('signed with a test certificate'),
-  certificate: z.object({
-    subject: text,
-    issuer: text,
-    serial: text,
-    sha256,
-    notBefore: time,
-    notAfter: time,
-  }),
+  certificate: z
+    .object({ subject: text, issuer: text, serial: text, sha256, notBefore: time, notAfter: time })
+    .optional()
+    .describe('absent if nothing in the file can be signed'),
   identity: z
     .union([z.object({ eku: text }), z.object({ subject: text, issuer: text })])
+    .optional()
     .describe('what stays the same when the certificate is renewed'),
   signer: z.object({
     name: text,

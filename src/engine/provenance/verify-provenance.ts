@@ -58,7 +58,7 @@ function statementsAbout(
 
 /** Whether a signature is by the certificate that provenance names, or by another one of the same identity. */
 function isBySigner({ signer }: SignatureReport, { certificate, identity }: SigningPredicate): boolean {
-  if (!signer) return false;
+  if (!signer || !certificate || !identity) return false;
   if (signer.sha256 === certificate.sha256) return true;
   if (signer.subject !== certificate.subject) return false;
   return 'eku' in identity || signer.issuer === identity.issuer;
@@ -85,7 +85,7 @@ function checkProgram(
     throw differs(`${name}: none of its signatures states the digest ${signed.digest} that provenance names`);
   if (!signatures.some((signature) => isBySigner(signature, predicate)))
     throw differs(
-      `${name}: it is not signed by ${printable(predicate.certificate.subject, 300)}, whom provenance names`,
+      `${name}: it is not signed by ${printable(predicate.certificate?.subject ?? '(nothing)', 300)}, whom provenance names`,
     );
 }
 

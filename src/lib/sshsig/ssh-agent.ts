@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { messageOf, usage } from '../errors.ts';
+import { messageOf, notAllowed, usage } from '../errors.ts';
 import { SshReader, sshString, uint32 } from './ssh-wire.ts';
 
 /** Message numbers and flags of draft-ietf-sshm-ssh-agent, sections 3.5, 3.6 and 5. */
@@ -9,6 +9,8 @@ const SIGN_REQUEST = 13;
 const SIGN_RESPONSE = 14;
 const RSA_SHA2_512 = 4;
 
+/** OpenSSH's AGENT_MAX_LEN: its agent closes the connection at longer messages. */
+const MAX_REQUEST = 256 * 1024;
 const MAX_REPLY = 256 * 1024;
 const MAX_KEYS = 1000;
 const LIST_MS = 10_000;
@@ -35,10 +37,25 @@ export class SshAgent {
     });
   }
 
-  /** Signs `data`; returns the signature in wire form. RSA keys sign with SHA-512. */
-  sign(publicKey: Buffer, data: Buffer): Promise<Buffer> {
-    const request = [Buffer.of(SIGN_REQUEST), sshString(publicKey), sshString(data), uint32(RSA_SHA2_512)];
-    return this.#ask(Buffer.concat(request), SIGN_RESPONSE, SIGN_MS, (reader) => reader.string());
+  /**
+   * Signs `data`; returns the signature in wire form. RSA keys sign with SHA-512. Throws `ssh-agent-too-large`
+   * (not-allowed) for more than an agent takes.
+   */
+  async sign(publicKey: Buffer, data: Buffer): Promise<Buffer> {
+    const request = Buffer.concat([
+      Buffer.of(SIGN_REQUEST),
+      ...[publicKey, data].map(sshString),
+      uint32(RSA_SHA2_512),
+    ]);
+    if (request.length > MAX_REQUEST)
+      throw notAllowed(
+        'ssh-agent-too-large',
+        `${data.length} bytes are to be signed, and an ssh-agent takes at most ${MAX_REQUEST}`,
+        {
+          hint: 'submit several requests with fewer programs each, or ask the operator of the signer to use a key file',
+        },
+      );
+    return this.#ask(request, SIGN_RESPONSE, SIGN_MS, (reader) => reader.string());
   }
 
   async #ask<T>(

@@ -31,6 +31,10 @@ const channelSchema = z.object({
     .describe(
       'kinds of files that are delivered beside each signed file: sha256sums, openpgp, ssh, minisign',
     ),
+  provenance: z
+    .literal(true)
+    .optional()
+    .describe('a signed statement of how it was signed is delivered beside each signed file'),
   sparse: z.literal(false).optional().describe('files are always fetched whole, whatever a request pins'),
   waiting: z
     .object({

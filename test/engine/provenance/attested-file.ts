@@ -89,7 +89,7 @@ export async function attest(
       version: 1,
       channels: { default: { ...channel, requesters: ['*'], names: ['**'], files: ['**'] } },
     },
-    pinned: true,
+    pinned: new Set([file.input.name]),
   };
   change(source);
   return provenanceOf(source, file, signer);

@@ -135,7 +135,7 @@ describe('the provenance of a file', () => {
       ['carol@example.org'],
     );
     assert.equal(policy.channel['vouches'], 1);
-    assert.equal(certificate.sha256, signing.key.certificates[0]?.sha256);
+    assert.equal(certificate?.sha256, signing.key.certificates[0]?.sha256);
     assert.deepEqual(summary?.statement.predicate.verifiedLevels, [
       'SLSA_BUILD_LEVEL_0',
       'SIGNPIPE_REQUEST_SIGNED',
@@ -322,7 +322,7 @@ describe('provenance is refused', () => {
     ['no subject', (statement) => void (statement.subject = [])],
     ['another version', (statement) => JSON.stringify(statement).replace('Statement/v1', 'Statement/v2')],
     ['a digest that is none', (statement) => void (statement.predicate.input.digest.sha256 = 'a')],
-    ['no certificate', (statement) => JSON.stringify(statement).replace('"certificate"', '"certificat"')],
+    ['no policy', (statement) => JSON.stringify(statement).replace('"policy"', '"polic"')],
     ['a number for text', (statement) => JSON.stringify(statement).replace('"default"', '1')],
   ] as [string, (statement: SigningStatement) => string | undefined][])
     it(`provenance-malformed: the signer signed ${why}`, () =>
@@ -349,8 +349,9 @@ describe('provenance is refused', () => {
     ['a program that is not there', ({ programs: [first] }) => first && (first.path = 'bin/tool.exe')],
     [
       'another certificate',
-      ({ certificate }) => Object.assign(certificate, { sha256: '0'.repeat(64), subject: 'CN=B' }),
+      ({ certificate }) => Object.assign(certificate ?? {}, { sha256: '0'.repeat(64), subject: 'CN=B' }),
     ],
+    ['no certificate', (predicate) => delete predicate.certificate],
   ] as [string, (predicate: SigningStatement['predicate']) => unknown][])
     it(`provenance-differs: the signer states ${why}`, () =>
       refused(
@@ -361,7 +362,9 @@ describe('provenance is refused', () => {
 
 describe('a certificate that was renewed', () => {
   it('has the identity that provenance names', async () => {
-    const name = await stated(({ predicate }) => void (predicate.certificate.sha256 = '0'.repeat(64)));
+    const name = await stated(
+      ({ predicate }) => void Object.assign(predicate.certificate ?? {}, { sha256: '0'.repeat(64) }),
+    );
     assert.equal(
       (await verified('signed-tool.exe', name)).signing.statement.predicate.times.signed,
       SIGNED_AT,

@@ -183,6 +183,14 @@ describe('a signer with an ssh-agent', () => {
     await assert.rejects(failure, { code: 'ssh-agent-unreachable', kind: 'usage' });
   });
 
+  it('ssh-agent-too-large: more bytes than an agent takes, and not one less', async () => {
+    const signer = await loadSshSigner(world.path('agent-ed25519.pub'), { agent });
+    const most = 256 * 1024 - signer.publicKey.length - 13;
+    assert.equal((await signer.signStandard(Buffer.alloc(most))).length, 64);
+    const failure = signer.signStandard(Buffer.alloc(most + 1));
+    await assert.rejects(failure, { code: 'ssh-agent-too-large', kind: 'not-allowed' });
+  });
+
   it('ssh-agent-refused: the key was removed in the meantime', async () => {
     world.key('brief', 'ed25519');
     world.run('env', [`SSH_AUTH_SOCK=${agent}`, 'ssh-add', '-q', world.path('brief')]);
