@@ -13,6 +13,7 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inheritedEnvironment } from '../../lib/child-environment.ts';
 import { hasCode, messageOf, SignpipeError, usage } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 
@@ -32,7 +33,10 @@ const cannotLock = (path: string, why: string, hint: string, cause?: unknown): S
  */
 function lockDescriptor(fd: number, path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const child = spawn('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'pipe', fd] });
+    const child = spawn('flock', ['-n', '3'], {
+      stdio: ['ignore', 'ignore', 'pipe', fd],
+      env: inheritedEnvironment(),
+    });
     let errors = '';
     child.stderr
       ?.setEncoding('utf8')

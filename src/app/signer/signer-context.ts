@@ -20,6 +20,7 @@ import type { ProgressDisplay } from '../../lib/progress.ts';
 import type { TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
 import { closeKeys, openChannel, type Channel } from './channel.ts';
 import { ExpiryWarnings } from './expiry-warnings.ts';
+import { forbidCoreDumps } from './core-limit.ts';
 import { Journal } from './journal.ts';
 import { cleanStateFolder } from './clean-state-folder.ts';
 import { lockState } from './lock.ts';
@@ -181,6 +182,16 @@ async function openStateAndConnections(
   return { journal, acceptedHeads, repository, exchange, outages };
 }
 
+/** Called before there is a secret in memory. */
+async function withoutCoreDumps(log: Logger): Promise<void> {
+  if (await forbidCoreDumps()) return;
+  const hint = 'install util-linux, which has prlimit, or set LimitCORE=0 in the service';
+  log.warn(
+    { code: 'core-dumps', hint },
+    'core dumps of this process cannot be forbidden: they would hold keys',
+  );
+}
+
 /** Opens a signer's context: keys first, then the state folder, which is locked, then the connections. */
 export async function openSignerContext(
   config: SignerConfig,
@@ -190,6 +201,7 @@ export async function openSignerContext(
   const logWarning = (message: string): void => log.warn(message);
   const { warn = logWarning } = options;
   const routes = new TimestampRoutes(config, warn);
+  await withoutCoreDumps(log);
   const channels = await openChannels(config, { now: now(), warn, log, routes });
   const writer = await openReceiptWriter(config, warn);
   const ssh = await sshOptionsOf(config, warn);

@@ -1,3 +1,5 @@
+import { inheritedEnvironment } from '../child-environment.ts';
+
 /**
  * Checks of fsck that protect a work tree. There is none here, and one commit with such a file, which stays in the history,
  * would make every later fetch fail. (A git that does not know one of these checks only warns.)
@@ -43,9 +45,6 @@ export const GIT_CONFIG: readonly string[] = [
   'advice.detachedHead=false',
 ];
 
-/** Inherited variables: where programs are, and where ssh finds its agent and home. */
-const INHERITED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'TMPDIR', 'SSH_AUTH_SOCK'];
-
 const OWN: Record<string, string> = {
   LC_ALL: 'C',
   GIT_CONFIG_NOSYSTEM: '1',
@@ -61,9 +60,5 @@ const OWN: Record<string, string> = {
 
 /** The whole environment of a git process on the bare repository at `gitDir`. */
 export function gitEnvironment(gitDir: string): Record<string, string> {
-  const inherited = INHERITED.flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value]];
-  });
-  return { ...OWN, GIT_DIR: gitDir, ...(Object.fromEntries(inherited) as Record<string, string>) };
+  return { ...OWN, GIT_DIR: gitDir, ...inheritedEnvironment(['SSH_AUTH_SOCK']) };
 }

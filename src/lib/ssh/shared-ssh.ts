@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { inheritedEnvironment } from '../child-environment.ts';
 import { configPath, gitSshCommand } from './git-ssh-command.ts';
 import type { SshOptions } from './options.ts';
 
@@ -34,7 +35,11 @@ export class SharedSsh {
     if (this.socket === undefined || !existsSync(this.socket)) return;
     const args = ['-F', '/dev/null', '-o', `ControlPath=${configPath(this.socket)}`];
     // Errors are ignored: an idle connection ends by itself.
-    spawn('ssh', [...args, '-q', '-O', 'exit', 'shared'], { stdio: 'ignore', detached: true })
+    spawn('ssh', [...args, '-q', '-O', 'exit', 'shared'], {
+      stdio: 'ignore',
+      detached: true,
+      env: inheritedEnvironment(),
+    })
       .on('error', () => {})
       .unref();
   }

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { inheritedEnvironment } from '../../../lib/child-environment.ts';
 import { hasCode } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
 import { bad, ok, type CheckResult } from './check-result.ts';
@@ -11,7 +12,7 @@ const MIN_GIT = { major: 2, minor: 36 };
 
 async function versionOf(program: string, flag: string): Promise<string | null> {
   try {
-    const { stdout, stderr } = await run(program, [flag], { timeout: 10_000 });
+    const { stdout, stderr } = await run(program, [flag], { timeout: 10_000, env: inheritedEnvironment() });
     return printable((stdout || stderr).trim(), 200);
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return null;
