@@ -11,6 +11,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { programs } from './fixtures/programs.ts';
+import { provideNativePackages } from './native-packages.ts';
 import { provideTools } from './tools.ts';
 
 /** Test files that run at the same time: most tests wait for other programs much of the time. */
@@ -66,7 +67,7 @@ async function totals(report: string): Promise<string[]> {
 async function main(args: readonly string[]): Promise<number> {
   const kind = args.includes('--systems') ? SYSTEMS : QUICK;
   const patterns = args.filter((arg) => arg !== '--systems');
-  const problem = provideTools();
+  const problem = provideTools() ?? provideNativePackages();
   if (problem !== null) {
     console.error(problem);
     return 1;

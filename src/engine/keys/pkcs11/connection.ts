@@ -68,7 +68,9 @@ export class TokenConnection {
       if (pin) await logIn(process, token, pin, module);
       const key = await findKey(process, uri.keySelection);
       await requireMechanism(process, token, key);
-      return new TokenConnection(process, token, key, sessions, module, pin);
+      // One at a time if each gives the PIN: several would try a wrong one several times.
+      const concurrency = key.alwaysAuthenticate ? 1 : sessions;
+      return new TokenConnection(process, token, key, concurrency, module, pin);
     } catch (error) {
       process.kill();
       throw error;

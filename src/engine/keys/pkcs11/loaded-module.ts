@@ -161,7 +161,11 @@ export class LoadedModule implements ModuleCalls {
   }
 
   login(pin: string | undefined): void {
-    this.module.C_Login(this.session, CKU_USER, pin);
+    try {
+      this.module.C_Login(this.session, CKU_USER, pin);
+    } catch (error) {
+      if (!hasName(error, 'CKR_USER_ALREADY_LOGGED_IN')) throw error;
+    }
   }
 
   keys({ label, id }: { readonly label: string | undefined; readonly id: Buffer | undefined }): TokenKey[] {

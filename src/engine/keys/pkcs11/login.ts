@@ -1,4 +1,5 @@
 import { SignpipeError, usage } from '../../../lib/errors.ts';
+import { Semaphore } from '../../../lib/concurrency/semaphore.ts';
 import { readPassphraseFile } from '../passphrase.ts';
 import { ModuleCallError } from './call-errors.ts';
 import { tokenName } from './find-token.ts';
@@ -79,7 +80,7 @@ const LOG_IN_BY_HAND =
  * Throws usage errors if a login is not to be tried: `pin-locked`, and without a person `pin-final-try` and
  * `pin-count-low`, since the service may have been restarted with a wrong PIN.
  */
-function checkPinState(token: TokenInfo, attended: boolean): void {
+export function checkPinState(token: TokenInfo, attended: boolean): void {
   const name = `token ${tokenName(token)}`;
   if (has(token, 'userPinLocked'))
     throw usage('pin-locked', `${name}: its PIN is locked, after too many wrong ones`, {
@@ -117,21 +118,24 @@ export async function findPin(token: TokenInfo, { file, ask, warn }: PinSource):
 
 export const needsLogin = (token: TokenInfo): boolean => has(token, 'loginRequired');
 
+/** Keys of one token may be opened at the same time: the second must see that the PIN of the first was wrong. */
+const oneLogin = new Semaphore(1);
+
 /**
  * Logs in; throws usage errors: those of `checkPinState` and `PIN_ERRORS`. After a failure it is not tried again in this
  * process; not even if the token was lost meanwhile, unless this PIN was right before.
  */
-export async function logIn(
-  process: ModuleProcess,
-  token: TokenInfo,
-  pin: Pin,
-  module: string,
-): Promise<void> {
-  checkPinState(token, pin.attended);
-  const limit = pin.pin === undefined ? KEYPAD_MS : undefined;
-  await tryPin(token, pin, module, () => process.call('login', pin.pin, limit)).catch((error: unknown) => {
-    if (!(error instanceof ModuleCallError && error.rv === 'CKR_USER_ALREADY_LOGGED_IN')) throw error;
+export const logIn = (process: ModuleProcess, token: TokenInfo, pin: Pin, module: string): Promise<void> =>
+  oneLogin.run(async () => {
+    throwEarlier(idOf(token, module));
+    checkPinState(token, pin.attended);
+    const limit = pin.pin === undefined ? KEYPAD_MS : undefined;
+    await tryPin(token, pin, module, () => process.call('login', pin.pin, limit));
   });
+
+function throwEarlier(id: string): void {
+  const earlier = failedLogins.get(id);
+  if (earlier) throw earlier;
 }
 
 /** Makes a call that gives the PIN to the token; throws the earlier error instead if such a call failed before. */
@@ -142,8 +146,7 @@ export async function tryPin<T>(
   call: () => Promise<T>,
 ): Promise<T> {
   const id = idOf(token, module);
-  const earlier = failedLogins.get(id);
-  if (earlier) throw earlier;
+  throwEarlier(id);
   try {
     const result = await call();
     acceptedPins.set(id, pin);

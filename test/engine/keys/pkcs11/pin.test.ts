@@ -1,0 +1,164 @@
+import { after, before, describe, it } from 'node:test';
+import assert from 'node:assert/strict';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { inspect } from 'node:util';
+import { createTestCertificate } from '../../../../src/sandbox/certificates.ts';
+import { checkPinState } from '../../../../src/engine/keys/pkcs11/login.ts';
+import { TOKEN_FLAG } from '../../../../src/engine/keys/pkcs11/module-calls.ts';
+import { findModule } from '../../../../src/engine/keys/pkcs11/module-path.ts';
+import { SignpipeError } from '../../../../src/lib/errors.ts';
+import { PIN, SoftHsm } from '../../../world/softhsm.ts';
+import { refuses } from '../refusal.ts';
+import { moduleProcesses, openUri, signs } from './token-world.ts';
+
+/** Wrong, and marked: no error may show it. */
+const WRONG_PIN = 'marked-wrong-2604';
+
+let hsm: SoftHsm;
+before(async () => {
+  hsm = await SoftHsm.create();
+  process.env['PKCS11SPY'] = hsm.module;
+  process.env['PKCS11SPY_OUTPUT'] = hsm.at('spy.log');
+  await writeFile(hsm.at('wrong'), `${WRONG_PIN}\n`, { mode: 0o600 });
+});
+after(() => hsm.remove());
+
+/** A token of its own for a test, since wrong PINs leave traces, with a key and its certificate. */
+async function token(name: string): Promise<{ readonly uri: (pin?: string) => string }> {
+  const key = { token: name, label: 'codesign', id: '01', type: 'EC:secp256r1' };
+  await hsm.addToken(name);
+  await hsm.makeKey(key);
+  await hsm.certify(key, {
+    issuer: await createTestCertificate({ commonName: 'Root', purpose: 'authority' }),
+  });
+  const module = (await findModule('pkcs11-spy')) ?? '';
+  const more = '&x-environment=PKCS11SPY,PKCS11SPY_OUTPUT';
+  return {
+    uri: (pin = 'pin') => hsm.uri(`token=${name};object=codesign`, { module, pin: hsm.at(pin), more }),
+  };
+}
+
+/** How often the tokens were given a PIN since the last call. */
+async function logins(): Promise<number> {
+  const calls = await readFile(hsm.at('spy.log'), 'latin1').catch(() => '');
+  await rm(hsm.at('spy.log'), { force: true });
+  return calls.split(': C_Login\n').length - 1;
+}
+
+/** The URI without its PIN file. */
+const withoutPin = (uri: string): string => uri.replace(/&pin-source=[^&]*/, '');
+
+function showsNoPin(error: unknown): void {
+  const text = inspect(error, { depth: 10 });
+  for (const secret of [PIN, WRONG_PIN]) assert.ok(!text.includes(secret), 'the error shows the PIN');
+}
+
+describe('a wrong PIN', () => {
+  it('pin-wrong: is tried once, also if the key is opened again', async () => {
+    const { uri } = await token('once');
+    await logins();
+    for (let i = 0; i < 3; i += 1) {
+      const error = await refuses('pin-wrong', () => openUri(uri('wrong')));
+      showsNoPin(error);
+      assert.equal(error.exitStatus, 2);
+      assert.match(error.hint ?? '', /pin-source/);
+    }
+    assert.equal(await logins(), 1);
+    await refuses('pin-wrong', () => openUri(uri()));
+    assert.equal(await logins(), 0);
+    assert.deepEqual(moduleProcesses(), []);
+  });
+
+  it('pin-wrong: is tried once, also if several keys of the token are opened at the same time', async () => {
+    const { uri } = await token('both');
+    await logins();
+    await Promise.all(
+      [1, 2, 3].map(() => assert.rejects(openUri(uri('wrong')), { code: 'pin-wrong', kind: 'usage' })),
+    );
+    assert.equal(await logins(), 1);
+  });
+
+  it('pin-count-low: is not tried by another process, until a person has logged in', async () => {
+    const { uri } = await token('low');
+    await assert.rejects(hsm.tool('low', '--list-objects', '--pin', WRONG_PIN));
+    await logins();
+    await refuses('pin-count-low', () => openUri(uri('wrong')));
+    await refuses('pin-count-low', () => openUri(uri()));
+    assert.equal(await logins(), 0);
+    const ask = (): Promise<string> => Promise.resolve(PIN);
+    const key = await openUri(withoutPin(uri()), undefined, { ask });
+    await key.close();
+    await (await openUri(uri())).close();
+  });
+
+  it('pin-wrong: after the token was lost, ends the request with what to do, and is tried once', async () => {
+    const { uri } = await token('changed');
+    await logins();
+    const key = await openUri(uri());
+    await hsm.tool('changed', '--change-pin', '--new-pin', '44556677');
+    process.kill(moduleProcesses()[0]?.pid ?? 0, 'SIGKILL');
+    for (let i = 0; i < 2; i += 1)
+      await assert.rejects(signs(key), (error: unknown) => {
+        assert.ok(error instanceof SignpipeError);
+        showsNoPin(error);
+        assert.deepEqual([error.code, error.kind], ['pin-wrong', 'local']);
+        assert.match(error.hint ?? '', /restarted/);
+        return true;
+      });
+    assert.equal(await logins(), 2);
+    await key.close();
+  });
+});
+
+describe('a PIN', () => {
+  it('is asked for if the URI names no file, once for all signatures', async () => {
+    const { uri } = await token('asking');
+    await logins();
+    const asked: string[] = [];
+    const ask = (what: string): Promise<string> => {
+      asked.push(what);
+      return Promise.resolve(PIN);
+    };
+    const key = await openUri(withoutPin(uri()), undefined, { ask });
+    for (let i = 0; i < 5; i += 1) await signs(key);
+    assert.match(asked.join('|'), /^token asking \(serial [\da-f]{16}\) \(its PIN\)$/);
+    assert.equal(await logins(), 1);
+    await key.close();
+  });
+
+  it('pin-missing: neither a file nor a person', async () => {
+    await refuses('pin-missing', () => openUri(withoutPin(hsm.uri('token=release'))));
+  });
+
+  it('passphrase-file: its file is empty', async () => {
+    await writeFile(hsm.at('empty'), '\n', { mode: 0o600 });
+    await refuses('passphrase-file', () => openUri(hsm.uri('token=release', { pin: hsm.at('empty') })));
+  });
+});
+
+describe('the state of the PIN that a token reports', () => {
+  const state = (...flags: (keyof typeof TOKEN_FLAG)[]): Parameters<typeof checkPinState>[0] => ({
+    slot: Buffer.alloc(8),
+    slotId: 0,
+    slotDescription: '',
+    slotManufacturer: '',
+    label: 'release',
+    manufacturer: '',
+    model: '',
+    serial: '1',
+    flags: flags.reduce((sum, flag) => sum | TOKEN_FLAG[flag], 0),
+    maxSessions: undefined,
+  });
+
+  it('pin-locked: with a person, too', async () => {
+    for (const attended of [true, false])
+      await refuses('pin-locked', () => checkPinState(state('userPinLocked', 'userPinFinalTry'), attended));
+  });
+
+  it('pin-final-try, pin-count-low: without a person', async () => {
+    await refuses('pin-final-try', () => checkPinState(state('userPinFinalTry', 'userPinCountLow'), false));
+    await refuses('pin-count-low', () => checkPinState(state('userPinCountLow'), false));
+    checkPinState(state('userPinFinalTry', 'userPinCountLow'), true);
+    checkPinState(state('loginRequired', 'userPinInitialized'), false);
+  });
+});
