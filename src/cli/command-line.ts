@@ -172,6 +172,10 @@ addCommand(
     'programs of a zip that must all be signed under --ca; repeat for more, "!" excludes',
     repeatable,
   )
+  .option(
+    '--identity <text>',
+    'with --ca: who must have signed: the subject as `verify` prints it, "SUBJECT; ISSUER", or the OID of an identity (EKU)',
+  )
   .option('--any-signer', 'accept any signer, without --ca')
   .option('--provenance <jsonl>', 'check the signed statement of how the file was signed: NAME.intoto.jsonl')
   .option(

@@ -5,117 +5,26 @@ import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
 import { describeReport } from '../../engine/authenticode/report-text.ts';
 import { printable } from '../../lib/printable.ts';
 import { isRefused, usage, type SignpipeError } from '../../lib/errors.ts';
-import { proveFile, type FileProof } from '../../engine/artifact/prove-file.ts';
+import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { verifyFile, type FileReport } from '../../engine/artifact/verify-file.ts';
 import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
+import { faultsOf, type VerifyOutcome } from './verify-faults.ts';
 import { checkProvenance, requireProvenanceOptions } from './verify-provenance.ts';
 import { provenanceJson, provenanceLines } from '../output/provenance-text.ts';
-import type { VerifiedProvenance } from '../../engine/provenance/verify-provenance.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 interface VerifyCommandOptions extends CommonOptions {
   readonly ca?: string;
   readonly timestampCa?: string[];
+  readonly identity?: string;
   readonly original?: string;
   readonly files?: string[];
   readonly anySigner?: boolean;
   readonly provenance?: string;
   readonly receiptSigners?: string;
   readonly json?: boolean;
-}
-
-/** What is known about one file. */
-interface VerifyOutcome {
-  readonly report: FileReport;
-  readonly proof: FileProof | null;
-  readonly proofError: SignpipeError | null;
-  readonly provenance: VerifiedProvenance | null;
-  readonly provenanceError: SignpipeError | null;
-}
-
-/** What a file must satisfy to be good. */
-interface Demands {
-  /** Whether roots were given. */
-  readonly roots: boolean;
-  /** Whether any signer is accepted. */
-  readonly anySigner: boolean;
-  /** Whether patterns say which programs must be good. */
-  readonly files: boolean;
-}
-
-/**
- * The programs that must be good: those signed since the original, those that provenance names, and those that the
- * patterns name.
- */
-function requiredOf(
-  { report, proof, provenance }: VerifyOutcome,
-  { files }: Demands,
-): readonly ProgramReport[] | null {
-  if (report.kind === 'program') return proof || files ? report.programs : null;
-  if (!proof && !files && !provenance) return null;
-  const attested = provenance?.signing.statement.predicate.programs ?? [];
-  const since = new Set([...(proof?.signed ?? []), ...attested].map(({ path }) => path));
-  return report.programs.filter(({ path, meant }) => since.has(path) || meant === true);
-}
-
-const UNCHECKED =
-  'who signed was not checked: give --ca ROOTS, or --any-signer if it does not matter who it was';
-
-const named = (path: string, what: string): string => `${printable(path)}: ${what}`;
-
-/** What is wrong with a program that must be good; null if it is good. */
-function faultOf({ path, status, stranger }: ProgramReport, { roots, anySigner }: Demands): string | null {
-  if (status === 'ok' || status === 'bad') return null; // Bad programs are reported by `badFaults`.
-  if (status === 'unsigned') return named(path, 'is not signed');
-  if (stranger) return named(path, 'is not signed under the given roots');
-  return anySigner || roots ? null : UNCHECKED;
-}
-
-function requiredFaults(required: readonly ProgramReport[], demands: Demands): string[] {
-  if (required.length === 0) return ['it contains none of the programs that must be signed'];
-  return required.map((program) => faultOf(program, demands)).filter((fault) => fault !== null);
-}
-
-/** If no programs are required to be good, at least one has to be. */
-function wholeFaults({ kind, status }: FileReport, { roots, anySigner }: Demands): string[] {
-  if (status === 'unsigned') return [kind === 'zip' ? 'nothing in it is signed' : 'it is not signed'];
-  if (status !== 'intact') return [];
-  if (roots) return ['nothing in it is signed under the given roots'];
-  return anySigner ? [] : [UNCHECKED];
-}
-
-const badFaults = ({ path: file, kind, programs }: FileReport): string[] =>
-  programs.flatMap(({ path, status, problems }) => {
-    if (status !== 'bad') return [];
-    const itself = kind === 'zip' ? `${file}!/${path}: ` : `${path}: `;
-    const why = problems.map(({ message, code }) => `${printable(message.replace(itself, ''))} [${code}]`);
-    return [named(path, why.join('; '))];
-  });
-
-const unreadFaults = ({ unread }: FileReport): string[] =>
-  unread.flatMap(({ suspect, message, code }) => (suspect ? [`${printable(message)} [${code}]`] : []));
-
-/** Everything that is wrong with a file, each once; empty if the file is good. */
-function faultsOf(outcome: VerifyOutcome, asked: Demands): readonly string[] {
-  const { report, proofError, provenance, provenanceError } = outcome;
-  // Provenance that holds says who signed: the certificate that the signer's own key states.
-  const demands = { ...asked, anySigner: asked.anySigner || provenance !== null };
-  const required = requiredOf(outcome, demands);
-  return [
-    ...new Set([
-      ...(proofError
-        ? [`not the original plus signatures: ${printable(proofError.message)} [${proofError.code}]`]
-        : []),
-      ...(provenanceError
-        ? [`provenance: ${printable(provenanceError.message)} [${provenanceError.code}]`]
-        : []),
-      ...badFaults(report),
-      ...unreadFaults(report),
-      ...(proofError ? [] : required ? requiredFaults(required, demands) : wholeFaults(report, demands)),
-    ]),
-  ];
 }
 
 const VERDICTS = {
@@ -243,6 +152,14 @@ function jsonOf(
 const errorJson = (error: SignpipeError | null): object =>
   error ? { code: error.code, message: error.message } : {};
 
+/** Throws `identity-without-ca` unless there are roots: anyone can make a certificate with any name. */
+function requireRootsForIdentity({ identity, ca }: VerifyCommandOptions): void {
+  if (identity !== undefined && ca === undefined)
+    throw usage('identity-without-ca', '--identity proves nothing without --ca', {
+      hint: 'give --ca with the roots of the authority that certifies this name: anyone can make a certificate with any name',
+    });
+}
+
 /** `signpipe verify`: the exit status is 3 unless every demand of the options is met, and who signed was checked. */
 export async function verifyCommand(files: string[], options: VerifyCommandOptions): Promise<number> {
   if (options.original !== undefined && files.length > 1)
@@ -254,8 +171,10 @@ export async function verifyCommand(files: string[], options: VerifyCommandOptio
       hint: 'give one of the two',
     });
   requireProvenanceOptions(files, options);
+  requireRootsForIdentity(options);
   const demands = {
     roots: options.ca !== undefined,
+    identity: options.identity,
     anySigner: options.anySigner === true,
     files: options.files !== undefined,
   };

@@ -1,4 +1,7 @@
 import type { SignedData } from '../../lib/cms/signed-data.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+import { certificateFindings } from '../../lib/x509/certificate-findings.ts';
+import { certificateIdentity } from '../../lib/x509/certificate-identity.ts';
 import type { Countersignature } from './countersignature.ts';
 import {
   certificateReport,
@@ -25,6 +28,7 @@ export const reportUnreadable = (
   digestAlgorithm: null,
   digest: null,
   signer: null,
+  identity: null,
   timestamp: null,
   checks,
   notes: [],
@@ -45,12 +49,13 @@ export function reportOn(
     digestAlgorithm: hash,
     digest: digest.toString('hex'),
     signer: certificate ? certificateReport(certificate) : null,
+    identity: certificate ? certificateIdentity(certificate) : null,
     ...(description.name !== null && { programName: description.name }),
     ...(description.url !== null && { url: description.url }),
     ...(signingTime && { signingTime: signingTime.toISOString() }),
     timestamp: timestamp ? timestampReport(timestamp) : null,
     checks,
-    notes: [...notesOn(data)],
+    notes: [...notesOn(data), ...(certificate ? notesOnCertificate(certificate) : [])],
     trusted: failed ? false : trusted || null,
   };
 }
@@ -65,6 +70,10 @@ const notesOn = ({ version }: SignedData): Note[] =>
           message: `SignedData has version ${version}, where Windows writes 1`,
         },
       ];
+
+/** For its owner: none of these makes a signature bad. */
+const notesOnCertificate = (certificate: Certificate): Note[] =>
+  certificateFindings(certificate).map(({ code, message }) => ({ code, message: `certificate: ${message}` }));
 
 const timestampReport = ({
   kind,

@@ -1,4 +1,5 @@
 import type { Certificate } from '../../lib/x509/certificate.ts';
+import type { CertificateIdentity } from '../../lib/x509/certificate-identity.ts';
 
 /**
  * The result of `verifySignableFile`. Everything in it survives `JSON.stringify`. Text from a file (subjects,
@@ -125,6 +126,8 @@ export interface SignatureReport extends SignaturePlace {
   readonly digest: string | null;
   /** Null if the signature does not include the certificate. */
   readonly signer: CertificateReport | null;
+  /** What stays the same when the signer renews the certificate; null if the signature does not include it. */
+  readonly identity: CertificateIdentity | null;
   readonly programName?: string;
   readonly url?: string;
   /** The time that the signer claims, ISO 8601; unverified. */
@@ -132,7 +135,7 @@ export interface SignatureReport extends SignaturePlace {
   /** Null if there is none, or none that verifies. */
   readonly timestamp: TimestampReport | null;
   readonly checks: readonly Check[];
-  /** Unusual but harmless properties. */
+  /** Unusual but harmless properties, of the certificate too (`certificateFindings`). */
   readonly notes: readonly Note[];
   /** True: its chain ends in a given root. False: a check failed. Null: no roots were given. */
   readonly trusted: boolean | null;

@@ -26,7 +26,7 @@ const MAX_DAYS = 460;
 /** Policies that public authorities put into each code-signing certificate, and nobody else may. */
 const RESERVED: ReadonlySet<string> = new Set<string>([OID.codeSigningPolicy, OID.extendedValidation]);
 
-/** Unreadable policies count as none: they are no reason to refuse a certificate here. */
+/** Policies that cannot be read count as none: they are no reason to refuse a certificate here. */
 function isPublic({ extensions, subject }: Certificate): boolean {
   try {
     return readPolicies(extensions, subject).some((policy) => RESERVED.has(policy));
@@ -36,8 +36,18 @@ function isPublic({ extensions, subject }: Certificate): boolean {
   }
 }
 
-function ellipticCurve({ publicKey }: Certificate): CertificateFinding | null {
-  if (publicKey.asymmetricKeyType !== 'ec') return null;
+/** The kind of a certificate's key, and the bits of an RSA modulus; null if OpenSSL cannot read the key. */
+function keyOf(certificate: Certificate): { type: string | undefined; bits: number | undefined } | null {
+  try {
+    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = certificate.publicKey;
+    return { type, bits: details?.modulusLength };
+  } catch {
+    return null;
+  }
+}
+
+function ellipticCurve(certificate: Certificate): CertificateFinding | null {
+  if (keyOf(certificate)?.type !== 'ec') return null;
   return {
     code: 'certificate-ec',
     message: 'its key is an EC key, which App Control and Smart App Control do not accept',
@@ -45,10 +55,10 @@ function ellipticCurve({ publicKey }: Certificate): CertificateFinding | null {
   };
 }
 
-function shortRsa({ publicKey, notBefore }: Certificate): CertificateFinding | null {
-  const bits = publicKey.asymmetricKeyDetails?.modulusLength ?? MIN_RSA_BITS;
-  if (publicKey.asymmetricKeyType !== 'rsa' || bits >= MIN_RSA_BITS) return null;
-  if (notBefore.getTime() < RULES.strong) return null;
+function shortRsa(certificate: Certificate): CertificateFinding | null {
+  const { type, bits = MIN_RSA_BITS } = keyOf(certificate) ?? {};
+  if (type !== 'rsa' || bits >= MIN_RSA_BITS) return null;
+  if (certificate.notBefore.getTime() < RULES.strong) return null;
   return {
     code: 'certificate-rsa-short',
     message: `its RSA key has ${bits} bits: public authorities must not certify fewer than ${MIN_RSA_BITS} since 2021-06-01`,

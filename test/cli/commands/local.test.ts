@@ -315,6 +315,52 @@ describe('signpipe verify', () => {
     assert.match(other.stdout, /FAILED: not the original plus signatures: .*\[strip-/);
   });
 
+  it('--identity accepts exactly the subject, the subject with the issuer, and nothing else', async () => {
+    const { subject, issuer } = pki.codeSigning.certificate;
+    for (const identity of [subject, `${subject}; ${issuer}`])
+      for (const file of ['tool.signed.exe', 'product.signed.zip']) {
+        const ended = await verified(file, '--identity', identity);
+        assert.equal(ended.status, 0, ended.stdout);
+      }
+    for (const identity of [
+      subject.toUpperCase(),
+      `${subject}, `,
+      'Test publisher',
+      issuer,
+      `${subject}; CN=x`,
+    ])
+      for (const file of ['tool.signed.exe', 'product.signed.zip']) {
+        const ended = await verified(file, '--identity', identity, '--quiet');
+        assert.equal(ended.status, 3, ended.stdout);
+        assert.match(
+          ended.stdout,
+          /: NOT AS ASKED\n(?:.*\n)?  FAILED: .*: is not signed by .*, but by O=.*; O=.* \[identity-differs\]$/m,
+        );
+      }
+  });
+
+  it('--identity applies to every program that --files names', async () => {
+    const { subject } = pki.codeSigning.certificate;
+    const files = ['--files', '**/*.exe', '--files', '!**/theirs.exe'];
+    assert.equal((await verified('product.signed.zip', ...files, '--identity', subject)).status, 0);
+    const other = await verified('product.signed.zip', ...files, '--identity', 'CN=Other', '--json');
+    const { faults } = JSON.parse(other.stdout) as { faults: string[] };
+    assert.equal(other.status, 3);
+    assert.ok(faults.length > 0 && faults.every((fault) => fault.endsWith('[identity-differs]')));
+  });
+
+  it('identity-without-ca: anyone can make a certificate with any name', async () => {
+    const ended = await here('verify', 'tool.signed.exe', '--identity', 'CN=x', '--any-signer');
+    assertRefused(ended, 2, 'identity-without-ca');
+  });
+
+  it('--json has the identity of each signer, which stays the same when the certificate is renewed', async () => {
+    const { subject, issuer } = pki.codeSigning.certificate;
+    const ended = await verified('tool.signed.exe', '--json');
+    const { programs } = JSON.parse(ended.stdout) as { programs: { signatures: { identity: object }[] }[] };
+    assert.deepEqual(programs[0]?.signatures[0]?.identity, { subject, issuer });
+  });
+
   it('any-signer-with-ca: the two contradict each other', async () => {
     const ended = await verified('tool.signed.exe', '--any-signer');
     assertRefused(ended, 2, 'any-signer-with-ca');

@@ -20,6 +20,7 @@ import {
 import { children, context, parseDer, TAG, type Der } from '../../../src/lib/asn1/der.ts';
 import { OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import { describeReport } from '../../../src/engine/authenticode/report-text.ts';
+import type { VerifyReport } from '../../../src/engine/authenticode/report.ts';
 import { addNested, parseSignature } from '../../../src/engine/authenticode/signature.ts';
 import { attribute, baseAttributes } from '../../../src/lib/cms/build-signed-data.ts';
 import { signedDataFields } from '../../../src/lib/cms/signed-data.ts';
@@ -216,12 +217,11 @@ describe('the structure', () => {
     });
     const report = await verify(program, trusting);
     assert.equal(report.status, 'ok');
-    assert.deepEqual(
-      report.signatures[0]?.notes.map(({ code }) => code),
-      ['signed-data-version'],
-    );
+    const ofStructure = ({ signatures: [first] }: VerifyReport): (string | undefined)[] =>
+      (first?.notes ?? []).map(({ code }) => code).filter((code) => !code.startsWith('certificate-'));
+    assert.deepEqual(ofStructure(report), ['signed-data-version']);
     assert.match(describeReport(report), /^ {4}note +SignedData has version 3/m);
-    assert.deepEqual((await verify(good, trusting)).signatures[0]?.notes, []);
+    assert.deepEqual(ofStructure(await verify(good, trusting)), []);
   });
   for (const version of [0, 2, 4])
     refusesWith('authenticode-version', `SignedData of version ${version}`, { version: integer(version) });

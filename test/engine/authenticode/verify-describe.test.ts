@@ -83,6 +83,7 @@ describe('describeReport', () => {
         notBefore: '2026',
         notAfter: '2027',
       },
+      identity: { subject: hostile, issuer: hostile },
       programName: hostile,
       url: hostile,
       timestamp: null,

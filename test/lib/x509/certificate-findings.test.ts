@@ -84,6 +84,16 @@ describe('certificateFindings', () => {
       'certificate-lifetime-signing',
     ]));
 
+  it('has nothing to say about a key that cannot be read', () => {
+    const certificate = made({ key: ec });
+    Object.defineProperty(certificate, 'publicKey', {
+      get: () => {
+        throw new Error('unreadable');
+      },
+    });
+    assert.deepEqual(certificateFindings(certificate), []);
+  });
+
   it('none for a test certificate, which Windows does not trust anyway', () => {
     const test = { oid: OID.signpipeTest, critical: false, value: NULL };
     assert.deepEqual(codes({ key: ec, extensions: [test], from: FROM, until: daysAfter(FROM, 3650) }), []);
