@@ -77,6 +77,18 @@ function outageText({ waiting }: ChannelPolicy): string | null {
   return `the signer reports an outage since ${since}; it keeps trying`;
 }
 
+/**
+ * What a published policy says about a certificate that cannot sign at a time: the successor is due, but the signer has
+ * not changed to it; or the certificate has expired.
+ */
+export function certificateText({ certificate, successor }: ChannelPolicy, now: Date): string | null {
+  if (successor && new Date(successor.from) <= now)
+    return `the signer's next certificate is due since ${successor.from}, and the signer cannot use it yet`;
+  if (certificate?.notAfter !== undefined && new Date(certificate.notAfter) < now)
+    return `the signer's certificate expired at ${certificate.notAfter}: requests wait until its operator renews it`;
+  return null;
+}
+
 /** Reports what an unanswered request waits for, as far as that is known here, whenever that changes. */
 export class WaitingReport {
   /** What the request waits for; null if nothing is known. */
@@ -117,6 +129,7 @@ export class WaitingReport {
       return (
         timeLockText(channel, request) ??
         (await vouchesText(repository, channel, request, heads, policy?.roots)) ??
+        certificateText(channel, new Date()) ??
         outageText(channel)
       );
     } catch (error) {

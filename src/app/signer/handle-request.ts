@@ -3,7 +3,6 @@ import type { Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import type { Request } from '../../protocol/control/request.ts';
 import { requireUnexpired } from '../../engine/checksums/checksum-key.ts';
-import { requireUsable } from '../../engine/keys/signing-key.ts';
 import { attach, makesAttachments } from './attachments.ts';
 import type { AnsweredRequests } from './answered-requests.ts';
 import { checkBeforeKeyUse, HeadsUnknown, keyWithCheck, UnmetPreconditionError } from './before-key-use.ts';
@@ -22,6 +21,7 @@ import {
   requireValidReceipt,
   type ReceiptDraft,
 } from './receipt-draft.ts';
+import { checkKey } from './key-precondition.ts';
 import { rehearseDelivery } from './deliver.ts';
 import { signFiles, type SignedRequest } from './sign-request.ts';
 import type { SignerContext } from './signer-context.ts';
@@ -79,7 +79,7 @@ export class RequestHandler {
       const checked = await checkPreconditions(context, channel, request, requester, heads, seen);
       if (!checked.met) return checked;
       draft = { ...draft, vouches: checked.vouches };
-      const wait = await context.outages.before(request.id, channel);
+      const wait = checkKey(channel, context.now()) ?? (await context.outages.before(request.id, channel));
       if (wait) return wait;
       const receipt = await this.sign(draft, channel, seen);
       await context.outages.over(channel.config.name);
@@ -103,8 +103,6 @@ export class RequestHandler {
   private async sign(draft: ReceiptDraft, channel: Channel, seen: Date): Promise<Receipt> {
     const { context } = this;
     const { id, files } = draft.request;
-    if (channel.keyProblem) throw channel.keyProblem;
-    requireUsable(channel.key, context.now());
     requireUnexpired(channel.checksumKeys ?? [], context.now());
     const folder = await this.completion.begin(id);
     await rm(folder, { recursive: true, force: true });

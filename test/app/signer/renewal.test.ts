@@ -239,3 +239,37 @@ describe('signing.successor, when the signer starts', () => {
     await assert.rejects(world.poll(clockAt(11)), { code: 'file-not-found' });
   });
 });
+
+describe('a certificate that expires while the signer runs', () => {
+  let signer: TestSigner;
+  before(async () => {
+    signer = await TestSigner.open({
+      ssh: false,
+      prepare: async (world) => {
+        await makeCertificates(world);
+      },
+      change: (text) => configured('ending', 'absent', 2)(text),
+    });
+  });
+  after(() => signer.close());
+
+  it('lets requests wait, says so once, and goes on when a successor can be opened', async () => {
+    const request = await signer.sendSound();
+    const reset = signer.setClock(clockAt(4));
+    for (let polls = 0; polls < 3; polls += 1)
+      assert.deepEqual(await signer.poll(), { answered: 0, waiting: 1 });
+    const said = signer.logged.filter(({ code }) => code === 'successor-unusable');
+    assert.deepEqual(
+      said.map(({ level }) => level),
+      [50, 30],
+      'an error for the channel, and why the request waits',
+    );
+    assert.match(said[0]?.msg ?? '', /absent\.pem: no such file \[file-not-found\]/);
+    for (const kind of ['pem', 'key'])
+      await rename(signer.world.at('keys', `next.${kind}`), signer.world.at('keys', `absent.${kind}`));
+    await chmod(signer.world.at('keys/absent.key'), 0o600);
+    await signer.restart(clockAt(4));
+    await signer.signs(request);
+    reset();
+  });
+});

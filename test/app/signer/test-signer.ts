@@ -66,13 +66,14 @@ export interface Logged {
 export const openContext = async (
   world: World,
   log: Logger = pino({ enabled: false }),
+  now = (): Date => new Date(),
 ): Promise<SignerContext> =>
-  openSignerContext(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress });
+  openSignerContext(await loadSignerConfig(world.site.signerConfig), { log, progress: noProgress, now });
 
 /** Opens it with a log that is kept. */
-export function openLogged(world: World, logged: Logged[]): Promise<SignerContext> {
+export function openLogged(world: World, logged: Logged[], now?: () => Date): Promise<SignerContext> {
   const write = (line: string): void => void logged.push(JSON.parse(line) as Logged);
-  return openContext(world, pino({ base: null, level: 'debug' }, { write }));
+  return openContext(world, pino({ base: null, level: 'debug' }, { write }), now);
 }
 
 /** Retries without pauses: outages in these tests do not end. */
@@ -106,9 +107,9 @@ export class TestSigner {
   }
 
   /** Replaces the signer by another on the same state, as a restart does. */
-  async restart(): Promise<void> {
+  async restart(now?: () => Date): Promise<void> {
     await this.context.close();
-    this.context = await openLogged(this.world, this.logged);
+    this.context = await openLogged(this.world, this.logged, now);
     this.poller = new RequestPoller(this.context);
   }
 
