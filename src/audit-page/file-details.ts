@@ -17,6 +17,7 @@ export const filePart = (file: AuditedFile): HTMLElement =>
     ),
     file.signed.length > 0 && innerTable(TITLES, file.signed.map(entryLine)),
     file.kept.length > 0 && keptList(file.kept),
+    (file.attachments ?? []).length > 0 && attachmentList(file.attachments ?? []),
   );
 
 function fileTitle({ input, output, entries }: AuditedFile): HTMLElement {
@@ -47,6 +48,21 @@ const entryLine = (entry: AuditedEntry): HTMLTableRowElement => {
     el('td', { title: timestamp?.authority ?? null }, timestamp ? minute(timestamp.time) : 'none'),
   );
 };
+
+const attachmentLine = ({
+  name,
+  kind,
+  sha256,
+}: NonNullable<AuditedFile['attachments']>[number]): HTMLElement =>
+  el('li', {}, name, aside(` ${kind} `), hash(sha256, true));
+
+const attachmentList = (attachments: NonNullable<AuditedFile['attachments']>): HTMLElement =>
+  el(
+    'div',
+    {},
+    el('h4', {}, 'Delivered beside it'),
+    el('ul', { class: 'kept' }, ...attachments.map(attachmentLine)),
+  );
 
 const keptLine = ({ path, signer, certificate, trusted }: AuditedFile['kept'][number]): HTMLElement =>
   el(

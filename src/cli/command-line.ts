@@ -74,6 +74,7 @@ addCommand(program, 'submit <files...>', 'upload files and request signatures fo
   .option('--revision <rev>', 'what was built, for the trailer Source-Revision')
   .option('--channel <name>', 'channel, which decides the policy that applies (default: "default")')
   .option('--as <name>', 'name under which a single file, or the packed zip, is uploaded')
+  .option('--no-pack', 'upload each file as it is, for a channel that delivers checksums of any file')
   .option(
     '--sparse',
     'pin the programs of a zip one by one, so that the signer need not fetch the rest; the signed zip is then checked against the original',
@@ -254,6 +255,7 @@ addCommand(
 addCommand(program, 'vouch <files...>', 'state in a signed commit that this builder got the same bytes')
   ?.addOption(config('voucher.yaml'))
   .option('--as <name>', 'name of the file in the request')
+  .option('--no-pack', 'vouch for each file as it is, as submit --no-pack requests it')
   .addOption(json)
   .action(run(async () => (await import('./commands/vouch.ts')).vouchCommand));
 

@@ -1,7 +1,7 @@
 import { mkdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pRetry from 'p-retry';
-import type { Receipt, ReceiptFile } from '../../protocol/control/receipt-schema.ts';
+import { isUnchanged, type Receipt, type ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import { nameProblem, pathProblem, type RequestedFile } from '../../protocol/control/zipname.ts';
 import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
@@ -86,6 +86,8 @@ async function prove(
   scratch: string,
 ): Promise<void> {
   await requireInput(original, file);
+  // Its SHA-256, which was compared, is that of the original.
+  if (isUnchanged(file)) return;
   const { name } = outputOf(file);
   const proof = await proveFile(original, signed, { limits, scratch, name });
   if (proof.kind === 'program') return;
@@ -105,7 +107,7 @@ async function requireTrusted(
   scratch: string,
 ): Promise<void> {
   const roots = await readRoots(config.trust.roots);
-  if (!roots) return;
+  if (!roots || isUnchanged(file)) return;
   const timestampRoots = await readTimestampRoots(config.trust.timestampRoots);
   const options = { limits: config.limits, scratch, roots, ...(timestampRoots ? { timestampRoots } : {}) };
   const { programs } = await verifyFile(signed, options, outputOf(file).name);

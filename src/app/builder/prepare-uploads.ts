@@ -115,17 +115,30 @@ async function pack(
   return { uploads: [await describe(output, zipName)], packed: true, count: files.length };
 }
 
+/** How files are named and packed. */
+export interface PrepareOptions {
+  /** The name under which a single file, or the packed zip, is uploaded. */
+  readonly as?: string | undefined;
+  /** Whether loose files and folders are packed into a zip; true unless given. */
+  readonly pack?: boolean | undefined;
+}
+
 /**
  * Prepares the files of a command line for upload: zips and a single program are uploaded as they are; a folder or
- * several loose files are packed into one zip in the folder `scratch`. `as` is the name of the uploaded file.
+ * several loose files are packed into one zip in the folder `scratch`, unless `pack` is false.
  */
 export async function prepareUploads(
   paths: readonly string[],
   scratch: string,
-  as?: string,
+  { as, pack: mayPack = true }: PrepareOptions = {},
 ): Promise<PreparedUploads> {
   const kinds = await Promise.all(paths.map(kindOf));
-  const isUnpacked = kinds.every((kind) => kind === 'zip') || (paths.length === 1 && kinds[0] === 'program');
+  if (!mayPack && kinds.includes('folder'))
+    throw usage('folder-unpacked', 'a folder cannot be submitted without packing it', {
+      hint: 'name its files, or leave out --no-pack',
+    });
+  const isUnpacked =
+    !mayPack || kinds.every((kind) => kind === 'zip') || (paths.length === 1 && kinds[0] === 'program');
   if (!isUnpacked) return pack(paths, kinds, scratch, as);
   if (as !== undefined && paths.length > 1)
     throw usage('one-name-for-several', '--as names one file, but several are submitted');

@@ -15,7 +15,7 @@ import { committerOf } from '../config/open.ts';
 import { appendCommit } from './append-commit.ts';
 import { requireOutputFolder } from './output-folder.ts';
 import { pinEntries, type EntryPins } from './pin-entries.ts';
-import { prepareUploads, sayPacked, type PreparedUpload } from './prepare-uploads.ts';
+import { prepareUploads, sayPacked, type PreparedUpload, type PrepareOptions } from './prepare-uploads.ts';
 import { warnOfPending } from './same-name-requests.ts';
 import type { BuilderSession } from './session.ts';
 import { publishedPolicy } from './trusted-policy.ts';
@@ -25,12 +25,10 @@ interface SparsePins extends Pick<EntryPins, 'limits'> {
   readonly isMeant?: PathFilter | undefined;
 }
 
-interface SubmitOptions {
+interface SubmitOptions extends PrepareOptions {
   /** What was built, for the trailer `Source-Revision`. */
   readonly revision?: string | undefined;
   readonly channel?: string | undefined;
-  /** The name under which a single file, or the packed zip, is uploaded. */
-  readonly as?: string | undefined;
   /** Pins these entries of each zip instead of the whole zip, so that the signer need not fetch the rest. */
   readonly sparse?: SparsePins | undefined;
   /** The folder that signed files will be downloaded to: refused if one of them would replace an input. */
@@ -140,7 +138,7 @@ export function submit(
   options: SubmitOptions = {},
 ): Promise<string> {
   return withTempFolder(async (scratch) => {
-    const prepared = await prepareUploads(paths, scratch, options.as);
+    const prepared = await prepareUploads(paths, scratch, options);
     const { uploads, packed } = prepared;
     sayPacked(session, prepared);
     const names = uploads.map(({ name }) => name);

@@ -3,18 +3,22 @@ import { unavailable } from '../../lib/errors.ts';
 import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { committerOf } from '../config/open.ts';
 import { appendCommit } from './append-commit.ts';
-import { prepareUploads } from './prepare-uploads.ts';
+import { prepareUploads, type PrepareOptions } from './prepare-uploads.ts';
 import type { VoucherSession } from './session.ts';
 
 /**
  * States in a signed commit on `vouch/NAME` that this builder got exactly these bytes. Nothing is uploaded. Returns
  * the commit's id.
  */
-export async function vouch(session: VoucherSession, paths: readonly string[], as?: string): Promise<string> {
+export async function vouch(
+  session: VoucherSession,
+  paths: readonly string[],
+  options: PrepareOptions = {},
+): Promise<string> {
   const { repository, config } = session;
   const { name } = config.vouch;
   return withTempFolder(async (scratch) => {
-    const { uploads } = await prepareUploads(paths, scratch, as);
+    const { uploads } = await prepareUploads(paths, scratch, options);
     const files = uploads.map((upload) => ({ name: upload.name, sha256: upload.sha256 }));
     const { signer, identity } = await committerOf(session);
     const branch = `${repository.branches.vouches}/${name}`;

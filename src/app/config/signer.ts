@@ -80,6 +80,7 @@ const signingShape = {
   digest: z.enum(['sha256', 'sha384', 'sha512']),
   files: z.array(glob).min(1, 'must name at least one pattern'),
   alreadySigned: z.enum(['keep', 'replace', 'append', 'reject']),
+  others: z.enum(['checksum', 'reject']),
   timestamp: timestampAuthorities,
   timestampTimeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 15s'),
   roots: path.optional(),
@@ -105,6 +106,7 @@ const signing = z
     digest: signingShape.digest.default('sha256'),
     files: signingShape.files.default([...DEFAULT_FILES]),
     alreadySigned: signingShape.alreadySigned.default('keep'),
+    others: signingShape.others.default('reject'),
     timestampTimeout: signingShape.timestampTimeout.default(15_000),
   })
   .superRefine(requireOneKey)
@@ -175,6 +177,16 @@ const schema = z
     for (const [name, own] of Object.entries(channels))
       requireTunnelHost(at, own.signing.timestamp, ['channels', name, 'signing', 'timestamp'], context);
   })
+  .superRefine(({ signing: { others }, checksums: section, channels }, context) => {
+    const overrides: Record<string, ChannelOverrides> = { default: NO_OVERRIDES, ...channels };
+    for (const [name, own] of Object.entries(overrides))
+      if ((own.signing.others ?? others) === 'checksum' && !checksumsOf(section, own))
+        context.addIssue({
+          code: 'custom',
+          path: name in channels ? ['channels', name] : ['signing', 'others'],
+          message: `checksum needs the section checksums, which the channel ${name} does not have (a channel with a signing key of its own inherits none)`,
+        });
+  })
   .superRefine((value, context) => {
     if (value.trust.unsignedRequests === 'reject' && value.trust.allowedSigners === undefined)
       context.addIssue({
@@ -238,7 +250,9 @@ export interface SignerConfig extends Omit<
   readonly channels: ReadonlyMap<string, ChannelConfig>;
 }
 
-type ChannelOverrides = Raw['channels'][string];
+type ChannelOverrides = z.output<typeof channel>;
+
+const NO_OVERRIDES = { signing: {}, trust: {} };
 
 const namesOwnKey = ({ pfx, certificate, key, command }: ChannelOverrides['signing']): boolean =>
   (pfx ?? certificate ?? key ?? command) !== undefined;
@@ -298,7 +312,7 @@ const sectionOf = (
 
 function channelsOf(raw: Raw, resolve: ResolvePath): Map<string, ChannelConfig> {
   const base = { signing: resolveSigning(raw.signing, resolve), trust: resolvePaths(raw.trust, resolve) };
-  const overrides = Object.entries({ default: { signing: {}, trust: {} }, ...raw.channels });
+  const overrides = Object.entries({ default: NO_OVERRIDES, ...raw.channels });
   return new Map(
     overrides.map(([name, own]) => [
       name,

@@ -116,17 +116,24 @@ export class RequestHandler {
     });
     const fetchedAt = context.now().toISOString();
     let { vouches } = draft;
-    const key = keyWithCheck(channel.key, async () => {
-      vouches = await checkBeforeKeyUse(context, { request: draft.request, channel, seen }, this.headsNow);
-    });
+    let checked: Promise<void> | undefined;
+    const check = (): Promise<void> =>
+      (checked ??= checkBeforeKeyUse(context, { request: draft.request, channel, seen }, this.headsNow).then(
+        (counted) => {
+          vouches = counted;
+        },
+      ));
+    const key = keyWithCheck(channel.key, check);
     const signed = await this.signFetched({ ...channel, key }, fetched, {
       request: id,
       folder,
       rehearsal,
     });
+    // If nothing could be signed, the keys for checksum files are the first that are used.
+    await check();
     const times = { ...draft.times, fetched: fetchedAt, signed: context.now().toISOString() };
     const signedReceipt = receiptOf({ ...draft, vouches, times }, 'signed', {
-      ...certificateOf(signed.certificate ?? channel.key.certificates[0]),
+      ...(signed.certificate ? certificateOf(signed.certificate) : {}),
       files: signed.files,
       zlib: process.versions.zlib,
     });

@@ -19,6 +19,7 @@ const channelPolicy = (
   names: trust.names,
   files: signing.files,
   timestamped: signing.timestamp.length > 0,
+  ...(signing.others === 'checksum' ? { others: signing.others } : {}),
   ...(checksums ? { checksums: checksumKinds(checksums) } : {}),
   ...(provenance ? { provenance } : {}),
   ...(checksums || provenance ? { sparse: false } : {}),

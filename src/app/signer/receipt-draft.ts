@@ -152,11 +152,7 @@ export function requireValidReceipt(receipt: Receipt): void {
 }
 
 /** What a receipt states about the certificate of its signatures. */
-export function certificateOf(
-  leaf: Certificate | undefined,
-): Required<Pick<Receipt, 'certificate' | 'identity'>> {
-  if (!leaf)
-    throw new SignpipeError('local', 'key-without-certificate', 'the signing key has no certificate');
+export function certificateOf(leaf: Certificate): Required<Pick<Receipt, 'certificate' | 'identity'>> {
   const { subject, issuer, serial, sha256, notBefore, notAfter } = leaf;
   return {
     certificate: {

@@ -12,14 +12,17 @@ import { temporaryToken } from '../../protocol/exchange/path.ts';
 import { syncFile } from '../../lib/bytes/atomic-file.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { settleAll } from '../../lib/concurrency/all-settled.ts';
-import type { SignedFile, SignArtifactOptions } from '../../engine/artifact/signed-artifact.ts';
+import { NoPrograms, type SignArtifactOptions } from '../../engine/artifact/signed-artifact.ts';
 import { signFile } from '../../engine/artifact/sign-file.ts';
+import { isOtherFile } from '../../engine/artifact/other-file.ts';
 import { signRemoteZip, signZipAsDelta, type SignedDelta } from '../../engine/artifact/sign-zip.ts';
 import type { Channel } from './channel.ts';
 import { fetchWhole, type SparseFile, type FetchedFile, type WholeFile } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
 import { signatureStore, writeBlobs } from './blob-store.ts';
+import type { MadeFile, SignedRequestFile, Target } from './signed-request-file.ts';
 import type { SignerContext } from './signer-context.ts';
+import { keepUnchanged } from './unchanged-file.ts';
 
 /** The signed files of a request. */
 export interface SignedRequest {
@@ -31,14 +34,12 @@ export interface SignedRequest {
   readonly certificate: Certificate | undefined;
 }
 
-type Made = Pick<SignedFile, 'entries' | 'signed' | 'kept' | 'leftAlone'>;
-
 /** The most entries that a receipt names as left alone: the maker of the zip chooses their number. */
 const MOST_LEFT_ALONE = 100;
 
 /** What a receipt says of the programs in a file. */
 function programsOf(
-  made: Made,
+  made: MadeFile,
   { shortLived = false }: SigningKey,
 ): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'attachments'> {
   return {
@@ -74,7 +75,7 @@ function optionsFor(
   channel: Channel,
   { entries }: RequestedFile,
   scratch: string,
-): SignArtifactOptions {
+): WholeFileOptions {
   const { signing } = channel.config;
   return {
     key: channel.key,
@@ -83,6 +84,7 @@ function optionsFor(
     name: signing.name,
     url: signing.url,
     alreadySigned: signing.alreadySigned,
+    acceptOthers: signing.others === 'checksum',
     roots: channel.roots,
     timestampRoots: channel.timestampRoots,
     isOurs: channel.isOurs,
@@ -92,22 +94,31 @@ function optionsFor(
   };
 }
 
-/** One file of a request, signed. */
-interface SignedRequestFile {
-  readonly made: Made;
-  readonly file: ReceiptFile;
-  readonly output: JournaledOutput;
-  /** The new bytes, if they are in memory. */
-  readonly newBytes?: Buffer | null;
+/** What may be done to a file that was fetched as a whole. */
+interface WholeFileOptions extends SignArtifactOptions {
+  /** Whether a file that cannot be signed is delivered as it came; else it is refused. */
+  readonly acceptOthers: boolean;
 }
 
-/** Where a signed file goes: first into the work folder, then on the exchange. */
-interface Target {
-  readonly folder: string;
-  /** Its name in that folder. */
-  readonly file: string;
-  /** Its path below the outgoing folder. */
-  readonly path: string;
+/**
+ * Signs a file, or keeps it as it came if it cannot be signed and policy permits that. A file of which the request pins
+ * single programs is meant to be signed.
+ */
+async function signOrKeep(
+  whole: WholeFile,
+  target: Target,
+  options: WholeFileOptions,
+): Promise<SignedRequestFile> {
+  const { path, requested } = whole;
+  const mayKeep = options.acceptOthers && !options.pins;
+  if (mayKeep && (await isOtherFile(path, requested.name, options.isOurs)))
+    return keepUnchanged(whole, target);
+  try {
+    return await signWhole(whole, target, options);
+  } catch (error) {
+    if (!mayKeep || !(error instanceof NoPrograms)) throw error;
+    return keepUnchanged(whole, target, error.entries);
+  }
 }
 
 async function signWhole(
@@ -184,9 +195,9 @@ async function signOne(
   context: SignerContext,
   fetched: FetchedFile,
   target: Target,
-  options: SignArtifactOptions,
+  options: WholeFileOptions,
 ): Promise<SignedRequestFile> {
-  if (!('remote' in fetched)) return signWhole(fetched, target, options);
+  if (!('remote' in fetched)) return signOrKeep(fetched, target, options);
   const { requested, path, remote } = fetched;
   const { pins } = options;
   const made = pins && (await signRemoteZip(remote, join(target.folder, target.file), { ...options, pins }));
@@ -195,7 +206,7 @@ async function signOne(
     context.log.info(fields, `fetched ${requested.name} in part`);
     return describeSparse(fetched, made, target, options.key);
   }
-  return signWhole(await fetchWhole(context, requested, path), target, options);
+  return signOrKeep(await fetchWhole(context, requested, path), target, options);
 }
 
 /**
@@ -234,7 +245,7 @@ export async function signFiles(
     if (output.mode !== 'delta') await rm(each.path, { force: true });
     context.log.info(
       { file: name, signed: made.signed.length, kept: made.kept.length, entries: made.entries },
-      `signed ${name}`,
+      made.signed.length > 0 ? `signed ${name}` : `${name} cannot be signed: it stays as it is`,
     );
     result.files.push(file);
     result.outputs.push(output);

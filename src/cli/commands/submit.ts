@@ -11,6 +11,7 @@ interface SubmitCommandOptions extends WaitingOptions {
   readonly revision?: string;
   readonly channel?: string;
   readonly as?: string;
+  readonly pack?: boolean;
   readonly sparse?: boolean;
   readonly files?: string[];
 }
@@ -24,6 +25,7 @@ export async function submitCommand(files: string[], options: SubmitCommandOptio
       revision: options.revision,
       channel: options.channel,
       as: options.as,
+      pack: options.pack,
       output: options.wait ? (options.output ?? SIGNED_FILES) : undefined,
       sparse: options.sparse
         ? { isMeant: options.files && compilePatterns(options.files), limits: session.config.limits }

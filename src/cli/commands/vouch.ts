@@ -6,6 +6,7 @@ import { print, printJson, sayUnlessQuiet, type CommonOptions } from '../output/
 interface VouchCommandOptions extends CommonOptions {
   readonly config: string;
   readonly as?: string;
+  readonly pack?: boolean;
   readonly json?: boolean;
 }
 
@@ -13,7 +14,7 @@ interface VouchCommandOptions extends CommonOptions {
 export async function vouchCommand(files: string[], options: VouchCommandOptions): Promise<number> {
   const config = await loadVoucherConfig(options.config);
   const id = await withVoucherSession(config, sayUnlessQuiet(options), (session) =>
-    vouch(session, files, options.as),
+    vouch(session, files, options),
   );
   if (options.json) printJson({ vouch: id });
   else print(id);

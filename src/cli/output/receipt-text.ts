@@ -1,22 +1,28 @@
 import type { Waited } from '../../app/builder/wait.ts';
+import { isUnchanged, type ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { painter, wantsColour } from '../../lib/terminal-colors.ts';
 import { printable } from '../../lib/printable.ts';
 import { describeKept, describeLeftAlone } from './kept-program-text.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
+const whatWasDone = (file: ReceiptFile): string =>
+  isUnchanged(file)
+    ? 'unchanged: nothing in it can be signed'
+    : `${file.signed.length} of ${file.entries} files signed`;
+
 /** A receipt as text. */
 export function describeReceipt({ receipt, commit, files }: Waited): string {
   const paint = painter(wantsColour(process.stdout));
   const lines = [
-    `${paint('signed', 'good')}${receipt.test ? ' with a TEST certificate' : ''}: request ${shortId(receipt.request.id)}, receipt ${shortId(commit)}`,
+    `${paint(receipt.files.every(isUnchanged) ? 'checksummed' : 'signed', 'good')}${receipt.test && receipt.certificate ? ' with a TEST certificate' : ''}: request ${shortId(receipt.request.id)}, receipt ${shortId(commit)}`,
   ];
   if (receipt.certificate)
     lines.push(
       `  by ${printable(receipt.certificate.subject)} (until ${isoDay(receipt.certificate.notAfter)})`,
     );
   for (const file of receipt.files) {
-    lines.push(`  ${printable(file.input.name)}: ${file.signed.length} of ${file.entries} files signed`);
+    lines.push(`  ${printable(file.input.name)}: ${whatWasDone(file)}`);
     for (const { path, timestamp } of file.signed)
       if (path !== '') lines.push(`    ${printable(path)}${timestamp ? `  ${timestamp.time}` : ''}`);
     for (const kept of file.kept) lines.push(`    ${printable(kept.path)}  ${describeKept(kept)}`);

@@ -6,7 +6,7 @@ import { invalid } from '../../lib/errors.ts';
 import { requireAllOpenable, type PartialArchive } from '../../lib/zip/read-zip.ts';
 import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
 import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
-import { mayBeZip } from '../formats/program-names.ts';
+import { mayBeProgram, mayBeZip } from '../formats/program-names.ts';
 import {
   HEAD_SIZE,
   isAppleDouble,
@@ -22,6 +22,7 @@ import { isOurs } from './globs.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
 import { keptSigner, signAndVerify } from './sign-program.ts';
 import {
+  NoPrograms,
   requireSomethingToSign,
   type KeptEntry,
   type LeftAlone,
@@ -192,6 +193,8 @@ export async function signEntries<T>(
     requireAllOpenable(archive.source, ours, options.limits);
     const { programs, leftAlone } = await unpackPrograms(archive, ours, spool, options);
     const { kept, toSign } = await sortPrograms(programs, options);
+    if (ours.length === 0 && !archive.entries.some(({ path }) => mayBeProgram(path)))
+      throw new NoPrograms(name, entries);
     requireSomethingToSign(toSign.length, kept, entries, name);
     const signed = await signPrograms(toSign, options);
     const used = await use(new Map(signed.map(({ program, content }) => [program.path, content])));

@@ -1,7 +1,7 @@
 import type { DigestName } from '../../lib/asn1/oids.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { ArchiveLimits } from '../../lib/zip/limits.ts';
-import { notAllowed } from '../../lib/errors.ts';
+import { notAllowed, SignpipeError } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import type { SignOptions } from '../authenticode/sign.ts';
 import { patternsMatching } from '../formats/program-names.ts';
@@ -97,6 +97,21 @@ export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: Sign
   });
 }
 
+/** `nothing-to-sign` for a zip in which no file is ours, nor has the name of a program that may have been meant. */
+export class NoPrograms extends SignpipeError {
+  constructor(
+    name: string,
+    /** The number of files in it. */
+    readonly entries: number,
+  ) {
+    super('not-allowed', 'nothing-to-sign', noneOurs(name, entries), { hint: NONE_OURS_HINT });
+  }
+}
+
+const noneOurs = (name: string, files: number): string =>
+  `${name}: nothing to sign: none of its files is ours (${files} in all)`;
+const NONE_OURS_HINT = 'check the zip, and signing.files on the signer';
+
 /** Throws `nothing-to-sign` if no program is to be signed; `files` is the number of files in all. */
 export function requireSomethingToSign(
   toSign: number,
@@ -106,12 +121,7 @@ export function requireSomethingToSign(
 ): void {
   if (toSign > 0) return;
   const [first, ...others] = kept;
-  if (!first)
-    throw notAllowed(
-      'nothing-to-sign',
-      `${name}: nothing to sign: none of its files is ours (${files} in all)`,
-      { hint: 'check the zip, and signing.files on the signer' },
-    );
+  if (!first) throw notAllowed('nothing-to-sign', noneOurs(name, files), { hint: NONE_OURS_HINT });
   const signedBy = `signed already, ${first.path === '' ? '' : `${first.path} `}by ${printable(first.signer, 200)}`;
   const why = others.length > 0 ? `all ${kept.length} programs of ours are ${signedBy}` : `it is ${signedBy}`;
   throw notAllowed('nothing-to-sign', `${name}: nothing to sign: ${why}`, {

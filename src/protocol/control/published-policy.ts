@@ -35,6 +35,10 @@ const channelSchema = z.object({
     .literal(true)
     .optional()
     .describe('a signed statement of how it was signed is delivered beside each signed file'),
+  others: z
+    .literal('checksum')
+    .optional()
+    .describe('files that cannot be signed are delivered unchanged, with their checksum files'),
   sparse: z.literal(false).optional().describe('files are always fetched whole, whatever a request pins'),
   waiting: z
     .object({

@@ -168,13 +168,12 @@ describe('a channel with checksums', () => {
 
 const reserved = { code: 'name-reserved', says: /the signer itself delivers/, hint: /another name/ };
 
-refusesAll('names that belong to the signer', { ssh: false }, [
+const withKey = { ssh: false, lines: LINES, prepare: makeKey };
+
+refusesAll('names that belong to the signer, and those that leave no room for them', withKey, [
   { ...reserved, what: 'a checksum file', make: sending('x.zip.SHA256SUMS', soundZip(1)) },
   { ...reserved, what: 'a signature in another case', make: sending('x.zip.sha256sums.ASC', soundZip(2)) },
   { ...reserved, what: 'a provenance', make: sending('x.zip.intoto.jsonl', soundZip(3)) },
-]);
-
-refusesAll('names that leave no room', { ssh: false, lines: LINES, prepare: makeKey }, [
   {
     code: 'name-too-long',
     what: 'for the names beside it',

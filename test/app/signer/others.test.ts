@@ -1,0 +1,161 @@
+/** Files that cannot be signed, on a channel that delivers checksums of them. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { forge } from '../../lib/zip/zips.ts';
+import { assertRefused, signpipe } from '../../world/site.ts';
+import { program, refusesAll, sending, sha256, soundZip, TestSigner, type Case } from './test-signer.ts';
+
+const run = promisify(execFile);
+
+/** Lets files that cannot be signed pass, with unsigned checksum files. */
+const change = (text: string): string =>
+  text.replace(/^signing:\n/m, 'signing:\n  others: checksum\n').concat('checksums: {}\n');
+
+/** The beginning of an xz file, and what might follow. */
+const tarball = (seed = 1): Buffer =>
+  Buffer.concat([Buffer.from('fd377a585a0000', 'hex'), Buffer.alloc(3000, seed), randomBytes(100)]);
+
+const texts = forge([{ name: 'docs/readme.txt', content: 'read me' }]);
+
+describe('a channel with signing.others: checksum', () => {
+  let signer: TestSigner;
+  before(async () => {
+    signer = await TestSigner.open({ ssh: false, change });
+  });
+  after(() => signer.close());
+
+  it('delivers a file that cannot be signed as it came, with its checksum file', async () => {
+    const bytes = tarball();
+    const request = await signer.send('blender.tar.xz', bytes);
+    await signer.signs(request);
+    const folder = signer.world.exchange('signed');
+    assert.deepEqual(await readFile(join(folder, 'blender.tar.xz')), bytes);
+    await run('sha256sum', ['-c', '--strict', 'blender.tar.xz.SHA256SUMS'], { cwd: folder });
+    const { receipt, message, commit } = await signer.receiptFor(request);
+    const [file] = receipt.files;
+    assert.deepEqual([file?.signed, file?.entries, file?.seen], [[], 1, 'whole']);
+    assert.equal(file?.output?.sha256, file?.input.sha256);
+    assert.equal(receipt.certificate, undefined);
+    assert.match(message, /^checksummed blender\.tar\.xz\n/);
+    assert.match(await signer.world.git('show', `${commit}:policy.json`), /"others": "checksum"/);
+    await signer.assertIdle();
+  });
+
+  it('signs programs beside such files, and lists all of them in REQUEST.SHA256SUMS', async () => {
+    const files = new Map([
+      ['mixed.zip', soundZip(1)],
+      ['mixed.AppImage', Buffer.concat([Buffer.from('7f454c46', 'hex'), randomBytes(2000)])],
+      ['texts.zip', texts],
+    ]);
+    for (const [name, bytes] of files) await signer.put(name, bytes);
+    const lines = [...files].map(([name, bytes]) => `${sha256(bytes)}  ${name}\n`);
+    const request = await signer.ask(lines.join(''));
+    await signer.signs(request);
+    const { receipt } = await signer.receiptFor(request);
+    assert.deepEqual(
+      receipt.files.map(({ signed, entries }) => [signed.length, entries]),
+      [
+        [1, 2],
+        [0, 1],
+        [0, 1],
+      ],
+    );
+    assert.ok(receipt.certificate);
+    const folder = signer.world.exchange('signed');
+    const { stdout } = await run('sha256sum', ['-c', `${request}.SHA256SUMS`], { cwd: folder });
+    assert.equal(stdout, 'mixed.zip: OK\nmixed.AppImage: OK\ntexts.zip: OK\n');
+  });
+
+  it('submit --no-pack requests them as they are, wait accepts them, audit finds nothing wrong', async () => {
+    const { world } = signer;
+    const path = world.at('original', 'suite.tar.xz');
+    const bytes = tarball(7);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, bytes);
+    const submitted = await signpipe(['submit', '-c', world.site.builderConfig, '--no-pack', path]);
+    assert.equal(submitted.status, 0, submitted.stderr);
+    const request = submitted.stdout.trim();
+    await signer.signs(request);
+    const ended = await world.wait(request, '--original', path);
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.match(ended.stdout, /^checksummed: request/);
+    assert.match(ended.stdout, /suite\.tar\.xz: unchanged: nothing in it can be signed/);
+    assert.deepEqual(await readFile(world.at('out', 'suite.tar.xz')), bytes);
+    const audit = await signpipe([
+      ...['audit', '--repo', world.control],
+      ...['--allowed-signers', world.at('keys', 'audit_signers')],
+    ]);
+    assert.equal(audit.status, 0, audit.stdout + audit.stderr);
+  });
+
+  it('signed-file-differs: wait keeps no such file that was replaced', async () => {
+    const request = await signer.send('swapped.tar.xz', tarball(9));
+    await signer.signs(request);
+    await writeFile(signer.world.exchange('signed', 'swapped.tar.xz'), tarball(9));
+    assertRefused(await signer.world.wait(request), 3, 'signed-file-differs');
+  });
+
+  it('checks for a HOLD directly before it delivers, though no key is used', async () => {
+    const request = await signer.send('held.tar.xz', tarball(11));
+    const { exchange } = signer.context;
+    const fetch = exchange.fetch.bind(exchange);
+    exchange.fetch = async (...args) => {
+      exchange.fetch = fetch;
+      await signer.ask('# nothing\n', { change: (folder) => writeFile(join(folder, 'HOLD'), 'stop\n') });
+      return fetch(...args);
+    };
+    await signer.poll();
+    assert.deepEqual(await signer.receiptsFor(request), []);
+    assert.ok(!(await readdir(signer.world.exchange('signed'))).includes('held.tar.xz'));
+  });
+});
+
+const notSignable = { code: 'not-signable', says: /neither a zip nor a Windows program/, hint: /./ };
+const nothing = { code: 'nothing-to-sign', says: /nothing to sign/, hint: /signing\.files/ };
+
+/** A program without its header. */
+const cut = program(5).subarray(200);
+
+const damaged: readonly Case[] = [
+  { ...notSignable, what: 'a program that is damaged', make: sending('setup.exe', cut) },
+  { ...notSignable, what: 'a program whose kind signing.files does not name', make: sending('a.sys', cut) },
+  { ...notSignable, what: 'a zip that is cut short', make: sending('a.zip', soundZip(1).subarray(4, -30)) },
+  { ...notSignable, what: 'an empty file', make: sending('a.tar.xz', Buffer.alloc(0)) },
+  { ...nothing, what: 'a program with another name', make: sending('tool.bin', program(2)) },
+  {
+    ...nothing,
+    what: 'a zip with a program that signing.files does not name',
+    make: sending('drivers.zip', forge([{ name: 'a.sys', content: program(3) }])),
+  },
+  {
+    code: 'digest-differs',
+    what: 'other bytes than were pinned',
+    make: async (signer) => {
+      await signer.put('pinned.tar.xz', tarball(1));
+      return signer.ask(`${sha256(tarball(2))}  pinned.tar.xz\n`);
+    },
+    says: /zipname says/,
+    hint: /./,
+  },
+  {
+    code: 'pinned-entry-missing',
+    what: 'a pinned program in a zip without programs',
+    make: async (signer) => {
+      await signer.put('pins.zip', texts);
+      return signer.ask(`${sha256(program(1))}  pins.zip!/product/app.exe\n`);
+    },
+    says: /./,
+    hint: /./,
+  },
+];
+
+refusesAll(
+  'signing.others: checksum refuses what may have been meant to be signed',
+  { ssh: false, change },
+  damaged,
+);
