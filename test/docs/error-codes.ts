@@ -269,7 +269,9 @@ export async function collectCodes(): Promise<Codes> {
       for (const [, code = ''] of text.matchAll(/(?:\b(?:bad|warning)\(\s*|code: )'([^']+)'/g))
         add(code, 'problem');
     if (file.startsWith('app/signer/'))
-      for (const [, code = ''] of text.matchAll(/(?:met: false,\s*|\{ channel, )code: '([^']+)'/g))
+      for (const [, code = ''] of text.matchAll(
+        /(?:met: false,\s*|\{ channel, |log\.warn\(\s*\{ )code: '([^']+)'/g,
+      ))
         add(code, 'problem');
     if (file.startsWith('engine/') || /^lib\/x509\/\w+-findings\.ts$/.test(file))
       for (const [, code = ''] of text.matchAll(/\b(?:code: |finding\(\s*)'([^']+)'/g)) add(code, 'problem');
