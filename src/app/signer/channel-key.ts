@@ -50,7 +50,7 @@ export async function openChannelKey(
   settings: KeySettings,
   { warn, onOutage = warn, endpoint, retry }: ChannelKeyOptions,
 ): Promise<ChannelKey> {
-  const key = await openSigningKey(describeKey(settings), { warn });
+  const key = await openSigningKey(describeKey(settings), { warn, digest: signing.digest });
   try {
     const test = isTestChain(key.certificates);
     requireTimestamps(name, test, signing.timestamp);

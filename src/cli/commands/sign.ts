@@ -120,6 +120,7 @@ async function signAll(files: string[], options: SignCommandOptions): Promise<nu
     warn: sayUnlessQuiet(options),
     ask: askPassphrase,
     usableAt: new Date(),
+    digest: options.digest,
   });
   try {
     await signWith(key, files, outputs, options);
@@ -180,6 +181,7 @@ const FLAGS: ReadonlyMap<string, string> = new Map(
     pfx: '--pfx FILE',
     certificate: '--certificate FILE',
     key: '--key FILE',
+    digest: '--digest',
     concurrency: '--concurrency',
     files: '--files',
     alreadySigned: '--already-signed',

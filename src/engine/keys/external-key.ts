@@ -3,7 +3,7 @@ import type { DigestName } from '../../lib/asn1/oids.ts';
 import { Semaphore } from '../../lib/concurrency/semaphore.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { issuerMissing, orderChain } from '../../lib/x509/chain-order.ts';
-import { algorithmOf, keyClosed, type KeySignature, type SigningKey } from './signing-key.ts';
+import { algorithmOf, keyClosed, requireDigest, type KeySignature, type SigningKey } from './signing-key.ts';
 
 /** What makes signatures outside of this process: a token, a service, another program. */
 export interface ExternalSigner {
@@ -11,6 +11,8 @@ export interface ExternalSigner {
   readonly concurrency: number;
   /** See `SigningKey.shortLived`. */
   readonly shortLived?: boolean;
+  /** See `SigningKey.digests`. */
+  readonly digests?: readonly DigestName[];
   /**
    * Signs a digest. Resolves to a PKCS#1 v1.5 signature over the DigestInfo (RFC 8017, 9.2) or a DER ECDSA-Sig-Value, and
    * to the certificates that came with it, if the service sends some.
@@ -29,6 +31,7 @@ class ExternalKey implements SigningKey {
   readonly concurrency: number;
   readonly shortLived: boolean | undefined;
   readonly available?: () => Promise<void>;
+  readonly digests: readonly DigestName[] | undefined;
   private readonly inFlight: Semaphore;
   private closed: Promise<void> | undefined;
   /** The last call that failed. */
@@ -42,11 +45,13 @@ class ExternalKey implements SigningKey {
   ) {
     this.concurrency = signer.concurrency;
     this.shortLived = signer.shortLived;
+    this.digests = signer.digests;
     this.inFlight = new Semaphore(signer.concurrency);
     if (signer.available) this.available = signer.available.bind(signer);
   }
 
   async sign(hash: DigestName, data: Buffer): Promise<KeySignature> {
+    requireDigest(this, hash);
     const digest = createHash(hash).update(data).digest();
     const before = this.failure;
     return this.inFlight.run(async () => {

@@ -1,9 +1,10 @@
+import type { DigestName } from '../../lib/asn1/oids.ts';
 import { usage } from '../../lib/errors.ts';
 import { findPassphrase } from './passphrase.ts';
 import { requireCertificate } from './command/command-line.ts';
 import { checkUri, isKeyUri, openUriKey } from './key-uri.ts';
 import type { ExternalKeySettings } from './uri-key-options.ts';
-import { requireUsable, type SigningKey } from './signing-key.ts';
+import { requireDigest, requireUsable, type SigningKey } from './signing-key.ts';
 
 /** The settings that name a signing key: keys under `signing` in signer.yaml, and flags of `sign`. */
 export const KEY_SETTINGS = [
@@ -93,13 +94,15 @@ interface OpenKeyOptions {
   readonly ask?: ((file: string) => Promise<string | undefined>) | undefined;
   /** Refuses a certificate that may not sign programs at this time; see `requireUsable`. Not checked if left out. */
   readonly usableAt?: Date | undefined;
+  /** Refuses a key that cannot sign digests of this kind; see `requireDigest`. Not checked if left out. */
+  readonly digest?: DigestName | undefined;
 }
 
 /**
  * Opens the signing key that a description names, with certificates that belong to it. The caller closes it.
  * The passphrase comes from its file, else from SIGNPIPE_PASSPHRASE, else from `ask`.
  *
- * Throws usage errors: those of `findPassphrase`, `requireUsable`, `openPemKey` and `openPfxKey`.
+ * Throws usage errors: those of `findPassphrase`, `requireUsable`, `requireDigest`, `openPemKey` and `openPfxKey`.
  */
 export async function openSigningKey(
   description: KeyDescription,
@@ -108,6 +111,7 @@ export async function openSigningKey(
   const key = await openByKind(description, options);
   try {
     if (options.usableAt) requireUsable(key, options.usableAt);
+    if (options.digest) requireDigest(key, options.digest);
     return key;
   } catch (error) {
     await key.close();

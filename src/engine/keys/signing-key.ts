@@ -56,6 +56,8 @@ export interface SigningKey {
   readonly shortLived?: boolean | undefined;
   /** The name of the issuer of the first certificate, if no certificate with that name was found. */
   readonly missingIssuer?: string | undefined;
+  /** The digests that the key signs, never empty; all if left out. Services bind a key to one, by its curve for example. */
+  readonly digests?: readonly DigestName[] | undefined;
   /**
    * How many signatures may be in flight if a token, a service or another program makes them; further calls of `sign`
    * wait. Left out for a key in memory, whose signatures are work for this process.
@@ -195,6 +197,18 @@ function requireForCodeSigning(leaf: Certificate): void {
     `${leaf.subject}: the certificate was not issued for code signing`,
     {
       hint: 'use a certificate whose extended key usage has codeSigning and whose key usage has digitalSignature',
+    },
+  );
+}
+
+/** Throws `key-digest` (usage) unless the key signs digests of this kind. */
+export function requireDigest({ digests, certificates: [leaf] }: SigningKey, digest: DigestName): void {
+  if (digests?.includes(digest) ?? true) return;
+  throw usage(
+    'key-digest',
+    `${leaf?.subject ?? 'the signing key'}: its key signs ${digests?.join(', ')} only, not ${digest}`,
+    {
+      hint: `set signing.digest to ${digests?.join(' or ')}`,
     },
   );
 }
