@@ -139,6 +139,12 @@ const COMPUTED: readonly Computed[] = [
     pattern: new RegExp(`code: '([^']+)',\\s*kind: '${kind}'`, 'g'),
     code: same,
   })),
+  ...(['local', 'usage', 'unavailable'] as const).map((kind) => ({
+    file: 'engine/keys/cloud/service-errors.ts',
+    kind,
+    pattern: new RegExp(`errorCode: '([^']+)',\\s*kind: '${kind}'`, 'g'),
+    code: same,
+  })),
   { file: 'engine/timestamp/timestamp-errors.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // its callers say what
   {
     file: 'engine/timestamp/token.ts',
@@ -178,7 +184,7 @@ const OTHER_WORDS: ReadonlySet<string> = new Set(
   `accept-encoding accept-unpinned apple-double nested-zip not-allowed no-issuer aes-256-cbc copy-data library-description library-manufacturer library-version
   module-name module-path p11-kit-proxy pin-source slot-description slot-id slot-manufacturer x-environment x-sessions x-timeout valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing
   content-length content-type digest-strength draft-2020-12 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384
-  ecdsa-sha2-nistp521 file-digest for-each-ref gpgsig-sha256 half-open ieee-p1363 in-place index-pack lost-race ls-remote
+  ecdsa-sha2-nistp521 file-digest for-each-ref gpgsig-sha256 half-open ieee-p1363 in-place index-pack key-id lost-race ls-remote
   merge-base no-referrer no-touch-required proxy-authorization proxy-from-env node-cron node-forge p-retry pre-receive retry-after rev-list
   rev-parse rsa-pss rsa-sha2-256 rsa-sha2-512 signed-attributes signer-state signpipe-doctor
   signpipe-doctor-looks-for-nothing simple-git ssh-ed25519 ssh-rsa ssh2-sftp-client timeline-title timestamp-chain

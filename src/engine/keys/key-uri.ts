@@ -1,4 +1,7 @@
 import { usage } from '../../lib/errors.ts';
+import { parseAwsUri } from './cloud/aws-uri.ts';
+import { parseAzureUri } from './cloud/azure-uri.ts';
+import { parseGoogleUri } from './cloud/google-uri.ts';
 import { checkExecUri, programOf, requireCertificate, resolveProgram } from './command/command-line.ts';
 import { parsePkcs11Uri, resolvePkcs11Uri } from './pkcs11/uri.ts';
 import type { SigningKey } from './signing-key.ts';
@@ -12,6 +15,22 @@ interface UriKeyKind {
   /** Makes the paths in a URI absolute; a kind whose URIs hold no path has none. */
   readonly resolve?: (uri: string, resolvePath: (path: string) => string) => string;
 }
+
+/** A key in a service, which does not have its certificate. */
+const cloudKind = (
+  scheme: string,
+  parse: (uri: string) => unknown,
+  load: () => Promise<UriKeyKind['open']>,
+): [string, UriKeyKind] => [
+  scheme,
+  {
+    check: (uri, certificate) => {
+      parse(uri);
+      requireCertificate(`${scheme}:`, certificate);
+    },
+    open: async (options) => (await load())(options),
+  },
+];
 
 /** By scheme. Another kind is another entry here, and one file that implements `SigningKey`. */
 const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([
@@ -35,6 +54,9 @@ const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([
       resolve: (uri, resolvePath) => `exec:${resolveProgram(programOf(uri), resolvePath)}`,
     },
   ],
+  cloudKind('awskms', parseAwsUri, async () => (await import('./cloud/aws-kms.ts')).openAwsKey),
+  cloudKind('gcpkms', parseGoogleUri, async () => (await import('./cloud/google-kms.ts')).openGoogleKey),
+  cloudKind('azurekms', parseAzureUri, async () => (await import('./cloud/azure-key-vault.ts')).openAzureKey),
 ]);
 
 /** A URI's scheme (RFC 3986, 3.1); one letter is a drive of Windows. */

@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { KeySettings } from '../../../../src/engine/keys/open.ts';
+import type { SigningKey } from '../../../../src/engine/keys/signing-key.ts';
+import { awsKey, AwsKmsServer, type AwsFault } from '../../../world/cloud/aws-kms-server.ts';
+import { createLoopbackTls } from '../../../world/cloud/loopback-tls.ts';
+import { KeyProcess } from './key-process.ts';
+import { DIGEST, fails, KINDS, Publishers, type Kind } from './publishers.ts';
+
+const CREDENTIALS = {
+  id: 'AKIAIOSFODNN7EXAMPLE',
+  secret: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
+  token: 'session-token-0815',
+};
+const SECRETS = [CREDENTIALS.secret, CREDENTIALS.token];
+const DATA = Buffer.from('attributes');
+/** More than signpipe waits for, so that a fault is an error at once. */
+const LATER = { 'retry-after': '3600' };
+
+const idOf = (kind: Kind): string => `1234abcd-12ab-34cd-56ef-00000000000${KINDS.indexOf(kind)}`;
+
+let publishers: Publishers;
+let server: AwsKmsServer;
+let child: KeyProcess;
+let environment: Record<string, string>;
+before(async () => {
+  publishers = await Publishers.create();
+  const tls = await createLoopbackTls(publishers.folder);
+  server = await AwsKmsServer.start(CREDENTIALS, { tls });
+  for (const kind of KINDS) server.add(awsKey(publishers.key(kind)), kind, idOf(kind));
+  environment = {
+    NODE_EXTRA_CA_CERTS: tls.file,
+    AWS_ACCESS_KEY_ID: CREDENTIALS.id,
+    AWS_SECRET_ACCESS_KEY: CREDENTIALS.secret,
+    AWS_SESSION_TOKEN: CREDENTIALS.token,
+    AWS_REGION: AwsKmsServer.region,
+    // No test asks the address of a cloud machine's metadata.
+    AWS_EC2_METADATA_DISABLED: 'true',
+  };
+  child = KeyProcess.start(environment);
+});
+after(async () => {
+  await child.stop();
+  await server.close();
+  await publishers.remove();
+});
+
+const settings = (key: string, kind: Kind = 'rsa3072'): KeySettings => ({
+  key: `awskms://127.0.0.1:${server.port}/${key}`,
+  certificate: publishers.chainFile(kind),
+});
+const open = (key = 'alias/rsa3072', kind: Kind = 'rsa3072', more: KeySettings = {}): Promise<SigningKey> =>
+  child.open({ ...settings(key, kind), ...more });
+
+describe('a key of AWS KMS', () => {
+  for (const kind of KINDS)
+    it(`signs programs that osslsigncode accepts: ${kind}`, async () => {
+      const key = await open(`alias/${kind}`, kind);
+      assert.equal(key.certificates.length, 2);
+      await publishers.judge(key, DIGEST[kind]);
+      await key.close();
+    });
+
+  for (const hash of ['sha384', 'sha512'] as const)
+    it(`signs ${hash} with an RSA key`, async () => {
+      const key = await open();
+      await publishers.judge(key, hash);
+      await key.close();
+    });
+
+  it('is named by alias, by ID, by ARN and as step does', async () => {
+    const id = idOf('rsa3072');
+    for (const name of ['alias/rsa3072', id, server.arn(id)]) await (await open(name)).close();
+    await KeyProcess.with(
+      { ...environment, AWS_ENDPOINT_URL_KMS: `https://127.0.0.1:${server.port}` },
+      async (own) => {
+        const certificate = publishers.chainFile('rsa3072');
+        for (const key of [`awskms:///${id}`, `awskms:key-id=${id};region=${AwsKmsServer.region}`])
+          await (await own.open({ key, certificate })).close();
+      },
+    );
+  });
+
+  it('has its region in its ARN', async () => {
+    const { AWS_REGION: _, ...elsewhere } = environment;
+    await KeyProcess.with(elsewhere, async (own) => {
+      await (await own.open(settings(server.arn(idOf('rsa3072'))))).close();
+      const failure = await fails('key-service-region', own.open(settings('alias/rsa3072')), SECRETS);
+      assert.match(failure.hint, /AWS_REGION/);
+    });
+  });
+
+  it('stays the key that its alias named at the start', async () => {
+    const key = await open();
+    server.requests.length = 0;
+    await key.sign('sha256', DATA);
+    assert.deepEqual(
+      server.requests.map(({ operation, input }) => [operation, input.KeyId, input.MessageType]),
+      [['Sign', server.arn(idOf('rsa3072')), 'DIGEST']],
+    );
+    await key.close();
+  });
+
+  it('has as many requests in flight as configured, over connections that stay open', async () => {
+    const key = await open(undefined, undefined, { concurrency: 4 });
+    assert.equal(key.concurrency, 4);
+    server.mostInFlight = 0;
+    const before = server.connections;
+    await Promise.all(Array.from({ length: 40 }, () => key.sign('sha256', DATA)));
+    assert.ok(server.mostInFlight <= 4, `${server.mostInFlight} in flight`);
+    assert.ok(server.connections - before <= 4, `${server.connections - before} connections`);
+    await key.close();
+  });
+
+  it('is opened without the permission to describe it', async () => {
+    server.faults['DescribeKey'] = [{ type: 'AccessDeniedException', message: 'not kms:DescribeKey' }];
+    await (await open()).close();
+  });
+
+  it('signs after the service has asked to slow down, or has failed', async () => {
+    const key = await open();
+    server.faults['Sign'] = [
+      { type: 'ThrottlingException', headers: { 'retry-after': '0' } },
+      { status: 503, body: '' },
+    ];
+    assert.equal((await key.sign('sha256', DATA)).value.length, 384);
+    await key.close();
+  });
+
+  it('signs after an answer that never came, and one without a signature', async () => {
+    const key = await open(undefined, undefined, { keyTimeout: 700 });
+    server.faults['Sign'] = [{ hangs: true }, { status: 200, body: '{"KeyId":"x"}' }];
+    assert.equal((await key.sign('sha256', DATA)).value.length, 384);
+    await key.close();
+  });
+});
+
+describe('a key of AWS KMS that cannot be opened', () => {
+  it('key-missing: no certificate', async () => {
+    const { key } = settings('alias/rsa3072');
+    await fails('key-missing', child.open({ key }), SECRETS);
+  });
+
+  it('key-does-not-match: the certificate of another key', async () => {
+    await fails('key-does-not-match', open('alias/rsa3072', 'p256'), SECRETS);
+  });
+
+  it('key-not-found: no such alias', async () => {
+    const failure = await fails('key-not-found', open('alias/other'), SECRETS);
+    assert.match(failure.hint, /region/);
+  });
+
+  for (const state of ['Disabled', 'PendingDeletion', 'PendingImport'])
+    it(`key-disabled: ${state}`, async () => {
+      server.add(
+        { ...awsKey(publishers.key('rsa3072')), state },
+        'out',
+        idOf('rsa3072').replace('1234abcd', 'ffffffff'),
+      );
+      const { message } = await fails('key-disabled', open('alias/out'), SECRETS);
+      assert.match(message, new RegExp(state));
+    });
+
+  it('key-not-for-signing: a key for encryption', async () => {
+    const usage = 'ENCRYPT_DECRYPT';
+    server.add(
+      { ...awsKey(publishers.key('rsa3072')), usage },
+      'encrypts',
+      idOf('rsa3072').replace('1234', 'eeee'),
+    );
+    await fails('key-not-for-signing', open('alias/encrypts'), SECRETS);
+  });
+
+  it('key-service-credentials: another secret', async () => {
+    await KeyProcess.with({ ...environment, AWS_SECRET_ACCESS_KEY: 'another-secret-4711' }, async (own) => {
+      // The service repeats the request in its answer, with the session token.
+      const failure = await fails('key-service-credentials', own.open(settings('alias/rsa3072')), [
+        ...SECRETS,
+        'another-secret-4711',
+      ]);
+      assert.equal(failure.kind, 'usage');
+    });
+  });
+
+  it('key-service-credentials: none at all', async () => {
+    const { AWS_ACCESS_KEY_ID: _, ...without } = environment;
+    await KeyProcess.with(without, async (own) => {
+      const { hint } = await fails('key-service-credentials', own.open(settings('alias/rsa3072')), SECRETS);
+      assert.match(hint, /AWS_PROFILE/);
+    });
+  });
+
+  it('key-service-untrusted: a server that TLS does not vouch for', async () => {
+    const { NODE_EXTRA_CA_CERTS: _, ...without } = environment;
+    await KeyProcess.with(without, async (own) => {
+      const { message } = await fails('key-service-untrusted', own.open(settings('alias/rsa3072')), SECRETS);
+      assert.match(message, /self-signed/);
+    });
+  });
+});
+
+it('key-service-unavailable: no server', async () => {
+  const { certificate } = settings('alias/rsa3072');
+  const failure = await fails(
+    'key-service-unavailable',
+    child.open({ key: 'awskms://127.0.0.1:1/alias/x', certificate }),
+    SECRETS,
+  );
+  assert.match(failure.message, /ECONNREFUSED/);
+});
+
+describe('a signature of AWS KMS that fails', () => {
+  let key: SigningKey;
+  before(async () => (key = await open()));
+  after(() => key.close());
+
+  it('key-digest: a digest that the curve does not go with', async () => {
+    const other = await open('alias/p384', 'p384');
+    const { hint, kind } = await fails('key-digest', other.sign('sha256', DATA), SECRETS);
+    assert.match(hint, /signing\.digest to sha384/);
+    assert.equal(kind, 'usage');
+    await other.close();
+  });
+
+  const faults: readonly (readonly [string, AwsFault, string])[] = [
+    ['key-service-throttled', { type: 'ThrottlingException', headers: LATER }, 'unavailable'],
+    ['key-service-throttled', { status: 429, body: '{}', headers: LATER }, 'unavailable'],
+    ['key-service-unavailable', { type: 'KMSInternalException', status: 500, headers: LATER }, 'unavailable'],
+    ['key-service-unavailable', { status: 502, body: '<html>', headers: LATER }, 'unavailable'],
+    ['key-service-credentials', { type: 'ExpiredTokenException', message: 'expired' }, 'usage'],
+    ['key-service-denied', { type: 'AccessDeniedException', message: 'not authorized: kms:Sign' }, 'usage'],
+    ['key-disabled', { type: 'DisabledException', message: 'is disabled' }, 'usage'],
+    ['key-disabled', { type: 'KMSInvalidStateException', message: 'is pending deletion' }, 'usage'],
+    ['key-not-found', { type: 'NotFoundException', message: 'is not found' }, 'usage'],
+    ['key-not-for-signing', { type: 'InvalidKeyUsageException' }, 'usage'],
+    ['key-service-refused', { type: 'ValidationException', message: 'no' }, 'local'],
+    [
+      'key-service-clock',
+      { type: 'InvalidSignatureException', message: 'Signature expired: x', headers: LATER },
+      'unavailable',
+    ],
+    ['key-service-answer', { status: 200, body: '<html>a login page</html>', headers: LATER }, 'unavailable'],
+    ['key-service-answer', { status: 200, body: Buffer.alloc(100_000, ' '), headers: LATER }, 'unavailable'],
+  ];
+  for (const [code, fault, kind] of faults)
+    it(`${code}: ${fault.type ?? `HTTP ${fault.status}`}`, async () => {
+      server.faults['Sign'] = [fault];
+      const failure = await fails(code, key.sign('sha256', DATA), SECRETS);
+      assert.equal(failure.kind, kind);
+      server.faults['Sign'] = [];
+    });
+
+  it('key-closed: after it was closed', async () => {
+    const other = await open();
+    server.faults['Sign'] = [{ hangs: true }];
+    const hanging = fails('key-closed', other.sign('sha256', DATA), SECRETS);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await other.close();
+    await hanging;
+  });
+});
+
+it('prints no secret', () => {
+  for (const secret of SECRETS) assert.ok(!child.output.includes(secret));
+});
