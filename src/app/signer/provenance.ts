@@ -61,6 +61,7 @@ const programOf = ({
   before,
   after,
   authenticode,
+  certificate,
   timestamp,
 }: ReceiptEntry): AttestedProgram => ({
   path,
@@ -70,6 +71,7 @@ const programOf = ({
   before: contentsOf(before),
   after: contentsOf(after),
   signed: { algorithm: authenticode.algorithm, digest: authenticode.digest },
+  ...(certificate !== undefined && { certificate }),
   timestamp,
 });
 

@@ -35,7 +35,7 @@ function requiredOf(
   { report, proof, provenance }: VerifyOutcome,
   { files }: Demands,
 ): readonly ProgramReport[] | null {
-  if (report.kind === 'program') return proof || files ? report.programs : null;
+  if (report.kind !== 'zip') return proof || files ? report.programs : null;
   if (!proof && !files && !provenance) return null;
   const attested = provenance?.signing.statement.predicate.programs ?? [];
   const since = new Set([...(proof?.signed ?? []), ...attested].map(({ path }) => path));
@@ -100,12 +100,17 @@ const badFaults = ({ path: file, kind, programs }: FileReport): string[] =>
 const unreadFaults = ({ unread }: FileReport): string[] =>
   unread.flatMap(({ suspect, message, code }) => (suspect ? [`${printable(message)} [${code}]`] : []));
 
+/** Whether provenance says that nothing in the file was signed, and nothing else demands signatures. */
+const isUnchanged = ({ proof, provenance }: VerifyOutcome, { files, roots }: Demands): boolean =>
+  provenance?.signing.statement.predicate.programs.length === 0 && !proof && !files && !roots;
+
 /** Everything that is wrong with a file, each once; empty if the file is good. */
 export function faultsOf(outcome: VerifyOutcome, asked: Demands): readonly string[] {
   const { report, proofError, provenance, provenanceError } = outcome;
   // Provenance that holds says who signed: the certificate that the signer's own key states.
   const demands = { ...asked, anySigner: asked.anySigner || provenance !== null };
   const required = requiredOf(outcome, demands);
+  const unchecked = proofError ?? provenanceError ?? (isUnchanged(outcome, demands) || null);
   return [
     ...new Set([
       ...(proofError
@@ -116,7 +121,7 @@ export function faultsOf(outcome: VerifyOutcome, asked: Demands): readonly strin
         : []),
       ...badFaults(report),
       ...unreadFaults(report),
-      ...(proofError ? [] : required ? requiredFaults(required, demands) : wholeFaults(report, demands)),
+      ...(unchecked ? [] : required ? requiredFaults(required, demands) : wholeFaults(report, demands)),
     ]),
   ];
 }

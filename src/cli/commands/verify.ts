@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { DEFAULT_LIMITS } from '../../lib/zip/limits.ts';
 import { describeReport } from '../../engine/authenticode/report-text.ts';
 import { printable } from '../../lib/printable.ts';
-import { isRefused, usage, type SignpipeError } from '../../lib/errors.ts';
+import { isInvalid, isRefused, usage, type SignpipeError } from '../../lib/errors.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { verifyFile, type FileReport } from '../../engine/artifact/verify-file.ts';
+import type { VerifyFileOptions } from '../../engine/artifact/verify-zip.ts';
 import type { ProgramReport } from '../../engine/artifact/verify-program.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
 import { faultsOf, type VerifyOutcome } from './verify-faults.ts';
@@ -58,7 +59,8 @@ function summary({ programs }: FileReport): string {
     .join(', ')}`;
 }
 
-function headline({ report }: VerifyOutcome, faults: readonly string[]): string {
+function headline({ report, provenance }: VerifyOutcome, faults: readonly string[]): string {
+  if (provenance && faults.length === 0 && report.status !== 'ok') return 'good: as its provenance says';
   if (report.status === 'ok' && faults.length > 0) return 'NOT AS ASKED';
   if (report.status === 'intact' && faults.length === 0) return 'intact; who signed was not checked';
   return VERDICTS[report.status];
@@ -110,11 +112,25 @@ async function refusable<T>(check: () => Promise<T>): Promise<[T, null] | [null,
   }
 }
 
+/** The report on a file; one that cannot be signed has an empty report if provenance can say something about it. */
+async function reportOn(
+  path: string,
+  { provenance }: VerifyCommandOptions,
+  options: VerifyFileOptions,
+): Promise<FileReport> {
+  try {
+    return await verifyFile(path, options);
+  } catch (error) {
+    if (provenance === undefined || !isInvalid(error) || error.code !== 'not-signable') throw error;
+    return { path, kind: 'other', status: 'unsigned', programs: [], unread: [], nested: [] };
+  }
+}
+
 async function verifyOne(path: string, options: VerifyCommandOptions): Promise<VerifyOutcome> {
   const roots = await readRoots(options.ca);
   const timestampRoots = await readTimestampRoots(options.timestampCa);
   const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
-  const report = await verifyFile(path, {
+  const report = await reportOn(path, options, {
     ...common,
     ...(roots ? { roots } : {}),
     ...(timestampRoots ? { timestampRoots } : {}),

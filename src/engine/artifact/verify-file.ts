@@ -8,7 +8,8 @@ import type { VerifyFileOptions, ZipReport } from './verify-zip.ts';
 /** The report on one file: a zip or a program. */
 export interface FileReport extends ZipReport {
   readonly path: string;
-  readonly kind: 'zip' | 'program';
+  /** `other`: neither a zip nor a program, with nothing to verify in it; only of files that have provenance. */
+  readonly kind: 'zip' | 'program' | 'other';
   /**
    * `bad` if any program is, or if something that may be a program could not be read. A zip with a program that is `ok`
    * is `ok`, even if others in it are unsigned or signed by others: only the caller knows who must have signed what.

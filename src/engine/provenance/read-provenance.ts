@@ -45,6 +45,10 @@ export async function readReceiptSigners(path: string): Promise<AllowedSigners> 
       hint: 'name an allowed signers file, or the .pub file of the signer’s receipt key',
     });
   const text = bytes.toString('utf8');
+  if (text.includes('PRIVATE KEY-----'))
+    throw usage('receipt-signers-unreadable', `${path} is a private key, which belongs to the signer alone`, {
+      hint: 'name the .pub file beside it',
+    });
   const [word = ''] = text.trimStart().split(/[ \t]/, 1);
   return AllowedSigners.parse(isKeyName(word) ? `receipts.key ${text.trim()}\n` : text, path);
 }

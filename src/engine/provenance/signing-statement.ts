@@ -26,6 +26,7 @@ const program = z.object({
   signed: z
     .object({ algorithm: word, digest: z.string().regex(/^(?:[0-9a-f]{2}){32,1024}$/) })
     .describe('the digest that the signature states, hex: the Authenticode digest'),
+  certificate: sha256.optional().describe('of its certificate, if those of a service change every few days'),
   timestamp: z
     .object({ time, authority: text, url: text })
     .nullable()

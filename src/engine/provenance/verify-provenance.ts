@@ -57,8 +57,13 @@ function statementsAbout(
 }
 
 /** Whether a signature is by the certificate that provenance names, or by another one of the same identity. */
-function isBySigner({ signer }: SignatureReport, { certificate, identity }: SigningPredicate): boolean {
+function isBySigner(
+  { signer }: SignatureReport,
+  { certificate: own }: AttestedProgram,
+  { certificate, identity }: SigningPredicate,
+): boolean {
   if (!signer || !certificate || !identity) return false;
+  if (own !== undefined && own !== signer.sha256) return false;
   if (signer.sha256 === certificate.sha256) return true;
   if (signer.subject !== certificate.subject) return false;
   return 'eku' in identity || signer.issuer === identity.issuer;
@@ -71,10 +76,11 @@ const differs = (message: string): SignpipeError =>
 
 /** Checks what provenance says of one program against its signatures. */
 function checkProgram(
-  { path, signed }: AttestedProgram,
+  attested: AttestedProgram,
   predicate: SigningPredicate,
   program: ProgramReport | undefined,
 ): void {
+  const { path, signed } = attested;
   const name = path === '' ? (program?.path ?? 'the file') : printable(path, 300);
   if (!program)
     throw differs(`${name}: provenance says that it was signed, and the file has no such program`);
@@ -83,7 +89,7 @@ function checkProgram(
   );
   if (signatures.length === 0)
     throw differs(`${name}: none of its signatures states the digest ${signed.digest} that provenance names`);
-  if (!signatures.some((signature) => isBySigner(signature, predicate)))
+  if (!signatures.some((signature) => isBySigner(signature, attested, predicate)))
     throw differs(
       `${name}: it is not signed by ${printable(predicate.certificate?.subject ?? '(nothing)', 300)}, whom provenance names`,
     );
@@ -94,7 +100,7 @@ function checkFile(predicate: SigningPredicate, file: FileWithReport, size: numb
   if (predicate.output.size !== size)
     throw differs(`${file.path}: has ${size} bytes, and provenance says ${predicate.output.size}`);
   const { kind, programs } = file.report;
-  const byPath = new Map(programs.map((program) => [kind === 'program' ? '' : program.path, program]));
+  const byPath = new Map(programs.map((program) => [kind === 'zip' ? program.path : '', program]));
   for (const program of predicate.programs) checkProgram(program, predicate, byPath.get(program.path));
 }
 

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { loadSshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
 import { createZip } from '../../../src/lib/zip/create-zip.ts';
-import { attest } from '../../engine/provenance/attested-file.ts';
+import { toPem } from '../../../src/sandbox/certificates.ts';
+import { attest, attestUnchanged } from '../../engine/provenance/attested-file.ts';
 import { makeSigningSetup } from '../../engine/artifact/signing-setup.ts';
 import { buildPe } from '../../fixtures/pe.ts';
 import { SshWorld } from '../../lib/sshsig/ssh-world.ts';
@@ -33,6 +34,7 @@ before(async () => {
       at(`${name}.intoto.jsonl`),
       await attest(at(name), at(`signed-${name}`), { signing, signer }),
     );
+  await writeFile(at('ca.pem'), toPem(signing.key.certificates));
   await copyFile(world.path('receipts.pub'), at('receipts.pub'));
   await copyFile(world.path('other.pub'), at('other.pub'));
 });
@@ -49,6 +51,7 @@ describe('signpipe verify --provenance', () => {
   it('says how a program was signed, and needs no --ca to be good', async () => {
     const { status, stdout, stderr } = await withProvenance('signed-tool.exe', 'tool.exe.intoto.jsonl');
     assert.equal(status, 0, stdout + stderr);
+    assert.match(stdout, /^signed-tool\.exe: good: as its provenance says$/m);
     assert.match(stdout, /provenance: stated by receipts\.key \(SHA256:/);
     assert.match(stdout, /made of tool\.exe, SHA-256 [0-9a-f]{64}/);
     assert.match(stdout, /by bob@example\.org .* on channel default, source v1\.0/);
@@ -83,6 +86,7 @@ describe('signpipe verify --provenance', () => {
     const { status, stdout } = await withProvenance('signed-tool.exe', 'product.zip.intoto.jsonl');
     assert.equal(status, 3);
     assert.match(stdout, /FAILED: provenance: .*\[provenance-other-file\]/);
+    assert.equal(stdout.match(/FAILED/g)?.length, 1);
     const json = await withProvenance('signed-tool.exe', 'product.zip.intoto.jsonl', '--json');
     assert.equal(
       (JSON.parse(json.stdout) as { provenance: { code: string } }).provenance.code,
@@ -123,6 +127,12 @@ describe('signpipe verify --provenance', () => {
     const args = ['signed-tool.exe', '--provenance', 'tool.exe.intoto.jsonl', '--receipt-signers'];
     assertRefused(await verify(...args, 'nowhere'), 2, 'receipt-signers-unreadable');
     assertRefused(await verify(...args, 'signed-tool.exe'), 2, 'receipt-signers-unreadable');
+    assertRefused(
+      await verify(...args, world.path('receipts')),
+      2,
+      'receipt-signers-unreadable',
+      /private key/,
+    );
   });
 
   it('one-provenance-for-several: two files', async () => {
@@ -132,5 +142,35 @@ describe('signpipe verify --provenance', () => {
 
   it('path-not-found: no such provenance', async () => {
     assertRefused(await withProvenance('signed-tool.exe', 'nowhere.jsonl'), 2, 'path-not-found');
+  });
+});
+
+describe('the provenance of a file that cannot be signed', () => {
+  const attested = async (name: string, bytes: Buffer): Promise<void> => {
+    await writeFile(at(name), bytes);
+    const signer = await loadSshSigner(world.path('receipts'));
+    await writeFile(at(`${name}.intoto.jsonl`), await attestUnchanged(at(name), signer));
+  };
+
+  it('makes it good, since it says that nothing was signed', async () => {
+    await attested('source.tar.xz', Buffer.from('not a program'));
+    const { status, stdout, stderr } = await withProvenance('source.tar.xz', 'source.tar.xz.intoto.jsonl');
+    assert.equal(status, 0, stdout + stderr);
+    assert.match(stdout, /^source\.tar\.xz: good: as its provenance says$/m);
+    assert.equal((await verify('source.tar.xz')).status, 3);
+  });
+
+  it('does not make one good that was changed', async () => {
+    await attested('changed.tar.xz', Buffer.from('not a program'));
+    await writeFile(at('changed.tar.xz'), 'another one');
+    const { status, stdout } = await withProvenance('changed.tar.xz', 'changed.tar.xz.intoto.jsonl');
+    assert.equal(status, 3);
+    assert.match(stdout, /\[provenance-other-file\]/);
+  });
+
+  it('does not meet a demand for signatures', async () => {
+    await attested('asked.tar.xz', Buffer.from('not a program'));
+    const asked = await withProvenance('asked.tar.xz', 'asked.tar.xz.intoto.jsonl', '--ca', 'ca.pem');
+    assert.equal(asked.status, 3, asked.stdout + asked.stderr);
   });
 });

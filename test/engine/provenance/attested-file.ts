@@ -36,11 +36,19 @@ async function signed(input: string, output: string, signing: SignArtifactOption
   };
 }
 
-function receiptOf(file: ReceiptFile, { key }: SignArtifactOptions): Receipt {
-  const [leaf] = key.certificates;
-  if (!leaf) throw new Error('a key without certificate');
+/** What a receipt says of a certificate; nothing if nothing was signed. */
+function certificateOf(signing: SignArtifactOptions | undefined): Pick<Receipt, 'certificate' | 'identity'> {
+  const leaf = signing?.key.certificates[0];
+  if (!leaf) return {};
   const { subject, issuer, serial, sha256 } = leaf;
   const validity = { notBefore: leaf.notBefore.toISOString(), notAfter: leaf.notAfter.toISOString() };
+  return {
+    certificate: { subject, issuer, serial, sha256, ...validity },
+    identity: certificateIdentity(leaf),
+  };
+}
+
+function receiptOf(file: ReceiptFile, signing?: SignArtifactOptions): Receipt {
   return {
     version: 2,
     signpipe: '0.1.0',
@@ -55,42 +63,50 @@ function receiptOf(file: ReceiptFile, { key }: SignArtifactOptions): Receipt {
     },
     outcome: 'signed',
     test: true,
-    certificate: { subject, issuer, serial, sha256, ...validity },
-    identity: certificateIdentity(leaf),
+    ...certificateOf(signing),
     vouches: [{ name: basename(file.input.name), signer: 'carol@example.org', key: KEY, commit: id() }],
     files: [file],
     times: { requested: '2026-03-01T11:59:00.000Z', seen: SIGNED_AT, signed: SIGNED_AT, answered: SIGNED_AT },
   };
 }
 
+const POLICY: ProvenanceSource['policy'] = {
+  version: 1,
+  channels: {
+    default: {
+      vouches: 1,
+      delay: 0,
+      unsignedRequests: 'reject',
+      pins: 'require',
+      requesters: ['*'],
+      names: ['**'],
+      files: ['**'],
+      timestamped: false,
+    },
+  },
+};
+
+const sourceOf = (receipt: Receipt, name: string): ProvenanceSource => ({
+  receipt,
+  requestIdentity: randomBytes(32).toString('hex'),
+  roots: [id()],
+  policy: POLICY,
+  pinned: new Set([name]),
+});
+
 /** Signs `input` to `output`, and makes the provenance that a signer with this receipt key delivers beside it. */
 export async function attest(
   input: string,
   output: string,
   { signing, signer }: { readonly signing: SignArtifactOptions; readonly signer: SshSigner },
-  change: (source: ProvenanceSource) => void = () => {},
 ): Promise<Buffer> {
   const file = await signed(input, output, signing);
-  const channel = {
-    vouches: 1,
-    delay: 0,
-    unsignedRequests: 'reject',
-    pins: 'require',
-    requesters: ['*'],
-    names: ['**'],
-    files: ['**/*.exe'],
-    timestamped: false,
-  } as const;
-  const source: ProvenanceSource = {
-    receipt: receiptOf(file, signing),
-    requestIdentity: randomBytes(32).toString('hex'),
-    roots: [id()],
-    policy: {
-      version: 1,
-      channels: { default: { ...channel, requesters: ['*'], names: ['**'], files: ['**'] } },
-    },
-    pinned: new Set([file.input.name]),
-  };
-  change(source);
-  return provenanceOf(source, file, signer);
+  return provenanceOf(sourceOf(receiptOf(file, signing), file.input.name), file, signer);
+}
+
+/** The provenance of a file in which nothing was signed: it was delivered as it came. */
+export async function attestUnchanged(path: string, signer: SshSigner): Promise<Buffer> {
+  const contents = { name: basename(path), size: (await stat(path)).size, sha256: await sha256OfFile(path) };
+  const file: ReceiptFile = { input: contents, output: contents, entries: 1, signed: [], kept: [] };
+  return provenanceOf(sourceOf(receiptOf(file), contents.name), file, signer);
 }

@@ -152,10 +152,12 @@ async function identityKey(config: SignerConfig): Promise<Buffer | null> {
 export async function checkReceiptsKey(config: SignerConfig): Promise<CheckResult[]> {
   const { signer } = await openReceiptWriter(config, silent);
   await signer.sign('git', randomBytes(64));
+  const provenance = [...config.channels.values()].some((channel) => channel.provenance);
+  if (provenance) await signer.signStandard(randomBytes(64));
   const identity = await identityKey(config).catch(() => null); // The SSH checks report a bad identity.
   const same = identity?.equals(signer.publicKey) ?? false;
   return [
-    ok(`${signer.fingerprint} signs receipts`),
+    ok(`${signer.fingerprint} signs receipts${provenance ? ' and provenance' : ''}`),
     ...(same
       ? [
           warning(
