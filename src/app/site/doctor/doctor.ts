@@ -3,6 +3,7 @@ import type { ChannelConfig, SignerConfig } from '../../config/signer.ts';
 import { TimestampRoutes } from '../../config/timestamp-routes.ts';
 import { checkChecksumKeys } from './check-checksum-keys.ts';
 import { checkFiles, signerFiles } from './check-files.ts';
+import { checkHealth } from './check-health.ts';
 import { remoteChecks } from './check-hosts.ts';
 import { checkReceiptsKey, checkSigningKey, SigningKeys } from './check-keys.ts';
 import { checkSignerPrograms } from './check-programs.ts';
@@ -122,7 +123,10 @@ async function runSignerChecks(
  * the state folder. Findings hold no secrets.
  */
 export const checkSigner = (config: SignerConfig, now = new Date()): Promise<SiteFinding[]> =>
-  runSignerChecks(config, now, [{ name: 'state', run: () => checkState(config) }]);
+  runSignerChecks(config, now, [
+    { name: 'state', run: () => checkState(config) },
+    { name: 'running signer', run: () => checkHealth(config) },
+  ]);
 
 /** Checks every part of a signer but its state folder, which the running signer that calls this has locked. */
 export const checkSignerAtStart = (config: SignerConfig): Promise<SiteFinding[]> =>
