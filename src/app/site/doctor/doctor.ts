@@ -1,3 +1,4 @@
+import { isTokenKey } from '../../../engine/keys/key-uri.ts';
 import { KEY_SETTINGS } from '../../../engine/keys/open.ts';
 import type { ChannelConfig, SignerConfig } from '../../config/signer.ts';
 import { TimestampRoutes } from '../../config/timestamp-routes.ts';
@@ -56,6 +57,17 @@ function signingKeyChecks(config: SignerConfig, keys: SigningKeys, now: Date): S
   });
 }
 
+/** Only for tokens: what is on them. Their keys are checked like all others, too. */
+function tokenChecks(config: SignerConfig, now: Date): SiteCheck[] {
+  const groups = groupChannels(config, ({ signing }) => [signing.key, signing.successor?.key]);
+  return groups.flatMap(([names, { signing }]) =>
+    [signing.key, signing.successor?.key].filter(isTokenKey).map((key) => ({
+      name: `token (${names})`,
+      run: async () => (await import('./check-token.ts')).checkToken(key, now),
+    })),
+  );
+}
+
 function timestampChecks(
   config: SignerConfig,
   keys: SigningKeys,
@@ -104,6 +116,7 @@ async function runSignerChecks(
   const findings = await runChecks([
     { name: 'programs', run: () => checkSignerPrograms(control.url.startsWith('ssh:')) },
     ...remoteChecks(config, control.receipts, { read: exchange.incoming, write: exchange.outgoing }),
+    ...tokenChecks(config, now),
     ...signingKeyChecks(config, keys, now),
     ...timestampChecks(config, keys, routes, now),
     ...trustChecks(config, now),
