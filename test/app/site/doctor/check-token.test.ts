@@ -27,7 +27,10 @@ describe("doctor's check of a token", () => {
   it('shows module, tokens, PIN, mechanisms, private keys, certificates and days left', async () => {
     const text = await report(hsm.uri('token=release;object=codesign'));
     assert.match(text, /^ok - \S+libsofthsm2\.so: Implementation of PKCS11 2\.\d+$/m);
-    assert.match(text, /^ok - 2 tokens: (?:release|other) \(serial \w+\), (?:release|other) \(serial \w+\)$/m);
+    assert.match(
+      text,
+      /^ok - 2 tokens: (?:release|other) \(serial \w+\), (?:release|other) \(serial \w+\)$/m,
+    );
     assert.match(text, /^ok - release \(serial \w+\): the PIN is right, and no wrong one was noted$/m);
     assert.match(text, /^ok - signs with CKM_RSA_PKCS and CKM_ECDSA, and has \d+ other mechanisms$/m);
     assert.match(
