@@ -2,6 +2,7 @@ import { usage } from '../../lib/errors.ts';
 import { parseAwsUri } from './cloud/aws-uri.ts';
 import { parseAzureUri } from './cloud/azure-uri.ts';
 import { parseGoogleUri } from './cloud/google-uri.ts';
+import { parseArtifactSigningUri } from './artifact-signing/uri.ts';
 import { checkExecUri, programOf, requireCertificate, resolveProgram } from './command/command-line.ts';
 import { parsePkcs11Uri, resolvePkcs11Uri } from './pkcs11/uri.ts';
 import type { SigningKey } from './signing-key.ts';
@@ -43,6 +44,13 @@ const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([
       open: async (options) => (await import('./pkcs11/open.ts')).openPkcs11Key(options),
       resolve: resolvePkcs11Uri,
       secretFile: (uri) => parsePkcs11Uri(uri).pinFile,
+    },
+  ],
+  [
+    'artifactsigning',
+    {
+      check: (uri) => void parseArtifactSigningUri(uri),
+      open: async (options) => (await import('./artifact-signing/open.ts')).openArtifactSigningKey(options),
     },
   ],
   [
