@@ -1,5 +1,5 @@
 /** The data of the page: the JSON that `auditDocument` wrote into it. */
-import type { Audit, AuditRow, Revocation } from '../app/auditor/model.ts';
+import type { Audit, AuditedIdentity, AuditRow, Revocation } from '../app/auditor/model.ts';
 import { byId } from './dom.ts';
 import { searchText } from './row-text.ts';
 import { timeOf } from './times.ts';
@@ -14,6 +14,8 @@ interface AuditDocument {
   readonly receiptsBy: Audit['receiptsBy'];
   readonly hold: HoldNote | null;
   readonly problems: Audit['problems'];
+  /** Who signed what the rows describe. */
+  readonly identities: readonly AuditedIdentity[];
   /** The number of rows of the audit; `rows` may be filtered. */
   readonly total: number;
   readonly rows: readonly AuditRow[];

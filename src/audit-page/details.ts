@@ -85,12 +85,13 @@ function timePairs({ times, answeredAt }: AuditRow): Pair[] {
   });
 }
 
-function certificatePart({ certificate, test }: AuditRow): HTMLElement | null {
+function certificatePart({ certificate, identity, test }: AuditRow): HTMLElement | null {
   if (!certificate) return null;
   const { subject, issuer, serial, sha256, notBefore, notAfter } = certificate;
   return part('Certificate', [
     ['Subject', subject, test && warning('TEST')],
     ['Issuer', issuer],
+    identity && 'eku' in identity ? ['Identity', identity.eku] : null,
     ['Serial', fingerprint(serial)],
     ['SHA-256', hash(sha256)],
     ['Valid', `${notBefore.slice(0, 10)} to ${notAfter.slice(0, 10)}`],

@@ -1,4 +1,5 @@
 /** Formats times, sizes, numbers and names. */
+import type { AuditedIdentity } from '../app/auditor/model.ts';
 
 /** A time to the minute, in UTC, without a line break. */
 export const minute = (time: number | string | null): string =>
@@ -43,5 +44,9 @@ export function size(bytes: number): string {
 /** The common name in a certificate's subject; the whole subject if it has none. */
 export const commonName = (subject: string): string =>
   /(?:^|, )CN="?((?:[^",\\]|\\.)*)/.exec(subject)?.[1] ?? subject;
+
+/** An identity as `signpipe verify --identity` takes it. */
+export const identityName = (identity: AuditedIdentity['identity']): string =>
+  'eku' in identity ? identity.eku : `${identity.subject}; ${identity.issuer}`;
 
 export const capitalised = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);

@@ -1,13 +1,15 @@
 /** The head of the page: the verdict, facts about the audit, and whether signing is on hold. */
-import type { Problem } from '../app/auditor/model.ts';
+import type { AuditedIdentity, Problem } from '../app/auditor/model.ts';
 import { data, type HoldNote } from './audit-data.ts';
 import { byId, el, type Child } from './dom.ts';
-import { code, fingerprint, hash } from './components.ts';
+import { code, fingerprint, hash, warning } from './components.ts';
 import { checkMark, outcomeIcon } from './outcome-icons.ts';
-import { decimal, plural, second } from './format.ts';
+import { decimal, identityName, plural, second } from './format.ts';
 
 /** Problems that are listed; the others are only counted. */
 const PROBLEM_LIMIT = 200;
+/** Certificates that are listed for an identity, the newest. */
+const CERTIFICATE_LIMIT = 10;
 
 export function drawVerdict(): void {
   const { holds, problems, verifiedCommits } = data;
@@ -38,13 +40,40 @@ const fact = (name: string, ...content: readonly Child[]): void =>
 const branchTip = (commit: string | null): Child => (commit ? hash(commit, true) : 'none');
 
 export function drawFacts(): void {
-  const { repository, receiptsBy, heads, auditedAt, hold, rows, total } = data;
+  const { repository, receiptsBy, heads, auditedAt, hold, identities, rows, total } = data;
   byId('repository').textContent = repository;
   fact('Audited', second(auditedAt));
   if (receiptsBy) fact('Receipts by', receiptsBy.principal, ' ', fingerprint(receiptsBy.key));
   fact('Branches', 'requests ', branchTip(heads.requests), ', receipts ', branchTip(heads.receipts));
+  for (const each of identities) fact('Signed by', ...identityContent(each));
   if (rows.length < total) fact('Shown', `${decimal(rows.length)} of ${plural(total, 'row')}, as filtered`);
   if (hold) byId('facts').after(holdNote(hold));
+}
+
+/** An identity as it is named in reports, and below it its newest certificates. */
+function identityContent({ identity, programs, certificates }: AuditedIdentity): Child[] {
+  const name = identityName(identity);
+  const more = certificates.length - CERTIFICATE_LIMIT;
+  return [
+    `${name}: ${plural(programs, 'program')}`,
+    el(
+      'ul',
+      { class: 'certificates' },
+      ...certificates
+        .slice(-CERTIFICATE_LIMIT)
+        .map(({ sha256, notAfter, test, programs: signed }) =>
+          el(
+            'li',
+            {},
+            hash(sha256, true),
+            notAfter === null ? '' : `, until ${notAfter.slice(0, 10)}`,
+            `: ${plural(signed, 'program')} `,
+            test && warning('TEST'),
+          ),
+        ),
+      more > 0 && el('li', {}, `and ${plural(more, 'earlier certificate')}`),
+    ),
+  ];
 }
 
 function holdNote({ by, since, reason }: HoldNote): HTMLElement {

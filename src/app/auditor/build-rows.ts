@@ -35,6 +35,7 @@ const NO_ANSWER = {
   waitingFor: null,
   test: false,
   certificate: null,
+  identity: null,
   times: null,
   signpipe: null,
   problems: [],
@@ -46,6 +47,12 @@ function waitedFor(from: string | null, to: string): number | null {
   return time >= 0 ? time : null;
 }
 
+/** The identity in a receipt of version 1, which does not state it. */
+const identityOf = ({ subject, issuer }: NonNullable<AuditRow['certificate']>): AuditRow['identity'] => ({
+  subject,
+  issuer,
+});
+
 /** The row of a receipt that was read. `problems` may still grow; see `withFinalOutcome`. */
 export function answeredRow(
   { id, receipt }: Pick<FoundReceipt, 'id' | 'receipt'>,
@@ -54,7 +61,8 @@ export function answeredRow(
   problems: readonly Problem[],
 ): AuditRow {
   const part = requestPart(audited);
-  const { request, outcome, reason, repeats, test, certificate, vouches, times, signpipe } = receipt;
+  const { request, outcome, reason, repeats, test, certificate, identity, vouches, times, signpipe } =
+    receipt;
   return {
     ...NO_ANSWER,
     ...part,
@@ -69,6 +77,7 @@ export function answeredRow(
     repeats: repeats ?? null,
     test,
     certificate: certificate ?? null,
+    identity: identity ?? (certificate ? identityOf(certificate) : null),
     files: files.length > 0 ? files : part.files,
     times,
     signpipe,

@@ -1,4 +1,5 @@
 import { VERSION } from '../../lib/version.ts';
+import { identitiesOf } from './identities.ts';
 import type { Audit, AuditRow, Revocation } from './model.ts';
 
 /** What a report says besides the audit itself. */
@@ -13,7 +14,11 @@ export interface DocumentOptions {
  * What `signpipe audit --json` prints, version 1. Texts of the repository are unchanged, hostile ones too. `holds` is
  * whether every signature and link was proved; unless it is true, nothing else in the report should be trusted.
  */
-export function auditDocument(audit: Audit, options: DocumentOptions): object {
+export function auditDocument(
+  audit: Audit,
+  options: DocumentOptions,
+  identities = identitiesOf(options.rows),
+): object {
   const { problems, heads, receiptsBy, hold, verified } = audit;
   const { repository, at, rows, revocation } = options;
   return {
@@ -27,6 +32,7 @@ export function auditDocument(audit: Audit, options: DocumentOptions): object {
     receiptsBy,
     hold: hold?.held ? { ...hold, since: hold.since?.toISOString() ?? null } : null,
     problems,
+    identities,
     total: audit.rows.length,
     rows: [...rows],
     ...(revocation ? { revocation } : {}),
@@ -48,7 +54,9 @@ export function* documentText(
   const json = (value: unknown): string => safeJson(shown(value), indent);
   const [open, lineStart, lastLine] = indent === 0 ? ['"rows":[', '', ''] : ['"rows": [', '\n    ', '\n  '];
   // It cannot occur in a text, where quotes are escaped.
-  const [before = '', after = ''] = json(auditDocument(audit, { ...options, rows: [] })).split(`${open}]`);
+  const [before = '', after = ''] = json(
+    auditDocument(audit, { ...options, rows: [] }, identitiesOf(options.rows)),
+  ).split(`${open}]`);
   yield before + open;
   let count = 0;
   for (const row of options.rows)

@@ -63,6 +63,8 @@ export interface AuditRow {
   readonly waitingFor: string | null;
   readonly test: boolean;
   readonly certificate: NonNullable<Receipt['certificate']> | null;
+  /** What stays the same when the certificate is renewed; proven with each signature. */
+  readonly identity: NonNullable<Receipt['identity']> | null;
   readonly files: readonly AuditedFile[];
   readonly times: Receipt['times'] | null;
   /** The version of signpipe that wrote the receipt. */
@@ -88,6 +90,25 @@ export interface Audit {
   readonly problems: readonly Problem[];
   /** The number of commits whose signatures were checked. */
   readonly verified: number;
+}
+
+/** A certificate that receipts name. */
+export interface AuditedCertificate {
+  /** SHA-256, lower-case hex. */
+  readonly sha256: string;
+  readonly subject: string;
+  /** ISO 8601; null if receipts name only its SHA-256. */
+  readonly notAfter: string | null;
+  readonly test: boolean;
+  /** How many programs were signed with it. */
+  readonly programs: number;
+}
+
+/** An identity that signed, with its certificates, oldest receipt first. */
+export interface AuditedIdentity {
+  readonly identity: NonNullable<Receipt['identity']>;
+  readonly programs: number;
+  readonly certificates: readonly AuditedCertificate[];
 }
 
 /** One signature by a revoked certificate. */

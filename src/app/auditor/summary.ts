@@ -1,26 +1,30 @@
 import { shortId } from '../../lib/git/objects.ts';
 import { printable } from '../../lib/printable.ts';
 import { painter, type TableOptions } from './text-table.ts';
-import { OUTCOMES, type Audit, type AuditRow, type Problem, type RowOutcome } from './model.ts';
+import { SignerIdentities } from './identities.ts';
+import {
+  OUTCOMES,
+  type Audit,
+  type AuditedCertificate,
+  type AuditedIdentity,
+  type AuditRow,
+  type Problem,
+  type RowOutcome,
+} from './model.ts';
 import { plural } from '../../lib/plural.ts';
-import { countsOf, minute } from './format.ts';
+import { minute } from './format.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
 /** Problems that are listed; the others are only counted. */
 const PROBLEM_LIMIT = 40;
 
-/** A certificate as the first row with it describes it, and the number of programs signed with it. */
-interface UsedCertificate {
-  readonly subject: string;
-  readonly notAfter: string;
-  readonly test: boolean;
-  programs: number;
-}
+/** Certificates that are listed for an identity, the newest; a service may use another one each day. */
+const CERTIFICATE_LIMIT = 10;
 
 /** The summary of an audit: owner, counts, certificates and problems. Keeps no rows. */
 export class Summary {
   private readonly outcomes = new Map<RowOutcome, number>();
-  private readonly certificates = new Map<string, UsedCertificate>();
+  private readonly identities = new SignerIdentities();
   private answers = 0;
   private repeats = 0;
   private hidden = 0;
@@ -36,7 +40,7 @@ export class Summary {
       return;
     }
     if (row.askedBy === null) this.isClaim = true;
-    this.countCertificate(row);
+    this.identities.add(row);
   }
 
   text(audit: Audit, options: TableOptions): string {
@@ -48,7 +52,7 @@ export class Summary {
         ? 'receipts     by an unknown key'
         : `receipts     by ${printable(receiptsBy.principal, 100)}, ${receiptsBy.key}`,
       `branches     requests ${heads.requests === null ? 'none' : shortId(heads.requests)}, receipts ${heads.receipts === null ? 'none' : shortId(heads.receipts)}`,
-      ...this.certificateLines(),
+      ...this.identities.list().flatMap(identityLines),
       ...(this.repeats > 0
         ? [
             `repeated     ${plural(this.repeats, 'request')} answered before under another commit id: find out who made them`,
@@ -78,21 +82,20 @@ export class Summary {
     );
     return `${plural(total - answers, 'request')} waiting, ${plural(answers, 'answer')}: ${tally.join(', ') || 'none'}${hidden > 0 ? `; ${hidden} not shown` : ''}`;
   }
+}
 
-  private countCertificate(row: AuditRow): void {
-    if (!row.certificate) return;
-    const { sha256, subject, notAfter } = row.certificate;
-    const entry = this.certificates.get(sha256) ?? { subject, notAfter, test: row.test, programs: 0 };
-    entry.programs += countsOf(row).signed;
-    this.certificates.set(sha256, entry);
-  }
+const certificateLine = ({ sha256, subject, test, notAfter, programs }: AuditedCertificate): string =>
+  `certificate  ${sha256.slice(0, 8)}  ${printable(subject, 200)}${test ? ' (TEST)' : ''}${notAfter === null ? '' : `, until ${isoDay(notAfter)}`}: ${plural(programs, 'program')}`;
 
-  private certificateLines(): string[] {
-    return [...this.certificates].map(
-      ([sha256, { subject, notAfter, test, programs }]) =>
-        `certificate  ${sha256.slice(0, 8)}  ${printable(subject, 200)}${test ? ' (TEST)' : ''}, until ${isoDay(notAfter)}: ${plural(programs, 'program')}`,
-    );
-  }
+/** An identity, and below it its certificates. */
+function identityLines({ identity, programs, certificates }: AuditedIdentity): string[] {
+  const more = certificates.length - CERTIFICATE_LIMIT;
+  return [
+    `identity     ${printable('eku' in identity ? identity.eku : identity.subject, 200)}: ${plural(programs, 'program')}`,
+    ...('eku' in identity ? [] : [`issued by    ${printable(identity.issuer, 200)}`]),
+    ...certificates.slice(-CERTIFICATE_LIMIT).map(certificateLine),
+    ...(more > 0 ? [`             and ${plural(more, 'earlier certificate')}, which --json lists`] : []),
+  ];
 }
 
 function problemLines(problems: readonly Problem[], options: TableOptions): string[] {

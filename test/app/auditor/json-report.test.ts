@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { auditDocument, documentText, safeJson } from '../../../src/app/auditor/json-report.ts';
-import type { AuditRow } from '../../../src/app/auditor/model.ts';
+import type { AuditedIdentity, AuditRow } from '../../../src/app/auditor/model.ts';
 import { auditOf, HOSTILE, row } from './sample-rows.ts';
 
 const LIKE_A_LIST = '"rows": [] "rows":[]';
@@ -30,10 +30,21 @@ describe('the document in chunks', () => {
       for (const count of [0, 1, 3]) same(rows.slice(0, count), indent);
     });
 
+  it('lists the identities that signed, with their certificates', () => {
+    const options = { repository: '', at: new Date(), rows, revocation: null };
+    const { identities } = JSON.parse([...documentText(auditOf(rows), options, { indent: 0 })].join('')) as {
+      identities: AuditedIdentity[];
+    };
+    const { certificate, identity } = row();
+    const { sha256, subject, notAfter } = certificate ?? {};
+    const certificates = [{ sha256, subject, notAfter, test: false, programs: 0 }];
+    assert.deepEqual(identities, [{ identity, programs: 0, certificates }]);
+  });
+
   it('has one chunk for each row', () => {
     const options = { repository: '', at: new Date(), rows, revocation: null };
     const pieces = [...documentText(auditOf(rows), options, { indent: 2 })];
-    assert.equal(pieces.filter((piece) => piece.includes('"subject"')).length, rows.length);
+    assert.equal(pieces.filter((piece) => piece.includes('"requestedAt"')).length, rows.length);
   });
 
   it('passes every value through `shown`', () => {

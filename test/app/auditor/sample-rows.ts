@@ -31,6 +31,7 @@ export const row = (change: Partial<AuditRow> = {}): AuditRow => ({
     notBefore: '2025-01-01T00:00:00Z',
     notAfter: '2027-01-01T00:00:00Z',
   },
+  identity: { subject: 'O=Example, CN=Publisher', issuer: 'CN=CA' },
   files: [{ input: { name: 'build.zip' }, entries: 12, signed: [], kept: [] }],
   times: null,
   signpipe: '0.1.0',

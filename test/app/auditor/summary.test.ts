@@ -29,18 +29,50 @@ describe('the summary', () => {
 
   it('reports an empty history', () => assert.equal(lines([])[0], '0 requests waiting, 0 answers: none'));
 
-  it('lists each certificate of the shown rows once, with its number of programs', () => {
-    const entry = { proven: true } as AuditRow['files'][number]['signed'][number];
-    const files = [{ input: { name: 'a.zip' }, entries: 2, signed: [entry, entry], kept: [] }];
-    const [first, other] = [row({ files }), row({ files, test: true })];
-    const { certificate } = other;
-    const rows = [first, { ...other, certificate: certificate && { ...certificate, sha256: 'beef' } }, first];
-    const named = lines(rows).filter((line) => line.startsWith('certificate'));
-    assert.deepEqual(named, [
+  const entry = { proven: true } as AuditRow['files'][number]['signed'][number];
+  const files = [{ input: { name: 'a.zip' }, entries: 2, signed: [entry, entry], kept: [] }];
+  const renewed = (sha256: string, change: Partial<AuditRow> = {}): AuditRow => {
+    const made = row({ files, ...change });
+    return { ...made, certificate: made.certificate && { ...made.certificate, sha256 } };
+  };
+  const signers = (rows: readonly AuditRow[], isShown?: (each: AuditRow) => boolean): string[] =>
+    lines(rows, isShown).filter((line) => /^(?:identity|issued by|certificate| {13}and)/.test(line));
+
+  it('lists each identity of the shown rows once, and below it its certificates, with their numbers of programs', () => {
+    const other = { identity: { eku: '1.3.6.1.4.1.311.97.7' } };
+    const rows = [row({ files }), renewed('beef', { test: true }), renewed('f00d', other), row({ files })];
+    assert.deepEqual(signers(rows), [
+      'identity     O=Example, CN=Publisher: 6 programs',
+      'issued by    CN=CA',
       'certificate  cafecafe  O=Example, CN=Publisher, until 2027-01-01: 4 programs',
       'certificate  beef  O=Example, CN=Publisher (TEST), until 2027-01-01: 2 programs',
+      'identity     1.3.6.1.4.1.311.97.7: 2 programs',
+      'certificate  f00d  O=Example, CN=Publisher, until 2027-01-01: 2 programs',
     ]);
-    assert(!lines(rows, () => false).some((line) => line.startsWith('certificate')));
+    assert.deepEqual(
+      signers(rows, () => false),
+      [],
+    );
+  });
+
+  it('counts programs by the certificate that signed them, if that is not the one of the receipt', () => {
+    const daily = { ...entry, certificate: 'd'.repeat(64) };
+    const rows = [row({ files: [{ input: { name: 'a' }, entries: 2, signed: [entry, daily], kept: [] }] })];
+    assert.deepEqual(signers(rows), [
+      'identity     O=Example, CN=Publisher: 2 programs',
+      'issued by    CN=CA',
+      'certificate  cafecafe  O=Example, CN=Publisher, until 2027-01-01: 1 program',
+      'certificate  dddddddd  O=Example, CN=Publisher: 1 program',
+    ]);
+  });
+
+  it('lists the ten newest certificates of an identity that has another one each day', () => {
+    const rows = Array.from({ length: 25 }, (_, day) => renewed(String(day).padStart(8, '0')));
+    const text = signers(rows);
+    assert.equal(text.length, 13);
+    assert.equal(text[0], 'identity     O=Example, CN=Publisher: 50 programs');
+    assert.match(text[11] ?? '', /^certificate {2}00000024/);
+    assert.match(text[12] ?? '', /and 15 earlier certificates, which --json lists/);
   });
 
   it('explains parentheses only if a shown row has them', () => {
