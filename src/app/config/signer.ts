@@ -183,7 +183,7 @@ const schema = z
       if ((own.signing.others ?? others) === 'checksum' && !checksumsOf(section, own))
         context.addIssue({
           code: 'custom',
-          path: name in channels ? ['channels', name] : ['signing', 'others'],
+          path: Object.hasOwn(channels, name) ? ['channels', name] : ['signing', 'others'],
           message: `checksum needs the section checksums, which the channel ${name} does not have (a channel with a signing key of its own inherits none)`,
         });
   })
