@@ -32,7 +32,7 @@ addCommand(
   ?.option('--dir <dir>', 'new or empty folder to work in (default: a new temporary folder)')
   .addOption(
     new Option('--timestamp-via <way>', 'how the signer reaches the timestamp authority')
-      .choices(['direct', 'ssh'])
+      .choices(['direct', 'ssh', 'courier'])
       .default('direct'),
   )
   .action(run(async () => (await import('./commands/demo.ts')).demoCommand));
@@ -63,6 +63,22 @@ addCommand(program, 'watch', 'run the signer: answer requests as they arrive')
       async () => (await import('./commands/watch.ts')).watchCommand,
       // Before its many modules are loaded, whose objects are new too. It finishes its work by itself when stopped.
       async () => (await import('../lib/bytes/gc-tuning.ts')).collectForBuffers(),
+    ),
+  );
+
+addCommand(
+  program,
+  'courier',
+  'carry timestamp queries of a signer from Git to the authorities, and the answers back',
+)
+  ?.addOption(config('courier.yaml'))
+  .option('--once', 'answer the queries that wait now, and exit')
+  .option('--json', 'log JSON lines even on a terminal')
+  .action(
+    run(
+      async () => (await import('./commands/courier.ts')).courierCommand,
+      // It finishes its work by itself when stopped.
+      () => {},
     ),
   );
 
@@ -258,15 +274,6 @@ addCommand(program, 'vouch <files...>', 'state in a signed commit that this buil
   .option('--no-pack', 'vouch for each file as it is, as submit --no-pack requests it')
   .addOption(json)
   .action(run(async () => (await import('./commands/vouch.ts')).vouchCommand));
-
-addCommand(
-  program,
-  'status',
-  "show whether the signer runs, its certificates, its timestamp authorities' health and what waits for them",
-)
-  ?.addOption(config('signer.yaml'))
-  .addOption(json)
-  .action(run(async () => (await import('./commands/status.ts')).statusCommand));
 
 addCommand(
   program,

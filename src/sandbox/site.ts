@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../lib/bytes/atomic-file.ts';
 import { generateSshKey } from '../lib/ssh/generate-key.ts';
@@ -24,6 +24,8 @@ export interface SandboxSite {
   readonly dir: string;
   readonly signerConfig: string;
   readonly builderConfig: string;
+  /** For timestamps by courier. */
+  readonly courierConfig: string;
   readonly pki: TestPki;
   /** Public keys that the SSH host must accept. */
   readonly authorizedKeys: readonly string[];
@@ -39,6 +41,7 @@ export async function layOutSite(dir: string): Promise<SandboxSite> {
   const builder = await generateSshKey(join(keys, 'builder_ed25519'), 'builder@sandbox');
   const signer = await generateSshKey(join(keys, 'signer_ed25519'), 'signer@sandbox');
   const receipts = await generateSshKey(join(keys, 'receipts_ed25519'), 'receipts@sandbox');
+  const courier = await generateSshKey(join(keys, 'courier_ed25519'), 'courier@sandbox');
   await writeFileAtomically(join(keys, 'codesign.pfx'), toPfx(pki.codeSigning, PASSPHRASE, 'Sandbox'), {
     mode: 0o600,
   });
@@ -54,8 +57,9 @@ export async function layOutSite(dir: string): Promise<SandboxSite> {
     dir,
     signerConfig: join(dir, 'signer.yaml'),
     builderConfig: join(dir, 'builder.yaml'),
+    courierConfig: join(dir, 'courier.yaml'),
     pki,
-    authorizedKeys: [builder, signer],
+    authorizedKeys: [builder, signer, courier],
   };
 }
 
@@ -64,7 +68,11 @@ const sshPart = (places: SitePlaces, key: string): string =>
 
 const list = (values: SitePlaces['timestamp']): string => JSON.stringify(values);
 
-/** Writes signer.yaml and builder.yaml for these URLs. */
+/** The URLs of the authorities that are reached by courier. */
+const byCourier = ({ timestamp }: SitePlaces): string[] =>
+  timestamp.flatMap((each) => (typeof each !== 'string' && each.via === 'courier' ? [each.url] : []));
+
+/** Writes signer.yaml and builder.yaml for these URLs, and courier.yaml if an authority is reached by courier. */
 export async function writeConfigs(site: SandboxSite, places: SitePlaces): Promise<void> {
   const common = `control:\n  url: ${places.control}\nexchange:\n  url: ${places.exchange}\n`;
   await writeFileAtomically(
@@ -93,6 +101,19 @@ ${common}${sshPart(places, 'builder_ed25519')}requests:
 trust:
   allowedSigners: keys/receipt_signers
 state: builder-state
+`,
+  );
+  const authorities = byCourier(places);
+  if (authorities.length === 0) return rm(site.courierConfig, { force: true });
+  await writeFileAtomically(
+    site.courierConfig,
+    `# The demo's courier. keys.example/courier.yaml explains every key.
+control:
+  url: ${places.control}
+${sshPart(places, 'courier_ed25519')}trust:
+  allowedSigners: keys/receipt_signers
+authorities: ${list(authorities)}
+state: courier-state
 `,
   );
 }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { loadBuilderConfig, loadVoucherConfig } from '../../src/app/config/builder.ts';
+import { loadCourierConfig } from '../../src/app/config/courier.ts';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { SignpipeError } from '../../src/lib/errors.ts';
 import { collectCodes, root, sourceFiles, unknownCodes, type Kind } from './error-codes.ts';
@@ -46,10 +47,17 @@ async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
 }
 
 describe('configuration examples in the documents', () => {
-  const loaders = { signer: loadSignerConfig, builder: loadBuilderConfig, voucher: loadVoucherConfig };
+  const loaders = {
+    signer: loadSignerConfig,
+    builder: loadBuilderConfig,
+    voucher: loadVoucherConfig,
+    courier: loadCourierConfig,
+  };
   const examples = documents.flatMap(({ path, blocks }) =>
     blocks.flatMap(({ info, lines }) => {
-      const kind = /^yaml (signer|builder|voucher)$/.exec(info)?.[1] as keyof typeof loaders | undefined;
+      const kind = /^yaml (signer|builder|voucher|courier)$/.exec(info)?.[1] as
+        | keyof typeof loaders
+        | undefined;
       return kind === undefined ? [] : [{ path, kind, text: lines.join('\n') }];
     }),
   );
@@ -74,13 +82,13 @@ describe('configuration examples in the documents', () => {
     for (const { path, blocks } of documents)
       for (const { info, lines } of blocks)
         if (info.startsWith('yaml') && lines.some((line) => line.startsWith('control:')))
-          assert.match(info, /^yaml (signer|builder|voucher)$/, `${path}: ${lines[0] ?? ''}`);
+          assert.match(info, /^yaml (signer|builder|voucher|courier)$/, `${path}: ${lines[0] ?? ''}`);
   });
 });
 
 describe('docs/configuration.md', () => {
   const { text } = documentAt('docs/configuration.md');
-  const [signerPart = '', builderPart = ''] = text.split(/^## (?:builder|voucher)\.yaml$/m);
+  const [signerPart = '', builderPart = ''] = text.split(/^## (?:builder|courier|voucher)\.yaml$/m);
   const keysIn = (part: string): string[] =>
     tableRows(part)
       .flatMap(([first = '']) => spansOf(first))

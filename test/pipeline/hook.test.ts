@@ -142,6 +142,82 @@ describe('history only grows', () => {
   });
 });
 
+describe('timestamps by courier', () => {
+  const refOf = (kind: string, id = 'a'): string =>
+    `refs/signpipe/timestamps/${kind}/${'0'.repeat(16)}/1800000000-${id.repeat(64)}`;
+  const [queries, answers] = [refOf('queries'), refOf('answers')];
+
+  /** A commit without parents and with one file; its id. */
+  async function orphan(name: string, content: string | Buffer): Promise<string> {
+    await git(work, ['checkout', '-q', '--orphan', `batch-${name}`]);
+    await git(work, ['rm', '-rfq', '--ignore-unmatch', '.']);
+    return commit(work, name, content);
+  }
+
+  it('the signer writes queries, the courier answers; the signer removes both', async () => {
+    const id = await orphan('queries.json', '{}');
+    await allowed('signer', `${id}:${queries}`);
+    await allowed('courier', `${id}:${answers}`);
+    const { ok, said } = await site.push('signer', work, [`:${queries}`, `:${answers}`]);
+    assert.ok(ok, said);
+    assert.equal(await out(site.repository, 'for-each-ref', 'refs/signpipe'), '');
+  });
+
+  it('the courier removes an answer', async () => {
+    const id = await orphan('answers.json', '{}');
+    await allowed('courier', `${id}:${answers}`);
+    await allowed('courier', `:${answers}`);
+  });
+
+  it('no other role may write or remove them, nor one of the two in place of the other', async () => {
+    const id = await orphan('queries.json', '{}');
+    for (const user of ['alice', 'bob', 'carol', 'courier'] as const)
+      await refused(
+        user,
+        `${id}:${queries}`,
+        /is written by the signer \(queries\) or the courier \(answers\)/,
+      );
+    for (const user of ['alice', 'bob', 'carol', 'signer'] as const)
+      await refused(user, `${id}:${answers}`, /is written by the signer \(queries\) or the courier/);
+    await allowed('signer', `${id}:${queries}`);
+    for (const user of ['alice', 'courier'] as const)
+      await refused(user, `:${queries}`, /is removed by the signer or the courier/);
+    await allowed('signer', `:${queries}`);
+  });
+
+  it('the courier writes nothing else', async () => {
+    await commit(work, 'zipname', 'courier.zip\n');
+    await refused('courier', 'HEAD:main', /main is written by builders, and courier is courier/);
+    await refused('courier', 'HEAD:signed', /signed is written by the signer/);
+  });
+
+  it('none is changed once it exists, also by force', async () => {
+    const first = await orphan('queries.json', '{}');
+    await allowed('signer', `${first}:${queries}`);
+    await git(work, ['commit', '-q', '--amend', '--allow-empty', '-m', 'Changed']);
+    await refused('signer', `+HEAD:${queries}`, /exists, and is never changed/);
+    await allowed('signer', `:${queries}`);
+  });
+
+  it('none has a history, another name or large content', async () => {
+    await commit(work, 'zipname', 'history.zip\n');
+    await refused('signer', `HEAD:${queries}`, /the commit has parents/);
+    const id = await orphan('queries.json', Buffer.alloc(MIB + 1, 7));
+    await refused('signer', `${id}:${queries}`, /has 1048577 bytes/);
+    await allowed('courier', `${id}:${answers}`);
+    await allowed('courier', `:${answers}`);
+    const small = await orphan('small.json', '{}');
+    for (const name of [
+      'x',
+      `${'0'.repeat(16)}/x`,
+      `${'0'.repeat(16)}/1-${'g'.repeat(64)}`,
+      `${'0'.repeat(16)}/1/2-${'a'.repeat(64)}`,
+    ])
+      await refused('signer', `${small}:refs/signpipe/timestamps/queries/${name}`, /not the name of a batch/);
+    await refused('signer', `${small}:refs/signpipe/other`, /no place for refs\/signpipe\/other/);
+  });
+});
+
 describe('nothing large is accepted', () => {
   it('a file of 1 MiB is accepted; one byte more is not, and is not even stored', async () => {
     await commit(work, 'notes', Buffer.alloc(MIB));

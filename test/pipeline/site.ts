@@ -14,7 +14,7 @@ const run = promisify(execFile);
 export const pipeline = (name: string): string => join(import.meta.dirname, '../../pipeline', name);
 
 /** The keys in pipeline/host/authorized_keys, by the comment at the end of each line. */
-export type User = 'alice' | 'signer' | 'bob' | 'carol' | 'auditor';
+export type User = 'alice' | 'signer' | 'bob' | 'carol' | 'courier' | 'auditor';
 
 export interface Pushed {
   readonly ok: boolean;

@@ -3,19 +3,29 @@ import { duration } from './common-sections.ts';
 
 const timestampUrl = z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL');
 
-/** The ways to an authority: from this machine, or through the SSH host of the exchange. */
-const WAYS = ['direct', 'ssh'] as const;
+/** The ways to an authority: from this machine, through the SSH host of the exchange, or in Git by a courier. */
+const WAYS = ['direct', 'ssh', 'courier'] as const;
 
 /** The longest pause between two requests to an authority, in ms: longer ones no timestamp would wait for. */
 const LONGEST_EVERY = 60_000;
 
-const authority = z.strictObject({
-  url: timestampUrl,
-  via: z.enum(WAYS, `must be one of ${WAYS.join(', ')}`).default('direct'),
-  every: duration.refine((ms) => ms <= LONGEST_EVERY, 'must be at most 1m').optional(),
-});
+/** Whether a URL has a user or a password. */
+const hasCredentials = (url: string): boolean => /^https?:\/\/[^/?#]*@/.test(url);
 
-/** `signing.timestamp`: each authority is a URL, or `{ url, via, every }`. Its output always has the second form. */
+const authority = z
+  .strictObject({
+    url: timestampUrl,
+    via: z.enum(WAYS, `must be one of ${WAYS.join(', ')}`).default('direct'),
+    every: duration.refine((ms) => ms <= LONGEST_EVERY, 'must be at most 1m').optional(),
+    timeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 5m').optional(),
+  })
+  .refine(({ url, via }) => via !== 'courier' || !hasCredentials(url), {
+    path: ['url'],
+    message:
+      'must have no user and password with via: courier, since Git would show them: write them into courier.yaml',
+  });
+
+/** `signing.timestamp`: each authority is a URL, or an object. Its output always has the second form. */
 export const timestampAuthorities = z
   .array(z.preprocess((value) => (typeof value === 'string' ? { url: value } : value), authority))
   .max(16);

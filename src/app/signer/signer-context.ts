@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { openCommitKey, openConfiguredExchange, openControl, sshOptionsOf } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
 import type { TimestampAuthority } from '../config/timestamp-authorities.ts';
-import { TimestampRoutes } from '../config/timestamp-routes.ts';
+import { TimestampRoutes } from '../timestamps/routes.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import type { PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import { parsePublicKey } from '../../lib/sshsig/ssh-key.ts';
@@ -21,7 +21,6 @@ import type { TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
 import { closeKeys, openChannel, type Channel } from './channel.ts';
 import { ExpiryWarnings } from './expiry-warnings.ts';
 import { forbidCoreDumps } from './core-limit.ts';
-import { HealthReport } from './health-report.ts';
 import { Journal } from './journal.ts';
 import { cleanStateFolder } from './clean-state-folder.ts';
 import { lockState } from './lock.ts';
@@ -98,7 +97,7 @@ interface OpenChannelsOptions {
 /** Opens every channel; throws the first error, before anything is fetched or signed. */
 export async function openChannels(
   config: SignerConfig,
-  { now, warn, log, routes = new TimestampRoutes(config, warn) }: OpenChannelsOptions,
+  { now, warn, log, routes = new TimestampRoutes(config, { warn }) }: OpenChannelsOptions,
 ): Promise<Map<string, Channel>> {
   const channels = new Map<string, Channel>();
   const onOutage = (message: string): void => log?.warn(message);
@@ -201,7 +200,7 @@ export async function openSignerContext(
   const { log, progress, now = () => new Date() } = options;
   const logWarning = (message: string): void => log.warn(message);
   const { warn = logWarning } = options;
-  const routes = new TimestampRoutes(config, warn);
+  const routes = new TimestampRoutes(config, { warn });
   await withoutCoreDumps(log);
   const channels = await openChannels(config, { now: now(), warn, log, routes });
   const writer = await openReceiptWriter(config, warn);
@@ -218,8 +217,6 @@ export async function openSignerContext(
   try {
     const opened = await openStateAndConnections(config, ssh, now, (each) => open.push(each));
     const { repository, acceptedHeads, outages } = opened;
-    const health = new HealthReport(config.state, channels, outages);
-    open.push(() => health.close());
     return {
       ...opened,
       config,

@@ -9,6 +9,8 @@ import { withSession, type BuilderSession } from '../../app/builder/session.ts';
 import { submit } from '../../app/builder/submit.ts';
 import { wait, type Waited } from '../../app/builder/wait.ts';
 import { loadBuilderConfig } from '../../app/config/builder.ts';
+import { loadCourierConfig } from '../../app/config/courier.ts';
+import { withCourier } from '../../app/courier/open-courier.ts';
 import { loadSignerConfig } from '../../app/config/signer.ts';
 import { printable } from '../../lib/printable.ts';
 import { hasCode, usage } from '../../lib/errors.ts';
@@ -28,7 +30,7 @@ import { print, type CommonOptions } from '../output/terminal.ts';
 
 interface DemoCommandOptions extends CommonOptions {
   readonly dir?: string;
-  readonly timestampVia: 'direct' | 'ssh';
+  readonly timestampVia: 'direct' | 'ssh' | 'courier';
 }
 
 const run = promisify(execFile);
@@ -113,6 +115,20 @@ async function startHosts(
   };
 }
 
+/** Runs a courier while `work` lasts, if the demo's timestamps come by one. */
+async function withDemoCourier<T>(site: SandboxSite, via: string, work: () => Promise<T>): Promise<T> {
+  if (via !== 'courier') return work();
+  const stop = new AbortController();
+  const config = await loadCourierConfig(site.courierConfig);
+  const carried = withCourier(config, pino({ enabled: false }), (courier) => courier.watch(stop.signal));
+  try {
+    return await work();
+  } finally {
+    stop.abort();
+    await carried;
+  }
+}
+
 /** Does some work with the demo's builder configuration. */
 async function asBuilder<T>(
   site: SandboxSite,
@@ -188,7 +204,7 @@ async function keepResults(site: SandboxSite): Promise<void> {
   await rename(join(dir, 'server', 'control.git'), join(dir, 'control.git'));
   await rename(join(dir, 'server', 'exchange'), join(dir, 'exchange'));
   await rm(join(dir, 'server'), { recursive: true });
-  for (const state of ['signer-state', 'builder-state'])
+  for (const state of ['signer-state', 'builder-state', 'courier-state'])
     await rm(join(dir, state), { recursive: true, force: true });
   await writeConfigs(site, {
     control: `file://${dir}/control.git`,
@@ -219,7 +235,7 @@ async function runPipeline(story: Story, site: SandboxSite, options: DemoCommand
   );
   await story.step(
     'The signer polls, fetches, signs, verifies, delivers, commits a receipt',
-    () => answerOnce(site, options),
+    () => withDemoCourier(site, options.timestampVia, () => answerOnce(site, options)),
     (lines) => lines.map((line) => printable(line)),
   );
   await story.step(

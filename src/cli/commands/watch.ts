@@ -1,8 +1,5 @@
-import { pino, type Logger } from 'pino';
 import { loadSignerConfig } from '../../app/config/signer.ts';
 import { SignpipeError } from '../../lib/errors.ts';
-import { wantsColour } from '../../lib/terminal-colors.ts';
-import { printableJson } from '../../lib/printable.ts';
 import {
   closeChannels,
   openChannels,
@@ -13,7 +10,7 @@ import {
 import { logError, RequestPoller } from '../../app/signer/request-poller.ts';
 import { watch } from '../../app/signer/watch.ts';
 import { silent } from '../../app/site/doctor/check-result.ts';
-import { plainLog } from '../output/log-format.ts';
+import { loggerFor } from '../output/logger.ts';
 import { progressFor } from '../output/progress-bars.ts';
 import type { CommonOptions } from '../output/terminal.ts';
 
@@ -26,17 +23,6 @@ interface WatchCommandOptions extends CommonOptions {
 
 const isWatching = ({ once, acceptHistory }: WatchCommandOptions): boolean =>
   !once && acceptHistory === undefined;
-
-/** Logs JSON lines, for log collectors, or lines of text on a terminal. */
-function loggerFor(options: WatchCommandOptions): Logger {
-  const level = options.quiet ? 'warn' : options.verbose ? 'debug' : 'info';
-  const settings = { level, base: {}, timestamp: pino.stdTimeFunctions.isoTime };
-  if (process.stdout.isTTY && !options.json)
-    return pino(settings, plainLog(process.stdout, wantsColour(process.stdout)));
-  const out = pino.destination({ dest: 1, sync: true });
-  // JSON does not escape all control characters, and logs are read on terminals.
-  return pino(settings, { write: (record) => void out.write(printableJson(record)) });
-}
 
 /** The exit status: 2 for a mistake in the configuration, 3 for an alarm, 1 for anything else. */
 function statusOf(error: unknown): number {

@@ -35,7 +35,7 @@ import { newContent, Spool, type UnpackedProgram } from './unpacked-programs.ts'
 /** Entries being unpacked at once: Node has four threads for that. */
 const UNPACKING = 4;
 
-/** Programs begun and not ended, unless a key takes more: enough to hide the latency of a timestamp authority. */
+/** Programs begun and not ended, unless a key or a courier takes more: enough to hide the latency of a timestamp authority. */
 const IN_FLIGHT = 64;
 
 /** Of those, how many are worked on at a time. The others wait for a key or a timestamp, and hold next to nothing. */
@@ -123,6 +123,7 @@ async function sortPrograms(
 
 /** Lets other programs be worked on until the timestamp is there. */
 const releasing = (timestamper: Timestamper, semaphore: Semaphore): Timestamper => ({
+  concurrency: timestamper.concurrency,
   timestamp: (...request) => semaphore.releaseDuring(() => timestamper.timestamp(...request)),
 });
 
@@ -170,7 +171,8 @@ async function signPrograms(
     return { program: { ...program, path }, content: newContent(content, unchanged, blocks) };
   };
   options.onProgress?.(0, programs.length);
-  return mapConcurrently(programs, Math.max(IN_FLIGHT, 2 * (key.concurrency ?? 0)), signOne);
+  const inFlight = Math.max(IN_FLIGHT, 2 * (key.concurrency ?? 0), timestamper?.concurrency ?? 0);
+  return mapConcurrently(programs, inFlight, signOne);
 }
 
 /**

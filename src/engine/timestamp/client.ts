@@ -22,6 +22,8 @@ export type { TimestampOptions } from './timestamp-options.ts';
 
 /** What provides timestamps: a `TimestampClient`, or one that a test puts in its place. */
 export interface Timestamper {
+  /** How many timestamps may be in flight, if that is known. */
+  readonly concurrency?: number | undefined;
   /**
    * Gets a timestamp over `data`: for Authenticode, the signature value of the SignerInfo. `trial`: each authority is
    * asked once, also one that is out of order.
@@ -64,6 +66,7 @@ async function withinTime<T>(task: Promise<T>, ms: number): Promise<T | 'late'> 
  * of `checkToken`. An authority whose answer is wrong is not asked again for the same timestamp.
  */
 export class TimestampClient implements Timestamper {
+  readonly concurrency: number;
   private readonly authorities: readonly AuthorityState[];
   private readonly settings: Settings;
   private readonly window: RequestWindow;
@@ -76,7 +79,9 @@ export class TimestampClient implements Timestamper {
     if (authorities.length === 0) throw usage('timestamp-url', 'no timestamp authority is configured');
     this.settings = withDefaults(options);
     this.authorities = [...new Set(authorities)].map((each) => this.open(each));
-    this.window = new RequestWindow(this.settings.concurrency);
+    const together = Math.max(0, ...this.authorities.map(({ endpoint }) => endpoint.concurrency ?? 0));
+    this.concurrency = Math.max(this.settings.concurrency, together);
+    this.window = new RequestWindow(this.concurrency, together > 0 ? together : undefined);
   }
 
   private open(authority: string | TimestampEndpoint): AuthorityState {

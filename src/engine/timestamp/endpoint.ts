@@ -10,6 +10,8 @@ export interface TimestampEndpoint {
   readonly timeoutMs?: number | undefined;
   /** Keeps its requests apart, whichever client sends them. */
   readonly pace?: Pace | undefined;
+  /** How many requests it takes at once, if that is more than the client's limit: it sends them together. */
+  readonly concurrency?: number | undefined;
   /**
    * Sends a TimeStampReq and returns the bytes of the answer, unchecked. Throws SignpipeErrors, and the reason of
    * `abort`.

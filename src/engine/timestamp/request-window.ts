@@ -11,8 +11,11 @@ export class RequestWindow {
   private readonly semaphore: Semaphore;
   private lastCut = 0;
 
-  constructor(private readonly maxSize: number) {
-    this.semaphore = new Semaphore(Math.min(INITIAL_SIZE, maxSize));
+  constructor(
+    private readonly maxSize: number,
+    initialSize = INITIAL_SIZE,
+  ) {
+    this.semaphore = new Semaphore(Math.min(initialSize, maxSize));
   }
 
   run<T>(request: () => Promise<T> | T): Promise<T> {

@@ -30,10 +30,14 @@ const packet = (payload: string): string => (payload.length + 4).toString(16).pa
 const FLUSH = '0000';
 const DELIMITER = '0001';
 
-/** The request for all branches in protocol v2, and the flush that ends the conversation. */
-const LS_REFS = Buffer.from(
-  `${packet('command=ls-refs\n')}${DELIMITER}${packet('ref-prefix refs/heads/\n')}${FLUSH}${FLUSH}`,
-);
+/** The request for all refs below a prefix in protocol v2, and the flush that ends the conversation. */
+const listRefs = (prefix: string): Buffer =>
+  Buffer.from(
+    `${packet('command=ls-refs\n')}${DELIMITER}${packet(`ref-prefix ${prefix}\n`)}${FLUSH}${FLUSH}`,
+  );
+
+/** The prefix of branches. */
+export const BRANCHES = 'refs/heads/';
 
 /** In protocol v0 the host lists its branches first; a flush then ends the conversation. */
 const NOTHING_WANTED = Buffer.from(FLUSH);
@@ -64,18 +68,20 @@ export function splitPackets(bytes: Buffer): { packets: Packet[]; rest: Buffer }
   return { packets, rest: bytes.subarray(at) };
 }
 
-const LINE = /^([0-9a-f]{40}) refs\/heads\/([^\0\n ]{1,1000})/;
+const LINE = /^([0-9a-f]{40}) (refs\/[^\0\n ]{1,1000})/;
 
-/** The conversation with a host that lists its branches. */
+/** The conversation with a host that lists its refs below a prefix: its branches unless another is given. */
 export class RefsConversation {
   private buffered: Buffer = Buffer.alloc(0);
   private received = 0;
   private version: 0 | 2 | null = null;
   /** The number of flush packets so far: in v2 the first ends the capabilities, the second the refs. */
   private flushes = 0;
-  private readonly heads = new Map<string, string>();
+  private readonly refs = new Map<string, string>();
   /** Whether the repository has SHA-256 object ids. */
   hasOtherFormat = false;
+
+  constructor(private readonly prefix = BRANCHES) {}
 
   /** Receives bytes; returns the bytes to send, if any. Throws `git-protocol`. */
   receive(bytes: Buffer): Buffer | null {
@@ -88,10 +94,10 @@ export class RefsConversation {
     return reply;
   }
 
-  /** Branches and their commits; null until the list is complete. */
+  /** The refs, without the prefix, and their commits; null until the list is complete. */
   get result(): Map<string, string> | null {
     const needed = this.version === 2 ? 2 : 1;
-    return this.version !== null && this.flushes >= needed ? this.heads : null;
+    return this.version !== null && this.flushes >= needed ? this.refs : null;
   }
 
   private receivePacket(payload: Packet): Buffer | null {
@@ -99,7 +105,7 @@ export class RefsConversation {
       // In v0 a repository without branches sends only the flush.
       this.version ??= 0;
       this.flushes += 1;
-      if (this.flushes === 1) return this.version === 2 ? LS_REFS : NOTHING_WANTED;
+      if (this.flushes === 1) return this.version === 2 ? listRefs(this.prefix) : NOTHING_WANTED;
       return null;
     }
     const line = payload.toString('utf8');
@@ -113,7 +119,7 @@ export class RefsConversation {
     // In v2 the lines before the first flush are capabilities; in v0 they are refs.
     if (this.version === 2 && this.flushes === 0) return null;
     const [, id, name] = LINE.exec(line) ?? [];
-    if (id !== undefined && name !== undefined) this.heads.set(name, id);
+    if (id !== undefined && name?.startsWith(this.prefix)) this.refs.set(name.slice(this.prefix.length), id);
     return null;
   }
 }

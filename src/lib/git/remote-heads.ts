@@ -5,7 +5,7 @@ import { KeptConnection } from '../ssh/kept-connection.ts';
 import { parseSshUrl } from '../ssh/url.ts';
 import type { SshOptions } from '../ssh/options.ts';
 import { shellQuote } from '../ssh/quote.ts';
-import { otherObjectFormat, RefsConversation } from './ls-refs.ts';
+import { BRANCHES, otherObjectFormat, RefsConversation } from './ls-refs.ts';
 
 /** How long one listing may take, in milliseconds. */
 const LIST_MS = 30_000;
@@ -14,7 +14,7 @@ const LIST_MS = 30_000;
 const ENVIRONMENT = { env: { GIT_PROTOCOL: 'version=2' } };
 
 /**
- * Lists the branches of a remote repository over one SSH connection that stays open. Only for speed: a listing runs one
+ * Lists the branches of a remote repository, or other refs with a common prefix, over one SSH connection that stays open. Only for speed: a listing runs one
  * `git-upload-pack` on the host and no process here. After a lost connection the next listing connects again.
  */
 export class RemoteHeads {
@@ -23,11 +23,12 @@ export class RemoteHeads {
   constructor(
     private readonly url: string,
     options: SshOptions,
+    private readonly prefix = BRANCHES,
   ) {
     this.connection = new KeptConnection(async () => connectSsh(parseSshUrl(url), options));
   }
 
-  /** Branch names with their commits. Throws `unavailable` errors, and those of `connectSsh`. */
+  /** The refs, without the prefix, with their commits. Throws `unavailable` errors, and those of `connectSsh`. */
   async list(): Promise<Map<string, string>> {
     const client = await this.connection.get();
     try {
@@ -55,7 +56,7 @@ export class RemoteHeads {
     const lost = (): void => limit.abort(new Error('the connection was lost'));
     client.once('close', lost);
     try {
-      return await converse(client, command, limit.signal, this.url);
+      return await converse(client, command, limit.signal, { url: this.url, prefix: this.prefix });
     } catch (cause) {
       if (cause instanceof SignpipeError && cause.kind === 'usage') throw cause;
       throw unavailable('git-unreachable', `the Git host does not list its branches: ${messageOf(cause)}`, {
@@ -69,18 +70,24 @@ export class RemoteHeads {
   }
 }
 
+/** A repository, for messages, and the refs to list. */
+interface Remote {
+  readonly url: string;
+  readonly prefix: string;
+}
+
 /** Runs `git-upload-pack` and converses with it until it has listed its branches. */
 function converse(
   client: Client,
   command: string,
   signal: AbortSignal,
-  url: string,
+  remote: Remote,
 ): Promise<Map<string, string>> {
   return new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
     client.exec(command, ENVIRONMENT, (error, channel) => {
       if (error) reject(error);
-      else listen(channel, url, resolve, reject);
+      else listen(channel, remote, resolve, reject);
     });
   });
 }
@@ -88,11 +95,11 @@ function converse(
 /** Adds the listeners at once: a short answer, its status and its end may arrive in one packet. */
 function listen(
   channel: ClientChannel,
-  url: string,
+  { url, prefix }: Remote,
   resolve: (heads: Map<string, string>) => void,
   reject: (error: unknown) => void,
 ): void {
-  const conversation = new RefsConversation();
+  const conversation = new RefsConversation(prefix);
   channel.on('data', (bytes: Buffer) => {
     try {
       const reply = conversation.receive(bytes);

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { KEY_SETTINGS } from '../../../src/engine/keys/open.ts';
 import { loadBuilderConfig } from '../../../src/app/config/builder.ts';
+import { loadCourierConfig } from '../../../src/app/config/courier.ts';
 import { deliveredPath } from '../../../src/app/config/delivered-path.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { parseBytes, parseDuration } from '../../../src/app/config/units.ts';
@@ -86,6 +87,42 @@ describe('the shipped examples', () => {
     ])
       assert.match(text, new RegExp(`\\b${key}:`));
   });
+});
+
+describe('courier.yaml', () => {
+  it('is read from the shipped example, its paths beside it', async () => {
+    const config = await loadCourierConfig(join(example, 'courier.yaml'));
+    assert.equal(config.trust.allowedSigners, join(example, 'keys/receipt_signers'));
+    assert.equal(config.state, join(example, 'state'));
+    assert.deepEqual([config.timeout, config.poll, config.authorities.length], [15_000, 1000, 2]);
+  });
+
+  const written = (change: string): string => `control: { url: "file:///c.git" }
+trust: { allowedSigners: a }
+authorities: ["http://t.example"]
+${change}
+`;
+  const wrong: [what: string, text: string, message: RegExp][] = [
+    [
+      'no authority',
+      written('').replace('["http://t.example"]', '[]'),
+      /authorities: must name at least one/,
+    ],
+    ['an authority that is no URL', written('').replace('http:', 'ftp:'), /authorities\.0: must be an http/],
+    ['a pause that is too short', written('poll: 0'), /poll: must be at least 1s/],
+    [
+      'a branch, which it does not use',
+      written('').replace('c.git"', 'c.git", requests: main'),
+      /unknown key/,
+    ],
+    ['no allowed signers', written('').replace(/^trust.*$/m, ''), /trust: is missing/],
+  ];
+  for (const [what, text, message] of wrong)
+    it(`config-invalid: ${what}`, async () => {
+      const file = join(folder, 'courier.yaml');
+      writeFileSync(file, text);
+      await assert.rejects(loadCourierConfig(file), message);
+    });
 });
 
 describe('signer.yaml', () => {
@@ -173,7 +210,7 @@ describe('signer.yaml', () => {
       'a way to a timestamp authority that does not exist',
       authority('{ url: "http://t.example", via: proxy }'),
       'config-invalid',
-      /:4:\d+: signing\.timestamp\.0\.via: must be one of direct, ssh/,
+      /:4:\d+: signing\.timestamp\.0\.via: must be one of direct, ssh, courier/,
     ],
     [
       'a pause between requests that no timestamp would wait for',
@@ -192,6 +229,12 @@ describe('signer.yaml', () => {
       authority('{ url: "http://t.example", through: ssh }'),
       'config-invalid',
       /unknown key "signing\.timestamp\.0\.through"/,
+    ],
+    [
+      'a password for an authority by courier, which Git would show',
+      authority('{ url: "https://user:secret@t.example", via: courier }'),
+      'config-invalid',
+      /signing\.timestamp\.0\.url: must have no user and password(?!.*secret)/,
     ],
     [
       'a timestamp authority with another scheme',

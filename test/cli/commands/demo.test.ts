@@ -68,14 +68,15 @@ describe('signpipe demo', () => {
     assert.match(ended.stdout, /plus 1 signatures, and nothing else/);
   });
 
-  it('gets its timestamps through the SSH host', async () => {
-    const ended = await signpipe(['demo', '--dir', at('via-ssh'), '--timestamp-via', 'ssh']);
-    assert.equal(ended.status, 0, ended.stderr);
-    assert.match(ended.stdout, /4 programs are signed and timestamped/);
-    const tools = ['--ca', at('via-ssh/ca.pem'), '--timestamp-ca', at('via-ssh/tsa.pem')];
-    const verified = await signpipe(['verify', at('via-ssh/signed.zip'), ...tools]);
-    assert.equal(verified.status, 0, verified.stdout);
-  });
+  for (const way of ['ssh', 'courier'])
+    it(`gets its timestamps via ${way}`, async () => {
+      const ended = await signpipe(['demo', '--dir', at(way), '--timestamp-via', way]);
+      assert.equal(ended.status, 0, ended.stderr);
+      assert.match(ended.stdout, /4 programs are signed and timestamped/);
+      const roots = ['--ca', at(`${way}/ca.pem`), '--timestamp-ca', at(`${way}/tsa.pem`)];
+      const verified = await signpipe(['verify', at(`${way}/signed.zip`), ...roots]);
+      assert.equal(verified.status, 0, verified.stdout);
+    });
 
   it('folder-not-empty, file-not-found: changes nothing', async () => {
     await mkdir(at('full'));

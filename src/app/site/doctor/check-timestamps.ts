@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { requireNoExtraContent } from '../../../engine/authenticode/unauthenticated-data.ts';
 import type { SigningConfig } from '../../config/signer.ts';
 import type { TimestampAuthority } from '../../config/timestamp-authorities.ts';
-import type { TimestampRoutes } from '../../config/timestamp-routes.ts';
+import type { TimestampRoutes } from '../../timestamps/routes.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
 import {
   PUBLIC_ROOTS,

@@ -8,7 +8,7 @@ import { createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { TimestampRoutes } from '../../../src/app/config/timestamp-routes.ts';
+import { TimestampRoutes } from '../../../src/app/timestamps/routes.ts';
 import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
@@ -45,7 +45,7 @@ before(async () => {
 });
 
 after(async () => {
-  for (const routes of opened) routes.close();
+  for (const routes of opened) await routes.close();
   await sshd.stop();
   await Promise.all([permitted.close(), other.close()]);
   silent.close();
@@ -54,10 +54,13 @@ after(async () => {
 
 function routesWith(ssh: { identity?: string; knownHosts?: string } = {}, host = sshd): TimestampRoutes {
   const config = {
+    control: { url: host.url('/control.git', 'ssh') },
     exchange: { url: host.url('/') },
+    receipts: { key: join(host.folder, 'receipts'), name: 'Signer' },
+    state: host.folder,
     ssh: { identity: host.clientKey, knownHosts: host.knownHosts, ...ssh },
   };
-  const routes = new TimestampRoutes(config, assert.fail);
+  const routes = new TimestampRoutes(config, { warn: assert.fail });
   opened.push(routes);
   return routes;
 }

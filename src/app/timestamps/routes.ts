@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { directEndpoint, type TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
 import { Pace } from '../../engine/timestamp/pace.ts';
 import type { Dial } from '../../engine/timestamp/tunnel-route.ts';
@@ -6,8 +7,13 @@ import { ForwardingError, SshTunnel } from '../../lib/ssh/tunnel.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import { parseSshUrl } from '../../lib/ssh/url.ts';
 import { tunnelledEndpoints } from '../../engine/timestamp/tunnel-route.ts';
-import { sshOptionsOf, type SiteConfig } from './open.ts';
-import type { TimestampAuthority } from './timestamp-authorities.ts';
+import { openCommitKey, sshOptionsOf, type SiteConfig } from '../config/open.ts';
+import type { SignerConfig } from '../config/signer.ts';
+import { BATCH_SIZE } from '../../protocol/courier/batch-content.ts';
+import { Mailbox } from '../../protocol/courier/mailbox.ts';
+import { parseEndpoint } from '../../engine/timestamp/http.ts';
+import { QueryQueue } from './query-queue.ts';
+import type { TimestampAuthority } from '../config/timestamp-authorities.ts';
 
 /** The address as sshd_config(5) wants it in PermitOpen. */
 const permitOpen = (host: string, port: number): string =>
@@ -39,34 +45,83 @@ const dialThrough =
     }
   };
 
+/** How long a courier may take for one answer, in ms, unless the configuration says otherwise. */
+const COURIER_MS = 120_000;
+
+interface RoutesConfig extends Pick<SiteConfig, 'ssh'>, Pick<SignerConfig, 'receipts' | 'state'> {
+  readonly control: { readonly url: string };
+  readonly exchange: { readonly url: string };
+}
+
+interface RoutesOptions {
+  /** Reports a key or passphrase file that others may read. */
+  readonly warn: (message: string) => void;
+  /** Folder for the queries to a courier; in the state folder unless given. */
+  readonly folder?: string;
+}
+
 /** The ways from a signer to its timestamp authorities. Connections are opened at their first use. */
 export class TimestampRoutes {
   private readonly endpoints = new Map<string, TimestampEndpoint>();
   private tunnel: SshTunnel | null = null;
   private tunnelled: ((url: string) => TimestampEndpoint) | null = null;
+  private queue: Promise<QueryQueue> | null = null;
 
   constructor(
-    private readonly config: Pick<SiteConfig, 'exchange' | 'ssh'>,
-    private readonly warn: (message: string) => void,
+    private readonly config: RoutesConfig,
+    private readonly options: RoutesOptions,
   ) {}
 
   /** The same endpoint for the same authority. Throws `timestamp-url` and `timestamp-proxy` (usage). */
   endpoint(authority: TimestampAuthority): TimestampEndpoint {
-    const { via, url, every = 0 } = authority;
-    const id = `${via} ${every} ${url}`;
-    const endpoint = this.endpoints.get(id) ?? { ...this.open(authority), pace: new Pace(every) };
+    const { via, url, every = 0, timeout } = authority;
+    const id = JSON.stringify([via, every, timeout, url]);
+    const existing = this.endpoints.get(id);
+    if (existing) return existing;
+    const opened = this.open(authority);
+    const endpoint = { ...opened, pace: new Pace(every), timeoutMs: timeout ?? opened.timeoutMs };
     this.endpoints.set(id, endpoint);
     return endpoint;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.tunnel?.close();
+    const queue = await this.queue?.catch(() => null);
+    await queue?.close();
   }
 
   private open({ url, via }: TimestampAuthority): TimestampEndpoint {
     if (via === 'direct') return directEndpoint(url);
+    if (via === 'courier') return this.byCourier(parseEndpoint(url).url);
     this.tunnelled ??= tunnelledEndpoints(this.dial());
     return this.tunnelled(url);
+  }
+
+  private byCourier(url: string): TimestampEndpoint {
+    return {
+      url,
+      timeoutMs: COURIER_MS,
+      concurrency: BATCH_SIZE,
+      post: async (query, timeoutMs, abort) => {
+        // A failed attempt to open it is not kept.
+        this.queue ??= this.openQueue().catch((error: unknown) => {
+          this.queue = null;
+          throw error;
+        });
+        return (await this.queue).post(url, query, timeoutMs, abort);
+      },
+    };
+  }
+
+  private async openQueue(): Promise<QueryQueue> {
+    const { config, options } = this;
+    const signer = await openCommitKey(config.receipts, options.warn);
+    const mailbox = await Mailbox.open({
+      url: config.control.url,
+      path: options.folder ?? join(config.state, 'timestamps.git'),
+      ssh: await sshOptionsOf(config, options.warn),
+    });
+    return new QueryQueue({ mailbox, signer, identity: { name: config.receipts.name, email: '' } });
   }
 
   private dial(): Dial {
@@ -76,14 +131,12 @@ export class TimestampRoutes {
   }
 
   private async sshOptions(): Promise<SshOptions> {
-    const options = await sshOptionsOf(this.config, this.warn);
-    if (options) return options;
+    const ssh = await sshOptionsOf(this.config, this.options.warn);
+    if (ssh) return ssh;
     throw usage(
       'exchange-ssh-missing',
       'signing.timestamp has `via: ssh`, and no ssh section is configured',
-      {
-        hint: 'set ssh.identity and ssh.knownHosts',
-      },
+      { hint: 'set ssh.identity and ssh.knownHosts' },
     );
   }
 }

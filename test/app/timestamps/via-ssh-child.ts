@@ -1,4 +1,4 @@
-import { TimestampRoutes } from '../../../src/app/config/timestamp-routes.ts';
+import { TimestampRoutes } from '../../../src/app/timestamps/routes.ts';
 import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
 
 /**
@@ -7,8 +7,14 @@ import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
  */
 const [exchange = '', identity = '', knownHosts = '', url = ''] = process.argv.slice(2);
 const routes = new TimestampRoutes(
-  { exchange: { url: exchange }, ssh: { identity, knownHosts } },
-  console.error,
+  {
+    control: { url: exchange },
+    exchange: { url: exchange },
+    receipts: { key: identity, name: 'Signer' },
+    ssh: { identity, knownHosts },
+    state: '.',
+  },
+  { warn: console.error },
 );
 let outcome = 'granted';
 const client = new TimestampClient([routes.endpoint({ url, via: 'ssh' })], {
@@ -18,5 +24,5 @@ const client = new TimestampClient([routes.endpoint({ url, via: 'ssh' })], {
 await client.timestamp(Buffer.from('data'), 'sha256').catch((error: unknown) => {
   if (outcome === 'granted') throw error;
 });
-routes.close();
+await routes.close();
 process.stdout.write(outcome);

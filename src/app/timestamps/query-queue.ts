@@ -1,0 +1,220 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { HttpStatusError } from '../../engine/timestamp/http.ts';
+import { messageOf, SignpipeError, unavailable } from '../../lib/errors.ts';
+import type { GitIdentity } from '../../lib/git/objects.ts';
+import { printable } from '../../lib/printable.ts';
+import type { SshSigner } from '../../lib/sshsig/ssh-signer.ts';
+import {
+  BATCH_SIZE,
+  parseAnswers,
+  serializeQueries,
+  type CourierAnswer,
+  type CourierFailure,
+} from '../../protocol/courier/batch-content.ts';
+import { batchPath, signerName, type BatchName } from '../../protocol/courier/batch-name.ts';
+import type { ListedBatch, Listing, Mailbox } from '../../protocol/courier/mailbox.ts';
+import { PendingQuery } from './pending-query.ts';
+
+/** How long queries are collected before they are pushed together, in ms. */
+const COLLECT_MS = 100;
+/** The pause between two looks for answers, in ms; it grows with the wait up to the second. */
+const POLL_MS = { shortest: 500, longest: 5000 };
+/** A query that an earlier run left is removed when it has been expired for so long, in ms: clocks differ. */
+const LEFT_OVER_MS = 600_000;
+
+/** Queries that were pushed together. */
+interface Batch {
+  readonly name: BatchName;
+  readonly queries: readonly PendingQuery[];
+}
+
+interface QueryQueueOptions {
+  readonly mailbox: Mailbox;
+  /** The receipt key, which signs queries. */
+  readonly signer: SshSigner;
+  readonly identity: GitIdentity;
+}
+
+/** The error for an answer that cannot be used; another try may succeed. */
+const courierError = (url: string, why: string, cause?: unknown): SignpipeError =>
+  unavailable('timestamp-courier', `${url}: ${why}`, {
+    cause,
+    hint: 'see the log of `signpipe courier`, and that it runs and may push',
+  });
+
+/** The error that the courier reports, in the form that the client knows. */
+function failureOf(url: string, { code, message, status, retryAfterMs }: CourierFailure): SignpipeError {
+  if (status !== undefined) return new HttpStatusError(status, retryAfterMs, url);
+  return courierError(url, `the courier reports ${code}: ${printable(message, 300)}`);
+}
+
+/**
+ * Sends timestamp queries to a courier through Git, many in one push, and waits for the answers. Answers are untrusted:
+ * the client checks them as those of a connection.
+ */
+export class QueryQueue {
+  private readonly waiting: PendingQuery[] = [];
+  private readonly batches = new Map<string, Batch>();
+  private sending: Promise<void> | null = null;
+  private collecting: Promise<void> | null = null;
+  private hasCleaned = false;
+  private readonly closed = new AbortController();
+
+  constructor(private readonly options: QueryQueueOptions) {}
+
+  /** Resolves to the bytes of the authority's answer. Throws `timestamp-courier`, `timestamp-timeout`, `timestamp-http`. */
+  post(url: string, query: Buffer, timeoutMs: number, abort?: AbortSignal): Promise<Buffer> {
+    const pending = new PendingQuery({ url, query }, timeoutMs, abort);
+    this.waiting.push(pending);
+    this.startSending();
+    return pending.answer;
+  }
+
+  /** Ends all waiting, and removes what is on the host. */
+  async close(): Promise<void> {
+    this.closed.abort();
+    const open = [...this.waiting.splice(0), ...[...this.batches.values()].flatMap(({ queries }) => queries)];
+    for (const query of open) query.fail(courierError(query.url, 'the queue was closed'));
+    await Promise.allSettled([this.sending, this.collecting]);
+    await this.remove([...this.batches.values()], null);
+    this.options.mailbox.close();
+  }
+
+  private startSending(): void {
+    this.sending ??= this.send().finally(() => {
+      this.sending = null;
+      if (this.waiting.length > 0 && !this.closed.signal.aborted) this.startSending();
+    });
+  }
+
+  private startCollecting(): void {
+    this.collecting ??= this.collect().finally(() => {
+      this.collecting = null;
+      if (this.batches.size > 0 && !this.closed.signal.aborted) this.startCollecting();
+    });
+  }
+
+  /** Pushes batches until no query waits to be sent. */
+  private async send(): Promise<void> {
+    await this.pause(COLLECT_MS);
+    while (this.waiting.length > 0 && !this.closed.signal.aborted) {
+      const queries = this.waiting.splice(0, BATCH_SIZE).filter(({ isOpen }) => isOpen);
+      if (queries.length > 0) await this.push(queries);
+    }
+  }
+
+  private async push(queries: readonly PendingQuery[]): Promise<void> {
+    const { mailbox, signer, identity } = this.options;
+    const content = serializeQueries(queries);
+    const name = {
+      signer: signerName(signer.publicKey),
+      expires: Math.ceil(Math.max(...queries.map(({ deadline }) => deadline)) / 1000),
+      id: createHash('sha256').update(content).digest('hex'),
+    };
+    try {
+      await mailbox.publish({ kind: 'queries', name, content, identity, at: new Date(), signer });
+    } catch (error) {
+      this.failAll(queries, error, 'the query cannot be pushed');
+      return;
+    }
+    this.batches.set(batchPath(name), { name, queries });
+    this.startCollecting();
+  }
+
+  /** An alarm, such as a changed host key, is passed on as it is. */
+  private failAll(queries: readonly PendingQuery[], error: unknown, what: string): void {
+    const isAlarm = error instanceof SignpipeError && error.kind === 'alarm';
+    for (const query of queries)
+      query.fail(isAlarm ? error : courierError(query.url, `${what}: ${messageOf(error)}`, error));
+  }
+
+  /** Looks for answers until no batch is waited for. */
+  private async collect(): Promise<void> {
+    let since = performance.now();
+    while (this.batches.size > 0 && !this.closed.signal.aborted) {
+      await this.pause(Math.min(POLL_MS.longest, POLL_MS.shortest + (performance.now() - since) / 10));
+      try {
+        if (await this.collectOnce()) since = performance.now();
+      } catch (error) {
+        // An outage of the Git host: each query waits until its own time is over.
+        const isAlarm = error instanceof SignpipeError && error.kind === 'alarm';
+        for (const { queries } of this.batches.values())
+          if (isAlarm) this.failAll(queries, error, '');
+          else for (const query of queries) query.note(messageOf(error));
+      }
+    }
+  }
+
+  /** Looks for answers once; whether there were any. */
+  private async collectOnce(): Promise<boolean> {
+    const { mailbox } = this.options;
+    const listing = await mailbox.list();
+    const answered = [...this.batches].flatMap(([path, batch]) => {
+      const listed = listing.answers.get(path);
+      return listed ? [{ batch, listed }] : [];
+    });
+    await mailbox.fetch(
+      'answers',
+      answered.map(({ listed }) => listed),
+    );
+    for (const { batch, listed } of answered) await this.settle(batch, listed);
+    const over = [...this.batches.values()].filter(({ queries }) => queries.every(({ isOpen }) => !isOpen));
+    await this.remove(over, listing);
+    await this.cleanUp(listing);
+    return answered.length > 0;
+  }
+
+  private async settle({ queries }: Batch, listed: ListedBatch): Promise<void> {
+    let answers: readonly CourierAnswer[];
+    try {
+      const { content } = await this.options.mailbox.read('answers', listed);
+      answers = parseAnswers(content, queries.length);
+    } catch (error) {
+      this.failAll(queries, error, "the courier's answer cannot be read");
+      return;
+    }
+    for (const [at, query] of queries.entries()) {
+      const answer = answers[at];
+      if (answer && 'response' in answer) query.succeed(answer.response);
+      else if (answer) query.fail(failureOf(query.url, answer.failure));
+    }
+  }
+
+  /** Forgets batches, and removes them and their answers from the host. A failure is left to a later run. */
+  private async remove(batches: readonly Batch[], listing: Listing | null): Promise<void> {
+    for (const { name } of batches) this.batches.delete(batchPath(name));
+    await this.removeListed(
+      batches.map(({ name }) => name),
+      listing,
+    );
+  }
+
+  private async removeListed(names: readonly BatchName[], listing: Listing | null): Promise<void> {
+    const kinds = ['queries', 'answers'] as const;
+    const present = (kind: (typeof kinds)[number], name: BatchName): boolean =>
+      listing ? listing[kind].has(batchPath(name)) : kind === 'queries';
+    const refs = names.flatMap((name) =>
+      kinds.filter((kind) => present(kind, name)).map((kind) => ({ kind, name })),
+    );
+    await this.options.mailbox.remove(refs).catch(() => {});
+  }
+
+  /** Removes what earlier runs of this signer left behind, once. */
+  private async cleanUp({ queries, answers }: Listing): Promise<void> {
+    if (this.hasCleaned) return;
+    this.hasCleaned = true;
+    const own = signerName(this.options.signer.publicKey);
+    const isOver = ({ name }: ListedBatch): boolean =>
+      name.signer === own && name.expires * 1000 < Date.now() - LEFT_OVER_MS;
+    const names = new Map([...queries, ...answers].filter(([, batch]) => isOver(batch)));
+    await this.removeListed(
+      [...names.values()].map(({ name }) => name),
+      { queries, answers },
+    );
+  }
+
+  private pause(ms: number): Promise<void> {
+    return sleep(ms, undefined, { signal: this.closed.signal }).catch(() => {});
+  }
+}

@@ -1,0 +1,178 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { invalid, SignpipeError } from '../../lib/errors.ts';
+import { CatFile } from '../../lib/git/cat-file.ts';
+import { CommitGraph } from '../../lib/git/commit-graph.ts';
+import { limitFetch } from '../../lib/git/fetch-limit.ts';
+import { Git, type RunOptions } from '../../lib/git/git.ts';
+import { objectId, serializeTree, shortId, type Commit, type GitIdentity } from '../../lib/git/objects.ts';
+import { RemoteHeads } from '../../lib/git/remote-heads.ts';
+import { printable } from '../../lib/printable.ts';
+import type { SshOptions } from '../../lib/ssh/options.ts';
+import { SharedSsh } from '../../lib/ssh/shared-ssh.ts';
+import { buildPack } from '../../lib/git/packfile.ts';
+import { remoteError } from '../control/git-host-errors.ts';
+import { buildCommit, type CommitSigner } from '../control/write-commit.ts';
+import { BATCH_FILE } from './batch-content.ts';
+import {
+  batchPath,
+  batchRef,
+  parseBatchRef,
+  TIMESTAMP_REFS,
+  type BatchKind,
+  type BatchName,
+} from './batch-name.ts';
+
+/** The most bytes that one fetch of batches may receive. */
+const FETCH_LIMIT = 64 * 1024 * 1024;
+
+/** A batch on the host. */
+export interface ListedBatch {
+  readonly name: BatchName;
+  readonly commit: string;
+}
+
+/** The batches on the host, by `batchPath`. */
+export type Listing = Readonly<Record<BatchKind, ReadonlyMap<string, ListedBatch>>>;
+
+interface MailboxOptions {
+  /** URL of the control repository. */
+  readonly url: string;
+  /** Folder for a bare repository that keeps nothing from one run to the next. */
+  readonly path: string;
+  readonly ssh: SshOptions | undefined;
+}
+
+interface NewBatch {
+  readonly kind: BatchKind;
+  readonly name: BatchName;
+  readonly content: Buffer;
+  readonly identity: GitIdentity;
+  readonly at: Date;
+  /** Null for an unsigned commit. */
+  readonly signer: CommitSigner | null;
+}
+
+/**
+ * The refs through which a signer and a courier exchange timestamp queries and answers. Each is one commit without
+ * parents and with one file. Works in a bare repository of its own, so that none of this gets into the clone of the
+ * control repository.
+ */
+export class Mailbox {
+  private constructor(
+    private readonly url: string,
+    private readonly git: Git,
+    private readonly objects: CatFile,
+    private readonly graph: CommitGraph,
+    private readonly shared: SharedSsh | null,
+    private readonly refs: RemoteHeads | null,
+  ) {}
+
+  /** Creates the bare repository; connects at the first use. */
+  static async open({ url, path, ssh }: MailboxOptions): Promise<Mailbox> {
+    await rm(path, { recursive: true, force: true });
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    const remote = ssh && url.startsWith('ssh:') ? ssh : null;
+    const shared = remote && new SharedSsh(remote, dirname(path));
+    const git = new Git(path, shared ? { sshCommand: shared.command } : {});
+    await git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=unused']);
+    const objects = new CatFile(path);
+    const refs = remote && new RemoteHeads(url, remote, TIMESTAMP_REFS);
+    return new Mailbox(url, git, objects, new CommitGraph(git, objects), shared, refs);
+  }
+
+  close(): void {
+    this.objects.close();
+    this.shared?.close();
+    this.refs?.close();
+  }
+
+  /** All batches on the host. Refs with other names are ignored. */
+  async list(): Promise<Listing> {
+    const listing = { queries: new Map<string, ListedBatch>(), answers: new Map<string, ListedBatch>() };
+    for (const [ref, commit] of await this.listRefs()) {
+      const parsed = parseBatchRef(ref);
+      if (parsed) listing[parsed.kind].set(batchPath(parsed.name), { name: parsed.name, commit });
+    }
+    return listing;
+  }
+
+  /** Fetches batches that were listed. */
+  async fetch(kind: BatchKind, batches: readonly ListedBatch[]): Promise<void> {
+    if (batches.length === 0) return;
+    const refs = batches.map(({ name }) => batchRef(kind, name));
+    const flags = ['--no-tags', '--no-auto-gc', '--no-write-fetch-head'];
+    const limits = { limit: FETCH_LIMIT, what: printable(this.url) };
+    await limitFetch(this.git.gitDir, limits, (signal) =>
+      this.remote(['fetch', ...flags, this.url, ...refs.map((ref) => `+${ref}:${ref}`)], { signal }),
+    );
+  }
+
+  /**
+   * Reads a batch that was fetched, as it was listed. Throws `courier-batch-malformed` unless its commit has no parents
+   * and one file, and `object-…`.
+   */
+  async read(kind: BatchKind, { commit: id }: ListedBatch): Promise<{ commit: Commit; content: Buffer }> {
+    const { name, limit } = BATCH_FILE[kind];
+    const commit = await this.graph.readCommit(id);
+    const [entry, ...more] = await this.graph.readTree(commit.tree);
+    if (commit.parents.length > 0 || entry?.name !== name || more.length > 0)
+      throw invalid(
+        'courier-batch-malformed',
+        `commit ${shortId(id)}: is not one file ${name} without history`,
+      );
+    return { commit, content: await this.graph.readEntry(entry, name, limit) };
+  }
+
+  /** Pushes a new batch. Throws `git-…` if it exists, or the host refuses it. */
+  async publish({ kind, name, content, identity, at, signer }: NewBatch): Promise<void> {
+    const ref = batchRef(kind, name);
+    const blob = objectId('blob', content);
+    const tree = serializeTree([{ mode: '100644', name: BATCH_FILE[kind].name, id: blob }]);
+    const message = kind === 'queries' ? 'Timestamp queries\n' : 'Timestamp answers\n';
+    const commit = await buildCommit(
+      { tree: objectId('tree', tree), parents: [], identity, at, message },
+      signer,
+    );
+    const pack = buildPack([
+      { type: 'blob', content },
+      { type: 'tree', content: tree },
+      { type: 'commit', content: commit },
+    ]);
+    await this.git.run(['index-pack', '--stdin', '--strict'], { input: pack });
+    await this.push([`--force-with-lease=${ref}:`, this.url, `${objectId('commit', commit)}:${ref}`]);
+  }
+
+  /** Removes batches from the host. */
+  async remove(batches: readonly { readonly kind: BatchKind; readonly name: BatchName }[]): Promise<void> {
+    if (batches.length === 0) return;
+    await this.push([this.url, ...batches.map(({ kind, name }) => `:${batchRef(kind, name)}`)]);
+  }
+
+  private async push(args: readonly string[]): Promise<void> {
+    await this.remote(['push', '--porcelain', '--no-verify', '--no-follow-tags', ...args]);
+  }
+
+  private async listRefs(): Promise<Map<string, string>> {
+    try {
+      if (this.refs) return await this.refs.list();
+    } catch (error) {
+      // Git itself may still get through, and reports best why not.
+      if (!(error instanceof SignpipeError) || error.code !== 'git-unreachable') throw error;
+    }
+    const output = await this.remote(['ls-remote', '--quiet', this.url, `${TIMESTAMP_REFS}*`]);
+    const lines = output.split('\n').map((line) => /^([0-9a-f]{40})\t(.+)$/.exec(line));
+    return new Map(
+      lines.flatMap((line) => (line ? [[(line[2] ?? '').slice(TIMESTAMP_REFS.length), line[1] ?? '']] : [])),
+    );
+  }
+
+  private async remote(args: readonly string[], options: RunOptions = {}): Promise<string> {
+    try {
+      return await this.git.run(args, options);
+    } catch (error) {
+      this.shared?.close();
+      throw remoteError(error, this.url);
+    }
+  }
+}
