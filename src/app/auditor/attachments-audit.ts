@@ -6,14 +6,24 @@ import { sha256Sums, type NamedDigest } from '../../lib/sha256sums.ts';
 import { ATTACHMENT_LIMIT } from '../../protocol/control/receipt.ts';
 import { attachmentsOf, type Attachment, type Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
+import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import { requireProvenance } from './provenance-audit.ts';
 import type { Findings } from './findings.ts';
+
+/** What attachments are checked with. */
+interface AttachmentContext {
+  readonly repository: ControlRepository;
+  /** Who may sign receipts, and so provenance. */
+  readonly receiptSigners: AllowedSigners;
+}
 
 /**
  * Checks that the folder `attachments` of a receipt holds what the receipt says was delivered beside its files, and
- * nothing else, and that its checksum files name those files with their digests. `entries` is the receipt's tree.
+ * nothing else, that its checksum files name those files with their digests, and that its provenance says what it says
+ * itself. `entries` is the receipt's tree.
  */
 export async function compareAttachments(
-  repository: ControlRepository,
+  { repository, receiptSigners }: AttachmentContext,
   entries: readonly TreeEntry[],
   receipt: Receipt,
   findings: Findings,
@@ -22,8 +32,16 @@ export async function compareAttachments(
   const stored = folder?.kind === 'tree' ? await findings.try(() => repository.readTree(folder.id)) : [];
   if (!stored) return;
   const blobs = new Map(stored.map((entry) => [entry.name, entry]));
+  const files = new Map(
+    receipt.files.flatMap((file) => (file.attachments ?? []).map((each) => [each, file] as const)),
+  );
   for (const [attachment, sums] of expectedSums(receipt))
-    await findings.try(() => requireAttachment(repository, blobs, attachment, sums));
+    await findings.try(async () => {
+      const content = await readAttachment(repository, blobs, attachment, sums);
+      const file = files.get(attachment);
+      if (file && attachment.kind === 'provenance')
+        requireProvenance(content, attachment.name, { receipt, file }, receiptSigners);
+    });
   const named = new Set(attachmentsOf(receipt).map(({ sha256 }) => sha256));
   for (const name of blobs.keys())
     if (!named.has(name))
@@ -52,12 +70,12 @@ function expectedSums({ files, attachments: common = [] }: Receipt): [Attachment
   ];
 }
 
-async function requireAttachment(
+async function readAttachment(
   repository: ControlRepository,
   blobs: ReadonlyMap<string, TreeEntry>,
   { name, size, sha256 }: Attachment,
   sums: string | null,
-): Promise<void> {
+): Promise<Buffer> {
   const blob = blobs.get(sha256);
   if (!blob) throw invalid('receipt-no-attachment', `attachments/${sha256}, which is ${name}, is not there`);
   const content = await repository.readEntry(blob, `attachments/${sha256}`, ATTACHMENT_LIMIT);
@@ -68,4 +86,5 @@ async function requireAttachment(
     );
   if (sums !== null && content.toString('utf8') !== sums)
     throw invalid('receipt-attachment-differs', `${name} and its receipt.json do not say the same`);
+  return content;
 }

@@ -224,3 +224,28 @@ describe('a receipt key that cannot sign provenance', () => {
     await open();
   });
 });
+
+describe('a channel that delivers what cannot be signed', () => {
+  let signer: TestSigner;
+  before(async () => {
+    const change = (text: string): string => text.replace(/^signing:\n/m, 'signing:\n  others: checksum\n');
+    signer = await TestSigner.open({ ssh: false, change, lines: `checksums: {}\n${LINES}` });
+  });
+  after(() => signer.close());
+
+  it('states of such a file that nothing in it was signed', async () => {
+    const request = await signer.send('source.tar.xz', Buffer.from('fd377a585a0000', 'hex'));
+    await signer.signs(request);
+    const path = signer.world.exchange('signed', 'source.tar.xz');
+    const args = ['verify', path, '--provenance', `${path}.intoto.jsonl`];
+    const ended = await signpipe([...args, '--receipt-signers', keysOf(signer, 'receipt_signers')]);
+    assert.equal(ended.status, 0, ended.stdout + ended.stderr);
+    assert.match(ended.stdout, /good: as its provenance says/);
+    const [statement] = statementsIn(await readFile(`${path}.intoto.jsonl`));
+    assert.deepEqual(statement?.predicate.programs, []);
+    assert.equal(statement.predicate.certificate, undefined);
+    const allowed = ['--allowed-signers', keysOf(signer, 'audit_signers')];
+    const audit = await signpipe(['audit', '--repo', signer.world.control, ...allowed]);
+    assert.equal(audit.status, 0, audit.stdout + audit.stderr);
+  });
+});

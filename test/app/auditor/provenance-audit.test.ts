@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { readAudit } from '../../../src/app/auditor/audit-repository.ts';
+import { provenanceOf } from '../../../src/app/signer/provenance.ts';
+import { ControlRepository } from '../../../src/protocol/control/repository.ts';
+import type { Receipt, ReceiptFile } from '../../../src/protocol/control/receipt-schema.ts';
+import { AuditWorld, hashOf, type Made } from './sample-history.ts';
+
+let world: AuditWorld;
+let programs: Made[];
+/** The problems that an audit finds, by commit. */
+const problems = new Map<string, string[]>();
+/** The receipt of each case. */
+const receipts = new Map<string, string>();
+
+const sourceOf = (receipt: Receipt) => ({
+  receipt,
+  requestIdentity: null,
+  roots: [],
+  policy: { version: 1, channels: {} } as const,
+  pinned: new Set<string>(),
+});
+
+interface ProvenanceCase {
+  /** Changes what the provenance states; the receipt stays. */
+  readonly change?: (receipt: Receipt, file: ReceiptFile) => void;
+  readonly by?: 'receipts' | 'stranger';
+  /** Changes the bytes. */
+  readonly edit?: (text: string) => string;
+}
+
+/** Writes a receipt whose only file has such provenance. */
+async function receiptWith({ change = () => {}, by = 'receipts', edit }: ProvenanceCase): Promise<string> {
+  const request = await world.request();
+  const at = world.tick();
+  const signer = { name: 'Example signer', key: world.keys.receipts.signer.fingerprint };
+  const receipt: Receipt = { ...world.receiptOf(request, programs, at), signer };
+  const stated = structuredClone(receipt);
+  const [file] = stated.files;
+  assert.ok(file);
+  change(stated, file);
+  const made = (await provenanceOf(sourceOf(stated), file, world.keys[by].signer)).toString();
+  const content = edit?.(made) ?? made;
+  const [size, sha256] = [Buffer.byteLength(content), hashOf(content)];
+  const attachment = { name: `${file.input.name}.intoto.jsonl`, kind: 'provenance', size, sha256 };
+  return world.receipt(request, {
+    programs,
+    at,
+    attachments: new Map([[sha256, Buffer.from(content)]]),
+    edit: () => ({
+      ...receipt,
+      files: receipt.files.map((each) => ({ ...each, attachments: [attachment] })),
+    }),
+  });
+}
+
+const other = hashOf('other');
+const cases: Record<string, ProvenanceCase> = {
+  'of another file': {
+    change: (_receipt, file) => void Object.assign(file.output ?? {}, { sha256: other }),
+  },
+  'from another file': { change: (_receipt, file) => void (file.input.sha256 = other) },
+  'for another request': { change: ({ request }) => void (request.id = 'a'.repeat(40)) },
+  'for another channel': { change: ({ request }) => void (request.channel = 'release') },
+  'on behalf of another person': { change: ({ request }) => void (request.signer = 'mallory@example.org') },
+  'of fewer programs': { change: (_receipt, file) => void file.signed.pop() },
+  'with another certificate': {
+    change: ({ certificate }) => void Object.assign(certificate ?? {}, { sha256: other }),
+  },
+  'with a vouch that was not counted': {
+    change: ({ vouches }) =>
+      void vouches.push({
+        name: 'carol',
+        signer: 'carol@example.org',
+        key: 'SHA256:x',
+        commit: 'b'.repeat(40),
+      }),
+  },
+  'signed by another key': { by: 'stranger' },
+  'with a changed envelope': { edit: (text) => text.replace('"payload":"ey', '"payload":"eX') },
+  'with one more line': { edit: (text) => `${text}{}\n` },
+  'with the statement twice': { edit: (text) => `${text.split('\n')[0] ?? ''}\n${text}` },
+  'with the summary only': { edit: (text) => text.slice(text.indexOf('\n') + 1) },
+  'that is empty': { edit: () => '' },
+};
+
+const SOUND = 'what the receipt says';
+
+before(async () => {
+  world = await AuditWorld.create();
+  programs = [await world.program('bin/tool.exe', new Date('2026-01-05T08:00:00Z'))];
+  for (const [what, each] of Object.entries({ [SOUND]: {}, ...cases }))
+    receipts.set(what, await receiptWith(each));
+  await world.write();
+  const repository = await ControlRepository.openExisting(world.gitDir);
+  const audit = await readAudit(repository, { allowed: world.allowed() });
+  repository.close();
+  for (const { commit, code } of audit.problems)
+    problems.set(commit, [...(problems.get(commit) ?? []), code]);
+});
+after(() => world.close());
+
+describe('the provenance in a receipt', () => {
+  const problemsOf = (what: string): string[] => problems.get(receipts.get(what) ?? '') ?? [];
+
+  it('is found sound if it says what the receipt says', () => {
+    assert.deepEqual(problemsOf(SOUND), []);
+    assert.equal(problems.size, Object.keys(cases).length);
+  });
+
+  for (const what of Object.keys(cases))
+    it(`receipt-provenance-differs: ${what}`, () => {
+      assert.deepEqual(problemsOf(what), ['receipt-provenance-differs']);
+    });
+});
