@@ -277,6 +277,15 @@ addCommand(program, 'vouch <files...>', 'state in a signed commit that this buil
 
 addCommand(
   program,
+  'status',
+  "show whether the signer runs, its certificates, its timestamp authorities' health and what waits for them",
+)
+  ?.addOption(config('signer.yaml'))
+  .addOption(json)
+  .action(run(async () => (await import('./commands/status.ts')).statusCommand));
+
+addCommand(
+  program,
   'doctor',
   'check every part of a signer, builder or voucher; say what is wrong and how to mend it',
 )

@@ -21,6 +21,7 @@ import type { TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
 import { closeKeys, openChannel, type Channel } from './channel.ts';
 import { ExpiryWarnings } from './expiry-warnings.ts';
 import { forbidCoreDumps } from './core-limit.ts';
+import { HealthReport } from './health-report.ts';
 import { Journal } from './journal.ts';
 import { cleanStateFolder } from './clean-state-folder.ts';
 import { lockState } from './lock.ts';
@@ -217,6 +218,8 @@ export async function openSignerContext(
   try {
     const opened = await openStateAndConnections(config, ssh, now, (each) => open.push(each));
     const { repository, acceptedHeads, outages } = opened;
+    const health = new HealthReport(config.state, channels, outages);
+    open.push(() => health.close());
     return {
       ...opened,
       config,

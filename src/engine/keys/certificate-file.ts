@@ -5,8 +5,11 @@ import { isPkcs12, keyFormatOf, pemText } from '../../lib/recognize-key-file.ts'
 import { Certificate, parsePemCertificates } from '../../lib/x509/certificate.ts';
 import { readingKeyFile, readKeyFile } from './key-file.ts';
 
-/** Reads a certificate, or a PKCS #7 bundle without signatures (RFC 5652, 5) as authorities issue it (.p7b, .spc). */
-async function readDerCertificates(bytes: Buffer, path: string): Promise<readonly Certificate[]> {
+/**
+ * Parses a certificate, or a PKCS #7 bundle without signatures (RFC 5652, 5) as authorities issue it (.p7b, .spc). Throws
+ * errors of kind `invalid`.
+ */
+export async function parseDerCertificates(bytes: Buffer, path: string): Promise<readonly Certificate[]> {
   const { parseBer, toDer } = await import('./ber.ts');
   const der = toDer(parseBer(bytes, path));
   const bundle = DerReader.of(der, path).next().tag === TAG.oid;
@@ -19,11 +22,11 @@ const PEM_BUNDLE = /-----BEGIN (PKCS7|CMS)-----([A-Za-z0-9+/=\s]+)-----END \1---
 async function parseCertificateFile(path: string): Promise<readonly Certificate[]> {
   const bytes = await readKeyFile(path, 'pem');
   const format = keyFormatOf(bytes);
-  if (bytes[0] === TAG.sequence && !isPkcs12(format)) return readDerCertificates(bytes, path);
+  if (bytes[0] === TAG.sequence && !isPkcs12(format)) return parseDerCertificates(bytes, path);
   const text = pemText(bytes);
   if (text.includes('-----BEGIN CERTIFICATE-----')) return parsePemCertificates(text, path);
   const base64 = PEM_BUNDLE.exec(text)?.[2];
-  if (base64 !== undefined) return readDerCertificates(Buffer.from(base64, 'base64'), path);
+  if (base64 !== undefined) return parseDerCertificates(Buffer.from(base64, 'base64'), path);
   throw usage(
     'pem-no-certificate',
     `${path}: ${format ? `is ${format.what}` : 'holds no certificate in PEM'}`,

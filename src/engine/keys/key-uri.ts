@@ -2,6 +2,7 @@ import { usage } from '../../lib/errors.ts';
 import { parseAwsUri } from './cloud/aws-uri.ts';
 import { parseAzureUri } from './cloud/azure-uri.ts';
 import { parseGoogleUri } from './cloud/google-uri.ts';
+import { parseArtifactSigningUri } from './artifact-signing/uri.ts';
 import { checkExecUri, programOf, requireCertificate, resolveProgram } from './command/command-line.ts';
 import { parsePkcs11Uri, resolvePkcs11Uri } from './pkcs11/uri.ts';
 import type { SigningKey } from './signing-key.ts';
@@ -14,6 +15,8 @@ interface UriKeyKind {
   readonly open: (options: UriKeyOptions) => Promise<SigningKey>;
   /** Makes the paths in a URI absolute; a kind whose URIs hold no path has none. */
   readonly resolve?: (uri: string, resolvePath: (path: string) => string) => string;
+  /** The file with a secret that a URI names, if any. */
+  readonly secretFile?: (uri: string) => string | undefined;
 }
 
 /** A key in a service, which does not have its certificate. */
@@ -40,6 +43,14 @@ const KINDS: ReadonlyMap<string, UriKeyKind> = new Map<string, UriKeyKind>([
       check: (uri) => void parsePkcs11Uri(uri),
       open: async (options) => (await import('./pkcs11/open.ts')).openPkcs11Key(options),
       resolve: resolvePkcs11Uri,
+      secretFile: (uri) => parsePkcs11Uri(uri).pinFile,
+    },
+  ],
+  [
+    'artifactsigning',
+    {
+      check: (uri) => void parseArtifactSigningUri(uri),
+      open: async (options) => (await import('./artifact-signing/open.ts')).openArtifactSigningKey(options),
     },
   ],
   [
@@ -90,3 +101,11 @@ export function resolveKey(key: string, resolvePath: (path: string) => string): 
   if (!isKeyUri(key)) return resolvePath(key);
   return KINDS.get(schemeOf(key) ?? '')?.resolve?.(key, resolvePath) ?? key;
 }
+
+/** The file with a secret that `signing.key` is, or that its URI names; undefined if there is none. */
+export const secretFileOf = (key: string): string | undefined =>
+  isKeyUri(key) ? KINDS.get(schemeOf(key) ?? '')?.secretFile?.(key) : key;
+
+/** Whether `signing.key` is on a PKCS#11 token. */
+export const isTokenKey = (key: string | undefined): key is string =>
+  key !== undefined && schemeOf(key) === 'pkcs11';

@@ -50,7 +50,7 @@ export function proxyFor(target: string): Proxy | undefined {
 
 /** The options of a request. */
 export interface RequestOptions {
-  readonly method: 'POST';
+  readonly method: 'GET' | 'POST';
   readonly headers: Record<string, string>;
   /** For opening a tunnel, in milliseconds. */
   readonly timeoutMs: number;

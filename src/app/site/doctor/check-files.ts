@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { VoucherConfig } from '../../config/builder.ts';
 import type { ChecksumsConfig } from '../../config/checksums.ts';
 import type { SignerConfig } from '../../config/signer.ts';
-import { isKeyUri } from '../../../engine/keys/key-uri.ts';
+import { secretFileOf } from '../../../engine/keys/key-uri.ts';
 import type { KeySettings } from '../../../engine/keys/open.ts';
 import { PUBLIC_ROOTS } from '../../../engine/keys/trusted-roots.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
@@ -18,10 +18,10 @@ interface SiteFiles {
 /** The file of a private key. If the key is in an agent, the configuration names its `.pub` file, which is not secret. */
 const privateKeyFile = (key: string): string | undefined => (key.endsWith('.pub') ? undefined : key);
 
-/** The files of a signing key that contain a secret; a key that a URI names is in none. */
+/** The files of a signing key that contain a secret. */
 const keyFiles = ({ pfx, key, passphraseFile }: KeySettings): (string | undefined)[] => [
   pfx,
-  key !== undefined && isKeyUri(key) ? undefined : key,
+  key && secretFileOf(key),
   passphraseFile,
 ];
 

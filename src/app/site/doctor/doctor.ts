@@ -1,8 +1,10 @@
+import { isTokenKey } from '../../../engine/keys/key-uri.ts';
 import { KEY_SETTINGS } from '../../../engine/keys/open.ts';
 import type { ChannelConfig, SignerConfig } from '../../config/signer.ts';
 import { TimestampRoutes } from '../../timestamps/routes.ts';
 import { checkChecksumKeys } from './check-checksum-keys.ts';
 import { checkFiles, signerFiles } from './check-files.ts';
+import { checkHealth } from './check-health.ts';
 import { remoteChecks } from './check-hosts.ts';
 import { checkReceiptsKey, checkSigningKey, SigningKeys } from './check-keys.ts';
 import { checkSignerPrograms } from './check-programs.ts';
@@ -55,6 +57,17 @@ function signingKeyChecks(config: SignerConfig, keys: SigningKeys, now: Date): S
   });
 }
 
+/** Only for tokens: what is on them. Their keys are checked like all others, too. */
+function tokenChecks(config: SignerConfig, now: Date): SiteCheck[] {
+  const groups = groupChannels(config, ({ signing }) => [signing.key, signing.successor?.key]);
+  return groups.flatMap(([names, { signing }]) =>
+    [signing.key, signing.successor?.key].filter(isTokenKey).map((key) => ({
+      name: `token (${names})`,
+      run: async () => (await import('./check-token.ts')).checkToken(key, now),
+    })),
+  );
+}
+
 function timestampChecks(
   config: SignerConfig,
   keys: SigningKeys,
@@ -103,6 +116,7 @@ async function runSignerChecks(
   const findings = await runChecks([
     { name: 'programs', run: () => checkSignerPrograms(control.url.startsWith('ssh:')) },
     ...remoteChecks(config, control.receipts, { read: exchange.incoming, write: exchange.outgoing }),
+    ...tokenChecks(config, now),
     ...signingKeyChecks(config, keys, now),
     ...timestampChecks(config, keys, routes, now),
     ...trustChecks(config, now),
@@ -122,7 +136,10 @@ async function runSignerChecks(
  * the state folder. Findings hold no secrets.
  */
 export const checkSigner = (config: SignerConfig, now = new Date()): Promise<SiteFinding[]> =>
-  runSignerChecks(config, now, [{ name: 'state', run: () => checkState(config) }]);
+  runSignerChecks(config, now, [
+    { name: 'state', run: () => checkState(config) },
+    { name: 'running signer', run: () => checkHealth(config) },
+  ]);
 
 /** Checks every part of a signer but its state folder, which the running signer that calls this has locked. */
 export const checkSignerAtStart = (config: SignerConfig): Promise<SiteFinding[]> =>

@@ -4,6 +4,7 @@ import { ecdsaRawToDer } from '../../../lib/asn1/ecdsa-signature.ts';
 import type { DigestName } from '../../../lib/asn1/oids.ts';
 import type { UriKeyOptions } from '../uri-key-options.ts';
 import type { SigningKey } from '../signing-key.ts';
+import { createAzureCredential } from './azure-credential.ts';
 import { explainAzureError } from './azure-errors.ts';
 import { parseAzureUri, type AzureKeyUri } from './azure-uri.ts';
 import { openCloudKey, type CloudKey, type CloudService } from './cloud-key.ts';
@@ -38,18 +39,10 @@ function publicKeyOf({ kty, crv, n, e, x, y }: Jwk): KeyObject {
   return createPublicKey({ key: jwk, format: 'jwk' });
 }
 
-/** An emulator on this machine has no name below the domain of Microsoft's tokens, and no authority that Microsoft knows. */
-const authorityIsLocal = (env: NodeJS.ProcessEnv): boolean => {
-  const authority = env['AZURE_AUTHORITY_HOST'] ?? '';
-  return URL.canParse(authority) && isLoopback(new URL(authority).host);
-};
-
 /** The SDK's own retries are off: `ServiceCalls` repeats. */
 function createClient({ keys, identity }: Sdk, host: string): KeyClient {
   const once = { retryOptions: { maxRetries: 0 } };
-  const disableInstanceDiscovery = authorityIsLocal(process.env);
-  const credential = new identity.DefaultAzureCredential({ ...once, disableInstanceDiscovery });
-  return new keys.KeyClient(`https://${host}`, credential, {
+  return new keys.KeyClient(`https://${host}`, createAzureCredential(identity), {
     ...once,
     disableChallengeResourceVerification: isLoopback(host),
   });

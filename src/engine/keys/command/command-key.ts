@@ -7,7 +7,7 @@ import { algorithmOf, keyClosed, type SigningKey } from '../signing-key.ts';
 import type { ExternalKeySettings } from '../uri-key-options.ts';
 import { cannotStart, CommandRefused, parseAnswer, requireSuccess } from './command-answer.ts';
 import { findProgram } from './find-program.ts';
-import { leafOf } from './leaf-certificate.ts';
+import { leafOf } from '../leaf-certificate.ts';
 import { runCommand } from './run-command.ts';
 
 /** In milliseconds: a person may have to touch a token. */

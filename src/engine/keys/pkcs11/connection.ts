@@ -4,7 +4,7 @@ import { NULL, octets, oid, seq } from '../../../lib/asn1/encode-der.ts';
 import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { findKey, objectUri } from './find-key.ts';
 import { checkLibrary, findToken, tokenName } from './find-token.ts';
-import { findPin, KEYPAD_MS, logIn, needsLogin, tryPin, type Pin, type PinSource } from './login.ts';
+import { findPin, KEYPAD_MS, logIn, tryPin, type Pin, type PinSource } from './login.ts';
 import { KEY_TYPE, MECHANISM, type TokenInfo, type TokenKey } from './module-calls.ts';
 import { ModuleProcess } from './module-process.ts';
 import type { Pkcs11Uri } from './uri.ts';
@@ -64,8 +64,7 @@ export class TokenConnection {
       const token = findToken(await process.call('tokens', undefined), uri.tokenSelection);
       const count = Math.min(options.sessions, token.maxSessions ?? options.sessions);
       const sessions = await process.call('openSessions', { slot: token.slot, count });
-      const pin = needsLogin(token) ? await findPin(token, source) : undefined;
-      if (pin) await logIn(process, token, pin, module);
+      const pin = await logIn(process, token, () => findPin(token, source), module);
       const key = await findKey(process, uri.keySelection);
       await requireMechanism(process, token, key);
       // One at a time if each gives the PIN: several would try a wrong one several times.

@@ -61,6 +61,13 @@ function withoutZeros(number: Buffer): Buffer {
   return first < 0 ? Buffer.alloc(0) : number.subarray(first);
 }
 
+/** A certificate on a token. */
+export interface ListedCertificate {
+  readonly label: string;
+  readonly id: Buffer;
+  readonly certificate: Certificate;
+}
+
 /** Whether a certificate is for a key; undefined if the token does not show the public key. */
 export function fits(certificate: Certificate, { modulus, ecPoint }: TokenKey): boolean | undefined {
   const { n, x, y } = certificate.publicKey.export({ format: 'jwk' });
@@ -73,20 +80,18 @@ export function fits(certificate: Certificate, { modulus, ecPoint }: TokenKey): 
   );
 }
 
-function parsed(certificates: readonly TokenCertificate[]): Certificate[] {
-  return certificates.flatMap(({ der, label }) => {
+/** The certificates on a token that can be read. */
+export function parsedCertificates(certificates: readonly TokenCertificate[]): ListedCertificate[] {
+  return certificates.flatMap(({ der, label, id }) => {
     try {
-      return Certificate.parse(der, `certificate ${printable(label, 40)} of the token`);
+      const what = `certificate ${printable(label, 40)} of the token`;
+      return { label, id, certificate: Certificate.parse(der, what) };
     } catch (error) {
       if (error instanceof SignpipeError) return [];
       throw error;
     }
   });
 }
-
-/** The certificates on a token that can be read. */
-export const tokenCertificates = async (process: ModuleProcess): Promise<Certificate[]> =>
-  parsed(await process.call('certificates', undefined));
 
 /** Which of the certificates verify a signature over random data. */
 async function provedBy(
@@ -113,7 +118,8 @@ export async function certificatesFor(
   file: string | undefined,
   sign: (hash: 'sha256', digest: Buffer) => Promise<Buffer>,
 ): Promise<{ readonly leaf: Certificate; readonly others: readonly Certificate[] }> {
-  const onToken = await tokenCertificates(process);
+  const listed = parsedCertificates(await process.call('certificates', undefined));
+  const onToken = listed.map(({ certificate }) => certificate);
   const pool = file === undefined ? onToken : await readCertificates(file);
   const known = key.modulus ?? key.ecPoint;
   const own = known ? pool.filter((certificate) => fits(certificate, key)) : await provedBy(pool, sign);

@@ -21,7 +21,8 @@ export const tokenName = ({ label, serial }: TokenInfo): string =>
 const listed = (tokens: readonly TokenInfo[]): string =>
   tokens.slice(0, MAX_LISTED).map(tokenName).join(', ') + (tokens.length > MAX_LISTED ? ', …' : '');
 
-const fits = (token: TokenInfo, selection: TokenSelection): boolean => {
+/** Whether a token is one that a URI selects. */
+export const fitsToken = (token: TokenInfo, selection: TokenSelection): boolean => {
   const pairs: readonly (readonly [unknown, unknown])[] = [
     [selection.token, token.label],
     [selection.manufacturer, token.manufacturer],
@@ -39,7 +40,7 @@ const fits = (token: TokenInfo, selection: TokenSelection): boolean => {
  * `token-ambiguous` (usage).
  */
 export function findToken(tokens: readonly TokenInfo[], selection: TokenSelection): TokenInfo {
-  const fitting = tokens.filter((token) => fits(token, selection));
+  const fitting = tokens.filter((token) => fitsToken(token, selection));
   const [token, another] = fitting;
   if (!token)
     throw new KeyUnavailable('token-missing', 'the token of the signing key is not there', {

@@ -73,6 +73,16 @@ const idOf = ({ manufacturer, model, serial, label }: TokenInfo, module: string)
 const has = ({ flags }: TokenInfo, flag: keyof typeof TOKEN_FLAG): boolean =>
   (flags & TOKEN_FLAG[flag]) !== 0;
 
+const PIN_STATES = [
+  ['userPinLocked', 'pin-locked'],
+  ['userPinFinalTry', 'pin-final-try'],
+  ['userPinCountLow', 'pin-count-low'],
+] as const;
+
+/** The code of the worst that a token reports about its PIN; undefined if its last login was right. */
+export const pinState = (token: TokenInfo): (typeof PIN_STATES)[number][1] | undefined =>
+  PIN_STATES.find(([flag]) => has(token, flag))?.[1];
+
 const LOG_IN_BY_HAND =
   'log in once by hand with the right PIN (pkcs11-tool --login --list-objects, or signpipe sign without pin-source), which resets the counter';
 
@@ -116,22 +126,31 @@ export async function findPin(token: TokenInfo, { file, ask, warn }: PinSource):
   });
 }
 
-export const needsLogin = (token: TokenInfo): boolean => has(token, 'loginRequired');
-
 /** Keys of one token may be opened at the same time: the second must see that the PIN of the first was wrong. */
 const oneLogin = new Semaphore(1);
 
 /**
- * Logs in; throws usage errors: those of `checkPinState` and `PIN_ERRORS`. After a failure it is not tried again in this
- * process; not even if the token was lost meanwhile, unless this PIN was right before.
+ * Logs in if the token needs that; returns the PIN then. Throws usage errors: those of `findPin`, `checkPinState` and
+ * `PIN_ERRORS`. After a failure it is not tried again in this process; not even if the token was lost meanwhile, unless
+ * this PIN was right before.
  */
-export const logIn = (process: ModuleProcess, token: TokenInfo, pin: Pin, module: string): Promise<void> =>
-  oneLogin.run(async () => {
+export async function logIn(
+  process: ModuleProcess,
+  token: TokenInfo,
+  findPin: () => Promise<Pin>,
+  module: string,
+): Promise<Pin | undefined> {
+  if (!has(token, 'loginRequired')) return undefined;
+  return oneLogin.run(async () => {
     throwEarlier(idOf(token, module));
+    const pin = await findPin();
     checkPinState(token, pin.attended);
-    const limit = pin.pin === undefined ? KEYPAD_MS : undefined;
-    await tryPin(token, pin, module, () => process.call('login', pin.pin, limit));
+    await tryPin(token, pin, module, () =>
+      process.call('login', pin.pin, pin.pin === undefined ? KEYPAD_MS : undefined),
+    );
+    return pin;
   });
+}
 
 function throwEarlier(id: string): void {
   const earlier = failedLogins.get(id);

@@ -25,6 +25,8 @@ const VARIABLES = (
   'SOFTHSM2_CONF OPENSC_CONF P11_KIT_SERVER_ADDRESS YUBIHSM_PKCS11_CONF ChrystokiConfigurationPath'
 ).split(' ');
 
+/** The longest time for a call of the module unless configured, in ms. */
+export const CALL_MS = 30_000;
 /** How long the module may take to log out, in ms. */
 const CLOSE_MS = 2000;
 

@@ -9,6 +9,7 @@ import { TokenConnection, type ConnectionOptions } from './connection.ts';
 import { certificatesFor, fits } from './find-key.ts';
 import { tokenName, whileSigning } from './find-token.ts';
 import { modulePath } from './module-path.ts';
+import { CALL_MS } from './module-process.ts';
 import { MAX_SESSIONS, parsePkcs11Uri } from './uri.ts';
 
 /** Signs with a token, and connects again when it, its sessions or the process of its module were lost. */
@@ -71,9 +72,6 @@ class TokenSigner implements ExternalSigner {
     );
   }
 }
-
-/** The longest time for a call of the module unless configured, in ms. */
-const CALL_MS = 30_000;
 
 /**
  * Opens a key on a PKCS#11 token: `pkcs11:token=…;object=…?module-path=…` (RFC 7512). The module runs in a process of its

@@ -1,7 +1,7 @@
-import { OID } from '../../../lib/asn1/oids.ts';
-import { usage } from '../../../lib/errors.ts';
-import type { Certificate } from '../../../lib/x509/certificate.ts';
-import { isIssuedBy } from '../../../lib/x509/issuance.ts';
+import { OID } from '../../lib/asn1/oids.ts';
+import { usage } from '../../lib/errors.ts';
+import type { Certificate } from '../../lib/x509/certificate.ts';
+import { isIssuedBy } from '../../lib/x509/issuance.ts';
 
 /**
  * The certificate of the key in a chain in any order, for kinds of keys that cannot say which it is: the one for code

@@ -1,0 +1,45 @@
+import type { SignerConfig } from '../../config/signer.ts';
+import { plural } from '../../../lib/plural.ts';
+import { printable } from '../../../lib/printable.ts';
+import { SignpipeError } from '../../../lib/errors.ts';
+import { isRunning, readHealth, type SignerHealth } from '../../signer/health.ts';
+import { ok, warning, type CheckResult } from './check-result.ts';
+
+type ChannelHealth = SignerHealth['channels'][number];
+
+function authorityResults({ name, authorities }: ChannelHealth): CheckResult[] {
+  return authorities
+    .filter(({ circuit }) => circuit !== 'closed')
+    .map(({ url, lastFailure }) => {
+      const last = lastFailure ? `, last at ${lastFailure.at} [${printable(lastFailure.code, 60)}]` : '';
+      return warning(
+        'timestamp-circuit-open',
+        `channel ${name}: ${printable(url, 200)} has failed again and again${last}`,
+        'the signer passes it over and tries it now and then; if it stays so, name another authority',
+      );
+    });
+}
+
+function waitingResults({ name, waiting }: ChannelHealth): CheckResult[] {
+  if (!waiting) return [];
+  const what = waiting.for === 'key' ? 'its signing key' : 'timestamps';
+  return [
+    warning(
+      'requests-waiting',
+      `channel ${name}: requests wait for ${what} since ${waiting.since}`,
+      'see the lines on signing keys and timestamps above, and retry.for',
+    ),
+  ];
+}
+
+/** What the running signer has reported about itself; nothing is said of one that does not run. */
+export async function checkHealth({ state }: SignerConfig): Promise<CheckResult[]> {
+  const health = await readHealth(state).catch((error: unknown) => {
+    if (error instanceof SignpipeError) return null;
+    throw error;
+  });
+  if (!health || !isRunning(health)) return [];
+  const results = health.channels.flatMap((each) => [...authorityResults(each), ...waitingResults(each)]);
+  const running = `process ${health.pid} runs since ${health.started}; ${plural(health.requests.length, 'request')} waiting`;
+  return [ok(running), ...results];
+}

@@ -1,0 +1,98 @@
+import { listTokensOf, type ListedToken } from '../../../engine/keys/pkcs11/list-tokens.ts';
+import { fits, objectUri } from '../../../engine/keys/pkcs11/find-key.ts';
+import { tokenName } from '../../../engine/keys/pkcs11/find-token.ts';
+import { pinState } from '../../../engine/keys/pkcs11/login.ts';
+import { KEY_TYPE, MECHANISM, type TokenKey } from '../../../engine/keys/pkcs11/module-calls.ts';
+import { isoDay } from '../../../lib/iso-day.ts';
+import { plural } from '../../../lib/plural.ts';
+import { printable } from '../../../lib/printable.ts';
+import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
+
+const DAY = 86_400_000;
+
+/** The most keys of a token that are listed. */
+const MAX_KEYS = 20;
+
+const UNLOCK = 'unlock it with the PUK or the SO PIN, with the tool of its vendor';
+const LOG_IN = 'log in once by hand with the right PIN, such as by pkcs11-tool --login --list-objects';
+
+/** What the token says about its PIN; a few wrong ones lock it for good. */
+function checkPin({ token, notLoggedIn }: ListedToken): CheckResult {
+  const name = tokenName(token);
+  switch (pinState(token)) {
+    case 'pin-locked':
+      return bad('pin-locked', `${name}: the PIN is locked`, UNLOCK);
+    case 'pin-final-try':
+      return bad('pin-final-try', `${name}: one more wrong PIN locks it`, LOG_IN);
+    case 'pin-count-low':
+      return bad('pin-count-low', `${name}: the last login had a wrong PIN`, LOG_IN);
+    case undefined:
+      return notLoggedIn
+        ? resultOf(notLoggedIn)
+        : ok(`${name}: the PIN is right, and no wrong one was noted`);
+  }
+}
+
+/** Which of the mechanisms that sign programs the token has. */
+function checkMechanisms({ mechanisms }: ListedToken): CheckResult {
+  const names = [
+    ...(mechanisms.includes(MECHANISM.rsaPkcs) ? ['CKM_RSA_PKCS'] : []),
+    ...(mechanisms.includes(MECHANISM.ecdsa) ? ['CKM_ECDSA'] : []),
+  ];
+  return names.length > 0
+    ? ok(
+        `signs with ${names.join(' and ')}, and has ${plural(mechanisms.length - names.length, 'other mechanism')}`,
+      )
+    : bad(
+        'token-mechanism',
+        'has neither CKM_RSA_PKCS nor CKM_ECDSA',
+        'use a token that signs with RSA or ECDSA',
+      );
+}
+
+const typeOf = ({ type, modulus }: TokenKey): string =>
+  type === KEY_TYPE.rsa
+    ? `RSA${modulus ? ` ${8 * modulus.length}` : ''}`
+    : type === KEY_TYPE.ec
+      ? 'EC'
+      : 'another type';
+
+/** A private key with its certificate on the token, if it has one. */
+function describeKey(key: TokenKey, { certificates }: ListedToken, now: Date): CheckResult {
+  const own = certificates.find(({ certificate }) => fits(certificate, key));
+  const until = own?.certificate.notAfter;
+  const days = Math.floor(((until?.getTime() ?? 0) - now.getTime()) / DAY);
+  const certificate =
+    own && until
+      ? `${printable(own.certificate.commonName, 60)}, valid until ${isoDay(until)}, ${plural(days, 'day')} left`
+      : 'no certificate on the token';
+  return ok(`private key ${objectUri(key)}: ${typeOf(key)}, ${certificate}`);
+}
+
+function describeToken(listed: ListedToken, now: Date): CheckResult[] {
+  const { keys } = listed;
+  return [
+    checkPin(listed),
+    checkMechanisms(listed),
+    ...keys.slice(0, MAX_KEYS).map((key) => describeKey(key, listed, now)),
+    ...(keys.length > MAX_KEYS ? [ok(`and ${plural(keys.length - MAX_KEYS, 'other private key')}`)] : []),
+  ];
+}
+
+/** Checks the token of a key: its module, the tokens that are there, PIN, mechanisms, keys and certificates. */
+export async function checkToken(uri: string, now: Date): Promise<CheckResult[]> {
+  const { path, info, present, tokens } = await listTokensOf(uri);
+  const version = `${info.version.major}.${info.version.minor}`;
+  const names = present.slice(0, MAX_KEYS).map(tokenName).join(', ');
+  return [
+    ok(`${path}: ${printable(info.description, 40)} ${version}`),
+    present.length === 0
+      ? warning(
+          'token-missing',
+          'no token is there',
+          'plug it in, and check that its service runs (such as pcscd)',
+        )
+      : ok(`${plural(present.length, 'token')}: ${names}`),
+    ...tokens.flatMap((token) => describeToken(token, now)),
+  ];
+}

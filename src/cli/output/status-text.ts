@@ -1,0 +1,77 @@
+import { isRunning, type SignerHealth } from '../../app/signer/health.ts';
+import { shortId } from '../../lib/git/objects.ts';
+import { isoDay } from '../../lib/iso-day.ts';
+import { plural } from '../../lib/plural.ts';
+import { printable } from '../../lib/printable.ts';
+
+type ChannelHealth = SignerHealth['channels'][number];
+type AuthorityText = ChannelHealth['authorities'][number];
+
+const DAY = 86_400_000;
+/** A running signer writes every minute; after this, in ms, it hangs. */
+const SILENT = 180_000;
+
+const LACKS: ReadonlyMap<string, string> = new Map([
+  ['timestamp', 'no timestamp authority answers'],
+  ['key', 'the signing key cannot be reached'],
+]);
+
+/** How long ago, in the largest unit that fits. */
+function ago(then: string, now: Date): string {
+  const seconds = Math.max(0, Math.round((now.getTime() - Date.parse(then)) / 1000));
+  if (seconds < 120) return `${seconds} s ago`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
+  return seconds < 172_800
+    ? `${Math.round(seconds / 3600)} h ago`
+    : `${Math.round(seconds / 86_400)} days ago`;
+}
+
+function signerLine(health: SignerHealth, now: Date): string {
+  const { pid, started, written } = health;
+  if (!isRunning(health))
+    return `not running; process ${pid}, begun ${started}, was last heard of ${ago(written, now)}`;
+  const silent = now.getTime() - Date.parse(written) > SILENT;
+  const heard = `${silent ? 'but silent: ' : ''}last heard of ${ago(written, now)}`;
+  return `running since ${started} (process ${pid}), ${heard}`;
+}
+
+function certificateLine({ certificate: { subject, notAfter } }: ChannelHealth, now: Date): string {
+  const days = Math.floor((Date.parse(notAfter) - now.getTime()) / DAY);
+  const left = days < 0 ? 'expired' : `${plural(days, 'day')} left`;
+  return `certificate  ${printable(subject, 200)}, until ${isoDay(new Date(notAfter))}, ${left}`;
+}
+
+function authorityLine(authority: AuthorityText, now: Date): string {
+  const { url, circuit, succeeded, failed, lastSuccess, lastFailure, medianMs } = authority;
+  const facts = [
+    `circuit ${circuit}`,
+    plural(succeeded, 'token'),
+    ...(medianMs === null ? [] : [`usually in ${medianMs} ms`]),
+    ...(lastSuccess === null ? [] : [`the last ${ago(lastSuccess, now)}`]),
+    ...(failed === 0 ? [] : [plural(failed, 'failure')]),
+    ...(lastFailure ? [`the last ${ago(lastFailure.at, now)} [${printable(lastFailure.code, 60)}]`] : []),
+  ];
+  return `authority    ${printable(url, 200)}: ${facts.join(', ')}`;
+}
+
+function channelLines(channel: ChannelHealth, now: Date): string[] {
+  const { name, waiting, authorities } = channel;
+  const lacks = waiting && (LACKS.get(waiting.for) ?? printable(waiting.for, 60));
+  return [
+    `channel ${printable(name, 60)}`,
+    `  ${certificateLine(channel, now)}`,
+    ...(waiting ? [`  waiting      ${lacks} since ${waiting.since}`] : []),
+    ...authorities.map((authority) => `  ${authorityLine(authority, now)}`),
+  ];
+}
+
+/** What a signer reported last, for people. */
+export const statusText = (health: SignerHealth, now: Date): string =>
+  [
+    `signer ${signerLine(health, now)}`,
+    ...health.channels.flatMap((channel) => channelLines(channel, now)),
+    ...health.requests.map(
+      ({ id, channel, first }) =>
+        `request ${shortId(id)} (${printable(channel, 60)}) waits since ${first}, ${ago(first, now)}`,
+    ),
+  ].join('\n');

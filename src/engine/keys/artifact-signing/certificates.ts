@@ -1,0 +1,38 @@
+import { TAG } from '../../../lib/asn1/der.ts';
+import { SignpipeError } from '../../../lib/errors.ts';
+import type { Certificate } from '../../../lib/x509/certificate.ts';
+import { parseDerCertificates } from '../certificate-file.ts';
+import { leafOf } from '../leaf-certificate.ts';
+
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+
+/** Decodes base64, in one line or several. Undefined for anything else. */
+export function decodeBase64(text: string): Buffer | undefined {
+  const joined = text.replaceAll(/[\r\n]/g, '');
+  return joined !== '' && BASE64.test(joined) ? Buffer.from(joined, 'base64') : undefined;
+}
+
+/** The DER in a `signingCertificate`: base64 of the base64 of a PKCS #7 bundle, as the service sends it, or of the bundle. */
+function derOf(signingCertificate: string): Buffer | undefined {
+  const bytes = decodeBase64(signingCertificate);
+  return bytes === undefined || bytes[0] === TAG.sequence ? bytes : decodeBase64(bytes.toString('latin1'));
+}
+
+/**
+ * Reads the certificates that came with a signature, the signer's first. Undefined if they cannot be read, or if it is not
+ * clear which is the signer's.
+ */
+export async function readSigningCertificate(
+  text: string,
+  what: string,
+): Promise<{ readonly leaf: Certificate; readonly others: readonly Certificate[] } | undefined> {
+  const der = derOf(text);
+  if (der === undefined) return undefined;
+  try {
+    const others = await parseDerCertificates(der, what);
+    return { leaf: leafOf(others, what), others };
+  } catch (error) {
+    if (error instanceof SignpipeError) return undefined;
+    throw error;
+  }
+}

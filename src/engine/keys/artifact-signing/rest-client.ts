@@ -1,0 +1,81 @@
+import type { IncomingMessage } from 'node:http';
+import { readRetryAfter } from '../../timestamp/http.ts';
+import { openRequest, proxyFor } from '../../timestamp/proxy.ts';
+
+/** In bytes. An answer with a signature and a chain of four has about twelve kilobytes. */
+const MAX_ANSWER = 256 * 1024;
+
+export interface RestRequest {
+  readonly method: 'GET' | 'POST';
+  /** A bearer token (RFC 6750). */
+  readonly token: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  readonly signal: AbortSignal;
+  /** For opening a tunnel through a proxy, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+export interface RestAnswer {
+  readonly status: number;
+  readonly retryAfterMs: number | undefined;
+  /** The value of the header Operation-Location. */
+  readonly operationLocation: string | undefined;
+  /** The JSON of the answer; undefined if it is something else. */
+  readonly body: unknown;
+}
+
+function open(url: URL, { method, token, body, signal, timeoutMs }: RestRequest): Promise<IncomingMessage> {
+  const content = body === undefined ? undefined : JSON.stringify(body);
+  const headers = {
+    authorization: `Bearer ${token}`,
+    accept: 'application/json',
+    'accept-encoding': 'identity',
+    'user-agent': 'signpipe',
+    ...(content === undefined
+      ? {}
+      : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(content)) }),
+  };
+  return new Promise((resolve, reject) => {
+    const outgoing = openRequest(url, { method, headers, signal, timeoutMs }, proxyFor(url.href));
+    outgoing.once('response', resolve).on('error', reject);
+    outgoing.once('close', () => reject(new Error('socket hang up')));
+    outgoing.end(content);
+  });
+}
+
+/** Reads the body of an answer; undefined if it is larger than any that the service sends. */
+async function readBody(response: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_ANSWER) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseJson(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as unknown);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Calls a REST interface once, through a proxy if the environment names one. Follows no redirect, since the token is for this
+ * host alone. Rejects with Node's network errors, which hold no header, and with the reason of `signal`.
+ */
+export async function callRest(url: string, request: RestRequest): Promise<RestAnswer> {
+  const response = await open(new URL(url), request);
+  const { statusCode = 0, headers } = response;
+  const location = headers['operation-location'];
+  return {
+    status: statusCode,
+    retryAfterMs: readRetryAfter(headers['retry-after'], Date.now()),
+    operationLocation: typeof location === 'string' ? location : undefined,
+    body: parseJson(await readBody(response)),
+  };
+}

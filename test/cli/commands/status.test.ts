@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
+import { checkHealth } from '../../../src/app/site/doctor/check-health.ts';
+import { loadSignerConfig } from '../../../src/app/config/signer.ts';
+import type { SignerHealth } from '../../../src/app/signer/health.ts';
+import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
+import { until } from '../../until.ts';
+import { Hostile } from '../../world/hostile.ts';
+import { assertRefused, signpipe, World, type Ended } from '../../world/site.ts';
+
+let world: World;
+let down: RunningAuthority;
+let broken = false;
+before(async () => {
+  world = await World.start({ ssh: false });
+  down = await startTimestampAuthority({
+    identity: world.site.pki.timestamping,
+    misbehave: () => (broken ? 'http-500' : undefined),
+  });
+  await world.reconfigure((text) =>
+    text
+      .replaceAll(world.authority.url, down.url)
+      .replace(/^retry:.*$/m, 'retry: { attempts: 1, wait: 0, for: 1h }'),
+  );
+});
+after(async () => {
+  await down.close();
+  await world.stop();
+});
+
+const status = (...more: string[]): Promise<Ended> =>
+  signpipe(['status', '-c', world.site.signerConfig, ...more]);
+const file = (): string => world.at('signer-state', 'health.json');
+const asJson = async (): Promise<SignerHealth & { running: boolean }> => {
+  const { stdout } = await status('--json');
+  const { signers } = JSON.parse(stdout) as { signers: (SignerHealth & { running: boolean })[] };
+  const [signer] = signers;
+  assert.ok(signer);
+  return signer;
+};
+
+const request = async (name: string): Promise<string> => {
+  const host = new Hostile(world);
+  return host.commit({ files: { zipname: await host.release(name) }, message: 'Sign it\n' });
+};
+
+describe('signpipe status', () => {
+  it('status-unknown: no signer has run yet', async () =>
+    assertRefused(await status(), 1, 'status-unknown', /no signer has written it yet[^]*signpipe watch/));
+
+  it('shows a running signer, its certificate and how its authorities answer', async () => {
+    broken = false;
+    await request('a.zip');
+    await world.withSigner(async (signer) => {
+      await signer.poll();
+      await until('written', async () => /"succeeded":[1-9]/.test(await readFile(file(), 'utf8')));
+      const { status: code, stdout } = await status();
+      assert.equal(code, 0);
+      assert.match(stdout, /^signer running since \d{4}-.* \(process \d+\), last heard of \d+ s ago$/m);
+      assert.match(stdout, /^channel default\n {2}certificate {2}.*, until \d{4}-\d\d-\d\d, \d+ days left$/m);
+      assert.match(
+        stdout,
+        /authority {4}http:\/\/127.*: circuit closed, \d+ tokens?, usually in \d+ ms, the last/,
+      );
+    });
+  });
+
+  it('says that a signer was stopped', async () => {
+    const { status: code, stdout } = await status();
+    assert.equal(code, 1);
+    assert.match(stdout, /^signer not running; process \d+, begun \d{4}-/);
+    assert.equal((await stat(file())).mode & 0o777, 0o600);
+  });
+
+  it('shows what requests wait for, and since when; so does doctor', async () => {
+    broken = true;
+    const id = await request('b.zip');
+    await world.withSigner(async (signer) => {
+      await signer.poll();
+      await until('written', async () => (await readFile(file(), 'utf8')).includes(id));
+      const { stdout } = await status();
+      assert.match(stdout, /waiting {6}no timestamp authority answers since \d{4}-/);
+      assert.match(stdout, new RegExp(`^request ${id.slice(0, 7)}.*\\(default\\) waits since \\d{4}-`, 'm'));
+      assert.match(stdout, /circuit (?:half-)?open, .*failures?, the last .*\[timestamp-http\]/);
+      const signed = await asJson();
+      assert.equal(signed.running, true);
+      assert.equal(signed.channels[0]?.waiting?.for, 'timestamp');
+      const found = await checkHealth(await loadSignerConfig(world.site.signerConfig));
+      assert.deepEqual(
+        found.map(({ code }) => code),
+        [undefined, 'timestamp-circuit-open', 'requests-waiting'],
+      );
+    });
+    assert.deepEqual(await checkHealth(await loadSignerConfig(world.site.signerConfig)), []);
+  });
+
+  it('says that a signer is gone that was killed', async () => {
+    const health = JSON.parse(await readFile(file(), 'utf8')) as SignerHealth;
+    // No process has so high a number.
+    await writeFile(file(), JSON.stringify({ ...health, ended: false, pid: 2 ** 30 }));
+    assert.equal((await asJson()).running, false);
+  });
+
+  it('says that a signer is silent whose process is there', async () => {
+    const health = JSON.parse(await readFile(file(), 'utf8')) as SignerHealth;
+    const written = new Date(Date.now() - 3_600_000).toISOString();
+    await writeFile(file(), JSON.stringify({ ...health, ended: false, pid: process.pid, written }));
+    assert.match((await status()).stdout, /but silent: last heard of 60 min ago/);
+  });
+
+  it('status-unknown: a damaged file, and no error for what a later signer adds', async () => {
+    const health = JSON.parse(await readFile(file(), 'utf8')) as SignerHealth;
+    await writeFile(file(), JSON.stringify({ ...health, queue: [1] }));
+    assert.equal((await status()).status, 0);
+    await writeFile(file(), '{"version":1,');
+    assertRefused(await status(), 1, 'status-unknown', /is damaged/);
+  });
+});
