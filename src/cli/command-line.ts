@@ -43,6 +43,10 @@ addCommand(
   'set up a signer, builder, voucher or control repository: write its keys and files, list what is left to do',
 )
   ?.option('--test-certificate', 'create a self-signed code-signing certificate, marked as a test')
+  .option(
+    '--pkcs11 [module]',
+    'the signing key is on a token: look for it through this PKCS#11 module, or through all that are installed',
+  )
   .option('--control <url>', 'URL of the control repository')
   .option('--exchange <url>', 'URL of the exchange')
   .option('--name <name>', 'name in commits and key comments')

@@ -182,7 +182,7 @@ const LITERAL = /^'([a-z0-9-]+)'$/;
 /** Texts that look like codes but are not: names from programs, protocols, packages and formats. */
 const OTHER_WORDS: ReadonlySet<string> = new Set(
   `2023-06-15-preview accept-encoding accept-unpinned apple-double nested-zip not-allowed no-issuer aes-256-cbc copy-data library-description library-manufacturer library-version
-  module-name module-path p11-kit-proxy pin-source slot-description slot-id slot-manufacturer x-environment x-sessions x-timeout valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing courier-state
+  module-name module-path opensc-pkcs11 p11-kit-proxy pin-source slot-description slot-id slot-manufacturer x-environment x-sessions x-timeout valid-after valid-before builder-state cat-file cert-authority cli-progress clock-set code-signing courier-state
   content-length content-type digest-strength draft-2020-12 ecdsa-sha2-nistp256 ecdsa-sha2-nistp384
   ecdsa-sha2-nistp521 file-digest for-each-ref gpgsig-sha256 half-open ieee-p1363 in-place index-pack key-id lost-race ls-remote
   merge-base no-referrer no-touch-required operation-location proxy-authorization proxy-from-env node-cron node-forge p-retry pre-receive retry-after rev-list

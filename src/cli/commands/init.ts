@@ -6,6 +6,8 @@ import { usage } from '../../lib/errors.ts';
 import { createTestCertificate } from '../../sandbox/certificates.ts';
 import { toPfx } from '../../sandbox/pkcs12-writer.ts';
 import { initBuilder, initVoucher } from '../../app/site/init/init-builder.ts';
+import type { FoundTokenKeys } from '../../app/site/init/find-token-keys.ts';
+import { askPassphrase } from '../../engine/keys/passphrase.ts';
 import { initControl } from '../../app/site/init/init-control.ts';
 import { initSigner, type TestCertificate } from '../../app/site/init/init-signer.ts';
 import type { SetupStep, SiteSetup } from '../../app/site/init/site-setup.ts';
@@ -14,6 +16,8 @@ import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 
 export interface InitCommandOptions extends CommonOptions {
   readonly testCertificate?: boolean;
+  /** The path of a module, or true: all that are installed. */
+  readonly pkcs11?: string | true;
   readonly control?: string;
   readonly exchange?: string;
   readonly name?: string;
@@ -28,13 +32,24 @@ async function makeTestCertificate(): Promise<TestCertificate> {
   return { pfx: toPfx(identity, passphrase, 'Test publisher'), passphrase };
 }
 
+/** The keys on tokens, if `--pkcs11` is given. Only for speed: their code is loaded then. */
+async function tokenKeys({ pkcs11 }: InitCommandOptions): Promise<FoundTokenKeys | null> {
+  if (pkcs11 === undefined) return null;
+  const { findTokenKeys } = await import('../../app/site/init/find-token-keys.ts');
+  return findTokenKeys({ module: pkcs11 === true ? undefined : pkcs11, ask: askPassphrase });
+}
+
 type Layout = (setup: SiteSetup, options: InitCommandOptions) => Promise<SetupStep[]>;
 
 const LAYOUTS: ReadonlyMap<string, Layout> = new Map<string, Layout>([
   [
     'signer',
-    (setup, options) =>
-      initSigner({ ...setup, makeTestCertificate: options.testCertificate ? makeTestCertificate : null }),
+    async (setup, options) =>
+      initSigner({
+        ...setup,
+        makeTestCertificate: options.testCertificate ? makeTestCertificate : null,
+        tokenKeys: await tokenKeys(options),
+      }),
   ],
   ['builder', initBuilder],
   ['voucher', initVoucher],
@@ -74,6 +89,8 @@ export async function initCommand(what: string, dir: string, options: InitComman
     });
   if (options.testCertificate && what !== 'signer')
     throw usage('init-test-certificate', `--test-certificate is for a signer, not for a ${what}`);
+  if (options.pkcs11 !== undefined && (what !== 'signer' || options.testCertificate))
+    throw usage('init-pkcs11', '--pkcs11 is for a signer, and not together with --test-certificate');
   if (options.exchange !== undefined && what === 'voucher')
     throw usage('init-exchange', '--exchange is not for a voucher, which uploads nothing');
   requireUrl('--control', control.shape.url, options.control);

@@ -88,6 +88,15 @@ export const setValues = (text: string, values: Readonly<Record<string, string |
     text,
   );
 
+/** Inserts a key and its value as the first line of a block mapping. */
+export function insertValue(text: string, section: readonly string[], name: string, value: string): string {
+  const { valueLine } = locate(text, section);
+  const lines = linesOf(text);
+  const indent = /^ */.exec(lines[valueLine] ?? '')?.[0] ?? '';
+  lines.splice(valueLine, 0, `${indent}${name}: ${scalar(value)}`);
+  return lines.join('\n');
+}
+
 /** Turns a key and its value into a comment. */
 export function commentOut(text: string, path: readonly string[]): string {
   const { keyLine, lastLine } = locate(text, path);

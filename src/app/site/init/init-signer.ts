@@ -1,7 +1,8 @@
 import { join, resolve } from 'node:path';
 import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
 import { createFiles, privateFile, publicFile, sshKeyPair, type FileToCreate } from './create-files.ts';
-import { commentOut, emptyMap, setValue, setValues } from './edit-yaml.ts';
+import { commentOut, emptyMap, insertValue, setValue, setValues } from './edit-yaml.ts';
+import type { FoundTokenKeys } from './find-token-keys.ts';
 import { allowedSignerLine } from './key-lines.ts';
 import { readShippedFile } from './shipped-files.ts';
 import { EXAMPLE_URLS, KNOWN_HOSTS_TEXT } from './shipped-texts.ts';
@@ -17,6 +18,8 @@ export interface TestCertificate {
 interface SignerSetup extends SiteSetup {
   /** Makes a test certificate, after all names were found free; null if the operator will install a real one. */
   readonly makeTestCertificate: (() => Promise<TestCertificate>) | null;
+  /** The keys on tokens that were found; null if the key is to be in a file. */
+  readonly tokenKeys: FoundTokenKeys | null;
 }
 
 const ALLOWED_SIGNERS = `# Who may request signatures and vouch, in OpenSSH's ALLOWED SIGNERS format (ssh-keygen(1)): one key a line.
@@ -34,6 +37,7 @@ async function configuration(setup: SignerSetup): Promise<string> {
   text = emptyMap(text, ['channels']);
   text = commentOut(text, ['signing', 'url']);
   text = commentOut(text, ['signing', 'name']);
+  if (setup.tokenKeys) text = withTokenKey(text, setup.tokenKeys);
   if (setup.makeTestCertificate) text = setValue(text, ['signing', 'timestamp'], []);
   return setValues(text, {
     'receipts.name': setup.identity.name,
@@ -42,7 +46,38 @@ async function configuration(setup: SignerSetup): Promise<string> {
   });
 }
 
-function certificateSteps({ dir, makeTestCertificate }: SignerSetup): SetupStep[] {
+/** The URI of the key if there is no choice, else one to fill in. */
+function withTokenKey(text: string, { keys }: FoundTokenKeys): string {
+  const [key, another] = keys;
+  const example = 'pkcs11:token=LABEL;object=LABEL?module-path=FILE&pin-source=file:keys/pin';
+  const withoutFile = commentOut(commentOut(text, ['signing', 'pfx']), ['signing', 'passphraseFile']);
+  return insertValue(withoutFile, ['signing'], 'key', key && !another ? key.uri : example);
+}
+
+function tokenSteps(dir: string, { keys, problems }: FoundTokenKeys): SetupStep[] {
+  const [key, another] = keys;
+  const config = join(dir, 'signer.yaml');
+  const choice =
+    key && !another
+      ? setupStep(`signer.yaml names this key, the only one that was found (${key.what})`, key.uri)
+      : key
+        ? setupStep(
+            `Choose one of these keys as signing.key in ${config}`,
+            ...keys.flatMap(({ uri, what }) => [`# ${what}`, JSON.stringify(uri)]),
+          )
+        : setupStep(
+            `No key on a token was found. Plug the token in and list its keys, then complete signing.key in ${config}`,
+            ...problems.map((problem) => `# ${problem}`),
+            'pkcs11-tool --module MODULE --login --list-objects',
+          );
+  const pin = join(dir, 'keys/pin');
+  return [
+    choice,
+    setupStep('Write the PIN of the token into keys/pin; it is tried once only', `$EDITOR ${pin}`),
+  ];
+}
+
+function certificateSteps({ dir, makeTestCertificate, tokenKeys }: SignerSetup): SetupStep[] {
   if (makeTestCertificate)
     return [
       setupStep(
@@ -50,11 +85,15 @@ function certificateSteps({ dir, makeTestCertificate }: SignerSetup): SetupStep[
       ),
     ];
   return [
-    setupStep(
-      'Install your code-signing certificate with its key and chain, and write its passphrase into keys/passphrase',
-      `install -m 600 YOUR.pfx ${join(dir, 'keys/codesign.pfx')}`,
-      `$EDITOR ${join(dir, 'keys/passphrase')}`,
-    ),
+    ...(tokenKeys
+      ? tokenSteps(dir, tokenKeys)
+      : [
+          setupStep(
+            'Install your code-signing certificate with its key and chain, and write its passphrase into keys/passphrase',
+            `install -m 600 YOUR.pfx ${join(dir, 'keys/codesign.pfx')}`,
+            `$EDITOR ${join(dir, 'keys/passphrase')}`,
+          ),
+        ]),
     setupStep(
       `Set your certificate authority's RFC 3161 timestamp service, the program name that Windows shows, and which files are yours`,
       `$EDITOR ${join(dir, 'signer.yaml')}     # signing.timestamp, signing.name, signing.files`,
@@ -98,8 +137,9 @@ function nextSteps(setup: SignerSetup, keys: PublicKeys): SetupStep[] {
   ];
 }
 
-/** The test certificate with its passphrase; or, for a real one, an empty file for its passphrase. */
-function codesignFiles({ dir, makeTestCertificate }: SignerSetup): FileToCreate {
+/** The test certificate with its passphrase; or an empty file for the passphrase of a real one, or for a token's PIN. */
+function codesignFiles({ dir, makeTestCertificate, tokenKeys }: SignerSetup): FileToCreate {
+  if (tokenKeys) return privateFile(join(dir, 'keys/pin'), '', 0o600);
   const [pfx, passphrase] = [join(dir, 'keys/codesign.pfx'), join(dir, 'keys/passphrase')];
   if (!makeTestCertificate) return privateFile(passphrase, '', 0o600);
   const create = async (): Promise<void> => {

@@ -24,6 +24,24 @@ const FOLDERS: readonly string[] = [
   '/usr/local/lib/softhsm',
   '/opt/homebrew/lib',
   '/opt/homebrew/lib/softhsm',
+  '/opt/cloudhsm/lib',
+  '/usr/safenet/lunaclient/lib',
+  '/opt/nfast/toolkits/pkcs11',
+];
+
+/** The modules of common tokens and HSMs, by the names of their files. */
+const KNOWN_NAMES = [
+  'softhsm2',
+  'ykcs11',
+  'yubihsm_pkcs11',
+  'eTPkcs11',
+  'Cryptoki2_64',
+  'cloudhsm_pkcs11',
+  'cknfast',
+  'smpkcs11',
+  'cs_pkcs11_R2',
+  'kmsp11',
+  'opensc-pkcs11',
 ];
 
 const EXTENSION = process.platform === 'darwin' ? 'dylib' : 'so';
@@ -40,6 +58,12 @@ export async function findModule(name: string): Promise<string | undefined> {
     for (const file of [`${name}.${EXTENSION}`, `lib${name}.${EXTENSION}`, `${name}.so`, `lib${name}.so`])
       if (await exists(join(folder, file))) return join(folder, file);
   return undefined;
+}
+
+/** The paths of the modules of common tokens that are installed in the usual folders. */
+export async function installedModules(): Promise<string[]> {
+  const paths = await Promise.all(KNOWN_NAMES.map(findModule));
+  return paths.filter((path) => path !== undefined);
 }
 
 /** The absolute path of the module that a URI names. Throws `pkcs11-module` (usage) if there is no such file. */

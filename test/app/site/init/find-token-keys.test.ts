@@ -1,0 +1,91 @@
+import { after, before, describe, it } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { stat, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { loadSignerConfig } from '../../../../src/app/config/signer.ts';
+import { findTokenKeys } from '../../../../src/app/site/init/find-token-keys.ts';
+import { createTestCertificate } from '../../../../src/sandbox/certificates.ts';
+import { openUri, signs } from '../../../engine/keys/pkcs11/token-world.ts';
+import { PIN, SoftHsm } from '../../../world/softhsm.ts';
+
+const run = promisify(execFile);
+const main = resolve(import.meta.dirname, '../../../../dist/main.js');
+
+let hsm: SoftHsm;
+before(async () => {
+  hsm = await SoftHsm.create('my release');
+  const key = { token: 'my release', label: 'code signing', id: '01', type: 'EC:secp256r1' };
+  await hsm.makeKey(key);
+  await hsm.certify(key, {
+    issuer: await createTestCertificate({ commonName: 'Root', purpose: 'authority' }),
+  });
+});
+after(() => hsm.remove());
+
+const asking = (pin: string | undefined) => (): Promise<string | undefined> => Promise.resolve(pin);
+const path = (): string => `module-path=${hsm.module}&pin-source=file:keys/pin`;
+
+describe('init signer --pkcs11', () => {
+  it('finds a private key with the PIN of its token, and its URI opens it', async () => {
+    const { keys } = await findTokenKeys({ module: hsm.module, ask: asking(PIN) });
+    assert.deepEqual(
+      keys.map(({ uri }) => uri),
+      [`pkcs11:token=my%20release;object=code%20signing;id=%01?${path()}`],
+    );
+    assert.match(keys[0]?.what ?? '', /^my release \(serial \w+\): Publisher code signing$/);
+    const key = await openUri((keys[0]?.uri ?? '').replace('keys/pin', hsm.at('pin')));
+    await signs(key);
+    await key.close();
+  });
+
+  it('finds it by its certificate without the PIN, in all modules that are installed', async () => {
+    const { keys } = await findTokenKeys({ ask: asking(undefined) });
+    assert.deepEqual(
+      keys.map(({ uri }) => uri),
+      [`pkcs11:token=my%20release;id=%01?${path()}`],
+    );
+  });
+
+  it('writes the URI into signer.yaml, and asks for the PIN in a file', async () => {
+    const site = hsm.at('site');
+    const args = [
+      'init',
+      'signer',
+      site,
+      '--pkcs11',
+      hsm.module,
+      '--name',
+      'Lab',
+      '--email',
+      'lab@example.org',
+    ];
+    const { stdout } = await run(process.execPath, [main, ...args]);
+    assert.match(
+      stdout,
+      /the only one that was found \(my release .*\):\n +pkcs11:token=my%20release;id=%01\?/,
+    );
+    assert.match(stdout, /Write the PIN of the token into keys\/pin/);
+    assert.equal((await stat(`${site}/keys/pin`)).mode & 0o777, 0o600);
+    const { channels } = await loadSignerConfig(`${site}/signer.yaml`);
+    const signing = channels.get('default')?.signing;
+    assert.deepEqual([signing?.pfx, signing?.passphraseFile], [undefined, undefined]);
+    await writeFile(`${site}/keys/pin`, `${PIN}\n`);
+    const key = await openUri(signing?.key ?? '');
+    await signs(key);
+    await key.close();
+  });
+
+  it('init-pkcs11: not for a builder', async () => {
+    const refused = run(process.execPath, [
+      main,
+      'init',
+      'builder',
+      hsm.at('builder'),
+      '--pkcs11',
+      hsm.module,
+    ]);
+    await assert.rejects(refused, /\[init-pkcs11\]/);
+  });
+});
