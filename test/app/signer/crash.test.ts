@@ -110,7 +110,12 @@ function locally(): { enter: () => Promise<void>; leave: () => Promise<void> } {
 describe('a signer that is killed', () => {
   // Without the time that SSH takes, more of the kills fall into the signer's work.
   const { enter, leave } = locally();
-  before(enter);
+  before(async () => {
+    await enter();
+    // Signatures of this key are random: those of a second try would differ.
+    await run('ssh-keygen', ['-q', '-t', 'ecdsa', '-N', '', '-f', world.at('keys', 'checksums_ecdsa')]);
+    await world.configure('checksums: { ssh: { key: keys/checksums_ecdsa } }');
+  });
   after(leave);
 
   it(`at any of ${POINTS} points of its work answers once, with the file that the receipt names`, async (t) => {
@@ -136,7 +141,11 @@ describe('a signer that is killed', () => {
       const name = `journal: ${state}, receipts: ${answered}`;
       states.set(name, (states.get(name) ?? 0) + 1);
       await world.poll();
-      await assertAnsweredOnce(request, outgoing);
+      const { files } = await assertAnsweredOnce(request, outgoing);
+      const attachments = files.flatMap((file) => file.attachments ?? []);
+      assert.equal(attachments.length, 2);
+      for (const { name, sha256 } of attachments)
+        assert.equal(await sha256OfFile(world.exchange(outgoing, name)), sha256);
     }
     t.diagnostic(`left at: ${[...states].map(([name, times]) => `${name} (${times} times)`).join('; ')}`);
     await world.git('fsck', '--strict', '--no-dangling');
