@@ -2,7 +2,7 @@
 import type { AuditRow } from '../app/auditor/model.ts';
 import { COLUMNS } from './columns.ts';
 import { el, type Child } from './dom.ts';
-import { filePart } from './file-details.ts';
+import { attachmentLine, filePart } from './file-details.ts';
 import { code, fingerprint, hash, warning } from './components.ts';
 import { badge } from './outcome-icons.ts';
 import { capitalised, second } from './format.ts';
@@ -15,6 +15,7 @@ export function detailLine(row: AuditRow, id: string): HTMLElement {
     problemPart(row),
     el('div', { class: 'parts' }, requestPart(row), answerPart(row), certificatePart(row)),
     ...row.files.map(filePart),
+    commonPart(row),
     vouchPart(row),
   );
   return el('tr', { class: `detail ${row.outcome}`, role: 'row', id }, detail);
@@ -96,6 +97,17 @@ function certificatePart({ certificate, identity, test }: AuditRow): HTMLElement
     ['SHA-256', hash(sha256)],
     ['Valid', `${notBefore.slice(0, 10)} to ${notAfter.slice(0, 10)}`],
   ]);
+}
+
+function commonPart({ attachments }: AuditRow): HTMLElement | null {
+  if (attachments.length === 0) return null;
+  const list = attachments.map(attachmentLine);
+  return el(
+    'section',
+    { class: 'file' },
+    el('h3', {}, 'Delivered for all files together'),
+    el('ul', {}, ...list),
+  );
 }
 
 function vouchPart({ vouchedBy }: AuditRow): HTMLElement | null {

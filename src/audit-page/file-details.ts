@@ -1,5 +1,5 @@
 /** The details of each file: its digests as sent and as delivered, and the programs in it. */
-import type { AuditedEntry, AuditedFile } from '../app/auditor/model.ts';
+import type { AuditedEntry, AuditedFile, AuditRow } from '../app/auditor/model.ts';
 import { el, type Child } from './dom.ts';
 import { hash, innerTable, warning } from './components.ts';
 import { minute, plural, size } from './format.ts';
@@ -49,14 +49,10 @@ const entryLine = (entry: AuditedEntry): HTMLTableRowElement => {
   );
 };
 
-const attachmentLine = ({
-  name,
-  kind,
-  sha256,
-}: NonNullable<AuditedFile['attachments']>[number]): HTMLElement =>
+export const attachmentLine = ({ name, kind, sha256 }: AuditRow['attachments'][number]): HTMLElement =>
   el('li', {}, name, aside(` ${kind} `), hash(sha256, true));
 
-const attachmentList = (attachments: NonNullable<AuditedFile['attachments']>): HTMLElement =>
+const attachmentList = (attachments: AuditRow['attachments']): HTMLElement =>
   el(
     'div',
     {},

@@ -23,7 +23,10 @@ export function remarkOf(row: AuditRow): string | null {
 
 type Words = readonly (string | undefined | null)[];
 
-const fileWords = ({ input, output, signed, kept }: AuditedFile): Words => [
+const attachmentWords = ({ name, sha256 }: AuditRow['attachments'][number]): Words => [name, sha256];
+
+const fileWords = ({ input, output, signed, kept, attachments = [] }: AuditedFile): Words => [
+  ...attachments.flatMap(attachmentWords),
   input.name,
   input.sha256,
   output?.name,
@@ -59,6 +62,7 @@ export function searchText(row: AuditRow): string {
     ...answerWords(row),
     ...vouchedBy.flatMap(({ name, signer, key, commit }) => [name, signer, key, commit]),
     ...row.files.flatMap(fileWords),
+    ...row.attachments.flatMap(attachmentWords),
   ];
   return words.filter(Boolean).join('\n').toLowerCase();
 }

@@ -36,6 +36,7 @@ const NO_ANSWER = {
   test: false,
   certificate: null,
   identity: null,
+  attachments: [],
   times: null,
   signpipe: null,
   problems: [],
@@ -61,8 +62,19 @@ export function answeredRow(
   problems: readonly Problem[],
 ): AuditRow {
   const part = requestPart(audited);
-  const { request, outcome, reason, repeats, test, certificate, identity, vouches, times, signpipe } =
-    receipt;
+  const {
+    request,
+    outcome,
+    reason,
+    repeats,
+    test,
+    certificate,
+    identity,
+    attachments,
+    vouches,
+    times,
+    signpipe,
+  } = receipt;
   return {
     ...NO_ANSWER,
     ...part,
@@ -78,6 +90,7 @@ export function answeredRow(
     test,
     certificate: certificate ?? null,
     identity: identity ?? (certificate ? identityOf(certificate) : null),
+    attachments: attachments ?? [],
     files: files.length > 0 ? files : part.files,
     times,
     signpipe,

@@ -1,4 +1,9 @@
-import type { Receipt, ReceiptEntry, ReceiptFile } from '../../protocol/control/receipt-schema.ts';
+import type {
+  Attachment,
+  Receipt,
+  ReceiptEntry,
+  ReceiptFile,
+} from '../../protocol/control/receipt-schema.ts';
 import type { Hold } from '../../protocol/control/hold.ts';
 
 /** A problem of the history, and the commit that has it. */
@@ -66,6 +71,8 @@ export interface AuditRow {
   /** What stays the same when the certificate is renewed; proven with each signature. */
   readonly identity: NonNullable<Receipt['identity']> | null;
   readonly files: readonly AuditedFile[];
+  /** What was delivered about all files together, such as `REQUEST.SHA256SUMS`. */
+  readonly attachments: readonly Attachment[];
   readonly times: Receipt['times'] | null;
   /** The version of signpipe that wrote the receipt. */
   readonly signpipe: string | null;

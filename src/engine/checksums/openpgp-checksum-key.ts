@@ -4,7 +4,6 @@ import {
   expiryOf,
   fingerprintOf,
   loadOpenPgp,
-  OPENPGP_CONFIG,
   readOnlyKey,
   signingPartOf,
   unlock,
@@ -44,7 +43,6 @@ export async function openOpenPgpChecksumKey({
         signingKeyIDs: signing.getKeyID(),
         detached: true,
         date: at,
-        config: OPENPGP_CONFIG,
       });
       return verifiedSignature(openpgp, armored, { key, content, what: path, at });
     },

@@ -10,10 +10,15 @@ import { readKeyFile } from '../keys/key-file.ts';
 
 export type OpenPgp = typeof import('openpgp');
 
-export const loadOpenPgp = (): Promise<OpenPgp> => import('openpgp');
-
 /** A key file may ask for at most 2^20 KiB of memory to be decrypted (Argon2). */
-export const OPENPGP_CONFIG = { maxArgon2MemoryExponent: 20 } as const;
+const MOST_MEMORY_EXPONENT = 20;
+
+/** Loads the package, with limits for what a key file may ask for. */
+export async function loadOpenPgp(): Promise<OpenPgp> {
+  const openpgp = await import('openpgp');
+  openpgp.config.maxArgon2MemoryExponent = MOST_MEMORY_EXPONENT;
+  return openpgp;
+}
 
 const ARMOR = /-----BEGIN PGP (?:PRIVATE|PUBLIC) KEY BLOCK-----/;
 

@@ -33,6 +33,7 @@ export const row = (change: Partial<AuditRow> = {}): AuditRow => ({
   },
   identity: { subject: 'O=Example, CN=Publisher', issuer: 'CN=CA' },
   files: [{ input: { name: 'build.zip' }, entries: 12, signed: [], kept: [] }],
+  attachments: [],
   times: null,
   signpipe: '0.1.0',
   problems: [],

@@ -92,7 +92,7 @@ describe('an OpenPGP key', () => {
 });
 
 describe('an OpenPGP key that gpg keeps', () => {
-  const common = { warn: () => {}, now: new Date() };
+  const common = (): { warn: () => void; now: Date } => ({ warn: () => {}, now: new Date() });
   const gpgSigns = (user: string): string[] => [
     'gpg',
     ...['--homedir', at('home'), '--batch', '--pinentry-mode', 'loopback', '--passphrase', PASSPHRASE],
@@ -102,7 +102,7 @@ describe('an OpenPGP key that gpg keeps', () => {
   it('signs by a command, and its signature is verified with the public key', async () => {
     await exportKey('eddsa', '--export', 'eddsa-public.asc');
     const key = await openOpenPgpCommandKey({
-      ...common,
+      ...common(),
       command: gpgSigns('eddsa'),
       publicKey: at('eddsa-public.asc'),
     });
@@ -125,7 +125,7 @@ describe('an OpenPGP key that gpg keeps', () => {
       const key = await open('eddsa.asc');
       await writeFile(theirs, await key.sign(Buffer.from('something else\n'), 'SUMS'));
       const opened = await openOpenPgpCommandKey({
-        ...common,
+        ...common(),
         command: command.map((word) => word.replace('other.asc', theirs)),
         publicKey: at('eddsa.asc'),
       });
@@ -135,7 +135,7 @@ describe('an OpenPGP key that gpg keeps', () => {
   it('checksum-signature-unsound: it is another key than the public one', async () => {
     await make('another', 'ed25519', 'sign');
     const key = await openOpenPgpCommandKey({
-      ...common,
+      ...common(),
       command: gpgSigns('another'),
       publicKey: at('eddsa.asc'),
     });
@@ -144,7 +144,7 @@ describe('an OpenPGP key that gpg keeps', () => {
 
   it('key-command-missing: there is no such program', () =>
     assert.rejects(
-      openOpenPgpCommandKey({ ...common, command: ['no-such-gpg'], publicKey: at('eddsa.asc') }),
+      openOpenPgpCommandKey({ ...common(), command: ['no-such-gpg'], publicKey: at('eddsa.asc') }),
       { code: 'key-command-missing', kind: 'usage' },
     ));
 });
