@@ -6,6 +6,9 @@ import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from
 import { after, before, describe, it } from 'node:test';
 import { octets, oid, seq } from '../../../src/lib/asn1/encode-der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
+import { pino } from 'pino';
+import type { CourierConfig } from '../../../src/app/config/courier.ts';
+import { withCourier } from '../../../src/app/courier/open-courier.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { readPublicRoots } from '../../../src/engine/keys/trusted-roots.ts';
 import { createTestCertificate, toPem, keyToPem } from '../../../src/sandbox/certificates.ts';
@@ -415,6 +418,35 @@ describe('timestamp authorities', () => {
     const change: Change = (text) => set('identity', 'keys/restricted')(viaSsh(text));
     const found = await examinedFor(change, 'bad timestamp-forwarding', only);
     assert.match(found.hint ?? '', /PermitOpen 127\.0\.0\.1:\d+/);
+  });
+
+  it('are asked by courier, if the configuration says so', async () => {
+    const change = set('timestamp', `[{ url: "${world.authority.url}", via: courier }]`);
+    const config: CourierConfig = {
+      file: '',
+      control: { url: `file://${world.control}` },
+      trust: { allowedSigners: key('receipt_signers') },
+      authorities: [world.authority.url],
+      timeout: 5000,
+      poll: 200,
+      name: 'Courier',
+      state: world.at('courier-state'),
+    };
+    const stop = new AbortController();
+    const carried = withCourier(config, pino({ enabled: false }), (courier) => courier.watch(stop.signal));
+    const findings = await examined(change);
+    stop.abort();
+    await carried;
+    assert.deepEqual(brief(findings), []);
+    const [answered] = findings.filter(({ check }) => check.startsWith('timestamps'));
+    assert.match(answered?.message ?? '', /via courier answered in \d+ ms/);
+  });
+
+  it('timestamp-unavailable: no courier answers', async () => {
+    const authority = `{ url: "${world.authority.url}", via: courier, timeout: 2s }`;
+    const found = await examinedFor(set('timestamp', `[${authority}]`), 'bad timestamp-unavailable', only);
+    assert.match(found.message, /no answer by a courier within 2 s/);
+    assert.match(found.hint ?? '', /is `signpipe courier` running/);
   });
 
   const withRoots =

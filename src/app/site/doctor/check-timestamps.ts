@@ -47,6 +47,9 @@ const shownAuthority = ({ url, via }: TimestampAuthority): string => {
 /** Errors that keep their own code and hint, because the configuration of this machine or of the SSH host can mend them. */
 const MENDABLE = new Set(['timestamp-untrusted', 'timestamp-forwarding']);
 
+/** How long one authority may take here, in ms: a courier has longer when a request waits for it. */
+const LONGEST_CHECK = 30_000;
+
 /** Gets one timestamp over random data, with every check that the timestamp of a signature gets. */
 async function checkAuthority(
   endpoint: TimestampEndpoint,
@@ -55,7 +58,8 @@ async function checkAuthority(
   roots: readonly Certificate[] | undefined,
 ): Promise<CheckResult[]> {
   let failure: SignpipeError | undefined;
-  const authority = new TimestampClient([endpoint], {
+  const limit = Math.min(endpoint.timeoutMs ?? timestampTimeout, LONGEST_CHECK);
+  const authority = new TimestampClient([{ ...endpoint, timeoutMs: limit }], {
     roots,
     attempts: 1,
     timeoutMs: timestampTimeout,

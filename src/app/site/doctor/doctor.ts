@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { withTempFolder } from '../../../lib/bytes/temp-folder.ts';
 import { isTokenKey } from '../../../engine/keys/key-uri.ts';
 import { KEY_SETTINGS } from '../../../engine/keys/open.ts';
 import type { ChannelConfig, SignerConfig } from '../../config/signer.ts';
@@ -109,10 +111,12 @@ async function runSignerChecks(
   config: SignerConfig,
   now: Date,
   stateChecks: readonly SiteCheck[],
+  scratch: string,
 ): Promise<SiteFinding[]> {
   const { control, exchange } = config;
   const keys = new SigningKeys();
-  const routes = new TimestampRoutes(config, { warn: silent });
+  // Not in the state folder, where a running signer has its own.
+  const routes = new TimestampRoutes(config, { warn: silent, folder: join(scratch, 'timestamps.git') });
   const findings = await runChecks([
     { name: 'programs', run: () => checkSignerPrograms(control.url.startsWith('ssh:')) },
     ...remoteChecks(config, control.receipts, { read: exchange.incoming, write: exchange.outgoing }),
@@ -136,11 +140,12 @@ async function runSignerChecks(
  * the state folder. Findings hold no secrets.
  */
 export const checkSigner = (config: SignerConfig, now = new Date()): Promise<SiteFinding[]> =>
-  runSignerChecks(config, now, [
-    { name: 'state', run: () => checkState(config) },
-    { name: 'running signer', run: () => checkHealth(config) },
-  ]);
+  withTempFolder((scratch) => {
+    const state = { name: 'state', run: () => checkState(config) };
+    const running = { name: 'running signer', run: () => checkHealth(config) };
+    return runSignerChecks(config, now, [state, running], scratch);
+  });
 
 /** Checks every part of a signer but its state folder, which the running signer that calls this has locked. */
 export const checkSignerAtStart = (config: SignerConfig): Promise<SiteFinding[]> =>
-  runSignerChecks(config, new Date(), []);
+  withTempFolder((scratch) => runSignerChecks(config, new Date(), [], scratch));
