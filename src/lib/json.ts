@@ -14,11 +14,34 @@ function isEscaped(json: string, at: number): boolean {
   return (at - start) % 2 === 1;
 }
 
-/** The index after a string that begins at `start`. */
+/** The index after a string that begins at `start`; that of the text's end if the string has none. */
 function endOfString(json: string, start: number): number {
   let at = json.indexOf('"', start + 1);
-  while (isEscaped(json, at)) at = json.indexOf('"', at + 1);
-  return at + 1;
+  while (at >= 0 && isEscaped(json, at)) at = json.indexOf('"', at + 1);
+  return at < 0 ? json.length : at + 1;
+}
+
+/** The brackets, colons and commas of a JSON text outside of its strings, each with the string directly before it. */
+function* structureOf(json: string): Generator<readonly [char: string, before: string]> {
+  let before = '';
+  for (let at = 0; at < json.length; at += 1) {
+    const char = json[at] ?? '';
+    if (char === '"') {
+      const end = endOfString(json, at);
+      before = json.slice(at, end);
+      at = end - 1;
+    } else if ('{}[]:,'.includes(char)) yield [char, before];
+  }
+}
+
+/**
+ * Whether a text, if it is JSON at all, has at most this many values. Ask before parsing what strangers wrote: a text of
+ * brackets alone takes fifty times its size in memory.
+ */
+export function hasAtMostValues(json: string, most: number): boolean {
+  let values = 1;
+  for (const [char] of structureOf(json)) if ('{[,'.includes(char) && (values += 1) > most) return false;
+  return true;
 }
 
 /**
@@ -27,20 +50,13 @@ function endOfString(json: string, start: number): number {
  */
 export function repeatedKey(json: string): string | null {
   const open: Set<string>[] = [];
-  let text = '';
-  for (let at = 0; at < json.length; at += 1) {
-    const char = json[at];
-    if (char === '"') {
-      const end = endOfString(json, at);
-      text = json.slice(at, end);
-      at = end - 1;
-    } else if (char === '{') open.push(new Set());
+  for (const [char, before] of structureOf(json))
+    if (char === '{') open.push(new Set());
     else if (char === '}') open.pop();
     else if (char === ':') {
-      const key = JSON.parse(text) as string;
+      const key = JSON.parse(before) as string;
       if (open.at(-1)?.has(key)) return key;
       open.at(-1)?.add(key);
     }
-  }
   return null;
 }

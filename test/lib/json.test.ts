@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { repeatedKey } from '../../src/lib/json.ts';
+import { hasAtMostValues, repeatedKey } from '../../src/lib/json.ts';
 
 describe('a key that an object has twice', () => {
   for (const [json, key] of [
@@ -29,5 +29,27 @@ describe('a key that an object has twice', () => {
     const start = performance.now();
     assert.equal(repeatedKey(json), null);
     assert.ok(performance.now() - start < 5000);
+  });
+});
+
+describe('the number of values in a JSON text', () => {
+  for (const [json, values] of [
+    ['1', 1],
+    ['{}', 2],
+    ['[1, 2]', 3],
+    ['{"a": [1, {"b": "{,[,"}], "c": "\\""}', 6],
+    ['"', 1],
+    ['"\\"', 1],
+    ['', 1],
+  ] as const)
+    it(`is bounded in ${json}`, () => {
+      assert.ok(hasAtMostValues(json, values));
+      if (values > 1) assert.ok(!hasAtMostValues(json, values - 1));
+    });
+
+  it('is found to be too large without reading on', () => {
+    const start = performance.now();
+    assert.ok(!hasAtMostValues('['.repeat(50_000_000), 1000));
+    assert.ok(performance.now() - start < 1000);
   });
 });

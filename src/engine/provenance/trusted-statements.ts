@@ -1,6 +1,6 @@
 import { invalid, isRefused, notAllowed, type SignpipeError } from '../../lib/errors.ts';
 import { parseEnvelope, preAuthEncoding, type Envelope } from '../../lib/dsse/envelope.ts';
-import { jsonOrNull, repeatedKey } from '../../lib/json.ts';
+import { hasAtMostValues, jsonOrNull, repeatedKey } from '../../lib/json.ts';
 import { printable } from '../../lib/printable.ts';
 import { isRefusal, type AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { SshPublicKey } from '../../lib/sshsig/public-key.ts';
@@ -8,6 +8,9 @@ import { verifyStandardSignature } from '../../lib/sshsig/standard-signature.ts'
 import { SIGNING_PREDICATE, signingStatement, type SigningStatement } from './signing-statement.ts';
 import { anyStatement, STATEMENT_PAYLOAD } from './statement.ts';
 import { SUMMARY_PREDICATE, summaryStatement, type SummaryStatement } from './verification-summary.ts';
+
+/** The most values in a statement: 15,000 signed programs take 375,000. */
+const MAX_VALUES = 2_000_000;
 
 /** The namespace in which a key of the allowed signers must be permitted: that of the receipts, which are Git commits. */
 const NAMESPACE = 'git';
@@ -86,7 +89,8 @@ type KnownStatement = { readonly signing: SigningStatement } | { readonly summar
 /** Parses the payload of an envelope whose signature was verified; null if the predicate is of another type. */
 function parseStatement(payload: Buffer, what: string): KnownStatement | null {
   const text = payload.toString('utf8');
-  const json = Buffer.from(text).equals(payload) ? jsonOrNull(text) : null;
+  const isReadable = Buffer.from(text).equals(payload) && hasAtMostValues(text, MAX_VALUES);
+  const json = isReadable ? jsonOrNull(text) : null;
   const head = anyStatement.safeParse(json);
   if (!head.success) throw malformed(what, 'its payload is not an in-toto Statement v1');
   const repeated = repeatedKey(text);

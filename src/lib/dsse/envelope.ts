@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { invalid, type SignpipeError } from '../errors.ts';
-import { jsonOrNull, repeatedKey } from '../json.ts';
+import { hasAtMostValues, jsonOrNull, repeatedKey } from '../json.ts';
 import type { SshSigner } from '../sshsig/ssh-signer.ts';
 
 /**
@@ -21,6 +21,8 @@ export interface EnvelopeSignature {
 
 /** The most signatures that an envelope may have. */
 const MAX_SIGNATURES = 16;
+/** The most values in its JSON form, those of unknown keys included. */
+const MAX_VALUES = 1000;
 
 const malformed = (message: string): SignpipeError => invalid('dsse-malformed', message);
 
@@ -73,7 +75,7 @@ function decode(text: string, what: string): Buffer {
 
 /** Reads the JSON form of an envelope; `what` names it in messages. Throws `dsse-malformed`. */
 export function parseEnvelope(text: string, what: string): Envelope {
-  const { data, error } = schema.safeParse(jsonOrNull(text));
+  const { data, error } = schema.safeParse(hasAtMostValues(text, MAX_VALUES) ? jsonOrNull(text) : null);
   if (!data)
     throw malformed(
       `${what} is not a DSSE envelope: ${error.issues[0]?.path.join('.') ?? ''}`.replace(/: $/, ''),

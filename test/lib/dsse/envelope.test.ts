@@ -142,6 +142,11 @@ describe('a DSSE envelope', () => {
     ['stray bits in base64', JSON.stringify({ ...good, payload: 'YR==' })],
     ['a blank in base64', JSON.stringify({ ...good, payload: 'YWFh YWFh' })],
     ['both alphabets at once', JSON.stringify({ ...good, payload: '-_+/' })],
+    ['ten million brackets', '['.repeat(10_000_000)],
+    [
+      'more than a thousand values',
+      JSON.stringify({ ...good, extension: Array.from({ length: 1000 }, () => 1) }),
+    ],
     ['a key twice', `${JSON.stringify(good).slice(0, -1)},"payload":"Yg=="}`],
   ] as const)
     it(`dsse-malformed: ${why}`, () => {
