@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { loadSignerConfig } from '../../app/config/signer.ts';
 import { SignpipeError } from '../../lib/errors.ts';
 import {
@@ -8,6 +9,7 @@ import {
   type SignerContext,
 } from '../../app/signer/signer-context.ts';
 import { logError, RequestPoller } from '../../app/signer/request-poller.ts';
+import { openWhenKeysAreThere } from '../../app/signer/wait-for-keys.ts';
 import { watch } from '../../app/signer/watch.ts';
 import { silent } from '../../app/site/doctor/check-result.ts';
 import { loggerFor } from '../output/logger.ts';
@@ -31,7 +33,7 @@ function statusOf(error: unknown): number {
 }
 
 /** Answers the pending requests; the exit status is 0 if all were answered. */
-async function once(context: SignerContext, signer: RequestPoller): Promise<number> {
+async function answerPending(context: SignerContext, signer: RequestPoller): Promise<number> {
   try {
     const { answered, waiting } = await signer.poll();
     context.log.info({ answered, waiting }, `answered ${answered}, waiting ${waiting}`);
@@ -105,9 +107,33 @@ const openContext = async (options: WatchCommandOptions): Promise<SignerContext>
     ...(isWatching(options) ? { warn: silent } : {}),
   });
 
-async function untilStopped(options: WatchCommandOptions, first: SignerContext): Promise<number> {
-  let context = first;
+/**
+ * Opens a signer that watches, once its keys can be reached; null if it was stopped before. SIGHUP reads the configuration
+ * again at once.
+ */
+async function openToWatch(options: WatchCommandOptions): Promise<SignerContext | null> {
+  const stop = new AbortController();
+  const onStop = (): void => stop.abort();
+  process.on('SIGTERM', onStop).on('SIGINT', onStop);
+  // As long as it waits, SIGHUP must not end the process; on a terminal it does.
+  const onReload = (): void => {};
+  if (!process.stdout.isTTY) process.on('SIGHUP', onReload);
+  try {
+    return await openWhenKeysAreThere(() => openContext(options), {
+      log: loggerFor(options),
+      signal: stop.signal,
+      now: () => once(process, 'SIGHUP', { signal: stop.signal }).catch(() => {}),
+    });
+  } finally {
+    stop.abort();
+    process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
+  }
+}
+
+async function untilStopped(options: WatchCommandOptions): Promise<number> {
   for (;;) {
+    const context = await openToWatch(options);
+    if (!context) return 0;
     // Not awaited: a host that hangs must delay neither requests nor the end.
     reportFindings(context).catch((error: unknown) => logError({ log: context.log }, error));
     try {
@@ -119,18 +145,17 @@ async function untilStopped(options: WatchCommandOptions, first: SignerContext):
     } finally {
       await context.close();
     }
-    context = await openContext(options);
   }
 }
 
 /** `signpipe watch`: runs the signer. */
 export async function watchCommand(options: WatchCommandOptions): Promise<number> {
+  if (isWatching(options)) return untilStopped(options);
   const context = await openContext(options);
-  if (isWatching(options)) return untilStopped(options, context);
   try {
     const signer = new RequestPoller(context);
     if (options.acceptHistory !== undefined) await signer.acceptHistory(options.acceptHistory);
-    return options.once ? await once(context, signer) : 0;
+    return options.once ? await answerPending(context, signer) : 0;
   } finally {
     await context.close();
   }
