@@ -18,7 +18,7 @@ import {
   type TestIdentity,
   type TestPki,
 } from '../../../../src/sandbox/certificates.ts';
-import { signsForOsslsigncode } from '../judged.ts';
+import { signsForOthers } from '../judged.ts';
 import { SoftToken } from '../soft-token.ts';
 
 const WRAPPERS = join(import.meta.dirname, '../../../../keys.example');
@@ -105,7 +105,7 @@ describe('the wrappers in keys.example', () => {
         certificate: at(`${kind}.pem`),
         concurrency: 2,
       });
-      await signsForOsslsigncode(key, rootOf(kind), digest);
+      await signsForOthers(key, rootOf(kind), digest);
       await key.close();
     });
 
@@ -123,7 +123,7 @@ describe('the wrappers in keys.example', () => {
         certificate: at(`${kind}.pem`),
       };
       const { key } = await opened(settings);
-      await signsForOsslsigncode(key, pki.root);
+      await signsForOthers(key, pki.root);
       await writeFile(at('pin'), '000000');
       const wrong = await opened(settings);
       const error = await refusal(() => wrong.key.sign('sha256', data), 'key-command-refused', 'usage');
@@ -137,7 +137,7 @@ describe('the wrappers in keys.example', () => {
 describe('a command', () => {
   it('that is named by exec: signs as one that is listed', async () => {
     const key = await withScript('plain', [SIGNS()]);
-    await signsForOsslsigncode(key, rootOf('p256'));
+    await signsForOthers(key, rootOf('p256'));
   });
 
   it('gets one line with the digest, the two variables, and of the environment only what needs no secrecy', async () => {
@@ -320,7 +320,7 @@ describe('a command that fails', () => {
 
   it('key-signature-wrong: it signs something else', async () => {
     const key = await withScript('other', [`sha256sum <<< other | cut -c1-64 | ${SIGNS()}`]);
-    await refusal(() => signsForOsslsigncode(key, rootOf('p256')), 'key-signature-wrong', 'usage');
+    await refusal(() => signsForOthers(key, rootOf('p256')), 'key-signature-wrong', 'usage');
   });
 });
 
