@@ -107,6 +107,8 @@ const openContext = async (options: WatchCommandOptions): Promise<SignerContext>
     ...(isWatching(options) ? { warn: silent } : {}),
   });
 
+const ignore = (): void => {};
+
 /**
  * Opens a signer that watches, once its keys can be reached; null if it was stopped before. SIGHUP reads the configuration
  * again at once.
@@ -116,8 +118,7 @@ async function openToWatch(options: WatchCommandOptions): Promise<SignerContext 
   const onStop = (): void => stop.abort();
   process.on('SIGTERM', onStop).on('SIGINT', onStop);
   // As long as it waits, SIGHUP must not end the process; on a terminal it does.
-  const onReload = (): void => {};
-  if (!process.stdout.isTTY) process.on('SIGHUP', onReload);
+  if (!process.stdout.isTTY) process.on('SIGHUP', ignore);
   try {
     return await openWhenKeysAreThere(() => openContext(options), {
       log: loggerFor(options),
@@ -126,7 +127,7 @@ async function openToWatch(options: WatchCommandOptions): Promise<SignerContext 
     });
   } finally {
     stop.abort();
-    process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onReload);
+    process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', ignore);
   }
 }
 
