@@ -51,11 +51,12 @@ export class Renewal {
   /** When an attempt to open the successor ended, on the monotonic clock, in ms. */
   private triedAt = 0;
   private problem: SignpipeError | null = null;
+  private triedCurrent = false;
 
   private constructor(
     private readonly options: RenewalOptions,
-    /** Null if the signer was started after the change: then it is not needed. */
-    private readonly current: ChannelKey | null,
+    /** Null if the signer was started after the change: then it is not needed, unless the clock was wrong. */
+    private current: ChannelKey | null,
     private next: ChannelKey | null = null,
   ) {}
 
@@ -66,7 +67,7 @@ export class Renewal {
   /** Opens both keys; after the successor's date only that one. Throws usage errors if no key can sign now. */
   static async open(options: RenewalOptions, now: Date): Promise<Renewal> {
     const { signing, open } = options;
-    if (now >= signing.successor.from) return new Renewal(options, null, await open(signing.successor));
+    if (now >= signing.successor.from) return new Renewal(options, null, await openNext(options));
     const renewal = new Renewal(options, await open(signing));
     await renewal.tryToOpen();
     return renewal;
@@ -86,13 +87,30 @@ export class Renewal {
 
   /** The key with which to sign now. Opens the successor if it is time for another attempt. */
   async keyAt(now: Date): Promise<KeyInUse> {
-    const { current } = this;
+    const current = await this.currentAt(now);
     const isDue = !current || now >= this.options.signing.successor.from || !isUsable(current, now);
     if (!this.next && this.clock() - this.triedAt >= (isDue ? MINUTE : HOUR)) await this.tryToOpen();
     const { next } = this;
     if (isDue && next) return { ...next, keyProblem: null };
     if (!current) throw new Error('a renewal without a key');
     return { ...current, keyProblem: isDue ? this.unusable() : null };
+  }
+
+  /** The key before the successor. Opened now, in one attempt, if the clock was ahead when the signer started. */
+  private async currentAt(now: Date): Promise<ChannelKey | null> {
+    const { signing, open, report } = this.options;
+    if (this.current || this.triedCurrent || now >= signing.successor.from) return this.current;
+    this.triedCurrent = true;
+    this.current = await open(signing).catch((error: unknown) => {
+      const message = `the key before signing.successor cannot be opened: ${messageOf(error)}`;
+      report({
+        code: 'successor-early',
+        message,
+        hint: 'the successor signs, though its time has not come',
+      });
+      return null;
+    });
+    return this.current;
   }
 
   private async tryToOpen(): Promise<void> {
@@ -152,6 +170,16 @@ export class Renewal {
   async close(): Promise<void> {
     await this.current?.key.close();
     await this.next?.key.close();
+  }
+}
+
+/** Opens the successor when its time has come; its errors are those of the channel. */
+async function openNext({ signing, open }: RenewalOptions): Promise<ChannelKey> {
+  try {
+    return await open(signing.successor);
+  } catch (error) {
+    if (!(error instanceof SignpipeError)) throw error;
+    throw error.saying(`signing.successor: ${error.message}`, error.hint);
   }
 }
 

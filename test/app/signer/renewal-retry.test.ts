@@ -92,3 +92,33 @@ describe('a successor that cannot be opened', () => {
     assert.equal((await renewal.keyAt(FROM)).key, next.key);
   });
 });
+
+describe('a clock that was ahead when the signer started', () => {
+  const started = async (open: (settings: KeySettings) => Promise<ChannelKey>) => {
+    const reported: string[] = [];
+    const renewal = await Renewal.open(
+      {
+        channel: 'default',
+        signing: { key: 'current', successor: { ...URI, from: FROM } } as never,
+        open,
+        report: ({ code }) => void reported.push(code),
+      },
+      FROM,
+    );
+    return { reported, renewal };
+  };
+
+  it('has no effect afterwards: the key before the successor is opened', async () => {
+    const { renewal } = await started(({ key }) => Promise.resolve(key === 'current' ? current : next));
+    assert.equal((await renewal.keyAt(FROM)).key, next.key);
+    assert.equal((await renewal.keyAt(before10)).key, current.key);
+  });
+
+  it('successor-early: leaves the successor, if the key before it is gone; said once', async () => {
+    const { renewal, reported } = await started(({ key }) =>
+      key === 'current' ? Promise.reject(gone) : Promise.resolve(next),
+    );
+    for (const now of [before10, before10, FROM]) assert.equal((await renewal.keyAt(now)).key, next.key);
+    assert.deepEqual(reported, ['successor-early']);
+  });
+});

@@ -236,7 +236,10 @@ describe('signing.successor, when the signer starts', () => {
     assert.equal(warned.length, 1);
     const policy = await policyOf(world);
     assert.deepEqual(policy?.successor, { from: daysAhead(10).toISOString() });
-    await assert.rejects(world.poll(clockAt(11)), { code: 'file-not-found' });
+    await assert.rejects(world.poll(clockAt(11)), {
+      code: 'file-not-found',
+      message: /^signing\.successor: .*absent\.pem/,
+    });
   });
 });
 

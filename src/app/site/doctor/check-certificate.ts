@@ -11,14 +11,19 @@ const RENEW =
 export const findingResult = ({ code, message, hint }: CertificateFinding): CheckResult =>
   warning(code, message, hint);
 
-/**
- * Whether the certificate of a key may sign programs at a time, and for how long. `covered` says by what its end is
- * covered; then it is no reason for a warning.
- */
-export function checkValidity(key: SigningKey, at: Date, covered?: string): CheckResult[] {
+interface ValidityOptions {
+  readonly now: Date;
+  /** When it is to sign; now unless given. */
+  readonly at?: Date;
+  /** By what its end is covered; then it is no reason for a warning. */
+  readonly covered?: string | undefined;
+}
+
+/** Whether the certificate of a key may sign programs at a time, and how long it lasts. */
+export function checkValidity(key: SigningKey, { now, at = now, covered }: ValidityOptions): CheckResult[] {
   const [leaf] = key.certificates;
   if (!leaf) return [];
-  const { threshold, text } = expiryOf(leaf, at);
+  const { threshold, text } = expiryOf(leaf, now);
   if (key.shortLived) return [ok(`${text}; the service sends another one with each signature`)];
   if (covered !== undefined) return [ok(`${text}; ${covered}`)];
   try {

@@ -113,7 +113,7 @@ export async function checkSigningKey(
   const next = successor && (await keys.open(successor).catch(() => null)); // Its own check reports that it does not open.
   return checkOpenKey(key, config, {
     at: now,
-    validity: checkValidity(key, now, coverOf(key, config, next)),
+    validity: checkValidity(key, { now, covered: coverOf(key, config, next) }),
   });
 }
 

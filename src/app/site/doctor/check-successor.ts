@@ -53,7 +53,7 @@ export async function checkSuccessor(
   const at = change > now ? change : now;
   const results = [
     ok(whenText(change, now)),
-    ...(await checkOpenKey(next, config, { at, validity: checkValidity(next, at) })),
+    ...(await checkOpenKey(next, config, { at, validity: checkValidity(next, { now, at }) })),
     ...findings(config, current, next),
   ];
   return change > now ? asWarnings(results) : results;

@@ -89,7 +89,7 @@ function certificateSteps({ dir, makeTestCertificate, tokenKeys }: SignerSetup):
       ? tokenSteps(dir, tokenKeys)
       : [
           setupStep(
-            'Install your code-signing certificate with its key and chain, and write its passphrase into keys/passphrase',
+            'Install your code-signing certificate with its key and chain, and write its passphrase into keys/passphrase. Have it issued for an RSA key of 3072 bits or more: App Control and Smart App Control accept no EC keys. signpipe doctor checks this and more. A key in a token or a service is named in signing.key instead (docs/keys.md)',
             `install -m 600 YOUR.pfx ${join(dir, 'keys/codesign.pfx')}`,
             `$EDITOR ${join(dir, 'keys/passphrase')}`,
           ),
