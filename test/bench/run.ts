@@ -16,6 +16,7 @@ import { files } from './cases/files.ts';
 import { growth } from './cases/growth.ts';
 import { network } from './cases/network.ts';
 import { poll } from './cases/poll.ts';
+import { service } from './cases/service.ts';
 import { startup } from './cases/startup.ts';
 import { transfer } from './cases/transfer.ts';
 import { root } from './measure.ts';
@@ -38,6 +39,7 @@ const CASES: Readonly<Record<string, (place: Place, options: BenchOptions) => Pr
   release,
   network,
   programs,
+  service,
   files,
   transfer,
   growth,

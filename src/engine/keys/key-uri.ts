@@ -29,7 +29,7 @@ const cloudKind = (
   {
     check: (uri, certificate) => {
       parse(uri);
-      requireCertificate(`${scheme}:`, certificate);
+      requireCertificate(scheme, certificate);
     },
     open: async (options) => (await load())(options),
   },

@@ -87,6 +87,8 @@ export class AwsKmsServer {
   connections = 0;
   inFlight = 0;
   mostInFlight = 0;
+  /** The time of all requests together, in milliseconds. */
+  busyMs = 0;
 
   private constructor(
     private readonly server: Server,
@@ -142,6 +144,7 @@ export class AwsKmsServer {
 
   private async answer(request: IncomingMessage): Promise<AwsFault> {
     this.inFlight += 1;
+    const begun = performance.now();
     this.mostInFlight = Math.max(this.mostInFlight, this.inFlight);
     try {
       const body = await buffer(request);
@@ -153,6 +156,7 @@ export class AwsKmsServer {
       return refused ?? (await this.perform(operation, input));
     } finally {
       this.inFlight -= 1;
+      this.busyMs += performance.now() - begun;
     }
   }
 

@@ -71,8 +71,10 @@ class AwsKms implements CloudService {
 
   async findKey(abortSignal: AbortSignal): Promise<CloudKey> {
     const input = { KeyId: this.key.keyId };
-    const answer = await this.client.send(new this.sdk.GetPublicKeyCommand(input), { abortSignal });
-    await this.requireEnabled(abortSignal);
+    const [answer] = await Promise.all([
+      this.client.send(new this.sdk.GetPublicKeyCommand(input), { abortSignal }),
+      this.requireEnabled(abortSignal),
+    ]);
     const { publicKey, digests } = signingKeyOf(answer, this.what);
     // An alias can be pointed at another key, so only its key at the start signs.
     const keyId = answer.KeyId ?? this.key.keyId;
@@ -116,6 +118,8 @@ export async function openAwsKey(options: UriKeyOptions): Promise<SigningKey> {
   const key = parseAwsUri(options.uri);
   const what = `the key ${key.keyId} of AWS KMS`;
   return openCloudKey(options, what, async (limits) => {
+    // The SDK would print at each start that its versions of 2027 need Node 22; docs/keys.md says so.
+    process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
     const sdk = await loadSdk(['@aws-sdk/client-kms'], () => import('@aws-sdk/client-kms'));
     return new AwsKms(sdk, key, what, limits);
   });
