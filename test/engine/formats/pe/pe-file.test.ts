@@ -119,6 +119,22 @@ describe('a PE file, compared with osslsigncode', () => {
     removed.writeUInt32LE(original.readUInt32LE(peLayout().checksum), peLayout().checksum);
     assert.ok(removed.equals(Buffer.concat([original, Buffer.alloc(5)])));
   });
+
+  for (const checksum of ['right', 0] as const)
+    for (const overlay of [0, 35, 40])
+      it(`has the original among its unsigned forms: checksum ${checksum}, overlay of ${overlay} bytes`, async () => {
+        const original = buildPe({ checksum, overlay: filler(overlay) });
+        const signed = await open(await signedByOthers(original, 'sha256'));
+        const forms = await Promise.all((await signed.unsignedForms(original.length)).map(bytesOf));
+        assert.ok(forms.some((form) => form.equals(original)));
+      });
+
+  it('has no unsigned form of a length that signing does not explain', async () => {
+    const original = buildPe({ overlay: filler(40) });
+    const signed = await open(await signedByOthers(original, 'sha256'));
+    for (const size of [0, 100, original.length - 8, original.length + 1, 2 ** 40])
+      assert.deepEqual(await signed.unsignedForms(size), []);
+  });
 });
 
 describe('a PE file', () => {
