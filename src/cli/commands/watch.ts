@@ -109,6 +109,12 @@ const openContext = async (options: WatchCommandOptions): Promise<SignerContext>
 
 const ignore = (): void => {};
 
+/** Resolves at the next SIGHUP; never on a terminal, where that signal ends the process. */
+const onHangup = async (signal: AbortSignal): Promise<void> => {
+  if (process.stdout.isTTY) await once(signal, 'abort');
+  else await once(process, 'SIGHUP', { signal }).catch(ignore);
+};
+
 /**
  * Opens a signer that watches, once its keys can be reached; null if it was stopped before. SIGHUP reads the configuration
  * again at once.
@@ -120,11 +126,14 @@ async function openToWatch(options: WatchCommandOptions): Promise<SignerContext 
   // As long as it waits, SIGHUP must not end the process; on a terminal it does.
   if (!process.stdout.isTTY) process.on('SIGHUP', ignore);
   try {
-    return await openWhenKeysAreThere(() => openContext(options), {
+    const context = await openWhenKeysAreThere(() => openContext(options), {
       log: loggerFor(options),
       signal: stop.signal,
-      now: () => once(process, 'SIGHUP', { signal: stop.signal }).catch(() => {}),
+      now: onHangup,
     });
+    if (!stop.signal.aborted) return context;
+    await context?.close();
+    return null;
   } finally {
     stop.abort();
     process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', ignore);
