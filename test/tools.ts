@@ -25,6 +25,7 @@ const TOOLS: Readonly<Record<string, string>> = {
   'softhsm2-util': 'softhsm2',
   'pkcs11-tool': 'opensc',
   'p11-kit': 'p11-kit',
+  ip: 'iproute2',
 };
 
 function isExecutable(path: string): boolean {

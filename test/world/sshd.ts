@@ -24,6 +24,8 @@ export interface SshdOptions {
   hostKeys?: readonly HostKeyType[];
   /** A folder of an earlier server whose keys to use again. */
   keysFrom?: string;
+  /** Further addresses to listen on, with the same port. */
+  listen?: readonly string[];
   /** Further lines of sshd_config. */
   config?: readonly string[];
 }
@@ -88,9 +90,15 @@ function greets(port: number): Promise<boolean> {
 }
 
 function configuration(folder: string, keys: string, port: number, options: SshdOptions): string {
-  const { sftp = true, sftpCommand = 'internal-sftp', hostKeys = HOST_KEYS, config = [] } = options;
+  const {
+    sftp = true,
+    sftpCommand = 'internal-sftp',
+    hostKeys = HOST_KEYS,
+    config = [],
+    listen = [],
+  } = options;
   return [
-    `ListenAddress 127.0.0.1:${port}`,
+    ...['127.0.0.1', ...listen].map((address) => `ListenAddress ${address}:${port}`),
     ...hostKeys.map((type) => `HostKey ${keys}/host_${type}`),
     `AuthorizedKeysFile ${folder}/authorized_keys`,
     'PidFile none',
