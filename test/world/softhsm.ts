@@ -119,7 +119,7 @@ export class SoftHsm {
   }
 
   /** The public key with an id; pkcs11-tool reads only some curves. */
-  private publicKey(token: string, id: string): KeyObject {
+  publicKey(token: string, id: string): KeyObject {
     const module = new LoadedModule();
     module.load(this.module);
     try {

@@ -7,6 +7,8 @@ import { encodeValue } from '../../../engine/keys/pkcs11/uri.ts';
 import { OID } from '../../../lib/asn1/oids.ts';
 import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
+import type { Certificate } from '../../../lib/x509/certificate.ts';
+import { certificateFindings, type CertificateFinding } from '../../../lib/x509/certificate-findings.ts';
 
 /** Where `init` looks for a key on a token. */
 export interface TokenSearch {
@@ -22,6 +24,8 @@ export interface TokenKeyChoice {
   readonly uri: string;
   /** Names the key and its certificate, for a person. */
   readonly what: string;
+  /** What its owner should know about the certificate. */
+  readonly findings: readonly CertificateFinding[];
 }
 
 export interface FoundTokenKeys {
@@ -34,22 +38,22 @@ export interface FoundTokenKeys {
 interface Candidate {
   readonly label: string;
   readonly id: Buffer;
-  readonly certificate: string | undefined;
+  readonly certificate: Certificate | undefined;
 }
 
 const sameId = (one: { readonly id: Buffer }, other: { readonly id: Buffer }): boolean =>
   one.id.equals(other.id);
 
 function candidatesOn({ keys, certificates, notLoggedIn }: ListedToken): Candidate[] {
-  const nameOf = (id: Buffer): string | undefined =>
-    certificates.find((each) => id.length > 0 && sameId(each, { id }))?.certificate.commonName;
+  const certificateOf = (id: Buffer): Certificate | undefined =>
+    certificates.find((each) => id.length > 0 && sameId(each, { id }))?.certificate;
   if (keys.length > 0 || !notLoggedIn)
     return keys
       .filter(({ signs, type }) => signs && (type === KEY_TYPE.rsa || type === KEY_TYPE.ec))
-      .map(({ label, id }) => ({ label, id, certificate: nameOf(id) }));
+      .map(({ label, id }) => ({ label, id, certificate: certificateOf(id) }));
   return certificates
     .filter(({ id, certificate }) => id.length > 0 && certificate.extendedKeyUsage?.includes(OID.codeSigning))
-    .map(({ id, certificate }) => ({ label: '', id, certificate: certificate.commonName }));
+    .map(({ id, certificate }) => ({ label: '', id, certificate }));
 }
 
 /** The path of a URI for a token: its label, with the serial number if another token has the same. */
@@ -62,7 +66,8 @@ function choicesOf({ path, present, tokens }: ListedModule): TokenKeyChoice[] {
   return tokens.flatMap((listed) =>
     candidatesOn(listed).map((candidate) => ({
       uri: `pkcs11:${tokenPath(listed.token, present)};${objectUri(candidate)}?module-path=${encodeValue(path)}&pin-source=file:keys/pin`,
-      what: `${tokenName(listed.token)}: ${candidate.certificate === undefined ? 'no certificate on the token' : printable(candidate.certificate, 60)}`,
+      what: `${tokenName(listed.token)}: ${candidate.certificate === undefined ? 'no certificate on the token' : printable(candidate.certificate.commonName, 60)}`,
+      findings: candidate.certificate ? certificateFindings(candidate.certificate) : [],
     })),
   );
 }

@@ -2,7 +2,7 @@ import { join, resolve } from 'node:path';
 import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
 import { createFiles, privateFile, publicFile, sshKeyPair, type FileToCreate } from './create-files.ts';
 import { commentOut, emptyMap, insertValue, setValue, setValues } from './edit-yaml.ts';
-import type { FoundTokenKeys } from './find-token-keys.ts';
+import type { FoundTokenKeys, TokenKeyChoice } from './find-token-keys.ts';
 import { allowedSignerLine } from './key-lines.ts';
 import { readShippedFile } from './shipped-files.ts';
 import { EXAMPLE_URLS, KNOWN_HOSTS_TEXT } from './shipped-texts.ts';
@@ -54,16 +54,24 @@ function withTokenKey(text: string, { keys }: FoundTokenKeys): string {
   return insertValue(withoutFile, ['signing'], 'key', key && !another ? key.uri : example);
 }
 
+/** What to know about a key's certificate, as comments. */
+const warningLines = ({ findings }: TokenKeyChoice): string[] =>
+  findings.map(({ code, message }) => `# warning: ${message} [${code}]`);
+
 function tokenSteps(dir: string, { keys, problems }: FoundTokenKeys): SetupStep[] {
   const [key, another] = keys;
   const config = join(dir, 'signer.yaml');
   const choice =
     key && !another
-      ? setupStep(`signer.yaml names this key, the only one that was found (${key.what})`, key.uri)
+      ? setupStep(
+          `signer.yaml names this key, the only one that was found (${key.what})`,
+          key.uri,
+          ...warningLines(key),
+        )
       : key
         ? setupStep(
             `Choose one of these keys as signing.key in ${config}`,
-            ...keys.flatMap(({ uri, what }) => [`# ${what}`, JSON.stringify(uri)]),
+            ...keys.flatMap((each) => [`# ${each.what}`, ...warningLines(each), JSON.stringify(each.uri)]),
           )
         : setupStep(
             `No key on a token was found. Plug the token in and list its keys, then complete signing.key in ${config}`,

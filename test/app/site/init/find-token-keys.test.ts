@@ -8,6 +8,7 @@ import { loadSignerConfig } from '../../../../src/app/config/signer.ts';
 import { findTokenKeys } from '../../../../src/app/site/init/find-token-keys.ts';
 import { createTestCertificate } from '../../../../src/sandbox/certificates.ts';
 import { openUri, signs } from '../../../engine/keys/pkcs11/token-world.ts';
+import { makeAuthority, makeCodeSigner } from '../../../lib/x509/certificate-maker.ts';
 import { PIN, SoftHsm } from '../../../world/softhsm.ts';
 
 const run = promisify(execFile);
@@ -87,5 +88,27 @@ describe('init signer --pkcs11', () => {
       hsm.module,
     ]);
     await assert.rejects(refused, /\[init-pkcs11\]/);
+  });
+});
+
+describe('a certificate on a token that Windows will not like', () => {
+  it('is named with what its owner should know', async () => {
+    const other = await SoftHsm.create('other');
+    after(() => other.remove());
+    const key = { token: 'other', label: 'code signing', id: '02', type: 'EC:secp256r1' };
+    await other.makeKey(key);
+    const publicKey = other.publicKey('other', '02');
+    const { certificate } = makeCodeSigner({
+      name: 'Publisher',
+      by: makeAuthority({ name: 'Authority' }),
+      key: { publicKey, privateKey: publicKey },
+    });
+    await other.writeCertificate(key, certificate);
+    const { keys } = await findTokenKeys({ module: other.module, ask: asking(PIN) });
+    const found = keys.find(({ uri }) => uri.includes('token=other'));
+    assert.deepEqual(
+      found?.findings.map(({ code }) => code),
+      ['certificate-ec', 'certificate-not-public'],
+    );
   });
 });
