@@ -1,6 +1,5 @@
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { printable } from '../../lib/printable.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import type { NewSignature } from '../../engine/authenticode/sign.ts';
 import type { SigningKey } from '../../engine/keys/signing-key.ts';
@@ -20,7 +19,8 @@ import type { Channel } from './channel.ts';
 import { fetchWhole, type SparseFile, type FetchedFile, type WholeFile } from './fetch.ts';
 import type { JournaledOutput } from './journal.ts';
 import { signatureStore, writeBlobs } from './blob-store.ts';
-import type { MadeFile, SignedRequestFile, Target } from './signed-request-file.ts';
+import { programsOf } from './receipt-programs.ts';
+import type { SignedRequestFile, Target } from './signed-request-file.ts';
 import type { SignerContext } from './signer-context.ts';
 import { keepUnchanged } from './unchanged-file.ts';
 
@@ -32,42 +32,6 @@ export interface SignedRequest {
   readonly newBytes: Map<string, Buffer>;
   /** The certificate of the first signature; undefined if nothing was signed. */
   readonly certificate: Certificate | undefined;
-}
-
-/** The most entries that a receipt names as left alone: the maker of the zip chooses their number. */
-const MOST_LEFT_ALONE = 100;
-
-/** What a receipt says of the programs in a file. */
-function programsOf(
-  made: MadeFile,
-  { shortLived = false }: SigningKey,
-): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'attachments'> {
-  return {
-    entries: made.entries,
-    signed: made.signed.map(({ path, format, before, after, authenticode, certificate, timestamp }) => ({
-      path,
-      inside: [],
-      format,
-      scheme: 'authenticode',
-      before: { ...before },
-      after: { ...after },
-      digest: { algorithm: authenticode.algorithm, value: authenticode.digest },
-      authenticode: { ...authenticode },
-      timestamp: timestamp && {
-        time: timestamp.time.toISOString(),
-        authority: timestamp.authority,
-        url: timestamp.url,
-      },
-      ...(shortLived ? { certificate: certificate.sha256 } : {}),
-      signature: `signatures/${before.sha256}.p7`,
-    })),
-    // A stranger's certificate may name its owner at any length.
-    kept: made.kept.map((entry) => ({ ...entry, signer: printable(entry.signer, 400) })),
-    ...(made.leftAlone.length > 0
-      ? { leftAlone: made.leftAlone.slice(0, MOST_LEFT_ALONE).map((entry) => ({ ...entry })) }
-      : {}),
-    attachments: [],
-  };
 }
 
 function optionsFor(
