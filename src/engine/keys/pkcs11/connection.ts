@@ -89,6 +89,11 @@ export class TokenConnection {
     throw new SignpipeError('local', 'token-error', message);
   }
 
+  /** Asks the token whether the key is still there. Throws `KeyUnavailable`, and as `findKey`. */
+  async check(): Promise<void> {
+    await findKey(this.process, { label: this.key.label, id: this.key.id });
+  }
+
   private call(mechanism: number, data: Buffer): Promise<Buffer> {
     const { process, key, token, module } = this;
     const pin = key.alwaysAuthenticate ? this.pin : undefined;

@@ -28,7 +28,16 @@ class TokenSigner implements ExternalSigner {
 
   async signDigest(hash: DigestName, digest: Buffer): Promise<{ readonly value: Buffer }> {
     try {
-      return { value: await this.signOrConnectAgain(hash, digest) };
+      return { value: await this.usingConnection((connection) => connection.sign(hash, digest)) };
+    } catch (error) {
+      throw whileSigning(error);
+    }
+  }
+
+  /** Looks for the key on the token. */
+  async available(): Promise<void> {
+    try {
+      await this.usingConnection((connection) => connection.check());
     } catch (error) {
       throw whileSigning(error);
     }
@@ -48,14 +57,15 @@ class TokenSigner implements ExternalSigner {
     await connection?.process.close();
   }
 
-  private async signOrConnectAgain(hash: DigestName, digest: Buffer): Promise<Buffer> {
+  /** Uses the connection; if it turns out to be lost, once more with a new one. */
+  private async usingConnection<T>(use: (connection: TokenConnection) => Promise<T>): Promise<T> {
     const connection = await this.connected();
     try {
-      return await connection.sign(hash, digest);
+      return await use(connection);
     } catch (error) {
       if (!isLost(error)) throw error;
       connection.process.kill();
-      return (await this.connected()).sign(hash, digest);
+      return use(await this.connected());
     }
   }
 
