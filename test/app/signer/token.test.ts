@@ -10,7 +10,7 @@ import { sha256Hex, sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { createTestCertificate } from '../../../src/sandbox/certificates.ts';
 import { moduleProcesses } from '../../engine/keys/pkcs11/token-world.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';
-import { Hostile, receiptFor, receiptsFor } from '../../world/hostile.ts';
+import { Hostile, receiptFor } from '../../world/hostile.ts';
 import { World } from '../../world/site.ts';
 import { PIN, SoftHsm } from '../../world/softhsm.ts';
 
@@ -96,23 +96,6 @@ describe('a signer whose key is on a token', () => {
       await sleep(100);
       for (const { pid } of moduleProcesses()) process.kill(pid, 'SIGKILL');
       await polling;
-    });
-    await assertSigned(request);
-  });
-
-  it('lets a request wait while the token is away, and signs when it is back', async () => {
-    const request = await host.request('away.zip');
-    await world.withSigner(async (signer) => {
-      const putBack = await hsm.pullOut();
-      for (const { pid } of moduleProcesses()) process.kill(pid, 'SIGKILL');
-      await signer.poll();
-      assert.deepEqual(await receiptsFor(world, request), []);
-      await putBack();
-      const deadline = Date.now() + 20_000;
-      while ((await receiptsFor(world, request)).length === 0 && Date.now() < deadline) {
-        await sleep(200);
-        await signer.poll();
-      }
     });
     await assertSigned(request);
   });

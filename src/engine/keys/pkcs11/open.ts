@@ -43,15 +43,6 @@ class TokenSigner implements ExternalSigner {
     }
   }
 
-  /** A token that was pulled out was noticed by the last signature, which ended its connection. */
-  async available(): Promise<void> {
-    try {
-      await this.connected();
-    } catch (error) {
-      throw whileSigning(error);
-    }
-  }
-
   async close(): Promise<void> {
     const connection = await this.connection.catch(() => undefined);
     await connection?.process.close();
