@@ -165,10 +165,13 @@ function requireSound(parts: SignatureParts, file: string): void {
     verifySigner(signer, parts.certificates[0], parts.content.type, digestedBytes(parts.content), what);
   } catch (error) {
     if (!(error instanceof SignpipeError)) throw error;
-    throw usage('key-signature-wrong', `${what} does not verify with its own certificate: ${error.message}`, {
-      cause: error,
-      hint: 'the key and the first certificate have to belong together',
-    });
+    // Not usage, for which a request would be tried at each poll: a key in a file was compared with its certificate before.
+    throw new SignpipeError(
+      'local',
+      'key-signature-wrong',
+      `${what} does not verify with its own certificate: ${error.message}`,
+      { cause: error, hint: 'the key and the first certificate have to belong together' },
+    );
   }
 }
 

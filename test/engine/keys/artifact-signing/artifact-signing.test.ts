@@ -243,7 +243,7 @@ describe('a key of Azure Artifact Signing is refused:', () => {
     const key = await opened();
     for (const next of [{ eku: `${PUBLISHER_EKU}.1` }, {}]) {
       service.next = next;
-      const { message } = await refused(() => key.sign('sha256', data), 'key-identity-changed');
+      const { message } = await refused(() => key.sign('sha256', data), 'key-identity-changed', 'local');
       assert.match(message, new RegExp(`not as ${PUBLISHER_EKU}$`));
     }
     service.reset();

@@ -168,7 +168,7 @@ describe('a signature of Azure Key Vault that fails', () => {
     [
       'key-service-denied',
       { status: 403, code: 'Forbidden', inner: 'ForbiddenByRbac', message: 'Caller is not authorized' },
-      'usage',
+      'local',
     ],
     [
       'key-disabled',
@@ -178,9 +178,9 @@ describe('a signature of Azure Key Vault that fails', () => {
         inner: 'KeyDisabled',
         message: 'Operation sign is not allowed on a disabled key.',
       },
-      'usage',
+      'local',
     ],
-    ['key-not-found', { status: 404, code: 'KeyNotFound', message: 'was not found' }, 'usage'],
+    ['key-not-found', { status: 404, code: 'KeyNotFound', message: 'was not found' }, 'local'],
     ['key-service-refused', { status: 400, code: 'BadParameter', message: 'no' }, 'local'],
   ];
   for (const [code, fault, kind] of faults)

@@ -126,11 +126,11 @@ describe('the wrappers in keys.example', () => {
       await signsForOthers(key, pki.root);
       await writeFile(at('pin'), '000000');
       const wrong = await opened(settings);
-      const error = await refusal(() => wrong.key.sign('sha256', data), 'key-command-refused', 'usage');
+      const error = await refusal(() => wrong.key.sign('sha256', data), 'key-command-refused', 'local');
       assert.match(inspect(error.cause), /CKR_PIN_INCORRECT/);
       assert.doesNotMatch(inspect(error, { depth: 9 }), /000000/);
       await writeFile(at('pin'), '471100');
-      await refusal(() => wrong.key.sign('sha256', data), 'key-command-refused', 'usage');
+      await refusal(() => wrong.key.sign('sha256', data), 'key-command-refused', 'local');
     });
 });
 
@@ -308,19 +308,19 @@ describe('a command that fails', () => {
   it('key-command-refused: after status 77 it is not run again, for any program', async () => {
     const key = await withScript('never', ['exit 77']);
     for (const text of ['a', 'b'])
-      await refusal(() => key.sign('sha256', Buffer.from(text)), 'key-command-refused', 'usage');
+      await refusal(() => key.sign('sha256', Buffer.from(text)), 'key-command-refused', 'local');
     assert.equal(runs('never'), 1);
   });
 
   it('key-command-missing: it vanished after the key was opened', async () => {
     const key = await withScript('vanishes', []);
     await rm(at('vanishes'));
-    await refusal(() => key.sign('sha256', data), 'key-command-missing', 'usage');
+    await refusal(() => key.sign('sha256', data), 'key-command-missing', 'local');
   });
 
   it('key-signature-wrong: it signs something else', async () => {
     const key = await withScript('other', [`sha256sum <<< other | cut -c1-64 | ${SIGNS()}`]);
-    await refusal(() => signsForOthers(key, rootOf('p256')), 'key-signature-wrong', 'usage');
+    await refusal(() => signsForOthers(key, rootOf('p256')), 'key-signature-wrong', 'local');
   });
 });
 
