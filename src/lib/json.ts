@@ -34,13 +34,21 @@ function* structureOf(json: string): Generator<readonly [char: string, before: s
   }
 }
 
+/** The deepest nesting of a bounded text: code that recurses over the values has room for it. */
+const MAX_DEPTH = 64;
+
 /**
- * Whether a text, if it is JSON at all, has at most this many values. Ask before parsing what strangers wrote: a text of
- * brackets alone takes fifty times its size in memory.
+ * Whether a text, if it is JSON at all, has at most this many values and no deep nesting. Ask before parsing what
+ * strangers wrote: a text of brackets alone takes fifty times its size in memory.
  */
-export function hasAtMostValues(json: string, most: number): boolean {
-  let values = 1;
-  for (const [char] of structureOf(json)) if ('{[,'.includes(char) && (values += 1) > most) return false;
+export function isBounded(json: string, mostValues: number): boolean {
+  let [values, depth] = [1, 0];
+  for (const [char] of structureOf(json)) {
+    if ('{[,'.includes(char)) values += 1;
+    if ('{['.includes(char)) depth += 1;
+    if ('}]'.includes(char)) depth -= 1;
+    if (values > mostValues || depth > MAX_DEPTH) return false;
+  }
   return true;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { hasAtMostValues, repeatedKey } from '../../src/lib/json.ts';
+import { isBounded, repeatedKey } from '../../src/lib/json.ts';
 
 describe('a key that an object has twice', () => {
   for (const [json, key] of [
@@ -43,13 +43,19 @@ describe('the number of values in a JSON text', () => {
     ['', 1],
   ] as const)
     it(`is bounded in ${json}`, () => {
-      assert.ok(hasAtMostValues(json, values));
-      if (values > 1) assert.ok(!hasAtMostValues(json, values - 1));
+      assert.ok(isBounded(json, values));
+      if (values > 1) assert.ok(!isBounded(json, values - 1));
     });
+
+  it('is not the only bound: so is the depth', () => {
+    assert.ok(isBounded('['.repeat(64) + ']'.repeat(64), 1000));
+    assert.ok(!isBounded('['.repeat(65) + ']'.repeat(65), 1000));
+    assert.ok(isBounded('[]'.repeat(100), 1000));
+  });
 
   it('is found to be too large without reading on', () => {
     const start = performance.now();
-    assert.ok(!hasAtMostValues('['.repeat(50_000_000), 1000));
+    assert.ok(!isBounded('['.repeat(50_000_000), 1000));
     assert.ok(performance.now() - start < 1000);
   });
 });

@@ -1,6 +1,6 @@
 import { invalid, isRefused, notAllowed, type SignpipeError } from '../../lib/errors.ts';
 import { parseEnvelope, preAuthEncoding, type Envelope } from '../../lib/dsse/envelope.ts';
-import { hasAtMostValues, jsonOrNull, repeatedKey } from '../../lib/json.ts';
+import { isBounded, jsonOrNull, repeatedKey } from '../../lib/json.ts';
 import { printable } from '../../lib/printable.ts';
 import { isRefusal, type AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { SshPublicKey } from '../../lib/sshsig/public-key.ts';
@@ -89,7 +89,7 @@ type KnownStatement = { readonly signing: SigningStatement } | { readonly summar
 /** Parses the payload of an envelope whose signature was verified; null if the predicate is of another type. */
 function parseStatement(payload: Buffer, what: string): KnownStatement | null {
   const text = payload.toString('utf8');
-  const isReadable = Buffer.from(text).equals(payload) && hasAtMostValues(text, MAX_VALUES);
+  const isReadable = Buffer.from(text).equals(payload) && isBounded(text, MAX_VALUES);
   const json = isReadable ? jsonOrNull(text) : null;
   const head = anyStatement.safeParse(json);
   if (!head.success) throw malformed(what, 'its payload is not an in-toto Statement v1');

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { invalid, type SignpipeError } from '../errors.ts';
-import { hasAtMostValues, jsonOrNull, repeatedKey } from '../json.ts';
+import { isBounded, jsonOrNull, repeatedKey } from '../json.ts';
 import type { SshSigner } from '../sshsig/ssh-signer.ts';
 
 /**
@@ -75,7 +75,7 @@ function decode(text: string, what: string): Buffer {
 
 /** Reads the JSON form of an envelope; `what` names it in messages. Throws `dsse-malformed`. */
 export function parseEnvelope(text: string, what: string): Envelope {
-  const { data, error } = schema.safeParse(hasAtMostValues(text, MAX_VALUES) ? jsonOrNull(text) : null);
+  const { data, error } = schema.safeParse(isBounded(text, MAX_VALUES) ? jsonOrNull(text) : null);
   if (!data)
     throw malformed(
       `${what} is not a DSSE envelope: ${error.issues[0]?.path.join('.') ?? ''}`.replace(/: $/, ''),

@@ -9,6 +9,9 @@ import { sha256Hex } from '../../../src/lib/bytes/hash.ts';
 import type { SigningStatement } from '../../../src/engine/provenance/signing-statement.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
 import { checkReceiptsKey } from '../../../src/app/site/doctor/check-keys.ts';
+import { attach } from '../../../src/app/signer/attachments.ts';
+import type { JournaledOutput } from '../../../src/app/signer/journal.ts';
+import { readRequest } from '../../../src/protocol/control/request.ts';
 import { openReceiptWriter } from '../../../src/app/signer/signer-context.ts';
 import { SignpipeError } from '../../../src/lib/errors.ts';
 import { sshString, uint32 } from '../../../src/lib/sshsig/ssh-wire.ts';
@@ -159,6 +162,33 @@ describe('a channel with provenance', () => {
     assert.equal(sha256(await readFile(signed('crash.zip.intoto.jsonl'))), planned);
     assert.equal((await verify('crash.zip')).status, 0);
     await signer.assertIdle();
+  });
+
+  it('attachment-too-large: for more programs than readers accept', async () => {
+    const request = await signer.send('many.zip', soundZip(8));
+    await signer.signs(request);
+    const { receipt } = await signer.receiptFor(request);
+    const [file] = receipt.files;
+    const [entry] = file?.signed ?? [];
+    const channel = signer.context.channels.get('default');
+    assert.ok(file && entry && channel);
+    const signedEntries = Array.from({ length: 25_000 }, () => entry);
+    const work = {
+      channel,
+      receipt: { ...receipt, files: [{ ...file, signed: signedEntries }] },
+      request: await readRequest(signer.context.repository, request),
+    };
+    const [output] = [{ name: file.input.name }] as unknown as JournaledOutput[];
+    assert.ok(output);
+    await assert.rejects(attach(signer.context, work, [output]), {
+      code: 'attachment-too-large',
+      kind: 'not-allowed',
+    });
+  });
+
+  it('is found by doctor to be possible', async () => {
+    const config = await loadSignerConfig(signer.world.site.signerConfig);
+    assert.match(JSON.stringify(await checkReceiptsKey(config)), /signs receipts and provenance/);
   });
 
   it('is downloaded by wait, and audit finds nothing wrong', async () => {

@@ -322,6 +322,14 @@ describe('provenance is refused', () => {
     ['no subject', (statement) => void (statement.subject = [])],
     ['another version', (statement) => JSON.stringify(statement).replace('Statement/v1', 'Statement/v2')],
     ['a digest that is none', (statement) => void (statement.predicate.input.digest.sha256 = 'a')],
+    [
+      'deep nesting',
+      (statement) =>
+        JSON.stringify(statement).replace(
+          '"timestamped"',
+          `"deep":${'['.repeat(1e5)}${']'.repeat(1e5)},"timestamped"`,
+        ),
+    ],
     ['no policy', (statement) => JSON.stringify(statement).replace('"policy"', '"polic"')],
     ['a number for text', (statement) => JSON.stringify(statement).replace('"default"', '1')],
   ] as [string, (statement: SigningStatement) => string | undefined][])
