@@ -67,7 +67,7 @@ function identityContent({ identity, programs, certificates }: AuditedIdentity):
             {},
             hash(sha256, true),
             notAfter === null ? '' : `, until ${notAfter.slice(0, 10)}`,
-            `: ${plural(signed, 'program')} `,
+            `: ${plural(signed, 'program')}`,
             test && warning('TEST'),
           ),
         ),

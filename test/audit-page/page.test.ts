@@ -115,6 +115,16 @@ describe('the audit page', () => {
     assert.match((await texts('.problems')).join(), new RegExp(`commit-signer-unknown at ${tampered}`));
   });
 
+  it('says who signed, by identity, with the certificates below', async () => {
+    const { subject, issuer, sha256, notAfter } = world.publisher.certificate;
+    const [identity, certificates] = [
+      `${subject}; ${issuer}: 131 programs`,
+      `${sha256.slice(0, 12)}, until ${notAfter.toISOString().slice(0, 10)}: 131 programs TEST`,
+    ];
+    const [found, ...others] = (await texts('#facts dd')).filter((text) => text.startsWith(subject));
+    assert.deepEqual([found, others], [`${identity}${certificates}`, []]);
+  });
+
   it('has a row for each request, the newest first, and draws more on scrolling', async () => {
     assert.equal(await status(), '266 rows');
     assert.equal(await count('tr.row'), 200);

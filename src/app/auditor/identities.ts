@@ -23,9 +23,10 @@ function programsBy({ files }: AuditRow, own: string): Map<string, number> {
 export class SignerIdentities {
   private readonly identities = new Map<string, GrowingIdentity>();
 
+  /** An answer that is not proven says nothing about who signed. */
   add(row: AuditRow): void {
-    const { certificate, identity, test } = row;
-    if (!certificate || !identity) return;
+    const { outcome, certificate, identity, test } = row;
+    if (outcome === 'unproven' || !certificate || !identity) return;
     const text = identityText(identity);
     const entry = this.identities.get(text) ?? { identity, certificates: new Map() };
     this.identities.set(text, entry);

@@ -55,6 +55,9 @@ describe('the summary', () => {
     );
   });
 
+  it('does not believe an answer that is not proven', () =>
+    assert.deepEqual(signers([row({ files, outcome: 'unproven' })]), []));
+
   it('counts programs by the certificate that signed them, if that is not the one of the receipt', () => {
     const daily = { ...entry, certificate: 'd'.repeat(64) };
     const rows = [row({ files: [{ input: { name: 'a' }, entries: 2, signed: [entry, daily], kept: [] }] })];
