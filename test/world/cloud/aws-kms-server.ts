@@ -54,8 +54,10 @@ export interface AwsKey {
   readonly key: KeyObject;
   readonly spec: string;
   readonly algorithms: readonly string[];
-  state?: string;
-  usage?: string;
+  readonly state?: string;
+  readonly usage?: string;
+  /** Instead of the public key, DER. */
+  readonly publicKey?: Buffer;
 }
 
 const RSA_ALGORITHMS = ['PKCS1_V1_5', 'PSS'].flatMap((padding) =>
@@ -205,7 +207,7 @@ export class AwsKmsServer {
     const state = key.state ?? 'Enabled';
     if (operation === 'DescribeKey') return body({ KeyMetadata: { KeyId: id, KeyState: state, ...usage } });
     if (operation === 'GetPublicKey')
-      return body({ ...usage, PublicKey: publicKeyDer(key.key).toString('base64') });
+      return body({ ...usage, PublicKey: (key.publicKey ?? publicKeyDer(key.key)).toString('base64') });
     if (state !== 'Enabled') return { type: 'DisabledException', message: `${id ?? ''} is disabled.` };
     return this.sign(key, input, body);
   }

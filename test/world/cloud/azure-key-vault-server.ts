@@ -26,6 +26,7 @@ export interface AzureKey {
   readonly attributes?: Readonly<Record<string, unknown>>;
   /** `RSA`, `RSA-HSM`, … */
   readonly type?: string;
+  readonly curve?: string;
 }
 
 export const TENANT = '72f988bf-86f1-41af-91ab-2d7cd011db47';
@@ -174,11 +175,14 @@ export class AzureKeyVaultServer {
     return this.sign(name, key, JSON.parse(body) as { alg: string; value: string });
   }
 
-  private bundle(name: string, { key, operations = ['sign', 'verify'], attributes, type }: AzureKey): object {
+  private bundle(
+    name: string,
+    { key, operations = ['sign', 'verify'], attributes, type, curve }: AzureKey,
+  ): object {
     const jwk = createPublicKey(key).export({ format: 'jwk' });
     const kid = `${this.origin}/keys/${name}/${VERSION}`;
     return {
-      key: { ...jwk, kty: type ?? jwk.kty, kid, key_ops: operations },
+      key: { ...jwk, kty: type ?? jwk.kty, crv: curve ?? jwk.crv, kid, key_ops: operations },
       attributes: { enabled: true, ...attributes },
     };
   }

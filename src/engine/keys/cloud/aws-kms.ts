@@ -6,9 +6,15 @@ import type { SigningKey } from '../signing-key.ts';
 import { explainAwsError, isAccessDenied } from './aws-errors.ts';
 import { limitAwsResponses } from './aws-responses.ts';
 import { parseAwsUri, type AwsKeyUri } from './aws-uri.ts';
-import { openCloudKey, type ClientLimits, type CloudKey, type CloudService } from './cloud-key.ts';
+import {
+  openCloudKey,
+  readPublicKey,
+  type ClientLimits,
+  type CloudKey,
+  type CloudService,
+} from './cloud-key.ts';
 import { loadSdk } from './load-sdk.ts';
-import { serviceError } from './service-errors.ts';
+import { quoted, serviceError } from './service-errors.ts';
 
 type Sdk = typeof import('@aws-sdk/client-kms');
 
@@ -48,11 +54,15 @@ function createClient(
 function signingKeyOf(answer: GetPublicKeyCommandOutput, what: string) {
   if (answer.KeyUsage !== 'SIGN_VERIFY' || !answer.PublicKey)
     throw serviceError(what, { problem: 'unsuitable', said: `its usage is ${String(answer.KeyUsage)}` });
-  const publicKey = createPublicKey({ key: Buffer.from(answer.PublicKey), format: 'der', type: 'spki' });
+  const der = Buffer.from(answer.PublicKey);
+  const kind = quoted(answer.KeySpec);
+  const publicKey = readPublicKey(what, kind, () =>
+    createPublicKey({ key: der, format: 'der', type: 'spki' }),
+  );
   const algorithms = new Set<string>(answer.SigningAlgorithms);
   const digests = HASHES.filter((hash) => algorithms.has(algorithmFor(publicKey, hash)));
   if (digests.length > 0) return { publicKey, digests };
-  throw serviceError(what, { problem: 'unsuitable', said: `its kind is ${String(answer.KeySpec)}` });
+  throw serviceError(what, { problem: 'unsuitable', said: `its kind is ${kind}` });
 }
 
 class AwsKms implements CloudService {

@@ -7,7 +7,7 @@ import type { SigningKey } from '../signing-key.ts';
 import { createAzureCredential } from './azure-credential.ts';
 import { explainAzureError } from './azure-errors.ts';
 import { parseAzureUri, type AzureKeyUri } from './azure-uri.ts';
-import { openCloudKey, type CloudKey, type CloudService } from './cloud-key.ts';
+import { openCloudKey, readPublicKey, type CloudKey, type CloudService } from './cloud-key.ts';
 import { loadSdk } from './load-sdk.ts';
 import { serviceError } from './service-errors.ts';
 import { isLoopback } from './uri-parts.ts';
@@ -65,7 +65,8 @@ class AzureKeyVault implements CloudService {
     const { name, version } = this.uri;
     const found = await this.client.getKey(name, { ...(version !== undefined && { version }), abortSignal });
     this.requireUsable(found);
-    const publicKey = publicKeyOf(found.key ?? {});
+    const jwk = found.key ?? {};
+    const publicKey = readPublicKey(this.what, `${jwk.kty} ${jwk.crv}`, () => publicKeyOf(jwk));
     // A new version of a key has another private key and another certificate, so only the version at the start signs.
     const keyVersion = found.properties.version ?? version;
     // It shares the connections and the token of the client that has read the key.

@@ -6,6 +6,7 @@ import { requireCertificate } from '../command/command-line.ts';
 import { externalKey } from '../external-key.ts';
 import type { UriKeyOptions } from '../uri-key-options.ts';
 import type { SigningKey } from '../signing-key.ts';
+import { serviceError } from './service-errors.ts';
 import { ServiceCalls, type ServiceCallOptions } from './service-calls.ts';
 
 /** Signatures in flight unless configured: at 80 ms each, 400 in a second, below the quotas of AWS. */
@@ -78,5 +79,14 @@ export async function openCloudKey(
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/** Reads a public key as a service answered it. Throws `key-not-for-signing` for a kind that Node does not know. */
+export function readPublicKey(what: string, kind: string, read: () => KeyObject): KeyObject {
+  try {
+    return read();
+  } catch {
+    throw serviceError(what, { problem: 'unsuitable', said: `its kind is ${kind}` });
   }
 }

@@ -5,7 +5,13 @@ import { crc32c } from '../../../lib/bytes/crc32c.ts';
 import { usage } from '../../../lib/errors.ts';
 import type { UriKeyOptions } from '../uri-key-options.ts';
 import type { SigningKey } from '../signing-key.ts';
-import { openCloudKey, type ClientLimits, type CloudKey, type CloudService } from './cloud-key.ts';
+import {
+  openCloudKey,
+  readPublicKey,
+  type ClientLimits,
+  type CloudKey,
+  type CloudService,
+} from './cloud-key.ts';
 import { explainGoogleError } from './google-errors.ts';
 import { parseGoogleUri } from './google-uri.ts';
 import { loadSdk } from './load-sdk.ts';
@@ -57,15 +63,15 @@ class GoogleKms implements CloudService {
     // Without this, credentials that are missing would end the process by a rejection that the SDK does not handle.
     await this.client.initialize();
     const [answer] = await this.client.getPublicKey({ name: this.name }, this.callOptions);
-    const publicKey = this.publicKeyOf(answer);
     const digest = this.digestOf(answer);
+    const publicKey = this.publicKeyOf(answer);
     return { publicKey, digests: [digest], signDigest: (hash, value) => this.sign(hash, value) };
   }
 
-  private publicKeyOf({ pem, pemCrc32c, name }: PublicKey) {
+  private publicKeyOf({ pem, pemCrc32c, name, algorithm }: PublicKey) {
     const text = pem ?? '';
     this.requireIntact(Buffer.from(text), pemCrc32c?.value, name);
-    return createPublicKey(text);
+    return readPublicKey(this.what, quoted(String(algorithm)), () => createPublicKey(text));
   }
 
   private digestOf({ algorithm }: PublicKey): DigestName {

@@ -27,9 +27,13 @@ export async function loadSdk<T>(packages: readonly string[], load: () => Promis
   } catch (error) {
     const isMissing = hasCode(error, 'MODULE_NOT_FOUND') || hasCode(error, 'ERR_MODULE_NOT_FOUND');
     if (isMissing && packages.some((name) => messageOf(error).includes(`'${name}'`)))
-      throw usage('key-sdk-missing', `this kind of key needs ${names}, which is not installed`, {
-        hint: installCommand(packages),
-      });
+      throw usage(
+        'key-sdk-missing',
+        `this kind of key needs ${names}, which ${packages.length === 1 ? 'is' : 'are'} not installed`,
+        {
+          hint: installCommand(packages),
+        },
+      );
     throw usage('key-sdk-unusable', `${names}: cannot be loaded: ${printable(messageOf(error), 300)}`, {
       hint: `${installCommand(packages)}, and check that it supports Node ${process.versions.node}`,
     });

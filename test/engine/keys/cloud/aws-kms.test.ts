@@ -171,6 +171,24 @@ describe('a key of AWS KMS that cannot be opened', () => {
     await fails('key-not-for-signing', open('alias/encrypts'), SECRETS);
   });
 
+  it('key-not-for-signing: a kind of key that Node does not know', async () => {
+    const [publicKey, spec, algorithms] = [
+      Buffer.from('3003020101', 'hex'),
+      'ML_DSA_65',
+      ['ML_DSA_SHAKE_256'],
+    ];
+    const id = idOf('rsa3072').replace('1234', 'dddd');
+    server.add({ key: publishers.key('rsa3072'), publicKey, spec, algorithms }, 'ml-dsa', id);
+    const { message } = await fails('key-not-for-signing', open('alias/ml-dsa'), SECRETS);
+    assert.match(message, /its kind is ML_DSA_65/);
+  });
+
+  it('key-not-for-signing: an RSA key that signs only by PSS', async () => {
+    const id = idOf('rsa3072').replace('1234', 'cccc');
+    server.add({ ...awsKey(publishers.key('rsa3072')), algorithms: ['RSASSA_PSS_SHA_256'] }, 'pss', id);
+    await fails('key-not-for-signing', open('alias/pss'), SECRETS);
+  });
+
   it('key-service-credentials: another secret', async () => {
     await KeyProcess.with({ ...environment, AWS_SECRET_ACCESS_KEY: 'another-secret-4711' }, async (own) => {
       // The service repeats the request in its answer, with the session token.

@@ -114,6 +114,13 @@ describe('a key of Azure Key Vault that cannot be opened', () => {
     await fails('key-not-for-signing', open('encrypts'), SECRETS);
   });
 
+  it('key-not-for-signing: a curve that Windows does not verify', async () => {
+    server.keys.set('bitcoin', { key: publishers.key('p256'), curve: 'P-256K' });
+    await fails('key-not-for-signing', open('bitcoin'), SECRETS);
+    server.keys.set('secret', { key: publishers.key('p256'), type: 'oct-HSM' });
+    await fails('key-not-for-signing', open('secret'), SECRETS);
+  });
+
   it('key-digest: a digest that the curve does not go with', async () => {
     const key = await open('p384', 'p384');
     const { hint } = await fails('key-digest', key.sign('sha256', DATA), SECRETS);

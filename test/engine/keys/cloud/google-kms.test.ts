@@ -144,6 +144,7 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
     'RSA_SIGN_RAW_PKCS1_3072',
     'RSA_DECRYPT_OAEP_3072_SHA256',
     'EC_SIGN_SECP256K1_SHA256',
+    'PQ_SIGN_ML_DSA_65',
   ])
     it(`key-not-for-signing: ${algorithm}`, async () => {
       server.keys.set(nameOf('unfit'), { key: publishers.key('rsa3072'), algorithm });
