@@ -13,6 +13,8 @@ import type { Authorities } from './authorities.ts';
 
 /** Batches that one round carries at most, and how many of them at once. */
 const BATCHES = { perRound: 64, atOnce: 4 };
+/** Answers that one round removes at most. */
+const REMOVALS = 200;
 /** Queries of one batch that are in flight. */
 const IN_FLIGHT = 16;
 /** Expired batches are left alone after this, in ms: clocks differ. */
@@ -70,6 +72,7 @@ export class Courier {
   /** Carries every batch that waits now. Throws if the host cannot be reached. */
   async round(): Promise<Round> {
     const { mailbox } = this.options;
+    await mailbox.renew();
     const listing = await mailbox.list();
     await this.removeOrphans(listing);
     const due = [...listing.queries].filter(([path, batch]) => this.isDue(path, batch, listing));
@@ -87,7 +90,7 @@ export class Courier {
 
   /** Removes answers to queries that are gone: the signer does not wait for them any more. */
   private async removeOrphans({ queries, answers }: Listing): Promise<void> {
-    const orphans = [...answers].filter(([path]) => !queries.has(path));
+    const orphans = [...answers].filter(([path]) => !queries.has(path)).slice(0, REMOVALS);
     const { mailbox, log } = this.options;
     await mailbox
       .remove(orphans.map(([, { name }]) => ({ kind: 'answers' as const, name })))

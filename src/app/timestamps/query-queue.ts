@@ -20,8 +20,10 @@ import { PendingQuery } from './pending-query.ts';
 const COLLECT_MS = 100;
 /** The pause between two looks for answers, in ms; it grows with the wait up to the second. */
 const POLL_MS = { shortest: 500, longest: 5000 };
-/** A query that an earlier run left is removed when it has been expired for so long, in ms: clocks differ. */
+/** A query that an earlier run left is removed this long after it expired, in ms: clocks differ. */
 const LEFT_OVER_MS = 600_000;
+/** How many batches of earlier runs are removed at most. */
+const LEFT_OVERS = 200;
 
 /** Queries that were pushed together. */
 interface Batch {
@@ -98,6 +100,7 @@ export class QueryQueue {
   /** Pushes batches until no query waits to be sent. */
   private async send(): Promise<void> {
     await this.pause(COLLECT_MS);
+    if (this.collecting === null) await this.options.mailbox.renew().catch(() => {});
     while (this.waiting.length > 0 && !this.closed.signal.aborted) {
       const queries = this.waiting.splice(0, BATCH_SIZE).filter(({ isOpen }) => isOpen);
       if (queries.length > 0) await this.push(queries);
@@ -207,7 +210,7 @@ export class QueryQueue {
     const own = signerName(this.options.signer.publicKey);
     const isOver = ({ name }: ListedBatch): boolean =>
       name.signer === own && name.expires * 1000 < Date.now() - LEFT_OVER_MS;
-    const names = new Map([...queries, ...answers].filter(([, batch]) => isOver(batch)));
+    const names = new Map([...queries, ...answers].filter(([, batch]) => isOver(batch)).slice(0, LEFT_OVERS));
     await this.removeListed(
       [...names.values()].map(({ name }) => name),
       { queries, answers },

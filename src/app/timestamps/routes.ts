@@ -46,7 +46,7 @@ const dialThrough =
   };
 
 /** How long a courier may take for one answer, in ms, unless the configuration says otherwise. */
-const COURIER_MS = 120_000;
+const COURIER_MS = 60_000;
 
 interface RoutesConfig extends Pick<SiteConfig, 'ssh'>, Pick<SignerConfig, 'receipts' | 'state'> {
   readonly control: { readonly url: string };

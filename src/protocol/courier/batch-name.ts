@@ -7,7 +7,7 @@ export const TIMESTAMP_REFS = 'refs/signpipe/timestamps/';
 export interface BatchName {
   /** Which signer asks: the first 16 hex digits of the SHA-256 of its receipt key. */
   readonly signer: string;
-  /** When nobody waits for the answers any more, in seconds since 1970, by the signer's clock. */
+  /** When the signer stops waiting for the answers, in seconds since 1970, by the signer's clock. */
   readonly expires: number;
   /** SHA-256 of the queries, in hex. */
   readonly id: string;

@@ -25,6 +25,8 @@ import {
 
 /** The most bytes that one fetch of batches may receive. */
 const FETCH_LIMIT = 64 * 1024 * 1024;
+/** After how many fetches and pushes the repository is created anew: nothing in it is needed for long. */
+const MOST_TRANSFERS = 200;
 
 /** A batch on the host. */
 export interface ListedBatch {
@@ -59,6 +61,8 @@ interface NewBatch {
  * control repository.
  */
 export class Mailbox {
+  private transfers = 0;
+
   private constructor(
     private readonly url: string,
     private readonly git: Git,
@@ -70,15 +74,28 @@ export class Mailbox {
 
   /** Creates the bare repository; connects at the first use. */
   static async open({ url, path, ssh }: MailboxOptions): Promise<Mailbox> {
-    await rm(path, { recursive: true, force: true });
-    await mkdir(path, { recursive: true, mode: 0o700 });
     const remote = ssh && url.startsWith('ssh:') ? ssh : null;
     const shared = remote && new SharedSsh(remote, dirname(path));
     const git = new Git(path, shared ? { sshCommand: shared.command } : {});
-    await git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=unused']);
     const objects = new CatFile(path);
     const refs = remote && new RemoteHeads(url, remote, TIMESTAMP_REFS);
-    return new Mailbox(url, git, objects, new CommitGraph(git, objects), shared, refs);
+    const mailbox = new Mailbox(url, git, objects, new CommitGraph(git, objects), shared, refs);
+    await mailbox.create();
+    return mailbox;
+  }
+
+  /** Empties the repository if it has been used much. The caller makes sure that nothing is under way. */
+  async renew(): Promise<void> {
+    if (this.transfers >= MOST_TRANSFERS) await this.create();
+  }
+
+  private async create(): Promise<void> {
+    const { gitDir } = this.git;
+    this.objects.close();
+    this.transfers = 0;
+    await rm(gitDir, { recursive: true, force: true });
+    await mkdir(gitDir, { recursive: true, mode: 0o700 });
+    await this.git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=unused']);
   }
 
   close(): void {
@@ -100,11 +117,13 @@ export class Mailbox {
   /** Fetches batches that were listed. */
   async fetch(kind: BatchKind, batches: readonly ListedBatch[]): Promise<void> {
     if (batches.length === 0) return;
+    this.transfers += 1;
     const refs = batches.map(({ name }) => batchRef(kind, name));
     const flags = ['--no-tags', '--no-auto-gc', '--no-write-fetch-head'];
     const limits = { limit: FETCH_LIMIT, what: printable(this.url) };
     await limitFetch(this.git.gitDir, limits, (signal) =>
-      this.remote(['fetch', ...flags, this.url, ...refs.map((ref) => `+${ref}:${ref}`)], { signal }),
+      // Without references of their own, what was fetched is forgotten by `renew`.
+      this.remote(['fetch', ...flags, this.url, ...refs], { signal }),
     );
   }
 
@@ -139,6 +158,7 @@ export class Mailbox {
       { type: 'tree', content: tree },
       { type: 'commit', content: commit },
     ]);
+    this.transfers += 1;
     await this.git.run(['index-pack', '--stdin', '--strict'], { input: pack });
     await this.push([`--force-with-lease=${ref}:`, this.url, `${objectId('commit', commit)}:${ref}`]);
   }

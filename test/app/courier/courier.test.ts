@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
@@ -330,6 +330,29 @@ describe('the courier', () => {
     await (await mailbox()).remove([{ kind: 'queries', name }]);
     await round();
     assert.deepEqual(await refsOnHost(), []);
+  });
+
+  it('works in a repository that does not grow', async () => {
+    const box = await mailbox();
+    const identity = { name: 'By hand', email: '' };
+    const push = async (count: number): Promise<void> => {
+      const name = { signer: '0'.repeat(16), expires: count, id: '0'.repeat(64) };
+      const content = Buffer.from(String(count));
+      await box.publish({ kind: 'queries', name, content, identity, at: new Date(), signer: null });
+    };
+    await push(1);
+    const packs = (): Promise<string[]> => readdir(at('by-hand.git', 'objects', 'pack'));
+    await box.renew();
+    assert.notDeepEqual(await packs(), []);
+    Object.assign(box, { transfers: 200 });
+    await box.renew();
+    assert.deepEqual(await packs().catch(() => []), []);
+    await push(2);
+    const { queries } = await box.list();
+    assert.equal(queries.size, 2);
+    await box.fetch('queries', [...queries.values()]);
+    for (const batch of queries.values())
+      assert.match((await box.read('queries', batch)).content.toString(), /^[12]$/);
   });
 
   it('a signer removes what an earlier run left behind', async () => {
