@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { generateKey } from 'openpgp';
 import { after, before, describe, it } from 'node:test';
 import { keyToPem, toPem } from '../../../src/sandbox/certificates.ts';
 import { toPfx } from '../../../src/sandbox/pkcs12-writer.ts';
@@ -33,6 +34,8 @@ const SECRETS = {
   proxy: `${MARK}-proxy-6`,
   authority: `${MARK}-authority-7`,
   github: `${MARK}-github-8`,
+  ssh: `${MARK}-ssh-9`,
+  openpgp: `${MARK}-openpgp-10`,
 } as const;
 
 /** Each secret as it is, and as it looks in base64 and in a Basic authorization. */
@@ -57,6 +60,20 @@ let children: RecordedChildren;
 let proxy: Server;
 let environment: NodeJS.ProcessEnv;
 const ended = new Map<string, Ended>();
+
+/** Keys for checksum files, each with a passphrase. */
+async function plantChecksumKeys(): Promise<void> {
+  const keys = (name: string): string => world.at('keys', name);
+  await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', SECRETS.ssh, '-f', keys('checksums_ed25519')]);
+  await writeFile(keys('checksums_passphrase'), `${SECRETS.ssh}\n`, { mode: 0o600 });
+  const { privateKey } = await generateKey({
+    userIDs: [{ name: 'Releases' }],
+    passphrase: SECRETS.openpgp,
+    format: 'armored',
+  });
+  await writeFile(keys('openpgp.asc'), privateKey, { mode: 0o600 });
+  await writeFile(keys('openpgp_passphrase'), `${SECRETS.openpgp}\n`, { mode: 0o600 });
+}
 
 /** A key of each kind, on a channel of its own. */
 async function plantSecrets(): Promise<void> {
@@ -87,7 +104,10 @@ async function configureChannels(): Promise<void> {
       .replace('key: keys/receipts_ed25519', '$&\n  passphraseFile: keys/receipts_passphrase')
       .replace(/^retry:.*$/m, 'retry: { attempts: 1, wait: 0 }'),
   );
-  await world.configure(`channels:
+  await world.configure(`checksums:
+  openpgp: { key: keys/openpgp.asc, passphraseFile: keys/openpgp_passphrase }
+  ssh: { key: keys/checksums_ed25519, passphraseFile: keys/checksums_passphrase }
+channels:
   variable: { signing: { ${chain}, key: keys/variable.key } }
   command: { signing: { ${chain}, command: [keys/sign, ${world.at('keys', 'plain.key')}] } }
   token: { signing: { key: "${hsm.uri('token=release;object=codesign')}" } }`);
@@ -96,6 +116,7 @@ async function configureChannels(): Promise<void> {
 before(async () => {
   world = await World.start();
   await plantSecrets();
+  await plantChecksumKeys();
   await configureChannels();
   const folder = world.at('recorded');
   await mkdir(folder);
@@ -152,6 +173,8 @@ describe('a signer with marked secrets', () => {
     const log = await world.git('log', '--format=%B', 'signed');
     assert.equal(log.match(/^Outcome: signed$/gm)?.length, 4, log);
     assert.match(ended.get('watch')?.stdout ?? '', /authority\.example.*the proxy http:\/\/127\.0\.0\.1/);
+    const kinds = await world.git('grep', '-h', '"kind"', 'signed~3', '--', 'receipt.json');
+    for (const kind of ['openpgp', 'ssh']) assert.ok(kinds.includes(`"${kind}"`), kinds);
     assert.match(ended.get('sign')?.stderr ?? '', /\[key-passphrase-wrong\]/);
   });
 
