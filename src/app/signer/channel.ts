@@ -4,12 +4,12 @@ import type { KeySettings } from '../../engine/keys/open.ts';
 import { requireUsable } from '../../engine/keys/signing-key.ts';
 import { compileNamePatterns, compilePatterns, type PathFilter } from '../../engine/artifact/globs.ts';
 import type { ChecksumKey } from '../../engine/checksums/checksum-key.ts';
-import { openChecksumKeys } from '../../engine/checksums/open-checksum-keys.ts';
 import type { SignpipeError } from '../../lib/errors.ts';
 import type { CertificateFinding } from '../../lib/x509/certificate-findings.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { openChannelKey, type ChannelKey, type ChannelKeyOptions } from './channel-key.ts';
 import { Renewal } from './renewal.ts';
+import type { ChecksumKeysOf } from './shared-checksum-keys.ts';
 import { readTrustLists, type ChannelLists } from './trust-lists.ts';
 
 /** One channel, ready to sign: its key is open, its policy compiled. */
@@ -34,6 +34,7 @@ interface ChannelOptions extends ChannelKeyOptions {
   readonly now: Date;
   /** Reports what its operator should know about `signing.successor`. */
   readonly onFinding: (finding: CertificateFinding) => void;
+  readonly checksumKeys: ChecksumKeysOf;
 }
 
 type KeyPart = ChannelKey & Pick<Channel, 'renewal' | 'keyProblem'>;
@@ -78,7 +79,7 @@ export async function openChannel(config: ChannelConfig, options: ChannelOptions
     return {
       config,
       ...keys,
-      checksumKeys: config.checksums ? await openChecksumKeys(config.checksums, options) : null,
+      checksumKeys: config.checksums ? await options.checksumKeys(config.checksums) : null,
       ...(await readTrustLists(trust)),
       roots: await readRoots(signing.roots),
       isOurs: compilePatterns(signing.files),

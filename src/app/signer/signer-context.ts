@@ -29,6 +29,7 @@ import { publicPolicy } from './public-policy.ts';
 import { Outages } from './outages.ts';
 import { publishedCertificates } from './published-certificates.ts';
 import { Renewals } from './renewals.ts';
+import { sharedChecksumKeys } from './shared-checksum-keys.ts';
 import { TrustLists } from './trust-lists.ts';
 
 /** A writer of receipts whose key can sign provenance too. */
@@ -102,13 +103,17 @@ export async function openChannels(
 ): Promise<Map<string, Channel>> {
   const channels = new Map<string, Channel>();
   const onOutage = (message: string): void => log?.warn(message);
+  const checksumKeys = sharedChecksumKeys({ now, warn });
   const endpoint = (authority: TimestampAuthority): TimestampEndpoint => routes.endpoint(authority);
   try {
     for (const [name, channel] of config.channels) {
       const onFinding = ({ code, hint, message }: CertificateFinding): void =>
         log?.warn({ channel: name, code, hint }, `channel ${name}: ${message}`);
       const { retry } = config;
-      channels.set(name, await openChannel(channel, { now, warn, onOutage, onFinding, endpoint, retry }));
+      channels.set(
+        name,
+        await openChannel(channel, { now, warn, onOutage, onFinding, endpoint, retry, checksumKeys }),
+      );
     }
     return channels;
   } catch (error) {
