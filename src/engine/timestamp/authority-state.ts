@@ -141,7 +141,9 @@ export class AuthorityState {
     return this.failures === 0 ? 0 : this.limits.backOffMs * 2 ** (this.failures - 1) * SHORTEST_BACK_OFF;
   }
 
+  /** With its circuit open, it rests as long as it may: a trial does not wait for that. */
   private rest(failures: number): number {
+    if (this.isOpen) return this.limits.restMs;
     return Math.min(this.limits.restMs, FIRST_REST * 2 ** (failures - 1));
   }
 }

@@ -50,11 +50,11 @@ describe('an authority out of order costs time once, and not per program', () =>
   for (const way of ways)
     it(way, async () => {
       const broken = await start({ misbehave: way });
-      const authorities = new TimestampClient([broken.url, good.url], { timeoutMs: 2000 });
+      const authorities = new TimestampClient([broken.url, good.url], { timeoutMs: 4000 });
       const ms = await duration(async () => {
         for (const { url } of await stamps(authorities, 60)) assert.equal(url, good.url);
       });
-      assert.ok(ms < 1900, `${ms} ms`);
+      assert.ok(ms < 3800, `${ms} ms`);
       assert.ok(broken.requests.length <= 8, `${broken.requests.length} requests`);
     });
 });
