@@ -1,30 +1,22 @@
 import { posix } from 'node:path';
 import { sha256Hex } from '../../lib/bytes/hash.ts';
 import { invalid } from '../../lib/errors.ts';
-import type { TreeEntry } from '../../lib/git/objects.ts';
+import type { Commit, TreeEntry } from '../../lib/git/objects.ts';
 import { sha256Sums, type NamedDigest } from '../../lib/sha256sums.ts';
 import { ATTACHMENT_LIMIT } from '../../protocol/control/receipt.ts';
 import { attachmentsOf, type Attachment, type Receipt } from '../../protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../protocol/control/repository.ts';
-import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { requireProvenance } from './provenance-audit.ts';
 import type { Findings } from './findings.ts';
-
-/** What attachments are checked with. */
-interface AttachmentContext {
-  readonly repository: ControlRepository;
-  /** Who may sign receipts, and so provenance. */
-  readonly receiptSigners: AllowedSigners;
-}
 
 /**
  * Checks that the folder `attachments` of a receipt holds what the receipt says was delivered beside its files, and
  * nothing else, that its checksum files name those files with their digests, and that its provenance says what it says
- * itself. `entries` is the receipt's tree.
+ * itself. `commit` is the receipt's, with its signature verified, and `entries` its tree.
  */
 export async function compareAttachments(
-  { repository, receiptSigners }: AttachmentContext,
-  entries: readonly TreeEntry[],
+  repository: ControlRepository,
+  { commit, entries }: { readonly commit: Commit; readonly entries: readonly TreeEntry[] },
   receipt: Receipt,
   findings: Findings,
 ): Promise<void> {
@@ -40,7 +32,7 @@ export async function compareAttachments(
       const content = await readAttachment(repository, blobs, attachment, sums);
       const file = files.get(attachment);
       if (file && attachment.kind === 'provenance')
-        requireProvenance(content, attachment.name, { receipt, file }, receiptSigners);
+        requireProvenance(content, attachment.name, { receipt, file }, commit);
     });
   const named = new Set(attachmentsOf(receipt).map(({ sha256 }) => sha256));
   for (const name of blobs.keys())

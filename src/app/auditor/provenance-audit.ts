@@ -1,8 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { SigningStatement } from '../../engine/provenance/signing-statement.ts';
 import { trustedStatements } from '../../engine/provenance/trusted-statements.ts';
+import { claimedKey } from '../../lib/git/commit-signature.ts';
+import type { Commit } from '../../lib/git/objects.ts';
+import { publicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { invalid } from '../../lib/errors.ts';
-import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
+import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { Receipt, ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 
 /** What both a receipt and the provenance of one of its files state, by what it is about. */
@@ -44,18 +47,26 @@ const statedBy = {
   }),
 };
 
+/** The key that signed a commit, without the certificate that it may have: envelopes carry none. */
+function keyOf({ raw }: Commit): AllowedSigners {
+  const key = claimedKey(raw);
+  const list = key ? `receipt ${publicKeyLine(key.plain)}\n` : '';
+  return AllowedSigners.parse(list, 'the key of the receipt');
+}
+
 /**
- * Checks the provenance of a file, as its receipt holds it: every envelope counts, and the statement is that of the
- * receipt. Throws `receipt-provenance-differs`.
+ * Checks the provenance of a file, as its receipt holds it: the key that signed the receipt's commit signed every
+ * envelope, and the statement is that of the receipt. Throws `receipt-provenance-differs`.
  */
 export function requireProvenance(
   content: Buffer,
   name: string,
   { receipt, file }: { readonly receipt: Receipt; readonly file: ReceiptFile },
-  signers: AllowedSigners,
+  commit: Commit,
 ): void {
   const differs = (why: string): Error => invalid('receipt-provenance-differs', `${name}: ${why}`);
-  const { signing, ignored } = trustedStatements(content.toString('utf8').trimEnd().split('\n'), signers);
+  const lines = content.toString('utf8').trimEnd().split('\n');
+  const { signing, ignored } = trustedStatements(lines, keyOf(commit));
   const [bad] = ignored;
   if (bad) throw differs(`${bad.error.message} (${bad.error.code})`);
   const [only, ...more] = signing;

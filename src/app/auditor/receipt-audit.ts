@@ -167,7 +167,7 @@ async function compareParts(
   compareMessage(commit, receipt, findings);
   const entries = (await findings.try(() => context.repository.readTree(commit.tree))) ?? [];
   await findings.try(() => requireSums(context.repository, entries, receipt));
-  await compareAttachments(context, entries, receipt, findings);
+  await compareAttachments(context.repository, { commit, entries }, receipt, findings);
   return compareSignatures(context, entries, receipt, findings);
 }
 

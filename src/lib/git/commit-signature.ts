@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { invalid, isInvalid, isRefused, notAllowed, SignpipeError } from '../errors.ts';
 import { isRefusal, type AllowedSigners, type SignerRefusal } from '../sshsig/allowed-signers.ts';
+import type { SshPublicKey } from '../sshsig/public-key.ts';
 import { Persons, type SignerKey } from '../sshsig/persons.ts';
 import { commitLabel, splitCommit } from './signed-commit.ts';
 import { dearmor, parseSshSig, verifySshSig, type SshSig } from '../sshsig/sshsig.ts';
@@ -191,6 +192,13 @@ function signedParts(rawCommit: Buffer): { payload: Buffer; sshSig: SshSig } | n
     throw error;
   }
 }
+
+/**
+ * The key that a commit's signature claims to be made with; null for a commit without a readable signature. Only
+ * `verifyCommitSignature` checks whether the claim is true.
+ */
+export const claimedKey = (rawCommit: Buffer): SshPublicKey | null =>
+  signedParts(rawCommit)?.sshSig.publicKey ?? null;
 
 /** The key is prefixed by its length, so that no byte can move between key and payload. */
 const identityOf = (payload: Buffer, { publicKey }: SshSig): string =>

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
+import { loadSshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
 import { readAudit } from '../../../src/app/auditor/audit-repository.ts';
 import { provenanceOf } from '../../../src/app/signer/provenance.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
@@ -30,7 +35,10 @@ interface ProvenanceCase {
 }
 
 /** Writes a receipt whose only file has such provenance. */
-async function receiptWith({ change = () => {}, by = 'receipts', edit }: ProvenanceCase): Promise<string> {
+async function receiptWith(
+  world: AuditWorld,
+  { change = () => {}, by = 'receipts', edit }: ProvenanceCase,
+): Promise<string> {
   const request = await world.request();
   const at = world.tick();
   const signer = { name: 'Example signer', key: world.keys.receipts.signer.fingerprint };
@@ -90,7 +98,7 @@ before(async () => {
   world = await AuditWorld.create();
   programs = [await world.program('bin/tool.exe', new Date('2026-01-05T08:00:00Z'))];
   for (const [what, each] of Object.entries({ [SOUND]: {}, ...cases }))
-    receipts.set(what, await receiptWith(each));
+    receipts.set(what, await receiptWith(world, each));
   await world.write();
   const repository = await ControlRepository.openExisting(world.gitDir);
   const audit = await readAudit(repository, { allowed: world.allowed() });
@@ -112,4 +120,23 @@ describe('the provenance in a receipt', () => {
     it(`receipt-provenance-differs: ${what}`, () => {
       assert.deepEqual(problemsOf(what), ['receipt-provenance-differs']);
     });
+
+  it('is found sound if the key of the receipt has a certificate, and only its authority is listed', async () => {
+    const at = (name: string): string => join(world.folder, name);
+    const run = (...args: string[]): Buffer => execFileSync('ssh-keygen', ['-q', ...args]);
+    const { principal } = world.keys.receipts;
+    run('-t', 'ed25519', '-N', '', '-f', at('ca'));
+    run('-s', at('ca'), '-I', 'id', '-n', principal, at(`${principal}.pub`));
+    const signer = await loadSshSigner(at(`${principal}-cert.pub`));
+    const keys = { ...world.keys, receipts: { ...world.keys.receipts, signer } };
+    const certified: AuditWorld = Object.assign(await world.another(), { keys });
+    await receiptWith(certified, {});
+    await certified.write();
+    const authority = await readFile(at('ca.pub'), 'utf8');
+    const list = `${world.allowedText('builder')}${principal} cert-authority ${authority}`;
+    const repository = await ControlRepository.openExisting(certified.gitDir);
+    const { problems: found } = await readAudit(repository, { allowed: AllowedSigners.parse(list, 'list') });
+    repository.close();
+    assert.deepEqual(found, []);
+  });
 });
