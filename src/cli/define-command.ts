@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseDuration } from '../app/config/units.ts';
+import { runStopTasks } from '../lib/at-stop.ts';
 import { removeTemporaries } from '../lib/bytes/temp-files.ts';
 import { reportError } from './output/terminal.ts';
 
@@ -25,6 +26,7 @@ function milliseconds(text: string): number {
 function endWhenStopped(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => {
+      runStopTasks();
       removeTemporaries();
       process.kill(process.pid, signal);
     });

@@ -58,7 +58,9 @@ const keyShape = {
     .max(100)
     .optional(),
   concurrency: z.int().min(1).max(256).optional(),
-  keyTimeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 60s').optional(),
+  keyTimeout: duration
+    .refine((ms) => ms > 0 && ms <= 3_600_000, 'must be longer than 0, and at most 1h: 60s')
+    .optional(),
 };
 
 /** The key and certificate that follow those in use. */

@@ -416,7 +416,8 @@ describe('signer.yaml', () => {
         ],
         ['no signatures at a time', '[a], concurrency: 0', /signing\.concurrency/],
         ['too many signatures at a time', '[a], concurrency: 257', /signing\.concurrency/],
-        ['no time to sign', '[a], keyTimeout: 0', /must be longer than 0/],
+        ['no time to sign', '[a], keyTimeout: 0', /must be longer than 0, and at most 1h/],
+        ['more time to sign than a timer has', '[a], keyTimeout: 30d', /at most 1h/],
       ] as const
     ).map(([what, command, message]): [string, string, string, RegExp] => [
       what,

@@ -6,6 +6,7 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { createZip } from '../../../src/lib/zip/create-zip.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
@@ -114,6 +115,28 @@ describe('signpipe sign, stopped while it waits for a timestamp', () => {
         silent.close();
       }
     });
+});
+
+describe('signpipe sign, stopped while a command signs', () => {
+  it('ends the command', async () => {
+    const helper = at('hangs');
+    await writeFile(helper, `#!/bin/sh\necho $$ > ${at('hangs.pid')}\nexec sleep 300\n`, { mode: 0o755 });
+    await run(
+      'openssl',
+      [...['pkcs12', '-in', 'code.pfx', '-passin', `pass:${PASSPHRASE}`, '-nokeys', '-out', 'code.pem']],
+      { cwd: folder },
+    );
+    const args = ['sign', 'tool.exe', '--key', `exec:${helper}`, '--certificate', 'code.pem'];
+    const child = spawn(process.execPath, [main, ...args, '--output', at('never.exe')], { cwd: folder });
+    const pid = async (): Promise<string> => (await readFile(at('hangs.pid'), 'utf8').catch(() => '')).trim();
+    while ((await pid()) === '' && child.exitCode === null) await delay(20);
+    child.kill('SIGINT');
+    assert.deepEqual(await once(child, 'close'), [null, 'SIGINT']);
+    // It dies in its own time, and some containers keep its zombie.
+    await delay(100);
+    const state = await readFile(`/proc/${await pid()}/stat`, 'utf8').catch(() => ') Z');
+    assert.match(state, /\) Z/);
+  });
 });
 
 describe('signpipe sign', () => {

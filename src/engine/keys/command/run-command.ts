@@ -2,6 +2,7 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { atStop } from '../../../lib/at-stop.ts';
 
 /** In bytes. A signature of RSA-8192 has 1,368 characters in base64. */
 const MAX_ANSWER = 16 * 1024;
@@ -101,6 +102,7 @@ export async function runCommand({
   const abort = (): void => stop('aborted');
   const timer = setTimeout(() => stop('late'), timeoutMs);
   signal.addEventListener('abort', abort, { once: true });
+  const forget = atStop(() => killGroup(child));
   const closed = once(child, 'close');
   closed.catch(() => {}); // It could not be started: `exit` says so.
   try {
@@ -109,6 +111,7 @@ export async function runCommand({
     await drain(child, closed);
     return { status, endedBy, stopped, answer: answer(), diagnostics: diagnostics() };
   } finally {
+    forget();
     clearTimeout(timer);
     signal.removeEventListener('abort', abort);
   }
