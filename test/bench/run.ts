@@ -18,6 +18,7 @@ import { network } from './cases/network.ts';
 import { poll } from './cases/poll.ts';
 import { service } from './cases/service.ts';
 import { startup } from './cases/startup.ts';
+import { token } from './cases/token.ts';
 import { transfer } from './cases/transfer.ts';
 import { root } from './measure.ts';
 import { Place } from './place.ts';
@@ -40,6 +41,7 @@ const CASES: Readonly<Record<string, (place: Place, options: BenchOptions) => Pr
   network,
   programs,
   service,
+  token,
   files,
   transfer,
   growth,
