@@ -1,4 +1,5 @@
 import type { TokenCredential } from '@azure/identity';
+import { limitAzureResponses } from './azure-responses.ts';
 import { isLoopback } from './uri-parts.ts';
 
 /** Microsoft does not know the authority of an emulator on this machine. */
@@ -14,5 +15,6 @@ const authorityIsLocal = (env: NodeJS.ProcessEnv): boolean => {
 export const createAzureCredential = (identity: typeof import('@azure/identity')): TokenCredential =>
   new identity.DefaultAzureCredential({
     retryOptions: { maxRetries: 0 },
+    additionalPolicies: limitAzureResponses,
     disableInstanceDiscovery: authorityIsLocal(process.env),
   });

@@ -1,4 +1,5 @@
 import { readRetryAfter } from '../../timestamp/http.ts';
+import { TOO_LONG } from './azure-responses.ts';
 import { networkProblem, quoted, type Problem, type ServiceProblem } from './service-errors.ts';
 
 /** By HTTP status; from the REST reference of Key Vault. */
@@ -31,7 +32,7 @@ interface SdkError extends Error {
 
 /** The inner codes of 403 that say that the key cannot be used, rather than that the account may not. */
 const DISABLED = /^(?:KeyDisabled|KeyExpired|KeyNotYetValid|ObjectIsDisabled)$/;
-const DISABLED_TEXT = /\b(?:disabled|expired|not yet valid)\b/i;
+const DISABLED_TEXT = /\b(?:disabled|expired) (?:key|object)\b|\bkey is not yet valid\b/i;
 
 const isIdentityError = ({ name }: Error): boolean =>
   /^(?:CredentialUnavailableError|AuthenticationError|AuthenticationRequiredError|AggregateAuthenticationError|ClientAuthError|ClientConfigurationError)$/.test(
@@ -70,6 +71,7 @@ function problemOf(error: SdkError): Problem {
   const network = networkProblem(error);
   if (network !== undefined) return network;
   if (status >= 500 || error.code === 'REQUEST_SEND_ERROR') return 'unavailable';
+  if (error.code === 'PARSE_ERROR' || error.message.includes(TOO_LONG)) return 'answer';
   if (/challenge resource/.test(error.message)) return 'credentials';
   return 'refused';
 }

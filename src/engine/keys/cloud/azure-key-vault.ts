@@ -6,6 +6,7 @@ import type { UriKeyOptions } from '../uri-key-options.ts';
 import type { SigningKey } from '../signing-key.ts';
 import { createAzureCredential } from './azure-credential.ts';
 import { explainAzureError } from './azure-errors.ts';
+import { limitAzureResponses } from './azure-responses.ts';
 import { parseAzureUri, type AzureKeyUri } from './azure-uri.ts';
 import { openCloudKey, readPublicKey, type CloudKey, type CloudService } from './cloud-key.ts';
 import { loadSdk } from './load-sdk.ts';
@@ -41,9 +42,9 @@ function publicKeyOf({ kty, crv, n, e, x, y }: Jwk): KeyObject {
 
 /** The SDK's own retries are off: `ServiceCalls` repeats. */
 function createClient({ keys, identity }: Sdk, host: string): KeyClient {
-  const once = { retryOptions: { maxRetries: 0 } };
   return new keys.KeyClient(`https://${host}`, createAzureCredential(identity), {
-    ...once,
+    retryOptions: { maxRetries: 0 },
+    additionalPolicies: limitAzureResponses,
     disableChallengeResourceVerification: isLoopback(host),
   });
 }

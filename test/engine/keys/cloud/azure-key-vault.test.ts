@@ -87,6 +87,21 @@ describe('a key of Azure Key Vault', () => {
     assert.equal((await key.sign('sha256', DATA)).value.length, 384);
     await key.close();
   });
+
+  for (const [what, body] of [
+    ['a page instead of an answer', '<html>a login page</html>'],
+    ['an answer without an end', `"${' '.repeat(100_000)}"`],
+    ['an answer without a signature', '{}'],
+  ] as const)
+    it(`asks again after ${what}`, async () => {
+      const key = await open();
+      server.faults['sign'] = [{ status: 200, body }];
+      server.requests.length = 0;
+      assert.equal((await key.sign('sha256', DATA)).value.length, 384);
+      // The SDK reads the key itself before it first signs.
+      assert.deepEqual(server.requests, ['get rsa3072', 'sign rsa3072', 'sign rsa3072']);
+      await key.close();
+    });
 });
 
 describe('a key of Azure Key Vault that cannot be opened', () => {
@@ -184,6 +199,16 @@ describe('a signature of Azure Key Vault that fails', () => {
         code: 'Forbidden',
         inner: 'KeyDisabled',
         message: 'Operation sign is not allowed on a disabled key.',
+      },
+      'local',
+    ],
+    [
+      'key-service-denied',
+      {
+        status: 403,
+        code: 'Forbidden',
+        inner: 'ForbiddenByConnection',
+        message: 'Public network access is disabled.',
       },
       'local',
     ],
