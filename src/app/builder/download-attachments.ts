@@ -19,7 +19,7 @@ type Attached = Readonly<Pick<Receipt, 'attachments'>> & { readonly files: reado
 /** The folders below the outgoing folder in which all files of a receipt lie, with a slash at the end if there are any. */
 function folderOf({ files }: Attached): string {
   const { name = '', path = name } = files[0]?.output ?? {};
-  if (path.endsWith(name)) return path.slice(0, path.length - name.length);
+  if (path === name || path.endsWith(`/${name}`)) return path.slice(0, path.length - name.length);
   throw invalid('receipt-name', `the receipt says that ${name} lies at ${path}, which has another name`);
 }
 

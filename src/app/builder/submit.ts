@@ -6,7 +6,7 @@ import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { formatTrailers, type Trailer } from '../../lib/git/trailers.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import { CONTROL_TRAILER } from '../../protocol/control/control-trailers.ts';
-import { channelIn } from '../../protocol/control/published-policy.ts';
+import { channelIn, type PublishedPolicy } from '../../protocol/control/published-policy.ts';
 import type { Heads } from '../../protocol/control/repository.ts';
 import { ZIPNAME } from '../../protocol/control/request.ts';
 import { commitFile } from '../../protocol/control/write-commit.ts';
@@ -81,17 +81,21 @@ async function requestedFile(
   return { name, entries: await pinEntries(path, pins) };
 }
 
-/**
- * Which entries of a zip the signer would sign on a channel: `signing.files` in its published policy, or the default
- * if no trusted policy says so. Only a convenience: the signer refuses a request that pins other entries.
- */
-async function publishedFiles(
+/** What the signer publishes about a channel; undefined if no trusted policy has it. Only a convenience: the signer decides. */
+async function publishedChannel(
   { repository, config }: BuilderSession,
   { receipts }: Heads,
   channel = 'default',
-): Promise<readonly string[]> {
-  const policy = await publishedPolicy(repository, receipts, config.trust);
-  return channelIn(policy, channel)?.files ?? DEFAULT_FILES;
+): Promise<PublishedPolicy['channels'][string] | undefined> {
+  return channelIn(await publishedPolicy(repository, receipts, config.trust), channel);
+}
+
+/** Says that files need not have been packed if the channel takes any file. */
+async function sayUnpacked(session: BuilderSession, heads: Heads, channel?: string): Promise<void> {
+  if ((await publishedChannel(session, heads, channel))?.others !== 'checksum') return;
+  session.say(
+    'this channel also delivers files that cannot be signed: to request them as they are, give --no-pack',
+  );
 }
 
 async function entryPins(
@@ -101,7 +105,9 @@ async function entryPins(
 ): Promise<EntryPins | null> {
   if (!sparse) return null;
   const { isMeant, limits } = sparse;
-  return { isMeant: isMeant ?? compilePatterns(await publishedFiles(session, heads, channel)), limits };
+  if (isMeant) return { isMeant, limits };
+  const published = await publishedChannel(session, heads, channel);
+  return { isMeant: compilePatterns(published?.files ?? DEFAULT_FILES), limits };
 }
 
 async function pushRequest(
@@ -146,6 +152,7 @@ export function submit(
     // Open the commit key first: an upload of gigabytes must not end with a wrong passphrase.
     await committerOf(session);
     const heads = await session.repository.fetch();
+    if (packed) await sayUnpacked(session, heads, options.channel);
     const pins = await entryPins(session, heads, options);
     const files: RequestedFile[] = [];
     for (const each of uploads) files.push(await requestedFile(each, packed, pins));

@@ -94,6 +94,16 @@ describe('a channel with signing.others: checksum', () => {
     assert.equal(audit.status, 0, audit.stdout + audit.stderr);
   });
 
+  it('submit says that the channel takes such files as they are, if it packs them', async () => {
+    const { world } = signer;
+    const path = world.at('packed.tar.xz');
+    await writeFile(path, tarball(8));
+    const submitted = await signpipe(['submit', '-c', world.site.builderConfig, path]);
+    assert.match(submitted.stderr, /packed 1 file into packed\.tar\.zip/);
+    assert.match(submitted.stderr, /to request them as they are, give --no-pack/);
+    await signer.signs(submitted.stdout.trim());
+  });
+
   it('signed-file-differs: wait keeps no such file that was replaced', async () => {
     const request = await signer.send('swapped.tar.xz', tarball(9));
     await signer.signs(request);
