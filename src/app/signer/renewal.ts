@@ -1,6 +1,6 @@
 import { isKeyUri } from '../../engine/keys/key-uri.ts';
 import type { KeySettings } from '../../engine/keys/open.ts';
-import { requireUsable } from '../../engine/keys/signing-key.ts';
+import { isUsable } from '../../engine/keys/signing-key.ts';
 import { messageOf, SignpipeError, usage } from '../../lib/errors.ts';
 import type { CertificateFinding } from '../../lib/x509/certificate-findings.ts';
 import { successorFindings } from '../../lib/x509/successor-findings.ts';
@@ -27,16 +27,6 @@ interface RenewalOptions {
   readonly report: (finding: CertificateFinding) => void;
   /** A monotonic clock, in ms, for the pauses between attempts. */
   readonly clock?: () => number;
-}
-
-/** Whether its certificate may sign programs at this time. */
-function isUsable({ key }: ChannelKey, at: Date): boolean {
-  try {
-    requireUsable(key, at);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /**
@@ -88,7 +78,7 @@ export class Renewal {
   /** The key with which to sign now. Opens the successor if it is time for another attempt. */
   async keyAt(now: Date): Promise<KeyInUse> {
     const current = await this.currentAt(now);
-    const isDue = !current || now >= this.options.signing.successor.from || !isUsable(current, now);
+    const isDue = !current || now >= this.options.signing.successor.from || !isUsable(current.key, now);
     if (!this.next && this.clock() - this.triedAt >= (isDue ? MINUTE : HOUR)) await this.tryToOpen();
     const { next } = this;
     if (isDue && next) return { ...next, keyProblem: null };

@@ -8,7 +8,8 @@ import type { SignatureReport, VerifyProblem, VerifyReport } from './report.ts';
  */
 function textsOf({ signer, identity }: SignatureReport): string[] {
   if (!signer || !identity) return [];
-  return [identityText(identity), signer.subject, `${signer.subject}; ${signer.issuer}`];
+  const texts = [identityText(identity), signer.subject, `${signer.subject}; ${signer.issuer}`];
+  return texts.filter((text) => text !== '');
 }
 
 /** Whether a program is good (`ok`) and one of its signatures is by this identity. */

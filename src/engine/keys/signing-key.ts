@@ -177,6 +177,16 @@ export function requireUsable({ certificates, shortLived = false }: SigningKey, 
   requireForCodeSigning(leaf);
 }
 
+/** Whether Windows would accept signatures that this key makes at a given time; see `requireUsable`. */
+export function isUsable(key: SigningKey, at: Date): boolean {
+  try {
+    requireUsable(key, at);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function requireValid(leaf: Certificate, at: Date): void {
   if (at > leaf.notAfter)
     throw usage('certificate-expired', `${leaf.subject}: expired on ${isoDay(leaf.notAfter)}`, {

@@ -1,5 +1,5 @@
 import { plural } from '../../../lib/plural.ts';
-import { requireUsable, type SigningKey } from '../../../engine/keys/signing-key.ts';
+import { isUsable, type SigningKey } from '../../../engine/keys/signing-key.ts';
 import { changeAt, successorFindings, type Succession } from '../../../lib/x509/successor-findings.ts';
 import type { SigningConfig } from '../../config/signer.ts';
 import { checkValidity, findingResult } from './check-certificate.ts';
@@ -12,8 +12,8 @@ const DAY = 86_400_000;
 export type RenewedSigning = SigningConfig & { readonly successor: NonNullable<SigningConfig['successor']> };
 
 /** The key in use; null if it does not open, which its own check reports, or is not needed any more. */
-const keyInUse = ({ ...config }: RenewedSigning, keys: SigningKeys, now: Date): Promise<SigningKey | null> =>
-  now >= config.successor.from ? Promise.resolve(null) : keys.open(config).catch(() => null);
+const keyInUse = async (config: RenewedSigning, keys: SigningKeys, now: Date): Promise<SigningKey | null> =>
+  now >= config.successor.from ? null : keys.open(config).catch(() => null);
 
 /** When the successor takes over: at its date, or when the certificate in use ends. */
 function timeOf(
@@ -68,13 +68,4 @@ function findings(
   if (!old || !next) return [];
   const succession: Succession = { current: old, next, from };
   return successorFindings(succession).map(findingResult);
-}
-
-function isUsable(key: SigningKey, now: Date): boolean {
-  try {
-    requireUsable(key, now);
-    return true;
-  } catch {
-    return false;
-  }
 }
