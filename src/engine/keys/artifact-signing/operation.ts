@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { quoted, type Problem, type ServiceProblem } from '../cloud/service-errors.ts';
-import { explainAzureError } from '../cloud/azure-errors.ts';
+import { AZURE_PROBLEMS, explainAzureError } from '../cloud/azure-errors.ts';
 import type { RestAnswer } from './rest-client.ts';
 
 const text = z.string().max(100_000);
@@ -30,14 +30,6 @@ export class ServiceAnswerError extends Error {
   }
 }
 
-const PROBLEMS: ReadonlyMap<number, Problem> = new Map<number, Problem>([
-  [401, 'credentials'],
-  [403, 'denied'],
-  [404, 'missing'],
-  [408, 'timeout'],
-  [429, 'throttled'],
-]);
-
 const HINTS: Partial<Record<Problem, string>> = {
   credentials:
     'set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_CLIENT_CERTIFICATE_PATH), or give the machine a managed identity; renew a secret that has expired',
@@ -61,7 +53,9 @@ export function requireAccepted({ status, retryAfterMs, body }: RestAnswer): voi
   if (status === 200 || status === 202) return;
   const said = [`HTTP ${status}`, statedText(refusal.parse(body))].filter(Boolean).join(', ');
   const other = status >= 500 ? 'unavailable' : status >= 400 ? 'refused' : 'answer';
-  throw new ServiceAnswerError(withHint({ problem: PROBLEMS.get(status) ?? other, said, retryAfterMs }));
+  throw new ServiceAnswerError(
+    withHint({ problem: AZURE_PROBLEMS.get(status) ?? other, said, retryAfterMs }),
+  );
 }
 
 /** What an error of a call means. */

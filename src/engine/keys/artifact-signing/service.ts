@@ -57,7 +57,7 @@ export class ArtifactSigningService {
     let state = first;
     let asked = retryAfterMs;
     for (let pause = FIRST_PAUSE; state.state === 'pending'; pause = Math.min(pause * 1.5, LONGEST_PAUSE)) {
-      await delay(Math.min(asked ?? pause, LONGEST_WAIT), undefined, { signal });
+      await delay(Math.min(Math.max(asked ?? 0, pause), LONGEST_WAIT), undefined, { signal });
       const answer = await this.call(`/sign/${state.id}`, { method: 'GET', signal });
       asked = answer.retryAfterMs;
       // The operation goes on while the service is busy: to submit it again would cost another signature.

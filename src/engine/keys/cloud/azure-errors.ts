@@ -2,8 +2,8 @@ import { readRetryAfter } from '../../timestamp/http.ts';
 import { TOO_LONG } from './azure-responses.ts';
 import { networkProblem, quoted, type Problem, type ServiceProblem } from './service-errors.ts';
 
-/** By HTTP status; from the REST reference of Key Vault. */
-const PROBLEMS: ReadonlyMap<number, Problem> = new Map<number, Problem>([
+/** By HTTP status; from the REST references of Key Vault and Artifact Signing. */
+export const AZURE_PROBLEMS: ReadonlyMap<number, Problem> = new Map<number, Problem>([
   [401, 'credentials'],
   [403, 'denied'],
   [404, 'missing'],
@@ -64,7 +64,7 @@ function problemOf(error: SdkError): Problem {
   const inner = error.details?.error?.innererror?.code;
   if (status === 403 && (DISABLED.test(String(inner)) || DISABLED_TEXT.test(error.message)))
     return 'disabled';
-  const known = PROBLEMS.get(status);
+  const known = AZURE_PROBLEMS.get(status);
   if (known !== undefined) return known;
   // Key Vault answers a disabled key or an operation that it does not permit also by 400.
   if (status === 400 && DISABLED_TEXT.test(error.message)) return 'disabled';
