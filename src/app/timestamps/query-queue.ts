@@ -16,8 +16,8 @@ import { batchPath, signerName, type BatchName } from '../../protocol/courier/ba
 import type { ListedBatch, Listing, Mailbox } from '../../protocol/courier/mailbox.ts';
 import { PendingQuery } from './pending-query.ts';
 
-/** How long queries are collected before they are pushed together, in ms. */
-const COLLECT_MS = 100;
+/** Queries are collected until none has come for a while, a batch is full, or the first has waited; in ms. */
+const COLLECT_MS = { quiet: 150, longest: 1500 };
 /** The pause between two looks for answers, in ms; it grows with the wait up to the second. */
 const POLL_MS = { shortest: 500, longest: 5000 };
 /** A query that an earlier run left is removed this long after it expired, in ms: clocks differ. */
@@ -99,11 +99,21 @@ export class QueryQueue {
 
   /** Pushes batches until no query waits to be sent. */
   private async send(): Promise<void> {
-    await this.pause(COLLECT_MS);
+    await this.collectQueries();
     if (this.collecting === null) await this.options.mailbox.renew().catch(() => {});
     while (this.waiting.length > 0 && !this.closed.signal.aborted) {
       const queries = this.waiting.splice(0, BATCH_SIZE).filter(({ isOpen }) => isOpen);
       if (queries.length > 0) await this.push(queries);
+      if (this.waiting.length > 0) await this.collectQueries();
+    }
+  }
+
+  private async collectQueries(): Promise<void> {
+    const latest = performance.now() + COLLECT_MS.longest;
+    for (let seen = 0; this.waiting.length > seen && this.waiting.length < BATCH_SIZE;) {
+      seen = this.waiting.length;
+      await this.pause(Math.min(COLLECT_MS.quiet, latest - performance.now()));
+      if (performance.now() >= latest) return;
     }
   }
 

@@ -22,10 +22,11 @@ export class TunnelSocket extends Duplex {
     channel.once('close', () => this.destroy());
   }
 
-  /** Emits `timeout` when no byte has passed for `ms`; 0 for never. As in node:net. */
+  /** Emits `timeout` when no byte has passed for `ms`. As in node:net, 0 means never, and removes the listener. */
   setTimeout(ms: number, listener?: () => void): this {
     this.timeout = ms;
-    if (listener) this.once('timeout', listener);
+    if (listener && ms === 0) this.removeListener('timeout', listener);
+    else if (listener) this.once('timeout', listener);
     this.restartTimer();
     return this;
   }

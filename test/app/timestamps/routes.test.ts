@@ -101,6 +101,16 @@ describe('an authority via ssh', () => {
     assert.equal((await sshd.sessions()).length, 1);
   });
 
+  it('leaves no listeners on a connection that is used again and again', async () => {
+    const warnings: string[] = [];
+    const note = ({ message }: Error): void => void warnings.push(message);
+    process.on('warning', note);
+    const { client } = clientOf(routesWith(), permitted.url);
+    for (let count = 0; count < 15; count += 1) await client.timestamp(data, 'sha256');
+    process.off('warning', note);
+    assert.deepEqual(warnings, []);
+  });
+
   it('gets a new SSH connection after the old one was cut', async () => {
     const routes = routesWith();
     const { client } = clientOf(routes, permitted.url);
