@@ -59,7 +59,8 @@ export async function openChannelKey(
       timeoutMs: signing.timestampTimeout,
       attempts: retry?.attempts,
       backOffMs: retry?.wait,
-      onFailure: (url, error) => onOutage(`timestamp authority ${url}: ${error.message}`),
+      onFailure: (url, error) =>
+        onOutage(`timestamp authority ${url}: ${error.message.replace(`${url}: `, '')}`),
     });
     return { key, test, ...timestamps };
   } catch (error) {

@@ -16,7 +16,10 @@ function channelHealth({ config, key, timestamper }: Channel, outages: Outages):
   return [
     {
       name: config.name,
-      certificate: { subject: leaf.subject, sha256: leaf.sha256, notAfter: leaf.notAfter.toISOString() },
+      certificate: {
+        subject: leaf.subject,
+        ...(key.shortLived ? {} : { sha256: leaf.sha256, notAfter: leaf.notAfter.toISOString() }),
+      },
       ...(waiting ? { waiting: { for: waiting.for, since: waiting.since.toISOString() } } : {}),
       authorities: (timestamper?.health ?? []).map(authorityHealth),
     },

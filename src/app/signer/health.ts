@@ -19,7 +19,12 @@ const authoritySchema = z.object({
 
 const channelSchema = z.object({
   name: z.string(),
-  certificate: z.object({ subject: z.string(), sha256: z.string(), notAfter: time }),
+  /** Of a service that replaces its certificate every few days only the subject. */
+  certificate: z.object({
+    subject: z.string(),
+    sha256: z.string().optional(),
+    notAfter: time.optional(),
+  }),
   waiting: z.object({ for: z.string(), since: time }).optional(),
   authorities: z.array(authoritySchema),
 });

@@ -36,9 +36,11 @@ function signerLine(health: SignerHealth, now: Date): string {
 }
 
 function certificateLine({ certificate: { subject, notAfter } }: ChannelHealth, now: Date): string {
+  const name = `certificate  ${printable(subject, 200)}`;
+  if (notAfter === undefined) return `${name}, replaced by its service every few days`;
   const days = Math.floor((Date.parse(notAfter) - now.getTime()) / DAY);
   const left = days < 0 ? 'expired' : `${plural(days, 'day')} left`;
-  return `certificate  ${printable(subject, 200)}, until ${isoDay(new Date(notAfter))}, ${left}`;
+  return `${name}, until ${isoDay(new Date(notAfter))}, ${left}`;
 }
 
 function authorityLine(authority: AuthorityText, now: Date): string {
