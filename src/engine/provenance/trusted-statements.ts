@@ -36,16 +36,20 @@ export interface TrustedStatements {
 
 type KeysById = ReadonlyMap<string, SshPublicKey>;
 
-/** The key whose signature over the envelope verifies. */
-function keyOf({ signatures, payloadType, payload }: Envelope, keys: KeysById, what: string): SshPublicKey {
+/** The listed keys whose signatures over the envelope verify: at least one. */
+function keysOf(
+  { signatures, payloadType, payload }: Envelope,
+  keys: KeysById,
+  what: string,
+): SshPublicKey[] {
   if (signatures.length === 0) throw notAllowed('provenance-unsigned', `${what} has no signature`);
   const data = preAuthEncoding(payloadType, payload);
   const listed = signatures.flatMap(({ keyid, value }) => {
     const key = keys.get(keyid);
     return key ? [{ key, value }] : [];
   });
-  const signed = listed.find(({ key, value }) => verifyStandardSignature(key, value, data));
-  if (signed) return signed.key;
+  const signed = listed.filter(({ key, value }) => verifyStandardSignature(key, value, data));
+  if (signed.length > 0) return signed.map(({ key }) => key);
   const [first] = listed;
   if (first)
     throw invalid(
@@ -65,17 +69,22 @@ function keyOf({ signatures, payloadType, payload }: Envelope, keys: KeysById, w
   );
 }
 
-/** Throws `provenance-signer-refused` unless the key may sign receipts at a time. */
-function principalOf(key: SshPublicKey, allowed: AllowedSigners, at: string, what: string): string {
-  const permission = allowed.find(key, NAMESPACE, new Date(at), { securityKey: null });
-  if (!isRefusal(permission)) return permission.principal;
-  throw notAllowed(
-    'provenance-signer-refused',
-    `${what} is signed by ${key.fingerprint}, which ${permission.detail}`,
-    {
-      hint: 'judged at the time in the envelope, for the namespace git, as for receipts',
-    },
-  );
+/** The first of the keys that may sign receipts at a time; throws `provenance-signer-refused` if none may. */
+function signerAmong(
+  keys: readonly SshPublicKey[],
+  allowed: AllowedSigners,
+  at: string,
+  what: string,
+): { readonly principal: string; readonly key: string } {
+  const refusals: string[] = [];
+  for (const key of keys) {
+    const permission = allowed.find(key, NAMESPACE, new Date(at), { securityKey: null });
+    if (!isRefusal(permission)) return { principal: permission.principal, key: key.fingerprint };
+    refusals.push(`${key.fingerprint}, which ${permission.detail}`);
+  }
+  throw notAllowed('provenance-signer-refused', `${what} is signed by ${refusals.join('; and by ')}`, {
+    hint: 'judged at the time in the envelope, for the namespace git, as for receipts',
+  });
 }
 
 function malformed(what: string, why: string): SignpipeError {
@@ -117,11 +126,11 @@ function readLine(text: string, line: number, keys: KeysById, allowed: AllowedSi
       'provenance-payload-type',
       `${what} has a payload of the type ${printable(envelope.payloadType, 100)}, not ${STATEMENT_PAYLOAD}`,
     );
-  const key = keyOf(envelope, keys, what);
+  const signedBy = keysOf(envelope, keys, what);
   const known = parseStatement(envelope.payload, what);
   if (!known) return null;
   const at = 'signing' in known ? known.signing.predicate.times.signed : known.summary.predicate.timeVerified;
-  return { known, signed: { principal: principalOf(key, allowed, at, what), key: key.fingerprint, line } };
+  return { known, signed: { ...signerAmong(signedBy, allowed, at, what), line } };
 }
 
 /**

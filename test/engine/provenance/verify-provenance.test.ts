@@ -170,6 +170,21 @@ describe('the provenance of a file', () => {
     assert.equal((await verified('signed-tool.exe', name)).signing.key, signer.fingerprint);
   });
 
+  it('counts if one of two listed keys that signed it may sign receipts at its time', async () => {
+    const list = `old valid-before="20260101Z" ${otherLine}\nsigner ${line}\n`;
+    const [twice] = await envelopesOf(await stated(() => undefined));
+    const [theirs] = await envelopesOf(await stated(() => undefined, other));
+    assert.ok(twice && theirs);
+    const both = { ...twice, signatures: [...theirs.signatures, ...twice.signatures] };
+    await writeFile(at('both.jsonl'), JSON.stringify(both));
+    const { signing: trusted } = await verified(
+      'signed-tool.exe',
+      'both.jsonl',
+      AllowedSigners.parse(list, 'allowed'),
+    );
+    assert.equal(trusted.principal, 'signer');
+  });
+
   it('may be in URL-safe base64', async () => {
     const name = await changed((envelope) => {
       const urlSafe = (text: string): string => text.replaceAll('+', '-').replaceAll('/', '_');
