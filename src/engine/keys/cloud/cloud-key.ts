@@ -5,7 +5,7 @@ import { readCertificates } from '../certificate-file.ts';
 import { requireCertificate } from '../command/command-line.ts';
 import { externalKey } from '../external-key.ts';
 import type { UriKeyOptions } from '../uri-key-options.ts';
-import type { SigningKey } from '../signing-key.ts';
+import { KeyUnavailable, type SigningKey } from '../signing-key.ts';
 import { serviceError } from './service-errors.ts';
 import { ServiceCalls, type ServiceCallOptions } from './service-calls.ts';
 
@@ -72,6 +72,7 @@ export async function openCloudKey(
       signDigest: async (hash: DigestName, digest: Buffer) => ({
         value: await calls.run((signal) => key.signDigest(hash, digest, signal)),
       }),
+      available: () => isThere(calls, service),
       // eslint-disable-next-line require-await -- the interface is asynchronous
       close: async () => close(),
     };
@@ -79,6 +80,15 @@ export async function openCloudKey(
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/** Asks for the public key once, which costs nothing. Other errors than `KeyUnavailable` are left to the next signature. */
+async function isThere(calls: ServiceCalls, service: CloudService): Promise<void> {
+  try {
+    await calls.once((signal) => service.findKey(signal));
+  } catch (error) {
+    if (error instanceof KeyUnavailable) throw error;
   }
 }
 

@@ -26,16 +26,11 @@ export class ServiceCalls {
    * and `key-closed` after `close`.
    */
   async run<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return retrySigning(() => this.attempt(work), { signal: this.closing.signal });
+    return retrySigning(() => this.once(work), { signal: this.closing.signal });
   }
 
-  /** Ends all calls. */
-  close(): void {
-    this.closing.abort(keyClosed());
-    for (const controller of this.inFlight) controller.abort(keyClosed());
-  }
-
-  private async attempt<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  /** Makes a call without repeating it; see `run`. */
+  async once<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { what, timeoutMs, explain } = this.options;
     const late = serviceError(what, { problem: 'timeout', said: `within ${timeoutMs / 1000} s` });
     const controller = new AbortController();
@@ -51,5 +46,11 @@ export class ServiceCalls {
     } finally {
       this.inFlight.delete(controller);
     }
+  }
+
+  /** Ends all calls. */
+  close(): void {
+    this.closing.abort(keyClosed());
+    for (const controller of this.inFlight) controller.abort(keyClosed());
   }
 }

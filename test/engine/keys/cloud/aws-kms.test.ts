@@ -117,6 +117,19 @@ describe('a key of AWS KMS', () => {
     await (await open()).close();
   });
 
+  it('tells whether the service is there, without a signature', async () => {
+    const key = await open();
+    server.requests.length = 0;
+    await key.available?.();
+    server.faults['GetPublicKey'] = [{ status: 503, body: '' }];
+    await fails('key-service-unavailable', key.available?.() ?? Promise.resolve(), SECRETS);
+    // That is for the next signature to report.
+    server.faults['GetPublicKey'] = [{ type: 'AccessDeniedException' }];
+    await key.available?.();
+    assert.ok(server.requests.every(({ operation }) => operation !== 'Sign'));
+    await key.close();
+  });
+
   it('signs after the service has asked to slow down, or has failed', async () => {
     const key = await open();
     server.faults['Sign'] = [

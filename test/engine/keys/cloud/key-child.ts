@@ -14,8 +14,9 @@ async function perform(task: KeyTask): Promise<KeyOutcome> {
     return { key: keys.push(key) - 1, algorithm, concurrency, chain: certificates.map(({ raw }) => raw) };
   }
   const key = keys[task.key];
+  if (task.op === 'sign' && key) return { value: (await key.sign(task.hash, Buffer.from(task.data))).value };
   if (task.op === 'close') await key?.close();
-  else if (key) return { value: (await key.sign(task.hash, Buffer.from(task.data))).value };
+  if (task.op === 'available') await key?.available?.();
   return { value: Buffer.alloc(0) };
 }
 

@@ -9,7 +9,7 @@ import { Certificate } from '../../../../src/lib/x509/certificate.ts';
 export type KeyTask =
   | { readonly op: 'open'; readonly settings: KeySettings }
   | { readonly op: 'sign'; readonly key: number; readonly hash: DigestName; readonly data: Buffer }
-  | { readonly op: 'close'; readonly key: number };
+  | { readonly op: 'available' | 'close'; readonly key: number };
 
 /** An error of the child. */
 export interface KeyFailure {
@@ -91,6 +91,7 @@ export class KeyProcess {
         const signed = await this.ask({ op: 'sign', key, hash, data });
         return { value: Buffer.from('value' in signed ? signed.value : []), certificates };
       },
+      available: async () => void (await this.ask({ op: 'available', key })),
       close: async () => void (await this.ask({ op: 'close', key })),
     };
   }
