@@ -28,12 +28,16 @@ const firstLine = (bytes: Buffer): string | undefined => {
 /**
  * Reads the first line of a file, without its line end; spaces belong to it. Throws `passphrase-file`, and what
  * opening the file throws. Calls `warn` if others can read the file; it is not refused, since container runtimes
- * mount secrets like that.
+ * mount secrets like that. `what` names the secret in messages.
  */
-export async function readPassphraseFile(path: string, warn: (message: string) => void): Promise<string> {
+export async function readPassphraseFile(
+  path: string,
+  warn: (message: string) => void,
+  what = 'passphrase',
+): Promise<string> {
   const bytes = await withFile(path, (file) => {
     if (file.size <= MAX_FILE) return readAll(file, MAX_FILE);
-    throw usage('passphrase-file', `${path}: ${file.size} bytes are too many for a passphrase`);
+    throw usage('passphrase-file', `${path}: ${file.size} bytes are too many for a ${what}`);
   });
   const line = firstLine(bytes);
   if (line === undefined)
@@ -41,10 +45,10 @@ export async function readPassphraseFile(path: string, warn: (message: string) =
       hint: 'save the file as UTF-8',
     });
   if (line === '' || Buffer.byteLength(line) > MAX_PASSPHRASE)
-    throw usage('passphrase-file', `${path}: the first line is empty or too long for a passphrase`, {
-      hint: 'put the passphrase into the first line of the file',
+    throw usage('passphrase-file', `${path}: the first line is empty or too long for a ${what}`, {
+      hint: `put the ${what} into the first line of the file`,
     });
-  await warnIfOthersCanRead(path, 'the passphrase', warn);
+  await warnIfOthersCanRead(path, `the ${what}`, warn);
   return line;
 }
 

@@ -10,7 +10,7 @@ import { parsePkcs11Uri } from './uri.ts';
 /** A token and what is on it. */
 export interface ListedToken {
   readonly token: TokenInfo;
-  /** CKM_ numbers of the mechanisms with which it signs. */
+  /** CKM_ numbers of its mechanisms. */
   readonly mechanisms: readonly number[];
   /** Why there was no login; undefined after one, and for a token that needs none. */
   readonly notLoggedIn: SignpipeError | undefined;

@@ -21,7 +21,6 @@ const MAX_SIGNATURE = 2048;
 
 const CKF_OS_LOCKING_OK = 0x2;
 const CKF_SERIAL_SESSION = 0x4;
-const CKF_SIGN = 0x800;
 const CKU_USER = 1;
 const CKU_CONTEXT_SPECIFIC = 2;
 const CKO = { certificate: 1, publicKey: 2, privateKey: 3 } as const;
@@ -144,8 +143,7 @@ export class LoadedModule implements ModuleCalls {
   }
 
   mechanisms(slot: Buffer): number[] {
-    const all = this.module.C_GetMechanismList(slot).slice(0, MAX_OBJECTS);
-    return all.filter((type) => (this.module.C_GetMechanismInfo(slot, type).flags & CKF_SIGN) !== 0);
+    return this.module.C_GetMechanismList(slot).slice(0, MAX_OBJECTS);
   }
 
   openSessions({ slot, count }: { readonly slot: Buffer; readonly count: number }): number {

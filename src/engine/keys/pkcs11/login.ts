@@ -117,7 +117,7 @@ export function checkPinState(token: TokenInfo, attended: boolean): void {
 
 /** Gets the PIN for a token. Throws `pin-missing` (usage) and what `readPassphraseFile` throws. */
 export async function findPin(token: TokenInfo, { file, ask, warn }: PinSource): Promise<Pin> {
-  if (file !== undefined) return { pin: await readPassphraseFile(file, warn), attended: false };
+  if (file !== undefined) return { pin: await readPassphraseFile(file, warn, 'PIN'), attended: false };
   if (has(token, 'protectedAuthenticationPath')) return { pin: undefined, attended: true };
   const pin = await ask?.(`token ${tokenName(token)} (its PIN)`);
   if (pin !== undefined && pin !== '') return { pin, attended: true };

@@ -3,6 +3,9 @@
  * over the channel of node:child_process, so that no PIN is in an argument or a variable of the process.
  */
 
+/** The variable that tells the process of a module the id of the process that it ends with. */
+export const PARENT_VARIABLE = 'SIGNPIPE_PARENT';
+
 /** A token as its module describes it (CK_TOKEN_INFO and CK_SLOT_INFO), without padding. */
 export interface TokenInfo {
   /** The handle of its slot, and the same as a number. */
@@ -58,7 +61,7 @@ export interface ModuleCalls {
   load(path: string): ModuleInfo;
   /** The tokens that are there and initialized. */
   tokens(): TokenInfo[];
-  /** The CKM_ numbers of a token's mechanisms with which it signs. */
+  /** The CKM_ numbers of a token's mechanisms. */
   mechanisms(slot: Buffer): number[];
   /** Opens up to `count` sessions with one token, in which all that follows happens; returns how many it got. */
   openSessions(options: { readonly slot: Buffer; readonly count: number }): number;

@@ -4,13 +4,14 @@ import { fileURLToPath } from 'node:url';
 import type { SignpipeError } from '../../../lib/errors.ts';
 import { KeyUnavailable } from '../signing-key.ts';
 import { callError } from './call-errors.ts';
-import type {
-  CallArgument,
-  CallMessage,
-  CallName,
-  CallResult,
-  ModuleInfo,
-  ReplyMessage,
+import {
+  PARENT_VARIABLE,
+  type CallArgument,
+  type CallMessage,
+  type CallName,
+  type CallResult,
+  type ModuleInfo,
+  type ReplyMessage,
 } from './module-calls.ts';
 
 /** Compiled beside the program; from source the TypeScript, which the loaders among Node's arguments can read. */
@@ -53,8 +54,12 @@ function environmentOf({ environment, threads }: ModuleProcessOptions): NodeJS.P
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  // Node signs on four threads unless told otherwise.
-  return { ...Object.fromEntries(given), UV_THREADPOOL_SIZE: String(Math.max(4, threads)) };
+  return {
+    ...Object.fromEntries(given),
+    [PARENT_VARIABLE]: String(process.pid),
+    // Node signs on four threads unless told otherwise.
+    UV_THREADPOOL_SIZE: String(Math.max(4, threads)),
+  };
 }
 
 /** Starts the script without core dumps, which would hold the PIN: the limit is inherited, and only a shell sets it. */

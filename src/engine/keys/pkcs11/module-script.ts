@@ -5,12 +5,12 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf } from '../../../lib/errors.ts';
 import { LoadedModule, LoadError } from './loaded-module.ts';
-import type { CallMessage, ModuleFault, ReplyMessage } from './module-calls.ts';
+import { PARENT_VARIABLE, type CallMessage, type ModuleFault, type ReplyMessage } from './module-calls.ts';
 
 /** Ends this process when its parent is gone: a thread, since a call of the module blocks the event loop. */
 const WATCH_PARENT = `
-  const parent = process.ppid;
-  setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL'); }, 500);`;
+  const { workerData } = require('node:worker_threads');
+  setInterval(() => { if (process.ppid !== workerData) process.kill(process.pid, 'SIGKILL'); }, 500);`;
 
 const RV = /^CKR_\w+$/;
 
@@ -33,7 +33,8 @@ async function reply({ id, name, argument }: CallMessage): Promise<ReplyMessage>
   }
 }
 
-const watcher = new Worker(WATCH_PARENT, { eval: true, execArgv: [], env: {} });
+const workerData = Number(process.env[PARENT_VARIABLE]);
+const watcher = new Worker(WATCH_PARENT, { eval: true, workerData, execArgv: [], env: {} });
 watcher.unref();
 // A stop of the signer reaches this process too, but the signer finishes its request first.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});

@@ -53,6 +53,23 @@ async function gone(pid: number): Promise<void> {
   }
 }
 
+/** Waits until a process for modules has loaded pkcs11-spy, which then waits for a reader of its log. */
+async function loading(parent: number | undefined): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  const loaded = (): Promise<boolean> => {
+    const pid = moduleProcesses(parent)[0]?.pid;
+    return readFile(`/proc/${pid}/maps`, 'latin1').then(
+      (maps) => maps.includes('pkcs11-spy'),
+      () => false,
+    );
+  };
+  while (!(await loaded())) {
+    assert.ok(Date.now() < deadline, 'the module was not loaded');
+    await sleep(50);
+  }
+  await sleep(200);
+}
+
 /** Logs each call of SoftHSM's module into a file. */
 async function spied(output: string): Promise<{ readonly module: string; readonly more: string }> {
   process.env['PKCS11SPY'] = hsm.module;
@@ -147,7 +164,7 @@ describe('the process of a module', () => {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       const exited = once(signer, 'exit');
-      if (hangs) await sleep(2500); // Until it hangs in the module.
+      if (hangs) await loading(signer.pid);
       else await once(signer.stdout, 'data');
       const [child] = moduleProcesses(signer.pid);
       assert.ok(child);
