@@ -1,7 +1,8 @@
 import { directEndpoint, type TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
+import { sendDirectly, type SendPost } from '../../engine/timestamp/send-post.ts';
 import { HttpStatusError } from '../../engine/timestamp/http.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
-import { messageOf, notAllowed, SignpipeError } from '../../lib/errors.ts';
+import { messageOf, notAllowed, SignpipeError, unavailable } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
 import {
   BATCH_FILE,
@@ -26,6 +27,17 @@ function failureOf(error: unknown): CourierFailure {
   };
 }
 
+/** Sends only to hosts and ports of `urls`: over plain http, anyone on the network can redirect elsewhere. */
+function sendToListed(urls: readonly string[]): SendPost {
+  const origins = new Set(urls.filter((url) => URL.canParse(url)).map((url) => new URL(url).origin));
+  return async (url, request) => {
+    if (origins.has(url.origin)) return sendDirectly(url, request);
+    throw unavailable('timestamp-redirect', `an authority redirects to ${url.origin}`, {
+      hint: "it is not among the courier's authorities: add its address, if it is right",
+    });
+  };
+}
+
 /** The authorities that a courier may ask: those in its own configuration, whatever a query names. */
 export class Authorities {
   private readonly endpoints: ReadonlyMap<string, TimestampEndpoint>;
@@ -35,7 +47,8 @@ export class Authorities {
     urls: readonly string[],
     private readonly timeoutMs: number,
   ) {
-    const endpoints = urls.map(directEndpoint);
+    const sendPost = sendToListed(urls);
+    const endpoints = urls.map((url) => directEndpoint(url, sendPost));
     this.endpoints = new Map(endpoints.map((endpoint) => [endpoint.url, endpoint]));
   }
 

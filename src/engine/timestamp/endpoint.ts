@@ -1,6 +1,7 @@
 import { parseEndpoint, postTimestampQuery } from './http.ts';
 import type { Pace } from './pace.ts';
 import { proxyFor } from './proxy.ts';
+import { sendDirectly, type SendPost } from './send-post.ts';
 
 /** An authority, and the way to it. */
 export interface TimestampEndpoint {
@@ -20,14 +21,15 @@ export interface TimestampEndpoint {
 }
 
 /**
- * An authority that this machine asks itself, through a proxy if the environment names one. Throws `timestamp-url` and
+ * An authority that this machine asks itself, through a proxy if the environment names one; `sendPost` may refuse
+ * where a redirect leads. Throws `timestamp-url` and
  * `timestamp-proxy` (usage).
  */
-export function directEndpoint(text: string): TimestampEndpoint {
+export function directEndpoint(text: string, sendPost: SendPost = sendDirectly): TimestampEndpoint {
   const endpoint = parseEndpoint(text);
   proxyFor(endpoint.url);
   return {
     url: endpoint.url,
-    post: (query, timeoutMs, abort) => postTimestampQuery(endpoint, query, timeoutMs, abort),
+    post: (query, timeoutMs, abort) => postTimestampQuery(endpoint, query, timeoutMs, abort, sendPost),
   };
 }

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
@@ -200,6 +203,18 @@ describe('a timestamp by courier', () => {
     const { asking, failures } = client(routes(), [other.url, authority.url]);
     await carrying(() => asking.timestamp(data, 'sha256'));
     assert.match(failures[0]?.message ?? '', /the courier reports courier-authority: not among/);
+    assert.equal(other.requests.length, before);
+  });
+
+  it('timestamp-courier: a redirect to an address that is not on the courier’s list is not followed', async () => {
+    const moved = createServer((_, response) => response.writeHead(307, { location: other.url }).end());
+    await once(moved.listen(0, '127.0.0.1'), 'listening');
+    const from = `http://127.0.0.1:${(moved.address() as AddressInfo).port}/`;
+    const before = other.requests.length;
+    const { asking, failures } = client(routes(), [from]);
+    await carrying(() => assert.rejects(asking.timestamp(data, 'sha256')), { authorities: [from] });
+    moved.close().closeAllConnections();
+    assert.match(failures[0]?.message ?? '', /reports timestamp-redirect: an authority redirects to http/);
     assert.equal(other.requests.length, before);
   });
 
