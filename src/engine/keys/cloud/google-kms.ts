@@ -2,7 +2,6 @@ import { createPublicKey } from 'node:crypto';
 import type { KeyManagementServiceClient, protos } from '@google-cloud/kms';
 import type { DigestName } from '../../../lib/asn1/oids.ts';
 import { crc32c } from '../../../lib/bytes/crc32c.ts';
-import { usage } from '../../../lib/errors.ts';
 import type { UriKeyOptions } from '../uri-key-options.ts';
 import type { SigningKey } from '../signing-key.ts';
 import {
@@ -13,6 +12,7 @@ import {
   type CloudService,
 } from './cloud-key.ts';
 import { explainGoogleError } from './google-errors.ts';
+import { googleEndpoint } from './google-endpoint.ts';
 import { parseGoogleUri } from './google-uri.ts';
 import { loadSdk } from './load-sdk.ts';
 import { quoted, serviceError } from './service-errors.ts';
@@ -22,19 +22,6 @@ type PublicKey = protos.google.cloud.kms.v1.IPublicKey;
 
 /** In bytes. A public key or a signature has less than two kilobytes. */
 const MAX_RESPONSE = 64 * 1024;
-
-/** gcloud's variable for another endpoint: one of a region, or a private one. */
-const ENDPOINT = 'CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS';
-
-/** Host and port of the endpoint that the environment names. Throws `key-service-endpoint` (usage). */
-function endpointOf(env: NodeJS.ProcessEnv): { apiEndpoint?: string; port?: number } {
-  const value = env[ENDPOINT];
-  if (value === undefined || value === '') return {};
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url?.protocol === 'https:' && url.username === '' && url.pathname === '/')
-    return { apiEndpoint: url.hostname, port: Number(url.port || 443) };
-  throw usage('key-service-endpoint', `${ENDPOINT}: is not of the form https://HOST/ or https://HOST:PORT/`);
-}
 
 /** The algorithms of key versions with which Authenticode can sign; each has one digest. */
 const ALGORITHM = /^(?:RSA_SIGN_PKCS1_\d{4}_SHA|EC_SIGN_P(?:256|384)_SHA)(256|384|512)$/;
@@ -50,7 +37,7 @@ class GoogleKms implements CloudService {
     { timeoutMs }: ClientLimits,
   ) {
     this.client = new sdk.KeyManagementServiceClient({
-      ...endpointOf(process.env),
+      ...googleEndpoint(process.env),
       'grpc.max_receive_message_length': MAX_RESPONSE,
     });
     // The SDK's own retries are off: `ServiceCalls` repeats.

@@ -199,16 +199,6 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
       },
     );
   });
-
-  for (const endpoint of ['http://127.0.0.1/', 'kms', 'https://user@host/', 'https://host/path'])
-    it(`key-service-endpoint: ${endpoint}`, async () => {
-      await KeyProcess.with(
-        { ...environment, CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: endpoint },
-        async (own) => {
-          await fails('key-service-endpoint', own.open(settings('rsa3072')), secrets);
-        },
-      );
-    });
 });
 
 describe('a signature of Google Cloud KMS that fails', () => {

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { describeKey } from '../../../../src/engine/keys/open.ts';
 import { parseAwsUri } from '../../../../src/engine/keys/cloud/aws-uri.ts';
 import { parseAzureUri } from '../../../../src/engine/keys/cloud/azure-uri.ts';
+import { googleEndpoint } from '../../../../src/engine/keys/cloud/google-endpoint.ts';
 import { parseGoogleUri } from '../../../../src/engine/keys/cloud/google-uri.ts';
 import { refuses } from '../refusal.ts';
 
@@ -102,6 +103,28 @@ describe('a URI of Google Cloud KMS', () => {
   for (const [uri, message] of Object.entries(bad))
     it(`key-uri: ${uri}`, async () => {
       assert.match((await refuses('key-uri', () => parseGoogleUri(uri))).message, message);
+    });
+});
+
+describe('the endpoint of Google Cloud KMS', () => {
+  const from = (endpoint: string) => googleEndpoint({ CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: endpoint });
+
+  it('is the usual one unless the environment names another', () => {
+    assert.deepEqual(googleEndpoint({}), {});
+    assert.deepEqual(from(''), {});
+    assert.deepEqual(from('https://kms.example:8443/'), { apiEndpoint: 'kms.example', port: 8443 });
+    assert.deepEqual(from('https://kms.example'), { apiEndpoint: 'kms.example', port: 443 });
+  });
+
+  for (const endpoint of [
+    'http://127.0.0.1/',
+    'kms',
+    'https://user@host/',
+    'https://host/path',
+    'https://host/?a',
+  ])
+    it(`key-service-endpoint: ${endpoint}`, async () => {
+      await refuses('key-service-endpoint', () => from(endpoint));
     });
 });
 
