@@ -32,14 +32,31 @@ function otherIdentity({ current, next }: Succession): CertificateFinding | null
   };
 }
 
+/** Whether a certificate has another key than an earlier one with the same subject, and is none for tests. */
+const hasNewKey = (earlier: Certificate, next: Certificate): boolean =>
+  !next.isTest &&
+  earlier.subjectDer.equals(next.subjectDer) &&
+  !earlier.publicKeyDer.equals(next.publicKeyDer);
+
+const AGAIN = 'SmartScreen may begin its reputation again';
+const EXPECT = 'sign releases with few downloads first, and expect warnings of SmartScreen for some weeks';
+
 function newKey({ current, next }: Succession): CertificateFinding | null {
-  if (next.isTest || !current.subjectDer.equals(next.subjectDer)) return null;
-  if (current.publicKeyDer.equals(next.publicKeyDer)) return null;
+  if (!hasNewKey(current, next)) return null;
   return {
     code: 'successor-new-key',
-    message:
-      'signing.successor has a new key under the old subject: SmartScreen may begin its reputation again',
-    hint: 'sign releases with few downloads first, and expect warnings of SmartScreen for some weeks',
+    message: `signing.successor has a new key under the old subject: ${AGAIN}`,
+    hint: EXPECT,
+  };
+}
+
+/** A new key under the subject of the certificate that signed what the newest receipt names: `certificate-new-key`. */
+export function newKeyFinding(last: Certificate, inUse: Certificate): CertificateFinding | null {
+  if (!hasNewKey(last, inUse)) return null;
+  return {
+    code: 'certificate-new-key',
+    message: `its key is another one than that of the newest receipt under the same subject: ${AGAIN}`,
+    hint: EXPECT,
   };
 }
 

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { NULL, oid, seq } from '../../../src/lib/asn1/encode-der.ts';
 import { OID } from '../../../src/lib/asn1/oids.ts';
 import { certificateFindings } from '../../../src/lib/x509/certificate-findings.ts';
-import { successorFindings } from '../../../src/lib/x509/successor-findings.ts';
+import { newKeyFinding, successorFindings } from '../../../src/lib/x509/successor-findings.ts';
 import { makeAuthority, makeCodeSigner, newKey, type KeyPair, type Recipe } from './certificate-maker.ts';
 
 const DAY = 86_400_000;
@@ -97,6 +97,14 @@ describe('certificateFindings', () => {
   it('none for a test certificate, which Windows does not trust anyway', () => {
     const test = { oid: OID.signpipeTest, critical: false, value: NULL };
     assert.deepEqual(codes({ key: ec, extensions: [test], from: FROM, until: daysAfter(FROM, 3650) }), []);
+  });
+});
+
+describe('newKeyFinding', () => {
+  it('certificate-new-key: another key than that of the newest receipt, under the same subject', () => {
+    assert.equal(newKeyFinding(made(), made({ key: short }))?.code, 'certificate-new-key');
+    assert.equal(newKeyFinding(made(), made()), null);
+    assert.equal(newKeyFinding(made(), made({ key: short, name: 'Another' })), null);
   });
 });
 

@@ -117,6 +117,10 @@ export async function checkSigningKey(
   });
 }
 
+/** The settings of the key in use: after its date, those of the successor; the key before it may be gone. */
+export const settingsInUse = (signing: SigningConfig, now: Date): KeySettings =>
+  signing.successor && now >= signing.successor.from ? signing.successor : signing;
+
 const replacedSince = (from: Date): string =>
   `signing.successor signs since ${from.toISOString()}: make its settings those of signing, and remove signing.successor`;
 

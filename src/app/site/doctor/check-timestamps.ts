@@ -15,7 +15,7 @@ import { TimestampClient } from '../../../engine/timestamp/client.ts';
 import type { TimestampEndpoint } from '../../../engine/timestamp/endpoint.ts';
 import { parseEndpoint } from '../../../engine/timestamp/http.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
-import type { SigningKeys } from './check-keys.ts';
+import { settingsInUse, type SigningKeys } from './check-keys.ts';
 import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
 import { isoDay } from '../../../lib/iso-day.ts';
 
@@ -123,10 +123,8 @@ async function rootNames(
   keys: SigningKeys,
   now: Date,
 ): Promise<readonly string[] | undefined> {
-  const { timestampRoots, successor } = config;
-  if (timestampRoots) return timestampRoots;
-  // After the successor's date the key before it may be gone.
-  const key = await keys.open(successor && now >= successor.from ? successor : config).catch(() => null);
+  if (config.timestampRoots) return config.timestampRoots;
+  const key = await keys.open(settingsInUse(config, now)).catch(() => null);
   return key ? timestampRootsFor(undefined, key.certificates) : undefined;
 }
 

@@ -8,7 +8,8 @@ import { checkChecksumKeys } from './check-checksum-keys.ts';
 import { checkFiles, signerFiles } from './check-files.ts';
 import { checkHealth } from './check-health.ts';
 import { remoteChecks } from './check-hosts.ts';
-import { checkReceiptsKey, checkSigningKey, SigningKeys } from './check-keys.ts';
+import { checkKeyHistory } from './check-key-history.ts';
+import { checkReceiptsKey, checkSigningKey, settingsInUse, SigningKeys } from './check-keys.ts';
 import { checkSignerPrograms } from './check-programs.ts';
 import { runChecks, silent, type SiteCheck, type SiteFinding } from './check-result.ts';
 import { checkState } from './check-state.ts';
@@ -46,7 +47,13 @@ function signingKeyChecks(config: SignerConfig, keys: SigningKeys, now: Date): S
   return groups.flatMap(([names, { signing }]) => {
     const { successor } = signing;
     return [
-      { name: `signing key (${names})`, run: () => checkSigningKey(signing, keys, now) },
+      {
+        name: `signing key (${names})`,
+        run: async () => [
+          ...(await checkSigningKey(signing, keys, now)),
+          ...(await checkKeyHistory(config, settingsInUse(signing, now), keys)),
+        ],
+      },
       ...(successor
         ? [
             {
