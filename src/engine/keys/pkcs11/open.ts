@@ -10,7 +10,8 @@ import { certificatesFor, fits } from './find-key.ts';
 import { tokenName, whileSigning } from './find-token.ts';
 import { modulePath } from './module-path.ts';
 import { CALL_MS } from './module-process.ts';
-import { MAX_SESSIONS, parsePkcs11Uri } from './uri.ts';
+import { MAX_SESSIONS } from './uri-attributes.ts';
+import { parsePkcs11Uri } from './uri.ts';
 
 /** Signs with a token, and connects again when it, its sessions or the process of its module were lost. */
 class TokenSigner implements ExternalSigner {
