@@ -64,7 +64,10 @@ export class RecordedChildren {
       while (parents.has(above) && above !== own && parents.get(above) !== own)
         above = parents.get(above) ?? '0';
       if (above === own || parents.get(above) !== own) continue;
-      const text = `${read(`/proc/${pid}/cmdline`)}\0${read(`/proc/${pid}/environ`)}`;
+      const commandLine = read(`/proc/${pid}/cmdline`);
+      // Between fork and exec a process still is a copy of its parent.
+      if (commandLine === read(`/proc/${parent}/cmdline`)) continue;
+      const text = `${commandLine}\0${read(`/proc/${pid}/environ`)}`;
       this.seen.set(`process ${pid} ${text.slice(0, 60)}`, text);
     }
   }
