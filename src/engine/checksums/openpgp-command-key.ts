@@ -1,6 +1,7 @@
 import type { Key } from 'openpgp';
 import { cannotStart, requireSuccess } from '../keys/command/command-answer.ts';
-import { COMMAND_ENVIRONMENT, environmentOf } from '../keys/command/command-key.ts';
+import { inheritedEnvironment } from '../../lib/child-environment.ts';
+import { COMMAND_ENVIRONMENT } from '../keys/command/command-key.ts';
 import { findProgram } from '../keys/command/find-program.ts';
 import { runCommand } from '../keys/command/run-command.ts';
 import { retrySigning } from '../keys/retry-signing.ts';
@@ -31,7 +32,7 @@ async function runOnce(program: string, args: readonly string[], content: Buffer
   const outcome = await runCommand({
     program,
     args,
-    environment: environmentOf(COMMAND_ENVIRONMENT),
+    environment: inheritedEnvironment(COMMAND_ENVIRONMENT),
     input: content.toString('utf8'),
     timeoutMs: TIMEOUT,
     signal: new AbortController().signal,

@@ -7,6 +7,7 @@ import { algorithmOf, keyClosed, type SigningKey } from '../signing-key.ts';
 import type { ExternalKeySettings } from '../uri-key-options.ts';
 import { cannotStart, CommandRefused, parseAnswer, requireSuccess } from './command-answer.ts';
 import { findProgram } from './find-program.ts';
+import { inheritedEnvironment } from '../../../lib/child-environment.ts';
 import { leafOf } from '../leaf-certificate.ts';
 import { runCommand } from './run-command.ts';
 
@@ -34,12 +35,6 @@ export interface CommandKeyOptions extends ExternalKeySettings {
   readonly certificate: string;
   readonly warn: (message: string) => void;
 }
-
-/** The named variables of this process's environment that are set. */
-export const environmentOf = (names: readonly string[]): NodeJS.ProcessEnv =>
-  Object.fromEntries(
-    names.map((name) => [name, process.env[name]] as const).filter(([, value]) => value !== undefined),
-  );
 
 interface CommandSignerOptions {
   /** An absolute path. */
@@ -121,7 +116,7 @@ export async function openCommandKey({
   const certificates = await readCertificates(certificate);
   const leaf = leafOf(certificates, certificate);
   const environment = {
-    ...environmentOf([...COMMAND_ENVIRONMENT, ...commandEnvironment]),
+    ...inheritedEnvironment([...COMMAND_ENVIRONMENT, ...commandEnvironment]),
     SIGNPIPE_KEY_TYPE: algorithmOf(leaf.publicKey, certificate),
   };
   const path = await findProgram(program, warn);

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { inheritedEnvironment } from '../../../lib/child-environment.ts';
 import type { SignpipeError } from '../../../lib/errors.ts';
 import { KeyUnavailable } from '../signing-key.ts';
 import { callError } from './call-errors.ts';
@@ -49,13 +50,9 @@ interface PendingCall {
 }
 
 function environmentOf({ environment, threads }: ModuleProcessOptions): NodeJS.ProcessEnv {
-  const names = [...VARIABLES, ...environment];
-  const given = names.flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
+  const given = inheritedEnvironment([...VARIABLES, ...environment]);
   return {
-    ...Object.fromEntries(given),
+    ...given,
     [PARENT_VARIABLE]: String(process.pid),
     // Node signs on four threads unless told otherwise.
     UV_THREADPOOL_SIZE: String(Math.max(4, threads)),
