@@ -1,4 +1,5 @@
 import { loadBuilderConfig, loadVoucherConfig } from '../../app/config/builder.ts';
+import { loadCourierConfig } from '../../app/config/courier.ts';
 import { loadSignerConfig } from '../../app/config/signer.ts';
 import { readYaml, sectionsOf, type YamlFile } from '../../app/config/yaml.ts';
 import { painter, wantsColour, type Style } from '../../lib/terminal-colors.ts';
@@ -49,10 +50,20 @@ async function readAndCheckSigner(file: YamlFile): Promise<Examined> {
   return { findings: await checkSigner(config), what: `channels: ${[...config.channels.keys()].join(', ')}` };
 }
 
-/** Checks what the file configures: only a signer has a section `signing`; a voucher has no `exchange`. */
+async function readAndCheckCourier(file: YamlFile): Promise<Examined> {
+  const config = await loadCourierConfig(file);
+  const { checkCourier } = await import('../../app/site/doctor/doctor-courier.ts');
+  return { findings: await checkCourier(config), what: 'a courier' };
+}
+
+/**
+ * Checks what the file configures: only a signer has a section `signing`, only a courier `authorities`; a voucher has
+ * no `exchange`.
+ */
 async function checkSite(path: string): Promise<Examined> {
   const file = await readYaml(path);
   const sections = sectionsOf(file);
+  if (sections.has('authorities')) return readAndCheckCourier(file);
   if (sections.has('signing') || !sections.has('requests')) return readAndCheckSigner(file);
   const { checkBuilder, checkVoucher } = await import('../../app/site/doctor/doctor-builder.ts');
   return sections.has('exchange')

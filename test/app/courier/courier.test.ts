@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import type { CourierConfig } from '../../../src/app/config/courier.ts';
+import { checkCourier } from '../../../src/app/site/doctor/doctor-courier.ts';
 import { withCourier } from '../../../src/app/courier/open-courier.ts';
 import { TimestampRoutes } from '../../../src/app/timestamps/routes.ts';
 import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
@@ -273,6 +274,39 @@ describe('a timestamp by courier', () => {
       await refused;
       assert.match(failures[0]?.message ?? '', message);
     });
+});
+
+describe('doctor', () => {
+  const brief = async (change: Partial<CourierConfig> = {}): Promise<string[]> =>
+    (await checkCourier(config(change))).map(({ check, status, code }) =>
+      `${status} ${check} ${code ?? ''}`.trim(),
+    );
+
+  it('finds a courier in order', async () => {
+    const findings = await brief();
+    assert.deepEqual(
+      findings.filter((finding) => !finding.startsWith('ok')),
+      [],
+    );
+    for (const check of ['control repository', 'receipt signers', 'authority 1'])
+      assert.ok(findings.includes(`ok ${check}`), check);
+  });
+
+  it('git-no-repository, allowed-signers-unreadable, timestamp-unavailable: what is wrong', async () => {
+    const findings = await brief({
+      control: { url: `file://${at('none.git')}` },
+      trust: { allowedSigners: at('none') },
+      authorities: ['http://127.0.0.1:1/'],
+    });
+    assert.deepEqual(
+      findings.filter((finding) => !finding.startsWith('ok')),
+      [
+        'bad control repository git-no-repository',
+        'bad receipt signers allowed-signers-unreadable',
+        'bad authority 1 timestamp-unavailable',
+      ],
+    );
+  });
 });
 
 describe('the courier', () => {
