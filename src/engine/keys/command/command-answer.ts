@@ -1,5 +1,5 @@
 import { DerReader, TAG } from '../../../lib/asn1/der.ts';
-import { isInvalid, SignpipeError, unavailable, usage } from '../../../lib/errors.ts';
+import { hasCode, isInvalid, SignpipeError, unavailable, usage } from '../../../lib/errors.ts';
 import { printableLines } from '../../../lib/printable.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { keyClosed, KeyUnavailable } from '../signing-key.ts';
@@ -99,9 +99,22 @@ export function parseAnswer(answer: Buffer, { publicKey }: Certificate, what: st
   return value;
 }
 
-/** Throws `key-command-missing` for a program that could not be started. */
-export const cannotStart = (what: string, error: unknown): SignpipeError =>
-  usage('key-command-missing', `${what}: cannot be started`, {
+/** Codes of errors at a start that pass: descriptors, processes or memory are used up, or the file is being written. */
+const PASSING = ['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM', 'ETXTBSY'];
+
+/**
+ * The error for a program that could not be started: `key-command-busy` (KeyUnavailable) if this machine has no room for it
+ * now, else `key-command-missing` (usage).
+ */
+export function cannotStart(what: string, error: unknown): SignpipeError {
+  const code = PASSING.find((each) => hasCode(error, each));
+  if (code !== undefined)
+    return new KeyUnavailable('key-command-busy', `${what}: cannot be started now (${code})`, {
+      hint: 'raise the limits of this user for open files and processes (ulimit -n, ulimit -u), or free memory',
+      cause: error,
+    });
+  return usage('key-command-missing', `${what}: cannot be started`, {
     hint: 'check that the file is there, and a program of this machine',
     cause: error,
   });
+}

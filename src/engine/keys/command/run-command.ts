@@ -89,6 +89,8 @@ export async function runCommand({
     detached: process.platform !== 'win32',
     windowsHide: true,
   });
+  const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  if (child.pid === undefined) await exited; // Rejects with the reason. There may be no pipes: no descriptor was left.
   let stopped: CommandOutcome['stopped'];
   const stop = (why: CommandOutcome['stopped']): void => {
     stopped ??= why;
@@ -104,9 +106,8 @@ export async function runCommand({
   signal.addEventListener('abort', abort, { once: true });
   const forget = atStop(() => killGroup(child));
   const closed = once(child, 'close');
-  closed.catch(() => {}); // It could not be started: `exit` says so.
   try {
-    const [status, endedBy] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+    const [status, endedBy] = await exited;
     clearTimeout(timer);
     await drain(child, closed);
     return { status, endedBy, stopped, answer: answer(), diagnostics: diagnostics() };

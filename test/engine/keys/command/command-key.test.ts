@@ -1,11 +1,12 @@
 import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { inspect } from 'node:util';
+import { inspect, promisify } from 'node:util';
 import { describeKey, openSigningKey, type KeySettings } from '../../../../src/engine/keys/open.ts';
 import { requireSuccess } from '../../../../src/engine/keys/command/command-answer.ts';
 import { KeyUnavailable, type SigningKey } from '../../../../src/engine/keys/signing-key.ts';
@@ -318,6 +319,14 @@ describe('a command that fails', () => {
     await refusal(() => key.sign('sha256', data), 'key-command-missing', 'local');
   });
 
+  it('is run again if this process had no file descriptor left to start it', async () => {
+    const program = await script('descriptors', SIGNS());
+    const child = [join(import.meta.dirname, 'few-descriptors.ts'), program, at('p256.pem')];
+    const limited = ['-c', 'ulimit -n 100; exec "$@"', 'sh', process.execPath, '--import', 'tsx', ...child];
+    const { stdout } = await promisify(execFile)('sh', limited);
+    assert.equal(stdout, 'signed\n');
+  });
+
   it('key-signature-wrong: it signs something else', async () => {
     const key = await withScript('other', [`sha256sum <<< other | cut -c1-64 | ${SIGNS()}`]);
     await refusal(() => signsForOthers(key, rootOf('p256')), 'key-signature-wrong', 'local');
@@ -326,10 +335,24 @@ describe('a command that fails', () => {
 
 describe('a command key that cannot be opened', () => {
   const cases: [string, string, () => Promise<KeySettings> | KeySettings, RegExp][] = [
-    ['key-command-missing', 'no such program', () => ({ key: `exec:${at('none')}` }), /may run/],
-    ['key-command-missing', 'not in PATH', () => ({ key: 'exec:signpipe-none' }), /PATH/],
-    ['key-command-missing', 'a folder', () => ({ key: `exec:${folder}` }), /may run/],
-    ['key-command-missing', 'not executable', () => ({ key: `exec:${at('p256.key')}` }), /may run/],
+    [
+      'key-command-missing',
+      'no such program',
+      () => ({ key: `exec:${at('none')}` }),
+      /there is no such file/,
+    ],
+    ['key-command-missing', 'below a file', () => ({ key: `exec:${at('p256.key')}/x` }), /no such file/],
+    ['key-command-missing', 'not in PATH', () => ({ key: 'exec:signpipe-none' }), /is in no folder of PATH/],
+    ['key-command-missing', 'a folder', () => ({ key: `exec:${folder}` }), /is a folder/],
+    ['key-command-missing', 'not executable', () => ({ key: `exec:${at('p256.key')}` }), /is not executable/],
+    [
+      'key-command-missing',
+      'arguments',
+      () => ({ key: 'exec:/bin/true -x' }),
+      /"-x" would be part of its name/,
+    ],
+    ['key-command-missing', 'a home folder', () => ({ key: 'exec:~/sign' }), /no shell replaces the ~/],
+    ['key-command-missing', 'a variable', () => ({ key: 'exec:$HOME/sign' }), /no shell replaces the \$/],
     ['key-command-uri', 'no program', () => ({ key: 'exec:' }), /names no program/],
     ['key-command-uri', 'a NUL character', () => ({ key: 'exec:a\0b' }), /names no program/],
     ['key-missing', 'no certificate', () => ({ key: 'exec:true', certificate: undefined }), /certificate/],
@@ -388,6 +411,22 @@ describe('a command key that cannot be opened', () => {
       'key-command-writable',
       'usage',
     );
+  });
+
+  it('key-command-writable: every user may replace a link to the program, or a folder above it', async () => {
+    const program = await script('behind-a-link', SIGNS());
+    await mkdir(at('open/inner'), { recursive: true });
+    await chmod(at('open'), 0o777);
+    await symlink(program, at('open/link'));
+    await script('open/inner/program', SIGNS());
+    for (const path of ['open/link', 'open/inner/program']) {
+      const { message } = await refusal(
+        () => opened({ key: `exec:${at(path)}`, certificate: at('p256.pem') }),
+        'key-command-writable',
+        'usage',
+      );
+      assert.ok(message.startsWith(`${at('open')}: `), message);
+    }
   });
 
   it('a program that a group may change is used with a warning', async () => {
