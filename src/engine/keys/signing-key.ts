@@ -170,7 +170,10 @@ export function signingKey(key: KeyObject, certificates: readonly Certificate[],
  * `certificate-expired`, `certificate-not-yet-valid`, `certificate-not-for-code-signing` (RFC 5280, 4.2.1.3 and
  * 4.2.1.12). The validity of a short-lived certificate is not judged: the next signature comes with another one.
  */
-export function requireUsable({ certificates, shortLived = false }: SigningKey, at: Date): void {
+export function requireUsable(
+  { certificates, shortLived = false }: Pick<SigningKey, 'certificates' | 'shortLived'>,
+  at: Date,
+): void {
   const [leaf] = certificates;
   if (!leaf) throw usage('key-does-not-match', 'the signing key has no certificate');
   if (!shortLived) requireValid(leaf, at);

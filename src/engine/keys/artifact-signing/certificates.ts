@@ -18,9 +18,12 @@ function derOf(signingCertificate: string): Buffer | undefined {
   return bytes === undefined || bytes[0] === TAG.sequence ? bytes : decodeBase64(bytes.toString('latin1'));
 }
 
+/** The longest chains have five certificates, and some are there twice, by cross-signing. */
+const MAX_CERTIFICATES = 20;
+
 /**
- * Reads the certificates that came with a signature, the signer's first. Undefined if they cannot be read, or if it is not
- * clear which is the signer's.
+ * Reads the certificates that came with a signature, the signer's first. Undefined if they cannot be read, are more than any chain
+ * has, or if it is not clear which is the signer's.
  */
 export async function readSigningCertificate(
   text: string,
@@ -30,6 +33,7 @@ export async function readSigningCertificate(
   if (der === undefined) return undefined;
   try {
     const others = await parseDerCertificates(der, what);
+    if (others.length > MAX_CERTIFICATES) return undefined; // Each may be compared with each, by signature.
     return { leaf: leafOf(others, what), others };
   } catch (error) {
     if (error instanceof SignpipeError) return undefined;

@@ -15,7 +15,7 @@ import { loadSdk } from '../cloud/load-sdk.ts';
 import { ServiceCalls } from '../cloud/service-calls.ts';
 import { externalKey } from '../external-key.ts';
 import { leafOf } from '../leaf-certificate.ts';
-import type { SigningKey } from '../signing-key.ts';
+import { algorithmOf, requireUsable, type SigningKey } from '../signing-key.ts';
 import type { UriKeyOptions } from '../uri-key-options.ts';
 import { explainArtifactSigning } from './operation.ts';
 import { ArtifactSigningService, type ServiceSignature } from './service.ts';
@@ -39,6 +39,24 @@ function requireIdentity(leaf: Certificate, expected: CertificateIdentity, what:
   );
 }
 
+/** How much the clocks of the service and of this machine may differ, in milliseconds: certificates are minutes old. */
+const CLOCK_TOLERANCE = 3_600_000;
+
+/**
+ * Throws usage errors unless programs can be signed now with the certificate of a signature: `key-unsupported`, and what
+ * `requireUsable` throws.
+ */
+function requireCertificateFits(leaf: Certificate, what: string): void {
+  if (leaf.publicKey.asymmetricKeyType !== 'rsa')
+    throw usage('key-unsupported', `${what}: its certificate is not for an RSA key`, {
+      hint: 'the service is asked for RSA signatures: choose a profile with such a key',
+    });
+  algorithmOf(leaf.publicKey, what);
+  const now = Date.now();
+  const begin = Math.min(leaf.notBefore.getTime(), now + CLOCK_TOLERANCE);
+  requireUsable({ certificates: [leaf] }, new Date(Math.max(now, begin)));
+}
+
 /** Has random data signed: only that shows which certificate the service uses. Throws unless the signature verifies. */
 async function tryOut(
   sign: (digest: Buffer) => Promise<ServiceSignature>,
@@ -47,10 +65,7 @@ async function tryOut(
   const data = randomBytes(64);
   const signature = await sign(createHash('sha256').update(data).digest());
   const { leaf, value } = signature;
-  if (leaf.publicKey.asymmetricKeyType !== 'rsa')
-    throw usage('key-unsupported', `${what}: its certificate is not for an RSA key`, {
-      hint: 'the service is asked for RSA signatures: choose a profile with such a key',
-    });
+  requireCertificateFits(leaf, what);
   if (verify('sha256', data, leaf.publicKey, value)) return signature;
   throw usage(
     'key-signature-wrong',
@@ -69,7 +84,7 @@ const pinnedIdentity = async (certificate: string | undefined): Promise<Certific
  * three days: it must have the identity of the first one, and of `certificate` if that is given.
  *
  * Throws `key-uri`, `key-sdk-missing`, `key-sdk-unusable`, `key-identity-changed`, `key-signature-wrong`, the codes of
- * `serviceError`, and what `externalKey` throws.
+ * `serviceError`, `requireCertificateFits` and `externalKey`.
  */
 export async function openArtifactSigningKey({
   uri,
@@ -97,6 +112,7 @@ export async function openArtifactSigningKey({
       signDigest: async (hash: DigestName, digest: Buffer) => {
         const { value, leaf, others } = await calls.run((signal) => service.sign(hash, digest, signal));
         requireIdentity(leaf, expected, what);
+        requireCertificateFits(leaf, what);
         return { value, certificates: orderChain(leaf, others) };
       },
       // eslint-disable-next-line require-await -- the interface is asynchronous

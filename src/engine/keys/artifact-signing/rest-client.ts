@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { readRetryAfter } from '../../timestamp/http.ts';
-import { openRequest, proxyFor } from '../../timestamp/proxy.ts';
+import { openRequest, proxyFor, type Proxy } from '../../timestamp/proxy.ts';
+import { isLoopback } from '../cloud/uri-parts.ts';
 
 /** In bytes. An answer with a signature and a chain of four has about twelve kilobytes. */
 const MAX_ANSWER = 256 * 1024;
@@ -25,6 +26,9 @@ export interface RestAnswer {
   readonly body: unknown;
 }
 
+/** Without TLS, a proxy would read the token; a service on this machine is reached without one. */
+const proxyOf = (url: URL): Proxy | undefined => (isLoopback(url.host) ? undefined : proxyFor(url.href));
+
 function open(url: URL, { method, token, body, signal, timeoutMs }: RestRequest): Promise<IncomingMessage> {
   const content = body === undefined ? undefined : JSON.stringify(body);
   const headers = {
@@ -37,7 +41,7 @@ function open(url: URL, { method, token, body, signal, timeoutMs }: RestRequest)
       : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(content)) }),
   };
   return new Promise((resolve, reject) => {
-    const outgoing = openRequest(url, { method, headers, signal, timeoutMs }, proxyFor(url.href));
+    const outgoing = openRequest(url, { method, headers, signal, timeoutMs }, proxyOf(url));
     outgoing.once('response', resolve).on('error', reject);
     outgoing.once('close', () => reject(new Error('socket hang up')));
     outgoing.end(content);

@@ -250,6 +250,33 @@ describe('a key of Azure Artifact Signing is refused:', () => {
     await key.sign('sha256', data);
   });
 
+  it('certificate-expired, certificate-not-yet-valid: the certificate of a signature is not valid now', async () => {
+    const day = 86_400_000;
+    const key = await opened();
+    service.next = { eku: PUBLISHER_EKU, notAfter: new Date(Date.now() - 60_000) };
+    await refused(() => key.sign('sha256', data), 'certificate-expired', 'local');
+    await refused(() => opened(), 'certificate-expired');
+    service.next = { eku: PUBLISHER_EKU, notBefore: new Date(Date.now() + day) };
+    await refused(() => key.sign('sha256', data), 'certificate-not-yet-valid', 'local');
+    service.next = { eku: PUBLISHER_EKU, notBefore: new Date(Date.now() + 60_000) };
+    await key.sign('sha256', data); // The clocks may differ.
+  });
+
+  it('key-unsupported: a signature comes with the certificate of another kind of key', async () => {
+    const key = await opened();
+    service.next = { eku: PUBLISHER_EKU, key: await generateTestKey('p256') };
+    await refused(() => key.sign('sha256', data), 'key-unsupported', 'local');
+  });
+
+  it('key-service-answer: more certificates than any chain has, each of which could be the issuer of each', async () => {
+    const issuing = () => createTestCertificate({ commonName: 'Daily', purpose: 'authority', key: 'p256' });
+    const beside = await Promise.all(Array.from({ length: 60 }, async () => (await issuing()).certificate));
+    service.next = { eku: PUBLISHER_EKU, beside };
+    service.intercept = (asked, count) =>
+      asked === 'sign' && count > 1 ? refusal(400, 'Over', 'tried again') : undefined;
+    assert.match((await refused(() => opened(), 'key-service-refused', 'local')).message, /tried again/);
+  });
+
   it('key-identity-changed: signing.certificate is of another publisher', async () => {
     const { certificate } = await createTestCertificate({
       commonName: 'Publisher',

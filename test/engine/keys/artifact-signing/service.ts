@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { Certificate } from '../../../../src/lib/x509/certificate.ts';
 import {
   createTestCertificate,
   generateTestKey,
@@ -49,6 +50,11 @@ interface IssueOptions {
   readonly eku?: string;
   readonly commonName?: string;
   readonly key?: KeyObject;
+  /** Default: in three days. */
+  readonly notAfter?: Date;
+  readonly notBefore?: Date;
+  /** Certificates that come in the bundle beside the usual ones. */
+  readonly beside?: readonly Certificate[];
 }
 
 /**
@@ -143,17 +149,25 @@ export class LoopbackArtifactSigning {
     await new Promise((resolve) => this.server.close(resolve));
   }
 
-  private async issue({ eku, commonName = 'Publisher', key = this.key }: IssueOptions): Promise<Issued> {
+  private async issue({
+    eku,
+    commonName = 'Publisher',
+    key = this.key,
+    notAfter = new Date(Date.now() + 3 * 86_400_000),
+    notBefore,
+    beside = [],
+  }: IssueOptions): Promise<Issued> {
     const identity = await createTestCertificate({
       commonName,
       purpose: 'code-signing',
       issuer: this.intermediate,
       key,
       extendedKeyUsage: eku === undefined ? EKUS.slice(0, 1) : [...EKUS, eku],
-      notAfter: new Date(Date.now() + 3 * 86_400_000),
+      notAfter,
+      notBefore,
     });
     const file = join(this.folder, `${identity.certificate.sha256}.pem`);
-    await writeFile(file, toPem(identity.chain.toReversed()));
+    await writeFile(file, toPem([...identity.chain.toReversed(), ...beside]));
     const { stdout: bundle } = await run(
       'openssl',
       ['crl2pkcs7', '-nocrl', '-certfile', file, '-outform', 'DER'],
