@@ -58,7 +58,7 @@ interface SdkError extends Error {
 }
 
 function problemOf(error: SdkError): Problem {
-  if (error.message.startsWith('Region is missing')) return 'region';
+  if (/^Region (?:is missing|not accepted)/.test(error.message)) return 'region';
   // AWS reports a clock that is wrong as a wrong signature: `Signature expired: …` or `Signature not yet current: …`.
   if (/^Signature (?:expired|not yet current)/.test(error.message)) return 'clock';
   const known = PROBLEMS.get(error.name);

@@ -1,4 +1,12 @@
-import { afterScheme, badUri, readAttributes, takeHost, takePart, type UriKind } from './uri-parts.ts';
+import {
+  afterScheme,
+  badUri,
+  looksLikeHost,
+  readAttributes,
+  takeHost,
+  takePart,
+  type UriKind,
+} from './uri-parts.ts';
 
 /** Where a key of AWS KMS is. */
 export interface AwsKeyUri {
@@ -68,6 +76,14 @@ function readStepForm(rest: string): AwsKeyUri {
   return { endpoint: undefined, keyId, region };
 }
 
+/** The host before a key. Two slashes instead of three make one of `alias`, of a region or of an ARN. */
+function takeEndpoint(host: string): string {
+  const instead = 'without a host, write /// before the key';
+  if (host.startsWith('arn:')) throw badUri(KIND, `the host "${host}" is not HOST or HOST:PORT; ${instead}`);
+  if (looksLikeHost(takeHost(KIND, host))) return host;
+  throw badUri(KIND, `the host "${host}" has no dot and no port; ${instead}`);
+}
+
 /**
  * Reads the URI of a key in AWS KMS, in the forms of cosign and step. Throws `key-uri` (usage), which names the part that
  * is wrong.
@@ -77,6 +93,6 @@ export function parseAwsUri(uri: string): AwsKeyUri {
   if (!rest.startsWith('/')) return readStepForm(rest);
   const [, host = '', keyId = ''] = /^\/\/([^/]*)\/(.*)$/.exec(rest) ?? [];
   if (!rest.startsWith('//') || keyId === '') throw badUri(KIND, 'the key is missing');
-  const endpoint = host === '' ? undefined : `https://${takeHost(KIND, host)}`;
+  const endpoint = host === '' ? undefined : `https://${takeEndpoint(host)}`;
   return { endpoint, keyId, region: checkKey(keyId) };
 }

@@ -1,4 +1,12 @@
-import { afterScheme, badUri, readAttributes, takeHost, takePart, type UriKind } from './uri-parts.ts';
+import {
+  afterScheme,
+  badUri,
+  looksLikeHost,
+  readAttributes,
+  takeHost,
+  takePart,
+  type UriKind,
+} from './uri-parts.ts';
 
 /** Where a key of Azure Key Vault or Managed HSM is. */
 export interface AzureKeyUri {
@@ -33,7 +41,7 @@ function readStepForm(rest: string): AzureKeyUri {
     'the vault',
     attributes.get('vault'),
     /^[A-Za-z0-9-]{3,24}$/,
-    'the name of a vault',
+    'the name of a vault, without .vault.azure.net',
   );
   return {
     host: `${vault}.vault.azure.net`,
@@ -52,8 +60,11 @@ export function parseAzureUri(uri: string): AzureKeyUri {
   const [vault = '', name, version, ...more] = rest.slice(2).split('/');
   if (vault === '') throw badUri(KIND, 'the vault is missing');
   const host = takeHost(KIND, vault);
-  if (!/[.:]|^localhost$/.test(host))
+  if (!looksLikeHost(host))
     throw badUri(KIND, `the vault "${host}" is not a host: add .vault.azure.net, or that of your cloud`);
+  // The identifier of a key in the portal, https://VAULT.vault.azure.net/keys/KEY/VERSION; a key may be named so as well.
+  if (name === 'keys' && version !== undefined && (more.length > 0 || !VERSION.test(version)))
+    throw badUri(KIND, 'there is keys/ before the key: leave it out');
   if (more.length > 0) throw badUri(KIND, 'there is more after the key version');
   return { host, name: takeName(name), version: takeVersion(version) };
 }

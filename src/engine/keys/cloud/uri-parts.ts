@@ -35,9 +35,15 @@ const HOST = /^(?:[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*|\[[0-9a-f:.]{2,45}\])(?:
 export function takeHost(kind: UriKind, value: string): string {
   if (value.includes('@')) throw badUri(kind, 'the host has a user or a password in front of it');
   const host = takePart(kind, 'the host', value, HOST, 'HOST or HOST:PORT');
-  if (!URL.canParse(`https://${host}`)) throw badUri(kind, `the port of the host "${host}" is not possible`);
+  const [, port] = /:(\d+)$/.exec(host) ?? [];
+  const isPort = port === undefined || (Number(port) >= 1 && Number(port) <= 65_535);
+  if (!isPort) throw badUri(kind, `the port of the host "${host}" is not possible`);
+  if (!URL.canParse(`https://${host}`)) throw badUri(kind, `the host "${host}" is not possible`);
   return host;
 }
+
+/** Whether a host is one by its form; a single word is more likely something else that is at the wrong place. */
+export const looksLikeHost = (host: string): boolean => /[.:]|^localhost$/.test(host);
 
 /** Whether a host is this machine: an emulator. */
 export const isLoopback = (host: string): boolean =>
@@ -56,8 +62,11 @@ export function afterScheme(kind: UriKind, uri: string): string {
  * The attributes of a URI as step writes them, `NAME=VALUE;NAME=VALUE?NAME=VALUE`. Refuses unknown and repeated names.
  */
 export function readAttributes(kind: UriKind, rest: string, known: readonly string[]): Map<string, string> {
+  if (!rest.includes('=')) throw badUri(kind, 'there is neither // nor NAME=VALUE after the scheme');
+  if (/[;?&]$/.test(rest)) throw badUri(kind, `there is a "${rest.slice(-1)}" after the last attribute`);
   const attributes = new Map<string, string>();
   for (const pair of rest.split(/[;?&]/)) {
+    if (pair === '') throw badUri(kind, 'an attribute is empty');
     const [name = '', ...value] = pair.split('=');
     if (!known.includes(name))
       throw badUri(kind, `the attribute "${printable(name, MAX_SHOWN)}" is not one of ${known.join(', ')}`);

@@ -90,6 +90,13 @@ describe('a key of AWS KMS', () => {
     });
   });
 
+  it('key-service-region: the region of the environment is no name', async () => {
+    await KeyProcess.with({ ...environment, AWS_REGION: 'eu central' }, async (own) => {
+      const failure = await fails('key-service-region', own.open(settings('alias/rsa3072')), SECRETS);
+      assert.match(failure.message, /Region not accepted/);
+    });
+  });
+
   it('stays the key that its alias named at the start', async () => {
     const key = await open();
     server.requests.length = 0;

@@ -33,7 +33,16 @@ describe('a URI of AWS KMS', () => {
     it(`names a key: ${uri}`, () => assert.deepEqual(parseAwsUri(uri), { endpoint, keyId, region }));
 
   const bad: Record<string, RegExp> = {
-    'awskms:': /the attribute "" is not one of key-id, region/,
+    'awskms:': /there is neither \/\/ nor NAME=VALUE after the scheme/,
+    'awskms:alias/a': /there is neither \/\/ nor NAME=VALUE after the scheme/,
+    [`awskms:${ARN}:key/${ID}`]: /there is neither \/\/ nor NAME=VALUE after the scheme/,
+    'awskms:key-id=alias/a;': /there is a ";" after the last attribute/,
+    'awskms://alias/a': /the host "alias" has no dot and no port; without a host, write \/\/\//,
+    [`awskms://eu-central-1/${ID}`]: /the host "eu-central-1" has no dot and no port/,
+    [`awskms://${ARN}:key/${ID}`]:
+      /the host "arn:aws:kms:.*" is not HOST or HOST:PORT; without a host, write \/\/\//,
+    [`awskms://host.example:0/${ID}`]: /the port of the host "host.example:0" is not possible/,
+    [`awskms://1.2.3.4.5/${ID}`]: /the host "1.2.3.4.5" is not possible/,
     'awskms://': /the key is missing/,
     'awskms:///': /the key is missing/,
     'awskms:/alias/a': /the key is missing/,
@@ -134,6 +143,7 @@ describe('a URI of Azure Key Vault', () => {
     [`azurekms://${host}/codesign`]: { host, name: 'codesign', version: undefined },
     [`azurekms://${host}/codesign/${VERSION}`]: { host, name: 'codesign', version: VERSION },
     [`azurekms:name=codesign;vault=release?version=${VERSION}`]: { host, name: 'codesign', version: VERSION },
+    [`azurekms://${host}/keys/${VERSION}`]: { host, name: 'keys', version: VERSION },
     'azurekms://localhost:8443/codesign': { host: 'localhost:8443', name: 'codesign', version: undefined },
   };
   for (const [uri, expected] of Object.entries(good))
@@ -144,6 +154,13 @@ describe('a URI of Azure Key Vault', () => {
     'azurekms://release/codesign': /the vault "release" is not a host: add \.vault\.azure\.net/,
     [`azurekms://${host}`]: /the key is missing/,
     [`azurekms://${host}/code_sign`]: /the key "code_sign" is not a name/,
+    [`azurekms://${host}/keys/codesign/${VERSION}`]: /there is keys\/ before the key: leave it out/,
+    [`azurekms://${host}/keys/codesign`]: /there is keys\/ before the key: leave it out/,
+    [`azurekms://https://${host}/keys/codesign`]: /the host "https:" is not HOST or HOST:PORT/,
+    [`azurekms:https://${host}/keys/codesign`]: /there is neither \/\/ nor NAME=VALUE after the scheme/,
+    [`azurekms:name=codesign;vault=${host}`]:
+      /the vault ".*" is not the name of a vault, without \.vault\.azure\.net/,
+    'azurekms:name=codesign;;vault=release': /an attribute is empty/,
     [`azurekms://${host}/codesign/`]: /the key version is missing/,
     [`azurekms://${host}/codesign/1`]: /the key version "1" is not of 32/,
     [`azurekms://${host}/codesign/${VERSION}/x`]: /there is more after the key version/,

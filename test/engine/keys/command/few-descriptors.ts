@@ -10,7 +10,7 @@ function takeAllDescriptors(): number[] {
   const taken: number[] = [];
   for (;;)
     try {
-      taken.push(openSync('/dev/null'));
+      taken.push(openSync('/dev/null', 'r'));
     } catch {
       return taken;
     }
