@@ -1,4 +1,5 @@
 import { isInvalid } from '../../lib/errors.ts';
+import { printable } from '../../lib/printable.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { openSignableFile } from '../formats/recognize.ts';
@@ -6,6 +7,7 @@ import { readZip } from '../formats/packages.ts';
 import { Spool } from '../artifact/unpacked-programs.ts';
 import type { VerifyFileOptions } from '../artifact/verify-zip.ts';
 import type { AttestedProgram } from './signing-statement.ts';
+import { statementDiffers } from './statement-differs.ts';
 
 /** Whether a program, with its signature removed, has the bytes that provenance says it had before. */
 async function isRestored(source: ByteSource, { before }: AttestedProgram): Promise<boolean> {
@@ -21,10 +23,18 @@ async function isRestored(source: ByteSource, { before }: AttestedProgram): Prom
   }
 }
 
+/** Throws `provenance-differs` unless a program has the bytes that provenance says it has with its signature. */
+async function requireAfter(source: ByteSource, { path, after }: AttestedProgram): Promise<void> {
+  if (source.size === after.size && (await sha256OfSource(source)) === after.digest.sha256) return;
+  const name = path === '' ? 'the file' : printable(path, 300);
+  throw statementDiffers(`${name}: has other bytes than provenance says it has with its signature`);
+}
+
 /**
  * The paths of the programs whose unsigned bytes can be had again from the signed file: for them the file itself proves
  * that provenance links the right digests, whatever its signer says. Missing are programs that carried a signature
- * before, and those with an unusual value in a field that signing rewrites.
+ * before, and those with an unusual value in a field that signing rewrites. Throws `provenance-differs` if a program has
+ * other bytes than provenance says that it has now.
  */
 export async function restorablePrograms(
   file: ByteSource,
@@ -34,7 +44,10 @@ export async function restorablePrograms(
   const restored = new Set<string>();
   const [first] = programs;
   if (!first) return restored;
-  if (first.path === '') return (await isRestored(file, first)) ? restored.add('') : restored;
+  if (first.path === '') {
+    await requireAfter(file, first);
+    return (await isRestored(file, first)) ? restored.add('') : restored;
+  }
   const wanted = new Map(programs.map((program) => [program.path, program]));
   const archive = await readZip(file, limits);
   for (const entry of archive.layout) {
@@ -43,6 +56,7 @@ export async function restorablePrograms(
     const spool = new Spool(scratch);
     try {
       const { source } = await spool.unpack(archive, entry);
+      await requireAfter(source, program);
       if (await isRestored(source, program)) restored.add(entry.path);
     } finally {
       await spool.close();

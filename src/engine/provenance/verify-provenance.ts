@@ -1,7 +1,9 @@
-import { invalid, isRefused, type SignpipeError } from '../../lib/errors.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { invalid, isRefused } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
 import { printable } from '../../lib/printable.ts';
+import { isSameIdentity } from '../../lib/x509/certificate-identity.ts';
 import type { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import type { SignatureReport } from '../authenticode/report.ts';
 import type { FileReport } from '../artifact/verify-file.ts';
@@ -10,6 +12,7 @@ import type { VerifyFileOptions } from '../artifact/verify-zip.ts';
 import { readEnvelopes } from './read-provenance.ts';
 import { restorablePrograms } from './restore-unsigned.ts';
 import type { AttestedProgram, SigningPredicate, SigningStatement } from './signing-statement.ts';
+import { statementDiffers } from './statement-differs.ts';
 import { trustedStatements, type Trusted, type TrustedStatements } from './trusted-statements.ts';
 import type { SummaryStatement } from './verification-summary.ts';
 
@@ -58,21 +61,19 @@ function statementsAbout(
 
 /** Whether a signature is by the certificate that provenance names, or by another one of the same identity. */
 function isBySigner(
-  { signer }: SignatureReport,
-  { certificate: own }: AttestedProgram,
+  { signer, identity: own }: SignatureReport,
+  { certificate: issued }: AttestedProgram,
   { certificate, identity }: SigningPredicate,
 ): boolean {
-  if (!signer || !certificate || !identity) return false;
-  if (own !== undefined && own !== signer.sha256) return false;
-  if (signer.sha256 === certificate.sha256) return true;
-  if (signer.subject !== certificate.subject) return false;
-  return 'eku' in identity || signer.issuer === identity.issuer;
+  if (!signer || !own || !certificate || !identity) return false;
+  if (issued !== undefined && issued !== signer.sha256) return false;
+  if (signer.subject !== certificate.subject || !isSameIdentity(own, identity)) return false;
+  return signer.sha256 !== certificate.sha256 || isDeepStrictEqual(signer, certificate);
 }
 
-const differs = (message: string): SignpipeError =>
-  invalid('provenance-differs', message, {
-    hint: 'the receipt key signed a statement that its own file contradicts: ask the operator of the signer',
-  });
+/** Whether a signature has the timestamp that provenance names: a later one would have changed the file. */
+const isStampedSo = ({ timestamp }: SignatureReport, { timestamp: stated }: AttestedProgram): boolean =>
+  timestamp?.time === stated?.time && timestamp?.authority === stated?.authority;
 
 /** Checks what provenance says of one program against its signatures. */
 function checkProgram(
@@ -83,26 +84,44 @@ function checkProgram(
   const { path, signed } = attested;
   const name = path === '' ? (program?.path ?? 'the file') : printable(path, 300);
   if (!program)
-    throw differs(`${name}: provenance says that it was signed, and the file has no such program`);
+    throw statementDiffers(`${name}: provenance says that it was signed, and the file has no such program`);
   const signatures = program.signatures.filter(
     ({ digest, digestAlgorithm }) => digest === signed.digest && digestAlgorithm === signed.algorithm,
   );
   if (signatures.length === 0)
-    throw differs(`${name}: none of its signatures states the digest ${signed.digest} that provenance names`);
-  if (!signatures.some((signature) => isBySigner(signature, attested, predicate)))
-    throw differs(
+    throw statementDiffers(
+      `${name}: none of its signatures states the digest ${signed.digest} that provenance names`,
+    );
+  const byThem = signatures.filter((signature) => isBySigner(signature, attested, predicate));
+  if (byThem.length === 0)
+    throw statementDiffers(
       `${name}: it is not signed by ${printable(predicate.certificate?.subject ?? '(nothing)', 300)}, whom provenance names`,
     );
+  if (!byThem.some((signature) => isStampedSo(signature, attested)))
+    throw statementDiffers(`${name}: its signature has another timestamp than provenance names`);
 }
 
 /** Checks what provenance says of a file against the file. */
 function checkFile(predicate: SigningPredicate, file: FileWithReport, size: number): void {
   if (predicate.output.size !== size)
-    throw differs(`${file.path}: has ${size} bytes, and provenance says ${predicate.output.size}`);
+    throw statementDiffers(`${file.path}: has ${size} bytes, and provenance says ${predicate.output.size}`);
   const { kind, programs } = file.report;
   const byPath = new Map(programs.map((program) => [kind === 'zip' ? program.path : '', program]));
   for (const program of predicate.programs) checkProgram(program, predicate, byPath.get(program.path));
 }
+
+const signedAt = ({ statement }: Trusted<SigningStatement>): number =>
+  Date.parse(statement.predicate.times.signed);
+
+/** A text that two statements share only if they say the same. */
+const textOf = ({ statement }: Trusted<SigningStatement>): string => JSON.stringify(statement);
+
+/**
+ * In an order that does not depend on that of the lines, which anyone can change: the oldest first. Several requests
+ * can lead to the same bytes, of a file that cannot be signed for example.
+ */
+const inOrder = (statements: readonly Trusted<SigningStatement>[]): Trusted<SigningStatement>[] =>
+  statements.toSorted((a, b) => signedAt(a) - signedAt(b) || (textOf(a) < textOf(b) ? -1 : 1));
 
 /** The first statement that the file does not contradict; throws what contradicts the first one. */
 function firstSound(
@@ -111,7 +130,7 @@ function firstSound(
   size: number,
 ): Trusted<SigningStatement> {
   let first: unknown;
-  for (const signing of statements)
+  for (const signing of inOrder(statements))
     try {
       checkFile(signing.statement.predicate, file, size);
       return signing;
@@ -120,6 +139,24 @@ function firstSound(
       first ??= error;
     }
   throw first;
+}
+
+/**
+ * Whether a summary belongs to a statement: the same key made both for the same request, with the same vouches.
+ * Another request for the same bytes may have been judged otherwise.
+ */
+function isSummaryOf(
+  summary: Trusted<SummaryStatement>,
+  { key, statement }: Trusted<SigningStatement>,
+): boolean {
+  const { request, vouches, times } = statement.predicate;
+  const { inputAttestations = [], timeVerified } = summary.statement.predicate;
+  const commits = inputAttestations.map(({ digest }) => digest.gitCommit);
+  return (
+    summary.key === key &&
+    timeVerified === times.signed &&
+    isDeepStrictEqual(commits, [request.id, ...vouches.map(({ commit }) => commit)])
+  );
 }
 
 /**
@@ -140,7 +177,7 @@ export function verifyProvenance(
     const { programs } = signing.statement.predicate;
     return {
       signing,
-      summary: found.summaries.find((each) => isAbout(each, sha256)) ?? null,
+      summary: found.summaries.find((each) => isAbout(each, sha256) && isSummaryOf(each, signing)) ?? null,
       restored: [...(await restorablePrograms(source, programs, options))],
       ignored: found.ignored,
     };

@@ -9,7 +9,7 @@ import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
 import { preAuthEncoding, signEnvelope } from '../../../src/lib/dsse/envelope.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { loadSshSigner, type SshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
-import { verifyFile } from '../../../src/engine/artifact/verify-file.ts';
+import { verifyFile, type FileReport } from '../../../src/engine/artifact/verify-file.ts';
 import { provenanceJsonSchema } from '../../../src/engine/provenance/json-schema.ts';
 import type { SigningStatement } from '../../../src/engine/provenance/signing-statement.ts';
 import {
@@ -20,7 +20,7 @@ import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-ar
 import { buildPe, peLayout } from '../../fixtures/pe.ts';
 import { makeSigningSetup } from '../artifact/signing-setup.ts';
 import { SshWorld } from '../../lib/sshsig/ssh-world.ts';
-import { attest, SIGNED_AT } from './attested-file.ts';
+import { attest, attestUnchanged, SIGNED_AT } from './attested-file.ts';
 
 const TYPE = 'application/vnd.in-toto+json';
 const world = new SshWorld();
@@ -212,6 +212,54 @@ describe('the provenance of a file', () => {
   });
 });
 
+describe('provenance of two requests for the same bytes', () => {
+  /** What the signer states of a file that cannot be signed, after each of two requests. */
+  async function twice(): Promise<{ file: string; lines: string[][] }> {
+    await writeFile(at('data.tar.xz'), 'data');
+    const first = await attestUnchanged(at('data.tar.xz'), signer);
+    const second = await attestUnchanged(at('data.tar.xz'), signer);
+    return {
+      file: 'data.tar.xz',
+      lines: [first, second].map((each) => each.toString().trimEnd().split('\n')),
+    };
+  }
+  const unsigned = (path: string): FileReport => ({
+    ...{ path, kind: 'other', status: 'unsigned' },
+    ...{ programs: [], unread: [], nested: [] },
+  });
+  async function verifiedLines(
+    file: string,
+    lines: readonly (string | undefined)[],
+  ): Promise<VerifiedProvenance> {
+    await writeFile(at('two.jsonl'), lines.join('\n'));
+    const options = { limits: DEFAULT_LIMITS, scratch: folder };
+    return verifyProvenance(
+      at('two.jsonl'),
+      allowed,
+      { path: at(file), report: unsigned(at(file)) },
+      options,
+    );
+  }
+
+  it('comes with the summary of the same request, in every order', async () => {
+    const { file, lines } = await twice();
+    const all = lines.flat();
+    const seen = new Set<string>();
+    for (const order of [all, all.toReversed(), [all[0], all[3], all[2], all[1]]]) {
+      const { signing: trusted, summary } = await verifiedLines(file, order);
+      const { id } = trusted.statement.predicate.request;
+      seen.add(id);
+      assert.equal(summary?.statement.predicate.inputAttestations?.[0]?.digest.gitCommit, id);
+    }
+    assert.equal(seen.size, 1, 'the order of lines, which anyone can change, decides nothing');
+  });
+
+  it('comes with no summary if that of its request is missing', async () => {
+    const { file, lines } = await twice();
+    assert.equal((await verifiedLines(file, [lines[0]?.[0], lines[1]?.[1]])).summary, null);
+  });
+});
+
 describe('provenance is refused', () => {
   const refused = async (
     code: string,
@@ -375,6 +423,29 @@ describe('provenance is refused', () => {
       ({ certificate }) => Object.assign(certificate ?? {}, { sha256: '0'.repeat(64), subject: 'CN=B' }),
     ],
     ['no certificate', (predicate) => delete predicate.certificate],
+    ['another serial number', ({ certificate }) => certificate && (certificate.serial = '0a')],
+    ['another identity', (predicate) => (predicate.identity = { subject: 'CN=B', issuer: 'CN=C' })],
+    [
+      'an identity that the certificate does not have',
+      (predicate) => (predicate.identity = { eku: '1.3.6.1.4.1.311.97.1.2.3' }),
+    ],
+    [
+      'a certificate and an identity of others under its name',
+      (predicate) => {
+        Object.assign(predicate.certificate ?? {}, { sha256: '0'.repeat(64), issuer: 'CN=C' });
+        predicate.identity = { eku: '1.3.6.1.4.1.311.97.1.2.3' };
+      },
+    ],
+    ['another size after signing', ({ programs: [first] }) => first && (first.after.size += 1)],
+    [
+      'another digest after signing',
+      ({ programs: [first] }) => first && (first.after.digest.sha256 = '0'.repeat(64)),
+    ],
+    [
+      'a timestamp that is not there',
+      ({ programs: [first] }) =>
+        first && (first.timestamp = { time: SIGNED_AT, authority: 'CN=T', url: 'http://t/' }),
+    ],
   ] as [string, (predicate: SigningStatement['predicate']) => unknown][])
     it(`provenance-differs: the signer states ${why}`, () =>
       refused(
