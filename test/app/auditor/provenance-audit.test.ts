@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { signEnvelope } from '../../../src/lib/dsse/envelope.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { loadSshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
 import { readAudit } from '../../../src/app/auditor/audit-repository.ts';
@@ -32,12 +33,35 @@ interface ProvenanceCase {
   readonly by?: 'receipts' | 'stranger';
   /** Changes the bytes. */
   readonly edit?: (text: string) => string;
+  /** Changes the statement on a line, counted from 0, before the receipt key signs it. */
+  readonly again?: (statement: AnyStatement) => void;
+  readonly line?: number;
+}
+
+interface AnyStatement {
+  subject: object[];
+  readonly predicate: Record<string, unknown>;
+}
+
+/** Signs the statement on a line again, after it was changed. */
+async function signedAgain(
+  text: string,
+  line: number,
+  change: (statement: AnyStatement) => void,
+): Promise<string> {
+  const lines = text.trimEnd().split('\n');
+  const { payloadType, payload } = JSON.parse(lines[line] ?? '') as Record<'payloadType' | 'payload', string>;
+  const statement = JSON.parse(Buffer.from(payload, 'base64').toString()) as AnyStatement;
+  change(statement);
+  const { signer } = world.keys.receipts;
+  lines[line] = await signEnvelope(payloadType, Buffer.from(JSON.stringify(statement)), signer);
+  return `${lines.join('\n')}\n`;
 }
 
 /** Writes a receipt whose only file has such provenance. */
 async function receiptWith(
   world: AuditWorld,
-  { change = () => {}, by = 'receipts', edit }: ProvenanceCase,
+  { change = () => {}, by = 'receipts', edit, again, line = 0 }: ProvenanceCase,
 ): Promise<string> {
   const request = await world.request();
   const at = world.tick();
@@ -48,7 +72,7 @@ async function receiptWith(
   assert.ok(file);
   change(stated, file);
   const made = (await provenanceOf(sourceOf(stated), file, world.keys[by].signer)).toString();
-  const content = edit?.(made) ?? made;
+  const content = edit?.(made) ?? (again ? await signedAgain(made, line, again) : made);
   const [size, sha256] = [Buffer.byteLength(content), hashOf(content)];
   const attachment = { name: `${file.input.name}.intoto.jsonl`, kind: 'provenance', size, sha256 };
   return world.receipt(request, {
@@ -83,6 +107,38 @@ const cases: Record<string, ProvenanceCase> = {
         key: 'SHA256:x',
         commit: 'b'.repeat(40),
       }),
+  },
+  'with another size before signing': {
+    change: (_receipt, file) => void Object.assign(file.signed[0]?.before ?? {}, { size: 1 }),
+  },
+  'with another timestamp': {
+    change: (_receipt, file) =>
+      void Object.assign(file.signed[0]?.timestamp ?? {}, { time: '2020-01-01T00:00:00.000Z' }),
+  },
+  'under another name': {
+    change: (_receipt, file) => void Object.assign(file.output ?? {}, { name: 'other.zip' }),
+  },
+  'as a test, which it was not': { change: (receipt) => void (receipt.test = !receipt.test) },
+  'with another identity': {
+    change: (receipt) => void (receipt.identity = { eku: '1.3.6.1.4.1.311.97.1.2.3' }),
+  },
+  'signed at another time': {
+    change: (receipt) => void (receipt.times = { ...receipt.times, signed: '2020-01-01T00:00:00.000Z' }),
+  },
+  'of a second file too': {
+    again: (statement) => void statement.subject.push({ name: 'x', digest: { sha256: other } }),
+  },
+  'with a summary of another file': {
+    again: (statement) => void (statement.subject = [{ name: 'x', digest: { sha256: other } }]),
+    line: 1,
+  },
+  'with a summary that failed': {
+    again: ({ predicate }) => void (predicate['verificationResult'] = 'FAILED'),
+    line: 1,
+  },
+  'with a summary that counts a vouch': {
+    again: ({ predicate }) => void (predicate['verifiedLevels'] as string[]).push('SIGNPIPE_VOUCHED_2'),
+    line: 1,
   },
   'signed by another key': { by: 'stranger' },
   'with a changed envelope': { edit: (text) => text.replace('"payload":"ey', '"payload":"eX') },
