@@ -6,8 +6,8 @@ import { readFile } from 'node:fs/promises';
 import { pino } from 'pino';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { noProgress } from '../../src/lib/progress.ts';
-import { openSignerContext } from '../../src/app/signer/signer-context.ts';
-import { RequestPoller } from '../../src/app/signer/request-poller.ts';
+import { openSignerContext } from '../../src/app/signer/context/signer-context.ts';
+import { RequestPoller } from '../../src/app/signer/request/request-poller.ts';
 
 export interface PollReport {
   /** Milliseconds of each poll. */

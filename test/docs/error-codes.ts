@@ -148,7 +148,7 @@ const COMPUTED: readonly Computed[] = [
   })),
   { file: 'engine/timestamp/timestamp-errors.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // its callers say what
   {
-    file: 'engine/timestamp/token.ts',
+    file: 'engine/timestamp/token/token.ts',
     kind: 'invalid',
     pattern: /withTimestampCode\('([^']+)'/g,
     code: same,

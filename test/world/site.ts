@@ -7,9 +7,9 @@ import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { loadSignerConfig } from '../../src/app/config/signer.ts';
 import { noProgress } from '../../src/lib/progress.ts';
-import { openSignerContext } from '../../src/app/signer/signer-context.ts';
+import { openSignerContext } from '../../src/app/signer/context/signer-context.ts';
 import type { Receipt } from '../../src/protocol/control/receipt-schema.ts';
-import { RequestPoller, type PollResult } from '../../src/app/signer/request-poller.ts';
+import { RequestPoller, type PollResult } from '../../src/app/signer/request/request-poller.ts';
 import { toPem } from '../../src/sandbox/certificates.ts';
 import { layOutSite, writeConfigs, type SandboxSite, type SitePlaces } from '../../src/sandbox/site.ts';
 import {

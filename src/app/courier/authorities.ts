@@ -1,6 +1,6 @@
-import { directEndpoint, type TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
-import { sendDirectly, type SendPost } from '../../engine/timestamp/send-post.ts';
-import { HttpStatusError } from '../../engine/timestamp/http.ts';
+import { directEndpoint, type TimestampEndpoint } from '../../engine/timestamp/transport/endpoint.ts';
+import { sendDirectly, type SendPost } from '../../engine/timestamp/transport/send-post.ts';
+import { HttpStatusError } from '../../engine/timestamp/transport/http.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
 import { messageOf, notAllowed, SignpipeError, unavailable } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';

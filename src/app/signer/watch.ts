@@ -1,6 +1,6 @@
-import { isAlarm, logError, RequestPoller } from './request-poller.ts';
+import { isAlarm, logError, RequestPoller } from './request/request-poller.ts';
 import { onClockEvents, PollSchedule, readClocks, type ClockEvent } from './schedule.ts';
-import type { SignerContext } from './signer-context.ts';
+import type { SignerContext } from './context/signer-context.ts';
 
 function reportClock({ log }: SignerContext, by: number): void {
   const seconds = Math.round(Math.abs(by) / 1000);

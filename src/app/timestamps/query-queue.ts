@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HttpStatusError } from '../../engine/timestamp/http.ts';
+import { HttpStatusError } from '../../engine/timestamp/transport/http.ts';
 import { messageOf, SignpipeError, unavailable } from '../../lib/errors.ts';
 import type { GitIdentity } from '../../lib/git/objects.ts';
 import { printable } from '../../lib/printable.ts';

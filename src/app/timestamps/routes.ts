@@ -1,17 +1,17 @@
 import { join } from 'node:path';
-import { directEndpoint, type TimestampEndpoint } from '../../engine/timestamp/endpoint.ts';
+import { directEndpoint, type TimestampEndpoint } from '../../engine/timestamp/transport/endpoint.ts';
 import { Pace } from '../../engine/timestamp/pace.ts';
-import type { Dial } from '../../engine/timestamp/tunnel-route.ts';
+import type { Dial } from '../../engine/timestamp/transport/tunnel-route.ts';
 import { unavailable, usage } from '../../lib/errors.ts';
 import { ForwardingError, SshTunnel } from '../../lib/ssh/tunnel.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
 import { parseSshUrl } from '../../lib/ssh/url.ts';
-import { tunnelledEndpoints } from '../../engine/timestamp/tunnel-route.ts';
+import { tunnelledEndpoints } from '../../engine/timestamp/transport/tunnel-route.ts';
 import { openCommitKey, sshOptionsOf, type SiteConfig } from '../config/open.ts';
 import type { SignerConfig } from '../config/signer.ts';
 import { BATCH_SIZE } from '../../protocol/courier/batch-content.ts';
 import { Mailbox } from '../../protocol/courier/mailbox.ts';
-import { parseEndpoint } from '../../engine/timestamp/http.ts';
+import { parseEndpoint } from '../../engine/timestamp/transport/http.ts';
 import { QueryQueue } from './query-queue.ts';
 import type { TimestampAuthority } from '../config/timestamp-authorities.ts';
 

@@ -1,5 +1,5 @@
 import { loadSignerConfig } from '../../app/config/signer.ts';
-import { isRunning, readHealth } from '../../app/signer/health.ts';
+import { isRunning, readHealth } from '../../app/signer/state/health.ts';
 import { statusText } from '../output/status-text.ts';
 import { print, printJson, type CommonOptions } from '../output/terminal.ts';
 

@@ -7,9 +7,9 @@ import {
   openReceiptWriter,
   openSignerContext,
   type SignerContext,
-} from '../../app/signer/signer-context.ts';
-import { logError, RequestPoller } from '../../app/signer/request-poller.ts';
-import { openWhenKeysAreThere } from '../../app/signer/wait-for-keys.ts';
+} from '../../app/signer/context/signer-context.ts';
+import { logError, RequestPoller } from '../../app/signer/request/request-poller.ts';
+import { openWhenKeysAreThere } from '../../app/signer/context/wait-for-keys.ts';
 import { watch } from '../../app/signer/watch.ts';
 import { silent } from '../../app/site/doctor/check-result.ts';
 import { loggerFor } from '../output/logger.ts';

@@ -1,4 +1,4 @@
-import { isRunning, type SignerHealth } from '../../app/signer/health.ts';
+import { isRunning, type SignerHealth } from '../../app/signer/state/health.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 import { plural } from '../../lib/plural.ts';

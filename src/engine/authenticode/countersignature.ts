@@ -10,7 +10,7 @@ import {
   type SignerInfo,
 } from '../../lib/cms/signed-data.ts';
 import { invalid, messageOf } from '../../lib/errors.ts';
-import { checkToken, imprintDigest, parseToken } from '../timestamp/token.ts';
+import { checkToken, imprintDigest, parseToken } from '../timestamp/token/token.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 
 /** A timestamp whose signature verifies; whether its authority is trusted is not checked. */

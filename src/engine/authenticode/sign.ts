@@ -8,7 +8,7 @@ import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
-import type { TimestampInfo } from '../timestamp/token.ts';
+import type { TimestampInfo } from '../timestamp/token/token.ts';
 import type { SignableFile, SignedContent } from '../formats/signable-file.ts';
 import {
   addNested,

@@ -9,7 +9,7 @@ import {
   type SignerInfo,
 } from '../../lib/cms/signed-data.ts';
 import { invalid } from '../../lib/errors.ts';
-import { isAttributeCertificateOf } from '../timestamp/attribute-certificate.ts';
+import { isAttributeCertificateOf } from '../timestamp/token/attribute-certificate.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { certificatesWithoutUse, type AnchoredSigner } from './certificate-paths.ts';
 import type { Finding } from '../formats/signable-file.ts';

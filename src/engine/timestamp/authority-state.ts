@@ -1,7 +1,7 @@
 import type { SignpipeError } from '../../lib/errors.ts';
 import { AuthorityRecord, type AuthorityHealth, type CircuitState } from './authority-record.ts';
-import type { TimestampEndpoint } from './endpoint.ts';
-import { HttpStatusError } from './http.ts';
+import type { TimestampEndpoint } from './transport/endpoint.ts';
+import { HttpStatusError } from './transport/http.ts';
 
 /** The longest Retry-After that is obeyed, in ms: it is not signed, and anyone on the network can send one. */
 const MAX_RETRY_AFTER = 600_000;

@@ -4,7 +4,7 @@ import { SignpipeError, unavailable, usage } from '../../lib/errors.ts';
 import type { AuthorityHealth } from './authority-record.ts';
 import { AuthorityState } from './authority-state.ts';
 import { chooseAuthority } from './choose-authority.ts';
-import { directEndpoint, type TimestampEndpoint } from './endpoint.ts';
+import { directEndpoint, type TimestampEndpoint } from './transport/endpoint.ts';
 import { LateAnswers } from './late-answers.ts';
 import {
   queryAuthority,

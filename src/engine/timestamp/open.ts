@@ -1,7 +1,7 @@
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { readTimestampRoots, timestampRootsFor } from '../keys/trusted-roots.ts';
 import type { Timestamper, TimestampOptions } from './client.ts';
-import type { TimestampEndpoint } from './endpoint.ts';
+import type { TimestampEndpoint } from './transport/endpoint.ts';
 
 interface OpenedTimestamper {
   /** Null if no authority is named. */

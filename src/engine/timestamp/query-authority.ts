@@ -2,10 +2,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Der } from '../../lib/asn1/der.ts';
 import type { DigestName } from '../../lib/asn1/oids.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
-import type { TimestampEndpoint } from './endpoint.ts';
-import { checkToken, parseToken, type TimestampInfo } from './token.ts';
-import { trimToken } from './trim-token.ts';
-import { buildTimestampRequest, parseTimestampResponse } from './tsp-messages.ts';
+import type { TimestampEndpoint } from './transport/endpoint.ts';
+import { checkToken, parseToken, type TimestampInfo } from './token/token.ts';
+import { trimToken } from './token/trim-token.ts';
+import { buildTimestampRequest, parseTimestampResponse } from './token/tsp-messages.ts';
 
 /** A checked token, and the authority that it came from. */
 export interface Timestamp {

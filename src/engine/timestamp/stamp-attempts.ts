@@ -1,7 +1,7 @@
 import { messageOf, SignpipeError, unavailable } from '../../lib/errors.ts';
 import { plural } from '../../lib/plural.ts';
 import type { AuthorityState } from './authority-state.ts';
-import { HttpStatusError } from './http.ts';
+import { HttpStatusError } from './transport/http.ts';
 
 /** One failed attempt. */
 interface Failure {

@@ -7,7 +7,7 @@ import { signEnvelope } from '../../../src/lib/dsse/envelope.ts';
 import { AllowedSigners } from '../../../src/lib/sshsig/allowed-signers.ts';
 import { loadSshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
 import { readAudit } from '../../../src/app/auditor/audit-repository.ts';
-import { provenanceOf } from '../../../src/app/signer/provenance.ts';
+import { provenanceOf } from '../../../src/app/signer/attachments/provenance.ts';
 import { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import type { Receipt, ReceiptFile } from '../../../src/protocol/control/receipt-schema.ts';
 import { AuditWorld, hashOf, type Made } from './sample-history.ts';

@@ -28,7 +28,7 @@ import {
   type TestIdentity,
 } from '../../../src/sandbox/certificates.ts';
 import { makeToken, readRequest } from '../../../src/sandbox/timestamp-token.ts';
-import { buildTimestampRequest } from '../../../src/engine/timestamp/tsp-messages.ts';
+import { buildTimestampRequest } from '../../../src/engine/timestamp/token/tsp-messages.ts';
 import { checkTokenBytes } from '../../engine/authenticode/tools.ts';
 import type { Timestamper } from '../../../src/engine/timestamp/client.ts';
 import { buildPe, filler } from '../../fixtures/pe.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { KeyUnavailable, type SigningKey } from '../../../src/engine/keys/signing-key.ts';
-import type { Channel } from '../../../src/app/signer/channel.ts';
+import type { Channel } from '../../../src/app/signer/channel/channel.ts';
 import { forge } from '../../lib/zip/zips.ts';
 import { Hostile } from '../../world/hostile.ts';
 import { program, startSigner, TestSigner } from './test-signer.ts';

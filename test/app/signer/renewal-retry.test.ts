@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import type { ChannelKey } from '../../../src/app/signer/channel-key.ts';
-import { Renewal } from '../../../src/app/signer/renewal.ts';
+import type { ChannelKey } from '../../../src/app/signer/channel/channel-key.ts';
+import { Renewal } from '../../../src/app/signer/channel/renewal.ts';
 import type { KeySettings } from '../../../src/engine/keys/open.ts';
 import { KeyUnavailable } from '../../../src/engine/keys/signing-key.ts';
 import { usage } from '../../../src/lib/errors.ts';

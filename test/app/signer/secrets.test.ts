@@ -205,7 +205,7 @@ describe('a signer with marked secrets', () => {
   it('dumps no core, in which they would be', async () => {
     // A signer on the state folder of another world, since this one's limit must not be the test's.
     const script = `const { forbidCoreDumps } = await import(${JSON.stringify(
-      join(import.meta.dirname, '../../../src/app/signer/core-limit.ts'),
+      join(import.meta.dirname, '../../../src/app/signer/context/core-limit.ts'),
     )}); console.log(await forbidCoreDumps(), (await import('node:fs')).readFileSync('/proc/self/limits', 'utf8'));`;
     const { stdout } = await run(process.execPath, [
       ...['--import', 'tsx', '--input-type=module', '-e', script],

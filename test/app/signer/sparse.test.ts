@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { unavailable, usage, type SignpipeError } from '../../../src/lib/errors.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';
-import { RequestPoller } from '../../../src/app/signer/request-poller.ts';
+import { RequestPoller } from '../../../src/app/signer/request/request-poller.ts';
 import { NetworkProxy } from '../../bench/network-proxy.ts';
 import { signpipe, World, type WorldOptions } from '../../world/site.ts';
 import { openContext } from './test-signer.ts';

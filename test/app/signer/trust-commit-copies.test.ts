@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { AnsweredRequests } from '../../../src/app/signer/answered-requests.ts';
+import { AnsweredRequests } from '../../../src/app/signer/request/answered-requests.ts';
 import {
   startHostile,
   receiptCommits,

@@ -16,7 +16,7 @@ import { startTimestampAuthority } from '../../../src/sandbox/timestamp-authorit
 import { checkSigner } from '../../../src/app/site/doctor/doctor.ts';
 import { SigningKeys } from '../../../src/app/site/doctor/check-keys.ts';
 import { runChecks, type SiteFinding } from '../../../src/app/site/doctor/check-result.ts';
-import { lockState } from '../../../src/app/signer/lock.ts';
+import { lockState } from '../../../src/app/signer/state/lock.ts';
 import { altered, alteringAuthority } from '../../engine/timestamp/altering-authority.ts';
 import { World } from '../../world/site.ts';
 import { makeKey } from '../../world/sshd.ts';

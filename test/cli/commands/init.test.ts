@@ -27,7 +27,7 @@ import { openPfxKey } from '../../../src/engine/keys/pfx.ts';
 import { readPassphraseFile } from '../../../src/engine/keys/passphrase.ts';
 import { proveFile } from '../../../src/engine/artifact/prove-file.ts';
 import { KnownHosts } from '../../../src/lib/ssh/known-hosts.ts';
-import { openChannels, openReceiptWriter } from '../../../src/app/signer/signer-context.ts';
+import { openChannels, openReceiptWriter } from '../../../src/app/signer/context/signer-context.ts';
 import { buildPe } from '../../fixtures/pe.ts';
 import { startSshd, type Sshd } from '../../world/sshd.ts';
 import { signpipe } from './cli.ts';

@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { checkHealth } from '../../../src/app/site/doctor/check-health.ts';
 import { loadSignerConfig } from '../../../src/app/config/signer.ts';
-import type { SignerHealth } from '../../../src/app/signer/health.ts';
+import type { SignerHealth } from '../../../src/app/signer/state/health.ts';
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import { until } from '../../until.ts';
 import { Hostile } from '../../world/hostile.ts';

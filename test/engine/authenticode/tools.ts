@@ -17,8 +17,11 @@ import {
   parseToken,
   type TimestampInfo,
   type TokenExpectation,
-} from '../../../src/engine/timestamp/token.ts';
-import { buildTimestampRequest, parseTimestampResponse } from '../../../src/engine/timestamp/tsp-messages.ts';
+} from '../../../src/engine/timestamp/token/token.ts';
+import {
+  buildTimestampRequest,
+  parseTimestampResponse,
+} from '../../../src/engine/timestamp/token/tsp-messages.ts';
 
 const run = promisify(execFile);
 

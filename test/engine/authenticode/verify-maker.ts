@@ -12,7 +12,7 @@ import { verifyProgram } from '../../../src/engine/artifact/verify-program.ts';
 import type { VerifyOptions } from '../../../src/engine/authenticode/verify.ts';
 import { attribute } from '../../../src/lib/cms/build-signed-data.ts';
 import { makeToken, readRequest } from '../../../src/sandbox/timestamp-token.ts';
-import { buildTimestampRequest } from '../../../src/engine/timestamp/tsp-messages.ts';
+import { buildTimestampRequest } from '../../../src/engine/timestamp/token/tsp-messages.ts';
 import type { Certificate } from '../../../src/lib/x509/certificate.ts';
 import { buildPe } from '../../fixtures/pe.ts';
 import {

@@ -15,8 +15,8 @@ import {
   timestampRootsFor,
 } from '../../../src/engine/keys/trusted-roots.ts';
 import { createTestCertificate, toPem } from '../../../src/sandbox/certificates.ts';
-import { checkToken, imprintDigest, parseToken } from '../../../src/engine/timestamp/token.ts';
-import { trimToken } from '../../../src/engine/timestamp/trim-token.ts';
+import { checkToken, imprintDigest, parseToken } from '../../../src/engine/timestamp/token/token.ts';
+import { trimToken } from '../../../src/engine/timestamp/token/trim-token.ts';
 import { parsePemCertificates, type Certificate } from '../../../src/lib/x509/certificate.ts';
 import { program } from '../../fixtures/programs.ts';
 import { must } from '../authenticode/tools.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { provenanceOf, type ProvenanceSource } from '../../../src/app/signer/provenance.ts';
+import { provenanceOf, type ProvenanceSource } from '../../../src/app/signer/attachments/provenance.ts';
 import { signFile } from '../../../src/engine/artifact/sign-file.ts';
 import type { SignArtifactOptions } from '../../../src/engine/artifact/signed-artifact.ts';
 import { sha256OfFile } from '../../../src/lib/bytes/hash.ts';

@@ -6,7 +6,7 @@ import { startTimestampAuthority, type RunningAuthority } from '../../../src/san
 import type { Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.ts';
 import { AuthorityState } from '../../../src/engine/timestamp/authority-state.ts';
 import { TimestampClient, type Timestamp } from '../../../src/engine/timestamp/client.ts';
-import { directEndpoint, type TimestampEndpoint } from '../../../src/engine/timestamp/endpoint.ts';
+import { directEndpoint, type TimestampEndpoint } from '../../../src/engine/timestamp/transport/endpoint.ts';
 import { Pace } from '../../../src/engine/timestamp/pace.ts';
 import { TimestampUnavailable } from '../../../src/engine/timestamp/stamp-attempts.ts';
 import { until } from '../../until.ts';

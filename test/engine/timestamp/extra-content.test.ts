@@ -28,7 +28,7 @@ import {
 import { startTimestampAuthority, type RunningAuthority } from '../../../src/sandbox/timestamp-authority.ts';
 import { TimestampClient } from '../../../src/engine/timestamp/client.ts';
 import { TimestampUnavailable } from '../../../src/engine/timestamp/stamp-attempts.ts';
-import { trimToken } from '../../../src/engine/timestamp/trim-token.ts';
+import { trimToken } from '../../../src/engine/timestamp/token/trim-token.ts';
 import {
   bytesOf,
   findingsIn,

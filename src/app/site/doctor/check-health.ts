@@ -2,7 +2,7 @@ import type { SignerConfig } from '../../config/signer.ts';
 import { plural } from '../../../lib/plural.ts';
 import { printable } from '../../../lib/printable.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
-import { isRunning, readHealth, type SignerHealth } from '../../signer/health.ts';
+import { isRunning, readHealth, type SignerHealth } from '../../signer/state/health.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
 type ChannelHealth = SignerHealth['channels'][number];

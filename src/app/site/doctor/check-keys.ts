@@ -7,7 +7,7 @@ import { printable } from '../../../lib/printable.ts';
 import { readRoots } from '../../../engine/keys/trusted-roots.ts';
 import { describeKey, openSigningKey, type KeySettings } from '../../../engine/keys/open.ts';
 import { isTestChain, type SigningKey } from '../../../engine/keys/signing-key.ts';
-import { openReceiptWriter } from '../../signer/signer-context.ts';
+import { openReceiptWriter } from '../../signer/context/signer-context.ts';
 import { parseIdentity } from '../../../lib/ssh/identity.ts';
 import { findPassphrase } from '../../../engine/keys/passphrase.ts';
 import { isCovered } from '../../../lib/x509/expiry.ts';

@@ -2,7 +2,7 @@ import { access, constants, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { SignerConfig } from '../../config/signer.ts';
 import { hasCode, messageOf, SignpipeError } from '../../../lib/errors.ts';
-import { lockState } from '../../signer/lock.ts';
+import { lockState } from '../../signer/state/lock.ts';
 import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
 
 /** The folder itself, or the nearest one above it that exists. */

@@ -12,8 +12,8 @@ import {
 } from '../../../engine/keys/trusted-roots.ts';
 import { printable } from '../../../lib/printable.ts';
 import { TimestampClient } from '../../../engine/timestamp/client.ts';
-import type { TimestampEndpoint } from '../../../engine/timestamp/endpoint.ts';
-import { parseEndpoint } from '../../../engine/timestamp/http.ts';
+import type { TimestampEndpoint } from '../../../engine/timestamp/transport/endpoint.ts';
+import { parseEndpoint } from '../../../engine/timestamp/transport/http.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { settingsInUse, type SigningKeys } from './check-keys.ts';
 import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { CourierConfig } from '../../config/courier.ts';
 import { sshOptionsOf } from '../../config/open.ts';
-import { directEndpoint } from '../../../engine/timestamp/endpoint.ts';
+import { directEndpoint } from '../../../engine/timestamp/transport/endpoint.ts';
 import { TimestampClient } from '../../../engine/timestamp/client.ts';
 import { withTempFolder } from '../../../lib/bytes/temp-folder.ts';
 import { plural } from '../../../lib/plural.ts';

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { readRetryAfter } from '../../timestamp/http.ts';
-import { openRequest, proxyFor, type Proxy } from '../../timestamp/proxy.ts';
+import { readRetryAfter } from '../../timestamp/transport/http.ts';
+import { openRequest, proxyFor, type Proxy } from '../../timestamp/transport/proxy.ts';
 import { isLoopback } from '../cloud/uri-parts.ts';
 
 /** In bytes. An answer with a signature and a chain of four has about twelve kilobytes. */

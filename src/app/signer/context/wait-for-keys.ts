@@ -1,0 +1,53 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { KeyUnavailable } from '../../../engine/keys/signing-key.ts';
+
+/** The pauses between two attempts, in ms: each is twice as long as the last, up to the longest. */
+const PAUSE = { first: 2000, longest: 60_000 };
+
+interface WaitForKeysOptions {
+  readonly log: Logger;
+  /** Ends the waiting. */
+  readonly signal: AbortSignal;
+  /** Resolves when an attempt should be made at once; is to stop listening when its signal is aborted. */
+  readonly now: (signal: AbortSignal) => Promise<unknown>;
+  /** The first pause, in ms; 2 s unless given. */
+  readonly firstPause?: number;
+}
+
+/** Logs an error unless the last one was the same. */
+function reportOnce(log: Logger, { code, message, hint }: KeyUnavailable, last: string): string {
+  if (message !== last)
+    log.error({ code, hint }, `${message}; the signer begins when the key can be reached`);
+  return message;
+}
+
+/** Waits, until `signal` or `now` ends that. */
+async function pauseFor(ms: number, signal: AbortSignal, now: WaitForKeysOptions['now']): Promise<void> {
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  await Promise.race([now(either), sleep(ms, undefined, { signal: either }).catch(() => {})]);
+  over.abort();
+}
+
+/**
+ * Opens a signer; as long as one of its keys cannot be reached (its token is not there, its service is down), it waits
+ * and tries again, since such a signer runs unattended. Returns null if the signal ended that. Throws all other errors.
+ */
+export async function openWhenKeysAreThere<T>(
+  open: () => Promise<T>,
+  { log, signal, now, firstPause = PAUSE.first }: WaitForKeysOptions,
+): Promise<T | null> {
+  let last = '';
+  for (let pause = firstPause; !signal.aborted; pause = Math.min(pause * 2, PAUSE.longest)) {
+    try {
+      return await open();
+    } catch (error) {
+      if (!(error instanceof KeyUnavailable)) throw error;
+      last = reportOnce(log, error, last);
+      const ms = Math.max(pause, Math.min(error.retryAfterMs ?? 0, PAUSE.longest));
+      await pauseFor(ms, signal, now);
+    }
+  }
+  return null;
+}

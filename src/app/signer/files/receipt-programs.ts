@@ -1,0 +1,40 @@
+import type { SigningKey } from '../../../engine/keys/signing-key.ts';
+import { printable } from '../../../lib/printable.ts';
+import type { ReceiptFile } from '../../../protocol/control/receipt-schema.ts';
+import type { MadeFile } from './signed-request-file.ts';
+
+/** The most entries that a receipt names as left alone: the maker of the zip chooses their number. */
+const MOST_LEFT_ALONE = 100;
+
+/** What a receipt says of the programs in a file. */
+export function programsOf(
+  made: MadeFile,
+  { shortLived = false }: SigningKey,
+): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'attachments'> {
+  return {
+    entries: made.entries,
+    signed: made.signed.map(({ path, format, before, after, authenticode, certificate, timestamp }) => ({
+      path,
+      inside: [],
+      format,
+      scheme: 'authenticode',
+      before: { ...before },
+      after: { ...after },
+      digest: { algorithm: authenticode.algorithm, value: authenticode.digest },
+      authenticode: { ...authenticode },
+      timestamp: timestamp && {
+        time: timestamp.time.toISOString(),
+        authority: timestamp.authority,
+        url: timestamp.url,
+      },
+      ...(shortLived ? { certificate: certificate.sha256 } : {}),
+      signature: `signatures/${before.sha256}.p7`,
+    })),
+    // A stranger's certificate may name its owner at any length.
+    kept: made.kept.map((entry) => ({ ...entry, signer: printable(entry.signer, 400) })),
+    ...(made.leftAlone.length > 0
+      ? { leftAlone: made.leftAlone.slice(0, MOST_LEFT_ALONE).map((entry) => ({ ...entry })) }
+      : {}),
+    attachments: [],
+  };
+}

@@ -1,0 +1,57 @@
+import { basename, join } from 'node:path';
+import { syncFile, writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
+import { sha256Hex } from '../../../lib/bytes/hash.ts';
+import { temporaryToken } from '../../../protocol/exchange/path.ts';
+import type { WholeFile } from './fetch.ts';
+import type { SignedRequestFile, Target } from './signed-request-file.ts';
+
+/** What was done to a file that cannot be signed: nothing. `entries` is the number of files in it if it is a zip. */
+const untouched = (entries: number): SignedRequestFile['made'] => ({
+  entries,
+  signed: [],
+  kept: [],
+  leftAlone: [],
+});
+
+/**
+ * A file that is delivered as it came, which `signing.others: checksum` permits: a delta without new bytes, so that the
+ * exchange can copy it within itself. It is on the disk when this returns.
+ */
+export async function keepUnchanged(
+  whole: WholeFile,
+  { folder, file, path }: Target,
+  entries = 1,
+): Promise<SignedRequestFile> {
+  const { size, sha256, requested, modified } = whole;
+  const { name } = requested;
+  const nothing = Buffer.alloc(0);
+  await syncFile(whole.path);
+  await writeFileAtomically(join(folder, file), nothing, { mode: 0o600 });
+  return {
+    made: untouched(entries),
+    file: {
+      input: { name, size, sha256 },
+      output: { name, path, size, sha256 },
+      entries,
+      signed: [],
+      kept: [],
+      attachments: [],
+      seen: 'whole',
+    },
+    output: {
+      mode: 'delta',
+      name,
+      path,
+      size,
+      sha256,
+      temporary: temporaryToken(),
+      unsigned: {
+        file: basename(whole.path),
+        size,
+        ...(modified ? { modified: modified.toISOString() } : {}),
+      },
+      newBytes: { file, sha256: sha256Hex(nothing) },
+      spans: [{ from: 'source', start: 0, end: size }],
+    },
+  };
+}

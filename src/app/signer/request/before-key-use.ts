@@ -1,0 +1,78 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Heads } from '../../../protocol/control/repository.ts';
+import type { Request } from '../../../protocol/control/request.ts';
+import type { Vouch } from '../../../protocol/control/vouch.ts';
+import type { SigningKey } from '../../../engine/keys/signing-key.ts';
+import type { Channel } from '../channel/channel.ts';
+import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
+import { checkPreconditions } from './preconditions.ts';
+import { judge } from './policy.ts';
+import type { SignerContext } from '../context/signer-context.ts';
+
+/** The greatest age of the heads when the key is used, in milliseconds. */
+const FRESH_MS = 1000;
+/** How often moving branches are judged again before the request waits for the next poll. */
+const MOST_TRIES = 5;
+
+/** A precondition is no longer met just before the key would be used: the request waits. */
+export class UnmetPreconditionError extends Error {
+  constructor(readonly unmet: UnmetPrecondition) {
+    super(unmet.why);
+  }
+}
+
+/** The heads could not be fetched just before the key would be used; `cause` is why. Not the request's fault. */
+export class HeadsUnknown extends Error {}
+
+/** A request whose preconditions are checked again. */
+interface CheckedRequest {
+  readonly request: Request;
+  readonly channel: Channel;
+  /** When this signer first saw the request. */
+  readonly seen: Date;
+}
+
+/**
+ * Checks all preconditions again just before the key is used: fetching the files took time, and a HOLD or an
+ * objection counts until the first signature is made. The heads are fetched again, and once more if judging them took
+ * longer than they may be old. Returns the vouches that count. Throws `UnmetPreconditionError`, `HeadsUnknown`, alarms,
+ * and the refusals of `judge` and `checkPreconditions`.
+ */
+export async function checkBeforeKeyUse(
+  context: SignerContext,
+  { request, channel, seen }: CheckedRequest,
+  headsNow: () => Promise<Heads>,
+): Promise<readonly Vouch[]> {
+  let judged: { heads: Heads; vouches: readonly Vouch[] } | undefined;
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    const askedAt = performance.now();
+    const heads = await headsNow().catch((cause: unknown) => {
+      throw new HeadsUnknown('the heads could not be fetched', { cause });
+    });
+    if (judged && isDeepStrictEqual(judged.heads, heads)) return judged.vouches;
+    await context.lists.refresh();
+    const current = context.channels.get(channel.config.name) ?? channel;
+    const requester = judge(request, current, context.now());
+    const checked = await checkPreconditions(context, current, request, requester, heads, seen);
+    if (!checked.met) throw new UnmetPreconditionError(checked);
+    if (performance.now() - askedAt <= FRESH_MS) return checked.vouches;
+    judged = { heads, vouches: checked.vouches };
+  }
+  throw new UnmetPreconditionError(unmet('the control repository changes faster than it can be judged'));
+}
+
+/** A key that awaits `check` once, before its first use. */
+export function keyWithCheck(key: SigningKey, check: () => Promise<void>): SigningKey {
+  let checked: Promise<void> | undefined;
+  return {
+    certificates: key.certificates,
+    algorithm: key.algorithm,
+    concurrency: key.concurrency,
+    shortLived: key.shortLived,
+    sign: async (hash, data) => {
+      await (checked ??= check());
+      return key.sign(hash, data);
+    },
+    close: () => key.close(),
+  };
+}

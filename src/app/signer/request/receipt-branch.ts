@@ -1,0 +1,139 @@
+import { AllowedSigners } from '../../../lib/sshsig/allowed-signers.ts';
+import { verifyCommitSignature } from '../../../lib/git/commit-signature.ts';
+import { answeredRequests, receiptsSince } from '../../../protocol/control/receipt-history.ts';
+import {
+  appendPolicy,
+  appendReceipt,
+  openReceipts,
+  type ReceiptWriter,
+} from '../../../protocol/control/write-receipt.ts';
+import type { Receipt } from '../../../protocol/control/receipt-schema.ts';
+import type { Heads } from '../../../protocol/control/repository.ts';
+import { policyBytes, readPolicyBytes } from '../../../protocol/control/published-policy.ts';
+import { unavailable, type SignpipeError } from '../../../lib/errors.ts';
+import { publicKeyLine } from '../../../lib/sshsig/ssh-key.ts';
+import { policyWithRoots } from '../channel/public-policy.ts';
+import type { SignerContext } from '../context/signer-context.ts';
+
+/** How often a push is tried if another writer pushes at the same time. */
+const MOST_RACES = 10;
+
+const race = (): SignpipeError =>
+  unavailable('receipt-race', 'the receipt branch moves faster than receipts can be appended', {
+    hint: 'is another signer writing to it?',
+  });
+
+/** What a receipt names and its commit contains; see `NewReceipt`. */
+export interface ReceiptContent {
+  readonly signatures: ReadonlyMap<string, Buffer>;
+  readonly attachments: ReadonlyMap<string, Buffer>;
+}
+
+/** The receipt branch, which only this signer writes: judges what is on it and appends to it. */
+export class ReceiptBranch {
+  private readonly own: AllowedSigners;
+
+  constructor(
+    private readonly context: Pick<
+      SignerContext,
+      'repository' | 'writer' | 'acceptedHeads' | 'origin' | 'config' | 'log' | 'now'
+    >,
+  ) {
+    const line = publicKeyLine(context.writer.signer.publicKey);
+    this.own = AllowedSigners.parse(`signer ${line}\n`, 'receipts.key');
+  }
+
+  /** The writer with the current policy, to which the pinned roots belong. */
+  private get writer(): ReceiptWriter {
+    const { writer, origin } = this.context;
+    const { policy } = writer;
+    const { roots } = origin;
+    return policy ? { ...writer, policy: policyWithRoots(policy, roots) } : writer;
+  }
+
+  /** Fetches the heads and judges them: history may only have grown, and receipts must be ours; throws alarms. */
+  async judgedHeads(): Promise<{ heads: Heads; first: boolean; changed: boolean }> {
+    const { repository, acceptedHeads, config } = this.context;
+    const heads = await repository.fetch();
+    const checkReceipt = async (id: string): Promise<void> => {
+      verifyCommitSignature((await repository.readCommit(id)).raw, this.own);
+    };
+    return {
+      heads,
+      ...(await acceptedHeads.judge(repository, heads, { checkReceipt, config: config.file })),
+    };
+  }
+
+  /** Whether the fetched branch has a receipt for a request. */
+  async answers(request: string): Promise<boolean> {
+    const { repository } = this.context;
+    const { receipts } = await repository.heads();
+    return receipts !== null && (await answeredRequests(repository, receipts)).has(request);
+  }
+
+  /**
+   * Appends a receipt to the branch unless it is there already: a push may have succeeded without our knowing. `since`
+   * is the branch's tip before the receipt was first pushed. Returns the receipt's commit.
+   */
+  async push(
+    receipt: Receipt,
+    since: string | null,
+    content: () => Promise<ReceiptContent>,
+  ): Promise<string> {
+    const { writer } = this;
+    const { repository, log } = this.context;
+    const at = new Date(receipt.times.answered);
+    for (let tries = 0; tries < MOST_RACES; tries += 1) {
+      const parent = await this.tip();
+      const steps = await receiptsSince(repository, parent, since);
+      const pushed = steps.find((step) => step.request === receipt.request.id);
+      if (pushed) return pushed.id;
+      const { result, id } = await appendReceipt(repository, writer, {
+        parent,
+        receipt,
+        ...(await content()),
+        at,
+      });
+      if (result === 'pushed') return id;
+      log.info('the receipt branch has moved on: appending to its new tip');
+    }
+    throw race();
+  }
+
+  /**
+   * Publishes this signer's current policy unless the branch's tip has it, beginning the branch if necessary. Returns
+   * the heads after that.
+   */
+  async publishPolicy(heads: Heads): Promise<Heads> {
+    const { writer } = this;
+    const { repository, log, now } = this.context;
+    if (heads.receipts !== null && (await this.hasPolicy(heads.receipts))) return heads;
+    for (let tries = 0; tries < MOST_RACES; tries += 1) {
+      const parent = await this.tip();
+      const published = await this.hasPolicy(parent);
+      const isPublished =
+        published || (await appendPolicy(repository, writer, { parent, at: now() })).result === 'pushed';
+      if (!isPublished) continue;
+      if (!published) log.info('published the policy as it is configured now');
+      const { receipts } = await repository.heads();
+      return { ...heads, receipts };
+    }
+    throw race();
+  }
+
+  private async hasPolicy(tip: string): Promise<boolean> {
+    const { policy } = this.writer;
+    const { repository } = this.context;
+    const published = await readPolicyBytes(repository, await repository.readCommit(tip)).catch(() => null);
+    return policy === undefined || (published?.equals(policyBytes(policy)) ?? false);
+  }
+
+  /** The branch's current tip, beginning the branch if necessary. */
+  private async tip(): Promise<string> {
+    const { repository, now } = this.context;
+    const { heads } = await this.judgedHeads();
+    if (heads.receipts !== null) return heads.receipts;
+    const { result, id } = await openReceipts(repository, this.writer, now());
+    return result === 'pushed' ? id : this.tip();
+  }
+}

@@ -1,0 +1,183 @@
+import { join } from 'node:path';
+import { shortId } from '../../../lib/git/objects.ts';
+import { commitsAfter, unansweredAmong, type LookAfter } from '../../../protocol/control/receipt-history.ts';
+import type { Heads } from '../../../protocol/control/repository.ts';
+import { readRequest } from '../../../protocol/control/request.ts';
+import { messageOf, SignpipeError } from '../../../lib/errors.ts';
+import { AnsweredRequests } from './answered-requests.ts';
+import { Checkpoint } from '../state/checkpoint.ts';
+import { CurrentHeads } from './current-heads.ts';
+import { RequestHandler } from './handle-request.ts';
+import { ReceiptBranch } from './receipt-branch.ts';
+import type { SignerContext } from '../context/signer-context.ts';
+
+/** The result of one poll. */
+export interface PollResult {
+  /** Requests answered, refusals among them. */
+  readonly answered: number;
+  /** Requests that wait for vouches, a time lock or the end of a HOLD. */
+  readonly waiting: number;
+}
+
+interface PendingRequest {
+  /** When this signer first saw the request, once that is known: time locks count from here. */
+  seen: Date | null;
+  /** The reason for waiting that was last logged, so that each is logged once. */
+  reason: string;
+}
+
+/** Polls the control repository and answers its requests, one after another, in order. */
+export class RequestPoller {
+  private readonly heads: CurrentHeads;
+  private readonly handler: RequestHandler;
+  private readonly answered: AnsweredRequests;
+  private readonly checkpoint: Checkpoint;
+  /** Unanswered requests by id, oldest first. */
+  private readonly pending = new Map<string, PendingRequest>();
+  /** Heads up to which `pending` is complete; null before the first poll. */
+  private listed: LookAfter | null = null;
+  private stopping = false;
+
+  constructor(private readonly context: SignerContext) {
+    const branch = new ReceiptBranch(context);
+    const { state, control } = context.config;
+    this.heads = new CurrentHeads(context, branch);
+    this.answered = new AnsweredRequests(join(state, 'answered'), context.repository, () => ({
+      since: control.since,
+      lost: context.acceptedHeads.lost,
+    }));
+    this.handler = new RequestHandler(context, branch, this.answered, () => this.heads.update());
+    this.checkpoint = new Checkpoint(join(state, 'landmark'), control.since);
+  }
+
+  /** Begins no further request; the current request is finished. */
+  stop(): void {
+    this.stopping = true;
+  }
+
+  /**
+   * Polls once and answers every request that can be answered. Throws alarms (history rewound or forged) and whatever
+   * keeps this signer from working; what keeps it from answering one request, such as a channel's expired key, is
+   * thrown after the others were answered.
+   */
+  async poll(): Promise<PollResult> {
+    const polled = this.context.now();
+    await this.context.renewals.refresh(polled);
+    await this.context.expiryWarnings.check(this.context.channels, polled);
+    let heads = await this.heads.update();
+    if (await this.finishInterrupted()) heads = await this.heads.update();
+    heads = await this.heads.publishPolicy(heads);
+    await this.heads.reportMissingBranch(heads);
+    await this.list(heads, polled);
+    let answered = 0;
+    const errors: Error[] = [];
+    for (const [id, pending] of this.pending) {
+      if (this.stopping) break;
+      try {
+        // While one request is signed the branches may move: the next is judged by the heads accepted last.
+        if (await this.handle(id, pending, this.heads.last ?? heads)) answered += 1;
+      } catch (error) {
+        if (isAlarm(error) || (await this.handler.completion.isInHand())) throw error;
+        errors.push(error instanceof Error ? error : new Error(String(error)));
+      }
+    }
+    this.throwFirst(errors);
+    await this.setCheckpoint();
+    await this.saveAnswered();
+    return { answered, waiting: this.pending.size };
+  }
+
+  /** Accepts a history that was refused, because a person looked at it and decided so. */
+  acceptHistory(commit: string): Promise<void> {
+    return this.heads.acceptHistory(commit);
+  }
+
+  /** Logs all errors but the first, and throws that. */
+  private throwFirst([first, ...others]: readonly Error[]): void {
+    for (const error of others) logError(this.context, error);
+    if (first) throw first;
+  }
+
+  /** Finishes the request that a crash left unfinished. Called after history was judged: an alarm stops deliveries too. */
+  private async finishInterrupted(): Promise<boolean> {
+    const finished = await this.handler.completion.resume();
+    if (finished !== null) this.pending.delete(finished);
+    return finished !== null;
+  }
+
+  /**
+   * Adds the requests that came since the last poll; the first poll lists every unanswered one. The log says when the
+   * poll that saw them began, so that it shows how long an answer took in all.
+   */
+  private async list(heads: Heads, polled: Date): Promise<void> {
+    const { repository, origin, log } = this.context;
+    if (heads.requests === null || heads.requests === this.listed?.requests) return;
+    this.listed ??= await this.begin(heads);
+    const commits = await commitsAfter(repository, heads.requests, this.listed);
+    await origin.learn(commits, this.listed?.requests ?? null);
+    // Compared with the receipts each time: a branch that was set back and pushed again brings answered requests.
+    const ids = await unansweredAmong(repository, commits, heads, this.listed);
+    for (const id of ids) {
+      if (this.pending.has(id)) continue;
+      this.pending.set(id, { seen: null, reason: '' });
+      log.info({ request: id, polled }, `request ${shortId(id)}`);
+    }
+    this.listed = { requests: heads.requests, receipts: heads.receipts };
+    this.checkpoint.count(ids.length);
+  }
+
+  /** Where the first poll begins; null for the beginning of the history. */
+  private async begin({ receipts }: Heads): Promise<LookAfter | null> {
+    const { repository, config } = this.context;
+    const answered = await this.checkpoint.read(repository, receipts);
+    const { since } = config.control;
+    return answered ?? (since === undefined ? null : { requests: since });
+  }
+
+  /** With nothing left to answer, the next signer can begin from here. */
+  private async setCheckpoint(): Promise<void> {
+    const { repository } = this.context;
+    const { receipts } = await repository.heads();
+    if (this.pending.size > 0 || !this.listed || receipts === null) return;
+    await this.checkpoint.set(repository, { requests: this.listed.requests, receipts });
+  }
+
+  /** With nothing left to answer there is time to read the receipts, before a request has to wait for that. */
+  private async saveAnswered(): Promise<void> {
+    const { receipts } = await this.context.repository.heads();
+    if (this.pending.size === 0) await this.answered.update(receipts);
+    await this.answered.save();
+  }
+
+  /** Whether the request was answered. A list of signers that cannot be read stops every request. */
+  private async handle(id: string, pending: PendingRequest, heads: Heads): Promise<boolean> {
+    const { repository, acceptedHeads, lists, renewals, log, now } = this.context;
+    await renewals.refresh(now());
+    for (const channel of await lists.refresh())
+      log.info({ channel }, `channel ${channel}: allowed signers read again, since a file changed`);
+    const request = await readRequest(repository, id);
+    pending.seen ??= (await acceptedHeads.firstSeen(repository, id)) ?? now();
+    const outcome = await this.handler.handle(request, heads, pending.seen);
+    if (outcome.state === 'answered') {
+      this.pending.delete(id);
+      return true;
+    }
+    if (outcome.why !== pending.reason)
+      log.info({ request: id, code: outcome.code }, `${shortId(id)}: ${outcome.why}`);
+    pending.reason = outcome.why;
+    return false;
+  }
+}
+
+export const isAlarm = (error: unknown): boolean => error instanceof SignpipeError && error.kind === 'alarm';
+
+/** Logs an error with what to do about it; alarms at the highest level. */
+export function logError({ log }: Pick<SignerContext, 'log'>, error: unknown): void {
+  if (!(error instanceof SignpipeError)) {
+    log.error({ err: error }, messageOf(error));
+    return;
+  }
+  const fields = { code: error.code, hint: error.hint };
+  if (error.kind === 'alarm') log.fatal(fields, `ALARM: ${error.message}`);
+  else log.error(fields, error.message);
+}
