@@ -43,7 +43,6 @@ export class TokenConnection {
     readonly key: TokenKey,
     /** How many signatures can be made at the same time. */
     readonly sessions: number,
-    private readonly module: string,
     private readonly pin: Pin | undefined,
   ) {}
 
@@ -64,12 +63,12 @@ export class TokenConnection {
       const token = findToken(await process.call('tokens', undefined), uri.tokenSelection);
       const count = Math.min(options.sessions, token.maxSessions ?? options.sessions);
       const sessions = await process.call('openSessions', { slot: token.slot, count });
-      const pin = await logIn(process, token, () => findPin(token, source), module);
+      const pin = await logIn(process, token, () => findPin(token, source));
       const key = await findKey(process, uri.keySelection);
       await requireMechanism(process, token, key);
       // One at a time if each gives the PIN: several would try a wrong one several times.
       const concurrency = key.alwaysAuthenticate ? 1 : sessions;
-      return new TokenConnection(process, token, key, concurrency, module, pin);
+      return new TokenConnection(process, token, key, concurrency, pin);
     } catch (error) {
       process.kill();
       throw error;
@@ -95,11 +94,11 @@ export class TokenConnection {
   }
 
   private call(mechanism: number, data: Buffer): Promise<Buffer> {
-    const { process, key, token, module } = this;
+    const { process, key, token } = this;
     const pin = key.alwaysAuthenticate ? this.pin : undefined;
     if (!pin) return process.call('sign', { key: key.handle, mechanism, data });
     const request = { key: key.handle, mechanism, data, authenticate: { pin: pin.pin } };
-    return tryPin(token, pin, module, () =>
+    return tryPin(token, pin, () =>
       process.call('sign', request, pin.pin === undefined ? KEYPAD_MS : undefined),
     );
   }

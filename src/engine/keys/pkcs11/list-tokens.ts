@@ -1,5 +1,5 @@
 import { SignpipeError } from '../../../lib/errors.ts';
-import { fitsToken } from './find-token.ts';
+import { findToken, fitsToken } from './find-token.ts';
 import { parsedCertificates, type ListedCertificate } from './find-key.ts';
 import { findPin, logIn, type Pin } from './login.ts';
 import type { ModuleInfo, TokenInfo, TokenKey } from './module-calls.ts';
@@ -37,14 +37,14 @@ interface ListOptions {
   readonly environment: readonly string[];
   /** Whether to look into a token; all unless given. */
   readonly wanted?: (token: TokenInfo) => boolean;
-  /** The PIN of a token that needs one. Throws a usage error if there is none, or if it is not to be tried. */
-  readonly pinFor: (token: TokenInfo) => Promise<Pin>;
+  /** The PIN of a token that needs one, of those that are there. Throws a usage error if there is none, or if it is not to be tried. */
+  readonly pinFor: (token: TokenInfo, present: readonly TokenInfo[]) => Promise<Pin>;
 }
 
 async function listToken(
   process: ModuleProcess,
   token: TokenInfo,
-  options: ListOptions,
+  options: ListOptions & { readonly present: readonly TokenInfo[] },
 ): Promise<ListedToken> {
   await process.call('openSessions', { slot: token.slot, count: 1 });
   const notLoggedIn = await tryLogIn(process, token, options);
@@ -60,10 +60,10 @@ async function listToken(
 async function tryLogIn(
   process: ModuleProcess,
   token: TokenInfo,
-  { pinFor, module }: ListOptions,
+  { pinFor, present }: ListOptions & { readonly present: readonly TokenInfo[] },
 ): Promise<SignpipeError | undefined> {
   try {
-    await logIn(process, token, () => pinFor(token), module);
+    await logIn(process, token, () => pinFor(token, present));
     return undefined;
   } catch (error) {
     if (error instanceof SignpipeError && error.kind === 'usage') return error;
@@ -81,14 +81,18 @@ export async function listTokens(options: ListOptions): Promise<ListedModule> {
   try {
     const present = await process.call('tokens', undefined);
     const tokens: ListedToken[] = [];
-    for (const token of present.filter(wanted)) tokens.push(await listToken(process, token, options));
+    for (const token of present.filter(wanted))
+      tokens.push(await listToken(process, token, { ...options, present }));
     return { path, info, present, tokens };
   } finally {
     await process.close();
   }
 }
 
-/** Lists the tokens that a URI selects, logged in with the PIN from its file. Throws `pkcs11-uri`, and as `listTokens`. */
+/**
+ * Lists the tokens that a URI selects, logged in with the PIN from its file; to none of several, as they would count it as
+ * a wrong one. Throws `pkcs11-uri`, and as `listTokens`.
+ */
 export async function listTokensOf(uri: string): Promise<ListedModule> {
   const { module, tokenSelection, environment, callMs, pinFile: file } = parsePkcs11Uri(uri);
   return listTokens({
@@ -96,6 +100,7 @@ export async function listTokensOf(uri: string): Promise<ListedModule> {
     ...(callMs !== undefined && { callMs }),
     environment,
     wanted: (token) => fitsToken(token, tokenSelection),
-    pinFor: (token) => findPin(token, { file, ask: undefined, warn: () => {} }),
+    pinFor: async (_, present) =>
+      findPin(findToken(present, tokenSelection), { file, ask: undefined, warn: () => {} }),
   });
 }

@@ -1,4 +1,4 @@
-import { SignpipeError, usage } from '../../../lib/errors.ts';
+import { messageOf, usage, type SignpipeError } from '../../../lib/errors.ts';
 import { Semaphore } from '../../../lib/concurrency/semaphore.ts';
 import { readPassphraseFile } from '../passphrase.ts';
 import { ModuleCallError } from './call-errors.ts';
@@ -67,8 +67,9 @@ const failedLogins = new Map<string, SignpipeError>();
 /** The PIN that each token took last in this process. */
 const acceptedPins = new Map<string, string | undefined>();
 
-const idOf = ({ manufacturer, model, serial, label }: TokenInfo, module: string): string =>
-  JSON.stringify([module, manufacturer, model, serial, label]);
+/** Names a token, not the way to it: URIs by label, serial number or slot, and other modules, reach the same one. */
+const idOf = ({ manufacturer, model, serial, label }: TokenInfo): string =>
+  JSON.stringify([manufacturer, model, serial, label]);
 
 const has = ({ flags }: TokenInfo, flag: keyof typeof TOKEN_FLAG): boolean =>
   (flags & TOKEN_FLAG[flag]) !== 0;
@@ -126,54 +127,57 @@ export async function findPin(token: TokenInfo, { file, ask, warn }: PinSource):
   });
 }
 
-/** Keys of one token may be opened at the same time: the second must see that the PIN of the first was wrong. */
-const oneLogin = new Semaphore(1);
+/** One attempt for each token at a time: what waits must see that the PIN was wrong. */
+const attempts = new Map<string, Semaphore>();
+
+function oneAttempt<T>(id: string, work: () => Promise<T>): Promise<T> {
+  const semaphore = attempts.get(id) ?? new Semaphore(1);
+  attempts.set(id, semaphore);
+  return semaphore.run(() => {
+    const earlier = failedLogins.get(id);
+    if (earlier) throw earlier;
+    return work();
+  });
+}
 
 /**
  * Logs in if the token needs that; returns the PIN then. Throws usage errors: those of `findPin`, `checkPinState` and
- * `PIN_ERRORS`. After a failure it is not tried again in this process; not even if the token was lost meanwhile, unless
+ * `tryPin`. After a failure it is not tried again in this process; not even if the token was lost meanwhile, unless
  * this PIN was right before.
  */
 export async function logIn(
   process: ModuleProcess,
   token: TokenInfo,
   findPin: () => Promise<Pin>,
-  module: string,
 ): Promise<Pin | undefined> {
   if (!has(token, 'loginRequired')) return undefined;
-  return oneLogin.run(async () => {
-    throwEarlier(idOf(token, module));
+  return oneAttempt(idOf(token), async () => {
     const pin = await findPin();
     checkPinState(token, pin.attended);
-    await tryPin(token, pin, module, () =>
+    await attempt(token, pin, () =>
       process.call('login', pin.pin, pin.pin === undefined ? KEYPAD_MS : undefined),
     );
     return pin;
   });
 }
 
-function throwEarlier(id: string): void {
-  const earlier = failedLogins.get(id);
-  if (earlier) throw earlier;
-}
+/**
+ * Makes a call that gives the PIN to the token. Throws usage errors: those of `PIN_ERRORS`, and `login-unfinished`;
+ * throws the earlier error instead if such a call failed before.
+ */
+export const tryPin = <T>(token: TokenInfo, pin: Pin, call: () => Promise<T>): Promise<T> =>
+  oneAttempt(idOf(token), () => attempt(token, pin, call));
 
-/** Makes a call that gives the PIN to the token; throws the earlier error instead if such a call failed before. */
-export async function tryPin<T>(
-  token: TokenInfo,
-  { pin }: Pin,
-  module: string,
-  call: () => Promise<T>,
-): Promise<T> {
-  const id = idOf(token, module);
-  throwEarlier(id);
+async function attempt<T>(token: TokenInfo, { pin }: Pin, call: () => Promise<T>): Promise<T> {
+  const id = idOf(token);
   try {
     const result = await call();
     acceptedPins.set(id, pin);
     return result;
   } catch (error) {
-    const failure = pinError(error, token);
-    const mayBeWrong = failure !== undefined || (pin !== undefined && acceptedPins.get(id) !== pin);
-    if (mayBeWrong && error instanceof SignpipeError) failedLogins.set(id, failure ?? error);
+    const known = pin === undefined || acceptedPins.get(id) === pin;
+    const failure = pinError(error, token) ?? (known ? undefined : unfinished(error, token));
+    if (failure) failedLogins.set(id, failure);
     throw failure ?? error;
   }
 }
@@ -182,3 +186,14 @@ function pinError(error: unknown, token: TokenInfo): SignpipeError | undefined {
   const refused = error instanceof ModuleCallError ? PIN_ERRORS.get(error.rv) : undefined;
   return refused?.(`token ${tokenName(token)}`, error);
 }
+
+/**
+ * The error for a PIN that the token may have counted as wrong without saying so. Not `unavailable`: then a service
+ * would be started again, and would try it again.
+ */
+const unfinished = (error: unknown, token: TokenInfo): SignpipeError =>
+  usage(
+    'login-unfinished',
+    `token ${tokenName(token)}: whether its PIN is right is not known, since the login did not end: ${messageOf(error)}`,
+    { hint: `${LOG_IN_BY_HAND}; then start the signer again`, cause: error },
+  );

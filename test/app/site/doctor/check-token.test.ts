@@ -55,6 +55,16 @@ describe("doctor's check of a token", () => {
     assert.match(await report(hsm.uri('token=other')), /^ok - other .* the PIN is right/m);
   });
 
+  it('token-ambiguous: several tokens fit the URI; the PIN is tried on none', async () => {
+    const text = await report(hsm.uri('type=private'));
+    assert.match(
+      text,
+      /^bad token-ambiguous several tokens fit .*: (?:release|other) .*, (?:release|other) /m,
+    );
+    assert.doesNotMatch(text, /the PIN is right/);
+    assert.match(await report(hsm.uri('token=release')), /^ok - release .* no wrong one was noted$/m);
+  });
+
   it('pin-wrong, pin-missing: reported, and the rest as far as it can be seen', async () => {
     await writeFile(hsm.at('wrong'), 'wrong-pin\n', { mode: 0o600 });
     const missing = await report(hsm.uri('token=release').replace(/&pin-source.*/, ''));

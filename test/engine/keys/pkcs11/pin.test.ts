@@ -1,12 +1,16 @@
 import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFile, rm, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { createTestCertificate } from '../../../../src/sandbox/certificates.ts';
-import { checkPinState } from '../../../../src/engine/keys/pkcs11/login.ts';
-import { TOKEN_FLAG } from '../../../../src/engine/keys/pkcs11/module-calls.ts';
+import { ModuleCallError } from '../../../../src/engine/keys/pkcs11/call-errors.ts';
+import { checkPinState, tryPin } from '../../../../src/engine/keys/pkcs11/login.ts';
+import { TOKEN_FLAG, type TokenInfo } from '../../../../src/engine/keys/pkcs11/module-calls.ts';
 import { findModule } from '../../../../src/engine/keys/pkcs11/module-path.ts';
+import { KeyUnavailable } from '../../../../src/engine/keys/signing-key.ts';
 import { SignpipeError } from '../../../../src/lib/errors.ts';
+import { until } from '../../../until.ts';
 import { PIN, SoftHsm } from '../../../world/softhsm.ts';
 import { refuses } from '../refusal.ts';
 import { moduleProcesses, openUri, signs } from './token-world.ts';
@@ -45,6 +49,21 @@ async function logins(): Promise<number> {
   return calls.split(': C_Login\n').length - 1;
 }
 
+/** A token as a module describes it. */
+const state = (given: Partial<TokenInfo>): TokenInfo => ({
+  slot: Buffer.alloc(8),
+  slotId: 0,
+  slotDescription: '',
+  slotManufacturer: '',
+  label: 'release',
+  manufacturer: '',
+  model: '',
+  serial: '1',
+  flags: 0,
+  maxSessions: undefined,
+  ...given,
+});
+
 /** The URI without its PIN file. */
 const withoutPin = (uri: string): string => uri.replace(/&pin-source=[^&]*/, '');
 
@@ -66,7 +85,7 @@ describe('a wrong PIN', () => {
     assert.equal(await logins(), 1);
     await refuses('pin-wrong', () => openUri(uri()));
     assert.equal(await logins(), 0);
-    assert.deepEqual(moduleProcesses(), []);
+    await until('no process is left', () => moduleProcesses().length === 0);
   });
 
   it('pin-wrong: is tried once, also if several keys of the token are opened at the same time', async () => {
@@ -76,6 +95,56 @@ describe('a wrong PIN', () => {
       [1, 2, 3].map(() => assert.rejects(openUri(uri('wrong')), { code: 'pin-wrong', kind: 'usage' })),
     );
     assert.equal(await logins(), 1);
+  });
+
+  it('pin-wrong: is tried once, also if the token is reached through another module', async () => {
+    const { uri } = await token('proxied');
+    await logins();
+    await refuses('pin-wrong', () => openUri(uri('wrong')));
+    const module = (await findModule('p11-kit-proxy')) ?? '';
+    const proxied = hsm.uri('token=proxied;object=codesign', { module, pin: hsm.at('wrong') });
+    await refuses('pin-wrong', () => openUri(proxied));
+    await refuses('pin-wrong', () => openUri(hsm.uri('token=proxied', { pin: hsm.at('wrong') })));
+  });
+
+  it('pin-wrong: is tried once, also if several keys give it for each signature', async () => {
+    const [given, always] = [{ pin: WRONG_PIN, attended: false }, state({ serial: 'always' })];
+    let tries = 0;
+    const call = async (): Promise<never> => {
+      tries += 1;
+      await sleep(20);
+      throw new ModuleCallError('CKR_PIN_INCORRECT', 'refused');
+    };
+    await Promise.all([1, 2, 3].map(() => refuses('pin-wrong', () => tryPin(always, given, call))));
+    assert.equal(tries, 1);
+  });
+
+  it('login-unfinished: is not known to be right, since the module crashed or hung in the login', async () => {
+    const given = { pin: PIN, attended: false };
+    for (const [n, error] of [
+      new KeyUnavailable('token-process', 'm.so: the process with the PKCS#11 module ended: SIGSEGV'),
+      new KeyUnavailable('token-hangs', 'm.so: the PKCS#11 module did not answer within 30 s'),
+      new ModuleCallError('CKR_GENERAL_ERROR', 'm.so: the PKCS#11 module reports CKR_GENERAL_ERROR'),
+    ].entries()) {
+      const unfinished = state({ serial: `unfinished-${n}` });
+      const refused = await refuses('login-unfinished', () =>
+        tryPin(unfinished, given, () => Promise.reject(error)),
+      );
+      assert.equal(refused.exitStatus, 2, 'a service must not start again and try the PIN once more');
+      assert.match(refused.message, /token release \(serial unfinished-\d\): .*m\.so/);
+      await refuses('login-unfinished', () => tryPin(unfinished, given, () => assert.fail('a second try')));
+    }
+  });
+
+  it('is known to be right if it was before: then a login that did not end is repeated', async () => {
+    const [given, unfinished] = [{ pin: PIN, attended: false }, state({ serial: 'right' })];
+    await tryPin(unfinished, given, () => Promise.resolve());
+    const crash = new KeyUnavailable('token-process', 'ended');
+    await assert.rejects(
+      tryPin(unfinished, given, () => Promise.reject(crash)),
+      crash,
+    );
+    await tryPin(unfinished, given, () => Promise.resolve());
   });
 
   it('pin-count-low: is not tried by another process, until a person has logged in', async () => {
@@ -137,28 +206,18 @@ describe('a PIN', () => {
 });
 
 describe('the state of the PIN that a token reports', () => {
-  const state = (...flags: (keyof typeof TOKEN_FLAG)[]): Parameters<typeof checkPinState>[0] => ({
-    slot: Buffer.alloc(8),
-    slotId: 0,
-    slotDescription: '',
-    slotManufacturer: '',
-    label: 'release',
-    manufacturer: '',
-    model: '',
-    serial: '1',
-    flags: flags.reduce((sum, flag) => sum | TOKEN_FLAG[flag], 0),
-    maxSessions: undefined,
-  });
+  const flagged = (...flags: (keyof typeof TOKEN_FLAG)[]): TokenInfo =>
+    state({ flags: flags.reduce((sum, flag) => sum | TOKEN_FLAG[flag], 0) });
 
   it('pin-locked: with a person, too', async () => {
     for (const attended of [true, false])
-      await refuses('pin-locked', () => checkPinState(state('userPinLocked', 'userPinFinalTry'), attended));
+      await refuses('pin-locked', () => checkPinState(flagged('userPinLocked', 'userPinFinalTry'), attended));
   });
 
   it('pin-final-try, pin-count-low: without a person', async () => {
-    await refuses('pin-final-try', () => checkPinState(state('userPinFinalTry', 'userPinCountLow'), false));
-    await refuses('pin-count-low', () => checkPinState(state('userPinCountLow'), false));
-    checkPinState(state('userPinFinalTry', 'userPinCountLow'), true);
-    checkPinState(state('loginRequired', 'userPinInitialized'), false);
+    await refuses('pin-final-try', () => checkPinState(flagged('userPinFinalTry', 'userPinCountLow'), false));
+    await refuses('pin-count-low', () => checkPinState(flagged('userPinCountLow'), false));
+    checkPinState(flagged('userPinFinalTry', 'userPinCountLow'), true);
+    checkPinState(flagged('loginRequired', 'userPinInitialized'), false);
   });
 });
