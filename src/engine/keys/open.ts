@@ -90,8 +90,11 @@ export function describeKey(settings: KeySettings): KeyDescription {
 interface OpenKeyOptions {
   /** Called with a sentence, without secrets, about a key or passphrase file that other users can read. */
   readonly warn: (message: string) => void;
-  /** Asks a person for the passphrase of a file. Left out if there is no person: the signer never asks. */
-  readonly ask?: ((file: string) => Promise<string | undefined>) | undefined;
+  /**
+   * Asks a person for the passphrase of a file, or for another `secret`, such as the PIN for a token. Left out if there is
+   * no person: the signer never asks.
+   */
+  readonly ask?: ((what: string, secret?: string) => Promise<string | undefined>) | undefined;
   /** Refuses a certificate that may not sign programs at this time; see `requireUsable`. Not checked if left out. */
   readonly usableAt?: Date | undefined;
   /** Refuses a key that cannot sign digests of this kind; see `requireDigest`. Not checked if left out. */

@@ -53,17 +53,18 @@ export async function readPassphraseFile(
 }
 
 /**
- * Asks for the passphrase of a file without showing what is typed. Returns undefined if standard input is not a
- * terminal. Throws `passphrase-prompt`.
+ * Asks for the passphrase of a file, or for another secret that `secret` names, without showing what is typed. Returns
+ * undefined if standard input is not a terminal. Throws `passphrase-prompt`.
  */
-export async function askPassphrase(what: string): Promise<string | undefined> {
+export async function askPassphrase(what: string, secret = 'passphrase'): Promise<string | undefined> {
   if (!process.stdin.isTTY) return undefined;
   const { read } = await import('read');
   try {
-    const typed = await read({ prompt: `Passphrase for ${what}: `, silent: true, output: process.stderr });
+    const prompt = `${secret.slice(0, 1).toUpperCase()}${secret.slice(1)} for ${what}: `;
+    const typed = await read({ prompt, silent: true, output: process.stderr });
     return typed;
   } catch (error) {
-    throw usage('passphrase-prompt', `no passphrase was typed for ${what}: ${messageOf(error)}`);
+    throw usage('passphrase-prompt', `no ${secret} was typed for ${what}: ${messageOf(error)}`);
   } finally {
     process.stderr.write('\n');
   }

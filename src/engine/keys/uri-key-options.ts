@@ -14,7 +14,7 @@ export interface UriKeyOptions extends ExternalKeySettings {
   /** The certificate and its chain: PEM, DER or PKCS #7. Left out if the token or the service has them. */
   readonly certificate: string | undefined;
   /** Asks a person for a secret; see `openSigningKey`. */
-  readonly ask: ((what: string) => Promise<string | undefined>) | undefined;
+  readonly ask: ((what: string, secret?: string) => Promise<string | undefined>) | undefined;
   /** Called with a sentence, without secrets, about a file that other users can read. */
   readonly warn: (message: string) => void;
 }

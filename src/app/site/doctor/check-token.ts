@@ -1,7 +1,7 @@
 import { listTokensOf, type ListedToken } from '../../../engine/keys/pkcs11/list-tokens.ts';
 import { fits, objectUri } from '../../../engine/keys/pkcs11/find-key.ts';
 import { tokenName } from '../../../engine/keys/pkcs11/find-token.ts';
-import { pinState } from '../../../engine/keys/pkcs11/login.ts';
+import { logInByHand, pinState, UNLOCK_PIN } from '../../../engine/keys/pkcs11/login.ts';
 import { KEY_TYPE, MECHANISM, type TokenKey } from '../../../engine/keys/pkcs11/module-calls.ts';
 import { isoDay } from '../../../lib/iso-day.ts';
 import { plural } from '../../../lib/plural.ts';
@@ -13,19 +13,16 @@ const DAY = 86_400_000;
 /** The most keys of a token that are listed. */
 const MAX_KEYS = 20;
 
-const UNLOCK = 'unlock it with the PUK or the SO PIN, with the tool of its vendor';
-const LOG_IN = 'log in once by hand with the right PIN, such as by pkcs11-tool --login --list-objects';
-
 /** What the token says about its PIN; a few wrong ones lock it for good. */
 function checkPin({ token, notLoggedIn }: ListedToken): CheckResult {
   const name = tokenName(token);
   switch (pinState(token)) {
     case 'pin-locked':
-      return bad('pin-locked', `${name}: the PIN is locked`, UNLOCK);
+      return bad('pin-locked', `${name}: the PIN is locked`, UNLOCK_PIN);
     case 'pin-final-try':
-      return bad('pin-final-try', `${name}: one more wrong PIN locks it`, LOG_IN);
+      return bad('pin-final-try', `${name}: one more wrong PIN locks it`, logInByHand(token));
     case 'pin-count-low':
-      return bad('pin-count-low', `${name}: the last login had a wrong PIN`, LOG_IN);
+      return bad('pin-count-low', `${name}: the last login had a wrong PIN`, logInByHand(token));
     case undefined:
       return notLoggedIn
         ? resultOf(notLoggedIn)

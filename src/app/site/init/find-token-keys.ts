@@ -15,7 +15,7 @@ export interface TokenSearch {
   /** The path of the module; all modules in the usual folders if left out. */
   readonly module?: string | undefined;
   /** Asks a person for a token's PIN; resolves to undefined if there is no person. */
-  readonly ask: (what: string) => Promise<string | undefined>;
+  readonly ask: (what: string, secret?: string) => Promise<string | undefined>;
 }
 
 /** A key on a token that can sign programs. */
@@ -30,7 +30,7 @@ export interface TokenKeyChoice {
 
 export interface FoundTokenKeys {
   readonly keys: readonly TokenKeyChoice[];
-  /** A sentence for each module that could not be looked into. */
+  /** A sentence for each module or token that could not be looked into; if no key was found, also for each token without one. */
   readonly problems: readonly string[];
 }
 
@@ -72,13 +72,29 @@ function choicesOf({ path, present, tokens }: ListedModule): TokenKeyChoice[] {
   );
 }
 
+/** Why a token did not show its private keys, unless nobody gave a PIN. */
+const loginProblems = ({ tokens }: ListedModule): string[] =>
+  tokens.flatMap(({ notLoggedIn }) =>
+    notLoggedIn && notLoggedIn.code !== 'pin-missing' ? [notLoggedIn.message] : [],
+  );
+
+/** What each token lacks on which no key was found, and each module without a token. */
+function whyNone({ path, tokens }: ListedModule): string[] {
+  if (tokens.length === 0) return [`${path}: no token is there`];
+  return tokens.map(({ token, notLoggedIn }) =>
+    notLoggedIn
+      ? `${tokenName(token)}: no key was found by its certificate; with the PIN the token may show more`
+      : `${tokenName(token)}: it has no private key that signs with RSA or ECDSA`,
+  );
+}
+
 /** Asks for the PIN of each token, so that it shows its private keys. */
 const listWith = (module: string, { ask }: TokenSearch): Promise<ListedModule> =>
   listTokens({
     module,
     environment: [],
     pinFor: async (token) => {
-      const pin = await ask(`token ${tokenName(token)} (its PIN; nothing: only look at its certificates)`);
+      const pin = await ask(`token ${tokenName(token)} (or Enter, to look only at its certificates)`, 'PIN');
       if (pin !== undefined && pin !== '') return { pin, attended: true };
       throw usage('pin-missing', `token ${tokenName(token)}: no PIN was given`);
     },
@@ -89,19 +105,23 @@ const listWith = (module: string, { ask }: TokenSearch): Promise<ListedModule> =
  * it throws.
  */
 export async function findTokenKeys(search: TokenSearch): Promise<FoundTokenKeys> {
-  if (search.module !== undefined) {
-    const path = await modulePath({ path: search.module });
-    return { keys: choicesOf(await listWith(path, search)), problems: [] };
-  }
-  const keys: TokenKeyChoice[] = [];
+  if (search.module !== undefined)
+    return tokenKeysOf([await listWith(await modulePath({ path: search.module }), search)]);
+  const listed: ListedModule[] = [];
   const problems: string[] = [];
   // One after another: two modules can be for the same token.
   for (const path of await installedModules())
     try {
-      keys.push(...choicesOf(await listWith(path, search)));
+      listed.push(await listWith(path, search));
     } catch (error) {
       if (!(error instanceof SignpipeError) || error.code === 'pkcs11-missing') throw error;
       problems.push(error.message);
     }
-  return { keys, problems };
+  return tokenKeysOf(listed, problems);
+}
+
+function tokenKeysOf(listed: readonly ListedModule[], problems: readonly string[] = []): FoundTokenKeys {
+  const keys = listed.flatMap(choicesOf);
+  const none = keys.length > 0 ? [] : listed.flatMap(whyNone);
+  return { keys, problems: [...problems, ...listed.flatMap(loginProblems), ...none] };
 }

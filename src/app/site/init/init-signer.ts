@@ -61,21 +61,24 @@ const warningLines = ({ findings }: TokenKeyChoice): string[] =>
 function tokenSteps(dir: string, { keys, problems }: FoundTokenKeys): SetupStep[] {
   const [key, another] = keys;
   const config = join(dir, 'signer.yaml');
+  const notes = problems.map((problem) => `# ${problem}`);
   const choice =
     key && !another
       ? setupStep(
           `signer.yaml names this key, the only one that was found (${key.what})`,
           key.uri,
           ...warningLines(key),
+          ...notes,
         )
       : key
         ? setupStep(
             `Choose one of these keys as signing.key in ${config}`,
             ...keys.flatMap((each) => [`# ${each.what}`, ...warningLines(each), JSON.stringify(each.uri)]),
+            ...notes,
           )
         : setupStep(
-            `No key on a token was found. Plug the token in and list its keys, then complete signing.key in ${config}`,
-            ...problems.map((problem) => `# ${problem}`),
+            `No key on a token was found. List the keys of your token, and complete signing.key in ${config} (docs/keys.md)`,
+            ...notes,
             'pkcs11-tool --module MODULE --login --list-objects',
           );
   const pin = join(dir, 'keys/pin');

@@ -35,7 +35,7 @@ export async function findKey(process: ModuleProcess, { label, id }: KeySelectio
       'token-key-ambiguous',
       `${plural(keys.length, 'private key')} of the token fit the URI: ${listed(keys)}`,
       {
-        hint: 'add object= and id= to the URI in signing.key so that one is left',
+        hint: "add object= and id= to the key's URI so that one is left",
       },
     );
   if (found.length > 0)
@@ -50,7 +50,7 @@ export async function findKey(process: ModuleProcess, { label, id }: KeySelectio
     hint:
       all.length === 0
         ? 'the token shows no private key at all: make one, or look for it on another token'
-        : `correct object= and id= in signing.key: the private keys of the token are ${listed(all)}`,
+        : `correct object= and id= in the key's URI: the private keys of the token are ${listed(all)}`,
   });
 }
 

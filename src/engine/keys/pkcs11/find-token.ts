@@ -47,7 +47,7 @@ export function findToken(tokens: readonly TokenInfo[], selection: TokenSelectio
       hint:
         tokens.length === 0
           ? 'plug it in; the module shows no token at all. It is looked for again when the key is used next'
-          : `plug it in, or correct the URI in signing.key: the tokens that are there are ${listed(tokens)}`,
+          : `plug it in, or correct the key's URI: the tokens that are there are ${listed(tokens)}`,
     });
   if (another)
     throw usage('token-ambiguous', `several tokens fit the URI of the signing key: ${listed(fitting)}`, {
@@ -77,7 +77,7 @@ export function checkLibrary(
       'pkcs11-library',
       `the PKCS#11 module is not the one in the URI: its ${differing.join(', its ')}`,
       {
-        hint: 'correct the URI in signing.key, or leave these attributes out',
+        hint: "correct the key's URI, or leave these attributes out",
       },
     );
 }

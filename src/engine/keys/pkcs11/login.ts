@@ -13,7 +13,7 @@ export const KEYPAD_MS = 120_000;
 export interface PinSource {
   readonly file: string | undefined;
   /** Asks a person; see `openSigningKey`. */
-  readonly ask: ((what: string) => Promise<string | undefined>) | undefined;
+  readonly ask: ((what: string, secret?: string) => Promise<string | undefined>) | undefined;
   readonly warn: (message: string) => void;
 }
 
@@ -23,38 +23,59 @@ export interface Pin {
   readonly attended: boolean;
 }
 
-const CHECK_PIN =
-  'check the PIN, or the file in pin-source; a signer that runs has to be restarted then, since it tries no PIN twice';
-const UNLOCK = 'unlock it with the PUK or the SO PIN, with the tool of its vendor';
+/** The label of a token as an argument for a shell; left out if it would need quotes of its own. */
+const labelOption = ({ label }: TokenInfo): string =>
+  /^[\w .:-]+$/.test(label) ? ` --token-label '${label}'` : '';
+
+/** How the owner of a token resets its count of wrong PINs. */
+export const logInByHand = (token: TokenInfo): string =>
+  `log in once by hand with the right PIN, which resets the token's count: pkcs11-tool --module MODULE${labelOption(token)} --login --list-objects`;
+
+/** How the owner of a token makes it take PINs again. */
+export const UNLOCK_PIN = 'unlock it with the PUK or the SO PIN, with the tool of its vendor';
+
+interface PinRefusal {
+  readonly token: TokenInfo;
+  readonly cause: unknown;
+}
+
+const nameOf = ({ token }: PinRefusal): string => `token ${tokenName(token)}`;
 
 const pinWrong =
   (text: string) =>
-  (name: string, cause: unknown): SignpipeError =>
-    usage('pin-wrong', `${name}: ${text}`, { hint: CHECK_PIN, cause });
+  (refusal: PinRefusal): SignpipeError =>
+    usage('pin-wrong', `${nameOf(refusal)}: ${text}`, {
+      hint: `write the right PIN into the file that pin-source names; ${logInByHand(refusal.token)}; a signer that runs must then be restarted, since it tries no PIN twice`,
+      cause: refusal.cause,
+    });
 
 /** What a token reports about a PIN, which a second attempt cannot mend. */
-const PIN_ERRORS: ReadonlyMap<string, (name: string, cause: unknown) => SignpipeError> = new Map([
+const PIN_ERRORS: ReadonlyMap<string, (refusal: PinRefusal) => SignpipeError> = new Map([
   ['CKR_PIN_INCORRECT', pinWrong('the PIN is wrong')],
   ['CKR_PIN_INVALID', pinWrong('the PIN has characters that the token does not take')],
   ['CKR_PIN_LEN_RANGE', pinWrong('the PIN is too short or too long')],
   [
     'CKR_PIN_LOCKED',
-    (name, cause) => usage('pin-locked', `${name}: its PIN is locked`, { hint: UNLOCK, cause }),
+    (refusal) =>
+      usage('pin-locked', `${nameOf(refusal)}: its PIN is locked`, {
+        hint: UNLOCK_PIN,
+        cause: refusal.cause,
+      }),
   ],
   [
     'CKR_PIN_EXPIRED',
-    (name, cause) =>
-      usage('pin-expired', `${name}: its PIN has expired`, {
-        hint: 'change it with the tool of its vendor, write it into the PIN file, and restart the signer',
-        cause,
+    (refusal) =>
+      usage('pin-expired', `${nameOf(refusal)}: its PIN has expired`, {
+        hint: 'change it with the tool of its vendor, write the new one into the file that pin-source names, and restart the signer',
+        cause: refusal.cause,
       }),
   ],
   [
     'CKR_USER_PIN_NOT_INITIALIZED',
-    (name, cause) =>
-      usage('pin-not-set', `${name}: it has no user PIN yet`, {
+    (refusal) =>
+      usage('pin-not-set', `${nameOf(refusal)}: it has no user PIN yet`, {
         hint: 'set one with the tool of its vendor, or with pkcs11-tool --init-pin',
-        cause,
+        cause: refusal.cause,
       }),
   ],
 ]);
@@ -84,35 +105,29 @@ const PIN_STATES = [
 export const pinState = (token: TokenInfo): (typeof PIN_STATES)[number][1] | undefined =>
   PIN_STATES.find(([flag]) => has(token, flag))?.[1];
 
-const LOG_IN_BY_HAND =
-  'log in once by hand with the right PIN (pkcs11-tool --login --list-objects, or signpipe sign without pin-source), which resets the counter';
-
 /**
  * Throws usage errors if a login is not to be tried: `pin-locked`, and without a person `pin-final-try` and
  * `pin-count-low`, since the service may have been restarted with a wrong PIN.
  */
 export function checkPinState(token: TokenInfo, attended: boolean): void {
   const name = `token ${tokenName(token)}`;
+  const hint = logInByHand(token);
   if (has(token, 'userPinLocked'))
     throw usage('pin-locked', `${name}: its PIN is locked, after too many wrong ones`, {
-      hint: UNLOCK,
+      hint: UNLOCK_PIN,
     });
   if (attended) return;
   if (has(token, 'userPinFinalTry'))
     throw usage(
       'pin-final-try',
       `${name}: one more wrong PIN locks it, so it is not tried without a person`,
-      {
-        hint: LOG_IN_BY_HAND,
-      },
+      { hint },
     );
   if (has(token, 'userPinCountLow'))
     throw usage(
       'pin-count-low',
       `${name}: its last login had a wrong PIN, so none is tried without a person`,
-      {
-        hint: LOG_IN_BY_HAND,
-      },
+      { hint },
     );
 }
 
@@ -120,10 +135,10 @@ export function checkPinState(token: TokenInfo, attended: boolean): void {
 export async function findPin(token: TokenInfo, { file, ask, warn }: PinSource): Promise<Pin> {
   if (file !== undefined) return { pin: await readPassphraseFile(file, warn, 'PIN'), attended: false };
   if (has(token, 'protectedAuthenticationPath')) return { pin: undefined, attended: true };
-  const pin = await ask?.(`token ${tokenName(token)} (its PIN)`);
+  const pin = await ask?.(`token ${tokenName(token)}`, 'PIN');
   if (pin !== undefined && pin !== '') return { pin, attended: true };
   throw usage('pin-missing', `token ${tokenName(token)}: needs a PIN, and none was given`, {
-    hint: 'put it into a file and add pin-source=file:FILE to the URI in signing.key',
+    hint: "put it into a file and add pin-source=file:FILE to the key's URI",
   });
 }
 
@@ -184,7 +199,7 @@ async function attempt<T>(token: TokenInfo, { pin }: Pin, call: () => Promise<T>
 
 function pinError(error: unknown, token: TokenInfo): SignpipeError | undefined {
   const refused = error instanceof ModuleCallError ? PIN_ERRORS.get(error.rv) : undefined;
-  return refused?.(`token ${tokenName(token)}`, error);
+  return refused?.({ token, cause: error });
 }
 
 /**
@@ -195,5 +210,5 @@ const unfinished = (error: unknown, token: TokenInfo): SignpipeError =>
   usage(
     'login-unfinished',
     `token ${tokenName(token)}: whether its PIN is right is not known, since the login did not end: ${messageOf(error)}`,
-    { hint: `${LOG_IN_BY_HAND}; then start the signer again`, cause: error },
+    { hint: `${logInByHand(token)}; then start the signer again`, cause: error },
   );

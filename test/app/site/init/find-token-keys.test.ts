@@ -78,6 +78,43 @@ describe('init signer --pkcs11', () => {
     await key.close();
   });
 
+  it('says that a PIN was wrong, and still finds the key by its certificate', async () => {
+    const other = await SoftHsm.create('mistyped');
+    after(() => other.remove());
+    const key = { token: 'mistyped', label: 'code signing', id: '01', type: 'EC:secp256r1' };
+    await other.makeKey(key);
+    await other.certify(key, {
+      issuer: await createTestCertificate({ commonName: 'Root', purpose: 'authority' }),
+    });
+    const { keys, problems } = await findTokenKeys({ module: other.module, ask: asking('0000') });
+    assert.equal(keys.filter(({ uri }) => uri.includes('token=mistyped')).length, 1);
+    assert.match(problems.join('|'), /token mistyped \(serial \w+\): the PIN is wrong/);
+  });
+
+  it('says what it looked into if it finds no key', async () => {
+    const other = await SoftHsm.create('without certificate');
+    after(() => other.remove());
+    await other.makeKey({
+      token: 'without certificate',
+      label: 'code signing',
+      id: '01',
+      type: 'EC:secp256r1',
+    });
+    const without = await findTokenKeys({ module: other.module, ask: asking(undefined) });
+    assert.deepEqual(without.keys, []);
+    assert.match(
+      without.problems.join('|'),
+      /without certificate \(serial \w+\): no key was found by its certificate; with the PIN the token may show more/,
+    );
+    const empty = await SoftHsm.create('empty');
+    after(() => empty.remove());
+    const { problems } = await findTokenKeys({ module: empty.module, ask: asking(PIN) });
+    assert.match(
+      problems.join('|'),
+      /empty \(serial \w+\): it has no private key that signs with RSA or ECDSA/,
+    );
+  });
+
   it('init-pkcs11: not for a builder', async () => {
     const refused = run(process.execPath, [
       main,

@@ -171,7 +171,7 @@ describe('a wrong PIN', () => {
         assert.ok(error instanceof SignpipeError);
         showsNoPin(error);
         assert.deepEqual([error.code, error.kind], ['pin-wrong', 'local']);
-        assert.match(error.hint ?? '', /restarted/);
+        assert.match(error.hint ?? '', /--login --list-objects.*restarted/);
         return true;
       });
     assert.equal(await logins(), 2);
@@ -184,13 +184,13 @@ describe('a PIN', () => {
     const { uri } = await token('asking');
     await logins();
     const asked: string[] = [];
-    const ask = (what: string): Promise<string> => {
-      asked.push(what);
+    const ask = (what: string, secret?: string): Promise<string> => {
+      asked.push(`${secret ?? ''} for ${what}`);
       return Promise.resolve(PIN);
     };
     const key = await openUri(withoutPin(uri()), undefined, { ask });
     for (let i = 0; i < 5; i += 1) await signs(key);
-    assert.match(asked.join('|'), /^token asking \(serial [\da-f]{16}\) \(its PIN\)$/);
+    assert.match(asked.join('|'), /^PIN for token asking \(serial [\da-f]{16}\)$/);
     assert.equal(await logins(), 1);
     await key.close();
   });
@@ -208,6 +208,18 @@ describe('a PIN', () => {
 describe('the state of the PIN that a token reports', () => {
   const flagged = (...flags: (keyof typeof TOKEN_FLAG)[]): TokenInfo =>
     state({ flags: flags.reduce((sum, flag) => sum | TOKEN_FLAG[flag], 0) });
+
+  it('is explained with a command that resets it', () => {
+    const hintFor = (token: TokenInfo, command: string): void =>
+      assert.throws(
+        () => checkPinState(token, false),
+        ({ hint }: SignpipeError) => hint?.endsWith(command) === true,
+      );
+    const low = flagged('userPinCountLow');
+    const tool = 'pkcs11-tool --module MODULE';
+    hintFor({ ...low, label: 'my token' }, `${tool} --token-label 'my token' --login --list-objects`);
+    hintFor({ ...low, label: `it's` }, `${tool} --login --list-objects`);
+  });
 
   it('pin-locked: with a person, too', async () => {
     for (const attended of [true, false])
