@@ -35,6 +35,13 @@ interface DemoCommandOptions extends CommonOptions {
 
 const run = promisify(execFile);
 
+/** How the story tells the way to the timestamp authority. */
+const VIA_TEXTS = {
+  direct: '',
+  ssh: '; the signer reaches the authority through the host',
+  courier: '; a courier carries the signer’s timestamp queries',
+} as const;
+
 /** Prints numbered steps, each with the time that it took; `detail` describes the result. */
 class Story {
   private count = 0;
@@ -261,7 +268,7 @@ async function play(dir: string, zip: string | undefined, options: DemoCommandOp
     layOutSite(dir),
   );
   const hosts = await story.step(
-    'An SSH host for Git and files, a timestamp authority, both on the loopback',
+    `An SSH host for Git and files, a timestamp authority, both on the loopback${VIA_TEXTS[options.timestampVia]}`,
     () => startHosts(site, options.timestampVia),
   );
   try {

@@ -42,11 +42,15 @@ const count = (programs: readonly ProgramReport[], of: (program: ProgramReport) 
   programs.filter(of).length;
 
 /** How many programs of a zip have which status. */
-function summary({ programs }: FileReport): string {
+function summary({ report: { programs }, provenance }: VerifyOutcome): string {
+  const attested = new Set(provenance?.signing.statement.predicate.programs.map(({ path }) => path));
+  const isAttested = ({ path, status, stranger }: ProgramReport): boolean =>
+    status === 'intact' && !stranger && attested.has(path);
   const counts = [
     [count(programs, ({ status }) => status === 'ok'), 'signed under the given roots'],
+    [count(programs, isAttested), 'signed as provenance states'],
     [
-      count(programs, ({ status, stranger }) => status === 'intact' && !stranger),
+      count(programs, (each) => each.status === 'intact' && !each.stranger && !isAttested(each)),
       'signed, but who signed was not checked',
     ],
     [count(programs, ({ stranger }) => stranger === true), 'signed by others, not under the given roots'],
@@ -92,7 +96,7 @@ function describeOutcome(
     lines.push(...report.nested.map((path) => `  not examined: ${printable(path)} is a zip`));
   }
   lines.push(...unreadLines(report));
-  if (report.kind === 'zip') lines.push(summary(report));
+  if (report.kind === 'zip') lines.push(summary(outcome));
   if (proof)
     lines.push(
       `  proved: it is ${printable(options.original ?? '')} plus ${plural(proof.signed.length, 'signature')}, and nothing else`,

@@ -15,14 +15,14 @@ export function provenanceLines({ signing, summary, restored, ignored }: Verifie
   const revision = request.sourceRevision === undefined ? '' : `, source ${text(request.sourceRevision)}`;
   return [
     `  provenance: stated by ${text(signing.principal)} (${signing.key}), signpipe ${text(signer.version)}`,
-    `    made of ${text(input.name)}, SHA-256 ${input.digest.sha256}`,
+    `    made from ${text(input.name)}, SHA-256 ${input.digest.sha256}`,
     `    request ${request.id} by ${by} on channel ${text(request.channel)}${revision}`,
     ...(vouches.length > 0
       ? [`    vouched for by ${vouches.map(({ principal }) => text(principal)).join(', ')}`]
       : []),
     ...(programs.length > 0
       ? [
-          `    of ${plural(programs.length, 'program')}, ${restored.length} without signature have the digest stated for before`,
+          `    ${restored.length} of ${plural(programs.length, 'program')} ${restored.length === 1 ? 'has the stated digest again without its signature' : 'have the stated digests again without their signatures'}`,
         ]
       : []),
     ...(summary

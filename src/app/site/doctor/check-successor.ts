@@ -46,8 +46,9 @@ export async function checkSuccessor(
   const current = await keyInUse(config, keys, now);
   const next = await keys.open(config.successor).catch((error: unknown) => resultOf(error));
   if ('status' in next) {
-    const isDue = current === null || timeOf(config, current, null) <= now || !isUsable(current, now);
-    return isDue ? [next] : asWarnings([next]);
+    const change = timeOf(config, current, null);
+    const isDue = current === null || change <= now || !isUsable(current, now);
+    return isDue ? [next] : [ok(whenText(change, now)), ...asWarnings([next])];
   }
   const change = timeOf(config, current, next);
   const at = change > now ? change : now;

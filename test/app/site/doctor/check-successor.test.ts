@@ -123,7 +123,10 @@ describe('the successor', () => {
   it('is warned about before its time, and bad from then on, if it does not open', async () => {
     const absent = { name: 'absent', from: daysAhead(45) };
     const early = await examine(daysAhead(1), absent);
-    assert.match(early.successor.join('\n'), /^warning file-not-found: .*absent\.pem[^\n]*$/);
+    assert.match(
+      early.successor.join('\n'),
+      /^ok: takes over at .*Z, in 44 days\nwarning file-not-found: .*absent\.pem[^\n]*$/,
+    );
     const late = await examine(daysAhead(45), absent);
     assert.match(late.successor.join('\n'), /^bad file-not-found: .*absent\.pem[^\n]*$/);
     const ended = await examine(daysAhead(51), { name: 'absent', from: daysAhead(90) });
