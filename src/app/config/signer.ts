@@ -74,7 +74,7 @@ const successor = z
       })
       .transform((text) => new Date(text)),
   })
-  .superRefine(requireOneKey);
+  .superRefine((value, context) => requireOneKey(value, context));
 
 const signingShape = {
   ...keyShape,
@@ -111,8 +111,8 @@ const signing = z
     others: signingShape.others.default('reject'),
     timestampTimeout: signingShape.timestampTimeout.default(15_000),
   })
-  .superRefine(requireOneKey)
-  .superRefine(requireOtherKey);
+  .superRefine((value, context) => requireOneKey(value, context))
+  .superRefine((value, context) => requireOtherKey(value, context));
 
 const trust = z.strictObject({
   ...trustShape,
@@ -189,6 +189,14 @@ const schema = z
           message: `checksum needs the section checksums, which the channel ${name} does not have (a channel with a signing key of its own inherits none)`,
         });
   })
+  .superRefine(({ signing: base, channels }, context) => {
+    for (const [name, { signing: own }] of Object.entries(channels)) {
+      if (!hasKeySettings(own)) continue;
+      const path = ['channels', name, 'signing'];
+      requireOneKey(overrideSigning(base, own), context, path);
+      requireOtherKey(overrideSigning(base, own), context, path);
+    }
+  })
   .superRefine((value, context) => {
     if (value.trust.unsignedRequests === 'reject' && value.trust.allowedSigners === undefined)
       context.addIssue({
@@ -199,12 +207,12 @@ const schema = z
       });
   });
 
-function requireOneKey(signing: KeySettings, context: z.RefinementCtx): void {
+function requireOneKey(signing: KeySettings, context: z.RefinementCtx, path: string[] = []): void {
   try {
     describeKey(signing);
   } catch (error) {
     if (!(error instanceof SignpipeError)) throw error;
-    context.addIssue({ code: 'custom', message: `${error.message}: ${error.hint}` });
+    context.addIssue({ code: 'custom', path, message: `${error.message}: ${error.hint}` });
   }
 }
 
@@ -212,12 +220,13 @@ function requireOneKey(signing: KeySettings, context: z.RefinementCtx): void {
 function requireOtherKey(
   signing: KeySettings & { readonly successor?: KeySettings | undefined },
   context: z.RefinementCtx,
+  path: string[] = [],
 ): void {
   const { successor: next } = signing;
   if (next && KEY_SETTINGS.every((name) => isDeepStrictEqual(next[name], signing[name])))
     context.addIssue({
       code: 'custom',
-      path: ['successor'],
+      path: [...path, 'successor'],
       message: 'names the same key and certificate as signing itself: it is to name the next ones',
     });
 }
@@ -256,6 +265,12 @@ type ChannelOverrides = z.output<typeof channel>;
 
 const NO_OVERRIDES = { signing: {}, trust: {} };
 
+/** The settings of a key and of its successor: a channel with a key of its own inherits none. */
+const OF_KEY: readonly (keyof SigningConfig)[] = [...KEY_SETTINGS, 'successor'];
+
+const hasKeySettings = (own: ChannelOverrides['signing']): boolean =>
+  OF_KEY.some((name) => own[name] !== undefined);
+
 const namesOwnKey = ({ pfx, certificate, key, command }: ChannelOverrides['signing']): boolean =>
   (pfx ?? certificate ?? key ?? command) !== undefined;
 
@@ -282,8 +297,8 @@ const makesProvenance = ({
  */
 function overrideSigning(base: SigningConfig, own: ChannelOverrides['signing']): SigningConfig {
   const namesKey = namesOwnKey(own);
-  const ofKey = new Set<string>([...KEY_SETTINGS, 'successor']);
-  const inherited = Object.entries(base).filter(([name]) => !namesKey || !ofKey.has(name));
+  const ofKey = new Set<string>(namesKey ? OF_KEY : []);
+  const inherited = Object.entries(base).filter(([name]) => !ofKey.has(name));
   return { ...Object.fromEntries(inherited), ...own } as SigningConfig;
 }
 

@@ -183,6 +183,8 @@ const FLAGS: ReadonlyMap<string, string> = new Map(
     key: '--key FILE',
     digest: '--digest',
     concurrency: '--concurrency',
+    keyName: '--key-name',
+    passphraseFile: '--passphrase-file',
     files: '--files',
     alreadySigned: '--already-signed',
     timestampRoots: '--timestamp-ca',

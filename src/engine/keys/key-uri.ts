@@ -106,6 +106,9 @@ export function resolveKey(key: string, resolvePath: (path: string) => string): 
 export const secretFileOf = (key: string): string | undefined =>
   isKeyUri(key) ? KINDS.get(schemeOf(key) ?? '')?.secretFile?.(key) : key;
 
+/** Whether a URI names a program that signs. */
+export const isCommandUri = (uri: string): boolean => schemeOf(uri) === 'exec';
+
 /** Whether `signing.key` is on a PKCS#11 token. */
 export const isTokenKey = (key: string | undefined): key is string =>
   key !== undefined && schemeOf(key) === 'pkcs11';

@@ -2,7 +2,8 @@ import type { DigestName } from '../../lib/asn1/oids.ts';
 import { usage } from '../../lib/errors.ts';
 import { findPassphrase } from './passphrase.ts';
 import { requireCertificate } from './command/command-line.ts';
-import { checkUri, isKeyUri, openUriKey } from './key-uri.ts';
+import { checkUri, isCommandUri, isKeyUri, openUriKey } from './key-uri.ts';
+import { requireOwnSettings } from './settings-of-kinds.ts';
 import type { ExternalKeySettings } from './uri-key-options.ts';
 import { requireDigest, requireUsable, type SigningKey } from './signing-key.ts';
 
@@ -34,13 +35,18 @@ export interface KeySettings extends ExternalKeySettings {
   readonly command?: readonly [string, ...string[]] | undefined;
 }
 
+interface FileSettings {
+  /** A path. */
+  readonly passphraseFile: string | undefined;
+}
+
 /**
  * Where a signing key is, as plain data: a private key in PEM beside its certificates, a key in a PKCS#12 file, one that a
  * URI names, or one that a command uses.
  */
-type KeyDescription = { readonly passphraseFile?: string | undefined } & (
-  | { readonly kind: 'pem'; readonly certificate: string; readonly key: string }
-  | { readonly kind: 'pkcs12'; readonly file: string; readonly name: string | undefined }
+type KeyDescription =
+  | ({ readonly kind: 'pem'; readonly certificate: string; readonly key: string } & FileSettings)
+  | ({ readonly kind: 'pkcs12'; readonly file: string; readonly name: string | undefined } & FileSettings)
   | ({
       readonly kind: 'uri';
       readonly uri: string;
@@ -50,8 +56,7 @@ type KeyDescription = { readonly passphraseFile?: string | undefined } & (
       readonly kind: 'command';
       readonly command: readonly [string, ...string[]];
       readonly certificate: string;
-    } & ExternalKeySettings)
-);
+    } & ExternalKeySettings);
 
 /** Settings that only keys outside of this process have. */
 const externalSettings = ({
@@ -60,8 +65,19 @@ const externalSettings = ({
   keyTimeout,
 }: KeySettings): ExternalKeySettings => ({ commandEnvironment, concurrency, keyTimeout });
 
-/** The key that settings name. Throws `key-missing` (usage) unless they name exactly one, and what `checkUri` throws. */
+/**
+ * The key that settings name. Throws `key-missing` (usage) unless they name exactly one, `key-setting` (usage) if it has no
+ * such setting, and what `checkUri` throws.
+ */
 export function describeKey(settings: KeySettings): KeyDescription {
+  const description = descriptionOf(settings);
+  const { kind } = description;
+  const isCommand = kind === 'command' || (kind === 'uri' && isCommandUri(description.uri));
+  requireOwnSettings(isCommand ? 'command' : kind === 'uri' ? 'elsewhere' : kind, settings);
+  return description;
+}
+
+function descriptionOf(settings: KeySettings): KeyDescription {
   const { pfx, certificate, key, keyName: name, passphraseFile, command } = settings;
   if (
     (pfx !== undefined && (certificate ?? key ?? command) !== undefined) ||
@@ -71,15 +87,18 @@ export function describeKey(settings: KeySettings): KeyDescription {
       hint: 'give either signing.pfx, or signing.certificate and one of signing.key and signing.command, not both',
     });
   if (pfx !== undefined) return { kind: 'pkcs12', file: pfx, name, passphraseFile };
-  const external = { ...externalSettings(settings), passphraseFile };
+  const external = externalSettings(settings);
   if (key !== undefined && isKeyUri(key)) {
     checkUri(key, certificate);
     return { kind: 'uri', uri: key, certificate, ...external };
   }
-  if (command !== undefined) {
-    const [name] = command;
-    return { kind: 'command', command, certificate: requireCertificate(name, certificate), ...external };
-  }
+  if (command !== undefined)
+    return {
+      kind: 'command',
+      command,
+      certificate: requireCertificate(command[0], certificate),
+      ...external,
+    };
   if (certificate !== undefined && key !== undefined)
     return { kind: 'pem', certificate, key, passphraseFile };
   throw usage('key-missing', 'no signing key', {

@@ -1,4 +1,4 @@
-/** Settings of keys outside of this process; a kind that has no use for one ignores it. */
+/** Settings of keys outside of this process. */
 export interface ExternalKeySettings {
   /** Names of variables that a command gets from the environment of this process. */
   readonly commandEnvironment?: readonly string[] | undefined;

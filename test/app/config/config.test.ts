@@ -437,6 +437,46 @@ describe('signer.yaml', () => {
       'config-invalid',
       /"exec:": names no program/,
     ],
+    ...(
+      [
+        ['pfx: c.pfx, concurrency: 4', 'concurrency'],
+        ['pfx: c.pfx, keyTimeout: 5s', 'keyTimeout'],
+        ['certificate: c, key: k, keyName: Main', 'keyName'],
+        ['certificate: c, key: k, commandEnvironment: [A]', 'commandEnvironment'],
+        ['certificate: c, key: "awskms:///alias/a", passphraseFile: p', 'passphraseFile'],
+        ['certificate: c, key: "awskms:///alias/a", commandEnvironment: [A]', 'commandEnvironment'],
+        ['key: "pkcs11:token=a?module-path=/m.so", keyName: Main', 'keyName'],
+        ['certificate: c, key: "exec:sign", passphraseFile: p', 'passphraseFile'],
+        ['certificate: c, command: [sign], keyName: Main', 'keyName'],
+      ] as const
+    ).map(([settings, name]): [string, string, string, RegExp] => [
+      `a setting that does not belong to the key: ${settings}`,
+      MINIMAL.replace('pfx: code.pfx', settings),
+      'config-invalid',
+      new RegExp(`:4:10: signing: signing\\.${name}: .* has no such setting`),
+    ]),
+    ...(
+      [
+        ['concurrency: 4', /signing\.concurrency: a key in a PKCS#12 file has no such setting/],
+        ['certificate: c.pem', /no signing key/],
+        ['key: k.pem', /no signing key/],
+        ['key: "awskms:///alias/a"', /awskms: signs with a key whose certificate is not named/],
+        ['key: "awskms:alias"', /certificate|awskms/],
+        ['pfx: o.pfx, command: [sign]', /two signing keys/],
+        ['pfx: o.pfx, keyTimeout: 5s', /signing\.keyTimeout: a key in a PKCS#12 file/],
+      ] as const
+    ).map(([settings, message]): [string, string, string, RegExp] => [
+      `a channel whose key is wrong: ${settings}`,
+      `${MINIMAL}channels: { nightly: { signing: { ${settings} } } }\n`,
+      'config-invalid',
+      new RegExp(`channels\\.nightly\\.signing: .*${message.source}`),
+    ]),
+    [
+      'a channel whose successor is its own key',
+      `${MINIMAL}channels: { nightly: { signing: { successor: { pfx: code.pfx, from: 2027-03-01 } } } }\n`,
+      'config-invalid',
+      /channels\.nightly\.signing\.successor: names the same key/,
+    ],
     ['a key twice', `${MINIMAL}state: a\nstate: b\n`, 'config-not-yaml', /:8:1/],
     ['broken YAML', 'control: [', 'config-not-yaml', /:1:11/],
   ];
@@ -450,21 +490,23 @@ describe('signer.yaml', () => {
 
   it('a channel that names a key inherits no key setting', async () => {
     const file = join(folder, 'own-key.yaml');
-    const base = MINIMAL.replace(
-      'pfx: code.pfx',
-      'pfx: code.pfx, keyName: Main, passphraseFile: secret, concurrency: 4',
-    );
-    writeFileSync(file, `${base}channels: { own: { signing: { certificate: c.pem, key: k.pem } } }\n`);
-    const { signing } = (await loadSignerConfig(file)).channels.get('own') ?? {};
-    assert.deepEqual(
-      Object.fromEntries(
-        KEY_SETTINGS.map((name) => [name, signing?.[name]] as const).filter(
-          ([, value]) => value !== undefined,
+    for (const settings of [
+      'pfx: code.pfx, keyName: Main, passphraseFile: secret',
+      'certificate: d.pem, command: [sign], commandEnvironment: [A], concurrency: 4, keyTimeout: 5s',
+    ]) {
+      const base = MINIMAL.replace('pfx: code.pfx', settings);
+      writeFileSync(file, `${base}channels: { own: { signing: { certificate: c.pem, key: k.pem } } }\n`);
+      const { signing } = (await loadSignerConfig(file)).channels.get('own') ?? {};
+      assert.deepEqual(
+        Object.fromEntries(
+          KEY_SETTINGS.map((name) => [name, signing?.[name]] as const).filter(
+            ([, value]) => value !== undefined,
+          ),
         ),
-      ),
-      { certificate: join(folder, 'c.pem'), key: join(folder, 'k.pem') },
-    );
-    assert.deepEqual(signing?.timestamp, [{ url: 'http://t.example', via: 'direct' }]);
+        { certificate: join(folder, 'c.pem'), key: join(folder, 'k.pem') },
+      );
+      assert.deepEqual(signing?.timestamp, [{ url: 'http://t.example', via: 'direct' }]);
+    }
   });
 
   it('a program with a slash is relative to the file, another is left to PATH, and arguments stay', async () => {

@@ -252,6 +252,8 @@ describe('signpipe sign', () => {
     const missing = (await here('sign', 'tool.exe', '--force')).stderr;
     assert.match(missing, /no signing key.*\[key-missing\]/);
     assert.match(missing, /give --pfx FILE, or --certificate FILE and --key FILE/);
+    const useless = await here('sign', 'tool.exe', '--force', '--pfx', 'code.pfx', '--concurrency', '2');
+    assertRefused(useless, 2, 'key-setting', /^signpipe: --concurrency: a key in a PKCS#12 file has no such/);
     const wrong = 'wrong-and-secret';
     const ended = await signpipe(['sign', 'tool.exe', '--force', '--pfx', 'code.pfx', '-v'], {
       cwd: folder,

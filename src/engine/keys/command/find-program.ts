@@ -93,6 +93,6 @@ export async function findProgram(program: string, warn: (message: string) => vo
     if (/[/\\]/.test(program)) problem = why;
   }
   throw usage('key-command-missing', `${program}: ${problem}${shellSyntax(program) ?? ''}`, {
-    hint: 'check the path, and that the file is executable (chmod +x); arguments go into signing.command, or into a script',
+    hint: 'check the path, and that the file is executable (chmod +x); arguments go into a script, or into signing.command of signer.yaml',
   });
 }
