@@ -180,7 +180,7 @@ describe('a request whose key cannot be reached', () => {
     await waits(id);
     assert.equal(await signer.world.git('rev-list', '--count', 'signed'), policies);
     const { status, stderr } = await signer.world.wait(id, '--timeout', '1s');
-    assert.equal(status, 4);
+    assert.equal(status, 4, stderr);
     assert.match(stderr, /the signer cannot reach its signing key since \d{4}-.*; it keeps trying/);
     putBack();
     await signer.signs(id);

@@ -119,9 +119,9 @@ export class Outages {
     return null;
   }
 
+  /** The outage is over only when a request was signed: an authority may answer once and no more. */
   private async tryTimestamp({ config, timestamper }: Channel): Promise<void> {
     await timestamper?.timestamp(randomBytes(32), config.signing.digest, requireNoExtraContent, true);
-    await this.over(config.name);
   }
 
   /** Called when a channel has made a signature, and got its timestamp. */

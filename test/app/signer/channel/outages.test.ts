@@ -18,6 +18,8 @@ let host: Hostile;
 /** Whether the channel's authority answers. */
 let authority: RunningAuthority;
 let up = false;
+/** How many requests it answers before it goes down again. */
+let good = 0;
 /** How far the signer's clock is ahead of the true time, in ms: how long a test has "waited". */
 let later = 0;
 const clock = (): Date => new Date(Date.now() + later);
@@ -27,7 +29,7 @@ before(async () => {
   host = new Hostile(world);
   authority = await startTimestampAuthority({
     identity: world.site.pki.timestamping,
-    misbehave: () => (up ? undefined : 'http-500'),
+    misbehave: () => (up || good-- > 0 ? undefined : 'http-500'),
   });
   await world.reconfigure((text) =>
     text
@@ -41,6 +43,7 @@ after(async () => {
 });
 beforeEach(() => {
   up = false;
+  good = 0;
   later = 0;
 });
 
@@ -159,7 +162,7 @@ describe('a request whose authorities are down', () => {
       await signer.poll();
       assert.equal(await world.git('rev-list', '--count', 'signed'), policies, 'published once');
       const ended = await world.wait(id, '--timeout', '1s');
-      assert.equal(ended.status, 4);
+      assert.equal(ended.status, 4, ended.stderr);
       assert.match(
         ended.stderr,
         /none of the signer's timestamp authorities has answered since \d{4}-.*; it keeps asking/,
@@ -174,6 +177,27 @@ describe('a request whose authorities are down', () => {
       '--json',
     ]);
     assert.ok(audited.status === 0 || audited.status === 3, audited.stderr);
+  });
+
+  it('does not begin a new outage, nor a new policy, whenever an authority answers once and no more', async () => {
+    const id = await asked('flap.zip');
+    await world.withSigner(async (signer) => {
+      await signer.poll();
+      await signer.poll();
+      const [since, policies] = [await published(), await world.git('rev-list', '--count', 'signed')];
+      for (let n = 0; n < 3; n += 1) {
+        good = 1;
+        assert.deepEqual(await signer.poll(), { answered: 0, waiting: 1 });
+      }
+      assert.ok(good < 0, 'the request was begun again');
+      await signer.poll();
+      assert.deepEqual(await published(), since);
+      assert.equal(await world.git('rev-list', '--count', 'signed'), policies);
+      up = true;
+      assert.deepEqual(await signer.poll(), { answered: 1, waiting: 0 });
+    }, clock);
+    assert.equal((await answerTo(id))?.outcome, 'signed');
+    assert.equal(await published(), undefined);
   });
 
   it('restarts its time limit only if waiting.json is gone or damaged', async () => {
