@@ -39,6 +39,7 @@ const same = (found: string): string => found;
 
 /** The places that compute their code: with a helper of one file, a constant, a table. */
 const COMPUTED: readonly Computed[] = [
+  { file: 'engine/keys/signing-key.ts', kind: 'unavailable', pattern: /(?!)/g, code: same }, // a copy keeps its code
   // An error in a worker thread keeps its code.
   { file: 'lib/concurrency/worker-pool.ts', kind: 'local', pattern: /(?!)/g, code: same },
   { file: 'lib/zip/read-zip.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // entry-paths.ts has the codes

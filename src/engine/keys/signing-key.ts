@@ -32,6 +32,15 @@ export class KeyUnavailable extends SignpipeError {
     super('unavailable', code, message, details);
     this.retryAfterMs = retryAfterMs;
   }
+
+  override saying(message: string, hint: string | undefined): KeyUnavailable {
+    const { code, cause, retryAfterMs } = this;
+    return new KeyUnavailable(code, message, {
+      ...(hint === undefined ? {} : { hint }),
+      cause,
+      retryAfterMs,
+    });
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import type { ChannelKey } from '../../../src/app/signer/channel/channel-key.ts';
-import { Renewal } from '../../../src/app/signer/channel/renewal.ts';
+import { Renewal, whenStarting } from '../../../src/app/signer/channel/renewal.ts';
 import type { KeySettings } from '../../../src/engine/keys/open.ts';
 import { KeyUnavailable } from '../../../src/engine/keys/signing-key.ts';
 import { usage } from '../../../src/lib/errors.ts';
@@ -24,7 +24,11 @@ before(async () => {
 
 /** A renewal whose successor fails to open until `fail` is null, with a clock that stands still. */
 async function renewing(settings: KeySettings, failure: Error) {
-  const state = { fail: failure as Error | null, tries: 0, clock: 0, reported: [] as string[] };
+  const state = {
+    fail: failure as Error | null,
+    hang: Promise.resolve(),
+    ...{ tries: 0, clock: 0, reported: [] as string[], hints: [] as (string | undefined)[] },
+  };
   const successor = { ...settings, from: FROM };
   const renewal = await Renewal.open(
     {
@@ -33,10 +37,14 @@ async function renewing(settings: KeySettings, failure: Error) {
       open: async (opened) => {
         if (opened.key === 'current') return current;
         state.tries += 1;
+        await state.hang;
         if (state.fail) throw state.fail;
         return Promise.resolve(next);
       },
-      report: ({ code }) => void state.reported.push(code),
+      report: ({ code, hint }) => {
+        state.reported.push(code);
+        state.hints.push(hint);
+      },
       clock: () => state.clock,
     },
     before10,
@@ -85,6 +93,44 @@ describe('a successor that cannot be opened', () => {
     assert.match(keyProblem?.hint ?? '', /restart the signer/);
   });
 
+  it('says from the beginning that a person has to restart the signer, if that is so', async () => {
+    const hinted = usage('certificate-unreadable', 'no such file', { hint: 'put it there' });
+    for (const [settings, hint] of [
+      [URI, 'put it there; then restart the signer'],
+      [{ key: 'PKCS11:token=next' }, 'put it there; then restart the signer'],
+      [{ key: 'artifactsigning://e/a/p' }, 'put it there; then restart the signer'],
+      [{ key: 'awskms:///alias/next' }, 'put it there'],
+      [{ pfx: 'next.pfx' }, 'put it there'],
+    ] as const)
+      assert.deepEqual((await renewing(settings, hinted)).state.hints, [hint]);
+  });
+
+  it('is tried again if it is in a service that opens for nothing: its certificate may come any day', async () => {
+    const { state, renewal } = await renewing(
+      { key: 'awskms:///alias/next', certificate: 'next.pem' },
+      usage('certificate-unreadable', 'no such file'),
+    );
+    state.clock = HOUR;
+    state.fail = null;
+    assert.equal((await renewal.keyAt(FROM)).key, next.key);
+  });
+
+  it('is waited for in the background if it hangs: other channels go on', async () => {
+    const { state, renewal } = await renewing(URI, gone);
+    let appear = (): void => {};
+    state.hang = new Promise((resolve) => (appear = resolve));
+    state.clock = HOUR;
+    const began = performance.now();
+    assert.equal((await renewal.keyAt(before10)).keyProblem, null);
+    assert.ok(performance.now() - began < 20 * SECOND);
+    assert.equal(renewal.successor, null);
+    state.fail = null;
+    appear();
+    await renewal.keyAt(before10);
+    assert.equal(renewal.successor, next);
+    assert.equal(state.tries, 2);
+  });
+
   it('is tried again if it is a file, which nothing can lock', async () => {
     const { state, renewal } = await renewing({ pfx: 'next.pfx' }, usage('file-not-found', 'no such file'));
     state.clock = HOUR;
@@ -93,8 +139,25 @@ describe('a successor that cannot be opened', () => {
   });
 });
 
+describe('a signer that starts while its successor cannot be reached', () => {
+  it('waits for it, as for any key', async () => {
+    const { keyProblem } = await (await renewing(URI, gone)).renewal.keyAt(FROM);
+    assert.ok(keyProblem && whenStarting(keyProblem) instanceof KeyUnavailable);
+    const signing = { key: 'current', successor: { ...URI, from: FROM } } as never;
+    const open = (): Promise<never> => Promise.reject(gone);
+    await assert.rejects(
+      Renewal.open({ channel: 'default', signing, open, report: () => assert.fail() }, FROM),
+      (error) =>
+        error instanceof KeyUnavailable && error.message.startsWith('signing.successor: there is no'),
+    );
+  });
+});
+
 describe('a clock that was ahead when the signer started', () => {
-  const started = async (open: (settings: KeySettings) => Promise<ChannelKey>) => {
+  const started = async (
+    open: (settings: KeySettings) => Promise<ChannelKey>,
+    clock: () => number = () => performance.now(),
+  ) => {
     const reported: string[] = [];
     const renewal = await Renewal.open(
       {
@@ -102,6 +165,7 @@ describe('a clock that was ahead when the signer started', () => {
         signing: { key: 'current', successor: { ...URI, from: FROM } } as never,
         open,
         report: ({ code }) => void reported.push(code),
+        clock,
       },
       FROM,
     );
@@ -112,6 +176,23 @@ describe('a clock that was ahead when the signer started', () => {
     const { renewal } = await started(({ key }) => Promise.resolve(key === 'current' ? current : next));
     assert.equal((await renewal.keyAt(FROM)).key, next.key);
     assert.equal((await renewal.keyAt(before10)).key, current.key);
+  });
+
+  it('opens the key before the successor as soon as it can be reached', async () => {
+    let clock = 0;
+    let there = false;
+    const { renewal, reported } = await started(
+      ({ key }) =>
+        key !== 'current' ? Promise.resolve(next) : there ? Promise.resolve(current) : Promise.reject(gone),
+      () => clock,
+    );
+    assert.equal((await renewal.keyAt(before10)).key, next.key);
+    there = true;
+    clock = MINUTE - SECOND;
+    assert.equal((await renewal.keyAt(before10)).key, next.key);
+    clock = MINUTE;
+    assert.equal((await renewal.keyAt(before10)).key, current.key);
+    assert.deepEqual(reported, ['successor-early']);
   });
 
   it('successor-early: leaves the successor, if the key before it is gone; said once', async () => {

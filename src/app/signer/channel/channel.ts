@@ -8,7 +8,7 @@ import type { SignpipeError } from '../../../lib/errors.ts';
 import type { CertificateFinding } from '../../../lib/x509/certificate-findings.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { openChannelKey, type ChannelKey, type ChannelKeyOptions } from './channel-key.ts';
-import { Renewal } from './renewal.ts';
+import { Renewal, whenStarting } from './renewal.ts';
 import type { ChecksumKeysOf } from './shared-checksum-keys.ts';
 import { readTrustLists, type ChannelLists } from './trust-lists.ts';
 
@@ -55,7 +55,7 @@ async function openKeys(config: ChannelConfig, options: ChannelOptions): Promise
     ? { ...(await renewal.keyAt(now)), renewal }
     : { ...(await open(signing)), renewal: null, keyProblem: null };
   try {
-    if (part.keyProblem) throw part.keyProblem;
+    if (part.keyProblem) throw whenStarting(part.keyProblem);
     requireUsable(part.key, now);
     return part;
   } catch (error) {

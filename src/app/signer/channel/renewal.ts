@@ -1,13 +1,13 @@
-import { isKeyUri } from '../../../engine/keys/key-uri.ts';
 import type { KeySettings } from '../../../engine/keys/open.ts';
-import { isUsable } from '../../../engine/keys/signing-key.ts';
-import { messageOf, SignpipeError, usage } from '../../../lib/errors.ts';
+import { isUsable, KeyUnavailable } from '../../../engine/keys/signing-key.ts';
+import { SignpipeError, usage } from '../../../lib/errors.ts';
 import type { CertificateFinding } from '../../../lib/x509/certificate-findings.ts';
 import { successorFindings } from '../../../lib/x509/successor-findings.ts';
 import type { SigningConfig } from '../../config/signer.ts';
 import type { ChannelKey } from './channel-key.ts';
+import { KeyOpener } from './key-opener.ts';
 
-/** The pause between two attempts to open a successor whose time has come, in ms. */
+/** The pause between two attempts to open a key whose time has come, in ms. */
 const MINUTE = 60_000;
 /** The pause before that: there is time. In ms. */
 const HOUR = 3_600_000;
@@ -38,101 +38,88 @@ interface RenewalOptions {
  * that refused a PIN is not tried again.
  */
 export class Renewal {
-  /** When an attempt to open the successor ended, on the monotonic clock, in ms. */
-  private triedAt = 0;
-  private problem: SignpipeError | null = null;
-  private triedCurrent = false;
+  /** Not open if the signer was started after the change: then it is not needed, unless the clock was wrong. */
+  private readonly current: KeyOpener;
+  private readonly next: KeyOpener;
 
   private constructor(
     private readonly options: RenewalOptions,
-    /** Null if the signer was started after the change: then it is not needed, unless the clock was wrong. */
-    private current: ChannelKey | null,
-    private next: ChannelKey | null = null,
-  ) {}
-
-  private clock(): number {
-    return (this.options.clock ?? (() => performance.now()))();
+    opened: { readonly current?: ChannelKey; readonly next?: ChannelKey },
+  ) {
+    const { signing, open, clock = () => performance.now() } = options;
+    this.current = new KeyOpener(
+      { open, clock, settings: signing, onProblem: (problem) => this.reportEarly(problem) },
+      opened.current,
+    );
+    this.next = new KeyOpener(
+      {
+        open,
+        clock,
+        settings: signing.successor,
+        onOpened: (key) => this.compare(key),
+        onProblem: (problem) => this.reportNotYet(problem),
+      },
+      opened.next,
+    );
   }
 
-  /** Opens both keys; after the successor's date only that one. Throws usage errors if no key can sign now. */
+  /** Opens both keys; after the successor's date only that one. Throws the errors of the key that is to sign now. */
   static async open(options: RenewalOptions, now: Date): Promise<Renewal> {
     const { signing, open } = options;
-    if (now >= signing.successor.from) return new Renewal(options, null, await openNext(options));
-    const renewal = new Renewal(options, await open(signing));
-    await renewal.tryToOpen();
+    if (now >= signing.successor.from) return new Renewal(options, { next: await openNext(options) });
+    const renewal = new Renewal(options, { current: await open(signing) });
+    await renewal.next.tryNow();
     return renewal;
   }
 
   /** From when on the successor signs: its date, or the end of the certificate in use. */
   get changesAt(): Date {
     const { from } = this.options.signing.successor;
-    const end = this.current?.key.shortLived ? undefined : this.current?.key.certificates[0]?.notAfter;
+    const { key } = this.current.key ?? {};
+    const end = key?.shortLived ? undefined : key?.certificates[0]?.notAfter;
     return end && end < from ? end : from;
   }
 
   /** The successor, if it is open. */
   get successor(): ChannelKey | null {
-    return this.next;
+    return this.next.key;
   }
 
-  /** The key with which to sign now. Opens the successor if it is time for another attempt. */
+  /** The key with which to sign now. Opens a key if it is time for another attempt. */
   async keyAt(now: Date): Promise<KeyInUse> {
-    const current = await this.currentAt(now);
-    const isDue = !current || now >= this.options.signing.successor.from || !isUsable(current.key, now);
-    if (!this.next && this.clock() - this.triedAt >= (isDue ? MINUTE : HOUR)) await this.tryToOpen();
-    const { next } = this;
+    const isEarly = now < this.options.signing.successor.from;
+    // Only if the clock was ahead when the signer started.
+    if (isEarly && !this.current.key) await this.current.tryEvery(MINUTE);
+    const current = this.current.key;
+    const isDue = !isEarly || !current || !isUsable(current.key, now);
+    if (!this.next.key) await this.next.tryEvery(isDue ? MINUTE : HOUR);
+    const next = this.next.key;
     if (isDue && next) return { ...next, keyProblem: null };
     if (!current) throw new Error('a renewal without a key');
     return { ...current, keyProblem: isDue ? this.unusable() : null };
   }
 
-  /** The key before the successor. Opened now, in one attempt, if the clock was ahead when the signer started. */
-  private async currentAt(now: Date): Promise<ChannelKey | null> {
-    const { signing, open, report } = this.options;
-    if (this.current || this.triedCurrent || now >= signing.successor.from) return this.current;
-    this.triedCurrent = true;
-    this.current = await open(signing).catch((error: unknown) => {
-      const message = `the key before signing.successor cannot be opened: ${messageOf(error)}`;
-      report({
-        code: 'successor-early',
-        message,
-        hint: 'the successor signs, though its time has not come',
-      });
-      return null;
+  private reportEarly({ message }: SignpipeError): void {
+    this.options.report({
+      code: 'successor-early',
+      message: `the key before signing.successor cannot be opened: ${message}`,
+      hint: 'the successor signs, though its time has not come',
     });
-    return this.current;
   }
 
-  private async tryToOpen(): Promise<void> {
-    const { signing, open } = this.options;
-    if (this.problem && !mayPass(this.problem, signing.successor)) return;
-    try {
-      this.next = await open(signing.successor);
-      this.problem = null;
-      this.compare(this.next);
-    } catch (error) {
-      const problem =
-        error instanceof SignpipeError
-          ? error
-          : usage('successor-unusable', messageOf(error), { cause: error });
-      this.reportProblem(problem);
-      this.problem = problem;
-    }
-    this.triedAt = this.clock();
-  }
-
-  /** Reports each problem once. */
-  private reportProblem({ code, message, hint }: SignpipeError): void {
-    if (message === this.problem?.message) return;
+  private reportNotYet({ code, message, hint }: SignpipeError): void {
+    const isExplained = hint !== undefined || this.next.needsPerson;
     this.options.report({
       code,
       message: `signing.successor cannot be opened yet: ${message}`,
-      hint: hint ?? 'until its time comes, the certificate in use signs; run signpipe doctor',
+      hint: isExplained
+        ? this.next.hint
+        : 'until its time comes, the certificate in use signs; run signpipe doctor',
     });
   }
 
   private compare({ key }: ChannelKey): void {
-    const [current, next] = [this.current?.key.certificates[0], key.certificates[0]];
+    const [current, next] = [this.current.key?.key.certificates[0], key.certificates[0]];
     if (!current || !next) return;
     const { from } = this.options.signing.successor;
     for (const finding of successorFindings({ current, next, from })) this.options.report(finding);
@@ -141,25 +128,18 @@ export class Renewal {
   /** Why the channel cannot sign: an error that makes requests wait. */
   private unusable(): SignpipeError {
     const { channel } = this.options;
-    const why = this.problem ? `${this.problem.message} [${this.problem.code}]` : 'it is not open';
+    const { problem, hint } = this.next;
+    const why = problem ? `${problem.message} [${problem.code}]` : 'it is not open';
     return usage(
       'successor-unusable',
       `channel ${channel}: signing.successor takes over since ${this.changesAt.toISOString()}, but cannot be opened: ${why}`,
-      { hint: this.hint, cause: this.problem },
+      { hint, cause: problem },
     );
   }
 
-  private get hint(): string {
-    const { problem } = this;
-    const todo = problem?.hint ?? 'run signpipe doctor';
-    return problem && !mayPass(problem, this.options.signing.successor)
-      ? `${todo}; then restart the signer`
-      : todo;
-  }
-
   async close(): Promise<void> {
-    await this.current?.key.close();
-    await this.next?.key.close();
+    await this.current.close();
+    await this.next.close();
   }
 }
 
@@ -173,6 +153,6 @@ async function openNext({ signing, open }: RenewalOptions): Promise<ChannelKey> 
   }
 }
 
-/** Whether another attempt can help. A token that was refused a PIN must not be tried again without a person. */
-const mayPass = (problem: SignpipeError, { key }: KeySettings): boolean =>
-  problem.retryable || key === undefined || !isKeyUri(key);
+/** A key problem as the error of a signer that starts, which waits for a successor that cannot be reached. */
+export const whenStarting = (problem: SignpipeError): SignpipeError =>
+  problem.cause instanceof KeyUnavailable ? problem.cause.saying(problem.message, problem.hint) : problem;

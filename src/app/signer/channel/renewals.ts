@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { isoDay } from '../../../lib/iso-day.ts';
 import { printable } from '../../../lib/printable.ts';
 import type { Channel } from './channel.ts';
+import type { ChannelKey } from './channel-key.ts';
 
 /** Whether a channel signs with another key than before, or may no longer sign, or may again. */
 const isSame = (a: Pick<Channel, 'key' | 'keyProblem'>, b: Pick<Channel, 'key' | 'keyProblem'>): boolean =>
@@ -10,6 +11,8 @@ const isSame = (a: Pick<Channel, 'key' | 'keyProblem'>, b: Pick<Channel, 'key' |
 /** Changes the channels with `signing.successor` to the next certificate when its time has come. */
 export class Renewals {
   private changes = 0;
+  /** The successors that are open, by channel; an attempt to open one may end between two calls. */
+  private readonly successors = new Map<string, ChannelKey | null>();
 
   constructor(
     private readonly channels: Map<string, Channel>,
@@ -29,9 +32,9 @@ export class Renewals {
     for (const [name, channel] of this.channels) {
       const { renewal } = channel;
       if (!renewal) continue;
-      const opened = renewal.successor;
       const inUse = await renewal.keyAt(now);
-      if (opened !== renewal.successor) this.changes += 1;
+      if (this.successors.get(name) !== renewal.successor) this.changes += 1;
+      this.successors.set(name, renewal.successor);
       if (isSame(inUse, channel)) continue;
       this.channels.set(name, { ...channel, ...inUse });
       this.changes += 1;
