@@ -89,10 +89,15 @@ export class SoftHsm {
     await run('softhsm2-util', ['--init-token', '--free', '--label', label, ...pins]);
   }
 
-  /** Runs pkcs11-tool, logged in to a token. */
-  async tool(token: string, ...args: readonly string[]): Promise<string> {
+  /** The command that runs pkcs11-tool, logged in to a token. */
+  toolCommand(token: string, ...args: readonly string[]): [string, ...string[]] {
     const login = ['--module', this.module, '--token-label', token, '--login', '--pin', PIN];
-    return (await run('pkcs11-tool', [...login, ...args])).stdout;
+    return ['pkcs11-tool', ...login, ...args];
+  }
+
+  async tool(token: string, ...args: readonly string[]): Promise<string> {
+    const [program, ...rest] = this.toolCommand(token, ...args);
+    return (await run(program, rest)).stdout;
   }
 
   /** Makes a key pair on a token. */
@@ -139,7 +144,7 @@ export class SoftHsm {
     { token = 'release', label, id }: TokenKeyOptions,
     certificate: Certificate,
   ): Promise<void> {
-    const file = this.at(`${label}-${id}.der`);
+    const file = this.at(`certificate-${id}.der`);
     await writeFile(file, certificate.raw);
     await this.tool(token, '--write-object', file, '--type', 'cert', '--label', label, '--id', id);
   }

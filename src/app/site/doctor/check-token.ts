@@ -1,5 +1,5 @@
 import { listTokensOf, type ListedToken } from '../../../engine/keys/pkcs11/list-tokens.ts';
-import { fits, objectUri } from '../../../engine/keys/pkcs11/find-key.ts';
+import { certificateOf, objectUri } from '../../../engine/keys/pkcs11/find-key.ts';
 import { tokenName } from '../../../engine/keys/pkcs11/find-token.ts';
 import { logInByHand, pinState, UNLOCK_PIN } from '../../../engine/keys/pkcs11/login.ts';
 import { KEY_TYPE, MECHANISM, type TokenKey } from '../../../engine/keys/pkcs11/module-calls.ts';
@@ -56,12 +56,12 @@ const typeOf = ({ type, modulus }: TokenKey): string =>
 
 /** A private key with its certificate on the token, if it has one. */
 function describeKey(key: TokenKey, { certificates }: ListedToken, now: Date): CheckResult {
-  const own = certificates.find(({ certificate }) => fits(certificate, key));
-  const until = own?.certificate.notAfter;
+  const own = certificateOf(key, certificates);
+  const until = own?.notAfter;
   const days = Math.floor(((until?.getTime() ?? 0) - now.getTime()) / DAY);
   const certificate =
     own && until
-      ? `${printable(own.certificate.commonName, 60)}, valid until ${isoDay(until)}, ${plural(days, 'day')} left`
+      ? `${printable(own.commonName, 60)}, valid until ${isoDay(until)}, ${plural(days, 'day')} left`
       : 'no certificate on the token';
   return ok(`private key ${objectUri(key)}: ${typeOf(key)}, ${certificate}`);
 }

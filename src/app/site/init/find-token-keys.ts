@@ -1,9 +1,9 @@
-import { objectUri } from '../../../engine/keys/pkcs11/find-key.ts';
+import { certificateOf, objectUri } from '../../../engine/keys/pkcs11/find-key.ts';
 import { tokenName, tokenUri } from '../../../engine/keys/pkcs11/find-token.ts';
 import { listTokens, type ListedModule, type ListedToken } from '../../../engine/keys/pkcs11/list-tokens.ts';
 import { KEY_TYPE, type TokenInfo } from '../../../engine/keys/pkcs11/module-calls.ts';
 import { installedModules, modulePath } from '../../../engine/keys/pkcs11/module-path.ts';
-import { encodeValue } from '../../../engine/keys/pkcs11/uri.ts';
+import { encodeValue, pathOf } from '../../../engine/keys/pkcs11/uri.ts';
 import { OID } from '../../../lib/asn1/oids.ts';
 import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
@@ -41,16 +41,11 @@ interface Candidate {
   readonly certificate: Certificate | undefined;
 }
 
-const sameId = (one: { readonly id: Buffer }, other: { readonly id: Buffer }): boolean =>
-  one.id.equals(other.id);
-
 function candidatesOn({ keys, certificates, notLoggedIn }: ListedToken): Candidate[] {
-  const certificateOf = (id: Buffer): Certificate | undefined =>
-    certificates.find((each) => id.length > 0 && sameId(each, { id }))?.certificate;
   if (keys.length > 0 || !notLoggedIn)
     return keys
       .filter(({ signs, type }) => signs && (type === KEY_TYPE.rsa || type === KEY_TYPE.ec))
-      .map(({ label, id }) => ({ label, id, certificate: certificateOf(id) }));
+      .map((key) => ({ label: key.label, id: key.id, certificate: certificateOf(key, certificates) }));
   return certificates
     .filter(({ id, certificate }) => id.length > 0 && certificate.extendedKeyUsage?.includes(OID.codeSigning))
     .map(({ id, certificate }) => ({ label: '', id, certificate }));
@@ -59,7 +54,7 @@ function candidatesOn({ keys, certificates, notLoggedIn }: ListedToken): Candida
 /** The path of a URI for a token: its label, with the serial number if another token has the same. */
 function tokenPath(token: TokenInfo, present: readonly TokenInfo[]): string {
   const alone = present.filter(({ label }) => label === token.label).length === 1;
-  return alone && token.label !== '' ? `token=${encodeValue(token.label)}` : tokenUri(token);
+  return (alone && pathOf([['token', token.label]])) || tokenUri(token);
 }
 
 function choicesOf({ path, present, tokens }: ListedModule): TokenKeyChoice[] {

@@ -20,6 +20,8 @@ const LOST = new Set([
   'CKR_DEVICE_MEMORY',
   'CKR_HOST_MEMORY',
   'CKR_SESSION_COUNT',
+  // An operation that failed before left it so; the session is of no use any more.
+  'CKR_OPERATION_ACTIVE',
 ]);
 
 /** A call that the module refused, by the name of its CK_RV. */

@@ -7,7 +7,7 @@ import { checkLibrary, findToken, tokenName } from './find-token.ts';
 import { findPin, KEYPAD_MS, logIn, tryPin, type Pin, type PinSource } from './login.ts';
 import { KEY_TYPE, MECHANISM, type TokenInfo, type TokenKey } from './module-calls.ts';
 import { ModuleProcess } from './module-process.ts';
-import type { Pkcs11Uri } from './uri.ts';
+import type { KeySelection, Pkcs11Uri } from './uri.ts';
 
 export interface ConnectionOptions {
   readonly uri: Pkcs11Uri;
@@ -43,6 +43,7 @@ export class TokenConnection {
     readonly key: TokenKey,
     /** How many signatures can be made at the same time. */
     readonly sessions: number,
+    private readonly selection: KeySelection,
     private readonly pin: Pin | undefined,
   ) {}
 
@@ -68,7 +69,7 @@ export class TokenConnection {
       await requireMechanism(process, token, key);
       // One at a time if each gives the PIN: several would try a wrong one several times.
       const concurrency = key.alwaysAuthenticate ? 1 : sessions;
-      return new TokenConnection(process, token, key, concurrency, pin);
+      return new TokenConnection(process, token, key, concurrency, uri.keySelection, pin);
     } catch (error) {
       process.kill();
       throw error;
@@ -90,7 +91,7 @@ export class TokenConnection {
 
   /** Asks the token whether the key is still there. Throws `KeyUnavailable`, and as `findKey`. */
   async check(): Promise<void> {
-    await findKey(this.process, { label: this.key.label, id: this.key.id });
+    await findKey(this.process, this.selection);
   }
 
   private call(mechanism: number, data: Buffer): Promise<Buffer> {

@@ -7,16 +7,14 @@ import { readCertificates } from '../certificate-file.ts';
 import { MAX_LISTED } from './find-token.ts';
 import type { TokenCertificate, TokenKey } from './module-calls.ts';
 import type { ModuleProcess } from './module-process.ts';
-import { encodeValue, type KeySelection } from './uri.ts';
+import { pathOf, type KeySelection } from './uri.ts';
 
-/** The part of a URI that names an object. */
+/** The part of a URI that names a private key, as far as label and id can say. */
 export const objectUri = ({ label, id }: { readonly label: string; readonly id: Buffer }): string =>
-  [
-    ...(label === '' ? [] : [`object=${encodeValue(label)}`]),
-    ...(id.length === 0
-      ? []
-      : [`id=${[...id].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')}`]),
-  ].join(';');
+  pathOf([
+    ['object', label],
+    ['id', id],
+  ]) || 'type=private';
 
 const listed = (keys: readonly TokenKey[]): string =>
   keys.slice(0, MAX_LISTED).map(objectUri).join(', ') + (keys.length > MAX_LISTED ? ', …' : '');
@@ -79,6 +77,14 @@ export function fits(certificate: Certificate, { modulus, ecPoint }: TokenKey): 
     x !== undefined && ecPoint.length <= point.length + 3 && ecPoint.subarray(-point.length).equals(point)
   );
 }
+
+/** The certificate on a token for a key: it fits, or has the same id if the token does not show the public key. */
+export const certificateOf = (
+  key: TokenKey,
+  certificates: readonly ListedCertificate[],
+): Certificate | undefined =>
+  certificates.find(({ certificate, id }) => fits(certificate, key) ?? (id.length > 0 && id.equals(key.id)))
+    ?.certificate;
 
 /** The certificates on a token that can be read. */
 export function parsedCertificates(certificates: readonly TokenCertificate[]): ListedCertificate[] {

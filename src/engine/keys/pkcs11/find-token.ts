@@ -2,17 +2,17 @@ import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
 import { KeyUnavailable } from '../signing-key.ts';
 import type { ModuleInfo, TokenInfo } from './module-calls.ts';
-import { encodeValue, type LibrarySelection, type TokenSelection } from './uri.ts';
+import { pathOf, type LibrarySelection, type TokenSelection } from './uri.ts';
 
 /** The most tokens or keys that an error lists. */
 export const MAX_LISTED = 10;
 
-/** The path of a URI that fits a token alone, as far as label and serial number can say. */
-export const tokenUri = ({ label, serial }: TokenInfo): string =>
-  [
-    ...(label === '' ? [] : [`token=${encodeValue(label)}`]),
-    ...(serial === '' ? [] : [`serial=${encodeValue(serial)}`]),
-  ].join(';');
+/** The path of a URI that fits a token alone, as far as label and serial number, else its slot, can say. */
+export const tokenUri = ({ label, serial, slotId }: TokenInfo): string =>
+  pathOf([
+    ['token', label],
+    ['serial', serial],
+  ]) || pathOf([['slot-id', String(slotId)]]);
 
 /** Names a token in a message. */
 export const tokenName = ({ label, serial }: TokenInfo): string =>
@@ -35,6 +35,13 @@ export const fitsToken = (token: TokenInfo, selection: TokenSelection): boolean 
   return pairs.every(([wanted, actual]) => wanted === undefined || wanted === actual);
 };
 
+/** The path of a URI that fits only one of two tokens; their slots may be all that differs. */
+function apart(token: TokenInfo, another: TokenInfo): string {
+  const slot = pathOf([['slot-id', String(token.slotId)]]);
+  const uri = tokenUri(token);
+  return token.serial === another.serial && uri !== slot ? `${uri};${slot}` : uri;
+}
+
 /**
  * The one token that a URI selects. Throws `token-missing` (unavailable: a token can be plugged in), and
  * `token-ambiguous` (usage).
@@ -51,7 +58,7 @@ export function findToken(tokens: readonly TokenInfo[], selection: TokenSelectio
     });
   if (another)
     throw usage('token-ambiguous', `several tokens fit the URI of the signing key: ${listed(fitting)}`, {
-      hint: `add what tells them apart, such as ${tokenUri(token)}${token.serial === another.serial ? `;slot-id=${token.slotId}` : ''}`,
+      hint: `add what tells them apart, such as ${apart(token, another)}`,
     });
   return token;
 }

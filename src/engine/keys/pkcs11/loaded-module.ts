@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { createRequire } from 'node:module';
 import { Semaphore } from '../../../lib/concurrency/semaphore.ts';
 import type { Attribute, Handle, PKCS11 } from 'pkcs11js';
@@ -13,7 +14,7 @@ import {
 } from './module-calls.ts';
 
 /** Bounds on what a token may make this process read. */
-const MAX_OBJECTS = 1000;
+const MAX_OBJECTS = 10_000;
 const MAX_ATTRIBUTE = 64 * 1024;
 
 /** In bytes: an RSA signature of 16384 bits. */
@@ -55,6 +56,9 @@ const hasName = (error: unknown, ...names: readonly string[]): boolean =>
 /** Text of a fixed length, padded with blanks; some modules pad with zeros. */
 const unpadded = (text: string): string => (text.split('\0', 1)[0] ?? '').trimEnd();
 
+/** A label, which is UTF-8; empty if it is none, or there is none. */
+const labelOf = (value: Buffer | undefined): string => (value && isUtf8(value) ? value.toString() : '');
+
 /** A CK_ULONG in memory, as a number. */
 const numberOf = (value: Buffer): number =>
   value.length === 8 ? Number(value.readBigUInt64LE()) : value.readUIntLE(0, Math.min(6, value.length));
@@ -75,14 +79,27 @@ function loadPackage(): PKCS11 {
   }
 }
 
-/** Initializes the module for calls from several threads, or from one if it cannot do that. */
-function initialize(module: PKCS11): void {
+/** Initializes the module; whether it may then be called from several threads at the same time. */
+export function initialize(module: Pick<PKCS11, 'C_Initialize'>): boolean {
   try {
     module.C_Initialize({ flags: CKF_OS_LOCKING_OK });
+    return true;
   } catch (error) {
     if (!hasName(error, 'CKR_CANT_LOCK', 'CKR_NEED_TO_CREATE_THREADS', 'CKR_ARGUMENTS_BAD')) throw error;
     module.C_Initialize();
+    return false;
   }
+}
+
+/** All that a search finds, up to a limit. A call may return fewer than it was asked for; only none is the end. */
+export function findAll<T>(find: (most: number) => readonly T[], limit: number): T[] {
+  const found: T[] = [];
+  while (found.length < limit) {
+    const more = find(limit - found.length);
+    if (more.length === 0) break;
+    found.push(...more);
+  }
+  return found;
 }
 
 /** A PKCS#11 module in this process. All calls but `sign` block. */
@@ -93,6 +110,8 @@ export class LoadedModule implements ModuleCalls {
   private readonly inUse = new Set<Buffer>();
   private readonly signing = new Semaphore(1);
   private session: Handle = Buffer.alloc(0);
+  /** Whether several sessions may sign at the same time, each in a thread. */
+  private threads = false;
 
   load(path: string): ModuleInfo {
     this.module = loadPackage();
@@ -101,7 +120,7 @@ export class LoadedModule implements ModuleCalls {
     } catch (error) {
       throw new LoadError('module', error instanceof Error ? error.message : String(error));
     }
-    initialize(this.module);
+    this.threads = initialize(this.module);
     const { libraryDescription, manufacturerID, libraryVersion } = this.module.C_GetInfo();
     return {
       description: unpadded(libraryDescription),
@@ -150,7 +169,8 @@ export class LoadedModule implements ModuleCalls {
     this.session = this.module.C_OpenSession(slot, CKF_SERIAL_SESSION);
     this.free.push(this.session);
     try {
-      while (this.free.length < count) this.free.push(this.module.C_OpenSession(slot, CKF_SERIAL_SESSION));
+      while (this.threads && this.free.length < count)
+        this.free.push(this.module.C_OpenSession(slot, CKF_SERIAL_SESSION));
     } catch (error) {
       if (!hasName(error, 'CKR_SESSION_COUNT')) throw error;
     }
@@ -181,7 +201,7 @@ export class LoadedModule implements ModuleCalls {
     const number = type ? numberOf(type) : -1;
     return {
       handle,
-      label: this.read(handle, CKA.label)?.toString() ?? '',
+      label: labelOf(this.read(handle, CKA.label)),
       id: keyId,
       type: number,
       signs: this.read(handle, CKA.sign)?.[0] !== 0,
@@ -211,7 +231,7 @@ export class LoadedModule implements ModuleCalls {
       const der = this.read(handle, CKA.value);
       if (!der || der.length === 0) return [];
       return {
-        label: this.read(handle, CKA.label)?.toString() ?? '',
+        label: labelOf(this.read(handle, CKA.label)),
         id: this.read(handle, CKA.id) ?? Buffer.alloc(0),
         der,
       };
@@ -244,7 +264,7 @@ export class LoadedModule implements ModuleCalls {
   private find(template: readonly Attribute[]): Handle[] {
     this.module.C_FindObjectsInit(this.session, [...template]);
     try {
-      return this.module.C_FindObjects(this.session, MAX_OBJECTS);
+      return findAll((most) => this.module.C_FindObjects(this.session, most), MAX_OBJECTS);
     } finally {
       this.module.C_FindObjectsFinal(this.session);
     }

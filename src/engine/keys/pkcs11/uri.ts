@@ -189,6 +189,34 @@ export const encodeValue = (value: string | Buffer): string =>
     })
     .join('');
 
+/** Whether `parsePkcs11Uri` accepts a value, such as a label without control characters. */
+function readable(read: Reader, value: Buffer): boolean {
+  try {
+    read(value);
+    return true;
+  } catch (error) {
+    if (error instanceof UriPartError) return false;
+    throw error;
+  }
+}
+
+/**
+ * Writes attributes of the path of a URI; text is encoded if it has to be, and all of binary values. Leaves out those that
+ * a token has, but a URI cannot: `parsePkcs11Uri` accepts what is left.
+ */
+export const pathOf = (
+  attributes: readonly (readonly [name: keyof typeof PATH_READERS, value: string | Buffer])[],
+): string =>
+  attributes
+    .filter(([name, value]) => readable(PATH_READERS[name], Buffer.from(value as string)))
+    .map(
+      ([name, value]) => `${name}=${typeof value === 'string' ? encodeValue(value) : percentEncoded(value)}`,
+    )
+    .join(';');
+
+const percentEncoded = (bytes: Buffer): string =>
+  [...bytes].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
+
 /** Makes the paths of module and PIN file absolute; the rest of the URI stays as it is written. */
 export function resolvePkcs11Uri(uri: string, resolvePath: (path: string) => string): string {
   const { module, pinFile } = parsePkcs11Uri(uri);

@@ -149,3 +149,33 @@ describe('a certificate on a token that Windows will not like', () => {
     );
   });
 });
+
+describe('a label that a URI cannot hold', () => {
+  it('is left out: the URI has what else names the key, and opens it', async () => {
+    const odd = await SoftHsm.create('odd');
+    after(() => odd.remove());
+    const issuer = await createTestCertificate({ commonName: 'Root', purpose: 'authority' });
+    const labels = ['\u001b[31mred\n', 'x'.repeat(300), 'Schl\u00fcssel'];
+    for (const [n, label] of labels.entries()) {
+      const key = { token: 'odd', label, id: `4${n}`, type: 'EC:secp256r1' };
+      await odd.makeKey(key);
+      await odd.writeCertificate({ ...key, label: 'any' }, await odd.certify(key, { issuer, write: false }));
+    }
+    const notText = ['--keypairgen', '--key-type', 'EC:secp256r1', '--id', '4f', '--label'];
+    await run('sh', ['-c', 'exec "$@" "$(printf "a\\377b")"', 'sh', ...odd.toolCommand('odd', ...notText)]);
+    const { keys } = await findTokenKeys({ module: odd.module, ask: asking(PIN) });
+    const paths = keys.map(({ uri }) => uri.slice(0, uri.indexOf('?')));
+    assert.deepEqual(paths.sort(), [
+      'pkcs11:token=odd;id=%40',
+      'pkcs11:token=odd;id=%41',
+      'pkcs11:token=odd;id=%4f',
+      'pkcs11:token=odd;object=Schl%C3%BCssel;id=%42',
+    ]);
+    for (const { uri } of keys.filter((each) => !each.uri.includes('%4f'))) {
+      const key = await openUri(uri.replace('keys/pin', odd.at('pin')));
+      await signs(key);
+      await key.available?.();
+      await key.close();
+    }
+  });
+});

@@ -210,6 +210,24 @@ describe('a key that cannot be selected', () => {
   });
 });
 
+describe('a key without CKA_ID and label', () => {
+  it('signs, and is found again', async () => {
+    await hsm.addToken('plain');
+    await hsm.makeKey({ token: 'plain', label: '', id: '' });
+    const missing = await refuses('token-certificate-missing', () => openUri(hsm.uri('token=plain')));
+    assert.match(missing.message, /for the private key type=private; /);
+    const certificate = await hsm.certify(
+      { token: 'plain', label: '', id: '' },
+      { issuer: root, write: false },
+    );
+    await writeFile(hsm.at('plain.pem'), toPem([certificate]));
+    const key = await openUri(hsm.uri('token=plain;type=private'), hsm.at('plain.pem'));
+    await signs(key);
+    await key.available?.();
+    await key.close();
+  });
+});
+
 describe('the process of a module', () => {
   it('has no PIN and no secret of ours in its arguments and environment, and leaves no core dump', () => {
     process.env['SIGNPIPE_PASSPHRASE'] = 'marked-passphrase';
