@@ -108,7 +108,7 @@ export class Courier {
       const failed = answers.filter((answer) => 'failure' in answer).length;
       log.info(
         { batch: path, queries: queries.length, failed },
-        `answered ${plural(queries.length, 'query', 'queries')}, ${failed} of them without a token`,
+        `answered ${plural(queries.length, 'query', 'queries')}${failed > 0 ? `, ${failed} of them with an error` : ''}`,
       );
     } catch (error) {
       const { kind } = error instanceof SignpipeError ? error : { kind: 'local' };

@@ -135,7 +135,7 @@ async function signingOptions(key: SigningKey, options: SignCommandOptions): Pro
   const say = sayUnlessQuiet(options);
   if (key.missingIssuer !== undefined)
     say(
-      `the certificate of its issuer, ${key.missingIssuer}, is missing: unless that is a root, add it to the key's file, or many machines will not trust the signatures`,
+      `the certificate of its issuer, ${key.missingIssuer}, is missing: unless that is a root, add it to the file with the certificate (--pfx or --certificate), or many machines will not trust the signatures`,
     );
   const timestamps = await openTimestamper(options.timestamp, options.timestampCa, key.certificates);
   if (!timestamps.timestamper)

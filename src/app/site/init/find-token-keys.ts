@@ -73,7 +73,7 @@ const loginProblems = ({ tokens }: ListedModule): string[] =>
     notLoggedIn && notLoggedIn.code !== 'pin-missing' ? [notLoggedIn.message] : [],
   );
 
-/** What each token lacks on which no key was found, and each module without a token. */
+/** Why a module has no key: no token is there, or what each of its tokens lacks. */
 function whyNone({ path, tokens }: ListedModule): string[] {
   if (tokens.length === 0) return [`${path}: no token is there`];
   return tokens.map(({ token, notLoggedIn }) =>

@@ -114,6 +114,17 @@ function unknownName(name: string, own: object, other: object, place: string): S
   );
 }
 
+/** Throws `pkcs11-uri` if a value goes on with another attribute, after the separator of the other part of the URI. */
+function refuseWrongSeparator(value: string, known: object, place: 'path' | 'query'): void {
+  const [, separator, name = ''] = /([&;])([a-z-]+)=/.exec(value) ?? [];
+  const right = place === 'path' ? ';' : '&';
+  if (separator === right || !Object.hasOwn(known, name)) return;
+  throw uriError(
+    `there must be "${right}" before ${name}=, and not "${separator}"`,
+    'attributes are separated by ";" before the "?", and by "&" behind it',
+  );
+}
+
 function readAttributes<R extends Record<string, Reader>>(
   attributes: readonly Attribute[],
   readers: R,
@@ -125,6 +136,7 @@ function readAttributes<R extends Record<string, Reader>>(
     const reader = Object.hasOwn(readers, name) ? readers[name] : undefined;
     if (!reader) throw unknownName(name, readers, other, place);
     if (Object.hasOwn(read, name)) throw uriError(`${name} is given twice`);
+    refuseWrongSeparator(value, { ...readers, ...other }, place);
     try {
       read[name] = reader(decodeValue(value, place));
     } catch (error) {

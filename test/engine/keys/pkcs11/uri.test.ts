@@ -100,6 +100,16 @@ const WRONG: readonly (readonly [name: string, uri: string, message: RegExp])[] 
   ['"%" alone', `pkcs11:token=100%?${MODULE}`, /token=100%: two hexadecimal digits must follow each "%"/],
   ['"%" before other letters', `pkcs11:token=%zz?${MODULE}`, /two hexadecimal digits/],
   ['bytes that are no UTF-8', `pkcs11:token=%ff?${MODULE}`, /token=%ff: is not UTF-8/],
+  [
+    'the separator of the query in the path',
+    `pkcs11:token=a&id=%01?${MODULE}`,
+    /there must be ";" before id=, and not "&"/,
+  ],
+  [
+    'the separator of the path in the query',
+    `pkcs11:token=a?${MODULE};pin-source=file:pin`,
+    /there must be "&" before pin-source=, and not ";"/,
+  ],
   ['a control character', `pkcs11:token=a%00?${MODULE}`, /token=a%00: has a control character/],
   [
     'a label that no token can have',
