@@ -4,23 +4,47 @@ import { nameProblem } from '../../../protocol/control/zipname.ts';
 /** What follows a file's name in the name of its checksum file. */
 export const SUMS_SUFFIX = '.SHA256SUMS';
 
-/** Ends of names that only this signer delivers; compared in lower case, since some file systems ignore case. */
+/** Ends of names that only this signer delivers. */
 const RESERVED = /\.(?:sha256sums(?:\.asc|\.sig|\.minisig)?|intoto\.jsonl)$/;
 /** The longest of them. */
 const LONGEST = `${SUMS_SUFFIX}.minisig`;
 
+/** A name as file systems compare it that ignore case and, as Windows does, the dots at the end of each segment. */
+const comparable = (name: string): string =>
+  name
+    .toLowerCase()
+    .split('/')
+    .map((segment) => segment.replace(/\.+$/, ''))
+    .join('/');
+
 /**
- * Throws `name-reserved` for a requested name that a checksum file or the like has or could have, whatever the channel:
- * a builder could replace those of other files. With `attached`, throws `name-too-long` if names of files beside it
- * would be longer than a name may be.
+ * Throws unless the signer can deliver other files beside all of these, which a request names; none of them has to be
+ * there.
+ *
+ * - `name-reserved`, whatever the channel: a file, or a folder around it, has a name that a checksum file or the like has
+ *   or could have. A builder could replace those of other files, or keep them from being delivered.
+ * - `name-too-long`, with `attached`: names of files beside it would be longer than a name may be.
+ * - `names-alike`, with `attached`: two of them are one name where case does not count, so that no reader could download
+ *   both with what lies beside them.
  */
-export function requireAttachableName(name: string, attached: boolean): void {
-  if (RESERVED.test(name.toLowerCase()))
-    throw notAllowed('name-reserved', `${name}: the signer itself delivers files with such a name`, {
-      hint: 'request the file under another name',
-    });
-  if (attached && nameProblem(`${name}${LONGEST}`) !== null)
-    throw notAllowed('name-too-long', `${name}: too long for the checksum files or provenance beside it`, {
-      hint: `request it under a name that is ${LONGEST.length} bytes shorter than the longest permitted`,
-    });
+export function requireAttachableNames(names: readonly string[], attached: boolean): void {
+  const taken = new Map<string, string>();
+  for (const name of names) {
+    const compared = comparable(name);
+    if (compared.split('/').some((segment) => RESERVED.test(segment)))
+      throw notAllowed('name-reserved', `${name}: the signer itself delivers files with such a name`, {
+        hint: 'request the file under another name',
+      });
+    if (!attached) continue;
+    if (nameProblem(`${name}${LONGEST}`) !== null)
+      throw notAllowed('name-too-long', `${name}: too long for the checksum files or provenance beside it`, {
+        hint: `request it under a name that is ${LONGEST.length} bytes shorter than the longest permitted`,
+      });
+    const other = taken.get(compared);
+    if (other !== undefined)
+      throw notAllowed('names-alike', `${other} and ${name} are one name where case does not count`, {
+        hint: 'give one of them another name, or request them one after the other',
+      });
+    taken.set(compared, name);
+  }
 }

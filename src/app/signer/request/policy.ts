@@ -4,7 +4,7 @@ import type { Request } from '../../../protocol/control/request.ts';
 import { shortId } from '../../../lib/git/objects.ts';
 import type { RequestedFile } from '../../../protocol/control/zipname.ts';
 import { notAllowed, SignpipeError } from '../../../lib/errors.ts';
-import { requireAttachableName } from '../attachments/attachment-names.ts';
+import { requireAttachableNames } from '../attachments/attachment-names.ts';
 import { makesAttachments } from '../attachments/attachments.ts';
 import type { EarlierAnswer } from '../state/answered-index.ts';
 import type { Channel } from '../channel/channel.ts';
@@ -135,8 +135,9 @@ export function judge(request: Request, channel: Channel, now: Date): Requester 
       },
     );
   if (request.error) throw request.error;
+  const names = request.files.map(({ name }) => name);
+  requireAttachableNames(names, makesAttachments(channel.config));
   for (const file of request.files) {
-    requireAttachableName(file.name, makesAttachments(channel.config));
     requireName(file, channel);
     requirePin(file, channel);
   }

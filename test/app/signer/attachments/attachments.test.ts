@@ -173,6 +173,27 @@ const withKey = { ssh: false, lines: LINES, prepare: makeKey };
 refusesAll('names that belong to the signer, and those that leave no room for them', withKey, [
   { ...reserved, what: 'a checksum file', make: sending('x.zip.SHA256SUMS', soundZip(1)) },
   { ...reserved, what: 'a signature in another case', make: sending('x.zip.sha256sums.ASC', soundZip(2)) },
+  {
+    ...reserved,
+    what: 'a folder in whose place a checksum file belongs',
+    make: sending('y.zip.SHA256SUMS/b.zip', soundZip(4)),
+  },
+  {
+    ...reserved,
+    what: 'a name with dots that Windows drops',
+    make: sending('x.zip.SHA256SUMS..', soundZip(5)),
+  },
+  {
+    code: 'names-alike',
+    what: 'in upper and lower case',
+    make: async (signer) => {
+      await signer.put('A.zip', soundZip(6));
+      await signer.put('a.zip', soundZip(7));
+      return signer.ask(`${sha256(soundZip(6))}  A.zip\n${sha256(soundZip(7))}  a.zip\n`);
+    },
+    says: /A\.zip and a\.zip are one name/,
+    hint: /another name/,
+  },
   { ...reserved, what: 'a provenance', make: sending('x.zip.intoto.jsonl', soundZip(3)) },
   {
     code: 'name-too-long',
