@@ -34,4 +34,9 @@ export interface ChecksumKey {
    * the name of the file with that content. Throws `KeyUnavailable` if trying again can help.
    */
   sign(content: Buffer, name: string): Promise<Buffer>;
+  /**
+   * Throws, without a signature, if it is known that the key cannot sign now: the agent that holds it is gone, or the
+   * program that has it must not be run again. Absent if there is nothing to ask.
+   */
+  readonly available?: (() => Promise<void>) | undefined;
 }

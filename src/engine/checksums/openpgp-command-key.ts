@@ -1,5 +1,5 @@
 import type { Key } from 'openpgp';
-import { cannotStart, requireSuccess } from '../keys/command/command-answer.ts';
+import { cannotStart, CommandRefused, requireSuccess } from '../keys/command/command-answer.ts';
 import { inheritedEnvironment } from '../../lib/child-environment.ts';
 import { COMMAND_ENVIRONMENT } from '../keys/command/command-key.ts';
 import { findProgram } from '../keys/command/find-program.ts';
@@ -58,14 +58,29 @@ export async function openOpenPgpCommandKey({
   const key: Key = await readOnlyKey(openpgp, publicKey);
   const signing = await signingPartOf(key, publicKey, now);
   const program = await findProgram(name, warn);
+  let refused: CommandRefused | undefined;
+  // eslint-disable-next-line require-await -- a failure is a rejection, not a throw
+  const available = async (): Promise<void> => {
+    if (refused) throw refused;
+  };
+  const runUnlessRefused = async (content: Buffer): Promise<string> => {
+    await available();
+    try {
+      return await runOnce(program, args, content);
+    } catch (error) {
+      if (error instanceof CommandRefused) refused = error;
+      throw error;
+    }
+  };
   return {
     kind: 'openpgp',
     id: fingerprintOf(key),
     expires: await expiryOf(key, signing),
     sign: async (content) => {
-      const armored = await retrySigning(() => runOnce(program, args, content), {});
+      const armored = await retrySigning(() => runUnlessRefused(content), {});
       // Its clock is this machine's, but it counts in whole seconds.
       return verifiedSignature(openpgp, armored, { key, content, what: program, at: new Date() });
     },
+    available,
   };
 }

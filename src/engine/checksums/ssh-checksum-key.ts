@@ -27,5 +27,6 @@ export async function openSshChecksumKey({
     id: signer.fingerprint,
     expires: null,
     sign: async (content) => Buffer.from(await signer.sign(NAMESPACE, content)),
+    available: signer.available,
   };
 }

@@ -37,6 +37,11 @@ export class SshAgent {
     });
   }
 
+  /** Whether the agent can sign with a key or certificate, given in wire form. */
+  async holds(publicKey: Buffer): Promise<boolean> {
+    return (await this.list()).some((blob) => blob.equals(publicKey));
+  }
+
   /**
    * Signs `data`; returns the signature in wire form. RSA keys sign with SHA-512. Throws `ssh-agent-too-large`
    * (not-allowed) for more than an agent takes.

@@ -24,6 +24,11 @@ export interface SshSigner {
    * for a security key.
    */
   signStandard(data: Buffer): Promise<Buffer>;
+  /**
+   * Throws, without a signature, if the agent that holds the key is gone or does not hold it any more; absent for a key in
+   * memory.
+   */
+  readonly available?: () => Promise<void>;
 }
 
 interface SshSignerOptions {
@@ -220,9 +225,13 @@ const privatePathOf = (path: string): string => path.replace(/(-cert)?\.pub$/, '
 async function publicSigner(path: string, line: string, options: SshSignerOptions): Promise<SshSigner> {
   const key = asUsage(() => parsePublicKeyLine(line, `the key in ${path}`));
   const agent = options.agent === undefined ? null : new SshAgent(options.agent);
-  const offered = (await agent?.list()) ?? [];
-  if (agent && offered.some((blob) => blob.equals(key.blob)))
-    return signerOf(key, (data) => agent.sign(key.blob, data), path);
+  if (agent && (await agent.holds(key.blob)))
+    return {
+      ...signerOf(key, (data) => agent.sign(key.blob, data), path),
+      available: async () => {
+        if (!(await agent.holds(key.blob))) throw notInAgent(path, 'the ssh-agent does not hold it');
+      },
+    };
   const privatePath = privatePathOf(path);
   if (privatePath !== path && !key.application) {
     try {
@@ -232,10 +241,13 @@ async function publicSigner(path: string, line: string, options: SshSignerOption
     }
   }
   const reason = agent ? 'the ssh-agent does not hold it' : 'no ssh-agent was given to sign with it';
-  throw usage('ssh-key-not-in-agent', `${path} is a public key, and ${reason}`, {
+  throw notInAgent(path, reason);
+}
+
+const notInAgent = (path: string, reason: string): SignpipeError =>
+  usage('ssh-key-not-in-agent', `${path} is a public key, and ${reason}`, {
     hint: 'add the private key with ssh-add, or name the private key file',
   });
-}
 
 /**
  * Opens the key at `path`, as in `git config user.signingkey`: an OpenSSH private key (Ed25519, ECDSA, RSA; encrypted

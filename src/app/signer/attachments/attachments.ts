@@ -1,5 +1,6 @@
 import { notAllowed } from '../../../lib/errors.ts';
 import { ATTACHMENT_LIMIT } from '../../../protocol/control/receipt.ts';
+import { requireUnexpired } from '../../../engine/checksums/checksum-key.ts';
 import { sha256Hex } from '../../../lib/bytes/hash.ts';
 import type { ChannelConfig } from '../../config/signer.ts';
 import { deliveredPath } from '../../config/delivered-path.ts';
@@ -10,6 +11,7 @@ import { checksumAttachments } from './checksum-attachments.ts';
 import type { JournaledOutput } from '../state/journal.ts';
 import type { NewAttachment, NewAttachments, SignedWork } from './new-attachment.ts';
 import { provenanceAttachments } from './provenance-attachments.ts';
+import type { Channel } from '../channel/channel.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 
 /** Makes one kind of attachments; none if the channel is not configured for it. */
@@ -20,6 +22,20 @@ const MAKERS: readonly AttachmentMaker[] = [checksumAttachments, provenanceAttac
 /** Whether a channel delivers anything beside its files. Then it fetches whole files: it must know every byte. */
 export const makesAttachments = ({ checksums, provenance }: ChannelConfig): boolean =>
   checksums !== undefined || provenance;
+
+/**
+ * Throws what is known to keep a channel from making its attachments, before its signing key is used: `checksum-key-expired`,
+ * or what a key throws that is not available.
+ */
+export async function requireAttachable(
+  { config, checksumKeys }: Channel,
+  { writer, now }: SignerContext,
+): Promise<void> {
+  const keys = checksumKeys ?? [];
+  requireUnexpired(keys, now());
+  for (const key of keys) await key.available?.();
+  if (config.provenance) await writer.signer.available?.();
+}
 
 /** The receipt and the outputs of a request with everything that is delivered beside its files. */
 export interface AttachedRequest {

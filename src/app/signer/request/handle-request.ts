@@ -2,13 +2,12 @@ import { mkdir, rm } from 'node:fs/promises';
 import type { Receipt } from '../../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../../protocol/control/repository.ts';
 import type { Request } from '../../../protocol/control/request.ts';
-import { requireUnexpired } from '../../../engine/checksums/checksum-key.ts';
-import { attach, makesAttachments } from '../attachments/attachments.ts';
+import { attach, makesAttachments, requireAttachable } from '../attachments/attachments.ts';
 import type { AnsweredRequests } from './answered-requests.ts';
 import { checkBeforeKeyUse, HeadsUnknown, keyWithCheck, UnmetPreconditionError } from './before-key-use.ts';
 import type { Channel } from '../channel/channel.ts';
 import { RequestCompletion } from './complete-request.ts';
-import { errorToAnswer, logAnswer } from './error-to-answer.ts';
+import { afterKeyUse, errorToAnswer, logAnswer } from './error-to-answer.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from '../files/fetch.ts';
 import { channelOf, judge, repeated, requesterIfProven, requireOurs } from './policy.ts';
 import { checkDate, checkPreconditions } from './preconditions.ts';
@@ -103,7 +102,7 @@ export class RequestHandler {
   private async sign(draft: ReceiptDraft, channel: Channel, seen: Date): Promise<Receipt> {
     const { context } = this;
     const { id, files } = draft.request;
-    requireUnexpired(channel.checksumKeys ?? [], context.now());
+    await requireAttachable(channel, context);
     const folder = await this.completion.begin(id);
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -141,7 +140,9 @@ export class RequestHandler {
       context,
       { channel, receipt: signedReceipt, request: draft.request },
       signed.outputs,
-    );
+    ).catch((error: unknown) => {
+      throw afterKeyUse(error);
+    });
     requireValidReceipt(receipt);
     await context.journal.write({
       version: 2,
