@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { usage } from '../../../lib/errors.ts';
 import type { ModuleOptions } from './uri.ts';
@@ -48,11 +48,14 @@ const KNOWN_NAMES = [
 
 const EXTENSION = process.platform === 'darwin' ? 'dylib' : 'so';
 
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
+/** What is at a path. A pipe is no module: loading it would wait for its other end. */
+const kindOf = (path: string): Promise<'file' | 'folder' | 'other' | 'nothing'> =>
+  stat(path).then(
+    (at) => (at.isFile() ? 'file' : at.isDirectory() ? 'folder' : 'other'),
+    () => 'nothing',
   );
+
+const exists = async (path: string): Promise<boolean> => (await kindOf(path)) === 'file';
 
 /** The first file in the folders with the name of a module, as `module-name` in a URI has it; undefined if there is none. */
 export async function findModule(name: string): Promise<string | undefined> {
@@ -78,8 +81,10 @@ export async function modulePath(module: ModuleOptions['module']): Promise<strin
     });
   }
   const path = resolve(module.path);
-  if (await exists(path)) return path;
-  throw usage('pkcs11-module', `${path}: there is no such PKCS#11 module`, {
+  const kind = await kindOf(path);
+  if (kind === 'file') return path;
+  const what = { folder: 'a folder, no', other: 'a pipe or device, no', nothing: 'there is no such' }[kind];
+  throw usage('pkcs11-module', `${path}: ${what} PKCS#11 module`, {
     hint: 'install the software of your token, and give the path of its .so file in module-path',
   });
 }

@@ -115,6 +115,16 @@ describe('init signer --pkcs11', () => {
     );
   });
 
+  it('command-line: the folder was taken for the module; the message says how to write it', async () => {
+    const refused = run(process.execPath, [main, 'init', 'signer', '--pkcs11', hsm.at('elsewhere')]);
+    await assert.rejects(refused, /\[command-line\]\n.*signpipe init signer DIR --pkcs11/);
+  });
+
+  it('pkcs11-module: a folder is no module', async () => {
+    const refused = run(process.execPath, [main, 'init', 'signer', hsm.at('new'), '--pkcs11', hsm.folder]);
+    await assert.rejects(refused, /: a folder, no PKCS#11 module \[pkcs11-module\]/);
+  });
+
   it('init-pkcs11: not for a builder', async () => {
     const refused = run(process.execPath, [
       main,

@@ -190,7 +190,7 @@ describe('a key that cannot be selected', () => {
   });
 
   it('pkcs11-module: no such file, or a file that is no module', async () => {
-    for (const module of ['/nowhere.so', hsm.at('root.pem')])
+    for (const module of ['/nowhere.so', hsm.at('root.pem'), hsm.folder, '/dev/null'])
       await refuses('pkcs11-module', () => openUri(hsm.uri('token=release', { module })));
   });
 
