@@ -16,11 +16,13 @@ export interface ExternalSigner {
   readonly digests?: readonly DigestName[];
   /**
    * Signs a digest. Resolves to a PKCS#1 v1.5 signature over the DigestInfo (RFC 8017, 9.2) or a DER ECDSA-Sig-Value, and
-   * to the certificates that came with it, if the service sends some.
+   * to the certificates that came with it, if the service sends some. `data` is what the digest is of, for signers that
+   * make the digest themselves.
    */
   signDigest(
     hash: DigestName,
     digest: Buffer,
+    data: Buffer,
   ): Promise<{ readonly value: Buffer; readonly certificates?: readonly Certificate[] }>;
   /** See `SigningKey.available`. */
   available?(): Promise<void>;
@@ -71,13 +73,17 @@ class ExternalKey implements SigningKey {
       if (this.closed) throw keyClosed();
       // A wrong PIN must not be tried once for every program of a zip: what waited while a call failed fails with it.
       if (this.failure && this.failure !== before) throw this.failure.error;
-      return { certificates: this.certificates, ...(await this.attempt(hash, digest)) };
+      return { certificates: this.certificates, ...(await this.attempt(hash, digest, data)) };
     });
   }
 
-  private async attempt(hash: DigestName, digest: Buffer): ReturnType<ExternalSigner['signDigest']> {
+  private async attempt(
+    hash: DigestName,
+    digest: Buffer,
+    data: Buffer,
+  ): ReturnType<ExternalSigner['signDigest']> {
     try {
-      return await this.signer.signDigest(hash, digest);
+      return await this.signer.signDigest(hash, digest, data);
     } catch (error) {
       const failure = { error: asLocal(error) };
       this.failure = failure;

@@ -2,7 +2,8 @@ import { listTokensOf, type ListedToken } from '../../../engine/keys/pkcs11/list
 import { certificateOf, objectUri } from '../../../engine/keys/pkcs11/find-key.ts';
 import { tokenName } from '../../../engine/keys/pkcs11/find-token.ts';
 import { logInByHand, pinState, UNLOCK_PIN } from '../../../engine/keys/pkcs11/login.ts';
-import { KEY_TYPE, MECHANISM, type TokenKey } from '../../../engine/keys/pkcs11/module-calls.ts';
+import { signingMechanisms } from '../../../engine/keys/pkcs11/method.ts';
+import { KEY_TYPE, type TokenKey } from '../../../engine/keys/pkcs11/module-calls.ts';
 import { isoDay } from '../../../lib/iso-day.ts';
 import { plural } from '../../../lib/plural.ts';
 import { printable } from '../../../lib/printable.ts';
@@ -32,17 +33,14 @@ function checkPin({ token, notLoggedIn }: ListedToken): CheckResult {
 
 /** Which of the mechanisms that sign programs the token has. */
 function checkMechanisms({ mechanisms }: ListedToken): CheckResult {
-  const names = [
-    ...(mechanisms.includes(MECHANISM.rsaPkcs) ? ['CKM_RSA_PKCS'] : []),
-    ...(mechanisms.includes(MECHANISM.ecdsa) ? ['CKM_ECDSA'] : []),
-  ];
+  const names = signingMechanisms(mechanisms);
   return names.length > 0
     ? ok(
-        `signs with ${names.join(' and ')}, and has ${plural(mechanisms.length - names.length, 'other mechanism')}`,
+        `signs with ${names.join(', ')}, and has ${plural(mechanisms.length - names.length, 'other mechanism')}`,
       )
     : bad(
         'token-mechanism',
-        'has neither CKM_RSA_PKCS nor CKM_ECDSA',
+        'has no mechanism for RSA (CKM_RSA_PKCS) or ECDSA (CKM_ECDSA)',
         'use a token that signs with RSA or ECDSA',
       );
 }

@@ -1,11 +1,10 @@
-import { OID, type DigestName } from '../../../lib/asn1/oids.ts';
-import { ecdsaRawToDer } from '../../../lib/asn1/ecdsa-signature.ts';
-import { NULL, octets, oid, seq } from '../../../lib/asn1/encode-der.ts';
-import { SignpipeError, usage } from '../../../lib/errors.ts';
+import type { DigestName } from '../../../lib/asn1/oids.ts';
+import { usage } from '../../../lib/errors.ts';
 import { findKey, objectUri } from './find-key.ts';
 import { checkLibrary, findToken, tokenName } from './find-token.ts';
 import { findPin, KEYPAD_MS, logIn, tryPin, type Pin, type PinSource } from './login.ts';
-import { KEY_TYPE, MECHANISM, type TokenInfo, type TokenKey } from './module-calls.ts';
+import { signingMethod, type SigningMethod } from './method.ts';
+import type { SignRequest, TokenInfo, TokenKey } from './module-calls.ts';
 import { ModuleProcess } from './module-process.ts';
 import type { KeySelection, Pkcs11Uri } from './uri.ts';
 
@@ -20,21 +19,6 @@ export interface ConnectionOptions {
   readonly callMs: number;
 }
 
-/** DigestInfo (RFC 8017, 9.2), which CKM_RSA_PKCS signs; it pads only. */
-const digestInfo = (hash: DigestName, digest: Buffer): Buffer =>
-  seq(seq(oid(OID[hash]), NULL), octets(digest));
-
-/** Sizes of the curves' orders in bytes; a digest that is longer is cut (FIPS 186-5, 6.4.1), which not all tokens do. */
-const ORDER_BYTES = [
-  [OID.p256, 32],
-  [OID.p384, 48],
-  [OID.p521, 66],
-] as const;
-
-/** The size of the order of a key's curve; undefined if the token does not name the curve. */
-const orderBytes = ({ ecParams }: TokenKey): number | undefined =>
-  ORDER_BYTES.find(([curve]) => ecParams?.equals(oid(curve)))?.[1];
-
 /** A private key on a token, logged in, in a process of its own. */
 export class TokenConnection {
   private constructor(
@@ -43,6 +27,7 @@ export class TokenConnection {
     readonly key: TokenKey,
     /** How many signatures can be made at the same time. */
     readonly sessions: number,
+    private readonly method: SigningMethod,
     private readonly selection: KeySelection,
     private readonly pin: Pin | undefined,
   ) {}
@@ -66,27 +51,29 @@ export class TokenConnection {
       const sessions = await process.call('openSessions', { slot: token.slot, count });
       const pin = await logIn(process, token, () => findPin(token, source));
       const key = await findKey(process, uri.keySelection);
-      await requireMechanism(process, token, key);
+      const method = requireMethod(token, key, await process.call('mechanisms', token.slot));
       // One at a time if each gives the PIN: several would try a wrong one several times.
       const concurrency = key.alwaysAuthenticate ? 1 : sessions;
-      return new TokenConnection(process, token, key, concurrency, uri.keySelection, pin);
+      return new TokenConnection(process, token, key, concurrency, method, uri.keySelection, pin);
     } catch (error) {
       process.kill();
       throw error;
     }
   }
 
+  /** The digests that the key signs; all if undefined. */
+  get digests(): readonly DigestName[] | undefined {
+    return this.method.digests;
+  }
+
   /**
-   * Signs a digest: PKCS#1 v1.5 or a DER ECDSA-Sig-Value. Throws `KeyUnavailable`, `token-error`, and `pin-wrong` if the
-   * key wants a PIN for each signature.
+   * Signs data, of which the digest is given too: PKCS#1 v1.5 or a DER ECDSA-Sig-Value. Throws `KeyUnavailable`,
+   * `token-error`, and `pin-wrong` if the key wants a PIN for each signature.
    */
-  async sign(hash: DigestName, digest: Buffer): Promise<Buffer> {
-    if (this.key.type === KEY_TYPE.rsa) return this.call(MECHANISM.rsaPkcs, digestInfo(hash, digest));
-    const raw = await this.call(MECHANISM.ecdsa, digest.subarray(0, orderBytes(this.key)));
-    if (ORDER_BYTES.some(([, bytes]) => raw.length === 2 * bytes))
-      return ecdsaRawToDer(raw, tokenName(this.token));
-    const message = `token ${tokenName(this.token)}: its ECDSA signature has ${raw.length} bytes`;
-    throw new SignpipeError('local', 'token-error', message);
+  async sign(hash: DigestName, digest: Buffer, data: Buffer): Promise<Buffer> {
+    const input = this.method.input(hash, digest, data);
+    const value = await this.call({ key: this.key.handle, ...input });
+    return this.method.signature(value, `token ${tokenName(this.token)}`);
   }
 
   /** Asks the token whether the key is still there. Throws `KeyUnavailable`, and as `findKey`. */
@@ -94,32 +81,27 @@ export class TokenConnection {
     await findKey(this.process, this.selection);
   }
 
-  private call(mechanism: number, data: Buffer): Promise<Buffer> {
+  private call(request: SignRequest): Promise<Buffer> {
     const { process, key, token } = this;
     const pin = key.alwaysAuthenticate ? this.pin : undefined;
-    if (!pin) return process.call('sign', { key: key.handle, mechanism, data });
-    const request = { key: key.handle, mechanism, data, authenticate: { pin: pin.pin } };
+    if (!pin) return process.call('sign', request);
     return tryPin(token, pin, () =>
-      process.call('sign', request, pin.pin === undefined ? KEYPAD_MS : undefined),
+      process.call(
+        'sign',
+        { ...request, authenticate: { pin: pin.pin } },
+        pin.pin === undefined ? KEYPAD_MS : undefined,
+      ),
     );
   }
 }
 
-/** Throws `token-mechanism` (usage) unless the token signs digests with keys of this type. */
-async function requireMechanism(process: ModuleProcess, token: TokenInfo, key: TokenKey): Promise<void> {
-  const needed =
-    key.type === KEY_TYPE.rsa ? MECHANISM.rsaPkcs : key.type === KEY_TYPE.ec ? MECHANISM.ecdsa : undefined;
-  const mechanisms = await process.call('mechanisms', token.slot);
-  if (needed !== undefined && mechanisms.includes(needed)) return;
-  const name =
-    needed === undefined
-      ? `a key of the type 0x${key.type.toString(16)}`
-      : needed === MECHANISM.rsaPkcs
-        ? 'CKM_RSA_PKCS'
-        : 'CKM_ECDSA';
+/** How a key signs on its token. Throws `token-mechanism` (usage) if the token has no mechanism for that. */
+function requireMethod(token: TokenInfo, key: TokenKey, mechanisms: readonly number[]): SigningMethod {
+  const method = signingMethod(key, mechanisms);
+  if (typeof method !== 'string') return method;
   throw usage(
     'token-mechanism',
-    `token ${tokenName(token)}: cannot sign with ${name}, which ${objectUri(key)} needs`,
+    `token ${tokenName(token)}: ${method}, which the private key ${objectUri(key)} needs`,
     {
       hint: 'programs are signed with RSA (PKCS#1 v1.5) or ECDSA on P-256, P-384 or P-521: use another key or token',
     },

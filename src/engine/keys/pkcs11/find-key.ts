@@ -1,4 +1,5 @@
 import { createHash, randomBytes, verify } from 'node:crypto';
+import type { DigestName } from '../../../lib/asn1/oids.ts';
 import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { plural } from '../../../lib/plural.ts';
 import { printable } from '../../../lib/printable.ts';
@@ -99,17 +100,21 @@ export function parsedCertificates(certificates: readonly TokenCertificate[]): L
   });
 }
 
+/** Makes signatures with the key. */
+export interface TestSigner {
+  /** See `SigningKey.digests`. */
+  readonly digests: readonly DigestName[] | undefined;
+  sign(hash: DigestName, digest: Buffer, data: Buffer): Promise<Buffer>;
+}
+
 /** Which of the certificates verify a signature over random data. */
-async function provedBy(
-  certificates: readonly Certificate[],
-  sign: (hash: 'sha256', digest: Buffer) => Promise<Buffer>,
-): Promise<Certificate[]> {
+async function provedBy(certificates: readonly Certificate[], signer: TestSigner): Promise<Certificate[]> {
   if (certificates.length === 0) return [];
-  const data = randomBytes(32);
-  const value = await sign('sha256', createHash('sha256').update(data).digest());
+  const [data, hash] = [randomBytes(32), signer.digests?.[0] ?? 'sha256'];
+  const value = await signer.sign(hash, createHash(hash).update(data).digest(), data);
   return certificates.filter(
     ({ publicKey }) =>
-      ['rsa', 'ec'].includes(publicKey.asymmetricKeyType ?? '') && verify('sha256', data, publicKey, value),
+      ['rsa', 'ec'].includes(publicKey.asymmetricKeyType ?? '') && verify(hash, data, publicKey, value),
   );
 }
 
@@ -122,13 +127,13 @@ export async function certificatesFor(
   process: ModuleProcess,
   key: TokenKey,
   file: string | undefined,
-  sign: (hash: 'sha256', digest: Buffer) => Promise<Buffer>,
+  signer: TestSigner,
 ): Promise<{ readonly leaf: Certificate; readonly others: readonly Certificate[] }> {
   const listed = parsedCertificates(await process.call('certificates', undefined));
   const onToken = listed.map(({ certificate }) => certificate);
   const pool = file === undefined ? onToken : await readCertificates(file);
   const known = key.modulus ?? key.ecPoint;
-  const own = known ? pool.filter((certificate) => fits(certificate, key)) : await provedBy(pool, sign);
+  const own = known ? pool.filter((certificate) => fits(certificate, key)) : await provedBy(pool, signer);
   const [leaf] = own.sort((a, b) => b.notAfter.getTime() - a.notAfter.getTime());
   if (leaf) return { leaf, others: [...pool, ...onToken] };
   if (file !== undefined)

@@ -122,4 +122,3 @@ export const TOKEN_FLAG = {
 } as const;
 
 export const KEY_TYPE = { rsa: 0x0, ec: 0x3 } as const;
-export const MECHANISM = { rsaPkcs: 0x1, ecdsa: 0x1041 } as const;

@@ -16,6 +16,7 @@ import { parsePkcs11Uri } from './uri.ts';
 /** Signs with a token, and connects again when it, its sessions or the process of its module were lost. */
 class TokenSigner implements ExternalSigner {
   readonly concurrency: number;
+  readonly digests?: readonly DigestName[];
   private connection: Promise<TokenConnection>;
 
   constructor(
@@ -24,12 +25,13 @@ class TokenSigner implements ExternalSigner {
     private readonly options: ConnectionOptions,
   ) {
     this.concurrency = first.sessions;
+    if (first.digests) this.digests = first.digests;
     this.connection = Promise.resolve(first);
   }
 
-  async signDigest(hash: DigestName, digest: Buffer): Promise<{ readonly value: Buffer }> {
+  async signDigest(hash: DigestName, digest: Buffer, data: Buffer): Promise<{ readonly value: Buffer }> {
     try {
-      return { value: await this.usingConnection((connection) => connection.sign(hash, digest)) };
+      return { value: await this.usingConnection((connection) => connection.sign(hash, digest, data)) };
     } catch (error) {
       throw whileSigning(error);
     }
@@ -107,9 +109,7 @@ export async function openPkcs11Key(given: UriKeyOptions): Promise<SigningKey> {
   const connection = await TokenConnection.open(options);
   try {
     const { process, key, token } = connection;
-    const { leaf, others } = await certificatesFor(process, key, certificate, (...request) =>
-      connection.sign(...request),
-    );
+    const { leaf, others } = await certificatesFor(process, key, certificate, connection);
     const signer = new TokenSigner(connection, leaf, options);
     return externalKey(signer, { leaf, others, what: `token ${tokenName(token)}` });
   } catch (error) {

@@ -32,7 +32,10 @@ describe("doctor's check of a token", () => {
       /^ok - 2 tokens: (?:release|other) \(serial \w+\), (?:release|other) \(serial \w+\)$/m,
     );
     assert.match(text, /^ok - release \(serial \w+\): the PIN is right, and no wrong one was noted$/m);
-    assert.match(text, /^ok - signs with CKM_RSA_PKCS and CKM_ECDSA, and has \d+ other mechanisms$/m);
+    assert.match(
+      text,
+      /^ok - signs with CKM_RSA_PKCS, CKM_SHA256_RSA_PKCS, CKM_ECDSA, and has \d+ other mechanisms$/m,
+    );
     assert.match(
       text,
       /^ok - private key object=codesign;id=%01: RSA 2048, Publisher codesign, valid until \d{4}-\d\d-\d\d, 36[45] days left$/m,

@@ -1,6 +1,6 @@
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
-import { copyFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { signFile } from '../../../../src/engine/artifact/sign-file.ts';
 import { createTestCertificate, toPem, type TestIdentity } from '../../../../src/sandbox/certificates.ts';
@@ -97,6 +97,42 @@ describe('a key on a token', () => {
     await key.close();
     await key.close();
     await assert.rejects(signs(key), { code: 'key-closed' });
+  });
+});
+
+describe('a token that signs only what it has hashed itself', () => {
+  const configured = process.env['SOFTHSM2_CONF'];
+  /** SoftHSM with some of its mechanisms only; the key gets it from this process's environment. */
+  const offer = async (mechanisms: string): Promise<void> => {
+    const text = await readFile(hsm.at('softhsm2.conf'), 'utf8');
+    await writeFile(hsm.at('limited.conf'), `${text}slots.mechanisms = ${mechanisms}\n`);
+    process.env['SOFTHSM2_CONF'] = hsm.at('limited.conf');
+  };
+  afterEach(() => {
+    process.env['SOFTHSM2_CONF'] = configured ?? hsm.at('softhsm2.conf');
+  });
+
+  it('gets the data instead of the digest', async () => {
+    await offer('CKM_SHA256_RSA_PKCS,CKM_SHA384_RSA_PKCS,CKM_SHA512_RSA_PKCS');
+    await withKey(hsm.uri('token=release;object=rsa'), async (key) => {
+      assert.deepEqual(key.digests, ['sha256', 'sha384', 'sha512']);
+      for (const hash of ['sha256', 'sha384', 'sha512'] as const) await signs(key, hash);
+    });
+  });
+
+  it('key-digest: a digest that it does not hash', async () => {
+    await offer('CKM_SHA256_RSA_PKCS,CKM_SHA384_RSA_PKCS');
+    await withKey(hsm.uri('token=release;object=rsa'), async (key) => {
+      assert.deepEqual(key.digests, ['sha256', 'sha384']);
+      await signs(key, 'sha384');
+      await assert.rejects(signs(key, 'sha512'), { code: 'key-digest' });
+    });
+  });
+
+  it('token-mechanism: it has none at all', async () => {
+    await offer('CKM_SHA256,CKM_ECDSA');
+    const error = await refuses('token-mechanism', () => openUri(hsm.uri('token=release;object=rsa')));
+    assert.match(error.message, /neither CKM_RSA_PKCS nor CKM_SHA256_RSA_PKCS/);
   });
 });
 
