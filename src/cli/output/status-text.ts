@@ -1,4 +1,4 @@
-import { isRunning, type SignerHealth } from '../../app/signer/state/health.ts';
+import { isRunning, isSilent, type SignerHealth } from '../../app/signer/state/health.ts';
 import { shortId } from '../../lib/git/objects.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 import { plural } from '../../lib/plural.ts';
@@ -8,8 +8,6 @@ type ChannelHealth = SignerHealth['channels'][number];
 type AuthorityText = ChannelHealth['authorities'][number];
 
 const DAY = 86_400_000;
-/** A running signer writes every minute; after this, in ms, it hangs. */
-const SILENT = 180_000;
 
 const LACKS: ReadonlyMap<string, string> = new Map([
   ['timestamp', 'no timestamp authority answers'],
@@ -30,8 +28,7 @@ function signerLine(health: SignerHealth, now: Date): string {
   const { pid, started, written } = health;
   if (!isRunning(health))
     return `not running; process ${pid}, begun ${started}, was last heard of ${ago(written, now)}`;
-  const silent = now.getTime() - Date.parse(written) > SILENT;
-  const heard = `${silent ? 'but silent: ' : ''}last heard of ${ago(written, now)}`;
+  const heard = `${isSilent(health, now) ? 'but silent: ' : ''}last heard of ${ago(written, now)}`;
   return `running since ${started} (process ${pid}), ${heard}`;
 }
 
@@ -41,6 +38,11 @@ function certificateLine({ certificate: { subject, notAfter } }: ChannelHealth, 
   const days = Math.floor((Date.parse(notAfter) - now.getTime()) / DAY);
   const left = days < 0 ? 'expired' : `${plural(days, 'day')} left`;
   return `${name}, until ${isoDay(new Date(notAfter))}, ${left}`;
+}
+
+function successorLine({ from, notAfter, open }: NonNullable<ChannelHealth['successor']>): string {
+  const end = notAfter === undefined ? '' : `, until ${isoDay(new Date(notAfter))}`;
+  return `successor    takes over at ${from}${open ? end : '; it is not open yet'}`;
 }
 
 function authorityLine(authority: AuthorityText, now: Date): string {
@@ -57,11 +59,15 @@ function authorityLine(authority: AuthorityText, now: Date): string {
 }
 
 function channelLines(channel: ChannelHealth, now: Date): string[] {
-  const { name, waiting, authorities } = channel;
+  const { name, problem, successor, waiting, authorities } = channel;
   const lacks = waiting && (LACKS.get(waiting.for) ?? printable(waiting.for, 60));
   return [
     `channel ${printable(name, 60)}`,
     `  ${certificateLine(channel, now)}`,
+    ...(successor ? [`  ${successorLine(successor)}`] : []),
+    ...(problem
+      ? [`  NOT SIGNING  [${printable(problem.code, 60)}]: requests wait; run signpipe doctor`]
+      : []),
     ...(waiting ? [`  waiting      ${lacks} since ${waiting.since}`] : []),
     ...authorities.map((authority) => `  ${authorityLine(authority, now)}`),
   ];

@@ -95,6 +95,17 @@ describe('signpipe status', () => {
     assert.deepEqual(await checkHealth(await loadSignerConfig(world.site.signerConfig)), []);
   });
 
+  it('shows a channel that signs nothing, and the successor', async () => {
+    const health = await asJson();
+    const successor = { from: '2027-03-01T00:00:00.000Z', open: false };
+    const [channel] = health.channels;
+    const channels = [{ ...channel, successor, problem: { code: 'successor-unusable' } }];
+    await writeFile(file(), JSON.stringify({ ...health, channels }));
+    const { stdout } = await status();
+    assert.match(stdout, /^ {2}successor {4}takes over at 2027-03-01T00:00:00.000Z; it is not open yet$/m);
+    assert.match(stdout, /^ {2}NOT SIGNING {2}\[successor-unusable\]: requests wait; run signpipe doctor$/m);
+  });
+
   it('says that a signer is gone that was killed', async () => {
     const health = JSON.parse(await readFile(file(), 'utf8')) as SignerHealth;
     // No process has so high a number.
@@ -106,12 +117,20 @@ describe('signpipe status', () => {
     const health = JSON.parse(await readFile(file(), 'utf8')) as SignerHealth;
     const written = new Date(Date.now() - 3_600_000).toISOString();
     await writeFile(file(), JSON.stringify({ ...health, ended: false, pid: process.pid, written }));
-    assert.match((await status()).stdout, /but silent: last heard of 60 min ago/);
+    const { status: code, stdout } = await status();
+    assert.match(stdout, /but silent: last heard of 60 min ago/);
+    assert.equal(code, 1, 'it hangs, or another process got its number');
+    const found = await checkHealth(await loadSignerConfig(world.site.signerConfig));
+    assert.deepEqual(
+      found.map(({ code: each }) => each),
+      ['signer-silent'],
+    );
   });
 
   it('status-unknown: a damaged file, and no error for what a later signer adds', async () => {
     const health = JSON.parse(await readFile(file(), 'utf8')) as SignerHealth;
-    await writeFile(file(), JSON.stringify({ ...health, queue: [1] }));
+    const written = new Date().toISOString();
+    await writeFile(file(), JSON.stringify({ ...health, written, queue: [1] }));
     assert.equal((await status()).status, 0);
     await writeFile(file(), '{"version":1,');
     assertRefused(await status(), 1, 'status-unknown', /is damaged/);

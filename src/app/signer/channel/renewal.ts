@@ -1,5 +1,10 @@
 import type { KeySettings } from '../../../engine/keys/open.ts';
-import { isUsable, KeyUnavailable } from '../../../engine/keys/signing-key.ts';
+import {
+  isUsable,
+  KeyUnavailable,
+  requireUsable,
+  type SigningKey,
+} from '../../../engine/keys/signing-key.ts';
 import { SignpipeError, usage } from '../../../lib/errors.ts';
 import type { CertificateFinding } from '../../../lib/x509/certificate-findings.ts';
 import { successorFindings } from '../../../lib/x509/successor-findings.ts';
@@ -121,6 +126,8 @@ export class Renewal {
   private compare({ key }: ChannelKey): void {
     const [current, next] = [this.current.key?.key.certificates[0], key.certificates[0]];
     if (!current || !next) return;
+    const unusable = problemAt(key, this.changesAt);
+    if (unusable) this.options.report(unusable);
     const { from } = this.options.signing.successor;
     for (const finding of successorFindings({ current, next, from })) this.options.report(finding);
   }
@@ -140,6 +147,23 @@ export class Renewal {
   async close(): Promise<void> {
     await this.current.close();
     await this.next.close();
+  }
+}
+
+/** Why a key could sign nothing when it takes over; a certificate that is not valid yet is a gap, which has its own warning. */
+function problemAt(key: SigningKey, at: Date): CertificateFinding | null {
+  try {
+    requireUsable(key, at);
+    return null;
+  } catch (error) {
+    if (!(error instanceof SignpipeError)) throw error;
+    const { code, message, hint = 'run signpipe doctor' } = error;
+    if (code === 'certificate-not-yet-valid') return null;
+    return {
+      code,
+      message: `signing.successor: ${message}; it can sign nothing from ${at.toISOString()} on`,
+      hint,
+    };
   }
 }
 

@@ -223,7 +223,7 @@ export async function openSignerContext(
   try {
     const opened = await openStateAndConnections(config, ssh, now, (each) => open.push(each));
     const { repository, acceptedHeads, outages } = opened;
-    const health = new HealthReport(config.state, channels, outages);
+    const health = new HealthReport(config.state, channels, outages, now);
     open.push(() => health.close());
     return {
       ...opened,

@@ -25,6 +25,10 @@ const channelSchema = z.object({
     sha256: z.string().optional(),
     notAfter: time.optional(),
   }),
+  /** Why its key signs nothing now, as the code of an error: its certificate has expired, for example. */
+  problem: z.object({ code: z.string() }).optional(),
+  /** The next certificate, until it signs: when it takes over, and its end once it is open. */
+  successor: z.object({ from: time, notAfter: time.optional(), open: z.boolean() }).optional(),
   waiting: z.object({ for: z.string(), since: time }).optional(),
   authorities: z.array(authoritySchema),
 });
@@ -76,6 +80,13 @@ export async function readHealth(state: string): Promise<SignerHealth> {
   if (health.success) return health.data;
   throw unknown(file, 'is damaged', 'the running signer writes it again within a minute', health.error);
 }
+
+/** A running signer writes every minute; after this, in ms, it hangs, or another process has its number. */
+const SILENT = 180_000;
+
+/** Whether the signer should have written this again. */
+export const isSilent = ({ written }: SignerHealth, now: Date): boolean =>
+  now.getTime() - Date.parse(written) > SILENT;
 
 /** Whether the signer that wrote this still runs, as far as this machine's process table tells. */
 export function isRunning({ pid, ended }: SignerHealth): boolean {

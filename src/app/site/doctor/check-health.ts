@@ -2,7 +2,7 @@ import type { SignerConfig } from '../../config/signer.ts';
 import { plural } from '../../../lib/plural.ts';
 import { printable } from '../../../lib/printable.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
-import { isRunning, readHealth, type SignerHealth } from '../../signer/state/health.ts';
+import { isRunning, isSilent, readHealth, type SignerHealth } from '../../signer/state/health.ts';
 import { ok, warning, type CheckResult } from './check-result.ts';
 
 type ChannelHealth = SignerHealth['channels'][number];
@@ -33,12 +33,20 @@ function waitingResults({ name, waiting }: ChannelHealth): CheckResult[] {
 }
 
 /** What the running signer has reported about itself; nothing is said of one that does not run. */
-export async function checkHealth({ state }: SignerConfig): Promise<CheckResult[]> {
+export async function checkHealth({ state }: SignerConfig, now = new Date()): Promise<CheckResult[]> {
   const health = await readHealth(state).catch((error: unknown) => {
     if (error instanceof SignpipeError) return null;
     throw error;
   });
   if (!health || !isRunning(health)) return [];
+  if (isSilent(health, now))
+    return [
+      warning(
+        'signer-silent',
+        `process ${health.pid} is there, and the signer with that number was last heard of at ${health.written}`,
+        'the signer hangs, cannot write into its state folder, or was killed: see its log, and restart it',
+      ),
+    ];
   const results = health.channels.flatMap((each) => [...authorityResults(each), ...waitingResults(each)]);
   const running = `process ${health.pid} runs since ${health.started}; ${plural(health.requests.length, 'request')} waiting`;
   return [ok(running), ...results];

@@ -11,6 +11,7 @@ import {
   type TestCertificateOptions,
   type TestIdentity,
 } from '../../../../src/sandbox/certificates.ts';
+import { until } from '../../../until.ts';
 import { World } from '../../../world/site.ts';
 import { program, sha256, TestSigner } from '../test-signer.ts';
 
@@ -19,7 +20,7 @@ const start = Date.now();
 const daysAhead = (days: number): Date => new Date(start + days * DAY);
 const clockAt = (days: number) => (): Date => daysAhead(days);
 
-type Certificates = Record<'old' | 'next' | 'other' | 'ending', TestIdentity>;
+type Certificates = Record<'old' | 'next' | 'other' | 'ending' | 'wrong', TestIdentity>;
 
 /** Writes certificates for these tests into the folder of the site's keys. */
 async function makeCertificates(world: World): Promise<Certificates> {
@@ -40,6 +41,7 @@ async function makeCertificates(world: World): Promise<Certificates> {
     next: await make('next', { notAfter: daysAhead(600) }),
     other: await make('other', { commonName: 'Publisher with a new name', notAfter: daysAhead(600) }),
     ending: await make('ending', { notAfter: daysAhead(3) }),
+    wrong: await make('wrong', { purpose: 'timestamping', notAfter: daysAhead(600) }),
   };
 }
 
@@ -227,6 +229,19 @@ describe('signing.successor, when the signer starts', () => {
     assert.match(logged('successor-same')[0] ?? '', /is the certificate in use/);
   });
 
+  it('a successor that could sign nothing when it takes over is warned about, before that', async () => {
+    for (const [next, code, text] of [
+      ['wrong', 'certificate-not-for-code-signing', /^channel default: signing\.successor: .*from \d{4}-/],
+      ['ending', 'certificate-expired', /^channel default: signing\.successor: .*expired on/],
+    ] as const) {
+      const from = world.logged.length;
+      await configure('old', next);
+      assert.equal(await signedAt(1), made.old.certificate.sha256);
+      const said = world.logged.slice(from).filter((record) => record['code'] === code);
+      assert.match(String(said[0]?.['msg']), text);
+    }
+  });
+
   it('a successor that is not there yet is a warning before its date; then no request is signed', async () => {
     await configure('old', 'absent');
     assert.equal(await signedAt(1), made.old.certificate.sha256);
@@ -267,6 +282,11 @@ describe('a certificate that expires while the signer runs', () => {
       [50, 30],
       'an error for the channel, and why the request waits',
     );
+    const health = (): Promise<string> => readFile(signer.world.at('signer-state', 'health.json'), 'utf8');
+    await until('status says so', async () =>
+      /"problem":\{"code":"successor-unusable"\}/.test(await health()),
+    );
+    assert.match(await health(), /"successor":\{"from":"[^"]+","open":false\}/);
     assert.match(said[0]?.msg ?? '', /absent\.pem: no such file \[file-not-found\]/);
     for (const kind of ['pem', 'key'])
       await rename(signer.world.at('keys', `next.${kind}`), signer.world.at('keys', `absent.${kind}`));
