@@ -88,6 +88,17 @@ export const unavailable = (code: string, message: string, details?: ErrorDetail
 export const usage = (code: string, message: string, details?: ErrorDetails): SignpipeError =>
   new SignpipeError('usage', code, message, details);
 
+/**
+ * The same error, but of kind `local` instead of `usage`, for one that is thrown when a signature was asked for: an error in
+ * the configuration lets a request wait and be tried again at each poll, and each attempt would cost a signature, or a try
+ * at a PIN. The request is answered instead.
+ */
+export function answeredNow(error: unknown): unknown {
+  if (!(error instanceof SignpipeError) || error.kind !== 'usage') return error;
+  const { code, message, hint, cause = error } = error;
+  return new SignpipeError('local', code, message, { ...(hint === undefined ? {} : { hint }), cause });
+}
+
 /** Whether an error refuses what was read, rather than reporting that it could not be read or judged. */
 export const isRefused = (error: unknown): error is SignpipeError =>
   error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed');

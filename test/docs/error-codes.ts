@@ -94,8 +94,6 @@ const COMPUTED: readonly Computed[] = [
     pattern: /(?<=\brefuse\(\s*|NAME_LIMIT \? |'name-too-long' : )'([^']+)'/g,
     code: (x) => `zipname-${x}`,
   },
-  { file: 'engine/keys/external-key.ts', kind: 'local', pattern: /(?!)/g, code: same }, // repeats usage errors
-  { file: 'engine/keys/pkcs11/find-token.ts', kind: 'local', pattern: /(?!)/g, code: same }, // repeats usage errors
   {
     file: 'engine/keys/pkcs11/call-errors.ts',
     kind: 'unavailable',

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DigestName } from '../../lib/asn1/oids.ts';
-import { SignpipeError } from '../../lib/errors.ts';
+import { answeredNow } from '../../lib/errors.ts';
 import { Semaphore } from '../../lib/concurrency/semaphore.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { issuerMissing, orderChain } from '../../lib/x509/chain-order.ts';
@@ -29,18 +29,6 @@ export interface ExternalSigner {
   /** Called once. */
   close(): Promise<void>;
 }
-
-/**
- * The same error, but of kind `local` instead of `usage`: an error in the configuration lets requests wait and be tried
- * again at each poll, and each attempt would cost a signature, or a try at a PIN. The request is answered instead.
- */
-const asLocal = (error: unknown): unknown =>
-  error instanceof SignpipeError && error.kind === 'usage'
-    ? new SignpipeError('local', error.code, error.message, {
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-        cause: error.cause ?? error,
-      })
-    : error;
 
 class ExternalKey implements SigningKey {
   readonly concurrency: number;
@@ -85,7 +73,7 @@ class ExternalKey implements SigningKey {
     try {
       return await this.signer.signDigest(hash, digest, data);
     } catch (error) {
-      const failure = { error: asLocal(error) };
+      const failure = { error: answeredNow(error) };
       this.failure = failure;
       throw failure.error;
     }

@@ -30,18 +30,6 @@ export function errorToAnswer(error: unknown): SignpipeError | null {
 }
 
 /**
- * An error that was thrown after the signing key had been used, so that the request gets an answer also if a
- * configuration is at fault: if it waited, the key would be used again at each poll.
- */
-export const afterKeyUse = (error: unknown): unknown =>
-  error instanceof SignpipeError && error.kind === 'usage'
-    ? new SignpipeError('local', error.code, error.message, {
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-        cause: error,
-      })
-    : error;
-
-/**
  * Logs an error that a receipt is to report, with its cause if the fault is ours, and returns it without the signer's
  * own folders: everyone who can read the repository can read the receipt.
  */

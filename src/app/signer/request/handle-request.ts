@@ -7,7 +7,8 @@ import type { AnsweredRequests } from './answered-requests.ts';
 import { checkBeforeKeyUse, HeadsUnknown, keyWithCheck, UnmetPreconditionError } from './before-key-use.ts';
 import type { Channel } from '../channel/channel.ts';
 import { RequestCompletion } from './complete-request.ts';
-import { afterKeyUse, errorToAnswer, logAnswer } from './error-to-answer.ts';
+import { errorToAnswer, logAnswer } from './error-to-answer.ts';
+import { answeredNow } from '../../../lib/errors.ts';
 import { closeFiles, fetchFiles, type FetchedFile } from '../files/fetch.ts';
 import { channelOf, judge, repeated, requesterIfProven, requireOurs } from './policy.ts';
 import { checkDate, checkPreconditions } from './preconditions.ts';
@@ -141,7 +142,7 @@ export class RequestHandler {
       { channel, receipt: signedReceipt, request: draft.request },
       signed.outputs,
     ).catch((error: unknown) => {
-      throw afterKeyUse(error);
+      throw answeredNow(error);
     });
     requireValidReceipt(receipt);
     await context.journal.write({

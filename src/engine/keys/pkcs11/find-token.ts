@@ -1,4 +1,4 @@
-import { SignpipeError, usage } from '../../../lib/errors.ts';
+import { usage } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
 import { KeyUnavailable } from '../signing-key.ts';
 import type { ModuleInfo, TokenInfo } from './module-calls.ts';
@@ -88,12 +88,3 @@ export function checkLibrary(
       },
     );
 }
-
-/** The same error, as a fault of this machine while a request is handled: it is answered, and not tried for ever. */
-export const whileSigning = (error: unknown): unknown =>
-  error instanceof SignpipeError && error.kind === 'usage'
-    ? new SignpipeError('local', error.code, error.message, {
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-        cause: error,
-      })
-    : error;

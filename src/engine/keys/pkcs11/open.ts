@@ -7,7 +7,8 @@ import type { UriKeyOptions } from '../uri-key-options.ts';
 import { isLost } from './call-errors.ts';
 import { TokenConnection, type ConnectionOptions } from './connection.ts';
 import { certificatesFor, fits } from './find-key.ts';
-import { tokenName, whileSigning } from './find-token.ts';
+import { answeredNow } from '../../../lib/errors.ts';
+import { tokenName } from './find-token.ts';
 import { modulePath } from './module-path.ts';
 import { CALL_MS } from './module-process.ts';
 import { MAX_SESSIONS } from './uri-attributes.ts';
@@ -33,7 +34,7 @@ class TokenSigner implements ExternalSigner {
     try {
       return { value: await this.usingConnection((connection) => connection.sign(hash, digest, data)) };
     } catch (error) {
-      throw whileSigning(error);
+      throw answeredNow(error);
     }
   }
 
@@ -42,7 +43,7 @@ class TokenSigner implements ExternalSigner {
     try {
       await this.usingConnection((connection) => connection.check());
     } catch (error) {
-      throw whileSigning(error);
+      throw answeredNow(error);
     }
   }
 
