@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import pRetry from 'p-retry';
 import { KeyUnavailable } from './signing-key.ts';
@@ -24,11 +25,13 @@ const mayPass = (error: unknown): error is KeyUnavailable =>
  * asked for. All other errors, and the last one, are thrown as they are. Use it around one call of a service or a program:
  * nothing above repeats a signature, and an SDK's own retries have to be switched off.
  */
-export const retrySigning = <T>(
+export function retrySigning<T>(
   attempt: () => Promise<T>,
   { signal, firstPause = FIRST_PAUSE }: SigningRetry = {},
-): Promise<T> =>
-  pRetry(attempt, {
+): Promise<T> {
+  // One signal ends all signatures in flight, of which there may be hundreds: Node would warn of a leak at eleven.
+  if (signal) setMaxListeners(0, signal);
+  return pRetry(attempt, {
     retries: ATTEMPTS - 1,
     minTimeout: firstPause,
     factor: 2,
@@ -39,3 +42,4 @@ export const retrySigning = <T>(
         await pause(error.retryAfterMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
     },
   });
+}

@@ -67,4 +67,18 @@ describe('a signature that fails', () => {
       await assert.rejects(waiting, (thrown: unknown) => thrown === reason);
     }
   });
+
+  it('may be one of many in flight that one signal ends, without a warning about a leak', async () => {
+    const warnings: Error[] = [];
+    const listen = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', listen);
+    const closing = new AbortController();
+    const options = { firstPause: 1000, signal: closing.signal };
+    const attempts = Array.from({ length: 64 }, () => retrySigning(failing(away()).attempt, options));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    closing.abort(new Error('closed'));
+    for (const each of await Promise.allSettled(attempts)) assert.equal(each.status, 'rejected');
+    process.off('warning', listen);
+    assert.deepEqual(warnings, []);
+  });
 });

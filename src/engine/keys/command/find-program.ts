@@ -25,10 +25,14 @@ async function whyNoProgram(file: string): Promise<string | undefined> {
   }
 }
 
+/** Options of a command line: one could hold a secret, which no message shows. */
+const OPTIONS = /\s-.*$/s;
+
 /** What a shell would have read in another way. */
 function shellSyntax(program: string): string | undefined {
   const odd = /^~|\$/.exec(program)?.[0];
   if (odd !== undefined) return `; no shell replaces the ${odd}`;
+  if (OPTIONS.test(program)) return '; what follows it would be part of its name';
   const [, rest] = /\s(\S.*)$/s.exec(program) ?? [];
   return rest === undefined
     ? undefined
@@ -92,7 +96,11 @@ export async function findProgram(program: string, warn: (message: string) => vo
     }
     if (/[/\\]/.test(program)) problem = why;
   }
-  throw usage('key-command-missing', `${program}: ${problem}${shellSyntax(program) ?? ''}`, {
-    hint: 'check the path, and that the file is executable (chmod +x); arguments go into a script, or into signing.command of signer.yaml',
-  });
+  throw usage(
+    'key-command-missing',
+    `${program.replace(OPTIONS, ' …')}: ${problem}${shellSyntax(program) ?? ''}`,
+    {
+      hint: 'check the path, and that the file is executable (chmod +x); arguments go into a script, or into signing.command of signer.yaml',
+    },
+  );
 }

@@ -348,8 +348,14 @@ describe('a command key that cannot be opened', () => {
     [
       'key-command-missing',
       'arguments',
-      () => ({ key: 'exec:/bin/true -x' }),
-      /"-x" would be part of its name/,
+      () => ({ key: 'exec:/bin/true x' }),
+      /"x" would be part of its name/,
+    ],
+    [
+      'key-command-missing',
+      'options, which are not shown',
+      () => ({ key: 'exec:/bin/true --pin 4711' }),
+      /^\/bin\/true …: there is no such file; what follows it would be part of its name$/,
     ],
     ['key-command-missing', 'a home folder', () => ({ key: 'exec:~/sign' }), /no shell replaces the ~/],
     ['key-command-missing', 'a variable', () => ({ key: 'exec:$HOME/sign' }), /no shell replaces the \$/],
