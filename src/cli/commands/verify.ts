@@ -6,6 +6,7 @@ import { describeReport } from '../../engine/authenticode/report-text.ts';
 import { printable } from '../../lib/printable.ts';
 import { isInvalid, isRefused, usage, type SignpipeError } from '../../lib/errors.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
+import { sha256OfFile } from '../../lib/bytes/hash.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { verifyFile, type FileReport } from '../../engine/artifact/verify-file.ts';
 import type { VerifyFileOptions } from '../../engine/artifact/verify-zip.ts';
@@ -130,6 +131,15 @@ async function reportOn(
   }
 }
 
+/**
+ * Whether a file is its original, of which provenance is to say that nothing in it was signed: then there is nothing to
+ * prove. Without provenance, a file without a signature is what the proof refuses.
+ */
+const isUnchanged = async (path: string, { original, provenance }: VerifyCommandOptions): Promise<boolean> =>
+  original !== undefined &&
+  provenance !== undefined &&
+  (await sha256OfFile(original)) === (await sha256OfFile(path));
+
 async function verifyOne(path: string, options: VerifyCommandOptions): Promise<VerifyOutcome> {
   const roots = await readRoots(options.ca);
   const timestampRoots = await readTimestampRoots(options.timestampCa);
@@ -142,7 +152,9 @@ async function verifyOne(path: string, options: VerifyCommandOptions): Promise<V
   });
   const { original } = options;
   const [proof, proofError] =
-    original === undefined ? [null, null] : await refusable(() => proveFile(original, path, common));
+    original === undefined || (await isUnchanged(path, options))
+      ? [null, null]
+      : await refusable(() => proveFile(original, path, common));
   const [provenance, provenanceError] = await refusable(() => checkProvenance(report, options));
   return { report, proof, proofError, provenance, provenanceError };
 }

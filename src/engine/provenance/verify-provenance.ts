@@ -101,10 +101,20 @@ function checkProgram(
     throw statementDiffers(`${name}: its signature has another timestamp than provenance names`);
 }
 
-/** Checks what provenance says of a file against the file. */
-function checkFile(predicate: SigningPredicate, file: FileWithReport, size: number): void {
-  if (predicate.output.size !== size)
-    throw statementDiffers(`${file.path}: has ${size} bytes, and provenance says ${predicate.output.size}`);
+/** Checks what provenance says of a file against the file, which has this size and SHA-256. */
+function checkFile(
+  predicate: SigningPredicate,
+  file: FileWithReport,
+  { size, sha256 }: { readonly size: number; readonly sha256: string },
+): void {
+  const { input, output } = predicate;
+  if (output.size !== size)
+    throw statementDiffers(`${file.path}: has ${size} bytes, and provenance says ${output.size}`);
+  const isUnchanged = input.size === size && input.digest.sha256 === sha256;
+  if (isUnchanged !== (predicate.programs.length === 0))
+    throw statementDiffers(
+      `${file.path}: provenance says that ${isUnchanged ? 'programs were signed in it, and that it did not change' : 'nothing in it was signed, and that it changed'}`,
+    );
   const { kind, programs } = file.report;
   const byPath = new Map(programs.map((program) => [kind === 'zip' ? program.path : '', program]));
   for (const program of predicate.programs) checkProgram(program, predicate, byPath.get(program.path));
@@ -127,12 +137,12 @@ const inOrder = (statements: readonly Trusted<SigningStatement>[]): Trusted<Sign
 function firstSound(
   statements: readonly Trusted<SigningStatement>[],
   file: FileWithReport,
-  size: number,
+  contents: { readonly size: number; readonly sha256: string },
 ): Trusted<SigningStatement> {
   let first: unknown;
   for (const signing of inOrder(statements))
     try {
-      checkFile(signing.statement.predicate, file, size);
+      checkFile(signing.statement.predicate, file, contents);
       return signing;
     } catch (error) {
       if (!isRefused(error)) throw error;
@@ -173,7 +183,7 @@ export function verifyProvenance(
     const found = trustedStatements(await readEnvelopes(provenance), allowed);
     const sha256 = await sha256OfSource(source);
     const about = statementsAbout(found, sha256, { path: file.path, provenance });
-    const signing = firstSound(about, file, source.size);
+    const signing = firstSound(about, file, { size: source.size, sha256 });
     const { programs } = signing.statement.predicate;
     return {
       signing,

@@ -162,6 +162,24 @@ describe('the provenance of a file that cannot be signed', () => {
     assert.equal((await verify('source.tar.xz')).status, 3);
   });
 
+  it('takes the file itself for its original, and no other', async () => {
+    await attested('same.tar.xz', Buffer.from('not a program'));
+    await copyFile(at('same.tar.xz'), at('original.tar.xz'));
+    const provenance = 'same.tar.xz.intoto.jsonl';
+    const { status, stdout } = await withProvenance(
+      'same.tar.xz',
+      provenance,
+      '--original',
+      'original.tar.xz',
+    );
+    assert.equal(status, 0, stdout);
+    await writeFile(at('original.tar.xz'), 'another one');
+    const other = await withProvenance('same.tar.xz', provenance, '--original', 'original.tar.xz');
+    assert.equal(other.status, 3);
+    assert.match(other.stdout, /\[provenance-other-original\]/);
+    assert.equal((await verify('same.tar.xz', '--original', 'same.tar.xz')).status, 3);
+  });
+
   it('does not make one good that was changed', async () => {
     await attested('changed.tar.xz', Buffer.from('not a program'));
     await writeFile(at('changed.tar.xz'), 'another one');

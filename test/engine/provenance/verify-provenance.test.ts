@@ -436,6 +436,14 @@ describe('provenance is refused', () => {
         predicate.identity = { eku: '1.3.6.1.4.1.311.97.1.2.3' };
       },
     ],
+    ['no programs, though the file changed', (predicate) => (predicate.programs = [])],
+    [
+      'that the file did not change',
+      ({ input, output, programs: [first] }) => {
+        input.size = output.size;
+        input.digest.sha256 = first?.after.digest.sha256 ?? '';
+      },
+    ],
     ['another size after signing', ({ programs: [first] }) => first && (first.after.size += 1)],
     [
       'another digest after signing',
