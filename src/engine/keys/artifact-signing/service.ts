@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { TokenCredential } from '@azure/identity';
 import type { DigestName } from '../../../lib/asn1/oids.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
+import { AccessTokens } from './access-token.ts';
 import { decodeBase64, readSigningCertificate } from './certificates.ts';
 import { readOperation, requireAccepted, ServiceAnswerError, type OperationState } from './operation.ts';
 import { callRest, type RestAnswer, type RestRequest } from './rest-client.ts';
@@ -26,6 +27,8 @@ export interface ServiceSignature {
 
 /** The REST interface of Azure Artifact Signing for one certificate profile. */
 export class ArtifactSigningService {
+  private readonly tokens: AccessTokens;
+
   constructor(
     private readonly options: {
       /** The URL of the profile. */
@@ -34,7 +37,9 @@ export class ArtifactSigningService {
       readonly what: string;
       readonly timeoutMs: number;
     },
-  ) {}
+  ) {
+    this.tokens = new AccessTokens(options.credential, SCOPE);
+  }
 
   /** One attempt: submits a digest and asks for the result until it is there, or `signal` ends it. */
   async sign(hash: DigestName, digest: Buffer, signal: AbortSignal): Promise<ServiceSignature> {
@@ -72,13 +77,12 @@ export class ArtifactSigningService {
     path: string,
     request: Pick<RestRequest, 'method' | 'body' | 'signal'>,
   ): Promise<RestAnswer> {
-    const { url, credential, timeoutMs } = this.options;
-    const access = await credential.getToken(SCOPE, { abortSignal: request.signal });
-    if (!access) throw new ServiceAnswerError({ problem: 'credentials' });
-    return callRest(`${url}${path}?api-version=${API_VERSION}`, {
-      ...request,
-      token: access.token,
-      timeoutMs,
-    });
+    const { url, timeoutMs } = this.options;
+    const token = await this.tokens.get(request.signal);
+    if (token === undefined) throw new ServiceAnswerError({ problem: 'credentials' });
+    const target = `${url}${path}?api-version=${API_VERSION}`;
+    const answer = await callRest(target, { ...request, token, timeoutMs });
+    if (answer.status === 401) this.tokens.forget(token);
+    return answer;
   }
 }

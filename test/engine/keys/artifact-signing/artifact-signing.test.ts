@@ -110,6 +110,14 @@ describe('a key of Azure Artifact Signing', () => {
     assert.equal(service.counts.token, token);
   });
 
+  it('asks the credential for another token after the service has refused one', async () => {
+    const key = await opened();
+    service.intercept = (asked) => (asked === 'sign' ? refusal(401, 'Unauthorized', 'revoked') : undefined);
+    await refused(() => key.sign('sha256', data), 'key-service-credentials', 'local');
+    service.reset();
+    await key.sign('sha256', data);
+  });
+
   it('asks for a slow result until it is there, also if the service is busy meanwhile, and submits once', async () => {
     const key = await opened();
     service.reset();
