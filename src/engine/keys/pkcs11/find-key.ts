@@ -1,4 +1,4 @@
-import { createHash, randomBytes, verify } from 'node:crypto';
+import { createHash, randomBytes, verify, type JsonWebKey, type KeyObject } from 'node:crypto';
 import type { DigestName } from '../../../lib/asn1/oids.ts';
 import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { plural } from '../../../lib/plural.ts';
@@ -67,9 +67,31 @@ export interface ListedCertificate {
   readonly certificate: Certificate;
 }
 
+/**
+ * The public key of a certificate, if it is RSA or EC and OpenSSL knows its algorithm. A token may hold certificates for
+ * anything, and one for something else must not keep a key from being used.
+ */
+function publicKeyOf(certificate: Certificate): KeyObject | undefined {
+  try {
+    const { publicKey } = certificate;
+    return ['rsa', 'ec'].includes(publicKey.asymmetricKeyType ?? '') ? publicKey : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The numbers of an RSA key, or of an EC key on a NIST curve; none of others, which JSON Web Keys do not have. */
+function numbersOf(certificate: Certificate): JsonWebKey {
+  try {
+    return publicKeyOf(certificate)?.export({ format: 'jwk' }) ?? {};
+  } catch {
+    return {};
+  }
+}
+
 /** Whether a certificate is for a key; undefined if the token does not show the public key. */
 export function fits(certificate: Certificate, { modulus, ecPoint }: TokenKey): boolean | undefined {
-  const { n, x, y } = certificate.publicKey.export({ format: 'jwk' });
+  const { n, x, y } = numbersOf(certificate);
   if (modulus) return n !== undefined && withoutZeros(modulus).equals(withoutZeros(base64url(n)));
   if (!ecPoint) return undefined;
   const point = Buffer.concat([Buffer.from([4]), base64url(x), base64url(y)]);
@@ -112,10 +134,10 @@ async function provedBy(certificates: readonly Certificate[], signer: TestSigner
   if (certificates.length === 0) return [];
   const [data, hash] = [randomBytes(32), signer.digests?.[0] ?? 'sha256'];
   const value = await signer.sign(hash, createHash(hash).update(data).digest(), data);
-  return certificates.filter(
-    ({ publicKey }) =>
-      ['rsa', 'ec'].includes(publicKey.asymmetricKeyType ?? '') && verify(hash, data, publicKey, value),
-  );
+  return certificates.filter((certificate) => {
+    const publicKey = publicKeyOf(certificate);
+    return publicKey !== undefined && verify(hash, data, publicKey, value);
+  });
 }
 
 /**
