@@ -51,6 +51,8 @@ interface WaitingRequest {
   readonly channel: string;
   /** When it was first tried. */
   readonly first: Date;
+  /** How long it had waited at a time of the monotonic clock, both in ms. */
+  readonly waited: { readonly ms: number; readonly at: number };
 }
 
 interface OutageOptions {
@@ -96,7 +98,7 @@ export class Outages {
 
   /** The requests that wait. */
   get requests(): readonly { readonly id: string; readonly channel: string; readonly first: Date }[] {
-    return [...this.waiting].map(([id, request]) => ({ id, ...request }));
+    return [...this.waiting].map(([id, { channel, first }]) => ({ id, channel, first }));
   }
 
   /** Changes whenever `channels` or `requests` may have changed. */
@@ -173,7 +175,9 @@ export class Outages {
   }
 
   private wait(request: string, { for: cause, since, message }: Outage): UnmetPrecondition {
-    const until = new Date(this.options.now().getTime() + this.left(request)).toISOString();
+    const { longest, now } = this.options;
+    const first = this.waiting.get(request)?.first ?? now();
+    const until = new Date(first.getTime() + longest).toISOString();
     if (cause === 'timestamp')
       return unmet(
         `no timestamp authority has answered since ${since.toISOString()}; they are asked again, until ${until} at the latest`,
@@ -184,18 +188,17 @@ export class Outages {
     );
   }
 
-  /** The remaining time of a request, in ms. A clock that was set back does not increase it beyond the whole. */
+  /** The remaining time of a request, in ms. A clock that is set while the signer runs changes nothing. */
   private left(request: string): number {
-    const { longest, now } = this.options;
-    const first = this.waiting.get(request)?.first ?? now();
-    return longest - Math.max(0, now().getTime() - first.getTime());
+    const { waited } = this.waiting.get(request) ?? {};
+    return this.options.longest - (waited ? waited.ms + performance.now() - waited.at : 0);
   }
 
   private async note(id: string, channel: string): Promise<void> {
     const now = this.options.now();
     const earlier = this.waiting.get(id);
     if (earlier && earlier.first <= now) return;
-    this.waiting.set(id, { channel, first: now });
+    this.waiting.set(id, { channel, first: now, waited: { ms: 0, at: performance.now() } });
     await this.save();
   }
 
@@ -207,9 +210,10 @@ export class Outages {
     const state = stateSchema.safeParse(jsonOrNull(text));
     if (!state.success) return;
     const { pause, now } = this.options;
-    for (const { id, channel, first } of state.data.requests)
-      if (now().getTime() - Date.parse(first) < FORGOTTEN_AFTER)
-        this.waiting.set(id, { channel, first: new Date(first) });
+    for (const { id, channel, first } of state.data.requests) {
+      const waited = { ms: Math.max(0, now().getTime() - Date.parse(first)), at: performance.now() };
+      if (waited.ms < FORGOTTEN_AFTER) this.waiting.set(id, { channel, first: new Date(first), waited });
+    }
     const channels = new Set([...this.waiting.values()].map(({ channel }) => channel));
     for (const { name, for: cause, since } of state.data.channels)
       if (channels.has(name))

@@ -200,6 +200,17 @@ describe('a request whose authorities are down', () => {
     assert.equal(await published(), undefined);
   });
 
+  it('is not failed by a clock that jumps ahead while the signer runs, nor kept for ever by one that jumps back', async () => {
+    const id = await asked('clock.zip');
+    await world.withSigner(async (signer) => {
+      for (later of [0, 30 * 24 * HOUR, 0, -HOUR, HOUR / 2])
+        assert.deepEqual(await signer.poll(), { answered: 0, waiting: 1 });
+    }, clock);
+    later = 2 * HOUR;
+    await world.poll(clock);
+    assert.equal((await answerTo(id))?.outcome, 'failed', 'since a restart, the clock alone is known');
+  });
+
   it('restarts its time limit only if waiting.json is gone or damaged', async () => {
     const id = await asked('i.zip');
     await world.poll(clock);
