@@ -211,6 +211,7 @@ describe('timestamps by courier', () => {
       'x',
       `${'0'.repeat(16)}/x`,
       `${'0'.repeat(16)}/1-${'g'.repeat(64)}`,
+      `${'0'.repeat(16)}/01-${'a'.repeat(64)}`,
       `${'0'.repeat(16)}/1/2-${'a'.repeat(64)}`,
     ])
       await refused('signer', `${small}:refs/signpipe/timestamps/queries/${name}`, /not the name of a batch/);

@@ -6,9 +6,11 @@ import { Mailbox } from '../../protocol/courier/mailbox.ts';
 import type { CourierConfig } from '../config/courier.ts';
 import { sshOptionsOf } from '../config/open.ts';
 import { Authorities } from './authorities.ts';
+import { lockState } from '../signer/lock.ts';
 import { Courier } from './courier.ts';
 
-/** Opens a courier for some work, and closes it afterwards. Throws usage errors before anything is connected. */
+/** Opens a courier for some work, and closes it afterwards. Throws usage errors before
+ * anything is connected, `state-in-use` if another courier uses its state folder. */
 export async function withCourier<T>(
   config: CourierConfig,
   log: Pick<Logger, 'info' | 'warn' | 'error'>,
@@ -19,12 +21,17 @@ export async function withCourier<T>(
   const authorities = new Authorities(config.authorities, config.timeout);
   const ssh = await sshOptionsOf(config, (message) => log.warn(message));
   await mkdir(config.state, { recursive: true, mode: 0o700 });
-  const path = join(config.state, 'courier.git');
-  const mailbox = await Mailbox.open({ url: config.control.url, path, ssh });
-  const { name, poll: pollMs } = config;
+  const unlock = await lockState(config.state, 'courier');
   try {
-    return await work(new Courier({ mailbox, authorities, allowedSigners, name, pollMs, log }));
+    const path = join(config.state, 'courier.git');
+    const mailbox = await Mailbox.open({ url: config.control.url, path, ssh });
+    const { name, poll: pollMs } = config;
+    try {
+      return await work(new Courier({ mailbox, authorities, allowedSigners, name, pollMs, log }));
+    } finally {
+      mailbox.close();
+    }
   } finally {
-    mailbox.close();
+    await unlock();
   }
 }

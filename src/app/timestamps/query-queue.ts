@@ -18,12 +18,14 @@ import { PendingQuery } from './pending-query.ts';
 
 /** Queries are collected until none has come for a while, a batch is full, or the first has waited; in ms. */
 const COLLECT_MS = { quiet: 150, longest: 1500 };
-/** The pause between two looks for answers, in ms; it grows with the wait up to the second. */
-const POLL_MS = { shortest: 500, longest: 5000 };
+/** The pause between two looks for answers, in ms, grows with the wait, by this part of it. */
+const POLL_MS = { shortest: 50, part: 1 / 5, longest: 5000 };
 /** A query that an earlier run left is removed this long after it expired, in ms: clocks differ. */
 const LEFT_OVER_MS = 600_000;
-/** How many batches of earlier runs are removed at most. */
-const LEFT_OVERS = 200;
+/** The same for a query of another signer, such as one whose key was replaced. */
+const LEFT_OVER_OF_OTHERS_MS = 86_400_000;
+/** How many such batches are removed at a time, and how often, in ms: a restarted signer finds some that wait still. */
+const CLEAN_UP = { most: 200, everyMs: 600_000 };
 
 /** Queries that were pushed together. */
 interface Batch {
@@ -60,7 +62,7 @@ export class QueryQueue {
   private readonly batches = new Map<string, Batch>();
   private sending: Promise<void> | null = null;
   private collecting: Promise<void> | null = null;
-  private hasCleaned = false;
+  private nextCleanUp = 0;
   private readonly closed = new AbortController();
 
   constructor(private readonly options: QueryQueueOptions) {}
@@ -68,7 +70,8 @@ export class QueryQueue {
   /** Resolves to the bytes of the authority's answer. Throws `timestamp-courier`, `timestamp-timeout`, `timestamp-http`. */
   post(url: string, query: Buffer, timeoutMs: number, abort?: AbortSignal): Promise<Buffer> {
     const pending = new PendingQuery({ url, query }, timeoutMs, abort);
-    this.waiting.push(pending);
+    if (this.closed.signal.aborted) pending.fail(courierError(url, 'the queue was closed'));
+    else this.waiting.push(pending);
     this.startSending();
     return pending.answer;
   }
@@ -84,6 +87,7 @@ export class QueryQueue {
   }
 
   private startSending(): void {
+    if (this.waiting.length === 0) return;
     this.sending ??= this.send().finally(() => {
       this.sending = null;
       if (this.waiting.length > 0 && !this.closed.signal.aborted) this.startSending();
@@ -119,10 +123,11 @@ export class QueryQueue {
 
   private async push(queries: readonly PendingQuery[]): Promise<void> {
     const { mailbox, signer, identity } = this.options;
-    const content = serializeQueries(queries);
+    const expires = Math.ceil(Math.max(...queries.map(({ deadline }) => deadline)) / 1000);
+    const content = serializeQueries(queries, expires);
     const name = {
-      signer: signerName(signer.publicKey),
-      expires: Math.ceil(Math.max(...queries.map(({ deadline }) => deadline)) / 1000),
+      signer: signerName(signer.fingerprint),
+      expires,
       id: createHash('sha256').update(content).digest('hex'),
     };
     try {
@@ -146,7 +151,9 @@ export class QueryQueue {
   private async collect(): Promise<void> {
     let since = performance.now();
     while (this.batches.size > 0 && !this.closed.signal.aborted) {
-      await this.pause(Math.min(POLL_MS.longest, POLL_MS.shortest + (performance.now() - since) / 10));
+      await this.pause(
+        Math.min(POLL_MS.longest, POLL_MS.shortest + (performance.now() - since) * POLL_MS.part),
+      );
       try {
         if (await this.collectOnce()) since = performance.now();
       } catch (error) {
@@ -162,23 +169,28 @@ export class QueryQueue {
   /** Looks for answers once; whether there were any. */
   private async collectOnce(): Promise<boolean> {
     const { mailbox } = this.options;
-    const listing = await mailbox.list();
+    const listing = await mailbox.list(signerName(this.options.signer.fingerprint));
     const answered = [...this.batches].flatMap(([path, batch]) => {
       const listed = listing.answers.get(path);
       return listed ? [{ batch, listed }] : [];
     });
-    await mailbox.fetch(
+    const { failures } = await mailbox.fetch(
       'answers',
       answered.map(({ listed }) => listed),
     );
-    for (const { batch, listed } of answered) await this.settle(batch, listed);
+    for (const { batch, listed } of answered) await this.settle(batch, listed, failures.get(listed));
     const over = [...this.batches.values()].filter(({ queries }) => queries.every(({ isOpen }) => !isOpen));
     await this.remove(over, listing);
-    await this.cleanUp(listing);
-    return answered.length > 0;
+    await this.cleanUp();
+    return answered.length > failures.size;
   }
 
-  private async settle({ queries }: Batch, listed: ListedBatch): Promise<void> {
+  /** `failure`: why the answers could not be fetched. They are looked for again. */
+  private async settle({ queries }: Batch, listed: ListedBatch, failure: unknown): Promise<void> {
+    if (failure !== undefined) {
+      for (const query of queries) query.note(messageOf(failure));
+      return;
+    }
     let answers: readonly CourierAnswer[];
     try {
       const { content } = await this.options.mailbox.read('answers', listed);
@@ -213,14 +225,17 @@ export class QueryQueue {
     await this.options.mailbox.remove(refs).catch(() => {});
   }
 
-  /** Removes what earlier runs of this signer left behind, once. */
-  private async cleanUp({ queries, answers }: Listing): Promise<void> {
-    if (this.hasCleaned) return;
-    this.hasCleaned = true;
-    const own = signerName(this.options.signer.publicKey);
-    const isOver = ({ name }: ListedBatch): boolean =>
-      name.signer === own && name.expires * 1000 < Date.now() - LEFT_OVER_MS;
-    const names = new Map([...queries, ...answers].filter(([, batch]) => isOver(batch)).slice(0, LEFT_OVERS));
+  /** Removes what earlier runs of this signer, or signers that are gone, left behind. */
+  private async cleanUp(): Promise<void> {
+    if (performance.now() < this.nextCleanUp) return;
+    this.nextCleanUp = performance.now() + CLEAN_UP.everyMs;
+    const { queries, answers } = await this.options.mailbox.list();
+    const own = signerName(this.options.signer.fingerprint);
+    const isOver = ({ name: { signer, expires } }: ListedBatch): boolean =>
+      expires * 1000 < Date.now() - (signer === own ? LEFT_OVER_MS : LEFT_OVER_OF_OTHERS_MS);
+    const names = new Map(
+      [...queries, ...answers].filter(([, batch]) => isOver(batch)).slice(0, CLEAN_UP.most),
+    );
     await this.removeListed(
       [...names.values()].map(({ name }) => name),
       { queries, answers },

@@ -30,11 +30,11 @@ const packet = (payload: string): string => (payload.length + 4).toString(16).pa
 const FLUSH = '0000';
 const DELIMITER = '0001';
 
-/** The request for all refs below a prefix in protocol v2, and the flush that ends the conversation. */
-const listRefs = (prefix: string): Buffer =>
-  Buffer.from(
-    `${packet('command=ls-refs\n')}${DELIMITER}${packet(`ref-prefix ${prefix}\n`)}${FLUSH}${FLUSH}`,
-  );
+/** The request for all refs below some prefixes in protocol v2, and the flush that ends the conversation. */
+const listRefs = (prefixes: readonly string[]): Buffer => {
+  const wanted = prefixes.map((prefix) => packet(`ref-prefix ${prefix}\n`)).join('');
+  return Buffer.from(`${packet('command=ls-refs\n')}${DELIMITER}${wanted}${FLUSH}${FLUSH}`);
+};
 
 /** The prefix of branches. */
 export const BRANCHES = 'refs/heads/';
@@ -81,7 +81,15 @@ export class RefsConversation {
   /** Whether the repository has SHA-256 object ids. */
   hasOtherFormat = false;
 
-  constructor(private readonly prefix = BRANCHES) {}
+  private readonly prefixes: readonly string[];
+
+  /** `below` narrows the listing to refs that begin with one of these after the prefix. */
+  constructor(
+    private readonly prefix = BRANCHES,
+    below: readonly string[] = [''],
+  ) {
+    this.prefixes = below.map((each) => `${prefix}${each}`);
+  }
 
   /** Receives bytes; returns the bytes to send, if any. Throws `git-protocol`. */
   receive(bytes: Buffer): Buffer | null {
@@ -105,7 +113,7 @@ export class RefsConversation {
       // In v0 a repository without branches sends only the flush.
       this.version ??= 0;
       this.flushes += 1;
-      if (this.flushes === 1) return this.version === 2 ? listRefs(this.prefix) : NOTHING_WANTED;
+      if (this.flushes === 1) return this.version === 2 ? listRefs(this.prefixes) : NOTHING_WANTED;
       return null;
     }
     const line = payload.toString('utf8');
@@ -119,7 +127,8 @@ export class RefsConversation {
     // In v2 the lines before the first flush are capabilities; in v0 they are refs.
     if (this.version === 2 && this.flushes === 0) return null;
     const [, id, name] = LINE.exec(line) ?? [];
-    if (id !== undefined && name?.startsWith(this.prefix)) this.refs.set(name.slice(this.prefix.length), id);
+    if (id !== undefined && name !== undefined && this.prefixes.some((each) => name.startsWith(each)))
+      this.refs.set(name.slice(this.prefix.length), id);
     return null;
   }
 }

@@ -28,11 +28,14 @@ export class RemoteHeads {
     this.connection = new KeptConnection(async () => connectSsh(parseSshUrl(url), options));
   }
 
-  /** The refs, without the prefix, with their commits. Throws `unavailable` errors, and those of `connectSsh`. */
-  async list(): Promise<Map<string, string>> {
+  /**
+   * The refs, without the prefix, with their commits; `below` narrows the listing, on the host, to those that then begin
+   * with one of these. Throws `unavailable` errors, and those of `connectSsh`.
+   */
+  async list(below?: readonly string[]): Promise<Map<string, string>> {
     const client = await this.connection.get();
     try {
-      return await this.ask(client);
+      return await this.ask(client, below);
     } catch (error) {
       this.connection.drop(client);
       throw error;
@@ -49,14 +52,14 @@ export class RemoteHeads {
   }
 
   /** One listing. After any error the connection is not used again. */
-  private async ask(client: Client): Promise<Map<string, string>> {
+  private async ask(client: Client, below: readonly string[] | undefined): Promise<Map<string, string>> {
     const command = `git-upload-pack ${shellQuote(parseSshUrl(this.url).path)}`;
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(new Error(`no answer in ${LIST_MS / 1000} s`)), LIST_MS);
     const lost = (): void => limit.abort(new Error('the connection was lost'));
     client.once('close', lost);
     try {
-      return await converse(client, command, limit.signal, { url: this.url, prefix: this.prefix });
+      return await converse(client, command, limit.signal, { url: this.url, prefix: this.prefix, below });
     } catch (cause) {
       if (cause instanceof SignpipeError && cause.kind === 'usage') throw cause;
       throw unavailable('git-unreachable', `the Git host does not list its branches: ${messageOf(cause)}`, {
@@ -74,6 +77,7 @@ export class RemoteHeads {
 interface Remote {
   readonly url: string;
   readonly prefix: string;
+  readonly below: readonly string[] | undefined;
 }
 
 /** Runs `git-upload-pack` and converses with it until it has listed its branches. */
@@ -95,11 +99,11 @@ function converse(
 /** Adds the listeners at once: a short answer, its status and its end may arrive in one packet. */
 function listen(
   channel: ClientChannel,
-  { url, prefix }: Remote,
+  { url, prefix, below }: Remote,
   resolve: (heads: Map<string, string>) => void,
   reject: (error: unknown) => void,
 ): void {
-  const conversation = new RefsConversation(prefix);
+  const conversation = new RefsConversation(prefix, below);
   channel.on('data', (bytes: Buffer) => {
     try {
       const reply = conversation.receive(bytes);

@@ -24,6 +24,8 @@ const bytes = (limit: number) =>
 
 const queriesSchema = z.strictObject({
   version: z.literal(1),
+  /** As in the name of the batch: the signature covers it, so that the host cannot offer old queries as new ones. */
+  expires: z.int().min(0).max(99_999_999_999),
   queries: z
     .array(z.strictObject({ url: z.string().max(2000), query: bytes(QUERY_LIMIT) }))
     .min(1)
@@ -63,9 +65,10 @@ export type CourierFailure = z.output<typeof failureSchema>;
 /** What an authority answered, unchecked, or why there is no answer. */
 export type CourierAnswer = { readonly response: Buffer } | { readonly failure: CourierFailure };
 
-export function serializeQueries(queries: readonly CourierQuery[]): Buffer {
+/** The content of `queries.json`; `expires` is that of the batch's name. */
+export function serializeQueries(queries: readonly CourierQuery[], expires: number): Buffer {
   const encoded = queries.map(({ url, query }) => ({ url, query: query.toString('base64') }));
-  return Buffer.from(`${JSON.stringify({ version: 1, queries: encoded })}\n`);
+  return Buffer.from(`${JSON.stringify({ version: 1, expires, queries: encoded })}\n`);
 }
 
 export function serializeAnswers(answers: readonly CourierAnswer[]): Buffer {
@@ -87,8 +90,10 @@ function parse<T extends z.ZodType>(schema: T, content: Buffer, what: string): z
 }
 
 /** Parses `queries.json`. Throws `courier-batch-malformed`. */
-export const parseQueries = (content: Buffer): readonly CourierQuery[] =>
-  parse(queriesSchema, content, BATCH_FILE.queries.name).queries;
+export const parseQueries = (
+  content: Buffer,
+): { readonly expires: number; readonly queries: readonly CourierQuery[] } =>
+  parse(queriesSchema, content, BATCH_FILE.queries.name);
 
 /** Parses `answers.json`, which has an answer for each of `count` queries. Throws `courier-batch-malformed`. */
 export function parseAnswers(content: Buffer, count: number): readonly CourierAnswer[] {

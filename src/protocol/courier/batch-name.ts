@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-
 /** All refs of the courier's protocol; docs/protocol.md describes it. */
 export const TIMESTAMP_REFS = 'refs/signpipe/timestamps/';
 
@@ -15,7 +13,8 @@ export interface BatchName {
 
 export type BatchKind = 'queries' | 'answers';
 
-const NAME = /^(queries|answers)\/([0-9a-f]{16})\/(\d{1,11})-([0-9a-f]{64})$/;
+/** Each name has one form: with leading zeros, two refs would have the same `batchPath`. */
+const NAME = /^(queries|answers)\/([0-9a-f]{16})\/(0|[1-9]\d{0,10})-([0-9a-f]{64})$/;
 
 /** The part of a ref below `queries/` or `answers/`: the same for both. */
 export const batchPath = ({ signer, expires, id }: BatchName): string => `${signer}/${expires}-${id}`;
@@ -30,6 +29,8 @@ export function parseBatchRef(text: string): { readonly kind: BatchKind; readonl
   return { kind, name: { signer, expires: Number(expires), id } };
 }
 
-/** The name of a signer in refs. `publicKey` is its receipt key in SSH's wire form. */
-export const signerName = (publicKey: Buffer): string =>
-  createHash('sha256').update(publicKey).digest('hex').slice(0, 16);
+/** The name of a signer in refs. `fingerprint` is that of its receipt key, as OpenSSH writes it: `SHA256:…`. */
+export const signerName = (fingerprint: string): string =>
+  Buffer.from(fingerprint.replace(/^SHA256:/, ''), 'base64')
+    .toString('hex')
+    .slice(0, 16);

@@ -1,6 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { invalid, SignpipeError } from '../../lib/errors.ts';
+import { invalid, SignpipeError, unavailable } from '../../lib/errors.ts';
 import { CatFile } from '../../lib/git/cat-file.ts';
 import { CommitGraph } from '../../lib/git/commit-graph.ts';
 import { limitFetch } from '../../lib/git/fetch-limit.ts';
@@ -25,6 +25,11 @@ import {
 
 /** The most bytes that one fetch of batches may receive. */
 const FETCH_LIMIT = 64 * 1024 * 1024;
+/** How long batches are fetched one by one, in ms. */
+const FETCH_EACH_MS = 30_000;
+const NO_TIME = unavailable('git-timeout', 'git fetch: other batches have taken all the time');
+/** How long one command of git may take, in ms: the signer waits a minute, and the host may hang. */
+const GIT_MS = 120_000;
 /** After how many fetches and pushes the repository is created anew: nothing in it is needed for long. */
 const MOST_TRANSFERS = 200;
 
@@ -32,6 +37,12 @@ const MOST_TRANSFERS = 200;
 export interface ListedBatch {
   readonly name: BatchName;
   readonly commit: string;
+}
+
+/** What a fetch got, and why it did not get the rest. */
+interface Fetched {
+  readonly fetched: readonly ListedBatch[];
+  readonly failures: ReadonlyMap<ListedBatch, unknown>;
 }
 
 /** The batches on the host, by `batchPath`. */
@@ -76,7 +87,7 @@ export class Mailbox {
   static async open({ url, path, ssh }: MailboxOptions): Promise<Mailbox> {
     const remote = ssh && url.startsWith('ssh:') ? ssh : null;
     const shared = remote && new SharedSsh(remote, dirname(path));
-    const git = new Git(path, shared ? { sshCommand: shared.command } : {});
+    const git = new Git(path, { totalMs: GIT_MS, ...(shared && { sshCommand: shared.command }) });
     const objects = new CatFile(path);
     const refs = remote && new RemoteHeads(url, remote, TIMESTAMP_REFS);
     const mailbox = new Mailbox(url, git, objects, new CommitGraph(git, objects), shared, refs);
@@ -92,10 +103,11 @@ export class Mailbox {
   private async create(): Promise<void> {
     const { gitDir } = this.git;
     this.objects.close();
-    this.transfers = 0;
     await rm(gitDir, { recursive: true, force: true });
     await mkdir(gitDir, { recursive: true, mode: 0o700 });
     await this.git.run(['init', '--quiet', '--bare', '--template=', '--initial-branch=unused']);
+    // Only now: after a failure the next call tries again.
+    this.transfers = 0;
   }
 
   close(): void {
@@ -104,27 +116,60 @@ export class Mailbox {
     this.refs?.close();
   }
 
-  /** All batches on the host. Refs with other names are ignored. */
-  async list(): Promise<Listing> {
+  /**
+   * The batches on the host, of one signer or of all. A signer polls only for its own, so that the refs of others cost it
+   * nothing. Refs with other names are ignored.
+   */
+  async list(signer?: string): Promise<Listing> {
     const listing = { queries: new Map<string, ListedBatch>(), answers: new Map<string, ListedBatch>() };
-    for (const [ref, commit] of await this.listRefs()) {
+    for (const [ref, commit] of await this.listRefs(
+      signer === undefined ? [''] : [`queries/${signer}/`, `answers/${signer}/`],
+    )) {
       const parsed = parseBatchRef(ref);
       if (parsed) listing[parsed.kind].set(batchPath(parsed.name), { name: parsed.name, commit });
     }
     return listing;
   }
 
-  /** Fetches batches that were listed. */
-  async fetch(kind: BatchKind, batches: readonly ListedBatch[]): Promise<void> {
-    if (batches.length === 0) return;
+  /**
+   * Fetches batches that were listed; returns those that it got, and what is wrong with the others: one that is gone,
+   * broken or too large does not keep the others away. Throws `usage` errors and alarms, which are about the host.
+   */
+  async fetch(kind: BatchKind, batches: readonly ListedBatch[]): Promise<Fetched> {
+    if (batches.length === 0) return { fetched: [], failures: new Map() };
+    const failure = await this.fetchTogether(kind, batches);
+    if (!failure) return { fetched: batches, failures: new Map() };
+    if (batches.length === 1)
+      return { fetched: [], failures: new Map(batches.map((each) => [each, failure])) };
+    return this.fetchEach(kind, batches);
+  }
+
+  private async fetchEach(kind: BatchKind, batches: readonly ListedBatch[]): Promise<Fetched> {
+    const failures = new Map<ListedBatch, unknown>();
+    const latest = performance.now() + FETCH_EACH_MS;
+    for (const batch of batches) {
+      const failure = performance.now() < latest ? await this.fetchTogether(kind, [batch]) : NO_TIME;
+      if (failure) failures.set(batch, failure);
+    }
+    return { fetched: batches.filter((batch) => !failures.has(batch)), failures };
+  }
+
+  /** Resolves to the error, if it may be about one of these batches. */
+  private async fetchTogether(kind: BatchKind, batches: readonly ListedBatch[]): Promise<Error | null> {
     this.transfers += 1;
     const refs = batches.map(({ name }) => batchRef(kind, name));
     const flags = ['--no-tags', '--no-auto-gc', '--no-write-fetch-head'];
     const limits = { limit: FETCH_LIMIT, what: printable(this.url) };
-    await limitFetch(this.git.gitDir, limits, (signal) =>
-      // Without references of their own, what was fetched is forgotten by `renew`.
-      this.remote(['fetch', ...flags, this.url, ...refs], { signal }),
-    );
+    try {
+      await limitFetch(this.git.gitDir, limits, (signal) =>
+        // Without references of their own, what was fetched is forgotten by `renew`.
+        this.remote(['fetch', ...flags, this.url, ...refs], { signal }),
+      );
+      return null;
+    } catch (error) {
+      if (!(error instanceof SignpipeError) || error.kind === 'usage' || error.kind === 'alarm') throw error;
+      return error;
+    }
   }
 
   /**
@@ -173,14 +218,19 @@ export class Mailbox {
     await this.remote(['push', '--porcelain', '--no-verify', '--no-follow-tags', ...args]);
   }
 
-  private async listRefs(): Promise<Map<string, string>> {
+  private async listRefs(below: readonly string[]): Promise<Map<string, string>> {
     try {
-      if (this.refs) return await this.refs.list();
+      if (this.refs) return await this.refs.list(below);
     } catch (error) {
       // Git itself may still get through, and reports best why not.
       if (!(error instanceof SignpipeError) || error.code !== 'git-unreachable') throw error;
     }
-    const output = await this.remote(['ls-remote', '--quiet', this.url, `${TIMESTAMP_REFS}*`]);
+    const output = await this.remote([
+      'ls-remote',
+      '--quiet',
+      this.url,
+      ...below.map((each) => `${TIMESTAMP_REFS}${each}*`),
+    ]);
     const lines = output.split('\n').map((line) => /^([0-9a-f]{40})\t(.+)$/.exec(line));
     return new Map(
       lines.flatMap((line) => (line ? [[(line[2] ?? '').slice(TIMESTAMP_REFS.length), line[1] ?? '']] : [])),

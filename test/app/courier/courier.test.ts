@@ -133,6 +133,11 @@ async function untilRefs(count: number): Promise<string[]> {
   }
 }
 
+const commitOf = async (ref: string): Promise<string> =>
+  (await run('git', ['-C', control, 'rev-parse', ref], { env: gitEnvironment() })).stdout.trim();
+
+const silentLog = { info() {}, warn() {}, error() {} } as unknown as Parameters<typeof withCourier>[1];
+
 async function mailbox(): Promise<Mailbox> {
   const box = await Mailbox.open({ url, path: at('by-hand.git'), ssh: undefined });
   opened.push(box);
@@ -146,6 +151,9 @@ interface ByHand {
   readonly signed?: boolean;
 }
 
+/** When batches by hand expire unless something else is said. */
+const SOON = Math.ceil(Date.now() / 1000) + 600;
+
 /** Publishes a batch by hand; its name. */
 async function publish(
   content: Buffer,
@@ -153,8 +161,8 @@ async function publish(
 ): Promise<BatchName> {
   const signer = await loadSshSigner(at(key), {});
   const name = {
-    signer: signerName(signer.publicKey),
-    expires: Math.ceil(Date.now() / 1000) + 60,
+    signer: signerName(signer.fingerprint),
+    expires: SOON,
     id: createHash('sha256').update(content).digest('hex'),
     ...change,
   };
@@ -234,6 +242,31 @@ describe('a timestamp by courier', () => {
     assert.match(failures[0]?.message ?? '', /the query cannot be pushed: .*the host refuses the push/);
   });
 
+  it('is refused at once after the end of the work', async () => {
+    const by = routes();
+    const endpoint = by.endpoint({ url: authority.url, via: 'courier', timeout: 20_000 });
+    const first = assert.rejects(endpoint.post(randomBytes(40), 20_000), /the queue was closed/);
+    // The queue opens its repository first.
+    await untilRefs(1);
+    await by.close();
+    await first;
+    await assert.rejects(endpoint.post(randomBytes(40), 20_000), /the queue was closed/);
+    assert.deepEqual(await refsOnHost(), []);
+  });
+
+  it('lists only the batches of its own signer', async () => {
+    const content = serializeQueries([{ url: authority.url, query: randomBytes(40) }], SOON);
+    const { signer } = await publish(content);
+    await publish(content, { key: 'stranger' });
+    const box = await mailbox();
+    assert.equal((await box.list()).queries.size, 2);
+    const own = [...(await box.list(signer)).queries.values()];
+    assert.deepEqual(
+      own.map(({ name }) => name.signer),
+      [signer],
+    );
+  });
+
   const lies: [what: string, answers: (token: Buffer) => Buffer, message: RegExp][] = [
     ['is no JSON', () => Buffer.from('hello'), /answers\.json/],
     ['has too few answers', () => Buffer.from('{"version":1,"answers":[]}'), /answers/],
@@ -310,7 +343,8 @@ describe('doctor', () => {
 });
 
 describe('the courier', () => {
-  const good = (): Buffer => serializeQueries([{ url: authority.url, query: randomBytes(40) }]);
+  const good = (expires = SOON): Buffer =>
+    serializeQueries([{ url: authority.url, query: randomBytes(40) }], expires);
 
   /** One round; the log. */
   async function round(): Promise<string[]> {
@@ -332,13 +366,23 @@ describe('the courier', () => {
     ],
     [
       'courier-batch-malformed',
+      'old queries that the host offers as new',
+      () => publish(good(), { change: { expires: SOON + 60 } }),
+    ],
+    [
+      'courier-batch-malformed',
+      'queries that the host offers as those of another signer',
+      () => publish(good(), { change: { signer: '0'.repeat(16) } }),
+    ],
+    [
+      'courier-batch-malformed',
       'what is no list of queries',
-      () => publish(Buffer.from('{"version":1,"queries":[{}]}')),
+      () => publish(Buffer.from(`{"version":1,"expires":${SOON},"queries":[{}]}`)),
     ],
     [
       'courier-batch-malformed',
       'a query that is too long',
-      () => publish(serializeQueries([{ url: authority.url, query: Buffer.alloc(2000) }])),
+      () => publish(serializeQueries([{ url: authority.url, query: Buffer.alloc(2000) }], SOON)),
     ],
     [
       'courier-batch-malformed',
@@ -347,6 +391,7 @@ describe('the courier', () => {
         publish(
           serializeQueries(
             Array.from({ length: 257 }, () => ({ url: authority.url, query: Buffer.alloc(1) })),
+            SOON,
           ),
         ),
     ],
@@ -368,6 +413,78 @@ describe('the courier', () => {
     const { stdout } = await run('git', ['-C', control, 'for-each-ref', '--format=%(objectname)']);
     await run('git', ['-C', control, 'update-ref', 'refs/signpipe/timestamps/queries/x', stdout.trim()]);
     assert.deepEqual(await round(), []);
+  });
+
+  /** Makes refs on the host by hand. */
+  const updateRefs = async (lines: readonly string[]): Promise<void> => {
+    const child = run('git', ['-C', control, 'update-ref', '--stdin'], { env: gitEnvironment() });
+    child.child.stdin?.end(lines.map((line) => `${line}\n`).join(''));
+    await child;
+  };
+
+  it('takes a second name of a batch, with leading zeros, for no batch', async () => {
+    await publish(good());
+    const [ref = ''] = await refsOnHost();
+    await updateRefs([`create ${ref.replace(/(\d+)(-[0-9a-f]+)$/, '0$1$2')} ${await commitOf(ref)}`]);
+    assert.deepEqual(await round(), ['ok answered 1 query, 0 of them without a token']);
+  });
+
+  it('answers the others if the host does not hand out a batch', async () => {
+    await publish(good());
+    const [ref = ''] = await refsOnHost();
+    const { stdout } = await run('git', ['-C', control, 'rev-parse', `${ref}:queries.json`]);
+    await rm(join(control, 'objects', stdout.slice(0, 2), stdout.trim().slice(2)));
+    await publish(good());
+    const log = await round();
+    assert.equal(log.length, 2, log.join('\n'));
+    assert.match(log[0] ?? '', /^git-/);
+    assert.match(log[1] ?? '', /^ok answered 1 query/);
+  });
+
+  it('answers an allowed signer first, however many batches strangers make', async () => {
+    await publish(good(), { key: 'stranger' });
+    const [ref = ''] = await refsOnHost();
+    const commit = await commitOf(ref);
+    const names = Array.from({ length: 150 }, (_, at) => String(at).padStart(64, '0'));
+    await updateRefs(
+      names.map((id) => `create refs/signpipe/timestamps/queries/${'0'.repeat(16)}/${SOON}-${id} ${commit}`),
+    );
+    await publish(good());
+    const log = await round();
+    assert.equal(log.length, 64);
+    assert.equal(log.filter((line) => line.startsWith('ok answered 1 query')).length, 1);
+  });
+
+  it('pushes again what the host refused, and does not ask the authority again', async () => {
+    await publish(good());
+    const hook = join(control, 'hooks/update');
+    await writeFile(hook, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    const before = authority.requests.length;
+    const outcomes: unknown[] = [];
+    await withCourier(config(), silentLog, async (courier) => {
+      outcomes.push(await courier.round(), await courier.round());
+      await rm(hook);
+      for (let tries = 0; tries < 100 && (await refsOnHost()).length < 2; tries += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        await courier.round();
+      }
+    });
+    assert.deepEqual(outcomes, [
+      { answered: 0, failed: 1 },
+      { answered: 0, failed: 0 },
+    ]);
+    assert.equal((await refsOnHost()).length, 2);
+    assert.equal(authority.requests.length - before, 1);
+  });
+
+  it('state-in-use: two couriers need a state folder each', async () => {
+    await withCourier(config(), silentLog, () =>
+      assert.rejects(
+        withCourier(config(), silentLog, () => Promise.resolve()),
+        /another courier \(process \d+\) is using this state folder/,
+      ),
+    );
+    await withCourier(config(), silentLog, () => Promise.resolve());
   });
 
   it('answers each batch once, and removes answers that no signer waits for', async () => {
@@ -404,8 +521,12 @@ describe('the courier', () => {
       assert.match((await box.read('queries', batch)).content.toString(), /^[12]$/);
   });
 
-  it('a signer removes what an earlier run left behind', async () => {
+  it('a signer removes what an earlier run left behind, and what a signer that is gone did', async () => {
     await publish(good(), { change: { expires: Math.floor(Date.now() / 1000) - 3600 } });
+    await publish(good(), {
+      key: 'stranger',
+      change: { expires: Math.floor(Date.now() / 1000) - 2 * 86_400 },
+    });
     const { asking } = client(routes(), [authority.url]);
     await carrying(() => asking.timestamp(data, 'sha256'));
     await untilRefs(0);

@@ -145,6 +145,20 @@ describe('the conversation', () => {
     assert.deepEqual(conversation.result, new Map([['main', id]]));
   });
 
+  it('asks only for what is wanted, and lists nothing else that the host sends', () => {
+    const id = 'a'.repeat(40);
+    const packet = (text: string): string => (text.length + 4).toString(16).padStart(4, '0') + text;
+    const conversation = new RefsConversation('refs/x/', ['a/', 'b/']);
+    const request = conversation.receive(Buffer.from(`${packet('version 2\n')}0000`))?.toString() ?? '';
+    assert.deepEqual(request.match(/ref-prefix \S+/g), ['ref-prefix refs/x/a/', 'ref-prefix refs/x/b/']);
+    const refs = ['refs/x/a/1', 'refs/x/c/1', 'refs/heads/a/1', 'refs/x/b/2'];
+    conversation.receive(Buffer.from(`${refs.map((ref) => packet(`${id} ${ref}\n`)).join('')}0000`));
+    assert.deepEqual(
+      [...(conversation.result ?? [])].map(([name]) => name),
+      ['a/1', 'b/2'],
+    );
+  });
+
   it('git-protocol: no length, an impossible length, an error, an endless answer', () => {
     assert.throws(() => splitPackets(Buffer.from([0x7a, 0xff, 0, 1])), isBroken);
     assert.throws(() => splitPackets(Buffer.from('0003')), isBroken);

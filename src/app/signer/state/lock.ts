@@ -136,9 +136,9 @@ async function holderOf(path: string): Promise<{ pid: string; taken: string }> {
  * the function that releases it. The kernel also releases it when the process ends, even by SIGKILL or a power cut, so
  * there are no stale locks.
  *
- * Throws `state-in-use` if another signer has the lock, and `lock-unavailable` if the kernel cannot be asked.
+ * `user` is the kind of program, for messages. Throws `state-in-use` if another one has the lock, and `lock-unavailable` if the kernel cannot be asked.
  */
-export async function lockState(folder: string): Promise<() => Promise<void>> {
+export async function lockState(folder: string, user = 'signer'): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
   const fd = await openLocked(path);
   if (fd !== null) {
@@ -151,7 +151,7 @@ export async function lockState(folder: string): Promise<() => Promise<void>> {
     };
   }
   const { pid, taken } = await holderOf(path);
-  throw usage('state-in-use', `${folder}: another signer (process ${pid}) is using this state folder`, {
-    hint: `${taken}stop it first; two signers need a state folder each`,
+  throw usage('state-in-use', `${folder}: another ${user} (process ${pid}) is using this state folder`, {
+    hint: `${taken}stop it first; two ${user}s need a state folder each`,
   });
 }
