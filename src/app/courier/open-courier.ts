@@ -6,7 +6,7 @@ import { Mailbox } from '../../protocol/courier/mailbox.ts';
 import type { CourierConfig } from '../config/courier.ts';
 import { sshOptionsOf } from '../config/open.ts';
 import { Authorities } from './authorities.ts';
-import { lockState } from '../signer/lock.ts';
+import { lockState } from '../signer/state/lock.ts';
 import { Courier } from './courier.ts';
 
 /** Opens a courier for some work, and closes it afterwards. Throws usage errors before

@@ -59,6 +59,8 @@ function failureOf(url: string, { code, message, status, retryAfterMs }: Courier
  */
 export class QueryQueue {
   private readonly waiting: PendingQuery[] = [];
+  /** Those that are being pushed. */
+  private pushing: readonly PendingQuery[] = [];
   private readonly batches = new Map<string, Batch>();
   private sending: Promise<void> | null = null;
   private collecting: Promise<void> | null = null;
@@ -79,7 +81,8 @@ export class QueryQueue {
   /** Ends all waiting, and removes what is on the host. */
   async close(): Promise<void> {
     this.closed.abort();
-    const open = [...this.waiting.splice(0), ...[...this.batches.values()].flatMap(({ queries }) => queries)];
+    const batches = [...this.batches.values()].flatMap(({ queries }) => queries);
+    const open = [...this.waiting.splice(0), ...this.pushing, ...batches];
     for (const query of open) query.fail(courierError(query.url, 'the queue was closed'));
     await Promise.allSettled([this.sending, this.collecting]);
     await this.remove([...this.batches.values()], null);
@@ -130,11 +133,14 @@ export class QueryQueue {
       expires,
       id: createHash('sha256').update(content).digest('hex'),
     };
+    this.pushing = queries;
     try {
       await mailbox.publish({ kind: 'queries', name, content, identity, at: new Date(), signer });
     } catch (error) {
       this.failAll(queries, error, 'the query cannot be pushed');
       return;
+    } finally {
+      this.pushing = [];
     }
     this.batches.set(batchPath(name), { name, queries });
     this.startCollecting();

@@ -426,7 +426,9 @@ describe('the courier', () => {
     await publish(good());
     const [ref = ''] = await refsOnHost();
     await updateRefs([`create ${ref.replace(/(\d+)(-[0-9a-f]+)$/, '0$1$2')} ${await commitOf(ref)}`]);
-    assert.deepEqual(await round(), ['ok answered 1 query, 0 of them without a token']);
+    const log = await round();
+    assert.equal(log.length, 1, log.join('\n'));
+    assert.match(log[0] ?? '', /^ok answered 1 query/);
   });
 
   it('answers the others if the host does not hand out a batch', async () => {
