@@ -27,7 +27,7 @@ export const program = new Command('signpipe')
 addCommand(
   program,
   'demo [zip]',
-  'run the whole pipeline on this machine, with throw-away keys and no network beyond the loopback',
+  'run the whole pipeline on this machine, with a zip of yours or with sample programs, throw-away keys and no network beyond the loopback',
 )
   ?.option('--dir <dir>', 'new or empty folder to work in (default: a new temporary folder)')
   .addOption(
@@ -40,7 +40,7 @@ addCommand(
 addCommand(
   program,
   'init <what> <dir>',
-  'set up a signer, builder, voucher or control repository: write its keys and files, list what is left to do',
+  'set up a signer, builder, voucher or control (the control repository and the exchange) in a folder: write its keys and files, list what is left to do',
 )
   ?.option('--test-certificate', 'create a self-signed code-signing certificate, marked as a test')
   .option(
@@ -291,7 +291,7 @@ addCommand(
 addCommand(
   program,
   'doctor',
-  'check every part of a signer, builder or voucher; say what is wrong and how to mend it',
+  'check every part of a signer, builder, voucher or courier; say what is wrong and how to mend it',
 )
   ?.addOption(config('signer.yaml'))
   .addOption(json)

@@ -64,7 +64,7 @@ export function addCommand(parent: Command, usage: string, summary: string): Com
 }
 
 export const config = (file: string): Option =>
-  new Option('-c, --config <file>', `configuration, such as ${file}`).makeOptionMandatory();
+  new Option('-c, --config <file>', `configuration, such as ${file} (required)`).makeOptionMandatory();
 export const json = new Option('--json', 'print the result as JSON');
 export const outputFile = (name: string): Option =>
   new Option(`-o, --output <${name}>`, 'output file').makeOptionMandatory();

@@ -22,7 +22,7 @@ export function provenanceLines({ signing, summary, restored, ignored }: Verifie
       : []),
     ...(programs.length > 0
       ? [
-          `    ${restored.length} of ${plural(programs.length, 'program')} ${restored.length === 1 ? 'has the stated digest again without its signature' : 'have the stated digests again without their signatures'}`,
+          `    ${restored.length} of ${plural(programs.length, 'program')}: with the signature removed, the digest is that stated for the unsigned program`,
         ]
       : []),
     ...(summary
