@@ -8,7 +8,7 @@ import { isoDay } from '../../lib/iso-day.ts';
 
 const whatWasDone = (file: ReceiptFile): string =>
   isUnchanged(file)
-    ? 'unchanged: nothing in it can be signed'
+    ? `unchanged: ${(file.leftAlone ?? []).length > 0 ? 'nothing that was examined' : 'nothing in it'} can be signed`
     : `${file.signed.length} of ${file.entries} files signed`;
 
 /** A receipt as text. */

@@ -196,7 +196,7 @@ export async function signEntries<T>(
     const { programs, leftAlone } = await unpackPrograms(archive, ours, spool, options);
     const { kept, toSign } = await sortPrograms(programs, options);
     if (ours.length === 0 && !archive.entries.some(({ path }) => mayBeProgram(path)))
-      throw new NoPrograms(name, entries);
+      throw new NoPrograms(name, { entries, leftAlone: nestedZips(archive) });
     requireSomethingToSign(toSign.length, kept, entries, name);
     const signed = await signPrograms(toSign, options);
     const used = await use(new Map(signed.map(({ program, content }) => [program.path, content])));

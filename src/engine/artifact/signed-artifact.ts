@@ -101,10 +101,10 @@ export function requireOurs(name: string, { isOurs, isOursAlone = isOurs }: Sign
 export class NoPrograms extends SignpipeError {
   constructor(
     name: string,
-    /** The number of files in it. */
-    readonly entries: number,
+    /** What is to be said of it if it may stay as it is: the number of files in it, and the zips among them. */
+    readonly contents: Pick<SignedFile, 'entries' | 'leftAlone'>,
   ) {
-    super('not-allowed', 'nothing-to-sign', noneOurs(name, entries), { hint: NONE_OURS_HINT });
+    super('not-allowed', 'nothing-to-sign', noneOurs(name, contents.entries), { hint: NONE_OURS_HINT });
   }
 }
 

@@ -104,6 +104,21 @@ describe('a channel with signing.others: checksum', () => {
     await signer.signs(submitted.stdout.trim());
   });
 
+  it('names zips in a zip without programs: nobody looked into them', async () => {
+    const inner = forge([{ name: 'app.exe', content: program(4) }]);
+    const outer = forge([
+      { name: 'readme.txt', content: 'read me' },
+      { name: 'inner.zip', content: inner, method: 0 },
+    ]);
+    const request = await signer.send('nested.zip', outer);
+    await signer.signs(request);
+    const [file] = (await signer.receiptFor(request)).receipt.files;
+    assert.deepEqual([file?.entries, file?.leftAlone], [2, [{ path: 'inner.zip', why: 'nested-zip' }]]);
+    const ended = await signer.world.wait(request);
+    assert.match(ended.stdout, /nested\.zip: unchanged: nothing that was examined can be signed/);
+    assert.match(ended.stdout, /inner\.zip {2}not examined: a zip inside the zip/);
+  });
+
   it('signed-file-differs: wait keeps no such file that was replaced', async () => {
     const request = await signer.send('swapped.tar.xz', tarball(9));
     await signer.signs(request);

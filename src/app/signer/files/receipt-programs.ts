@@ -6,6 +6,12 @@ import type { MadeFile } from './signed-request-file.ts';
 /** The most entries that a receipt names as left alone: the maker of the zip chooses their number. */
 const MOST_LEFT_ALONE = 100;
 
+/** What a receipt says of entries that were left alone; nothing if there are none. */
+export const leftAloneOf = ({ leftAlone }: Pick<MadeFile, 'leftAlone'>): Pick<ReceiptFile, 'leftAlone'> =>
+  leftAlone.length > 0
+    ? { leftAlone: leftAlone.slice(0, MOST_LEFT_ALONE).map((entry) => ({ ...entry })) }
+    : {};
+
 /** What a receipt says of the programs in a file. */
 export function programsOf(
   made: MadeFile,
@@ -32,9 +38,7 @@ export function programsOf(
     })),
     // A stranger's certificate may name its owner at any length.
     kept: made.kept.map((entry) => ({ ...entry, signer: printable(entry.signer, 400) })),
-    ...(made.leftAlone.length > 0
-      ? { leftAlone: made.leftAlone.slice(0, MOST_LEFT_ALONE).map((entry) => ({ ...entry })) }
-      : {}),
+    ...leftAloneOf(made),
     attachments: [],
   };
 }

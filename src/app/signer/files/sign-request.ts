@@ -81,7 +81,7 @@ async function signOrKeep(
     return await signWhole(whole, target, options);
   } catch (error) {
     if (!mayKeep || !(error instanceof NoPrograms)) throw error;
-    return keepUnchanged(whole, target, error.entries);
+    return keepUnchanged(whole, target, error.contents);
   }
 }
 

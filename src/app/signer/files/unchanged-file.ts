@@ -3,15 +3,11 @@ import { syncFile, writeFileAtomically } from '../../../lib/bytes/atomic-file.ts
 import { sha256Hex } from '../../../lib/bytes/hash.ts';
 import { temporaryToken } from '../../../protocol/exchange/path.ts';
 import type { WholeFile } from './fetch.ts';
-import type { SignedRequestFile, Target } from './signed-request-file.ts';
+import { leftAloneOf } from './receipt-programs.ts';
+import type { MadeFile, SignedRequestFile, Target } from './signed-request-file.ts';
 
-/** What was done to a file that cannot be signed: nothing. `entries` is the number of files in it if it is a zip. */
-const untouched = (entries: number): SignedRequestFile['made'] => ({
-  entries,
-  signed: [],
-  kept: [],
-  leftAlone: [],
-});
+/** What is in a file that cannot be signed, unless it is a zip. */
+const NO_ZIP: Pick<MadeFile, 'entries' | 'leftAlone'> = { entries: 1, leftAlone: [] };
 
 /**
  * A file that is delivered as it came, which `signing.others: checksum` permits: a delta without new bytes, so that the
@@ -20,7 +16,7 @@ const untouched = (entries: number): SignedRequestFile['made'] => ({
 export async function keepUnchanged(
   whole: WholeFile,
   { folder, file, path }: Target,
-  entries = 1,
+  contents = NO_ZIP,
 ): Promise<SignedRequestFile> {
   const { size, sha256, requested, modified } = whole;
   const { name } = requested;
@@ -28,13 +24,14 @@ export async function keepUnchanged(
   await syncFile(whole.path);
   await writeFileAtomically(join(folder, file), nothing, { mode: 0o600 });
   return {
-    made: untouched(entries),
+    made: { ...contents, signed: [], kept: [] },
     file: {
       input: { name, size, sha256 },
       output: { name, path, size, sha256 },
-      entries,
+      entries: contents.entries,
       signed: [],
       kept: [],
+      ...leftAloneOf(contents),
       attachments: [],
       seen: 'whole',
     },
