@@ -58,6 +58,13 @@ const REASONS: readonly { readonly says: RegExp; readonly refusal: string; reado
   },
 ];
 
+/** Primary keys that this program cannot use: no subkey helps. The package reports some curves as a module that is missing. */
+const UNUSABLE = {
+  says: /too weak|Cannot find module|unsupported|unknown (?:public key )?algorithm/i,
+  refusal: 'openpgp-key-cannot-sign',
+  hint: 'make another key: Ed25519, a NIST curve, or RSA with 3072 bits (DSA, Brainpool and secp256k1 are not supported)',
+};
+
 const CANNOT_SIGN = {
   refusal: 'openpgp-key-cannot-sign',
   hint: 'add a subkey that signs (gpg --quick-add-key FINGERPRINT ed25519 sign), and export the key again',
@@ -72,8 +79,10 @@ export async function signingPartOf(key: Key, path: string, at: Date): Promise<P
     return await key.getSigningKey(undefined, at);
   } catch (error) {
     const message = messageOf(error);
-    const { refusal, hint } = REASONS.find(({ says }) => says.test(message)) ?? CANNOT_SIGN;
-    throw usage(refusal, `${path}: the key cannot sign: ${message}`, { hint, cause: error });
+    const reason = [...REASONS, UNUSABLE].find(({ says }) => says.test(message));
+    const { refusal, hint } = reason ?? CANNOT_SIGN;
+    const why = /Cannot find module/.test(message) ? 'its curve is not supported' : message;
+    throw usage(refusal, `${path}: the key cannot sign: ${why}`, { hint, cause: error });
   }
 }
 

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { openOpenPgpChecksumKey } from '../../../src/engine/checksums/openpgp-checksum-key.ts';
 import { openOpenPgpCommandKey } from '../../../src/engine/checksums/openpgp-command-key.ts';
 import type { ChecksumKey } from '../../../src/engine/checksums/checksum-key.ts';
+import type { SignpipeError } from '../../../src/lib/errors.ts';
 import { temporaryFolder } from '../../lib/zip/zips.ts';
 
 const run = promisify(execFile);
@@ -185,6 +186,23 @@ describe('an OpenPGP key is refused', () => {
     await exportKey('encrypt');
     await refused('encrypt.asc', 'openpgp-key-cannot-sign');
   });
+
+  for (const [algorithm, why] of [
+    ['brainpoolP256r1', /its curve is not supported$/],
+    ['secp256k1', /its curve is not supported$/],
+    ['rsa1024', /too weak/],
+    ['dsa2048', /too weak/],
+  ] as const)
+    it(`openpgp-key-cannot-sign: ${algorithm}, for which no subkey helps`, async () => {
+      await make(algorithm, algorithm, 'sign');
+      await exportKey(algorithm);
+      await assert.rejects(open(`${algorithm}.asc`), (error: SignpipeError) => {
+        assert.equal(error.code, 'openpgp-key-cannot-sign');
+        assert.match(error.message, why);
+        assert.match(error.hint ?? '', /^make another key/);
+        return true;
+      });
+    });
 
   it('openpgp-key-public: a public key', async () => {
     await exportKey('eddsa', '--export', 'public.asc');
