@@ -128,8 +128,12 @@ export function requireSsh(
     });
 }
 
+const size = z.union([z.int().nonnegative(), z.string()], {
+  error: 'must be a size: 500MiB, 8GiB, or a whole number of bytes',
+});
+
 /** A size: a number of bytes, or text with a unit. Its output is in bytes. */
-const byteSize = z.union([z.int().nonnegative(), z.string()]).transform((value, context) => {
+const byteSize = size.transform((value, context) => {
   const bytes = typeof value === 'number' ? value : parseBytes(value);
   if (bytes !== undefined) return bytes;
   context.addIssue({
@@ -139,8 +143,12 @@ const byteSize = z.union([z.int().nonnegative(), z.string()]).transform((value, 
   return z.NEVER;
 });
 
+const timeSpan = z.union([z.literal(0), z.string()], {
+  error: 'must be a time span with its unit, such as 30s, 10m, 2h or 1d',
+});
+
 /** A time span: `0`, or text with units. Its output is in milliseconds. */
-export const duration = z.union([z.literal(0), z.string()]).transform((value, context) => {
+export const duration = timeSpan.transform((value, context) => {
   const milliseconds = value === 0 ? 0 : parseDuration(value);
   if (milliseconds !== undefined) return milliseconds;
   context.addIssue({ code: 'custom', message: `"${value}" is not a time span: write 30s, 10m, 2h, 1d` });

@@ -36,7 +36,7 @@ function isTimeZone(name: string): boolean {
 }
 
 const argument = z
-  .string()
+  .string({ error: 'must be a text: write quotes around it' })
   .max(4096)
   .regex(/^[^\0]*$/, 'must not contain a NUL character');
 
@@ -50,7 +50,9 @@ const keyShape = {
   keyName: z.string().optional(),
   passphraseFile: path.optional(),
   command: z
-    .tuple([argument.min(1, 'must name a program')], argument)
+    .tuple([argument.min(1, 'must name a program')], argument, {
+      error: 'must be a list: [PROGRAM, ARGUMENT, …]',
+    })
     .refine((words) => words.length <= 100, 'has too many arguments')
     .optional(),
   commandEnvironment: z

@@ -405,7 +405,12 @@ describe('signer.yaml', () => {
     ],
     ...(
       [
-        ['a command that is a text', '"sign-helper"', /signing\.command/],
+        [
+          'a command that is a text',
+          '"sign-helper"',
+          /signing\.command: must be a list: \[PROGRAM, ARGUMENT, …\]/,
+        ],
+        ['a command with a number', '[a, 9]', /signing\.command\.1: must be a text: write quotes around it/],
         ['a command without a program', '[]', /signing\.command/],
         ['a command whose program is empty', '[""]', /must name a program/],
         ['a command with a NUL character', '[a, "b\\0"]', /NUL/],
@@ -437,6 +442,18 @@ describe('signer.yaml', () => {
       'config-invalid',
       /"exec:": names no program/,
     ],
+    ...['1.5', 'true', '[8GiB]'].map((value): [string, string, string, RegExp] => [
+      `a size that is none: ${value}`,
+      `${MINIMAL}limits: { archive: ${value} }\n`,
+      'config-invalid',
+      /limits\.archive: must be a size: 500MiB, 8GiB, or a whole number of bytes/,
+    ]),
+    ...['60', '1.5', '[60s]', 'true'].map((value): [string, string, string, RegExp] => [
+      `a time span that has no unit: ${value}`,
+      MINIMAL.replace('pfx: code.pfx', `certificate: c.pem, command: [a], keyTimeout: ${value}`),
+      'config-invalid',
+      /signing\.keyTimeout: must be a time span with its unit, such as 30s, 10m, 2h or 1d/,
+    ]),
     ...(
       [
         ['pfx: c.pfx, concurrency: 4', 'concurrency'],
