@@ -171,6 +171,21 @@ describe('a request whose key cannot be reached', () => {
     await signer.signs(id);
   });
 
+  it('is rejected if its requester is revoked while it waits, though the key is back', async () => {
+    const id = await signer.sendSound();
+    await waits(id);
+    const file = signer.world.at('keys', 'allowed_signers');
+    const list = await readFile(file, 'utf8');
+    await writeFile(file, '# all keys are revoked\n');
+    putBack();
+    await signer.poll();
+    await writeFile(file, list);
+    assert.equal((await signer.receiptFor(id)).receipt.outcome, 'rejected');
+    assert.deepEqual([token.signed, signer.context.outages.requests], [0, []]);
+    await signer.poll();
+    assert.equal(await published(), undefined);
+  });
+
   it('is shown to the waiting builder, published once', async () => {
     const id = await signer.sendSound();
     await waits(id);
