@@ -36,11 +36,16 @@ export const nameAttributes = (name: Der, what: string): [type: string, value: s
     .flatMap((relative) => attributesOf(relative, what))
     .map(([type, value]) => [NAME_TYPES.get(type) ?? type, value]);
 
-/** A Name as text like that of RFC 4514, most specific attribute last: `C=US, O=Example, CN=Release`. */
-export function nameText(name: Der, what: string): string {
-  return nameAttributes(name, what)
-    .map(
-      ([type, value]) => `${type}=${/[,+="\\]/.test(value) ? `"${value.replace(/["\\]/g, '\\$&')}"` : value}`,
-    )
+const attributeText = ([type, value]: readonly [type: string, value: string]): string => {
+  const text = /[,+="\\]/.test(value) ? `"${value.replace(/["\\]/g, '\\$&')}"` : value;
+  return `${NAME_TYPES.get(type) ?? type}=${text}`;
+};
+
+/**
+ * A Name as text like that of RFC 4514, most specific attribute last: `C=US, O=Example, CN=Release`. Attributes of one
+ * relative name have ` + ` between them. No two names have the same text, except by how their values are encoded.
+ */
+export const nameText = (name: Der, what: string): string =>
+  children(name, what)
+    .map((relative) => attributesOf(relative, what).map(attributeText).join(' + '))
     .join(', ');
-}
