@@ -87,6 +87,12 @@ class TokenSigner implements ExternalSigner {
   }
 }
 
+/** Asks a person at the first login only: a signature asks no one, and the same PIN is right again. */
+function askedOnce(ask: UriKeyOptions['ask']): UriKeyOptions['ask'] {
+  let answer: Promise<string | undefined> | undefined;
+  return ask && ((...question) => (answer ??= ask(...question)));
+}
+
 /**
  * Opens a key on a PKCS#11 token: `pkcs11:token=…;object=…?module-path=…` (RFC 7512). The module runs in a process of its
  * own, which ends with this one.
@@ -99,7 +105,7 @@ class TokenSigner implements ExternalSigner {
 export async function openPkcs11Key(given: UriKeyOptions): Promise<SigningKey> {
   const { certificate, ask, warn } = given;
   const uri = parsePkcs11Uri(given.uri);
-  const pin = { file: uri.pinFile, ask, warn };
+  const pin = { file: uri.pinFile, ask: askedOnce(ask), warn };
   const options = {
     uri,
     pin,

@@ -180,7 +180,7 @@ describe('a wrong PIN', () => {
 });
 
 describe('a PIN', () => {
-  it('is asked for if the URI names no file, once for all signatures', async () => {
+  it('is asked for if the URI names no file, once for all signatures, also if the token is lost meanwhile', async () => {
     const { uri } = await token('asking');
     await logins();
     const asked: string[] = [];
@@ -190,8 +190,11 @@ describe('a PIN', () => {
     };
     const key = await openUri(withoutPin(uri()), undefined, { ask });
     for (let i = 0; i < 5; i += 1) await signs(key);
-    assert.match(asked.join('|'), /^PIN for token asking \(serial [\da-f]{16}\)$/);
     assert.equal(await logins(), 1);
+    process.kill(moduleProcesses()[0]?.pid ?? 0, 'SIGKILL');
+    await signs(key);
+    assert.equal(await logins(), 1);
+    assert.match(asked.join('|'), /^PIN for token asking \(serial [\da-f]{16}\)$/);
     await key.close();
   });
 
