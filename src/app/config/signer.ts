@@ -130,7 +130,7 @@ const channel = z.strictObject({
   signing: z.strictObject(signingShape).partial().default({}),
   trust: z.strictObject(trustShape).partial().default({}),
   checksums: z.union([z.literal(false), checksums]).optional(),
-  provenance: z.boolean().optional(),
+  provenance: z.boolean('must be true or false').optional(),
 });
 
 const schema = z
@@ -161,7 +161,7 @@ const schema = z
     }),
     trust,
     checksums: checksums.optional(),
-    provenance: z.boolean().default(false),
+    provenance: z.boolean('must be true or false').default(false),
     state: path.default('state'),
     retry: z
       .strictObject({

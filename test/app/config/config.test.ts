@@ -279,6 +279,12 @@ describe('signer.yaml', () => {
       /:5:18: receipts\.key/,
     ],
     ['a missing section', MINIMAL.replace(/^receipts.*\n/m, ''), 'config-invalid', /receipts/],
+    [
+      'provenance that is neither true nor false',
+      `${MINIMAL}provenance: maybe\n`,
+      'config-invalid',
+      /provenance: must be true or false/,
+    ],
     ['no key to sign with', MINIMAL.replace('pfx: code.pfx, ', ''), 'config-invalid', /no signing key/],
     [
       'two keys to sign with',
@@ -304,7 +310,7 @@ describe('signer.yaml', () => {
       'a successor without a key',
       MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, successor: { from: 2027-03-01 }'),
       'config-invalid',
-      /signing\.successor: no signing key/,
+      /signing\.successor: no signing key: give pfx, or certificate and either key or command/,
     ],
     [
       'a successor with two keys',
