@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DigestName } from '../../lib/asn1/oids.ts';
-import { answeredNow } from '../../lib/errors.ts';
+import { answeredNow, isRefused, SignpipeError } from '../../lib/errors.ts';
 import { Semaphore } from '../../lib/concurrency/semaphore.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { issuerMissing, orderChain } from '../../lib/x509/chain-order.ts';
@@ -29,6 +29,17 @@ export interface ExternalSigner {
   /** Called once. */
   close(): Promise<void>;
 }
+
+/** An answer that is broken is a fault of the key: an error of kind `invalid` would reject the request. */
+const answeredByKey = (error: unknown): unknown =>
+  isRefused(error)
+    ? new SignpipeError(
+        'local',
+        'key-signature-wrong',
+        `the answer of the signing key cannot be used: ${error.message}`,
+        { cause: error },
+      )
+    : answeredNow(error);
 
 class ExternalKey implements SigningKey {
   readonly concurrency: number;
@@ -73,7 +84,7 @@ class ExternalKey implements SigningKey {
     try {
       return await this.signer.signDigest(hash, digest, data);
     } catch (error) {
-      const failure = { error: answeredNow(error) };
+      const failure = { error: answeredByKey(error) };
       this.failure = failure;
       throw failure.error;
     }

@@ -1,7 +1,7 @@
 import { before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { externalKey } from '../../../src/engine/keys/external-key.ts';
-import { usage } from '../../../src/lib/errors.ts';
+import { invalid, usage } from '../../../src/lib/errors.ts';
 import { createTestCertificate, type TestIdentity } from '../../../src/sandbox/certificates.ts';
 
 let identity: TestIdentity;
@@ -26,5 +26,21 @@ describe('a key that signs elsewhere', () => {
     for (const each of queued) await assert.rejects(each, { code: 'key-denied' });
     assert.equal(calls, 1);
     assert.deepEqual((await key.sign('sha256', Buffer.from('later'))).value, Buffer.of(1));
+  });
+
+  it('key-signature-wrong: an answer that is broken is no fault of the request, which `invalid` would reject', async () => {
+    const key = externalKey(
+      {
+        concurrency: 1,
+        signDigest: () => Promise.reject(invalid('der-malformed', 'the answer: not DER')),
+        close: () => Promise.resolve(),
+      },
+      { leaf: identity.certificate, others: [], what: 'key' },
+    );
+    await assert.rejects(key.sign('sha256', Buffer.from('data')), {
+      code: 'key-signature-wrong',
+      kind: 'local',
+      message: 'the answer of the signing key cannot be used: the answer: not DER',
+    });
   });
 });

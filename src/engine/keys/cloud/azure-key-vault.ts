@@ -25,6 +25,13 @@ const CURVE_DIGESTS: ReadonlyMap<string, DigestName> = new Map([
   ['P-521', 'sha512'],
 ]);
 
+/** By algorithm of a curve, how many bytes r and s have together. */
+const RAW_BYTES: ReadonlyMap<string, number> = new Map([
+  ['ES256', 64],
+  ['ES384', 96],
+  ['ES512', 132],
+]);
+
 const algorithmFor = (publicKey: KeyObject, hash: DigestName): string =>
   `${publicKey.asymmetricKeyType === 'rsa' ? 'RS' : 'ES'}${hash.slice('sha'.length)}`;
 
@@ -110,7 +117,12 @@ class AzureKeyVault implements CloudService {
     const signature = Buffer.from(result ?? []);
     if (signature.length === 0)
       throw serviceError(this.what, { problem: 'answer', said: 'there is no signature in it' });
-    return algorithm.startsWith('RS') ? signature : ecdsaRawToDer(signature, this.what);
+    if (algorithm.startsWith('RS')) return signature;
+    if (signature.length === RAW_BYTES.get(algorithm)) return ecdsaRawToDer(signature, this.what);
+    throw serviceError(this.what, {
+      problem: 'answer',
+      said: `a signature of ${signature.length} bytes for ${algorithm}`,
+    });
   }
 
   close(): void {

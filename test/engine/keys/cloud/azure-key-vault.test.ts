@@ -104,6 +104,19 @@ describe('a key of Azure Key Vault', () => {
     });
 });
 
+describe('a key of Azure Key Vault on a curve', () => {
+  for (const bytes of [0, 63, 66, 96, 200])
+    it(`asks again after an answer of ${bytes} bytes, which is no signature of P-256`, async () => {
+      const key = await open('p256', 'p256');
+      const value = Buffer.alloc(bytes, 1).toString('base64url');
+      server.faults['sign'] = [{ status: 200, body: JSON.stringify({ kid: 'x', value }) }];
+      server.requests.length = 0;
+      await key.sign('sha256', DATA);
+      assert.equal(server.requests.filter((each) => each === 'sign p256').length, 2);
+      await key.close();
+    });
+});
+
 describe('a key of Azure Key Vault that cannot be opened', () => {
   it('key-does-not-match: the certificate of another key', async () => {
     await fails('key-does-not-match', open('rsa3072', 'p256'), SECRETS);
