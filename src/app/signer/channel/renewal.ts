@@ -1,3 +1,4 @@
+import { readCertificates } from '../../../engine/keys/certificate-file.ts';
 import type { KeySettings } from '../../../engine/keys/open.ts';
 import {
   isUsable,
@@ -50,6 +51,8 @@ export class Renewal {
   private constructor(
     private readonly options: RenewalOptions,
     opened: { readonly current?: ChannelKey; readonly next?: ChannelKey },
+    /** The end of the certificate in use, if its key could not be opened. */
+    private readonly pastEnd: Date | null = null,
   ) {
     const { signing, open, clock = () => performance.now() } = options;
     this.current = new KeyOpener(
@@ -72,7 +75,16 @@ export class Renewal {
   static async open(options: RenewalOptions, now: Date): Promise<Renewal> {
     const { signing, open } = options;
     if (now >= signing.successor.from) return new Renewal(options, { next: await openNext(options) });
-    const renewal = new Renewal(options, { current: await open(signing) });
+    let current: ChannelKey;
+    try {
+      current = await open(signing);
+    } catch (error) {
+      // A token may be put away once its certificate has expired.
+      const end = await endOf(signing);
+      if (!end || now <= end) throw error;
+      return new Renewal(options, { next: await openNext(options) }, end);
+    }
+    const renewal = new Renewal(options, { current });
     await renewal.next.tryNow();
     return renewal;
   }
@@ -81,7 +93,7 @@ export class Renewal {
   get changesAt(): Date {
     const { from } = this.options.signing.successor;
     const { key } = this.current.key ?? {};
-    const end = key?.shortLived ? undefined : key?.certificates[0]?.notAfter;
+    const end = key?.shortLived ? null : (key?.certificates[0]?.notAfter ?? this.pastEnd);
     return end && end < from ? end : from;
   }
 
@@ -94,7 +106,7 @@ export class Renewal {
   async keyAt(now: Date): Promise<KeyInUse> {
     const isEarly = now < this.options.signing.successor.from;
     // Only if the clock was ahead when the signer started.
-    if (isEarly && !this.current.key) await this.current.tryEvery(MINUTE);
+    if (!this.current.key && now < this.changesAt) await this.current.tryEvery(MINUTE);
     const current = this.current.key;
     const isDue = !isEarly || !current || !isUsable(current.key, now);
     if (!this.next.key) await this.next.tryEvery(isDue ? MINUTE : HOUR);
@@ -165,6 +177,13 @@ function problemAt(key: SigningKey, at: Date): CertificateFinding | null {
       hint,
     };
   }
+}
+
+/** When the last certificate in the file of a key ends, apart from those of authorities; null if that is not known. */
+async function endOf({ certificate }: KeySettings): Promise<Date | null> {
+  const all = certificate === undefined ? [] : await readCertificates(certificate).catch(() => []);
+  const ends = all.filter(({ isCa }) => !isCa).map(({ notAfter }) => notAfter.getTime());
+  return ends.length === 0 ? null : new Date(Math.max(...ends));
 }
 
 /** Opens the successor when its time has come; its errors are those of the channel. */

@@ -205,6 +205,16 @@ describe('signing.successor, when the signer starts', () => {
     assert.equal(await signedAt(4), made.next.certificate.sha256);
   });
 
+  it('does so too if the key in use is put away after its certificate expired, and not before', async () => {
+    const key = world.at('keys/ending.key');
+    await rename(key, `${key}.gone`);
+    await assert.rejects(world.poll(clockAt(2)), { code: 'file-not-found' });
+    assert.equal(await signedAt(4), made.next.certificate.sha256);
+    assert.equal((await policyOf(world))?.successor, undefined);
+    assert.deepEqual(logged('successor-early'), []);
+    await rename(`${key}.gone`, key);
+  });
+
   it('successor-late: a date after the end of the certificate in use is warned about', () =>
     assert.match(logged('successor-late')[0] ?? '', /signing\.successor\.from .* after .* expires/));
 
