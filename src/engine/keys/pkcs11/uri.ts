@@ -125,6 +125,10 @@ function refuseWrongSeparator(value: string, known: object, place: 'path' | 'que
   );
 }
 
+/** An attribute in a message; no pin-source that names neither file nor command, since it may be the PIN itself. */
+const shownAttribute = (name: string, value: string): string =>
+  name === 'pin-source' && !/^file:|[/|]/.test(value) ? name : `${name}=${printable(value, 100)}`;
+
 function readAttributes<R extends Record<string, Reader>>(
   attributes: readonly Attribute[],
   readers: R,
@@ -141,7 +145,7 @@ function readAttributes<R extends Record<string, Reader>>(
       read[name] = reader(decodeValue(value, place));
     } catch (error) {
       if (!(error instanceof UriPartError)) throw error;
-      throw uriError(`${name}=${printable(value, 100)}: ${error.message}`);
+      throw uriError(`${shownAttribute(name, value)}: ${error.message}`);
     }
   }
   return read as Read<R>;

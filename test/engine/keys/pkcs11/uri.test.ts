@@ -183,4 +183,13 @@ describe('a wrong PKCS#11 URI is refused, and the part that is wrong is named', 
       assert.match(error.message, /pin-value is not accepted/);
       assert.doesNotMatch(`${error.message} ${error.hint}`, /4711/);
     });
+
+  for (const value of ['4711', 'data:,4711', '47%11', '4711;x', '47 11'])
+    it(`pkcs11-uri: a PIN in place of its file, which is not shown (pin-source=${value.replace(/\d/g, '…')})`, async () => {
+      const error = await refuses('pkcs11-uri', () =>
+        parsePkcs11Uri(`pkcs11:?${MODULE}&pin-source=${value}`),
+      );
+      assert.match(error.message, /pin-source: /);
+      assert.doesNotMatch(`${error.message} ${error.hint}`, /47.*11|data:/);
+    });
 });
