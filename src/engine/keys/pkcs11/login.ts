@@ -85,7 +85,10 @@ const PIN_ERRORS: ReadonlyMap<string, (refusal: PinRefusal) => SignpipeError> = 
  * few wrong PINs lock a token for good.
  */
 const failedLogins = new Map<string, SignpipeError>();
-/** The PIN that each token took last in this process. */
+/**
+ * The PIN that each token took last in this process, and has not refused since. It may be given again, also if another
+ * one failed: the wrong PIN of a successor must not stop the key on the same token.
+ */
 const acceptedPins = new Map<string, string | undefined>();
 
 /** Names a token, not the way to it: URIs by label, serial number or slot, and other modules, reach the same one. */
@@ -148,11 +151,15 @@ const attempts = new Map<string, Semaphore>();
 function oneAttempt<T>(id: string, work: () => Promise<T>): Promise<T> {
   const semaphore = attempts.get(id) ?? new Semaphore(1);
   attempts.set(id, semaphore);
-  return semaphore.run(() => {
-    const earlier = failedLogins.get(id);
-    if (earlier) throw earlier;
-    return work();
-  });
+  return semaphore.run(work);
+}
+
+const isAccepted = (id: string, pin: string | undefined): boolean =>
+  acceptedPins.has(id) && acceptedPins.get(id) === pin;
+
+function throwEarlier(id: string): void {
+  const earlier = failedLogins.get(id);
+  if (earlier) throw earlier;
 }
 
 /**
@@ -167,6 +174,7 @@ export async function logIn(
 ): Promise<Pin | undefined> {
   if (!has(token, 'loginRequired')) return undefined;
   return oneAttempt(idOf(token), async () => {
+    if (!acceptedPins.has(idOf(token))) throwEarlier(idOf(token)); // No person is asked in vain.
     const pin = await findPin();
     checkPinState(token, pin.attended);
     await attempt(token, pin, () =>
@@ -178,23 +186,29 @@ export async function logIn(
 
 /**
  * Makes a call that gives the PIN to the token. Throws usage errors: those of `PIN_ERRORS`, and `login-unfinished`;
- * throws the earlier error instead if such a call failed before.
+ * throws the earlier error instead if such a call failed before, unless the token has taken this PIN and not refused it since.
  */
 export const tryPin = <T>(token: TokenInfo, pin: Pin, call: () => Promise<T>): Promise<T> =>
   oneAttempt(idOf(token), () => attempt(token, pin, call));
 
 async function attempt<T>(token: TokenInfo, { pin }: Pin, call: () => Promise<T>): Promise<T> {
   const id = idOf(token);
+  if (!isAccepted(id, pin)) throwEarlier(id);
   try {
     const result = await call();
     acceptedPins.set(id, pin);
     return result;
   } catch (error) {
-    const known = pin === undefined || acceptedPins.get(id) === pin;
+    const known = pin === undefined || isAccepted(id, pin);
     const failure = pinError(error, token) ?? (known ? undefined : unfinished(error, token));
-    if (failure) failedLogins.set(id, failure);
+    if (failure) refuseFromNowOn(id, pin, failure);
     throw failure ?? error;
   }
+}
+
+function refuseFromNowOn(id: string, pin: string | undefined, failure: SignpipeError): void {
+  failedLogins.set(id, failure);
+  if (isAccepted(id, pin)) acceptedPins.delete(id);
 }
 
 function pinError(error: unknown, token: TokenInfo): SignpipeError | undefined {

@@ -147,6 +147,25 @@ describe('a wrong PIN', () => {
     await tryPin(unfinished, given, () => Promise.resolve());
   });
 
+  it('pin-wrong: does not keep a key of the same token from signing whose PIN is right', async () => {
+    const shared = state({ serial: 'shared' });
+    const [right, wrong] = [PIN, WRONG_PIN].map((pin) => ({ pin, attended: false }));
+    assert.ok(right && wrong);
+    const tried: string[] = [];
+    const attempt = (given: typeof right, rv?: string): Promise<void> =>
+      tryPin(shared, given, () => {
+        tried.push(given.pin);
+        return rv === undefined ? Promise.resolve() : Promise.reject(new ModuleCallError(rv, 'refused'));
+      });
+    await attempt(right);
+    await refuses('pin-wrong', () => attempt(wrong, 'CKR_PIN_INCORRECT'));
+    await attempt(right);
+    await refuses('pin-wrong', () => attempt(wrong));
+    await refuses('pin-wrong', () => attempt(right, 'CKR_PIN_INCORRECT'));
+    await refuses('pin-wrong', () => attempt(right));
+    assert.deepEqual(tried, [PIN, WRONG_PIN, PIN, PIN]);
+  });
+
   it('pin-count-low: is not tried by another process, until a person has logged in', async () => {
     const { uri } = await token('low');
     await assert.rejects(hsm.tool('low', '--list-objects', '--pin', WRONG_PIN));
