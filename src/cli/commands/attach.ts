@@ -77,14 +77,22 @@ async function signaturesFromReceipt(
   });
 }
 
-const rebuildDiffers = (file: string, actual: string, expected: string): SignpipeError =>
-  invalid(
+function rebuildDiffers(
+  file: string,
+  signatures: number,
+  [actual, expected]: readonly [actual: string, expected: string],
+): SignpipeError {
+  const isUnchanged = signatures === 0;
+  return invalid(
     'rebuild-differs',
-    `${file}: with its signatures its SHA-256 is ${actual}, the receipt says ${expected}; nothing was written`,
+    `${file}: ${isUnchanged ? 'its' : 'with its signatures its'} SHA-256 is ${actual}, the receipt says ${expected}; nothing was written`,
     {
-      hint: 'the programs match, but something else in the zip differs, or another zlib packed it: compare with signpipe verify --original',
+      hint: isUnchanged
+        ? 'the file was delivered as it came: nothing in it was signed; compare the two builds'
+        : 'the programs match, but something else in the zip differs, or another zlib packed it: compare with signpipe verify --original',
     },
   );
+}
 
 /** `signpipe signature attach`: rebuilds the signed file, bit for bit, without the key. */
 export async function attachCommand(file: string, options: AttachCommandOptions): Promise<number> {
@@ -93,7 +101,8 @@ export async function attachCommand(file: string, options: AttachCommandOptions)
   const common = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
   const attach = async (path: string): Promise<string> => {
     const actual = await attachToFile(file, signatures, path, common);
-    if (sha256 !== undefined && sha256 !== actual) throw rebuildDiffers(file, actual, sha256);
+    if (sha256 !== undefined && sha256 !== actual)
+      throw rebuildDiffers(file, signatures.length, [actual, sha256]);
     return actual;
   };
   const actual = await writeOutputFile(output, attach, { checked: true });

@@ -122,7 +122,8 @@ async function attachToProgram(
 
 /**
  * Attaches detached signatures to the rebuilt unsigned program or zip: the result is the signed one, bit for bit,
- * without the key. Returns the output's SHA-256 in hex.
+ * without the key. Without signatures the file is copied: it was delivered as it came. Returns the output's SHA-256 in
+ * hex.
  */
 export function attachToFile(
   input: string,
@@ -131,6 +132,10 @@ export function attachToFile(
   { limits, scratch }: AttachOptions,
 ): Promise<string> {
   return withFile(input, async (source) => {
+    if (wanted.length === 0) {
+      await writeStreamAtomically(output, readChunks(source));
+      return sha256OfFile(output);
+    }
     if ((await fileKindOf(source)) !== 'zip') {
       await attachToProgram(source, wanted, output);
       return sha256OfFile(output);

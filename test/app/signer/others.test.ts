@@ -119,6 +119,29 @@ describe('a channel with signing.others: checksum', () => {
     assert.match(ended.stdout, /inner\.zip {2}not examined: a zip inside the zip/);
   });
 
+  it('signature attach takes a rebuilt file as it is, and no other', async () => {
+    const { world } = signer;
+    for (const [name, bytes] of [
+      ['rebuilt.tar.xz', tarball(12)],
+      ['rebuilt.zip', texts],
+    ] as const) {
+      const request = await signer.send(name, bytes);
+      await signer.signs(request);
+      const path = world.at(name);
+      const attach = (): ReturnType<typeof signpipe> =>
+        signpipe([
+          ...['signature', 'attach', path, '--receipt', request, '--repo', world.control],
+          ...['--output', world.at(`attached-${name}`), '--force'],
+        ]);
+      await writeFile(path, Buffer.concat([bytes, Buffer.of(0)]));
+      assertRefused(await attach(), 3, 'rebuild-differs');
+      await writeFile(path, bytes);
+      const ended = await attach();
+      assert.equal(ended.status, 0, ended.stderr);
+      assert.deepEqual(await readFile(world.at(`attached-${name}`)), bytes);
+    }
+  });
+
   it('signed-file-differs: wait keeps no such file that was replaced', async () => {
     const request = await signer.send('swapped.tar.xz', tarball(9));
     await signer.signs(request);
