@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -11,6 +11,7 @@ import { verifyCommitSignature } from '../../src/lib/git/commit-signature.ts';
 import { ControlRepository } from '../../src/protocol/control/repository.ts';
 import { listRequests, readRequest } from '../../src/protocol/control/request.ts';
 import { sha256Hex } from '../../src/lib/bytes/hash.ts';
+import { loadCourierConfig } from '../../src/app/config/courier.ts';
 import { initControl } from '../../src/app/site/init/init-control.ts';
 import { siteIdentity } from '../../src/app/site/init/site-identity.ts';
 import { git } from '../protocol/control/repositories.ts';
@@ -315,47 +316,89 @@ describe('the host’s sshd_config', () => {
   });
 });
 
-describe('the signer’s systemd unit', () => {
-  const unit = (): Promise<string> => text('signer/signpipe-signer.service');
-
-  it('is hardened, never listens, and restarts only what a restart can help', async () => {
-    const lines = new Set((await unit()).split('\n'));
-    for (const line of [
-      'NoNewPrivileges=yes',
-      'ProtectSystem=strict',
-      'ReadWritePaths=/var/lib/signpipe/state',
-      'CapabilityBoundingSet=',
-      'SocketBindDeny=any',
-      'PrivateTmp=yes',
-      'ProtectHome=yes',
-      'Restart=on-failure',
-      'RestartPreventExitStatus=2 3',
-    ])
-      assert.ok(lines.has(line), line);
-  });
-
-  it('runs a command that exists, with options that exist', async () => {
-    const argv = /^ExecStart=\/usr\/local\/bin\/signpipe (.+)$/m.exec(await unit())?.[1]?.split(' ') ?? [];
-    await assert.rejects(
-      run(process.execPath, ['--import', 'tsx', main, ...argv]),
-      /\/var\/lib\/signpipe\/signer\.yaml: no such configuration file \[config-not-found\]/,
+describe('the recipe for a courier in docs/operating.md', () => {
+  it('makes a folder whose configuration is read, with a key that only the courier can read', async () => {
+    const manual = await readFile(join(import.meta.dirname, '../../docs/operating.md'), 'utf8');
+    const block = /```sh\n(useradd [^`]*signpipe-courier[^`]*)```/.exec(manual)?.[1] ?? '';
+    const [home, units] = [join(folder, 'courier'), join(folder, 'units')];
+    await mkdir(units);
+    const script = block
+      .replaceAll('/var/lib/signpipe-courier', home)
+      .replaceAll('/opt/signpipe', join(import.meta.dirname, '../..'))
+      .replaceAll('/etc/systemd/system', units);
+    // This machine gets no account.
+    await run('sh', ['-euc', `useradd() { :; }\n${script}`]);
+    const config = await loadCourierConfig(join(home, 'courier.yaml'));
+    assert.equal(config.state, join(home, 'state'));
+    const { mode } = await stat(config.ssh?.identity ?? '');
+    assert.equal(mode & 0o077, 0);
+    assert.equal(
+      await readFile(join(units, 'signpipe-courier.service'), 'utf8'),
+      await text('courier/signpipe-courier.service'),
     );
-  });
-
-  it('is valid according to systemd-analyze, if installed, and by its syntax', async () => {
-    const source = await unit();
-    for (const line of source.split('\n'))
-      assert.match(line, /^(?:|[#;].*|\[(?:Unit|Service|Install)\]|[A-Z][A-Za-z]+=.*)$/);
-    // This machine has neither the program nor the account.
-    const here = source
-      .replaceAll('/usr/local/bin/signpipe', process.execPath)
-      .replace(/^(User|Group)=.*$/gm, '$1=root');
-    const path = join(folder, 'signpipe-signer.service');
-    await writeFile(path, here);
-    const judged = await run('systemd-analyze', ['verify', '--man=no', path]).catch((error: unknown) => {
-      if ((error as { code?: unknown }).code === 'ENOENT') return null;
-      throw error;
-    });
-    if (judged) assert.equal(judged.stderr, '');
+    assert.match(await text('host/authorized_keys'), /SIGNPIPE_ROLE=courier .* courier$/m);
   });
 });
+
+const UNITS = [
+  { name: 'signer', folder: '/var/lib/signpipe' },
+  { name: 'courier', folder: '/var/lib/signpipe-courier' },
+];
+
+for (const { name, folder: home } of UNITS)
+  describe(`the ${name}’s systemd unit`, () => {
+    const unit = (): Promise<string> => text(`${name}/signpipe-${name}.service`);
+
+    it('is hardened, never listens, and restarts only what a restart can help', async () => {
+      const lines = new Set((await unit()).split('\n'));
+      for (const line of [
+        'NoNewPrivileges=yes',
+        'ProtectSystem=strict',
+        `ReadWritePaths=${home}/state`,
+        'CapabilityBoundingSet=',
+        'SocketBindDeny=any',
+        'PrivateTmp=yes',
+        'ProtectHome=yes',
+        'Restart=on-failure',
+        'RestartPreventExitStatus=2 3',
+      ])
+        assert.ok(lines.has(line), line);
+    });
+
+    it('runs a command that exists, with options that exist', async () => {
+      const argv = /^ExecStart=\/usr\/local\/bin\/signpipe (.+)$/m.exec(await unit())?.[1]?.split(' ') ?? [];
+      await assert.rejects(run(process.execPath, ['--import', 'tsx', main, ...argv]), (error: Error) =>
+        error.message.includes(`${home}/${name}.yaml: no such configuration file [config-not-found]`),
+      );
+    });
+
+    it('is as hardened as the others', async () => {
+      const hardening = (source: string): string[] =>
+        source
+          .split('\n')
+          .filter((line) =>
+            /^(?:Protect|Private|Restrict|Capability|Ambient|NoNew|Lock|System|Remove|Keyring|Limit|UMask)/.test(
+              line,
+            ),
+          )
+          .filter((line) => !line.startsWith('RestartPrevent'));
+      assert.deepEqual(hardening(await unit()), hardening(await text('signer/signpipe-signer.service')));
+    });
+
+    it('is valid according to systemd-analyze, if installed, and by its syntax', async () => {
+      const source = await unit();
+      for (const line of source.split('\n'))
+        assert.match(line, /^(?:|[#;].*|\[(?:Unit|Service|Install)\]|[A-Z][A-Za-z]+=.*)$/);
+      // This machine has neither the program nor the account.
+      const here = source
+        .replaceAll('/usr/local/bin/signpipe', process.execPath)
+        .replace(/^(User|Group)=.*$/gm, '$1=root');
+      const path = join(folder, `signpipe-${name}.service`);
+      await writeFile(path, here);
+      const judged = await run('systemd-analyze', ['verify', '--man=no', path]).catch((error: unknown) => {
+        if ((error as { code?: unknown }).code === 'ENOENT') return null;
+        throw error;
+      });
+      if (judged) assert.equal(judged.stderr, '');
+    });
+  });
