@@ -70,6 +70,8 @@ export class TimestampClient implements Timestamper {
   private readonly authorities: readonly AuthorityState[];
   private readonly settings: Settings;
   private readonly window: RequestWindow;
+  /** For authorities that take no more requests than usual, if another one takes more. */
+  private readonly usualWindow: RequestWindow;
 
   /**
    * An authority that is given as a URL is asked directly. Throws `timestamp-url` if there is no authority, or a text
@@ -82,6 +84,7 @@ export class TimestampClient implements Timestamper {
     const together = Math.max(0, ...this.authorities.map(({ endpoint }) => endpoint.concurrency ?? 0));
     this.concurrency = Math.max(this.settings.concurrency, together);
     this.window = new RequestWindow(this.concurrency, together > 0 ? together : undefined);
+    this.usualWindow = together > 0 ? new RequestWindow(this.settings.concurrency) : this.window;
   }
 
   private open(authority: string | TimestampEndpoint): AuthorityState {
@@ -175,7 +178,21 @@ export class TimestampClient implements Timestamper {
     if (choice.act === 'fail') for (const each of choice.open) stamp.attempts.notAsked(each);
     if (choice.act !== 'ask') return undefined;
     for (const each of choice.probes) this.tryUnused(each, stamp.query);
-    return this.inGoodTime(stamp, choice.authority);
+    return this.inWindow(stamp, choice.authority);
+  }
+
+  private windowOf({ endpoint }: AuthorityState): RequestWindow {
+    return endpoint.concurrency === undefined ? this.usualWindow : this.window;
+  }
+
+  /** Makes an attempt when the authority's own window permits it; if it failed meanwhile, another one may be better. */
+  private inWindow(stamp: PendingStamp, authority: AuthorityState): Promise<Timestamp | undefined> {
+    const window = this.windowOf(authority);
+    if (window === this.window || !authority.isSound) return this.inGoodTime(stamp, authority);
+    return window.run(() => {
+      if (stamp.late.isOver || !authority.isSound || authority.wait(performance.now()) > 0) return undefined;
+      return this.inGoodTime(stamp, authority);
+    });
   }
 
   /** Makes an attempt. If another authority could be asked meanwhile, a late answer is left to `stamp.late`. */
@@ -206,7 +223,7 @@ export class TimestampClient implements Timestamper {
         late.signal,
       );
       authority.succeeded(begun);
-      this.window.succeeded();
+      for (const window of new Set([this.window, this.windowOf(authority)])) window.succeeded();
       return timestamp;
     } catch (error) {
       this.settings.signal?.throwIfAborted();
@@ -214,7 +231,7 @@ export class TimestampClient implements Timestamper {
       // An alarm, such as a changed host key on the way to the authority, is no outage.
       else if (error instanceof SignpipeError && error.kind !== 'alarm') {
         this.report(authority, error, begun);
-        this.window.failed(begun);
+        this.windowOf(authority).failed(begun);
         attempts.failed(authority, error);
       } else throw error;
       return undefined;

@@ -8,6 +8,7 @@ import type { Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.t
 import { TimestampClient, type TimestampOptions } from '../../../src/engine/timestamp/client.ts';
 import { TimestampUnavailable } from '../../../src/engine/timestamp/stamp-attempts.ts';
 import { parseEndpoint, readRetryAfter } from '../../../src/engine/timestamp/transport/http.ts';
+import { unavailable } from '../../../src/lib/errors.ts';
 import { until } from '../../until.ts';
 import { refuses } from '../keys/refusal.ts';
 
@@ -270,6 +271,20 @@ describe('TimestampClient with many timestamps at once', () => {
     assert.equal(Math.max(...busy.requests.map(({ inFlight }) => inFlight)), 3);
     const connections = new Set(busy.requests.map(({ port }) => port));
     assert.ok(connections.size < 10, `${connections.size} connections for 15 requests`);
+  });
+
+  it('asks a direct authority behind a courier as carefully as one alone', async () => {
+    const busy = await start({ delayMs: 50 });
+    const courier = {
+      url: 'http://courier.test/',
+      concurrency: 256,
+      post: () => Promise.reject(unavailable('timestamp-courier', 'no courier runs')),
+    };
+    const authorities = new TimestampClient([courier, busy.url], { concurrency: 16 });
+    await Promise.all(Array.from({ length: 80 }, (_, n) => authorities.timestamp(Buffer.of(n), 'sha256')));
+    assert.equal(busy.requests.length, 80);
+    assert.equal(inFlight(busy, 0, 8), 8);
+    assert.equal(inFlight(busy, 0, 80), 16);
   });
 
   const inFlight = ({ requests }: RunningAuthority, from: number, to: number): number =>
