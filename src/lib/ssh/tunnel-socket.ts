@@ -18,7 +18,8 @@ export class TunnelSocket extends Duplex {
     });
     channel.stderr.resume();
     channel.once('end', () => this.push(null));
-    channel.once('error', (error: Error) => this.destroy(error));
+    // Never removed: an `error` without a listener would end the process.
+    channel.on('error', (error: Error) => this.destroy(error));
     channel.once('close', () => this.destroy());
   }
 
