@@ -76,7 +76,7 @@ const successor = z
       })
       .transform((text) => new Date(text)),
   })
-  .superRefine((value, context) => requireOneKey(value, context));
+  .superRefine((value, context) => requireOneKey(value, context, { section: 'signing.successor' }));
 
 const signingShape = {
   ...keyShape,
@@ -195,7 +195,7 @@ const schema = z
     for (const [name, { signing: own }] of Object.entries(channels)) {
       if (!hasKeySettings(own)) continue;
       const path = ['channels', name, 'signing'];
-      requireOneKey(overrideSigning(base, own), context, path);
+      requireOneKey(overrideSigning(base, own), context, { path });
       requireOtherKey(overrideSigning(base, own), context, path);
     }
   })
@@ -209,12 +209,21 @@ const schema = z
       });
   });
 
-function requireOneKey(signing: KeySettings, context: z.RefinementCtx, path: string[] = []): void {
+/** Reports what is wrong with the settings of a key. `section` is what errors name instead of `signing`. */
+function requireOneKey(
+  signing: KeySettings,
+  context: z.RefinementCtx,
+  { path = [], section = 'signing' }: { readonly path?: string[]; readonly section?: string } = {},
+): void {
   try {
     describeKey(signing);
   } catch (error) {
     if (!(error instanceof SignpipeError)) throw error;
-    context.addIssue({ code: 'custom', path, message: `${error.message}: ${error.hint}` });
+    context.addIssue({
+      code: 'custom',
+      path,
+      message: `${error.message}: ${error.hint}`.replaceAll('signing.', `${section}.`),
+    });
   }
 }
 

@@ -84,7 +84,7 @@ function descriptionOf(settings: KeySettings): KeyDescription {
     (key !== undefined && command !== undefined)
   )
     throw usage('key-missing', 'two signing keys', {
-      hint: 'give either pfx, or certificate and one of key and command, not both',
+      hint: 'give either signing.pfx, or signing.certificate and one of signing.key and signing.command, not both',
     });
   if (pfx !== undefined) return { kind: 'pkcs12', file: pfx, name, passphraseFile };
   const external = externalSettings(settings);
@@ -102,7 +102,7 @@ function descriptionOf(settings: KeySettings): KeyDescription {
   if (certificate !== undefined && key !== undefined)
     return { kind: 'pem', certificate, key, passphraseFile };
   throw usage('key-missing', 'no signing key', {
-    hint: 'give pfx, or certificate and either key or command; a key on a token can come without certificate',
+    hint: 'give signing.pfx, or signing.certificate and signing.key; the URI of a token as signing.key needs no certificate',
   });
 }
 

@@ -310,7 +310,7 @@ describe('signer.yaml', () => {
       'a successor without a key',
       MINIMAL.replace('pfx: code.pfx', 'pfx: code.pfx, successor: { from: 2027-03-01 }'),
       'config-invalid',
-      /signing\.successor: no signing key: give pfx, or certificate and either key or command/,
+      /signing\.successor: no signing key: give signing\.successor\.pfx, or signing\.successor\.certificate/,
     ],
     [
       'a successor with two keys',
@@ -319,7 +319,7 @@ describe('signer.yaml', () => {
         'pfx: code.pfx, successor: { pfx: n.pfx, key: n.key, certificate: n.pem, from: 2027-03-01 }',
       ),
       'config-invalid',
-      /signing\.successor: two signing keys/,
+      /signing\.successor: two signing keys: give either signing\.successor\.pfx, /,
     ],
     [
       'a successor that is the key in use',
