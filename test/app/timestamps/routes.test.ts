@@ -86,60 +86,6 @@ async function refused(routes: TimestampRoutes, url: string, timeoutMs?: number)
   return failure;
 }
 
-describe('an SSH host that cuts the connection', () => {
-  it('is an outage wherever it cuts; the next timestamp connects again', async () => {
-    /** After how many bytes from the host it cuts. */
-    let cutAfter = 0;
-    const relay = createTcpServer((client) => {
-      const host = connect(Number(new URL(sshd.url('/')).port), '127.0.0.1');
-      let left = cutAfter;
-      const cut = (): void => {
-        client.destroy();
-        host.destroy();
-      };
-      client
-        .on('data', (bytes) => host.write(bytes))
-        .on('error', cut)
-        .on('close', cut);
-      host.on('error', cut).on('close', cut);
-      host.on('data', (bytes: Buffer) => {
-        client.write(bytes.subarray(0, Math.max(0, left)));
-        left -= bytes.length;
-        if (left <= 0) client.end(cut);
-      });
-    }).listen(0, '127.0.0.1');
-    await once(relay, 'listening');
-    const port = String(portOf(relay));
-    const sshdPort = new URL(sshd.url('/')).port;
-    const knownHosts = join(sshd.folder, 'relayed_hosts');
-    await writeFile(
-      knownHosts,
-      (await readFile(sshd.knownHosts, 'utf8')).replaceAll(`:${sshdPort}`, `:${port}`),
-    );
-    const relayed = {
-      ...sshd,
-      knownHosts,
-      url: (path: string) => sshd.url(path).replace(`:${sshdPort}`, `:${port}`),
-    };
-    const routes = routesWith({}, relayed);
-    const codes = new Set<string>();
-    for (cutAfter = 10; cutAfter < 9000; cutAfter += cutAfter < 1000 ? 330 : 270) {
-      const { client, failures } = clientOf(routes, permitted.url);
-      await client.timestamp(data, 'sha256').catch(() => {});
-      for (const { code, kind } of failures) {
-        assert.equal(kind, 'unavailable', code);
-        codes.add(code);
-      }
-    }
-    assert.ok(codes.has('host-unreachable') && codes.size > 1, [...codes].join(' '));
-    cutAfter = 1e9;
-    const { client } = clientOf(routes, permitted.url);
-    // The connection that is open may still be cut.
-    await client.timestamp(data, 'sha256').catch(() => client.timestamp(data, 'sha256'));
-    relay.close();
-  });
-});
-
 describe('an authority via ssh', () => {
   it('is asked over one SSH connection, however many timestamps there are, and over few connections onwards', async () => {
     const routes = routesWith();
@@ -288,5 +234,59 @@ describe('an authority over https via ssh', () => {
   it('timestamp-connection: its certificate is trusted, but is for another host', async () => {
     const outcome = await asked(misnamed.url, 'misnamed.pem');
     assert.match(outcome, /^timestamp-connection .*does not match certificate's altnames/);
+  });
+});
+
+describe('an SSH host that cuts the connection', () => {
+  it('is an outage wherever it cuts; the next timestamp connects again', async () => {
+    /** After how many bytes from the host it cuts. */
+    let cutAfter = 0;
+    const relay = createTcpServer((client) => {
+      const host = connect(Number(new URL(sshd.url('/')).port), '127.0.0.1');
+      let left = cutAfter;
+      const cut = (): void => {
+        client.destroy();
+        host.destroy();
+      };
+      client
+        .on('data', (bytes) => host.write(bytes))
+        .on('error', cut)
+        .on('close', cut);
+      host.on('error', cut).on('close', cut);
+      host.on('data', (bytes: Buffer) => {
+        client.write(bytes.subarray(0, Math.max(0, left)));
+        left -= bytes.length;
+        if (left <= 0) client.end(cut);
+      });
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    const port = String(portOf(relay));
+    const sshdPort = new URL(sshd.url('/')).port;
+    const knownHosts = join(sshd.folder, 'relayed_hosts');
+    await writeFile(
+      knownHosts,
+      (await readFile(sshd.knownHosts, 'utf8')).replaceAll(`:${sshdPort}`, `:${port}`),
+    );
+    const relayed = {
+      ...sshd,
+      knownHosts,
+      url: (path: string) => sshd.url(path).replace(`:${sshdPort}`, `:${port}`),
+    };
+    const routes = routesWith({}, relayed);
+    const codes = new Set<string>();
+    for (cutAfter = 10; cutAfter < 9000; cutAfter += cutAfter < 1000 ? 330 : 270) {
+      const { client, failures } = clientOf(routes, permitted.url);
+      await client.timestamp(data, 'sha256').catch(() => {});
+      for (const { code, kind } of failures) {
+        assert.equal(kind, 'unavailable', code);
+        codes.add(code);
+      }
+    }
+    assert.ok(codes.has('host-unreachable') && codes.size > 1, [...codes].join(' '));
+    cutAfter = 1e9;
+    const { client } = clientOf(routes, permitted.url);
+    // The connection that is open may still be cut.
+    await client.timestamp(data, 'sha256').catch(() => client.timestamp(data, 'sha256'));
+    relay.close();
   });
 });
