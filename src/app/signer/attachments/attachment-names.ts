@@ -9,13 +9,15 @@ const RESERVED = /\.(?:sha256sums(?:\.asc|\.sig|\.minisig)?|intoto\.jsonl)$/;
 /** The longest of them. */
 const LONGEST = `${SUMS_SUFFIX}.minisig`;
 
-/** A name as file systems compare it that ignore case and, as Windows does, the dots at the end of each segment. */
-const comparable = (name: string): string =>
-  name
-    .toLowerCase()
-    .split('/')
-    .map((segment) => segment.replace(/\.+$/, ''))
-    .join('/');
+/** Without the dots and spaces at its end, which Windows ignores. */
+function withoutEnd(segment: string): string {
+  let end = segment.length;
+  while (end > 0 && ['.', ' '].includes(segment.charAt(end - 1))) end -= 1;
+  return segment.slice(0, end);
+}
+
+/** A name as file systems compare it that ignore case and, as Windows does, what `withoutEnd` removes. */
+const comparable = (name: string): string => name.toLowerCase().split('/').map(withoutEnd).join('/');
 
 /**
  * Throws unless the signer can deliver other files beside all of these, which a request names; none of them has to be
