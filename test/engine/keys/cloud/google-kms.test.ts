@@ -58,7 +58,7 @@ before(async () => {
   environment = {
     NODE_EXTRA_CA_CERTS: tls.file,
     GOOGLE_APPLICATION_CREDENTIALS: await writeAccount('account.json', pem),
-    CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: `https://127.0.0.1:${server.port}/`,
+    CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: `https://localhost:${server.port}/`,
     // No test asks the address of a cloud machine's metadata.
     METADATA_SERVER_DETECTION: 'none',
   };
@@ -193,7 +193,7 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
 
   it('key-service-unavailable: no server', async () => {
     await KeyProcess.with(
-      { ...environment, CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: 'https://127.0.0.1:1/' },
+      { ...environment, CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: 'https://localhost:1/' },
       async (own) => {
         await fails('key-service-unavailable', own.open(settings('rsa3072')), secrets);
       },
