@@ -97,11 +97,6 @@ export class AuthorityState {
     return this.record.health(this.endpoint.url, circuit);
   }
 
-  /** Notes that a request is sent now. */
-  begin(now: number): void {
-    this.endpoint.pace?.begin(now);
-  }
-
   /** Notes that a request is overdue: others are preferred until this authority answers. */
   late(): void {
     this.isLate = true;

@@ -214,7 +214,6 @@ export class TimestampClient implements Timestamper {
   ): Promise<Timestamp | undefined> {
     const begun = performance.now();
     attempts.begin(authority);
-    authority.begin(begun);
     try {
       const timestamp = await queryAuthority(
         authority.endpoint,
@@ -241,7 +240,6 @@ export class TimestampClient implements Timestamper {
   /** Tries an authority that failed, while another is asked for the same timestamp; its token is not used. */
   private tryUnused(authority: AuthorityState, query: StampQuery): void {
     const begun = performance.now();
-    authority.begin(begun);
     const timeoutMs = authority.patience;
     const settings = { ...this.settings, timeoutMs };
     const trial = queryAuthority(authority.endpoint, query, settings, this.settings.signal).then(

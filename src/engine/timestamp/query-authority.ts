@@ -62,6 +62,8 @@ export async function queryAuthority(
   const nonce = freshNonce();
   const earliest = new Date(Date.now() - clockToleranceMs);
   const query = buildTimestampRequest({ imprint, hash, nonce, policy });
+  // Counted from the sending: the first request takes longer to make than the next ones.
+  endpoint.pace?.begin(performance.now());
   const response = await endpoint.post(query, timeoutMs, signal);
   const latest = new Date(Date.now() + clockToleranceMs);
   const token = trimToken(parseTimestampResponse(response, url).token, roots, url);

@@ -13,7 +13,14 @@ export interface LoopbackTls {
 export async function createLoopbackTls(folder: string): Promise<LoopbackTls> {
   const [keyFile, file] = [join(folder, 'tls.key'), join(folder, 'tls.pem')];
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', keyFile];
-  const name = ['-subj', '/CN=loopback', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost', '-days', '2'];
+  const name = [
+    '-subj',
+    '/CN=loopback',
+    '-addext',
+    'subjectAltName=IP:127.0.0.1,DNS:localhost',
+    '-days',
+    '2',
+  ];
   await must('openssl', 'req', '-x509', ...key, ...name, '-out', file);
   return { key: await readFile(keyFile, 'utf8'), cert: await readFile(file, 'utf8'), file };
 }
