@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DigestName } from '../../lib/asn1/oids.ts';
+import { withDeadline } from '../../lib/concurrency/deadline.ts';
 import { SignpipeError, unavailable, usage } from '../../lib/errors.ts';
 import type { AuthorityHealth } from './authority-record.ts';
 import { AuthorityState } from './authority-state.ts';
@@ -46,24 +47,12 @@ interface PendingStamp {
 /** Calls `then` when the task has ended, and resolves after that. */
 const settled = (task: Promise<unknown>, then: () => void): Promise<void> => task.then(then, then);
 
-/** The result of the task, or `late` if it takes longer than `ms`. */
-async function withinTime<T>(task: Promise<T>, ms: number): Promise<T | 'late'> {
-  const timer = new AbortController();
-  const late = sleep(ms, 'late' as const, { signal: timer.signal });
-  late.catch(() => {}); // The task was in time.
-  try {
-    return await Promise.race([task, late]);
-  } finally {
-    timer.abort();
-  }
-}
-
 /**
  * Gets timestamps from authorities in their order of preference, for many programs at once. What one timestamp finds
  * out spares the others: an authority that is late or failed is passed over, and later tried by a single request, whose
  * token is not used if another authority is there. One that failed in every attempt is left alone for a while, and so
- * all timestamps fail soon if that is so for each. A Retry-After is obeyed; connections are reused. A token is returned only after every check
- * of `checkToken`. An authority whose answer is wrong is not asked again for the same timestamp.
+ * all timestamps fail soon if that is so for each. A Retry-After is obeyed; connections are reused. A token is returned
+ * only after every check of `checkToken`. An authority whose answer is wrong is not asked again for the same timestamp.
  */
 export class TimestampClient implements Timestamper {
   readonly concurrency: number;
@@ -201,7 +190,11 @@ export class TimestampClient implements Timestamper {
     if (authority.isOpen) authority.probe = settled(attempt, () => (authority.probe = null));
     const { candidates } = stamp.attempts.candidates(this.authorities);
     if (!candidates.some(({ isSound }) => isSound)) return attempt;
-    const timely = await withinTime(attempt, authority.patience);
+    const timely = await withDeadline<Timestamp | 'late' | undefined>(
+      attempt,
+      authority.patience,
+      () => 'late',
+    );
     if (timely !== 'late') return timely;
     authority.late();
     stamp.late.add(attempt);
