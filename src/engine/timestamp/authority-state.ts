@@ -30,10 +30,9 @@ interface AuthorityLimits {
  * is over, and then tried by a single request. All times are milliseconds of the monotonic clock.
  */
 export class AuthorityState {
-  /** The single request that tries an authority which failed; it never rejects. */
-  probe: Promise<unknown> | null = null;
   /** The last failure, until a good answer. */
   lastError: SignpipeError | null = null;
+  private currentProbe: Promise<void> | null = null;
   private readonly record = new AuthorityRecord();
   /** Until then no request is sent: its Retry-After asked for that. */
   private heldUntil = 0;
@@ -73,6 +72,11 @@ export class AuthorityState {
     return this.record.answers;
   }
 
+  /** The single request that tries it while it is out of order; it never rejects. */
+  get probe(): Promise<void> | null {
+    return this.currentProbe;
+  }
+
   /** When its rest ends. */
   get restEnd(): number {
     return this.restsUntil;
@@ -95,6 +99,14 @@ export class AuthorityState {
         ? 'half-open'
         : 'open';
     return this.record.health(this.endpoint.url, circuit);
+  }
+
+  /** Makes a request the `probe` until it has ended. */
+  beginProbe(request: Promise<unknown>): void {
+    const end = (): void => {
+      this.currentProbe = null;
+    };
+    this.currentProbe = request.then(end, end);
   }
 
   /** Notes that a request is overdue: others are preferred until this authority answers. */

@@ -44,9 +44,6 @@ interface PendingStamp {
   readonly trial: boolean;
 }
 
-/** Calls `then` when the task has ended, and resolves after that. */
-const settled = (task: Promise<unknown>, then: () => void): Promise<void> => task.then(then, then);
-
 /**
  * Gets timestamps from authorities in their order of preference, for many programs at once. What one timestamp finds
  * out spares the others: an authority that is late or failed is passed over, and later tried by a single request, whose
@@ -187,7 +184,7 @@ export class TimestampClient implements Timestamper {
   /** Makes an attempt. If another authority could be asked meanwhile, a late answer is left to `stamp.late`. */
   private async inGoodTime(stamp: PendingStamp, authority: AuthorityState): Promise<Timestamp | undefined> {
     const attempt = this.attempt(stamp, authority);
-    if (authority.isOpen) authority.probe = settled(attempt, () => (authority.probe = null));
+    if (authority.isOpen) authority.beginProbe(attempt);
     const { candidates } = stamp.attempts.candidates(this.authorities);
     if (!candidates.some(({ isSound }) => isSound)) return attempt;
     const timely = await withDeadline<Timestamp | 'late' | undefined>(
@@ -239,7 +236,7 @@ export class TimestampClient implements Timestamper {
       () => authority.succeeded(begun),
       (error: unknown) => error instanceof SignpipeError && this.report(authority, error, begun),
     );
-    authority.probe = settled(trial, () => (authority.probe = null));
+    authority.beginProbe(trial);
   }
 
   /** Notes an attempt that was ended because another authority had answered: a failure only if it was late. */
