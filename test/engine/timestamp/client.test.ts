@@ -7,7 +7,8 @@ import { startTimestampAuthority, type RunningAuthority } from '../../../src/san
 import type { Misbehaviour } from '../../../src/sandbox/timestamp-misbehaviour.ts';
 import { TimestampClient, type TimestampOptions } from '../../../src/engine/timestamp/client.ts';
 import { TimestampUnavailable } from '../../../src/engine/timestamp/stamp-attempts.ts';
-import { parseEndpoint, readRetryAfter } from '../../../src/engine/timestamp/transport/http.ts';
+import { parseEndpoint } from '../../../src/engine/timestamp/transport/http.ts';
+import { readRetryAfter } from '../../../src/lib/http/exchange.ts';
 import { unavailable } from '../../../src/lib/errors.ts';
 import { until } from '../../until.ts';
 import { refuses } from '../keys/refusal.ts';

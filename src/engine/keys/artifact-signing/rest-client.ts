@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { readRetryAfter } from '../../timestamp/transport/http.ts';
+import { readBody, readRetryAfter, sendRequest } from '../../../lib/http/exchange.ts';
 import { openRequest, proxyFor, type Proxy } from '../../timestamp/transport/proxy.ts';
 import { isLoopback } from '../cloud/uri-parts.ts';
 
@@ -30,39 +30,21 @@ export interface RestAnswer {
 const proxyOf = (url: URL): Proxy | undefined => (isLoopback(url.host) ? undefined : proxyFor(url.href));
 
 function open(url: URL, { method, token, body, signal, timeoutMs }: RestRequest): Promise<IncomingMessage> {
-  const content = body === undefined ? undefined : JSON.stringify(body);
+  const content = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
   const headers = {
     authorization: `Bearer ${token}`,
     accept: 'application/json',
     'accept-encoding': 'identity',
     'user-agent': 'signpipe',
-    ...(content === undefined
-      ? {}
-      : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(content)) }),
+    ...(content && { 'content-type': 'application/json', 'content-length': String(content.length) }),
   };
-  return new Promise((resolve, reject) => {
-    const outgoing = openRequest(url, { method, headers, signal, timeoutMs }, proxyOf(url));
-    outgoing.once('response', resolve).on('error', reject);
-    outgoing.once('close', () => reject(new Error('socket hang up')));
-    outgoing.end(content);
-  });
+  return sendRequest(openRequest(url, { method, headers, signal, timeoutMs }, proxyOf(url)), content);
 }
 
-/** Reads the body of an answer; undefined if it is larger than any that the service sends. */
-async function readBody(response: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_ANSWER) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-function parseJson(text: string | undefined): unknown {
+/** The JSON of a body; undefined if it is something else, or larger than any that the service sends. */
+function parseJson(body: Buffer | null): unknown {
   try {
-    return text === undefined ? undefined : (JSON.parse(text) as unknown);
+    return body ? (JSON.parse(body.toString('utf8')) as unknown) : undefined;
   } catch {
     return undefined;
   }
@@ -80,6 +62,6 @@ export async function callRest(url: string, request: RestRequest): Promise<RestA
     status: statusCode,
     retryAfterMs: readRetryAfter(headers['retry-after'], Date.now()),
     operationLocation: typeof location === 'string' ? location : undefined,
-    body: parseJson(await readBody(response)),
+    body: parseJson(await readBody(response, MAX_ANSWER)),
   };
 }

@@ -1,4 +1,4 @@
-import { readRetryAfter } from '../../timestamp/transport/http.ts';
+import { readRetryAfter } from '../../../lib/http/exchange.ts';
 import { TOO_LONG } from './aws-responses.ts';
 import { networkProblem, quoted, type Problem, type ServiceProblem } from './service-errors.ts';
 

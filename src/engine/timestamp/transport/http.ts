@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { invalid, SignpipeError, unavailable, usage, type ErrorDetails } from '../../../lib/errors.ts';
+import { readBody, readRetryAfter } from '../../../lib/http/exchange.ts';
 import { basicAuthorization } from './proxy.ts';
 import { networkReason, sendDirectly, type PostRequest, type SendPost } from './send-post.ts';
 
@@ -54,15 +55,6 @@ export class HttpStatusError extends SignpipeError {
   }
 }
 
-/** Reads a Retry-After, which is in seconds or a date (RFC 9110, 10.2.3); returns milliseconds from now. */
-export function readRetryAfter(value: string | undefined, now: number): number | undefined {
-  if (value === undefined) return undefined;
-  const text = value.trim();
-  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
-  const date = /^[A-Z][a-z]{2}, /.test(text) ? Date.parse(text) : Number.NaN;
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
-}
-
 /** The URL that a redirect names. Throws `timestamp-redirect` if it must not be followed. */
 function redirectTarget(from: string, { statusCode, headers: { location = '' } }: IncomingMessage): string {
   const to = URL.canParse(location, from) ? new URL(location, from) : undefined;
@@ -103,17 +95,10 @@ async function postFollowingRedirects(
 }
 
 /** Reads the whole body. Throws `timestamp-too-large` if it has more than MAX_RESPONSE_SIZE bytes. */
-async function readBody(response: IncomingMessage, what: string): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  // An error in this loop closes the connection.
-  for await (const part of response as AsyncIterable<Buffer>) {
-    size += part.length;
-    if (size > MAX_RESPONSE_SIZE)
-      throw invalid('timestamp-too-large', `${what}: answered more than ${MAX_RESPONSE_SIZE} bytes`);
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
+async function readAnswer(response: IncomingMessage, what: string): Promise<Buffer> {
+  const body = await readBody(response, MAX_RESPONSE_SIZE);
+  if (body) return body;
+  throw invalid('timestamp-too-large', `${what}: answered more than ${MAX_RESPONSE_SIZE} bytes`);
 }
 
 function checkType({ headers }: IncomingMessage, what: string): void {
@@ -141,7 +126,7 @@ async function readResponse(response: IncomingMessage, what: string): Promise<Bu
     if (statusCode !== 200)
       throw new HttpStatusError(statusCode, readRetryAfter(headers['retry-after'], Date.now()), what);
     checkType(response, what);
-    return await readBody(response, what);
+    return await readAnswer(response, what);
   } catch (error) {
     response.destroy();
     throw error;

@@ -1,5 +1,6 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { messageOf, unavailable, type SignpipeError } from '../../../lib/errors.ts';
+import { sendRequest } from '../../../lib/http/exchange.ts';
 import { openRequest, proxyFor, type Proxy, type RequestOptions } from './proxy.ts';
 
 /** A POST request without its URL. */
@@ -14,19 +15,12 @@ export interface PostRequest {
 export type SendPost = (url: URL, request: PostRequest) => Promise<IncomingMessage>;
 
 /** Sends a request that `open` opens. */
-export function sendWith(
+export async function sendWith(
   open: (url: URL, options: RequestOptions) => ClientRequest,
   url: URL,
   { query, ...how }: PostRequest,
 ): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const outgoing = open(url, { method: 'POST', ...how });
-    // An error after the response began appears to the reader of its body.
-    outgoing.once('response', resolve).on('error', reject);
-    // If the server switches to another protocol, `close` is the only event.
-    outgoing.once('close', () => reject(new Error('the connection ended without an answer')));
-    outgoing.end(query);
-  });
+  return sendRequest(open(url, { method: 'POST', ...how }), query);
 }
 
 /** If a host has several addresses, Node reports an error for each; the first is enough. */
