@@ -1,11 +1,7 @@
 import { z } from 'zod';
 import { resolveCommand } from '../../engine/keys/command/command-line.ts';
+import { commandLine } from './command-line.ts';
 import { path, resolvePaths, type ResolvePath } from './common-sections.ts';
-
-const argument = z
-  .string()
-  .max(4096)
-  .regex(/^[^\0]*$/, 'must not contain a NUL character');
 
 /** What is wrong with the keys of `checksums.openpgp` together, or null. */
 function openpgpProblem({
@@ -25,10 +21,7 @@ const openpgp = z
   .strictObject({
     key: path.optional(),
     passphraseFile: path.optional(),
-    command: z
-      .tuple([argument.min(1, 'must name a program')], argument)
-      .refine((words) => words.length <= 100, 'has too many arguments')
-      .optional(),
+    command: commandLine.optional(),
     publicKey: path.optional(),
   })
   .superRefine((settings, context) => {

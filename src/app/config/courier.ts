@@ -9,6 +9,7 @@ import {
   resolverFor,
   ssh,
 } from './common-sections.ts';
+import { authorityUrl } from './timestamp-authorities.ts';
 import { loadYaml, type YamlFile } from './yaml.ts';
 
 const schema = z
@@ -16,10 +17,7 @@ const schema = z
     control: control.pick({ url: true }),
     ssh: ssh.optional(),
     trust: z.strictObject({ allowedSigners: path }),
-    authorities: z
-      .array(z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL'))
-      .min(1, 'must name at least one')
-      .max(16),
+    authorities: z.array(authorityUrl).min(1, 'must name at least one').max(16),
     timeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 15s').default(15_000),
     poll: duration.refine((ms) => ms >= 1000, 'must be at least 1s').default(1000),
     name: z.string().min(1).max(100).default('signpipe courier'),

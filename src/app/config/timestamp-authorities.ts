@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { duration } from './common-sections.ts';
 
-const timestampUrl = z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL');
+/** The URL of a timestamp authority. */
+export const authorityUrl = z.string().regex(/^https?:\/\/\S+$/, 'must be an http:// or https:// URL');
 
 /** The ways to an authority: from this machine, through the SSH host of the exchange, or in Git by a courier. */
 const WAYS = ['direct', 'ssh', 'courier'] as const;
@@ -14,7 +15,7 @@ const hasCredentials = (url: string): boolean => /^https?:\/\/[^/?#]*@/.test(url
 
 const authority = z
   .strictObject({
-    url: timestampUrl,
+    url: authorityUrl,
     via: z.enum(WAYS, `must be one of ${WAYS.join(', ')}`).default('direct'),
     every: duration.refine((ms) => ms <= LONGEST_EVERY, 'must be at most 1m').optional(),
     timeout: duration.refine((ms) => ms > 0, 'must be longer than 0: 5m').optional(),
@@ -33,14 +34,12 @@ export const timestampAuthorities = z
 /** A timestamp authority, and the way to it. */
 export type TimestampAuthority = z.output<typeof authority>;
 
-/** Refuses `via: ssh` unless the exchange is on an SSH host. `path` is where the list is in the configuration. */
-export function requireTunnelHost(
-  exchange: { readonly url: string },
+/** Refuses `via: ssh`. `path` is the place of the list in the configuration. */
+function requireTunnelHost(
   authorities: readonly TimestampAuthority[] | undefined,
   path: readonly string[],
   context: z.RefinementCtx,
 ): void {
-  if (!exchange.url.startsWith('file:')) return;
   for (const [index, { via }] of (authorities ?? []).entries())
     if (via === 'ssh')
       context.addIssue({
@@ -48,4 +47,26 @@ export function requireTunnelHost(
         path: [...path, index, 'via'],
         message: 'ssh needs an exchange on an SSH host, and exchange.url is a folder: write direct',
       });
+}
+
+interface Authorities {
+  readonly signing: { readonly timestamp?: readonly TimestampAuthority[] | undefined };
+}
+
+/** Refuses `via: ssh`, in any channel, unless the exchange is on an SSH host. */
+export function requireTunnelHosts(
+  {
+    exchange,
+    signing,
+    channels,
+  }: Authorities & {
+    readonly exchange: { readonly url: string };
+    readonly channels: Readonly<Record<string, Authorities>>;
+  },
+  context: z.RefinementCtx,
+): void {
+  if (!exchange.url.startsWith('file:')) return;
+  requireTunnelHost(signing.timestamp, ['signing', 'timestamp'], context);
+  for (const [name, own] of Object.entries(channels))
+    requireTunnelHost(own.signing.timestamp, ['channels', name, 'signing', 'timestamp'], context);
 }

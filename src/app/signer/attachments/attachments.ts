@@ -2,7 +2,7 @@ import { notAllowed } from '../../../lib/errors.ts';
 import { ATTACHMENT_LIMIT } from '../../../protocol/control/receipt.ts';
 import { requireUnexpired } from '../../../engine/checksums/checksum-key.ts';
 import { sha256Hex } from '../../../lib/bytes/hash.ts';
-import type { ChannelConfig } from '../../config/signer.ts';
+import type { ChannelConfig } from '../../config/channel-config.ts';
 import { deliveredPath } from '../../config/delivered-path.ts';
 import type { Attachment, Receipt } from '../../../protocol/control/receipt-schema.ts';
 import { temporaryToken } from '../../../protocol/exchange/path.ts';

@@ -5,7 +5,7 @@ import { isTestChain, type SigningKey } from '../../../engine/keys/signing-key.t
 import type { Timestamper } from '../../../engine/timestamp/client.ts';
 import type { TimestampEndpoint } from '../../../engine/timestamp/transport/endpoint.ts';
 import { openTimestamper } from '../../../engine/timestamp/open.ts';
-import type { ChannelConfig } from '../../config/signer.ts';
+import type { ChannelConfig } from '../../config/channel-config.ts';
 import type { TimestampAuthority } from '../../config/timestamp-authorities.ts';
 
 /** A signing key that is open, with all that depends on its certificate. */

@@ -1,4 +1,4 @@
-import type { ChannelConfig } from '../../config/signer.ts';
+import type { ChannelConfig } from '../../config/channel-config.ts';
 import { readRoots } from '../../../engine/keys/trusted-roots.ts';
 import type { KeySettings } from '../../../engine/keys/open.ts';
 import { requireUsable } from '../../../engine/keys/signing-key.ts';

@@ -1,6 +1,6 @@
 import type { ChannelOutage } from './outages.ts';
 import type { ChecksumsConfig } from '../../config/checksums.ts';
-import type { ChannelConfig } from '../../config/signer.ts';
+import type { ChannelConfig } from '../../config/channel-config.ts';
 import type { PublishedPolicy } from '../../../protocol/control/published-policy.ts';
 import type { PublishedCertificates } from './published-certificates.ts';
 

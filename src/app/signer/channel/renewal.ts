@@ -9,7 +9,7 @@ import {
 import { SignpipeError, usage } from '../../../lib/errors.ts';
 import type { CertificateFinding } from '../../../lib/x509/certificate-findings.ts';
 import { successorFindings } from '../../../lib/x509/successor-findings.ts';
-import type { SigningConfig } from '../../config/signer.ts';
+import type { SigningConfig } from '../../config/channel-sections.ts';
 import type { ChannelKey } from './channel-key.ts';
 import { KeyOpener } from './key-opener.ts';
 

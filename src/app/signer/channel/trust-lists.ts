@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TrustConfig } from '../../config/signer.ts';
+import type { TrustConfig } from '../../config/channel-sections.ts';
 import { messageOf, usage } from '../../../lib/errors.ts';
 import { AllowedSigners } from '../../../lib/sshsig/allowed-signers.ts';
 

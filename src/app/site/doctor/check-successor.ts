@@ -1,7 +1,7 @@
 import { plural } from '../../../lib/plural.ts';
 import { isUsable, type SigningKey } from '../../../engine/keys/signing-key.ts';
 import { changeAt, successorFindings, type Succession } from '../../../lib/x509/successor-findings.ts';
-import type { SigningConfig } from '../../config/signer.ts';
+import type { SigningConfig } from '../../config/channel-sections.ts';
 import { checkValidity, findingResult } from './check-certificate.ts';
 import { checkOpenKey, type SigningKeys } from './check-keys.ts';
 import { ok, resultOf, type CheckResult } from './check-result.ts';

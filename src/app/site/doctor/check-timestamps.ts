@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { requireNoExtraContent } from '../../../engine/authenticode/unauthenticated-data.ts';
-import type { SigningConfig } from '../../config/signer.ts';
+import type { SigningConfig } from '../../config/channel-sections.ts';
 import type { TimestampAuthority } from '../../config/timestamp-authorities.ts';
 import type { TimestampRoutes } from '../../timestamps/routes.ts';
 import { SignpipeError } from '../../../lib/errors.ts';

@@ -1,4 +1,4 @@
-import type { TrustConfig } from '../../config/signer.ts';
+import type { TrustConfig } from '../../config/channel-sections.ts';
 import { GIT_NAMESPACE } from '../../../lib/git/commit-signature.ts';
 import { AllowedSigners } from '../../../lib/sshsig/allowed-signers.ts';
 import type { AllowedSigner } from '../../../lib/sshsig/allowed-signers-line.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { SigningConfig } from '../../../../src/app/config/signer.ts';
+import type { SigningConfig } from '../../../../src/app/config/channel-sections.ts';
 import type { CheckResult } from '../../../../src/app/site/doctor/check-result.ts';
 import { checkSigningKey, SigningKeys } from '../../../../src/app/site/doctor/check-keys.ts';
 import { checkSuccessor } from '../../../../src/app/site/doctor/check-successor.ts';
