@@ -28,12 +28,12 @@ const RSA_HASHES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** RFC 5656 section 6.2.1; the octets of r and of s. */
-const CURVES: Partial<Record<SshKeyType, { hash: string; octets: number }>> = {
-  'ecdsa-sha2-nistp256': { hash: 'sha256', octets: 32 },
-  'ecdsa-sha2-nistp384': { hash: 'sha384', octets: 48 },
-  'ecdsa-sha2-nistp521': { hash: 'sha512', octets: 66 },
-  'sk-ecdsa-sha2-nistp256@openssh.com': { hash: 'sha256', octets: 32 },
-};
+export const CURVES: ReadonlyMap<SshKeyType, { readonly hash: string; readonly octets: number }> = new Map([
+  ['ecdsa-sha2-nistp256', { hash: 'sha256', octets: 32 }],
+  ['ecdsa-sha2-nistp384', { hash: 'sha384', octets: 48 }],
+  ['ecdsa-sha2-nistp521', { hash: 'sha512', octets: 66 }],
+  ['sk-ecdsa-sha2-nistp256@openssh.com', { hash: 'sha256', octets: 32 }],
+]);
 
 /** A signature in parts: what `verifyRawSignature` was given, and what it read. */
 interface SignatureParts {
@@ -48,15 +48,24 @@ interface SignatureParts {
 
 const sha256 = (data: Buffer | string): Buffer => createHash('sha256').update(data).digest();
 
-function padded(magnitude: Buffer, octets: number, reader: SshReader): Buffer {
+/** Restores the leading zeros that SSH leaves out. */
+export function padded(magnitude: Buffer, octets: number, reader: SshReader): Buffer {
   if (magnitude.length > octets) throw reader.error('holds a number too large for its key');
   return Buffer.concat([Buffer.alloc(octets - magnitude.length), magnitude]);
+}
+
+/** The numbers r and s of an ECDSA signature, one after the other (IEEE P1363); `value` holds them in wire form. */
+export function ecdsaNumbers(value: Buffer, octets: number, what: string): Buffer {
+  const numbers = new SshReader(value, what, CODE);
+  const both = [numbers.mpint(), numbers.mpint()].map((number) => padded(number, octets, numbers));
+  numbers.end();
+  return Buffer.concat(both);
 }
 
 type KeyInput = Pick<SigningOptions, 'dsaEncoding'> & { key: KeyObject };
 
 /** Verifies with OpenSSL, which throws on some numbers (such as an even RSA modulus) instead of returning false. */
-function verifies(hash: string | null, data: Buffer, key: KeyInput, signature: Buffer): boolean {
+export function verifies(hash: string | null, data: Buffer, key: KeyInput, signature: Buffer): boolean {
   try {
     return verify(hash, data, key, signature);
   } catch {
@@ -70,16 +79,13 @@ function checkEd25519({ key, value, data, reader }: SignatureParts): boolean {
 }
 
 function checkEcdsa({ key, value, data, what }: SignatureParts): boolean {
-  const curve = CURVES[key.type];
+  const curve = CURVES.get(key.type);
   if (!curve) return false;
-  const numbers = new SshReader(value, what, CODE);
-  const r = padded(numbers.mpint(), curve.octets, numbers);
-  const s = padded(numbers.mpint(), curve.octets, numbers);
-  numbers.end();
-  return verifies(curve.hash, data, { key: key.key, dsaEncoding: 'ieee-p1363' }, Buffer.concat([r, s]));
+  const numbers = ecdsaNumbers(value, curve.octets, what);
+  return verifies(curve.hash, data, { key: key.key, dsaEncoding: 'ieee-p1363' }, numbers);
 }
 
-/** Restores leading zeros, which some signers strip and OpenSSH accepts. */
+/** Some signers strip leading zeros, and OpenSSH accepts that. */
 function checkRsa({ key, name, value, data, reader }: SignatureParts): boolean {
   const hash = RSA_HASHES.get(name);
   if (!hash) throw reader.error('is an RSA signature with a digest other than SHA-256 or SHA-512');

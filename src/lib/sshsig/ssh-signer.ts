@@ -6,6 +6,7 @@ import { keyFormatOf, pemText } from '../recognize-key-file.ts';
 import { SshAgent } from './ssh-agent.ts';
 import type { SshPublicKey } from './public-key.ts';
 import { isKeyName, parsePublicKey, parsePublicKeyLine } from './ssh-key.ts';
+import { CURVES } from './ssh-signature.ts';
 import { requireStandardForm, standardSignature, verifyStandardSignature } from './standard-signature.ts';
 import { armor, buildSshSig, parseSshSig, signedData, verifySshSig } from './sshsig.ts';
 import { sshMpint, sshString } from './ssh-wire.ts';
@@ -192,17 +193,11 @@ function asUsage<T>(work: () => T): T {
   }
 }
 
-const ECDSA_HASHES: ReadonlyMap<string, string> = new Map([
-  ['ecdsa-sha2-nistp256', 'sha256'],
-  ['ecdsa-sha2-nistp384', 'sha384'],
-  ['ecdsa-sha2-nistp521', 'sha512'],
-]);
-
 /** RFC 8709, RFC 8332 (always SHA-512), and RFC 5656 section 3.1.2. */
 function rawSignature({ publicKey: { type }, key }: PrivateKey, data: Buffer): Buffer {
   if (type === 'ssh-ed25519') return Buffer.concat([type, sign(null, data, key)].map(sshString));
   if (type === 'ssh-rsa') return Buffer.concat(['rsa-sha2-512', sign('sha512', data, key)].map(sshString));
-  const both = sign(ECDSA_HASHES.get(type), data, { key, dsaEncoding: 'ieee-p1363' });
+  const both = sign(CURVES.get(type)?.hash, data, { key, dsaEncoding: 'ieee-p1363' });
   const half = both.length / 2;
   const numbers = Buffer.concat([sshMpint(both.subarray(0, half)), sshMpint(both.subarray(half))]);
   return Buffer.concat([type, numbers].map(sshString));
