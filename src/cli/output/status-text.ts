@@ -3,11 +3,10 @@ import { shortId } from '../../lib/git/objects.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 import { plural } from '../../lib/plural.ts';
 import { printable } from '../../lib/printable.ts';
+import { expiryOf } from '../../lib/x509/expiry.ts';
 
 type ChannelHealth = SignerHealth['channels'][number];
 type AuthorityText = ChannelHealth['authorities'][number];
-
-const DAY = 86_400_000;
 
 const LACKS: ReadonlyMap<string, string> = new Map([
   ['timestamp', 'no timestamp authority answers'],
@@ -35,7 +34,7 @@ function signerLine(health: SignerHealth, now: Date): string {
 function certificateLine({ certificate: { subject, notAfter } }: ChannelHealth, now: Date): string {
   const name = `certificate  ${printable(subject, 200)}`;
   if (notAfter === undefined) return `${name}, replaced by its service every few days`;
-  const days = Math.floor((Date.parse(notAfter) - now.getTime()) / DAY);
+  const { days } = expiryOf({ notAfter: new Date(notAfter) }, now);
   const left = days < 0 ? 'expired' : `${plural(days, 'day')} left`;
   return `${name}, until ${isoDay(new Date(notAfter))}, ${left}`;
 }

@@ -1,19 +1,17 @@
-import { plural } from '../../../lib/plural.ts';
-import { isoDay } from '../../../lib/iso-day.ts';
+import { expiryOf } from '../../../lib/x509/expiry.ts';
 import type { ChecksumKey } from '../../../engine/checksums/checksum-key.ts';
 import { checksumKeyOpeners } from '../../../engine/checksums/open-checksum-keys.ts';
 import type { ChecksumsConfig } from '../../config/checksums.ts';
 import { ok, resultOf, silent, warning, type CheckResult } from './check-result.ts';
 
-const DAY = 86_400_000;
 /** With fewer days left, the check warns: users must learn of another key. */
 const EXPIRES_SOON = 30;
 
 function validity({ kind, id, expires }: ChecksumKey, now: Date, duration: number): CheckResult {
   const signs = `${kind}: ${id} signs, ${duration} ms`;
   if (expires === null) return ok(`${signs}; it does not expire`);
-  const days = Math.floor((expires.getTime() - now.getTime()) / DAY);
-  const until = `${signs}; valid until ${isoDay(expires)}, ${plural(days, 'day')} left`;
+  const { days, text } = expiryOf({ notAfter: expires }, now);
+  const until = `${signs}; ${text}`;
   return days < EXPIRES_SOON
     ? warning('checksum-key-expires-soon', until, 'extend it, and publish its public key again')
     : ok(until);

@@ -4,12 +4,10 @@ import { tokenName } from '../../../engine/keys/pkcs11/find-token.ts';
 import { logInByHand, pinState, UNLOCK_PIN } from '../../../engine/keys/pkcs11/login.ts';
 import { signingMechanisms } from '../../../engine/keys/pkcs11/method.ts';
 import { KEY_TYPE, type TokenKey } from '../../../engine/keys/pkcs11/module-calls.ts';
-import { isoDay } from '../../../lib/iso-day.ts';
 import { plural } from '../../../lib/plural.ts';
 import { printable } from '../../../lib/printable.ts';
+import { expiryOf } from '../../../lib/x509/expiry.ts';
 import { bad, ok, resultOf, warning, type CheckResult } from './check-result.ts';
-
-const DAY = 86_400_000;
 
 /** The most keys of a token that are listed. */
 const MAX_KEYS = 20;
@@ -55,12 +53,9 @@ const typeOf = ({ type, modulus }: TokenKey): string =>
 /** A private key with its certificate on the token, if it has one. */
 function describeKey(key: TokenKey, { certificates }: ListedToken, now: Date): CheckResult {
   const own = certificateOf(key, certificates);
-  const until = own?.notAfter;
-  const days = Math.floor(((until?.getTime() ?? 0) - now.getTime()) / DAY);
-  const certificate =
-    own && until
-      ? `${printable(own.commonName, 60)}, valid until ${isoDay(until)}, ${plural(days, 'day')} left`
-      : 'no certificate on the token';
+  const certificate = own
+    ? `${printable(own.commonName, 60)}, ${expiryOf(own, now).text}`
+    : 'no certificate on the token';
   return ok(`private key ${objectUri(key)}: ${typeOf(key)}, ${certificate}`);
 }
 
