@@ -73,8 +73,9 @@ function outageText({ waiting }: ChannelPolicy): string | null {
   const { for: cause, since } = waiting;
   if (cause === 'timestamp')
     return `none of the signer's timestamp authorities has answered since ${since}; it keeps asking them`;
-  if (cause === 'key') return `the signer cannot reach its signing key since ${since}; it keeps trying`;
-  return `the signer reports an outage since ${since}; it keeps trying`;
+  if (cause === 'key')
+    return `the signer has been unable to reach its signing key since ${since}; it keeps trying`;
+  return `the signer has reported an outage since ${since}; it keeps trying`;
 }
 
 /**
@@ -83,7 +84,7 @@ function outageText({ waiting }: ChannelPolicy): string | null {
  */
 export function certificateText({ certificate, successor }: ChannelPolicy, now: Date): string | null {
   if (successor && new Date(successor.from) <= now)
-    return `the signer's next certificate is due since ${successor.from}, and the signer cannot use it yet`;
+    return `the signer's next certificate has been due since ${successor.from}, and the signer cannot use it yet`;
   if (certificate?.notAfter !== undefined && new Date(certificate.notAfter) < now)
     return `the signer's certificate expired at ${certificate.notAfter}: requests wait until its operator renews it`;
   return null;

@@ -9,8 +9,8 @@ type ChannelHealth = SignerHealth['channels'][number];
 type AuthorityText = ChannelHealth['authorities'][number];
 
 const LACKS: ReadonlyMap<string, string> = new Map([
-  ['timestamp', 'no timestamp authority answers'],
-  ['key', 'the signing key cannot be reached'],
+  ['timestamp', 'no timestamp authority has answered'],
+  ['key', 'the signing key has been out of reach'],
 ]);
 
 /** How long ago, in the largest unit that fits. */
@@ -26,8 +26,8 @@ function ago(then: string, now: Date): string {
 function signerLine(health: SignerHealth, now: Date): string {
   const { pid, started, written } = health;
   if (!isRunning(health))
-    return `not running; process ${pid}, begun ${started}, was last heard of ${ago(written, now)}`;
-  const heard = `${isSilent(health, now) ? 'but silent: ' : ''}last heard of ${ago(written, now)}`;
+    return `not running; process ${pid}, begun ${started}, was last heard from ${ago(written, now)}`;
+  const heard = `${isSilent(health, now) ? 'but silent: ' : ''}last heard from ${ago(written, now)}`;
   return `running since ${started} (process ${pid}), ${heard}`;
 }
 
@@ -79,6 +79,6 @@ export const statusText = (health: SignerHealth, now: Date): string =>
     ...health.channels.flatMap((channel) => channelLines(channel, now)),
     ...health.requests.map(
       ({ id, channel, first }) =>
-        `request ${shortId(id)} (${printable(channel, 60)}) waits since ${first}, ${ago(first, now)}`,
+        `request ${shortId(id)} (${printable(channel, 60)}) has been waiting since ${first}, ${ago(first, now)}`,
     ),
   ].join('\n');

@@ -93,7 +93,7 @@ describe('a request whose key cannot be reached', () => {
     await waits(id);
     assert.match(
       said(from),
-      /the signing key cannot be reached since \d{4}-.*until \d{4}-.*: the token release is not there \[token-missing\]/,
+      /the signing key has been out of reach since \d{4}-.*until \d{4}-.*: the token release is not there \[token-missing\]/,
     );
     putBack();
     await signer.signs(id);
@@ -196,7 +196,10 @@ describe('a request whose key cannot be reached', () => {
     assert.equal(await signer.world.git('rev-list', '--count', 'signed'), policies);
     const { status, stderr } = await signer.world.wait(id, '--timeout', '1s');
     assert.equal(status, 4, stderr);
-    assert.match(stderr, /the signer cannot reach its signing key since \d{4}-.*; it keeps trying/);
+    assert.match(
+      stderr,
+      /the signer has been unable to reach its signing key since \d{4}-.*; it keeps trying/,
+    );
     putBack();
     await signer.signs(id);
   });

@@ -67,7 +67,7 @@ describe('watch, with a token', () => {
     putBack = await hsm.pullOut();
     const from = signer.records.length;
     const id = await asked('b.zip');
-    await signer.logged(/the signing key cannot be reached since .*\[token-[a-z]+\]/, { from });
+    await signer.logged(/the signing key has been out of reach since .*\[token-[a-z]+\]/, { from });
     assert.match(await readFile(world.at('signer-state', 'waiting.json'), 'utf8'), /"for":"key"/);
     await putBack();
     await signed(id);

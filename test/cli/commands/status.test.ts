@@ -57,7 +57,7 @@ describe('signpipe status', () => {
       await until('written', async () => /"succeeded":[1-9]/.test(await readFile(file(), 'utf8')));
       const { status: code, stdout } = await status();
       assert.equal(code, 0);
-      assert.match(stdout, /^signer running since \d{4}-.* \(process \d+\), last heard of \d+ s ago$/m);
+      assert.match(stdout, /^signer running since \d{4}-.* \(process \d+\), last heard from \d+ s ago$/m);
       assert.match(stdout, /^channel default\n {2}certificate {2}.*, until \d{4}-\d\d-\d\d, \d+ days left$/m);
       assert.match(
         stdout,
@@ -80,8 +80,11 @@ describe('signpipe status', () => {
       await signer.poll();
       await until('written', async () => (await readFile(file(), 'utf8')).includes(id));
       const { stdout } = await status();
-      assert.match(stdout, /waiting {6}no timestamp authority answers since \d{4}-/);
-      assert.match(stdout, new RegExp(`^request ${id.slice(0, 7)}.*\\(default\\) waits since \\d{4}-`, 'm'));
+      assert.match(stdout, /waiting {6}no timestamp authority has answered since \d{4}-/);
+      assert.match(
+        stdout,
+        new RegExp(`^request ${id.slice(0, 7)}.*\\(default\\) has been waiting since \\d{4}-`, 'm'),
+      );
       assert.match(stdout, /circuit (?:half-)?open, .*failures?, the last .*\[timestamp-http\]/);
       const signed = await asJson();
       assert.equal(signed.running, true);
@@ -118,7 +121,7 @@ describe('signpipe status', () => {
     const written = new Date(Date.now() - 3_600_000).toISOString();
     await writeFile(file(), JSON.stringify({ ...health, ended: false, pid: process.pid, written }));
     const { status: code, stdout } = await status();
-    assert.match(stdout, /but silent: last heard of 60 min ago/);
+    assert.match(stdout, /but silent: last heard from 60 min ago/);
     assert.equal(code, 1, 'it hangs, or another process got its number');
     const found = await checkHealth(await loadSignerConfig(world.site.signerConfig));
     assert.deepEqual(

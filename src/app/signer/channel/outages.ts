@@ -184,7 +184,7 @@ export class Outages {
       );
     const why = message === '' ? '' : `: ${message}`;
     return unmet(
-      `the signing key cannot be reached since ${since.toISOString()}; it is tried again, until ${until} at the latest${why}`,
+      `the signing key has been out of reach since ${since.toISOString()}; it is tried again, until ${until} at the latest${why}`,
     );
   }
 

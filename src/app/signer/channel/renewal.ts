@@ -151,7 +151,7 @@ export class Renewal {
     const why = problem ? `${problem.message} [${problem.code}]` : 'it is not open';
     return usage(
       'successor-unusable',
-      `channel ${channel}: signing.successor takes over since ${this.changesAt.toISOString()}, but cannot be opened: ${why}`,
+      `channel ${channel}: signing.successor should have taken over at ${this.changesAt.toISOString()}, but cannot be opened: ${why}`,
       { hint, cause: problem },
     );
   }

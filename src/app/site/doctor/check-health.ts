@@ -26,7 +26,7 @@ function waitingResults({ name, waiting }: ChannelHealth): CheckResult[] {
   return [
     warning(
       'requests-waiting',
-      `channel ${name}: requests wait for ${what} since ${waiting.since}`,
+      `channel ${name}: requests have been waiting for ${what} since ${waiting.since}`,
       'see the lines on signing keys and timestamps above, and retry.for',
     ),
   ];
@@ -43,11 +43,11 @@ export async function checkHealth({ state }: SignerConfig, now = new Date()): Pr
     return [
       warning(
         'signer-silent',
-        `process ${health.pid} is there, and the signer with that number was last heard of at ${health.written}`,
+        `process ${health.pid} is there, and the signer with that number was last heard from at ${health.written}`,
         'the signer hangs, cannot write into its state folder, or was killed: see its log, and restart it',
       ),
     ];
   const results = health.channels.flatMap((each) => [...authorityResults(each), ...waitingResults(each)]);
-  const running = `process ${health.pid} runs since ${health.started}; ${plural(health.requests.length, 'request')} waiting`;
+  const running = `process ${health.pid} has been running since ${health.started}; ${plural(health.requests.length, 'request')} waiting`;
   return [ok(running), ...results];
 }

@@ -123,7 +123,7 @@ export const settingsInUse = (signing: SigningConfig, now: Date): KeySettings =>
   signing.successor && now >= signing.successor.from ? signing.successor : signing;
 
 const replacedSince = (from: Date): string =>
-  `signing.successor signs since ${from.toISOString()}: make its settings those of signing, and remove signing.successor`;
+  `signing.successor has signed since ${from.toISOString()}: make its settings those of signing, and remove signing.successor`;
 
 /** How the successor covers the end of a key's certificate; undefined if it does not. */
 function coverOf(

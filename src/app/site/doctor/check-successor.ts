@@ -26,7 +26,7 @@ function timeOf(
 }
 
 function whenText(at: Date, now: Date): string {
-  if (at <= now) return `signs since ${at.toISOString()}`;
+  if (at <= now) return `has signed since ${at.toISOString()}`;
   return `takes over at ${at.toISOString()}, in ${plural(Math.ceil((at.getTime() - now.getTime()) / DAY), 'day')}`;
 }
 

@@ -108,10 +108,10 @@ describe('the successor', () => {
     const { key, successor } = await examine(daysAhead(46), { name: 'next', from: daysAhead(45) });
     assert.match(
       key.join('\n'),
-      /^ok: signing\.successor signs since .*: make its settings those of signing/,
+      /^ok: signing\.successor has signed since .*: make its settings those of signing/,
     );
     assert.deepEqual(notOk(successor), []);
-    assert.match(successor[0] ?? '', /^ok: signs since /);
+    assert.match(successor[0] ?? '', /^ok: has signed since /);
   });
 
   it('takes over when the certificate in use ends, if that is earlier', async () => {
