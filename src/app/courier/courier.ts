@@ -100,7 +100,7 @@ export class Courier {
   }
 
   /**
-   * The batches of this round. Where anyone may push, a stranger can make thousands: those under the name of an allowed
+   * The batches of this round. If anyone may push, a stranger can make thousands: those under the name of an allowed
    * signer come first, and among them chance decides, so that none waits for all others.
    */
   private async choose(due: readonly ListedBatch[]): Promise<readonly ListedBatch[]> {

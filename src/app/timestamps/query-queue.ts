@@ -24,7 +24,7 @@ const POLL_MS = { shortest: 50, part: 1 / 5, longest: 5000 };
 const LEFT_OVER_MS = 600_000;
 /** The same for a query of another signer, such as one whose key was replaced. */
 const LEFT_OVER_OF_OTHERS_MS = 86_400_000;
-/** How many such batches are removed at a time, and how often, in ms: a restarted signer finds some that wait still. */
+/** How many such batches are removed at a time, and how often, in ms: a restarted signer finds some that still wait. */
 const CLEAN_UP = { most: 200, everyMs: 600_000 };
 
 /** Queries that were pushed together. */

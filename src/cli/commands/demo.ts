@@ -35,7 +35,7 @@ interface DemoCommandOptions extends CommonOptions {
 
 const run = promisify(execFile);
 
-/** How the story tells the way to the timestamp authority. */
+/** What the story says of the way to the timestamp authority. */
 const VIA_TEXTS = {
   direct: '',
   ssh: '; the signer reaches the authority through the host',

@@ -1,6 +1,6 @@
 import { usage } from '../../lib/errors.ts';
 
-/** What tells which settings a key has: a file, a program, or something else outside of this process. */
+/** What decides which settings a key has: a file, a program, or something else outside of this process. */
 type KeyPlace = 'pem' | 'pkcs12' | 'command' | 'elsewhere';
 
 const NAMES: Readonly<Record<KeyPlace, string>> = {

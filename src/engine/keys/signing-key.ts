@@ -82,7 +82,7 @@ export interface SigningKey {
   sign(hash: DigestName, data: Buffer): Promise<KeySignature>;
   /**
    * Asks whether the key can be reached, without making a signature: throws as `sign` would if it cannot. Left out if only
-   * a signature tells.
+   * a signature shows that.
    */
   available?(): Promise<void>;
   /** Releases the key. May be called more than once. */

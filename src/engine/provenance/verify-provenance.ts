@@ -16,7 +16,7 @@ import { statementDiffers } from './statement-differs.ts';
 import { trustedStatements, type Trusted, type TrustedStatements } from './trusted-statements.ts';
 import type { SummaryStatement } from './verification-summary.ts';
 
-/** A file's provenance, verified: an allowed key states it of these bytes, and the file shows nothing else. */
+/** A file's provenance, verified: an allowed key signed it for these bytes, and the file does not contradict it. */
 export interface VerifiedProvenance {
   readonly signing: Trusted<SigningStatement>;
   /** The verification summary of the same file, if there is one. */

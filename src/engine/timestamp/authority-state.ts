@@ -7,7 +7,7 @@ import { HttpStatusError } from './transport/http.ts';
 const MAX_RETRY_AFTER = 600_000;
 /** The rest after a first failure, in ms; it doubles with each further one in a row. */
 const FIRST_REST = 5000;
-/** An authority is late after this part of its time-out, or after so many times its median. */
+/** An authority is late after this part of its time-out, or after this multiple of its median. */
 const LATE = { part: 1 / 5, medians: 3 };
 
 /** Failures closer together than this part of the back-off count as one. Back-offs vary from 0.75 to 1.25. */

@@ -47,8 +47,8 @@ interface PendingStamp {
 /**
  * Gets timestamps from authorities in their order of preference, for many programs at once. What one timestamp finds
  * out spares the others: an authority that is late or failed is passed over, and later tried by a single request, whose
- * token is not used if another authority is there. One that failed in every attempt is left alone for a while, and so
- * all timestamps fail soon if that is so for each. A Retry-After is obeyed; connections are reused. A token is returned
+ * token is not used if another authority is there. One that failed in every attempt is left alone for a while; if
+ * that is so for all, every timestamp fails soon. A Retry-After is obeyed; connections are reused. A token is returned
  * only after every check of `checkToken`. An authority whose answer is wrong is not asked again for the same timestamp.
  */
 export class TimestampClient implements Timestamper {

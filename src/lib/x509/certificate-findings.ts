@@ -23,7 +23,7 @@ const RULES = {
 const MIN_RSA_BITS = 3072;
 const MAX_DAYS = 460;
 
-/** Policies that public authorities put into each code-signing certificate, and nobody else may. */
+/** Policies that public authorities put into each code-signing certificate, and no other authority may. */
 const RESERVED: ReadonlySet<string> = new Set<string>([OID.codeSigningPolicy, OID.extendedValidation]);
 
 /** Policies that cannot be read count as none: they are no reason to refuse a certificate here. */

@@ -32,7 +32,7 @@ function otherIdentity({ current, next }: Succession): CertificateFinding | null
   };
 }
 
-/** Whether a certificate has another key than an earlier one with the same subject, and is none for tests. */
+/** Whether a certificate that is not for tests has another key than an earlier one with the same subject. */
 const hasNewKey = (earlier: Certificate, next: Certificate): boolean =>
   !next.isTest &&
   earlier.subjectDer.equals(next.subjectDer) &&

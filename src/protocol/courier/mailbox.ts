@@ -30,7 +30,7 @@ const FETCH_EACH_MS = 30_000;
 const NO_TIME = unavailable('git-timeout', 'git fetch: other batches have taken all the time');
 /** How long one command of git may take, in ms: the signer waits a minute, and the host may hang. */
 const GIT_MS = 120_000;
-/** After how many fetches and pushes the repository is created anew: nothing in it is needed for long. */
+/** After how many fetches and pushes the repository is created again: nothing in it is needed for long. */
 const MOST_TRANSFERS = 200;
 
 /** A batch on the host. */

@@ -26,8 +26,8 @@ const comparable = (name: string): string => name.toLowerCase().split('/').map(w
  * - `name-reserved`, whatever the channel: a file, or a folder around it, has a name that a checksum file or the like has
  *   or could have. A builder could replace those of other files, or keep them from being delivered.
  * - `name-too-long`, with `attached`: names of files beside it would be longer than a name may be.
- * - `names-alike`, with `attached`: two of them are one name where case does not count, so that no reader could download
- *   both with what lies beside them.
+ * - `names-alike`, with `attached`: two of them are one name on file systems that ignore case, so that a reader there
+ *   could not download both with what lies beside them.
  */
 export function requireAttachableNames(names: readonly string[], attached: boolean): void {
   const taken = new Map<string, string>();

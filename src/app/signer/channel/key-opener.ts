@@ -41,7 +41,7 @@ export class KeyOpener {
     return this.lastProblem;
   }
 
-  /** Whether a person must act, and then restart the signer: another attempt could lock a token, or costs. */
+  /** Whether a person must act, and then restart the signer: another attempt could lock a token, or cost money. */
   get needsPerson(): boolean {
     return (
       this.lastProblem !== null && !this.lastProblem.retryable && COSTLY.test(this.options.settings.key ?? '')

@@ -9,7 +9,7 @@ interface WaitForKeysOptions {
   readonly log: Logger;
   /** Ends the waiting. */
   readonly signal: AbortSignal;
-  /** Resolves when an attempt should be made at once; is to stop listening when its signal is aborted. */
+  /** Resolves when an attempt should be made at once; must stop listening when its signal is aborted. */
   readonly now: (signal: AbortSignal) => Promise<unknown>;
   /** The first pause, in ms; 2 s unless given. */
   readonly firstPause?: number;

@@ -88,7 +88,7 @@ const SILENT = 180_000;
 export const isSilent = ({ written }: SignerHealth, now: Date): boolean =>
   now.getTime() - Date.parse(written) > SILENT;
 
-/** Whether the signer that wrote this still runs, as far as this machine's process table tells. */
+/** Whether the signer that wrote this still runs, as far as this machine's process table shows. */
 export function isRunning({ pid, ended }: SignerHealth): boolean {
   if (ended) return false;
   try {

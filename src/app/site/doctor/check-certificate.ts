@@ -15,7 +15,7 @@ interface ValidityOptions {
   readonly now: Date;
   /** When it is to sign; now unless given. */
   readonly at?: Date;
-  /** By what its end is covered; then it is no reason for a warning. */
+  /** What covers its end; then that is no reason for a warning. */
   readonly covered?: string | undefined;
 }
 

@@ -67,7 +67,7 @@ function choicesOf({ path, present, tokens }: ListedModule): TokenKeyChoice[] {
   );
 }
 
-/** Why a token did not show its private keys, unless nobody gave a PIN. */
+/** Why a token did not show its private keys, unless no PIN was given. */
 const loginProblems = ({ tokens }: ListedModule): string[] =>
   tokens.flatMap(({ notLoggedIn }) =>
     notLoggedIn && notLoggedIn.code !== 'pin-missing' ? [notLoggedIn.message] : [],

@@ -2,7 +2,7 @@ import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
 import { KeyUnavailable } from '../signing-key.ts';
 
-/** What can be wrong with a call of a service, as far as somebody can act on it. */
+/** What can be wrong with a call of a service, as far as a person can act on it. */
 export type Problem =
   | 'credentials'
   | 'denied'

@@ -28,7 +28,7 @@ async function whyNoProgram(file: string): Promise<string | undefined> {
 /** Options of a command line: one could hold a secret, which no message shows. */
 const OPTIONS = /\s-.*$/s;
 
-/** What a shell would have read in another way. */
+/** The part that a shell would have read in another way, as the end of a message. */
 function shellSyntax(program: string): string | undefined {
   const odd = /^~|\$/.exec(program)?.[0];
   if (odd !== undefined) return `; no shell replaces the ${odd}`;
@@ -47,7 +47,7 @@ const STICKY = 0o1000;
 const withFoldersAbove = (path: string): string[] =>
   dirname(path) === path ? [path] : [path, ...withFoldersAbove(dirname(path))];
 
-/** A program's file, the link to it if it has one, and the folders above both: each can be exchanged for another. */
+/** A program's file, the link to it if it has one, and the folders above both: each can be replaced by another. */
 async function exchangeable(program: string): Promise<readonly string[]> {
   const targets = [program, await realpath(program), await realpath(dirname(program))];
   return [...new Set(targets.flatMap(withFoldersAbove))];

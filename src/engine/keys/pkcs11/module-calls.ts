@@ -3,7 +3,7 @@
  * over the channel of node:child_process, so that no PIN is in an argument or a variable of the process.
  */
 
-/** The variable that tells the process of a module the id of the process that it ends with. */
+/** The variable with the id of the parent process, at whose end the process of a module ends too. */
 export const PARENT_VARIABLE = 'SIGNPIPE_PARENT';
 
 /** A token as its module describes it (CK_TOKEN_INFO and CK_SLOT_INFO), without padding. */
