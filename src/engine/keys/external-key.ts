@@ -61,7 +61,12 @@ class ExternalKey implements SigningKey {
     this.shortLived = signer.shortLived;
     this.digests = signer.digests;
     this.inFlight = new Semaphore(signer.concurrency);
-    if (signer.available) this.available = signer.available.bind(signer);
+    const available = signer.available?.bind(signer);
+    if (available)
+      this.available = () =>
+        available().catch((error: unknown) => {
+          throw answeredNow(error);
+        });
   }
 
   async sign(hash: DigestName, data: Buffer): Promise<KeySignature> {

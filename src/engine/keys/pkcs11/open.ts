@@ -7,7 +7,6 @@ import type { UriKeyOptions } from '../uri-key-options.ts';
 import { isLost } from './call-errors.ts';
 import { TokenConnection, type ConnectionOptions } from './connection.ts';
 import { certificatesFor, fits } from './find-key.ts';
-import { answeredNow } from '../../../lib/errors.ts';
 import { tokenName } from './find-token.ts';
 import { modulePath } from './module-path.ts';
 import { CALL_MS } from './module-process.ts';
@@ -31,20 +30,12 @@ class TokenSigner implements ExternalSigner {
   }
 
   async signDigest(hash: DigestName, digest: Buffer, data: Buffer): Promise<{ readonly value: Buffer }> {
-    try {
-      return { value: await this.usingConnection((connection) => connection.sign(hash, digest, data)) };
-    } catch (error) {
-      throw answeredNow(error);
-    }
+    return { value: await this.usingConnection((connection) => connection.sign(hash, digest, data)) };
   }
 
   /** Looks for the key on the token. */
   async available(): Promise<void> {
-    try {
-      await this.usingConnection((connection) => connection.check());
-    } catch (error) {
-      throw answeredNow(error);
-    }
+    await this.usingConnection((connection) => connection.check());
   }
 
   async close(): Promise<void> {
