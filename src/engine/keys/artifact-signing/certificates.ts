@@ -1,16 +1,9 @@
 import { TAG } from '../../../lib/asn1/der.ts';
+import { decodeBase64 } from '../../../lib/bytes/base64.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { parseDerCertificates } from '../certificate-file.ts';
 import { leafOf } from '../leaf-certificate.ts';
-
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-
-/** Decodes base64, in one line or several. Undefined for anything else. */
-export function decodeBase64(text: string): Buffer | undefined {
-  const joined = text.replaceAll(/[\r\n]/g, '');
-  return joined !== '' && BASE64.test(joined) ? Buffer.from(joined, 'base64') : undefined;
-}
 
 /** The DER in a `signingCertificate`: base64 of the base64 of a PKCS #7 bundle, as the service sends it, or of the bundle. */
 function derOf(signingCertificate: string): Buffer | undefined {

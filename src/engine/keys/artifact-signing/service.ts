@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TokenCredential } from '@azure/identity';
 import type { DigestName } from '../../../lib/asn1/oids.ts';
+import { decodeBase64 } from '../../../lib/bytes/base64.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { AccessTokens } from './access-token.ts';
-import { decodeBase64, readSigningCertificate } from './certificates.ts';
+import { readSigningCertificate } from './certificates.ts';
 import { readOperation, requireAccepted, ServiceAnswerError, type OperationState } from './operation.ts';
 import { callRest, type RestAnswer, type RestRequest } from './rest-client.ts';
 

@@ -1,4 +1,5 @@
 import { DerReader, TAG } from '../../../lib/asn1/der.ts';
+import { decodeBase64 } from '../../../lib/bytes/base64.ts';
 import { hasCode, isInvalid, SignpipeError, unavailable, usage } from '../../../lib/errors.ts';
 import { printableLines } from '../../../lib/printable.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
@@ -66,9 +67,6 @@ export function requireSuccess(outcome: CommandOutcome, what: string, timeoutMs:
   });
 }
 
-/** RFC 4648, 4; the lines of `base64` and `openssl base64` are joined before. */
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-
 /** Throws unless the bytes are an ECDSA-Sig-Value (RFC 3279, 2.2.3), to its last byte. */
 function requireEcdsaValue(value: Buffer, what: string): void {
   try {
@@ -88,10 +86,10 @@ function requireEcdsaValue(value: Buffer, what: string): void {
 
 /** Throws `key-command-answer` unless the answer is a signature of the form that fits the key. */
 export function parseAnswer(answer: Buffer, { publicKey }: Certificate, what: string): Buffer {
-  const text = answer.toString('latin1').replaceAll(/[\r\n]/g, '');
-  if (text === '') throw answerBad(what, 'wrote no signature');
-  if (!BASE64.test(text)) throw answerBad(what, 'its answer is not base64');
-  const value = Buffer.from(text, 'base64');
+  const text = answer.toString('latin1');
+  if (/^[\r\n]*$/.test(text)) throw answerBad(what, 'wrote no signature');
+  const value = decodeBase64(text);
+  if (!value) throw answerBad(what, 'its answer is not base64');
   if (publicKey.asymmetricKeyType === 'ec') requireEcdsaValue(value, what);
   const size = Math.ceil((publicKey.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
   if (size > 0 && value.length !== size)
