@@ -1,6 +1,7 @@
 import { OID } from '../../lib/asn1/oids.ts';
 import { usage } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
+import { latestExpiryFirst } from '../../lib/x509/expiry.ts';
 import { isIssuedBy } from '../../lib/x509/issuance.ts';
 
 const isForCodeSigning = ({ extendedKeyUsage }: Certificate): boolean =>
@@ -23,9 +24,7 @@ function ends(certificates: readonly Certificate[]): readonly Certificate[] {
  */
 export function leafOf(certificates: readonly Certificate[], what: string): Certificate {
   const distinct = new Map(certificates.map((each) => [each.sha256, each])).values();
-  const [leaf, ...others] = ends([...distinct]).toSorted(
-    (a, b) => b.notAfter.getTime() - a.notAfter.getTime(),
-  );
+  const [leaf, ...others] = ends([...distinct]).toSorted(latestExpiryFirst);
   if (leaf && others.every(({ publicKey }) => publicKey.equals(leaf.publicKey))) return leaf;
   const found = leaf ? `${others.length + 1} certificates that may be` : 'no certificate that can be';
   throw usage('key-certificate-unclear', `${what}: has ${found} that of the signing key`, {

@@ -4,6 +4,7 @@ import { OID, type DigestName } from '../../lib/asn1/oids.ts';
 import { SignpipeError, usage, type ErrorDetails } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { issuerMissing, orderChain } from '../../lib/x509/chain-order.ts';
+import { latestExpiryFirst } from '../../lib/x509/expiry.ts';
 import { isoDay } from '../../lib/iso-day.ts';
 
 /** What a key has made of some data. */
@@ -165,7 +166,7 @@ export function signingKey(key: KeyObject, certificates: readonly Certificate[],
   const algorithm = algorithmOf(key, what);
   const [leaf] = certificates
     .filter((certificate) => belongsTo(certificate, key))
-    .sort((a, b) => b.notAfter.getTime() - a.notAfter.getTime());
+    .toSorted(latestExpiryFirst);
   if (!leaf)
     throw usage('key-does-not-match', `${what}: none of the certificates belongs to the private key`, {
       hint: 'give the certificate that was issued for this private key',

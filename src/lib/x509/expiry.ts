@@ -27,6 +27,10 @@ export function expiryOf({ notAfter }: Pick<Certificate, 'notAfter'>, now: Date)
   return { days, threshold, text: `valid until ${isoDay(notAfter)}, ${plural(days, 'day')} left` };
 }
 
+/** For sorting: the certificate that expires last comes first. */
+export const latestExpiryFirst = (a: Certificate, b: Certificate): number =>
+  b.notAfter.getTime() - a.notAfter.getTime();
+
 /** Whether the next certificate signs when the current one ends, and for longer: then nothing has to be done. */
 export const isCovered = (succession: Succession): boolean =>
   succession.next.notBefore <= changeAt(succession) && succession.next.notAfter > succession.current.notAfter;

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { DigestName } from '../../../lib/asn1/oids.ts';
 import { usage } from '../../../lib/errors.ts';
+import { latestExpiryFirst } from '../../../lib/x509/expiry.ts';
 import { readCertificates } from '../certificate-file.ts';
 import { requireCertificate } from '../command/command-line.ts';
 import { externalKey } from '../external-key.ts';
@@ -59,9 +60,9 @@ export async function openCloudKey(
   };
   try {
     const key = await calls.run((signal) => service.findKey(signal));
-    const leaf = certificates
+    const [leaf] = certificates
       .filter(({ publicKey }) => publicKey.equals(key.publicKey))
-      .toSorted((a, b) => b.notAfter.getTime() - a.notAfter.getTime())[0];
+      .toSorted(latestExpiryFirst);
     if (!leaf)
       throw usage('key-does-not-match', `${path}: none of the certificates belongs to ${what}`, {
         hint: 'give the certificate that was issued for this key, or name the version of the key that it was issued for',

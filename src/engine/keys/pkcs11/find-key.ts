@@ -4,6 +4,7 @@ import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { plural } from '../../../lib/plural.ts';
 import { printable } from '../../../lib/printable.ts';
 import { Certificate } from '../../../lib/x509/certificate.ts';
+import { latestExpiryFirst } from '../../../lib/x509/expiry.ts';
 import { readCertificates } from '../certificate-file.ts';
 import { MAX_LISTED } from './find-token.ts';
 import type { TokenCertificate, TokenKey } from './module-calls.ts';
@@ -156,7 +157,7 @@ export async function certificatesFor(
   const pool = file === undefined ? onToken : await readCertificates(file);
   const known = key.modulus ?? key.ecPoint;
   const own = known ? pool.filter((certificate) => fits(certificate, key)) : await provedBy(pool, signer);
-  const [leaf] = own.sort((a, b) => b.notAfter.getTime() - a.notAfter.getTime());
+  const [leaf] = own.toSorted(latestExpiryFirst);
   if (leaf) return { leaf, others: [...pool, ...onToken] };
   if (file !== undefined)
     throw usage(
