@@ -45,7 +45,7 @@ export const isLost = (error: unknown): boolean =>
 const INSTALL =
   'install it in the folder of signpipe: npm install pkcs11js. It is compiled there, which needs a C++ compiler, make, python3 and the headers of Node; without a network, set npm_config_nodedir to the folder above include/node, such as /usr';
 
-/** Maps what went wrong in the process of a module. Throws nothing; no message holds a PIN, which no module repeats. */
+/** The error for what went wrong in the process of a module. No message holds a PIN, since no module repeats one. */
 export function callError({ stage, rv, message }: ModuleFault, path: string): SignpipeError {
   const text = printable(message, 300);
   if (stage === 'package')

@@ -6,7 +6,7 @@ import { printable } from '../../../lib/printable.ts';
 import { Certificate } from '../../../lib/x509/certificate.ts';
 import { latestExpiryFirst } from '../../../lib/x509/expiry.ts';
 import { readCertificates } from '../certificate-file.ts';
-import { MAX_LISTED } from './find-token.ts';
+import { listed } from './find-token.ts';
 import type { TokenCertificate, TokenKey } from './module-calls.ts';
 import type { ModuleProcess } from './module-process.ts';
 import { pathOf, type KeySelection } from './uri.ts';
@@ -18,8 +18,7 @@ export const objectUri = ({ label, id }: { readonly label: string; readonly id: 
     ['id', id],
   ]) || 'type=private';
 
-const listed = (keys: readonly TokenKey[]): string =>
-  keys.slice(0, MAX_LISTED).map(objectUri).join(', ') + (keys.length > MAX_LISTED ? ', …' : '');
+const listedKeys = (keys: readonly TokenKey[]): string => listed(keys.map(objectUri));
 
 /**
  * The one private key on the token that a URI selects, of those that may sign. Throws usage errors:
@@ -33,13 +32,13 @@ export async function findKey(process: ModuleProcess, { label, id }: KeySelectio
   if (key)
     throw usage(
       'token-key-ambiguous',
-      `${plural(keys.length, 'private key')} of the token fit the URI: ${listed(keys)}`,
+      `${plural(keys.length, 'private key')} of the token fit the URI: ${listedKeys(keys)}`,
       {
         hint: "add object= and id= to the key's URI so that one is left",
       },
     );
   if (found.length > 0)
-    throw usage('token-key-missing', `the private key ${listed(found)} may not sign (CKA_SIGN)`, {
+    throw usage('token-key-missing', `the private key ${listedKeys(found)} may not sign (CKA_SIGN)`, {
       hint: 'name another key of the token, or make one that may sign',
     });
   const all =
@@ -50,7 +49,7 @@ export async function findKey(process: ModuleProcess, { label, id }: KeySelectio
     hint:
       all.length === 0
         ? 'the token shows no private key at all: make one, or look for it on another token'
-        : `correct object= and id= in the key's URI: the private keys of the token are ${listed(all)}`,
+        : `correct object= and id= in the key's URI: the private keys of the token are ${listedKeys(all)}`,
   });
 }
 

@@ -5,7 +5,11 @@ import type { ModuleInfo, TokenInfo } from './module-calls.ts';
 import { pathOf, type LibrarySelection, type TokenSelection } from './uri.ts';
 
 /** The most tokens or keys that an error lists. */
-export const MAX_LISTED = 10;
+const MAX_LISTED = 10;
+
+/** A list of names for a message, which ends after ten. */
+export const listed = (names: readonly string[]): string =>
+  names.slice(0, MAX_LISTED).join(', ') + (names.length > MAX_LISTED ? ', …' : '');
 
 /** The path of a URI that fits a token alone, as far as label and serial number, else its slot, can say. */
 export const tokenUri = ({ label, serial, slotId }: TokenInfo): string =>
@@ -17,9 +21,6 @@ export const tokenUri = ({ label, serial, slotId }: TokenInfo): string =>
 /** Names a token in a message. */
 export const tokenName = ({ label, serial }: TokenInfo): string =>
   `${printable(label, 40)}${serial === '' ? '' : ` (serial ${printable(serial, 20)})`}`;
-
-const listed = (tokens: readonly TokenInfo[]): string =>
-  tokens.slice(0, MAX_LISTED).map(tokenName).join(', ') + (tokens.length > MAX_LISTED ? ', …' : '');
 
 /** Whether a token is one that a URI selects. */
 export const fitsToken = (token: TokenInfo, selection: TokenSelection): boolean => {
@@ -54,12 +55,16 @@ export function findToken(tokens: readonly TokenInfo[], selection: TokenSelectio
       hint:
         tokens.length === 0
           ? 'plug it in; the module shows no token at all. It is looked for again when the key is used next'
-          : `plug it in, or correct the key's URI: the tokens that are there are ${listed(tokens)}`,
+          : `plug it in, or correct the key's URI: the tokens that are there are ${listed(tokens.map(tokenName))}`,
     });
   if (another)
-    throw usage('token-ambiguous', `several tokens fit the URI of the signing key: ${listed(fitting)}`, {
-      hint: `add what tells them apart, such as ${apart(token, another)}`,
-    });
+    throw usage(
+      'token-ambiguous',
+      `several tokens fit the URI of the signing key: ${listed(fitting.map(tokenName))}`,
+      {
+        hint: `add what tells them apart, such as ${apart(token, another)}`,
+      },
+    );
   return token;
 }
 

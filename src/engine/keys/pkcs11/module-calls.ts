@@ -81,7 +81,7 @@ export interface SignRequest {
   /** CKM_ number. */
   readonly mechanism: number;
   readonly data: Buffer;
-  /** For a key with CKA_ALWAYS_AUTHENTICATE: the PIN, or null if the token asks for it on its own keypad. */
+  /** For a key with CKA_ALWAYS_AUTHENTICATE: the PIN, or undefined if the token asks for it on its own keypad. */
   readonly authenticate?: { readonly pin: string | undefined } | undefined;
 }
 
