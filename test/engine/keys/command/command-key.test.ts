@@ -19,8 +19,8 @@ import {
   type TestIdentity,
   type TestPki,
 } from '../../../../src/sandbox/certificates.ts';
+import { PIN, SoftHsm } from '../../../world/softhsm.ts';
 import { signsForOthers } from '../judged.ts';
-import { SoftToken } from '../soft-token.ts';
 
 const WRAPPERS = join(import.meta.dirname, '../../../../keys.example');
 const OPENSSL = join(WRAPPERS, 'sign-openssl');
@@ -110,27 +110,32 @@ describe('the wrappers in keys.example', () => {
       await key.close();
     });
 
-  for (const kind of ['rsa2048', 'p256'] as const)
-    it(`sign-pkcs11-tool signs programs with ${kind} in a token, and is not run again after a wrong PIN`, async () => {
-      const token = await SoftToken.create(at(`token-${kind}`), { label: 'release', pin: '471100' });
-      process.env['SOFTHSM2_CONF'] = token.configuration;
-      const pki = pkis.get(kind);
-      assert.ok(pki);
-      await token.importKey(pki.codeSigning.key, { id: '01', label: 'codesign' });
-      await writeFile(at('pin'), '471100');
+  for (const [kind, type] of [
+    ['rsa2048', 'rsa:2048'],
+    ['p256', 'EC:secp256r1'],
+  ] as const)
+    it(`sign-pkcs11-tool signs programs with ${kind} in a token, and is not run again after a wrong PIN`, async (test) => {
+      const hsm = await SoftHsm.create();
+      test.after(() => hsm.remove());
+      const onToken = { label: 'codesign', id: '01', type };
+      await hsm.makeKey(onToken);
+      const issuer = rootOf(kind);
+      const leaf = await hsm.certify(onToken, { issuer, write: false });
+      await writeFile(at(`token-${kind}.pem`), toPem([leaf]));
+      await writeFile(at('pin'), PIN);
       const settings: KeySettings = {
-        command: [PKCS11_TOOL, token.module, 'release', '01', at('pin')],
+        command: [PKCS11_TOOL, hsm.module, 'release', '01', at('pin')],
         commandEnvironment: ['SOFTHSM2_CONF'],
-        certificate: at(`${kind}.pem`),
+        certificate: at(`token-${kind}.pem`),
       };
       const { key } = await opened(settings);
-      await signsForOthers(key, pki.root);
+      await signsForOthers(key, issuer);
       await writeFile(at('pin'), '000000');
       const wrong = await opened(settings);
       const error = await refusal(() => wrong.key.sign('sha256', data), 'key-command-refused', 'local');
       assert.match(inspect(error.cause), /CKR_PIN_INCORRECT/);
       assert.doesNotMatch(inspect(error, { depth: 9 }), /000000/);
-      await writeFile(at('pin'), '471100');
+      await writeFile(at('pin'), PIN);
       await refusal(() => wrong.key.sign('sha256', data), 'key-command-refused', 'local');
     });
 });
