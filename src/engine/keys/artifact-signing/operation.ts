@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { quoted, type Problem, type ServiceProblem } from '../cloud/service-errors.ts';
+import { quoted, withHint, type ServiceHints, type ServiceProblem } from '../cloud/service-errors.ts';
 import { AZURE_PROBLEMS, explainAzureError } from '../cloud/azure-errors.ts';
 import type { RestAnswer } from './rest-client.ts';
 
@@ -30,17 +30,12 @@ export class ServiceAnswerError extends Error {
   }
 }
 
-const HINTS: Partial<Record<Problem, string>> = {
+const HINTS: ServiceHints = {
   credentials:
     'set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_CLIENT_CERTIFICATE_PATH), or give the machine a managed identity; renew a secret that has expired',
   denied: 'give the account the role Artifact Signing Certificate Profile Signer for the certificate profile',
   missing: 'check account and profile in signing.key, and that the endpoint is that of the account’s region',
   throttled: 'lower signing.concurrency, or choose a larger plan',
-};
-
-const withHint = (problem: ServiceProblem): ServiceProblem => {
-  const hint = HINTS[problem.problem];
-  return hint === undefined ? problem : { ...problem, hint };
 };
 
 const statedText = ({ error, errorDetail, title }: z.infer<typeof refusal>): string => {
@@ -54,13 +49,13 @@ export function requireAccepted({ status, retryAfterMs, body }: RestAnswer): voi
   const said = [`HTTP ${status}`, statedText(refusal.parse(body))].filter(Boolean).join(', ');
   const other = status >= 500 ? 'unavailable' : status >= 400 ? 'refused' : 'answer';
   throw new ServiceAnswerError(
-    withHint({ problem: AZURE_PROBLEMS.get(status) ?? other, said, retryAfterMs }),
+    withHint({ problem: AZURE_PROBLEMS.get(status) ?? other, said, retryAfterMs }, HINTS),
   );
 }
 
 /** What an error of a call means. */
 export const explainArtifactSigning = (error: unknown): ServiceProblem =>
-  error instanceof ServiceAnswerError ? error.problem : withHint(explainAzureError(error));
+  error instanceof ServiceAnswerError ? error.problem : withHint(explainAzureError(error), HINTS);
 
 /** The state of an operation as the service reports it. */
 export type OperationState =

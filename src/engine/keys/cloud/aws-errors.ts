@@ -1,6 +1,13 @@
 import { readRetryAfter } from '../../../lib/http/exchange.ts';
 import { TOO_LONG } from './aws-responses.ts';
-import { networkProblem, quoted, type Problem, type ServiceProblem } from './service-errors.ts';
+import {
+  networkProblem,
+  quoted,
+  withHint,
+  type Problem,
+  type ServiceHints,
+  type ServiceProblem,
+} from './service-errors.ts';
 
 /** By the name of the error; from the API reference of AWS KMS and its common errors. */
 const PROBLEMS: ReadonlyMap<string, Problem> = new Map<string, Problem>([
@@ -42,7 +49,7 @@ const PROBLEMS: ReadonlyMap<string, Problem> = new Map<string, Problem>([
   [TOO_LONG, 'answer'],
 ]);
 
-const HINTS: Partial<Record<Problem, string>> = {
+const HINTS: ServiceHints = {
   credentials:
     'set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role; renew them if they have expired',
   denied:
@@ -76,14 +83,11 @@ function problemOf(error: SdkError): Problem {
 export function explainAwsError(error: unknown): ServiceProblem {
   if (!(error instanceof Error)) return { problem: 'refused' };
   const { $response: response }: SdkError = error;
-  const problem = problemOf(error);
-  const hint = HINTS[problem];
-  return {
-    problem,
-    said: [error.name, quoted(error.message)].filter((text) => text !== '' && text !== 'Error').join(': '),
-    ...(hint !== undefined && { hint }),
-    retryAfterMs: readRetryAfter(response?.headers?.['retry-after'], Date.now()),
-  };
+  const said = [error.name, quoted(error.message)]
+    .filter((text) => text !== '' && text !== 'Error')
+    .join(': ');
+  const retryAfterMs = readRetryAfter(response?.headers?.['retry-after'], Date.now());
+  return withHint({ problem: problemOf(error), said, retryAfterMs }, HINTS);
 }
 
 export const isAccessDenied = (error: unknown): boolean =>

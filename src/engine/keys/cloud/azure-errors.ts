@@ -1,6 +1,13 @@
 import { readRetryAfter } from '../../../lib/http/exchange.ts';
 import { TOO_LONG } from './azure-responses.ts';
-import { networkProblem, quoted, type Problem, type ServiceProblem } from './service-errors.ts';
+import {
+  networkProblem,
+  quoted,
+  withHint,
+  type Problem,
+  type ServiceHints,
+  type ServiceProblem,
+} from './service-errors.ts';
 
 /** By HTTP status; from the REST references of Key Vault and Artifact Signing. */
 export const AZURE_PROBLEMS: ReadonlyMap<number, Problem> = new Map<number, Problem>([
@@ -11,7 +18,7 @@ export const AZURE_PROBLEMS: ReadonlyMap<number, Problem> = new Map<number, Prob
   [429, 'throttled'],
 ]);
 
-const HINTS: Partial<Record<Problem, string>> = {
+const HINTS: ServiceHints = {
   credentials:
     'set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_CLIENT_CERTIFICATE_PATH), or give the machine a managed identity; renew a secret that has expired',
   denied:
@@ -49,18 +56,20 @@ const tried = (error: SdkError): readonly SdkError[] =>
 const decisive = (error: SdkError): SdkError =>
   tried(error).findLast(({ name }) => name !== 'CredentialUnavailableError') ?? error;
 
+/** The HTTP status of an answer; 0 if there was none. */
+const statusOf = ({ statusCode }: SdkError): number => (typeof statusCode === 'number' ? statusCode : 0);
+
 function identityProblem(error: SdkError): Problem {
-  const { statusCode, message } = error;
-  const status = typeof statusCode === 'number' ? statusCode : 0;
+  const status = statusOf(error);
   if (status === 429) return 'throttled';
   if (status >= 500) return 'unavailable';
-  const isNetwork = /network_error|endpoints_resolution_error/.test(message);
+  const isNetwork = /network_error|endpoints_resolution_error/.test(error.message);
   return networkProblem(error) ?? (isNetwork ? 'unavailable' : 'credentials');
 }
 
 function problemOf(error: SdkError): Problem {
   if (isIdentityError(error)) return identityProblem(decisive(error));
-  const status = typeof error.statusCode === 'number' ? error.statusCode : 0;
+  const status = statusOf(error);
   const inner = error.details?.error?.innererror?.code;
   if (status === 403 && (DISABLED.test(String(inner)) || DISABLED_TEXT.test(error.message)))
     return 'disabled';
@@ -88,12 +97,7 @@ function saidBy(error: SdkError): string {
 export function explainAzureError(error: unknown): ServiceProblem {
   if (!(error instanceof Error)) return { problem: 'refused' };
   const sdkError: SdkError = error;
-  const problem = problemOf(sdkError);
-  const hint = HINTS[problem];
-  return {
-    problem,
-    said: quoted(saidBy(sdkError)),
-    ...(hint !== undefined && { hint }),
-    retryAfterMs: readRetryAfter(sdkError.response?.headers?.get?.('retry-after'), Date.now()),
-  };
+  const said = quoted(saidBy(sdkError));
+  const retryAfterMs = readRetryAfter(sdkError.response?.headers?.get?.('retry-after'), Date.now());
+  return withHint({ problem: problemOf(sdkError), said, retryAfterMs }, HINTS);
 }

@@ -1,4 +1,11 @@
-import { networkProblem, quoted, type Problem, type ServiceProblem } from './service-errors.ts';
+import {
+  networkProblem,
+  quoted,
+  withHint,
+  type Problem,
+  type ServiceHints,
+  type ServiceProblem,
+} from './service-errors.ts';
 
 /** By the number of the gRPC status (google.rpc.Code). */
 const PROBLEMS: ReadonlyMap<number, Problem> = new Map<number, Problem>([
@@ -13,7 +20,7 @@ const PROBLEMS: ReadonlyMap<number, Problem> = new Map<number, Problem>([
   [16, 'credentials'],
 ]);
 
-const HINTS: Partial<Record<Problem, string>> = {
+const HINTS: ServiceHints = {
   credentials:
     'set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account or a federation, or give the machine a service account',
   denied: 'give the account the role roles/cloudkms.signerVerifier on this key',
@@ -56,14 +63,7 @@ function retryAfter({ statusDetails }: SdkError): number | undefined {
 export function explainGoogleError(error: unknown): ServiceProblem {
   if (!(error instanceof Error)) return { problem: 'refused' };
   const sdkError: SdkError = error;
-  const problem = problemOf(sdkError);
-  const hint = HINTS[problem];
-  return {
-    problem,
-    said: quoted(
-      sdkError.details === undefined || sdkError.details === '' ? error.message : sdkError.details,
-    ),
-    ...(hint !== undefined && { hint }),
-    retryAfterMs: retryAfter(sdkError),
-  };
+  const { details } = sdkError;
+  const said = quoted(details === undefined || details === '' ? error.message : details);
+  return withHint({ problem: problemOf(sdkError), said, retryAfterMs: retryAfter(sdkError) }, HINTS);
 }

@@ -137,6 +137,15 @@ export function serviceError(
   return new SignpipeError('local', known.errorCode, message, details);
 }
 
+/** By problem, the hint that fits one service better than the usual one. */
+export type ServiceHints = Partial<Record<Problem, string>>;
+
+/** Adds the service's own hint for a problem, if it has one. */
+export function withHint(problem: ServiceProblem, hints: ServiceHints): ServiceProblem {
+  const hint = hints[problem.problem];
+  return hint === undefined ? problem : { ...problem, hint };
+}
+
 const MAX_SAID = 300;
 
 /** Longer than names and IDs; as long as session tokens, signatures and other secrets. */
