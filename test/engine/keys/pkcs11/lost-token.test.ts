@@ -144,6 +144,7 @@ describe('the process of a module', () => {
     const { module, more } = await spied(hsm.at('fifo'));
     const opening = openUri(hsm.uri('token=release', { module, more: `${more}&x-timeout=2` }));
     await assert.rejects(opening, { code: 'token-hangs', kind: 'unavailable' });
+    for (const { pid } of moduleProcesses()) await gone(pid);
     assert.deepEqual(moduleProcesses(), []);
   });
 
