@@ -11,7 +11,7 @@ import type { UriKeyOptions } from './uri-key-options.ts';
 /** A kind of key that a URI names. Its code is loaded, only for speed, when such a key is used. */
 interface UriKeyKind {
   /** Throws usage errors, without any I/O, for a URI that cannot be right; the configuration reports them. */
-  readonly check?: (uri: string, certificate: string | undefined) => void;
+  readonly check: (uri: string, certificate: string | undefined) => void;
   readonly open: (options: UriKeyOptions) => Promise<SigningKey>;
   /** Makes the paths in a URI absolute; a kind whose URIs hold no path has none. */
   readonly resolve?: (uri: string, resolvePath: (path: string) => string) => string;
@@ -90,7 +90,7 @@ function kindOf(uri: string): UriKeyKind {
 
 /** Checks what can be checked of a URI without opening its key. Throws `key-scheme` (usage), and what its kind throws. */
 export const checkUri = (uri: string, certificate: string | undefined): void =>
-  kindOf(uri).check?.(uri, certificate);
+  kindOf(uri).check(uri, certificate);
 
 /** Opens the key that a URI names. Throws `key-scheme` (usage), and what its kind throws. */
 export const openUriKey = async (options: UriKeyOptions): Promise<SigningKey> =>
