@@ -3,7 +3,7 @@ import { tokenName, tokenUri } from '../../../engine/keys/pkcs11/find-token.ts';
 import { listTokens, type ListedModule, type ListedToken } from '../../../engine/keys/pkcs11/list-tokens.ts';
 import { KEY_TYPE, type TokenInfo } from '../../../engine/keys/pkcs11/module-calls.ts';
 import { installedModules, modulePath } from '../../../engine/keys/pkcs11/module-path.ts';
-import { encodeValue, pathOf } from '../../../engine/keys/pkcs11/uri.ts';
+import { encodeValue, pathOf } from '../../../engine/keys/pkcs11/write-uri.ts';
 import { OID } from '../../../lib/asn1/oids.ts';
 import { SignpipeError, usage } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';

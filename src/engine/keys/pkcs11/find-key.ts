@@ -9,7 +9,8 @@ import { readCertificates } from '../certificate-file.ts';
 import { listed } from './find-token.ts';
 import type { TokenCertificate, TokenKey } from './module-calls.ts';
 import type { ModuleProcess } from './module-process.ts';
-import { pathOf, type KeySelection } from './uri.ts';
+import type { KeySelection } from './uri.ts';
+import { pathOf } from './write-uri.ts';
 
 /** The part of a URI that names a private key, as far as label and id can say. */
 export const objectUri = ({ label, id }: { readonly label: string; readonly id: Buffer }): string =>

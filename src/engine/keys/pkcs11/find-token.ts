@@ -2,7 +2,8 @@ import { usage } from '../../../lib/errors.ts';
 import { printable } from '../../../lib/printable.ts';
 import { KeyUnavailable } from '../signing-key.ts';
 import type { ModuleInfo, TokenInfo } from './module-calls.ts';
-import { pathOf, type LibrarySelection, type TokenSelection } from './uri.ts';
+import type { LibrarySelection, TokenSelection } from './uri.ts';
+import { pathOf } from './write-uri.ts';
 
 /** The most tokens or keys that an error lists. */
 const MAX_LISTED = 10;

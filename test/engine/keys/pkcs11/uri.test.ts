@@ -2,7 +2,8 @@ import { describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import { describeKey } from '../../../../src/engine/keys/open.ts';
 import { resolveKey } from '../../../../src/engine/keys/key-uri.ts';
-import { encodeValue, parsePkcs11Uri } from '../../../../src/engine/keys/pkcs11/uri.ts';
+import { parsePkcs11Uri } from '../../../../src/engine/keys/pkcs11/uri.ts';
+import { encodeValue } from '../../../../src/engine/keys/pkcs11/write-uri.ts';
 import { refuses } from '../refusal.ts';
 
 const MODULE = 'module-path=/m.so';
