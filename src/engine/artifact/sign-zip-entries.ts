@@ -16,7 +16,7 @@ import {
   requireSignableSize,
 } from '../formats/recognize.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
-import type { SigningKey } from '../keys/signing-key.ts';
+import { withSign, type SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import { isOurs } from './globs.ts';
 import { checkPin, requireAllPinsFound } from './pinned-digests.ts';
@@ -131,14 +131,7 @@ const releasing = (timestamper: Timestamper, semaphore: Semaphore): Timestamper 
 const releasingKey = (key: SigningKey, semaphore: Semaphore): SigningKey =>
   key.concurrency === undefined
     ? key
-    : {
-        certificates: key.certificates,
-        algorithm: key.algorithm,
-        concurrency: key.concurrency,
-        shortLived: key.shortLived,
-        sign: (...request) => semaphore.releaseDuring(() => key.sign(...request)),
-        close: () => key.close(),
-      };
+    : withSign(key, (...request) => semaphore.releaseDuring(() => key.sign(...request)));
 
 interface SignedEntry {
   readonly program: SignedProgram;

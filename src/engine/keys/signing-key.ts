@@ -90,6 +90,18 @@ export interface SigningKey {
   close(): Promise<void>;
 }
 
+/** A key whose signatures are made by another function, which uses it. Only the key itself is asked whether it is `available`. */
+export const withSign = (key: SigningKey, sign: SigningKey['sign']): SigningKey => ({
+  certificates: key.certificates,
+  algorithm: key.algorithm,
+  shortLived: key.shortLived,
+  missingIssuer: key.missingIssuer,
+  digests: key.digests,
+  concurrency: key.concurrency,
+  sign,
+  close: () => key.close(),
+});
+
 /** Whether one of the certificates is good for tests only; a key with such a chain may sign without timestamps. */
 export const isTestChain = (certificates: readonly Certificate[]): boolean =>
   certificates.some((certificate) => certificate.isTest);

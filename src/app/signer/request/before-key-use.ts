@@ -1,11 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Heads } from '../../../protocol/control/repository.ts';
-import type { Request } from '../../../protocol/control/request.ts';
 import type { Vouch } from '../../../protocol/control/vouch.ts';
-import type { SigningKey } from '../../../engine/keys/signing-key.ts';
-import type { Channel } from '../channel/channel.ts';
 import { unmet, type UnmetPrecondition } from '../channel/unmet-precondition.ts';
-import { checkPreconditions } from './preconditions.ts';
+import { checkPreconditions, type PermittedRequest } from './preconditions.ts';
 import { judge } from './policy.ts';
 import type { SignerContext } from '../context/signer-context.ts';
 
@@ -24,14 +21,6 @@ export class UnmetPreconditionError extends Error {
 /** The heads could not be fetched just before the key would be used; `cause` is why. Not the request's fault. */
 export class HeadsUnknown extends Error {}
 
-/** A request whose preconditions are checked again. */
-interface CheckedRequest {
-  readonly request: Request;
-  readonly channel: Channel;
-  /** When this signer first saw the request. */
-  readonly seen: Date;
-}
-
 /**
  * Checks all preconditions again just before the key is used: fetching the files took time, and a HOLD or an
  * objection counts until the first signature is made. The heads are fetched again, and once more if judging them took
@@ -40,7 +29,7 @@ interface CheckedRequest {
  */
 export async function checkBeforeKeyUse(
   context: SignerContext,
-  { request, channel, seen }: CheckedRequest,
+  { request, channel, seen }: Omit<PermittedRequest, 'requester'>,
   headsNow: () => Promise<Heads>,
 ): Promise<readonly Vouch[]> {
   let judged: { heads: Heads; vouches: readonly Vouch[] } | undefined;
@@ -53,26 +42,10 @@ export async function checkBeforeKeyUse(
     await context.lists.refresh();
     const current = context.channels.get(channel.config.name) ?? channel;
     const requester = judge(request, current, context.now());
-    const checked = await checkPreconditions(context, current, request, requester, heads, seen);
+    const checked = await checkPreconditions(context, { request, channel: current, requester, seen }, heads);
     if (!checked.met) throw new UnmetPreconditionError(checked);
     if (performance.now() - askedAt <= FRESH_MS) return checked.vouches;
     judged = { heads, vouches: checked.vouches };
   }
   throw new UnmetPreconditionError(unmet('the control repository changes faster than it can be judged'));
-}
-
-/** A key that awaits `check` once, before its first use. */
-export function keyWithCheck(key: SigningKey, check: () => Promise<void>): SigningKey {
-  let checked: Promise<void> | undefined;
-  return {
-    certificates: key.certificates,
-    algorithm: key.algorithm,
-    concurrency: key.concurrency,
-    shortLived: key.shortLived,
-    sign: async (hash, data) => {
-      await (checked ??= check());
-      return key.sign(hash, data);
-    },
-    close: () => key.close(),
-  };
 }

@@ -2,9 +2,11 @@ import { mkdir, rm } from 'node:fs/promises';
 import type { Receipt } from '../../../protocol/control/receipt-schema.ts';
 import type { Heads } from '../../../protocol/control/repository.ts';
 import type { Request } from '../../../protocol/control/request.ts';
+import type { Vouch } from '../../../protocol/control/vouch.ts';
+import { withSign } from '../../../engine/keys/signing-key.ts';
 import { attach, makesAttachments, requireAttachable } from '../attachments/attachments.ts';
 import type { AnsweredRequests } from './answered-requests.ts';
-import { checkBeforeKeyUse, HeadsUnknown, keyWithCheck, UnmetPreconditionError } from './before-key-use.ts';
+import { checkBeforeKeyUse, HeadsUnknown, UnmetPreconditionError } from './before-key-use.ts';
 import type { Channel } from '../channel/channel.ts';
 import { RequestCompletion } from './complete-request.ts';
 import { errorToAnswer, logAnswer } from './error-to-answer.ts';
@@ -76,7 +78,7 @@ export class RequestHandler {
       draft = { ...draft, channel };
       const requester = judge(request, channel, context.now());
       draft = { ...draft, requester };
-      const checked = await checkPreconditions(context, channel, request, requester, heads, seen);
+      const checked = await checkPreconditions(context, { request, channel, requester, seen }, heads);
       if (!checked.met) return checked;
       draft = { ...draft, vouches: checked.vouches };
       const wait = checkKey(channel, context.now()) ?? (await context.outages.before(request.id, channel));
@@ -102,35 +104,25 @@ export class RequestHandler {
 
   private async sign(draft: ReceiptDraft, channel: Channel, seen: Date): Promise<Receipt> {
     const { context } = this;
-    const { id, files } = draft.request;
+    const { request } = draft;
     await requireAttachable(channel, context);
-    const folder = await this.completion.begin(id);
-    await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const rehearsal = rehearseDelivery(context, draft.request);
-    rehearsal.catch(() => {}); // Its failure is reported once the files are there.
-    const whole = makesAttachments(channel.config);
-    const fetched = await fetchFiles(context, files, { folder, whole }).catch(async (error: unknown) => {
-      await rehearsal.catch(() => {});
-      throw error;
-    });
+    const folder = await this.emptyFolder(request.id);
+    const { fetched, rehearsal } = await this.fetchRehearsing(request, channel, folder);
     const fetchedAt = context.now().toISOString();
-    let { vouches } = draft;
-    let checked: Promise<void> | undefined;
-    const check = (): Promise<void> =>
-      (checked ??= checkBeforeKeyUse(context, { request: draft.request, channel, seen }, this.headsNow).then(
-        (counted) => {
-          vouches = counted;
-        },
-      ));
-    const key = keyWithCheck(channel.key, check);
+    let counted: Promise<readonly Vouch[]> | undefined;
+    const check = (): Promise<readonly Vouch[]> =>
+      (counted ??= checkBeforeKeyUse(context, { request, channel, seen }, this.headsNow));
+    const key = withSign(channel.key, async (...data) => {
+      await check();
+      return channel.key.sign(...data);
+    });
     const signed = await this.signFetched({ ...channel, key }, fetched, {
-      request: id,
+      request: request.id,
       folder,
       rehearsal,
     });
     // If nothing could be signed, the keys for checksum files are the first that are used.
-    await check();
+    const vouches = await check();
     const times = { ...draft.times, fetched: fetchedAt, signed: context.now().toISOString() };
     const signedReceipt = receiptOf({ ...draft, vouches, times }, 'signed', {
       ...(signed.certificate ? certificateOf(signed.certificate) : {}),
@@ -139,7 +131,7 @@ export class RequestHandler {
     });
     const { receipt, outputs } = await attach(
       context,
-      { channel, receipt: signedReceipt, request: draft.request },
+      { channel, receipt: signedReceipt, request },
       signed.outputs,
     ).catch((error: unknown) => {
       throw answeredNow(error);
@@ -147,12 +139,38 @@ export class RequestHandler {
     requireValidReceipt(receipt);
     await context.journal.write({
       version: 2,
-      request: id,
+      request: request.id,
       stage: 'signed',
       receipt,
       outputs: [...outputs],
     });
     return this.completion.deliver({ receipt, folder, newBytes: signed.newBytes }, outputs);
+  }
+
+  /** Records a request as begun and makes its work folder. */
+  private async emptyFolder(request: string): Promise<string> {
+    const folder = await this.completion.begin(request);
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return folder;
+  }
+
+  /** Fetches a request's files while their delivery is rehearsed, whose failure is thrown when `rehearsal` is awaited. */
+  private async fetchRehearsing(
+    request: Request,
+    channel: Channel,
+    folder: string,
+  ): Promise<{ readonly fetched: readonly FetchedFile[]; readonly rehearsal: Promise<void> }> {
+    const { context } = this;
+    const rehearsal = rehearseDelivery(context, request);
+    rehearsal.catch(() => {});
+    try {
+      const whole = makesAttachments(channel.config);
+      return { fetched: await fetchFiles(context, request.files, { folder, whole }), rehearsal };
+    } catch (error) {
+      await rehearsal.catch(() => {});
+      throw error;
+    }
   }
 
   private async signFetched(

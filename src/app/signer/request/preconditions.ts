@@ -13,6 +13,15 @@ import type { SignerContext } from '../context/signer-context.ts';
 /** Whether a request that policy permits may be signed now. */
 type Preconditions = { readonly met: true; readonly vouches: readonly Vouch[] } | UnmetPrecondition;
 
+/** A request that policy permits. */
+export interface PermittedRequest {
+  readonly request: Request;
+  readonly channel: Channel;
+  readonly requester: Requester;
+  /** When this signer first saw the request. */
+  readonly seen: Date;
+}
+
 const NO_SIGNERS = AllowedSigners.parse('', 'none');
 
 /** Describes a HOLD on one line, even if its reason has several: they must not look like other lines of the log. */
@@ -57,7 +66,10 @@ export function checkDate(request: Request, now: Date): UnmetPrecondition | null
 const madeAt = ({ committedAt }: Request, seen: Date): Date => (committedAt < seen ? committedAt : seen);
 
 /** A time lock counts from when this signer first saw the request, since the author chooses the commit's own time. */
-function checkTimeLock(context: SignerContext, channel: Channel, seen: Date): UnmetPrecondition | null {
+function checkTimeLock(
+  context: SignerContext,
+  { channel, seen }: PermittedRequest,
+): UnmetPrecondition | null {
   // Without a delay, a clock that was wrong for a while must have no effect.
   if (channel.config.trust.delay === 0) return null;
   const until = seen.getTime() + channel.config.trust.delay;
@@ -100,11 +112,8 @@ const doesNotCount = ({ commit, signer }: Vouch, root = 'ROOT'): string =>
  */
 async function checkVouches(
   context: SignerContext,
-  channel: Channel,
-  request: Request,
-  requester: Requester,
+  { request, channel, requester, seen }: PermittedRequest,
   heads: Heads,
-  seen: Date,
 ): Promise<Preconditions> {
   const needed = channel.config.trust.vouches;
   if (needed === 0) return { met: true, vouches: [] };
@@ -135,15 +144,12 @@ async function checkVouches(
 /** Checks in this order: is there no HOLD, is the time lock over, have enough others vouched? */
 export async function checkPreconditions(
   context: SignerContext,
-  channel: Channel,
-  request: Request,
-  requester: Requester,
+  permitted: PermittedRequest,
   heads: Heads,
-  seen: Date,
 ): Promise<Preconditions> {
   return (
     (await checkHold(context, heads)) ??
-    checkTimeLock(context, channel, seen) ??
-    (await checkVouches(context, channel, request, requester, heads, seen))
+    checkTimeLock(context, permitted) ??
+    (await checkVouches(context, permitted, heads))
   );
 }
