@@ -3,9 +3,9 @@ import { after, before, describe, it } from 'node:test';
 import type { KeySettings } from '../../../../src/engine/keys/open.ts';
 import type { SigningKey } from '../../../../src/engine/keys/signing-key.ts';
 import { awsKey, AwsKmsServer, type AwsFault } from '../../../world/cloud/aws-kms-server.ts';
-import { createLoopbackTls } from '../../../world/cloud/loopback-tls.ts';
+import { CloudWorld, LATER } from './cloud-world.ts';
 import { KeyProcess } from './key-process.ts';
-import { DIGEST, fails, KINDS, Publishers, type Kind } from './publishers.ts';
+import { DIGEST, fails, KINDS, type Kind } from './publishers.ts';
 
 const CREDENTIALS = {
   id: 'AKIAIOSFODNN7EXAMPLE',
@@ -14,67 +14,57 @@ const CREDENTIALS = {
 };
 const SECRETS = [CREDENTIALS.secret, CREDENTIALS.token];
 const DATA = Buffer.from('attributes');
-/** More than signpipe waits for, so that a fault is an error at once. */
-const LATER = { 'retry-after': '3600' };
 
 const idOf = (kind: Kind): string => `1234abcd-12ab-34cd-56ef-00000000000${KINDS.indexOf(kind)}`;
 
-let publishers: Publishers;
-let server: AwsKmsServer;
-let child: KeyProcess;
-let environment: Record<string, string>;
+let cloud: CloudWorld<AwsKmsServer>;
 before(async () => {
-  publishers = await Publishers.create();
-  const tls = await createLoopbackTls(publishers.folder);
-  server = await AwsKmsServer.start(CREDENTIALS, { tls });
-  for (const kind of KINDS) server.add(awsKey(publishers.key(kind)), kind, idOf(kind));
-  environment = {
-    NODE_EXTRA_CA_CERTS: tls.file,
-    AWS_ACCESS_KEY_ID: CREDENTIALS.id,
-    AWS_SECRET_ACCESS_KEY: CREDENTIALS.secret,
-    AWS_SESSION_TOKEN: CREDENTIALS.token,
-    AWS_REGION: AwsKmsServer.region,
-    // No test asks the address of a cloud machine's metadata.
-    AWS_EC2_METADATA_DISABLED: 'true',
-  };
-  child = KeyProcess.start(environment);
+  cloud = await CloudWorld.start({
+    start: async (publishers, tls) => {
+      const server = await AwsKmsServer.start(CREDENTIALS, { tls });
+      for (const kind of KINDS) server.add(awsKey(publishers.key(kind)), kind, idOf(kind));
+      const environment = {
+        AWS_ACCESS_KEY_ID: CREDENTIALS.id,
+        AWS_SECRET_ACCESS_KEY: CREDENTIALS.secret,
+        AWS_SESSION_TOKEN: CREDENTIALS.token,
+        AWS_REGION: AwsKmsServer.region,
+        // No test asks the address of a cloud machine's metadata.
+        AWS_EC2_METADATA_DISABLED: 'true',
+      };
+      return { server, environment };
+    },
+    uriOf: (key, { port }) => `awskms://127.0.0.1:${port}/${key}`,
+  });
 });
-after(async () => {
-  await child.stop();
-  await server.close();
-  await publishers.remove();
-});
+after(() => cloud.stop());
 
-const settings = (key: string, kind: Kind = 'rsa3072'): KeySettings => ({
-  key: `awskms://127.0.0.1:${server.port}/${key}`,
-  certificate: publishers.chainFile(kind),
-});
-const open = (key = 'alias/rsa3072', kind: Kind = 'rsa3072', more: KeySettings = {}): Promise<SigningKey> =>
-  child.open({ ...settings(key, kind), ...more });
+const settings = (key: string, kind?: Kind): KeySettings => cloud.settings(key, kind);
+const open = (key = 'alias/rsa3072', kind?: Kind, more?: KeySettings): Promise<SigningKey> =>
+  cloud.open(key, kind, more);
 
 describe('a key of AWS KMS', () => {
   for (const kind of KINDS)
     it(`signs programs that osslsigncode accepts: ${kind}`, async () => {
       const key = await open(`alias/${kind}`, kind);
       assert.equal(key.certificates.length, 2);
-      await publishers.judge(key, DIGEST[kind]);
+      await cloud.publishers.judge(key, DIGEST[kind]);
       await key.close();
     });
 
   for (const hash of ['sha384', 'sha512'] as const)
     it(`signs ${hash} with an RSA key`, async () => {
       const key = await open();
-      await publishers.judge(key, hash);
+      await cloud.publishers.judge(key, hash);
       await key.close();
     });
 
   it('is named by alias, by ID, by ARN and as step does', async () => {
     const id = idOf('rsa3072');
-    for (const name of ['alias/rsa3072', id, server.arn(id)]) await (await open(name)).close();
+    for (const name of ['alias/rsa3072', id, cloud.server.arn(id)]) await (await open(name)).close();
     await KeyProcess.with(
-      { ...environment, AWS_ENDPOINT_URL_KMS: `https://127.0.0.1:${server.port}` },
+      { ...cloud.environment, AWS_ENDPOINT_URL_KMS: `https://127.0.0.1:${cloud.server.port}` },
       async (own) => {
-        const certificate = publishers.chainFile('rsa3072');
+        const certificate = cloud.publishers.chainFile('rsa3072');
         for (const key of [`awskms:///${id}`, `awskms:key-id=${id};region=${AwsKmsServer.region}`])
           await (await own.open({ key, certificate })).close();
       },
@@ -82,16 +72,16 @@ describe('a key of AWS KMS', () => {
   });
 
   it('has its region in its ARN', async () => {
-    const { AWS_REGION: _, ...elsewhere } = environment;
+    const { AWS_REGION: _, ...elsewhere } = cloud.environment;
     await KeyProcess.with(elsewhere, async (own) => {
-      await (await own.open(settings(server.arn(idOf('rsa3072'))))).close();
+      await (await own.open(settings(cloud.server.arn(idOf('rsa3072'))))).close();
       const failure = await fails('key-service-region', own.open(settings('alias/rsa3072')), SECRETS);
       assert.match(failure.hint, /AWS_REGION/);
     });
   });
 
   it('key-service-region: the region of the environment is no name', async () => {
-    await KeyProcess.with({ ...environment, AWS_REGION: 'eu central' }, async (own) => {
+    await KeyProcess.with({ ...cloud.environment, AWS_REGION: 'eu central' }, async (own) => {
       const failure = await fails('key-service-region', own.open(settings('alias/rsa3072')), SECRETS);
       assert.match(failure.message, /Region not accepted/);
     });
@@ -99,11 +89,11 @@ describe('a key of AWS KMS', () => {
 
   it('stays the key that its alias named at the start', async () => {
     const key = await open();
-    server.requests.length = 0;
+    cloud.server.requests.length = 0;
     await key.sign('sha256', DATA);
     assert.deepEqual(
-      server.requests.map(({ operation, input }) => [operation, input.KeyId, input.MessageType]),
-      [['Sign', server.arn(idOf('rsa3072')), 'DIGEST']],
+      cloud.server.requests.map(({ operation, input }) => [operation, input.KeyId, input.MessageType]),
+      [['Sign', cloud.server.arn(idOf('rsa3072')), 'DIGEST']],
     );
     await key.close();
   });
@@ -111,35 +101,35 @@ describe('a key of AWS KMS', () => {
   it('has as many requests in flight as configured, over connections that stay open', async () => {
     const key = await open(undefined, undefined, { concurrency: 4 });
     assert.equal(key.concurrency, 4);
-    server.mostInFlight = 0;
-    const before = server.connections;
+    cloud.server.mostInFlight = 0;
+    const before = cloud.server.connections;
     await Promise.all(Array.from({ length: 40 }, () => key.sign('sha256', DATA)));
-    assert.ok(server.mostInFlight <= 4, `${server.mostInFlight} in flight`);
-    assert.ok(server.connections - before <= 4, `${server.connections - before} connections`);
+    assert.ok(cloud.server.mostInFlight <= 4, `${cloud.server.mostInFlight} in flight`);
+    assert.ok(cloud.server.connections - before <= 4, `${cloud.server.connections - before} connections`);
     await key.close();
   });
 
   it('is opened without the permission to describe it', async () => {
-    server.faults['DescribeKey'] = [{ type: 'AccessDeniedException', message: 'not kms:DescribeKey' }];
+    cloud.server.faults['DescribeKey'] = [{ type: 'AccessDeniedException', message: 'not kms:DescribeKey' }];
     await (await open()).close();
   });
 
   it('tells whether the service is there, without a signature', async () => {
     const key = await open();
-    server.requests.length = 0;
+    cloud.server.requests.length = 0;
     await key.available?.();
-    server.faults['GetPublicKey'] = [{ status: 503, body: '' }];
+    cloud.server.faults['GetPublicKey'] = [{ status: 503, body: '' }];
     await fails('key-service-unavailable', key.available?.() ?? Promise.resolve(), SECRETS);
     // That is for the next signature to report.
-    server.faults['GetPublicKey'] = [{ type: 'AccessDeniedException' }];
+    cloud.server.faults['GetPublicKey'] = [{ type: 'AccessDeniedException' }];
     await key.available?.();
-    assert.ok(server.requests.every(({ operation }) => operation !== 'Sign'));
+    assert.ok(cloud.server.requests.every(({ operation }) => operation !== 'Sign'));
     await key.close();
   });
 
   it('signs after the service has asked to slow down, or has failed', async () => {
     const key = await open();
-    server.faults['Sign'] = [
+    cloud.server.faults['Sign'] = [
       { type: 'ThrottlingException', headers: { 'retry-after': '0' } },
       { status: 503, body: '' },
     ];
@@ -149,7 +139,7 @@ describe('a key of AWS KMS', () => {
 
   it('signs after an answer that never came, and one without a signature', async () => {
     const key = await open(undefined, undefined, { keyTimeout: 700 });
-    server.faults['Sign'] = [{ hangs: true }, { status: 200, body: '{"KeyId":"x"}' }];
+    cloud.server.faults['Sign'] = [{ hangs: true }, { status: 200, body: '{"KeyId":"x"}' }];
     assert.equal((await key.sign('sha256', DATA)).value.length, 384);
     await key.close();
   });
@@ -158,7 +148,7 @@ describe('a key of AWS KMS', () => {
 describe('a key of AWS KMS that cannot be opened', () => {
   it('key-missing: no certificate', async () => {
     const { key } = settings('alias/rsa3072');
-    await fails('key-missing', child.open({ key }), SECRETS);
+    await fails('key-missing', cloud.child.open({ key }), SECRETS);
   });
 
   it('key-does-not-match: the certificate of another key', async () => {
@@ -172,8 +162,8 @@ describe('a key of AWS KMS that cannot be opened', () => {
 
   for (const state of ['Disabled', 'PendingDeletion', 'PendingImport'])
     it(`key-disabled: ${state}`, async () => {
-      server.add(
-        { ...awsKey(publishers.key('rsa3072')), state },
+      cloud.server.add(
+        { ...awsKey(cloud.publishers.key('rsa3072')), state },
         'out',
         idOf('rsa3072').replace('1234abcd', 'ffffffff'),
       );
@@ -183,8 +173,8 @@ describe('a key of AWS KMS that cannot be opened', () => {
 
   it('key-not-for-signing: a key for encryption', async () => {
     const usage = 'ENCRYPT_DECRYPT';
-    server.add(
-      { ...awsKey(publishers.key('rsa3072')), usage },
+    cloud.server.add(
+      { ...awsKey(cloud.publishers.key('rsa3072')), usage },
       'encrypts',
       idOf('rsa3072').replace('1234', 'eeee'),
     );
@@ -198,30 +188,37 @@ describe('a key of AWS KMS that cannot be opened', () => {
       ['ML_DSA_SHAKE_256'],
     ];
     const id = idOf('rsa3072').replace('1234', 'dddd');
-    server.add({ key: publishers.key('rsa3072'), publicKey, spec, algorithms }, 'ml-dsa', id);
+    cloud.server.add({ key: cloud.publishers.key('rsa3072'), publicKey, spec, algorithms }, 'ml-dsa', id);
     const { message } = await fails('key-not-for-signing', open('alias/ml-dsa'), SECRETS);
     assert.match(message, /its kind is ML_DSA_65/);
   });
 
   it('key-not-for-signing: an RSA key that signs only by PSS', async () => {
     const id = idOf('rsa3072').replace('1234', 'cccc');
-    server.add({ ...awsKey(publishers.key('rsa3072')), algorithms: ['RSASSA_PSS_SHA_256'] }, 'pss', id);
+    cloud.server.add(
+      { ...awsKey(cloud.publishers.key('rsa3072')), algorithms: ['RSASSA_PSS_SHA_256'] },
+      'pss',
+      id,
+    );
     await fails('key-not-for-signing', open('alias/pss'), SECRETS);
   });
 
   it('key-service-credentials: another secret', async () => {
-    await KeyProcess.with({ ...environment, AWS_SECRET_ACCESS_KEY: 'another-secret-4711' }, async (own) => {
-      // The service repeats the request in its answer, with the session token.
-      const failure = await fails('key-service-credentials', own.open(settings('alias/rsa3072')), [
-        ...SECRETS,
-        'another-secret-4711',
-      ]);
-      assert.equal(failure.kind, 'usage');
-    });
+    await KeyProcess.with(
+      { ...cloud.environment, AWS_SECRET_ACCESS_KEY: 'another-secret-4711' },
+      async (own) => {
+        // The service repeats the request in its answer, with the session token.
+        const failure = await fails('key-service-credentials', own.open(settings('alias/rsa3072')), [
+          ...SECRETS,
+          'another-secret-4711',
+        ]);
+        assert.equal(failure.kind, 'usage');
+      },
+    );
   });
 
   it('key-service-credentials: none at all', async () => {
-    const { AWS_ACCESS_KEY_ID: _, ...without } = environment;
+    const { AWS_ACCESS_KEY_ID: _, ...without } = cloud.environment;
     await KeyProcess.with(without, async (own) => {
       const { hint } = await fails('key-service-credentials', own.open(settings('alias/rsa3072')), SECRETS);
       assert.match(hint, /AWS_PROFILE/);
@@ -229,7 +226,7 @@ describe('a key of AWS KMS that cannot be opened', () => {
   });
 
   it('key-service-untrusted: a server that TLS does not vouch for', async () => {
-    const { NODE_EXTRA_CA_CERTS: _, ...without } = environment;
+    const { NODE_EXTRA_CA_CERTS: _, ...without } = cloud.environment;
     await KeyProcess.with(without, async (own) => {
       const { message } = await fails('key-service-untrusted', own.open(settings('alias/rsa3072')), SECRETS);
       assert.match(message, /self-signed/);
@@ -241,7 +238,7 @@ it('key-service-unavailable: no server', async () => {
   const { certificate } = settings('alias/rsa3072');
   const failure = await fails(
     'key-service-unavailable',
-    child.open({ key: 'awskms://127.0.0.1:1/alias/x', certificate }),
+    cloud.child.open({ key: 'awskms://127.0.0.1:1/alias/x', certificate }),
     SECRETS,
   );
   assert.match(failure.message, /ECONNREFUSED/);
@@ -282,15 +279,15 @@ describe('a signature of AWS KMS that fails', () => {
   ];
   for (const [code, fault, kind] of faults)
     it(`${code}: ${fault.type ?? `HTTP ${fault.status}`}`, async () => {
-      server.faults['Sign'] = [fault];
+      cloud.server.faults['Sign'] = [fault];
       const failure = await fails(code, key.sign('sha256', DATA), SECRETS);
       assert.equal(failure.kind, kind);
-      server.faults['Sign'] = [];
+      cloud.server.faults['Sign'] = [];
     });
 
   it('key-closed: after it was closed', async () => {
     const other = await open();
-    server.faults['Sign'] = [{ hangs: true }];
+    cloud.server.faults['Sign'] = [{ hangs: true }];
     const hanging = fails('key-closed', other.sign('sha256', DATA), SECRETS);
     await new Promise((resolve) => setTimeout(resolve, 100));
     await other.close();
@@ -299,5 +296,5 @@ describe('a signature of AWS KMS that fails', () => {
 });
 
 it('prints no secret', () => {
-  for (const secret of SECRETS) assert.ok(!child.output.includes(secret));
+  for (const secret of SECRETS) assert.ok(!cloud.child.output.includes(secret));
 });

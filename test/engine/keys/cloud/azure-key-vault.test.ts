@@ -8,62 +8,52 @@ import {
   VERSION,
   type AzureFault,
 } from '../../../world/cloud/azure-key-vault-server.ts';
-import { createLoopbackTls } from '../../../world/cloud/loopback-tls.ts';
+import { CloudWorld, LATER } from './cloud-world.ts';
 import { KeyProcess } from './key-process.ts';
-import { DIGEST, fails, KINDS, Publishers, type Kind } from './publishers.ts';
+import { DIGEST, fails, KINDS, type Kind } from './publishers.ts';
 
 const CLIENT = { id: '11111111-2222-3333-4444-555555555555', secret: 'azure~secret~0815' };
 const SECRETS = [CLIENT.secret, 'eyJ0'];
 const DATA = Buffer.from('attributes');
-/** More than signpipe waits for, so that a fault is an error at once. */
-const LATER = { 'retry-after': '3600' };
 
-let publishers: Publishers;
-let server: AzureKeyVaultServer;
-let child: KeyProcess;
-let environment: Record<string, string>;
+let cloud: CloudWorld<AzureKeyVaultServer>;
 before(async () => {
-  publishers = await Publishers.create();
-  const tls = await createLoopbackTls(publishers.folder);
-  server = await AzureKeyVaultServer.start(CLIENT, tls);
-  for (const kind of KINDS) server.keys.set(kind, { key: publishers.key(kind) });
-  server.keys.set('hsm', { key: publishers.key('rsa3072'), type: 'RSA-HSM' });
-  environment = {
-    NODE_EXTRA_CA_CERTS: tls.file,
-    AZURE_AUTHORITY_HOST: server.origin,
-    AZURE_TENANT_ID: TENANT,
-    AZURE_CLIENT_ID: CLIENT.id,
-    AZURE_CLIENT_SECRET: CLIENT.secret,
-    // No test asks the address of a cloud machine's metadata.
-    AZURE_TOKEN_CREDENTIALS: 'EnvironmentCredential',
-  };
-  child = KeyProcess.start(environment);
+  cloud = await CloudWorld.start({
+    start: async (publishers, tls) => {
+      const server = await AzureKeyVaultServer.start(CLIENT, tls);
+      for (const kind of KINDS) server.keys.set(kind, { key: publishers.key(kind) });
+      server.keys.set('hsm', { key: publishers.key('rsa3072'), type: 'RSA-HSM' });
+      const environment = {
+        AZURE_AUTHORITY_HOST: server.origin,
+        AZURE_TENANT_ID: TENANT,
+        AZURE_CLIENT_ID: CLIENT.id,
+        AZURE_CLIENT_SECRET: CLIENT.secret,
+        // No test asks the address of a cloud machine's metadata.
+        AZURE_TOKEN_CREDENTIALS: 'EnvironmentCredential',
+      };
+      return { server, environment };
+    },
+    uriOf: (key, { origin }) => `azurekms://${new URL(origin).host}/${key}`,
+  });
 });
-after(async () => {
-  await child.stop();
-  await server.close();
-  await publishers.remove();
-});
+after(() => cloud.stop());
 
-const settings = (key: string, kind: Kind = 'rsa3072'): KeySettings => ({
-  key: `azurekms://${new URL(server.origin).host}/${key}`,
-  certificate: publishers.chainFile(kind),
-});
-const open = (key = 'rsa3072', kind: Kind = 'rsa3072', more: KeySettings = {}): Promise<SigningKey> =>
-  child.open({ ...settings(key, kind), ...more });
+const settings = (key: string, kind?: Kind): KeySettings => cloud.settings(key, kind);
+const open = (key = 'rsa3072', kind?: Kind, more?: KeySettings): Promise<SigningKey> =>
+  cloud.open(key, kind, more);
 
 describe('a key of Azure Key Vault', () => {
   for (const kind of KINDS)
     it(`signs programs that osslsigncode accepts: ${kind}`, async () => {
       const key = await open(kind, kind);
-      await publishers.judge(key, DIGEST[kind]);
+      await cloud.publishers.judge(key, DIGEST[kind]);
       await key.close();
     });
 
   for (const hash of ['sha384', 'sha512'] as const)
     it(`signs ${hash} with an RSA key of an HSM`, async () => {
       const key = await open('hsm');
-      await publishers.judge(key, hash);
+      await cloud.publishers.judge(key, hash);
       await key.close();
     });
 
@@ -73,17 +63,17 @@ describe('a key of Azure Key Vault', () => {
   });
 
   it('has as many requests in flight as configured, with one token', async () => {
-    server.requests.length = 0;
+    cloud.server.requests.length = 0;
     const key = await open(undefined, undefined, { concurrency: 8 });
     await Promise.all(Array.from({ length: 40 }, () => key.sign('sha256', DATA)));
-    assert.equal(server.requests.filter((each) => each === 'sign rsa3072').length, 40);
-    assert.ok(server.requests.filter((each) => each === 'token').length <= 1);
+    assert.equal(cloud.server.requests.filter((each) => each === 'sign rsa3072').length, 40);
+    assert.ok(cloud.server.requests.filter((each) => each === 'token').length <= 1);
     await key.close();
   });
 
   it('signs after failures that pass', async () => {
     const key = await open(undefined, undefined, { keyTimeout: 800 });
-    server.faults['sign'] = [{ status: 429, headers: { 'retry-after': '0' } }, { hangs: true }];
+    cloud.server.faults['sign'] = [{ status: 429, headers: { 'retry-after': '0' } }, { hangs: true }];
     assert.equal((await key.sign('sha256', DATA)).value.length, 384);
     await key.close();
   });
@@ -95,11 +85,11 @@ describe('a key of Azure Key Vault', () => {
   ] as const)
     it(`asks again after ${what}`, async () => {
       const key = await open();
-      server.faults['sign'] = [{ status: 200, body }];
-      server.requests.length = 0;
+      cloud.server.faults['sign'] = [{ status: 200, body }];
+      cloud.server.requests.length = 0;
       assert.equal((await key.sign('sha256', DATA)).value.length, 384);
       // The SDK reads the key itself before it first signs.
-      assert.deepEqual(server.requests, ['get rsa3072', 'sign rsa3072', 'sign rsa3072']);
+      assert.deepEqual(cloud.server.requests, ['get rsa3072', 'sign rsa3072', 'sign rsa3072']);
       await key.close();
     });
 });
@@ -109,10 +99,10 @@ describe('a key of Azure Key Vault on a curve', () => {
     it(`asks again after an answer of ${bytes} bytes, which is no signature of P-256`, async () => {
       const key = await open('p256', 'p256');
       const value = Buffer.alloc(bytes, 1).toString('base64url');
-      server.faults['sign'] = [{ status: 200, body: JSON.stringify({ kid: 'x', value }) }];
-      server.requests.length = 0;
+      cloud.server.faults['sign'] = [{ status: 200, body: JSON.stringify({ kid: 'x', value }) }];
+      cloud.server.requests.length = 0;
       await key.sign('sha256', DATA);
-      assert.equal(server.requests.filter((each) => each === 'sign p256').length, 2);
+      assert.equal(cloud.server.requests.filter((each) => each === 'sign p256').length, 2);
       await key.close();
     });
 });
@@ -133,19 +123,19 @@ describe('a key of Azure Key Vault that cannot be opened', () => {
     ['not yet valid', { nbf: past + 1_000_000 }],
   ] as const)
     it(`key-disabled: ${what}`, async () => {
-      server.keys.set('out', { key: publishers.key('rsa3072'), attributes });
+      cloud.server.keys.set('out', { key: cloud.publishers.key('rsa3072'), attributes });
       await fails('key-disabled', open('out'), SECRETS);
     });
 
   it('key-not-for-signing: a key that may not sign', async () => {
-    server.keys.set('encrypts', { key: publishers.key('rsa3072'), operations: ['encrypt'] });
+    cloud.server.keys.set('encrypts', { key: cloud.publishers.key('rsa3072'), operations: ['encrypt'] });
     await fails('key-not-for-signing', open('encrypts'), SECRETS);
   });
 
   it('key-not-for-signing: a curve that Windows does not verify', async () => {
-    server.keys.set('bitcoin', { key: publishers.key('p256'), curve: 'P-256K' });
+    cloud.server.keys.set('bitcoin', { key: cloud.publishers.key('p256'), curve: 'P-256K' });
     await fails('key-not-for-signing', open('bitcoin'), SECRETS);
-    server.keys.set('secret', { key: publishers.key('p256'), type: 'oct-HSM' });
+    cloud.server.keys.set('secret', { key: cloud.publishers.key('p256'), type: 'oct-HSM' });
     await fails('key-not-for-signing', open('secret'), SECRETS);
   });
 
@@ -157,7 +147,7 @@ describe('a key of Azure Key Vault that cannot be opened', () => {
   });
 
   it('key-service-credentials: another secret', async () => {
-    await KeyProcess.with({ ...environment, AZURE_CLIENT_SECRET: 'other~secret~4711' }, async (own) => {
+    await KeyProcess.with({ ...cloud.environment, AZURE_CLIENT_SECRET: 'other~secret~4711' }, async (own) => {
       const { message } = await fails('key-service-credentials', own.open(settings('rsa3072')), [
         ...SECRETS,
         'other~secret',
@@ -167,7 +157,7 @@ describe('a key of Azure Key Vault that cannot be opened', () => {
   });
 
   it('key-service-credentials: none at all', async () => {
-    const { AZURE_CLIENT_SECRET: _, ...without } = environment;
+    const { AZURE_CLIENT_SECRET: _, ...without } = cloud.environment;
     await KeyProcess.with(without, async (own) => {
       const { hint } = await fails('key-service-credentials', own.open(settings('rsa3072')), SECRETS);
       assert.match(hint, /AZURE_CLIENT_SECRET/);
@@ -175,7 +165,7 @@ describe('a key of Azure Key Vault that cannot be opened', () => {
   });
 
   it('key-service-untrusted: a server that TLS does not vouch for', async () => {
-    const { NODE_EXTRA_CA_CERTS: _, ...without } = environment;
+    const { NODE_EXTRA_CA_CERTS: _, ...without } = cloud.environment;
     await KeyProcess.with(without, async (own) => {
       await fails('key-service-untrusted', own.open(settings('rsa3072')), SECRETS);
     });
@@ -185,7 +175,7 @@ describe('a key of Azure Key Vault that cannot be opened', () => {
     const { certificate } = settings('rsa3072');
     await fails(
       'key-service-unavailable',
-      child.open({ key: 'azurekms://127.0.0.1:1/x', certificate }),
+      cloud.child.open({ key: 'azurekms://127.0.0.1:1/x', certificate }),
       SECRETS,
     );
   });
@@ -230,13 +220,13 @@ describe('a signature of Azure Key Vault that fails', () => {
   ];
   for (const [code, fault, kind] of faults)
     it(`${code}: HTTP ${fault.status} ${fault.inner ?? fault.code ?? ''}`, async () => {
-      server.faults['sign'] = [fault];
+      cloud.server.faults['sign'] = [fault];
       const failure = await fails(code, key.sign('sha256', DATA), SECRETS);
       assert.equal(failure.kind, kind);
-      server.faults['sign'] = [];
+      cloud.server.faults['sign'] = [];
     });
 });
 
 it('prints no secret', () => {
-  for (const secret of SECRETS) assert.ok(!child.output.includes(secret));
+  for (const secret of SECRETS) assert.ok(!cloud.child.output.includes(secret));
 });

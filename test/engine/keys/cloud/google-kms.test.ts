@@ -6,9 +6,9 @@ import { after, before, describe, it } from 'node:test';
 import type { KeySettings } from '../../../../src/engine/keys/open.ts';
 import type { SigningKey } from '../../../../src/engine/keys/signing-key.ts';
 import { GoogleKmsServer, type GoogleFault } from '../../../world/cloud/google-kms-server.ts';
-import { createLoopbackTls } from '../../../world/cloud/loopback-tls.ts';
+import { CloudWorld } from './cloud-world.ts';
 import { KeyProcess } from './key-process.ts';
-import { DIGEST, fails, Publishers, type Kind } from './publishers.ts';
+import { DIGEST, fails, type Kind } from './publishers.ts';
 
 const EMAIL = 'signer@project.iam.gserviceaccount.com';
 const DATA = Buffer.from('attributes');
@@ -20,17 +20,14 @@ const ALGORITHMS = {
 };
 const KINDS = ['rsa3072', 'p256', 'p384'] as const;
 
-let publishers: Publishers;
-let server: GoogleKmsServer;
-let child: KeyProcess;
-let environment: Record<string, string>;
+let cloud: CloudWorld<GoogleKmsServer>;
 let secrets: string[];
 
 const nameOf = (key: string): string => `${RING}/${key}/cryptoKeyVersions/1`;
 
 /** Writes the file of a service account, as Google gives it out. */
-async function writeAccount(name: string, pem: string): Promise<string> {
-  const file = join(publishers.folder, name);
+async function writeAccount(folder: string, name: string, pem: string): Promise<string> {
+  const file = join(folder, name);
   const account = {
     type: 'service_account',
     project_id: 'p-1',
@@ -48,40 +45,36 @@ const newKey = (): string =>
     .toString();
 
 before(async () => {
-  publishers = await Publishers.create(KINDS);
-  const tls = await createLoopbackTls(publishers.folder);
   const pem = newKey();
   secrets = [pem.slice(100, 140)];
-  server = await GoogleKmsServer.start({ email: EMAIL, publicKey: createPublicKey(pem) }, tls);
-  for (const kind of KINDS)
-    server.keys.set(nameOf(kind), { key: publishers.key(kind), algorithm: ALGORITHMS[kind] });
-  environment = {
-    NODE_EXTRA_CA_CERTS: tls.file,
-    GOOGLE_APPLICATION_CREDENTIALS: await writeAccount('account.json', pem),
-    CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: `https://localhost:${server.port}/`,
-    // No test asks the address of a cloud machine's metadata.
-    METADATA_SERVER_DETECTION: 'none',
-  };
-  child = KeyProcess.start(environment);
+  cloud = await CloudWorld.start({
+    kinds: KINDS,
+    start: async (publishers, tls) => {
+      const server = await GoogleKmsServer.start({ email: EMAIL, publicKey: createPublicKey(pem) }, tls);
+      for (const kind of KINDS)
+        server.keys.set(nameOf(kind), { key: publishers.key(kind), algorithm: ALGORITHMS[kind] });
+      const environment = {
+        GOOGLE_APPLICATION_CREDENTIALS: await writeAccount(publishers.folder, 'account.json', pem),
+        CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: `https://localhost:${server.port}/`,
+        // No test asks the address of a cloud machine's metadata.
+        METADATA_SERVER_DETECTION: 'none',
+      };
+      return { server, environment };
+    },
+    uriOf: (key) => `gcpkms://${RING}/${key}/versions/1`,
+  });
 });
-after(async () => {
-  await child.stop();
-  server.close();
-  await publishers.remove();
-});
+after(() => cloud.stop());
 
-const settings = (key: string, kind: Kind = 'rsa3072'): KeySettings => ({
-  key: `gcpkms://${RING}/${key}/versions/1`,
-  certificate: publishers.chainFile(kind),
-});
-const open = (key = 'rsa3072', kind: Kind = 'rsa3072', more: KeySettings = {}): Promise<SigningKey> =>
-  child.open({ ...settings(key, kind), ...more });
+const settings = (key: string, kind?: Kind): KeySettings => cloud.settings(key, kind);
+const open = (key = 'rsa3072', kind?: Kind, more?: KeySettings): Promise<SigningKey> =>
+  cloud.open(key, kind, more);
 
 describe('a key of Google Cloud KMS', () => {
   for (const kind of KINDS)
     it(`signs programs that osslsigncode accepts: ${kind}`, async () => {
       const key = await open(kind, kind);
-      await publishers.judge(key, DIGEST[kind]);
+      await cloud.publishers.judge(key, DIGEST[kind]);
       await key.close();
     });
 
@@ -94,7 +87,7 @@ describe('a key of Google Cloud KMS', () => {
 
   it('signs after failures that pass', async () => {
     const key = await open(undefined, undefined, { keyTimeout: 800 });
-    server.faults['AsymmetricSign'] = [
+    cloud.server.faults['AsymmetricSign'] = [
       { code: 8, details: 'Quota exceeded', retryAfter: 0 },
       { hangs: true },
     ];
@@ -111,10 +104,10 @@ describe('a key of Google Cloud KMS', () => {
   for (const [what, change] of damages)
     it(`asks again after ${what}`, async () => {
       const key = await open();
-      server.faults['AsymmetricSign'] = [{ change }];
-      server.calls.length = 0;
+      cloud.server.faults['AsymmetricSign'] = [{ change }];
+      cloud.server.calls.length = 0;
       assert.equal((await key.sign('sha256', DATA)).value.length, 384);
-      assert.equal(server.calls.length, 2);
+      assert.equal(cloud.server.calls.length, 2);
       await key.close();
     });
 });
@@ -130,8 +123,8 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
 
   for (const state of ['DISABLED', 'DESTROY_SCHEDULED'])
     it(`key-disabled: ${state}`, async () => {
-      server.keys.set(nameOf('out'), {
-        key: publishers.key('rsa3072'),
+      cloud.server.keys.set(nameOf('out'), {
+        key: cloud.publishers.key('rsa3072'),
         algorithm: ALGORITHMS.rsa3072,
         state,
       });
@@ -147,7 +140,7 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
     'PQ_SIGN_ML_DSA_65',
   ])
     it(`key-not-for-signing: ${algorithm}`, async () => {
-      server.keys.set(nameOf('unfit'), { key: publishers.key('rsa3072'), algorithm });
+      cloud.server.keys.set(nameOf('unfit'), { key: cloud.publishers.key('rsa3072'), algorithm });
       await fails('key-not-for-signing', open('unfit'), secrets);
     });
 
@@ -161,7 +154,10 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
   it('key-service-credentials: the key of another account', async () => {
     const other = newKey();
     await KeyProcess.with(
-      { ...environment, GOOGLE_APPLICATION_CREDENTIALS: await writeAccount('other.json', other) },
+      {
+        ...cloud.environment,
+        GOOGLE_APPLICATION_CREDENTIALS: await writeAccount(cloud.publishers.folder, 'other.json', other),
+      },
       async (own) => {
         await fails('key-service-credentials', own.open(settings('rsa3072')), [other.slice(100, 140)]);
       },
@@ -169,7 +165,7 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
   });
 
   it('key-service-credentials: none at all', async () => {
-    const { GOOGLE_APPLICATION_CREDENTIALS: _, ...without } = environment;
+    const { GOOGLE_APPLICATION_CREDENTIALS: _, ...without } = cloud.environment;
     await KeyProcess.with(without, async (own) => {
       const { hint } = await fails('key-service-credentials', own.open(settings('rsa3072')), secrets);
       assert.match(hint, /GOOGLE_APPLICATION_CREDENTIALS/);
@@ -178,14 +174,14 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
   });
 
   it('key-service-credentials: a file of credentials that is damaged', async () => {
-    const file = await writeAccount('damaged.json', 'no key');
-    await KeyProcess.with({ ...environment, GOOGLE_APPLICATION_CREDENTIALS: file }, async (own) => {
+    const file = await writeAccount(cloud.publishers.folder, 'damaged.json', 'no key');
+    await KeyProcess.with({ ...cloud.environment, GOOGLE_APPLICATION_CREDENTIALS: file }, async (own) => {
       await fails('key-service-credentials', own.open(settings('rsa3072')), secrets);
     });
   });
 
   it('key-service-untrusted: a server that TLS does not vouch for', async () => {
-    const { NODE_EXTRA_CA_CERTS: _, ...without } = environment;
+    const { NODE_EXTRA_CA_CERTS: _, ...without } = cloud.environment;
     await KeyProcess.with(without, async (own) => {
       await fails('key-service-untrusted', own.open(settings('rsa3072')), secrets);
     });
@@ -193,7 +189,7 @@ describe('a key of Google Cloud KMS that cannot be opened', () => {
 
   it('key-service-unavailable: no server', async () => {
     await KeyProcess.with(
-      { ...environment, CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: 'https://localhost:1/' },
+      { ...cloud.environment, CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS: 'https://localhost:1/' },
       async (own) => {
         await fails('key-service-unavailable', own.open(settings('rsa3072')), secrets);
       },
@@ -220,14 +216,14 @@ describe('a signature of Google Cloud KMS that fails', () => {
   ];
   for (const [code, fault, kind] of faults)
     it(`${code}: status ${fault.code}`, async () => {
-      server.faults['AsymmetricSign'] = [fault];
+      cloud.server.faults['AsymmetricSign'] = [fault];
       const failure = await fails(code, key.sign('sha256', DATA), secrets);
       assert.equal(failure.kind, kind);
       if (fault.retryAfter !== undefined) assert.equal(failure.retryAfterMs, 100_000);
-      server.faults['AsymmetricSign'] = [];
+      cloud.server.faults['AsymmetricSign'] = [];
     });
 });
 
 it('prints no secret', () => {
-  for (const secret of secrets) assert.ok(!child.output.includes(secret));
+  for (const secret of secrets) assert.ok(!cloud.child.output.includes(secret));
 });
