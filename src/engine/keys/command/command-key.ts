@@ -14,19 +14,8 @@ import { runCommand } from './run-command.ts';
 /** In milliseconds: a person may have to touch a token. */
 const TIMEOUT = 60_000;
 
-/** The variables that every command gets if they are set: none of them holds a secret. */
-export const COMMAND_ENVIRONMENT = [
-  'PATH',
-  'HOME',
-  'USER',
-  'LOGNAME',
-  'LANG',
-  'LC_ALL',
-  'TMPDIR',
-  'XDG_RUNTIME_DIR',
-  'SSH_AUTH_SOCK',
-  'GNUPGHOME',
-];
+/** The variables that every command gets besides those of `inheritedEnvironment`: none of them holds a secret. */
+export const COMMAND_ENVIRONMENT = ['LANG', 'LC_ALL', 'XDG_RUNTIME_DIR', 'SSH_AUTH_SOCK', 'GNUPGHOME'];
 
 export interface CommandKeyOptions extends ExternalKeySettings {
   /** The program and its arguments. */

@@ -12,7 +12,7 @@ export function checkExecUri(uri: string, certificate: string | undefined): void
   requireCertificate(uri, certificate);
 }
 
-/** The certificate, which no command can report. Throws `key-missing` (usage). */
+/** The certificate, which neither a command nor a cloud service can report. Throws `key-missing` (usage). */
 export function requireCertificate(what: string, certificate: string | undefined): string {
   if (certificate !== undefined) return certificate;
   throw usage('key-missing', `${what}: signs with a key whose certificate is not named`, {

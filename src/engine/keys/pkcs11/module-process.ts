@@ -21,9 +21,9 @@ const SCRIPT = fileURLToPath(
   new URL(COMPILED ? './pkcs11-module.js' : './module-script.ts', import.meta.url),
 );
 
-/** Variables that programs and modules need to find their files; secrets are in none of them. */
+/** Variables that modules need besides those of `inheritedEnvironment`; secrets are in none of them. */
 const VARIABLES = (
-  'PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TZ TMPDIR TEMP SystemRoot XDG_RUNTIME_DIR XDG_CONFIG_HOME ' +
+  'LANG LC_ALL LC_CTYPE TZ TEMP SystemRoot XDG_RUNTIME_DIR XDG_CONFIG_HOME ' +
   'SOFTHSM2_CONF OPENSC_CONF P11_KIT_SERVER_ADDRESS YUBIHSM_PKCS11_CONF ChrystokiConfigurationPath'
 ).split(' ');
 
