@@ -1,12 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
-import { hasCode } from '../../../lib/errors.ts';
-import { jsonOrNull } from '../../../lib/json.ts';
 import { expiryOf, isCovered } from '../../../lib/x509/expiry.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
+import { readStateFile } from '../state/state-file.ts';
 import type { Channel } from './channel.ts';
 
 const schema = z.strictObject({
@@ -50,12 +48,8 @@ export class ExpiryWarnings {
   /** Reads `expiry-warnings.json` in the state folder. A missing or damaged file counts as empty. */
   static async open(state: string, log: Logger): Promise<ExpiryWarnings> {
     const file = join(state, 'expiry-warnings.json');
-    const text = await readFile(file, 'utf8').catch((error: unknown) => {
-      if (hasCode(error, 'ENOENT')) return '';
-      throw error;
-    });
-    const { data } = schema.safeParse(jsonOrNull(text));
-    return new ExpiryWarnings(file, log, new Map(Object.entries(data?.warned ?? {})));
+    const { warned = {} } = (await readStateFile(file, schema)) ?? {};
+    return new ExpiryWarnings(file, log, new Map(Object.entries(warned)));
   }
 
   /** Warns about the certificates that have come closer to their end than at the last call. */

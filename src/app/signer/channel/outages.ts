@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { jsonOrNull } from '../../../lib/json.ts';
 import { requireNoExtraContent } from '../../../engine/authenticode/unauthenticated-data.ts';
-import { hasCode, type SignpipeError } from '../../../lib/errors.ts';
+import type { SignpipeError } from '../../../lib/errors.ts';
 import { writeFileAtomically } from '../../../lib/bytes/atomic-file.ts';
 import { KeyUnavailable } from '../../../engine/keys/signing-key.ts';
 import { TimestampUnavailable } from '../../../engine/timestamp/stamp-attempts.ts';
+import { readStateFile } from '../state/state-file.ts';
 import type { Channel } from './channel.ts';
 import { unmet, type UnmetPrecondition } from './unmet-precondition.ts';
 
@@ -203,19 +202,15 @@ export class Outages {
   }
 
   private async read(): Promise<void> {
-    const text = await readFile(this.file, 'utf8').catch((error: unknown) => {
-      if (hasCode(error, 'ENOENT')) return '';
-      throw error;
-    });
-    const state = stateSchema.safeParse(jsonOrNull(text));
-    if (!state.success) return;
+    const state = await readStateFile(this.file, stateSchema);
+    if (!state) return;
     const { pause, now } = this.options;
-    for (const { id, channel, first } of state.data.requests) {
+    for (const { id, channel, first } of state.requests) {
       const waited = { ms: Math.max(0, now().getTime() - Date.parse(first)), at: performance.now() };
       if (waited.ms < FORGOTTEN_AFTER) this.waiting.set(id, { channel, first: new Date(first), waited });
     }
     const channels = new Set([...this.waiting.values()].map(({ channel }) => channel));
-    for (const { name, for: cause, since } of state.data.channels)
+    for (const { name, for: cause, since } of state.channels)
       if (channels.has(name))
         this.down.set(name, { for: cause, since: new Date(since), message: '', retryAt: 0, pause });
   }
