@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { toPem } from '../../../src/sandbox/certificates.ts';
+import { setEnvironment } from '../../environment.ts';
 import { awsKey, AwsKmsServer } from '../../world/cloud/aws-kms-server.ts';
 import { forge } from '../../lib/zip/zips.ts';
 import { program, TestSigner } from './test-signer.ts';
@@ -12,22 +13,18 @@ const ID = '1234abcd-12ab-34cd-56ef-1234567890ab';
 
 let server: AwsKmsServer;
 let signer: TestSigner;
-const saved = new Map<string, string | undefined>();
+let resetEnvironment: () => void;
 
 before(async () => {
   server = await AwsKmsServer.start(CREDENTIALS);
-  const environment = {
+  resetEnvironment = setEnvironment({
     AWS_ACCESS_KEY_ID: CREDENTIALS.id,
     AWS_SECRET_ACCESS_KEY: CREDENTIALS.secret,
     AWS_SESSION_TOKEN: CREDENTIALS.token,
     AWS_REGION: AwsKmsServer.region,
     AWS_ENDPOINT_URL_KMS: `http://127.0.0.1:${server.port}`,
     AWS_EC2_METADATA_DISABLED: 'true',
-  };
-  for (const [name, value] of Object.entries(environment)) {
-    saved.set(name, process.env[name]);
-    process.env[name] = value;
-  }
+  });
   signer = await TestSigner.open({
     ssh: false,
     change: (text) =>
@@ -44,10 +41,7 @@ before(async () => {
 after(async () => {
   await signer.close();
   await server.close();
-  for (const [name, value] of saved) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
+  resetEnvironment();
 });
 
 const zipOf = (...seeds: readonly number[]): Buffer =>

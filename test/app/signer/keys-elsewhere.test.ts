@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import type { PublishedPolicy } from '../../../src/protocol/control/published-policy.ts';
 import { keyToPem, toPem } from '../../../src/sandbox/certificates.ts';
 import { LoopbackArtifactSigning, PUBLISHER_EKU } from '../../engine/keys/artifact-signing/service.ts';
+import { setEnvironment } from '../../environment.ts';
 import { signpipe } from '../../world/site.ts';
 import { forge } from '../../lib/zip/zips.ts';
 import { program, TestSigner } from './test-signer.ts';
@@ -18,15 +19,12 @@ const CHANNEL = 'Sign it\n\nChannel: command';
 let service: LoopbackArtifactSigning;
 let signer: TestSigner;
 let folder: string;
-const saved = new Map<string, string | undefined>();
+let resetEnvironment: () => void;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'signpipe-elsewhere-'));
   service = await LoopbackArtifactSigning.start(folder);
-  for (const [name, value] of Object.entries(service.environment)) {
-    saved.set(name, process.env[name]);
-    process.env[name] = value;
-  }
+  resetEnvironment = setEnvironment(service.environment);
   signer = await TestSigner.open({
     ssh: false,
     change: (text, world) =>
@@ -49,10 +47,7 @@ before(async () => {
 after(async () => {
   await signer.close();
   await service.close();
-  for (const [name, value] of saved) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
+  resetEnvironment();
   await rm(folder, { recursive: true, force: true });
 });
 

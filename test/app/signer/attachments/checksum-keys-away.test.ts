@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { setEnvironment } from '../../../environment.ts';
 import type { World } from '../../../world/site.ts';
 import { soundZip, TestSigner } from '../test-signer.ts';
 
@@ -67,11 +68,11 @@ for (const { what, lines, key } of [
     let signer: TestSigner;
     let agent: Agent;
     let away = '';
-    const socketBefore = process.env['SSH_AUTH_SOCK'];
+    let resetEnvironment: () => void;
 
     const prepare = async (world: World): Promise<void> => {
       agent = await Agent.start(world.at('agent'));
-      process.env['SSH_AUTH_SOCK'] = agent.socket;
+      resetEnvironment = setEnvironment({ SSH_AUTH_SOCK: agent.socket });
       if (key === KEY) await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', world.at(KEY)]);
       away = world.at('away');
       await rename(world.at(key), away);
@@ -87,8 +88,7 @@ for (const { what, lines, key } of [
       });
     });
     after(async () => {
-      if (socketBefore === undefined) delete process.env['SSH_AUTH_SOCK'];
-      else process.env['SSH_AUTH_SOCK'] = socketBefore;
+      resetEnvironment();
       await agent.end();
       await signer.close();
     });
@@ -112,13 +112,14 @@ for (const { what, lines, key } of [
 describe('a key for checksum files that refuses', () => {
   let signer: TestSigner;
   let agent: Agent;
+  let resetEnvironment: () => void;
   before(async () => {
     signer = await TestSigner.open({
       ssh: false,
       lines: `checksums:\n  ssh: { key: ${KEY}.pub }\n`,
       prepare: async (world) => {
         agent = await Agent.start(world.at('agent'));
-        process.env['SSH_AUTH_SOCK'] = agent.socket;
+        resetEnvironment = setEnvironment({ SSH_AUTH_SOCK: agent.socket });
         await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', world.at(KEY)]);
         await rename(world.at(KEY), world.at('away'));
         await agent.add(world.at('away'), '-c');
@@ -126,7 +127,7 @@ describe('a key for checksum files that refuses', () => {
     });
   });
   after(async () => {
-    delete process.env['SSH_AUTH_SOCK'];
+    resetEnvironment();
     await agent.end();
     await signer.close();
   });

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setEnvironment } from '../../../environment.ts';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { signedIdentity } from '../../../../src/lib/git/commit-signature.ts';
 import { sha256Hex } from '../../../../src/lib/bytes/hash.ts';
@@ -220,19 +221,18 @@ function agentWith({ blob }: SoftwareSecurityKey): Server {
 describe('a receipt key that cannot sign provenance', () => {
   let world: World;
   let server: Server;
-  const socket = process.env['SSH_AUTH_SOCK'];
+  let resetEnvironment: () => void;
   before(async () => {
     world = await World.start({ ssh: false });
     const key = new SoftwareSecurityKey('ed25519');
     server = agentWith(key).listen(world.at('agent'));
     await writeFile(world.at('sk.pub'), key.line);
-    process.env['SSH_AUTH_SOCK'] = world.at('agent');
+    resetEnvironment = setEnvironment({ SSH_AUTH_SOCK: world.at('agent') });
     await world.reconfigure((text) => text.replace('keys/receipts_ed25519', world.at('sk.pub')));
   });
   after(async () => {
     server.close();
-    if (socket === undefined) delete process.env['SSH_AUTH_SOCK'];
-    else process.env['SSH_AUTH_SOCK'] = socket;
+    resetEnvironment();
     await world.stop();
   });
   const open = async (): Promise<object> =>

@@ -12,6 +12,7 @@ import { certificateIdentity } from '../../../../src/lib/x509/certificate-identi
 import { SignpipeError, type ErrorKind } from '../../../../src/lib/errors.ts';
 import { createTestCertificate, generateTestKey, toPem } from '../../../../src/sandbox/certificates.ts';
 import { buildPe, filler } from '../../../fixtures/pe.ts';
+import { setEnvironment } from '../../../environment.ts';
 import { forge, LIMITS } from '../../../lib/zip/zips.ts';
 import { signsForOthers } from '../judged.ts';
 import { LoopbackArtifactSigning, PUBLISHER_EKU, refusal } from './service.ts';
@@ -19,22 +20,16 @@ import { LoopbackArtifactSigning, PUBLISHER_EKU, refusal } from './service.ts';
 let service: LoopbackArtifactSigning;
 let folder: string;
 const at = (name: string): string => join(folder, name);
-const saved = new Map<string, string | undefined>();
+let resetEnvironment: () => void;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'signpipe-artifact-signing-'));
   service = await LoopbackArtifactSigning.start(folder);
-  for (const [name, value] of Object.entries(service.environment)) {
-    saved.set(name, process.env[name]);
-    process.env[name] = value;
-  }
+  resetEnvironment = setEnvironment(service.environment);
 });
 afterEach(() => service.reset());
 after(async () => {
-  for (const [name, value] of saved) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
+  resetEnvironment();
   await service.close();
   await rm(folder, { recursive: true, force: true });
 });
