@@ -8,13 +8,17 @@ import { sayUnlessQuiet } from '../output/terminal.ts';
 
 const notSigned = (file: string): SignpipeError => invalid('not-signed', `${file}: it is not signed`);
 
-/** `signpipe signature extract`: writes the detached PKCS#7 signature, DER. */
+/** `signpipe signature extract`: writes the detached signature: PKCS#7 in DER, unless the format needs more. */
 export async function extractCommand(file: string, options: OutputOptions): Promise<number> {
   const output = await outputTo(options.output, options.force);
-  const [signature] = await withFile(file, async (source) => (await openSignableFile(source)).signatures);
-  if (!signature) throw notSigned(file);
+  const signature = await withFile(file, async (source) => {
+    const signed = await openSignableFile(source);
+    const [first] = signed.signatures;
+    if (!first) throw notSigned(file);
+    return (await signed.detached?.(first)) ?? first;
+  });
   await writeOutputFile(output, (path) => writeFileAtomically(path, signature));
-  sayUnlessQuiet(options)(`${options.output}: ${signature.length} bytes of PKCS#7, DER`);
+  sayUnlessQuiet(options)(`${options.output}: ${signature.length} bytes`);
   if (options.json) await printFileAsJson(file, options.output);
   return 0;
 }

@@ -67,7 +67,8 @@ async function requireItsSignature(signed: ByteSource): Promise<void> {
 async function attachTo(program: UnpackedProgram, wanted: DetachedSignature): Promise<NewContent> {
   const hint = 'the rebuild is not the program that was signed: compare the two builds';
   requireDigest(program.source.name, program.sha256, wanted.before, 'rebuild-differs', hint);
-  const signed = await (await openSignableFile(program.source)).embed(wanted.signature);
+  const file = await openSignableFile(program.source);
+  const signed = await (file.attach?.(wanted.signature) ?? file.embed(wanted.signature));
   requireDigest(
     program.source.name,
     await sha256OfSource(signed),

@@ -1,3 +1,4 @@
+import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import { unchangedRange } from '../../lib/bytes/delta.ts';
 import { inOrder } from '../../lib/concurrency/in-order.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
@@ -11,7 +12,7 @@ import {
   HEAD_SIZE,
   isAppleDouble,
   openSignableFile,
-  recognizeHead,
+  recognize,
   requireProgramName,
   requireSignableSize,
 } from '../formats/recognize.ts';
@@ -51,8 +52,9 @@ interface OpenProgram extends OurProgram {
 }
 
 /** Only programs can be ours: a text named x.exe is refused before anything is signed. */
-function requireProgram(name: string, head: Buffer): void {
-  if (recognizeHead(head, name) !== 'program')
+async function requireProgram(source: ByteSource): Promise<void> {
+  const { name } = source;
+  if ((await recognize(source)) !== 'program')
     throw invalid('not-a-program', `${name}: signing.files names it, but it is no Windows program`, {
       hint: 'exclude it from signing.files with "!", or build it again',
     });
@@ -71,7 +73,7 @@ async function unpackOne(
   checkPin(entry.path, program, options.pins);
   const head = await source.read(0, Math.min(source.size, HEAD_SIZE));
   if (isAppleDouble(entry.path, head)) return { path: entry.path, why: 'apple-double' };
-  requireProgram(source.name, head);
+  await requireProgram(source);
   return { path: entry.path, ...program };
 }
 

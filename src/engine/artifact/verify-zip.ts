@@ -2,7 +2,7 @@ import type { Archive } from '../../lib/zip/read-zip.ts';
 import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
 import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import { pathsOf } from '../../lib/zip/entry-paths.ts';
-import { HEAD_SIZE, isAppleDouble, recognizeHead } from '../formats/recognize.ts';
+import { HEAD_SIZE, isAppleDouble, recognize, recognizeHead } from '../formats/recognize.ts';
 import { mayBeProgram } from '../formats/program-names.ts';
 import type { VerifyOptions } from '../authenticode/verify.ts';
 import { invalid, type SignpipeError, isInvalid } from '../../lib/errors.ts';
@@ -61,6 +61,8 @@ async function verifyEntry(each: EntryToVerify, options: VerifyFileOptions): Pro
   const spool = new Spool(options.scratch);
   try {
     const { source } = await spool.unpack(archive, entry);
+    const kind = await recognize(source);
+    if (kind !== 'program') return kind === 'zip' ? { nested: entry.path } : noProgram(each);
     return { program: { ...(await verifyAmongOthers(source, options)), ...entryFields } };
   } catch (error) {
     if (!isInvalid(error)) throw error;
@@ -79,6 +81,12 @@ const notAProgram = ({ archive, entry }: EntryToVerify): SignpipeError =>
     `${archive.source.name}!/${entry.path}: the patterns name it, but it is no Windows program`,
   );
 
+/** The report on an entry that only turned out to be no program when it was unpacked. */
+function noProgram(each: EntryToVerify): EntryReport {
+  if (each.meant === true) throw notAProgram(each);
+  return null;
+}
+
 /** Recognises an entry by its first bytes, and verifies it if it is a program. */
 async function reportOn(each: EntryToVerify, options: VerifyFileOptions): Promise<EntryReport> {
   const { archive, entry, meant } = each;
@@ -87,7 +95,7 @@ async function reportOn(each: EntryToVerify, options: VerifyFileOptions): Promis
   try {
     const head = await archive.head(entry, HEAD_SIZE);
     const kind = recognizeHead(head, entry.path);
-    if (kind === 'program') return await verifyEntry(each, options);
+    if (kind === 'program' || kind === 'unsure') return await verifyEntry(each, options);
     if (meant === true && !isAppleDouble(entry.path, head)) throw notAProgram(each);
     return kind === 'zip' ? { nested: entry.path } : null;
   } catch (error) {

@@ -9,7 +9,7 @@ import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import type { TimestampInfo } from '../timestamp/token/token.ts';
-import type { SignableFile, SignedContent } from '../formats/signable-file.ts';
+import type { ContentOptions, SignableFile, SignedContent } from '../formats/signable-file.ts';
 import {
   addNested,
   buildSignature,
@@ -30,7 +30,7 @@ export interface NewSignature {
   readonly timestamp: SigningResult['timestamp'];
 }
 
-export interface SignOptions {
+export interface SignOptions extends ContentOptions {
   readonly key: SigningKey;
   /** The digest algorithm of the file, the signed attributes and the timestamp's imprint; sha256 unless given. */
   readonly hash?: DigestName;
@@ -40,6 +40,8 @@ export interface SignOptions {
   readonly url?: string | undefined;
   /** Unverified; none unless given, since a timestamp is better evidence. */
   readonly signingTime?: Date;
+  /** The time in fields of the file that hold the time of signing and that no digest covers; see `EmbedOptions`. */
+  readonly containerTime?: Date | undefined;
   /** null signs without a timestamp: the signature then becomes invalid when the certificate expires. */
   readonly timestamper: Timestamper | null;
   /**
@@ -57,7 +59,10 @@ export interface SignOptions {
 export interface SigningResult {
   /** The signed file, read from the unsigned one and the new bytes. */
   readonly content: PatchedSource;
-  /** The file's whole signature (PKCS #7 ContentInfo, DER): attached to the same unsigned file, it yields the same bytes. */
+  /**
+   * The file's whole signature, a PKCS #7 ContentInfo in DER unless the format's `detached` says otherwise: attached to the
+   * same unsigned file, it yields the same bytes.
+   */
   readonly signature: Buffer;
   /** The Authenticode digest. */
   readonly digest: Buffer;
@@ -77,16 +82,34 @@ export async function signProgram(file: SignableFile, options: SignOptions): Pro
   requirePermitted(file, options.existing ?? 'refuse');
   file.requireSignable();
   const hash = options.hash ?? 'sha256';
-  const digest = await file.digest(hash);
-  const signedContent = file.contentToSign(hash, digest);
+  const prepared = await prepare(file, hash, options);
+  const digest = await prepared.digest(hash);
+  const signedContent = await prepared.contentToSign(hash, digest, options);
   const key = signedContent.der.toString('hex');
   const added =
     options.earlier?.get(key) ??
-    (await timestampedSignature(file, { hash, content: signedContent, description }, options));
+    (await timestampedSignature(prepared, { hash, content: signedContent, description }, options));
   options.earlier?.set(key, added);
-  const signature = unpooled(withExisting(file, added.der, options));
+  const signature = unpooled(withExisting(prepared, added.der, options));
   const { certificate, timestamp } = added;
-  return { content: await file.embed(signature), signature, digest, hash, certificate, timestamp };
+  const embedding = { time: options.containerTime };
+  const content = await prepared.embed(signature, embedding);
+  const detached = (await prepared.detached?.(signature, embedding)) ?? signature;
+  return { content, signature: detached, digest, hash, certificate, timestamp };
+}
+
+/** The file as it will be signed; see `SignableFile.prepare`. */
+async function prepare(file: SignableFile, hash: DigestName, options: SignOptions): Promise<SignableFile> {
+  if (!file.prepare) return file;
+  const { key, signingTime = new Date() } = options;
+  const [certificate] = requireSigner(file, key.certificates);
+  const description = { name: null, url: null };
+  const sign = async (content: SignedContent): Promise<Buffer> => {
+    const parts = await makeSignature(file, { hash, content, description }, { key });
+    requireSound(parts, file.source.name);
+    return buildSignature(parts);
+  };
+  return file.prepare({ hash, certificate, time: options.containerTime ?? signingTime, sign });
 }
 
 /** What a signature is about. */
@@ -141,7 +164,7 @@ function requireSigner(
 async function makeSignature(
   file: SignableFile,
   { hash, content, description }: Subject,
-  { key, signingTime }: SignOptions,
+  { key, signingTime }: Pick<SignOptions, 'key' | 'signingTime'>,
 ): Promise<SignatureParts> {
   requireSigner(file, key.certificates);
   const attributes = signedAttributes(content, hash, description, signingTime);

@@ -14,7 +14,7 @@ const ZIP_EXTENSIONS: ReadonlySet<string> = new Set(
 );
 
 const PROGRAM_EXTENSIONS: ReadonlySet<string> = new Set([
-  ...FORMATS.flatMap(({ extensions }) => extensions),
+  ...FORMATS.filter(({ byName }) => !byName).flatMap(({ extensions }) => extensions),
   ...OTHER_EXTENSIONS,
 ]);
 
@@ -27,7 +27,7 @@ const patternFor = (extension: string): string => `**/*.${extension}`;
 export const DEFAULT_FILES: readonly string[] = ['exe', 'dll'].map(patternFor);
 
 /** The extension, without the trailing dots and spaces that Windows ignores. */
-const extensionOf = (path: string): string | undefined =>
+export const extensionOf = (path: string): string | undefined =>
   /\.([^./\\]+)$/.exec(path.slice(0, endOfName(path)))?.[1]?.toLowerCase();
 
 function endOfName(path: string): number {

@@ -1,47 +1,65 @@
 import { isZip, isZipSource } from '../../lib/zip/end-of-central-directory.ts';
 import { invalid } from '../../lib/errors.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
-import { requireRoom } from './pe/pe-file.ts';
-import { mayBeZip } from './program-names.ts';
+import { pe } from './pe/pe-file.ts';
+import { extensionOf, mayBeZip } from './program-names.ts';
 import { FORMATS } from './registry.ts';
 import type { FileFormat, SignableFile } from './signable-file.ts';
 
 /** How many leading bytes recognition asks for. */
 export const HEAD_SIZE = 4096;
 
-const formatOf = (head: Buffer, name: string): FileFormat | undefined =>
-  FORMATS.find((format) => format.looksLike(head, name));
-
 const headOf = (source: ByteSource): Promise<Buffer> => source.read(0, Math.min(source.size, HEAD_SIZE));
+
+/** The first format that recognises a file; undefined if none does. */
+async function formatOf(source: ByteSource): Promise<FileFormat | undefined> {
+  const head = await headOf(source);
+  for (const format of FORMATS)
+    if (format.looksLike(head, source.name) && ((await format.confirm?.(source)) ?? true)) return format;
+  return undefined;
+}
 
 /** Opens a file for signing or verifying; throws `not-signable`, or the format's errors such as `pe-…`. */
 export async function openSignableFile(source: ByteSource): Promise<SignableFile> {
-  const format = formatOf(await headOf(source), source.name);
+  const format = await formatOf(source);
   if (format) return format.open(source);
   throw invalid('not-signable', `${source.name}: not a file that can carry an Authenticode signature`, {
     hint: `these can: ${FORMATS.map(({ description }) => description).join('; ')}`,
   });
 }
 
-/** Throws `pe-too-large` if no format can sign a file of this size; asked before it is unpacked. */
-export const requireSignableSize = requireRoom;
+/**
+ * Throws, as `pe-too-large`, if no file of this size and name can be signed; asked before it is unpacked. A name without
+ * a known extension is taken for that of a PE file.
+ */
+export function requireSignableSize(size: number, name: string): void {
+  const extension = extensionOf(name) ?? '';
+  (FORMATS.find(({ extensions }) => extensions.includes(extension)) ?? pe).requireSize?.(size, name);
+}
 
-/** `program` is any file that can be signed. Whether a zip is a package shows when it is read: see `packages.ts`. */
+/** `program` is any file that can be signed. Whether a zip is a package that cannot shows when it is read: see `packages.ts`. */
 type FileKind = 'zip' | 'program';
 
 /**
  * Recognises a file by its content, and by its name if its format has no marks; null if it is of neither kind. The
- * first bytes decide, or the last ones for a zip with a script before it. Opening the file may still fail: a header
- * beyond the first `HEAD_SIZE` bytes is assumed to be there.
+ * first bytes decide, or the last ones for a zip with a script before it; a package is told from other zips by its
+ * directory. Opening the file may still fail: a header beyond the first `HEAD_SIZE` bytes is assumed to be there.
  */
 export async function recognize(source: ByteSource): Promise<FileKind | null> {
+  const format = await formatOf(source);
+  if (format && !format.byName) return 'program';
   if (await isZipSource(source)) return 'zip';
-  return formatOf(await headOf(source), source.name) ? 'program' : null;
+  return format ? 'program' : null;
 }
 
-/** Recognises an entry of a zip by its first `HEAD_SIZE` bytes and its path; see `recognize`. */
-export function recognizeHead(head: Buffer, path: string): FileKind | null {
-  if (formatOf(head, path)) return 'program';
+/**
+ * Recognises an entry of a zip by its first `HEAD_SIZE` bytes and its path; see `recognize`. `unsure` if all of the entry
+ * has to be read to know.
+ */
+export function recognizeHead(head: Buffer, path: string): FileKind | 'unsure' | null {
+  const formats = FORMATS.filter((format) => format.looksLike(head, path));
+  if (formats.some((format) => !format.confirm)) return 'program';
+  if (formats.length > 0) return 'unsure';
   return isZip(head) ? 'zip' : null;
 }
 

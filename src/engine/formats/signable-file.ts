@@ -2,6 +2,8 @@ import type { DigestName, KnownDigest } from '../../lib/asn1/oids.ts';
 import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
+import type { ArchiveLimits } from '../../lib/zip/limits.ts';
+import type { Container } from './container.ts';
 
 /** What a signature signs: the content type of its SignedData, and the content itself in DER. */
 export interface SignedContent {
@@ -13,6 +15,31 @@ export interface SignedContent {
 export interface FileDigest {
   readonly hash: KnownDigest;
   readonly digest: Buffer;
+}
+
+/** Choices of what a signature says beside the digest; a format ignores those that it does not know. */
+export interface ContentOptions {
+  /** PE: whether to sign a hash of every page too, as some drivers need it. */
+  readonly pageHashes?: boolean | undefined;
+}
+
+/** What a format needs to complete a file before its digest is computed; see `prepare`. */
+export interface Preparation {
+  readonly hash: DigestName;
+  readonly certificate: Certificate;
+  /** The time of signing, for fields that hold one. */
+  readonly time: Date;
+  /** Signs content with the same key, without a timestamp: a PKCS #7 ContentInfo in DER. */
+  sign(content: SignedContent): Promise<Buffer>;
+}
+
+/** What `embed` writes beside the signature. */
+export interface EmbedOptions {
+  /**
+   * The time for fields of the container that hold one and that no digest covers. If it is left out, the format takes it
+   * from the signature or leaves the field alone, so that attaching the signature again gives the same bytes.
+   */
+  readonly time?: Date | undefined;
 }
 
 /** Something in a signed file that no signature covers and no verifier needs, by a stable code. */
@@ -56,8 +83,18 @@ export interface SignableFile {
    * `embed`.
    */
   digest(hash: KnownDigest): Promise<Buffer>;
+  /**
+   * Completes the file before it is signed, if more than a signature has to be added: MSIX gets a catalog of its programs,
+   * signed with the same key. Returns the file whose digest is then signed; its `embed` describes the result as a delta
+   * over `source` of this file.
+   */
+  prepare?(preparation: Preparation): Promise<SignableFile>;
   /** What a signature over `digest` signs. */
-  contentToSign(hash: DigestName, digest: Buffer): SignedContent;
+  contentToSign(
+    hash: DigestName,
+    digest: Buffer,
+    options: ContentOptions,
+  ): SignedContent | Promise<SignedContent>;
   /**
    * The digest in the content of a signature, which anyone may have made. `signerHash` is the digest algorithm of
    * its signer, for formats whose content names none. Throws `authenticode-…` or `der-malformed` if a signature of
@@ -65,7 +102,15 @@ export interface SignableFile {
    */
   readContent(content: SignedContent, signerHash: KnownDigest, what: string): FileDigest;
   /** The file with this signature in place of any that it carries. */
-  embed(signature: Buffer): Promise<PatchedSource>;
+  embed(signature: Buffer, options?: EmbedOptions): Promise<PatchedSource>;
+  /**
+   * All that signing adds to the file together with this signature, from which `attach` makes the signed file out of the
+   * unsigned one; left out if that is the signature alone, which `embed` then attaches. Of a signed file, ask with the
+   * first of its `signatures`.
+   */
+  detached?(signature: Buffer, options?: EmbedOptions): Promise<Buffer>;
+  /** The unsigned file with what `detached` returned; left out together with it. */
+  attach?(detached: Buffer): Promise<PatchedSource>;
   /** The file without its signatures. What signing added before them for alignment may stay. */
   remove(): Promise<PatchedSource>;
   /**
@@ -79,6 +124,11 @@ export interface SignableFile {
    * format has no such fields. Ask last: in a changed file these fields are wrong as well.
    */
   uncoveredFields?(): Promise<readonly Finding[]>;
+  /**
+   * The files inside, if the format is a container; left out if it is none, or null if this file holds nothing that could be
+   * a program. Throws if there are more, or larger ones, than the limits permit.
+   */
+  container?(limits: ArchiveLimits): Promise<Container | null>;
   /** Throws `strip-…`, naming the place, unless this file equals `original` except for signatures and what they need. */
   requireSameContent(original: SignableFile): Promise<void>;
 }
@@ -90,7 +140,16 @@ export interface FileFormat {
   readonly description: string;
   /** Usual extensions of its files in lower case. */
   readonly extensions: readonly string[];
+  /**
+   * Whether its files have no marks and only their name tells them, as with scripts. Such files are everywhere and usually
+   * not signed: in a zip, one without a signature counts as a program only if the patterns name it.
+   */
+  readonly byName?: true;
   /** Recognises a file by its first bytes, or by its name if the content of the format has no marks. */
   looksLike(head: Buffer, fileName: string): boolean;
+  /** Decides about a file that `looksLike` accepted; left out if its first bytes suffice. Packages look like any zip. */
+  confirm?(source: ByteSource): Promise<boolean>;
+  /** Throws if a file of this size cannot be signed, whatever its content; left out if there is no such limit. */
+  requireSize?(size: number, name: string): void;
   open(source: ByteSource): Promise<SignableFile>;
 }

@@ -42,8 +42,10 @@ const signedEntry = z.object({
       algorithm: z.enum(['sha256', 'sha384', 'sha512']),
       digest: z
         .string()
-        .regex(/^[0-9a-f]{64,128}$/)
-        .describe('hex, the Authenticode digest that was signed'),
+        .regex(/^(?:[0-9a-f]{2}){32,1024}$/)
+        .describe(
+          'hex, the Authenticode digest that was signed; of a package, several digests one after another',
+        ),
     })
     .describe('the same as `digest`, as version 1 has it'),
   timestamp: z

@@ -27,7 +27,7 @@ const ROOM = 64 * 1024;
 const ALIGNMENT = 8;
 
 /** Throws `pe-too-large` if a program of this size leaves no room for a signature. */
-export function requireRoom(size: number, name: string): void {
+function requireRoom(size: number, name: string): void {
   if (size + ROOM > MAX_SIZE)
     throw invalid('pe-too-large', `${name}: signed, it would be larger than 4 GiB`, {
       hint: 'the fields of a PE file cannot express more: make it smaller, or exclude it',
@@ -213,5 +213,6 @@ export const pe: FileFormat = {
   description: 'PE files: .exe, .dll, .sys, .efi and the like, which begin with MZ and hold a PE header',
   extensions: ['exe', 'dll', 'sys', 'ocx', 'cpl', 'scr', 'drv', 'efi', 'mui', 'com'],
   looksLike: looksLikePe,
+  requireSize: requireRoom,
   open: openPe,
 };
