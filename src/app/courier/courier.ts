@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { messageOf, SignpipeError, invalid } from '../../lib/errors.ts';
@@ -7,7 +6,7 @@ import { verifyCommitSignature } from '../../lib/git/commit-signature.ts';
 import { plural } from '../../lib/plural.ts';
 import { AllowedSigners } from '../../lib/sshsig/allowed-signers.ts';
 import { parseQueries, serializeAnswers, type CourierQuery } from '../../protocol/courier/batch-content.ts';
-import { batchPath, signerName } from '../../protocol/courier/batch-name.ts';
+import { batchId, batchPath, signerName } from '../../protocol/courier/batch-name.ts';
 import type { ListedBatch, Listing, Mailbox } from '../../protocol/courier/mailbox.ts';
 import type { Authorities } from './authorities.ts';
 
@@ -191,8 +190,7 @@ export class Courier {
     const { fingerprint } = verifyCommitSignature(commit.raw, allowed, { now: new Date() });
     const { signer, id, expires: until } = batch.name;
     if (signer !== signerName(fingerprint)) throw misnamed('another signer than its signature');
-    if (createHash('sha256').update(content).digest('hex') !== id)
-      throw misnamed('another SHA-256 than its queries');
+    if (batchId(content) !== id) throw misnamed('another SHA-256 than its queries');
     const { queries, expires } = parseQueries(content);
     if (expires !== until) throw misnamed('another time than its queries');
     return queries;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpStatusError } from '../../engine/timestamp/transport/http.ts';
 import { messageOf, SignpipeError, unavailable } from '../../lib/errors.ts';
@@ -12,7 +11,7 @@ import {
   type CourierAnswer,
   type CourierFailure,
 } from '../../protocol/courier/batch-content.ts';
-import { batchPath, signerName, type BatchName } from '../../protocol/courier/batch-name.ts';
+import { batchId, batchPath, signerName, type BatchName } from '../../protocol/courier/batch-name.ts';
 import type { ListedBatch, Listing, Mailbox } from '../../protocol/courier/mailbox.ts';
 import { PendingQuery } from './pending-query.ts';
 
@@ -131,7 +130,7 @@ export class QueryQueue {
     const name = {
       signer: signerName(signer.fingerprint),
       expires,
-      id: createHash('sha256').update(content).digest('hex'),
+      id: batchId(content),
     };
     this.pushing = queries;
     try {

@@ -1,3 +1,5 @@
+import { sha256Hex } from '../../lib/bytes/hash.ts';
+
 /** All refs of the courier's protocol; docs/protocol.md describes it. */
 export const TIMESTAMP_REFS = 'refs/signpipe/timestamps/';
 
@@ -28,6 +30,9 @@ export function parseBatchRef(text: string): { readonly kind: BatchKind; readonl
   if ((kind !== 'queries' && kind !== 'answers') || signer === undefined || id === undefined) return null;
   return { kind, name: { signer, expires: Number(expires), id } };
 }
+
+/** The `id` of a batch, from the content of its `queries.json`. */
+export const batchId = (content: Buffer): string => sha256Hex(content);
 
 /** The name of a signer in refs. `fingerprint` is that of its receipt key, as OpenSSH writes it: `SHA256:…`. */
 export const signerName = (fingerprint: string): string =>
