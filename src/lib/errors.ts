@@ -107,6 +107,10 @@ export const isRefused = (error: unknown): error is SignpipeError =>
 export const isInvalid = (error: unknown): error is SignpipeError =>
   error instanceof SignpipeError && error.kind === 'invalid';
 
+/** Whether an error says that history was rewritten or forged: work must stop. */
+export const isAlarm = (error: unknown): error is SignpipeError =>
+  error instanceof SignpipeError && error.kind === 'alarm';
+
 /** The text of anything that was thrown, for a message's tail. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

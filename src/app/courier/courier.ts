@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { messageOf, SignpipeError, invalid } from '../../lib/errors.ts';
+import { invalid, isRefused, messageOf, SignpipeError } from '../../lib/errors.ts';
 import { mapConcurrently } from '../../lib/concurrency/map-concurrently.ts';
 import { verifyCommitSignature } from '../../lib/git/commit-signature.ts';
 import { plural } from '../../lib/plural.ts';
@@ -159,9 +159,7 @@ export class Courier {
       );
       return serializeAnswers(answers);
     } catch (error) {
-      const isRefused =
-        error instanceof SignpipeError && (error.kind === 'invalid' || error.kind === 'not-allowed');
-      if (!isRefused) throw error;
+      if (!isRefused(error)) throw error;
       log.warn({ batch: path, ...detailsOf(error) }, messageOf(error));
       return undefined;
     }

@@ -1,4 +1,5 @@
-import { isAlarm, logError, RequestPoller } from './request/request-poller.ts';
+import { isAlarm } from '../../lib/errors.ts';
+import { logError, RequestPoller } from './request/request-poller.ts';
 import { onClockEvents, PollSchedule, readClocks, type ClockEvent } from './schedule.ts';
 import type { SignerContext } from './context/signer-context.ts';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpStatusError } from '../../engine/timestamp/transport/http.ts';
-import { messageOf, SignpipeError, unavailable } from '../../lib/errors.ts';
+import { isAlarm, messageOf, unavailable, type SignpipeError } from '../../lib/errors.ts';
 import type { GitIdentity } from '../../lib/git/objects.ts';
 import { printable } from '../../lib/printable.ts';
 import type { SshSigner } from '../../lib/sshsig/ssh-signer.ts';
@@ -80,12 +80,15 @@ export class QueryQueue {
   /** Ends all waiting, and removes what is on the host. */
   async close(): Promise<void> {
     this.closed.abort();
-    const batches = [...this.batches.values()].flatMap(({ queries }) => queries);
-    const open = [...this.waiting.splice(0), ...this.pushing, ...batches];
+    const open = [...this.waiting.splice(0), ...this.pushing, ...this.pushed];
     for (const query of open) query.fail(courierError(query.url, 'the queue was closed'));
     await Promise.allSettled([this.sending, this.collecting]);
     await this.remove([...this.batches.values()], null);
     this.options.mailbox.close();
+  }
+
+  private get pushed(): PendingQuery[] {
+    return [...this.batches.values()].flatMap(({ queries }) => queries);
   }
 
   private startSending(): void {
@@ -147,9 +150,8 @@ export class QueryQueue {
 
   /** An alarm, such as a changed host key, is passed on as it is. */
   private failAll(queries: readonly PendingQuery[], error: unknown, what: string): void {
-    const isAlarm = error instanceof SignpipeError && error.kind === 'alarm';
     for (const query of queries)
-      query.fail(isAlarm ? error : courierError(query.url, `${what}: ${messageOf(error)}`, error));
+      query.fail(isAlarm(error) ? error : courierError(query.url, `${what}: ${messageOf(error)}`, error));
   }
 
   /** Looks for answers until no batch is waited for. */
@@ -163,10 +165,9 @@ export class QueryQueue {
         if (await this.collectOnce()) since = performance.now();
       } catch (error) {
         // An outage of the Git host: each query waits until its own time is over.
-        const isAlarm = error instanceof SignpipeError && error.kind === 'alarm';
-        for (const { queries } of this.batches.values())
-          if (isAlarm) this.failAll(queries, error, '');
-          else for (const query of queries) query.note(messageOf(error));
+        for (const query of this.pushed)
+          if (isAlarm(error)) query.fail(error);
+          else query.note(messageOf(error));
       }
     }
   }

@@ -3,7 +3,7 @@ import { shortId } from '../../../lib/git/objects.ts';
 import { commitsAfter, unansweredAmong, type LookAfter } from '../../../protocol/control/receipt-history.ts';
 import type { Heads } from '../../../protocol/control/repository.ts';
 import { readRequest } from '../../../protocol/control/request.ts';
-import { messageOf, SignpipeError } from '../../../lib/errors.ts';
+import { isAlarm, messageOf, SignpipeError } from '../../../lib/errors.ts';
 import { AnsweredRequests } from './answered-requests.ts';
 import { Checkpoint } from '../state/checkpoint.ts';
 import { CurrentHeads } from './current-heads.ts';
@@ -168,8 +168,6 @@ export class RequestPoller {
     return false;
   }
 }
-
-export const isAlarm = (error: unknown): boolean => error instanceof SignpipeError && error.kind === 'alarm';
 
 /** Logs an error with what to do about it; alarms at the highest level. */
 export function logError({ log }: Pick<SignerContext, 'log'>, error: unknown): void {
