@@ -132,3 +132,17 @@ export class RefsConversation {
     return null;
   }
 }
+
+/**
+ * Parses what `git ls-remote` printed: the refs below `prefix`, without it, and their commits. Throws
+ * `git-object-format` (usage).
+ */
+export function parseLsRemote(output: string, prefix: string, url: string): Map<string, string> {
+  const refs = new Map<string, string>();
+  for (const line of output.split('\n')) {
+    if (/^[0-9a-f]{64}\t/.test(line)) throw otherObjectFormat(url);
+    const [, id, name] = /^([0-9a-f]{40})\t(.+)$/.exec(line) ?? [];
+    if (id !== undefined && name?.startsWith(prefix)) refs.set(name.slice(prefix.length), id);
+  }
+  return refs;
+}

@@ -14,8 +14,9 @@ const LIST_MS = 30_000;
 const ENVIRONMENT = { env: { GIT_PROTOCOL: 'version=2' } };
 
 /**
- * Lists the branches of a remote repository, or other refs with a common prefix, over one SSH connection that stays open. Only for speed: a listing runs one
- * `git-upload-pack` on the host and no process here. After a lost connection the next listing connects again.
+ * Lists the branches of a remote repository, or other refs with a common prefix, over one SSH connection that stays
+ * open. Only for speed: a listing runs one `git-upload-pack` on the host and no process here. After a lost connection
+ * the next listing connects again.
  */
 export class RemoteHeads {
   private readonly connection: KeptConnection;

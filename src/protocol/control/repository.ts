@@ -6,7 +6,7 @@ import { CatFile } from '../../lib/git/cat-file.ts';
 import { findGitFolder, requirePlainFiles, requireWholeHistory } from '../../lib/git/find-repository.ts';
 import { Git, GitFailure, type GitOptions, type RunOptions } from '../../lib/git/git.ts';
 import { CommitGraph } from '../../lib/git/commit-graph.ts';
-import { otherObjectFormat } from '../../lib/git/ls-refs.ts';
+import { BRANCHES, otherObjectFormat, parseLsRemote } from '../../lib/git/ls-refs.ts';
 import { OBJECT_ID, shortId } from '../../lib/git/objects.ts';
 import { buildPack, type NewObject } from '../../lib/git/packfile.ts';
 import { printable } from '../../lib/printable.ts';
@@ -185,13 +185,7 @@ export class ControlRepository extends CommitGraph {
       if (!(error instanceof SignpipeError) || error.code !== 'git-unreachable') throw error;
     }
     const output = await this.remote(['ls-remote', '--heads', '--quiet', this.url]);
-    const heads = new Map<string, string>();
-    for (const line of output.split('\n')) {
-      if (/^[0-9a-f]{64}\t/.test(line)) throw otherObjectFormat(this.url);
-      const match = /^([0-9a-f]{40})\trefs\/heads\/(.+)$/.exec(line);
-      if (match?.[1] !== undefined && match[2] !== undefined) heads.set(match[2], match[1]);
-    }
-    return heads;
+    return parseLsRemote(output, BRANCHES, this.url);
   }
 
   /** The heads of our branches among those of the remote, as `fetch` would see them now. */

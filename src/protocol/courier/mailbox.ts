@@ -5,6 +5,7 @@ import { CatFile } from '../../lib/git/cat-file.ts';
 import { CommitGraph } from '../../lib/git/commit-graph.ts';
 import { limitFetch } from '../../lib/git/fetch-limit.ts';
 import { Git, type RunOptions } from '../../lib/git/git.ts';
+import { parseLsRemote } from '../../lib/git/ls-refs.ts';
 import { objectId, serializeTree, shortId, type Commit, type GitIdentity } from '../../lib/git/objects.ts';
 import { RemoteHeads } from '../../lib/git/remote-heads.ts';
 import { printable } from '../../lib/printable.ts';
@@ -231,10 +232,7 @@ export class Mailbox {
       this.url,
       ...below.map((each) => `${TIMESTAMP_REFS}${each}*`),
     ]);
-    const lines = output.split('\n').map((line) => /^([0-9a-f]{40})\t(.+)$/.exec(line));
-    return new Map(
-      lines.flatMap((line) => (line ? [[(line[2] ?? '').slice(TIMESTAMP_REFS.length), line[1] ?? '']] : [])),
-    );
+    return parseLsRemote(output, TIMESTAMP_REFS, this.url);
   }
 
   private async remote(args: readonly string[], options: RunOptions = {}): Promise<string> {
