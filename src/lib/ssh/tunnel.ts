@@ -64,16 +64,15 @@ export class SshTunnel {
   }
 
   private async forward(client: Client, host: string, port: number): Promise<ClientChannel> {
-    const closed = new AbortController();
-    const onClose = (): void => closed.abort(this.lost('the host closed it'));
-    client.once('close', onClose);
-    const opening = Promise.resolve().then(() => openForwarding(client, host, port));
-    const ended = new Promise<never>((_, reject) => {
-      closed.signal.addEventListener('abort', () => reject(closed.signal.reason as Error), { once: true });
+    let onClose!: () => void;
+    const closed = new Promise<never>((_, reject) => {
+      onClose = () => reject(this.lost('the host closed it'));
     });
+    client.once('close', onClose);
+    const opening = openForwarding(client, host, port);
     try {
       // The connection is kept: it is the onward connection that hangs.
-      return await withDeadline(Promise.race([opening, ended]), DIAL_MS, () => {
+      return await withDeadline(Promise.race([opening, closed]), DIAL_MS, () => {
         throw new ForwardingError(this.host, false, `no connection within ${DIAL_MS / 1000} s`);
       });
     } catch (error) {
