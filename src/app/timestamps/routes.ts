@@ -1,19 +1,23 @@
 import { join } from 'node:path';
-import { directEndpoint, type TimestampEndpoint } from '../../engine/timestamp/transport/endpoint.ts';
 import { Pace } from '../../engine/timestamp/pace.ts';
-import type { Dial } from '../../engine/timestamp/transport/tunnel-route.ts';
+import {
+  directEndpoint,
+  httpEndpoint,
+  type TimestampEndpoint,
+} from '../../engine/timestamp/transport/endpoint.ts';
+import { parseEndpoint } from '../../engine/timestamp/transport/http.ts';
+import type { SendPost } from '../../engine/timestamp/transport/send-post.ts';
+import { tunnelRoute, type Dial } from '../../engine/timestamp/transport/tunnel-route.ts';
 import { unavailable, usage } from '../../lib/errors.ts';
-import { ForwardingError, SshTunnel } from '../../lib/ssh/tunnel.ts';
 import type { SshOptions } from '../../lib/ssh/options.ts';
+import { ForwardingError, SshTunnel } from '../../lib/ssh/tunnel.ts';
 import { parseSshUrl } from '../../lib/ssh/url.ts';
-import { tunnelledEndpoints } from '../../engine/timestamp/transport/tunnel-route.ts';
-import { openCommitKey, sshOptionsOf, type SiteConfig } from '../config/open.ts';
-import type { SignerConfig } from '../config/signer.ts';
 import { BATCH_SIZE } from '../../protocol/courier/batch-content.ts';
 import { Mailbox } from '../../protocol/courier/mailbox.ts';
-import { parseEndpoint } from '../../engine/timestamp/transport/http.ts';
-import { QueryQueue } from './query-queue.ts';
+import { openCommitKey, sshOptionsOf, type SiteConfig } from '../config/open.ts';
+import type { SignerConfig } from '../config/signer.ts';
 import type { TimestampAuthority } from '../config/timestamp-authorities.ts';
+import { QueryQueue } from './query-queue.ts';
 
 /** The address as sshd_config(5) wants it in PermitOpen. */
 const permitOpen = (host: string, port: number): string =>
@@ -64,7 +68,7 @@ interface RoutesOptions {
 export class TimestampRoutes {
   private readonly endpoints = new Map<string, TimestampEndpoint>();
   private tunnel: SshTunnel | null = null;
-  private tunnelled: ((url: string) => TimestampEndpoint) | null = null;
+  private tunnelled: SendPost | null = null;
   private queue: Promise<QueryQueue> | null = null;
 
   constructor(
@@ -93,8 +97,8 @@ export class TimestampRoutes {
   private open({ url, via }: TimestampAuthority): TimestampEndpoint {
     if (via === 'direct') return directEndpoint(url);
     if (via === 'courier') return this.byCourier(parseEndpoint(url).url);
-    this.tunnelled ??= tunnelledEndpoints(this.dial());
-    return this.tunnelled(url);
+    this.tunnelled ??= tunnelRoute(this.dial());
+    return httpEndpoint(url, this.tunnelled);
   }
 
   private byCourier(url: string): TimestampEndpoint {

@@ -20,16 +20,21 @@ export interface TimestampEndpoint {
   post(query: Buffer, timeoutMs: number, abort?: AbortSignal): Promise<Buffer>;
 }
 
-/**
- * An authority that this machine asks itself, through a proxy if the environment names one; `sendPost` may refuse
- * where a redirect leads. Throws `timestamp-url` and
- * `timestamp-proxy` (usage).
- */
-export function directEndpoint(text: string, sendPost: SendPost = sendDirectly): TimestampEndpoint {
+/** An authority that is asked by HTTP, over the way that `sendPost` takes. Throws `timestamp-url` (usage). */
+export function httpEndpoint(text: string, sendPost: SendPost): TimestampEndpoint {
   const endpoint = parseEndpoint(text);
-  proxyFor(endpoint.url);
   return {
     url: endpoint.url,
     post: (query, timeoutMs, abort) => postTimestampQuery(endpoint, query, timeoutMs, abort, sendPost),
   };
+}
+
+/**
+ * An authority that this machine asks itself, through a proxy if the environment names one; `sendPost` may refuse
+ * where a redirect leads. Throws `timestamp-url` and `timestamp-proxy` (usage).
+ */
+export function directEndpoint(text: string, sendPost: SendPost = sendDirectly): TimestampEndpoint {
+  const endpoint = httpEndpoint(text, sendPost);
+  proxyFor(endpoint.url);
+  return endpoint;
 }

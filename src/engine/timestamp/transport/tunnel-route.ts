@@ -7,8 +7,6 @@ import {
 import type { Duplex } from 'node:stream';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { callbackify } from 'node:util';
-import type { TimestampEndpoint } from './endpoint.ts';
-import { parseEndpoint, postTimestampQuery } from './http.ts';
 import { KEEP_ALIVE, type RequestOptions } from './proxy.ts';
 import { sendWith, type SendPost } from './send-post.ts';
 
@@ -46,7 +44,7 @@ class TunnelTlsAgent extends TlsAgent {
 }
 
 /** A route through another machine. It uses no proxy, follows redirects by the same way, and reuses connections. */
-function tunnelRoute(dial: Dial): SendPost {
+export function tunnelRoute(dial: Dial): SendPost {
   const agent = new TunnelAgent(dial);
   const tlsAgent = new TunnelTlsAgent(dial);
   const open = (url: URL, { method, headers, signal }: RequestOptions): ClientRequest =>
@@ -54,16 +52,4 @@ function tunnelRoute(dial: Dial): SendPost {
       ? requestByTls(url, { method, headers, signal, agent: tlsAgent })
       : request(url, { method, headers, signal, agent });
   return (url, post) => sendWith(open, url, post);
-}
-
-/** Returns a function that makes endpoints for authorities that `dial` reaches. It throws `timestamp-url` (usage). */
-export function tunnelledEndpoints(dial: Dial): (text: string) => TimestampEndpoint {
-  const sendPost = tunnelRoute(dial);
-  return (text) => {
-    const endpoint = parseEndpoint(text);
-    return {
-      url: endpoint.url,
-      post: (query, timeoutMs, abort) => postTimestampQuery(endpoint, query, timeoutMs, abort, sendPost),
-    };
-  };
 }
