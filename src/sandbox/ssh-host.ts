@@ -33,7 +33,10 @@ interface SshHostOptions {
   hostKey?: string;
   /** On 127.0.0.1; default a free port. */
   port?: number;
-  /** The addresses (`127.0.0.1:8080`) that clients may connect to through this host, as PermitOpen in sshd_config; default none. */
+  /**
+   * The addresses (`127.0.0.1:8080`) that clients may connect to through this host, as PermitOpen in sshd_config; default
+   * none.
+   */
   permitOpen?: readonly string[];
   onEvent?: (event: SshHostEvent) => void;
 }

@@ -9,8 +9,10 @@ import { Authorities } from './authorities.ts';
 import { lockState } from '../signer/state/lock.ts';
 import { Courier } from './courier.ts';
 
-/** Opens a courier for some work, and closes it afterwards. Throws usage errors before
- * anything is connected, `state-in-use` if another courier uses its state folder. */
+/**
+ * Opens a courier for some work, and closes it afterwards. Throws usage errors before anything is connected, and
+ * `state-in-use` if another courier uses its state folder.
+ */
 export async function withCourier<T>(
   config: CourierConfig,
   log: Pick<Logger, 'info' | 'warn' | 'error'>,

@@ -11,9 +11,9 @@ interface OpenedTimestamper {
 }
 
 /**
- * Opens what gets timestamps from `authorities` (a URL is asked directly) for the signatures of `signer`, a certificate chain.
- * `rootNames` are the configured roots. Without an authority no default root is read and, only for speed, no client
- * is loaded. Throws `timestamp-url`, `timestamp-proxy` and `roots-unreadable` (usage).
+ * Opens a client for timestamps from `authorities` (a URL is asked directly) over the signatures of `signer`, a
+ * certificate chain. `rootNames` are the configured roots. Without an authority no default root is read and, only for
+ * speed, no client is loaded. Throws `timestamp-url`, `timestamp-proxy` and `roots-unreadable` (usage).
  */
 export async function openTimestamper(
   authorities: readonly (string | TimestampEndpoint)[],

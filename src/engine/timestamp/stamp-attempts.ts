@@ -48,7 +48,10 @@ export class StampAttempts {
 
   constructor(private readonly maxAttempts: number) {}
 
-  /** The authorities that were asked least often, but those that have not answered yet: none is asked again before all others were. */
+  /**
+   * The authorities that were asked least often, without those that have not answered yet: none is asked again before all
+   * others were.
+   */
   candidates(authorities: readonly AuthorityState[]): { round: number; candidates: AuthorityState[] } {
     const usable = authorities.filter(
       (each) => !this.excluded.has(each) && !this.inFlight.has(each) && this.count(each) < this.maxAttempts,
