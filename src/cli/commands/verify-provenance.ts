@@ -43,7 +43,7 @@ export async function checkProvenance(
   const { verifyProvenance } = await import('../../engine/provenance/verify-provenance.ts');
   const allowed = await readReceiptSigners(receiptSigners);
   const options = { limits: DEFAULT_LIMITS, scratch: tmpdir() };
-  const verified = await verifyProvenance(provenance, allowed, { path: report.path, report }, options);
+  const verified = await verifyProvenance(provenance, allowed, report, options);
   const { input } = verified.signing.statement.predicate;
   if (original !== undefined && (await sha256OfFile(original)) !== input.digest.sha256)
     throw invalid(

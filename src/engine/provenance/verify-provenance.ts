@@ -26,12 +26,6 @@ export interface VerifiedProvenance {
   readonly ignored: TrustedStatements['ignored'];
 }
 
-/** A file whose provenance is to be verified, and what is known about it. */
-export interface FileWithReport {
-  readonly path: string;
-  readonly report: FileReport;
-}
-
 const isAbout = ({ statement }: Trusted<SigningStatement | SummaryStatement>, sha256: string): boolean =>
   statement.subject.some(({ digest }) => digest.sha256 === sha256);
 
@@ -101,21 +95,21 @@ function checkProgram(
     throw statementDiffers(`${name}: its signature has another timestamp than provenance names`);
 }
 
-/** Checks what provenance says of a file against the file, which has this size and SHA-256. */
+/** Checks what provenance says of a file against the report on the file, its size and its SHA-256. */
 function checkFile(
   predicate: SigningPredicate,
-  file: FileWithReport,
+  report: FileReport,
   { size, sha256 }: { readonly size: number; readonly sha256: string },
 ): void {
   const { input, output } = predicate;
   if (output.size !== size)
-    throw statementDiffers(`${file.path}: has ${size} bytes, and provenance says ${output.size}`);
+    throw statementDiffers(`${report.path}: has ${size} bytes, and provenance says ${output.size}`);
   const isUnchanged = input.size === size && input.digest.sha256 === sha256;
   if (isUnchanged !== (predicate.programs.length === 0))
     throw statementDiffers(
-      `${file.path}: provenance says that ${isUnchanged ? 'programs were signed in it, and that it did not change' : 'nothing in it was signed, and that it changed'}`,
+      `${report.path}: provenance says that ${isUnchanged ? 'programs were signed in it, and that it did not change' : 'nothing in it was signed, and that it changed'}`,
     );
-  const { kind, programs } = file.report;
+  const { kind, programs } = report;
   const byPath = new Map(programs.map((program) => [kind === 'zip' ? program.path : '', program]));
   for (const program of predicate.programs) checkProgram(program, predicate, byPath.get(program.path));
 }
@@ -136,13 +130,13 @@ const inOrder = (statements: readonly Trusted<SigningStatement>[]): Trusted<Sign
 /** The first statement that the file does not contradict; throws what contradicts the first one. */
 function firstSound(
   statements: readonly Trusted<SigningStatement>[],
-  file: FileWithReport,
+  report: FileReport,
   contents: { readonly size: number; readonly sha256: string },
 ): Trusted<SigningStatement> {
   let first: unknown;
   for (const signing of inOrder(statements))
     try {
-      checkFile(signing.statement.predicate, file, contents);
+      checkFile(signing.statement.predicate, report, contents);
       return signing;
     } catch (error) {
       if (!isRefused(error)) throw error;
@@ -170,20 +164,20 @@ function isSummaryOf(
 }
 
 /**
- * Verifies the provenance of a file: an envelope signed by an allowed key, about the very bytes of the file, whose
- * statement the file's own signatures do not contradict. Throws `provenance-…` and `dsse-malformed`.
+ * Verifies the provenance of the file that a report describes: an envelope signed by an allowed key, about the very bytes
+ * of the file, whose statement the file's own signatures do not contradict. Throws `provenance-…` and `dsse-malformed`.
  */
 export function verifyProvenance(
   provenance: string,
   allowed: AllowedSigners,
-  file: FileWithReport,
+  report: FileReport,
   options: Pick<VerifyFileOptions, 'limits' | 'scratch'>,
 ): Promise<VerifiedProvenance> {
-  return withFile(file.path, async (source) => {
+  return withFile(report.path, async (source) => {
     const found = trustedStatements(await readEnvelopes(provenance), allowed);
     const sha256 = await sha256OfSource(source);
-    const about = statementsAbout(found, sha256, { path: file.path, provenance });
-    const signing = firstSound(about, file, { size: source.size, sha256 });
+    const about = statementsAbout(found, sha256, { path: report.path, provenance });
+    const signing = firstSound(about, report, { size: source.size, sha256 });
     const { programs } = signing.statement.predicate;
     return {
       signing,

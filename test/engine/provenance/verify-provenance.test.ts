@@ -64,7 +64,7 @@ async function verified(
 ): Promise<VerifiedProvenance> {
   const options = { limits: DEFAULT_LIMITS, scratch: folder };
   const report = await verifyFile(at(file), options);
-  return verifyProvenance(at(provenance), list, { path: at(file), report }, options);
+  return verifyProvenance(at(provenance), list, report, options);
 }
 
 interface EnvelopeJson {
@@ -233,12 +233,7 @@ describe('provenance of two requests for the same bytes', () => {
   ): Promise<VerifiedProvenance> {
     await writeFile(at('two.jsonl'), lines.join('\n'));
     const options = { limits: DEFAULT_LIMITS, scratch: folder };
-    return verifyProvenance(
-      at('two.jsonl'),
-      allowed,
-      { path: at(file), report: unsigned(at(file)) },
-      options,
-    );
+    return verifyProvenance(at('two.jsonl'), allowed, unsigned(at(file)), options);
   }
 
   it('comes with the summary of the same request, in every order', async () => {
