@@ -40,13 +40,8 @@ const schema = z.object({
  * anything that SSH signs: `SSHSIG`, or the length of a session id.
  */
 export function preAuthEncoding(payloadType: string, payload: Buffer): Buffer {
-  const type = Buffer.from(payloadType, 'utf8');
-  const head = Buffer.concat([
-    Buffer.from(`DSSEv1 ${type.length} `),
-    type,
-    Buffer.from(` ${payload.length} `),
-  ]);
-  return Buffer.concat([head, payload]);
+  const head = `DSSEv1 ${Buffer.byteLength(payloadType)} ${payloadType} ${payload.length} `;
+  return Buffer.concat([Buffer.from(head), payload]);
 }
 
 /** Makes an envelope on one line, without a line end. The key id is the key's `SHA256:` fingerprint. */
