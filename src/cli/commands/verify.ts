@@ -6,6 +6,7 @@ import { describeReport } from '../../engine/authenticode/report-text.ts';
 import { printable } from '../../lib/printable.ts';
 import { isInvalid, isRefused, usage, type SignpipeError } from '../../lib/errors.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
+import { withFile } from '../../lib/bytes/byte-source.ts';
 import { sha256OfFile } from '../../lib/bytes/hash.ts';
 import { compilePatterns } from '../../engine/artifact/globs.ts';
 import { verifyFile, type FileReport } from '../../engine/artifact/verify-file.ts';
@@ -131,13 +132,17 @@ async function reportOn(
   }
 }
 
+const sizeOf = (path: string): Promise<number> => withFile(path, async ({ size }) => size);
+
 /**
  * Whether a file is its original, of which provenance is to say that nothing in it was signed: then there is nothing to
- * prove. Without provenance, a file without a signature is what the proof refuses.
+ * prove. Without provenance, a file without a signature is what the proof refuses. Sizes come first: those of signed files
+ * differ almost always, and then neither file is read here.
  */
 const isUnchanged = async (path: string, { original, provenance }: VerifyCommandOptions): Promise<boolean> =>
   original !== undefined &&
   provenance !== undefined &&
+  (await sizeOf(original)) === (await sizeOf(path)) &&
   (await sha256OfFile(original)) === (await sha256OfFile(path));
 
 async function verifyOne(path: string, options: VerifyCommandOptions): Promise<VerifyOutcome> {
