@@ -1,8 +1,5 @@
-import { mkdir, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import pRetry from 'p-retry';
-import { invalid, SignpipeError } from '../../lib/errors.ts';
-import { asTemporary } from '../../lib/bytes/temp-files.ts';
+import { join } from 'node:path';
+import { invalid } from '../../lib/errors.ts';
 import { ATTACHMENT_LIMIT } from '../../protocol/control/receipt.ts';
 import {
   attachmentsOf,
@@ -11,6 +8,7 @@ import {
   type ReceiptFile,
 } from '../../protocol/control/receipt-schema.ts';
 import { nameProblem, pathProblem } from '../../protocol/control/zipname.ts';
+import { digestDiffers, downloadFile } from './download-file.ts';
 import type { BuilderSession } from './session.ts';
 
 /** What builders need of a receipt to find what lies beside its files. */
@@ -44,29 +42,6 @@ export function attachmentsToDownload(receipt: Attached): Attachment[] {
   return attachments;
 }
 
-async function downloadOne(
-  { session, from, folder }: { session: BuilderSession; from: string; folder: string },
-  { name, size, sha256 }: Attachment,
-): Promise<string> {
-  const path = join(folder, name);
-  await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.unchecked`;
-  await asTemporary(temporary, async () => {
-    const fetched = await pRetry(() => session.exchange.fetch(`${from}${name}`, temporary, { limit: size }), {
-      retries: 2,
-      shouldRetry: ({ error }) => error instanceof SignpipeError && error.retryable,
-    });
-    if (fetched.size !== size || fetched.sha256 !== sha256)
-      throw invalid(
-        'signed-file-differs',
-        `${name}: the file on the exchange has SHA-256 ${fetched.sha256}, the receipt says ${sha256}`,
-        { hint: 'it was changed after it was delivered, or replaced by a later request: do not use it' },
-      );
-    await rename(temporary, path);
-  });
-  return path;
-}
-
 /**
  * Downloads what was delivered beside the files of a receipt: checksum files, their signatures, provenance. Each gets its
  * name once its SHA-256 is that of the receipt. Returns the paths.
@@ -76,9 +51,16 @@ export async function downloadAttachments(
   receipt: Attached,
   folder: string,
 ): Promise<string[]> {
-  const from = `${session.config.exchange.outgoing}/${folderOf(receipt)}`;
+  const below = folderOf(receipt);
   const paths: string[] = [];
-  for (const attachment of attachmentsToDownload(receipt))
-    paths.push(await downloadOne({ session, from, folder }, attachment));
+  for (const { name, size, sha256 } of attachmentsToDownload(receipt)) {
+    const download = { from: `${below}${name}`, path: join(folder, name), limit: size };
+    paths.push(
+      await downloadFile(session, download, (_temporary, fetched) => {
+        if (fetched.size !== size || fetched.sha256 !== sha256)
+          throw digestDiffers(name, fetched.sha256, sha256);
+      }),
+    );
+  }
   return paths;
 }

@@ -1,26 +1,19 @@
-import { mkdir, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import pRetry from 'p-retry';
+import { join } from 'node:path';
 import { isUnchanged, type Receipt, type ReceiptFile } from '../../protocol/control/receipt-schema.ts';
 import { nameProblem, pathProblem, type RequestedFile } from '../../protocol/control/zipname.ts';
-import { invalid, notAllowed, SignpipeError } from '../../lib/errors.ts';
+import { invalid, notAllowed } from '../../lib/errors.ts';
 import { sha256OfSource } from '../../lib/bytes/hash.ts';
 import { withTempFolder } from '../../lib/bytes/temp-folder.ts';
 import { withFile } from '../../lib/bytes/byte-source.ts';
-import { asTemporary } from '../../lib/bytes/temp-files.ts';
 import { readRoots, readTimestampRoots } from '../../engine/keys/trusted-roots.ts';
 import { withProgressBar } from '../../lib/progress.ts';
 import { proveFile } from '../../engine/artifact/prove-file.ts';
 import { verifyFile } from '../../engine/artifact/verify-file.ts';
+import { differs, digestDiffers, downloadFile } from './download-file.ts';
 import { attachmentsToDownload, downloadAttachments } from './download-attachments.ts';
 import { requireOutputFolder } from './output-folder.ts';
 import { matchOriginals } from './match-originals.ts';
 import type { BuilderSession } from './session.ts';
-
-const differs = (path: string, why: string): SignpipeError =>
-  invalid('signed-file-differs', `${path}: ${why}`, {
-    hint: 'it was changed after it was delivered, or replaced by a later request: do not use it',
-  });
 
 type SignedOutput = NonNullable<ReceiptFile['output']>;
 
@@ -123,32 +116,21 @@ async function requireTrusted(
   }
 }
 
-/** Downloads one file under a temporary name, and gives it its own name once `check` has passed. */
+/** Downloads one file with a progress bar; it gets its own name once `check` has passed. */
 async function downloadOne(
   session: BuilderSession,
   file: ReceiptFile,
   folder: string,
   check: (path: string, sha256: string) => Promise<void>,
 ): Promise<string> {
-  const { name, size, path: source = name } = outputOf(file);
-  const path = join(folder, name);
-  await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.unchecked`;
-  await withProgressBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
-    asTemporary(temporary, async () => {
-      const from = `${session.config.exchange.outgoing}/${source}`;
-      const { sha256 } = await pRetry(
-        () => session.exchange.fetch(from, temporary, { limit: size, onProgress }),
-        {
-          retries: 2,
-          shouldRetry: ({ error }) => error instanceof SignpipeError && error.retryable,
-        },
-      );
-      await check(temporary, sha256);
-      await rename(temporary, path);
-    }),
+  const { name, size, path: from = name } = outputOf(file);
+  return withProgressBar(session.progress, `download ${name}`, 'bytes', (onProgress) =>
+    downloadFile(
+      session,
+      { from, path: join(folder, name), limit: size, onProgress },
+      (temporary, { sha256 }) => check(temporary, sha256),
+    ),
   );
-  return path;
 }
 
 /** Checks a downloaded file against the receipt, the original if there is one, and the trusted roots. */
@@ -159,11 +141,7 @@ async function checkDownload(
   original: string | undefined,
 ): Promise<void> {
   const { name, sha256 } = outputOf(file);
-  if (sha256 !== undefined && download.sha256 !== sha256)
-    throw differs(
-      name,
-      `the file on the exchange has SHA-256 ${download.sha256}, the receipt says ${sha256}`,
-    );
+  if (sha256 !== undefined && download.sha256 !== sha256) throw digestDiffers(name, download.sha256, sha256);
   await withTempFolder(async (scratch) => {
     if (original !== undefined) await prove(session, original, download.path, file, scratch);
     await requireTrusted(session, download.path, file, scratch);
