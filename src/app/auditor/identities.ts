@@ -1,5 +1,5 @@
 import { identityText, type CertificateIdentity } from '../../lib/x509/certificate-identity.ts';
-import type { AuditedCertificate, AuditedIdentity, AuditRow } from './model.ts';
+import type { AuditedCertificate, AuditedEntry, AuditedIdentity, AuditRow } from './model.ts';
 
 type Growing<T extends { programs: number }> = Omit<T, 'programs'> & { programs: number };
 
@@ -8,12 +8,23 @@ interface GrowingIdentity {
   readonly certificates: Map<string, Growing<AuditedCertificate>>;
 }
 
-/** How many programs of a row each certificate signed, by its SHA-256: the receipt's, or one that a program names. */
-function programsBy({ files }: AuditRow, own: string): Map<string, number> {
-  const counts = new Map([[own, 0]]);
-  for (const { certificate = own } of files.flatMap(({ signed }) => signed))
-    counts.set(certificate, (counts.get(certificate) ?? 0) + 1);
-  return counts;
+/** A program of an answer, and the file of the request that it was in. */
+export interface ProgramInFile {
+  readonly file: string;
+  readonly program: AuditedEntry;
+}
+
+/** The programs of a row by the SHA-256 of the certificate that signed them: `own`, the receipt's, or one of their own. */
+export function programsByCertificate({ files }: AuditRow, own: string): Map<string, ProgramInFile[]> {
+  const programs = new Map<string, ProgramInFile[]>([[own, []]]);
+  for (const { input, signed } of files)
+    for (const program of signed) {
+      const { certificate = own } = program;
+      const others = programs.get(certificate) ?? [];
+      programs.set(certificate, others);
+      others.push({ file: input.name, program });
+    }
+  return programs;
 }
 
 /**
@@ -30,7 +41,7 @@ export class SignerIdentities {
     const text = identityText(identity);
     const entry = this.identities.get(text) ?? { identity, certificates: new Map() };
     this.identities.set(text, entry);
-    for (const [sha256, count] of programsBy(row, certificate.sha256)) {
+    for (const [sha256, programs] of programsByCertificate(row, certificate.sha256)) {
       const isOwn = sha256 === certificate.sha256;
       const known = entry.certificates.get(sha256) ?? {
         sha256,
@@ -39,7 +50,7 @@ export class SignerIdentities {
         test,
         programs: 0,
       };
-      entry.certificates.set(sha256, { ...known, programs: known.programs + count });
+      entry.certificates.set(sha256, { ...known, programs: known.programs + programs.length });
     }
   }
 

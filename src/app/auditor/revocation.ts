@@ -1,5 +1,6 @@
 import { usage } from '../../lib/errors.ts';
 import { printable } from '../../lib/printable.ts';
+import { programsByCertificate, type ProgramInFile } from './identities.ts';
 import type { AuditRow, Revocation, RevokedProgram } from './model.ts';
 
 /** A certificate that receipts name, and the programs signed with it; `certificate` is its full SHA-256. */
@@ -24,12 +25,12 @@ export function judgeRevocation(
   for (const row of rows) {
     if (!row.certificate) continue;
     const { subject } = row.certificate;
-    for (const sha256 of certificatesIn(row, row.certificate.sha256)) {
+    for (const [sha256, programs] of programsByCertificate(row, row.certificate.sha256)) {
       subjects.set(sha256, subject);
       if (!sha256.startsWith(certificate)) continue;
       const match = matches.get(sha256) ?? { certificate: sha256, subject, programs: [] };
       matches.set(sha256, match);
-      for (const program of programsOf(row, at, sha256)) match.programs.push(program);
+      for (const each of programs) match.programs.push(revokedProgram(row, each, at));
     }
   }
   const [named, another] = matches.values();
@@ -44,31 +45,21 @@ export function judgeRevocation(
   };
 }
 
-/** The certificates that a receipt names: its own, and those of programs that were signed with another one. */
-const certificatesIn = ({ files }: AuditRow, own: string): Set<string> =>
-  new Set([own, ...files.flatMap(({ signed }) => signed.map(({ certificate = own }) => certificate))]);
-
-/** The programs of an answer that were signed with one of its certificates. */
-function programsOf(row: AuditRow, at: Date, sha256: string): RevokedProgram[] {
-  return row.files.flatMap(({ input, signed }) =>
-    signed
-      .filter(({ certificate = row.certificate?.sha256 }) => certificate === sha256)
-      .map(({ path, after, authenticode, timestamp, proven }) => {
-        const time = timestamp?.time ?? null;
-        const survives = proven && time !== null && new Date(time) < at;
-        return {
-          file: input.name,
-          path,
-          sha256: after.sha256,
-          digest: authenticode.digest,
-          timestamp: time,
-          survives,
-          why: reasonFor(time, proven, survives),
-          request: row.request,
-          receipt: row.receipt ?? '',
-        };
-      }),
-  );
+function revokedProgram(row: AuditRow, { file, program }: ProgramInFile, at: Date): RevokedProgram {
+  const { path, after, authenticode, timestamp, proven } = program;
+  const time = timestamp?.time ?? null;
+  const survives = proven && time !== null && new Date(time) < at;
+  return {
+    file,
+    path,
+    sha256: after.sha256,
+    digest: authenticode.digest,
+    timestamp: time,
+    survives,
+    why: reasonFor(time, proven, survives),
+    request: row.request,
+    receipt: row.receipt ?? '',
+  };
 }
 
 function reasonFor(time: string | null, proven: boolean, survives: boolean): string {
