@@ -139,7 +139,7 @@ addCommand(program, 'sign <files...>', 'sign local programs, or the programs in 
   .addOption(
     new Option(
       '--concurrency <number>',
-      'signatures at a time, by a program or a service (default: by kind)',
+      'signatures at a time, by a program or a service (default: depends on the kind of key)',
     ).argParser(upTo(256)),
   )
   .option(
@@ -195,7 +195,7 @@ addCommand(
   )
   .option(
     '--identity <text>',
-    'with --ca: who must have signed: the subject as `verify` prints it, "SUBJECT; ISSUER", or the OID of an identity (EKU)',
+    'with --ca: who must have signed, by the subject as `verify` prints it, "SUBJECT; ISSUER", or the OID of an identity (EKU)',
   )
   .option('--any-signer', 'accept any signer, without --ca')
   .option('--provenance <jsonl>', 'check the signed statement of how the file was signed: NAME.intoto.jsonl')

@@ -18,7 +18,7 @@ export const keyShape = {
   passphraseFile: path.optional(),
   command: commandLine.optional(),
   commandEnvironment: z
-    .array(z.string().regex(VARIABLE, 'must be the name of a variable, and not one of signpipe'))
+    .array(z.string().regex(VARIABLE, "must be the name of a variable, and not one of signpipe's own"))
     .max(100)
     .optional(),
   concurrency: z.int().min(1).max(256).optional(),
@@ -34,7 +34,7 @@ export const successor = z
     from: z
       .union([z.iso.date(), z.iso.datetime({ offset: true })], {
         error: ({ input }) =>
-          `${input === undefined ? 'is missing: give' : 'must be'} a day, such as 2027-03-01 (from its begin in UTC), or a time, such as 2027-03-01T06:00:00Z`,
+          `${input === undefined ? 'is missing: give' : 'must be'} a day, such as 2027-03-01 (from 00:00 UTC), or a time, such as 2027-03-01T06:00:00Z`,
       })
       .transform((text) => new Date(text)),
   })
@@ -67,7 +67,7 @@ export function requireOtherKey(signing: WithSuccessor, context: z.RefinementCtx
     context.addIssue({
       code: 'custom',
       path: [...path, 'successor'],
-      message: 'names the same key and certificate as signing itself: it is to name the next ones',
+      message: 'names the same key and certificate as signing itself: it must name the next ones',
     });
 }
 

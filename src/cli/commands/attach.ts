@@ -85,7 +85,7 @@ function rebuildDiffers(
   const isUnchanged = signatures === 0;
   return invalid(
     'rebuild-differs',
-    `${file}: ${isUnchanged ? 'its' : 'with its signatures its'} SHA-256 is ${actual}, the receipt says ${expected}; nothing was written`,
+    `${file}: ${isUnchanged ? 'its' : 'with its signatures, its'} SHA-256 is ${actual}, the receipt says ${expected}; nothing was written`,
     {
       hint: isUnchanged
         ? 'the file was delivered as it came: nothing in it was signed; compare the two builds'

@@ -83,7 +83,7 @@ function kindOf(uri: string): UriKeyKind {
   const scheme = schemeOf(uri) ?? '';
   const kind = KINDS.get(scheme);
   if (kind) return kind;
-  throw usage('key-scheme', `${scheme}: is no kind of key that a URI can name`, {
+  throw usage('key-scheme', `${scheme}: is not a kind of key that a URI can name`, {
     hint: `use ${[...KINDS.keys()].join(':, ')}:, or write ./ in front of the path of a file`,
   });
 }

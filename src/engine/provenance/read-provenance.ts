@@ -41,7 +41,7 @@ export async function readReceiptSigners(path: string): Promise<AllowedSigners> 
     });
   });
   if (!bytes || !isUtf8(bytes))
-    throw usage('receipt-signers-unreadable', `${path} is no list of keys`, {
+    throw usage('receipt-signers-unreadable', `${path} is not a list of keys`, {
       hint: 'name an allowed signers file, or the .pub file of the signer’s receipt key',
     });
   const text = bytes.toString('utf8');

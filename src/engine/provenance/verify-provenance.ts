@@ -89,7 +89,7 @@ function checkProgram(
   const byThem = signatures.filter((signature) => isBySigner(signature, attested, predicate));
   if (byThem.length === 0)
     throw statementDiffers(
-      `${name}: it is not signed by ${printable(predicate.certificate?.subject ?? '(nothing)', 300)}, whom provenance names`,
+      `${name}: it is not signed by ${printable(predicate.certificate?.subject ?? '(nothing)', 300)}, which provenance names`,
     );
   if (!byThem.some((signature) => isStampedSo(signature, attested)))
     throw statementDiffers(`${name}: its signature has another timestamp than provenance names`);

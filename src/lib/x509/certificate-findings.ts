@@ -89,8 +89,8 @@ function lifetimeSigning({ extendedKeyUsage, notAfter }: Certificate): Certifica
   if (!extendedKeyUsage?.includes(OID.lifetimeSigning)) return null;
   return {
     code: 'certificate-lifetime-signing',
-    message: `it has the Lifetime Signing purpose: its signatures end with it on ${isoDay(notAfter)}, whatever their timestamps say`,
-    hint: 'have it issued without the purpose 1.3.6.1.4.1.311.10.3.13, unless signatures are meant to end',
+    message: `it has the Lifetime Signing purpose: its signatures become invalid when it expires on ${isoDay(notAfter)}, whatever their timestamps say`,
+    hint: 'have it issued without the purpose 1.3.6.1.4.1.311.10.3.13, unless its signatures are meant to become invalid then',
   };
 }
 
@@ -105,7 +105,7 @@ function lifetimeSigning({ extendedKeyUsage, notAfter }: Certificate): Certifica
  * | `certificate-rsa-short`        | of a public authority, and RSA below 3072 bits                                  |
  * | `certificate-valid-long`       | of a public authority, issued after 2026-03-01, and valid for more than 460 days |
  * | `certificate-not-public`       | no reserved policy: no public authority issued it                               |
- * | `certificate-lifetime-signing` | signatures end with the certificate in spite of timestamps                      |
+ * | `certificate-lifetime-signing` | signatures become invalid when it expires, in spite of timestamps               |
  */
 export function certificateFindings(leaf: Certificate): CertificateFinding[] {
   if (leaf.isTest) return [];

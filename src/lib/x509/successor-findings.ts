@@ -28,7 +28,7 @@ function otherIdentity({ current, next }: Succession): CertificateFinding | null
   return {
     code: 'successor-other-identity',
     message: `signing.successor has another identity: ${nameOf(next)}; in use is ${nameOf(current)}`,
-    hint: 'if that is meant, tell everyone who checks the identity before the change: policy.json names both',
+    hint: 'if that is intended, inform everyone who checks the identity before the change: policy.json names both',
   };
 }
 
@@ -55,7 +55,7 @@ export function newKeyFinding(last: Certificate, inUse: Certificate): Certificat
   if (!hasNewKey(last, inUse)) return null;
   return {
     code: 'certificate-new-key',
-    message: `its key is another one than that of the newest receipt under the same subject: ${AGAIN}`,
+    message: `its key is not that of the newest receipt under the same subject: ${AGAIN}`,
     hint: EXPECT,
   };
 }

@@ -423,7 +423,7 @@ describe('signer.yaml', () => {
         [
           'a command that gets our variables',
           'a, commandEnvironment: [SIGNPIPE_PASSPHRASE]',
-          /not one of signpipe/,
+          /not one of signpipe's own/,
         ],
         ['no signatures at a time', '[a], concurrency: 0', /signing\.concurrency/],
         ['too many signatures at a time', '[a], concurrency: 257', /signing\.concurrency/],

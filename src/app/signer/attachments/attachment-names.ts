@@ -44,7 +44,7 @@ export function requireAttachableNames(names: readonly string[], attached: boole
       });
     const other = taken.get(compared);
     if (other !== undefined)
-      throw notAllowed('names-alike', `${other} and ${name} are one name where case does not count`, {
+      throw notAllowed('names-alike', `${other} and ${name} are one name on file systems that ignore case`, {
         hint: 'give one of them another name, or request them one after the other',
       });
     taken.set(compared, name);

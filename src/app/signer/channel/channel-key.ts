@@ -34,7 +34,7 @@ function requireTimestamps(name: string, test: boolean, authorities: readonly un
   if (authorities.length === 0 && !test)
     throw usage(
       'untimestamped',
-      `channel ${name}: signing.timestamp is empty, and its certificate is no test certificate`,
+      `channel ${name}: signing.timestamp is empty, and its certificate is not a test certificate`,
       {
         hint: 'name at least one RFC 3161 authority',
       },

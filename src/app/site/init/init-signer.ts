@@ -84,7 +84,7 @@ function tokenSteps(dir: string, { keys, problems }: FoundTokenKeys): SetupStep[
   const pin = join(dir, 'keys/pin');
   return [
     choice,
-    setupStep('Write the PIN of the token into keys/pin; it is tried once only', `$EDITOR ${pin}`),
+    setupStep('Write the PIN of the token into keys/pin; it is tried only once', `$EDITOR ${pin}`),
   ];
 }
 

@@ -34,7 +34,7 @@ function requireIdentity(leaf: Certificate, expected: CertificateIdentity, what:
     'key-identity-changed',
     `${what}: signs as ${identityText(identity)}, and not as ${identityText(expected)}`,
     {
-      hint: 'if the publisher was renamed on purpose, restart or reload the signer and tell those who check identities; else find out who changed the profile',
+      hint: 'if the publisher was renamed on purpose, restart or reload the signer and inform those who check identities; else find out who changed the profile',
     },
   );
 }

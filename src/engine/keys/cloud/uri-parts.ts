@@ -37,8 +37,8 @@ export function takeHost(kind: UriKind, value: string): string {
   const host = takePart(kind, 'the host', value, HOST, 'HOST or HOST:PORT');
   const [, port] = /:(\d+)$/.exec(host) ?? [];
   const isPort = port === undefined || (Number(port) >= 1 && Number(port) <= 65_535);
-  if (!isPort) throw badUri(kind, `the port of the host "${host}" is not possible`);
-  if (!URL.canParse(`https://${host}`)) throw badUri(kind, `the host "${host}" is not possible`);
+  if (!isPort) throw badUri(kind, `the port of the host "${host}" is not valid`);
+  if (!URL.canParse(`https://${host}`)) throw badUri(kind, `the host "${host}" is not valid`);
   return host;
 }
 

@@ -78,7 +78,7 @@ function requireEcdsaValue(value: Buffer, what: string): void {
     if (!isInvalid(error)) throw error;
     throw answerBad(
       what,
-      'its answer is no ECDSA signature in DER (two numbers side by side are another form)',
+      'its answer is not an ECDSA signature in DER (two numbers side by side are another form)',
       error,
     );
   }

@@ -32,7 +32,7 @@ export const logInByHand = (token: TokenInfo): string =>
   `log in once by hand with the right PIN, which resets the token's count: pkcs11-tool --module MODULE${labelOption(token)} --login --list-objects`;
 
 /** How the owner of a token makes it take PINs again. */
-export const UNLOCK_PIN = 'unlock it with the PUK or the SO PIN, with the tool of its vendor';
+export const UNLOCK_PIN = 'unlock it with the PUK or the SO PIN, using the tool of its vendor';
 
 interface PinRefusal {
   readonly token: TokenInfo;
@@ -45,7 +45,7 @@ const pinWrong =
   (text: string) =>
   (refusal: PinRefusal): SignpipeError =>
     usage('pin-wrong', `${nameOf(refusal)}: ${text}`, {
-      hint: `write the right PIN into the file that pin-source names; ${logInByHand(refusal.token)}; a signer that runs must then be restarted, since it tries no PIN twice`,
+      hint: `write the right PIN into the file that pin-source names; ${logInByHand(refusal.token)}; a running signer must then be restarted, since it tries no PIN twice`,
       cause: refusal.cause,
     });
 

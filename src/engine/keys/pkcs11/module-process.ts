@@ -179,7 +179,7 @@ export class ModuleProcess {
       'token-process',
       `${this.options.path}: the process with the PKCS#11 module ended: ${how}`,
       {
-        hint: 'it is started again when the key is used next; if it ends each time, the module is broken or is no module for this machine',
+        hint: 'it is started again when the key is used next; if it ends each time, the module is broken or is not for this machine',
       },
     );
   }
@@ -189,7 +189,7 @@ export class ModuleProcess {
       'token-hangs',
       `${this.options.path}: the PKCS#11 module did not answer within ${ms / 1000} s`,
       {
-        hint: 'look at the token and its connection; it is tried again when the key is used next. If it only is slow, raise x-timeout in the URI',
+        hint: 'look at the token and its connection; it is tried again when the key is used next. If it is only slow, raise x-timeout in the URI',
       },
     );
   }
