@@ -12,8 +12,7 @@ import {
   HEAD_SIZE,
   isAppleDouble,
   openSignableFile,
-  recognize,
-  requireProgramName,
+  fileKindOf,
   requireSignableSize,
 } from '../formats/recognize.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
@@ -54,11 +53,10 @@ interface OpenProgram extends OurProgram {
 /** Only programs can be ours: a text named x.exe is refused before anything is signed. */
 async function requireProgram(source: ByteSource): Promise<void> {
   const { name } = source;
-  if ((await recognize(source)) !== 'program')
+  if ((await fileKindOf(source)) !== 'program')
     throw invalid('not-a-program', `${name}: signing.files names it, but it is no Windows program`, {
       hint: 'exclude it from signing.files with "!", or build it again',
     });
-  requireProgramName(name);
 }
 
 async function unpackOne(

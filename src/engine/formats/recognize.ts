@@ -46,7 +46,10 @@ type FileKind = 'zip' | 'program';
  * directory. Opening the file may still fail: a header beyond the first `HEAD_SIZE` bytes is assumed to be there.
  */
 export async function recognize(source: ByteSource): Promise<FileKind | null> {
-  const format = await formatOf(source);
+  return kindOf(await formatOf(source), source);
+}
+
+async function kindOf(format: FileFormat | undefined, source: ByteSource): Promise<FileKind | null> {
   if (format && !format.byName) return 'program';
   if (await isZipSource(source)) return 'zip';
   return format ? 'program' : null;
@@ -64,19 +67,14 @@ export function recognizeHead(head: Buffer, path: string): FileKind | 'unsure' |
 }
 
 /**
- * Recognises a file; see `recognize`. A program whose name ends in `.zip`, `.jar` or the like throws
+ * Recognises a file; see `recognize`. A program that is no zip and whose name ends in `.zip`, `.jar` or the like throws
  * `zip-is-program`: unpackers look for a zip at a file's end, so it could be both, and its content would seem signed.
  */
 export async function fileKindOf(source: ByteSource): Promise<FileKind | null> {
-  const kind = await recognize(source);
-  if (kind === 'program') requireProgramName(source.name);
-  return kind;
-}
-
-/** Checks that a program, alone or in a zip, does not have the name of a zip; see `fileKindOf`. */
-export function requireProgramName(name: string): void {
-  if (!mayBeZip(name)) return;
-  throw invalid('zip-is-program', `${name}: its name says zip, but it is a Windows program`, {
+  const format = await formatOf(source);
+  const kind = await kindOf(format, source);
+  if (kind !== 'program' || format?.isZip || !mayBeZip(source.name)) return kind;
+  throw invalid('zip-is-program', `${source.name}: its name says zip, but it is a Windows program`, {
     hint: 'give a program the name of a program (.exe); an unpacker would take it for a zip and see other files in it',
   });
 }

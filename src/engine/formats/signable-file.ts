@@ -145,6 +145,8 @@ export interface FileFormat {
    * not signed: in a zip, one without a signature counts as a program only if the patterns name it.
    */
   readonly byName?: true;
+  /** Whether its files are zips, which any unpacker may open: their name may then say so. */
+  readonly isZip?: true;
   /** Recognises a file by its first bytes, or by its name if the content of the format has no marks. */
   looksLike(head: Buffer, fileName: string): boolean;
   /** Decides about a file that `looksLike` accepted; left out if its first bytes suffice. Packages look like any zip. */
