@@ -1,0 +1,25 @@
+import type { SignableFile } from '../../src/engine/formats/signable-file.ts';
+import { readSignature } from '../../src/engine/authenticode/signature.ts';
+import type { SignOptions } from '../../src/engine/authenticode/sign.ts';
+
+/** Times, ids and choices of the run that signed a file, with which another run gives the same bytes. */
+export type SigningRun = Pick<SignOptions, 'signingTime' | 'containerTime' | 'pageHashes' | 'name' | 'url'>;
+
+/**
+ * By format: reads from a signed file what signing puts there beside the signature, such as the modification time of an
+ * MSI's root folder. A format without an entry has nothing of the kind.
+ */
+const READERS: Readonly<Record<string, (signed: SignableFile) => Promise<Partial<SigningRun>>>> = {};
+
+/** What is to be given to `signProgram` so that it repeats the run that signed this file. */
+export async function signingRunOf(signed: SignableFile): Promise<Partial<SigningRun>> {
+  const [first] = signed.signatures;
+  if (!first) return {};
+  const { signingTime, description } = readSignature(first, signed.source.name);
+  return {
+    ...(signingTime && { signingTime }),
+    ...(description.name !== null && { name: description.name }),
+    ...(description.url !== null && { url: description.url }),
+    ...(await READERS[signed.format]?.(signed)),
+  };
+}
