@@ -1,16 +1,15 @@
 import { proveOnlySignatureAdded } from '../../src/engine/authenticode/only-signature-added.ts';
 import { signProgram, type SignOptions } from '../../src/engine/authenticode/sign.ts';
-import { readSignature, type AuthenticodeSignature } from '../../src/engine/authenticode/signature.ts';
+import { schemeOf } from '../../src/engine/authenticode/scheme-of.ts';
 import { verifySignableFile } from '../../src/engine/authenticode/verify.ts';
 import { openSignableFile } from '../../src/engine/formats/recognize.ts';
 import type { FileDigest, SignableFile } from '../../src/engine/formats/signable-file.ts';
+import type { ReadSignature } from '../../src/engine/formats/signature-scheme.ts';
 import type { SigningKey } from '../../src/engine/keys/signing-key.ts';
 import type { Timestamp, Timestamper } from '../../src/engine/timestamp/client.ts';
 import { checkToken, parseToken } from '../../src/engine/timestamp/token/token.ts';
-import { parseDer } from '../../src/lib/asn1/der.ts';
 import type { ByteSource } from '../../src/lib/bytes/byte-source.ts';
 import { firstDifference } from '../../src/lib/bytes/hash-and-compare.ts';
-import { signerDigest } from '../../src/lib/cms/verify-signer.ts';
 import { messageOf } from '../../src/lib/errors.ts';
 import { signingRunOf } from './signing-run.ts';
 
@@ -33,7 +32,7 @@ interface OpenVector {
   readonly signed: SignableFile;
   readonly twin: SignableFile | null;
   readonly der: Buffer;
-  readonly signature: AuthenticodeSignature;
+  readonly signature: ReadSignature;
   readonly stated: FileDigest;
   readonly key: SigningKey | undefined;
 }
@@ -47,8 +46,8 @@ export async function checkFile(
   const [der] = signed.signatures;
   if (!der) return { format, outcomes: 'unsigned' };
   const what = signed.source.name;
-  const signature = readSignature(der, what);
-  const stated = signed.readContent(signature.content, signerDigest(signature.signer, what), what);
+  const signature = schemeOf(signed).read(der, what);
+  const stated = signed.readContent(signature.content, signature.digestAlgorithm(what), what);
   const { certificate } = signature;
   const key = vector.keys.find(({ certificates: [leaf] }) => leaf && certificate?.equals(leaf));
   const twin = vector.twin && (await openSignableFile(vector.twin));
@@ -99,10 +98,10 @@ function timestamperOf({ signature }: OpenVector): Timestamper | null {
   const [token] = signature.timestamps;
   if (!token) return null;
   const timestamp = (): Promise<Timestamp> => {
-    const parsed = parseToken(parseDer(token, 'token'), 'token');
+    const parsed = parseToken(token, 'token');
     const { imprint, hash } = parsed.info;
     const expected = { imprint, hash: hash as 'sha256', weakDigests: true, uncriticalPurpose: true };
-    return Promise.resolve({ token, info: checkToken(parsed, expected), url: '' });
+    return Promise.resolve({ token: token.raw, info: checkToken(parsed, expected), url: '' });
   };
   return { timestamp };
 }
@@ -115,6 +114,7 @@ async function sign(
   const options: SignOptions = {
     ...(await signingRunOf(open.signed)),
     key,
+    roots: open.signature.certificates.filter((each) => each.isSelfIssued),
     hash: open.stated.hash as 'sha256',
     timestamper: timestamperOf(open),
     existing: 'replace',

@@ -1,5 +1,5 @@
 import type { SignableFile } from '../../src/engine/formats/signable-file.ts';
-import { readSignature } from '../../src/engine/authenticode/signature.ts';
+import { schemeOf } from '../../src/engine/authenticode/scheme-of.ts';
 import type { SignOptions } from '../../src/engine/authenticode/sign.ts';
 
 /** Times, ids and choices of the run that signed a file, with which another run gives the same bytes. */
@@ -15,7 +15,7 @@ const READERS: Readonly<Record<string, (signed: SignableFile) => Promise<Partial
 export async function signingRunOf(signed: SignableFile): Promise<Partial<SigningRun>> {
   const [first] = signed.signatures;
   if (!first) return {};
-  const { signingTime, description } = readSignature(first, signed.source.name);
+  const { signingTime, description } = schemeOf(signed).read(first, signed.source.name);
   return {
     ...(signingTime && { signingTime }),
     ...(description.name !== null && { name: description.name }),

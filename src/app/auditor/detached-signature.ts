@@ -1,11 +1,7 @@
 import { readCountersignature } from '../../engine/authenticode/countersignature.ts';
 import { readIndirectData, requireDigestLength } from '../../engine/authenticode/indirect-data.ts';
-import {
-  digestedBytes,
-  parseSignature,
-  type AuthenticodeSignature,
-} from '../../engine/authenticode/signature.ts';
-import { verifySigner } from '../../lib/cms/verify-signer.ts';
+import { authenticode } from '../../engine/authenticode/cms-scheme.ts';
+import type { ReadSignature } from '../../engine/formats/signature-scheme.ts';
 import type { ReceiptEntry } from '../../protocol/control/receipt-schema.ts';
 import { invalid } from '../../lib/errors.ts';
 import {
@@ -16,9 +12,9 @@ import {
 } from '../../lib/x509/certificate-identity.ts';
 
 /** The signature by this certificate: usually the only one; the last nested one if ours was appended to another's. */
-function signatureBy(der: Buffer, certificate: string, what: string): AuthenticodeSignature {
-  const primary = parseSignature(der, what);
-  const all = [primary, ...primary.nested.map((nested) => parseSignature(nested, what))];
+function signatureBy(der: Buffer, certificate: string, what: string): ReadSignature {
+  const primary = authenticode.read(der, what);
+  const all = [primary, ...primary.nested.map((nested) => authenticode.read(nested, what))];
   const ours = all.findLast((each) => each.certificate?.sha256 === certificate);
   if (ours) return ours;
   throw invalid(
@@ -36,7 +32,7 @@ interface StatedSigner {
 }
 
 function requireIdentity(
-  { certificate }: AuthenticodeSignature,
+  { certificate }: ReadSignature,
   stated: CertificateIdentity | undefined,
   what: string,
 ): void {
@@ -48,7 +44,7 @@ function requireIdentity(
   );
 }
 
-function requireDigest(signature: AuthenticodeSignature, entry: ReceiptEntry, what: string): void {
+function requireDigest(signature: ReadSignature, entry: ReceiptEntry, what: string): void {
   const { algorithm, digest } = entry.authenticode;
   const signed = readIndirectData(signature.content, what);
   requireDigestLength(signed, what);
@@ -61,14 +57,9 @@ function requireDigest(signature: AuthenticodeSignature, entry: ReceiptEntry, wh
     );
 }
 
-function requireTimestamp(
-  signature: AuthenticodeSignature,
-  entry: ReceiptEntry,
-  now: Date,
-  what: string,
-): void {
-  const { signer, data, certificate } = signature;
-  const stamp = readCountersignature(signer, data.certificates, { now, weakDigests: false, what });
+function requireTimestamp(signature: ReadSignature, entry: ReceiptEntry, now: Date, what: string): void {
+  const { certificate } = signature;
+  const stamp = readCountersignature(signature, { now, weakDigests: false, what });
   const statedTime = entry.timestamp && new Date(entry.timestamp.time).getTime();
   const differs = stamp
     ? stamp.time.getTime() !== statedTime || stamp.authority !== entry.timestamp?.authority
@@ -99,8 +90,7 @@ export function requireDetached(
   const signature = signatureBy(der, certificate, what);
   requireIdentity(signature, identity, what);
   requireDigest(signature, entry, what);
-  const { content, signer } = signature;
-  if (signature.certificate)
-    verifySigner(signer, signature.certificate, content.type, digestedBytes(content), what);
+  signature.requireContent(what);
+  if (signature.certificate) signature.requireValue(signature.certificate.publicKey, what);
   requireTimestamp(signature, entry, now, what);
 }

@@ -7,6 +7,7 @@ import { settleAll } from '../../lib/concurrency/all-settled.ts';
 import { printable } from '../../lib/printable.ts';
 import { proveOnlySignatureAdded } from '../authenticode/only-signature-added.ts';
 import type { VerifyReport } from '../authenticode/report.ts';
+import { schemeOf } from '../authenticode/scheme-of.ts';
 import { signProgram, type SigningResult } from '../authenticode/sign.ts';
 import { signaturesOf, verifySignableFile, type VerifyOptions } from '../authenticode/verify.ts';
 import { openSignableFile } from '../formats/recognize.ts';
@@ -150,13 +151,15 @@ export const signUnverified = (file: SignableFile, options: SignArtifactOptions)
 /** The receipt's record of a program; the SHA-256s are those of the unsigned program and the signed one. */
 export function describeSigned(
   path: string,
-  { source, format }: SignableFile,
+  file: SignableFile,
   { content, signature, hash, digest, certificate, timestamp }: SigningResult,
   sha256: { readonly before: string; readonly after: string },
 ): SignedProgram {
+  const { source, format } = file;
   return {
     path,
     format,
+    scheme: schemeOf(file).name,
     before: { size: source.size, sha256: sha256.before },
     after: { size: content.size, sha256: sha256.after },
     authenticode: { algorithm: hash, digest: digest.toString('hex') },

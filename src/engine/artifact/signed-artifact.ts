@@ -14,7 +14,7 @@ export type AlreadySigned = 'keep' | 'replace' | 'append' | 'reject';
 export interface SignArtifactOptions extends Omit<SignOptions, 'existing' | 'signingTime'> {
   readonly hash: DigestName;
   readonly alreadySigned: AlreadySigned;
-  /** If given, our own chain must lead to one of these before anything is delivered. */
+  /** If given, our own chain must lead to one of these before anything is delivered. Some schemes include the root. */
   readonly roots?: readonly Certificate[] | undefined;
   readonly timestampRoots?: readonly Certificate[] | undefined;
   /** Which programs are ours: by path in a zip, by file name outside. */
@@ -41,6 +41,8 @@ export interface SignedProgram {
   readonly path: string;
   /** The name of its format. */
   readonly format: string;
+  /** The kind of its signature. */
+  readonly scheme: string;
   readonly before: { readonly size: number; readonly sha256: string };
   readonly after: { readonly size: number; readonly sha256: string };
   readonly authenticode: { readonly algorithm: DigestName; readonly digest: string };

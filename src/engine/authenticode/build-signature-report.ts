@@ -1,15 +1,9 @@
-import type { SignedData } from '../../lib/cms/signed-data.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { certificateFindings } from '../../lib/x509/certificate-findings.ts';
 import { certificateIdentity } from '../../lib/x509/certificate-identity.ts';
+import type { SignaturePlace } from '../formats/signature-scheme.ts';
 import type { Countersignature } from './countersignature.ts';
-import {
-  certificateReport,
-  type Note,
-  type SignaturePlace,
-  type SignatureReport,
-  type TimestampReport,
-} from './report.ts';
+import { certificateReport, type Note, type SignatureReport, type TimestampReport } from './report.ts';
 import type { ProfiledSignature } from './signature-profile.ts';
 import type { VerificationSteps } from './verification-steps.ts';
 
@@ -38,10 +32,11 @@ export const reportUnreadable = (
 /** Reports a signature that was read and verified. */
 export function reportOn(
   { index, nested }: SignaturePlace,
-  { hash, digest, certificate, description, signingTime, data }: ProfiledSignature,
+  { hash, digest, signature }: ProfiledSignature,
   timestamp: JudgedTimestamp | undefined,
   { checks, failed }: VerificationSteps,
 ): SignatureReport {
+  const { certificate, description, signingTime } = signature;
   const trusted = checks.some(({ name, ok }) => name === 'chain' && ok === true);
   return {
     index,
@@ -55,21 +50,10 @@ export function reportOn(
     ...(signingTime && { signingTime: signingTime.toISOString() }),
     timestamp: timestamp ? timestampReport(timestamp) : null,
     checks,
-    notes: [...notesOn(data), ...(certificate ? notesOnCertificate(certificate) : [])],
+    notes: [...signature.notes, ...(certificate ? notesOnCertificate(certificate) : [])],
     trusted: failed ? false : trusted || null,
   };
 }
-
-/** RFC 2315 section 9.1 asks for version 1; the later RFC 5652 section 5.1 for 3 with content like this. */
-const notesOn = ({ version }: SignedData): Note[] =>
-  version === 1
-    ? []
-    : [
-        {
-          code: 'signed-data-version',
-          message: `SignedData has version ${version}, where Windows writes 1`,
-        },
-      ];
 
 /** For its owner: none of these makes a signature bad. */
 const notesOnCertificate = (certificate: Certificate): Note[] =>

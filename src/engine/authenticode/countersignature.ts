@@ -12,6 +12,7 @@ import {
 import { invalid, messageOf } from '../../lib/errors.ts';
 import { checkToken, imprintDigest, parseToken } from '../timestamp/token/token.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
+import type { Timestamped } from '../formats/signature-scheme.ts';
 
 /** A timestamp whose signature verifies; whether its authority is trusted is not checked. */
 export interface Countersignature {
@@ -36,44 +37,42 @@ interface CountersignatureOptions {
 }
 
 /**
- * Reads and verifies the timestamp of a signature; undefined if it has none. `certificates` are those in the
- * signature: those of a legacy countersignature are among them.
+ * Reads and verifies the timestamp of a signature; undefined if it has none. The certificates of a legacy
+ * countersignature are among those of the signature.
  *
  * Throws `timestamp-…` as `checkToken` does, `timestamp-several` if there is more than one, and
  * `cms-…` or `der-malformed` if one cannot be read.
  */
 export function readCountersignature(
-  signer: SignerInfo,
-  certificates: readonly Certificate[],
+  signature: Timestamped,
   options: CountersignatureOptions,
 ): Countersignature | undefined {
-  const values = (type: string): Der[] =>
-    signer.unsignedAttributes.filter(({ oid }) => oid === type).flatMap((each) => [...each.values]);
-  const [token, legacy] = [values(OID.spcTimestampToken), values(OID.counterSignature)];
-  if (token.length + legacy.length > 1)
+  const { timestamps, legacyTimestamps } = signature;
+  if (timestamps.length + legacyTimestamps.length > 1)
     throw invalid('timestamp-several', `${options.what}: it has more than one timestamp`);
-  if (token[0]) return readToken(token[0], signer, options);
-  return legacy[0] && readLegacy(legacy[0], signer, certificates, options);
+  const [[token], [legacy]] = [timestamps, legacyTimestamps];
+  if (token) return readToken(token, signature, options);
+  return legacy && readLegacy(legacy, signature, options);
 }
 
 const latestOf = ({ now }: CountersignatureOptions): Date => new Date(now.getTime() + CLOCK_SKEW);
 
-/** RFC 3161, over the signature value (Microsoft's attribute 1.3.6.1.4.1.311.3.3.1). */
-function readToken(value: Der, signer: SignerInfo, options: CountersignatureOptions): Countersignature {
+/** RFC 3161, over the signature value. */
+function readToken(token: Der, { value }: Timestamped, options: CountersignatureOptions): Countersignature {
   const { weakDigests } = options;
   const what = `${options.what}: timestamp`;
-  const token = parseToken(value, what);
-  const hash = imprintDigest(token, what);
+  const parsed = parseToken(token, what);
+  const hash = imprintDigest(parsed, what);
   if (hash === 'md5' || (hash === 'sha1' && !weakDigests))
     throw invalid(
       'timestamp-imprint',
       `${what}: its imprint is made with ${hash}, which is no longer secure`,
     );
-  const imprint = createHash(hash).update(signer.signature).digest();
+  const imprint = createHash(hash).update(value).digest();
   const latest = latestOf(options);
   // In files by others: Microsoft's older authorities do not mark their purpose critical.
   const expected = { imprint, hash, weakDigests, uncriticalPurpose: true, latest, what };
-  const { time, authority, certificate, certificates } = checkToken(token, expected);
+  const { time, authority, certificate, certificates } = checkToken(parsed, expected);
   return { kind: 'rfc3161', time, authority, certificate, certificates };
 }
 
@@ -82,13 +81,12 @@ function readToken(value: Der, signer: SignerInfo, options: CountersignatureOpti
  * SignerInfo over the signature value, whose signingTime is the timestamp.
  */
 function readLegacy(
-  value: Der,
-  signer: SignerInfo,
-  certificates: readonly Certificate[],
+  der: Buffer,
+  { value, certificates }: Timestamped,
   options: CountersignatureOptions,
 ): Countersignature {
   const what = `${options.what}: legacy timestamp`;
-  const counter = parseSignerInfo(value.raw, what);
+  const counter = parseSignerInfo(der, what);
   const digest = signerDigest(counter, what);
   if (digest === 'md5' || (digest === 'sha1' && !options.weakDigests))
     throw invalid('timestamp-signature', `${what}: signed over ${digest}, which is no longer secure`);
@@ -96,7 +94,7 @@ function readLegacy(
   if (!certificate) throw invalid('timestamp-certificate', `${what}: its authority's certificate is missing`);
   if (!certificate.extendedKeyUsage?.includes(OID.timeStamping))
     throw invalid('timestamp-certificate', `${what}: ${certificate.subject} is not for timestamping`);
-  verifyCounter(counter, certificate, signer.signature, what);
+  verifyCounter(counter, certificate, value, what);
   const time = claimedSigningTime(counter, what);
   if (!time) throw invalid('timestamp-malformed', `${what}: it has no signing time`);
   if (time > latestOf(options) || time > certificate.notAfter || time < certificate.notBefore)

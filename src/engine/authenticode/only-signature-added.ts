@@ -2,11 +2,12 @@ import { context } from '../../lib/asn1/der.ts';
 import { sorted } from '../../lib/asn1/encode-der.ts';
 import { OID } from '../../lib/asn1/oids.ts';
 import { signedDataFields } from '../../lib/cms/signed-data.ts';
-import { signerDigest } from '../../lib/cms/verify-signer.ts';
 import { invalid } from '../../lib/errors.ts';
+import type { ReadSignature } from '../formats/signature-scheme.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
 import { parseSignature } from './signature.ts';
-import { signatureFindings } from './unauthenticated-data.ts';
+import { schemeOf } from './scheme-of.ts';
+import { EVERYTHING } from './unauthenticated-data.ts';
 
 interface ProofOptions {
   /**
@@ -65,7 +66,7 @@ function addedSignature(
     addedBeside(before, after) ??
     nestedAddition(before, after, what) ??
     replacement(first, after, { mayBeEqual, what });
-  if (added && parseSignature(added, what).nested.length === 0) return added;
+  if (added && schemeOf(after).read(added, what).nested.length === 0) return added;
   throw invalid(
     'strip-signature-differs',
     `${what}: it is neither a new one nor the original's with one more nested in it`,
@@ -75,9 +76,10 @@ function addedSignature(
 const sameSignatures = (some: readonly Buffer[], others: readonly Buffer[]): boolean =>
   some.length === others.length && some.every((each, at) => others[at]?.equals(each));
 
-function onlySignature({ signatures }: SignableFile, what: string): Buffer {
+function onlySignature(file: SignableFile, what: string): Buffer {
+  const { signatures } = file;
   const [one, another] = signatures;
-  const nested = one ? parseSignature(one, what).nested.length : 0;
+  const nested = one ? schemeOf(file).read(one, what).nested.length : 0;
   if (one && !another && nested === 0) return one;
   throw invalid(
     'strip-several-signatures',
@@ -111,19 +113,23 @@ function nestedAddition(before: SignableFile, after: SignableFile, what: string)
  */
 function replacement(
   before: Buffer,
-  { signatures }: SignableFile,
+  after: SignableFile,
   { mayBeEqual, what }: { readonly mayBeEqual: boolean; readonly what: string },
 ): Buffer | undefined {
-  const [one, another] = signatures;
+  const [one, another] = after.signatures;
   if (!one || another) return undefined;
   if (mayBeEqual) return one;
-  const [older, newer] = [parseSignature(before, what), parseSignature(one, what)];
-  const stamps = [...older.timestamps, ...older.counterSignatures];
-  const stamped = [...newer.timestamps, ...newer.counterSignatures].some(
-    (each) => !stamps.some((other) => other.equals(each)),
-  );
-  return stamped || !older.signer.signature.equals(newer.signer.signature) ? one : undefined;
+  const scheme = schemeOf(after);
+  const [older, newer] = [scheme.read(before, what), scheme.read(one, what)];
+  const stamps = stampsOf(older);
+  const stamped = stampsOf(newer).some((each) => !stamps.some((other) => other.equals(each)));
+  return stamped || !older.value.equals(newer.value) ? one : undefined;
 }
+
+const stampsOf = ({ timestamps, legacyTimestamps }: ReadSignature): Buffer[] => [
+  ...timestamps.map(({ raw }) => raw),
+  ...legacyTimestamps,
+];
 
 /** All of a signature except those nested in it, its unsigned attributes in an order that sorting cannot change. */
 function everythingElse(contentInfo: Buffer, what: string): Buffer {
@@ -137,9 +143,12 @@ function everythingElse(contentInfo: Buffer, what: string): Buffer {
 /** What an appended-to signature carried before is not examined: it is equal, byte for byte. */
 function requireNothingElse(signed: SignableFile, added: Buffer): void {
   const what = `${signed.source.name}: signature`;
-  const { content, signer } = parseSignature(added, what);
-  signed.readContent(content, signerDigest(signer, what), what);
-  const findings = [...signed.unauthenticatedData, ...signatureFindings(added, what)];
+  const signature = schemeOf(signed).read(added, what);
+  signed.readContent(signature.content, signature.digestAlgorithm(what), what);
+  const findings = [
+    ...signed.unauthenticatedData,
+    ...signature.findings({ index: 0, nested: false }, EVERYTHING),
+  ];
   if (findings.length === 0) return;
   throw invalid(
     'strip-untidy',

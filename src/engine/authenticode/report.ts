@@ -1,5 +1,6 @@
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { CertificateIdentity } from '../../lib/x509/certificate-identity.ts';
+import type { SignaturePlace } from '../formats/signature-scheme.ts';
 
 /**
  * The result of `verifySignableFile`. Everything in it survives `JSON.stringify`. Text from a file (subjects,
@@ -109,14 +110,6 @@ export interface TimestampReport {
   readonly certificate: CertificateReport;
   /** Whether its chain ends in a given time-stamping root; null if none was given. */
   readonly trusted: boolean | null;
-}
-
-/** Which of a file's signatures is meant. */
-export interface SignaturePlace {
-  /** 0 is the primary signature; the others follow in the file's order. */
-  readonly index: number;
-  /** Whether it is nested in another one (Microsoft's attribute 1.3.6.1.4.1.311.2.4.1). */
-  readonly nested: boolean;
 }
 
 export interface SignatureReport extends SignaturePlace {

@@ -1,29 +1,27 @@
 import type { DigestName } from '../../lib/asn1/oids.ts';
-import { parseSignerInfo } from '../../lib/cms/signed-data.ts';
-import { signedAttributesToSign } from '../../lib/cms/build-signed-data.ts';
-import { verifySigner } from '../../lib/cms/verify-signer.ts';
-import { notAllowed, SignpipeError, usage } from '../../lib/errors.ts';
+import { messageOf, notAllowed, SignpipeError, usage } from '../../lib/errors.ts';
 import { unpooled } from '../../lib/bytes/read-write-fully.ts';
 import type { PatchedSource } from '../../lib/bytes/patched-source.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { SigningKey } from '../keys/signing-key.ts';
 import type { Timestamper } from '../timestamp/client.ts';
 import type { TimestampInfo } from '../timestamp/token/token.ts';
-import type { ContentOptions, SignableFile, SignedContent } from '../formats/signable-file.ts';
-import {
-  addNested,
-  buildSignature,
-  buildSigner,
-  digestedBytes,
-  signedAttributes,
-  type Description,
-  type SignatureParts,
-} from './signature.ts';
+import type {
+  Description,
+  SignatureDraft,
+  SignatureScheme,
+  SignedContent,
+  SignedDraft,
+} from '../formats/signature-scheme.ts';
+import type { ContentOptions, SignableFile } from '../formats/signable-file.ts';
+import { authenticode } from './cms-scheme.ts';
+import { schemeOf } from './scheme-of.ts';
+import { addNested } from './signature.ts';
 import { requireNoExtraContent } from './unauthenticated-data.ts';
 
 /** A new signature that no file carries yet. */
 export interface NewSignature {
-  /** PKCS#7 ContentInfo, DER. */
+  /** The signature as its scheme has it: for all that use CMS, a ContentInfo in DER. */
   readonly der: Buffer;
   /** The certificate that it verifies with. */
   readonly certificate: Certificate;
@@ -38,10 +36,12 @@ export interface SignOptions extends ContentOptions {
   readonly name?: string | undefined;
   /** The link that Windows shows for more about the program: an absolute http or https URL. */
   readonly url?: string | undefined;
-  /** Unverified; none unless given, since a timestamp is better evidence. */
-  readonly signingTime?: Date;
+  /** Unverified; none unless given, since a timestamp is better evidence. A scheme that prescribes one takes the present. */
+  readonly signingTime?: Date | undefined;
   /** The time in fields of the file that hold the time of signing and that no digest covers; see `EmbedOptions`. */
   readonly containerTime?: Date | undefined;
+  /** Roots, among which a scheme that includes the root of the signer's chain looks for it; others ignore them. */
+  readonly roots?: readonly Certificate[] | undefined;
   /** null signs without a timestamp: the signature then becomes invalid when the certificate expires. */
   readonly timestamper: Timestamper | null;
   /**
@@ -105,9 +105,8 @@ async function prepare(file: SignableFile, hash: DigestName, options: SignOption
   const [certificate] = requireSigner(file, key.certificates);
   const description = { name: null, url: null };
   const sign = async (content: SignedContent): Promise<Buffer> => {
-    const parts = await makeSignature(file, { hash, content, description }, { key });
-    requireSound(parts, file.source.name);
-    return buildSignature(parts);
+    const { draft, made } = await makeSignature(file, authenticode, { hash, content, description }, { key });
+    return draft.finish(made);
   };
   return file.prepare({ hash, certificate, time: options.containerTime ?? signingTime, sign });
 }
@@ -124,13 +123,12 @@ async function timestampedSignature(
   subject: Subject,
   options: SignOptions,
 ): Promise<NewSignature> {
-  const parts = await makeSignature(file, subject, options);
-  requireSound(parts, file.source.name);
+  const { draft, made } = await makeSignature(file, schemeOf(file), subject, options);
   const stamped =
-    (await options.timestamper?.timestamp(parts.signature, subject.hash, requireNoExtraContent)) ?? null;
+    (await options.timestamper?.timestamp(made.value, subject.hash, requireNoExtraContent)) ?? null;
   return {
-    der: buildSignature(stamped ? { ...parts, timestamp: stamped.token } : parts),
-    certificate: parts.certificates[0],
+    der: draft.finish({ ...made, timestamp: stamped?.token }),
+    certificate: made.certificates[0],
     timestamp: stamped && { ...stamped.info, url: stamped.url },
   };
 }
@@ -161,38 +159,50 @@ function requireSigner(
   return [leaf, ...chain];
 }
 
-async function makeSignature(
-  file: SignableFile,
-  { hash, content, description }: Subject,
-  { key, signingTime }: Pick<SignOptions, 'key' | 'signingTime'>,
-): Promise<SignatureParts> {
-  requireSigner(file, key.certificates);
-  const attributes = signedAttributes(content, hash, description, signingTime);
-  const { value: signature, certificates } = await key.sign(hash, signedAttributesToSign(attributes));
-  const [leaf, ...chain] = requireSigner(file, certificates);
-  return {
-    content,
-    hash,
-    key: key.algorithm,
-    certificates: [leaf, ...chain],
-    signedAttributes: attributes,
-    signature,
-  };
+/** A signature that needs no more than perhaps a timestamp. */
+interface Made {
+  readonly draft: SignatureDraft;
+  readonly made: SignedDraft;
 }
 
-/** Parses the new signature and checks it with the certificate: a token or a service may answer with anything. */
-function requireSound(parts: SignatureParts, file: string): void {
+/** Has the key sign, and checks what it made: a token or a service may answer with anything. */
+async function makeSignature(
+  file: SignableFile,
+  scheme: SignatureScheme,
+  subject: Subject,
+  { key, signingTime, roots = [] }: Pick<SignOptions, 'key' | 'signingTime' | 'roots'>,
+): Promise<Made> {
+  const make = async (expected: readonly Certificate[]): Promise<Made> => {
+    const draft = scheme.draft({ ...subject, signingTime, certificates: requireSigner(file, expected) });
+    const { value, certificates } = await key.sign(subject.hash, draft.toSign);
+    return {
+      draft,
+      made: { value, key: key.algorithm, certificates: requireSigner(file, certificates), roots },
+    };
+  };
+  const [expected] = requireSigner(file, key.certificates);
+  const first = await make(key.certificates);
+  const { certificates } = first.made;
+  const again = scheme.namesCertificate && !certificates[0].equals(expected);
+  const result = again ? await make(certificates) : first;
+  requireSound(scheme, result, subject.hash, file.source.name);
+  return result;
+}
+
+/** Reads the new signature and checks it with the certificate. */
+function requireSound(scheme: SignatureScheme, { draft, made }: Made, hash: DigestName, file: string): void {
   const what = `${file}: new signature`;
   try {
-    const signer = parseSignerInfo(buildSigner(parts), what);
-    verifySigner(signer, parts.certificates[0], parts.content.type, digestedBytes(parts.content), what);
+    const signature = scheme.read(draft.finish(made), what);
+    signature.requireForm(hash, what);
+    signature.requireContent(what);
+    signature.requireValue(made.certificates[0].publicKey, what);
   } catch (error) {
-    if (!(error instanceof SignpipeError)) throw error;
     // Not usage, for which a request would be tried at each poll: a key in a file was compared with its certificate before.
     throw new SignpipeError(
       'local',
       'key-signature-wrong',
-      `${what} does not verify with its own certificate: ${error.message}`,
+      `${what} does not verify with its own certificate: ${messageOf(error)}`,
       { cause: error, hint: 'the key and the first certificate have to belong together' },
     );
   }

@@ -1,6 +1,5 @@
 import { children, context, parseDer, TAG, type Der } from '../../lib/asn1/der.ts';
 import { NULL } from '../../lib/asn1/encode-der.ts';
-import { OID } from '../../lib/asn1/oids.ts';
 import {
   findSignerCertificate,
   readSignedData,
@@ -12,9 +11,10 @@ import { invalid } from '../../lib/errors.ts';
 import { isAttributeCertificateOf } from '../timestamp/token/attribute-certificate.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { certificatesWithoutUse, type AnchoredSigner } from './certificate-paths.ts';
-import type { Finding } from '../formats/signable-file.ts';
-import type { SignaturePlace } from './report.ts';
-import { readSignature, type AuthenticodeSignature } from './signature.ts';
+import type { Finding, FindingScope, SignaturePlace } from '../formats/signature-scheme.ts';
+import { AUTHENTICODE } from './authenticode-profile.ts';
+import type { CmsProfile, CmsSignature } from './cms-profile.ts';
+import { readSignature } from './signature.ts';
 
 /*
  * Some parts of a signature are covered neither by it nor by anything else. Anyone can put bytes there while the
@@ -55,39 +55,37 @@ export function signatureFindings(der: Buffer, what: string): Finding[] {
 export const signatureLabel = ({ index, nested }: SignaturePlace): string =>
   nested ? `nested signature ${index}` : index === 0 ? 'signature' : `signature ${index}`;
 
-/** Which parts of a signature to examine, besides its attributes and fields. */
-interface Scope {
-  /** Its certificates. All are without use if the signer's own, or a timestamp's, is missing. */
-  readonly certificates: boolean;
-  /** Its timestamps, which must be readable. */
-  readonly timestamps: boolean;
-  /** Roots for the signer, and for timestamp authorities; null if none were given. */
-  readonly roots: readonly Certificate[] | null;
-  readonly timestampRoots: readonly Certificate[] | null;
-}
-
-const EVERYTHING: Scope = { certificates: true, timestamps: true, roots: null, timestampRoots: null };
+/** Every part, without roots. */
+export const EVERYTHING: FindingScope = {
+  certificates: true,
+  timestamps: true,
+  roots: null,
+  timestampRoots: null,
+};
 
 /** Lists the unauthenticated data of one signature, without those nested in it. */
 export function findingsIn(
-  signature: AuthenticodeSignature,
+  signature: CmsSignature,
   place: SignaturePlace,
-  scope: Scope = EVERYTHING,
+  scope: FindingScope = EVERYTHING,
+  profile: CmsProfile = AUTHENTICODE,
 ): Finding[] {
   const { data, signer } = signature;
+  const { attributes } = profile;
   const label = place.index === 0 ? 'the signature' : signatureLabel(place);
-  const deep = place.nested && signer.unsignedAttributes.some(({ oid }) => oid === OID.spcNestedSignature);
+  const deep = place.nested && signer.unsignedAttributes.some(({ oid }) => oid === attributes.nested);
   return [
-    ...ofAttributes(signer, SIGNATURE_ATTRIBUTES, label),
+    ...ofAttributes(signer, knownAttributes(attributes), label),
     ...(isRepeated(signature.nested)
       ? [finding('signature-repeated', label, 'has the same signature nested in it more than twice')]
       : []),
     ...(deep ? [finding('signature-nested-deep', label, 'has signatures nested in it')] : []),
     ...ofFields(data, signer, () => false, label),
     ...(scope.certificates
-      ? ofCertificates(data.certificates, signersOf(signature, scope, label), label)
+      ? ofCertificates(data.certificates, signersOf(signature, scope, profile, label), label)
       : []),
-    ...(scope.timestamps ? ofTimestamps(signature, scope.timestampRoots, label) : []),
+    ...(scope.timestamps ? ofTimestamps(signature, attributes, scope.timestampRoots, label) : []),
+    ...(profile.otherFindings?.(signature, label) ?? []),
   ];
 }
 
@@ -99,15 +97,17 @@ const finding = (code: string, label: string, rest: string): Finding => ({
   message: `${label} ${rest}`,
 });
 
-const SIGNATURE_ATTRIBUTES: ReadonlySet<string> = new Set([
-  OID.spcTimestampToken,
-  OID.spcNestedSignature,
-  OID.counterSignature,
-]);
+const knownAttributes = ({
+  timestamp,
+  nested,
+  legacyTimestamp,
+  others,
+}: CmsProfile['attributes']): ReadonlySet<string | null> =>
+  new Set([timestamp, nested, legacyTimestamp, ...others]);
 const NO_ATTRIBUTES: ReadonlySet<string> = new Set();
 
 /** Unsigned attributes beyond the known ones; a known one without a value counts as unknown. */
-const ofAttributes = (signer: SignerInfo, known: ReadonlySet<string>, label: string): Finding[] =>
+const ofAttributes = (signer: SignerInfo, known: ReadonlySet<string | null>, label: string): Finding[] =>
   signer.unsignedAttributes
     .filter(({ oid, values }) => !known.has(oid) || values.length === 0)
     .map(({ oid, raw }) =>
@@ -182,26 +182,32 @@ function ofCertificates(
 
 /** The signer's certificate, and those of legacy timestamps, which lie in the signature's own set. */
 function signersOf(
-  { signer, data, counterSignatures }: AuthenticodeSignature,
-  { roots, timestampRoots }: Scope,
+  signature: CmsSignature,
+  { roots, timestampRoots }: FindingScope,
+  profile: CmsProfile,
   label: string,
 ): AnchoredSigner[] {
+  const { signer, data, counterSignatures } = signature;
+  const others = profile.otherCertificates?.(signature, label) ?? [];
   const counters = counterSignatures.map((der) => parseSignerInfo(der, `the counter-signature of ${label}`));
-  return [[signer, roots] as const, ...counters.map((each) => [each, timestampRoots] as const)].flatMap(
-    ([info, anchors]) => {
+  const signers = [[signer, roots] as const, ...counters.map((each) => [each, timestampRoots] as const)];
+  return [
+    ...signers.flatMap(([info, anchors]) => {
       const certificate = findSignerCertificate(data, info);
       return certificate ? [{ certificate, anchors }] : [];
-    },
-  );
+    }),
+    ...others.map((certificate) => ({ certificate, anchors: null })),
+  ];
 }
 
 function ofTimestamps(
-  { signer, counterSignatures }: AuthenticodeSignature,
+  { signer, counterSignatures }: CmsSignature,
+  { timestamp }: CmsProfile['attributes'],
   anchors: readonly Certificate[] | null,
   label: string,
 ): Finding[] {
   const timestamps = signer.unsignedAttributes
-    .filter(({ oid }) => oid === OID.spcTimestampToken)
+    .filter(({ oid }) => oid === timestamp)
     .flatMap(({ values }) => values);
   const several = timestamps.length + counterSignatures.length > 1;
   return [
@@ -230,8 +236,8 @@ export function requireNoExtraContent(token: Der, what: string): void {
   if (finding) throw invalid('timestamp-extra-content', `${what}: ${finding.message}`);
 }
 
-/** An RFC 3161 token. */
-function ofToken(der: Der, anchors: readonly Certificate[] | null, label: string): Finding[] {
+/** What an RFC 3161 token carries without use. */
+export function ofToken(der: Der, anchors: readonly Certificate[] | null, label: string): Finding[] {
   const data = readSignedData(der, label);
   const [signer, another] = data.signers;
   if (!signer || another)

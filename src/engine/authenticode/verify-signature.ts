@@ -1,17 +1,16 @@
 import { OID, type KnownDigest } from '../../lib/asn1/oids.ts';
-import { checkContentType, checkMessageDigest, checkSignature } from '../../lib/cms/verify-signer.ts';
-import type { SignedData } from '../../lib/cms/signed-data.ts';
 import { invalid, messageOf, SignpipeError } from '../../lib/errors.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import { buildChain, type ChainOptions } from '../../lib/x509/chain.ts';
-import type { Finding, SignableFile } from '../formats/signable-file.ts';
+import type { Finding, ReadSignature, SignaturePlace } from '../formats/signature-scheme.ts';
+import type { SignableFile } from '../formats/signable-file.ts';
 import { isSignedByIssuer } from './certificate-paths.ts';
 import { readCountersignature, type Countersignature } from './countersignature.ts';
-import type { SignaturePlace, SignatureReport } from './report.ts';
-import { digestedBytes, readSignature, type AuthenticodeSignature } from './signature.ts';
+import type { SignatureReport } from './report.ts';
+import { schemeOf } from './scheme-of.ts';
 import { requireProfile, type ProfiledSignature } from './signature-profile.ts';
 import { reportOn, reportUnreadable, type JudgedTimestamp } from './build-signature-report.ts';
-import { findingsIn, signatureLabel } from './unauthenticated-data.ts';
+import { signatureLabel } from './unauthenticated-data.ts';
 import { passed, VerificationSteps, type StepResult } from './verification-steps.ts';
 
 export interface VerifyOptions {
@@ -32,7 +31,7 @@ export interface VerifyOptions {
 }
 
 /**
- * Verifies one signature (ContentInfo, DER) step by step. Each step adds a line to the report; a step is left out if
+ * Verifies one signature step by step. Each step adds a line to the report; a step is left out if
  * an earlier one did not find what it needs. `sha1` accepts SHA-1 in the signature, its chain and its timestamp; all
  * other steps are still taken.
  */
@@ -46,7 +45,7 @@ export async function verifySignature(
   const { steps } = verifier;
   const signature = await steps.run('structure', () => verifier.structure(der));
   if (!signature) return reportUnreadable(place, steps);
-  const { certificate } = signature;
+  const { certificate } = signature.signature;
   await verifier.digestStrength(signature);
   await steps.run('file-digest', () => verifier.fileDigest(signature));
   await steps.run('signed-attributes', () => verifier.signedAttributes(signature));
@@ -64,8 +63,8 @@ export async function verifySignature(
   return reportOn(place, signature, stamped, steps);
 }
 
-const hasTimestamp = ({ timestamps, counterSignatures }: AuthenticodeSignature): boolean =>
-  timestamps.length + counterSignatures.length > 0;
+const hasTimestamp = ({ timestamps, legacyTimestamps }: ReadSignature): boolean =>
+  timestamps.length + legacyTimestamps.length > 0;
 
 const NOTHING_BESIDES = 'timestamps, nested signatures and the certificates of their chains, nothing else';
 
@@ -85,7 +84,7 @@ class SignatureVerifier {
   }
 
   structure(der: Buffer): StepResult<ProfiledSignature> {
-    const signature = readSignature(der, this.what);
+    const signature = schemeOf(this.file).read(der, this.what);
     const value = requireProfile(signature, this.file, this.what);
     return { detail: `one signer, ${value.hash} throughout`, value };
   }
@@ -111,20 +110,20 @@ class SignatureVerifier {
     );
   }
 
-  signedAttributes({ signer, content }: ProfiledSignature): StepResult<true> {
-    checkContentType(signer, content.type, this.what);
-    checkMessageDigest(signer, digestedBytes(content), this.what);
+  signedAttributes({ signature }: ProfiledSignature): StepResult<true> {
+    signature.requireContent(this.what);
     return passed('contentType and messageDigest are those of the content');
   }
 
-  signature({ certificate, signer, content }: ProfiledSignature): StepResult<true> {
+  signature({ signature }: ProfiledSignature): StepResult<true> {
+    const { certificate } = signature;
     if (!certificate)
       throw invalid(
         'signer-certificate-missing',
         `${this.what}: it does not include the signer's certificate`,
       );
     try {
-      checkSignature(signer, certificate.publicKey, digestedBytes(content), this.what);
+      signature.requireValue(certificate.publicKey, this.what);
     } catch (error) {
       if (error instanceof SignpipeError) throw error;
       throw invalid('cms-signature-wrong', `${this.what}: cannot be checked: ${messageOf(error)}`, {
@@ -146,15 +145,14 @@ class SignatureVerifier {
     return passed('the certificate is for code signing');
   }
 
-  async timestamp(signature: ProfiledSignature): Promise<Countersignature | undefined> {
-    const { hash, signer, data } = signature;
+  async timestamp({ hash, signature }: ProfiledSignature): Promise<Countersignature | undefined> {
     const { requireTimestamp, timestampRoots } = this.options;
     if (!requireTimestamp && !hasTimestamp(signature)) {
       this.steps.skip('timestamp', 'there is none');
       return undefined;
     }
     return this.steps.run('timestamp', () => {
-      const value = readCountersignature(signer, data.certificates, {
+      const value = readCountersignature(signature, {
         now: this.now,
         // Without roots a timestamp proves no time, whatever its digest.
         weakDigests: timestampRoots === undefined || this.stampsWithSha1(hash),
@@ -170,19 +168,19 @@ class SignatureVerifier {
    * Certificates are not examined if the signer's is missing or the timestamp does not verify, which earlier steps
    * report, nor if the chain step will report that the issuer did not sign the signer's certificate.
    */
-  unsignedParts(signature: ProfiledSignature, timestamp: Countersignature | undefined): Finding[] {
-    const { certificate, data } = signature;
+  unsignedParts({ signature }: ProfiledSignature, timestamp: Countersignature | undefined): Finding[] {
+    const { certificate } = signature;
     const timestamps = hasTimestamp(signature) === (timestamp !== undefined);
-    const certificates = timestamps && certificate !== undefined && !this.isForged(certificate, data);
+    const certificates = timestamps && certificate !== undefined && !this.isForged(certificate, signature);
     const { roots = null, timestampRoots = null } = this.options;
     const scope = { certificates, timestamps, roots, timestampRoots };
-    return findingsIn(signature, this.place, scope).map(({ code, message }) => ({
+    return signature.findings(this.place, scope).map(({ code, message }) => ({
       code,
       message: `${this.file.source.name}: ${message}`,
     }));
   }
 
-  private isForged(certificate: Certificate, { certificates }: SignedData): boolean {
+  private isForged(certificate: Certificate, { certificates }: ReadSignature): boolean {
     const { roots } = this.options;
     if (!roots || roots.some((root) => root.equals(certificate))) return false;
     return !isSignedByIssuer(certificate, [...roots, ...certificates]);
@@ -251,14 +249,14 @@ class SignatureVerifier {
   }
 
   /** Taken last, and only if no other step failed: one fault, one problem. */
-  async chain({ data }: ProfiledSignature, certificate: Certificate, at: Date): Promise<void> {
+  async chain({ signature }: ProfiledSignature, certificate: Certificate, at: Date): Promise<void> {
     const { roots, sha1 } = this.options;
     if (!roots) this.steps.skip('chain', 'not checked: no roots given');
     else if (this.steps.failed) this.steps.skip('chain', 'not checked: an earlier step failed');
     else
       await this.steps.run('chain', () =>
         chainFinding(certificate, {
-          intermediates: data.certificates,
+          intermediates: signature.certificates,
           roots,
           at,
           usage: OID.codeSigning,

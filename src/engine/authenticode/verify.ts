@@ -1,13 +1,14 @@
 import type { SignableFile } from '../formats/signable-file.ts';
-import type { SignaturePlace, SignatureReport, VerifyProblem, VerifyReport, VerifyStatus } from './report.ts';
-import { readSignature } from './signature.ts';
+import type { SignaturePlace, SignatureScheme } from '../formats/signature-scheme.ts';
+import type { SignatureReport, VerifyProblem, VerifyReport, VerifyStatus } from './report.ts';
+import { schemeOf } from './scheme-of.ts';
 import { verifySignature, type VerifyOptions } from './verify-signature.ts';
 
 export type { VerifyOptions } from './verify-signature.ts';
 export type { VerifyReport } from './report.ts';
 
 /**
- * Verifies every Authenticode signature in a file: the file, each signature's bytes, its signer's certificate and
+ * Verifies every signature in a file: the file, each signature's bytes, its signer's certificate and
  * its timestamp, in named steps (`verify-signature.ts`), and that the file holds no unauthenticated data. The file
  * is read once for each digest algorithm that its signatures use.
  *
@@ -35,19 +36,20 @@ interface PlacedSignature extends SignaturePlace {
 }
 
 /** Every signature of a file, in the order of its report: those side by side, each followed by those nested in it. */
-export function signaturesOf({ signatures }: SignableFile): PlacedSignature[] {
-  return signatures
+export function signaturesOf(file: SignableFile): PlacedSignature[] {
+  const scheme = schemeOf(file);
+  return file.signatures
     .flatMap((der) => [
       { der, nested: false },
-      ...nestedIn(der).map((inner) => ({ der: inner, nested: true })),
+      ...nestedIn(der, scheme).map((inner) => ({ der: inner, nested: true })),
     ])
     .map((each, index) => ({ ...each, index }));
 }
 
 /** Empty if the outer signature cannot be read, which its own report shows. */
-function nestedIn(outer: Buffer): readonly Buffer[] {
+function nestedIn(outer: Buffer, scheme: SignatureScheme): readonly Buffer[] {
   try {
-    return readSignature(outer, 'signature').nested;
+    return scheme.read(outer, 'signature').nested;
   } catch {
     return [];
   }

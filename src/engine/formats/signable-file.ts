@@ -4,23 +4,16 @@ import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import type { Container } from './container.ts';
+import type { FileDigest, Finding, SignatureScheme, SignedContent } from './signature-scheme.ts';
 
-/** What a signature signs: the content type of its SignedData, and the content itself in DER. */
-export interface SignedContent {
-  readonly type: string;
-  readonly der: Buffer;
-}
-
-/** The digest of a file that the content of a signature states. */
-export interface FileDigest {
-  readonly hash: KnownDigest;
-  readonly digest: Buffer;
-}
+export type { FileDigest, Finding, SignatureScheme, SignedContent } from './signature-scheme.ts';
 
 /** Choices of what a signature says beside the digest; a format ignores those that it does not know. */
 export interface ContentOptions {
   /** PE: whether to sign a hash of every page too, as some drivers need it. */
   readonly pageHashes?: boolean | undefined;
+  /** The time that the signature claims, if one was asked for. */
+  readonly signingTime?: Date | undefined;
 }
 
 /** What a format needs to complete a file before its digest is computed; see `prepare`. */
@@ -42,12 +35,6 @@ export interface EmbedOptions {
   readonly time?: Date | undefined;
 }
 
-/** Something in a signed file that no signature covers and no verifier needs, by a stable code. */
-export interface Finding {
-  readonly code: string;
-  readonly message: string;
-}
-
 /**
  * A file that is open for signing and verifying: all that `engine/authenticode` has to know of its format. A format
  * is a folder beside this file with an implementation, and a line in `registry.ts`. Reading never changes the
@@ -59,14 +46,17 @@ export interface Finding {
  * - Catalog: the whole file is the signature. `contentToSign` returns its CTL, with the content type of a CTL;
  *   `digest` hashes the CTL of the file, `readContent` the one of a signature.
  * - MSIX: the digest consists of several, one after another; `requireSigner` compares publisher and subject.
+ * - NuGet and VSIX: the signatures are not Authenticode; `scheme` reads and makes them.
  */
 export interface SignableFile {
   /** The format's name in reports and receipts: `pe`. */
   readonly format: string;
+  /** The kind of its signatures, if that is not Authenticode. */
+  readonly scheme?: SignatureScheme | undefined;
   readonly source: ByteSource;
   /**
-   * The embedded signatures (PKCS #7 ContentInfo in DER, without padding), those side by side in the file's order;
-   * empty if there are none. Signatures nested in these are left in them.
+   * The embedded signatures (PKCS #7 ContentInfo in DER, without padding, unless `scheme` says otherwise), those side by
+   * side in the file's order; empty if there are none. Signatures nested in these are left in them.
    */
   readonly signatures: readonly Buffer[];
   /** Whether another signature can be nested in the first: false if `embed` would lose something beside it. */

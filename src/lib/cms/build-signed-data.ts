@@ -1,11 +1,24 @@
-import { context } from '../asn1/der.ts';
+import { context, contextPrimitive } from '../asn1/der.ts';
 import { explicit, integer, NULL, octets, oid, seq, set, sorted, time, tlv } from '../asn1/encode-der.ts';
 import { OID, type DigestName } from '../asn1/oids.ts';
 import type { Certificate } from '../x509/certificate.ts';
-import { signedDataFields } from './signed-data.ts';
+import { invalid } from '../errors.ts';
+import { signedDataFields, subjectKeyIdentifierOf } from './signed-data.ts';
 
-/** AlgorithmIdentifier with NULL parameters, as for digests and RSA. */
-export const algorithm = (dotted: string): Buffer => seq(oid(dotted), NULL);
+/** What RFC 5652 leaves to those who write SignedData. */
+export interface CmsStyle {
+  /** How a signer is named: by issuer and serial number (SignerInfo version 1), or by its key's identifier (version 3). */
+  readonly signerNamedBy: 'issuer' | 'key';
+  /** Whether algorithms for digests and RSA have NULL as their parameters, or none. */
+  readonly parameters: 'null' | 'none';
+}
+
+/** As PKCS #7 and Authenticode have it. */
+const PKCS7: CmsStyle = { signerNamedBy: 'issuer', parameters: 'null' };
+
+/** AlgorithmIdentifier with NULL parameters, or none, as for digests and RSA. */
+export const algorithm = (dotted: string, { parameters }: CmsStyle = PKCS7): Buffer =>
+  parameters === 'null' ? seq(oid(dotted), NULL) : seq(oid(dotted));
 
 const ECDSA: Record<DigestName, string> = {
   sha256: OID.ecdsaWithSha256,
@@ -19,8 +32,8 @@ const ECDSA: Record<DigestName, string> = {
  * parameters, as osslsigncode writes it; signtool writes id-ecPublicKey, which verifiers accept but no standard
  * specifies.
  */
-export const signatureAlgorithm = (key: 'rsa' | 'ecdsa', hash: DigestName): Buffer =>
-  key === 'rsa' ? algorithm(OID.rsaEncryption) : seq(oid(ECDSA[hash]));
+export const signatureAlgorithm = (key: 'rsa' | 'ecdsa', hash: DigestName, style?: CmsStyle): Buffer =>
+  key === 'rsa' ? algorithm(OID.rsaEncryption, style) : seq(oid(ECDSA[hash]));
 
 /** Attribute with its values as a SET OF. */
 export const attribute = (type: string, ...values: readonly Buffer[]): Buffer =>
@@ -39,8 +52,10 @@ export function baseAttributes(contentType: string, digest: Buffer, signingTime?
   return attributes;
 }
 
-/** The parts of a SignerInfo of version 1, named by issuer and serial. */
+/** The parts of a SignerInfo. */
 interface SignerParts {
+  /** That of PKCS #7 unless given. */
+  readonly style?: CmsStyle | undefined;
   readonly certificate: Certificate;
   readonly hash: DigestName;
   /** Attributes, DER; sorted here. */
@@ -52,13 +67,24 @@ interface SignerParts {
   readonly unsignedAttributes?: readonly Buffer[];
 }
 
-/** SignerInfo, DER. */
+/** SignerIdentifier with the version that belongs to it (RFC 5652 section 5.3). */
+function signerName(certificate: Certificate, { signerNamedBy }: CmsStyle): [version: Buffer, name: Buffer] {
+  if (signerNamedBy === 'issuer') return [integer(1), seq(certificate.issuerDer, certificate.serialDer)];
+  const identifier = subjectKeyIdentifierOf(certificate);
+  if (identifier) return [integer(3), tlv(contextPrimitive(0), identifier)];
+  throw invalid(
+    'certificate-no-key-identifier',
+    `${certificate.subject}: the certificate has no subject key identifier, by which the signature would name it`,
+    { hint: 'sign with another certificate: those of public authorities have one' },
+  );
+}
+
+/** SignerInfo, DER; throws `certificate-no-key-identifier` if it names the signer by that and the certificate has none. */
 export function buildSignerInfo(parts: SignerParts): Buffer {
-  const unsigned = parts.unsignedAttributes ?? [];
+  const { style = PKCS7, unsignedAttributes: unsigned = [] } = parts;
   return seq(
-    integer(1),
-    seq(parts.certificate.issuerDer, parts.certificate.serialDer),
-    algorithm(OID[parts.hash]),
+    ...signerName(parts.certificate, style),
+    algorithm(OID[parts.hash], style),
     tlv(context(0), ...sorted(parts.signedAttributes)),
     parts.signatureAlgorithm,
     octets(parts.signature),
@@ -68,7 +94,9 @@ export function buildSignerInfo(parts: SignerParts): Buffer {
 
 /** The parts of a SignedData around one signer. */
 interface SignedDataParts {
-  /** 1 for PKCS #7 and Authenticode; 3 for CMS whose content is not id-data (RFC 5652 section 5.1). */
+  /** That of PKCS #7 unless given. */
+  readonly style?: CmsStyle | undefined;
+  /** 1 for PKCS #7 and Authenticode; 3 if a signer's version is 3 or the content is not id-data (RFC 5652 section 5.1). */
   readonly version: 1 | 3;
   readonly hash: DigestName;
   readonly contentType: string;
@@ -85,7 +113,7 @@ export function buildSignedData(parts: SignedDataParts): Buffer {
   const certificates = sorted(parts.certificates.map((each) => each.raw));
   const signedData = seq(
     integer(parts.version),
-    set(algorithm(OID[parts.hash])),
+    set(algorithm(OID[parts.hash], parts.style)),
     seq(oid(parts.contentType), ...content),
     ...(certificates.length > 0 ? [tlv(context(0), ...certificates)] : []),
     set(parts.signer),

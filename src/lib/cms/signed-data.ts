@@ -206,7 +206,8 @@ export function findSignerCertificate(
   );
 }
 
-function subjectKeyIdentifierOf(certificate: Certificate): Buffer | undefined {
+/** The certificate's subject key identifier (RFC 5280 section 4.2.1.2), or undefined if it has none. */
+export function subjectKeyIdentifierOf(certificate: Certificate): Buffer | undefined {
   const extension = certificate.extensions.get(OID.subjectKeyIdentifier);
   return extension && readOctets(parseDer(extension.value, 'subject key identifier'));
 }

@@ -24,7 +24,7 @@ const signedEntry = z.object({
       'containers within the file that were opened to reach `path`, outermost first; empty if the file itself holds it',
     ),
   format: word.optional().describe('pe, or what a later version adds'),
-  scheme: word.optional().describe('authenticode, or what a later version adds'),
+  scheme: word.optional().describe('authenticode, nuget-author or opc, or what a later version adds'),
   before: contents,
   after: contents,
   digest: z

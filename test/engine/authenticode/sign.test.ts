@@ -7,7 +7,8 @@ import { children, DerReader, readOid, readOctets, TAG } from '../../../src/lib/
 import { NULL, sorted } from '../../../src/lib/asn1/encode-der.ts';
 import { DIGEST_BYTES, OID, type DigestName } from '../../../src/lib/asn1/oids.ts';
 import { readIndirectData } from '../../../src/engine/authenticode/indirect-data.ts';
-import { parseSignature, digestedBytes } from '../../../src/engine/authenticode/signature.ts';
+import { parseSignature } from '../../../src/engine/authenticode/signature.ts';
+import { digestedBytes } from '../../../src/engine/authenticode/cms-profile.ts';
 import { signProgram, type SignOptions } from '../../../src/engine/authenticode/sign.ts';
 import { proveOnlySignatureAdded } from '../../../src/engine/authenticode/only-signature-added.ts';
 import { signedDataFields } from '../../../src/lib/cms/signed-data.ts';

@@ -19,23 +19,25 @@ export function programsOf(
 ): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'attachments'> {
   return {
     entries: made.entries,
-    signed: made.signed.map(({ path, format, before, after, authenticode, certificate, timestamp }) => ({
-      path,
-      inside: [],
-      format,
-      scheme: 'authenticode',
-      before: { ...before },
-      after: { ...after },
-      digest: { algorithm: authenticode.algorithm, value: authenticode.digest },
-      authenticode: { ...authenticode },
-      timestamp: timestamp && {
-        time: timestamp.time.toISOString(),
-        authority: timestamp.authority,
-        url: timestamp.url,
-      },
-      ...(shortLived ? { certificate: certificate.sha256 } : {}),
-      signature: `signatures/${before.sha256}.p7`,
-    })),
+    signed: made.signed.map(
+      ({ path, format, scheme, before, after, authenticode, certificate, timestamp }) => ({
+        path,
+        inside: [],
+        format,
+        scheme,
+        before: { ...before },
+        after: { ...after },
+        digest: { algorithm: authenticode.algorithm, value: authenticode.digest },
+        authenticode: { ...authenticode },
+        timestamp: timestamp && {
+          time: timestamp.time.toISOString(),
+          authority: timestamp.authority,
+          url: timestamp.url,
+        },
+        ...(shortLived ? { certificate: certificate.sha256 } : {}),
+        signature: `signatures/${before.sha256}.p7`,
+      }),
+    ),
     // A stranger's certificate may name its owner at any length.
     kept: made.kept.map((entry) => ({ ...entry, signer: printable(entry.signer, 400) })),
     ...leftAloneOf(made),
