@@ -43,6 +43,7 @@ const COMPUTED: readonly Computed[] = [
   // An error in a worker thread keeps its code.
   { file: 'lib/concurrency/worker-pool.ts', kind: 'local', pattern: /(?!)/g, code: same },
   { file: 'lib/zip/read-zip.ts', kind: 'invalid', pattern: /(?!)/g, code: same }, // entry-paths.ts has the codes
+  { file: 'lib/compound-file/faults.ts', kind: 'invalid', pattern: /\| '(cfb-[^']+)'/g, code: same },
   { file: 'lib/zip/entry-paths.ts', kind: 'invalid', pattern: /\brefuse\(\s*'([^']+)'/g, code: same },
   // A refusal has the code that the signer wrote into the receipt.
   { file: 'app/builder/wait.ts', kind: 'not-allowed', pattern: /(?!)/g, code: same },
