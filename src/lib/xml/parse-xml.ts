@@ -1,0 +1,103 @@
+import { DOMParser, type Document, type Element } from '@xmldom/xmldom';
+import { invalid, messageOf, type SignpipeError } from '../errors.ts';
+
+/** Largest document that is parsed, in bytes: a tree takes about thirty times its text. */
+const LARGEST = 16 * 1024 * 1024;
+/** Deepest nesting of elements. The documents of packages have fewer than ten levels. */
+const DEEPEST = 64;
+
+/** Anything but a Char (XML 1.0 section 2.2). */
+const NO_CHARACTER = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
+
+const malformed = (what: string, why: string, cause?: unknown): SignpipeError =>
+  invalid('xml-malformed', `${what}: not well-formed XML that can be read in one way only: ${why}`, {
+    cause,
+  });
+
+/**
+ * Parses a document in UTF-8, with or without a byte order mark. Refuses what readers treat differently, or what makes them
+ * fetch or repeat text: other encodings, document types (DTD) and with them entities. Throws `xml-malformed` and
+ * `xml-too-large`.
+ */
+export function parseXml(bytes: Buffer, what: string): Document {
+  const text = xmlText(bytes, what);
+  if (text.includes('<!DOCTYPE')) throw malformed(what, 'it has a document type');
+  let document: Document;
+  try {
+    document = new DOMParser({
+      locator: false,
+      onError: (_level, message) => {
+        throw new Error(message);
+      },
+    }).parseFromString(text, 'text/xml');
+  } catch (error) {
+    const [first = ''] = messageOf(error).split('\n');
+    throw malformed(what, first, error);
+  }
+  requireOneReading(document, text, what);
+  return document;
+}
+
+/** The text of a document, without its byte order mark. */
+export function xmlText(bytes: Buffer, what: string): string {
+  if (bytes.length > LARGEST)
+    throw invalid('xml-too-large', `${what}: ${bytes.length} bytes of XML, ${LARGEST} allowed`);
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw malformed(what, 'it is not UTF-8', error);
+  }
+  if (NO_CHARACTER.test(text)) throw malformed(what, 'it holds control characters');
+  const encoding = /^<\?xml[^>]*\bencoding\s*=\s*["']([^"']*)["']/.exec(text)?.[1];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'utf-8')
+    throw malformed(what, `it says that its encoding is ${encoding.slice(0, 40)}`);
+  return text;
+}
+
+/** Refuses what the parser lets pass. Without recursion, which an attacker's document could exhaust. */
+function requireOneReading(document: Document, text: string, what: string): void {
+  let attributes = 0;
+  let level = childElements(document);
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > DEEPEST) throw malformed(what, `its elements are nested more than ${DEEPEST} deep`);
+    for (const each of level) attributes += each.attributes.length;
+    level = level.flatMap(childElements);
+  }
+  const tags = tagsIn(text);
+  if (tags.depth !== 0) throw malformed(what, 'an element ends that did not begin');
+  // The parser keeps the second of two attributes of one name through two prefixes (Namespaces in XML, section 6.3).
+  if (tags.attributes !== attributes) throw malformed(what, 'an element has an attribute twice');
+}
+
+const NO_TAG = /<!--[^]*?-->|<!\[CDATA\[[^]*?\]\]>|<\?[^]*?\?>/g;
+const TAG = /<(\/?)(?:[^"'<>]|"[^"]*"|'[^']*')*>/g;
+const VALUE = /"[^"]*"|'[^']*'/g;
+
+/** How many more elements begin than end: other than none only if some end after the root. */
+function tagsIn(text: string): { depth: number; attributes: number } {
+  let [depth, attributes] = [0, 0];
+  for (const [tag, slash] of text.replaceAll(NO_TAG, '').matchAll(TAG)) {
+    if (slash) depth -= 1;
+    else if (!tag.endsWith('/>')) depth += 1;
+    attributes += tag.match(VALUE)?.length ?? 0;
+  }
+  return { depth, attributes };
+}
+
+/** The elements that are direct children of a node, in order. */
+export function childElements(parent: Document | Element): Element[] {
+  const children: Element[] = [];
+  for (let node = parent.firstChild; node; node = node.nextSibling)
+    if (node.nodeType === node.ELEMENT_NODE) children.push(node as Element);
+  return children;
+}
+
+/** Text as the value of an attribute in quotation marks. */
+export const attributeText = (text: string): string =>
+  text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replace(/[\t\n\r]/g, (each) => `&#x${each.charCodeAt(0).toString(16).toUpperCase()};`);
