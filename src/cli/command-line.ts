@@ -211,7 +211,11 @@ const signature = program
   .description('extract, remove or attach detached signatures')
   .exitOverride();
 
-addCommand(signature, 'extract <file>', 'write the signature of a program as PKCS#7, DER')
+addCommand(
+  signature,
+  'extract <file>',
+  'write the signature of a file by itself: PKCS#7 in DER, for most formats',
+)
   ?.addOption(outputFile('p7'))
   .addOption(force)
   .addOption(json)

@@ -1,7 +1,7 @@
+import { readDetached } from '../../engine/artifact/detached.ts';
 import { readCountersignature } from '../../engine/authenticode/countersignature.ts';
-import { readIndirectData, requireDigestLength } from '../../engine/authenticode/indirect-data.ts';
-import { authenticode } from '../../engine/authenticode/cms-scheme.ts';
-import type { ReadSignature } from '../../engine/formats/signature-scheme.ts';
+import type { SignatureWithoutFile } from '../../engine/formats/signable-file.ts';
+import type { FileDigest, ReadSignature } from '../../engine/formats/signature-scheme.ts';
 import type { ReceiptEntry } from '../../protocol/control/receipt-schema.ts';
 import { invalid } from '../../lib/errors.ts';
 import {
@@ -11,19 +11,21 @@ import {
   type CertificateIdentity,
 } from '../../lib/x509/certificate-identity.ts';
 
-/** The signature by this certificate: usually the only one; the last nested one if ours was appended to another's. */
-function signatureBy(der: Buffer, certificate: string, what: string): ReadSignature {
-  const primary = authenticode.read(der, what);
-  const all = [primary, ...primary.nested.map((nested) => authenticode.read(nested, what))];
-  const ours = all.findLast((each) => each.certificate?.sha256 === certificate);
+/** The signature by this certificate: usually the only one; the last one if ours was appended to another's. */
+function signatureBy(
+  all: readonly SignatureWithoutFile[],
+  certificate: string,
+  what: string,
+): SignatureWithoutFile {
+  const ours = all.findLast(({ signature }) => signature.certificate?.sha256 === certificate);
   if (ours) return ours;
   throw invalid(
     'signature-certificate-differs',
-    `${what}: it is by ${primary.certificate?.sha256 ?? 'an unknown certificate'}, the receipt says ${certificate}`,
+    `${what}: it is by ${all[0]?.signature.certificate?.sha256 ?? 'an unknown certificate'}, the receipt says ${certificate}`,
   );
 }
 
-/** By whom a receipt says that a program was signed. */
+/** By which signer a receipt says that a program was signed. */
 interface StatedSigner {
   /** SHA-256 of the certificate. */
   readonly certificate: string;
@@ -44,30 +46,32 @@ function requireIdentity(
   );
 }
 
-function requireDigest(signature: ReadSignature, entry: ReceiptEntry, what: string): void {
-  const { algorithm, digest } = entry.authenticode;
-  const signed = readIndirectData(signature.content, what);
-  requireDigestLength(signed, what);
-  const { hash } = signed;
+function requireDigest(signed: FileDigest, { authenticode }: ReceiptEntry, what: string): void {
+  const { algorithm, digest } = authenticode;
   const signedDigest = signed.digest.toString('hex');
-  if (hash !== algorithm || signedDigest !== digest)
+  if (signed.hash !== algorithm || signedDigest !== digest)
     throw invalid(
       'signature-digest-differs',
-      `${what}: it is over ${hash} ${signedDigest}, the receipt says ${algorithm} ${digest}`,
+      `${what}: it is over ${signed.hash} ${signedDigest}, the receipt says ${algorithm} ${digest}`,
     );
 }
 
-function requireTimestamp(signature: ReadSignature, entry: ReceiptEntry, now: Date, what: string): void {
+function requireTimestamp(
+  signature: ReadSignature,
+  { timestamp: stated }: ReceiptEntry,
+  now: Date,
+  what: string,
+): void {
   const { certificate } = signature;
   const stamp = readCountersignature(signature, { now, weakDigests: false, what });
-  const statedTime = entry.timestamp && new Date(entry.timestamp.time).getTime();
+  const statedTime = stated && new Date(stated.time).getTime();
   const differs = stamp
-    ? stamp.time.getTime() !== statedTime || stamp.authority !== entry.timestamp?.authority
+    ? stamp.time.getTime() !== statedTime || stamp.authority !== stated?.authority
     : statedTime !== null;
   if (differs)
     throw invalid(
       'signature-timestamp-differs',
-      `${what}: its timestamp is ${stamp ? `${stamp.time.toISOString()} by ${stamp.authority}` : 'missing'}, the receipt says ${entry.timestamp ? `${entry.timestamp.time} by ${entry.timestamp.authority}` : 'none'}`,
+      `${what}: its timestamp is ${stamp ? `${stamp.time.toISOString()} by ${stamp.authority}` : 'missing'}, the receipt says ${stated ? `${stated.time} by ${stated.authority}` : 'none'}`,
     );
   if (stamp && certificate && (stamp.time < certificate.notBefore || stamp.time > certificate.notAfter))
     throw invalid(
@@ -77,19 +81,21 @@ function requireTimestamp(signature: ReadSignature, entry: ReceiptEntry, now: Da
 }
 
 /**
- * Checks a detached signature (PKCS #7, DER) against its receipt: it is by the receipt's certificate, over the receipt's
- * Authenticode digest, and verifies, and so does its timestamp, which is the one that the receipt names. Does not check
- * that certificate and authority lead to a trusted root: the signer did so before it delivered. Throws `signature-…`, or
- * what the functions of engine/authenticode throw.
+ * Checks a detached signature against its receipt: its format can be read, it is by the receipt's certificate, over the
+ * receipt's digest, and verifies, and so does its timestamp, which is the one that the receipt names. Does not check that
+ * certificate and authority lead to a trusted root: the signer did so before it delivered. Throws `signature-…`, or what
+ * `readDetached` and the methods of its result throw.
  */
-export function requireDetached(
-  der: Buffer,
+export async function requireDetached(
+  detached: Buffer,
   entry: ReceiptEntry,
   { certificate, identity, now, what }: StatedSigner & { readonly now: Date; readonly what: string },
-): void {
-  const signature = signatureBy(der, certificate, what);
+): Promise<void> {
+  const all = await readDetached(detached, entry.format, what);
+  const found = signatureBy(all, certificate, what);
+  const { signature } = found;
   requireIdentity(signature, identity, what);
-  requireDigest(signature, entry, what);
+  requireDigest(found.digest(), entry, what);
   signature.requireContent(what);
   if (signature.certificate) signature.requireValue(signature.certificate.publicKey, what);
   requireTimestamp(signature, entry, now, what);

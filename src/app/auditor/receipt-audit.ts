@@ -236,8 +236,8 @@ async function requireSignature(
   const blob = blobs.get(entry.signature);
   const what = entry.path === '' ? entry.signature : `${entry.signature} of ${entry.path}`;
   if (!blob) throw invalid('receipt-no-signature', `${what} is not there`);
-  const der = await repository.readEntry(blob, entry.signature, SIGNATURE_LIMIT);
-  requireDetached(der, entry, {
+  const detached = await repository.readEntry(blob, entry.signature, SIGNATURE_LIMIT);
+  await requireDetached(detached, entry, {
     certificate: entry.certificate ?? certificate?.sha256 ?? '',
     identity,
     now,

@@ -69,8 +69,9 @@ async function signaturesFromReceipt(
     if (!answer || answer.receipt.outcome !== 'signed' || !file)
       throw invalid('not-signed', `request ${request}: nothing was signed for it`);
     const signatures: DetachedSignature[] = [];
-    for (const { path, before, after } of file.signed) {
-      const signature = await answer.signature(before.sha256);
+    for (const program of file.signed) {
+      const { path, before, after } = program;
+      const signature = await answer.signature(program);
       signatures.push({ path, before: before.sha256, after: after.sha256, signature });
     }
     return { signatures, sha256: file.output?.sha256 };

@@ -103,7 +103,13 @@ const asJson = (file: SignedFile, input: string, output: string): string =>
     path: output,
     ...file,
     signed: file.signed.map(
-      ({ signature: _signature, certificate: _certificate, format: _format, ...entry }) => entry,
+      ({
+        signature: _signature,
+        detachedName: _detachedName,
+        certificate: _certificate,
+        format: _format,
+        ...entry
+      }) => entry,
     ),
   });
 

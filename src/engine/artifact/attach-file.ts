@@ -24,7 +24,7 @@ export interface DetachedSignature {
   readonly before?: string | undefined;
   /** SHA-256 of the signed program, hex; undefined if it is not known. */
   readonly after?: string | undefined;
-  /** PKCS#7, DER. */
+  /** PKCS #7 in DER, unless the format needs more. */
   readonly signature: Buffer;
 }
 
@@ -59,7 +59,7 @@ async function requireItsSignature(signed: ByteSource): Promise<void> {
   const why = wrong?.detail ?? extra?.message;
   if (why === undefined) return;
   throw invalid('not-its-signature', `the signature to attach is not one of this program: ${why}`, {
-    hint: 'give the file that `signpipe signature extract` wrote from the signed program: PKCS#7 in DER',
+    hint: 'give the file that `signpipe signature extract` wrote from the signed file',
   });
 }
 

@@ -1,6 +1,7 @@
 import { invalid } from '../../lib/errors.ts';
 import { inMemoryIfSmall, withFile } from '../../lib/bytes/byte-source.ts';
 import { fileKindOf } from '../formats/recognize.ts';
+import { FORMATS } from '../formats/registry.ts';
 import { signProgramFile } from './sign-program-file.ts';
 import type { SignArtifactOptions, SignedFile } from './signed-artifact.ts';
 
@@ -26,8 +27,8 @@ export function signFile(
         return signZip(source, output, options);
       }
       if (kind === 'program') return signProgramFile(source, output, options);
-      throw invalid('not-signable', `${name}: neither a zip nor a Windows program`, {
-        hint: 'give a .zip, or a program such as .exe or .dll',
+      throw invalid('not-signable', `${name}: neither a zip nor a file that can be signed`, {
+        hint: `give a .zip, or a file of a kind that can be signed: ${FORMATS.map(({ extensions }) => `.${extensions[0]}`).join(', ')} and the like`,
       });
     },
     name,

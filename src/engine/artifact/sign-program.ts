@@ -10,6 +10,7 @@ import type { VerifyReport } from '../authenticode/report.ts';
 import { schemeOf } from '../authenticode/scheme-of.ts';
 import { signProgram, type SigningResult } from '../authenticode/sign.ts';
 import { signaturesOf, verifySignableFile, type VerifyOptions } from '../authenticode/verify.ts';
+import { detachedName } from './detached.ts';
 import { openSignableFile } from '../formats/recognize.ts';
 import type { SignableFile } from '../formats/signable-file.ts';
 import { excluding } from './globs.ts';
@@ -155,17 +156,17 @@ export function describeSigned(
   { content, signature, hash, digest, certificate, timestamp }: SigningResult,
   sha256: { readonly before: string; readonly after: string },
 ): SignedProgram {
-  const { source, format } = file;
   return {
     path,
-    format,
+    format: file.format,
     scheme: schemeOf(file).name,
-    before: { size: source.size, sha256: sha256.before },
+    before: { size: file.source.size, sha256: sha256.before },
     after: { size: content.size, sha256: sha256.after },
     authenticode: { algorithm: hash, digest: digest.toString('hex') },
     timestamp: timestamp && { time: timestamp.time, authority: timestamp.authority, url: timestamp.url },
     certificate,
     signature,
+    detachedName: detachedName(file, sha256.before),
   };
 }
 

@@ -7,6 +7,7 @@ import { invalid } from '../../lib/errors.ts';
 import { requireAllOpenable, type PartialArchive } from '../../lib/zip/read-zip.ts';
 import type { ArchiveEntry } from '../../lib/zip/local-headers.ts';
 import type { NewContent } from '../../lib/zip/rewrite-zip.ts';
+import { detachedName } from './detached.ts';
 import { mayBeProgram, mayBeZip } from '../formats/program-names.ts';
 import {
   HEAD_SIZE,
@@ -54,7 +55,7 @@ interface OpenProgram extends OurProgram {
 async function requireProgram(source: ByteSource): Promise<void> {
   const { name } = source;
   if ((await fileKindOf(source)) !== 'program')
-    throw invalid('not-a-program', `${name}: signing.files names it, but it is no Windows program`, {
+    throw invalid('not-a-program', `${name}: signing.files names it, but it is no file that can be signed`, {
       hint: 'exclude it from signing.files with "!", or build it again',
     });
 }
@@ -153,7 +154,7 @@ async function signPrograms(
   const underway = new Map<string, ReturnType<typeof signAndVerify>>();
   let done = 0;
   const signOne = async ({ path, file, sha256, blocks }: OpenProgram): Promise<SignedEntry> => {
-    const id = `${file.format} ${sha256}`;
+    const id = `${file.format} ${detachedName(file, sha256)}`;
     const signing =
       underway.get(id) ??
       semaphore.run(() => signAndVerify(path, { file, before: sha256 }, { ...options, key, timestamper }));

@@ -49,8 +49,10 @@ export interface SignedProgram {
   readonly timestamp: { readonly time: Date; readonly authority: string; readonly url: string } | null;
   /** The certificate that the signature verifies with. */
   readonly certificate: Certificate;
-  /** The detached PKCS #7 signature, DER. */
+  /** The detached signature: PKCS #7 in DER, unless the format needs more. */
   readonly signature: Buffer;
+  /** Its file name in receipts; see `detachedName`. */
+  readonly detachedName: string;
 }
 
 /** The signer of a program that was signed before. */

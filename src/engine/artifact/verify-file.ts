@@ -38,7 +38,7 @@ export async function verifyFile(path: string, options: VerifyFileOptions, name 
       const report = await verifyZip(source, options);
       return { path, kind: 'zip', status: overall(report), ...report };
     }
-    if (kind === null) throw invalid('not-signable', `${name}: neither a zip nor a Windows program`);
+    if (kind === null) throw invalid('not-signable', `${name}: neither a zip nor a file that can be signed`);
     const report = await verifyProgram(source, options);
     return { path, kind: 'program', status: report.status, programs: [report], unread: [], nested: [] };
   };

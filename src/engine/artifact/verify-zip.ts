@@ -78,7 +78,7 @@ async function verifyEntry(each: EntryToVerify, options: VerifyFileOptions): Pro
 const notAProgram = ({ archive, entry }: EntryToVerify): SignpipeError =>
   invalid(
     'not-a-program',
-    `${archive.source.name}!/${entry.path}: the patterns name it, but it is no Windows program`,
+    `${archive.source.name}!/${entry.path}: the patterns name it, but it is no file that can be signed`,
   );
 
 /** The report on an entry that only turned out to be no program when it was unpacked. */

@@ -74,9 +74,13 @@ export async function fileKindOf(source: ByteSource): Promise<FileKind | null> {
   const format = await formatOf(source);
   const kind = await kindOf(format, source);
   if (kind !== 'program' || format?.isZip || !mayBeZip(source.name)) return kind;
-  throw invalid('zip-is-program', `${source.name}: its name says zip, but it is a Windows program`, {
-    hint: 'give a program the name of a program (.exe); an unpacker would take it for a zip and see other files in it',
-  });
+  throw invalid(
+    'zip-is-program',
+    `${source.name}: its name says zip, but its content is that of a program (${format?.name})`,
+    {
+      hint: `give it a name with its own extension (.${format?.extensions[0]}); an unpacker would take it for a zip and see other files in it`,
+    },
+  );
 }
 
 /** First bytes of an AppleDouble file (RFC 1740 appendix B). */

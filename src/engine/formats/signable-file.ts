@@ -4,7 +4,13 @@ import type { ByteSource } from '../../lib/bytes/byte-source.ts';
 import type { Certificate } from '../../lib/x509/certificate.ts';
 import type { ArchiveLimits } from '../../lib/zip/limits.ts';
 import type { Container } from './container.ts';
-import type { FileDigest, Finding, SignatureScheme, SignedContent } from './signature-scheme.ts';
+import type {
+  FileDigest,
+  Finding,
+  ReadSignature,
+  SignatureScheme,
+  SignedContent,
+} from './signature-scheme.ts';
 
 export type { FileDigest, Finding, SignatureScheme, SignedContent } from './signature-scheme.ts';
 
@@ -123,6 +129,13 @@ export interface SignableFile {
   requireSameContent(original: SignableFile): Promise<void>;
 }
 
+/** A signature that was read without the file that it belongs to; see `FileFormat.readDetached`. */
+export interface SignatureWithoutFile {
+  readonly signature: ReadSignature;
+  /** The digest that it signs; throws what `SignableFile.readContent` does. */
+  digest(): FileDigest;
+}
+
 /** A format that can be signed, before a file of it is open. */
 export interface FileFormat {
   readonly name: string;
@@ -144,4 +157,11 @@ export interface FileFormat {
   /** Throws if a file of this size cannot be signed, whatever its content; left out if there is no such limit. */
   requireSize?(size: number, name: string): void;
   open(source: ByteSource): Promise<SignableFile>;
+  /** The extension of its detached signatures if they are more, or something else, than a PKCS #7 ContentInfo in DER (`p7`). */
+  readonly detachedExtension?: string;
+  /**
+   * Reads what `detached` of an open file returned, every byte, without the file: its signatures in the file's order, each
+   * followed by those nested in it. Left out if it is one Authenticode signature over SpcIndirectDataContent with one digest.
+   */
+  readDetached?(detached: Buffer, what: string): Promise<readonly SignatureWithoutFile[]>;
 }

@@ -23,7 +23,7 @@ const signedEntry = z.object({
     .describe(
       'containers within the file that were opened to reach `path`, outermost first; empty if the file itself holds it',
     ),
-  format: word.optional().describe('pe, or what a later version adds'),
+  format: word.optional().describe('pe, msi, cab and so on, or what a later version adds; pe if absent'),
   scheme: word.optional().describe('authenticode, nuget-author or opc, or what a later version adds'),
   before: contents,
   after: contents,
@@ -59,8 +59,10 @@ const signedEntry = z.object({
     ),
   signature: z
     .string()
-    .regex(/^signatures\/[0-9a-f]{64}\.p7$/)
-    .describe('the detached PKCS #7 signature in this commit, by the SHA-256 of the unsigned bytes'),
+    .regex(/^signatures\/[0-9a-f]{64}(?:\.[0-9a-z]{1,16}){1,2}$/)
+    .describe(
+      'the detached signature in this commit, by the SHA-256 of the unsigned bytes, for formats that are told by name also by the extension; `.p7` is PKCS #7 in DER',
+    ),
 });
 
 const attachments = z
@@ -208,6 +210,10 @@ export const fileWithoutSignatures = ({
 export const isUnchanged = ({ input, output, signed }: ReceiptFile): boolean =>
   signed.length === 0 && output?.sha256 !== undefined && output.sha256 === input.sha256;
 
+/** The file name of a program's detached signature in the folder `signatures` of the receipt. */
+export const signatureName = ({ signature }: Pick<ReceiptEntry, 'signature'>): string =>
+  signature.slice('signatures/'.length);
+
 const isSameDigest = ({ digest, authenticode }: ReceiptEntry): boolean =>
   digest?.algorithm === authenticode.algorithm && digest.value === authenticode.digest;
 
@@ -222,7 +228,7 @@ export function receiptProblem(receipt: Receipt): string | null {
   if (receipt.files.some((f) => f.signed.length === 0 && !isUnchanged(f)))
     return 'has a file in which nothing was signed, yet which was changed';
   const entries = receipt.files.flatMap((f) => f.signed);
-  if (entries.some((e) => e.signature !== `signatures/${e.before.sha256}.p7`))
+  if (entries.some((e) => !e.signature.startsWith(`signatures/${e.before.sha256}.`)))
     return 'names a signature otherwise than by the SHA-256 of the unsigned bytes';
   if (entries.some((e) => e.digest && !isSameDigest(e))) return 'has two digests for one program';
   if (!receipt.test && entries.some((e) => e.timestamp === null))

@@ -1,6 +1,6 @@
 import { invalid } from '../../lib/errors.ts';
 import { shortId, type Commit } from '../../lib/git/objects.ts';
-import { receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
+import { receiptProblem, receiptSchema, type Receipt, type ReceiptEntry } from './receipt-schema.ts';
 import type { ControlRepository } from './repository.ts';
 
 /** The largest `receipt.json` in bytes: about 15,000 signed programs. */
@@ -15,8 +15,8 @@ export interface FoundReceipt {
   id: string;
   commit: Commit;
   receipt: Receipt;
-  /** The detached signature of the program with this SHA-256 of its unsigned bytes. */
-  signature(sha256: string): Promise<Buffer>;
+  /** The detached signature of a program in it. */
+  signature(entry: Pick<ReceiptEntry, 'signature'>): Promise<Buffer>;
 }
 
 /** Parses JSON in strict UTF-8; throws `receipt-malformed`. */
@@ -55,10 +55,9 @@ export async function readReceipt(repository: ControlRepository, id: string): Pr
       'receipt-mismatch',
       `receipt ${shortId(id)} is about request ${shortId(receipt.request.id)}, but its second parent is another commit`,
     );
-  const signature = async (sha256: string): Promise<Buffer> => {
-    const content = await repository.readFileAt(commit, `signatures/${sha256}.p7`, SIGNATURE_LIMIT);
-    if (content === null)
-      throw invalid('receipt-no-signature', `receipt ${shortId(id)} has no signature for ${sha256}`);
+  const signature = async ({ signature: path }: Pick<ReceiptEntry, 'signature'>): Promise<Buffer> => {
+    const content = await repository.readFileAt(commit, path, SIGNATURE_LIMIT);
+    if (content === null) throw invalid('receipt-no-signature', `receipt ${shortId(id)} has no ${path}`);
     return content;
   };
   return { id, commit, receipt, signature };

@@ -4,7 +4,13 @@ import type { NewObject } from '../../lib/git/packfile.ts';
 import { publicKeyLine } from '../../lib/sshsig/ssh-key.ts';
 import { POLICY, policyBytes, type PublishedPolicy } from './published-policy.ts';
 import { receiptMessage, sumsOf } from './receipt-message.ts';
-import { attachmentsOf, receiptProblem, receiptSchema, type Receipt } from './receipt-schema.ts';
+import {
+  attachmentsOf,
+  receiptProblem,
+  receiptSchema,
+  signatureName,
+  type Receipt,
+} from './receipt-schema.ts';
 import { OWNER, ownerSchema, type ReceiptsOwner } from './receipts-owner.ts';
 import type { ControlRepository } from './repository.ts';
 import { writeCommit, type CommitSigner } from './write-commit.ts';
@@ -108,7 +114,7 @@ interface NewReceipt {
   /** The receipt before this one, or the branch's first commit. */
   parent: string;
   receipt: Receipt;
-  /** Detached signatures (PKCS #7, DER) by the SHA-256 of the unsigned bytes: those that the receipt names, and no others. */
+  /** Detached signatures by their file names: those that the receipt names, and no others. */
   signatures: ReadonlyMap<string, Buffer>;
   /** What was delivered beside the files, by its SHA-256: what the receipt names as attachments, and nothing else. */
   attachments?: ReadonlyMap<string, Buffer> | undefined;
@@ -125,11 +131,11 @@ function requireSound({
   attachments = new Map(),
 }: Pick<NewReceipt, 'receipt' | 'signatures' | 'attachments'>): Receipt {
   const parsed = receiptSchema.parse(receipt);
-  const unsigned = parsed.files.flatMap((file) => file.signed.map((entry) => entry.before.sha256));
+  const names = parsed.files.flatMap((file) => file.signed.map(signatureName));
   const attached = attachmentsOf(parsed).map(({ sha256 }) => sha256);
   const problem =
     receiptProblem(parsed) ??
-    (areExactly(unsigned, signatures) ? null : 'names other signatures than were given') ??
+    (areExactly(names, signatures) ? null : 'names other signatures than were given') ??
     (areExactly(attached, attachments) ? null : 'names other attachments than were given');
   if (problem !== null)
     throw new SignpipeError(
@@ -158,7 +164,7 @@ export async function createReceiptCommit(
   { parent, receipt, signatures, attachments = new Map(), at }: NewReceipt,
 ): Promise<string> {
   const sound = requireSound({ receipt, signatures, attachments });
-  const detached = folderOf(new Map([...signatures].map(([hash, content]) => [`${hash}.p7`, content])));
+  const detached = folderOf(signatures);
   const attached = folderOf(attachments);
   const sums = sumsOf(sound);
   const tree = treeOf(

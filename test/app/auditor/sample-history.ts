@@ -17,7 +17,11 @@ import { objectId, serializeTree, type NewCommit, type NewTreeEntry } from '../.
 import { buildPack, type NewObject } from '../../../src/lib/git/packfile.ts';
 import { createReceiptCommit, createReceiptRoot } from '../../../src/protocol/control/write-receipt.ts';
 import type { PublishedPolicy } from '../../../src/protocol/control/published-policy.ts';
-import type { Receipt, ReceiptEntry } from '../../../src/protocol/control/receipt-schema.ts';
+import {
+  signatureName,
+  type Receipt,
+  type ReceiptEntry,
+} from '../../../src/protocol/control/receipt-schema.ts';
 import type { ControlRepository } from '../../../src/protocol/control/repository.ts';
 import { loadSshSigner, type SshSigner } from '../../../src/lib/sshsig/ssh-signer.ts';
 import { buildCommit } from '../../../src/protocol/control/write-commit.ts';
@@ -404,7 +408,7 @@ export class AuditWorld {
     const id = await createReceiptCommit(this.sink, policy ? { ...writer, policy } : writer, {
       parent: this.signed.at(-1) ?? '',
       receipt: edit(this.receiptOf(request, programs, at)),
-      signatures: new Map(programs.map(({ entry, signature }) => [entry.before.sha256, signature])),
+      signatures: new Map(programs.map(({ entry, signature }) => [signatureName(entry), signature])),
       attachments: options.attachments,
       at,
     });

@@ -164,7 +164,7 @@ describe('a channel with signing.others: checksum', () => {
   });
 });
 
-const notSignable = { code: 'not-signable', says: /neither a zip nor a Windows program/, hint: /./ };
+const notSignable = { code: 'not-signable', says: /neither a zip nor a file that can be signed/, hint: /./ };
 const nothing = { code: 'nothing-to-sign', says: /nothing to sign/, hint: /signing\.files/ };
 
 /** A program without its header. */

@@ -179,7 +179,7 @@ describe('signpipe wait', () => {
     assert.deepEqual([error.code, error.kind, error.retry], ['not-signable', 'not-allowed', false]);
     assert.match(
       error.message,
-      /^request [0-9a-f]{12} was rejected: text\.zip: neither a zip nor a Windows program$/,
+      /^request [0-9a-f]{12} was rejected: text\.zip: neither a zip nor a file that can be signed$/,
     );
     assert.match(ended.stderr, /^signpipe: request .* was rejected: .* \[not-signable\]\n {2}give a \.zip/);
   });

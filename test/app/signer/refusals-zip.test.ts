@@ -26,7 +26,7 @@ refusesAll(
       what: 'a text with the name of a zip',
       make: sending('text.zip', Buffer.from('this is not a zip')),
       code: 'not-signable',
-      says: /^text\.zip: neither a zip nor a Windows program$/,
+      says: /^text\.zip: neither a zip nor a file that can be signed$/,
       hint: /give a \.zip/,
     },
     {
@@ -40,8 +40,8 @@ refusesAll(
       what: 'a program under the name of a zip, at its end a zip as unpackers see it',
       make: sending('both.zip', Buffer.concat([program(3), soundZip(3)])),
       code: 'zip-is-program',
-      says: /^both\.zip: its name says zip, but it is a Windows program$/,
-      hint: /name of a program/,
+      says: /^both\.zip: its name says zip, but its content is that of a program \(pe\)$/,
+      hint: /a name with its own extension \(\.exe\)/,
     },
     {
       what: 'a lone program that signing.files does not name',
@@ -195,7 +195,7 @@ refusesAll('programs that cannot be signed', {}, [
     what: 'a text named .exe in a zip',
     make: sending('text-exe.zip', zipOf(Buffer.from('#!/bin/sh\n'))),
     code: 'not-a-program',
-    says: /^text-exe\.zip!\/bin\/app\.exe: signing\.files names it, but it is no Windows program$/,
+    says: /^text-exe\.zip!\/bin\/app\.exe: signing\.files names it, but it is no file that can be signed$/,
     hint: /exclude it/,
   },
   {

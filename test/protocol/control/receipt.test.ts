@@ -111,7 +111,7 @@ function rejectedReceipt(message: string, name = 'a.zip'): Receipt {
   };
 }
 
-const signatures = new Map([[unsigned, p7]]);
+const signatures = new Map([[`${unsigned}.p7`, p7]]);
 const write = (
   receipt: Receipt,
   parent: string,
@@ -200,8 +200,9 @@ describe('a receipt commit', () => {
     assert.deepEqual(await out(repository.path, 'log', '--format=%P', '-1', id), `${root} ${request}`);
     const found = await readReceipt(repository, id);
     assert.deepEqual(found.receipt, signedReceipt());
-    assert.deepEqual(await found.signature(unsigned), p7);
-    await assert.rejects(found.signature(hash('9')), { code: 'receipt-no-signature' });
+    assert.deepEqual(await found.signature({ signature: `signatures/${unsigned}.p7` }), p7);
+    const missing = { signature: `signatures/${hash('9')}.p7` };
+    await assert.rejects(found.signature(missing), { code: 'receipt-no-signature' });
   });
 
   it('has its trailers where git interpret-trailers finds them', async () => {

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { Receipt } from '../../../protocol/control/receipt-schema.ts';
+import { signatureName, type Receipt } from '../../../protocol/control/receipt-schema.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
 import type { NewBytes } from '../../../protocol/exchange/exchange.ts';
 import { fileChanged, fileMissing } from '../../../protocol/exchange/exchange-errors.ts';
@@ -45,11 +45,11 @@ async function makeAgain(
   const signedPrograms = receipt.files.find(({ input }) => input.name === output.name)?.signed ?? [];
   const store = signatureStore(context.config.state);
   const signatures = await readBlobs(store);
-  const digests = signedPrograms.map(({ path, before, after }) => ({
-    path,
-    before: before.sha256,
-    after: after.sha256,
-    signature: blobOf(store, signatures, before.sha256),
+  const digests = signedPrograms.map((program) => ({
+    path: program.path,
+    before: program.before.sha256,
+    after: program.after.sha256,
+    signature: blobOf(store, signatures, signatureName(program)),
   }));
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const remote = await openAgain(context, output, folder);

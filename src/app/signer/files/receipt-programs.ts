@@ -1,6 +1,7 @@
+import type { SignedProgram } from '../../../engine/artifact/signed-artifact.ts';
 import type { SigningKey } from '../../../engine/keys/signing-key.ts';
 import { printable } from '../../../lib/printable.ts';
-import type { ReceiptFile } from '../../../protocol/control/receipt-schema.ts';
+import type { ReceiptEntry, ReceiptFile } from '../../../protocol/control/receipt-schema.ts';
 import type { MadeFile } from './signed-request-file.ts';
 
 /** The most entries that a receipt names as left alone: the maker of the zip chooses their number. */
@@ -19,28 +20,31 @@ export function programsOf(
 ): Pick<ReceiptFile, 'entries' | 'signed' | 'kept' | 'leftAlone' | 'attachments'> {
   return {
     entries: made.entries,
-    signed: made.signed.map(
-      ({ path, format, scheme, before, after, authenticode, certificate, timestamp }) => ({
-        path,
-        inside: [],
-        format,
-        scheme,
-        before: { ...before },
-        after: { ...after },
-        digest: { algorithm: authenticode.algorithm, value: authenticode.digest },
-        authenticode: { ...authenticode },
-        timestamp: timestamp && {
-          time: timestamp.time.toISOString(),
-          authority: timestamp.authority,
-          url: timestamp.url,
-        },
-        ...(shortLived ? { certificate: certificate.sha256 } : {}),
-        signature: `signatures/${before.sha256}.p7`,
-      }),
-    ),
+    signed: made.signed.map((program) => signedEntryOf(program, shortLived)),
     // A stranger's certificate may name its owner at any length.
     kept: made.kept.map((entry) => ({ ...entry, signer: printable(entry.signer, 400) })),
     ...leftAloneOf(made),
     attachments: [],
+  };
+}
+
+function signedEntryOf(program: SignedProgram, shortLived: boolean): ReceiptEntry {
+  const { authenticode, certificate, format, scheme, timestamp } = program;
+  return {
+    path: program.path,
+    inside: [],
+    format,
+    scheme,
+    before: { ...program.before },
+    after: { ...program.after },
+    digest: { algorithm: authenticode.algorithm, value: authenticode.digest },
+    authenticode: { ...authenticode },
+    timestamp: timestamp && {
+      time: timestamp.time.toISOString(),
+      authority: timestamp.authority,
+      url: timestamp.url,
+    },
+    ...(shortLived ? { certificate: certificate.sha256 } : {}),
+    signature: `signatures/${program.detachedName}`,
   };
 }

@@ -204,7 +204,7 @@ export async function signFiles(
       (onProgress) => signOne(context, each, target, { ...options, onProgress }),
     );
     // The same program under several paths has one signature.
-    for (const { before, signature } of made.signed) signatures.set(before.sha256, signature);
+    for (const { detachedName, signature } of made.signed) signatures.set(detachedName, signature);
     certificate ??= made.signed[0]?.certificate;
     if (output.mode !== 'delta') await rm(each.path, { force: true });
     context.log.info(

@@ -1,7 +1,7 @@
 import { access, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { shortId } from '../../../lib/git/objects.ts';
-import { attachmentsOf, type Receipt } from '../../../protocol/control/receipt-schema.ts';
+import { attachmentsOf, signatureName, type Receipt } from '../../../protocol/control/receipt-schema.ts';
 import { SignpipeError } from '../../../lib/errors.ts';
 import { deliverFile } from '../files/deliver.ts';
 import type { Delivery } from '../files/delivery-content.ts';
@@ -131,11 +131,10 @@ export class RequestCompletion {
 
   private async contentOf(receipt: Receipt): Promise<ReceiptContent> {
     const { state } = this.context.config;
-    const programs = receipt.files.flatMap((file) => file.signed);
-    const unsigned = programs.map(({ before }) => before.sha256);
+    const detached = receipt.files.flatMap((file) => file.signed.map(signatureName));
     const attached = attachmentsOf(receipt).map(({ sha256 }) => sha256);
     return {
-      signatures: await pickBlobs(signatureStore(state), unsigned),
+      signatures: await pickBlobs(signatureStore(state), detached),
       attachments: await pickBlobs(attachmentStore(state), attached),
     };
   }

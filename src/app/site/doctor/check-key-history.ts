@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { KeySettings } from '../../../engine/keys/open.ts';
-import { parseSignature } from '../../../engine/authenticode/signature.ts';
+import { readDetached } from '../../../engine/artifact/detached.ts';
 import { isRefused } from '../../../lib/errors.ts';
 import type { Certificate } from '../../../lib/x509/certificate.ts';
 import { newKeyFinding } from '../../../lib/x509/successor-findings.ts';
@@ -25,9 +25,9 @@ async function certificateIn(
   const { receipt } = found;
   const [program] = receipt.files.flatMap(({ signed }) => signed);
   if (!program || receipt.certificate?.subject !== subject) return null;
-  const primary = parseSignature(await found.signature(program.before.sha256), id);
-  const all = [primary, ...primary.nested.map((nested) => parseSignature(nested, id))];
-  return all.find(({ certificate }) => certificate?.subject === subject)?.certificate ?? null;
+  const all = await readDetached(await found.signature(program), program.format, id);
+  const certificates = all.map(({ signature }) => signature.certificate);
+  return certificates.find((each) => each?.subject === subject) ?? null;
 }
 
 /** The certificate with this subject with which the newest receipt was signed; null if the newest receipts have none. */

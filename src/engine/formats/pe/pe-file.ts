@@ -13,6 +13,7 @@ import {
   type CertificateTable,
 } from './certificate-table.ts';
 import type { FileDigest, FileFormat, Finding, SignableFile, SignedContent } from '../signable-file.ts';
+import { readWithoutFile } from '../../authenticode/signature-without-file.ts';
 import { buildIndirectData } from '../../authenticode/indirect-data.ts';
 import { peImageData, readPeContent } from './image-data.ts';
 import { looksLikePe, readLayout, type PeLayout } from './pe-layout.ts';
@@ -215,4 +216,8 @@ export const pe: FileFormat = {
   looksLike: looksLikePe,
   requireSize: requireRoom,
   open: openPe,
+  readDetached: (detached, what) =>
+    Promise.resolve(
+      readWithoutFile(detached, what, { readContent: (content) => readPeContent(content, what) }),
+    ),
 };

@@ -8,17 +8,24 @@ import {
   blobStores,
   pickBlobs,
   readBlobs,
+  signatureStore,
   writeBlobs,
 } from '../../../../src/app/signer/state/blob-store.ts';
 import { temporaryFolder } from '../../../lib/zip/zips.ts';
 
 const folder = await temporaryFolder();
-const MADE = new Map(
-  [0, 1, 10, 70_000].map((length): [string, Buffer] => [sha256Hex(`${length}`), randomBytes(length)]),
-);
+const blobsNamed = (ending: string): Map<string, Buffer> =>
+  new Map(
+    [0, 1, 10, 70_000].map((length): [string, Buffer] => [
+      `${sha256Hex(`${length}`)}${ending}`,
+      randomBytes(length),
+    ]),
+  );
 
 for (const store of blobStores(folder))
   describe(`the ${store.what} made for a request`, () => {
+    const MADE = blobsNamed(store.ending);
+
     it('are read as they were written', async () => {
       await writeBlobs(store, MADE);
       assert.deepEqual(await readBlobs(store), MADE);
@@ -39,7 +46,7 @@ for (const store of blobStores(folder))
         await assert.rejects(readBlobs(store), { code: 'work-missing', kind: 'local' });
       });
 
-    it('work-missing: there is none for the SHA-256', () => {
+    it('work-missing: there is none with the name', () => {
       assert.throws(() => blobOf(store, MADE, '0'.repeat(64)), { code: 'work-missing' });
       const [first] = MADE;
       assert(first);
@@ -51,3 +58,13 @@ for (const store of blobStores(folder))
       assert.deepEqual(await pickBlobs(store, []), new Map());
     });
   });
+
+describe('the signatures that an earlier version wrote, all of which were PKCS #7', () => {
+  it('have the names that the receipt gives them', async () => {
+    const store = signatureStore(folder);
+    const bare = blobsNamed('');
+    await writeBlobs(store, bare);
+    const names = [...bare.keys()].map((name) => `${name}.p7`);
+    assert.deepEqual([...(await pickBlobs(store, names)).values()], [...bare.values()]);
+  });
+});
